@@ -70,7 +70,7 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     import warnings
 
     from conformance.backends.adapters.torch import backend
-    from conformance.backends.declared import numerics_of
+    from conformance.backends.capabilities import numerics_of
     from conformance.checks import CHECKS, cotangents
     from conformance.checks.answers import Answers
     from conformance.checks.trial import Trial, Unsupported

@@ -18,7 +18,7 @@ from conformance.model.checks import facts_of
 from conformance.model.finding import Finding
 from conformance.model.layer_facts import LayerFacts, unknown
 from conformance.model.plain_text import visible
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 
 TITLE = 160
 MESSAGE = 8000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from conformance.reports.space import BROKEN, ArgumentSpace, ArgumentValue, Space
+from conformance.reports.argument_coverage import BROKEN, ArgumentSpace, ArgumentValue, Space
 from markupsafe import Markup
 
 from conformance.model.case import DIGITS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from conformance.reports.divergences import divergences
 from conformance.reports.matrix import matrix
-from conformance.reports.presence import present
 from conformance.reports.results import Run
+from conformance.reports.support_gaps import present
 
 from conformance.model.standard import Standard, StandardError, named
 

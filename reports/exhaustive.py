@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from conformance.reports.results import LINE, MOST, ResultsError
 
-from conformance.model.covered import Covered
+from conformance.model.exhaustive_range import Covered
 from conformance.model.files import open_file
 from conformance.model.plain_text import bounded
 

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conformance.reports import presence, summary
+from conformance.reports import summary, support_gaps
 from conformance.reports.bug_report import chosen
 from conformance.reports.causes import numbers
 from conformance.reports.charts import bars, heat_map, whisker
 from conformance.reports.coverage import coverage
-from conformance.reports.data import pack, packed
+from conformance.reports.embedded_data import pack, packed
 from conformance.reports.page import PlotArea, page
 from conformance.reports.performance import good, rate, share
 from conformance.reports.provenance import provenance
@@ -80,10 +80,10 @@ def render(run: Run, results: str = "RESULTS") -> str:
         identity=run.identity,
         outcome=summary.outcome(run),
         matrix=table,
-        rows=presence.present(table),
+        rows=support_gaps.present(table),
         lacks=[
-            (lack, presence.named(lack.layers, table.layers, run.identity.layers))
-            for lack in presence.lacks(table)
+            (lack, support_gaps.named(lack.layers, table.layers, run.identity.layers))
+            for lack in support_gaps.lacks(table)
         ],
         coverage=coverage(run, table),
         families={name: known.family for name, known in run.identity.layers.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from conformance.reports import presence, summary
+from conformance.reports import summary, support_gaps
 from conformance.reports.results import Run
 from conformance.reports.text import cut, grouped, ratio, share
 
@@ -93,15 +93,15 @@ def _not_shown(run: Run) -> list[str]:
 def _lacks(run: Run, table: summary.Matrix) -> list[str]:
     """A line for what layers lack together."""
     lines = []
-    for lack in presence.lacks(table):
-        names = presence.named(lack.layers, table.layers, run.identity.layers)
+    for lack in support_gaps.lacks(table):
+        names = support_gaps.named(lack.layers, table.layers, run.identity.layers)
         lines.append(f"- – {_text(f'{len(lack.layers)} not supported{lack.where}: {names}', 2000)}")
     title = "### Layers that the backend lacks, in whole or in part"
     return [title, "", *lines, ""] if lines else []
 
 
 def _matrix(table: summary.Matrix) -> list[str]:
-    rows = presence.present(table)
+    rows = support_gaps.present(table)
     if not rows:
         return []
     lines = [

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import IO, Annotated, Any
 
 import msgspec
-from conformance.reports import valid
+from conformance.reports import validation
 
 from conformance.model.case import Verdict
 from conformance.model.files import open_file, write_whole
 from conformance.model.layer_facts import LayerFacts
 from conformance.model.plain_text import bounded
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 
 SCHEMA = 3
 """Version of the file format; files of older ones are read as well."""
@@ -377,7 +377,7 @@ class _Records:
             _refuse("a second first line" if self.identity is not None else "")
             _refuse("the line of kind 'run' is not the first" if self._begun else "")
             identity = msgspec.convert({**_UNKNOWN, **data}, Identity)
-            _refuse(valid.identity_fault(identity))
+            _refuse(validation.identity_fault(identity))
             self.identity = identity
         elif kind == "verdict":
             verdict = _verdict(data)
@@ -386,10 +386,10 @@ class _Records:
         elif kind == "footer":
             _refuse("a second last line" if self.footer is not None else "")
             footer = msgspec.convert(data, Footer)
-            _refuse(valid.footer_fault(footer))
+            _refuse(validation.footer_fault(footer))
             self.footer = footer
         elif kind == "benchmark":
-            _refuse(valid.benchmark_fault(msgspec.convert(data, Benchmark)))
+            _refuse(validation.benchmark_fault(msgspec.convert(data, Benchmark)))
             self.benchmarks.append(data)
         elif kind == "timing":
             self.timing.append(data)
@@ -417,14 +417,14 @@ def _decoded(line: bytes) -> dict[str, Any]:
     _refuse(f"more than {LINE:,} bytes" if len(line) > LINE else "")
     data = msgspec.json.decode(line, type=dict[str, Any])
     # Most lines open too few brackets to be deep.
-    if line.count(b"{") + line.count(b"[") > valid.DEEPEST:
-        _refuse(valid.depth_fault(data))
+    if line.count(b"{") + line.count(b"[") > validation.DEEPEST:
+        _refuse(validation.depth_fault(data))
     return data
 
 
 def _verdict(data: Mapping[str, Any]) -> Verdict:
     verdict = msgspec.convert(data, Verdict)
-    _refuse(valid.verdict_fault(verdict))
+    _refuse(validation.verdict_fault(verdict))
     return verdict
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conformance.reports.argument_coverage import Space, spaces
 from conformance.reports.clusters import Cluster, clusters
 from conformance.reports.divergences import Divergences, KnownDivergence, divergences
 from conformance.reports.matrix import Matrix, MatrixCell, Totals, listed, matrix, totals
@@ -17,7 +18,6 @@ from conformance.reports.outcome import (
 )
 from conformance.reports.performance import timings
 from conformance.reports.reasons import Reason, unsupported
-from conformance.reports.space import Space, spaces
 from conformance.reports.statuses import (
     BAD,
     GLYPHS,

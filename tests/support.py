@@ -18,13 +18,13 @@ import pytest
 from xdist import workermanage
 
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import devices_of, info_of, numerics_of
+from conformance.backends.capabilities import devices_of, info_of, numerics_of
 from conformance.checks import EVERY_CHECK, laws
 from conformance.checks.answers import Answers
 from conformance.checks.trial import Trial
 from conformance.generation.drawing import draw_cases
-from conformance.isolation import planner
-from conformance.isolation.offer import offer
+from conformance.isolation import probe_process
+from conformance.isolation.probe import offer
 from conformance.items.planning import Item
 from conformance.known.cpu import place_of
 from conformance.known.entry import shipped
@@ -297,7 +297,7 @@ def session(pytester: Any, *options: str) -> Any:
         return apart(pytester, *suite, "-pwarm", *options)
     kept = _Kept()
     with pytest.MonkeyPatch.context() as here:
-        here.setattr(planner, "offered_by", lambda asked, seconds: offer(asked))
+        here.setattr(probe_process, "offered_by", lambda asked, seconds: offer(asked))
         result = pytester.runpytest_inprocess(*suite, *options, plugins=[kept])
     sys.modules.update(kept.modules)
     return result

@@ -37,7 +37,7 @@ LONGEST = 1 << 20
 """Bytes of a request, an environment above all."""
 MODULES = (
     "conformance.backends.adapters.torch", "conformance.backends.registry", "conformance.checks",
-    "conformance.known.entry", "conformance.isolation.child", "conformance.isolation.planner",
+    "conformance.known.entry", "conformance.isolation.child", "conformance.isolation.probe_process",
     "conformance.run.engine", "conformance.items.planning",
 )  # fmt: skip
 
@@ -138,12 +138,12 @@ def _searched(search: Any, case: Any, fails: Any) -> Any:
 
 def install() -> None:
     """Let processes of the suite that this one starts be forked; without `os.fork` nothing."""
-    from conformance.isolation import planner, process
+    from conformance.isolation import probe_process, process
 
     if not hasattr(os, "fork"):
         return
     start()
-    for module in (planner, process):
+    for module in (probe_process, process):
         module.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
             Popen=Warm, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired
         )
@@ -152,14 +152,14 @@ def install() -> None:
 @contextlib.contextmanager
 def cold() -> Iterator[None]:
     """Let them be started as users' are."""
-    from conformance.isolation import planner, process
+    from conformance.isolation import probe_process, process
 
     was = process.subprocess
-    process.subprocess = planner.subprocess = subprocess
+    process.subprocess = probe_process.subprocess = subprocess
     try:
         yield
     finally:
-        process.subprocess = planner.subprocess = was
+        process.subprocess = probe_process.subprocess = was
 
 
 def start() -> None:

@@ -13,9 +13,9 @@ import numpy as np
 from reduction_forms import ORDERS, Stored
 
 from conformance.arithmetic import elementary, reductions
+from conformance.arithmetic.half_precision import stored, wide, widened
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.arithmetic.wide import stored, wide, widened
 from conformance.model.formats import FORMATS, round_to
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

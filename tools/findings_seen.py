@@ -16,7 +16,7 @@ from typing import Any
 
 import findings
 
-from conformance.backends.declared import devices_of, info_of
+from conformance.backends.capabilities import devices_of, info_of
 from conformance.backends.registry import load
 from conformance.checks import EVERY_CHECK
 from conformance.commands.replay import process_of

@@ -35,7 +35,7 @@ from support import known
 import conformance
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import numerics_of
+from conformance.backends.capabilities import numerics_of
 from conformance.backends.module import STORES
 from conformance.checks import CHECKS
 from conformance.checks.answers import Answers

@@ -94,7 +94,7 @@ def expectation(expected: Any) -> Any:
 def drawn_and_expected(layer: str, seed: int) -> dict[str, tuple[str, str]]:
     """Item → digests of its cases and of what the oracle expects of them, in all dtypes."""
     from conformance.backends.adapters.torch import backend
-    from conformance.backends.declared import numerics_of
+    from conformance.backends.capabilities import numerics_of
     from conformance.checks import CHECKS
     from conformance.checks.trial import Trial
     from conformance.items.planning import PROFILES, Item

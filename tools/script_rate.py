@@ -33,7 +33,7 @@ from support import cases, excuses_of
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import numerics_of
+from conformance.backends.capabilities import numerics_of
 from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
 from conformance.diagnosis.reproducer import UNSEEN, reproducer

@@ -11,7 +11,7 @@ from collections import defaultdict
 import numpy as np
 
 from conformance.backends.adapters.torch import backend
-from conformance.backends.declared import numerics_of
+from conformance.backends.capabilities import numerics_of
 from conformance.checks.trial import Trial
 from conformance.generation.block_sizes import of_sizes
 from conformance.generation.drawing import draw_cases

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from conformance.arithmetic.exactness import product_is_exact, some, sum_is_exact
+from conformance.arithmetic.half_precision import kept
 from conformance.arithmetic.rounded import OWN, Rounded, traced
 from conformance.arithmetic.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
-from conformance.arithmetic.wide import kept
 from conformance.model.formats import FORMATS
 
 

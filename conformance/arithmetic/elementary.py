@@ -17,9 +17,9 @@ import math
 import numpy as np
 
 from conformance.arithmetic.exactness import some
+from conformance.arithmetic.half_precision import kept
 from conformance.arithmetic.rounded import OWN, Rounded, traced, unbroadcast
 from conformance.arithmetic.saturation import ERF_ONE, SIGMOID_ZERO
-from conformance.arithmetic.wide import kept
 from conformance.model.formats import round_to
 
 

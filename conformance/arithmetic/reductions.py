@@ -12,9 +12,9 @@ import numpy as np
 
 from conformance.arithmetic.elementary import constant, exp, log, square
 from conformance.arithmetic.exactness import some
+from conformance.arithmetic.half_precision import kept
 from conformance.arithmetic.rounded import OWN, Rounded, moved_cotangent, multilinear, traced
 from conformance.arithmetic.saturation import SIGMOID_ZERO
-from conformance.arithmetic.wide import kept
 
 Axes = int | tuple[int, ...] | None
 

@@ -26,8 +26,8 @@ import numpy as np
 
 from conformance.arithmetic.exactness import every, quanta, some
 from conformance.arithmetic.precision import Precision
+from conformance.model.cached import lazy
 from conformance.model.formats import FORMATS
-from conformance.model.lazy import lazy
 
 OWN = FORMATS["float64"].unit  # the oracle rounds, too
 

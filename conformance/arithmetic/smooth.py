@@ -12,10 +12,10 @@ import numpy as np
 
 from conformance.arithmetic.activations import sigmoid, tanh
 from conformance.arithmetic.elementary import constant, erf, exp, expm1, irrational, known, square
-from conformance.arithmetic.pieces import itself, level, pieces
+from conformance.arithmetic.half_precision import kept
+from conformance.arithmetic.piecewise import itself, level, pieces
 from conformance.arithmetic.rounded import OWN, Rounded, traced
 from conformance.arithmetic.saturation import ERF_ONE, SIGMOID_ZERO
-from conformance.arithmetic.wide import kept
 from conformance.model.formats import FORMATS
 
 # eˣ is 0 in every format below −746, and so is x·eˣ below −800.

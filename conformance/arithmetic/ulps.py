@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from conformance.model.farthest import Farthest
 from conformance.model.formats import format_of
+from conformance.model.max_error import Farthest
 
 
 def farthest(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from conformance.backends import torch_sequences, torch_wholes
+from conformance.backends import torch_composites, torch_sequences
 from conformance.backends.torch_calls import (
     Method,
     as_torch_has_them,
@@ -210,9 +210,9 @@ class ModuleLayer:
     def _called(self, *inputs: Any, **keywords: Any) -> Any:
         if self.module is None:
             placed, named = self._placed(inputs)
-            given = placed if self._row is None else torch_wholes.handed(self._row, placed)
+            given = placed if self._row is None else torch_composites.handed(self._row, placed)
             result = self.function(*given, **self.arguments, **named, **keywords)
-            return result if self._row is None else torch_wholes.read(self._row, placed, result)
+            return result if self._row is None else torch_composites.read(self._row, placed, result)
         if not self._states:
             inputs, named = self._placed(inputs)
             return self.function(*trimmed(inputs), **named, **keywords)
@@ -228,7 +228,7 @@ class ModuleLayer:
             x.passed.by_name or x.passed.part_of or x.passed.on_host for x in row.signature.inputs
         ):
             return inputs, {}
-        pairs = torch_wholes.put_together(row, inputs)
+        pairs = torch_composites.put_together(row, inputs)
         by_name = {x.name: None for x in row.signature.inputs if x.passed.said}
         by_name |= {
             x.name: native for x, native in pairs if x.passed.by_name and native is not None

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from conformance.model.foreign import shown
+from conformance.model.untrusted import shown
 
 _IMPLICIT, _EXPLICIT = "CompositeImplicitAutograd", "CompositeExplicitAutograd"
 

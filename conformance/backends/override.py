@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from conformance.backends.kernel_dispatch import Overrides
 from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.backends.operators import dispatch_key, operator
-from conformance.backends.overriding import Overrides
 from conformance.model.case import Call, Unsupported
 from conformance.model.checks import CHECK_FACTS
-from conformance.model.foreign import shown, type_name
+from conformance.model.untrusted import shown, type_name
 
 
 class OverrideBackend(ModuleBackend):

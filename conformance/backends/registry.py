@@ -10,11 +10,11 @@ from importlib.metadata import EntryPoint, entry_points
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from conformance.backends.asking import call as ask
-from conformance.backends.asking import member, told
-from conformance.backends.door import BackendError, guarded
-from conformance.model.foreign import shown, type_name
+from conformance.backends.foreign_calls import call as ask
+from conformance.backends.foreign_calls import member, told
+from conformance.backends.guard import BackendError, guarded
 from conformance.model.protocols import Backend
+from conformance.model.untrusted import shown, type_name
 
 GROUP = "conformance.backends"
 WIRE = "wire:"

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from conformance.backends.asking import HOOKS
+from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.wire_format import (
     PROTOCOL,
     RESULTS,
@@ -31,8 +31,8 @@ from conformance.backends.wire_format import (
     fetched,
 )
 from conformance.model.case import Unsupported
-from conformance.model.leftovers import PREFIX, claim
 from conformance.model.plain_text import bounded
+from conformance.model.temp_cleanup import PREFIX, claim
 
 LONGEST = 1 << 30
 """Bytes of a line that is read."""

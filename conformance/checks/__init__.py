@@ -14,9 +14,9 @@ from conformance.checks import (
     laws,
     layout,
     random,
+    related_cases,
     repeat,
     shape,
-    siblings,
     special,
     state,
     support,
@@ -85,7 +85,7 @@ _CODE = (
     Check(
         CHECK_FACTS["random"], random.check, applies=lambda row: row.randomness.draws is not None
     ),
-    Check(CHECK_FACTS["repeat"], repeat.check, larger=siblings.larger),
+    Check(CHECK_FACTS["repeat"], repeat.check, larger=related_cases.larger),
     Check(
         CHECK_FACTS["errors"], errors.check, applies=lambda row: row.generation.invalid is not None
     ),

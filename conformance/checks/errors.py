@@ -6,14 +6,14 @@ import fnmatch
 from dataclasses import replace
 from typing import Any
 
-from conformance.backends.asking import original
-from conformance.backends.declared import accepted_by, refused_by
+from conformance.backends.capabilities import accepted_by, refused_by
+from conformance.backends.foreign_calls import original
 from conformance.checks.trial import Evidence, Trial
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding, innermost
-from conformance.model.foreign import class_name, type_name, written
 from conformance.model.proof import Proof
+from conformance.model.untrusted import class_name, type_name, written
 
 # A call that no documentation forbids is refused by these as well: no class is promised.
 ACCIDENTAL = (IndexError, AssertionError, ZeroDivisionError)

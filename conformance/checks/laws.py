@@ -18,7 +18,7 @@ from conformance.model.proof import Proof, unlike
 from conformance.spec.law import Claim, Law
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike
+    from conformance.spec.trial_protocol import TrialLike
 
 _QUICK = 1 << 14  # elements of a call of which the oracle is asked
 _SHOWN = 64  # wrong elements of which one is looked at again

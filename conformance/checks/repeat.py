@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from conformance.checks import values
-from conformance.checks.siblings import (
+from conformance.checks.related_cases import (
     Arrays,
     load,
     of_another_form,

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from conformance.checks.related_cases import Arrays, load, sibling, state_of, with_other_weights
 from conformance.checks.repeat import Tally
-from conformance.checks.siblings import Arrays, load, sibling, state_of, with_other_weights
 from conformance.checks.trial import Evidence, Trial
 from conformance.layers.describe import array_text
 from conformance.model.case import Unsupported

@@ -12,19 +12,19 @@ import numpy as np
 
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.backends.asking import HOOKS, original
-from conformance.backends.door import guarded
+from conformance.backends.foreign_calls import HOOKS, original
+from conformance.backends.guard import guarded
 from conformance.checks.answers import Answers, lean
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
+from conformance.model.cached import lazy
 from conformance.model.case import Case, Numerics, Unsupported, Updated
 from conformance.model.failure import Failure
-from conformance.model.farthest import Farthest, farther
 from conformance.model.finding import counted, differs, raised
-from conformance.model.foreign import written
-from conformance.model.lazy import lazy
+from conformance.model.max_error import Farthest, farther
 from conformance.model.proof import shaped
 from conformance.model.protocols import Backend, Layer
+from conformance.model.untrusted import written
 from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.signature import Output
 

@@ -17,7 +17,7 @@ from conformance.layers.describe import array_text, number_text
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding, differs, number
 from conformance.model.proof import Proof, beyond, shaped
-from conformance.model.unwritten import unwritten
+from conformance.model.uninitialized import unwritten
 
 _WIDEST = 64  # 2⁶⁴ units in the last place are no nearer than any more
 _BLOCK = 1 << 17  # numbers compared in one go: a dozen arrays of that size are made on the way

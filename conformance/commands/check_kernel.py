@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.plain_text import bounded, visible
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 
 if TYPE_CHECKING:
     from conformance.commands.kernel import Examination, Score
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         0 where it is right, 1 where it is wrong or nothing was judged.
     """
-    from conformance.backends.door import BackendError
+    from conformance.backends.guard import BackendError
     from conformance.commands.kernel import examine
 
     # As `python -m` does, but after all that is installed: nothing here stands in for a library.
@@ -141,11 +141,11 @@ def _layers(text: str) -> tuple[str, ...]:
 
 def _unreached(operators: list[str], device: str, kernels: list[str]) -> tuple[str, ...]:
     """Say that no layer reaches the operators, or first that there are none of that name."""
-    from conformance.backends.declared import TIMEOUT
-    from conformance.backends.door import BackendError
+    from conformance.backends.capabilities import TIMEOUT
+    from conformance.backends.guard import BackendError
     from conformance.backends.kernel import NAME, tell
-    from conformance.isolation.offer import Asked
-    from conformance.isolation.planner import offered_by
+    from conformance.isolation.probe import Asked
+    from conformance.isolation.probe_process import offered_by
     from conformance.isolation.process import starting
 
     tell(list(zip(operators, kernels, strict=True)), device)

@@ -16,7 +16,7 @@ from conformance.commands import layers as layers_cli
 from conformance.commands import packs as packs_cli
 from conformance.model.files import FileError, clash, write_whole
 from conformance.model.plain_text import bounded, visible
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 
 if TYPE_CHECKING:
     from conformance.model.case import Verdict
@@ -340,7 +340,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _verified(path: Path) -> int:
-    from conformance.reports import summary, valid
+    from conformance.reports import summary, validation
     from conformance.reports.merge import missing_shards
     from conformance.reports.results import SCHEMA, read
 
@@ -348,7 +348,7 @@ def _verified(path: Path) -> int:
     faults = list(run.notes)
     if run.identity.schema > SCHEMA:
         faults.append(f"schema {run.identity.schema} is newer than {SCHEMA}, which is read here")
-    faults += valid.faults(run)
+    faults += validation.faults(run)
     faults += filter(None, map(_case_fault, run.verdicts))
     ids = [verdict.id for verdict in run.verdicts]
     times = sorted(Counter(ids).items())

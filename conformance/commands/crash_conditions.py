@@ -13,8 +13,8 @@ from conformance.layers import CATALOGUE
 from conformance.matching.comparison import meets
 from conformance.matching.facts import Facts
 from conformance.model.case import Case, Verdict
+from conformance.reports.argument_coverage import expanded
 from conformance.reports.results import Run
-from conformance.reports.space import expanded
 
 TERMS = 3
 """Conditions that are tried together at most."""

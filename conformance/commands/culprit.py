@@ -21,7 +21,7 @@ class Culprit:
     Args:
         call: the case.
         failure: what the check says of it, or why it is declined; empty where it passes now.
-        ran: the operators (`conformance.backends.dispatched.Ran`), in their order.
+        ran: the operators (`conformance.backends.operator_trace.Ran`), in their order.
         culprit: the first that is wrong; None where none is.
     """
 
@@ -40,7 +40,7 @@ def culprit(run: Run, id: str, backend: str | None = None) -> Culprit:
     Raises:
         UsageError: if there is no such verdict, it holds no case, or its backend is not installed.
     """
-    from conformance.backends.dispatched import WRONG, Watch
+    from conformance.backends.operator_trace import WRONG, Watch
 
     _, item, case = found(run, id)
     loaded = load(backend or installed_backend(run))

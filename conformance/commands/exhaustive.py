@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from conformance.model.files import kind_of, write_whole
 from conformance.model.plain_text import bounded
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 
 if TYPE_CHECKING:
     from conformance.reports.exhaustive import Line

@@ -18,7 +18,7 @@ from conformance.layers.encoding import case_of
 from conformance.model.case import Case, Verdict
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 from conformance.reports.results import Run
 
 REPORTABLE = ("failed", "crashed", "hung", "known")

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from conformance.backends.declared import TIMEOUT
+from conformance.backends.capabilities import TIMEOUT
 from conformance.backends.kernel import NAME, tell
 from conformance.checks import CHECKS
-from conformance.isolation.isolated import IsolatedEngine
-from conformance.isolation.offer import Asked, Offer
-from conformance.isolation.planner import offered_by
+from conformance.isolation.isolated_engine import IsolatedEngine
+from conformance.isolation.probe import Asked, Offer
+from conformance.isolation.probe_process import offered_by
 from conformance.isolation.process import Child, ChildError, Died, starting
 from conformance.items.planning import PROFILES, Item
 from conformance.known.entry import read

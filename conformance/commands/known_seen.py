@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from conformance.backends.declared import devices_of, info_of, offered
+from conformance.backends.capabilities import devices_of, info_of, offered
 from conformance.backends.registry import load
 from conformance.checks import EVERY_CHECK
 from conformance.commands.known_entry import toml

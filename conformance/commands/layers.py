@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from conformance.model.plain_text import visible
 
 if TYPE_CHECKING:
-    from conformance.backends.account import Account
+    from conformance.backends.coverage_audit import Account
 
 WIDTH = 80
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.shapes is not None:
         return _print_shapes(options.shapes)
-    from conformance.backends.account import account
+    from conformance.backends.coverage_audit import account
 
     found = account()
     told = json.dumps(asdict(found), indent=1) if options.json else "\n".join(text(found))

@@ -14,7 +14,7 @@ from conformance.reports import summary
 
 if TYPE_CHECKING:
     from conformance.model.case import Verdict
-    from conformance.packs.form import Given, Manifest
+    from conformance.packs.pack_format import Given, Manifest
     from conformance.reports.results import Run
 
 EXAMPLES = 20
@@ -58,7 +58,7 @@ def _listed(text: str, known: tuple[str, ...], what: str) -> list[str]:
 
 def _pack(options: argparse.Namespace) -> int:
     from conformance.layers import CATALOGUE, DTYPES
-    from conformance.packs.writing import write_pack
+    from conformance.packs.writer import write_pack
 
     if options.examples < 1:
         raise PackError(f"--examples={options.examples}: expected at least 1")
@@ -88,7 +88,7 @@ def _pack(options: argparse.Namespace) -> int:
 
 
 def _judge(options: argparse.Namespace) -> int:
-    from conformance.packs.judging import judge
+    from conformance.packs.judge import judge
     from conformance.reports.results import write
     from conformance.run.machine import now
 

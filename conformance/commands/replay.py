@@ -15,7 +15,7 @@ from conformance.layers.encoding import case_of
 from conformance.model.case import Case, Verdict
 from conformance.model.limits import Limits, share_of_memory
 from conformance.model.plain_text import bounded
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 from conformance.reports.results import Run
 
 TIMEOUT = 60.0

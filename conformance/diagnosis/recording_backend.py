@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from conformance.backends.door import Admitted
+from conformance.backends.guard import Admitted
 from conformance.diagnosis.transcript import MEMBERS, Ref, Step, Transcript
 from conformance.model.case import Call
-from conformance.model.foreign import of_type
+from conformance.model.untrusted import of_type
 
 
 @dataclass(frozen=True, eq=False)

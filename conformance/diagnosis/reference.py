@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conformance.backends.declared import devices_of
-from conformance.backends.door import BackendError
+from conformance.backends.capabilities import devices_of
+from conformance.backends.guard import BackendError
 from conformance.backends.registry import load
 from conformance.items.context import ItemContext
 from conformance.items.forks import ALLOWED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from conformance.backends.door import BackendError, inner
+from conformance.backends.guard import BackendError, inner
 from conformance.backends.registry import loaded_as
 from conformance.checks import EVERY_CHECK
 from conformance.checks.trial import Trial
@@ -17,8 +17,8 @@ from conformance.diagnosis.transcript import Transcript, planned
 from conformance.layers import CATALOGUE
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure, Inapplicable
-from conformance.model.foreign import exact_text
 from conformance.model.plain_text import bounded
+from conformance.model.untrusted import exact_text
 
 UNSEEN = "The check passed when it was recorded: the script does what it did, and judges nothing."
 ATTEMPTS = 5

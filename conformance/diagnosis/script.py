@@ -14,8 +14,8 @@ from conformance.diagnosis.script_assertions import judged
 from conformance.diagnosis.transcript import FACTS, Step, Transcript
 from conformance.model.case import Unsupported
 from conformance.model.finding import Finding
-from conformance.model.foreign import of_type
 from conformance.model.proof import Proof
+from conformance.model.untrusted import of_type
 
 _NEAR = '''
 def near(got, ways):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.door import inner
+from conformance.backends.guard import inner
 from conformance.backends.numpy_layouts import repeated, room, swapped
 from conformance.diagnosis.literals import literal, numbers
 from conformance.diagnosis.transcript import Again, Step

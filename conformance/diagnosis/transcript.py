@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.asking import original
+from conformance.backends.foreign_calls import original
 from conformance.model.case import Call, Case
-from conformance.model.foreign import of_type
+from conformance.model.untrusted import of_type
 
 MEMBERS = {
     "put": "x", "call": "y", "forward_grad": "y", "vjp": "g", "vjp_of": "g",

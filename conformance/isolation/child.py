@@ -30,9 +30,9 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from conformance.backends.asking import hooks
+from conformance.backends.foreign_calls import hooks
+from conformance.isolation.handshake import CLOSED, COPY, Start
 from conformance.isolation.journal import SCRIPT, STEP
-from conformance.isolation.start import CLOSED, COPY, Start
 
 if TYPE_CHECKING:
     from conformance.items.outcomes import Outcome
@@ -153,7 +153,7 @@ class _Server:
     """
 
     def __init__(self, start: Start) -> None:
-        from conformance.backends.door import BackendError
+        from conformance.backends.guard import BackendError
         from conformance.backends.registry import load
         from conformance.isolation.journal import Journal
         from conformance.items.forks import Expendable

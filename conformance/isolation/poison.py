@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from conformance.model.unwritten import FILLED
+from conformance.model.uninitialized import FILLED
 
 # What is freed is filled with this byte, what is handed out with its complement. The cache of small
 # blocks that each thread has would fill nothing.

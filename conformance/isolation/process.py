@@ -20,13 +20,13 @@ from typing import IO, Any
 
 import msgspec
 
+from conformance.isolation.handshake import Answer, Start
 from conformance.isolation.journal import SCRIPT, STEP, WATCHED, Entry, Journal
 from conformance.isolation.poison import poisoned
-from conformance.isolation.start import Answer, Start
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.layers.encoding import encode_case
-from conformance.model import leftovers
+from conformance.model import temp_cleanup
 from conformance.model.case import Case
 from conformance.model.limits import Limits, keep_to_one_thread
 from conformance.model.plain_text import bounded
@@ -136,7 +136,7 @@ class Child:
         # Made last: the process that is told of it removes it, should this one be killed.
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-")
         folder = Path(self._folder.name)
-        leftovers.claim(folder)
+        temp_cleanup.claim(folder)
         self._journal = Journal(folder / "journal")
         facts = (str(folder / "journal"), tuple(sys.path), self.limits.memory)
         self._asked = _token()

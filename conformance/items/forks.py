@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from conformance.backends.declared import compiling
+from conformance.backends.capabilities import compiling
 from conformance.checks import EVERY_CHECK
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item

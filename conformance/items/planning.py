@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from conformance.backends.declared import offered, unasked_of
+from conformance.backends.capabilities import offered, unasked_of
 from conformance.checks import EVERY_CHECK
 from conformance.layers import CATALOGUE
 from conformance.model.case import Verdict

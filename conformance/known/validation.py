@@ -18,7 +18,7 @@ from conformance.matching.comparison import named
 from conformance.matching.fact_schema import LONGEST, layers_named, unknown_fact, unmeetable
 from conformance.model.case import Case
 from conformance.model.plain_text import bounded
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 
 _NUMBER, _CONDITIONS = (float, int), (dict, list)
 _EXPECTED: dict[Any, str] = {

@@ -10,7 +10,7 @@ import numpy as np
 from conformance.spec.law import Claim, Generator, called, input_of, many, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 
 def among_many(trial: Trial, generator: Generator, axis: int) -> Claim:

@@ -16,7 +16,7 @@ from conformance.spec.draws import Draws, Masked
 from conformance.spec.law import Claims, Generator, law, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02, of channels 0.04
 _MANY = 64  # of so many cases one has a probe of 2²⁰ draws, which tells 0.1 from 25/256

@@ -27,7 +27,7 @@ from conformance.spec.law import (
 from conformance.spec.sizes import per_dimension
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _FORMS = {"Unfold": "functional.unfold", "Fold": "functional.fold"}
 _TWINS = {**_FORMS, **{function: module for module, function in _FORMS.items()}}

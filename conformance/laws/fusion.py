@@ -27,7 +27,7 @@ from conformance.spec.law import (
 )
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _NORM = "functional.batch_norm"
 _LINEAR = "functional.linear"

@@ -23,7 +23,7 @@ from conformance.spec.law import (
 )
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 
 def _given(trial: Trial) -> dict[str, Any]:

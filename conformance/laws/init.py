@@ -32,7 +32,7 @@ from conformance.spec.law import (
 from conformance.spec.state import FALSE_ALARM
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 EXACT = "always equal: nothing is computed"
 _EVERY, _MANY = 8, 64  # of so many cases one has a large probe, or a huge one

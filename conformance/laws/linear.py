@@ -12,7 +12,7 @@ from conformance.laws.convolution.calls import Operands
 from conformance.spec.law import Claims, Generator, input_of, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 EXACT = "always equal: nothing is computed"
 

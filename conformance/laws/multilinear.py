@@ -29,7 +29,7 @@ from conformance.spec.law import (
 )
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 
 # Of rows with more numbers 17 fill hundreds of megabytes: a call holds several copies of them.

@@ -14,7 +14,7 @@ from conformance.model.formats import round_to
 from conformance.spec.law import Claims, Generator, called, input_of, law, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _STEMS = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
 _PAD = "functional.pad"

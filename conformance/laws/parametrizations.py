@@ -21,7 +21,7 @@ from conformance.oracles.parametrizations import (
 from conformance.spec.law import Claims, Generator, Law, Side, bounded, claim, law, measured, times
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 Computed = Callable[..., tuple[Rounded, dict[str, Rounded]]]
 """(state, arguments) → the weight, and what the call makes of the state."""

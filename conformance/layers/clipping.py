@@ -19,7 +19,7 @@ from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Tr
 from conformance.spec.propagation import computed
 from conformance.spec.signature import BY_NAME, Argument, Bundles, Input, Output, Passed, Signature
 from conformance.spec.state import Shape
-from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.trial_protocol import FactsLike as Facts
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import clipping as cases
 from conformance.strategies.invalid import clipping as invalid

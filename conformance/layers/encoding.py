@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.model.case import Call, Case, Verdict
 from conformance.model.plain_text import bounded
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 
 _DTYPES = ("float64", "complex128", "int64", "bool", "float32", "float16", "int32", "int16", "int8")
 _DEEPEST = 8

@@ -18,7 +18,7 @@ from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.sizes import per_dimension, resized
 from conformance.spec.state import Shape
-from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.trial_protocol import FactsLike as Facts
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import folding as cases
 from conformance.strategies.invalid import folding as invalid

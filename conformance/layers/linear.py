@@ -22,7 +22,7 @@ from conformance.spec.propagation import chained_sums, copied
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Arguments, Input, Output, Signature
 from conformance.spec.state import Shape, StateTensor, uniform
-from conformance.spec.trial_like import TrialLike
+from conformance.spec.trial_protocol import TrialLike
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import linear as cases
 from conformance.strategies.invalid import linear as invalid

@@ -32,8 +32,8 @@ from conformance.spec.parts import (
 from conformance.spec.propagation import Propagation, chained_sums, computed, in_range
 from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape, StateTensor
-from conformance.spec.trial_like import FactsLike as Facts
-from conformance.spec.trial_like import TrialLike
+from conformance.spec.trial_protocol import FactsLike as Facts
+from conformance.spec.trial_protocol import TrialLike
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import parametrizations as cases
 from conformance.strategies.invalid import parametrizations as invalid

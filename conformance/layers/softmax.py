@@ -18,7 +18,7 @@ from conformance.spec.propagation import computed
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape
-from conformance.spec.trial_like import FactsLike
+from conformance.spec.trial_protocol import FactsLike
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import softmax as cases
 from conformance.strategies.invalid import softmax as invalid

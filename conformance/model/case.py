@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.cause import Cause, Excuse, Need, Share, other_causes
-from conformance.model.farthest import Farthest
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
+from conformance.model.max_error import Farthest
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conformance.model.foreign import type_name
+from conformance.model.untrusted import type_name
 
 # What a finding can be.
 KINDS = (

@@ -16,8 +16,8 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.elementary import constant, sqrt
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.rounded import Rounded
-from conformance.arithmetic.wide import stored, widened
 from conformance.model.case import Updated
 
 State = Mapping[str, Rounded]

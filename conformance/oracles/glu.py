@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from conformance.arithmetic.activations import sigmoid
+from conformance.arithmetic.half_precision import kept, stored, widened
 from conformance.arithmetic.rounded import Rounded, traced
-from conformance.arithmetic.wide import kept, stored, widened
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from conformance.arithmetic.half_precision import converted
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.arithmetic.wide import converted
 from conformance.model.case import Updated
 from conformance.model.formats import round_to
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from conformance.arithmetic import reductions
 from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.half_precision import converted, stored, wide, widened
 from conformance.arithmetic.rounded import OWN, Rounded, traced
-from conformance.arithmetic.wide import converted, stored, wide, widened
 
 State = Mapping[str, Rounded]
 

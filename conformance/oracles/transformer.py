@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.half_precision import settled
 from conformance.arithmetic.rounded import Rounded, choose
-from conformance.arithmetic.wide import settled
 from conformance.model.case import Updated
 from conformance.oracles.activation.elementwise import relu, relu6
 from conformance.oracles.activation.smooth import gelu, silu

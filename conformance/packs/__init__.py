@@ -1,6 +1,6 @@
 """Case packs: drawn cases with what must come out, as files for any language."""
 
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 
 
 class PackError(UsageError, ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from conformance.model.plain_text import visible
-from conformance.plugin.told import message_lines
+from conformance.plugin.failure_report import message_lines
 from conformance.reports import causes, summary
 from conformance.reports.clusters import Cluster
 from conformance.reports.headline import headline, whose

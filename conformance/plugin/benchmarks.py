@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from conformance.isolation.isolated import IsolatedEngine
+from conformance.isolation.isolated_engine import IsolatedEngine
 from conformance.isolation.process import Died
 from conformance.plugin.shared import TIMED
 from conformance.plugin.timings import Earlier, TimingChange, table

@@ -12,7 +12,7 @@ import pytest
 
 from conformance.model.shards import MOST as MOST_SHARDS
 from conformance.model.shards import parts
-from conformance.plugin.values import (
+from conformance.plugin.option_values import (
     MOST,
     OUTPUTS,
     Reader,

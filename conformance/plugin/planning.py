@@ -68,10 +68,10 @@ def make_plan(settings: Settings, workers: int) -> Plan:
     Raises:
         pytest.UsageError: if the backend cannot be used, or lacks a device.
     """
-    from conformance.backends.declared import TIMEOUT
-    from conformance.backends.door import BackendError
-    from conformance.isolation.offer import Asked
-    from conformance.isolation.planner import offered_by
+    from conformance.backends.capabilities import TIMEOUT
+    from conformance.backends.guard import BackendError
+    from conformance.isolation.probe import Asked
+    from conformance.isolation.probe_process import offered_by
     from conformance.isolation.process import starting
 
     asked = Asked(

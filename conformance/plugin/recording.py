@@ -22,8 +22,8 @@ from conformance.model.case import Examples, Verdict
 from conformance.model.files import write_whole
 from conformance.model.finding import Finding
 from conformance.model.plain_text import bounded
+from conformance.plugin.failure_report import readable
 from conformance.plugin.shared import KEY, TIMED
-from conformance.plugin.told import readable
 from conformance.reports import summary
 from conformance.reports.results import (
     SCHEMA,

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.generation.cases import MANY
-from conformance.isolation.isolated import IsolatedEngine
-from conformance.isolation.start import COPY
-from conformance.model import leftovers
+from conformance.isolation.handshake import COPY
+from conformance.isolation.isolated_engine import IsolatedEngine
+from conformance.model import temp_cleanup
 from conformance.model.limits import keep_to_one_thread
 from conformance.model.plain_text import bounded
 from conformance.plugin.interrupts import MARKER, Interrupted
-from conformance.plugin.lines import columns, wrapped
 from conformance.plugin.options import SUITE, known_failures, names_benchmarks, resolve
-from conformance.plugin.orphans import CONTROLLER, end_with
 from conformance.plugin.shared import KEY, LONG, PLAN, UNSAFE_DISTRIBUTIONS
+from conformance.plugin.terminal_text import columns, wrapped
+from conformance.plugin.worker_watchdog import CONTROLLER, end_with
 
 if TYPE_CHECKING:
     from conformance.run.engine import Engine
@@ -74,7 +74,7 @@ class Session:
             config.pluginmanager.register(Progress(self), "conformance-progress")
             config.pluginmanager.register(Terminal(self), "conformance-terminal")
             self._choose_distribution()
-            leftovers.clear()
+            temp_cleanup.clear()
         else:
             end_with(given.get(CONTROLLER))
             if isinstance(self.engine, IsolatedEngine):
@@ -109,7 +109,7 @@ class Session:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Iterator[None]:
         """Let a Ctrl-C pass through a backend that runs in this process."""
-        from conformance.backends.asking import hooks
+        from conformance.backends.foreign_calls import hooks
 
         with hooks(interrupted=self.interrupted):
             return (yield)
@@ -199,7 +199,7 @@ class Session:
             node: the running test.
             item: the `conformance.run.planning.Item`.
         """
-        from conformance.plugin.told import failure_text, properties
+        from conformance.plugin.failure_report import failure_text, properties
         from conformance.reports.results import encode_line
         from conformance.reports.statuses import BAD, is_run_error
 

@@ -11,9 +11,9 @@ import pytest
 from conformance.model.case import Verdict
 from conformance.model.plain_text import visible
 from conformance.plugin.annotations import annotated, wanted
-from conformance.plugin.brief import brief
-from conformance.plugin.lines import HEADING, Line, columns, wrapped
-from conformance.plugin.table import table
+from conformance.plugin.terminal_summary import brief
+from conformance.plugin.terminal_table import table
+from conformance.plugin.terminal_text import HEADING, Line, columns, wrapped
 from conformance.reports import summary
 from conformance.reports.results import Run
 from conformance.reports.statuses import is_stale

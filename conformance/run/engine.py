@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from conformance.backends.declared import (
+from conformance.backends.capabilities import (
     base_of,
     hits_of,
     info_of,
@@ -16,7 +16,7 @@ from conformance.backends.declared import (
     offered,
     values_per_structure,
 )
-from conformance.backends.door import BackendError, guarded
+from conformance.backends.guard import BackendError, guarded
 from conformance.checks import EVERY_CHECK
 from conformance.checks.answers import Answers
 from conformance.checks.support import Answer, Conclusion
@@ -39,13 +39,13 @@ from conformance.layers import CATALOGUE
 from conformance.layers.encoding import encode_case
 from conformance.matching.features import structure
 from conformance.model.budget import Budget
+from conformance.model.cached import lazy
 from conformance.model.case import Case, Examples, Numerics, Unsupported, Verdict
 from conformance.model.cause import Cause
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding
-from conformance.model.foreign import written
-from conformance.model.lazy import lazy
 from conformance.model.protocols import Backend
+from conformance.model.untrusted import written
 from conformance.run.stale import not_failing
 
 # Seconds that a failing item may take to look at its other cases.

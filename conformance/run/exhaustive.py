@@ -11,13 +11,13 @@ import numpy as np
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
 from conformance.arithmetic.ulps import farthest
-from conformance.backends.declared import devices_of, numerics_of
+from conformance.backends.capabilities import devices_of, numerics_of
 from conformance.checks import cotangents
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import call_text
 from conformance.model.case import Case, Unsupported
-from conformance.model.covered import Covered
+from conformance.model.exhaustive_range import Covered
 from conformance.model.failure import Failure
 from conformance.model.protocols import Backend
 

@@ -21,7 +21,7 @@ from conformance.arithmetic.rounded import Rounded, exactly, multilinear
 from conformance.model.case import Numerics
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 Move = Callable[[np.ndarray], np.ndarray]
 Generator = np.random.Generator

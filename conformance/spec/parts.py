@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from conformance.arithmetic.rounded import Rounded
     from conformance.spec.draws import Draws
-    from conformance.spec.trial_like import TrialLike
+    from conformance.spec.trial_protocol import TrialLike
 
 
 def never(call: Call) -> bool:

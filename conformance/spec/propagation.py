@@ -18,7 +18,7 @@ from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.model.formats import FORMATS
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike
+    from conformance.spec.trial_protocol import TrialLike
 
 Substitute = Callable[[np.ndarray], np.ndarray]
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from conformance.backends import registry
-from conformance.backends.asking import call
-from conformance.backends.declared import devices_of, offered
-from conformance.backends.door import BackendError, itself
+from conformance.backends.capabilities import devices_of, offered
+from conformance.backends.foreign_calls import call
+from conformance.backends.guard import BackendError, itself
 from conformance.checks.trial import Trial
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure
@@ -23,7 +23,7 @@ from conformance.timing.cost import BYTES, Cost, cost
 from conformance.timing.operands import TimedArrays
 from conformance.timing.peaks import Peak, measured
 from conformance.timing.rounds import TimedSide, Times, interval, quartiles, timed
-from conformance.timing.verified import Verifier, Void
+from conformance.timing.verification import Verifier, Void
 from conformance.timing.workloads import WORKLOADS, Timed
 
 # Seconds of rounds for one call.

@@ -24,9 +24,9 @@ TITLES = {
     "elementary": "Elementary functions",
     "activations": "Tanh, sigmoid, and the gates of a cell",
     "smooth": "Softplus, GELU and their kin",
-    "pieces": "Functions given piece by piece",
+    "piecewise": "Functions given piece by piece",
     "choices": "Several right values, and selection",
-    "wide": "Half precision",
+    "half_precision": "Half precision",
     "derivatives": "Gradients",
     "exactness": "Where nothing rounds",
 }

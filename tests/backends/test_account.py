@@ -13,7 +13,7 @@ import pytest
 import torch
 from support import ELSEWHERE
 
-from conformance.backends.account import Account, account, exported, installed
+from conformance.backends.coverage_audit import Account, account, exported, installed
 from conformance.commands import cli
 from conformance.commands import layers as layers_cli
 from conformance.layers import CATALOGUE

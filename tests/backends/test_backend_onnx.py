@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import assert_declined, status
 
-from conformance.backends.door import inner
+from conformance.backends.guard import inner
 from conformance.backends.registry import load
 from conformance.model.case import Call, Unsupported
 

@@ -13,10 +13,15 @@ from support import cases, verdict
 
 from conformance.backends.adapters.torch import export as torch_export
 from conformance.backends.adapters.torch import meta as torch_meta
-from conformance.backends.declared import budget_of, devices_of, timeout_of, values_per_structure
-from conformance.backends.door import BackendError
+from conformance.backends.capabilities import (
+    budget_of,
+    devices_of,
+    timeout_of,
+    values_per_structure,
+)
+from conformance.backends.guard import BackendError
 from conformance.generation.drawing import draw_cases
-from conformance.isolation.offer import chosen_devices as devices
+from conformance.isolation.probe import chosen_devices as devices
 from conformance.items.planning import Item
 from conformance.items.stream import structures
 from conformance.run.engine import Engine

@@ -16,8 +16,8 @@ import conformance
 from conformance import Backend, Call, Layer, Unsupported
 from conformance.backends import FunctionBackend, ModuleBackend, implements, registry
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import devices_of, info_of
-from conformance.backends.door import BackendError, inner
+from conformance.backends.capabilities import devices_of, info_of
+from conformance.backends.guard import BackendError, inner
 from conformance.items.planning import Item
 from conformance.known.entry import shipped
 from conformance.model.case import Verdict

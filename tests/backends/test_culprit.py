@@ -14,7 +14,7 @@ from test_report import run_of
 
 from conformance.backends import OverrideBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.dispatched import RIGHT, UNKNOWN, WRONG, Watch
+from conformance.backends.operator_trace import RIGHT, UNKNOWN, WRONG, Watch
 from conformance.backends.registry import load
 from conformance.commands import cli
 from conformance.commands import culprit as blame

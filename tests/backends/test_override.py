@@ -13,11 +13,11 @@ import torch
 from support import plug_in
 
 from conformance.backends import OverrideBackend
-from conformance.backends.door import BackendError
+from conformance.backends.guard import BackendError
 from conformance.backends.kernel_folder import operator_of
 from conformance.backends.registry import load
 from conformance.generation.drawing import draw_cases
-from conformance.isolation.isolated import IsolatedEngine
+from conformance.isolation.isolated_engine import IsolatedEngine
 from conformance.isolation.process import Child, Died
 from conformance.items.planning import Item, plan
 from conformance.layers.encoding import encode_case

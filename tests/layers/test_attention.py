@@ -15,7 +15,7 @@ from conformance.arithmetic.rounded import exactly
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.cotangents import pulled
 from conformance.checks.layout import _written
-from conformance.checks.siblings import varied_inputs
+from conformance.checks.related_cases import varied_inputs
 from conformance.checks.trial import Trial
 from conformance.generation.block_sizes import of_sizes
 from conformance.generation.variants import varied

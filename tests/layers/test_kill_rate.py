@@ -18,7 +18,7 @@ from torch import nn
 
 from conformance.arithmetic.rounded import exactly
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import numerics_of
+from conformance.backends.capabilities import numerics_of
 from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE

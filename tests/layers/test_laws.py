@@ -25,7 +25,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import numerics_of
+from conformance.backends.capabilities import numerics_of
 from conformance.checks import laws
 from conformance.checks.trial import Trial
 from conformance.laws.convolution import convolution

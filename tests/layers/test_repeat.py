@@ -15,7 +15,7 @@ from torch import nn
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks import CHECKS, siblings
+from conformance.checks import CHECKS, related_cases
 from conformance.checks.trial import Trial
 from conformance.items.planning import Item
 from conformance.known.entry import shipped
@@ -166,8 +166,8 @@ def test_the_answer_to_two_batches_is_that_of_each(layer: str) -> None:
     met = 0
     for case in cases(layer, "float32", 40):
         trial = Trial(torch_backend, CATALOGUE[layer], case)
-        varied = siblings.sibling(trial, inputs=siblings.varied_inputs(trial)[1])
-        form = siblings.of_another_form(trial, varied)
+        varied = related_cases.sibling(trial, inputs=related_cases.varied_inputs(trial)[1])
+        form = related_cases.of_another_form(trial, varied)
         if form is None or "after" not in form[0].__dict__:
             continue
         other, wider = form
@@ -187,7 +187,7 @@ def test_what_is_known_of_the_larger_size_explains_that_call_alone() -> None:
     """torch's LPPool errs where the last window goes off-bounds, as it does of 3 and not of 2."""
     arguments = {"norm_type": 2, "kernel_size": 2, "ceil_mode": True}
     case = Case(Call("LPPool1d", arguments, {}, "float32", "cpu"), (np.ones((1, 2)),), seed=0)
-    larger = siblings.larger(case)
+    larger = related_cases.larger(case)
     assert larger is not None
     assert larger.inputs[0] is not None
     assert larger.inputs[0].shape == (1, 3)

@@ -14,8 +14,8 @@ import torch
 from conftest import sample
 from support import ELSEWHERE, LAYERS, OFFERED, cases, first_failure, require_in_torch
 
-from conformance.backends.account import account
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.backends.coverage_audit import account
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE, UnknownLayerError
 from conformance.layers.excluded import ARGUMENTS, EXCLUDED, OLDER, TORCH

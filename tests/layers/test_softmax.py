@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.derivatives import leaf, pull_back
+from conformance.arithmetic.half_precision import converted
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.arithmetic.wide import converted
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.trial import Trial

@@ -15,7 +15,7 @@ from support import Spoiled, first_failure
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import numerics_of
+from conformance.backends.capabilities import numerics_of
 from conformance.checks import special
 from conformance.checks.trial import Evidence, Trial
 from conformance.layers import CATALOGUE

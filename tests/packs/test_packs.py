@@ -15,9 +15,9 @@ import torch
 from conformance.reports.results import read
 
 from conformance.commands import cli
-from conformance.packs import PackError, form
-from conformance.packs.form import CaseEntry, digest, read_json, read_tensors
-from conformance.packs.judging import judge
+from conformance.packs import PackError, pack_format
+from conformance.packs.judge import judge
+from conformance.packs.pack_format import CaseEntry, digest, read_json, read_tensors
 
 pytestmark = pytest.mark.in_fork
 
@@ -41,7 +41,7 @@ def _torch(tensors: Any, name: str | None) -> torch.Tensor | None:
     return torch.from_numpy(array).to(getattr(torch, dtype))
 
 
-def _answered(item: form.ItemEntry, case: CaseEntry, tensors: Any) -> list[Any]:
+def _answered(item: pack_format.ItemEntry, case: CaseEntry, tensors: Any) -> list[Any]:
     """What torch answers to a case, and what it makes of the state."""
     arguments = {k: tuple(v) if k in case.tuples else v for k, v in case.arguments.items()}
     if "dtype" in arguments:
@@ -65,7 +65,7 @@ def _answered(item: form.ItemEntry, case: CaseEntry, tensors: Any) -> list[Any]:
 def _answer_with_torch(pack: Path, answers: Path, spoil: float = 1.0) -> None:
     answers.mkdir()
     (answers / "answers.json").write_text(json.dumps({"backend": "by torch", "info": {}}))
-    for item in read_json(pack / "manifest.json", form.Manifest).items:
+    for item in read_json(pack / "manifest.json", pack_format.Manifest).items:
         tensors = read_tensors((pack / item.tensors).read_bytes(), pack / item.tensors)
         found, errors = {}, {}
         for case in read_json(pack / item.calls, list[CaseEntry]):
@@ -79,7 +79,7 @@ def _answer_with_torch(pack: Path, answers: Path, spoil: float = 1.0) -> None:
                 wide = value.detach().double() if value.is_floating_point() else value
                 array = np.asarray(wide.numpy())
                 found[one.answer] = array * spoil if wide is not value else array, one.dtype
-        form.write_tensors(answers / f"{item.id}.safetensors", found)
+        pack_format.write_tensors(answers / f"{item.id}.safetensors", found)
         (answers / f"{item.id}.json").write_text(json.dumps({"errors": errors}))
 
 
@@ -87,11 +87,10 @@ def test_a_seed_gives_the_same_pack_again(pack: Path, tmp_path: Path) -> None:
     arguments = ["pack", "--layer=Linear,MaxPool2d", "--examples=12", "--dtype=float32"]
     for name, seed in (("same", "0"), ("other", "1")):
         assert cli.main([*arguments, "-o", str(tmp_path / name), f"--seed={seed}"]) == 0
-    first = {
-        item.id: item.sha256 for item in read_json(pack / "manifest.json", form.Manifest).items
-    }
+    manifest = read_json(pack / "manifest.json", pack_format.Manifest)
+    first = {item.id: item.sha256 for item in manifest.items}
     for name in ("same", "other"):
-        found = read_json(tmp_path / name / "manifest.json", form.Manifest).items
+        found = read_json(tmp_path / name / "manifest.json", pack_format.Manifest).items
         assert len(found) == 2
         assert all((item.sha256 == first[item.id]) == (name == "same") for item in found)
 
@@ -169,7 +168,7 @@ def _copied(answered: Path, tmp_path: Path) -> tuple[Path, Path]:
 def _rewritten(answers: Path, change: Any) -> None:
     path = answers / "Linear-float32.safetensors"
     found = read_tensors(path.read_bytes(), path)
-    form.write_tensors(path, change(found))
+    pack_format.write_tensors(path, change(found))
 
 
 def _verdict(pack: Path, answers: Path) -> tuple[Any, list[str]]:
@@ -295,7 +294,7 @@ def test_numbers_of_half_precision_and_masks_pass_bit_for_bit(tmp_path: Path) ->
         "mask": (np.array([[True], [False]]), "bool"),
     }
     path = tmp_path / "x.safetensors"
-    back = read_tensors(form.write_tensors(path, tensors), path)
+    back = read_tensors(pack_format.write_tensors(path, tensors), path)
     for name, (array, dtype) in tensors.items():
         assert back[name][1] == dtype
         assert back[name][0].shape == array.shape

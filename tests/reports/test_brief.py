@@ -14,9 +14,9 @@ from conformance.model.case import Verdict
 from conformance.model.cause import Cause
 from conformance.model.finding import Finding
 from conformance.model.layer_facts import LayerFacts
-from conformance.plugin.brief import CAUSES, NAMED, brief
-from conformance.plugin.lines import HEADING, Line
-from conformance.plugin.table import table
+from conformance.plugin.terminal_summary import CAUSES, NAMED, brief
+from conformance.plugin.terminal_table import table
+from conformance.plugin.terminal_text import HEADING, Line
 
 
 def _text(run: Run, width: int = 80) -> list[str]:

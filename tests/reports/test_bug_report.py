@@ -29,7 +29,7 @@ from conformance.model.case import Verdict
 from conformance.model.cause import Cause, Excuse, Need
 from conformance.model.checks import CHECK_FACTS
 from conformance.model.finding import Finding
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork

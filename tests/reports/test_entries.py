@@ -12,12 +12,12 @@ import pytest
 import torch
 from buggy import GroupedDilation
 from conformance.reports import results
+from conformance.reports.argument_coverage import expanded
 from conformance.reports.results import Run
-from conformance.reports.space import expanded
 from test_report import identity
 
 from conformance.backends import ModuleBackend
-from conformance.backends.declared import info_of
+from conformance.backends.capabilities import info_of
 from conformance.commands import cli
 from conformance.commands.crash_conditions import telling
 from conformance.commands.known_writer import write, written

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from conformance.reports import compare, html, results, summary
+from conformance.reports.argument_coverage import expanded
 from conformance.reports.badge import badge
 from conformance.reports.charts import bars, heat_map
-from conformance.reports.data import packed
+from conformance.reports.embedded_data import packed
 from conformance.reports.markdown import markdown
-from conformance.reports.space import expanded
 from made_runs import DTYPES, later, passing, rich
 from support import plug_in, session
 from test_report import NASTY, Page, identity, mixed, run_of, verdict

@@ -43,7 +43,7 @@ from conformance.known.matches import Excuses
 from conformance.layers.encoding import encode_case
 from conformance.model.case import Call, Case, Examples, Verdict
 from conformance.model.shards import shard_of
-from conformance.model.usage import UsageError
+from conformance.model.usage_error import UsageError
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork

@@ -17,7 +17,7 @@ from support import Spoiled, apart, plug_in, refused
 
 from conformance import Case
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import numerics_of
+from conformance.backends.capabilities import numerics_of
 from conformance.checks.cotangents import expected
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE

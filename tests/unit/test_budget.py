@@ -15,7 +15,7 @@ from support import plug_in, seen_here
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend
-from conformance.isolation.isolated import IsolatedEngine
+from conformance.isolation.isolated_engine import IsolatedEngine
 from conformance.isolation.journal import Entry
 from conformance.isolation.process import Child, Died
 from conformance.items import verdicts

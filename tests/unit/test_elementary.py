@@ -23,9 +23,9 @@ from arithmetic_peaks import (
 from conformance.arithmetic import elementary
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.elementary import constant
+from conformance.arithmetic.half_precision import stored, wide, widened
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.arithmetic.wide import stored, wide, widened
 from conformance.model.case import ULP, Numerics
 from conformance.model.formats import FORMATS, round_to
 

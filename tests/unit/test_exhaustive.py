@@ -14,9 +14,9 @@ from conformance.arithmetic.ulps import farthest, unit_in_the_last_place
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.commands.cli import main
-from conformance.model.covered import Covered
-from conformance.model.farthest import Farthest
+from conformance.model.exhaustive_range import Covered
 from conformance.model.formats import every_number
+from conformance.model.max_error import Farthest
 from conformance.run.exhaustive import blocks, covered, functions, named
 
 pytestmark = pytest.mark.in_fork

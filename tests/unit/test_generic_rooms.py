@@ -56,8 +56,8 @@ _MARGIN = "of a verdict, the largest error ÷ bound"
 ALLOWED = {
     ("special.py", "negative"): "a sign",
     ("compare.py", "margin"): _MARGIN,
-    ("data.py", "margin"): _MARGIN,
-    ("valid.py", "margin"): _MARGIN,
+    ("embedded_data.py", "margin"): _MARGIN,
+    ("validation.py", "margin"): _MARGIN,
     ("case.py", "init"): "the namespace of functions that fill a tensor",
     ("script_torch.py", "lengths"): "a packed sequence is made by a function of torch's",
     ("script_torch.py", "batch_first"): "a packed sequence is made by a function of torch's",

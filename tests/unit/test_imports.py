@@ -66,8 +66,22 @@ def _starts(name: str, *prefixes: str) -> bool:
 WITH_TORCH = {
     f"conformance.backends.{name}"
     for name in (
-        *("account", "module", "torch_calls", "torch_layouts", "torch_sequences", "torch_wholes"),
-        *("operators", "overriding", "override", "returned", "kernel_folder", "dispatched"),
+        *(
+            "coverage_audit",
+            "module",
+            "torch_calls",
+            "torch_layouts",
+            "torch_sequences",
+            "torch_composites",
+        ),
+        *(
+            "operators",
+            "kernel_dispatch",
+            "override",
+            "kernel_output",
+            "kernel_folder",
+            "operator_trace",
+        ),
         *(f"adapters.{name}" for name in ("torch", "torch.compile", "torch.export")),
         *("adapters.onnx.onnxruntime_export", "adapters.keras", "adapters.keras.attention"),
     )

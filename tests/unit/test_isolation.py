@@ -18,9 +18,9 @@ from support import apart, cases, plug_in, session
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import DOZEN
-from conformance.isolation import isolated
-from conformance.isolation.isolated import IsolatedEngine
+from conformance.backends.capabilities import DOZEN
+from conformance.isolation import isolated_engine
+from conformance.isolation.isolated_engine import IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
 from conformance.isolation.process import Child
 from conformance.items.forks import ALLOWED, Expendable
@@ -149,8 +149,8 @@ def _verdicts(path: Path) -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a process takes long to start, the usual time to shrink a death in is a few tries."""
-    monkeypatch.setattr(isolated, "SHRINKING_ITEM", 600.0)
-    monkeypatch.setattr(isolated, "SHRINKING_RUN", 600.0)
+    monkeypatch.setattr(isolated_engine, "SHRINKING_ITEM", 600.0)
+    monkeypatch.setattr(isolated_engine, "SHRINKING_RUN", 600.0)
 
 
 # One that hangs takes all its time at each try. The cheaper twin is a function that hangs, in
@@ -160,7 +160,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_ends_or_stops_the_process_costs_one_verdict(
     suite: Any, monkeypatch: pytest.MonkeyPatch, hangs: bool
 ) -> None:
-    monkeypatch.setattr(isolated, "HANGS", 0.4)
+    monkeypatch.setattr(isolated_engine, "HANGS", 0.4)
     expected = {"Conv1d": "crashed", "Bilinear": "crashed", "Identity": "passed"}
     expected |= {"RNNCell": "hung"} if hangs else {}
     result, verdicts = suite(

@@ -21,7 +21,7 @@ from conformance.checks.trial import Trial
 from conformance.generation import drawing
 from conformance.generation.cases import KEPT, KEPT_OF_MANY, MANY, Cases
 from conformance.generation.drawing import draw_cases
-from conformance.isolation.isolated import GROWN, IsolatedEngine
+from conformance.isolation.isolated_engine import GROWN, IsolatedEngine
 from conformance.isolation.process import Child
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE

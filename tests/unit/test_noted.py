@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from conformance.arithmetic.half_precision import noted, stepwise, widened
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
-from conformance.arithmetic.wide import noted, stepwise, widened
 from conformance.model.case import STORED, Numerics
 from conformance.model.formats import FORMATS
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conformance.plugin import options
-from conformance.plugin.values import twin
+from conformance.plugin.option_values import twin
 
 
 def _resolve(**given: Any) -> options.Settings:

@@ -12,7 +12,7 @@ import warm
 from support import plug_in, session
 
 from conformance.isolation.poison import poisoned
-from conformance.model.unwritten import NUMBERS, unwritten
+from conformance.model.uninitialized import NUMBERS, unwritten
 
 # What it leaves out is to be 0, which is what a page holds that nobody had before.
 LEAVES_OUT = """

@@ -17,9 +17,9 @@ from reduction_forms import ORDERS, Stored
 from conformance.arithmetic import elementary, reductions
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.elementary import constant
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.arithmetic.wide import stored, widened
 from conformance.model.case import Numerics
 from conformance.model.formats import FORMATS, round_to
 

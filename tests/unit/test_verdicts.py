@@ -14,8 +14,8 @@ from support import Spoiled, cases, seen_here
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import accepted_by, base_of
-from conformance.backends.door import BackendError
+from conformance.backends.capabilities import accepted_by, base_of
+from conformance.backends.guard import BackendError
 from conformance.checks import EVERY_CHECK
 from conformance.generation.drawing import draw_cases
 from conformance.items import verdicts

@@ -13,10 +13,10 @@ from conformance.reports.results import read
 from support import plug_in, session
 
 from conformance.backends import WireBackend, wire_server
-from conformance.backends.declared import accepted_by, info_of
+from conformance.backends.capabilities import accepted_by, info_of
 from conformance.backends.registry import load
 from conformance.backends.wire_format import WireError, encoded, host
-from conformance.isolation import isolated
+from conformance.isolation import isolated_engine
 from conformance.items.planning import Item
 from conformance.known.entry import shipped
 from conformance.model.case import Call, Numerics, Unsupported
@@ -95,8 +95,8 @@ def test_a_server_that_dies_or_is_silent_costs_one_verdict(
 ) -> None:
     plug_in(pytester, monkeypatch, "")
     # A server that is silent costs each try so much.
-    monkeypatch.setattr(isolated, "HANGS", 0.3)
-    monkeypatch.setattr(isolated, "SHRINKING_ITEM", 15.0)
+    monkeypatch.setattr(isolated_engine, "HANGS", 0.3)
+    monkeypatch.setattr(isolated_engine, "SHRINKING_ITEM", 15.0)
     session(
         pytester, f"--conformance-backend=wire:{COMMAND} {fault}",
         "--conformance-layer=Linear", "--conformance-dtype=float32", "--conformance-examples=20",

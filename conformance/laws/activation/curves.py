@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from conformance.arithmetic.half_precision import widened
 from conformance.arithmetic.rounded import OWN, Rounded, exactly
-from conformance.arithmetic.wide import widened
 from conformance.laws.activation.elementwise import by_layer, doubles, given, of_input, twice
 from conformance.oracles.activation.smooth import SELU_ALPHA, SELU_SCALE
 from conformance.spec.law import (
@@ -24,7 +24,7 @@ from conformance.spec.law import (
 )
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 
 @law("alpha_one", "ELU and CELU with an alpha of 1 are one", SUMMED)

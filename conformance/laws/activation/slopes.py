@@ -14,7 +14,7 @@ from conformance.spec.draws import Draws, Masked
 from conformance.spec.law import Claims, Generator, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02
 _PARTS = (0.5, 0.9)  # of the way from lower to upper: what is uniform has its share above each

@@ -17,7 +17,7 @@ from conformance.spec.draws import Draws, Masked
 from conformance.spec.law import Generator, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.04
 _QUERIES, _KEYS, _WIDTH = 8, 16, 4

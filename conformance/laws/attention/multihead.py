@@ -14,7 +14,7 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.spec.law import Claim, Claims, Generator, Side, law, many, measured, on_host, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 Move = Callable[[np.ndarray], np.ndarray]
 

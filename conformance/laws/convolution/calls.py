@@ -13,7 +13,7 @@ from conformance.model.case import is_function
 from conformance.oracles.convolution import output_paddings, paddings, per_dimension
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _SIZES = ("in_channels", "out_channels", "kernel_size", "in_features", "out_features")
 # A number that is copied, converted and compared takes as long as so many products, and memory too.

@@ -13,7 +13,7 @@ from conformance.oracles.convolution import PAD_MODES
 from conformance.spec.law import Claims, Generator, Side, claim, law, many, measured, paired, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 # Numbers that go into the copies of a layer and come out: a call holds several copies of them.
 _MOST = 1 << 21

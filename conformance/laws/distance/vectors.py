@@ -12,7 +12,7 @@ from conformance.model.case import is_function
 from conformance.spec.law import Claims, Generator, Side, called, claim, law, many, measured, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 BOTH = "equal where nothing rounds, else within twice the bound"
 _FORMS = {

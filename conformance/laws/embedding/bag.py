@@ -24,7 +24,7 @@ from conformance.spec.law import (
 )
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 EXACT = "equal: nothing is computed"
 MOVED = "equal where the case's sums are exact, else within twice its bound"

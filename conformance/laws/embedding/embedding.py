@@ -11,7 +11,7 @@ from conformance.model.case import is_function
 from conformance.spec.law import Claims, Generator, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 EXACT = "equal where no row is renormalised, else within twice the bound"
 

@@ -24,7 +24,7 @@ from conformance.spec.law import (
 )
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _BCE = ("BCELoss", "functional.binary_cross_entropy")
 _LOGITS = ("BCEWithLogitsLoss", "functional.binary_cross_entropy_with_logits")

@@ -19,7 +19,7 @@ from conformance.spec.law import SUMMED, Claims, Generator, Law, Side, claim, la
 if TYPE_CHECKING:
     from typing import Self
 
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from conformance.spec.law import (
 if TYPE_CHECKING:
     from typing import Self
 
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _MODULE, _FUNCTION = "LinearCrossEntropyLoss", "functional.linear_cross_entropy"
 # Arguments of the module that a function's arrays show.

@@ -12,7 +12,7 @@ from conformance.model.formats import round_to
 from conformance.spec.law import SUMMED, Claims, Generator, Side, claim, law, measured, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 
 def _scores(trial: Trial) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from conformance.laws.loss.reductions import Divisor, given, on, reduced_by, red
 from conformance.spec.law import Claims, Generator, Law, Move, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 Inputs = tuple[np.ndarray | None, ...]
 Aligned = Callable[["Trial"], Inputs]

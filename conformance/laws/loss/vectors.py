@@ -26,7 +26,7 @@ from conformance.spec.law import (
 )
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _TRIPLET = ("TripletMarginLoss", "functional.triplet_margin_loss")
 _WITH_DISTANCE = (

@@ -27,7 +27,7 @@ from conformance.spec.law import (
 )
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 LARGE = 1 << 16  # numbers of a case that is not made larger
 

@@ -31,7 +31,7 @@ from conformance.spec.law import (
 )
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 Tensors = dict[str, np.ndarray | None]
 _WEIGHTS = ("weight", "bias")

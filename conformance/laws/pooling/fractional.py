@@ -15,7 +15,7 @@ from conformance.spec.draws import Draws, Masked
 from conformance.spec.law import Claim, Claims, Generator, Side, called, claim, input_of, law, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _EVERY, _CALLS = 8, 64  # of so many cases one has a probe of so many calls
 _NONE = {"output_size": None, "output_ratio": None, "return_indices": False}

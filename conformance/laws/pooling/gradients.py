@@ -11,7 +11,7 @@ from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.spec.law import Claim, Claims, Generator, Side, called, input_of, law, on_host
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 BOUND = "n windows: within γ_{n+1} = (n + 1)·u / (1 - (n + 1)·u) of what is pulled back"
 

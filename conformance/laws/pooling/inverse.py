@@ -14,7 +14,7 @@ from conformance.spec.law import Claim, Claims, Generator, Side, claim, law, man
 from conformance.spec.sizes import per_dimension
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 
 def _both(trial: Trial) -> tuple[np.ndarray, np.ndarray]:

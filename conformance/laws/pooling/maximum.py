@@ -28,7 +28,7 @@ from conformance.spec.law import (
 from conformance.spec.sizes import per_dimension
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 EXACT = "always equal: nothing is computed"
 Move = Callable[[np.ndarray], np.ndarray]

@@ -11,7 +11,7 @@ import numpy as np
 from conformance.spec.law import Move
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 StateArrays = Mapping[str, np.ndarray]
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}

@@ -11,7 +11,7 @@ from conformance.model.formats import format_of
 from conformance.oracles.recurrent.state import GATES, layer_shapes
 from conformance.spec.draws import Draws, Masked
 from conformance.spec.law import Generator, same
-from conformance.spec.trial_like import TrialLike
+from conformance.spec.trial_protocol import TrialLike
 
 _EVERY = 16  # of so many cases one is asked for rates
 

@@ -10,7 +10,7 @@ from conformance.model.case import is_function
 from conformance.spec.law import Claims, Generator, called, input_of, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 
 def _given(trial: Trial) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from conformance.spec.draws import Draws, Masked
 from conformance.spec.law import Claims, Generator, Side, called, claim, input_of, law, measured
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02, else 0.04
 _FEW, _MANY = 8192, 32768

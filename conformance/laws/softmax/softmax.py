@@ -30,7 +30,7 @@ from conformance.spec.law import (
 )
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 BOTH = "equal where nothing rounds, else within twice the bound"
 _FORMS = {

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from conformance.model.case import Case
-    from conformance.spec.trial_like import TrialLike
+    from conformance.spec.trial_protocol import TrialLike
 
 # Each mask, and which sequences its queries and keys are.
 MASKS = {

@@ -20,7 +20,7 @@ from conformance.spec.draws import Draws, Masked
 from conformance.spec.law import Generator, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 _RATES = (0.5, 0.1, 0.75)
 _BATCH, _LENGTH, _SIZE = 64, 3, 8

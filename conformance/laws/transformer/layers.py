@@ -14,7 +14,7 @@ from conformance.laws.transformer.calls import changed, first, kind_of, named, s
 from conformance.spec.law import Claim, Claims, Generator, Law, Side, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 Array = np.ndarray
 Change = Callable[[Array], Array]

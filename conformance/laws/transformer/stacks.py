@@ -15,7 +15,7 @@ from conformance.laws.transformer.layers import SHARED, Operands, residual
 from conformance.spec.law import Claim, Claims, Generator, Law, Side, bounded, law, measured
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike as Trial
+    from conformance.spec.trial_protocol import TrialLike as Trial
 
 Array = np.ndarray
 

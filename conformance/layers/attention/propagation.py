@@ -11,7 +11,7 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.spec.propagation import Propagation, finite, oracle
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike
+    from conformance.spec.trial_protocol import TrialLike
 
 
 def _floats(x: np.ndarray) -> np.ndarray:

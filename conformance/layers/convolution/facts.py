@@ -13,7 +13,7 @@ from conformance.spec.sizes import per_dimension
 
 if TYPE_CHECKING:
     from conformance.model.case import Case
-    from conformance.spec.trial_like import FactsLike as Facts
+    from conformance.spec.trial_protocol import FactsLike as Facts
 
 
 def pads(found: Facts) -> tuple[int, ...]:

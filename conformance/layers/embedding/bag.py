@@ -35,7 +35,7 @@ from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.embedding import bag as invalid
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import FactsLike as Facts
+    from conformance.spec.trial_protocol import FactsLike as Facts
 
 _SIZES = (
     Argument("num_embeddings", plain=1, size=True),

@@ -12,7 +12,7 @@ from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.oracles.grid.grid import pixels, taps_of
 from conformance.oracles.grid.sums import jointly
 from conformance.spec.propagation import Propagation, finite
-from conformance.spec.trial_like import TrialLike
+from conformance.spec.trial_protocol import TrialLike
 
 
 def _expected(trial: TrialLike) -> tuple[Rounded, ...]:

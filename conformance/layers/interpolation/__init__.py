@@ -17,7 +17,7 @@ from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Tr
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape
-from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.trial_protocol import FactsLike as Facts
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import interpolation as cases
 from conformance.strategies.invalid import interpolation as invalid

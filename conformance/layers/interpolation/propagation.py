@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from conformance.arithmetic.half_precision import wide
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
-from conformance.arithmetic.wide import wide
 from conformance.oracles.interpolation.axis import Axis, averaged
 from conformance.oracles.interpolation.interpolate import Resize
 from conformance.oracles.interpolation.sums import applied
 from conformance.spec.propagation import Propagation, finite, oracle
 from conformance.spec.state import Shape
-from conformance.spec.trial_like import TrialLike
+from conformance.spec.trial_protocol import TrialLike
 
 
 def _expected(fixed: Mapping[str, Any], trial: TrialLike) -> tuple[Rounded, ...]:

@@ -30,7 +30,7 @@ from conformance.strategies.invalid.loss import adaptive as invalid
 from conformance.strategies.loss import adaptive as cases
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import FactsLike as Facts
+    from conformance.spec.trial_protocol import FactsLike as Facts
 
 _ARGUMENTS = (
     Argument("in_features", plain=1, size=True),

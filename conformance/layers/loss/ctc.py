@@ -25,7 +25,7 @@ from conformance.strategies.invalid.loss import ctc as invalid
 from conformance.strategies.loss import ctc as cases
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import FactsLike as Facts
+    from conformance.spec.trial_protocol import FactsLike as Facts
 
 _ARGUMENTS = (
     Argument("blank", 0, other=1),

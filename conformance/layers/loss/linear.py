@@ -32,7 +32,7 @@ from conformance.strategies.invalid.loss import linear as invalid
 from conformance.strategies.loss import linear as cases
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import FactsLike as Facts
+    from conformance.spec.trial_protocol import FactsLike as Facts
 
 _SIZES = (
     Argument("in_features", plain=1, size=True),

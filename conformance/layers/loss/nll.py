@@ -18,7 +18,7 @@ from conformance.spec.parts import Benchmark, Generation, Oracle, State
 from conformance.spec.propagation import Propagation
 from conformance.spec.signature import Argument, Input, Signature
 from conformance.spec.state import Shape
-from conformance.spec.trial_like import TrialLike
+from conformance.spec.trial_protocol import TrialLike
 from conformance.spec.workload import Workload
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.loss import nll as invalid

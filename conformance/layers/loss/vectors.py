@@ -26,7 +26,7 @@ from conformance.strategies.invalid.loss.parts import no_margin, operand_breaks
 from conformance.strategies.loss import vectors as cases
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import FactsLike as Facts
+    from conformance.spec.trial_protocol import FactsLike as Facts
 
 _MARGIN = Argument("margin", 1.0, other=2.0)
 _SWAP = Argument("swap", False, other=True)

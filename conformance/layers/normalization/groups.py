@@ -35,7 +35,7 @@ from conformance.strategies.invalid.normalization.batch_and_layer import row_bre
 from conformance.strategies.normalization import groups as cases
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import FactsLike
+    from conformance.spec.trial_protocol import FactsLike
 
 _WEIGHTS = (Input("weight", "weight", optional=True), Input("bias", "bias", optional=True))
 _BY_NAME = tuple(replace(x, passed=BY_NAME) for x in _WEIGHTS)

@@ -17,7 +17,7 @@ from conformance.spec.state import Constant, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import FactsLike
+    from conformance.spec.trial_protocol import FactsLike
 
 FORMULA = "y = (x - E[x]) / sqrt(Var[x] + eps) * gamma + beta"
 EPS = Argument("eps", 1e-5, other=0.1)

@@ -20,7 +20,7 @@ from conformance.spec.propagation import Propagation, finite, oracle
 from conformance.spec.sizes import sizes_of
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike
+    from conformance.spec.trial_protocol import TrialLike
 
 Spread = Callable[[np.ndarray], np.ndarray]
 """Where anything is odd → where its mean and variance are."""

@@ -39,7 +39,7 @@ from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle
 from conformance.spec.propagation import copied
 from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.sizes import per_dimension
-from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.trial_protocol import FactsLike as Facts
 from conformance.spec.workload import Filling
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.pooling import maximum as invalid

@@ -31,7 +31,7 @@ from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle
 from conformance.spec.propagation import sums
 from conformance.spec.signature import Argument, Input, Output, Signature
-from conformance.spec.trial_like import TrialLike as Trial
+from conformance.spec.trial_protocol import TrialLike as Trial
 from conformance.spec.workload import Filling
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.pooling import maximum as invalid

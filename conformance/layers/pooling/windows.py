@@ -13,7 +13,7 @@ from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument
 from conformance.spec.sizes import per_dimension, sizes_of
 from conformance.spec.state import Shape
-from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.trial_protocol import FactsLike as Facts
 from conformance.spec.workload import Workload
 
 KERNEL = Argument("kernel_size", plain=1, per_dimension=True, window=True)

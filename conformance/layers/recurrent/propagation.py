@@ -13,7 +13,7 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.spec.propagation import Propagation, finite, oracle, taken
 
 if TYPE_CHECKING:
-    from conformance.spec.trial_like import TrialLike
+    from conformance.spec.trial_protocol import TrialLike
 
 # A finite stand-in for ∞, in float64, and what only a multiple of it exceeds.
 _FAR, _BEYOND = 2.0**664, 1e100

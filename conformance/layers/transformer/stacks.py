@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from conformance.spec.draws import Draws
-    from conformance.spec.trial_like import TrialLike
+    from conformance.spec.trial_protocol import TrialLike
 
 _SIZES = {"d_model": 128, "nhead": 4, "dim_feedforward": 256, "batch_first": True}
 DECODER_INPUTS = (

@@ -16,9 +16,9 @@ import numpy as np
 
 from conformance.arithmetic.choices import between
 from conformance.arithmetic.elementary import constant, irrational
-from conformance.arithmetic.pieces import Piece, itself, level, pieces
+from conformance.arithmetic.half_precision import stored, widened
+from conformance.arithmetic.piecewise import Piece, itself, level, pieces
 from conformance.arithmetic.rounded import OWN, Rounded, choose, traced, unbroadcast
-from conformance.arithmetic.wide import stored, widened
 from conformance.model.case import Updated
 
 Shape = tuple[int, ...]

@@ -11,9 +11,9 @@ import numpy as np
 from conformance.arithmetic import activations, smooth
 from conformance.arithmetic.choices import where_undecided
 from conformance.arithmetic.elementary import absolute, constant, irrational
-from conformance.arithmetic.pieces import Piece, itself, pieces
+from conformance.arithmetic.half_precision import stored, widened
+from conformance.arithmetic.piecewise import Piece, itself, pieces
 from conformance.arithmetic.rounded import Rounded
-from conformance.arithmetic.wide import stored, widened
 from conformance.model.case import Updated
 from conformance.oracles.activation.elementwise import State, returned
 

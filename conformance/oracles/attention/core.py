@@ -24,9 +24,9 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.elementary import constant
+from conformance.arithmetic.half_precision import kept
 from conformance.arithmetic.reductions import log_sum_exp, softmax, total
 from conformance.arithmetic.rounded import OWN, Rounded, choose, multilinear, traced
-from conformance.arithmetic.wide import kept
 
 BLOCK = 16
 """Fewest keys that an algorithm takes at once: the least tile of a matrix unit."""

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.half_precision import kept, stored, widened
 from conformance.arithmetic.reductions import mean
 from conformance.arithmetic.rounded import OWN, Rounded, join, traced
-from conformance.arithmetic.wide import kept, stored, widened
 from conformance.model.formats import FORMATS
 from conformance.oracles.attention.core import (
     attended,

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.choices import Choices, take
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.rounded import Rounded, traced
-from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.attention.core import attended, either, masked_scores, scaled_scores
 
 Shape = tuple[int, ...]

@@ -19,9 +19,9 @@ import numpy as np
 from conformance.arithmetic.choices import Choices, take
 from conformance.arithmetic.choices import maximum as larger
 from conformance.arithmetic.elementary import absolute, constant, power, sqrt, square
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.reductions import maximum, total
 from conformance.arithmetic.rounded import Rounded, traced, unbroadcast
-from conformance.arithmetic.wide import stored, widened
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]

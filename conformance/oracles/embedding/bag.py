@@ -12,6 +12,7 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices, take
 from conformance.arithmetic.elementary import known
+from conformance.arithmetic.half_precision import declared, noted, stored, widened
 from conformance.arithmetic.reductions import maximum
 from conformance.arithmetic.rounded import (
     OWN,
@@ -22,7 +23,6 @@ from conformance.arithmetic.rounded import (
     multilinear,
     traced,
 )
-from conformance.arithmetic.wide import declared, noted, stored, widened
 from conformance.model.case import Updated
 from conformance.oracles.embedding.embedding import gradient_scale, looked_up, renormalised
 from conformance.oracles.forms import of_module

@@ -16,9 +16,9 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices, take, where_undecided
 from conformance.arithmetic.elementary import absolute, constant, known, power, sqrt, square
+from conformance.arithmetic.half_precision import noted, stored, widened
 from conformance.arithmetic.reductions import maximum, total
 from conformance.arithmetic.rounded import Rounded, choose, moved_cotangent, traced
-from conformance.arithmetic.wide import noted, stored, widened
 from conformance.model.case import Updated
 from conformance.oracles.forms import of_module
 

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.half_precision import declared, stored, wide, widened
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.reductions import as_read
 from conformance.arithmetic.rounded import Rounded, traced
-from conformance.arithmetic.wide import declared, stored, wide, widened
 from conformance.oracles.interpolation.axis import (
     Axis,
     Scale,

@@ -9,8 +9,8 @@ from functools import reduce
 import numpy as np
 
 from conformance.arithmetic.elementary import known
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.rounded import OWN, Rounded, multilinear, traced
-from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.interpolation.axis import Axis
 
 

@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from conformance.arithmetic.choices import Choices, gather, take
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.reductions import log_softmax, over, total
 from conformance.arithmetic.rounded import Rounded, join
-from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.linear import functional_linear
 
 Shape = tuple[int, ...]

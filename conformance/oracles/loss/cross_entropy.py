@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.elementary import constant
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.reductions import log_softmax, over, total
 from conformance.arithmetic.rounded import Rounded, choose
-from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.forms import of_module
 from conformance.oracles.loss.nll import class_axis, of_indices, zeros
 

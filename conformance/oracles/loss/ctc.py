@@ -30,10 +30,10 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.elementary import exp, known
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.reductions import over, total
 from conformance.arithmetic.rounded import OWN, Node, Rounded, with_node
-from conformance.arithmetic.wide import stored, widened
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from conformance.arithmetic.elementary import absolute, constant, square
-from conformance.arithmetic.pieces import pieces
+from conformance.arithmetic.piecewise import pieces
 from conformance.arithmetic.rounded import Rounded, traced
 from conformance.oracles.loss.reductions import (
     added,

@@ -16,10 +16,10 @@ import numpy as np
 from conformance.arithmetic.activations import sigmoid
 from conformance.arithmetic.choices import maximum
 from conformance.arithmetic.elementary import constant
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.reductions import total
 from conformance.arithmetic.rounded import OWN, Rounded, choose, join, traced
 from conformance.arithmetic.smooth import softplus
-from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.distance.vectors import spread
 from conformance.oracles.loss.reductions import reduced, settled
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from conformance.arithmetic.choices import maximum
 from conformance.arithmetic.elementary import constant, exp, irrational, log, ratio, square
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.rounded import OWN, Rounded, choose, exactly, traced
-from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.loss.reductions import common_shape, reduced, settled
 
 Shape = tuple[int, ...]

@@ -15,10 +15,10 @@ import numpy as np
 
 from conformance.arithmetic.choices import gather, take
 from conformance.arithmetic.elementary import constant, square
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.reductions import over, total
 from conformance.arithmetic.rounded import Rounded, choose, traced
 from conformance.arithmetic.smooth import softplus
-from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.loss.hinge import hinge
 from conformance.oracles.loss.reductions import reduced, settled, weighed
 

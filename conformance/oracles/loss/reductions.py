@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.reductions import over, total
 from conformance.arithmetic.rounded import Rounded, moved_cotangent, traced
-from conformance.arithmetic.wide import stored, widened
 
 Shape = tuple[int, ...]
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices, minimum
 from conformance.arithmetic.elementary import constant, ratio, sqrt, square
+from conformance.arithmetic.half_precision import stored, wide
 from conformance.arithmetic.reductions import total
 from conformance.arithmetic.rounded import Rounded, choose, traced
-from conformance.arithmetic.wide import stored, wide
 from conformance.model.formats import FORMATS
 from conformance.oracles.distance.vectors import functional_cosine_similarity, pairwise_distance
 from conformance.oracles.loss.hinge import hinge

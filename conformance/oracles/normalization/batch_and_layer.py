@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from conformance.arithmetic.elementary import constant, reciprocal_sqrt
+from conformance.arithmetic.half_precision import declared, noted, stepwise, stored, widened
 from conformance.arithmetic.reductions import mean, variance
 from conformance.arithmetic.rounded import Rounded, traced, unbroadcast
-from conformance.arithmetic.wide import declared, noted, stepwise, stored, widened
 from conformance.model.case import Updated
 from conformance.model.formats import FORMATS
 from conformance.oracles.forms import of_module

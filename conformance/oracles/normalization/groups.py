@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.elementary import constant, power, ratio, reciprocal_sqrt, square
+from conformance.arithmetic.half_precision import stepwise, stored, widened
 from conformance.arithmetic.reductions import mean
 from conformance.arithmetic.rounded import Rounded, multilinear, traced
-from conformance.arithmetic.wide import stepwise, stored, widened
 from conformance.model.case import Updated
 from conformance.model.formats import FORMATS
 from conformance.oracles.forms import of_module

@@ -15,9 +15,9 @@ from functools import partial, reduce
 import numpy as np
 
 from conformance.arithmetic.elementary import known
+from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.reductions import total
 from conformance.arithmetic.rounded import OWN, Rounded, traced, with_node
-from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.pooling.windows import Shape, Size, Taps, Window, taps, windows_of
 
 State = Mapping[str, Rounded]

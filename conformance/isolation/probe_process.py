@@ -1,7 +1,7 @@
 """The process in which a backend is first loaded and asked what it offers; it answers and ends.
 
-Started as `python -P -m conformance.isolation.planner`. Whatever the import does, raise, hang, exit
-or crash, thus ends this process and not pytest.
+Started as `python -P -m conformance.isolation.probe_process`. If the import raises, hangs, exits or
+crashes, this process ends and not pytest.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import IO
 
 import msgspec
 
-from conformance.backends.asking import hooks
-from conformance.backends.door import BackendError
-from conformance.isolation.offer import Asked, Offer, offer
+from conformance.backends.foreign_calls import hooks
+from conformance.backends.guard import BackendError
+from conformance.isolation.probe import Asked, Offer, offer
 from conformance.isolation.process import ended, kill
 from conformance.model.plain_text import bounded
 
@@ -40,7 +40,7 @@ def offered_by(asked: Asked, seconds: float) -> Offer:
     asked = replace(asked, path=tuple(sys.path), id=secrets.token_hex(8))
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "conformance.isolation.planner"],
+            [sys.executable, "-P", "-m", "conformance.isolation.probe_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from conformance.backends import declared
-from conformance.backends.door import BackendError, guarded
+from conformance.backends import capabilities
+from conformance.backends.guard import BackendError, guarded
 from conformance.backends.registry import load
 from conformance.items.planning import Item, plan
 from conformance.model.plain_text import bounded
@@ -81,26 +81,26 @@ def offer(asked: Asked) -> Offer:
         BackendError: if it cannot be used, or lacks a device.
     """
     backend = load(asked.backend)
-    info = declared.info_of(backend)
+    info = capabilities.info_of(backend)
     chosen = chosen_devices(backend, asked.devices)
     items = plan(
         backend, layers=asked.layers, checks=asked.checks, dtypes=asked.dtypes, devices=chosen,
         every_dtype=asked.every_dtype,
     )  # fmt: skip
-    budget = asked.budget or declared.budget_of(backend)
+    budget = asked.budget or capabilities.budget_of(backend)
     for item in items[:1]:  # asked of all only where the user names no dtype
-        declared.offered(backend, item.layer, item.dtype, item.device)
+        capabilities.offered(backend, item.layer, item.dtype, item.device)
     layers = dict.fromkeys(item.layer for item in items)
     used = dict.fromkeys(item.dtype for item in items)
-    bases = {layer: base for layer in layers if (base := declared.base_of(backend, layer))}
+    bases = {layer: base for layer in layers if (base := capabilities.base_of(backend, layer))}
     for base in {*bases.values()} - {"torch"}:
         try:
             load(base)
         except BackendError as error:
             raise guarded(backend).error(f"base={base!r}: {error}") from None
-    declared.accepted_by(backend)
-    declared.refused_by(backend)
-    declared.hits_of(backend)
+    capabilities.accepted_by(backend)
+    capabilities.refused_by(backend)
+    capabilities.hits_of(backend)
     return Offer(
         asked.id,
         "",
@@ -108,11 +108,11 @@ def offer(asked: Asked) -> Offer:
         info,
         chosen,
         tuple(items),
-        declared.isolation_of(backend),
-        {dtype: declared.declared(backend, dtype) for dtype in used},
-        declared.values_per_structure(backend),
+        capabilities.isolation_of(backend),
+        {dtype: capabilities.declared(backend, dtype) for dtype in used},
+        capabilities.values_per_structure(backend),
         budget,
-        declared.timeout_of(backend),
+        capabilities.timeout_of(backend),
         bases,
     )
 
@@ -127,7 +127,7 @@ def chosen_devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
     Raises:
         BackendError: for a device that is not there, naming those that are.
     """
-    offered = declared.devices_of(backend)
+    offered = capabilities.devices_of(backend)
     if not asked:
         return ("cpu",) if "cpu" in offered else offered[:1]
     found: list[str] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from conformance.backends.declared import TIMEOUT
+from conformance.backends.capabilities import TIMEOUT
 from conformance.checks import EVERY_CHECK
 from conformance.generation.cases import MANY
 from conformance.isolation.process import Child, ChildError, Died, Forged

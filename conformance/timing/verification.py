@@ -11,7 +11,7 @@ import numpy as np
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
-from conformance.backends.declared import numerics_of
+from conformance.backends.capabilities import numerics_of
 from conformance.checks import gradients, values
 from conformance.checks.answers import Pulled
 from conformance.checks.cotangents import expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from conformance.plugin.lines import HEADING, Line
+from conformance.plugin.terminal_text import HEADING, Line
 from conformance.reports import summary
 from conformance.reports.matrix import LayerRow
 from conformance.reports.results import Run

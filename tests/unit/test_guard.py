@@ -15,21 +15,21 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.backends import FunctionBackend, declared, implements
-from conformance.backends.asking import HOOKS, hooks
-from conformance.backends.door import BackendError, guarded
-from conformance.backends.plain import RESULTS
+from conformance.backends import FunctionBackend, capabilities, implements
+from conformance.backends.foreign_calls import HOOKS, hooks
+from conformance.backends.guard import BackendError, guarded
+from conformance.backends.sanitize import RESULTS
 from conformance.items.planning import Item
 from conformance.model.case import Verdict
 from conformance.model.failure import Failure, Inapplicable
-from conformance.model.foreign import shown, type_name, written
+from conformance.model.untrusted import shown, type_name, written
 from conformance.run.engine import Engine
 
 ROOT = Path(conformance.__file__).parent
-DOOR = ("conformance.backends.door", "conformance.backends.asking")
+DOOR = ("conformance.backends.guard", "conformance.backends.foreign_calls")
 LISTED = {
     # Loads backends by name, and families of layers.
-    "import_module": {"backends/account.py", "backends/registry.py", "layers/__init__.py"},
+    "import_module": {"backends/coverage_audit.py", "backends/registry.py", "layers/__init__.py"},
     # Asks whether a backend is one that the suite brings.
     "inner": {"diagnosis/script_torch.py", "diagnosis/reproducer.py"},
     # Takes the time of calls without the door's.
@@ -97,12 +97,12 @@ def test_what_goes_past_the_door_is_listed(name: str) -> None:
         )
         or (isinstance(node, ast.Attribute) and node.attr == name == "import_module")
     }
-    assert using - {"backends/door.py", "backends/plain.py"} == LISTED[name]
+    assert using - {"backends/guard.py", "backends/sanitize.py"} == LISTED[name]
 
 
 def test_no_file_reads_a_member_of_a_backend_by_name() -> None:
     # The last one is given torch's, or one that is shaped like it.
-    behind = ("backends/module.py", "backends/function.py", "backends/door.py")
+    behind = ("backends/module.py", "backends/function.py", "backends/guard.py")
     behind += ("diagnosis/script_torch.py",)
     for file, tree in _sources():
         for node in ast.walk(tree):
@@ -290,22 +290,22 @@ def test_what_a_call_raises_is_the_backends(error: BaseException, says: str) -> 
 @pytest.mark.parametrize(
     ("asked", "member", "value"),
     [
-        (declared.timeout_of, "timeout", -1),
-        (declared.timeout_of, "timeout", float("nan")),
-        (declared.timeout_of, "timeout", "30"),
-        (declared.compile_seconds_of, "compile_seconds", float("inf")),
-        (declared.budget_of, "budget", "soon"),
-        (declared.isolation_of, "isolate", "perhaps"),
-        (declared.accepted_by, "accepts", ("",)),
-        (declared.refused_by, "refusals", "ValueError"),
-        (declared.refused_by, "refusals", (Exception,)),
-        (declared.unasked_of, "unasked", (3,)),
-        (declared.hits_of, "hits", {"a": 1}),
-        (declared.hits_of, "hits", dict),
-        (declared.hits_of, "hits", lambda: {"a": -1}),
-        (declared.hits_of, "hits", lambda: {"a": 1.0}),
-        (declared.hits_of, "hits", lambda: {3: 1}),
-        (declared.hits_of, "hits", lambda: ["a"]),
+        (capabilities.timeout_of, "timeout", -1),
+        (capabilities.timeout_of, "timeout", float("nan")),
+        (capabilities.timeout_of, "timeout", "30"),
+        (capabilities.compile_seconds_of, "compile_seconds", float("inf")),
+        (capabilities.budget_of, "budget", "soon"),
+        (capabilities.isolation_of, "isolate", "perhaps"),
+        (capabilities.accepted_by, "accepts", ("",)),
+        (capabilities.refused_by, "refusals", "ValueError"),
+        (capabilities.refused_by, "refusals", (Exception,)),
+        (capabilities.unasked_of, "unasked", (3,)),
+        (capabilities.hits_of, "hits", {"a": 1}),
+        (capabilities.hits_of, "hits", dict),
+        (capabilities.hits_of, "hits", lambda: {"a": -1}),
+        (capabilities.hits_of, "hits", lambda: {"a": 1.0}),
+        (capabilities.hits_of, "hits", lambda: {3: 1}),
+        (capabilities.hits_of, "hits", lambda: ["a"]),
     ],
 )
 def test_a_member_that_is_not_what_it_may_be_is_a_clear_error(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from conformance.backends.operators import Operator, dtype_name, tensor_text
-from conformance.model.foreign import type_name
+from conformance.model.untrusted import type_name
 
 UNKNOWN = "something else"
 SIGNATURES = 10_000

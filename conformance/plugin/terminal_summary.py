@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from conformance.model.layer_facts import LayerFacts
 from conformance.model.plain_text import visible
-from conformance.plugin.lines import HEADING, TIED, Line, styled
-from conformance.plugin.told import message_lines
-from conformance.reports import causes, presence, summary
+from conformance.plugin.failure_report import message_lines
+from conformance.plugin.terminal_text import HEADING, TIED, Line, styled
+from conformance.reports import causes, summary, support_gaps
 from conformance.reports.clusters import Cluster
 from conformance.reports.headline import shortened, whose
 from conformance.reports.results import Run
@@ -54,8 +54,8 @@ def brief(run: Run, width: int = 80) -> Iterator[Line]:
 def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int) -> Iterator[Line]:
     """A line for each layer of which something is bad, then one for each other outcome."""
     alike: dict[str, list[str]] = {}
-    for row in presence.present(matrix):
-        lacking = presence.lacking(row)
+    for row in support_gaps.present(matrix):
+        lacking = support_gaps.lacking(row)
         found: dict[str, list[str]] = {}
         for check, cell in zip(matrix.checks, row.cells, strict=True):
             if cell is None or cell.tally.status == "passed":
@@ -75,8 +75,8 @@ def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int)
             for s, x in found.items()
         )
         yield from styled(f"{row.layer}  {'; '.join(parts)}", width, style=worst)
-    for lack in presence.lacks(matrix):
-        names = presence.named(lack.layers, matrix.layers, facts)
+    for lack in support_gaps.lacks(matrix):
+        names = support_gaps.named(lack.layers, matrix.layers, facts)
         told = f"{_number(lack.layers)} not supported{lack.where}: {names}"
         text = f"{summary.GLYPHS['unsupported']} {told}"
         yield from styled(text, width, style="unsupported")
@@ -88,7 +88,7 @@ def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int)
             if status == "known" and len(layers) > NAMED:
                 told += " (-v names them)"
             elif style != "passed":
-                told += f": {presence.named(layers, matrix.layers, facts)}"
+                told += f": {support_gaps.named(layers, matrix.layers, facts)}"
             yield from styled(f"{summary.GLYPHS[style]} {told}", width, style=style)
 
 

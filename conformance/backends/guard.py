@@ -11,13 +11,13 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from conformance.backends.asking import call, member, original, told
-from conformance.backends.plain import MANY, NAME, RESULTS, mapping
+from conformance.backends.foreign_calls import call, member, original, told
+from conformance.backends.sanitize import MANY, NAME, RESULTS, mapping
 from conformance.model.case import Call, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import raised, returned
-from conformance.model.foreign import exact_text, of_type, shown, type_name, written
-from conformance.model.usage import UsageError
+from conformance.model.untrusted import exact_text, of_type, shown, type_name, written
+from conformance.model.usage_error import UsageError
 
 _COMPUTE = ("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp")
 """Members after which a layer says what ran elsewhere."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conformance.model.farthest import Farthest, farther
+from conformance.model.max_error import Farthest, farther
 
 
 @dataclass(frozen=True)

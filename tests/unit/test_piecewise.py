@@ -10,11 +10,11 @@ import pytest
 
 from conformance.arithmetic import smooth
 from conformance.arithmetic.derivatives import leaf, pull_back
-from conformance.arithmetic.pieces import itself, level, pieces
+from conformance.arithmetic.half_precision import stored, widened
+from conformance.arithmetic.piecewise import itself, level, pieces
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.reductions import as_read, maximum
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.arithmetic.wide import stored, widened
 from conformance.layers import DTYPES
 from conformance.model.case import Numerics
 from conformance.model.formats import FORMATS, round_to

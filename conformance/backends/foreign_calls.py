@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.failure import Failure, Inapplicable
-from conformance.model.foreign import bases_of, of_type, type_name, written
+from conformance.model.untrusted import bases_of, of_type, type_name, written
 
 if TYPE_CHECKING:
     from conformance.model.case import Case

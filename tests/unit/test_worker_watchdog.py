@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from conformance.plugin.orphans import ORPHANED
+from conformance.plugin.worker_watchdog import ORPHANED
 
 LONG = 60
 WORKER = """
 import time
-from conformance.plugin.orphans import end_with
+from conformance.plugin.worker_watchdog import end_with
 
 end_with({parent})
 print("ready", flush=True)

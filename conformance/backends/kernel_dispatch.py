@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from conformance.backends.asking import HOOKS
+from conformance.backends.foreign_calls import HOOKS
+from conformance.backends.kernel_output import Returns
 from conformance.backends.operators import Operator, call_text
-from conformance.backends.returned import Returns
 from conformance.model.case import Unreached, Unsupported
-from conformance.model.foreign import type_name, written
+from conformance.model.untrusted import type_name, written
 
 
 class KernelError(RuntimeError):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from conformance.model import leftovers
+from conformance.model import temp_cleanup
 
-CLAIM = "import sys, pathlib; from conformance.model import leftovers as x; "
+CLAIM = "import sys, pathlib; from conformance.model import temp_cleanup as x; "
 
 
 def _of_a_dead_process(folder: Path) -> Path:
@@ -26,8 +26,8 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     gone = _of_a_dead_process(tmp_path / "conformance-gone")
     mine = tmp_path / "conformance-mine"
     mine.mkdir()
-    leftovers.claim(mine)
-    assert leftovers.clear(tmp_path) == 1
+    temp_cleanup.claim(mine)
+    assert temp_cleanup.clear(tmp_path) == 1
     assert not gone.exists()
     assert mine.exists()
 
@@ -35,10 +35,10 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
 def test_a_number_that_another_process_has_meanwhile_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "conformance-old"
     folder.mkdir()
-    leftovers.claim(folder)
-    pid, started, rest = (folder / leftovers.OWNER).read_text().split(" ", 2)
-    (folder / leftovers.OWNER).write_text(f"{pid} {int(started) - 1} {rest}")
-    assert leftovers.clear(tmp_path) == 1
+    temp_cleanup.claim(folder)
+    pid, started, rest = (folder / temp_cleanup.OWNER).read_text().split(" ", 2)
+    (folder / temp_cleanup.OWNER).write_text(f"{pid} {int(started) - 1} {rest}")
+    assert temp_cleanup.clear(tmp_path) == 1
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_what_is_not_the_suites_stays(odd: str, tmp_path: Path) -> None:
     (tmp_path / "conformance-link").symlink_to(target)
     folder = tmp_path / "conformance-odd"
     folder.mkdir()
-    (folder / leftovers.OWNER).write_text(odd)
+    (folder / temp_cleanup.OWNER).write_text(odd)
     other = _of_a_dead_process(tmp_path / "other-name")
     linked = tmp_path / "conformance-linked"
     linked.mkdir()
-    (linked / leftovers.OWNER).symlink_to(other / leftovers.OWNER)
+    (linked / temp_cleanup.OWNER).symlink_to(other / temp_cleanup.OWNER)
     before = sorted(tmp_path.iterdir())
-    assert leftovers.clear(tmp_path) == 0
+    assert temp_cleanup.clear(tmp_path) == 0
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -65,4 +65,4 @@ def test_what_is_not_the_suites_stays(odd: str, tmp_path: Path) -> None:
 def test_another_users_folder_stays(tmp_path: Path) -> None:
     folder = _of_a_dead_process(tmp_path / "conformance-theirs")
     os.chown(folder, 65534, 65534)
-    assert leftovers.clear(tmp_path) == 0
+    assert temp_cleanup.clear(tmp_path) == 0

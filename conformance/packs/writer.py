@@ -21,7 +21,7 @@ from conformance.layers.describe import case_text
 from conformance.model.case import Case, Unsupported
 from conformance.model.files import write_whole
 from conformance.packs import PackError
-from conformance.packs.form import (
+from conformance.packs.pack_format import (
     MANIFEST,
     VERSION,
     Bounded,

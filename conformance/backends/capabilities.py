@@ -7,16 +7,16 @@ import math
 from itertools import islice
 from typing import Any
 
-from conformance.backends.door import guarded
-from conformance.backends.plain import NAME
+from conformance.backends.guard import guarded
+from conformance.backends.sanitize import NAME
 from conformance.model.budget import parse
 from conformance.model.case import COARSEST, Numerics
 from conformance.model.failure import Failure
 from conformance.model.finding import returned
-from conformance.model.foreign import bases_of, elements, exact_text, is_mapping, of_type, shown
 from conformance.model.formats import format_of
 from conformance.model.plain_text import bounded
 from conformance.model.protocols import Backend
+from conformance.model.untrusted import bases_of, elements, exact_text, is_mapping, of_type, shown
 
 # A case takes 0.1 s at most in all checks together (measured on torch: LSTM 0.1, Linear 0.02), a
 # loaded machine ten times as long; the rest is room for what is merely slow.

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.asking import call
+from conformance.backends.foreign_calls import call
 from conformance.model.failure import Failure
 from conformance.model.finding import returned
-from conformance.model.foreign import elements, exact_text, is_mapping, of_type, shown, type_name
+from conformance.model.untrusted import elements, exact_text, is_mapping, of_type, shown, type_name
 
 NAME = 100
 """Characters that the name of a backend, a device or a dtype may have."""

@@ -26,7 +26,7 @@ from conformance.model.cause import Cause
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding, differs
 from conformance.packs import PackError
-from conformance.packs.form import (
+from conformance.packs.pack_format import (
     ANSWERS,
     MANIFEST,
     VERSION,
