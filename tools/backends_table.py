@@ -1,45 +1,33 @@
-"""What each shipped backend's own environment came to, run to its end, as a Markdown table.
+"""Facts of a whole run of each shipped backend, in `docs/data/backends.json`.
 
-`tox -e NAME` writes `results/NAME.jsonl`; a run is a row, and a later row of the same backend, seed
-and number of examples replaces the earlier one.
+`tox -e NAME` writes `results/NAME.jsonl`; a run is a row. A later row of the same backend, seed and
+number of examples replaces the earlier one.
+
+    python tools/backends_table.py --data docs/data/backends.json results/NAME.jsonl
 """
 
 from __future__ import annotations
 
-import re
 import sys
 
 from conformance.reports import summary
 from conformance.reports.results import Run
-from run_tables import add_rows, cells_of
+from measured import DATA, read, table
+from run_tables import Row, add_runs, cells, commit, full_table, minutes
 
-COLUMNS = (
-    *("backend", "seed", "examples", "versions", "items", "passed", "known", "unsupported"),
-    *("failed", "items left out", "of the cases", "comparisons", "budget, s", "minutes"),
-    *("suite at", "day"),
-)
-HEAD = f"""\
-# Backends
-
-Written by `tools/backends_table.py` from the results files of the backends' tox environments: all
-layers, checks and dtypes that each offers, two workers, on a machine of two cores. Known are items
-that failed as the [known failures](known-failures.md) that ship with a backend say, and
-[findings](findings.md) tells them one by one; failed are those that were new in that run, and those
-in which nothing was compared. Where a run has a time budget, items left out are those that had no
-time at all, and the share of the cases is what was looked at of all that there were.
-
-| {" | ".join(COLUMNS)} |
-|{"---|" * len(COLUMNS)}
-"""
-_KEY = re.compile(r"^\| ([^ ]+) \| (\d+) \| (\d+) \|")
+DATA_FILE = DATA / "backends.json"
+WRITER = "tools/backends_table.py"
+NAMES = {
+    "left_out": "items left out",
+    "share": "of the cases",
+    "budget": "budget, s",
+    "suite": "suite at",
+}
+SHORT = ("backend", "items", "passed", "known", "unsupported", "failed", "left_out", "share", "day")
 
 
-def row(run: Run) -> str:
-    """One run.
-
-    Args:
-        run: as its results file holds it.
-    """
+def row_of(run: Run) -> Row:
+    """The facts of one run."""
     identity, counts = run.identity, summary.counts(run)
     verdicts = summary.verdicts(run)
     left_out = sum(v.status == "unchecked" and not v.examples.drawn for v in verdicts)
@@ -47,43 +35,55 @@ def row(run: Run) -> str:
     drawn = sum(v.examples.drawn for v in verdicts)
     asked = drawn + sum(v.examples.stopped for v in verdicts)
     own = {k: v for k, v in identity.info.items() if v and v[0].isdigit() and k != "threads"}
-    cells = (
-        identity.backend, identity.seed, identity.examples,
-        ", ".join(f"{name} {version}" for name, version in own.items()) or "–",
-        len(identity.items), *(counts.get(x, 0) for x in ("passed", "known", "unsupported")),
-        len(verdicts) - judged - left_out, left_out, f"{drawn / asked:.0%}" if asked else "–",
-        f"{summary.totals(run).comparisons:,}", identity.options.get("budget", "–"),
-        "cut short" if run.footer is None else f"{run.footer.seconds / 60:.1f}",
-        (identity.git or {}).get("commit", "?")[:7], identity.started[:10],
-    )  # fmt: skip
-    return "| " + " | ".join(map(str, cells)) + " |"
+    return {
+        "backend": identity.backend,
+        "seed": int(identity.seed),
+        "examples": identity.examples,
+        "versions": ", ".join(f"{name} {version}" for name, version in own.items()) or "–",
+        "items": len(identity.items),
+        **{status: counts.get(status, 0) for status in ("passed", "known", "unsupported")},
+        "failed": len(verdicts) - judged - left_out,
+        "left_out": left_out,
+        "share": round(drawn / asked, 2) if asked else None,
+        "comparisons": summary.totals(run).comparisons,
+        "budget": identity.options.get("budget"),
+        "minutes": minutes(run),
+        "suite": commit(identity),
+        "day": identity.started[:10],
+    }
 
 
-def merged(table: str, rows: list[str]) -> str:
-    """The table with new rows in it, by backend, seed and examples.
-
-    Args:
-        table: as it stands; empty if there is none yet.
-        rows: new ones.
-    """
-    found: dict[tuple[str, int, int], str] = {}
-    for line in (*table.splitlines(), *rows):
-        match = _KEY.match(line)
-        if match:
-            found[match[1], int(match[2]), int(match[3])] = line
-    return HEAD + "".join(f"{found[key]}\n" for key in sorted(found))
+def key(row: Row) -> tuple[str, int, int]:
+    """By what runs are sorted, and which run replaces another."""
+    return row["backend"], row["seed"], row["examples"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Add results files to the table; 1 if a row of the table has failures."""
-    return add_rows(arguments, __doc__, row, merged, _failed)
+    """Add results files to the data; 1 if a run of the data has failures."""
+    return add_runs(arguments, __doc__, writer=WRITER, row_of=row_of, key=key)
 
 
-def _failed(line: str) -> bool:
-    cells = cells_of(line, COLUMNS)
-    wrong = cells.get("failed") != "0" or cells["minutes"] == "cut short"
-    return _KEY.match(line) is not None and wrong
+def section() -> str:
+    """The section of `docs/evidence.md`."""
+    rows = [cells({name: run[name] for name in SHORT}) for run in read(DATA_FILE)["runs"]]
+    return f"""\
+A run of each shipped backend by its tox environment: all layers, checks and dtypes that it offers,
+two workers, on two cores. `failed` counts items that failed in a new way, or in which nothing was
+compared. A run with a time budget may leave items out; the last share is that of the cases that
+ran. What was found: [findings](findings.md).
+
+{table([NAMES.get(name, name) for name in SHORT], rows)}"""
+
+
+def full_page() -> str:
+    """The site's page with all facts of each run."""
+    runs = full_table(read(DATA_FILE)["runs"], NAMES)
+    return f"# Backends by run\n\nFor maintainers who compare runs of a backend.\n\n{runs}\n"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    import evidence
+
+    evidence.write_page()
+    sys.exit(status)

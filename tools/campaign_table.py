@@ -1,8 +1,10 @@
-"""What the campaigns came to: torch held against the suite at many seeds, as a Markdown table.
+"""Facts of the campaigns: torch against the suite at many seeds, in `docs/data/campaign.json`.
 
-Run by `tox -e campaign` and `tox -e campaign-long`, which take hours: a run is a row, whichever
-machine made it, and a later row of the same seed, examples, shard and layers replaces the earlier
-one.
+`tox -e campaign`, `tox -e campaign-long` and `tox -e cpu` make the results files, which takes
+hours. A run is a row, whichever machine made it. A later row of the same seed, examples, shard,
+layers and CPU limits replaces the earlier one.
+
+    python tools/campaign_table.py --data docs/data/campaign.json results/campaign-*.jsonl
 """
 
 from __future__ import annotations
@@ -10,56 +12,42 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from conformance.reports import summary
 from conformance.reports.results import Identity, Run
-from run_tables import add_rows, cells_of
+from measured import DATA, read, table
+from run_tables import Row, add_runs, commit, full_table, has_failed, minutes
 
-COLUMNS = (
-    *("seed", "examples", "shard", "layers", "items", "passed", "known", "failed", "comparisons"),
-    *("largest error ÷ bound", "torch", "suite at", "CPU", "day", "minutes"),
-)
-HEAD = f"""\
-# No false alarm
-
-Written by `tools/campaign_table.py`, after `tox -e campaign` (ten seeds), `tox -e campaign-long`
-(twenty times the examples, in parts where time is short) and `tox -e cpu` (as lesser CPUs, by the
-variables beside the CPU): torch against the suite, all checks.
-Known are items that failed as the [known failures](../conformance/known_failures/torch.toml) say;
-failed takes in crashes, hangs and items in which nothing was compared.
-
-| {" | ".join(COLUMNS)} |
-|{"---|" * len(COLUMNS)}
-"""
+DATA_FILE = DATA / "campaign.json"
+WRITER = "tools/campaign_table.py"
+USUAL = 200
+"""Examples of the standard profile."""
+NAMES = {"ratio": "largest error ÷ bound", "suite": "suite at", "cpu": "CPU"}
 _LIMIT = re.compile(r"\b[A-Z][A-Z_]*=[^ `]+")
-_KEY = re.compile(r"^\| (\d+) \| (\d+) \| (\d+)/(\d+) \| (.+?) \|")
 
 
-def row(run: Run) -> str:
-    """One run.
-
-    Args:
-        run: as its results file holds it.
-    """
+def row_of(run: Run) -> Row:
+    """The facts of one run."""
     identity, counts, totals = run.identity, summary.counts(run), summary.totals(run)
-    wrong = len(summary.verdicts(run)) - sum(
-        counts.get(status, 0) for status in ("passed", "known", "unsupported")
-    )
-    cells = (
-        identity.seed, identity.examples, identity.shard, _layers(identity.options),
-        len(identity.items),
-        counts.get("passed", 0), counts.get("known", 0), wrong, f"{totals.comparisons:,}",
-        "–" if totals.margin is None else f"{totals.margin:.3f}", identity.torch,
-        _commit(identity), _cpu(identity), identity.started[:10],
-        "cut short" if run.footer is None else f"{run.footer.seconds / 60:.1f}",
-    )  # fmt: skip
-    return "| " + " | ".join(map(str, cells)) + " |"
-
-
-def _commit(identity: Identity) -> str:
-    """The commit of the checkout that the run was in, else the one that the version names."""
-    built_of = identity.suite.partition("+g")[2] or "?"
-    return (identity.git or {}).get("commit", built_of)[:7]
+    judged = sum(counts.get(status, 0) for status in ("passed", "known", "unsupported"))
+    return {
+        "seed": int(identity.seed),
+        "examples": identity.examples,
+        "shard": identity.shard,
+        "layers": identity.options.get("layer", "all"),
+        "items": len(identity.items),
+        "passed": counts.get("passed", 0),
+        "known": counts.get("known", 0),
+        "failed": len(summary.verdicts(run)) - judged,
+        "comparisons": totals.comparisons,
+        "ratio": None if totals.margin is None else round(totals.margin, 3),
+        "torch": identity.torch,
+        "suite": commit(identity),
+        "cpu": _cpu(identity),
+        "day": identity.started[:10],
+        "minutes": minutes(run),
+    }
 
 
 def _cpu(identity: Identity) -> str:
@@ -68,37 +56,69 @@ def _cpu(identity: Identity) -> str:
     return f"{identity.cpu} {' '.join(f'`{limit}`' for limit in limits)}".rstrip()
 
 
-def _layers(options: Mapping[str, str]) -> str:
-    """The layers as they were selected; Markdown would take an asterisk for its own."""
-    return f"`{options['layer']}`" if "layer" in options else "all"
-
-
-def merged(table: str, rows: list[str]) -> str:
-    """The table with new rows in it, by examples, seed, shard, layers and limits of the CPU.
-
-    Args:
-        table: as it stands; empty if there is none yet.
-        rows: new ones.
-    """
-    found: dict[tuple[int, int, int, int, str, str], str] = {}
-    for line in (*table.splitlines(), *rows):
-        match = _KEY.match(line)
-        if match:
-            seed, examples, part, count = map(int, match.groups()[:4])
-            found[examples, seed, count, part, match[5], " ".join(_LIMIT.findall(line))] = line
-    return HEAD + "".join(f"{found[key]}\n" for key in sorted(found))
+def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """By what runs are sorted, and which run replaces another."""
+    part, count = map(int, row["shard"].split("/"))
+    limits = " ".join(_LIMIT.findall(row["cpu"]))
+    return row["examples"], row["seed"], count, part, row["layers"], limits
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Add results files to the table; 1 if a row of the table has failures."""
-    return add_rows(arguments, __doc__, row, merged, _failed)
+    """Add results files to the data; 1 if a run of the data has failures."""
+    return add_runs(arguments, __doc__, writer=WRITER, row_of=row_of, key=key)
 
 
-def _failed(line: str) -> bool:
-    cells = cells_of(line, COLUMNS)
-    wrong = cells.get("failed") != "0" or cells["minutes"] == "cut short"
-    return _KEY.match(line) is not None and wrong
+def section() -> str:
+    """The section of `docs/evidence.md`: runs of one kind are a row."""
+    runs = read(DATA_FILE)["runs"]
+    kinds: dict[str, list[Row]] = {}
+    for run in runs:
+        kinds.setdefault(_kind(run), []).append(run)
+    rows = [[kind, *_sums(ours)] for kind, ours in kinds.items()]
+    failed = [run for run in runs if has_failed(run)]
+    return f"""\
+torch runs against the suite with all its checks. An item that fails, and not as a
+[known failure](../conformance/known_failures/torch.toml) says, is a bug of torch, or a false alarm
+of ours. `failed` also counts crashes, hangs and items in which nothing was compared.
+
+{table(("runs", "count", "items", "passed", "known", "failed", "comparisons", "minutes"), rows)}
+
+The largest error of a passing case is {max(run["ratio"] for run in runs):.3f} of its bound.
+Runs with a failure: {"; ".join(map(_where, failed)) or "none"}.
+
+`tox run -e campaign` takes some 20 minutes a seed on two cores, `campaign-long` about eight hours.
+Both add their runs to `docs/data/campaign.json`; those of `cpu` are added by hand."""
+
+
+def _kind(run: Row) -> str:
+    if _LIMIT.search(run["cpu"]):
+        return "as a lesser CPU"
+    return (
+        "standard, by seed" if run["examples"] == USUAL else "twenty times the examples, in parts"
+    )
+
+
+def _sums(runs: list[Row]) -> list[object]:
+    names = ("items", "passed", "known", "failed", "comparisons")
+    spent = sum(run["minutes"] or 0 for run in runs)
+    return [len(runs), *(f"{sum(run[name] for run in runs):,}" for name in names), round(spent)]
+
+
+def _where(run: Row) -> str:
+    limits = " ".join(f"`{limit}`" for limit in _LIMIT.findall(run["cpu"]))
+    failed = "cut short" if run["minutes"] is None else f"{run['failed']} failed"
+    return f"seed {run['seed']} at {run['suite']} ({failed}) {limits}".rstrip()
+
+
+def full_page() -> str:
+    """The site's page with a row for each run."""
+    runs = full_table(read(DATA_FILE)["runs"], NAMES)
+    return f"# Campaigns by run\n\nFor maintainers who compare runs of torch.\n\n{runs}\n"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    import evidence
+
+    evidence.write_page()
+    sys.exit(status)

@@ -19,7 +19,7 @@ from conformance.layers.describe import case_text, number_text
 from conformance.model.case import Case
 
 ROOT = Path(__file__).resolve().parents[1]
-SEEN = ROOT / "docs" / "findings.json"
+SEEN = ROOT / "docs" / "data" / "findings.json"
 FOLDER = ROOT / "conformance" / "known_failures"
 ALSO = "; also: "
 
@@ -163,11 +163,7 @@ def _size(case: Case) -> tuple[int, int]:
 
 
 def call_text(case: Case) -> str:
-    """A pinned call in a line, its only number with it.
-
-    Args:
-        case: the case.
-    """
+    """A pinned call in a line, with the numbers of its input where there are few."""
     text = case_text(case).removesuffix(f", {case.call.device}")
     numbers = [x for x in case.inputs if x is not None and x.size]
     if len(numbers) == 1 and numbers[0].size <= 4:

@@ -1,4 +1,4 @@
-"""What comes out of the pinned cases of known failures: `docs/findings.json`.
+"""What comes out of the pinned cases of known failures: `docs/data/findings.json`.
 
     python tools/findings_seen.py torch torch-meta torch-compile onnxruntime onnx-reference mlx
 
@@ -31,12 +31,12 @@ LONGEST = 200
 
 
 def outcomes(child: Child, bug: findings.Bug, device: str) -> dict[str, str] | None:
-    """What the smallest pinned case that fails as its entry says comes to; None of none.
+    """The outcome of the smallest pinned case that fails as its entry says; None without one.
 
     Args:
-        child: runs it.
-        bug: whose cases to try.
-        device: of the backend.
+        child: the process that runs the cases.
+        bug: the finding whose cases are tried.
+        device: a device of the backend.
     """
     for entry, check, pinned in findings.pinned(bug):
         case = on(pinned, pinned.call.dtype, device)

@@ -1,11 +1,13 @@
-"""What the suite has found: `docs/findings.md` from the known failures that ship; run, it writes.
+"""The page of findings, `docs/findings.md`, from the known failures that ship; run, it writes.
 
 python tools/findings_seen.py torch mlx   # runs the pinned cases of these backends
-python tools/findings_table.py
+python tools/findings_table.py            # writes the page
+python tools/findings_table.py --all      # prints every finding
 """
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,25 +25,46 @@ from findings import (
     pinned,
     seen,
 )
+from measured import DATA, read
 
 from conformance.known.entry import Known
 from conformance.layers import CATALOGUE, COMPLEX, DTYPES
 from conformance.matching.fact_schema import layers_named
 
 PAGE = ROOT / "docs" / "findings.md"
+GRAVEST = DATA / "gravest.json"
+"""The gravest findings, written by hand: key → what is wrong, in plain words."""
 
 HEAD = """# What the suite has found
 
-Genuine divergences from the documentation of torch, or of the framework's own, by backend and
-class: written by `tools/findings_table.py` from [the known
-failures](../conformance/known_failures) that ship with the package, which hold conditions, pinned
-cases and, for frameworks other than torch, a script for each. Bugs are counted, not the items that
-fail: a bug of several layers, checks or dtypes is one. What other backends do as torch does stands
-with torch. A bug reported before is linked.
+For users who meet a strange result, and for maintainers of a framework: is it a known bug?
 
-Each has the smallest pinned call and, where it was run, what came out and what had to, within which
-bound; of arrays the element that is farthest off. Where no call stands the failure depends on the
-CPU, on memory or on chance, and none is pinned.
+Written by `tools/findings_table.py` from the [known
+failures](../conformance/known_failures) that ship with the package. A bug of several layers,
+checks or dtypes counts once. What other backends do as torch does counts for torch only.
+"""
+MORE = """
+## See all of them
+
+- The [files of known failures](../conformance/known_failures) have the conditions of each, pinned
+  calls and links to reports. For frameworks other than torch they also have scripts.
+- `python tools/findings_table.py --all` prints each finding with its smallest call, the result and
+  the expected one. The documentation site has that page, and lists the findings of each layer.
+- `nn-conformance known --seen FILE` runs the pinned calls of a file, and adds your machine to those
+  that fail.
+
+## The gravest
+"""
+FULL_HEAD = """# All findings
+
+For users and maintainers of a framework who look for a divergence: each with its smallest call.
+
+By backend and class, from [the known failures](../conformance/known_failures) that ship with the
+package. What other backends do as torch does stands with torch. A bug reported before is linked.
+
+Each finding has the smallest pinned call and, where it ran, the result, the expected one and the
+bound. Of arrays it is the element that is farthest off. A finding without a call depends on the
+CPU, on memory or on chance.
 """
 RESULT, NAMES = 100, 4
 """The longest result in characters; layers that are named."""
@@ -66,11 +89,7 @@ def _lines(bug: Bug, seen: Mapping[str, Any]) -> Iterator[str]:
 
 def _facts(bug: Bug, here: Mapping[str, str]) -> Iterator[str]:
     """Layers, dtypes, CPUs, versions, backends, links."""
-    yield _layers(bug.own)
-    dtypes = {e.dtype for e in bug.own}
-    if "*" not in dtypes:
-        given = {x for d in dtypes for x in d.split(",")}
-        yield ", ".join([x for x in (*DTYPES, *COMPLEX) if x in given])
+    yield from _where(bug)
     if all(e.cpu for e in bug.own):
         features = dict.fromkeys(x for e in bug.own for x in e.cpu)
         yield f"depends on the CPU ({', '.join(features)})"
@@ -81,6 +100,20 @@ def _facts(bug: Bug, here: Mapping[str, str]) -> Iterator[str]:
         yield f"seen in {here['version']}"
     if len(bug.backends) > 1:
         yield f"also {', '.join(bug.backends[1:])}"
+    yield from _links(bug)
+
+
+def _where(bug: Bug) -> Iterator[str]:
+    """Layers and dtypes."""
+    yield _layers(bug.own)
+    dtypes = {e.dtype for e in bug.own}
+    if "*" not in dtypes:
+        given = {x for d in dtypes for x in d.split(",")}
+        yield ", ".join([x for x in (*DTYPES, *COMPLEX) if x in given])
+
+
+def _links(bug: Bug) -> Iterator[str]:
+    """Reports of the bug before."""
     links = dict.fromkeys(e.link for e in bug.own if e.link)
     yield from (f"[{_link(url)}]({url})" if url.startswith("http") else url for url in links)
 
@@ -125,15 +158,32 @@ def _table(found: Sequence[Bug]) -> str:
     return "\n".join([*lines, f"| **all** | {cells} |"])
 
 
-def page(seen: Mapping[str, Any]) -> str:
-    """The page's text.
+def page() -> str:
+    """The text of `docs/findings.md`: counts, and the gravest findings."""
+    all_of = {bug.key: bug for bug in bugs()}
+    gravest = read(GRAVEST)
+    lines = [HEAD, _table([bug for bug in all_of.values() if bug.kind != NO_BUG]), MORE]
+    for name in BACKENDS:
+        lines.append(f"### {name}\n")
+        lines += [
+            f"- {', '.join([f'**{all_of[key].kind}**', *_where(all_of[key])])}: {text}"
+            + "".join(f"; {link}" for link in _links(all_of[key]))
+            for key, text in gravest.items()
+            if all_of[key].owner == name
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def full_page(seen: Mapping[str, Any]) -> str:
+    """Every finding, for the site.
 
     Args:
-        seen: from `SEEN`: finding → what came out of its pinned case.
+        seen: from `SEEN`: finding → result of its pinned case.
     """
     all_of = bugs()
     found = [bug for bug in all_of if bug.kind != NO_BUG]
-    lines = [HEAD, _table(found)]
+    lines = [FULL_HEAD, _table(found)]
     for name in BACKENDS:
         lines.append(f"\n## {name}")
         for kind in CLASSES:
@@ -147,5 +197,15 @@ def page(seen: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the page, or print every finding."""
+    parser = argparse.ArgumentParser(description="Writes docs/findings.md.")
+    parser.add_argument("--all", action="store_true", help="print every finding, write nothing")
+    if parser.parse_args(arguments).all:
+        print(full_page(seen()), end="")
+    else:
+        PAGE.write_text(page(), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(seen()), encoding="utf-8")
+    main()

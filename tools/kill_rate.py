@@ -1,7 +1,8 @@
 """The kill rate: every planted bug against the suite, and what each check is worth.
 
-Run by hand or by `tox -e kill-rate`. Raw facts go to JSON lines, what they come to into a Markdown
-table. The exit status is 1 if a bug survives a seed, or if a check is the sole killer of too few.
+Run by hand or by `tox -e kill-rate`. Raw facts go to JSON lines, their sums into Markdown tables,
+or with `--keep` into `docs/data/kill-rate.json` and `docs/evidence.md`. The exit status is 1 if a
+bug survives a seed, or if a check is the sole killer of too few.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from itertools import chain, groupby
 from multiprocessing import get_context
 from typing import Any
 
+import evidence
 import planted
 import torch
-from kill_table import Campaign, Run, render
+from kill_table import Campaign, Run, facts, full, keep
 from planted.bug import spaces
 from remembered import Memory
 from support import known
@@ -179,7 +181,7 @@ def survey(
     """All runs of one bug.
 
     Args:
-        bug: the bug.
+        bug: one that the suite should notice.
         checks: `"all"` = every check at the first seed, and as few as decide at the others;
             `"declared"` = its own check only, where the suite has it, `"any"` = until one notices.
         examples: cases of each run.
@@ -248,6 +250,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="raw facts")
     parser.add_argument("--table", type=Path, metavar="FILE.md", help="default: standard output")
     parser.add_argument(
+        "--keep", action="store_true", help="keep the numbers in docs/data, for docs/evidence.md"
+    )
+    parser.add_argument(
         "--checks", choices=("all", "declared", "any"), default="all",
         help="any: the declared one, then the others, until one notices (%(default)s)",
     )  # fmt: skip
@@ -284,11 +289,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 killers = dict.fromkeys(f"{r.check} {r.dtype}" for r in runs if r.killed)
                 print(f"{bug.name}: {', '.join(killers) or 'survived'}", file=sys.stderr)
 
-    table = render(campaign, bugs, layers, list(CHECKS))
-    if options.table is None:
-        print(table)
-    else:
-        options.table.write_text(table, encoding="utf-8")
+    numbers = facts(campaign, bugs, layers, list(CHECKS))
+    if options.keep:
+        keep(numbers)
+        evidence.write_page()
+    elif options.table is None:
+        print(full(numbers))
+    if options.table is not None:
+        options.table.write_text(full(numbers), encoding="utf-8")
     # Of a part of the bugs nothing can be said about what a check alone is worth.
     whole = options.checks == "all" and len(bugs) == len(planted.BUGS)
     complaints = campaign.complaints(list(CHECKS) if whole else ())

@@ -1,7 +1,8 @@
-"""What the runs of `kill_rate` come to, and their Markdown table."""
+"""Numbers of the runs of `kill_rate`, and the Markdown tables made of them."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,10 +11,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, median
+from typing import Any
 
 import planted
+from measured import DATA, read, table, write
 
 from conformance.model.checks import CHECK_FACTS
+
+DATA_FILE = DATA / "kill-rate.json"
+Facts = dict[str, Any]
 
 ENOUGH = 3  # bugs that a check must be the sole killer of
 HARDEST = 10
@@ -134,137 +140,254 @@ class Campaign:
         return lines
 
 
-def render(
+def facts(
     campaign: Campaign, bugs: Sequence[planted.Bug], layers: Sequence[str], checks: Sequence[str]
-) -> str:
-    """The Markdown table.
+) -> Facts:
+    """The numbers of a campaign, as `docs/data/kill-rate.json` keeps them.
 
     Args:
         campaign: with its runs.
         bugs: those that were run.
         layers, checks: the suite's, in its order.
     """
-    pairs = len(bugs) * len(campaign.seeds)
-    killed = pairs - sum(map(len, campaign.survived().values()))
-    every = campaign.checks == "all"
-    options = {
-        "profile": "" if campaign.profile == "standard" else campaign.profile,
-        "checks": "" if every else campaign.checks,
-        "every": "" if campaign.every == 1 else str(campaign.every),
+    survived = campaign.survived()
+    kills = len(bugs) * len(campaign.seeds) - sum(map(len, survived.values()))
+    numbers = {
+        **campaign.provenance,
+        "seeds": list(campaign.seeds),
+        "bugs": len(bugs),
+        "kills": kills,
+        "layers": {
+            layer: _by_check([bug for bug in bugs if bug.layer == layer], survived)
+            for layer in layers
+            if any(bug.layer == layer for bug in bugs)
+        },
     }
-    given = "".join(f" --{name} {value}" for name, value in options.items() if value)
-    source = f"`python tools/kill_rate.py{given}`" if given else "`tox -e kill-rate`"
-    which = "every planted bug" if campaign.every == 1 else f"one planted bug of {campaign.every}"
-    blocks = [
-        "# Kill rate",
-        (
-            f"Written by {source}: {which} of `tests/planted` in place of "
-            "torch's layer, and whether the suite notices. A failure does not count where torch "
-            "fails on the same case, unless torch's own failure is a listed one of something else."
-        ),
-        (
-            f"nn-conformance {campaign.suite}, torch {campaign.torch}, seeds "
-            f"{', '.join(map(str, campaign.seeds))}, {campaign.examples} examples, "
-            f"{campaign.checks} checks."
-        ),
-        f"{len(bugs)} bugs, {killed} of {pairs} kills (each bug at each seed).",
-        "## Layers and declared checks",
-        "Bugs killed at every seed / planted, by the check that each was planted for.",
-        _layers(campaign, bugs, layers),
-    ]
     if campaign.checks == "all":
-        blocks += [
-            "## Which check kills",
-            (
-                f"Bugs planted for a check (row) that a check (column) notices at seed "
-                f"{campaign.seeds[0]}."
-            ),
-            _matrix(campaign, bugs, checks),
-            "## What each check is worth",
-            (
-                "Sole: bugs that no other check notices; of `values`, which is contained in most "
-                "others, those that no check but these notices. CPU time is without drawing."
-            ),
-            _worth(campaign, checks),
-            *(_sole(campaign, check) for check in checks),
-        ]
-    blocks += [
-        "## Hardest",
-        "By the mean number of examples until a check notices.",
-        _hardest(campaign, bugs),
-        "## Survivors",
-        "\n".join(_survivors(campaign, bugs)) or "None.",
+        numbers["noticed"] = _noticed(campaign, bugs, checks)
+        numbers["worth"] = {check: _worth(campaign, check) for check in checks}
+    numbers["hardest"] = _hardest(campaign, bugs)
+    numbers["survivors"] = [
+        {"bug": bug.name, "check": bug.check, "seeds": survived[bug.name], "story": bug.story}
+        for bug in bugs
+        if bug.name in survived
     ]
-    return "\n\n".join(blocks) + "\n"
+    return numbers
 
 
-def _table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, rule, *rows))
+def _by_check(
+    bugs: Sequence[planted.Bug], survived: Mapping[str, object]
+) -> dict[str, tuple[int, int]]:
+    """Bugs killed at every seed, and bugs planted, by the check that they were planted for."""
+    return {
+        check: (sum(bug.name not in survived for bug in ours), len(ours))
+        for check in planted.CHECKS
+        if (ours := [bug for bug in bugs if bug.check == check])
+    }
 
 
-def _ratio(part: int, whole: int) -> str:
-    return f"{part}/{whole}" if whole else ""
-
-
-def _layers(campaign: Campaign, bugs: Sequence[planted.Bug], layers: Sequence[str]) -> str:
-    survived, columns = campaign.survived(), [*planted.CHECKS, None]
-
-    def cells(layer: str | None) -> Iterator[str]:
-        for check in columns:
-            here = [b for b in bugs if layer in (None, b.layer) and check in (None, b.check)]
-            yield _ratio(sum(bug.name not in survived for bug in here), len(here))
-
-    rows = [[layer, *cells(layer)] for layer in layers if any(b.layer == layer for b in bugs)]
-    return _table(["layer", *planted.CHECKS, "all"], [*rows, ["all", *cells(None)]])
-
-
-def _matrix(campaign: Campaign, bugs: Sequence[planted.Bug], checks: Sequence[str]) -> str:
+def _noticed(
+    campaign: Campaign, bugs: Sequence[planted.Bug], checks: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Bugs by the check that they were planted for, and how many of them each check notices."""
     killers = campaign.killers()
-    rows = []
+    noticed = {}
     for declared in planted.CHECKS:
         ours = [killers.get(bug.name, ()) for bug in bugs if bug.check == declared]
         if ours:
-            counts = [sum(check in kills for kills in ours) or "" for check in checks]
-            rows.append([declared, len(ours), *counts])
-    return _table(["planted for", "bugs", *checks], rows)
+            counts = {check: sum(check in kills for kills in ours) for check in checks}
+            noticed[declared] = {"bugs": len(ours), **{c: n for c, n in counts.items() if n}}
+    return noticed
 
 
-def _worth(campaign: Campaign, checks: Sequence[str]) -> str:
-    killers, rows = campaign.killers(), []
-    for check in checks:
-        kills = [run for run in campaign.runs if run.killed and run.check == check]
-        seconds = [run.seconds for run in kills]
-        noticed = sum(check in kinds for kinds in killers.values())
-        figures = ["", "", "", ""]
-        if kills:
-            figures = [f"{median(run.examples for run in kills):g}", f"{median(seconds):.2f}"]
-            figures += [f"{mean(seconds):.2f}", f"{max(seconds):.2f}"]
-        rows.append([check, noticed, len(campaign.sole(check)), *figures])
-    head = ["check", "noticed", "sole", "examples (median)"]
-    return _table([*head, "CPU s per kill (median)", "mean", "most"], rows)
+def _worth(campaign: Campaign, check: str) -> dict[str, object]:
+    kills = [run for run in campaign.runs if run.killed and run.check == check]
+    seconds = [run.seconds for run in kills]
+    summaries = (median, mean, max)
+    return {
+        "noticed": sum(check in checks for checks in campaign.killers().values()),
+        "sole": campaign.sole(check),
+        "examples": median(run.examples for run in kills) if kills else None,
+        "seconds": [round(of(seconds), 2) if kills else None for of in summaries],
+    }
 
 
-def _sole(campaign: Campaign, check: str) -> str:
-    return f"Only `{check}`: {', '.join(campaign.sole(check)) or 'none'}."
-
-
-def _hardest(campaign: Campaign, bugs: Sequence[planted.Bug]) -> str:
+def _hardest(campaign: Campaign, bugs: Sequence[planted.Bug]) -> list[dict[str, object]]:
     effort = campaign.effort()
     first: Mapping[str, Run] = {run.bug: run for run in reversed(campaign.runs) if run.killed}
     ranked = sorted(bugs, key=lambda bug: (-mean(effort[bug.name]), bug.name))[:HARDEST]
-    rows = []
+    hardest = []
     for bug in ranked:
         run = first.get(bug.name)
         by = f"{run.check}, {run.dtype}" if run else "nothing"
         counts = effort[bug.name]
-        rows.append([bug.name, by, f"{mean(counts):.0f}", max(counts)])
-    return _table(["bug", "noticed by", "examples (mean)", "most"], rows)
+        hardest.append(
+            {"bug": bug.name, "by": by, "mean": round(mean(counts)), "most": max(counts)}
+        )
+    return hardest
 
 
-def _survivors(campaign: Campaign, bugs: Sequence[planted.Bug]) -> Iterator[str]:
-    survived = campaign.survived()
-    for bug in bugs:
-        if bug.name in survived:
-            seeds = ", ".join(map(str, survived[bug.name]))
-            yield f"- `{bug.name}` ({bug.check}), seed {seeds}: {bug.story}"
+def full(numbers: Facts) -> str:
+    """Every table of a campaign, in Markdown.
+
+    Args:
+        numbers: from `facts`.
+    """
+    options = {
+        "profile": "" if numbers["profile"] == "standard" else numbers["profile"],
+        "checks": "" if numbers["checks"] == "all" else numbers["checks"],
+        "every": "" if numbers["every"] == 1 else str(numbers["every"]),
+    }
+    given = "".join(f" --{name} {value}" for name, value in options.items() if value)
+    every = numbers["every"]
+    which = "Every planted bug" if every == 1 else f"One planted bug of {every}"
+    seeds, bugs = numbers["seeds"], numbers["bugs"]
+    blocks = [
+        f"{which} of `tests/planted` in place of torch's layer:",
+        f"`python tools/kill_rate.py{given}`.",
+        (
+            f"nn-conformance {numbers['suite']}, torch {numbers['torch']}, seeds "
+            f"{', '.join(map(str, seeds))}, {numbers['examples']} examples, "
+            f"{numbers['checks']} checks."
+        ),
+        f"{bugs} bugs, {numbers['kills']} of {bugs * len(seeds)} kills (each bug at each seed).",
+        "### Layers",
+        "Bugs killed at every seed / planted, by the check that each was planted for.",
+        _layers(numbers),
+    ]
+    if "worth" in numbers:
+        worth = numbers["worth"]
+        blocks += [
+            "### Which check kills",
+            (
+                "Bugs planted for a check (row) that a check (column) notices at seed "
+                f"{seeds[0]}."
+            ),
+            table(
+                ["planted for", "bugs", *worth],
+                (
+                    [check, row["bugs"], *(row.get(name, "") for name in worth)]
+                    for check, row in numbers["noticed"].items()
+                ),
+            ),
+            "### What each check is worth",
+            "Sole: bugs that only this check notices. CPU time is without drawing.",
+            table(
+                ["check", "noticed", "sole", "examples (median)",
+                 "CPU s per kill (median)", "mean", "most"],
+                ([check, *_figures(row)] for check, row in worth.items()),
+            ),
+            *(f"Only `{name}`: {', '.join(row['sole']) or 'none'}." for name, row in worth.items()),
+        ]  # fmt: skip
+    blocks += [
+        "### Hardest",
+        "By the mean number of examples until a check notices.",
+        table(
+            ["bug", "noticed by", "examples (mean)", "most"],
+            ([x["bug"], x["by"], x["mean"], x["most"]] for x in numbers["hardest"]),
+            left=2,
+        ),
+        "### Survivors",
+        "\n".join(survivors(numbers)) or "None.",
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _layers(numbers: Facts) -> str:
+    layers = numbers["layers"]
+
+    def cells(row: Mapping[str, Sequence[int]]) -> Iterator[str]:
+        for check in planted.CHECKS:
+            yield "/".join(map(str, row[check])) if check in row else ""
+        yield "/".join(str(sum(counts[k] for counts in row.values())) for k in (0, 1))
+
+    rows = [[layer, *cells(row)] for layer, row in layers.items()]
+    return table(["layer", *planted.CHECKS, "all"], [*rows, ["all", *cells(totals(numbers))]])
+
+
+def totals(numbers: Facts) -> dict[str, tuple[int, int]]:
+    """Bugs killed at every seed, and bugs planted, of all layers together, by check."""
+    rows = numbers["layers"].values()
+    return {
+        check: tuple(sum(row[check][k] for row in rows if check in row) for k in (0, 1))
+        for check in planted.CHECKS
+        if any(check in row for row in rows)
+    }
+
+
+def _figures(row: Mapping[str, Any]) -> Iterator[object]:
+    yield from (row["noticed"], len(row["sole"]))
+    yield "" if row["examples"] is None else f"{row['examples']:g}"
+    yield from ("" if second is None else f"{second:.2f}" for second in row["seconds"])
+
+
+def survivors(numbers: Facts) -> Iterator[str]:
+    """Bugs that got through at a seed, one line each."""
+    for bug in numbers["survivors"]:
+        seeds = ", ".join(map(str, bug["seeds"]))
+        yield f"- `{bug['bug']}` ({bug['check']}), seed {seeds}: {bug['story']}"
+
+
+def section() -> str:
+    """The section of `docs/evidence.md`: by check, and what survived."""
+    measured = read(DATA_FILE)
+    declared, every = measured["declared"], measured["all"]
+    worth, planted_for = every["worth"], totals(declared)
+    rows: list[list[object]] = []
+    for check in planted.CHECKS:
+        killed, bugs = planted_for[check]
+        row = worth[check]
+        alone, examples = len(row["sole"]), f"{row['examples']:g}"
+        rows.append([f"`{check}`", bugs, killed, row["noticed"], alone, examples])
+    killed, bugs = (sum(counts) for counts in zip(*planted_for.values(), strict=True))
+    rows.append(["all", bugs, killed, every["bugs"], "", ""])
+    head = ["check", "planted for it", "killed by it at every seed"]
+    head += [f"noticed of {every['bugs']}", "by it alone", "examples needed (median)"]
+    seeds, pairs = declared["seeds"], declared["bugs"] * len(declared["seeds"])
+    return f"""\
+`tests/planted` has bugs, each in a copy of one of torch's layers: off-by-one windows, lost digits,
+stale state. The suite runs on each copy. A kill is a failure that torch itself does not show on the
+same case.
+
+- Each bug against the check that it was planted for, at {len(seeds)} seeds:
+  {declared["kills"]:,} of {pairs:,} kills, {declared["examples"]} examples ({_versions(declared)}).
+- One bug of {every["every"]} against every check, at one seed: {every["kills"]} of {every["bugs"]}
+  kills ({_versions(every)}). This run says what a check is worth beside the others.
+
+{table(head, rows)}
+
+Most checks also compare values. These do not count beside `values` in the column "by it alone".
+
+### Survivors
+
+{chr(10).join(_short_survivors(declared))}
+
+`python tools/kill_rate.py --checks declared --seeds 0,1,2 --keep` measures the first run again in
+four minutes, `python tools/kill_rate.py --every 10 --seeds 0 --keep` the second. `tox run -e
+kill-rate` runs every bug against every check at five seeds."""
+
+
+def _short_survivors(numbers: Facts) -> Iterator[str]:
+    """Survivors with the first sentence of their stories."""
+    for line in survivors(numbers):
+        yield re.split(r"(?<=\.)\s+(?=[A-Z])", line)[0]
+
+
+def _versions(numbers: Facts) -> str:
+    return f"suite {numbers['suite']}, torch {numbers['torch']}"
+
+
+def keep(numbers: Facts) -> None:
+    """Put a campaign's numbers in place of the last ones of its kind."""
+    kind = "declared" if numbers["checks"] == "declared" else "all"
+    write(DATA_FILE, "tools/kill_rate.py", {**read(DATA_FILE), kind: numbers})
+
+
+def full_page() -> str:
+    """The site's page with every table of both campaigns."""
+    measured = read(DATA_FILE)
+    return (
+        "# Kill rate by layer\n\nFor those who ask which bugs of a layer the suite notices.\n\n"
+        f"## Each bug against its own check\n\n{full(measured['declared'])}\n"
+        f"## Each bug against every check\n\n{full(measured['all'])}"
+    )

@@ -1,9 +1,9 @@
-"""How near torch comes to its bounds, layer by layer: `docs/peaks.md` from results files.
+"""torch's largest errors beside their bounds, by layer: `docs/data/peaks.json` from results files.
 
     python tools/peaks_table.py results-*.jsonl
 
-A bound four times as wide as the largest error that was seen is too wide, or has a reason: a layer
-without one in `REASONS` is an error.
+A layer stays as it was measured before where the results lack it. A bound four times as wide as the
+largest error is too wide, or has a reason: a layer without one in `REASONS` is an error.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from measured import DATA, read, table, write
+
 from conformance.layers import CATALOGUE
 
-PAGE = Path(__file__).parent.parent / "docs" / "peaks.md"
+DATA_FILE = DATA / "peaks.json"
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 CHECKS = ("values", "gradients")
-COLUMNS = tuple((check, dtype) for check in CHECKS for dtype in DTYPES)
+COLUMNS = tuple(f"{check} {dtype}" for check in CHECKS for dtype in DTYPES)
 NEAR = 0.25
 """The least share of a bound that torch's errors should reach."""
+NAMED = 6
+"""Layers with a reason that are named; more are counted."""
 
 REASONS: Sequence[tuple[str, str, str]] = (
     (
@@ -40,16 +44,7 @@ REASONS: Sequence[tuple[str, str, str]] = (
 )
 """Layer, as a glob, dtype → why the bound is wider."""
 
-HEAD = """# How near torch comes to its bounds
-
-Written by `tools/peaks_table.py` from results of torch at the standard profile: the largest error
-÷ bound of all elements in the cases that passed; of gradients with the outputs while they are
-recorded. 1 is as near as can be; 0 means that nothing rounded otherwise than in the oracle; – that
-nothing was compared with a bound. Where a number is below ¼ the last column says why the bound is
-wider than four times the largest error. A layer's line is of the last results that had it.
-"""
-
-Peaks = dict[str, dict[tuple[str, str], float]]
+Peaks = dict[str, dict[str, float]]
 
 
 def peaks(lines: Iterable[str]) -> Peaks:
@@ -63,15 +58,15 @@ def peaks(lines: Iterable[str]) -> Peaks:
         verdict: dict[str, Any] = json.loads(line)
         if verdict.get("kind") != "verdict" or not verdict.get("comparisons"):
             continue
-        place = verdict["check"], verdict["dtype"]
-        if place[0] in CHECKS and verdict.get("margin") is not None:
+        place = f"{verdict['check']} {verdict['dtype']}"
+        if place in COLUMNS and verdict.get("margin") is not None:
             row = found[verdict["layer"]]
-            row[place] = max(row.get(place, 0.0), verdict["margin"])
+            row[place] = round(max(row.get(place, 0.0), verdict["margin"]), 4)
     return dict(found)
 
 
-def reason(layer: str, row: Mapping[tuple[str, str], float]) -> str:
-    """Why bounds of a layer are wider than four times its largest error; empty where none is.
+def reasons(layer: str, row: Mapping[str, float]) -> list[str]:
+    """Why bounds of a layer are wider than four times its largest error.
 
     Args:
         layer: its name.
@@ -81,58 +76,94 @@ def reason(layer: str, row: Mapping[tuple[str, str], float]) -> str:
         KeyError: where none is known.
     """
     found: dict[str, None] = {}
-    for (check, dtype), largest in row.items():
+    for place, largest in row.items():
         if not 0 < largest < NEAR:
             continue
+        dtype = place.split()[1]
         known = (
             why for name, of, why in REASONS if fnmatchcase(dtype, of) and fnmatchcase(layer, name)
         )
         why = next(known, None)
         if why is None:
-            raise KeyError(
-                f"{layer} {check} {dtype}: no reason for a bound of {1 / largest:.1f} errors"
-            )
+            raise KeyError(f"{layer} {place}: no reason for a bound of {1 / largest:.1f} errors")
         found[why] = None
-    return "; ".join(found)
+    return list(found)
 
 
-def rows(found: Peaks) -> dict[str, str]:
-    """The lines of the page's table, by layer.
-
-    Args:
-        found: from `peaks`.
-    """
-    lines = {}
-    for layer, row in found.items():
-        numbers = (f"{row[place]:.2f}" if place in row else "–" for place in COLUMNS)
-        lines[layer] = f"| {layer} | " + " | ".join(numbers) + f" | {reason(layer, row)} |"
-    return lines
-
-
-def kept(page: str) -> dict[str, str]:
-    """The lines of layers on the page: they stay where the results lack the layer.
-
-    Args:
-        page: its text.
-    """
-    lines = (line for line in page.splitlines() if line.startswith("| "))
-    found = {line.split("|")[1].strip(): line for line in lines}
-    return {layer: line for layer, line in found.items() if layer in CATALOGUE}
+def measured() -> Peaks:
+    """The largest errors that are kept, by layer in the order of the catalogue."""
+    layers: Peaks = read(DATA_FILE)["layers"]
+    return {layer: layers[layer] for layer in CATALOGUE if layer in layers}
 
 
 def main(paths: list[str]) -> None:
-    """Write the page.
-
-    Args:
-        paths: of results files.
-    """
+    """Put what results files show in place of what is kept of their layers."""
     lines = (line for path in paths for line in Path(path).read_text("utf-8").splitlines())
-    found = {**kept(PAGE.read_text("utf-8")), **rows(peaks(lines))}
-    head = "| layer | " + " | ".join(f"{c} {d}" for c, d in COLUMNS) + " | why wider |"
-    ordered = [found[layer] for layer in CATALOGUE if layer in found]
-    table = "\n".join([head, "|---|" + "---|" * (len(COLUMNS) + 1), *ordered])
-    PAGE.write_text(f"{HEAD}\n{table}\n", encoding="utf-8")
+    found = {**measured(), **peaks(lines)}
+    for layer, row in found.items():
+        reasons(layer, row)
+    ordered = {layer: found[layer] for layer in CATALOGUE if layer in found}
+    write(DATA_FILE, "tools/peaks_table.py", {"layers": ordered})
+
+
+def section() -> str:
+    """The section of `docs/evidence.md`: by family the nearest layer, and why bounds are wider."""
+    families: dict[str, list[dict[str, float]]] = {}
+    wider: dict[str, list[str]] = {}
+    for layer, row in measured().items():
+        families.setdefault(CATALOGUE[layer].family, []).append(row)
+        for why in reasons(layer, row):
+            wider.setdefault(why, []).append(layer)
+    rows = [[family, len(ours), *_nearest(ours)] for family, ours in families.items()]
+    return f"""\
+The largest error ÷ bound of torch's elements in passing cases: of the nearest layer of a family, in
+values and in gradients. 1 is as near as can be, 0 means no difference, and – that nothing had a
+bound.
+
+{table(("family", "layers", *DTYPES), rows)}
+
+A bound should be at most four times the largest error. Where it is wider there is a reason:
+
+{chr(10).join(_reason_lines(wider))}
+
+`python tools/peaks_table.py RESULTS.jsonl` takes layers anew from a run of torch at the standard
+profile."""
+
+
+def _nearest(rows: Sequence[Mapping[str, float]]) -> Iterator[str]:
+    """The largest numbers of a family in each dtype: values, gradients."""
+    for dtype in DTYPES:
+        yield ", ".join(
+            _number(max((row[place] for row in rows if place in row), default=None))
+            for place in (f"{check} {dtype}" for check in CHECKS)
+        )
+
+
+def _number(share: float | None) -> str:
+    return "–" if share is None else f"{share:.2f}"
+
+
+def _reason_lines(wider: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for why, layers in wider.items():
+        names = ", ".join(f"`{layer}`" for layer in layers)
+        yield f"- {why} ({names if len(layers) <= NAMED else f'{len(layers)} layers'})"
+
+
+def full_page() -> str:
+    """The site's page with a row for each layer."""
+    rows = (
+        [layer, *(_number(row.get(place)) for place in COLUMNS), "; ".join(reasons(layer, row))]
+        for layer, row in measured().items()
+    )
+    lines = table(("layer", *COLUMNS, "why wider"), rows)
+    return (
+        "# Errors and bounds by layer\n\nFor those who ask how tight the bounds of a layer are.\n\n"
+        f"The largest error ÷ bound of torch's elements in passing cases.\n\n{lines}\n"
+    )
 
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+    import evidence
+
+    evidence.write_page()

@@ -123,7 +123,7 @@ def page(name: str) -> str:
         "(../docs/plugin.md#when-it-fails-how-to-read-a-failure).\n"
     )
     if name in CHECKS:
-        lines.append("Which planted bugs it alone finds: [kill rate](../docs/kill-rate.md).\n")
+        lines.append("Which planted bugs it alone finds: [kill rate](../measured/kill-rate.md).\n")
     return "\n".join(lines)
 
 

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import check_pages
+import evidence
+import findings
+import findings_table
 import layer_pages
 import numerics_page
 import report_page
@@ -22,6 +25,8 @@ from conformance.layers import CATALOGUE
 
 MADE = HERE / "made"
 """Pages with places for what the build computes."""
+MEASURED = "measured"
+"""The folder of the pages that list every finding and measurement."""
 EXTRA = "sample"
 """Where the sample reports stand in the site."""
 
@@ -44,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stage.own()
     layer_pages.write(stage, lambda row: row.name in layers)
     check_pages.write(stage)
+    measurements(stage)
     _made(stage, "numerics", numerics_page.page(_text("numerics")))
     extra = stage.target.parent / "extra" / EXTRA
     ends = dict.fromkeys(report_page.BACKENDS, "left out")
@@ -55,6 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown = report_page.pictures(extra, stage.target / "pictures")
     _made(stage, "report", report_page.page(_text("report"), ends, shown))
     stage.finish()
+
+
+def measurements(stage: Stage) -> None:
+    """Make the pages of every finding and every measured row; the repository has only data."""
+    pages = {"findings": findings_table.full_page(findings.seen()), **evidence.full_pages()}
+    for name, text in pages.items():
+        page = f"{MEASURED}/{name}.md"
+        stage.write(page, stage.linked(text, Path(page)))
 
 
 def chosen(globs: str) -> frozenset[str]:

@@ -12,7 +12,7 @@ from conformance.matching.fact_schema import layers_named
 
 
 class Divergences:
-    """The findings of `docs/findings.md`, by the layer that they are about."""
+    """The findings, by the layer that they are about."""
 
     def __init__(self) -> None:
         self.of: dict[str, list[tuple[Bug, list[Known]]]] = {}
@@ -41,7 +41,7 @@ class Divergences:
             yield "None is known, of any backend that ships with the suite.\n"
             return
         yield (
-            f"By backend, as [the findings]({up}docs/findings.md) have them; an entry of "
+            f"By backend, as [the findings]({up}measured/findings.md) have them; an entry of "
             f"[known failures]({up}docs/known-failures.md) says of which cases.\n"
         )
         for owner in dict.fromkeys(bug.owner for bug, _ in found):
@@ -55,7 +55,7 @@ def _line(bug: Bug, entries: Sequence[Known], up: str) -> str:
     kind = bug.kind
     if kind != NO_BUG:
         anchor = f"{bug.owner}-{kind}".replace(" ", "-")
-        kind = f"[{kind}]({up}docs/findings.md#{anchor})"
+        kind = f"[{kind}]({up}measured/findings.md#{anchor})"
     what = escaped(bug.what)
     differs = dict.fromkeys(split(e.reason)[2] for e in entries)
     also = [escaped(x) for x in differs if x]

@@ -1,10 +1,12 @@
-"""The table of campaigns: a row for every run, replaced by a later one, and the exit status."""
+"""The data of campaigns: a row for every run, replaced by a later one, and the exit status."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import measured
 import pytest
 from campaign_table import main
 from conformance.reports.results import Run, write
@@ -14,8 +16,9 @@ A = verdict("Linear", "values", "float32", "passed")
 B = verdict("Linear", "shape", "float32", "passed")
 
 
-def _rows(table: Path) -> list[str]:
-    return [line for line in table.read_text(encoding="utf-8").splitlines() if line[2:3].isdigit()]
+def _rows(data: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = measured.read(data)["runs"]
+    return rows
 
 
 def _written(path: Path, run: Run, *, seed: int, shard: str = "1/1") -> str:
@@ -24,58 +27,60 @@ def _written(path: Path, run: Run, *, seed: int, shard: str = "1/1") -> str:
 
 
 def test_a_run_is_a_row_and_a_later_one_takes_its_place(tmp_path: Path) -> None:
-    table = tmp_path / "table.md"
+    data = tmp_path / "runs.json"
     clean = run_of(A, replace(B, status="known"))
     second = _written(tmp_path / "2.jsonl", clean, seed=10)
     first = _written(tmp_path / "1.jsonl", clean, seed=9)
-    assert main([second, "--table", str(table)]) == 0
-    assert main([first, "--table", str(table)]) == 0
+    assert main([second, "--data", str(data)]) == 0
+    assert main([first, "--data", str(data)]) == 0
     shards = [_written(tmp_path / f"s{k}.jsonl", clean, seed=9, shard=f"{k}/2") for k in (2, 1)]
-    assert main([*shards, "--table", str(table)]) == 0
-    found = _rows(table)
-    assert [row.split(" | ")[0][2:] for row in found] == ["9", "9", "9", "10"]
-    assert [row.split(" | ")[2] for row in found] == ["1/1", "1/2", "2/2", "1/1"]
-    assert found[0].split(" | ")[3:8] == ["all", "2", "1", "1", "0"]
-    assert main([first, "--table", str(table)]) == 0
-    assert _rows(table) == found
+    assert main([*shards, "--data", str(data)]) == 0
+    rows = _rows(data)
+    assert [row["seed"] for row in rows] == [9, 9, 9, 10]
+    assert [row["shard"] for row in rows] == ["1/1", "1/2", "2/2", "1/1"]
+    assert [rows[0][name] for name in ("layers", "items", "passed", "known", "failed")] == [
+        *("all", 2, 1, 1, 0)
+    ]
+    assert main([first, "--data", str(data)]) == 0
+    assert _rows(data) == rows
 
 
 def test_a_part_of_the_layers_is_a_row_of_its_own(tmp_path: Path) -> None:
-    table, run = tmp_path / "table.md", run_of(A)
+    data, run = tmp_path / "runs.json", run_of(A)
     paths = []
     for layers in ("*Cell", "RNN,GRU", "*Cell"):
         options = {**run.identity.options, "layer": layers}
         part = replace(run, identity=replace(run.identity, options=options))
         paths.append(_written(tmp_path / f"{len(paths)}.jsonl", part, seed=1))
-    assert main([*paths, _written(tmp_path / "all.jsonl", run, seed=1), "--table", str(table)]) == 0
-    assert [row.split(" | ")[3] for row in _rows(table)] == ["`*Cell`", "`RNN,GRU`", "all"]
+    assert main([*paths, _written(tmp_path / "all.jsonl", run, seed=1), "--data", str(data)]) == 0
+    assert [row["layers"] for row in _rows(data)] == ["*Cell", "RNN,GRU", "all"]
 
 
 def test_a_run_as_a_lesser_cpu_is_a_row_of_its_own(tmp_path: Path) -> None:
-    table, run, paths = tmp_path / "table.md", run_of(A), list[str]()
+    data, run, paths = tmp_path / "runs.json", run_of(A), list[str]()
     for limit in ("", " ONEDNN_MAX_CPU_ISA=AVX2", " ONEDNN_MAX_CPU_ISA=AVX2"):
         places = {"cpu": f"torch 2.13.0 on Linux x86_64 AuthenticAMD avx2{limit}"}
         other = replace(run, identity=replace(run.identity, places=places))
         paths.append(_written(tmp_path / f"{len(paths)}.jsonl", other, seed=1))
-    assert main([*paths, "--table", str(table)]) == 0
-    own, lesser = _rows(table)
-    assert "ONEDNN" not in own
-    assert "`ONEDNN_MAX_CPU_ISA=AVX2`" in lesser
+    assert main([*paths, "--data", str(data)]) == 0
+    own, lesser = _rows(data)
+    assert "ONEDNN" not in own["cpu"]
+    assert "`ONEDNN_MAX_CPU_ISA=AVX2`" in lesser["cpu"]
 
 
 @pytest.mark.parametrize("status", ["failed", "crashed", "hung", "unchecked"])
-def test_a_failure_in_the_table_is_the_exit_status(tmp_path: Path, status: str) -> None:
-    table = tmp_path / "table.md"
+def test_a_failure_in_the_data_is_the_exit_status(tmp_path: Path, status: str) -> None:
+    data = tmp_path / "runs.json"
     bad = run_of(A, replace(B, status=status))
-    assert main([_written(tmp_path / "1.jsonl", bad, seed=1), "--table", str(table)]) == 1
+    assert main([_written(tmp_path / "1.jsonl", bad, seed=1), "--data", str(data)]) == 1
     good = _written(tmp_path / "2.jsonl", run_of(A), seed=2)
-    assert main([good, "--table", str(table)]) == 1
+    assert main([good, "--data", str(data)]) == 1
     assert main([_written(tmp_path / "1.jsonl", run_of(A), seed=1), good,
-                 "--table", str(table)]) == 0  # fmt: skip
+                 "--data", str(data)]) == 0  # fmt: skip
 
 
 def test_a_run_cut_short_is_no_evidence(tmp_path: Path) -> None:
     run = replace(run_of(A), footer=None)
-    table = tmp_path / "table.md"
-    assert main([_written(tmp_path / "1.jsonl", run, seed=1), "--table", str(table)]) == 1
-    assert "cut short" in table.read_text(encoding="utf-8")
+    data = tmp_path / "runs.json"
+    assert main([_written(tmp_path / "1.jsonl", run, seed=1), "--data", str(data)]) == 1
+    assert [row["minutes"] for row in _rows(data)] == [None]

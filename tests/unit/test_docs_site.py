@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import check_pages
+import evidence
+import findings_table
 import generate
 import layer_pages
 import links
@@ -14,7 +16,7 @@ import prose
 import pytest
 import staging
 from conformance.strategies.invalid.breaks import breaks_of
-from findings import NO_BUG
+from findings import NO_BUG, seen
 from known_layers import Divergences
 from layer_facts import facts
 
@@ -101,7 +103,7 @@ def test_a_known_failure_is_on_the_page_of_its_layer(divergences: Divergences) -
 
 
 def test_the_findings_that_are_linked_are_there(divergences: Divergences) -> None:
-    text = (staging.ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    text = findings_table.full_page(seen())
     headings = {x.replace(":", "").replace(" ", "-") for x in re.findall("^### (.*)$", text, re.M)}
     wanted = {
         anchor
@@ -111,6 +113,15 @@ def test_the_findings_that_are_linked_are_there(divergences: Divergences) -> Non
     }
     assert wanted
     assert wanted <= headings
+
+
+def test_every_finding_and_measurement_has_a_page_that_the_index_lists(tmp_path: Path) -> None:
+    generate.measurements(staging.Stage(tmp_path))
+    made = {path.stem: path.read_text(encoding="utf-8") for path in tmp_path.glob("measured/*.md")}
+    assert {*made} == {"findings", *evidence.full_pages()}
+    index = (staging.OWN / "index.md").read_text(encoding="utf-8")
+    assert all(f"\nmeasured/{name}\n" in index for name in made)
+    assert all(text.startswith("# ") and "\n\nFor " in text for text in made.values())
 
 
 def test_what_an_oracle_uses_is_noted_and_has_a_section() -> None:

@@ -1,4 +1,4 @@
-"""Known failures that ship say of which class they are; `docs/findings.md` tells of each once."""
+"""Known failures that ship say of which class they are; the full page lists each finding once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 import findings
 import findings_table
+import measured
 import pytest
 
 ALL = list(findings.entries())
@@ -67,13 +68,29 @@ def test_what_was_seen_is_of_a_finding_and_of_its_pinned_call() -> None:
 
 
 def test_the_page_is_current() -> None:
-    written = findings_table.page(findings.seen())
+    written = findings_table.page()
     stale = "python tools/findings_table.py writes it"
     assert findings_table.PAGE.read_text(encoding="utf-8") == written, stale
 
 
+def test_the_gravest_are_findings_of_every_backend() -> None:
+    by_key = {bug.key: bug for bug in findings.bugs() if bug.kind != findings.NO_BUG}
+    gravest = measured.read(findings_table.GRAVEST)
+    assert set(gravest) <= set(by_key), f"{findings_table.GRAVEST} has a key of no finding"
+    assert {by_key[key].owner for key in gravest} == set(findings.BACKENDS)
+    assert 20 <= len(gravest) <= 40
+    page = findings_table.page()
+    assert page.count("\n- **") == len(gravest)
+    assert all(f"\n### {name}\n" in page for name in findings.BACKENDS)
+
+
+def test_the_command_prints_all(capsys: pytest.CaptureFixture[str]) -> None:
+    findings_table.main(["--all"])
+    assert capsys.readouterr().out == findings_table.full_page(findings.seen())
+
+
 def test_the_table_counts_what_the_sections_list() -> None:
-    text = findings_table.PAGE.read_text(encoding="utf-8")
+    text = findings_table.full_page(findings.seen())
     total = int(re.findall(r"\*\*(\d+)\*\* \|$", text, re.MULTILINE)[-1])
     listed, _, none = text.partition("\n## Listed, and no bug\n")
     assert listed.count("\n- **") == total

@@ -13,14 +13,14 @@ GENERATED = {
     "conformance/schemas/known-failures.schema.json": "tools/schema_files.py",
     "conformance/schemas/results.schema.json": "tools/schema_files.py",
     "conformance/schemas/wire.schema.json": "tools/schema_files.py",
-    "docs/backends.md": "tools/backends_table.py",
-    "docs/campaign.md": "tools/campaign_table.py",
-    "docs/exhaustive.md": "nn-conformance exhaustive",
-    "docs/findings.json": "tools/findings_seen.py",
+    "docs/data/backends.json": "tools/backends_table.py",
+    "docs/data/campaign.json": "tools/campaign_table.py",
+    "docs/data/exhaustive.json": "tools/exhaustive_table.py",
+    "docs/data/findings.json": "tools/findings_seen.py",
+    "docs/data/kill-rate.json": "tools/kill_rate.py",
+    "docs/data/peaks.json": "tools/peaks_table.py",
+    "docs/evidence.md": "tools/evidence.py",
     "docs/findings.md": "tools/findings_table.py",
-    "docs/kill-rate-declared.md": "python tools/kill_rate.py --checks declared",
-    "docs/kill-rate.md": "python tools/kill_rate.py --every 10",
-    "docs/peaks.md": "tools/peaks_table.py",
 }
 """Generated file → the command that writes it.
 
