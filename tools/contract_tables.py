@@ -185,9 +185,8 @@ def _stem(name: str) -> str:
 
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
-    "docs/contract.md": {
-        "inputs": inputs, "layouts": layouts, "functions": functions, "stored": stored
-    },
+    "docs/contract.md": {"layouts": layouts, "functions": functions, "stored": stored},
+    "docs/inputs.md": {"inputs": inputs},
     "docs/layers.md": {"families": families, "checks": checks},
     "README.md": {"found": found},
 }  # fmt: skip

@@ -29,6 +29,8 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]
 suppress_warnings = ["myst.header"]
 pygments_style, pygments_dark_style = "default", "github-dark"
+# A fence that names no language is a failure or a command, not Python.
+highlight_language = "text"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -35,6 +35,15 @@ _CODE = re.compile(r"(```.*?```|`[^`\n]*`(?!\]\())", re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
+README_MARK = "<!-- README -->"
+"""Where a page of the site shows the front of the README."""
+
+
+def front(readme: str) -> str:
+    """The README without its list of further pages, for which the site has its own."""
+    return readme.partition("\n## Read on\n")[0].rstrip()
+
+
 def pages(root: Path = ROOT) -> list[Path]:
     """The Markdown files that are pages, relative to the repository."""
     found = [*root.glob("*.md"), *(root / "docs").glob("*.md")]
@@ -75,9 +84,11 @@ class Stage:
             self.write(page.as_posix(), self.linked(text, page))
 
     def own(self) -> None:
-        """The pages written for the site, whose links are those of the repository's root."""
+        """Write the site's own pages. Their links are relative to the repository's root."""
+        readme = front((self.root / "README.md").read_text(encoding="utf-8"))
         for path in sorted(OWN.glob("*.md")):
-            self.write(path.name, self.linked(path.read_text(encoding="utf-8"), Path(path.name)))
+            text = path.read_text(encoding="utf-8").replace(README_MARK, readme)
+            self.write(path.name, self.linked(text, Path(path.name)))
 
     def linked(self, text: str, page: Path) -> str:
         """A page's text, its links to what is no page led to one.

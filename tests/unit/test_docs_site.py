@@ -162,6 +162,17 @@ def test_a_picture_stays_beside_the_page_that_shows_it(tmp_path: Path) -> None:
     assert (tmp_path / "docs" / "report.png").read_bytes()[1:4] == b"PNG"
 
 
+def test_the_start_page_shows_the_front_of_the_readme(tmp_path: Path) -> None:
+    staging.Stage(tmp_path).own()
+    start = (tmp_path / "index.md").read_text(encoding="utf-8")
+    readme = (staging.ROOT / "README.md").read_text(encoding="utf-8")
+    front = readme.partition("## Read on")[0]
+    assert "python3 run.py torch" in front
+    assert start.startswith(front.partition("[![")[0])
+    assert "<!-- found -->" in start
+    assert start.count("## Read on") == 1
+
+
 def test_a_page_that_is_made_no_more_is_deleted(tmp_path: Path) -> None:
     (tmp_path / "old.md").write_text("# Old\n")
     stage = staging.Stage(tmp_path)

@@ -24,7 +24,7 @@ GENERATED = {
 }
 """Generated file → the command that writes it.
 
-Of `docs/contract.md`, `docs/layers.md` and `README.md` parts are written, by
+Of `docs/contract.md`, `docs/inputs.md`, `docs/layers.md` and `README.md` parts are written, by
 `tools/contract_tables.py`: each stands between `<!-- its name -->` and `<!-- end of its name -->`.
 """
 

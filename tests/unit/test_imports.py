@@ -172,8 +172,8 @@ def _package(module: str) -> str:
 def _levels() -> dict[str, int]:
     """Package → its line in the picture of ARCHITECTURE.md, the lowest 0."""
     text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    picture = text.split("```")[3]
-    lines = [line.split() for line in picture.strip().splitlines()]
+    picture = text.split("```")[1]
+    lines = [line.partition("│")[0].split() for line in picture.strip().splitlines()]
     return {name: level for level, line in enumerate(reversed(lines)) for name in line}
 
 

@@ -1,8 +1,9 @@
-"""`docs/known-failures.md`: every entry on it is read, says something, and no form is missing."""
+"""`docs/known-failures.md` and `docs/facts.md`: examples are valid, and no form is missing."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
@@ -17,8 +18,19 @@ from conformance.layers import CATALOGUE
 from conformance.matching import comparison as meeting
 from conformance.matching import facts
 
-PAGE = (Path(__file__).parents[2] / "docs" / "known-failures.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "known-failures.md").read_text(encoding="utf-8")
+FACTS = (DOCS / "facts.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```toml\n(.*?)```", PAGE + FACTS, re.DOTALL)
+# The last column of a table of facts: ``Linear: `in_features = ">1"` ``.
+IN_TABLES = [
+    f'[[known]]\nlayer = "{layer}"\ncheck = "values"\nreason = "{fact} of {layer}"\n'
+    f"when = {{ {when} }}\nstrict = false\n"
+    for fact, layer, conditions in re.findall(
+        r"^\| (.*?) \|.*\| ([\w.]+): (`.*`) \|$", FACTS, re.MULTILINE
+    )
+    for when in re.findall("`(.*?)`", conditions)
+]
 TEXT = "\n".join(BLOCKS)
 # Examples are short: those of other things leave out the pinned case, and say so at the beginning.
 UNPINNED = [
@@ -27,17 +39,18 @@ UNPINNED = [
     else f"{entry}strict = false\n"
     for entry in re.findall(r"\[\[known\]\]\n(?:(?!\[\[).*\n?)*", TEXT)
 ]
-ENTRIES = known.parse("\n".join(UNPINNED), "the page")
+ENTRIES = known.parse("\n".join([*UNPINNED, *IN_TABLES]), "the pages")
 
 
-def _conditions(wanted: dict[str, object]) -> list[tuple[str, object]]:
-    """Those of one dimension among them."""
-    found = [(k, v) for k, v in wanted.items() if k != strict.DIMENSION]
-    inner = wanted.get(strict.DIMENSION, {})
-    return [*found, *(inner.items() if isinstance(inner, dict) else ())]
+def _conditions(table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """The conditions of a table, and those on one dimension."""
+    for fact, wanted in table.items():
+        yield from _conditions(wanted) if isinstance(wanted, Mapping) else [(fact, wanted)]
 
 
-CONDITIONS = [pair for entry in ENTRIES for pair in _conditions(dict(entry.when))]
+CONDITIONS = [
+    pair for entry in ENTRIES for table in entry.alternatives for pair in _conditions(table)
+]
 NAMES = {name for name, _ in CONDITIONS}
 
 
@@ -70,7 +83,7 @@ def test_every_form_of_a_condition_has_an_example() -> None:
 def test_every_derived_fact_has_an_example() -> None:
     derived = set(chain.from_iterable(row.conditions.derived for row in CATALOGUE.values()))
     assert derived | set(facts.EVERY_ROW) <= NAMES
-    described = set(re.findall(r"`(\w+)`", PAGE))
+    described = set(re.findall(r"`(\w+)`", FACTS))
     assert derived <= described
 
 
