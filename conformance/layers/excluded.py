@@ -1,13 +1,13 @@
-"""Public names of torch.nn, and of the namespaces below it, that have no row, each with its reason.
+"""Public names of torch.nn and its namespaces that the catalogue leaves out, each with its reason.
 
-A test holds: what torch exports is in the catalogue or here, and nothing is in both.
+A test checks that every name torch exports is either in the catalogue or here, and in one only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Reason → namespace → its names; a namespace that is left out as a whole is a name of another one.
+# Reason → namespace → its names. A namespace that is left out entirely is a name of its parent.
 _OTHERWISE = {
     "has no computation of its own": {
         "": """
@@ -111,7 +111,7 @@ _OTHERWISE = {
     },
 }
 
-# What only a torch older than `TORCH` exports, likewise.
+# The same for names that only a torch older than `TORCH` exports.
 _OLDER = {
     "takes functions that are compiled, or makes what such a function takes": {
         "attention.flex_attention": "create_nested_block_mask",
@@ -124,7 +124,7 @@ def _dotted(space: str, names: str) -> tuple[str, ...]:
 
 
 TORCH = "2.13"
-"""The release of torch whose names all stand in the catalogue or here."""
+"""The release of torch of which every name is in the catalogue or here."""
 
 OLDER: Mapping[str, str] = {
     name: reason
@@ -132,7 +132,7 @@ OLDER: Mapping[str, str] = {
     for space, names in spaces.items()
     for name in _dotted(space, names)
 }
-"""Name → why it has no row, of names that this release no longer has."""
+"""Name → why the catalogue leaves it out, of names that this release no longer has."""
 
 EXCLUDED: Mapping[str, str] = {
     **{
@@ -143,7 +143,7 @@ EXCLUDED: Mapping[str, str] = {
     },
     **OLDER,
 }
-"""Name below `torch.nn`, such as `"functional.upsample"`, → why it has no row."""
+"""Name below `torch.nn`, such as `"functional.upsample"` → why the catalogue leaves it out."""
 
 ARGUMENTS: Mapping[str, str] = {
     "size_average": "deprecated: reduction stands for it",
@@ -154,4 +154,4 @@ ARGUMENTS: Mapping[str, str] = {
     "custom_encoder": "any module at all: that both stacks are joined is asked of torch's own",
     "custom_decoder": "any module at all: that both stacks are joined is asked of torch's own",
 }
-"""Argument → why rows leave it out; the dtype of a softmax is another one, and has a place."""
+"""Argument → why specifications leave it out. The `dtype` of a softmax is a different one."""
