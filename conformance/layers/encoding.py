@@ -66,8 +66,8 @@ def decode_array(data: Mapping[str, Any]) -> np.ndarray:
 def _plain(value: Any) -> Any:
     """An argument value as JSON.
 
-    A tuple becomes {"tuple": […]}, which tells it from a list. ∞ and NaN become
-    {"number": "inf"}, which tells them from a string.
+    A tuple becomes {"tuple": […]}, and is not mistaken for a list. ∞ and NaN become
+    {"number": "inf"}, and are not mistaken for a string.
     """
     if isinstance(value, tuple):
         return {"tuple": [_plain(v) for v in value]}

@@ -23,8 +23,7 @@ def _of_attention(trial: TrialLike) -> tuple[Rounded, ...]:
 
     Outputs that no special number reaches keep their value. A NaN in a query makes its row NaN, one
     in a key all rows that attend to it, one in a value its column in these rows. Undecided are
-    masked entries, which forms skip or multiply by 0, and infinite scores, of which a row may have
-    several.
+    masked entries, which forms skip or multiply by 0, and rows with infinite scores.
     """
     query, key, value, *rest = trial.case.inputs
     assert query is not None

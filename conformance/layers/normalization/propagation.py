@@ -148,7 +148,7 @@ def _of_neighbours(trial: TrialLike) -> tuple[Rounded, ...]:
 
     def reached(odd: np.ndarray) -> np.ndarray:
         channels = np.arange(odd.shape[1])
-        apart = channels[:, np.newaxis] - channels  # of which channel, from which
+        apart = channels[:, np.newaxis] - channels  # [output channel, neighbour]
         near = (apart <= size // 2) & (-apart <= (size - 1) // 2)
         return np.asarray(np.einsum("cd,nd...->nc...", near, odd.astype(int)) > 0)
 
