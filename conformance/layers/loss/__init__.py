@@ -133,10 +133,9 @@ def rows() -> Iterator[LayerSpec]:
                 workloads=workloads(name), filling=filled(target=classes), flops=_flops
             ),
         )
-    others = (
-        loss_differences, loss_divergence, loss_binary, loss_likelihood,
-        loss_hinge, loss_vectors, loss_multi_margin, loss_nll, loss_linear, loss_ctc,
-        loss_adaptive,
-    )  # fmt: skip
-    for module in others:
-        yield from module.rows()
+    for make_specs in (
+        *(loss_differences.rows, loss_divergence.rows, loss_binary.rows, loss_likelihood.rows),
+        *(loss_hinge.rows, loss_vectors.rows, loss_multi_margin.rows, loss_nll.rows),
+        *(loss_linear.rows, loss_ctc.rows, loss_adaptive.rows),
+    ):
+        yield from make_specs()
