@@ -61,8 +61,9 @@ class _Kind:
         laws: relations that hold of it.
         shape: tensor shape of the timed call.
         shapes: notation of the tensor's shape.
-        drawn: call → distribution of each number; None where numbers are not independent.
-        draws: check of the drawn numbers where `drawn` is None.
+        drawn: distribution of each number; None where nothing is drawn, or numbers depend on each
+            other.
+        draws: (trial, generator) → what must hold of numbers that depend on each other.
         given: arguments of the timed call.
         steady: call → whether its arguments leave nothing to draw.
     """

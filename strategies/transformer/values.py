@@ -9,8 +9,8 @@ connection.
 - Query weights are 0, so that all keys have equal weight; or a mask leaves each query one key.
 - norm_first: an attention adds one number to all features of a row. The next norm removes it, the
   residual keeps it.
-- Otherwise a row is ±½ in one half of the features and 0 in the other. The summand is 0 in the
-  first half and ±½ in the second. The norm's weights select one half for the next part.
+- Otherwise a row is ±½ in one half of the features and 0 in the other; the number that is added is
+  0 where the row is not. The norm's weights select one half for the next part.
 """
 
 from __future__ import annotations
