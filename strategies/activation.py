@@ -1,4 +1,4 @@
-"""Cases of activations: any shape."""
+"""Cases of activations."""
 
 from __future__ import annotations
 
@@ -23,18 +23,14 @@ blocks = st.lists(st.integers(0, 5), min_size=2, max_size=4).map(tuple)
 # tails: every magnitude of the dtype, the smallest and the largest number among them.
 profiles = st.sampled_from(("vector", "block", "around", "kinks", "tails"))
 yes_no = st.booleans()
-# Mostly in training, where there is anything to see of a slope that is drawn.
+# Mostly in training: a random slope is drawn there only.
 modes = st.sampled_from((False, True, True))
 _AROUND = (0.0, 1.0, 4.0, 16.0, 40.0, 90.0, 110.0, 710.0, 750.0)
 
 
 @composite
 def activations(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of an elementwise function.
-
-    Args:
-        layer: the name of its row.
-    """
+    """Cases of an elementwise function or module, by its name in the catalogue."""
     activation, always = activation_of(layer), is_in_place(layer)
     profile = draw(profiles)
     shape = draw(blocks if profile == "block" else vectors)
@@ -62,17 +58,13 @@ def activations(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(call, (x,), labels=labels, seed=seed)
 
 
-# The weight of each channel, or one for all: (), (1,), or as many as there are.
+# Shape of the weight: one slope for all channels as (1,) or (), or one for each channel.
 weights = st.sampled_from(("one", "each", "each", "number"))
 
 
 @composite
 def prelus(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of PReLU: a slope for each channel or one for all.
-
-    Args:
-        layer: `"PReLU"` or `"functional.prelu"`.
-    """
+    """Cases of `"PReLU"` or `"functional.prelu"`: a slope for each channel, or one for all."""
     profile, kind, init = draw(profiles), draw(weights), draw(st.sampled_from((0.25, 0.25, 0.5)))
     shape = draw(blocks if profile == "block" or kind == "each" else vectors)
     written = Written(draw(masks))
@@ -82,7 +74,7 @@ def prelus(draw: Draw, layer: str, dtype: str) -> Case:
     slopes = filler.operand(channels)
     x = filler.operand(*shape) * np.random.default_rng(seed).choice([-1.0, 1.0], shape)
     if profile in ("around", "kinks", "tails"):
-        # Beside it a weight that is no larger than usual.
+        # The weight stays of ordinary size beside such an input.
         x = _input(profile, regime, shape, (0.0,), dtype, seed)
         slopes = Filler("normal", dtype, seed, 1).operand(channels)
     labels = {"profile": profile, "regime": regime}
@@ -104,7 +96,7 @@ def _input(
     dtype: str,
     seed: int,
 ) -> np.ndarray:
-    """The numbers of a profile."""
+    """Draw the input that a profile describes."""
     if profile not in ("around", "kinks", "tails"):
         return Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
     generator, form = np.random.default_rng(seed), FORMATS[dtype]
@@ -120,10 +112,10 @@ def _input(
         return round_to(np.asarray(size * sign), dtype)
     at = round_to(generator.choice(kinks, shape), dtype)
     steps = generator.choice([-4.0, -2.0, -1.0, 0.0, 0.0, 1.0, 2.0, 4.0], shape)
-    # Two units roundoff are the distance to the next number, or to that after it.
+    # Two units roundoff are one or two steps to the next numbers of the format.
     away = np.where(at == 0, form.normal, 2 * form.unit * np.abs(at))
     near = at + steps * away
-    # Some of them well between two kinks.
+    # One in four lies well between two kinks.
     between = at + generator.standard_normal(shape)
     return round_to(
         np.asarray(np.where(generator.integers(4, size=shape) == 0, between, near)), dtype

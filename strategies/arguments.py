@@ -1,4 +1,4 @@
-"""Which arguments a user would write out, and in which form."""
+"""Choose which optional arguments a call writes out, and in which form."""
 
 from __future__ import annotations
 
@@ -11,28 +11,23 @@ masks = st.integers(0, 2**12 - 1)
 
 
 class Written:
-    """Decides, bit by bit of one drawn integer, what is written although it could be left out.
+    """Decide whether a call writes out arguments that it could leave out.
 
     Args:
-        mask: the drawn integer; 0 writes nothing that could be left out.
+        mask: a drawn integer, one bit per decision; 0 leaves out all that can be left out.
     """
 
     def __init__(self, mask: int) -> None:
         self.mask = mask
 
     def bit(self) -> bool:
-        """The next decision."""
+        """Take the next decision from the mask."""
         bit = self.mask & 1
         self.mask >>= 1
         return bool(bit)
 
     def optional(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments that are written out.
-
-        Args:
-            values: what each argument shall be.
-            defaults: torch's default of each.
-        """
+        """Return the arguments to write out: all that differ from torch's defaults, some others."""
         return {
             name: value
             for name, value in values.items()
@@ -40,6 +35,6 @@ class Written:
         }
 
     def size(self, numbers: Sequence[int]) -> int | tuple[int, ...]:
-        """One number for all dimensions where it can be, or a tuple."""
+        """Return one number if all dimensions have the same and the mask says so, else a tuple."""
         plain = not self.bit()
         return numbers[0] if plain and len(set(numbers)) == 1 else tuple(numbers)

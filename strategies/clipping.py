@@ -17,10 +17,10 @@ from conformance.model.case import Call, Case
 from conformance.model.formats import format_of, round_to
 
 MOST = 6
-"""Gradients at most."""
-# few; many: as many as there can be; some: between two that there are one parameter has none; long:
-# one of them beyond a vector; zeros: nothing but 0, whose norm only the small number in the
-# denominator keeps from a division by 0.
+"""Maximum number of gradients."""
+# few; many: the maximum; some: a parameter between two others has no gradient; long: one is longer
+# than a vector register; zeros: all are 0, where only the small number in the denominator prevents
+# a division by 0.
 profiles = st.sampled_from(("few", "few", "few", "many", "some", "long", "zeros"))
 _COUNTS = st.sampled_from((1, 2, 3))
 _SHAPES = st.sampled_from(((1,), (2,), (3,), (2, 3), (), (4, 1, 2), (5,)))
@@ -29,14 +29,14 @@ _NORM_TYPES = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0, 0.5, 1, "inf", 1.5)
 _MAX_NORMS = st.sampled_from((1.0, 0.5, 8, 100.0, 1e4, 1e-3, 0.1, 0.0, 2.0))
 _CLIP_VALUES = st.sampled_from((1.0, 0.5, 2, 3.0, 0.1, 100.0, 0.0, 1e-3, math.inf))
 _FOREACH = st.sampled_from((None, None, True, False))
-# Of a norm that is given: the gradients' own, or another.
+# Where the caller passes a norm: the gradients' own norm, another number, or 0.
 _GIVEN = st.sampled_from(("own", "own", "other", "zero"))
 yes_no = st.booleans()
 DEFAULTS = {"norm_type": 2.0, "error_if_nonfinite": False, "foreach": None}
 
 
 def plain_norm(arrays: Sequence[np.ndarray], norm_type: float | str) -> float:
-    """The norm of all elements in float64, as far as that reaches."""
+    """The norm of all elements in float64, scaled so that powers do not overflow."""
     p, flat = float(norm_type), np.concatenate([np.abs(x).reshape(-1) for x in arrays])
     largest = float(flat.max(initial=0.0))
     if p == math.inf or not largest:
@@ -46,7 +46,7 @@ def plain_norm(arrays: Sequence[np.ndarray], norm_type: float | str) -> float:
 
 def measurable(arrays: Sequence[np.ndarray], norm_type: float | str, dtype: str) -> bool:
     """Whether no sum on the way to the norm can leave the range of the dtype."""
-    # A sum of powers is the norm's power.
+    # The sum of |x|^p is the norm to the power p.
     p, found = float(norm_type), plain_norm(arrays, norm_type)
     reach = math.log2(format_of(dtype).largest) - 2
     return found == 0 or (max(p, 1.0) if p < math.inf else 1.0) * math.log2(found) < reach
@@ -57,7 +57,7 @@ def clipped(draw: Draw, layer: str, names: tuple[str, ...], dtype: str) -> Case:
     """Cases of a function.
 
     Args:
-        names: of its arguments; `total_norm` is an input that stands first.
+        names: names of its arguments; `total_norm` is the first input.
     """
     profile = draw(profiles)
     count = MOST if profile == "many" else draw(_COUNTS)
@@ -80,7 +80,7 @@ def clipped(draw: Draw, layer: str, names: tuple[str, ...], dtype: str) -> Case:
     if not measurable(arrays, chosen.get("norm_type", 2.0), dtype):
         chosen = {k: x for k, x in chosen.items() if k != "error_if_nonfinite"}
     inputs: list[np.ndarray | None] = list(arrays)
-    # A list of tensors has no None among them; a parameter may have no gradient.
+    # A parameter may have no gradient; a list of tensors has no None.
     if profile == "some" and count > 1 and {"max_norm", "clip_value"} & set(names):
         inputs.insert(1, None)
     if given:
@@ -93,7 +93,7 @@ def clipped(draw: Draw, layer: str, names: tuple[str, ...], dtype: str) -> Case:
 
 
 def _total(given: str, arrays: Sequence[np.ndarray], filler: Filler) -> np.ndarray:
-    """A norm as a tensor of no dimension."""
+    """A norm as a zero-dimensional tensor."""
     if given == "zero":
         return np.zeros(())
     found = plain_norm(arrays, 2.0) if given == "own" else np.abs(filler.operand()).item()

@@ -1,4 +1,4 @@
-"""How a function that draws becomes a strategy."""
+"""Turn functions that draw into strategies."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Made = TypeVar("Made")
 def composite(
     function: Callable[Concatenate[Any, P], Made],
 ) -> Callable[P, st.SearchStrategy[Made]]:
-    """`st.composite`, applied when the strategy is first made.
+    """Apply `st.composite` when the strategy is first used.
 
-    Hypothesis parses the source of each function that it is applied to. A process that draws
-    nothing, or cases of one family, is spared that of a hundred others.
+    Hypothesis parses the source of each function to which it is applied. A process that draws
+    nothing, or cases of one family, skips the hundred others.
 
     Args:
-        function: takes `draw` first.
+        function: function whose first parameter is `draw`.
     """
 
     @cache
@@ -32,5 +32,5 @@ def composite(
     def strategy(*args: P.args, **kwargs: P.kwargs) -> st.SearchStrategy[Made]:
         return composed()(*args, **kwargs)
 
-    del strategy.__wrapped__  # its signature has `draw`
+    del strategy.__wrapped__  # the wrapped signature has `draw`
     return strategy

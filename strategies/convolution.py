@@ -33,8 +33,8 @@ from conformance.model.case import Call, Case, is_function
 
 # plain: kernel_size only; full: a window for each dimension; square: one for all of them; long: the
 # last dimension is long, the others plain; narrow: the last is strided and as short as it can be,
-# the others plain; thin: of many channels, and shorter than the kernel, at least in the first
-# dimension. Long ones are dear: one case in twenty-five, and as many of few products.
+# the others plain; thin: many channels, and shorter than the kernel, at least in the first
+# dimension. Long ones are slow: one case in twenty-five, and another with few products.
 profiles = st.sampled_from(
     (
         *("plain", "full", "square", "depthwise", "pointwise", "wide") * 3,
@@ -42,25 +42,25 @@ profiles = st.sampled_from(
     )
 )
 ONE_WINDOW = ("square", "depthwise", "wide")
-# Beside the last dimension all is plain.
+# Profiles whose dimensions but the last are plain.
 LAST_ONLY = ("long", "narrow")
-# Padded with zeros by a number, if at all.
+# Profiles padded with zeros by a number, if at all.
 ZEROS_ONLY = ("plain", "narrow", "thin", "long depthwise")
 group_counts = st.sampled_from((1, 1, 2, 3))
 channels = st.integers(1, 3)
 wide_channels = st.sampled_from((8, 16, 17, 32))
 thin_channels = st.sampled_from((8, 16, 17))
 batches = st.sampled_from((None, 1, 2, 3, 0))
-# 17 is one more than kernels take at a time; not of large samples, one case in sixteen.
+# 17 is one more than kernels take at a time. It is rare, and large samples never have it.
 large_batches = st.sampled_from((None, 1, 2, 3, 0) * 3 + (17,))
 narrow_batches = st.sampled_from((None, 1, 2, 2, 3))
 yes_no = st.booleans()
-# The default first: left out is plainest.
+# The default comes first: shrinking prefers it.
 biases = st.sampled_from((True, False))
 
 
 def _channels(draw: Draw, profile: str) -> tuple[int, int, int]:
-    """groups, in_channels, out_channels."""
+    """Draw groups, in_channels and out_channels."""
     if profile == "plain":
         return 1, draw(channels), draw(channels)
     if profile == "thin":
@@ -79,19 +79,17 @@ def _plain(profile: str, left: int) -> bool:
     """Whether a dimension's stride, padding and dilation keep their defaults.
 
     Args:
-        profile: of the case.
-        left: how many dimensions are to be drawn yet, 1 = the last.
+        left: number of dimensions not drawn yet, this one included; 1 = the last.
     """
     return profile in ("plain", "long depthwise") or (profile in LAST_ONLY and left > 1)
 
 
 def _sources(profile: str, left: int, long: st.SearchStrategy[int]) -> Sources:
-    """What a window's numbers are drawn from, whose dimension may be a special one.
+    """Strategies of a window's numbers; the last dimension may have special ones.
 
     Args:
-        profile: of the case.
-        left: how many dimensions are to be drawn yet, 1 = the last.
-        long: extras of a long dimension.
+        left: number of dimensions not drawn yet, this one included; 1 = the last.
+        long: number of further outputs in a long dimension.
     """
     if left > 1:
         return Sources()
@@ -103,7 +101,7 @@ def _sources(profile: str, left: int, long: st.SearchStrategy[int]) -> Sources:
 
 
 def _batches(profile: str) -> st.SearchStrategy[int | None]:
-    """The sizes of a batch; large samples come in small ones."""
+    """Batch sizes of a profile; batches of large samples are small."""
     if profile == "narrow":
         return narrow_batches
     small = profile in ("wide", "thin", "long", "long depthwise")
@@ -113,7 +111,7 @@ def _batches(profile: str) -> st.SearchStrategy[int | None]:
 def _terms(
     weight: tuple[int, ...], groups: int, batch: int, outputs: list[int], inputs: list[int]
 ) -> int:
-    """The longest sum, forward or in any gradient; the bias is one more term."""
+    """Number of terms of the longest sum, forward or in a gradient, the bias included."""
     taps = math.prod(weight[2:])
     per_group = max(weight[0] // groups, weight[1], 1)
     return max(per_group * taps, batch * math.prod(outputs), batch * math.prod(inputs)) + 1
@@ -122,11 +120,7 @@ def _terms(
 def _operands(
     filler: Filler, input: tuple[int, ...], weight: tuple[int, ...], *, bias: int | None
 ) -> dict[str, np.ndarray | None]:
-    """Input, weight and bias.
-
-    Args:
-        bias: its length; None = there is none.
-    """
+    """Fill input, weight and bias; `bias` is its length, None = no bias."""
     x, w = filler.operand(*input), filler.operand(*weight)
     return {"input": x, "weight": w, "bias": None if bias is None else filler.addend(bias)}
 
@@ -138,7 +132,7 @@ def _case(
     labels: dict[str, Any],
     seed: int,
 ) -> Case:
-    """The case, whose operands are all inputs of a function; of a module all but one are state."""
+    """Build the case: a function takes all operands as inputs, a module's weights are its state."""
     first, *rest = operands.values()
     if is_function(call.layer):
         return Case(call, (first, *rest), keywords, labels=labels, seed=seed)
@@ -147,7 +141,7 @@ def _case(
 
 
 def _conv_windows(draw: Draw, profile: str, dims: int, kind: str, mode: str) -> list[Window]:
-    """A window for each dimension of a convolution; kind and mode are those of the padding."""
+    """Draw a window for each dimension of a convolution; kind and mode describe the padding."""
     count = 1 if profile in ONE_WINDOW else dims
     return [
         conv_window(
@@ -163,7 +157,7 @@ def _conv_windows(draw: Draw, profile: str, dims: int, kind: str, mode: str) -> 
 
 
 def _transposed_windows(draw: Draw, profile: str, dims: int, *, sized: bool) -> list[Window]:
-    """A window for each dimension of a transposed convolution."""
+    """Draw a window for each dimension of a transposed convolution."""
     count = 1 if profile in ONE_WINDOW else dims
     return [
         transposed_window(

@@ -18,7 +18,7 @@ shapes = st.sampled_from(((1,), (), (2,), (3,), (67,), (129,), (0,), (257,))) | 
 ).map(tuple)
 probabilities = st.sampled_from((0.5, 0.5, 0.1, 1 / 3, 0.75, 0.0, 1.0, 0.9, 0.003))
 yes_no = st.booleans()
-# Of layers that drop channels: how many axes the input has. Dropout2d takes three for (N, C, L).
+# Ranks of the input of layers that drop channels. Dropout2d reads a rank of three as (N, C, L).
 _RANKS = {
     "dropout1d": (3, 2),
     "dropout2d": (4, 3),
@@ -27,12 +27,12 @@ _RANKS = {
 }
 _LENGTHS = st.sampled_from((1, 2, 3, 1, 5, 0, 4))
 _ALPHA = ("alpha_dropout", "feature_alpha_dropout")
-# Mostly in training, which is what there is to see.
+# Mostly in training: dropout computes nothing otherwise.
 modes = st.sampled_from((False, True, True))
 
 
 def _shapes_of(layer: str) -> st.SearchStrategy[tuple[int, ...]]:
-    """Shapes of a layer's input."""
+    """Strategy of the shapes that a layer accepts as input."""
     ranks = _RANKS.get(bare_name(layer).lower().replace("_", ""))
     if ranks is None:
         return shapes
@@ -53,7 +53,7 @@ def dropouts(draw: Draw, layer: str, dtype: str) -> Case:
     function = is_function(layer)
     trains = bare_name(layer) not in _ALPHA
     if function and trains:
-        training = not training  # the plainest is the default
+        training = not training  # shrinks to the default
         training = training if draw(yes_no) else True
     x = Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
     values: dict[str, Any] = {"p": p}

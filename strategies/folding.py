@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
-# plain: kernel_size only; full: each dimension its own; square: one for both; apart: no two blocks
-# share a pixel; thin: the image is shorter than a block; long: a long last dimension; wide: many
-# channels; replicated: one for both, each written as a tuple of length 1, as the pages have it.
+# plain: kernel_size only; full: a window for each dimension; square: one for both; apart: no two
+# blocks share a pixel; thin: the image is shorter than a block; long: a long last dimension; wide:
+# many channels; replicated: one window for both dimensions, its numbers written as tuples of length
+# 1, which the documentation allows.
 profiles = st.sampled_from(
     (
         *("plain", "full", "full", "square", "apart", "thin", "plain", "square", "long", "wide")
@@ -30,7 +31,7 @@ _LONG_KERNELS = st.sampled_from((2, 3, 17))
 _THIN_KERNELS = st.sampled_from((2, 3, 4, 5))
 _STRIDES = st.sampled_from((1, 1, 2, 3, 4))
 _DILATIONS = st.sampled_from((1, 1, 2, 3))
-# Padding may be longer than a block: some hold nothing but zeros.
+# Padding may be longer than a block: some blocks then hold zeros only.
 _PADDINGS = st.sampled_from((0, 0, 1, 2, 3, 5))
 _EXTRAS = st.integers(0, 3)
 _LONG_EXTRAS = st.integers(28, 40)
@@ -55,7 +56,7 @@ class _Window:
 
 
 def _window(draw: Draw, profile: str, last: bool) -> _Window:
-    """A window, and an image's length that it has room in, from the number of blocks backwards."""
+    """Draw a window and, from its number of blocks backwards, an image length that fits it."""
     if profile == "plain":
         kernel = draw(_KERNELS)
         return _Window(kernel, 1, 0, 1, kernel + draw(_EXTRAS))
@@ -80,7 +81,7 @@ def blocks(draw: Draw, layer: str, folds: bool, dtype: str) -> Case:
 
     Args:
         layer: `"Unfold"`, `"functional.fold"`, …
-        folds: blocks are put together; otherwise an image is taken apart.
+        folds: Fold, which adds up blocks; otherwise Unfold, which extracts them.
     """
     profile = draw(profiles)
     one = profile in _ONE_WINDOW
@@ -109,7 +110,7 @@ def blocks(draw: Draw, layer: str, folds: bool, dtype: str) -> Case:
     shape = (channels * inner, math.prod(w.count for w in windows)) if folds else (
         channels, *lengths,
     )  # fmt: skip
-    # Where blocks overlap so many values are added up: forward by Fold, backward by Unfold.
+    # Where blocks overlap, Fold adds up to this many values forward, Unfold backward.
     terms = inner if folds else 1
     x = Filler(regime, dtype, seed, terms, factors=1).operand(*leading, *shape)
     labels = {"profile": profile, "regime": regime}

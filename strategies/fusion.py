@@ -1,4 +1,4 @@
-"""Cases of weights that a batch norm is folded into."""
+"""Cases of functions that fold a batch norm into the weights of a layer."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case
 from conformance.model.formats import format_of, round_to
 
-# plain; full: all that can be left out is drawn; square: as many inputs as outputs; wide: many.
+# plain; full: optional tensors may be left out; square: as many inputs as outputs; wide: many
+# outputs.
 profiles = st.sampled_from(("plain", "full", "full", "square", "wide"))
 _SIZES = st.sampled_from((1, 2, 3, 4))
 _WIDE = st.sampled_from((8, 17, 33))
 _KERNELS = st.sampled_from(((), (1,), (3,), (2, 3), (3, 3), (2, 1, 2)))
 _EPS = st.sampled_from((1e-5, 1e-3, 0.5, 0.1, 1.0, 1e-5))
-# of: spread around 1; whole: whole numbers; none: zeros, where ε alone is left; far: of any size.
+# near: spread around 1; whole: whole numbers; none: zeros, where only ε remains; far: any size.
 _VARIANCES = st.sampled_from(("near", "whole", "none", "far"))
 yes_no = st.booleans()
 
 
 def _variance(kind: str, filler: Filler, count: int) -> np.ndarray:
-    """Numbers from 0 on."""
+    """Draw variances, which are at least 0."""
     generator, dtype = filler.generator, filler.dtype
     if kind == "none":
         return np.zeros(count)

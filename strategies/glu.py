@@ -1,4 +1,4 @@
-"""Cases of the gated linear unit: an axis of an even length, wherever it stands."""
+"""Cases of the gated linear unit: any axis may be the halved one, which has an even length."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case
 from conformance.model.formats import round_to
 
-# plain: a regime for all numbers; gates: half of them where a sigmoid bends, saturates, vanishes.
+# plain: one regime for all numbers; gates: the second half where a sigmoid bends or saturates.
 profiles = st.sampled_from(("plain", "plain", "gates"))
 _RANKS = st.sampled_from((1, 2, 3, 4))
-# Half of the axis: a vector, several, and a tail.
+# Half the axis's length: up to one vector register, several, and a tail.
 _HALVES = st.sampled_from((1, 2, 3, 4, 8, 17, 33, 67))
 _LENGTHS = st.sampled_from((1, 2, 3, 4, 5))
 _EMPTY = st.integers(0, 11)
@@ -36,7 +36,7 @@ def gated(draw: Draw, layer: str, dtype: str) -> Case:
     shape[at] = 2 * half
     if draw(_EMPTY) == 11:
         shape[draw(st.integers(0, rank - 1))] = 0
-    # Counted from the end, as the default is.
+    # Otherwise counted from the end, as the default is.
     dim = at if draw(yes_no) else at - rank
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)

@@ -52,20 +52,20 @@ def affine_grids(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (theta,), labels=labels, seed=seed)
 
 
-# dyadic: eighths; anywhere: in and about the input; pixels: on its elements, some beyond them;
-# edges: ±1 and next to it; far: reflected more than once.
+# dyadic: eighths; anywhere: in and around the input; pixels: on its elements, some outside it;
+# edges: at ±1 and next to it; far: so far out that a reflection repeats.
 places = st.sampled_from(("dyadic", "anywhere", "anywhere", "pixels", "edges", "far"))
 
 
 def grid_numbers(
     kind: str, shape: tuple[int, ...], space: tuple[int, ...], seed: int, dtype: str, aligned: bool
 ) -> np.ndarray:
-    """A grid of a kind of places.
+    """A grid of sampling positions of one kind.
 
     Args:
-        space: lengths of the input, the last axis last.
-        seed: of the random numbers.
-        dtype: in which every number is.
+        kind: one of `places`.
+        space: spatial lengths of the input, in the order of its axes.
+        dtype: format to which every number is rounded.
         aligned: ±1 are the centres of corner pixels.
     """
     generator = np.random.default_rng((seed, 1))
@@ -98,7 +98,7 @@ def grid_samples(draw: Draw, layer: str, dtype: str) -> Case:
         space, where = (tuple(min(n, 4) for n in sizes) for sizes in (space, where))
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    # 64: the products of an eighth's weights in two dimensions.
+    # 64: weights of dyadic positions are multiples of 1/8 in each of two dimensions.
     x = Filler(regime, dtype, seed, 64, factors=1).operand(batch, depth, *space)
     shape = (batch, *where, rank - 2)
     grid = grid_numbers(kind, shape, space, seed, dtype, bool(aligned))

@@ -1,4 +1,4 @@
-"""Cases of initial values: a tensor that holds something else, and what is to be drawn."""
+"""Cases of initialisations: a tensor that holds other numbers, and the arguments."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _sparse_stds = st.sampled_from((0.01, 1.0, 0.1))
 _SHAPES = {
     "eye_": _matrices,
     "sparse_": _matrices,
-    # torch leaves an empty one alone, in dtypes that it does not have, too.
+    # None is empty: torch returns an empty tensor even in dtypes that orthogonal_ does not support.
     "orthogonal_": _full_matrices | _kernel_weights,
     **dict.fromkeys(("constant_", "ones_", "zeros_", "uniform_", "normal_", "trunc_normal_"),
                     any_shapes),
@@ -62,7 +62,7 @@ _SHAPES = {
 
 
 def _arguments(draw: Draw, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the arguments shall be, and their defaults."""
+    """Draw values of the optional arguments; return them and their defaults."""
     if name == "uniform_":
         a, b = draw(_intervals)
         return {"a": a, "b": b}, {"a": 0.0, "b": 1.0}

@@ -14,21 +14,22 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case
 
 SELECTING = ("nearest", "nearest-exact", "area")
-"""Modes that know of no corners."""
+"""Modes that do not accept align_corners."""
 MODES = {
     3: ("nearest", "linear", "linear", "nearest-exact", "area"),
     4: ("nearest", "bilinear", "bicubic", "bilinear", "nearest-exact", "area", "lanczos"),
     5: ("nearest", "trilinear", "trilinear", "nearest-exact", "area"),
 }
-"""Modes of the function by the number of axes, the linear ones twice."""
+"""Modes of the function by the input's rank; the linear ones occur twice to be drawn more often."""
 MODULE_MODES = {3: ("nearest", "linear"), 4: ("nearest", "bilinear", "bicubic"),
                 5: ("nearest", "trilinear")}  # fmt: skip
 """Modes that the page of Upsample names."""
 ANTIALIASED = ("bilinear", "bicubic", "lanczos")
 
-# plain: doubled, or any size; dyadic: a step that is a power of two; same: as long as the input,
-# or twice as long, by a factor that is neither 1 nor 2 as well; one: an output of 1; thin: an input
-# of 1; long: the last dimension is; wide: so many channels as kernels take at a time.
+# plain: doubled, or any size; dyadic: a step that is a power of two; same: as long as the input, or
+# twice as long, also by a factor that is neither 1 nor 2; one: an output of length 1; thin: an
+# input of length 1; long: a long last dimension; wide: about as many channels as kernels take at a
+# time.
 profiles = st.sampled_from(
     ("plain", "any", "any", "any", "dyadic", "same", "same", "one", "thin", "long", "wide")
 )
@@ -48,11 +49,7 @@ parts = st.sampled_from((0.25, 0.5, 0.3, 0.75))
 
 
 def clear(length: int, factor: float) -> bool:
-    """Whether length·factor is a whole number, or so far from any that no rounding makes it one.
-
-    Args:
-        factor: of the dimension.
-    """
+    """Whether length·factor is a whole number, or so far from any that no rounding makes it one."""
     exact = Fraction(factor) * length
     rest, doubt = exact % 1, exact / 2**20
     whole = not rest and Fraction(factor).denominator < 2**10
@@ -63,7 +60,7 @@ _CLEAR = {f: tuple(n for n in range(1, 11) if clear(n, f)) for f in FACTORS}
 
 
 def _sized(draw: Draw, profile: str, last: bool) -> tuple[int, int]:
-    """Lengths of input and output."""
+    """Draw the lengths of input and output."""
     length, size = draw(lengths), draw(sizes)
     if profile == "plain":
         return length, 2 * length
@@ -81,7 +78,7 @@ def _sized(draw: Draw, profile: str, last: bool) -> tuple[int, int]:
 
 
 def _factored(draw: Draw, profile: str, last: bool, factor: float) -> tuple[int, float]:
-    """Length of the input and a factor."""
+    """Draw the length of the input and a factor."""
     if profile in ("any", "wide") or (profile == "long" and not last):
         return draw(st.sampled_from(_CLEAR[factor])), factor
     length, size = _sized(draw, profile, last)
@@ -94,12 +91,12 @@ def _factored(draw: Draw, profile: str, last: bool, factor: float) -> tuple[int,
 def resized(
     draw: Draw, profile: str, dims: int, written: Written
 ) -> tuple[list[int], dict[str, Any]]:
-    """Lengths of the input, and `size` or `scale_factor`.
+    """Draw the input's spatial lengths, and `size` or `scale_factor`.
 
     Args:
-        profile: as above.
+        profile: one of `profiles`.
         dims: number of spatial dimensions.
-        written: what is written in which form.
+        written: decides whether sizes are one number or a tuple.
     """
     kind = draw(st.sampled_from(("factor", "size", "factor", "size", "factors")))
     last = [k == dims - 1 for k in range(dims)]
@@ -131,7 +128,7 @@ def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
     profile, rank = draw(profiles), draw(ranks)
     mode = draw(st.sampled_from((MODES if function else MODULE_MODES)[rank]))
     antialias = (draw(yes_no) and function and mode in ANTIALIASED) or mode == "lanczos"
-    # Corners that lie on each other, and sizes that a factor is made anew of, leave none to use.
+    # The profile is about the factor: with align_corners or a recomputed one it has no effect.
     used = profile == "same"
     corners = draw(st.sampled_from((None, False) if used else (None, True, False, True)))
     if mode in (*SELECTING, "lanczos"):
@@ -163,11 +160,7 @@ def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def upsamplings(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of the two modules of one mode.
-
-    Args:
-        layer: `"UpsamplingNearest2d"` or `"UpsamplingBilinear2d"`.
-    """
+    """Cases of `"UpsamplingNearest2d"` or `"UpsamplingBilinear2d"`, whose mode is fixed."""
     profile = draw(profiles)
     space, given = resized(draw, profile, 2, Written(draw(masks)))
     return _case(draw, layer, dtype, profile, space, given)

@@ -1,4 +1,4 @@
-"""Memory layouts: their names, and which of them a shape can have."""
+"""Memory layouts: their names, and the layouts that a shape allows."""
 
 from __future__ import annotations
 
@@ -21,11 +21,7 @@ def possible(shape: Sequence[int]) -> tuple[str, ...]:
 
 
 def constant(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:
-    """The first element along some axes, repeated: such an array can be `expanded`.
-
-    Args:
-        array: any.
-    """
+    """Repeat the first element along the axes: such an array can have the layout `expanded`."""
     first = array
     for axis in axes:
         first = first.take([0], axis)

@@ -17,12 +17,12 @@ from conformance.model.case import Call, Case, is_function
 features = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 64))
 input_features = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 64, 0))
 few_features = st.sampled_from((1, 2, 3, 4, 5, 9))
-# No leading dimension, one, several, empty ones, and 67: beyond 64 kernels are cut into blocks.
+# No leading dimension, one, several, empty ones, and 67: above 64 kernels work in blocks.
 leading_shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple) | st.sampled_from(
     ((1,), (2,), (3,), (2, 2), (2, 3, 2), (67,))
 )
 yes_no = st.booleans()
-# The default first: left out is plainest.
+# The default comes first: shrinking prefers it.
 biases = st.sampled_from((True, False))
 constructor_arguments = st.dictionaries(
     st.sampled_from(("unused_argument1", "unused_argument2", "p")),

@@ -17,15 +17,16 @@ from conformance.model.case import Call, Case
 from conformance.model.formats import REAL, format_of
 
 MODES = ("constant", "reflect", "replicate", "circular")
-# even: one number for all sides; uneven: each its own; most: as much as the input allows, or more;
-# cropped: some numbers are negative; long: a last dimension beyond a vector, and much padding.
+# even: one number for all sides; uneven: a number for each; most: as much as the input's length
+# allows; cropped: some numbers are negative; long: a last dimension longer than a vector register,
+# and much padding.
 profiles = st.sampled_from(("even", "uneven", "uneven", "most", "cropped", "cropped", "long"))
 _FEW = st.sampled_from((0, 1, 2, 3))
 _MANY = st.sampled_from((17, 33, 8, 1))
 _LITTLE = st.sampled_from((0, 1))
 _NONE = st.just(0)
 _CROPS = st.sampled_from((0, 1, 2, -1, -2, 3))
-# Reflection and what wraps round have a longest padding, reached where the length is no longer.
+# Added to the shortest valid length. With 0 reflect and circular have their largest padding.
 _EXTRAS = st.sampled_from((0, 1, 2, 3))
 _LONG_EXTRAS = st.sampled_from((0, 17, 33, 40))
 _CHANNELS = st.sampled_from((1, 2, 3, 17))
@@ -42,11 +43,7 @@ _WHOLE = st.sampled_from((0, 1, -7, 3, 2**52))
 
 
 def least(mode: str, before: int, after: int) -> int:
-    """The shortest length that can be padded so.
-
-    Args:
-        before, after: the padding of a dimension.
-    """
+    """The shortest length that a mode can pad by `before` and `after`; negative numbers crop."""
     cropped, most = max(-before, 0) + max(-after, 0), max(before, after, 0)
     if mode == "circular":
         return cropped + max(most, 1)
@@ -54,18 +51,13 @@ def least(mode: str, before: int, after: int) -> int:
 
 
 def fits(mode: str, lengths: Sequence[int], sides: Sequence[tuple[int, int]]) -> bool:
-    """Whether an input has the lengths that a padding needs.
-
-    Args:
-        lengths: of the padded dimensions.
-        sides: (before, after) of each.
-    """
+    """Whether the padded dimensions are long enough; `sides` is (before, after) of each."""
     rows = zip(lengths, sides, strict=True)
     return all(length >= least(mode, *side) for length, side in rows)
 
 
 def _sides(draw: Draw, profile: str, dims: int) -> list[tuple[int, int]]:
-    """(before, after) of each dimension, in the order of the input's axes."""
+    """Draw (before, after) of each dimension, in the order of the input's axes."""
     if not dims:
         return []
     if profile == "even":
@@ -86,17 +78,17 @@ def _lengths(draw: Draw, profile: str, mode: str, sides: Sequence[tuple[int, int
 
 
 def _depths(profile: str, dims: int) -> st.SearchStrategy[int]:
-    """How many channels: few, where these are large."""
+    """Numbers of channels: few where each channel is large."""
     return _FEW_CHANNELS if profile == "long" or dims == 3 else _CHANNELS
 
 
 def _flat(sides: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    """As torch has it: the last dimension first."""
+    """The numbers in torch's order, the last dimension first."""
     return tuple(number for side in reversed(sides) for number in side)
 
 
 def _value(draw: Draw, dtype: str, whole: bool) -> float | int:
-    """A constant, in the range of the dtype."""
+    """Draw the constant to pad with, in the range of the dtype."""
     if whole:
         return int(draw(_WHOLE))
     value: Any = draw(_VALUES)
@@ -114,9 +106,9 @@ def modules(draw: Draw, layer: str, mode: str, dims: int, valued: bool, dtype: s
     """Cases of a module.
 
     Args:
-        mode: what it pads with.
+        mode: its padding mode.
         dims: number of spatial dimensions.
-        valued: it takes the constant.
+        valued: the module has the argument `value`.
     """
     profile, whole = draw(profiles), draw(_SELDOM)
     sides = _sides(draw, profile, dims)
@@ -135,7 +127,7 @@ def modules(draw: Draw, layer: str, mode: str, dims: int, valued: bool, dtype: s
 
 @composite
 def pads(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of `functional.pad`: of any number of axes by a constant, else as of the modules."""
+    """Cases of `functional.pad`: with a constant any number of axes, else one to three."""
     mode, profile, whole = draw(st.sampled_from(MODES)), draw(profiles), draw(_SELDOM)
     dims = draw(_DIMS)
     if mode == "constant":

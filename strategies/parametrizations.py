@@ -1,4 +1,4 @@
-"""Cases of layers whose weight is computed: those of the layer, its weight taken apart."""
+"""Cases of layers whose weight is computed: cases of the layer, its weight decomposed."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ _parts = st.sampled_from(tuple(PARTS))
 _yes_no = st.booleans()
 _seldom = st.sampled_from((False, False, False, False, True))
 _steps = st.sampled_from((1, 1, 2, 3))
-# Even, and no kernel longer than its input: where they are not, torch's convolutions have bugs of
-# their own, which are theirs.
+# Even, and no kernel longer than its input: other convolutions meet bugs of torch's convolutions,
+# which the convolution's own cases show.
 _channels = st.sampled_from((2, 4))
 _kernels = st.sampled_from((1, 2, 3))
 _more = st.integers(0, 2)
-# Of nothing there is nothing to compare: seldom.
+# An empty batch is rare: its outputs have no elements to compare.
 _batches = st.sampled_from(((1,), (), (2,), (3,), (1,), (2,), (3,), (), (2,), (0,)))
 _biases = st.sampled_from((True, False))
 _least = st.sampled_from((1e-12, 1e-12, 1e-6))
 
 
 def _part(draw: Draw, dtype: str, cases_of: CasesOf) -> Case:
-    """A case of a layer with a weight."""
+    """Draw a case of a layer with a weight that has elements."""
     name = draw(_parts)
     if "Conv" in name:
         return _convolution(draw, name, dtype)
@@ -58,7 +58,7 @@ def _part(draw: Draw, dtype: str, cases_of: CasesOf) -> Case:
 
 
 def _convolution(draw: Draw, name: str, dtype: str) -> Case:
-    """Of channels, kernels and lengths only: for all else a convolution has cases of its own."""
+    """Draw a plain convolution: channels, kernel and lengths; its own family varies the rest."""
     transposed, dims = "Transpose" in name, int(name[-2])
     inputs, outputs = draw(_channels), draw(_channels)
     kernel = tuple(draw(_kernels) for _ in range(dims))
@@ -107,12 +107,12 @@ def _others(case: Case, name: str) -> dict[str, np.ndarray]:
 
 @composite
 def weight_norms(draw: Draw, layer: str, dtype: str, cases_of: CasesOf) -> Case:
-    """Cases of weight_norm: directions that are not 0, lengths of either sign."""
+    """Cases of weight_norm: nonzero directions v, magnitudes g of either sign."""
     case = _part(draw, dtype, cases_of)
     name = _name(draw, case)
     written = Written(draw(masks))
     v = case.call.state[name].copy()
-    # -1 is what torch itself takes for None.
+    # -1 is left out: torch's code uses it for None.
     dims: tuple[Any, ...] = (0, 0, None, *range(v.ndim), *range(-v.ndim, -1))
     dim = draw(st.sampled_from(dims))
     rows = v.reshape(1, -1) if dim is None else np.moveaxis(v, dim, 0).reshape(v.shape[dim], -1)
@@ -133,7 +133,7 @@ def weight_norms(draw: Draw, layer: str, dtype: str, cases_of: CasesOf) -> Case:
 
 @composite
 def spectral_norms(draw: Draw, layer: str, dtype: str, cases_of: CasesOf) -> Case:
-    """Cases of spectral_norm: u and v near to the singular vectors, or any."""
+    """Cases of spectral_norm: u and v close to the singular vectors, or arbitrary."""
     case = _part(draw, dtype, cases_of)
     name = _name(draw, case)
     training, near = draw(_yes_no), not draw(_seldom)
@@ -141,7 +141,7 @@ def spectral_norms(draw: Draw, layer: str, dtype: str, cases_of: CasesOf) -> Cas
     written = Written(draw(masks))
     weight = case.call.state[name].copy()
     dims = (*range(weight.ndim), *range(-weight.ndim, 0))
-    # A vector has no second axis, which is what None stands for.
+    # None stands for the second axis of some layers, which a vector does not have.
     dim = draw(st.sampled_from((None, None, *dims) if own < weight.ndim else dims))
     if not weight.any():
         weight = np.ones(weight.shape)
@@ -161,7 +161,7 @@ def spectral_norms(draw: Draw, layer: str, dtype: str, cases_of: CasesOf) -> Cas
 
 
 def _vectors(matrix: np.ndarray, seed: int, *, near: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors: of a step of the power method, or drawn with numbers that are not negative."""
+    """Unit vectors: from a step of the power method, or drawn with positive components."""
     generator = np.random.default_rng((seed, 3))
     scaled = matrix / np.abs(matrix).max()
     if near:

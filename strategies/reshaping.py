@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
-# Flatten's default begins at the second axis; a number has none.
+# Flatten's default begins at the second axis, which ranks 0 and 1 do not have.
 _RANKS = st.sampled_from((2, 3, 4, 1, 5, 0))
 _SOME_RANKS = st.sampled_from((1, 2, 3, 4))
 _CHANNEL_RANKS = st.sampled_from((4, 4, 3, 5))
 lengths = st.sampled_from((1, 2, 3, 4, 5))
-# 17 and 65: beyond a vector, beyond a block.
+# 17 is longer than a vector register.
 _PARTS = st.sampled_from((1, 2, 3, 4, 5, 17))
 _PARTITIONS = st.lists(_PARTS, min_size=1, max_size=4)
 _GROUPS = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
 _BATCHES = st.sampled_from((1, 2, 3, 4))
 _SPACES = st.sampled_from((1, 2, 3, 5))
-# Factors from 3 on tell a pixel's rows from its columns, and channels in one order from others.
+# Factors from 3 on reveal swapped rows and columns of a pixel, and a wrong order of channels.
 _FACTORS = st.sampled_from((1, 2, 3, 3, 4, 5))
 _DEPTHS = st.sampled_from((1, 2, 3))
 _LEADING = st.sampled_from((1, 1, 0, 2, 3))
@@ -36,7 +36,7 @@ _EMPTY = st.integers(0, 7)
 
 
 def _sizes(draw: Draw, sizes: list[int]) -> list[int]:
-    """The sizes, one of which is 0 in one case of eight: of nothing little can be seen."""
+    """The sizes, one of them set to 0 in one case of eight: an empty array shows little."""
     if sizes and draw(_EMPTY) == 7:
         sizes[draw(st.integers(0, len(sizes) - 1))] = 0
     return sizes
@@ -45,7 +45,7 @@ def _sizes(draw: Draw, sizes: list[int]) -> list[int]:
 def _case(
     draw: Draw, layer: str, dtype: str, shape: tuple[int, ...], arguments: dict[str, Any]
 ) -> Case:
-    """A case of the shape, in floating point or in whole numbers."""
+    """Draw a case of the shape, with floating-point numbers or integers."""
     integer, regime, seed = draw(_SELDOM), draw(regimes), draw(seeds)
     x = Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
     if integer:
@@ -75,7 +75,7 @@ def flattens(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def unflattens(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of Unflatten: an axis in one to four parts, of which one may be left to be inferred."""
+    """Cases of Unflatten: an axis split into one to four parts, one of them perhaps inferred."""
     rank, parts = draw(_SOME_RANKS), list(draw(_PARTITIONS))
     at = draw(st.integers(0, rank - 1))
     shape, parts = [draw(lengths) for _ in range(rank)], _sizes(draw, parts)
@@ -93,11 +93,7 @@ def unflattens(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def shuffles(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of the shuffle of channels: an image, a sequence or a volume.
-
-    Args:
-        layer: `"ChannelShuffle"` or a function of the same.
-    """
+    """Cases of `"ChannelShuffle"` and its function: a sequence, an image or a volume."""
     rank, groups, size = draw(_CHANNEL_RANKS), draw(_GROUPS), draw(_PARTS)
     space = [draw(_SPACES) for _ in range(rank - 2)]
     batch, size, *space = _sizes(draw, [draw(_BATCHES), size, *space])
@@ -106,11 +102,11 @@ def shuffles(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def pixels(draw: Draw, layer: str, factor: str, shuffle: bool, dtype: str) -> Case:
-    """Cases of the shuffle of pixels and of its reverse: images behind any number of axes.
+    """Cases of the shuffle of pixels and its inverse: images with any number of leading axes.
 
     Args:
-        layer: `"PixelShuffle"`, `"functional.pixel_unshuffle"`.
-        factor: name of its argument.
+        layer: `"PixelShuffle"`, `"functional.pixel_unshuffle"`, …
+        factor: name of the argument.
         shuffle: channels become pixels; otherwise pixels become channels.
     """
     r, depth = draw(_FACTORS), draw(_DEPTHS)

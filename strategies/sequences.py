@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case
 
 MOST = 6
-"""Sequences of a list at most."""
+"""Maximum number of sequences in a list."""
 ORDERS = 6
-"""Orders of equally long sequences at most: each is a right answer of its own."""
-# few: short sequences; many: as many as there can be; alike: of one length; long: beyond a vector.
+"""Maximum number of orders of equally long sequences: each order is a right answer."""
+# few: few short sequences; many: the maximum; alike: all of one length; long: longer than a vector
+# register.
 profiles = st.sampled_from(("few", "few", "few", "many", "alike", "long"))
 _COUNTS = st.sampled_from((1, 2, 3, 4))
 _LENGTHS = st.sampled_from((1, 2, 3, 4, 5))
@@ -32,7 +33,7 @@ _WHOLE = st.sampled_from((0, 1, -7))
 _SIDES = st.sampled_from(("right", "left"))
 _SELDOM = st.sampled_from((False,) * 5 + (True,))
 yes_no = st.booleans()
-# What is default stands first.
+# The default comes first: shrinking prefers it.
 _ALWAYS = st.sampled_from((True, False))
 DEFAULTS = {
     "batch_first": False,
@@ -44,7 +45,11 @@ DEFAULTS = {
 
 
 class _Drawn:
-    """What all cases have: lengths, features, numbers."""
+    """Draws the parts that all cases share: lengths, features, numbers.
+
+    Args:
+        empty: whether a sequence may have length 0.
+    """
 
     def __init__(self, draw: Draw, dtype: str, *, empty: bool = False) -> None:
         self.draw, self.dtype, self.profile = draw, dtype, draw(profiles)
@@ -63,12 +68,15 @@ class _Drawn:
         self.filler = Filler("integers" if self.whole else self.regime, dtype, self.seed, 1, 1)
 
     def numbers(self, *shape: int) -> np.ndarray:
-        """Numbers of the dtype, or whole ones."""
+        """Fill an array with numbers of the dtype, or with integers."""
         found = self.filler.operand(*shape)
         return found.astype(np.int64) if self.whole else found
 
     def sort(self, *, always: bool) -> bool:
-        """Whether the lengths decrease; what does not has few orders that are right."""
+        """Sort the lengths if `always`; otherwise limit the number of right orders.
+
+        Returns `always`: whether the lengths decrease.
+        """
         if always:
             self.lengths.sort(reverse=True)
         elif math.prod(math.factorial(n) for n in Counter(self.lengths).values()) > ORDERS:
@@ -76,11 +84,11 @@ class _Drawn:
         return always
 
     def padding(self) -> float:
-        """A padding value."""
+        """Draw the padding value."""
         return float(self.draw(_WHOLE)) if self.whole else self.draw(_PADDINGS)
 
     def case(self, layer: str, arguments: dict[str, Any], *inputs: np.ndarray | None) -> Case:
-        """The case with these inputs; the arguments are written where they have to be."""
+        """Build the case; arguments equal to their defaults may be left out."""
         given = self.written.optional(arguments, DEFAULTS)
         labels = {"profile": self.profile, "regime": "integers" if self.whole else self.regime}
         call = Call(layer, given, {}, self.dtype, "cpu")
@@ -110,7 +118,7 @@ def packed_lists(draw: Draw, layer: str, dtype: str) -> Case:
 
 
 def _batch(drawn: _Drawn, first: bool) -> np.ndarray:
-    """A padded batch, its longest sequence perhaps shorter than it is."""
+    """A padded batch, perhaps with more steps than its longest sequence."""
     sizes = (max(drawn.lengths) + drawn.draw(_MORE), len(drawn.lengths))
     return drawn.numbers(*(sizes[::-1] if first else sizes), *drawn.features)
 
@@ -136,11 +144,11 @@ def batches_to_unpad(draw: Draw, layer: str, dtype: str) -> Case:
 def packed_parts(
     lengths: Sequence[int], *, indices: bool
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """batch_sizes, sorted_indices and unsorted_indices of sequences of these lengths.
+    """batch_sizes, sorted_indices and unsorted_indices of sequences with these lengths.
 
     Args:
-        lengths: of the sequences; without indices they decrease.
-        indices: whether the sequences may have been sorted.
+        lengths: lengths of the sequences; decreasing unless `indices`.
+        indices: whether to return indices, which allow any order.
     """
     sizes = np.array([sum(n > step for n in lengths) for step in range(max(lengths))], np.int64)
     if not indices:
@@ -154,7 +162,7 @@ def packed_batches(draw: Draw, layer: str, padded: bool, dtype: str) -> Case:
     """Cases of `pad_packed_sequence` and `unpack_sequence`.
 
     Args:
-        padded: whether it has the arguments of padding.
+        padded: whether the function pads, and has arguments for that.
     """
     drawn, indices = _Drawn(draw, dtype), draw(yes_no)
     if not indices:

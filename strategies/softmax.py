@@ -1,4 +1,4 @@
-"""Cases of softmax and its kin: numbers along any axis of any shape."""
+"""Cases of softmax and related functions: any axis of any shape."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LENGTHS = (1, 2, 3, 4, 5, 8, 0, 15, 16, 17, 31, 33, 64, 65, 129)
 lengths = st.sampled_from(LENGTHS)
 few = st.sampled_from((2, 1, 3, 4, 5, 8, 17, 0))
 others = st.sampled_from((1, 2, 3, 1, 4, 0, 2, 7, 5))
-# Of many axes one without a size would often leave nothing.
+# Without 0: with many axes the array would often be empty.
 some = st.sampled_from((1, 2, 3, 1, 4, 2, 5))
 ranks = st.sampled_from((1, 2, 3, 2, 4, 0, 3, 5))
 yes_no = st.booleans()
-# `large`: almost every difference is beyond any exponential, and some beyond the format.
+# `large`: almost every difference over- or underflows an exponential, some overflow the format.
 REGIMES = (*OF_LOGITS, "large", "mixed")
 regimes = st.sampled_from(REGIMES)
 # A tensor is cast before anything is computed: to more digits, to fewer, or to its own dtype.
@@ -35,7 +35,7 @@ taus = st.sampled_from(TAUS)
 
 
 def numbers(regime: str, dtype: str, seed: int, shape: tuple[int, ...], axis: int) -> np.ndarray:
-    """Logits of a regime; saturated ones have one, two, four or more largest that are equal."""
+    """Logits of a regime; saturated ones have one, two, four or more equal largest logits."""
     length = shape[axis] if shape else 1
     if not int(np.prod(shape)):
         return np.zeros(shape)
@@ -58,7 +58,7 @@ def softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of softmax, softmin and log_softmax.
 
     Args:
-        layer: a name of the family but those of channels and of Gumbel numbers.
+        layer: a name of the family, except Softmax2d and gumbel_softmax.
     """
     shape, axis = _shape(draw)
     # Without `dim` the axis is torch's old choice, which is deprecated.
@@ -103,7 +103,7 @@ def gumbel_softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
         axis = rank - 1
     dim = axis if kind == "named" else axis - rank
     if hard and 0 in shape[axis : axis + 1]:
-        shape = (*shape[:axis], 1, *shape[axis + 1 :])  # of no classes none is the largest
+        shape = (*shape[:axis], 1, *shape[axis + 1 :])  # without classes none is the largest
     values: dict[str, Any] = {"tau": tau, "hard": hard, "eps": eps, "dim": dim}
     defaults: dict[str, Any] = {"tau": 1.0, "hard": False, "eps": 1e-10, "dim": -1}
     arguments = written.optional(values, defaults)
@@ -113,7 +113,7 @@ def gumbel_softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
 
 
 def _shape(draw: Draw) -> tuple[tuple[int, ...], int]:
-    """A shape, and the axis along which its softmax is."""
+    """Draw a shape and the axis of the softmax."""
     rank = draw(ranks)
     if not rank:
         return (), 0

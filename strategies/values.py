@@ -1,4 +1,4 @@
-"""What the arrays of a case hold: a value regime and a seed, filled by NumPy."""
+"""Values of a case's arrays: NumPy fills them from a value regime and a seed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from conformance.model.formats import REAL, format_of, round_to
 
-# The plainest first: shrinking moves towards the front.
+# The simplest comes first: shrinking moves towards the front.
 REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large", "subnormal")
 regimes = st.sampled_from(REGIMES)
-# Of layers whose activations saturate.
+# Regimes of layers whose activations saturate.
 SATURATING_REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large")
 seeds = st.integers(0, 2**32 - 1)
 
@@ -22,16 +22,13 @@ class Filler:
 
     `ramp`, `integers` and `full` are integers so small that every sum of products is exact in the
     dtype, forward and backward, whenever that is possible; `full` goes up to that limit,
-    ⌊(2^p/terms)^(1/factors)⌋. `subnormal` has products around the smallest normal number: of
-    factors alike, or of one small enough to be subnormal itself, a weight for one, with others
-    around 1.
+    ⌊(2^p/terms)^(1/factors)⌋. `subnormal` has products around the smallest normal number. Either
+    all factors are equally small, or one (such as the weight) is subnormal and the others around 1.
 
     Args:
         regime: one of `REGIMES`.
-        dtype: torch's name of the dtype.
-        seed: of the NumPy generator.
         terms: largest number of terms in any sum of the call or its gradients.
-        factors: how many operands are multiplied with each other (3 for bilinear layers).
+        factors: number of operands multiplied with each other (3 for bilinear layers).
     """
 
     # Exponents such that sums of products neither overflow nor vanish, for two factors.
@@ -51,13 +48,13 @@ class Filler:
         self.smallest = int(self.generator.integers(factors + 1)) if regime == "subnormal" else 0
 
     def operand(self, *shape: int) -> np.ndarray:
-        """An array that is multiplied: an input, a weight."""
+        """Fill an array that takes part in products: an input, a weight."""
         self.operands += 1
         share = float(self.operands == self.smallest) if self.smallest else 1 / self.factors
         return self._array(shape, self.limit, share)
 
     def addend(self, *shape: int) -> np.ndarray:
-        """An array that is added to the products: a bias."""
+        """Fill an array that is added to products: a bias."""
         return self._array(shape, max(1, min(self.limit**self.factors, int(self.budget))), 1.0)
 
     def _array(self, shape: tuple[int, ...], limit: int, share: float) -> np.ndarray:
@@ -83,6 +80,6 @@ class Filler:
         if self.regime == "large":
             return np.ldexp(values, int(self._large[self.real] * share))
         if self.regime == "subnormal":
-            # Products come out around and below the smallest normal number.
+            # Products lie around and below the smallest normal number.
             return np.asarray(values * (4 * self.small) ** share)
         return values

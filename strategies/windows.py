@@ -13,9 +13,9 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 kernels = st.sampled_from((1, 2, 3, 4))
 pointwise_kernels = st.just(1)
 long_kernels = st.sampled_from((1, 2, 3, 4, 5, 7))
-# Of the long dimension: kernels that are computed by way of a Fourier transform begin at some 16.
+# For the long dimension: from about 16 on, kernels are computed by Fourier transforms.
 longest_kernels = st.sampled_from((1, 2, 3, 17, 17))
-# Odd, so that with half of it as padding on either side a window still has an output.
+# Odd, so that a window padded by half its length on either side still has an output.
 thin_kernels = st.sampled_from((3, 3, 5))
 narrow_kernels = st.sampled_from((1, 1, 2, 3))
 strides = st.sampled_from((1, 2, 3, 4))
@@ -26,10 +26,10 @@ paddings = st.sampled_from((0, 0, 0, 1, 2, 3))
 narrow_paddings = st.sampled_from((0, 1, 1))
 extras = st.integers(0, 3)
 no_extras = st.just(0)
-# Beyond 64 outputs, where kernels are cut into blocks; a transposed convolution makes more of less.
+# More than 64 outputs, where kernels work in blocks; a transposed convolution needs fewer inputs.
 long_extras = st.integers(64, 80)
 long_transposed_extras = st.integers(33, 40)
-# Mostly long, and shrunk to none: of few products none is too dear.
+# Mostly long, and shrinks to 0: with few products no length is too slow.
 any_extras = st.integers(0, 80)
 padding_modes = st.sampled_from(("zeros", "reflect", "replicate", "circular"))
 padding_kinds = st.sampled_from(("number", "number", "number", "same", "valid"))
@@ -40,11 +40,9 @@ class Window:
     """One spatial dimension of a convolution.
 
     Args:
-        kernel, stride, dilation: as torch's arguments.
-        padding: on each side; of 'same', the larger side.
-        length: of the input.
-        output_padding: of a transposed convolution.
-        output_size: of a transposed convolution.
+        padding: padding on each side; for 'same' the larger side.
+        length: length of the input.
+        output_padding, output_size: set for a transposed convolution only.
     """
 
     kernel: int = 1
@@ -58,11 +56,11 @@ class Window:
 
 @dataclass(frozen=True)
 class Sources:
-    """What a window's numbers are drawn from, besides its kernel.
+    """Strategies of a window's numbers besides its kernel.
 
     Args:
-        strides, paddings: unless all is plain.
-        extras: outputs besides the first; of a transposed convolution inputs.
+        strides, paddings: not used where all but the kernel keep their defaults.
+        extras: number of outputs besides the first; of inputs for a transposed convolution.
     """
 
     strides: st.SearchStrategy[int] = strides
@@ -77,7 +75,7 @@ def kernel_sizes(profile: str, dims: int, left: int) -> st.SearchStrategy[int]:
         profile: "pointwise" is a kernel of 1, "long" has a long last dimension, "narrow" a
             short one.
         dims: number of spatial dimensions.
-        left: how many dimensions are to be drawn yet, 1 = the last.
+        left: number of dimensions not drawn yet, this one included; 1 = the last.
     """
     if left == 1 and profile in ("long", "long depthwise"):
         return longest_kernels
@@ -97,28 +95,27 @@ def conv_window(
     padding_kind: str,
     padding_mode: str,
 ) -> Window:
-    """A window and an input length, from the output length backwards: always valid.
+    """Draw a window and, from the output length backwards, an input length that it is valid for.
 
     Args:
-        kernels: kernel sizes.
         plain: stride, dilation and padding keep their defaults.
         padding_kind: "number", "same" or "valid".
         padding_mode: decides how long an input must be to be padded.
     """
     kernel = draw(kernels)
-    # Drawn whatever the kind of padding: a kind that draws less would count as plainer.
+    # Drawn for every kind of padding: Hypothesis counts a kind that draws less as simpler.
     stride, dilation, padding = (
         (1, 1, 0) if plain else (draw(sources.strides), draw(dilations), draw(sources.paddings))
     )
     if padding_kind == "same" and stride % 2 == 0 and kernel > 1:
-        # 'same' has no stride: in place of every other one, a padding that is not symmetric.
+        # 'same' has no stride: an even one becomes an even kernel, whose padding is asymmetric.
         kernel, dilation = kernel + kernel % 2, dilation | 1
     reach = dilation * (kernel - 1)
     before = after = padding if padding_kind == "number" else 0
     if padding_kind == "same":
         stride = 1
         before, after = reach // 2, reach - reach // 2
-    # Reflection needs padding < length, wrapping round padding ≤ length.
+    # Reflection needs padding < length, circular padding ≤ length.
     shortest = {"zeros": 1, "replicate": 1, "reflect": after + 1, "circular": max(after, 1)}
     least = max(shortest[padding_mode], reach + 1 - before - after)
     output = (least + before + after - reach - 1) // stride + 1 + draw(sources.extras)
@@ -135,12 +132,11 @@ def transposed_window(
     plain: bool,
     sized: bool,
 ) -> Window:
-    """A window of a transposed convolution and an input length, always valid.
+    """Draw a window of a transposed convolution and an input length that it is valid for.
 
     Args:
-        kernels: kernel sizes.
         plain: all but the kernel keep their defaults.
-        sized: the output's size is passed to forward.
+        sized: the call passes output_size to forward.
     """
     kernel = draw(kernels)
     length = 1 + draw(sources.extras)
@@ -152,21 +148,18 @@ def transposed_window(
     full = (length - 1) * stride + dilation * (kernel - 1) + 1
     padding = min(padding, (full + extra - 1) // 2)
     if sized:
-        # torch allows sizes from the one without output_padding, which must not be negative.
+        # The smallest size that torch allows is the one without output_padding. Keep it above 0.
         padding = min(padding, (full - 1) // 2)
     size = full - 2 * padding + extra
     return Window(kernel, stride, dilation, padding, length, extra, size)
 
 
 def thin_windows(draw: Draw, dims: int, *, transposed: bool) -> list[Window]:
-    """One padded window in all dimensions, the input below its length, at least in the first.
+    """Draw one padded window for all dimensions, with an input no longer than the kernel.
 
-    Some windows then reach into the padding on both sides, some taps see nothing but padding. Of a
-    transposed convolution it is the output that is thin, as its gradients are convolutions of that.
-
-    Args:
-        dims: number of spatial dimensions.
-        transposed: windows of a transposed convolution.
+    At least the first dimension is that short. Some windows then reach into the padding on both
+    sides, and some taps see padding only. For a transposed convolution the output is short instead:
+    its gradients are convolutions of the output.
     """
     kernel, stride = draw(thin_kernels), draw(thin_strides)
     padding = draw(st.integers(1, kernel // 2))

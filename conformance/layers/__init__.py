@@ -1,6 +1,6 @@
-"""The catalogue: one row a layer, one module a family.
+"""The catalogue: one `LayerSpec` per layer, one module per family.
 
-A family is one entry of `_FAMILIES`; nothing else names it.
+`_FAMILIES` is the only place that lists the families.
 """
 
 from __future__ import annotations
@@ -45,11 +45,7 @@ COMPLEX = ("complex64", "complex128")
 
 
 class UnknownLayerError(KeyError):
-    """A name that is in no row.
-
-    Args:
-        name: the name.
-    """
+    """A layer name that the catalogue does not have; the message suggests close ones."""
 
     def __init__(self, name: str) -> None:
         near = difflib.get_close_matches(name, CATALOGUE, 3)

@@ -49,7 +49,7 @@ def _refuses(case: Case) -> bool:
 
 
 def _norm(found: Facts) -> float:
-    """The norm that gradients are clipped by, in float64."""
+    """The norm by which gradients are clipped, in float64."""
     case, row = found.case, found.row
     given = found.operand("total_norm") if not row.signature.inputs[0].passed.part_of else None
     if given is not None:
@@ -78,14 +78,14 @@ def _axes(case: Case) -> tuple[Axes, ...]:
 
 
 def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, where the norm is finite if it has to be."""
+    """The case with other arguments; None where the norm has to be finite and is not."""
     arrays = [x for x in case.inputs if x is not None]
     kind = arguments.get("norm_type", 2.0)
     finite = cases.measurable(arrays, kind, case.call.dtype)
     if arguments.get("error_if_nonfinite", False) and not finite:
         return None
     if float(kind) == math.inf and not all(x.size for x in arrays):
-        return None  # nothing has no largest element
+        return None  # an empty array has no largest element
     last = max((k for k, x in enumerate(case.inputs) if x is not None), default=-1)
     call = replace(case.call, arguments=arguments)
     return replace(case, call=call, inputs=case.inputs[: last + 1])
@@ -106,7 +106,7 @@ def _called(
     outputs: tuple[Output, ...],
     whole: str = GRADIENTS,
 ) -> Signature:
-    """How torch is called: the gradients, which stand last, are one argument, and what it is."""
+    """How torch is called: the gradients stand last and are one composite argument."""
     bundles = Bundles(wholes={inputs[-1].passed.part_of: whole})
     return Signature(arguments, inputs, outputs, complex=False, placed=False, bundles=bundles)
 
@@ -120,7 +120,7 @@ def _row(
     clips: bool = True,
     examples: float = 0.5,
 ) -> LayerSpec:
-    """What all rows have in common."""
+    """The parts that all layers of the family share."""
     names, inputs = tuple(a.name for a in signature.arguments), signature.inputs
     given = {"max_norm": 1.0, "clip_value": 1.0}
     shown = {k: x for k, x in given.items() if k in names}
@@ -149,7 +149,7 @@ def _row(
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     gradients = _gradients("parameters", updated=True)
     yield _row(
         "utils.clip_grad_norm_",

@@ -1,4 +1,4 @@
-"""A case in words: the call a person would type."""
+"""Text of a case: the call that a person would type."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def argument_text(layer: str, name: str, value: Any) -> str:
-    """An argument's value as a person would type it: what torch has, an object of fields."""
+    """An argument's value as a person would type it, torch objects and records included."""
     row = CATALOGUE.get(layer)
     if row is None or value is None:
         return typed(value)
@@ -42,12 +42,12 @@ def argument_text(layer: str, name: str, value: Any) -> str:
 
 
 def together(row: LayerSpec, texts: Sequence[str]) -> list[str]:
-    """What stands for the inputs in a call as torch has it, lists and objects of them among it.
+    """Texts of a call's inputs as torch takes them: single, or composed to lists and objects.
 
-    What is given by name stands last.
+    Keyword inputs come last.
 
     Args:
-        texts: the inputs, each by itself; `"None"` for one left out.
+        texts: one text per input; `"None"` where it is left out.
     """
     pairs = list(zip(row.signature.inputs, texts, strict=False))
     found = [
@@ -65,7 +65,7 @@ def together(row: LayerSpec, texts: Sequence[str]) -> list[str]:
 
 
 def _placed(row: LayerSpec, argument: str, texts: list[str]) -> list[str]:
-    """Inputs one by one, or parts of an argument as that."""
+    """The texts themselves, or one text of the composite argument that they are parts of."""
     if not argument:
         return texts
     kind = row.signature.bundles.wholes[argument]
@@ -83,8 +83,8 @@ def call_text(call: Call, inputs: Sequence[str] = ()) -> str:
     """The call as Python: `Conv2d(2, 2, 1, groups=2)`.
 
     Args:
-        inputs: names of the tensors that a function takes besides its arguments; of one that is
-            given by name with that.
+        inputs: texts of the tensors that a function takes besides its arguments; a keyword input
+            is `name=text`.
     """
     row = CATALOGUE.get(call.layer)
     required = row.signature.required if row else ()
@@ -127,7 +127,7 @@ def case_text(case: Case) -> str:
 
 
 def array_text(array: np.ndarray, limit: int = 60) -> str:
-    """An array's elements in one line, cut after `limit` of them."""
+    """An array's first `limit` elements in one line, with its shape."""
     flat = array.reshape(-1)
     text = ", ".join(number_text(value) for value in flat[:limit].tolist())
     more = f", … {flat.size - limit} more" if flat.size > limit else ""

@@ -49,7 +49,7 @@ def _same_shape(case: Case) -> bool:
 
 
 def _pairs(case: Case) -> int | None:
-    """The first axis of matrices counts the pairs, if `dim` is another one."""
+    """Axis 0 if it counts the pairs: of matrices whose `dim` is another axis."""
     first = case.inputs[0]
     if first is None or first.ndim < 2 or not _same_shape(case):
         return None
@@ -58,7 +58,7 @@ def _pairs(case: Case) -> int | None:
 
 
 def _axes(case: Case) -> tuple[Axes, ...]:
-    """Every axis, of both, where they have one shape."""
+    """Every axis of both inputs; none where their shapes differ."""
     first = case.inputs[0]
     if first is None or not _same_shape(case):
         return ()
@@ -66,7 +66,7 @@ def _axes(case: Case) -> tuple[Axes, ...]:
 
 
 def _fits(row: LayerSpec, case: Case) -> bool:
-    """Whether both operands are as long along `dim`, and similarity is one of numbers."""
+    """Whether both operands have the same length along `dim`, and at least one component."""
     dim = case.call.arguments.get("dim", 1)
     first, second = (() if x is None else x.shape for x in case.inputs)
     rank = max(len(first), len(second))
@@ -80,13 +80,13 @@ def _fits(row: LayerSpec, case: Case) -> bool:
 
 
 def _has_components(row: LayerSpec, case: Case) -> bool:
-    """Whether the vectors have any: the norms of no numbers are not all defined."""
+    """Whether the vectors have any component: not every norm of an empty vector is defined."""
     first = case.inputs[0]
     return first is not None and first.shape[-1] > 0
 
 
 def _vector_axes(case: Case) -> list[int] | None:
-    """The axes of a vector; None where the input does not have them, or one is there twice."""
+    """The axes of a vector; None where the input lacks one of them, or `dim` repeats one."""
     x, axes = case.inputs[0], sizes_of(case.call.arguments.get("dim", 1))
     if x is None or not all(-x.ndim <= axis < x.ndim for axis in axes):
         return None
@@ -95,13 +95,13 @@ def _vector_axes(case: Case) -> list[int] | None:
 
 
 def _vectors(case: Case) -> int | None:
-    """The first axis counts them, unless it is one of theirs."""
+    """Axis 0 counts the vectors, unless it is one of their own axes."""
     axes = _vector_axes(case)
     return None if axes is None or 0 in axes else 0
 
 
 def _unit_allows(row: LayerSpec, case: Case) -> bool:
-    """Whether there are such axes, and a number of which p = ∞ takes the largest."""
+    """Whether the axes exist; p = ∞ also needs an element to take the largest of."""
     x, axes = case.inputs[0], _vector_axes(case)
     if x is None or axes is None:
         return False
@@ -115,7 +115,7 @@ def _flops(
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     name = "CosineSimilarity"
     valid = partial(cases.similarities, name)
     inputs = tuple(Input(x, batch_axis=_pairs) for x in ("x1", "x2"))

@@ -44,11 +44,11 @@ class _Kind:
     """A module and the function of its name.
 
     Args:
-        module: its name.
-        timed: shape of the timed call.
-        shape: of any.
-        alpha: dropped elements are shifted.
-        channels: they are dropped by channels.
+        module: name of the module.
+        timed: input shape of the timed call.
+        shape: notation of the input's shape.
+        alpha: alpha dropout, which shifts dropped elements.
+        channels: whole channels are dropped.
     """
 
     module: str
@@ -73,7 +73,7 @@ def _writes(call: Call) -> bool:
 
 
 def _drops(trains: bool, call: Call) -> bool:
-    """Whether a module in train mode, or a function in training, has anything to draw."""
+    """Whether the call draws random numbers: in training, with 0 < p < 1."""
     function = is_function(call.layer)
     training = call.arguments.get("training", trains) if function else call.training
     return bool(training) and 0 < call.arguments.get("p", 0.5) < 1
@@ -90,7 +90,7 @@ def _row(kind: _Kind, name: str) -> LayerSpec:
     trains = not kind.alpha  # the default of `training`
     training = Argument("training", trains, other=not trains)
     values = oracle.alpha_dropout if kind.alpha else oracle.dropout
-    # The function's page knows of samples and their channels, and of no input without a batch.
+    # The function's page describes inputs (N, C, …) only, none without a batch.
     shape = _SAMPLES if name == "functional.feature_alpha_dropout" else kind.shape
     shapes = Shapes({"input": shape, "output": shape})
     valid = partial(cases.dropouts, name)
@@ -103,7 +103,7 @@ def _row(kind: _Kind, name: str) -> LayerSpec:
         placed=False,
     )
     breaks = invalid.dropout_breaks()
-    if kind.module == "Dropout1d":  # the others take other ranks, with a warning
+    if kind.module == "Dropout1d":  # the others accept other ranks with a warning
         breaks += shape_breaks(signature, shapes, without=("input of another dtype",))
     return LayerSpec(
         name,
@@ -128,7 +128,7 @@ def _row(kind: _Kind, name: str) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     for kind in _KINDS:
         yield _row(kind, kind.module)
         yield _row(kind, laws.FORMS[kind.module])

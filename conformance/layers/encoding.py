@@ -1,4 +1,4 @@
-"""Cases as JSON data and back, every bit kept."""
+"""Encode cases as JSON data and decode them, without losing a bit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FAULTS = (
 
 
 class CaseError(UsageError, ValueError):
-    """Data that is no case."""
+    """Data that cannot be decoded as a case."""
 
 
 def _number(value: float) -> float | str:
@@ -40,7 +40,7 @@ def decode_array(data: Mapping[str, Any]) -> np.ndarray:
     """The array that `encode_array` wrote.
 
     Raises:
-        CaseError: if it is no such array.
+        CaseError: if the data is malformed.
     """
     name, shape, elements = data["dtype"], data["shape"], data["data"]
     if name not in _DTYPES:
@@ -50,7 +50,7 @@ def decode_array(data: Mapping[str, Any]) -> np.ndarray:
     dtype = np.dtype(name)
     kind: tuple[type, ...] = {"b": (bool,), "i": (int,)}.get(dtype.kind, (float, int, str))
     if not isinstance(elements, list) or not all(type(v) in kind for v in elements):
-        raise CaseError(f"data of dtype {name}: expected a list of such numbers")
+        raise CaseError(f"data of dtype {name}: expected a list of numbers of that dtype")
     expected = math.prod(shape) * (2 if dtype.kind == "c" else 1)
     if len(elements) != expected:
         raise CaseError(f"{len(elements)} numbers of shape {shape}: expected {expected}")
@@ -64,9 +64,10 @@ def decode_array(data: Mapping[str, Any]) -> np.ndarray:
 
 
 def _plain(value: Any) -> Any:
-    """Argument values as JSON: tuples become {"tuple": […]}, so that a list stays a list.
+    """An argument value as JSON.
 
-    Likewise ∞ and NaN become {"number": "inf"}: a text stays a text.
+    A tuple becomes {"tuple": […]}, and is not mistaken for a list. ∞ and NaN become
+    {"number": "inf"}, and are not mistaken for a string.
     """
     if isinstance(value, tuple):
         return {"tuple": [_plain(v) for v in value]}
@@ -78,10 +79,10 @@ def _plain(value: Any) -> Any:
 
 def _rich(value: Any, depth: int = 0) -> Any:
     if depth > _DEEPEST:
-        raise CaseError("values within values, too deep")
+        raise CaseError("values are nested too deep")
     if isinstance(value, Mapping) and "number" in value:
         number = float(value["number"])
-        # One object for all: a NaN that is itself counts as equal within a mapping.
+        # Always the same NaN object: containers compare equal if they hold the same object.
         return math.nan if math.isnan(number) else number
     if isinstance(value, Mapping):
         return tuple(_rich(v, depth + 1) for v in value["tuple"])
@@ -91,7 +92,7 @@ def _rich(value: Any, depth: int = 0) -> Any:
 
 
 def _names(layer: str) -> tuple[str, ...]:
-    # Loaded here: reading a results file loads no strategies.
+    # Imported here: reading a results file shall not load the strategies.
     from conformance.layers import CATALOGUE
 
     row = CATALOGUE.get(layer)
@@ -106,7 +107,7 @@ def _cotangents(layer: str) -> tuple[str, ...]:
 
 
 def _encoded(case: Case) -> dict[str, Any]:
-    """Inputs by name; one that is the very object of an earlier one is `{"same": its name}`."""
+    """Inputs by name; the same object as an earlier input is `{"same": name of that input}`."""
     names, found = _named(case.call.layer, len(case.inputs)), dict[str, Any]()
     for place, (name, x) in enumerate(zip(names, case.inputs, strict=True)):
         first = next((k for k in range(place) if case.inputs[k] is x), place)
@@ -121,7 +122,7 @@ def _named(layer: str, count: int) -> tuple[str, ...]:
 
 
 def _decoded(inputs: Any, layer: str) -> tuple[np.ndarray | None, ...]:
-    """Inputs in torch's order; files of schema 1 and 2 hold them so, later ones by name."""
+    """Inputs in torch's order. Files of schema 1 and 2 hold a list, later ones a mapping."""
     if not isinstance(inputs, Mapping):
         inputs = dict(zip(_named(layer, len(inputs)), inputs, strict=True))
     order = [*_names(layer), *(name for name in inputs if name not in _names(layer))]
@@ -146,7 +147,7 @@ def _layouts(layouts: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...
 
 
 def encode_case(case: Case) -> dict[str, Any]:
-    """A case as JSON data."""
+    """Encode a case as JSON data; `decode_case` reads it back."""
     call = case.call
     unbroken = {} if case.unbroken is None else {"unbroken": encode_case(case.unbroken)}
     return {
@@ -174,11 +175,8 @@ def encode_case(case: Case) -> dict[str, Any]:
 def decode_case(data: Any) -> Case:
     """The case that `encode_case` wrote.
 
-    Args:
-        data: what a file has in its place.
-
     Raises:
-        CaseError: if it is no case, saying why.
+        CaseError: if the data is malformed; the message says where.
     """
     try:
         return _decoded_case(data, 0)
@@ -191,10 +189,10 @@ def decode_case(data: Any) -> Case:
 
 
 def case_of(verdict: Verdict) -> Case | None:
-    """The minimal case of a verdict, or of one of its causes; None where it holds none.
+    """The minimal case of a verdict, or of one of its causes; None where it has none.
 
     Raises:
-        CaseError: naming the verdict, if it cannot be read, or is of another item than that.
+        CaseError: if the case cannot be read, or belongs to another item than the verdict.
     """
     if verdict.case is None:
         return None
@@ -206,19 +204,19 @@ def case_of(verdict: Verdict) -> Case | None:
         found, expected = getattr(case.call, field), getattr(verdict, field)
         if found != expected:
             raise CaseError(
-                f"{verdict.id}: its case is a call of {field} {bounded(found, 200)!r}, "
-                f"expected {bounded(expected, 200)!r} as of the verdict"
+                f"{verdict.id}: its case has the {field} {bounded(found, 200)!r}, "
+                f"expected {bounded(expected, 200)!r}, which the verdict has"
             )
     return case
 
 
 def _decoded_case(data: Any, depth: int) -> Case:
     if depth > 1:
-        raise CaseError("unbroken: expected a valid case, which has none")
+        raise CaseError("unbroken: expected a valid case, which has no `unbroken` itself")
     data = _typed(data, Mapping, "a case")
     call, layouts = _typed(data["call"], Mapping, "call"), data["layouts"]
     layer = _typed(call["layer"], str, "layer")
-    if not isinstance(layouts, Mapping):  # those of the inputs, in files of schema 1 and 2
+    if not isinstance(layouts, Mapping):  # a list, one per input, in files of schema 1 and 2
         layouts = dict(zip(_names(layer), layouts, strict=False))
     for kept in (layouts, call["layouts"]):
         for name, layout in _typed(kept, Mapping, "layouts").items():

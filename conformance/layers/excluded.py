@@ -1,13 +1,13 @@
-"""Public names of torch.nn, and of the namespaces below it, that have no row, each with its reason.
+"""Public names of torch.nn and its namespaces that the catalogue leaves out, each with its reason.
 
-A test holds: what torch exports is in the catalogue or here, and nothing is in both.
+A test checks that every name torch exports is either in the catalogue or here, and in one only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Reason → namespace → its names; a namespace that is left out as a whole is a name of another one.
+# Reason → namespace → its names. A namespace that is left out entirely is a name of its parent.
 _OTHERWISE = {
     "has no computation of its own": {
         "": """
@@ -15,7 +15,7 @@ _OTHERWISE = {
             RNNCellBase Sequential
         """,
     },
-    "holds numbers: a parameter, a buffer, a record of arguments": {
+    "is a container of tensors or arguments: a parameter, a buffer, a record": {
         "": """
             Buffer LinearCrossEntropyOptions Parameter UninitializedBuffer UninitializedParameter
         """,
@@ -25,7 +25,7 @@ _OTHERWISE = {
         """,
         "utils.rnn": "PackedSequence",
     },
-    "is deprecated or legacy, and documented nowhere or as another name of what is here": {
+    "is deprecated or legacy: undocumented, or documented as an alias": {
         "": "Container NLLLoss2d",
         "functional": """
             adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices
@@ -40,7 +40,7 @@ _OTHERWISE = {
         """,
         "utils": "clip_grad_norm remove_spectral_norm remove_weight_norm spectral_norm weight_norm",
     },
-    "needs hardware or formats that no case has": {
+    "needs hardware or number formats that no case has": {
         "functional": "ScalingType SwizzleType grouped_mm scaled_grouped_mm scaled_mm",
         "attention": "varlen.AuxRequest varlen.varlen_attn varlen.varlen_attn_out",
     },
@@ -51,27 +51,27 @@ _OTHERWISE = {
             restore_flash_attention_impl sdpa_kernel
         """,
     },
-    "takes functions that are compiled, or makes what such a function takes": {
+    "takes functions to compile, or makes their arguments": {
         "attention.flex_attention": """
             AuxOutput AuxRequest BlockMask FlexKernelOptions and_masks create_block_mask
             create_mask flex_attention noop_mask or_masks
         """,
     },
-    "is a mask of scaled_dot_product_attention, whose row has is_causal and masks": {
+    "is a mask of scaled_dot_product_attention, which the catalogue has with masks": {
         "attention.bias": "CausalBias CausalVariant causal_lower_right causal_upper_left",
     },
-    "is the gradient of a convolution, which its own row checks": {
+    "is the gradient of a convolution, which the convolution's checks cover": {
         "grad": """
             conv1d_input conv1d_weight conv2d_input conv2d_weight conv3d_input conv3d_weight
         """,
     },
-    "gives one of many orthogonal matrices: the documentation does not say which": {
+    "returns one of many orthogonal matrices: the documentation does not say which": {
         "utils.parametrizations": "orthogonal",
     },
-    "gives a number by name, for an initialiser to take": {
+    "returns a number by name, as an argument of an initialiser": {
         "init": "calculate_gain",
     },
-    "fuses two modules; what it computes is the function of their weights": {
+    "fuses two modules by the function of their weights that is in the catalogue": {
         "utils": "fuse_conv_bn_eval fuse_linear_bn_eval",
     },
     "moves, exchanges or marks tensors of a module, and computes nothing": {
@@ -101,7 +101,7 @@ _OTHERWISE = {
         """,
         "utils.rnn": "invert_permutation",
     },
-    "is a namespace of quantised layers, whose numerics are others": {
+    "is a namespace of quantised layers, whose numerics differ": {
         "": "intrinsic qat quantizable quantized",
     },
     "is a namespace without layers of its own": {
@@ -111,9 +111,9 @@ _OTHERWISE = {
     },
 }
 
-# What only a torch older than `TORCH` exports, likewise.
+# The same for names that only a torch older than `TORCH` exports.
 _OLDER = {
-    "takes functions that are compiled, or makes what such a function takes": {
+    "takes functions to compile, or makes their arguments": {
         "attention.flex_attention": "create_nested_block_mask",
     },
 }
@@ -124,7 +124,7 @@ def _dotted(space: str, names: str) -> tuple[str, ...]:
 
 
 TORCH = "2.13"
-"""The release of torch whose names all stand in the catalogue or here."""
+"""The release of torch whose names are all in the catalogue or here."""
 
 OLDER: Mapping[str, str] = {
     name: reason
@@ -132,7 +132,7 @@ OLDER: Mapping[str, str] = {
     for space, names in spaces.items()
     for name in _dotted(space, names)
 }
-"""Name → why it has no row, of names that this release no longer has."""
+"""Name → why the catalogue leaves it out, of names that this release no longer has."""
 
 EXCLUDED: Mapping[str, str] = {
     **{
@@ -143,15 +143,15 @@ EXCLUDED: Mapping[str, str] = {
     },
     **OLDER,
 }
-"""Name below `torch.nn`, such as `"functional.upsample"`, → why it has no row."""
+"""Name below `torch.nn`, such as `"functional.upsample"` → why the catalogue leaves it out."""
 
 ARGUMENTS: Mapping[str, str] = {
-    "size_average": "deprecated: reduction stands for it",
-    "reduce": "deprecated: reduction stands for it",
-    "device": "the case says where it runs",
-    "dtype": "the case says in which dtype",
-    "generator": "an object of torch's own; that each call draws anew is asked without one",
-    "custom_encoder": "any module at all: that both stacks are joined is asked of torch's own",
-    "custom_decoder": "any module at all: that both stacks are joined is asked of torch's own",
+    "size_average": "deprecated: replaced by reduction",
+    "reduce": "deprecated: replaced by reduction",
+    "device": "a case has its own device",
+    "dtype": "a case has its own dtype",
+    "generator": "an object of torch's own; checks of random draws pass none",
+    "custom_encoder": "any module at all; cases use torch's own encoder",
+    "custom_decoder": "any module at all; cases use torch's own decoder",
 }
-"""Argument → why rows leave it out; the dtype of a softmax is another one, and has a place."""
+"""Argument → why specifications leave it out. The `dtype` of a softmax is a different one."""

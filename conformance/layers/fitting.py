@@ -1,4 +1,4 @@
-"""A case with another argument, or with another size of its arrays."""
+"""Derive a valid case with another argument, or with fewer places along an axis."""
 
 from __future__ import annotations
 
@@ -16,14 +16,7 @@ from conformance.spec.sizes import resized as stretched
 
 
 def with_argument(row: LayerSpec, case: Case, name: str, value: Any) -> Case | None:
-    """A valid case with another value of one argument, its arrays fitted to that.
-
-    Args:
-        value: what it shall be.
-
-    Returns:
-        None where the call would be invalid.
-    """
+    """Set one argument and fit the arrays to it; None where the call would be invalid."""
     arguments = {**case.call.arguments, name: value}
     if name in row.signature.defaults and same(value, row.signature.defaults[name]):
         arguments.pop(name)
@@ -31,15 +24,11 @@ def with_argument(row: LayerSpec, case: Case, name: str, value: Any) -> Case | N
 
 
 def resized(row: LayerSpec, case: Case, axes: Axes, places: Sequence[int]) -> Case | None:
-    """The case with some places of an axis only.
+    """Select places along one axis of a valid case; None where the call would be invalid.
 
     Args:
-        case: a valid case.
-        axes: of the inputs that have the axis.
-        places: along the axis.
-
-    Returns:
-        None where the call would be invalid.
+        axes: (input, axis) of each input that has the axis.
+        places: indices along the axis.
     """
     inputs = list(case.inputs)
     found: dict[tuple[int, int], np.ndarray] = {}
@@ -53,11 +42,7 @@ def resized(row: LayerSpec, case: Case, axes: Axes, places: Sequence[int]) -> Ca
 
 
 def fitted(row: LayerSpec, case: Case, arguments: Mapping[str, Any]) -> Case | None:
-    """The case with other arguments, its arrays in the shapes that these ask for.
-
-    Returns:
-        None where the call would be invalid.
-    """
+    """Set the arguments and fit the arrays to them; None where the call would be invalid."""
     try:
         if row.variation.refit is not None:
             return row.variation.refit(row, case, dict(arguments))
@@ -70,26 +55,24 @@ def fitted(row: LayerSpec, case: Case, arguments: Mapping[str, Any]) -> Case | N
 
 
 def _reshaped(row: LayerSpec, case: Case, changed: Case) -> Case:
-    """A case with other arguments, its inputs and its state in the shapes that these ask for.
-
-    Sizes that no argument decides stay.
+    """Fit inputs and state to the arguments of `changed`; sizes that none decides stay.
 
     Args:
-        case: as it was.
+        case: the case before its arguments changed.
 
     Raises:
         ShapeError: where the call would be invalid.
     """
     before = row.sizes(case)
     if before is None or row.shapes is None:
-        raise ShapeError("its shapes are none of a valid call")
-    # A tensor that has other axes with other arguments may have sizes that had no name.
+        raise ShapeError("the shapes are not those of a valid call")
+    # With other arguments a tensor may have other axes, whose sizes had no name before.
     after = row.sizes(changed)
     found = {**(after.found if after is not None else {}), **before.found}
     written = {**row.written(changed), **row.oracle.counted(changed)}
     sizes = replace(before, arguments=row.signature.complete(written), found=found)
     inputs: list[np.ndarray | None] = []
-    made = dict[tuple[int, Shape], np.ndarray]()  # an array that is two inputs is one still
+    made = dict[tuple[int, Shape], np.ndarray]()  # an array that is two inputs stays one
     for name, x in zip(row.signature.input_names, changed.inputs, strict=False):
         array = None if x is None else _input(row.shapes, name, x, before, sizes)
         inputs.append(None if array is None else made.setdefault((id(x), array.shape), array))
@@ -112,7 +95,7 @@ def _state(row: LayerSpec, changed: Case, input: Shape) -> dict[str, np.ndarray]
         if tensor.name in state:
             arrays[tensor.name] = stretched(state[tensor.name], tensor.shape)
         elif tensor.name in row.state.constructor_tensors:
-            continue  # a constructor need not be given them
+            continue  # they are optional in the constructor
         elif tensor.constraint == "any":
             arrays[tensor.name] = stretched(source, tensor.shape)
         else:
@@ -124,7 +107,7 @@ def _state(row: LayerSpec, changed: Case, input: Shape) -> dict[str, np.ndarray]
 def _input(
     shapes: Shapes, name: str, x: np.ndarray, before: Sizes, after: Sizes
 ) -> np.ndarray | None:
-    """An input with the order of axes, the sizes and the indices that other arguments ask for."""
+    """Fit an input's axis order, sizes and indices from the sizes before to those after."""
     shape = shapes.shape(name, after)
     if shape is None:
         return None
@@ -136,18 +119,18 @@ def _input(
     if limit is None:
         return x
     if x.size and limit < 1:
-        raise ShapeError("no index is below 1")
+        raise ShapeError("an input of indices needs a limit of at least 1")
     return x % max(limit, 1)
 
 
 def _stretched(x: np.ndarray, shape: Shape) -> np.ndarray:
     if x.size == 0 and 0 not in shape:
-        raise ShapeError("no elements make none")
+        raise ShapeError("an empty array has no elements to repeat")
     return stretched(x, shape)
 
 
 def same(value: Any, other: Any) -> bool:
-    """Whether values mean the same, as 1 and (1, 1) do."""
+    """Whether two argument values mean the same, as (1, 1) and 1 do."""
     if isinstance(value, (tuple, list)) and isinstance(other, int):
         return all(bool(v == other) for v in value)
     return bool(value == other)

@@ -45,13 +45,13 @@ def _shape(case: Case) -> Shape:
 
 
 def _replicated(found: Facts) -> bool:
-    """Whether an argument is a tuple of one number, which stands for every dimension."""
+    """Whether an argument is a tuple of one number that counts for every dimension."""
     given = found.case.call.arguments.values()
     return any(isinstance(value, (tuple, list)) and len(value) == 1 for value in given)
 
 
 def _blocks(row: LayerSpec, lengths: Any, arguments: dict[str, Any]) -> oracle.Blocks | None:
-    """Where the blocks lie; None where there is none."""
+    """The blocks of an image; None where the arguments are invalid or leave no block."""
     given = {**row.signature.defaults, **arguments}
     found = oracle.Blocks.of(lengths, *(given[name] for name in cases.NAMES))
     sizes = (*found.lengths, *found.kernel, *found.dilation, *found.stride)
@@ -59,12 +59,12 @@ def _blocks(row: LayerSpec, lengths: Any, arguments: dict[str, Any]) -> oracle.B
 
 
 def _room(row: LayerSpec, case: Case) -> bool:
-    """Whether the image has room for a block."""
+    """Whether the image has at least one block."""
     return _blocks(row, _shape(case)[-2:], dict(case.call.arguments)) is not None
 
 
 def _fold_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, and as many blocks as these ask for."""
+    """The case with other arguments, its input resized to the blocks that these have."""
     before = case.call.arguments
     lengths = (per_dimension(x["output_size"], oracle.DIMS) for x in (before, arguments))
     old, new = (
@@ -92,7 +92,7 @@ def _added(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
 
 
 def _row(layer: str) -> LayerSpec:
-    """What all rows have in common."""
+    """The parts that all layers of the family share."""
     given = {"kernel_size": 16, "stride": 16}
     return LayerSpec(
         layer,
@@ -184,7 +184,7 @@ def _fold(layer: str) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, the modules first."""
+    """The family's layers, the modules first."""
     for fold, unfold in (("Fold", "Unfold"), ("functional.fold", "functional.unfold")):
         yield _unfold(unfold)
         yield _fold(fold)

@@ -34,7 +34,7 @@ _FORMULA = (
 
 
 def _inputs(stem: str, *, optional: bool) -> tuple[Input, ...]:
-    """The weight and the bias of the layer, and what the batch norm has."""
+    """The layer's weight and bias, then the batch norm's statistics, weight and bias."""
     parts = (
         Input(f"{stem}_w"),
         Input(f"{stem}_b", "bias", optional=True),
@@ -43,7 +43,7 @@ def _inputs(stem: str, *, optional: bool) -> tuple[Input, ...]:
         Input("bn_w", "weight", optional=optional, passed=_SAID),
         Input("bn_b", "bias", optional=optional, passed=_SAID),
     )
-    # What comes out is a Parameter: no gradient goes through it.
+    # The outputs are Parameters: no gradient goes through them.
     return tuple(replace(x, differentiable=False) for x in parts)
 
 
@@ -92,7 +92,7 @@ def _row(
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     yield _row(
         "fuse_conv_bn_weights", "conv", (256, 128, 3, 3),
         (_EPS, Argument("transpose", False, other=True)), oracle.fuse_conv_bn_weights,

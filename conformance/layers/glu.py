@@ -1,6 +1,6 @@
-"""GLU and its function: half of the numbers, each times the sigmoid of one of the other half.
+"""GLU and its function: the first half of an axis times the sigmoid of the second half.
 
-They are no family of elementwise functions: the axis that is halved is what can go wrong.
+They are a family apart from the elementwise functions, because the halved axis can go wrong.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ def _halved(case: Case) -> int:
 
 
 def _samples(case: Case) -> int | None:
-    """The first axis counts the batch, unless it is the one that is halved."""
+    """Axis 0 counts the batch, unless it is the axis that is halved."""
     return 0 if _halved(case) else None
 
 
 def _allows(row: LayerSpec, case: Case) -> bool:
-    """Whether there is such an axis, and it is even."""
+    """Whether the input has the axis `dim`, and its length is even."""
     x, dim = case.inputs[0], case.call.arguments.get("dim", -1)
     return x is not None and -x.ndim <= dim < x.ndim and x.shape[dim] % 2 == 0
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The module and the function."""
+    """The specifications of the module and of the function."""
     for name in ("GLU", "functional.glu"):
         valid = partial(cases.gated, name)
         yield LayerSpec(

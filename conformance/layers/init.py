@@ -1,4 +1,4 @@
-"""Initial values: torch.nn.init, functions that write into a tensor and return it."""
+"""torch.nn.init: functions that write initial values into a tensor and return it."""
 
 from __future__ import annotations
 
@@ -56,13 +56,14 @@ class _Kind:
     """One function.
 
     Args:
-        arguments: besides the tensor.
-        formula: what it writes.
-        laws: of it.
-        shape: of the timed call.
-        shapes: of the tensor.
-        drawn: its numbers are drawn from a distribution.
-        draws: what must hold of them, where they have none.
+        arguments: those besides the tensor.
+        formula: what the function writes.
+        laws: relations that hold of it.
+        shape: tensor shape of the timed call.
+        shapes: notation of the tensor's shape.
+        drawn: distribution of each number; None where nothing is drawn, or numbers depend on each
+            other.
+        draws: (trial, generator) → what must hold of numbers that depend on each other.
         given: arguments of the timed call.
         steady: call → whether its arguments leave nothing to draw.
     """
@@ -79,7 +80,7 @@ class _Kind:
 
 
 def _without(name: str, default: float, call: Call) -> bool:
-    """Whether an argument that all numbers are multiples of is 0."""
+    """Whether an argument that scales every number is 0."""
     return not call.arguments.get(name, default)
 
 
@@ -171,12 +172,12 @@ def _random(kind: _Kind, call: Call) -> bool:
     return (kind.drawn is not None or kind.draws is not None) and not kind.steady(call)
 
 
-# What is drawn again until it lies between the ends would be drawn for long.
+# A sampler that redraws until a number lies between the ends would take long below this mass.
 _LEAST_MASS = 0.05
 
 
 def _ends(row: LayerSpec, case: Case) -> bool:
-    """Whether the ends of a distribution hold a good part of it."""
+    """Whether the ends are in order, and enough of a truncated distribution lies between them."""
     given = {**row.signature.defaults, **case.call.arguments}
     if "std" in given and "a" in given:
         cut = Normal(given["mean"], given["std"], given["a"], given["b"])
@@ -189,7 +190,7 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
 
 
 def _overwritten(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
-    """What the tensor holds before does not matter."""
+    """No element is read: the function overwrites what the tensor held before."""
     return dict.fromkeys(arrays, 0)
 
 
@@ -234,6 +235,6 @@ def _row(name: str, kind: _Kind) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     for name, kind in _KINDS.items():
         yield _row(f"init.{name}", kind)

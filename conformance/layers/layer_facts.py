@@ -1,4 +1,4 @@
-"""What a results file tells of the layers of a run."""
+"""Facts about the layers of a run that a results file stores."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _PLAIN = (bool, int, float, str)
 
 
 def facts_of(row: LayerSpec) -> LayerFacts:
-    """What a report says of a layer."""
+    """Facts about one layer that reports show."""
     kin = (row.lazy.eager if row.lazy else row.oracle.module) or row.name
-    # A state that is given or not is no argument, but as little what is wrong.
+    # Like a size, a hidden state that is passed or not is seldom the cause of a failure.
     hidden = (x.name for x in row.signature.inputs if x.role == "hidden")
     return LayerFacts(
         row.family,
@@ -34,14 +34,10 @@ def facts_of(row: LayerSpec) -> LayerFacts:
 
 
 def layers_by_family() -> Mapping[str, int]:
-    """Number of layers in the catalogue, by family."""
+    """Count the layers of each family in the catalogue."""
     return dict(Counter(row.family for row in CATALOGUE.values()))
 
 
 def facts_of_layers(names: Iterable[str]) -> dict[str, LayerFacts]:
-    """What a report says of each of some layers.
-
-    Args:
-        names: of the catalogue.
-    """
+    """Facts of each named layer; the names are the catalogue's."""
     return {name: facts_of(CATALOGUE[name]) for name in dict.fromkeys(names)}

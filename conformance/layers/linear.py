@@ -77,7 +77,7 @@ def _inferred(input: Shape) -> Mapping[str, Any]:
 
 
 def _initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
-    """Uniform, by the number of inputs of the first operand."""
+    """Tensors drawn uniformly; the bound depends on the first operand's number of features."""
     return uniform(shapes, shapes["weight"][1])
 
 
@@ -86,7 +86,7 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
 
 
 def _flops_bilinear(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """x₁ᵀA first, then times x₂."""
+    """Operations of x₁ᵀA, then of its product with x₂."""
     (out, in1, in2), rows = weights[0], math.prod(outputs[0][:-1])
     return 2 * rows * (out * in1 * in2 + out * in2)
 
@@ -160,7 +160,7 @@ def _identity() -> LayerSpec:
 
 
 def _product(trial: TrialLike) -> Rounded:
-    """x Aᵀ."""
+    """The product x Aᵀ, without the bias."""
 
     def without_bias(name: str, x: np.ndarray | None) -> Rounded | None:
         if x is None:
@@ -241,7 +241,7 @@ def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any) -> LayerS
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     yield _identity()
     yield _linear("Linear", (_IN, _OUT, _BIAS), oracle.linear)
     yield _linear("LazyLinear", (_OUT, _BIAS), oracle.lazy_linear)

@@ -1,4 +1,4 @@
-"""Operators of torch that a layer is made of, each as what the catalogue knows of it."""
+"""Oracles of the torch operators that layers call, built from the catalogue's oracles."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from conformance.model.case import Updated
 Given = Mapping[str, Any]
 Answer = Rounded | Choices | None
 Oracle = Callable[[Given], Sequence[Answer]]
-"""Arguments by the schema's names, tensors as `Rounded` → the results; None = not known."""
+"""Arguments by the schema's names, tensors as `Rounded` → the results; None = unknown."""
 
 
 class UnknownFormError(LookupError):
-    """An operator that is known, in a form that is not."""
+    """A known operator, called in a form that its oracle does not cover."""
 
 
 def _as(layer: str, *inputs: str, **arguments: str) -> Oracle:
-    """The operator is a function of the catalogue.
+    """Oracle of an operator that equals a function of the catalogue.
 
     Args:
-        inputs: the operator's names of the function's inputs; empty for one that is absent.
-        arguments: the function's arguments, each with the operator's name of it.
+        inputs: the operator's names of the function's inputs; empty for an absent one.
+        arguments: the function's argument → the operator's name of it.
     """
 
     def oracle(given: Given) -> Sequence[Answer]:
@@ -49,12 +49,12 @@ def _results(found: Any) -> Sequence[Answer]:
 
 
 def _first(oracle: Oracle) -> Oracle:
-    """Of several results the first: what else a kernel keeps for its backward is its own."""
+    """Keep the first result only: the others are what a kernel saves for its backward."""
     return lambda given: (oracle(given)[0],)
 
 
 def _product(formula: str, left: str, right: str, plus: str = "") -> Oracle:
-    """A product of matrices, summed over one axis, and a term."""
+    """A matrix product, given in einsum notation with `k` summed, plus an optional addend."""
 
     def oracle(given: Given) -> Sequence[Answer]:
         if given.get("beta", 1) != 1 or given.get("alpha", 1) != 1:
@@ -90,12 +90,12 @@ _WINDOW = ("kernel_size", "stride", "padding", "ceil_mode")
 
 
 def _windows(layer: str, *names: str, **more: Any) -> Oracle:
-    """Pooling, whose stride is the window's size where the operator has none.
+    """Oracle of pooling. An absent stride is the window's size.
 
     Args:
-        layer: the function.
+        layer: name of the function.
         names: its arguments besides those of every window.
-        more: further arguments, with their values.
+        more: values of further arguments.
     """
 
     def oracle(given: Given) -> Sequence[Answer]:
@@ -219,7 +219,7 @@ OPERATORS: Mapping[str, Oracle] = {
     "embedding": _as("embedding", "indices", "weight"),
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
 }
-"""Operators of the namespace `aten` by name; those that end in `_` write what the others return."""
+"""Oracles of the operators in `aten`, by name; `name_` writes what `name` returns."""
 MOVES = frozenset(
     (
         *("view", "_unsafe_view", "reshape", "t", "transpose", "permute", "expand", "select"),
@@ -229,13 +229,13 @@ MOVES = frozenset(
         *("split_with_sizes", "unsafe_chunk", "unfold", "diagonal", "flip", "narrow"),
     )
 )
-"""Operators that move numbers and compute none."""
+"""Operators that move numbers and compute nothing."""
 
 
 def oracle_of(name: str) -> Oracle | None:
-    """What must come of an operator; None where it is not known.
+    """The oracle of an operator; None where it has none.
 
     Args:
-        name: within `aten`, without an overload: `"addmm"`, `"relu_"`.
+        name: name within `aten`, without the overload: `"addmm"`, `"relu_"`.
     """
     return OPERATORS.get(name) or OPERATORS.get(name.removesuffix("_"))

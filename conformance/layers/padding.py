@@ -42,7 +42,7 @@ _MODULES = {
 
 
 def _each_side(dims: int, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A module keeps one number for each side."""
+    """The module stores one number for each side, whatever form it was constructed with."""
     return {"padding": oracle.each_side(arguments["padding"], dims)}
 
 
@@ -51,7 +51,7 @@ def _allows(
     row: LayerSpec,
     case: Case,
 ) -> bool:
-    """Whether the input can be padded so."""
+    """Whether the mode can pad an input of this shape, dtype and rank."""
     arguments, first = case.call.arguments, case.inputs[0]
     assert first is not None
     mode, numbers = sides(row, arguments)
@@ -75,12 +75,12 @@ def _sides_of_module(
 def _sides_of_pad(row: LayerSpec, arguments: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
     mode = arguments.get("mode", "constant")
     if mode != "constant" and arguments.get("value") is not None:
-        raise ValueError("a value of a mode that takes none")
+        raise ValueError(f"mode {mode!r} takes no value")
     return mode, tuple(arguments["pad"])
 
 
 def _row(name: str, dims: int, formula: str) -> LayerSpec:
-    """What all rows have in common."""
+    """The parts that all layers of the family share."""
     return LayerSpec(
         name,
         "padding",
@@ -144,7 +144,7 @@ def _module(name: str, mode: str, dims: int) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     for stem, mode in _MODULES.items():
         for dims in (1, 2, 3):
             yield _module(f"{stem}{dims}d", mode, dims)

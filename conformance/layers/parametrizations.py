@@ -1,7 +1,6 @@
-"""Layers whose weight is computed of other numbers: weight_norm and spectral_norm.
+"""Layers whose weight is computed from other tensors: weight_norm and spectral_norm.
 
-What such a layer takes and gives, and what it does with its weight, is asked of the layer's own
-row.
+The wrapped layer's own specification says its inputs, its outputs and its use of the weight.
 """
 
 from __future__ import annotations
@@ -44,24 +43,24 @@ _NAME = Argument("name", "weight", other="bias")
 
 
 def _row_of(module: oracle.Module) -> LayerSpec:
-    # Loaded here: this is a part of the catalogue.
+    # Imported here: the catalogue imports this module.
     from conformance.layers import CATALOGUE
 
     return CATALOGUE[module[0]]
 
 
 def _cases_of(name: str, dtype: str) -> Any:
-    """The cases of a layer by its name."""
+    """The strategy of a layer's cases."""
     return _row_of((name, ())).generation.cases(dtype)
 
 
 def _inner(case: Case) -> Case:
-    """The case of the layer itself."""
+    """The case as a call of the wrapped layer."""
     return replace(case, call=part(case.call, case.call.arguments["module"]))
 
 
 def _wrapped(found: Facts) -> str:
-    """The name of the layer whose weight is computed."""
+    """Name of the layer whose weight is computed."""
     return str(found.case.call.arguments["module"][0])
 
 
@@ -81,7 +80,7 @@ def _values(
     *inputs: Rounded,
     **arguments: Any,
 ) -> Any:
-    """The layer's own oracle on the computed weight."""
+    """Outputs of the wrapped layer's oracle with the computed weight."""
     module, name = arguments["module"], arguments.get("name", "weight")
     found, after = weight(state, **arguments)
     whole = {key: x for key, x in state.items() if not key.startswith("parametrizations.")}
@@ -90,7 +89,7 @@ def _values(
 
 
 def _layer_state(weight: Callable[..., Any], trial: TrialLike) -> dict[str, Rounded]:
-    """The state of the layer, its weight computed."""
+    """The state of the wrapped layer, with its computed weight."""
     case, row = trial.case, trial.row
     mode = {"training": case.call.training} if row.traits.modes else {}
     state = {key: exactly(x, trial.precision) for key, x in case.call.state.items()}
@@ -100,7 +99,7 @@ def _layer_state(weight: Callable[..., Any], trial: TrialLike) -> dict[str, Roun
 
 
 def _expected(weight: Callable[..., Any], trial: TrialLike) -> tuple[Rounded, ...]:
-    """What the oracle says; of a form of three factors that may overflow on the way, nothing."""
+    """The oracle's values; unbounded errors where a product of three factors may overflow."""
     found, case = computed.expected(trial), trial.case
     if _row_of(case.call.arguments["module"]).oracle.propagation is not chained_sums:
         return found
@@ -112,7 +111,7 @@ def _expected(weight: Callable[..., Any], trial: TrialLike) -> tuple[Rounded, ..
 
 
 def _product(weight: Callable[..., Any], trial: TrialLike) -> Rounded | None:
-    """That of the layer, where its bias may be added to a stored one."""
+    """The wrapped layer's product without its bias; None where that layer has no product."""
     module = trial.case.call.arguments["module"]
     row = _row_of(module)
     if row.traits.product is no_product:
@@ -133,25 +132,25 @@ def _shapes(*inputs: Shape, module: oracle.Module, **others: Any) -> tuple[Shape
 def _tensors(
     module: oracle.Module, name: str, input: Shape
 ) -> tuple[tuple[StateTensor, ...], StateTensor]:
-    """Those of the layer that stay, and the one that is computed."""
+    """The layer's tensors that stay parameters, and the tensor that is computed."""
     found = _row_of(module).state_tensors(dict(module[1]), input)
     (own,) = (x for x in found if x.name == name)
     return tuple(x for x in found if x.name != name), own
 
 
 def _of_length(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """g, which is at first the norm of what the weight was, and v, at first that weight."""
+    """Add g, initially the norm of the weight, and v, initially the weight itself."""
     name, dim = arguments.get("name", "weight"), arguments.get("dim", 0)
     others, own = _tensors(arguments["module"], name, input)
     names = oracle.names_of(name)
     shape = oracle.magnitude_shape(own.shape, dim)
-    # With the signs of both changed the weight is the same.
+    # The weight is the same if g and v both change sign.
     g = StateTensor(names["g"], shape, constraint="positive")
     return (*others, g, replace(own, name=names["v"]))
 
 
 def _of_largest(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """W, at first the weight, and buffers u and v, which a vector has not."""
+    """Add W, initially the weight, and buffers u and v, which a vector does not have."""
     name, dim = arguments.get("name", "weight"), arguments.get("dim")
     module = arguments["module"]
     others, own = _tensors(module, name, input)
@@ -170,7 +169,10 @@ def _of_largest(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor
 
 
 def _same(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """Another batch, all inputs of the layer, and no argument that the state depends on."""
+    """The case with other arguments; None if the state depends on one that changes.
+
+    Every required input of the wrapped layer must be present.
+    """
     fixed = ("module", "name", "dim")
     given, found = ({**row.signature.defaults, **x} for x in (case.call.arguments, arguments))
     own = _row_of(given["module"]).signature.inputs
@@ -186,23 +188,23 @@ def _trains(call: Call) -> bool:
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Of a Linear, and of the weight: as many squares, and a product for each element."""
+    """Operations of the Linear, and three per element of its weight."""
     largest = max((math.prod(shape) for shape in weights), default=0)
     return 2 * largest * math.prod(outputs[0][:-1]) + 3 * largest
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """One function.
+    """One parametrization.
 
     Args:
-        arguments: besides the module and the name.
+        arguments: those besides the module and the name.
         formula: what it computes.
-        weight: its oracle.
-        state: of the whole.
-        cases: its strategy.
-        breaks: of its calls.
-        laws: of it.
+        weight: oracle of the weight: state, arguments → the weight and updated tensors.
+        state: arguments, input shape → tensors of the wrapped module's state.
+        cases: strategy of valid cases.
+        breaks: ways to make a call invalid.
+        laws: relations that hold of it.
         modes: train mode differs from eval mode.
     """
 
@@ -294,6 +296,6 @@ def _row(name: str, kind: _Kind) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     for name, kind in _KINDS.items():
         yield _row(f"utils.parametrizations.{name}", kind)

@@ -17,10 +17,10 @@ def table() -> Mapping[str, Sequence[str]]:
 
 
 def layers_reaching(operators: Sequence[str]) -> tuple[str, ...]:
-    """The layers that reach one of some operators, in the catalogue's order within each.
+    """The layers that reach any of the operators, by operator and then in the catalogue's order.
 
     Args:
-        operators: by name; the default overload may be named.
+        operators: names, with or without `.default`.
     """
     names = [name.removesuffix(".default") for name in operators]
     return tuple(dict.fromkeys(layer for name in names for layer in table().get(name, ())))

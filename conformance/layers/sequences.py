@@ -126,13 +126,13 @@ def _packable(lengths: Sequence[int], arguments: Mapping[str, Any]) -> bool:
 
 
 def _valued(case: Case) -> bool:
-    """Whether the padding is a number that the sequences can have."""
+    """Whether the sequences' dtype can hold the padding value."""
     value = float(case.call.arguments.get("padding_value", 0.0))
     return _arrays(case)[0].dtype.kind != "i" or value.is_integer()
 
 
 def _allows_list(row: LayerSpec, case: Case) -> bool:
-    """Whether its list can be padded, or packed, so."""
+    """Whether the arguments allow to pad, or to pack, the list."""
     lengths, arguments = [len(x) for x in _arrays(case)], case.call.arguments
     if row.signature.argument("enforce_sorted") is None:
         return _valued(case) and max(lengths) > 0
@@ -140,7 +140,7 @@ def _allows_list(row: LayerSpec, case: Case) -> bool:
 
 
 def _allows_batch(row: LayerSpec, case: Case) -> bool:
-    """Whether the batch has all steps of its sequences."""
+    """Whether the batch is as long as its longest sequence, and the arguments allow the lengths."""
     x, lengths = _arrays(case)
     arguments = case.call.arguments
     if not 0 < max(lengths) <= x.shape[1 if arguments.get("batch_first", False) else 0]:
@@ -151,7 +151,7 @@ def _allows_batch(row: LayerSpec, case: Case) -> bool:
 
 
 def _allows_packed(row: LayerSpec, case: Case) -> bool:
-    """Whether its sequences have room."""
+    """Whether `total_length` covers the longest sequence, and the dtype holds the padding value."""
     lengths, total = _lengths(case), case.call.arguments.get("total_length")
     return (total is None or total >= max(lengths)) and _valued(case)
 
@@ -168,7 +168,7 @@ def _falling(shapes: Any, generator: np.random.Generator) -> np.ndarray:
 
 
 def _full(shapes: Any, generator: np.random.Generator) -> np.ndarray:
-    """Sizes of steps that all sequences have."""
+    """Batch sizes of equally long sequences: each step has an element of every sequence."""
     return np.full(shapes[1], shapes[0][0] // shapes[1][0])
 
 
@@ -186,10 +186,10 @@ def _generation(strategy: Callable[[str], SearchStrategy[Case]], breaks: Any) ->
 
 
 def _benchmark(workload: Workload, **made: Any) -> Benchmark:
-    """One call.
+    """A benchmark of one call.
 
     Args:
-        made: input → what makes it, where it is not a number like any other.
+        made: input → function that makes it, for inputs that are not ordinary numbers.
     """
     filling = Filling(contraction=False, made=made)
     return Benchmark(workloads=(workload,), filling=filling, flops=_flops)
@@ -205,7 +205,7 @@ def _row(
     laws: tuple[Law, ...],
     benchmark: Benchmark,
 ) -> LayerSpec:
-    """What all rows have in common."""
+    """The parts that all layers of the family share."""
     return LayerSpec(
         name,
         "sequences",
@@ -221,7 +221,7 @@ def _row(
 
 
 def _lists() -> Iterator[LayerSpec]:
-    """Of lists."""
+    """Functions that take a list of sequences."""
     text = "4 sequences of 32 to 128 steps"
     shapes = tuple((n, 512) for n in (128, 96, 64, 32))
     variation, bundles = Variation(allows=_allows_list), Bundles({"sequences": LIST})
@@ -261,7 +261,7 @@ def _lists() -> Iterator[LayerSpec]:
 
 
 def _batches() -> Iterator[LayerSpec]:
-    """Of padded batches."""
+    """Functions that take a padded batch."""
     variation = Variation(allows=_allows_batch)
     name, text = _RNN + "pack_padded_sequence", "32 sequences of at most 128 steps"
     signature = _called(
@@ -318,7 +318,7 @@ def _batches() -> Iterator[LayerSpec]:
 
 
 def _packed() -> Iterator[LayerSpec]:
-    """Of packed sequences."""
+    """Functions that take a packed sequence."""
     variation, text = Variation(allows=_allows_packed), "6 sequences of 128"
     shapes = ((768, 512), (128,))
     name = _RNN + "pad_packed_sequence"
@@ -371,7 +371,7 @@ def _packed() -> Iterator[LayerSpec]:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, by what they take."""
     yield from _batches()
     yield from _lists()
     yield from _packed()

@@ -42,7 +42,7 @@ class _Kind:
     Args:
         values: the oracle.
         formula: as documented.
-        laws: those of the family, and its own.
+        laws: laws besides those of the family.
     """
 
     values: Callable[..., Any]
@@ -65,19 +65,19 @@ _KINDS = {
 
 
 def _samples(case: Case) -> int | None:
-    """The first axis counts samples where the softmax is along another one."""
+    """Axis 0 counts the batch, unless the softmax is along it."""
     x = case.inputs[0]
     return 0 if x is not None and x.ndim and laws.axis_of_case(case) else None
 
 
 def _along_last(found: FactsLike) -> bool:
-    """Whether the axis is the last one, which kernels treat apart."""
+    """Whether the softmax is along the last axis, for which kernels have separate code."""
     x = found.case.inputs[0]
     return x is not None and laws.axis_of_case(found.case) == max(x.ndim - 1, 0)
 
 
 def _dtype(case: Case) -> str:
-    """That in which it is computed and which the output has."""
+    """The dtype of the computation and of the output."""
     return str(case.call.arguments.get("dtype") or case.call.dtype)
 
 
@@ -88,14 +88,14 @@ _DERIVED: Mapping[str, Callable[[FactsLike], Any]] = {
 
 
 def _allows(row: LayerSpec, case: Case) -> bool:
-    """Whether there is such an axis."""
+    """Whether the input has the axis `dim`."""
     x, dim = case.inputs[0], case.call.arguments.get("dim", row.signature.defaults["dim"])
     axes = 0 if x is None else max(x.ndim, 1)
     return dim is None or -axes <= dim < axes
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Of each number: less the maximum, the exponential, the sum, the quotient."""
+    """Four per element: subtract the maximum, exponential, sum, quotient."""
     return 4 * math.prod(outputs[0])
 
 
@@ -140,7 +140,7 @@ def _row(name: str, kind: _Kind) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     for names, kind in _KINDS.items():
         yield from (_row(name, kind) for name in names)
         if names[0] == "Softmax":

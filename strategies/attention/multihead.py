@@ -19,7 +19,7 @@ batches = st.sampled_from((1, 2, 3, None, 0, 2))
 lengths = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
 heads = st.sampled_from((1, 2, 3, 4))
 head_widths = st.sampled_from((1, 2, 4, 3, 16, 8))
-# None: as many features as embed_dim.
+# None: the default, embed_dim.
 features = st.sampled_from((None, None, None, 1, 3, 8))
 one_in_four = st.integers(0, 3).map(lambda n: n == 3)
 sharing = st.sampled_from(("apart", "self", "key and value", "self"))
@@ -96,12 +96,12 @@ def attention_masks(
     padded: bool,
     sizes: tuple[int | None, int, int, int],
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """key_padding_mask and attn_mask: True, or −∞, is what is masked out; both of one kind.
+    """Draw key_padding_mask and attn_mask, both boolean (True is masked) or float (−∞ is masked).
 
     Args:
-        filler: of the numbers.
+        kind: one of `mask_kinds`, of attn_mask.
         padded: whether there is a key_padding_mask.
-        sizes: of the batch, None without one; number of heads, of queries, of keys.
+        sizes: size of the batch (None without one), numbers of heads, of queries and of keys.
     """
     batch, heads_, rows, columns = sizes
     whole = draw(yes_no) if kind in ("none", "causal") else kind == "bool"
@@ -125,7 +125,7 @@ def _kind(whole: bool) -> str:
 def _state(
     filler: AttentionFiller, embed: int, others: tuple[int, int], chosen: dict[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Weights such that projections are of the inputs' size."""
+    """Fill the state with weights that keep projections as large as the inputs."""
     whole = filler.regime in ("ramp", "integers", "zero", "bits")
 
     def weight(rows: int, columns: int) -> np.ndarray:
@@ -137,7 +137,7 @@ def _state(
     sizes = (embed, *others)
     parts = [weight(embed, size) for size in sizes]
     if filler.regime == "zero":
-        parts[0] = np.zeros_like(parts[0])  # all keys weigh alike
+        parts[0] = np.zeros_like(parts[0])  # all keys have the same weight
     names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
     packed = sizes == (embed,) * 3
     state = (

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
-# Batches and heads, the plainest first.
+# Batches and heads, the simplest first.
 leading_shapes = st.sampled_from(
     ((1, 1), (), (1,), (2,), (2, 1), (1, 3), (2, 3), (2, 1, 2), (0, 2), (3, 2))
 )
 lengths = st.sampled_from((1, 2, 3, 4, 5, 8, 2, 3, 16, 17))
 key_lengths = st.sampled_from((1, 2, 3, 4, 5, 8, 2, 4, 16, 17, 0))
 widths = st.sampled_from((1, 2, 3, 4, 5, 8, 4, 16))
-# Kernels take queries by 32, 64 or more, keys by 16 to 512: one more, and one less.
+# Kernels process queries in blocks of 32, 64 or more, keys in blocks of 16 to 512: lengths next to
+# those.
 long_lengths = st.sampled_from((31, 33, 63, 65, 128, 1))
 long_key_lengths = st.sampled_from((63, 65, 127, 129, 513, 512))
 one_in_eight = st.integers(0, 7).map(lambda n: n == 7)
@@ -41,7 +42,7 @@ def attentions(draw: Draw, layer: str, dtype: str) -> Case:
     rows, columns = (draw(x) for x in ((long_lengths, long_key_lengths) if long else _SHORT))
     width, out = draw(widths), draw(widths)
     kind, scale = draw(mask_kinds), draw(scales)
-    # Heads are shared by groups where there are heads.
+    # Groups of query heads share a key head, where there are heads.
     shared = draw(groups) if leading else 1
     gqa = shared > 1 or (bool(leading) and draw(one_in_eight))
     written = Written(draw(masks))
@@ -70,7 +71,7 @@ _SHORT = (lengths, key_lengths)
 
 
 def _mask_shapes(heads: Sequence[int], rows: int, columns: int) -> list[tuple[int, ...]]:
-    """Shapes that broadcast against the scores, the plainest first."""
+    """Shapes that broadcast to that of the scores, the simplest first."""
     found = [(rows, columns), (1, columns), (rows, 1), (*heads, rows, columns)]
     if len(heads) > 1:
         found += [(heads[0], *(1 for _ in heads[1:]), 1, columns), (*heads[1:], rows, columns)]

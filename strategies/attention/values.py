@@ -1,4 +1,4 @@
-"""What queries, keys, values and masks hold."""
+"""Values of queries, keys, values and masks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 
 from conformance.model.formats import format_of, round_to
 
-# The plainest first. `zero`: queries of 0, so that all weights are alike; `saturated`: one key has
-# all of the weight; `bits`: values of one bit show the weights themselves; `offset`: scores far
-# from 0 and near to each other; `mixed`: of many magnitudes; `large`: values near the range's end.
+# The simplest first. `zero`: queries of 0, so that all weights are equal; `saturated`: few keys
+# have all of the weight; `bits`: values of one bit show the weights themselves; `offset`: scores
+# far from 0 and close to each other; `mixed`: many magnitudes; `tiny`, `large`: close to the ends
+# of the range.
 REGIMES = (
     "ramp", "integers", "zero", "saturated", "bits", "normal", "offset", "mixed", "tiny", "large"
 )  # fmt: skip
 regimes = st.sampled_from(REGIMES)
 _LARGE = {"float16": 13, "bfloat16": 120, "float32": 120, "float64": 1000}
 _TINY = {"float16": -13, "bfloat16": -120, "float32": -120, "float64": -1000}
-# The gap of scores that makes e^−gap 0 in every format, 1 024, by way of queries and keys.
+# Queries and keys of this size make scores differ by 1 024, where e^−1024 is 0 in every format.
 _GAP = 64.0
 
 
@@ -27,8 +28,6 @@ class AttentionFiller:
 
     Args:
         regime: one of `REGIMES`.
-        dtype: torch's name of the dtype.
-        seed: of the NumPy generator.
     """
 
     def __init__(self, regime: str, dtype: str, seed: int) -> None:
@@ -45,12 +44,12 @@ class AttentionFiller:
         widths: tuple[int, int],
         scale: float | None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Query, key and value.
+        """Fill query, key and value.
 
         Args:
-            heads, key_heads: leading dimensions of the query and of the other two.
-            rows, columns: lengths.
-            scale: the scaling factor.
+            heads, key_heads: leading dimensions of the query, and of key and value.
+            rows, columns: numbers of queries and of keys.
+            widths: features of a query or key, and of a value.
         """
         width, out = widths
         shapes = ((*heads, rows, width), (*key_heads, columns, width), (*key_heads, columns, out))
@@ -64,7 +63,7 @@ class AttentionFiller:
         return query, key, value
 
     def mask(self, shape: tuple[int, ...], kind: str) -> np.ndarray:
-        """True where a key takes part; or numbers to add, among them −∞ and 0.
+        """Fill a mask: True where a query attends to a key, or numbers to add, −∞ among them.
 
         Args:
             kind: `"bool"` or `"float"`.
@@ -72,7 +71,7 @@ class AttentionFiller:
         share = self.generator.choice((0.0, 0.2, 0.5, 0.8))
         taking = np.asarray(self.generator.random(shape) >= share)
         if self.generator.integers(4) and taking.ndim:
-            # Rows that attend to nothing are a matter of their own.
+            # Mostly every row attends to a key: one without is a special case.
             first = self.generator.integers(max(shape[-1], 1), size=shape[:-1])
             taking |= np.arange(shape[-1]) == np.asarray(first)[..., np.newaxis]
         if kind == "bool":
@@ -86,7 +85,7 @@ class AttentionFiller:
         return np.where(taking, numbers, -np.inf)
 
     def array(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Numbers of the regime."""
+        """Fill an array with numbers of the regime."""
         draw = self.generator
         if self.regime == "ramp":
             size = int(np.prod(shape))
@@ -101,14 +100,14 @@ class AttentionFiller:
             values = np.ldexp(values, draw.integers(-6, 2, shape, endpoint=True))
         if self.regime in ("large", "tiny"):
             power = (_LARGE if self.regime == "large" else _TINY)[self.dtype]
-            # Half of the tensors: products of all would be nothing but infinities, or zeros.
+            # Half of the tensors: if all were, every product would be infinite, or 0.
             values = np.ldexp(values, power if draw.integers(2) else 0)
         return round_to(values, self.dtype)
 
     def _saturated(
         self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], scale: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Each query meets keys of 0 and of one other size: those have the weight, equal parts."""
+        """Scores of a query differ by a large gap or not at all: the largest share all weight."""
         q, k = np.zeros(query), np.zeros(key)
         axis = self.generator.integers(query[-1]) if query[-1] else 0
         q[..., axis] = _GAP * self.generator.choice((-1.0, 1.0), query[:-1])
@@ -120,7 +119,7 @@ class AttentionFiller:
     def _offset(
         self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Keys that are nearly alike: large scores, small differences."""
+        """Keys that are nearly equal: large scores with small differences."""
         bits = format_of(self.dtype).bits
         common = self.generator.standard_normal(key[-1]) * 4
         near = self.generator.standard_normal(key) * 2.0 ** -(bits // 3)

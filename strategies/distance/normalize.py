@@ -1,4 +1,4 @@
-"""Cases of vectors that are divided by their norms."""
+"""Cases of normalize, which divides vectors by their norms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
-# nothing: about half of the vectors are 0; long: their squares may leave the range.
+# nothing: about half of the vectors are 0; long: squares of their components may overflow.
 profiles = st.sampled_from(("plain", "plain", "nothing", "long"))
 orders = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0, 0.5, 1.5, 0.0))
 _EPS = st.sampled_from((1e-12, 1e-12, 1e-12, 0.5, 1e-3, 10.0, 0.0))
@@ -34,7 +34,7 @@ def units(draw: Draw, layer: str, dtype: str) -> Case:
         axes = draw(st.permutations(range(rank)))[: draw(st.integers(1, rank))]
     shape = [draw(counts) for _ in range(rank)]
     shape[axes[0]] = length
-    if p == math.inf:  # there is no largest of no numbers
+    if p == math.inf:  # an empty vector has no largest component
         shape = [max(size, 1) for size in shape]
     named = [axis - rank if draw(yes_no) and axis != 1 else axis for axis in axes]
     dim: Any = tuple(named) if several else named[0]

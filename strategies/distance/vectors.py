@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case, is_function
 
-# The two vectors: of their own; one the negative of the other; equal; the first of them 0.
+# Two vectors: independent; one the negative of the other; equal; the first of them 0.
 relations = st.sampled_from(("apart", "apart", "opposite", "equal", "nothing"))
 HALF = ("bfloat16", "float16")
 lengths = st.sampled_from((1, 2, 3, 4, 8, 17, 33, 65))
@@ -27,12 +27,12 @@ _COSINE_EPS = st.sampled_from((1e-8, 1e-8, 1e-6, 0.0, 0.5, 1e-12, 10.0))
 def pair(
     filler: Filler, relation: str, shape: tuple[int, ...], axis: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two arrays of vectors along an axis; relations hold of about half of them.
+    """Fill two arrays of vectors, about half of which have the relation.
 
     Args:
-        filler: of the case.
-        shape: of both.
-        axis: along which the vectors lie.
+        relation: one of `relations`.
+        shape: shape of both arrays.
+        axis: axis along which the vectors lie.
     """
     x, y = filler.operand(*shape), filler.operand(*shape)
     if relation == "apart" or not x.size:
@@ -65,7 +65,7 @@ def similarities(draw: Draw, layer: str, dtype: str) -> Case:
     filler = Filler(regime, dtype, seed, length)
     x1, x2 = pair(filler, relation, tuple(shape), axis)
     if shared == 2 and rank > 1:
-        # One vector for all along another axis; a function may even be given fewer axes.
+        # One vector broadcasts along another axis; a function also accepts fewer axes.
         other = 0 if axis else rank - 1
         x2 = x2.take(range(min(1, shape[other])), other)
         if is_function(layer) and other == 0 and shape[0] and written.bit():
@@ -92,7 +92,7 @@ def distances(draw: Draw, layer: str, dtype: str) -> Case:
     eps, keepdim = draw(_DISTANCE_EPS), draw(yes_no)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    # Of whole numbers the sum of the squares of differences is exact.
+    # With 4 terms per component the sum of squared differences of integers is exact.
     filler = Filler(regime, dtype, seed, 4 * length)
     x1, x2 = pair(filler, relation, shape, -1)
     values: dict[str, Any] = {"p": p, "eps": eps, "keepdim": keepdim}
@@ -109,8 +109,8 @@ _ORDERS = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0, 0.0, 0.5, 1.5))
 
 @composite
 def pairs(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of all distances between the rows of a matrix."""
-    # A backend without a kernel for half precision returns what is empty all the same.
+    """Cases of pdist: the distances between all rows of a matrix."""
+    # In half precision no empty output, which even a backend without such a kernel returns.
     rows = draw(_SOME_ROWS if dtype in HALF else _ROWS)
     width, p = draw(_WIDTHS), draw(_ORDERS)
     again = draw(yes_no)

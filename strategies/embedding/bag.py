@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case, is_function
 
-# fixed: (bags, size); offsets: bags of any size, empty ones among them; often: few rows, of which
-# each is in many bags.
+# fixed: (bags, size); offsets: bags of any size, empty ones among them; often: few rows, each of
+# them in many bags.
 profiles = st.sampled_from(("plain", "fixed", "offsets", "offsets", "often"))
 modes = st.sampled_from(("mean", "sum", "max", "sum"))
 fixed = st.sampled_from(
@@ -68,7 +68,7 @@ def embedding_bags(draw: Draw, layer: str, dtype: str) -> Case:
     sparse = mode != "max" and not by_frequency and not plain and written.bit() and written.bit()
 
     total = math.prod(shape)
-    # A sum has as many terms as a bag; of a gradient as many as there are indices or features.
+    # The sum of a gradient has up to as many terms as there are indices, or features.
     filler = Filler(regime, dtype, seed, max(total, width), factors=2 if weighed else 1)
     weight = filler.operand(count, width)
     factors = filler.operand(*shape) if weighed else None
@@ -92,7 +92,7 @@ def embedding_bags(draw: Draw, layer: str, dtype: str) -> Case:
 
 
 def _bags(draw: Draw, profile: str) -> tuple[tuple[int, ...], list[int] | None]:
-    """The shape of the indices, and the size of each bag where these need offsets."""
+    """Draw the shape of the indices, and the size of each bag if the indices need offsets."""
     if profile in ("plain", "fixed"):
         return draw(fixed), None
     lengths = draw(often if profile == "often" else sizes)
@@ -107,15 +107,11 @@ shapes = st.sampled_from(
 
 @composite
 def one_hots(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of one-hot rows.
-
-    Args:
-        dtype: torch's name of the dtype, which is that of nothing in the call.
-    """
+    """Cases of one-hot rows; `dtype` labels the case only: the call has integers."""
     shape, asked = draw(shapes), draw(classes)
     seed = draw(seeds)
     if not math.prod(shape) and asked in (-1, None):
-        asked = 3  # of nothing there is no largest class
+        asked = 3  # an empty tensor has no largest class
     below = 9 if asked in (-1, None) else asked
     tensor = np.asarray(np.random.default_rng((seed, 2)).integers(0, below, shape))
     arguments = {} if asked is None else {"num_classes": asked}

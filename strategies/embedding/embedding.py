@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case, is_function
 
-# plain: two sizes only; full: all arguments; often: few rows, of which each is looked up again and
-# again; wide: as many features as kernels take at a time, and one more or less.
+# plain: two sizes only; full: all arguments; often: few rows, each looked up many times; wide: as
+# many features as kernels take at a time, and one more or less.
 profiles = st.sampled_from(("plain", "full", "full", "often", "wide"))
 counts = st.sampled_from((1, 2, 3, 5, 10, 40))
 few_counts = st.sampled_from((1, 2, 3))
 features = st.sampled_from((1, 2, 3, 4, 8, 17))
 wide_features = st.sampled_from((15, 16, 31, 32, 33, 64, 65, 127, 128))
-# Scalars, one axis, several, empty ones, and more indices than a block of a kernel has.
+# Scalars, one axis, several, empty ones, and more indices than a kernel's block.
 shapes = st.sampled_from(
     (
         *((1,), (2,), (3,), (), (2, 3), (4, 1), (2, 2, 2), (67,)),

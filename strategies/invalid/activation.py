@@ -25,7 +25,7 @@ _no_forms = st.sampled_from(("erf", "Tanh", "", "sigmoid"))
 
 
 def _exchanged(low: str, high: str) -> Break:
-    """The lower end above the upper one."""
+    """The break of a range whose lower end is above its upper end."""
 
     def apply(draw: Draw, case: Case) -> Case:
         end = float(draw(st.integers(-2, 2)))
@@ -40,7 +40,7 @@ def _channels(case: Case) -> bool:
 
 
 def _another_number(draw: Draw, case: Case) -> Case:
-    """As many slopes as there are no channels; one would do for any."""
+    """A number of slopes other than that of the channels, and other than 1, which is valid."""
     x = case.inputs[0]
     assert x is not None
     return with_inputs(case, {1: (draw(wrong_sizes(x.shape[1]).filter(lambda size: size != 1)),)})
@@ -61,18 +61,14 @@ require_known(_BREAKS, "conformance/strategies/invalid/activation.py")
 
 
 def activation_breaks(layer: str) -> tuple[Break, ...]:
-    """The breaks of one activation; none where every call is valid.
-
-    Args:
-        layer: the name of its row.
-    """
+    """The breaks of an activation, by its name in the catalogue; none where all calls are valid."""
     activation = activation_of(layer)
     ends = (_exchanged(*activation.order.split()[::2]),) if activation.order else ()
     return (*ends, *_BREAKS.get(activation.module, ()))
 
 
 def prelu_breaks(layer: str) -> tuple[Break, ...]:
-    """The breaks of PReLU that its shapes do not tell, or of its function."""
+    """The breaks of PReLU or its function that do not follow from its shapes."""
     if not is_function(layer):
         number = argument("num_parameters", negative)
         return (Break("num_parameters negative", "num_parameters", number, CUSTOMARY),)

@@ -1,4 +1,4 @@
-"""What breaks a valid call: a constraint, how it is broken, and who demands it."""
+"""Breaks: ways to make a valid call invalid, each violating one constraint."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Case
 
-# torch states the constraint, in its documentation or in an error message written for it.
+# torch states the constraint in its documentation, or in an error message written for it.
 DOCUMENTED = "documented"
-# torch merely happens to refuse; an implementation that does not is not wrong.
+# torch happens to refuse the call; an implementation that accepts it is not wrong.
 CUSTOMARY = "customary"
 
 surplus = st.integers(1, 2)
@@ -31,17 +31,17 @@ def _always(case: Case) -> bool:
 
 @dataclass(frozen=True)
 class Break:
-    """One constraint and the way to break it, and nothing else.
+    """One constraint, and a way to violate it and nothing else.
 
     Args:
-        name: of the break, as a person would say it.
+        name: name of the break in plain words.
         argument: the argument or input that becomes invalid.
-        apply: draws and builds the broken case from a valid one.
+        apply: draws and builds the invalid case from a valid one.
         required: `DOCUMENTED` or `CUSTOMARY`.
-        applies: whether a valid case can be broken so.
-        index: an index is out of its range, which an IndexError says as well.
-        missing: a tensor is None in it, of which an AttributeError tells as well.
-        constraint: what a valid call has, in words; "" where the name says it.
+        applies: whether this break can be applied to a valid case.
+        index: an index is out of range: an IndexError is a proper refusal, too.
+        missing: a tensor is None: an AttributeError is a proper refusal, too.
+        constraint: the constraint in words; "" where the name says it.
     """
 
     name: str
@@ -55,18 +55,14 @@ class Break:
 
 
 def resized(array: np.ndarray | None, shape: Sequence[int]) -> np.ndarray:
-    """An array of another shape with an array's elements over again; ones where it has none."""
+    """Repeat an array's elements to fill another shape; ones where it has no elements."""
     if array is None or array.size == 0:
         return np.ones(tuple(shape), np.float64 if array is None else array.dtype)
     return np.resize(array, tuple(shape))
 
 
 def with_inputs(case: Case, shapes: Mapping[int, Sequence[int]]) -> Case:
-    """A case with inputs of other shapes.
-
-    Args:
-        shapes: position of an input → its new shape.
-    """
+    """Resize inputs of a case; `shapes` maps the position of an input to its new shape."""
     inputs = tuple(
         resized(array, shapes[k]) if k in shapes else array for k, array in enumerate(case.inputs)
     )
@@ -74,12 +70,12 @@ def with_inputs(case: Case, shapes: Mapping[int, Sequence[int]]) -> Case:
 
 
 def with_arguments(case: Case, **arguments: Any) -> Case:
-    """A case with some arguments written otherwise."""
+    """Replace or add arguments of a case."""
     return replace(case, call=replace(case.call, arguments={**case.call.arguments, **arguments}))
 
 
 def integer_input(position: int = 0) -> Callable[[Draw, Case], Case]:
-    """Breaks a case by an input of whole numbers (int64) where the weights are not."""
+    """Break a case by an int64 input where the weights are floating-point."""
 
     def apply(draw: Draw, case: Case) -> Case:
         inputs = list(case.inputs)
@@ -92,15 +88,15 @@ def integer_input(position: int = 0) -> Callable[[Draw, Case], Case]:
 
 
 def argument(name: str, values: st.SearchStrategy[Any]) -> Callable[[Draw, Case], Case]:
-    """Breaks a case by an invalid value of one argument that nothing else depends on."""
+    """Break a case by an invalid value of one argument on which nothing else depends."""
     return lambda draw, case: with_arguments(case, **{name: draw(values)})
 
 
 def wrong_sizes(size: int, *, broadcast: bool = False) -> st.SearchStrategy[int]:
-    """Sizes other than the right one, often 1, which broadcasting would let through.
+    """Sizes other than the right one, often 1, which a broadcast would accept by mistake.
 
     Args:
-        broadcast: 1 is no wrong size.
+        broadcast: leave out 1, because broadcasting is documented.
     """
     right = (size, -1, 1) if broadcast else (size, -1)
     sizes = (1, size + 1, 1, size - 1, 2 * size)
@@ -108,11 +104,7 @@ def wrong_sizes(size: int, *, broadcast: bool = False) -> st.SearchStrategy[int]
 
 
 def axis_of(case: Case, position: int, axis: int) -> Callable[[int], Case]:
-    """Gives an input's axis another size.
-
-    Args:
-        axis: negative, from the last.
-    """
+    """Return a function that gives one axis of an input another size."""
     array = case.inputs[position]
     assert array is not None
     shape = list(array.shape)
@@ -131,18 +123,18 @@ Cases = Callable[[str], st.SearchStrategy[Case]]
 def broken_cases(
     draw: Draw, cases: Cases, breaks: tuple[Break, ...], constructed: tuple[str, ...], dtype: str
 ) -> Case:
-    """Cases that must be refused, their state empty: what is refused is no state_dict.
+    """Cases that must be refused. Their state is empty: a wrong state_dict is not the topic.
 
     Args:
         cases: dtype → strategy of valid cases.
         breaks: ways to break them.
-        constructed: names of state tensors that the constructor takes, which are kept.
+        constructed: state tensors that the constructor takes; these stay.
     """
-    # Drawn first, and of all breaks, so that it stays the same while the case shrinks.
+    # Drawn first, and from all breaks, so that it stays the same while the case shrinks.
     first = draw(st.integers(0, len(breaks) - 1))
     case: Case = draw(cases(dtype))
     if any(x is not None and not x.size for x in case.inputs):
-        # An empty batch hides whether anything else is checked: a second draw makes it seldom.
+        # An empty batch hides other mistakes: a second draw makes it rare.
         case = draw(cases(dtype))
     broken = next(b for b in (*breaks[first:], *breaks[:first]) if b.applies(case))
     labels = {"broken": broken.name, "required": broken.required, "argument": broken.argument}
@@ -163,22 +155,16 @@ def broken_cases(
 def invalid_cases(
     cases: Cases, breaks: tuple[Break, ...], constructed: tuple[str, ...] = ()
 ) -> Cases:
-    """dtype → strategy of invalid cases.
-
-    Args:
-        cases: dtype → strategy of valid cases.
-        breaks: ways to break them.
-        constructed: names of state tensors that the constructor takes.
-    """
+    """Return dtype → strategy of invalid cases; the arguments are those of `broken_cases`."""
     return partial(broken_cases, cases, breaks, constructed)
 
 
 def breaks_of(made: Callable[[str], st.SearchStrategy[Case]]) -> frozenset[str]:
-    """Names of the breaks that invalid cases may have."""
+    """Names of the breaks that a strategy of invalid cases draws from."""
     return frozenset(b.name for b in every_break(made))
 
 
 def every_break(made: Callable[[str], st.SearchStrategy[Case]]) -> tuple[Break, ...]:
-    """The breaks that invalid cases may have."""
+    """The breaks that a strategy of invalid cases draws from."""
     breaks: tuple[Break, ...] = made.args[1]  # type: ignore[attr-defined]
     return breaks

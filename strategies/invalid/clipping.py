@@ -1,4 +1,4 @@
-"""Ways to break a valid call of what measures and clips gradients."""
+"""Ways to break a valid call of a function that measures or clips gradients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = ("max_norm", "clip_value", "norm_type")
 
 
 def _not_finite(draw: Draw, case: Case) -> Case:
-    """NaN or an infinity among the gradients, which is to be told."""
+    """NaN or an infinity among the gradients, which the call has to report."""
     place = next(k for k, x in enumerate(case.inputs) if x is not None and x.size)
     array = case.inputs[place]
     assert array is not None

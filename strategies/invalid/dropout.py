@@ -1,4 +1,4 @@
-"""Ways to break a valid call of dropout, beside those that its shapes tell."""
+"""Ways to break a valid call of dropout, besides those that follow from its shapes."""
 
 from __future__ import annotations
 

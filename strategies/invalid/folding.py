@@ -36,7 +36,7 @@ def _filled(case: Case) -> bool:
 
 
 def _beyond_the_image(draw: Draw, case: Case) -> Case:
-    """A kernel longer than the image with all its padding."""
+    """A kernel longer than the padded image."""
     padding = case.call.arguments.get("padding", 0)
     most = padding if isinstance(padding, int) else max(padding)
     kernel = max(_shape(case)[-2:]) + 2 * most + draw(_SOME)
@@ -44,7 +44,7 @@ def _beyond_the_image(draw: Draw, case: Case) -> Case:
 
 
 def _emptied(axes: int) -> Callable[[Draw, Case], Case]:
-    """An axis other than the batch has no length."""
+    """Break a case by an empty axis among the last `axes`."""
 
     def apply(draw: Draw, case: Case) -> Case:
         shape = [max(size, 1) for size in _shape(case)]
@@ -55,7 +55,7 @@ def _emptied(axes: int) -> Callable[[Draw, Case], Case]:
 
 
 def _sizes() -> tuple[Break, ...]:
-    """The breaks of arguments that both have."""
+    """The breaks of the arguments that Fold and Unfold share."""
     names = ("kernel_size", "dilation", "stride")
     return (
         *(Break(f"{name} not positive", name, argument(name, not_positive)) for name in names),
@@ -71,7 +71,7 @@ def _sizes() -> tuple[Break, ...]:
 
 
 def _of_input(signature: Signature, shapes: Shapes, axes: int) -> tuple[Break, ...]:
-    """The breaks of the input's axes; what it holds is moved, whatever it is."""
+    """The breaks of the input's axes; every dtype is valid, because elements are only moved."""
     return (
         *shape_breaks(signature, shapes, without=("input of another dtype",)),
         Break("an empty axis", "input", _emptied(axes)),
@@ -94,7 +94,7 @@ def _other_count(draw: Draw, case: Case) -> Case:
 
 
 def _inner(case: Case) -> int:
-    """Places of a block."""
+    """Number of pixels of a block."""
     kernel = case.call.arguments["kernel_size"]
     high, wide = (kernel, kernel) if isinstance(kernel, int) else (kernel[0], kernel[-1])
     return int(high * wide)
@@ -107,7 +107,7 @@ def _indivisible(draw: Draw, case: Case) -> Case:
 
 
 def _divisible(case: Case) -> bool:
-    """Whether there are channels that the block's size does not divide."""
+    """Whether a number of channels can exist that the block's size does not divide."""
     return _filled(case) and _inner(case) > 1
 
 

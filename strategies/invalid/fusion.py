@@ -1,4 +1,4 @@
-"""Ways to break a valid call of what folds a batch norm into weights."""
+"""Ways to break a valid call of a function that folds a batch norm into weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_NUMBERS = st.sampled_from(("1e-5", None, ()))
 
 
 def breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """The breaks of a function; dtypes are promoted, and a number stands for all outputs."""
+    """The breaks of a function. Dtypes are promoted, and one number may serve all outputs."""
     told = (b for b in shape_breaks(signature, shapes) if not b.name.endswith(("dtype", "rank")))
     return (
         Break("bn_eps that is no number", "bn_eps", argument("bn_eps", _NO_NUMBERS)),

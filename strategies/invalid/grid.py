@@ -1,4 +1,4 @@
-"""Ways to break a valid call of affine_grid or grid_sample, beside what shapes tell."""
+"""Ways to break a valid call of affine_grid or grid_sample."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _size(case: Case) -> list[int]:
 def _no_output(draw: Draw, case: Case) -> Case:
     size = _size(case)
     size[draw(st.integers(2, len(size) - 1))] = draw(not_positive)
-    # With corners that lie on each other torch looks at lengths of 1 only.
+    # With align_corners torch checks lengths of 1 only.
     return with_arguments(case, size=tuple(size), align_corners=False)
 
 
@@ -53,7 +53,7 @@ def _other_rank(draw: Draw, case: Case) -> Case:
 
 
 def _other_dimensions(draw: Draw, case: Case) -> Case:
-    """A size of two dimensions for a matrix of three, or the other way round."""
+    """A size of two dimensions for a matrix of three, or vice versa."""
     size = _size(case)
     return with_arguments(case, size=tuple(size[:4] if len(size) == 5 else [*size, 2]))
 

@@ -32,7 +32,7 @@ def _rank(draw: Draw, case: Case) -> Case:
 
 
 def _exchanged(draw: Draw, case: Case) -> Case:
-    """The lower end above the upper one."""
+    """The lower end above the upper end."""
     return with_arguments(case, a=1.0 + draw(_wide), b=1.0)
 
 
@@ -43,7 +43,7 @@ def _uneven(draw: Draw, case: Case) -> Case:
 
 
 def _any_numbers(case: Case) -> bool:
-    """torch leaves an empty tensor alone before it looks at anything else."""
+    """Whether the tensor has elements: torch returns an empty one before it checks arguments."""
     x = case.inputs[0]
     return x is not None and x.size > 0
 
@@ -60,7 +60,7 @@ _KAIMING = (
         applies=_any_numbers,
     ),
 )
-# What draws nothing writes whole numbers as well.
+# Functions that draw nothing also write into integer tensors.
 _WRITTEN = ("constant_", "ones_", "zeros_", "eye_", "dirac_")
 _BREAKS = {
     "constant_": (Break("val no number", "val", argument("val", _strings)),),
@@ -83,7 +83,7 @@ _BREAKS = {
 
 
 def init_breaks(layer: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """The breaks of a layer of the family; none of one that takes any tensor."""
+    """The breaks of a layer of the family; none where every call is valid."""
     name, rank, dtype = bare_name(layer), "tensor of another rank", "tensor of another dtype"
     own = _BREAKS.get(name, ())
     without = {rank} if "*size" in shapes.texts.values() else {b.name for b in own} & {rank}

@@ -61,7 +61,7 @@ def _neither(draw: Draw, case: Case) -> Case:
 def _count(draw: Draw, case: Case) -> Case:
     name = _given(case)
     numbers = _numbers(case, name)
-    # One number in a tuple is a number of one dimension, not one for all.
+    # A tuple of one number counts for one dimension, not for all.
     return with_arguments(case, **{name: draw(st.sampled_from(((*numbers, numbers[-1]), ())))})
 
 
@@ -73,7 +73,7 @@ def _not_positive(draw: Draw, case: Case) -> Case:
 
 
 def _too_small(draw: Draw, case: Case) -> Case:
-    """A factor that leaves nothing, or is none."""
+    """A factor that leaves an empty output, or is not positive and finite."""
     wrong = draw(st.sampled_from((0.0, -1.0, 0.01, math.nan, math.inf)))
     numbers = [1.0] * (len(_shape(case)) - 2)
     numbers[draw(st.integers(0, len(numbers) - 1))] = wrong
@@ -99,7 +99,7 @@ def _unknown(draw: Draw, case: Case) -> Case:
 
 
 def _other_rank(draw: Draw, case: Case) -> Case:
-    """A mode of another number of dimensions."""
+    """A mode for another number of dimensions."""
     modes = {3: ("bilinear", "trilinear", "bicubic"), 4: ("linear", "trilinear"),
              5: ("linear", "bilinear", "bicubic")}  # fmt: skip
     mode = draw(st.sampled_from(modes[len(_shape(case))]))
@@ -113,7 +113,7 @@ def _rank(draw: Draw, case: Case) -> Case:
 
 
 def _empty(axis: int) -> Break:
-    """An axis other than the batch of size 0."""
+    """The break of an empty axis: of the channels, or of a spatial one."""
 
     def apply(draw: Draw, case: Case) -> Case:
         (x,) = case.inputs
@@ -155,11 +155,7 @@ def shared_breaks() -> tuple[Break, ...]:
 
 
 def interpolate_breaks(*, function: bool) -> tuple[Break, ...]:
-    """The breaks of interpolate and Upsample.
-
-    Args:
-        function: of interpolate, which has more arguments.
-    """
+    """The breaks of Upsample, or of `interpolate` (`function`), which has more arguments."""
     selecting = Break(
         "align_corners where there are none", "align_corners", _corners,
         applies=lambda case: _mode(case) in SELECTING,

@@ -1,4 +1,4 @@
-"""Ways to break a valid call of a linear or bilinear layer, beside those that its shapes tell."""
+"""Ways to break a valid call of a (bi)linear layer, besides those that follow from its shapes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from conformance.model.case import Case
 
 
 def negative_sizes(*names: str) -> tuple[Break, ...]:
-    """The breaks of arguments that are a number of features."""
+    """The breaks of negative numbers of features."""
     return tuple(Break(f"{name} negative", name, argument(name, negative)) for name in names)
 
 

@@ -16,7 +16,7 @@ _MORE = st.sampled_from((0, 1, 5))
 _SOME = st.integers(1, 3)
 yes_no = st.booleans()
 
-# case → mode, dimensions that are padded
+# case → (mode, number of padded dimensions)
 Facts = Callable[[Case], tuple[str, int]]
 
 
@@ -27,7 +27,7 @@ def _shape(case: Case) -> tuple[int, ...]:
 
 
 def _name(case: Case) -> str:
-    """Of the argument that says how much is padded."""
+    """Name of the argument that holds the amounts of padding."""
     return "padding" if "padding" in case.call.arguments else "pad"
 
 
@@ -37,12 +37,7 @@ def _numbers(case: Case, dims: int) -> list[int]:
 
 
 def _with_side(facts: Facts, changed: Callable[[Draw, int], tuple[int, int]]) -> Any:
-    """Pads one dimension otherwise.
-
-    Args:
-        facts: of a case.
-        changed: its length → (before, after).
-    """
+    """Change the padding of one dimension; `changed` maps its length to (before, after)."""
 
     def apply(draw: Draw, case: Case) -> Case:
         _, dims = facts(case)
@@ -55,7 +50,7 @@ def _with_side(facts: Facts, changed: Callable[[Draw, int], tuple[int, int]]) ->
 
 
 def _beyond(most: int) -> Callable[[Draw, int], tuple[int, int]]:
-    """Padding of one side beyond the length and a number."""
+    """Pad one side by more than the length plus `most`, or exactly by that."""
 
     def changed(draw: Draw, length: int) -> tuple[int, int]:
         long = length + most + draw(_MORE)
@@ -65,22 +60,21 @@ def _beyond(most: int) -> Callable[[Draw, int], tuple[int, int]]:
 
 
 def _cropped_away(draw: Draw, length: int) -> tuple[int, int]:
-    """More is taken away than there is."""
+    """Crop more elements than the dimension has."""
     more = length + draw(_SOME)
     first = draw(st.integers(0, more))
     return -first, first - more
 
 
 def _around_a_rest(draw: Draw, length: int) -> tuple[int, int]:
-    """One side is cropped so far that what is left is shorter than the other side's padding."""
-    # Of 3 elements 1 or none is left for a padding of 2 or 3.
+    """Crop one side until fewer elements remain than the padding of the other side."""
     padding = draw(st.integers(2, length))
     crop = length - draw(st.integers(0, padding - 1))
     return (padding, -crop) if draw(yes_no) else (-crop, padding)
 
 
 def _of_rank(facts: Facts, *ranks: int) -> Callable[[Draw, Case], Case]:
-    """The input gets more axes than a batch, a channel and space, or fewer."""
+    """Break a case by an input whose rank is the padded dimensions plus one of `ranks`."""
 
     def apply(draw: Draw, case: Case) -> Case:
         _, dims = facts(case)
@@ -112,7 +106,7 @@ def _fractional(facts: Facts) -> Callable[[Draw, Case], Case]:
 
 
 def _without_elements(facts: Facts) -> Callable[[Draw, Case], Case]:
-    """A dimension, or the channels, have no length; the batch may have none."""
+    """Break a case by an empty dimension or no channels; an empty batch is valid."""
 
     def apply(draw: Draw, case: Case) -> Case:
         shape = [max(size, 1) for size in _shape(case)]
@@ -123,13 +117,13 @@ def _without_elements(facts: Facts) -> Callable[[Draw, Case], Case]:
 
 
 def _breaks(facts: Facts, argument_name: str, modes: Sequence[str]) -> tuple[Break, ...]:
-    """The breaks of those modes that a layer may have."""
+    """The breaks that concern the modes of a layer."""
 
     def of(*wanted: str) -> Callable[[Case], bool]:
         return lambda case: facts(case)[0] in wanted and facts(case)[1] > 0
 
     def wide(case: Case) -> bool:
-        """Of a single element nothing can be left that is too short."""
+        """Whether every dimension has at least two elements, which cropping needs."""
         _, dims = facts(case)
         return of("circular")(case) and min(_shape(case)[-dims:]) > 1
 
@@ -144,8 +138,8 @@ def _breaks(facts: Facts, argument_name: str, modes: Sequence[str]) -> tuple[Bre
             "circular padding longer than the dimension", argument_name,
             _with_side(facts, _beyond(1)), applies=of("circular"),
         )),
-        # The pages ask for no more than the input's own length; torch refuses what would wrap
-        # round more than once, and is to do so of what cropping leaves as well.
+        # The pages limit the padding to the input's length, so that it wraps round once only. The
+        # same limit holds for the length that cropping leaves.
         (("circular",), Break(
             "circular padding longer than what cropping leaves", argument_name,
             _with_side(facts, _around_a_rest), applies=wide,
@@ -176,7 +170,7 @@ def module_breaks(mode: str, dims: int) -> tuple[Break, ...]:
     """The breaks of a module.
 
     Args:
-        mode: what it pads with.
+        mode: its padding mode.
         dims: number of spatial dimensions.
     """
     return _breaks(lambda case: (mode, dims), "padding", (mode,))

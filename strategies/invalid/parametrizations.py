@@ -1,4 +1,4 @@
-"""Ways to break a valid call that computes a layer's weight."""
+"""Ways to break a valid call of weight_norm or spectral_norm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _beyond = st.integers(5, 7)
 
 
 def _dim(draw: Draw, case: Case) -> Case:
-    """No weight has so many axes."""
+    """An axis that no weight has."""
     dim = draw(_beyond)
     return with_arguments(case, dim=dim if draw(st.booleans()) else -dim - 1)
 

@@ -1,4 +1,4 @@
-"""Ways to break a valid call of Flatten, Unflatten or a shuffle, beside what its shapes tell."""
+"""Ways to break a valid call of Flatten, Unflatten or a shuffle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _shape(case: Case) -> tuple[int, ...]:
 
 
 def no_axis(name: str) -> Break:
-    """An argument that names an axis which the input does not have."""
+    """The break of an axis that the input does not have."""
 
     def apply(draw: Draw, case: Case) -> Case:
         axes, more = max(len(_shape(case)), 1), draw(_beyond)
@@ -61,13 +61,13 @@ def _other_product(draw: Draw, case: Case) -> Case:
     dim, length = case.call.arguments["dim"], draw(st.sampled_from((1, 2, 6)))
     shape = list(_shape(case))
     shape[dim] = length
-    # Neither 4 and 5, nor 4 and what is left, make any of the lengths.
+    # No product with 4 or 5, inferred sizes included, gives 1, 2 or 6.
     sizes = draw(st.sampled_from(((4, 5), (4, -1), (4,), (-1, 4), (5, 4, 1))))
     return with_arguments(with_inputs(case, {0: shape}), unflattened_size=sizes)
 
 
 def _of_nothing(draw: Draw, case: Case) -> Case:
-    """An axis of 0 may be 0 times anything."""
+    """An empty axis, whose inferred size is ambiguous beside a size of 0."""
     shape = list(_shape(case))
     shape[case.call.arguments["dim"]] = 0
     return with_arguments(with_inputs(case, {0: shape}), unflattened_size=(0, -1))
@@ -117,7 +117,7 @@ def shuffle_breaks() -> tuple[Break, ...]:
 
 
 def _undivided(axis: int, name: str, power: int) -> Break:
-    """A size that the factor does not divide."""
+    """The break of a size that the factor (to the power) does not divide."""
 
     def apply(draw: Draw, case: Case) -> Case:
         whole = case.call.arguments[name] ** power
@@ -135,12 +135,12 @@ def _undivided(axis: int, name: str, power: int) -> Break:
 
 
 def pixel_breaks(name: str, divided: tuple[int, ...], power: int) -> tuple[Break, ...]:
-    """The breaks of the shuffle of pixels, or of its reverse.
+    """The breaks of the shuffle of pixels, or of its inverse.
 
     Args:
-        name: of the factor.
-        divided: axes that it must divide.
-        power: of the factor that does.
+        name: argument name of the factor.
+        divided: axes that the factor must divide.
+        power: power of the factor that must divide them.
     """
     return (
         *(_undivided(axis, name, power) for axis in divided),

@@ -1,4 +1,4 @@
-"""Ways to break a valid call of what pads and packs sequences."""
+"""Ways to break a valid call of a function that pads or packs sequences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _several(case: Case) -> bool:
 
 
 def _other_features(draw: Draw, case: Case) -> Case:
-    """One sequence has another size behind its length, or one axis more."""
+    """One sequence with another number of features, or with one axis more."""
     place = draw(st.integers(1, len(case.inputs) - 1))
     length, *rest = _shapes(case)[place]
     shape = (max(length, 1), *rest[:-1], rest[-1] + draw(_SOME)) if rest else (max(length, 1), 2)
@@ -43,7 +43,7 @@ def _other_features(draw: Draw, case: Case) -> Case:
 
 
 def _no_axis(draw: Draw, case: Case) -> Case:
-    """Numbers instead of sequences."""
+    """Zero-dimensional tensors in place of sequences."""
     return with_inputs(case, dict.fromkeys(range(len(case.inputs)), ()))
 
 
@@ -52,7 +52,7 @@ def _none_at_all(draw: Draw, case: Case) -> Case:
 
 
 def _one_empty(draw: Draw, case: Case) -> Case:
-    """The last sequence has no element."""
+    """The last sequence is empty."""
     return with_inputs(case, {len(case.inputs) - 1: (0, *_shapes(case)[-1][1:])})
 
 
@@ -108,7 +108,7 @@ def _steps(case: Case) -> int:
 
 
 def _ascending(draw: Draw, case: Case) -> Case:
-    """The first length is less than the last, all of them valid."""
+    """Valid lengths, the first less than the last."""
     lengths = _lengths(case)
     lengths[:] = 1
     lengths[-1] = _steps(case)
@@ -121,7 +121,7 @@ def _room_to_grow(case: Case) -> bool:
 
 
 def _too_long(draw: Draw, case: Case) -> Case:
-    """A length beyond the batch's."""
+    """A length longer than the batch."""
     lengths = _lengths(case)
     lengths[0] = _steps(case) + draw(_SOME)
     return _with_lengths(case, lengths)
@@ -155,13 +155,13 @@ def unpad_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
 
 
 def _cut_short(draw: Draw, case: Case) -> Case:
-    """`total_length` is less than the longest sequence."""
+    """`total_length` less than the longest sequence."""
     steps = _shapes(case)[1][0]
     return with_arguments(case, total_length=max(steps - draw(_SOME), 0))
 
 
 def _rows(surplus: int) -> Callable[[Draw, Case], Case]:
-    """The data with more or fewer rows than the sequences have elements."""
+    """Break a case by data with more or fewer rows than the sequences have elements."""
 
     def apply(draw: Draw, case: Case) -> Case:
         rows, *rest = _shapes(case)[0]
@@ -170,7 +170,7 @@ def _rows(surplus: int) -> Callable[[Draw, Case], Case]:
     return apply
 
 
-# batch_sizes count the elements of each step, says the page of PackedSequence.
+# By the page of PackedSequence batch_sizes are the numbers of elements of each step.
 _TOO_FEW = Break("data with a row too few", "data", _rows(-1))
 
 

@@ -1,4 +1,4 @@
-"""Invalid calls that follow from a layer's shapes: another rank, another size, a missing tensor."""
+"""Breaks that follow from a layer's shapes: another rank, another size, a missing tensor."""
 
 from __future__ import annotations
 
@@ -35,13 +35,16 @@ def shape_breaks(
     customary: Collection[str] = (),
     broadcast: bool = False,
 ) -> tuple[Break, ...]:
-    """The breaks of a layer's inputs: of dtype, rank, each size that is decided, and presence.
+    """The breaks of a layer's inputs: dtype, rank, sizes that something decides, presence.
 
     Args:
-        without: names of those that are no mistake, or have a break of their own; `*` in them
-            stands for anything.
-        customary: names of those that torch merely happens to refuse, likewise.
-        broadcast: a size of 1 stands for any: it is no mistake.
+        without: patterns (`*` matches anything) of breaks to leave out: valid calls, and breaks
+            that the layer defines itself.
+        customary: patterns of breaks that torch merely happens to refuse.
+        broadcast: inputs broadcast, so that a size of 1 is valid.
+
+    Raises:
+        ValueError: if a pattern matches no break.
     """
     places = range(len(signature.inputs))
     found = [b for place in places for b in _breaks(signature, shapes, place, broadcast)]
@@ -64,9 +67,9 @@ def _named(known: Break, names: Collection[str]) -> bool:
 
 
 def _with_inputs_of(signature: Signature, shapes: Shapes, known: Break) -> Break:
-    """A break of a hidden state or of a mask, which calls that leave it out are given first.
+    """A break of a hidden state or of a mask, which is added first to calls that leave it out.
 
-    Of the states all are given; a mask has none of the axes that it may leave out.
+    Hidden states are added together; an added mask has no optional axes.
     """
     roles = {x.name: x.role for x in signature.inputs}
     hidden = roles[known.argument] == "hidden"
@@ -94,7 +97,7 @@ def _with_inputs_of(signature: Signature, shapes: Shapes, known: Break) -> Break
 
 
 def _without_states(signature: Signature, function: Callable[..., Result]) -> Callable[..., Result]:
-    """A function whose last argument is a case, given that without hidden states."""
+    """Wrap a function whose last argument is a case: drop the case's optional hidden states."""
     hidden = {k for k, x in enumerate(signature.inputs) if x.role == "hidden" and x.optional}
 
     def called(*arguments: Any) -> Result:
@@ -108,7 +111,7 @@ def _without_states(signature: Signature, function: Callable[..., Result]) -> Ca
 def _breaks(signature: Signature, shapes: Shapes, place: int, broadcast: bool) -> Iterator[Break]:
     tensor = signature.inputs[place]
     if tensor.role in ("data", "hidden", "weight", "bias"):
-        # What is only added to a result may have another dtype: torch promotes it.
+        # A hidden state or bias is only added to a result: torch may promote its dtype.
         added = tensor.role in ("hidden", "bias")
         yield Break(
             f"{tensor.name} of another dtype",
@@ -124,7 +127,7 @@ def _breaks(signature: Signature, shapes: Shapes, place: int, broadcast: bool) -
     apply = _another_rank(signature, shapes, place)
     applies = _has_other_ranks(signature, shapes, place)
     if tensor.role != "hidden":
-        # A state tells by itself whether the input has a batch: that is a break of the state.
+        # With a hidden state the rank of the input would contradict the rank of the state.
         apply, applies = _without_states(signature, apply), _without_states(signature, applies)
     yield Break(
         f"{tensor.name} of another rank", tensor.name, apply,
@@ -177,7 +180,7 @@ def _of_indices(signature: Signature, shapes: Shapes, place: int) -> Iterator[Br
 
 
 def _decided(signature: Signature, shapes: Shapes, tensor: Input) -> Iterator[tuple[Axis, str]]:
-    """The axes of an input whose size an argument or another tensor decides, and which does."""
+    """The axes of an input whose size is decided elsewhere, each with a text saying by what."""
     before = signature.input_names[: signature.input_names.index(tensor.name)]
     seen = set[str]()
     for axis in (a for axes in shapes.tensors[tensor.name].forms for a in axes):
@@ -204,7 +207,7 @@ def sizes_of(signature: Signature, shapes: Shapes, case: Case) -> Sizes:
 
 
 def _arguments(case: Case) -> dict[str, Any]:
-    """Those of the constructor and of the call, by name."""
+    """Arguments of the constructor and keywords of the call, by name."""
     named = {name: value for name, value in case.call.arguments.items() if name != "*"}
     return {**named, **case.keywords}
 
@@ -222,7 +225,7 @@ def _array_shape(case: Case, place: int) -> tuple[int, ...]:
 def _other_ranks(
     signature: Signature, shapes: Shapes, place: int, case: Case
 ) -> list[tuple[int, ...]]:
-    """Shapes of too few axes, or of one too many."""
+    """Invalid shapes with too few axes, or with one or two too many."""
     if not _present(place)(case):
         return []
     name, shape = signature.input_names[place], _array_shape(case, place)
@@ -240,7 +243,7 @@ def _other_ranks(
 
     longer = refused((*shape[:k], 1, *shape[k:]) for k in range(len(shape) + 1))
     shorter = refused((shape[:-1], *(shape[k:] for k in range(1, len(shape) + 1))))
-    # One axis more may be that of a batch.
+    # One axis more may be valid, because it is the batch: then two more.
     found = (longer or refused([(1, 1, *shape)])) + shorter
     return list(dict.fromkeys(found))
 
@@ -313,7 +316,7 @@ def _another_size(
 
 
 def _unfixed(signature: Signature, case: Case) -> Case:
-    """The case without arguments that would fix its sizes a second time."""
+    """The case without the keywords that fix its sizes, such as `output_size`."""
     fixing = {a.name for a in signature.arguments if a.ties.fixes_sizes}
     return replace(case, keywords={k: v for k, v in case.keywords.items() if k not in fixing})
 
@@ -323,5 +326,5 @@ def _missing(place: int) -> Callable[[Draw, Case], Case]:
 
 
 def _with(case: Case, place: int, array: np.ndarray | None) -> Case:
-    """The case with another array."""
+    """The case with another array as one of its inputs."""
     return replace(case, inputs=(*case.inputs[:place], array, *case.inputs[place + 1 :]))

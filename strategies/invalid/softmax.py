@@ -1,4 +1,4 @@
-"""Ways to break a valid call of softmax and its kin."""
+"""Ways to break a valid call of softmax and related functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _dim(draw: Draw, case: Case) -> Case:
 
 
 def _kept(case: Case) -> bool:
-    """Whether the numbers are computed with as they are."""
+    """Whether the call does not cast its input to another dtype."""
     return case.call.arguments.get("dtype") is None
 
 
@@ -35,6 +35,6 @@ def softmax_breaks(layer: str) -> tuple[Break, ...]:
     whole = Break("input of whole numbers", "input", integer_input(), CUSTOMARY, applies=_kept)
     found = (Break("no such dim", "dim", _dim, index=True),)
     if layer == "functional.gumbel_softmax":
-        # The page asks for one that is not negative; nothing refuses another.
+        # The page asks for a tau that is not negative; torch does not check it.
         return (*found, Break("tau negative", "tau", argument("tau", _negative), CUSTOMARY))
     return (*found, whole)

@@ -1,6 +1,7 @@
 """Ways to break a valid call of a transformer's layers.
 
-torch refuses most of them by an assertion, which is no refusal that says so: these are customary.
+torch refuses most of them by an assertion, not by an error written for the purpose: these are
+customary.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ def _filled(case: Case) -> bool:
 
 
 def _axes(case: Case) -> tuple[int, int]:
-    """Which axis counts the batch, -1 without one, and which the positions."""
+    """The axis of the batch, -1 without one, and the axis of the positions."""
     if len(_shape(case)) == 2:
         return -1, 0
     return (0, 1) if _kind(case).get("batch_first", False) else (1, 0)
 
 
 def _kind(case: Case) -> dict[str, Any]:
-    """The arguments of a layer, be it that of a stack."""
+    """The arguments of the layer, or of the layer that a stack repeats."""
     for name in ("encoder_layer", "decoder_layer"):
         if name in case.call.arguments:
             return dict(case.call.arguments[name][1])
@@ -63,7 +64,7 @@ def _lengths(case: Case, keys: int, queries: int = 0) -> tuple[int | None, int, 
 
 
 def _masked(case: Case, place: int, mask: np.ndarray) -> Case:
-    """With one mask, and no other."""
+    """The case with one mask and no other."""
     sequences = 1 if "Encoder" in case.call.layer else 2
     inputs = [x if k < sequences else None for k, x in enumerate(case.inputs)]
     inputs[place] = mask
@@ -125,12 +126,12 @@ _ARGUMENTS = (
 def _of_masks(
     mask: str, place: int, padding: str, other: int, keys: int, queries: int = 0
 ) -> tuple[Break, ...]:
-    """Breaks of a mask and a padding mask.
+    """The breaks of a mask and a padding mask.
 
     Args:
-        mask, padding: their names.
-        place, other: their places.
-        keys, queries: places of the sequences.
+        mask, padding: names of the two inputs.
+        place, other: positions of the two inputs.
+        keys, queries: positions of the sequences that they mask.
     """
     both = (keys, queries)
     return (
@@ -150,7 +151,7 @@ _BOTH = _of_masks("memory_mask", 4, "memory_key_padding_mask", 7, 0, 1)
 
 
 def _shaped(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """Those that the shapes tell: dtypes are documented, and the batch of both stacks."""
+    """The breaks from the shapes. Documented are dtypes, and the common batch of both stacks."""
     names = {b.name for b in shape_breaks(signature, shapes)}
     without = {x for x in names if x.endswith((" missing", "nhead)"))}
     documented = {x for x in names if x.endswith(" dtype")}
@@ -166,7 +167,7 @@ def layer_breaks(name: str, signature: Signature, shapes: Shapes) -> tuple[Break
 
 
 def stack_breaks(name: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """The breaks of a stack, or of both."""
+    """The breaks of a stack, or of the Transformer, which has both stacks."""
     count = "num_layers" if "coder" in name else "num_encoder_layers"
     several = Break(f"{count} not positive", count, argument(count, not_positive), CUSTOMARY)
     masks = _BOTH if "coder" not in name else _DECODER if "Decoder" in name else _STACK

@@ -1,4 +1,4 @@
-"""Cases of the adaptive softmax: clusters of classes, weights of each, targets."""
+"""Cases of the adaptive softmax: clusters of classes, their weights, targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case
 from conformance.model.formats import round_to
 
-# The module, and its methods that take no target.
+# The module; its methods take no target.
 LOSS = "AdaptiveLogSoftmaxWithLoss"
 features = st.sampled_from((1, 2, 3, 4, 5, 8, 16, 17, 64))
 batches = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33, 0))
@@ -27,25 +27,20 @@ sizes = st.lists(st.sampled_from((1, 2, 3, 4, 8, 17, 33)), min_size=2, max_size=
 divisors = st.sampled_from((4.0, 2.0, 1.0, 8.0, 1.5))
 unbatched = st.sampled_from((False, False, False, True))
 biases = st.sampled_from((False, True))
-# Of which classes: any, those of the head, or those of one cluster.
+# Targets: any classes, those of the head, or those of one cluster.
 kinds = st.sampled_from(("any", "any", "head", "cluster"))
 REGIMES = ("integers", "saturated", "normal", "spread", "tiny")
 regimes = st.sampled_from(REGIMES)
 
 
 def weights(numbers: Numbers, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """The state: where logits are to be exact, projections pick features.
-
-    Args:
-        numbers: of the case.
-        shapes: of the tensors, by name.
-    """
+    """Fill the state; where logits have to be exact, projections select features."""
     found = {}
     for name, shape in shapes.items():
         if name.endswith("bias"):
             one = numbers.logits(shape, 0)
             if numbers.regime == "saturated":
-                # Of the same logits further up no exponential is finite.
+                # Equal logits this large would overflow every exponential.
                 one = np.full(shape, numbers.generator.choice([0.0, MARGIN]))
         elif name.endswith(".0.weight") and numbers.exact:
             one = np.zeros(shape)
@@ -63,7 +58,7 @@ def weights(numbers: Numbers, shapes: dict[str, tuple[int, ...]]) -> dict[str, n
 
 
 def rows(numbers: Numbers, shape: tuple[int, ...]) -> np.ndarray:
-    """The input: one feature of each row where logits are to be far apart."""
+    """Fill the input; rows are one-hot where logits have to be far apart."""
     if numbers.regime == "saturated":
         return np.eye(shape[-1])[numbers.generator.integers(shape[-1], size=shape[:-1])]
     if numbers.exact:
@@ -78,7 +73,7 @@ def clusters(
     """Cases of the module and of its methods.
 
     Args:
-        layer: `"AdaptiveLogSoftmaxWithLoss"`, or with the name of a method behind it.
+        layer: `"AdaptiveLogSoftmaxWithLoss"`, or that and the name of a method.
         shapes: arguments → shapes of the state.
     """
     alone = draw(unbatched) and layer == LOSS

@@ -16,38 +16,32 @@ from hypothesis import strategies as st
 from conformance.model.case import Case, is_function
 from conformance.model.formats import format_of, round_to
 
-# `integers` has 0, 1 and ½ only; `ends` has numbers next to 0 and 1.
+# `integers` has 0, ¼, ½ and 1 only; `ends` has numbers next to 0 and 1.
 PROBABILITIES = ("integers", "normal", "ends", "even")
-# `saturated` has logits beyond which e^−x means nothing.
+# `saturated` has logits so large that e^−x vanishes beside 1, or overflows.
 LOGITS = ("integers", "normal", "saturated", "spread", "tiny")
 probable = st.sampled_from(PROBABILITIES)
 logical = st.sampled_from(LOGITS)
-# What a target is: one of the two, a probability of its own, or the input's.
+# Targets: 0 or 1, independent probabilities, or the input's probabilities.
 targets = st.sampled_from(("hard", "soft", "own"))
-# Which axes a function's weight has.
+# Shapes of a function's weight.
 _FORMS = st.sampled_from(("last", "last", "whole", "one", "column"))
 
 
 class Numbers:
-    """The arrays of one case.
-
-    Args:
-        regime: of `PROBABILITIES` or `LOGITS`.
-        dtype: torch's name of the dtype.
-        seed: of the NumPy generator.
-    """
+    """Fills the arrays of one case; `regime` is one of `PROBABILITIES` or `LOGITS`."""
 
     def __init__(self, regime: str, dtype: str, seed: int) -> None:
         self.regime, self.dtype = regime, dtype
         self.generator = np.random.default_rng(seed)
 
     def probabilities(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Numbers from 0 to 1, both included."""
+        """Fill an array with numbers from 0 to 1, both included."""
         draw = self.generator
         if self.regime == "integers":
             return draw.choice([0.5, 1.0, 0.0, 0.25], shape)
         if self.regime == "ends":
-            # As near to 0 as 2⁻¹⁰⁰, as near to 1 as the dtype has a number.
+            # As close to 0 as 2⁻¹⁰⁰ (float16: 2⁻¹⁴), and as close to 1 as the dtype can be.
             bits = 14 if self.dtype == "float16" else 100
             low = np.ldexp(draw.uniform(0.5, 1.0, shape), -draw.integers(0, bits, shape))
             near = np.ldexp(1.0, -draw.integers(1, format_of(self.dtype).bits + 1, shape))
@@ -59,7 +53,7 @@ class Numbers:
         return round_to(found, self.dtype)
 
     def logits(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Any numbers."""
+        """Fill an array with numbers of either sign."""
         draw = self.generator
         if self.regime == "integers":
             return draw.integers(-3, 3, shape, endpoint=True).astype(np.float64)
@@ -69,10 +63,10 @@ class Numbers:
         return round_to(draw.standard_normal(shape) * scale, self.dtype)
 
     def target(self, kind: str, shape: tuple[int, ...], own: np.ndarray | None) -> np.ndarray:
-        """Numbers from 0 to 1, for the input's.
+        """Fill the target with numbers from 0 to 1.
 
         Args:
-            shape: theirs.
+            kind: one of `targets`.
             own: the input's probabilities.
         """
         draw = self.generator
@@ -85,14 +79,14 @@ class Numbers:
         return round_to(draw.uniform(0.0, 1.0, shape), self.dtype)
 
     def weight(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Positive numbers, of few bits where all others have few."""
+        """Fill a weight with positive numbers; powers of two in the exact regimes."""
         if self.regime in ("integers", "saturated"):
             return self.generator.choice([1.0, 2.0, 0.5, 4.0], shape)
         return round_to(self.generator.uniform(0.25, 4.0, shape), self.dtype)
 
 
 def _weight_shape(draw: Draw, layer: str, whole: tuple[int, ...]) -> tuple[int, ...]:
-    """One for each class, which is the last axis; a function's may be any that broadcasts."""
+    """Draw the weight's shape: one per class, the last axis; for a function any that broadcasts."""
     form = draw(_FORMS) if is_function(layer) else "last"
     if form == "whole":
         return whole

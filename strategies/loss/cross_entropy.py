@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case, is_function
 from conformance.model.formats import round_to
 
-# Kernels read 8, 16 or 64 classes at a time; a byte counts 128 or 256 of them.
+# Kernels read 8, 16 or 64 classes at a time; a byte can index 128 or 256 of them.
 classes = st.sampled_from((1, 2, 3, 4, 5, 8, 10, 15, 16, 17, 33, 64, 65, 129, 129, 257))
 few_classes = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
 batches = st.sampled_from((1, 2, 3, 4, 5, 8, 16, 17, 0, 33))
 forms = st.sampled_from(("rows", "rows", "rows", "unbatched", "positions", "positions"))
-# In a square axes that are taken for each other show in the values alone.
+# With equal sizes, swapped axes keep the shape and show in the values only.
 _SQUARES = st.sampled_from(((2, 2), (3, 3)))
 _VOLUMES = st.sampled_from(((2, 1, 2), (1, 2, 3)))
 square = st.sampled_from((False,) * 3 + (True,))
@@ -29,22 +29,22 @@ positions = st.one_of(_ANY, _ANY, _SQUARES, _VOLUMES)
 kinds = st.sampled_from(("indices", "indices", "probabilities"))
 reductions = st.sampled_from(("mean", "sum", "none"))
 smoothings = st.sampled_from((0.0, 0.0, 0.25, 0.1, 0.5, 1.0))
-# What an ignored sample says: the default, a class, an index outside.
+# The ignored index: the default, a class, or an index out of range.
 ignorings = st.sampled_from((-100, -100, -1, "class", 255))
 shares = st.sampled_from((0.0, 0.0, 0.25, 0.5, 1.0))
 weighted = st.sampled_from((False, True))
-# `integers` and `saturated` have whole cotangents; `saturated` has margins beyond which e^−x is 0.
+# `integers` and `saturated` have whole cotangents; in `saturated` e^−x of every margin x is 0.
 REGIMES = ("integers", "saturated", "normal", "offset", "spread", "tiny")
 regimes = st.sampled_from(REGIMES)
 MARGIN = 1024.0
 
 
 def saturated(generator: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
-    """One class is ahead of all others by 1024 or more: log softmax is 0, or minus that.
+    """Logits with one class ahead by 1024 or more: log_softmax is exact, 0 or minus the margin.
 
     Args:
-        shape: of the logits.
-        axis: of the classes.
+        shape: shape of the logits.
+        axis: axis of the classes.
     """
     values = -MARGIN * generator.integers(1, 3, shape, endpoint=True).astype(np.float64)
     first = np.expand_dims(generator.integers(shape[axis], size=without(shape, axis)), axis)
@@ -61,14 +61,12 @@ def weighted_case(
     labels: dict[str, Any],
     seed: int,
 ) -> Case:
-    """A case whose weight of the classes is an input of a function, and state of a module.
+    """Build a case; the weight of the classes is an input of a function, state of a module.
 
     Args:
         arrays: the other inputs.
-        weight: None = there is none.
-        arguments: those written out.
-        labels: names of the draws.
-        seed: the drawn seed.
+        weight: None = no weight.
+        arguments: arguments that the call writes out.
     """
     if is_function(layer):
         call = Call(layer, arguments, {}, dtype, "cpu")
@@ -78,13 +76,7 @@ def weighted_case(
 
 
 class Numbers:
-    """The arrays of one case.
-
-    Args:
-        regime: one of `REGIMES`.
-        dtype: torch's name of the dtype.
-        seed: of the NumPy generator.
-    """
+    """Fills the arrays of one case; `regime` is one of `REGIMES`."""
 
     def __init__(self, regime: str, dtype: str, seed: int) -> None:
         self.regime, self.dtype = regime, dtype
@@ -92,7 +84,7 @@ class Numbers:
         self.generator = np.random.default_rng(seed)
 
     def logits(self, shape: tuple[int, ...], axis: int) -> np.ndarray:
-        """Unnormalised logarithms of probabilities."""
+        """Fill an array with logits; `axis` is that of the classes."""
         draw = self.generator
         if self.regime == "saturated":
             return saturated(draw, shape, axis)
@@ -105,9 +97,9 @@ class Numbers:
         return round_to(values * scale, self.dtype)
 
     def probabilities(self, shape: tuple[int, ...], axis: int) -> np.ndarray:
-        """Non-negative numbers that add up to 1 along the axis, as nearly as the dtype has them."""
+        """Fill an array with probabilities that add up to 1 along the axis, but for rounding."""
         if self.exact:
-            # Quarters go to classes, several to the same as it comes.
+            # Four quarters go to drawn classes, which may repeat.
             found = np.zeros(shape)
             for _ in range(4):
                 at = self.generator.integers(shape[axis], size=without(shape, axis))
@@ -119,14 +111,14 @@ class Numbers:
         return round_to(drawn / drawn.sum(axis=axis, keepdims=True), self.dtype)
 
     def indices(self, shape: tuple[int, ...], count: int, ignored: int, share: float) -> np.ndarray:
-        """Classes, often the last among them, and the ignored index in a share of the places."""
+        """Fill a target with classes, often the last one, and with a share of ignored indices."""
         found = np.asarray(self.generator.integers(count, size=shape))
         if found.size and self.generator.random() < 0.5:
             found[(0,) * found.ndim] = count - 1
         return np.asarray(np.where(self.generator.random(shape) < share, ignored, found), np.int64)
 
     def weights(self, count: int) -> np.ndarray:
-        """A positive weight for each class; in the exact regimes, some may be 0."""
+        """Fill a positive weight for each class; in the exact regimes some may be 0."""
         if self.exact:
             return self.generator.choice([1.0, 2.0, 4.0, 0.5, 0.0], count)
         return round_to(self.generator.uniform(0.25, 4.0, count), self.dtype)
@@ -137,7 +129,7 @@ def without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 
 def scores_shape(draw: Draw) -> tuple[int, ...]:
-    """(C), (N, C) or (N, C, d_1, …, d_K)."""
+    """Draw a shape of scores: (C), (N, C) or (N, C, d_1, …, d_K)."""
     form = draw(forms)
     if form == "unbatched":
         return (draw(classes),)
@@ -147,7 +139,7 @@ def scores_shape(draw: Draw) -> tuple[int, ...]:
     count, sizes, few_of = draw(batches), draw(positions), draw(few_classes)
     if 1 < few_of < 6 and draw(square):
         sizes = (few_of,)
-    # Many places of many classes are dear and show nothing new.
+    # Many positions with many classes are slow and show nothing new.
     few = count * math.prod(sizes) > 64
     return (min(count, 4) if few else count, few_of, *sizes)
 
@@ -169,7 +161,7 @@ def cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
     numbers = Numbers(regime, dtype, seed)
     ignored = shape[axis] - 1 if ignoring == "class" else ignoring
     if kind == "probabilities":
-        ignored = min(ignored, -1)  # of probabilities no index is ignored: none may be named
+        ignored = min(ignored, -1)  # with probabilities ignore_index must not be a class
     x = numbers.logits(shape, axis)
     if kind == "probabilities":
         target = numbers.probabilities(shape, axis)

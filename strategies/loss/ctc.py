@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case
 from conformance.model.formats import round_to
 
-# The plainest first. Steps besides those that a target without repeated labels needs.
+# In each the simplest comes first; extra_steps are added to the steps that a target needs.
 forms = st.sampled_from(("padded", "padded", "concatenated", "unbatched"))
 given_as = st.sampled_from(("tensors", "tensors", "tuples"))
 batches = st.sampled_from((1, 2, 3, 4, 5))
@@ -26,7 +26,7 @@ classes = st.sampled_from((2, 3, 4, 5, 8, 17, 1, 33))
 profiles = st.sampled_from(("plain", "plain", "plain", "impossible", "long"))
 blanks = st.sampled_from(("default", "default", "last", "middle"))
 flags = st.sampled_from((False, True))
-# `saturated`: one class is certain. `masked`: some class is impossible, its logarithm −∞.
+# `saturated`: one class is certain. `masked`: one class is impossible, its log probability −∞.
 REGIMES = ("normal", "even", "saturated", "spread", "masked", "integers")
 regimes = st.sampled_from(REGIMES)
 
@@ -34,12 +34,7 @@ regimes = st.sampled_from(REGIMES)
 def log_probabilities(
     regime: str, dtype: str, shape: tuple[int, ...], generator: np.random.Generator
 ) -> np.ndarray:
-    """Logarithms of probabilities along the last axis.
-
-    Args:
-        regime: one of `REGIMES`.
-        shape: (T, N, C).
-    """
+    """Log probabilities of shape (T, N, C), normalised along the last axis."""
     if regime == "saturated":
         return saturated(generator, shape, len(shape) - 1)
     logits = generator.standard_normal(shape) * (8.0 if regime == "spread" else 1.0)
@@ -57,7 +52,7 @@ def log_probabilities(
 def _targets(
     generator: np.random.Generator, count: int, longest: int, classes: int, blank: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels that are no blank, repeated ones among them, and the lengths of the targets."""
+    """Draw labels that are not the blank, some repeated, and the lengths of the targets."""
     others = np.array([k for k in range(classes) if k != blank] or [blank])
     found = others[generator.integers(len(others), size=(count, longest))]
     again = generator.random((count, longest)) < 0.25
@@ -69,7 +64,7 @@ def _targets(
 
 
 def _needed(targets: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Steps of the shortest alignments: one a label, and a blank between equal ones."""
+    """Steps of the shortest alignments: one per label, and a blank between equal labels."""
     inside = np.arange(1, targets.shape[1]) < lengths[:, np.newaxis]
     return np.asarray(lengths + ((targets[:, 1:] == targets[:, :-1]) & inside).sum(axis=1))
 
@@ -92,7 +87,7 @@ def sequences(draw: Draw, layer: str, dtype: str) -> Case:
     if profile == "long":
         count, size = min(count, 2), min(size, 5)
     if size == 1:
-        longest = 0  # there is no label but the blank
+        longest = 0  # the only class is the blank
     blank = {"default": 0, "last": size - 1, "middle": size // 2}[where]
     generator = np.random.default_rng(seed)
     targets, lengths = _targets(generator, count, longest, size, blank)

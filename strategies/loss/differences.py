@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from conformance.model.case import Case, is_function
 from conformance.model.formats import format_of, round_to
 
-# What about half of the differences are: anything; 0; exactly the edge, from either side.
+# About half of the differences are: unrelated; 0; exactly the edge, of either sign.
 relations = st.sampled_from(("apart", "apart", "equal", "edge"))
 _EDGES = {
     "beta": st.sampled_from((1.0, 1.0, 0.5, 2.0, 0.0, 0.1, 3.0, 0.0625, 10.0)),
@@ -30,8 +30,8 @@ def differences(draw: Draw, layer: str, dtype: str, *, edge: str, weights: bool)
     """Cases of a loss of differences.
 
     Args:
-        edge: name of the argument that says where a parabola becomes a line; empty = it has none.
-        weights: whether it may be given weights.
+        edge: name of the argument that says where a parabola becomes a line; empty = none.
+        weights: whether the loss takes weights.
     """
     whole = shape(draw)
     first, second = spread(draw, whole)
@@ -47,7 +47,7 @@ def differences(draw: Draw, layer: str, dtype: str, *, edge: str, weights: bool)
         y = _related(filler, relation, x, y, at)
     weight = None
     if weighted:
-        first = whole  # a weight has the input's shape, which is not broadcast
+        first = whole  # with a weight, torch wants equal shapes and does not broadcast
         x = np.broadcast_to(x, whole).copy()
         weight = weights_of(filler, whole)
     values: dict[str, Any] = {"reduction": reduction}
@@ -62,7 +62,7 @@ def differences(draw: Draw, layer: str, dtype: str, *, edge: str, weights: bool)
 
 
 def _related(filler: Filler, relation: str, x: np.ndarray, y: np.ndarray, at: float) -> np.ndarray:
-    """The targets, about half of them as far from the input as the relation says."""
+    """Targets, about half of which differ from the input by 0 or by the edge."""
     generator = filler.generator
     some = generator.integers(0, 2, x.shape) == 1
     sign = np.where(generator.integers(0, 2, x.shape) == 1, at, -at)

@@ -23,11 +23,7 @@ regimes = st.sampled_from(REGIMES)
 
 @composite
 def divergences(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of the divergence of logarithms of probabilities from probabilities.
-
-    Args:
-        layer: `"KLDivLoss"` or `"functional.kl_div"`.
-    """
+    """Cases of `"KLDivLoss"` or `"functional.kl_div"`: log probabilities and a target."""
     first, second = spread(draw, shape(draw))
     reduction, logarithms, own = draw(reductions), draw(yes_no), draw(yes_no)
     written = Written(draw(masks))
@@ -60,7 +56,7 @@ def _logarithms(
 def _probabilities(
     generator: np.random.Generator, regime: str, shape: tuple[int, ...], dtype: str
 ) -> np.ndarray:
-    """Numbers from 0 to 1, along the last axis about 1 together; some of them 0."""
+    """Numbers from 0 to 1 that add up to about 1 along the last axis; some are 0."""
     if regime == "integers":
         return generator.choice([0.0, 1.0, 0.0], shape)
     drawn = np.exp(generator.standard_normal(shape) * (4.0 if regime == "spread" else 1.0))

@@ -1,4 +1,4 @@
-"""Cases of the losses of ±1 labels: numbers, or pairs of them, with a label each."""
+"""Cases of the losses of ±1 labels, one for each number or pair of numbers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ shapes = st.one_of(
     st.lists(st.sampled_from((1, 2, 3, 5, 0)), min_size=2, max_size=4).map(tuple),
 )
 pairs = st.one_of(vectors, vectors, st.just(()))
-# Of losses that are not reduced each shows.
+# Often none: unreduced, every loss is visible.
 reductions = st.sampled_from(("mean", "none", "sum", "none"))
-# One label for all, or any: of a single number both are drawn alike.
+# Random labels, or the same for all, so that a single number gets both equally often.
 labels = st.sampled_from(("any", "any", "1", "-1"))
-# Whole numbers lie on the kinks of whole margins.
+# With whole margins, integers lie exactly on the kinks.
 _EMBEDDING_MARGINS = st.sampled_from((1.0, 1.0, 0.0, 2.0, 0.5, 0.1, -1.0))
 _RANKING_MARGINS = st.sampled_from((0.0, 0.0, 1.0, 2.0, 0.5, 0.1, -1.0))
 # Magnitudes at which an exponential vanishes beside 1, or overflows in some format.
@@ -36,18 +36,13 @@ _BEYOND = (*_AROUND, 12.0, 88.0, 90.0, 100.0, 710.0, 750.0)
 
 
 def targets(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """±1 for each sample.
-
-    Args:
-        kind: of `labels`.
-        shape: of the samples.
-    """
+    """±1 for each sample; `kind` is one of `labels`."""
     drawn = generator.choice([1.0, -1.0], shape)
     return np.asarray(drawn if kind == "any" else np.full(shape, float(kind)))
 
 
 def _filler(regime: str, dtype: str, seed: int, shape: tuple[int, ...]) -> Filler:
-    """Of whole numbers the sum of all losses is exact."""
+    """A filler in whose integer regimes the sum of all losses is exact."""
     return Filler(regime, dtype, seed, 4 * max(int(np.prod(shape)), 1), factors=1)
 
 

@@ -1,4 +1,4 @@
-"""Cases of negative log likelihoods: of counts (Poisson), and of numbers (Gauss)."""
+"""Cases of negative log likelihoods: Poisson and Gaussian."""
 
 from __future__ import annotations
 
@@ -20,18 +20,12 @@ REGIMES = ("integers", "normal", "tiny", "spread")
 regimes = st.sampled_from(REGIMES)
 _POISSON_EPS = st.sampled_from((1e-8, 1e-8, 0.5, 1e-4, 0.0625))
 _GAUSS_EPS = st.sampled_from((1e-6, 1e-6, 0.5, 1e-3, 0.0625))
-# A variance for each number; for each row, with and without the axis; for each column.
+# A variance for each number; for each row, with and without the last axis; for each column.
 _VARIANCES = st.sampled_from(("whole", "whole", "rows", "fewer", "columns"))
 
 
 class Numbers:
-    """The arrays of one case.
-
-    Args:
-        regime: one of `REGIMES`.
-        dtype: torch's name of the dtype.
-        seed: of the NumPy generator.
-    """
+    """Fills the arrays of one case; `regime` is one of `REGIMES`."""
 
     def __init__(self, regime: str, dtype: str, seed: int) -> None:
         self.regime, self.dtype = regime, dtype
@@ -39,17 +33,17 @@ class Numbers:
         self.scale = {"spread": 4.0, "tiny": 2.0**-6}.get(regime, 1.0)
 
     def numbers(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Any numbers."""
+        """Fill an array with numbers of either sign."""
         if self.regime == "integers":
             return self.generator.integers(-3, 3, shape, endpoint=True).astype(np.float64)
         return round_to(self.generator.standard_normal(shape) * self.scale, self.dtype)
 
     def rates(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Numbers that are expected, from 0 on."""
+        """Fill an array with expected counts, which are at least 0."""
         return np.asarray(np.abs(self.numbers(shape)))
 
     def counts(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Mostly whole numbers, 0 and 1 among them; they need not be."""
+        """Fill an array with counts, mostly integers; the loss also accepts other numbers."""
         whole = self.generator.poisson(2.0, shape).astype(np.float64)
         if self.regime == "integers":
             return whole
@@ -57,7 +51,7 @@ class Numbers:
         return round_to(np.where(self.generator.random(shape) < 0.3, parts, whole), self.dtype)
 
     def variances(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Numbers from 0 on, some of them below what they are clamped to."""
+        """Fill an array with variances, some of them 0 or small enough to be clamped to eps."""
         draw = self.generator
         if self.regime == "integers":
             return draw.choice([1.0, 2.0, 0.5, 4.0, 0.25], shape)
@@ -69,11 +63,7 @@ class Numbers:
 
 @composite
 def poisson(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of the likelihood of counts.
-
-    Args:
-        layer: `"PoissonNLLLoss"` or `"functional.poisson_nll_loss"`.
-    """
+    """Cases of `"PoissonNLLLoss"` or `"functional.poisson_nll_loss"`."""
     first, second = spread(draw, shape(draw))
     reduction, full = draw(reductions), draw(yes_no)
     logarithm = not draw(yes_no)
@@ -97,11 +87,7 @@ def poisson(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def gaussian(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of the likelihood of numbers.
-
-    Args:
-        layer: `"GaussianNLLLoss"` or `"functional.gaussian_nll_loss"`.
-    """
+    """Cases of `"GaussianNLLLoss"` or `"functional.gaussian_nll_loss"`."""
     whole, form = shape(draw), draw(_VARIANCES)
     target = whole
     if whole and not draw(st.integers(0, 5)):

@@ -29,7 +29,7 @@ batches = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33, 0))
 forms = st.sampled_from(("rows", "rows", "rows", "unbatched", "positions"))
 positions = st.lists(st.sampled_from((1, 2, 3, 4)), min_size=1, max_size=2).map(tuple)
 biases = st.sampled_from((False, True))
-# None is the reference; the others work through the batch in chunks.
+# None is torch's reference code; with options it processes the batch in chunks.
 options = st.sampled_from(
     (
         None,
@@ -43,21 +43,19 @@ options = st.sampled_from(
         (("acc_policy", "compact"), ("allow_retain_graph", True)),
     )
 )
-# What an ignored sample says: left out, the default of old, a class, an index outside.
+# The ignored index: left out, cross_entropy's default, a class, or an index out of range.
 ignorings = st.sampled_from((None, None, -100, "class", -1, 255))
 REGIMES = ("integers", "saturated", "normal", "spread", "tiny")
 regimes = st.sampled_from(REGIMES)
 
 
 class Operands:
-    """The arrays of one linear map.
+    """Input, weight and bias of one linear map.
 
     Args:
-        numbers: of the case.
         rows: leading shape of the input.
-        classes: how many there are.
-        places: of a K-dimensional loss.
-        features: how many there are.
+        classes, features: their numbers.
+        places: sizes (d_1, …, d_K) of a K-dimensional loss.
     """
 
     def __init__(
@@ -71,7 +69,7 @@ class Operands:
         self.numbers, draw = numbers, numbers.generator
         shape = (classes, *places, features)
         if numbers.regime == "saturated":
-            # Each row is one feature, whose logits are far apart.
+            # Each row is one-hot, and the logits of a feature are far apart.
             chosen = draw.integers(features, size=rows)
             self.x = np.eye(features)[chosen]
             self.weight = numbers.logits(shape, 0)
@@ -85,7 +83,7 @@ class Operands:
         self.shape = shape
 
     def bias(self) -> np.ndarray:
-        """(C, d_1, …, d_K), whole where the logits are."""
+        """Fill the bias (C, d_1, …, d_K), with integers where the logits are integers."""
         if self.numbers.regime == "saturated":
             return np.zeros(self.shape[:-1])
         return self.numbers.logits(self.shape[:-1], 0)
@@ -111,7 +109,7 @@ def linear_cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
     if places:
         count = min(count, 5)
     if chunked is not None and taken:
-        # Chunks are taken of class indices without smoothing only.
+        # Torch uses chunks only with class indices, without smoothing and positions.
         places, kind, smoothing = (), "indices", 0.0
     numbers = Numbers(regime, dtype, seed)
     operands = Operands(numbers, rows, count, places, width)

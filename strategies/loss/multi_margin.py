@@ -1,4 +1,4 @@
-"""Cases of the losses over classes by margins: scores with one class or several each."""
+"""Cases of the margin losses over classes: scores, with one label or several per sample."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _unbatched = st.sampled_from((False, False, False, True))
 _weighted = st.sampled_from((False, True))
 _MARGINS = st.sampled_from((1.0, 1.0, 0.0, 2.0, 0.5, 0.1, -1.0))
 _POWERS = st.sampled_from((1, 1, 2))
-# How many of the classes are labels: any number, none, one, all but one, all.
+# Number of classes that are labels of a sample: any, none, one, all but one, all.
 labelled = st.sampled_from(("any", "any", "none", "one", "most", "all"))
-# Beyond which eˣ vanishes or overflows in some format.
+# Magnitudes at which eˣ vanishes or overflows in some format.
 _AROUND = (0.0, 1.0, 4.0, 11.0, 17.0, 40.0, 88.0, 100.0, 256.0, 720.0)
 
 
 def _shape(draw: Draw, dtype: str, classes: Any) -> tuple[int, ...]:
-    """(C) or (N, C)."""
+    """Draw a shape (C) or (N, C)."""
     count = draw(classes)
     if draw(_unbatched):
         return (count,)
-    # A backend without a kernel for half precision returns what is empty all the same.
+    # In half precision no empty output, which even a backend without such a kernel returns.
     return (draw(_some if dtype in HALF else _counts), count)
 
 
@@ -53,7 +53,7 @@ def multi_margins(draw: Draw, layer: str, dtype: str) -> Case:
     values["reduction"] = draw(reductions)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    # Squares of sums of three are nine products, weighted by up to 4: 36, and room.
+    # The square of a sum of three has nine products, weighted by up to 4: 36, rounded up to 64.
     filler = Filler(regime, dtype, seed, 64 * max(int(np.prod(shape)), 1))
     x = filler.operand(*shape)
     target = filler.generator.integers(shape[-1], size=shape[:-1])
@@ -66,7 +66,7 @@ def multi_margins(draw: Draw, layer: str, dtype: str) -> Case:
 
 
 def _labels(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """Different classes of each sample, then −1, then whatever it may be."""
+    """Draw distinct classes for each sample, then −1, then numbers that the loss must ignore."""
     count = shape[-1]
     found = np.zeros(shape, np.int64)
     sizes = {"none": 0, "one": 1, "most": count - 1, "all": count}
@@ -98,7 +98,7 @@ def multilabel_margins(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=labels, seed=seed)
 
 
-# In `right` each sign is that of its label, so that all that is lost is small.
+# In `right` each score has the sign of its label, so that every loss is small.
 _SOFT_REGIMES = st.sampled_from(
     ("ramp", "normal", "around", "right", "integers", "mixed", "subnormal")
 )
@@ -106,7 +106,7 @@ _SOFT_REGIMES = st.sampled_from(
 
 @composite
 def multilabel_soft_margins(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of the multi-label soft margin loss, of which each class is one or none.
+    """Cases of the multi-label soft margin loss, whose target is 0 or 1 for each class.
 
     Args:
         layer: `"MultiLabelSoftMarginLoss"` or `"functional.multilabel_soft_margin_loss"`.

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from conformance.model.case import Case
 from conformance.model.formats import round_to
 
-# `logits` are normalised; the others are numbers of either sign, which the formula takes as well.
+# `logits` are log probabilities; the others have numbers of either sign, which are valid, too.
 regimes = st.sampled_from((*REGIMES, "logits", "logits"))
 
 

@@ -1,4 +1,4 @@
-"""Shapes and arguments of losses that are a number for each element."""
+"""Shapes, weights and cases of elementwise losses."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _RANKS = st.sampled_from((2, 1, 2, 0, 3, 4))
 _SIZES = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33, 65, 0))
 _FEW = st.sampled_from((1, 2, 3, 4, 5, 8, 0))
 _COUNTS = st.sampled_from((2, 3))
-# Four of (x − y)², and room for a weight.
+# (x − y)² has four products; rounded up to leave room for a weight.
 _PER_LOSS = 6
-# In a square array axes that are taken for each other show in the values alone.
+# With equal sizes, swapped axes keep the shape and show in the values only.
 _SQUARE = st.sampled_from((False, False, True))
-# Both of one shape; one number of an operand for a whole axis; fewer axes; a column and a row.
+# Equal shapes; target or input of size 1 along an axis; fewer axes; a column and a row.
 _SPREADS = st.sampled_from(("none",) * 9 + ("one", "fewer", "other", "column", "column"))
 _LONGEST_COLUMN = 17
 
 
 def shape(draw: Draw) -> tuple[int, ...]:
-    """Of the losses: any number of axes."""
+    """Draw the shape of the losses, with any number of axes."""
     rank: int = draw(_RANKS)
     if rank > 1 and draw(_SQUARE):
         count = draw(_COUNTS)
@@ -39,9 +39,9 @@ def shape(draw: Draw) -> tuple[int, ...]:
 
 
 def spread(draw: Draw, whole: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shapes of input and target that broadcast to a whole, mostly both its own.
+    """Draw shapes of input and target that broadcast to `whole`, mostly `whole` itself.
 
-    A column and a row, (N, 1) and (N), broadcast to (N, N).
+    The exception is a column and a row, (N, 1) and (N), which broadcast to (N, N).
     """
     kind = draw(_SPREADS)
     if kind == "none" or not whole:
@@ -57,18 +57,14 @@ def spread(draw: Draw, whole: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[i
 
 
 def weights(filler: Filler, shape: tuple[int, ...]) -> np.ndarray:
-    """Positive numbers; powers of two, with which whole numbers stay exact, where these are whole.
-
-    Args:
-        filler: of the case.
-    """
+    """Fill a weight with positive numbers; in the exact regimes powers of two, which stay exact."""
     if filler.regime in ("ramp", "integers", "full"):
         return np.asarray(filler.generator.choice([1.0, 2.0, 0.5, 4.0], shape))
     return round_to(filler.generator.uniform(0.25, 4.0, shape), filler.dtype)
 
 
 def terms(whole: tuple[int, ...]) -> int:
-    """How many products of whole numbers a sum of squared differences comes to."""
+    """Number of products in a sum of squared differences over the whole shape."""
     return _PER_LOSS * max(math.prod(whole), 1)
 
 
@@ -81,16 +77,13 @@ def called(
     seed: int,
     state: Mapping[str, Any] | None = None,
 ) -> Case:
-    """The case of a loss.
+    """Build the case of a loss.
 
     Args:
-        arguments: those that are written out.
-        inputs: the arrays.
-        labels: names of the draws.
-        seed: the drawn seed.
-        state: what the constructor takes.
+        arguments: arguments that the call writes out.
+        state: tensors that the constructor takes.
     """
-    # NumPy's functions return what has no axis as a number.
+    # NumPy's functions return a zero-dimensional array as a number.
     given = tuple(None if x is None else np.asarray(x) for x in inputs)
     tensors = {name: np.asarray(x) for name, x in (state or {}).items()}
     call = Call(layer, arguments, tensors, dtype, "cpu")

@@ -1,4 +1,4 @@
-"""Cases of the losses of vectors: pairs with a ±1 label each, and triplets."""
+"""Cases of the losses of vectors: pairs with a ±1 label, and triplets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=labelled, seed=seed)
 
 
-# Which two of anchor, positive and negative are equal, in about half of the samples.
+# Vectors that are equal in about half of the samples.
 alike = st.sampled_from(
     ("none", "none", "anchor, positive", "anchor, negative", "positive, negative", "all")
 )
@@ -74,7 +74,7 @@ def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
     """Cases of the triplet losses.
 
     Args:
-        distance: the layer has a distance function in place of a norm.
+        distance: the layer takes a distance function in place of a norm.
     """
     norm: dict[str, Any] = (
         {"distance_function": draw(_FUNCTIONS)}
@@ -82,7 +82,7 @@ def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
         else {"p": draw(_NORMS), "eps": draw(_EPS)}
     )
     compared = norm.get("distance_function") == COSINE
-    # The cosine is that of a batch of vectors.
+    # cosine_similarity needs a batch of vectors: its default axis is 1.
     shape = (draw(_counts), draw(lengths)) if compared else _shape(draw)
     kind = draw(alike)
     values: dict[str, Any] = {
@@ -95,7 +95,7 @@ def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
     defaults = {"margin": 1.0, **norms, "swap": False, "reduction": "mean"}
     arguments = Written(draw(masks)).optional(values, defaults)
     regime, seed = draw(regimes), draw(seeds)
-    # Of whole numbers the sum of the squares of differences is exact.
+    # With 4 terms per component the sum of squared differences of integers is exact.
     filler = Filler(regime, dtype, seed, 4 * shape[-1])
     labelled = {"profile": kind, "regime": regime}
     arrays = _triplet(filler, kind, shape)

@@ -17,15 +17,16 @@ from conformance.model.formats import round_to
 
 EPS = 1e-5
 MOMENTUM = 0.1
-# The plainest first. `offset`: a mean far from 0; `close`: a deviation that is small relative to ε;
-# `pairs`: m ± 1.5, whose variance is 9/4, and ε makes it 4; `constant`: one number in each group.
+# The simplest first. `offset`: a mean far from 0; `close`: a variance that is small relative to ε;
+# `pairs`: m ± 1.5, whose variance is 9/4, to which ε = 1.75 is added to make 4; `constant`: one
+# number throughout each group.
 regimes = st.sampled_from(
     ("ramp", "integers", "normal", "offset", "close", "pairs", "mixed", "large", "constant")
 )
 epsilons = st.sampled_from((EPS, EPS, 0.1, 1.75, 1e-12))
-# Of a sample's own statistics; batch_norm refuses 0 in training.
+# With 0, for statistics within a sample; batch_norm refuses 0 in training.
 own_epsilons = st.sampled_from((EPS, EPS, 0.1, 1.75, 1e-12, 0.0))
-# Sizes that are normalised: few numbers, for power; blocks of kernels and their tails.
+# Sizes that are normalised: few numbers, which show most bugs; and blocks of kernels with tails.
 sizes = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 64, 0))
 blocks = st.sampled_from((15, 16, 31, 33, 63, 65, 127, 129, 257, 511, 513, 1025))
 ranks = st.sampled_from((1, 1, 2, 3))
@@ -43,14 +44,14 @@ momenta = st.sampled_from((MOMENTUM, 0.5, 0.25, 0.0, 1.0))
 module_momenta = st.sampled_from((MOMENTUM, 0.5, None, 0.25, 0.0, 1.0))
 yes_no = st.booleans()
 seldom = st.sampled_from((False, False, False, True))
-# The default first: left out is plainest.
+# The default comes first: shrinking prefers it.
 mostly = st.sampled_from((True, True, True, False))
 affines = st.sampled_from(("none", "both", "both", "weight", "bias"))
 
-# As many steps of a number of the size of the mean as a deviation of 1 has, at most.
+# Largest exponent of an offset: a deviation of 1 still has several steps at that size.
 _FAR = {"float32": 10, "float64": 20, "bfloat16": 4, "float16": 6}
 _SPREAD = {"float16": 4, "bfloat16": 12, "float32": 12, "float64": 40}
-# Squares of these, and sums of 2¹⁰ of them, are within the range of what they are computed in.
+# Sums of 2¹⁰ squares of numbers of this size do not overflow the format of the computation.
 _LARGE = {"float16": 6, "bfloat16": 50, "float32": 50, "float64": 400}
 
 
@@ -59,8 +60,6 @@ class Values:
 
     Args:
         regime: one of `regimes`.
-        dtype: torch's name of the dtype.
-        seed: of the NumPy generator.
     """
 
     def __init__(self, regime: str, dtype: str, seed: int) -> None:
@@ -68,7 +67,7 @@ class Values:
         self.generator = np.random.default_rng(seed)
 
     def groups(self, rows: int, count: int) -> np.ndarray:
-        """Numbers of which every row is normalised by itself, (rows, count)."""
+        """Fill an array (rows, count), each row of which is normalised by itself."""
         g, shape, regime = self.generator, (rows, count), self.regime
         if regime == "ramp":
             values = np.arange(rows * count).reshape(shape) % 9 + 1.0
@@ -95,37 +94,36 @@ class Values:
         return round_to(values, self.dtype)
 
     def weight(self, *shape: int) -> np.ndarray:
-        """A factor or a summand of what is normalised, or a running mean."""
+        """Fill a weight, a bias or a running mean."""
         if self.regime in ("ramp", "integers", "pairs"):
             low = 1 if self.regime == "ramp" else -3
             return self.generator.integers(low, 3, shape, endpoint=True).astype(np.float64)
         return round_to(self.generator.standard_normal(shape), self.dtype)
 
     def variance(self, *shape: int) -> np.ndarray:
-        """A running variance, which is positive."""
+        """Fill a running variance, which is positive."""
         if self.regime in ("ramp", "integers", "pairs"):
             return self.generator.choice([1.0, 2.0, 0.25, 2.25], shape)
         scale = 2.0**-16 if self.regime == "close" else 1.0
         return round_to(self.generator.uniform(0.125, 4.0, shape) * scale, self.dtype)
 
     def parameters(self, which: str, *shape: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Weight and bias.
+        """Fill weight and bias.
 
         Args:
             which: `"both"`, `"weight"`, `"bias"` or `"none"`.
-            shape: of either.
         """
         weight = self.weight(*shape) if which in ("both", "weight") else None
         return weight, self.weight(*shape) if which in ("both", "bias") else None
 
 
 def which_of(affine: bool, bias: bool) -> str:
-    """What a module has, for `Values.parameters`."""
+    """Which parameters a module has, as `Values.parameters` takes it."""
     return "none" if not affine else "both" if bias else "weight"
 
 
 def named(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Those that there are, by name."""
+    """The arrays that are not None, by name."""
     return {name: array for name, array in arrays.items() if array is not None}
 
 
@@ -169,11 +167,10 @@ def layer_norms(draw: Draw, layer: str, dtype: str) -> Case:
 
 
 def _images(draw: Draw, rank: int, *, several: bool) -> tuple[str, tuple[int, ...]]:
-    """A profile, and the shape of an input of so many spatial dimensions.
+    """Draw a profile, and the shape of an input with `rank` spatial dimensions.
 
     Args:
-        draw: of Hypothesis.
-        several: a channel must not have one number only.
+        several: a channel needs more than one number.
     """
     profile = draw(st.sampled_from(("plain", "plain", "plain", "block")))
     long = profile == "block"
@@ -186,7 +183,7 @@ def _images(draw: Draw, rank: int, *, several: bool) -> tuple[str, tuple[int, ..
 
 
 def _by_channel(values: Values, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers (N, C, …), in groups by channel."""
+    """Fill an input (N, C, …) whose groups are the channels."""
     batch, features, *spatial = shape
     groups = values.groups(features, batch * math.prod(spatial))
     return np.ascontiguousarray(np.moveaxis(groups.reshape(features, batch, *spatial), 0, 1))
@@ -194,7 +191,7 @@ def _by_channel(values: Values, shape: tuple[int, ...]) -> np.ndarray:
 
 @composite
 def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of a batch normalisation's module, in train mode and in eval mode.
+    """Cases of a batch norm module, in train mode and in eval mode.
 
     Args:
         layer: `"BatchNorm1d"`, `"LazyBatchNorm3d"`, …

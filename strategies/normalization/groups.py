@@ -1,4 +1,4 @@
-"""Cases of normalisations of a sample by itself: modules, lazy modules and functions."""
+"""Cases of norms within each sample: modules, lazy modules and functions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ space_ranks = st.sampled_from((1, 2, 3, 1, 2))
 group_counts = st.sampled_from((1, 2, 3, 4, 5, 8))
 group_sizes = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
 optional_epsilons = st.sampled_from((None, None, EPS, 0.1, 1.75, 1e-12, 0.0))
-# Half precision has no kernel for more than one dimension.
+# Mostly 1: in half precision torch has no kernel for more dimensions.
 mostly_one = st.sampled_from((1, 1, 2, 1, 3))
 windows = st.sampled_from((1, 2, 3, 4, 5, 7, 12, 71))
 alphas = st.sampled_from((1e-4, 1.0, 0.25, 2.0))
@@ -58,20 +58,20 @@ def _spatial(draw: Draw, rank: int, profile: str) -> list[int]:
 
 
 def _instances(values: Values, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers (N, C, …), in groups by channel of a sample."""
+    """Fill an input (N, C, …) whose groups are the channels of each sample."""
     batch, features, *spatial = shape
     return values.groups(batch * features, math.prod(spatial)).reshape(shape)
 
 
 @composite
 def instance_modules(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of an instance normalisation's module, in train mode and in eval mode.
+    """Cases of an instance norm module, in train mode and in eval mode.
 
     Args:
         layer: `"InstanceNorm1d"`, `"LazyInstanceNorm3d"`, …
     """
     lazy, dims = layer.startswith("Lazy"), int(layer[-2])
-    # The default first: it is plainest. A lazy layer with a weight torch refuses once it is loaded.
+    # The default comes first. Lazy layers mostly have no weight: torch refuses to load one.
     tracks = st.sampled_from((True, True, False) if lazy else (False, True))
     affines = st.sampled_from((True, False, False) if lazy else (False, True))
     training, tracked, affine, bias = draw(yes_no), draw(tracks), draw(affines), draw(mostly)
@@ -146,7 +146,7 @@ def group_norms(draw: Draw, layer: str, dtype: str) -> Case:
     if profile == "block" or rank > 2:
         groups, size = min(groups, 3), min(size, 2)
     if batch * size * math.prod(spatial) == 1:
-        size = 2  # torch refuses one number a group, unless there are several samples
+        size = 2  # torch refuses a single number per group, if there is a single sample
     features = groups * size
     eps, affine, bias = draw(own_epsilons), draw(mostly), draw(mostly)
     which = draw(affines) if functional else which_of(affine, bias)
@@ -192,7 +192,7 @@ def rms_norms(draw: Draw, layer: str, dtype: str) -> Case:
     values = Values(regime, dtype, seed)
     rows = values.groups(math.prod(leading), math.prod(shape))
     if regime == "pairs":
-        # ± 1.5 without an offset: a mean square of 9/4, of which ε makes 4.
+        # ± 1.5 without an offset: a mean square of 9/4, and ε = 1.75 makes it 4.
         eps, rows = 1.75, np.where(rows % 2 == 1.5, -1.5, 1.5)
     x = rows.reshape(*leading, *shape)
     weight = values.weight(*shape) if affine else None
@@ -234,11 +234,11 @@ def response_norms(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def cross_maps(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of CrossMapLRN2d: windows of an odd number of channels, of which alone it is known."""
+    """Cases of CrossMapLRN2d, with odd windows only: what even ones mean is not documented."""
     profile, batch, features = draw(profiles), draw(batches), draw(channels)
     height, width = _spatial(draw, 2, "plain")
     size = draw(odd_windows)
-    # Often a window that holds all channels from every one of them.
+    # Often every window holds all channels.
     size = max(size, 2 * features - 1) if draw(yes_no) else size
     optional = {"alpha": draw(alphas), "beta": draw(betas), "k": draw(constants)}
     written = Written(draw(masks))

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
-# plain: a region of the same size for each output, or all of the plane; uneven: outputs do not
-# divide the input; more: more outputs than the input has elements; kept: None, which is the
-# input's size, for some dimensions; none: an output without elements; long: a long dimension of few
-# outputs, each of more elements than half precision counts; wide: many channels.
+# plain: regions of equal size, or one of the whole plane; uneven: the number of outputs does not
+# divide the length; more: more outputs than the input has elements; kept: None, which stands for
+# the input's size, in some dimensions; none: an empty output; long: a long dimension with few
+# outputs, each of more elements than half precision can count; wide: many channels.
 profiles = st.sampled_from(
     (*("plain", "uneven") * 3, "more", "more", "kept", "wide", "none", "long")
 )
@@ -34,7 +34,7 @@ _PARTS = st.sampled_from((1, 2, 3, 4))
 
 
 def _dimension(draw: Draw, profile: str, dims: int, last: bool) -> tuple[int, int | None]:
-    """The length of the input, and how many outputs there are of it."""
+    """Draw the input's length and the number of outputs in one dimension."""
     if profile == "none" and last:
         return draw(_SHORT), 0
     if profile == "long" and last:
@@ -58,17 +58,17 @@ def adaptive_pools(draw: Draw, layer: str, dims: int, indexed: bool, dtype: str)
     """Cases of adaptive pooling.
 
     Args:
-        layer: `"AdaptiveAvgPool2d"`, `"functional.adaptive_max_pool3d"`.
+        layer: `"AdaptiveAvgPool2d"`, `"functional.adaptive_max_pool3d"`, …
         dims: number of spatial dimensions.
-        indexed: by maximum, of which the indices can be had.
+        indexed: pooling by maximum, which can return indices.
     """
     profile = draw(profiles)
     if profile == "kept" and dims == 1:
-        profile = "uneven"  # one dimension has no None
+        profile = "uneven"  # in one dimension torch accepts no None
     pairs = [_dimension(draw, profile, dims, k == dims - 1) for k in range(dims)]
     square = draw(yes_no) and profile != "kept"
     if square:
-        # One number for all dimensions; lengths that differ stay.
+        # One output size for all dimensions, whose lengths may differ.
         pairs = [(length, pairs[-1][1]) for length, _ in pairs]
     before = leading(draw, profile)
     indices = indexed and draw(yes_no)
@@ -84,7 +84,7 @@ def adaptive_pools(draw: Draw, layer: str, dims: int, indexed: bool, dtype: str)
     shape = (*before, *(length for length, _ in pairs))
     terms = 1
     for length, output in pairs:
-        # A region has one more than its share at most, and one more where it is cut on both sides.
+        # A region has at most one more than its share, and another one if it is cut on both sides.
         terms *= min(length, length // max(length if output is None else output, 1) + 2)
     fill = partial(elements, shape, dims) if indexed else partial(_added, shape, terms)
     x = fill(regime, dtype, seed)

@@ -22,19 +22,14 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
-# Ones: their averages show what was divided by; more than half precision can count, if it counts.
+# `ones`: their averages show the divisor, and reveal a count in half precision.
 regimes = st.sampled_from((*REGIMES, "ones"))
-# Negative ones are legal, as torch refuses 0 only; by a power of two nothing is rounded.
+# Negative divisors are valid: torch refuses 0 only. Powers of two divide exactly.
 _DIVISORS = st.sampled_from((*(None,) * 6, 1, 1, 2, 3, 4, 7, -1, -3, 100))
 
 
 def numbers(shape: Sequence[int], regime: str, dtype: str, seed: int, terms: int) -> np.ndarray:
-    """Numbers that are added up.
-
-    Args:
-        regime: of `regimes`.
-        terms: at most so many are added up.
-    """
+    """Fill an array whose elements are added up; a sum has at most `terms` of them."""
     if regime == "ones":
         return np.ones(tuple(shape))
     return Filler(regime, dtype, seed, terms, factors=1).operand(*shape)
@@ -45,7 +40,7 @@ def avg_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of pooling by average.
 
     Args:
-        layer: `"AvgPool2d"`, `"functional.avg_pool3d"`.
+        layer: `"AvgPool2d"`, `"functional.avg_pool3d"`, …
         dims: number of spatial dimensions.
     """
     profile = draw(profiles)

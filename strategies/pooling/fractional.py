@@ -1,4 +1,4 @@
-"""Cases of pooling by maximum in windows of which the steps are drawn."""
+"""Cases of fractional pooling: maxima of windows whose steps the layer draws."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
-# tight: each window begins where the one before has its second element, so that nothing is drawn;
-# loose: steps of any size; ratio: the output's size is a ratio of the input's; one: one window in
-# some dimension; wide: many channels.
+# tight: each window begins one element after the previous one, so that nothing is drawn; loose:
+# steps of any size; ratio: the output's size is a ratio of the input's; one: a single window in one
+# dimension; wide: many channels.
 profiles = st.sampled_from(("tight", "loose", "loose", "ratio", "ratio", "one", "wide"))
 _KERNELS = st.sampled_from((1, 2, 3))
 _OUTPUTS = st.sampled_from((1, 2, 3, 4, 5, 3, 4, 5))
@@ -30,7 +30,7 @@ def fractional_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of fractional pooling.
 
     Args:
-        layer: `"FractionalMaxPool2d"`, `"functional.fractional_max_pool3d"`.
+        layer: `"FractionalMaxPool2d"`, `"functional.fractional_max_pool3d"`, …
         dims: number of spatial dimensions.
     """
     profile = draw(profiles)
@@ -52,7 +52,7 @@ def fractional_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
 
     arguments: dict[str, Any] = {"kernel_size": written.size([k for k, _, _ in rows])}
     if profile == "ratio":
-        # A half more, so that no rounding of the product makes one less of it.
+        # Half an output more, so that rounding the product cannot lose one.
         if square:
             rows = [rows[0]] * dims
         ratios = [min((o + 0.5) / n, 1 - 2.0**-20) for _, o, n in rows]

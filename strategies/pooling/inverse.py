@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case, is_function
 
-# plain: windows side by side; full: they overlap, leave gaps, reach into the padding; sized: the
-# size of the output is given; anywhere: the indices are those of no windows; wide: many channels.
+# plain: adjacent windows; full: windows that overlap, leave gaps, reach into the padding; sized:
+# the call passes output_size; anywhere: indices outside their windows; wide: many channels.
 profiles = st.sampled_from(("plain", "full", "full", "sized", "sized", "anywhere", "wide"))
 
 
@@ -35,10 +35,9 @@ class _Span:
     """One dimension.
 
     Args:
-        kernel, padding: as torch's arguments.
-        stride: likewise; None = the kernel's size.
-        length: of the input.
-        size: of the output.
+        stride: None = the kernel's size.
+        length: length of the input.
+        size: length of the output.
     """
 
     kernel: int
@@ -49,12 +48,12 @@ class _Span:
 
     @property
     def step(self) -> int:
-        """From a window to the next."""
+        """Distance from a window to the next."""
         return self.kernel if self.stride is None else self.stride
 
 
 def _span(draw: Draw, profile: str, dims: int) -> _Span:
-    """A window and an output that it fits."""
+    """Draw a window, an input length and an output size that fit each other."""
     kernel, length = draw(kernels), 1 + draw(extras if dims < 3 else few_extras)
     if profile in ("plain", "wide", "anywhere"):
         return _Span(kernel, None, 0, length, length * kernel)
@@ -63,10 +62,10 @@ def _span(draw: Draw, profile: str, dims: int) -> _Span:
     padding = draw(st.integers(0, kernel // 2))
     size = (length - 1) * step - 2 * padding + kernel
     if profile == "sized":
-        # Sizes that differ by less than a stride come of windows of one number.
+        # Sizes that differ by less than a stride have the same number of windows.
         size += draw(st.integers(0, step - 1)) * (1 if draw(yes_no) else -1)
     while size < 1:
-        # One more window makes it longer by a stride.
+        # One more window makes the output longer by a stride.
         length, size = length + 1, size + step
     return _Span(kernel, stride, padding, length, size)
 
@@ -74,7 +73,7 @@ def _span(draw: Draw, profile: str, dims: int) -> _Span:
 def _indices(
     spans: Sequence[_Span], planes: int, anywhere: bool, generator: np.random.Generator
 ) -> np.ndarray:
-    """(planes, windows): a place in each window, as pooling gives it, or any place once."""
+    """Draw indices (planes, windows): one in each window, as pooling returns, or distinct ones."""
     plane, count = math.prod(s.size for s in spans), math.prod(s.length for s in spans)
     if anywhere:
         orders = [generator.permutation(plane)[:count] for _ in range(planes)]
@@ -93,10 +92,10 @@ def _indices(
 def max_unpools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of the inverse of pooling by maximum.
 
-    An index that is repeated in a plane, as that of overlapping windows, belongs to equal elements.
+    Overlapping windows may repeat an index in a plane; the elements of that index are equal.
 
     Args:
-        layer: `"MaxUnpool2d"`, `"functional.max_unpool3d"`.
+        layer: `"MaxUnpool2d"`, `"functional.max_unpool3d"`, …
         dims: number of spatial dimensions.
     """
     profile = draw(profiles)
@@ -116,7 +115,7 @@ def max_unpools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     keywords: dict[str, Any] = {}
     if profile == "sized":
         outputs = [span.size for span in spans]
-        # The whole shape, too, where there is a batch.
+        # If there is a batch, output_size may also be the full shape.
         whole = written.bit() and len(before) == 2
         size = [*before, *outputs] if whole else outputs
         if is_function(layer):

@@ -22,22 +22,22 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case
 from conformance.model.formats import format_of
 
-# Apart: no two elements of a plane are equal, so that one is the largest; whole: in int64; endless:
-# most are −∞, a few NaN; the plainest first.
+# The simplest first. apart: no two elements of a plane are equal, so that one is the largest;
+# whole: int64; endless: mostly −∞, some NaN.
 regimes_of_floats = st.sampled_from((*REGIMES, "apart", "apart", "endless"))
 regimes = st.sampled_from((*REGIMES, "apart", "apart", "whole", "whole", "endless"))
-_DISTINCT = 10  # bits: at most 1 024 numbers between two powers of two
+_DISTINCT = 10  # bits, that is at most 1 024 numbers between two powers of two
 
 
 def _whole(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Whole numbers: many that are equal, all below 0, or such as no floating-point format has."""
+    """Integers: with many equal ones, all negative, or too large for any floating-point format."""
     generator = np.random.default_rng(seed)
     low, high = ((-2, 2), (-3, -1), (-(2**62), 2**62))[generator.integers(3)]
     return np.asarray(generator.integers(low, high, shape, endpoint=True))
 
 
 def _endless(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Mostly −∞, in one case of two without any NaN."""
+    """Numbers that are mostly −∞; every other case has NaN."""
     generator = np.random.default_rng(seed)
     shares = (0.7, 0.15, 0.15) if generator.integers(2) else (0.7, 0.0, 0.3)
     kinds = generator.choice(3, shape, p=shares)
@@ -46,9 +46,9 @@ def _endless(shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def _apart(shape: tuple[int, ...], planes: int, seed: int, dtype: str) -> np.ndarray:
-    """Different numbers in each plane, all of one sign.
+    """Distinct numbers in each plane, all of one sign.
 
-    float16 has 16 × 1 024 of 1 and more, bfloat16 128 × 128; of more numbers some are equal.
+    float16 has 16 × 1 024 numbers from 1 on, bfloat16 128 × 128; larger planes repeat some.
     """
     distinct = 2 ** min(format_of(dtype).bits - 1, _DISTINCT)
     generator = np.random.default_rng(seed)
@@ -65,7 +65,7 @@ def max_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of pooling by maximum.
 
     Args:
-        layer: `"MaxPool2d"`, `"functional.max_pool3d"`.
+        layer: `"MaxPool2d"`, `"functional.max_pool3d"`, …
         dims: number of spatial dimensions.
     """
     profile = draw(profiles)
@@ -84,12 +84,7 @@ def max_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
 
 
 def elements(shape: tuple[int, ...], dims: int, regime: str, dtype: str, seed: int) -> np.ndarray:
-    """Numbers of which the largest ones are to be found.
-
-    Args:
-        dims: number of spatial dimensions.
-        regime: of `regimes`.
-    """
+    """Fill an array for maxima over its last `dims` axes; `regime` is one of `regimes`."""
     if regime == "apart":
         return _apart(shape, math.prod(shape[:-dims]), seed, dtype)
     if regime == "whole":

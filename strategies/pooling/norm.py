@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
-# As whole numbers and as others: a user writes either.
-# Gaps: windows of zeros, at which the root has no derivative.
+# `gaps`: windows of zeros, where the root has no derivative.
 regimes = st.sampled_from((*REGIMES, "ones", "gaps"))
+# As int and as float: users write both.
 _NORMS = st.sampled_from((2, 1, 2.0, 3, 2, math.inf, 1.0, 3.0, 4, 0.5, 1.5))
 
 
@@ -25,11 +25,11 @@ _NORMS = st.sampled_from((2, 1, 2.0, 3, 2, math.inf, 1.0, 3.0, 4, 0.5, 1.5))
 def lp_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of pooling by the p-norm.
 
-    The numbers are of either sign where p is even, 1 or ∞, and in some cases of 3; a broken power
-    of a negative number is none.
+    Numbers have either sign if p is even, 1 or ∞, and in some cases with p = 3. Fractional powers
+    of negative numbers do not exist.
 
     Args:
-        layer: `"LPPool2d"`, `"functional.lp_pool3d"`.
+        layer: `"LPPool2d"`, `"functional.lp_pool3d"`, …
         dims: number of spatial dimensions.
     """
     profile, norm = draw(profiles), draw(_NORMS)

@@ -1,4 +1,4 @@
-"""Windows of pooling: kernel, stride, dilation, padding, and input lengths that they fit."""
+"""Windows of pooling: kernel, stride, dilation, padding, and input lengths that fit them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from conformance.strategies.arguments import Written
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-# plain: kernel_size only; full: a window for each dimension; square: one for all of them; thin:
-# the input is shorter than the window; overhang: the last window goes off-bounds, or would; long:
-# a long last dimension and a long kernel; wide: so many channels as kernels take at a time;
+# plain: kernel_size only; full: a window for each dimension; square: one for all of them; thin: the
+# input is shorter than the window; overhang: the last window exceeds the input, or would; long: a
+# long last dimension and a long kernel; wide: about as many channels as kernels take at a time;
 # hopping: the input lies between two taps of the last dimension's window.
 profiles = st.sampled_from(
     (
@@ -24,7 +24,7 @@ ONE_WINDOW = ("square", "wide")
 kernels = st.sampled_from((1, 2, 3, 4))
 long_kernels = st.sampled_from((2, 3, 17))
 thin_kernels = st.sampled_from((2, 3, 4, 5))
-# None is the kernel's size.
+# None stands for the kernel's size.
 strides = st.sampled_from((None, 1, 2, 3, 4))
 overhanging_strides = st.sampled_from((None, 2, 3, 4))
 dilations = st.sampled_from((1, 1, 2, 3))
@@ -44,10 +44,9 @@ class Window:
     """One spatial dimension.
 
     Args:
-        kernel, padding, dilation: as torch's arguments.
-        stride: likewise; None = the kernel's size.
-        length: of the input.
-        ceil: the last window may go off-bounds.
+        stride: None = the kernel's size.
+        length: length of the input.
+        ceil: the last window may exceed the input.
         hops: no tap is in the input.
     """
 
@@ -61,21 +60,21 @@ class Window:
 
     @property
     def step(self) -> int:
-        """From a window to the next."""
+        """Distance from a window to the next."""
         return self.kernel if self.stride is None else self.stride
 
     def under(self, *, ceil: bool) -> Window:
-        """With the mode of all dimensions, in an input that has room for an output."""
+        """Set `ceil`, and lengthen the input until it has an output."""
         reach = self.dilation * (self.kernel - 1) + 1
         least = max(reach - 2 * self.padding - (self.step - 1 if ceil else 0), 1)
-        # An input as long as a step between taps has a tap in it: no window hops over.
+        # At least as long as the dilation: then some tap is in the input.
         return replace(
             self, ceil=ceil, length=max(self.length, least, 0 if self.hops else self.dilation)
         )
 
 
 def _window(draw: Draw, profile: str, dims: int, last: bool, padded: bool, dilated: bool) -> Window:
-    """A window and a length that it fits, from the outputs backwards."""
+    """Draw a window and, from the number of outputs backwards, an input length that fits it."""
     more = extras if dims < 3 else few_extras
     if profile == "plain":
         kernel = draw(kernels)
@@ -100,41 +99,35 @@ def _window(draw: Draw, profile: str, dims: int, last: bool, padded: bool, dilat
 def windows(
     draw: Draw, profile: str, dims: int, *, padded: bool = True, dilated: bool = True
 ) -> list[Window]:
-    """A window for each dimension, in an input that has room for an output.
+    """Draw a window for each of `dims` dimensions, with an input that has an output.
 
     Args:
-        profile: of `profiles`.
-        dims: number of spatial dimensions.
-        padded, dilated: the layer has such an argument.
+        profile: one of `profiles`.
+        padded, dilated: the layer has the argument padding, dilation.
     """
     count = 1 if profile in ONE_WINDOW else dims
     drawn = [_window(draw, profile, dims, k == count - 1, padded, dilated) for k in range(count)]
     ceil = drawn[0].ceil
     found = [window.under(ceil=ceil) for window in drawn * (dims // count)]
     if dims == 3 and draw(roomy):
-        # Of three dimensions one is soon shorter than its window, which some refuse.
+        # In three dimensions one is often shorter than its window, which some backends refuse.
         found = [w if w.hops else replace(w, length=max(w.length, w.kernel)) for w in found]
     return found
 
 
 def leading(draw: Draw, profile: str) -> tuple[int, ...]:
-    """The axes in front of the spatial ones: a batch or none, and channels.
-
-    Args:
-        profile: "wide" has many channels.
-    """
+    """Draw the sizes of the axes before the spatial ones: perhaps a batch, and channels."""
     batch = draw(batches)
     depth = draw(wide_channels if profile == "wide" else channels)
     return (depth,) if batch is None else (batch, depth)
 
 
 def sizes(written: Written, windows: Sequence[Window], *names: str) -> dict[str, Any]:
-    """The arguments that the windows say, those of `DEFAULTS` that are named.
+    """The arguments of the windows that are listed in `names`, each a key of `DEFAULTS`.
 
     Args:
-        written: how they are written.
+        written: decides whether a size is one number or a tuple.
         windows: one for each dimension.
-        names: of the layer's arguments, but for its kernel.
     """
     values: dict[str, Any] = {
         "stride": written.size([w.step for w in windows]),

@@ -1,8 +1,8 @@
-"""Weights, inputs and states of recurrent layers whose answers are exact, in half precision too.
+"""Weights, inputs and states of recurrent layers whose outputs are exact, also in half precision.
 
-The rounding error of a chain of steps leaves room for a gate too many or a bit too few; these
-values leave none. All of them are filled for a given structure, so every draw is a valid case; that
-no rounding is possible the oracle finds out by itself, and asks for equality.
+The error bound of a chain of steps is so wide that it hides a wrong gate or a lost bit. With these
+values nothing rounds; the oracle finds that out by itself, and then demands equality. Every array
+is filled for a given structure, so that every draw is a valid case.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from conformance.model.formats import round_to
 class Relu(Ordinary):
     """relu RNN: one ±1 in each row of a weight, small integers elsewhere.
 
-    The state grows by addition only, so it is a small integer after several steps and layers, and
-    with such columns the gradients are, too.
+    The state grows by addition only, so that it is a small integer after several steps and layers.
+    With so few entries in each column the gradients are small integers, too.
     """
 
     def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
@@ -43,21 +43,21 @@ class Relu(Ordinary):
 class Saturated(Ordinary):
     """Pre-activations U·(odd + even + …), far from 0: gates are 0 or 1, tanh is ±1.
 
-    The odd number is the bias, or where there is none comes from the input, through one odd weight
-    in each row; all other weights are even, and hidden states integers. So no pre-activation of a
-    tanh RNN or a GRU is nearer to 0 than U = 2048; nearer than 746 one would not be saturated in
-    float64 (`oracles.saturation`). At most 29·U comes together, which float16 holds.
+    The odd number is the bias or, without one, comes from the input through one odd weight in each
+    row. All other weights are even, and hidden states are integers. So no pre-activation of a tanh
+    RNN or a GRU is closer to 0 than U = 2048; closer than 746 it would not be saturated in float64
+    (`oracles.saturation`). The largest sum is 29·U, which float16 holds.
 
-    An LSTM's cell state is an integer, too, but its h = o·tanh(c) is 0 or lies, up to its sign, in
-    [0.76, 1]. So a row has one ±2 for h, and where the input is the h of a layer below one for that
-    with an odd bias of ±1, or ±1 without a bias: odd ± 2h and ±1 ± 2h ± 2h′ are 0.52 or more away
-    from 0. Half precision rounds h and what is added up, up to 0.17·U together; U = 4096, of which
-    at most 11 come together.
+    An LSTM's cell state is an integer, too, but its |h| = |o·tanh(c)| is 0 or in [0.76, 1]. So a
+    row has one ±2 for h. If the input is the h of a layer below, the row has another ±2 for that
+    and an odd bias of ±1, or without a bias ±1 for it: odd ± 2h and ±1 ± 2h ± 2h′ are at least 0.52
+    away from 0. Half precision rounds h and the sums by up to 0.17·U together. U is 4096, and the
+    largest sum is 11·U.
     """
 
     @property
     def unit(self) -> float:
-        """U."""
+        """The factor U."""
         return 4096.0 if self.kind == "LSTM" else 2048.0
 
     def _even(self, columns: int, most: int) -> np.ndarray:
@@ -68,7 +68,7 @@ class Saturated(Ordinary):
         return np.asarray(2 * np.sign(weight)) if most > 1 else 2 * weight
 
     def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
-        """Even, but one odd weight in each row where the odd number must come from the input."""
+        """Even, but with one odd weight in each row if the odd number comes from the input."""
         lstm = self.kind == "LSTM"
         if self.bias:
             most = 3 if not lstm else 2 if first else 1
@@ -83,7 +83,7 @@ class Saturated(Ordinary):
         return self.unit * self._even(self.recurrent, 1 if self.kind == "LSTM" else 3)
 
     def weight_hr(self) -> np.ndarray:
-        """One ±1 in each row: a projected h is some element of h."""
+        """One ±1 in each row: a projected h is an element of h, up to its sign."""
         return self.single(self.recurrent, self.hidden)
 
     def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -114,16 +114,16 @@ class Saturated(Ordinary):
 class Hold(Ordinary):
     """Gates that hold a state of all significant bits: LSTM i = 0, f = 1, o = 1; GRU z = 1.
 
-    ±2048 on those gates comes from the bias, or where there is none from the first column: the
-    first element of the input is 1, of the state in [1, 2), and an LSTM's h = tanh(c) above 0.76;
-    everything else adds up to 816 at most. A GRU's n is 0 (n + z·(h − n) would round h − n), so its
-    rows are, whatever r.
+    ±2048 on those gates comes from the bias or, without one, from the first column: the first
+    element of the input is 1, that of the state in [1, 2), and an LSTM's h = tanh(c) above 0.76.
+    All else adds up to at most 816. A GRU's n is 0, because n + z·(h − n) would round h − n; so its
+    rows are 0, for any r.
     """
 
     strength = 2048.0
 
     def _gates(self) -> np.ndarray:
-        """What to add to each row's pre-activation."""
+        """The number to add to each row's pre-activation."""
         signs = {"LSTM": (-1.0, 1.0, 0.0, 1.0), "GRU": (0.0, 1.0, 0.0)}[self.kind]
         return np.repeat(signs, self.hidden) * self.strength
 
@@ -134,7 +134,7 @@ class Hold(Ordinary):
         return round_to(values, self.dtype)
 
     def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
-        """Anything small, and the gates' column."""
+        """Small numbers; without a bias the first column holds the gates' offsets."""
         weight = self._small(self.rows, inputs)
         if not self.bias:
             gates = self._gates()
@@ -142,21 +142,21 @@ class Hold(Ordinary):
         return weight
 
     def weight_hh(self) -> np.ndarray:
-        """Anything small."""
+        """Small numbers."""
         return self._small(self.rows, self.recurrent)
 
     def weight_hr(self) -> np.ndarray:
-        """The first element stays the first."""
+        """One ±1 in each row; the first element of h stays the first."""
         weight = self.single(self.recurrent, self.hidden)
         weight[0] = np.eye(1, self.hidden)
         return weight
 
     def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
-        """The gates', and anything small."""
+        """The gates' offsets plus small numbers, and small numbers."""
         return self._small(self.rows) + self._gates(), self._small(self.rows)
 
     def x(self, *shape: int) -> np.ndarray:
-        """Anything small behind a 1."""
+        """A 1, then small numbers."""
         values = np.clip(self.generator.standard_normal(shape), -2, 2)
         values[..., 0] = 1.0
         return round_to(values, self.dtype)
@@ -182,12 +182,12 @@ FILLERS: dict[str, type[Ordinary]] = {
 
 
 def exact_regimes(kind: str, nonlinearity: str) -> tuple[str, ...]:
-    """The exact regimes of a recurrent layer, the plainest first.
+    """The exact regimes of a recurrent layer, the simplest first.
 
     Args:
         kind: `"RNN"`, `"LSTM"` or `"GRU"`.
         nonlinearity: an RNN's; `"tanh"` for the others.
     """
     if nonlinearity == "relu":
-        return ("rectified", "rectified")  # its slope at 0 is 0: there zeros would say nothing
+        return ("rectified", "rectified")  # the slope at 0 is 0: zeros would have no gradient
     return ("zero", "bits", "saturated", *(() if kind == "RNN" else ("hold",)))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case
 
 profiles = st.sampled_from(("plain", "full", "full", "full", "wide"))
-# A long sequence costs as much as seven others: two cases in thirty-one.
+# A long sequence takes as much time as seven others: two cases in thirty-one.
 layer_profiles = st.sampled_from(("plain",) * 6 + ("full",) * 17 + ("wide",) * 6 + ("long",) * 2)
 widths = st.integers(1, 4)
 wide_widths = st.sampled_from((8, 16, 17))
@@ -26,20 +26,20 @@ full_batches = st.sampled_from((None, 1, 2, 3))
 # 17 is one more than kernels take at a time.
 batches = st.sampled_from((None, 1, 2, 3, 0) * 3 + (17,))
 times = st.integers(1, 4)
-# Beyond 16 steps, where kernels are cut into blocks; `laws` runs longer ones.
+# More than 16 steps, where kernels work in blocks; `laws` has longer ones.
 long_times = st.integers(18, 28)
 layer_counts = st.integers(1, 3)
 dropouts = st.sampled_from((0.0, 0.0, 0.25, 0.5, 1.0))
 nonlinearities = st.sampled_from(("tanh", "relu"))
 yes_no = st.booleans()
-# Long sequences mostly run one way and unpacked: kernels are cut into blocks there first of all.
+# Long sequences are mostly unidirectional and not packed: there kernels work in blocks first.
 seldom = st.sampled_from((False, False, False, True))
-# The default first: left out is plainest.
+# The default comes first: shrinking prefers it.
 biases = st.sampled_from((True, False))
 
 
 def _regimes(kind: str, nonlinearity: str, profile: str) -> st.SearchStrategy[str]:
-    """The value regimes that a layer can have, the plainest first."""
+    """Strategy of the value regimes of a layer, the simplest first."""
     exact, usual = exact_regimes(kind, nonlinearity), SATURATING_REGIMES
     if profile == "long":
         return st.sampled_from((*exact, *("gentle",) * 4))
@@ -57,13 +57,13 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
     width = {"wide": wide_widths, "long": long_widths}.get(profile, widths)
     plain = profile == "plain"
     input_size, hidden_size = draw(widths), draw(width)
-    # Of several layers only the last shows its states, from which each step is checked.
+    # One layer if long: of several only the last one's states are outputs, which check each step.
     layers = 1 if plain or profile == "long" else draw(layer_counts)
     often = seldom if profile == "long" else yes_no
     bidirectional = False if plain else draw(often)
     batch_first = False if plain else draw(yes_no)
     bias = True if plain else draw(biases)
-    # torch warns that dropout does nothing on a single layer, as it should.
+    # With a single layer torch warns that dropout has no effect.
     dropout = draw(dropouts) if layers > 1 else 0.0
     nonlinearity = draw(nonlinearities) if layer == "RNN" and not plain else "tanh"
     proj_size = 0

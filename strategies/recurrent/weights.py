@@ -1,4 +1,4 @@
-"""What the arrays of a recurrent layer hold: weights, inputs and states for a given structure."""
+"""Fill the arrays of a recurrent layer: weights, inputs and states for a given structure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from conformance.model.formats import round_to
 
 @dataclass(frozen=True)
 class Structure:
-    """A recurrent layer or cell, but for its numbers.
+    """A recurrent layer or cell without its numbers.
 
     Args:
         kind: `"RNN"`, `"LSTM"` or `"GRU"`.
-        input_size, hidden_size: the layer's own.
-        bias: whether there are biases.
-        proj_size: width of h, where it is not hidden_size.
-        directions: how many it reads its input in.
+        proj_size: width of h if it is not hidden_size; otherwise 0.
+        directions: 2 if bidirectional, else 1.
     """
 
     kind: str
@@ -36,13 +34,9 @@ class Structure:
 
 
 class Ordinary:
-    """Every array from one `Filler`: the regimes of all layers.
+    """Fills every array by one `Filler`, in the regimes that all layers have.
 
-    Args:
-        structure: of the layer.
-        regime: of the values.
-        dtype: torch's name of the dtype.
-        seed: of the NumPy generator.
+    Subclasses fill them with numbers that make outputs or gradients exact.
     """
 
     def __init__(self, structure: Structure, regime: str, dtype: str, seed: int) -> None:
@@ -51,16 +45,17 @@ class Ordinary:
         self.recurrent = structure.recurrent
         self.gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[self.kind]
         self.rows = self.gates * self.hidden
-        # The longest sum: of the input, of the states of each direction, and of two biases.
+        # The longest sum has the input, the states of each direction, and two biases.
         terms = self.input_size + self.hidden * structure.directions + 2
         self.filler = Filler(regime, dtype, seed, terms)
         self.generator = np.random.default_rng((seed, 0x73686172))
 
     def cell(self, inputs: int, suffix: str = "") -> dict[str, np.ndarray]:
-        """The weights of one cell under their state_dict names, in torch's order.
+        """Fill the weights of one cell, with their state_dict names, in torch's order.
 
         Args:
-            inputs: width of its input; the first layer's is `input_size`.
+            inputs: width of its input.
+            suffix: end of the names, such as `_l0_reverse`.
         """
         first = suffix in ("", "_l0", "_l0_reverse")
         state = {"weight_ih": self.weight_ih(inputs, first=first), "weight_hh": self.weight_hh()}
@@ -99,15 +94,15 @@ class Ordinary:
         return self.filler.operand(*shape)
 
     def integers(self, most: int, *shape: int) -> np.ndarray:
-        """Integers from -most to most."""
+        """Draw integers from -most to most."""
         return self.generator.integers(-most, most, shape, endpoint=True).astype(np.float64)
 
     def odd(self, most: int, *shape: int) -> np.ndarray:
-        """Odd numbers from -most to most."""
+        """Draw odd numbers from -most to most."""
         return 2 * self.generator.integers(-(most + 1) // 2, (most + 1) // 2, shape) + 1.0
 
     def single(self, rows: int, columns: int) -> np.ndarray:
-        """One ±1 in each row, and as few as can be in each column, so that gradients stay small."""
+        """One ±1 in each row, spread evenly over the columns, so that gradients stay small."""
         places = np.resize(self.generator.permutation(columns), rows)
         weight = np.zeros((rows, columns))
         weight[np.arange(rows), self.generator.permutation(places)] = self.odd(1, rows)
@@ -115,10 +110,10 @@ class Ordinary:
 
 
 class Gentle(Ordinary):
-    """Normal values, the weights divided by the square root of the width, as torch's own are.
+    """Normal values, with weights divided by the square root of the width, as torch's are.
 
-    Gates stay in the middle of their range and a long sequence does not become chaotic, so that
-    every bit of a state tells on the next.
+    Gates stay in the middle of their range and long sequences do not become chaotic, so that every
+    bit of a state affects the next state.
     """
 
     def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Recurrent layers at rest: every pre-activation is 0, so that gradients are exact."""
+"""Recurrent layers whose pre-activations are all 0, so that gradients are exact."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from conformance.strategies.recurrent.weights import Ordinary
 
 
 class Zero(Ordinary):
-    """Every pre-activation is 0, so σ = ½ and tanh = 0, of slope ¼ and 1: gradients are dyadic.
+    """Every pre-activation is 0, so σ = ½ with slope ¼ and tanh = 0 with slope 1.
 
-    Inputs and hidden states are multiples of two vectors v, u with W_ih v = 0 and W_hh u = 0, and
-    the biases cancel; an input of one feature is 1 and cancelled by the bias, or 0. From c = 0 an
-    LSTM stays there, and a GRU halves its state, which remains a multiple of u.
+    Gradients are then dyadic. Inputs and hidden states are multiples of two vectors v and u with
+    W_ih v = 0 and W_hh u = 0, and the biases cancel. A single input feature is 1 and cancelled by
+    the bias or, without a bias, 0. An LSTM stays at c = 0; a GRU halves its state, which remains a
+    multiple of u.
     """
 
     def _null(self, size: int) -> np.ndarray:
-        """The vector of a given width that weights annihilate; its last element is 1."""
+        """The vector of a given width that the weights map to 0; its last element is 1."""
         return np.resize((1.0, -1.0), size)[::-1] if size > 1 else np.zeros(1)
 
     def _annihilating(self, columns: int) -> np.ndarray:
@@ -25,7 +26,7 @@ class Zero(Ordinary):
         return weight
 
     def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
-        """Integers; an upper layer reads a multiple of u from each direction below."""
+        """Integers; an upper layer gets a multiple of u from each direction of the layer below."""
         width = inputs if first else self.recurrent
         blocks = [self._annihilating(width) for _ in range(inputs // width)]
         return np.concatenate(blocks, axis=1)
@@ -39,7 +40,7 @@ class Zero(Ordinary):
         return self.integers(2, self.recurrent, self.hidden)
 
     def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
-        """They cancel; a GRU halves b_hn by r before it is added."""
+        """Biases that cancel; b_hn is doubled, because a GRU multiplies it by r = ½."""
         cancelled = self.integers(2, self.rows)
         hidden = cancelled.copy()
         if self.kind == "GRU":
@@ -59,17 +60,17 @@ class Zero(Ordinary):
         return np.asarray(self.integers(2, *shape[:-1], 1) * self._null(shape[-1]))
 
     def c(self, *shape: int) -> np.ndarray:
-        """0."""
+        """Zeros."""
         return np.zeros(shape)
 
 
 class Bits(Ordinary):
-    """At rest, with weights of every significant bit: the input's gradient shows them all.
+    """Pre-activations of 0, with weights that use every bit: the input's gradient shows them all.
 
-    Input and states are 0 and the biases cancel, a GRU's of n are 0. So only one pre-activation
-    has a gradient (an RNN's only one, an LSTM's g, a GRU's n): a power of two, or 0. A column has
-    one weight for each gate, in [1, 2) up to its sign: that of this gate times the power of two is
-    an element of the last step's gradient, and not rounded.
+    Input and states are 0, and the biases cancel; a GRU's biases of n are 0. So only one
+    pre-activation has a gradient (an RNN's only one, an LSTM's g, a GRU's n), a power of two or 0.
+    A column has one weight for each gate, in ±[1, 2). The weight of that gate times the power of
+    two is an element of the last step's gradient, without rounding.
     """
 
     def _columns(self, columns: int) -> np.ndarray:
@@ -92,14 +93,14 @@ class Bits(Ordinary):
         return self.single(self.recurrent, self.hidden)
 
     def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
-        """They cancel."""
+        """Biases that cancel."""
         hidden = self.integers(2, self.rows)
         if self.kind == "GRU":
             hidden[2 * self.hidden :] = 0.0
         return -hidden, hidden
 
     def x(self, *shape: int) -> np.ndarray:
-        """0."""
+        """Zeros."""
         return np.zeros(shape)
 
     h = c = x

@@ -1,4 +1,4 @@
-"""Cases of the layers of a transformer, of their stacks, and of both together."""
+"""Cases of a transformer's layers, of their stacks, and of the Transformer."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from conformance.model.case import Call, Case
 
 batches = st.sampled_from((1, 2, 3, None, 0, 2))
 lengths = st.sampled_from((1, 2, 3, 4, 5, 8))
-# Their numbers are powers of two: the mean of what all keys hold is exact.
+# Powers of two, so that the mean over all keys is exact.
 exact_lengths = st.sampled_from((1, 2, 4, 2, 4, 8))
 heads = st.sampled_from((1, 2, 3, 4, 2))
 head_widths = st.sampled_from((1, 2, 4, 3))
 exact_sizes = st.sampled_from(((4, 2), (4, 1), (8, 2), (8, 4)))
-# None: the default, 2048.
+# None stands for the default, 2048.
 inner_sizes = st.sampled_from((None, 1, 2, 3, 5, 8, 16, 4))
 exact_inner_sizes = st.sampled_from((None, 8, 9, 16, 8, 12))
 activations = st.sampled_from(
@@ -44,10 +44,10 @@ DEFAULTS: dict[str, Any] = {
     "bias": True,
 }
 HINTS: dict[str, Any] = {"is_causal": False, "tgt_is_causal": False, "memory_is_causal": False}
-# Of stacks: None, a causal mask is looked for.
+# Defaults of stacks: with None torch detects a causal mask.
 DETECTED: dict[str, Any] = dict.fromkeys(("is_causal", "src_is_causal", "tgt_is_causal"))
 counts = st.sampled_from((1, 2, 3, 2))
-# None: the default, 6.
+# None stands for the default, 6.
 many_counts = st.sampled_from((1, 2, 1, None, 2, 1))
 norms = st.sampled_from((False, True))
 
@@ -55,12 +55,10 @@ BOTH = "Transformer"
 
 
 class Drawn:
-    """What is drawn of a case of any of these.
+    """Draws the parts of a case that all these layers have.
 
     Args:
-        draw: draws.
-        dtype: torch's name of the dtype.
-        deep: of several layers.
+        deep: the case has several layers.
     """
 
     def __init__(self, draw: Draw, dtype: str, *, deep: bool = False) -> None:
@@ -70,7 +68,7 @@ class Drawn:
         self.batch: int | None = draw(batches)
         self.kind = self._kind()
         self.written = Written(draw(masks))
-        # One key for each query is exact whatever the rows are.
+        # An exact mean needs equal rows, or one key for each query.
         self.alike = self.exact and not self.kind["norm_first"] and not draw(yes_no)
         self.apart = self.exact and not self.kind["norm_first"] and not self.alike
         self.seed: int = draw(seeds)
@@ -78,7 +76,7 @@ class Drawn:
         self.masks = AttentionFiller("zero" if self.exact else self.regime, dtype, self.seed)
 
     def _kind(self) -> dict[str, Any]:
-        """All arguments of a layer."""
+        """Draw all arguments of a layer."""
         draw, exact = self.draw, self.exact
         if exact:
             d_model, count = draw(exact_sizes)
@@ -99,37 +97,37 @@ class Drawn:
         }
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of a layer that are written out."""
+        """The arguments of a layer that the call writes out."""
         needed = {name: self.kind[name] for name in ("d_model", "nhead")}
         given = {name: x for name, x in self.kind.items() if name not in needed}
         return needed | self.written.optional(given, DEFAULTS)
 
     def module(self, name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
-        """The layer that a stack is of."""
+        """The layer that a stack repeats, as its argument."""
         return name, tuple(self.arguments().items())
 
     def norm(self) -> tuple[str, tuple[tuple[str, Any], ...]]:
-        """The norm of a stack."""
+        """The final norm of a stack, as its argument."""
         given = {"normalized_shape": self.kind["d_model"], "eps": self.kind["layer_norm_eps"]}
         return "LayerNorm", tuple({**given, "bias": self.kind["bias"]}.items())
 
     def detected(self, causal: bool, mask: np.ndarray | None) -> bool | None:
-        """What is said of a mask of a stack: the truth, or nothing."""
+        """Value of a stack's causal hint: the truth, or None."""
         return causal if causal or (mask is not None and not self.draw(yes_no)) else None
 
     def length(self) -> int:
-        """That of a sequence."""
+        """Draw the length of a sequence."""
         return int(self.draw(exact_lengths if self.exact else lengths))
 
     def sequence(self, length: int, *, memory: bool = False) -> np.ndarray:
-        """An input (length, batch, features), or as batch_first asks for it."""
+        """Fill a sequence (length, batch, features), or (batch, length, features)."""
         shape: tuple[int, ...] = (length,)
         if self.batch is not None:
             shape = (self.batch, length) if self.kind["batch_first"] else (length, self.batch)
         return self.filler.sequence(*shape, self.kind["d_model"], memory=memory)
 
     def masked(self, rows: int, columns: int) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
-        """A mask, a padding mask, and whether it is said that the mask is the causal one."""
+        """Draw a mask, a padding mask, and the causal hint."""
         kind, padded = self.draw(mask_kinds), self.draw(one_in_four)
         if self.exact:
             kind, padded = self._one_mask(kind, padded)
@@ -141,13 +139,13 @@ class Drawn:
         return mask, padding, kind == "causal" and self.draw(yes_no)
 
     def _one_mask(self, kind: str, padded: bool) -> tuple[str, bool]:
-        """In `halves`: of two masks one, and some mask where each query needs one."""
+        """In `halves`: drop one of two masks, and add one if each query must have a single key."""
         if self.apart and kind in ("none", "causal"):
             return "none" if padded else "bool", padded
         return (kind, False) if self.draw(yes_no) else ("none" if padded else kind, padded)
 
     def _halved(self, mask: np.ndarray) -> np.ndarray:
-        """A mask of the same form that leaves to each query 1, 2, 4, … keys."""
+        """A mask of the same form that leaves each query 1, 2, 4, … keys."""
         columns = mask.shape[-1]
         most = 0 if self.apart else columns.bit_length() - 1
         order = np.broadcast_to(np.arange(columns), mask.shape)
@@ -164,7 +162,7 @@ class Drawn:
         inputs: tuple[np.ndarray | None, ...],
         hints: dict[str, Any],
     ) -> Case:
-        """The case."""
+        """Build the case; `hints` are the causal hints of its masks."""
         known = {**HINTS, **({} if "d_model" in arguments and layer != BOTH else DETECTED)}
         keywords = self.written.optional(hints, known)
         order = "norm_first" if self.kind["norm_first"] else "norm last"

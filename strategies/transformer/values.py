@@ -1,15 +1,16 @@
-"""What the sequences and the weights of a transformer hold.
+"""Values of the sequences and the weights of a transformer.
 
-The bound of a whole layer says little in half precision: every norm divides by a deviation that is
-in doubt. In `halves` nothing rounds, in any dtype, and each wire is seen in the output.
+In half precision the error bound of a layer is wide, because every norm divides by an uncertain
+deviation. In the regime `halves` nothing rounds, in any dtype, and the output shows every
+connection.
 
-- Rows that are normed are m ± ½, as many of either sign; layer_norm_eps is ¾, so that the deviation
+- Rows that a norm reads are m ± ½, equally many of either sign. With layer_norm_eps ¾ the deviation
   is 1.
-- Queries have no weight: all keys weigh alike; or a mask leaves one key to each query.
-- Norms first: an attention adds one number to all features of a row, which the next norm takes
-  away, and the residual keeps.
-- Norms last: a row is ±½ in one half of the features and 0 in the other, what is added to it the
-  other way round; the norm's weights choose one of the two halves for what follows.
+- Query weights are 0, so that all keys have equal weight; or a mask leaves each query one key.
+- norm_first: an attention adds one number to all features of a row. The next norm removes it, the
+  residual keeps it.
+- Otherwise a row is ±½ in one half of the features and 0 in the other; the number that is added is
+  0 where the row is not. The norm's weights select one half for the next part.
 """
 
 from __future__ import annotations
@@ -25,20 +26,16 @@ from conformance.model.formats import round_to
 EXACT = "halves"
 EXACT_EPS = 0.75
 wide_regimes = st.sampled_from(("ramp", "normal", EXACT, "normal", "integers", EXACT, "mixed"))
-# In half precision, see above.
+# For half precision: mostly exact.
 half_regimes = st.sampled_from(
     ("ramp", EXACT, EXACT, "normal", EXACT, "integers", EXACT, EXACT, "mixed")
 )
-# Of stacks, where what a norm is in doubt by grows in the next layer.
+# For stacks: mostly exact, because the uncertainty of a norm grows in the next layer.
 deep_regimes = st.sampled_from(("ramp", EXACT, "normal", EXACT, EXACT, "mixed", EXACT, EXACT))
 
 
 def regimes(dtype: str, deep: bool) -> st.SearchStrategy[str]:
-    """What a case of a dtype holds, the plainest first.
-
-    Args:
-        deep: of several layers.
-    """
+    """Strategy of the regimes of a dtype, the simplest first; `deep` cases have several layers."""
     if deep:
         return deep_regimes
     return half_regimes if dtype in ("bfloat16", "float16") else wide_regimes
@@ -48,11 +45,9 @@ class TransformerFiller:
     """Fills the arrays of one case, every element exactly representable in its dtype.
 
     Args:
-        regime: one of those above.
-        dtype: torch's name of the dtype.
-        seed: of the NumPy generator.
-        kind: the arguments of the layers, all of them.
-        alike: in `halves`, whether all rows of a sequence are alike.
+        regime: one that `regimes` draws.
+        kind: all arguments of the layers, defaults included.
+        alike: in `halves`, whether all rows of a sequence are equal.
     """
 
     def __init__(
@@ -63,12 +58,7 @@ class TransformerFiller:
         self.count = self.half = 0
 
     def sequence(self, *shape: int, memory: bool = False) -> np.ndarray:
-        """Rows (…, features).
-
-        Args:
-            shape: of the array.
-            memory: it is what a decoder attends to, and no norm.
-        """
+        """Fill a sequence (…, features); a decoder attends to `memory`, which no norm reads."""
         if self.regime == EXACT:
             return self._rows(shape, memory)
         values = self._numbers(shape)
@@ -77,15 +67,15 @@ class TransformerFiller:
         return round_to(values, self.dtype)
 
     def layer(self, attentions: tuple[str, ...], after: str) -> dict[str, np.ndarray]:
-        """The state of a layer, in torch's order.
+        """Fill the state of a layer, in torch's order.
 
         Args:
-            attentions: their names.
-            after: what takes its output: `"layer"`, `"norm"`, or nothing, `""`.
+            attentions: names of its attentions.
+            after: consumer of its output: `"layer"`, `"norm"`, or `""` for none.
         """
         last, state, norms = len(attentions), dict[str, np.ndarray](), dict[str, np.ndarray]()
         for place in range(last + 1):
-            # Of a decoder's second attention keys and values are the memory.
+            # A decoder's second attention reads keys and values from the memory.
             found = self._attention(place > 0) if place < last else self._feed_forward(after)
             prefix = f"{attentions[place]}." if place < last else ""
             state |= {f"{prefix}{name}": x for name, x in found.items()}
@@ -94,11 +84,11 @@ class TransformerFiller:
         return state | norms
 
     def stack(self, attentions: tuple[str, ...], layers: int, after: str) -> dict[str, np.ndarray]:
-        """The state of layers, one after the other.
+        """Fill the state of consecutive layers.
 
         Args:
-            attentions, after: as of a layer, and of the last.
-            layers: how many.
+            layers: number of layers.
+            after: consumer of the last layer's output.
         """
         self.half = 0
         state: dict[str, np.ndarray] = {}
@@ -108,15 +98,15 @@ class TransformerFiller:
         return state
 
     def norm(self, after: str) -> dict[str, np.ndarray]:
-        """Weight and bias of a norm.
+        """Fill weight and bias of a norm.
 
         Args:
-            after: as of a layer; or `"memory"`, where a decoder attends to it.
+            after: consumer of its output, as in `layer`; `"memory"` if a decoder attends to it.
         """
         size, draw = self.kind["d_model"], self.generator
         weight, bias = self._numbers((size,)), self._numbers((size,))
         if self.regime == EXACT:
-            # b ≠ ±w/2: a difference of 0 would come out as what is left of the rounding.
+            # b ≠ ±w/2: a difference of 0 would be output as its rounding error.
             weight = draw.integers(-2, 2, size, endpoint=True) * 1.0
             bias = draw.integers(-1, 1, size, endpoint=True) * 2.0
             if after and not self.kind["norm_first"]:
@@ -127,7 +117,7 @@ class TransformerFiller:
         return self._named(weight=weight, bias=bias)
 
     def _named(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """The tensors of a part: biases where the layer has them."""
+        """The tensors of a part, without biases if the layer has none."""
         found = {k: x for k, x in arrays.items() if self.kind["bias"] or not k.endswith("bias")}
         return {name: round_to(x, self.dtype) for name, x in found.items()}
 
@@ -141,7 +131,7 @@ class TransformerFiller:
         return self.generator.standard_normal(shape)
 
     def _matrix(self, rows: int, columns: int) -> np.ndarray:
-        """Such that products are of the operand's size."""
+        """A matrix that keeps products as large as the operand."""
         if self.regime in ("ramp", "integers"):
             return np.asarray(self.generator.integers(-1, 1, (rows, columns), endpoint=True) * 1.0)
         return np.asarray(self.generator.standard_normal((rows, columns)) / max(columns, 1) ** 0.5)
@@ -149,12 +139,12 @@ class TransformerFiller:
     # --- halves ---
 
     def _places(self, half: int) -> np.ndarray:
-        """The features of a half."""
+        """Indices of the features of one half."""
         size = self.kind["d_model"] // 2
         return np.asarray(np.arange(size) + half * size)
 
     def _signs(self, shape: tuple[int, ...]) -> np.ndarray:
-        """±½ along the last axis, as many of either."""
+        """±½ along the last axis, equally many of either sign."""
         ordered = np.broadcast_to((np.arange(shape[-1]) % 2) - 0.5, shape)
         return self.generator.permuted(ordered, axis=-1)
 
@@ -165,7 +155,7 @@ class TransformerFiller:
             values = whole if memory else whole[..., :1] + self._signs(drawn)
         else:
             values = np.zeros(drawn)
-            # A memory is read from its first half.
+            # An attention reads a memory's first half.
             values[..., self._places(0)] = self._signs((*drawn[:-1], shape[-1] // 2))
         return np.broadcast_to(values, shape).copy()
 
@@ -182,7 +172,7 @@ class TransformerFiller:
         )
 
     def _exact_attention(self, half: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Weights and biases; the half is the one that values are read from."""
+        """Weights and biases of an attention that reads values from one half of the features."""
         size, draw = self.kind["d_model"], self.generator
         turned = np.eye(size)[draw.permutation(size)] * draw.choice((-1.0, 1.0), (size, 1))
         key = draw.integers(-1, 1, (size, size), endpoint=True) * 1.0
@@ -216,7 +206,7 @@ class TransformerFiller:
         bias = draw.integers(-1, 1, inner, endpoint=True) * 1.0
         used = draw.permutation(inner)[:size]
         for unit in first:
-            # Few: what a norm is in doubt by is as many times as large behind them.
+            # Few inputs per unit: each multiplies the uncertainty of a norm.
             unit[draw.permutation(size)[:2]] = draw.choice((-1.0, 1.0), 2)
         if self.kind["norm_first"]:
             for row in second[: 1 if after else size]:
@@ -233,11 +223,11 @@ class TransformerFiller:
         return first, second, bias, self._level()
 
     def _level(self) -> np.ndarray:
-        """A bias that is the same for all features: a norm takes it away."""
+        """A bias that is equal for all features, which a norm removes."""
         return np.full(self.kind["d_model"], float(self.generator.integers(-2, 3)))
 
     def _moving(self, half: int) -> np.ndarray:
-        """What moves the features of a half, in another order, to where the residual is 0."""
+        """A matrix that permutes one half of the features into the half where the residual is 0."""
         size = self.kind["d_model"]
         moving = np.zeros((size, size))
         moving[self._places(1 - self.half), self.generator.permutation(self._places(half))] = 1.0

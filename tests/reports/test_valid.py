@@ -450,7 +450,7 @@ def test_a_case_is_in_the_dtype_and_on_the_device_of_its_verdict(
             _failing(**fields)(lines)
             assert cli.main(["verify", _written(tmp_path / "r.jsonl", lines)]) == 1
             said = "dtype 'float64'" if changes == wrong[0] else "device 'cuda:0'"
-            assert f"its case is a call of {said}" in capsys.readouterr().out
+            assert f"its case has the {said}" in capsys.readouterr().out
 
 
 def test_the_line_of_the_run_is_the_first() -> None:

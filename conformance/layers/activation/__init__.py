@@ -1,4 +1,4 @@
-"""Activations, element by element: the modules, the functions, those that work in place."""
+"""Activations: modules, functions, and functions that work in place."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _flops(
 
 
 def _draws(call: Call) -> bool:
-    """Whether there is more than one slope to draw from."""
+    """Whether the call draws slopes: in training, from an interval that is not a point."""
     training = call.training or call.arguments.get("training", False)
     return bool(training) and call.arguments.get("lower", 1 / 8) < call.arguments.get(
         "upper", 1 / 3
@@ -139,12 +139,12 @@ def _first(case: Case) -> int | None:
 
 
 def _unslanted(case: Case) -> tuple[Axes, ...]:
-    """Every axis but that of the channels."""
+    """Every axis except that of the channels."""
     return tuple(group for group in every_axis(case) if group != ((0, 1),))
 
 
 def _slopes(case: Case) -> tuple[Axes, ...]:
-    """The channels, where a function is given a slope for each."""
+    """The axis of the channels, where the weight has a slope for each."""
     weight = case.inputs[1]
     return (joined(case, (0, 1), (1, 0)),) if weight is not None and weight.size > 1 else ()
 
@@ -167,7 +167,7 @@ def _with_slopes(name: str) -> LayerSpec:
         name,
         "activation",
         signature=signature,
-        # One slope for all or one for each channel, as the weight of the function has it.
+        # The notation cannot say that the function's weight has one slope or one per channel.
         shapes=None if function else _PRELU,
         oracle=Oracle(
             values=oracle.prelu if function else of_module(oracle.prelu, "weight"),
@@ -192,7 +192,7 @@ def _with_slopes(name: str) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows: the modules, the functions, the functions that work in place."""
+    """The family's layers: modules, then functions, then functions that work in place."""
     for place in range(2):
         for activation in ACTIVATIONS.values():
             yield _elementwise((activation.module, activation.function)[place], activation)

@@ -1,4 +1,4 @@
-"""What only the rows know of an activation: its oracle, and the further laws that it keeps."""
+"""The oracle of each activation, and the laws that hold of it alone."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from conformance.spec.law import Law
 
 @dataclass(frozen=True)
 class Kind:
-    """What joins the rooms of one activation.
+    """The parts of an activation that its table in `conformance.model.activations` cannot hold.
 
     Args:
-        oracle: of the module and the functions.
-        laws: further ones.
+        oracle: oracle of the module and its functions.
+        laws: laws besides those of the family.
     """
 
     oracle: Callable[..., Any]
@@ -51,5 +51,5 @@ KINDS: Mapping[str, Kind] = {
     "Softsign": Kind(smooth.softsign, (laws.odd,)),
     "Tanhshrink": Kind(smooth.tanhshrink, (laws.odd, curves.rest_of_tanh)),
 }
-"""Name of the module → its kind: one for each entry of `conformance.model.activations`."""
+"""Name of the module → its `Kind`, for each entry of `conformance.model.activations`."""
 require_complete(KINDS, "conformance/layers/activation/kinds.py")

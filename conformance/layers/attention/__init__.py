@@ -28,13 +28,13 @@ _SDPA = "functional.scaled_dot_product_attention"
 
 
 def _batch(case: Case) -> int | None:
-    """The first of two leading dimensions or more: a single one counts heads."""
+    """Axis 0 if there are at least two leading axes: a single one counts heads."""
     query = case.inputs[0]
     return 0 if query is not None and query.ndim > 3 else None
 
 
 def _mask_batch(case: Case) -> int | None:
-    """Likewise; a mask may have one for all, or none."""
+    """Axis 0 of the mask if it counts the batch; a mask may also have size 1 there, or no axis."""
     query, mask = case.inputs[0], case.inputs[3]
     if query is None or mask is None or query.ndim < 4:
         return None
@@ -42,7 +42,7 @@ def _mask_batch(case: Case) -> int | None:
 
 
 def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments; None where two masks are asked for, or heads do not match."""
+    """The case with other arguments; None with two masks, or where the heads do not match."""
     query, key = case.inputs[:2]
     assert query is not None
     assert key is not None
@@ -55,7 +55,7 @@ def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None
 
 
 def _lengths(case: Case) -> tuple[Axes, ...]:
-    """The axes of queries, of keys, and of what each value holds."""
+    """The axes of the queries, of the keys, of their features, and of the values' features."""
     query, key, value, *masks = case.inputs
     assert query is not None
     assert key is not None
@@ -80,7 +80,7 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
 _HEADS: tuple[tuple[str, tuple[Shape, ...], dict[str, bool]], ...] = (
     ("bert 12 heads, 128", ((1, 12, 128, 64),) * 3, {}),
     ("gpt2 12 heads, 512, causal", ((1, 12, 512, 64),) * 3, {"is_causal": True}),
-    # Scores of one head: the oracle holds some 200 bytes for each of them.
+    # One head: the oracle needs about 200 bytes for each score.
     ("1 head, 2048, causal", ((1, 1, 2048, 64),) * 3, {"is_causal": True}),
     ("1 head, 1024 against 4096", ((1, 1, 1024, 64), *((1, 1, 4096, 64),) * 2), {}),
     ("decoding against 1024", ((1, 12, 1, 64), *((1, 12, 1024, 64),) * 2), {}),
@@ -137,6 +137,6 @@ def _attention() -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     yield multihead_attention.row()
     yield _attention()

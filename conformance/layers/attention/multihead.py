@@ -57,17 +57,17 @@ _SHAPES = Shapes(
 
 
 def _state(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
-    """The documentation promises nothing of the initial values."""
+    """The state's tensors; the documentation does not specify their initial values."""
     return tuple(StateTensor(name, shape) for name, shape in shapes.items())
 
 
 def _allows(row: LayerSpec, case: Case) -> bool:
-    """Whether there is the mask that `is_causal` speaks of."""
+    """Whether the case has the mask that `is_causal` describes."""
     return not case.keywords.get("is_causal", False) or case.inputs[4] is not None
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Projections in and out, scores, and what they weigh."""
+    """Operations of the projections in and out, the scores, and the weighted sums."""
     query, key, value = workload.inputs[:3]
     embed, axis = query[-1], 1 if workload.arguments.get("batch_first", False) else 0
     rows, columns = (math.prod(x[:-1]) for x in (query, key))
@@ -83,7 +83,7 @@ _BERT = {"embed_dim": 768, "num_heads": 12, "batch_first": True}
 
 
 def row() -> LayerSpec:
-    """Its row."""
+    """The specification of MultiheadAttention."""
     signature = Signature(
         (
             Argument("embed_dim", plain=1, size=True),
@@ -97,7 +97,7 @@ def row() -> LayerSpec:
             Argument("batch_first", False, other=True),
             Argument("need_weights", True, keyword=True),
             Argument("average_attn_weights", True, keyword=True),
-            # The mask is that of so many queries and keys then.
+            # With is_causal the mask must stay the causal one, so that no length may change.
             Argument(
                 "is_causal", False, keyword=True, ties=Ties(fixes_sizes=True, fixes="attn_mask")
             ),

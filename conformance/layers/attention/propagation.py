@@ -1,4 +1,4 @@
-"""What NaN and infinities make of an attention."""
+"""How NaN and infinities propagate through attention."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def _floats(x: np.ndarray) -> np.ndarray:
 
 
 def _of_attention(trial: TrialLike) -> tuple[Rounded, ...]:
-    """Outputs that no NaN and no infinity reaches are as ever; all others by what is certain.
+    """Expected outputs where inputs hold NaN or infinities.
 
-    A NaN among a query makes NaN of its row, one among a key of all rows that attend to it, one
-    among a value of its column in these rows. What is masked may be left out or multiplied by 0;
-    an infinite score may be met with its like: both are undecided.
+    Outputs that no special number reaches keep their value. A NaN in a query makes its row NaN, one
+    in a key all rows that attend to it, one in a value its column in these rows. Undecided are
+    masked entries, which forms skip or multiply by 0, and rows with infinite scores.
     """
     query, key, value, *rest = trial.case.inputs
     assert query is not None
@@ -36,13 +36,13 @@ def _of_attention(trial: TrialLike) -> tuple[Rounded, ...]:
     shape = (*query.shape[:-1], key.shape[-2])
     open_ = np.broadcast_to(_allowed(trial, mask, shape), shape)
     keys, values = (_spread(x, query) for x in (key, value))
-    # Undecided: whatever any special number may reach.
+    # Undecided: every output that a special number may reach.
     reached = ~np.isfinite(query).all(-1, keepdims=True)
     reached |= (~np.isfinite(keys)).any((-1, -2))[..., np.newaxis, np.newaxis]
-    reached &= bool(key.shape[-2])  # else a sum of nothing
+    reached &= bool(key.shape[-2])  # without keys the sums are empty
     touched = reached | (~np.isfinite(values)).any(-2)[..., np.newaxis, :]
     error = np.where(touched, np.inf, error)
-    # Certain: NaN that takes part.
+    # Certain: NaN at a position that is not masked.
     lost = np.isnan(query).any(-1, keepdims=True) & open_.any(-1, keepdims=True)
     lost |= (open_ & np.isnan(keys).any(-1)[..., np.newaxis, :]).any(-1, keepdims=True)
     gone = open_.astype(float) @ np.isnan(values).astype(float) > 0
@@ -64,21 +64,21 @@ def _allowed(trial: TrialLike, mask: np.ndarray | None, shape: tuple[int, ...]) 
 
 
 def _spread(x: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Keys or values for each head of the query."""
+    """Repeat keys or values for each head of the query."""
     if query.ndim < 3 or x.shape[-3] == query.shape[-3] or not x.shape[-3]:
         return x
     return np.repeat(x, query.shape[-3] // x.shape[-3], axis=-3)
 
 
 attention = Propagation(_of_attention)
-"""Outputs are means of values, weighed by a softmax of scores."""
+"""Propagation through means of values that a softmax of scores weights."""
 
 
 def _of_multihead(trial: TrialLike) -> tuple[Rounded, ...]:
-    """A NaN of a query, key or value reaches every feature of the rows that attend to it.
+    """Expected outputs and weights where inputs hold NaN or infinities.
 
-    All else that is not finite is undecided in the rows that it may reach, and so is what a mask
-    hides.
+    A NaN in a query, key or value reaches every feature of the rows that attend to it. Undecided
+    are infinities in the rows that they may reach, and NaN with any mask.
     """
     found = oracle(trial, trial.precision, _floats)
     x = [y for y in trial.case.inputs[:3] if y is not None]
@@ -118,14 +118,14 @@ def _of_multihead(trial: TrialLike) -> tuple[Rounded, ...]:
 
 
 def _back(y: np.ndarray, query: np.ndarray, given: np.ndarray, first: bool) -> np.ndarray:
-    """(N, L) → (L, N, 1), as the output lies."""
+    """(N, L) → the output's order of axes, with a last axis of size 1."""
     if given.ndim == 2:
         return np.asarray(y[0][:, np.newaxis])
     return np.asarray((y if first else y.swapaxes(0, 1))[..., np.newaxis])
 
 
 def _weighed(y: np.ndarray, shape: tuple[int, ...], rank: int) -> np.ndarray:
-    """(N, L) → (N, heads, L, 1), as the weights lie."""
+    """(N, L) → (N, 1, L, 1), which broadcasts to the weights; without heads (N, L, 1)."""
     if rank == 2:
         return np.asarray(y[0][:, np.newaxis])
     axes = (2,) if len(shape) == 3 else (1, 3)
@@ -133,4 +133,4 @@ def _weighed(y: np.ndarray, shape: tuple[int, ...], rank: int) -> np.ndarray:
 
 
 multihead = Propagation(_of_multihead, parameters=False)
-"""Outputs and weights of an attention between projections."""
+"""Propagation through an attention between projections."""

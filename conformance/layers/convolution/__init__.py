@@ -138,12 +138,12 @@ def _inferred(dims: int, input: Shape) -> Mapping[str, Any]:
 
 
 def _initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
-    """Uniform, by the number of products in a sum of a convolution with this weight."""
+    """Tensors drawn uniformly; the bound depends on the number of products in a sum."""
     return uniform(shapes, products(shapes["weight"]))
 
 
 def _every_weight_counts(case: Case) -> bool:
-    """No element of the padding is multiplied: one algorithm does that, another leaves it out."""
+    """Whether no zero of a padding can meet a weight: algorithms multiply those or skip them."""
     arguments = case.call.arguments
     if arguments.get("padding_mode", "zeros") != "zeros":
         return True
@@ -152,7 +152,7 @@ def _every_weight_counts(case: Case) -> bool:
 
 
 def _never(case: Case) -> bool:
-    """Between the elements that a transposed convolution spreads, products are left out or not."""
+    """Never: algorithms of a transposed convolution multiply or skip the zeros of its stride."""
     return False
 
 
@@ -211,7 +211,7 @@ def _row(form: str, dims: int, transposed: bool) -> LayerSpec:
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(valid, invalid.breaks(name, signature, shapes)),
-            # The kernels are the eager module's.
+            # A lazy module runs the eager module's kernels.
             examples=0.3 if lazy else 0.6 if function else 1.0,
         ),
         variation=Variation(allows=allows),
@@ -236,7 +236,7 @@ def _row(form: str, dims: int, transposed: bool) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     for transposed in (False, True):
         for form in ("", "Lazy", "functional."):
             for dims in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""Derived facts of a convolution, and what its documentation asks of other arguments."""
+"""Derived facts of a convolution, and constraints on its arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def pads(found: Facts) -> tuple[int, ...]:
-    """Padding before each dimension, of a string too."""
+    """Padding before each dimension, also where the argument is a string."""
     padding, dims = found.get("padding"), found.row.signature.dims
     if isinstance(padding, str):
         kernel = per_dimension(found.get("kernel_size"), dims)
@@ -27,7 +27,7 @@ def pads(found: Facts) -> tuple[int, ...]:
 
 
 def _channels_per_group(found: Facts) -> int | None:
-    """Input channels that one output channel depends on."""
+    """Number of input channels that one output channel depends on."""
     first, dims, groups = found.case.inputs[0], found.row.signature.dims, found.get("groups")
     if first is None or first.ndim < dims + 1 or not isinstance(groups, int):
         return None
@@ -35,13 +35,13 @@ def _channels_per_group(found: Facts) -> int | None:
 
 
 def _in_channels(found: Facts) -> int | None:
-    """Channels of the input."""
+    """Number of input channels."""
     first, dims = found.case.inputs[0], found.row.signature.dims
     return first.shape[-1 - dims] if first is not None and first.ndim > dims else None
 
 
 def _channels(found: Facts) -> int | None:
-    """The larger number of channels, of input or output."""
+    """The larger of the numbers of input and output channels."""
     weight, groups = found.operand("weight"), found.get("groups")
     if weight is None or not isinstance(groups, int):
         return None
@@ -73,7 +73,7 @@ def _output_length(found: Facts) -> tuple[int, ...] | None:
 
 
 def _windows(found: Facts) -> tuple[int, ...] | None:
-    """In each dimension the number of windows that hold at least one element of the input."""
+    """In each dimension, the number of windows that contain at least one element of the input."""
     outputs = _output_length(found)
     first = found.case.inputs[0]
     if first is None or outputs is None:
@@ -82,7 +82,7 @@ def _windows(found: Facts) -> tuple[int, ...] | None:
 
 
 def _reaching(found: Facts) -> tuple[int, ...] | None:
-    """In each dimension the number of inputs of which a product reaches the output."""
+    """In each dimension, the number of input elements that contribute to the output."""
     outputs = _output_length(found)
     first = found.case.inputs[0]
     if first is None or outputs is None:
@@ -117,13 +117,13 @@ TRANSPOSED: Mapping[str, Callable[[Any], Any]] = {**DERIVED, "windows": _reachin
 
 
 def kernel_of(case: Case) -> dict[str, Any]:
-    """Arguments of a module that a function shows: kernel size, and padding with zeros."""
+    """Arguments of the module that a function's call implies: kernel size, padding with zeros."""
     weight = case.inputs[1] if len(case.inputs) > 1 else None
     return {} if weight is None else {"kernel_size": weight.shape[2:], "padding_mode": "zeros"}
 
 
 def _wraps_once(row: LayerSpec, case: Case) -> bool:
-    """Whether a padding that takes elements of the input finds enough of them."""
+    """Whether the input is long enough for a padding that copies its elements."""
     first, given = case.inputs[0], case.call.arguments
     spare = {"reflect": -1, "circular": 0}.get(given.get("padding_mode", "zeros"))
     if spare is None or first is None:
@@ -138,7 +138,7 @@ def _wraps_once(row: LayerSpec, case: Case) -> bool:
 
 
 def allows(row: LayerSpec, case: Case) -> bool:
-    """Whether there is an output, and no padding or output_padding beyond what it may be."""
+    """Whether the output is not empty, and padding and output_padding are within their limits."""
     arguments, dims = case.call.arguments, row.signature.dims
     if "output_padding" in arguments:
         sizes = (arguments.get(name, 1) for name in ("output_padding", "stride", "dilation"))

@@ -1,8 +1,8 @@
-"""The timed calls of convolutions, at sizes that people run.
+"""Timed calls of convolutions, with the sizes of well-known networks.
 
-Sizes of ResNet-50 after K. He et al., *Deep residual learning for image recognition* (2016), of
-MobileNetV2 after M. Sandler et al. (2018), of the U-Net after O. Ronneberger et al. (2015), of
-wav2vec 2.0 after A. Baevski et al. (2020), of HiFi-GAN after J. Kong et al. (2020).
+ResNet-50: K. He et al., *Deep residual learning for image recognition* (2016). MobileNetV2:
+M. Sandler et al. (2018). U-Net: O. Ronneberger et al. (2015). wav2vec 2.0: A. Baevski et al.
+(2020). HiFi-GAN: J. Kong et al. (2020).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from conformance.spec.workload import Shape, Workload
 
 @dataclass(frozen=True)
 class _Window:
-    """A convolution, from which module, lazy module and function are derived."""
+    """One convolution, timed as a module and, if small, as lazy module and function."""
 
     name: str
     channels: tuple[int, int]
@@ -74,26 +74,20 @@ _TRANSPOSED = {
 
 
 def workloads(name: str, dims: int, *, transposed: bool) -> tuple[Workload, ...]:
-    """The timed calls of a convolution.
-
-    Args:
-        name: of the layer.
-        dims: number of spatial dimensions.
-        transposed: whether it is a transposed convolution.
-    """
+    """The timed calls of the layer `name`, in `dims` spatial dimensions."""
     table, kind = (_TRANSPOSED, "ConvTranspose") if transposed else (_CONVOLUTIONS, "Conv")
     every = (w for row in table[dims] for w in _of_window(row, f"{kind}{dims}d", dims))
     return tuple(w for w in every if w.layer == name)
 
 
 def flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Multiplications and additions of a convolution: each weight at each place of the output."""
+    """Operations of a convolution: two for each weight at each position of the output."""
     dims = len(weights[0]) - 2
     return 2 * math.prod(weights[0]) * outputs[0][0] * math.prod(outputs[0][-dims:])
 
 
 def flops_transposed(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Multiplications and additions of a transposed one: each weight at each place of the input."""
+    """Operations of a transposed one: two for each weight at each position of the input."""
     (x, *_), dims = workload.inputs, len(weights[0]) - 2
     return 2 * math.prod(weights[0]) * x[0] * math.prod(x[-dims:])
 
@@ -104,7 +98,7 @@ def _of_window(w: _Window, name: str, d: int) -> Iterator[Workload]:
     yield Workload(name, w.name, whole, (w.input,), w.small)
     if not w.small or "groups" in w.more:
         return
-    # Lazy module and function are the same work: one of each says what they add.
+    # Lazy module and function do the same work: one timed call of each shows their overhead.
     yield Workload(f"Lazy{name}", w.name, arguments, (w.input,), small=True)
     transposed = name.startswith("ConvTranspose")
     outer, inner = w.channels if transposed else w.channels[::-1]

@@ -1,4 +1,4 @@
-"""Embedding: the module and the function; bags and one-hot rows are in `embedding_bag.py`."""
+"""Embedding: the module and the function; bags and one-hot rows are in `bag.py`."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def _renormalises(call: Call) -> bool:
 
 
 def _initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
-    """From N(0, 1), the row `padding_idx` zero."""
+    """A weight drawn from N(0, 1), with row `padding_idx` zero."""
     return (StateTensor("weight", shapes["weight"], Normal(arguments.get("padding_idx"))),)
 
 
 def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A negative index counts from the end."""
+    """The module stores padding_idx as a nonnegative index."""
     place = arguments["padding_idx"]
     if place is None or place >= 0:
         return {}
@@ -68,12 +68,12 @@ def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _moved(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Nothing is computed; a number that is copied counts as one."""
+    """Nothing is computed; each copied number counts as one operation."""
     return math.prod(outputs[0])
 
 
-# Sizes of BERT-base (J. Devlin et al., 2019), its vocabulary cut to a tenth, and the vocabulary of
-# GPT-2, its vectors cut to a third.
+# Sizes of BERT-base (J. Devlin et al., 2019) with a tenth of its vocabulary, and of GPT-2 with a
+# third of its vectors' length.
 _WORKLOADS = (
     ("bert positions", (4, 64), (512, 768)),
     ("bert words", (8, 128), (3052, 768)),
@@ -83,7 +83,7 @@ _WORKLOADS = (
 
 def _workloads(layer: str) -> Iterator[Workload]:
     function = is_function(layer)
-    # A function is given its table, which is made anew for each call: small ones only.
+    # A function's table is an input, which each call makes anew: small ones only.
     for k, (name, indices, weight) in enumerate(_WORKLOADS[: 2 if function else None]):
         arguments = dict(zip(("num_embeddings", "embedding_dim"), weight, strict=True))
         yield Workload(
@@ -134,6 +134,6 @@ def _embedding(name: str) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     yield from map(_embedding, ("Embedding", "functional.embedding"))
     yield from embedding_bag.rows()

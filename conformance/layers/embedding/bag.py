@@ -1,4 +1,4 @@
-"""Rows of the family `embedding`: EmbeddingBag, its function, and one_hot."""
+"""EmbeddingBag, its function, and one_hot, of the family `embedding`."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ _FORMULA = (
 
 
 def _fixed(case: Case) -> int | None:
-    """The first axis counts the bags, where the indices are in rows."""
+    """Axis 0 counts the bags if the indices are a matrix with one bag per row."""
     index = case.inputs[0]
     return 0 if index is not None and index.ndim == 2 else None
 
 
 def _sizes(case: Case) -> tuple[Axes, ...]:
-    """Of rows of indices how long they are; offsets say that of the others."""
+    """The axis within a bag, if the indices are a matrix; otherwise offsets decide bag sizes."""
     if _fixed(case) is None:
         return ()
     last = len(case.inputs) - 1
@@ -77,13 +77,13 @@ def _renormalises(call: Call) -> bool:
 
 
 def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """A weight (num_embeddings, embedding_dim) from N(0, 1), its row `padding_idx` zero."""
+    """A weight (num_embeddings, embedding_dim) from N(0, 1), with row `padding_idx` zero."""
     shape = (arguments["num_embeddings"], arguments["embedding_dim"])
     return (StateTensor("weight", shape, Normal(arguments.get("padding_idx"))),)
 
 
 def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A negative index counts from the end."""
+    """The module stores padding_idx as a nonnegative index."""
     place = arguments["padding_idx"]
     if place is None or place >= 0:
         return {}
@@ -91,7 +91,7 @@ def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, its indices and offsets as they ask for."""
+    """The case with other arguments, its indices and offsets adapted; None where invalid."""
     index, *given = case.inputs
     weight = given.pop(0) if row.function else case.call.state["weight"]
     offsets, factors = given
@@ -123,9 +123,9 @@ def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None
 
 
 def _counts_differ(found: Facts) -> bool:
-    """Whether, for some i, the i-th row named occurs more or less often than the i-th index.
+    """Whether the i-th distinct index and the i-th index occur differently often, for some i.
 
-    Both in ascending order; torch takes the count of the one for that of the other.
+    Both are in ascending order. Torch uses the count of the one for the other.
     """
     index = found.case.inputs[0]
     assert index is not None
@@ -135,12 +135,12 @@ def _counts_differ(found: Facts) -> bool:
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """One addition for each number that is looked up."""
+    """Operations: one addition for each number that is looked up."""
     return math.prod(workload.inputs[0]) * outputs[0][-1]
 
 
 def looked_up_rows(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
-    """Of the table the rows that are named.
+    """Count the elements of the table that are read: the rows that the indices name.
 
     Args:
         arrays: `"input"`, the indices, and `"weight"`, the table.
@@ -148,7 +148,7 @@ def looked_up_rows(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
     return {"weight": np.unique(arrays["input"]).size * arrays["weight"].shape[1]}
 
 
-# Sizes of the DLRM benchmark (M. Naumov et al., 2019), a table cut short.
+# Sizes of the DLRM benchmark (M. Naumov et al., 2019), with fewer rows.
 _WORKLOADS = (("64 bags of 8", (64, 8), (1000, 64)), ("512 bags of 32", (512, 32), (20000, 64)))
 
 
@@ -166,17 +166,17 @@ def _workloads(layer: str) -> Iterator[Workload]:
         )
 
 
-# Of a sum the oracle settles what becomes of NaN and infinities; of a maximum they are copied.
+# The oracle of a sum decides how NaN and infinities propagate; a maximum copies them.
 _PROPAGATION = Propagation(looked_up.expected, parameters=False, roles=("weight", "data"))
 
 
 def table(case: Case) -> tuple[Axes, ...]:
-    """The rows and the columns of a function's weight."""
+    """Both axes of a function's weight."""
     return joined(case, (1, 0)), joined(case, (1, 1))
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows of bags and of one-hot rows, in the order of torch's documentation."""
+    """The layers of bags, and one_hot, in the order of torch's documentation."""
     index = Input("input", "index", batch_axis=_fixed, differentiable=False, signed=False)
     rest = (
         Input("offsets", "index", optional=True, differentiable=False, signed=False, fixed=True),
@@ -251,7 +251,7 @@ def rows() -> Iterator[LayerSpec]:
 
 
 def _classes(case: Case) -> Mapping[str, Any]:
-    """How many there are: one more than the largest, where the call does not say."""
+    """The number of classes: by default one more than the largest index."""
     (tensor,) = case.inputs
     given = case.call.arguments.get("num_classes", -1)
     assert tensor is not None
@@ -259,7 +259,7 @@ def _classes(case: Case) -> Mapping[str, Any]:
 
 
 def _as_many(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, its classes among so many."""
+    """The case with another `num_classes`, its indices reduced to that range."""
     (tensor,) = case.inputs
     assert tensor is not None
     given = arguments.get("num_classes", -1)
@@ -270,7 +270,7 @@ def _as_many(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | No
 
 
 def _axis(case: Case) -> int | None:
-    """The first axis, where the call says how many classes there are."""
+    """Axis 0 if the call passes num_classes; an inferred number depends on the whole batch."""
     (tensor,) = case.inputs
     told = case.call.arguments.get("num_classes", -1) != -1
     return 0 if told and tensor is not None and tensor.ndim else None

@@ -37,7 +37,7 @@ _SAMPLE = Shapes(
 
 
 def _affine_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with another size, whose batch is that of the matrices."""
+    """The case with another size, whose batch is set to that of the matrices."""
     theta = case.inputs[0]
     size = arguments["size"]
     if theta is None or len(size) != theta.shape[1] + 2 or min(size) < 1 or not len(theta):
@@ -47,7 +47,7 @@ def _affine_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case
 
 
 def _sample_allows(row: LayerSpec, case: Case) -> bool:
-    """A volume has no bicubic mode, and no place lies in an input without a length."""
+    """Whether the input has spatial elements, and bicubic mode has an image, not a volume."""
     x = case.inputs[0]
     assert x is not None
     cubic_volume = case.call.arguments.get("mode") == "bicubic" and x.ndim == 5
@@ -65,7 +65,7 @@ def _sample_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequenc
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     name = "functional.affine_grid"
     valid = partial(cases.affine_grids, name)
     filling = Filling(contraction=False, scale=lambda name, arguments: 1.0)
@@ -116,7 +116,7 @@ def rows() -> Iterator[LayerSpec]:
         complex=False,
         placed=False,
     )
-    # How many axes one has, the other tells.
+    # Of input and grid each decides the rank of the other: `sample_breaks` has these breaks.
     breaks = shape_breaks(
         signature, _SAMPLE, without=("input of another rank", "grid of another rank")
     )

@@ -1,7 +1,8 @@
-"""What NaN and infinities among input and grid make of the output of grid_sample.
+"""How NaN and infinities in input and grid propagate through grid_sample and affine_grid.
 
-NaN in the grid stands for −1, by the documentation. An element that has a weight takes part; 0·∞ is
-NaN where it is multiplied, and nothing where it is left out: there the output is undecided.
+By the documentation NaN in the grid stands for −1. An element with a nonzero weight decides the
+output. With weight 0 it makes the output NaN if a form multiplies it, and has no effect if a form
+skips it: the output is undecided.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
         there = exactly(grid, trial.precision)
         operands = [exactly(finite(x), trial.precision), there]
         (whole,) = trial.evaluate({}, operands)
-        # The same values, whatever the slope: one of them will do.
+        # The alternatives differ in slope, not in value: the first will do.
         whole = getattr(whole, "alternatives", (whole,))[0]
         corners = bool(given["align_corners"])
         taps = taps_of(x.shape, there, given["mode"], given["padding_mode"], corners)
@@ -40,13 +41,13 @@ def _classified(
     signs: np.ndarray,
     touched: np.ndarray,
 ) -> Rounded:
-    """NaN, ±∞ or undecided by the elements that take part.
+    """Set outputs to NaN, ±∞ or undecided, by the input's elements that they read.
 
     Args:
-        whole: the outputs of its finite numbers.
-        index: elements of the flat input that are read, (N, P, taps).
-        signs: of their weights; 0 where a weight may be 0.
-        touched: which may be multiplied by.
+        whole: outputs where every special number of the input is replaced by a finite one.
+        index: positions in the flat input that are read, (N, P, taps).
+        signs: signs of their weights; 0 where a weight may be 0.
+        touched: whether a form may multiply the element.
     """
     flat = x.reshape(*x.shape[:2], -1)
     seen = np.moveaxis(flat[np.arange(len(x))[:, np.newaxis, np.newaxis], :, index], -1, 1)
@@ -57,7 +58,7 @@ def _classified(
     directed = np.where(np.isinf(seen) & sure, np.sign(seen) * signs, 0.0)
     up, down = (directed > 0).any(-1), (directed < 0).any(-1)
     doubtful = (odd & touched & ~sure).any(-1)
-    # Sums along one axis may overflow, though that of all does not.
+    # Sums along one axis may overflow, though the sum of all does not.
     size = np.where(touched & np.isfinite(seen), np.abs(seen), 0.0)
     mixed = (signs < 0).any(-1)
     doubtful |= mixed & (2 * size.max(-1, initial=0.0) > whole.precision.largest)
@@ -71,7 +72,7 @@ def _classified(
 
 
 def _of_matrix(trial: TrialLike) -> tuple[Rounded, ...]:
-    """Each number is a sum over a row of the matrix, with the numbers of a pixel and 1."""
+    """Expected grid: each number is a product of a matrix row and (a pixel's coordinates, 1)."""
     given = {**trial.row.signature.defaults, **trial.case.call.arguments}
     theta = trial.case.inputs[0]
     assert theta is not None
@@ -95,6 +96,6 @@ def _of_matrix(trial: TrialLike) -> tuple[Rounded, ...]:
 
 
 placed = Propagation(_of_matrix, parameters=False)
-"""Outputs are sums of a matrix's rows, with numbers that depend on the place."""
+"""Propagation through products of matrix rows and the coordinates of pixels."""
 sampled = Propagation(_expected, parameters=False)
-"""Outputs are elements of the input, or sums of some of them with weights that a grid decides."""
+"""Propagation through weighted sums of the input's elements, with weights that the grid decides."""

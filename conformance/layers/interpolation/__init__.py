@@ -41,7 +41,7 @@ def _numbers(value: Any, dims: int) -> tuple[Any, ...]:
 
 
 def _allows(row: LayerSpec, case: Case) -> bool:
-    """Whether a call is valid, and the length of its output beyond doubt."""
+    """Whether the call is valid, and no rounding makes the length of its output ambiguous."""
     x, given = case.inputs[0], {**row.signature.defaults, **case.call.arguments}
     assert x is not None
     shape, dims, mode = x.shape, x.ndim - 2, given.get("mode", "nearest")
@@ -75,9 +75,9 @@ def _output_length(found: Facts) -> tuple[int, ...] | None:
 
 
 def _of_length(times: int) -> Callable[[Facts], bool | None]:
-    """Whether an output is so many times as long as the input, by a factor that is another number.
+    """Whether an output is `times` as long as the input, though its factor is another number.
 
-    A factor that is recomputed, and one that corners take the place of, is not used.
+    A factor that is recomputed, or replaced by align_corners, is not used.
     """
 
     def fact(found: Facts) -> bool | None:
@@ -101,15 +101,16 @@ def _narrowest(found: Facts) -> int | None:
 
 
 def _taps(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """One multiplication and addition a tap, the dimensions one after the other."""
+    """Operations: a multiplication and an addition per tap, dimension by dimension."""
     taps = {"nearest": 0, "bicubic": 4}.get(workload.arguments.get("mode", "nearest"), 2)
     return 2 * taps * (len(outputs[0]) - 2) * math.prod(outputs[0])
 
 
 def _workloads(layer: str, modes: Sequence[str]) -> tuple[Workload, ...]:
-    """Feature pyramid (T.-Y. Lin et al., 2017) and segmentation (J. Long et al., 2015) by 2.
+    """Timed calls by factor 2, as in feature pyramids (T.-Y. Lin et al., 2017).
 
-    Bilinear, also the answers of DeepLab (L.-C. Chen et al., 2017) by 8.
+    Segmentation does the same (J. Long et al., 2015). Bilinear mode also gets the outputs of
+    DeepLab (L.-C. Chen et al., 2017) by factor 8.
     """
     found = []
     for mode in modes:
@@ -132,7 +133,7 @@ _FORMULA = (
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, the function first."""
+    """The family's layers, the function first."""
     name = "functional.interpolate"
     valid = partial(cases.interpolations, name)
     interpolate = LayerSpec(

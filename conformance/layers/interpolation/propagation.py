@@ -1,8 +1,8 @@
-"""What NaN and infinities among the input make of the output of an interpolation.
+"""How NaN and infinities in the input propagate through an interpolation.
 
-An element that has a weight takes part, one that is further away does not. Between the two are
-elements whose weight is 0, or may be: 0·∞ is NaN where it is multiplied, and nothing where it is
-left out, so that the output is undecided.
+An element with a nonzero weight decides the output, one out of reach has no effect. Elements whose
+weight is 0, or may be, leave the output undecided: 0·∞ is NaN if a form multiplies it, and has no
+effect if a form skips it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _axes(lengths: Shape, given: Mapping[str, Any], precision: Precision) -> Seq
 
 
 def _in_range(x: np.ndarray, whole: Rounded, axes: Sequence[Axis]) -> Rounded:
-    """Undecided where the sums along some of the dimensions may overflow, though all do not."""
+    """Leave outputs open where sums along some dimensions may overflow, but the total does not."""
     largest = axes[0].weights.precision.largest
     sizes = [axis.gathered(np.abs(axis.weights.value)) for axis in axes]
     if np.abs(x).max(initial=0.0) * np.prod([m.sum(1).max() for m in sizes]) < largest:
@@ -64,15 +64,15 @@ def _in_range(x: np.ndarray, whole: Rounded, axes: Sequence[Axis]) -> Rounded:
         first = [m if now else np.eye(a.length) for now, a, m in pairs]
         read = [a.gathered(a.touched.astype(float)) for a in axes]
         rest = [np.eye(len(m)) if now else r for (now, _, m), r in zip(pairs, read, strict=True)]
-        # Weights that are stored in bfloat16 are off by 2⁻⁸ each, a product of three by less than
-        # 2⁻⁶; float32 sums of so few terms round by far less.
+        # Weights stored in bfloat16 are off by 2⁻⁸ each, a product of three by less than 2⁻⁶; the
+        # rounding of these short float32 sums is far smaller.
         over = (applied(np.abs(x), first) * (1 + 2.0**-6) > largest).astype(float)
         error = np.where(applied(over, rest) > 0, np.inf, error)
     return whole.with_error(error)
 
 
 def _classified(x: np.ndarray, whole: Rounded, axes: Sequence[Axis]) -> Rounded:
-    """NaN, ±∞ or undecided by the elements that take part."""
+    """Set outputs to NaN, ±∞ or undecided, by the input's elements that they read."""
     sure = [np.abs(a.weights.value) > a.weights.error for a in axes]
     signs = [np.where(s, np.sign(a.weights.value), 0.0) for s, a in zip(sure, axes, strict=True)]
     size = [a.gathered(np.abs(s)) for a, s in zip(axes, signs, strict=True)]
@@ -85,12 +85,12 @@ def _classified(x: np.ndarray, whole: Rounded, axes: Sequence[Axis]) -> Rounded:
     doubtful = applied(odd.astype(float), touched) > applied(odd.astype(float), size)
     lost = applied(np.isnan(x).astype(float), size) > 0
     mixed = (endless > 0) & (np.abs(upwards) < endless)
-    # Two taps may read one element with weights of either sign, which may be added up first.
+    # Two taps may read one element with weights of opposite signs, which a form may add first.
     negative = any((s < 0).any() for s in signs)
     value = np.where(endless > 0, np.copysign(np.inf, upwards), whole.value)
     value = np.where(lost | mixed, np.nan, value)
     error = np.where((endless > 0) | lost, 0.0, whole.error)
-    # A tap with a weight of 0 may read the element itself once more.
+    # A tap with weight 0 may read the same element again.
     spare = [(a.touched & ~s).any(1) for s, a in zip(sure, axes, strict=True)]
     doubtful = doubtful | (reduce(np.logical_or.outer, spare) & (endless > 0))
     open_ = (doubtful | (mixed & negative)) & ~lost
@@ -98,9 +98,9 @@ def _classified(x: np.ndarray, whole: Rounded, axes: Sequence[Axis]) -> Rounded:
 
 
 def interpolated(**fixed: Any) -> Propagation:
-    """Outputs are elements of the input, or sums of some of them with weights.
+    """Propagation through weighted sums of the input's elements.
 
     Args:
-        fixed: what the layer's arguments do not say: its mode.
+        fixed: arguments that the layer itself fixes, such as its mode.
     """
     return Propagation(partial(_expected, fixed), parameters=False)

@@ -1,4 +1,4 @@
-"""Losses: CrossEntropyLoss, module and function, and the rows of all other losses."""
+"""Losses: CrossEntropyLoss and its function; the submodules have the other losses."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ _FORMULA = (
 
 
 def _weights(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
-    """A weight for each class, where the constructor takes one."""
+    """The weight for each class, which the constructor takes."""
     shape = (input[class_axis(input)],) if input else ()
     return weights(arguments, {"weight": shape})
 
 
 def _classes(case: Case) -> tuple[Axes, ...]:
-    """The classes of scores, probabilities and a function's weights."""
+    """The axis of the classes in scores, probabilities and a function's weight."""
     x, target = case.inputs[:2]
     if x is None or target is None or case.call.state:
         return ()
@@ -78,25 +78,25 @@ def _classes(case: Case) -> tuple[Axes, ...]:
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Of each logit: less the maximum, the exponential, the sum, less the logarithm."""
+    """Four per logit: subtract the maximum, exponential, sum, subtract the logarithm."""
     return 4 * math.prod(workload.inputs[0])
 
 
 def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
-    """The oracle's, and NaN and infinities that no order of a sum of losses ≥ 0 changes."""
+    """The oracle's values, with NaN and ∞ where every order of a sum of losses ≥ 0 has them."""
     (whole,) = trial.expected
     x = trial.case.inputs[0]
     assert x is not None
     if np.isfinite(x).all():
         return (whole,)
-    # 0·∞ of a weight or a probability is left open.
+    # 0·∞ with a weight or a probability stays open.
     lost = np.isnan(stand_in(trial, np.isnan(x) | np.isposinf(x)))
     endless = stand_in(trial, ~np.isfinite(x))
     return (decided(endless, lost, np.isposinf(endless), whole),)
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """All losses, those of this module first."""
     for name in ("CrossEntropyLoss", "functional.cross_entropy"):
         function = is_function(name)
         inputs = (
@@ -133,10 +133,9 @@ def rows() -> Iterator[LayerSpec]:
                 workloads=workloads(name), filling=filled(target=classes), flops=_flops
             ),
         )
-    others = (
-        loss_differences, loss_divergence, loss_binary, loss_likelihood,
-        loss_hinge, loss_vectors, loss_multi_margin, loss_nll, loss_linear, loss_ctc,
-        loss_adaptive,
-    )  # fmt: skip
-    for module in others:
-        yield from module.rows()
+    for make_specs in (
+        *(loss_differences.rows, loss_divergence.rows, loss_binary.rows, loss_likelihood.rows),
+        *(loss_hinge.rows, loss_vectors.rows, loss_multi_margin.rows, loss_nll.rows),
+        *(loss_linear.rows, loss_ctc.rows, loss_adaptive.rows),
+    ):
+        yield from make_specs()

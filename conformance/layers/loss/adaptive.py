@@ -53,7 +53,7 @@ def _shapes(**arguments: Any) -> dict[str, Shape]:
 
 
 def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """A Linear for the head, and two for each cluster."""
+    """The tensors of a Linear for the head and of two for each cluster."""
     found: list[StateTensor] = []
     for name, shape in _shapes(**arguments).items():
         found += uniform({name: shape}, shape[1] if len(shape) > 1 else arguments["in_features"])
@@ -66,7 +66,7 @@ def _increasing(cutoffs: Sequence[int], classes: int) -> bool:
 
 
 def _allows(row: LayerSpec, case: Case) -> bool:
-    """Cutoffs are cutoffs, and targets are classes."""
+    """Whether the cutoffs increase within the classes, and targets are classes."""
     count = case.call.arguments["n_classes"]
     targets = (y for y in case.inputs[1:] if y is not None and y.size)
     return _increasing(case.call.arguments["cutoffs"], count) and all(
@@ -75,7 +75,7 @@ def _allows(row: LayerSpec, case: Case) -> bool:
 
 
 def _targets(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
-    """A class for each row, the frequent ones often."""
+    """A class for each row, small indices more often, as in a vocabulary sorted by frequency."""
     drawn = generator.exponential(500.0, size=shapes[1])
     return np.minimum(drawn, _WORDS - 1).astype(np.int64)
 
@@ -86,13 +86,13 @@ _TIMED = {"in_features": 256, "n_classes": _WORDS, "cutoffs": (2000, 10000)}
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """The products of all maps, and four for each logit."""
+    """Operations: the products of all linear maps, and four for each logit."""
     rows = math.prod(workload.inputs[0][:-1])
     return rows * sum(2 * math.prod(shape) + 4 * shape[0] for shape in weights)
 
 
 def _row(name: str, laws: tuple[Law, ...]) -> LayerSpec:
-    """The module's row, or that of a method that takes no target."""
+    """The specification of the module, or of a method, which takes no target."""
     method = class_and_method(name)[1]
     valid = partial(cases.clusters, name, _shapes)
     x, target = Input("input"), Input("target", "target", signed=False)
@@ -131,7 +131,7 @@ def _row(name: str, laws: tuple[Law, ...]) -> LayerSpec:
 
 
 def _nearest(found: Facts) -> float | None:
-    """How near to 0 the logarithms come that torch's softmax makes in this case: their smallest."""
+    """Smallest magnitude of the logarithms that torch's softmax computes in this case."""
     case, precision = found.case, Precision.of("float64")
     x = case.inputs[0]
     if x is None or not x.size:
@@ -145,7 +145,7 @@ def _nearest(found: Facts) -> float | None:
 
 
 def _whole(case: Case) -> str:
-    """The dtype of classes."""
+    """The dtype of class indices."""
     return "int64"
 
 
@@ -170,7 +170,7 @@ _METHODS: Mapping[str, tuple[Callable[..., Any], Shapes]] = {
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The module, then its methods."""
     yield _row(laws.LOSS, laws.LAWS)
     yield _row(laws.LOG_PROB, laws.OF_ALL)
     yield _row(laws.PREDICT, laws.OF_PREDICTED)

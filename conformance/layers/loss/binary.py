@@ -31,7 +31,7 @@ def _eighths(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.nd
 
 
 def _state(names: tuple[str, ...]) -> Callable[[Arguments, Shape], tuple[StateTensor, ...]]:
-    """Weights of the last axis, where the constructor takes them."""
+    """State tensors along the last axis, for weights that the constructor takes."""
 
     def weights(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
         return tuple(
@@ -66,7 +66,7 @@ def _of_probabilities(name: str) -> LayerSpec:
             "BCELoss" if function else None,
             oracle.binary_cross_entropy if function else oracle.bce_loss,
             _OF_PROBABILITIES,
-            # NaN and infinities are no probabilities.
+            # Input and target are probabilities, never NaN or infinite.
             Propagation(computed.expected, roles=("weight",)),
         ),
         generation=pointwise.generation(name, cases.binary, invalid.binary_breaks(), constructed),
@@ -103,7 +103,7 @@ def _of_logits(name: str) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's binary cross entropies, in the order of torch's documentation."""
     for name in ("BCELoss", "functional.binary_cross_entropy"):
         yield _of_probabilities(name)
     for name in ("BCEWithLogitsLoss", "functional.binary_cross_entropy_with_logits"):

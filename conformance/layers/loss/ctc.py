@@ -42,7 +42,7 @@ _LONGEST = 129  # each step takes time
 
 
 def _batch(axis: int) -> Callable[[Case], int | None]:
-    """The axis that counts the batch, where targets and lengths are tensors with as many rows."""
+    """The axis of the batch, if targets are a matrix and lengths are tensors."""
 
     def found(case: Case) -> int | None:
         targets = case.inputs[1]
@@ -53,7 +53,7 @@ def _batch(axis: int) -> Callable[[Case], int | None]:
 
 
 def _free(case: Case) -> tuple[Axes, ...]:
-    """Steps, classes and, of padded targets, labels."""
+    """The axes of steps, of classes and, in padded targets, of labels."""
     x, targets = case.inputs[:2]
     assert x is not None
     assert targets is not None
@@ -63,7 +63,7 @@ def _free(case: Case) -> tuple[Axes, ...]:
 
 
 def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments: lengths end where their sequences do."""
+    """The case with other arguments, its lengths limited to those of the sequences."""
     x, targets, *lengths = case.inputs
     assert x is not None
     assert targets is not None
@@ -85,7 +85,7 @@ def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None
 
 
 def _no_probability(found: Facts) -> bool:
-    """Whether some class is impossible at some step: its logarithm is −∞."""
+    """Whether a class is impossible at some step: its log probability is −∞."""
     x = found.case.inputs[0]
     return bool(x is not None and np.isneginf(x).any())
 
@@ -116,13 +116,13 @@ def _workloads(layer: str) -> tuple[Workload, ...]:
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Of each state at each step: three exponentials, two sums, a logarithm, a sum."""
+    """Seven per state and step: three exponentials, two sums, a logarithm, a sum."""
     (steps, count, _), (_, labels) = workload.inputs[:2]
     return 7 * steps * count * (2 * labels + 1)
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The specifications of the module and of the function."""
     made = {"targets": _labels, "input_lengths": _steps, "target_lengths": _lengths}
     for name in ("CTCLoss", "functional.ctc_loss"):
         valid = partial(cases.sequences, name)

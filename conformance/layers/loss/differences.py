@@ -25,11 +25,11 @@ class _Kind:
 
     Args:
         module, function: its two names.
-        values: the oracle.
-        formula: as documented.
-        factor: what the loss of numbers twice as large is multiplied by.
-        operations: for each element.
-        edge: argument that says where a parabola becomes a line; empty = it has none.
+        values: its oracle.
+        formula: its documented formula.
+        factor: factor by which the loss grows if all numbers double.
+        operations: operations for each element.
+        edge: argument that says where a parabola becomes a line; empty = none.
         weights: whether the function takes weights.
     """
 
@@ -94,7 +94,7 @@ def _row(kind: _Kind, name: str) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """Each loss as a module and as a function."""
     for kind in _KINDS:
         for name in (kind.module, kind.function):
             yield _row(kind, name)

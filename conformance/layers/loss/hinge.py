@@ -24,7 +24,7 @@ _VECTORS = shapes_of("batch?", input1="batch?", input2="batch?", target="batch?"
 
 
 def _embedding(name: str) -> LayerSpec:
-    """The hinge embedding loss, and what the others have in common with it."""
+    """The hinge embedding loss, on which the specifications of the others are based."""
     function = is_function(name)
     valid = partial(cases.embeddings, name)
     signature = Signature(
@@ -111,7 +111,7 @@ def _soft(name: str) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """Each loss as a module and as a function."""
     for made, module, function in (
         (_ranking, "MarginRankingLoss", "functional.margin_ranking_loss"),
         (_embedding, "HingeEmbeddingLoss", "functional.hinge_embedding_loss"),

@@ -26,7 +26,7 @@ _FULL = Argument("full", False, other=True)
 
 
 def _aligned(case: Case) -> list[Shape | None]:
-    """The shapes, that of variances which lack the last axis with one of length 1."""
+    """The input shapes; variances without the last axis get one of length 1."""
     first, *rest, var = as_given(case)
     if var is not None and first is not None and len(var) == len(first) - 1:
         var = (*var, 1)
@@ -78,7 +78,7 @@ def _gaussian(name: str) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """Each loss as a module and as a function."""
     for name in ("PoissonNLLLoss", "functional.poisson_nll_loss"):
         yield _poisson(name)
     for name in ("GaussianNLLLoss", "functional.gaussian_nll_loss"):

@@ -58,7 +58,7 @@ _FORMULA = (
 
 
 def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """A weight for each class, and those of a Linear with a row for each class at each place."""
+    """A weight for each class, and a Linear's tensors: a row for each class at each position."""
     classes, width = arguments["num_classes"], arguments["in_features"]
     rows = math.prod(arguments.get("out_features", ()), start=classes)
     linear = with_bias((rows, width), rows, arguments.get("bias", False))
@@ -68,7 +68,7 @@ def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...
 
 
 def _valid(target: np.ndarray, classes: int, ignored: int | None) -> bool:
-    """Whether indices are classes or the ignored one; of probabilities none may be named."""
+    """Whether indices are classes or the ignored one; probabilities allow no `ignored`."""
     if target.dtype.kind != "i":
         return ignored is None
     gone = oracle.IGNORED if ignored is None else ignored
@@ -76,7 +76,7 @@ def _valid(target: np.ndarray, classes: int, ignored: int | None) -> bool:
 
 
 def _refit_function(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """No argument of the function changes a shape."""
+    """The function's case with other arguments, which change no shape; None where invalid."""
     linear, target = case.inputs[1:3]
     assert linear is not None
     assert target is not None
@@ -86,7 +86,7 @@ def _refit_function(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Ca
 
 
 def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with its arrays in the shapes that other arguments ask for."""
+    """The module's case with other arguments, its arrays resized to them; None where invalid."""
     x, target = case.inputs
     assert x is not None
     assert target is not None
@@ -100,7 +100,7 @@ def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None
         return None
     kept = target.shape[x.ndim - 1] if target.dtype.kind == "f" else classes
     if kept != classes or not _valid(target, classes, facts["ignore_index"]):
-        return None  # probabilities of more classes would not add up to 1
+        return None  # resized probabilities would not add up to 1
     leading = (*x.shape[:-1], *((classes,) if target.dtype.kind == "f" else ()))
     if target.dtype.kind == "f" and (*leading, *places) != target.shape:
         return None
@@ -116,7 +116,7 @@ def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None
 
 
 def _shared(case: Case) -> tuple[Axes, ...]:
-    """Features; classes and places where nothing but sizes depends on them."""
+    """The axes of features and, with class indices, those of classes and positions."""
     linear, target = case.inputs[1:3]
     if linear is None or target is None:
         return ()
@@ -129,7 +129,7 @@ def _shared(case: Case) -> tuple[Axes, ...]:
 
 
 def _chunked(found: Facts) -> bool:
-    """Whether torch works through the batch in chunks; otherwise it says that it does not."""
+    """Whether torch processes the batch in chunks; in other calls it warns that it does not."""
     given, target = found.case.call.arguments, _target(found.case)
     plain = target.dtype.kind == "i" and not given.get("label_smoothing", 0.0)
     return plain and target.ndim < 2 and given.get("options") is not None
@@ -144,23 +144,26 @@ def _classes_last(found: Facts) -> bool:
 
 
 def _ignores(found: Facts) -> str:
-    """How many of the targets are ignored: `"none"`, `"some"` or `"all"`."""
+    """Which targets are ignored: `"none"`, `"some"` or `"all"`."""
     target, ignored = _target(found.case), found.case.call.arguments.get("ignore_index")
     gone = target == (oracle.IGNORED if ignored is None else ignored)
     return "none" if not gone.any() else "all" if gone.all() else "some"
 
 
 def nearest(logs: Iterable[Rounded]) -> float | None:
-    """How near to 0 logarithms of probabilities come, (N, classes): their smallest.
+    """Smallest magnitude of logarithms of probabilities, each array (N, classes).
 
-    A single class does not count, whose logarithm is 0; None where nothing does.
+    Arrays of a single class, whose logarithm is 0, do not count; None where no array counts.
     """
     each = [float(np.nanmin(of.size, initial=np.inf)) for of in logs if of.shape[1] > 1]
     return min(each, default=None)
 
 
 def _nearest(found: Facts) -> float | None:
-    """Of the logits along the last dimension, where torch's softmax stores its sum: `nearest`."""
+    """`nearest` of the logits, where the classes are their last dimension; otherwise None.
+
+    There torch's softmax stores its sum.
+    """
     case, precision = found.case, Precision.of("float64")
     x, named = case.inputs[0], case.call.state
     function = is_function(case.call.layer)
@@ -174,14 +177,14 @@ def _nearest(found: Facts) -> float | None:
 
 
 def _target(case: Case) -> np.ndarray:
-    """The target, whatever its place."""
+    """The target of a call of the module or of the function."""
     target = case.inputs[2 if is_function(case.call.layer) else 1]
     assert target is not None
     return target
 
 
 def _classes(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
-    """A class for each sample; the smallest vocabulary of the workloads."""
+    """A class for each sample, from the smallest vocabulary of the workloads."""
     return generator.integers(_SIZES_TIMED[0][3], size=shapes[-1][:1])
 
 
@@ -201,13 +204,13 @@ def _workloads(layer: str) -> tuple[Workload, ...]:
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """The products of the map, and four for each logit."""
+    """Operations: the products of the linear map, and four for each logit."""
     (rows, width), classes = workload.inputs[0], math.prod(weights[0][:1])
     return 2 * rows * width * classes + 4 * rows * classes
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The specifications of the module and of the function."""
     for name in ("LinearCrossEntropyLoss", "functional.linear_cross_entropy"):
         function = is_function(name)
         x = Input("input", batch_axis=batch)

@@ -31,7 +31,7 @@ _ANY = shapes_of("batch?", input="batch? classes", target="batch? classes", weig
 
 
 def _allows(row: LayerSpec, case: Case) -> bool:
-    """Indices are classes, and the loss of no class is none."""
+    """Whether there is a class, and indices are classes."""
     x, target = case.inputs[:2]
     if x is None or target is None or not x.shape[-1]:
         return False
@@ -39,7 +39,7 @@ def _allows(row: LayerSpec, case: Case) -> bool:
 
 
 def _relabelled(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments; of labels that are no classes, or there twice, the others."""
+    """The case with other arguments, without labels that are out of range or repeated."""
     x, target = case.inputs[:2]
     if x is None or target is None or not x.shape[-1]:
         return None
@@ -55,24 +55,24 @@ def _relabelled(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case |
 
 
 def _one(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
-    """A class of each sample."""
+    """One class for each sample."""
     return generator.integers(shapes[0][-1], size=shapes[1])
 
 
 def _some(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
-    """Three classes of each sample."""
+    """Three distinct classes for each sample, then −1."""
     found = np.full(shapes[1], -1)
     found[:, :3] = [generator.permutation(shapes[0][-1])[:3] for _ in found]
     return found
 
 
 def _any(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
-    """Each class or not."""
+    """0 or 1 for each class of each sample."""
     return generator.integers(0, 1, shapes[1], endpoint=True).astype(np.float64)
 
 
 def _signature(name: str, arguments: tuple[Argument, ...], passed: Passed) -> Signature:
-    """With a weight for each class, of a function."""
+    """The signature of a loss; a function also takes the weight for each class."""
     weight = (replace(_WEIGHT, passed=passed),) if is_function(name) else ()
     inputs = (_INPUT, _TARGET, *weight)
     return Signature((*arguments, REDUCTION), inputs, (LOSS,), complex=False, placed=False)
@@ -116,7 +116,7 @@ def _multilabel_margin(name: str) -> LayerSpec:
     signature = replace(
         base.signature,
         arguments=(REDUCTION,),
-        # In another place a label may be there twice.
+        # Moved elements could repeat a label of a sample.
         inputs=(_INPUT, replace(_TARGET, fixed=True)),
     )
     return replace(
@@ -178,7 +178,7 @@ def _multilabel_soft_margin(name: str) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """Each loss as a module and as a function."""
     for made, module, function in (
         (_multilabel_margin, "MultiLabelMarginLoss", "functional.multilabel_margin_loss"),
         (

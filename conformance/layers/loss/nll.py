@@ -1,4 +1,4 @@
-"""NLLLoss, module and function, and what the rows of all losses of classes have in common."""
+"""NLLLoss and its function, and the parts that all losses of classes share."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FORMULA = (
 
 
 def classes(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
-    """A class for each sample."""
+    """Draw a class for each sample."""
     scores, target = shapes[:2]
     return generator.integers(scores[oracle.class_axis(scores)], size=target)
 
@@ -54,7 +54,7 @@ _SIZES = (
 
 
 def workloads(layer: str) -> tuple[Workload, ...]:
-    """The calls of a module; the smaller ones of a function."""
+    """The timed calls of a module; for a function the two smaller ones."""
     found = [
         Workload(layer, name, {}, (scores, target), small=k == 0)
         for k, (name, scores, target) in enumerate(_SIZES)
@@ -63,7 +63,7 @@ def workloads(layer: str) -> tuple[Workload, ...]:
 
 
 def allows(row: LayerSpec, case: Case) -> bool:
-    """An index is a class, or ignored; beside probabilities no class is ignored."""
+    """Whether indices are classes or ignored; with probabilities, whether no class is ignored."""
     x, target = case.inputs[:2]
     assert x is not None
     assert target is not None
@@ -75,10 +75,10 @@ def allows(row: LayerSpec, case: Case) -> bool:
 
 
 def stand_in(trial: TrialLike, kept: np.ndarray, *, even: bool = False) -> np.ndarray:
-    """What the oracle makes of the scores that are kept, with 0 for all others.
+    """Evaluate the oracle with the scores where `kept` is true, and 0 elsewhere.
 
     Args:
-        even: with the weight 1 for every class.
+        even: set the weight of every class to 1.
     """
     x, *rest = trial.case.inputs
     assert x is not None
@@ -95,20 +95,22 @@ def stand_in(trial: TrialLike, kept: np.ndarray, *, even: bool = False) -> np.nd
 
 
 def decided(value: np.ndarray, lost: np.ndarray, endless: np.ndarray, whole: Rounded) -> Rounded:
-    """The oracle's, and NaN and infinities that no order of a sum changes.
+    """The oracle's values, with NaN and infinities that no order of a sum changes.
 
     Args:
-        lost, endless: where the result is NaN, and infinite.
-        whole: what the oracle makes of the case.
+        value: holds the infinities, with their sign.
+        lost, endless: where the result is NaN, and where it is infinite.
+        whole: the oracle's values for the whole case.
     """
     found = np.where(lost, np.nan, np.where(endless, value, whole.value))
     return Rounded(found, np.where(lost | endless, 0.0, whole.error), whole.precision)
 
 
 def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
-    """NaN is NaN for any weight; 0·∞ of a weight is left open, ∞ − ∞ is not.
+    """Expected losses where scores hold NaN or infinities.
 
-    So is an infinity where a part of the sum of the others may overflow to the other one.
+    A NaN gives NaN for any weight, and so does ∞ − ∞. Open stay 0·∞ with a weight, and an infinity
+    where a part of the other scores' sum may overflow to the opposite one.
     """
     (whole,) = trial.expected
     x = trial.case.inputs[0]
@@ -122,7 +124,7 @@ def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
 
 
 def _overflows(trial: TrialLike, x: np.ndarray) -> bool:
-    """Whether a sum of some of the finite scores, each weighted, may leave the range."""
+    """Whether a weighted sum of some finite scores may overflow."""
     if trial.case.call.arguments.get("reduction", "mean") == "none":
         return False
     given = (*trial.case.call.state.values(), *trial.case.inputs[2:])
@@ -133,17 +135,17 @@ def _overflows(trial: TrialLike, x: np.ndarray) -> bool:
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Of each sample: its loss times a weight, and the sum."""
+    """Two per sample: its loss times a weight, and the sum."""
     return 2 * math.prod(workload.inputs[1])
 
 
 def _of_targets(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
-    """Of each sample the score of its class."""
+    """Of the scores, one per sample is read: that of its class."""
     return {"input": arrays["target"].size}
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The specifications of the module and of the function."""
     for name in ("NLLLoss", "functional.nll_loss"):
         function = is_function(name)
         inputs = (Input("input"), Input("target", "target", signed=False))

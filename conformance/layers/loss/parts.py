@@ -1,4 +1,4 @@
-"""What the rows of losses have in common: their reduction, their batch, how they are timed."""
+"""Parts that losses share: their reduction, their batch axis, their timed calls."""
 
 from __future__ import annotations
 
@@ -24,28 +24,24 @@ def shapes_of(loss: str, **tensors: str) -> Shapes:
     """The shapes of a loss in named sizes.
 
     Args:
-        loss: that of the losses where they are not reduced.
-        tensors: inputs and state.
+        loss: shape of the losses without a reduction.
+        tensors: shapes of inputs and state tensors.
     """
     return Shapes({**tensors, "loss": f"{loss} if reduction == 'none' else ()"})
 
 
 def first_axis(rank: int, case: Case) -> int | None:
-    """The axis that counts the samples.
-
-    Args:
-        rank: axes of the first input from which on it has samples.
-    """
+    """Axis 0 if it counts the samples: if the first input has at least `rank` axes."""
     first = case.inputs[0]
     return 0 if first is not None and first.ndim >= rank else None
 
 
 rows = partial(first_axis, 2)
-"""The axis of the samples, where the first input is not that of one sample."""
+"""Axis 0, if the first input has two axes or more; with one axis it is a single sample."""
 
 
 def weights(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
-    """Weights of the losses, where the constructor takes them."""
+    """Weights of the losses, as buffers that the constructor takes."""
     return tuple(
         StateTensor(name, shape, buffer=True, constraint="positive")
         for name, shape in shapes.items()
@@ -53,20 +49,16 @@ def weights(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTen
 
 
 WEIGHTED = State(shaped=weights, constructor_tensors=("weight",))
-"""With a weight for each class."""
+"""State of a module with a weight for each class."""
 
 
 def scale_of_weights(name: str, arguments: Mapping[str, Any]) -> float:
-    """Of the weights of timed maps: logits are about 1."""
+    """Scale of the weights of timed linear maps: logits are then about 1."""
     return 0.1
 
 
 def unreduced(batch: Callable[[Case], int | None]) -> Output:
-    """The loss, which has a batch axis where it is not reduced.
-
-    Args:
-        batch: case → the axis that counts the samples.
-    """
+    """The output, which has the batch axis `batch(case)` if the call does not reduce."""
 
     def losses(case: Case) -> int | None:
         return batch(case) if case.call.arguments.get("reduction", "mean") == "none" else None
@@ -75,7 +67,7 @@ def unreduced(batch: Callable[[Case], int | None]) -> Output:
 
 
 def signs(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
-    """±1 for each sample: the last of the inputs."""
+    """±1 for each sample; the last input has their shape."""
     return generator.choice([1.0, -1.0], shapes[-1])
 
 
@@ -84,29 +76,20 @@ def _scale(name: str, arguments: Mapping[str, Any]) -> float:
 
 
 def filled(**made: Callable[[tuple[Shape, ...], np.random.Generator], np.ndarray]) -> Filling:
-    """How the arrays of timed calls are filled: none is a sum of products.
+    """How to fill the arrays of timed calls, which no matrix product reads.
 
     Args:
-        made: input → what makes it, where it is not a number like any other.
+        made: input → function that makes it, for inputs that are not ordinary numbers.
     """
     return Filling(contraction=False, scale=_scale, made=made)
 
 
 def flops(each: int) -> Callable[[Workload, Sequence[Shape], Sequence[Shape]], int]:
-    """So many operations for each element of the first input.
-
-    Args:
-        each: how many.
-    """
+    """Return a function that counts `each` operations per element of the first input."""
     return lambda workload, weights, outputs: each * math.prod(workload.inputs[0])
 
 
 def timed(name: str, *shapes: Shape) -> tuple[Workload, ...]:
-    """One call.
-
-    Args:
-        name: of the layer.
-        shapes: of the inputs.
-    """
+    """One timed call of the layer `name`, with inputs of these shapes."""
     text = " by ".join(map(str, shapes[0]))
     return (Workload(name, text, {}, shapes, small=True),)

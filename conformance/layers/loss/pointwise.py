@@ -1,4 +1,4 @@
-"""What losses have in common that are a number for each element: batch, axes, parts of rows."""
+"""Parts that elementwise losses share: batch, axes, pieces of their specifications."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import Break, invalid_cases
 
 Shapes = Callable[[Case], list[Shape | None]]
-"""Case → the shapes of its inputs as they are broadcast."""
+"""Case → the shapes of its inputs, aligned at the last axis for broadcasting."""
 
 
 def as_given(case: Case) -> list[Shape | None]:
-    """The shapes of the inputs."""
+    """The shapes of the inputs, None where one is left out."""
     return [None if x is None else x.shape for x in case.inputs]
 
 
 def _whole(case: Case, shapes: list[Shape | None]) -> Shape:
-    """The shape that all operands are broadcast to."""
+    """The shape to which all operands broadcast."""
     given = [shape for shape in shapes if shape is not None]
     return np.broadcast_shapes(*given, *(x.shape for x in case.call.state.values()))
 
 
 def _axis(shape: Shape, whole: Shape, axis: int) -> int | None:
-    """Which axis of an operand is one of the whole; None where it has none, or but one number."""
+    """The operand's axis at an axis of the common shape; None where it lacks it or has size 1."""
     place = axis - (len(whole) - len(shape))
     return place if place >= 0 and shape[place] == whole[axis] else None
 
 
 def _fixed(case: Case, whole: Shape, axis: int) -> bool:
-    """Whether a tensor that the constructor takes has an axis, as it has one of the input."""
+    """Whether a tensor of the state fixes the size of an axis of the common shape."""
     return any(_axis(x.shape, whole, axis) is not None for x in case.call.state.values())
 
 
 def every_axis(shapes: Shapes = as_given) -> Callable[[Case], tuple[Axes, ...]]:
-    """Every axis whose size may change, that of the batch first.
+    """Return a function from a case to the axes whose size may change, the batch first.
 
-    An operand that has one number for the whole of an axis keeps it.
+    An operand with size 1 along an axis keeps that.
 
     Args:
-        shapes: of the inputs, where axes that they lack at their ends stand.
+        shapes: case → input shapes, with missing last axes added.
     """
 
     def axes(case: Case) -> tuple[Axes, ...]:
@@ -73,11 +73,10 @@ def every_axis(shapes: Shapes = as_given) -> Callable[[Case], tuple[Axes, ...]]:
 
 
 def batch_of(place: int, shapes: Shapes = as_given) -> Callable[[Case], int | None]:
-    """The first axis counts the samples, of an operand that has it.
+    """Return a function from a case to the batch axis of the input `place`.
 
     Args:
-        place: of the input.
-        shapes: of the inputs, where axes that they lack at their ends stand.
+        shapes: case → input shapes, with missing last axes added.
     """
 
     def axis(case: Case) -> int | None:
@@ -91,10 +90,10 @@ def batch_of(place: int, shapes: Shapes = as_given) -> Callable[[Case], int | No
 
 
 def losses(shapes: Shapes = as_given) -> tuple[Output, ...]:
-    """The losses, or one of all.
+    """The output: one loss per element, or their reduction.
 
     Args:
-        shapes: of the inputs, where axes that they lack at their ends stand.
+        shapes: case → input shapes, with missing last axes added.
     """
     return (unreduced(batch_of(0, shapes)),)
 
@@ -111,7 +110,7 @@ def signature(
     arguments: tuple[Argument, ...] = (REDUCTION,),
     outputs: tuple[Output, ...] = _OUTPUTS,
 ) -> Signature:
-    """How torch calls such a loss."""
+    """The signature of an elementwise loss."""
     return Signature(arguments, inputs, outputs, complex=False, placed=False)
 
 
@@ -122,7 +121,7 @@ def oracle(
     propagation: Propagation = _PROPAGATION,
     shapes: Callable[..., tuple[Shape | None, ...]] = common_shape,
 ) -> Oracle:
-    """What such a loss gives, the formula that of one number."""
+    """The `Oracle` of an elementwise loss; `formula` is that of one element."""
     return Oracle(
         values=values,
         shapes=shapes,
@@ -138,12 +137,12 @@ def generation(
     breaks: tuple[Break, ...],
     constructed: tuple[str, ...] = (),
 ) -> Generation:
-    """Which calls of such a loss are made.
+    """The `Generation` of an elementwise loss.
 
     Args:
-        name: of the module or of the function.
+        name: name of the module or of the function.
         made: (name, dtype) → strategy of valid cases.
-        breaks: of these.
+        breaks: ways to make these invalid.
         constructed: state tensors that the constructor takes.
     """
     valid = partial(made, name)
@@ -157,13 +156,11 @@ def generation(
 def benchmark(
     name: str, operations: int, *, operands: int = 2, filling: Filling = _FILLING
 ) -> Benchmark:
-    """A million losses.
+    """The `Benchmark` of an elementwise loss: a million losses.
 
     Args:
-        name: of the module or of the function.
-        operations: for each element.
-        operands: how many arrays are given.
-        filling: how.
+        operations: number of operations for each element.
+        operands: number of input arrays.
     """
     shape = (1024, 1024)
     workload = Workload(name, "1024 by 1024", {}, (shape,) * operands, small=True)
@@ -171,6 +168,6 @@ def benchmark(
 
 
 def pair(*, signed: bool) -> tuple[Input, Input]:
-    """Input and target, which is a probability or a count."""
+    """Input and target; targets are probabilities or counts, never negative."""
     first = Input("input", batch_axis=batch_of(0), signed=signed)
     return first, Input("target", "target", batch_axis=batch_of(1), signed=False)

@@ -1,7 +1,7 @@
 """CosineEmbeddingLoss, TripletMarginLoss, TripletMarginWithDistanceLoss, and their functions.
 
-A case holds no callables: `distance_function` is the name of a function that torch has. Of two
-vectors without negative components the cosine is as good a distance as the page asks for.
+A case holds no callables: `distance_function` is the name of one of torch's functions. For vectors
+without negative components the cosine is not negative, as the page demands of a distance.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _TRIPLET = shapes_of(
 
 
 def _allows(row: LayerSpec, case: Case) -> bool:
-    """A vector of no components has no direction."""
+    """Whether vectors have components, and suit the distance function."""
     first = case.inputs[0]
     if first is None or not first.shape[-1]:
         return False
@@ -49,7 +49,7 @@ def _allows(row: LayerSpec, case: Case) -> bool:
 
 
 def _squares(facts: Facts) -> list[float]:
-    """Of each pair the product of the squares of both lengths; infinite numbers count as 0."""
+    """Product of both squared lengths, for each pair of vectors; special numbers count as 0."""
     pair = (np.where(np.isfinite(x), x, 0.0) for x in facts.case.inputs[:2] if x is not None)
     with np.errstate(over="ignore"):
         first, second = ((x**2).sum(-1).reshape(-1) for x in pair)
@@ -142,7 +142,7 @@ def _triplet(name: str, *, distance: bool) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """Each loss as a module and as a function."""
     for name in ("CosineEmbeddingLoss", "functional.cosine_embedding_loss"):
         yield _cosine(name)
     for name in ("TripletMarginLoss", "functional.triplet_margin_loss"):

@@ -28,7 +28,7 @@ from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.normalization import batch_and_layer as invalid
 from conformance.strategies.normalization import batch_and_layer as cases
 
-# Sequences and volumes of the sizes of ResNet-50's first images.
+# Images of ResNet-50, and sequences and volumes of about the size of the first one.
 _SHAPES = {
     1: ((8, 64, 3136),),
     2: tuple(shape for _, shape in parts.IMAGES),
@@ -108,7 +108,7 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> LayerSpec:
     eager = f"BatchNorm{dims}d"
     name = f"Lazy{eager}" if lazy else eager
     valid = partial(cases.batch_modules, name)
-    # The length may be missing: in one dimension it is no axis that stands last.
+    # In one dimension the length is optional, so that it is not always the last axis.
     axes = "batch num_features " + ("length?" if dims == 1 else "*space")
     shapes = parts.channelwise(axes)
     signature = Signature(
@@ -142,7 +142,7 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> LayerSpec:
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(valid, invalid.batch_norm_breaks(signature, shapes)),
-            # A lazy form computes what its class does: its cases are for what it infers.
+            # A lazy module computes the same: its cases test only what it infers.
             examples=0.15 if lazy else 0.4,
         ),
         variation=Variation(allows=parts.allows),
@@ -160,7 +160,7 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> LayerSpec:
 
 
 def _shared_batch_norm() -> LayerSpec:
-    """On one process it is a batch normalisation of any number of dimensions."""
+    """SyncBatchNorm, in one process a batch norm of any number of dimensions."""
     name = "SyncBatchNorm"
     valid = partial(cases.batch_modules, name)
     base = _batch_norm(2)
@@ -224,7 +224,7 @@ def _functional_batch_norm() -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     for dims in (1, 2, 3):
         yield _batch_norm(dims)
     for dims in (1, 2, 3):

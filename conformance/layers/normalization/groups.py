@@ -1,4 +1,4 @@
-"""Normalisations of a sample by itself: modules, lazy modules and functions."""
+"""Norms within each sample (instance, group, RMS, response): modules, lazy modules, functions."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _batch_statistics(usual: bool, found: FactsLike) -> bool:
 
 
 def _places(case: Case) -> int:
-    """How many numbers a channel of a sample has."""
+    """Number of elements of one channel of one sample."""
     x = case.inputs[0]
     assert x is not None
     rank = x.ndim - 2 if is_function(case.call.layer) else int(case.call.layer[-2])
@@ -88,7 +88,10 @@ def _function_updates(call: Call) -> bool:
 
 
 def _instance_allows(usual: bool, row: LayerSpec, case: Case) -> bool:
-    """One number a channel and sample has no variance, and there are both statistics, or none."""
+    """Whether there are both running statistics or none, as needed, and variances are defined.
+
+    A channel of a sample with a single number has no variance.
+    """
     if uses_own_statistics(usual, case):
         given = [x is None for x in case.inputs[1:3]]
         return _trains(case) and len(set(given)) < 2
@@ -145,7 +148,7 @@ def _instance_norm(dims: int, *, lazy: bool = False) -> LayerSpec:
 
 
 def _inferred(dims: int, input: Shape) -> Mapping[str, Any]:
-    """The number of channels of a lazy layer."""
+    """The number of channels, which a lazy layer infers."""
     return {"num_features": input[-1 - dims]}
 
 
@@ -186,13 +189,13 @@ def _functional_instance_norm() -> LayerSpec:
 
 
 def _group_allows(row: LayerSpec, case: Case) -> bool:
-    """One number a group has no variance."""
+    """Whether a group has more than one number: a single number has no variance."""
     x = case.inputs[0]
     return x is not None and x.size != case.call.arguments["num_groups"]
 
 
 def _offset(found: FactsLike) -> int | None:
-    """How many of its deviations the mean of a group is from 0, of the group farthest from it."""
+    """Largest distance of a group's mean from 0, in its standard deviations."""
     x, groups = found.case.inputs[0], found.get("num_groups")
     if x is None or not x.size or not isinstance(groups, int) or not 0 < groups <= x.shape[1]:
         return None
@@ -259,7 +262,7 @@ def _rms_norm(name: str) -> LayerSpec:
     )
     weight = "*normalized_shape" if function else "*normalized_shape if elementwise_affine"
     rows = "*batch *normalized_shape"
-    # The weight is multiplied to the result, which has the wider dtype.
+    # A weight of another dtype is valid: the result gets the wider dtype.
     promoted = ("weight of another dtype",) if function else ()
     shapes = Shapes({"input": rows, "weight": weight, "output": rows})
     return LayerSpec(
@@ -335,12 +338,12 @@ def _local_response_norm(name: str) -> LayerSpec:
 
 
 def _odd(row: LayerSpec, case: Case) -> bool:
-    """Of windows of an even number of channels nothing is known."""
+    """Whether the window has an odd number of channels: even windows are not documented."""
     return bool(case.call.arguments["size"] % 2)
 
 
 def _cross_map_lrn() -> LayerSpec:
-    """Undocumented, and refused of any input but images."""
+    """CrossMapLRN2d, which is undocumented and accepts images only."""
     name = "CrossMapLRN2d"
     row = _local_response_norm("LocalResponseNorm")
     valid = partial(cases.cross_maps, name)
@@ -368,7 +371,7 @@ def instance_rows() -> Iterator[LayerSpec]:
 
 
 def module_rows() -> Iterator[LayerSpec]:
-    """The other modules."""
+    """GroupNorm, RMSNorm, LocalResponseNorm and CrossMapLRN2d."""
     yield _group_norm("GroupNorm")
     yield _rms_norm("RMSNorm")
     yield _local_response_norm("LocalResponseNorm")
@@ -376,7 +379,7 @@ def module_rows() -> Iterator[LayerSpec]:
 
 
 def function_rows() -> Iterator[LayerSpec]:
-    """The functions."""
+    """The functions of all these modules that torch has."""
     yield _functional_instance_norm()
     yield _group_norm("functional.group_norm")
     yield _rms_norm("functional.rms_norm")

@@ -1,4 +1,4 @@
-"""What rows of normalisations share: arguments, shapes, state, sizes."""
+"""Parts that normalisations share: arguments, shapes, state, sizes of timed calls."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ STATISTICS = {
 
 
 def from_batch(found: FactsLike) -> bool:
-    """Whether the batch's own statistics are used."""
+    """Whether the call normalises by the batch's own statistics, not by running ones."""
     return uses_batch_statistics(found.case)
 
 
 def rows_apart(case: Case) -> int | None:
-    """The axis of the batch, if its samples are each by itself."""
+    """Axis 0 if samples are independent: not with statistics of the batch."""
     return None if uses_batch_statistics(case) else 0
 
 
 def leading(case: Case) -> int | None:
-    """The first axis, if it is not normalised."""
+    """Axis 0, if it is not one of the normalised axes."""
     x = case.inputs[0]
     sizes = sizes_of(case.call.arguments["normalized_shape"])
     return 0 if x is not None and x.ndim > len(sizes) else None
 
 
 def inferred_features(input: Shape) -> Arguments:
-    """The number of channels of a lazy layer."""
+    """The number of channels, which a lazy layer infers."""
     return {"num_features": input[1]}
 
 
 def channelwise(input: str) -> Shapes:
-    """Shapes of a module that has a weight and statistics of each channel."""
+    """Shapes of a module with a weight and statistics per channel; `input` is the input's."""
     tracked = "if track_running_stats"
     return Shapes(
         {
@@ -89,40 +89,40 @@ _STATE = (
 
 
 def initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
-    """Weights and variances of 1, biases and means of 0."""
+    """The tensors of the state: weights and variances of 1, biases, means and counts of 0."""
     return tuple(replace(x, shape=shapes[x.name]) for x in _STATE if x.name in shapes)
 
 
 def allows(row: LayerSpec, case: Case) -> bool:
-    """One number a channel has no variance, and running statistics have to be given."""
+    """Whether variances are defined, and running statistics are present where they are used."""
     if uses_batch_statistics(case):
         return trains(case)
     return len(case.inputs) == 1 or case.inputs[1] is not None
 
 
 def trains(case: Case) -> bool:
-    """One number a channel has no variance: torch refuses it."""
+    """Whether a channel has more than one number: torch refuses a single one in training."""
     x = case.inputs[0]
     return x is not None and x.size != x.shape[1]
 
 
 def updates(call: Call) -> bool:
-    """Whether a batch normalisation's module keeps statistics."""
+    """Whether a call of a batch norm module updates running statistics."""
     return call.training and bool(call.arguments.get("track_running_stats", True))
 
 
 def function_updates(call: Call) -> bool:
-    """Whether functional.batch_norm keeps statistics."""
+    """Whether a call of functional.batch_norm updates running statistics."""
     return bool(call.arguments.get("training", False))
 
 
 def flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Two passes for the statistics, x̂ and its scaling."""
+    """Operations: two passes for the statistics, x̂ and its scaling."""
     return 7 * math.prod(outputs[0])
 
 
 def scaling_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """x·s + t: the statistics are there."""
+    """Operations of x·s + t: in eval mode the statistics are known."""
     return 2 * math.prod(outputs[0])
 
 

@@ -1,8 +1,8 @@
-"""What NaN and infinities among the operands of a normalisation make of its outputs.
+"""How NaN and infinities propagate through normalisations.
 
-Where mean and variance are taken of numbers of which one is NaN or infinite, the variance is NaN in
-every form of it (∞ − ∞ in two passes, by updates and as E[x²] − E[x]²): so is all of the group.
-Where they are given, every number is scaled by itself.
+If one of the numbers in a group is NaN or infinite, every form of the variance is NaN: ∞ − ∞ in two
+passes, by updates, and as E[x²] − E[x]². The whole group is then NaN. With running statistics every
+number is scaled by itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike
 
 Spread = Callable[[np.ndarray], np.ndarray]
-"""Where anything is odd → where its mean and variance are."""
+"""Where numbers are not finite → where the statistics that depend on them are used."""
 
 
 def _along(axes: tuple[int, ...]) -> Spread:
@@ -46,7 +46,7 @@ def _row_axes(trial: TrialLike) -> tuple[int, ...]:
 
 
 def _space(trial: TrialLike) -> tuple[int, ...]:
-    """The axes behind the channels; a sample by itself has no axis before them."""
+    """The axes after that of the channels, which is the first one if there is no batch."""
     x = trial.case.inputs[0]
     assert x is not None
     alone = bool(trial.row.signature.dims) and x.ndim == trial.row.signature.dims + 1
@@ -54,7 +54,7 @@ def _space(trial: TrialLike) -> tuple[int, ...]:
 
 
 def _operand(trial: TrialLike, name: str) -> np.ndarray | None:
-    """A weight or bias, shaped to broadcast against the input."""
+    """The weight or bias of a case, shaped to broadcast with the input; None without one."""
     names, case = trial.row.signature.input_names, trial.case
     found = case.call.state.get(name)
     if found is None and name in names and names.index(name) < len(case.inputs):
@@ -89,7 +89,7 @@ def _expected(trial: TrialLike, together: Spread | None) -> tuple[Rounded, ...]:
         # r = 1/√(v + ε) > √normal/2, since v + ε ≤ largest < 4/normal: γ·r does not vanish.
         certain = np.abs(factor) >= 2.0 * trial.precision.normal**0.5
         error = np.where(endless, np.where(certain, 0.0, np.inf), error)
-    # ∞ as a factor has the sign of what is near 0, or meets itself as x·s + (β − μ·s).
+    # An infinite factor gives ∞ of an unclear sign near 0, and NaN in the form x·s + (β − μ·s).
     error = np.where(np.isinf(factor) & ~lost, np.inf, error)
     both = np.isinf(shift) & ~lost & np.isfinite(factor)
     value = np.where(both, shift, value)
@@ -121,9 +121,10 @@ def _of_groups(trial: TrialLike) -> tuple[Rounded, ...]:
 
 
 def _by_reach(trial: TrialLike, reached: Spread) -> tuple[Rounded, ...]:
-    """NaN reaches all that it is added up with; ∞/∞ is NaN, and what is divided by ∞ is left open.
+    """Expected outputs of a division by a root of sums of squares.
 
-    A scaled sum of squares makes NaN of the latter, too.
+    A NaN makes all sums NaN that contain it, and ∞/∞ is NaN. A finite number divided by ∞ stays
+    open: a scaled sum of squares makes it NaN.
     """
     x = trial.case.inputs[0]
     assert x is not None
@@ -147,7 +148,7 @@ def _of_neighbours(trial: TrialLike) -> tuple[Rounded, ...]:
 
     def reached(odd: np.ndarray) -> np.ndarray:
         channels = np.arange(odd.shape[1])
-        apart = channels[:, np.newaxis] - channels  # of which channel, from which
+        apart = channels[:, np.newaxis] - channels  # [output channel, neighbour]
         near = (apart <= size // 2) & (-apart <= (size - 1) // 2)
         return np.asarray(np.einsum("cd,nd...->nc...", near, odd.astype(int)) > 0)
 
@@ -155,21 +156,21 @@ def _of_neighbours(trial: TrialLike) -> tuple[Rounded, ...]:
 
 
 by_row = Propagation(_of_rows)
-"""The last dimensions are normalised together."""
+"""Propagation where the last dimensions are normalised together."""
 by_channel = Propagation(_of_channels)
-"""Every channel is normalised together, or scaled number by number in eval mode."""
+"""Propagation where each channel is normalised, or in eval mode each number is scaled."""
 by_group = Propagation(_of_groups)
-"""Several channels of a sample are normalised together."""
+"""Propagation where several channels of a sample are normalised together."""
 by_square = Propagation(_of_squares)
-"""The last dimensions are divided by the root of their mean square."""
+"""Propagation where the last dimensions are divided by the root of their mean square."""
 by_neighbour = Propagation(_of_neighbours)
-"""A channel is divided by a power of the squares of its neighbours."""
+"""Propagation where a channel is divided by a power of a sum of its neighbours' squares."""
 
 
 def by_instance(usual: bool) -> Propagation:
-    """Every channel of a sample is normalised together, or scaled number by number.
+    """Propagation where each channel of a sample is normalised, or each number is scaled.
 
     Args:
-        usual: whether running statistics are tracked where nothing is said of it.
+        usual: default of `track_running_stats`.
     """
     return Propagation(partial(_of_instances, usual))

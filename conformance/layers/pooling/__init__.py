@@ -67,11 +67,11 @@ def _length(axis: str, k: int) -> str:
 
 
 _SELECTION = replace(copied, parameters=False, crowds=True)
-"""Outputs are elements of the input: NaN is the largest, −∞ the smallest."""
+"""Propagation of a maximum: NaN counts as the largest number, −∞ is the smallest."""
 
 
 def _windows(found: Facts) -> tuple[int, ...] | None:
-    """In each dimension the number of windows that hold at least one element of the input."""
+    """In each dimension, the number of windows that contain at least one element of the input."""
     outputs, first = output_length(found), found.case.inputs[0]
     if outputs is None or first is None:
         return None
@@ -135,7 +135,7 @@ def _max_pool(
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     sizes = (KERNEL, STRIDE, PADDING, DILATION)
     for space in SPACES:
         plain = space.dims == 2

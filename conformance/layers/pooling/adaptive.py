@@ -33,18 +33,18 @@ from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.pooling import adaptive as invalid
 from conformance.strategies.pooling import adaptive as cases
 
-# Its values are sizes of an output: those that a user asks for, whatever the input's.
+# A size of the output that the user chooses independently of the input.
 _SIZE = Argument("output_size", plain=1, per_dimension=True)
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What is made of a region.
+    """One kind of adaptive pooling.
 
     Args:
-        module: the module's name, without the dimensions.
-        indexed: the indices of its elements can be had.
-        formula: what the module computes.
+        module: name of the module, without the dimensions.
+        indexed: it can return the indices of the elements that it selects.
+        formula: what it computes of a region.
     """
 
     module: str
@@ -59,7 +59,7 @@ _KINDS = (
 
 
 def _allows(row: LayerSpec, case: Case) -> bool:
-    """Whether the output size is one, and the input has a length."""
+    """Whether the output size is valid, and no spatial dimension of the input is empty."""
     size, first, dims = case.call.arguments["output_size"], case.inputs[0], row.signature.dims
     numbers = size if isinstance(size, (tuple, list)) else (size,) * dims
     fits = len(numbers) == dims and all(n is None or n >= 0 for n in numbers)
@@ -69,12 +69,12 @@ def _allows(row: LayerSpec, case: Case) -> bool:
 
 
 def _each_element(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """One comparison or addition an element."""
+    """Operations: one comparison or addition per element."""
     return math.prod(workload.inputs[0])
 
 
 def _workloads(layer: str, dims: int) -> tuple[Workload, ...]:
-    """The end of ResNet (K. He et al., 2015), and that of VGG (2014) with a larger image."""
+    """Timed calls: the heads of ResNet (K. He et al., 2015) and, for a larger image, VGG (2014)."""
     last, vgg = {1: ((512, 49), (512, 81)), 2: ((512, 7, 7), (512, 9, 9)),
                  3: ((64, 7, 7, 7), (64, 9, 9, 9))}[dims]  # fmt: skip
     return (
@@ -96,7 +96,7 @@ def _formula(kind: _Kind, space: Space) -> tuple[str, ...]:
 
 
 def _laws(kind: _Kind, dims: int) -> tuple[Law, ...]:
-    """Those of the kind; no layer has four dimensions."""
+    """The laws of the kind; `lifted` adds a dimension, and no layer has four."""
     found = laws.MAXIMUM if kind.indexed else laws.AVERAGE
     return tuple(x for x in found if x is not laws.lifted or dims < 3)
 
@@ -147,7 +147,7 @@ def _row(kind: _Kind, name: str, space: Space, examples: float) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The adaptive poolings, each as a module and as a function."""
     for kind in _KINDS:
         for space in SPACES:
             name = f"{kind.module}{space.dims}d"

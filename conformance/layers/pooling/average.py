@@ -39,7 +39,7 @@ _PROPAGATION = replace(sums, parameters=False)
 
 
 def _formula(space: Space) -> tuple[str, ...]:
-    """out = Σ over m, n of input / (kH × kW), and the lengths."""
+    """out = Σ over m, n of input / (kH × kW), and the output lengths."""
     taps = "kmn"[-space.dims :]
     places = (
         f"stride[{k}] × {at} + {tap}"
@@ -95,7 +95,7 @@ def _avg_pool(name: str, space: Space, examples: float) -> LayerSpec:
         conditions=Conditions(
             derived={"input_length": input_length, "output_length": output_length}
         ),
-        # no layer has four dimensions
+        # The last law adds a dimension, and no layer has four.
         laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],
         benchmark=Benchmark(
             workloads=workloads(name, dims),
@@ -106,7 +106,7 @@ def _avg_pool(name: str, space: Space, examples: float) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The average poolings, each as a module and as a function."""
     for space in SPACES:
         name = f"AvgPool{space.dims}d"
         yield _avg_pool(name, space, 0.4)

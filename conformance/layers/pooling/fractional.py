@@ -37,7 +37,7 @@ _RATIO = Argument("output_ratio", None, window=True)
 
 
 def _allows(row: LayerSpec, case: Case) -> bool:
-    """Whether there is room for the windows."""
+    """Whether the windows fit into the input, and size or ratio is present, but not both."""
     arguments, dims = case.call.arguments, row.signature.dims
     first, sized = case.inputs[0], arguments.get("output_size") is not None
     if first is None or sized is (arguments.get("output_ratio") is not None):
@@ -51,7 +51,7 @@ def _allows(row: LayerSpec, case: Case) -> bool:
 
 
 def _kept(dims: int, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A ratio is kept as one for each dimension."""
+    """The module stores a ratio as one for each dimension."""
     ratio = arguments.get("output_ratio")
     return {"output_ratio": (ratio,) * dims} if isinstance(ratio, float) else {}
 
@@ -110,7 +110,7 @@ def _row(name: str, space: Space, examples: float) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The fractional poolings, each as a module and as a function."""
     for space in SPACES[1:]:
         name = f"FractionalMaxPool{space.dims}d"
         yield _row(name, space, 0.15)

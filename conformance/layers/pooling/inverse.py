@@ -47,7 +47,7 @@ def _stride(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _allows(row: LayerSpec, case: Case) -> bool:
-    """Whether the indices are those of the output's planes."""
+    """Whether the indices fit the output's planes, and an `output_size` is within its range."""
     x, index = case.inputs
     dims, arguments = row.signature.dims, dict(case.call.arguments)
     if x is None or index is None or not x.size:
@@ -66,12 +66,12 @@ def _allows(row: LayerSpec, case: Case) -> bool:
 
 
 def _moved(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Nothing is computed; a number that is copied counts as one."""
+    """Nothing is computed; each copied number counts as one operation."""
     return math.prod(outputs[0])
 
 
 def _workloads(layer: str, dims: int) -> tuple[Workload, ...]:
-    """The first step up of SegNet (V. Badrinarayanan et al., 2015), a part of it."""
+    """A timed call: a part of SegNet's first upsampling (V. Badrinarayanan et al., 2015)."""
     plane = {1: (3136,), 2: (56, 56), 3: (14, 14, 14)}[dims]
     shape = (1, 64, *plane)
     given = {"kernel_size": 2}
@@ -112,7 +112,8 @@ def _max_unpool(name: str, space: Space, examples: float) -> LayerSpec:
                 "out(N_i, C_j, indices(N_i, C_j, x)) = input(N_i, C_j, x), 0 elsewhere",
                 *(_LENGTH.format(axis=axis, k=k) for k, axis in enumerate(space.axes)),
             ),
-            # Of zeros of either sign at one index either may be there: `copies` would ask for one.
+            # Zeros of both signs may share an index, and either is right: no `copies` trait, which
+            # would compare signs.
             propagation=replace(copied, parameters=False),
         ),
         generation=Generation(
@@ -122,7 +123,7 @@ def _max_unpool(name: str, space: Space, examples: float) -> LayerSpec:
         ),
         variation=Variation(needs_keywords=_sized, allows=_allows),
         conditions=Conditions(derived={"output_length": output_length}),
-        # no layer has four dimensions
+        # The last law adds a dimension, and no layer has four.
         laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],
         benchmark=Benchmark(
             workloads=_workloads(name, dims), filling=Filling(contraction=False), flops=_moved
@@ -131,7 +132,7 @@ def _max_unpool(name: str, space: Space, examples: float) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The inverses, each as a module and as a function."""
     for space in SPACES:
         name = f"MaxUnpool{space.dims}d"
         yield _max_unpool(name, space, 0.2)

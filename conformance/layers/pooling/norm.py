@@ -41,7 +41,10 @@ _NORM = Argument("norm_type", plain=2, other=1)
 
 
 def _expected(trial: Trial) -> tuple[Rounded, ...]:
-    """As of sums; a broken power of −∞ is ∞ as a power and NaN as a square root."""
+    """The propagation of sums, undecided where a fractional power meets a negative number.
+
+    Such a power of −∞ is ∞ if computed as a power, and NaN as a square root.
+    """
     found = sums.expected(trial)
     p, x = float(trial.case.call.arguments["norm_type"]), trial.case.inputs[0]
     if p == math.inf or p.is_integer() or x is None or not (x < 0).any():
@@ -101,7 +104,7 @@ def _lp_pool(name: str, space: Space, examples: float) -> LayerSpec:
                 "overhang": overhang,
             }
         ),
-        # no layer has four dimensions
+        # The last law adds a dimension, and no layer has four.
         laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],
         benchmark=Benchmark(
             workloads=timed,
@@ -112,7 +115,7 @@ def _lp_pool(name: str, space: Space, examples: float) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The norm poolings, each as a module and as a function."""
     for space in SPACES:
         name = f"LPPool{space.dims}d"
         yield _lp_pool(name, space, 0.2)

@@ -1,4 +1,4 @@
-"""What rows of pooling by windows share: arguments, derived facts, workloads."""
+"""Parts that poolings by windows share: arguments, derived facts, workloads."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Space:
 
     Args:
         dims: their number.
-        axes: how the documentation names their sizes, `"H"`.
-        indices: and a place in each, `"h"`.
+        axes: the documentation's names of their sizes, `"HW"`.
+        indices: names of a position in each, `"hw"`.
     """
 
     dims: int
@@ -47,19 +47,19 @@ POOLED = Shapes(
         "indices": _AXES.format("out") + " if return_indices",
     }
 )
-"""The lengths of an output are the formula's."""
+"""Shapes with indices; `Oracle.shapes` gives the lengths of the output."""
 POOLED_ONLY = Shapes({name: POOLED.texts[name] for name in ("input", "output")})
 
 SPACES = (Space(1, "L", "l"), Space(2, "HW", "hw"), Space(3, "DHW", "dhw"))
 
 
 def int64(case: Case) -> str:
-    """The dtype of indices."""
+    """The dtype of indices, which no case changes."""
     return "int64"
 
 
 def kept_stride(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A stride that is left out is the kernel's size."""
+    """The module stores the kernel's size as the stride if that is left out."""
     return {"stride": arguments["kernel_size"]} if arguments["stride"] is None else {}
 
 
@@ -78,7 +78,7 @@ def output_length(found: Facts) -> tuple[int, ...] | None:
 
 
 def overhang(found: Facts) -> tuple[int, ...] | None:
-    """In each dimension how far the last window goes off-bounds; below 0 where it does not."""
+    """How far the last window exceeds the padded input, in each dimension; negative if it fits."""
     outputs, first = output_length(found), found.case.inputs[0]
     if outputs is None or first is None:
         return None
@@ -90,7 +90,7 @@ def overhang(found: Facts) -> tuple[int, ...] | None:
 
 
 def allows(row: LayerSpec, case: Case) -> bool:
-    """Whether the input has room for an output, and the padding is half a kernel at most."""
+    """Whether the output is not empty, and the padding is at most half the kernel."""
     arguments, dims = case.call.arguments, row.signature.dims
     kernel = per_dimension(arguments["kernel_size"], dims)
     padding = per_dimension(arguments.get("padding", 0), dims)
@@ -99,13 +99,13 @@ def allows(row: LayerSpec, case: Case) -> bool:
     if not fits or any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         return False
     first = case.inputs[0]
-    # A window that hops over a short input is no call to try.
+    # A dilated window whose taps all miss a short input is left out.
     dilation = max(sizes_of(arguments.get("dilation", 1)))
     return first is None or min(first.shape[-dims:]) >= dilation
 
 
 def each_tap(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """One comparison or addition a tap."""
+    """Operations: one comparison or addition per tap."""
     kernel = per_dimension(workload.arguments["kernel_size"], len(workload.inputs[0]) - 2)
     return math.prod(outputs[0]) * math.prod(kernel)
 
@@ -115,12 +115,9 @@ _PLANES = {1: ((50, 3136), (64, 12544)), 2: ((16, 56, 56), (64, 112, 112)),
 
 
 def workloads(layer: str, dims: int) -> tuple[Workload, ...]:
-    """Sizes of ResNet's stem (K. He et al., 2015) and of VGG's first stage (2014).
+    """Timed calls, sized as ResNet's stem (K. He et al., 2015) and VGG's first stage (2014).
 
-    In one dimension and in three it is as many numbers, or so.
-
-    Args:
-        dims: number of spatial dimensions.
+    In one and three dimensions the arrays have about as many numbers as in two.
     """
     few, many = ((1, *plane) for plane in _PLANES[dims])
     stem = {"kernel_size": 3, "stride": 2, "padding": 1}

@@ -89,7 +89,7 @@ _FORMULAS = {
 
 
 def _layer_shapes(kind: str, names: Sequence[str], finals: Sequence[str]) -> Shapes:
-    """Those of a layer; the names of its parameters depend on the number of layers."""
+    """Shapes of a layer's call, without its parameters, whose names depend on `num_layers`."""
     texts = {"input": "batch? time input_size if batch_first else time batch? input_size"}
     hidden = [f"slots batch? {width}" for width in ("output_size", "hidden_size")]
     texts |= dict(zip(names, hidden, strict=False))
@@ -125,7 +125,7 @@ def _cell_shapes(kind: str, names: Sequence[str], finals: Sequence[str]) -> Shap
 
 
 def _several_steps(case: Case) -> bool:
-    """Only a single layer shows all its states, and a single step has none between."""
+    """Whether the outputs are all states of a single layer, and there is more than one step."""
     if case.call.arguments.get("num_layers", 1) > 1:
         return False
     first = case.inputs[0]
@@ -135,7 +135,7 @@ def _several_steps(case: Case) -> bool:
 
 
 def _drops(call: Call) -> bool:
-    """Dropout between layers, in train mode."""
+    """Whether the call draws dropout: between layers, in train mode."""
     drops = call.arguments.get("dropout", 0.0) > 0 and call.arguments.get("num_layers", 1) > 1
     return call.training and bool(drops)
 
@@ -149,7 +149,7 @@ def _cell_state(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[Stat
 
 
 def _longest(case: Case) -> int:
-    """257 steps of all layers and directions together."""
+    """Largest number of steps, so that all layers and directions together have at most 257."""
     given = case.call.arguments
     layers = int(given.get("num_layers", 1))
     return 257 // (2 * layers if given.get("bidirectional", False) else layers)
@@ -161,12 +161,12 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
 
 
 def _scale(name: str, arguments: Mapping[str, Any]) -> float:
-    """W_hh below 1/width, so that an error is not multiplied from step to step."""
+    """Scale of weights; that of W_hh is 1/width, so that errors do not grow from step to step."""
     width = int(arguments["hidden_size"])
     return 1 / width if name.startswith("weight_hh") else 1 / math.sqrt(width)
 
 
-# Batch, steps, width, more arguments; the width is also that of the input.
+# Batch, steps, width of input and state, further arguments.
 _LAYERS: tuple[tuple[int, int, int, Mapping[str, Any]], ...] = (
     (8, 12, 128, {}),
     (16, 12, 256, {"bidirectional": True}),
@@ -283,7 +283,7 @@ def _cell(kind: str, states: int, values: Any) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The family's layers, in the order of torch's documentation."""
     yield _layer("RNN", 1, oracle.rnn, steps.rnn_steps)
     yield _layer("LSTM", 2, oracle.lstm, steps.lstm_steps)
     yield _layer("GRU", 1, oracle.gru, steps.gru_steps)

@@ -1,4 +1,4 @@
-"""What NaN and infinities among the operands of a recurrent layer or cell make of its outputs."""
+"""How NaN and infinities propagate through a recurrent layer or cell."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from conformance.spec.propagation import Propagation, finite, oracle, taken
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike
 
-# A finite stand-in for ∞, in float64, and what only a multiple of it exceeds.
+# A finite stand-in for ∞, in float64, and a bound that only multiples of it exceed.
 _FAR, _BEYOND = 2.0**664, 1e100
 _MODERATE = 1e60
 
 
 def expected(trial: TrialLike) -> tuple[Rounded, ...]:
-    """NaN takes all that it reaches; one infinity saturates; what two reach is undecided.
+    """Expected outputs where operands hold NaN or infinities.
 
-    Args:
-        trial: a case of a recurrent layer or cell.
+    NaN makes every output NaN that it reaches. A single infinity saturates gates; what two
+    infinities reach is undecided.
     """
     with np.errstate(all="ignore"):
         return _expected(trial)
@@ -40,7 +40,7 @@ def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
         return np.where(np.isnan(x), 0.0, np.where(np.isinf(x), far, x))
 
     if saturates:
-        # The smallest gate that vanishes must, times the stand-in, still be in doubt.
+        # Even the smallest gate must be in doubt after multiplication by the stand-in.
         doubting = replace(
             precision, largest=2.0**900, normal=max(precision.normal, 1e-80), saturates=False
         )
@@ -65,10 +65,10 @@ def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
 
 
 def _saturates(trial: TrialLike, precision: Precision) -> bool:
-    """Whether the inputs hold one infinity, and IEEE arithmetic decides all that it reaches.
+    """Whether the inputs hold one infinity, and IEEE arithmetic decides every output it reaches.
 
-    Every sum then has one infinite term at most: gates become exactly 0 or 1, tanh ±1. An infinite
-    c stays so while no forget gate vanishes.
+    Every sum then has at most one infinite term: gates become exactly 0 or 1, tanh ±1. An infinite
+    c stays infinite while no forget gate vanishes.
     """
     call, inputs = trial.case.call, trial.case.inputs
     found = [k for k, x in enumerate(inputs) if x is not None for _ in range(np.isinf(x).sum())]
@@ -79,7 +79,7 @@ def _saturates(trial: TrialLike, precision: Precision) -> bool:
         assert x is not None
         steps = 1 if "Cell" in call.layer else x.shape[1 if first and x.ndim == 3 else 0]
         if steps * call.arguments.get("num_layers", 1) > 1:
-            return False  # ∞ goes on to every unit, and meets −∞
+            return False  # ∞ spreads to every unit, and meets −∞
     weights = [w for name, w in call.state.items() if name.startswith("weight")]
     biases = [np.abs(b).max() for name, b in call.state.items() if name.startswith("bias")]
     least = min(np.abs(w).min() for w in weights)
@@ -95,4 +95,4 @@ def _saturates(trial: TrialLike, precision: Precision) -> bool:
 
 
 recurrent = Propagation(expected, infinities=1, parameters=False, zero_weights=False)
-"""NaN and infinities go on from step to step."""
+"""Propagation from step to step."""

@@ -1,4 +1,4 @@
-"""Flatten, Unflatten, ChannelShuffle and its two functions; shuffles of pixels follow."""
+"""Flatten, Unflatten, ChannelShuffle and its two functions; `pixels` has shuffles of pixels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _shape(case: Case) -> Shape:
 
 
 def _samples(argument: str, case: Case) -> int | None:
-    """The first axis counts the batch, unless it is one of those that the argument begins with."""
+    """Axis 0 counts the batch, unless it is the axis that `argument` names."""
     axes = len(_shape(case))
     given: int = case.call.arguments.get(argument, 1)
     return 0 if axes and given % axes else None
@@ -46,7 +46,7 @@ def _with(case: Case, arguments: Mapping[str, Any]) -> Case:
 
 
 def _flatten_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with another range of axes, if the input has it."""
+    """The case with another range of axes; None if the input does not have it."""
     axes = max(len(_shape(case)), 1)
     ends = [arguments.get(name, row.signature.defaults[name]) for name in ("start_dim", "end_dim")]
     if not all(-axes <= end < axes for end in ends) or ends[0] % axes > ends[1] % axes:
@@ -55,7 +55,7 @@ def _flatten_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Cas
 
 
 def _unflatten_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with the axis as long as the sizes ask for."""
+    """The case with other sizes, its axis resized to their product; None where invalid."""
     shape, dim, sizes = list(_shape(case)), arguments["dim"], arguments["unflattened_size"]
     if not sizes or not -len(shape) <= dim < len(shape) or list(sizes).count(-1) > 1:
         return None
@@ -70,7 +70,7 @@ def _unflatten_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> C
 
 
 def _unsplit(case: Case) -> tuple[Axes, ...]:
-    """Every axis but that which becomes several."""
+    """Every axis except the one that is split."""
     split = case.call.arguments["dim"] % len(_shape(case))
     return tuple(group for group in every_axis(case) if group != ((0, split),))
 
@@ -115,7 +115,7 @@ def _shuffle(name: str, row: LayerSpec) -> LayerSpec:
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, the modules first."""
+    """The family's layers, those of pixels last."""
     samples = partial(_samples, "start_dim")
     valid = partial(cases.flattens, "Flatten")
     flatten = LayerSpec(

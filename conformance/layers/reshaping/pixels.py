@@ -84,7 +84,7 @@ def _row(
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, the modules first."""
+    """The modules, then the functions."""
     for shuffle, unshuffle in (
         ("PixelShuffle", "PixelUnshuffle"),
         ("functional.pixel_shuffle", "functional.pixel_unshuffle"),

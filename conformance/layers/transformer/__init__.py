@@ -1,4 +1,4 @@
-"""TransformerEncoderLayer, TransformerDecoderLayer; their stacks are in `transformer_stacks`."""
+"""TransformerEncoderLayer and TransformerDecoderLayer; their stacks are in `stacks`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENCODER, DECODER = "TransformerEncoderLayer", "TransformerDecoderLayer"
 def _flops(
     attentions: int, workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]
 ) -> int:
-    """Projections in and out of each attention, scores and what they weigh; both linear layers."""
+    """Operations of each attention (projections, scores, weighted sums) and both linear layers."""
     rows, width = math.prod(outputs[0][:-1]), outputs[0][-1]
     keys = [workload.inputs[k] for k in range(attentions)]
     total: int = 2 * rows * width * workload.arguments["dim_feedforward"]
@@ -87,7 +87,7 @@ def _row(
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """The layers, then their stacks."""
     yield _row(
         ENCODER,
         inputs("src", "src_mask", "src_key_padding_mask"),

@@ -1,4 +1,4 @@
-"""Arguments and inputs that the rows of a transformer have in common."""
+"""Arguments and inputs that the layers of a transformer share."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _LENGTHS = {"src": "source", "tgt": "target", "memory": "source"}
 
 
 def hint(name: str, default: bool | None = False) -> Argument:
-    """That a mask is the causal one, of so many queries and keys then."""
+    """The argument that declares a mask causal, which fixes the numbers of queries and keys."""
     return Argument(name, default, keyword=True, ties=Ties(fixes_sizes=True))
 
 
 def inputs(*names: str) -> tuple[Input, ...]:
-    """Sequences of rows, and masks."""
+    """Inputs of these names: sequences, and optional masks."""
     return tuple(
         Input(name, "mask", True, signed=False) if name in MASKS else Input(name) for name in names
     )
 
 
 def shapes(signature: Signature) -> Shapes:
-    """Those of sequences, of masks, and of the output, which is as long as the target if any."""
+    """Shapes of the sequences, the masks and the output, which has the length of `tgt` or `src`."""
 
     def sequence(name: str) -> str:
         length = _LENGTHS[name]
@@ -55,5 +55,5 @@ def shapes(signature: Signature) -> Shapes:
 
 
 def drops(call: Call) -> bool:
-    """Whether it draws anything."""
+    """Whether the call draws dropout."""
     return bool(call.training and kind_of(call.arguments).get("dropout", 0.1) > 0)

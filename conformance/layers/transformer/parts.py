@@ -1,4 +1,4 @@
-"""What the rows of a transformer have in common: facts, and which calls are valid."""
+"""Facts and constraints that the layers of a transformer share."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ if TYPE_CHECKING:
 
 
 def names_of(case: Case) -> tuple[str, ...]:
-    """Names of the inputs of its layer."""
-    # Loaded here: the catalogue is made of the rows that ask.
+    """Names of the inputs of the case's layer."""
+    # Imported here: the catalogue imports this module.
     from conformance.layers import CATALOGUE
 
     return CATALOGUE[case.call.layer].signature.input_names
 
 
 def named(case: Case) -> dict[str, np.ndarray | None]:
-    """The inputs by name; None for those left out at the end, too."""
+    """The inputs by name, None where one is left out."""
     names = names_of(case)
     return {**dict.fromkeys(names), **dict(zip(names, case.inputs, strict=False))}
 
 
 def fused(facts: Any) -> bool:
-    """Whether torch has one kernel for a layer of an encoder: its documented fast path."""
+    """Whether torch runs an encoder layer as one fused kernel, its documented fast path."""
     eval_mode = not facts.case.call.training
     return eval_mode and fusible(facts) and batched(facts.case) and first(facts.case)
 
 
 def fusible(facts: Any) -> bool:
-    """Whether it has one where the batch leads."""
+    """Whether the layer's arguments allow the fused kernel, which also needs a leading batch."""
     kind = kind_of(facts.case.call.arguments)
     relu_or_gelu = kind.get("activation", "relu").rpartition(".")[2] in ("relu", "gelu")
     return bool(kind.get("bias", True)) and relu_or_gelu and kind["nhead"] % 2 == 0
 
 
 def adding(facts: Any) -> bool:
-    """Whether a mask of a source has numbers to add, and not 0 and −∞ alone."""
+    """Whether a mask of the source adds numbers other than 0 and −∞."""
     own = ("mask", "src_mask", "src_key_padding_mask")
     given = (x for name, x in named(facts.case).items() if name in own and x is not None)
     return any(x.dtype != bool and bool((np.isfinite(x) & (x != 0)).any()) for x in given)
 
 
 def headed(facts: Any) -> bool:
-    """Whether a mask is one for each head, or one of keys, which is spread over the heads."""
+    """Whether a mask differs by head, or is a padding mask, which torch expands to the heads."""
     given = {name: x for name, x in named(facts.case).items() if name in MASKS and x is not None}
     return any("padding" in name or x.ndim == 3 for name, x in given.items())
 
@@ -60,11 +60,11 @@ FACTS: Mapping[str, Callable[[Any], bool]] = {
     "adding": adding,
     "headed": headed,
 }
-"""What conditions of known failures can name."""
+"""Facts that conditions of known failures can use, by name."""
 
 
 def allows(row: LayerSpec, case: Case) -> bool:
-    """Whether a norm is as wide as its rows, and each hint has the mask of which it speaks."""
+    """Whether a final norm has the width d_model, and each causal hint has its mask."""
     arguments, given = case.call.arguments, named(case)
     norm = arguments.get("norm")
     if norm is not None and dict(norm[1])["normalized_shape"] != kind_of(arguments)["d_model"]:

@@ -1,4 +1,4 @@
-"""What NaN and infinities make of a transformer."""
+"""How NaN and infinities propagate through a transformer."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def _floats(x: np.ndarray) -> np.ndarray:
 
 
 def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
-    """NaN in a row takes all of that row, by the residual and the norms.
+    """Expected outputs where sequences hold NaN or infinities.
 
-    All else of its element of the batch is undecided: rows that attend to it, that may or may not
-    leave it out where it is masked, and what becomes of infinities. Other elements are as ever.
+    A NaN makes its whole row NaN, by the residual and the norms. All else in its batch element is
+    undecided: rows that attend to it, which forms skip or multiply by 0 where it is masked, and the
+    effect of infinities. Other batch elements keep their values.
     """
     (whole,) = oracle(trial, trial.precision, _floats)
     row, case = trial.row, trial.case
@@ -53,4 +54,4 @@ def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
 
 
 transformer = Propagation(_expected, parameters=False)
-"""Outputs are rows to which attentions to other rows, and functions of themselves, were added."""
+"""Propagation through sums of a row, of attentions to other rows, and of functions of the row."""

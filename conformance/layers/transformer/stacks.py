@@ -39,7 +39,7 @@ _PART = Form(module=True, names=("d_model", "nhead", "batch_first"))
 
 
 def _plain(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
-    """The plainest layer of a class."""
+    """The simplest layer of a class, as an argument of its stack."""
     return name, (("d_model", 1), ("nhead", 1))
 
 
@@ -53,12 +53,10 @@ def _flops(
     weights: Sequence[Shape],
     outputs: Sequence[Shape],
 ) -> int:
-    """Projections in and out of each attention, scores and what they weigh; both linear layers.
+    """Operations of each attention (projections, scores, weighted sums) and both linear layers.
 
     Args:
-        attentions: of each stack, how many a layer has.
-        workload: the call.
-        weights, outputs: shapes.
+        attentions: number of attentions per layer, for each stack.
     """
     width, length = outputs[0][-1], outputs[0][1]
     rows, inner = math.prod(outputs[0][:-1]), kind_of(workload.arguments)["dim_feedforward"]
@@ -73,17 +71,18 @@ def _flops(
 def _called(
     taken: tuple[Input, ...], arguments: tuple[Argument, ...], *, placed: bool = False
 ) -> Signature:
-    # Parts of a stack are made where they are needed; a stack as such takes no place.
+    # A stack takes no device or dtype: its parts are constructed with them.
     return Signature(arguments, taken, (Output("output"),), complex=False, placed=placed)
 
 
 def _benchmark(
     name: str, text: str, arguments: Mapping[str, Any], attentions: tuple[int, ...]
 ) -> Benchmark:
-    """One call, of as many sequences as there are stacks that read one.
+    """A benchmark of one call.
 
     Args:
-        attentions: of each stack, how many a layer has.
+        attentions: number of attentions per layer, for each stack; the largest is also the number
+            of sequences.
     """
     sequences = ((1, 16, 128),) * max(attentions)
     return Benchmark(
@@ -103,7 +102,7 @@ def _row(
     draws: Callable[[TrialLike, np.random.Generator], Draws],
     benchmark: Benchmark,
 ) -> LayerSpec:
-    """What all rows have in common."""
+    """The parts that all stacks share."""
     sizes, valid = shapes(signature), partial(made, name)
     breaks = invalid.stack_breaks(name, signature, sizes)
     return LayerSpec(
@@ -123,7 +122,7 @@ def _row(
 
 
 def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
+    """Encoder, decoder, and the Transformer of both."""
     name = "TransformerEncoder"
     part, module = f"{name}Layer", (f"{name}Layer", tuple(_SIZES.items()))
     yield _row(

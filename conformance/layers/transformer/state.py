@@ -1,7 +1,7 @@
 """The state of the layers of a transformer, in torch's order.
 
-The documentation says what the layers are made of: Linear and LayerNorm have initial values of
-their own; of MultiheadAttention none are promised.
+By the documentation the layers consist of Linear, LayerNorm and MultiheadAttention. The first two
+have documented initial values, the last has none.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ Arguments = Mapping[str, Any]
 
 
 def encoder_layer(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
-    """One attention, two linear layers, two norms."""
+    """Tensors of one attention, two linear layers and two norms."""
     return _layer(arguments, ("self_attn",))
 
 
 def decoder_layer(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
-    """Two attentions, two linear layers, three norms."""
+    """Tensors of two attentions, two linear layers and three norms."""
     return _layer(arguments, ("self_attn", "multihead_attn"))
 
 
 def encoder(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
-    """Layers that are the same at first, as is documented; and perhaps a norm."""
+    """Tensors of an encoder: layers with equal initial values (documented), perhaps a norm."""
     return _stack(arguments, "encoder_layer", ("self_attn",))
 
 
 def decoder(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
-    """Likewise."""
+    """Tensors of a decoder: layers with equal initial values, and perhaps a norm."""
     return _stack(arguments, "decoder_layer", ("self_attn", "multihead_attn"))
 
 
 def both(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
-    """Both, each with a norm; of their initial values the documentation says nothing."""
+    """Tensors of both stacks, each with a norm; only initial values of norms are documented."""
     found: list[StateTensor] = []
     stacks = {"encoder": ("self_attn",), "decoder": ("self_attn", "multihead_attn")}
     for name, attentions in stacks.items():
@@ -64,7 +64,7 @@ def _stack(arguments: Arguments, name: str, attentions: tuple[str, ...]) -> tupl
 
 
 def prefixed(prefix: str, tensors: Sequence[StateTensor]) -> tuple[StateTensor, ...]:
-    """Tensors of a part, under their names in the whole."""
+    """Tensors of a part, with their names in the module that contains it."""
     return tuple(replace(x, name=f"{prefix}.{x.name}") for x in tensors)
 
 
@@ -86,6 +86,6 @@ def _layer(arguments: Arguments, attentions: tuple[str, ...]) -> tuple[StateTens
 
 
 def norm(name: str, size: int) -> tuple[StateTensor, ...]:
-    """A LayerNorm's, with a bias."""
+    """Weight and bias of a LayerNorm."""
     values = {"weight": 1.0, "bias": 0.0}
     return tuple(StateTensor(f"{name}.{k}", (size,), Constant(x)) for k, x in values.items())

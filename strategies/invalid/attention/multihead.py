@@ -1,6 +1,7 @@
 """Ways to break a valid call of MultiheadAttention.
 
-torch refuses most of them by an assertion, which is no refusal that says so: these are customary.
+torch refuses most of them by an assertion, not by an error written for the purpose: these are
+customary.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _filled(case: Case) -> bool:
 
 
 def _axes(case: Case) -> tuple[int, int]:
-    """Which axis counts the batch, and which the positions."""
+    """The axis of the batch, -1 without one, and the axis of the positions."""
     if len(_shape(case, QUERY)) == 2:
         return -1, 0
     return (0, 1) if case.call.arguments.get("batch_first", False) else (1, 0)
@@ -53,7 +54,7 @@ def _sizes(case: Case) -> tuple[int | None, int, int]:
 
 
 def _masked(case: Case, place: int, mask: np.ndarray) -> Case:
-    """With one mask, and no other."""
+    """The case with one mask and no other."""
     inputs: list[np.ndarray | None] = [*case.inputs[:PADDING], None, None]
     inputs[place] = mask
     keywords = {k: v for k, v in case.keywords.items() if k != "is_causal"}
@@ -112,7 +113,7 @@ _BREAKS = (
 def multihead_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """All breaks of MultiheadAttention."""
     maps = shapes.tensors["attn_mask"].axes[0].size.text
-    # torch refuses by an assertion what is wrong with a mask for each head.
+    # torch refuses a wrong mask for each head by an assertion.
     of_mask = (f"attn_mask of another {x}" for x in (maps, "queries", "keys"))
     without = ("key missing", "value missing", *of_mask)
     shaped = shape_breaks(signature, shapes, without=without)

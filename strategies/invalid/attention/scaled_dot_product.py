@@ -31,7 +31,7 @@ def _shape(case: Case, place: int) -> tuple[int, ...]:
 
 
 def _filled(case: Case) -> bool:
-    """Whether every length is at least 1: what is empty hides the rest."""
+    """Whether every input has elements: an empty one hides other mistakes."""
     return all(x is None or x.size > 0 for x in case.inputs)
 
 
@@ -52,7 +52,7 @@ def _headed(case: Case) -> bool:
 
 
 def _several(case: Case) -> bool:
-    """Whether a size that is one too large cannot broadcast, of the heads."""
+    """Whether a wrong number of heads cannot broadcast."""
     return _headed(case) and _heads(case) > 1
 
 
@@ -61,7 +61,7 @@ def _heads(case: Case) -> int:
 
 
 def _with_key_heads(draw: Draw, case: Case) -> Case:
-    """Heads of keys and values that do not divide the query's, or are not as many."""
+    """Keys and values with more heads than the query."""
     count = _heads(case) + draw(st.integers(1, 2))
     plain = [list(_shape(case, k)) for k in (KEY, VALUE)]
     for shape in plain:
@@ -78,7 +78,7 @@ def _undivided(draw: Draw, case: Case) -> Case:
 
 
 def _apart(draw: Draw, case: Case) -> Case:
-    """Values of more heads than keys."""
+    """Values with more heads than the keys."""
     shape = list(_shape(case, VALUE))
     shape[-3] = 2 * shape[-3]
     query = list(_shape(case, QUERY))
@@ -128,7 +128,7 @@ def _mask_and_causal(draw: Draw, case: Case) -> Case:
 
 
 def _plural(case: Case) -> bool:
-    """Likewise, of rows and columns."""
+    """Whether a wrong number of rows or columns of a mask cannot broadcast."""
     return _filled(case) and min(_scores(case)[-2:]) > 1
 
 

@@ -143,7 +143,7 @@ def breaks(layer: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...
     Args:
         layer: `"Conv2d"`, `"LazyConvTranspose1d"`, `"functional.conv3d"`, …
     """
-    # torch promotes what is added to a result, or refuses it.
+    # For a bias of another dtype torch either promotes it or refuses the call.
     without = ("bias of another dtype",) if is_function(layer) else ()
     return (
         *shape_breaks(signature, shapes, without=without),

@@ -1,4 +1,4 @@
-"""A valid call of a convolution taken apart, to be put together again with a part changed."""
+"""Parts of a valid convolution call, and its reconstruction with some parts changed."""
 
 from __future__ import annotations
 
@@ -13,29 +13,27 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Case, is_function
 
-# What torch takes, with an integer for all dimensions.
+# Arguments for which torch accepts one integer for all dimensions.
 SIZES = ("stride", "padding", "dilation", "output_padding")
 NEUTRAL = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
 Sizes = tuple[int, ...]
 
 
 def _plain(value: Any) -> Any:
-    """One number for all dimensions where it can be."""
+    """One number where all dimensions have the same; otherwise the value itself."""
     return value[0] if isinstance(value, tuple) and value and len(set(value)) == 1 else value
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A valid case, taken apart.
+    """The parts of a valid case.
 
     Args:
-        case: the case.
         dims: number of spatial dimensions.
-        leading: the batch dimension, if there is one.
-        in_channels, out_channels, groups: as torch's arguments.
-        kernel_size, stride, dilation, output_padding: as torch's, a number for each dimension.
-        padding: likewise, or a string.
-        lengths: the input's spatial dimensions.
+        leading: the size of the batch, if there is one.
+        kernel_size, stride, dilation, output_padding: one number for each dimension.
+        padding: one number for each dimension, or a string.
+        lengths: lengths of the input's spatial dimensions.
     """
 
     case: Case
@@ -53,7 +51,7 @@ class Convolution:
 
     @classmethod
     def of(cls, case: Case) -> Convolution:
-        """Take a case apart."""
+        """Read the parts of a case."""
         call, dims = case.call, int(case.call.layer[-2])
         given, (x, *weights) = call.arguments, case.inputs
         assert x is not None
@@ -85,7 +83,7 @@ class Convolution:
 
     @property
     def pads(self) -> Sizes:
-        """Numbers of padding; zeros for a string."""
+        """The padding as numbers; zeros for a string."""
         return (0,) * self.dims if isinstance(self.padding, str) else self.padding
 
     @property
@@ -95,13 +93,13 @@ class Convolution:
 
     @property
     def full(self) -> Sizes:
-        """A transposed convolution's output before anything is cropped or added."""
+        """Lengths of a transposed convolution's output without padding and output_padding."""
         rows = zip(self.lengths, self.stride, self.reach, strict=True)
         return tuple((n - 1) * s + reach + 1 for n, s, reach in rows)
 
     @property
     def mode(self) -> str:
-        """The padding mode."""
+        """The padding mode, by default zeros."""
         return str(self.case.call.arguments.get("padding_mode", "zeros"))
 
     def broken(
@@ -111,11 +109,11 @@ class Convolution:
         output_size: list[int] | None = None,
         **parts: Any,
     ) -> Case:
-        """The case put together again with some parts changed.
+        """Rebuild the case with some parts changed.
 
         Args:
-            arguments: written as they are.
-            output_size: given to forward; a valid one is left out when any size changes.
+            arguments: arguments to pass as they are.
+            output_size: passed to forward; otherwise the old one is left out if a size changes.
         """
         new = replace(self, **parts)
         call, function = self.case.call, is_function(self.case.call.layer)
@@ -154,12 +152,12 @@ class Convolution:
 
 
 def lazy(layer: str) -> bool:
-    """Whether a layer is one, by its name."""
+    """Whether the name is that of a lazy layer."""
     return layer.startswith("Lazy")
 
 
 def transposed(layer: str) -> bool:
-    """Whether a layer is one, by its name."""
+    """Whether the name is that of a transposed convolution."""
     return "ranspose" in layer
 
 
@@ -177,11 +175,7 @@ def broken_by(
     applies: Callable[[Convolution], bool] = _always,
     required: str = DOCUMENTED,
 ) -> Break:
-    """A break that takes the case apart.
-
-    Args:
-        name, argument, apply, applies, required: as of `Break`, of a case taken apart.
-    """
+    """A `Break` whose functions take a `Convolution` in place of a case."""
     return Break(
         name,
         argument,
@@ -192,27 +186,23 @@ def broken_by(
 
 
 def replaced(sizes: Sizes, index: int, value: int) -> Sizes:
-    """Sizes with one of them replaced."""
+    """The sizes with the one at `index` replaced."""
     return (*sizes[:index], value, *sizes[index + 1 :])
 
 
 def somewhere(draw: Draw, sizes: Sizes, bad: int) -> Sizes:
-    """A number in all dimensions, or in one of them."""
+    """Put a number into all dimensions, or into one that is drawn."""
     where = draw(st.integers(0, len(sizes))) if len(sizes) > 1 else 0
     return tuple(bad if where in (0, k + 1) else size for k, size in enumerate(sizes))
 
 
 def dimension(draw: Draw, conv: Convolution) -> int:
-    """Draws one of the dimensions."""
+    """Draw one of the spatial dimensions."""
     return int(draw(st.integers(0, conv.dims - 1)))
 
 
 def bad_size(name: str, values: st.SearchStrategy[int]) -> Apply:
-    """Breaks a size in all dimensions, or in one of them.
-
-    Args:
-        values: invalid ones.
-    """
+    """Break a size in all dimensions or in one of them; `values` are invalid numbers."""
 
     def apply(draw: Draw, conv: Convolution) -> Case:
         changed: dict[str, Any] = {name: somewhere(draw, getattr(conv, name), draw(values))}
@@ -222,9 +212,5 @@ def bad_size(name: str, values: st.SearchStrategy[int]) -> Apply:
 
 
 def written(name: str, values: st.SearchStrategy[Any]) -> Apply:
-    """Breaks an argument that nothing else depends on.
-
-    Args:
-        values: invalid ones.
-    """
+    """Break an argument on which nothing else depends; `values` are invalid."""
     return lambda draw, conv: conv.broken(arguments={name: draw(values)})

@@ -27,7 +27,7 @@ zero = st.just(0)
 def _negative_padding(draw: Draw, conv: Convolution) -> Case:
     padding = somewhere(draw, conv.pads, draw(negative))
     rows = zip(conv.lengths, conv.pads, padding, strict=True)
-    # Longer by what is no longer added, so that the kernel still fits.
+    # Longer by the padding that is lost, so that the kernel still fits.
     return conv.broken(padding=padding, lengths=tuple(n + 2 * (p - q) for n, p, q in rows))
 
 
@@ -50,7 +50,7 @@ def _large_padding(mode: str, beyond: int) -> Apply:
         length = conv.lengths[k]
         most = max(length, conv.pads[k] + 1 - beyond)
         padding = replaced((0,) * conv.dims, k, most + beyond)
-        # The other dimensions are as long as they were padded, and need no padding.
+        # The other dimensions get their padded length, and no padding.
         lengths = tuple(n + 2 * p for n, p in zip(conv.lengths, conv.pads, strict=True))
         return conv.broken(
             padding=padding,
@@ -102,7 +102,7 @@ def _wide(conv: Convolution) -> bool:
 
 
 def _of_tuples(layer: str) -> list[Break]:
-    """A number for each dimension is documented; torch lets one number stand for all."""
+    """Breaks of a tuple's length: one number per dimension is documented, one for all customary."""
     sizes: tuple[str, ...] = ("stride", "dilation")
     sizes += ("output_padding",) if transposed(layer) else ()
     sizes += () if is_function(layer) else ("kernel_size",)
@@ -142,11 +142,7 @@ def _of_convolutions(layer: str) -> list[Break]:
 
 
 def window_breaks(layer: str) -> list[Break]:
-    """The breaks of a layer's kernel, stride, dilation and padding.
-
-    Args:
-        layer: its name in the catalogue.
-    """
+    """The breaks of a layer's kernel, stride, dilation and padding, by its catalogue name."""
     kernel = "weight" if is_function(layer) else "kernel_size"
     found = [
         broken_by("stride not positive", "stride", bad_size("stride", not_positive), _not_same),

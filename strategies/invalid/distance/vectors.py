@@ -30,7 +30,7 @@ def _dim(draw: Draw, case: Case) -> Case:
 
 
 def _other_length(axis: int | None) -> Break:
-    """The second vectors longer than the first."""
+    """The break of second vectors that are longer than the first."""
 
     def along(case: Case) -> int:
         place: int = case.call.arguments.get("dim", 1) if axis is None else axis
@@ -39,7 +39,7 @@ def _other_length(axis: int | None) -> Break:
         return place if place < 0 else place - _rank(case)
 
     def apply(draw: Draw, case: Case) -> Case:
-        # What is of length 1 is broadcast.
+        # At least 2: a length of 1 would broadcast.
         first = axis_of(case, 0, along(case))(2 + draw(_beyond))
         x = first.inputs[0]
         assert x is not None
@@ -63,7 +63,7 @@ def distance_breaks() -> tuple[Break, ...]:
 
 
 def pdist_breaks() -> tuple[Break, ...]:
-    """The breaks of all distances between the rows of a matrix, beside those of its shape."""
+    """The breaks of pdist that do not follow from its shapes."""
     return (
         Break("p negative", "p", argument("p", st.sampled_from((-1.0, -0.5, -math.inf)))),
         Break("p not a number", "p", argument("p", st.just(math.nan))),

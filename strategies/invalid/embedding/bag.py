@@ -22,7 +22,7 @@ surplus = st.integers(0, 2)
 
 
 class _Places:
-    """Where the tensors of a bag's call stand."""
+    """Positions of the tensors among the inputs of a bag's call."""
 
     def __init__(self, layer: str) -> None:
         self.function = is_function(layer)
@@ -30,7 +30,7 @@ class _Places:
         self.factors = self.offsets + 1
 
     def count(self, case: Case) -> int:
-        """Rows of the weight."""
+        """Number of rows of the weight."""
         if self.function:
             weight = case.inputs[1]
             assert weight is not None
@@ -38,7 +38,7 @@ class _Places:
         return int(case.call.arguments["num_embeddings"])
 
     def put(self, case: Case, place: int, array: np.ndarray | None) -> Case:
-        """The case with another array."""
+        """The case with another array as one of its inputs."""
         inputs = tuple(array if k == place else x for k, x in enumerate(case.inputs))
         return replace(case, inputs=inputs)
 
@@ -62,7 +62,7 @@ def _mode(case: Case) -> str:
 
 
 def _beyond(places: _Places, below: bool) -> Break:
-    """One index that names no row."""
+    """The break of one index that is out of range."""
 
     def apply(draw: Draw, case: Case) -> Case:
         index = _index(case).copy()

@@ -28,7 +28,7 @@ def _padding(draw: Draw, case: Case) -> Case:
 
 
 def _without_padding(case: Case) -> Case:
-    """Of another number of rows a padding_idx would be one more break."""
+    """Drop padding_idx: with another number of rows it could be a second mistake."""
     arguments = {k: v for k, v in case.call.arguments.items() if k != "padding_idx"}
     return replace(case, call=replace(case.call, arguments=arguments))
 
@@ -46,7 +46,7 @@ weight_rank = Break("weight of another rank", "weight", _rank)
 
 
 def negative_size(name: str) -> Break:
-    """The break of a number of rows, or of columns."""
+    """The break of a negative number of rows or of columns."""
     apply = argument(name, negative)
     return Break(f"{name} negative", name, lambda draw, case: apply(draw, _without_padding(case)))
 
@@ -57,6 +57,6 @@ def embedding_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     if "weight" not in signature.input_names:
         sizes = map(negative_size, ("num_embeddings", "embedding_dim"))
         return (*shape_breaks(signature, shapes, without=_FREE), padding, *sizes)
-    # A weight of whole numbers has rows, too; without one the kinds of backends' errors differ.
+    # An integer weight has rows, too; for a missing one backends raise different kinds of errors.
     without = (*_FREE, "weight of another dtype", "weight missing", weight_rank.name)
     return (*shape_breaks(signature, shapes, without=without), padding, weight_rank)

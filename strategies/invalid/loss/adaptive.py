@@ -19,7 +19,7 @@ from conformance.spec.signature import Signature
 
 
 def _cutoffs(draw: Draw, case: Case) -> Case:
-    """Not increasing, not positive, or beyond the classes."""
+    """Cutoffs that do not increase, are not positive, or exceed the classes."""
     count = case.call.arguments["n_classes"]
     wrong = ((0,), (-1,), (count,), (1, 1), (1, count), (2, 1), ())
     return with_arguments(case, cutoffs=draw(st.sampled_from(wrong)))
@@ -37,7 +37,7 @@ def _any_target(case: Case) -> bool:
 
 
 def method_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """The breaks of what takes no target."""
+    """The breaks of the methods, which take no target."""
     return (
         Break("cutoffs that are no cutoffs", "cutoffs", _cutoffs),
         Break("div_value of 0", "div_value", argument("div_value", st.just(0.0)), CUSTOMARY),

@@ -20,7 +20,7 @@ def _has_elements(case: Case) -> bool:
 
 
 def _outside_of(place: int, name: str) -> Break:
-    """An element of an input that is no probability."""
+    """The break of an element that is not a probability."""
 
     def apply(draw: Draw, case: Case) -> Case:
         inputs = list(case.inputs)
@@ -35,7 +35,7 @@ def _outside_of(place: int, name: str) -> Break:
 
 
 def _other_target(draw: Draw, case: Case) -> Case:
-    """A target that would broadcast, or one longer than the input."""
+    """A target of size 1 along an axis, which would broadcast, or longer than the input."""
     shape = list(shape_of(case, 0))
     axis = draw(st.integers(0, len(shape) - 1))
     shape[axis] = 1 if shape[axis] > 1 and draw(st.booleans()) else shape[axis] + draw(_more)
@@ -43,7 +43,7 @@ def _other_target(draw: Draw, case: Case) -> Case:
 
 
 def _wrong_weight(name: str) -> Break:
-    """A weight that is longer than the last axis, where constructor or function take it."""
+    """The break of a weight longer than the last axis, in a module's state or as an input."""
 
     def apply(draw: Draw, case: Case) -> Case:
         shape = shape_of(case, 0)
@@ -64,7 +64,7 @@ def _wrong_weight(name: str) -> Break:
 
 
 def _longer(case: Case) -> bool:
-    """Whether the last axis has several elements, which a longer weight does not broadcast to."""
+    """Whether the last axis has several elements: a longer weight then cannot broadcast."""
     shape = shape_of(case, 0)
     return bool(shape) and shape[-1] > 1 and _has_elements(case)
 

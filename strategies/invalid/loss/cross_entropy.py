@@ -54,16 +54,12 @@ def smoothing_breaks() -> tuple[Break, ...]:
 
 
 def _with_indices(known: Break) -> Break:
-    """A break of calls with class indices only."""
+    """Restrict a break to calls with class indices."""
     return replace(known, applies=lambda case: of_indices(case) and known.applies(case))
 
 
 def cross_entropy_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """The breaks of the module and of the function.
-
-    Args:
-        shapes: of calls with class indices.
-    """
+    """The breaks of the module and of the function; `shapes` are those with class indices."""
     return (
         *map(_with_indices, log_likelihood_breaks(signature, shapes)),
         *smoothing_breaks(),

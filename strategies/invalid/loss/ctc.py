@@ -25,7 +25,7 @@ _more = st.sampled_from((1, 2, 7))
 
 
 def _lengths(case: Case, name: str) -> np.ndarray:
-    """As a tensor or a tuple has them."""
+    """The lengths as an array, passed as a tensor or as a tuple."""
     if name in case.keywords:
         return np.array(case.keywords[name], np.int64)
     return array_of(case, 2 if name == _INPUTS else 3)
@@ -41,7 +41,7 @@ def _with_lengths(case: Case, name: str, lengths: np.ndarray) -> Case:
 
 
 def _changed(draw: Draw, case: Case, name: str, number: int) -> Case:
-    """One of the lengths is another number."""
+    """The case with one of the lengths replaced."""
     lengths = _lengths(case, name).copy()
     lengths.reshape(-1)[draw(st.integers(0, lengths.size - 1))] = number
     return _with_lengths(case, name, lengths)
@@ -85,7 +85,7 @@ def _blank(draw: Draw, case: Case) -> Case:
 
 
 def _labelled(case: Case) -> np.ndarray:
-    """Places of the targets, in one dimension, that count."""
+    """Flat positions of the targets that are within their length."""
     targets = array_of(case, 1)
     if targets.ndim == 1:
         return np.arange(targets.size)
@@ -113,7 +113,7 @@ def _blank_label(draw: Draw, case: Case) -> Case:
 
 
 def _too_many(draw: Draw, case: Case) -> Case:
-    """Concatenated targets of another length than the lengths say."""
+    """More concatenated targets than the sum of the lengths."""
     targets = array_of(case, 1)
     return with_inputs(case, {1: (targets.size + draw(_more),)})
 

@@ -20,7 +20,7 @@ _more = st.integers(1, 2)
 
 
 def _other_weight(draw: Draw, case: Case) -> Case:
-    """A weight for each sample only, or of one number more along an axis."""
+    """A weight of size 1 along an axis, which would broadcast, or longer than the input."""
     shape = list(shape_of(case, 0))
     axis = draw(st.integers(0, len(shape) - 1))
     shape[axis] = 1 if shape[axis] > 1 and draw(st.booleans()) else shape[axis] + draw(_more)
@@ -31,8 +31,8 @@ def difference_breaks(edge: str, weights: bool) -> tuple[Break, ...]:
     """The breaks of a loss of differences.
 
     Args:
-        edge: name of the argument that says where a parabola becomes a line; empty = it has none.
-        weights: whether it may be given weights.
+        edge: name of the argument that says where a parabola becomes a line; empty = none.
+        weights: whether the loss takes weights.
     """
     found = [unknown_reduction("batchmean"), wider_target()]
     if edge == "beta":

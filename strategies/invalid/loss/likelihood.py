@@ -1,4 +1,4 @@
-"""Ways to break a valid call of the negative log likelihood of numbers."""
+"""Ways to break a valid call of the Gaussian negative log likelihood."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _any_variance(case: Case) -> bool:
 
 
 def _long_variances(draw: Draw, case: Case) -> Case:
-    """More variances than there are numbers along the last axis."""
+    """More variances than numbers along the last axis."""
     shape = list(shape_of(case, 0))
     shape[-1] = max(shape[-1], 1) + draw(_more)
     return with_inputs(case, {2: shape})
 
 
 def gaussian_breaks() -> tuple[Break, ...]:
-    """The breaks of the likelihood of numbers."""
+    """The breaks of the Gaussian negative log likelihood."""
     return (
         unknown_reduction("batchmean"),
         Break("variance negative", "var", _negative, applies=_any_variance),

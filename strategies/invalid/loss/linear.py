@@ -31,7 +31,7 @@ def _function(case: Case) -> bool:
 
 
 def _place(case: Case) -> int:
-    """Of the target among the inputs."""
+    """Position of the target among the inputs."""
     return 2 if _function(case) else 1
 
 
@@ -40,7 +40,7 @@ def _target(case: Case) -> np.ndarray:
 
 
 def _count(case: Case) -> int:
-    """How many classes there are."""
+    """Number of classes."""
     if _function(case):
         return len(array_of(case, 1))
     return int(case.call.arguments["num_classes"])
@@ -94,7 +94,7 @@ def _weight_length(draw: Draw, case: Case) -> Case:
 
 
 def _without_batch(draw: Draw, case: Case) -> Case:
-    """One sample of a K-dimensional loss."""
+    """A K-dimensional loss of one sample without its batch axis."""
     inputs = list(case.inputs)
     for k in (0, _place(case)):
         inputs[k] = array_of(case, k)[0]
@@ -113,11 +113,7 @@ def _has_bias(case: Case) -> bool:
 
 
 def linear_cross_entropy_breaks(function: bool) -> tuple[Break, ...]:
-    """The breaks of the module or of the function.
-
-    Args:
-        function: the bias is an input.
-    """
+    """The breaks of the module, or of the function, whose bias is an input."""
     of_bias = Break("bias of another length", "linear_bias", _bias_length, applies=_has_bias)
     return (
         *((of_bias,) if function else ()),

@@ -1,4 +1,4 @@
-"""Ways to break a valid call of a loss over classes by margins."""
+"""Ways to break a valid call of a margin loss over classes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,7 @@ def _any_label(case: Case) -> bool:
 
 
 def _beyond(least: int) -> Break:
-    """One index that is no class.
-
-    Args:
-        least: the smallest index that means something.
-    """
+    """The break of an index that is not a class; `least` is the smallest valid index."""
 
     def apply(draw: Draw, case: Case) -> Case:
         target, count = array_of(case, 1).copy(), array_of(case, 0).shape[-1]
@@ -56,7 +52,7 @@ def _weight_matrix(draw: Draw, case: Case) -> Case:
 
 
 def _several_classes(case: Case) -> bool:
-    """One weight for one class more would be broadcast."""
+    """Whether a weight of another length cannot broadcast."""
     return array_of(case, 0).shape[-1] > 1 and array_of(case, 0).size > 0
 
 
@@ -65,12 +61,12 @@ _matrix = Break("weight of two axes", "weight", _weight_matrix, applies=_several
 
 
 def _constructed(signature: Signature, *breaks: Break) -> tuple[Break, ...]:
-    """Breaks of a weight that the constructor takes; those of an input follow from its shape."""
+    """The breaks if the constructor takes the weight; those of an input follow from its shape."""
     return () if "weight" in signature.input_names else breaks
 
 
 def multi_margin_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """The breaks of the multi-class margin loss, which counts targets and not their axes."""
+    """The breaks of the multi-class margin loss; torch does not check the targets' rank."""
     told = shape_breaks(
         signature,
         shapes,

@@ -23,13 +23,13 @@ from conformance.spec.signature import Signature
 
 
 def class_count(case: Case) -> int:
-    """How many classes there are."""
+    """Number of classes."""
     shape = array_of(case, 0).shape
     return int(shape[0 if len(shape) == 1 else 1])
 
 
 def of_indices(case: Case) -> bool:
-    """Whether the target names classes."""
+    """Whether the target holds class indices, not probabilities."""
     return array_of(case, 1).dtype.kind == "i"
 
 
@@ -42,7 +42,7 @@ def _rows(case: Case) -> bool:
 
 
 def _beyond(draw: Draw, case: Case) -> Case:
-    """One index that is no class: below 0, or from the number of classes on."""
+    """One index out of range: negative, or at least the number of classes."""
     target, ignored = array_of(case, 1).copy(), case.call.arguments.get("ignore_index", -100)
     outside = [k for k in (class_count(case), class_count(case) + 7, -1, -2) if k != ignored]
     target.reshape(-1)[draw(st.integers(0, target.size - 1))] = draw(st.sampled_from(outside))
@@ -54,7 +54,7 @@ def _real_indices(draw: Draw, case: Case) -> Case:
 
 
 def weight_length(draw: Draw, case: Case) -> Case:
-    """A weight too many or too few, where a constructor or a function takes it."""
+    """A weight with too many or too few elements, in a module's state or as an input."""
     size = class_count(case)
     length = draw(st.sampled_from([n for n in (size + 1, size - 1, 2 * size) if n > 1]))
     return with_weight(case, 2, (length,))
@@ -63,8 +63,8 @@ def weight_length(draw: Draw, case: Case) -> Case:
 def log_likelihood_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of a call with class indices, of a module or a function.
 
-    Beside the scores of one sample torch takes a target of shape (1), too, and beside those of a
-    K-dimensional loss a weight of any shape.
+    With the scores of one sample torch also accepts a target of shape (1), and in a K-dimensional
+    loss a weight of any shape.
     """
     left = ["target missing", "* of another rank", "target of another positions"]
     weight = [Break("weight of another length", "weight", weight_length)]

@@ -24,23 +24,23 @@ from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Signature
 
 unknown_word = unknown_reduction("batchmean")
-"""A reduction that none of the losses by margins has."""
+"""Break of a reduction that margin losses do not have."""
 no_margin = Break("margin not positive", "margin", argument("margin", st.sampled_from((0.0, -1.0))))
-"""A triplet's margin."""
+"""Break of the margin of a triplet loss."""
 
 
 def operand_breaks(signature: Signature, shapes: Shapes, *without: str) -> tuple[Break, ...]:
     """The breaks of a loss whose operands torch promotes and broadcasts.
 
     Args:
-        without: names of breaks that torch does not refuse either.
+        without: names of further breaks that torch accepts.
     """
     left = ("* of another dtype", *without)
     return (unknown_word, *shape_breaks(signature, shapes, without=left, broadcast=True))
 
 
 def array_of(case: Case, place: int) -> np.ndarray:
-    """An input that is there."""
+    """An input that must be present."""
     array = case.inputs[place]
     assert array is not None
     return array
@@ -52,11 +52,7 @@ def with_input(case: Case, place: int, array: np.ndarray) -> Case:
 
 
 def with_weight(case: Case, place: int, shape: tuple[int, ...]) -> Case:
-    """The case with a weight of another shape, where a constructor or a function takes it.
-
-    Args:
-        place: of the weight, as an input of the function.
-    """
+    """Resize the weight of a module's state, or of a function, whose input `place` it is."""
     function = len(case.inputs) > place
     old = case.inputs[place] if function else case.call.state.get("weight")
     weight = round_to(resized(old, shape), case.call.dtype)
@@ -66,17 +62,17 @@ def with_weight(case: Case, place: int, shape: tuple[int, ...]) -> Case:
 
 
 def more_features(draw: Draw, case: Case) -> Case:
-    """An input whose last axis is longer than the layer takes."""
+    """An input whose last axis is longer than the layer accepts."""
     shape = array_of(case, 0).shape
     return with_inputs(case, {0: (*shape[:-1], shape[-1] + draw(surplus))})
 
 
 def longer(name: str, place: int, axis: int = 0, *, least: int = 2) -> Break:
-    """An input with a longer axis than the others have.
+    """The break of an input with a longer axis than the others.
 
     Args:
-        place: where it stands.
-        least: the others' size from which on it is no broadcast.
+        place: position of the input.
+        least: smallest size of the axis at which the longer one cannot broadcast.
     """
 
     def applies(case: Case) -> bool:
@@ -93,12 +89,7 @@ def longer(name: str, place: int, axis: int = 0, *, least: int = 2) -> Break:
 
 
 def with_axis(name: str, place: int, *, applies: Callable[[Case], bool]) -> Break:
-    """An input with one axis more, of size 1.
-
-    Args:
-        place: where it stands.
-        applies: whether a case can be broken so.
-    """
+    """The break of an input with an additional last axis of size 1; `place` is its position."""
 
     def apply(draw: Draw, case: Case) -> Case:
         return with_inputs(case, {place: (*array_of(case, place).shape, 1)})

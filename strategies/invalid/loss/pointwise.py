@@ -1,4 +1,4 @@
-"""Ways to break a valid call of a loss that is a number for each element."""
+"""Ways to break a valid call of an elementwise loss."""
 
 from __future__ import annotations
 
@@ -14,29 +14,25 @@ _WORDS = ("average", "Mean", "")
 
 
 def unknown_reduction(*others: str) -> Break:
-    """A reduction that there is not.
-
-    Args:
-        others: words to try besides those that no loss has.
-    """
+    """The break of an unknown reduction; `others` are reductions that this loss does not have."""
     known = st.sampled_from((*_WORDS, *others))
     return Break("unknown reduction", "reduction", argument("reduction", known))
 
 
 def shape_of(case: Case, place: int) -> tuple[int, ...]:
-    """The shape of an input that is given."""
+    """The shape of an input that must be present."""
     array = case.inputs[place]
     assert array is not None
     return array.shape
 
 
 def has_axes(case: Case) -> bool:
-    """Whether the input has an axis."""
+    """Whether the input has at least one axis."""
     return bool(shape_of(case, 0))
 
 
 def wider_target() -> Break:
-    """A target that is longer than the input along an axis, and does not broadcast."""
+    """The break of a target that is longer than the input along an axis and cannot broadcast."""
 
     def apply(draw: Draw, case: Case) -> Case:
         first, second = shape_of(case, 0), shape_of(case, 1)
@@ -54,9 +50,5 @@ def wider_target() -> Break:
 
 
 def broadcast_breaks(*others: str) -> tuple[Break, ...]:
-    """The breaks of a loss whose operands are broadcast.
-
-    Args:
-        others: words that name no reduction of this loss.
-    """
+    """The breaks of a loss whose operands broadcast; `others` are reductions it does not have."""
     return (unknown_reduction(*others), wider_target())

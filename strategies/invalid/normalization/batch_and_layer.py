@@ -1,4 +1,4 @@
-"""Ways to break a valid call of a normalisation, beside those that its shapes tell."""
+"""Ways to break a batch or layer norm, besides those that follow from its shapes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Signature
 
 _below = st.sampled_from((-1e-5, -1.0))
-# The functions count the numbers of a weight and of a statistic, whatever axes it has.
+# The functions check the number of elements of a weight and of a statistic, not their rank.
 RANKS = tuple(f"{x} of another rank" for x in ("running_mean", "running_var", "weight", "bias"))
 none_or_negative = st.sampled_from((0.0, -1e-5, -1.0))
 
@@ -43,7 +43,10 @@ def row_breaks(
 def channel_breaks(
     signature: Signature, shapes: Shapes, customary: Collection[str] = ()
 ) -> tuple[Break, ...]:
-    """Those that a module's shapes tell; any number of channels fits where it owns no tensor."""
+    """The breaks that follow from a module's shapes.
+
+    A module without state accepts any number of channels.
+    """
     sizes = {f"input of another {name}" for name in ("num_features", "num_channels")}
     told = shape_breaks(signature, shapes, customary=customary)
     return tuple(

@@ -1,4 +1,4 @@
-"""Ways to break a normalisation of a sample by itself, beside those that its shapes tell."""
+"""Ways to break instance, group and response norms, besides those that follow from their shapes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _not_positive = st.sampled_from((0, -1))
 
 
 def _channel_axis(case: Case) -> int:
-    """Of a module's input, which may be one sample by itself."""
+    """Axis of the channels of a module's input, which may have no batch."""
     shape = shape_of(case)
     return len(shape) - 1 - int(case.call.layer[-2])
 
@@ -75,7 +75,7 @@ def _indivisible(draw: Draw, case: Case) -> Case:
 
 
 def _one_number(draw: Draw, case: Case) -> Case:
-    """One sample, a group a channel, one place."""
+    """One sample, one channel per group, one position."""
     shape = shape_of(case)
     one = with_inputs(case, {0: (1, *shape[1:2], *(1 for _ in shape[2:]))})
     return with_arguments(one, num_groups=shape[1])
@@ -94,7 +94,7 @@ def _holds_numbers(case: Case) -> bool:
     return math.prod(shape_of(case)) > 0
 
 
-# Sums of squares of whole numbers are as good as others.
+# Integers have sums of squares, too.
 _SUMS = ("input of another dtype",)
 
 

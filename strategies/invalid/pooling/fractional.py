@@ -17,7 +17,7 @@ _RATIOS = st.sampled_from((1.0, 0.0, -0.5, 1.5))
 
 
 def _without(case: Case, **arguments: Any) -> Case:
-    """The case with other arguments in place of the output's size and ratio."""
+    """The case with output size and ratio set to None, then other arguments set."""
     given = {k: None for k in ("output_size", "output_ratio") if k in case.call.arguments}
     return with_arguments(case, **{**given, **arguments})
 
@@ -43,7 +43,7 @@ def _ratio(dims: int) -> Break:
 
 
 def _too_large(dims: int) -> Break:
-    """kH + oH − 1 > H."""
+    """The break of an output too large for its input: kH + oH − 1 > H."""
 
     def apply(draw: Draw, case: Case) -> Case:
         x, kernel = case.inputs[0], case.call.arguments["kernel_size"]
@@ -67,7 +67,7 @@ def fractional_breaks(signature: Signature, shapes: Shapes, function: bool) -> t
     """The breaks of fractional pooling.
 
     Args:
-        function: its page does not say that exactly one of size and ratio must be given.
+        function: the function, whose page does not forbid to pass both size and ratio.
     """
     dims = signature.dims
     return (

@@ -32,7 +32,7 @@ def _both(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sized(case: Case, size: Sequence[int]) -> Case:
-    """The case with a size of the output, which functions take as an argument."""
+    """The case with `output_size`: an argument of functions, a keyword of a module's call."""
     if is_function(case.call.layer):
         return with_arguments(case, output_size=tuple(size))
     return replace(case, keywords={**case.keywords, "output_size": list(size)})
@@ -42,7 +42,7 @@ def _rank(dims: int) -> Break:
     def apply(draw: Draw, case: Case) -> Case:
         x, index = _both(case)
         more = (1,) * (dims + 3 - x.ndim)
-        # Without channels, or with one axis more than a batch of them has.
+        # Without channels, or with one axis more than a batch.
         shape = draw(st.sampled_from(((*more, *x.shape), x.shape[-dims:])))
         return _with(case, np.resize(x, shape), np.resize(index, shape))
 
@@ -54,7 +54,7 @@ def _filled(case: Case) -> bool:
 
 
 def _index(name: str, change: int) -> Break:
-    """An index that is below 0, or beyond every plane."""
+    """The break of an index out of range; `change` sets its sign and size."""
 
     def apply(draw: Draw, case: Case) -> Case:
         x, index = _both(case)
@@ -75,7 +75,7 @@ def _other_shape(draw: Draw, case: Case) -> Case:
 
 
 def _usual(case: Case, dims: int) -> tuple[list[int], list[int]]:
-    """The size of the output that windows of so many numbers come of, and their steps."""
+    """The default output size, which pooling maps to the input's size, and the strides."""
     x, _ = _both(case)
     names = ("kernel_size", "stride", "padding")
     kernel, stride, padding = (numbers_of(case, name, dims) for name in names)
@@ -84,7 +84,7 @@ def _usual(case: Case, dims: int) -> tuple[list[int], list[int]]:
 
 
 def _size(dims: int) -> Break:
-    """A size that windows of so many numbers do not come of."""
+    """The break of an output size that pooling does not map to the input's size."""
 
     def apply(draw: Draw, case: Case) -> Case:
         sizes, stride = _usual(case, dims)
@@ -96,7 +96,7 @@ def _size(dims: int) -> Break:
 
 
 def _length(dims: int) -> Break:
-    """A number too few, or a number or three too many in front of those that are right."""
+    """The break of an output size with one number too few, or one or three more in front."""
 
     def apply(draw: Draw, case: Case) -> Case:
         sizes, _ = _usual(case, dims)
@@ -116,11 +116,7 @@ def _empty(dims: int, name: str, axis: st.SearchStrategy[int], required: str) ->
 
 
 def unpool_breaks(dims: int) -> tuple[Break, ...]:
-    """The breaks of the inverse of pooling by maximum.
-
-    Args:
-        dims: number of spatial dimensions.
-    """
+    """The breaks of the inverse of pooling by maximum, in `dims` spatial dimensions."""
     return (
         _rank(dims),
         _index("index negative", -1),

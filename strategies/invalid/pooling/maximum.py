@@ -31,11 +31,7 @@ def _shape(case: Case) -> tuple[int, ...]:
 
 
 def numbers_of(case: Case, name: str, dims: int) -> list[int]:
-    """An argument as one number for each dimension.
-
-    Args:
-        dims: number of spatial dimensions.
-    """
+    """An argument as one number per dimension, of `dims`; the stride defaults to the kernel."""
     given = case.call.arguments
     value = given.get(name, {"padding": 0, "dilation": 1}.get(name))
     value = given["kernel_size"] if value is None else value
@@ -43,37 +39,37 @@ def numbers_of(case: Case, name: str, dims: int) -> list[int]:
 
 
 def _somewhere(draw: Draw, case: Case, dims: int, name: str, value: int) -> Any:
-    """An argument with one of its numbers changed; one number for all where it was one."""
+    """Change one of an argument's numbers; return one number if all are then equal."""
     numbers = numbers_of(case, name, dims)
     numbers[draw(st.integers(0, dims - 1))] = value
     return numbers[0] if len(set(numbers)) == 1 else tuple(numbers)
 
 
 def _bad(name: str, dims: int, values: st.SearchStrategy[int]) -> Break:
-    """A number of an argument that may not be."""
+    """The break of an argument one of whose numbers is zero, or is negative."""
     word = "zero" if values is zero else "negative"
 
     def apply(draw: Draw, case: Case) -> Case:
         value = _somewhere(draw, case, dims, name, draw(values))
         changed = with_arguments(case, **{name: value})
-        # The stride does not follow a kernel that is no size.
+        # The stride must not follow an invalid kernel.
         if name == "kernel_size" and "stride" not in case.call.arguments:
             changed = with_arguments(changed, stride=1)
         return changed
 
-    # A kernel of nothing has no largest element, but only what is negative is refused in words.
+    # A kernel of size 0 has no largest element, but torch's messages forbid negative ones only.
     return Break(f"{name} {word}", name, apply)
 
 
 def _padding(dims: int) -> Break:
-    """More than half of the kernel, and of what the kernel spans."""
+    """The break of a padding of more than half the kernel."""
 
     def apply(draw: Draw, case: Case) -> Case:
         k = draw(st.integers(0, dims - 1))
         kernel, padding = (numbers_of(case, name, dims) for name in ("kernel_size", "padding"))
         before = padding[k]
         padding[k] = kernel[k] // 2 + draw(surplus)
-        # Longer or not, the padded input has room for the window.
+        # Long enough for the window even without the new padding.
         shape = list(_shape(case))
         shape[k - dims] = max(shape[k - dims], 2 * before, 1)
         changed = with_inputs(case, {0: shape})
@@ -83,7 +79,7 @@ def _padding(dims: int) -> Break:
 
 
 def _too_short(dims: int) -> Break:
-    """No window fits."""
+    """The break of a window longer than the padded input."""
 
     def apply(draw: Draw, case: Case) -> Case:
         k = draw(st.integers(0, dims - 1))
@@ -103,7 +99,7 @@ def _too_short(dims: int) -> Break:
 
 
 def _too_many(dims: int, names: tuple[str, ...]) -> Break:
-    """A tuple of too many numbers."""
+    """The break of a tuple with a number too many."""
 
     def apply(draw: Draw, case: Case) -> Case:
         name = draw(st.sampled_from(names))
@@ -114,18 +110,14 @@ def _too_many(dims: int, names: tuple[str, ...]) -> Break:
 
 
 def input_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """The breaks of the input: its rank, and axes of no size. Whole numbers may be pooled."""
+    """The breaks of the input: its rank, and empty axes. Integers may be pooled."""
     dims = signature.dims
     told = shape_breaks(signature, shapes, without=("input of another dtype",))
     return (*told, no_channels(dims), no_length(dims))
 
 
 def no_channels(dims: int) -> Break:
-    """An axis of channels of size 0.
-
-    Args:
-        dims: number of spatial dimensions.
-    """
+    """The break of an input without channels, in `dims` spatial dimensions."""
 
     def apply(draw: Draw, case: Case) -> Case:
         (x,) = case.inputs
@@ -136,11 +128,7 @@ def no_channels(dims: int) -> Break:
 
 
 def no_length(dims: int) -> Break:
-    """A spatial axis of size 0.
-
-    Args:
-        dims: number of spatial dimensions.
-    """
+    """The break of an input with one of its `dims` spatial axes empty."""
 
     def apply(draw: Draw, case: Case) -> Case:
         (x,) = case.inputs
@@ -165,7 +153,7 @@ def window_breaks(
     """The breaks of pooling by windows.
 
     Args:
-        padded, dilated, divided: the layer has such an argument.
+        padded, dilated, divided: the layer has padding, dilation, divisor_override.
     """
     dims = signature.dims
     names = ("stride", *(("dilation",) if dilated else ()), "kernel_size")

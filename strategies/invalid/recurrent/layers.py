@@ -41,7 +41,7 @@ def _no_steps(draw: Draw, case: Case) -> Case:
 
 
 def _zero_size(name: str) -> Callable[[Draw, Case], Case]:
-    """Breaks a case by a size of zero, the input as empty as that."""
+    """Break a case by a size of zero; the input's features follow."""
 
     def apply(draw: Draw, case: Case) -> Case:
         if name == "input_size":
@@ -57,7 +57,7 @@ def _large_projection(draw: Draw, case: Case) -> Case:
 
 
 def _bad_hidden_size(values: st.SearchStrategy[int]) -> Callable[[Draw, Case], Case]:
-    """Breaks a case by its hidden_size; a proj_size, which must be smaller, is left out."""
+    """Break a case by its hidden_size, without proj_size, which would have to be smaller."""
 
     def apply(draw: Draw, case: Case) -> Case:
         given = {k: v for k, v in case.call.arguments.items() if k != "proj_size"}
@@ -68,7 +68,7 @@ def _bad_hidden_size(values: st.SearchStrategy[int]) -> Callable[[Draw, Case], C
 
 
 def _sizes(layer: str) -> list[Break]:
-    """Sizes that are none; a cell of no features is refused nowhere."""
+    """The breaks of sizes; torch documents no refusal of a cell without features."""
     wrong = negative if is_cell(layer) else not_positive
     how = "negative" if is_cell(layer) else "not positive"
     inputs = _without_states(argument("input_size", wrong))
@@ -85,7 +85,7 @@ def _sizes(layer: str) -> list[Break]:
 
 
 def _of_layers(layer: str) -> list[Break]:
-    """What cells do not have."""
+    """The breaks that cells do not have."""
     no_layers = _without_states(argument("num_layers", not_positive))
     found = [
         Break("sequence of no steps", "input", _no_steps),
@@ -104,7 +104,7 @@ def _of_layers(layer: str) -> list[Break]:
 
 
 def breaks(layer: str) -> tuple[Break, ...]:
-    """The breaks of a layer, beside those that its shapes tell.
+    """The breaks of a layer, besides those that follow from its shapes.
 
     Args:
         layer: `"RNN"`, `"LSTM"`, `"GRU"`, or one of their cells.

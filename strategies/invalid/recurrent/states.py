@@ -1,4 +1,4 @@
-"""Ways to break the hidden state that a recurrent layer or cell is given."""
+"""Ways to break the hidden state that a recurrent layer or cell takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ quarters = st.integers(0, 3)
 
 
 def is_cell(layer: str) -> bool:
-    """Whether a layer is a cell, by its name."""
+    """Whether the name is that of a cell."""
     return layer.endswith("Cell")
 
 
@@ -30,23 +30,23 @@ def _batched(case: Case) -> bool:
 
 
 def time_axis(case: Case) -> int:
-    """From the last; unbatched input has no batch dimension to come first."""
+    """The axis of time, counted from the end; an input without a batch ignores batch_first."""
     first = case.call.arguments.get("batch_first", False)
     return -2 if first or not _batched(case) else -3
 
 
 def _batch(case: Case) -> int:
-    """The size of a batched input's batch."""
+    """Size of the batch of an input that has one."""
     return shape_of(case)[-2 if is_cell(case.call.layer) else -5 - time_axis(case)]
 
 
 def _unpacked(draw: Draw, case: Case) -> Case:
-    """The case without `lengths`, mostly: a batch is where sizes are broadcast."""
+    """Drop `lengths` in most cases: a wrong size can broadcast in a padded batch only."""
     return case if draw(quarters) == 3 else replace(case, keywords={})
 
 
 def _with_states(case: Case) -> Case:
-    """The case with the hidden states that fit; those it has stay."""
+    """The case with all hidden states; those it has are kept."""
     given, layer = case.call.arguments, case.call.layer
     hidden = given["hidden_size"]
     shape = shape_of(case)
@@ -63,7 +63,7 @@ def _with_states(case: Case) -> Case:
 
 
 def _half(missing: int) -> Callable[[Draw, Case], Case]:
-    """Breaks a case by leaving out one half of the state."""
+    """Break a case by leaving out one of the state's two tensors."""
 
     def apply(draw: Draw, case: Case) -> Case:
         case = _with_states(_unpacked(draw, case))
@@ -75,7 +75,7 @@ def _half(missing: int) -> Callable[[Draw, Case], Case]:
 
 
 def missing_half(layer: str) -> tuple[Break, ...]:
-    """The breaks of a state of two tensors, of which one is left out."""
+    """The breaks of an LSTM state with one of its two tensors left out."""
     if not layer.startswith("LSTM"):
         return ()
     names = ("hx", "cx") if is_cell(layer) else ("h_0", "c_0")
