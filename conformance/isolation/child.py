@@ -55,7 +55,7 @@ def main() -> None:
     requests = _read_ahead(pipe)
     sys.path[:] = list(start.path)
     _limit(start.memory)
-    with hooks(alone=True):
+    with hooks(expendable=True):
         serve = _Server(start)
         answer(start.id, msgspec.json.encode({"error": serve.error} if serve.error else {}))
         while True:
@@ -284,7 +284,7 @@ class _Server:
                 self._step.write_bytes(msgspec.json.encode(entry))
 
         try:
-            with hooks(begun=note, within=within):
+            with hooks(on_step=note, on_inner_call=within):
                 yield
         finally:
             self._step.unlink(missing_ok=True)

@@ -103,7 +103,7 @@ def main() -> None:
             pipe.write(name.encode() + b"\n")
 
     try:
-        with hooks(asked=told):
+        with hooks(on_member=told):
             found = offer(asked)
     except BackendError as error:
         found = Offer(asked.id, str(error) or "no message")
