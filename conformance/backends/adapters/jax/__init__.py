@@ -101,7 +101,7 @@ class Jax(OnJax, Attention, Windows):
         self, state: State, x: Any, *weights: Any, stride: Any = 1, padding: Any = 0,
         output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
     ) -> Any:  # fmt: skip
-        """`lax.conv_transpose`; it lacks groups, for which a dilated convolution takes its place."""
+        """`lax.conv_transpose`, or, with groups, which it lacks, the equivalent convolution."""
         weight, bias = _weights(state, weights)
         dims = weight.ndim - 2
         if groups < 1:

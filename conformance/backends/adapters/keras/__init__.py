@@ -153,7 +153,7 @@ class Keras(Activations, Attention, Normalization, Windows):
         given: dict[str, Any] = {"units": hidden_size, "use_bias": bias}
         given |= {"activation": nonlinearity} if call.layer == "RNN" else {}
         given |= {"return_sequences": True, "return_state": True}
-        # torch's initialiser. Keras's default, orthogonal, uses LAPACK, which has no half precision.
+        # torch's initialiser. Keras's own, orthogonal, uses LAPACK, which has no half precision.
         given["recurrent_initializer"] = "random_uniform"
         single, swapped = x.ndim == 2, x.ndim == 3 and not batch_first
         x = x[None] if single else x.swapaxes(0, 1) if swapped else x

@@ -81,7 +81,7 @@ def _built(
 
 
 def _weights(state: State, heads: int) -> list[Any]:
-    """Translate torch's matrices to Keras's order: query, key, value, output, each with its bias."""
+    """torch's matrices in Keras's order: query, key, value, output, each with its bias."""
     matrices, offsets = projections(state, torch.chunk)
     width = len(matrices[0])
     sizes = (heads, width // heads)
