@@ -10,8 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from conformance.backends.foreign_calls import call as ask
-from conformance.backends.foreign_calls import member, told
+from conformance.backends.foreign_calls import call, member, told
 from conformance.backends.guard import BackendError, guarded
 from conformance.model.protocols import Backend
 from conformance.model.untrusted import shown, type_name
@@ -88,7 +87,7 @@ def loaded_as(backend: Backend) -> str | None:
 def _guard(failure: str, function: Any, *arguments: Any) -> Any:
     """Call a function of the backend; any exception becomes a BackendError."""
     try:
-        return ask(function, *arguments)
+        return call(function, *arguments)
     except Exception as error:
         raise BackendError(f"{failure}: {told(error)}") from error
 
