@@ -100,7 +100,7 @@ def _applied(function: Callable[..., Any], given: _Given) -> Any:
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a method once for equal arguments and shapes, for all cases together.
 
-    A parameter `call` receives an `Asked` in place of the `Call`.
+    A parameter `call` receives its `Asked` in place of the `Call`.
     """
 
     @lru_cache(maxsize=256)  # without a limit, compiled code takes 4 GB after half a run
