@@ -63,7 +63,7 @@ def account(spaces: Mapping[str, Any] | None = None, version: str = "") -> Accou
     """Compare the names that torch exports with the catalogue and the excluded names.
 
     Args:
-        spaces: dotted name below `torch.nn` → the namespace; None = those of the installed torch.
+        spaces: dotted name below `torch.nn` → the namespace; None = the installed torch's.
         version: version of the torch that has these namespaces; empty = the installed one's.
     """
     spaces = installed() if spaces is None else spaces

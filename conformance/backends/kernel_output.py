@@ -19,7 +19,7 @@ SIGNATURES = 10_000
 class Form:
     """Dtype and shape of a tensor.
 
-    `shares` says whether the tensor shares memory with an argument, whatever the schema says.
+    `shares` says whether it shares memory with an argument, whatever the schema says.
     """
 
     dtype: torch.dtype

@@ -1,8 +1,8 @@
 """The child process: reads requests on standard input, runs them, answers on standard output.
 
 The parent starts it as `python -P -m conformance.isolation.child`. Each line is one JSON object,
-and each answer has the `id` of its request. The first request is a `Start`; its answer is `{}` or
-`{"error": …}`. Later requests are:
+and each answer has the `id` of its request. The first request is a `Start`; its answer is
+`{}` or `{"error": …}`. Later requests are:
 
 - `{"item": …, "seconds": …}` runs an item within a time budget (null = no limit).
 - `{"item": …, "case": …}` runs one case of an item. With `"fork"` a fork runs it, so that this

@@ -17,10 +17,10 @@ def made(cls: Any, call: Asked, given: Mapping[str, Any], *starts: str, **argume
     """Make a layer with the given parameters, or with its own initial ones.
 
     Args:
-        given: parameters by name, such as `dense_i.kernel` for an inner layer; empty for initial
-            ones.
-        starts: arguments for initialisers, which become zeros if parameters are given, because
-            drawing unused random numbers takes time.
+        given: parameters by name, such as `dense_i.kernel` for an inner layer; empty for
+            initial ones.
+        starts: arguments for initialisers, which become zeros if parameters are given.
+            Drawing unused random numbers would take time.
     """
     if given:
         arguments |= dict.fromkeys(starts, _ZEROS)

@@ -151,7 +151,7 @@ class Graph:
     def model(
         self, inputs: Sequence[Value], outputs: Sequence[str], *, fixed: bool
     ) -> onnx.ModelProto:
-        """Build the model; outputs have the first input's dtype unless `typed` declared another.
+        """Build the model; outputs have the first input's dtype unless `typed` declares one.
 
         Args:
             outputs: names of the outputs.
