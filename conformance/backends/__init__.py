@@ -1,4 +1,4 @@
-"""The bases of most plug-ins; see `conformance.Backend` for the contract itself."""
+"""Base classes for plug-ins; `conformance.Backend` is the contract itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["FunctionBackend", "ModuleBackend", "OverrideBackend", "WireBackend",
 
 
 def __getattr__(name: str) -> Any:
-    """Import a base that needs torch only when it is asked for."""
+    """Import a base class on first access, so that importing the package does not import torch."""
     if name == "ModuleBackend":
         from conformance.backends.module import ModuleBackend
 

@@ -1,4 +1,4 @@
-"""What a backend says of itself by its optional members, each held against what it may be."""
+"""Read the optional members of a backend, and check what each of them returns."""
 
 from __future__ import annotations
 
@@ -18,26 +18,23 @@ from conformance.model.plain_text import bounded
 from conformance.model.protocols import Backend
 from conformance.model.untrusted import bases_of, elements, exact_text, is_mapping, of_type, shown
 
-# A case takes 0.1 s at most in all checks together (measured on torch: LSTM 0.1, Linear 0.02), a
-# loaded machine ten times as long; the rest is room for what is merely slow.
+# A case takes at most 0.1 s in all checks together (measured on torch: LSTM 0.1, Linear 0.02), and
+# ten times as long on a loaded machine. The rest is a margin for backends that are merely slow.
 TIMEOUT, DOZEN, SLOW_MACHINE = 30, 12, 10
 DAY = 86_400.0
-"""Seconds: no case, and no compilation, takes longer."""
+"""Seconds. The longest time that a backend may declare for a case or a compilation."""
 FACTS = 100
-"""Facts that `info()` may tell."""
+"""Most entries accepted from `info()` and `hits()`."""
 DEVICES = 1000
-"""Devices that a backend may offer."""
+"""Most devices accepted from `devices()`."""
 
 
 def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
-    """What a backend declares of its arithmetic, None where it offers no `numerics`.
-
-    Args:
-        backend: asked.
+    """Call `numerics(dtype)` of a backend; return None where it has no such member.
 
     Raises:
-        BackendError: if it raises.
-        Failure: if it returns something else.
+        BackendError: if the member raises.
+        Failure: if it returns neither a valid `Numerics` nor None.
     """
     door = guarded(backend)
     if door.read("numerics") is None:
@@ -49,12 +46,12 @@ def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
     if type(declared) is not Numerics:
         raise Failure(returned(what, shown(declared), "a conformance.Numerics"))
     try:
-        # Once more by its own checks: a frozen object can be written into.
+        # Validate again by constructing a copy: the backend can write even into a frozen object.
         names = [field.name for field in dataclasses.fields(Numerics)]
         exact = Numerics(**{name: getattr(declared, name) for name in names})
     except Exception as error:
         raise Failure(returned(what, shown(declared), f"sound numbers: {error}")) from error
-    # A unit in the last place is two roundoffs.
+    # One unit in the last place is two units of roundoff.
     most = COARSEST / (2 * format_of(dtype).unit)
     for name, number in exact.ulp.items():
         if number > most:
@@ -64,13 +61,10 @@ def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
 
 
 def declared(backend: Backend, dtype: str) -> dict[str, str]:
-    """Declared deviations of a backend from IEEE arithmetic in a dtype, by field.
-
-    Args:
-        backend: asked.
+    """Deviations from IEEE arithmetic that a backend declares for a dtype, by field of `Numerics`.
 
     Raises:
-        BackendError: if it says something else.
+        BackendError: if the backend declares something invalid.
     """
     try:
         declared = numerics_of(backend, dtype)
@@ -85,13 +79,10 @@ def declared(backend: Backend, dtype: str) -> dict[str, str]:
 
 
 def info_of(backend: Backend) -> dict[str, str]:
-    """What a backend says of itself, as strings.
-
-    Args:
-        backend: asked.
+    """Call `info()` of a backend; return its names and values as strings of bounded length.
 
     Raises:
-        BackendError: if info() fails or returns no mapping.
+        BackendError: if the call raises, or returns no mapping of at most `FACTS` entries.
     """
     door = guarded(backend)
     given = door.ask("info")
@@ -109,13 +100,10 @@ def info_of(backend: Backend) -> dict[str, str]:
 
 
 def devices_of(backend: Backend) -> tuple[str, ...]:
-    """The devices that a backend offers.
-
-    Args:
-        backend: asked.
+    """Devices that a backend offers, each once.
 
     Raises:
-        BackendError: if what it says is no non-empty list of strings.
+        BackendError: if `devices()` does not return a non-empty list of valid names.
     """
     door = guarded(backend)
     given = door.ask("devices")
@@ -127,13 +115,10 @@ def devices_of(backend: Backend) -> tuple[str, ...]:
 
 
 def isolation_of(backend: Backend) -> str:
-    """`"process"` where items run in a child process, `"none"` where the backend wants none.
-
-    Args:
-        backend: asked for its `isolate`.
+    """`"process"` if items run in a child process, `"none"` if the backend opts out by `isolate`.
 
     Raises:
-        BackendError: for anything else.
+        BackendError: if `isolate` has any other value.
     """
     door = guarded(backend)
     given = door.read("isolate")
@@ -144,7 +129,7 @@ def isolation_of(backend: Backend) -> str:
 
 
 def _seconds(backend: Backend, name: str, default: float) -> float:
-    """A time that a backend says it takes."""
+    """Read a member that is a time in seconds, from 0 to a day."""
     door = guarded(backend)
     given = door.read(name)
     if given is None:
@@ -157,38 +142,29 @@ def _seconds(backend: Backend, name: str, default: float) -> float:
 
 
 def compile_seconds_of(backend: Backend) -> float:
-    """What a call of a new structure costs a backend beyond the call.
-
-    Args:
-        backend: asked for its `compile_seconds`.
+    """Seconds that a call of a new structure costs beyond the call itself (`compile_seconds`).
 
     Raises:
-        BackendError: if it is no time.
+        BackendError: if the member is not a valid time.
     """
     return _seconds(backend, "compile_seconds", 0.0)
 
 
 def values_per_structure(backend: Backend) -> int:
-    """How many cases share their shapes and arguments: the dearer these are, the more.
-
-    Args:
-        backend: asked for its `compile_seconds`.
-    """
-    # A case costs some 10 ms otherwise (measured on torch: 2 ms a check for Linear, 3 for Conv2d,
-    # 12 for LSTM). More than ten cases alike would leave a run too few structures.
+    """How many cases share shapes and arguments: more of them where compilation takes longer."""
+    # Without compilation a case takes about 10 ms (measured on torch: 2 ms per check for Linear,
+    # 3 for Conv2d, 12 for LSTM). With more than ten cases per structure a run has too few
+    # structures.
     return max(1, min(10, round(compile_seconds_of(backend) / 0.01)))
 
 
 def budget_of(backend: Backend) -> str | None:
-    """What a run may take where the user does not say, as `--conformance-budget` has it.
+    """Default time budget of a run, in the syntax of `--conformance-budget`; None for no limit.
 
-    A backend says so by `budget`, where its structures are too dear for a full run.
-
-    Args:
-        backend: asked.
+    A backend sets `budget` where compiling its structures takes too long for a full run.
 
     Raises:
-        BackendError: if it is no budget.
+        BackendError: if the member is not a valid budget.
     """
     door = guarded(backend)
     given = door.read("budget")
@@ -205,13 +181,12 @@ def budget_of(backend: Backend) -> str | None:
 
 
 def timeout_of(backend: Backend) -> int:
-    """Seconds that one case may take where the user does not say.
+    """Default time limit of a case in seconds.
 
-    Args:
-        backend: asked for its `timeout`, if calls themselves are slow, and its `compile_seconds`.
+    It is the backend's `timeout`, which covers slow calls, plus an allowance for compilation.
 
     Raises:
-        BackendError: if these are no times, or the timeout is 0.
+        BackendError: if `timeout` or `compile_seconds` is not a valid time, or `timeout` is 0.
     """
     seconds = math.ceil(_seconds(backend, "timeout", TIMEOUT))
     if seconds < 1:
@@ -220,13 +195,12 @@ def timeout_of(backend: Backend) -> int:
 
 
 def base_of(backend: Backend, layer: str) -> str:
-    """The backend whose kernels a layer inherits; empty for none.
+    """Name of the backend whose kernels a layer calls; empty for none.
 
-    Args:
-        backend: asked for its `base`, and whether it `inherits(layer)` from torch.
+    The backend's `base` decides. Without it, the base is `"torch"` if `inherits(layer)` is True.
 
     Raises:
-        BackendError: if it is no name.
+        BackendError: if `base` is not a valid name, or `inherits` does not return a bool.
     """
     door = guarded(backend)
     given = door.read("base")
@@ -247,13 +221,10 @@ def _truth(door: Any, name: str, *arguments: Any) -> bool:
 
 
 def accepted_by(backend: Backend) -> tuple[str, ...]:
-    """The broken constraints that a backend accepts on purpose, as globs.
-
-    Args:
-        backend: asked for its `accepts`.
+    """Globs of the broken constraints that a backend accepts on purpose (`accepts`).
 
     Raises:
-        BackendError: if these are no strings.
+        BackendError: if an element is not a non-empty string.
     """
     door = guarded(backend)
     given = door.read("accepts")
@@ -266,10 +237,10 @@ def accepted_by(backend: Backend) -> tuple[str, ...]:
 
 
 def unasked_of(backend: Backend) -> tuple[str, ...]:
-    """The checks that are not asked of a backend.
+    """Names of the checks that do not run on a backend (`unasked`).
 
     Raises:
-        BackendError: if these are no names.
+        BackendError: if an element is not a non-empty string.
     """
     door = guarded(backend)
     given = door.read("unasked")
@@ -281,13 +252,12 @@ def unasked_of(backend: Backend) -> tuple[str, ...]:
 
 
 def hits_of(backend: Backend) -> dict[str, int] | None:
-    """How often what is under test has run so far, by name; None where a backend does not count.
+    """How often each function under test has run so far, by name (`hits()`).
 
-    Args:
-        backend: asked for its `hits`.
+    None if the backend does not count.
 
     Raises:
-        BackendError: if these are no counts.
+        BackendError: if the result is not a non-empty mapping of names to counts.
     """
     door = guarded(backend)
     if door.read("hits") is None:
@@ -309,13 +279,10 @@ def hits_of(backend: Backend) -> dict[str, int] | None:
 
 
 def refused_by(backend: Backend) -> tuple[type[Exception], ...]:
-    """Exceptions by which a backend refuses an invalid call, beside those that anyone may raise.
-
-    Args:
-        backend: asked for its `refusals`.
+    """Additional exception classes with which a backend refuses an invalid call (`refusals`).
 
     Raises:
-        BackendError: if these are no classes of exceptions, or one that every exception is.
+        BackendError: if an element is not a subclass of Exception, or is Exception itself.
     """
     door = guarded(backend)
     given = door.read("refusals")
@@ -328,7 +295,7 @@ def refused_by(backend: Backend) -> tuple[type[Exception], ...]:
 
 
 def _several(given: Any) -> tuple[Any, ...]:
-    """One thing or several of them; None is none."""
+    """A tuple of the elements of a collection, of a single value, or of nothing for None."""
     if of_type(given, set, frozenset):
         return tuple(given)
     found = elements(given)
@@ -336,25 +303,18 @@ def _several(given: Any) -> tuple[Any, ...]:
 
 
 def compiling(backend: Backend) -> float:
-    """Seconds that a check of one case may spend on compiling.
+    """Seconds that a check of one case may spend on compilation.
 
-    A check builds up to a dozen layers besides the case's own, each perhaps of a new structure.
-
-    Args:
-        backend: asked for its `compile_seconds`.
+    A check builds up to a dozen layers besides the case's own, and each may have a new structure.
     """
     return DOZEN * compile_seconds_of(backend)
 
 
 def offered(backend: Backend, layer: str, dtype: str, device: str) -> bool:
-    """Whether a backend says that it has the layer; True where it says nothing.
-
-    Args:
-        backend: asked for its `offers`.
-        layer, dtype, device: of the item.
+    """Call `offers` of a backend; True where it has no such member.
 
     Raises:
-        BackendError: if it says something else.
+        BackendError: if the result is not a bool.
     """
     door = guarded(backend)
     return door.read("offers") is None or _truth(door, "offers", layer, dtype, device)

@@ -1,4 +1,4 @@
-"""What of torch.nn the suite covers, what it leaves out and why, and what nobody decided yet."""
+"""Which names of torch.nn the suite covers, which it excludes and why, and which are undecided."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ SPACES = (
     "utils.stateless",
     "utils.prune",
 )
-"""The namespaces below torch.nn whose names are accounted for, one by one.
+"""Namespaces below torch.nn whose names the audit lists one by one.
 
-Every other namespace beside one of these is a name that is excluded as a whole.
+Any other namespace inside one of these counts as a single name, which is excluded as a whole.
 """
 
 
 @dataclass(frozen=True)
 class Account:
-    """Each name of torch.nn, and each of the suite, once.
+    """Each name of torch.nn and of the suite, listed once.
 
     Args:
-        version: of torch.
-        covered: family → its layers, without those that torch does not have.
-        excluded: reason → names that have no row, for this reason.
-        missing: names that torch has, and neither a row nor a reason.
-        absent: layers of the suite that torch does not have.
-        gone: names with a reason that torch does not have.
+        version: the version of torch.
+        covered: family → its layers that this torch has.
+        excluded: reason → names that the catalogue leaves out for this reason.
+        missing: names of torch that are neither in the catalogue nor excluded.
+        absent: layers of the catalogue that this torch does not have.
+        gone: excluded names that this torch does not have.
     """
 
     version: str
@@ -60,11 +60,11 @@ class Account:
 
 
 def account(spaces: Mapping[str, Any] | None = None, version: str = "") -> Account:
-    """Hold the names that torch exports against the catalogue and the reasons.
+    """Compare the names that torch exports with the catalogue and the excluded names.
 
     Args:
-        spaces: dotted name below `torch.nn` → the namespace; None = those of the installed torch.
-        version: of the torch that they are of; empty = the installed one's.
+        spaces: dotted name below `torch.nn` → the namespace; None = the installed torch's.
+        version: version of the torch that has these namespaces; empty = the installed one's.
     """
     spaces = installed() if spaces is None else spaces
     names = {dotted(space, name) for space, found in spaces.items() for name in exported(found)}
@@ -89,10 +89,10 @@ def account(spaces: Mapping[str, Any] | None = None, version: str = "") -> Accou
 
 
 def exported(space: Any) -> set[str]:
-    """The public classes and functions of a namespace.
+    """Names of the public classes and functions of a namespace.
 
-    They are those that it says are public, else all that torch itself defines; a class that it
-    only borrows is none of its own.
+    They are the names in `__all__`. Without it, they are the callables that torch itself defines,
+    because a namespace may also import classes of other packages.
     """
     named = getattr(space, "__all__", None)
     if named is not None:
@@ -105,23 +105,18 @@ def exported(space: Any) -> set[str]:
 
 
 def _of_torch(x: Any) -> bool:
-    # A function that is built in may not say where from.
+    # A built-in function may have no `__module__`.
     origin = getattr(x, "__module__", None) or "torch"
     return f"{origin}.".startswith("torch.nn." if isinstance(x, type) else "torch.")
 
 
 def dotted(space: str, name: str) -> str:
-    """A name below `torch.nn`.
-
-    Args:
-        space: of the namespace, empty for `torch.nn` itself.
-        name: within the namespace.
-    """
+    """The dotted name below `torch.nn` of a name in a namespace; `space` is empty for torch.nn."""
     return f"{space}.{name}" if space else name
 
 
 def _part(layer: str) -> str:
-    """The name of torch's that a layer's row is of: of a method its class's."""
+    """The name below torch.nn that implements a layer; for a method, the name of its class."""
     return layer if is_function(layer) else class_and_method(layer)[0]
 
 
@@ -131,18 +126,18 @@ def _has(spaces: Mapping[str, Any], name: str) -> bool:
 
 
 def installed() -> dict[str, Any]:
-    """The namespaces below `torch.nn` that the installed torch has, by dotted name."""
+    """Those namespaces of `SPACES` that the installed torch has, by dotted name."""
     found = {}
     for space in SPACES:
         try:
             found[space] = importlib.import_module(f"torch.nn.{space}".rstrip("."))
-        except ImportError:  # of a newer torch
+        except ImportError:  # only a newer torch has it
             continue
     return found
 
 
 def _beside(space: str, found: Any) -> Iterator[str]:
-    """Public namespaces within a package that are not looked into."""
+    """Dotted names of a package's public modules that are not in `SPACES`."""
     for module in pkgutil.iter_modules(getattr(found, "__path__", ())):
         name = dotted(space, module.name)
         if not module.name.startswith("_") and name not in SPACES:

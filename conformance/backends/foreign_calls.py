@@ -1,4 +1,4 @@
-"""How something of the backend's is read and called: what it raises is known as its own."""
+"""Read and call the backend's objects, and keep its exceptions apart from the suite's own."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ if TYPE_CHECKING:
     from conformance.model.case import Case
 
 TOLD = 1000
-"""Characters of an exception in a usage error."""
+"""Most characters of an exception's text in a usage error."""
 
 
-class Foreign(Exception):  # noqa: N818 - it carries what is no error of the suite
-    """An exception of the backend's that the suite must not act on as on its own.
+class Foreign(Exception):  # noqa: N818 - it wraps an exception that is not an error of the suite
+    """Wraps an exception of the backend that the suite would mistake for its own.
 
-    One of the suite's classes, or one that is no `Exception`, such as `SystemExit`.
-
-    Args:
-        error: as raised.
+    This is an instance of one of the suite's classes, or one that is not an `Exception`, such as
+    `SystemExit`. `error` is the exception that the backend raised.
     """
 
     def __init__(self, error: BaseException) -> None:
@@ -33,38 +31,39 @@ class Foreign(Exception):  # noqa: N818 - it carries what is no error of the sui
 
 
 def not_interrupted() -> bool:
-    """Nobody has pressed Ctrl-C."""
+    """Report that nobody has pressed Ctrl-C: the default of `Hooks.interrupted`."""
     return False
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What is told while a backend runs, and what the process says of itself.
+    """Callbacks that run while a backend runs, and facts about the current process.
 
     Args:
-        asked: called with a member's name before it is read or called, so that one that never
-            answers can be named.
-        begun: called before each step of a case with the step's name and the case, where what
-            comes next may end the process.
-        within: called with what runs within a step before it does, and with nothing after it.
-        interrupted: whether Ctrl-C was pressed, where the backend runs in pytest's own process.
-        alone: the process exists to run a backend, and may end with it.
+        on_member: called with a member's name before the member is read or called. A message can
+            then name a member that never returns.
+        on_step: called with a step's name and its case before the step runs, because the step may
+            end the process.
+        on_inner_call: called with the text of a call inside a step before that call runs, and with
+            an empty text after it.
+        interrupted: whether Ctrl-C was pressed, if the backend runs in pytest's own process.
+        expendable: whether the process exists only to run a backend, and may end with it.
     """
 
-    asked: Callable[[str], None] | None = None
-    begun: Callable[[str, Case], None] | None = None
-    within: Callable[[str], None] | None = None
+    on_member: Callable[[str], None] | None = None
+    on_step: Callable[[str, Case], None] | None = None
+    on_inner_call: Callable[[str], None] | None = None
     interrupted: Callable[[], bool] = not_interrupted
-    alone: bool = False
+    expendable: bool = False
 
 
 HOOKS: ContextVar[Hooks] = ContextVar("HOOKS", default=Hooks())  # noqa: B039 - it is frozen
-"""Those in force, for code that the suite can hand nothing, as a kernel that torch calls."""
+"""The current hooks, for code to which the suite can pass no argument, e.g. a kernel."""
 
 
 @contextmanager
 def hooks(**changed: Any) -> Iterator[None]:
-    """Within it some of the hooks are others."""
+    """Replace some of the hooks inside a `with` block; keywords are fields of `Hooks`."""
     before = HOOKS.set(replace(HOOKS.get(), **changed))
     try:
         yield
@@ -73,11 +72,11 @@ def hooks(**changed: Any) -> Iterator[None]:
 
 
 def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """Call something of the backend's.
+    """Call a function or method of the backend.
 
     Raises:
-        Foreign: for one of the suite's exceptions, or one that is no `Exception`.
-        Exception: any other as it was raised, `Unsupported` among them.
+        Foreign: if it raises an exception of the suite, or one that is not an `Exception`.
+        Exception: any other exception, unchanged; `Unsupported` is one of these.
     """
     try:
         return function(*arguments, **keywords)
@@ -89,43 +88,36 @@ def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
 
 
 def original(error: BaseException) -> BaseException:
-    """What the backend raised.
-
-    Args:
-        error: as it came through the door.
-    """
+    """The exception that the backend raised, unwrapped if it is a `Foreign`."""
     return error.error if isinstance(error, Foreign) else error
 
 
 def told(error: BaseException) -> str:
-    """An exception of the backend's in a line or more: its class, and what it says.
-
-    Args:
-        error: as it came through the door.
-    """
+    """Class and text of an exception that the backend raised, on one or more lines."""
     met = original(error)
     return f"{type_name(met)}: {written(met, TOLD) or 'no message'}"
 
 
 def _defines(value: Any, name: str) -> bool:
-    """Whether the type of a value has a member, whatever reading it does."""
+    """Whether the type of a value defines a member; the member itself is not read."""
     members = type.__dict__["__dict__"]
     return any(name in members.__get__(base) for base in bases_of(type(value)))
 
 
 def member(value: Any, name: str) -> Any:
-    """A member of an object of the backend's; None where it has none.
+    """Read a member of an object of the backend; None where it does not exist.
 
     Raises:
-        Exception: what reading it raises, an AttributeError too where its type defines it.
+        Exception: if reading it raises. An AttributeError counts only if the type defines the
+            member.
     """
-    asked = HOOKS.get().asked
+    asked = HOOKS.get().on_member
     if asked is not None:
         asked(name)
     try:
         return call(getattr, value, name)
     except AttributeError:
-        # A property that fails so would count as not offered.
+        # Without this a property that raises AttributeError would count as not offered.
         if _defines(value, name):
             raise
         return None

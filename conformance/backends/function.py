@@ -1,4 +1,4 @@
-"""`FunctionBackend`: a framework of its own, one Python function a layer."""
+"""`FunctionBackend`: a framework with its own arrays; one Python function implements a layer."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ def implements(
 ) -> Callable[[F], F]:
     """Mark a method of a `FunctionBackend` as the implementation of layers.
 
-    The method is called as `f(self, state, *inputs, **arguments_and_keywords)` with native arrays;
-    arguments that the call leaves out are not passed, so its own defaults are tested. An argument
-    that it does not name is Unsupported, whether or not it takes `**anything`; but for those of
-    `FunctionBackend.lacks` where they ask for nothing. A parameter `call`
-    is given the `Call`: the layer's name, its dtype, its device; a parameter `training` a module's
-    mode, and of a function the argument, where it is written. Without the latter it never sees a
-    call that draws random numbers in train mode.
+    The method is called as `f(self, state, *inputs, **arguments_and_keywords)` with native arrays.
+    Arguments that the call leaves out are not passed, so the method's own defaults are tested.
+
+    An argument that the method does not name is Unsupported, even if it takes `**anything`. The
+    exceptions are `ignores`, `passes`, and arguments of `FunctionBackend.lacks` that have the value
+    given there.
+
+    A parameter `call` receives the `Call`: the layer's name, its dtype, its device. A parameter
+    `training` receives the mode of a module; for a function it is an ordinary argument. A method
+    without it never receives a call that draws random numbers in train mode.
 
     Args:
         layers: names as in `Call.layer`.
-        ignores: arguments that are known to need no handling, such as `in_channels`; `"*"` for
-            extra positional ones. `("everything",)` ignores all (Identity).
-        passes: arguments that it takes by `**arguments`, to hand them on as they are written.
+        ignores: arguments that need no handling, such as `in_channels`; `"*"` stands for extra
+            positional ones. `("everything",)` ignores all (Identity).
+        passes: arguments that the method takes by `**arguments` and passes on unchanged.
     """
     if not layers or not all(isinstance(layer, str) for layer in layers):
         raise TypeError(f"implements{layers!r}: expected names of layers, such as 'Conv2d'")
@@ -47,27 +50,27 @@ def implements(
 
 
 class FunctionBackend:
-    """A backend made of functions; subclass it, or fill in `put`, `get` and `dtype`.
+    """A backend made of functions; subclass it, and override `put`, `get` and `dtype` if needed.
 
-    The defaults hold values in NumPy arrays of the dtype itself; a framework of its own overrides
-    `put`, `get` and `dtype`, and, if it has gradients, defines
-    `vjp(fn, primals, cotangents) -> gradients`: `fn` takes the primals, as many as there are
-    gradients, and gives a tuple of as many outputs as there are cotangents.
+    By default values are NumPy arrays of the call's dtype. A framework with its own arrays
+    overrides `put`, `get` and `dtype`. A framework with gradients also defines
+    `vjp(fn, primals, cotangents) -> gradients`. There `fn` takes the primals and returns a tuple
+    with one output for each cotangent; `vjp` returns one gradient for each primal.
 
     Args:
-        name: the backend's name; a class attribute serves as well.
+        name: the backend's name; a subclass may set a class attribute instead.
     """
 
     name: str = ""
     lacks: ClassVar[Mapping[str, Any]] = {}
-    """Arguments that a function need not name, each with the value that asks for nothing of it."""
+    """Arguments that a function need not name, each with the one value that needs no handling."""
     _functions: ClassVar[dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]] = {}
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         functions: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
         for base in reversed(cls.__mro__[1:]):
-            functions |= vars(base).get("_functions", {})  # of each part that it is made of
+            functions |= vars(base).get("_functions", {})  # a backend may combine several bases
         for attribute, value in vars(cls).items():
             layers, ignores, passes = getattr(value, "__conformance__", ((), (), ()))
             functions |= dict.fromkeys(layers, (attribute, ignores, passes))
@@ -77,19 +80,19 @@ class FunctionBackend:
         self.name = name or self.name or type(self).__name__
 
     def info(self) -> Mapping[str, str]:
-        """Nothing but what a subclass says."""
+        """No facts by default; a subclass adds versions, hardware and flags."""
         return {}
 
     def devices(self) -> Sequence[str]:
-        """The CPU."""
+        """The CPU only, by default."""
         return ("cpu",)
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """Layers that a function implements, in every dtype; all where a subclass builds itself."""
+        """Whether a function implements the layer; True for all if a subclass overrides `build`."""
         return layer in self._functions or type(self).build is not FunctionBackend.build
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
-        """Host to native: a NumPy array of the dtype, C-contiguous."""
+        """Convert a host array to a native one: a C-contiguous NumPy array of the dtype."""
         if layout != "contiguous":
             raise Unsupported(f"layout={layout!r}")
         if dtype == "bfloat16":
@@ -97,7 +100,7 @@ class FunctionBackend:
         return np.array(array, dtype=dtype)
 
     def get(self, native: Any) -> np.ndarray:
-        """Native to host, exact, a fresh array."""
+        """Copy a native array to the host: float64, complex128, int64 or bool, without rounding."""
         kind = np.asarray(native).dtype.kind
         wide = {"f": np.float64, "c": np.complex128, "b": np.bool_}.get(kind, np.int64)
         return np.array(native, dtype=wide)
@@ -107,10 +110,10 @@ class FunctionBackend:
         return str(native.dtype)
 
     def wait(self, outputs: Any) -> None:
-        """Override where a call returns before its work is done: lazy or asynchronous arrays."""
+        """Block until the arrays are computed; override it for lazy or asynchronous arrays."""
 
     def build(self, call: Call) -> FunctionLayer:
-        """The function for a call's layer, its state put on the device."""
+        """Bind the function of a call's layer to its arguments, and load the state."""
         if call.layer not in self._functions:
             raise Unsupported(f"layer {call.layer}")
         attribute, ignores, passes = self._functions[call.layer]
@@ -123,14 +126,14 @@ class FunctionBackend:
 
 
 def _row(call: Call) -> LayerSpec | None:
-    # Loaded here: importing the backends loads no strategies.
+    # Imported here, because importing the backends must not import the strategies.
     from conformance.layers import CATALOGUE
 
     return CATALOGUE.get(call.layer)
 
 
 def _draws(call: Call) -> bool:
-    """Whether a call draws random numbers, and only a mode says so."""
+    """Whether a call draws random numbers and its mode, not an input, turns that on."""
     row = _row(call)
     if row is None or not row.randomness.used(call):
         return False
@@ -138,14 +141,12 @@ def _draws(call: Call) -> bool:
 
 
 class FunctionLayer:
-    """One call of a `FunctionBackend`.
+    """A layer of a `FunctionBackend`: its function, bound to the arguments and state of a call.
 
     Args:
-        backend: the backend.
-        call: the call.
-        function: the implementation, bound.
-        ignores: arguments that it need not be given.
-        passes: arguments that it takes besides those it names.
+        function: the bound method that implements the layer.
+        ignores: arguments that are dropped before the function is called.
+        passes: arguments that the function takes in addition to those it names.
     """
 
     def __init__(
@@ -165,7 +166,7 @@ class FunctionLayer:
         if "call" in self._names:
             self._arguments["call"] = call
         if "training" in self._names and not is_function(call.layer):
-            # Of a function it is an argument like any other, which has a default.
+            # For a function, `training` is an ordinary argument with a default of its own.
             self._arguments["training"] = call.training
         self._state: dict[str, Any] = {}
         self.updated: dict[str, Any] = {}
@@ -184,20 +185,21 @@ class FunctionLayer:
         for name, value in known.items():
             if name not in self._names:
                 shown = "extra positional arguments" if name == "*" else f"{name}={value!r}"
-                shown = name if isinstance(value, list) else shown  # a keyword, different each time
+                # A list is a keyword such as `lengths`, whose value differs in every case.
+                shown = name if isinstance(value, list) else shown
                 raise Unsupported(shown)
         return known
 
     def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
-        """Host to native on the call's device."""
+        """Convert a host array to a native one on the call's device."""
         named = {"i": "int64", "b": "bool"}.get(array.dtype.kind, self._call.dtype)
         return self._backend.put(array, layout, dtype or named, self._call.device)
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        """Run the function, and wait for its outputs."""
+        """Run the function, store the state it updated, and wait for its outputs."""
         outputs = self._run(self._state, inputs, keywords)
         if isinstance(outputs, Updated):
-            # State of the layer, or what a function makes of its inputs.
+            # The names are state of the layer, or inputs that a function wrote into.
             self._known_updates(outputs.state)
             self._state |= {k: x for k, x in outputs.state.items() if k in self._state}
             self.updated = dict(outputs.state)
@@ -221,7 +223,7 @@ class FunctionLayer:
         return self._function(state, *inputs, **self._arguments, **self._known(keywords))
 
     def get(self, native: Any) -> np.ndarray:
-        """Native to host."""
+        """Copy a native array to the host."""
         return self._backend.get(native)
 
     def dtype(self, native: Any) -> str:
@@ -229,13 +231,13 @@ class FunctionLayer:
         return self._backend.dtype(native)
 
     def state(self) -> Mapping[str, Any]:
-        """The natives in use."""
+        """Native arrays of the state that the next call uses, by name."""
         return dict(self._state)
 
     def load(
         self, state: Mapping[str, np.ndarray], layouts: Mapping[str, str] | None = None
     ) -> None:
-        """Use another state from now on."""
+        """Replace the state with these host arrays."""
         layouts = layouts or {}
         self._state = {
             name: self.put(array, layouts.get(name, "contiguous")) for name, array in state.items()
@@ -243,7 +245,7 @@ class FunctionLayer:
 
 
 class DifferentiableLayer(FunctionLayer):
-    """A call of a `FunctionBackend` that has a `vjp`."""
+    """A layer of a `FunctionBackend` that defines `vjp`."""
 
     _named: tuple[str, ...] = ()
 
@@ -251,7 +253,7 @@ class DifferentiableLayer(FunctionLayer):
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the state."""
-        # What is given twice is one primal: its gradient is that of both places.
+        # An object that is passed twice is one primal; its gradient is the sum for both places.
         given_once = {
             id(x): x
             for k, x in enumerate(inputs)
@@ -282,7 +284,7 @@ class DifferentiableLayer(FunctionLayer):
 
     def _parameters(self, inputs: Sequence[Any]) -> tuple[str, ...]:
         """Names of the state tensors that have gradients; buffers have none."""
-        if not self._named:  # a lazy layer may have been built without a state
+        if not self._named:  # a lazy layer can be built without a state
             row, self._named = _row(self._call), tuple(self._state)
             if row is not None and self._named:
                 call = replace(self._call, state=self._state)
@@ -290,7 +292,7 @@ class DifferentiableLayer(FunctionLayer):
         return self._named
 
     def _has_gradient(self, place: int) -> bool:
-        """Running statistics and class weights have none, though they are numbers."""
+        """Whether an input has a gradient; running statistics and class weights have none."""
         row = _row(self._call)
         return (
             row is None

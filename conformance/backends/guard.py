@@ -1,9 +1,8 @@
-"""The one door between the suite and a backend: what comes through it is bounded and plain.
+"""The guard between the suite and a backend: the only module that reads and calls its members.
 
-A backend's members are read, and called, here only. What it raises becomes an exception of which
-the suite knows that it is the backend's; what it returns becomes objects of the builtin types, and
-arrays that the suite made itself. Before a run whatever is wrong is a `BackendError`, in it a
-`Failure`.
+The guard marks each exception of the backend as the backend's own. It converts results to objects
+of builtin types of bounded size, and copies arrays. It reports an invalid member as a
+`BackendError` before a run, and as a `Failure` during the run.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from conformance.model.untrusted import exact_text, of_type, shown, type_name, w
 from conformance.model.usage_error import UsageError
 
 _COMPUTE = ("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp")
-"""Members after which a layer says what ran elsewhere."""
+"""Members that compute: after each of them the guard reads the layer's `fallbacks`."""
 
 
 class BackendError(UsageError):
-    """A backend that cannot be found, loaded or used; the message tells its author what to mend."""
+    """A backend that cannot be found, loaded or used; the message says what its author must fix."""
 
 
 class Member:
-    """A method of a layer's.
+    """A method of a layer, whose result is checked and converted.
 
     Args:
-        layer: whose.
-        name: of the method.
-        function: what it is.
+        layer: the layer of the backend.
+        name: name of the method, a key of `RESULTS`.
+        function: the bound method.
     """
 
     def __init__(self, layer: Any, name: str, function: Any) -> None:
@@ -47,7 +46,7 @@ class Member:
 
 
 def _refuse_fallbacks(layer: Any) -> None:
-    """What another implementation computed is no answer of this one."""
+    """Decline the case if operations of the last call ran in another implementation."""
     fallbacks = member(layer, "fallbacks")
     if fallbacks is None:
         return
@@ -64,13 +63,13 @@ def _refuse_fallbacks(layer: Any) -> None:
 
 
 class GuardedLayer:
-    """A layer as the suite sees it.
+    """A layer whose members the suite can read and call safely.
 
     Args:
-        layer: of the backend.
+        layer: the layer that the backend built.
 
     Raises:
-        Failure: if it is no layer.
+        Failure: if it lacks a member that every layer must have.
     """
 
     def __init__(self, layer: Any) -> None:
@@ -104,27 +103,23 @@ class GuardedLayer:
 
 
 def itself(layer: Any) -> Any:
-    """The layer itself, for calls whose time is taken.
-
-    Args:
-        layer: as the suite sees it.
-    """
+    """The backend's own layer, for timed calls that must not include the guard."""
     return layer._layer if isinstance(layer, GuardedLayer) else layer
 
 
 class Admitted:
-    """Marks a backend that needs no guard: one that has it, or a class of the suite's."""
+    """Marks a backend that needs no guard: a guarded one, or a class of the suite itself."""
 
 
 class GuardedBackend(Admitted):
-    """A backend as the suite sees it; made by `guarded`.
+    """A backend whose members the suite can read and call safely; `guarded` makes it.
 
     Args:
         backend: the implementation under test.
-        where: how it was named, for messages.
+        where: how messages name the backend until its own name is known.
 
     Raises:
-        BackendError: if it has no name, or one that is none.
+        BackendError: if the backend has no valid name.
     """
 
     def __init__(self, backend: Any, where: str) -> None:
@@ -140,27 +135,24 @@ class GuardedBackend(Admitted):
         self._where = f"backend {text!r}"
 
     def error(self, problem: str) -> BackendError:
-        """What is wrong with the backend.
-
-        Args:
-            problem: of what member, and what was expected.
-        """
+        """Make an error that names the backend; `problem` names a member and what is wrong."""
         return BackendError(f"{self._where}: {problem}")
 
     def expected(self, member: str, what: str, got: Any) -> BackendError:
-        """A member is not what it should be.
+        """Make an error about a member that has an unexpected value.
 
         Args:
             member: `"name"`, or a call: `"devices()"`.
-            got: in its place.
+            what: text of what the member should be.
+            got: its actual value.
         """
         return self.error(f"expected {member} to be {what}, got {shown(got)}")
 
     def read(self, name: str) -> Any:
-        """A member, None where there is none.
+        """Read a member; None if the backend does not have it.
 
         Raises:
-            BackendError: if reading it raises.
+            BackendError: if reading the member raises.
         """
         try:
             return member(self.inner, name)
@@ -168,13 +160,10 @@ class GuardedBackend(Admitted):
             raise self.error(f"reading {name} raised {told(error)}") from error
 
     def ask(self, name: str, *arguments: Any) -> Any:
-        """What a method returns.
-
-        Args:
-            arguments: that it takes.
+        """Call a method and return its result unchecked.
 
         Raises:
-            BackendError: if it is no method, or raises.
+            BackendError: if the member is not callable, or raises.
         """
         method = self.read(name)
         if not callable(method):
@@ -186,31 +175,27 @@ class GuardedBackend(Admitted):
             raise self.error(f"{name}({given}) raised {told(error)}") from error
 
     def build(self, layer: Call) -> GuardedLayer:
-        """Build the layer of a call.
+        """Build the layer of a call, and guard it.
 
         Raises:
-            Unsupported: if the backend declines it.
-            Failure: if what is built is no layer.
+            Unsupported: if the backend declines the call.
+            Failure: if the result lacks a member that every layer must have.
         """
         return GuardedLayer(call(member(self.inner, "build"), layer))
 
 
 def guarded(backend: Any, where: str = "backend") -> Any:
-    """A backend as the suite sees it; one that is already is given back.
+    """Put a guard around a backend; a backend that needs none is returned unchanged.
 
     Args:
-        where: how it was named, for messages.
+        where: how messages name the backend until its own name is known.
 
     Raises:
-        BackendError: if it is no backend.
+        BackendError: if the backend has no valid name.
     """
     return backend if isinstance(backend, Admitted) else GuardedBackend(backend, where)
 
 
 def inner(backend: Any) -> Any:
-    """The backend itself, of which the suite asks only whether it is one that it brings.
-
-    Args:
-        backend: as the suite sees it, or itself.
-    """
+    """The backend without its guard; use it only to test whether the class is one of the suite."""
     return backend.inner if isinstance(backend, GuardedBackend) else backend

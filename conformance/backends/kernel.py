@@ -1,4 +1,4 @@
-"""The backend of `nn-conformance check-kernel`: functions named by an environment variable."""
+"""The backend of `nn-conformance check-kernel`: an environment variable names its functions."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 VARIABLE = "NN_CONFORMANCE_KERNEL"
 NAME = "conformance.backends.kernel:backend"
-"""How a process loads the backend."""
+"""Name under which a process loads the backend."""
 
 
 def tell(kernels: Sequence[tuple[str, str]], device: str) -> None:
-    """Tell the processes that this one starts what to put in place of what.
+    """Pass the replaced operators to child processes, in an environment variable.
 
     Args:
-        kernels: operators, each with its function as `module:attribute` or `file.py:attribute`.
+        kernels: pairs of an operator and its function, `module:attribute` or `file.py:attribute`.
     """
     os.environ[VARIABLE] = json.dumps({"kernels": list(kernels), "device": device})
 
 
 def backend() -> OverrideBackend:
-    """The backend that this process was told of.
+    """Create the backend that the environment variable describes.
 
     Raises:
-        ValueError: if there is none, or no such function.
+        ValueError: if the variable is not set, or a function does not exist.
     """
     from conformance.backends.override import OverrideBackend
 
@@ -46,13 +46,10 @@ def backend() -> OverrideBackend:
 
 
 def function(where: str) -> Any:
-    """A function by where it stands.
-
-    Args:
-        where: `module:attribute`, or `file.py:attribute`.
+    """Import a function by `module:attribute` or `file.py:attribute`.
 
     Raises:
-        ValueError: if it is not there.
+        ValueError: if there is no such module, file or attribute.
     """
     module, colon, attribute = where.rpartition(":")
     if not colon or not module or not attribute:

@@ -1,4 +1,4 @@
-"""Functions in place of torch's kernels while a call runs; what they return is looked at."""
+"""Replace torch's kernels by functions while a call runs, and check what the functions return."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from conformance.model.untrusted import type_name, written
 
 
 class KernelError(RuntimeError):
-    """A function under test raised, or returned what the operator does not return."""
+    """A function under test raised, or returned something that the operator never returns."""
 
 
 class Override:
-    """A function in place of an operator's kernel.
+    """A function that replaces the kernel of an operator.
 
     Args:
-        operator: that it replaces.
-        function: with the operator's own arguments.
-        invalid: whether it is asked to refuse invalid calls itself, not torch's kernel for it.
+        operator: the operator whose kernel it replaces.
+        function: takes the operator's own arguments.
+        invalid: whether the function must refuse invalid calls itself. Otherwise torch's kernel
+            refuses them for it.
 
     Attributes:
-        hits: how often it ran.
-        fell_back: whether it has called the operator that it replaces.
-        told: called with what runs before it does, and with nothing after it.
+        hits: how often the function ran.
+        fell_back: whether the function has called the operator that it replaces.
+        told: called with the text of each call before it runs, and with an empty text after it.
     """
 
     def __init__(self, operator: Operator, function: Any, *, invalid: bool = False) -> None:
@@ -43,11 +44,11 @@ class Override:
         self._returns = Returns(operator, invalid=invalid)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        """Run the function as torch's dispatcher runs a kernel.
+        """Run the function with the arguments that torch's dispatcher passes to a kernel.
 
         Raises:
-            KernelError: if it raises, or returns something else than torch's kernel.
-            Unsupported: if it declines the call.
+            KernelError: if the function raises, or returns something that torch's kernel does not.
+            Unsupported: if the function declines the call.
         """
         if getattr(self._within, "depth", 0):
             self.fell_back = True
@@ -62,7 +63,7 @@ class Override:
         except Unsupported:
             raise
         except Exception as error:
-            self._returns.torchs(given, named)  # which refuses what torch refuses
+            self._returns.torchs(given, named)  # raises torch's own error for an invalid call
             what = f"raised {type_name(error)}: {written(error) or 'no message'}"
             failure = KernelError(f"{call_text(self.operator.name, given, named)} {what}")
             raise failure.with_traceback(error.__traceback__) from error
@@ -76,11 +77,11 @@ class Override:
 
 
 class Overrides:
-    """Functions that stand in for torch's kernels within `with`, and nowhere else.
+    """Functions that replace torch's kernels inside a `with` block, and only there.
 
     Args:
-        given: operators, each with the function that replaces it.
-        invalid: as of `Override`.
+        given: pairs of an operator and the function that replaces its kernel.
+        invalid: see `Override`.
     """
 
     _warned: ClassVar[bool] = False
@@ -106,7 +107,7 @@ class Overrides:
     def _register(self) -> None:
         if Overrides._warned:
             return self._implement()
-        # torch tells once that a kernel is replaced, which is what is asked for.
+        # torch warns once that a kernel is replaced. Here the replacement is intended.
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             self._implement()
@@ -115,8 +116,8 @@ class Overrides:
 
     def _implement(self) -> None:
         for override in self.every:
-            # Now, as torch runs kernels on threads of its own, too, where no hooks are in force.
-            override.told = HOOKS.get().within
+            # Read the hook here: torch also runs kernels on its own threads, which have no hooks.
+            override.told = HOOKS.get().on_inner_call
             operator = override.operator
             made: Any = torch.library.Library
             library = made(operator.name.partition("::")[0], "IMPL")
@@ -124,35 +125,35 @@ class Overrides:
             library.impl(operator.overload, override, operator.key)
 
     def withdraw(self) -> None:
-        """Give torch its own kernels back."""
+        """Restore torch's own kernels."""
         while self._libraries:
             self._libraries.pop()._destroy()
 
     def hits(self) -> Mapping[str, int]:
-        """How often each function ran, by operator."""
+        """How often each function has run, by operator."""
         return {override.operator.name: override.hits for override in self.every}
 
     @property
     def total(self) -> int:
-        """How often any of them ran."""
+        """How often the functions have run, all together."""
         return sum(override.hits for override in self.every)
 
     @property
     def kept(self) -> int:
-        """How often one ran that returns more than the output: a mean, a maximum, indices."""
+        """How often functions with several results have run, e.g. an output and its mean."""
         return sum(x.hits for x in self.every if len(x.operator.schema.returns) > 1)
 
     def begin(self) -> None:
-        """Forget which functions have fallen back."""
+        """Clear the record of functions that called the operator they replace."""
         for override in self.every:
             override.fell_back = False
 
     @contextmanager
     def reached(self) -> Iterator[None]:
-        """Within it a layer computes once.
+        """Require that the computation in a `with` block runs at least one of the functions.
 
         Raises:
-            Unreached: if that reaches no function.
+            Unreached: if it runs none of them.
         """
         self.begin()
         before = self.total
@@ -161,5 +162,5 @@ class Overrides:
             raise Unreached(", ".join(override.operator.name for override in self.every))
 
     def fallen_back(self) -> Sequence[str]:
-        """The operators whose functions have called the operator itself since `begin`."""
+        """The operators that their own replacements have called since `begin`."""
         return tuple(x.operator.name for x in self.every if x.fell_back)

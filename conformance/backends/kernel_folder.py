@@ -1,4 +1,4 @@
-"""A folder of kernels, one file of Python for each operator, as benchmarks of kernels have them."""
+"""A folder of kernels with one Python file for each operator, as kernel benchmarks store them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ from types import ModuleType
 from typing import Any
 
 NAMES = ("kernel", "run", "forward")
-"""What the function may be called where it is not named as the operator."""
+"""Accepted names of the function in a file, besides the operator's own name."""
 # An operator's own name may begin with two underscores: `__and__`.
 _STEM = re.compile(r"(__[a-z]+?__|.+?)(?:__(.+))?")
 
 
 def operator_of(file: Path) -> str:
-    """The operator that a file is about.
+    """The operator that a file implements, from the name of the file.
 
-    `addmm.py` and `aten__addmm.py` are `aten::addmm`; an overload follows after two underscores:
-    `addmm__out.py`, `aten__addmm__out.py` are `aten::addmm.out`.
-
-    Args:
-        file: its name ends in `.py`.
+    `addmm.py` and `aten__addmm.py` are `aten::addmm`. Two underscores precede an overload:
+    `addmm__out.py` and `aten__addmm__out.py` are `aten::addmm.out`.
     """
     found = _STEM.fullmatch(file.stem.removeprefix("aten__"))
     base, overload = found.groups() if found else (file.stem, None)
@@ -34,14 +31,12 @@ def operator_of(file: Path) -> str:
 def functions(folder: Path) -> Mapping[str, Callable[..., Any]]:
     """The functions of a folder's files, by operator.
 
-    Files whose names begin with an underscore are helpers where no operator is called so, such as
-    `_common.py`; they can be imported by the others.
-
-    Args:
-        folder: holds a file for each operator.
+    A file whose name begins with an underscore, such as `_common.py`, is a helper unless an
+    operator has that name. The other files can import helpers.
 
     Raises:
-        ValueError: if there is no such folder, no such file in it, or no function in a file.
+        ValueError: if the folder does not exist or has no file for an operator, if two files
+            implement one operator, or if a file lacks the function.
     """
     if not folder.is_dir():
         raise ValueError(f"folder {str(folder)!r}: expected a folder with a file for each operator")
@@ -52,7 +47,7 @@ def functions(folder: Path) -> Mapping[str, Callable[..., Any]]:
     for file in files:
         name = operator_of(file)
         if name in found:
-            raise ValueError(f"folder {str(folder)!r}: two files are about {name}")
+            raise ValueError(f"folder {str(folder)!r}: two files implement {name}")
         found[name] = _function(loaded(file), name, file)
     return found
 
@@ -67,13 +62,13 @@ def _helper(file: Path) -> bool:
 
 
 def loaded(file: Path) -> ModuleType:
-    """Import a file under a name of its own; what lies beside it can be imported from it."""
+    """Import a file under a unique module name; the file can import its neighbours."""
     name = f"conformance_kernel_{file.resolve().parent.name}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Compilers of kernels look for the source by the module's name.
+    # Kernel compilers look up the source by the module's name.
     sys.modules[name] = module
     beside, before = str(file.resolve().parent), set(sys.modules)
     sys.path.insert(0, beside)
@@ -84,7 +79,7 @@ def loaded(file: Path) -> ModuleType:
         raise
     finally:
         sys.path.remove(beside)
-        # Another folder's helpers may have the same names.
+        # The helpers of another folder may have the same names.
         for other in set(sys.modules) - before - {name}:
             if str(getattr(sys.modules[other], "__file__", "")).startswith(beside + os.sep):
                 del sys.modules[other]

@@ -1,4 +1,4 @@
-"""What a function in place of a kernel returned, held against what torch's own kernel returns."""
+"""Compare the results of a replacement function with those of torch's own kernel."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from conformance.model.untrusted import type_name
 
 UNKNOWN = "something else"
 SIGNATURES = 10_000
-"""Different calls of which it is kept what torch's own kernel makes of them."""
+"""Most call signatures for which the forms of the results of torch's kernel are cached."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """A tensor without its numbers.
+    """Dtype and shape of a tensor.
 
-    Args:
-        dtype, shape: torch's.
-        shares: whether it shares memory with an argument, whatever the schema says.
+    `shares` says whether it shares memory with an argument, whatever the schema says.
     """
 
     dtype: torch.dtype
@@ -33,12 +31,12 @@ class Form:
 
 
 class Returns:
-    """Knows what torch's own kernel returns.
+    """Compares results with those of torch's own kernel, which it calls once per signature.
 
     Args:
-        operator: whose kernel it is.
-        invalid: whether the function is asked to refuse invalid calls itself; else those that
-            torch's kernel refuses are refused as it does.
+        operator: the operator whose kernel is replaced.
+        invalid: whether the function must refuse invalid calls itself. Otherwise a call that
+            torch's kernel refuses raises torch's own error.
     """
 
     def __init__(self, operator: Operator, *, invalid: bool) -> None:
@@ -49,11 +47,13 @@ class Returns:
         self._dependent = any(tag in operator.overload.tags for tag in tags)
 
     def fault(self, result: Any, given: list[Any], named: dict[str, Any]) -> str:
-        """What is wrong with a result, its numbers apart; empty where nothing is.
+        """Describe what is wrong with the form of a result; empty if nothing is.
+
+        The numbers in the result are not compared.
 
         Args:
-            result: of the function.
-            given, named: the arguments of the call.
+            result: what the function returned.
+            given, named: positional and keyword-only arguments of the call.
         """
         declared = self._operator.schema.returns
         if len(declared) != 1 and (
@@ -76,11 +76,11 @@ class Returns:
 
     def _unlike(self, one: Any, due: Form | str | None, device: str) -> str:
         if due is None:
-            return ""  # torch's kernel leaves out what it knows that nobody asks for
+            return ""  # torch's kernel leaves out results that nobody needs
         if one is None:
             return "" if due == UNKNOWN else f"None, expected {due}"
         if not isinstance(one, torch.Tensor):
-            # What is no tensor by the schema is none of torch's own kernel either.
+            # Where the schema has no tensor, the expected form is None, which is handled above.
             return "" if due == UNKNOWN else f"{_kind(one)}, expected a tensor, {due}"
         if one.device.type != device:
             return f"a tensor on {one.device}, expected one on {device}"
@@ -102,14 +102,14 @@ class Returns:
         return ""
 
     def torchs(self, given: list[Any], named: dict[str, Any]) -> list[Form | None] | None:
-        """What torch's own kernel returns of a call; None where that is unknown.
+        """Forms of the results of torch's own kernel; None where they are unknown.
 
         Args:
-            given, named: the arguments.
+            given, named: positional and keyword-only arguments of the call.
 
         Raises:
-            Exception: as torch's kernel does of a call that it refuses: a layer of torch's makes
-                such calls where torch has a bug, and no function need answer them.
+            Exception: the error of torch's kernel if it refuses the call. Where torch has a bug,
+                its own layers make such calls, and no function has to support them.
         """
         if self._operator.original is None or self._written or self._dependent:
             return None
@@ -121,9 +121,10 @@ class Returns:
         return self._known[signature]
 
     def _called(self, given: list[Any], named: dict[str, Any]) -> list[Form | None] | None:
-        """Call the kernel, after the function.
+        """Call torch's kernel, always after the function.
 
-        Its numbers are erased: memory that a later call is given holds no right answers.
+        Its results are overwritten, so that memory which a later call reuses holds no right
+        answers.
         """
         try:
             found = _flat(self._operator.call_original(given, named))
@@ -146,7 +147,7 @@ class Returns:
 
 
 def tensors(value: Any) -> tuple[torch.Tensor, ...]:
-    """The tensors that an argument is, or holds."""
+    """The tensor that an argument is, or those in a tuple or list."""
     if isinstance(value, torch.Tensor):
         return (value,)
     if isinstance(value, (tuple, list)):
@@ -162,7 +163,7 @@ def shared(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def _flat(result: Any) -> list[Any]:
-    """The results of a call, those of a list one by one."""
+    """The results of a call in one list, with nested tuples and lists flattened."""
     if not isinstance(result, (tuple, list)):
         return [result]
     return [x for one in result for x in (one if isinstance(one, (tuple, list)) else (one,))]

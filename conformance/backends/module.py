@@ -1,4 +1,4 @@
-"""`ModuleBackend`: anything shaped like torch."""
+"""`ModuleBackend`: namespaces of modules and functions that have torch's interface."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from conformance.model.case import (
 
 
 def devices() -> tuple[str, ...]:
-    """The CPU and every CUDA device that is there."""
+    """The CPU and every CUDA device that torch sees."""
     return ("cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())))
 
 
 def info() -> dict[str, str]:
-    """Version of torch, its precision switches and, where there is one, the GPU."""
+    """Version of torch, its precision switches, and the names of its GPUs."""
     facts = {
         "torch": str(torch.__version__),
         "threads": str(torch.get_num_threads()),
@@ -57,7 +57,7 @@ def info() -> dict[str, str]:
 
 
 def pin_precision() -> None:
-    """Switch TF32 and reduced-precision accumulation off: float32 means float32."""
+    """Switch TF32 and reduced-precision accumulation off, so that float32 means float32."""
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -69,10 +69,10 @@ def pin_precision() -> None:
 
 
 STORES = tuple(STORED)
-"""What torch's kernels on a CPU store in half precision within a composite, measured on torch 2.13.
+"""Intermediate results that torch's CPU kernels store in half precision, measured on torch 2.13.
 
-Of [100, 100.5, 101, 101.5] in bfloat16 the mean is 101 in place of 100.75, and BatchNorm2d gives
-[-1.63, -0.82, 0, 0.82] for [-1.34, -0.45, 0.45, 1.34].
+For [100, 100.5, 101, 101.5] in bfloat16 the mean is 101 instead of 100.75. BatchNorm2d then returns
+[-1.63, -0.82, 0, 0.82] instead of [-1.34, -0.45, 0.45, 1.34].
 """
 
 
@@ -81,14 +81,13 @@ class ModuleBackend:
 
     Args:
         name: the backend's name.
-        nn: namespace of the layer classes. With neither namespace given: torch's own; with one of
-            them given, the other's layers are Unsupported.
+        nn: namespace of the layer classes. If neither namespace is given, both are torch's own. If
+            only one is given, the layers of the other are Unsupported.
         functional: namespace of the functions.
-        base: name of the backend whose kernels all layers call: `"torch"` where they call torch's.
-            Its known failures are then inherited. A layer that is torch's own object has base
-            torch without saying so.
-        stored: names of the results within a composite that half precision stores, as `Numerics`
-            has them: `STORES` where torch's own kernels are called, as by a base of `"torch"`.
+        base: name of the backend whose kernels all layers call, e.g. `"torch"`. The backend
+            inherits its known failures. A layer that is torch's own object always has base torch.
+        stored: intermediate results that are stored in half precision, as in `Numerics.stored`.
+            The default is `STORES` for a base of `"torch"`.
     """
 
     def __init__(
@@ -106,35 +105,36 @@ class ModuleBackend:
         pin_precision()
 
     def inherits(self, layer: str) -> bool:
-        """Whether a layer is torch's own object, called as it is."""
+        """Whether a layer is torch's own object, called without any change."""
         if type(self) is not ModuleBackend:
             return False
         theirs = looked_up(layer, torch.nn, torch.nn.functional)
         return theirs is not None and looked_up(layer, self.nn, self.functional) is theirs
 
     def info(self) -> Mapping[str, str]:
-        """Version, precision switches and hardware of torch."""
+        """Version, precision switches and GPUs of torch."""
         return info()
 
     def devices(self) -> Sequence[str]:
-        """The CPU and every CUDA device."""
+        """The CPU and every CUDA device that torch sees."""
         return devices()
 
     def numerics(self, dtype: str) -> Numerics:
-        """bfloat16 flushes subnormal numbers to zero, half precision stores what it was made with.
+        """Declare that bfloat16 flushes subnormal numbers, and what half precision stores.
 
         x86 CPUs multiply bfloat16 by VDPBF16PS or AMX, which read and write subnormal numbers as
-        zero whatever the mode (Intel, *Architecture Instruction Set Extensions*).
+        zero in every mode (Intel, *Architecture Instruction Set Extensions*). The second
+        declaration is `stored` of the constructor.
         """
         half = dtype in ("bfloat16", "float16")
         return Numerics(flush_to_zero=dtype == "bfloat16", stored=self.stored if half else ())
 
     def wrap(self, module: torch.nn.Module) -> Any:
-        """Override to transform the built module, for example by `torch.compile`."""
+        """Return the module unchanged; override it to transform the module, e.g. by compiling."""
         return module
 
     def build(self, call: Call) -> ModuleLayer:
-        """Build the module or look up the function, load the state, set the mode."""
+        """Build the module or find the function, then load the state and set the mode."""
         found = looked_up(call.layer, self.nn, self.functional)
         if found is None:
             raise Unsupported(f"layer {call.layer}")
@@ -145,7 +145,7 @@ class ModuleBackend:
         module = construct(found, call, tensors, self.nn)
         layer = ModuleLayer(call, module, module)
         layer.train(call.training)
-        # What the constructor took may be all that is given, and less than a whole state.
+        # The call may give only tensors that the constructor took, and not a complete state.
         others = call.state.keys() - tensors.keys()
         if call.state and (others or not module.state_dict().keys() - tensors.keys()):
             layer.load(call.state, call.layouts)
@@ -154,12 +154,11 @@ class ModuleBackend:
 
 
 class ModuleLayer:
-    """One call of a `ModuleBackend`.
+    """A layer of a `ModuleBackend`.
 
     Args:
-        call: the call.
         module: the module, None for a function.
-        function: what is called.
+        function: the callable that computes: the function, or the possibly wrapped module.
     """
 
     def __init__(
@@ -168,7 +167,7 @@ class ModuleLayer:
         self._call, self.module, self.function = call, module, function
         self._device = torch.device(call.device)
         self._dtype: torch.dtype = getattr(torch, call.dtype)
-        # Loaded here: importing the backends loads no strategies.
+        # Imported here, because importing the backends must not import the strategies.
         from conformance.layers import CATALOGUE
 
         self._row = CATALOGUE.get(call.layer)
@@ -178,7 +177,7 @@ class ModuleLayer:
     def put(
         self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None
     ) -> torch.Tensor:
-        """Host to tensor, never sharing memory with the host's array."""
+        """Copy a host array to a tensor on the call's device."""
         named = {"i": torch.int64, "b": torch.bool}.get(array.dtype.kind, self._dtype)
         wanted = getattr(torch, dtype) if dtype else named
         tensor = torch.tensor(array, dtype=wanted, device=self._device)
@@ -193,7 +192,7 @@ class ModuleLayer:
         return first == second != 0
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        """Call without recording a gradient; recurrent layers take and give flat states."""
+        """Call without recording a gradient; recurrent layers take and return flat states."""
         with torch.no_grad():
             return self._forward(*inputs, **keywords)
 
@@ -222,7 +221,7 @@ class ModuleLayer:
         return torch_sequences.call(self.function, self._states, batch_first, *inputs, **keywords)
 
     def _placed(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The tensors of a call: those by place, and those that an argument stands before."""
+        """Combine inputs that torch takes as one argument; split positional from keyword ones."""
         row = self._row
         if row is None or not any(
             x.passed.by_name or x.passed.part_of or x.passed.on_host for x in row.signature.inputs
@@ -236,7 +235,10 @@ class ModuleLayer:
         return tuple(native for x, native in pairs if not x.passed.by_name), by_name
 
     def get(self, native: Any) -> np.ndarray:
-        """Tensor to host as float64, complex128 or int64; a sparse one (a gradient) as dense."""
+        """Copy a tensor to the host as float64, complex128, int64 or bool.
+
+        Sparse gradients become dense.
+        """
         if not isinstance(native, torch.Tensor):
             raise TypeError(f"expected a torch.Tensor, got {type(native).__name__}: {native!r:.80}")
         if native.is_meta:
@@ -251,10 +253,11 @@ class ModuleLayer:
         if tensor.dtype == torch.bool:
             return np.array(tensor)
         array = tensor.to(wide).resolve_conj().resolve_neg().numpy()
-        return np.array(array) if tensor.dtype == wide else array  # else it is a copy as it is
+        # A conversion of the dtype has copied the tensor already.
+        return np.array(array) if tensor.dtype == wide else array
 
     def forward_grad(self, *inputs: Any, **keywords: Any) -> Any:
-        """The outputs as computed while gradients are recorded."""
+        """Call while gradients are recorded, and return the outputs."""
         with torch.enable_grad():
             leaves = self._recording(inputs)
             given = self._writable(leaves)
@@ -265,7 +268,7 @@ class ModuleLayer:
         return result
 
     def _writable(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
-        """Copies of what a call in place writes into: torch refuses a leaf of the graph."""
+        """Clone the leaves that an in-place call writes into, because torch refuses a leaf."""
         row = self._row
         if row is None or not row.traits.updates(self._call):
             return tuple(leaves)
@@ -276,9 +279,9 @@ class ModuleLayer:
     def _recording(
         self, inputs: Sequence[Any], wanted: Collection[str] | None = None
     ) -> tuple[Any, ...]:
-        """Leaves of their own that record gradients where there are any; one object is one leaf.
+        """Detach the inputs into leaves that record gradients; one object becomes one leaf.
 
-        Of names that are wanted only these record them.
+        If names are wanted, only inputs with these names record gradients.
         """
         found: dict[int, Any] = {}
         for place, x in enumerate(inputs):
@@ -299,7 +302,7 @@ class ModuleLayer:
     def value_and_vjp(
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
     ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        """The outputs, and the gradients that are theirs: of one call."""
+        """The outputs of one call, and the gradients of that same call."""
         return self._pulled(None, inputs, cotangents, keywords)
 
     def vjp_of(
@@ -309,7 +312,7 @@ class ModuleLayer:
         cotangents: Sequence[Any],
         **keywords: Any,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The gradients of some inputs and parameters, by name; the others need none."""
+        """Gradients of the wanted inputs and parameters only; the others record no gradient."""
         named = {} if self.module is None else dict(self.module.named_parameters())
         spared = [x for name, x in named.items() if name not in wanted and x.requires_grad]
         try:
@@ -348,11 +351,11 @@ class ModuleLayer:
         return str(native.dtype).removeprefix("torch.")
 
     def shape(self, native: Any) -> tuple[int, ...]:
-        """The tensor's shape, also where the device holds no values."""
+        """The tensor's shape, which even a device without values knows."""
         return tuple(native.shape)
 
     def device(self, native: Any) -> str:
-        """The tensor's device."""
+        """torch's name of the tensor's device."""
         return str(native.device)
 
     def state(self) -> Mapping[str, torch.Tensor]:
@@ -362,7 +365,7 @@ class ModuleLayer:
     def load(
         self, state: Mapping[str, np.ndarray], layouts: Mapping[str, str] | None = None
     ) -> None:
-        """Load arrays under state_dict names; a missing or unexpected name is an error."""
+        """Load arrays by state_dict name; torch raises an error for missing or unexpected names."""
         if self.module is None:
             raise TypeError(f"{self._call.layer} has no state")
         layouts = layouts or {}
@@ -370,7 +373,7 @@ class ModuleLayer:
         if not any(layout != "contiguous" for layout in layouts.values()):
             self.module.load_state_dict(tensors)
             return
-        # Without `assign` the values are copied into tensors of the module's own layout.
+        # Without `assign` torch copies the values into the module's tensors, in their own layout.
         self.module.load_state_dict(tensors, assign=True)
         kept = self.module.state_dict()
         for name, tensor in tensors.items():
@@ -383,7 +386,7 @@ class ModuleLayer:
             self.module.train(mode)
 
     def attributes(self) -> Mapping[str, Any]:
-        """What a user can read: the class, and arguments that are kept as plain values."""
+        """Attributes that a user can read: the class, the mode, and arguments of builtin types."""
         facts: dict[str, Any] = {}
         if self.module is not None:
             facts["class"] = type(self.module).__name__
@@ -394,7 +397,7 @@ class ModuleLayer:
         return facts
 
     def _readable(self) -> tuple[str, ...]:
-        """Arguments of the layer, and of the eager layer that a lazy one becomes."""
+        """Argument names of the layer, and of the eager layer that a lazy layer becomes."""
         from conformance.layers import CATALOGUE
 
         row = self._row
@@ -404,16 +407,16 @@ class ModuleLayer:
         return tuple(argument.name for r in rows for argument in r.signature.arguments)
 
     def sync(self) -> None:
-        """Wait for the device."""
+        """Block until the device has finished its work."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
     def copy(self, source: torch.Tensor, target: torch.Tensor) -> None:
-        """Copy on the device: what its memory can do."""
+        """Copy on the device; benchmarks measure the memory bandwidth with it."""
         target.copy_(source)
 
     def stopwatch(self) -> Callable[[], float]:
-        """Start the device's clock; what is returned stops it, waits, and gives seconds."""
+        """Start the device's clock; the returned function stops it, waits, and returns seconds."""
         if self._device.type != "cuda":
             started = time.perf_counter()
             return lambda: time.perf_counter() - started

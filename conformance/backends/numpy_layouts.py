@@ -1,7 +1,7 @@
-"""The memory layouts that a case can ask for, in NumPy; other arrays take the same forms.
+"""The memory layouts of the contract for NumPy arrays; other backends use the same variants.
 
-Where a layout has several forms (which axes are swapped, sliced or enlarged) the bytes of the array
-decide, so that a case is always put alike and all forms come up.
+A layout has several variants: which axes are swapped, sliced or enlarged. The bytes of the array
+choose one, so a case always has the same variant and different cases cover all of them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,7 @@ Room = tuple[list[int], tuple[slice, ...]]
 
 
 def laid_out(array: np.ndarray, layout: str) -> np.ndarray:
-    """The same numbers in another memory layout.
-
-    Args:
-        array: C-contiguous.
-        layout: of the contract.
+    """Copy a C-contiguous array into another memory layout of the contract.
 
     Raises:
         Unsupported: if the shape has no such layout.
@@ -44,17 +40,16 @@ def laid_out(array: np.ndarray, layout: str) -> np.ndarray:
 
 
 def swapped(array: np.ndarray) -> tuple[int, int] | None:
-    """The axes that change places in memory where an array is transposed."""
+    """The two axes that the layout `"transposed"` swaps in memory; None if it has no such axes."""
     pairs = list(itertools.combinations(_long(array), 2))
     return pairs[_form(array) % len(pairs)] if pairs else None
 
 
 def room(array: np.ndarray, layout: str) -> Room | None:
-    """The shape of larger memory, and the part of it that is the array or its elements in a row.
+    """Shape of a larger block of memory, and the slices of it that hold the array.
 
-    Args:
-        array: C-contiguous.
-        layout: `"sliced"` or `"offset"`; any other has none.
+    The slices select the array itself, or all of its elements as one axis. None for layouts other
+    than `"sliced"` and `"offset"`.
     """
     odd, long = _form(array) % 2, _long(array)
     if layout == "sliced" and long:
@@ -69,12 +64,12 @@ def room(array: np.ndarray, layout: str) -> Room | None:
 
 
 def spoiled(integer: bool) -> float:
-    """What shows in memory that is read by mistake."""
+    """The value of gaps between elements, which makes it visible if they are read by mistake."""
     return -(2**40) if integer else np.nan
 
 
 def repeated(array: np.ndarray) -> np.ndarray | None:
-    """The array without the repetitions along every axis of which all elements are alike."""
+    """Reduce each axis along which all elements are equal to size 1; None if there is none."""
     first = array
     for axis, size in enumerate(array.shape):
         head = first.take([0], axis) if size > 1 else first

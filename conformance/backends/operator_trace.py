@@ -1,4 +1,4 @@
-"""The operators that torch runs while something is computed, each held against its own bound."""
+"""Record the operators that torch runs, and compare each result with an oracle and its bound."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from conformance.model.case import Numerics
 
 RIGHT, WRONG, MOVED, UNKNOWN = "right", "wrong", "moves numbers", "not known"
 Compare = Callable[[str, np.ndarray, "Rounded | Choices"], str]
-"""Name, answer, right values → what is wrong; empty where nothing is."""
+"""(name, actual values, expected values) → text of the difference; empty if there is none."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """An operator that ran.
+    """One run of an operator.
 
     Args:
         name: `"aten::addmm"`.
         text: the call: `"aten::addmm(float32 (3,), float32 (1, 2), float32 (2, 3))"`.
         outcome: `RIGHT`, `WRONG`, `MOVED` or `UNKNOWN`.
-        says: what is wrong, or why nothing is known.
+        says: the difference for `WRONG`, the reason for `UNKNOWN`.
     """
 
     name: str
@@ -40,14 +40,14 @@ class Ran:
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within `with`, every operator is looked at as it runs.
+    """Records and judges every operator that torch runs inside a `with` block.
 
     Args:
-        compare: holds an answer against right values.
-        numerics: dtype → what the backend declares.
+        compare: compares actual with expected values.
+        numerics: dtype → the numerics that the backend declares.
 
     Attributes:
-        ran: the operators, in their order.
+        ran: the operators, in the order in which they ran.
     """
 
     def __init__(self, compare: Compare, numerics: Callable[[str], Numerics | None]) -> None:
@@ -58,7 +58,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run an operator, its operands read before, since it may write them."""
+        """Run an operator and judge its result; operands are read before, as it may write them."""
         named = dict(kwargs or {})
         space, _, rest = func._schema.name.partition("::")
         text = call_text(func._schema.name, args, named)

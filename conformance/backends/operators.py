@@ -1,4 +1,4 @@
-"""An operator of torch by name: its overload, its schema, and its kernel on a device."""
+"""Find operators of torch by name, with their overload, schema and kernel on a device."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Operator:
         name: `"aten::addmm"`, `"aten::addmm.out"`.
         overload: torch's own object.
         key: dispatch key of the device, `"CPU"`.
-        original: torch's kernel as it was before anything replaced it; None where this version
-            of torch gives none out (before 2.9).
+        original: torch's kernel before any replacement; None where this version of torch has no
+            function to get it (before 2.9).
     """
 
     name: str
@@ -34,11 +34,11 @@ class Operator:
 
     @property
     def schema(self) -> Any:
-        """torch's schema."""
+        """torch's schema of the overload: arguments, returns and aliases."""
         return self.overload._schema
 
     def written(self) -> frozenset[int]:
-        """The places of the arguments that the operator writes into."""
+        """Positions of the arguments that the operator writes into."""
         return frozenset(
             place
             for place, argument in enumerate(self.schema.arguments)
@@ -48,14 +48,11 @@ class Operator:
     def whole(
         self, arguments: Sequence[Any], keywords: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments of a call as the schema has them.
+        """Complete a kernel's arguments by the schema: the positional, and the keyword-only ones.
 
-        torch leaves out what is the default, and gives a number for a tensor of no dimensions that
-        was made of one. A kernel stands below autograd: no argument asks for a gradient, but what
-        it writes into is the very tensor.
-
-        Args:
-            arguments, keywords: as torch gives them to a kernel.
+        torch leaves out default values, and passes a number in place of a zero-dimensional tensor
+        made from it. A kernel runs below autograd, so arguments are detached; those that the
+        operator writes into stay the same objects.
         """
         by_argument = by_name(self.schema, arguments, keywords)
         given = [by_argument[a.name] for a in self.schema.arguments if not a.kwarg_only]
@@ -71,31 +68,24 @@ class Operator:
         return given, named
 
     def call_original(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
-        """What torch's own kernel returns.
-
-        Args:
-            arguments, keywords: of the call, whole.
-        """
+        """Call torch's own kernel; the arguments must be complete, see `whole`."""
         if self.original is None:
-            raise RuntimeError(f"{self.name}: this version of torch does not give its kernel out")
+            raise RuntimeError(f"{self.name}: this version of torch cannot return its kernel")
         keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, self.key))
         return self.original.call_boxed(keys, *arguments, **keywords)
 
     def hold(self, function: Any) -> None:
-        """Hold a function against the schema.
-
-        Args:
-            function: to replace the operator.
+        """Check that a function can replace the operator.
 
         Raises:
-            TypeError: if it cannot be called, or not with the operator's arguments.
+            TypeError: if it is not callable, or its signature does not fit the schema.
         """
         if not callable(function):
             raise TypeError(f"{self.name}: expected a callable, got {shown(function)}")
         try:
             own = inspect.signature(function)
         except (TypeError, ValueError):
-            return  # compiled code need not tell
+            return  # compiled functions may have no signature
         places = [None for a in self.schema.arguments if not a.kwarg_only]
         named = {a.name: None for a in self.schema.arguments if a.kwarg_only}
         try:
@@ -109,19 +99,14 @@ class Operator:
 
 
 def by_name(schema: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by the schema's names; what torch leaves out is the default.
-
-    Args:
-        schema: torch's.
-        arguments, keywords: of the call.
-    """
+    """The arguments of a call by name, with the schema's default where torch leaves one out."""
     left_out = {a.name: a.default_value for a in schema.arguments}
     placed = zip(left_out, arguments, strict=False)
     return {**left_out, **dict(placed), **keywords}
 
 
 def call_text(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> str:
-    """A call: `"aten::mm(float32 (2, 3), float32 (3, 4))"`."""
+    """A call as messages show it: `"aten::mm(float32 (2, 3), float32 (3, 4))"`."""
     parts = [_argument_text(x) for x in arguments]
     parts += [f"{name}={_argument_text(x)}" for name, x in keywords.items()]
     return f"{name}({', '.join(parts)})"
@@ -136,12 +121,12 @@ def _argument_text(value: Any) -> str:
 
 
 def tensor_text(tensor: torch.Tensor) -> str:
-    """A tensor without its numbers: `"float32 (2, 3)"`."""
+    """Dtype and shape of a tensor: `"float32 (2, 3)"`."""
     return f"{dtype_name(tensor.dtype)} {tuple(tensor.shape)}"
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """`"float32"`."""
+    """torch's name of a dtype without the prefix: `"float32"`."""
     return str(dtype).removeprefix("torch.")
 
 
@@ -152,7 +137,10 @@ def _detached(value: Any) -> Any:
 
 
 def _tensor(number: Any, beside: Sequence[Any]) -> torch.Tensor:
-    """A number as a tensor that keeps its digits and changes no dtype among floating ones."""
+    """A zero-dimensional tensor of a number; float64 beside floating tensors, to keep its digits.
+
+    A zero-dimensional tensor does not change the dtype of an operation with other floating ones.
+    """
     floating = any(isinstance(x, torch.Tensor) and x.is_floating_point() for x in beside)
     wide = torch.float64 if floating and type(number) is float else None
     return torch.tensor(number, dtype=wide)
@@ -165,16 +153,16 @@ def _parameters(schema: Any) -> str:
 
 
 def operator(name: Any, device: str) -> Operator:
-    """Find an operator.
+    """Find an operator and its kernel on a device.
 
     Args:
-        name: `"aten::addmm"`, or with an overload, `"aten::addmm.out"`; the default overload is
-            also called `"aten::addmm.default"`.
-        device: torch's name of the device whose kernel is meant.
+        name: `"aten::addmm"`, or with an overload, `"aten::addmm.out"`; `"aten::addmm.default"`
+            also names the default overload.
+        device: torch's name of the device.
 
     Raises:
-        TypeError: if the name is no string.
-        ValueError: if there is no such operator or overload, or no kernel to replace.
+        TypeError: if the name is not a string.
+        ValueError: if torch has no such operator or overload, or no kernel that can be replaced.
     """
     if not isinstance(name, str):
         raise TypeError(f"operator {shown(name)}: expected a name such as 'aten::addmm'")
@@ -185,7 +173,7 @@ def operator(name: Any, device: str) -> Operator:
         raise ValueError(f"operator {name!r}: expected a name such as 'aten::addmm'{hint}")
     packet: Any = getattr(getattr(torch.ops, space), base, None)
     if not isinstance(packet, torch._ops.OpOverloadPacket):
-        raise ValueError(f"operator {name!r}: torch has none of that name{_near(space, base)}")
+        raise ValueError(f"operator {name!r}: torch has no such operator{_near(space, base)}")
     known = packet.overloads()  # type: ignore[no-untyped-call]
     wanted = overload or "default"
     if wanted not in known:
@@ -198,10 +186,10 @@ def operator(name: Any, device: str) -> Operator:
 
 
 def dispatch_key(device: str) -> str:
-    """The dispatch key under which kernels of a device are registered: `"CUDA"` of `"cuda:0"`.
+    """The dispatch key under which torch registers kernels of a device: `"CUDA"` for `"cuda:0"`.
 
     Raises:
-        ValueError: if torch has no such kind of device.
+        ValueError: if torch has no such type of device.
     """
     try:
         return str(torch._C._dispatch_key_for_device(torch.device(device).type))
@@ -221,25 +209,25 @@ def _near(space: str, base: str) -> str:
 
 
 def _refuse_without_kernel(name: str, key: str) -> None:
-    """Only what has a kernel below autograd can be replaced there.
+    """Require a kernel below autograd, because only such a kernel can be replaced.
 
     Raises:
-        ValueError: saying why it cannot.
+        ValueError: if there is none; the message says why.
     """
     try:
         own = torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
     except RuntimeError:
-        raise ValueError(f"operator {name!r} is TorchScript's alone: no call reaches it") from None
+        raise ValueError(f"operator {name!r} exists in TorchScript only: no call runs it") from None
     if own or torch._C._dispatch_has_kernel_for_dispatch_key(name, _EXPLICIT):
         return
     if torch._C._dispatch_has_kernel_for_dispatch_key(name, _IMPLICIT):
         raise ValueError(
-            f"operator {name!r} is made of other operators above autograd: expected one of those "
-            "(aten::addmm of aten::linear, aten::native_layer_norm of aten::layer_norm)"
+            f"operator {name!r} consists of other operators above autograd: expected one of these "
+            "(aten::addmm for aten::linear, aten::native_layer_norm for aten::layer_norm)"
         )
     raise ValueError(
         f"operator {name!r} has no kernel for {key} in torch {torch.__version__}: "
-        "expected one that calls reach there"
+        "expected an operator that has one"
     )
 
 

@@ -1,4 +1,4 @@
-"""`OverrideBackend`: torch, some of whose operators are replaced by the functions under test."""
+"""`OverrideBackend`: torch's layers, with functions under test in place of some operators."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from conformance.model.untrusted import shown, type_name
 
 
 class OverrideBackend(ModuleBackend):
-    """torch, with functions in place of some operators' kernels.
+    """torch's layers, with functions in place of some operators' kernels.
 
-    They stand there, below autograd, only while a layer of the backend computes: importing and
-    constructing it registers nothing, and any other call of torch is torch's own.
+    The functions replace the kernels, below autograd, only while a layer of the backend computes.
+    Importing and constructing the backend registers nothing, and no other call of torch changes.
 
     Args:
         name: the backend's name.
-        overrides: operators by name (`"aten::addmm"`, `"aten::addmm.out"`), each with a callable
-            that takes the operator's own arguments.
-        device: whose kernels are replaced; the suite runs on it.
-        errors: whether the check `errors` is asked: torch looks at the arguments of most
-            operators within the kernel, and kernels seldom do.
+        overrides: operator names (`"aten::addmm"`, `"aten::addmm.out"`), each with a callable that
+            takes the operator's own arguments.
+        device: the device whose kernels are replaced; the suite runs on it.
+        errors: whether the check `errors` runs. By default it does not: torch validates the
+            arguments of most operators inside the kernel, and replacements seldom do so.
 
     Raises:
-        TypeError: if there are none, or a callable does not take the operator's arguments.
-        ValueError: if torch has no such operator, or none that has a kernel on the device.
+        TypeError: if `overrides` is empty, or a callable does not take the operator's arguments.
+        ValueError: if torch has no such operator, or no kernel for it on the device.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class OverrideBackend(ModuleBackend):
         super().__init__(name, base="torch")
         if not isinstance(overrides, Mapping) or not overrides:
             got = shown(overrides) if not isinstance(overrides, Mapping) else "none"
-            raise TypeError(f"overrides: expected callables by operator's name, got {got}")
+            raise TypeError(f"overrides: expected a mapping of operators to callables, got {got}")
         self._device = str(device)
         dispatch_key(self._device)
         self._overrides = Overrides(_resolved(overrides, self._device), invalid=errors)
@@ -56,12 +56,12 @@ class OverrideBackend(ModuleBackend):
     def from_folder(
         cls, path: str | Path, device: str = "cpu", *, name: str | None = None, errors: bool = False
     ) -> OverrideBackend:
-        """A backend of a folder with a file of Python for each operator.
+        """Create a backend from a folder with one Python file for each operator.
 
         Args:
             path: the folder; see `conformance.backends.kernel_folder`.
-            device, errors: as of the constructor.
-            name: of the backend; None = the folder's.
+            device, errors: see the constructor.
+            name: the backend's name; None = the folder's name.
         """
         from conformance.backends.kernel_folder import functions
 
@@ -69,22 +69,22 @@ class OverrideBackend(ModuleBackend):
         return cls(name or folder.resolve().name, functions(folder), device, errors=errors)
 
     def info(self) -> Mapping[str, str]:
-        """torch's, and which function stands for which operator."""
+        """Facts about torch, and which function replaces which operator."""
         named = {x.operator.name: _named(x.function) for x in self._overrides.every}
         return {**super().info(), **named}
 
     def devices(self) -> Sequence[str]:
-        """The one whose kernels are replaced; of `"cuda"` every one.
+        """The device whose kernels are replaced; for `"cuda"` every CUDA device.
 
         Raises:
-            RuntimeError: if torch does not see it.
+            RuntimeError: if torch sees no such device.
         """
         if torch.device(self._device).type in ("cpu", "cuda"):
             kind, _, index = self._device.partition(":")
             found = [d for d in super().devices() if d == self._device or d.split(":")[0] == kind]
             found = [d for d in found if not index or d == self._device or kind == "cpu"]
             if not found:
-                raise RuntimeError(f"device {self._device!r}: torch sees none")
+                raise RuntimeError(f"device {self._device!r}: torch sees no such device")
             return tuple(found)
         return (self._device,)
 
@@ -93,17 +93,17 @@ class OverrideBackend(ModuleBackend):
         return self._overrides.hits()
 
     def build(self, call: Call) -> OverrideLayer:
-        """torch's layer, whose calls reach the functions under test."""
+        """Build torch's layer so that its calls run the functions under test."""
         layer = super().build(call)
         return OverrideLayer(call, layer.module, layer.function, self._overrides)
 
 
 class OverrideLayer(ModuleLayer):
-    """A layer of torch's that computes with the functions under test.
+    """A layer of torch that computes with the functions under test.
 
     Args:
-        call, module, function: as for a `ModuleLayer`.
-        overrides: what stands in for torch's kernels while it computes.
+        call, module, function: see `ModuleLayer`.
+        overrides: the functions that replace torch's kernels while the layer computes.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class OverrideLayer(ModuleLayer):
         """Call without recording a gradient.
 
         Raises:
-            Unreached: if it reaches no function under test.
+            Unreached: if the call runs no function under test.
         """
         with self._overrides.reached():
             return super().__call__(*inputs, **keywords)
@@ -132,7 +132,7 @@ class OverrideLayer(ModuleLayer):
         return result
 
     def forward_grad(self, *inputs: Any, **keywords: Any) -> Any:
-        """The outputs as computed while gradients are recorded."""
+        """Call while gradients are recorded, and return the outputs."""
         self._overrides.begin()
         return super().forward_grad(*inputs, **keywords)
 
@@ -146,13 +146,13 @@ class OverrideLayer(ModuleLayer):
         kept_before = self._overrides.kept
         with self._overrides.reached(), self._overrides:
             found = super()._pulled(wanted, inputs, cotangents, keywords)
-        # torch's own backward pass computes with what the forward pass keeps for it.
+        # torch's own backward pass uses the extra results that the forward pass saves for it.
         if self._overrides.total == self._forward_hits and self._overrides.kept == kept_before:
             raise Unsupported(f"gradients not offered: {_backward(found[0])} is torch's own")
         return found
 
     def fallbacks(self) -> Sequence[str]:
-        """The operators whose functions have called the operator itself."""
+        """The operators that their own replacements have called."""
         return self._overrides.fallen_back()
 
 
@@ -175,7 +175,7 @@ def _named(function: Any) -> str:
 
 
 def _backward(result: Any) -> str:
-    """What the outputs' gradients begin with: `"AddmmBackward0"`."""
+    """Names of torch's backward functions of the outputs: `"AddmmBackward0"`."""
     outputs = result if isinstance(result, tuple) else (result,)
     nodes = [x.grad_fn.name() for x in outputs if getattr(x, "grad_fn", None) is not None]
     return ", ".join(dict.fromkeys(nodes)) or "the backward pass"

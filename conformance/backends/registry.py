@@ -1,4 +1,4 @@
-"""Finding a backend: by entry point, or by `package.module:attribute`."""
+"""Find and load a backend by entry point, by `package.module:attribute`, or as a wire server."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from importlib.metadata import EntryPoint, entry_points
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from conformance.backends.foreign_calls import call as ask
-from conformance.backends.foreign_calls import member, told
+from conformance.backends.foreign_calls import call, member, told
 from conformance.backends.guard import BackendError, guarded
 from conformance.model.protocols import Backend
 from conformance.model.untrusted import shown, type_name
 
 GROUP = "conformance.backends"
 WIRE = "wire:"
-"""Before a command in the place of a name: a server in another language."""
+"""Prefix of a backend name that is the command of a server in another language."""
 _ROUTINES = (FunctionType, BuiltinFunctionType, MethodType, functools.partial)
 _LOADED: list[tuple[Backend, str]] = []
 
@@ -29,15 +28,16 @@ def available() -> dict[str, EntryPoint]:
 
 
 def load(name: str) -> Backend:
-    """Load a backend.
+    """Load a backend and put a guard around it.
 
     Args:
-        name: an entry point of the group `conformance.backends`; `package.module:attribute`
-            naming an instance, a class or a factory without arguments; or `wire:` and the command
-            that starts a server (`conformance.backends.WireBackend`).
+        name: an entry point of the group `conformance.backends`; or `package.module:attribute`,
+            an instance, a class, or a factory without arguments; or `wire:` and the command that
+            starts a server (`conformance.backends.WireBackend`).
 
     Raises:
-        BackendError: if there is none, if it does not import, or if it is no backend.
+        BackendError: if there is none, if it cannot be imported, or if it lacks a member that
+            every backend has.
     """
     points = available()
     if name in points:
@@ -71,27 +71,29 @@ def load(name: str) -> Backend:
     if issubclass(kind, type) or (kind in _ROUTINES and not _is_backend(found)):
         found = _guard(f"{where} cannot be created", found)
         if issubclass(type(found), type):
-            raise BackendError(f"{where}: expected it to return a backend, got {shown(found)}")
+            raise BackendError(
+                f"{where}: expected the function to return a backend, got {shown(found)}"
+            )
     backend = _checked(found, where)
     _LOADED.append((backend, name))
     return backend
 
 
 def loaded_as(backend: Backend) -> str | None:
-    """The name by which a backend was loaded; None if it was not."""
+    """The name under which `load` loaded a backend; None if it did not."""
     return next((name for found, name in _LOADED if found is backend), None)
 
 
 def _guard(failure: str, function: Any, *arguments: Any) -> Any:
-    """Call foreign code; whatever it raises becomes a BackendError."""
+    """Call a function of the backend; any exception becomes a BackendError."""
     try:
-        return ask(function, *arguments)
+        return call(function, *arguments)
     except Exception as error:
         raise BackendError(f"{failure}: {told(error)}") from error
 
 
 def _named_extra(name: str, point: EntryPoint, error: BackendError) -> BackendError:
-    """Where a package is missing that an extra of the backend's distribution brings: say which."""
+    """Name the `pip install` command if an extra of the distribution brings the missing package."""
     cause = error.__cause__
     extras = point.dist.metadata.get_all("Provides-Extra", []) if point.dist else []
     if not isinstance(cause, ModuleNotFoundError) or point.dist is None or name not in extras:
@@ -107,7 +109,7 @@ def _is_backend(found: Any) -> bool:
 
 
 def _lacking(found: Any) -> list[str]:
-    """Members that a backend must have and this has not; one that cannot be read is there."""
+    """Required members that a backend lacks; a member whose reading raises counts as present."""
     missing = []
     for name in ("name", "info", "devices", "build"):
         try:
@@ -121,7 +123,7 @@ def _lacking(found: Any) -> list[str]:
 def _checked(found: Any, where: str) -> Backend:
     if missing := _lacking(found):
         raise BackendError(
-            f"{where} is no backend: expected name, info, devices and build, "
+            f"{where} is not a backend: expected name, info, devices and build, "
             f"{type_name(found)} has no {', '.join(missing)}"
         )
     backend: Backend = guarded(found, where)

@@ -1,4 +1,4 @@
-"""What the members of a layer return, as objects of builtin types and arrays of the suite's own."""
+"""Check the results of a layer's members, and convert them to builtin types and copied arrays."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from conformance.model.finding import returned
 from conformance.model.untrusted import elements, exact_text, is_mapping, of_type, shown, type_name
 
 NAME = 100
-"""Characters that the name of a backend, a device or a dtype may have."""
+"""Most characters of the name of a backend, a device or a dtype."""
 MANY = 10_000
-"""Things by name of which a layer has fewer."""
+"""Limit for the entries of a mapping from a layer; a mapping must have fewer."""
 _NAMED = "a mapping by name"
 _PAIR = "a pair: the inputs' gradients, and a mapping of the parameters' by name"
 
@@ -28,7 +28,7 @@ def _array(value: Any) -> np.ndarray:
         raise Failure(returned("get", other + type_name(value), "a numpy.ndarray itself"))
     if value.dtype.kind not in "fciub":
         raise Failure(returned("get", f"an array of dtype {value.dtype}", "numbers"))
-    # What the backend still holds may change.
+    # Copy it, because the backend may write into the array later.
     return np.array(value, dtype=value.dtype.newbyteorder("="), order="C")
 
 
@@ -72,7 +72,7 @@ def _attributes(value: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value of builtin types as those give it; what is shown of another."""
+    """Convert a value to exact builtin types; another value becomes the text of its repr."""
     found = elements(value)
     if found is not None:
         parts = map(_plain, found)
@@ -135,4 +135,4 @@ RESULTS: Mapping[str, Callable[[Any], Any]] = {
     "load": _as_it_is, "train": _as_it_is, "sync": _as_it_is, "stopwatch": _as_it_is,
     "copy": _as_it_is, "fallbacks": _as_it_is,
 }  # fmt: skip
-"""Methods of a layer, and what makes their results plain."""
+"""Method of a layer → function that checks and converts its result."""

@@ -1,4 +1,4 @@
-"""How a call is written for torch: arguments, the module, a method of it, kernels that it lacks."""
+"""Translate a call for torch: its arguments, its module or method, and kernels that torch lacks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _NO_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 def constructor_tensors(call: Call) -> dict[str, torch.Tensor]:
-    """Tensors of the state that the constructor takes: class weights."""
-    # Loaded here: importing the backends loads no strategies.
+    """Tensors of the state that the constructor takes as arguments, e.g. class weights."""
+    # Imported here, because importing the backends must not import the strategies.
     from conformance.layers import CATALOGUE
 
     row = CATALOGUE.get(call.layer)
@@ -36,12 +36,12 @@ def constructor_tensors(call: Call) -> dict[str, torch.Tensor]:
 
 
 def as_torch_has_them(call: Call, nn: Any = torch.nn) -> dict[str, Any]:
-    """The arguments; a name of what torch has as that, named fields as an object that has them.
+    """Convert the call's arguments to torch's objects: dtypes, functions, records and modules.
 
     Args:
-        nn: namespace of the classes of modules among them.
+        nn: namespace of the module classes among the arguments.
     """
-    # Loaded here: importing the backends loads no strategies.
+    # Imported here, because importing the backends must not import the strategies.
     from conformance.layers import CATALOGUE
 
     arguments, row = dict(call.arguments), CATALOGUE.get(call.layer)
@@ -69,13 +69,13 @@ def _inner(call: Call, nn: Any) -> torch.nn.Module:
 def construct(
     cls: Callable[..., Any], call: Call, tensors: Mapping[str, torch.Tensor], nn: Any = torch.nn
 ) -> torch.nn.Module:
-    """The module of a call, without its state.
+    """Construct the module of a call without loading its state.
 
     Args:
-        cls: its class, or a function that gives it.
-        call: that names its arguments, its dtype and its device.
-        tensors: those of the state that the constructor takes.
-        nn: namespace of the classes of modules among the arguments.
+        cls: the class, or a function that returns the module.
+        call: gives the arguments, the dtype and the device.
+        tensors: tensors of the state that the constructor takes as arguments.
+        nn: namespace of the module classes among the arguments.
     """
     arguments = {**as_torch_has_them(call, nn), **tensors}
     extra = arguments.pop("*", ())
@@ -88,8 +88,9 @@ def construct(
 
 @contextmanager
 def missing_kernels_declined() -> Iterator[None]:
-    """torch says that it has no kernel, for a dtype or on a device that others bring, by a
-    RuntimeError; that is a declined call.
+    """Decline a call for which torch has no kernel.
+
+    torch raises a RuntimeError for a missing kernel of a dtype, or of a device of another package.
     """
     try:
         yield
@@ -101,12 +102,9 @@ def missing_kernels_declined() -> Iterator[None]:
 
 @contextmanager
 def newer_arguments_declined(callee: Any, call: Call) -> Iterator[None]:
-    """An argument that a torch older than the catalogue lacks is a declined call.
+    """Decline a call with an argument that this torch lacks because it is older than the catalogue.
 
-    An argument that a plugged-in class or function lacks stays a failure.
-
-    Args:
-        callee: the class or function.
+    It remains a failure if `callee`, a class or function, is not torch's own.
     """
     try:
         yield
@@ -119,7 +117,7 @@ def newer_arguments_declined(callee: Any, call: Call) -> Iterator[None]:
 
 
 def _newer(layer: str, argument: str) -> bool:
-    """Whether the catalogue, of a later torch than this one, knows the argument."""
+    """Whether the catalogue is of a later torch than this one, and has the argument."""
     from conformance.layers import CATALOGUE
     from conformance.layers.excluded import TORCH
 
@@ -130,7 +128,7 @@ def _newer(layer: str, argument: str) -> bool:
 
 @cache
 def _takes_placement(cls: Callable[..., Any]) -> bool:
-    """Whether device and dtype can be passed on: `RNN(*args, **kwargs)` hands them to its base."""
+    """Whether a class takes device and dtype; `RNN(*args, **kwargs)` passes them to its base."""
     initialisers = [base.__init__ for base in getattr(cls, "__mro__", ())] or [cls]
     for function in initialisers:
         try:
@@ -145,10 +143,10 @@ def _takes_placement(cls: Callable[..., Any]) -> bool:
 
 
 class Method(torch.nn.Module):
-    """A module that is called as a method of another: what transforms a module transforms that.
+    """A module whose call is a method of another module, so that it can be compiled as a module.
 
     Args:
-        module: the other one.
+        module: the other module.
         method: the name of its method.
     """
 
@@ -157,12 +155,12 @@ class Method(torch.nn.Module):
         self.module, self.method = module, method
 
     def forward(self, *inputs: Any) -> Any:
-        """Call the method."""
+        """Call the method with the inputs."""
         return getattr(self.module, self.method)(*inputs)
 
 
 def trimmed(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Without the inputs left out at the end: a missing state is left out, not passed as None."""
+    """Drop trailing Nones, so that an omitted state is omitted and not passed as None."""
     while inputs and inputs[-1] is None:
         inputs = inputs[:-1]
     return inputs

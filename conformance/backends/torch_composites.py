@@ -1,4 +1,4 @@
-"""What torch takes as one argument, and the suite as several inputs: lists, gradients, records."""
+"""Arguments of torch that are several inputs in the suite: lists, gradients and records."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def put_together(row: LayerSpec, inputs: tuple[Any, ...]) -> list[tuple[Input, Any]]:
-    """The inputs with the parts of one argument as that.
+    """Pair each input with its tensor, and combine the parts of one argument into one pair.
 
     Args:
-        inputs: tensors in the row's order, None where one is left out.
+        inputs: tensors in the order of the layer's signature, None where one is left out.
     """
     pairs = [
         (x, _on_host(x, native)) for x, native in zip(row.signature.inputs, inputs, strict=False)
@@ -38,7 +38,7 @@ def put_together(row: LayerSpec, inputs: tuple[Any, ...]) -> list[tuple[Input, A
     if not any(x.passed.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {
         *row.signature.bundles.wholes.values()
     }:
-        found.insert(0, (row.signature.inputs[0], []))  # a list of nothing is a list
+        found.insert(0, (row.signature.inputs[0], []))  # torch still expects an empty list
     return found
 
 
@@ -59,7 +59,7 @@ def _whole(kind: str, parts: list[Any]) -> Any:
 
 
 def _parameter(gradient: torch.Tensor | None) -> torch.nn.Parameter:
-    """A parameter that has the gradient, or none; its own numbers are no matter."""
+    """A parameter of zeros that has this gradient, or no gradient for None."""
     if gradient is None:
         return torch.nn.Parameter(torch.zeros(()))
     found = torch.nn.Parameter(torch.zeros_like(gradient))
@@ -68,12 +68,10 @@ def _parameter(gradient: torch.Tensor | None) -> torch.nn.Parameter:
 
 
 def handed(row: LayerSpec, placed: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a call is given by place: an odd number of parameters as `Module.parameters()` is.
+    """Positional arguments of a call; an odd number of parameters becomes a generator.
 
-    That is a generator, which can be gone through once.
-
-    Args:
-        placed: lists of parameters among it.
+    `Module.parameters()` is also a generator, which can be iterated only once. An even number of
+    parameters stays a list, so that cases cover both.
     """
     if GRADIENTS not in row.signature.bundles.wholes.values() or len(placed[0]) % 2 == 0:
         return placed
@@ -81,11 +79,11 @@ def handed(row: LayerSpec, placed: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def read(row: LayerSpec, placed: tuple[Any, ...], result: Any) -> Any:
-    """The outputs of a call: behind what it returns the gradients as it leaves them.
+    """The outputs of a call: its result, then the gradients of the parameters after the call.
 
     Args:
-        placed: what was given by place.
-        result: what was returned.
+        placed: the positional arguments of the call.
+        result: what the call returned.
     """
     if GRADIENTS not in row.signature.bundles.wholes.values():
         return result

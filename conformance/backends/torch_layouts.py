@@ -1,4 +1,4 @@
-"""Tensors of torch in the memory layouts that a case can ask for."""
+"""The memory layouts of the contract for tensors of torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def laid_out(tensor: torch.Tensor, array: np.ndarray, layout: str) -> torch.Tensor:
-    """The same numbers in another memory layout.
+    """Copy a contiguous tensor into another memory layout.
 
     Args:
-        tensor: contiguous.
-        array: its numbers on the host; they choose among the forms of a layout.
-        layout: of the contract, other than `"contiguous"`.
+        array: the same numbers on the host; its bytes choose the variant of the layout.
+        layout: a layout of the contract other than `"contiguous"`.
 
     Raises:
         Unsupported: if the shape has no such layout.

@@ -1,4 +1,4 @@
-"""How torch's recurrent modules take and give hidden states and packed sequences."""
+"""Call torch's recurrent modules with separate hidden states and with packed sequences."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def call(
     lengths: Sequence[int] | None = None,
     **keywords: Any,
 ) -> Any:
-    """Call a recurrent module with flat states, and give flat states.
+    """Call a recurrent module with separate states, and return separate states.
 
     Args:
-        together: number of states that it takes as one argument.
+        together: number of states; the module takes two of them (LSTM) as one tuple.
         input: the padded input.
-        states: one by one; None = left out.
-        lengths: of the sequences of a packed input.
-        keywords: passed on.
+        states: the initial states; None = left out.
+        lengths: lengths of the sequences; the input is then packed, and the output padded again.
+        keywords: further keywords of the module's call.
     """
     given = tuple(state for state in states if state is not None)
     hidden = ((given if together > 1 else given[0]),) if given else ()

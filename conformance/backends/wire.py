@@ -1,4 +1,4 @@
-"""`WireBackend`: an implementation in another language, behind a process's standard streams."""
+"""`WireBackend`: an implementation in another language, in a process that answers JSON lines."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from conformance.model.case import Call, Numerics, Unsupported
 
 
 class WireBackend:
-    """A backend whose layers are built and called by a server process.
+    """A backend whose layers a server process builds and calls.
 
-    The protocol, JSON lines on its standard input and output, stands in docs/wire.md.
+    docs/wire.md describes the protocol: JSON lines on the server's standard input and output.
 
     Args:
-        command: the program and its arguments; a text is split as a shell does.
-        name: of the backend; None = as the server says.
-        base: the backend whose kernels it inherits; empty for none.
+        command: the program and its arguments; a string is split as in a shell.
+        name: the backend's name; None = the server's own name.
+        base: the backend whose kernels the server calls; empty for none.
     """
 
     layouts = ("contiguous",)
@@ -37,11 +37,11 @@ class WireBackend:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name that the user gave, or else the server's own name."""
         return self._name or self._server.hello.name
 
     def info(self) -> Mapping[str, str]:
-        """The command, and what the server says of itself."""
+        """The command, and the facts that the server reports."""
         hello = self._server.hello
         return {"command": shlex.join(self._server.command), **hello.info}
 
@@ -50,17 +50,17 @@ class WireBackend:
         return tuple(self._server.hello.devices)
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """Whether the server says that it has a layer and a dtype; True where it says nothing."""
+        """Whether the server lists the layer and the dtype; True for a list that it leaves out."""
         hello = self._server.hello
         named = hello.layers is None or layer in hello.layers
         return named and (hello.dtypes is None or dtype in hello.dtypes)
 
     def numerics(self, dtype: str) -> Numerics | None:
-        """How the server says that it differs from IEEE arithmetic."""
+        """The deviations from IEEE arithmetic that the server declares; None if there are none."""
         fields = self._server.hello.numerics.get(dtype)
         if fields is None:
             return None
-        # JSON has lists only; what is a tuple there is frozen.
+        # JSON has only lists, but fields of `Numerics` are tuples.
         frozen: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in fields.items()
@@ -69,11 +69,11 @@ class WireBackend:
 
     @property
     def accepts(self) -> Sequence[str]:
-        """Broken constraints that the server accepts on purpose."""
+        """Globs of the broken constraints that the server accepts on purpose."""
         return tuple(self._server.hello.accepts)
 
     def build(self, call: Call) -> WireLayer:
-        """Have the server build the layer of a call."""
+        """Let the server build the layer of a call."""
         odd = [name for name, layout in call.layouts.items() if layout != "contiguous"]
         if odd:
             raise Unsupported(f"layout={call.layouts[odd[0]]!r}")
@@ -83,12 +83,7 @@ class WireBackend:
 
 
 class WireLayer:
-    """A layer in the server process.
-
-    Args:
-        server: the process.
-        call: to build.
-    """
+    """A layer that lives in the server process, which builds it from the call."""
 
     def __init__(self, server: Server, call: Call) -> None:
         self._server, self._call, self._number = server, call, -1
@@ -105,12 +100,12 @@ class WireLayer:
         self._start, self._number, self._has = server.starts, built.layer, frozenset(built.has)
 
     def __del__(self) -> None:
-        """The server need not keep it; said with the next request."""
+        """Let the next request tell the server to drop the layer."""
         if self._number >= 0 and self._start == self._server.starts:
             self._server.dropped.append(self._number)
 
     def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
-        """Host to a tensor that is sent with each call."""
+        """Encode a host array as a tensor, which each call sends to the server."""
         if layout != "contiguous":
             raise Unsupported(f"layout={layout!r}")
         return self._tensor(array, dtype)
@@ -124,11 +119,11 @@ class WireLayer:
 
     def _request(self, op: str, /, **fields: Any) -> Any:
         if self._start != self._server.starts:
-            raise RuntimeError("the server that had built the layer is gone")
+            raise RuntimeError("the server that built the layer has ended")
         return self._server.request(op, layer=self._number, **fields)
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        """Run the layer; what it wrote into its inputs is written into them here."""
+        """Run the layer, and write into the inputs what the server wrote into them."""
         result = self._request("call", inputs=self._listed(inputs), keywords=plain(keywords))
         for place, tensor in result.written.items():
             whole = self._fetched(tensor)
@@ -138,7 +133,7 @@ class WireLayer:
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _listed(self, tensors: Sequence[Any]) -> list[Any]:
-        """Tensors in their order; one that is given again is named by its first place."""
+        """Prepare tensors for a request; a repeated tensor becomes the place of its first use."""
         first: dict[int, int] = {}
         listed: list[Any] = []
         for place, tensor in enumerate(tensors):
@@ -154,7 +149,7 @@ class WireLayer:
         return self._server.fetched(tensor)
 
     def get(self, native: Any) -> np.ndarray:
-        """A tensor to the host."""
+        """Decode a tensor into a host array."""
         return host(native)
 
     def dtype(self, native: Any) -> str:
@@ -162,7 +157,7 @@ class WireLayer:
         return str(native.dtype)
 
     def shape(self, native: Any) -> tuple[int, ...]:
-        """A tensor's shape."""
+        """A tensor's shape, which the server sends with its data."""
         return tuple(native.shape)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

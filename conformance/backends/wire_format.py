@@ -1,4 +1,4 @@
-"""What passes over the wire: tensors, and what a server answers, each held against its type."""
+"""The messages of the wire protocol: tensors and answers, each checked against its type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 PROTOCOL = 1
-"""Version of the protocol that is spoken here."""
+"""Version of the protocol that this module implements."""
 WIDTHS = {
     "bool": 1,
     "int8": 1,
@@ -29,7 +29,7 @@ WIDTHS = {
     "complex64": 8,
     "complex128": 16,
 }
-"""Bytes of an element of each dtype that may pass."""
+"""Bytes per element of each dtype in the protocol."""
 Size = Annotated[int, Meta(ge=0)]
 DType = Literal[
     "bool", "int8", "uint8", "int16", "int32", "int64",
@@ -38,11 +38,11 @@ DType = Literal[
 
 
 class WireError(Exception):
-    """A server that answers something else than the protocol says, or not at all."""
+    """A server does not answer, or its answer does not follow the protocol."""
 
 
 class RefusedError(RuntimeError):
-    """What a server answers to a call that it holds to be wrong: `{"error": …}`."""
+    """A server refuses a call as invalid: it answers `{"error": …}`."""
 
 
 class Tensor(Struct, omit_defaults=True, eq=False, kw_only=True):
@@ -50,9 +50,8 @@ class Tensor(Struct, omit_defaults=True, eq=False, kw_only=True):
 
     Args:
         dtype: torch's name, without the prefix.
-        shape: of the tensor.
-        data: the elements in base64; None where they are in a file.
-        file: a file that holds the elements and nothing else; whoever reads it removes it.
+        data: the elements in base64; None if they are in a file.
+        file: path of a file with only the elements; the process that reads it removes it.
     """
 
     dtype: DType
@@ -62,17 +61,17 @@ class Tensor(Struct, omit_defaults=True, eq=False, kw_only=True):
 
 
 class Hello(Struct, kw_only=True):
-    """What a server says of itself.
+    """The first answer of a server: what it implements.
 
     Args:
-        protocol: the version that it speaks.
-        name: of the implementation.
+        protocol: version of the protocol.
+        name: name of the implementation.
         info: versions and hardware, for the report.
-        devices: that it offers.
-        layers: that it has; None = it is asked by building.
-        dtypes: that it has; None = likewise.
-        files: it reads large tensors from files, and may write them.
-        numerics: how it differs from IEEE arithmetic, by dtype; fields as of `Numerics`.
+        devices: the devices that it offers.
+        layers: the layers that it has; None = only building shows it.
+        dtypes: the dtypes that it has; None = only building shows it.
+        files: whether it reads large tensors from files, and may write them.
+        numerics: deviations from IEEE arithmetic by dtype, with the fields of `Numerics`.
         accepts: broken constraints that it accepts on purpose.
     """
 
@@ -91,8 +90,8 @@ class Built(Struct, kw_only=True):
     """A layer that a server has built.
 
     Args:
-        layer: the number that later requests name it by.
-        has: the optional operations that it offers.
+        layer: the number by which later requests name the layer.
+        has: optional operations of the layer.
     """
 
     layer: int
@@ -100,10 +99,10 @@ class Built(Struct, kw_only=True):
 
 
 class Outputs(Struct, kw_only=True):
-    """What a call gives.
+    """The result of a call.
 
     Args:
-        outputs: in torch's order; null where the documentation says None.
+        outputs: tensors in torch's order; null where the documentation says None.
         written: inputs that the call wrote into, by their place.
     """
 
@@ -115,8 +114,8 @@ class Gradients(Struct, kw_only=True):
     """Gradients of Σ⟨output, cotangent⟩.
 
     Args:
-        inputs: one for each input; null where it has none.
-        parameters: by state_dict name.
+        inputs: one gradient for each input; null where an input has none.
+        parameters: gradients by state_dict name.
     """
 
     inputs: list[Tensor | None]
@@ -124,37 +123,29 @@ class Gradients(Struct, kw_only=True):
 
 
 class State(Struct, kw_only=True):
-    """The tensors of a layer.
-
-    Args:
-        state: by state_dict name.
-    """
+    """The parameters and buffers of a layer, by state_dict name."""
 
     state: dict[str, Tensor]
 
 
 class Attributes(Struct, kw_only=True):
-    """What a layer says of itself.
-
-    Args:
-        attributes: by name.
-    """
+    """The readable attributes of a layer, by torch's names."""
 
     attributes: dict[str, Any]
 
 
 class Nothing(Struct):
-    """Of an operation without a result."""
+    """The result of an operation that returns nothing."""
 
 
 class Answer(Struct, kw_only=True):
-    """One line of a server: exactly one of `ok`, `unsupported` and `error`.
+    """One line of a server; it has exactly one of `ok`, `unsupported` and `error`.
 
     Args:
-        id: of the request.
+        id: the id of the request.
         ok: the result.
-        unsupported: why the call is declined, as a user would write it: `"padding_mode='reflect'"`.
-        error: why the call is refused.
+        unsupported: why the server declines the call, as a user writes it: `"padding='same'"`.
+        error: why the server refuses the call.
     """
 
     id: int
@@ -174,20 +165,19 @@ RESULTS: dict[str, type[Struct]] = {
     "attributes": Attributes,
     "files": Nothing,
 }
-"""Of each operation what the answer's `ok` is."""
+"""Operation → type of `ok` in its answer."""
 T = TypeVar("T")
 
 
 def decoded(line: bytes | Raw, kind: type[T], what: str) -> T:
-    """Read JSON of a server.
+    """Decode JSON from a server.
 
     Args:
-        line: the text.
-        kind: what it must be.
-        what: for the message.
+        kind: the type that the JSON must have.
+        what: what the server did, for the message.
 
     Raises:
-        WireError: if it is something else.
+        WireError: if the line is not JSON of this type.
     """
     try:
         return msgspec.json.decode(line, type=kind)
@@ -197,10 +187,9 @@ def decoded(line: bytes | Raw, kind: type[T], what: str) -> T:
 
 
 def encoded(array: np.ndarray, dtype: str) -> Tensor:
-    """A host array as a tensor of a dtype, in which each number has a place.
+    """Encode a host array of float64, complex128, int64 or bool as a tensor of a dtype.
 
-    Args:
-        array: float64, complex128, int64 or bool.
+    Each number must be exact in the dtype.
     """
     flat = np.ascontiguousarray(array).reshape(-1)
     if dtype == "bfloat16":
@@ -211,16 +200,16 @@ def encoded(array: np.ndarray, dtype: str) -> Tensor:
 
 
 def host(tensor: Tensor) -> np.ndarray:
-    """A tensor as a host array: float64, complex128, int64 or bool.
+    """Decode a tensor into a host array of float64, complex128, int64 or bool.
 
     Raises:
-        WireError: if its elements are not those of its shape.
+        WireError: if the number of bytes does not fit the shape.
     """
     data = _bytes(tensor)
     wanted = math.prod(tensor.shape) * WIDTHS[tensor.dtype]
     if len(data) != wanted:
-        said = f"{tensor.dtype} of shape {tensor.shape}: {len(data)} bytes"
-        raise WireError(f"a tensor, {said}: expected {wanted}")
+        said = f"{tensor.dtype}, shape {tensor.shape}: {len(data)} bytes"
+        raise WireError(f"tensor of {said}: expected {wanted}")
     if tensor.dtype == "bfloat16":
         flat = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
     else:
@@ -231,35 +220,35 @@ def host(tensor: Tensor) -> np.ndarray:
 
 def _bytes(tensor: Tensor) -> bytes:
     if tensor.data is None:
-        raise WireError("a tensor without data")
+        raise WireError("a tensor has neither data nor a file")
     try:
         return b64decode(tensor.data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise WireError(f"a tensor's data is no base64: {error}") from None
+        raise WireError(f"tensor data is not valid base64: {error}") from None
 
 
 def fetched(tensor: Tensor, folder: Path | None) -> Tensor:
-    """A tensor that holds its elements, read from its file where they are in one.
+    """Read a tensor's elements from its file and remove the file; other tensors stay unchanged.
 
     Args:
-        tensor: as a server wrote it.
-        folder: in which its files are; None where none were agreed on.
+        tensor: the tensor that the server sent.
+        folder: the folder of its files; None if no folder was agreed on.
 
     Raises:
-        WireError: if there is no such file in the folder.
+        WireError: if the folder has no such file.
     """
     if tensor.file is None:
         return tensor
     path = Path(tensor.file)
     if folder is None or path.parent != folder or path.is_symlink() or not path.is_file():
-        raise WireError(f"file {tensor.file!r}: expected one in the folder that was named")
+        raise WireError(f"file {tensor.file!r}: expected a file in the agreed folder")
     data = path.read_bytes()
     path.unlink()
     return Tensor(dtype=tensor.dtype, shape=tensor.shape, data=b64encode(data).decode())
 
 
 def plain(value: Any) -> Any:
-    """An argument as JSON: tuples are lists, an infinite number is `{"number": "inf"}`."""
+    """Convert an argument to JSON: tuples become lists, infinity becomes `{"number": "inf"}`."""
     if isinstance(value, (tuple, list)):
         return [plain(one) for one in value]
     if isinstance(value, Mapping):
@@ -269,7 +258,7 @@ def plain(value: Any) -> Any:
 
 
 def schema() -> dict[str, Any]:
-    """What a server answers, as JSON Schema: the line, and of each operation what `ok` is."""
+    """JSON Schema of a server's answers: the line, and the type of `ok` for each operation."""
     kinds = [Answer, *dict.fromkeys(RESULTS.values())]
     references, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     of = dict(zip(kinds, references, strict=True))

@@ -1,4 +1,4 @@
-"""A server process: started when it is first asked, and again where it is gone."""
+"""A server process of the wire protocol, started at the first request and again after it ends."""
 
 from __future__ import annotations
 
@@ -35,19 +35,20 @@ from conformance.model.plain_text import bounded
 from conformance.model.temp_cleanup import PREFIX, claim
 
 LONGEST = 1 << 30
-"""Bytes of a line that is read."""
+"""Most bytes of a line that is read."""
 LARGE = 1 << 20
-"""Characters of a tensor's data beyond which it passes as a file, where the server reads files."""
+"""Characters of data from which a tensor is sent as a file, if the server reads files."""
 
 
 class Server:
-    """One process that speaks the protocol, for one process that asks.
+    """One server process, which serves one client process.
 
     Args:
         command: the program and its arguments.
 
     Attributes:
-        starts: how many times it was started; a layer is of one of them.
+        starts: how many times the server was started; a layer is lost with its start.
+        dropped: numbers of layers that the server may drop, sent with the next request.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -60,34 +61,28 @@ class Server:
 
     @property
     def hello(self) -> Hello:
-        """What it says of itself."""
+        """The server's first answer; reading it starts the server."""
         self._start()
         assert self._hello is not None
         return self._hello
 
     def request(self, op: str, /, **fields: Any) -> Any:
-        """Send a request, and wait for its answer.
-
-        Args:
-            op: the operation.
-
-        Returns:
-            The result, as `RESULTS` says.
+        """Send a request, wait for the answer, and return a result of the type in `RESULTS`.
 
         Raises:
-            Unsupported: if it declines the call.
-            RefusedError: if it refuses it.
-            WireError: if it answers anything else; the next request starts it anew.
+            Unsupported: if the server declines the call.
+            RefusedError: if the server refuses the call.
+            WireError: if the server answers anything else; the next request restarts it.
         """
         self._start()
         return self._asking(op, fields)
 
     def stop(self) -> None:
-        """End the process."""
+        """Kill the server process, and remove its folder."""
         process, self._process, self._hello = self._process, None, None
         self.dropped = []
         if process is None or self._owner != os.getpid():
-            return  # a copy of the process that asks has no server yet
+            return  # a fork of the client has no server of its own yet
         process.kill()
         process.wait()
         for pipe in (process.stdin, process.stdout):
@@ -101,7 +96,7 @@ class Server:
     def _start(self) -> None:
         if self._process is not None and self._owner == os.getpid():
             return
-        # A copy of the process that asks leaves that one its server, and its folder.
+        # A fork of the client leaves the server and its folder to the original process.
         self._owner, self._asked, self.dropped, self._folder = os.getpid(), 0, [], None
         try:
             self._process = subprocess.Popen(
@@ -135,12 +130,12 @@ class Server:
         raise RefusedError(bounded(answer.error or "no message"))
 
     def _sent(self, request: Mapping[str, Any]) -> bytes:
-        """The line that answers a request."""
+        """Send a request, and read the line that answers it."""
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         line = msgspec.json.encode(request, enc_hook=str) + b"\n"
-        # If it is gone, that shows where its answer is read.
+        # If the server has ended, reading its answer reports that.
         with contextlib.suppress(OSError):
             self._process.stdin.write(line)
             self._process.stdin.flush()
@@ -161,16 +156,16 @@ class Server:
         return answer
 
     def _ended(self, rest: bytes) -> None:
-        """The server is gone, or wrote a line without an end."""
+        """Report that the server has ended, or wrote a line that is too long."""
         assert self._process is not None
         if len(rest) >= LONGEST:
             raise WireError(f"{self._said} wrote a line of more than {LONGEST} bytes")
         code = self._process.wait()
-        if HOOKS.get().alone:
-            # This process is the server's: it ends as that did, which costs one verdict.
+        if HOOKS.get().expendable:
+            # This process exists for the server: ending the same way costs only one verdict.
             _end_as(code)
         how = f"was ended by signal {-code}" if code < 0 else f"exited with status {code}"
-        half = f" in the midst of a line, {bounded(str(rest[:80]))!a}" if rest else ""
+        half = f" in the middle of a line, {bounded(str(rest[:80]))!a}" if rest else ""
         raise WireError(f"{self._said} {how}{half}")
 
     @property
@@ -178,11 +173,11 @@ class Server:
         return f"the server {bounded(' '.join(self.command), 200)!r}"
 
     def fetched(self, tensor: Tensor) -> Tensor:
-        """A tensor of the server's that holds its elements."""
+        """Read the elements of a tensor that the server may have sent as a file."""
         return fetched(tensor, self._folder)
 
     def passing(self, tensor: Tensor) -> Tensor:
-        """A tensor as it is sent: as a file, where it is large and the server reads files."""
+        """Prepare a tensor for sending: a large one becomes a file if the server reads files."""
         if tensor.data is None or len(tensor.data) < LARGE or not self.hello.files:
             return tensor
         if self._folder is None:
@@ -196,7 +191,7 @@ class Server:
 
 
 def _end_as(code: int) -> None:
-    """End this process as another one ended."""
+    """End this process with the exit status or signal of another one."""
     faulthandler.disable()
     sys.stderr.flush()
     if code < 0:
@@ -207,7 +202,7 @@ def _end_as(code: int) -> None:
 
 
 def _follow() -> Any:
-    """What lets a server end with the process that asks, should that be killed; else None."""
+    """A `preexec_fn` that ends the server when its client is killed; None except on Linux."""
     if not sys.platform.startswith("linux"):
         return None
     import ctypes

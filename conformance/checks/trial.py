@@ -90,7 +90,7 @@ class Trial:
         Raises:
             Unsupported: if a layer says that what was asked of it ran elsewhere (`fallbacks()`).
         """
-        begun = HOOKS.get().begun
+        begun = HOOKS.get().on_step
         if begun is not None:
             begun(name, self.case)
         try:

@@ -1,1 +1,1 @@
-"""Items run in a process of their own: what kills or stops it costs one verdict."""
+"""Run items in a child process, so that a crash or a hang costs only one verdict."""

@@ -1,11 +1,15 @@
-"""The spawned process: reads requests on standard input, runs them, answers on standard output.
+"""The child process: reads requests on standard input, runs them, answers on standard output.
 
-Started as `python -P -m conformance.isolation.child`. One JSON object a line, each with the `id`
-that its `Answer` bears: first `Start`, answered `{}` or `{"error": …}`; then `{"item": …,
-"seconds": …}` runs an item within a budget (null: in as much time as it takes), `{"item": …,
-"case": …}` one case of it, with `"fork"` in a copy of this process, which has run nothing yet and
-stays as it is, with `"base"` on the backend's base, with `"due"` in a copy where it is to end the
-process; with `"script"` it writes the reproducer; `{"benchmark": …, "set": …}` times a call.
+The parent starts it as `python -P -m conformance.isolation.child`. Each line is one JSON object,
+and each answer has the `id` of its request. The first request is a `Start`; its answer is
+`{}` or `{"error": …}`. Later requests are:
+
+- `{"item": …, "seconds": …}` runs an item within a time budget (null = no limit).
+- `{"item": …, "case": …}` runs one case of an item. With `"fork"` a fork runs it, so that this
+  process stays unchanged. With `"base"` it runs on the backend's base. With `"due"` it is the
+  pinned case of a known failure, and a fork runs it if it should end the process. With `"script"`
+  the answer is a reproducer.
+- `{"benchmark": …, "set": …}` times a call.
 """
 
 from __future__ import annotations
@@ -42,20 +46,20 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Serve until standard input ends."""
+    """Answer requests until standard input ends."""
     answer = _Answers()
-    # A Ctrl-C is for pytest.
+    # Only pytest handles Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     warnings.simplefilter("ignore")
     pipe = _pipe()
     start = msgspec.json.decode(pipe.readline() or _exit(), type=Start)
-    # Known before anything is read ahead: the parent may be gone already.
+    # Set the folder before reading ahead, because the parent may have ended already.
     _read_ahead.folder = Path(start.journal).parent
     requests = _read_ahead(pipe)
     sys.path[:] = list(start.path)
     _limit(start.memory)
-    with hooks(alone=True):
+    with hooks(expendable=True):
         serve = _Server(start)
         answer(start.id, msgspec.json.encode({"error": serve.error} if serve.error else {}))
         while True:
@@ -64,12 +68,12 @@ def main() -> None:
 
 
 def _exit() -> NoReturn:
-    """End: the parent went before it had said what to do, or where its folder is."""
+    """End the process, because the parent ended before it sent the first request."""
     os._exit(0)
 
 
 def _pipe() -> IO[bytes]:
-    """The requests, out of the backend's reach: it may read or close standard input."""
+    """Move standard input to another descriptor, because the backend may read or close it."""
     pipe, nothing = os.fdopen(os.dup(0), "rb"), os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -77,7 +81,7 @@ def _pipe() -> IO[bytes]:
 
 
 class _Answers:
-    """The pipe to the parent; whatever else is printed, by native code too, goes to stderr."""
+    """The pipe to the parent; all other output, also of native code, goes to stderr."""
 
     def __init__(self) -> None:
         self._pipe = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -85,26 +89,28 @@ class _Answers:
         os.dup2(2, 1)
 
     def __call__(self, id: str, answer: bytes) -> None:
-        """Answer one request; a copy that the backend made of this process answers nothing."""
+        """Answer one request; a fork that the backend made of this process exits instead."""
         if os.getpid() != self._process:
             os._exit(COPY)
         try:
             self._pipe.write(b'{"id":%b,"answer":%b}\n' % (msgspec.json.encode(id), answer))
         except OSError:
-            os._exit(CLOSED)  # by the backend, or the parent is gone
+            os._exit(CLOSED)  # the backend closed the pipe, or the parent has ended
 
 
 class _ReadAhead:
-    """Lines of standard input; its end means that the parent is gone, even in mid-case.
+    """Reads requests on a thread; the end of the input means that the parent has ended.
+
+    Then this process ends at once, even during a case.
 
     Attributes:
-        folder: the process's temporary folder, which a parent that is gone cannot remove.
+        folder: the process's temporary folder, which nobody else removes after the parent's end.
     """
 
     folder: Path | None = None
 
     def __call__(self, source: IO[bytes]) -> queue.SimpleQueue[bytes]:
-        """Begin to read."""
+        """Start the thread, and return the queue of lines that it reads."""
         lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
         def read() -> None:
@@ -117,7 +123,7 @@ class _ReadAhead:
         return lines
 
     def _end(self) -> None:
-        """End this process, and those that the backend has left in its group."""
+        """End this process, and all processes that the backend left in its group."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
         if hasattr(os, "killpg") and os.getpgid(0) == os.getpid():
@@ -129,10 +135,10 @@ _read_ahead = _ReadAhead()
 
 
 def _limit(memory: int | None) -> None:
-    """Let allocations beyond the limit fail in here, before the machine runs out of memory."""
+    """Limit the memory of this process, so that allocations fail before the machine runs out."""
     if memory is None:
         return
-    # No such module on Windows; a lower limit may be in force already.
+    # Windows has no such module, and a lower limit may be set already.
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -140,17 +146,13 @@ def _limit(memory: int | None) -> None:
 
 
 def _give_memory_back() -> None:
-    """Let the system have what is free: glibc keeps it between pieces that are in use."""
+    """Return free memory to the system; glibc keeps it between blocks that are in use."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Server:
-    """Answers requests with an engine of its own.
-
-    Args:
-        start: the first request.
-    """
+    """Loads the backend of the first request, and answers the other requests with an engine."""
 
     def __init__(self, start: Start) -> None:
         from conformance.backends.guard import BackendError
@@ -177,7 +179,7 @@ class _Server:
         gc.freeze()
 
     def answer(self, request: Mapping[str, Any]) -> bytes:
-        """One request; what the suite itself raises is an answer, too."""
+        """Answer one request; an exception of the suite itself becomes an answer, too."""
         from conformance.items.planning import Item
         from conformance.model.budget import Budget
 
@@ -198,15 +200,15 @@ class _Server:
             self.journal.note("idle")
 
     def _tidy(self, item: Mapping[str, Any]) -> None:
-        """Give memory back; cases, of which a layer has its own, are what is large."""
+        """Free memory when the layer changes; the cases of a layer take most of the memory."""
         layer, modules = item.get("layer"), len(sys.modules)
         if layer != self._layer or modules != self._modules:
-            # Arrays do not count for the collector, however large: by itself it comes late.
+            # The collector ignores the size of arrays, so by itself it would run too late.
             gc.collect()
             _give_memory_back()
         if modules != self._modules:
-            # Modules stay, and the collector walks over none that is frozen: torch's first
-            # gradient imports SymPy.
+            # Modules stay loaded, and the collector skips frozen objects. For example, torch's
+            # first gradient imports SymPy.
             gc.freeze()
         self._layer, self._modules = layer, modules
 
@@ -218,7 +220,7 @@ class _Server:
 
     @cached_property
     def bench(self) -> Bench:
-        """What times calls."""
+        """Times calls of the backend; created for the first benchmark."""
         from conformance.timing.measure import Bench
 
         return Bench(self.engine.backend, self.engine.seed, self.journal.note)
@@ -241,7 +243,7 @@ class _Server:
             return self._outcome(item, case)
 
     def _script(self, item: Item, case: Case, message: str, deadly: bool) -> str:
-        """The reproducer of a case; one that ends the process is run in a copy where it can be."""
+        """Write the reproducer of a case, in a fork if the case ends the process."""
         from conformance.diagnosis import reproducer
         from conformance.diagnosis.script_torch import torch_shaped
         from conformance.items.outcomes import Outcome
@@ -252,7 +254,7 @@ class _Server:
         def script() -> str:
             return self.engine.script(item, case, message, deadly=deadly, write=self._write)
 
-        # Other frameworks may hang in a copy.
+        # Frameworks other than torch may hang in a fork.
         copied = deadly and torch_shaped(self.engine.backend)
         if not copied:
             return script()
@@ -262,13 +264,13 @@ class _Server:
         return sofar.read_text(encoding="utf-8") if sofar.exists() else script()
 
     def _write(self, script: str) -> None:
-        """A script up to the step that comes next, which may be the last, or never end."""
+        """Save the script up to the next step, because that step may crash or hang."""
         self._step.with_name(SCRIPT).write_text(script, encoding="utf-8")
         self.journal.note("checking")
 
     @contextlib.contextmanager
     def _noting_steps(self) -> Iterator[None]:
-        """Each step is written down before it begins: it may be the last."""
+        """Write each step to a file before it runs, because it may end the process."""
         from conformance.layers.encoding import encode_case
 
         last: list[Any] = []
@@ -284,7 +286,7 @@ class _Server:
                 self._step.write_bytes(msgspec.json.encode(entry))
 
         try:
-            with hooks(begun=note, within=within):
+            with hooks(on_step=note, on_inner_call=within):
                 yield
         finally:
             self._step.unlink(missing_ok=True)
@@ -294,11 +296,9 @@ class _Server:
 
 
 def _in_copy(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
-    """The outcome of a case in a copy of this process; None where there are no copies.
+    """Run a function in a fork of this process for at most `seconds`, and return its outcome.
 
-    Args:
-        run: gives the outcome.
-        seconds: that the copy may take.
+    None if the system has no fork.
     """
     from conformance.isolation.process import ended
     from conformance.items.outcomes import Outcome
@@ -309,14 +309,14 @@ def _in_copy(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
     pid = os.fork()
     if pid == 0:
         own = os.getpid()
-        # Should this process be gone by then, nothing else would end a copy that hangs.
+        # If this process has ended by then, nothing else would end a fork that hangs.
         signal.alarm(int(seconds) + 5)
-        # What it prints as it dies is not to be taken for its parent's last words.
+        # The output of a dying fork must not look like the last output of its parent.
         faulthandler.disable()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
             answer = msgspec.json.encode(run())
-            # The backend may have made a copy of this one.
+            # The backend may have forked this process; only the original answers.
             if os.getpid() == own:
                 os.write(writes, answer)
         finally:

@@ -1,4 +1,4 @@
-"""The first request to a child process."""
+"""The first request to a child process, the form of its answers, and its exit statuses."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 COPY = 70
-"""Exit status of a copy that the backend made, where it comes back to the suite."""
+"""Exit status of a fork that the backend made and that returned to the suite's code."""
 CLOSED = 71
-"""Exit status where the pipe to the parent is closed."""
+"""Exit status if the pipe to the parent is closed."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """The first request.
+    """The first request: options of the run.
 
     Args:
-        backend: as named by the user.
-        examples, seed: of the run.
-        known: files of known failures.
+        backend: name by which the user chose the backend.
+        known: paths of files with known failures.
         base: the backend whose known failures are inherited; empty for none.
-        journal: file to write the current case to.
+        journal: path of the file for the current case.
         path: the parent's `sys.path`.
-        memory: bytes that the process may fill, None = no limit.
-        id: of the request; its answer bears it.
+        memory: limit in bytes for the process's data, None = no limit.
+        id: a token that the answer must repeat.
     """
 
     backend: str
@@ -42,8 +41,8 @@ class Answer:
     """The answer to one request.
 
     Args:
-        id: of the request.
-        answer: what is asked for.
+        id: the id of the request.
+        answer: the result; its keys depend on the request.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Runs items in a child process, and finds the minimal case of what ends or stops it."""
+"""Run items in a child process, and find the minimal case that crashes or hangs it."""
 
 from __future__ import annotations
 
@@ -26,49 +26,50 @@ from conformance.model.case import Case, Examples, Verdict
 from conformance.model.cause import Cause, Excuse
 from conformance.model.finding import Finding
 
-# Each probe that ends the process costs a new one: importing a framework takes seconds.
+# Seconds for shrinking in one item, and in the run. After each candidate that ends the process a
+# new process must import the framework, which takes seconds.
 SHRINKING_ITEM = 40.0
 SHRINKING_RUN = 300.0
-# Cases of one item that may end the process; each costs a new one, and the item's other cases anew.
+# Most cases of one item that may end the process. Each costs a new process, which runs the item's
+# other cases again.
 MOST = 3
-# Seconds that a case may hang while it is shrunk: plain cases take milliseconds.
+# Seconds that a case may hang while it is shrunk; ordinary cases take milliseconds.
 HANGS = 1.0
-# Bytes that a process may have taken when another layer or dtype begins. What it keeps, compiled
-# kernels above all, served the one before; a new process costs seconds.
+# Bytes by which a process may have grown when another layer or dtype begins. It keeps mostly
+# compiled kernels of the previous layer, which are useless by then. A new process costs seconds.
 GROWN = 512 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lost(Outcome):
-    """The outcome of a case on which the process was lost.
+    """The outcome of a case that crashed or hung the process.
 
     Args:
-        died: what is known of where it was.
+        died: where the process was at its end.
     """
 
     died: Died
 
     @classmethod
     def by(cls, died: Died) -> Lost:
-        """The outcome of the case that the process was at."""
+        """The outcome of the case during which the process ended."""
         finding = Finding("lost", died.status, says=died.how, frame=died.frame)
         return cls(died.status, died.how, failure=finding, died=died)
 
 
 @dataclass
 class IsolatedEngine:
-    """An engine whose items run in a child process: losing it costs one verdict.
+    """An engine that runs items in a child process, so that a crash or hang costs one verdict.
 
     Args:
         child: the process.
         backend: the backend's name.
-        examples, seed: of the run.
-        known: known failures, as the child reads them.
-        interrupted: asked before each case that is tried while shrinking.
+        examples, seed: options of the run.
+        known: the same known failures that the child reads.
+        interrupted: called before each item and each candidate of shrinking; True means Ctrl-C.
         values: cases of one structure; see `values_per_structure`.
-        budget: time for each item, None = as much as it takes; what a process that was lost has
-            spent counts as well.
-        bases: for each layer the backend whose kernels it inherits, where it does.
+        budget: time for each item, None = no limit; the time of lost processes counts as well.
+        bases: layer → the backend whose kernels it calls, if there is one.
     """
 
     child: Child
@@ -87,11 +88,7 @@ class IsolatedEngine:
     _group: tuple[str, str, str] | None = None
 
     def run(self, item: Item) -> Verdict:
-        """Run an item; see `Engine.run`.
-
-        Args:
-            item: what to check.
-        """
+        """Run an item and return its verdict, as `Engine.run` does."""
         if self.interrupted():
             raise KeyboardInterrupt
         started = time.perf_counter()
@@ -106,13 +103,13 @@ class IsolatedEngine:
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
 
     def close(self) -> None:
-        """End the child."""
+        """End the child process."""
         self.child.stop()
 
     def _renew(self, item: Item) -> None:
-        """Between layers, and dtypes, end a process that has taken much memory.
+        """Stop a process that has taken much memory when the layer, dtype or device changes.
 
-        Not that of a backend to which new shapes are dear: it lets go itself of what it compiled.
+        A backend that compiles keeps its process, because it frees its compiled kernels itself.
         """
         group = item.layer, item.dtype, item.device
         allowed = GROWN if self.examples <= MANY else 0
@@ -121,7 +118,7 @@ class IsolatedEngine:
         self._group = group
 
     def _run(self, item: Item, left: Callable[[], float | None]) -> Verdict:
-        """Ask the child for an item's verdict, again after each case that ends the process."""
+        """Request an item's verdict from the child, again after each case that ends the process."""
         self._renew(item)
         causes: list[Cause] = []
         inherited: list[Excuse] = []
@@ -148,7 +145,7 @@ class IsolatedEngine:
                 raise
             except Died as died:
                 if died.entry.phase == "pinned":
-                    # The known failure still is one; the rest of the item has yet to run.
+                    # The known failure still exists; the other cases of the item must still run.
                     self._dead.add((died.entry.index, item.dtype, item.device))
                     continue
                 if died.entry.phase not in ("checking", "shrinking"):
@@ -171,8 +168,8 @@ class IsolatedEngine:
                     return _lost(item, f"the process answered with a verdict of {verdict.id}")
                 verdict = _with_references(verdict, item, lost)
                 return verdicts.joined(verdicts.inheriting(verdict, inherited), causes)
-            # The state of that process is unknown. Memory that earlier items have used up is
-            # not this one's; any other error of ours is reported, whenever it comes.
+            # The state of that process is unknown. Earlier items may have used up its memory, so
+            # the item then runs again in a new process. Any other error of the suite is reported.
             self.child.stop()
             if burdened and "MemoryError" in answer["raised"].splitlines()[-1]:
                 continue
@@ -183,16 +180,16 @@ class IsolatedEngine:
     def _without_others(
         self, item: Item, causes: Sequence[Cause], lost: Mapping[int, str]
     ) -> Verdict:
-        """The verdict of an item whose other cases are not run: too many end the process."""
+        """The verdict of an item that stops early, because too many cases end the process."""
         number = len(self._stream(item).cases())
         examples = Examples(number, len(causes), failed=len(causes), lost=len(lost) - len(causes))
         return verdicts.failed(verdicts.begin(item, examples), causes)
 
     def _investigated(self, item: Item, died: Died) -> Cause | Excuse:
-        """The minimal case of what ended the process; an excuse where it ends the base as well."""
+        """Find the minimal case that ends the process; an excuse if it ends the base alike."""
         first: Outcome = Lost.by(died)
         if died.entry.phase == "shrinking":
-            # That case only failed; what was lost is a plainer one, of which nothing is known.
+            # That case only failed. An unknown, simpler case ended the process during shrinking.
             says = f"it failed, and while it was shrunk {died.how}"
             first = Outcome.failed(Finding("lost", died.status, says=says))
         case, outcome = self._minimised(item, died.entry.index, first)
@@ -208,21 +205,21 @@ class IsolatedEngine:
         return Stream(item, self.examples, self.seed, self.values)
 
     def _minimised(self, item: Item, index: int, first: Outcome) -> tuple[Case, Outcome]:
-        """The plainest case that is lost, or fails, as far as the time for it goes.
+        """Shrink a case that ended the process, or failed, within the time limits of shrinking.
 
         Args:
-            index: of the case that was lost.
-            first: how.
+            index: index of the case.
+            first: outcome of the case.
         """
         stream = self._stream(item)
         key = (item.layer, item.dtype, stream.invalid)
         before = self._minimal.get(key)
         if before is not None:
-            # Usually another check of the layer met the same crash.
+            # Usually another check of the layer has already found the same crash.
             again = self._failing(item, before)
             if again is not None:
                 return before, again
-            self.child.stop()  # copies are made of a child that has run nothing
+            self.child.stop()  # only a child that has run nothing is forked
         known = applying(self.known, item, self.backend, self.bases.get(item.layer, ""))
         deadly = Excuses(tuple(known.values()), EVERY_CHECK[item.check]).deadly
         started = time.monotonic()
@@ -235,12 +232,12 @@ class IsolatedEngine:
             if time.monotonic() - started > left or deadly(candidate) is not None:
                 return None
             found = self._failing(item, candidate, **how)
-            # A plainer case that fails in another way would hide how the process is lost.
+            # A simpler case that only fails would hide what ends the process.
             return found if found and (found.lost or not first.lost) else None
 
         minimal = stream.shrink(index, fails)
         self._spent += time.monotonic() - started
-        # Cases had less time than usual, or ran in a copy.
+        # Run it again, because candidates had less time than usual, or ran in a fork.
         again = None if minimal is None else self._failing(item, minimal[0])
         if minimal is None or again is None:
             return stream[index], first
@@ -255,9 +252,9 @@ class IsolatedEngine:
         first: Outcome,
         deadly: Callable[[Case], Known | None],
     ) -> dict[str, float]:
-        """How cases are asked for in copies of the child, which cost milliseconds, not seconds.
+        """Request options that run cases in forks of the child: milliseconds instead of seconds.
 
-        Empty where a copy does not do as the child did: some frameworks hang in copies.
+        Empty if a fork does not behave like the child, because some frameworks hang in a fork.
         """
         how = {"fork": self._patience(first)}
         before = (stream[k] for k in range(min(index, 50)))
@@ -269,15 +266,15 @@ class IsolatedEngine:
         return how if same and self._failing(item, passing, **how) is None else {}
 
     def _failing(self, item: Item, case: Case, **how: Any) -> Outcome | None:
-        """How a case fails or is lost; None where it does not, or that is unknown."""
+        """The outcome of a case that fails or ends the process; None if it passes or is unknown."""
         outcome = self._tried(item, case, **how)
         return outcome if outcome is not None and outcome.fails else None
 
     def _tried(self, item: Item, case: Case, **how: Any) -> Outcome | None:
-        """The outcome of a case; None where it is unknown.
+        """Run one case in the child; None if its outcome is unknown.
 
         Args:
-            how: what else `child` is told: `fork`, `base`.
+            how: further options of the request: `fork`, `base`.
         """
         try:
             outcome = self.child.outcome(item, case, **how)
@@ -288,16 +285,17 @@ class IsolatedEngine:
         return None if outcome.status == "unknown" else outcome
 
     def _patience(self, outcome: Outcome) -> float:
-        """Seconds that a case may take in a copy of the child.
+        """Seconds that a case may take in a fork of the child.
 
-        One that hangs takes all of them each time; plainer cases take milliseconds otherwise.
+        The limit is short, because each candidate that hangs uses all of it. Other cases take
+        milliseconds.
         """
         compiling = self.child.limits.seconds - TIMEOUT
         least = HANGS if outcome.status == "hung" else self.child.limits.seconds / 5
         return max(least, HANGS, min(compiling, self.child.limits.seconds / 5))
 
     def _cause(self, item: Item, case: Case, outcome: Outcome, reference: str | None) -> Cause:
-        """What a minimal case shows, and where it was lost."""
+        """Describe a minimal case, and the step at which it ended the process."""
         call, finding = case_text(case), outcome.failure
         assert finding is not None
         if isinstance(outcome, Lost) and outcome.died.step is not None:
@@ -307,7 +305,7 @@ class IsolatedEngine:
                 finding = finding.noting(f"in {outcome.died.within}")
             at_work = case_text(decode_case(encoded))
             if at_work != call:
-                # A law, for example, makes other calls of the case.
+                # A law, for example, makes other calls from the case.
                 call, finding = at_work, finding.within(f"while checking {call}")
         return Cause.of(
             finding if reference is None else finding.noting(reference),
@@ -321,13 +319,13 @@ class IsolatedEngine:
 
 
 def _lost(item: Item, says: str, status: str = "crashed", *, during: str = "") -> Verdict:
-    """The verdict of an item whose process was lost, or cannot be trusted, while no case ran."""
+    """The verdict of an item whose process ended, or became untrusted, outside of any case."""
     finding = Finding("lost", status, during=during, says=says)
     return verdicts.wrong(verdicts.begin(item), status, finding)
 
 
 def _with_references(verdict: Verdict, item: Item, lost: Mapping[int, str]) -> Verdict:
-    """A verdict that names the items in which its lost cases ended the process."""
+    """Add the items in which the verdict's lost cases ended the process."""
     elsewhere = dict.fromkeys(met for met in lost.values() if met != item.id)
     if not elsewhere or not verdict.examples.lost:
         return verdict
@@ -335,4 +333,4 @@ def _with_references(verdict: Verdict, item: Item, lost: Mapping[int, str]) -> V
 
 
 def _unlimited() -> None:
-    """No budget."""
+    """Report no time limit: the remaining time without a budget."""

@@ -1,4 +1,4 @@
-"""What a child process is at, written so that it survives the process."""
+"""The current case of a child process, in a file that survives the process."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PHASES = ("idle", "drawing", "pinned", "checking", "shrinking")
-# In these the backend runs; the time limit of a case holds.
+# Phases in which the backend runs, and in which the time limit of a case applies.
 WATCHED = ("pinned", "checking", "shrinking")
 STEP = "step"
-"""Name of the file, beside the journal, that holds the step of a case that is at work."""
+"""Name of the file, beside the journal, that holds the current step of a case."""
 SCRIPT = "script"
-"""Name of the file that holds the script of a case up to the step that is at work."""
+"""Name of the file that holds the reproducer of a case up to the current step."""
 _FORM = struct.Struct("<4q")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry.
+    """One entry of the journal.
 
     Args:
         phase: one of `PHASES`.
-        index: of the case; when shrinking, of the first one that failed; of the known failure
-            when its pinned case runs.
-        checked: cases checked before.
-        count: entries written so far.
+        index: index of the case. While shrinking, it is the first case that failed; for a pinned
+            case, it is the index of the known failure.
+        checked: number of cases checked before.
+        count: number of entries written so far.
     """
 
     phase: str = "idle"
@@ -36,13 +36,13 @@ class Entry:
 
 
 class Journal:
-    """The newest entry of a child, in a file that both processes map into memory.
+    """The newest entry of a child process, in a file that both processes map into memory.
 
-    A case is drawn again from its index, so that a few numbers tell all: an entry costs about a
-    microsecond.
+    The parent can draw a case again from its index, so an entry is only a few numbers. Writing one
+    takes about a microsecond.
 
     Args:
-        path: the file; it is made where it does not exist.
+        path: the file, which is created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,15 +53,15 @@ class Journal:
         self._count = 0
 
     def note(self, phase: str, index: int = 0, checked: int = 0) -> None:
-        """Write an entry over the last one."""
+        """Overwrite the last entry with a new one."""
         self._count += 1
         _FORM.pack_into(self._map, 0, PHASES.index(phase), index, checked, self._count)
 
     def read(self) -> Entry:
-        """The newest entry."""
+        """Read the newest entry."""
         phase, index, checked, count = _FORM.unpack_from(self._map, 0)
         return Entry(PHASES[phase], index, checked, count)
 
     def close(self) -> None:
-        """Unmap the file."""
+        """Unmap the file from memory."""
         self._map.close()

@@ -1,9 +1,9 @@
-"""Memory that holds no plausible number until somebody writes to it.
+"""Fill new memory with implausible numbers, so that unwritten elements show.
 
-A kernel that leaves elements unwritten returns what the memory held before, often the zeros of a
-fresh page or the right answer of an earlier call, and passes. So the allocator fills what it hands
-out with one pattern, which is NaN in float16 and -1.7e38 or -5.3e303 in the other dtypes, and
-overwrites what is freed.
+A kernel that does not write an element returns the memory's earlier content. That is often the
+zeros of a fresh page, or the right answer of an earlier call, and the check passes. So the
+allocator fills new memory with one pattern: NaN in float16, -1.7e38 or -5.3e303 in other dtypes.
+It also overwrites freed memory.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from collections.abc import Mapping
 
 from conformance.model.uninitialized import FILLED
 
-# What is freed is filled with this byte, what is handed out with its complement. The cache of small
-# blocks that each thread has would fill nothing.
+# glibc fills freed memory with this byte, and new memory with its complement. Each thread's cache
+# of small blocks must be off, because it fills nothing.
 _GLIBC = (f"glibc.malloc.perturb={FILLED ^ 0xFF}", "glibc.malloc.tcache_count=0")
-# Handed out: 0xAA; freed: 0x55.
+# New memory: 0xAA; freed memory: 0x55.
 _MACOS = {"MallocPreScribble": "1", "MallocScribble": "1"}
 
 
 def poisoned(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process whose allocator fills memory.
+    """Add the settings that make the allocator fill memory to a copy of an environment.
 
-    Args:
-        environment: of this process; what the user set there stays.
+    Settings of the user stay.
     """
     if sys.platform == "darwin":
         return {**_MACOS, **environment}

@@ -1,4 +1,4 @@
-"""What a backend offers to a run, as data: the items, and what it says of itself."""
+"""Ask a backend what it offers: its facts, its devices, and the items of a run."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from conformance.model.protocols import Backend
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user asks of a backend.
+    """The user's options that decide which items run.
 
     Args:
-        backend: as named by the user.
-        layers, checks, dtypes: selected, in the catalogue's order.
-        every_dtype: the dtypes were named by the user.
-        devices: as named by the user; none = the default.
-        budget: as given, None = the backend's own, if any.
-        path: the asking process's `sys.path`.
-        id: that the answer bears.
+        backend: name by which the user chose the backend.
+        layers, checks, dtypes: the selected ones, in the catalogue's order.
+        every_dtype: whether the user named the dtypes.
+        devices: the devices that the user named; empty = the default.
+        budget: the user's `--conformance-budget`, None = the backend's own, if any.
+        path: `sys.path` of the requesting process.
+        id: a token that the answer must repeat.
     """
 
     backend: str
@@ -40,21 +40,21 @@ class Asked:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a backend says of itself, and the items that this makes.
+    """The optional members of a backend as data, and the items of a run.
 
     Args:
-        id: of the question.
-        problem: why it cannot be used; empty where it can.
+        id: the id of the request.
+        problem: why the backend cannot be used; empty if it can.
         backend: its name.
-        info: what it says of itself.
-        devices: to run on.
-        items: of all shards, in the order in which they run.
+        info: the result of `info()`.
+        devices: the devices to run on.
+        items: items of all shards, in the order in which they run.
         isolation: `"process"` or `"none"`.
-        numerics: for each dtype how it declares to differ from IEEE arithmetic.
+        numerics: dtype → declared deviations from IEEE arithmetic, by field of `Numerics`.
         values: cases of one structure.
-        budget: as `--conformance-budget` has it, None = no limit.
+        budget: in the syntax of `--conformance-budget`, None = no limit.
         timeout: seconds that one case may take.
-        bases: for each layer the backend whose kernels it inherits, where it does.
+        bases: layer → the backend whose kernels it calls, if there is one.
     """
 
     id: str
@@ -72,13 +72,10 @@ class Offer:
 
 
 def offer(asked: Asked) -> Offer:
-    """Load a backend and ask it, in this process.
-
-    Args:
-        asked: by the user.
+    """Load a backend in this process, and read all of its optional members.
 
     Raises:
-        BackendError: if it cannot be used, or lacks a device.
+        BackendError: if the backend cannot be used, or lacks a device that the user named.
     """
     backend = load(asked.backend)
     info = capabilities.info_of(backend)
@@ -88,7 +85,7 @@ def offer(asked: Asked) -> Offer:
         every_dtype=asked.every_dtype,
     )  # fmt: skip
     budget = asked.budget or capabilities.budget_of(backend)
-    for item in items[:1]:  # asked of all only where the user names no dtype
+    for item in items[:1]:  # `plan` calls `offers` for all items only if the user names no dtype
         capabilities.offered(backend, item.layer, item.dtype, item.device)
     layers = dict.fromkeys(item.layer for item in items)
     used = dict.fromkeys(item.dtype for item in items)
@@ -118,14 +115,14 @@ def offer(asked: Asked) -> Offer:
 
 
 def chosen_devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
-    """Hold the devices asked for against those that a backend offers.
+    """Choose the devices to run on from those that a backend offers.
 
     Args:
-        asked: names; `all` stands for every device, `cuda` for every `cuda:i`; none for the CPU,
-            or for the backend's first device where it does not offer that.
+        asked: names of devices; `all` stands for every device, `cuda` for every `cuda:i`. If it is
+            empty, the CPU is chosen, or the backend's first device if it does not offer the CPU.
 
     Raises:
-        BackendError: for a device that is not there, naming those that are.
+        BackendError: if the backend does not offer a device; the message lists those it offers.
     """
     offered = capabilities.devices_of(backend)
     if not asked:

@@ -1,7 +1,7 @@
-"""The process in which a backend is first loaded and asked what it offers; it answers and ends.
+"""The process that loads a backend for the first time, asks what it offers, answers and ends.
 
-Started as `python -P -m conformance.isolation.probe_process`. If the import raises, hangs, exits or
-crashes, this process ends and not pytest.
+The parent starts it as `python -P -m conformance.isolation.probe_process`. If the import raises,
+hangs, exits or crashes, this process ends and pytest does not.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from conformance.isolation.process import ended, kill
 from conformance.model.plain_text import bounded
 
 WORDS = 600
-"""Characters that the process printed last, in a message."""
+"""Most characters of the process's last output in a message."""
 
 
 def offered_by(asked: Asked, seconds: float) -> Offer:
-    """Load a backend in a process of its own and ask it there.
+    """Load a backend in a process of its own, and ask there what it offers.
 
     Args:
-        asked: by the user.
-        seconds: that this may take.
+        asked: the user's options.
+        seconds: time limit of the process.
 
     Raises:
-        BackendError: if it cannot be used, whatever it does instead.
+        BackendError: if the backend cannot be used, or the process crashes, exits or hangs.
     """
     asked = replace(asked, path=tuple(sys.path), id=secrets.token_hex(8))
     with tempfile.TemporaryFile() as said:
@@ -44,7 +44,7 @@ def offered_by(asked: Asked, seconds: float) -> Offer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
-            # A Ctrl-C is for pytest.
+            # Only pytest handles Ctrl-C.
             start_new_session=True,
         )
         try:
@@ -65,7 +65,7 @@ def offered_by(asked: Asked, seconds: float) -> Offer:
 
 
 def _asking(output: bytes) -> str:
-    """What the process had not done when its time was over."""
+    """Describe what the process was waiting for when its time was over."""
     asked = [line for line in output.splitlines() if line]
     if not asked:
         return "it was not imported"
@@ -81,15 +81,15 @@ def _decoded(answer: bytes) -> Offer | None:
 
 
 def _last_words(said: IO[bytes]) -> str:
-    """What the process printed last, each line of it indented."""
+    """The last lines that the process printed, indented."""
     said.seek(max(said.seek(0, os.SEEK_END) - WORDS, 0))
     lines = bounded(said.read(WORDS).decode("utf-8", "replace")).strip().splitlines()
     return "".join(f"\n  {line}" for line in lines[-8:])
 
 
 def main() -> None:
-    """Answer one question."""
-    # Whatever else is printed, by native code too, goes to stderr.
+    """Read one request from standard input, and write the answer to standard output."""
+    # All other output, also of native code, goes to stderr.
     pipe, own = os.fdopen(os.dup(1), "wb", buffering=0), os.getpid()
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -103,13 +103,13 @@ def main() -> None:
             pipe.write(name.encode() + b"\n")
 
     try:
-        with hooks(asked=told):
+        with hooks(on_member=told):
             found = offer(asked)
     except BackendError as error:
         found = Offer(asked.id, str(error) or "no message")
     if os.getpid() == own:
         pipe.write(msgspec.json.encode(found))
-    # Nothing that the backend has registered for the end, and no thread of its, is waited for.
+    # Do not wait for the backend's threads, nor run its exit handlers.
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""The parent's end of a child process: requests, time limit, and how it died."""
+"""The parent's side of a child process: requests, time limits, and how the process ended."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ from conformance.model.plain_text import bounded
 
 POLL = 0.1
 WORDS = 200
-"""Characters of a line that the process printed last."""
+"""Most characters of each line of the process's last output."""
 STARTS, LEAST = 10, 30.0
-"""How many times as long as a case the start may take, and seconds that it may take in any case."""
+"""The start may take this many times the time limit of a case, and at least this many seconds."""
 IDLE = 120.0
-"""Seconds that a process may be busy beside the backend: it loads the base, or waits for copies."""
+"""Extra seconds for work outside the backend: loading the base, or waiting for forks."""
 FORGED = (
-    "the process that ran the backend wrote what it was not asked for where only the suite writes"
+    "the process that ran the backend wrote to the pipe on which only the suite answers requests"
 )
 _FRAME = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)')
 _NOISE = ("Thread ", "  File ", "Extension modules:")
 
 
 class ChildError(RuntimeError):
-    """A child process that could not be started, or did not understand."""
+    """A child process could not start, or the suite itself failed in it."""
 
 
-class Died(Exception):  # noqa: N818 - what a backend does is no error of the suite
-    """The child is gone, or was stopped at the time limit.
+class Died(Exception):  # noqa: N818 - the end of a backend's process is not an error of the suite
+    """The child process has ended, or was killed at the time limit.
 
     Args:
         status: `"crashed"` or `"hung"`.
-        how: what ended it.
+        how: what ended the process.
         entry: the last entry of its journal.
-        frame: where it was: `"torch/nn/functional.py:843:max_pool2d"`; empty where unknown.
-        step: the step of the case that it was at, and the case that this was about.
-        script: of a case up to that step, where one was asked for; else empty.
-        within: what the backend was at within that step, as it says itself; else empty.
+        frame: where the process was: `"torch/nn/functional.py:843:max_pool2d"`; empty if unknown.
+        step: the current step of the case, and the case that the step was for.
+        script: the reproducer up to that step if one was requested, else empty.
+        within: the backend's current call inside that step, else empty.
     """
 
     def __init__(
@@ -78,19 +78,19 @@ class Died(Exception):  # noqa: N818 - what a backend does is no error of the su
 
 
 class Forged(Died):
-    """The process wrote what answers no request: nothing else that it says can be trusted."""
+    """The process wrote a line that answers no request, so no answer of it can be trusted."""
 
 
 class Child:
-    """A child process, started when it is first needed and again after each death.
+    """A child process that starts at the first request, and again after each end.
 
     Args:
-        backend, examples, seed, known, base: of the run.
-        limits: time of a case, and memory.
-        interrupted: asked while waiting; True ends the run as Ctrl-C does.
+        backend, examples, seed, known, base: options of the run.
+        limits: time limit of a case, and memory limit.
+        interrupted: called while waiting; True ends the run as Ctrl-C does.
 
     Attributes:
-        answered: how many requests the process has answered since it was started.
+        answered: how many requests the process has answered since its start.
     """
 
     def __init__(
@@ -112,18 +112,18 @@ class Child:
         self.answered = 0
 
     def start(self) -> None:
-        """Start the process, without waiting until it is ready."""
-        self._errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - as long as the process is
+        """Start the process without waiting until it is ready."""
+        self._errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - `stop` closes it
         environment = poisoned(os.environ)
         keep_to_one_thread(environment)
         self._process = subprocess.Popen(
-            # -P: nothing in the working directory goes before the library's modules.
+            # -P: modules in the working directory must not shadow those of the library.
             [sys.executable, "-P", "-m", "conformance.isolation.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment,
-            # A Ctrl-C is for pytest; the child ends with its standard input.
+            # Only pytest handles Ctrl-C; the child ends when its standard input ends.
             start_new_session=True,
         )
         assert self._process.stdout is not None
@@ -133,7 +133,7 @@ class Child:
         )
         self._reader.start()
         self._ready, self._mark = False, 0
-        # Made last: the process that is told of it removes it, should this one be killed.
+        # Create the folder last: if this process is killed, the child removes the folder.
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-")
         folder = Path(self._folder.name)
         temp_cleanup.claim(folder)
@@ -143,14 +143,11 @@ class Child:
         self._send(Start(*self._facts, *facts, self._asked))
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a request and wait for its answer.
-
-        Args:
-            request: what `child` understands.
+        """Send a request of the form that `child` documents, and wait for the answer.
 
         Raises:
-            Died: if the process ends, or a case takes longer.
-            ChildError: if it cannot start, or the suite itself fails in it.
+            Died: if the process ends, or a case exceeds the time limit.
+            ChildError: if the process cannot start, or cannot load the backend.
         """
         if self._process is None:
             self.start()
@@ -172,27 +169,27 @@ class Child:
         return answer
 
     def outcome(self, item: Item, case: Case, **how: Any) -> Outcome:
-        """The outcome of one check on one case; `"unknown"` where the suite itself fails.
+        """Run one check on one case; the status is `"unknown"` if the suite itself fails.
 
         Args:
-            how: what else `child` understands of a case: `fork`, `base`, `due`.
+            how: further options of the request: `fork`, `base`, `due`.
 
         Raises:
-            Died, ChildError: as `ask`.
+            Died, ChildError: see `ask`.
         """
         answer = self.ask({"item": asdict(item), "case": encode_case(case), **how})
         told = {"status": "unknown", "message": answer.get("raised", ""), **answer}
         return msgspec.convert(told, Outcome, strict=False)
 
     def script(self, item: Item, case: Case, message: str, *, deadly: bool) -> str | None:
-        """The reproducer of a case; None where none can be written.
+        """Request the reproducer of a case; None if none can be written.
 
         Args:
-            message: what is wrong with it.
-            deadly: it ends the process.
+            message: the failure, which the script quotes.
+            deadly: whether the case ends the process.
 
         Raises:
-            ChildError: as `ask`.
+            ChildError: see `ask`.
         """
         asked = {"item": asdict(item), "case": encode_case(case)}
         try:
@@ -201,7 +198,7 @@ class Child:
             return died.script or None
 
     def grown(self) -> int:
-        """Bytes of memory that the process has taken since it was ready; 0 where unknown."""
+        """Bytes by which the process's memory has grown since it was ready; 0 if unknown."""
         return self._resident() - self._resident_at_first if self.answered else 0
 
     def _resident(self) -> int:
@@ -215,7 +212,7 @@ class Child:
     def _send(self, request: Any) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
-        # If it is dead, that shows when its answer is waited for.
+        # If the process has ended, waiting for its answer reports that.
         with contextlib.suppress(OSError):
             self._process.stdin.write(msgspec.json.encode(request) + b"\n")
             self._process.stdin.flush()
@@ -224,11 +221,11 @@ class Child:
         """Wait for the answer to the last request.
 
         Args:
-            seconds: that the backend may take without an entry in the journal; where the journal
-                says that it does not run, the process has `IDLE` more.
+            seconds: time limit without a new entry in the journal. In phases in which the backend
+                does not run, the limit is `IDLE` longer.
 
         Raises:
-            Died: if the process ends, takes longer, or answers something else.
+            Died: if the process ends, exceeds the limit, or writes something else.
         """
         seen, since = self._journal.read(), time.monotonic()
         while True:
@@ -258,7 +255,7 @@ class Child:
     def _died(self, status: str, how: str) -> Died:
         assert self._process is not None
         if how:
-            kill(self._process)  # it is still there
+            kill(self._process)  # it still runs
         code = self._process.wait()
         entry, script = self._journal.read(), self._script()
         step, within = self._step()
@@ -270,7 +267,7 @@ class Child:
         return Died(status, says, entry, frame, step, script, within)
 
     def _step(self) -> tuple[tuple[str, Mapping[str, Any]] | None, str]:
-        """The step that was at work, if it is one of a single case, and what it was at."""
+        """The current step with its case, and the call inside it; None unless a single case ran."""
         try:
             found = msgspec.json.decode((Path(self._folder.name) / STEP).read_bytes())
         except (OSError, msgspec.DecodeError):
@@ -284,10 +281,10 @@ class Child:
             return ""
 
     def _last_words(self) -> tuple[list[str], list[str]]:
-        """The last lines that the process printed, and the frames where it was, innermost first."""
+        """The last lines that the process printed, and its stack frames, innermost first."""
         self._errors.seek(self._mark)
         text = self._errors.read(1 << 20).decode("utf-8", "replace")
-        # What faulthandler wrote: other threads say nothing.
+        # faulthandler wrote this; stacks of other threads are of no use.
         printed, _, stack = text.partition("Current thread")
         lines = [s.strip() for s in printed.splitlines() if s.strip() and not s.startswith(_NOISE)]
         frames = list[str]()
@@ -299,14 +296,14 @@ class Child:
         return [bounded(line, WORDS) for line in lines[-8:]], frames
 
     def stop(self) -> None:
-        """End the process."""
+        """Kill the process, and remove its files."""
         if self._process is None:
             return
         kill(self._process)
         self._process.wait()
         self._reader.join(1.0)
         for stream in (self._process.stdin, self._process.stdout):
-            # A process that the backend left behind may hold the pipe, and the reader with it.
+            # A process that the backend left behind may keep the pipe open, and block the reader.
             if stream is not None and not self._reader.is_alive():
                 with contextlib.suppress(OSError):
                     stream.close()
@@ -317,26 +314,25 @@ class Child:
 
 
 def starting(seconds: float) -> float:
-    """Seconds that a process may take to load a backend: frameworks load in seconds, too.
+    """Seconds that a process may take to load a backend, from the time limit of a case.
 
-    Args:
-        seconds: that one case may take.
+    Importing a framework takes seconds even if its cases are quick.
     """
     return max(STARTS * seconds, LEAST)
 
 
 def _token() -> str:
-    """What nobody guesses: an answer that bears it is one to this request."""
+    """A random id that a backend cannot guess; only the answer to the request has it."""
     return secrets.token_hex(8)
 
 
 def _is_own(frame: str) -> bool:
-    """Whether a frame is of the suite; the modules of its backends count as theirs."""
+    """Whether a frame is in the suite's own code; the modules of its backends do not count."""
     return frame.startswith("conformance/") and not frame.startswith("conformance/backends/")
 
 
 def _from_package(file: str) -> str:
-    """A file's path from its package on, so that it is the same on every machine."""
+    """A file's path from its package on, which is the same on every machine."""
     parts = Path(file).parts
     for folder in ("site-packages", "dist-packages"):
         if folder in parts:
@@ -346,7 +342,7 @@ def _from_package(file: str) -> str:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and those that it started."""
+    """Kill a process and the processes in its group."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -354,7 +350,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def ended(code: int) -> str:
-    """How a process came to its end, by its exit status."""
+    """Describe how the process ended, from its exit status."""
     if code >= 0:
         return f"the process that ran the backend exited with status {code}"
     try:
@@ -366,7 +362,7 @@ def ended(code: int) -> str:
 
 
 def _read(source: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
-    """Lines of a pipe as they come, None at its end."""
+    """Put the lines of a pipe into a queue as they arrive, and None at its end."""
     with contextlib.suppress(ValueError, OSError):
         for line in source:
             lines.put(line)

@@ -82,7 +82,7 @@ def _broken() -> Any:
     [
         ("missing", None, "has no attribute"),
         ("factory", _broken, "cannot be created: RuntimeError: no licence"),
-        ("number", 3, "is no backend: .* int has no name, info, devices, build"),
+        ("number", 3, "is not a backend: .* int has no name, info, devices, build"),
         (
             "nameless",
             SimpleNamespace(name="", info=dict, devices=list, build=int),

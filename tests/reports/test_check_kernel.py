@@ -86,7 +86,7 @@ def test_a_kernel_that_falls_back_in_every_call_is_unchecked(kernels: None, caps
         ),
         (
             ("tried.py:right", "--op=aten::admm"),
-            "operator 'aten::admm': torch has none of that name",
+            "operator 'aten::admm': torch has no such operator",
         ),
         (("tried.py:gone", "--op=aten::addmm"), "'tried.py:gone': the file has no gone"),
     ],

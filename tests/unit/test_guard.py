@@ -58,8 +58,8 @@ def test_the_faithful_backend_passes() -> None:
 
 def test_hooks_are_told_within_their_block_only() -> None:
     before, asked, begun = HOOKS.get(), list[str](), list[str]()
-    with hooks(asked=asked.append):
-        with suppress(ZeroDivisionError), hooks(begun=lambda step, case: begun.append(step)):
+    with hooks(on_member=asked.append):
+        with suppress(ZeroDivisionError), hooks(on_step=lambda step, case: begun.append(step)):
             assert _verdict(Faithful(), "shape").status == "passed"
             raise ZeroDivisionError
         members, steps = len(asked), len(begun)

@@ -1,6 +1,6 @@
-"""Activations of libraries that have them under one name in one namespace: `jax.nn`, `keras.ops`.
+"""Activations of libraries that have them as functions of one namespace: `jax.nn`, `keras.ops`.
 
-A function returns a new array: nothing is done in place.
+Each function returns a new array, so nothing runs in place.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ SPELLED = {
     "tanhshrink": "tanh_shrink", "hardshrink": "hard_shrink", "softshrink": "soft_shrink",
     "hardtanh": "hard_tanh",
 }  # fmt: skip
-"""torch's names → those of most libraries."""
+"""torch's name of a function → its name in most libraries."""
 
 
 class NamedActivations(FunctionBackend):
-    """The part of an adapter for functions of single numbers and along an axis."""
+    """The part of an adapter for elementwise functions and functions along an axis."""
 
     lacks: ClassVar[Mapping[str, Any]] = {**LACKED, "min_val": -1, "max_val": 1}
     namespace: Any
     spelled: Mapping[str, str] = SPELLED
 
     def applied(self, function: Callable[..., Any], x: Any, **given: Any) -> Any:
-        """Call a function of the namespace."""
+        """Call a function of the namespace; a subclass may compile it."""
         return function(x, **given)
 
     @implements(
@@ -75,7 +75,7 @@ class NamedActivations(FunctionBackend):
 
     @implements("functional.one_hot")
     def one_hot(self, state: State, tensor: Any, *, num_classes: int = -1) -> Any:
-        """`one_hot` of as many classes as are said, of integers."""
+        """`one_hot` of integers, with an explicit number of classes."""
         if num_classes == -1:
             raise Unsupported("num_classes=-1")
         return self.namespace.one_hot(tensor, num_classes, dtype="int64")

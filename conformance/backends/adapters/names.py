@@ -1,4 +1,4 @@
-"""torch's layers by name: of one to three dimensions, as a module and as a function."""
+"""Names of torch's layers: in one to three dimensions, as modules and as functions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ def of_ranks(*names: str) -> tuple[str, ...]:
 
 
 def dims_of(layer: str) -> int:
-    """Dimensions of space by a layer's name: 2 of `"Conv2d"`."""
+    """Number of spatial dimensions in a layer's name: 2 for `"Conv2d"`."""
     return int(layer[-2])
 
 
 def function_name(layer: str) -> str:
-    """torch's name of an activation's function: `"leaky_relu"` of `"LeakyReLU"` and of itself."""
+    """Function name of an activation, which may be a module: `"leaky_relu"` for `"LeakyReLU"`."""
     name = bare_name(layer)
     return _WITH_UNDERSCORE.get(name, name.lower())
 
 
 def with_functions(*modules: str) -> tuple[str, ...]:
-    """Activations and their functions."""
+    """Names of activation modules, and of the functions that compute the same."""
     return (*modules, *(f"functional.{function_name(module)}" for module in modules))

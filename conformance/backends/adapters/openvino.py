@@ -1,9 +1,9 @@
-"""OpenVINO on the CPU, on models of `onnx_graph`: as it comes, and held to float32.
+"""OpenVINO on the CPU, on models of `onnx.graph`: with its default precision, and with float32.
 
-On CPUs with AVX-512 BF16 or AMX its default precision of inference is bfloat16, whatever the model
-says; `openvino` declares that, `openvino-f32` asks for float32. float64 and int64 are not offered:
-the CPU plugin computes them in float32 and int32. A module's state is input of the models, which
-are compiled once for every structure and shape.
+On CPUs with AVX-512 BF16 or AMX the default precision of inference is bfloat16, whatever dtype the
+model has. `openvino` declares that; `openvino-f32` requests float32. float64 and int64 are not
+offered, because the CPU plugin computes them in float32 and int32. A module's state is an input of
+the models, which are compiled once for each structure and shape.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from conformance.backends.adapters.onnx.nodes import BFLOAT16
 from conformance.model.case import Call, Numerics, Unsupported
 
 DTYPES = ("float32", "float16", "bfloat16")
-# What the report of a model that was not fully converted says it has no translation for.
+# Lines of a conversion report that name an operator without a translation.
 _LACKS = re.compile(r"^Unsupported .*|^.* is (?:not|only) supported .*", re.MULTILINE)
-# What the plugin says of an operator as it compiles, of none that it refuses.
+# The plugin's message for an operator that it cannot compile; refusals of calls read differently.
 _PLUGIN_LACKS = re.compile(r"^.* is supported only .*", re.MULTILINE)
-# Elu, Celu and Selu are eˣ − 1 as a difference: measured 1.9·2⁻²⁴ on two million points, and of Elu
-# in bfloat16 0.5·2⁻²⁴ besides the result's own rounding, at each of its numbers from −22 to 0.
+# Elu, Celu and Selu compute eˣ − 1 as a difference. The measured error is 1.9·2⁻²⁴ on two million
+# points. For Elu in bfloat16 it is 0.5·2⁻²⁴ in addition to the rounding of the result, on all
+# numbers from −22 to 0.
 EXPM1 = 2 * 2.0**-24
 UNITS = {"f32": 2.0**-24, "bf16": 2.0**-8, "f16": 2.0**-11}
 
@@ -44,7 +45,7 @@ class OpenVino(GraphBackend):
 
     fixed = True
     constant = False
-    compile_seconds = 0.1  # with the several shapes that a case's checks ask for
+    compile_seconds = 0.1  # including the several shapes that the checks of a case need
     refusals = (ov.frontend.GeneralFailure, ov.frontend.OpConversionFailure)
 
     def __init__(self, name: str, precision: str | None = None) -> None:
@@ -60,14 +61,14 @@ class OpenVino(GraphBackend):
 
     @property
     def precision(self) -> str:
-        """The precision in which float32 models are computed."""
+        """The precision in which the plugin computes float32 models."""
         chosen = self._options.get("INFERENCE_PRECISION_HINT")
         if chosen is None:
             chosen = self._core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string()
         return {"bfloat16": "bf16", "float16": "f16"}.get(str(chosen), str(chosen))
 
     def info(self) -> Mapping[str, str]:
-        """Versions, the processor and the precision."""
+        """Versions, the processor, and the precision of inference."""
         return {
             **super().info(),
             "openvino": str(ov.__version__),
@@ -76,18 +77,18 @@ class OpenVino(GraphBackend):
         }
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """float32 and the half precisions; Einsum has no bfloat16."""
+        """Offer float32 and the half precisions; Einsum has no bfloat16."""
         einsum = layer in ("Bilinear", "functional.bilinear")
         offered = dtype in DTYPES and not (einsum and dtype == "bfloat16")
         return offered and super().offers(layer, dtype, device)
 
     def numerics(self, dtype: str) -> Numerics:
-        """The precision of inference, where it is less than the dtype's."""
+        """Declare the precision of inference if it is lower than the dtype's."""
         unit = UNITS.get(self.precision, 0.0)
         own = UNITS["bf16" if dtype == "bfloat16" else dtype.replace("float", "f")]
-        # x86 multiplies bfloat16 without subnormals, and a bias that is an input of the model is
-        # added to a sum that was rounded already. What a model has in bfloat16 stays so, whatever
-        # precision is asked for: each operator that the plugin makes of one stores its result.
+        # x86 multiplies bfloat16 without subnormals. A bias that is an input of the model is added
+        # to a sum that is already rounded. The plugin splits an operator into several, and in a
+        # bfloat16 model each of them stores its result in bfloat16, whatever the precision hint.
         brief = max(unit, own) == UNITS["bf16"]
         declared = Numerics(
             accumulation="bfloat16" if brief else None, flush_to_zero=brief, stepwise=brief,
@@ -95,15 +96,16 @@ class OpenVino(GraphBackend):
         )  # fmt: skip
         if unit <= own:
             return declared
-        # Operands are rounded as they are read.
+        # The plugin rounds operands when it reads them.
         return replace(declared, unit_roundoff=unit, operand_roundoff=unit)
 
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
     ) -> tuple[Run, Made]:
-        """As everywhere, but for int64, of which the CPU plugin keeps 32 bits, and other dtypes.
+        """Prepare a model as the base does, but decline int64 and casts to another dtype.
 
-        What is cast in the midst of a model stays in the precision of inference.
+        The CPU plugin keeps 32 bits of int64, and computes casts inside a model in the precision of
+        inference.
         """
         within = call.arguments.get("dtype")
         if within not in (None, call.dtype):
@@ -113,7 +115,7 @@ class OpenVino(GraphBackend):
         return super().prepare(call, inputs, keywords)
 
     def compile(self, model: onnx.ModelProto) -> Run:
-        """Compile a model, or take what was compiled of one just like it."""
+        """Compile a model, or reuse the compilation of an equal model."""
         return self._compiled(model.SerializeToString())
 
     def _compile(self, model: bytes) -> Run:
@@ -141,14 +143,14 @@ class OpenVino(GraphBackend):
 
 
 def _tensor(x: np.ndarray) -> Any:
-    """A tensor; bfloat16 by its bits."""
+    """Convert an array to an OpenVINO tensor; bfloat16 is passed by its bits."""
     if x.dtype != BFLOAT16:
         return x.copy(order="C")
     return ov.Tensor(x.view(np.uint16).copy(order="C"), x.shape, ov.Type.bf16)
 
 
 def _array(tensor: Any) -> np.ndarray:
-    """A copy; the bits of a bfloat16 tensor come as float16."""
+    """Copy an OpenVINO tensor to an array; it returns the bits of bfloat16 as float16."""
     data = np.array(tensor.data)
     return data.view(BFLOAT16) if tensor.element_type == ov.Type.bf16 else data
 

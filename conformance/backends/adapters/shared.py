@@ -1,4 +1,4 @@
-"""What the adapters of array libraries share: arguments that they lack, states, ranks."""
+"""Helpers of all adapters of array libraries: unsupported arguments, states, ranks."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ LACKED: Mapping[str, Any] = {
     "add_bias_kv": False, "add_zero_attn": False, "dropout_p": 0.0, "scale": None,  # attention
     "ignore_index": -100,
 }  # fmt: skip
-"""`FunctionBackend.lacks` of all of them."""
+"""`FunctionBackend.lacks` of all adapters."""
 
 ONE_LAYER = ("num_layers", "dropout", "bidirectional", "proj_size")
 """Arguments of `one_layer`."""
 
 
 def only(**given: tuple[Any, Any]) -> None:
-    """Decline arguments, given with the one value that changes nothing, for any other.
+    """Decline arguments whose value differs from the only supported one.
+
+    Args:
+        given: argument → (its value, the supported value).
 
     Raises:
-        Unsupported: for the first that is another.
+        Unsupported: for the first argument with another value.
     """
     for name, (value, plain) in given.items():
         if value != plain:
@@ -37,10 +40,10 @@ def only(**given: tuple[Any, Any]) -> None:
 
 
 def one_layer(num_layers: int = 1, **others: Any) -> None:
-    """Decline recurrent layers of more than one layer, or with anything else that is true.
+    """Decline recurrent modules with several layers, or with any other of these options set.
 
     Raises:
-        Unsupported: for the first.
+        Unsupported: for the first such option.
     """
     for name, value in {"num_layers": num_layers - 1, **others}.items():
         if value:
@@ -48,20 +51,20 @@ def one_layer(num_layers: int = 1, **others: Any) -> None:
 
 
 def ranked(layer: str, x: Any, *ranks: int) -> None:
-    """Refuse an input of another rank, where a library has one class for all ranks.
+    """Refuse an input of another rank, for libraries with one class for all ranks.
 
     Raises:
-        ValueError: for it.
+        ValueError: if the rank is not one of `ranks`.
     """
     if x.ndim not in ranks:
         raise ValueError(f"{layer}: an input of {x.ndim} axes")
 
 
 def projections(state: State, split: Callable[..., Any]) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Attention's matrices and biases of query, key and value, which torch has in one or three.
+    """Matrices and biases of attention's query, key and value; torch may store each in one tensor.
 
     Args:
-        split: the library's, into equal parts of the first axis.
+        split: the library's function that splits the first axis into equal parts.
     """
     packed = state.get("in_proj_weight")
     matrices = [state[f"{x}_proj_weight"] for x in "qkv"] if packed is None else split(packed, 3)
@@ -69,5 +72,5 @@ def projections(state: State, split: Callable[..., Any]) -> tuple[Sequence[Any],
 
 
 def own_epsilon(dtype: str) -> float:
-    """RMSNorm's eps where it is None: that of the dtype in which a call of another is computed."""
+    """RMSNorm's eps for None: the machine epsilon of the dtype in which the call is computed."""
     return 2 * format_of("float64" if dtype == "float64" else "float32").unit

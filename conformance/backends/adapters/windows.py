@@ -1,4 +1,4 @@
-"""Layers of space, whichever array library: sizes, padding, a batch, channels last."""
+"""Helpers of spatial layers for any array library: sizes, padding, batches, channels last."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from conformance.backends.adapters.names import dims_of
 from conformance.backends.adapters.shared import ranked
 
 PADDING_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-"""torch's modes of padding before a convolution, by NumPy's names."""
+"""torch's `padding_mode` of convolutions → NumPy's name."""
 PAD_MODES = {"constant": "constant", **PADDING_MODES}
-"""Those of `functional.pad`."""
+"""torch's `mode` of `functional.pad` → NumPy's name."""
 _PADS = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
 LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
-"""torch's modes of linear interpolation, and the dimensions that each is of."""
+"""torch's modes of linear interpolation → their number of dimensions."""
 
 
 def each(value: Any, dims: int) -> tuple[int, ...]:
-    """A number for each dimension, given as one or as so many.
+    """One number for each dimension, from a single number or a sequence.
 
     Raises:
-        ValueError: if there are more or fewer.
+        ValueError: if a sequence has another length than 1 or `dims`.
     """
     numbers = (value,) if isinstance(value, int) else tuple(value)
     if len(numbers) not in (1, dims):
@@ -30,35 +30,35 @@ def each(value: Any, dims: int) -> tuple[int, ...]:
 
 
 def windows(dims: int, size: Any, stride: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Sizes and strides of pooling, whose stride is the size where it is left out."""
+    """Sizes and strides of pooling; a stride of None is the size."""
     sizes = each(size, dims)
     return sizes, sizes if stride is None else each(stride, dims)
 
 
 def reaches(dilations: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """How far a kernel's last element is from its first, in each dimension."""
+    """Distance from a kernel's first to its last element, in each dimension."""
     return [d * (k - 1) for d, k in zip(dilations, sizes, strict=True)]
 
 
 def same_pads(reaches: Sequence[int]) -> list[tuple[int, int]]:
-    """Zeros before and after each dimension that keep its size: the larger part comes after."""
+    """Padding before and after each dimension that keeps its size; the larger part comes after."""
     return [(reach // 2, reach - reach // 2) for reach in reaches]
 
 
 def pad_of(layer: str, padding: Any) -> tuple[str, tuple[int, ...]]:
-    """`functional.pad`'s mode and numbers of a padding module, such as `"ReflectionPad1d"`."""
+    """Mode and numbers of `functional.pad` for a padding module, such as `"ReflectionPad1d"`."""
     numbers = (padding,) * 2 * dims_of(layer) if isinstance(padding, int) else tuple(padding)
     return _PADS.get(layer[: -len("Pad1d")], "constant"), numbers
 
 
 def pad_pairs(pad: Sequence[int], rank: int) -> list[tuple[int, int]]:
-    """Before and after each axis; torch's numbers begin with the last axis."""
+    """Padding before and after each axis; torch's numbers begin with the last axis."""
     pairs = list(zip(pad[::2], pad[1::2], strict=True))[::-1]
     return [(0, 0)] * (rank - len(pairs)) + pairs
 
 
 def batched(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
-    """Call a function that wants a batch, (N, C, …); one that is added is taken away again."""
+    """Call a function that needs a batch, (N, C, …); add one and remove it again if necessary."""
     if x.ndim != dims + 1:
         return function(x)
     y = function(x[None])
@@ -66,7 +66,9 @@ def batched(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
 
 
 def spatial(function: Callable[[Any], Any], layer: str, x: Any) -> Any:
-    """`batched`, for a library that has one function for all ranks: the layer's name decides.
+    """Call a function that needs a batch, for a library that has one function for all ranks.
+
+    The layer's name decides the number of dimensions.
 
     Raises:
         ValueError: for an input of another rank.
@@ -77,9 +79,5 @@ def spatial(function: Callable[[Any], Any], layer: str, x: Any) -> Any:
 
 
 def channels_last(function: Callable[[Any], Any], x: Any, move: Callable[..., Any]) -> Any:
-    """Call a function of (N, …, C) for (N, C, …).
-
-    Args:
-        move: the library's `moveaxis`.
-    """
+    """Call a function of (N, …, C) on an input (N, C, …); `move` is the library's `moveaxis`."""
     return move(function(move(x, 1, -1)), -1, 1)

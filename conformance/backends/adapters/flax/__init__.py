@@ -1,8 +1,8 @@
 """Flax: the layers of `flax.nnx` on the CPU, compiled by `jax.jit`.
 
-Flax wants channels last; the adapter moves axes. Its recurrent layers have one layer and one
-direction, all else is Unsupported; where torch has two biases for one sum, they have one, which is
-given the sum of the two. Its activations are those of `jax.nn`. It has no functions with weights.
+Flax expects channels last, so the adapter moves axes. Its recurrent layers have one layer and one
+direction; all else is Unsupported. Where torch adds two biases, Flax has one, which gets their sum.
+Its activations are those of `jax.nn`. It has no functions with weights.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ class Flax(OnJax, Attention, Normalization, Recurrent, Windows):
     """Flax's NNX on the CPU."""
 
     name = "flax"
-    # nnx.Conv has 'SAME' with any stride; nnx.Embed gives NaN for an index of no row and
-    # counts a negative one from the end; all axes of a cell's input but the last are its batch;
-    # jax.nn.one_hot gives zeros for a class that is none.
+    # nnx.Conv accepts 'SAME' with any stride. nnx.Embed returns NaN for an index that is too large,
+    # and counts a negative one from the end. All axes of a cell's input but the last are its batch.
+    # jax.nn.one_hot returns zeros for a class out of range.
     accepts = (
         "'same' with a stride", "input not below num_embeddings", "input below 0",
         "input of another rank", "negative class", "class beyond num_classes",
     )  # fmt: skip
 
     def info(self) -> Mapping[str, str]:
-        """The versions of Flax and of JAX under it."""
+        """The versions of Flax and JAX."""
         return {"flax": flax.__version__, "jax": jax.__version__}
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """Flax's layers are of real numbers here."""
+        """Decline complex dtypes, in which this adapter does not use Flax's layers."""
         return super().offers(layer, dtype, device) and not dtype.startswith("complex")
 
     @implements("Linear", ignores=())
@@ -86,7 +86,7 @@ class Flax(OnJax, Attention, Normalization, Recurrent, Windows):
         kernel_size: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
         groups: int = 1, bias: bool = True, dilation: Any = 1,
     ) -> Any:  # fmt: skip
-        """`nnx.ConvTranspose`, padded as its documentation says what torch's padding is."""
+        """`nnx.ConvTranspose`, whose documentation translates torch's padding into its own."""
         if groups != 1:
             raise Unsupported("groups>1")
         dims = dims_of(call.layer)
@@ -119,14 +119,14 @@ backend = Flax()
 
 
 def _kernel(state: State) -> dict[str, Any]:
-    """Both kinds of kernels lie as torch's with the first two axes last, in the other order."""
+    """Move the first two axes of torch's kernel to the end, swapped; transposed kernels as well."""
     if not state:
         return {}
     return {"kernel": jnp.moveaxis(state["weight"], (0, 1), (-1, -2)), **named(state, bias="bias")}
 
 
 def _padding(padding: Any, mode: str, reaches: list[int]) -> Any:
-    """torch's padding in Flax's words: what is not of zeros keeps the size, or is not there."""
+    """Translate torch's padding to Flax's, whose other modes than zeros always keep the size."""
     whole = (
         [2 * p for p in each(padding, len(reaches))] if not isinstance(padding, str) else reaches
     )

@@ -1,7 +1,7 @@
-"""Flax's attention: `nnx.MultiHeadAttention`, whose masks are true where a key takes part.
+"""Flax's attention: `nnx.MultiHeadAttention`, whose masks are true where a query sees a key.
 
-It has no masks of numbers, and one number of features for keys and values. What it sows are the
-weights of each head before the dropout; no mean of them.
+It has no masks of numbers, and keys and values have the same number of features. It returns the
+weights of each head before the dropout, and not their mean.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Attention(FunctionBackend):
         attn_mask: Any = None, *, call: Any, training: bool, dropout: float = 0.0,
         need_weights: bool = True, average_attn_weights: bool = True, **given: Any,
     ) -> Any:  # fmt: skip
-        """`nnx.MultiHeadAttention`, the batch first."""
+        """`nnx.MultiHeadAttention`, which expects the batch first."""
         if need_weights and average_attn_weights:
             raise Unsupported("average_attn_weights=True")
         rate = dropout if training else 0.0
@@ -78,7 +78,7 @@ class Attention(FunctionBackend):
 
 
 def _given(state: State, width: int, heads: int) -> dict[str, Any]:
-    """torch's matrices in Flax's order, each head by itself."""
+    """Translate torch's matrices to Flax's parameters, which separate the heads."""
     if not state:
         return {}
     matrices, offsets = projections(state, jnp.split)
@@ -90,7 +90,7 @@ def _given(state: State, width: int, heads: int) -> dict[str, Any]:
 
 
 def _pairs(mask: Any, samples: int | None, heads: int) -> Any:
-    """(L, S) or (N·heads, L, S), true where nothing is seen, to one for each head of a sample."""
+    """Invert an attention mask, (L, S) or (N·heads, L, S), and split the heads from the batch."""
     if mask is None:
         return None
     if mask.dtype != bool:
@@ -103,7 +103,7 @@ def _pairs(mask: Any, samples: int | None, heads: int) -> Any:
 
 
 def _columns(mask: Any, samples: int | None) -> Any:
-    """(N, S) or (S), true where a key does not take part, to one for every head and query."""
+    """Invert a key padding mask, (N, S) or (S), and add axes for heads and queries."""
     if mask is None:
         return None
     if mask.dtype != bool:

@@ -1,7 +1,7 @@
-"""Flax's normalisations, each with the variance of two passes, `use_fast_variance=False`.
+"""Flax's normalisations, with the two-pass variance of `use_fast_variance=False`.
 
-By its documentation the other one, Flax's default, is "less numerically stable": E[x²] − E[x]²
-has no digits left where the mean is large beside the deviation.
+The documentation calls the default formula, E[x²] − E[x]², "less numerically stable": it loses all
+digits where the mean is large compared with the deviation.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Normalization(FunctionBackend):
 
 
 def _last(shape: Any) -> dict[str, Any]:
-    """The last axes as Flax has them: both statistics and weights are of these."""
+    """Flax's arguments for a norm over the last axes, for both statistics and weights."""
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     axes = tuple(range(-len(sizes), 0))
     return {"num_features": math.prod(sizes), "reduction_axes": axes, "feature_axes": axes}

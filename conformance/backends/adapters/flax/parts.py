@@ -1,4 +1,4 @@
-"""What the parts of Flax's adapter share: a layer made with parameters that are given, axes."""
+"""Helpers of Flax's adapter: make a layer with given parameters, and move axes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ _ZEROS = nnx.initializers.zeros_init()
 
 
 def made(cls: Any, call: Asked, given: Mapping[str, Any], *starts: str, **arguments: Any) -> Any:
-    """A layer with the parameters that are given, or with its own initial ones.
+    """Make a layer with the given parameters, or with its own initial ones.
 
     Args:
-        given: parameters by name, as `dense_i.kernel` where they are of a layer within; empty for
+        given: parameters by name, such as `dense_i.kernel` for an inner layer; empty for
             initial ones.
-        starts: arguments for initialisers: random numbers that nobody reads take time.
+        starts: arguments for initialisers, which become zeros if parameters are given.
+            Drawing unused random numbers would take time.
     """
     if given:
         arguments |= dict.fromkeys(starts, _ZEROS)
@@ -34,10 +35,10 @@ def made(cls: Any, call: Asked, given: Mapping[str, Any], *starts: str, **argume
 
 
 def channels_last(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
-    """(N, C, …) or (C, …) to (N, …, C) or (…, C), and back.
+    """Call a function of (N, …, C) or (…, C) on an input (N, C, …) or (C, …).
 
     Raises:
-        ValueError: for an input of another rank: Flax has one class for all.
+        ValueError: for an input of another rank, because Flax has one class for all ranks.
     """
     if x.ndim not in (dims + 1, dims + 2):
         raise ValueError(f"an input of {x.ndim} axes: expected {dims + 1} or {dims + 2}")
@@ -46,5 +47,5 @@ def channels_last(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
 
 
 def named(state: Mapping[str, Any], **names: str) -> dict[str, Any]:
-    """The tensors of a state by Flax's names, given by torch's."""
+    """Rename the tensors of a state; `names` maps torch's names to Flax's."""
     return {theirs: state[own] for own, theirs in names.items() if own in state}

@@ -56,7 +56,7 @@ def _cell(
         "hidden_features": units,
         "dtype": jnp.dtype(call.dtype),
     }
-    # Flax's own, orthogonal, is made by LAPACK, which has no half precision.
+    # Flax's default initialiser, orthogonal, uses LAPACK, which has no half precision.
     sizes["recurrent_kernel_init"] = nnx.initializers.lecun_normal()
     kind = call.layer.removesuffix("Cell")
     w_x: Any
@@ -90,7 +90,7 @@ def _cell(
 
 
 def _carry(call: Asked, states: tuple[Any, ...]) -> Any:
-    """Flax's carry: of an LSTM the cell's state comes first."""
+    """Flax's carry of the states; for an LSTM the cell's state comes first."""
     if not states:
         return None
     return states[::-1] if call.layer.startswith("LSTM") else states[0]

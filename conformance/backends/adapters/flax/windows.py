@@ -60,7 +60,7 @@ class Windows(FunctionBackend):
 
     @implements("Dropout", *of_ranks("Dropout{}d"))
     def dropout(self, state: State, x: Any, *, call: Call, training: bool, p: float = 0.5) -> Any:
-        """`nnx.Dropout`, of whole channels where the axes behind them share a mask."""
+        """`nnx.Dropout`; for whole channels the spatial axes share a mask."""
         shared: tuple[int, ...] = ()
         if call.layer != "Dropout":
             dims = dims_of(call.layer)

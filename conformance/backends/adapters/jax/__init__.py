@@ -1,9 +1,9 @@
 """JAX on the CPU: `jax.lax`, `jax.nn`, `jax.numpy`, gradients of `jax.vjp`.
 
-JAX has operators and no layers: what is checked are the operators, composed as their documentation
-says and compiled by `jax.jit`. A bias is added, a padding mode is `jnp.pad` before a convolution.
-RNN, LSTM and GRU, one layer in one direction, are torch's formulas in `lax.scan`: the formulas are
-this file's; the loop, its gradient and the activations are JAX's. There are no initial values: a
+JAX has operators and no layers. The adapter composes operators as their documentation says, and
+compiles them by `jax.jit`. A bias is a sum; a padding mode is `jnp.pad` before a convolution. RNN,
+LSTM and GRU, with one layer and one direction, are torch's formulas in `lax.scan`. This file has
+the formulas; JAX has the loop, its gradient and the activations. There are no initial values, so a
 layer without a state is Unsupported.
 """
 
@@ -30,9 +30,9 @@ class Jax(OnJax, Attention, Windows):
     """JAX on the CPU."""
 
     name = "jax"
-    # lax refers to the operation semantics of XLA: a convolution with it takes elements away.
-    # jnp.take gives NaN for an index of no row and counts a negative one from the end;
-    # jax.nn.one_hot gives zeros for a class that is none.
+    # lax refers to the operation semantics of XLA, in which negative padding removes elements.
+    # jnp.take returns NaN for an index that is too large, and counts a negative one from the end.
+    # jax.nn.one_hot returns zeros for a class out of range.
     accepts = (
         "negative padding", "input not below num_embeddings", "input below 0", "negative class",
         "class beyond num_classes",
@@ -70,7 +70,7 @@ class Jax(OnJax, Attention, Windows):
         self, state: State, x: Any, *weights: Any, stride: Any = 1, padding: Any = 0,
         dilation: Any = 1, groups: int = 1, padding_mode: str = "zeros",
     ) -> Any:  # fmt: skip
-        """`lax.conv_general_dilated`, padded before by `jnp.pad` if not with zeros, and a sum."""
+        """`lax.conv_general_dilated` and a sum; padding other than zeros is a `jnp.pad` before."""
         weight, bias = _weights(state, weights)
         dims = weight.ndim - 2
         strides, dilations = each(stride, dims), each(dilation, dims)
@@ -101,7 +101,7 @@ class Jax(OnJax, Attention, Windows):
         self, state: State, x: Any, *weights: Any, stride: Any = 1, padding: Any = 0,
         output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
     ) -> Any:  # fmt: skip
-        """`lax.conv_transpose`; with groups, which it lacks, the convolution it stands for."""
+        """`lax.conv_transpose`, or, with groups, which it lacks, the equivalent convolution."""
         weight, bias = _weights(state, weights)
         dims = weight.ndim - 2
         if groups < 1:
@@ -192,7 +192,7 @@ def _of(state: State, name: str) -> Any:
 
 
 def _weights(state: State, given: Sequence[Any]) -> Sequence[Any]:
-    """Weight and bias of a function's inputs, or of a layer's state."""
+    """Weight and bias, from a function's inputs or from a layer's state."""
     return (*given, None)[:2] if given else (_of(state, "weight"), state.get("bias"))
 
 
@@ -201,14 +201,14 @@ def _numbers(dims: int) -> Any:
 
 
 def _biased(y: Any, bias: Any) -> Any:
-    """The sum with a bias of shape (out_channels,); any other would be broadcast."""
+    """Add a bias of shape (out_channels,); refuse other shapes, which would be broadcast."""
     if bias.shape != y.shape[1:2]:
         raise ValueError(f"bias of shape {bias.shape}: expected {y.shape[1:2]}")
     return y + bias.reshape(-1, *(1,) * (y.ndim - 2))
 
 
 def _with_bias(function: Callable[[Any], Any], x: Any, dims: int, bias: Any) -> Any:
-    """With a batch, which is taken away again, and with a bias."""
+    """Call a function that needs a batch, and add a bias to its result."""
 
     def biased(x: Any) -> Any:
         y = function(x)

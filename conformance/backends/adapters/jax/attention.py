@@ -22,7 +22,7 @@ class Attention(FunctionBackend):
         self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, *,
         is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
     ) -> Any:  # fmt: skip
-        """With at most one batch axis before the heads, and values as wide as keys."""
+        """Accept at most one batch axis before the heads, and values only as wide as keys."""
         q, k, v = (x[None] if x.ndim == 2 else x for x in (query, key, value))
         if q.ndim not in (3, 4):
             raise Unsupported(f"a query of {query.ndim} axes")

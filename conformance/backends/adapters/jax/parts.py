@@ -1,4 +1,4 @@
-"""What the adapters on JAX share: arrays, gradients, compiled code, activations."""
+"""The common base of the adapters on JAX: arrays, gradients, compiled code, activations."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from conformance.backends.adapters.activations import SPELLED, NamedActivations
 from conformance.backends.adapters.shared import State
 from conformance.model.case import Numerics, Unsupported
 
-jax.config.update("jax_enable_x64", True)  # else float64 is taken for float32
+jax.config.update("jax_enable_x64", True)  # otherwise JAX converts float64 to float32
 
 
 class OnJax(NamedActivations):
-    """A framework whose arrays and activations are JAX's, on the CPU."""
+    """A backend on the CPU with the arrays and activations of JAX."""
 
     compile_seconds, budget = 0.2, "700"
     namespace, spelled = jax.nn, {**SPELLED, "softsign": "soft_sign"}
 
     def numerics(self, dtype: str) -> Numerics:
-        """XLA's threads flush subnormal numbers; a sum is stored before a bias is added.
+        """Declare that XLA flushes subnormal numbers, and stores a sum before adding a bias.
 
         Measured: products, sums and convolutions read and write subnormal numbers as zero in every
-        dtype but float16, which is computed in float32, where its own are normal numbers; tanh of
-        float64 is off by up to 6.93 units in the last place on 8 million points. In half precision
-        sigmoid is, of all numbers of float16 and all but four of bfloat16, 1 / (1 + e⁻ˣ) with each
-        step stored, and of one of six (float16) not the true value stored once.
+        dtype but float16. XLA computes float16 in float32, where its subnormal numbers are normal.
+        tanh of float64 is off by up to 6.93 units in the last place on 8 million points. In half
+        precision sigmoid is 1 / (1 + e⁻ˣ) with each step stored, for all numbers of float16 and all
+        but four of bfloat16. For one number in six (float16) that is not the rounded true value.
         """
         own = dtype if dtype in ("bfloat16", "float16") else None
         ulp = {"tanh": 7.0} if dtype == "float64" else {}
@@ -40,17 +40,17 @@ class OnJax(NamedActivations):
         )
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
-        """Host to array; JAX has no strides."""
+        """Convert a host array to a JAX array, which has no strides."""
         if layout != "contiguous":
             raise Unsupported(f"layout={layout!r}")
         return jax.device_put(array.astype(jnp.dtype(dtype)), jax.devices(device)[0])
 
     def get(self, native: Any) -> np.ndarray:
-        """Array to host; NumPy has no bfloat16 of its own."""
+        """Convert a JAX array to a host array; bfloat16 goes through float32."""
         return super().get(native.astype(jnp.float32) if native.dtype == jnp.bfloat16 else native)
 
     def wait(self, outputs: Any) -> None:
-        """Calls return before they are done."""
+        """Block until the arrays are computed, because JAX runs calls asynchronously."""
         jax.block_until_ready(outputs)
 
     def vjp(
@@ -72,14 +72,14 @@ class OnJax(NamedActivations):
 
 @dataclass(frozen=True)
 class Asked:
-    """What of a call its compiled code depends on beside the arguments."""
+    """The parts of a call, besides its arguments, on which compiled code depends."""
 
     layer: str
     dtype: str
 
 
 class _Given:
-    """Arguments by name that are equal where they are written alike: -0.0 is not 0.0."""
+    """Hashable arguments by name, compared by their repr, so that -0.0 differs from 0.0."""
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         self.arguments = arguments
@@ -98,12 +98,12 @@ def _applied(function: Callable[..., Any], given: _Given) -> Any:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled once for equal arguments and shapes, whichever cases they come from.
+    """Compile a method once for equal arguments and shapes, for all cases together.
 
-    A parameter `call` is given what is `Asked`.
+    A parameter `call` receives its `Asked` in place of the `Call`.
     """
 
-    @lru_cache(maxsize=256)  # compiled code takes memory: 4 GB after half a run without a limit
+    @lru_cache(maxsize=256)  # without a limit, compiled code takes 4 GB after half a run
     def jitted(backend: Any, given: _Given) -> Any:
         return jax.jit(lambda state, *x: function(backend, state, *x, **given.arguments))
 

@@ -1,6 +1,6 @@
-"""What JAX has for windows, edges and rows: `lax.reduce_window`, `jnp.pad`, `jnp.take`.
+"""JAX's pooling, padding and embedding: `lax.reduce_window`, `jnp.pad`, `jnp.take`.
 
-A maximum is `lax.max` over windows, an average their sum by `lax.add`, divided.
+Max pooling is `lax.max` over windows. Average pooling is the sum by `lax.add`, divided by the size.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Windows(FunctionBackend):
         self, state: State, x: Any, *, call: Asked, kernel_size: Any, stride: Any = None,
         padding: Any = 0, dilation: Any = 1,
     ) -> Any:  # fmt: skip
-        """`lax.reduce_window` of `lax.max`, from −∞ on."""
+        """`lax.reduce_window` of `lax.max`, with the initial value −∞."""
         return _pooled(call, x, lax.max, -jnp.inf, kernel_size, stride, padding, dilation)
 
     @implements(*of_ranks("AvgPool{}d", "functional.avg_pool{}d"))
@@ -57,7 +57,7 @@ class Windows(FunctionBackend):
     def pad_module(
         self, state: State, x: Any, *, call: Asked, padding: Any, value: float = 0.0
     ) -> Any:
-        """`jnp.pad` of the last axes, as many as the layer's name says."""
+        """`jnp.pad` of the last axes; the layer's name says how many."""
         dims, (mode, pad) = dims_of(call.layer), pad_of(call.layer, padding)
         if mode != "constant":
             ranked(call.layer, x, dims + 1, dims + 2)
@@ -105,7 +105,7 @@ def _pooled(
 
 
 def _padded(x: Any, pad: Any, mode: str, value: float | None) -> Any:
-    """Padded by torch's list."""
+    """Pad by torch's list of numbers, which begins with the last axis."""
     if any(p < 0 for p in pad):
         raise Unsupported("negative padding")
     if len(pad) % 2 or len(pad) > 2 * x.ndim:

@@ -1,9 +1,9 @@
-"""Keras 3 on its torch backend: the layers of `keras.layers`, called without a state of their own.
+"""Keras 3 on its torch backend: the layers of `keras.layers`, called with an explicit state.
 
-Keras wants channels last and a batch; the adapter moves axes and adds the batch. A convolution pads
-'valid' or 'same' only, recurrent layers have one layer and one direction here, all else is
-Unsupported. Keras infers its input's size where `build` is given none: those are the lazy layers.
-SimpleRNN and LSTM have one bias where torch has two: it is given their sum.
+Keras expects channels last and a batch, so the adapter moves axes and adds a batch. Convolutions
+pad only 'valid' or 'same', and recurrent layers have one layer and one direction here; all else is
+Unsupported. Keras infers the input's size if `build` does not get it; that serves the lazy layers.
+SimpleRNN and LSTM have one bias where torch has two, so it gets their sum.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Keras(Activations, Attention, Normalization, Windows):
     """Keras 3 on torch."""
 
     name, base = "keras", "torch"
-    # keras.layers.Conv1D: 'same' gives the input's size where strides is 1; the word is
-    # case-insensitive, and may be 'causal'.
+    # keras.layers.Conv1D documents that 'same' keeps the size where strides is 1, that the word is
+    # case-insensitive, and that it may be 'causal'.
     accepts = ("'same' with a stride", "unknown padding string")
 
     def __init__(self) -> None:
@@ -45,25 +45,25 @@ class Keras(Activations, Attention, Normalization, Windows):
         pin_precision()
 
     def info(self) -> Mapping[str, str]:
-        """The versions of Keras and of torch under it."""
+        """The versions of Keras and torch."""
         return {"keras": keras.__version__, "keras backend": "torch", "torch": torch.__version__}
 
     def numerics(self, dtype: str) -> Numerics:
-        """A product is stored before its bias is added; bfloat16 flushes, as it does in torch."""
+        """Declare that a product is stored before its bias is added, and that bfloat16 flushes."""
         half = dtype in ("bfloat16", "float16")
         return Numerics(accumulation=dtype if half else None, flush_to_zero=dtype == "bfloat16")
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """Keras has no complex layers."""
+        """Decline complex dtypes, which Keras's layers do not have."""
         return super().offers(layer, dtype, device) and not dtype.startswith("complex")
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
-        """Host to torch tensor."""
+        """Convert a host array to a torch tensor."""
         tensor = torch.tensor(array, dtype=getattr(torch, dtype), device=device)
         return tensor if layout == "contiguous" else laid_out(tensor, array, layout)
 
     def get(self, native: Any) -> np.ndarray:
-        """Tensor to host."""
+        """Convert a torch tensor to a host array."""
         tensor = native.detach()
         return np.array(tensor.to(torch.float64 if tensor.is_floating_point() else torch.int64))
 
@@ -74,10 +74,11 @@ class Keras(Activations, Attention, Normalization, Windows):
     def vjp(
         self, fn: Callable[..., Any], primals: Sequence[Any], cotangents: Sequence[Any]
     ) -> Sequence[Any]:
-        """Gradients by torch's autograd, through Keras."""
+        """Gradients by torch's autograd through Keras's layers."""
         leaves = [primal.detach().requires_grad_() for primal in primals]
         pairs = zip(fn(*leaves), cotangents, strict=True)
-        reached = [(y, c) for y, c in pairs if y.requires_grad]  # zeros of a dropout are not
+        # A dropout's constant zeros, for example, require no gradient.
+        reached = [(y, c) for y, c in pairs if y.requires_grad]
         if not reached:
             return [torch.zeros_like(leaf) for leaf in leaves]
         outputs, given = zip(*reached, strict=True)
@@ -94,7 +95,7 @@ class Keras(Activations, Attention, Normalization, Windows):
     def linear(
         self, state: State, x: Any, *, call: Call, out_features: int, bias: bool = True, **_: int
     ) -> Any:
-        """`Dense`, which wants a batch."""
+        """`Dense`, which needs a batch."""
         weights = [state["weight"].T, *_bias(state)] if state else []
         batch = x[None] if x.ndim == 1 else x
         y = _called("Dense", call, weights, batch, units=out_features, use_bias=bias)
@@ -125,7 +126,7 @@ class Keras(Activations, Attention, Normalization, Windows):
         if isinstance(padding, str):
             raise Unsupported(f"padding={padding!r}")
         window = _window(call, padding, stride, dilation)
-        # Left out, it is what makes the output `stride` times as long.
+        # Without output_padding Keras makes the output `stride` times as long as the input.
         window |= {"filters": out_channels, "kernel_size": kernel_size}
         window["output_padding"] = output_padding
         if np.any(np.asarray(output_padding) >= np.asarray(stride)):
@@ -148,11 +149,11 @@ class Keras(Activations, Attention, Normalization, Windows):
         if dropout or bidirectional:
             raise Unsupported("dropout" if dropout else "bidirectional=True")
         if nonlinearity not in ("tanh", "relu"):
-            raise Unsupported(f"nonlinearity={nonlinearity!r}")  # Keras has more than torch
+            raise Unsupported(f"nonlinearity={nonlinearity!r}")  # Keras accepts more than torch
         given: dict[str, Any] = {"units": hidden_size, "use_bias": bias}
         given |= {"activation": nonlinearity} if call.layer == "RNN" else {}
         given |= {"return_sequences": True, "return_state": True}
-        # As torch's; Keras's own, orthogonal, is made by LAPACK, which has no half precision.
+        # torch's initialiser. Keras's own, orthogonal, uses LAPACK, which has no half precision.
         given["recurrent_initializer"] = "random_uniform"
         single, swapped = x.ndim == 2, x.ndim == 3 and not batch_first
         x = x[None] if single else x.swapaxes(0, 1) if swapped else x
@@ -170,11 +171,11 @@ backend = Keras()
 def _called(
     name: str, call: Call, weights: list[Any], x: Any, states: Sequence[Any] = (), **given: Any
 ) -> Any:
-    """The layer called with weights that are given, or with its own initial ones."""
+    """Call a layer with the given weights, or with its own initial ones."""
     sizes = [call.arguments.get(n) for n in ("in_features", "in_channels", "input_size")]
     size = next((n for n in sizes if n is not None), None)
     if size is None and not weights:
-        return getattr(keras.layers, name)(dtype=call.dtype, **given)(x)  # builds itself
+        return getattr(keras.layers, name)(dtype=call.dtype, **given)(x)  # its first call builds it
     shape = (*(None,) * (x.ndim - 1), x.shape[-1] if size is None else size)
     layer = layer_of(name, call.dtype, shape, pairs(given))
     keywords = {"initial_state": list(states)} if states else {}
@@ -188,7 +189,7 @@ def _bias(state: State) -> list[Any]:
 
 
 def _gates(layer: str, state: State) -> list[Any]:
-    """kernel, recurrent kernel and bias, transposed; a GRU's update gate comes first in Keras."""
+    """Keras's kernels, which are transposed, and bias; a GRU's update gate comes first there."""
     if not state:
         return []
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -205,7 +206,7 @@ def _gates(layer: str, state: State) -> list[Any]:
 
 
 def _window(call: Call, padding: Any, stride: Any, dilation: Any) -> dict[str, Any]:
-    """Arguments of a window in Keras's words."""
+    """Keras's arguments for padding, stride and dilation."""
     numbers = not isinstance(padding, str)
     if numbers and padding not in (0, (0,) * dims_of(call.layer)):
         raise Unsupported("padding by numbers")
@@ -216,7 +217,7 @@ def _window(call: Call, padding: Any, stride: Any, dilation: Any) -> dict[str, A
 
 
 def _spatial(call: Call, x: Any, function: Callable[[Any], Any]) -> Any:
-    """(N, C, …) or (C, …) to (N, …, C), and back; another rank is Keras's to refuse."""
+    """Call a function of (N, …, C) on (N, C, …) or (C, …); Keras itself refuses other ranks."""
     dims = dims_of(call.layer)
     if x.ndim not in (dims + 1, dims + 2):
         return function(x)

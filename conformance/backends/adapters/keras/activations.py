@@ -1,6 +1,6 @@
-"""Keras's functions of single numbers and along an axis: those of `keras.ops`.
+"""Keras's elementwise functions and functions along an axis, from `keras.ops`.
 
-A function of Keras returns a new tensor: nothing is done in place.
+Each function returns a new tensor, so nothing runs in place.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Activations(NamedActivations):
 
     @implements("LeakyReLU", "functional.leaky_relu")
     def leaky_relu(self, state: State, x: Any, *, negative_slope: float = 0.01) -> Any:
-        """`keras.ops.leaky_relu`, whose own slope is another."""
+        """`keras.ops.leaky_relu`, whose default slope differs from torch's."""
         return keras.ops.leaky_relu(x, negative_slope)
 
     @implements(*with_functions("Hardshrink", "Softshrink"))
@@ -49,7 +49,7 @@ class Activations(NamedActivations):
     def prelu(
         self, state: State, x: Any, *, call: Call, num_parameters: int = 1, init: float = 0.25
     ) -> Any:
-        """`PReLU`, a slope for each channel, or one: the axes that share it are named."""
+        """`PReLU` with one slope, or one for each channel; `shared_axes` names the other axes."""
         if x.ndim < 2:
             raise Unsupported("an input without a batch")
         shared = tuple(range(1 if num_parameters == 1 else 2, x.ndim))

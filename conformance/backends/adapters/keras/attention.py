@@ -1,7 +1,7 @@
-"""Keras's attention: `MultiHeadAttention`, whose masks are true where a key takes part.
+"""Keras's attention: `MultiHeadAttention`, whose masks are true where a query sees a key.
 
-A mask is of queries and keys, for all heads; it has no masks of numbers. The weights are those of
-each head before the dropout; no mean of them.
+A mask has axes for queries and keys, and holds for all heads. There are no masks of numbers. The
+layer returns the weights of each head before the dropout, and not their mean.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Attention(FunctionBackend):
         batch_first: bool = False, need_weights: bool = True, average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> Any:  # fmt: skip
-        """`MultiHeadAttention`, with a batch, which leads."""
+        """`MultiHeadAttention`, which expects the batch first."""
         if need_weights and average_attn_weights:
             raise Unsupported("average_attn_weights=True")
         if need_weights and training and dropout:
@@ -94,7 +94,7 @@ def _weights(state: State, heads: int) -> list[Any]:
 
 
 def _open(mask: Any, name: str) -> Any:
-    """True where a key takes part: the opposite of what the layer is given."""
+    """Invert a mask of torch, so that it is true where a query sees a key."""
     if mask is None:
         return None
     if mask.dtype != torch.bool:

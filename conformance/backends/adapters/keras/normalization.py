@@ -1,7 +1,7 @@
 """Keras's normalisations, embedding and dropout.
 
-Where a layer takes an axis, it is torch's: no axes move. `BatchNormalization` does not count its
-calls, which the adapter does.
+Layers that take an axis get torch's axis, so no axes move. `BatchNormalization` does not count its
+calls, so the adapter counts them.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Normalization(FunctionBackend):
 
     @implements("Dropout")
     def dropout(self, state: State, x: Any, *, call: Call, training: bool, p: float = 0.5) -> Any:
-        """`Dropout`, whose generator goes on from call to call."""
+        """`Dropout`, whose random generator continues from call to call."""
         return layer_of("Dropout", call.dtype, (None,), (("rate", p),))(x, training=training)
 
 
@@ -98,7 +98,7 @@ def _affine(state: State) -> list[Any]:
 
 
 def _last(sizes: Any, x: Any) -> tuple[tuple[int, ...], tuple[Any, ...]]:
-    """The last axes, and the shape of an input that has them, of as many axes as there are."""
+    """The last axes, and the shape for `build`: None for all other axes of the input."""
     sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
     leading = (None,) * max(x.ndim - len(sizes), 0)
     return tuple(range(-len(sizes), 0)), (*leading, *sizes)

@@ -1,4 +1,4 @@
-"""What the parts of Keras's adapter share: layers that are built once, and called."""
+"""Helpers of Keras's adapter: build a layer once, and call it with given weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
+os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it at import
 
 import keras
 
@@ -18,10 +18,10 @@ __all__ = ["called", "keras", "layer_of", "pairs"]
 
 @cache
 def layer_of(name: str, dtype: str, shape: tuple[Any, ...], given: tuple[Any, ...]) -> Any:
-    """A layer of `keras.layers`, built for a shape, which is None where any size is right.
+    """Build a layer of `keras.layers` for a shape, which has None where any size is valid.
 
     Args:
-        given: its arguments, sorted pairs.
+        given: the layer's arguments as sorted pairs, see `pairs`.
     """
     layer = getattr(keras.layers, name)(dtype=dtype, **dict(given))
     layer.build(shape)
@@ -32,21 +32,21 @@ def called(
     name: str, dtype: str, x: Any, weights: Sequence[Any] | None = None, *,
     shape: tuple[Any, ...] | None = None, **given: Any,
 ) -> Any:  # fmt: skip
-    """A layer called with trainable weights that are given, or with its own initial ones.
+    """Call a layer with the given trainable weights, or with its own initial ones.
 
     Args:
         weights: in Keras's order; None or empty for initial ones.
-        shape: that it is built for; the input's, if left out.
+        shape: the shape for which the layer is built; None for the input's shape.
     """
     layer = layer_of(name, dtype, tuple(x.shape) if shape is None else shape, pairs(given))
     try:
         if not weights:
             return layer(x)
         return layer.stateless_call(list(weights), layer.non_trainable_variables, x)[0]
-    except NotImplementedError:  # torch has no such kernel: "… not implemented for 'BFloat16'"
+    except NotImplementedError:  # torch lacks a kernel: "… not implemented for 'BFloat16'"
         raise Unsupported(f"{name} of {keras.backend.standardize_dtype(x.dtype)}") from None
 
 
 def pairs(given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Arguments as `layer_of` takes them."""
+    """Arguments as sorted pairs, which are hashable."""
     return tuple(sorted(given.items()))

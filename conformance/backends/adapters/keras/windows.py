@@ -1,7 +1,8 @@
 """Keras's pooling, padding, upsampling and losses.
 
-Pooling pads 'valid' here: 'same' depends on the length. Layers want a batch, which is added, and
-take channels first. Losses are means: of other sums Keras takes the mean along the last axis first.
+Pooling uses only 'valid' padding, because 'same' depends on the length. Layers need a batch, which
+the adapter adds, and accept channels first. Losses are means, because for other reductions Keras
+first takes the mean along the last axis.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Windows(FunctionBackend):
         self, state: State, x: Any, *, call: Call, size: Any = None, scale_factor: Any = None,
         mode: str = "nearest", align_corners: bool | None = None,
     ) -> Any:  # fmt: skip
-        """`UpSampling2D` and `UpSampling3D`: each element as often as a whole number says."""
+        """`UpSampling2D` and `UpSampling3D`, which repeat each element a whole number of times."""
         only(size=(size, None), mode=(mode, "nearest"), align_corners=(align_corners, None))
         dims = x.ndim - 2
         if dims not in (2, 3):

@@ -1,8 +1,8 @@
 """MLX: the layers of `mlx.nn` and the convolutions of `mlx.core`, on the CPU.
 
-MLX wants channels last and a batch; the adapter moves axes and adds the batch. Its recurrent layers
-have one layer and one direction, all else is Unsupported; where torch has two biases for one sum,
-they have one, which is given the sum of the two.
+MLX expects channels last and a batch, so the adapter moves axes and adds a batch. Its recurrent
+layers have one layer and one direction; all else is Unsupported. Where torch adds two biases, MLX
+has one, which gets their sum.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
     """MLX on the CPU."""
 
     name = "mlx"
-    # It compiles its activations, and each case of a known crash runs in a copy of the process.
+    # MLX compiles its activations, and each case of a known crash runs in a fork of the process.
     budget, lacks = "700", LACKED
 
     def __init__(self) -> None:
@@ -43,27 +43,27 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
         mx.set_default_device(mx.cpu)
 
     def info(self) -> Mapping[str, str]:
-        """The version of MLX, and where it runs."""
+        """The version of MLX, and its default device."""
         return {"mlx": version("mlx"), "mlx device": str(mx.default_device())}
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """Its functions, in every dtype but complex128."""
+        """Offer the functions below, in the dtypes that MLX has."""
         return super().offers(layer, dtype, device) and dtype in DTYPES
 
     def numerics(self, dtype: str) -> Numerics:
-        """Half precision is stored at every step; eˣ is less exact the larger |x|.
+        """Declare that half precision stores every step, and that the error of eˣ grows with |x|.
 
-        eˣ is 2 to the power of x·log₂e, and both the factor and the product are rounded: that is
-        |x|·2⁻²³ for |x| < 88, or 88 ULP. The power itself is good for another, sum and quotient
-        of the logistic function for ½ each; measured: eˣ within 60.5 ULP, the logistic function
-        within 63.4, both at most 2 for |x| < 1.
+        MLX computes eˣ as 2 to the power of x·log₂e, and rounds both the factor and the product.
+        That is an error of |x|·2⁻²³ for |x| < 88, or 88 ULP. The power itself adds one ULP; the sum
+        and quotient of the logistic function add ½ each. Measured: eˣ within 60.5 ULP, the logistic
+        function within 63.4, both at most 2 for |x| < 1.
         """
         if dtype in ("bfloat16", "float16"):
             return Numerics(accumulation=dtype, stepwise=True)
         return Numerics(ulp={"exp": 90.0, "sigmoid": 90.0}) if dtype == "float32" else Numerics()
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
-        """Host to array; layouts other than contiguous are views."""
+        """Convert a host array to an MLX array; layouts other than contiguous are views."""
         if dtype not in DTYPES:
             raise Unsupported(f"dtype={dtype!r}")
         native = mx.array(array, dtype=DTYPES[dtype])
@@ -73,7 +73,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
         return native
 
     def get(self, native: Any) -> np.ndarray:
-        """Array to host; NumPy has no bfloat16."""
+        """Convert an MLX array to a host array; bfloat16 goes through float32."""
         return super().get(native.astype(mx.float32) if native.dtype == mx.bfloat16 else native)
 
     def dtype(self, native: Any) -> str:
@@ -81,7 +81,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
         return str(native.dtype).removeprefix("mlx.core.")
 
     def wait(self, outputs: Any) -> None:
-        """Arrays are computed no earlier than they are asked for."""
+        """Evaluate the arrays, because MLX is lazy."""
         try:
             mx.eval(outputs)
         except ValueError as error:
@@ -108,7 +108,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
 
     @implements("functional.linear")
     def functional_linear(self, state: State, input: Any, weight: Any, bias: Any = None) -> Any:
-        """`mx.addmm`, as `nn.Linear` uses it."""
+        """`mx.addmm`, which `nn.Linear` uses as well."""
         return input @ weight.T if bias is None else mx.addmm(bias, input, weight.T)
 
     @implements("Bilinear", passes=("bias",))
@@ -126,7 +126,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
         passes=("in_channels", "out_channels", "bias", *_SIZES),
     )
     def conv(self, state: State, x: Any, *, call: Call, groups: int = 1, **given: Any) -> Any:
-        """`nn.Conv1d` and so on: zero padding by numbers, groups in `nn.Conv1d` and `nn.Conv2d`."""
+        """`nn.Conv1d` and so on: padding is a number of zeros; 3d and transposed have no groups."""
         if call.layer in ("Conv1d", "Conv2d"):
             given["groups"] = groups
         elif groups != 1:
@@ -141,7 +141,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
         padding: Any = 0, dilation: Any = 1, groups: int = 1, **given: Any,
     ) -> Any:  # fmt: skip
-        """`mx.conv_general`, which pads either side as 'same' wants it; the bias is added."""
+        """`mx.conv_general`, which can pad unequal sides, as 'same' needs; the bias is a sum."""
         if groups != 1 and call.layer == "functional.conv3d":
             raise Unsupported("groups>1")
         weight = mx.moveaxis(weight, 1, -1)
@@ -161,7 +161,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
         groups: int = 1, **given: Any,
     ) -> Any:  # fmt: skip
-        """`mx.conv_transpose1d` and so on, documented for one group; the bias is added."""
+        """`mx.conv_transpose1d` and so on, documented for one group only; the bias is a sum."""
         if groups != 1:
             raise Unsupported("groups>1")
         operation = getattr(mx, call.layer.removeprefix("functional."))
@@ -174,7 +174,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
         nonlinearity: str = "tanh", batch_first: bool = False, dropout: float = 0.0,
         bidirectional: bool = False, proj_size: int = 0, **given: Any,
     ) -> Any:  # fmt: skip
-        """`nn.RNN`, `nn.LSTM`, `nn.GRU`; the last of the states at each time is the final one."""
+        """`nn.RNN`, `nn.LSTM`, `nn.GRU`, which return all states; the last one is final."""
         beyond = {"dropout": dropout, "bidirectional": bidirectional, "proj_size": proj_size}
         beyond |= {"num_layers": num_layers - 1}
         for name, value in beyond.items():
@@ -201,7 +201,7 @@ def _with(state: State, **maps: Callable[[Any], Any]) -> State:
 
 
 def _gates(layer: str, state: State) -> dict[str, Any]:
-    """MLX's names; a GRU keeps the hidden state's bias of its new gate to itself."""
+    """Rename torch's weights; a GRU has a separate hidden bias of its new gate in MLX."""
     if not state:
         return {}
     names = ("Wxh", "Whh") if layer == "RNN" else ("Wx", "Wh")
@@ -216,7 +216,7 @@ def _gates(layer: str, state: State) -> dict[str, Any]:
 
 
 def _sizes(call: Call, given: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as MLX takes them: 'valid' is no padding, a tuple of one number is the number."""
+    """Translate arguments to MLX's: 'valid' becomes 0, a tuple of one number becomes the number."""
     words = {"same", "valid"} & {given.get("padding")} if "ranspose" not in call.layer else ()
     if "same" in words:
         raise Unsupported("padding='same'")
@@ -229,14 +229,14 @@ def _sizes(call: Call, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _biased(y: Any, bias: Any) -> Any:
-    """The sum with a bias of shape (out_channels,); any other would be broadcast."""
+    """Add a bias of shape (out_channels,); refuse other shapes, which would be broadcast."""
     if tuple(bias.shape) != y.shape[-1:]:
         raise ValueError(f"bias of shape {tuple(bias.shape)}: expected {tuple(y.shape[-1:])}")
     return y + bias
 
 
 def _spatial(call: Call, function: Callable[[Any], Any], x: Any, bias: Any = None) -> Any:
-    """(N, C, …) or (C, …) to (N, …, C), and back; another rank is MLX's to refuse."""
+    """Call a function of (N, …, C) on (N, C, …) or (C, …); MLX itself refuses other ranks."""
     dims = dims_of(call.layer)
     if x.ndim not in (dims + 1, dims + 2):
         return function(x)

@@ -1,7 +1,7 @@
 """MLX's activations, softmax and GLU: the modules and the functions of `mlx.nn`.
 
-MLX's functions are compiled for each dtype, layout and scalar argument, on Linux by g++.
-An array of MLX does not change: nothing is done in place.
+MLX compiles its functions for each dtype, layout and scalar argument, on Linux by g++. Its arrays
+are immutable, so nothing runs in place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GELUS = {"none": nn.gelu, "tanh": nn.gelu_approx}
 
 
 class Activations(FunctionBackend):
-    """The part of MLX's adapter for functions of single numbers."""
+    """The part of MLX's adapter for activations, softmax and GLU."""
 
     @implements(*_ACTIVATIONS, passes=("negative_slope", "alpha", "lambd"))
     def activation(self, state: State, x: Any, *, call: Call, **given: Any) -> Any:
@@ -46,7 +46,7 @@ class Activations(FunctionBackend):
 
     @implements("PReLU", passes=("num_parameters", "init"))
     def prelu(self, state: State, x: Any, *, call: Call, **given: Any) -> Any:
-        """`nn.PReLU`, a slope for each channel, which is the last axis."""
+        """`nn.PReLU` with a slope for each channel; channels are the last axis in MLX."""
         layer = loaded(nn.PReLU(**given), call, state)
         return _by_channel(layer, x, len(layer.weight))
 
@@ -73,12 +73,12 @@ class Activations(FunctionBackend):
 
     @implements("functional.prelu")
     def functional_prelu(self, state: State, input: Any, weight: Any) -> Any:
-        """`nn.prelu`, likewise by channel."""
+        """`nn.prelu` with a slope for each channel; channels are the last axis in MLX."""
         return _by_channel(lambda x: nn.prelu(x, weight), input, weight.size)
 
     @implements(*with_functions("Softmax", "LogSoftmax", "Softmin"))
     def softmax(self, state: State, x: Any, *, call: Call, dim: int | None = None) -> Any:
-        """`nn.softmax`, `nn.log_softmax` and `nn.softmin`, along an axis that is named."""
+        """`nn.softmax`, `nn.log_softmax` and `nn.softmin` along an explicit axis."""
         if dim is None:
             raise Unsupported("dim=None")
         return getattr(nn, function_name(call.layer))(x, axis=dim)
@@ -90,7 +90,7 @@ class Activations(FunctionBackend):
 
 
 def _by_channel(function: Any, x: Any, slopes: int) -> Any:
-    """With the channels, the second axis, last, where there is more than one slope."""
+    """Call a function with the channels, torch's second axis, last, if there are several slopes."""
     if slopes == 1 or x.ndim < 2:
         return function(x)
     return function(x.swapaxes(1, -1)).swapaxes(1, -1)

@@ -1,7 +1,7 @@
 """MLX's attention: `mx.fast.scaled_dot_product_attention` and `nn.MultiHeadAttention`.
 
-Both take a batch of heads. The causal mask is aligned to the lower right, and torch's is not.
-`nn.TransformerEncoderLayer` has no biases around its attention where torch's has: it is not here.
+Both take a batch of heads. MLX aligns the causal mask to the lower right, torch to the upper left.
+`nn.TransformerEncoderLayer` is left out, because its attention has no biases where torch's has.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Attention(FunctionBackend):
         self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, *,
         is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
     ) -> Any:  # fmt: skip
-        """`mx.fast.scaled_dot_product_attention` of four axes, to which a batch is added."""
+        """`mx.fast.scaled_dot_product_attention` of four axes; a missing batch is added."""
         if query.ndim not in (3, 4) or not query.ndim == key.ndim == value.ndim:
             raise Unsupported(f"a query of {query.ndim} axes")
         if not query.shape[:-3] == key.shape[:-3] == value.shape[:-3]:
@@ -59,7 +59,7 @@ class Attention(FunctionBackend):
         batch_first: bool = False, need_weights: bool = True, average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> Any:  # fmt: skip
-        """`nn.MultiHeadAttention`, which gives no weights and takes masks that are added."""
+        """`nn.MultiHeadAttention`, which returns no weights, and adds its masks to the scores."""
         only(need_weights=(need_weights, False), dropout=(dropout, 0.0))
         if key_padding_mask is not None:
             raise Unsupported("key_padding_mask")

@@ -1,4 +1,4 @@
-"""Memory layouts of MLX arrays: views that MLX makes without copying."""
+"""The memory layouts of the contract for MLX arrays, as views that MLX makes without a copy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conformance.model.case import Unsupported
 
 
 def laid_out(native: Any, array: np.ndarray, layout: str) -> Any:
-    """The same numbers as a view with other strides, a larger buffer, or none along an axis."""
+    """Put an MLX array into another memory layout; the host array chooses the layout's variant."""
     if layout == "channels_last" and native.ndim in (4, 5):
         return mx.moveaxis(mx.contiguous(mx.moveaxis(native, 1, -1)), -1, 1)
     if layout == "transposed" and (pair := swapped(array)):

@@ -1,7 +1,7 @@
-"""MLX's losses of `mlx.nn.losses`, those that are defined as torch's.
+"""Losses of `mlx.nn.losses` that have torch's definition.
 
-A triplet's eps is added elsewhere, hinge_loss is another loss, and kl_div_loss sums over an axis:
-torch has none of these. MLX has no weights of classes and no ignored classes.
+The others differ from torch: the triplet loss adds eps at another place, hinge_loss is another
+loss, and kl_div_loss sums over an axis. MLX has no class weights and no ignored classes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Losses(FunctionBackend):
         self, state: State, input: Any, target: Any, var: Any, *, reduction: str = "mean",
         **given: Any,
     ) -> Any:  # fmt: skip
-        """`nn.losses.gaussian_nll_loss`, with a variance of each number."""
+        """`nn.losses.gaussian_nll_loss` with a variance for each element."""
         if isinstance(var, (int, float)):
             raise Unsupported("var is a number")
         _alike([input, target, var])
@@ -62,7 +62,7 @@ class Losses(FunctionBackend):
         self, state: State, input: Any, target: Any, weight: Any = None, pos_weight: Any = None, *,
         reduction: str = "mean",
     ) -> Any:  # fmt: skip
-        """`nn.losses.binary_cross_entropy`, of logits where nothing is said."""
+        """`nn.losses.binary_cross_entropy` of logits, which is its default."""
         if state.get("pos_weight", pos_weight) is not None:
             raise Unsupported("pos_weight")
         return _binary(state, input, target, weight, reduction, with_logits=True)
@@ -72,7 +72,7 @@ class Losses(FunctionBackend):
         self, state: State, input: Any, target: Any, weight: Any = None, *,
         ignore_index: int = -100, reduction: str = "mean",
     ) -> Any:  # fmt: skip
-        """`nn.losses.nll_loss`, of which torch's class axis is told."""
+        """`nn.losses.nll_loss`, with torch's class axis as its argument."""
         _classes(state, weight, ignore_index, target)
         return nn.losses.nll_loss(input, target, axis=_axis(input), reduction=reduction)
 
@@ -81,29 +81,29 @@ class Losses(FunctionBackend):
         self, state: State, input: Any, target: Any, weight: Any = None, *,
         ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0,
     ) -> Any:  # fmt: skip
-        """`nn.losses.cross_entropy`, whose weights are of samples and so not torch's."""
+        """`nn.losses.cross_entropy` without weights: MLX's are of samples, torch's of classes."""
         _classes(state, weight, ignore_index, target)
         if label_smoothing == 1:
             raise Unsupported("label_smoothing=1.0")  # documented: below 1
         if target.ndim == input.ndim:
-            raise Unsupported("a target of probabilities")  # their sum is taken for 1
+            raise Unsupported("a target of probabilities")  # MLX assumes that their sum is 1
         given = {"label_smoothing": label_smoothing, "reduction": reduction}
         return nn.losses.cross_entropy(input, target, axis=_axis(input), **given)
 
 
 def _axis(x: Any) -> int:
-    """torch's axis of classes."""
+    """The axis of classes in torch."""
     return 0 if x.ndim == 1 else 1
 
 
 def _alike(arrays: list[Any]) -> None:
-    """MLX documents no broadcasting of these; torch broadcasts some, and warns."""
+    """Require inputs of one shape: torch broadcasts some with a warning, MLX documents none."""
     if len({tuple(x.shape) for x in arrays}) > 1:
         raise Unsupported("inputs of several shapes")
 
 
 def _classes(state: State, weight: Any, ignore_index: int, target: Any) -> None:
-    """Decline what MLX has no argument for, ignored targets among it."""
+    """Decline class weights and ignored targets, for which MLX has no arguments."""
     if state.get("weight", weight) is not None:
         raise Unsupported("weight")
     only(ignore_index=(ignore_index, -100))
@@ -114,7 +114,7 @@ def _classes(state: State, weight: Any, ignore_index: int, target: Any) -> None:
 def _binary(
     state: State, x: Any, target: Any, weight: Any, reduction: str, *, with_logits: bool
 ) -> Any:
-    """With weights of the loss's shape, which MLX's are."""
+    """Call the loss; decline weights of another shape than the loss, which MLX does not have."""
     weight = state.get("weight", weight)
     if weight is not None and weight.shape != x.shape:
         raise Unsupported("weight of another shape")

@@ -1,7 +1,8 @@
 """MLX's normalisations, embedding, dropout and cosine similarity.
 
-`nn.BatchNorm` takes two to four axes, one of them the batch. The running statistics after a call in
-train mode are those of the layer; it does not count its calls, which the adapter does.
+`nn.BatchNorm` takes two to four axes, one of them the batch. The adapter reads the running
+statistics from the layer after a call in train mode. The layer does not count its calls, so the
+adapter counts them.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Normalization(FunctionBackend):
     def rms_norm(
         self, state: State, x: Any, *, call: Call, normalized_shape: Any, eps: float | None = None
     ) -> Any:
-        """`nn.RMSNorm`, of the last axis only; left out, its eps is not the dtype's, but 1e-5."""
+        """`nn.RMSNorm` of the last axis only; its default eps is 1e-5, and not the dtype's."""
         return loaded(nn.RMSNorm(_one(normalized_shape), _given(eps)), call, state)(x)
 
     @implements("functional.layer_norm")
@@ -102,7 +103,7 @@ class Normalization(FunctionBackend):
 
     @implements("functional.embedding", ignores=("norm_type",))
     def functional_embedding(self, state: State, input: Any, weight: Any) -> Any:
-        """`weight[input]`, as `nn.Embedding` has it."""
+        """`weight[input]`, which `nn.Embedding` computes as well."""
         return weight[input]
 
     @implements("Dropout", "Dropout2d", "Dropout3d")
@@ -114,20 +115,20 @@ class Normalization(FunctionBackend):
         if call.layer == "Dropout":
             return layer(x)
         if x.ndim not in (dims_of(call.layer) + 1, dims_of(call.layer) + 2) or x.ndim == 3:
-            raise Unsupported(f"an input of {x.ndim} axes")  # torch takes three for a batch
+            raise Unsupported(f"an input of {x.ndim} axes")  # torch takes three axes as a batch
         return spatial_last(layer, call.layer, x)
 
     @implements("CosineSimilarity", "functional.cosine_similarity")
     def cosine_similarity(
         self, state: State, x1: Any, x2: Any, *, dim: int = 1, eps: float = 1e-8
     ) -> Any:
-        """`nn.losses.cosine_similarity_loss`, which is no loss, of vectors of one shape."""
+        """`nn.losses.cosine_similarity_loss`, which is a similarity, of vectors of one shape."""
         x1, x2 = mx.broadcast_arrays(x1, x2)
         return nn.losses.cosine_similarity_loss(x1, x2, axis=dim, eps=eps)
 
 
 def _positive(given: dict[str, Any]) -> dict[str, Any]:
-    """MLX refuses an eps of 0, which torch takes."""
+    """Decline an eps of 0, which torch accepts and MLX refuses."""
     if given.get("eps") == 0:
         raise Unsupported("eps=0")
     return given
@@ -140,7 +141,7 @@ def _given(eps: float | None) -> float:
 
 
 def _one(shape: Any) -> int:
-    """The last axis's size, of which alone MLX's are."""
+    """The size of the last axis; MLX normalises only one axis."""
     if isinstance(shape, int):
         return shape
     if len(shape) != 1:
@@ -149,7 +150,7 @@ def _one(shape: Any) -> int:
 
 
 def _fits(shape: Any, x: Any) -> None:
-    """MLX's functions are not told the size of the last axis."""
+    """Refuse an input of another size, because MLX's functions do not take `normalized_shape`."""
     size = _one(shape)
     if x.ndim == 0 or x.shape[-1] != size:
         raise ValueError(f"normalized_shape={shape!r}: the input is of shape {x.shape}")

@@ -1,4 +1,4 @@
-"""What the parts of MLX's adapter share: dtypes, a layer's state, axes."""
+"""Helpers of MLX's adapter: dtypes, a layer's state, axes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ DTYPES = {name: getattr(mx, name) for name in _NAMES}
 
 
 def loaded(layer: Any, call: Call, state: State) -> Any:
-    """The layer with a state, or with its own in the call's dtype."""
-    mx.random.seed(0)  # else the generator remembers all initial values, which are never used
+    """Load a state into a layer in the call's dtype; an empty state keeps its initial values."""
+    # Without a new seed the lazy generator would keep all unused initial values.
+    mx.random.seed(0)
     layer.set_dtype(DTYPES[call.dtype])
     for name, value in state.items():
         setattr(layer, name, value)
@@ -25,5 +26,5 @@ def loaded(layer: Any, call: Call, state: State) -> Any:
 
 
 def spatial_last(function: Callable[[Any], Any], layer: str, x: Any) -> Any:
-    """`spatial`, of a function of (N, …, C)."""
+    """Call a function of (N, …, C) on an input (N, C, …) or (C, …)."""
     return spatial(lambda x: channels_last(function, x, mx.moveaxis), layer, x)

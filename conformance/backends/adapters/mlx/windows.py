@@ -1,7 +1,7 @@
 """MLX's pooling, padding and upsampling.
 
-MLX pools whole windows only, with a divisor of all their elements; it pads by constants, edges and
-reflections; it resizes by a factor, and not to a size, and as torch where the ratio is whole.
+MLX pools complete windows only, and divides by their full size. It pads by constants, edges and
+reflections. It resizes by a factor, not to a size, and agrees with torch where the ratio is whole.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SCALES = {
     "nearest": ("nearest", 0), **{mode: ("linear", dims) for mode, dims in LINEAR.items()},
     "bicubic": ("cubic", 2),
 }  # fmt: skip
-"""torch's mode to MLX's, and the axes that torch's is for; 0 for any number."""
+"""torch's mode → (MLX's mode, number of spatial axes in torch; 0 = any)."""
 
 
 class Windows(FunctionBackend):
@@ -57,7 +57,7 @@ class Windows(FunctionBackend):
         self, state: State, input: Any, *, pad: Any, mode: str = "constant",
         value: float | None = None,
     ) -> Any:  # fmt: skip
-        """`mx.pad`, of torch's pairs from the last axis to the first."""
+        """`mx.pad`; torch's pairs begin with the last axis."""
         if len(pad) % 2 or len(pad) > 2 * input.ndim:
             raise ValueError(f"pad={pad!r} of an input of {input.ndim} axes")
         return _padded(input, tuple(pad), mode, value)
@@ -68,7 +68,7 @@ class Windows(FunctionBackend):
         mode: str = "nearest", align_corners: bool | None = None,
         recompute_scale_factor: bool | None = None, antialias: bool = False,
     ) -> Any:  # fmt: skip
-        """`nn.Upsample`, by factors that MLX documents no difference to torch of."""
+        """`nn.Upsample`, by those factors for which MLX documents no difference from torch."""
         only(size=(size, None), recompute_scale_factor=(recompute_scale_factor or None, None))
         if call.layer == "UpsamplingBilinear2d":
             mode, align_corners = "bilinear", True
@@ -91,31 +91,31 @@ class Windows(FunctionBackend):
 
 
 def _of_whole_ratio(lengths: tuple[int, ...], factor: Any, *, smaller: bool) -> None:
-    """Decline other factors: MLX documents that it then selects other elements than torch.
+    """Decline a factor unless one length is a multiple of the other.
 
-    A ratio is whole where one length is a multiple of the other.
+    For other factors MLX documents that it selects other elements than torch.
 
     Args:
-        smaller: no output is longer than the input, as is documented of antialiasing.
+        smaller: also decline outputs longer than the input, as MLX documents for antialiasing.
 
     Raises:
-        Unsupported: for a factor of another ratio.
+        Unsupported: for any other factor.
     """
     each = factor if isinstance(factor, tuple) else (factor,) * len(lengths)
     for length, f in zip(lengths, each, strict=False):
         if not 0 < f < math.inf:
-            continue  # MLX's to refuse
+            continue  # MLX itself refuses it
         multiple = f if f >= 1 else 1 / f
         if multiple != int(multiple) or length * f != int(length * f) or (smaller and f > 1):
             raise Unsupported(f"scale_factor={f!r} of length {length}")
 
 
 def _padded(x: Any, pads: tuple[int, ...], mode: str, value: float | None) -> Any:
-    """Padded by pairs from the last axis to the first."""
+    """Pad by pairs of numbers that begin with the last axis."""
     if mode not in PAD_MODES or mode == "circular":
         raise Unsupported(f"mode={mode!r}")
     if any(p < 0 for p in pads):
         raise Unsupported("negative padding")
     if mode != "constant" and value is not None:
-        raise ValueError(f"value={value!r} with mode={mode!r}")  # mx.pad does not look at it
+        raise ValueError(f"value={value!r} with mode={mode!r}")  # mx.pad ignores it
     return mx.pad(x, pad_pairs(pads, x.ndim), PAD_MODES[mode], 0 if value is None else value)

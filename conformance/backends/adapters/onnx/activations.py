@@ -1,8 +1,8 @@
-"""Activations and softmax in ONNX: an operator for each.
+"""Activations and softmax in ONNX: one operator for each.
 
-Operators keep their numbers (`alpha`, `lambd`) in float32: in float64 one that it cannot hold is
-declined. A tensor of a graph does not change: nothing is done in place. What no operator says by
-itself is left out: LogSigmoid, Tanhshrink, RReLU.
+Operators store their numbers (`alpha`, `lambd`) in float32, so a call in float64 with a number that
+float32 does not have is declined. Tensors of a graph are immutable, so nothing runs in place.
+Activations without an operator of their own are left out: LogSigmoid, Tanhshrink, RReLU.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from conformance.backends.adapters.onnx.nodes import BFLOAT16, Graph, Value, num
 from conformance.backends.adapters.shared import only
 from conformance.model.case import Unsupported
 
-# Since when an operator is there, if later than the others.
+# The opset that first has the operator, if it is later than the default.
 SWISH = 24
 APPROXIMATE = ("none", "tanh")
 
 
 def plain(graph: Graph, input: Value, *, operator: str, inplace: bool = False) -> str:
-    """An operator that has no arguments."""
+    """An elementwise operator without arguments."""
     only(inplace=(inplace, False))
     return graph.add(operator, input.name)
 
@@ -35,7 +35,7 @@ def swish(graph: Graph, input: Value, *, inplace: bool = False) -> str:
 
 
 def selu(graph: Graph, input: Value, *, inplace: bool = False) -> str:
-    """Selu, whose constants are of float32."""
+    """Selu, whose constants have the precision of float32."""
     only(inplace=(inplace, False))
     if graph.dtype == np.float64:
         raise Unsupported("Selu in float64, whose constants are of float32")
@@ -59,7 +59,7 @@ def leaky_relu(
 def elu(
     graph: Graph, input: Value, *, operator: str = "Elu", alpha: float = 1.0, inplace: bool = False
 ) -> str:
-    """Elu; Celu, which ONNX has in float32 only."""
+    """Elu, and Celu, which ONNX has in float32 only."""
     only(inplace=(inplace, False))
     if operator == "Celu" and graph.dtype != np.float32:
         raise Unsupported(f"Celu in {graph.dtype}")
@@ -104,13 +104,16 @@ def shrink(graph: Graph, input: Value, *, soft: bool, lambd: float = 0.5) -> str
 def threshold(
     graph: Graph, input: Value, *, threshold: float, value: float, inplace: bool = False
 ) -> str:
-    """ThresholdedRelu, which puts 0 in place of what is not above it."""
+    """ThresholdedRelu, which replaces elements that are not above the threshold by 0."""
     only(inplace=(inplace, False), value=(value, 0))
     return graph.add("ThresholdedRelu", input.name, alpha=graph.number("threshold", threshold))
 
 
 def softplus(graph: Graph, input: Value, *, beta: float = 1.0, threshold: float = 20.0) -> str:
-    """Softplus, which has neither beta nor a threshold: in float64 e⁻²⁰ is more than a rounding."""
+    """Softplus, which has neither beta nor a threshold.
+
+    In float64 torch's threshold matters, because e⁻²⁰ is more than a rounding error.
+    """
     only(beta=(beta, 1.0), threshold=(threshold, 20.0))
     if graph.dtype == np.float64:
         raise Unsupported(f"threshold={threshold!r} in float64, of which Softplus has none")
@@ -118,7 +121,7 @@ def softplus(graph: Graph, input: Value, *, beta: float = 1.0, threshold: float 
 
 
 def prelu(graph: Graph, input: Value, weight: Value) -> str:
-    """PRelu; slopes for each channel, the second axis, have a size of 1 along those behind it."""
+    """PRelu; slopes for each channel, the second axis, are reshaped to broadcast over the rest."""
     if weight.rank != 1:
         raise Unsupported("weight of another rank, which PRelu broadcasts")
     count = weight.shape[0]
@@ -137,9 +140,10 @@ def softmax(
     graph: Graph, input: Value, *, operator: str = "Softmax", negated: bool = False,
     dim: int | None = None, dtype: str | None = None,
 ) -> str:  # fmt: skip
-    """Softmax and LogSoftmax; Neg before it is softmin, Cast before it the argument dtype.
+    """Softmax and LogSoftmax; with Neg before it for softmin, and Cast for the argument `dtype`.
 
-    Left out, the axis is the first of one or three, else the second, as torch documents it.
+    Without `dim` the axis is the first for one or three axes, otherwise the second, as torch
+    documents it.
     """
     if dim is None:
         dim = 0 if input.rank in (0, 1, 3) else 1

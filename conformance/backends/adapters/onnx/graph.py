@@ -1,9 +1,9 @@
-"""A call as an ONNX model, and the base of the backends that run such models.
+"""Translate a call to an ONNX model, and the base class of the backends that run such models.
 
 A module's state becomes constants of the graph, as exporters write it; the weights of a function
-are inputs. The files of the families (`onnx_sums`, `onnx_recurrent`, …) say how each layer is put
-in operators; what a graph cannot say is Unsupported. An invalid call comes without a state: it gets
-zeros, since ONNX has no initialisation and only the refusal is looked at.
+are inputs. The modules of the families (`sums`, `recurrent`, …) translate each layer to operators.
+Anything that a graph cannot express is Unsupported. An invalid call has no state, and ONNX has no
+initialisation, so its state is zeros; the check looks only at the refusal.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Unsupported, is_function
 
 Run = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
-# Of a batch normalisation's calls; ONNX counts none, the adapter does.
+# The buffer that counts the calls of a batch normalisation; the adapter counts them for ONNX.
 COUNT = "num_batches_tracked"
 
-# The shapes of the state show these; `bias` would be the argument of a module.
+# Arguments that the shapes of the state already show; `bias` is the argument of a module.
 SHOWN = frozenset(
     {"in_channels", "out_channels", "kernel_size", "bias"}
     | {"in_features", "in1_features", "in2_features", "out_features"}
@@ -52,7 +52,7 @@ FUNCTIONS |= {"Bilinear": onnx_sums.bilinear, "functional.bilinear": onnx_sums.b
 for _kind in onnx_recurrent.GATES:
     FUNCTIONS[_kind] = partial(onnx_recurrent.recurrent, kind=_kind)
     FUNCTIONS[f"{_kind}Cell"] = partial(onnx_recurrent.cell, kind=_kind)
-# Their models are for inputs of any shape of a rank; others are made for each shape.
+# Layers whose models take any shape of a rank; other layers need a model for each shape.
 BY_RANK = frozenset(FUNCTIONS)
 for _family in (
     onnx_activations, onnx_normalization, onnx_pooling, onnx_places, onnx_sampling, onnx_losses
@@ -62,12 +62,12 @@ for _family in (
 
 @dataclass(frozen=True)
 class Made:
-    """The model of a call.
+    """The model of a call, with its weights.
 
     Args:
-        model: the model.
-        weights: values of the inputs that are a module's state.
-        updates: names of the state tensors whose values after the call are its last outputs.
+        model: the ONNX model.
+        weights: values of those inputs that are a module's state.
+        updates: names of state tensors; the model's last outputs are their values after the call.
     """
 
     model: onnx.ModelProto
@@ -83,16 +83,16 @@ def model_of(
     fixed: bool,
     constant: bool = True,
 ) -> Made:
-    """The model of a call with inputs of given shapes and dtypes.
+    """Build the model of a call for inputs of given shapes and dtypes.
 
     Args:
-        inputs: in torch's order, None for one left out; their values are not looked at.
-        keywords: as of `Case`.
-        fixed: the input shapes are written down, instead of only their ranks.
-        constant: a module's state becomes constants, instead of inputs.
+        inputs: in torch's order, None for one left out; only shapes and dtypes matter.
+        keywords: see `Case`.
+        fixed: whether the model has the input shapes, or only their ranks.
+        constant: whether a module's state becomes constants, or inputs.
 
     Raises:
-        Unsupported: for what ONNX has no way to say.
+        Unsupported: if ONNX cannot express the call.
     """
     function = FUNCTIONS[call.layer]
     graph = Graph(numpy_dtype(call.dtype), training=call.training, constant=constant)
@@ -105,14 +105,14 @@ def model_of(
         module = not is_function(call.layer)
         known = inspect.signature(function).parameters
         for name, value in {**call.arguments, **keywords}.items():
-            # A bias is a number or two of the state, or none; the argument is not asked.
+            # The state shows whether there is a bias, so the argument is not needed.
             asked = name in known and name != "bias"
             if "state" not in known and module and name in SHOWN and not asked:
                 continue
             if name not in known:
                 raise Unsupported(f"{name}={value!r}")
             arguments[name] = value
-        # What a law left of a module's state is none of a function's.
+        # A law may leave a module's state in the call of a function, which has none.
         state = (call.state or zeros(call, inputs)) if module else {}
         if "state" in known:
             arguments["state"] = state
@@ -128,7 +128,7 @@ def model_of(
 
 
 def operator_of(layer: str) -> str:
-    """The ONNX operator that a layer is made of first of all."""
+    """The main ONNX operator of a layer."""
     if layer == "Identity":
         return "Identity"
     if "onv" in layer:
@@ -139,13 +139,10 @@ def operator_of(layer: str) -> str:
 
 
 def zeros(call: Call, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarray]:
-    """Zeros in the shapes of a module's state.
-
-    Args:
-        inputs: of the call.
+    """A module's state of zeros.
 
     Raises:
-        Unsupported: if the arguments make none.
+        Unsupported: if the shapes do not follow from the arguments.
     """
     first = inputs[0]
     if first is None or is_function(call.layer):
@@ -158,20 +155,16 @@ def zeros(call: Call, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarr
             raise ValueError("groups do not divide the channels")
         row = CATALOGUE[call.layer]
         shapes = row.state_shapes(arguments, first.shape)
-        # A module may be without the tensors that its constructor takes.
+        # Tensors that the constructor takes are optional.
         return {k: np.zeros(v) for k, v in shapes.items() if k not in row.state.constructor_tensors}
     except (ArithmeticError, IndexError, TypeError, ValueError) as error:
         raise Unsupported(f"a state as these arguments have it: {error}") from error
 
 
 class GraphBackend:
-    """A backend that runs ONNX models on the CPU; a subclass defines `compile`.
+    """A backend that runs ONNX models on the CPU; a subclass defines `compile`."""
 
-    Args:
-        name: the backend's name.
-    """
-
-    # Whether the shapes of the inputs are written into a model, and a module's state.
+    # Whether a model contains the shapes of its inputs, and a module's state.
     fixed = False
     constant = True
     budget = "700"
@@ -180,30 +173,30 @@ class GraphBackend:
         self.name = name
 
     def info(self) -> Mapping[str, str]:
-        """The version of onnx."""
+        """The version of the package onnx."""
         return {"onnx": onnx.__version__}
 
     def devices(self) -> Sequence[str]:
-        """The CPU."""
+        """The CPU only."""
         return ("cpu",)
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """Layers that a graph can say, of which Identity alone has complex numbers."""
+        """Offer the layers that a graph can express; only Identity has complex numbers."""
         return layer in FUNCTIONS and (layer == "Identity" or not dtype.startswith("complex"))
 
     def compile(self, model: onnx.ModelProto) -> Run:
-        """Make a model ready to run: inputs by name → outputs in the model's order."""
+        """Compile a model to a function: inputs by name → outputs in the model's order."""
         raise NotImplementedError
 
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
     ) -> tuple[Run, Made]:
-        """What runs a call with inputs of these shapes, and the model that it runs."""
+        """Compile the model of a call for inputs of these shapes; return both."""
         made = model_of(call, inputs, keywords, fixed=self.fixed, constant=self.constant)
         return self.compile(made.model), made
 
     def build(self, call: Call) -> GraphLayer:
-        """A layer that makes its models as it is called."""
+        """Create a layer that builds its models when it is called."""
         if call.layer not in FUNCTIONS:
             raise Unsupported(f"layer {call.layer}")
         if any(layout != "contiguous" for layout in call.layouts.values()):
@@ -214,11 +207,9 @@ class GraphBackend:
 
 
 class GraphLayer:
-    """One call; a model for each form of its inputs.
+    """A layer of a `GraphBackend`, with one model for each form of its inputs.
 
-    Args:
-        backend: runs the models.
-        call: the call.
+    The form is the dtypes and the shapes or ranks.
     """
 
     def __init__(self, backend: GraphBackend, call: Call) -> None:
@@ -227,13 +218,13 @@ class GraphLayer:
         self.updated: dict[str, Any] = {}
 
     def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
-        """Host to a NumPy array of the dtype, in a memory layout."""
+        """Convert a host array to a NumPy array of the dtype, in a memory layout."""
         named = {"i": "int64", "b": "bool"}.get(array.dtype.kind, self._call.dtype)
         with np.errstate(over="ignore"):
             return laid_out(np.asarray(array, dtype=numpy_dtype(dtype or named)), layout)
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        """Run the model of inputs of this form."""
+        """Run the model for inputs of this form, after building it if necessary."""
         shaped = self._backend.fixed or bool(keywords) or self._call.layer not in BY_RANK
         form = (repr(keywords), *(
             None if x is None else (x.dtype, x.shape if shaped else x.ndim) for x in inputs
@@ -249,12 +240,12 @@ class GraphLayer:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _update(self, values: Mapping[str, np.ndarray]) -> None:
-        """The state after a call, of a module; of a function what takes its inputs' place."""
+        """Store the updates of a call: a module's state, or the inputs that a function wrote."""
         if is_function(self._call.layer):
             self.updated = dict(values)
             return
         if not self._call.state:
-            return  # nothing was loaded: zeros stand in for the initial values
+            return  # no state was loaded, and zeros stand in for the initial values
         self.updated = dict(values)
         state = {**self._call.state, **{name: self.get(x) for name, x in values.items()}}
         if COUNT in state:
@@ -262,7 +253,7 @@ class GraphLayer:
         self.load(state)
 
     def get(self, native: Any) -> np.ndarray:
-        """A fresh array of float64, complex128, int64 or bool."""
+        """Copy an array to float64, complex128, int64 or bool."""
         wide = {"c": np.complex128, "i": np.int64, "b": np.bool_}.get(native.dtype.kind, np.float64)
         return np.array(native, dtype=wide)
 
@@ -275,12 +266,12 @@ class GraphLayer:
         return bool(np.may_share_memory(a, b))
 
     def state(self) -> Mapping[str, Any]:
-        """The arrays that become constants."""
+        """The state as arrays of the call's dtype."""
         return {name: self.put(array) for name, array in self._call.state.items()}
 
     def load(
         self, state: Mapping[str, np.ndarray], layouts: Mapping[str, str] | None = None
     ) -> None:
-        """Use another state from now on, in new models."""
+        """Replace the state, and discard all models."""
         self._call = replace(self._call, state=dict(state))
         self._runs.clear()

@@ -1,7 +1,7 @@
 """Losses of classes, attention and dropout in ONNX.
 
-NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss take a batch, which is put before an input
-that has none. Probabilities as targets, label smoothing and dropped attention ONNX has not.
+NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss need a batch, which is added to an input that
+has none. ONNX has no probabilities as targets, no label smoothing and no dropout in attention.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from conformance.backends.adapters.onnx.nodes import Graph, Value
 from conformance.backends.adapters.shared import only
 from conformance.model.case import Unsupported
 
-# Since when an operator is there, if later than the others.
+# The opset that first has the operator, if it is later than the default.
 ATTENTION = 23
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -25,7 +25,7 @@ def class_loss(
     graph: Graph, input: Value, target: Value, weight: Value | None = None, *, operator: str,
     ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0,
 ) -> str:  # fmt: skip
-    """NLLLoss and CrossEntropyLoss of classes."""
+    """NLLLoss and CrossEntropyLoss with classes as targets."""
     only(label_smoothing=(label_smoothing, 0.0))
     if reduction not in REDUCTIONS:
         raise Unsupported(f"reduction={reduction!r}")
@@ -53,7 +53,7 @@ def attention(
     dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
     enable_gqa: bool = False,
 ) -> str:  # fmt: skip
-    """Attention of four axes, or of three, to which heads are put."""
+    """Attention of four axes; three axes get an axis of heads."""
     only(dropout_p=(dropout_p, 0.0))
     if {x.rank for x in (query, key, value)} not in ({3}, {4}):
         raise Unsupported("other than three or four axes")
@@ -90,7 +90,7 @@ def dropout(
     graph: Graph, input: Value, *, p: float = 0.5, training: bool | None = None,
     inplace: bool = False,
 ) -> str:  # fmt: skip
-    """Dropout, whose ratio is below 1."""
+    """Dropout, whose ratio must be below 1."""
     only(inplace=(inplace, False))
     mode = graph.training if training is None else training
     if not 0 <= p < 1:

@@ -1,4 +1,4 @@
-"""An ONNX graph as it grows, node by node."""
+"""Build an ONNX graph node by node."""
 
 from __future__ import annotations
 
@@ -15,30 +15,24 @@ from onnx import helper
 from conformance.model.case import Unsupported
 
 OPSET = 22
-# Of the opset that a model has; later opsets come with a later one.
+# Opset of a model → IR version; later opsets need a later one.
 IR_VERSIONS = {22: 10, 23: 11, 24: 12}
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """NumPy's dtype by torch's name."""
+    """NumPy's dtype for torch's name, with ml_dtypes' bfloat16."""
     return BFLOAT16 if name == "bfloat16" else np.dtype(name)
 
 
 def sizes(value: int | Sequence[int], dims: int) -> list[int]:
-    """A number for each dimension."""
+    """One number for each dimension, from a single number or a sequence."""
     return [value] * dims if isinstance(value, int) else list(value)
 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of a graph.
-
-    Args:
-        name: in the graph.
-        shape: that of this call.
-        dtype: NumPy's.
-    """
+    """A tensor of a graph: its name there, and its shape and dtype in this call."""
 
     name: str
     shape: tuple[int, ...]
@@ -51,15 +45,15 @@ class Value:
 
 
 class Graph:
-    """A graph as it grows.
+    """A graph to which methods add nodes and constants.
 
     Args:
         dtype: NumPy's dtype of the call.
-        training: as of `Call`.
-        constant: weights are constants of the graph, not inputs.
+        training: see `Call`.
+        constant: whether weights are constants of the graph, or inputs.
 
     Attributes:
-        updates: state tensor → the result that takes its place after the call.
+        updates: name of a state tensor → the result that replaces it after the call.
     """
 
     def __init__(
@@ -77,12 +71,13 @@ class Graph:
     def several(
         self, operator: str, count: int, *inputs: str | None, since: int = OPSET, **attributes: Any
     ) -> list[str]:
-        """Add an operator and name its outputs.
+        """Add an operator with several outputs, and return their names.
 
         Args:
             operator: its ONNX name.
-            inputs: names, None for one left out.
-            since: the opset that the operator needs, if it is a later one.
+            count: number of outputs.
+            inputs: names of tensors, None for one left out.
+            since: the opset that the operator needs.
         """
         self._opset = max(self._opset, since)
         names = [f"{operator}_{len(self._nodes)}_{k}" for k in range(count)]
@@ -93,31 +88,31 @@ class Graph:
         return names
 
     def add(self, operator: str, *inputs: str | None, **attributes: Any) -> str:
-        """Add an operator with one output."""
+        """Add an operator with one output, and return its name."""
         return self.several(operator, 1, *inputs, **attributes)[0]
 
     def cast(self, name: str, dtype: np.dtype[Any]) -> str:
-        """Add a Cast."""
+        """Add a Cast to a dtype."""
         return self.add("Cast", name, to=helper.np_dtype_to_tensor_dtype(dtype))
 
     def typed(self, name: str, dtype: np.dtype[Any]) -> str:
-        """Say that a result has another dtype than the first input."""
+        """Declare the dtype of a result that differs from the first input's."""
         self._dtypes[name] = dtype
         return name
 
     def ranked(self, name: str, rank: int) -> str:
-        """Say how many axes a result has, where shape inference does not."""
+        """Declare the rank of a result that shape inference does not find."""
         self._ranks[name] = rank
         return name
 
     def number(self, name: str, value: float) -> float:
-        """A number as an attribute keeps it.
+        """Return a number for an attribute, which stores it in float32.
 
         Args:
-            name: of torch's argument.
+            name: torch's name of the argument, for the message.
 
         Raises:
-            Unsupported: in float64, if float32 has no such number.
+            Unsupported: if the call is in float64, and float32 does not have the number.
         """
         with np.errstate(over="ignore"):
             kept = float(np.float32(value))
@@ -126,26 +121,26 @@ class Graph:
         return float(value)
 
     def scalar(self, value: float) -> str:
-        """A constant number of the call's dtype."""
+        """Add a zero-dimensional constant of the call's dtype."""
         return self.constant(np.array(value, dtype=self.dtype))
 
     def filled(self, value: float, *shape: int) -> str:
-        """A constant of one number everywhere, in the call's dtype."""
+        """Add a constant of the call's dtype with one number in all elements."""
         return self.constant(np.full(shape, value, dtype=self.dtype))
 
     def constant(self, array: np.ndarray) -> str:
-        """A constant of the array's dtype."""
+        """Add a constant of the array's dtype, and return its name."""
         name = f"constant_{len(self._constants)}"
-        # Not by ascontiguousarray, which gives a scalar a dimension.
+        # ascontiguousarray would add an axis to a scalar.
         self._constants.append(onnx.numpy_helper.from_array(array.copy(order="C"), name))
         return name
 
     def integers(self, *values: int) -> str:
-        """A constant vector of int64; a fraction is a TypeError."""
+        """Add a constant vector of int64; raise TypeError for a fraction."""
         return self.constant(np.array([index(value) for value in values], dtype=np.int64))
 
     def weight(self, array: np.ndarray) -> Value:
-        """A weight in the call's dtype."""
+        """Add a weight of the call's dtype, as a constant or as an input."""
         array = np.asarray(array, dtype=self.dtype)
         if self.constants:
             return Value(self.constant(array), array.shape, self.dtype)
@@ -156,12 +151,11 @@ class Graph:
     def model(
         self, inputs: Sequence[Value], outputs: Sequence[str], *, fixed: bool
     ) -> onnx.ModelProto:
-        """The finished model; its outputs have the dtype of its first input, unless they are typed.
+        """Build the model; outputs have the first input's dtype unless `typed` declares one.
 
         Args:
-            inputs: of the graph.
-            outputs: their names.
-            fixed: the input shapes are written down, instead of only their ranks.
+            outputs: names of the outputs.
+            fixed: whether the model has the input shapes, or only their ranks.
         """
         form = helper.np_dtype_to_tensor_dtype
         weights = [Value(name, x.shape, x.dtype) for name, x in self.weights.items()]

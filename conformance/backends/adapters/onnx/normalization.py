@@ -1,9 +1,9 @@
-"""Normalisations in ONNX: BatchNormalization, InstanceNormalization, LRN and those of groups.
+"""Normalisations in ONNX: of batches, instances, layers and groups, RMS, and LRN.
 
-ONNX keeps the variance of a batch as it divides by it, over n, where torch keeps that over n − 1;
-so running statistics are composed: BatchNormalization with a momentum of 0 gives the batch's own,
-Mul and Add move the old ones towards them. Operators want a scale and a shift: ones and zeros
-where there are none. eps is an attribute, in float32.
+ONNX stores the batch variance divided by n, torch that divided by n − 1, so running statistics are
+composed. BatchNormalization with a momentum of 0 returns the statistics of the batch; Mul and Add
+update the old ones. Operators need a scale and a shift, which are ones and zeros by default. eps is
+an attribute, in float32.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from conformance.backends.adapters.onnx.nodes import Graph, Value
 from conformance.model.case import Unsupported
 
-# Since when an operator is there, if later than the others.
+# The opset that first has the operator, if it is later than the default.
 RMS = 23
-DOUBLE = 11  # ONNX's number of the dtype in which a mean is kept
+DOUBLE = 11  # ONNX's number of float64, for the dtype of a mean
 
 
 def batch_norm(
@@ -29,15 +29,15 @@ def batch_norm(
     ranks: Sequence[int] = (), training: bool | None = None, momentum: float | None = 0.1,
     eps: float = 1e-5, track_running_stats: bool = True,
 ) -> str:  # fmt: skip
-    """BatchNormalization; a module without statistics takes those of the batch in eval mode, too.
+    """BatchNormalization; a module without running statistics uses the batch's in eval mode, too.
 
     Args:
-        graph: as it grows.
+        graph: the graph to which nodes are added.
         input: (N, C, …).
-        running_mean, running_var: statistics, if any are kept.
-        weight, bias: for each channel, or None.
-        ranks: the input's possible numbers of axes; none said is any from two on.
-        training: the argument of a function; None is a module, which has its mode.
+        running_mean, running_var: running statistics, or None.
+        weight, bias: a number for each channel, or None.
+        ranks: allowed numbers of axes of the input; empty = at least two.
+        training: the argument of a function; None for a module, which has a mode.
     """
     if input.rank not in ranks if ranks else input.rank < 2:
         raise Unsupported(f"an input of {input.rank} axes, which BatchNormalization takes")
@@ -81,15 +81,15 @@ def instance_norm(
     dims: int | None = None, use_input_stats: bool | None = None, momentum: float | None = 0.1,
     eps: float = 1e-5, track_running_stats: bool = False,
 ) -> str:  # fmt: skip
-    """InstanceNormalization; statistics that are kept are used in eval mode, by BatchNormalization.
+    """InstanceNormalization; in eval mode BatchNormalization applies running statistics.
 
     Args:
-        graph: as it grows.
-        input: (N, C, …) or, of a module, (C, …).
-        running_mean, running_var: statistics, if any are kept.
-        weight, bias: for each channel, or None.
-        dims: of a module.
-        use_input_stats: the argument of a function; None is a module, which has its mode.
+        graph: the graph to which nodes are added.
+        input: (N, C, …) or, for a module, (C, …).
+        running_mean, running_var: running statistics, or None.
+        weight, bias: a number for each channel, or None.
+        dims: number of spatial dimensions of a module; None for a function.
+        use_input_stats: the argument of a function; None for a module, which has a mode.
     """
     if input.rank not in ((dims + 1, dims + 2) if dims else (3, 4, 5)):
         raise Unsupported(f"an input of {input.rank} axes, which InstanceNormalization takes")
@@ -123,7 +123,7 @@ def layer_norm(
     graph: Graph, input: Value, weight: Value | None = None, bias: Value | None = None, *,
     normalized_shape: Any, eps: float = 1e-5,
 ) -> str:  # fmt: skip
-    """LayerNormalization; the mean is kept in float32, in float64 in that."""
+    """LayerNormalization; the mean is computed in float32, or in float64 for float64."""
     sizes = _of_last(input, normalized_shape, weight, bias)
     scale = graph.filled(1.0, *sizes) if weight is None else weight.name
     return graph.add(
@@ -136,7 +136,7 @@ def rms_norm(
     graph: Graph, input: Value, weight: Value | None = None, *, normalized_shape: Any,
     eps: float | None = None,
 ) -> str:  # fmt: skip
-    """RMSNormalization; left out, eps is that of the dtype that it is computed in."""
+    """RMSNormalization; the default eps is that of the dtype in which it is computed."""
     sizes = _of_last(input, normalized_shape, weight, None)
     scale = graph.filled(1.0, *sizes) if weight is None else weight.name
     wide = np.float64 if graph.dtype == np.float64 else np.float32
@@ -151,7 +151,7 @@ def group_norm(
     graph: Graph, input: Value, weight: Value | None = None, bias: Value | None = None, *,
     num_groups: int, num_channels: int | None = None, eps: float = 1e-5,
 ) -> str:  # fmt: skip
-    """GroupNormalization, since opset 21 with a scale for each channel."""
+    """GroupNormalization, which has a scale for each channel since opset 21."""
     if input.rank < 2 or num_channels not in (None, input.shape[1]):
         raise Unsupported(f"an input of shape {input.shape}, which GroupNormalization takes")
     if num_groups < 1 or input.shape[1] % num_groups:
@@ -170,7 +170,7 @@ def local_response_norm(
     graph: Graph, input: Value, *, size: int, alpha: float = 1e-4, beta: float = 0.75,
     k: float = 1.0, ranks: Sequence[int] = (),
 ) -> str:  # fmt: skip
-    """LRN, whose window of an even size has its larger half behind, torch's before."""
+    """LRN; for an even size its window has the larger half after the element, torch's before."""
     if input.rank not in ranks if ranks else input.rank < 3:
         raise Unsupported(f"an input of {input.rank} axes, which LRN takes")
     if size < 1 or size % 2 == 0:
@@ -182,12 +182,12 @@ def local_response_norm(
 
 
 def _kept(graph: Graph) -> dict[str, int]:
-    """In which dtype the mean is kept."""
+    """The attribute for the dtype in which the mean is computed."""
     return {"stash_type": DOUBLE} if graph.dtype == np.float64 else {}
 
 
 def _moved(graph: Graph, old: Value, new: str, momentum: float, factor: float) -> str:
-    """(1 − momentum)·old + factor·new."""
+    """Add nodes for (1 − momentum)·old + factor·new."""
     left = graph.add("Mul", old.name, graph.scalar(1 - momentum))
     return graph.add("Add", left, graph.add("Mul", new, graph.scalar(factor)))
 
@@ -203,10 +203,10 @@ def _scaled(
 
 
 def _of_channels(input: Value, *given: Value | None) -> None:
-    """Each tensor has a number for each channel.
+    """Require that each tensor has one number for each channel.
 
     Raises:
-        Unsupported: if one has not: an operator may broadcast it.
+        Unsupported: for another shape, because an operator may broadcast it.
     """
     if any(x is not None and x.shape != (input.shape[1],) for x in given):
         raise Unsupported("another number of channels, which an operator broadcasts")
@@ -215,7 +215,7 @@ def _of_channels(input: Value, *given: Value | None) -> None:
 def _of_last(
     input: Value, normalized_shape: Any, weight: Value | None, bias: Value | None
 ) -> tuple[int, ...]:
-    """The sizes of the last axes, which the input and the weights have."""
+    """The sizes of the last axes, which the input and the weights must have."""
     one = isinstance(normalized_shape, int)
     sizes = (normalized_shape,) if one else tuple(normalized_shape)
     if not sizes or input.shape[-len(sizes) :] != sizes:

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, on models of `onnx_graph`; its own optimisations are as it has them."""
+"""ONNX Runtime on the CPU, on models of `onnx.graph`, with its default optimisations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LACKING = "Could not find an implementation"
 
 
 def options() -> Any:
-    """Session options: all defaults but the number of threads, and no log."""
+    """Session options: defaults except for the number of threads, and no log."""
     chosen = ort.SessionOptions()
     chosen.log_severity_level = 4
     threads = os.environ.get("OMP_NUM_THREADS", "")
@@ -40,13 +40,10 @@ def options() -> Any:
 
 
 def session(model: onnx.ModelProto) -> Any:
-    """A session of a model.
-
-    Args:
-        model: any.
+    """Create a session for a model.
 
     Raises:
-        Unsupported: if ONNX Runtime says that it has no kernel for an operator in a dtype.
+        Unsupported: if ONNX Runtime reports that it lacks a kernel for an operator and dtype.
     """
     try:
         return ort.InferenceSession(model.SerializeToString(), options(), providers=PROVIDERS)
@@ -56,12 +53,12 @@ def session(model: onnx.ModelProto) -> Any:
 
 
 class OnnxRuntime(GraphBackend):
-    """ONNX Runtime; a kernel that it lacks is Unsupported."""
+    """ONNX Runtime; a call without a kernel is Unsupported."""
 
     refusals = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.RuntimeException)
 
     def info(self) -> Mapping[str, str]:
-        """Versions and providers."""
+        """Versions, execution providers, and the number of threads."""
         return {
             **super().info(),
             "onnxruntime": ort.__version__,
@@ -70,16 +67,18 @@ class OnnxRuntime(GraphBackend):
         }
 
     def numerics(self, dtype: str) -> Numerics:
-        """RNN, LSTM and GRU have rational forms of tanh and the logistic function, in float32.
+        """Declare absolute errors of tanh, the logistic function and eˣ − 1.
 
-        Their error is absolute, however small the value; measured: LSTM's tanh within 3.5·2⁻²⁴,
-        GRU's within 10.1·2⁻²⁴ (it is 1 + 8·2⁻²⁴ from x = 10 on), the logistic function within
-        5.1·2⁻²⁴.
-        Elu, Celu and Selu have eˣ − 1 as a difference: eˣ ≤ 1 within 1.3·2⁻²⁴, and half a unit for
-        the difference; measured 1.2·2⁻²⁴ on six million points.
+        RNN, LSTM and GRU use rational approximations of tanh and the logistic function in float32.
+        Their error is absolute, even for small values. Measured: LSTM's tanh within 3.5·2⁻²⁴, GRU's
+        within 10.1·2⁻²⁴ (it is 1 + 8·2⁻²⁴ from x = 10 on), the logistic function within 5.1·2⁻²⁴.
+
+        Elu, Celu and Selu compute eˣ − 1 as a difference: eˣ ≤ 1 within 1.3·2⁻²⁴, and half a unit
+        for the difference. Measured: 1.2·2⁻²⁴ on six million points.
+
         float16 is computed in float32 and rounded after each operator. In float64 the recurrent
-        kernels answer that they support no double yet; Sigmoid has an absolute error there, too:
-        measured 1.5·2⁻⁵³ on 300,000 points from −700 to 40.
+        kernels report that they do not support double yet. Sigmoid has an absolute error there,
+        too: measured 1.5·2⁻⁵³ on 300,000 points from −700 to 40.
         """
         if dtype == "float64":
             return Numerics(absolute={"sigmoid": 2 * 2.0**-53})
@@ -88,7 +87,7 @@ class OnnxRuntime(GraphBackend):
 
     @cache  # noqa: B019 - there is one backend of the class
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """Whether the layer's operator has a kernel for the dtype, by making a session of it."""
+        """Create a session to find out whether the layer's operator has a kernel for the dtype."""
         if dtype.startswith("complex") or layer not in FUNCTIONS:
             return False
         if layer not in BY_RANK:
@@ -110,9 +109,9 @@ class OnnxRuntime(GraphBackend):
         return True
 
     def compile(self, model: onnx.ModelProto) -> Run:
-        """A session."""
+        """Create a session, and return a function that runs it."""
         made = session(model)
-        # Of an embedding whose weight is a constant, only the output is of bfloat16.
+        # An embedding with a constant weight has bfloat16 only in its output.
         given = (*made.get_inputs(), *made.get_outputs())
         by_bits = any(place.type == "tensor(bfloat16)" for place in given)
 
@@ -126,7 +125,7 @@ class OnnxRuntime(GraphBackend):
 
 
 def _has_kernels(layer: str, dtype: str) -> bool:
-    """Whether a session of the layer's first workload can be made."""
+    """Whether a session for the layer's first workload can be created."""
     row = CATALOGUE[layer]
     workload = row.benchmark.workloads[0]
     whole = {*row.benchmark.filling.made, *workload.below}
@@ -145,7 +144,7 @@ def _has_kernels(layer: str, dtype: str) -> bool:
 
 
 def _value(x: np.ndarray) -> Any:
-    """An OrtValue; NumPy's bfloat16 is unknown to ONNX Runtime, its bits are not."""
+    """Convert an array to an OrtValue; ONNX Runtime takes NumPy's bfloat16 only as bits."""
     if x.dtype != BFLOAT16:
         return ort.OrtValue.ortvalue_from_numpy(x)
     bits = x.view(np.uint16).copy(order="C")

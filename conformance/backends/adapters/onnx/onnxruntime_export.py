@@ -1,8 +1,8 @@
-"""ONNX Runtime on what `torch.onnx.export(dynamo=True)` makes of torch's own modules and functions.
+"""ONNX Runtime on models that `torch.onnx.export(dynamo=True)` makes of torch's own layers.
 
-The second mode of `onnxruntime`: the exporter chooses the operators. A module is called with its
-parameters as inputs of the graph (`torch.func.functional_call`), so that one export, by far the
-dearest step, serves for every state; shapes are fixed, as they are by the exporter's default.
+It differs from `onnxruntime` in that the exporter chooses the operators. A module's parameters are
+inputs of the graph (`torch.func.functional_call`), so that one export serves for every state; the
+export is by far the slowest step. Shapes are fixed, which is the exporter's default.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _KEPT = 2048
 
 
 class _Program(torch.nn.Module):
-    """A call as a function of tensors only, inputs first, then parameters.
+    """A call as a function of tensors only: first the inputs, then the parameters.
 
     Args:
-        call: the call, its state filled in.
-        places: of the inputs that are given.
-        keywords: as of `Case`.
+        call: the call, with its state.
+        places: positions of the inputs that are not None.
+        keywords: see `Case`.
     """
 
     def __init__(self, call: Call, places: Sequence[int], keywords: Mapping[str, Any]) -> None:
@@ -40,11 +40,11 @@ class _Program(torch.nn.Module):
         self._layer = _TORCH.build(call)
         self._call, self._places, self._keywords = call, places, keywords
         self._names = list(call.state)
-        # Not registered: its parameters are replaced by inputs.
+        # The tuple hides the module from registration, because inputs replace its parameters.
         self._module = (self._layer.module,)
 
     def forward(self, *tensors: torch.Tensor) -> Any:
-        """The layer's outputs."""
+        """Call the layer with the tensors, and return its outputs."""
         inputs: list[torch.Tensor | None] = [None] * (max(self._places) + 1)
         for place, tensor in zip(self._places, tensors, strict=False):
             inputs[place] = tensor
@@ -63,10 +63,10 @@ class _Program(torch.nn.Module):
 
 
 class OnnxRuntimeExport(OnnxRuntime):
-    """torch's exporter, then ONNX Runtime."""
+    """Export by torch, then run by ONNX Runtime."""
 
     compile_seconds = 0.8
-    # What the exporter makes is for the shapes it was made with.
+    # An exported model is valid only for the shapes of its export.
     fixed = True
 
     def __init__(self, name: str) -> None:
@@ -82,7 +82,7 @@ class OnnxRuntimeExport(OnnxRuntime):
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
     ) -> tuple[Run, Made]:
-        """Export a structure once, whatever the values of its state."""
+        """Export each structure once, for all values of its state."""
         if "lengths" in keywords:
             raise Unsupported("lengths: the exporter takes no packed sequences")
         if call.layer.startswith("Lazy"):
@@ -121,7 +121,7 @@ class OnnxRuntimeExport(OnnxRuntime):
             except torch.onnx.OnnxExporterError as error:
                 if not isinstance(error.__cause__, GuardOnDataDependentSymNode):
                     raise
-                # As torch's page on export has it: such a layer has to be written otherwise.
+                # torch's page on export says that such a layer must be rewritten.
                 raise Unsupported("control flow that depends on data") from error
         assert made is not None
         model = made.model_proto
@@ -129,13 +129,13 @@ class OnnxRuntimeExport(OnnxRuntime):
 
 
 def _wide(x: np.ndarray | None) -> np.ndarray:
-    """An input as torch takes it: whole numbers as they are, others in float64."""
+    """An input for torch's `put`: integers and bool unchanged, other dtypes as float64."""
     assert x is not None
     return x if x.dtype.kind in "ib" else x.astype(np.float64)
 
 
 def _named(run: Run, model: Any, places: Sequence[int]) -> Run:
-    """Inputs by this package's names; the exporter leaves out those that nothing needs."""
+    """Rename inputs from this package's names to the exporter's."""
     order = [f"input_{place}" for place in places]
     theirs = [x.name for x in model.graph.input]
 

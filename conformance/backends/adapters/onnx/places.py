@@ -1,8 +1,8 @@
-"""Layers that put elements elsewhere, in ONNX: Pad, DepthToSpace, Col2Im, Gather, OneHot, Reshape.
+"""Layers that move elements, in ONNX: Pad, DepthToSpace, Col2Im, Gather, OneHot, Reshape.
 
-SpaceToDepth has the block before the channel, torch behind it: Reshape and Transpose swap the two.
-Shuffled channels, Flatten and Unflatten are Reshape and Transpose. Gather and OneHot take indices
-from the end and beyond it, which no graph can refuse.
+SpaceToDepth has the block before the channel, torch after it, so Reshape and Transpose swap the
+two. Shuffled channels and Flatten are Reshape and Transpose. Gather and OneHot accept negative and
+too large indices, which no graph can refuse.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def pad(
     graph: Graph, input: Value, *, pad: Sequence[int], mode: str = "constant",
     value: float | None = None,
 ) -> str:  # fmt: skip
-    """Pad; numbers come from the last axis on, a pair for each."""
+    """Pad; torch's numbers are a pair for each axis, and begin with the last axis."""
     if mode not in PAD_MODES:
         raise Unsupported(f"mode={mode!r}")
     if len(pad) % 2 or len(pad) > 2 * input.rank:
@@ -65,7 +65,7 @@ def pad(
 def padding_layer(
     graph: Graph, input: Value, *, dims: int, mode: str, padding: Any, value: float | None = None
 ) -> str:
-    """The modules: as many numbers as there are sides, or one for all."""
+    """Padding modules, which take one number for each side, or one for all."""
     numbers = [padding] * (2 * dims) if isinstance(padding, int) else list(padding)
     if len(numbers) != 2 * dims:
         raise Unsupported(f"padding={padding!r}")
@@ -78,7 +78,7 @@ _padded = pad
 
 
 def pixel_shuffle(graph: Graph, input: Value, *, upscale_factor: int) -> str:
-    """DepthToSpace, column before row; other than four axes by Reshape."""
+    """DepthToSpace in mode CRD; Reshape converts to four axes and back."""
     if input.rank < 3 or upscale_factor < 1 or input.shape[-3] % upscale_factor**2:
         raise Unsupported(f"upscale_factor={upscale_factor} of shape {input.shape}")
     c, h, w = input.shape[-3:]
@@ -89,7 +89,7 @@ def pixel_shuffle(graph: Graph, input: Value, *, upscale_factor: int) -> str:
 
 
 def pixel_unshuffle(graph: Graph, input: Value, *, downscale_factor: int) -> str:
-    """SpaceToDepth, whose channels then change places."""
+    """SpaceToDepth, then Transpose for torch's order of channels."""
     r = downscale_factor
     if input.rank < 3 or r < 1 or input.shape[-2] % r or input.shape[-1] % r:
         raise Unsupported(f"downscale_factor={r} of shape {input.shape}")
@@ -112,7 +112,7 @@ def channel_shuffle(graph: Graph, input: Value, *, groups: int) -> str:
 
 
 def flatten(graph: Graph, input: Value, *, start_dim: int = 1, end_dim: int = -1) -> str:
-    """Reshape, since Flatten gives a matrix."""
+    """Reshape, because ONNX's Flatten always returns a matrix."""
     rank = max(input.rank, 1)
     if not (-rank <= start_dim < rank and -rank <= end_dim < rank):
         raise Unsupported(f"start_dim={start_dim}, end_dim={end_dim} of {input.rank} axes")
@@ -154,7 +154,7 @@ def embedding(
     max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> str:  # fmt: skip
-    """Gather; what is said of gradients and of initial values changes no output."""
+    """Gather; arguments about gradients and initial values do not change the output."""
     only(max_norm=(max_norm, None))
     if weight.rank != 2:
         raise Unsupported(f"a weight of {weight.rank} axes, which Gather takes")
@@ -178,7 +178,7 @@ def one_hot(graph: Graph, tensor: Value, *, num_classes: int = -1) -> str:
 
 
 def _as_images(graph: Graph, x: str, input: Value) -> str:
-    """Four axes, the first of which is all that stands before channels and space."""
+    """Reshape to four axes; the first one combines all axes before the channels."""
     if input.rank == 4:
         return x
     shape = (math.prod(input.shape[:-3]), *input.shape[-3:])

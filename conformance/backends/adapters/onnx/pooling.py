@@ -1,8 +1,8 @@
 """Pooling in ONNX: MaxPool, AveragePool, LpPool, MaxUnpool and the global ones.
 
-ONNX counts indices over the whole tensor, torch over the plane of a channel: Mod takes the planes
-before it away, Add puts them back for MaxUnpool. Adaptive pooling to a size of 1 is global.
-Padding beyond half of a window, which operators take, is declined.
+ONNX counts indices over the whole tensor, torch over the plane of a channel. Mod converts the
+indices of MaxPool to torch's, and Add converts those for MaxUnpool back. Adaptive pooling to a size
+of 1 is a global operator. Operators accept padding beyond half of a window, so it is declined.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def max_pool(
     graph: Graph, input: Value, *, dims: int, kernel_size: Any, stride: Any = None,
     padding: Any = 0, dilation: Any = 1, return_indices: bool = False, ceil_mode: bool = False,
 ) -> str | list[str]:  # fmt: skip
-    """MaxPool, with indices if these are asked for."""
+    """MaxPool, with indices on request."""
     x, single = _batched(graph, input, dims)
     attributes = _windows(input, kernel_size, stride, padding, ceil_mode, dims, dilation)
     if not return_indices:
@@ -54,7 +54,7 @@ def lp_pool(
     graph: Graph, input: Value, *, dims: int, norm_type: float, kernel_size: Any,
     stride: Any = None, ceil_mode: bool = False,
 ) -> str:  # fmt: skip
-    """LpPool, which takes absolute values: torch's powers are those where they are even."""
+    """LpPool, which takes absolute values; torch does not, so only even powers agree."""
     if norm_type <= 0 or norm_type % 2:
         raise Unsupported(f"norm_type={norm_type!r}, of which LpPool has absolute values")
     x, single = _batched(graph, input, dims)
@@ -82,7 +82,7 @@ def max_unpool(
     graph: Graph, input: Value, indices: Value, *, dims: int, kernel_size: Any,
     stride: Any = None, padding: Any = 0, output_size: Sequence[int] | None = None,
 ) -> str:  # fmt: skip
-    """MaxUnpool, whose output is told."""
+    """MaxUnpool with an explicit output shape."""
     if indices.shape != input.shape:
         raise Unsupported("indices of another shape")
     attributes = _windows(None, kernel_size, stride, padding, False, dims)
@@ -97,7 +97,7 @@ def max_unpool(
         if len(output_size) not in (dims, dims + 2):
             raise Unsupported(f"output_size={output_size!r}")
         more = [o - n for o, n in zip(wanted, least, strict=True)]
-        # MaxUnpool takes any that are larger, none that is smaller.
+        # MaxUnpool accepts any larger size, and no smaller one.
         if any(not 0 <= n < s for n, s in zip(more, steps, strict=True)):
             raise Unsupported(f"output_size={output_size!r}, where {tuple(least)} is the least")
     if min(wanted) < 1:
@@ -111,10 +111,10 @@ def max_unpool(
 
 
 def _sizes(value: Any, dims: int, name: str) -> list[int]:
-    """A number for each dimension.
+    """One number for each dimension, from a single number or a sequence.
 
     Raises:
-        ValueError: if there are more or fewer.
+        ValueError: if a sequence has another length than 1 or `dims`.
     """
     found = sizes(value, dims)
     if len(found) == 1:
@@ -128,7 +128,7 @@ def _windows(
     input: Value | None, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, dims: int,
     dilation: Any = 1,
 ) -> dict[str, Any]:  # fmt: skip
-    """The attributes of windows, at least one of which fits into the input, if it is told."""
+    """Attributes of a pooling window; at least one must fit into the input, if there is one."""
     kernel = _sizes(kernel_size, dims, "kernel_size")
     none = stride is None or (not isinstance(stride, int) and not len(stride))
     steps = kernel if none else _sizes(stride, dims, "stride")
@@ -153,7 +153,7 @@ def _windows(
 
 
 def _batched(graph: Graph, input: Value, dims: int) -> tuple[str, bool]:
-    """The input with a batch, and whether it had none."""
+    """Add a batch to an input that has none; return also whether one was added."""
     if input.rank not in (dims + 1, dims + 2):
         raise Unsupported(f"an input of {input.rank} axes, which an operator takes")
     single = input.rank == dims + 1

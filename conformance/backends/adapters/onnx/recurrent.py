@@ -1,9 +1,10 @@
 """Recurrent layers in ONNX: RNN, LSTM and GRU.
 
-One operator runs one layer, both directions at once. Composed are: batch_first (Transpose), the
-states of stacked layers (Split, Concat), dropout between layers in training (Dropout), unbatched
-input (Unsqueeze, Squeeze) and cells (one step of the layer). Gates are put in ONNX's order, iofc
-and zrh, both biases in one vector. Packed sequences are sequence_lens. ONNX has no proj_size.
+One operator runs one layer with all its directions. Other operators compose batch_first
+(Transpose), states of stacked layers (Split, Concat), dropout between layers in training (Dropout),
+unbatched input (Unsqueeze, Squeeze) and cells (one step of the layer). Gates are reordered to
+ONNX's iofc and zrh, and both biases become one vector. Packed sequences use sequence_lens. ONNX has
+no proj_size.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from conformance.backends.adapters.onnx.nodes import Graph, Value
 from conformance.model.case import Unsupported
 
 State = Mapping[str, np.ndarray]
-# Places of ONNX's gates among torch's: iofc of ifgo, zrh of rzn.
+# Positions of ONNX's gates among torch's: iofc in ifgo, zrh in rzn.
 GATES = {"RNN": (0,), "LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 STATES = {"RNN": 1, "LSTM": 2, "GRU": 1}
 ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu"}
@@ -30,12 +31,12 @@ def recurrent(
     nonlinearity: str = "tanh", proj_size: int | None = None,
     lengths: Sequence[int] | None = None,
 ) -> list[str]:  # fmt: skip
-    """RNN, LSTM or GRU: output, h_n and, of an LSTM, c_n."""
+    """RNN, LSTM or GRU; returns output, h_n and, for an LSTM, c_n."""
     if proj_size or (proj_size is not None and kind != "LSTM"):
         raise Unsupported(f"proj_size={proj_size}")
     if num_layers < 1:
         raise Unsupported(f"num_layers={num_layers}")
-    # Dropout's ratio is below 1.
+    # ONNX's Dropout needs a ratio below 1.
     if not 0 <= dropout <= 1 or (graph.training and dropout == 1 and num_layers > 1):
         raise Unsupported(f"dropout={dropout}")
     if 0 in input.shape[int(batch_first and input.rank == 3) :][:1]:
@@ -74,7 +75,7 @@ def cell(
     graph: Graph, input: Value, hx: Value | None = None, cx: Value | None = None, *, kind: str,
     state: State, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh",
 ) -> list[str]:  # fmt: skip
-    """RNNCell, LSTMCell or GRUCell."""
+    """RNNCell, LSTMCell or GRUCell, as a sequence of one step."""
     axes = (0, 1) if input.rank == 1 else (0,)
     x, *initial = (
         None if given is None else graph.add("Unsqueeze", given.name, graph.integers(*axes))
@@ -89,7 +90,7 @@ def cell(
 
 
 def _both(kind: str, h: Value | None, c: Value | None) -> list[Value | None]:
-    """The initial states that the layer has."""
+    """The initial states that this kind of layer has."""
     if kind == "LSTM" and (h is None) != (c is None):
         raise Unsupported("one initial state of two, which ONNX takes")
     return [h, c][: STATES[kind]]
@@ -98,7 +99,7 @@ def _both(kind: str, h: Value | None, c: Value | None) -> list[Value | None]:
 def _by_layers(
     graph: Graph, given: Value | None, layers: int, unbatched: bool
 ) -> Sequence[str | None]:
-    """An initial state (layers·directions, batch, size) cut into those of each layer."""
+    """Split an initial state (layers·directions, batch, size) into one for each layer."""
     if given is None:
         return [None] * layers
     name = graph.add("Unsqueeze", given.name, graph.integers(1)) if unbatched else given.name
@@ -119,7 +120,7 @@ def _attributes(kind: str, nonlinearity: str, directions: int) -> dict[str, Any]
 
 
 def _weights(graph: Graph, kind: str, state: State, suffixes: Sequence[str]) -> list[str | None]:
-    """W, R and B, None where there is no bias."""
+    """ONNX's inputs W, R and B; B is None without a bias."""
 
     def gates(name: str) -> np.ndarray:
         parts = np.split(state[name], len(GATES[kind]))

@@ -1,4 +1,4 @@
-"""The reference evaluator of onnx, in NumPy, on models of `onnx_graph`, checked by onnx."""
+"""The reference evaluator of onnx, in NumPy, on models of `onnx.graph` that onnx has checked."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from conformance.model.case import Numerics, Unsupported
 
 
 class OnnxReference(GraphBackend):
-    """`onnx.reference.ReferenceEvaluator`; what it says is not implemented is Unsupported."""
+    """`onnx.reference.ReferenceEvaluator`; its NotImplementedError is Unsupported."""
 
-    fixed = True  # what the checker sees
-    timeout = 300  # loops in Python: laws of a wide ConvTranspose3d took over 30 s on busy cores
+    fixed = True  # for the checker
+    timeout = 300  # it loops in Python: laws of a wide ConvTranspose3d took over 30 s on busy cores
     refusals = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
 
     def info(self) -> Mapping[str, str]:
@@ -24,12 +24,12 @@ class OnnxReference(GraphBackend):
         return {**super().info(), "numpy": np.__version__}
 
     def numerics(self, dtype: str) -> Numerics:
-        """NumPy adds up float16 and bfloat16 in themselves, and stores each step in them."""
+        """Declare that NumPy accumulates and stores half precision in half precision."""
         half = dtype in ("float16", "bfloat16")
         return Numerics(accumulation=dtype if half else None, stepwise=True)
 
     def compile(self, model: onnx.ModelProto) -> Run:
-        """Infer all types and shapes, check, evaluate."""
+        """Infer all types and shapes, check the model, and return a function that evaluates it."""
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
         onnx.checker.check_model(model)
         evaluator = ReferenceEvaluator(model)

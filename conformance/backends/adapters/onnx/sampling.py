@@ -1,9 +1,9 @@
 """Interpolation and sampling in ONNX: Resize, GridSample, AffineGrid.
 
-Of Resize's coordinate transformations `asymmetric` with floor is torch's nearest, `half_pixel` with
-round_prefer_ceil its nearest-exact; `half_pixel` and `align_corners` are those of its linear and
-cubic modes, whose factor is −0.75; with antialias it is −0.5, and what is outside has no weight. A
-mode `area` ONNX has not.
+Resize's coordinate transformation `asymmetric` with floor is torch's nearest, and `half_pixel` with
+round_prefer_ceil is its nearest-exact. Its linear and cubic modes use `half_pixel` or
+`align_corners`. The cubic coefficient is −0.75. With antialias it is −0.5, and elements outside
+have no weight. ONNX has no mode `area`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def interpolate(
     mode: str = "nearest", align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None, antialias: bool = False, rank: int = 0,
 ) -> str:  # fmt: skip
-    """Resize, by a size or by factors, which it keeps in float32."""
+    """Resize to a size, or by factors, which it stores in float32."""
     dims = input.rank - 2
     if dims not in (1, 2, 3) or rank not in (0, input.rank):
         raise Unsupported(f"an input of {input.rank} axes, which Resize takes")
@@ -48,7 +48,7 @@ def interpolate(
         wanted = [math.floor(n * s) for n, s in zip(input.shape[2:], each, strict=True)]
         if min(wanted) < 1:
             raise Unsupported("an output of no elements")
-        # With corners that lie on each other only the sizes count.
+        # With aligned corners only the sizes matter.
         if recompute_scale_factor or align_corners:
             lengths = wanted
         else:
@@ -64,7 +64,7 @@ def interpolate(
 def upsampling(
     graph: Graph, input: Value, *, mode: str, size: Any = None, scale_factor: Any = None
 ) -> str:
-    """UpsamplingNearest2d and UpsamplingBilinear2d, whose corners lie on each other."""
+    """UpsamplingNearest2d, and UpsamplingBilinear2d, which aligns corners."""
     corners = True if mode == "bilinear" else None
     return interpolate(
         graph, input, size=size, scale_factor=scale_factor, mode=mode, align_corners=corners,
@@ -73,7 +73,7 @@ def upsampling(
 
 
 def _mode(mode: str, dims: int, corners: bool | None, antialias: bool) -> dict[str, Any]:
-    """The attributes of a mode."""
+    """Resize's attributes for a mode of torch."""
     transformed = "align_corners" if corners else "half_pixel"
     found: dict[str, Any] = {"coordinate_transformation_mode": transformed}
     if antialias:
@@ -120,7 +120,7 @@ def grid_sample(
 
 
 def affine_grid(graph: Graph, theta: Value, *, size: Any, align_corners: bool | None = None) -> str:
-    """AffineGrid."""
+    """AffineGrid, in two and three dimensions."""
     sizes = list(size)
     dims = len(sizes) - 2
     if dims not in (2, 3) or theta.shape != (sizes[0], dims, dims + 1) or min(sizes) < 1:

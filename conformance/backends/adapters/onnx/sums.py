@@ -1,7 +1,7 @@
 """Convolutions and linear layers in ONNX: Conv, ConvTranspose, Pad, Gemm, MatMul, Einsum.
 
-Composed are: unbatched input (Unsqueeze, Squeeze), padding modes (Pad before Conv), Linear of
-other than matrices (MatMul, Add), Bilinear (Einsum, Add).
+Other operators compose unbatched input (Unsqueeze, Squeeze), padding modes (Pad before Conv),
+Linear of inputs other than matrices (MatMul, Add), and Bilinear (Einsum, Add).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ AUTOMATIC = {"same": "SAME_UPPER", "valid": "VALID"}
 
 
 def identity(graph: Graph, input: Value) -> str:
-    """Identity, whatever its arguments."""
+    """Identity; the layer's arguments are ignored."""
     return graph.add("Identity", input.name)
 
 
 def linear(graph: Graph, input: Value, weight: Value, bias: Value | None = None) -> str:
-    """y = x Aᵀ + b: Gemm of a matrix, MatMul and Add of anything else."""
+    """y = x Aᵀ + b: Gemm for a matrix, MatMul and Add otherwise."""
     if weight.rank > 2:
         raise Unsupported("weight of another rank, which MatMul broadcasts")
     if bias is not None and bias.shape != weight.shape[:-1]:
@@ -57,7 +57,7 @@ def conv(
     stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
     padding_mode: str = "zeros",
 ) -> str:  # fmt: skip
-    """Conv; 'same' is SAME_UPPER, 'valid' VALID."""
+    """Conv; 'same' becomes SAME_UPPER, 'valid' becomes VALID."""
     if padding == "same" and set(sizes(stride, dims)) != {1}:
         raise Unsupported("padding='same' with a stride, which SAME_UPPER has")
     if isinstance(padding, str) and padding not in AUTOMATIC:
@@ -85,7 +85,7 @@ def conv_transpose(
     stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
     dilation: Any = 1, padding_mode: str = "zeros", output_size: Sequence[int] | None = None,
 ) -> str:  # fmt: skip
-    """ConvTranspose; output_padding stands for output_size."""
+    """ConvTranspose; output_size is translated to output_padding."""
     if padding_mode != "zeros":
         raise Unsupported(f"padding_mode={padding_mode!r}")
     step, pad, spread = (sizes(value, dims) for value in (stride, padding, dilation))
@@ -113,14 +113,14 @@ def _plus(graph: Graph, product: str, bias: Value | None) -> str:
 
 
 def _batched(graph: Graph, input: Value, dims: int) -> str:
-    """The input with a batch dimension."""
+    """Add a batch dimension to an input that has none."""
     if input.rank != dims + 1:
         return input.name
     return graph.add("Unsqueeze", input.name, graph.integers(0))
 
 
 def _as_given(graph: Graph, output: str, input: Value, dims: int) -> str:
-    """The output without the batch dimension that the input did not have."""
+    """Remove the batch dimension that `_batched` added."""
     return graph.add("Squeeze", output, graph.integers(0)) if input.rank == dims + 1 else output
 
 
@@ -128,7 +128,7 @@ def _padded(
     graph: Graph, x: str, input: Value, weight: Value, dilation: Sequence[int], padding: Any,
     mode: str,
 ) -> str:  # fmt: skip
-    """The input padded by Pad; of 'same' the larger part comes after."""
+    """Pad the input by Pad; for 'same' the larger part comes after."""
     if mode not in PADDING_MODES:
         raise Unsupported(f"padding_mode={mode!r}")
     dims = len(dilation)

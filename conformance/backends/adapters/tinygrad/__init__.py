@@ -1,8 +1,8 @@
 """tinygrad on the CPU: the layers of `tinygrad.nn` and methods of `tinygrad.Tensor`.
 
-tinygrad has torch's names and axes, and wants a batch, which the adapter adds. Its methods are
-lazy: a call's kernels are made, and compiled by clang, where its outputs are asked for. What a
-method has no argument for is Unsupported.
+tinygrad has torch's names and axes. It needs a batch, which the adapter adds. Its methods are lazy:
+reading a call's outputs creates the kernels, and clang compiles them. An argument that a method
+does not have is Unsupported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-os.environ.setdefault("PARALLEL", "0")  # no pool of compilers: a process of the suite has no other
+os.environ.setdefault("PARALLEL", "0")  # no pool of compilers in each process of the suite
 
 from tinygrad import Device, Tensor, nn
 
@@ -37,34 +37,34 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
     name, lacks = "tinygrad", LACKED
     # Measured: a convolution's kernel 0.15 s, its gradients 1.7 s; an activation's 0.1 s.
     compile_seconds, budget = 0.3, "700"
-    # It checks arguments by `assert`, and shapes that do not go together are an IndexError.
-    # Documented are promoted dtypes, negative padding that cuts, and a padding for either side.
+    # tinygrad checks arguments by `assert`, and raises IndexError for shapes that do not match.
+    # It documents promoted dtypes, negative padding that crops, and padding for either side.
     refusals = (AssertionError, IndexError)
     accepts = ("*of another dtype", "negative padding", "padding of too many numbers")
 
     def info(self) -> Mapping[str, str]:
-        """The version of tinygrad, and what makes its kernels."""
+        """The version of tinygrad, and the renderer of its kernels."""
         renderer = type(Device["CPU"].renderer).__name__
         return {"tinygrad": version("tinygrad"), "tinygrad renderer": renderer}
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """Its functions in real numbers, where the compiler has the dtype."""
+        """Offer the functions below in the real dtypes that the compiler supports."""
         return super().offers(layer, dtype, device) and compiled(dtype)
 
     def numerics(self, dtype: str) -> Numerics:
-        """Every step is stored in the dtype; functions are formulas of 2ˣ and log₂.
+        """Declare stored steps in half precision, and functions computed from 2ˣ and log₂.
 
-        Derived, u the unit roundoff, and measured on 10⁶ points of each range:
+        The errors are derived, with the unit roundoff u, and measured on 10⁶ points of each range:
 
-        - eˣ is 2 to the power of x·log₂e, where both factor and product are rounded: 2·|x|·u for
-          |x| < 88 (709 in float64), or as many ULP, and another for the power. Measured: 63.6 and
-          437. The logistic function 1/(1 + e⁻ˣ) inherits it: 63.3 and 433.
-        - ln x is log₂x·ln 2: a ULP of log₂ is up to two, factor and product half a ULP each.
-          Measured: 2.8 and 3.1.
+        - eˣ is 2 to the power of x·log₂e, and both factor and product are rounded. That is 2·|x|·u
+          for |x| < 88 (709 in float64), or 88 (709) ULP, and the power adds one. Measured: 63.6 and
+          437. The logistic function 1/(1 + e⁻ˣ) inherits this error: 63.3 and 433.
+        - ln x is log₂x·ln 2. A ULP of log₂ is up to two ULP of ln; factor and product add half a
+          ULP each. Measured: 2.8 and 3.1.
         - tanh x is 2·σ(2x) − 1, with twice the error of σ above ½, 2.5·u. Measured: 3·u.
-        - erf is Abramowitz and Stegun 7.1.26, good for 1.5·10⁻⁷; its sum of five terms adds 6·u at
-          most, measured.
-        - 1 is added to x before a logarithm, and taken from eˣ: 2·u whatever the size.
+        - erf is Abramowitz and Stegun 7.1.26, with an error of 1.5·10⁻⁷. Its sum of five terms adds
+          at most 6·u, measured.
+        - log1p adds 1 to x, and expm1 subtracts 1 from eˣ: an error of 2·u for results of any size.
         """
         u = format_of(dtype).unit
         power = 711.0 if dtype == "float64" else 90.0
@@ -76,13 +76,13 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
         )  # fmt: skip
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
-        """Host to tensor."""
+        """Convert a host array to a tensor."""
         if dtype not in DTYPES:
             raise Unsupported(f"dtype={dtype!r}")
         return tensor(array, layout, dtype)
 
     def get(self, native: Any) -> np.ndarray:
-        """Tensor to host; bfloat16 goes through float32."""
+        """Convert a tensor to a host array; bfloat16 goes through float32."""
         return super().get(native.numpy())
 
     def dtype(self, native: Any) -> str:
@@ -90,7 +90,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
         return NAMES.get(native.dtype, str(native.dtype).removeprefix("dtypes."))
 
     def wait(self, outputs: Any) -> None:
-        """Nothing is computed before it is asked for."""
+        """Realize the tensors, because tinygrad is lazy."""
         found = outputs if isinstance(outputs, (list, tuple)) else (outputs,)
         if lazy := [x for x in found if x is not None]:
             Tensor.realize(*lazy)
@@ -98,7 +98,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
     def vjp(
         self, fn: Callable[..., Any], primals: Sequence[Any], cotangents: Sequence[Any]
     ) -> Sequence[Any]:
-        """Gradients by `Tensor.gradient`, of each output."""
+        """Gradients by `Tensor.gradient`, added up over the outputs."""
         found: list[Any] = []
         for output, cotangent in zip(fn(*primals), cotangents, strict=True):
             parts = output.gradient(*primals, gradient=cotangent)
@@ -112,7 +112,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
 
     @implements("functional.linear")
     def functional_linear(self, state: State, input: Any, weight: Any, bias: Any = None) -> Any:
-        """`Tensor.linear`, whose weight is transposed; one of one axis is multiplied with."""
+        """`Tensor.linear`, whose weight is transposed; it multiplies by a weight of one axis."""
         if weight.ndim == 1:
             raise Unsupported("a weight of one axis")
         return input.linear(weight.transpose(), bias)
@@ -165,7 +165,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
         padding: Any = 0, **given: Any,
     ) -> Any:  # fmt: skip
-        """`Tensor.conv2d`, of any number of axes, which pads by numbers."""
+        """`Tensor.conv2d`, which takes any number of axes, and pads by numbers."""
         if isinstance(padding, str):
             raise Unsupported(f"padding={padding!r}")
         given["padding"] = padding
@@ -178,7 +178,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
     def functional_conv_transpose(
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call, **given: Any
     ) -> Any:
-        """`Tensor.conv_transpose2d`, of any number of axes."""
+        """`Tensor.conv_transpose2d`, which takes any number of axes."""
         return spatial(lambda x: x.conv_transpose2d(weight, bias, **given), call.layer, input)
 
 

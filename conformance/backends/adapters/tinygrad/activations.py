@@ -12,7 +12,7 @@ from conformance.model.case import Call, Unsupported
 
 
 class Activations(FunctionBackend):
-    """The part of tinygrad's adapter for functions of single numbers, and softmax."""
+    """The part of tinygrad's adapter for activations and softmax."""
 
     @implements(
         *with_functions(
@@ -32,7 +32,7 @@ class Activations(FunctionBackend):
 
     @implements("GELU", "functional.gelu")
     def gelu(self, state: State, x: Any, *, approximate: str = "none") -> Any:
-        """`Tensor.gelu`, which approximates where nothing is said."""
+        """`Tensor.gelu`, which approximates by default."""
         return x.gelu(approximate)
 
     @implements("Softplus", "functional.softplus")
@@ -44,7 +44,7 @@ class Activations(FunctionBackend):
     def softmax(
         self, state: State, x: Any, *, call: Call, dim: int | None = None, dtype: str | None = None
     ) -> Any:
-        """`Tensor.softmax` and so on, along an axis that is named; a function's in a dtype."""
+        """`Tensor.softmax` and so on along an explicit axis; functions may convert the dtype."""
         if dim is None:
             raise Unsupported("dim=None")
         if dtype is not None and not compiled(dtype):

@@ -1,4 +1,4 @@
-"""tinygrad's losses and attention: methods of `Tensor` that name torch's page."""
+"""tinygrad's losses and attention: methods of `Tensor` whose documentation cites torch's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Losses(FunctionBackend):
         self, state: State, input: Any, target: Any, weight: Any = None, *,
         ignore_index: int = -100, **given: Any,
     ) -> Any:  # fmt: skip
-        """`Tensor.cross_entropy`, which has no weights and ignores no class."""
+        """`Tensor.cross_entropy`, which has no weights and no ignored class."""
         only(ignore_index=(ignore_index, -100))
         if dtypes.is_int(target.dtype) and (target == ignore_index).any().item():
             raise Unsupported("a target that is ignored")
@@ -33,7 +33,7 @@ class Losses(FunctionBackend):
         self, state: State, input: Any, target: Any, weight: Any = None, *,
         ignore_index: int = -100, **given: Any,
     ) -> Any:  # fmt: skip
-        """`Tensor.nll_loss`, which ignores what it is told to."""
+        """`Tensor.nll_loss`, which takes weights and an ignored class."""
         return input.nll_loss(target, state.get("weight", weight), ignore_index, **given)
 
     @implements("BCELoss", "functional.binary_cross_entropy", passes=("reduction",))
@@ -58,7 +58,7 @@ class Losses(FunctionBackend):
 
     @implements("functional.one_hot")
     def one_hot(self, state: State, tensor: Any, *, num_classes: int = -1) -> Any:
-        """`Tensor.one_hot`, which is told the number of classes."""
+        """`Tensor.one_hot` with an explicit number of classes."""
         if num_classes == -1:
             raise Unsupported("num_classes=-1")
         return tensor.one_hot(num_classes)
@@ -67,12 +67,12 @@ class Losses(FunctionBackend):
     def scaled_dot_product_attention(
         self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, **given: Any
     ) -> Any:
-        """`Tensor.scaled_dot_product_attention`, whose dropout is for train mode."""
+        """`Tensor.scaled_dot_product_attention`, which drops out only in train mode."""
         return query.scaled_dot_product_attention(key, value, attn_mask, **given)
 
 
 def _without(**given: Any) -> None:
-    """Decline an input that tinygrad has no argument for."""
+    """Decline inputs for which tinygrad has no argument."""
     for name, value in given.items():
         if value is not None:
             raise Unsupported(name)

@@ -1,7 +1,7 @@
 """tinygrad's normalisations and dropout.
 
-`nn.BatchNorm` is one class for all ranks. Train mode is tinygrad's `TRAINING`; the running
-statistics after a call in it are those of the layer.
+`nn.BatchNorm` is one class for all ranks. Train mode is tinygrad's context variable `TRAINING`. The
+adapter reads the running statistics from the layer after a call in train mode.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Normalization(FunctionBackend):
         self, state: State, x: Any, *, call: Call, training: bool, num_features: int,
         affine: bool = False, **given: Any,
     ) -> Any:  # fmt: skip
-        """`nn.InstanceNorm`, which keeps no statistics, and is affine where nothing is said."""
+        """`nn.InstanceNorm`, which keeps no statistics, and is affine by default."""
         layer = loaded(lambda: nn.InstanceNorm(num_features, affine=affine, **given), state)
         return spatial(layer, call.layer, x)
 
@@ -66,14 +66,14 @@ class Normalization(FunctionBackend):
     def rms_norm(
         self, state: State, x: Any, *, normalized_shape: Any, eps: float | None = None, **given: Any
     ) -> Any:
-        """`nn.RMSNorm`, of the last axis; left out, its eps is not the dtype's, but 1e-6."""
+        """`nn.RMSNorm` of the last axis; its default eps is 1e-6, and not the dtype's."""
         if eps is None:
             raise Unsupported("eps=None")
         sizes = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
         if len(sizes) != 1:
             raise Unsupported("normalized_shape of several axes")
         if x.shape[-1:] != tuple(sizes):
-            # tinygrad's is not told the size by anything but its weight.
+            # tinygrad's layer knows the size only from its weight.
             raise ValueError(f"normalized_shape={sizes}: the input is of shape {x.shape}")
         return loaded(lambda: nn.RMSNorm(sizes[0], eps=eps, **given), state)(x)
 

@@ -1,4 +1,4 @@
-"""What the parts of tinygrad's adapter share: dtypes, a layer's state, a batch, layouts."""
+"""Helpers of tinygrad's adapter: dtypes, a layer's state, memory layouts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _seeds = itertools.count()
 
 @cache
 def compiled(dtype: str) -> bool:
-    """Whether the compiler makes kernels in a dtype: clang has bfloat16 from 15 on."""
+    """Whether the compiler supports a dtype; clang has bfloat16 since version 15."""
     if dtype not in DTYPES:
         return False
     try:
@@ -36,8 +36,12 @@ def compiled(dtype: str) -> bool:
 
 
 def loaded(make: Callable[[], Any], state: State) -> Any:
-    """The layer with a state, whose names are tinygrad's as well, or with its own."""
-    Tensor.manual_seed(next(_seeds))  # else initial values that are never used queue up
+    """Make a layer and load a state, whose names are tinygrad's as well as torch's.
+
+    An empty state keeps the layer's initial values.
+    """
+    # Without a new seed the lazy generator would keep all unused initial values.
+    Tensor.manual_seed(next(_seeds))
     layer = make()
     for name, value in state.items():
         setattr(layer, name, value)
@@ -45,7 +49,7 @@ def loaded(make: Callable[[], Any], state: State) -> Any:
 
 
 def tensor(array: np.ndarray, layout: str, dtype: str) -> Any:
-    """Host to tensor in memory of its own; layouts other than contiguous are views of it."""
+    """Copy a host array into a tensor; layouts other than contiguous are views of its memory."""
     if layout == "contiguous":
         return _buffer(array, dtype).reshape(array.shape)
     if layout == "channels_last" and array.ndim in (4, 5):
@@ -64,7 +68,7 @@ def tensor(array: np.ndarray, layout: str, dtype: str) -> Any:
 
 
 def _buffer(array: np.ndarray, dtype: str) -> Any:
-    """A tensor with memory of its own, which one of no axes would not have."""
+    """A tensor with its own memory; tinygrad gives none to a tensor without axes."""
     host = np.ascontiguousarray(array if array.ndim else array.reshape(1))
     if dtype != "bfloat16":
         return Tensor(host.astype(dtype), device="CPU").realize()

@@ -1,4 +1,4 @@
-"""tinygrad's pooling, padding and interpolation: methods of `Tensor`, of any number of axes."""
+"""tinygrad's pooling, padding and interpolation: methods of `Tensor` for any number of axes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Windows(FunctionBackend):
         passes=("value",),
     )
     def pad(self, state: State, x: Any, *, call: Call, padding: Any, **given: Any) -> Any:
-        """`Tensor.pad`, from the last axis to the first, as torch's."""
+        """`Tensor.pad`, whose numbers begin with the last axis, as torch's do."""
         mode, pads = pad_of(call.layer, padding)
         return spatial(lambda x: x.pad(pads, mode, **given), call.layer, x)
 
@@ -79,7 +79,7 @@ class Windows(FunctionBackend):
 
 
 def _each(value: Any, dims: int) -> tuple[int, ...]:
-    """A number for each axis; tinygrad reads off the numbers how many axes there are."""
+    """One number for each axis; tinygrad infers the number of axes from their count."""
     numbers = (value,) * dims if isinstance(value, int) else tuple(value)
     if len(numbers) != dims:
         raise ValueError(f"{value!r} for {dims} axes")

@@ -1,8 +1,8 @@
 """torch.compile with inductor: every layer as one compiled graph, forward and backward.
 
-Static shapes and `fullgraph=True`: a graph break ends the call, and is counted as Unsupported. A
-call in which no compiled graph ran is reported by `fallbacks()`. Kernels that inductor itself takes
-from ATen (convolution, matrix product) are its own choice, and no fallback.
+Shapes are static, and `fullgraph=True`: a graph break ends the call, which counts as Unsupported.
+`fallbacks()` reports a call in which no compiled graph ran. Kernels that inductor itself takes from
+ATen (convolution, matrix product) do not count as a fallback.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from torch._inductor.compile_fx import compile_fx
 from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.model.case import Call, Unsupported
 
-# Compiled graphs until all are forgotten: every one of them costs memory, and guards to look at.
+# Compiled graphs until dynamo is reset, because each takes memory and adds guards to check.
 KEPT = 400
-# Beyond torch's own limit of 8 it would run the call without compiling it, or refuse it.
+# Beyond its own limit of 8 recompilations, torch runs a call uncompiled, or refuses it.
 _NO_LIMIT = 1_000_000
 
 
 def _configure() -> None:
-    """Recurrent modules are compiled, not skipped; no recompilation is refused."""
+    """Let dynamo compile recurrent modules, and recompile without a limit."""
     config = torch._dynamo.config
     config.allow_rnn = True
     config.recompile_limit = config.accumulated_recompile_limit = _NO_LIMIT
-    # Workers of xdist share the machine already.
+    # The workers of xdist already use all cores.
     torch._inductor.config.compile_threads = 1
 
 
 class _Counting:
-    """inductor, counting its graphs and their runs."""
+    """Inductor that counts its compiled graphs and their runs."""
 
     def __init__(self) -> None:
         self.compiled = self.runs = 0
 
     def __call__(self, graph: Any, inputs: Sequence[Any]) -> Callable[..., Any]:
-        """Compile a graph; what comes out counts each time that it runs."""
+        """Compile a graph into a function that counts its runs."""
         compiled: Any = compile_fx(graph, inputs)
         self.compiled += 1
 
@@ -57,8 +57,8 @@ class CompiledLayer(ModuleLayer):
     """A layer whose calls run compiled.
 
     Args:
-        call, module, function: as for a `ModuleLayer`; the function is compiled.
-        inductor: counts what is run.
+        call, module, function: see `ModuleLayer`; the function is compiled.
+        inductor: counts the runs of compiled graphs.
     """
 
     def __init__(
@@ -89,16 +89,12 @@ class CompiledLayer(ModuleLayer):
         return result
 
     def fallbacks(self) -> Sequence[str]:
-        """What of the last call did not run compiled."""
+        """The parts of the last call that did not run compiled."""
         return self._elsewhere
 
 
 class CompileBackend(ModuleBackend):
-    """torch's layers, compiled by inductor.
-
-    Args:
-        name: the backend's name.
-    """
+    """torch's layers, compiled by inductor."""
 
     compile_seconds = 1.5
     budget = "700"
@@ -109,21 +105,21 @@ class CompileBackend(ModuleBackend):
         _configure()
 
     def info(self) -> Mapping[str, str]:
-        """torch's, the C++ compiler, and how layers are compiled."""
+        """Facts about torch, the C++ compiler, and the options of compilation."""
         how = "inductor, fullgraph=True, dynamic=False, allow_rnn=True"
         return {**super().info(), "compiler": _compiler(), "compile": how}
 
     def devices(self) -> Sequence[str]:
-        """torch's.
+        """torch's devices.
 
         Raises:
-            RuntimeError: if there is no C++ compiler, without which inductor can do nothing.
+            RuntimeError: if there is no C++ compiler, which inductor needs.
         """
         _compiler()
         return super().devices()
 
     def build(self, call: Call) -> CompiledLayer:
-        """The module or function, to be compiled at its first call."""
+        """Build the module or function; its first call compiles it."""
         if self._inductor.compiled - self._forgotten > KEPT:
             torch._dynamo.reset()
             self._forgotten = self._inductor.compiled
@@ -135,7 +131,7 @@ class CompileBackend(ModuleBackend):
 
 
 def _compiler() -> str:
-    """The C++ compiler that inductor will call."""
+    """Path of the C++ compiler that inductor will call."""
     for name in (os.environ.get("CXX"), "g++", "clang++"):
         if name and (found := shutil.which(name)):
             return found

@@ -1,8 +1,8 @@
-"""torch.export: every layer is exported for the inputs of the call, and the program is run.
+"""torch.export: every layer is exported for the inputs of a call, and the exported program runs.
 
-A program holds for one signature: shapes, dtypes, which inputs are left out, keywords, mode, and
-whether gradients are recorded. It is kept, and called with the weights of each layer of the same
-structure, as a deployed program is with those of another checkpoint.
+A program is valid for one signature: shapes, dtypes, which inputs are left out, keywords, mode, and
+whether gradients are recorded. The backend keeps it, and calls it with the weights of each layer of
+the same structure, as a deployed program is called with another checkpoint.
 """
 
 from __future__ import annotations
@@ -24,28 +24,24 @@ KEPT = 200
 
 
 class _Function(torch.nn.Module):
-    """A function as a module: these are what `torch.export` takes.
-
-    Args:
-        function: called by the module.
-    """
+    """A module that calls a function, because `torch.export` takes only modules."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self._function = function
 
     def forward(self, *inputs: Any, **arguments: Any) -> Any:
-        """The function."""
+        """Call the function with the inputs and keywords."""
         return self._function(*inputs, **arguments)
 
 
 class _Exported:
-    """A module of which each call runs an exported program.
+    """A callable that exports a module for each new signature, and runs the program.
 
     Args:
-        call: what was built.
+        call: the call for which the module was built.
         module: the module to export.
-        programs: those kept, by structure and signature.
+        programs: cached programs, by structure and signature.
     """
 
     def __init__(
@@ -55,7 +51,7 @@ class _Exported:
         self._structure = (call.layer, repr(sorted(call.arguments.items())), call.dtype)
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        """Export, unless that is done, and run the program with the module's weights."""
+        """Export the module unless the program is cached; run it with the module's weights."""
         if any(isinstance(x, torch.nn.utils.rnn.PackedSequence) for x in inputs):
             raise Unsupported("lengths: shapes that depend on data")
         tensors = (x for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor))
@@ -71,7 +67,7 @@ class _Exported:
             try:
                 program = torch.export.export(self._module, inputs, keywords, strict=False)
             except GuardOnDataDependentSymNode as error:
-                # As torch's page on export has it: such a layer has to be written otherwise.
+                # torch's page on export says that such a layer must be rewritten.
                 raise Unsupported("control flow that depends on data") from error
             self._programs[key] = program.module()
             while len(self._programs) > KEPT:
@@ -80,7 +76,7 @@ class _Exported:
 
 
 def _signature(tree: Any) -> tuple[Any, ...]:
-    """What a program is specialised to."""
+    """The properties of inputs to which a program is specialised."""
     leaves, form = pytree.tree_flatten(tree)
     facts = tuple(
         (tuple(x.shape), x.stride(), x.dtype, x.requires_grad)
@@ -94,7 +90,7 @@ def _signature(tree: Any) -> tuple[Any, ...]:
 class ExportBackend(ModuleBackend):
     """torch's layers, run as exported programs."""
 
-    # Two programs a structure, without and with gradients recorded.
+    # Each structure needs two programs, with and without recorded gradients.
     compile_seconds, budget = 0.1, "700"
 
     def __init__(self, name: str) -> None:
@@ -102,13 +98,13 @@ class ExportBackend(ModuleBackend):
         self._programs: OrderedDict[Any, Any] = OrderedDict()
 
     def info(self) -> Mapping[str, str]:
-        """torch's, and how it is exported."""
+        """Facts about torch, and the options of the export."""
         return {**super().info(), "export": "strict=False, static shapes"}
 
     def build(self, call: Call) -> ModuleLayer:
-        """The module or function, to be exported at its first call."""
+        """Build the module or function; its first call exports it."""
         layer = super().build(call)
-        # A program's inputs are tensors and numbers: what torch has is a part of it.
+        # A program takes only tensors and numbers; torch's own objects become a part of it.
         row = CATALOGUE.get(call.layer)
         parts = (
             frozenset()
@@ -122,7 +118,7 @@ class ExportBackend(ModuleBackend):
         if not isinstance(module, torch.nn.Module):
             module = _Function(partial(module, **fixed))
         layer.function = _Exported(call, module, self._programs)
-        # A program has none; those of the module tell whether it happened to be exported.
+        # A program has no attributes, and those of the module would say nothing about it.
         layer.attributes = dict  # type: ignore[method-assign]
         return layer
 

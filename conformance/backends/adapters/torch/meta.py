@@ -1,7 +1,7 @@
-"""torch on its device without values: the shape inference that compilers and exporters rely on.
+"""torch on the device `meta`, which has no values: the shape inference of compilers and exporters.
 
-Shapes, dtypes, refusals and the names and shapes of a state are checked; whatever asks for values
-is Unsupported.
+Checks compare shapes, dtypes, refusals, and the names and shapes of a state. Anything that needs
+values is Unsupported.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.model.case import Call, Unsupported
 
-# A number that is read, places of what is true, a kernel for many tensors at once.
+# torch's errors for reading a number, for places of true elements, and for foreach kernels.
 _VALUES = re.compile(
     r"called on meta tensors|data-independent|foreach API on meta tensors"
     r"|operator with Meta tensors"
 )
 
-# For all other layers such failures are listed as known.
+# Layers for which such failures are declined; for all others they are listed as known failures.
 _LISTED_NOWHERE = ("utils.", "init.", "Transformer")
 
 
 def _declining(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, its calls declined that need values."""
+    """Wrap a function so that calls which need values are declined."""
 
     def call(*inputs: Any, **arguments: Any) -> Any:
         try:
@@ -41,11 +41,11 @@ class MetaBackend(ModuleBackend):
     """torch's layers, built and called on the device `meta`."""
 
     def devices(self) -> Sequence[str]:
-        """The device without values only."""
+        """Only `meta`, the device without values."""
         return ("meta",)
 
     def build(self, call: Call) -> ModuleLayer:
-        """The module or function; some decline what needs values on the way."""
+        """Build the module or function; some layers decline calls that need values inside."""
         layer = super().build(call)
         if call.layer.startswith(_LISTED_NOWHERE):
             layer.function = _declining(layer.function)
