@@ -1,7 +1,7 @@
-"""What each shipped backend's own environment came to, run to its end, as a Markdown table.
+"""Make a Markdown table of complete runs of the shipped backends.
 
-`tox -e NAME` writes `results/NAME.jsonl`; a run is a row, and a later row of the same backend, seed
-and number of examples replaces the earlier one.
+`tox -e NAME` writes `results/NAME.jsonl`. Each run is a row. A later run of the same backend, seed
+and number of examples replaces an earlier one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ HEAD = f"""\
 # Backends
 
 Written by `tools/backends_table.py` from the results files of the backends' tox environments: all
-layers, checks and dtypes that each offers, two workers, on a machine of two cores. Known are items
-that failed as the [known failures](known-failures.md) that ship with a backend say, and
-[findings](findings.md) tells them one by one; failed are those that were new in that run, and those
-in which nothing was compared. Where a run has a time budget, items left out are those that had no
-time at all, and the share of the cases is what was looked at of all that there were.
+layers, checks and dtypes that each backend offers, with two workers on a machine of two cores.
+*Known* items failed as the [known failures](known-failures.md) that ship with the backend say;
+[findings](findings.md) lists them. *Failed* items failed otherwise, or compared nothing. In a run
+with a time budget, *items left out* got no time at all, and *of the cases* is the share of cases
+that ran.
 
 | {" | ".join(COLUMNS)} |
 |{"---|" * len(COLUMNS)}
@@ -35,11 +35,7 @@ _KEY = re.compile(r"^\| ([^ ]+) \| (\d+) \| (\d+) \|")
 
 
 def row(run: Run) -> str:
-    """One run.
-
-    Args:
-        run: as its results file holds it.
-    """
+    """Format a run as a row of the table."""
     identity, counts = run.identity, summary.counts(run)
     verdicts = summary.verdicts(run)
     left_out = sum(v.status == "unchecked" and not v.examples.drawn for v in verdicts)
@@ -60,11 +56,11 @@ def row(run: Run) -> str:
 
 
 def merged(table: str, rows: list[str]) -> str:
-    """The table with new rows in it, by backend, seed and examples.
+    """Merge new rows into a table, sorted by backend, seed and examples.
 
     Args:
-        table: as it stands; empty if there is none yet.
-        rows: new ones.
+        table: the present table; empty if there is none yet.
+        rows: the new rows.
     """
     found: dict[tuple[str, int, int], str] = {}
     for line in (*table.splitlines(), *rows):
@@ -75,7 +71,7 @@ def merged(table: str, rows: list[str]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Add results files to the table; 1 if a row of the table has failures."""
+    """Add results files to the table; return 1 if a row of the table has failures."""
     return add_rows(arguments, __doc__, row, merged, _failed)
 
 

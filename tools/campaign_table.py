@@ -1,8 +1,7 @@
-"""What the campaigns came to: torch held against the suite at many seeds, as a Markdown table.
+"""Make a Markdown table of the campaigns: runs of the suite on torch with many seeds.
 
-Run by `tox -e campaign` and `tox -e campaign-long`, which take hours: a run is a row, whichever
-machine made it, and a later row of the same seed, examples, shard and layers replaces the earlier
-one.
+`tox -e campaign` and `tox -e campaign-long` run it after campaigns of hours. Each run is a row, on
+any machine. A later run of the same seed, examples, shard and layers replaces an earlier one.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ COLUMNS = (
 HEAD = f"""\
 # No false alarm
 
-Written by `tools/campaign_table.py`, after `tox -e campaign` (ten seeds), `tox -e campaign-long`
-(twenty times the examples, in parts where time is short) and `tox -e cpu` (as lesser CPUs, by the
-variables beside the CPU): torch against the suite, all checks.
-Known are items that failed as the [known failures](../conformance/known_failures/torch.toml) say;
-failed takes in crashes, hangs and items in which nothing was compared.
+Written by `tools/campaign_table.py`: runs of all checks on torch. `tox -e campaign` runs ten seeds.
+`tox -e campaign-long` runs twenty times the examples, some of them in parts. `tox -e cpu` imitates
+older CPUs by the environment variables that stand beside the CPU.
+*Known* items failed as the [known failures](../conformance/known_failures/torch.toml) say. *Failed*
+includes crashes, hangs and items that compared nothing.
 
 | {" | ".join(COLUMNS)} |
 |{"---|" * len(COLUMNS)}
@@ -36,11 +35,7 @@ _KEY = re.compile(r"^\| (\d+) \| (\d+) \| (\d+)/(\d+) \| (.+?) \|")
 
 
 def row(run: Run) -> str:
-    """One run.
-
-    Args:
-        run: as its results file holds it.
-    """
+    """Format a run as a row of the table."""
     identity, counts, totals = run.identity, summary.counts(run), summary.totals(run)
     wrong = len(summary.verdicts(run)) - sum(
         counts.get(status, 0) for status in ("passed", "known", "unsupported")
@@ -57,28 +52,28 @@ def row(run: Run) -> str:
 
 
 def _commit(identity: Identity) -> str:
-    """The commit of the checkout that the run was in, else the one that the version names."""
+    """The commit of the run's checkout, or else the commit in the suite's version."""
     built_of = identity.suite.partition("+g")[2] or "?"
     return (identity.git or {}).get("commit", built_of)[:7]
 
 
 def _cpu(identity: Identity) -> str:
-    """The CPU, with the limits that the environment set to its instructions."""
+    """The CPU, with the environment variables that limited its instruction set."""
     limits = _LIMIT.findall(identity.places.get("cpu", ""))
     return f"{identity.cpu} {' '.join(f'`{limit}`' for limit in limits)}".rstrip()
 
 
 def _layers(options: Mapping[str, str]) -> str:
-    """The layers as they were selected; Markdown would take an asterisk for its own."""
+    """The selected layers as inline code, so that an asterisk is not read as markup."""
     return f"`{options['layer']}`" if "layer" in options else "all"
 
 
 def merged(table: str, rows: list[str]) -> str:
-    """The table with new rows in it, by examples, seed, shard, layers and limits of the CPU.
+    """Merge new rows into a table, sorted by examples, seed, shard, layers and CPU limits.
 
     Args:
-        table: as it stands; empty if there is none yet.
-        rows: new ones.
+        table: the present table; empty if there is none yet.
+        rows: the new rows.
     """
     found: dict[tuple[int, int, int, int, str, str], str] = {}
     for line in (*table.splitlines(), *rows):
@@ -90,7 +85,7 @@ def merged(table: str, rows: list[str]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Add results files to the table; 1 if a row of the table has failures."""
+    """Add results files to the table; return 1 if a row of the table has failures."""
     return add_rows(arguments, __doc__, row, merged, _failed)
 
 

@@ -1,4 +1,4 @@
-"""What the suite has found: `docs/findings.md` from the known failures that ship; run, it writes.
+"""Write `docs/findings.md`, the list of what the suite has found, from the shipped known failures.
 
 python tools/findings_seen.py torch mlx   # runs the pinned cases of these backends
 python tools/findings_table.py
@@ -32,30 +32,30 @@ PAGE = ROOT / "docs" / "findings.md"
 
 HEAD = """# What the suite has found
 
-Genuine divergences from the documentation of torch, or of the framework's own, by backend and
-class: written by `tools/findings_table.py` from [the known
-failures](../conformance/known_failures) that ship with the package, which hold conditions, pinned
-cases and, for frameworks other than torch, a script for each. Bugs are counted, not the items that
-fail: a bug of several layers, checks or dtypes is one. What other backends do as torch does stands
-with torch. A bug reported before is linked.
+Genuine divergences from the documentation of torch, or from a framework's own documentation, by
+backend and class. `tools/findings_table.py` writes this page from the [known
+failures](../conformance/known_failures) that ship with the package. They hold conditions, pinned
+cases and, for frameworks other than torch, a script for each. The page counts bugs, not failing
+items: a bug of several layers, checks or dtypes counts once. A bug that torch has too stands with
+torch. If somebody reported a bug before, the page links to the report.
 
-Each has the smallest pinned call and, where it was run, what came out and what had to, within which
-bound; of arrays the element that is farthest off. Where no call stands the failure depends on the
-CPU, on memory or on chance, and none is pinned.
+Each bug has its smallest pinned call. If the call was run, its result and the expected value with
+its bound follow; of an array the page shows the element with the largest error. A bug without a
+call depends on the CPU, on memory or on chance.
 """
 RESULT, NAMES = 100, 4
-"""The longest result in characters; layers that are named."""
+"""Characters of a result and layers to name, at most."""
 
 
 def _code(text: str) -> str:
-    """Inline code, also of what holds a backtick."""
+    """Inline code, also for text that holds a backtick."""
     fence = "``" if "`" in text else "`"
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
 def _lines(bug: Bug, seen: Mapping[str, Any]) -> Iterator[str]:
-    """A finding as an item of a list."""
+    """A bug as an item of a Markdown list."""
     yield f"- **{_escaped(bug.what)}** \\"
     here, calls = seen.get(bug.key, {}), pinned(bug)
     called = here.get("call") or (call_text(calls[0][2]) if calls else "")
@@ -65,7 +65,7 @@ def _lines(bug: Bug, seen: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _facts(bug: Bug, here: Mapping[str, str]) -> Iterator[str]:
-    """Layers, dtypes, CPUs, versions, backends, links."""
+    """The layers, dtypes, CPUs, versions, backends and links of a bug."""
     yield _layers(bug.own)
     dtypes = {e.dtype for e in bug.own}
     if "*" not in dtypes:
@@ -86,7 +86,7 @@ def _facts(bug: Bug, here: Mapping[str, str]) -> Iterator[str]:
 
 
 def _layers(entries: Sequence[Known]) -> str:
-    """The layers: functions and lazy modules only where there are no others."""
+    """The layers of entries; functions and lazy modules only if there are no others."""
     named = {name for e in entries for name in layers_named(e.layer)}
     modules = [x for x in CATALOGUE if x in named and "." not in x and not x.startswith("Lazy")]
     found = list(ranges(modules or [x for x in CATALOGUE if x in named]))
@@ -108,7 +108,7 @@ def _link(url: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text in which Markdown finds no markup."""
+    """Escape the characters that Markdown would read as markup."""
     return "".join(f"\\{c}" if c in "*_<>[]`|" else c for c in text)
 
 
@@ -126,10 +126,10 @@ def _table(found: Sequence[Bug]) -> str:
 
 
 def page(seen: Mapping[str, Any]) -> str:
-    """The page's text.
+    """The text of the page.
 
     Args:
-        seen: from `SEEN`: finding → what came out of its pinned case.
+        seen: key of a bug → the outcome of its pinned case, from `SEEN`.
     """
     all_of = bugs()
     found = [bug for bug in all_of if bug.kind != NO_BUG]

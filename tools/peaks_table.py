@@ -1,9 +1,9 @@
-"""How near torch comes to its bounds, layer by layer: `docs/peaks.md` from results files.
+"""Write `docs/peaks.md`, torch's largest error ÷ bound for each layer, from results files.
 
     python tools/peaks_table.py results-*.jsonl
 
-A bound four times as wide as the largest error that was seen is too wide, or has a reason: a layer
-without one in `REASONS` is an error.
+A bound of more than four times the largest error needs a reason: a layer without one in `REASONS`
+is an error.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ REASONS: Sequence[tuple[str, str, str]] = (
     ("*ctc_loss", "float32", "errors of all steps add up in the bound, and cancel in a run"),
     ("*alpha_dropout", "float32", "three constants of many digits, each rounded to the dtype"),
 )
-"""Layer, as a glob, dtype → why the bound is wider."""
+"""Glob of layers, glob of dtypes, and why their bound is wide."""
 
 HEAD = """# How near torch comes to its bounds
 
 Written by `tools/peaks_table.py` from results of torch at the standard profile: the largest error
-÷ bound of all elements in the cases that passed; of gradients with the outputs while they are
-recorded. 1 is as near as can be; 0 means that nothing rounded otherwise than in the oracle; – that
-nothing was compared with a bound. Where a number is below ¼ the last column says why the bound is
-wider than four times the largest error. A layer's line is of the last results that had it.
+÷ bound of all elements in the cases that passed. The columns of `gradients` include the outputs of
+the recorded call. 1 means that an error reached its bound; 0 that torch and the oracle rounded
+alike; – that nothing was compared with a bound. If a number is below ¼, the last column says why
+the bound is wider than four times the largest error. A layer's line comes from the latest results
+that include it.
 """
 
 Peaks = dict[str, dict[tuple[str, str], float]]
@@ -56,7 +57,7 @@ def peaks(lines: Iterable[str]) -> Peaks:
     """The largest error ÷ bound by layer, then by check and dtype.
 
     Args:
-        lines: of results files.
+        lines: lines of results files.
     """
     found: Peaks = defaultdict(dict)
     for line in lines:
@@ -71,14 +72,14 @@ def peaks(lines: Iterable[str]) -> Peaks:
 
 
 def reason(layer: str, row: Mapping[tuple[str, str], float]) -> str:
-    """Why bounds of a layer are wider than four times its largest error; empty where none is.
+    """Why bounds of a layer exceed four times its largest error; empty if none does.
 
     Args:
-        layer: its name.
-        row: from `peaks`; 0 stands for no rounding at all.
+        layer: the layer's name.
+        row: its entry in `peaks`; 0 means that nothing rounded.
 
     Raises:
-        KeyError: where none is known.
+        KeyError: if `REASONS` has no reason.
     """
     found: dict[str, None] = {}
     for (check, dtype), largest in row.items():
@@ -100,7 +101,7 @@ def rows(found: Peaks) -> dict[str, str]:
     """The lines of the page's table, by layer.
 
     Args:
-        found: from `peaks`.
+        found: the result of `peaks`.
     """
     lines = {}
     for layer, row in found.items():
@@ -110,10 +111,10 @@ def rows(found: Peaks) -> dict[str, str]:
 
 
 def kept(page: str) -> dict[str, str]:
-    """The lines of layers on the page: they stay where the results lack the layer.
+    """The table's lines on the present page, by layer; they stay if the results lack the layer.
 
     Args:
-        page: its text.
+        page: the text of the page.
     """
     lines = (line for line in page.splitlines() if line.startswith("| "))
     found = {line.split("|")[1].strip(): line for line in lines}
@@ -121,11 +122,7 @@ def kept(page: str) -> dict[str, str]:
 
 
 def main(paths: list[str]) -> None:
-    """Write the page.
-
-    Args:
-        paths: of results files.
-    """
+    """Update the page from results files."""
     lines = (line for path in paths for line in Path(path).read_text("utf-8").splitlines())
     found = {**kept(PAGE.read_text("utf-8")), **rows(peaks(lines))}
     head = "| layer | " + " | ".join(f"{c} {d}" for c, d in COLUMNS) + " | why wider |"

@@ -1,4 +1,4 @@
-"""Markdown tables to which results files add rows: of campaigns, and of backends."""
+"""Add rows for results files to a Markdown table of campaigns or of backends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def add_rows(
     merged: Callable[[str, list[str]], str],
     failed: Callable[[str], bool],
 ) -> int:
-    """Add results files to a table; 1 if a row of the table has failures.
+    """Add results files to a table; return 1 if a row of the table has failures.
 
     Args:
-        arguments: of the command line; None = the process's own.
-        about: what the command does.
-        row: a run as a row.
-        merged: a table with new rows in it.
-        failed: whether a line of the table is the row of a run that failed, or was cut short.
+        arguments: of the command line; None = those of the process.
+        about: description of the command, for its help.
+        row: formats a run as a row.
+        merged: merges new rows into a table.
+        failed: whether a line is the row of a run that failed or was cut short.
     """
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("results", nargs="+", type=Path)
@@ -38,10 +38,5 @@ def add_rows(
 
 
 def cells_of(line: str, columns: Sequence[str]) -> dict[str, str]:
-    """The cells of a row by their columns.
-
-    Args:
-        line: of the table.
-        columns: of the table.
-    """
+    """The cells of a line of the table, by column."""
     return dict(zip(columns, [cell.strip() for cell in line.split("|")][1:], strict=False))
