@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         # The schema check has accepted each line, so only a developer could use a traceback.
         told = f"{type(error).__name__}: {error}"
-        return _refused(options, f"{told}; if the files are sound, this is a bug of nn-conformance")
+        return _refused(options, f"{told}; if the files are valid, this is a bug of nn-conformance")
 
 
 def _refused(options: argparse.Namespace, problem: str) -> int:

@@ -126,7 +126,7 @@ def _nearest(entry: str, known: Iterable[str]) -> str:
 
 
 def input_file(read: Reader, name: str, entry: str) -> Path:
-    """Return the path of a file to read; refuse a folder, a pipe and the like before the run."""
+    """Return the path of a file to read; refuse a folder, a pipe or a missing file."""
     path = Path(entry).absolute()
     try:
         kind = kind_of(path.stat().st_mode)

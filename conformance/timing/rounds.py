@@ -3,10 +3,10 @@
 A block times both sides twice, in the order A B B A or B A A B. So a linear drift cancels, and each
 side equally often comes first, when the machine is colder. The ratio of a block is √(b₁b₂ / a₁a₂).
 The reported ratio is the median over the blocks. Its interval is that of the sign test,
-[x₍ₖ₎, x₍ₙ₊₁₋ₖ₎] of the ordered ratios, which holds the median with probability at least
-1 − 2·P(B < k), B binomial (n, ½), whatever the distribution (W. J. Conover, *Practical
-Nonparametric Statistics*, 1999, §3.2; H. A. David and H. N. Nagaraja, *Order Statistics*, 2003,
-§7.1). For two sides that are the same, the ratio's logarithm is symmetric about 0 by construction.
+[x₍ₖ₎, x₍ₙ₊₁₋ₖ₎] of the ordered ratios. For any distribution it holds the median with probability at
+least 1 − 2·P(B < k), B binomial (n, ½) (W. J. Conover, *Practical Nonparametric Statistics*, 1999,
+§3.2; H. A. David and H. N. Nagaraja, *Order Statistics*, 2003, §7.1). If both sides are
+the same, the logarithm of the ratio is symmetric about 0 by construction.
 """
 
 from __future__ import annotations
