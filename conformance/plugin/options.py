@@ -108,7 +108,7 @@ class Settings:
     Args:
         backend: as the user names it.
         layers, checks, dtypes: the selected names, in the catalogue's order.
-        every_dtype: the user named the dtypes, so a dtype that the backend lacks is not dropped.
+        every_dtype: the user named the dtypes, so a dtype that the backend lacks stays.
         devices: as the user names them, not yet checked against the backend; empty = the default.
         profile, examples, seed: what to draw.
         standard: the standard and level that decide what to run; empty for none.
