@@ -1,8 +1,8 @@
-"""Run an environment of tox.ini by a tox of its own: `python3 run.py torch [argument ...]`.
+"""Run an environment of tox.ini: `python3 run.py torch [argument ...]`.
 
-Arguments after the environment's name go to what it runs. tox comes into `.tox` with the first run.
-What is missing is said in one line, with status 2; Python 3.6 can read this file, so that an old
-Python says so as well.
+Arguments after the environment's name go to the command that it runs. The first run installs tox
+into `.tox`. If something is missing, one line says so, and the exit status is 2. Python 3.6 can
+read this file, so that an old Python can report that it is too old.
 """
 
 import os
@@ -22,19 +22,19 @@ COMPILERS = {
 """Environment → the compiler that a backend in it calls."""
 
 FEDORA_PACKAGES = {"g++": "gcc-c++"}
-"""Compiler → its package; other packages, and Debian's, have the compilers' names."""
+"""Compiler → its package in Fedora, if their names differ; in Debian they never do."""
 
 TOX_FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), ".tox")
 
 
 def refuse(reason: str) -> None:
-    """End with status 2 and a line that says what is missing."""
+    """Print what is missing, and exit with status 2."""
     print(f"run.py: {reason}", file=sys.stderr)
     sys.exit(2)
 
 
 def require_python() -> None:
-    """Refuse a Python that is too old, or that cannot make an environment."""
+    """Refuse a Python that is too old or cannot make a virtual environment."""
     version = "{}.{}".format(*sys.version_info)
     if sys.version_info < LEAST_PYTHON:
         least = "{}.{}".format(*LEAST_PYTHON)
@@ -54,7 +54,7 @@ def require_python() -> None:
 
 
 def require_compiler(environment: str) -> None:
-    """Refuse an environment with a backend whose compiler is missing."""
+    """Refuse an environment if the compiler of its backend is missing."""
     compiler = COMPILERS.get(re.sub(r"^py\d+-", "", environment))
     if compiler and os.name == "posix" and not shutil.which(compiler):
         refuse(
@@ -65,15 +65,16 @@ def require_compiler(environment: str) -> None:
 
 
 def python_of(folder: str) -> str:
-    """The interpreter of an environment."""
+    """The path of the interpreter of a virtual environment."""
     inside = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
     return os.path.join(folder, *inside)
 
 
 def install_tox(folder: str) -> None:
-    """Make an environment with tox, elsewhere: one that is half made never stands in its place.
+    """Make a virtual environment with tox in a temporary folder, then move it to its place.
 
-    After the move its scripts lead nowhere; `python -m` works.
+    So an incomplete environment never stands there. The move breaks its scripts, but `python -m`
+    still works.
     """
     import venv
 
@@ -86,20 +87,20 @@ def install_tox(folder: str) -> None:
         if subprocess.call([python_of(made), "-I", "-m", "pip", "install", "--quiet", "tox"]):
             refuse(f"pip cannot install tox into {TOX_FOLDER}, as it says above")
         if os.path.exists(python_of(folder)):
-            return  # another run was quicker
+            return  # Another run was faster.
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(made, folder)
 
 
 def main() -> int:
-    """Run tox; return its exit status where this process does not become tox itself."""
+    """Run tox: replace this process with it, or on Windows return its exit status."""
     environments, arguments = "".join(sys.argv[1:2]), sys.argv[2:]
     if not environments or environments.startswith("-"):
-        refuse("give an environment of tox.ini, then what it takes: python3 run.py torch ...")
+        refuse("expected an environment of tox.ini and its arguments: python3 run.py torch ...")
     require_python()
     for environment in environments.split(","):
         require_compiler(environment)
-    # tox makes environments of the Python that it runs on.
+    # tox makes environments with the Python that it runs on.
     folder = os.path.join(TOX_FOLDER, ".run-{}.{}".format(*sys.version_info))
     python = python_of(folder)
     if not os.path.exists(python):

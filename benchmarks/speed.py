@@ -1,11 +1,12 @@
-"""What a run of the suite costs beside its work, and where the work goes.
+"""Measure the overhead of a run of the suite, and where its time goes.
 
-ρ = (CPU seconds of a pytest run − direct replay) ÷ direct replay, the direct replay being build,
-call, oracle and check of the same cases in a plain loop. Run by hand or by `tox -e speed`; prints a
-Markdown table, one row a family. CPU seconds of all processes count, each of one thread. What a run
-of a single case takes, three processes and two imports of torch, is paid once by a run of however
-many families: `ρ` leaves it out, `ρ alone` has it in. It is measured several times, and the least
-of them counts; where a family's replay is short beside it, several seeds make that longer.
+ρ = (CPU seconds of a pytest run − direct replay) ÷ direct replay. The direct replay builds, calls,
+computes the oracle and checks the same cases in a plain loop. Run it by hand or by `tox -e speed`;
+it prints a Markdown table with one row for each family. CPU seconds of all processes count, each of
+one thread. The start of a run, with three processes and two imports of torch, is the cost of a run
+of a single case. `ρ` leaves it out, because a run of all families pays it once; `ρ alone` includes
+it. The start is measured several times, and the minimum counts. For a family with a short replay,
+use several seeds.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from collections.abc import Callable
 from typing import Any
 
 SHARES = ("drawing", "build", "call", "oracle", "comparison")
-# The steps of a trial that are not the layer's own work.
+# The steps of a trial that build the layer; all others are calls.
 _BUILD = ("build", "load", "state", "attributes", "train", "the first call")
 
 
 class Clock:
-    """CPU seconds by kind of work; work within other work counts once, as the inner kind."""
+    """CPU seconds by kind of work; nested work counts once, as the inner kind."""
 
     def __init__(self) -> None:
         self.spent: Counter[str] = Counter()
@@ -42,7 +43,11 @@ class Clock:
         self._since = now
 
     def timing(self, kind: Callable[..., str], function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, its time counted."""
+        """Wrap a function so that its time is counted.
+
+        Args:
+            kind: arguments of the function → kind of work.
+        """
 
         def timed(*arguments: Any, **keywords: Any) -> Any:
             self._turn()
@@ -61,7 +66,7 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
 
     Args:
         layers: comma list of globs.
-        dtypes, examples, seed: as the suite's options.
+        dtypes, examples, seed: as in the suite's options.
 
     Returns:
         CPU seconds by kind of work.
@@ -94,8 +99,8 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
         item = {"layer": layer, "check": check, "dtype": dtype, "device": "cpu"}
         skipped = [entry for entry in known if entry.applies(**item, backend="torch")]
         if check == "layout" and any(entry.deadly for entry in skipped):
-            return  # which layout it is in is not known before the check
-        # What torch accepts though it is invalid may write where it should not, too.
+            return  # Only the check itself knows the layout that would crash.
+        # An invalid call that torch accepts may write to foreign memory, so leave it out too.
         skipped = [entry for entry in skipped if entry.deadly or check == "errors"]
         for case in cases:
             if any(entry.covers(case) for entry in skipped):
@@ -122,7 +127,7 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
 def suite(
     layers: str, dtypes: list[str], examples: int, seed: int, workers: int, *options: str
 ) -> float:
-    """CPU seconds of a pytest run, all its processes together."""
+    """CPU seconds of a pytest run, with all its processes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [
         sys.executable, "-m", "pytest", "-q", f"-n{workers}", "-p", "no:cacheprovider",
@@ -130,7 +135,7 @@ def suite(
         f"--conformance-dtype={','.join(dtypes)}", f"--conformance-examples={examples}",
         f"--conformance-seed={seed}", *options,
     ]  # fmt: skip
-    # In a checkout pytest would load its tests' conftest.py, which keeps processes warm.
+    # In a checkout pytest would load the conftest.py of its tests, which keeps processes warm.
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode:
@@ -150,7 +155,7 @@ def families() -> dict[str, list[str]]:
 
 
 def items(layers: list[str], dtypes: list[str]) -> int:
-    """Number of items that layers have in some dtypes."""
+    """Number of items of some layers in some dtypes."""
     from conformance.checks import CHECKS
     from conformance.layers import CATALOGUE
 
@@ -159,7 +164,7 @@ def items(layers: list[str], dtypes: list[str]) -> int:
 
 
 def replayed(layers: str, dtypes: list[str], examples: int, seed: int) -> Counter[str]:
-    """What `replay` measures in a process of its own, which has one thread as the suite's have."""
+    """Run `replay` in a separate process with one thread, as the suite's processes have."""
     from conformance.model.limits import keep_to_one_thread
 
     environment = dict(os.environ)
@@ -173,15 +178,17 @@ def replayed(layers: str, dtypes: list[str], examples: int, seed: int) -> Counte
 
 
 def main() -> None:
-    """Measure every family, each in processes of its own."""
+    """Measure every family in separate processes, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     every = families()
     parser.add_argument("--family", choices=every, action="append")
     parser.add_argument("--dtype", default="float32,float64,bfloat16,float16")
     parser.add_argument("--examples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seeds", type=int, default=1, help="how many, from --seed on")
-    parser.add_argument("--starts", type=int, default=3, help="how often the start is measured")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from --seed on")
+    parser.add_argument(
+        "--starts", type=int, default=3, help="number of times to measure the start"
+    )
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--replay", metavar="LAYERS", help=argparse.SUPPRESS)
     options = parser.parse_args()

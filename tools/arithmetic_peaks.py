@@ -1,6 +1,7 @@
-"""How near to their bounds true values and correct implementations come: largest error ÷ bound.
+"""Measure how much of its bound each operation needs: largest error ÷ bound.
 
-`python tools/arithmetic_peaks.py` prints a table for every operation and dtype.
+`python tools/arithmetic_peaks.py` prints a table by operation and dtype, for true values and for
+correct implementations.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ Array = np.ndarray
 
 
 def ratio(got: Array, expected: Rounded) -> float:
-    """Largest |got − value| ÷ error; ∞ where an exact number is missed.
+    """Largest |got − value| ÷ error; ∞ if an exact number is wrong.
 
     Args:
-        got: of an implementation.
-        expected: of the oracle.
+        got: numbers of an implementation.
+        expected: numbers and bounds of the oracle.
     """
     got = np.broadcast_to(np.asarray(got, dtype=np.float64), expected.shape)
     asked = np.isfinite(expected.error)
@@ -40,14 +41,14 @@ def ratio(got: Array, expected: Rounded) -> float:
 
 @dataclass(frozen=True)
 class Function:
-    """An elementary function three times.
+    """Three implementations of an elementary function, and its usual operands.
 
     Args:
-        ours: on numbers with bounds.
-        plain: NumPy's, in whatever format.
+        ours: the oracle's, on numbers with bounds.
+        plain: NumPy's, in the format of its operand.
         true: mpmath's.
-        lowest, highest: what operands are drawn between, in powers of 2, beside the whole range.
-        signed: they may be negative.
+        lowest, highest: range of usual operands, as exponents of 2.
+        signed: operands may be negative.
     """
 
     ours: Callable[[Rounded], Rounded]
@@ -92,14 +93,7 @@ FUNCTIONS = {
 
 
 def operands(function: Function, dtype: str, count: int, seed: int) -> Array:
-    """Operands of the dtype: usual ones, whole numbers, and a quarter over the whole range.
-
-    Args:
-        function: that takes them.
-        dtype: torch's name.
-        count: how many.
-        seed: of the draws.
-    """
+    """Draw operands: usual ones, some whole numbers, and a quarter over the dtype's whole range."""
     generator, form = np.random.default_rng(seed), FORMATS[dtype]
     most = int(np.log2(form.largest))
     powers = generator.integers(function.lowest, function.highest, count)
@@ -114,7 +108,7 @@ def operands(function: Function, dtype: str, count: int, seed: int) -> Array:
 
 
 def true(function: Function, x: Array) -> Array:
-    """The nearest float64 to the true value, by 60 digits."""
+    """The true values, computed with 60 digits and rounded to float64."""
     with mpmath.workdps(60):
         found = []
         for value in x.reshape(-1).tolist():
@@ -122,17 +116,21 @@ def true(function: Function, x: Array) -> Array:
                 found.append(float(function.true(mpmath.mpf(value))))
             except ZeroDivisionError:
                 found.append(np.inf)
-            except (ValueError, TypeError):  # complex, outside the domain
+            except (ValueError, TypeError):  # The operand is outside the domain of real results.
                 found.append(np.nan)
     return np.array(found).reshape(x.shape)
 
 
 def elementary_ratios(name: str, dtype: str, count: int = 400, seed: int = 0) -> dict[str, float]:
-    """Error ÷ bound of the truth, of NumPy in the dtype, and of operands at the ends of an error.
+    """Largest error ÷ bound of an elementary function.
 
     Args:
-        name: of `FUNCTIONS`.
-        dtype, count, seed: as `operands` takes them.
+        name: a key of `FUNCTIONS`.
+        dtype, count, seed: see `operands`.
+
+    Returns:
+        The ratios of `true` values, of `numpy` in the dtype, and of true values for operands
+        `moved` within their own error.
     """
     function, precision = FUNCTIONS[name], Precision.of(dtype)
     x = operands(function, dtype, count, seed)
@@ -146,7 +144,7 @@ def elementary_ratios(name: str, dtype: str, count: int = 400, seed: int = 0) ->
         error = np.abs(x) * np.exp2(generator.integers(-30, 1, count))
         for end in (-1.0, -0.5, 0.7, 1.0):
             moved = x + end * error
-            # The moved operand is itself rounded, by u of float64: a larger error allows for it.
+            # Moving an operand rounds it by u of float64. The larger error allows for that.
             allowed = Rounded(x, error * (1 + 2.0**-50) + 2.0**-52 * np.abs(x), precision)
             wider = function.ours(allowed)
             found["moved"] = max(found.get("moved", 0.0), ratio(true(function, moved), wider))
@@ -154,7 +152,7 @@ def elementary_ratios(name: str, dtype: str, count: int = 400, seed: int = 0) ->
 
 
 def _arrays(dtype: str, seed: int) -> Iterator[Array]:
-    """Rows of several lengths, centred, far from 0, and nearly equal."""
+    """Arrays of rows of several lengths: centred, far from 0, nearly equal, and widely spread."""
     generator = np.random.default_rng(seed)
     for n in (2, 5, 8, 33, 64):
         for offset, scale in ((0.0, 1.0), (16.0, 1.0), (1.0, 0.01), (0.0, 8.0)):
@@ -162,12 +160,12 @@ def _arrays(dtype: str, seed: int) -> Iterator[Array]:
 
 
 def reduction_ratios(name: str, dtype: str, seed: int = 0) -> dict[str, float]:
-    """Error ÷ bound of correct forms, in float32 and stored once where the dtype is of 16 bits.
+    """Largest error ÷ bound of each form of a reduction; 16-bit dtypes compute in float32.
 
     Args:
-        name: of `REDUCTIONS`.
+        name: a key of `REDUCTIONS`.
         dtype: torch's name.
-        seed: of the operands.
+        seed: seed of the operands.
     """
     ours, forms = REDUCTIONS[name]
     precision, found = Precision.of(dtype), dict[str, float]()
@@ -216,7 +214,7 @@ REDUCTIONS: dict[
 
 
 def rows() -> Iterator[tuple[str, str, dict[str, float]]]:
-    """(operation, dtype, peaks) of everything."""
+    """Operation, dtype and ratios, for all operations and dtypes."""
     for name in FUNCTIONS:
         for dtype in DTYPES:
             yield name, dtype, elementary_ratios(name, dtype)

@@ -51,7 +51,7 @@ def row_of(run: Run) -> Row:
 
 
 def _cpu(identity: Identity) -> str:
-    """The CPU, with the limits that the environment set to its instructions."""
+    """The CPU, with the environment variables that limited its instruction set."""
     limits = _LIMIT.findall(identity.places.get("cpu", ""))
     return f"{identity.cpu} {' '.join(f'`{limit}`' for limit in limits)}".rstrip()
 

@@ -1,6 +1,7 @@
-"""Parts of the README and of pages in docs that follow from code; run, it writes them.
+"""Generate the parts of the README and of pages in docs that follow from code.
 
-Each stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
+`python tools/contract_tables.py` writes them. Each part stands between `<!-- NAME -->` and
+`<!-- end of NAME -->`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.signature import Input
 
 ROOT = Path(__file__).resolve().parents[1]
-# Roles that a name does not tell.
+# Roles that the name of an input does not show.
 _SHOWN = ("hidden", "index", "statistic")
 
 
 def inputs() -> str:
-    """Inputs, outputs, state and keywords of every layer, those alike in one row."""
+    """The table of inputs, outputs, state and keywords; layers with the same ones share a row."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in CATALOGUE.values():
         columns = (
@@ -43,7 +44,7 @@ def inputs() -> str:
 
 
 def _listed(names: list[str]) -> Iterator[str]:
-    """`` `sequence0`–`sequence5` `` for the elements of a list."""
+    """Shorten the elements of a list to a range: `` `sequence0`–`sequence5` ``."""
     for name in names:
         stem, number = re.sub(r"\d+.*", "", name), re.search(r"\d+", name)
         more = [x for x in names if re.fullmatch(rf"{re.escape(stem)}\d+`\??", x)]
@@ -54,7 +55,7 @@ def _listed(names: list[str]) -> Iterator[str]:
 
 
 def _named(row: LayerSpec, tensor: str) -> str:
-    """A tensor with its shape, where the specification says that in named sizes."""
+    """The name of a tensor, with its shape if the specification gives it in named sizes."""
     text = "" if row.shapes is None else row.shapes.texts.get(tensor, "")
     return f"`{tensor}: {text}`" if text else f"`{tensor}`"
 
@@ -65,18 +66,18 @@ def _input(row: LayerSpec, x: Input) -> str:
 
 
 def _state(row: LayerSpec) -> str:
-    """With the arguments' defaults."""
+    """The state tensors with default arguments."""
     plain = {a.name: 1 if a.plain is None else a.plain for a in row.signature.arguments}
     shape = (1,) * (row.signature.dims + 2)
     given = {name: plain[name] for name in row.signature.required}
-    # Of what has a default, too, the plain value where there is one: a stack of one layer.
+    # Prefer an argument's simplest value to its default, e.g. a stack of one layer.
     given |= {a.name: a.plain for a in row.signature.arguments if a.plain is not None}
     tensors = row.state_tensors({**row.signature.defaults, **given, **row.inferred(shape)}, shape)
     return ", ".join(_named(row, x.name) + (" (buffer)" if x.buffer else "") for x in tensors)
 
 
 def ranges(names: list[str]) -> Iterator[str]:
-    """`Conv1d`–`3d` for three names."""
+    """Shorten the names of layers in one, two and three dimensions: `Conv1d`–`3d`."""
     for name in names:
         stem = re.sub(r"[123]d$", "", name)
         if stem == name or not {f"{stem}{k}d" for k in (1, 2, 3)} <= set(names):
@@ -86,7 +87,7 @@ def ranges(names: list[str]) -> Iterator[str]:
 
 
 def layouts() -> str:
-    """What arrays of two shapes look like in memory; letters count their elements."""
+    """Pictures of arrays of two shapes in memory, in each layout; letters stand for elements."""
     lines = ["```text"]
     for shape, title, names in _PICTURED:
         lines += [title, f"  {'layout':<15}{'strides':<15}memory"]
@@ -125,26 +126,26 @@ def _form(shape: tuple[int, ...], layout: str, first: int) -> str:
 
 
 def functions() -> str:
-    """Names that `ulp` and `absolute` take, with the largest error that is allowed by default."""
+    """The function names that `ulp` and `absolute` accept, with the errors allowed by default."""
     names = " | ".join(f"`{name}`" for name in ULP)
     errors = " | ".join(f"{error:g}" for error in ULP.values())
     return f"| {names} |\n|{'---|' * len(ULP)}\n| {errors} |"
 
 
 def stored() -> str:
-    """The results within a composite that a backend may store in half precision."""
+    """The table of intermediate results that a backend may store in half precision."""
     lines = [f"| `{name}` | {meaning} |" for name, meaning in STORED.items()]
     return "\n".join(["| name | what is stored |", "|---|---|", *lines])
 
 
 def checks() -> str:
-    """The property that each check looks at."""
+    """The table of checks and the property that each tests."""
     lines = [f"| `{name}` | {CHECK_FACTS[name].looks_at} |" for name in columns()]
     return "\n".join(["| check | property |", "|---|---|", *lines])
 
 
 def families() -> str:
-    """Layers of each family; a lazy form or function is not named beside the module of its name."""
+    """The table of families; a lazy form or function is left out beside its module."""
     lines = ["| family | modules | functions | which |", "|---|---:|---:|---|"]
     every: dict[str, list[LayerSpec]] = {}
     for row in CATALOGUE.values():
@@ -179,7 +180,7 @@ def _functions(rows: list[LayerSpec]) -> int:
 
 
 def _stem(name: str) -> str:
-    """What the names of a module and of its function have in common."""
+    """The common part of the names of a module and its function."""
     return re.sub(r".*\.|_|[123]d$", "", name.lower()).removesuffix("loss")
 
 
@@ -192,7 +193,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
 
 
 def written(page: str) -> str:
-    """A page with its generated parts as the code has them."""
+    """The text of a page with its generated parts brought up to date."""
     text = (ROOT / page).read_text(encoding="utf-8")
     for name, part in PAGES[page].items():
         mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)

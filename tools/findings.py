@@ -1,8 +1,8 @@
-"""The findings of the suite: the known failures that ship, by bug and class.
+"""The findings of the suite: the shipped known failures, by bug and class.
 
-A reason reads `class: what is wrong; also: how this entry differs`. Entries of one class and one
-wrong are one finding, whatever their layers, checks, dtypes and files. `SEEN` holds what came out
-of pinned cases; what was not run is not in it.
+A reason reads `class: what is wrong; also: how this entry differs`. Entries with the same class and
+the same wrong behaviour are one finding, even with different layers, checks, dtypes and files.
+`SEEN` holds the outcomes of the pinned cases that were run.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ FOLDER = ROOT / "conformance" / "known_failures"
 ALSO = "; also: "
 
 CLASSES: Mapping[str, str] = {
-    "wrong value": "other numbers come out than are documented",
-    "wrong gradient": "other gradients than the derivative",
-    "precision": "digits are lost beyond what rounding allows",
-    "overflow": "something on the way leaves the range of the dtype: ∞, NaN or 0 for a number",
-    "memory": "memory is read or written that is not the call's, or was never written",
+    "wrong value": "the result differs from the documented numbers",
+    "wrong gradient": "the gradient differs from the derivative",
+    "precision": "the result loses more digits than rounding explains",
+    "overflow": "an intermediate result leaves the dtype's range: ∞, NaN or 0 for a number",
+    "memory": "the call reads or writes foreign memory, or reads memory that was never written",
     "crash": "the process ends",
     "hang": "the call never returns",
-    "wrong shape": "another shape or dtype, or nothing, comes out",
-    "wrong state": "a layer, or the caller's tensor, is another one after the call",
-    "accepted invalid": "a call that the documentation rules out is not refused",
-    "refused valid": "a call that the documentation allows is refused",
-    "wrong exception": "an invalid call ends in an exception that is no refusal",
+    "wrong shape": "the result has another shape or dtype, or is missing",
+    "wrong state": "the layer, or the caller's tensor, is wrong after the call",
+    "accepted invalid": "the call is accepted although the documentation forbids it",
+    "refused valid": "the call is refused although the documentation allows it",
+    "wrong exception": "an invalid call raises an exception that is not a refusal",
 }
 NO_BUG = "no bug"
-"""The class of entries that are no finding: what no implementation could do, or a bound of ours."""
+"""The class of entries that are not findings: no implementation could pass, or our bound fails."""
 
 BACKENDS = (
     "torch", "torch-compile", "torch-meta", "onnxruntime", "onnx-reference", "openvino",
     "mlx", "jax", "flax", "keras", "tinygrad",
 )  # fmt: skip
-"""Files, in the page's order; what torch does as well stands with torch."""
+"""Files, in the page's order; a bug that torch has too is listed with torch."""
 
 CALL = 300
-"""The longest call in characters."""
+"""Characters of a call, at most."""
 
 
 @dataclass
@@ -57,8 +57,8 @@ class Bug:
     Args:
         kind: its class, one of `CLASSES`.
         what: what is wrong.
-        owner: the backend that it stands with.
-        entries: that tell of it, each with its file.
+        owner: the backend that it is listed with.
+        entries: pairs of a file and an entry that describes the bug.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class Bug:
 
     @property
     def backends(self) -> list[str]:
-        """All that fail so, its own first."""
+        """All backends with this bug; the owner comes first."""
         found = [self.owner]
         for file, entry in self.entries:
             found += [file] if entry.backend == "*" else entry.backend.split(",")
@@ -76,24 +76,24 @@ class Bug:
 
     @property
     def own(self) -> list[Known]:
-        """The entries in its backend's file."""
+        """The entries in the file of its owner."""
         return [entry for file, entry in self.entries if file == self.owner]
 
     @property
     def key(self) -> str:
-        """Its name in `SEEN`."""
+        """Its key in `SEEN`."""
         return f"{self.owner}: {self.kind}: {self.what}"
 
 
 def split(reason: str) -> tuple[str, str, str]:
-    """Class, what is wrong, and how an entry differs."""
+    """Split a reason into its class, what is wrong, and how the entry differs."""
     kind, _, rest = reason.partition(": ")
     what, _, also = rest.partition(ALSO)
     return kind, what, also
 
 
 def fault(reason: str) -> str:
-    """What a reason of a file that ships lacks; empty where it lacks nothing."""
+    """What is wrong with the reason of a shipped entry; empty if it is complete."""
     kind, what, also = split(reason)
     if kind not in (*CLASSES, NO_BUG) or ": " not in reason:
         return f"no class: expected one of {', '.join((*CLASSES, NO_BUG))}"
@@ -103,7 +103,7 @@ def fault(reason: str) -> str:
 
 
 def entries() -> Iterator[tuple[str, Known]]:
-    """Every entry that ships, with its file's backend."""
+    """Every shipped entry, with the backend of its file."""
     for name in BACKENDS:
         yield from ((name, entry) for entry in _read(name))
 
@@ -115,13 +115,13 @@ def _read(name: str) -> tuple[Known, ...]:
 
 
 def bugs() -> list[Bug]:
-    """All findings, in the order of the files."""
+    """All bugs, and the entries that are no bugs, in the order of the files."""
     found: dict[tuple[str, str], Bug] = {}
     for file, entry in entries():
         kind, what, _ = split(entry.reason)
         owner = file
         if entry.backend != "*" and file not in entry.backend.split(","):
-            # A mode of a backend has no section of its own.
+            # A mode of a backend, e.g. a compiled one, has no section.
             named = [name for name in entry.backend.split(",") if name in BACKENDS]
             owner = named[0] if named else file
         bug = found.setdefault((kind, what), Bug(kind, what, owner))
@@ -130,10 +130,10 @@ def bugs() -> list[Bug]:
 
 
 def pinned(bug: Bug) -> list[tuple[Known, str, Case]]:
-    """The pinned cases of a finding in an item that its entry is about, the smallest first.
+    """The pinned cases of a finding, the smallest first.
 
-    Args:
-        bug: the finding.
+    Returns:
+        Triples of the entry, the check (empty if any check of the entry applies) and the case.
     """
     found = []
     for entry in bug.own:
@@ -146,7 +146,7 @@ def pinned(bug: Bug) -> list[tuple[Known, str, Case]]:
 
 
 def _dtype(entry: Known) -> str:
-    """The dtype of an entry's case: its own where the entry is about that, else the first."""
+    """The dtype to run an entry's case in: its own if the entry covers it, else the first."""
     assert entry.case is not None
     named, own = entry.dtype.split(","), entry.case.call.dtype
     return own if own in named or entry.dtype == "*" else named[0]
@@ -173,12 +173,13 @@ def call_text(case: Case) -> str:
 
 
 def cut(text: str, limit: int) -> str:
+    """Shorten text to a number of characters, in one line."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 2].rstrip(" ,(") + " …"
 
 
 def seen() -> dict[str, Any]:
-    """What `SEEN` holds."""
+    """The outcomes in `SEEN`, by the key of the bug."""
     found: dict[str, Any] = json.loads(SEEN.read_text(encoding="utf-8"))
     found.pop("$comment")
     return found

@@ -2,8 +2,8 @@
 
     python tools/findings_seen.py torch torch-meta torch-compile onnxruntime onnx-reference mlx
 
-Runs them on the backends named, in a process of their own, and keeps what the file has of others.
-A case that does not fail here, on this CPU, and one that never returns, has no line.
+The cases run on the named backends in separate processes. The file keeps the outcomes of other
+backends. It has no outcome of a case that does not fail on this CPU or that never returns.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 
 LONGEST = 200
-"""Characters of what an exception says."""
+"""Characters of an exception's message, at most."""
 
 
 def outcomes(child: Child, bug: findings.Bug, device: str) -> dict[str, str] | None:
@@ -72,7 +72,7 @@ def _tried(child: Child, entry: Known, check: str, case: Case) -> dict[str, str]
 
 
 def _shown(failure: dict[str, Any], message: str) -> dict[str, str]:
-    """A finding's own words: got and wanted, or the line that says it."""
+    """The facts of a failure for the page: got and wanted numbers, or what the backend says."""
     found: dict[str, str] = {}
     if failure["exception"]:
         step = "" if failure["accepted"] else f"{failure['what']} raised "
@@ -101,11 +101,7 @@ COMMENT = {"$comment": "Written by `tools/findings_seen.py`."}
 
 
 def main(names: list[str]) -> None:
-    """Write the file.
-
-    Args:
-        names: of backends.
-    """
+    """Run the cases of the named backends, and update the file."""
     seen = findings.seen() if findings.SEEN.exists() else {}
     all_of = [bug for bug in findings.bugs() if bug.kind != findings.NO_BUG]
     keys = {bug.key for bug in all_of if bug.owner not in names}

@@ -67,18 +67,18 @@ bound. Of arrays it is the element that is farthest off. A finding without a cal
 CPU, on memory or on chance.
 """
 RESULT, NAMES = 100, 4
-"""The longest result in characters; layers that are named."""
+"""Characters of a result and layers to name, at most."""
 
 
 def _code(text: str) -> str:
-    """Inline code, also of what holds a backtick."""
+    """Inline code, also for text that holds a backtick."""
     fence = "``" if "`" in text else "`"
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
 def _lines(bug: Bug, seen: Mapping[str, Any]) -> Iterator[str]:
-    """A finding as an item of a list."""
+    """A bug as an item of a Markdown list."""
     yield f"- **{_escaped(bug.what)}** \\"
     here, calls = seen.get(bug.key, {}), pinned(bug)
     called = here.get("call") or (call_text(calls[0][2]) if calls else "")
@@ -119,7 +119,7 @@ def _links(bug: Bug) -> Iterator[str]:
 
 
 def _layers(entries: Sequence[Known]) -> str:
-    """The layers: functions and lazy modules only where there are no others."""
+    """The layers of entries; functions and lazy modules only if there are no others."""
     named = {name for e in entries for name in layers_named(e.layer)}
     modules = [x for x in CATALOGUE if x in named and "." not in x and not x.startswith("Lazy")]
     found = list(ranges(modules or [x for x in CATALOGUE if x in named]))
@@ -141,7 +141,7 @@ def _link(url: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text in which Markdown finds no markup."""
+    """Escape the characters that Markdown would read as markup."""
     return "".join(f"\\{c}" if c in "*_<>[]`|" else c for c in text)
 
 

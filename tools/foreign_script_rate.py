@@ -1,8 +1,8 @@
-"""Whether the scripts of foreign backends show their failures: every bug, every check.
+"""Test the bug-report scripts of foreign backends: do they show every bug that a check notices?
 
-A script has to exit 1 with the bug, 0 with the faithful adapter in its place, and to print the
-numbers of the failure's message. Run by hand: `python tools/foreign_script_rate.py --bug 'mlx-*'`.
-Each script runs in two processes of its own.
+A script must exit with 1 with the bug and with 0 with the faithful adapter. It must also print the
+numbers of the failure's message. Run it by hand: `python tools/foreign_script_rate.py --bug
+'mlx-*'`. Each script runs twice, in separate processes.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ LOADED = re.compile(r"^backend = load\('(.*)'\)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Script:
-    """The script of a check's failure on a foreign bug.
+    """The script for the failure of a check on a foreign bug.
 
     Args:
-        bug: which.
+        bug: the bug.
         layer, check: what failed.
-        message: of the failure.
-        source: the script's.
+        message: the failure's message.
+        source: the script's source.
     """
 
     bug: ForeignBug
@@ -56,10 +56,13 @@ class Script:
     source: str
 
     def ends(self, address: str) -> tuple[int, str]:
-        """The exit status with a backend in place of the bug, in a new process, and what it says.
+        """Run the script in a new process with another backend.
 
         Args:
-            address: by which the backend is loaded.
+            address: the address to load the backend by.
+
+        Returns:
+            The exit status, −1 after a traceback, and the output.
         """
         source = LOADED.sub(f"backend = load({address!r})", self.source)
         with tempfile.TemporaryDirectory() as folder:
@@ -72,13 +75,13 @@ class Script:
                 [sys.executable, path], env={**os.environ, "PYTHONPATH": paths}, text=True,
                 capture_output=True, check=False, timeout=300,
             )  # fmt: skip
-        # Python exits 1 as well where an exception goes through a script.
+        # Python also exits with 1 after an uncaught exception.
         odd = "Traceback" in done.stderr
         return (-1 if odd else done.returncode), done.stdout + done.stderr
 
 
 def scripts(bug: ForeignBug, checks: Collection[str] = CHECKS) -> Iterator[Script]:
-    """Of each check the script of the first case that it fails on, and not without the bug."""
+    """For each check, the script of the first case that fails with the bug and not without it."""
     backend, faithful = load(bug.address), load(bug.faithful)
     for layer in bug.layers:
         for check, facts in CHECKS.items():
@@ -97,18 +100,22 @@ def scripts(bug: ForeignBug, checks: Collection[str] = CHECKS) -> Iterator[Scrip
 
 
 def _excuses(faithful: Backend, layer: str, check: str) -> Excuses:
-    """The adapter's own known failures: some end the process."""
+    """The known failures of the faithful adapter, because some of them end the process."""
     item = {"layer": layer, "check": check, "dtype": "float32", "device": "cpu"}
     entries = (x for x in shipped(faithful.name) if x.applies(**item, backend=faithful.name))
     return Excuses(tuple(entries), CHECKS[check])
 
 
 def main() -> None:
-    """Count."""
+    """Run the scripts, and print the ones that fail and the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bug", default="*", metavar="GLOB")
-    parser.add_argument("--check", default=",".join(CHECKS), metavar="NAMES")
-    parser.add_argument("--show", action="store_true", help="print the scripts that do not show it")
+    parser.add_argument("--bug", default="*", metavar="GLOB", help="comma list (default: all)")
+    parser.add_argument(
+        "--check", default=",".join(CHECKS), metavar="NAMES", help="comma list (default: all)"
+    )
+    parser.add_argument(
+        "--show", action="store_true", help="print scripts that do not show their bug"
+    )
     options = parser.parse_args()
     counts: Counter[str] = Counter()
     for bug in bugs():

@@ -1,8 +1,8 @@
-"""Prove that each kernel of the catalogue is what it says: right, or wrong on the sizes it names.
+"""Check that each planted kernel is right or wrong on the calls that it lists.
 
-`python tools/kernel_check.py [NAME ...]` runs the calls that stand beside each kernel with torch,
-and again with the kernel in place of its operator, in a process that ends afterwards. It exits
-with 1 if a kernel differs where it should agree, agrees where it should differ, or is not run.
+`python tools/kernel_check.py [NAME ...]` runs the calls of each kernel with torch, and again with
+the kernel in place of its operator, in a separate process. It exits with 1 if a kernel differs
+where it should agree, agrees where it should differ, or does not run.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _SECONDS = 60
 
 @dataclass(frozen=True)
 class Finding:
-    """What one call with a kernel came to.
+    """The outcome of one call with a kernel.
 
     Args:
         kernel: the kernel's name.
-        call: the call as it is written in the catalogue.
+        call: the call as written in the catalogue of kernels.
         expected: `"agrees"` or `"differs"`.
-        got: the same, `"not reached"`, or the exception that was raised.
+        got: `"agrees"`, `"differs"`, `"not reached"` or the exception raised.
         off: the largest distance from torch.
     """
 
@@ -52,7 +52,7 @@ class Finding:
 
 
 def _distance(actual: list[Tensor], expected: list[Tensor]) -> float:
-    """The largest distance; infinite where one is NaN and the other is not."""
+    """The largest distance of two elements; infinite if only one of them is NaN."""
     farthest = 0.0
     for one, other in zip(actual, expected, strict=True):
         if one.shape != other.shape or one.dtype != other.dtype:
@@ -72,12 +72,12 @@ def _close(actual: list[Tensor], expected: list[Tensor]) -> bool:
 
 
 def _run(kernel: Kernel) -> list[Finding]:
-    """The findings of a kernel; registers it, so that the process is to end afterwards."""
+    """Run the calls of a kernel. It stays registered, so the process must end afterwards."""
     calls = [("agrees", call) for call in kernel.agrees]
     calls += [("differs", call) for call in kernel.differs]
-    # Threads that torch had before the fork are not there.
+    # torch's threads do not survive the fork.
     torch.set_num_threads(1)
-    # Memory that nothing was written to then holds NaN.
+    # This fills unwritten memory with NaN.
     torch.use_deterministic_algorithms(True, warn_only=True)
     references = [call.run() for _, call in calls]
     hits = 0
@@ -109,15 +109,15 @@ def _send(connection: Connection, kernel: Kernel) -> None:
 
 
 def check(kernels: Iterable[Kernel]) -> Iterator[Finding]:
-    """Run the calls of each kernel, each in a process of its own.
+    """Run the calls of each kernel, one process for each kernel.
 
     Raises:
-        TimeoutError: a kernel takes more than a minute.
-        RuntimeError: the process ends without an answer.
+        TimeoutError: if a kernel takes more than a minute.
+        RuntimeError: if the process ends without an answer.
     """
     context = multiprocessing.get_context("fork")
     for kernel in kernels:
-        # Functions cannot be sent; a forked process has them.
+        # A pipe cannot send functions, but a forked process inherits them.
         receive, send = context.Pipe(duplex=False)
         process = context.Process(target=_send, args=(send, kernel), daemon=True)
         process.start()
@@ -134,7 +134,7 @@ def check(kernels: Iterable[Kernel]) -> Iterator[Finding]:
 
 
 def main(names: list[str]) -> int:
-    """Print a table of all findings, and give the exit status."""
+    """Print a table of all findings, and return the exit status."""
     unknown = set(names) - {kernel.name for kernel in KERNELS}
     if unknown:
         print(f"no kernel {', '.join(sorted(unknown))} in the catalogue", file=sys.stderr)
@@ -146,7 +146,7 @@ def main(names: list[str]) -> int:
         mark = " " if finding.right else "✗"
         print(f"{mark} {finding.kernel:62} {finding.got:8} {finding.off:8.1e} {finding.call}")
     bugs = sum(kernel.wrong is not None for kernel in kernels)
-    print(f"{len(kernels)} kernels, {bugs} of them wrong; {wrong} findings not as they say")
+    print(f"{len(kernels)} kernels, {bugs} of them wrong; {wrong} unexpected findings")
     return 1 if wrong else 0
 
 

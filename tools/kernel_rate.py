@@ -1,8 +1,8 @@
-"""The kill rate of wrong kernels: each in place of torch's operator, and whether the suite notices.
+"""Measure the kill rate of wrong kernels: does the suite notice each one in torch's place?
 
-Run by hand or by `tox -e kernel-rate`. A failure that torch itself shows does not count. Correct
-kernels are run on all their layers and must pass. The exit status is 1 if a wrong kernel survives
-a seed, or a correct one fails.
+Run it by hand or by `tox -e kernel-rate`. A failure that torch itself shows does not count. Correct
+kernels run on all their layers and must pass. The exit status is 1 if a wrong kernel survives a
+seed, or a correct one fails.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from conformance.backends import OverrideBackend
 from conformance.checks import CHECKS
 from conformance.layers import CATALOGUE
 
-# Those that see most first. Kernels are not asked to refuse invalid calls, or to draw numbers.
+# The checks that notice most come first. Kernels need not refuse invalid calls or draw numbers.
 ORDER = sorted({*CHECKS} - {"random", "errors"}, key=lambda name: CHECKS[name].facts.rank)
 FEW = 40
-"""Cases of the profile of an item that a correct kernel has to pass."""
+"""Examples of each item that a correct kernel has to pass."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A kernel where a layer reaches it, as `attempt` takes a planted bug."""
+    """A kernel in a layer that reaches it; `attempt` accepts it like a planted bug."""
 
     name: str
     layer: str
@@ -47,12 +47,12 @@ class Place:
 
 
 def backend_of(kernel: Kernel) -> OverrideBackend:
-    """torch with the kernel in place of its operator's."""
+    """torch with the kernel in place of the operator's own kernel."""
     return OverrideBackend(kernel.name, {kernel.operator: kernel.function})
 
 
 def items(kernel: Kernel) -> Iterator[tuple[str, str, str]]:
-    """Check, dtype and layer of every item that may notice it."""
+    """Check, dtype and layer of every item that may notice the kernel."""
     for check in ORDER:
         for dtype in DTYPES:
             for layer in kernel.layers:
@@ -61,17 +61,21 @@ def items(kernel: Kernel) -> Iterator[tuple[str, str, str]]:
 
 
 def runs_of(kernel: Kernel, examples: int, seeds: Sequence[int]) -> list[Run]:
-    """Of a wrong kernel the item that kills it at each seed, of a correct one every failure.
+    """Run the suite on a kernel.
 
     Args:
-        kernel: of the catalogue.
-        examples: of the profile, for a wrong one.
-        seeds: of the suite.
+        kernel: the kernel.
+        examples: number of examples for a wrong kernel.
+        seeds: seeds of the suite; a correct kernel runs only at the first.
+
+    Returns:
+        For a wrong kernel the run that kills it at each seed, or the last run of a seed that it
+        survives. For a correct kernel every failure.
     """
     backend, found = backend_of(kernel), list[Run]()
     wrong = kernel.wrong is not None
     for seed in seeds if wrong else seeds[:1]:
-        # What killed it before comes first.
+        # Start with the items that killed the kernel at earlier seeds.
         before = [(run.check, run.dtype, run.layer) for run in found if run.killed]
         last = None
         for check, dtype, layer in dict.fromkeys([*before, *items(kernel)]):
@@ -87,19 +91,19 @@ def runs_of(kernel: Kernel, examples: int, seeds: Sequence[int]) -> list[Run]:
 
 
 def _named(name: str, *, examples: int, seeds: Sequence[int]) -> list[Run]:
-    """In a worker: kernels cross the border between processes by their names."""
+    """Run a kernel in a worker; a name can be sent to another process, a kernel cannot."""
     kernel = next(kernel for kernel in planted.KERNELS if kernel.name == name)
     return runs_of(kernel, examples, seeds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the campaign and print what each kernel came to."""
+    """Run the campaign, and print the result of each kernel."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0,1,2", help="comma list (%(default)s)")
-    parser.add_argument("--examples", type=int, default=200, help="the profile's (%(default)s)")
+    parser.add_argument("--examples", type=int, default=200, help="for each item (%(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (%(default)s)")
     parser.add_argument("--kernel", default="*", metavar="GLOB", help="comma list")
-    parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="raw facts")
+    parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="write the runs")
     options = parser.parse_args(arguments)
     globs = options.kernel.split(",")
     chosen = [k for k in planted.KERNELS if any(fnmatch.fnmatchcase(k.name, g) for g in globs)]
@@ -108,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = tuple(int(seed) for seed in options.seeds.split(","))
     work = partial(_named, examples=options.examples, seeds=seeds)
     killed = alarms = 0
-    # Spawned, as torch's threads do not survive a fork.
+    # Spawn the workers, because torch's threads do not survive a fork.
     with (
         ProcessPoolExecutor(options.jobs, get_context("spawn"), _start) as pool,
         open(options.output or os.devnull, "w", encoding="utf-8") as file,

@@ -1,4 +1,4 @@
-"""The kill rate: every planted bug against the suite, and what each check is worth.
+"""Measure the kill rate: does the suite notice every planted bug, and what is each check worth?
 
 Run by hand or by `tox -e kill-rate`. Raw facts go to JSON lines, their sums into Markdown tables,
 or with `--keep` into `docs/data/kill-rate.json` and `docs/evidence.md`. The exit status is 1 if a
@@ -53,20 +53,20 @@ from conformance.run.engine import Engine
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 Attempt = tuple[str, str]  # a check and a default dtype
-BUNDLE = 8  # bugs of one layer, which share the drawn cases
+BUNDLE = 8  # Bugs of one layer that a worker takes together, because they share the drawn cases.
 MEMORY = Memory()
 ANSWERS = Answers()
 
 
 def backend_of(bug: planted.Bug) -> ModuleBackend:
-    """A backend that has the look-alike and nothing else."""
+    """A backend that offers only the layer with the bug."""
     return ModuleBackend(bug.name, stored=STORES, **spaces(bug.layer, bug.implementation))
 
 
-# All streams of one layer at five seeds; bugs are taken layer by layer.
+# Enough for all streams of one layer at five seeds; the bugs run layer by layer.
 @lru_cache(maxsize=40)
 def cases(layer: str, dtype: str, examples: int, seed: int, invalid: bool) -> tuple[Case, ...]:
-    """The cases that the suite itself would draw."""
+    """Draw the same cases as the suite."""
     return draw_cases(layer, dtype, examples, seed, invalid=invalid)
 
 
@@ -76,15 +76,14 @@ def attempt(
 ) -> Run:  # fmt: skip
     """Run one check on the drawn cases until it notices the bug.
 
-    Args:
-        bug: the bug, or whatever has its name, its layer and its check.
-        check, dtype, examples, seed: as an item of the suite has them.
-        backend: that has the bug; None = one that is made of it.
-        samples: the profile asks for a share of the cases.
+    A failure counts only if no known failure of torch explains it. torch itself must also pass the
+    case, or show a known failure there that concerns something else.
 
-    Returns:
-        What happened. A failure counts that torch's known failures do not cover, where torch shows
-        none on the same case, or one that they cover and that is of something else.
+    Args:
+        bug: the bug, or an object with a name, a layer and a check.
+        check, dtype, examples, seed: as in an item of the suite.
+        backend: a backend with the bug; None = make one.
+        samples: the profile runs only a share of the cases.
     """
     backend = backend or backend_of(bug)
     item = Item(bug.layer, check, dtype, "cpu", samples)
@@ -99,7 +98,7 @@ def attempt(
     excuses = Excuses(known(bug.layer, check, dtype), CHECKS[check])
     for count, case in enumerate(drawn, 1):
         if excuses.deadly(case) is not None:
-            continue  # it would end this process
+            continue  # The case would end this process.
         try:
             engine.try_case(item, case, numerics)
             continue
@@ -114,7 +113,7 @@ def attempt(
         try:
             faithful.try_case(item, case, numerics)
         except Failure as own:
-            # What torch fails in otherwise, as listed, hides nothing of the bug's.
+            # A known failure of torch that concerns something else does not hide the bug.
             listed = excuses.explaining(case, str(own), own.finding)
             if listed is None or _what(str(own)) == _what(message):
                 torch_too += 1
@@ -127,17 +126,17 @@ def attempt(
 
 
 def _what(message: str) -> str:
-    """What a failure is of, such as `gradient of input`: its first line up to an index."""
+    """The subject of a failure, e.g. `gradient of input`: its first line up to an index."""
     return message.partition("\n")[0].partition("[")[0]
 
 
 def _clock() -> float:
-    """CPU seconds of this process, and what it would have spent had it no memory."""
+    """CPU seconds of this process, plus the seconds that remembered results have saved."""
     return time.process_time() + MEMORY.saved
 
 
 def checks_of(bug: planted.Bug) -> list[str]:
-    """The checks that its layer has, the declared one first."""
+    """The checks of the bug's layer; the check that the bug was planted for comes first."""
     checks = [name for name, check in CHECKS.items() if check.applies(CATALOGUE[bug.layer])]
     return sorted(checks, key=lambda name: name != bug.check)
 
@@ -150,7 +149,7 @@ def until_killed(
     *,
     samples: bool = False,
 ) -> list[Run]:
-    """One attempt after the other until one succeeds."""
+    """Run attempts one after the other until one kills the bug."""
     runs = []
     for check, dtype in attempts:
         runs.append(attempt(bug, check, dtype, examples, seed, samples=samples))
@@ -160,7 +159,11 @@ def until_killed(
 
 
 def surveyed(bug: planted.Bug, examples: int, seed: int) -> list[Run]:
-    """Which checks notice it: its own in any dtype, the others in float32 and in that dtype."""
+    """Find all checks that notice a bug.
+
+    Its declared check runs in all dtypes until one kills it; the others run in float32 and in that
+    dtype. If nothing kills the bug, the others run in all dtypes.
+    """
     others, home, runs = checks_of(bug), DTYPES[0], []
     if others[0] == bug.check:
         own = others.pop(0)
@@ -191,7 +194,7 @@ def survey(
     names = checks_of(bug)
     if checks == "declared" and bug.check in names:
         names = [bug.check]
-    # The declared check in every dtype, then the others, the plainest dtype first.
+    # The declared check in every dtype comes first, then all checks, dtype by dtype.
     plain = [(bug.check, dtype) for dtype in DTYPES if bug.check in names]
     plain += [(check, dtype) for dtype in DTYPES for check in names]
     items = [Item(bug.layer, check, dtype, "cpu") for dtype in IN_ORDER for check in names]
@@ -209,7 +212,7 @@ def survey(
 
 
 def _start() -> None:
-    """In a worker, once."""
+    """Initialize a worker."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     MEMORY.install()
@@ -218,43 +221,42 @@ def _start() -> None:
 def _survey_named(
     names: Sequence[str], *, checks: str, examples: int, seeds: Sequence[int], profile: str
 ) -> list[list[Run]]:
-    """In a worker: bugs of one layer, which cross the border between processes by their names."""
+    """Survey bugs of one layer in a worker; names can be sent to another process, bugs cannot."""
     MEMORY.forget()
     bugs = {bug.name: bug for bug in planted.BUGS}
     return [survey(bugs[name], checks, examples, seeds, profile) for name in names]
 
 
 def _bundles(bugs: Sequence[planted.Bug]) -> Iterator[list[str]]:
-    """Names of bugs of one layer, few enough to keep all processes busy to the end."""
+    """Bundle the names of bugs of one layer; small bundles keep all workers busy to the end."""
     for _, ours in groupby(bugs, lambda bug: bug.layer):
         names = [bug.name for bug in ours]
         yield from (names[k : k + BUNDLE] for k in range(0, len(names), BUNDLE))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the campaign.
+    """Run the campaign, and return the exit status.
 
     Args:
-        arguments: of the command line; None = the process's own.
-
-    Returns:
-        The exit status.
+        arguments: of the command line; None = those of the process.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0,1,2,3,4", help="comma list (%(default)s)")
-    parser.add_argument("--profile", choices=PROFILES, default="standard", help="(%(default)s)")
-    parser.add_argument("--examples", type=int, help="in place of the profile's")
+    parser.add_argument(
+        "--profile", choices=PROFILES, default="standard", help="of the suite (%(default)s)"
+    )
+    parser.add_argument("--examples", type=int, help="for each item (default: as in the profile)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (%(default)s)")
     parser.add_argument("--bug", default="*", metavar="GLOB", help="comma list")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="one bug of so many")
-    parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="raw facts")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth bug only")
+    parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="write the runs")
     parser.add_argument("--table", type=Path, metavar="FILE.md", help="default: standard output")
     parser.add_argument(
         "--keep", action="store_true", help="keep the numbers in docs/data, for docs/evidence.md"
     )
     parser.add_argument(
         "--checks", choices=("all", "declared", "any"), default="all",
-        help="any: the declared one, then the others, until one notices (%(default)s)",
+        help="any: the declared check, then the others, until one notices (%(default)s)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     options.examples = options.examples or PROFILES[options.profile].examples
@@ -277,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     for path in filter(None, (options.output, options.table)):
         path.parent.mkdir(parents=True, exist_ok=True)
-    # Spawned, as torch's threads do not survive a fork.
+    # Spawn the workers, because torch's threads do not survive a fork.
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), _start) as pool:
         results = chain.from_iterable(pool.map(work, _bundles(bugs)))
         with open(options.output or os.devnull, "w", encoding="utf-8") as file:

@@ -23,23 +23,23 @@ Facts = dict[str, Any]
 
 ENOUGH = 3  # bugs that a check must be the sole killer of
 HARDEST = 10
-# These hold answers against the oracle as well, so that no bug is seen by `values` and not by them:
-# it is the sole killer of what no check but these sees.
+# These checks compare values too, so they notice every bug that `values` notices. A bug counts as
+# killed by `values` alone if no check outside this set notices it.
 CONTAINING = {"values": frozenset(x.name for x in CHECK_FACTS.values() if x.contains_values)}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One check on one bug in one dtype.
+    """A run of one check on one bug in one dtype.
 
     Args:
-        seed: of the suite.
-        bug, layer, declared: the bug's name, layer and check.
+        seed: seed of the suite.
+        bug, layer, declared: the bug's name, layer and declared check.
         check, dtype: what was run.
-        killed: whether it noticed the bug.
-        examples: cases drawn until it did, or all.
-        seconds: of CPU time until it did, without drawing the cases.
-        torch_too: failures that did not count, as torch itself shows them on the same case.
+        killed: whether the check noticed the bug.
+        examples: number of cases until it did, or of all cases.
+        seconds: CPU time until it did, without drawing the cases.
+        torch_too: number of failures that did not count, because torch shows them too.
         message: first line of the failure.
     """
 
@@ -58,16 +58,16 @@ class Run:
 
 @dataclass
 class Campaign:
-    """All runs, and what produced them.
+    """All runs, and the options that they were made with.
 
     Args:
         suite, torch: versions.
-        seeds: of the suite; at the first one every check was run, if `checks` is `"all"`.
-        examples: cases of each run.
+        seeds: seeds of the suite; if `checks` is `"all"`, every check ran at the first one.
+        examples: number of examples of each run.
         checks: `"all"`, `"declared"` or `"any"`.
-        runs: in the order of the bugs, those of a bug in the order in which they were run.
-        every: one bug of so many was run.
-        profile: whose checks and dtypes were run.
+        runs: by bug, then in the order of execution.
+        every: only every Nth bug ran.
+        profile: the profile that decided which checks ran in which dtypes.
     """
 
     suite: str
@@ -81,11 +81,11 @@ class Campaign:
 
     @property
     def provenance(self) -> dict[str, object]:
-        """What produced the runs."""
+        """The versions and options that produced the runs."""
         return {name: value for name, value in vars(self).items() if name != "runs"}
 
     def killers(self) -> dict[str, tuple[str, ...]]:
-        """The checks that notice each bug at the first seed, in the order in which they ran."""
+        """The checks that notice each bug at the first seed, in the order of execution."""
         found: dict[str, dict[str, None]] = {run.bug: {} for run in self.runs}
         for run in self.runs:
             if run.seed == self.seeds[0] and run.killed:
@@ -93,14 +93,14 @@ class Campaign:
         return {bug: tuple(checks) for bug, checks in found.items()}
 
     def sole(self, check: str) -> list[str]:
-        """The bugs that only one check notices."""
+        """The bugs that only this check notices."""
         beside = {check} | CONTAINING.get(check, frozenset())
         return [
             bug for bug, checks in self.killers().items() if check in checks and beside >= {*checks}
         ]
 
     def survived(self) -> dict[str, list[int]]:
-        """The seeds at which a bug got through, of each that did."""
+        """The surviving bugs, each with the seeds at which it survives."""
         killed = {(run.bug, run.seed) for run in self.runs if run.killed}
         missed = {
             run.bug: [seed for seed in self.seeds if (run.bug, seed) not in killed]
@@ -109,7 +109,7 @@ class Campaign:
         return {bug: seeds for bug, seeds in missed.items() if seeds}
 
     def effort(self) -> dict[str, list[int]]:
-        """Examples that it took to notice each bug, or to give up, at each seed."""
+        """Number of examples until each bug was noticed or given up, for each seed."""
         spent: dict[tuple[str, int], int] = {}
         done = set()
         for run in self.runs:
@@ -124,10 +124,10 @@ class Campaign:
         }
 
     def complaints(self, checks: Iterable[str]) -> list[str]:
-        """What makes the campaign a failure, a line each.
+        """Reasons why the campaign fails, one a line.
 
         Args:
-            checks: those that must be worth their while.
+            checks: checks that must each be the sole killer of some bugs.
         """
         lines = [
             f"{bug} survives at seed {', '.join(map(str, seeds))}"
@@ -146,9 +146,9 @@ def facts(
     """The numbers of a campaign, as `docs/data/kill-rate.json` keeps them.
 
     Args:
-        campaign: with its runs.
-        bugs: those that were run.
-        layers, checks: the suite's, in its order.
+        campaign: the campaign with its runs.
+        bugs: the bugs that ran.
+        layers, checks: names in the order of the suite.
     """
     survived = campaign.survived()
     kills = len(bugs) * len(campaign.seeds) - sum(map(len, survived.values()))

@@ -1,13 +1,13 @@
-"""Holds behaviour while code is rearranged: records what the suite draws, expects and concludes.
+"""Check that a refactoring keeps the behaviour: record what the suite draws, expects and concludes.
 
     python tools/lock.py record before.json
     python tools/lock.py record after.json
     python tools/lock.py compare before.json after.json
 
-A record has a digest of each item's drawn cases, of the expected values and bounds (of `gradients`:
-of the expected gradients), and of torch's verdict; and the verdicts on twelve planted bugs. It also
-has the CPU seconds that each part took. `compare` lists what differs and ends with 1 where anything
-does, or with 0 and "same"; it prints the ratio of the seconds.
+A record has digests of each item's drawn cases, of the expected values and bounds (of `gradients`:
+of the expected gradients), and of torch's verdict. It also has the verdicts on twelve planted bugs,
+and the CPU seconds of each part. `compare` lists the differences and the ratio of the seconds. It
+exits with 1 if anything differs, or prints "same" and exits with 0.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import numpy as np
 PROFILE = "smoke"
 SEEDS = (0, 1)
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-BUGS = (  # one that each check alone notices, and two more of the longest oracles
+BUGS = (  # For each check a bug that it alone notices, and two bugs in layers with long oracles.
     "relu-capped-at-six",
     "gru-batch-of-one-squeezed",
     "linear-weight-gradient-of-last-block",
@@ -49,14 +49,14 @@ BUGS = (  # one that each check alone notices, and two more of the longest oracl
     "functional-grid-sample-nan-means-the-centre",
 )
 HELD = ("examples", "outcomes", "accepted", "thin", "needs", "excuses")
-"""Fields of a verdict that two runs share; numbers and the worst case vary with what is random."""
+"""Fields of a verdict that are the same in each run; others depend on random numbers."""
 LARGEST = 1 << 16
-"""Elements of the operands of a case that is looked at: every number of a dtype takes minutes."""
-SHOWN = 20  # differences of a kind that are listed
+"""Elements of a case's operands, at most: cases with every number of a dtype would take minutes."""
+SHOWN = 20  # Differences to list, at most.
 
 
 def digest(value: Any) -> str:
-    """A short digest of arrays, dataclasses and plain values, whatever their modules are called."""
+    """A short digest of arrays, dataclasses and plain values; module names do not matter."""
     state = hashlib.sha256()
     _feed(state, value)
     return state.hexdigest()[:16]
@@ -84,7 +84,7 @@ def _feed(state: Any, value: Any) -> None:
 
 
 def expectation(expected: Any) -> Any:
-    """Value and bound of what an oracle returns, without how they were computed."""
+    """The values and bounds of an oracle's result, without the way they were computed."""
     if expected is None:
         return None
     alternatives = getattr(expected, "alternatives", (expected,))
@@ -92,7 +92,7 @@ def expectation(expected: Any) -> Any:
 
 
 def drawn_and_expected(layer: str, seed: int) -> dict[str, tuple[str, str]]:
-    """Item → digests of its cases and of what the oracle expects of them, in all dtypes."""
+    """For all dtypes: item → digests of its cases and of the oracle's expectation."""
     from conformance.backends.adapters.torch import backend
     from conformance.backends.capabilities import numerics_of
     from conformance.checks import CHECKS
@@ -105,7 +105,7 @@ def drawn_and_expected(layer: str, seed: int) -> dict[str, tuple[str, str]]:
     row, found = CATALOGUE[layer], {}
     for dtype in DTYPES:
         numerics = numerics_of(backend, dtype)
-        known: dict[tuple[str, bool], str] = {}  # several checks look at one case
+        known: dict[tuple[str, bool], str] = {}  # Several checks share a case.
         for name, check in CHECKS.items():
             if not check.applies(row):
                 continue
@@ -127,7 +127,7 @@ def drawn_and_expected(layer: str, seed: int) -> dict[str, tuple[str, str]]:
 
 
 def _expected(trial: Any, *, gradients: bool) -> str:
-    """A digest of what the oracle expects of a case, or of its gradients."""
+    """A digest of the values that the oracle expects of a case, or of the gradients."""
     from conformance.checks import cotangents
 
     try:
@@ -137,12 +137,12 @@ def _expected(trial: Any, *, gradients: bool) -> str:
         pulled = cotangents.pulled(trial)
         parameters = {name: expectation(x) for name, x in pulled.parameters.items()}
         return digest((pulled.cotangents, [expectation(x) for x in pulled.inputs], parameters))
-    except Exception as error:  # of calls that the oracle has no answer to
+    except Exception as error:  # The oracle has no answer to some calls.
         return f"{type(error).__name__}: {error}"
 
 
 def verdicts(layers: str, seed: int, workers: int) -> dict[str, tuple[str, str]]:
-    """Item → status and digest of torch's verdict, by a run of the suite."""
+    """Run the suite on torch: item → status and digest of the verdict."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.jsonl"
         command = [
@@ -152,7 +152,7 @@ def verdicts(layers: str, seed: int, workers: int) -> dict[str, tuple[str, str]]
             f"--conformance-layer={layers}", f"--conformance-results={results}",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-        if not results.exists():  # an item in which nothing is compared ends a survey with 1
+        if not results.exists():  # The exit status may be 1 because an item compared nothing.
             raise SystemExit(done.stdout[-3000:] + done.stderr[-1000:])
         lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
     return {v["id"]: _concluded(v) for v in lines if v.get("kind") == "verdict"}
@@ -166,7 +166,7 @@ def _concluded(verdict: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def planted_verdicts(name: str, seed: int) -> dict[str, tuple[str, str]]:
-    """Item → status and digest of the verdict on a planted bug, by every check of its layer."""
+    """Run every check of its layer on a planted bug: item → status and digest of the verdict."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     import msgspec
     import planted
@@ -194,12 +194,12 @@ def planted_verdicts(name: str, seed: int) -> dict[str, tuple[str, str]]:
 
 
 def record(layers: str, seeds: Sequence[int], workers: int) -> dict[str, Any]:
-    """All that a record holds.
+    """Make a record.
 
     Args:
         layers: comma list of globs.
-        seeds: of the runs.
-        workers: processes.
+        seeds: seeds of the runs.
+        workers: number of processes.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
     from conformance.layers import CATALOGUE
@@ -223,7 +223,7 @@ def record(layers: str, seeds: Sequence[int], workers: int) -> dict[str, Any]:
 
 
 class _Timed:
-    """Adds the CPU seconds of child processes to a table."""
+    """A context manager that adds the CPU seconds of child processes to a table."""
 
     def __init__(self, table: dict[str, float], name: str) -> None:
         self._table, self._name = table, name
@@ -241,7 +241,7 @@ def _children() -> float:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """What differs between two records, one line an item."""
+    """The differences between two records, one line for each item."""
     for part, old in before["parts"].items():
         new = after["parts"][part]
         for key in old.keys() | new.keys():
@@ -261,7 +261,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
-    """Print what differs and the ratio of the seconds; 1 where anything differs."""
+    """Print the differences and the ratio of the seconds; return 1 if anything differs."""
     lines = sorted(differences(before, after))
     for line in lines[:SHOWN]:
         print(line)
@@ -277,7 +277,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     recording = commands.add_parser("record")

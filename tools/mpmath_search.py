@@ -1,15 +1,15 @@
-"""True values and correct implementations of recurrent layers, searched for beyond their bounds.
+"""Search for correct results of recurrent layers that exceed the oracle's bounds.
 
     python tools/mpmath_search.py --cases 200 --seed 0
 
-The layers are written down once more, forwards and backwards, over a kind of numbers: those of
-mpmath with 50 digits give what is true; those of a format, with every operation rounded in one of
-the usual forms, are correct implementations. Each has to lie within the oracle's bound. The table
-says how much of the bound was needed at most.
+This module implements the layers and their gradients once more, over several kinds of numbers.
+mpmath numbers of 50 digits give the true values. Numbers of a format, with every operation rounded
+in one of the usual forms, give correct implementations. All must lie within the oracle's bound. The
+table shows the largest share of the bound that they need.
 
-A number whose bound presumes a function at its limit (`oracles.saturation`), or a derivative too
-small for any format, is held against what is true with the limits in the functions' place, where it
-is not within the bound of what is true.
+Some bounds presume that a function has reached its limit (`conformance.arithmetic.saturation`), or
+that a derivative is too small for any format. If such a number is outside its bound, it is compared
+with the true value in which the limits replace the functions.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from conformance.model.formats import FORMATS, round_to
 LAYERS = ("RNN tanh", "RNN relu", "LSTM", "LSTM proj", "GRU")
 CELLS = ("RNNCell tanh", "RNNCell relu", "LSTMCell", "GRUCell")
 DTYPES = ("float32", "float64")
-# Around which functions reach their limits, in one format or the other.
+# Operands near which functions reach their limits, in one format or the other.
 EDGES = (0.0, 0.5, 8.0, 9.0, 19.0, 20.0, 38.0, 45.0, 88.0, 104.0, 745.0)
-# How a derivative is computed: from the result, or from the operand.
+# Forms of a derivative: from the result, or from the operand.
 SLOPES = ("1 - t²", "(1 - t)(1 + t)", "4e/(1 + e)²", "1/cosh²", "(1/cosh)²")
 BLENDS = ("(1 - z)n + zh", "n + z(h - n)")
 Arrays = dict[str, Any]
@@ -49,10 +49,10 @@ def _each(function: Callable[[Any], Any], values: Any) -> Any:
 
 
 class True50:
-    """Numbers of 50 digits, and the functions themselves, or their limits beyond where those are.
+    """Numbers of 50 digits and exact functions.
 
     Args:
-        limits: whether a function that has reached its limit is that limit.
+        limits: replace a function by its limit where the oracle presumes that limit.
     """
 
     blend = BLENDS[0]
@@ -61,7 +61,7 @@ class True50:
         self._limits = limits
 
     def numbers(self, values: np.ndarray) -> Any:
-        """From float64."""
+        """Convert from float64."""
         return _each(lambda v: mpmath.mpf(float(v)), values)
 
     def tanh(self, x: Any) -> Any:
@@ -99,14 +99,15 @@ class True50:
 
 
 class Stored:
-    """Numbers of a format, each operation rounded to it.
+    """Numbers of a format, with every operation rounded to it.
 
     Args:
         dtype: float32 or float64.
         slope: one of `SLOPES`.
         blend: one of `BLENDS`.
-        shaken: draws by how many units in the last place functions err beyond rounding (tanh and
-            cosh up to 2, as is tanh's due; exponentials up to 1); None = they round correctly.
+        shaken: draws the errors of functions beyond rounding, in units in the last place. tanh and
+            cosh err by up to 2, as the bound of tanh allows, exponentials by up to 1. None =
+            functions round correctly.
     """
 
     def __init__(
@@ -116,13 +117,13 @@ class Stored:
         self._slope, self.blend, self._shaken = slope, blend, shaken
 
     def numbers(self, values: np.ndarray) -> Any:
-        """From float64, exactly."""
+        """Convert from float64, without rounding."""
         return values.astype(self._dtype)
 
     def _of(self, function: Callable[[Any], Any], x: Any, ulps: int) -> Any:
-        """A function rounded to the format, and then some; exact at 0."""
+        """A function rounded to the format, with an error of up to `ulps` units; exact at 0."""
         exact = _each(lambda v: float(function(mpmath.mpf(float(v)))), x)
-        if self._dtype is np.float32:  # twice rounded is 2⁻²⁹ from once
+        if self._dtype is np.float32:  # Rounding twice differs by at most 2⁻²⁹ from rounding once.
             exact = exact.astype(np.float64)
         rounded = np.asarray(exact, np.float64).astype(self._dtype)
         if self._shaken is not None:
@@ -131,7 +132,7 @@ class Stored:
             for k in range(ulps):
                 further = np.nextafter(moved, (np.sign(steps) * np.inf).astype(self._dtype))
                 moved = np.where(np.abs(steps) > k, further, moved)
-            # At 0 they are exact, and out of the range of normal numbers.
+            # Functions are exact at 0, and outside the range of normal numbers.
             size, limits = np.abs(rounded), np.finfo(self._dtype)
             fixed = (x == 0) | (size < limits.tiny) | (size == np.inf)
             rounded = np.where(fixed, rounded, moved)
@@ -141,21 +142,21 @@ class Stored:
         return self._of(mpmath.exp, x, 1)
 
     def tanh(self, x: Any) -> Any:
-        """Hyperbolic tangent, ±1 where any implementation has that."""
+        """Hyperbolic tangent; ±1 where every implementation returns ±1."""
         t = np.clip(self._of(mpmath.tanh, x, 2), -1, 1)
         return np.where(np.abs(x) >= TANH_ONE, np.sign(x), t).astype(self._dtype)
 
     def sigmoid(self, x: Any) -> Any:
-        """1/(1 + e⁻ˣ), or that of the other sign as 1 minus it would not have it."""
+        """Logistic function, 1/(1 + e⁻ˣ) for either sign."""
         with np.errstate(over="ignore"):
             return 1 / (1 + self._exp(-x))
 
     def rest(self, x: Any, z: Any) -> Any:
-        """1 − σ as all do it."""
+        """1 − σ, by subtraction as in every implementation."""
         return 1 - z
 
     def tanh_slope(self, x: Any, t: Any) -> Any:
-        """Derivative of tanh in the form asked for."""
+        """Derivative of tanh in the chosen form."""
         if self._slope == SLOPES[0]:
             return 1 - t * t
         if self._slope == SLOPES[1]:
@@ -164,14 +165,14 @@ class Stored:
             decay = self._exp(-2 * np.abs(x))
             return 4 * decay / ((1 + decay) * (1 + decay))
         with np.errstate(over="ignore"):
-            # As inexact as tanh where the exponential is nearly all of it.
+            # cosh errs as tanh does where the exponential dominates it.
             cosh = np.where(
                 np.abs(x) > 1.5, self._of(mpmath.cosh, x, 2), self._of(mpmath.cosh, x, 0)
             )
             return 1 / (cosh * cosh) if self._slope == SLOPES[3] else (1 / cosh) * (1 / cosh)
 
     def sigmoid_slope(self, x: Any, s: Any) -> Any:
-        """Derivative of the logistic function, likewise."""
+        """Derivative of the logistic function in the chosen form."""
         if self._slope in SLOPES[:2]:
             return (1 - s) * s
         decay = self._exp(-np.abs(x))
@@ -183,15 +184,15 @@ Kind = True50 | Stored
 
 @dataclass(frozen=True)
 class Drawn:
-    """A call of a recurrent layer with cotangents: arrays of numbers of a dtype.
+    """A call of a recurrent layer with cotangents.
 
     Args:
         layer: one of `LAYERS` and `CELLS`.
         dtype: float32 or float64.
         x: (L, N, features).
-        initial: h_0 and c_0, (N, size).
-        state: the weights, by the names of a cell.
-        cotangents: of the outputs: (L, N, size) of a layer, then (N, size) of each last state.
+        initial: h_0, and c_0 of an LSTM, each (N, size).
+        state: the weights, under the names that a cell has.
+        cotangents: for a layer (L, N, size) first; then (N, size) for each last state.
     """
 
     layer: str
@@ -203,12 +204,16 @@ class Drawn:
 
     @property
     def cell(self) -> bool:
-        """Whether it is a cell."""
+        """Whether the layer is a cell, with a single time step."""
         return "Cell" in self.layer
 
 
 def computed(drawn: Drawn, kind: Kind) -> tuple[list[Any], list[Any]]:
-    """Outputs, and the gradients of x, the initial states and the weights, in numbers of a kind."""
+    """Compute a call over a kind of numbers.
+
+    Returns:
+        The outputs, and the gradients of x, the initial states and the weights.
+    """
     w = {name: kind.numbers(array) for name, array in drawn.state.items()}
     x, hidden = kind.numbers(drawn.x), [kind.numbers(array) for array in drawn.initial]
     forward, backward = _STEPS[drawn.layer.split()[0].removesuffix("Cell")]
@@ -318,7 +323,7 @@ _STEPS: dict[str, tuple[Any, Any]] = {
 
 
 def bounded(drawn: Drawn) -> tuple[list[Rounded], list[Rounded]]:
-    """The oracle's outputs and gradients, shaped and ordered as `computed` has them."""
+    """The oracle's outputs and gradients, in the shapes and the order of `computed`."""
     precision = Precision.of(drawn.dtype)
     suffix = "" if drawn.cell else "_l0"
     x = leaf(drawn.x[0] if drawn.cell else drawn.x, precision)
@@ -354,7 +359,10 @@ def _gates_of(name: str) -> int:
 
 
 def draw(layer: str, dtype: str, generator: np.random.Generator) -> Drawn:
-    """A small call: 1 to 3 of everything, and numbers spread wide, ordinary, or at an edge."""
+    """Draw a small call with sizes from 1 to 3.
+
+    Its numbers are spread over many magnitudes, ordinary, near the limits of functions, or mixed.
+    """
     name = layer.split()[0]
     features, hidden, batch = (int(generator.integers(1, 3, endpoint=True)) for _ in range(3))
     length = 1 if "Cell" in name else int(generator.integers(1, 3, endpoint=True))
@@ -397,14 +405,14 @@ def draw(layer: str, dtype: str, generator: np.random.Generator) -> Drawn:
 
 @dataclass
 class Found:
-    """What the search came to for a layer in a dtype.
+    """The result of the search for a layer in a dtype.
 
     Args:
-        cases, numbers: how many were looked at; a number once, whatever it was compared with.
-        limits: numbers within their bound by a function's limit only.
-        ratios: largest error ÷ bound of the true values and of the implementations, forwards and
-            backwards.
-        beyond: what lay beyond its bound.
+        cases, numbers: how many were compared; each number counts once.
+        limits: numbers that are within their bound only with the limits of functions.
+        ratios: largest error ÷ bound of the true values and of the implementations, for outputs
+            and gradients.
+        beyond: descriptions of numbers beyond their bound.
     """
 
     cases: int = 0
@@ -414,7 +422,7 @@ class Found:
     beyond: list[str] = field(default_factory=list)
 
     def look(self, drawn: Drawn, generator: np.random.Generator) -> None:
-        """Hold a call's true values and correct implementations against the oracle's bounds."""
+        """Compare a call's true values and correct implementations with the oracle's bounds."""
         expected = bounded(drawn)
         true, limited = computed(drawn, True50()), None
         self.cases += 1
@@ -461,7 +469,7 @@ class Found:
 
 
 def _distance(got: Any, wanted: Rounded) -> np.ndarray:
-    """|got − wanted| of numbers of 50 digits, as float64."""
+    """|got − wanted| in 50 digits, rounded to float64; ∞ if the wanted number is not finite."""
     distance = np.full(wanted.shape, np.inf)
     for at in np.ndindex(wanted.shape):
         if np.isfinite(wanted.value[at]):
@@ -470,12 +478,12 @@ def _distance(got: Any, wanted: Rounded) -> np.ndarray:
 
 
 def search(layers: Sequence[str], cases: int, seed: int) -> Iterator[tuple[str, str, Found]]:
-    """Layer, dtype and what was found, of each.
+    """Search each layer in each dtype; yield layer, dtype and result.
 
     Args:
         layers: some of `LAYERS` and `CELLS`.
-        cases: calls of each layer in each dtype.
-        seed: of what is drawn.
+        cases: number of calls of each layer in each dtype.
+        seed: seed of the calls.
     """
     for layer, dtype in product(layers, DTYPES):
         generator = np.random.default_rng((seed, *layer.encode(), *dtype.encode()))
@@ -489,18 +497,15 @@ COLUMNS = tuple(product(("true", "implementation"), ("forward", "gradient")))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Search, and print a table.
+    """Search, print a table, and return 1 if anything lies beyond its bound.
 
     Args:
-        arguments: of the command line; None = the process's own.
-
-    Returns:
-        The exit status: 1 if anything lay beyond its bound.
+        arguments: of the command line; None = those of the process.
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cases", type=int, default=200, help="of each layer and dtype")
+    parser.add_argument("--cases", type=int, default=200, help="calls of each layer and dtype")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--layer", default="", help="only those whose name begins so")
+    parser.add_argument("--layer", default="", help="only layers whose name begins with this")
     options = parser.parse_args(arguments)
     layers = [name for name in (*LAYERS, *CELLS) if name.startswith(options.layer)]
     heads = ("layer", "dtype", "cases", "numbers", "at limits")

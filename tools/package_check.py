@@ -1,6 +1,6 @@
-"""The package as users get it: built, its metadata checked, installed alone, and set to work.
+"""Check the package as users get it: build it, check its metadata, install it alone, and run it.
 
-`tox run -e package` runs it. It needs `build` and `twine`, and leaves nothing behind.
+`tox run -e package` runs this. It needs `build` and `twine`, and leaves no files behind.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ LAYERS = "Linear,ReLU,functional.softmax"
 
 
 class PackageError(Exception):
-    """What is wrong with the package."""
+    """Raised if the package is wrong; the message says why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check the package of a source tree; the exit status is 1 where it is wrong."""
+    """Check the package of a source tree; return 1 if it is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--layers", default=LAYERS, help=f"that the main job is run on ({LAYERS})")
+    parser.add_argument("--layers", default=LAYERS, help=f"layers to run the suite on ({LAYERS})")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="package-check-") as name:
         try:
@@ -43,24 +43,20 @@ def main(arguments: list[str] | None = None) -> int:
 def _check(folder: Path, layers: str) -> None:
     tree, dist = folder / "tree", folder / "dist"
     _ran([sys.executable, "-m", "build", "--wheel", "--outdir", str(tree), str(ROOT)])
-    # The wheel of this one is built from the sdist.
+    # Without --wheel, `build` makes the wheel from the sdist.
     _ran([sys.executable, "-m", "build", "--outdir", str(dist), str(ROOT)])
     built = [*tree.iterdir(), *dist.iterdir()]
     _ran([sys.executable, "-m", "twine", "check", "--strict", *map(str, built)])
     (here,), (wheel,) = tree.glob("*.whl"), dist.glob("*.whl")
     told = differences(contents(here), contents(wheel))
     if told:
-        raise PackageError(f"the wheel of the sdist is not that of the tree: {told}")
+        raise PackageError(f"the wheels of the sdist and of the tree differ in {told}")
     _work(folder, wheel, layers)
-    print(f"{wheel.name}: installed alone, it does its work on {layers}")
+    print(f"{wheel.name}: works when installed alone, on {layers}")
 
 
 def contents(wheel: Path) -> dict[str, str]:
-    """The files of a wheel with their digests, without those that name the version.
-
-    Args:
-        wheel: the file.
-    """
+    """The files of a wheel with their digests, except for files that contain the version."""
     with zipfile.ZipFile(wheel) as archive:
         return {
             name: hashlib.sha256(archive.read(name)).hexdigest()
@@ -70,13 +66,13 @@ def contents(wheel: Path) -> dict[str, str]:
 
 
 def differences(a: Mapping[str, str], b: Mapping[str, str]) -> str:
-    """The files that two wheels do not have alike, some of them; empty where there are none."""
+    """The first files that differ between two wheels, as text; empty if none do."""
     unlike = sorted(name for name in {*a, *b} if a.get(name) != b.get(name))
     return ", ".join(unlike[:10]) + (f" and {len(unlike) - 10} more" if len(unlike) > 10 else "")
 
 
 def _work(folder: Path, wheel: Path, layers: str) -> None:
-    """Install a wheel where there is nothing else, and do what a user does with it."""
+    """Install a wheel in an empty environment, and run the commands of a user."""
     place, work = folder / "venv", folder / "work"
     venv.create(place, with_pip=True)
     work.mkdir()
@@ -104,7 +100,11 @@ def _work(folder: Path, wheel: Path, layers: str) -> None:
 
 
 def _ran(command: list[str], folder: Path | None = None) -> str:
-    """What a command prints; its output is shown where it fails."""
+    """Run a command, and return what it prints.
+
+    Raises:
+        PackageError: if it fails; the message has its output.
+    """
     shown = " ".join(Path(part).name if "/" in part else part for part in command)
     print(f"+ {shown}", flush=True)
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTEST_ADDOPTS")}

@@ -42,7 +42,7 @@ REASONS: Sequence[tuple[str, str, str]] = (
     ("*ctc_loss", "float32", "errors of all steps add up in the bound, and cancel in a run"),
     ("*alpha_dropout", "float32", "three constants of many digits, each rounded to the dtype"),
 )
-"""Layer, as a glob, dtype → why the bound is wider."""
+"""Glob of layers, glob of dtypes, and why their bound is wide."""
 
 Peaks = dict[str, dict[str, float]]
 
@@ -51,7 +51,7 @@ def peaks(lines: Iterable[str]) -> Peaks:
     """The largest error ÷ bound by layer, then by check and dtype.
 
     Args:
-        lines: of results files.
+        lines: lines of results files.
     """
     found: Peaks = defaultdict(dict)
     for line in lines:
@@ -69,11 +69,11 @@ def reasons(layer: str, row: Mapping[str, float]) -> list[str]:
     """Why bounds of a layer are wider than four times its largest error.
 
     Args:
-        layer: its name.
-        row: from `peaks`; 0 stands for no rounding at all.
+        layer: the layer's name.
+        row: its entry in `peaks`; 0 means that nothing rounded.
 
     Raises:
-        KeyError: where none is known.
+        KeyError: if `REASONS` has no reason.
     """
     found: dict[str, None] = {}
     for place, largest in row.items():

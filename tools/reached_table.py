@@ -1,9 +1,10 @@
-"""Which layers reach which operator of torch on a CPU: makes `conformance/layers/reached.json`.
+"""Find which layers reach which operator of torch on a CPU: make `conformance/layers/reached.json`.
 
     python tools/reached_table.py
 
-Each layer's first cases are called, and differentiated, while torch's own kernels stand in for
-themselves as functions under test do; what is reached so, a function under test reaches.
+It calls and differentiates the first cases of each layer. Meanwhile torch's own kernels replace
+themselves, in the same way as a function under test does. So a function under test reaches the
+same layers.
 """
 
 from __future__ import annotations
@@ -39,16 +40,12 @@ CASES = 16
 
 
 def reached(layer: str) -> tuple[str, ...]:
-    """The operators that a layer's cases reach, of those that a function can replace.
-
-    Args:
-        layer: a name of the catalogue.
-    """
+    """The replaceable operators that a layer's cases reach."""
     cases = [
         case
         for dtype in DTYPES
         for case in draw_cases(layer, dtype, CASES, 0)
-        # What would end this process is left out.
+        # Leave out cases that would end this process.
         if all(excuses_of(layer, check, dtype).deadly(case) is None for check in CHECKS)
     ]
     torch.manual_seed(0)
@@ -60,7 +57,7 @@ def reached(layer: str) -> tuple[str, ...]:
 
 
 def _reaches(known: Operator, cases: Sequence[Case]) -> bool:
-    """Whether a function in place of an operator would run in one of the cases."""
+    """Whether a function that replaces an operator would run in one of the cases."""
     backend = OverrideBackend("torch by itself", {known.name: partial(_original, known)})
     for case in cases:
         _run(backend, [case])
@@ -79,12 +76,12 @@ def _run(backend: ModuleBackend, cases: Sequence[Case]) -> None:
             with suppress(Unsupported):
                 layer(*inputs, **case.keywords)
             layer.vjp(inputs, cotangents, **case.keywords)
-        except Exception:  # of torch's own known failures, and of what it does not differentiate
+        except Exception:  # torch has known failures, and does not differentiate every call.
             continue
 
 
 def _replaceable(name: str) -> list[Operator]:
-    """The overloads of an operator that compute: they take tensors, and give no view of them."""
+    """The overloads of an operator that take tensors and do not return a view of them."""
     packet: Any = getattr(torch.ops.aten, name.removeprefix("aten::"))
     found = []
     for overload in packet.overloads():
@@ -105,11 +102,7 @@ def _original(known: Operator, *arguments: Any, **keywords: Any) -> Any:
 
 
 def table(layers: Sequence[str]) -> dict[str, list[str]]:
-    """Operator → the layers that reach it.
-
-    Args:
-        layers: to look at.
-    """
+    """The table: operator → the layers that reach it."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for layer in layers:
         for name in reached(layer):

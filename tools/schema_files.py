@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas that ship with the package, as the code makes them."""
+"""Write the JSON Schemas that ship with the package, from the code."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Whether the scripts of failures show them: every planted bug, every check that notices it.
+"""Test the bug-report scripts: do they show every planted bug that a check notices?
 
-A script has to exit 1 with the bug and 0 with torch's own layer in its place. Run by hand:
-`python tools/script_rate.py --bug 'conv2d-*'`. Scripts run in this process, one in `--fresh` in a
-process of its own.
+A script must exit with 1 with the bug and with 0 with torch's own layer. Run it by hand: `python
+tools/script_rate.py --bug 'conv2d-*'`. Scripts run in this process; every Nth (`--fresh N`) also
+runs in a new one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _IMPORT = re.compile(r"^from \S+ import (\w+)  # the implementation under test$"
 
 
 def backend_of(bug: Bug) -> ModuleBackend:
-    """torch with one bug."""
+    """A backend of torch's modules in which one layer has the bug."""
     *names, last = path(bug.layer)
     found, whole = bug.implementation, torch.nn
     for place in range(len(names), -1, -1):
@@ -59,7 +59,7 @@ def backend_of(bug: Bug) -> ModuleBackend:
 def scripts(
     bug: Bug, dtypes: Sequence[str] = ("float32",), checks: Collection[str] = CHECKS
 ) -> dict[str, str]:
-    """Check → the script of the first case that it fails on, and not without the bug."""
+    """Check → the script of the first case that fails with the bug and not without it."""
     backend, row, found = backend_of(bug), CATALOGUE[bug.layer], {}
     for check, facts in CHECKS.items():
         if check not in checks or not facts.applies(row):
@@ -82,7 +82,7 @@ def scripts(
 
 
 def tried(backend: Any, case: Case, check: str) -> tuple[Trial, Failure | None]:
-    """A trial of a case on a backend, and the failure of a check on it."""
+    """Run a check on a case; return the trial, and the failure or None."""
     row, numerics = CATALOGUE[case.call.layer], numerics_of(backend, case.call.dtype)
     trial = Trial(backend, row, on_device(case, "cpu"), numerics)
     try:
@@ -95,7 +95,7 @@ def tried(backend: Any, case: Case, check: str) -> tuple[Trial, Failure | None]:
 
 
 def ran(source: str, implementation: Any) -> tuple[int | str, str]:
-    """How a script ends in this process, and what it prints."""
+    """Run a script in this process; return its exit status or exception, and its output."""
     names: dict[str, Any] = {"__name__": "script"}
 
     def placed(found: re.Match[str]) -> str:
@@ -116,7 +116,7 @@ def ran(source: str, implementation: Any) -> tuple[int | str, str]:
 
 
 def fresh(source: str, bug: Bug | None) -> int:
-    """The exit status of a script in a process of its own."""
+    """Run a script in a new process; return its exit status."""
     with tempfile.TemporaryDirectory() as folder:
         name = "" if bug is None else bug.name
 
@@ -137,12 +137,20 @@ def fresh(source: str, bug: Bug | None) -> int:
 
 
 def main() -> None:
-    """Count."""
+    """Run the scripts, and print the ones that fail and the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bug", default="*", metavar="GLOB")
-    parser.add_argument("--fresh", type=int, default=20, metavar="N", help="one script in N")
-    parser.add_argument("--every", type=int, nargs=2, default=(1, 0), metavar=("N", "K"))
-    parser.add_argument("--show", action="store_true", help="print the scripts that do not show it")
+    parser.add_argument("--bug", default="*", metavar="GLOB", help="comma list (default: all)")
+    parser.add_argument(
+        "--fresh", type=int, default=20, metavar="N",
+        help="run every Nth script in a new process too (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--every", type=int, nargs=2, default=(1, 0), metavar=("N", "K"),
+        help="only every Nth bug, from the Kth on",
+    )  # fmt: skip
+    parser.add_argument(
+        "--show", action="store_true", help="print scripts that do not show their bug"
+    )
     options = parser.parse_args()
     counts: Counter[str] = Counter()
     globs = options.bug.split(",")

@@ -1,7 +1,7 @@
-"""What a bound lets through at long sums: a term of 1024 that is left out, by dtype and regime.
+"""Measure what a bound detects in long sums: one lost term of 1024, by dtype and regime.
 
-Of cases of `functional.linear` with 1024 features, drawn as the suite draws them, each output is
-held against the sum without its last term. The table says how often that is beyond the bound.
+It draws cases of `functional.linear` with 1024 features as the suite does, and removes the last
+term of each sum. The table says how often that error exceeds the bound.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LAYER, DTYPES, FEATURES = "functional.linear", ("float64", "float32", "float16",
 
 
 def seen(dtype: str) -> dict[str, list[float]]:
-    """By regime, of each case the share of its outputs that a lost term moves beyond the bound."""
+    """Regime → for each case, the share of outputs that a lost term moves beyond their bound."""
     row, found = CATALOGUE[LAYER], defaultdict[str, list[float]](list)
     numerics = numerics_of(backend, dtype)
     for case in draw_cases(LAYER, dtype, 200, 0):

@@ -1,4 +1,4 @@
-"""`nn-conformance check-kernel`: a function in place of an operator of torch, to a verdict."""
+"""`nn-conformance check-kernel`: test a function that replaces an operator of torch."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ WIDTH = 80
 SEEDS = 2**31
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 LINES = 12
-"""Lines of a message that are shown."""
+"""Lines of a message to show."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command.
-
-    Args:
-        commands: of `nn-conformance`.
-    """
+    """Add the command to the parser of `nn-conformance`."""
     parser = commands.add_parser(
-        "check-kernel", help="hold a function that replaces an operator of torch against the suite"
+        "check-kernel", help="test a function that replaces an operator of torch"
     )
     say = parser.add_argument
-    say("kernels", nargs="+", metavar="MODULE:ATTR", help="the function; also FILE.py:ATTR")
+    say("kernels", nargs="+", metavar="MODULE:ATTR",
+        help="function to test, also as FILE.py:ATTR")  # fmt: skip
     say("--op", action="append", required=True, metavar="OPERATOR",
-        help="that it replaces, such as aten::addmm; one for each function")  # fmt: skip
-    say("--device", default="cpu", help="whose kernel it replaces (default: cpu)")
-    say("--dtype", default=",".join(DTYPES), help="comma list (default: all four)")
+        help="operator that the function replaces, e.g. aten::addmm; once for each function"
+        )  # fmt: skip
+    say("--device", default="cpu", help="device whose kernel the function replaces (default: cpu)")
+    say("--dtype", default=",".join(DTYPES),
+        help=f"comma list of dtypes (default: {','.join(DTYPES)})")  # fmt: skip
     say("--layer", metavar="NAMES",
-        help="comma list of names or globs (default: all that reach the operator)")  # fmt: skip
-    say("--profile", default="standard", help="smoke, standard (default) or thorough")
-    say("--seed", help="of an earlier run (default: drawn, and told at the end)")
+        help="comma list of layer names or globs (default: all that reach the operator)"
+        )  # fmt: skip
+    say("--profile", default="standard",
+        help="amount of cases: smoke, standard (default) or thorough")  # fmt: skip
+    say("--seed", help="seed of an earlier run (default: a random seed, which the score shows)")
     say("--failures", default="3", metavar="N",
-        help="stop when N items have failed (default: 3; 0 = never)")  # fmt: skip
+        help="stop after N failing items (default: 3; 0 = never stop)")  # fmt: skip
     say("--json", action="store_true", help="print the score as JSON")
     parser.set_defaults(run=run)
 
@@ -54,12 +55,13 @@ def run(options: argparse.Namespace) -> int:
     """Examine the kernel and print its score.
 
     Returns:
-        0 where it is right, 1 where it is wrong or nothing was judged.
+        0 if it is right, 1 if it is wrong or nothing was judged.
     """
     from conformance.backends.guard import BackendError
     from conformance.commands.kernel import examine
 
-    # As `python -m` does, but after all that is installed: nothing here stands in for a library.
+    # `python -m` puts the working directory first. Here it is last, so that no file in it can
+    # shadow an installed library.
     if "." not in sys.path:
         sys.path.append(".")
     asked = _asked(options)
@@ -98,7 +100,7 @@ def _asked(options: argparse.Namespace) -> Examination:
     return Examination(
         tuple(zip(operators, kernels, strict=True)),
         options.device,
-        # Without any, the operator's name is held against torch's all the same.
+        # Without any layer, torch still checks the operator's name.
         layers or _unreached(operators, options.device, kernels),
         _dtypes(options.dtype),
         options.profile,
@@ -108,7 +110,7 @@ def _asked(options: argparse.Namespace) -> Examination:
 
 
 def _usage(error: Exception) -> UsageError:
-    """What is wrong with a kernel, without the backend that it was to be part of."""
+    """What is wrong with a kernel, without the message's words about the backend around it."""
     text = str(error)
     return UsageError(text.partition(" cannot be created: ")[2] or text)
 
@@ -140,7 +142,11 @@ def _layers(text: str) -> tuple[str, ...]:
 
 
 def _unreached(operators: list[str], device: str, kernels: list[str]) -> tuple[str, ...]:
-    """Say that no layer reaches the operators, or first that there are none of that name."""
+    """Refuse operators that no layer reaches, or that torch does not have.
+
+    Raises:
+        UsageError: always.
+    """
     from conformance.backends.capabilities import TIMEOUT
     from conformance.backends.guard import BackendError
     from conformance.backends.kernel import NAME, tell
@@ -161,14 +167,14 @@ def _unreached(operators: list[str], device: str, kernels: list[str]) -> tuple[s
 
 def _json(score: Score) -> str:
     data = dataclasses.asdict(score)
-    # JSON has no such number.
+    # JSON has no infinity.
     if data["largest"] is not None and math.isinf(data["largest"]):
         data["largest"] = "inf"
     return json.dumps(data, indent=1)
 
 
 def _text(score: Score) -> Iterator[str]:
-    """The score in lines of 80 columns."""
+    """The score as text, in lines of at most 80 columns."""
     for operator, where in score.kernels.items():
         told = f"{where} for {operator} on {score.device}: {score.verdict}"
         yield from _wrapped(told, "")
@@ -211,7 +217,7 @@ def _speed(timed: Any) -> str:
 
 
 def _percent(share: float) -> str:
-    # What is not all is never shown as all.
+    # Round down: a share below 1 must not read 100 %.
     return "100 %" if share == 1 else f"{math.floor(share * 1000) / 10:.1f} %"
 
 

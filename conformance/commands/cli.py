@@ -1,4 +1,4 @@
-"""`nn-conformance`: what can be done with results; the list of backends and layers."""
+"""`nn-conformance`: the parser of the command line, and the short commands on results."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 FAULTS = 200
-"""Faults of a file that are listed."""
+"""Faults of a file to list, at most."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: without the program's name; None = the process's own.
+        arguments: without the program's name; None = those of the process.
 
     Returns:
-        0, 1 where a verdict or a file is bad, 2 for a usage error.
+        The exit status: 0, 1 if a verdict or a file is bad, 2 for a usage error.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -43,25 +43,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Nobody reads on: what Python flushes at its end must not fail once more.
+        # The reader of the pipe is gone: Python's flush at exit must not fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (UsageError, OSError) as error:
         return _refused(options, str(error))
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
-        # The files were read line by line against the schema: a traceback would help nobody else.
+        # The schema check has accepted each line, so only a developer could use a traceback.
         told = f"{type(error).__name__}: {error}"
-        return _refused(options, f"{told}; if the files are sound, this is a bug of nn-conformance")
+        return _refused(options, f"{told}; if the files are valid, this is a bug of nn-conformance")
 
 
 def _refused(options: argparse.Namespace, problem: str) -> int:
-    """Say why nothing comes of a command."""
+    """Print why a command cannot run, and return the exit status of a usage error."""
     _say(f"nn-conformance {options.command}: {bounded(problem)}", sys.stderr)
     return 2
 
 
 def _say(text: str, file: TextIO | None = None) -> None:
-    """Print text, some of which a file says."""
+    """Print text that may hold parts of an untrusted file: escape control characters."""
     out = file or sys.stdout
     shown = visible(text)
     print(shown.encode(out.encoding or "utf-8", "backslashreplace").decode(
@@ -69,10 +69,10 @@ def _say(text: str, file: TextIO | None = None) -> None:
 
 
 def _keep_apart(options: argparse.Namespace) -> None:
-    """No file is written over one that the command reads.
+    """Refuse to write over a file that the command reads.
 
     Raises:
-        OSError: naming both.
+        FileError: with the path.
     """
     given = vars(options)
     outputs = [given[name] for name in ("output", "write", "table") if given.get(name)]
@@ -90,112 +90,152 @@ def _listed(paths: Path | list[Path]) -> list[Path]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nn-conformance",
-        description="Conformance results of torch.nn implementations. "
+        description="Work with conformance results of torch.nn implementations. "
         "The suite itself runs under pytest: pytest -n auto --pyargs conformance.suite",
     )
+    results, one_run = "results files; several are merged", "results file"
+    id_help = "id of a verdict, a prefix of it, or a glob"
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    render = commands.add_parser("render", help="results files to one HTML report")
-    render.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
-    render.add_argument("-o", "--output", required=True, type=Path, metavar="HTML")
+    render = commands.add_parser("render", help="make one HTML report of results files")
+    render.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help=results)
+    render.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="HTML", help="file to write"
+    )
     render.set_defaults(run=_render)
 
-    board = commands.add_parser("scoreboard", help="results of several backends to one HTML matrix")
-    board.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
-    board.add_argument("-o", "--output", required=True, type=Path, metavar="HTML")
+    board = commands.add_parser(
+        "scoreboard", help="make one HTML table of layers × backends from results files"
+    )
+    board.add_argument(
+        "results", nargs="+", type=Path, metavar="RESULTS", help="results files of the backends"
+    )
+    board.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="HTML", help="file to write"
+    )
     board.set_defaults(run=_scoreboard)
 
-    bug = commands.add_parser("bug-report", help="the text of an issue about a verdict, Markdown")
-    bug.add_argument("results", type=Path, metavar="RESULTS")
-    bug.add_argument("id", metavar="ID", help="of a verdict, a prefix of it, or a glob")
+    bug = commands.add_parser("bug-report", help="print an issue about a verdict, in Markdown")
+    bug.add_argument("results", type=Path, metavar="RESULTS", help=one_run)
+    bug.add_argument("id", metavar="ID", help=id_help)
     bug.add_argument(
         "--known", type=int, default=1, metavar="N",
-        help="of several known failures that explain the verdict the Nth",
+        help="report the Nth of several known failures that explain the verdict (default: 1)",
     )  # fmt: skip
     bug.add_argument(
         "--cause", type=int, default=1, metavar="N",
-        help="of a verdict that fails for several causes the Nth",
+        help="report the Nth of several causes of the failure (default: 1)",
     )  # fmt: skip
     bug.add_argument(
-        "--backend", help="that the pinned case of a known failure is run on (default: the one of "
-        "the results, if it is installed)",
+        "--backend", help="backend that runs the pinned case of a known failure (default: the "
+        "backend of the results, if it is installed)",
     )  # fmt: skip
     bug.set_defaults(run=_bug_report)
 
-    merge = commands.add_parser("merge", help="results files of shards to one")
-    merge.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
-    merge.add_argument("-o", "--output", required=True, type=Path, metavar="RESULTS")
+    merge = commands.add_parser("merge", help="merge the results files of shards into one")
+    merge.add_argument(
+        "results", nargs="+", type=Path, metavar="RESULTS", help="results files of the shards"
+    )
+    merge.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="RESULTS", help="file to write"
+    )
     merge.set_defaults(run=_merge)
 
-    compare = commands.add_parser("compare", help="two runs, or two backends, to one HTML page")
-    compare.add_argument("before", type=Path, metavar="A")
-    compare.add_argument("after", type=Path, metavar="B")
-    compare.add_argument("-o", "--output", required=True, type=Path, metavar="HTML")
-    compare.add_argument(
-        "--force", action="store_true", help="though suite versions, seeds or profiles differ"
+    compare = commands.add_parser(
+        "compare", help="compare two runs, or two backends, in one HTML page"
     )
+    compare.add_argument("before", type=Path, metavar="A", help="results file of the first run")
+    compare.add_argument("after", type=Path, metavar="B", help="results file of the second run")
+    compare.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="HTML", help="file to write"
+    )
+    compare.add_argument(
+        "--force", action="store_true",
+        help="compare even if suite versions, seeds or profiles differ",
+    )  # fmt: skip
     compare.set_defaults(run=_compare)
 
-    badge = commands.add_parser("badge", help="a run's outcome as a small SVG picture")
-    badge.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
-    badge.add_argument("-o", "--output", required=True, type=Path, metavar="SVG")
+    badge = commands.add_parser("badge", help="draw the outcome of a run as a small SVG picture")
+    badge.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help=results)
+    badge.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="SVG", help="file to write"
+    )
     badge.set_defaults(run=_badge)
 
-    summary = commands.add_parser("summary", help="a run as Markdown, for a CI job's page")
-    summary.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
-    summary.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout")
+    summary = commands.add_parser(
+        "summary", help="summarize a run in Markdown, for the page of a CI job"
+    )
+    summary.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help=results)
+    summary.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="file to write (default: stdout)"
+    )
     summary.add_argument("--all", action="store_true", help="list every cause of failure")
     summary.set_defaults(run=_summary)
 
-    verify = commands.add_parser("verify", help="check schema, completeness and counts")
-    verify.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    verify = commands.add_parser(
+        "verify", help="check that results files are valid, complete and consistent"
+    )
+    verify.add_argument(
+        "results", nargs="+", type=Path, metavar="RESULTS", help="results files to check"
+    )
     verify.set_defaults(run=_verify)
 
-    replay = commands.add_parser("replay", help="run a verdict's minimal case, without Hypothesis")
-    replay.add_argument("results", type=Path, metavar="RESULTS")
-    replay.add_argument("id", metavar="ID", help="likewise")
+    replay = commands.add_parser(
+        "replay", help="run the minimal case of a verdict again, without Hypothesis"
+    )
+    replay.add_argument("results", type=Path, metavar="RESULTS", help=one_run)
+    replay.add_argument("id", metavar="ID", help=id_help)
     replay.add_argument(
         "--backend",
-        help="another backend than the one of the results; needed where that is no entry point",
+        help="backend to run the case on (default: the backend of the results; required if that "
+        "is not an installed entry point)",
     )
     replay.set_defaults(run=_replay)
 
     blame = commands.add_parser(
-        "culprit", help="the operator of torch that is to blame for a verdict: the first that is "
-        "outside its own bound while the minimal case runs",
+        "culprit", help="find the first operator of torch that exceeds its own bound in the "
+        "minimal case of a verdict",
     )  # fmt: skip
-    blame.add_argument("results", type=Path, metavar="RESULTS")
-    blame.add_argument("id", metavar="ID", help="likewise")
-    blame.add_argument("--backend", help="as of replay")
+    blame.add_argument("results", type=Path, metavar="RESULTS", help=one_run)
+    blame.add_argument("id", metavar="ID", help=id_help)
+    blame.add_argument("--backend", help="backend to run the case on, as in replay")
     blame.set_defaults(run=_culprit)
 
-    backends = commands.add_parser("backends", help="the installed backends")
+    backends = commands.add_parser("backends", help="list the installed backends")
     backends.set_defaults(run=_backends)
     known = commands.add_parser(
         "known", help="check files of known failures, or write one from results"
     )
-    known.add_argument("files", nargs="+", type=Path, metavar="TOML or RESULTS")
     known.add_argument(
-        "--rewrite", action="store_true", help="write their pinned cases in the present form"
-    )
-    known.add_argument(
-        "--write", type=Path, metavar="TOML",
-        help="a file with an entry for each cause of failure in the results; reasons are yours",
+        "files", nargs="+", type=Path, metavar="TOML or RESULTS",
+        help="files of known failures; with --write, results files",
     )  # fmt: skip
     known.add_argument(
-        "--update", action="store_true", help="keep entries of --write's file that still hold"
-    )
+        "--rewrite", action="store_true",
+        help="rewrite the pinned cases of the files in the present format",
+    )  # fmt: skip
     known.add_argument(
-        "--seen", action="store_true", help="run the pinned cases of files of known failures, and "
-        "add this machine to the entries that fail here",
+        "--write", type=Path, metavar="TOML",
+        help="write an entry for each cause of failure in the results; you fill in the reasons",
+    )  # fmt: skip
+    known.add_argument(
+        "--update", action="store_true",
+        help="with --write: keep the entries of an existing file that still hold",
+    )  # fmt: skip
+    known.add_argument(
+        "--seen", action="store_true",
+        help="run the pinned cases of the files, and add this machine to the entries that fail",
     )  # fmt: skip
     known.add_argument(
         "--backend",
-        help="that --seen runs the cases on (default: the one that the file is named for)",
+        help="with --seen: backend to run the cases on (default: the name of the file)",
     )  # fmt: skip
     known.set_defaults(run=_known)
-    schema = commands.add_parser("schema", help="JSON Schema of a kind of file")
-    schema.add_argument("name", choices=("results", "known-failures", "wire"), metavar="NAME")
+    schema = commands.add_parser("schema", help="print the JSON Schema of a kind of file")
+    schema.add_argument(
+        "name", choices=("results", "known-failures", "wire"), metavar="NAME",
+        help="results, known-failures or wire",
+    )  # fmt: skip
     schema.set_defaults(run=_schema)
     packs_cli.add(commands)
     exhaustive_cli.add(commands)
@@ -295,7 +335,11 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _lacking(options: argparse.Namespace, run: Run) -> int:
-    """1 where a run is not whole, which is said: what nobody ran is not green."""
+    """Report a run that is incomplete or empty.
+
+    Returns:
+        1 if there is something to report, else 0.
+    """
     from conformance.reports import summary
 
     outcome = summary.outcome(run)
@@ -372,7 +416,7 @@ def _verified(path: Path) -> int:
 
 
 def _case_fault(verdict: Verdict) -> str:
-    """What is wrong with a verdict's minimal cases; empty where nothing is."""
+    """Why a minimal case of a verdict cannot be decoded; empty if all cases are valid."""
     from conformance.layers.encoding import CaseError, case_of
     from conformance.reports.clusters import by_cause
 

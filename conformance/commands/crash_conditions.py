@@ -1,4 +1,4 @@
-"""The fewest conditions that tell cases that end the process from those that pass."""
+"""The fewest conditions that separate cases that end the process from cases that pass."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from conformance.reports.argument_coverage import expanded
 from conformance.reports.results import Run
 
 TERMS = 3
-"""Conditions that are tried together at most."""
+"""Conditions to combine, at most."""
 
 
 def cases_of(run: Run, verdict: Verdict, outcomes: str) -> Iterator[Case]:
-    """The cases of an item that came out in one of some ways.
+    """The cases of an item that had one of some outcomes.
 
     Args:
         outcomes: letters of `OUTCOMES`.
     """
     identity = run.identity
     values = int(identity.options.get("values of each structure", "1"))
-    # A run of another tool has a profile of its own.
+    # Results of another tool may name a profile that is not one of the suite.
     profile = PROFILES.get(identity.profile)
     samples = profile is not None and profile.samples
     item = replace(Item.of(verdict), samples=samples)
@@ -38,14 +38,14 @@ def cases_of(run: Run, verdict: Verdict, outcomes: str) -> Iterator[Case]:
 
 
 def telling(lost: Sequence[Case], passing: Sequence[Case]) -> Iterator[dict[str, Any]]:
-    """Conditions of which each lost case meets one table, and no passing case any.
+    """Tables of conditions: every crashing case matches one, no passing case matches any.
 
-    Of as many conditions those are taken that most cases meet. What such an entry covers is left
-    out, or runs in a copy of the process: so it must not cover what passes.
+    Among tables of the same size the one that most cases meet wins. The suite leaves out the cases
+    of such an entry or runs them in a fork, so the entry must not cover passing cases.
 
     Args:
-        lost: the cases that end the process, the plainest first.
-        passing: those that do not.
+        lost: the cases that end the process, the simplest first.
+        passing: the cases that do not.
     """
     left = [Facts(case) for case in lost]
     others = [Facts(case) for case in passing]
@@ -64,7 +64,7 @@ def telling(lost: Sequence[Case], passing: Sequence[Case]) -> Iterator[dict[str,
 def _fewest(
     mine: Mapping[str, Sequence[bool]], theirs: Mapping[str, Sequence[bool]]
 ) -> tuple[str, ...]:
-    """The smallest choice of conditions that no other case meets, else all of them."""
+    """The smallest set of conditions that no passing case meets, else all conditions."""
     for size in range(1, TERMS + 1):
         found = [
             names
@@ -77,7 +77,7 @@ def _fewest(
 
 
 def _of(found: Facts) -> Iterator[tuple[str, Any]]:
-    """What is unusual in a case, as conditions: its arguments, then the form of its inputs."""
+    """Conditions on what is unusual in a case: on its arguments, then on its inputs."""
     case, row = found.case, CATALOGUE[found.case.call.layer]
     if found.get("empty"):
         yield "empty", True

@@ -16,13 +16,13 @@ from conformance.run.engine import Engine
 
 @dataclass(frozen=True)
 class Culprit:
-    """What ran, and who is to blame.
+    """The operators that a case runs, and the first wrong one.
 
     Args:
-        call: the case.
-        failure: what the check says of it, or why it is declined; empty where it passes now.
-        ran: the operators (`conformance.backends.operator_trace.Ran`), in their order.
-        culprit: the first that is wrong; None where none is.
+        call: the case as text.
+        failure: the message of the check, or why the backend declines the case; empty if it passes.
+        ran: the operators (`conformance.backends.operator_trace.Ran`), in order of execution.
+        culprit: the first wrong operator; None if none is wrong.
     """
 
     call: str
@@ -32,10 +32,10 @@ class Culprit:
 
 
 def culprit(run: Run, id: str, backend: str | None = None) -> Culprit:
-    """Replay a verdict's case, and hold every operator that torch runs against its bound.
+    """Replay a verdict's case, and compare every operator that torch runs with its bound.
 
     Args:
-        backend: as on the command line; None = the one that the results were made with.
+        backend: as on the command line; None = the backend of the results.
 
     Raises:
         UsageError: if there is no such verdict, it holds no case, or its backend is not installed.

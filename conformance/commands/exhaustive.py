@@ -1,4 +1,4 @@
-"""`nn-conformance exhaustive`: every number through functions of single numbers, and the table."""
+"""`nn-conformance exhaustive`: test elementwise functions on every number of a dtype."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ if TYPE_CHECKING:
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command.
-
-    Args:
-        commands: of `nn-conformance`.
-    """
+    """Add the command to the parser of `nn-conformance`."""
     parser = commands.add_parser(
-        "exhaustive", help="every number of a dtype through each function of single numbers"
+        "exhaustive", help="test elementwise functions on every number of a dtype"
     )
     parser.add_argument("lines", nargs="+", type=Path, metavar="JSONL",
-                        help="where lines go; with --table, lines to add up")  # fmt: skip
-    parser.add_argument("--table", type=Path, metavar="MARKDOWN", help="only add up lines")
-    parser.add_argument("--backend", default="torch", help="as of the suite (default: torch)")
-    parser.add_argument("--layer", default="*", help="names or patterns (default: all)")
+                        help="file to append result lines to; with --table, files to read"
+                        )  # fmt: skip
+    parser.add_argument("--table", type=Path, metavar="MARKDOWN",
+                        help="write a table of the lines, and run nothing")  # fmt: skip
+    parser.add_argument("--backend", default="torch",
+                        help="backend to test, as for the suite (default: torch)")  # fmt: skip
+    parser.add_argument("--layer", default="*",
+                        help="comma list of names or globs (default: all)")  # fmt: skip
     parser.add_argument("--dtype", default="float16,bfloat16",
-                        help="of float16, bfloat16, float32 (default: the first two)")  # fmt: skip
+                        help="comma list of float16, bfloat16, float32 (default: the first two)"
+                        )  # fmt: skip
     parser.add_argument("--pass", dest="passes", default="forward,derivative",
-                        help="of forward, derivative (default: both)")  # fmt: skip
+                        help="comma list of forward, derivative (default: both)")  # fmt: skip
     parser.add_argument("--part", default="1/1", metavar="K/N",
-                        help="the K-th of N equal parts of the numbers (default: all)")  # fmt: skip
+                        help="test the K-th of N equal parts of the numbers (default: all)"
+                        )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run parts, one line each as it is done, or add up lines.
+    """Test functions and write a line for each, or make a table of earlier lines.
 
     Returns:
-        1 if an answer is beyond its bound, or could not be had.
+        1 if an answer exceeds its bound or the backend failed, else 0.
     """
     import msgspec
 
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         write_whole(options.table, table(read(options.lines)))
         return 0
     if _is_file(options.lines[0]):
-        read(options.lines[:1])  # nothing is appended to what is no file of lines
+        read(options.lines[:1])  # Refuses to append to a file of another kind.
     wrong = False
     with options.lines[0].open("ab") as out:
         for line in _lines(options):
@@ -66,7 +68,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a file is there; a pipe without a reader would be waited for."""
+    """Whether a path is an existing file; refuse a pipe, because opening it could block.
+
+    Raises:
+        UsageError: for a folder, a pipe and other kinds that no line can be appended to.
+    """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

@@ -26,17 +26,17 @@ REPORTABLE = ("failed", "crashed", "hung", "known")
 
 @dataclass(frozen=True)
 class Explanation:
-    """A failure with all that is known of it.
+    """A failure and everything known about it.
 
     Args:
         verdict: as the results hold it.
         call: the failing call in one line.
-        message: of the check.
-        failure: the same, as data; None where it was not recorded.
-        script: that stands on its own; None where there is none.
+        message: the message of the check.
+        failure: the same as data; None if the results do not have it.
+        script: a self-contained reproducer; None if there is none.
         lacking: what the script does not show; empty if it shows the failure.
-        reason, link: of the known failure that explains it; empty without one.
-        others: further known failures that explain the verdict.
+        reason, link: of the known failure that explains the verdict; empty without one.
+        others: number of further known failures that explain the verdict.
     """
 
     verdict: Verdict
@@ -51,17 +51,17 @@ class Explanation:
 
 
 def explain(run: Run, id: str, number: int = 1, backend: str | None = None) -> Explanation:
-    """Look a verdict up, and the known failure that explains it.
+    """Find a verdict and the known failure that explains it.
 
-    A known failure has a pinned case in place of the verdict's: it is run, in a process of its own.
+    If the verdict has no case, the pinned case of the known failure runs in a separate process.
 
     Args:
         number: which of several known failures, from 1.
-        backend: that the pinned case is run on, as on the command line; None = the one that the
-            results were made with, if that is installed; else the case is not run.
+        backend: runs the pinned case, named as on the command line. None = the backend of the
+            results; if it is not installed, the case does not run.
 
     Raises:
-        UsageError: if there is no such verdict, or nothing is wrong with it.
+        UsageError: if there is no such verdict, or it is not a failure.
     """
     verdict = _found(run, id)
     entries = _entries(run, verdict)
@@ -91,7 +91,7 @@ def _found(run: Run, id: str) -> Verdict:
 
 
 def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
-    """Known failures that cover the failing case, or that a `known` verdict rests on."""
+    """The known failures that cover the failing case, or that make the verdict `known`."""
     base = next((excuse.base for excuse in verdict.excuses if excuse.base), "")
     paths = [Path(p.strip()) for p in run.identity.options.get("known", "").split(",") if p.strip()]
     known = read(run.identity.backend, [path for path in paths if _is_file(path)], base)
@@ -118,7 +118,7 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether it is there; a name that no file can have is none."""
+    """Whether a path is an existing file; False for a name that no file can have."""
     try:
         return path.is_file()
     except OSError:
@@ -128,10 +128,10 @@ def _is_file(path: Path) -> bool:
 def _run(
     run: Run, verdict: Verdict, case: Case, entry: Known, backend: str | None
 ) -> tuple[str, Finding | None, str | None]:
-    """What the check says of a pinned case, the same as data, and a script of it.
+    """Run a pinned case.
 
     Returns:
-        Nothing in their places where it cannot be run.
+        The check's message, the same as data, and a script; empty and None if it cannot run.
     """
     item, failure = Item.of(verdict), None
     try:

@@ -1,4 +1,4 @@
-"""A kernel examined: the cases of the layers that reach it; its speed where it is right."""
+"""Test a kernel on cases of the layers that reach it, and time it if it is right."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from conformance.timing.workloads import plan
 
 WRONG = ("failed", "crashed", "hung")
 TIMED = 3
-"""Calls that are timed."""
+"""Calls to time, at most."""
 BASE = "torch"
 
 
@@ -35,13 +35,13 @@ class Examination:
     """What to examine, and how.
 
     Args:
-        kernels: operators, each with its function as `module:attribute`.
+        kernels: pairs of an operator and its function, as `module:attribute`.
         device: torch's name.
         layers: names of the catalogue.
         dtypes: torch's names.
         profile: one of `PROFILES`.
-        seed: of the cases.
-        failures: items that may fail before the others are left out; 0 = all are run.
+        seed: seed of the cases.
+        failures: number of failing items after which to stop; 0 = never.
     """
 
     kernels: tuple[tuple[str, str], ...]
@@ -55,13 +55,13 @@ class Examination:
 
 @dataclass(frozen=True)
 class Smallest:
-    """The smallest failing case that was found.
+    """The smallest failing case.
 
     Args:
-        id: of the verdict.
-        call: as a person would type it.
+        id: the verdict's id.
+        call: the call as a person would type it.
         message: what is wrong.
-        needs: what the failure needs of the arguments and sizes, in words.
+        needs: arguments and sizes that the failure needs, in words.
     """
 
     id: str
@@ -72,13 +72,13 @@ class Smallest:
 
 @dataclass(frozen=True)
 class Speed:
-    """A call timed in turns with torch's.
+    """The time of a call, measured in turns with torch's.
 
     Args:
         layer, name, dtype: what was timed.
-        seconds: of a call.
-        ratio: time ÷ torch's; below 1 is faster.
-        low, high: an interval of 95 % around it.
+        seconds: time of one call.
+        ratio: time ÷ torch's time; below 1 is faster.
+        low, high: a 95 % interval of the ratio.
     """
 
     layer: str
@@ -92,23 +92,23 @@ class Speed:
 
 @dataclass(frozen=True)
 class Score:
-    """What came of it.
+    """The result of an examination; `--json` prints these fields.
 
     Args:
-        verdict: `"right"`, `"wrong"`, or `"unchecked"` where nothing was judged.
+        verdict: `"right"`, `"wrong"`, or `"unchecked"` if nothing was judged.
         kernels: operator → its function.
-        hits: how often each function ran.
+        hits: operator → number of calls of its function.
         device, profile, seed: as examined.
-        layers: in which a function ran.
-        checked, failed, declined: cases.
-        share: of the cases checked that are right; None where none was.
-        items: of each status.
-        left_out: items not run, since enough had failed.
-        smallest: the smallest failing case; None where none fails.
-        largest: largest error ÷ bound; infinite where equality was due.
-        reasons: for which cases were declined, the most frequent first.
-        speed: empty where the kernel is not right, or nothing could be timed.
-        info: of the backend: versions and hardware.
+        layers: the layers that called a function.
+        checked, failed, declined: numbers of cases.
+        share: right cases ÷ checked cases; None if no case was checked.
+        items: status → number of items.
+        left_out: number of items that did not run because enough had failed.
+        smallest: the smallest failing case; None if none fails.
+        largest: the largest error ÷ bound; infinite if the bound is 0.
+        reasons: reason → number of declined cases, the most frequent first.
+        speed: timed calls; empty if the kernel is not right or nothing could be timed.
+        info: versions and hardware of the backend.
         seconds: wall time.
     """
 
@@ -136,14 +136,14 @@ class Score:
 def examine(
     asked: Examination, told: Callable[[Item, Verdict], None] = lambda item, verdict: None
 ) -> Score:
-    """Examine a kernel in processes of their own.
+    """Examine a kernel in separate processes.
 
     Args:
-        asked: what, and how.
+        asked: what to examine.
         told: called with each item and its verdict.
 
     Raises:
-        BackendError: if the kernel or the operator is none, or takes other arguments.
+        BackendError: if the kernel or the operator does not exist, or its arguments do not fit.
     """
     started = time.perf_counter()
     tell(asked.kernels, asked.device)
@@ -210,7 +210,7 @@ def _score(asked: Examination, offer: Offer, verdicts: Sequence[Verdict]) -> Sco
 
 
 def _key(asked: Examination, name: str) -> str:
-    """The operator as the user names it."""
+    """The operator's name as the user gave it."""
     given = dict(asked.kernels)
     return name if name in given or f"{name}.default" not in given else f"{name}.default"
 
@@ -223,14 +223,14 @@ def _error(verdict: Verdict) -> float | None:
 def _smallest(failing: Sequence[Verdict]) -> Smallest | None:
     if not failing:
         return None
-    # Of two a person learns more from the one that tells what the failure needs.
+    # Prefer a verdict that states what the failure needs: it says more than a smaller case.
     verdict = min(failing, key=lambda v: (all(need.fails for need in v.needs), _size(v)))
     needs = tuple(dict.fromkeys(need.words for need in verdict.needs if not need.fails))
     return Smallest(verdict.id, verdict.call or "", verdict.own_message, needs)
 
 
 def _size(verdict: Verdict) -> float:
-    """Elements of a verdict's failing case; infinite where it holds none."""
+    """Number of elements of a verdict's failing case; infinite if the verdict has no case."""
     try:
         case = case_of(verdict)
     except CaseError:
@@ -241,7 +241,7 @@ def _size(verdict: Verdict) -> float:
 def _timed(
     child: Child, layers: Sequence[str], dtype: str, devices: Sequence[str]
 ) -> tuple[Speed, ...]:
-    """The first calls of usual sizes that the kernel's answers are right in."""
+    """Time the first calls of usual sizes for which the kernel's answers are right."""
     found: list[Speed] = []
     for item in plan("small", layers=layers, dtypes=(dtype,), devices=devices):
         if item.direction != "forward" or len(found) == TIMED:

@@ -1,4 +1,4 @@
-"""One entry of a file of known failures, from the failures of one likely cause."""
+"""Draft one entry of a file of known failures, from the failures of one likely cause."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from conformance.reports.statuses import status
 _LAYOUT = ".layout"
 _IN_NO_TOML = re.compile("[\x7f\ud800-\udfff]")
 BROKEN = "broken"
-"""The fact that tells which constraint an invalid call breaks."""
+"""Name of the fact that holds the constraint that an invalid call breaks."""
 ROUNDING = 100.0
-"""An error of more bounds than these is none of arithmetic."""
+"""Largest error ÷ bound that rounding may explain."""
 _WORDS = {
     "value": "*wrong of*", "gradient": "*wrong of*", "bits": "*differ*", "shape": "*shape of*",
     "dtype": "*dtype of*", "presence": "*wanted*", "sign": "*wrong of*",
@@ -37,12 +37,12 @@ _WORDS = {
 
 
 class Entry:
-    """One entry to be: what the minimal cases of its members need, each one way to fail.
+    """A draft of an entry. Its `ways` are tables of conditions, each from one minimal case.
 
     Args:
-        run: that they are of.
+        run: the run of the verdicts.
         bug: the likely cause.
-        members: its verdicts, by cause, that the entry is about.
+        members: the verdicts of this cause that the entry covers, split by cause.
     """
 
     def __init__(self, run: Run, bug: Cluster, members: list[Verdict]) -> None:
@@ -54,11 +54,11 @@ class Entry:
         self.ways = [way for way in found if not any(_wider(other, way) for other in found)]
 
     def covers(self, case: Case) -> bool:
-        """Whether a case meets the conditions."""
+        """Whether a case meets all conditions of one way."""
         return not self.unmet(case)[1]
 
     def unmet(self, case: Case) -> tuple[dict[str, Any], list[str]]:
-        """The conditions that a case is nearest to meet, and those that it does not meet."""
+        """The way that a case is nearest to, and its conditions that the case does not meet."""
         found = Facts(case)
         unmet = [
             [name for name, wanted in way.items() if not _met(found, name, wanted)]
@@ -75,10 +75,10 @@ class Entry:
 
     @property
     def within(self) -> int | None:
-        """The largest error ÷ bound to excuse, where the failures are those of rounding.
+        """The largest error ÷ bound to excuse, if rounding explains the failures.
 
-        A power of 2 at least twice the largest seen: other cases of another seed are wrong by more.
-        None where an error is far beyond its bound, or none is told.
+        A power of 2 at least twice the largest error seen, because cases of another seed may have
+        larger errors. None if an error is far beyond its bound or unknown.
         """
         found = [v.excess for v in self.members]
         if None in found:
@@ -87,7 +87,7 @@ class Entry:
         return 2 ** math.ceil(math.log2(2 * largest)) if 1 < largest <= ROUNDING else None
 
     def _checks_lost(self) -> list[str]:
-        """The checks that meet the end of the process, be it another one that tells of it."""
+        """The checks that run into the crash, although perhaps only one of them reports it."""
         layers = {v.layer for v in self.members}
         invalid = EVERY_CHECK[self.members[0].check].invalid
         met = [v.check for v in self.run.verdicts if v.layer in layers and v.examples.lost]
@@ -96,7 +96,7 @@ class Entry:
 
     @property
     def _draws(self) -> bool:
-        """Whether a pinned case draws random numbers: now and then it passes."""
+        """Whether a pinned case draws random numbers, so that it passes now and then."""
         calls = (case.call for case in map(case_of, self.members) if case is not None)
         rows = ((CATALOGUE[call.layer], call) for call in calls)
         return any(
@@ -104,10 +104,10 @@ class Entry:
         )
 
     def text(self, reason: str = "") -> str:
-        """TOML.
+        """The entry in TOML.
 
         Args:
-            reason: why it fails; whoever reads the file is to say it.
+            reason: why it fails; by default empty, for the user to fill in.
         """
         bug, run = self.bug, self.run
         named = ("layer", "check", "dtype", "device")
@@ -138,19 +138,22 @@ class Entry:
         if cases:
             lines.append("[known.cases]")
         for id, case in cases.items():
-            # As a TOML literal ends at three apostrophes none stands in it.
+            # Three apostrophes would end the TOML literal, so all are escaped.
             data = _text(case).replace("'", "\\u0027")
             lines.append(f"{toml(id)} = '''{data}'''")
         return "\n".join(lines) + "\n"
 
 
 def _met(found: Facts, name: str, wanted: Any) -> bool:
-    """Whether a case meets a condition; the layouts that a check chose are not recorded."""
+    """Whether a case meets a condition; conditions on layouts count as met.
+
+    A case does not record the layouts that a check chose.
+    """
     return name.endswith(_LAYOUT) or meets(found.get(name), wanted)
 
 
 def _met_by(verdict: Verdict, conditions: dict[str, Any]) -> dict[str, Any]:
-    """The conditions that the minimal case meets itself: what is made of needs need not be so."""
+    """The conditions that the minimal case itself meets; those derived from needs may not hold."""
     case = case_of(verdict)
     if case is None:
         return conditions
@@ -159,7 +162,7 @@ def _met_by(verdict: Verdict, conditions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wider(way: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether some conditions ask for less than others."""
+    """Whether the conditions of `way` are a proper part of those of `other`."""
     return way != other and all(other.get(name) == wanted for name, wanted in way.items())
 
 
@@ -168,7 +171,7 @@ def _names(members: Sequence[Verdict], field: str) -> str:
 
 
 def _ways_to_die(run: Run, members: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
-    """Conditions of the cases that ended the process, which nobody tries to change."""
+    """Conditions of the cases that ended the process; crashing cases have no recorded needs."""
     minimal = [case for case in map(case_of, members) if case is not None]
     lost = [case for v in members for case in cases_of(run, v, "lx")]
     passing = [case for v in members for case in cases_of(run, v, "p")]
@@ -176,7 +179,7 @@ def _ways_to_die(run: Run, members: Sequence[Verdict]) -> Iterator[dict[str, Any
 
 
 def _conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
-    """What the minimal case needs, as conditions on facts."""
+    """The conditions on facts that the minimal case needs to fail."""
     case = case_of(verdict)
     if case is not None and BROKEN in case.labels:
         yield BROKEN, case.labels[BROKEN]
@@ -192,9 +195,10 @@ def _conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
 
 
 def _condition(need: Need) -> Any:
-    """`groups`, 2 in place of 1 → `">1"`; a word or a truth value as it is; None for no condition.
+    """The condition of a need: `">1"` for `groups` 2 where 1 passes; a word or bool as it is.
 
-    One number of several stands for itself: any dimension may meet a condition.
+    A tuple of several numbers gives no condition (None), unless a comparison holds: any dimension
+    may meet a condition.
     """
     value, other = (_value(text) for text in (need.value, need.other))
     if other is None:
@@ -229,7 +233,7 @@ def _said(failure: Finding | None) -> str:
 
 
 def _versions(info: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Of the packages that a run names and that are installed as it names them."""
+    """Requirements for the packages of a run that are installed here in the same version."""
     for name, named in info.items():
         try:
             installed = version(name)
@@ -246,7 +250,7 @@ def _comment(bug: Cluster) -> str:
 
 
 def toml(value: Any) -> str:
-    """A value as TOML has it."""
+    """Format a value in TOML."""
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, Mapping):
@@ -256,6 +260,6 @@ def toml(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """JSON, with what TOML takes in no string written as JSON's escapes."""
+    """Format a value in JSON, with escapes for characters that a TOML string may not hold."""
     text = json.dumps(value, ensure_ascii=False)
     return _IN_NO_TOML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

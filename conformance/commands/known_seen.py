@@ -1,4 +1,4 @@
-"""Where known failures were seen: their pinned cases, run here, and the entries that say so."""
+"""Run the pinned cases of known failures here, and add this machine to the entries that fail."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _REASON = re.compile(r"(?m)^(?=reason\b)")
 
 @dataclass(frozen=True)
 class PlaceReport:
-    """What the pinned cases of a file come to on this machine.
+    """The outcomes of a file's pinned cases on this machine.
 
     Args:
         place: the versions and the CPU level, or the device.
-        failing: reasons of entries of which every pinned case fails here.
-        passing: reason and what a pinned case does instead, of the other entries.
-        untried: entries without a pinned case that applies here, or that are never stale.
+        failing: reasons of the entries whose pinned cases all fail here.
+        passing: of the other entries, the reason and the outcome of a case that does not fail.
+        untried: number of entries that have no pinned case for this machine or are never stale.
     """
 
     place: str
@@ -47,15 +47,15 @@ class PlaceReport:
 
 
 def add_place(path: Path, name: str, device: str = "") -> PlaceReport:
-    """Run the pinned cases of a file, and add the present machine to the entries that fail here.
+    """Run the pinned cases of a file, and add this machine to the entries that fail here.
 
     Args:
-        path: of the file; it is written anew where that changes it.
-        name: of the backend.
-        device: to run on; empty for the backend's first.
+        path: the file of known failures; it is rewritten if an entry changes.
+        name: the backend's name.
+        device: the device to run on; empty for the backend's first.
 
     Raises:
-        OSError, KnownError: if it is no file of known failures.
+        OSError, KnownError: if it is not a file of known failures.
         BackendError: if the backend cannot be used.
     """
     text = read_text(path, MOST)
@@ -85,12 +85,12 @@ def add_place(path: Path, name: str, device: str = "") -> PlaceReport:
 
 
 def with_place(text: str, place: str, failing: Sequence[int]) -> str:
-    """The text of a file in which some entries say that they were seen at a place, too.
+    """Add a place to the `seen` lists of some entries, and return the new text of the file.
 
     Args:
-        text: TOML.
+        text: the file in TOML.
         place: see `place_of`.
-        failing: the entries, by their index.
+        failing: indices of the entries.
     """
     first, *parts = ENTRY.split(text)
     for index in failing:
@@ -108,10 +108,10 @@ def with_place(text: str, place: str, failing: Sequence[int]) -> str:
 
 
 def _trials(backend: Backend, entry: Known, device: str) -> Iterator[Item]:
-    """Items in which each pinned case of an entry is tried: one for each case and dtype."""
+    """The items to try an entry's pinned cases in: one for each case and dtype."""
     if entry.by_chance:
         return
-    # Most layers have no complex form, and an entry for every dtype says nothing of those.
+    # An entry for every dtype does not mean complex dtypes, which most layers lack.
     dtypes = DTYPES if entry.dtype == "*" else (*DTYPES, *COMPLEX)
     for dtype in dtypes:
         pinned = {id: case for id, case in entry.cases.items() if id.endswith(f"-{dtype}-{device}")}
@@ -129,11 +129,15 @@ def _trials(backend: Backend, entry: Known, device: str) -> Iterator[Item]:
             if offered(backend, item.layer, dtype, device):
                 yield item
             if item.id not in entry.cases:
-                break  # the other checks try the same case
+                break  # The other checks would try the same case.
 
 
 def _outcome(child: Child, due: str, item: Item, case: Case) -> Outcome:
-    """The outcome of a pinned case, which may be the end of the process."""
+    """Run a pinned case; a case that ends the process has an outcome too.
+
+    Args:
+        due: the status that the entry expects.
+    """
     try:
         outcome = child.outcome(item, case, due=due)
     except Died as died:

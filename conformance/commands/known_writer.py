@@ -1,4 +1,4 @@
-"""A file of known failures from the results of a run: one entry for each likely cause."""
+"""Write a file of known failures from the results of a run: one entry for each likely cause."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ _NO_FAILURE = ("allowance", "declared", "internal", "stale", "support", "uncheck
 
 @dataclass(frozen=True)
 class Written:
-    """What is to be written, and what the reader of it should know.
+    """The text to write, and what the user should know about it.
 
     Args:
-        text: of the file.
-        new: how many entries are new: they have no reason yet.
-        stale: reasons of entries that no failure of the run rests on; they are left out.
+        text: the file in TOML.
+        new: number of new entries; they have no reason yet.
+        stale: reasons of earlier entries that are left out, because no failure of the run needs
+            them.
     """
 
     text: str
@@ -43,16 +44,16 @@ class Written:
 
 
 def written(run: Run, earlier: str = "", name: str = "the earlier file") -> Written:
-    """The entries of a run's failures, behind those of an earlier file that still hold.
+    """Draft a file: the entries of an earlier file that still hold, then those of new failures.
 
     Args:
-        earlier: text of the file that the run was made with, or of an older one.
-        name: of that file, for messages.
+        earlier: text of the file that the run used, or of an older one.
+        name: name of that file, for messages.
 
     Raises:
-        KnownError: for a failure of no layer or check of the suite, for what no entry can say, and
-            for an earlier file that is none.
-        CaseError: for a case that is none.
+        KnownError: if the earlier file is invalid, the suite has no such layer or check, or no
+            entry can express a failure.
+        CaseError: if a case cannot be decoded.
     """
     for verdict in run.verdicts:
         _must_be_readable(verdict)
@@ -60,30 +61,30 @@ def written(run: Run, earlier: str = "", name: str = "the earlier file") -> Writ
     bugs = summary.clusters(summary.listed(summary.matrix(run)), run.identity.layers)
     entries = [entry for bug in bugs for entry in _entries(run, bug, old)]
     _widen(run, entries, old)
-    for entry in entries:  # with a reason it is one that its reader takes
+    for entry in entries:  # With a reason the parser must accept it.
         parse(entry.text("a reason"), f"no entry can be made of {bounded(entry.bug.first.id, 200)}")
     parts = [*kept, *(entry.text() for entry in entries)]
     return Written("\n".join(part.strip("\n") + "\n" for part in parts), len(entries), tuple(stale))
 
 
 def _kept(run: Run, earlier: str, name: str) -> tuple[list[str], list[str], list[Known]]:
-    """Earlier entries that hold, or are about other items; reasons of the others.
+    """Split earlier entries into those that hold or concern other items, and stale ones.
 
-    An entry holds if it excused a case of the run or left one out, and if it explains a failure of
-    a run that was made without it.
+    An entry holds if the run excused or left out a case by it. It also holds if it explains a
+    failure of the run, which may have run without it.
 
     Returns:
-        The text of those that stay, the reasons of those that do not, and those that stay, read.
+        The texts of the entries to keep, the reasons of the stale ones, and the kept ones parsed.
     """
     holds = {e.reason for v in run.verdicts for e in v.excuses if e.excused or e.left_out}
     layers = {v.layer for v in run.verdicts}
     causes = [cause for v in run.verdicts for cause in by_cause(v) if _writable(cause)]
     kept, stale, old = list[str](), list[str](), list[Known]()
     first, *parts = ENTRY.split(earlier)
-    parse(first, name)  # comments, if anything
+    parse(first, name)  # Only comments may precede the first entry.
     for part in parts:
         if not _reason(part):
-            continue  # nobody has vouched for it
+            continue  # Nobody has confirmed it with a reason.
         (entry,) = parse(part, name)
         reason = entry.reason
         asked = any(named(layer, entry.layer) for layer in layers)
@@ -98,7 +99,7 @@ def _kept(run: Run, earlier: str, name: str) -> tuple[list[str], list[str], list
 
 
 def _reason(part: str) -> str:
-    """The reason of an entry; a text that is no entry is left to be refused."""
+    """The reason of an entry; a dummy reason for invalid text, which `parse` then refuses."""
     try:
         return str(tomllib.loads(part)["known"][0].get("reason", ""))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -106,7 +107,12 @@ def _reason(part: str) -> str:
 
 
 def _must_be_readable(verdict: Verdict) -> None:
-    """An entry needs a layer, a check and cases that this version of the suite knows."""
+    """Check that this version of the suite knows the layer, the check and the cases.
+
+    Raises:
+        KnownError: if it lacks the layer or the check.
+        CaseError: if a case cannot be decoded.
+    """
     if not _writable(verdict):
         return
     if verdict.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
@@ -117,7 +123,7 @@ def _must_be_readable(verdict: Verdict) -> None:
 
 
 def _writable(cause: Verdict) -> bool:
-    """Whether a cause is the backend's failure, and no complaint about an entry or the run."""
+    """Whether a cause is a failure of the backend, not a complaint about an entry or the run."""
     failed = status(cause) in ("failed", "crashed", "hung")
     return failed and (cause.failure is None or cause.failure.kind not in _NO_FAILURE)
 
@@ -135,13 +141,13 @@ def _explains(entry: Known, run: Run, cause: Verdict) -> bool:
 
 
 def _entries(run: Run, bug: Cluster, old: Sequence[Known]) -> Iterator[Entry]:
-    """One entry; checks whose minimal cases do not need what the others need have their own.
+    """Draft an entry for a cause, and a second one for checks that need other conditions.
 
-    Their conditions are wider, and would excuse more than they have to in the other checks.
+    The wider conditions of those checks would excuse too much in the first check.
 
     Args:
         bug: the likely cause.
-        old: entries that stay; what they explain needs no new one.
+        old: kept entries; failures that they explain need no new entry.
     """
     members = [v for v in bug.members if _writable(v)]
     members = [v for v in members if not any(_explains(entry, run, v) for entry in old)]
@@ -153,7 +159,7 @@ def _entries(run: Run, bug: Cluster, old: Sequence[Known]) -> Iterator[Entry]:
     entry = Entry(run, bug, checks.pop(members[0].check))
     rest = list[Verdict]()
     for check, found in checks.items():
-        # What an invalid call needs is the constraint that it breaks.
+        # The condition of an invalid call is the broken constraint, which valid calls lack.
         alike = EVERY_CHECK[check].invalid == EVERY_CHECK[members[0].check].invalid
         if alike and all(case is None or entry.covers(case) for case in map(case_of, found)):
             entry.members += found
@@ -165,10 +171,10 @@ def _entries(run: Run, bug: Cluster, old: Sequence[Known]) -> Iterator[Entry]:
 
 
 def _widen(run: Run, entries: Sequence[Entry], old: Sequence[Known]) -> None:
-    """Drop conditions that leave a failing case of an item uncovered: as few as there can be.
+    """Drop as few conditions as possible, so that every failing case of an item is covered.
 
-    What an entry that stays covers is left to it, and an entry of what ends the process is not
-    asked: cases that only fail are none of its.
+    Cases that a kept entry covers need no change. Entries of crashes do not take part: they do not
+    cover cases that only fail.
     """
     failing = [entry for entry in entries if entry.status == "failed"]
     for verdict in run.verdicts:
@@ -182,7 +188,7 @@ def _widen(run: Run, entries: Sequence[Entry], old: Sequence[Known]) -> None:
             nearest = min(ours, key=lambda entry: len(entry.unmet(case)[1]))
             way, unmet = nearest.unmet(case)
             if BROKEN in unmet:
-                # Another broken constraint is another way, not a wider one.
+                # Another broken constraint needs a way of its own.
                 nearest.ways.append({BROKEN: case.labels[BROKEN]})
                 continue
             for name in unmet:
@@ -190,16 +196,16 @@ def _widen(run: Run, entries: Sequence[Entry], old: Sequence[Known]) -> None:
 
 
 def write(run: Run, path: Path, *, update: bool = False) -> Written:
-    """Write the file.
+    """Write a file of known failures, and return what was written.
 
     Args:
-        update: entries of the file that still hold stay as they are.
+        update: keep the entries of an existing file that still hold.
 
     Raises:
-        FileExistsError: if it is there, and is not to be updated.
+        FileExistsError: if the file exists and `update` is false.
     """
     if path.exists() and not update:
-        raise FileExistsError(f"{path} is there: --update keeps the reasons of what still holds")
+        raise FileExistsError(f"{path} exists: --update keeps the entries that still hold")
     earlier = read_text(path, MOST) if update and path.exists() else ""
     found = written(run, earlier, str(path))
     write_whole(path, found.text)

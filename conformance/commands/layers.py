@@ -1,4 +1,4 @@
-"""`nn-conformance layers`: what of torch.nn the suite covers, and what it leaves out."""
+"""`nn-conformance layers`: the names of torch.nn that the suite covers or excludes."""
 
 from __future__ import annotations
 
@@ -20,28 +20,24 @@ WIDTH = 80
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command.
-
-    Args:
-        commands: of `nn-conformance`.
-    """
+    """Add the command to the parser of `nn-conformance`."""
     parser = commands.add_parser(
-        "layers", help="the layers of the suite; what of the installed torch has none, and why"
+        "layers", help="list the names of torch.nn that the suite covers, excludes or misses"
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--names", action="store_true", help="only the layers, one a line")
-    form.add_argument("--json", action="store_true", help="print the account as JSON")
+    form.add_argument("--names", action="store_true", help="print only the layers, one a line")
+    form.add_argument("--json", action="store_true", help="print the lists as JSON")
     form.add_argument(
-        "--shapes", metavar="NAME", help="shapes of the layers that a glob names, tensor by tensor"
+        "--shapes", metavar="GLOB", help="print the shape of each tensor of the matching layers"
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the account, or the names only.
+    """Print the covered, excluded and missing names, or what an option selects.
 
     Returns:
-        0: a name that nobody decided on yet is no fault of the user's.
+        0 even if names are missing, because the user cannot change that; 2 for an unknown layer.
     """
     if options.names:
         from conformance.layers import CATALOGUE
@@ -59,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_shapes(pattern: str) -> int:
-    """Print the shapes of some layers; 2 where no layer has the name."""
+    """Print the shapes of the layers that match a glob; return 2 if none matches."""
     from conformance.layers import CATALOGUE
     from conformance.spec.shapes import shape_lines
 
@@ -69,17 +65,13 @@ def _print_shapes(pattern: str) -> int:
         return 2
     for row in rows:
         print(row.name)
-        said = shape_lines(row.shapes) if row.shapes else ("said by the layer's own functions",)
+        said = shape_lines(row.shapes) if row.shapes else ("computed by functions of the layer",)
         print("".join(f"  {line}\n" for line in said), end="")
     return 0
 
 
 def text(account: Account) -> Iterator[str]:
-    """The account in lines of 80 columns at most.
-
-    Args:
-        account: of the installed torch.
-    """
+    """The audit of the installed torch as text, in lines of at most 80 columns."""
     from conformance.layers.excluded import TORCH
 
     torch = f"torch {account.version}"
@@ -96,17 +88,16 @@ def text(account: Account) -> Iterator[str]:
         yield f"\nMissing: {number} of {torch} that the suite does not know"
         yield from _listed(account.missing)
         yield from _said(
-            "Nothing of them is checked; all else is as usual. This nn-conformance knows the "
-            f"names of torch {TORCH}. For a newer torch, look for a newer one (pip install -U "
-            "nn-conformance); if that does not know them either, add a row (CONTRIBUTING.md, Add "
-            "a layer) or a reason (conformance/layers/excluded.py), or ask for it in an issue."
+            "The suite does not check them; it checks everything else as usual. This version of "
+            f"nn-conformance knows the names of torch {TORCH}. For a newer torch, update it (pip "
+            "install -U nn-conformance). If the newest version does not know the names either, "
+            "add the layer (CONTRIBUTING.md, Add a layer), exclude it with a reason "
+            "(conformance/layers/excluded.py), or open an issue."
         )
     if account.absent:
         yield f"\nNot in {torch}: {_count(len(account.absent), 'layer')} of the suite"
         yield from _listed(account.absent)
-        yield from _said(
-            "A run on torch says of them that they are unsupported: a newer torch has them."
-        )
+        yield from _said("A run on torch reports them as unsupported: a newer torch has them.")
     if account.gone:
         yield f"\nExcluded, and not in {torch}: {_count(len(account.gone), 'name')}"
         yield from _listed(account.gone)
@@ -122,7 +113,7 @@ def _group(title: str, names: Sequence[str]) -> Iterator[str]:
 
 
 def _listed(names: Sequence[str], indent: int = 2) -> Iterator[str]:
-    # A name longer than a line would be the only one to pass its end.
+    # Only a single name longer than a line may exceed the width.
     space = " " * indent
     yield from textwrap.wrap(
         ", ".join(names),

@@ -1,4 +1,4 @@
-"""`nn-conformance pack` and `judge`: cases as files, and answers held against them."""
+"""`nn-conformance pack` and `judge`: write cases as files, and judge answers to them."""
 
 from __future__ import annotations
 
@@ -18,34 +18,38 @@ if TYPE_CHECKING:
     from conformance.reports.results import Run
 
 EXAMPLES = 20
-"""Examples of each item, unless told otherwise."""
+"""Examples of each item, by default."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare both commands."""
+    """Add both commands to the parser of `nn-conformance`."""
     pack = commands.add_parser(
-        "pack", help="drawn cases with expected values and bounds, as files for any language"
+        "pack", help="write cases with expected values and bounds as files, for any language"
     )
-    pack.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
+    pack.add_argument("-o", "--output", required=True, type=Path, metavar="DIR",
+                      help="new or empty folder for the pack")  # fmt: skip
     pack.add_argument("--layer", default="*", help="comma list of names or globs (default: all)")
     pack.add_argument("--family", default="*", help="comma list of families (default: all)")
-    pack.add_argument("--dtype", default="float32", help="comma list (default: float32)")
-    pack.add_argument("--examples", type=int, default=EXAMPLES, metavar="N")
-    pack.add_argument("--seed", type=int, default=0, metavar="N")
+    pack.add_argument("--dtype", default="float32", help="comma list of dtypes (default: float32)")
+    pack.add_argument("--examples", type=int, default=EXAMPLES, metavar="N",
+                      help=f"examples of each layer and dtype (default: {EXAMPLES})")  # fmt: skip
+    pack.add_argument("--seed", type=int, default=0, metavar="N",
+                      help="seed of the cases (default: 0)")  # fmt: skip
     pack.set_defaults(run=_pack)
 
-    held = commands.add_parser("judge", help="answers to a pack, to an ordinary results file")
-    held.add_argument("pack", type=Path, metavar="DIR")
-    held.add_argument("answers", type=Path, metavar="ANSWERS")
-    held.add_argument("-o", "--output", required=True, type=Path, metavar="RESULTS")
+    held = commands.add_parser("judge", help="judge the answers to a pack, and write results")
+    held.add_argument("pack", type=Path, metavar="DIR", help="folder of the pack")
+    held.add_argument("answers", type=Path, metavar="ANSWERS", help="folder of the answers")
+    held.add_argument("-o", "--output", required=True, type=Path, metavar="RESULTS",
+                      help="results file to write")  # fmt: skip
     held.set_defaults(run=_judge)
 
 
 def _listed(text: str, known: tuple[str, ...], what: str) -> list[str]:
-    """Names that patterns match, in the order of the known ones.
+    """The known names that a comma list of globs selects, in the order of `known`.
 
     Raises:
-        PackError: for a pattern that matches none.
+        PackError: for a pattern that matches nothing.
     """
     chosen: set[str] = set()
     for pattern in (part.strip() for part in text.split(",")):

@@ -1,4 +1,4 @@
-"""Running the minimal case of a verdict again, without drawing and pytest, in its own process."""
+"""Run the minimal case of a verdict again in a separate process, without Hypothesis or pytest."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ TIMEOUT = 60.0
 
 
 def installed_backend(run: Run) -> str:
-    """The backend that a run was made with, by the name of its entry point.
+    """The name of the entry point of a run's backend.
 
-    What else a file names is not imported: it would run whatever the file says.
+    A module that a results file names is not imported: the file could run any code.
 
     Raises:
-        UsageError: if it is no entry point here.
+        UsageError: if no such entry point is installed.
     """
     name = run.identity.options.get("backend", run.identity.backend)
     if name in available():
         return name
     shown = bounded(name, 200)
     raise UsageError(
-        f"the results name the backend {shown!r}, which is no installed entry point of {GROUP}; "
-        "what a results file names is not imported: expected --backend=NAME, or "
-        "--backend=package.module:attribute of your own choice"
+        f"the results name the backend {shown!r}, which is not an installed entry point of "
+        f"{GROUP}; modules that a results file names are not imported: expected --backend=NAME, "
+        "or --backend=package.module:attribute of your own choice"
     )
 
 
@@ -44,7 +44,7 @@ def found(run: Run, id: str) -> tuple[Verdict, Item, Case]:
     """A verdict, its item and its case.
 
     Raises:
-        UsageError: if there is no such verdict, or it holds no case that can be run.
+        UsageError: if there is no such verdict, or it has no case that can run.
     """
     verdict = run.verdict(id)
     case = case_of(verdict)
@@ -57,7 +57,7 @@ def found(run: Run, id: str) -> tuple[Verdict, Item, Case]:
 
 @contextmanager
 def process_of(backend: str) -> Iterator[Child]:
-    """A process in which single cases run on a backend.
+    """Start a child process that runs single cases on a backend.
 
     Raises:
         UsageError: if it cannot start, or the suite itself fails in it.
@@ -75,8 +75,7 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
     """Run a verdict's case.
 
     Args:
-        backend: as on the command line; None = the one that the results were made with, if that
-            is installed.
+        backend: as on the command line; None = the backend of the results, if it is installed.
 
     Returns:
         Whether the check passes now, and what to print.

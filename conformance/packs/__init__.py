@@ -1,7 +1,7 @@
-"""Case packs: drawn cases with what must come out, as files for any language."""
+"""Case packs: drawn cases with their expected values, as files for any language."""
 
 from conformance.model.usage_error import UsageError
 
 
 class PackError(UsageError, ValueError):
-    """A pack, or answers to one, that cannot be used; the message says why."""
+    """Raised for a pack, or answers to a pack, that cannot be used; the message says why."""

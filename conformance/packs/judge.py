@@ -1,4 +1,4 @@
-"""Answers held against a pack: verdicts as of any run, without torch and without drawing."""
+"""Judge the answers to a pack, with ordinary verdicts, but without torch and Hypothesis."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ CHECK = "values"
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The list of what a pack consists of.
+    """Read the manifest of a pack.
 
     Raises:
-        PackError: if there is none, or it is of another form.
+        PackError: if it is missing, has another form, or names unknown layers.
     """
     manifest = read_json(folder / MANIFEST, Manifest)
     if manifest.form != VERSION:
@@ -63,17 +63,17 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def judge(pack: Path, answers: Path) -> tuple[Manifest, Given, tuple[Verdict, ...], list[str]]:
-    """Hold answers against a pack.
+    """Judge the answers to a pack.
 
     Args:
         pack, answers: folders.
 
     Returns:
-        The manifest, who answers, a verdict for each item, and what is odd about the answers'
-        files: names that the pack has not.
+        The manifest, the respondent, a verdict for each item, and complaints about files and
+        tensors of the answers that the pack does not ask for.
 
     Raises:
-        PackError: if the pack is not as it was written, or there is nobody who answers.
+        PackError: if somebody changed the pack, or the answers lack `answers.json`.
     """
     manifest, given = read_manifest(pack), read_json(answers / ANSWERS, Given)
     files = {ANSWERS} | {f"{item.id}.{end}" for item in manifest.items for end in _ENDS}
@@ -92,7 +92,11 @@ _ENDS = ("safetensors", "json")
 
 
 def _sound(folder: Path, item: ItemEntry, name: str) -> bytes:
-    """A file of a pack that is as it was written."""
+    """Read a file of a pack, and check its checksum.
+
+    Raises:
+        PackError: if it was changed.
+    """
     path = inside(folder, name)
     data = read_bytes(path)
     if digest(data) != item.sha256.get(name):
@@ -123,7 +127,7 @@ def _judged(pack: Path, answers: Path, item: ItemEntry, odd: list[str]) -> Verdi
 
 
 def _answers(folder: Path, item: ItemEntry) -> tuple[Tensors, Declined]:
-    """The answers to an item, and the cases that have none."""
+    """Read the answers to an item, and the reasons for cases without an answer."""
     path, note = folder / f"{item.id}.safetensors", folder / f"{item.id}.json"
     declined = read_json(note, Declined) if note.exists() else Declined()
     if not path.exists():
@@ -166,7 +170,7 @@ def _concluded(
     verdict = log.verdict(about, stopped=False)
     if not failures:
         return verdicts.conclude(verdict, ())
-    # Nothing can be asked again: the smallest of the failing cases stands for the plainest.
+    # A pack cannot run new cases, so the smallest failing case replaces the minimal one.
     place = min(failures, key=lambda k: (sum(x.size for x in cases[k].operands), k))
     cause = Cause.of(
         failures[place],
@@ -208,7 +212,7 @@ def _named(tensors: Tensors, name: str) -> np.ndarray:
 
 
 def _case(item: ItemEntry, entry: CaseEntry, tensors: Tensors) -> Case:
-    """The case, so that it can be run again on another backend."""
+    """Decode the case, so that another backend can replay it."""
     arguments = {
         name: _python(value, outermost=name in entry.tuples)
         for name, value in entry.arguments.items()

@@ -1,4 +1,4 @@
-"""The files of a pack and of its answers: their form, written and read within bounds."""
+"""The files of a pack and of its answers: their form, and how to read and write them safely."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from conformance.model.plain_text import bounded
 from conformance.packs import PackError
 
 VERSION = 1
-"""Version of the form."""
+"""Version of the file format."""
 MANIFEST, ANSWERS = "manifest.json", "answers.json"
 MOST = 4 << 30
-"""Bytes of a file that is read."""
+"""Bytes of a file to read, at most."""
 NAMES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
-"""torch's names of the dtypes that safetensors has."""
+"""torch's name for each dtype name of safetensors."""
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -40,13 +40,13 @@ class Bounded(Struct, kw_only=True):
 
 
 class Wanted(Struct, kw_only=True):
-    """A tensor that is to come out.
+    """A tensor that the answers must contain.
 
     Args:
-        answer: the name that the answer has.
-        name: as messages have it: `"output"`.
+        answer: name of the tensor in the answers.
+        name: name in messages, e.g. `"output"`.
         dtype, shape: of the answer.
-        values: one is right for each element; several where the documentation leaves a choice.
+        values: each element must match one of these; several if the documentation leaves a choice.
     """
 
     answer: str
@@ -60,17 +60,17 @@ class CaseEntry(Struct, kw_only=True):
     """One case.
 
     Args:
-        index: in the item.
+        index: position in the item.
         text: the call as a person would type it.
-        arguments: what the user wrote and is no tensor; nothing that is a default.
-        tuples: the arguments that are tuples in Python.
-        keywords: of the call, which are no tensors.
-        training: train mode.
+        arguments: constructor arguments that are not tensors; defaults are left out.
+        tuples: names of the arguments that are tuples in Python.
+        keywords: keyword arguments of the call that are not tensors.
+        training: the layer is in train mode.
         state: names of tensors by state_dict name.
-        inputs: names of tensors in torch's order; null = left out; the same name twice is the very
-            same tensor.
-        outputs: in torch's order; null where the documentation says None.
-        after: what the call makes of tensors of the state, or of inputs that it writes into.
+        inputs: names of tensors in torch's order; null = not passed. A name that appears twice
+            means the same tensor object.
+        outputs: in torch's order; null if the documentation says None.
+        after: expected values, after the call, of state and inputs that the call changes.
     """
 
     index: int
@@ -89,11 +89,11 @@ class ItemEntry(Struct, kw_only=True):
     """The cases of a layer and dtype.
 
     Args:
-        id: `"Conv2d-float32"`.
+        id: e.g. `"Conv2d-float32"`.
         layer, dtype: names.
-        cases: how many.
-        calls, tensors: its files, JSON and safetensors.
-        sha256: of each of the two, by file.
+        cases: number of cases.
+        calls, tensors: names of its JSON file and its safetensors file.
+        sha256: file name → checksum, for both files.
     """
 
     id: Name
@@ -106,13 +106,13 @@ class ItemEntry(Struct, kw_only=True):
 
 
 class Manifest(Struct, kw_only=True):
-    """What a pack consists of.
+    """The contents of a pack.
 
     Args:
-        form: version of the form.
-        suite: version of the suite that wrote it.
-        seed, examples: of which the cases are.
-        items: by layer and dtype.
+        form: version of the file format.
+        suite: version of the suite that wrote the pack.
+        seed, examples: seed and number of examples that the cases were drawn with.
+        items: one for each layer and dtype.
     """
 
     form: int
@@ -123,7 +123,7 @@ class Manifest(Struct, kw_only=True):
 
 
 class Given(Struct, kw_only=True):
-    """Who answers: `answers.json`.
+    """The implementation that answers: the contents of `answers.json`.
 
     Args:
         backend: the implementation's name.
@@ -135,11 +135,11 @@ class Given(Struct, kw_only=True):
 
 
 class Declined(Struct, kw_only=True):
-    """Cases of an item without an answer, by index, each with the reason.
+    """The cases of an item without an answer.
 
     Args:
-        unsupported: what the implementation lacks.
-        errors: what went wrong.
+        unsupported: case index → what the implementation lacks.
+        errors: case index → what went wrong.
     """
 
     unsupported: dict[str, str] = {}
@@ -150,10 +150,10 @@ T = TypeVar("T")
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """A JSON file of a kind.
+    """Read a JSON file as a given type.
 
     Raises:
-        PackError: if it is something else.
+        PackError: if the file does not match the type.
     """
     try:
         return msgspec.json.decode(read_bytes(path), type=kind)
@@ -162,7 +162,7 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file of a pack.
+    """Read a file of a pack, up to a maximum size.
 
     Raises:
         PackError: if it cannot be read.
@@ -175,10 +175,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """A file of a folder by its name, which leads nowhere else.
+    """Join a folder and a file name from a pack; the result is always inside the folder.
 
     Raises:
-        PackError: for a path.
+        PackError: if the name is a path.
     """
     if Path(name).name != name or name in (".", ".."):
         raise PackError(f"{folder}: file {name!r}: expected a name without a folder")
@@ -186,18 +186,15 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def digest(data: bytes) -> str:
-    """The checksum of a file."""
+    """The SHA-256 checksum of a file's contents, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def write_tensors(path: Path, tensors: Mapping[str, tuple[np.ndarray, str]]) -> bytes:
-    """Write arrays in dtypes in which each of their numbers has a place.
+    """Write a safetensors file, and return its bytes.
 
     Args:
-        tensors: by name, each with torch's name of its dtype.
-
-    Returns:
-        What was written.
+        tensors: name → array and torch's name of a dtype that represents its numbers exactly.
     """
     from safetensors.numpy import save
 
@@ -215,10 +212,13 @@ def _stored(array: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def read_tensors(data: bytes, path: Path) -> dict[str, tuple[np.ndarray, str]]:
-    """Arrays of a file as float64, int64 or bool, each with torch's name of its dtype.
+    """Decode a safetensors file.
+
+    Returns:
+        Name → float64, int64 or bool array, and torch's name of its dtype in the file.
 
     Raises:
-        PackError: if the file is malformed, or has a dtype that no layer answers in.
+        PackError: if the file is malformed, or has a dtype that no layer returns.
     """
     import safetensors
     from safetensors import SafetensorError
@@ -227,7 +227,7 @@ def read_tensors(data: bytes, path: Path) -> dict[str, tuple[np.ndarray, str]]:
     try:
         found = read(data)
     except SafetensorError as error:
-        raise PackError(f"{path}: no safetensors file: {bounded(str(error), 200)}") from None
+        raise PackError(f"{path}: not a safetensors file: {bounded(str(error), 200)}") from None
     tensors = {}
     for name, facts in found:
         dtype = NAMES.get(facts["dtype"])

@@ -1,4 +1,4 @@
-"""Writing a pack: cases as drawn for any run, and what the oracle says must come out."""
+"""Write a pack: cases drawn as for any run, with the values that the oracle expects."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ Tensors = dict[str, tuple[np.ndarray, str]]
 
 
 class _Nobody:
-    """A backend in whose place only the oracle answers."""
+    """A backend without layers: `Trial` needs one, but a pack needs only the oracle."""
 
     name = "oracle"
 
     def info(self) -> Mapping[str, str]:
-        """Nothing."""
+        """No versions."""
         return {}
 
     def devices(self) -> Sequence[str]:
-        """The CPU."""
+        """Only the CPU."""
         return ("cpu",)
 
     def build(self, call: Any) -> Any:
-        """No layer."""
+        """Decline every call."""
         raise Unsupported("nothing is computed while a pack is written")
 
 
@@ -62,19 +62,19 @@ def write_pack(
     seed: int,
     told: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
-    """Write a pack.
+    """Write a pack, and return its manifest.
 
-    Calls that draw random numbers have no expected value, and are left out.
+    Calls that draw random numbers are left out, because they have no expected value.
 
     Args:
-        folder: a new or empty one.
+        folder: a new or empty folder.
         layers, dtypes: names of the catalogue; real dtypes.
-        examples: as of a profile: a simple layer has a share of them.
-        seed: of the cases.
+        examples: number of examples, as in a profile: simple layers use fewer.
+        seed: seed of the cases.
         told: called with each item's id.
 
     Raises:
-        PackError: if the folder holds something.
+        PackError: if the folder is not empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -87,7 +87,7 @@ def write_pack(
             if entry is not None:
                 items.append(entry)
     manifest = Manifest(form=VERSION, suite=__version__, seed=seed, examples=examples, items=items)
-    # Last: a pack that was cut short has none.
+    # The manifest comes last, so that an incomplete pack has none.
     write_whole(folder / MANIFEST, _json(manifest))
     return manifest
 
@@ -177,7 +177,7 @@ def _entry(index: int, case: Case, tensors: Tensors) -> CaseEntry:
 
 
 def _stored_as(case: Case, name: str) -> str:
-    """The dtype of a tensor that the call changes; counts are whole numbers."""
+    """The dtype of a state tensor or input that the call changes; counters are int64."""
     places = dict(zip(CATALOGUE[case.call.layer].signature.input_names, case.inputs, strict=False))
     tensor = case.call.state.get(name, places.get(name))
     return "int64" if tensor is not None and tensor.dtype.kind == "i" else case.call.dtype

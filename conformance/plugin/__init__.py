@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Wake up where the suite is asked for."""
+    """Start the suite's session if this pytest run uses the suite."""
     if wanted(config):
         _keep_tidy(config)
         activate(config)
@@ -32,10 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionstart(session: pytest.Session) -> Generator[None, object, object]:
-    """A worker that ends before xdist has brought it up is told, with no traceback of xdist's.
+    """Report a worker that ends while xdist starts it, without xdist's traceback.
 
     Raises:
-        UsageError: if one does.
+        UsageError: if a worker ends early.
     """
     try:
         return (yield)
@@ -46,7 +46,10 @@ def pytest_sessionstart(session: pytest.Session) -> Generator[None, object, obje
 
 
 def _keep_tidy(config: pytest.Config) -> None:
-    """pytest-benchmark makes a folder in the working directory though nothing is to be saved."""
+    """Keep pytest-benchmark from making a folder in the working directory for nothing.
+
+    It makes the folder even where no option asks it to save anything.
+    """
     asked = ("benchmark_save", "benchmark_autosave", "benchmark_compare")
     saves = any(getattr(config.option, name, None) for name in asked)
     if getattr(config.option, "benchmark_storage", None) == _STORAGE and not saves:
@@ -54,7 +57,11 @@ def _keep_tidy(config: pytest.Config) -> None:
 
 
 def activate(config: pytest.Config) -> Session:
-    """The suite's session, made on first use; bad options are usage errors."""
+    """Return the suite's session; the first call creates it and checks the options.
+
+    Raises:
+        UsageError: if an option is wrong or the backend cannot be used.
+    """
     session: Session | None = config.pluginmanager.get_plugin(ACTIVE)
     if session is None:
         from conformance.plugin.session import Session
@@ -65,7 +72,7 @@ def activate(config: pytest.Config) -> Session:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One item for each layer × check × dtype × device."""
+    """Make one test for each layer × check × dtype × device, and for each timed call."""
     if "conformance_item" in metafunc.fixturenames:
         items = activate(metafunc.config).items
         metafunc.parametrize("conformance_item", items, ids=[item.id for item in items])
@@ -74,17 +81,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         timed = session.benchmarks.items
         metafunc.parametrize("conformance_timed", timed, ids=[item.id for item in timed])
         if not session.worker:
-            # --benchmark-only and -skip look for it; on a worker it would warn for nothing.
+            # --benchmark-only and -skip look for this fixture. On a worker it would only warn.
             metafunc.fixturenames.append("benchmark")
 
 
 @pytest.fixture(scope="session")
 def conformance_verdict(request: pytest.FixtureRequest) -> Callable[[pytest.Item, Any], None]:
-    """Runs an item of the suite, records its verdict and turns it into pytest's outcome."""
+    """Provide a function that runs an item, records its verdict and sets pytest's outcome."""
     return activate(request.config).judge
 
 
 @pytest.fixture(scope="session")
 def conformance_benchmark(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Times a call of the suite and hands its rounds to pytest-benchmark."""
+    """Provide a function that times a call and passes its rounds to pytest-benchmark."""
     return activate(request.config).benchmarks.judge

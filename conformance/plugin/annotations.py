@@ -13,11 +13,11 @@ from conformance.reports.results import Run
 from conformance.reports.text import cut
 
 MOST = 10
-"""GitHub shows no more of a step."""
+"""GitHub shows at most this number of annotations of a step."""
 LONGEST = 1000
-"""Characters of a line."""
+"""Characters of a line, at most."""
 LINES = 4
-"""Lines of a message that are shown where there are no numbers."""
+"""Lines of a message to show for a failure without numbers."""
 _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
 
@@ -28,12 +28,9 @@ def wanted(environment: Mapping[str, str]) -> bool:
 
 
 def annotated(run: Run) -> Iterator[str]:
-    """The lines that GitHub makes annotations of; none for a conformant run.
+    """Lines that GitHub turns into annotations; none for a conformant run.
 
-    Known failures have none: they are no news. One that has gone stale is a cause like any other.
-
-    Args:
-        run: the verdicts so far.
+    Known failures are not annotated, but a known failure that has gone stale is.
     """
     bugs = summary.clusters(summary.listed(summary.matrix(run)), run.identity.layers)
     level = "warning" if run.identity.survey else "error"

@@ -1,9 +1,9 @@
 """Benchmarks within pytest: measured in the child process, handed to pytest-benchmark, recorded.
 
-They run in the process that runs the verdicts' items, so that a backend that crashes or hangs loses
-one number, and what was verified is what is timed. pytest-benchmark keeps its statistics, its JSON
-and its comparisons; it is given the rounds as they were measured, through a timer that replays
-them, because a round of its own could not be interleaved with torch's.
+They run in the process that runs the items of the verdicts. So a backend that crashes or hangs
+loses only one number, and the code that was verified is the code that is timed. pytest-benchmark
+keeps its statistics, its JSON and its comparisons. A timer replays the measured rounds to it,
+because pytest-benchmark cannot interleave its own rounds with torch's.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class _Clock:
-    """A clock that stands still but for the rounds that are replayed."""
+    """A clock that only the replayed rounds move forward."""
 
     now = 0.0
 
 
 def replayed() -> float:
-    """The time that pytest-benchmark sees."""
+    """Return the time that pytest-benchmark sees, in seconds."""
     return _Clock.now
 
 
@@ -66,18 +66,14 @@ class Benchmarks:
         items = plan(
             settings.benchmarks,
             layers=settings.layers,
-            # Four dtypes of every call is more than who asks for benchmarks expects.
+            # Users do not expect every call in four dtypes unless they name the dtypes.
             dtypes=settings.dtypes if settings.every_dtype else ("float32",),
             devices=self.session.plan.devices,
         )
         return tuple(item for item in items if shard_of(item.id, count) == index)
 
     def judge(self, request: pytest.FixtureRequest, item: Timed) -> None:
-        """Time a call, record its line, and end the test as it says.
-
-        Args:
-            request: of the running test.
-        """
+        """Time a call, record its benchmark line, and set the outcome of the running test."""
         if self.session.worker:
             pytest.skip("left to the serial phase after this one")
         benchmark = request.getfixturevalue("benchmark")
@@ -129,7 +125,7 @@ class Benchmarks:
         return msgspec.convert(answer["line"], Benchmark), tuple(answer["rounds"])
 
     def finish(self, session: pytest.Session) -> None:
-        """The serial phase after a parallel one; and what the times depend on."""
+        """Run the serial phase after a parallel run, or record what the times depend on."""
         from conformance.plugin.serial import serial_phase
         from conformance.timing import machine
 
@@ -167,13 +163,13 @@ class Benchmarks:
             )
 
     def started(self) -> None:
-        """Look at the machine before it is busy with the run."""
+        """Record facts of the machine before the run keeps it busy."""
         from conformance.timing import machine
 
         self.facts = machine.machine_facts()
 
     def summarise(self, write: pytest.TerminalReporter) -> None:
-        """The table of benchmarks, changes first."""
+        """Write the table of benchmarks to the terminal."""
         run = self.session.recorder.run()
         if run.benchmarks:
             write.section(f"benchmarks of {self.session.plan.backend}", sep="=")
@@ -182,7 +178,11 @@ class Benchmarks:
 
 
 def _replay(benchmark: Any, rounds: tuple[float, ...]) -> None:
-    """Let pytest-benchmark see the rounds as they were measured."""
+    """Replay measured rounds to pytest-benchmark.
+
+    Args:
+        rounds: seconds of one call, for each round.
+    """
     left = iter(rounds)
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""What pytest is told of a verdict: the text of a failure, and readable properties of the test."""
+"""What pytest shows of a verdict: the text of a failure, and readable properties of the test."""
 
 from __future__ import annotations
 
@@ -13,24 +13,20 @@ from conformance.reports.clusters import by_cause
 from conformance.reports.text import cut
 
 LONGEST = 2000
-"""Characters of a property."""
+"""Characters of a property, at most."""
 FAILURE = 20_000
-"""Characters that are shown of a failure: what a backend raises may be long."""
+"""Characters of a failure to show: a backend may raise an exception with a long message."""
 
 
 def failure_text(verdict: Verdict) -> str:
-    """Every cause of a failure with the arguments that it needs, then how to see it again.
-
-    Args:
-        verdict: of an item that did not pass.
-    """
+    """Each cause of a failure with the arguments that it needs, then the command to repeat it."""
     told = "\nanother cause: ".join("\n".join(_lines(each)) for each in by_cause(verdict))
     status = "" if verdict.status == "failed" else f"{verdict.status}: "
     return f"{bounded(f'{status}{told}', FAILURE)}\n{visible(verdict.command or '')}"
 
 
 def properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
-    """The call of a verdict that did not pass, and what was got in place of what, by name."""
+    """The properties of a test that did not pass: its call, and actual and expected numbers."""
     facts = {"call": verdict.call or ""}
     found = numbers(verdict)
     if found is not None:
@@ -40,24 +36,20 @@ def properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
 
 
 def readable(properties: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """The properties of a test without those that only carry data from a worker.
-
-    Args:
-        properties: as a report of pytest's has them.
-    """
+    """The properties of pytest's report, without those that only carry data from a worker."""
     return [(name, value) for name, value in properties if name not in CARRIED]
 
 
 def message_lines(verdict: Verdict, most: int, besides: str = "") -> list[str]:
-    """The message of a failure without its call, and without what other lines tell.
+    """The message of a failure without its call and without what another line shows.
 
     Args:
-        most: lines that are kept.
-        besides: a line that is shown as well: what the backend says may stand in it.
+        most: number of lines to keep.
+        besides: a line that the caller also shows; it may quote the backend's message.
     """
     lines = (verdict.message or "").removeprefix(f"{verdict.call}\n").splitlines()
     failure = verdict.failure
-    # Of an exception anywhere but in the call the message names the step.
+    # If an exception comes from another step than the call, the message names that step.
     told = failure is not None and (not failure.exception or failure.what == "call")
     says = failure.says.partition("\n")[0] if failure is not None and told else ""
     twice = says if says in besides else ""

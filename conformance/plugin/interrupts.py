@@ -13,18 +13,18 @@ from types import FrameType
 from typing import Any
 
 MARKER = "conformance-interrupted"
-"""Name under which a worker is handed the file that says so."""
+"""Key of a worker's input that holds the path of the marker file."""
 
 
 class Interrupted:
     """Whether Ctrl-C was pressed, also where its exception got lost.
 
-    Python drops a KeyboardInterrupt that happens to be raised in a garbage collection callback, and
-    Hypothesis has one: the run would go on. A terminal sends the signal to pytest and to all
-    workers of xdist; what a worker alone is sent, by a backend for example, ends nothing.
+    Python drops a KeyboardInterrupt that is raised in a garbage collection callback, and Hypothesis
+    installs such a callback: the run would go on. A terminal sends the signal to pytest and to all
+    workers of xdist. A signal that reaches only a worker, e.g. from a backend, does not end it.
 
     Args:
-        marker: on a worker the file that pytest makes where it is interrupted, else None.
+        marker: on a worker the file that pytest creates when it is interrupted, else None.
     """
 
     def __init__(self, marker: str | None = None) -> None:
@@ -33,7 +33,7 @@ class Interrupted:
         name = f"conformance-interrupted-{uuid.uuid4().hex}"
         self.marker = Path(marker or Path(tempfile.gettempdir()) / name)
         self._before: Any = None
-        # A session that is interrupted while it begins is never told to end.
+        # pytest does not end a session that is interrupted while it starts.
         atexit.register(self.forget)
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._remember)
@@ -52,6 +52,6 @@ class Interrupted:
         return self._pressed and (not self._worker or self.marker.exists())
 
     def forget(self) -> None:
-        """Remove what told the workers."""
+        """Remove the marker file, unless this process is a worker."""
         if not self._worker:
             self.marker.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Values of the options as they were given: text, numbers, lists, files to read and to write."""
+"""Option values as the user gave them: text, numbers, lists, files to read and to write."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ OUTPUTS = ("results", "report", "summary")
 MOST = 10**18
 """The largest whole number: files hold numbers of 64 bits."""
 LONGEST, SHOWN = 20_000, 200
-"""Characters of a value; those that a message shows."""
+"""Characters of a value at most, and of its part that a message shows."""
 LONGEST_NAME = 255
 MANY = 24
-"""Names that a message lists."""
+"""Names that a message lists, at most."""
 _A_VALUE = {"known": "files", "results": "a file", "report": "a file", "summary": "a file"}
 
 
 class Reader:
-    """Options of one run, with the name under which each was given.
+    """The options of one run, each with its source: the option or its environment variable.
 
     Args:
-        config: pytest's.
-        names: of the options.
+        config: pytest's configuration.
+        names: names of the options, without the prefix `--conformance-`.
     """
 
     def __init__(self, config: pytest.Config, names: Iterable[str]) -> None:
@@ -47,7 +47,7 @@ class Reader:
             self._must_be_text(name)
 
     def _must_be_text(self, name: str) -> None:
-        """What is empty, cannot be seen or has no end is a value of no option."""
+        """Refuse a value that is empty, too long or has control characters."""
         value = self.given.get(name)
         if value is None:
             return
@@ -59,12 +59,12 @@ class Reader:
             raise self.error(name, "expected text without control characters")
 
     def error(self, name: str, problem: str) -> pytest.UsageError:
-        """A usage error that shows the option as it was given."""
+        """Make a usage error that shows the option as the user gave it."""
         shown = bounded(self.given[name], SHOWN)
         return pytest.UsageError(f"{self.source[name]}={shown}: {problem}")
 
     def listed(self, name: str) -> list[str]:
-        """A comma list."""
+        """Split a comma list; refuse one with empty entries."""
         entries = [entry.strip() for entry in self.given[name].split(",")]
         if not any(entries):
             raise self.error(name, "expected a comma list with at least one entry")
@@ -73,13 +73,13 @@ class Reader:
         return entries
 
     def integer(self, name: str, default: int, least: int = -MOST, most: int = MOST) -> int:
-        """A whole number, in digits."""
+        """Parse a whole number in decimal digits."""
         if name not in self.given:
             return default
         text = self.given[name].strip()
         if re.fullmatch(r"[+-]?[0-9]+", text) is None:
             raise self.error(name, "expected an integer")
-        # Python takes no number of more than some thousand digits.
+        # Python parses no number of more than 4300 digits.
         value = int(text) if len(text) < 20 else least - 1 if text[0] == "-" else most + 1
         if value < least:
             raise self.error(name, f"expected an integer of at least {least}")
@@ -88,13 +88,17 @@ class Reader:
         return value
 
     def one_of(self, name: str, known: Sequence[str]) -> str:
-        """One of some words."""
+        """Return the value if it is one of the known words."""
         if self.given[name] not in known:
             raise self.error(name, f"expected one of {', '.join(known)}")
         return self.given[name]
 
     def chosen(self, name: str, known: Sequence[str], *, globs: bool = False) -> tuple[str, ...]:
-        """Entries of a comma list that are all known, in the order of the known ones."""
+        """Return the known names that a comma list selects, in the order of `known`.
+
+        Args:
+            globs: entries may be patterns such as `Conv*`.
+        """
         found: set[str] = set()
         for entry in self.listed(name):
             matches = [k for k in known if fnmatch.fnmatchcase(k, entry)] if globs else []
@@ -107,7 +111,7 @@ class Reader:
 
 
 def twin(name: str) -> str:
-    """The environment variable of an option."""
+    """Return the name of an option's environment variable."""
     return f"CONFORMANCE_{name.upper()}"
 
 
@@ -122,7 +126,7 @@ def _nearest(entry: str, known: Iterable[str]) -> str:
 
 
 def input_file(read: Reader, name: str, entry: str) -> Path:
-    """A file to read; what is there, but is none, is refused before anybody waits for it."""
+    """Return the path of a file to read; refuse a folder, a pipe or a missing file."""
     path = Path(entry).absolute()
     try:
         kind = kind_of(path.stat().st_mode)
@@ -134,7 +138,7 @@ def input_file(read: Reader, name: str, entry: str) -> Path:
 
 
 def output(read: Reader, name: str) -> Path | None:
-    """A file to write; that it cannot be is said before the run, not after."""
+    """Return the path of a file to write; report before the run that it cannot be written."""
     if name not in read.given:
         return None
     if read.given[name].endswith(("/", os.sep)):
@@ -162,13 +166,13 @@ def output(read: Reader, name: str) -> Path | None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        # In /proc nobody writes files, whatever it says of rights.
+        # Nobody can create files in /proc, although its permissions allow it.
         raise read.error(name, f"no file can be written in {folder}: {error.strerror}") from None
     return path
 
 
 def keep_apart(read: Reader, known: Sequence[Path], earlier: Path | None) -> None:
-    """No file is written over one that is read, nor over another one that is written."""
+    """Refuse an output file that is also an input file or another output file."""
     seen = [("known", path) for path in known]
     seen += [] if earlier is None else [("compare", earlier)]
     for name in OUTPUTS:

@@ -1,4 +1,4 @@
-"""The suite's options: declared, read with their environment twins, and checked."""
+"""The suite's options: declared, read from the command line or the environment, and checked."""
 
 from __future__ import annotations
 
@@ -26,42 +26,45 @@ if TYPE_CHECKING:
     from conformance.known.entry import Known
 
 OPTIONS = {
-    "backend": "implementation under test: entry-point name, or package.module:attribute "
+    "backend": "The backend to test: an entry-point name, or package.module:attribute "
     "(default: torch)",
-    "device": "comma list of devices, or 'all' (default: cpu, or the first where there is none)",
-    "dtype": "comma list of dtypes (default: float32,float64,bfloat16,float16, as far as offered)",
-    "layer": "comma list of layers or globs: Conv*, functional.*",
-    "family": "comma list of families of layers: convolution, recurrent, …",
-    "check": "comma list of checks; support runs only where it is named",
-    "profile": "quick (default): every check in float32, some in the other dtypes; smoke, standard "
-    "or thorough",
-    "standard": "a version of torch.nn and a level of it, 'torch.nn 2.13, inference': it decides "
-    "layers, checks, examples and seed (levels: inference, training, strict)",
-    "examples": "examples of each item, overriding the profile",
-    "seed": "integer (default: 0); the same seed gives the same cases everywhere",
-    "shard": "i/N: only the items of shard i of N",
-    "budget": "seconds for the whole run, or for each item: 2.5/item; items stop early, and say so "
-    "(default: none, or the backend's own)",
-    "survey": "tell how the backend differs, and end with 0 wherever it does: with 1 only where "
-    "the run itself went wrong; in the environment: yes or no",
-    "known": "comma list of TOML files of known failures, besides those that ship with the backend",
-    "isolation": "process (default): items run in a child process, so that a crash costs one "
-    "verdict; none: in pytest's own, for debuggers",
-    "timeout": "seconds that one case may take (default: 30, more for a backend that compiles)",
-    "memory": "MiB that a child process may fill (default: its share of the machine's memory)",
-    "benchmarks": "small (seconds), full or none (default): time calls next to torch's, each only "
-    "where its answer is right; the default is small where suite/test_benchmarks.py is named",
-    "compare": "earlier results file whose benchmarks to compare with",
-    "regression": "ratio: fail where a call's time relative to torch's is more than this many "
-    "times what it was (--conformance-compare), or than torch's, its whole interval",
-    "results": "JSON-lines file to write",
+    "device": "Comma list of devices, or 'all' (default: cpu, or the backend's first device if "
+    "it has no CPU)",
+    "dtype": "Comma list of dtypes (default: those of float32,float64,bfloat16,float16 that the "
+    "backend offers)",
+    "layer": "Comma list of layer names or globs, e.g. Conv*,functional.* (default: all)",
+    "family": "Comma list of layer families, e.g. convolution,recurrent (default: all)",
+    "check": "Comma list of checks (default: all except support, which runs only if you name it)",
+    "profile": "How much to test: smoke, quick, standard or thorough (default: quick, which runs "
+    "every check in float32 and some checks in the other dtypes)",
+    "standard": "Test against a released standard and level, e.g. 'torch.nn 2.13, inference'; it "
+    "sets layers, checks, examples and seed (levels: inference, training, strict)",
+    "examples": "Number of examples for each item (default: as the profile says)",
+    "seed": "Integer seed of the cases; a seed gives the same cases on every machine (default: 0)",
+    "shard": "Run only shard i of N, given as i/N",
+    "budget": "Seconds for the whole run, or for each item, e.g. 2.5/item; items out of time stop "
+    "early and say so (default: none, or the backend's own budget)",
+    "survey": "Report how the backend differs without failing for it; the exit status is 1 only "
+    "if the run itself goes wrong (in the environment: yes or no)",
+    "known": "Comma list of TOML files of known failures, in addition to those that ship with the "
+    "backend",
+    "isolation": "Where items run: process (default) is a child process, so that a crash costs "
+    "one verdict; none is pytest's own process, for debuggers",
+    "timeout": "Seconds that one case may take (default: 30, more for a backend that compiles)",
+    "memory": "MiB that a child process may use (default: its share of the machine's memory)",
+    "benchmarks": "Set of calls to time next to torch, each only if its answer is right: small, "
+    "full or none (default: none, or small if you run suite/test_benchmarks.py)",
+    "compare": "Earlier results file to compare the benchmarks with",
+    "regression": "Largest ratio of a call's time to torch's that passes, after division by the "
+    "earlier ratio if --conformance-compare is given; the whole interval must exceed it to fail",
+    "results": "JSON Lines file to write",
     "report": "HTML file to write",
-    "summary": "Markdown file to write, for a CI job's page",
+    "summary": "Markdown file to write, for the page of a CI job",
 }
 FLAGS, YES = ("survey",), "yes"
-"""Options that take no value, and what they are where they are given."""
+"""Options that take no value on the command line, and the value that they then have."""
 LEAST_MEMORY = 512
-"""MiB within which a backend can be imported and run its plainest cases."""
+"""MiB that a backend needs to be imported and to run its simplest cases."""
 SUITE = Path(__file__).resolve().parent.parent / "suite"
 
 
@@ -81,7 +84,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def wanted(config: pytest.Config) -> bool:
-    """Whether this pytest run asks for the suite, by an option or by what it collects."""
+    """Whether this pytest run has an option of the suite or collects the suite."""
     if any(getattr(config.option, f"conformance_{name}", None) is not None for name in OPTIONS):
         return True
     return any(_names_suite(str(argument)) for argument in config.args)
@@ -94,33 +97,33 @@ def _names_suite(argument: str) -> bool:
     path = Path(target).absolute()
     if path == SUITE or SUITE in path.parents:
         return True
-    # A checkout's root holds the suite; an environment inside somebody's project does not count.
+    # The root of a checkout holds the suite. A project that contains an installed copy does not.
     return path in SUITE.parents and "site-packages" not in SUITE.relative_to(path).parts
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run of the suite is to do.
+    """The checked options of a run.
 
     Args:
-        backend: as named by the user.
-        layers, checks, dtypes: selected, in the catalogue's order.
-        every_dtype: the dtypes were named by the user, and stay even where not offered.
-        devices: as named by the user, not yet held against the backend; none = the default.
-        profile, examples, seed: what is drawn.
-        standard: the standard and its level that decide these; empty for none.
+        backend: as the user names it.
+        layers, checks, dtypes: the selected names, in the catalogue's order.
+        every_dtype: the user named the dtypes, so a dtype that the backend lacks stays.
+        devices: as the user names them, not yet checked against the backend; empty = the default.
+        profile, examples, seed: what to draw.
+        standard: the standard and level that decide what to run; empty for none.
         shard: index from 1, and number of shards.
-        budget: as given, None = the backend's own, if any.
+        budget: the option's text; None = the backend's own budget, if it has one.
         survey: divergences do not fail the run.
         known: files of known failures.
-        isolated: items run in a child process; None = as the backend asks, else they do.
-        timeout: seconds that one case may take, None = by what the backend's structures cost.
-        memory: bytes that a child process may fill, None = its share of what is there.
+        isolated: items run in a child process; None = as the backend wishes, by default they do.
+        timeout: seconds that one case may take; None = depends on the backend's compile time.
+        memory: bytes that a child process may use; None = its share of the machine's memory.
         results, report, summary: files to write.
         benchmarks: the set of calls to time.
-        compare: earlier results, None = nothing to compare with.
-        regression: largest ratio that passes, None = any.
-        given: every option that was given, as it was given.
+        compare: an earlier results file; None = no comparison.
+        regression: the largest ratio of times that passes; None = any.
+        given: text of every option that the user gave.
     """
 
     backend: str
@@ -153,7 +156,7 @@ def resolve(config: pytest.Config) -> Settings:
     """Read and check the options.
 
     Raises:
-        pytest.UsageError: naming the option, its value and what was expected.
+        pytest.UsageError: with the option, its value and what was expected.
     """
     from conformance.checks import CHECKS, EVERY_CHECK
     from conformance.items.planning import PROFILES
@@ -162,7 +165,7 @@ def resolve(config: pytest.Config) -> Settings:
     read = Reader(config, OPTIONS)
     given, written = read.given, dict(read.given)
     standard = _standard(read)
-    # Whoever names a number of examples wants so many of each item.
+    # Other profiles than `standard` would run fewer examples than the user asks for.
     profile = "standard" if "examples" in given else "quick"
     profile = read.one_of("profile", list(PROFILES)) if "profile" in given else profile
     everything = (*DTYPES, *COMPLEX)
@@ -198,7 +201,11 @@ def resolve(config: pytest.Config) -> Settings:
 
 
 def _standard(read: Reader) -> str:
-    """The standard that is named, whose options are from here on as given."""
+    """Name the chosen standard and level, and set the options that it decides.
+
+    Raises:
+        pytest.UsageError: if there is no such standard, or the user also gave such an option.
+    """
     from conformance.model.standard import FIXED, StandardError, named
 
     if "standard" not in read.given:
@@ -225,7 +232,7 @@ def _standard(read: Reader) -> str:
 
 
 def _layers(read: Reader) -> tuple[str, ...]:
-    """The layers that are named, of the families that are named."""
+    """The layers that `--conformance-layer` and `--conformance-family` both select."""
     from conformance.layers import CATALOGUE
 
     layers = tuple(CATALOGUE)
@@ -285,7 +292,7 @@ def _isolated(read: Reader) -> bool | None:
 
 
 def names_benchmarks(argument: str) -> bool:
-    """Whether an argument of pytest is the benchmarks' own file, or a test in it."""
+    """Whether an argument of pytest names the file of benchmarks or a test in it."""
     return re.search(r"(^|[./\\])test_benchmarks(\.py)?(::|$)", argument) is not None
 
 
@@ -319,14 +326,14 @@ def _ratio(read: Reader) -> float | None:
 
 
 def known_failures(backend: str, paths: Sequence[Path], base: str = "") -> tuple[Known, ...]:
-    """The known failures of a run: those that ship with the backend, the user's, and its base's.
+    """Read the known failures of a backend, of its base, and of the user's files.
 
     Args:
-        paths: of the user's files.
-        base: the backend whose kernels it inherits; empty for none.
+        paths: the user's files.
+        base: the backend whose kernels this backend inherits; empty for none.
 
     Raises:
-        pytest.UsageError: for a file that cannot be read.
+        pytest.UsageError: if a file cannot be read.
     """
     from conformance.known.entry import KnownError, read
 

@@ -1,4 +1,4 @@
-"""What a run consists of: made where pytest starts, handed on to the workers."""
+"""The plan of a run: pytest's main process makes it and sends it to the workers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Plan:
     """The items of a run, and the backend as it describes itself.
 
     Args:
-        backend: its name.
-        info: what it says of itself.
-        devices: to run on.
-        items: of this shard.
+        backend: the backend's name.
+        info: the backend's versions and hardware, as it reports them.
+        devices: the devices to run on.
+        items: the items of this shard.
         total: number of items of all shards.
         isolated: items run in a child process.
-        numerics: for each dtype how the backend declares to differ from IEEE arithmetic.
-        values: cases of one structure.
-        budget: as `--conformance-budget` has it, None = no limit.
+        numerics: for each dtype, the departures from IEEE arithmetic that the backend declares.
+        values: number of cases of one structure.
+        budget: as in `--conformance-budget`; None = no limit.
         timeout: seconds that one case may take.
-        bases: for each layer the backend whose kernels it inherits, where it does.
+        bases: for each layer that inherits another backend's kernels, the name of that backend.
     """
 
     backend: str
@@ -45,25 +45,24 @@ class Plan:
 
     @property
     def base(self) -> str:
-        """The backend whose known failures are inherited; empty for none."""
+        """Name of the backend whose known failures apply too; empty for none."""
         return next(iter(self.bases.values()), "")
 
     def encode(self) -> str:
-        """The plan as text that travels to a worker."""
+        """Encode the plan as JSON, to send it to a worker."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
     def decode(cls, text: str) -> Plan:
-        """The plan that `encode` wrote."""
+        """Decode the JSON that `encode` wrote."""
         return msgspec.json.decode(text, type=cls)
 
 
 def make_plan(settings: Settings, workers: int) -> Plan:
-    """Ask the backend what it offers, in a process of its own.
+    """Ask the backend what it offers, in a separate process, and choose the items to run.
 
     Args:
-        settings: what the user asks for.
-        workers: that will share the items.
+        workers: number of workers that will share the items.
 
     Raises:
         pytest.UsageError: if the backend cannot be used, or lacks a device.

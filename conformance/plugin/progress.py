@@ -1,4 +1,4 @@
-"""How far a long run is: a live line on a terminal, a line now and then in a log."""
+"""Progress of a long run: a live line on a terminal, a line every half minute in a log."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ERASE = "\r\x1b[2K"
 
 
 class Progress:
-    """Tells items done, failures so far and the time that is left.
+    """Shows the items done, the failures so far and the time left.
 
-    On a terminal one line is drawn again and again in place of pytest's letters; elsewhere the
-    letters stay, and whole lines come between them, so that a log holds no carriage return.
+    On a terminal a single line replaces pytest's letters and is redrawn. Elsewhere the letters
+    stay, with whole lines between them, so that a log holds no carriage return.
 
     Args:
         session: the suite's session on the controller.
@@ -38,23 +38,23 @@ class Progress:
 
     @property
     def terminal(self) -> Any:
-        """pytest's reporter, None where there is none."""
+        """pytest's terminal reporter; None if there is none."""
         return self.session.config.pluginmanager.get_plugin("terminalreporter")
 
     @property
     def live(self) -> bool:
-        """Whether one line is drawn again and again."""
+        """Whether a single line is redrawn."""
         reporter = self.terminal
         return bool(reporter and reporter.isatty and self.session.config.option.verbose <= 0)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """With xdist the workers collect; without, some items may have been deselected."""
+        """Lower the total if pytest deselected items. With xdist only the workers collect."""
         if session.items:
             self.total = min(self.total, len(session.items))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
-        """Count a finished item, its letter hidden where the line tells it."""
+        """Update the progress after an item; the live line replaces the item's letter."""
         ours = any(key == KEY for key, _ in report.user_properties)
         self._quiet = ours and self.live
         try:
@@ -66,12 +66,12 @@ class Progress:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self) -> Generator[None, Any, Any]:
-        """No letter and no word while the live line is there."""
+        """Hide pytest's letter and word while the live line is shown."""
         found = yield
         return (found[0], "", "") if self._quiet and found else found
 
     def tell(self) -> None:
-        """Say how far the run is, if it is time to."""
+        """Show the progress if enough time has passed since the last line."""
         now, reporter = time.monotonic(), self.terminal
         live = self.live
         if reporter is None or now - self.reported < (DRAWN if live else LOGGED):
@@ -87,10 +87,10 @@ class Progress:
             reporter.write_line(f"conformance: {self.line(now)}")
 
     def line(self, now: float) -> str:
-        """`120 of 1046 items (11%), 3 failing, about 4 min left`.
+        """Describe the progress: `120 of 1046 items (11%), 3 failing, about 4 min left`.
 
         Args:
-            now: the time, as `time.monotonic` has it.
+            now: the present time of `time.monotonic`.
         """
         recorder = self.session.recorder
         done = len(recorder.verdicts)
@@ -103,13 +103,13 @@ class Progress:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Take the live line away."""
+        """Erase the live line."""
         if self._drawn:
             self.terminal.write(ERASE, flush=True)
 
 
 def span(seconds: float) -> str:
-    """A time to come, roughly: `40 s`, `4 min`, `1 h 10 min`."""
+    """Format a duration roughly: `40 s`, `4 min`, `1 h 10 min`."""
     if seconds < 60:
         return f"{max(round(seconds), 1)} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""The controller's side: verdicts into the results file and the pages made of it."""
+"""The controller's side: it writes the verdicts to the results file, the report and the summary."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Recorder:
         self.nodes: set[str] = set()
 
     def pytest_sessionstart(self) -> None:
-        """Open the results file; its first line says what produces it."""
+        """Open the results file, and write the run's identity as its first line."""
         self.session.benchmarks.started()
         path = self.session.settings.results
         if path is None:
@@ -81,15 +81,15 @@ class Recorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the verdict that travels with a test's report, before files are made of that."""
+        """Record the verdict that a report carries, before other plug-ins read the report."""
         carried = report.user_properties
-        # Those of the call are in the report of the teardown as well.
+        # The report of the teardown repeats the properties of the call.
         report.user_properties = readable(carried)
         if report.when != "call":
             return
         match = _ITEM.search(report.nodeid)
         if match is not None and all(key != KEY for key, _ in carried):
-            # That is no pass, whatever pytest made of it.
+            # An item without a verdict did not pass, whatever outcome pytest reports.
             told = report.longreprtext or report.outcome
             says = bounded(f"the suite's own code failed:\n{told}")
             self._crashed(match["id"], Finding("internal", says=says))
@@ -101,7 +101,7 @@ class Recorder:
                 self.append(msgspec.json.decode(str(value)))
 
     def _take(self, line: str) -> None:
-        """Record a worker's verdict; what is none is told of, and its item is missing."""
+        """Record a worker's verdict. Report an invalid line; its item stays missing."""
         try:
             verdict = parse_verdict(line.encode("utf-8", "surrogatepass"))
         except ValueError as error:
@@ -111,11 +111,11 @@ class Recorder:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
-        """A worker died: its item has a verdict all the same."""
+        """Record a verdict for the item that a worker was running when it died."""
         match = _ITEM.search(crashitem)
         if match is not None:
             died = "the worker process died while it ran this item"
-            # Within pytest's own process it may be the backend that ended it.
+            # Without isolation the backend runs in the worker, and may have ended it.
             kind = "internal" if self.session.plan.isolated else "lost"
             self._crashed(match["id"], Finding(kind, "crashed", says=died))
 
@@ -149,7 +149,7 @@ class Recorder:
         self._put(msgspec.json.encode(line) + b"\n")
 
     def _put(self, line: bytes) -> None:
-        """Write a line out; after one that cannot be written none is."""
+        """Write a line to the results file; after a failed write, write nothing more."""
         if self.writer is None:
             return
         try:
@@ -158,7 +158,7 @@ class Recorder:
             self._lose(str(error))
 
     def _lose(self, problem: str) -> None:
-        """The results file is none any more: say so, and write no more of it."""
+        """Note that the results file is lost, and write nothing more to it."""
         self.trouble.append(f"results: {problem}")
         writer, self.writer = self.writer, None
         if writer is not None:
@@ -166,7 +166,7 @@ class Recorder:
                 writer.close()
 
     def _close(self) -> None:
-        """Close the results file, if it still is where it was."""
+        """Finish and close the results file, unless somebody removed or replaced it."""
         path, writer = self.session.settings.results, self.writer
         if writer is None or path is None:
             return
@@ -185,7 +185,7 @@ class Recorder:
             self._lose(f"{path}: {error.strerror or error}")
 
     def run(self) -> Run:
-        """All that is known so far; the same object until there is more."""
+        """Return the run so far: the same object until another line is recorded."""
         if self._run is None:
             lines = self.benchmarks
             timed = tuple(line for line in lines if line["kind"] == "benchmark")
@@ -197,15 +197,15 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """Close the files; a run in which nothing passed is not conformant."""
+        """Finish the files, and fail a session whose run is not conformant."""
         self.session.benchmarks.finish(session)
         done = {verdict.id for verdict in self.verdicts}
         if session.exitstatus in _TO_THE_END and _chosen_by_pytest(session.config):
-            # `-k`, `--lf` and single ids leave items out: the run is that of the others.
+            # `-k`, `--lf` and single ids leave items out: the run consists of the judged items.
             items = tuple(id for id in self.identity.items if id in done)
             whole = self.identity.shard == "1/1"
             total = len(items) if whole else self.identity.total
-            # A standard says itself which items it has.
+            # A standard fixes its items: a run of fewer items does not show the standard.
             standard = self.identity.standard if items == self.identity.items else ""
             self.identity = replace(self.identity, items=items, total=total, standard=standard)
             self._run = None
@@ -224,12 +224,12 @@ class Recorder:
             *_TO_THE_END,
             pytest.ExitCode.NO_TESTS_COLLECTED,
         ):
-            # Whoever asked for a file and has none must not take the run for good.
+            # A user whose file could not be written must not take the run for a success.
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         finished = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if self.verdicts and session.exitstatus in finished and not summary.ok(self.run()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        # The terminal's summary comes in here.
+        # pytest writes the terminal's summary inside this yield.
         return (yield)
 
     def _write_pages(self) -> None:
@@ -304,7 +304,7 @@ def _workers(config: pytest.Config) -> str:
 
 
 def _git() -> dict[str, str] | None:
-    """Commit of the working directory, None where it is no checkout or there is no git."""
+    """Commit of the working directory; None if it is not a git checkout or git is missing."""
     try:
         commit, status = (
             subprocess.run(

@@ -1,8 +1,8 @@
-"""The serial phase: benchmarks of a parallel run, when its workers are done.
+"""The serial phase: the benchmarks of a parallel run, after its workers are done.
 
-Workers side by side would time each other, and pytest-benchmark is off under xdist. So the
-controller runs pytest once more, without xdist, on the benchmarks alone, and takes their lines over
-into its own results and report.
+Workers side by side would slow each other down, and pytest-benchmark is off under xdist. So the
+controller runs pytest once more, without xdist, on the benchmarks alone. It copies their lines to
+its own results and report.
 """
 
 from __future__ import annotations
@@ -19,18 +19,15 @@ from conformance.reports.results import ResultsError, read
 if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
 
-# Files of the whole run; the phase has its own.
+# Options that the serial phase sets for itself.
 _OWN = ("results", "report", "benchmarks")
 
 
 def serial_phase(session: SessionLike) -> int:
-    """Run the benchmarks, and take over what they found.
+    """Run the benchmarks, record their lines, and return pytest's exit status.
 
     Args:
-        session: of the controller.
-
-    Returns:
-        pytest's exit status.
+        session: the suite's session on the controller.
     """
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         results = Path(folder) / "benchmarks.jsonl"
@@ -70,5 +67,5 @@ def _command(session: SessionLike, results: Path) -> list[str]:
     file = getattr(config.option, "benchmark_json", None)
     if file is not None:
         command.append(f"--benchmark-json={Path(file).absolute()}")
-    # Its own table has every number but torch's.
+    # pytest-benchmark's own table lacks torch's numbers.
     return [*command, "--benchmark-quiet"]

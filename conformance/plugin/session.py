@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 class Session:
     """The suite's part of a pytest session, on the controller and on each xdist worker.
 
-    Args:
-        config: pytest's.
-
     Raises:
         pytest.UsageError: if an option is wrong or the backend cannot be used.
     """
@@ -53,10 +50,10 @@ class Session:
         self.worker = hasattr(config, "workerinput")
         given: dict[str, Any] = getattr(config, "workerinput", {})
         handed = given.get(PLAN)
-        # Workers are spared the backend's imports.
+        # Workers get the plan from the controller, so that they need not import the backend.
         workers = getattr(config.option, "numprocesses", None) or 1
         self.plan = make_plan(self.settings, workers) if handed is None else Plan.decode(handed)
-        # A run of the benchmarks alone has no verdicts to wait for.
+        # A run that names only the benchmarks has no items.
         alone = all(names_benchmarks(str(argument)) for argument in config.args)
         self.items = () if alone and config.args else self.plan.items
         self.known = known_failures(self.plan.backend, self.settings.known, self.plan.base)
@@ -83,7 +80,7 @@ class Session:
 
     @cached_property
     def engine(self) -> Engine | IsolatedEngine:
-        """What runs the items: in a child process, or in this one."""
+        """The engine that runs the items, in a child process or in this process."""
         from conformance.backends.registry import load
         from conformance.isolation.process import Child
         from conformance.model.budget import parse
@@ -108,7 +105,7 @@ class Session:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Iterator[None]:
-        """Let a Ctrl-C pass through a backend that runs in this process."""
+        """Let Ctrl-C end a backend that runs in this process."""
         from conformance.backends.foreign_calls import hooks
 
         with hooks(interrupted=self.interrupted):
@@ -116,7 +113,7 @@ class Session:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Hand the plan on to a worker of xdist."""
+        """Send the plan to a worker of xdist."""
         node.workerinput[PLAN] = self.plan.encode()
         node.workerinput[MARKER] = str(self.interrupted.marker)
         if getattr(node.gateway.spec, "popen", None):
@@ -130,7 +127,11 @@ class Session:
             engine.close()
 
     def _choose_distribution(self) -> None:
-        """Steal work instead of dealing it out: layers stay together on a worker."""
+        """Make `worksteal` the default distribution: it keeps a layer's items on one worker.
+
+        Raises:
+            pytest.UsageError: for a distribution that a crashing backend would break.
+        """
         option = self.config.option
         if not getattr(option, "numprocesses", None):
             return
@@ -145,7 +146,7 @@ class Session:
             option.dist = "worksteal"
 
     def pytest_report_header(self) -> list[str]:
-        """Name what produces the results."""
+        """Header lines: the backend, the profile, the seed and the versions in use."""
         s = self.settings
         facts = ", ".join(f"{k} {v}" for k, v in self.plan.info.items())
         shard = f", shard {s.shard[0]}/{s.shard[1]}" if s.shard[1] > 1 else ""
@@ -172,12 +173,12 @@ class Session:
         return [line for text in told for line in wrapped(text, columns())]
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """Without benchmarks asked for, their file is none of the suite's."""
+        """Skip the file of benchmarks unless the user asks for benchmarks."""
         off = self.settings.benchmarks == "none"
         return True if off and collection_path == SUITE / "test_benchmarks.py" else None
 
     def pytest_collection(self) -> None:
-        """Warn, once, of cases that are not those of the seed elsewhere; pytest lists warnings."""
+        """Warn once if this Hypothesis draws other cases for a seed than the supported versions."""
         from conformance.generation.provider import drawn_otherwise
 
         if not self.worker and (otherwise := drawn_otherwise()):
@@ -188,16 +189,16 @@ class Session:
             )
 
     def pytest_collection_finish(self) -> None:
-        """What is loaded now stays: keep the collector from walking it again and again."""
+        """Keep the garbage collector from scanning the loaded modules and items repeatedly."""
         gc.collect()
         gc.freeze()
 
     def judge(self, node: pytest.Item, item: Any) -> None:
-        """Run an item, attach its verdict to the report, and end the test as it says.
+        """Run an item, attach its verdict to the report, and set the outcome of the test.
 
         Args:
             node: the running test.
-            item: the `conformance.run.planning.Item`.
+            item: the `conformance.items.planning.Item`.
         """
         from conformance.plugin.failure_report import failure_text, properties
         from conformance.reports.results import encode_line
@@ -205,12 +206,12 @@ class Session:
 
         verdict = self.engine.run(item)
         if os.getpid() != self._process:
-            os._exit(COPY)  # a copy that the backend made of pytest itself
+            os._exit(COPY)  # The backend forked pytest, and this is the copy.
         if verdict.status != "passed":
             verdict = replace(verdict, command=self.command(item))
         if item not in self._telling:
             verdict = replace(verdict, drawn=None)
-        # A string: anything richer may end an xdist session with an internal error.
+        # A string: other objects may end an xdist session with an internal error.
         node.user_properties.append((KEY, encode_line(verdict).decode("utf-8", "surrogatepass")))
         message = bounded(verdict.message or "")
         if verdict.status != "passed":
@@ -226,7 +227,7 @@ class Session:
 
     @cached_property
     def _telling(self) -> set[Any]:
-        """The first item of those that share their cases: its verdict tells what was drawn."""
+        """The first item of each set with the same cases: only its verdict lists the draws."""
         from conformance.checks import EVERY_CHECK
 
         first: dict[tuple[str, str, bool], Any] = {}
@@ -235,7 +236,7 @@ class Session:
         return set(first.values())
 
     def command(self, item: Any) -> str:
-        """The pytest command that shows an item's verdict again."""
+        """The pytest command that repeats an item's verdict."""
         s = self.settings
         facts = {
             "backend": s.backend,

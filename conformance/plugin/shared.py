@@ -1,4 +1,4 @@
-"""What the parts of the plug-in share: names, and the session as they see it."""
+"""Names that the parts of the plug-in share, and the interface of the session."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 KEY = "conformance-verdict"
 TIMED = "conformance-benchmark"
-# Properties of a test that carry data from a worker, and tell a person nothing.
+# Properties of a test that carry data from a worker and are not meant for people.
 CARRIED = (KEY, TIMED)
 PLAN = "conformance-plan"
-# What fills the memory of a run of many examples, and serves no other check: kernels, 1024 of up to
-# 250 KB in oneDNN and as many in torch's own cache; and what glibc keeps of large arrays.
+# Limits on caches that would fill the memory of a run with many examples. oneDNN caches 1024
+# kernels of up to 250 KB each, torch caches as many itself, and glibc keeps freed large arrays.
 LONG = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
     "LRU_CACHE_CAPACITY": "32",
@@ -38,7 +38,7 @@ class SessionLike(Protocol):
 
     @property
     def engine(self) -> Any:
-        """What runs the items."""
+        """The engine that runs the items."""
 
     def command(self, item: Any) -> str:
         """The pytest command that runs an item again."""

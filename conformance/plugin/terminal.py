@@ -1,4 +1,4 @@
-"""The end of a run on the terminal: what did not pass and why, what is missing, the files."""
+"""The terminal output at the end of a run: failures and causes, missing items, written files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
 
 WIDEST = 100
-"""Columns that prose takes at most; a table takes all."""
+"""Columns of prose, at most; a table uses the whole width."""
 LAYERS = 6
-"""Layers that the last line of a survey names."""
+"""Layers that the last line of a survey names, at most."""
 _STYLES = {summary.CONFORMANT: "passed", summary.SURVEYED: "known"}
 MARKUP: Mapping[str, Mapping[str, bool]] = {
     "failed": {"red": True},
@@ -35,13 +35,13 @@ MARKUP: Mapping[str, Mapping[str, bool]] = {
     "passed": {"green": True},
     HEADING: {"bold": True},
 }
-"""What pytest's writer makes of a style, where there is a terminal and colour is wanted."""
-# What `-r` and `--tb` are where nobody gave them.
+"""Markup of each style, for pytest's terminal writer; it applies only if colour is on."""
+# Defaults of `-r` and `--tb`.
 _UNASKED = ("fE", "auto")
 
 
 class Terminal:
-    """Tells the run's verdicts after everything that pytest and its plug-ins tell.
+    """Shows the verdicts of the run after all other output of pytest and its plug-ins.
 
     Args:
         session: the suite's session on the controller.
@@ -52,7 +52,7 @@ class Terminal:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """After all that pytest tells: what a survey found."""
+        """Show the findings of a survey as the last lines."""
         result = yield
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         run = self.session.recorder.run()
@@ -64,14 +64,14 @@ class Terminal:
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter
     ) -> Generator[None, Any, Any]:
-        """Tell failures by cause in place of item by item; with `-v` both, and the whole table."""
+        """Show failures by cause, not by item; with `-v` show both, and the whole table."""
         stats = terminalreporter.stats
         failed = stats.get("failed", [])
         told = self.session.recorder.nodes
         others = [report for report in failed if getattr(report, "nodeid", None) not in told]
         in_full = len(failed) - len(others) <= 1 or _in_full(terminalreporter.config)
         if not in_full:
-            # For as long as pytest would list them: its last line counts them.
+            # Hide them only while pytest lists failures: its last line has to count them.
             stats["failed"] = others
         try:
             result = yield
@@ -124,7 +124,7 @@ class Terminal:
 
 
 def _in_full(config: pytest.Config) -> bool:
-    """Whether pytest's own list of failures is asked for."""
+    """Whether the user asks for pytest's own list of failures."""
     option = config.option
     return option.verbose > 0 or (option.reportchars, option.tbstyle) != _UNASKED
 
@@ -139,7 +139,7 @@ def _write(
 
 
 def _stopped(verdicts: Sequence[Verdict]) -> Iterator[Line]:
-    """How many items a budget ended early."""
+    """The number of items that the budget stopped early."""
     stopped = [verdict.examples for verdict in verdicts if verdict.examples.stopped]
     if stopped:
         drawn, all_ = sum(e.drawn for e in stopped), sum(e.drawn + e.stopped for e in stopped)
@@ -148,13 +148,13 @@ def _stopped(verdicts: Sequence[Verdict]) -> Iterator[Line]:
 
 
 def _declared(verdicts: Sequence[Verdict]) -> Iterator[Line]:
-    """What the check `support` found to be declared unsupported, layer by layer."""
+    """What the backend declares unsupported, by layer, as the check `support` found."""
     for verdict in verdicts:
         reasons = verdict.examples.unsupported
         if verdict.check != "support" or not reasons:
             continue
         if verdict.status in summary.BAD:
-            continue  # it is told among the causes
+            continue  # The causes of failure show it.
         if verdict.status == "unsupported":
             yield Line(f"declared unsupported, all of {verdict.id}: {', '.join(reasons)}")
             continue
@@ -163,7 +163,7 @@ def _declared(verdicts: Sequence[Verdict]) -> Iterator[Line]:
 
 
 def _not_shown(run: Run, *, in_full: bool) -> Iterator[Line]:
-    """The known failures that do not show on this machine: how many, and with `-v` which."""
+    """The number of known failures that do not show here; with `-v` also their reasons."""
     reasons = summary.divergences(run).not_shown
     if reasons:
         count = f"{len(reasons)} known failure{'s do' if len(reasons) > 1 else ' does'}"
@@ -174,7 +174,7 @@ def _not_shown(run: Run, *, in_full: bool) -> Iterator[Line]:
 
 
 def _survey(run: Run) -> Iterator[Line]:
-    """The last words of a survey: what is new, in which layers, and what to do with it."""
+    """The last lines of a survey: the new divergences, their layers, and the next commands."""
     new = summary.divergences(run).new
     stale = [verdict.id for verdict in run.verdicts if is_stale(verdict)]
     if stale:
@@ -196,7 +196,7 @@ def _survey(run: Run) -> Iterator[Line]:
 
 
 def _torch_itself(run: Run) -> Iterator[Line]:
-    """How to list and report a failure that torch itself shows."""
+    """How to list and report a failure that torch itself has."""
     for verdict in run.verdicts:
         ours = run.identity.backend == "torch" and verdict.status in ("failed", "crashed", "hung")
         not_torch = verdict.failure is not None and verdict.failure.kind in ("stale", "internal")

@@ -1,4 +1,4 @@
-"""What a run comes to on a terminal of 80 columns: what did not pass, and why."""
+"""The summary of a run on a terminal of 80 columns: what did not pass, and why."""
 
 from __future__ import annotations
 
@@ -15,24 +15,19 @@ from conformance.reports.results import Run
 from conformance.reports.text import cut
 
 CAUSES = 12
-"""Causes that are shown; the others are in the report and in `nn-conformance summary`."""
+"""Causes to show; the report and `nn-conformance summary` have all."""
 LONGEST = 600
-"""Characters of a call that are shown."""
+"""Characters of a call to show."""
 NUMBER = 150
-"""Characters of what was got, or wanted, that are shown."""
+"""Characters of an actual or expected value to show."""
 NAMED = 6
-"""Layers with nothing but known failures that are named."""
+"""Layers with only known failures to name."""
 LINES = 4
-"""Lines of a message that are shown where there are no numbers."""
+"""Lines of a message to show for a failure without numbers."""
 
 
 def brief(run: Run, width: int = 80) -> Iterator[Line]:
-    """What did not pass by layer and check, then the causes of what failed, then the counts.
-
-    Args:
-        run: the verdicts so far.
-        width: columns of the terminal.
-    """
+    """What did not pass by layer and check, then the causes of failure, then the counts."""
     matrix = summary.matrix(run)
     yield from _layers(matrix, run.identity.layers, width)
     bugs = summary.clusters(summary.listed(matrix), run.identity.layers)
@@ -52,7 +47,7 @@ def brief(run: Run, width: int = 80) -> Iterator[Line]:
 
 
 def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int) -> Iterator[Line]:
-    """A line for each layer of which something is bad, then one for each other outcome."""
+    """A line for each layer that did not pass everywhere, then a line for each common outcome."""
     alike: dict[str, list[str]] = {}
     for row in support_gaps.present(matrix):
         lacking = support_gaps.lacking(row)
@@ -98,7 +93,7 @@ _ALIKE = {
     "supported": "{layers} passed all that is supported of them",
     "passed": "{layers} passed every check",
 }
-"""Outcomes of whole layers, which are told in a line for all of them."""
+"""Outcomes that layers have as a whole; one line names all layers with the same outcome."""
 
 
 def _number(layers: Sequence[str]) -> str:
@@ -131,7 +126,7 @@ def _cause(number: int, bug: Cluster, width: int) -> Iterator[Line]:
 
 
 def _needs(bug: Cluster, width: int) -> Iterator[Line]:
-    """What the failure needs, and how many cases have that."""
+    """The arguments that the failure needs, and the share of such cases that fail."""
     needs = " and ".join((*bug.needs, *(["one of:"] if bug.one_of else [])))
     if bug.one_of:
         yield from styled(f"   needs {needs}", width, "     ")

@@ -13,12 +13,7 @@ GAP = "  "
 
 
 def table(run: Run, width: int = 80) -> Iterator[Line]:
-    """The lines of the table: as many checks beside each other as there is room for, then the next.
-
-    Args:
-        run: the verdicts so far.
-        width: columns of the terminal.
-    """
+    """The lines of the table, split into parts that each fit the width of the terminal."""
     matrix = summary.matrix(run)
     first = _column("layer", [row.layer for row in matrix.rows])
     columns = [
@@ -34,13 +29,13 @@ def table(run: Run, width: int = 80) -> Iterator[Line]:
 
 
 def _column(title: str, cells: Sequence[str]) -> Sequence[str]:
-    """A title and its cells, all of one width."""
+    """A title and its cells, padded to the same width."""
     width = max(map(len, (title, *cells)))
     return [text.ljust(width) for text in (title, *cells)]
 
 
 def _parts(columns: Sequence[Sequence[str]], room: int) -> Iterator[Sequence[Sequence[str]]]:
-    """Columns in parts that fit beside each other; at least one in each."""
+    """Split columns into parts that fit the width; each part has at least one column."""
     part: list[Sequence[str]] = []
     taken = 0
     for column in columns:
@@ -60,10 +55,10 @@ def _style(row: LayerRow) -> str:
 
 
 def _cell(cell: summary.MatrixCell | None) -> str:
-    """The glyph of the worst status, how many verdicts have which, the numbers compared.
+    """Format a cell: the glyph of the worst status, the verdicts by status, the numbers compared.
 
-    Where examples failed as listed: how many conform and how many do not. Also the share of
-    examples that the backend supports, where it declines any, and the verdicts that are thin.
+    A cell with known failures shows the number of cases that conform and that do not. If the
+    backend declines examples, the cell shows the supported share. It also counts thin verdicts.
     """
     if cell is None:
         return "-"

@@ -1,4 +1,4 @@
-"""Lines of the terminal: no wider than it, and each with a style."""
+"""Lines of text that fit the terminal, each with a style."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from conformance.model.plain_text import visible
 
 HEADING = "heading"
 TIED = "\u00a0"
-"""A space at which no line is broken."""
+"""A space at which a line must not break."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Line:
     """A line of the terminal.
 
     Args:
-        text: without line feeds.
-        style: the status that it tells of, or `HEADING`; empty for plain text.
+        text: the text, without line feeds.
+        style: a status or `HEADING`; empty for plain text.
     """
 
     text: str
@@ -28,17 +28,16 @@ class Line:
 
 
 def columns() -> int:
-    """Columns of the terminal; 80 where there is none."""
+    """Columns of the terminal; 80 if there is no terminal."""
     return shutil.get_terminal_size().columns
 
 
 def wrapped(text: str, width: int, indent: str = "  ") -> Sequence[str]:
-    """Text in lines that are not wider than the terminal.
+    """Wrap text to a width; invisible characters are escaped or removed.
 
     Args:
-        text: anything; what cannot be seen is shown or left out.
         width: columns of the terminal.
-        indent: of all lines but the first.
+        indent: prefix of all lines except the first.
     """
     lines = textwrap.wrap(
         visible(text), width, subsequent_indent=indent[: max(width // 4, 1)],
@@ -48,10 +47,5 @@ def wrapped(text: str, width: int, indent: str = "  ") -> Sequence[str]:
 
 
 def styled(text: str, width: int, indent: str = "  ", style: str = "") -> Sequence[Line]:
-    """The same with a style.
-
-    Args:
-        text, width, indent: see `wrapped`.
-        style: see `Line`.
-    """
+    """Wrap text as `wrapped` does, into lines of one style."""
     return [Line(line, style) for line in wrapped(text, width, indent)]

@@ -1,4 +1,4 @@
-"""Benchmark lines for the terminal, and against earlier ones."""
+"""The terminal's table of benchmarks, and their comparison with an earlier run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ TimingKey = tuple[str, str, str, str, str]
 
 @dataclass(frozen=True)
 class TimingChange:
-    """Time of a call and of torch's, now and before.
+    """The timings of one call in this run and in an earlier run.
 
     Args:
-        now, before: its lines, both timed and with ratios.
+        now, before: its benchmark lines; both have ratios to torch's time.
     """
 
     now: Benchmark
@@ -27,14 +27,15 @@ class TimingChange:
 
     @property
     def ratio(self) -> float:
-        """Ratio to torch now ÷ then: torch is the clock, so that another machine's speed, or a
-        busy hour, drops out.
+        """Present ratio to torch's time ÷ earlier ratio.
+
+        torch serves as the clock, so that the speed and the load of the machine cancel out.
         """
         return _number(self.now.ratio) / _number(self.before.ratio)
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The least and the most that the two intervals allow."""
+        """The smallest and the largest ratio that the two intervals allow."""
         now, before = self.now, self.before
         return (
             _number(now.ratio_low) / _number(before.ratio_high),
@@ -42,7 +43,7 @@ class TimingChange:
         )
 
     def regression(self, limit: float) -> str:
-        """What is wrong if even the least of the change exceeds a limit, else nothing."""
+        """Describe the regression if the smallest possible ratio exceeds a limit, else `""`."""
         low, high = self.bounds
         if low <= limit:
             return ""
@@ -53,23 +54,22 @@ class TimingChange:
 
 
 class Earlier:
-    """Earlier benchmark lines, by what they are about.
-
-    Args:
-        lines: as they stand in a results file.
-    """
+    """The benchmark lines of an earlier results file, by layer, call, dtype and device."""
 
     def __init__(self, lines: Sequence[Mapping[str, Any]]) -> None:
         found = [msgspec.convert(line, Benchmark) for line in lines]
         self._lines = {_key(line): line for line in found if _has_ratio(line)}
 
     def change(self, line: Benchmark) -> TimingChange | None:
-        """How a line compares with the earlier one; None where one of them has no ratio."""
+        """Compare a line with the earlier line; None if either has no ratio."""
         before = self._lines.get(_key(line))
         return None if before is None or not _has_ratio(line) else TimingChange(line, before)
 
     def slower(self, line: Benchmark, limit: float) -> str:
-        """Without an earlier run: what is wrong if the call is slower than torch by more."""
+        """Without an earlier run: describe a call that is slower than torch by more than `limit`.
+
+        The text is empty if the call is fast enough or if there is an earlier run.
+        """
         if self._lines or not _has_ratio(line) or _number(line.ratio_low) <= limit:
             return ""
         return (
@@ -82,8 +82,7 @@ def table(run: Run, changes: Sequence[TimingChange] = ()) -> Iterator[str]:
     """The lines of the terminal's table.
 
     Args:
-        run: its benchmarks and timing.
-        changes: against an earlier run.
+        changes: the calls that an earlier run timed too.
     """
     lines = [msgspec.convert(line, Benchmark) for line in run.benchmarks]
     before = {_key(change.now): change for change in changes}
@@ -121,7 +120,7 @@ def _row(line: Benchmark, change: TimingChange | None) -> tuple[str, str, str, s
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds in a unit that fits: `"1.52 ms"`."""
+    """Format seconds in a suitable unit: `"1.52 ms"`."""
     if seconds is None:
         return "–"
     size, unit = next((u for u in _UNITS if seconds >= u[0]), _UNITS[-1])

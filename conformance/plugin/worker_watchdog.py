@@ -1,4 +1,4 @@
-"""Workers end with the pytest that started them, in the middle of an item too."""
+"""End a worker when the pytest that started it ends, even in the middle of an item."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import threading
 import time
 
 CONTROLLER = "conformance-controller"
-"""Name under which a worker on the same machine is handed pytest's process number."""
+"""Key of a worker's input that holds pytest's process id, if both run on the same machine."""
 EVERY = 0.2
-"""Seconds between two looks at who the parent is."""
+"""Seconds between two checks that the parent is alive."""
 ORPHANED = 1
 """Exit status of a process that has lost its parent."""
 
@@ -17,14 +17,14 @@ ORPHANED = 1
 def end_with(controller: int | None, seconds: float = EVERY) -> None:
     """End this process as soon as the pytest that started it has ended.
 
-    execnet waits until the running item has ended, up to fifteen seconds. Nobody is there to read
-    its verdict, and the process that runs the backend ends with this one.
+    execnet would wait until the running item has ended, up to fifteen seconds, although nobody
+    reads its verdict. The process that runs the backend ends with this process.
 
     Args:
-        controller: pytest's process, which may have ended already; None = on another machine.
-        seconds: between two looks.
+        controller: pytest's process id, which may have ended already; None = on another machine.
+        seconds: time between two checks.
     """
-    # Elsewhere a process keeps the number of its parent, and signal 0 ends it.
+    # On Windows a process keeps its parent's id after the parent has ended, and signal 0 kills.
     if os.name == "posix":
         threading.Thread(
             target=_watch, args=(os.getppid(), controller, seconds), daemon=True
@@ -32,7 +32,7 @@ def end_with(controller: int | None, seconds: float = EVERY) -> None:
 
 
 def _watch(parent: int, controller: int | None, seconds: float) -> None:
-    # What started this process may be a script, and not pytest itself.
+    # The parent of this process may be a script instead of pytest itself.
     while os.getppid() == parent and (controller is None or _exists(controller)):
         time.sleep(seconds)
     os._exit(ORPHANED)

@@ -10,5 +10,5 @@ import pytest
 def test_layer(
     conformance_item: Any, conformance_verdict: Any, request: pytest.FixtureRequest
 ) -> None:
-    """Hold the backend against the oracle; `conformance.checks` says what each check compares."""
+    """Compare the backend with the oracle; `conformance.checks` says what each check compares."""
     conformance_verdict(request.node, conformance_item)

@@ -1,1 +1,1 @@
-"""Benchmarks: calls timed in turns with torch's, where their answers are right."""
+"""Benchmarks: time calls in turns with torch's, if their answers are right."""

@@ -1,4 +1,4 @@
-"""How much work a call is: operations of the plain algorithm, and bytes that must be moved."""
+"""The work of a call: operations of the plain algorithm, and bytes that must be moved."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ class Cost:
     """The work of one call.
 
     Args:
-        flops: multiplications and additions in the sums of products as the documentation writes
-            them; a faster algorithm (Winograd, FFT) does fewer. Backward counts twice forward: the
-            gradients of both operands are such sums again.
-        bytes: each operand read once and each result written once: the least that any
-            implementation moves, unless it fits into a cache. Backward adds the cotangent, which is
-            read, and the gradients, which are written.
+        flops: multiplications and additions in the sums of products of the documentation's
+            formula. A faster algorithm (Winograd, FFT) does fewer. Backward counts twice forward,
+            because the gradients of both operands are such sums again.
+        bytes: each operand read once and each result written once. No implementation moves fewer,
+            unless a cache holds them. Backward also reads the cotangent and writes the gradients.
     """
 
     flops: int
@@ -33,7 +32,7 @@ class Cost:
 
 
 def operations(operands: TimedArrays) -> int:
-    """Multiplications and additions of a call."""
+    """Count the multiplications and additions of a call."""
     w, row = operands.workload, operands.row
     given = [w.inputs[k] for k in row.signature.places("weight", "bias") if k < len(w.inputs)]
     weights = given or list(operands.shapes.values())
@@ -43,11 +42,11 @@ def operations(operands: TimedArrays) -> int:
 
 
 def cost(operands: TimedArrays, call: Call, inputs: ArrayTuple) -> Cost:
-    """The work of a call that is no view of its input.
+    """The work of a call that does not return a view of its input.
 
     Args:
-        call: with its state.
-        inputs: of the call; how many rows of a table are looked up depends on them.
+        call: the call, with its state.
+        inputs: its inputs; in an embedding they decide how many rows the call reads.
     """
     row, size = operands.row, BYTES[operands.timed.dtype]
     names = [x.name for x in row.signature.inputs]
@@ -68,7 +67,7 @@ def cost(operands: TimedArrays, call: Call, inputs: ArrayTuple) -> Cost:
 
 
 def _width(array: np.ndarray, size: int) -> int:
-    """Bytes of a number: indices and counts are int64 in every dtype."""
+    """Bytes of one element; indices and counters keep their integer dtype in every dtype."""
     return array.dtype.itemsize if array.dtype.kind in "iub" else size
 
 

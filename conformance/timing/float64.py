@@ -1,9 +1,9 @@
-"""The oracle of large calls: torch's float64 for the sums, the suite's own bound around them.
+"""The oracle of large calls: torch's float64 computes the sums, the suite derives their bound.
 
-At these sizes NumPy takes too long, minutes with gradients. The bound is derived as everywhere
-else (`oracles.rounding.multilinear`); only the contraction itself, of the values and of their
-absolute values, is computed by torch in float64. What is timed so is marked: torch is held
-against itself here, in a wider format.
+At these sizes NumPy takes too long: minutes with gradients. The bound is derived as everywhere
+else (`conformance.arithmetic.rounded.multilinear`). Only the contraction itself, of the values and
+of their absolute values, is computed by torch in float64. The results mark such timings, because
+they compare torch with itself in a wider format.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from conformance.spec.layer_spec import LayerSpec
 
 
 def through_torch(row: LayerSpec, arguments: Any, torch: Backend) -> LayerSpec:
-    """The row of a convolution, Linear or Bilinear, its oracle computed by torch.
+    """The specification of a convolution, Linear or Bilinear, with an oracle that uses torch.
 
     Args:
-        row: of the catalogue.
-        arguments: of the call.
-        torch: the backend that is torch itself.
+        row: the layer's specification in the catalogue.
+        arguments: arguments of the call.
+        torch: the backend of torch itself.
     """
     contraction = _Contraction(row, dict(arguments), torch)
 
@@ -44,7 +44,7 @@ def through_torch(row: LayerSpec, arguments: Any, torch: Backend) -> LayerSpec:
 
 @dataclass(frozen=True)
 class _Contraction:
-    """One layer without its bias, as a multilinear function of data and weight."""
+    """A layer without its bias, as a multilinear function of data and weight."""
 
     row: LayerSpec
     arguments: dict[str, Any]
@@ -57,7 +57,7 @@ class _Contraction:
         if bias is not None and dims:
             plus = bias.map(lambda b: b.reshape(-1, *(1,) * dims))
         ones = [np.ones(operand.shape) for operand in operands]
-        # Each product of three factors rounds twice.
+        # A product of three factors rounds twice, a product of two factors once.
         terms = int(self(*ones).max()) + len(operands) - 2
         return multilinear(
             self,

@@ -1,4 +1,4 @@
-"""Facts of the machine that timings depend on."""
+"""Facts about the machine that timings depend on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOISY = 0.1
 
 
 def machine_facts() -> dict[str, str]:
-    """Frequency governor, cores, and how busy the machine is; what is unknown is left out."""
+    """Frequency governor, cores and load of the machine; unknown facts are left out."""
     found = {"cores": str(os.cpu_count() or "unknown")}
     if hasattr(os, "sched_getaffinity"):
         found["usable cores"] = str(len(os.sched_getaffinity(0)))
@@ -31,10 +31,10 @@ def machine_facts() -> dict[str, str]:
 
 
 def largest_cache(folder: Path = _CACHES) -> int:
-    """Bytes of the largest cache of the first CPU, as Linux tells them; 0 where nothing does.
+    """Bytes of the largest cache of the first CPU, as Linux reports them; 0 if unknown.
 
     Args:
-        folder: that holds `index0/size`, `index1/size`, …
+        folder: a folder that holds `index0/size`, `index1/size`, …
     """
     found = [0]
     with contextlib.suppress(OSError):
@@ -46,10 +46,13 @@ def largest_cache(folder: Path = _CACHES) -> int:
 
 
 def noise(lines: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]:
-    """How far times of the same call spread, and a note where that is much.
+    """The typical spread of the times of a call, and a note if the spread is large.
 
     Args:
-        lines: benchmark lines; of each, the interquartile range of torch's rounds ÷ their median.
+        lines: benchmark lines. `spread` is the interquartile range of torch's rounds ÷ median.
+
+    Returns:
+        The median of the spreads, None if there are none; and the note, `""` if none is due.
     """
     spreads = [line["spread"] for line in lines if line.get("spread") is not None]
     if not spreads:

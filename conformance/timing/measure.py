@@ -1,4 +1,4 @@
-"""One benchmark: build, verify, time in turns with torch, verify what was timed."""
+"""One benchmark: build the layer, verify it, time it in turns with torch, verify it again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Bench:
     Args:
         backend: the implementation under test.
         seed: of the run.
-        note: called with what comes next, as `Engine` is.
+        note: called with the phase that comes next, as in `Engine`.
     """
 
     backend: Backend
@@ -46,11 +46,14 @@ class Bench:
     _peaks: dict[tuple[str, str], Peak | None] = field(default_factory=dict)
 
     def measure(self, item: Timed, which: str) -> tuple[Benchmark, tuple[float, ...]]:
-        """A call's benchmark line, and the seconds of its rounds.
+        """Measure a call.
 
         Args:
             item: what to time.
-            which: the set, from which follows how long.
+            which: the set of calls; it decides how long to measure.
+
+        Returns:
+            The benchmark line, and the seconds of each round.
         """
         try:
             return self._measured(item, which)
@@ -91,7 +94,7 @@ class Bench:
 
 
 class _Job:
-    """One call, built once on each side."""
+    """One call, built once for the backend and once for torch."""
 
     def __init__(self, bench: Bench, item: Timed, operands: TimedArrays) -> None:
         self.bench, self.item, self.operands = bench, item, operands
@@ -116,14 +119,14 @@ class _Job:
         return inputs, self.operands.cotangents(self.generator, exact_regime=exact_regime)
 
     def verify_exact_regime(self) -> None:
-        """Verify the backend before it is timed, where it can be by equality."""
+        """Verify the backend before the timing, on operands that allow an equality test."""
         self.verify(self.bench.backend, self.layer, self.exact_regime)
 
     def late(self) -> bool:
-        """Whether calls return before their work is done, with nothing to wait for it.
+        """Whether calls return before their work is done, and the layer has no `sync`.
 
-        The first `get` of an answer then takes as long as the work, the second one does not. The
-        least of several tries, so that a busy machine is no evidence.
+        Then the first `get` of an answer takes as long as the work, but the second does not. The
+        test uses the minimum of several tries, so that a busy machine does not count as evidence.
         """
         if hasattr(self.layer, "sync"):
             return False
@@ -143,7 +146,7 @@ class _Job:
         return first > 2 * second + call
 
     def work(self) -> Cost:
-        """The work of the call; none where its answer is its input."""
+        """The work of the call; zero if the call returns its input unchanged."""
         inputs, _ = self.exact_regime
         if self.operands.row.traits.aliases:
             found = self.layer(*(self.layer.put(x.copy()) for x in inputs))
@@ -153,10 +156,10 @@ class _Job:
         return cost(self.operands, self.call, inputs)
 
     def verify(self, backend: Backend, layer: Any, arrays: Any, answer: Any = None) -> None:
-        """Hold an answer against the oracle; see `Verifier.check`."""
+        """Compare an answer with the oracle; see `Verifier.check`."""
         if answer is None:
             answer = self._answer(backend, layer, arrays)
-        # The oracle may take longer than a case of the backend may.
+        # The time limit of a case does not apply to the oracle, which may take longer.
         self.bench.note("drawing", 0, 0)
         self.verifier.check(backend, layer, self.call, arrays, answer)
 
@@ -169,7 +172,11 @@ class _Job:
         return trial.step(name, side.call, natives)
 
     def reference(self) -> tuple[Any, str]:
-        """torch's own layer, or why there is none; it is verified, too."""
+        """Build and verify torch's own layer.
+
+        Returns:
+            The layer and `""`, or None and the reason why there is no layer.
+        """
         torch = _torch(self.item.device)
         if torch is None:
             return None, f"torch has no device {self.item.device}"
@@ -181,9 +188,9 @@ class _Job:
         return layer, ""
 
     def time(self, reference: Any, seconds: float) -> Times:
-        """Time the rounds; an exception in one of them is the backend's."""
+        """Time the rounds; an exception in a round counts as a failure of the backend."""
         layers = [self.layer] if reference is None else [self.layer, reference]
-        # One clock for both sides: the device's only where both offer it.
+        # Both sides need the same clock: the device's clock only if both offer it.
         clocked = all(hasattr(layer, "stopwatch") for layer in layers)
         sides = [self._side(layer, clocked=clocked, timed=True) for layer in layers]
         inputs, cotangents = self.exact_regime
@@ -204,7 +211,7 @@ class _Job:
         return times
 
     def _side(self, layer: Any, *, clocked: bool = False, timed: bool = False) -> TimedSide:
-        # What the door costs is none of the call's time.
+        # Time the layer itself: the guard around it is not part of the call's time.
         own = itself(layer) if timed else layer
 
         def placed(arrays: Any) -> Any:
@@ -225,11 +232,11 @@ class _Job:
 
 
 def _nothing() -> None:
-    """A backend whose calls end when their work is done."""
+    """Stand in for `sync` of a backend whose calls return when their work is done."""
 
 
 def _torch(device: str) -> Backend | None:
-    """torch itself, None where it lacks the device."""
+    """Load the backend of torch itself; None if it cannot be used or lacks the device."""
     try:
         torch = registry.load("torch")
         return torch if device in devices_of(torch) else None

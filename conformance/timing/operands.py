@@ -1,12 +1,13 @@
 """Arrays for a timed call: weights, inputs and cotangents, exact ones and everyday ones.
 
-Sharp operands let the oracle ask for equality: whole numbers, few enough of them in half precision
-that no order of summation rounds (`oracles.rounding`). Everyday ones are normal deviates. The
-weights serve both: whole numbers times a power of two, as small as usual initial values.
+Exact operands let the oracle require equality. They are whole numbers, and in half precision so
+few differ from 0 that no order of summation rounds. Everyday operands are normal deviates. The
+weights serve both regimes: they are whole numbers times a power of two, as small as usual initial
+values.
 
-Recurrent weights W_hh are kept below 1 / width. Σ|row| < 1 then, an error is not multiplied from
-step to step, and the bound of the whole sequence says something at any length; torch's own initial
-values, U(−1/√width, 1/√width), void it after seven steps.
+Recurrent weights W_hh stay below 1 / width. Then Σ|row| < 1, an error does not grow from step to
+step, and the bound of a whole sequence is useful at any length. With torch's own initial values,
+U(−1/√width, 1/√width), the bound is useless after seven steps.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ ArrayTuple = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True)
 class TimedArrays:
-    """Makes arrays of one workload.
+    """Makes the arrays of one timed call.
 
     Args:
-        timed: what is timed.
-        workload: its row of the table.
+        timed: the timed call.
+        workload: its workload.
     """
 
     timed: Timed
@@ -40,17 +41,17 @@ class TimedArrays:
 
     @property
     def row(self) -> LayerSpec:
-        """The layer's row of the catalogue."""
+        """The layer's specification in the catalogue."""
         return CATALOGUE[self.timed.layer]
 
     @property
     def everyday(self) -> bool:
-        """Whether only everyday operands make sense: sums are fed back through activations."""
+        """Whether exact operands are impossible: the layer feeds sums back through activations."""
         return self.row.benchmark.filling.scale is not None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of the state."""
+        """Shapes of the state tensors, by name."""
         w = self.workload
         return self.row.state_shapes(w.arguments, w.inputs[0])
 
@@ -75,17 +76,17 @@ class TimedArrays:
     def _state(
         self, name: str, shape: tuple[int, ...], generator: np.random.Generator
     ) -> np.ndarray:
-        """A tensor that may not hold just any numbers."""
+        """Zeros for a state tensor of integers, ones for another one: not any number is valid."""
         w = self.workload
         found = {x.name: x for x in self.row.state_tensors(w.arguments, w.inputs[0])}[name]
         return np.zeros(shape, np.int64) if found.integer else np.ones(shape)
 
     def case(self, call: Call, inputs: ArrayTuple) -> Case:
-        """A call with its inputs, as the checks want it."""
+        """Combine a call and its inputs into a case, as the checks need it."""
         return Case(call, inputs)
 
     def inputs(self, generator: np.random.Generator, *, exact_regime: bool = False) -> ArrayTuple:
-        """Fresh inputs."""
+        """Draw new inputs, exact or everyday ones."""
         shapes, below = self.workload.inputs, self.workload.below
         made = self.row.benchmark.filling.made
         return tuple(
@@ -104,12 +105,12 @@ class TimedArrays:
     def cotangents(
         self, generator: np.random.Generator, *, exact_regime: bool = False
     ) -> tuple[np.ndarray | None, ...]:
-        """Fresh cotangents: of the first output only, which is what is trained on as a rule."""
+        """Draw new cotangents: only for the first output, which training usually uses."""
         first, *rest = self.outputs
         if not exact_regime:
             values = round_to(generator.standard_normal(first), self.timed.dtype)
         else:
-            # Σ over batch and positions of the weight's gradient.
+            # The weight's gradient sums over batch and positions.
             positions = math.prod(first) // max(self._channels(first), 1)
             values = _whole(first, generator, 1, self._density(positions))
         return (values, *(None for _ in rest))
@@ -119,26 +120,27 @@ class TimedArrays:
 
     @property
     def _terms(self) -> int:
-        """Roughly how many products a sum has."""
+        """Approximate number of products in a sum."""
         places = self.row.signature.places("weight")
         given = [self.workload.inputs[k] for k in places if k < len(self.workload.inputs)]
         weights = given or list(self.shapes.values()) or [(1,)]
         return self.row.benchmark.filling.terms(weights[0])
 
     def _density(self, terms: int) -> float:
-        """Which share of the elements may differ from 0 so that sums stay exact.
+        """Share of the elements that may differ from 0 so that sums stay exact.
 
-        All, if whole numbers up to 4 and more have room (see `_largest`); else some 16 of a sum.
+        1 if the format has enough bits for whole numbers up to 4 or more (see `_largest`).
+        Otherwise about 16 terms of a sum differ from 0.
         """
         bits = format_of(self.timed.dtype).bits
         return 1.0 if 2**bits >= 64 * terms else min(1.0, 16 / terms)
 
     def _largest(self) -> tuple[int, int]:
-        """Of the whole numbers among weights and data.
+        """The largest whole number of the weights, and of the data.
 
-        Σ|products| comes to 2^bits / 4, which leaves room for the bias: `terms` products of equal
-        factors, or 16 products, in the mean, of weights up to 2^bits / 64 with −1, 0 and 1. What
-        is not exact all the same is given its bound by the oracle.
+        Σ|products| is about 2^bits / 4, so that the bias still fits. Dense operands have `terms`
+        products of equal factors. Sparse ones have on average 16 products of weights up to
+        2^bits / 64 with −1, 0 and 1. If a sum rounds nevertheless, the oracle's bound allows it.
         """
         bits = format_of(self.timed.dtype).bits
         factors = self.row.benchmark.filling.factors
@@ -175,6 +177,6 @@ class TimedArrays:
 def _whole(
     shape: tuple[int, ...], generator: np.random.Generator, largest: int, density: float
 ) -> np.ndarray:
-    """Whole numbers up to `largest`, all others 0."""
+    """Draw whole numbers from −largest to largest; a share of 1 − density is set to 0."""
     values = generator.integers(-largest, largest, shape, endpoint=True).astype(np.float64)
     return values if density >= 1 else values * (generator.random(shape) < density)

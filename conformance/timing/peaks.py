@@ -1,4 +1,4 @@
-"""What the machine can do: a large matrix product and a large copy, timed in the same run."""
+"""Peak rates of the machine: a large matrix product and a large copy, timed in the same run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from conformance.model.protocols import Backend
 from conformance.timing.cost import BYTES
 from conformance.timing.machine import largest_cache
 
-# Twice what the caches of accelerators hold, at most 60 MB (NVIDIA, *H100 Tensor Core GPU
-# Architecture*, 2022), is moved by such a copy; more where a CPU's own cache is larger.
+# A copy reads and writes 64 MiB, together twice the caches of accelerators of at most 60 MB
+# (NVIDIA, *H100 Tensor Core GPU Architecture*, 2022). It is larger if a CPU's cache is larger.
 LEAST_COPIED, MOST_COPIED = 64 << 20, 1 << 30
-# Longer tries would not fit between two turns of a busy machine's other work.
+# Seconds of a try. Longer tries would not fit between two time slices of other work.
 LEAST = 0.01
-# What takes less does more than 2·8192³ / 0.01 s = 110 TFLOP/s; in float32 a matrix has 256 MiB.
+# A machine that is faster at this width reaches over 2·8192³ / 0.01 s = 110 TFLOP/s. In float32 a
+# matrix of this width has 256 MiB.
 WIDEST = 8192
-TRIES = 20  # the best counts; some run undisturbed
+TRIES = 20  # The best counts, because other work does not disturb all of them.
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Peak:
     """Rates that torch reaches, each the best of several tries.
 
     Args:
-        flops: operations a second of a product of two large square matrices in the dtype; None
-            where it has none.
-        bytes: a second, read and written, of a copy to other memory, of an array that is at least
-            64 MiB and twice the largest cache.
+        flops: operations per second of a product of two large square matrices in the dtype; None
+            if torch cannot multiply in that dtype.
+        bytes: bytes per second, read and written, of a copy between two arrays. Each has at least
+            64 MiB and at least twice the size of the largest cache. None if it cannot be measured.
     """
 
     flops: float | None
@@ -43,7 +44,7 @@ def measured(torch: Backend, dtype: str, device: str) -> Peak:
     """Measure a device with torch.
 
     Args:
-        torch: the backend that is torch itself.
+        torch: the backend of torch itself.
     """
     layer = torch.build(Call("functional.linear", {}, {}, dtype, device))
     width, flops = 512, 0.0
@@ -59,7 +60,7 @@ def measured(torch: Backend, dtype: str, device: str) -> Peak:
         return Peak(flops or None, None)
     size = min(max(LEAST_COPIED, 2 * largest_cache()), MOST_COPIED)
     ones = np.ones(size // BYTES[dtype], np.float32)
-    # Memory that was never touched would be found, page by page, while it is copied to.
+    # The system maps untouched memory page by page, which would slow the copy down.
     source, target = layer.put(ones), layer.put(ones)
     return Peak(flops or None, 2 * size / _best(layer, lambda: copy(source, target)))
 

@@ -1,12 +1,12 @@
-"""Interleaved rounds, and what their times say.
+"""Interleaved rounds, and statistics of their times.
 
-A block times both sides twice, in the order A B B A or B A A B: what drifts linearly drops out, and
-the first place, which finds a colder machine, goes to each side equally often. The block's ratio is
-√(b₁b₂ / a₁a₂). The ratio reported is the median over the blocks. Its interval is that of the sign
-test, [x₍ₖ₎, x₍ₙ₊₁₋ₖ₎] of the ordered ratios, which holds the median with probability at least
-1 − 2·P(B < k), B binomial (n, ½), whatever the distribution (W. J. Conover, *Practical
-Nonparametric Statistics*, 1999, §3.2; H. A. David and H. N. Nagaraja, *Order Statistics*, 2003,
-§7.1). For two sides that are the same, the ratio's logarithm is symmetric about 0 by construction.
+A block times both sides twice, in the order A B B A or B A A B. So a linear drift cancels, and each
+side equally often comes first, when the machine is colder. The ratio of a block is √(b₁b₂ / a₁a₂).
+The reported ratio is the median over the blocks. Its interval is that of the sign test,
+[x₍ₖ₎, x₍ₙ₊₁₋ₖ₎] of the ordered ratios. For any distribution it holds the median with probability at
+least 1 − 2·P(B < k), B binomial (n, ½) (W. J. Conover, *Practical Nonparametric Statistics*, 1999,
+§3.2; H. A. David and H. N. Nagaraja, *Order Statistics*, 2003, §7.1). If both sides are
+the same, the logarithm of the ratio is symmetric about 0 by construction.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from typing import Any
 import numpy as np
 
 CONFIDENCE = 0.95
-# The interval of 12 leaves out the two least and the two largest: 1 − 2·79·2⁻¹² = .96.
+# With 12 blocks the interval leaves out the two smallest and the two largest ratios:
+# 1 − 2·79·2⁻¹² = .96.
 LEAST_BLOCKS = 12
-# Its interval, from the 40th to the 61st ratio, narrows by the root of what more blocks cost.
+# With 100 blocks the interval reaches from the 40th to the 61st ratio. To halve it, four times as
+# many blocks are needed.
 MOST_BLOCKS = 100
-# A round lasts so long that reading the clock (some 50 ns) does not count.
+# Seconds of a round, long enough that reading the clock (about 50 ns) does not count.
 ROUND = 5e-4
-# Inputs and outputs of a round are all kept until it ends.
+# All inputs and outputs of a round stay in memory until it ends.
 MOST_CALLS = 64
-# Fresh inputs of a round beyond this would no longer come out of a cache.
+# A cache can hold the new inputs of a round up to this size.
 ROUND_BYTES = 4 << 20
 
 Batch = Sequence[Any]
@@ -40,14 +42,14 @@ TimedRun = Callable[[Batch], tuple[float, list[Any]]]
 
 @dataclass(frozen=True)
 class TimedSide:
-    """What is timed.
+    """One of the two implementations to time.
 
     Args:
-        put: arrays of one call → its natives; not timed.
+        put: converts the arrays of one call to natives; not timed.
         call: natives → outputs.
         sync: waits for the device.
-        stopwatch: starts the device's own clock; what it returns stops it, waits, and gives
-            seconds. None = the host's clock around the calls and `sync`.
+        stopwatch: starts the device's own clock, and returns a function that stops the clock,
+            waits, and returns the seconds. None = use the host's clock around calls and `sync`.
     """
 
     put: Callable[[Any], Any]
@@ -56,7 +58,7 @@ class TimedSide:
     stopwatch: Callable[[], Callable[[], float]] | None = None
 
     def run(self, batch: Batch) -> tuple[float, list[Any]]:
-        """Seconds of one call, as the mean over a batch, and all outputs."""
+        """Run a batch; return the mean seconds of a call, and all outputs."""
         call, outputs = self.call, []
         if self.stopwatch is not None:
             self.sync()
@@ -66,7 +68,7 @@ class TimedSide:
             return stop() / len(batch), outputs
         self.sync()
         started = time.perf_counter()
-        # Kept until the end: a lazy framework may drop the work behind a result that is not held.
+        # Keep all outputs: a lazy framework may skip the work for a result that nobody holds.
         for natives in batch:
             outputs.append(call(natives))
         self.sync()
@@ -75,14 +77,14 @@ class TimedSide:
 
 @dataclass
 class Times:
-    """What the rounds took.
+    """The times of the rounds.
 
     Args:
-        calls: in each round.
-        own: seconds of a call, one number a round.
-        reference: likewise of the reference; empty without one.
-        ratios: one a block.
-        sample: arrays and outputs of one call of a timed round, chosen at random.
+        calls: number of calls in each round.
+        own: for each round, seconds of one call.
+        reference: the same for the reference; empty without a reference.
+        ratios: one ratio for each block.
+        sample: arrays and outputs of one randomly chosen call of a timed round.
     """
 
     calls: int
@@ -102,15 +104,15 @@ def timed(
     size: int,
     note: Callable[[int], None] = lambda index: None,
 ) -> Times:
-    """Warm up, find the length of a round, and time blocks of rounds.
+    """Warm up, choose the length of a round, and time blocks of rounds.
 
     Args:
         own, reference: the two sides.
-        fresh: makes the arrays of one call; every call of every round has its own.
-        generator: chooses orders and the sample.
-        seconds: to spend, all in all; at least `LEAST_BLOCKS` blocks are run.
+        fresh: makes the arrays of one call; every call of every round gets new arrays.
+        generator: chooses the orders and the sample.
+        seconds: total time to spend; at least `LEAST_BLOCKS` blocks run in any case.
         size: bytes of one call's inputs.
-        note: called with each block.
+        note: called with the index of each block.
     """
     sides = [own] if reference is None else [own, reference]
     started = time.perf_counter()
@@ -128,7 +130,7 @@ def timed(
                 orders = [bool(x) for x in generator.permutation([0, 1])]
             last = _block(times, sides, fresh, first=orders.pop())
             block += 1
-            # In the end the last call of every block is the sample with the same probability.
+            # Reservoir sampling: each block's last call becomes the sample with equal probability.
             if generator.integers(0, block) == 0:
                 times.sample = last
     return times
@@ -137,7 +139,7 @@ def timed(
 def _block(
     times: Times, sides: Sequence[TimedSide], fresh: Callable[[], Any], *, first: bool
 ) -> tuple[Any, Any]:
-    """Time one block; gives arrays and outputs of the own side's last call."""
+    """Time one block; return the arrays and outputs of the own side's last call."""
     order = [0, 0]
     if len(sides) > 1:
         order = [0, 1, 1, 0] if first else [1, 0, 0, 1]
@@ -160,7 +162,7 @@ def _block(
 
 
 def _warmed(side: TimedSide, fresh: Callable[[], Any]) -> float:
-    """Seconds of one call when warm: the least of three calls after the first."""
+    """Warm up a side; return the seconds of its fastest call of four."""
     return min(side.run([side.put(fresh())])[0] for _ in range(4))
 
 
@@ -177,7 +179,7 @@ def _collector_off() -> Iterator[None]:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """A 95 % interval of the median by the sign test; None of too few values."""
+    """A 95 % interval of the median by the sign test; None for too few values."""
     n, tail, k = len(values), 0.0, 0
     while True:
         tail += math.comb(n, k) / 2**n
@@ -191,6 +193,6 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
-    """Median, and the distance of the quartiles."""
+    """The median and the interquartile range."""
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return middle, high - low

@@ -1,4 +1,4 @@
-"""Whether a call's answer is right, before and after it is timed."""
+"""Verify the answer of a call, before and after the call is timed."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from conformance.timing.cost import operations
 from conformance.timing.float64 import through_torch
 from conformance.timing.operands import ArrayTuple, TimedArrays
 
-# Multiplications and additions of the oracle's sums, its bounds included, that take NumPy about
-# two seconds on one core.
+# Multiplications and additions of the oracle's sums and bounds that NumPy does in about two seconds
+# on one core.
 ORACLE = 4e9
 Cotangents = tuple[np.ndarray | None, ...]
 TimedExpectation = tuple[list[Rounded | None], dict[str, Rounded]]
 
 
-class Void(Exception):  # noqa: N818 - says something of the bound, and is no error
-    """The derived bound is as large as the answer: nothing was verified."""
+class Void(Exception):  # noqa: N818 - It describes the bound, and is not an error.
+    """Raised if the derived bound is as large as the answer, so that it verifies nothing."""
 
 
 @dataclass(frozen=True)
 class Verifier:
-    """Holds answers to one workload against the oracle.
+    """Compares answers to one workload with the oracle.
 
     Args:
-        operands: of the workload.
-        torch: torch itself, for the oracle of large calls; None = NumPy computes them all.
+        operands: the arrays of the workload.
+        torch: torch itself, for the oracle of large calls; None = NumPy computes all calls.
     """
 
     operands: TimedArrays
@@ -50,13 +50,13 @@ class Verifier:
 
     @property
     def by(self) -> str:
-        """What the answers are held against."""
+        """Name of the reference that the answers are compared with."""
         return "torch float64" if self._large and self.torch is not None else "oracle"
 
     @property
     def _large(self) -> bool:
         o = self.operands
-        # Values and their bound forward; about as much again for each gradient, and its length.
+        # Forward computes values and a bound. Backward computes about as much for each gradient.
         times = 2 if o.timed.direction == "forward" else 3
         return o.row.benchmark.filling.contraction and times * operations(o) > ORACLE
 
@@ -68,19 +68,19 @@ class Verifier:
         arrays: tuple[ArrayTuple, Cotangents],
         answer: Any = None,
     ) -> None:
-        """Hold an answer against the oracle.
+        """Compare an answer with the oracle.
 
         Args:
-            backend: whose layer it is.
-            layer: as built for the call.
-            call: with the state that it was built with.
+            backend: the backend of the layer.
+            layer: the layer, built for the call.
+            call: the call, with the state that the layer was built with.
             arrays: inputs and cotangents.
-            answer: of the layer's call, or of its `vjp`; None = it is called now.
+            answer: the result of the layer's call or of its `vjp`; None = call the layer now.
 
         Raises:
             Failure: if the answer is wrong.
             Unsupported: if the layer declines the call.
-            Void: if the bound says nothing.
+            Void: if the bound is too large to verify anything.
         """
         inputs, cotangents = arrays
         row = self.operands.row
@@ -100,7 +100,7 @@ class Verifier:
             if len(given) != len(trial.shapes):
                 raise Failure(counted("outputs", len(given), len(trial.shapes)))
             trial.outputs = given
-        # Not the state after it: the calls that were timed are not counted.
+        # Do not check the state after the call: it depends on the number of timed calls.
         values.answers(trial)
         _says_something(trial.expected)
 
@@ -118,17 +118,21 @@ class Verifier:
         _says_something([x for x in (*inputs, *parameters.values()) if x is not None])
 
     def _expected(self, trial: Trial, given: Cotangents) -> TimedExpectation:
-        """The oracle's gradients; torch's answer to the same arrays is held against the same."""
+        """The oracle's gradients, cached: torch's answer to the same arrays needs them too."""
         arrays = trial.case.inputs
         if not self._kept or self._kept[0][:2] != (id(arrays), trial.precision):
-            # The arrays are kept, so that no others can have their id.
+            # The cache keeps the arrays alive, so that no other arrays can get their id.
             found = expected(trial, given)
             self._kept[:] = [(id(arrays), trial.precision, arrays, found)]
         return self._kept[0][3]
 
 
 def _says_something(answers: Sequence[Rounded | Choices]) -> None:
-    """Of every array the bound of half the elements must be smaller than the array's own size."""
+    """Require that the median bound of each array is below the array's root mean square.
+
+    Raises:
+        Void: if the bound of an array is larger.
+    """
     for found in answers:
         array = found.alternatives[0] if isinstance(found, Choices) else found
         size = float(np.sqrt(np.mean(np.abs(array.value) ** 2))) if array.value.size else 0.0

@@ -1,4 +1,4 @@
-"""The table of timed calls: every layer, at sizes that people run (its row says which)."""
+"""The table of timed calls; each layer's specification lists its usual sizes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PASSES = ("forward", "forward+backward")
 
 @dataclass(frozen=True)
 class Timed:
-    """What one benchmark line is about.
+    """One call to time: the subject of one benchmark line.
 
     Args:
-        layer, name: of the workload.
+        layer, name: the workload's layer and name.
         direction: one of `PASSES`.
-        dtype, device: names.
+        dtype, device: torch's names.
     """
 
     layer: str
@@ -30,7 +30,7 @@ class Timed:
 
     @property
     def id(self) -> str:
-        """`"Conv2d-resnet_stem-forward-float32-cpu"`."""
+        """The id in the results, e.g. `"Conv2d-resnet_stem-forward-float32-cpu"`."""
         facts = (self.layer, self.name, self.direction, self.dtype, self.device)
         return "-".join(facts).replace(" ", "_")
 
@@ -43,10 +43,10 @@ WORKLOADS: dict[tuple[str, str], Workload] = {
 def plan(
     which: str, *, layers: Sequence[str], dtypes: Sequence[str], devices: Sequence[str]
 ) -> tuple[Timed, ...]:
-    """The calls of a set.
+    """The calls of a set, for all combinations of layers, dtypes, devices and directions.
 
     Args:
-        layers, dtypes, devices: what to combine.
+        which: one of `SETS`.
     """
     chosen = [w for w in WORKLOADS.values() if which == "full" or (which == "small" and w.small)]
     return tuple(

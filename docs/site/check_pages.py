@@ -1,4 +1,4 @@
-"""A page for each check: what it asks, which layers have it, and a failure of it that is real."""
+"""Write a page for each check: the property it tests, its layers, and an example of a failure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from conformance.run.engine import Engine
 from conformance.spec.layer_spec import LayerSpec
 
 EXAMPLES, TRIES, LINES = 60, 4, 16
-"""Cases of a bug, bugs that are tried, and lines of the message that is shown."""
+"""Cases of a bug, bugs to try, and lines of the message to show, each at most."""
 _DEVICE, _DTYPE, _SEED = "cpu", "float32", 0
 
 
@@ -34,8 +34,8 @@ class Shown:
 
     Args:
         story: what is wrong in the backend.
-        layer: of the verdict.
-        message: the verdict's.
+        layer: the layer of the verdict.
+        message: the message of the verdict.
     """
 
     story: str
@@ -44,25 +44,21 @@ class Shown:
 
 
 class Fickle(ModuleBackend):
-    """A backend that declines a call now, and takes the same call later."""
+    """A backend that declines a call once, and accepts the same call later."""
 
     def __init__(self) -> None:
         super().__init__("fickle")
         self._calls = itertools.count()
 
     def build(self, call: Call) -> Any:
-        """torch's layer, every second time."""
+        """Build torch's layer; decline every second call."""
         if next(self._calls) % 2:
             raise Unsupported("no memory left")
         return super().build(call)
 
 
 def failure(check: str) -> Shown | None:
-    """A failure of a check, made smaller as in a report; None where no bug of its is found soon.
-
-    Args:
-        check: its name.
-    """
+    """An example of a minimized failure of a check; None if no planted bug gives a short one."""
     bugs = [bug for bug in planted.BUGS if bug.check == check][:TRIES]
     for bug in bugs:
         backend = ModuleBackend(bug.name, **spaces(bug.layer, bug.implementation))
@@ -86,16 +82,16 @@ def _readable(verdict: Verdict) -> bool:
 
 
 def _facts(check: CheckFacts) -> Iterator[str]:
-    """What the suite is told of a check, where that is not the default."""
+    """The facts of a check that differ from the defaults, as sentences."""
     for name in ("invalid", "whole"):
         if getattr(check, name):
             yield sentence(meanings(CheckFacts)[name])
     if check.members:
-        yield f"Of a layer it calls, where that is offered, {', '.join(map(code, check.members))}."
+        yield f"Members of a layer that it calls: {', '.join(map(code, check.members))}."
     sampling = check.sampling
     for name, shown in (("every", sampling.every), ("of_many", sampling.of_many)):
         if shown > 1:
-            yield f"{sentence(meanings(Sampling)[name])} Here: one of {shown}."
+            yield f"{sentence(meanings(Sampling)[name])} For this check: one case of {shown}."
 
 
 def page(name: str) -> str:
@@ -115,11 +111,11 @@ def page(name: str) -> str:
     lines.append(f"## How\n\n{paragraphs(said(check.run))}\n")
     lines += [f"- {escaped(fact)}" for fact in _facts(check.facts)]
     if check.facts.on_request:
-        lines.append(f"\nIt runs where it is named: `--conformance-check={name}`.")
+        lines.append(f"\nIt runs only if you name it: `--conformance-check={name}`.")
     lines += ["\n## Which layers\n", _asked_of(have)]
     lines += _failing(name)
     lines.append(
-        "What to look at when it fails: [how to read a failure]"
+        "If it fails, see [how to read a failure]"
         "(../docs/plugin.md#when-it-fails-how-to-read-a-failure).\n"
     )
     if name in CHECKS:
@@ -128,10 +124,10 @@ def page(name: str) -> str:
 
 
 def _asked_of(have: Sequence[LayerSpec]) -> str:
-    """How many layers a check is asked of, and of which families where these are not all."""
+    """The number of layers that a check applies to, and their families unless they are all."""
     if len(have) == len(CATALOGUE):
-        return f"It is asked of all [{len(have)} layers](../layers/index.md).\n"
-    text = f"It is asked of {len(have)} of the [{len(CATALOGUE)} layers](../layers/index.md)"
+        return f"It applies to all [{len(have)} layers](../layers/index.md).\n"
+    text = f"It applies to {len(have)} of the [{len(CATALOGUE)} layers](../layers/index.md)"
     families = dict.fromkeys(row.family for row in have)
     if len(families) < len({row.family for row in CATALOGUE.values()}):
         text += ": some or all of "
@@ -145,13 +141,13 @@ def _failing(name: str) -> Iterator[str]:
         return
     yield "## What a failure looks like\n"
     story = " ".join(found.story.split())
-    yield f"Of a backend whose {code(found.layer)} is wrong on purpose: {escaped(story)}\n"
+    yield f"In this backend {code(found.layer)} is wrong on purpose: {escaped(story)}\n"
     yield f"```text\nfailed: {name} of {found.layer}\n{found.message}\n```\n"
 
 
 def index() -> str:
-    """All checks."""
-    lines = ["# Checks\n", "Each is asked of every layer that has the property, in every dtype.\n"]
+    """The index of all checks."""
+    lines = ["# Checks\n", "Each applies to every layer that has the property, in every dtype.\n"]
     for name, facts in CHECK_FACTS.items():
         told = ", on request" if facts.on_request else f": {facts.looks_at}"
         lines.append(f"- [{name}]({name}.md){told}")
@@ -160,7 +156,7 @@ def index() -> str:
 
 
 def write(stage: Stage) -> None:
-    """Write the pages of checks."""
+    """Write the pages of all checks, and their index."""
     stage.write("checks/index.md", index())
     for name in EVERY_CHECK:
         stage.write(f"checks/{name}.md", page(name))

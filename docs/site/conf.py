@@ -1,4 +1,4 @@
-"""Sphinx: what the site is made with; its sources are those that `generate.py` stages."""
+"""Configuration of Sphinx, which builds the site from the sources that `generate.py` stages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 
-# Anchors are made as GitHub makes them, where the same files are read.
+# Make anchors as GitHub does, because people read the same files there.
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]
 suppress_warnings = ["myst.header"]
@@ -37,7 +37,7 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 default_role = "code"
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
-# Types of other packages, and names within signatures that are no part of the public names.
+# Types of other packages, and names in signatures that are not public.
 nitpick_ignore_regex = [("py:.*", r"(?!conformance\.(backends\.)?[A-Z]\w*$).*")]
 
 linkcheck_timeout = 20
@@ -46,7 +46,7 @@ linkcheck_anchors = False
 
 
 def setup(app: Sphinx) -> None:
-    """Sample reports stand beside the sources, and go into the site as they are."""
+    """Copy the sample reports, which stand beside the sources, into the site unchanged."""
 
     def extra(app: Sphinx, config: Config) -> None:
         there = Path(app.srcdir).parent / "extra"

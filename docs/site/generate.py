@@ -1,8 +1,7 @@
-"""Writes the sources of the site: `python docs/site/generate.py FOLDER`, then `sphinx-build`.
+"""Write the sources of the site: `python docs/site/generate.py FOLDER`, then `sphinx-build`.
 
-What takes time can be left out while the site is worked on: `--layers 'Conv*'` looks at cases of
-some layers only, and leaves out of the pages of others what cases show; `--no-report` runs no
-suite.
+Two options save time while you work on the site. `--layers 'Conv*'` draws cases of some layers
+only; the pages of other layers lack the facts from cases. `--no-report` does not run the suite.
 """
 
 from __future__ import annotations
@@ -28,17 +27,21 @@ MADE = HERE / "made"
 MEASURED = "measured"
 """The folder of the pages that list every finding and measurement."""
 EXTRA = "sample"
-"""Where the sample reports stand in the site."""
+"""Folder of the sample reports in the site."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Stage the repository's pages, make the others."""
+    """Stage the repository's pages, and write the generated ones."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("target", type=Path, help="the folder of the sources; `extra` beside it")
+    parser.add_argument(
+        "target", type=Path, help="folder for the sources; `extra` is made beside it"
+    )
     parser.add_argument(
         "--layers", default="*", help="comma list of globs of the layers whose cases are drawn"
     )
-    parser.add_argument("--no-report", action="store_true", help="run no suite, take no pictures")
+    parser.add_argument(
+        "--no-report", action="store_true", help="make no sample reports and screenshots"
+    )
     given = parser.parse_args(arguments)
     try:
         layers = chosen(given.layers)
@@ -72,10 +75,10 @@ def measurements(stage: Stage) -> None:
 
 
 def chosen(globs: str) -> frozenset[str]:
-    """The layers that a comma list of globs names.
+    """The layers that a comma list of globs selects.
 
     Raises:
-        ValueError: if one of them names no layer.
+        ValueError: if a glob matches no layer.
     """
     found: set[str] = set()
     for glob in map(str.strip, globs.split(",")):

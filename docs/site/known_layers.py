@@ -1,4 +1,4 @@
-"""The known divergences of each layer, from the files that ship."""
+"""The known divergences of each layer, from the shipped known failures."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Divergences:
                 self.of.setdefault(layer, []).append((bug, entries))
 
     def count(self, layer: str) -> int:
-        """How many are known of a layer, on all backends together."""
+        """Number of known divergences of a layer, on all backends together."""
         return sum(bug.kind != NO_BUG for bug, _ in self.of.get(layer, ()))
 
     def section(self, layer: str, up: str) -> Iterator[str]:
         """The section of a layer's page.
 
         Args:
-            layer: its name.
-            up: from its page to the site's root.
+            layer: the layer's name.
+            up: relative path from its page to the root of the site.
         """
         found = self.of.get(layer, [])
         yield "## Known divergences\n"
         if not found:
-            yield "None is known, of any backend that ships with the suite.\n"
+            yield "None is known for the backends that ship with the suite.\n"
             return
         yield (
             f"By backend, as [the findings]({up}measured/findings.md) have them; an entry of "
@@ -51,7 +51,7 @@ class Divergences:
 
 
 def _line(bug: Bug, entries: Sequence[Known], up: str) -> str:
-    """A finding as an item of a list: class, what is wrong, where."""
+    """A finding as an item of a Markdown list: its class, what is wrong, and where."""
     kind = bug.kind
     if kind != NO_BUG:
         anchor = f"{bug.owner}-{kind}".replace(" ", "-")
@@ -71,5 +71,5 @@ def _line(bug: Bug, entries: Sequence[Known], up: str) -> str:
 
 
 def _listed(texts: Iterator[str]) -> list[str]:
-    """The parts of comma lists, each once."""
+    """The distinct parts of comma lists."""
     return list(dict.fromkeys(part for text in texts for part in text.split(",")))

@@ -1,6 +1,6 @@
-"""What a row cannot say of itself and a few of its cases show.
+"""Facts about a layer that its specification does not contain, from a few of its cases.
 
-Its cases are those that the suite draws first; what is told of them is counted, never guessed.
+The cases are the first ones that the suite draws. The facts are counted, never guessed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from conformance.spec.layer_spec import LayerSpec
 
 DTYPE, SEED = "float32", 0
 VALID, INVALID, SHOWN = 40, 60, 3
-"""Cases that are drawn; calls of them that are shown."""
+"""Valid and invalid cases to draw; calls to show."""
 LONGEST = 110
 _ROOM = "conformance.arithmetic."
 _OPERATIONS = ("__add__", "__sub__", "__mul__", "__truediv__")
@@ -34,18 +34,18 @@ _MOVES = {
     *("exactly", "traced", "with_node", "moved_cotangent", "unbroadcast", "join"),
     *("enclosed", "joined", "constant", "known", "gather", "take", "settled", "itself"),
 }
-"""Functions that move numbers, or tell of them, and round none."""
+"""Functions that do not round: they move numbers or describe them."""
 
 
 @dataclass(frozen=True)
 class Regime:
-    """Cases that hold values of one kind.
+    """Counts of the cases with values of one kind.
 
     Args:
-        name: its label.
-        cases: how many of those drawn have outputs with an element.
-        exact: how many of these have no element that may be off at all.
-        some: how many others have an element that may not.
+        name: the label of the regime.
+        cases: number of drawn cases whose outputs have an element.
+        exact: number of these in which every element must be exact.
+        some: number of the others in which some elements must be exact.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Regime:
 
 @dataclass(frozen=True)
 class Refused:
-    """One way in which a call is invalid.
+    """One way to make a call invalid.
 
     Args:
-        name: of the break.
-        argument: what becomes invalid.
-        required: who demands that it be refused.
-        call: an example, if one was drawn.
+        name: the name of the break.
+        argument: the argument that becomes invalid.
+        required: who demands that the call is refused.
+        call: an example; empty if none was drawn.
     """
 
     name: str
@@ -73,13 +73,13 @@ class Refused:
 
 @dataclass(frozen=True)
 class Facts:
-    """What cases of a layer show.
+    """Facts from the cases of a layer.
 
     Args:
-        regimes: the kinds of values, the commonest first.
-        calls: examples.
-        steps: functions of the arithmetic that its oracle calls, by module and name.
-        refused: the ways in which a call is invalid.
+        regimes: the kinds of values, the most frequent first.
+        calls: examples of calls.
+        steps: functions of the arithmetic that the oracle calls, by module and name.
+        refused: the ways to make a call invalid.
     """
 
     regimes: tuple[Regime, ...]
@@ -89,11 +89,11 @@ class Facts:
 
 
 def facts(row: LayerSpec, valid: int = VALID, invalid: int = INVALID) -> Facts:
-    """Draw cases of a layer and look at them.
+    """Draw cases of a layer, and collect the facts.
 
     Args:
-        row: of the layer.
-        valid, invalid: how many are drawn.
+        row: the layer's specification.
+        valid, invalid: numbers of cases to draw.
     """
     steps: dict[tuple[str, str], Callable[..., Any]] = {}
     counts: dict[str, list[int]] = {}
@@ -116,7 +116,7 @@ def facts(row: LayerSpec, valid: int = VALID, invalid: int = INVALID) -> Facts:
 
 
 def _shown(texts: Iterator[str]) -> list[str]:
-    """The first calls that are short enough to read."""
+    """The first calls that are short enough to read, or else the shortest."""
     found = list(dict.fromkeys(text.removesuffix(", cpu") for text in texts))
     short = [text for text in found if len(text) <= LONGEST]
     return (short or sorted(found, key=len))[:SHOWN]
@@ -125,7 +125,7 @@ def _shown(texts: Iterator[str]) -> list[str]:
 def _sure(
     row: LayerSpec, case: Case, steps: dict[tuple[str, str], Callable[..., Any]]
 ) -> list[np.ndarray]:
-    """Which elements of a case's outputs are exact, by the oracle; its steps are noted."""
+    """Which elements of each output are exact according to the oracle; record its steps."""
     trial = Trial(backend, row, case)
     before = sys.getprofile()
     sys.setprofile(_noting(steps))
@@ -141,7 +141,7 @@ def _sure(
 
 
 def _noting(steps: dict[tuple[str, str], Callable[..., Any]]) -> Callable[..., None]:
-    """A profiler that keeps the arithmetic's public functions which oracles call."""
+    """A profiler that records the public functions of the arithmetic that oracles call."""
 
     def note(frame: types.FrameType, event: str, result: Any) -> None:
         if event != "return" or not isinstance(result, (Rounded, Choices, tuple)):

@@ -1,4 +1,4 @@
-"""A page for each layer of the catalogue, an index for each family, and one of all."""
+"""Write a page for each layer of the catalogue, an index for each family, and an index of all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from conformance.spec.shapes import shape_lines
 from conformance.spec.signature import REQUIRED, Argument, Input, Output
 
 _PLAIN = ("name", "default", "plain", "other", "size", "window", "large", "form", "ties")
-"""Fields of an argument that a reader of the signature does not need."""
+"""Fields of an argument that the page does not explain."""
 
 
 def signature(row: LayerSpec) -> str:
@@ -68,7 +68,7 @@ def _default(row: LayerSpec, argument: Argument) -> str:
 
 
 def _flags(of: Any, without: Sequence[str] = ()) -> str:
-    """What its class's docstring says of the fields that are not as they are by default."""
+    """The meanings of the fields that differ from their defaults, from the class's docstring."""
     told = []
     for field, meaning in _set(of):
         if field not in without:
@@ -77,7 +77,7 @@ def _flags(of: Any, without: Sequence[str] = ()) -> str:
 
 
 def _set(of: Any) -> Iterator[tuple[str, str]]:
-    """The fields that are not as they are by default, with what they mean."""
+    """The fields that differ from their defaults, with their meanings."""
     meaning = meanings(type(of))
     for field in fields(of):
         if field.name in meaning and getattr(of, field.name) != field.default:
@@ -110,7 +110,7 @@ def _tensors(row: LayerSpec) -> Iterator[str]:
 
 
 def _inputs(row: LayerSpec) -> Iterator[tuple[str, str, str]]:
-    """A line for each input, one for the parts of an argument that say the same."""
+    """A row for each input; parts of one argument with the same role share a row."""
     for (part, _), group in groupby(
         row.signature.inputs, key=lambda x: (x.passed.part_of, x.passed.part_of and x.role)
     ):
@@ -120,7 +120,7 @@ def _inputs(row: LayerSpec) -> Iterator[tuple[str, str, str]]:
             continue
         names = dict.fromkeys((some[0].name, some[-1].name))
         shown = " to ".join(code(name) for name in names)
-        told = f"What torch's `{part}` holds."
+        told = f"The elements of torch's `{part}`."
         yield shown, _role(some[0]), f"{told} {_of_input(some[0])}".strip()
 
 
@@ -130,7 +130,7 @@ def _role(x: Input) -> str:
 
 def _of_input(x: Input) -> str:
     text = _flags(x, ("name", "role", "batch_axis", "differentiable", "signed", "fixed", "part_of"))
-    return text if x.differentiable else f"{text} No gradient is asked for.".strip()
+    return text if x.differentiable else f"{text} The suite does not check its gradient.".strip()
 
 
 def _of_output(x: Output) -> str:
@@ -139,14 +139,14 @@ def _of_output(x: Output) -> str:
 
 
 def _up(row: LayerSpec) -> str:
-    """From the layer's page to the site's root."""
+    """The relative path from the layer's page to the root of the site."""
     return "../../"
 
 
 def _formula(row: LayerSpec) -> Iterator[str]:
     yield "## Formula\n"
     yield "```text\n" + "\n".join(row.oracle.formula) + "\n```\n"
-    source = f"As [torch's documentation]({row.page}) says it. " if row.page else ""
+    source = f"From [torch's documentation]({row.page}). " if row.page else ""
     yield f"{source}{_oracle(row)}\n"
 
 
@@ -156,11 +156,11 @@ def _oracle(row: LayerSpec) -> str:
 
 
 def _bounds(row: LayerSpec, found: Facts) -> Iterator[str]:
-    yield "## How its bound comes about\n"
+    yield "## How its bound is derived\n"
     yield (
         f"The oracle's numbers carry the largest error of a correct implementation "
-        f"([how bounds are derived]({_up(row)}numerics.md)). Of its arithmetic it uses, as the "
-        f"first {VALID} cases show:\n"
+        f"([how bounds are derived]({_up(row)}numerics.md)). In the first {VALID} cases the oracle "
+        "uses these functions:\n"
     )
     rows = {}
     for (module, name), function in sorted(found.steps.items()):
@@ -172,7 +172,7 @@ def _bounds(row: LayerSpec, found: Facts) -> Iterator[str]:
     if rows:
         yield table(("function", "section", "what it does"), list(rows.values())) + "\n"
     else:
-        yield "Nothing: elements are moved or counted, and must be equal.\n"
+        yield "None: the layer only moves or counts elements, which must be equal.\n"
 
 
 def _regimes(found: Facts) -> Iterator[str]:
@@ -182,14 +182,14 @@ def _regimes(found: Facts) -> Iterator[str]:
     exact = sum(r.exact for r in found.regimes)
     yield "## What is drawn\n"
     yield (
-        f"Of the first {VALID} cases in {DTYPE}, {total} have outputs with an element, and {exact} "
-        "of these are exact: no sum and no function of theirs rounds, in whatever order, so every "
-        "element must be equal. By the regime of their values:\n"
+        f"Of the first {VALID} cases in {DTYPE}, {total} have outputs with an element. {exact} of "
+        "these are exact: their sums and functions do not round in any order, so every element "
+        "must be equal. By the regime of their values:\n"
     )
     rows = [(code(r.name), str(r.cases), str(r.exact), str(r.some)) for r in found.regimes]
     head = ("regime", "cases", "all elements exact", "some of them")
     yield table(head, rows) + "\n"
-    yield "Such as:\n\n```text\n" + "\n".join(found.calls) + "\n```\n"
+    yield "Examples:\n\n```text\n" + "\n".join(found.calls) + "\n```\n"
 
 
 def _laws(row: LayerSpec) -> Iterator[str]:
@@ -197,30 +197,31 @@ def _laws(row: LayerSpec) -> Iterator[str]:
         yield "## Laws\n"
         usual = Counter(x.exact for x in row.laws).most_common(1)[0][0]
         yield (
-            f"Calls that must agree with each other ([laws]({_up(row)}checks/laws.md)). How close, "
-            f"where nothing else is said: {escaped(usual)}.\n"
+            f"Calls that must agree with each other ([laws]({_up(row)}checks/laws.md)). How "
+            f"closely, unless the table says otherwise: {escaped(usual)}.\n"
         )
         rows = [
             (f"`{x.name}`", escaped(x.statement), escaped(x.exact) if x.exact != usual else "")
             for x in row.laws
         ]
-        yield table(("law", "what holds", "otherwise"), rows) + "\n"
+        yield table(("law", "statement", "closeness"), rows) + "\n"
 
 
 def _errors(row: LayerSpec, found: Facts) -> Iterator[str]:
     yield "## What is refused\n"
     if not found.refused:
-        yield "No call of it is invalid, as far as the suite knows: `errors` does not apply.\n"
+        yield "The suite knows no invalid call of it: `errors` does not apply.\n"
         return
     yield (
-        f"Invalid calls that a backend must refuse ([errors]({_up(row)}checks/errors.md)); "
-        "*customary* ones torch refuses without saying so, and another implementation may accept.\n"
+        f"Invalid calls that a backend must refuse ([errors]({_up(row)}checks/errors.md)). torch "
+        "refuses *customary* ones without documenting that, and other implementations may accept "
+        "them.\n"
     )
     rows = [
         (escaped(r.name), code(r.argument), r.required, code(r.call) if r.call else "")
         for r in found.refused
     ]
-    yield table(("what is wrong", "with", "demand", "example"), rows) + "\n"
+    yield table(("what is wrong", "argument", "demand", "example"), rows) + "\n"
 
 
 def _shown(value: Any) -> str:
@@ -246,12 +247,12 @@ def _traits(row: LayerSpec) -> Iterator[str]:
             if name in names:
                 rows.append((code(name), _shown(getattr(part, name)), escaped(meaning)))
     if rows:
-        yield "## Traits\n\nWhat generic code is told of it, where that is not the default:\n"
+        yield "## Traits\n\nProperties that generic code uses and that differ from the defaults:\n"
         yield table(("trait", "", "meaning"), rows) + "\n"
 
 
 def _checks(row: LayerSpec) -> str:
-    """Links to the checks that it has."""
+    """Links to the checks that apply to the layer."""
     have = [name for name, check in CHECKS.items() if check.applies(row)]
     return " · ".join(f"[{name}]({_up(row)}checks/{name}.md)" for name in have)
 
@@ -259,7 +260,7 @@ def _checks(row: LayerSpec) -> str:
 def _operators(row: LayerSpec) -> Iterator[str]:
     names = [name for name, layers in reached().items() if row.name in layers]
     if names:
-        yield "## Operators of torch that it reaches\n"
+        yield "## Operators of torch that it calls\n"
         yield f"For [`check-kernel`]({_up(row)}docs/kernels.md), traced on a CPU:\n"
         yield " ".join(code(name) for name in sorted(names)) + "\n"
 
@@ -268,11 +269,11 @@ def page(row: LayerSpec, found: Facts | None, divergences: Divergences) -> str:
     """The text of a layer's page.
 
     Args:
-        row: of the layer.
-        found: what its cases show; None where they were not looked at.
-        divergences: known ones, of all layers.
+        row: the layer's specification.
+        found: facts from its cases; None if none were drawn.
+        divergences: known divergences of all layers.
     """
-    # In no table of contents: three hundred entries on each of as many pages take minutes to write.
+    # An orphan is in no table of contents: 300 entries on each of 300 pages take minutes to write.
     lines = [
         "---\norphan: true\n---\n",
         f"# {escaped(row.name)}\n",
@@ -289,7 +290,7 @@ def page(row: LayerSpec, found: Facts | None, divergences: Divergences) -> str:
 
 
 def families() -> Mapping[str, list[LayerSpec]]:
-    """The rows of each family, in the catalogue's order."""
+    """The specifications of each family, in the catalogue's order."""
     found: dict[str, list[LayerSpec]] = {}
     for row in CATALOGUE.values():
         found.setdefault(row.family, []).append(row)
@@ -297,7 +298,7 @@ def families() -> Mapping[str, list[LayerSpec]]:
 
 
 def family_page(family: str, rows: Sequence[LayerSpec], divergences: Divergences) -> str:
-    """The index of a family: its layers, and what its modules say of themselves."""
+    """The index of a family: the docstring of its oracles' package, and its layers."""
     oracle = importlib.import_module(f"conformance.oracles.{family}")
     lines = [f"# {family.capitalize()}\n", paragraphs(inspect.getdoc(oracle) or "") + "\n"]
     body = []
@@ -310,15 +311,15 @@ def family_page(family: str, rows: Sequence[LayerSpec], divergences: Divergences
 
 
 def index_page(divergences: Divergences) -> str:
-    """All families."""
+    """The index of all families and layers."""
     body = []
     for family, rows in families().items():
         names = ", ".join(f"[{escaped(r.name)}](<{family}/{r.name}.md>)" for r in rows)
         body.append((f"[{family}]({family}/index.md)", str(len(rows)), names))
     entries = "\n".join(f"{family}/index" for family in families())
     told = (
-        f"{len(CATALOGUE)} modules and functions in {len(body)} families; each page is made from "
-        "the layer's row of the catalogue, which is all that the suite knows of it.\n"
+        f"{len(CATALOGUE)} modules and functions in {len(body)} families. Each page is generated "
+        "from the layer's specification in the catalogue, all that the suite knows of it.\n"
     )
     return "\n".join(
         [
@@ -331,11 +332,11 @@ def index_page(divergences: Divergences) -> str:
 
 
 def write(stage: Stage, only: Callable[[LayerSpec], bool] = lambda row: True) -> None:
-    """Write the pages of layers.
+    """Write the pages of all layers, and their indexes.
 
     Args:
-        stage: where to.
-        only: the layers that get a page with what cases show; others get one without.
+        stage: the sources of the site.
+        only: whether a layer's page gets facts from cases.
     """
     divergences = Divergences()
     stage.write("layers/index.md", index_page(divergences))

@@ -1,4 +1,7 @@
-"""Every link within the built site leads to a file, and to an anchor: `python links.py HTML`."""
+"""Check that every link within the built site leads to a file and an anchor.
+
+Run `python links.py HTML`, with the folder of the built site.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class _Page(HTMLParser):
         self.links: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep what a tag names, and where it leads."""
+        """Record the anchors and links of a tag."""
         for name, value in attrs:
             if value and (name == "id" or (name == "name" and tag == "a")):
                 self.anchors.add(value)
@@ -34,10 +37,10 @@ def _read(path: Path) -> _Page:
 
 
 def broken(html: Path) -> Iterator[str]:
-    """What leads nowhere, a line for each link.
+    """The broken links, one line for each.
 
     Args:
-        html: the built site.
+        html: the folder of the built site.
     """
     html = html.resolve()
     pages = {path: _read(path) for path in sorted(html.rglob("*.html"))}
@@ -45,7 +48,7 @@ def broken(html: Path) -> Iterator[str]:
         for link in sorted(page.links):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc or link.startswith("#q="):
-                continue  # elsewhere, or a filter of a report
+                continue  # It leads to another site, or is a filter of a report.
             there = path
             if parts.path:
                 there = Path(os.path.normpath(path.parent / unquote(parts.path)))

@@ -1,4 +1,4 @@
-"""How bounds are derived: what the arithmetic says of itself, and an example that is computed."""
+"""The page on how bounds are derived: docstrings of the arithmetic, and a computed example."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def title(module: str) -> str:
 
 
 def anchor(module: str) -> str:
-    """The heading's anchor, as GitHub makes it."""
+    """The heading's anchor, formed as on GitHub."""
     return re.sub(r"[^\w\- ]", "", title(module).lower()).replace(" ", "-")
 
 
@@ -65,7 +65,7 @@ def _numbers(x: np.ndarray) -> str:
 
 
 def example() -> str:
-    """A dot product: its terms, its bound, what torch is off by; then the same in whole numbers."""
+    """A dot product: its terms, its bound, torch's error; then the same in whole numbers."""
     generator = np.random.default_rng(SEED)
     x, w = generator.standard_normal((2, 1, TERMS))
     case = _case(x, w, "float32")
@@ -89,12 +89,12 @@ def example() -> str:
     ]
     least = float(np.abs(given_x * given_w).min())
     told = (
-        f"`{LAYER}` of one row of {TERMS} numbers and one weight of as many, computed when this "
-        f"page was built (seed {SEED}):\n"
+        f"`{LAYER}` of one row and one weight of {TERMS} numbers each, computed when this page was "
+        f"built (seed {SEED}):\n"
     )
     missed = (
-        "A formula that leaves out one term, or takes one twice, is off by that term: the smallest "
-        f"is {least:.4g}, {least / bound:,.0f} bounds.\n"
+        "A formula that omits a term, or counts one twice, has an error of that term. The smallest "
+        f"term is {least:.4g}, which is {least / bound:,.0f} times the bound.\n"
     )
     lines = [
         told,
@@ -106,11 +106,11 @@ def example() -> str:
     whole = _trial(_case(integers, np.full((1, TERMS), 2.0), "float32"))
     (exact,) = whole.expected
     lines.append(
-        f"In whole numbers no partial sum rounds, in whatever order: Σ is {exact.value.item():g}, "
-        f"the bound is {_bound(whole):g}, and equality is asked for; torch gives "
-        f"{whole.answer[0].item():g}.\n"
+        "In whole numbers no partial sum rounds, in any order. "
+        f"Σ is {exact.value.item():g} and the bound is {_bound(whole):g}, so the suite requires "
+        f"equality; torch returns {whole.answer[0].item():g}.\n"
     )
-    lines.append("What a backend declares changes the bound of the same numbers:\n")
+    lines.append("A backend's declarations change the bound of the same numbers:\n")
     lines.append(table(("dtype", "declared", "bound"), list(_declared(x, w))))
     return "\n".join(lines)
 
@@ -135,7 +135,7 @@ def _declared(x: np.ndarray, w: np.ndarray) -> Iterator[tuple[str, str, str]]:
 
 
 def numerics() -> str:
-    """The fields of `Numerics`, and the functions and results that they name."""
+    """Tables of the fields of `Numerics`, and of the functions and results that they may name."""
     plain = Numerics()
     rows = [
         (
@@ -150,16 +150,16 @@ def numerics() -> str:
     return "\n\n".join(
         (
             table(("field", "default", "meaning"), rows),
-            "Largest errors in units in the last place, where nothing else is declared (`ulp`):",
+            "Largest errors in units in the last place, unless a backend declares others (`ulp`):",
             table(("function", "units"), ulps),
-            "Results that may be stored in half precision in the midst of a composite (`stored`):",
+            "Intermediate results that a composite may store in half precision (`stored`):",
             table(("name", "what is stored"), stored),
         )
     )
 
 
 def sections() -> Iterator[str]:
-    """What each module of the arithmetic says of its bounds, and its functions."""
+    """A section for each module of the arithmetic: its docstring and its functions."""
     for module in TITLES:
         loaded = importlib.import_module(f"conformance.arithmetic.{module}")
         yield f"## {title(module)}\n"
@@ -174,10 +174,10 @@ def sections() -> Iterator[str]:
 
 
 def page(head: str) -> str:
-    """The page's text.
+    """The text of the page.
 
     Args:
-        head: what is written of it by hand, with a place for each part.
+        head: the hand-written page, with a placeholder for each part.
     """
     parts = {"example": example(), "numerics": numerics(), "sections": "\n".join(sections())}
     return filled(head, parts)

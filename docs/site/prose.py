@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: what they say, and nothing that Markdown would take for markup."""
+"""Docstrings as Markdown, with characters escaped that Markdown would read as markup."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _ENTRY = re.compile(r"^ {4}(\w[\w, ]*):\s+(.*?)(?=^ {4}\w|\Z)", re.MULTILINE | r
 
 
 def escaped(text: str) -> str:
-    """Text in which Markdown finds no markup but code."""
+    """Escape everything in a text that Markdown would read as markup, except inline code."""
     parts = _CODE.split(text)
     return "".join(x if k % 2 else _MARKUP.sub(r"\\\1", x) for k, x in enumerate(parts))
 
 
 def filled(head: str, parts: Mapping[str, str]) -> str:
-    """A page that is written by hand, with what is made in the places that it names.
+    """Insert generated parts into a hand-written page.
 
     Args:
-        head: the page; `<!-- NAME -->` is a place, and stands there once.
-        parts: by name.
+        head: the page, with one placeholder `<!-- NAME -->` for each part.
+        parts: name → text.
 
     Raises:
-        ValueError: for a place that is not there, or twice.
+        ValueError: if a placeholder is missing or appears twice.
     """
     for name, text in parts.items():
         mark = f"<!-- {name} -->"
@@ -39,7 +39,7 @@ def filled(head: str, parts: Mapping[str, str]) -> str:
 
 
 def code(text: str) -> str:
-    """Inline code, also of what holds a backtick, or a bar in a cell of a table."""
+    """Inline code, also for text with a backtick, or with a bar in a cell of a table."""
     text = " ".join(text.split()).replace("|", "\\|")
     fence = "``" if "`" in text else "`"
     pad = " " if "`" in text else ""
@@ -47,7 +47,7 @@ def code(text: str) -> str:
 
 
 def said(of: Any) -> str:
-    """The docstring of a function or class, without its lists of arguments and errors."""
+    """The docstring of a function or class, without its sections `Args:`, `Raises:` and so on."""
     while isinstance(of, partial):
         of = of.func
     text = inspect.getdoc(of) or ""
@@ -55,7 +55,7 @@ def said(of: Any) -> str:
 
 
 def paragraphs(text: str) -> str:
-    """A docstring's paragraphs as Markdown; what it indents stays as it is."""
+    """The paragraphs of a docstring as Markdown; indented blocks become blocks of text."""
     found = []
     for block in re.split(r"\n\s*\n", text):
         indented = all(line.startswith("    ") for line in block.splitlines())
@@ -64,9 +64,9 @@ def paragraphs(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Text with a capital first and a full stop last."""
+    """Turn text into a sentence: capitalize it and end it with a full stop."""
     text = " ".join(text.split())
-    if re.match(r"[a-z]+\b(?![_ ]*[=·(_])", text):  # no formula, and no name
+    if re.match(r"[a-z]+\b(?![_ ]*[=·(_])", text):  # A formula or a name keeps its case.
         text = text[:1].upper() + text[1:]
     return text if not text or text[-1] in ".!?:" else f"{text}."
 
@@ -84,15 +84,11 @@ def _meanings(of: type) -> Mapping[str, str]:
 
 
 def meanings(of: type) -> Mapping[str, str]:
-    """What a class's docstring says of each of its fields.
-
-    Args:
-        of: a class whose docstring has a list `Args:`.
-    """
+    """The meaning of each field of a class, from the section `Args:` of its docstring."""
     return _meanings(of)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown."""
+    """Format a Markdown table."""
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

@@ -1,6 +1,6 @@
-"""Sample reports, made when the site is built, and what a reader sees of them.
+"""Make sample reports for the site, with screenshots and the terminal's output.
 
-The suite runs at few examples on torch and on a backend with planted bugs (`tests/buggy.py`).
+The suite runs with few examples on torch and on a backend with planted bugs (`tests/buggy.py`).
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ PICTURES = {
     "dark": ("dark", ""),
     "narrow": ("narrow", ""),
 }
-"""Pictures of the report with failures: how it is shown, and from which element on."""
+"""Screenshots of the report with failures: the kind, and the element to scroll to."""
 MISSING = (
-    "**There are no screenshots here: this site was built where chromium or playwright was "
-    "missing.** The sample reports are linked above."
+    "**There are no screenshots here, because chromium or playwright was missing when this site "
+    "was built.** The sample reports are linked above."
 )
 
 
 def sample(folder: Path) -> dict[str, str]:
-    """Run the suite on both backends, and compare.
+    """Run the suite on both backends, and compare the results.
 
     Args:
-        folder: for the reports, `torch.html`, `buggy.html`, `comparison.html`.
+        folder: folder for the reports `torch.html`, `buggy.html` and `comparison.html`.
 
     Returns:
-        The end of what the terminal showed, by backend.
+        Backend → the end of the terminal's output.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
@@ -78,10 +78,10 @@ def sample(folder: Path) -> dict[str, str]:
 
 
 def left_out(folder: Path) -> None:
-    """Pages in place of the reports where no suite is run, so that links lead somewhere.
+    """Write dummy pages in place of the reports, so that no link to them is broken.
 
     Args:
-        folder: as of `sample`; what an earlier build made stays.
+        folder: as in `sample`; reports of an earlier build stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in (*BACKENDS, "comparison"):
@@ -105,7 +105,7 @@ def _run(
 
 
 def _end(text: str) -> str:
-    """The suite's summary at the end of what pytest printed."""
+    """The suite's summary at the end of pytest's output."""
     lines = text.rstrip().splitlines()
     starts = [
         k for k, line in enumerate(lines) if line.startswith("====") and "conformance" in line
@@ -114,14 +114,14 @@ def _end(text: str) -> str:
 
 
 def pictures(folder: Path, images: Path) -> dict[str, str]:
-    """Screenshots of the report of the backend with bugs.
+    """Take screenshots of the report of the backend with bugs.
 
     Args:
-        folder: that `sample` filled.
-        images: for the pictures.
+        folder: the folder that `sample` filled.
+        images: folder for the pictures.
 
     Returns:
-        Markdown by picture's name; what is missing, and why, where there is no browser.
+        Name of the picture → Markdown; without a browser, a note in place of the first picture.
     """
     with browser() as shoot:
         if shoot is None:
@@ -136,12 +136,12 @@ def pictures(folder: Path, images: Path) -> dict[str, str]:
 
 
 def page(head: str, ends: dict[str, str], shown: dict[str, str]) -> str:
-    """The page's text.
+    """The text of the page.
 
     Args:
-        head: what is written of it by hand, with a place for each part.
-        ends: of `sample`.
-        shown: of `pictures`.
+        head: the hand-written page, with a placeholder for each part.
+        ends: the result of `sample`.
+        shown: the result of `pictures`.
     """
     parts = {f"picture: {name}": text for name, text in shown.items()}
     parts |= {f"terminal: {name}": f"```text\n{text}\n```" for name, text in ends.items()}

@@ -1,4 +1,4 @@
-"""Screenshots of pages by a headless Chromium: light, dark, and as narrow as a telephone."""
+"""Take screenshots of pages with a headless Chromium: light, dark, and as narrow as a phone."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Shoot = Callable[..., None]
 
 
 def chromium() -> str | None:
-    """The browser: `CHROMIUM`, or Debian's; None where there is none."""
+    """The path of the browser: `CHROMIUM`, or `chromium` on the path; None if there is none."""
     given = os.environ.get("CHROMIUM")
     return given or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @contextmanager
 def browser() -> Iterator[Shoot | None]:
-    """A function that takes a screenshot; None where playwright or the browser is missing."""
+    """Provide a function that takes a screenshot; None if playwright or the browser is missing."""
     path = chromium()
     try:
         from playwright.sync_api import sync_playwright
@@ -50,12 +50,12 @@ def _shoot(
     """Take a screenshot of a page on disk.
 
     Args:
-        launched: the browser.
-        page: its file.
-        image: the PNG to write.
-        dark: what the page is told of the reader's liking.
-        width, height: of the window.
-        at: the selector of an element to scroll to; empty = the top.
+        launched: the running browser.
+        page: the page's HTML file.
+        image: the PNG file to write.
+        dark: whether the reader prefers a dark page.
+        width, height: size of the window in pixels.
+        at: selector of an element to scroll to; empty = the top.
     """
     context = launched.new_context(
         color_scheme="dark" if dark else "light",
@@ -75,7 +75,7 @@ def _shoot(
 
 
 def main() -> None:
-    """`python shots.py HTML FOLDER PAGE…`: pages of the site in light, dark and 390 pixels."""
+    """Run `python shots.py HTML FOLDER PAGE…`: take each page light, dark and 390 pixels wide."""
     import sys
 
     html, folder, *pages = sys.argv[1:]

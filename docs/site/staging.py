@@ -1,7 +1,7 @@
-"""The Markdown of the repository as pages of the site: copied at build time, never kept twice.
+"""Stage the repository's Markdown files as pages of the site; the build copies them each time.
 
-Each file keeps its place, so that links between pages hold as they stand. A link to a file or
-folder that is no page leads to a page that is made of it: its text, or the list of what it holds.
+Each file keeps its relative path, so that links between pages still work. A link to another file or
+to a folder leads to a generated page with its text or its list of files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 OWN = HERE / "pages"
-"""Pages that are written for the site."""
+"""Pages that exist only for the site."""
 
 LANGUAGES = {
     ".py": "python",
@@ -28,9 +28,9 @@ LANGUAGES = {
     ".js": "javascript",
     ".rs": "rust",
 }
-"""Of files that are shown as they are; any other is text."""
+"""Suffix → language of a file that is shown unchanged; other files are shown as text."""
 PICTURES = (".png", ".svg")
-"""Files that stay beside the page that shows them."""
+"""Suffixes of files that are copied, so that they stay beside the page that shows them."""
 _CODE = re.compile(r"(```.*?```|`[^`\n]*`(?!\]\())", re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -51,10 +51,10 @@ def pages(root: Path = ROOT) -> list[Path]:
 
 
 class Stage:
-    """The sources of the site, in a folder of their own.
+    """The sources of the site.
 
     Args:
-        target: the folder.
+        target: the folder of the sources.
         root: the repository.
     """
 
@@ -64,11 +64,11 @@ class Stage:
         self.written: set[Path] = set()
 
     def write(self, page: str, text: str) -> None:
-        """Write a page; one that says the same is left, so that Sphinx need not read it again.
+        """Write a page, unless it is unchanged: then Sphinx need not read it again.
 
         Args:
-            page: its path below the target.
-            text: Markdown.
+            page: the page's path below the target.
+            text: the page in Markdown.
         """
         path = self.target / page
         self.written.add(path)
@@ -78,7 +78,7 @@ class Stage:
         path.write_text(text, encoding="utf-8")
 
     def repository(self) -> None:
-        """All pages of the repository."""
+        """Stage all pages of the repository."""
         for page in pages(self.root):
             text = (self.root / page).read_text(encoding="utf-8")
             self.write(page.as_posix(), self.linked(text, page))
@@ -91,11 +91,11 @@ class Stage:
             self.write(path.name, self.linked(text, Path(path.name)))
 
     def linked(self, text: str, page: Path) -> str:
-        """A page's text, its links to what is no page led to one.
+        """Redirect a page's links to files and folders to the pages generated for them.
 
         Args:
-            text: Markdown.
-            page: its place in the repository.
+            text: the page in Markdown.
+            page: the page's path in the repository.
         """
 
         def led(match: re.Match[str]) -> str:
@@ -103,7 +103,7 @@ class Stage:
             place = os.path.normpath(page.parent / path)
             there = self.root / place
             if path.endswith(".md") or not there.exists():
-                return match[0]  # Sphinx tells of one that leads nowhere.
+                return match[0]  # Sphinx reports a link that leads nowhere.
             if there.suffix in PICTURES:
                 (self.target / place).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(there, self.target / place)
@@ -115,13 +115,10 @@ class Stage:
         return "".join(x if k % 2 else _LINK.sub(led, x) for k, x in enumerate(parts))
 
     def show(self, place: Path) -> str:
-        """Make a page of a file or folder of the repository.
+        """Generate a page for a file or folder of the repository; return the page's name.
 
         Args:
-            place: relative to the repository.
-
-        Returns:
-            The page's name.
+            place: its path in the repository.
         """
         name = f"{place.as_posix()}.md"
         if name not in self.shown:
@@ -133,7 +130,7 @@ class Stage:
         return name
 
     def _folder(self, place: Path) -> Iterator[str]:
-        """The files that a folder holds; of one of folders the list of these."""
+        """The page of a folder: its files, or its subfolders if it has no files."""
         inside = [p for p in sorted((self.root / place).iterdir()) if not p.name.startswith(".")]
         inside = [p for p in inside if p.name != "__pycache__" and p.suffix != ".egg-info"]
         yield f"# {place.as_posix()}\n"
@@ -145,7 +142,7 @@ class Stage:
                 yield f"- [{folder.name}]({Path(name).relative_to(place.parent).as_posix()})"
             return
         for path in files:
-            if len(files) > 4:  # each is long enough for a page
+            if len(files) > 4:  # Together they would make the page too long.
                 name = self.show(path.relative_to(self.root))
                 yield f"- [{path.name}]({Path(name).relative_to(place.parent).as_posix()})"
             else:
@@ -155,18 +152,18 @@ class Stage:
             yield f"## {inner}\n\n{_literal(path)}\n"
 
     def finish(self) -> None:
-        """Delete pages of an earlier build that are made no more."""
+        """Delete pages of an earlier build that this build did not write."""
         for path in self.target.rglob("*.md"):
             if path not in self.written:
                 path.unlink()
 
 
 def _file(place: Path, path: Path) -> str:
-    return f"# {place.name}\n\n`{place.as_posix()}` of the repository:\n\n{_literal(path)}"
+    return f"# {place.name}\n\n`{place.as_posix()}` in the repository:\n\n{_literal(path)}"
 
 
 def _literal(path: Path) -> str:
-    """A file's text in a fence that it does not hold."""
+    """A file's text in a code block, with a fence that the text does not contain."""
     text = path.read_text(encoding="utf-8").rstrip("\n")
     fence = "`" * (max(map(len, re.findall("`+", text)), default=2) + 3)
     return f"{fence}{LANGUAGES.get(path.suffix, 'text')}\n{text}\n{fence}"

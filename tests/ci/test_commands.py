@@ -106,8 +106,8 @@ REFUSED = {
     "no g++": ("os.environ['PATH'] = ''", "tests", r"tests needs g\+\+: .* dnf install gcc-c\+\+"),
     "no g++, a factor": ("os.environ['PATH'] = ''", "lint,py313-tests", "py313-tests needs g"),
     "no clang": ("os.environ['PATH'] = ''", "tinygrad", "tinygrad needs clang: .* install clang"),
-    "no environment": ("pass", "", "give an environment of tox.ini, "),
-    "an option": ("pass", "--help", "give an environment of tox.ini, "),
+    "no environment": ("pass", "", "expected an environment of tox.ini "),
+    "an option": ("pass", "--help", "expected an environment of tox.ini "),
 }  # fmt: skip
 
 

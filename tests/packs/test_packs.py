@@ -211,7 +211,7 @@ def test_garbage_in_place_of_answers_costs_one_verdict(answered: Path, tmp_path:
     (tmp_path / "answers" / "Linear-float32.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     verdict, _ = _verdict(tmp_path / "pack", tmp_path / "answers")
     assert verdict.status == "failed"
-    assert "no safetensors file" in str(verdict.message)
+    assert "not a safetensors file" in str(verdict.message)
 
 
 def test_answers_that_are_not_there_are_unsupported(answered: Path, tmp_path: Path) -> None:

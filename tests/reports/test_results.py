@@ -120,7 +120,7 @@ def test_reproducer_runs_alone_and_shows_the_failure(failed: Verdict, tmp_path: 
 
 def test_replay_runs_the_case_without_hypothesis(failed: Verdict) -> None:
     run = Run(_identity(items=(ITEM.id,), options={"backend": "test_results:buggy"}), (failed,))
-    with pytest.raises(UsageError, match="what a results file names is not imported"):
+    with pytest.raises(UsageError, match="modules that a results file names are not imported"):
         replay(run, ITEM.id)
     passed, text = replay(run, ITEM.id, "test_results:buggy")
     assert not passed
@@ -222,7 +222,9 @@ def test_command_line(tmp_path: Path, failed: Verdict, capsys: pytest.CaptureFix
     bad = Run(_identity(items=(ITEM.id,), options={"backend": "test_results:buggy"}), (failed,))
     path = _write(tmp_path / "bad.jsonl", bad)
     assert cli.main(["replay", path, ITEM.id]) == 2
-    assert "which is no installed entry point of conformance.backends" in capsys.readouterr().err
+    assert (
+        "which is not an installed entry point of conformance.backends" in capsys.readouterr().err
+    )
     assert cli.main(["replay", path, ITEM.id, "--backend=test_results:buggy"]) == 1
     assert cli.main(["replay", path, ITEM.id, "--backend=torch"]) == 0
     assert cli.main(["replay", path, "nothing"]) == 2
