@@ -78,8 +78,8 @@ FIELDS = [
     ('versions = { torch = { least = "2" } }', "versions.torch={'least': '2'}: expected a spec"),
     ("cases = { nonsense = '{}' }", "expected an item that the entry is about"),
     ("cases = { 'Linear-values-float32-cpu' = '{}' }", "expected an item that the entry is about"),
-    ("case = '[[[[]]]]'", "case is no case"),
-    (f"case = '{'[' * 100_000}'", "case is no case"),
+    ("case = '[[[[]]]]'", "case is not a case"),
+    (f"case = '{'[' * 100_000}'", "case is not a case"),
     (f"case = '{PINNED}'", "is a call of 'Linear', expected one of Conv2d"),
 ]
 
@@ -99,9 +99,9 @@ def test_a_field_of_nonsense_is_named_with_what_was_expected(line: str, message:
     [
         (_entry("", check="nope"), "check='nope': expected some of shape"),
         (_entry("", check="values,"), "check='values,': expected some of"),
-        (_entry("", check="random", layer="Identity"), "expected checks that Identity has"),
-        (_entry("", layer="Conv2d,Conv9d"), "'Conv9d' names no layer"),
-        (_entry("", layer="*"), "without a case excuses whatever fails"),
+        (_entry("", check="random", layer="Identity"), "expected checks that apply to Identity"),
+        (_entry("", layer="Conv2d,Conv9d"), "'Conv9d' matches no layer"),
+        (_entry("", layer="*"), "without a case excuses every failure"),
         (_entry("").replace("strict = false\n", ""), "no case: expected a failing one"),
         (_entry("cases = {}").replace("strict = false\n", ""), "no case: expected a failing one"),
         (_entry("").replace('"r"', '" "'), "reason is empty"),
