@@ -143,8 +143,9 @@ _DECLARED = (
             "rounding-error bound."
         ),
         looks_at=(
-            "vector-Jacobian products for every input and parameter, against the oracle's own "
-            "derivative; a second call; some of them alone; outputs while gradients are recorded"
+            "vector-Jacobian products for every input and parameter, compared with the oracle's "
+            "derivative; in a second call, and for some operands alone; outputs while gradients "
+            "are recorded"
         ),
         rank=3,
         levels=TRAINING,
@@ -158,11 +159,11 @@ _DECLARED = (
     CheckFacts(
         "laws",
         title="two calls that must agree differ",
-        question="Calls that the formula makes equal agree.",
+        question="Calls that are equal by the formula give the same answer.",
         looks_at=(
-            "calls that must agree do, at sizes beyond the drawn ones: a large batch and its rows, "
-            "groups and layers side by side, convolution and its adjoint, a layer and its cell, a "
-            "long run cut in two, module and function, lazy and eager"
+            "agreement of calls that are equal by the formula, also at larger sizes than drawn: a "
+            "large batch and its rows, groups and separate layers, convolution and its adjoint, a "
+            "layer and its cell, a long sequence cut in two, module and function, lazy and eager"
         ),
         rank=2,
         levels=TRAINING,
@@ -188,12 +189,12 @@ _DECLARED = (
         "special",
         title="NaN, infinities or huge values are not propagated",
         question=(
-            "NaN, infinities, signed zeros, subnormal and huge values come through the formula as "
-            "IEEE 754 arithmetic has it."
+            "NaN, infinities, signed zeros, subnormal and huge values propagate through the "
+            "formula as in IEEE 754 arithmetic."
         ),
         looks_at=(
             "NaN, ±∞, −0.0, subnormal and huge inputs, NaN and ±∞ among weights and biases, "
-            "propagate as IEEE arithmetic says"
+            "propagate as in IEEE arithmetic"
         ),
         rank=6,
         levels=INFERENCE,
@@ -206,12 +207,12 @@ _DECLARED = (
         "state",
         title="wrong state",
         question=(
-            "state_dict names, shapes and initial values are as documented, and a loaded state is "
-            "what the next call uses."
+            "state_dict names, shapes and initial values are as documented, and the next call uses "
+            "a loaded state."
         ),
         looks_at=(
-            "state_dict names, order, shapes; a loaded state is what the next call uses; initial "
-            "values, lazy layers, train and eval"
+            "state_dict names, order, shapes; use of a loaded state in the next call; initial "
+            "values, lazy layers, train and eval mode"
         ),
         rank=7,
         levels=TRAINING,
@@ -222,14 +223,14 @@ _DECLARED = (
     ),
     CheckFacts(
         "random",
-        title="random numbers are drawn otherwise than documented",
+        title="random numbers are not drawn as documented",
         question=(
-            "Masks, rates and scale of what is drawn are as documented, draws differ from call to "
-            "call, and nothing is drawn where nothing is to be."
+            "Masks, rates and scale of random numbers are as documented, draws differ from call to "
+            "call, and a layer draws only when the documentation says so."
         ),
         looks_at=(
-            "of layers that draw random numbers: masks, rates and scale as documented, and when "
-            "none are drawn"
+            "for layers that draw random numbers: masks, rates and scale as documented, and no "
+            "draws in other modes"
         ),
         rank=9,
         levels=TRAINING,
@@ -241,11 +242,11 @@ _DECLARED = (
         "repeat",
         title="a call depends on other calls",
         question=(
-            "The same call gives the same answer every time, and leaves inputs and state alone."
+            "The same call gives the same answer every time, and does not change inputs or state."
         ),
         looks_at=(
-            "the same call twice gives the same, interleaved with others; inputs and state "
-            "untouched; no stale weights"
+            "the same answer from the same call, also between other calls; inputs and state "
+            "unchanged; no stale weights"
         ),
         rank=5,
         levels=STRICT,
@@ -259,8 +260,7 @@ _DECLARED = (
         title="an invalid call is not refused",
         question="An invalid call is refused by an exception.",
         looks_at=(
-            "invalid calls, each with one broken constraint, are refused, and by a sensible "
-            "exception"
+            "refusal of invalid calls, each with one broken constraint, by a sensible exception"
         ),
         rank=10,
         levels=INFERENCE,
@@ -270,10 +270,10 @@ _DECLARED = (
     ),
     CheckFacts(
         "support",
-        title="calls are declined otherwise than declared",
+        title="calls are not declined as declared",
         question=(
-            "A call is declined, or supported, by its arguments and shapes, and for the reason "
-            "given."
+            "Whether a call is declined depends only on its arguments and shapes, and the reason "
+            "given is true."
         ),
         rank=11,
         on_request=True,

@@ -1,4 +1,4 @@
-"""What a check finds wrong, as data; `finding_text` writes it out."""
+"""Findings, the faults that checks report, as data; `finding_text` turns them into text."""
 
 from __future__ import annotations
 
