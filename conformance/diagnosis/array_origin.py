@@ -17,9 +17,9 @@ def located(
     """Express an array, or an element of it, by the arrays that were read; None if impossible.
 
     An array is located by the memory that it shares with one of them, or as the same numbers in
-    the same order. If it consists of numbers that were read, an element is also located by its
-    value, if that occurs in one place only, or as part of an array that was joined to others.
-    This does not apply to computed arrays: a sum may equal one of its terms by chance.
+    the same order. An element is also located by its value if that occurs in one place only, or as
+    part of an array that was joined to others. This is done only if all numbers of the array were
+    read, since a computed sum may equal one of its terms by chance.
 
     Args:
         steps: the steps that returned arrays.

@@ -68,8 +68,8 @@ def _described(case: Case) -> dict[str, Any]:
 def _further(failing: Sequence[Mapping[str, Any]], same: Sequence[Mapping[str, Any]]) -> str | None:
     """Find one condition that all failing cases meet and no passing case meets.
 
-    If the cases failed at random, a threshold on one feature would separate them with probability
-    2 ÷ (number of ways to choose the failing cases). Each feature is one more chance.
+    If cases failed at random, a threshold on one feature would separate them with a probability of
+    2 ÷ (ways to choose the failing cases). Each feature is one more chance.
     """
     count = len({name for row in (*failing, *same) for name in row})
     if 2 * count > COINCIDENCE * math.comb(len(failing) + len(same), len(same)):

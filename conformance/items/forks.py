@@ -50,7 +50,7 @@ class Copies:
 
     A copy costs milliseconds, a new process seconds. Some frameworks die or hang in any copy, and
     then copies prove nothing. So copies are trusted only after a case that no known failure covers
-    survives in one, and again in another after this process has computed it, too.
+    survives in one. The case must survive again after this process has computed it, too.
 
     Args:
         engine: runs the cases.
@@ -63,7 +63,7 @@ class Copies:
         self._hanging: tuple[Item | None, float] = (None, 0.0)
 
     def deadly(self, item: Item, case: Case, entry: Known) -> Outcome | None:
-        """The outcome of a case that ends the process according to a known failure.
+        """The outcome of a case that a known failure marks as ending the process.
 
         Returns:
             None if copies are not trusted, or hanging cases have used up their time.

@@ -59,7 +59,7 @@ def cpu_level() -> str:
     """The facts by which libraries choose kernels: `"Linux x86_64 AuthenticAMD avx512_bf16"`.
 
     These are the system, the architecture, the CPU's maker, the highest instruction set with its
-    own kernels (on ARM all of them), and the limits in the environment.
+    own kernels, and the limits in the environment. On ARM, all such instruction sets are listed.
     """
     facts = cpu_facts()
     flags = (facts.get("flags") or facts.get("Features") or "").split()

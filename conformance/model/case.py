@@ -145,9 +145,9 @@ class Call:
     """One layer to build, as data.
 
     Args:
-        layer: name of a `torch.nn` class (`"Conv2d"`) or function (`"functional.conv2d"`), of a
-            method that is called in place of the module (`"Conv2d.method"`), or of a function that
-            returns a module (`"utils.parametrizations.weight_norm"`).
+        layer: name of a `torch.nn` class (`"Conv2d"`) or function (`"functional.conv2d"`). Also a
+            method to call in place of the module (`"Conv2d.method"`), or a function that returns a
+            module (`"utils.parametrizations.weight_norm"`).
         arguments: the arguments that are passed; the layer uses its own default for all others.
             The key `"*"` holds extra positional arguments (Identity).
         state: arrays under torch's state_dict names; empty = the backend's own initialisation.

@@ -207,7 +207,7 @@ class Engine:
         return outcome
 
     def cautious_outcome(self, context: ItemContext, case: Case) -> Outcome | None:
-        """The outcome of a case that ends the process according to no known failure.
+        """The outcome of a case that no known failure marks as ending the process.
 
         If cases of the layer have ended the process, the case runs in a copy. None if hanging cases
         have used up their time.
