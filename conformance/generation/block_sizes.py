@@ -105,11 +105,11 @@ def tiled(draw: Any, row: LayerSpec, cases: st.SearchStrategy[Case]) -> Case:
     every = tuple(dimensions(row, case))
     if not every:
         return case
-    chosen = draw(st.sampled_from(every))
+    chosen: Dimension = draw(st.sampled_from(every))
     # Draw among possible sizes only: clipping would make the largest one the most frequent.
     sizes = {chosen.name: draw(st.sampled_from(_DRAWN[: bisect_right(_DRAWN, chosen.most)]))}
     if kind == "two" and len(every) > 1:
-        other = draw(st.sampled_from([x for x in every if x is not chosen]))
+        other: Dimension = draw(st.sampled_from([x for x in every if x is not chosen]))
         sizes[other.name] = draw(st.sampled_from(SIZES[:_FEW]))
     found = of_sizes(row, case, sizes)
     return case if found is None else found
