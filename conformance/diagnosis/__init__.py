@@ -1,1 +1,1 @@
-"""Why a case fails: the smallest case, what it needs, where it begins, a script of it."""
+"""Diagnose failures: the smallest case, what its failure needs, and a script that shows it."""

@@ -1,4 +1,4 @@
-"""Where numbers that a check looked at stand among the arrays that it read."""
+"""Express an array that a check compared in terms of the arrays that it read."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from conformance.model.proof import Index
 def located(
     steps: Sequence[Step], array: np.ndarray, where: Index | None, apart: str | None = None
 ) -> str | None:
-    """An array, or an element of it, in terms of the arrays that were read.
+    """Express an array, or an element of it, by the arrays that were read; None if impossible.
 
-    By the memory that it shares with one of them, or as the same numbers in the same order. Where
-    the array holds nothing but what was read, an element also by its value, if that stands in one
-    place only, or as one of an array that was joined to others: one of sums is none of their terms,
-    though it may be the same number.
+    An array is located by the memory that it shares with one of them, or as the same numbers in
+    the same order. An element is also located by its value if that occurs in one place only, or as
+    part of an array that was joined to others. This is done only if all numbers of the array were
+    read, since a computed sum may equal one of its terms by chance.
 
     Args:
-        steps: those that gave arrays.
-        array: read, or made of what was read.
-        where: the element; None = all of it.
-        apart: what another array was located as, which this one is not a part of.
+        steps: the steps that returned arrays.
+        array: an array that was read, or that was computed from such arrays.
+        where: the element's index; None = the whole array.
+        apart: the expression of another array; this one must not be part of that.
     """
     read = [s for s in steps if not (apart or "").startswith((f"{s.name}[", f"{s.name}."))][::-1]
     for step in read:
@@ -52,7 +52,7 @@ def _element(name: str, where: Index) -> str:
 
 
 def _places(steps: Sequence[Step], wanted: Any) -> Iterator[str]:
-    """Where arrays hold a number, bit by bit but for NaN."""
+    """All elements that hold a number, with equal signs of zero; NaN equals NaN."""
     for step in steps:
         array = step.result
         if array.dtype.kind not in "fciub":
@@ -72,7 +72,7 @@ def _of_what_was_read(steps: Sequence[Step], array: np.ndarray) -> bool:
 
 
 def _joined(steps: Sequence[Step], array: np.ndarray, where: Index) -> str | None:
-    """An element of an array that stands whole, and once only, along an axis of a longer one."""
+    """Locate an element in an array that was read and that occurs once as a part along an axis."""
     for step in sorted(steps, key=lambda step: -step.result.size):
         part, places = step.result, list[Index]()
         for axis in range(array.ndim if part.ndim == array.ndim else 0):
@@ -87,7 +87,7 @@ def _joined(steps: Sequence[Step], array: np.ndarray, where: Index) -> str | Non
 
 
 def _within(step: Step, array: np.ndarray, where: Index | None) -> str | None:
-    """A view of an array that was read, or an element of the view."""
+    """Locate a view of an array that was read, or an element of the view."""
     source = step.result
     if not source.flags.c_contiguous or source.itemsize != array.itemsize:
         return None
@@ -101,7 +101,7 @@ def _within(step: Step, array: np.ndarray, where: Index | None) -> str | None:
 
 
 def _whole(steps: Sequence[Step], array: np.ndarray) -> str | None:
-    """An array of the same numbers in the same order."""
+    """Locate an array that was read and has the same numbers in the same order."""
     for step in steps:
         same = step.result.size == array.size
         if same and np.array_equal(step.result.reshape(-1), array.reshape(-1), equal_nan=True):

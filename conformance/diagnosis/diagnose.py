@@ -1,4 +1,4 @@
-"""Shrink the failures of an item and describe each of their causes."""
+"""Shrink the failures of an item and describe each cause."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from conformance.model.finding_text import text
 if TYPE_CHECKING:
     from conformance.items.engine_protocol import EngineLike
 
-# Seconds that a failure may take to shrink beyond its item's budget.
+# Seconds that shrinking a failure may exceed its item's budget.
 LEAST_SHRINKING = 1.0
-# Causes of one item that are shrunk, and of invalid calls, whose every broken constraint is one;
-# seconds after which no further cause is begun.
+# Largest number of causes to shrink for an item of valid calls, and of invalid calls, where each
+# broken constraint is a cause. Seconds after which no further cause is begun.
 MOST, MOST_INVALID, LONGEST = 4, 12, 20.0
-# Times that a case which draws random numbers passes before it is said to.
+# How often a case that draws random numbers must pass before it counts as passing.
 DRAWS = 8
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A cause, its minimal failure, the changes of its case that make it pass, and its cases."""
+    """A cause, its kind of failure, the changes that make its minimal case pass, and its cases."""
 
     cause: Cause
     kind: str
@@ -52,15 +52,15 @@ class _Found:
 def investigate(
     engine: EngineLike, context: ItemContext, failures: Mapping[str, Sequence[int]]
 ) -> list[Cause]:
-    """Every distinct cause among an item's failing cases.
+    """Find every distinct cause among an item's failing cases.
 
-    Failures of another kind have another cause, and so has a failing case without something that
-    the causes before it need.
+    Failures of different kinds have different causes. A failing case that lacks a need of all
+    earlier causes of its kind has a new cause.
 
     Args:
         engine: runs cases.
         context: the item, its cases and their outcomes so far.
-        failures: for each kind of failure the indices of the cases that fail so.
+        failures: kind of failure → indices of the cases that fail in this way.
     """
     investigation = _Investigation(engine, context)
     stream, log = context.stream, context.log
@@ -89,7 +89,7 @@ def investigate(
 
 
 class _Investigation:
-    """Shrinks failures of one item; the arguments are those of `investigate`."""
+    """Shrinks the failures of one item; the arguments are those of `investigate`."""
 
     def __init__(self, engine: EngineLike, context: ItemContext) -> None:
         self._engine, self._context = engine, context
@@ -98,12 +98,12 @@ class _Investigation:
         self._allowed = min(context.left() - LEAST_SHRINKING, 0.0)
 
     def cause(self, index: int, kind: str, earlier: Sequence[_Found]) -> _Found:
-        """The plainest case that fails in a way, and what it shows.
+        """Shrink the first case with a kind of failure, and describe its cause.
 
         Args:
-            index: of the first case that fails so.
-            kind: of its failure.
-            earlier: causes of the same kind; a case that they explain is none of this one.
+            index: index of the case.
+            kind: kind of its failure.
+            earlier: causes of the same kind; cases that they explain do not belong to this one.
         """
         device, stream = self._item.device, self._context.stream
 
@@ -158,7 +158,7 @@ class _Investigation:
         if shrunk:
             outcome = Outcome.failed(failure)
             reference = engine.reference.compared(item, case, outcome)
-            # What is drawn anew passes by chance.
+            # A case with new draws may pass by chance.
             if not self._context.stream.invalid and not trial.row.randomness.used(case.call):
                 declaration = looser(lambda other: self._passes(case, other), numerics)
                 if declaration is not None:
@@ -176,7 +176,10 @@ class _Investigation:
         return _Found(cause, kind, needed)
 
     def _outcome(self, candidate: Case, index: int) -> Outcome | None:
-        """The outcome of a case that shrinking tries; None where a known failure explains it."""
+        """The outcome of a case while shrinking.
+
+        None if a known failure explains it, the process is lost, or the time is over.
+        """
         context = self._context
         if context.left() < self._allowed or context.excuses.deadly(candidate) is not None:
             return None
@@ -190,11 +193,11 @@ class _Investigation:
         return outcome
 
     def _alike(self, candidate: Case, failure: Finding, index: int) -> bool | None:
-        """Whether a changed case fails as the minimal one does; None where that is not known."""
+        """Whether a changed case fails as the minimal one does; None if that is unknown."""
         outcome = self._outcome(candidate, index)
         if outcome is None or outcome.status in ("unsupported", "invalid"):
             return None
-        # A draw may hide what is wrong.
+        # A draw may hide the failure, so a passing case is tried again.
         draws = CATALOGUE[candidate.call.layer].randomness.used(candidate.call)
         for _ in range(DRAWS if draws else 0):
             if outcome is None or outcome.failure is not None:
@@ -207,7 +210,7 @@ class _Investigation:
         return False if outcome.comparisons else None
 
     def _passes(self, case: Case, numerics: Numerics) -> bool:
-        """Whether the case would pass if the backend declared other arithmetic."""
+        """Whether the case would pass with another declaration of the backend's arithmetic."""
         try:
             return self._engine.try_case(self._item, case, numerics).comparisons > 0
         except (Unsupported, Inapplicable, Failure):
@@ -215,9 +218,10 @@ class _Investigation:
 
 
 def _borne_out(found: _Found, failing: Sequence[Case]) -> _Found:
-    """The cause without the sizes that a failing case does without that has all else it needs.
+    """Drop size conditions that another failing case of this cause does not meet.
 
-    In a case with other sizes stand other numbers, with which a bug need not show.
+    A case with other sizes has other numbers, with which the bug may not show. So a passing changed
+    case does not prove that the failure needs the size.
     """
     row = None if found.cause.case is None else CATALOGUE[decode_case(found.cause.case).call.layer]
     for change in found.needed:
@@ -236,7 +240,7 @@ def _borne_out(found: _Found, failing: Sequence[Case]) -> _Found:
 def _counted(
     found: _Found, failures: Mapping[str, Sequence[int]], stream: Stream, log: Log
 ) -> Cause:
-    """The cause with the number of its cases, and with what these have in common."""
+    """Return the cause with the number of its cases and their shared conditions."""
     excesses = [log.excess(k) for k in found.indices]
     largest = None if None in excesses else max(filter(None, excesses), default=None)
     cause = replace(found.cause, failed=len(found.indices), excess=number_or_none(largest))

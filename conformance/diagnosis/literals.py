@@ -1,4 +1,4 @@
-"""Numbers and texts as Python source."""
+"""Write numbers, texts and arrays as Python source."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from conformance.layers.describe import typed
 
 
 def safe(text: str) -> str:
-    """A text as it may stand in a docstring."""
+    """Escape a text for use in a docstring."""
     return text.replace("\\", "\\\\").replace('"""', "'''")
 
 
 def numbers(array: np.ndarray) -> str:
-    """The elements of an array in a flat list; whole numbers without a point."""
+    """The elements of an array as a flat list; whole numbers are written without a point."""
     data = array.reshape(-1).tolist()
     whole = array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.rint(array)).all()
     negative_zero = array.dtype.kind == "f" and bool(np.signbit(array[array == 0]).any())
@@ -30,13 +30,13 @@ def numbers(array: np.ndarray) -> str:
 
 
 def array(value: np.ndarray) -> str:
-    """A NumPy array, with its dtype where that is none that NumPy would guess."""
+    """A NumPy array with its dtype and shape."""
     kind = {"i": "np.int64", "b": "bool", "c": "complex"}.get(value.dtype.kind, "float")
     return f"np.array({numbers(value)}, {kind}).reshape({value.shape})"
 
 
 def literal(value: Any) -> str:
-    """A value of a step or of a proof: numbers, texts, arrays, natives, and what holds them."""
+    """A value of a step or a proof: numbers, texts, arrays, natives, and containers of these."""
     if isinstance(value, Ref):
         return value.text
     if isinstance(value, np.ndarray):

@@ -1,7 +1,7 @@
-"""Smaller sizes and plainer numbers with which a case still fails as it did.
+"""Reduce the sizes and simplify the numbers of a case while it still fails in the same way.
 
-Hypothesis draws the structure of a case and a seed of its numbers: it can make neither an array
-plainer nor a size smaller where the seed's other numbers happen to pass. This goes on from there.
+Hypothesis draws a case's structure and a seed for its numbers. It cannot simplify an array, nor
+reduce a size if the case passes with the seed's new numbers. This module continues from its result.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from conformance.model.case import Case
 from conformance.spec.axes import Axes
 
 SECONDS = 1.0
-"""Processor time that one failure may take."""
+"""Processor time for one failure."""
 WALL = 4.0
-"""How many times as long it may take by the clock, on a machine that is busy."""
+"""Wall time as a multiple of this, for a busy machine."""
 LONG = 8
-"""Places of an axis from which on it is halved first."""
+"""An axis longer than this is halved first."""
 ELEMENTS = 48
-"""Elements of an array that are made plainer one by one."""
+"""The largest number of elements of an array that are simplified one by one."""
 _INTEGERS = (0.0, 1.0, -1.0, 2.0, -2.0)
 
 
 def smallest(case: Case, fails: Callable[[Case], bool], seconds: float = SECONDS) -> Case:
-    """The smallest sizes that are found from a failing case.
+    """Reduce the sizes of a failing case as far as possible.
 
     Args:
         fails: whether another case fails in the same way.
-        seconds: of processor time after which no further case is tried.
+        seconds: processor time after which no further case is tried.
     """
     search = _Search(case, fails, seconds)
     while any(search.takes(candidate) for candidate in smaller(search.case)):
@@ -45,10 +45,10 @@ def smallest(case: Case, fails: Callable[[Case], bool], seconds: float = SECONDS
 
 
 def plainest(case: Case, fails: Callable[[Case], bool], seconds: float = SECONDS) -> Case:
-    """The plainest numbers that are found from a failing case; the arguments are those above.
+    """Simplify the numbers of a failing case; the arguments are those of `smallest`.
 
-    Where many numbers are 0 the case may hang on what it did not need before: a weight of zeros
-    makes a bias matter. So what a failure needs is asked before this.
+    Zeros can make further arguments necessary: a weight of zeros makes a bias matter. So the
+    diagnosis finds a failure's needs before this.
     """
     search = _Search(case, fails, seconds)
     before = None
@@ -60,7 +60,7 @@ def plainest(case: Case, fails: Callable[[Case], bool], seconds: float = SECONDS
 
 
 class _Search:
-    """The plainest case so far."""
+    """The simplest failing case so far, and the time limits."""
 
     def __init__(self, case: Case, fails: Callable[[Case], bool], seconds: float) -> None:
         self.case, self._fails = case, fails
@@ -73,7 +73,7 @@ class _Search:
         return time.process_time() < self._busy and time.monotonic() < self._until
 
     def takes(self, candidate: Case) -> bool:
-        """Go on with a candidate if it fails."""
+        """Continue from a candidate if it fails; return whether it does."""
         taken = self.goes_on and self._fails(candidate)
         if taken:
             self.case = candidate
@@ -81,7 +81,7 @@ class _Search:
 
 
 def smaller(case: Case) -> Iterator[Case]:
-    """Valid cases with one size or other whole number smaller, the smallest first."""
+    """Valid cases with one size or other integer argument reduced, the smallest first."""
     row = CATALOGUE[case.call.layer]
     for name, value in case.call.arguments.items():
         argument = row.signature.argument(name)
@@ -95,7 +95,7 @@ def smaller(case: Case) -> Iterator[Case]:
                 yield change.case
     for axes in row.axes(case):
         size = _size(case, axes)
-        # What fails may stand anywhere in a long axis: halves come to it in few tries.
+        # The failing element may be anywhere in a long axis: halving finds it in few tries.
         halves = [size // 2] if size > LONG else []
         for count in (*halves, *_counts(1, size)):
             for places in (range(count), range(size - count, size)):
@@ -115,7 +115,7 @@ def _smaller(value: Any, least: int) -> Iterator[Any]:
 
 
 def _counts(least: int, value: int) -> list[int]:
-    """Some numbers from the least one on that are smaller than a value."""
+    """Some numbers from `least` to below `value`, in ascending order."""
     tried = {least, least + 1, least + 2, (least + value) // 2, value - 1}
     return sorted(n for n in tried if least <= n < value)
 
@@ -127,7 +127,7 @@ def _size(case: Case, axes: Axes) -> int:
 
 
 def _free(case: Case) -> list[np.ndarray]:
-    """The arrays whose elements may be any numbers."""
+    """The inputs and state tensors whose elements may have any value."""
     row, first = CATALOGUE[case.call.layer], case.inputs[0]
     shape = () if first is None else first.shape
     arrays = [
@@ -140,14 +140,14 @@ def _free(case: Case) -> list[np.ndarray]:
 
 
 def exchanged(case: Case, old: np.ndarray, new: np.ndarray) -> Case:
-    """The case with one array in another's place, wherever that stands."""
+    """Replace an array by another, in every input and state tensor where it occurs."""
     state = {name: new if x is old else x for name, x in case.call.state.items()}
     inputs = tuple(new if x is old else x for x in case.inputs)
     return replace(case, call=replace(case.call, state=state), inputs=inputs)
 
 
 def _plainer(search: _Search, array: np.ndarray) -> None:
-    """Make the numbers of one array plainer: all at once, then in parts, then one by one."""
+    """Simplify the numbers of one array: all at once, then in parts, then one by one."""
 
     def takes(other: np.ndarray) -> bool:
         nonlocal array
@@ -184,7 +184,7 @@ def _plainer(search: _Search, array: np.ndarray) -> None:
 
 
 def _plainer_numbers(value: float) -> list[float]:
-    """Numbers plainer than one, the plainest first: small integers, then fewer bits."""
+    """Numbers simpler than a value, the simplest first: small integers, then fewer bits."""
     if not np.isfinite(value):
         return list(_INTEGERS)
     mantissa, exponent = np.frexp(value)
@@ -194,22 +194,22 @@ def _plainer_numbers(value: float) -> list[float]:
 
 
 def _rank(value: float) -> tuple[bool, float, bool]:
-    """How plain a number is: integers come first, by size, then what takes few bits."""
+    """Sort key for simplicity: integers by size, then other numbers by bits; positive first."""
     whole = value == np.trunc(value)
     return not whole, abs(value) if whole else _bits(value), value < 0
 
 
 def _bits(value: float) -> int:
-    """Bits of the mantissa."""
+    """Number of bits of the mantissa without trailing zeros."""
     numerator, _ = value.as_integer_ratio()
     return abs(numerator).bit_length()
 
 
 def _nearest(value: float, takes: Callable[[float], bool]) -> None:
-    """Halve the way from 1, which passes, to an integer that fails."""
+    """Bisect between 1, which passes, and a failing integer, for the smallest failing integer."""
     low, high, sign = 1, abs(int(value)), 1 if value > 0 else -1
     while high - low > 1:
-        # Eight bits are exact in every dtype.
+        # Keep eight bits, which are exact in every dtype.
         middle = (low + high) // 2
         shift = max(middle.bit_length() - 8, 0)
         middle = middle >> shift << shift

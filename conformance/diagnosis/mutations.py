@@ -1,4 +1,4 @@
-"""The valid calls that differ from a case in one argument, or in one size of its inputs."""
+"""Valid calls that differ from a case in one argument or one size of its inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Change:
 
     Args:
         argument: its name.
-        value, other: what it is in the minimal case, and here.
+        value, other: its value in the minimal case, and in the changed one.
         case: the changed case.
         varied: see `Need`.
     """
@@ -33,13 +33,13 @@ class Change:
 
 
 def changes(case: Case) -> Iterator[Change]:
-    """The valid cases that differ from one in an argument, or in what belongs to the call."""
+    """Valid cases that differ from a case in one argument, its mode, an input or one size."""
     row, written = CATALOGUE[case.call.layer], case.call.arguments
     plain, sized = row.signature.defaults, bool(case.keywords)
     for name, value in written.items():
         argument = row.signature.argument(name)
         if argument is None or (sized and argument.window):
-            continue  # only some sizes can come out
+            continue  # only some output sizes are possible
         fewest = 1 if argument.size and argument.plain is None else argument.plain
         least = plain.get(name, fewest)
         if name not in plain and least is None:
@@ -76,22 +76,19 @@ def _some(change: Change | None) -> tuple[Change, ...]:
 def changed(
     row: LayerSpec, case: Case, name: str, value: Any, other: Any, *, varied: bool = False
 ) -> Change | None:
-    """A valid case with another value of one argument, its arrays fitted to that.
+    """Change one argument of a case and fit the arrays; None if the call would be invalid.
 
     Args:
-        value, other: what it is in the case, and what it shall be.
+        value, other: the argument's present and its new value.
         varied: see `Need`.
-
-    Returns:
-        None where the call would be invalid.
     """
     found = with_argument(row, case, name, other)
     return None if found is None else Change(name, value, other, found, varied)
 
 
 def _without(row: LayerSpec, case: Case) -> Iterator[Change]:
-    """Left out: keywords, hidden states together, and every other input that may be."""
-    # Of several that are needed none can be left out.
+    """Leave out each keyword, all hidden states together, and each other optional input."""
+    # If the call needs its keywords, none can be left out.
     free = {} if row.variation.needs_keywords(case) else case.keywords
     for name, value in free.items():
         kept = {key: v for key, v in case.keywords.items() if key != name}
@@ -111,7 +108,7 @@ def _without(row: LayerSpec, case: Case) -> Iterator[Change]:
 
 
 def _batches(row: LayerSpec, case: Case) -> Iterator[Change]:
-    """A batch of one instead of more or none, and no batch instead of one."""
+    """Change the batch size to 1, or remove the batch axis if it is 1."""
     first, axis = case.inputs[0], row.batch_axis(case, 0)
     if first is None or axis is None or case.keywords:
         return
@@ -130,7 +127,7 @@ def _batches(row: LayerSpec, case: Case) -> Iterator[Change]:
 
 
 def _axes(row: LayerSpec, case: Case) -> Iterator[Change]:
-    """One place less along an axis that has several: sizes that no argument names."""
+    """Remove the last element along each axis, for sizes that no argument sets."""
     for axes in row.axes(case):
         place, axis = axes[0]
         array = case.inputs[place]

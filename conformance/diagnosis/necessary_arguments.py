@@ -1,4 +1,4 @@
-"""Which arguments a failure needs: the minimal case with each of them changed in turn."""
+"""Find the arguments that a failure needs, by changing each one of the minimal case in turn."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from conformance.model.case import Case
 from conformance.model.cause import Need
 
 TRIES = 40
-"""Changes that are tried at most for one failure."""
+"""The largest number of changes to try for one failure."""
 
 
 def needs(
     case: Case, tried: Callable[[Case], bool | None]
 ) -> tuple[tuple[Need, ...], tuple[Change, ...]]:
-    """What a failure needs, and what it is independent of.
+    """Find what a failure needs and what it does not depend on.
 
     Args:
         case: the minimal failing case, a valid call.
         tried: runs the check on a case: True if it fails in the same way, False if it passes,
-            None where that is unknown.
+            None if that is unknown.
 
     Returns:
-        What became of each change, and the changes that make the case pass.
+        The effect of each change, and the changes that make the case pass.
     """
     found, needed = list[Need](), list[Change]()
     for change in itertools.islice(changes(case), TRIES):
@@ -50,11 +50,14 @@ def needs(
 
 
 def size_of_number(case: Case, tried: Callable[[Case], bool | None]) -> Change | None:
-    """How large, or how far below 0, the only number of an input has to be.
+    """Find the size that the only nonzero number of an input must exceed for the failure.
 
     Args:
-        case: the failing case with the plainest numbers.
-        tried: as above.
+        case: the failing case with the simplest numbers.
+        tried: as in `needs`.
+
+    Returns:
+        The change to the next smaller integer, if the case then passes; else None.
     """
     row = CATALOGUE[case.call.layer]
     for place, array in enumerate(case.inputs):
@@ -77,16 +80,16 @@ def size_of_number(case: Case, tried: Callable[[Case], bool | None]) -> Change |
 
 
 def need_of(change: Change, *, fails: bool = False) -> Need:
-    """What became of a change, as it is recorded."""
+    """The stored form of a change and its effect."""
     return Need(change.argument, repr(change.value), repr(change.other), fails, change.varied)
 
 
 def _relations(
     case: Case, needed: Sequence[Change], tried: Callable[[Case], bool | None]
 ) -> Iterator[Change]:
-    """Sizes of which the case needs no more than that they are the same.
+    """Find pairs of sizes whose values do not matter as long as they are equal.
 
-    Each of them may neither grow nor shrink, but both may grow together.
+    The case passes if one of them grows or shrinks, but still fails if both grow.
     """
     row = CATALOGUE[case.call.layer]
 
@@ -114,30 +117,30 @@ def _relations(
 
 
 def _nearest(case: Case, change: Change, tried: Callable[[Case], bool | None]) -> Change:
-    """The change by one, where that makes the case pass, too: `"> 128"` says more than `"> 1"`."""
+    """The change by 1 if it also makes the case pass: `"> 128"` says more than `"> 1"`."""
     value, other = change.value, change.other
     if type(value) is not int or type(other) is not int or value - other < 2:
         return change
     row = CATALOGUE[case.call.layer]
     if row.signature.argument(change.argument) is None:
-        return change  # a fact of the arrays, which cannot be written
+        return change  # a fact of the arrays, which is not an argument
     closer = changed(row, case, change.argument, value, value - 1)
     return closer if closer is not None and tried(closer.case) is False else change
 
 
 def explains(needed: Sequence[Change], case: Case) -> bool:
-    """Whether a failing case has all that a failure needs.
+    """Whether a case has everything that a failure needs.
 
     Args:
         needed: the changes that make the failure's minimal case pass.
-        case: another failing case.
+        case: another case.
     """
     found = Facts(case)
     return not any(_lacks(found.get(change.argument), change) for change in needed)
 
 
 def _lacks(value: Any, change: Change) -> bool:
-    """Whether a fact is on the side of a change that passes."""
+    """Whether the value of a fact is on the passing side of a change."""
     value = None if value == "absent" else value
     if is_number(change.other) and not change.varied and is_number(change.value):
         if value is None:
@@ -149,10 +152,10 @@ def _lacks(value: Any, change: Change) -> bool:
             if isinstance(change.other, float):
                 return bool(min(numbers, default=change.other) >= change.other)
     if isinstance(change.value, str) and change.value != "given":
-        return bool(value != change.value)  # of several words each is another thing
+        return bool(value != change.value)  # different words mean different things
     return same(value, change.other)
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number, not a truth value."""
+    """Whether a value is a number other than a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

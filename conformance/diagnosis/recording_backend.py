@@ -1,4 +1,4 @@
-"""A backend that does as another does, each step written down in a transcript."""
+"""A backend that forwards to another one and records each step in a transcript."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from conformance.model.untrusted import of_type
 
 @dataclass(frozen=True, eq=False)
 class Native(Ref):
-    """What a backend gave: each time something of its own, though it be the same object.
+    """A backend's native with the expression for it; each step returns new ones.
 
-    Two steps may give one object with a bug, and two without it: what the check has of the one is
-    not what it has of the other.
+    Two steps may return the same object because of a bug. Wrappers tell their results apart.
 
     Args:
-        value: the backend's own.
+        value: the backend's own object.
     """
 
     value: Any
 
 
 class Recorded(Admitted):
-    """A backend, recorded.
+    """A backend whose steps are recorded.
 
     Args:
         inner: the backend.
-        transcript: where its steps go.
+        transcript: records its steps.
     """
 
     def __init__(self, inner: Any, transcript: Transcript) -> None:
@@ -41,7 +40,7 @@ class Recorded(Admitted):
         return getattr(self._inner, name)
 
     def build(self, call: Call) -> Any:
-        """A layer whose steps are written down."""
+        """Build a layer whose steps are recorded."""
         step, layer = self._transcript.built(self._inner.build, call)
         return _Layer(layer, self._transcript, step)
 
@@ -62,7 +61,7 @@ class _Layer:
         return partial(self._taken, name, found)
 
     def aliases(self, a: Any, b: Any) -> bool:
-        """Whether two natives are one object, or share memory where the layer can say so."""
+        """Whether two natives are one object, or share memory if the layer has `aliases`."""
         known = getattr(self._inner, "aliases", None)
         if known is None or _own(a) is _own(b):
             return bool(self._taken("same", lambda a, b: a is b, a, b))
@@ -77,7 +76,7 @@ class _Layer:
 
 
 def _named(name: str, result: Any) -> Any:
-    """Natives as the script calls them."""
+    """Wrap the natives in a result with their expressions in the script."""
     if of_type(result, tuple, list):
         parts = (_named(f"{name}[{place}]", part) for place, part in enumerate(result))
         return tuple(parts) if of_type(result, tuple) else list(parts)
@@ -87,7 +86,7 @@ def _named(name: str, result: Any) -> Any:
 
 
 def _own(value: Any) -> Any:
-    """What the backend is given: its own natives."""
+    """Replace wrapped natives by the backend's own objects."""
     if isinstance(value, Native):
         return value.value
     if type(value) in (tuple, list):

@@ -1,4 +1,4 @@
-"""What torch, or the backend whose kernels are inherited, does with a case that fails."""
+"""Run failing cases on torch, or on the backend whose kernels are inherited, for comparison."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TORCH = "torch"
 
 
 class Reference:
-    """The backend that failures are compared with: the base where there is one, else torch.
+    """Compares failures with the backend's base if it has one, else with torch.
 
     Args:
         engine: runs the cases.
@@ -36,13 +36,13 @@ class Reference:
         self._loaded: dict[str, Backend | None] = {}
 
     def excusing(self, context: ItemContext, case: Case, outcome: Outcome) -> Known | None:
-        """The known failure that excuses a failing case, be it inherited from the base.
+        """Find the known failure that excuses a failing case, the backend's own or inherited.
 
-        A strict entry of the base excuses only what the base does as well, where that does not
-        hang on what each of them draws.
+        A strict entry of the base excuses a case only if the base fails on it, too. This is not
+        required if the failure depends on drawn values.
 
         Args:
-            outcome: how it fails.
+            outcome: how the case fails.
         """
         item = context.item
         entry = context.excuses.explaining(case, outcome.message, outcome.failure)
@@ -55,7 +55,7 @@ class Reference:
             return entry
         theirs = self._outcome(base, item, case, outcome)
         if entry is not None and theirs is not None and theirs.drawn:
-            # The base got no further than what it drew: there it does what the entry says.
+            # The base's outcome depends on its own draws, so compare it with the entry instead.
             return entry if entry.explains(Facts(case), theirs.message, theirs.excess) else None
         if theirs is None or not alike(outcome, theirs):
             return None
@@ -65,11 +65,12 @@ class Reference:
         return Known(item.layer, item.check, reason, base=base)
 
     def compared(self, item: Item, case: Case, outcome: Outcome) -> str | None:
-        """`"torch: same"` or `"torch: differs"`; None on torch itself, or where it cannot be run.
+        """Compare a failure with torch's or the base's: `"torch: same"` or `"torch: differs"`.
+
+        None if the backend is itself the reference, or the reference cannot run the case.
 
         Args:
-            item, case: what failed.
-            outcome: how.
+            outcome: how the case fails.
         """
         name = self._engine.base(item.layer) or TORCH
         if name == self._engine.backend.name:
@@ -80,11 +81,10 @@ class Reference:
         return f"{name}: {'same' if alike(outcome, theirs) else 'differs'}"
 
     def base_outcome(self, item: Item, case: Case, seconds: float) -> Outcome | None:
-        """What the base does with a case, in a copy of the process; None where that is unknown.
+        """The base's outcome of a case in a copy of the process; None if it is unknown.
 
         Args:
-            item, case: what to run.
-            seconds: that it may take.
+            seconds: time limit of the copy.
         """
         base = self._backend(self._engine.base(item.layer) or "")
         if base is None:
@@ -96,7 +96,7 @@ class Reference:
         if backend is None:
             return None
         item = replace(item, device=item.device if item.device in devices_of(backend) else "cpu")
-        # A backend's failure may be the end of the process on its base.
+        # Where a backend fails, its base may end the process.
         if self._engine.copies.serve(item):
             allowed = ALLOWED["hung" if outcome.status == "hung" else "crashed"]
             return self._engine.copies.run(item, case, allowed, backend)

@@ -1,4 +1,4 @@
-"""A failing case as a script that runs on its own: what the check did, and what it found."""
+"""Turn a failing case into a standalone script with the check's steps and its comparison."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from conformance.model.failure import Failure, Inapplicable
 from conformance.model.plain_text import bounded
 from conformance.model.untrusted import exact_text
 
-UNSEEN = "The check passed when it was recorded: the script does what it did, and judges nothing."
+UNSEEN = "The check passed when it was recorded: the script repeats its steps and judges nothing."
 ATTEMPTS = 5
-"""How often the check is run until it fails again: initial values are drawn anew each time."""
+"""How often the check runs until it fails again; each run draws new initial values."""
 PATIENCE = 10.0
-"""Seconds that a case which ends the process may take in a copy, until its script is written."""
+"""Seconds that a case which ends the process may take in a copy while its script is written."""
 LONGEST = 100_000
-"""Characters of a script that a backend writes."""
+"""The largest number of characters of a script that a backend writes."""
 
 
 def reproducer(
@@ -37,17 +37,19 @@ def reproducer(
     deadly: bool = False,
     write: Callable[[str], None] | None = None,
 ) -> str:
-    """A script of the steps of a check; it exits 1 where it meets the failure, else 0.
+    """Write a script of the steps of a check; it exits with 1 if the failure occurs, else with 0.
 
-    That of a torch-shaped backend needs torch and NumPy, and the module of a layer that is not
-    torch's own; that of any other its adapter. A backend may write its own: `script(transcript)`.
+    For a torch-shaped backend, it needs torch, NumPy, and the module of a layer that is not torch's
+    own. For any other backend it needs the adapter. A backend may write its own script by
+    `script(transcript)`.
 
     Args:
         trial: the failing trial.
         check: the check that failed.
+        message: the failure's message, for the script's title.
         deadly: the case ends the process.
-        write: called with the script of such a case so far before each step, the last of which
-            ends the process; None = it is not run.
+        write: for such a case, called before each step with the script up to that step, since the
+            step may end the process. None = the case does not run.
     """
     if deadly:
         return _of_the_dying(trial, check, _title(trial, check, message), write)
@@ -71,19 +73,19 @@ def reproducer(
     proof, random = failure.proof, _draws(transcript)
     if proof is not None and proof.whole is not None and random:
         proof = proof.whole
-    # Initial values may come out where it is not they that are looked at; and a layer may draw
-    # where none should: then the numbers are others each time.
+    # The numbers differ in each run if they contain initial values, or if a layer draws where it
+    # should not.
     drawn = random or any(step.initial for step in transcript.steps)
     drawn = drawn or failure.finding.kind == "random" or failure.finding.got not in message
     title = _title(trial, check, str(failure) if drawn else message, drawn=drawn)
-    # A bug may draw where nothing says so, and come to the same numbers by chance: always seeded.
+    # A bug may draw random numbers anywhere, so the script always sets a seed.
     printer = _printer(trial, seed)
     draws = DRAWS if random and not torch_shaped(trial.backend) else 1
     return script(title, transcript, printer, failure.finding, proof, draws=draws)
 
 
 def _of_its_own(trial: Trial, transcript: Transcript) -> str:
-    """The script that a backend writes, or a comment that says what is wrong with it."""
+    """The script that a backend writes, or a comment that describes its error."""
     try:
         text = exact_text(trial.backend.ask("script", transcript))  # type: ignore[attr-defined]
     except BackendError as error:
@@ -92,7 +94,7 @@ def _of_its_own(trial: Trial, transcript: Transcript) -> str:
 
 
 def _draws(transcript: Transcript) -> bool:
-    """Whether a step draws random numbers, initial values apart."""
+    """Whether a step draws random numbers other than initial values."""
     for step in transcript.steps:
         trains = step.member == "train" and step.arguments[0]
         call = replace(step.call, training=True) if trains else step.call
@@ -118,7 +120,7 @@ def _printer(trial: Trial, seed: int | None = None) -> Printer:
 
 
 def _recorded(trial: Trial, check: str, transcript: Transcript, seed: int = 0) -> Failure | None:
-    """Run the check once more, each step written down; torch draws from a seed."""
+    """Run the check again with torch seeded, and record each step; None if it does not fail."""
     backend = Recorded(trial.backend, transcript)
     again = Trial(backend, trial.row, trial.case, trial.numerics, trial.answers)
     with seeded(trial.backend, seed):
@@ -134,7 +136,7 @@ def _recorded(trial: Trial, check: str, transcript: Transcript, seed: int = 0) -
 def _of_the_dying(
     trial: Trial, check: str, title: Sequence[str], write: Callable[[str], None] | None
 ) -> str:
-    """The steps up to the one that ends the process, or never ends."""
+    """A script of the steps up to the one that ends the process or hangs."""
 
     def text(transcript: Transcript) -> str:
         return script(title, transcript, _printer(trial), ending="the process is still there")

@@ -1,4 +1,4 @@
-"""A recorded check as a script that exits 1 on the failure and 0 without it."""
+"""Write a recorded check as a script that exits with 1 if the failure occurs, else with 0."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from conformance.model.untrusted import of_type
 
 _NEAR = '''
 def near(got, ways):
-    """Whether numbers are one of several right ones, each within its bound."""
+    """Whether numbers are within the bound of one of several right values."""
     with np.errstate(all="ignore"):
         found = [
             (got == value) | ((got != got) & (value != value)) | (abs(got - value) <= bound)
@@ -29,7 +29,7 @@ def near(got, ways):
 '''
 _FORM = '''
 def form(result):
-    """What there is of a result: None, tensors, and what holds them."""
+    """The structure of a result: None, "tensor", and containers of these."""
     if isinstance(result, dict):
         return [(key, form(part)) for key, part in result.items()]
     if isinstance(result, (tuple, list)):
@@ -38,28 +38,28 @@ def form(result):
 '''
 _HELPERS = {"near": _NEAR, "form": _FORM}
 _NAMED = re.compile(r"\b[axygsfu]\d+\b")
-# What depends on the values that a layer drew for itself.
+# Kinds of findings that depend on initial values that a layer draws.
 _NUMERIC = ("value", "gradient", "bits", "sign", "exception", "other")
 DRAWS = 20
-"""How often a script draws random numbers anew where nothing fixes them."""
+"""How often a script repeats its steps if random numbers cannot be seeded."""
 
 
 class Printer(Protocol):
     """Writes steps as code.
 
     Attributes:
-        declined: the exception by which a backend declines a call; empty where there is none.
-        helpers: functions that the code may use, by name; those that use others come later.
+        declined: name of the exception by which a backend declines a call; empty if there is none.
+        helpers: functions that the code may use, by name; a function comes after those it uses.
     """
 
     declined: str
     helpers: Mapping[str, str]
 
     def head(self) -> Sequence[str]:
-        """Imports and what else comes first."""
+        """The imports and settings at the beginning of the script."""
 
     def step(self, step: Step) -> Sequence[str]:
-        """The lines of a step that gave what it was asked for, or is to be tried."""
+        """The lines of one step."""
 
 
 def script(
@@ -71,16 +71,17 @@ def script(
     ending: str = "",
     draws: int = 1,
 ) -> str:
-    """The script.
+    """Write the script.
 
     Args:
         title: lines of its docstring.
-        transcript: what was done.
-        printer: how that is written.
-        finding: what came of it; None where nothing can be judged: the last step ends the process.
-        proof: how it shows in the numbers; None = every fact and number is as it was.
-        ending: what the script prints at its end where there is no finding.
-        draws: how often all is done until it fails.
+        transcript: the recorded steps.
+        printer: writes a step as code.
+        finding: what is wrong; None if the script cannot decide, as when a step ends the process.
+        proof: the comparison that shows the finding; None = the script compares every fact and
+            number with its recorded value.
+        ending: the text that the script prints at its end if there is no finding.
+        draws: how often the script repeats the steps until they fail.
     """
     steps = [s for s in transcript.steps if not isinstance(s.error, Unsupported)]
     if finding is not None and finding.kind in _NUMERIC:
@@ -107,7 +108,7 @@ _END = ['print("FAILED" if failed else "passed")', "raise SystemExit(1 if failed
 
 
 def _lines(step: Step, printer: Printer) -> Sequence[str]:
-    """Of a step that raised what the check went on after, too."""
+    """The lines of a step; an exception after which the check continued is suppressed."""
     lines = printer.step(step)
     if step.error is None or not lines:
         return lines
@@ -115,7 +116,7 @@ def _lines(step: Step, printer: Printer) -> Sequence[str]:
 
 
 def _with_what_was_drawn(steps: Sequence[Step]) -> Iterator[Step]:
-    """A layer built without a state is given the one that it drew."""
+    """Load the recorded initial values after each step that builds a layer without a state."""
     for step in steps:
         yield step
         if step.initial:
@@ -123,7 +124,7 @@ def _with_what_was_drawn(steps: Sequence[Step]) -> Iterator[Step]:
 
 
 def _with_state(steps: Sequence[Step], state: Mapping[str, np.ndarray]) -> list[Step]:
-    """The last call finds the state that it found, whatever the calls before it made of it."""
+    """Load the recorded state before the last call, whatever the earlier calls left."""
     place = max(k for k, step in enumerate(steps) if step.member == "call")
     step = steps[place]
     return [*steps[:place], Step("load", step.layer, step.call, (state,)), *steps[place:]]
@@ -144,7 +145,7 @@ def _assembled(title: Sequence[str], printer: Printer, body: Sequence[str]) -> s
 
 
 def _used(steps: Sequence[Step], judged: str) -> list[Step]:
-    """Steps up to the last that is looked at; of those that only read, the ones that matter."""
+    """The steps up to the last one whose result is used; steps that only read if they are used."""
     wanted = set(_NAMED.findall(judged))
     last = max((k for k, step in enumerate(steps) if step.name in wanted), default=len(steps) - 1)
     kept: list[Step] = []
@@ -158,7 +159,7 @@ def _used(steps: Sequence[Step], judged: str) -> list[Step]:
 
 
 def _raising(steps: Sequence[Step], printer: Printer) -> list[str]:
-    """The last step raised something."""
+    """The lines of a script whose last step raises the exception that failed."""
     kept = _used(steps, literal([steps[-1].arguments, dict(steps[-1].keywords)]))
     before = [line for step in kept if step is not steps[-1] for line in _lines(step, printer)]
     kind = "Exception" if of_type(steps[-1].error, Exception) else "BaseException"
@@ -182,7 +183,7 @@ def _passing_on(printer: Printer) -> list[str]:
 def _refused(
     steps: Sequence[Step], printer: Printer, finding: Finding, proof: Proof | None
 ) -> list[str]:
-    """An invalid call: refused, accepted, or ended in an exception that is no refusal."""
+    """The lines for an invalid call: it must raise one of the exceptions that refuse a call."""
     ends = next((k for k, step in enumerate(steps) if step.error is not None), len(steps) - 1)
     done = steps[: ends + 1]
     lines = [line for step in done for line in printer.step(step)]

@@ -1,4 +1,7 @@
-"""How a script tells the failure: by the proof's comparison, or by all that was as it was."""
+"""The lines by which a script decides whether the failure occurs.
+
+They repeat the proof's comparison. Without a proof, they compare facts with recorded values.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,20 @@ from conformance.model.finding import Finding
 from conformance.model.proof import Proof
 
 SHOWN = 60
-"""How many elements of an array a script prints."""
+"""The largest number of elements of an array that a script prints."""
 
 
 def judged(
     transcript: Transcript, proof: Proof | None, finding: Finding
 ) -> tuple[Sequence[str], bool]:
-    """What makes `failed`, and whether that is the proof's own comparison."""
+    """The lines that set `failed`, and whether they are a proof's comparison."""
     proofs = () if proof is None else (proof, *proof.others)
     lines = next(filter(None, (_proved(transcript, each) for each in proofs)), None)
     return (_as_it_was(transcript, finding), False) if lines is None else (lines, True)
 
 
 def _proved(transcript: Transcript, proof: Proof) -> list[str] | None:
-    """The comparison; None where an array cannot be made of what was read."""
+    """The proof's comparison; None if an array cannot be expressed by arrays that were read."""
     lines: list[str] = []
     places: dict[str, str] = {}
     for name, (array, where) in proof.got.items():
@@ -44,15 +47,15 @@ def _proved(transcript: Transcript, proof: Proof) -> list[str] | None:
 
 
 def _shown(name: str, value: Any) -> str:
-    """Its beginning, where it is long."""
+    """The line that prints a value, or the beginning of a long array."""
     long = isinstance(value, np.ndarray) and value.size > SHOWN
     return f'print("{name}", {name}{f".reshape(-1)[:{SHOWN}]" * long})'
 
 
 def _as_it_was(transcript: Transcript, finding: Finding) -> list[str]:
-    """Every fact is what it was: with another implementation one of them differs.
+    """Compare every fact with its recorded value; a correct implementation differs in one.
 
-    So are the numbers, where it is they that are wrong.
+    Numbers are compared only if the finding is about numbers.
     """
     numeric = finding.kind in ("value", "gradient", "bits", "sign", "random", "other")
     lines = [f"print({line!r})" for line in _numbers(finding)]

@@ -1,4 +1,4 @@
-"""Steps of any backend as calls of the contract: the script needs its adapter."""
+"""Write steps of any backend as calls of the contract; such a script needs the adapter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conformance.model.case import Call
 _DECLINING = '''
 @contextlib.contextmanager
 def declining():
-    """What a backend declines is no failure."""
+    """A declined call is not a failure: print the reason and exit 0."""
     try:
         yield
     except Unsupported as reason:
@@ -28,7 +28,7 @@ class ContractPrinter:
     """Writes steps as calls of the contract.
 
     Args:
-        backend: its name among the entry points, or `module:attribute`.
+        backend: the name of the backend's entry point, or `module:attribute`.
     """
 
     declined = "Unsupported"
@@ -38,7 +38,7 @@ class ContractPrinter:
         self._backend = backend
 
     def head(self) -> Sequence[str]:
-        """Imports, and the backend."""
+        """The imports, and the line that loads the backend."""
         return [
             "import numpy as np",
             "",

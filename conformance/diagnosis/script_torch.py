@@ -1,4 +1,4 @@
-"""Steps of a torch-shaped backend as code that needs torch and NumPy only."""
+"""Write steps of a torch-shaped backend as code that needs only torch and NumPy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def numbers(x):
 '''
 _ROOM = '''
 def room(x, size, *place):
-    """The tensor as a part of larger memory, the rest of which holds what shows."""
+    """The tensor as a view of larger memory; all other elements are NaN or -2**40."""
     whole = x.dtype in (torch.int64, torch.bool)
     memory = torch.full(size, -(2**40) if whole else float("nan"), dtype=x.dtype, device=device)
     part = memory[place]
@@ -48,7 +48,7 @@ def flat(outputs):
 '''
 _PACKED = '''
 def packed(layer, batch_first, lengths, x, *states):
-    """The call on a packed sequence; the output is padded again."""
+    """Call a layer on a packed sequence and pad its output again."""
     ordered = list(lengths) == sorted(lengths, reverse=True)
     given = torch.nn.utils.rnn.pack_padded_sequence(
         x, torch.tensor(lengths), batch_first=batch_first, enforce_sorted=ordered
@@ -62,9 +62,9 @@ def packed(layer, batch_first, lengths, x, *states):
 '''
 _CHANGED = '''
 def changed(function, gradients, **arguments):
-    """What a call returns on parameters that have gradients, and these as it leaves them.
+    """What a call on parameters with gradients returns, and the gradients after it.
 
-    An odd number of them it is given as `Module.parameters()` is: gone through once.
+    An odd number of parameters is passed as a generator, as `Module.parameters()` returns one.
     """
     parameters = []
     for x in gradients:
@@ -76,7 +76,7 @@ def changed(function, gradients, **arguments):
 '''
 _RECORDED = '''
 def leaves(inputs, without):
-    """Leaves that record gradients, those named by place excepted; one object is one leaf."""
+    """Leaves that record gradients, except at the places `without`; one object is one leaf."""
     found = {}
     for k, x in enumerate(inputs):
         if x is not None and id(x) not in found:
@@ -86,9 +86,9 @@ def leaves(inputs, without):
 '''
 _VJP = '''
 def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=None, value=False):
-    """Gradients of the inputs, and of parameters by name; those beside `only` need none.
+    """Gradients of the inputs, and of parameters by name; only those in `only` if it is given.
 
-    Before them the outputs, if the value is asked for.
+    With `value=True` the outputs come first.
     """
     named = dict(parameters)
     for name, x in named.items():
@@ -114,7 +114,7 @@ def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=No
 '''
 _FORWARD = '''
 def recording(call, inputs, without=(), written=()):
-    """The outputs as they are computed while gradients are recorded."""
+    """The outputs, computed while gradients are recorded."""
     with torch.enable_grad():
         given = leaves(inputs, without)
         given = [x if x is None or k not in written else x.clone() for k, x in enumerate(given)]
@@ -134,9 +134,9 @@ class TorchPrinter:
     """Writes steps as calls of torch, or of the modules of a torch-shaped backend.
 
     Args:
-        backend: whose classes and functions are called; None = torch's.
-        call: of the case: names the device and the dtype.
-        seed: of the random numbers that are drawn; None = none are.
+        backend: the backend whose classes and functions are called; None = torch's.
+        call: the case's call, for its device and dtype.
+        seed: seed of torch's random numbers; None = the script sets none.
     """
 
     declined = ""
@@ -147,7 +147,7 @@ class TorchPrinter:
         self._imports: dict[str, None] = {}
 
     def head(self) -> Sequence[str]:
-        """Imports, device, dtype."""
+        """The imports, and the lines that set seed, device and dtype."""
         call = self._call
         return [
             "import numpy as np",
@@ -207,7 +207,7 @@ class TorchPrinter:
             yield f"    {name!r}: {self._put(x, layouts.get(name, 'contiguous'))},"
         yield "}, assign=True)" if assign else "})"
         if assign and step.error is not None:
-            # Its strides say whether a tensor lies as it should: it has to be there.
+            # Reading the strides fails if a tensor is missing.
             yield f"[{layer}.state_dict()[name].stride() for name in {list(state)}]"
 
     def _put(
@@ -235,7 +235,7 @@ class TorchPrinter:
         return plain
 
     def _target(self, call: Call) -> str:
-        """The implementation under test: a backend's own class or function, or torch's."""
+        """The name of the implementation under test, the backend's own or torch's."""
         row, name = CATALOGUE[call.layer], class_and_method(call.layer)[0]
         spaces = (getattr(self._backend, space, None) for space in ("nn", "functional"))
         found = looked_up(call.layer, *spaces)
@@ -248,7 +248,7 @@ class TorchPrinter:
         return str(qualified)
 
     def _calling(self, step: Step, *inputs: str) -> str:
-        """The call on inputs that are written so."""
+        """The call as code; `inputs` are expressions."""
         call, row, named = step.call, self._row(step), dict(step.keywords)
         given = list(inputs)
         if not row.signature.bundles.states:
@@ -283,7 +283,7 @@ class TorchPrinter:
         return f"flat(packed({', '.join(parts)}))"
 
     def _recorded(self, step: Step) -> str:
-        """The call while gradients are recorded, and perhaps its gradients."""
+        """The call while gradients are recorded, and its gradients if the step has cotangents."""
         row, call = self._row(step), step.call
         vjp, some = step.member != "forward_grad", step.member == "vjp_of"
         wanted, *given = step.arguments if some else ((), *step.arguments)
@@ -331,8 +331,8 @@ class TorchPrinter:
 
 
 def torch_shaped(backend: Any) -> bool:
-    """Whether the backend's layers are torch modules and functions, called as they are."""
-    # Of a backend that is not, nothing may have imported torch.
+    """Whether the backend's layers are torch modules and functions that are called directly."""
+    # A backend of another framework may run without torch: do not import it here.
     module = sys.modules.get("conformance.backends.module")
     kind = type(inner(backend))
     if module is None or not issubclass(kind, module.ModuleBackend):
@@ -343,11 +343,12 @@ def torch_shaped(backend: Any) -> bool:
 
 @contextlib.contextmanager
 def seeded(backend: Any, seed: int) -> Iterator[None]:
-    """Within it a torch-shaped backend draws from a seed, after it as if nothing had been drawn.
+    """Seed torch within the context, and restore its random state afterwards.
+
+    Does nothing for a backend that is not torch-shaped.
 
     Args:
-        backend: any; of another framework nothing is seeded.
-        seed: for `torch.manual_seed`.
+        seed: argument of `torch.manual_seed`.
     """
     if not torch_shaped(backend):
         yield

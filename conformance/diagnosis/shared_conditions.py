@@ -1,4 +1,4 @@
-"""What the failing cases of one cause have in common, and how many passing cases have it, too."""
+"""Conditions that the failing cases of a cause share, and how many passing cases meet them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from conformance.model.case import Case
 from conformance.model.cause import Need, Share
 
 COINCIDENCE = 0.01
-"""Chance at most that some condition would tell failing from passing cases that have no reason."""
+"""The largest accepted probability that a condition separates the cases by chance alone."""
 
 
 def shared(
@@ -30,15 +30,17 @@ def shared(
     others: Sequence[Case],
     passing: Sequence[Case],
 ) -> tuple[tuple[Need, ...], Share]:
-    """What the cases of a cause need, and how many others have that.
+    """Find the conditions that all cases of a cause share, and count the cases that meet them.
 
     Args:
-        needs, needed: what the minimal case of the cause needs, as it is recorded and as changes.
-        number: how large a number has to be in the minimal case.
+        needs, needed: the needs of the minimal case, as stored and as changes.
+        number: the change of a number that makes the minimal case pass; None if there is none.
+        minimal: the cause's minimal case.
+        failing: its failing cases.
         others: failing cases of other causes.
         passing: the item's passing cases.
     """
-    # Where there is nothing to compare a case says nothing by passing.
+    # A case with an empty operand compares nothing, so that it passes proves nothing.
     passing = [case for case in passing if not Facts(case).get("empty")]
     same = [case for case in passing if explains(needed, case)]
     if number is not None and all(explains((number,), case) for case in failing):
@@ -55,7 +57,7 @@ def shared(
 
 
 def _described(case: Case) -> dict[str, Any]:
-    """The structure of a case, which sizes are the same, and the range of each input's numbers."""
+    """Features of a case: its structure, equal sizes, and the range of each input's numbers."""
     found, row = Facts(case), Facts(case).row
     names = [f"{name}.{end}" for name in row.signature.input_names for end in ("min", "max")]
     sizes = [argument.name for argument in row.signature.arguments if argument.size]
@@ -64,10 +66,10 @@ def _described(case: Case) -> dict[str, Any]:
 
 
 def _further(failing: Sequence[Mapping[str, Any]], same: Sequence[Mapping[str, Any]]) -> str | None:
-    """One condition that all failing cases meet and none of the passing ones.
+    """Find one condition that all failing cases meet and no passing case meets.
 
-    Among cases in no order a given number would tell them apart with a chance of two in all the
-    ways to choose the failing ones; there are as many numbers as features.
+    If cases failed at random, a threshold on one feature would separate them with a probability of
+    2 ÷ (ways to choose the failing cases). Each feature is one more chance.
     """
     count = len({name for row in (*failing, *same) for name in row})
     if 2 * count > COINCIDENCE * math.comb(len(failing) + len(same), len(same)):
@@ -81,7 +83,7 @@ def _further(failing: Sequence[Mapping[str, Any]], same: Sequence[Mapping[str, A
 
 
 def _words(term: Term, passing: Sequence[Any]) -> str:
-    """A condition, between numbers that fail and numbers that pass the one with fewest digits."""
+    """A condition in words; its threshold is the shortest number between failing and passing."""
     numbers = [x for x in passing if type(x) is float]
     if type(term.value) is not float and not (numbers and type(term.value) is int):
         return str(term)
@@ -93,7 +95,7 @@ def _words(term: Term, passing: Sequence[Any]) -> str:
 
 
 def _plain(passing: float, failing: float) -> str:
-    """The number of fewest digits from one that passes up to one that fails, that one left out."""
+    """The number with the fewest digits between a passing and a failing one, never the latter."""
     for digits in range(1, 17):
         for number in (passing, failing, (passing + failing) / 2):
             text = f"{number:.{digits}g}"

@@ -1,7 +1,7 @@
-"""The least looser declaration of `Numerics` that a failure would pass within.
+"""Suggest the smallest change to a backend's `Numerics` with which a failing case would pass.
 
 A number beyond its bound is a bug, or comes from arithmetic that the backend has not declared. Only
-the author knows which; a few more runs show how much would have to be declared.
+the author knows which. A few more runs show how much the backend would have to declare.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 from conformance.model.case import STORED, ULP, Numerics
 from conformance.model.formats import FORMATS
 
-# Units in the last place that an activation may err. What is further off is no matter of accuracy:
-# 32 are a fifth of all digits of float32.
+# Errors of an elementary function to try, in units in the last place. A larger error is not a
+# matter of accuracy: 32 units are a fifth of all digits of float32.
 LADDER = (3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
 _FUNCTIONS = (("tanh",), ("sigmoid",), ("tanh", "sigmoid"), tuple(ULP))
-# From the finest on: float32, float16, bfloat16.
+# The finest format comes first: float32, float16, bfloat16.
 COARSER = sorted(set(FORMATS) - {"float64"}, key=lambda name: FORMATS[name].unit)
 
 
 def looser(tried: Callable[[Numerics], bool], declared: Numerics | None) -> str | None:
-    """What would have to be declared for a failing case to pass, in words.
+    """Suggest a declaration with which a failing case would pass, in words.
 
-    At most some two dozen tries: of a kind of declaration the loosest first, the least by
-    bisection where that passes.
+    Takes about two dozen tries at most. For each kind of declaration, the loosest is tried first;
+    if it passes, bisection finds the least.
 
     Args:
-        tried: whether the case passes with a declaration, numbers having been compared.
-        declared: what the backend declares; None = nothing.
+        tried: whether the case passes with a declaration and compares numbers.
+        declared: the backend's declaration; None = nothing.
 
     Returns:
-        `"within ulp = {'tanh': 6}"`; None where no declaration would do.
+        `"within ulp = {'tanh': 6}"`; None if no declaration suffices.
     """
     base = declared or Numerics()
     for changes in _kinds(base):
@@ -45,9 +45,9 @@ def looser(tried: Callable[[Numerics], bool], declared: Numerics | None) -> str 
 
 
 def _kinds(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """Looser declarations than the one given: one kind after the other, the least first."""
+    """Looser declarations than `base`: one sequence for each kind, the least change first."""
     for names in _FUNCTIONS:
-        # Of each function what is declared or usual, where that is more.
+        # Start from the declared error of each function, or the default one.
         have = {name: base.ulp.get(name, ULP[name]) for name in names}
         least = max(have.values()) if len(names) < len(ULP) else min(have.values())
         yield [
@@ -61,7 +61,7 @@ def _kinds(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
         yield [{"stored": tuple(STORED)}]
     if not base.stepwise:
         yield [{"stepwise": True}]
-    # A sum in a wider format than is declared, or than the dtype, only makes the bound smaller.
+    # Accumulation in a wider format than the declared one, or the dtype, only tightens the bound.
     unit = 0.0 if base.accumulation is None else FORMATS[base.accumulation].unit
     for name in COARSER:
         if FORMATS[name].unit > unit:
@@ -71,7 +71,7 @@ def _kinds(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
 def _fewer(
     found: Mapping[str, Any], base: Numerics, tried: Callable[[Numerics], bool]
 ) -> Mapping[str, Any]:
-    """The declaration without functions and stored results that it can do without."""
+    """Drop functions and stored results from a declaration while the case still passes."""
     if "stored" in found:
         names: tuple[str, ...] = found["stored"]
         for name in [name for name in names if name not in base.stored]:
@@ -93,7 +93,10 @@ def _least(
     changes: Sequence[Mapping[str, Any]],
     passes: Callable[[Mapping[str, Any]], bool],
 ) -> Mapping[str, Any] | None:
-    """The first that passes; each passes that is looser than one that does."""
+    """The first change that passes, by bisection; None if the last one fails.
+
+    A change that is looser than a passing one also passes.
+    """
     if not changes or not passes(changes[-1]):
         return None
     return changes[bisect_left(changes[:-1], True, key=passes)]

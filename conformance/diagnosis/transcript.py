@@ -1,4 +1,4 @@
-"""What a check did to a backend, step by step, and what it got."""
+"""Record the steps of a check on a backend, and their results."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MEMBERS = {
     "value_and_vjp": "g", "state": "s", "get": "a", "attributes": "f", "shape": "f", "dtype": "f",
     "device": "f", "aliases": "f", "same": "f", "updated": "u", "load": "", "train": "",
 }  # fmt: skip
-"""Members of a layer that are recorded, and what their results are called."""
+"""Recorded members of a layer → first letter of their results' names; empty = no result."""
 FACTS = ("attributes", "shape", "dtype", "device", "aliases", "same")
 """Members whose results are plain values."""
 PLAIN = 2**20
-"""Whole numbers below it may come from anywhere."""
+"""Whole numbers below this are too common to be recognised as results of an earlier step."""
 
 
 @dataclass(frozen=True)
 class Ref:
-    """A native that an earlier step gave.
+    """A native that an earlier step returned.
 
     Args:
-        text: how it is written: `"y2[0]"`.
+        text: the expression for it in a script: `"y2[0]"`.
     """
 
     text: str
@@ -37,7 +37,7 @@ class Ref:
 
 @dataclass(frozen=True, eq=False)
 class Again(Ref):
-    """An array that the backend gave and is given again.
+    """An array that the backend returned and that the check passes to it again.
 
     Args:
         array: its numbers.
@@ -51,15 +51,15 @@ class Step:
     """One call of a member of the contract.
 
     Args:
-        member: its name; `"build"` of the backend, any other of a layer; `"same"` asks of two
-            natives whether they are one object.
-        layer: which layer, counted from 1.
-        call: of the layer.
-        arguments, keywords: as given, natives as `Ref`.
-        name: what the result is called; empty where there is none to keep.
+        member: its name; `"build"` is the backend's, all others are a layer's. `"same"` tests
+            whether two natives are one object.
+        layer: number of the layer, counted from 1.
+        call: the layer's call.
+        arguments, keywords: those of the step; natives are `Ref` objects.
+        name: name of the result in a script; empty if it is not kept.
         result: an array of `get`, or a plain value; None for natives.
-        error: what it raised.
-        initial: of a layer built without a state the values that it drew.
+        error: the exception that it raised.
+        initial: the values that a layer drew, if it was built without a state.
     """
 
     member: str
@@ -74,7 +74,7 @@ class Step:
 
     @property
     def native(self) -> bool:
-        """Whether the result is natives."""
+        """Whether the result consists of natives."""
         return bool(self.name) and self.member != "get" and self.member not in FACTS
 
 
@@ -82,7 +82,7 @@ class Transcript:
     """The steps of one check on one case.
 
     Args:
-        begun: called with the transcript before each step: what comes next may be the last.
+        begun: called with the transcript before each step, which may end the process.
     """
 
     def __init__(self, begun: Callable[[Transcript], None] | None = None) -> None:
@@ -94,7 +94,7 @@ class Transcript:
         self._layers = 0
 
     def built(self, build: Callable[[Call], Any], call: Call) -> tuple[Step, Any]:
-        """Build a layer."""
+        """Build a layer and record the step."""
         self._layers += 1
         step = Step("build", self._layers, call)
         layer = self._run(step, build, (call,), {})
@@ -103,14 +103,14 @@ class Transcript:
         return step, layer
 
     def taken(self, step: Step, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        """Call a member of a layer."""
+        """Call a member of a layer and record the step."""
         letter = MEMBERS[step.member]
         if letter:
             self._counted[letter] = self._counted.get(letter, 0) + 1
             step.name = f"{letter}{self._counted[letter]}"
         result = self._run(step, function, given, named)
         if step.native:
-            # In the script all that it gives stays alive.
+            # The script keeps all results alive, so the recording does, too.
             self._alive.append(result)
             self.forms[step.name] = form(result)
         elif step.name:
@@ -128,7 +128,7 @@ class Transcript:
             raise
 
     def written(self, value: Any) -> Any:
-        """What is given to a step, as it stands in the script."""
+        """A copy of a step's argument for the script: natives as `Ref`, arrays as copies."""
         if isinstance(value, Ref):
             return Ref(value.text)
         if type(value) in (tuple, list):
@@ -140,7 +140,7 @@ class Transcript:
         return self._again(value) or value.copy()
 
     def _again(self, array: np.ndarray) -> Again | None:
-        """An array that was read, if it is no plainer one, and none that was given before."""
+        """Find the earlier result that equals an array; None for arrays that are common or put."""
         if array.dtype.kind not in "fci" or not array.any():
             return None
         whole = array.dtype.kind == "i" or np.array_equal(array, np.rint(array))
@@ -154,7 +154,7 @@ class Transcript:
         return None if name is None else Again(name, array)
 
     def read(self) -> list[Step]:
-        """The steps that gave arrays."""
+        """The `get` steps that returned arrays."""
         return [s for s in self.steps if s.member == "get" and isinstance(s.result, np.ndarray)]
 
 
@@ -163,7 +163,7 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def form(result: Any) -> Any:
-    """What there is of a result: None, natives, and what holds them."""
+    """The structure of a result: None, "tensor" for a native, and containers of these."""
     if of_type(result, dict):
         return [(key, form(part)) for key, part in result.items()]
     if of_type(result, tuple, list):
@@ -172,7 +172,7 @@ def form(result: Any) -> Any:
 
 
 def _initial(layer: Any) -> dict[str, np.ndarray]:
-    """What a layer drew; nothing where it does not say, or takes nothing back."""
+    """The values that a layer drew; empty if it lacks `state` or `load`, or they fail."""
     if not hasattr(layer, "state") or not hasattr(layer, "load"):
         return {}
     try:
@@ -182,7 +182,7 @@ def _initial(layer: Any) -> dict[str, np.ndarray]:
 
 
 def planned(case: Case) -> Transcript:
-    """Build, put and call, as every check begins, without doing it."""
+    """The steps with which every check begins, build, put and call, without running them."""
     transcript, call = Transcript(), case.call
     transcript.steps.append(Step("build", 1, call))
     names: list[Ref | None] = []

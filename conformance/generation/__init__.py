@@ -1,1 +1,1 @@
-"""Drawing the cases of a layer, keeping them, and making others of them."""
+"""Draw the cases of a layer, store them, and make variants of them."""

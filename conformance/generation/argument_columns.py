@@ -1,4 +1,4 @@
-"""Compact columns of an item's cases: the value of each argument, case by case."""
+"""Compact columns with the value of each argument in each case of an item."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from conformance.model.case import DIGITS, Case, Column
 
 OTHER = "other values"
 
-# More cases than these say nothing new of the space, and cost as much again.
+# The largest number of cases to describe: further ones add size but no information.
 DESCRIBED = 1000
 
 
 def run_lengths(letters: Sequence[str]) -> str:
-    """`["p", "p", "f"]` as `"2p1f"`."""
+    """Run-length encoding: `["p", "p", "f"]` → `"2p1f"`."""
     return "".join(f"{len(list(same))}{letter}" for letter, same in groupby(letters))
 
 
-# Neighbouring items are the checks of one layer and dtype, as in `drawing`.
+# Neighbouring items are checks of the same layer and dtype, so two results suffice.
 @lru_cache(maxsize=2)
 def columns(cases: Sequence[Case]) -> dict[str, Column]:
-    """The arguments of cases, and other argument_texts that a failure may hang on, as columns.
+    """The arguments of cases, and other facts on which a failure may depend, as columns.
 
     Args:
-        cases: of one layer and dtype.
+        cases: cases of one layer and dtype.
     """
     rows = [argument_texts(case) for case in islice(cases, DESCRIBED)]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -46,7 +46,7 @@ def columns(cases: Sequence[Case]) -> dict[str, Column]:
 
 
 def argument_texts(case: Case) -> dict[str, str]:
-    """The arguments of a case with their defaults, and the form of its inputs, as text."""
+    """The arguments of a case including defaults, and the form of its inputs, as text."""
     call = case.call
     row = CATALOGUE[call.layer]
     if "broken" in case.labels:
@@ -68,7 +68,7 @@ def argument_texts(case: Case) -> dict[str, str]:
 
 
 def text_of(value: Any) -> str:
-    """An argument's value in few words: a size that is the same in all dimensions is a number."""
+    """A short text of an argument's value; equal numbers for all dimensions become one number."""
     if isinstance(value, (tuple, list)) and value and all(isinstance(v, int) for v in value):
         same = len(set(value)) == 1
         return str(value[0]) if same else "mixed"
@@ -78,16 +78,16 @@ def text_of(value: Any) -> str:
 
 
 def covering(cases: Sequence[Case], least: int) -> tuple[int, ...]:
-    """Cases that reach each value of each argument once, and so many at least.
+    """Choose cases that reach each value of each argument at least once.
 
     Args:
-        cases: to choose from.
-        least: number of cases; more are kept where fewer do not reach every value.
+        cases: the cases to choose from.
+        least: the least number of cases to choose, even if fewer reach every value.
 
     Returns:
-        Their places, those that bring the most new values first.
+        Indices of the chosen cases, those that bring the most new values first.
     """
-    # The sizes of blocks are no values to be reached: there are as many of them as there are cases.
+    # Sizes for blocks need not be reached: nearly every such case has different ones.
     pairs = [
         set() if "tile" in case.labels else set(argument_texts(case).items()) for case in cases
     ]

@@ -1,7 +1,7 @@
-"""Cases with sizes at which kernels are cut into blocks, and with one array for two inputs.
+"""Cases with sizes near multiples of kernels' block sizes, and with one array for two inputs.
 
-A kernel works in blocks, and what is wrong with it shows in what is left over for the last one. So
-a share of every layer's cases has a size of B·k - 1, B·k or B·k + 1, and its other sizes are small.
+A kernel works in blocks, and its bugs often show in the incomplete last block. So a share of every
+layer's cases has a size of B·k - 1, B·k or B·k + 1, and its other sizes are small.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ SIZES = tuple(
 )
 """The sizes that are drawn, the smallest first."""
 ELEMENTS = {1: 2**14, 2: 2**16}
-"""Numbers that its arrays hold at most, where they grow as the size, or as its square."""
+"""The largest number of elements of a case whose arrays grow linearly (1) or quadratically (2)."""
 SMALL = (3, 1)
-"""What the other sizes are cut to: the first with which there is room for a size."""
+"""Values for the other sizes: the first one that keeps the case within `ELEMENTS`."""
 
-# The plainest case is one as its layer draws it.
+# Cases without a block size come first, because Hypothesis shrinks towards them.
 _kinds = st.sampled_from(("",) * 17 + ("one", "one", "two", "same"))
-# One more than a block is what a kernel of one block, or one that forgets the rest, does not see.
+# Block size + 1 is drawn more often: it exposes kernels that drop the last, incomplete block.
 _DRAWN = sorted((*SIZES, *(b + 1 for b in BLOCKS), *(b + 1 for b in BLOCKS)))
 _FEW = bisect_right(SIZES, 65)
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """A size of a case that may be any number.
+    """A size of a case that can be changed freely.
 
     Args:
-        name: the argument's, or the input's with its axis.
-        size: what it is.
-        sized: (case, size) → the case with another; None where that would be no valid call.
-        most: the largest that is drawn.
+        name: the argument, or the input with its axis: `"input.shape[-1]"`.
+        size: its present value.
+        sized: (case, size) → the case with that size; None if the call would be invalid.
+        most: the largest value to draw.
     """
 
     name: str
@@ -58,11 +58,7 @@ class Dimension:
 
 
 def dimensions(row: LayerSpec, case: Case) -> Iterator[Dimension]:
-    """The sizes of a case that may be any number, one at a time.
-
-    Args:
-        case: a valid case.
-    """
+    """The sizes of a valid case that can be changed one at a time."""
     for name, value in case.call.arguments.items():
         argument = row.signature.argument(name)
         if argument is None or not argument.size or argument.window:
@@ -95,10 +91,10 @@ def _with_axes(row: LayerSpec, axes: Axes, case: Case, size: int) -> Case | None
 
 @st.composite
 def tiled(draw: Any, row: LayerSpec, cases: st.SearchStrategy[Case]) -> Case:
-    """A layer's cases, some of them with a size that kernels cut into blocks.
+    """Draw a layer's cases, some of them with sizes near multiples of block sizes.
 
     Args:
-        cases: as its strategy draws them.
+        cases: the layer's own strategy.
     """
     case: Case = draw(cases)
     kind = draw(_kinds)
@@ -109,28 +105,28 @@ def tiled(draw: Any, row: LayerSpec, cases: st.SearchStrategy[Case]) -> Case:
     every = tuple(dimensions(row, case))
     if not every:
         return case
-    chosen = draw(st.sampled_from(every))
-    # One that it can have: were others cut down to the largest, that would be the commonest.
+    chosen: Dimension = draw(st.sampled_from(every))
+    # Draw among possible sizes only: clipping would make the largest one the most frequent.
     sizes = {chosen.name: draw(st.sampled_from(_DRAWN[: bisect_right(_DRAWN, chosen.most)]))}
     if kind == "two" and len(every) > 1:
-        other = draw(st.sampled_from([x for x in every if x is not chosen]))
+        other: Dimension = draw(st.sampled_from([x for x in every if x is not chosen]))
         sizes[other.name] = draw(st.sampled_from(SIZES[:_FEW]))
     found = of_sizes(row, case, sizes)
     return case if found is None else found
 
 
 def of_sizes(row: LayerSpec, case: Case, sizes: Mapping[str, int]) -> Case | None:
-    """The case with these sizes, or the largest below them with which it is not too large.
+    """Set sizes of a case, or smaller ones if the case would be too large; shrink its other sizes.
 
-    Its other sizes are small, and its elements have changed places: growing repeats them, and a
-    kernel that reads those of another block would get the same.
+    The elements are permuted: growing an array repeats its elements, so without this a kernel that
+    reads the wrong block would read equal numbers.
 
     Args:
         case: a valid case.
-        sizes: by name of the dimension.
+        sizes: name of a dimension → its size.
 
     Returns:
-        None where none of them can be had.
+        None if no size can be set.
     """
     grown = None
     for small in SMALL:
@@ -152,7 +148,7 @@ def _sizes(row: LayerSpec, case: Case) -> dict[str, int]:
 
 
 def _cut(row: LayerSpec, case: Case, kept: Mapping[str, int], small: int) -> Case:
-    """The case with its other sizes small, as far as it stays valid."""
+    """Reduce the other sizes of a case to `small` where it stays valid."""
     for name in [x.name for x in dimensions(row, case) if x.name not in kept]:
         now = next((x for x in dimensions(row, case) if x.name == name), None)
         if now is not None and now.size > small + 1:
@@ -182,7 +178,7 @@ def _as_large(row: LayerSpec, case: Case, chosen: Dimension, size: int) -> Case 
 
 
 def _at_most(limit: float) -> int:
-    """The largest size that is drawn within a limit, or the smallest."""
+    """The largest of `SIZES` within a limit; the smallest of them if none is."""
     return SIZES[max(bisect_right(SIZES, limit) - 1, 0)]
 
 
@@ -192,14 +188,14 @@ def _count(row: LayerSpec, case: Case) -> int:
 
 
 def _given_twice(row: LayerSpec, case: Case) -> Case:
-    """The case with one array for two of its inputs, where two have one shape."""
+    """Use one array for two neighbouring data inputs of equal shape and dtype, if there are any."""
     inputs = list(case.inputs)
     for place in range(1, len(inputs)):
         one, two = inputs[place - 1], inputs[place]
         if one is None or two is None or one is two or one.shape != two.shape:
             continue
         if row.signature.inputs[place].updated and row.traits.updates(case.call):
-            continue  # what is written into is no other's
+            continue  # an input that is written into must not be shared
         if {row.signature.inputs[k].role for k in (place - 1, place)} == {
             "data"
         } and one.dtype == two.dtype:

@@ -1,4 +1,4 @@
-"""Results that are kept as long as one layer and dtype are asked for."""
+"""A cache that holds the results for one layer and dtype at a time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _R = TypeVar("_R")
 
 
 class OfOneLayer(Generic[_P, _R]):
-    """A function whose first two arguments are a layer and a dtype, and what it has returned.
+    """A cached function whose first two arguments are a layer and a dtype.
 
-    Neighbouring items are the checks of one layer and dtype; of a backend that declines cases each
-    of them asks for all rounds. Asked for another layer or dtype it forgets what it has.
+    A call with another layer or dtype clears the cache. Neighbouring items are checks of the same
+    layer and dtype, and for a backend that declines cases each of them needs all rounds.
 
     Args:
-        function: hashable arguments → result.
+        function: takes hashable arguments.
     """
 
     def __init__(self, function: Callable[_P, _R]) -> None:
@@ -26,12 +26,12 @@ class OfOneLayer(Generic[_P, _R]):
         update_wrapper(self, function)
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """The function's result, from before where it was asked the same."""
+        """The function's result, from the cache if possible."""
         if args[:2] != self._of:
             self.cache_clear()
             self._of = args[:2]
         return self._kept(*args, **kwargs)  # type: ignore[arg-type]
 
     def cache_clear(self) -> None:
-        """Forget everything."""
+        """Clear the cache."""
         self._kept.cache_clear()

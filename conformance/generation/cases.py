@@ -1,4 +1,4 @@
-"""The cases of an item as a sequence of which only so much lies in memory."""
+"""Sequences of cases, with a limit on the memory that they take."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import IO, overload
 
 from conformance.model.case import Case
 
-# With more examples than that an item takes minutes: memory is dearer than time.
+# With more examples than this an item takes minutes, and memory matters more than time.
 MANY = 1024
-# Bytes of arrays that are kept in memory. All that the standard profile draws of a layer fits. The
-# oracle's answers to these cases are kept, too, hence less of them where there are many.
+# Bytes of arrays to keep in memory, enough for all cases of a layer in the standard profile. The
+# oracle's answers to these cases are kept, too, so the limit is lower if there are many cases.
 KEPT, KEPT_OF_MANY = 32 << 20, 8 << 20
-# Bytes of a case's arrays that are kept in any case.
+# A case with at most this number of bytes always stays in memory.
 SMALL = 8192
 
 
 class Cases(Sequence[Case]):
-    """Cases in the order in which they were added; large ones beyond the limit lie in a file.
+    """Cases in the order in which they were added; large ones beyond the limit are in a file.
 
-    The file has no name, and is gone with the process. What lies there is read anew each time.
+    The file has no name and disappears with the process. Each access to a case in it reads it anew.
 
     Args:
-        kept: bytes of arrays that are kept in memory.
+        kept: bytes of arrays to keep in memory.
     """
 
     def __init__(self, kept: int = KEPT) -> None:
@@ -33,7 +33,7 @@ class Cases(Sequence[Case]):
         self._file: IO[bytes] | None = None
 
     def add(self, case: Case) -> None:
-        """One more case."""
+        """Append a case, in memory if it is small or within the limit, else in the file."""
         size = sum(x.nbytes for x in case.operands)
         if size <= SMALL or size <= self._left:
             self._left -= size
@@ -69,10 +69,10 @@ class Cases(Sequence[Case]):
 
 
 class Every(Sequence[Case]):
-    """Every n-th of some cases, from the first on.
+    """Every n-th of some cases, starting with the first.
 
     Args:
-        cases: all of them.
+        cases: all cases.
         step: n.
     """
 
@@ -98,11 +98,11 @@ class Every(Sequence[Case]):
 
 
 class Ending(Sequence[Case]):
-    """Cases of which the last are other ones.
+    """A sequence of cases whose last ones are replaced.
 
     Args:
-        cases: at least as many.
-        last: in place of the last.
+        cases: all cases.
+        last: the replacements, at most as many as `cases`.
     """
 
     def __init__(self, cases: Sequence[Case], last: Sequence[Case]) -> None:

@@ -1,4 +1,4 @@
-"""Drawing cases, the same for a seed everywhere, and shrinking a failing one."""
+"""Draw cases that depend on the seed only, and shrink a failing one."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from conformance.model.case import Case
 from conformance.model.failure import Failure
 
 Found = TypeVar("Found")
-"""What tells how a case fails."""
+"""A description of how a case fails."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Which cases are drawn.
+    """Parameters that decide which cases are drawn.
 
     Args:
-        layer, dtype: of the cases.
-        examples: how many.
+        layer, dtype: the layer and dtype of the cases.
+        examples: how many cases to draw.
         seed: the run's seed.
-        invalid: calls that must be refused, instead of valid ones.
-        values: about so many cases share their structure: all but the elements' places is the
-            same. Every value of every argument is kept; of an invalid structure there is one case.
+        invalid: draw invalid calls instead of valid ones.
+        values: approximate number of cases that share a structure and differ only in the order and
+            signs of their elements. Every value of every argument is kept. An invalid structure
+            has one case.
         round: see `derived_seed`.
     """
 
@@ -50,12 +51,12 @@ class Sample:
 
 
 def derived_seed(seed: int, layer: str, dtype: str, round: int = 0) -> int:
-    """The seed of a layer's cases; check, device and backend do not enter, so all see the same.
+    """The seed of a layer's cases; they are the same for every check, device and backend.
 
     Args:
-        seed: the run's.
-        round: 0 for the cases that every backend is asked; later ones are asked of a backend that
-            declines some of them.
+        seed: the run's seed.
+        round: 0 for the cases that every backend gets; a backend that declines some of them also
+            gets later rounds.
     """
     more = f"/{round}" if round else ""
     digest = hashlib.sha256(f"{seed}/{layer}/{dtype}{more}".encode()).digest()
@@ -97,7 +98,7 @@ def _run(sample: Sample, body: Callable[[Case], None], *, shrink: bool) -> None:
 def _drawn(
     layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int
 ) -> Sequence[Case]:
-    # All rounds are kept side by side, so later ones get less memory.
+    # All rounds are kept at the same time, so later ones get less memory.
     cases = Cases(KEPT if examples <= MANY and not round else KEPT_OF_MANY)
 
     def add(case: Case) -> None:
@@ -113,7 +114,7 @@ def _drawn(
 def _chosen(
     layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int, values: int
 ) -> tuple[tuple[int, ...], int]:
-    """The drawn cases whose structures are kept, and how many cases are made of each."""
+    """Indices of the drawn cases whose structures are kept, and the number of cases for each."""
     cases = _drawn(layer, dtype, examples, seed, invalid, round)
     kept = covering(cases, -(-examples // values))
     return kept, 1 if invalid else -(-examples // max(len(kept), 1))
@@ -150,15 +151,15 @@ def draw_cases(
 def shrink(
     sample: Sample, first: int, fails: Callable[[Case], Found | None]
 ) -> tuple[Case, Found] | None:
-    """The plainest failing case that Hypothesis finds from the first failing one.
+    """Let Hypothesis shrink the first failing case.
 
     Args:
-        sample: what was drawn.
-        first: index of the first failing case; those before it are known to pass.
-        fails: how a case fails, in whatever process it runs; None where it does not fail so.
+        sample: the parameters of the draw.
+        first: index of the first failing case; all cases before it pass.
+        fails: returns how a case fails; None if it does not fail in the way in question.
 
     Returns:
-        The minimal case and how it fails; None if nothing failed this time.
+        The minimal case and how it fails; None if no case failed this time.
     """
     found: list[tuple[Case, Found]] = []
     drawn, structure, variant = 0, first, 0

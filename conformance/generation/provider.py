@@ -1,4 +1,4 @@
-"""The part of Hypothesis's private interface that drawing uses, and its public substitute."""
+"""The private interface of Hypothesis that drawing uses, and the public substitute for it."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from hypothesis import strategies
 from conformance.model.scratch import scratch
 
 NAME = "conformance"
-"""Of the suite's own provider, as `hypothesis.settings(backend=...)` has it."""
+"""Name of the suite's own provider, for `hypothesis.settings(backend=...)`."""
 
 PUBLIC = "hypothesis"
-"""Of the provider that Hypothesis itself draws with."""
+"""Name of Hypothesis's default provider."""
 
 OTHERWISE = (
     "by the public interface of Hypothesis only: cases are others than this seed gives elsewhere, "
     "and may depend on what is imported"
 )
-"""What a results file says of cases that the suite's own provider did not draw."""
+"""Note in a results file if the suite's own provider did not draw the cases."""
 
 _HOME = "__hypothesis_home_directory"
 
 try:
     from hypothesis.internal.conjecture import providers
 
-    providers.HypothesisProvider._maybe_draw_constant  # noqa: B018 - it must be there
+    providers.HypothesisProvider._maybe_draw_constant  # noqa: B018 - it must exist
 
     class Provider(providers.HypothesisProvider):
-        """Hypothesis's own draws without the constants it collects from the user's local modules.
+        """Hypothesis's draws without the constants that it collects from the user's modules.
 
-        With them the same seed draws other cases in another directory or after one more import
-        (Hypothesis ≥ 6.131.1).
+        With those constants, the cases of a seed would depend on the working directory and on
+        imports (Hypothesis ≥ 6.131.1).
         """
 
         def _maybe_draw_constant(self, *arguments: object, **keywords: object) -> None:
             return None
 
-    # As text: Hypothesis takes a class since 6.141 at the earliest.
+    # As text, because Hypothesis before 6.141 does not accept a class.
     providers.AVAILABLE_PROVIDERS[NAME] = f"{__name__}.Provider"
     _REGISTERED = True
 except (ImportError, AttributeError, TypeError):
@@ -51,12 +51,12 @@ except (ImportError, AttributeError, TypeError):
 
 @lru_cache(maxsize=1)
 def drawing_provider() -> str:
-    """The provider to draw with: the suite's own, or Hypothesis's where it cannot be had."""
+    """The provider to draw with: the suite's own if Hypothesis supports it, else the default."""
     return NAME if _REGISTERED and _draws() else PUBLIC
 
 
 def drawn_otherwise() -> str:
-    """How cases are drawn, where the suite's own provider is not used; else empty."""
+    """The note for results if the suite's own provider is not used; else empty."""
     return "" if drawing_provider() == NAME else OTHERWISE
 
 
@@ -73,7 +73,7 @@ def _draws() -> bool:
             phases=[hypothesis.Phase.generate], suppress_health_check=list(hypothesis.HealthCheck),
         )  # fmt: skip
         with kept_elsewhere(), warnings.catch_warnings():
-            # One draw is not slow, and pytest's plug-ins are where a run is planned.
+            # Hypothesis warns of draws while pytest loads plug-ins, but this single draw is fast.
             warnings.simplefilter("ignore", hypothesis.errors.HypothesisSideeffectWarning)
             hypothesis.seed(0)(
                 settings(hypothesis.given(strategies.integers())(conformance_probe))
@@ -85,9 +85,9 @@ def _draws() -> bool:
 
 @contextlib.contextmanager
 def kept_elsewhere() -> Iterator[None]:
-    """What Hypothesis keeps for later it would keep in the working directory.
+    """Move Hypothesis's storage from the working directory to a temporary folder.
 
-    The user's own tests in the same process go on as they were.
+    The former place is restored afterwards, for the user's own tests in this process.
     """
     try:
         from hypothesis import configuration

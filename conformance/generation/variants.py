@@ -1,4 +1,4 @@
-"""Cases of one structure with other numbers."""
+"""Make further cases of the same structure with permuted numbers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from conformance.model.case import Case
 
 
 def varied(case: Case, variant: int) -> Case:
-    """The case with the elements of each array in other places, and some signs changed.
+    """Permute the elements of each array of a case, and change some signs.
 
-    That needs no other shape, so a compiler's work on the structure serves again; the sums stay
-    as exact as they were, since no element becomes larger.
+    The shapes stay the same, so a backend need not compile again. No element becomes larger, so
+    sums stay as exact as they were.
 
     Args:
-        variant: 0 is the case itself.
+        variant: number of the permutation; 0 is the case itself.
     """
     if variant == 0:
         return case

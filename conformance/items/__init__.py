@@ -1,1 +1,1 @@
-"""Items: which a run has, their cases, and the outcomes of those."""
+"""Items: planning, cases, outcomes and verdicts."""

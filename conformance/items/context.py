@@ -1,4 +1,4 @@
-"""What an item takes with it from its first case to its verdict."""
+"""The state of an item from its first case to its verdict."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class ItemContext:
 
     Args:
         item: the item.
-        numerics: what the backend declares for its dtype.
+        numerics: the backend's declaration for its dtype.
         excuses: the known failures that apply, with counts of the cases that each explains.
         stream: its cases.
-        log: their outcomes so far.
-        left: seconds of its budget that are left.
-        careful: cases run in copies of the process: some of the layer's have ended it.
+        log: the outcomes so far.
+        left: returns the remaining seconds of its budget.
+        careful: cases run in copies of the process, because a case of the layer has ended it.
     """
 
     item: Item

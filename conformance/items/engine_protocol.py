@@ -1,9 +1,9 @@
-"""The engine as the parts that it is made of see it (`conformance.run.engine.Engine`)."""
+"""Interface of `conformance.run.engine.Engine` for the modules that it is made of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from conformance.checks.answers import Answers
@@ -20,15 +20,25 @@ class CopiesLike(Protocol):
     """Runs cases in copies of the process (`conformance.items.forks.Copies`)."""
 
     def serve(self, item: Item) -> bool:
-        """Whether copies can be trusted with an item."""
+        """Whether a plain case of an item survives in a copy."""
 
     def run(
         self, item: Item, case: Case, seconds: float, backend: Backend | None = None
     ) -> Outcome | None:
-        """The outcome of a case in a copy; None where there are no copies."""
+        """The outcome of a case in a copy; None if copies are not available."""
 
     def renew_patience(self) -> None:
-        """Allow hanging cases as much time as at first."""
+        """Reset the time that cases may hang."""
+
+
+class ReferenceLike(Protocol):
+    """Compares failures with another backend (`conformance.diagnosis.reference.Reference`)."""
+
+    def excusing(self, context: ItemContext, case: Case, outcome: Outcome) -> Known | None:
+        """The known failure that excuses a failing case."""
+
+    def compared(self, item: Item, case: Case, outcome: Outcome) -> str | None:
+        """`"torch: same"` or `"torch: differs"`; None if there is nothing to compare with."""
 
 
 class EngineLike(Protocol):
@@ -38,21 +48,24 @@ class EngineLike(Protocol):
     known: tuple[Known, ...]
     expendable: bool
     note: Callable[..., None]
-    reference: Any
     answers: Answers
 
     @property
+    def reference(self) -> ReferenceLike:
+        """Compares failures with torch or the backend's base."""
+
+    @property
     def copies(self) -> CopiesLike:
-        """What runs cases in copies of the process."""
+        """Runs cases in copies of the process."""
 
     def base(self, layer: str) -> str:
         """Name of the backend whose kernels a layer calls; empty for none."""
 
     def numerics(self, dtype: str) -> Numerics | None:
-        """What the backend declares for a dtype."""
+        """The backend's declaration for a dtype."""
 
     def cases(self, item: Item) -> Sequence[Case]:
-        """The cases of an item that every backend is asked."""
+        """The cases of an item that every backend gets."""
 
     def try_case(
         self,
@@ -61,10 +74,14 @@ class EngineLike(Protocol):
         numerics: Numerics | None = None,
         backend: Backend | None = None,
     ) -> Evidence:
-        """Run one check on one case; a failure is raised."""
+        """Run one check on one case.
+
+        Raises:
+            Failure: if the check fails.
+        """
 
     def cautious_outcome(self, context: ItemContext, case: Case) -> Outcome | None:
-        """The outcome of a case, in a copy of the process where others have ended that."""
+        """The outcome of a case, run in a copy if cases of the layer have ended the process."""
 
     def outcome(
         self,

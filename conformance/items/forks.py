@@ -1,4 +1,4 @@
-"""Cases that may end the process, run in a copy of it."""
+"""Run cases that may end the process in a forked copy of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from conformance.items.engine_protocol import EngineLike
     from conformance.model.protocols import Backend
 
-# Runs something in a copy of the process, for so many seconds at most; None where it cannot.
+# Calls a function in a copy of the process, for a number of seconds at most; None if it cannot.
 Copied = Callable[[Callable[[], Outcome], float], Outcome | None]
 
 
@@ -29,8 +29,8 @@ class Expendable:
     """A process that may be lost.
 
     Args:
-        note: called with what comes next, `(phase, index, checked)` of `isolation.journal`.
-        copied: runs something in a copy of the process; None = there are no copies.
+        note: called before each step with `(phase, index, checked)` of `isolation.journal`.
+        copied: calls a function in a copy of the process; None = copies are not available.
     """
 
     note: Callable[[str, int, int], None]
@@ -38,23 +38,23 @@ class Expendable:
 
 
 ALLOWED = {"crashed": 10.0, "hung": 1.0}
-"""Seconds that a case may take in a copy, by what is expected of it: a case takes milliseconds."""
+"""Seconds that a case may take in a copy, by its expected end; a normal case takes milliseconds."""
 TRIED = 10
-"""Plain cases of an item of which one has to be answered before copies are trusted."""
+"""Plain cases of an item that are tried until one is answered in a copy."""
 HANGING = 5.0
-"""Seconds that the cases of one item may hang in copies; then the others are left out."""
+"""Seconds that the cases of one item may hang in copies; further cases are left out."""
 
 
 class Copies:
-    """Copies of the engine's process.
+    """Runs cases in copies of the engine's process.
 
-    A copy costs milliseconds, a new process seconds. Some frameworks die or hang in any copy: what
-    such a copy does says nothing, so a case that no known failure covers has to live in one first,
-    and in another after this process has computed it as well.
+    A copy costs milliseconds, a new process seconds. Some frameworks die or hang in any copy, and
+    then copies prove nothing. So copies are trusted only after a case that no known failure covers
+    survives in one. The case must survive again after this process has computed it, too.
 
     Args:
         engine: runs the cases.
-        copied: makes a copy; None = there are none.
+        copied: calls a function in a copy; None = copies are not available.
     """
 
     def __init__(self, engine: EngineLike, copied: Copied | None) -> None:
@@ -63,31 +63,25 @@ class Copies:
         self._hanging: tuple[Item | None, float] = (None, 0.0)
 
     def deadly(self, item: Item, case: Case, entry: Known) -> Outcome | None:
-        """The outcome of a case that a known failure says ends the process.
-
-        Args:
-            item, case: what to run.
+        """The outcome of a case that a known failure marks as ending the process.
 
         Returns:
-            None where no copy can tell, or too much time went to cases that hang.
+            None if copies are not trusted, or hanging cases have used up their time.
         """
         if not self.serve(item):
             return None
         return self._within_patience(item, case, ALLOWED[entry.status])
 
     def careful(self, item: Item, case: Case) -> Outcome | None:
-        """The outcome of a case in a copy, since another case of the layer ended the process.
-
-        Args:
-            item, case: what to run.
+        """The outcome of a case in a copy, because another case of the layer ended the process.
 
         Returns:
-            None where too much time went to cases that hang.
+            None if hanging cases have used up their time.
         """
         return self._within_patience(item, case, ALLOWED["hung"])
 
     def renew_patience(self) -> None:
-        """Let cases hang again: what comes next is another search."""
+        """Reset the time that cases may hang: a new search begins."""
         self._hanging = (None, 0.0)
 
     def _within_patience(self, item: Item, case: Case, seconds: float) -> Outcome | None:
@@ -103,11 +97,11 @@ class Copies:
     def run(
         self, item: Item, case: Case, seconds: float, backend: Backend | None = None
     ) -> Outcome | None:
-        """The outcome of a case in a copy; None where there are no copies.
+        """The outcome of a case in a copy; None if copies are not available.
 
         Args:
-            seconds: that the copy may take.
-            backend: to run on; None = the one under test.
+            seconds: time limit of the copy, without the time for compiling.
+            backend: the backend to run on; None = the one under test.
         """
         if self._copied is None:
             return None
@@ -119,11 +113,11 @@ class Copies:
         )
 
     def serve(self, item: Item) -> bool:
-        """Whether a plain case of an item lives in a copy."""
+        """Whether a plain case of an item survives in a copy; the answer is remembered."""
         if self._copied is None or self._trusted:
             return self._copied is not None
         if EVERY_CHECK[item.check].invalid:
-            # A refusal computes nothing, and so lives in copies in which nothing else does.
+            # A refusal computes nothing: it survives even in copies where all else dies.
             item = replace(item, check="shape")
         engine = self._engine
         known = applying(engine.known, item, engine.backend.name, engine.base(item.layer))
@@ -139,7 +133,7 @@ class Copies:
                 continue
             self._trusted = self._lives(outcome)
             if self._trusted:
-                # The threads that a framework starts when it first computes are in no later copy.
+                # A framework starts threads when it first computes; later copies lack them.
                 self._engine.outcome(item, case, self._engine.numerics(item.dtype))
                 self._trusted = self._lives(self.run(item, case, ALLOWED["crashed"]))
             if not self._trusted:

@@ -1,4 +1,4 @@
-"""Outcome of each case of an item, and what they add up to."""
+"""Record of the outcome of each case of an item, and the counts for its verdict."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from conformance.layers.describe import case_text
 from conformance.model.case import Case, Examples, Verdict
 
 JUDGED = "pfk"
-"""The letters of cases in which the check looked at the backend's answer."""
+"""Letters of the outcomes in which the check looked at the backend's answer."""
 
 
 class Log:
-    """Counts of an item's cases.
+    """Outcomes of an item's cases.
 
     Args:
-        cases: those that every backend is asked; a backend that declines some is asked others.
+        cases: the cases of round 0, which every backend gets. A backend that declines some of them
+            gets further rounds.
     """
 
     def __init__(self, cases: Sequence[Case]) -> None:
@@ -40,17 +41,17 @@ class Log:
         self._hits: Counter[str] = Counter()
 
     def extend(self, count: int) -> None:
-        """So many further cases are drawn."""
+        """Add `count` further cases that have not run."""
         self._letters += ["n"] * count
 
     def ran(self, outcome: Outcome | None) -> None:
-        """Count what ran in a case that is under test."""
+        """Add how often the functions under test ran in a case."""
         if outcome is not None and outcome.hits is not None:
             for name, count in outcome.hits.items():
                 self._hits[name] += count
 
     def passed(self, index: int, case: Case, evidence: Evidence) -> None:
-        """The check finds nothing wrong with a case."""
+        """Record that a case passes."""
         before = self._evidence.margin
         self._evidence += evidence
         if self._evidence.margin != before:
@@ -58,37 +59,37 @@ class Log:
         self._mark(index, "p", checked=True)
 
     def failed(self, index: int, *, excess: float | None = None, excused: bool = False) -> None:
-        """The check fails on a case, perhaps as a known failure says.
+        """Record that a case fails.
 
         Args:
             excess: largest error ÷ bound.
-            excused: a known failure explains it.
+            excused: whether a known failure explains it.
         """
         if excess is not None:
             self._excess[index] = excess
         self._mark(index, "k" if excused else "f", checked=True)
 
     def declined(self, index: int, reason: str) -> None:
-        """The backend declines a case."""
+        """Record that the backend declines a case."""
         self._reasons[index] = reason
         self._mark(index, "d")
 
     def inapplicable(self, index: int, reason: str = "") -> None:
-        """The check does not apply to a case."""
+        """Record that the check does not apply to a case."""
         self._inapplicable[reason] += 1
         self._mark(index, "b")
 
     @property
     def mostly_inapplicable(self) -> str:
-        """Why the check most often did not apply; "" where it always did, or no reason is known."""
+        """The most frequent reason why the check did not apply; "" if there is none."""
         return max(self._inapplicable, key=self._inapplicable.__getitem__, default="")
 
     def left_out(self, index: int) -> None:
-        """A known failure would end the process."""
+        """Record that a case does not run because a known failure would end the process."""
         self._mark(index, "x")
 
     def lost(self, index: int) -> None:
-        """The case has ended the process before."""
+        """Record that a case has ended the process."""
         self._mark(index, "l")
 
     def _mark(self, index: int, letter: str, *, checked: bool = False) -> None:
@@ -96,11 +97,11 @@ class Log:
         self.checked += checked
 
     def reason(self, index: int) -> str | None:
-        """Why the backend declined a case; None where it did not."""
+        """Why the backend declined a case; None if it did not."""
         return self._reasons.get(index)
 
     def excess(self, index: int) -> float | None:
-        """The largest error ÷ bound of a failing case; None where it has none."""
+        """The largest error ÷ bound of a failing case; None if it has none."""
         return self._excess.get(index)
 
     def letter(self, index: int) -> str:
@@ -108,38 +109,39 @@ class Log:
         return self._letters[index]
 
     def judged(self) -> list[int]:
-        """The cases in which the check looked at the backend's answer."""
+        """Indices of the cases in which the check looked at the backend's answer."""
         return [index for index, letter in enumerate(self._letters) if letter in JUDGED]
 
     def passing(self) -> list[int]:
-        """The cases that passed."""
+        """Indices of the cases that passed."""
         return [index for index, letter in enumerate(self._letters) if letter == "p"]
 
     def answered(self) -> list[int]:
-        """The cases that passed or were declined."""
+        """Indices of the cases that passed or were declined."""
         return [index for index, letter in enumerate(self._letters) if letter in "pd"]
 
     def telling(self) -> bool:
-        """Whether a verdict can rest on the cases so far.
+        """Whether the cases so far are enough for a verdict.
 
-        Numbers were compared, a case went wrong, or all to which the check applies were declined.
+        True if numbers were compared, a case failed, was left out or lost, or the backend declined
+        every case to which the check applies.
         """
         if self._evidence.comparisons or any(x not in "nbpd" for x in self._letters):
             return True
         return "d" in self._letters and not self.checked
 
     def surveyed(self) -> float:
-        """Seconds since this was first asked, which is when a case failed."""
+        """Seconds since the first call of this method, which follows the first failure."""
         now = time.monotonic()
         if self._since is None:
             self._since = now
         return now - self._since
 
     def examples(self, *, stopped: bool) -> Examples:
-        """The counts.
+        """The counts of cases by outcome.
 
         Args:
-            stopped: the time budget is spent.
+            stopped: whether the time budget is spent.
         """
         number = Counter(self._letters)
         return Examples(
@@ -155,11 +157,10 @@ class Log:
         )
 
     def verdict(self, item: Item, *, stopped: bool) -> Verdict:
-        """What was compared, as a verdict whose status is still open.
+        """The verdict with all counts and comparisons; its status is still open.
 
         Args:
-            item: what it is about.
-            stopped: the budget left no time for the cases that have not run.
+            stopped: whether the budget left no time for the cases that have not run.
         """
         return replace(
             begin(item, self.examples(stopped=stopped)),

@@ -1,4 +1,4 @@
-"""The outcome of one check on one case, as data that travels between processes."""
+"""The outcome of one check on one case, as data that is sent between processes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Outcome:
     """The outcome of one check on one case.
 
     Args:
-        status: `"passed"`, `"failed"`, `"unsupported"` or `"invalid"`; of a copy of the process
+        status: `"passed"`, `"failed"`, `"unsupported"` or `"invalid"`; for a copy of the process
             also `"crashed"` or `"hung"`.
         message: why it failed, was declined or does not apply.
-        evidence: what was compared.
-        kind: what kind of failure it is, in words (`kind_words`).
+        evidence: the comparisons that were made.
+        kind: the kind of failure, in words (`kind_words`).
         failure: why it failed, as data.
         accepted: the broken constraint that the backend accepts on purpose.
-        hits: how often what is under test ran, by name; None where the backend does not count.
+        hits: how often each function under test ran; None if the backend does not count.
     """
 
     status: str
@@ -41,39 +41,35 @@ class Outcome:
 
     @property
     def fails(self) -> bool:
-        """Whether the check finds something wrong, or does not come to its end."""
+        """Whether the check failed or the process was lost."""
         return self.lost or self.status == "failed"
 
     @property
     def comparisons(self) -> int:
-        """Numbers compared."""
+        """How many numbers were compared."""
         return self.evidence.comparisons
 
     @property
     def excess(self) -> float | None:
-        """The largest error ÷ bound of the failure; None where it is none of numbers."""
+        """The largest error ÷ bound of the failure; None if no numbers are wrong."""
         return None if self.failure is None else self.failure.excess
 
     @property
     def drawn(self) -> bool:
-        """Whether the failure rests on values that the backend drew."""
+        """Whether the failure depends on values that the backend drew."""
         return self.failure is not None and self.failure.drawn
 
     @classmethod
     def failed(cls, failure: Finding) -> Outcome:
-        """The outcome of a failure.
-
-        Args:
-            failure: what the check found.
-        """
+        """Make the outcome of a check that failed with a finding."""
         return cls("failed", text(failure), kind=kind_words(failure), failure=failure)
 
 
 def alike(ours: Outcome, theirs: Outcome) -> bool:
     """Whether two backends fail a case in the same way.
 
-    The same exception of the same step, the same end of the process, or the same wrong numbers;
-    numbers that rest on values drawn anew are wrong in the same tensor.
+    They do with the same exception in the same step, the same end of the process, or the same wrong
+    numbers. If the numbers depend on drawn values, the same tensor must be wrong.
 
     Args:
         ours, theirs: the outcomes of one check on one case.
@@ -90,12 +86,12 @@ def alike(ours: Outcome, theirs: Outcome) -> bool:
 
 
 def _raised(failure: Finding) -> tuple[str, str]:
-    """The exception and the step that raised it; an invalid call is refused in any step."""
+    """The exception and the step that raised it; for a refusal the step does not matter."""
     return failure.exception, failure.what if failure.kind == "exception" else failure.kind
 
 
 def on_device(case: Case, device: str) -> Case:
-    """The case on a device; the same object where it can be, as answers are kept with it."""
+    """Return the case on a device; the same object if unchanged, since answers are cached by it."""
     if case.call.device == device:
         return case
     return replace(case, call=replace(case.call, device=device))

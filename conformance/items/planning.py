@@ -1,4 +1,4 @@
-"""Items: one check of one layer in one dtype on one device; and which a run has."""
+"""Items, each one check of one layer in one dtype on one device, and the plan of a run."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from conformance.model.checks import IN_FULL, facts_of
 from conformance.model.protocols import Backend
 
 FURTHER = 13
-"""Where items sample, so many cases at most are drawn in dtypes other than `IN_FULL`."""
+"""The largest number of cases drawn in dtypes other than `IN_FULL`, if items sample."""
 
 
 def examples_of(layer: str, examples: int) -> int:
-    """How many examples of the profile's a layer needs, one at least."""
+    """How many of the profile's examples a layer needs, at least one."""
     return max(1, math.ceil(examples * CATALOGUE[layer].generation.examples))
 
 
 @dataclass(frozen=True)
 class Item:
-    """What one verdict is about.
+    """The subject of one verdict.
 
     Args:
         layer, check, dtype, device: names.
-        samples: it has some of the cases (`Sampling.enough`, `FURTHER`).
+        samples: it tests only a sample of the cases (`Sampling.enough`, `FURTHER`).
     """
 
     layer: str
@@ -48,19 +48,15 @@ class Item:
         return f"{self.layer}-{self.check}-{self.dtype}-{self.device}"
 
     def drawn(self, examples: int) -> int:
-        """How many cases are drawn for its layer and dtype.
-
-        Args:
-            examples: of the profile.
-        """
+        """How many cases are drawn for its layer and dtype, by the profile's examples."""
         number = examples_of(self.layer, examples)
         return min(number, FURTHER) if self.samples and self.dtype != IN_FULL else number
 
     def step(self, examples: int) -> int:
-        """Of the cases drawn for its layer and dtype the item has every n-th: this n.
+        """The n for which the item has every n-th case that is drawn for its layer and dtype.
 
         Args:
-            examples: of the profile.
+            examples: the profile's examples.
         """
         sampling = facts_of(self.check).sampling
         if not self.samples:
@@ -70,21 +66,21 @@ class Item:
 
 @dataclass(frozen=True)
 class Profile:
-    """How much of what there is a run looks at.
+    """How many of all possible cases and items a run tests.
 
     Args:
         examples: cases of an item.
-        samples: items have some of the cases, and beyond a layer's first dtype there are fewer
-            checks (`Sampling.further`).
+        samples: items test only a sample of the cases, and dtypes other than a layer's first have
+            fewer checks (`Sampling.further`).
     """
 
     examples: int
     samples: bool = False
 
     def chosen(self, items: Sequence[Item]) -> tuple[Item, ...]:
-        """The items of a run, of those that there are.
+        """Choose the items of a run from all items.
 
-        A check that is asked in some further dtypes only is asked in others of the next layer.
+        A check that runs in only some further dtypes uses different ones for the next layer.
         """
         if not self.samples:
             return tuple(items)
@@ -114,7 +110,7 @@ PROFILES = {
 
 
 def asked_of(item: Item, examples: int) -> int:
-    """How many cases of the profile's an item has."""
+    """How many cases an item has, by the profile's examples."""
     return math.ceil(item.drawn(examples) / item.step(examples))
 
 
@@ -127,12 +123,12 @@ def plan(
     devices: Sequence[str],
     every_dtype: bool,
 ) -> tuple[Item, ...]:
-    """The items of a run, those of a layer and dtype side by side.
+    """Plan the items of a run; items of the same layer and dtype are adjacent.
 
     Args:
-        backend: asked which layers it offers in which dtype, and which checks are not for it.
-        layers, checks, dtypes, devices: what to combine.
-        every_dtype: keep dtypes that the backend does not offer; otherwise they are left out,
+        backend: decides which layers it offers in which dtype, and which checks to exclude.
+        layers, checks, dtypes, devices: names to combine.
+        every_dtype: keep dtypes that the backend does not offer. Otherwise they are left out,
             unless a layer would then have no item at all.
     """
     items = []
@@ -153,16 +149,16 @@ def plan(
 def in_rounds(
     items: Sequence[Item], workers: int = 1, *, compiled: bool = False
 ) -> tuple[Item, ...]:
-    """All items of a dtype after those of another: what no time is left for is a round's end.
+    """Order items dtype by dtype, so that a spent budget costs the last layers of one dtype.
 
-    Layer by layer it would be a layer, in every dtype. A backend that compiles what it runs may not
-    come to the end of the first dtype: there the checks that lead have a round of their own.
+    Layer by layer, it would cost whole layers in every dtype. A backend that compiles may not even
+    finish the first dtype, so there the high-priority checks have their own round.
 
     Args:
-        items: of a run.
-        workers: that share the items. Each starts with a contiguous part, which holds every n-th
-            layer.
-        compiled: the backend compiles what it runs.
+        items: the items of a run.
+        workers: number of workers that share the items. Each starts with a contiguous part, which
+            holds every n-th layer.
+        compiled: whether the backend compiles what it runs.
     """
     dtypes = list(dict.fromkeys(item.dtype for item in items))
     layers = {layer: k for k, layer in enumerate(dict.fromkeys(item.layer for item in items))}

@@ -1,4 +1,4 @@
-"""The cases of an item: those that every backend is asked, and further ones if it declines some."""
+"""The cases of an item: those that every backend gets, and further ones if it declines some."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from conformance.model.case import Case
 from conformance.model.checks import facts_of
 
 ROUNDS = 10
-"""A backend that declines cases is asked at most so many times those of the profile."""
+"""The largest number of rounds for a backend that declines cases; each has a profile's cases."""
 
 
 ENOUGH = 5
-"""Of so many cases some are given up for those that hold every number."""
+"""From this number of cases on, the last ones are replaced by those that hold every number."""
 
 
-# Its oracle's answer is kept with the object, and asked for by two checks in turn.
+# The oracle's answer is cached with the object, and two checks need it one after the other.
 @lru_cache(maxsize=2)
 def _whole(layer: str, dtype: str) -> Sequence[Case]:
     make = CATALOGUE[layer].generation.whole
@@ -32,13 +32,13 @@ def _whole(layer: str, dtype: str) -> Sequence[Case]:
 
 @dataclass(frozen=True)
 class Stream:
-    """The cases of an item, in rounds of as many as the profile has.
+    """The cases of an item, in rounds of equal size.
 
     Args:
         item: the item.
         profile: examples of the run's profile.
-        seed: of the run.
-        values: about so many cases share their structure.
+        seed: the run's seed.
+        values: approximate number of cases that share a structure.
     """
 
     item: Item
@@ -48,24 +48,24 @@ class Stream:
 
     @property
     def invalid(self) -> bool:
-        """Whether the cases are calls that must be refused."""
+        """Whether the cases are invalid calls."""
         return facts_of(self.item.check).invalid
 
     @property
     def examples(self) -> int:
-        """How many cases are drawn: of invalid calls, which no other check needs, few."""
+        """How many cases are drawn; fewer for invalid calls, which no other check needs."""
         asked = self.item.drawn(self.profile)
         return -(-asked // self.item.step(self.profile)) if self.invalid else asked
 
     @property
     def step(self) -> int:
-        """It has every n-th of the drawn cases: this n."""
+        """The n for which the item has every n-th drawn case."""
         return 1 if self.invalid else self.item.step(self.profile)
 
     def cases(self, round: int = 0) -> Sequence[Case]:
         """The cases of a round; those of round 0 are the same for every backend.
 
-        The last of them are those that hold every number, where the layer has them.
+        Round 0 ends with the cases that hold every number of the dtype, if the layer has them.
         """
         drawn = self._drawn(round)
         whole = () if round or self.invalid or len(drawn) < ENOUGH else self._whole()
@@ -87,14 +87,14 @@ class Stream:
         return divmod(index, max(len(self.cases()), 1))
 
     def drawn_as(self, index: int) -> tuple[int, int]:
-        """The round in which a case is drawn, and its place among all that are drawn there."""
+        """The round in which a case is drawn, and its index among all cases of that round."""
         round, place = self._located(index)
         return round, place * self.step
 
     def shrink(
         self, index: int, fails: Callable[[Case], Found | None]
     ) -> tuple[Case, Found] | None:
-        """The plainest failing case that is found from one of these; see `drawing.shrink`."""
+        """Shrink a failing case, given by its index; see `drawing.shrink`."""
         round, place = self.drawn_as(index)
         item = self.item
         sample = Sample(
@@ -108,10 +108,10 @@ class Stream:
 
 
 def structures(cases: Sequence[Case]) -> int:
-    """How many different structures cases have."""
+    """Count the different structures of cases."""
     return len({structure(case) for case in cases})
 
 
 def needed(cases: Sequence[Case]) -> int:
-    """How many structures reach each value of each argument at least once."""
+    """How many structures are needed to reach each value of each argument once."""
     return len(covering(cases, 0))

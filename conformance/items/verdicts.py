@@ -1,4 +1,4 @@
-"""Verdict of an item from the outcomes of its examples."""
+"""Build the verdict of an item from the outcomes of its examples."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from conformance.model.finding_text import text
 
 NONE = Examples()
 TOLD = ("call", "case", "needs", "share", "excess", "reproducer", "reference", "failure")
-"""What a verdict has of the first of its causes."""
+"""Fields that a verdict copies from the first of its causes."""
 NOTHING = "nothing was compared: no example gave a number with a finite bound"
 
 
 def begin(item: Item, examples: Examples = NONE) -> Verdict:
-    """The verdict of an item of which nothing is known yet but its counts."""
+    """A verdict for an item that has only its counts so far."""
     return Verdict(item.id, item.layer, item.check, item.dtype, item.device, "unchecked", examples)
 
 
 def wrong(verdict: Verdict, status: str, failure: Finding) -> Verdict:
-    """The verdict with something wrong, which its message tells."""
+    """Return the verdict with a status, and a failure with its text as the message."""
     return replace(verdict, status=status, failure=failure, message=text(failure))
 
 
 def conclude(verdict: Verdict, excuses: Sequence[Excuse], inapplicable: str = "") -> Verdict:
-    """The verdict of an item in which nothing new fails.
+    """Set the status of an item without new failures.
 
-    It is `known` only where a case of this run failed as a known failure says; else it is passed,
-    declined throughout, or nothing was compared. Of a backend that counts what is under test
-    nothing was compared where none of it ran.
+    It is `known` only if a case of this run failed as a known failure says. Otherwise it is
+    `passed`, `unsupported` if all cases were declined, or `unchecked` if nothing was compared. If
+    the backend counts the functions under test and none ran, nothing was compared.
 
     Args:
-        verdict: with what was compared.
+        verdict: the item's counts and comparisons.
         excuses: the known failures that apply.
-        inapplicable: why the check most often did not apply.
+        inapplicable: the most frequent reason why the check did not apply.
     """
     verdict, examples = replace(verdict, excuses=tuple(excuses)), verdict.examples
     explaining = [excuse for excuse in excuses if excuse.excused]
@@ -71,7 +71,7 @@ def _reason(excuse: Excuse) -> str:
 
 
 def _format_notes(examples: Examples, excuses: Sequence[Excuse]) -> str | None:
-    """`2 known failures apply, 14 cases left out`; None where there is nothing to say."""
+    """`2 known failures apply, 14 cases left out`; None if there are no notes."""
     parts = []
     if count := len([e for e in excuses if not e.base]):
         parts.append("1 known failure applies" if count == 1 else f"{count} known failures apply")
@@ -89,11 +89,11 @@ def _cases(number: int) -> str:
 
 
 def failed(verdict: Verdict, causes: Sequence[Cause]) -> Verdict:
-    """The verdict of an item that fails, for one or several causes.
+    """The verdict of an item that fails for one or several causes.
 
     Args:
-        verdict: with what was compared, and the known failures that apply.
-        causes: why it fails, the worst status first; at least one.
+        verdict: the item's counts, comparisons, and the known failures that apply.
+        causes: at least one; the verdict describes the one with the worst status first.
     """
     order = ("crashed", "hung", "failed")
     distinct = {(cause.status, cause.call, cause.message): cause for cause in causes}
@@ -104,7 +104,7 @@ def failed(verdict: Verdict, causes: Sequence[Cause]) -> Verdict:
 
 
 def inheriting(verdict: Verdict, inherited: Sequence[Excuse]) -> Verdict:
-    """A verdict with cases on which the process was lost as it is on the backend's base."""
+    """Add lost cases that the backend inherits: its base loses the process on them, too."""
     if not inherited:
         return verdict
     number = sum(excuse.excused for excuse in inherited)
@@ -117,10 +117,10 @@ def inheriting(verdict: Verdict, inherited: Sequence[Excuse]) -> Verdict:
 
 
 def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
-    """The verdict of an item whose process was lost on some cases, the others judged after that.
+    """Add the causes of cases that ended the process to the verdict on the other cases.
 
     Args:
-        lost: what ended the process.
+        lost: one cause for each case that ended the process.
     """
     if not lost:
         return verdict
@@ -133,7 +133,7 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
 
 
 def _with_lost(examples: Examples, number: int, *, excused: int = 0) -> Examples:
-    """The counts with so many lost cases among those that were checked and failed."""
+    """Count `number` lost cases as checked and failed."""
     return replace(
         examples,
         checked=examples.checked + number,
@@ -144,16 +144,16 @@ def _with_lost(examples: Examples, number: int, *, excused: int = 0) -> Examples
 
 
 def left_out(item: Item, examples: int) -> Verdict:
-    """The run's time was over before the item's turn."""
+    """The verdict of an item that the run's time budget left out."""
     failure = Finding("unchecked", "left out: the run is behind its time budget")
     return wrong(begin(item, Examples(stopped=examples)), "unchecked", failure)
 
 
 def stale(item: Item, entries: Sequence[tuple[Known, str]]) -> Verdict:
-    """Known failures that no longer show where they are said to have been seen.
+    """The verdict of an item with stale known failures.
 
     Args:
-        entries: each with what its pinned case does now.
+        entries: known failures whose pinned case no longer fails, each with what it does now.
     """
     reasons = "; ".join(f"{entry.reason} (its pinned case {now})" for entry, now in entries)
     failure = Finding("stale", says=f"stale known failure; remove the entry: {reasons}")

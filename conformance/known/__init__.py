@@ -1,1 +1,1 @@
-"""Known failures: entries, what they are held against, and which failing cases they explain."""
+"""Known failures: entries, their validation, and the failing cases that they explain."""

@@ -1,4 +1,4 @@
-"""The CPU under a backend: some failures show on CPUs with certain instructions only."""
+"""The CPU that a backend runs on: some failures occur only with certain instructions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _FACTS = Path("/proc/cpuinfo")
-# What oneDNN's kernels differ by, each with the values of ONEDNN_MAX_CPU_ISA that are just too low
-# for it (oneDNN's documentation, *CPU Dispatcher Control*).
+# Instruction sets for which oneDNN has different kernels, lowest first. Each has the highest values
+# of ONEDNN_MAX_CPU_ISA that disable it (oneDNN's documentation, *CPU Dispatcher Control*).
 _LEVELS = {
     "avx2": {"SSE41", "AVX"},
     "avx512bw": {"AVX2", "AVX2_VNNI", "AVX2_VNNI_2"},
@@ -24,14 +24,14 @@ LIMITS = (
     "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS",
     "MKL_CBWR",
 )  # fmt: skip
-"""Environment variables by which libraries leave instructions of the CPU unused."""
-# Of ARM, what kernels differ by, by Linux's names.
+"""Environment variables that keep libraries from using some instructions of the CPU."""
+# Instruction sets of ARM for which kernels differ, by Linux's names.
 _ARM = ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme")
 
 
 @cache
 def cpu_facts() -> dict[str, str]:
-    """What the system says of its first CPU; empty where it says nothing (Linux does)."""
+    """The entries for the first CPU in /proc/cpuinfo; empty on systems other than Linux."""
     try:
         first, _, _ = _FACTS.read_text(encoding="utf-8").partition("\n\n")
     except OSError:
@@ -41,9 +41,9 @@ def cpu_facts() -> dict[str, str]:
 
 
 def cpu_features() -> frozenset[str]:
-    """Instruction sets by Linux's names, `"avx512_bf16"`, without those withheld from oneDNN.
+    """Instruction sets by Linux's names, `"avx512_bf16"`, without those disabled for oneDNN.
 
-    None are known on other systems.
+    Empty on other systems.
     """
     facts = cpu_facts()
     found = set((facts.get("flags") or facts.get("Features") or "").split())
@@ -56,10 +56,10 @@ def cpu_features() -> frozenset[str]:
 
 
 def cpu_level() -> str:
-    """What libraries choose their kernels by: `"Linux x86_64 AuthenticAMD avx512_bf16"`.
+    """The facts by which libraries choose kernels: `"Linux x86_64 AuthenticAMD avx512_bf16"`.
 
-    The system, the architecture, who made the CPU, the highest of its instruction sets that kernels
-    differ by (of ARM all of them), and the limits that the environment sets.
+    These are the system, the architecture, the CPU's maker, the highest instruction set with its
+    own kernels, and the limits in the environment. On ARM, all such instruction sets are listed.
     """
     facts = cpu_facts()
     flags = (facts.get("flags") or facts.get("Features") or "").split()
@@ -85,13 +85,13 @@ def _apple_cpu() -> str:
 
 
 def place_of(backend: str, info: Mapping[str, str], device: str) -> str:
-    """Where a backend answers: `"torch 2.13.0 on Linux x86_64 AuthenticAMD avx512_bf16"`.
+    """Versions and CPU: `"torch 2.13.0 on Linux x86_64 AuthenticAMD avx512_bf16"`.
 
     Args:
-        backend: its name, which stands first where no package has it.
-        info: what the backend says of itself: of that the packages that are installed, or all of it
-            where it names none.
-        device: of the call; on another one than a CPU, its kind stands for the CPU.
+        backend: the backend's name, which comes first if no package has that name.
+        info: the backend's own `info()`. The result lists its installed packages, or all of it if
+            it names no package.
+        device: the call's device; a kind other than "cpu" takes the place of the CPU.
     """
     kind = device.partition(":")[0]
     packages = {name: text for name, text in info.items() if _is_installed(name)}
@@ -108,7 +108,7 @@ def _is_installed(package: str) -> bool:
 
 
 def name() -> str:
-    """The CPU's name, and which of oneDNN's instruction sets may be used."""
+    """The CPU's name, and the instruction sets that oneDNN may use."""
     known = (
         cpu_facts().get("model name") or _apple_cpu() or platform.processor() or platform.machine()
     )

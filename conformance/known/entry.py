@@ -1,4 +1,4 @@
-"""Known failures: pinned in TOML files, strict, and never a licence for other failures."""
+"""Known failures from TOML files: each excuses exactly the failures that it describes."""
 
 from __future__ import annotations
 
@@ -37,13 +37,16 @@ __all__ = [
 ]
 
 MOST = 64 << 20
-"""Bytes of a file of known failures."""
+"""The largest size in bytes of a file of known failures."""
 
 _LAID = re.compile(r"\.(layout|swapped|asked)\b")
 LONGEST = 5000
-"""Characters of a message that `said` is matched with."""
+"""Characters of a message that `said` is matched against."""
 CHANCE = 1e-6
-"""A run of a thousand items shows a false excess of `at_most` once in a thousand runs."""
+"""Probability per item of falsely reporting that `at_most` is exceeded.
+
+In runs of a thousand items, that is one false report in a thousand runs.
+"""
 
 
 @dataclass(frozen=True)
@@ -53,29 +56,31 @@ class Known:
     Args:
         layer, check: what fails, each a comma list of globs.
         dtype, device, backend: where it fails, `"*"` = everywhere.
-        when: conditions on the case: the name of a fact (`Facts.get`: an argument, `<input>` as
-            `"given"` or `"absent"`, `<input>.ndim`, `<input>.shape[0]`, `weight.layout`,
-            `channels_per_group`, `windows`, `output_length`, `empty`, `broken`, or a sum of
-            numbers) → a value, a comma list of globs, or a comparison such as `">1"`. Of several
-            numbers any may meet a condition; under the key `dimension` stand conditions that one
-            and the same spatial dimension meets. A list of such tables: one of them is met.
-        versions: package → specifier; outside them the entry does not apply.
-        cpu: instruction set → whether the CPU has it (`cpu.cpu_features`); likewise.
+        when: conditions on the case. A key is the name of a fact (`Facts.get`): an argument,
+            `<input>` as `"given"` or `"absent"`, `<input>.ndim`, `<input>.shape[0]`,
+            `weight.layout`, `channels_per_group`, `windows`, `output_length`, `empty`, `broken`, or
+            a sum of numbers. A value is a value, a comma list of globs, or a comparison such as
+            `">1"`. If a fact has several numbers, one of them must meet the condition. The key
+            `dimension` holds conditions that one spatial dimension must meet together. In a list
+            of such tables, one table must be met.
+        versions: package → specifier; the entry applies to these versions only.
+        cpu: instruction set → whether the CPU must have it or must lack it (`cpu.cpu_features`).
         reason, link: why it fails, and where that is discussed.
         case: the pinned failing case.
-        cases: item → its pinned case, where one case does not fail in all of them.
-        status: `"failed"`, or `"crashed"` or `"hung"` where the backend's process is lost: the
-            cases that such an entry covers run in a copy of the process. A case that may end in
-            both ways needs an entry for each.
-        script: a reproducer that needs the backend and NumPy only, nothing of this suite.
+        cases: item → its pinned case, if no single case fails in all items.
+        status: `"failed"`, or `"crashed"` or `"hung"` if the backend's process is lost. The cases
+            of such an entry run in a copy of the process. A case that may end in both ways needs
+            an entry for each.
+        script: a reproducer that needs only the backend and NumPy, not this suite.
         said: a glob that the failure's message matches: `"*IndexError*"`.
-        at_most: the largest share of the covered cases that fails; more than this fails the item.
-        within: the largest error ÷ bound that it excuses: a rounding error a little beyond its
-            bound is no licence for a wrong formula.
-        seen: where all its pinned cases fail (`cpu.place_of`): there, and nowhere else, it is stale
-            where one passes.
+        at_most: the largest share of the covered cases that may fail; if more fail, so does the
+            item.
+        within: the largest error ÷ bound that it excuses, so that an entry for rounding errors
+            does not excuse a wrong formula.
+        seen: the places (`cpu.place_of`) where all its pinned cases fail. The entry becomes stale
+            only if a pinned case passes in such a place.
         strict: False for a failure that depends on memory or on chance: it is never stale.
-        base: the backend that the entry is inherited from; empty for the backend's own.
+        base: the backend from which the entry is inherited; empty for the backend's own.
     """
 
     layer: str
@@ -106,17 +111,17 @@ class Known:
 
     @property
     def alternatives(self) -> Sequence[Mapping[str, Any]]:
-        """The conditions, of which one table is met."""
+        """The tables of conditions; a covered case meets at least one of them."""
         return (self.when,) if isinstance(self.when, Mapping) else self.when
 
     @property
     def deadly(self) -> bool:
-        """Whether the failure takes the process with it."""
+        """Whether the failure ends the process or makes it hang."""
         return self.status != "failed"
 
     def applies(self, *, layer: str, check: str, dtype: str, device: str, backend: str) -> bool:
         """Whether the entry is about an item, in the versions installed and on this CPU."""
-        # Every item asks every entry: the layer tells most of them apart.
+        # Every item checks every entry: the layer comes first because it excludes most of them.
         return (
             named(layer, self.layer)
             and named(check, self.check)
@@ -148,11 +153,11 @@ class Known:
         )
 
     def explains(self, found: Facts, message: str, excess: float | None = None) -> bool:
-        """Whether the entry covers a case and expects the message of its failure.
+        """Whether the entry covers a case and describes its failure.
 
         Args:
-            message: what the check says of it.
-            excess: largest error ÷ bound; None where the failure is none of numbers.
+            message: the message of the failure.
+            excess: largest error ÷ bound; None if no numbers are wrong.
         """
         matches = self.said == "*" or fnmatch.fnmatchcase(message[:LONGEST], self.said)
         near = self.within is None or (excess is not None and excess <= self.within)
@@ -162,12 +167,12 @@ class Known:
         """Whether more cases fail than `at_most` allows.
 
         Args:
-            failed: covered cases that failed as the entry says.
-            covered: cases that meet its conditions.
+            failed: number of covered cases that failed as the entry says.
+            covered: number of cases that meet its conditions.
 
         Returns:
-            True where so many failures of independent cases, each failing with probability
-            `at_most`, have a chance below `CHANCE`.
+            True if independent cases that each fail with probability `at_most` would fail this
+            often with a probability below `CHANCE`.
         """
         p = float(self.at_most)
         if p >= 1:
@@ -179,17 +184,17 @@ class Known:
         return tail < CHANCE
 
     def pinned(self, dtype: str, device: str, item: str = "") -> Case | None:
-        """The pinned case in an item's dtype, on its device.
+        """The pinned case in a dtype and on a device; None if there is none.
 
         Args:
-            item: its id.
+            item: the item's id, for an entry with a case for each item.
         """
         case = self.cases.get(item, self.case)
         return None if case is None else on(case, dtype, device)
 
 
 def on(case: Case, dtype: str, device: str) -> Case:
-    """A case in a dtype, on a device."""
+    """Return the case with another dtype and device in its call."""
     return replace(case, call=replace(case.call, dtype=dtype, device=device))
 
 
@@ -198,21 +203,21 @@ def parse(text: str, name: str) -> tuple[Known, ...]:
 
     Args:
         text: TOML with tables `[[known]]`.
-        name: of the file, for messages.
+        name: the file's name, for messages.
 
     Raises:
-        KnownError: naming the entry and what is wrong with it.
+        KnownError: if an entry is invalid; the message names the entry and the error.
     """
     return tuple(_entry(table, where) for where, table in _tables(text, name))
 
 
 def _tables(text: str, name: str) -> list[tuple[str, Any]]:
-    """Each entry as TOML has it, and where it is."""
+    """Each entry's place (file and number), and its table from TOML."""
     try:
         found = tomllib.loads(text)
     except RecursionError:
         raise KnownError(f"{name}: tables within tables, too deep") from None
-    except ValueError as error:  # of a number with too many digits, no TOMLDecodeError
+    except ValueError as error:  # a number with too many digits is not a TOMLDecodeError
         raise KnownError(f"{name}: {bounded(str(error))}") from None
     other = next((key for key in found if key != "known"), None)
     tables = found.get("known", [])
@@ -223,9 +228,9 @@ def _tables(text: str, name: str) -> list[tuple[str, Any]]:
 
 
 def _entry(table: Any, where: str) -> Known:
-    """An entry, whose pinned cases are some of those that it excuses.
+    """Parse an entry and require that its pinned cases meet its conditions.
 
-    Layouts do not count: a check chooses them, and a case need not hold them.
+    Conditions on layouts do not count: a check chooses layouts, so the case need not state them.
     """
     entry = Known(**held(table, where))
     asked = [{k: v for k, v in way.items() if not _LAID.search(k)} for way in entry.alternatives]
@@ -242,9 +247,9 @@ def _entry(table: Any, where: str) -> Known:
 def shipped(backend: str) -> tuple[Known, ...]:
     """The known failures that ship with the package for one of its own backends.
 
-    An entry is about the backend that its file is named for, or about those that it names itself
-    (`backend = "torch,torch-compile"`), whichever file it is in. Those about others are not held
-    against the schema: that takes longer than a process takes to start.
+    An entry is about the backends that it names (`backend = "torch,torch-compile"`), by default
+    the one after which its file is named. Entries about other backends are not validated: that
+    would take longer than the start of a process.
     """
     folder = files("conformance") / "known_failures"
     found: list[Known] = []
@@ -263,14 +268,14 @@ def shipped(backend: str) -> tuple[Known, ...]:
 
 
 def read(backend: str, paths: Sequence[Path] = (), base: str = "") -> tuple[Known, ...]:
-    """The known failures of a run: those that ship with the backend, the user's, and its base's.
+    """Load a run's known failures: the backend's shipped entries, the user's, and the base's.
 
     Args:
-        paths: of the user's files.
+        paths: the user's files.
         base: the backend whose kernels it inherits; empty for none.
 
     Raises:
-        KnownError: for a file that cannot be read, naming it.
+        KnownError: if a file cannot be read; the message names it.
     """
     entries = list(shipped(backend))
     for path in paths:
@@ -293,7 +298,7 @@ def read(backend: str, paths: Sequence[Path] = (), base: str = "") -> tuple[Know
 
 
 class About(Protocol):
-    """An item, or a verdict of one."""
+    """An item, or the verdict of one."""
 
     @property
     def layer(self) -> str: ...
@@ -306,11 +311,11 @@ class About(Protocol):
 
 
 def applying(known: Sequence[Known], item: About, backend: str, base: str = "") -> dict[int, Known]:
-    """The known failures that are about an item, by their index.
+    """The known failures that apply to an item, by their index in `known`.
 
     Args:
-        known: of the run.
-        base: the backend that it inherits the item's layer from; empty for none.
+        known: the run's known failures.
+        base: the backend from which it inherits the item's layer; empty for none.
     """
     about = {name: getattr(item, name) for name in ("layer", "check", "dtype", "device")}
     return {

@@ -1,4 +1,4 @@
-"""Which failures of an item are known, and how many of its cases each known failure explains."""
+"""Match an item's failures with known failures, and count the cases that each one explains."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from conformance.model.finding import Finding
 
 
 class Calls(Protocol):
-    """Which calls a check makes of a case, where these are others than the case (`Check`)."""
+    """How a check derives the calls that it makes from a case (`Check`)."""
 
     @property
     def relaid(self) -> Callable[[Case], tuple[Case, Mapping[str, str]]] | None:
-        """The case and its memory layouts as the check chooses them."""
+        """Function that returns a case and its memory layouts as the check chooses them."""
 
     @property
     def larger(self) -> Callable[[Case], Case | None] | None:
-        """The case of another size that it calls the layer with, too."""
+        """Function that returns the case of another size with which it also calls the layer."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Excuses:
 
     Args:
         entries: the known failures, the backend's own before those of its base.
-        check: what it calls; None = the cases as they are.
+        check: derives calls from cases; None = the check calls the cases unchanged.
     """
 
     def __init__(self, entries: Sequence[Known], check: Calls | None = None) -> None:
@@ -51,19 +51,19 @@ class Excuses:
             self._counts(entry)
 
     def begin(self, case: Case) -> None:
-        """Count which entries cover a case whose turn it is."""
+        """Count a case for every entry that covers it."""
         if self.entries:
             calls = self._calls(case)
             met = [self._counts(e) for e in self.entries if any(map(e.met_by, calls))]
-            # A case that several entries of one reason cover is one case of that reason.
+            # A case counts once for a reason, even if several entries with that reason cover it.
             for count in {id(count): count for both in met for count in both}.values():
                 count.covered += 1
 
     def deadly(self, case: Case, status: str = "") -> Known | None:
-        """The first entry that covers a case and says that it ends the process.
+        """The first entry that covers a case and states that it ends the process.
 
         Args:
-            status: how it ends, `"crashed"` or `"hung"`; empty for either.
+            status: how the process ends, `"crashed"` or `"hung"`; empty for either.
         """
         if not any(entry.deadly for entry in self.entries):
             return None
@@ -72,11 +72,11 @@ class Excuses:
         return next((e for e in fits if any(map(e.met_by, calls))), None)
 
     def explaining(self, case: Case, message: str, failure: Finding | None = None) -> Known | None:
-        """The entry that explains the failure of a case, the backend's own first.
+        """The first entry that explains the failure of a case; the backend's own come first.
 
         Args:
-            message: what the check says of it.
-            failure: the same, as data; None where nothing is known but the message.
+            message: the failure's message.
+            failure: the failure as data; None if only the message is known.
         """
         if not self.entries:
             return None
@@ -99,12 +99,12 @@ class Excuses:
             count.excused += 1
 
     def leave_out(self, entry: Known) -> None:
-        """Count a case that is not run because an entry says that it ends the process."""
+        """Count a case that does not run because an entry states that it ends the process."""
         for count in self._counts(entry):
             count.left_out += 1
 
     def exceeded(self) -> list[tuple[Known, int, int]]:
-        """Entries that explain more failures than they allow, with failures and covered cases."""
+        """Entries whose `at_most` is exceeded, with their numbers of excused and covered cases."""
         counted = [(entry, self._counts(entry)[0]) for entry in self.entries]
         return [
             (entry, count.excused, count.covered)
@@ -113,7 +113,7 @@ class Excuses:
         ]
 
     def listed(self) -> tuple[Excuse, ...]:
-        """What each entry explains, those of one reason together, the most cases first."""
+        """The excuses, one for all entries with the same reason, those with most cases first."""
         found = [
             Excuse(reason, link, count.covered, count.excused, count.left_out, base)
             for (reason, link, base), count in self._told.items()
@@ -121,13 +121,13 @@ class Excuses:
         return tuple(sorted(found, key=lambda e: (-e.excused, -e.left_out)))
 
     def _counts(self, entry: Known) -> tuple[_Count, _Count]:
-        """Of the entry, and of all entries that are told as one."""
+        """The counts of an entry, and those of all entries with its reason."""
         told = (entry.reason, entry.link, entry.base)
         own = self._own.setdefault(id(entry), _Count())
         return own, self._told.setdefault(told, _Count())
 
     def _calls(self, case: Case) -> list[Facts]:
-        """Facts of a case, and of the larger one that the check calls as well."""
+        """Facts of a case, and of its variant of another size if the check calls that, too."""
         if self._facts is None or self._facts[0] is not case:
             laid, layouts = (case, None) if self._relaid is None else self._relaid(case)
             found = [Facts(laid, layouts)]

@@ -1,4 +1,4 @@
-"""Files of known failures brought to the present form: pinned cases name their tensors."""
+"""Migrate files of known failures to the current form, in which pinned cases name tensors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PINNED = re.compile(r"^case = '''(.*)'''$", re.MULTILINE)
 
 
 def rewritten(text: str) -> str:
-    """A file's text with each pinned case written anew; all else stays as it is.
+    """Encode each pinned case in a file's text again, and leave all else unchanged.
 
     Args:
-        text: TOML, a pinned case on one line.
+        text: TOML with each pinned case on one line.
     """
 
     def anew(found: re.Match[str]) -> str:
@@ -28,16 +28,13 @@ def rewritten(text: str) -> str:
 
 
 def checked(path: Path, *, rewrite: bool = False) -> int:
-    """Check a file of known failures, and rewrite its pinned cases where that changes them.
+    """Validate a file of known failures and return the number of its entries.
 
     Args:
-        rewrite: whether to write it.
-
-    Returns:
-        The number of its entries.
+        rewrite: also write the file if its pinned cases are in an older form.
 
     Raises:
-        OSError, KnownError: if it is no file of known failures.
+        OSError, KnownError: if it cannot be read, or an entry is invalid.
     """
     text = read_text(path, MOST)
     entries = parse(text, path.name)

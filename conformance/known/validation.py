@@ -1,4 +1,4 @@
-"""One entry of a file of known failures, held against what there is: strict in every field."""
+"""Validate one entry of a file of known failures: its types, names, conditions and cases."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 }
 STATUSES = ("failed", "crashed", "hung")
 DIMENSION = "dimension"
-"""The key of conditions that one and the same spatial dimension meets."""
+"""The key of conditions that one spatial dimension must meet together."""
 _DEVICE = re.compile(r"[\w*?\[\]!-]+(:[\w*?\[\]!-]+)?")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _FEATURE = re.compile(r"[a-z0-9_.]+")
@@ -63,14 +63,14 @@ class KnownError(UsageError, ValueError):
 
 
 def held(table: Any, where: str) -> dict[str, Any]:
-    """The fields of an entry, its cases read.
+    """Validate an entry and return its fields with decoded cases.
 
     Args:
-        table: as TOML has it.
+        table: the entry's table from TOML.
         where: the file and the number of the entry, for messages.
 
     Raises:
-        KnownError: naming the field, its value, and what was expected.
+        KnownError: if a field is invalid; the message has its value and what was expected.
     """
     if not isinstance(table, Mapping):
         raise _error(where, "known", table, "a table: [[known]]")
@@ -107,13 +107,13 @@ def _error(where: str, field: str, value: Any, expected: str) -> KnownError:
 
 
 def _layers(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """The layers that an entry names, each part of the list at least one."""
+    """Find the layers that an entry names; each part of its list must match one."""
     for part in table["layer"].split(","):
         if not layers_named(part.strip()):
             expected = "layers of the suite: nn-conformance layers lists them"
             raise KnownError(
                 f"{where}: layer={bounded(repr(table['layer']), LONGEST)}: "
-                f"{bounded(repr(part.strip()), LONGEST)} names no layer; expected {expected}"
+                f"{bounded(repr(part.strip()), LONGEST)} matches no layer; expected {expected}"
             )
     return layers_named(table["layer"])
 
@@ -138,13 +138,13 @@ def _names(table: Mapping[str, Any], layers: tuple[str, ...], where: str) -> Non
 
 @lru_cache(maxsize=4096)
 def _without_check(checks: str, layers: tuple[str, ...]) -> str:
-    """What is expected in place of checks that none of the layers has; empty where they do."""
+    """What is expected if a check does not exist or applies to none of the layers; else empty."""
     for part in checks.split(","):
         found = [check for name, check in EVERY_CHECK.items() if named(name, part.strip())]
         if not found:
             return f"some of {', '.join(EVERY_CHECK)}"
         if not any(check.applies(CATALOGUE[x]) for check in found for x in layers):
-            return f"checks that {layers[0]} has, {part.strip()!r} is none"
+            return f"checks that apply to {layers[0]}, {part.strip()!r} does not"
     return ""
 
 
@@ -156,7 +156,7 @@ def _numbers(table: Mapping[str, Any], where: str) -> None:
 
 
 def _places(table: Mapping[str, Any], where: str) -> None:
-    """Where the entry applies, versions and CPU, and where it was seen."""
+    """Validate the fields `versions`, `cpu` and `seen`."""
     for package, specifier in table.get("versions", {}).items():
         if not _PACKAGE.fullmatch(package):
             raise _error(where, "versions", package, "the name of a package")
@@ -223,17 +223,17 @@ def _case(text: Any, layers: tuple[str, ...], where: str) -> Case:
     try:
         case = decode_case(json.loads(text))
     except RecursionError:
-        raise KnownError(f"{where} is no case as the results file holds it: too deep") from None
+        raise KnownError(f"{where} is not a case of a results file: too deep") from None
     except (ValueError, TypeError) as error:
         reason = bounded(str(error), LONGEST)
-        raise KnownError(f"{where} is no case as the results file holds it: {reason}") from error
+        raise KnownError(f"{where} is not a case of a results file: {reason}") from error
     if case.call.layer not in layers:
         raise KnownError(
             f"{where} is a call of {bounded(repr(case.call.layer), LONGEST)}, expected one of "
             f"{', '.join(layers[:5])}{', …' if len(layers) > 5 else ''}"
         )
     row, given = CATALOGUE[case.call.layer], {**case.call.arguments, **case.keywords}
-    # An input that is no array is given by its name.
+    # An input that is not an array is passed by its name.
     named_inputs = {*row.signature.input_names} & {*case.keywords}
     unknown = next(
         (k for k in given if row.signature.argument(k) is None and k not in named_inputs), None
@@ -252,17 +252,20 @@ def _case(text: Any, layers: tuple[str, ...], where: str) -> Case:
 
 
 def _pinned(fields: Mapping[str, Any], layers: tuple[str, ...], where: str) -> None:
-    """An entry without a case is never stale: it says so, and is about some layers only."""
+    """Require a pinned case, or `strict = false` and a restriction to some layers.
+
+    An entry without a case is never stale.
+    """
     if "case" in fields or fields["cases"]:
         return
     if len(layers) == len(CATALOGUE):
         raise KnownError(
-            f"{where}: layer={fields['layer']!r} without a case excuses whatever fails: expected "
+            f"{where}: layer={fields['layer']!r} without a case excuses every failure: expected "
             "a failing case (case = '''…'''), or the layers that fail"
         )
     if fields.get("strict", True):
         raise KnownError(
             f"{where}: no case: expected a failing one (case = '''…''', as "
-            "nn-conformance known --write pins it), or strict = false, by which the entry is "
+            "nn-conformance known --write pins it), or strict = false, with which the entry is "
             "never stale"
         )

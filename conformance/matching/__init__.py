@@ -1,1 +1,1 @@
-"""Facts of cases, conditions on them, and rules found among them."""
+"""Facts about cases, conditions on these facts, and a search for rules that separate cases."""

@@ -1,4 +1,4 @@
-"""Whether a fact meets a condition: a value, a comma list of globs, or a comparison."""
+"""Test facts against conditions: a value, a comma list of globs, or a comparison."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-# Every item asks every entry; neighbours ask of one layer.
+# Every item checks every entry, and neighbouring items have the same layer.
 @lru_cache(maxsize=4096)
 def named(name: str, patterns: str) -> bool:
-    """Whether one of a comma list of globs is the name."""
+    """Whether a name matches one glob of a comma list."""
     names, globs = _split(patterns)
     return name in names or any(glob.match(name) for glob in globs)
 
 
 @cache
 def _split(patterns: str) -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
-    """The plain names of a comma list, and its globs."""
+    """Split a comma list into its plain names and its globs."""
     each = frozenset(pattern.strip() for pattern in patterns.split(","))
     names = frozenset(pattern for pattern in each if not _GLOB.search(pattern))
     return names, tuple(re.compile(fnmatch.translate(glob)) for glob in sorted(each - names))
@@ -42,7 +42,7 @@ def meets(value: Any, wanted: Any) -> bool:
     """Whether a fact meets a condition.
 
     Args:
-        value: the fact; of several numbers any may meet it.
+        value: the fact; if it is a sequence, one element must meet the condition.
         wanted: a value, a comma list of globs, or a comparison such as `">1"`.
     """
     values: Sequence[Any] = value if isinstance(value, (tuple, list)) else [value]

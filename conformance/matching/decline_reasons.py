@@ -1,4 +1,4 @@
-"""What a reason for declining a call claims of it: `padding_mode='circular'`."""
+"""Parse a reason for declining a call into claims about it: `padding_mode='circular'`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _BETWEEN = re.compile(r"\s*(,|;|and|with|&)\s*")
 
 @dataclass(frozen=True)
 class ReasonClaim:
-    """That an argument has a value, or lies beyond one.
+    """A claim that an argument equals a value, or is larger or smaller.
 
     Args:
-        name: of the argument, or `<input>.ndim`.
+        name: the argument, or `<input>.ndim`.
         relation: `"=="`, `">"`, ….
-        value: what it is compared with.
+        value: the value to compare with.
     """
 
     name: str
@@ -34,11 +34,11 @@ class ReasonClaim:
         return f"{self.name}{'=' if self.relation == '==' else self.relation}{self.value!r}"
 
     def about(self, case: Case) -> bool:
-        """Whether the case has such an argument at all."""
+        """Whether the case has the argument."""
         return self.name in facts(case)
 
     def may_hold(self, case: Case) -> bool:
-        """Whether the claim can be meant of the case: of a number for each dimension any may."""
+        """Whether the claim may be about the case: one number of several suffices."""
         value = facts(case).get(self.name)
         if self._strictly(value):
             return True
@@ -47,7 +47,7 @@ class ReasonClaim:
         return any(self._strictly(v) for v in value) if isinstance(value, (list, tuple)) else False
 
     def holds(self, case: Case) -> bool:
-        """Whether the claim is true of the case: of a number for each dimension all must."""
+        """Whether the claim is true of the case: of several numbers, all must meet it."""
         value = facts(case).get(self.name)
         if self.relation == "==" or not isinstance(value, (list, tuple)):
             return self._strictly(value)
@@ -66,11 +66,7 @@ class ReasonClaim:
 
 @lru_cache(maxsize=4096)
 def claims(reason: str) -> tuple[ReasonClaim, ...]:
-    """What a reason claims; nothing where it says anything else besides, in free words.
-
-    Args:
-        reason: as the backend gave it.
-    """
+    """Parse the claims of a backend's reason; empty if it contains any other words."""
     found: list[ReasonClaim] = []
     rest = reason.strip()
     while rest:
@@ -92,17 +88,13 @@ def claims(reason: str) -> tuple[ReasonClaim, ...]:
 
 
 def topic(reason: str) -> str:
-    """The reason without its values, so that `stride=2` and `stride=(1, 2)` come together.
-
-    Args:
-        reason: as the backend gave it.
-    """
+    """A backend's reason without its values, so that `stride=2` and `stride=(1, 2)` are alike."""
     found = claims(reason)
     return ", ".join(f"{claim.name}=…" for claim in found) if found else reason
 
 
 def _literal(text: str) -> tuple[Any, int] | None:
-    """The longest literal that the text begins with, and its length."""
+    """The longest literal at the beginning of a text, and its length; None if there is none."""
     for end in range(min(len(text), 200), 0, -1):
         piece = text[:end]
         if piece != piece.rstrip():
@@ -111,7 +103,7 @@ def _literal(text: str) -> tuple[Any, int] | None:
             value = ast.literal_eval(piece)
         except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
             continue
-        # '2, groups=3' would else be read as far as '2,'.
+        # Without this, the literal in '2, groups=3' would be the tuple '2,'.
         if isinstance(value, tuple) and not piece.startswith("("):
             continue
         return value, end

@@ -1,4 +1,4 @@
-"""Which facts a condition can name of some layers, and which values these can have."""
+"""The facts that conditions on given layers can name, and the values that each can have."""
 
 from __future__ import annotations
 
@@ -21,25 +21,21 @@ from conformance.strategies.invalid.breaks import breaks_of
 from conformance.strategies.layouts import LAYOUTS
 
 LONGEST = 200
-"""Characters of a fact's name, or of what it must be."""
+"""The largest number of characters of a fact's name or of a condition."""
 _LAYOUTS = frozenset(LAYOUTS)
 BROKEN = "broken"
-"""The fact that tells which constraint an invalid call breaks."""
+"""The fact that names the constraint that an invalid call breaks."""
 MANY = 20
-"""Words that a message lists."""
+"""The largest number of words that a message lists."""
 GIVEN = frozenset({"given", "absent"})
 NUMBER, TRUTH, NO_TRUTH, ANY = "a number", "true or false", "a number or a word", "a value"
 Kind = str | frozenset[str]
-"""What a fact can be: one of some words, or as it is described."""
+"""The values that a fact can have: a set of words, or a description such as "a number"."""
 
 
 @lru_cache(maxsize=4096)
 def layers_named(patterns: str) -> tuple[str, ...]:
-    """The layers of the suite that a comma list of globs names.
-
-    Args:
-        patterns: as an entry of known failures has them.
-    """
+    """Find the layers of the catalogue that match a comma list of globs."""
     found: set[str] = set()
     for pattern in patterns.split(","):
         name = pattern.strip()
@@ -50,22 +46,18 @@ def layers_named(patterns: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def unknown_fact(name: str, layers: tuple[str, ...]) -> str:
-    """What is expected in place of a name of no fact; empty where a layer has such a fact.
+    """What is expected instead of an unknown fact's name; empty if a layer has the fact.
 
     Args:
-        name: as a condition has it.
-        layers: that the entry names.
+        name: the name in a condition.
+        layers: the layers of the entry.
     """
     return "" if kinds(name, layers) else _expected(name, layers)
 
 
 @lru_cache(maxsize=4096)
 def kinds(name: str, layers: tuple[str, ...]) -> frozenset[Kind]:
-    """What a fact can be in some layers; nothing where none of them has it.
-
-    Args:
-        layers: names of the catalogue.
-    """
+    """The kinds of values that a fact has in some layers; empty if no layer has the fact."""
     if len(name) > LONGEST:
         return frozenset()
     if name == BROKEN:
@@ -78,12 +70,12 @@ def kinds(name: str, layers: tuple[str, ...]) -> frozenset[Kind]:
 
 
 def unmeetable(name: str, wanted: Any, layers: tuple[str, ...]) -> str:
-    """What is expected in place of a value that a fact never has; empty where it can have it.
+    """What is expected instead of a condition that no case meets; empty if a case can meet it.
 
     Args:
-        name: of a fact of some of the layers.
-        wanted: what it must be.
-        layers: that the entry names.
+        name: a fact that one of the layers has.
+        wanted: the condition.
+        layers: the layers of the entry.
     """
     found = kinds(name, layers)
     if isinstance(wanted, str) and len(wanted) > LONGEST:
@@ -93,7 +85,7 @@ def unmeetable(name: str, wanted: Any, layers: tuple[str, ...]) -> str:
 
 
 def _of(name: str, row: LayerSpec) -> Iterator[Kind]:
-    """What a fact can be in one layer."""
+    """The kinds of values that a fact has in one layer."""
     plain = _plain(name, row)
     if plain:
         yield from plain
@@ -123,7 +115,7 @@ def _of(name: str, row: LayerSpec) -> Iterator[Kind]:
 
 
 def _plain(name: str, row: LayerSpec) -> tuple[Kind, ...]:
-    """What a fact that is one word can be."""
+    """The kinds of values of a fact whose name is a single word."""
     found = list[Kind]()
     for rows in (row, CATALOGUE[row.oracle.module] if row.oracle.module else row):
         argument = rows.signature.argument(name)
@@ -144,14 +136,14 @@ def _plain(name: str, row: LayerSpec) -> tuple[Kind, ...]:
 
 
 def _operand(name: str, row: LayerSpec, kind: Kind) -> tuple[Kind, ...]:
-    """The kind where the name is that of an input or of a state tensor."""
+    """The kind, if the name is that of an input or a state tensor; else empty."""
     there = name in row.signature.input_names or re.sub(r"\d+", "0", name) in _state_names(row.name)
     return (kind,) if there else ()
 
 
 @cache
 def _state_names(layer: str) -> frozenset[str]:
-    """Names of a layer's state tensors, whatever its arguments; every number in them is 0."""
+    """Names of a layer's state tensors with any arguments; each number in them becomes 0."""
     row = CATALOGUE[layer]
     shape = (1,) * (row.signature.dims + 2)
     plain = {a.name: 1 if a.plain is None else a.plain for a in row.signature.arguments}
@@ -169,7 +161,7 @@ def _state_names(layer: str) -> frozenset[str]:
         try:
             found |= {x.name for x in row.state_tensors({**given, **change}, shape)}
         except (ValueError, TypeError, ArithmeticError, LookupError, AssertionError):
-            continue  # no such layer
+            continue  # these arguments are invalid
     return frozenset(re.sub(r"\d+", "0", name) for name in found)
 
 
@@ -180,7 +172,7 @@ def _other(default: Any, other: Any) -> Any:
 
 
 def _is_sum(name: str, row: LayerSpec) -> bool:
-    """Whether it is a sum of facts that are numbers."""
+    """Whether a name is an arithmetic expression of numeric facts."""
     try:
         tree = ast.parse(name, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -201,14 +193,14 @@ def _summed(node: ast.expr, row: LayerSpec) -> bool:
 
 
 def _refused(wanted: Any, kind: Kind) -> str:
-    """What is expected of a fact of a kind in place of a value; empty where it can be so."""
+    """What is expected instead of a condition on a kind of fact; empty if it can be met."""
     words = kind if isinstance(kind, frozenset) else None
     expected = f"one of {', '.join(sorted(words)[:MANY])}" if words else str(kind)
     expected += ", …" if words and len(words) > MANY else ""
     if not isinstance(wanted, str):
         number = isinstance(wanted, (int, float)) and not isinstance(wanted, bool)
         if not number and not isinstance(wanted, bool):
-            return f"{expected}; a list is no value: name its places"
+            return f"{expected}; a list is not a value: name its elements"
         if isinstance(wanted, float) and math.isnan(wanted):
             return expected
         fits = kind in (NUMBER, NO_TRUTH, ANY) if number else kind in (TRUTH, ANY)
@@ -226,7 +218,7 @@ def _refused(wanted: Any, kind: Kind) -> str:
 
 
 def _compared(text: str, words: frozenset[str] | None, kind: Kind, expected: str) -> str:
-    """Likewise of a comparison."""
+    """What is expected instead of a comparison; empty if it can be met."""
     form = "a comparison with a number, a text in quotation marks, true, false or null"
     match = COMPARISON.match(text)
     if match is None:
@@ -239,7 +231,7 @@ def _compared(text: str, words: frozenset[str] | None, kind: Kind, expected: str
     if isinstance(other, (list, dict)) or (isinstance(other, float) and math.isnan(other)):
         return form
     if other is None:
-        return "" if sign == "!=" else "'!=null': nothing else holds of null"
+        return "" if sign == "!=" else "'!=null': no other comparison with null can be true"
     number = not isinstance(other, (bool, str))
     if sign not in ("==", "!=") and not number:
         return f"a number after {sign}"
@@ -252,7 +244,7 @@ def _compared(text: str, words: frozenset[str] | None, kind: Kind, expected: str
 
 
 def _expected(name: str, layers: tuple[str, ...]) -> str:
-    """The facts of one word that the layers have."""
+    """The message that lists single-word facts of the layers."""
     facts = dict[str, None]()
     for layer in layers:
         row = CATALOGUE[layer]

@@ -1,8 +1,8 @@
-"""What conditions can name of a case: its arguments, the form of its operands, and what follows.
+"""Facts about a case that conditions can name: arguments, the form of operands, derived facts.
 
-Facts that every case has are plain values (`facts`). Derived ones are computed when a condition
-names them (`Facts`): how many channels a group has, how many windows meet the input, how an operand
-lies in memory.
+Facts that every case has are plain values (`facts`). Derived facts are computed when a condition
+names them (`Facts`): channels per group, number of windows in the input, memory layout of an
+operand.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ EQUALS = " = "
 FORM = re.compile(r"\w+\.(ndim|size)")
 RANGE = re.compile(r"(?P<name>[\w.]+)\.(?P<end>min|max)")
 ASKED = re.compile(r"(?P<name>[\w.]+)\.asked")
-_STREAM = 0x736F6D65  # the choice of the gradients that are asked for alone
+_STREAM = 0x736F6D65  # random stream that selects the operands whose gradients are computed alone
 LAYOUT = re.compile(r"(?P<name>[\w.]+)\.(?P<what>layout|swapped)")
 
 
 def facts(case: Case) -> dict[str, Any]:
-    """The arguments of a case with their defaults, and the form of its inputs."""
+    """The arguments of a case including defaults, and the form of its inputs."""
     row = CATALOGUE[case.call.layer]
     found: dict[str, Any] = {**row.signature.defaults, **row.conditions.shown(case)}
     found |= case.call.arguments
@@ -62,7 +62,8 @@ class Facts:
 
     Args:
         case: the case.
-        layouts: memory layout of each operand that is not contiguous, by name.
+        layouts: memory layout of each operand that is not contiguous, by name; None = the layouts
+            that the case itself names.
     """
 
     def __init__(self, case: Case, layouts: Mapping[str, str] | None = None) -> None:
@@ -70,16 +71,19 @@ class Facts:
         self.row = CATALOGUE[case.call.layer]
 
     def get(self, name: str) -> Any:
-        """A fact by its name, or computed from several; None where the case has no such fact.
+        """Find a fact by its name, or compute it; None if the case has no such fact.
 
         Args:
-            name: an argument, two with ` = ` between them (whether they are the same),
-                `<input>.ndim`, `<input>.size`, `<input>.shape[k]`, `<operand>.max` and `.min` (of
-                its finite numbers), `<operand>.layout` (also of a cotangent: `grad_output.layout`),
-                `<operand>.swapped`, `<operand>.asked` (whether `layout` asks for its gradient), a
-                derived fact (of the row), a size of its shapes (`in_features`), one dimension of an
-                argument (`stride[-1]`), or a sum of these, taken for each dimension:
-                `"padding - dilation * (kernel_size - 1)"`.
+            name: one of
+                an argument, or one dimension of it (`stride[-1]`);
+                two arguments with ` = ` between them: whether they are equal;
+                `<input>.ndim`, `<input>.size`, `<input>.shape[k]`;
+                `<operand>.max`, `<operand>.min`: of its finite numbers;
+                `<operand>.layout`, also for a cotangent: `grad_output.layout`;
+                `<operand>.swapped`: the axes that its transposed layout swaps;
+                `<operand>.asked`: whether the check `layout` computes its gradient;
+                a derived fact of the layer, or a size of its shapes (`in_features`);
+                arithmetic on these, for each dimension: `"padding - dilation * (kernel_size - 1)"`.
         """
         if name in self._found:
             return self._found[name]
@@ -88,15 +92,15 @@ class Facts:
         return value
 
     def dimensions(self, names: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Arguments dimension by dimension: one mapping for each spatial dimension.
+        """The facts of each spatial dimension: one mapping from name to number for each.
 
         Args:
-            names: of arguments or derived facts that have a number for each dimension.
+            names: arguments or derived facts with a number for each dimension.
         """
         dims = self.row.signature.dims
         found: list[dict[str, Any]] = [{} for _ in range(dims)]
         for name in names:
-            # An invalid call may have a padding of no meaning, or a number too many.
+            # An invalid call may have a meaningless padding, or one number too many.
             try:
                 values = self._numbers(name)
                 for place, value in zip(found, per_dimension(values, dims), strict=True):
@@ -107,13 +111,13 @@ class Facts:
 
     def _looked_up(self, name: str) -> Any:
         if FORM.fullmatch(name):
-            return None  # of an input that is left out
+            return None  # the input is left out
         derived = self.row.conditions.derived.get(name, EVERY_ROW.get(name))
         if derived is not None:
             try:
                 return derived(self)
             except (ValueError, TypeError, AssertionError):
-                return None  # an invalid call need not have it
+                return None  # undefined for an invalid call
         if EQUALS in name:
             first, second = (self.get(part) for part in name.split(EQUALS, 1))
             return None if first is None or second is None else bool(first == second)
@@ -146,7 +150,7 @@ class Facts:
             return None
 
     def _size(self, name: str) -> Any:
-        """A size of the layer's shapes by its name; None where the case has none of it."""
+        """A named size of the layer's shapes; None if the case has no such size."""
         shapes, sizes = self.row.shapes, self.row.sizes(self.case)
         if shapes is None or sizes is None or name not in shapes.size_names:
             return None
@@ -168,7 +172,7 @@ class Facts:
         return np.asarray(self._numbers(name) if isinstance(value, str) else value, np.int64)
 
     def operand(self, name: str) -> np.ndarray | None:
-        """An input or a state tensor by its name; None where it is not given."""
+        """An input or a state tensor by its name; None if it is absent."""
         if name in self.row.signature.input_names:
             place = self.row.signature.input_names.index(name)
             return self.case.inputs[place] if place < len(self.case.inputs) else None
@@ -187,13 +191,16 @@ class Facts:
         return swapped(array) if layout == "transposed" and array is not None else None
 
     def _numbers(self, name: str) -> Any:
-        """An argument as numbers; one that may be a word has a derived fact of its numbers."""
+        """An argument as numbers; for a word such as "same", its derived fact with the numbers."""
         value = self.get(name)
         return self.get(self.row.conditions.numbers[name]) if isinstance(value, str) else value
 
 
 def asked_alone(case: Case) -> frozenset[str]:
-    """Inputs and parameters whose gradients are asked for without the others'; none of only one."""
+    """Names of operands whose gradients a check computes without the others'.
+
+    They are chosen at random by the case's seed. Empty if only one operand has a gradient.
+    """
     row, named = CATALOGUE[case.call.layer], dict[int, list[str]]()
     for place, x in zip(row.signature.inputs, case.inputs, strict=False):
         if x is not None and place.differentiable and x.dtype.kind in "fc":
@@ -207,12 +214,12 @@ def asked_alone(case: Case) -> frozenset[str]:
 
 
 def asked_laid_out(case: Case) -> frozenset[str]:
-    """As `asked_alone` in every second case of `layout`; in the others none: it asks for all."""
+    """`asked_alone` in every second case of the check `layout`; else empty: it computes all."""
     return asked_alone(case) if case.seed % 2 else frozenset()
 
 
 def own_layouts(case: Case) -> dict[str, str]:
-    """The layouts that a case names itself, by operand."""
+    """The layouts that a case itself names, by operand."""
     row = CATALOGUE[case.call.layer]
     named = dict(zip(row.signature.input_names, case.layouts, strict=False))
     named |= dict(zip(row.signature.cotangent_names, case.cotangent_layouts, strict=False))
@@ -220,7 +227,7 @@ def own_layouts(case: Case) -> dict[str, str]:
 
 
 def _extreme(array: np.ndarray | None, end: str) -> float | None:
-    """The largest or the smallest finite number of an array; None where there is none."""
+    """The largest or the smallest finite number of an array; None if it has none."""
     if array is None or array.dtype.kind not in "fi":
         return None
     finite = array[np.isfinite(array)]
@@ -228,12 +235,12 @@ def _extreme(array: np.ndarray | None, end: str) -> float | None:
 
 
 def _empty(found: Facts) -> bool:
-    """Whether an operand has no element."""
+    """Whether an operand has no elements."""
     return any(not x.size for x in found.case.operands)
 
 
 def _batch(found: Facts) -> int | None:
-    """How many samples the first input has; None where it is none itself, but a single sample."""
+    """The batch size of the first input; None if it has no batch axis."""
     first, axis = found.case.inputs[0], found.row.batch_axis(found.case, 0)
     return None if first is None or axis is None else first.shape[axis]
 

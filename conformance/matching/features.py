@@ -1,4 +1,4 @@
-"""Features of a case's structure: named plain values that conditions can compare."""
+"""Features of a case's structure: named scalar values that conditions can compare."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from conformance.layers import CATALOGUE
 from conformance.matching.facts import facts
 from conformance.model.case import Case
 
-_DIMENSIONS = 3  # of an input's shape, counted from its end
+_DIMENSIONS = 3  # trailing axes of an input's shape that are features
 
 
 def features(case: Case) -> dict[str, Any]:
-    """The structure of a case: arguments, whether they are written out, and the inputs' form.
+    """The structure of a case: arguments, whether they are passed, and the form of inputs.
 
-    Where each dimension may have its own number, this comes as the number if all are the same, and
-    as `largest <name>` and `smallest <name>` anyway.
+    An argument with one number for each dimension becomes `largest <name>` and `smallest <name>`,
+    and also `<name>` if all numbers are equal.
     """
     row, call = CATALOGUE[case.call.layer], case.call
     found = facts(case)
@@ -37,7 +37,7 @@ def features(case: Case) -> dict[str, Any]:
 
 
 def structure(case: Case) -> tuple[Any, ...]:
-    """All of a case but its values: cases of one structure differ in nothing that is no number."""
+    """A hashable key of everything in a case except the numbers in its arrays."""
     call = case.call
     return (
         _frozen(call.arguments),

@@ -1,4 +1,4 @@
-"""Conditions that hold of some cases and of no others: the least and the most restrictive ones."""
+"""Find conditions that hold for some cases and for no others, least or most restrictive."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-TERMS = 4  # of a conjunction
-RULES = 3  # of a disjunction
-TRIED = 200  # cases from which a rule of a disjunction is made
+TERMS = 4  # most terms of a conjunction
+RULES = 3  # most rules of a disjunction
+TRIED = 200  # most cases from which a rule of a disjunction is made
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +21,8 @@ class Term:
     Args:
         feature: its name.
         relation: `"="`, `"≠"`, `"≥"` or `"≤"`.
-        value: to compare with.
-        met: for each case whether it does.
+        value: the value to compare with.
+        met: one bool for each case: whether it meets the condition.
     """
 
     feature: str
@@ -40,11 +40,11 @@ Conjunction = tuple[Term, ...]
 
 
 def format_rules(rules: Sequence[Conjunction], most: int = 8) -> str:
-    """Rules in words; the empty conjunction holds always.
+    """Rules in words; the empty conjunction is "always".
 
     Args:
-        rules: of which one must hold.
-        most: terms of one rule that are shown.
+        rules: alternatives, of which one must hold.
+        most: largest number of terms to show of one rule.
     """
     return " or ".join(_conjunction(rule, most) for rule in rules)
 
@@ -57,7 +57,7 @@ def _conjunction(rule: Conjunction, most: int) -> str:
 
 
 class Table:
-    """Cases by their features.
+    """A table with one row of features for each case.
 
     Args:
         rows: the features of each case.
@@ -69,7 +69,7 @@ class Table:
 
     @cached_property
     def _columns(self) -> dict[str, tuple[list[Any], np.ndarray]]:
-        """For each feature the values (None where absent) and the numbers (NaN where none)."""
+        """Feature → its values (None if absent), and the same as numbers (NaN if not a number)."""
         columns = {}
         for name in dict.fromkeys(name for row in self.rows for name in row):
             values = [row.get(name) for row in self.rows]
@@ -78,10 +78,10 @@ class Table:
         return columns
 
     def common(self, chosen: np.ndarray) -> Conjunction:
-        """What all chosen cases have in common and not every case has.
+        """The terms that all chosen cases meet, without those that every case meets.
 
         Args:
-            chosen: for each case whether it is; at least one.
+            chosen: one bool for each case; at least one is true.
         """
         terms = (
             term
@@ -110,16 +110,16 @@ class Table:
     def least(
         self, chosen: np.ndarray, others: np.ndarray, mentioned: Sequence[str] = ()
     ) -> Sequence[Conjunction] | None:
-        """The least restrictive rules that hold of all chosen cases and of none of the others.
+        """Find the least restrictive rules that hold for all chosen cases and for no other case.
 
         Args:
-            chosen: the cases that they must hold of.
-            others: the cases that they must not hold of; of cases in neither nothing is asked.
-            mentioned: names that a condition should preferably speak of.
+            chosen: one bool for each case: the rules must hold.
+            others: one bool for each case: no rule may hold. Cases in neither do not matter.
+            mentioned: names that a condition should preferably use.
 
         Returns:
-            One conjunction if there is one; else a few of which one holds; None if more would be
-            needed than `RULES`, or a rule for each case.
+            One conjunction if it suffices, else several alternatives. None if more than `RULES`
+            would be needed, or more than one for every two cases.
         """
         if not others.any():
             return ((),)
@@ -140,7 +140,7 @@ class Table:
         return rules if 2 * len(rules) <= chosen.sum() else None
 
     def _together(self, left: np.ndarray, others: np.ndarray) -> np.ndarray | None:
-        """As many cases as have something in common that none of the others has, from the first."""
+        """Collect cases, from the first, while they share terms that no other case meets."""
         group = np.zeros(self.count, dtype=bool)
         for k in np.flatnonzero(left)[:TRIED]:
             wider = group.copy()
@@ -179,7 +179,7 @@ class Table:
         return tuple(rule)
 
     def _all(self, terms: Sequence[Term]) -> np.ndarray:
-        """The cases that meet all terms."""
+        """One bool for each case: whether it meets all terms."""
         met = np.ones(self.count, dtype=bool)
         for term in terms:
             met &= term.met
@@ -187,7 +187,7 @@ class Table:
 
 
 def tightest(terms: Conjunction) -> Conjunction:
-    """The common terms without bounds that an equality implies; rarest terms first."""
+    """Drop bounds that an equality implies; the terms that fewest cases meet come first."""
     equal = {term.feature for term in terms if term.relation == "="}
     kept = [t for t in terms if t.relation == "=" or t.feature not in equal]
     return tuple(sorted(kept, key=lambda term: int(term.met.sum())))
@@ -199,7 +199,7 @@ def _number(value: Any) -> float | None:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Equality that tells True from 1."""
+    """Whether values and types are equal, so that True differs from 1."""
     return type(a) is type(b) and bool(a == b)
 
 

@@ -1,1 +1,1 @@
-"""Frozen data and the interfaces that everything else is written against."""
+"""Plain data types and the interfaces on which all other packages depend."""

@@ -1,8 +1,8 @@
-"""The table of activations: what rows, strategies and laws ask of each, as data.
+"""The table of activations: data for their specifications, strategies and laws.
 
-An activation is listed here once, under the name of its module. Formulas stand in
-`conformance/oracles/`; which oracle and which further laws an activation has, in
-`conformance/layers/activation/kinds.py`. PReLU, whose slopes are weights, has rows of its own.
+An activation is listed here once, under the name of its module. Formulas are in
+`conformance/oracles/`. `conformance/layers/activation/kinds.py` assigns oracles and further laws.
+PReLU, whose slopes are weights, has its own specifications.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Choices = Mapping[tuple[str, ...], tuple[tuple[Any, ...], ...]]
 
 
 class ActivationError(LookupError):
-    """The table and what is made of it disagree, or a layer is no activation of it."""
+    """The table and code that uses it disagree, or a layer is not an activation in the table."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Parameter:
 
     Args:
         name: torch's.
-        default: torch's; None where it has none.
-        plain: the plainest value, where there is no default.
-        other: a value to try in place of the default, when it is asked what a failure needs.
+        default: torch's; None if there is none.
+        plain: the simplest value, if there is no default.
+        other: a value to try in place of the default, to find out whether a failure needs it.
     """
 
     name: str
@@ -46,28 +46,28 @@ def _no_kinks(values: Values) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Activation:
-    """What a module, its function and the one that works in place share.
+    """Facts that a module, its function and its in-place function share.
 
     Args:
-        module: name of its row: `"LeakyReLU"`.
-        function: name of its row: `"functional.leaky_relu"`.
+        module: the layer name of the module: `"LeakyReLU"`.
+        function: the layer name of the function: `"functional.leaky_relu"`.
         formula: as documented.
-        parameters: in torch's order, but `inplace` and `training`.
-        drawn: names of parameters that are drawn together → their values, the plainest first.
-        kinks: values of the parameters → where the function changes, besides 0.
-        order: of two parameters: `"min_val < max_val"`; empty = there is none.
+        parameters: in torch's order, without `inplace` and `training`.
+        drawn: names of parameters that are drawn together → their values, the simplest first.
+        kinks: values of the parameters → inputs, besides 0, where the formula changes.
+        order: condition on two parameters: `"min_val < max_val"`; empty = none.
         inplace: module and function take `inplace`.
-        underscored: a function of its name and an underscore always writes into its input.
-        nonnegative: the parameter below 0 of which torch refuses to differentiate in place: it does
-            so from the result, which is ambiguous then; empty = it never refuses.
-        random: in training it draws numbers; the function takes `training`.
-        operations: floating-point operations of an element.
+        underscored: the function has an in-place form, whose name ends in an underscore.
+        nonnegative: torch refuses to differentiate in place if this parameter is negative. It
+            differentiates from the result, which is then ambiguous. Empty = it never refuses.
+        random: it draws numbers in training; the function takes `training`.
+        operations: floating-point operations per element.
         examples: share of the profile's examples.
-        feeds_forward: transformers have it in their wide layers: it is timed at such widths, too.
-        in_torch: as `LayerSpec` has it.
+        feeds_forward: transformers use it in their wide layers, so it is also timed at such widths.
+        in_torch: as in `LayerSpec`.
 
     Raises:
-        ActivationError: if a parameter is not drawn, or what is named is none.
+        ActivationError: if no values of a parameter are drawn, or a name is not a parameter.
     """
 
     module: str
@@ -97,30 +97,26 @@ class Activation:
 
     @property
     def in_place(self) -> str:
-        """The name of the function that always writes into its input; empty where there is none."""
+        """The name of the function that always writes into its input; empty if there is none."""
         return f"{self.function}_" if self.underscored else ""
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Parameter → torch's default, where it has one."""
+        """Parameter → torch's default, for parameters that have one."""
         return {p.name: p.default for p in self.parameters if p.default is not None}
 
     def is_reversible(self, values: Values) -> bool:
-        """Whether torch differentiates in place.
-
-        Args:
-            values: of some parameters; others do not forbid it.
-        """
+        """Whether torch differentiates in place at these values of parameters."""
         return bool(values.get(self.nonnegative, 0) >= 0)
 
 
 def _often(*choices: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
-    """Choices, the first of them twice: the default is drawn often."""
+    """The choices with the first one twice, so that the default is drawn often."""
     return (choices[0], *choices)
 
 
 def _one(name: str, *values: Any) -> Choices:
-    """Values of one parameter, its default first."""
+    """The choices for a single parameter, its default first."""
     return {(name,): _often(*((value,) for value in values))}
 
 
@@ -279,32 +275,28 @@ def _table(entries: Iterable[Activation]) -> dict[str, Activation]:
     table: dict[str, Activation] = {}
     for entry in entries:
         if entry.module in table:
-            raise ActivationError(f"activation {entry.module!r} stands twice in {_HERE}")
+            raise ActivationError(f"activation {entry.module!r} is listed twice in {_HERE}")
         table[entry.module] = entry
     return table
 
 
 ACTIVATIONS: Mapping[str, Activation] = _table(_ENTRIES)
-"""Name of the module → the activation, in the order of the rows."""
+"""Name of the module → the activation, in the order of the catalogue."""
 
 
 def is_in_place(layer: str) -> bool:
-    """Whether a layer is a function that always works in place, whose name ends so.
-
-    Args:
-        layer: the name of its row.
-    """
+    """Whether a layer, by its name, is a function that always works in place."""
     return layer.endswith("_")
 
 
 def activation_of(layer: str) -> Activation:
-    """The activation that a module or a function is of.
+    """Find the activation of a module or function.
 
     Args:
-        layer: the name of its row: `"ELU"`, `"functional.elu"`, `"functional.elu_"`.
+        layer: its name: `"ELU"`, `"functional.elu"`, `"functional.elu_"`.
 
     Raises:
-        ActivationError: if it is none of the table.
+        ActivationError: if the table does not list it.
     """
     if is_function(layer):
         for activation in ACTIVATIONS.values():
@@ -316,29 +308,29 @@ def activation_of(layer: str) -> Activation:
 
 
 def require_known(entries: Collection[str], room: str) -> None:
-    """Hold what a room says of some activations against the table, when the room is imported.
+    """Check that the table lists all activations that a module of code names; runs on its import.
 
     Args:
-        entries: names of modules.
-        room: the file, for the message.
+        entries: names of activations.
+        room: the path of that code, for the message.
 
     Raises:
-        ActivationError: if one is none of the table.
+        ActivationError: if the table does not list one.
     """
     for name in entries:
         if name not in ACTIVATIONS:
-            raise ActivationError(f"{room} names an activation {name!r}, which {_HERE} has not")
+            raise ActivationError(f"{room} names an activation {name!r}, which {_HERE} lacks")
 
 
 def require_complete(entries: Collection[str], room: str) -> None:
-    """Hold what a room says of every activation against the table, when the room is imported.
+    """Check that a module of code names exactly the table's activations; runs on its import.
 
     Args:
-        entries: names of modules.
-        room: the file, for the message.
+        entries: names of activations.
+        room: the path of that code, for the message.
 
     Raises:
-        ActivationError: if one is missing, or is none of the table.
+        ActivationError: if one is missing, or the table does not list one.
     """
     require_known(entries, room)
     for name in ACTIVATIONS:

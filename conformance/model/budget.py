@@ -1,4 +1,4 @@
-"""How long items may take, and when one has to stop."""
+"""Time budgets: how long each item may run."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# Of a run's time: half of the 20 % within which it is to be kept; the rest is for items that have
-# begun by then, each of which has one example whatever it takes.
+# Share of a run's time by which it may be late before items are left out. A run may exceed its
+# budget by 20 %: the other half is for items already begun, which always run one example.
 GRACE = 0.1
-# Of an item's share of a run's time: what is kept for it however dear those before it were.
-# Without it one dear layer leaves nothing for the rest; were all of the share kept, a second dear
-# layer would be left out for the first.
+# Share of an item's time that expensive earlier items cannot use up. With 0, one expensive layer
+# would leave nothing for the others. With 1, a second expensive layer would be left out because of
+# the first.
 KEPT = 0.5
 _FORM = re.compile(r"(?P<seconds>\d+(\.\d+)?)(?P<item>/item)?", re.ASCII)
 LONGEST = 1e8
-"""Seconds: three years, within which a run may be said to end."""
+"""The largest budget in seconds, about three years."""
 
 
 @dataclass
 class Budget:
-    """Time for items; of a whole run's, what one leaves over is the next one's.
+    """Time for items, of a whole run or for each item.
 
-    What an item takes too much, those still to come do without, each the same.
+    In a whole run's budget, the next item gets the time that an item did not use. Time that an
+    item used in excess is taken from all remaining items in equal parts.
 
     Args:
-        seconds: for one item.
-        items: that are expected to share a run's time, 0 = each has its own.
-        grace: seconds that a run may be late.
+        seconds: time for one item.
+        items: number of items that share a run's time; 0 = each item has its own time.
+        grace: seconds by which a run may be late.
     """
 
     seconds: float
@@ -38,11 +39,11 @@ class Budget:
     _saved: float = 0.0
 
     def begin(self) -> Callable[[], float] | None:
-        """An item begins, with at least one example.
+        """Begin an item; it runs at least one example.
 
         Returns:
-            What gives the seconds that it has left, 0 or less when it must stop; None where the
-            item has to be left out.
+            A function that returns the item's remaining seconds, 0 or less when it must stop.
+            None if the item must be left out.
         """
         coming, saved = max(self.items - self._begun, 1.0), self._saved
         self._begun += 1
@@ -61,12 +62,12 @@ class Budget:
 
 
 def parse(text: str, items: int, workers: int) -> Budget:
-    """Read a budget as it is given on the command line.
+    """Parse a budget from the command line.
 
     Args:
-        text: seconds of a whole run, `"600"`, or of each item, `"2.5/item"`.
-        items: in the run.
-        workers: that share them.
+        text: seconds for the whole run, `"600"`, or for each item, `"2.5/item"`.
+        items: number of items in the run.
+        workers: number of workers that share the items.
 
     Raises:
         ValueError: for any other text.

@@ -1,4 +1,4 @@
-"""An attribute computed when it is first asked for."""
+"""An attribute that is computed on first access."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ else:
     class lazy:  # noqa: N801 - a decorator
         """`functools.cached_property` without its lock, which costs more than small arithmetic.
 
+        The attribute can also be set.
+
         Args:
-            function: of the instance, gives the attribute; it can be set as well.
+            function: computes the attribute from the instance.
         """
 
         def __init__(self, function: Callable[[Any], Any]) -> None:

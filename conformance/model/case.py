@@ -1,4 +1,4 @@
-"""The suite's data: a call, a case, a verdict, and what a backend says of its arithmetic."""
+"""The suite's data: a call, a case, a verdict, and what a backend declares of its arithmetic."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ ULP = {
     "tanh": 2.5,
     "sigmoid": 3.0,  # an exponential within 2, an addition and a division within ½ each
 }
-"""Largest error of an elementary function in units in the last place, where none is declared.
+"""Default bounds of elementary functions' errors, in units in the last place.
 
 Measured on torch 2.13 in float32 and float64, on millions of points: exp 0.71, expm1 and erf 1.00,
-log 0.58, log1p 0.72, tanh 0.63, sigmoid 2.32; other libraries of the kind promise no more than 1,
-vector forms of them up to 2.
+log 0.58, log1p 0.72, tanh 0.63, sigmoid 2.32. Comparable libraries promise at most 1 for scalar
+functions and at most 2 for vectorised ones.
 """
 STORED = {
     "batch_statistics": "a batch's or instance's mean, Σ(x − mean)², variance, 1/√(variance + eps)",
@@ -57,7 +57,7 @@ STORED = {
     "interpolation_weights": "weights of an interpolation, each step that they are computed by",
     "grid_samples": "places, weights and sums of a grid sample, and the numbers of an affine grid",
 }
-"""Results within a composite that a backend may store in half precision, each by a name."""
+"""Intermediate results of composites that a backend may store in half precision, by name."""
 
 
 class Unsupported(Exception):  # noqa: N818 - the contract's name
@@ -69,16 +69,16 @@ class Unsupported(Exception):  # noqa: N818 - the contract's name
 
 
 LIST, GRADIENTS = "list", "gradients"
-"""What parts of an argument are to torch (`Bundles.wholes`), beside the fields of a class."""
+"""How torch takes the parts of an argument (`Bundles.wholes`), if not as fields of a class."""
 UNREACHED = "reached none of: "
-"""How the reason of a call begins in which nothing ran that is under test."""
+"""The beginning of the reason for declining a call that ran nothing under test."""
 
 
 class Unreached(Unsupported):
-    """Raised by a layer after a call in which nothing ran that is under test.
+    """Raised by a layer after a call that ran none of the functions under test.
 
     Args:
-        names: what is under test.
+        names: the functions under test.
     """
 
     def __init__(self, names: str) -> None:
@@ -91,7 +91,7 @@ class Updated:
 
     Args:
         outputs: one output, or a tuple of them.
-        state: the tensors that the call changed, under state_dict names; of a function under the
+        state: the tensors that the call changed, under state_dict names. For a function: under the
             names of the inputs that it wrote into.
     """
 
@@ -99,24 +99,25 @@ class Updated:
     state: Mapping[str, Any]
 
 
-# Of torch.nn.utils.parametrizations, for one, functions give modules: they are as constructors.
+# Functions of torch.nn.utils.parametrizations, for example, return modules: they count as
+# constructors.
 _OF_FUNCTIONS = ("functional", "init", "utils", "utils.rnn")
 
 
 def is_function(layer: str) -> bool:
-    """Whether a layer's name is that of a function, whose weights are inputs."""
+    """Whether a layer's name is that of a function, which takes its weights as inputs."""
     return layer.rpartition(".")[0] in _OF_FUNCTIONS
 
 
 def bare_name(layer: str) -> str:
-    """A function's name within its namespace: `"conv2d"` of `"functional.conv2d"`."""
+    """A function's name without its namespace: `"conv2d"` for `"functional.conv2d"`."""
     return layer.rpartition(".")[2] if is_function(layer) else layer
 
 
 def class_and_method(layer: str) -> tuple[str, str]:
-    """What builds a module, a class or a function, and its method that a call is of.
+    """Split a layer's name into what builds the module and the method to call.
 
-    The method is empty where the module itself is called.
+    A class or a function builds the module. The method is empty if the module itself is called.
     """
     if layer[:1].islower():
         return layer, ""
@@ -125,11 +126,11 @@ def class_and_method(layer: str) -> tuple[str, str]:
 
 
 def looked_up(layer: str, nn: Any, functional: Any) -> Any:
-    """What namespaces like torch's have under a layer's name: a class or a function, or None.
+    """Find a layer's class or function in namespaces like torch's; None if it is absent.
 
     Args:
-        nn: namespace of the classes, and of other namespaces.
-        functional: namespace of the functions.
+        nn: holds the classes and further namespaces.
+        functional: holds the functions.
     """
     path = layer if is_function(layer) else class_and_method(layer)[0]
     space, _, name = path.partition(".")
@@ -144,16 +145,16 @@ class Call:
     """One layer to build, as data.
 
     Args:
-        layer: name of a `torch.nn` class (`"Conv2d"`) or function (`"functional.conv2d"`), or of a
-            method that is called in place of the module (`"Conv2d.method"`); or of a function that
-            gives a module (`"utils.parametrizations.weight_norm"`).
-        arguments: the arguments written out; anything absent is the layer's own default.
+        layer: name of a `torch.nn` class (`"Conv2d"`) or function (`"functional.conv2d"`). Also a
+            method to call in place of the module (`"Conv2d.method"`), or a function that returns a
+            module (`"utils.parametrizations.weight_norm"`).
+        arguments: the arguments that are passed; the layer uses its own default for all others.
             The key `"*"` holds extra positional arguments (Identity).
         state: arrays under torch's state_dict names; empty = the backend's own initialisation.
         dtype: torch's name without the prefix, `"float32"`.
         device: `"cpu"`, `"cuda:0"`.
         training: train mode instead of eval.
-        layouts: memory layout asked for a state tensor; contiguous where absent.
+        layouts: memory layout of each state tensor that is not contiguous.
     """
 
     layer: str
@@ -166,11 +167,11 @@ class Call:
 
 
 def part(call: Call, value: tuple[str, tuple[tuple[str, Any], ...]]) -> Call:
-    """The call that builds a module which is an argument of another call's.
+    """The call that builds a module which another call takes as an argument.
 
     Args:
         call: the other call.
-        value: the argument: its class, and (argument, value) pairs.
+        value: the argument: the module's class, and (argument, value) pairs.
     """
     name, pairs = value
     return replace(call, layer=name, arguments=dict(pairs), state={}, layouts={})
@@ -184,12 +185,12 @@ class Case:
         call: the layer to build.
         inputs: float64, complex128 or int64 arrays in torch's order; None for an input left out.
             Every element is exactly representable in the call's dtype.
-        keywords: what is no tensor: `output_size`, `lengths`.
-        layouts: memory layout of each input, contiguous where the tuple is shorter.
-        cotangent_layouts: of the cotangent of each output, likewise.
-        labels: names of the draws that led here (`profile`, `regime`, …), for counting.
+        keywords: arguments of the call that are not tensors: `output_size`, `lengths`.
+        layouts: memory layout of each input; inputs beyond the end of the tuple are contiguous.
+        cotangent_layouts: memory layout of each output's cotangent, in the same form.
+        labels: names of the draws that led to this case (`profile`, `regime`, …), for counting.
         seed: the drawn seed; checks that need more random numbers derive them from it.
-        unbroken: of an invalid case the valid one that it was made of.
+        unbroken: for an invalid case, the valid case from which it was made.
     """
 
     call: Call
@@ -203,7 +204,7 @@ class Case:
 
     @property
     def operands(self) -> tuple[np.ndarray, ...]:
-        """The inputs that are given, and the state."""
+        """The inputs that are not None, then the state tensors."""
         return tuple(x for x in (*self.inputs, *self.call.state.values()) if x is not None)
 
 
@@ -216,11 +217,11 @@ class Examples:
         checked: examples in which the check looked at the backend's answer.
         unsupported: examples declined, by reason.
         invalid: examples that the check does not apply to.
-        stopped: examples that the time budget left no time for; not among those drawn.
-        failed: of those checked, the ones that failed, known failures among them.
-        excused: of those that failed, the ones that a known failure explains.
+        stopped: examples that did not fit the time budget; they do not count as drawn.
+        failed: checked examples that failed, known failures included.
+        excused: failed examples that a known failure explains.
         left_out: examples not run because a known failure would end the process.
-        lost: examples that ended the process in this check or in another one of the same layer.
+        lost: examples that ended the process in this check or in another check of the layer.
     """
 
     drawn: int = 0
@@ -235,12 +236,12 @@ class Examples:
 
     @property
     def declined(self) -> int:
-        """Examples declined, for whatever reason."""
+        """Number of examples declined for any reason."""
         return sum(self.unsupported.values())
 
     @property
     def supported(self) -> float | None:
-        """Share of the examples with an answer that were not declined; None without any."""
+        """Checked examples ÷ (checked + declined); None if there are neither."""
         asked = self.checked + self.declined
         return self.checked / asked if asked else None
 
@@ -251,14 +252,14 @@ class Column:
 
     Args:
         values: its different values, as text.
-        cases: a character of `DIGITS` for each case: the place of its value.
+        cases: a character of `DIGITS` for each case: the index of its value in `values`.
     """
 
     values: tuple[str, ...]
     cases: str
 
     def texts(self, count: int) -> list[str]:
-        """The value of each of so many cases; `"?"` where it is not recorded."""
+        """The value in each of the first `count` cases; `"?"` if it is not recorded."""
         places = dict(zip(DIGITS, self.values, strict=False))
         return [places.get(digit, "?") for digit in self.cases[:count].ljust(count)]
 
@@ -272,26 +273,27 @@ class Verdict:
         layer, check, dtype, device: the item.
         status: one of `STATUSES`.
         examples: the counts of its examples.
-        comparisons: numbers compared with a finite bound.
-        margin: largest error ÷ bound met, None where no bound applied.
-        ulps: how many of them were how far from the oracle's, in powers of 2 of a unit in the last
-            place: `"0"` stands for 1 to 2 units; `"exact"` for no distance at all.
-        ratios: how many errors were how large a part of their bound, in powers of 2: `"-1"` stands
-            for a half to the whole of it; `"exact"` for no error.
-        worst: the call that met the margin.
-        farthest: of a function of single numbers, the passing answer with the largest error, and
-            the number that it is met at.
-        outcomes: what came of each case, in their order, run-length encoded: `"40p3f157p"`; see
+        comparisons: how many numbers were compared with a finite bound.
+        margin: the largest error ÷ bound; None where no bound applied.
+        ulps: histogram of distances to the oracle's number. A key is the power of 2, in units in
+            the last place: `"0"` stands for 1 to 2 units; `"exact"` for no distance.
+        ratios: histogram of error ÷ bound. A key is the power of 2: `"-1"` stands for a half to
+            the full bound; `"exact"` for no error.
+        worst: the call with the margin.
+        farthest: for a function of single numbers, the passing answer with the largest error, and
+            its input.
+        outcomes: the outcome of each case in order, run-length encoded: `"40p3f157p"`; see
             `OUTCOMES`.
-        drawn: the arguments of the cases, on the first of the run's items that have them.
+        drawn: the arguments of the cases, recorded once, by the first item of the run with these
+            cases.
         message: why it failed, or why nothing was checked.
         call: the minimal failing call as a person would type it.
         case: the minimal failing case as JSON data (`conformance.layers.encoding`).
-        needs: which arguments the failure needs to be what they are.
-        share: what its failing cases have in common, and how many cases have that.
+        needs: the arguments whose values the failure needs.
+        share: the conditions that its failing cases share, and how many cases meet them.
         excess: largest error ÷ bound among the failing cases of the first cause.
         reproducer: a standalone script that shows the failure.
-        command: the pytest command that shows it again.
+        command: the pytest command that reproduces it.
         seconds: wall time of the item.
         reference: what torch does with the minimal failing case: `"torch: same"` or
             `"torch: differs"`; None where nothing fails, or on torch itself.
@@ -299,12 +301,12 @@ class Verdict:
         excuses: the known failures that apply to the item.
         accepted: invalid examples that the backend accepts on purpose, by broken constraint.
         thin: why a verdict rests on too few structures: `"2 of 40 structures (declined)"`.
-        hits: how often what is under test ran, by name, where the backend counts it: operators
+        hits: how often each function under test ran, by name, if the backend counts that: operators
             that a kernel replaces.
         not_shown: reasons of known failures whose pinned case passes here, on a machine or version
-            of which their entries say nothing.
-        failure: what is wrong, as data; `message` is its text, then that of `others`. None where
-            nothing new is wrong, and in files of schema 2.
+            that their entries do not mention.
+        failure: what is wrong, as data; `message` is its text, followed by the text of `others`.
+            None where nothing new is wrong, and in files of schema 2.
     """
 
     id: str
@@ -342,13 +344,13 @@ class Verdict:
 
     @property
     def own_message(self) -> str:
-        """The message without what it says of other causes."""
+        """The message without its part about other causes."""
         if self.failure is not None:
             return text(self.failure, self.call)
         return (self.message or "").replace(other_causes(self.others), "")
 
     def noting(self, *lines: str) -> Verdict:
-        """The verdict with more that is known of it."""
+        """Return the verdict with further lines in its message."""
         if self.failure is None:
             return replace(self, message="\n".join(filter(None, [self.message, *lines])))
         noted = replace(self, failure=self.failure.noting(*lines))
@@ -356,39 +358,42 @@ class Verdict:
 
 
 SUMMED_IN = ("float64", "float32", "bfloat16", "float16")
-"""Dtypes in which a sum may be accumulated."""
+
 COARSEST = 0.25
-"""Unit roundoff of a number of two bits: if coarser, any answer would be right."""
+"""Unit roundoff of a number of two bits: with a coarser one, any answer would be right."""
 MANY_ULPS = 1e6
-"""Units in the last place: of float32 an eighth of the value, of coarser dtypes more than it."""
+"""Units in the last place: an eighth of the value in float32, more than the value in coarser ones.
+
+A larger declared error would accept any answer.
+"""
 
 
 @dataclass(frozen=True)
 class Numerics:
-    """What a backend says of its arithmetic in one dtype; the error bound is derived from it.
+    """What a backend declares of its arithmetic in one dtype; error bounds follow from it.
 
     Args:
         unit_roundoff: of a stored result; None = the dtype's own (2⁻²⁴ for float32).
-        accumulation: dtype in which sums are accumulated ("float32"); None = torch's habit:
-            float32 within Linear and the forward convolution of bfloat16 and float16,
-            the dtype itself elsewhere.
+        accumulation: dtype in which sums are accumulated ("float32"). None = as in torch: float32
+            within Linear and the forward convolution of bfloat16 and float16, the dtype itself
+            elsewhere.
         flush_to_zero: subnormal numbers may become zero.
-        inexact: names of algorithms in use that do not compute integer sums exactly
-            (`("winograd",)`); not empty = no equality is asked of them.
-        ulp: function → its largest error in units in the last place, where it is not that of
+        inexact: names of algorithms that do not compute integer sums exactly (`("winograd",)`); if
+            there are any, the suite demands no exact equality.
+        ulp: function → its largest error in units in the last place, where it differs from
             `ULP`: `{"tanh": 7}`.
-        absolute: function → its largest absolute error besides: rational forms and tables have one
-            whatever the size of the value, and need not end in ±1.
-        operand_roundoff: unit roundoff of inputs and state as they are read, where they are first
-            rounded to a coarser dtype.
+        absolute: function → its largest absolute error, in addition to `ulp`. Rational forms and
+            tables have such an error at any size of the value, and need not end in ±1.
+        operand_roundoff: unit roundoff of inputs and state, if they are rounded to a coarser dtype
+            when read.
         stepwise: in bfloat16 and float16 every step of a composite (a softmax, a norm, a loss) is
             stored in the dtype; False = computed in float32 and stored once.
-        stored: names of the single results (`STORED`) that are stored in bfloat16 and float16 in
-            the midst of a composite that otherwise is computed in float32.
+        stored: names of intermediate results (`STORED`) that are stored in bfloat16 and float16
+            within a composite that is otherwise computed in float32.
 
     Raises:
-        ValueError: for a dtype that is none, a function that `ULP` does not have, a result that
-            `STORED` has not, or a number with which any answer, or none, would be right.
+        ValueError: for an unknown dtype, function (`ULP`) or result (`STORED`), and for a number
+            with which any answer, or no answer, would be right.
     """
 
     unit_roundoff: float | None = None
@@ -417,6 +422,6 @@ class Numerics:
         limited = [(roundoffs, COARSEST), (self.ulp, MANY_ULPS), (self.absolute, 1.0)]
         for numbers, most in limited:
             for name, number in numbers.items():
-                # NaN, too, is not within.
+                # NaN fails this comparison, too.
                 if not 0 <= number <= most:
                     raise ValueError(f"{name}={number!r}: expected a number from 0 to {most:g}")

@@ -1,4 +1,4 @@
-"""Why an item fails: each cause, what it needs, and what a known failure excuses."""
+"""Causes of an item's failure: what each cause needs, and what known failures excuse."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Need:
 
     Args:
         argument: its name.
-        value: what the minimal case has, as text.
-        other: what it was changed to.
+        value: its value in the minimal case, as text.
+        other: the value that replaced it, as text.
         fails: whether the case still failed in the same way.
-        varied: its value was the plainest one, and was exchanged for another; otherwise it was set
-            back to its default or plainest value.
+        varied: the value was the simplest one and was replaced by another. Otherwise the
+            replacement is the default or the simplest value.
     """
 
     argument: str
@@ -33,7 +33,7 @@ class Need:
 
     @property
     def words(self) -> str:
-        """What the case needs, as a phrase: `"groups > 1"`."""
+        """The condition that the case needs, as a phrase: `"groups > 1"`."""
         name = self.argument
         if name == "training":
             return "train mode" if self.value == "True" else "eval mode"
@@ -61,19 +61,19 @@ class Need:
 
 
 def listed(text: str) -> str:
-    """A Python tuple as a JSON list."""
+    """The text of a Python tuple as a JSON list; other text unchanged."""
     return re.sub(r",?\)$", "]", text.replace("(", "[", 1)) if text.startswith("(") else text
 
 
 @dataclass(frozen=True)
 class Share:
-    """How many of an item's failing cases, and of its passing ones, have what a cause needs.
+    """How many failing and passing cases of an item meet the conditions of a cause.
 
     Args:
-        terms: the conditions: what the minimal case needs, and where passing cases have that, too,
-            what tells them apart.
-        failing, of_failing: failing cases that meet all of them, of how many.
-        passing, of_passing: likewise of the cases that pass.
+        terms: the needs of the minimal case. If passing cases meet these, too, further conditions
+            that separate failing from passing cases.
+        failing, of_failing: how many of the failing cases meet all conditions.
+        passing, of_passing: how many of the passing cases do.
     """
 
     terms: tuple[str, ...]
@@ -98,9 +98,9 @@ class Excuse:
     Args:
         reason, link: of the known failure.
         covered: examples that meet its conditions.
-        excused: of these, the ones that failed as it says.
-        left_out: of these, the ones not run because they would end the process.
-        base: name of the backend's base where the failure is inherited from it; else empty.
+        excused: covered examples that failed as it says.
+        left_out: covered examples not run because they would end the process.
+        base: the backend's base, if the failure is inherited from it; else empty.
     """
 
     reason: str
@@ -119,14 +119,14 @@ class Cause:
         message: why it fails; the call first.
         call: the minimal failing call as a person would type it.
         case: the minimal failing case as JSON data.
-        needs: the arguments that the failure needs.
-        share: what its failing cases have in common, and how many cases have that.
+        needs: the arguments whose values the failure needs.
+        share: the conditions that its failing cases share, and how many cases meet them.
         reproducer: a standalone script that shows the failure.
-        failed: examples that fail in this way.
-        excess: largest error ÷ bound among them; None where they are no failures of numbers.
+        failed: how many examples fail in this way.
+        excess: largest error ÷ bound among them; None if no numbers are wrong.
         status: `"failed"`, `"crashed"` or `"hung"`.
         reference: what torch does with the minimal case: `"torch: same"`, `"torch: differs"`.
-        failure: what is wrong, of which `message` is the text.
+        failure: what is wrong, as data; `message` is its text.
     """
 
     message: str
@@ -143,17 +143,17 @@ class Cause:
 
     @classmethod
     def of(cls, failure: Finding, call: str | None = None, **facts: Any) -> Cause:
-        """A cause whose message says what the failure says.
+        """Make a cause from a finding, whose text becomes the message.
 
         Args:
             failure: what is wrong.
             call: the minimal failing call.
-            facts: further fields.
+            facts: further fields of the cause.
         """
         return cls(text(failure, call), call, failure=failure, **facts)
 
     def noting(self, *lines: str) -> Cause:
-        """The cause with more that is known of it."""
+        """Return the cause with further lines in its message."""
         if self.failure is None:
             return replace(self, message="\n".join([self.message, *lines]))
         failure = self.failure.noting(*lines)
@@ -161,9 +161,9 @@ class Cause:
 
 
 def other_causes(causes: Iterable[Cause]) -> str:
-    """What a verdict's message says of its further causes.
+    """The part of a verdict's message about its further causes.
 
     Args:
-        causes: all but the first.
+        causes: all causes except the first.
     """
     return "".join(f"\nanother cause: {cause.message}" for cause in causes)

@@ -1,6 +1,6 @@
-"""What each check is: one declaration, which plans, tables, reports and standards ask.
+"""One declaration of each check, for plans, tables, reports and standards.
 
-The order is that of the tables' columns. What a check does stands in `conformance.checks`.
+The order is the order of the tables' columns. The code of the checks is in `conformance.checks`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 ALL = 1 << 30
-"""More cases than any item has."""
+"""A number larger than that of any item's cases."""
 
 MEDIUM = 0.3
-"""The share of a profile's examples from which on part of a layer's cases is enough."""
+"""Layers with at least this share of a profile's examples need only part of their cases."""
 
 IN_FULL = "float32"
-"""The dtype in which a check looks at all cases, or at the largest share of them."""
+"""The dtype in which a check tests all cases, or the largest share of them."""
 
 STRICT = ("strict",)
 TRAINING = ("training", *STRICT)
@@ -24,17 +24,18 @@ INFERENCE = ("inference", *TRAINING)
 
 @dataclass(frozen=True)
 class Sampling:
-    """How many of the cases a check looks at, and in how many dtypes.
+    """How many cases a check tests, and in how many dtypes.
+
+    A step of n means that the check tests one case in n.
 
     Args:
-        every: in dtypes other than `IN_FULL` it looks at one of so many cases, since what it asks
-            depends little on the dtype.
-        of_many: of a layer that has all of a profile's examples it looks there at one of so many.
-        of_medium: of a layer that has `MEDIUM` of them or more, likewise.
-        in_full: in `IN_FULL` it looks at one of so many cases of those two.
-        enough, enough_further: where a profile samples it looks at about so many cases, in
-            `IN_FULL` and in other dtypes.
-        further: in how many dtypes besides a layer's first it is asked in a profile that samples.
+        every: step in dtypes other than `IN_FULL`, for a check that depends little on the dtype.
+        of_many: step in these dtypes for a layer with all of a profile's examples, if larger.
+        of_medium: the same for a layer with a share of at least `MEDIUM` of them.
+        in_full: step in `IN_FULL` for a layer with a share of at least `MEDIUM`.
+        enough: approximate number of cases in `IN_FULL`, in a profile that samples.
+        enough_further: the same in other dtypes.
+        further: in a profile that samples, how many dtypes it runs in besides a layer's first.
     """
 
     every: int = 1
@@ -46,10 +47,10 @@ class Sampling:
     further: int = 0
 
     def step(self, share: float, dtype: str) -> int:
-        """Of the cases of a layer and dtype a check looks at every n-th: this n.
+        """The n for which a check tests every n-th case of a layer and dtype.
 
         Args:
-            share: of a profile's examples that the layer has.
+            share: the layer's share of a profile's examples.
         """
         many, medium = share >= 1, share >= MEDIUM
         if dtype == IN_FULL:
@@ -57,7 +58,7 @@ class Sampling:
         return max(self.every, self.of_many if many else self.of_medium if medium else 1)
 
     def enough_in(self, dtype: str) -> int:
-        """About so many cases of a dtype are looked at where a profile samples."""
+        """The approximate number of cases of a dtype in a profile that samples."""
         return self.enough if dtype == IN_FULL else self.enough_further
 
 
@@ -66,22 +67,24 @@ class CheckFacts:
     """What is known of a check without its code.
 
     Args:
-        name: as `--conformance-check` takes it; the module of `conformance.checks` is called so.
-        title: a failure in a title's words.
-        question: what it asks for: a sentence of a bug report.
-        looks_at: the property, as README's table has it; empty for one that runs on request.
-        rank: where one failure is enough, checks of the least rank are asked first: they see most.
-        levels: of a standard, those that ask it.
-        members: what it calls of a layer besides what every layer has, as `docs/contract.md` says.
-        sampling: how many of the cases it looks at.
-        invalid: it is given invalid calls instead of valid ones.
-        whole: of a function of single numbers it looks at every number of a half precision.
-        leads: it runs before the others where a time budget may not suffice for all.
-        on_request: it runs only where it is named, and says nothing of conformance.
-        plain: its failures say most plainly what is wrong: of one cause they are told first.
-        follows_values: a wrong answer spoils it as well, as it holds outputs against the oracle.
-        contains_values: no answer is wrong in `values` and right here, so that both see such a bug.
-        when: what its operands are, where wrong numbers are told in a title.
+        name: as `--conformance-check` takes it; also the name of its module in
+            `conformance.checks`.
+        title: its failure, as the title of a report.
+        question: the property that it demands, as a sentence of a bug report.
+        looks_at: the property, for README's table; empty for a check that runs on request.
+        rank: order in which checks run where one failure is enough. The lowest rank finds most.
+        levels: the levels of a standard that include it.
+        members: optional members of a layer that it calls, see `docs/contract.md`.
+        sampling: how many cases it tests.
+        invalid: its cases are invalid calls.
+        whole: for a function of single numbers, it tests every number of a 16-bit dtype.
+        leads: it runs before other checks if the time budget may not be enough for all.
+        on_request: it runs only if the user names it, and is no part of conformance.
+        plain: its failures show most clearly what is wrong; a report shows them first.
+        follows_values: wrong values also fail this check, because it compares outputs with the
+            oracle.
+        contains_values: every answer that is wrong in `values` is also wrong here.
+        when: words about its operands, for titles about wrong numbers.
     """
 
     name: str
@@ -140,8 +143,9 @@ _DECLARED = (
             "rounding-error bound."
         ),
         looks_at=(
-            "vector-Jacobian products for every input and parameter, against the oracle's own "
-            "derivative; a second call; some of them alone; outputs while gradients are recorded"
+            "vector-Jacobian products for every input and parameter, compared with the oracle's "
+            "derivative; in a second call, and for some operands alone; outputs while gradients "
+            "are recorded"
         ),
         rank=3,
         levels=TRAINING,
@@ -155,11 +159,11 @@ _DECLARED = (
     CheckFacts(
         "laws",
         title="two calls that must agree differ",
-        question="Calls that the formula makes equal agree.",
+        question="Calls that are equal by the formula give the same answer.",
         looks_at=(
-            "calls that must agree do, at sizes beyond the drawn ones: a large batch and its rows, "
-            "groups and layers side by side, convolution and its adjoint, a layer and its cell, a "
-            "long run cut in two, module and function, lazy and eager"
+            "agreement of calls that are equal by the formula, also at larger sizes than drawn: a "
+            "large batch and its rows, groups and separate layers, convolution and its adjoint, a "
+            "layer and its cell, a long sequence cut in two, module and function, lazy and eager"
         ),
         rank=2,
         levels=TRAINING,
@@ -185,12 +189,12 @@ _DECLARED = (
         "special",
         title="NaN, infinities or huge values are not propagated",
         question=(
-            "NaN, infinities, signed zeros, subnormal and huge values come through the formula as "
-            "IEEE 754 arithmetic has it."
+            "NaN, infinities, signed zeros, subnormal and huge values propagate through the "
+            "formula as in IEEE 754 arithmetic."
         ),
         looks_at=(
             "NaN, ±∞, −0.0, subnormal and huge inputs, NaN and ±∞ among weights and biases, "
-            "propagate as IEEE arithmetic says"
+            "propagate as in IEEE arithmetic"
         ),
         rank=6,
         levels=INFERENCE,
@@ -203,12 +207,12 @@ _DECLARED = (
         "state",
         title="wrong state",
         question=(
-            "state_dict names, shapes and initial values are as documented, and a loaded state is "
-            "what the next call uses."
+            "state_dict names, shapes and initial values are as documented, and the next call uses "
+            "a loaded state."
         ),
         looks_at=(
-            "state_dict names, order, shapes; a loaded state is what the next call uses; initial "
-            "values, lazy layers, train and eval"
+            "state_dict names, order, shapes; use of a loaded state in the next call; initial "
+            "values, lazy layers, train and eval mode"
         ),
         rank=7,
         levels=TRAINING,
@@ -219,14 +223,14 @@ _DECLARED = (
     ),
     CheckFacts(
         "random",
-        title="random numbers are drawn otherwise than documented",
+        title="random numbers are not drawn as documented",
         question=(
-            "Masks, rates and scale of what is drawn are as documented, draws differ from call to "
-            "call, and nothing is drawn where nothing is to be."
+            "Masks, rates and scale of random numbers are as documented, draws differ from call to "
+            "call, and a layer draws only when the documentation says so."
         ),
         looks_at=(
-            "of layers that draw random numbers: masks, rates and scale as documented, and when "
-            "none are drawn"
+            "for layers that draw random numbers: masks, rates and scale as documented, and no "
+            "draws in other modes"
         ),
         rank=9,
         levels=TRAINING,
@@ -238,11 +242,11 @@ _DECLARED = (
         "repeat",
         title="a call depends on other calls",
         question=(
-            "The same call gives the same answer every time, and leaves inputs and state alone."
+            "The same call gives the same answer every time, and does not change inputs or state."
         ),
         looks_at=(
-            "the same call twice gives the same, interleaved with others; inputs and state "
-            "untouched; no stale weights"
+            "the same answer from the same call, also between other calls; inputs and state "
+            "unchanged; no stale weights"
         ),
         rank=5,
         levels=STRICT,
@@ -256,8 +260,7 @@ _DECLARED = (
         title="an invalid call is not refused",
         question="An invalid call is refused by an exception.",
         looks_at=(
-            "invalid calls, each with one broken constraint, are refused, and by a sensible "
-            "exception"
+            "refusal of invalid calls, each with one broken constraint, by a sensible exception"
         ),
         rank=10,
         levels=INFERENCE,
@@ -267,10 +270,10 @@ _DECLARED = (
     ),
     CheckFacts(
         "support",
-        title="calls are declined otherwise than declared",
+        title="calls are not declined as declared",
         question=(
-            "A call is declined, or supported, by its arguments and shapes, and for the reason "
-            "given."
+            "Whether a call is declined depends only on its arguments and shapes, and the reason "
+            "given is true."
         ),
         rank=11,
         on_request=True,
@@ -278,26 +281,26 @@ _DECLARED = (
 )
 
 CHECK_FACTS: dict[str, CheckFacts] = {facts.name: facts for facts in _DECLARED}
-"""Every check's declaration by its name."""
+"""Name of a check → its declaration."""
 
 
 def facts_of(check: str) -> CheckFacts:
-    """A check's declaration; of a name that this version does not know one that says so little."""
+    """The declaration of a check; a minimal one for a name that this version does not know."""
     return CHECK_FACTS.get(check) or CheckFacts(check, f"{check} fails", "")
 
 
 def columns() -> tuple[str, ...]:
-    """The checks that are columns of the matrix, in their order."""
+    """The names of the checks that are columns of the matrix, in their order."""
     return tuple(name for name, facts in CHECK_FACTS.items() if not facts.on_request)
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once: checks in the order of the columns, others after them as they come."""
+    """Each name once: checks in the order of the columns, then other names in their given order."""
     found = dict.fromkeys(names)
     known = [name for name in columns() if name in found]
     return (*known, *(name for name in found if name not in known))
 
 
 def level(name: str) -> tuple[str, ...]:
-    """The checks that a level of a standard asks, in the order of the columns."""
+    """The checks that a level of a standard includes, in the order of the columns."""
     return tuple(check for check, facts in CHECK_FACTS.items() if name in facts.levels)

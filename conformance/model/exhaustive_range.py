@@ -1,4 +1,4 @@
-"""What came of so many numbers, each through a function of single numbers."""
+"""Counts and largest errors over a range of inputs to a function of single numbers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from conformance.model.max_error import Farthest, farther
 
 @dataclass(frozen=True)
 class Covered:
-    """What came of so many numbers.
+    """Result of a function over a range of inputs.
 
     Args:
-        numbers: that the function was given.
-        compared: of them, those whose answer has a bound.
-        wrong: of these, those whose answer is beyond it.
-        ratio, ratio_at: largest error ÷ bound of those within, and the number that it is met at.
+        numbers: how many inputs the function got.
+        compared: how many of the answers have a bound.
+        wrong: how many of the compared answers exceed their bound.
+        ratio, ratio_at: largest error ÷ bound among answers within their bound, and its input.
         farthest: the answer with the largest error, within its bound or not.
-        failed: why a part could not be computed.
+        failed: why a part could not be computed; None if all were.
     """
 
     numbers: int = 0
@@ -29,7 +29,7 @@ class Covered:
     failed: str | None = None
 
     def __add__(self, other: Covered) -> Covered:
-        """Both together."""
+        """Add the counts of two ranges; keep the larger errors."""
         further = other if other.ratio > self.ratio else self
         return Covered(
             self.numbers + other.numbers,

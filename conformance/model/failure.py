@@ -1,4 +1,4 @@
-"""What a check says of a case besides evidence: it fails, or has nothing to say."""
+"""Exceptions by which a check reports that a case fails, or that it does not apply to the case."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Failure(Exception):  # noqa: N818 - what a check finds is no error of the 
     """A check failed on a case.
 
     Args:
-        finding: what is wrong, without the call; a plain text is kept as it is.
-        proof: how it shows in the numbers of the backend; None = as the failure that caused it.
-        case: a case on which the check meets this failure, and does no more; None = the trial's.
+        finding: what is wrong, without the call; a string becomes a finding with that text.
+        proof: evidence in the backend's numbers; None = the proof of the `Failure` that caused it.
+        case: a case on which the check finds this failure and nothing else; None = the trial's.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Failure(Exception):  # noqa: N818 - what a check finds is no error of the 
 
     @property
     def proof(self) -> Proof | None:
-        """How it shows in the numbers; None where it does not."""
+        """The evidence in the backend's numbers; None if the numbers show nothing."""
         if self._proof is not None or not isinstance(self.__cause__, Failure):
             return self._proof
         return self.__cause__.proof
@@ -43,7 +43,7 @@ class Failure(Exception):  # noqa: N818 - what a check finds is no error of the 
 
 
 class Inapplicable(Exception):  # noqa: N818 - no error
-    """A check has nothing to say about a case; it is counted as `invalid`."""
+    """A check does not apply to a case; the case counts as `invalid`."""
 
 
 class Accepted(Inapplicable):

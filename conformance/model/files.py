@@ -1,4 +1,4 @@
-"""Files of the user's: read without waiting and within bounds, written whole or not at all."""
+"""Read the user's files without blocking and with a size limit; write them atomically."""
 
 from __future__ import annotations
 
@@ -20,31 +20,27 @@ _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(
 
 
 class FileError(OSError):
-    """A path that is no file to read from or to write to."""
+    """A path does not lead to a file that can be read or written."""
 
 
 def kind_of(mode: int) -> str:
-    """What a path leads to, in words; empty for a regular file.
-
-    Args:
-        mode: as `os.stat` gives it.
-    """
+    """The kind of a file in words, by its mode from `os.stat`; empty for a regular file."""
     if stat.S_ISREG(mode):
         return ""
-    return next((name for test, name in _KINDS if test(mode)), "no regular file")
+    return next((name for test, name in _KINDS if test(mode)), "not a regular file")
 
 
 def open_file(path: Path, most: int) -> IO[bytes]:
-    """Open a file to read from; a pipe, a socket or a device is refused at once.
+    """Open a file for reading; reject a pipe, a socket or a device without waiting.
 
     Args:
-        most: bytes that it may have.
+        most: the largest size in bytes.
 
     Raises:
-        FileError: if it is no regular file, or larger.
+        FileError: if it is not a regular file, or is larger than `most`.
         OSError: if it cannot be opened.
     """
-    # Opening a device may already do something.
+    # Opening a device may have side effects.
     _must_be_regular(path, os.stat(path).st_mode)
     descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
     try:
@@ -59,10 +55,10 @@ def open_file(path: Path, most: int) -> IO[bytes]:
 
 
 def read_text(path: Path, most: int) -> str:
-    """The text of a file; the arguments are those of `open_file`.
+    """Read the text of a file of at most `most` bytes.
 
     Raises:
-        FileError: if it is no regular file, larger, or no UTF-8.
+        FileError: if it is not a regular file, is larger than `most`, or is not UTF-8.
         OSError: if it cannot be read.
     """
     with open_file(path, most) as file:
@@ -70,19 +66,19 @@ def read_text(path: Path, most: int) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise FileError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from None
+        raise FileError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file at once: it is there whole, or as it was before.
+    """Write a file atomically: after an error it is as it was before.
 
     Args:
-        path: of the file; its folder is made. Where it leads to a device, `/dev/null` or
-            `/dev/stdout`, that is written to.
-        content: text, lone surrogates among it written as `\\udc80`, or bytes.
+        path: the file; its folder is created. A device such as `/dev/null` or `/dev/stdout` is
+            written to directly.
+        content: bytes, or text; lone surrogates in it are written as `\\udc80`.
 
     Raises:
-        FileError: if the path leads to a folder, a socket, or a pipe that nobody reads.
+        FileError: if the path leads to a folder, a socket, or a pipe without a reader.
         OSError: if it cannot be written.
     """
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
@@ -108,7 +104,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     except BaseException as error:
         beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            # The name of the file beside tells nobody anything.
+            # The error names the target: the user does not know the temporary file.
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
@@ -118,7 +114,7 @@ def _into_device(path: Path, mode: int, data: bytes) -> None:
     if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
         raise FileError(f"{path} is {kind}, expected a file")
     try:
-        # Of a pipe without a reader this fails in place of waiting.
+        # With O_NONBLOCK, opening a pipe without a reader fails instead of waiting.
         descriptor = os.open(path, os.O_WRONLY | _AT_ONCE)
     except OSError as error:
         raise FileError(f"{path} is {kind}, expected a file: {error.strerror}") from None
@@ -137,10 +133,9 @@ def _must_be_regular(path: Path, mode: int) -> None:
 
 
 def is_same(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file, be it there or not.
+    """Whether two paths lead to the same file, which need not exist.
 
-    Args:
-        one, other: devices are no files: both may lead to `/dev/null`.
+    False for devices: several outputs may go to `/dev/null`.
     """
     try:
         first, second = os.stat(one), os.stat(other)
@@ -150,14 +145,10 @@ def is_same(one: Path, other: Path) -> bool:
 
 
 def clash(outputs: Iterable[Path], inputs: Iterable[Path] = ()) -> tuple[Path, Path] | None:
-    """The first output that would overwrite an input, or an earlier output.
-
-    Args:
-        outputs: files to write.
-        inputs: files that are read.
+    """Find the first output that would overwrite an input or an earlier output.
 
     Returns:
-        The output and the other file; None where all is well.
+        The output and the file that it would overwrite; None if there is none.
     """
     others = list(inputs)
     for output in outputs:

@@ -1,4 +1,4 @@
-"""What a check finds wrong, as data; `finding_text` writes it out."""
+"""Findings, the faults that checks report, as data; `finding_text` turns them into text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from conformance.model.untrusted import type_name
 
-# What a finding can be.
+# The kinds of findings.
 KINDS = (
     "value",  # numbers beyond their bound, or not NaN where they must be
-    "gradient",  # likewise, of a gradient
+    "gradient",  # the same for a gradient
     "sign",  # of zeros
     "bits",  # the same call does not give the same bits
     "shape",
@@ -22,54 +22,54 @@ KINDS = (
     "count",  # of outputs, or of gradients
     "names",  # of state tensors, or of parameters
     "attribute",
-    "presence",  # a gradient or an output where there is none, or the other way round
+    "presence",  # a gradient or an output that must not exist, or a missing one
     "memory",  # shared
-    "random",  # numbers that do not have the distribution documented
-    "contract",  # the backend returned what no layer may
+    "random",  # numbers that do not have the documented distribution
+    "contract",  # the backend returned something that the contract forbids
     "exception",
-    "refusal",  # an invalid call was accepted, or ended in an exception that is no refusal
-    "support",  # a call is declined now so, now so
+    "refusal",  # an invalid call was accepted, or raised an exception that is not a refusal
+    "support",  # a call is declined at one time and supported at another
     "declared",  # reasons for declining that other cases contradict
     "allowance",  # a known failure fails more often than it may
-    "stale",  # a known failure does not fail any more
+    "stale",  # a known failure no longer fails
     "lost",  # the process crashed or hung
     "unchecked",  # nothing was compared
     "internal",  # the suite's own code failed
-    "other",  # whatever a check of somebody else's says
+    "other",  # free text, for example of a user's own check
 )
 IN_TRAIN_MODE = "in train mode"
-"""What is said of a part of a check that puts a layer into train mode itself."""
+"""The `during` text for the part of a check that switches a layer to train mode."""
 # Modules of the suite that belong to backends.
 _BACKENDS = "conformance.backends"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One fault that a check found.
 
     Args:
         kind: one of `KINDS`.
-        what: the tensor or fact: `"output"`, `"gradient of weight"`; of an exception the step that
-            raised it: `"call"`.
-        when: under which circumstances the tensor is looked at: `"while recording gradients"`.
+        what: the tensor or fact: `"output"`, `"gradient of weight"`; for an exception, the step
+            that raised it: `"call"`.
+        when: the circumstances of the comparison: `"while recording gradients"`.
         during: the part of a check that found it: `"the same call again"`.
         where: index of the element that is shown.
         got, wanted: as text.
-        bound, error: of that element; text where JSON has no such number (`"inf"`).
+        bound, error: of that element; text for a number that JSON cannot hold (`"inf"`).
         wrong: how many elements are wrong.
         of: how many elements there are.
-        excerpt: the beginning of the whole array, got and wanted.
-        exception: name of the class of what the backend raised.
+        excerpt: the beginnings of both arrays, got and wanted.
+        exception: class name of the exception that the backend raised.
         frame: where it was raised: `"torch/nn/modules/conv.py:543:_conv_forward"`.
-        says: what the backend, or the end of its process, says; of a declined call the reason.
-        accepted: the call was accepted before something was raised.
+        says: a text of the backend or about the end of its process; for a declined call the reason.
+        accepted: the call was accepted before the exception was raised.
         law: name of the law that does not hold.
-        context: lines that say on which calls it was found, the outermost first.
-        notes: lines that were found out about it afterwards.
-        layouts: the fewest memory layouts with which the case still fails, by operand; None where
-            the check does not choose them.
-        drawn: the numbers rest on values that the backend drew, which are others each time.
-        larger: it was found in the call of another size that the check makes as well.
+        context: lines that name the calls in which it was found, the outermost first.
+        notes: lines that the diagnosis adds.
+        layouts: the fewest memory layouts with which the case still fails, by operand; None if the
+            check does not choose layouts.
+        drawn: the numbers depend on values that the backend draws anew each time.
+        larger: the check found it in its additional call of another size.
     """
 
     kind: str
@@ -96,24 +96,24 @@ class Finding:
     larger: bool = False
 
     def within(self, *lines: str, law: str = "") -> Finding:
-        """The finding on calls that a check made of the case's.
+        """Return the finding with lines before its context: calls that a check derived.
 
         Args:
-            law: that relates them.
+            law: the law that relates these calls.
         """
         return replace(self, context=(*lines, *self.context), law=law or self.law)
 
     def met(self, during: str) -> Finding:
-        """The finding in one part of a check."""
+        """Return the finding with a part of a check before its `during`."""
         return replace(self, during=f"{during}: {self.during}" if self.during else during)
 
     def noting(self, *lines: str) -> Finding:
-        """The finding with more that is known of it."""
+        """Return the finding with further notes."""
         return replace(self, notes=(*self.notes, *lines))
 
     @property
     def excess(self) -> float | None:
-        """The error ÷ bound of the element that is shown; None where there are none."""
+        """The error ÷ bound of the element that is shown; None without an error or a bound."""
         if self.error is None or self.bound is None:
             return None
         error, bound = float(self.error), float(self.bound)
@@ -121,7 +121,7 @@ class Finding:
 
     @property
     def manner(self) -> tuple[object, ...]:
-        """How it fails, numbers left out: two cases that fail alike have the same."""
+        """How it fails, without numbers; equal for two cases that fail in the same way."""
         if self.exception:
             return self.kind, self.what, self.exception
         layouts = tuple(sorted((self.layouts or {}).items()))
@@ -129,46 +129,47 @@ class Finding:
 
 
 def number(value: float) -> float | str:
-    """A number as JSON can hold it."""
+    """A number that JSON can hold; text for NaN and infinities."""
     return value if math.isfinite(value) else str(value)
 
 
 def number_or_none(value: float | None) -> float | str | None:
-    """Likewise; None stays None."""
+    """A number or None that JSON can hold; text for NaN and infinities."""
     return None if value is None else number(value)
 
 
 def differs(kind: str, what: str, got: object, wanted: object, *, when: str = "") -> Finding:
-    """A fact that is not as it should be.
+    """A finding about a wrong fact.
 
     Args:
-        kind: of the finding.
-        what: the fact, or the tensor that it is about.
-        got, wanted: a text is taken as it is.
-        when: see `Finding`.
+        kind, what, when: fields of `Finding`.
+        got, wanted: strings are taken literally, other objects by their `repr`.
     """
     return Finding(kind, what, when, got=_text(got), wanted=_text(wanted))
 
 
 def counted(what: str, got: int, wanted: int, *, during: str = "") -> Finding:
-    """A number of things that is not as it should be; the arguments are those of `Finding`."""
+    """A finding about a wrong number of things; the arguments are those of `Finding`."""
     return Finding("count", what, during=during, got=str(got), wanted=str(wanted))
 
 
 def returned(what: str, got: str, expected: str) -> Finding:
-    """A member of a backend or layer returned something that it may not.
+    """A finding about a member of a backend or layer that returned something forbidden.
 
     Args:
+        what: the member.
+        got: what it returned, in words.
         expected: what it should return.
     """
     return Finding("contract", what, got=got, wanted=expected)
 
 
 def raised(step: str, error: BaseException, says: str, *, accepted: bool = False) -> Finding:
-    """An exception of the backend's.
+    """A finding about an exception that the backend raised.
 
     Args:
-        says: its text.
+        step: the step of the trial that raised it: `"call"`.
+        says: the exception's text.
         accepted: see `Finding`.
     """
     return Finding(
@@ -178,9 +179,9 @@ def raised(step: str, error: BaseException, says: str, *, accepted: bool = False
 
 
 def innermost(error: BaseException) -> str:
-    """Where an exception was raised, in code that is not the suite's; empty if that has no frame.
+    """The innermost frame of an exception; empty if there is none or it is the suite's own code.
 
-    A file is named from its package on, so that it is the same on every machine.
+    The path begins at the package, so that it is the same on every machine.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
     if not frames:

@@ -1,4 +1,4 @@
-"""What a check finds wrong, in words: the one place that makes sentences of it."""
+"""Findings as text: the only module that turns a finding into sentences."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from conformance.model.finding import Finding
 
-# Kinds whose name stands before the tensor's.
+# Kinds whose name precedes the tensor's name: "shape of output".
 _OF = ("shape", "dtype", "device", "sign")
-# Kinds whose text comes from elsewhere: the finding holds it whole.
+# Kinds whose complete text is in `Finding.says`.
 _VERBATIM = ("declared", "stale", "lost", "internal", "other")
 _WORDS: Mapping[str, str] = {
     "value": "wrong values",
@@ -39,11 +39,11 @@ _WORDS: Mapping[str, str] = {
 
 
 def text(finding: Finding, call: str | None = None) -> str:
-    """A finding written out: the calls, what, got, wanted, bound, and notes.
+    """The full text of a finding: calls, tensor or fact, got, wanted, bound, and notes.
 
     Args:
         finding: what is wrong.
-        call: the failing call, which comes first.
+        call: the failing call, as the first line.
     """
     lines = [*([call] if call else []), *finding.context]
     lines.append(f"{finding.during}: {_head(finding)}" if finding.during else _head(finding))
@@ -52,18 +52,15 @@ def text(finding: Finding, call: str | None = None) -> str:
 
 
 def words(finding: Finding) -> str:
-    """What kind of failure a finding is, without the numbers of its case."""
+    """The kind of failure and the part of the check, without the numbers of the case."""
     phrase = _WORDS.get(finding.kind, finding.kind).format(**vars(finding)).partition("\n")[0]
     return f"{phrase}, {finding.during}" if finding.during else phrase
 
 
 def kind_words(finding: Finding) -> str:
-    """What tells one cause of an item's failures from another before either is shrunk.
+    """The kind of cause, by which failures of an item are grouped before they are shrunk.
 
-    Wrong numbers are one kind, in whatever output, law or part of a check they show.
-
-    Args:
-        finding: of a case.
+    Wrong numbers are one kind, whatever output, law or part of a check shows them.
     """
     if finding.kind in ("value", "gradient", "sign"):
         return _WORDS["gradient" if finding.kind == "gradient" else "value"]
@@ -74,13 +71,13 @@ def kind_words(finding: Finding) -> str:
 
 
 def named(finding: Finding) -> str:
-    """The tensor or fact in full: `"shape of output while recording gradients"`."""
+    """The tensor or fact as a phrase: `"shape of output while recording gradients"`."""
     of = f"{finding.kind} of " if finding.kind in _OF else ""
     return f"{of}{finding.what}{' ' if finding.when else ''}{finding.when}"
 
 
 def element(finding: Finding) -> str:
-    """The tensor or fact, the index of the element that is shown, and how many are like it."""
+    """The tensor or fact, the index of the element shown, and how many elements are wrong."""
     if finding.wrong is None:
         return named(finding) + _at(finding.where)
     which = "first" if finding.bound is None else "worst"
@@ -89,12 +86,12 @@ def element(finding: Finding) -> str:
 
 
 def bound_text(bound: float | str) -> str:
-    """A bound in words."""
+    """A bound in a few digits; a bound of 0 is explained."""
     return "0: equality, no rounding is possible here" if bound == 0 else error_text(bound)
 
 
 def error_text(error: float | str) -> str:
-    """An error in a few digits."""
+    """An error in a few digits; a text such as `"inf"` stays as it is."""
     return error if isinstance(error, str) else f"{error:.6g}"
 
 
@@ -122,7 +119,7 @@ _HEADS: Mapping[str, Callable[[Finding], str]] = {
     "allowance": lambda f: f"the known failure {f.what!r} fails too often",
     **{kind: lambda f: f.says for kind in _VERBATIM},
 }
-# Kinds that their first line tells in full.
+# Kinds whose first line is their full text.
 _IN_A_LINE = ("exception", "count", "contract", "memory", *_VERBATIM)
 
 
@@ -131,7 +128,7 @@ def _head(finding: Finding) -> str:
 
 
 def _facts(finding: Finding) -> Iterator[str]:
-    """Got, wanted and bound, a line each."""
+    """The lines for got, wanted, bound and error, as far as the kind has them."""
     if finding.kind == "exception" and finding.frame:
         yield f"  at {finding.frame}"
     if finding.kind in _IN_A_LINE:

@@ -1,4 +1,4 @@
-"""The floating-point formats: their constants, and rounding to them."""
+"""Constants of the floating-point formats, and rounding to them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REAL = {"complex64": "float32", "complex128": "float64"}
 
 
 def format_of(dtype: str) -> Format:
-    """The format of a dtype; of a complex one, that of its parts.
+    """The format of a dtype; for a complex dtype, the format of its parts.
 
     Raises:
         ValueError: for a dtype that is neither floating-point nor complex.
@@ -49,11 +49,9 @@ def format_of(dtype: str) -> Format:
 
 
 def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Nearest numbers of `dtype` (ties to even), as float64 or complex128.
+    """Round values of any shape to the nearest numbers of `dtype`, ties to even.
 
-    Args:
-        values: float64 or complex128 array of any shape.
-        dtype: torch's name of a floating-point or complex dtype.
+    Takes and returns float64 or complex128; `dtype` is torch's name.
     """
     if np.iscomplexobj(values):
         real = REAL.get(dtype, dtype)
@@ -68,7 +66,7 @@ def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
         if dtype != "bfloat16":
             raise ValueError(f"dtype={dtype!r}: expected a floating-point or complex dtype")
         mantissa, exponent = np.frexp(values.astype(np.float64))
-        # Below the smallest normal number the grid stops getting finer.
+        # Below the smallest normal number the spacing stays the same.
         scale = np.maximum(exponent - 8, -133)
         rounded = np.ldexp(np.rint(np.ldexp(mantissa, exponent - scale)), scale)
         rounded = np.where(
@@ -78,11 +76,7 @@ def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def every_number(dtype: str) -> np.ndarray:
-    """All finite numbers of a format of 16 bits, both zeros among them, as float64.
-
-    Args:
-        dtype: `"float16"` or `"bfloat16"`.
-    """
+    """All finite numbers of `"float16"` or `"bfloat16"` as float64, both zeros included."""
     bits = np.arange(1 << 16, dtype=np.uint16)
     if dtype == "float16":
         numbers = bits.view(np.float16).astype(np.float64)

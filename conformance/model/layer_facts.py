@@ -1,4 +1,4 @@
-"""What a results file tells of a layer, so that reports need no table of their own."""
+"""Facts about a layer that a results file stores, so that reports need no table of layers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class LayerFacts:
     """What a report says of a layer.
 
     Args:
-        family: layers that share their mathematics.
-        kin: name of the module whose lazy or functional form it is, or its own.
-        stem: the same without the number of dimensions: what one rule is written for.
-        formula: what the documentation says that it computes, line by line.
+        family: the group of layers that share their mathematics.
+        kin: name of the module whose lazy or functional form it is, or its own name.
+        stem: `kin` without the number of dimensions; reports group layers by it.
+        formula: the documented formula, line by line.
         page: address of its documentation.
-        defaults: of its arguments.
-        sizes: arguments that say how large a case is, seldom what is wrong.
+        defaults: default values of its arguments.
+        sizes: arguments that set the size of a case and seldom cause a failure.
     """
 
     family: str
@@ -31,5 +31,5 @@ class LayerFacts:
 
 
 def unknown(layer: str) -> LayerFacts:
-    """What is known of a layer of a file that tells nothing of it."""
+    """Placeholder facts for a layer that the results file does not describe."""
     return LayerFacts("", layer, layer)

@@ -1,4 +1,4 @@
-"""What a child process may use of the machine."""
+"""The threads, memory and time that a child process may use."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from pathlib import Path
 # Importing torch alone fills some hundred MiB.
 LEAST = 2 << 30
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Variables that say how many threads a library may start."""
+"""Environment variables that set how many threads a library may start."""
 
 
 def keep_to_one_thread(environment: MutableMapping[str, str]) -> None:
-    """Let libraries start no threads, unless the user has said how many.
+    """Set libraries to one thread in `environment`, unless the user has set a number.
 
-    Several workers with several threads each get in each other's way, and a copy of a process has
-    none of its threads: it waits for them for ever.
-
-    Args:
-        environment: that is changed.
+    Several workers with several threads each slow one another down. A forked copy of a process has
+    none of the original's threads and would wait for them forever.
     """
     for name in THREADS:
         environment.setdefault(name, "1")
@@ -29,11 +26,11 @@ def keep_to_one_thread(environment: MutableMapping[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may use.
+    """What a child process may use.
 
     Args:
-        seconds: for one case.
-        memory: bytes it may fill, None = no limit.
+        seconds: time for one case.
+        memory: bytes; None = no limit.
     """
 
     seconds: float
@@ -41,17 +38,13 @@ class Limits:
 
 
 def share_of_memory(workers: int) -> int | None:
-    """Bytes for one of several workers, a fifth of the machine's memory left to others.
-
-    Args:
-        workers: how many run side by side.
-    """
+    """Bytes for each of several parallel workers; a fifth of the machine's memory stays free."""
     total = _memory()
     return None if total is None else max(LEAST, total * 4 // 5 // max(workers, 1))
 
 
 def _memory() -> int | None:
-    """The machine's memory, or the container's where that is less; None where unknown."""
+    """Bytes of the machine, or of the container if that has less; None if unknown."""
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

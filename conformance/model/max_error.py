@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Farthest:
-    """The answer that is farthest from the right one.
+    """The answer with the largest error.
 
     Args:
-        ulps: its error, in units in the last place of the right number in the dtype; half of one
-            is what rounding correctly costs at most.
-        at: the number that the function is given.
-        got, wanted: its answer, and the right number before rounding.
-        what: of which array: `"output"`, `"gradient of input"`.
+        ulps: its error, in units in the last place of the right number in the dtype. Correct
+            rounding errs by half a unit at most.
+        at: the input at which it occurs.
+        got, wanted: the answer, and the right number before rounding.
+        what: the array that holds it: `"output"`, `"gradient of input"`.
     """
 
     ulps: float
@@ -25,7 +25,7 @@ class Farthest:
 
 
 def farther(a: Farthest | None, b: Farthest | None) -> Farthest | None:
-    """The one with the larger error."""
+    """Return the answer with the larger error; None only if both are None."""
     if a is None or b is None:
         return a if b is None else b
     return b if b.ulps > a.ulps else a

@@ -1,4 +1,4 @@
-"""Text from elsewhere, fit for a terminal, a message and a file: printable, of bounded length."""
+"""Make foreign text safe for a terminal, a message and a file: printable, of bounded length."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import re
 import unicodedata
 
 MOST = 2000
-"""Characters that are kept of what a backend says."""
+"""Characters that are kept of a text from a backend."""
 _SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _PLAIN = re.compile(r"[\t\n -~]*")
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def visible(text: str) -> str:
-    """Text that is safe to print: ANSI sequences stripped, other invisible characters shown.
+    """Make text safe to print.
 
-    Args:
-        text: anything, lone surrogates and direction overrides included.
-
-    Returns:
-        The text with line feeds and tabs kept, and other control characters, format characters
-        and surrogates as `\\x00`, `\\u202e`.
+    ANSI sequences are removed. Line feeds and tabs stay. Other control characters, format
+    characters (direction overrides) and lone surrogates become escapes: `\\x00`, `\\u202e`.
     """
     if _PLAIN.fullmatch(text):
         return text
@@ -29,11 +25,9 @@ def visible(text: str) -> str:
 
 
 def bounded(text: str, most: int = MOST) -> str:
-    """Safe text of bounded length, with a note of how long it was where some is left out.
+    """Make text printable and cut it after `most` characters.
 
-    Args:
-        text: anything, however long.
-        most: characters that are kept.
+    A cut text ends with a note of its original length.
     """
     if len(text) <= most:
         return visible(text)

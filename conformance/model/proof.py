@@ -1,4 +1,4 @@
-"""What of a failure shows in the numbers that a backend gave, so that a script can look again."""
+"""The evidence of a failure in a backend's numbers, as code that a script can run again."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Proof:
     """A comparison that failed, as code.
 
     Args:
-        lines: Python that makes `failed` from the names below, with NumPy as `np` and with `near`,
-            of a number and its right values with their bounds.
-        got: name → an array that the backend gave, or one made of it, and the element that is
-            meant; None = the whole array.
+        lines: Python that sets `failed` from the names below. NumPy is `np`; `near(number, pairs)`
+            compares a number with its right values, each paired with its bound.
+        got: name → an array that the backend returned or that was computed from one, and the index
+            of the element; None = the whole array.
         known: name → literal numbers.
-        state: what the layer held before the last call, where that is what calls made of it.
-        whole: the same of whole arrays, for calls that draw random numbers.
-        others: the same of further elements that are wrong.
-        given: names of `got` that may be what the backend was given, and then are literal.
+        state: the layer's state before the last call, if earlier calls changed it.
+        whole: a proof about whole arrays, for calls that draw random numbers.
+        others: proofs for further wrong elements.
+        given: names in `got` that may be inputs of the backend; a script writes these as literals.
         refusals: exceptions that refuse an invalid call.
     """
 
@@ -39,11 +39,11 @@ class Proof:
 
 
 def beyond(got: np.ndarray, where: Index, ways: Sequence[tuple[np.ndarray, np.ndarray]]) -> Proof:
-    """An element that is further from each of its right values than the bound.
+    """Show that an element is further from each of its right values than the bound allows.
 
     Args:
-        got: the array.
-        ways: arrays of right values, each with its bounds.
+        got: the backend's array.
+        ways: pairs of arrays: right values, and their bounds.
     """
     lines = ("failed = not near(got, wanted)",)
     known = {"wanted": [(value[where].item(), float(bound[where])) for value, bound in ways]}
@@ -55,10 +55,10 @@ def beyond(got: np.ndarray, where: Index, ways: Sequence[tuple[np.ndarray, np.nd
 
 
 def unlike(got: np.ndarray, wanted: np.ndarray, where: Index, bound: float | None) -> Proof:
-    """An element of one answer that is not that of another.
+    """Show that an element differs between two answers.
 
     Args:
-        bound: how far apart they may be; None = they must be the same bits.
+        bound: the largest difference allowed; None = the bits must be equal.
     """
     places = {"got": (got, where), "wanted": (wanted, where)}
     if bound is None:
@@ -67,6 +67,6 @@ def unlike(got: np.ndarray, wanted: np.ndarray, where: Index, bound: float | Non
 
 
 def shaped(got: np.ndarray, wanted: tuple[int, ...]) -> Proof:
-    """An array of another shape than the documented one."""
+    """Show that an array does not have the documented shape."""
     lines = ('print("shape", got.shape)', "failed = got.shape != wanted")
     return Proof(lines, {"got": (got, None)}, {"wanted": wanted})

@@ -1,4 +1,4 @@
-"""The two interfaces that a backend implements."""
+"""The two interfaces that a backend implements; docs/contract.md describes optional members."""
 
 from __future__ import annotations
 
@@ -16,16 +16,23 @@ class Layer(Protocol):
     """A layer built by a backend; natives are the backend's own arrays."""
 
     def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
-        """Host to native, in the call's dtype unless another is named; integers stay int64."""
+        """Convert a host array to a native, in the call's dtype by default; integers stay int64."""
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        """Natives to one native or a tuple of them, recording no gradient; None = left out."""
+        """Compute one native or a tuple of natives without recording gradients.
+
+        None stands for an input that is left out.
+        """
 
     def get(self, native: Any) -> np.ndarray:
-        """Native to host, exact, no subclass; Unsupported where the device holds no values."""
+        """Convert a native to a plain NumPy array, exactly.
+
+        Raises:
+            Unsupported: if the device holds no values.
+        """
 
     def dtype(self, native: Any) -> str:
-        """torch's name of the native's dtype, without the prefix."""
+        """torch's name of the native's dtype, without the prefix: `"float32"`."""
 
 
 @runtime_checkable
@@ -38,7 +45,11 @@ class Backend(Protocol):
         """Versions, hardware and flags: the report's provenance."""
 
     def devices(self) -> Sequence[str]:
-        """The devices it offers, torch's names: `["cpu", "cuda:0"]`."""
+        """The devices that it offers, by torch's names: `["cpu", "cuda:0"]`."""
 
     def build(self, call: Call) -> Layer:
-        """Build the layer of a call; raises Unsupported to decline it."""
+        """Build the layer of a call.
+
+        Raises:
+            Unsupported: to decline the call.
+        """

@@ -1,4 +1,4 @@
-"""Where libraries keep files that nobody asked for: not in the working directory."""
+"""A folder for caches that libraries would otherwise write to the working directory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ from pathlib import Path
 
 
 def scratch(name: str) -> Path:
-    """A folder of this user's among the temporary files.
-
-    Args:
-        name: of the library.
-    """
+    """The path of this user's temporary folder for the library `name`; does not create it."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     return Path(tempfile.gettempdir()) / f"nn-conformance-{user}" / name

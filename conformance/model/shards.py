@@ -1,4 +1,4 @@
-"""Which shard an item belongs to, and shards by name: `"2/8"`, `"1,3/4"`."""
+"""Assign items to shards, and parse names of shards: `"2/8"`, `"1,3/4"`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ import re
 from collections.abc import Collection
 
 MOST = 10**9
-"""Shards that a run can have."""
+"""The largest number of shards of a run."""
 _FORM = re.compile(r"([0-9]{1,10}(?:,[0-9]{1,10})*)/([0-9]{1,10})")
 
 
 def shard_of(id: str, count: int) -> int:
-    """The shard of an item or a benchmark, from 1."""
+    """The shard of an item or a benchmark by its id, from 1 to `count`."""
     digest = hashlib.sha256(id.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") % count + 1
 
 
 def parts(shard: str) -> tuple[frozenset[int], int]:
-    """The shards that a name says are there, and of how many.
-
-    Args:
-        shard: `"1,3/4"` → {1, 3} and 4.
+    """Parse a name of shards: `"1,3/4"` → shards {1, 3} of 4.
 
     Raises:
         ValueError: for any other text.
@@ -38,11 +35,12 @@ def parts(shard: str) -> tuple[frozenset[int], int]:
 
 
 def absent(present: Collection[int], count: int, most: int = 20) -> tuple[str, ...]:
-    """Names of the shards that are not there, the last of them a number of those not named.
+    """Names of missing shards; if there are more than `most`, the last entry counts the others.
 
     Args:
-        count: how many there are to be.
-        most: how many are named.
+        present: numbers of the shards that are there.
+        count: the number of shards of the run.
+        most: how many names to list.
     """
     lost = count - len(present)
     named = list[str]()

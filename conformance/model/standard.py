@@ -1,7 +1,7 @@
-"""Versioned standards: what a run pins so that "conforms to torch.nn 2.13" means one thing.
+"""Versioned standards: what a run fixes so that "conforms to torch.nn 2.13" has one meaning.
 
-A standard that was released is not edited. Its levels list the checks that there were: one that is
-added later belongs to the next standard, at the levels that its declaration names.
+A released standard is never edited. Its levels list the checks of its time: a check that is added
+later belongs to the next standard, at the levels that its declaration names.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from importlib.resources import files
 import msgspec
 
 STRICTEST = "strict"
-"""The level of a standard that is named without one."""
+"""The level that applies if a text names a standard without a level."""
 FIXED = ("layer", "family", "check", "profile", "examples", "seed")
-"""Options that a standard decides."""
+"""Options that a standard sets."""
 
 
 class StandardError(ValueError):
-    """A text that names no standard, or no level of one."""
+    """A text names an unknown standard, or an unknown level of one."""
 
 
 @dataclass(frozen=True)
 class Standard:
-    """What a run must do to be held against a version of torch.nn.
+    """What a run must do to claim conformance to a version of torch.nn.
 
     Args:
         name: `"torch.nn 2.13"`.
-        profile, examples, seed: what is drawn.
-        dtypes: all of which a whole claim is about.
-        levels: checks of each level, the least level first.
-        layers: of that version of torch, as the catalogue names them.
+        profile, examples, seed: which cases are drawn.
+        dtypes: the dtypes that a complete claim covers.
+        levels: checks of each level, the lowest level first.
+        layers: the layers of that version of torch, by their names in the catalogue.
     """
 
     name: str
@@ -57,13 +57,13 @@ def standards() -> Mapping[str, Standard]:
 
 
 def named(text: str) -> tuple[Standard, str]:
-    """The standard and the level that a text names.
+    """Find the standard and the level that a text names.
 
     Args:
         text: `"torch.nn 2.13"` or `"torch.nn 2.13, inference"`.
 
     Raises:
-        StandardError: if there is no such standard, or level, naming those that there are.
+        StandardError: if there is no such standard or level; the message lists the known ones.
     """
     name, comma, level = (part.strip() for part in text.partition(","))
     standard = standards().get(" ".join(name.split()))

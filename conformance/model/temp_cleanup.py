@@ -1,4 +1,4 @@
-"""Temporary folders of runs that were killed: whose owner is gone are removed by a later run."""
+"""Remove temporary folders of earlier runs that were killed."""
 
 from __future__ import annotations
 
@@ -11,31 +11,24 @@ import tempfile
 from pathlib import Path
 
 PREFIX = "conformance-"
-"""Of the names of the suite's temporary folders."""
+"""Prefix of the names of the suite's temporary folders."""
 OWNER = "owner"
-"""The file in each that says which process it belongs to."""
+"""The file in each folder that names the process to which it belongs."""
 _OWNER = re.compile(r"(?P<pid>[0-9]{1,10}) (?P<started>[0-9]{1,20}|-) (?P<host>[^\n]{1,256})\n")
 
 
 def claim(folder: Path) -> None:
-    """Note in a temporary folder that it belongs to this process.
-
-    Args:
-        folder: made by this process.
-    """
+    """Record in a temporary folder that it belongs to this process, which made it."""
     pid = os.getpid()
     text = f"{pid} {_started(pid) or '-'} {_host()}\n"
     (folder / OWNER).write_text(text, encoding="utf-8")
 
 
 def clear(temporary: Path | None = None) -> int:
-    """Remove the folders of this user's whose process is gone; all others stay.
+    """Remove this user's folders whose process has ended, and return their number.
 
     Args:
-        temporary: where temporary folders are; None = where this process makes its own.
-
-    Returns:
-        How many were removed.
+        temporary: the parent folder; None = the system's folder for temporary files.
     """
     removed = 0
     where = Path(tempfile.gettempdir()) if temporary is None else temporary
@@ -49,8 +42,8 @@ def clear(temporary: Path | None = None) -> int:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    """Whether it is a folder of this user's, and of a process of this machine that has ended."""
-    found = folder.lstat()  # a link leads elsewhere
+    """Whether a folder belongs to this user and to a process of this machine that has ended."""
+    found = folder.lstat()  # do not follow a link
     if not stat.S_ISDIR(found.st_mode) or not hasattr(os, "getuid") or found.st_uid != os.getuid():
         return False
     note = (folder / OWNER).lstat()
@@ -67,14 +60,14 @@ def _is_abandoned(folder: Path) -> bool:
         return True
     except (PermissionError, OverflowError):
         return False
-    now = _started(pid)  # another process may have the number meanwhile
+    now = _started(pid)  # another process may have got this number
     return bool(now) and match["started"] not in ("-", now)
 
 
 def _started(pid: int) -> str:
-    """When a process was started, in ticks since the machine was; empty where unknown."""
+    """The start of a process in clock ticks since the machine's boot; empty if unknown."""
     try:
-        # The name, in brackets, may hold anything.
+        # The process's name stands in brackets and may contain anything.
         _, _, facts = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
         return facts.split()[19]
     except (OSError, IndexError):
@@ -82,7 +75,10 @@ def _started(pid: int) -> str:
 
 
 def _host() -> str:
-    """The machine and its boot, whose process numbers these are: a folder may be shared."""
+    """The machine, its boot and its process namespace.
+
+    Process numbers are unique only within these, and machines may share a folder.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What can be said of an object of the backend's without trusting it: nothing here raises."""
+"""Describe objects of a backend without trusting them: no function here raises."""
 
 from __future__ import annotations
 
@@ -8,39 +8,29 @@ from typing import Any
 from conformance.model.plain_text import MOST, bounded
 
 SHOWN = 120
-"""Characters of a value in a message."""
+"""Characters that a message shows of a value."""
 
 
 def type_name(value: Any) -> str:
-    """The name of a value's type, whatever `__class__` or a metaclass says."""
+    """The name of a value's type; ignores a false `__class__` or metaclass."""
     return class_name(type(value))
 
 
 def class_name(kind: type) -> str:
-    """The name of a class, whatever its metaclass says.
-
-    Args:
-        kind: any class.
-    """
+    """The name of a class; does not ask its metaclass."""
     return bounded(type.__dict__["__name__"].__get__(kind), SHOWN)
 
 
 def bases_of(kind: type) -> tuple[type, ...]:
-    """A class and those that it derives from, whatever its metaclass says.
-
-    Args:
-        kind: any class.
-    """
+    """A class and all its bases in resolution order; does not ask its metaclass."""
     found: tuple[type, ...] = type.__dict__["__mro__"].__get__(kind)
     return found
 
 
 def written(error: BaseException, most: int = MOST) -> str:
-    """What an exception says: printable, of bounded length; how it fails to, where it does.
+    """The printable text of an exception, of at most `most` characters.
 
-    Args:
-        error: any exception.
-        most: characters that are kept.
+    If `__str__` raises, the text says so.
     """
     try:
         text = str.__str__(str(error))
@@ -50,7 +40,7 @@ def written(error: BaseException, most: int = MOST) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: what `repr` gives, else its type."""
+    """A value's `repr`, printable and of bounded length; its type if `repr` raises."""
     try:
         return bounded(str.__str__(repr(value)), SHOWN)
     except BaseException as error:
@@ -58,16 +48,12 @@ def shown(value: Any) -> str:
 
 
 def of_type(value: Any, *types: type) -> bool:
-    """Whether a value's type is one of some, or a subclass: not what `__class__` says.
-
-    Args:
-        types: builtin ones.
-    """
+    """Whether a value's real type, not its `__class__`, is one of builtin types or a subclass."""
     return issubclass(type(value), types)
 
 
 def is_mapping(value: Any) -> bool:
-    """Whether a value is a mapping; False where asking raises."""
+    """Whether a value is a mapping; False if `isinstance` raises."""
     try:
         return isinstance(value, Mapping)
     except BaseException:
@@ -75,12 +61,12 @@ def is_mapping(value: Any) -> bool:
 
 
 def exact_text(value: Any) -> str | None:
-    """A string as one of the builtin type itself; None for anything else."""
+    """A string, or an instance of a subclass, as a builtin `str`; None for anything else."""
     return str.__str__(value) if of_type(value, str) else None
 
 
 def elements(value: Any) -> tuple[Any, ...] | None:
-    """The elements of a tuple or list, as the builtin type gives them; None for anything else."""
+    """The elements of a tuple or list by the builtin iterator; None for anything else."""
     if of_type(value, tuple):
         return tuple(tuple.__iter__(value))
     return tuple(list.__iter__(value)) if of_type(value, list) else None

@@ -1,4 +1,4 @@
-"""What is wrong with what the user gave: said as it is, without a traceback."""
+"""The error for unusable input of the user; it is shown without a traceback."""
 
 from __future__ import annotations
 

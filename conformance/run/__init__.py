@@ -1,1 +1,1 @@
-"""From an item to its verdict."""
+"""Run items: from the cases of an item to its verdict."""

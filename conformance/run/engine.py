@@ -1,4 +1,4 @@
-"""Runs items: one check of one layer in one dtype on one device, over all drawn cases."""
+"""The engine: runs items, each one check of one layer in one dtype, over all its cases."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from conformance.model.protocols import Backend
 from conformance.model.untrusted import written
 from conformance.run.stale import not_failing
 
-# Seconds that a failing item may take to look at its other cases.
+# Seconds that an item may continue with its other cases after the first failure.
 SURVEYING = 10.0
 
 
@@ -58,11 +58,11 @@ class Engine:
     Args:
         backend: the implementation under test.
         examples: cases of each item.
-        seed: of the run.
+        seed: the run's seed.
         known: known failures.
-        interrupted: asked before each case; True ends the run as Ctrl-C does.
-        budget: time for each item, None = as much as it takes.
-        process: the one that it runs in, where that may be lost; None where it may not.
+        interrupted: called before each case; True ends the run as Ctrl-C does.
+        budget: time for the items; None = no limit.
+        process: the process that it runs in, if that may be lost; else None.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Engine:
     def run(
         self, item: Item, dead: Collection[int] = (), lost: Mapping[int, str] | None = None
     ) -> Verdict:
-        """Draw an item's cases, check them all, shrink what fails.
+        """Draw an item's cases, check them all, and shrink the failures.
 
         Args:
-            dead: known failures, by their index, whose pinned case is known to end the process.
-            lost: cases that have ended the process, by their index, with the item that met each.
+            dead: indices of known failures whose pinned case is known to end the process.
+            lost: index of a case that has ended the process → the item that ran it.
         """
         started = time.perf_counter()
         try:
@@ -101,7 +101,7 @@ class Engine:
             else:
                 verdict = self._checked(item, dead, lost or {})
         except BackendError as error:
-            # It says of itself now what it did not before the run.
+            # The backend's description of itself has become invalid during the run.
             finding = Finding("other", says=str(error))
             verdict = verdicts.wrong(verdicts.begin(item), "failed", finding)
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
@@ -138,16 +138,16 @@ class Engine:
 
     @cached_property
     def _info(self) -> dict[str, str]:
-        """What the backend says of itself."""
+        """The backend's `info()`."""
         return info_of(self.backend)
 
     @lazy
     def counts(self) -> bool:
-        """Whether the backend counts what is under test."""
+        """Whether the backend counts how often the functions under test run."""
         return hits_of(self.backend) is not None
 
     def numerics(self, dtype: str) -> Numerics | None:
-        """What the backend declares of its arithmetic in a dtype."""
+        """The backend's declaration of its arithmetic in a dtype."""
         return numerics_of(self.backend, dtype)
 
     def base(self, layer: str) -> str:
@@ -155,7 +155,7 @@ class Engine:
         return base_of(self.backend, layer)
 
     def _judged(self, context: ItemContext, lost: Mapping[int, str]) -> Verdict:
-        """All cases in turn, and every cause of what fails among them."""
+        """Run all cases in turn, and build the verdict from their outcomes."""
         excuses, log = context.excuses, context.log
         failures: dict[str, list[int]] = {}
         for index, case in self._turns(context):
@@ -191,26 +191,26 @@ class Engine:
         return self._concluded(context, failures)
 
     def _outcome(self, context: ItemContext, case: Case) -> Outcome | None:
-        """The outcome of a case; None where it is left out because it would end the process."""
+        """The outcome of a case; None if it is left out because it would end the process."""
         item, excuses = context.item, context.excuses
         entry = excuses.deadly(case)
         if entry is None:
             return self.cautious_outcome(context, case)
         outcome = self.copies.deadly(item, case, entry)
-        # Threads of a framework may hang in a copy; in this process the case would crash.
+        # A framework's threads may hang in a copy, although the case would crash in this process.
         stuck = outcome is not None and (outcome.status, entry.status) == ("hung", "crashed")
         if outcome is None or stuck:
             excuses.leave_out(entry)
             return None
         if outcome.lost and excuses.deadly(case, outcome.status) is None:
-            return self.outcome(item, case, context.numerics)  # the parent reports how it ends
+            return self.outcome(item, case, context.numerics)  # the parent reports the end
         return outcome
 
     def cautious_outcome(self, context: ItemContext, case: Case) -> Outcome | None:
-        """The outcome of a case that no known failure says ends the process.
+        """The outcome of a case that no known failure marks as ending the process.
 
-        Where cases of the layer have ended it, the case runs in a copy; None where too much time
-        went to cases that hang there.
+        If cases of the layer have ended the process, the case runs in a copy. None if hanging cases
+        have used up their time.
         """
         if context.careful and self.copies.serve(context.item):
             return self.copies.careful(context.item, case)
@@ -251,14 +251,14 @@ class Engine:
         )
 
     def _conclusion(self, item: Item, stream: Stream, log: Log) -> Conclusion | None:
-        """What a check concludes of the answers to all cases together."""
+        """The check's conclusion from the answers to all cases together; None if it has none."""
         conclude = EVERY_CHECK[item.check].conclude
         if conclude is None:
             return None
         return conclude([Answer(stream[k], log.reason(k)) for k in log.answered()])
 
     def _with(self, verdict: Verdict, conclusion: Conclusion) -> Verdict:
-        """The verdict with the conclusion from all answers."""
+        """Return the verdict with the conclusion's status, message and case."""
         verdict = replace(verdict, status=conclusion.status, message=conclusion.message)
         if conclusion.status in ("failed", "unchecked"):
             verdict = replace(verdict, failure=Finding("declared", says=conclusion.message))
@@ -275,16 +275,17 @@ class Engine:
         )
 
     def _turns(self, context: ItemContext) -> Iterator[tuple[int, Case]]:
-        """The cases in the order in which they are checked, by their index.
+        """Yield the cases in the order in which they are checked, with their indices.
 
-        After those that every backend is asked come further rounds of the same seed, as long as
-        nothing is compared, and where the backend declines cases, until as many are checked, of as
-        many structures, as of a backend that declines none, or a round brings no further structure.
+        After the cases that every backend gets, further rounds of the same seed follow while
+        nothing is compared. They also follow if the backend declines cases, until enough cases and
+        structures are checked, or a round brings no new structure. Enough means the numbers for a
+        backend that declines none.
         """
         stream, log, left = context.stream, context.log, context.left
         cases = stream.cases()
         for index in self._order(cases):
-            # However little time is left, a verdict rests on something.
+            # Without any evidence, continue even if the time is over.
             if left() <= 0 and log.telling():
                 return
             yield index, cases[index]
@@ -313,10 +314,10 @@ class Engine:
                 return
 
     def _order(self, cases: Sequence[Case]) -> Sequence[int]:
-        """The places of an item's cases; within a budget those that say most come first.
+        """The indices of an item's cases; within a budget the most informative ones come first.
 
-        Of few structures those that bring the most values of arguments come first as they are;
-        those with an input that has no element come last: they leave nothing to compare.
+        With few structures, the cases already begin with those that bring most values of arguments.
+        Cases with an empty input come last, because they have nothing to compare.
         """
         if self.budget is None:
             return range(len(cases))
@@ -331,7 +332,7 @@ class Engine:
         return Stream(item, self.examples, self.seed, self.values)
 
     def cases(self, item: Item) -> Sequence[Case]:
-        """The cases of an item that every backend is asked."""
+        """The cases of an item that every backend gets."""
         return self.stream(item).cases()
 
     def try_case(
@@ -345,8 +346,8 @@ class Engine:
 
         Args:
             item: the check, and the device to run on.
-            numerics: what the backend declares for the dtype.
-            backend: to run on; None = the one under test.
+            numerics: the backend's declaration for the dtype.
+            backend: the backend to run on; None = the one under test.
 
         Raises:
             Failure: if the check fails.
@@ -367,11 +368,7 @@ class Engine:
         numerics: Numerics | None = None,
         backend: Backend | None = None,
     ) -> Outcome:
-        """The outcome of one check on one case.
-
-        Args:
-            item, case, numerics, backend: as `try_case` takes them.
-        """
+        """The outcome of one check on one case; the arguments are those of `try_case`."""
         before = hits_of(self.backend) if backend is None and self.counts else None
         found = self._tried(item, case, numerics, backend)
         if before is None:
@@ -403,14 +400,14 @@ class Engine:
         deadly: bool,
         write: Callable[[str], None] | None = None,
     ) -> str:
-        """The reproducer of a case.
+        """Write the reproducer of a case.
 
         Args:
             item: the check, and the device.
-            message: what is wrong with it.
-            deadly: it ends the process.
-            write: called with the script so far before each step of a deadly case; None = it is
-                not run.
+            message: the message of its failure.
+            deadly: the case ends the process.
+            write: for such a case, called before each step with the script up to that step; None =
+                the case does not run.
         """
         row, case = CATALOGUE[case.call.layer], on_device(case, item.device)
         trial = Trial(self.backend, row, case, answers=self.answers)
@@ -418,9 +415,9 @@ class Engine:
 
 
 def _thin(stream: Stream, log: Log, examples: Examples) -> str | None:
-    """Why the cases checked are of too few structures: fewer than reach every argument's values.
+    """Why the checked cases have too few structures to reach every argument's values.
 
-    Only what was declined, stopped by the budget or left out makes a verdict thin.
+    None if they have enough, or if no case was declined, stopped by the budget or left out.
     """
     reasons = {
         "declined": examples.declined, "budget": examples.stopped, "left out": examples.left_out
@@ -435,9 +432,9 @@ def _thin(stream: Stream, log: Log, examples: Examples) -> str | None:
 
 
 def _unlimited() -> float:
-    """No budget."""
+    """The remaining seconds without a budget."""
     return math.inf
 
 
 def _nothing(phase: str, index: int, checked: int) -> None:
-    """Keep no journal."""
+    """Take the place of a journal; records nothing."""

@@ -1,4 +1,4 @@
-"""Every number of a dtype through a function of single numbers, in parts that add up."""
+"""Test a function of single numbers with every number of a dtype, in parts."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from conformance.model.failure import Failure
 from conformance.model.protocols import Backend
 
 BLOCK = 1 << 18
-"""Numbers that go through in one call."""
+"""How many numbers one call processes."""
 
 BITS = {"float16": 16, "bfloat16": 16, "float32": 32}
 PASSES = ("forward", "derivative")
 
 
 def functions(globs: Sequence[str]) -> Iterator[Case]:
-    """A case of each function of single numbers, to be filled with others.
+    """A case of each function of single numbers; the caller replaces its numbers.
 
     Args:
-        globs: of layers' names.
+        globs: patterns of layers' names.
     """
     for name, row in CATALOGUE.items():
         if row.generation.whole is not None and any(fnmatch(name, glob) for glob in globs):
@@ -40,16 +40,16 @@ def functions(globs: Sequence[str]) -> Iterator[Case]:
 
 
 def named(case: Case) -> str:
-    """The function of a case: `GELU(approximate='tanh')`."""
+    """The function of a case with its arguments: `GELU(approximate='tanh')`."""
     return call_text(case.call)
 
 
 def blocks(dtype: str, part: int, parts: int) -> Iterator[np.ndarray]:
-    """The finite numbers of a part of a dtype, in the order of their bits, as float64.
+    """The finite numbers of one part of a dtype, in the order of their bits, as float64.
 
     Args:
-        part: counted from 1.
-        parts: how many there are.
+        part: number of the part, counted from 1.
+        parts: how many parts there are.
     """
     count = 1 << BITS[dtype]
     start, stop = count * (part - 1) // parts, count * part // parts
@@ -70,11 +70,11 @@ def blocks(dtype: str, part: int, parts: int) -> Iterator[np.ndarray]:
 def covered(
     backend: Backend, case: Case, dtype: str, direction: str, part: int = 1, parts: int = 1
 ) -> Covered:
-    """Hold a part of a dtype's numbers against the oracle.
+    """Compare the answers to one part of a dtype's numbers with the oracle.
 
     Args:
         backend: the implementation.
-        case: of the function; its numbers are others.
+        case: a case of the function; its numbers are not used.
         dtype: one of `BITS`.
         direction: one of `PASSES`.
         part, parts: which part, counted from 1, of how many.

@@ -1,4 +1,4 @@
-"""What a run was made on, and when, as the first line of its results tells it."""
+"""The machine and time of a run, for the first line of its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Known failures whose pinned case does not fail here."""
+"""Find known failures whose pinned case does not fail in this run."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def not_failing(
     dead: Collection[int],
     left: Callable[[], float],
 ) -> list[tuple[Known, str]]:
-    """The strict known failures of an item whose pinned case does not fail, with what it does.
+    """The strict known failures of an item whose pinned case does not fail, and what it does.
 
-    An entry over several checks fails where the case fails in one of them.
+    For an entry about several checks, it is enough that the case fails in one of them.
 
     Args:
-        applies: the known failures that are about it, by their index.
-        dead: those whose pinned case is known to end the process.
-        left: seconds of the item's budget that are left.
+        applies: the known failures that apply to the item, by their index.
+        dead: indices of entries whose pinned case is known to end the process.
+        left: returns the remaining seconds of the item's budget.
     """
     found = []
     for index, entry in applies.items():
@@ -55,10 +55,12 @@ def not_failing(
 
 
 def passes_now(item: Item, entry: Known, run: Callable[[Item, Case], Outcome]) -> str:
-    """What the pinned case of an entry does in place of failing; empty where it fails.
+    """What the pinned case of an entry does instead of failing; empty if it fails.
+
+    Empty, too, for an entry that never becomes stale, or that has no case for the item.
 
     Args:
-        run: gives the outcome of a case.
+        run: returns the outcome of a case.
     """
     case = entry.pinned(item.dtype, item.device, item.id)
     if case is None or entry.by_chance or entry.base:
@@ -73,7 +75,7 @@ def passes_now(item: Item, entry: Known, run: Callable[[Item, Case], Outcome]) -
 
 
 def checks_of(item: Item, entry: Known, case: Case) -> list[str]:
-    """The checks that an entry names and that can look at its pinned case, the item's first."""
+    """The checks that an entry names and that apply to its pinned case, the item's check first."""
     row, invalid = CATALOGUE[case.call.layer], "broken" in case.labels
     checks = [
         name
@@ -81,20 +83,20 @@ def checks_of(item: Item, entry: Known, case: Case) -> list[str]:
         if check.invalid == invalid and check.applies(row) and named(name, entry.check)
     ]
     if item.check not in checks:
-        return []  # pinned in a layer, or by a call, of which this check asks nothing
+        return []  # the item's check does not apply to the pinned layer or call
     return [item.check, *(name for name in checks if name != item.check)]
 
 
 def tried(engine: EngineLike, item: Item, case: Case, status: str, index: int = 0) -> Outcome:
-    """The outcome of a pinned case, in a copy of the process where it is to end that.
+    """Run a pinned case, in a copy of the process if it is expected to end that.
 
     Args:
-        status: that it is to have.
-        index: of its known failure.
+        status: its expected status.
+        index: index of its known failure.
     """
     if status in ALLOWED and engine.copies.serve(item):
         copied = engine.copies.run(item, case, ALLOWED[status])
-        # With all the time that a case has it may come to an end.
+        # The case may finish in the full time for a case, so run it in this process, too.
         if copied is not None and copied.status == status:
             return copied
     engine.note("pinned", index, 0)

@@ -332,12 +332,12 @@ def test_a_known_failure_applies_only_on_its_cpu(
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"layer": '"Conv9d"'}, "names no layer"),
+        ({"layer": '"Conv9d"'}, "matches no layer"),
         ({"cpu": '{ amx_bf16 = "yes" }'}, "expected true or false"),
         ({"reason": '""'}, "reason is empty"),
         ({"since": '"2"'}, "no field 'since'"),
         ({"check": "3"}, "check=3: expected str"),
-        ({"case": '"{}"'}, "case is no case"),
+        ({"case": '"{}"'}, "case is not a case"),
         ({"versions": '{ torch = "newish" }'}, "expected a specifier"),
     ],
 )

@@ -158,7 +158,7 @@ def test_of_an_activation_that_torch_lacks_tests_hold_what_they_can(tmp_path: Pa
     ("left_out", "said"),
     [
         (KINDS_FILE, f"activation 'AddedForATest' of {TABLE} has no entry in {KINDS_FILE}"),
-        (TABLE, f"{KINDS_FILE} names an activation 'AddedForATest', which {TABLE} has not"),
+        (TABLE, f"{KINDS_FILE} names an activation 'AddedForATest', which {TABLE} lacks"),
         (ORACLES, "'conformance.oracles.activation.smooth' has no attribute 'added_for_a_test'"),
     ],
 )
