@@ -158,9 +158,16 @@ def _held(
         text = f"{what}, {-low:.6g} added"
         alike = None if made is None else (made - low, float(gone.error))
         yield Masked(
-            text, "output", got - low, wanted, float(gone.error), droppable, 1 - p, groups,
+            text,
+            "output",
+            got - low,
+            wanted,
+            float(gone.error),
+            droppable,
+            1 - p,
+            groups,
             again - low,
-        )  # fmt: skip
+        )
     else:
         wanted, slopes = kept(input, p), kept(ones, p)
         alike = None if made is None else (made, 0.0)
@@ -168,7 +175,7 @@ def _held(
     if gradient is not None:
         yield Masked(
             what, "gradient of input", gradient, slopes, 0.0, droppable, 1 - p, groups, None, alike
-        )  # fmt: skip
+        )
 
 
 def _of_zeros(trial: Trial) -> Trial:

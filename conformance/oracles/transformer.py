@@ -272,8 +272,10 @@ def transformer(
     """The decoder of the target and the encoded source; each stack ends with a norm."""
     kind = Kind(**arguments)
     pairs = tuple(arguments.items())
-    norm = ("LayerNorm", (("normalized_shape", kind.d_model), ("eps", kind.layer_norm_eps),
-                          ("bias", kind.bias)))  # fmt: skip
+    norm = (
+        "LayerNorm",
+        (("normalized_shape", kind.d_model), ("eps", kind.layer_norm_eps), ("bias", kind.bias)),
+    )
     memory = transformer_encoder(
         part(state, "encoder"), src, src_mask, src_key_padding_mask,
         encoder_layer=("", pairs), num_layers=num_encoder_layers, norm=norm,
@@ -282,12 +284,21 @@ def transformer(
     several = memory.alternatives if isinstance(memory, Choices) else (memory,)
     found = tuple(
         transformer_decoder(
-            part(state, "decoder"), tgt, one, tgt_mask, memory_mask, tgt_key_padding_mask,
-            memory_key_padding_mask, decoder_layer=("", pairs), num_layers=num_decoder_layers,
-            norm=norm, tgt_is_causal=tgt_is_causal, memory_is_causal=memory_is_causal,
+            part(state, "decoder"),
+            tgt,
+            one,
+            tgt_mask,
+            memory_mask,
+            tgt_key_padding_mask,
+            memory_key_padding_mask,
+            decoder_layer=("", pairs),
+            num_layers=num_decoder_layers,
+            norm=norm,
+            tgt_is_causal=tgt_is_causal,
+            memory_is_causal=memory_is_causal,
         )
         for one in several
-    )  # fmt: skip
+    )
     return Choices(found) if len(found) > 1 else found[0]
 
 

@@ -80,9 +80,17 @@ class Norm:
         batch = uses_batch_statistics(case)
         statistics = (tensors.get("running_mean"), tensors.get("running_var"))
         return cls(
-            trial, "batch", row.function, x, *weights, *statistics, eps=eps, batch=batch,
-            lazy=row.lazy is not None, shared=row.name.startswith("Sync"),
-        )  # fmt: skip
+            trial,
+            "batch",
+            row.function,
+            x,
+            *weights,
+            *statistics,
+            eps=eps,
+            batch=batch,
+            lazy=row.lazy is not None,
+            shared=row.name.startswith("Sync"),
+        )
 
     @property
     def module(self) -> bool:

@@ -66,8 +66,9 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
     """All dimensions flipped."""
     x, dims = input_of(trial), trial.row.signature.dims
     names = ("kernel_size", "stride", "padding")
-    rows = zip(x.shape[-dims:], trial.shapes[0][-dims:], *(numbers(trial, n) for n in names),
-               strict=True)  # fmt: skip
+    rows = zip(
+        x.shape[-dims:], trial.shapes[0][-dims:], *(numbers(trial, n) for n in names), strict=True
+    )
     if any((n - 1) * s + k != m + 2 * p for m, n, k, s, p in rows):
         return
     back = tuple(range(-dims, 0))

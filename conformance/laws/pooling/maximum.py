@@ -177,8 +177,9 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
     """All dimensions flipped."""
     x, dims = input_of(trial), trial.row.signature.dims
     names = ("kernel_size", "stride", "padding", "dilation")
-    rows = zip(x.shape[-dims:], trial.shapes[0][-dims:], *(numbers(trial, n) for n in names),
-               strict=True)  # fmt: skip
+    rows = zip(
+        x.shape[-dims:], trial.shapes[0][-dims:], *(numbers(trial, n) for n in names), strict=True
+    )
     if any((n - 1) * s + d * (k - 1) + 1 != m + 2 * p for m, n, k, s, p, d in rows):
         return
     back = tuple(range(-dims, 0))

@@ -49,8 +49,9 @@ def sum_of(trial: Trial, generator: Generator) -> Claims:
     given = dict(trial.case.call.arguments)
     given.pop("norm_type")
     kernel = numbers(trial, "kernel_size")
-    ends = zip(trial.shapes[0][-dims:], numbers(trial, "stride"), kernel, x.shape[-dims:],
-               strict=True)  # fmt: skip
+    ends = zip(
+        trial.shapes[0][-dims:], numbers(trial, "stride"), kernel, x.shape[-dims:], strict=True
+    )
     if any((n - 1) * s + k > m for n, s, k, m in ends):
         return
     size = math.prod(kernel)

@@ -198,8 +198,11 @@ def _cubic_made(
     near = (np.minimum(rest, 1 - rest) <= doubt) & (doubt > 0)
     across = np.where(near, np.max([w.error for w in four], axis=0), 0.0)
     none = np.zeros(rest.shape)
-    padded = [(none, across), *((w.value, np.maximum(w.error, across)) for w in four),
-              (none, across)]  # fmt: skip
+    padded = [
+        (none, across),
+        *((w.value, np.maximum(w.error, across)) for w in four),
+        (none, across),
+    ]
     values, found = [], []
     for k in range(5):
         (low, low_error), (high, high_error) = padded[k], padded[k + 1]

@@ -43,14 +43,23 @@ def sampled(x: Rounded, taps: Sequence[Taps], times: Rounded | None = None) -> R
     if times is not None:
         grain = np.asarray(times.least * finest)
         return multilinear(
-            products, times, seen, *weights, terms=count + x.shape[1], wide=not x.precision.half,
+            products,
+            times,
+            seen,
+            *weights,
+            terms=count + x.shape[1],
+            wide=not x.precision.half,
             grain=lambda *operands: np.where(np.isnan(grain), 0.0, grain),
-        )  # fmt: skip
+        )
     fine = np.where(np.isnan(finest), 0.0, finest)[:, np.newaxis]
     result = multilinear(
-        sums, seen, *weights, terms=count, wide=not x.precision.half,
+        sums,
+        seen,
+        *weights,
+        terms=count,
+        wide=not x.precision.half,
         grain=lambda *operands: np.broadcast_to(fine, (len(fine), x.shape[1], fine.shape[-1])),
-    )  # fmt: skip
+    )
     copies = _copies(taps)[:, np.newaxis]
     read = seen.flushed if x.precision.flushes else seen
     inherited = sums(read.error, *(w.value for w in weights))
