@@ -1,8 +1,8 @@
 """tanh, σ, relu and a GRU's blend of two states, in arithmetic that carries its own error bound.
 
-The error of an operand goes through an activation by the largest derivative that it has between
-value − error and value + error. What the activation itself may err is `Numerics`; it is exact at 0
-and where it has reached a limit (`saturation`).
+An operand's error passes through an activation multiplied by the largest derivative between
+value − error and value + error. `Numerics` declares the activation's own error. The activation is
+exact at 0 and where it has reached a limit (`saturation`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from conformance.model.formats import FORMATS
 def tanh(x: Rounded) -> Rounded:
     """Hyperbolic tangent; its derivative 1/cosh² is largest at the point nearest to 0."""
     precision = x.precision
-    # NumPy's is within a unit in the last place.
+    # NumPy's tanh is within a unit in the last place.
     value, own = np.tanh(x.value), 2 * precision.ulp("tanh") * precision.unit + 2 * OWN
     least = precision.absolute("tanh") + precision.underflow
     if x.doubtful:
@@ -36,15 +36,15 @@ def tanh(x: Rounded) -> Rounded:
         return result
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        # By the operand: (1/cosh)², to which an error of eˣ as large as tanh's own comes 2·|tanh|
-        # times; cosh and quotient round, which the square doubles, and the square. 1/(cosh²) and
-        # 4e/(1 + e)² of e = e⁻²ˣ are no worse.
+        # Computed from the operand, the slope is (1/cosh)². An error of eˣ as large as tanh's own
+        # counts 2·|tanh| times. Cosh and quotient round, which the square doubles, and the square
+        # rounds. 1/(cosh²) and 4e/(1 + e)² with e = e⁻²ˣ are no worse.
         t, slope = kept(result), _sech2(x.size)
         relative = 2 * own * t.size + 5 * precision.unit
         moved: np.ndarray | float = 0.0
         if x.doubtful:
             steepest = _sech2(_nearest(x))
-            moved = steepest * x.error  # tanh; its square moves by:
+            moved = steepest * x.error  # the change of tanh; that of its square follows
             moved = np.minimum((2.0 * t.size + moved) * moved, steepest)
         return [cotangent * _either(x, slope, _one_minus(t * t), moved, relative)]
 
@@ -58,7 +58,7 @@ def sigmoid(x: Rounded) -> Rounded:
 
 
 def sigmoid_and_rest(x: Rounded) -> tuple[Rounded, np.ndarray]:
-    """σ(x) and 1 − σ(x), the latter as σ(−x), which has all its digits where σ is next to 1."""
+    """σ(x) and 1 − σ(x). The latter is σ(−x), which keeps all its digits where σ is close to 1."""
     decay = np.exp(-x.size)
     whole, negative = 1.0 + decay, x.value < 0
     larger, smaller = 1.0 / whole, decay / whole
@@ -67,7 +67,7 @@ def sigmoid_and_rest(x: Rounded) -> tuple[Rounded, np.ndarray]:
 
 def _sigmoid(x: Rounded, value: np.ndarray) -> Rounded:
     precision = x.precision
-    # The value's own: an exponential within a unit in the last place, a sum and a quotient.
+    # The value's own error: an exponential within a unit in the last place, a sum and a quotient.
     own = 2 * precision.ulp("sigmoid") * precision.unit + 4 * OWN
     # Vector code scales by 2^k, k the integer nearest to x/ln 2, and returns 0 where 2^k would not
     # be a normal number: for results up to √2 times the smallest one.
@@ -83,8 +83,8 @@ def _sigmoid(x: Rounded, value: np.ndarray) -> Rounded:
         return result
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        # By the operand: e/(1 + e)², to which the error of e = e⁻|ˣ| comes |1 − 2σ| times: it is
-        # σ's own but for a sum and a quotient; sum (twice), square and quotient round.
+        # Computed from the operand, the slope is e/(1 + e)². The error of e = e⁻|ˣ| counts |1 − 2σ|
+        # times: it is σ's own without a sum and a quotient. Sum (twice), square and quotient round.
         s, slope = kept(result), _logistic_slope(x.size)
         relative = own + 2 * precision.unit
         moved: np.ndarray | float = 0.0
@@ -97,18 +97,18 @@ def _sigmoid(x: Rounded, value: np.ndarray) -> Rounded:
 
 
 def _nearest(x: Rounded) -> np.ndarray:
-    """How near to 0 the operand may be."""
+    """Smallest |x| that the operand's error allows."""
     return np.asarray(np.maximum(x.size - x.error, 0.0))
 
 
 def _sech2(size: np.ndarray) -> np.ndarray:
-    """1 − tanh² of numbers ≥ 0: all digits, where the difference would have none."""
+    """1 − tanh² of numbers ≥ 0, to all digits where the difference itself would lose them."""
     decay = np.exp(-2.0 * size)
     return np.asarray(4.0 * decay / (1.0 + decay) ** 2)
 
 
 def _logistic_slope(size: np.ndarray) -> np.ndarray:
-    """σ(1 − σ) of numbers ≥ 0, likewise."""
+    """σ(1 − σ) of numbers ≥ 0, to all digits."""
     decay = np.exp(-size)
     return np.asarray(decay / (1.0 + decay) ** 2)
 
@@ -120,27 +120,27 @@ def _either(
     moved: np.ndarray | float,
     relative: np.ndarray | float,
 ) -> Rounded:
-    """A derivative, computed from its function's result or from the operand: both are usual.
+    """A derivative with a bound that covers both usual forms: from the result and from the operand.
 
-    1 − tanh² errs by a few units of 1, however small it is, and is 0 where tanh is at its limit;
-    1/cosh² (MLX has it) keeps its digits and is not 0 there yet.
+    1 − tanh² errs by a few units of 1, however small it is, and is 0 where tanh has reached its
+    limit. 1/cosh² (as in MLX) keeps its digits and is not yet 0 there.
 
     Args:
-        slope: the true derivative at its value.
-        moved: how far the true one is elsewhere within the operand's error.
-        relative: error of the one computed from the operand.
+        slope: the true derivative at the operand's value.
+        moved: largest change of the true derivative within the operand's error.
+        relative: relative error of the form computed from the operand.
     """
     precision = x.precision
     reach = slope + moved
-    # Where e⁻²ˣ or its kin underflows, the fourfold of it errs by no more than all of it.
+    # Where e⁻²ˣ or a similar term underflows, four times it errs by at most its whole value.
     by_operand = moved + relative * reach + np.minimum(8.0 * precision.underflow, slope)
     error = np.maximum(by_result.error, by_operand)
-    # The value's own: exponential (2), sum and square (3) and quotient.
+    # The value's own error: exponential (2), sum and square (3) and quotient.
     error += 6 * OWN * slope
     certain = by_result.error == 0
     if some(certain):  # at its limit the result gives 0; at 0 every form is exact
         widest = reach + by_operand
-        # What the format has no number for is 0 there, and no product of it can underflow.
+        # A slope too small for the format is 0 there, so no product with it can underflow.
         lost = certain & (widest < precision.underflow / 2)
         limit = _surviving(np.where(lost, widest, np.maximum(slope, by_operand)))
         error = np.where(certain, np.where(x.value == 0, 0.0, limit), error)
@@ -149,7 +149,7 @@ def _either(
 
 
 def _surviving(error: np.ndarray) -> np.ndarray:
-    """An error that is not 0, large enough not to become 0 where it is multiplied."""
+    """Raise an error that is not 0, so that a later product cannot turn it into 0."""
     return np.where(error == 0, 0.0, np.maximum(error, FORMATS["float64"].normal))
 
 
@@ -159,7 +159,7 @@ def _one_minus(x: Rounded) -> Rounded:
 
 
 def _reaches(x: Rounded, threshold: float) -> np.ndarray:
-    """Where the operand, in doubt as it may be, is certainly further from 0 than a threshold."""
+    """Where the operand is beyond a threshold, away from 0, for every value its error allows."""
     size = np.copysign(1.0, threshold) * x.value - x.error
     return np.asarray((size >= abs(threshold)) & x.precision.saturates)
 
@@ -167,13 +167,13 @@ def _reaches(x: Rounded, threshold: float) -> np.ndarray:
 def _activated(
     x: Rounded, value: np.ndarray, error: np.ndarray, ends: Sequence[tuple[float, float]]
 ) -> Rounded:
-    """An activation is exact at 0 and where it has reached a limit.
+    """Set the error to 0 where the activation is exact: at 0 and where it has reached a limit.
 
-    It is anything at all where its operand may be NaN or infinite.
+    The error is ∞ where the operand may be NaN or infinite.
 
     Args:
-        value, error: of the result elsewhere; the latter may be written over.
-        ends: beyond which operand which limit is reached.
+        value, error: the result elsewhere; the function may overwrite `error`.
+        ends: (operand, limit) pairs; beyond that operand the activation equals the limit.
     """
     # NumPy makes scalars of results without dimensions.
     error = np.asarray(error)
@@ -196,7 +196,7 @@ def relu(x: Rounded) -> Rounded:
     result = Rounded(np.maximum(x.value, 0.0), error, x.precision)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        # On which side of 0 an uncertain operand lies is unknown; at 0 the slope is 0.
+        # The sign of an uncertain operand is unknown; at 0 the slope is 0.
         doubtful = np.logical_not(np.abs(x.value) > x.error) & (x.error != 0)
         on = x.value > 0
         error = np.where(on, cotangent.error, 0.0)
@@ -212,8 +212,8 @@ def blend(z: Rounded, n: Rounded, h: Rounded, rest: np.ndarray | None = None) ->
     The rounding term covers both usual forms, (1 − z)·n + z·h and n + z·(h − n).
 
     Args:
-        z, n, h: the update gate, the new state and the old one.
-        rest: 1 − z where it is known better than by subtraction.
+        z, n, h: the update gate, the new state and the old state.
+        rest: 1 − z, where the caller knows it more accurately than by subtraction.
     """
     plain = 1.0 - z.value
     rest = plain if rest is None else rest
@@ -221,13 +221,13 @@ def blend(z: Rounded, n: Rounded, h: Rounded, rest: np.ndarray | None = None) ->
     between = np.abs(h.value - n.value) + h.error + n.error
     propagated = z.error * between + rest * n.error + z.size * h.error
     steps = z.reach * (n.reach + h.size + h.error) + (rest + z.error) * n.reach
-    # Twice the own unit: z and the rest err apart, by what exponential, sum and quotient round.
+    # Twice the oracle's unit: z and 1 − z err independently by exponential, sum and quotient.
     unit = z.precision.unit + 2 * OWN
     rounding = unit * (2 * steps + np.abs(value) + propagated) + 3 * z.precision.underflow
     error = propagated + rounding
     if not (z.vague or n.vague or h.vague):
         exact = _blends_exactly(z, n, h)
-        if some(exact):  # a gate at its limit counts as 1 and leaves no rest (`saturation`)
+        if some(exact):  # a gate at its limit is 1, so that 1 − z is 0 (`saturation`)
             np.copyto(error, 0.0, where=exact)
             value = np.where(exact, plain * n.value + z.value * h.value, value)
     if z.node is None and n.node is None and h.node is None:
@@ -244,7 +244,7 @@ def blend(z: Rounded, n: Rounded, h: Rounded, rest: np.ndarray | None = None) ->
 
 
 def _weighed(cotangent: Rounded, n: Rounded, h: Rounded) -> Rounded:
-    """c·(h − n), or c·h − c·n, which rounds the products, however near to each other they are."""
+    """c·(h − n), with a bound for c·h − c·n too, which rounds both products before they cancel."""
     minus_n = Rounded(-n.value, n.error, n.precision)
     together, parts = cotangent * (h + minus_n), (cotangent * h, cotangent * minus_n)
     own, precision = n.error + h.error, n.precision
@@ -259,9 +259,9 @@ def _weighed(cotangent: Rounded, n: Rounded, h: Rounded) -> Rounded:
 
 
 def _rest(z: Rounded, rest: np.ndarray) -> Rounded:
-    """1 − z as a factor c·(1 − z), or c − c·z, which rounds a product as large as z.
+    """1 − z as a factor of c, with a bound for c·(1 − z) and for c − c·z, which rounds c·z.
 
-    Where z is at its limit, 1 − z is 0, and σ of the opposite operand is not.
+    Where z has reached its limit, 1 − z is 0, and σ of the opposite operand is not.
     """
     by_result, precision = _one_minus(z), z.precision
     error = by_result.error + precision.unit * z.reach + 5 * OWN * rest
@@ -277,7 +277,7 @@ def _blends_exactly(z: Rounded, n: Rounded, h: Rounded) -> np.ndarray:
     exact = np.asarray((z.error == 0) & (n.error == 0) & (h.error == 0))
     if not some(exact):
         return exact
-    # n alone, or h alone: nothing is there to round.
+    # Where the result is n alone or h alone, nothing rounds.
     asked = exact & ~((z.value == 0) | ((z.value == 1) & (n.value == 0)))
     if some(asked):
         a, b, c = z.value[asked], n.value[asked], h.value[asked]
@@ -287,7 +287,7 @@ def _blends_exactly(z: Rounded, n: Rounded, h: Rounded) -> np.ndarray:
         terms = products[0] * products[1]
         sums = np.array([np.ones_like(a), terms[0], c, b]), np.array([-a, terms[1], -b, terms[2]])
         complement, weighted, difference, stepped = sum_is_exact(*sums, z.precision)
-        # What is in doubt is exact again where it is multiplied by 0.
+        # An inexact factor does not matter where it is multiplied by 0.
         weighted &= ((b == 0) | complement) & from_rest & from_h
         exact[asked] = weighted & ((a == 0) | difference) & step & stepped
     return exact

@@ -1,8 +1,8 @@
-"""Elements with several right values, selection by index, and branches left in doubt.
+"""Elements with several right values, selection by index, and undecided branches.
 
-Where the right answers are a few numbers apart from each other they are `Choices`, which a
-comparison accepts one of, element by element. Where they are all the numbers between two, such as
-the slopes at a kink, they are an ordinary `Rounded`, `between` the two.
+Where a few separate numbers are right they are `Choices`: a comparison accepts any one of them,
+element by element. Where all numbers between two ends are right, such as the slopes at a kink, they
+are an ordinary `Rounded`, made by `between`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from conformance.arithmetic.rounded import OWN, Rounded, join, multilinear, trac
 
 @dataclass(frozen=True, eq=False)
 class Choices:
-    """Alternatives, one of which holds for each element, each exact or with a bound.
+    """Alternatives, each with its own bound; each element may equal any of them.
 
     Args:
-        alternatives: arrays of one shape; an element has as many right values.
+        alternatives: arrays of one shape, at least one.
 
     Raises:
-        ValueError: for none, or for several shapes.
+        ValueError: for no alternatives, or for several shapes.
     """
 
     alternatives: tuple[Rounded, ...]
@@ -48,9 +48,7 @@ class Choices:
         return Choices(tuple(alternative[index] for alternative in self.alternatives))
 
     def nearest(self, got: np.ndarray) -> Rounded:
-        """For each element the alternative that an answer is nearest to, measured by its bound.
-
-        Of alternatives that are missed alike it is the first.
+        """For each element the alternative with the smallest error ÷ bound, the first if equal.
 
         Args:
             got: the answer, of the same shape.
@@ -67,9 +65,9 @@ class Choices:
 
 
 def enclosed(x: Rounded | Choices) -> Rounded:
-    """A number with a bound that holds between any two right values.
+    """One value for each element, with a bound that covers all alternatives.
 
-    Where the alternatives are no two finite numbers nothing is known.
+    The error is ∞ where the alternatives are not all finite and not all equal.
 
     Args:
         x: one value for each element, or several.
@@ -89,11 +87,13 @@ def enclosed(x: Rounded | Choices) -> Rounded:
 
 
 def joined(parts: Sequence[Rounded | Choices], axis: int) -> Rounded | Choices:
-    """`numpy.concatenate` of numbers of which any may have several right values.
+    """`numpy.concatenate` of parts, any of which may have several right values.
+
+    The k-th alternative of the result joins the k-th of each part, or its last one.
 
     Args:
         parts: one or more.
-        axis: along which they are put side by side.
+        axis: the axis to concatenate along.
     """
     several = [x.alternatives if isinstance(x, Choices) else (x,) for x in parts]
     most = max(map(len, several))
@@ -102,7 +102,7 @@ def joined(parts: Sequence[Rounded | Choices], axis: int) -> Rounded | Choices:
 
 
 def _missed(got: np.ndarray, expected: Rounded) -> np.ndarray:
-    """Error ÷ bound; 1 where anything is right: what is nearer to another one counts as that."""
+    """Error ÷ bound; 1 where any value is right, so that a closer alternative goes first."""
     with np.errstate(all="ignore"):
         ratio = np.abs(got - expected.value) / expected.error
         same = (got == expected.value) | (np.isnan(got) & np.isnan(expected.value))
@@ -111,11 +111,11 @@ def _missed(got: np.ndarray, expected: Rounded) -> np.ndarray:
 
 
 def between(low: Rounded, high: Rounded) -> Rounded:
-    """Any number from one to another: a subdifferential, say, as its middle ± half its width.
+    """An interval, such as a subdifferential, as its middle ± half its width.
 
     Args:
-        low, high: the ends, in either order, each with its error; where they are equal it is that
-            number.
+        low, high: the ends, in either order, each with its error; where both are equal the result
+            is that number.
     """
     bottom = np.minimum(low.value - low.error, high.value - high.error)
     top = np.maximum(low.value + low.error, high.value + high.error)
@@ -123,9 +123,9 @@ def between(low: Rounded, high: Rounded) -> Rounded:
     with np.errstate(invalid="ignore", over="ignore"):
         value = np.where(same, low.value, 0.5 * bottom + 0.5 * top)
         reach = np.maximum(np.abs(bottom), np.abs(top))
-        # An end rounds: 1; so does its distance from the value, up to 2·reach: 2; second order: 1.
+        # Roundings: an end, 1; its distance from the value, up to 2·reach, 2; second order, 1.
         error = np.maximum(top - value, value - bottom) + 4 * OWN * reach
-    # The middle of endless numbers is none.
+    # Infinite ends have no middle.
     lost = ~np.isfinite(value) & ~same
     error = np.where(same, low.error, np.where(lost | np.isnan(error), np.inf, error))
     return Rounded(np.where(lost, 0.0, value), error, low.precision)
@@ -136,14 +136,13 @@ def where_undecided(
 ) -> Rounded:
     """One branch where a computed number is above a threshold, and the other elsewhere.
 
-    Where its error leaves the side in doubt an answer may be either branch's: the one here has an
-    error that reaches to the other's. The gradient of either may then be all or nothing.
+    Where the error of z leaves the side undecided, either branch is right: the result's error then
+    extends to the other branch. The gradient of each branch is then anything from 0 to all of it.
 
     Args:
-        z: what decides.
-        threshold: the branch changes there.
-        above: where z > threshold.
-        below: elsewhere, and where z is NaN.
+        z: the number compared with the threshold.
+        above: result where z > threshold.
+        below: result elsewhere, and where z is NaN.
         inclusive: z = threshold counts as above.
     """
     over = z.value >= threshold if inclusive else z.value > threshold
@@ -153,7 +152,7 @@ def where_undecided(
         chosen = np.where(over, above.error, below.error)
         other = np.where(over, below.error, above.error)
         error = np.maximum(chosen, np.abs(above.value - below.value) + other)
-    # Which branches a number that may be NaN takes is unknown.
+    # For a number that may be NaN the branch is unknown.
     error = np.where(np.isfinite(z.error) & ~np.isnan(error), error, np.inf)
     result = Rounded(value, np.where(certain, chosen, error), z.precision)
 
@@ -168,10 +167,10 @@ def where_undecided(
 
 
 def maximum(a: Rounded, b: Rounded) -> Rounded:
-    """The larger of two, which is copied; NaN where one is.
+    """The larger of two numbers, copied without rounding; NaN where either is NaN.
 
-    |max(a + e, b + f) − max(a, b)| ≤ max(|e|, |f|), and |e| where a is larger for certain. Where
-    they are equal or in doubt a gradient goes to either or is shared.
+    |max(a + e, b + f) − max(a, b)| ≤ max(|e|, |f|), and |e| where a is certainly larger. Where the
+    two are equal or undecided, the gradient may go to either or be shared.
 
     Args:
         a, b: of shapes that broadcast against each other.
@@ -201,12 +200,11 @@ def minimum(a: Rounded, b: Rounded) -> Rounded:
 
 
 def gather(x: Rounded, index: np.ndarray, axis: int) -> Rounded:
-    """`numpy.take_along_axis`: copies; gradients of an element that is taken often are added up.
+    """`numpy.take_along_axis`: copies; the gradients of an element's copies are added up.
 
     Args:
-        x: what is copied from.
-        index: whole numbers, of x's shape but along the axis.
-        axis: along which they count.
+        index: integers, of x's shape except along `axis`.
+        axis: the axis that `index` counts along.
     """
     return _copied(x, lambda array: np.take_along_axis(array, index, axis))
 
@@ -219,21 +217,19 @@ def take(
     inside: np.ndarray | None = None,
     fill: float = 0.0,
 ) -> Rounded:
-    """`numpy.take`: rows of an embedding, say; gradients of a row that is taken often add up.
+    """`numpy.take`, such as rows of an embedding; the gradients of a row's copies are added up.
 
     Args:
-        x: what is copied from.
-        index: whole numbers of any shape.
-        axis: along which they count.
-        inside: where something is copied, of a shape that broadcasts to the result's; None =
-            everywhere.
-        fill: what stands elsewhere: the padding around an input.
+        index: integers of any shape.
+        axis: the axis that `index` counts along.
+        inside: where to copy, of a shape that broadcasts to the result's; None = everywhere.
+        fill: the value elsewhere, such as the padding around an input.
     """
     return _copied(x, lambda array: np.take(array, index, axis=axis), inside, fill)
 
 
 def _shared(cotangent: Rounded, all_of_it: np.ndarray, none: np.ndarray) -> Rounded:
-    """A cotangent where a branch has it, 0 where it has not, else anything between the two."""
+    """The part of a cotangent that one branch gets: all, nothing, or anything in between."""
     doubtful = ~(all_of_it | none)
     value = np.where(none, 0.0, np.where(doubtful, 0.5 * cotangent.value, cotangent.value))
     error = np.where(none, 0.0, cotangent.error)
@@ -247,7 +243,7 @@ def _copied(
     inside: np.ndarray | None = None,
     fill: float = 0.0,
 ) -> Rounded:
-    """A selection in which an element may appear several times, or not at all."""
+    """Copy elements by `move`; an element may appear several times, or not at all."""
     value, error = move(x.value), move(x.error)
     if inside is not None:
         value, error = np.where(inside, value, fill), np.where(inside, error, 0.0)
@@ -271,7 +267,7 @@ def _copied(
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         most = int(counts.max(initial=1))
         summed = multilinear(back, cotangent.bare, terms=max(most - 1, 1), grain=grain)
-        # Of one copy there is nothing to add up.
+        # The gradient of a single copy needs no sum.
         error = np.where(counts > 1, summed.error, back(cotangent.error))
         return [Rounded(summed.value, error, x.precision, summed.magnitude, summed.grain, most)]
 

@@ -13,7 +13,7 @@ from conformance.model.formats import FORMATS
 
 
 def leaf(values: np.ndarray, precision: Precision) -> Rounded:
-    """An exact operand with respect to which derivatives are asked for."""
+    """An exact operand that `pull_back` can differentiate by."""
     return Rounded(values, np.zeros(values.shape), precision, node=Node((), lambda cotangent: []))
 
 
@@ -24,7 +24,7 @@ def pull_back(
 
     Args:
         outputs: computed from the leaves.
-        cotangents: one for each output, of its shape; None = the output is left out.
+        cotangents: one for each output, of its shape; None = ignore that output.
         leaves: made by `leaf`.
     """
     pending: dict[int, list[Rounded]] = {}
@@ -53,7 +53,7 @@ def pull_back(
 
 
 def _outputs_first(outputs: Sequence[Rounded]) -> list[Rounded]:
-    """All recorded results, each before what it was computed from."""
+    """All recorded results in reverse order of computation: each before its operands."""
     order: list[Rounded] = []
     seen: set[int] = set()
     stack = [(output, False) for output in outputs]
@@ -71,10 +71,11 @@ def _outputs_first(outputs: Sequence[Rounded]) -> list[Rounded]:
 
 
 def accumulate(parts: Sequence[Rounded]) -> Rounded:
-    """A sum of several sums of products, also if all their terms are added up in one go.
+    """The sum of several sums of products, with a bound for one sum over all their terms too.
 
-    What the parts inherit of their operands' errors adds up; the roundings of n terms in one sum
-    are at most n·u·Σ|terms| (counted on top of the parts' own, which a sum of all may not do).
+    The errors that the parts inherit from their operands add up. The roundings of n terms in one
+    sum are at most n·u·Σ|terms|. They are counted on top of the parts' own roundings, which an
+    implementation with a single sum may not have.
     """
     if len(parts) == 1:
         return with_node(parts[0], None)
@@ -91,7 +92,7 @@ def accumulate(parts: Sequence[Rounded]) -> Rounded:
     np.copyto(beyond, np.inf, where=magnitude > precision.largest)
     if every(error):
         return Rounded(value, beyond, precision, magnitude, 0.0, terms)
-    # One for all where every part has one for all.
+    # A single quantum for all elements, where every part has a single one.
     least = np.array(min((part.grain for part in parts if part.grain is not None), default=np.inf))
     for part in parts:
         if part.grain is None:

@@ -1,13 +1,13 @@
 """Elementary functions in arithmetic that carries its own error bound.
 
-What an operand may be off goes through a function as its largest change over that interval; what
-the function itself may err is `Numerics.ulp`: k units in the last place are 2k·u of the result.
-Special values are those of C's Annex F, exact where the function is as accurate as any: e⁰ = 1,
-log 1 = 0, √0 = 0, x⁰ = 1. A square root of a perfect square is not: an error of one unit in the
-last place, which MKL's may have, makes another number of it.
+An operand's error becomes the function's largest change over that interval. The function's own
+error is `Numerics.ulp`: k units in the last place are 2k·u of the result. Special values follow C's
+Annex F and are exact where the function has standard accuracy: e⁰ = 1, log 1 = 0, √0 = 0, x⁰ = 1.
+The square root of a perfect square is not exact: an error of one unit in the last place, which
+MKL's may have, changes it.
 
-An exact operand outside the domain gives NaN for certain, a pole an infinity; an operand that only
-may lie there gives an error of ∞.
+An exact operand outside the domain certainly gives NaN, at a pole an infinity. An operand whose
+error only may put it there gives an error of ∞.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def constant(value: float, like: Rounded) -> Rounded:
     """A constant, rounded once to the working format.
 
     Args:
-        value: the constant; exact where the format has it.
-        like: a number of the working precision.
+        value: the constant; exact where the format can represent it.
+        like: any number of the working precision.
     """
     return known(np.array(float(value)), like)
 
@@ -38,7 +38,7 @@ def known(values: np.ndarray, like: Rounded) -> Rounded:
 
     Args:
         values: float64 array of any shape.
-        like: a number of the working precision.
+        like: any number of the working precision.
     """
     precision, size = like.precision, np.abs(values)
     same = (round_to(values, precision.dtype) == values) | ~np.isfinite(values)
@@ -47,11 +47,11 @@ def known(values: np.ndarray, like: Rounded) -> Rounded:
 
 
 def irrational(value: float, like: Rounded) -> Rounded:
-    """A constant that no format has, rounded to the working format at least once.
+    """A constant that no format can represent, rounded to the working format at least once.
 
     Args:
         value: its nearest float64.
-        like: a number of the working precision.
+        like: any number of the working precision.
     """
     rounded = constant(value, like)
     return rounded.with_error(np.maximum(rounded.error, OWN * abs(value)))
@@ -71,7 +71,7 @@ def exp(x: Rounded) -> Rounded:
         inherited = np.where(lost, np.exp(x.value + x.error), inherited)
         ends = (x.value == 0) | (x.value <= SIGMOID_ZERO)
     result = _bounded("exp", x, value, inherited, ends, least=math.sqrt(2.0) * x.precision.normal)
-    # An operand in doubt, but certainly so small.
+    # An inexact operand that is certainly small enough.
     if x.doubtful and x.precision.usual("exp"):
         gone = x.value + x.error <= SIGMOID_ZERO
         result = result.with_error(np.where(gone, 0.0, result.error))
@@ -79,7 +79,7 @@ def exp(x: Rounded) -> Rounded:
 
 
 def expm1(x: Rounded) -> Rounded:
-    """eˣ − 1; its derivative is that of eˣ, or 1 more than the result."""
+    """eˣ − 1; its derivative is computed as eˣ, or as the result + 1."""
     given, x = x, _read(x)
     with np.errstate(all="ignore"):
         value = np.expm1(x.value)
@@ -104,7 +104,7 @@ def log(x: Rounded) -> Rounded:
 
 
 def log1p(x: Rounded) -> Rounded:
-    """log(1 + x), likewise of 1 + x."""
+    """log(1 + x), with the bound of log at 1 + x."""
     given, x = x, _read(x)
     with np.errstate(all="ignore"):
         value, whole = np.log1p(x.value), 1.0 + x.value
@@ -121,7 +121,7 @@ def sqrt(x: Rounded, *, nonnegative: bool = False) -> Rounded:
     """√x; an error p of the operand is at most p/(√x + √(x − p)).
 
     Args:
-        nonnegative: it cannot be negative, whatever its error (a sum of squares): near 0, where
+        nonnegative: the operand cannot be negative, whatever its error (a sum of squares). Where
             its error is larger than itself, the root is between 0 and √(x + p).
     """
     given, x = x, _read(x)
@@ -130,7 +130,7 @@ def sqrt(x: Rounded, *, nonnegative: bool = False) -> Rounded:
         inherited = x.error / (value + np.sqrt(np.maximum(x.value - x.error, 0.0)))
         below = x.error > x.value
         if nonnegative:
-            # The second is larger from p = 0 on only where x is 0.
+            # The second term can be the larger one for small p only where x is 0.
             wider = np.maximum(value, np.sqrt(np.maximum(x.value, 0.0) + x.error) - value)
             inherited = np.where(below, wider, inherited)
         else:
@@ -152,7 +152,7 @@ def reciprocal_sqrt(x: Rounded) -> Rounded:
         value = 1.0 / root
         inherited = value * (x.error / nearest / (root + nearest))  # no product underflows
         inherited = np.where(x.error < x.value, inherited, np.inf)
-    # The oracle's own: √ and quotient round by u/(1 + u) at most each, which is 2u together.
+    # The oracle's own roundings: √ and quotient, at most u/(1 + u) each, 2u together.
     result = _bounded("rsqrt", x, value, inherited, np.zeros(x.shape, bool), pole=x.value == 0)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
@@ -166,7 +166,7 @@ def reciprocal_sqrt(x: Rounded) -> Rounded:
 def erf(x: Rounded) -> Rounded:
     """erf x; its derivative 2/√π·e^−x² is largest nearest to 0, and ±1 is reached at 6.
 
-    There 1 − erf x is 0, or erfc x: both are right, down to what no format has a number for.
+    Beyond 6, 1 − erf x may be 0 or erfc x: both are right, unless no format can represent erfc x.
     """
     given, x = x, _read(x)
     precision, flat = x.precision, x.value.reshape(-1).tolist()
@@ -179,7 +179,7 @@ def erf(x: Rounded) -> Rounded:
     result = _bounded("erf", x, value, inherited, x.value == 0)
     if some(ends) and precision.usual("erf"):
         rest = np.fromiter(map(math.erfc, nearest[ends].tolist()), float)
-        # It is multiplied by x, which is below 64 there.
+        # erfc x is multiplied by x, which is below 64 there.
         result.error[ends] = np.where(64 * rest < precision.underflow / 2, 0.0, rest)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
@@ -192,11 +192,11 @@ def erf(x: Rounded) -> Rounded:
 def power(x: Rounded, exponent: float, *, nonnegative: bool = False) -> Rounded:
     """x to a fixed power; an error p of the operand is a factor (1 ± p/x)^exponent.
 
-    An exponent that the format does not have may be rounded: a factor x^(u·exponent).
+    An exponent that the format cannot represent may be rounded: a factor x^(u·exponent).
 
     Args:
-        exponent: the power; with a whole one an operand may be negative.
-        nonnegative: it cannot be negative, whatever its error.
+        exponent: the power; only with an integer may the operand be negative.
+        nonnegative: the operand cannot be negative, whatever its error.
     """
     given, x = x, _read(x)
     precision, whole = x.precision, float(exponent).is_integer()
@@ -216,7 +216,7 @@ def power(x: Rounded, exponent: float, *, nonnegative: bool = False) -> Rounded:
         inherited = np.where(x.error == 0, 0.0, inherited)
         unit = 0.0
         for dtype, coarse in (("float32", OWN), (precision.dtype, precision.unit)):
-            # What float32 does not have may be rounded to float64 already: 0.1, 0.1 − 1.
+            # An exponent that float32 cannot represent may be rounded to float64 already: 0.1 − 1.
             if float(round_to(np.array(exponent), dtype)) != exponent:
                 unit = max(unit, coarse)
         if unit:
@@ -233,12 +233,11 @@ def power(x: Rounded, exponent: float, *, nonnegative: bool = False) -> Rounded:
 
 
 def ratio(a: Rounded, b: Rounded) -> Rounded:
-    """a/b as `/` has it, but for its derivative by b, −(c·q)/b or −c·(q/b).
+    """a/b with a bound for both forms of the derivative by b, −(c·q)/b and −c·(q/b).
 
-    q/b may leave the range, at either end, before c meets it.
+    q/b may overflow or underflow before it is multiplied by c.
 
     Args:
-        a: what is divided.
         b: the divisor, of a shape that broadcasts to that of a.
     """
     quotient = a.bare / b.bare
@@ -258,7 +257,7 @@ def square(x: Rounded) -> Rounded:
 
 
 def absolute(x: Rounded) -> Rounded:
-    """|x|: exact; at 0, and where the sign is in doubt, any slope from −1 to 1 is right."""
+    """|x|, exact; at 0, and where the sign is uncertain, any slope from −1 to 1 is right."""
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         sign = np.sign(x.value)
@@ -274,7 +273,7 @@ def _twice(x: Rounded) -> Rounded:
 
 
 def _times(x: Rounded, power_of_two: float) -> Rounded:
-    """Exact, but for what leaves the range."""
+    """x times a power of two, exact unless the result leaves the range."""
     precision, value = x.precision, power_of_two * x.value
     error, size = abs(power_of_two) * x.error, np.abs(value)
     low = (size < precision.normal) & (size > 0) if abs(power_of_two) < 1 else False
@@ -283,7 +282,7 @@ def _times(x: Rounded, power_of_two: float) -> Rounded:
 
 
 def _read(x: Rounded) -> Rounded:
-    """An operand as it may be read."""
+    """The operand, in doubt where the backend may read a subnormal number as zero."""
     return x.flushed if x.precision.flushes else x
 
 
@@ -297,14 +296,14 @@ def _bounded(
     pole: np.ndarray | None = None,
     least: float = 0.0,
 ) -> Rounded:
-    """A function's result with what it inherits, what it errs itself, and underflow.
+    """A function's result with three errors: inherited from the operand, its own, and underflow.
 
     Args:
-        name: of the function in `Numerics.ulp`.
-        x: its operand.
+        name: the function's name in `Numerics.ulp`.
+        x: the operand.
         value: the result in float64.
-        inherited: how far the operand's error may move it.
-        exact: where it is exact for an exact operand, if the function is as accurate as any.
+        inherited: largest change of the result within the operand's error.
+        exact: where an exact operand has an exact result, if the accuracy is standard.
         pole: where an exact operand gives an infinity.
         least: absolute error in addition to underflow.
     """
@@ -315,7 +314,7 @@ def _bounded(
         size = np.abs(value)
         floor = precision.underflow + precision.absolute(name) + least
         error = inherited + (relative * (size + inherited) + floor)
-        # NaN becomes ∞: nothing is known there.
+        # An error of NaN becomes ∞: nothing is known there.
         error = np.where(size + error <= precision.largest, error, np.inf)
     if not x.vague:
         settled = ~np.isfinite(x.value) | np.isnan(value)

@@ -1,19 +1,19 @@
-"""Half precision: what is computed in float32 and stored once, and what is stored at every step.
+"""Half precision: computing in float32 and storing once, or storing every step.
 
 A kernel for bfloat16 or float16 reads its operands, computes in float32 and stores the result: it
 is *wide*, and its bound is float32's with one rounding to the dtype. A composite that is a chain of
-kernels is *stepwise*: each step is stored. Only the bound of the former has any power (a stepwise
-one of 8 bits lets a wrong constant pass), so an oracle asks for it, unless the backend declares
-`Numerics(stepwise=True)`:
+kernels is *stepwise*: each step is stored. Only the wide bound is tight enough to find bugs: with 8
+bits a stepwise bound lets a wrong constant pass. So oracles use the wide bound, unless the backend
+declares `Numerics(stepwise=True)`:
 
     x = widened(x)                # from here on float32, or the dtype itself where that is wider
     y = softmax(x, axis=-1)
     return stored(y, precision)   # precision: that of the operands; rounds once
 
-Between the two are kernels that compute in float32 but for a result or two: a backend names those
-by `Numerics(stored=("batch_statistics",))`, and the oracle asks for them by `noted(x, "…")`, or by
-`stepwise(x, "…")` where all steps of a part are stored. Both keep the range of float32: that a
-stored result overflows is no matter of rounding.
+Some kernels compute in float32 except for a few results that they store. A backend names those by
+`Numerics(stored=("batch_statistics",))`. The oracle applies this by `noted(x, "…")`, or by
+`stepwise(x, "…")` where all steps of a part are stored. Both keep the range of float32: an overflow
+of a stored result is not a rounding error.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from conformance.model.formats import FORMATS, round_to
 
 @lru_cache(maxsize=64)
 def wide(precision: Precision) -> Precision:
-    """The precision in which a composite works on operands of another.
+    """The precision in which a composite computes, given the precision of its operands.
 
-    That of float32 for bfloat16 and float16, unless the backend is stepwise; else the same.
+    It is float32's for bfloat16 and float16, unless the backend is stepwise; else the same.
     """
     if not precision.half or precision.stepwise:
         return precision
     single = FORMATS["float32"]
-    # Sums in a declared format stay in it.
+    # A declared format of sums remains.
     sums = max(precision.wide_unit, single.unit)
     return replace(
         precision,
@@ -56,10 +56,10 @@ def wide(precision: Precision) -> Precision:
 
 
 def widened(x: Rounded) -> Rounded:
-    """An operand as a composite reads it: the same numbers, from here on computed with wide.
+    """The same operand in the working precision of a composite.
 
-    Its gradient is stored in the operand's dtype. Widen an operand once, use it often: the sum of
-    the gradients of two uses is then wide, too.
+    Its gradient is stored in the operand's dtype. Widen an operand once and use the result several
+    times: the sum of the gradients of all uses is then wide, too.
 
     Args:
         x: of any shape.
@@ -73,10 +73,11 @@ def widened(x: Rounded) -> Rounded:
 
 
 def noted(x: Rounded, name: str) -> Rounded:
-    """A result within a composite, which a backend may have said that it stores.
+    """An intermediate result, rounded to the dtype if the backend declares that it stores it.
 
     Args:
         x: computed wide.
+        name: the result's name in `Numerics.stored`.
     """
     if not declared(x.precision, name):
         return x
@@ -89,10 +90,11 @@ def noted(x: Rounded, name: str) -> Rounded:
 
 
 def stepwise(x: Rounded, name: str) -> Rounded:
-    """An operand, from here on with every step stored where a backend says so.
+    """The same operand; further steps are stored if the backend declares that it stores them.
 
     Args:
-        x: as it was `widened`.
+        x: an operand that was `widened`.
+        name: the part's name in `Numerics.stored`.
     """
     inner = x.precision
     if not declared(inner, name):
@@ -105,16 +107,16 @@ def stepwise(x: Rounded, name: str) -> Rounded:
 
 
 def declared(precision: Precision, name: str) -> bool:
-    """Whether a result within a composite that is computed wide may be stored in between."""
+    """Whether the backend declares that it stores this intermediate result of a wide composite."""
     return bool(precision.store) and name in precision.stored
 
 
 def stored(x: Rounded, precision: Precision) -> Rounded:
-    """A wide result as it is stored: rounded once to the dtype.
+    """A wide result rounded once to the dtype.
 
     Args:
-        x: computed on operands that were `widened`.
-        precision: of the operands before that.
+        x: computed from operands that were `widened`.
+        precision: that of the operands before they were `widened`.
     """
     inner = x.precision
     if inner == precision:
@@ -124,13 +126,10 @@ def stored(x: Rounded, precision: Precision) -> Rounded:
 
 
 def settled(x: Rounded, precision: Precision) -> Rounded:
-    """Likewise; a number of the dtype is exact where all that may come for it rounds to it.
+    """As `stored`, but exact where every value within the bound rounds to the same number.
 
-    Rounding is monotonic: if v − e and v + e round to v, so does what is computed for v. An
-    implementation that stores it later only has that error e there, which is float32's.
-
-    Args:
-        x, precision: as of `stored`.
+    Rounding is monotonic: if v − e and v + e round to v, so does every result within e of v. An
+    implementation that stores it later has at most that error e, which is float32's.
     """
     result = stored(x, precision)
     if result is x:
@@ -145,14 +144,14 @@ def settled(x: Rounded, precision: Precision) -> Rounded:
 
 
 def converted(x: Rounded, dtype: str | None) -> Rounded:
-    """An operand as a call casts it to another dtype before it computes anything.
+    """An operand that a call casts to another dtype before it computes anything.
 
-    The cast rounds to nearest; where it goes by way of float32 it may round twice. The gradient
-    comes back in the operand's dtype.
+    The cast rounds to nearest; by way of float32 it may round twice. The gradient is stored in the
+    operand's dtype.
 
     Args:
         x: of any shape.
-        dtype: torch's name of the other dtype; None = it stays as it is.
+        dtype: torch's name of the other dtype; None = no cast.
     """
     outer = x.precision
     if dtype is None or dtype == outer.dtype:
@@ -185,11 +184,7 @@ def converted(x: Rounded, dtype: str | None) -> Rounded:
 
 
 def kept(x: Rounded) -> Rounded:
-    """A result as the backward pass may find it: as it was computed or as it was stored.
-
-    Args:
-        x: the result of an operation, wide or not.
-    """
+    """A result as the backward pass may reuse it: with the error of storing it if it was wide."""
     if not x.precision.store:
         return x.bare
     least = FORMATS[x.precision.store].tiny
@@ -200,12 +195,12 @@ def kept(x: Rounded) -> Rounded:
 
 
 def _store_error(x: Rounded, dtype: str, underflow: float) -> np.ndarray:
-    """What it inherits, and one rounding: to nearest, to even, hence none of what has few bits."""
+    """Inherited error and one rounding to nearest; 0 for an exact number that the dtype has."""
     form = FORMATS[dtype]
     reach = x.reach
     with np.errstate(invalid="ignore", over="ignore"):
         error = x.error + ((form.unit + OWN) * reach + underflow)
-        # Up to half a unit beyond the largest number the nearest is finite; no bound tells which.
+        # Up to half a unit beyond the largest number the nearest is finite: no bound can say so.
         error = np.where(reach + error <= form.largest, error, np.inf)
         same = (x.error == 0) & (round_to(x.value, dtype) == x.value)
         if underflow >= form.normal:

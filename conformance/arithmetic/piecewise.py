@@ -1,8 +1,9 @@
-"""Functions of one number that are given piece by piece.
+"""Functions of one variable that are defined piece by piece.
 
-At an edge any number between the slopes of the two sides is a right slope. An edge that the dtype
-does not have may be rounded to it: of an operand that lies between the two either piece is right.
-So it is of a subnormal operand next to an edge at zero where such numbers may be read as zero.
+At an edge any number between the slopes of the two sides is a right slope. An implementation may
+round an edge that the dtype cannot represent. For an operand between the edge and its rounding
+either piece is right. The same holds for a subnormal operand next to an edge at zero, where the
+backend may read it as zero.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ Piece = Callable[[Rounded], Rounded]
 
 
 def itself(x: Rounded) -> Rounded:
-    """The operand."""
+    """The operand itself, as a piece."""
     return x
 
 
 def level(value: float) -> Piece:
-    """A constant, whatever the operand."""
+    """A piece that is constant, whatever the operand."""
     return lambda x: known(np.full(x.shape, float(value)), x)
 
 
@@ -37,12 +38,12 @@ def pieces(
     *,
     above: Sequence[float] = (),
 ) -> Rounded:
-    """The function that is another one between each two edges; NaN where the operand is.
+    """A function with a piece between each two neighbouring edges; NaN where the operand is NaN.
 
     Args:
-        edges: where the function changes, in ascending order.
-        functions: one more than there are edges, the lowest first.
-        above: edges that belong to the piece above them: it matters where the function jumps.
+        edges: where the piece changes, in ascending order.
+        functions: the pieces, lowest first: one more than there are edges.
+        above: edges that belong to the piece above them, which matters where the function jumps.
     """
     given, x = x, x.flushed if x.precision.flushes else x
     place = np.zeros(x.shape, np.intp)
@@ -55,7 +56,7 @@ def pieces(
         parts = [function(x.bare) for function in functions]
         result = _chosen(place, parts)
         for k, (edge, kink) in enumerate(zip(edges, kinks, strict=True)):
-            # At an edge that is exact, and an operand that is, the piece is certain.
+            # The piece is certain where both the edge and the operand are exact.
             torn = kink & ((x.error != 0) | (x.value != edge) | (_doubt(edge, x) != 0))
             if torn.any():
                 low, high = parts[k], parts[k + 1]
@@ -79,7 +80,7 @@ def pieces(
 
 
 def _doubt(edge: float, x: Rounded) -> np.ndarray:
-    """How far from an edge its piece is in doubt: what either of the two is rounded by."""
+    """Distance from an edge within which the piece is uncertain: operand's error plus rounding."""
     dtype = x.precision.store or x.precision.dtype
     rounded = float(round_to(np.array(edge), dtype))
     moved = 0.0 if rounded == edge else (FORMATS[dtype].unit + OWN) * abs(edge)
@@ -94,6 +95,6 @@ def _chosen(place: np.ndarray, parts: Sequence[Rounded]) -> Rounded:
 
 
 def _pulled(function: Piece, x: Rounded, cotangent: Rounded) -> Rounded:
-    """The cotangent of the operand through one piece, everywhere."""
+    """The operand's cotangent through one piece, for all elements."""
     leaf = Rounded(x.value, x.error, x.precision, node=Node((), lambda cotangent: []))
     return pull_back([function(leaf)], [cotangent], [leaf])[0]

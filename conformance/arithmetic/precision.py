@@ -21,12 +21,12 @@ class Precision:
         underflow: largest absolute error of an operation that underflows.
         normal, largest: range of the format.
         ulps, absolutes: declared accuracy of elementary functions, (name, largest error) each.
-        operand_unit: unit roundoff of an operand as it is read.
+        operand_unit: unit roundoff of reading an operand.
         complex: whether the dtype is complex.
         saturates: tanh and the logistic function reach their limits exactly (`saturation`).
         stepwise: every step of a composite is stored in the dtype (`wide`).
-        stored: names of the results within a composite that are stored in the dtype (`noted`).
-        store: of a composite that is computed wide: the dtype its result is stored in; else empty.
+        stored: names of intermediate results that the backend stores in the dtype (`noted`).
+        store: the dtype in which a wide composite stores its result; empty if it is not wide.
     """
 
     dtype: str
@@ -54,17 +54,17 @@ class Precision:
         return ULP[name]
 
     def absolute(self, name: str) -> float:
-        """Its largest absolute error on top of that."""
+        """Largest absolute error of an elementary function, in addition to its `ulp`."""
         for declared, error in self.absolutes:
             if declared == name:
                 return error
         return 0.0
 
     def usual(self, name: str) -> bool:
-        """Whether an elementary function is as accurate as any: exact where C's Annex F says so.
+        """Whether a function has the default accuracy, so that C's Annex F values are exact.
 
-        A backend that declares less may have a form of another kind, which nothing exact is asked
-        of.
+        A backend that declares less accuracy may compute the function in another form, which need
+        not be exact anywhere.
         """
         if not (self.ulps or self.absolutes):
             return True

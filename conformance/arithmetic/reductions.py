@@ -1,7 +1,7 @@
 """Sums, means, variances, maxima and softmax along axes, in whatever order they are computed.
 
-A sum of n terms contributes (n − 1)·u·Σ|terms| in any order (Jeannerod and Rump, 2013), and nothing
-where all partial sums are multiples of one power of two that the format has.
+A sum of n terms errs by at most (n − 1)·u·Σ|terms| in any order (Jeannerod and Rump, 2013). It is
+exact where all terms are multiples of one power of two and Σ|terms| fits the format.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from conformance.arithmetic.saturation import SIGMOID_ZERO
 
 Axes = int | tuple[int, ...] | None
 
-# Twice as far below the maximum as e^x is 0 in every format: still so for any rounding of x − max.
+# e^x is 0 in every format at half of this, hence also for any rounding of x − max.
 _FAR = 2.0 * SIGMOID_ZERO
 
 
 def total(x: Rounded, axes: Axes = None, *, keepdims: bool = False) -> Rounded:
-    """The sum in any order; of one element it is that element, of none 0, exactly.
+    """The sum in any order. The sum of one element is exactly that element, of none exactly 0.
 
     Args:
-        x: what is added up.
-        axes: along which axes; None = all.
-        keepdims: leave axes of length 1.
+        axes: axes to sum over; None = all.
+        keepdims: keep the summed axes with length 1.
     """
     along = _along(x, axes)
     count = math.prod(x.shape[axis] for axis in along)
@@ -44,7 +43,7 @@ def total(x: Rounded, axes: Axes = None, *, keepdims: bool = False) -> Rounded:
     def grain(y: Rounded) -> np.ndarray:
         return np.asarray(y.quanta.min(axis=along, keepdims=keepdims))
 
-    # Unlike a sum of products one of terms as they are has a rounding less than terms.
+    # A plain sum rounds once less than it has terms; in a sum of products each product rounds too.
     summed = multilinear(added, x.bare, terms=count - 1, grain=grain)
     result = Rounded(
         summed.value, summed.error, x.precision, summed.magnitude, summed.grain, summed.terms + 1
@@ -59,14 +58,14 @@ def total(x: Rounded, axes: Axes = None, *, keepdims: bool = False) -> Rounded:
 def mean(
     x: Rounded, axes: Axes = None, *, keepdims: bool = False, running: bool = False
 ) -> Rounded:
-    """The sum over the number of elements; NaN of none.
+    """The sum divided by the number of elements; NaN for no elements.
 
     Args:
-        axes: along which axes; None = all.
-        keepdims: leave axes of length 1.
-        running: it may be updated element by element (Welford): of the k-th step the difference
-            and its quotient err 2u·|xₖ − mₖ₋₁|/n, |mₖ₋₁| being at most Σ|x|/(k − 1), which adds
-            up to 2u·(2 + ln n)·Σ|x|/n.
+        axes: axes to average over; None = all.
+        keepdims: keep the averaged axes with length 1.
+        running: the mean may be updated element by element (Welford). At step k the difference and
+            its quotient err by 2u·|xₖ − mₖ₋₁|/n. Since |mₖ₋₁| ≤ Σ|x|/(k − 1), the steps add up to
+            2u·(2 + ln n)·Σ|x|/n.
     """
     along = _along(x, axes)
     count = math.prod(x.shape[axis] for axis in along)
@@ -80,10 +79,10 @@ def mean(
 
 
 def over(x: Rounded, count: float) -> Rounded:
-    """A sum over a number of terms: divided, or multiplied by the reciprocal, which rounds as well.
+    """x/count, with a bound that also covers multiplying by the rounded reciprocal.
 
     Args:
-        count: how many; by a power of two both are exact.
+        count: the divisor; with a power of two both forms are exact.
     """
     quotient = x.bare / constant(float(count), x)
     if count > 0 and math.frexp(count)[0] != 0.5:
@@ -102,15 +101,16 @@ def variance(
 ) -> Rounded:
     """Σ(x − μ)²/(n − correction), in two passes or by Welford's updates.
 
-    The error of μ goes through each difference by itself, although Σ(x − μ) = 0: that makes
-    n·u·κ with κ = √(1 + μ²/v), which Welford's algorithm needs (Chan, Golub and LeVeque,
-    *Algorithms for computing the sample variance*, 1983). E[x²] − E[x]² errs by n·u·κ².
+    The error of μ counts in each difference separately, although Σ(x − μ) = 0. That makes n·u·κ
+    with κ = √(1 + μ²/v), which Welford's algorithm needs (Chan, Golub and LeVeque, *Algorithms for
+    computing the sample variance*, 1983). E[x²] − E[x]² errs by n·u·κ², which is too much.
 
     Args:
-        axes: along which axes; None = all.
+        axes: axes to reduce; None = all.
         correction: 1 for the unbiased variance, 0 for the biased one.
-        keepdims: leave axes of length 1.
-        running: by updates, too, which divide by 3; False = in two passes, exact where those are.
+        keepdims: keep the reduced axes with length 1.
+        running: allow Welford's updates, which divide by 3; False = two passes only, exact where
+            those are exact.
     """
     along = _along(x, axes)
     count = math.prod(x.shape[axis] for axis in along)
@@ -120,15 +120,15 @@ def variance(
 
 
 def maximum(x: Rounded, axis: Axes, *, keepdims: bool = False) -> Rounded:
-    """The largest element, which is copied: no rounding. NaN where one is.
+    """The largest element, copied without rounding; NaN where any element is NaN.
 
-    Of several largest elements, or where errors leave in doubt which is, a gradient may go to any
-    of them or be shared: for each it is anything from 0 to all of it.
+    Where several elements are or may be the largest, the gradient may go to any of them or be
+    shared: each gets anything from 0 to all of it.
 
     Args:
-        x: the numbers; at least one along the axes.
-        axis: along which axes; None = all.
-        keepdims: leave axes of length 1.
+        x: at least one element along the axes.
+        axis: axes to reduce; None = all.
+        keepdims: keep the reduced axes with length 1.
     """
     along = _along(x, axis)
     value = np.asarray(x.value.max(axis=along, keepdims=True))
@@ -154,7 +154,7 @@ def maximum(x: Rounded, axis: Axes, *, keepdims: bool = False) -> Rounded:
 
 
 def as_read(x: Rounded) -> Rounded:
-    """The same where subnormal numbers may be read as zero: those are in doubt."""
+    """The operand, in doubt where the backend may read a subnormal number as zero."""
     read = x.flushed if x.precision.flushes else x
     return x if read is x else traced(read, [x], lambda cotangent: [cotangent])
 
@@ -162,11 +162,11 @@ def as_read(x: Rounded) -> Rounded:
 def softmax(x: Rounded, axis: int) -> Rounded:
     """e^(x − max)/Σe^(x − max), or times the reciprocal of the sum, which rounds once more.
 
-    What the maximum is in doubt by moves all exponents alike and cancels: it counts as exact. −∞
-    gives 0; a row of nothing but −∞, or with ∞ or NaN, is NaN.
+    An error of the maximum changes all exponents equally and cancels, so the maximum counts as
+    exact. −∞ gives 0; a row of only −∞, or with ∞ or NaN, is NaN.
 
     Args:
-        axis: along which the results add up to 1.
+        axis: the axis along which the results sum to 1.
     """
     raised, _, _ = _raised(x, axis)
     quotient = raised / total(raised, axis, keepdims=True)
@@ -186,10 +186,10 @@ def softmax(x: Rounded, axis: int) -> Rounded:
 
 
 def log_softmax(x: Rounded, axis: int) -> Rounded:
-    """(x − max) − log Σe^(x − max), or x − (max + log Σ), which rounds numbers as large as those.
+    """(x − max) − log Σe^(x − max), or x − (max + log Σ), which rounds max + log Σ.
 
     Args:
-        axis: along which the exponentials of the results add up to 1.
+        axis: the axis along which the exponentials of the results sum to 1.
     """
     raised, shifted, shift = _raised(x, axis)
     rest = log(total(raised, axis, keepdims=True))
@@ -208,11 +208,10 @@ def log_softmax(x: Rounded, axis: int) -> Rounded:
 
 
 def log_sum_exp(x: Rounded, axis: int, *, keepdims: bool = False) -> Rounded:
-    """max + log Σe^(x − max); its gradient is that of the softmax.
+    """max + log Σe^(x − max); its gradient is the softmax.
 
     Args:
-        axis: along which they are added.
-        keepdims: leave an axis of length 1.
+        keepdims: keep the axis with length 1.
     """
     raised, _, shift = _raised(x, axis)
     whole = Rounded(shift, np.zeros(shift.shape), x.precision) + log(
@@ -239,7 +238,7 @@ def _raised(x: Rounded, axis: int) -> tuple[Rounded, Rounded, np.ndarray]:
     shift = np.where(np.isfinite(largest), largest, 0.0)
     with np.errstate(invalid="ignore"):
         shifted = x.bare - Rounded(shift, np.zeros(shift.shape), x.precision)
-        # Beyond the range of the format, perhaps, but certainly far below.
+        # x − max may overflow, but is certainly far below 0.
         gone = shifted.value + x.error <= _FAR
         gone |= np.isneginf(x.value) & (x.error == 0)
         value = np.where(gone, _FAR, shifted.value)
@@ -248,9 +247,9 @@ def _raised(x: Rounded, axis: int) -> tuple[Rounded, Rounded, np.ndarray]:
 
 
 def _settled(result: Rounded, x: Rounded, axis: int) -> Rounded:
-    """NaN where a row has no finite maximum.
+    """Set NaN in rows without a finite maximum.
 
-    For certain, where all of it is known, or NaN or ∞ is there for certain, whatever is beside it.
+    The NaN is exact where the whole row is exact, or where it certainly contains NaN or ∞.
     """
     largest = x.value.max(axis=axis, keepdims=True, initial=-np.inf)
     lost = ~np.isfinite(largest)
@@ -272,11 +271,11 @@ def _along(x: Rounded, axes: Axes) -> tuple[int, ...]:
 
 
 def _only(array: np.ndarray, along: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    """Axes of length 1, left away."""
+    """Remove the reduced axes, which have length 1, unless `keepdims`."""
     return array if keepdims else np.squeeze(array, axis=along)
 
 
 def _spread(array: np.ndarray, x: Rounded, along: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    """What belongs to a sum, at each of its terms."""
+    """Broadcast a value of each sum to all terms of the sum."""
     whole = array if keepdims else np.expand_dims(array, along)
     return np.array(np.broadcast_to(whole, x.shape))

@@ -1,17 +1,17 @@
 """Arithmetic that carries its own error bound.
 
 A `Rounded` is (value, error): the exact result computed in float64, and how far a correct
-floating-point implementation may be from it, after the running error analysis of Higham,
-*Accuracy and Stability of Numerical Algorithms* (2002), §3.3. A sum of n terms contributes
-n·u·Σ|terms| in whatever order it is taken (Jeannerod and Rump, *Improved error bounds for inner
-products in floating-point arithmetic*, 2013: no second-order term).
+floating-point implementation may be from it. It follows the running error analysis of Higham,
+*Accuracy and Stability of Numerical Algorithms* (2002), §3.3. A sum of n terms errs by at most
+n·u·Σ|terms| in any order (Jeannerod and Rump, *Improved error bounds for inner products in
+floating-point arithmetic*, 2013: no second-order term).
 
 Where every term is an integer multiple of one power of two q and Σ|terms| ≤ 2^p·q, no partial sum
-in any order rounds at all: the error is 0 and the check asks for equality.
+in any order rounds at all: the error is 0 and the check requires equality.
 
-Operands on the edge of the range overflow on purpose: callers set `numpy.errstate` to ignore it.
-Most arrays are small, so that a call of NumPy costs more than its arithmetic: hence the short cuts
-where all of an operand is known exactly, or none of it.
+Operands near the end of the range overflow on purpose: callers set `numpy.errstate` to ignore it.
+Most arrays are small, so that calling NumPy costs more than the arithmetic: hence the short cuts
+where all elements of an operand are exact, or none.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Node:
     """One recorded operation.
 
     Args:
-        operands: what it was applied to.
-        pull: the output's cotangent → one for each operand, None = no dependence.
+        operands: the operation's operands.
+        pull: the output's cotangent → one cotangent for each operand, None = no dependence.
     """
 
     operands: Sequence[Rounded]
@@ -51,13 +51,13 @@ class Rounded:
 
     Args:
         value: float64 or complex128 array.
-        error: float64 array of the same shape, ≥ 0 (infinite = anything goes).
+        error: float64 array of the same shape, ≥ 0 (infinite = any value is right).
         precision: how the implementation rounds.
-        magnitude: of a sum of products, Σ|terms|; None = |value|.
-        terms: how many they are at most.
-        grain: the power of two of which all its terms are multiples; None = as the values show.
-        node: how it was computed, where derivatives are asked for (`derivatives.py`).
-        addends: of a sum whose terms were stored before they were added: these.
+        magnitude: Σ|terms| of a sum of products; None = |value|.
+        terms: largest number of terms of one sum.
+        grain: a power of two that divides all terms; None = derive it from the values.
+        node: the recorded operation, if derivatives are needed (`derivatives.py`).
+        addends: the terms of a sum that were stored before they were added.
     """
 
     value: np.ndarray
@@ -80,7 +80,7 @@ class Rounded:
         node: Node | None = None,
         addends: tuple[Rounded, ...] = (),
     ) -> None:
-        # A frozen dataclass's own sets each field by a call, which takes longer than an addition.
+        # The generated __init__ of a frozen dataclass sets each field by a call, slower than a sum.
         own = self.__dict__
         own["value"], own["error"], own["precision"] = value, error, precision
         own["magnitude"], own["grain"], own["terms"] = magnitude, grain, terms
@@ -103,7 +103,7 @@ class Rounded:
 
     @lazy
     def quanta(self) -> np.ndarray:
-        """For each element the power of two of which it is a multiple; 0 where it is in doubt."""
+        """For each element the largest power of two that divides it; 0 where it is inexact."""
         if self.vague:
             return np.zeros(self.shape)
         known = quanta(self.value)
@@ -123,14 +123,14 @@ class Rounded:
 
     @property
     def flushed(self) -> Rounded:
-        """As it may be read where a subnormal operand may be read as zero."""
+        """The same, with subnormal elements in doubt: the backend may read them as zero."""
         return self._flushed or self
 
     @lazy
     def _flushed(self) -> Rounded | None:
         read_as_zero = (self.extent < self.precision.normal) & (self.extent > 0)
         if not some(read_as_zero):
-            return None  # not itself: it would be freed no sooner than cycles are looked for
+            return None  # not `self`: a reference cycle would delay freeing the arrays
         error = np.where(read_as_zero, np.maximum(self.error, self.extent), self.error)
         return Rounded(self.value, error, self.precision)
 
@@ -140,14 +140,14 @@ class Rounded:
         return self.size + self.error if self.doubtful else self.size
 
     def with_error(self, error: np.ndarray) -> Rounded:
-        """The same, further in doubt."""
+        """The same values with another error."""
         return Rounded(
             self.value, error, self.precision, self.magnitude, self.grain, self.terms, self.node
         )
 
     @property
     def bare(self) -> Rounded:
-        """Without its history: numbers in doubt, whatever they were sums of."""
+        """The same values and errors without recorded operation and without Σ|terms|."""
         return self if self.node is None and self.magnitude is None else self._bare
 
     @lazy
@@ -156,21 +156,21 @@ class Rounded:
 
     @lazy
     def lean(self) -> Rounded:
-        """Values and bounds in as little memory as they need; how they came about is forgotten."""
+        """Values and errors alone, in as little memory as they need."""
         error = self.error if self.doubtful else np.broadcast_to(0.0, self.shape)
         return Rounded(self.value, error, self.precision)
 
     @lazy
     def decided(self) -> np.ndarray:
-        """Which elements a correct implementation cannot give just any value.
+        """Which elements have a bound that excludes some answers.
 
-        NaN is decided where it has no error: an element that may be NaN or a number has one of ∞.
+        An exact NaN does. An element that may be NaN or a number has the error ∞.
         """
         return np.asarray(np.isfinite(self.error) & (~np.isnan(self.value) | (self.error == 0)))
 
     @lazy
     def least(self) -> float:
-        """The power of two of which every element is a multiple; ∞ where all are 0."""
+        """The largest power of two that divides every element; ∞ where all are 0."""
         return float(self.least_of_rows.min(initial=np.inf))
 
     @lazy
@@ -203,7 +203,7 @@ class Rounded:
         return self.map(lambda array: np.asarray(array[index]))
 
     def part(self, index: Any) -> Rounded:
-        """Some of the elements, as the sums of products that they are."""
+        """Select elements by index and keep their Σ|terms|, grain and addends."""
         node = None if self.node is None else self[index].node
         magnitude = None if self.magnitude is None else self.magnitude[index]
         addends = self.addends and tuple(addend.part(index) for addend in self.addends)
@@ -213,7 +213,7 @@ class Rounded:
         )  # fmt: skip
 
     def sum_of(self, *addends: Rounded) -> Rounded:
-        """The same, which is the sum of these."""
+        """The same value, recorded as the sum of these stored addends."""
         whole = (
             Rounded(self._spread(x.value), self._spread(x.error), x.precision) for x in addends
         )
@@ -228,7 +228,7 @@ class Rounded:
     def __add__(self, other: Rounded) -> Rounded:
         value, propagated = self.value + other.value, self.error + other.error
         if self.precision.flushes:
-            # Each operand and the sum may be read or stored as zero.
+            # Operands may be read, and the sum may be stored, as zero.
             propagated = self.flushed.error + other.flushed.error
             size = _magnitude(value)
             propagated = propagated + np.where(size < self.precision.normal, size, 0.0)
@@ -291,11 +291,11 @@ class Rounded:
         return self + -other
 
     def __truediv__(self, other: Rounded) -> Rounded:
-        """The quotient; exact where a power of two divides and the format has the result.
+        """The quotient; exact where the divisor is a power of two and the format has the result.
 
-        (a + e)/(b + f) − a/b = (e − f·a/b)/(b + f), at most (|e| + |f·a/b|)/(|b| − |f|). Other
-        quotients that the format has may be computed by way of a reciprocal. What is divided by
-        something that may be 0 is in doubt altogether: not even the sign of a 0 is known.
+        (a + e)/(b + f) − a/b = (e − f·a/b)/(b + f), at most (|e| + |f·a/b|)/(|b| − |f|). Any other
+        quotient may be computed by a reciprocal, even if the format has it. A quotient by a number
+        that may be 0 has the error ∞: not even the sign of a 0 is known.
         """
         precision = self.precision
         if precision.complex:
@@ -315,7 +315,7 @@ class Rounded:
                 exact = a.value == 0
                 if precision.bits and precision.usual("divide"):
                     halves = np.frexp(b.size)[0] == 0.5
-                    # Not that of the quotient, which may have lost bits of its own in float64.
+                    # Not the quotient's own quanta: the quotient may have lost bits in float64.
                     quantum = quanta(a.value) / b.size
                     fits = (size <= np.ldexp(quantum, precision.bits)) & (size <= precision.largest)
                     exact = exact | (halves & fits & (quantum >= precision.underflow))
@@ -343,21 +343,21 @@ def traced(
     operands: Sequence[Rounded],
     pull: Callable[[Rounded], list[Rounded | None]],
 ) -> Rounded:
-    """Record an operation, if any operand is recorded."""
+    """The result, recorded as an operation if any operand is recorded."""
     if all(operand.node is None for operand in operands):
         return result
     return with_node(result, Node(operands, pull))
 
 
 def with_node(x: Rounded, node: Node | None) -> Rounded:
-    """In place of `dataclasses.replace`, which takes longer than the arithmetic."""
+    """The same number with another node; `dataclasses.replace` is slower than the arithmetic."""
     return Rounded(x.value, x.error, x.precision, x.magnitude, x.grain, x.terms, node)
 
 
 def moved_cotangent(cotangent: Rounded, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
-    """A cotangent whose elements move; it stays the sum that it is.
+    """A cotangent whose elements move; it keeps its Σ|terms|.
 
-    An implementation may add further terms to that sum in place: its Σ|terms| must not get lost.
+    An implementation may add further terms to that sum in place, so Σ|terms| must remain known.
     """
     magnitude = None if cotangent.magnitude is None else move(cotangent.magnitude)
     value, error = move(cotangent.value), move(cotangent.error)
@@ -380,19 +380,19 @@ def unbroadcast(cotangent: Rounded, shape: tuple[int, ...]) -> Rounded:
 
 
 def exactly(values: np.ndarray, precision: Precision) -> Rounded:
-    """Operands as given: no error but that of reading them, where a backend declares one."""
+    """Exact operands; the only error is that of reading them, if the backend declares one."""
     error = np.zeros(values.shape)
     if precision.operand_unit:
         size = _magnitude(values)
         read = precision.operand_unit * size
-        # Rounded up, the largest numbers leave the range.
+        # The largest numbers overflow when they are rounded up.
         read = np.where(size + read > precision.largest, np.inf, read)
         error = np.where(np.isfinite(size), read, 0.0)
     return Rounded(values, error, precision)
 
 
 def _stored(value: np.ndarray, propagated: np.ndarray, precision: Precision) -> Rounded:
-    """One operation's result: the error it inherits and the rounding of storing it."""
+    """One operation's result: its inherited error plus the rounding of storing it."""
     reach = np.abs(value) + propagated
     error = np.asarray((precision.unit + OWN) * reach)
     error += propagated
@@ -409,9 +409,9 @@ def _rounded(
     quanta: np.ndarray,
     precision: Precision,
 ) -> Rounded:
-    """Likewise, but exact where nothing is inherited and the quanta leave nothing to round."""
+    """As `_stored`, but exact where no error is inherited and the format holds all bits."""
     exact = magnitude <= np.ldexp(quanta, precision.bits) if precision.bits else quanta == np.inf
-    # Beyond the largest number it overflows, however exact.
+    # Beyond the largest number even an exact result overflows.
     exact &= (propagated == 0) & (np.abs(value) <= precision.largest)
     if every(exact):
         return Rounded(value, np.zeros(value.shape), precision)
@@ -435,17 +435,17 @@ def multilinear(
     Args:
         function: linear in each operand, with coefficients ≥ 0 (a contraction, a convolution).
             Hence |function(v + e) − function(v)| ≤ function(|v| + e) − function(|v|).
-        operands: what is multiplied.
+        operands: the factors.
         plus: one more term for every sum (a bias), broadcast against the result.
-        terms: at most so many products in each sum.
-        wide: the sum is accumulated in float32 in half-precision formats and rounded once
-            (Linear and the forward convolution, docs/design.md); otherwise partial sums may be
-            stored in the format itself.
-        wide_adjoints: likewise for the gradients; None = as the sum itself.
+        terms: largest number of products in one sum.
+        wide: half-precision formats accumulate the sum in float32 and round it once (Linear and the
+            forward convolution, docs/design.md); otherwise partial sums may be stored in the format
+            itself.
+        wide_adjoints: the same for the gradients; None = as `wide`.
         adjoints: for each operand the function (cotangent, *other operands) → its cotangent,
             multilinear with coefficients ≥ 0 as well.
-        grain: operands → for each sum the power of two of which its products are multiples, 0 or
-            NaN = not known; None = one for all, the product of the operands' own.
+        grain: operands → for each sum a power of two that divides its products, 0 or NaN = unknown;
+            None = one for all sums, the product of the operands' `least`.
     """
     given, shift, precision = operands, plus, operands[0].precision
     if precision.flushes:
@@ -457,7 +457,7 @@ def multilinear(
     inherited: np.ndarray | None = None
     if inexact:
         inherited, magnitude = _inherited(function, operands, magnitude, terms)
-    # Every product is in doubt where every element of an operand is.
+    # If every element of an operand is inexact, so is every product.
     apart = grain is not None and not (inexact and any(x.doubtful and x.vague for x in operands))
     products: Any = 0.0 if inexact else math.prod([operand.least for operand in operands])
     if apart and grain is not None:
@@ -474,7 +474,7 @@ def multilinear(
         if any_fine or not inexact:
             quantum = np.minimum(products, plus.least if grain is None else plus.quanta)
         terms += 1
-    # Three real multiplications may do a complex one (docs/design.md, Exact regime).
+    # Three real multiplications may replace a complex one (docs/design.md, Exact regime).
     factor = terms + 4 if precision.complex else terms
     least = 0.0 if inexact else float(np.min(quantum, initial=np.inf))
     exact = magnitude == 0
@@ -492,13 +492,13 @@ def multilinear(
         if inherited is not None:
             error += inherited
         if not all_fine:
-            # A product of two that underflows may still be multiplied by the third.
+            # A product of two factors that underflows may still be multiplied by the third.
             largest = 1.0
             if len(operands) > 2:
                 largest = max(float(operand.extent.max(initial=1.0)) for operand in operands)
             lost = terms * precision.underflow * largest
             error += np.where(fine, 0.0, lost) if apart else lost
-        # At the end of float64's own range even 0 times this is NaN: nothing is known there.
+        # At the end of float64's own range even 0 · stored is NaN: nothing is known there.
         if final or precision.largest == FORMATS["float64"].largest:
             stored = np.abs(value) + error
             stored *= final
@@ -532,20 +532,21 @@ def _inherited(
     magnitude: np.ndarray,
     terms: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What errors of operands make of a sum of products at most, and its largest magnitude.
+    """The error that a sum of products inherits from its operands, and its largest magnitude.
 
-    Of one operand with errors it is their own sum. As a difference of two magnitudes it would lose
-    the last bits, and an answer may be at the very end: all of a gradient, where none is right too.
+    With one inexact operand it is the sum over that operand's errors. The difference of two
+    magnitudes would lose the last bits, and an answer may lie exactly at the bound: the whole
+    gradient, where 0 is right too.
 
     Args:
-        function, operands, terms: as of `multilinear`.
-        magnitude: of the operands without their errors.
+        function, operands, terms: as in `multilinear`.
+        magnitude: Σ|terms| of the operands without their errors.
     """
     if sum(x.doubtful for x in operands) > 1:
         reach = function(*[x.extent + x.error if x.doubtful else x.extent for x in operands])
         return reach - magnitude, reach
     found = function(*[x.error if x.doubtful else x.extent for x in operands])
-    # Of infinite numbers 0 times one is NaN, and nothing is known.
+    # 0 times an infinite number is NaN: nothing is known there.
     found = np.where(np.isinf(magnitude), np.inf, found)
     # Each product and each partial sum rounds here.
     return found * (1 + (terms + len(operands)) * OWN), magnitude + found

@@ -1,7 +1,7 @@
 """Softplus, the exponential linear units, Mish and GELU, in arithmetic that carries its own bound.
 
-Where a function has reached a limit in every format, far from where its formula would leave the
-range, it is that limit (`pieces`).
+Where a function equals its limit in every format, the oracle uses the limit instead of the formula
+(`pieces`), well before the formula would overflow.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from conformance.model.formats import FORMATS
 
 # eˣ is 0 in every format below −746, and so is x·eˣ below −800.
 _VANISHED = 800.0
-# erf and e^(−x²/2) have reached their limits, and those of the other form, e^(−2z), at z = 450.
+# erf and e^(−x²/2) have reached their limits; so has the other form's e^(−2z), at z = 450.
 _GAUSS_ENDS = 40.0
 _CUBIC_ENDS = 24.0
-# Abramowitz and Stegun, Handbook of Mathematical Functions (1964), 7.1.26, the polynomial that
-# kernels in float32 take erf from: off by 1.5e-7, which is 2.5 u; its exponential within 2 ULP
-# (4 u), one more rounding of 1 − …, and five steps of Horner's scheme on numbers around 1: 12 u.
+# Abramowitz and Stegun, Handbook of Mathematical Functions (1964), 7.1.26: the polynomial by which
+# kernels in float32 compute erf. It errs by 1.5e-7, which is 2.5 u; its exponential by 2 ULP (4 u);
+# 1 − … rounds once; five steps of Horner's scheme work on numbers around 1. Together: 12 u.
 _POLYNOMIAL = 12 * FORMATS["float32"].unit
 
 
 def softplus(x: Rounded) -> Rounded:
     """log(1 + eˣ), with all digits on either side; its derivative is σ(x).
 
-    An error of eˣ as large as k·eˣ comes through the logarithm as k·σ(x). The sum is that of
-    x + log(1 + e⁻ˣ).
+    An error k·eˣ of eˣ becomes k·σ(x) in the logarithm. For x > 0 the oracle
+    computes x + log(1 + e⁻ˣ).
     """
     precision = x.precision
     with np.errstate(all="ignore"):
@@ -44,7 +44,7 @@ def softplus(x: Rounded) -> Rounded:
         by_log = (2.0 * precision.ulp("log1p") + 1.0) * precision.unit
         absolute = precision.absolute("exp") + precision.absolute("log1p")
         error = inherited + by_exp * slope + (by_log + 6 * OWN) * (value + inherited)
-        # The exponential may be 0 where it is next to the smallest normal number.
+        # The exponential may be 0 where it is close to the smallest normal number.
         error += math.sqrt(2.0) * precision.normal + precision.underflow + absolute
         error = np.where(value + error <= precision.largest, error, np.inf)
         if precision.usual("exp") and precision.usual("log1p"):
@@ -60,9 +60,9 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def _logistic(x: Rounded) -> Rounded:
-    """σ(x), its exponential as the forward pass may have kept it: e/(1 + e), or 1 less that.
+    """σ(x) from the exponential e that the forward pass may have stored: e/(1 + e), or 1 minus it.
 
-    An error of e as large as k·e comes as k·σ(1 − σ).
+    An error k·e of e becomes k·σ(1 − σ).
     """
     result = sigmoid(x.bare)
     if not x.precision.store:
@@ -79,13 +79,12 @@ def exponential_unit(
 ) -> Rounded:
     """scale·α·(eᶻ − 1), z = x or x/α.
 
-    Its derivative is that of the operand, scale·α·eᶻ, or of the result y, y + scale·α, whose error
-    is y's; where z = x/α it is divided by α.
+    Its derivative is computed from the operand, scale·α·eᶻ, or from the result y, y + scale·α, with
+    y's error. Where z = x/α it is divided by α.
 
     Args:
-        alpha: what the exponential is multiplied by.
-        scale: of the whole; if it is not 1, neither constant has few digits.
-        divided: the operand is divided by α.
+        scale: factor of the result; if it is not 1, no format can represent `scale` and `alpha`.
+        divided: z = x/α.
     """
     factor = constant(alpha, x)
     if scale != 1:
@@ -117,7 +116,7 @@ def mish(x: Rounded) -> Rounded:
 
 
 def gelu(x: Rounded) -> Rounded:
-    """x·½·(1 + erf(x/√2)): the sum cancels where x is negative, as the formula does."""
+    """x·½·(1 + erf(x/√2)); for negative x the sum cancels, in the formula as here."""
     return pieces(x, (-_GAUSS_ENDS, _GAUSS_ENDS), (level(0.0), _gelu, itself))
 
 
@@ -130,7 +129,7 @@ def _gelu(x: Rounded) -> Rounded:
         result = result.with_error(result.error + polynomial)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        # A kernel that cuts erf off where it has reached its limit does so with its derivative.
+        # A kernel that cuts erf off at its limit cuts off its derivative, too.
         slope = irrational(2.0 / math.sqrt(math.pi), x) * exp(-square(z.bare))
         error = np.where(limit, np.maximum(slope.error, slope.size), slope.error)
         return [cotangent * slope.with_error(error)]
@@ -147,7 +146,7 @@ def _gelu_by_tanh(x: Rounded) -> Rounded:
     cube = x * x * x
     z = irrational(math.sqrt(2 / math.pi), x) * (x + constant(0.044715, x) * cube)
     t = tanh(z)
-    # Where tanh has reached a limit 1 - |t| is 0, or what it is in truth: x·σ(2z) has it.
+    # Where tanh has reached its limit, 1 − |t| may be 0 or its true value, as x·σ(2z) has it.
     with np.errstate(over="ignore"):
         rest = 2.0 / (1.0 + np.exp(2.0 * np.maximum(z.size - z.error, 0.0)))
         rest *= 1.0 + 2.0 * x.precision.ulp("sigmoid") * (x.precision.unit + OWN)

@@ -11,12 +11,12 @@ from conformance.model.max_error import Farthest
 def farthest(
     at: np.ndarray, got: np.ndarray, wanted: np.ndarray, dtype: str, what: str = "output"
 ) -> Farthest | None:
-    """The farthest of finite answers; None where there is none.
+    """The finite answer with the largest error in units in the last place; None if there is none.
 
     Args:
-        at: the numbers that a function is given.
-        got, wanted: answers, and what is right, of the same shape.
-        what: of which array.
+        at: the function's operands.
+        got, wanted: actual and right answers, of the same shape.
+        what: name of the array.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         ulps = np.abs(got - wanted) / unit_in_the_last_place(wanted, dtype)
@@ -29,10 +29,10 @@ def farthest(
 
 
 def unit_in_the_last_place(numbers: np.ndarray, dtype: str) -> np.ndarray:
-    """The distance between numbers of a dtype around given ones, at least its smallest number.
+    """The distance between neighbouring numbers of a dtype, at least its smallest number.
 
     Args:
-        numbers: float64.
+        numbers: float64 numbers at which the distance is wanted.
         dtype: torch's name of a floating-point dtype.
     """
     form = format_of(dtype)

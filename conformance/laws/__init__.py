@@ -1,1 +1,1 @@
-"""The laws, one module a family; a layer's row says which of them hold of it."""
+"""Laws between calls, one module a family; a layer's specification lists the laws that it obeys."""

@@ -1,4 +1,4 @@
-"""What is true of a sample, a plane or a vector is true of it among others: shared by laws."""
+"""Shared by laws: a sample, a plane or a vector gives the same result alone and among others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def among_many(trial: Trial, generator: Generator, axis: int) -> Claim:
-    """17 to 65 slices of the input along an axis, drawn from the case's, give what each gave.
+    """17 to 65 slices of the input along an axis, drawn from the case's, keep their results.
 
     Args:
-        trial: the case; its input has a slice.
+        trial: a case with at least one slice.
         generator: draws the slices.
-        axis: of the input and of every output.
+        axis: the axis of the input and of every output.
     """
     x = input_of(trial)
     chosen = generator.integers(x.shape[axis], size=many(generator))
@@ -30,11 +30,11 @@ def among_many(trial: Trial, generator: Generator, axis: int) -> Claim:
 def each_alone(
     trial: Trial, generator: Generator, *, batched: bool, most: int = 3
 ) -> Iterator[Claim]:
-    """Samples of a batch taken alone, without its axis; an unbatched case as a batch of one.
+    """Single samples of a batch without the batch axis; an unbatched case as a batch of one.
 
     Args:
         generator: draws the samples.
-        batched: whether the first axis counts the batch.
+        batched: whether the first axis is the batch.
     """
     x = input_of(trial)
     if not batched:

@@ -1,4 +1,4 @@
-"""Laws of what measures and clips gradients."""
+"""Laws of gradient norms and gradient clipping."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ _HARD = "functional.hardtanh"
 
 
 def _given(trial: Trial) -> dict[str, Any]:
-    """All arguments."""
+    """All arguments of the call, defaults included."""
     return {**trial.row.signature.defaults, **trial.case.call.arguments}
 
 
 def _before(trial: Trial) -> int:
-    """How many inputs stand before the gradients."""
+    """Number of inputs before the gradients."""
     return sum(not x.passed.part_of for x in trial.row.signature.inputs)
 
 
 def _gradients(trial: Trial) -> list[np.ndarray]:
-    """Those that are given."""
+    """The gradients that are not None."""
     return [x for x in trial.case.inputs[_before(trial) :] if x is not None]
 
 
 def _with(trial: Trial, gradients: Sequence[np.ndarray], **changes: Any) -> Trial:
-    """The case with other gradients."""
+    """The call on other gradients."""
     first: Any = trial.case.inputs[: _before(trial)]
     return called(trial, *first, *gradients, **changes)
 
 
 def _norms(trial: Trial) -> int:
-    """How many outputs stand before the gradients."""
+    """Number of outputs before the gradients: 1 if the call returns the norm, else 0."""
     return int(trial.names[0] == "total_norm")
 
 
@@ -62,7 +62,7 @@ def _sided(trial: Trial, outputs: Sequence[Rounded]) -> Side:
 
 
 def _in_range(trial: Trial) -> bool:
-    """Whether every number can be halved and doubled without a rounding."""
+    """Whether every gradient can be halved and doubled without rounding."""
     own = format_of(trial.case.call.dtype)
     sizes = [np.abs(x[x != 0]) for x in _gradients(trial)]
     return all(((x >= 4 * own.normal) & (x <= own.largest / 4)).all() for x in sizes)
@@ -70,7 +70,7 @@ def _in_range(trial: Trial) -> bool:
 
 @law("scaled", "twice the gradients have twice the norm", SUMMED)
 def scaled(trial: Trial, generator: Generator) -> Claims:
-    """Where none leaves the range."""
+    """The call on doubled gradients, where none leaves the range."""
     if _in_range(trial):
         other = _with(trial, [2.0 * x for x in _gradients(trial)])
         yield Claim(
@@ -81,7 +81,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
 
 @law("in two", "a gradient in two parts is measured and clipped as one", SUMMED)
 def in_two(trial: Trial, generator: Generator) -> Claims:
-    """The first one that has two elements, flat, as two."""
+    """The call with the first gradient of at least two elements flattened and split in two."""
     arrays = _gradients(trial)
     place = next((k for k, x in enumerate(arrays) if x.size > 1), None)
     if place is None or len(arrays) == len(trial.row.signature.inputs) - _before(trial):
@@ -103,7 +103,7 @@ def in_two(trial: Trial, generator: Generator) -> Claims:
 
 @law("order", "gradients in another order are measured and clipped alike", SUMMED)
 def order(trial: Trial, generator: Generator) -> Claims:
-    """All of them in another order."""
+    """The call with the gradients permuted."""
     arrays = _gradients(trial)
     chosen = generator.permutation(len(arrays))
     other = _with(trial, [arrays[k] for k in chosen])
@@ -115,7 +115,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
 
 @law("foreach", "foreach decides how it is computed, not what", SUMMED)
 def foreach(trial: Trial, generator: Generator) -> Claims:
-    """One of the other two values."""
+    """The call with another value of foreach."""
     others = [x for x in (None, True, False) if x is not _given(trial)["foreach"]]
     other = _with(trial, _gradients(trial), foreach=others[generator.integers(2)])
     yield Claim(trial.names, _sided(other, measured(other)), _sided(trial, measured(trial)))
@@ -123,7 +123,7 @@ def foreach(trial: Trial, generator: Generator) -> Claims:
 
 @law("measured", "the norm is that of get_total_norm", SUMMED)
 def of_the_measure(trial: Trial, generator: Generator) -> Claims:
-    """Of the same backend."""
+    """get_total_norm of the same backend on the same gradients."""
     names = ("norm_type", "foreach")
     given = {k: x for k, x in trial.case.call.arguments.items() if k in names}
     other = called(trial, *_gradients(trial), layer=f"{_UTILS}get_total_norm", arguments=given)
@@ -132,7 +132,7 @@ def of_the_measure(trial: Trial, generator: Generator) -> Claims:
 
 @law("in steps", "it is get_total_norm and then clip_grads_with_norm_", SUMMED)
 def in_steps(trial: Trial, generator: Generator) -> Claims:
-    """With the norm that the call itself gave: within its own bounds."""
+    """clip_grads_with_norm_ with the norm that the call returned, within the call's own bounds."""
     given = {k: _given(trial)[k] for k in ("max_norm", "foreach")}
     total = trial.answer[0]
     if not np.isfinite(total):
@@ -148,7 +148,7 @@ def in_steps(trial: Trial, generator: Generator) -> Claims:
 
 @law("signs", "the norm does not depend on signs", SUMMED)
 def signs(trial: Trial, generator: Generator) -> Claims:
-    """Each sign drawn anew."""
+    """The call on gradients with random signs."""
     turned = [x * (generator.integers(0, 2, x.shape) * 2.0 - 1) for x in _gradients(trial)]
     other = _with(trial, turned)
     yield Claim(trial.names, _sided(other, measured(other)), _sided(trial, measured(trial)))
@@ -156,7 +156,7 @@ def signs(trial: Trial, generator: Generator) -> Claims:
 
 @law("alone", "each gradient is clipped alone as it is among others", MOVED)
 def alone(trial: Trial, generator: Generator) -> Claims:
-    """At most three of them."""
+    """At most three gradients, each in a call of its own."""
     arrays, wanted = _gradients(trial), measured(trial)
     for k in generator.permutation(len(arrays))[:3].tolist():
         one = _with(trial, [arrays[k]])
@@ -167,7 +167,7 @@ def alone(trial: Trial, generator: Generator) -> Claims:
 
 @law("rows", "each element among many is clipped as it is among few", MOVED)
 def rows(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 elements of the first gradient, flat."""
+    """17 to 65 elements drawn from the first gradient, as one gradient."""
     arrays = _gradients(trial)
     if not arrays[0].size:
         return
@@ -180,7 +180,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("odd", "of gradients with the other sign all comes with the other sign", MOVED)
 def odd(trial: Trial, generator: Generator) -> Claims:
-    """All signs changed."""
+    """The call with all signs changed."""
     other = _with(trial, [-x for x in _gradients(trial)])
     outputs = [-x for x in measured(trial)]
     sides = (Side(other.text(), bounded(other.answer, outputs), other), _sided(trial, outputs))
@@ -189,7 +189,7 @@ def odd(trial: Trial, generator: Generator) -> Claims:
 
 @law("twice", "what is clipped already is left as it is", MOVED)
 def twice(trial: Trial, generator: Generator) -> Claims:
-    """The output again."""
+    """The call on its own output."""
     other = _with(trial, trial.answer)
     wanted = bounded(trial.answer, [x.with_error(0 * x.value) for x in measured(trial)])
     yield Claim(trial.names, Side(other.text(), bounded(other.answer, wanted), other),
@@ -198,7 +198,7 @@ def twice(trial: Trial, generator: Generator) -> Claims:
 
 @law("hardtanh", "clipping is hardtanh between the two values", SUMMED)
 def hard(trial: Trial, generator: Generator) -> Claims:
-    """Of each gradient; of values above 0."""
+    """hardtanh of each gradient, for a finite clip_value above 0."""
     most = float(_given(trial)["clip_value"])
     if not 0 < most < np.inf:
         return

@@ -1,4 +1,4 @@
-"""What dropout drops, how often, what together, and when it does nothing."""
+"""Laws of dropout: the rate, the elements that share a draw, and when nothing is dropped."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from conformance.spec.law import Claims, Generator, law, same
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-_EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02, of channels 0.04
-_MANY = 64  # of so many cases one has a probe of 2²⁰ draws, which tells 0.1 from 25/256
-# Of n draws none is dropped by a chance of (1 - p)ⁿ < e⁻ⁿᵖ. Below 1e-10 / 2 that is a finding:
-# where n·p is at least ln(2e10) = 23.7.
+# One case in this many has a probe that measures a rate to within 0.02, of channels 0.04.
+_EVERY = 8
+_MANY = 64  # one case in this many has a probe of 2²⁰ draws, which distinguishes 0.1 and 25/256
+# The probability that none of n draws is dropped is (1 − p)ⁿ < e⁻ⁿᵖ. Below 1e-10 / 2 that is a
+# finding: where n·p is at least ln(2e10) = 23.7.
 _FEW = 24
-_SOMETIMES = 4  # of so many cases one looks at each place in many calls,
-_MOST = 160  # unless that takes more
+_SOMETIMES = 4  # one case in this many checks each element over many calls,
+_MOST = 160  # unless it needs more calls than this
 EXACT = "always equal: nothing is computed"
 
 # Module → function.
@@ -46,7 +47,7 @@ def _batched(trial: Trial) -> bool:
 
 
 def shared(trial: Trial) -> tuple[int, ...]:
-    """The axes along which all elements are dropped together: those after the channel's."""
+    """The axes along which all elements share a draw: those after the channels, or none."""
     layer, (x,) = trial.case.call.layer, trial.case.inputs
     assert x is not None
     if _MODULES.get(layer, layer) in _BY_ELEMENT:
@@ -55,7 +56,7 @@ def shared(trial: Trial) -> tuple[int, ...]:
 
 
 def _with(trial: Trial, *, training: bool, layer: str | None = None, **arguments: Any) -> Trial:
-    """A call of either form, in a mode and with other arguments; never in place."""
+    """The call, or its other form, in train or eval mode and with changed arguments."""
     case = trial.case
     name = layer or case.call.layer
     given = {k: v for k, v in case.call.arguments.items() if k not in ("training", "inplace")}
@@ -68,7 +69,7 @@ def _with(trial: Trial, *, training: bool, layer: str | None = None, **arguments
 
 
 def _probe(trial: Trial, generator: Generator, p: float) -> np.ndarray:
-    """Numbers none of which is 0: as many draws as tell a rate, along as many axes as the case."""
+    """Input without zeros, with enough draws to measure a rate and as many axes as the case's."""
     large, huge = generator.integers(_EVERY) == 0, generator.integers(_MANY) == 0
     together = shared(trial)
     large |= (128 if together else 2048) * min(p, 1 - p) < _FEW
@@ -89,10 +90,10 @@ def _probe(trial: Trial, generator: Generator, p: float) -> np.ndarray:
 
 
 def draws(trial: Trial, generator: Generator) -> Draws:
-    """Each element, or channel, is dropped by itself with probability p, anew in each call.
+    """Each element, or channel, is dropped independently with probability p, anew in each call.
 
-    So is its gradient. The probe has the case's own p and dtype and numbers none of which is 0,
-    whatever its input.
+    The gradient is dropped with it. The probe has the case's p and dtype and its own input without
+    zeros.
     """
     case = trial.case
     p = float(case.call.arguments.get("p", 0.5))
@@ -109,9 +110,10 @@ def draws(trial: Trial, generator: Generator) -> Draws:
 
 
 def _places(trial: Trial, generator: Generator, p: float) -> Iterator[Masked]:
-    """In many calls each element, or channel, is dropped as often as the others.
+    """Over many calls each element, or channel, is dropped at the same rate.
 
-    A few that never are, as those past the last whole vector, do not show in the rate of all.
+    A few that are never dropped, such as those after the last full vector, would not change the
+    overall rate.
     """
     layer = trial.case.call.layer
     calls = math.ceil(_FEW / min(p, 1 - p))
@@ -149,16 +151,23 @@ def _held(
         gone = alpha_dropped(input, p)
         wanted, slope = alpha_kept(input, p), alpha_scale(input, p)
         low = float(gone.value)
-        # The differences round here, and those of what is dropped do not: they are near 0.
+        # Subtracting rounds for kept elements; dropped ones give a difference near 0.
         own = 2 * OWN * (wanted.reach + abs(low))
         wanted = Rounded(wanted.value - low, wanted.error + own, wanted.precision)
         slopes = Rounded(ones.value * slope.value, ones.value * slope.error, slope.precision)
         text = f"{what}, {-low:.6g} added"
         alike = None if made is None else (made - low, float(gone.error))
         yield Masked(
-            text, "output", got - low, wanted, float(gone.error), droppable, 1 - p, groups,
+            text,
+            "output",
+            got - low,
+            wanted,
+            float(gone.error),
+            droppable,
+            1 - p,
+            groups,
             again - low,
-        )  # fmt: skip
+        )
     else:
         wanted, slopes = kept(input, p), kept(ones, p)
         alike = None if made is None else (made, 0.0)
@@ -166,7 +175,7 @@ def _held(
     if gradient is not None:
         yield Masked(
             what, "gradient of input", gradient, slopes, 0.0, droppable, 1 - p, groups, None, alike
-        )  # fmt: skip
+        )
 
 
 def _of_zeros(trial: Trial) -> Trial:
@@ -177,7 +186,7 @@ def _of_zeros(trial: Trial) -> Trial:
 
 @law("form", "the module in eval mode and the function without training are one", EXACT)
 def form(trial: Trial, generator: Generator) -> Claims:
-    """The other form."""
+    """The function for a module, or the reverse, without training."""
     layer = trial.case.call.layer
     other = {**FORMS, **_MODULES}[layer]
     yield same(_with(trial, training=False, layer=other), _with(trial, training=False))
@@ -185,20 +194,20 @@ def form(trial: Trial, generator: Generator) -> Claims:
 
 @law("probability", "without training p means nothing", EXACT)
 def probability(trial: Trial, generator: Generator) -> Claims:
-    """Another p."""
+    """The call with another p, without training."""
     p = float(generator.choice([0.0, 0.3, 1.0]))
     yield same(_with(trial, training=False, p=p), _with(trial, training=False))
 
 
 @law("nothing", "with p = 0 training changes nothing", EXACT)
 def nothing(trial: Trial, generator: Generator) -> Claims:
-    """In training and without."""
+    """The call with p = 0 in training, compared with the one without training."""
     yield same(_with(trial, training=True, p=0.0), _with(trial, training=False))
 
 
 @law("everything", "with p = 1 nothing is left", EXACT)
 def everything(trial: Trial, generator: Generator) -> Claims:
-    """As if the input were 0."""
+    """The call with p = 1 in training, compared with an input of zeros."""
     yield same(_with(trial, training=True, p=1.0), _with(_of_zeros(trial), training=False))
 
 

@@ -35,7 +35,7 @@ _SIZES = ("kernel_size", "dilation", "padding", "stride")
 
 
 def _given(trial: Trial, *names: str) -> dict[str, tuple[int, ...]]:
-    """Arguments, all of them or some, as one number for each dimension."""
+    """The named arguments, or all, with one number for each dimension."""
     given = {**trial.row.signature.defaults, **trial.case.call.arguments}
     return {name: per_dimension(given[name], 2) for name in names or given}
 
@@ -45,16 +45,16 @@ def _folds(trial: Trial) -> bool:
 
 
 def _inner(trial: Trial) -> int:
-    """Places of a block."""
+    """Number of positions in a block."""
     return math.prod(_given(trial, "kernel_size")["kernel_size"])
 
 
 def _by_channel(trial: Trial, array: np.ndarray, columns: bool) -> np.ndarray:
-    """The channels as an axis of their own, the third from the last.
+    """Make the channels the third axis from the end.
 
     Args:
         array: an image, or columns.
-        columns: which of the two.
+        columns: whether it holds columns.
     """
     if not columns:
         return array
@@ -98,7 +98,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 
 @law("padding", "padding is zeros around the image", EXACT)
 def padding(trial: Trial, generator: Generator) -> Claims:
-    """Of an image that is padded, or cropped, by hand."""
+    """The call without padding on an image padded by NumPy; for Fold, with a cropped output."""
     x, given = input_of(trial), _given(trial)
     high, wide = given["padding"]
     if not high and not wide:
@@ -116,7 +116,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
 
 @law("transposed", "rows for columns, of the image, of each block, and of the blocks", EXACT)
 def transposed(trial: Trial, generator: Generator) -> Claims:
-    """Every argument with its two numbers exchanged."""
+    """The call with both numbers of every argument exchanged, and the image transposed."""
     given, folds = _given(trial), _folds(trial)
     high, wide = given["kernel_size"]
     lengths = given["output_size"] if folds else input_of(trial).shape[-2:]
@@ -137,7 +137,7 @@ def transposed(trial: Trial, generator: Generator) -> Claims:
 
 @law("divisor", "Fold after Unfold counts in how many blocks each pixel is", SUMMED)
 def divisor(trial: Trial, generator: Generator) -> Claims:
-    """fold(unfold(input)) == divisor * input, where the divisor is that of ones."""
+    """fold(unfold(input)) == divisor * input; the divisor counts the blocks of each pixel."""
     x = input_of(trial)
     layer = "Fold" if trial.row.name == "Unfold" else "functional.fold"
     given = {**trial.case.call.arguments, "output_size": x.shape[-2:]}
@@ -157,7 +157,7 @@ def divisor(trial: Trial, generator: Generator) -> Claims:
 
 @law("undone", "Unfold brings back blocks that share no pixel", EXACT)
 def undone(trial: Trial, generator: Generator) -> Claims:
-    """Where they lie in the image altogether, one beside the other."""
+    """Unfold of the output, for disjoint blocks without padding."""
     given = _given(trial)
     rows = zip(*(given[name] for name in _SIZES), strict=True)
     if any(p or s <= d * (k - 1) for k, d, p, s in rows):

@@ -1,4 +1,4 @@
-"""Laws of weights that a batch norm is folded into."""
+"""Laws of fusing batch norm into weights."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _MOST = 3  # dimensions of a kernel
 
 
 def _axis(trial: Trial) -> int:
-    """The weight's axis that counts its outputs."""
+    """The weight's axis of outputs."""
     return 1 if trial.case.call.arguments.get("transpose", False) else 0
 
 
 def _arrays(trial: Trial) -> list[Any]:
-    """The six inputs, None for one that is left out."""
+    """The six inputs, None for each missing one."""
     return [
         *trial.case.inputs,
         *[None] * (len(trial.row.signature.inputs) - len(trial.case.inputs)),
@@ -48,14 +48,14 @@ def _arrays(trial: Trial) -> list[Any]:
 
 
 def _known(trial: Trial, operands: Sequence[Rounded | None]) -> Rounded:
-    """The backend's answer with a bound that takes in what is uncertain of the operands."""
+    """The backend's answer with a bound that includes the errors of the operands."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         found = trial.evaluate({}, operands)
     return bounded(trial.answer, found)[0]
 
 
 def _through(trial: Trial, layer: str, operands: Sequence[Rounded | None], **given: Any) -> Any:
-    """A call of another function on numbers with errors: the trial, and what it gave."""
+    """Call another function on operands with errors: the trial and its bounded answer."""
     arrays: Any = [None if x is None else x.value for x in operands]
     other = called(trial, *arrays, layer=layer, arguments=given)
     return other, _known(other, operands)
@@ -63,7 +63,7 @@ def _through(trial: Trial, layer: str, operands: Sequence[Rounded | None], **giv
 
 @law("as before", "the map with fused weights is batch norm after the map", SUMMED)
 def as_before(trial: Trial, generator: Generator) -> Claims:
-    """Of a small input of whole numbers, through the convolution or the linear map."""
+    """Both orders on a small input of integers, through the convolution or the linear map."""
     weight, bias, mean, variance, gain, shift = _arrays(trial)
     dims, axis = weight.ndim - 2, _axis(trial)
     linear = "linear_w" in trial.row.signature.input_names
@@ -90,7 +90,7 @@ def as_before(trial: Trial, generator: Generator) -> Claims:
 
 @law("scaled", "twice the weight gives twice the weight, and the same bias", SUMMED)
 def scaled(trial: Trial, generator: Generator) -> Claims:
-    """Where no number leaves the range."""
+    """The call on twice the weight, where no number leaves the range."""
     weight, *rest = _arrays(trial)
     own, sizes = format_of(trial.case.call.dtype), np.abs(weight[weight != 0])
     if not ((sizes >= 4 * own.normal) & (sizes <= own.largest / 4)).all():
@@ -117,7 +117,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("transposed", "transpose exchanges the first two axes of the weight, and nothing else", MOVED)
 def transposed(trial: Trial, generator: Generator) -> Claims:
-    """The other of the two."""
+    """The call with `transpose` inverted and the weight's first axes exchanged."""
     weight, *rest = _arrays(trial)
     turned = np.ascontiguousarray(weight.swapaxes(0, 1))
     other = called(trial, turned, *rest, transpose=not _axis(trial))
@@ -126,7 +126,7 @@ def transposed(trial: Trial, generator: Generator) -> Claims:
 
 @law("left out", "what is left out is 1, or 0", SUMMED)
 def left_out(trial: Trial, generator: Generator) -> Claims:
-    """Written out, or left out where it is that."""
+    """The call with the defaults of missing inputs written out."""
     weight, bias, mean, variance, gain, shift = _arrays(trial)
     plain = (np.zeros_like(mean), np.ones_like(mean), np.zeros_like(mean))
     filled = [y if x is None else x for x, y in zip((bias, gain, shift), plain, strict=True)]

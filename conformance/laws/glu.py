@@ -33,7 +33,7 @@ def _dim(trial: Trial) -> int:
 
 
 def _halves(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
-    """What is gated, and the gates."""
+    """The two halves: the gated numbers and the gates."""
     first, second = np.split(input_of(trial), 2, _dim(trial))
     return first, second
 
@@ -44,21 +44,21 @@ def _of_halves(trial: Trial, first: np.ndarray, second: np.ndarray) -> Trial:
 
 @law("form", "the module and the function are one")
 def form(trial: Trial, generator: Generator) -> Claims:
-    """The other form."""
+    """The function for a module, or the reverse."""
     other = "GLU" if is_function(trial.case.call.layer) else "functional.glu"
     yield same(called(trial, input_of(trial), layer=other), trial)
 
 
 @law("axis", "the axis may be counted from either end")
 def axis(trial: Trial, generator: Generator) -> Claims:
-    """The other way."""
+    """`dim` counted from the other end."""
     x, dim = input_of(trial), _dim(trial)
     yield same(called(trial, x, dim=dim - x.ndim if dim >= 0 else dim + x.ndim), trial)
 
 
 @law("pairs", "each number and its gate among thousands are what they are among few")
 def pairs(trial: Trial, generator: Generator) -> Claims:
-    """Several blocks of vector code and a tail, drawn from the case's, in one row or in columns."""
+    """Pairs drawn from the case's, several vector blocks and a tail, in one row or in columns."""
     first, second = (half.reshape(-1) for half in _halves(trial))
     if not first.size:
         return
@@ -77,7 +77,7 @@ def pairs(trial: Trial, generator: Generator) -> Claims:
 
 @law("open", "gates that are open let everything through", "equal: a gate at its limit is 1")
 def opened(trial: Trial, generator: Generator) -> Claims:
-    """Gates of 200."""
+    """The call with all gates at 200, where σ is 1."""
     first, second = _halves(trial)
     other = _of_halves(trial, first, np.full(second.shape, 200.0))
     yield claim(other, measured(other), Side("a", (exactly(first, trial.precision),)))
@@ -85,7 +85,7 @@ def opened(trial: Trial, generator: Generator) -> Claims:
 
 @law("complement", "a gate and its opposite let through everything together", SUMMED)
 def complement(trial: Trial, generator: Generator) -> Claims:
-    """The gates with their sign changed, and the sum."""
+    """The call with negated gates, and the sum of both outputs."""
     first, second = _halves(trial)
     other = _of_halves(trial, first, -second)
     (y,), (z,) = map(measured, (trial, other))
@@ -96,7 +96,7 @@ def complement(trial: Trial, generator: Generator) -> Claims:
 
 @law("sigmoid", "it is a product with sigmoid of the same backend", SUMMED)
 def product(trial: Trial, generator: Generator) -> Claims:
-    """a times the sigmoid of b."""
+    """The product of a and functional.sigmoid of b."""
     first, second = _halves(trial)
     gates = called(trial, second, layer="functional.sigmoid", arguments={})
     (gate,) = measured(gates)

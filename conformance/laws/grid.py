@@ -31,20 +31,20 @@ def _given(trial: Trial) -> dict[str, Any]:
 
 
 def _centres(n: int, aligned: bool) -> np.ndarray:
-    """The numbers that stand for the elements of an axis."""
+    """The grid numbers of the elements of an axis."""
     above = 2.0 * np.arange(n) + 1 - n
     return above / (max(n - 1, 1) if aligned else n)
 
 
 def _dyadic(n: int, aligned: bool) -> bool:
-    """Whether these are numbers of every dtype."""
+    """Whether every dtype can represent the numbers of `_centres`."""
     step = max(n - 1, 1) if aligned else n
     return step & (step - 1) == 0 and n < 100
 
 
 @law("rows", "each matrix of a large batch has the grid that it has in a small one")
 def matrices(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 of them, drawn from the case's."""
+    """17 to 65 matrices drawn from the case's."""
     theta, size = input_of(trial), list(_given(trial)["size"])
     chosen = generator.integers(len(theta), size=many(generator))
     large = called(trial, theta[chosen], size=(len(chosen), *size[1:]))
@@ -53,7 +53,7 @@ def matrices(trial: Trial, generator: Generator) -> Claims:
 
 @law("identity", "the unit matrix makes the centres of the output's pixels", SUMMED)
 def identity(trial: Trial, generator: Generator) -> Claims:
-    """Whatever the matrices of the case."""
+    """The call with unit matrices."""
     theta, given = input_of(trial), _given(trial)
     dims, lengths = theta.shape[1], given["size"][2:]
     other = called(trial, np.broadcast_to(np.eye(dims, dims + 1), theta.shape).copy())
@@ -66,7 +66,7 @@ def identity(trial: Trial, generator: Generator) -> Claims:
 
 @law("moved", "the last column alone is the same vector everywhere", SUMMED)
 def moved(trial: Trial, generator: Generator) -> Claims:
-    """Of the case's matrices."""
+    """The case's matrices with all but the last column set to 0."""
     theta = input_of(trial).copy()
     theta[..., :-1] = 0
     other = called(trial, theta)
@@ -78,7 +78,7 @@ def moved(trial: Trial, generator: Generator) -> Claims:
 
 @law("mirrored", "a matrix that takes x the other way mirrors the grid", SUMMED)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """In one dimension."""
+    """The matrices with one column negated."""
     theta = input_of(trial).copy()
     k = int(generator.integers(theta.shape[1]))
     theta[..., k] *= -1
@@ -90,7 +90,7 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
 
 @law("scaled", "a multiple of the matrix is that multiple of the grid")
 def theta_scaled(trial: Trial, generator: Generator) -> Claims:
-    """A power of two."""
+    """The matrices times a power of two."""
     theta, factor = input_of(trial), float(generator.choice([0.5, -2.0, 4.0]))
     there = round_to(theta * factor, trial.case.call.dtype)
     if np.array_equal(there / factor, theta):
@@ -99,7 +99,7 @@ def theta_scaled(trial: Trial, generator: Generator) -> Claims:
 
 @law("thin", "a dimension of 1 more is 0 and changes no other", SUMMED)
 def affine_thin(trial: Trial, generator: Generator) -> Claims:
-    """In front of the others."""
+    """The 2-D case as a 3-D one, with a first dimension of size 1."""
     theta, size = input_of(trial), list(_given(trial)["size"])
     if theta.shape[1] != 2:
         return
@@ -160,7 +160,7 @@ def places(trial: Trial, generator: Generator) -> Claims:
 
 @law("centres", "sampled at the centres of its elements an input is itself", SUMMED)
 def centres(trial: Trial, generator: Generator) -> Claims:
-    """Where these are numbers of the dtype."""
+    """Sampling at the centres of the input's elements, where the dtype can represent them."""
     x, _ = _both(trial)
     aligned = bool(_given(trial)["align_corners"])
     if not x.size or not all(_dyadic(n, aligned) for n in x.shape[2:]):
@@ -173,7 +173,7 @@ def centres(trial: Trial, generator: Generator) -> Claims:
 
 @law("mirrored", "a mirrored input, sampled the other way, is the same", SUMMED)
 def grid_mirrored(trial: Trial, generator: Generator) -> Claims:
-    """In one dimension."""
+    """The input flipped along one dimension, and that coordinate negated."""
     x, grid = _both(trial)
     k = int(generator.integers(grid.shape[-1]))
     grid = grid.copy()
@@ -184,7 +184,7 @@ def grid_mirrored(trial: Trial, generator: Generator) -> Claims:
 
 @law("exchanged", "axes of the input and numbers of the grid may change places together", SUMMED)
 def exchanged(trial: Trial, generator: Generator) -> Claims:
-    """The last two."""
+    """The last two axes, and the first two coordinates, exchanged."""
     x, grid = _both(trial)
     swapped = grid.copy()
     swapped[..., 0], swapped[..., 1] = grid[..., 1], grid[..., 0]
@@ -194,7 +194,7 @@ def exchanged(trial: Trial, generator: Generator) -> Claims:
 
 @law("thin", "a dimension of 1 more, sampled in its middle, changes nothing", SUMMED)
 def thin(trial: Trial, generator: Generator) -> Claims:
-    """An image as a volume of one slice."""
+    """The image as a volume with one slice, sampled at its middle."""
     x, grid = _both(trial)
     if x.ndim != 4 or _given(trial)["mode"] == "bicubic":
         return
@@ -206,7 +206,7 @@ def thin(trial: Trial, generator: Generator) -> Claims:
 
 @law("scaled", "a multiple of the input is that multiple of the output")
 def scaled(trial: Trial, generator: Generator) -> Claims:
-    """A power of two, within the dtype's range."""
+    """The input times a power of two, within the dtype's range."""
     (x, grid), factor = _both(trial), float(generator.choice([0.5, -2.0, 8.0]))
     there = round_to(x * factor, trial.case.call.dtype)
     low = np.abs(there[there != 0]).min(initial=np.inf) * 2.0**-24 < trial.precision.normal
@@ -217,7 +217,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
 
 @law("interpolated", "the grid of an interpolation is that interpolation", SUMMED)
 def interpolated(trial: Trial, generator: Generator) -> Claims:
-    """Twice as large, by interpolate of the same backend, where the grid's numbers are exact."""
+    """interpolate of the same backend to twice the size, where the grid's numbers are exact."""
     x, _ = _both(trial)
     mode = _given(trial)["mode"]
     if not x.size or x.size > 1 << 10 or not all(_dyadic(n, False) for n in x.shape[2:]):

@@ -1,7 +1,7 @@
-"""What initial values are: written into the tensor that comes back, whatever it held before.
+"""Laws of initial values: they are written into the returned tensor, whatever it held before.
 
-Those that are drawn are held against their distribution on a tensor of their own size, with as many
-axes as the case's.
+Drawn values are compared with their distribution, on a probe tensor with as many axes as the
+case's.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 EXACT = "always equal: nothing is computed"
-_EVERY, _MANY = 8, 64  # of so many cases one has a large probe, or a huge one
-# Logarithm of how seldom a fair draw fails a test.
+_EVERY, _MANY = 8, 64  # one case in this many has a large probe, or a huge one
+# log(2/α), where α is the probability that a fair draw fails a test.
 _UNLIKELY = math.log(2 / FALSE_ALARM)
 
 Distributed = Callable[[tuple[int, ...], "Trial"], tuple[Distribution, tuple[float, float]] | None]
-"""(shape, trial) → the distribution of a case's numbers, and their ends; None = none are drawn."""
+"""(shape, trial) → the distribution of a case's numbers and their range; None = none drawn."""
 
 
 def _given(trial: Trial, name: str) -> Any:
@@ -66,12 +66,12 @@ def of_truncated(shape: tuple[int, ...], trial: Trial) -> Any:
 
 
 def of_xavier(normal: bool, shape: tuple[int, ...], trial: Trial) -> Any:
-    """By the gain and both fans."""
+    """N(0, std²) or U(−√3·std, √3·std), with std from the gain and both fans."""
     return _by_std(normal, oracle.xavier_std(shape, _given(trial, "gain")), trial)
 
 
 def of_kaiming(normal: bool, shape: tuple[int, ...], trial: Trial) -> Any:
-    """By the nonlinearity and one fan."""
+    """N(0, std²) or U(−√3·std, √3·std), with std from the nonlinearity and one fan."""
     a, mode, name = (_given(trial, one) for one in ("a", "mode", "nonlinearity"))
     return _by_std(normal, oracle.kaiming_std(shape, a, mode, name), trial)
 
@@ -94,12 +94,12 @@ def _normal(mean: float, std: float, trial: Trial) -> Any:
 
 
 def _on(trial: Trial, shape: tuple[int, ...]) -> Trial:
-    """The case on a tensor of another shape; it held 2 everywhere, which no other case does."""
+    """The call on a tensor of another shape, filled with 2, which no case has."""
     return called(trial, np.full(shape, 2.0))
 
 
 def _probe(trial: Trial, generator: Generator) -> tuple[int, ...]:
-    """A shape of some thousands of numbers, with one fan several times as large as the other."""
+    """A shape of some thousands of numbers, with one fan several times the other."""
     x = input_of(trial)
     large, huge = generator.integers(_EVERY) == 0, generator.integers(_MANY) == 0
     count = 2**19 if huge else 2**15 if large else 2**12
@@ -113,7 +113,7 @@ def _probe(trial: Trial, generator: Generator) -> tuple[int, ...]:
 
 
 def draws(distributed: Distributed, trial: Trial, generator: Generator) -> Draws:
-    """Each number by itself, from the distribution of the case's arguments, anew in each call."""
+    """Numbers are independent, follow the case's distribution, and are new in each call."""
     shape = _probe(trial, generator)
     found = distributed(shape, trial)
     if found is None:
@@ -143,7 +143,7 @@ def _independent(
 
 @law("returned", "what comes back is the tensor that was written into", EXACT)
 def returned(trial: Trial, generator: Generator) -> Claims:
-    """The numbers that came back, and those that the tensor holds after the call."""
+    """The returned numbers, compared with the tensor after the call."""
     other = _on(trial, input_of(trial).shape)
     got = other.answer[0]
     held = other.held(trial.row.signature.input_names[0])
@@ -153,7 +153,7 @@ def returned(trial: Trial, generator: Generator) -> Claims:
 
 @law("overwritten", "what the tensor held before means nothing", EXACT)
 def overwritten(trial: Trial, generator: Generator) -> Claims:
-    """Another tensor, NaN and infinities among its numbers."""
+    """The call on a tensor with NaN and infinities, compared with one of zeros."""
     shape = input_of(trial).shape
     held = generator.choice([0.5, -3.0, np.nan, np.inf, -np.inf], shape)
     yield same(called(trial, held), called(trial, np.zeros(shape)))
@@ -166,14 +166,14 @@ def _of_one(trial: Trial, layer: str, **arguments: Any) -> Claims:
 
 @law("constants", "ones and zeros are constants", EXACT)
 def constants(trial: Trial, generator: Generator) -> Claims:
-    """By constant_ with 1 or 0."""
+    """constant_ with 1 or 0."""
     value = 1.0 if trial.case.call.layer == "init.ones_" else 0.0
     yield from _of_one(trial, "init.constant_", val=value)
 
 
 @law("flat", "any number of axes holds the same constant", EXACT)
 def flat(trial: Trial, generator: Generator) -> Claims:
-    """As many numbers in one axis."""
+    """The call on a tensor of the same size with one axis."""
     shape = input_of(trial).shape
     one = called(trial, np.zeros(math.prod(shape)))
     yield same(one, called(trial, np.zeros(shape)), got_moves=lambda array: array.reshape(shape))
@@ -181,7 +181,7 @@ def flat(trial: Trial, generator: Generator) -> Claims:
 
 @law("transposed", "the identity transposed is the identity", EXACT)
 def transposed(trial: Trial, generator: Generator) -> Claims:
-    """Of as many columns as the other has rows."""
+    """The call on a tensor of transposed shape."""
     shape = input_of(trial).shape
     other = called(trial, np.ones(shape[::-1]))
     yield same(other, called(trial, np.ones(shape)), got_moves=np.transpose)
@@ -189,7 +189,7 @@ def transposed(trial: Trial, generator: Generator) -> Claims:
 
 @law("groups", "each group of channels is initialised as a tensor by itself", EXACT)
 def groups(trial: Trial, generator: Generator) -> Claims:
-    """One group's tensor, as often as there are groups."""
+    """The call on the tensor of one group, repeated for all groups."""
     shape, count = input_of(trial).shape, int(_given(trial, "groups"))
     alone = called(trial, np.ones((shape[0] // count, *shape[1:])), groups=1)
     several = called(trial, np.ones(shape))
@@ -201,7 +201,7 @@ def groups(trial: Trial, generator: Generator) -> Claims:
 
 
 def evenly(distributed: Distributed) -> Any:
-    """The law of a layer whose numbers have a distribution.
+    """The law that a layer's numbers lie above and below the median equally often.
 
     Args:
         distributed: see `Distributed`.
@@ -211,7 +211,7 @@ def evenly(distributed: Distributed) -> Any:
 
     @law("even", statement, exact)
     def even(trial: Trial, generator: Generator) -> Claims:
-        """The mean of n signs is 0 to within √(2 ln(2/α)/n), but for a chance of α."""
+        """The mean of n signs is 0 to within √(2 ln(2/α)/n), except with probability α."""
         shape = _probe(trial, generator)
         found = distributed(shape, trial)
         if found is None:
@@ -229,11 +229,11 @@ def evenly(distributed: Distributed) -> Any:
 
 
 def scaled(name: str) -> Any:
-    """The law of a layer whose numbers are multiples of an argument: of 0 nothing is left."""
+    """The law that an argument of 0 makes all numbers 0."""
 
     @law("nothing", f"with {name} = 0 all numbers are 0", EXACT)
     def nothing(trial: Trial, generator: Generator) -> Claims:
-        """The tensor held other numbers before."""
+        """The call on a tensor of ones, with the argument 0."""
         arguments = {**trial.case.call.arguments, name: 0.0}
         other = called(trial, np.ones(input_of(trial).shape), arguments=arguments)
         zeros = exactly(np.zeros(input_of(trial).shape), trial.precision)
@@ -244,29 +244,29 @@ def scaled(name: str) -> Any:
 
 @law("fixed", "with std = 0 all numbers are the mean", "equal but for one rounding")
 def fixed(trial: Trial, generator: Generator) -> Claims:
-    """By constant_."""
+    """constant_ with the mean."""
     x, mean = input_of(trial), _given(trial, "mean")
     constant = called(trial, x, layer="init.constant_", arguments={"val": mean})
     yield same(called(trial, x, std=0.0), constant)
 
 
 def _gram(array: np.ndarray) -> np.ndarray:
-    """QᵀQ of what stands upright, QQᵀ of what lies."""
+    """QᵀQ for at least as many rows as columns, else QQᵀ."""
     flat = array.reshape(array.shape[0], -1)
     flat = flat if flat.shape[0] >= flat.shape[1] else flat.T
     return np.asarray(flat.T @ flat)
 
 
 def orthonormal_claim(trial: Trial, shape: tuple[int, ...]) -> Claims:
-    """Rows or columns, whichever are shorter, are orthogonal to each other, gain long.
+    """The claim that rows or columns, whichever are fewer, are orthogonal and of length gain.
 
     Args:
-        shape: of the tensor that it is made of.
+        shape: the tensor's shape.
     """
     other, gain = _on(trial, shape), float(_given(trial, "gain"))
     got, unit = other.answer[0], trial.precision.unit
     made = _gram(got)
-    # The product by gain rounds, and so do the products here.
+    # The product with gain rounds, as do this law's own products.
     off = oracle.off_orthogonal(shape, unit) + 3 * unit + got.size * 2.0**-52
     whole = gain**2 * np.eye(len(made))
     wide = on_host(exactly(made, trial.precision))
@@ -277,7 +277,7 @@ def orthonormal_claim(trial: Trial, shape: tuple[int, ...]) -> Claims:
 @law("orthonormal", "rows or columns are orthogonal and gain long", "within what Householder's"
      " reflections round")  # fmt: skip
 def orthonormal(trial: Trial, generator: Generator) -> Claims:
-    """At the case's own size, and at a larger one."""
+    """The case's shape, and a larger one."""
     shape = input_of(trial).shape
     if math.prod(shape):
         yield from orthonormal_claim(trial, shape)
@@ -285,16 +285,16 @@ def orthonormal(trial: Trial, generator: Generator) -> Claims:
 
 
 def _turned(trial: Trial, generator: Generator) -> tuple[int, ...]:
-    """A shape of some dozens of rows and columns, upright or lying."""
+    """A shape with 17 to 39 rows and up to as many columns."""
     kernel = [int(generator.integers(1, 3)) for _ in range(input_of(trial).ndim - 2)]
     sizes = [int(generator.integers(17, 40)) for _ in range(2)]
     return (sizes[0], max(sizes[1] // math.prod(kernel), 1), *kernel)
 
 
 def draws_orthogonal(trial: Trial, generator: Generator) -> Draws:
-    """A matrix drawn anew each time, no direction before another.
+    """The matrix is drawn anew each time, and no direction is preferred.
 
-    With the sign of any row and column changed it is as likely: those of the diagonal are as many
+    Negating any row or column keeps the distribution, so the signs of the diagonal are independent
     fair coins.
     """
     if not _given(trial, "gain"):
@@ -311,24 +311,24 @@ def draws_orthogonal(trial: Trial, generator: Generator) -> Draws:
 @law("zeros", "each column has as many zeros as sparsity says", "always equal; of float16 but for"
      " numbers that are too small for it")  # fmt: skip
 def zeros(trial: Trial, generator: Generator) -> Claims:
-    """At the case's own size."""
+    """The call on a tensor of the case's shape."""
     x = input_of(trial)
     if x.size and _given(trial, "std"):
         yield from _counted(trial, called(trial, x))
 
 
 def _counted(trial: Trial, other: Trial) -> Claims:
-    """The number of zeros of each column."""
+    """The claim about the number of zeros in each column."""
     got = other.answer[0]
     rows, columns = got.shape
     std, wide = float(_given(trial, "std")), Precision.of("float64")
     count = oracle.zeros_in_column(rows, float(_given(trial, "sparsity")))
-    # What is less than the smallest number may be 0: k of n such by (n·p)^k at most.
+    # A number below the smallest one may be 0: k of n are with probability (n·p)^k at most.
     chance = rows * 0.8 * format_of(trial.case.call.dtype).tiny / std
     more = 0
     while columns * chance ** (more + 1) > FALSE_ALARM:
         more += 1
-    # Of columns that have more, as few are left out as numbers drawn as 0 can make.
+    # Leave out only as many columns with more zeros as numbers drawn as 0 can explain.
     extra = 2 * _pairs_of_zeros(got.size, 53 if trial.case.call.dtype == "float64" else 24)
     zeros_of = np.sort((got == 0).sum(0).astype(float))[: max(columns - extra, 1)]
     more += extra if columns <= extra else 0
@@ -339,10 +339,11 @@ def _counted(trial: Trial, other: Trial) -> Claims:
 
 
 def _pairs_of_zeros(size: int, bits: int) -> int:
-    """How many pairs of normal numbers are 0 at most, but for a probability of `FALSE_ALARM`.
+    """Largest number of pairs of normal numbers that are 0, except with probability `FALSE_ALARM`.
 
-    Box and Muller make two of a radius √(-2 ln u); where the uniform number u has so many bits it
-    is 1, and the radius 0, once in 2^bits. Of n pairs k have it with λ^k/k! at most, λ = n/2^bits.
+    The Box-Muller transform makes a pair from a radius √(−2 ln u). A uniform u of that many bits is
+    1, and the radius 0, once in 2^bits. Of n pairs, k are 0 with probability at most λ^k/k!, λ =
+    n/2^bits.
     """
     mean, pairs = size / 2 * 2.0**-bits, 0
     while mean ** (pairs + 1) / math.factorial(pairs + 1) > FALSE_ALARM:
@@ -351,7 +352,7 @@ def _pairs_of_zeros(size: int, bits: int) -> int:
 
 
 def draws_sparse(trial: Trial, generator: Generator) -> Draws:
-    """Zeros by lot in each column, the other numbers from N(0, std²)."""
+    """Random zeros in each column; the other numbers are from N(0, std²)."""
     std, sparsity = float(_given(trial, "std")), float(_given(trial, "sparsity"))
     rows, columns = rows_for(sparsity, int(generator.integers(5, 40))), 512
     found = _normal(0.0, std, trial)
@@ -370,16 +371,16 @@ def draws_sparse(trial: Trial, generator: Generator) -> Draws:
     kept = (got[row] != 0).astype(float)
     again = (_on(trial, (rows, columns)).answer[0][row] != 0).astype(float)
     text = f"{trial.text()}: row {row} not 0"
-    # Numbers that are too small for the format are counted above.
+    # Numbers that underflow to 0 shift the rate by this.
     small = 0.8 * format_of(trial.case.call.dtype).tiny / std
     yield Masked(text, "tensor", kept, ones, 0.0, whole, 1 - share, again=again, slack=small)
 
 
 def rows_for(sparsity: float, least: int) -> int:
-    """So many rows that sparsity·rows is a whole number for certain, or certainly none.
+    """A number of rows, at least `least`, for which rounding cannot change ⌈sparsity·rows⌉.
 
     Args:
-        sparsity: a fraction that float64 may not have.
+        sparsity: a fraction that float64 may not represent exactly.
     """
     rows = least
     while sparsity * 64 % 1 and not 0.01 < sparsity * rows % 1 < 0.99:

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 SELECTING = ("nearest", "nearest-exact")
 FUNCTION = "functional.interpolate"
 _HIGHER = {"linear": "bilinear", "bilinear": "trilinear"}
-# Modes that the documentation of the module names.
+# Modes in the documentation of the module.
 _OF_MODULE = ("nearest", "linear", "bilinear", "bicubic", "trilinear")
 
 
 def _given(trial: Trial) -> dict[str, Any]:
-    """The arguments of the function that is called, defaults included."""
+    """All arguments as those of interpolate, defaults included."""
     given = {**trial.row.signature.defaults, **trial.case.call.arguments}
     if trial.row.name == "UpsamplingBilinear2d":
         given |= {"mode": "bilinear", "align_corners": True}
@@ -50,7 +50,7 @@ def _written(trial: Trial) -> dict[str, Any]:
 
 
 def _sized(trial: Trial, size: Any, **changes: Any) -> Mapping[str, Any]:
-    """The arguments with a size in place of what they say of it."""
+    """The written arguments with a size instead of a scale factor."""
     given = _written(trial)
     for name in ("scale_factor", "recompute_scale_factor"):
         given.pop(name, None)
@@ -69,7 +69,7 @@ def _resize(trial: Trial) -> Resize:
 
 
 def _as_by_size(trial: Trial) -> bool:
-    """Whether the step is the quotient of the lengths, as it is where a size is given."""
+    """Whether the step is the quotient of the lengths, as it is for a given size."""
     found = _resize(trial)
     return found.corners or all(
         Fraction(scale.above, scale.below) == Fraction(n, o) for o, n, scale in found.rows
@@ -86,7 +86,7 @@ def planes(trial: Trial, generator: Generator) -> Claims:
 
 @law("function", "the module is the function of the same backend")
 def function(trial: Trial, generator: Generator) -> Claims:
-    """A module as the function; the function as the module, in its modes."""
+    """The function for a module; Upsample for the function, in the modes that it has."""
     given = _given(trial)
     arguments = {k: v for k, v in given.items() if v is not None and k != "antialias"}
     if trial.row.name != FUNCTION:
@@ -99,7 +99,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 
 @law("size", "a factor is the size that it comes to, where their steps are the same", SUMMED)
 def size(trial: Trial, generator: Generator) -> Claims:
-    """A size in place of a factor; in place of a size a factor that is to be recomputed."""
+    """A size instead of a factor; or a factor with recompute_scale_factor instead of a size."""
     x, given = input_of(trial), _written(trial)
     lengths = trial.shapes[0][2:]
     if given.get("size") is None:
@@ -118,7 +118,7 @@ def size(trial: Trial, generator: Generator) -> Claims:
 
 @law("itself", "resized to its own size, an input is itself", SUMMED)
 def itself(trial: Trial, generator: Generator) -> Claims:
-    """Whatever the size of the case."""
+    """The call with the input's own size."""
     x = input_of(trial)
     if x.size:
         other = called(trial, x, arguments=_sized(trial, x.shape[2:]))
@@ -127,7 +127,7 @@ def itself(trial: Trial, generator: Generator) -> Claims:
 
 @law("constant", "an input of one number becomes an output of that number", SUMMED)
 def constant(trial: Trial, generator: Generator) -> Claims:
-    """A power of two, which weights scale without rounding."""
+    """An input filled with a power of two, which weights scale without rounding."""
     x = input_of(trial)
     if not x.size:
         return
@@ -139,7 +139,7 @@ def constant(trial: Trial, generator: Generator) -> Claims:
 
 @law("mirrored", "mirroring the input mirrors the output", SUMMED)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """In all dimensions; not where of two neighbours the first is taken."""
+    """The input flipped in all dimensions; not in modes that take the first of two neighbours."""
     if _given(trial)["mode"] in SELECTING or not _as_by_size(trial):
         return
     x, found = input_of(trial), _resize(trial)
@@ -153,7 +153,7 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
 
 @law("scaled", "a multiple of the input is that multiple of the output")
 def scaled(trial: Trial, generator: Generator) -> Claims:
-    """A power of two, within the dtype's range."""
+    """The input times a power of two, within the dtype's range."""
     x, factor = input_of(trial), float(generator.choice([0.5, -2.0, 8.0]))
     there = round_to(x * factor, trial.case.call.dtype)
     normal = trial.precision.normal
@@ -165,7 +165,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
 
 @law("apart", "dimensions are resized one after the other as well as all at once", SUMMED)
 def apart(trial: Trial, generator: Generator) -> Claims:
-    """One of them first, and then the others."""
+    """One dimension in a first call, the others in a second."""
     x = input_of(trial)
     if x.ndim < 4 or not x.size or not _as_by_size(trial):
         return
@@ -174,7 +174,7 @@ def apart(trial: Trial, generator: Generator) -> Claims:
     between = (*lengths[:first], outputs[first], *lengths[first + 1 :])
     one = called(trial, x, arguments=_sized(trial, between))
     two = called(trial, one.answer[0], arguments=_sized(trial, outputs))
-    # What the first call may be off goes through the second.
+    # The first call's error propagates through the second call.
     (whole,) = two.evaluate({}, measured(one))
     bound = Rounded(two.answer[0], enclosed(whole).error, trial.precision)
     side = Side(trial.text(), measured(trial), trial)
@@ -183,7 +183,7 @@ def apart(trial: Trial, generator: Generator) -> Claims:
 
 @law("grown", "every k-th output of an input grown k-fold is the input", SUMMED)
 def grown(trial: Trial, generator: Generator) -> Claims:
-    """Of modes that select, and where the centres of corner pixels lie on each other."""
+    """For modes that select, and where the centres of corner pixels coincide."""
     x, given, times = input_of(trial), _given(trial), int(generator.integers(2, 6))
     selects = given["mode"] in SELECTING
     if not x.size or x.size > 1 << 12 or given["antialias"]:
@@ -201,7 +201,7 @@ def grown(trial: Trial, generator: Generator) -> Claims:
 
 @law("thin", "a dimension of 1 more changes nothing", SUMMED)
 def thin(trial: Trial, generator: Generator) -> Claims:
-    """In front of the others, in the mode of the same name or of one dimension more."""
+    """A first dimension of size 1, in the same mode or its variant of one dimension more."""
     x, given = input_of(trial), _written(trial)
     mode = _given(trial)["mode"]
     if x.ndim > 4 or _given(trial)["antialias"]:
@@ -223,8 +223,8 @@ def thin(trial: Trial, generator: Generator) -> Claims:
 
 _EVERY = (planes, function, size, itself, constant)
 LAWS = (*_EVERY, mirrored, scaled, apart, grown, thin)
-"""Of interpolate and Upsample."""
+"""Laws of interpolate and Upsample."""
 NEAREST = (*_EVERY, scaled, apart, grown)
-"""Of UpsamplingNearest2d."""
+"""Laws of UpsamplingNearest2d."""
 BILINEAR = (*_EVERY, mirrored, scaled, apart, grown)
-"""Of UpsamplingBilinear2d."""
+"""Laws of UpsamplingBilinear2d."""

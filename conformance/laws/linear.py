@@ -19,7 +19,7 @@ EXACT = "always equal: nothing is computed"
 
 @law("leading", "several leading dimensions are as good as one, and one row as none")
 def leading(trial: Trial, generator: Generator) -> Claims:
-    """(*, features) flattened to (rows, features); a lone row the other way round."""
+    """(*, features) flattened to (rows, features); (rows, features) as (1, rows, features)."""
     op = Operands.of(trial)
     *before, _ = op.x.shape
     if op.weight.ndim == 1 and op.bias is not None:
@@ -27,7 +27,7 @@ def leading(trial: Trial, generator: Generator) -> Claims:
     shape: tuple[int, ...] = (math.prod(before),)
     if len(before) == 1:
         shape = () if before[0] == 1 and generator.integers(2) else (1, before[0])
-    # Functions of a weight of one dimension give no features.
+    # With a weight of one dimension the output has no axis of features.
     after = trial.shapes[0][len(before) :]
     other = replace(op, inputs=tuple(x.reshape(*shape, x.shape[-1]) for x in op.inputs))
     yield same(other.run(), trial, got_moves=lambda y: y.reshape((*before, *after)))
@@ -35,7 +35,7 @@ def leading(trial: Trial, generator: Generator) -> Claims:
 
 @law("vector", "a weight of one dimension is one row of a matrix")
 def vector(trial: Trial, generator: Generator) -> Claims:
-    """As a matrix of one row; or one row of the case's matrix."""
+    """A weight vector as a matrix of one row; or one row of the case's matrix as a vector."""
     op = Operands.of(trial)
     if op.weight.ndim == 1:
         bias = None if op.bias is None else op.bias.reshape(1)
@@ -43,7 +43,7 @@ def vector(trial: Trial, generator: Generator) -> Claims:
         yield same(matrix.run(), trial, got_moves=lambda y: y[..., 0])
         return
     row = int(generator.integers(len(op.weight)))
-    # A vector's bias is added in a step of its own, which the case's bound does not cover.
+    # A vector's bias is added in a separate step, which the case's bound does not cover.
     if op.bias is None:
         yield same(
             replace(op, weight=op.weight[row]).run(), trial, wanted_moves=lambda y: y[..., row]
@@ -76,14 +76,14 @@ def identity_rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("arguments", "the arguments mean nothing", EXACT)
 def identity_arguments(trial: Trial, generator: Generator) -> Claims:
-    """Without the case's arguments; of a case without any, with some."""
+    """The call without the case's arguments, or with some if it has none."""
     arguments = {} if trial.case.call.arguments else {"*": (54, None), "unused_argument1": 0.1}
     yield same(_identity(trial, input_of(trial), arguments=arguments), trial)
 
 
 @law("reshaped", "shape means nothing", EXACT)
 def identity_reshaped(trial: Trial, generator: Generator) -> Claims:
-    """All elements in one row, or an axis more."""
+    """All elements in one row, or with one more axis."""
     x = input_of(trial)
     flat = x.reshape(-1) if generator.integers(2) else x[np.newaxis]
     yield same(_identity(trial, flat), trial, got_moves=lambda y: y.reshape(x.shape))
@@ -91,5 +91,5 @@ def identity_reshaped(trial: Trial, generator: Generator) -> Claims:
 
 @law("twice", "the identity of the identity is the identity", EXACT)
 def identity_twice(trial: Trial, generator: Generator) -> Claims:
-    """What comes out goes in once more."""
+    """The call on its own output."""
     yield same(_identity(trial, trial.answer[0]), trial)

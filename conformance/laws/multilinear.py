@@ -1,6 +1,6 @@
 """Laws of every layer that is linear in its inputs and in its weight, and adds a bias.
 
-They hold of convolution, transposed convolution, Linear and Bilinear alike.
+They hold for convolution, transposed convolution, Linear and Bilinear.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 
-# Of rows with more numbers 17 fill hundreds of megabytes: a call holds several copies of them.
+# 17 rows with more numbers fill hundreds of megabytes: a call holds several copies of them.
 _LARGE = 1 << 18
 
 
@@ -45,8 +45,8 @@ def rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 rows, drawn from the case's."""
     op = Operands.of(trial)
     count = len(op.x) if op.leading else 1
-    # torch refuses a bias for a weight of one dimension if the input has two: no further calls
-    # are given two, or a known failure would have to cover inputs of other ranks.
+    # torch refuses a bias for a weight of one dimension if the input has two dimensions. The law
+    # makes no such calls, or a known failure would have to cover inputs of other ranks.
     if not count or (_is_vector(op) and op.x.ndim == 1) or op.numbers > _LARGE:
         return
     chosen = generator.integers(count, size=many(generator, op.cost))
@@ -60,7 +60,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("singles", "a batch is the stack of its rows, each taken alone")
 def singles(trial: Trial, generator: Generator) -> Claims:
-    """At most four rows."""
+    """At most four rows, each as a batch of one."""
     op = Operands.of(trial)
     if not op.leading:
         return
@@ -72,7 +72,7 @@ def singles(trial: Trial, generator: Generator) -> Claims:
 
 @law("unbatched", "an input without a batch dimension is a batch of one")
 def unbatched(trial: Trial, generator: Generator) -> Claims:
-    """An unbatched case as a batch, or one row of a batched case without its dimension."""
+    """An unbatched case as a batch of one, or one row of a batch without the batch dimension."""
     op = Operands.of(trial)
     if not op.leading:
         whole = replace(op, inputs=tuple(x[np.newaxis] for x in op.inputs)).run()
@@ -84,7 +84,7 @@ def unbatched(trial: Trial, generator: Generator) -> Claims:
 
 
 def _operand(op: Operands, generator: Generator) -> tuple[int, np.ndarray]:
-    """One of the operands: its place among the inputs, −1 for the weight; and its values."""
+    """A random operand: its index among the inputs, −1 for the weight; and its array."""
     place = int(generator.integers(-1, len(op.inputs)))
     return place, op.weight if place < 0 else op.inputs[place]
 
@@ -99,7 +99,7 @@ def _with(op: Operands, place: int, array: np.ndarray) -> Operands:
 
 @law("additive", "f(a) + f(b) = f(a + b) without a bias, in an input or in the weight", SUMMED)
 def additive(trial: Trial, generator: Generator) -> Claims:
-    """Every element goes to one of two summands, so that no sum of elements rounds."""
+    """Each element goes to one of two summands, so that their sum does not round."""
     op = replace(Operands.of(trial), bias=None)
     place, array = _operand(op, generator)
     mask = generator.integers(2, size=array.shape)
@@ -113,7 +113,7 @@ def additive(trial: Trial, generator: Generator) -> Claims:
 
 @law("scaled", "f(c·a; c·b) = c·f(a; b), c a power of two, a an input or the weight", SUMMED)
 def scaled(trial: Trial, generator: Generator) -> Claims:
-    """The bias b is scaled along; the factor may be −1."""
+    """One operand and the bias times the factor, which may be negative."""
     op = Operands.of(trial)
     place, array = _operand(op, generator)
     factor = float(generator.choice([-1.0, 2.0, -4.0, 8.0]))
@@ -129,7 +129,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
 
 @law("outputs", "output channels or features are computed each by itself")
 def outputs(trial: Trial, generator: Generator) -> Claims:
-    """17 or more outputs, each one of the case's, in any order."""
+    """17 or more outputs, drawn from the case's."""
     op = Operands.of(trial)
     if _is_vector(op):
         return
@@ -140,7 +140,7 @@ def outputs(trial: Trial, generator: Generator) -> Claims:
     chosen = generator.integers(count, size=size)
 
     def taken(array: np.ndarray, axis: int, groups: int = groups) -> np.ndarray:
-        """Of every group the chosen outputs."""
+        """Select the chosen outputs of each group."""
         before, after = array.shape[:axis], array.shape[axis + 1 :]
         apart = array.reshape(*before, groups, count, *after)
         picked = apart.take(chosen, axis + 1)
@@ -154,9 +154,9 @@ def outputs(trial: Trial, generator: Generator) -> Claims:
 
 @law("inputs", "input channels or features may come in any order, among others of weight zero")
 def inputs(trial: Trial, generator: Generator) -> Claims:
-    """The order only, or places among 17 to 130; what has no weight adds exact zeros."""
+    """A permutation, or a spread over up to 130 inputs; those of weight 0 add exact zeros."""
     op = Operands.of(trial)
-    # Of a bilinear layer the first input or the second.
+    # A bilinear layer has two inputs.
     which = int(generator.integers(len(op.inputs)))
     x, axis = op.inputs[which], op.inputs[which].ndim - 1 - op.dims
     groups = op.groups
@@ -181,7 +181,7 @@ def inputs(trial: Trial, generator: Generator) -> Claims:
 
 
 def _placed(op: Operands, which: int, places: np.ndarray, width: int) -> np.ndarray:
-    """The weight with its input channels or features in new places among zeros."""
+    """The weight with its input channels or features at new indices among zeros."""
     weight, groups = op.weight, op.groups
     if op.transposed:
         weight = weight.reshape(groups, -1, *weight.shape[1:])
@@ -210,10 +210,10 @@ def function(trial: Trial, generator: Generator) -> Claims:
 
 @law("lazy", "the lazy layer equals the one that is given its input's size")
 def lazy_equals_eager(trial: Trial, generator: Generator) -> Claims:
-    """A lazy_equals_eager layer as an eager one, or the other way round."""
+    """A lazy layer as an eager one, or the reverse."""
     op = Operands.of(trial)
     other = _eager(op) if op.layer.startswith("Lazy") else "Lazy" + op.layer
-    # An inferred size of 0 cannot be distinguished from one that is still to be inferred.
+    # An inferred size of 0 cannot be distinguished from a size that is not yet inferred.
     if op.weight.size:
         yield same(replace(op, layer=other).run(), trial)
 
@@ -234,7 +234,7 @@ def _lower(name: str) -> Iterator[str]:
 
 
 def counterpart(op: Operands) -> str:
-    """The transposed convolution of a convolution's form, or the other way round."""
+    """The transposed convolution for a convolution, or the reverse, in the same form."""
     name = _eager(op)
     before, after = ("Transpose", "") if op.transposed else ("Conv", "ConvTranspose")
     other = name.replace(before, after)

@@ -21,14 +21,14 @@ _PAD = "functional.pad"
 
 
 def _mode(trial: Trial) -> str:
-    """torch's name of what is padded with."""
+    """The padding mode by torch's name."""
     if is_function(trial.row.name):
         return str(trial.case.call.arguments.get("mode", "constant"))
     return _STEMS.get(trial.row.name.partition("Pad")[0], "constant")
 
 
 def _numbers(trial: Trial) -> tuple[int, ...]:
-    """(left, right, top, bottom, …)."""
+    """The padding as (left, right, top, bottom, …)."""
     given: Any = trial.case.call.arguments
     if is_function(trial.row.name):
         return tuple(given["pad"])
@@ -37,13 +37,13 @@ def _numbers(trial: Trial) -> tuple[int, ...]:
 
 
 def _padded(trial: Trial, x: np.ndarray, numbers: Sequence[int]) -> Trial:
-    """The case on another input, padded by other numbers."""
+    """The call on another input with another padding."""
     changes: dict[str, Any] = {"pad" if is_function(trial.row.name) else "padding": tuple(numbers)}
     return called(trial, x, **changes)
 
 
 def _as_pad(trial: Trial, x: np.ndarray, numbers: Sequence[int]) -> Trial:
-    """The function of the same backend, in the case's mode."""
+    """functional.pad of the same backend, in the case's mode."""
     given: dict[str, Any] = {"pad": tuple(numbers), "mode": _mode(trial)}
     if "value" in trial.case.call.arguments:
         given["value"] = trial.case.call.arguments["value"]
@@ -69,13 +69,13 @@ def singles(trial: Trial, generator: Generator) -> Claims:
 
 @law("function", "the module is `pad` of the same backend in its mode", EXACT)
 def function(trial: Trial, generator: Generator) -> Claims:
-    """With one number for each side."""
+    """functional.pad with one number for each side."""
     yield same(_as_pad(trial, input_of(trial), _numbers(trial)), trial)
 
 
 @law("modules", "`pad` of one to three dimensions is a module of the same backend", EXACT)
 def modules(trial: Trial, generator: Generator) -> Claims:
-    """Of the mode, where the input is unbatched or batched."""
+    """The module of the mode, where the input is unbatched or has one batch axis."""
     x, numbers = input_of(trial), _numbers(trial)
     dims = len(numbers) // 2
     if dims not in (1, 2, 3) or x.ndim - dims not in (1, 2):
@@ -91,7 +91,7 @@ def modules(trial: Trial, generator: Generator) -> Claims:
 
 @law("apart", "dimensions are padded one after the other as well as at once", EXACT)
 def apart(trial: Trial, generator: Generator) -> Claims:
-    """In any order."""
+    """Each dimension in a call of its own, in random order."""
     numbers = _numbers(trial)
     dims = len(numbers) // 2
     if dims < 2:
@@ -106,7 +106,7 @@ def apart(trial: Trial, generator: Generator) -> Claims:
 
 @law("cropped", "what is padded and then cropped by as much is the input", EXACT)
 def cropped(trial: Trial, generator: Generator) -> Claims:
-    """By negative numbers, where none of the case's is."""
+    """The output cropped by negative padding, where the case's padding is not negative."""
     x, numbers = input_of(trial), _numbers(trial)
     if numbers and min(numbers) >= 0:
         back = _padded(trial, trial.answer[0], [-n for n in numbers])
@@ -115,7 +115,7 @@ def cropped(trial: Trial, generator: Generator) -> Claims:
 
 @law("slices", "negative padding is a slice", EXACT)
 def slices(trial: Trial, generator: Generator) -> Claims:
-    """At most two elements at each end of each dimension, as long as one is left."""
+    """Negative padding of at most two elements at each end, while one element remains."""
     x = input_of(trial)
     dims = len(_numbers(trial)) // 2
     crops = [(0, 0)] * (x.ndim - dims)
@@ -132,7 +132,7 @@ def slices(trial: Trial, generator: Generator) -> Claims:
 
 @law("mirrored", "mirroring the input and exchanging the sides mirrors the output", EXACT)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """All dimensions that are padded."""
+    """All padded dimensions flipped, with their sides exchanged."""
     x, numbers = input_of(trial), _numbers(trial)
     back = tuple(range(x.ndim - len(numbers) // 2, x.ndim))
     swapped = [numbers[k ^ 1] for k in range(len(numbers))]
@@ -142,7 +142,7 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
 
 @law("negated", "padding of −x is that of x, negated: signs, infinities and all", EXACT)
 def negated(trial: Trial, generator: Generator) -> Claims:
-    """Where the constant is negated, too; of whole numbers nothing is asked."""
+    """Input and constant negated; not for integers."""
     x, value = input_of(trial), trial.case.call.arguments.get("value")
     if x.dtype.kind == "i" or not np.array_equal(round_to(-x, trial.case.call.dtype), -x):
         return

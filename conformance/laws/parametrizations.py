@@ -1,4 +1,4 @@
-"""What a computed weight keeps: lengths and directions apart, and all else of the layer."""
+"""Laws of computed weights: lengths and directions are separate, and the layer is the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 Computed = Callable[..., tuple[Rounded, dict[str, Rounded]]]
-"""(state, arguments) → the weight, and what the call makes of the state."""
+"""(state, arguments) → the weight, and the updates of the state."""
 
 
 def _name(trial: Trial) -> str:
@@ -32,13 +32,13 @@ def _name(trial: Trial) -> str:
 
 
 def _with(trial: Trial, **arrays: np.ndarray) -> Trial:
-    """The case with other numbers in its state, and every operand contiguous."""
+    """The call with changed arrays in its state, and every operand contiguous."""
     call = replace(trial.case.call, state={**trial.case.call.state, **arrays}, layouts={})
     return trial.other(replace(trial.case, call=call, layouts=()))
 
 
 def _times(trial: Trial, name: str, factor: float) -> Trial | None:
-    """The case with a part of its state multiplied; None where that leaves the range."""
+    """The call with one state array multiplied; None if a number would leave the range."""
     array = trial.case.call.state[name]
     form = format_of(trial.case.call.dtype)
     sizes = np.abs(array[array != 0])
@@ -49,7 +49,7 @@ def _times(trial: Trial, name: str, factor: float) -> Trial | None:
 
 @law("length", "twice the length is twice the weight", "within the sum of both bounds")
 def length(trial: Trial, generator: Generator) -> Claims:
-    """Without a bias, which is not multiplied."""
+    """The call with twice g and a bias of 0."""
     names, own = names_of(_name(trial)), _name(trial)
     if own != "weight":
         return
@@ -70,15 +70,15 @@ def _unchanged(trial: Trial, name: str, generator: Generator) -> Claims:
 
 @law("direction", "how long a direction is means nothing", "within the sum of both bounds")
 def direction(trial: Trial, generator: Generator) -> Claims:
-    """Multiplied by a power of two."""
+    """The direction v times a power of two."""
     yield from _unchanged(trial, names_of(_name(trial))["v"], generator)
 
 
 @law("scale", "how large the weight is means nothing", "within the sum of both bounds")
 def scale(trial: Trial, generator: Generator) -> Claims:
-    """Multiplied by a power of two, where eps is far below every norm that is taken.
+    """The weight times a power of two, where eps is far below every computed norm.
 
-    Of unit vectors ‖Wᵀu‖ ≥ uᵀWv = ‖Wv‖ for u = Wv/‖Wv‖: the first norm is the smallest.
+    For u = Wv/‖Wv‖ and unit vectors, ‖Wᵀu‖ ≥ uᵀWv = ‖Wv‖: the first norm is the smallest.
     """
     call, names = trial.case.call, names_of(_name(trial))
     weight = call.state[names["weight"]]
@@ -94,17 +94,17 @@ def scale(trial: Trial, generator: Generator) -> Claims:
 
 
 def plain(computed: Computed, modes: bool) -> Law:
-    """The law that the layer itself with the computed weight gives the same.
+    """The law that the plain layer with the computed weight gives the same output.
 
     Args:
         computed: the oracle of the weight.
-        modes: it is told the mode.
+        modes: whether the oracle takes `training`.
     """
     exact = "within twice its bound, which is that of every weight near the computed one"
 
     @law("plain", "the layer itself with the computed weight gives the same", exact)
     def plain(trial: Trial, generator: Generator) -> Claims:
-        """The weight is what the oracle has, rounded to the dtype."""
+        """The plain layer with the oracle's weight, rounded to the dtype."""
         call, name, precision = trial.case.call, _name(trial), trial.precision
         state = {key: exactly(x, precision) for key, x in call.state.items()}
         mode = {"training": call.training} if modes else {}
@@ -113,7 +113,7 @@ def plain(computed: Computed, modes: bool) -> Law:
             numbers = round_to(weight.value, call.dtype)
             near = np.abs(numbers - weight.value) <= weight.error
         if not (near & np.isfinite(weight.error)).all():
-            return  # none that the dtype has is within the bound
+            return  # no number of the dtype is within the bound
         parts = names_of(name).values()
         kept = {key: x for key, x in call.state.items() if key not in parts}
         inner = replace(part(call, call.arguments["module"]), state={**kept, name: numbers})

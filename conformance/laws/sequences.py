@@ -1,4 +1,4 @@
-"""Laws of what pads and packs sequences."""
+"""Laws of padding and packing sequences."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 _RNN = "utils.rnn."
-_MOST = 6  # sequences of a list
+_MOST = 6  # largest number of sequences in a list
 Arrays = Sequence[np.ndarray]
 
 
 def _arrays(trial: Trial) -> list[np.ndarray]:
-    """The inputs that are given."""
+    """The inputs that are not None."""
     return [x for x in trial.case.inputs if x is not None]
 
 
 def _given(trial: Trial) -> dict[str, Any]:
-    """All arguments."""
+    """All arguments of the call, defaults included."""
     return {**trial.row.signature.defaults, **trial.case.call.arguments}
 
 
@@ -48,7 +48,7 @@ def _as(trial: Trial, name: str, inputs: Sequence[Any], **arguments: Any) -> Tri
 
 
 def _these(trial: Trial, got: Trial, arrays: Arrays, text: str) -> Claim:
-    """A call gives arrays that are known: at least its first outputs."""
+    """The claim that a call's first outputs equal given arrays."""
     wanted = tuple(exactly(x, trial.expected[0].precision) for x in arrays)
     bounds = bounded(got.answer[: len(wanted)], wanted)
     return Claim(got.names[: len(wanted)], Side(got.text(), bounds, got), Side(text, wanted))
@@ -59,12 +59,12 @@ def _moved(x: np.ndarray) -> np.ndarray:
 
 
 def _along(chosen: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """What takes columns of the features, and leaves lengths and indices alone: one axis."""
+    """A move that selects features; arrays of one axis (lengths, indices) stay."""
     return lambda y: y.take(chosen, -1) if y.ndim > 1 else y
 
 
 def _wide(least: int) -> Any:
-    """The law of many features for inputs whose features begin at an axis."""
+    """The law of many features; `least` is the number of axes before the features."""
 
     @law("rows", "each feature among many is that feature of few", EXACT)
     def rows(trial: Trial, generator: Generator) -> Claims:
@@ -82,7 +82,7 @@ def _wide(least: int) -> Any:
 
 @law("order", "sequences in another order are columns in that order", EXACT)
 def order(trial: Trial, generator: Generator) -> Claims:
-    """All of them in another order."""
+    """The sequences permuted."""
     arrays, axis = _arrays(trial), 0 if _given(trial)["batch_first"] else 1
     chosen = generator.permutation(len(arrays))
     other = called(trial, *[arrays[k] for k in chosen])
@@ -91,7 +91,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
 
 @law("reversed", "padding before what runs backwards is padding behind, backwards", EXACT)
 def backwards(trial: Trial, generator: Generator) -> Claims:
-    """Along the time axis."""
+    """Reversed sequences with the other padding_side."""
     given = _given(trial)
     side = "left" if given["padding_side"] == "right" else "right"
     other = called(trial, *[x[::-1].copy() for x in _arrays(trial)], padding_side=side)
@@ -101,7 +101,7 @@ def backwards(trial: Trial, generator: Generator) -> Claims:
 
 @law("transposed", "batch_first exchanges the axes of time and batch, and nothing else", EXACT)
 def transposed(trial: Trial, generator: Generator) -> Claims:
-    """Of the output; of an input that is a padded batch, too."""
+    """The call with batch_first inverted; a padded input batch is transposed, too."""
     first, arrays = bool(_given(trial)["batch_first"]), _arrays(trial)
     if trial.row.signature.input_names[1] == "lengths":
         arrays[0] = np.ascontiguousarray(_moved(arrays[0]))
@@ -126,7 +126,7 @@ def unpadded(trial: Trial, generator: Generator) -> Claims:
 
 
 def _lengths(trial: Trial) -> list[int]:
-    """Of the sequences of a case, whatever its form."""
+    """The lengths of a case's sequences, whatever their form."""
     arrays, names = _arrays(trial), trial.row.signature.input_names
     if names[1] == "lengths":
         return [int(n) for n in arrays[1]]
@@ -136,7 +136,7 @@ def _lengths(trial: Trial) -> list[int]:
 
 
 def _sorted_one_way(trial: Trial) -> bool:
-    """Whether there is one order only that the sequences can be packed in."""
+    """Whether the sequences can be packed in one order only."""
     return count_of_orders(_lengths(trial)) == 1
 
 
@@ -221,7 +221,7 @@ def columns(trial: Trial, generator: Generator) -> Claims:
 
 @law("packed again", "what is unpacked and packed is what it was", EXACT)
 def packed_again(trial: Trial, generator: Generator) -> Claims:
-    """The data and the sizes, where there is one right order."""
+    """Packing the output gives data and sizes again, where there is one right order."""
     lengths, arrays = _lengths(trial), _arrays(trial)
     if len(arrays) > 2 and not _sorted_one_way(trial):
         return
@@ -238,7 +238,7 @@ def packed_again(trial: Trial, generator: Generator) -> Claims:
 
 @law("alone", "each sequence is taken out alone as it is among others", EXACT)
 def alone(trial: Trial, generator: Generator) -> Claims:
-    """At most three of them."""
+    """At most three sequences, each in a call of its own."""
     x, lengths = _arrays(trial)
     axis = 0 if _given(trial)["batch_first"] else 1
     wanted = measured(trial)

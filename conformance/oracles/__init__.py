@@ -1,1 +1,1 @@
-"""The maths, in NumPy, from torch's documentation: expected shapes, values and error bounds."""
+"""Expected shapes, values and error bounds, in NumPy, from torch's documentation."""

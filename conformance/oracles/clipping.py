@@ -1,12 +1,12 @@
 """Norms of gradients, and gradients clipped by their norm or element by element.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays. A gradient that
-is None is a parameter's that has none.
+those of the documentation page. `*_shape` functions take shapes instead of arrays. None stands for
+a parameter without a gradient.
 
 Sources: the pages torch.nn.utils.clip_grad_norm_, clip_grad_value_, get_total_norm and
-clip_grads_with_norm_ of the PyTorch documentation. The total norm is that of the gradients' norms,
-says the first, and each is a kernel of its own: in half precision it is stored.
+clip_grads_with_norm_ of the PyTorch documentation. By the first page the total norm is the norm of
+the gradients' norms. Each norm is a separate kernel, which stores it in half precision.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from conformance.oracles.distance.vectors import norm
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 NAME = "gradient"
-"""The first gradient is `gradient0`."""
+"""Prefix of the gradients' names: the first is `gradient0`."""
 _EPS = 1e-6
 
 
 def total_norm(gradients: Sequence[Rounded], norm_type: float | str) -> Rounded:
-    """‖(‖g₀‖, ‖g₁‖, …)‖, of no dimension: NaN with NaN among them, else ∞ with an infinity."""
+    """‖(‖g₀‖, ‖g₁‖, …)‖, a scalar; NaN if any element is NaN, else ∞ if any is infinite."""
     p = float(norm_type)
     flat = [x.bare.map(lambda array: array.reshape(-1)) for x in gradients]
     found = norm(join([norm(x, p, 0) for x in flat], 0), p, 0).map(lambda array: array[0])
@@ -42,10 +42,10 @@ def total_norm(gradients: Sequence[Rounded], norm_type: float | str) -> Rounded:
 
 
 def coefficient(total: Rounded, max_norm: float) -> Rounded:
-    """min(max_norm/(total_norm + 10⁻⁶), 1): 0 of an endless norm.
+    """min(max_norm/(total_norm + 10⁻⁶), 1); 0 for an infinite norm.
 
-    The quotient, or max_norm times the reciprocal, which rounds once more, and may be subnormal:
-    then what it is off is multiplied by max_norm.
+    The bound covers the quotient and max_norm times the reciprocal. The latter rounds once more. A
+    subnormal reciprocal has an absolute error, which is multiplied by max_norm.
     """
     most = constant(max_norm, total)
     divisor = total.bare + constant(_EPS, total)
@@ -63,7 +63,7 @@ def coefficient(total: Rounded, max_norm: float) -> Rounded:
 
 
 def _scaled(gradient: Rounded, factor: Rounded) -> Rounded:
-    """g·c: NaN where either is, and of an infinity times 0."""
+    """g·c; NaN where either is NaN, and for ∞·0."""
     product = gradient.bare * factor
     certain = factor.error == 0
     lost = np.isnan(gradient.value) | (certain & np.isnan(factor.value))
@@ -74,7 +74,7 @@ def _scaled(gradient: Rounded, factor: Rounded) -> Rounded:
 
 
 def _updated(first: tuple[Any, ...], gradients: Sequence[Rounded | None]) -> Updated:
-    """What is returned, and behind it the gradients as they are then."""
+    """The return value followed by the updated gradients."""
     named = {f"{NAME}{k}": x for k, x in enumerate(gradients) if x is not None}
     return Updated((*first, *gradients), named)
 
@@ -110,7 +110,7 @@ def clip_grads_with_norm_(
 def clip_grads_with_norm_shape(
     total_norm: Shape, *gradients: Shape | None, **arguments: object
 ) -> tuple[Shape | None, ...]:
-    """Those of the gradients."""
+    """The shapes of the gradients."""
     return gradients
 
 
@@ -151,5 +151,5 @@ def _clipped(x: Rounded, most: float) -> Rounded:
 def clip_grad_value_shape(
     *gradients: Shape | None, **arguments: object
 ) -> tuple[Shape | None, ...]:
-    """Those of the gradients."""
+    """The shapes of the gradients."""
     return gradients

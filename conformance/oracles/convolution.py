@@ -28,7 +28,7 @@ PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def per_dimension(size: Size, dims: int) -> tuple[int, ...]:
-    """One number for every spatial dimension: an int stands for all of them."""
+    """One number for each spatial dimension; an int or a sequence of one is repeated."""
     return (
         (size,) * dims if isinstance(size, int) else tuple(size) * (dims if len(size) == 1 else 1)
     )
@@ -37,9 +37,9 @@ def per_dimension(size: Size, dims: int) -> tuple[int, ...]:
 def paddings(
     padding: str | Size, kernel_size: Sequence[int], dilation: Sequence[int]
 ) -> tuple[tuple[int, int], ...]:
-    """Zeros added before and after each dimension.
+    """Padding before and after each dimension.
 
-    'valid' is no padding; 'same' adds dilation·(kernel_size − 1) in all, the odd one at the end.
+    'valid' is no padding; 'same' adds dilation·(kernel_size − 1) in total, the odd one at the end.
     """
     if padding == "valid":
         return ((0, 0),) * len(kernel_size)
@@ -73,7 +73,7 @@ def convolve(
         input: (N, C_in, *L).
         weight: (C_out, C_in/groups, *K).
         stride, pads, dilation: one entry a spatial dimension.
-        groups: input and output channels are split in so many groups side by side.
+        groups: number of groups that input and output channels are split into.
         padding_mode: what the padding holds.
     """
     padded = _pad(input, pads, padding_mode)
@@ -87,7 +87,7 @@ def _pad(input: np.ndarray, pads: Sequence[tuple[int, int]], padding_mode: str) 
     if not any(map(any, pads)):
         return input
     if padding_mode == "zeros":
-        # A negative padding crops, as the gradient of a transposed convolution needs it.
+        # A negative padding crops; the gradient of a transposed convolution needs it.
         crops: list[Any] = [slice(None, min(after, 0) or None) for _, after in pads]
         kept = input[(..., *crops)]
         sizes = [n + b + max(a, 0) for n, (b, a) in zip(kept.shape[2:], pads, strict=True)]
@@ -102,7 +102,7 @@ def _pad(input: np.ndarray, pads: Sequence[tuple[int, int]], padding_mode: str) 
 def _fold(
     padded: np.ndarray, shape: Shape, pads: Sequence[tuple[int, int]], padding_mode: str
 ) -> np.ndarray:
-    """Adjoint of `_pad`: what was copied into the padding goes back to where it came from."""
+    """Adjoint of `_pad`: values copied into the padding are added to their sources."""
     for axis, (pad, length) in enumerate(zip(pads, shape[2:], strict=True), 2):
         if padding_mode == "zeros":
             padded = padded.take(range(pad[0], pad[0] + length), axis=axis)
@@ -117,7 +117,7 @@ def _fold(
 def _columns(
     padded: np.ndarray, weight: Shape, stride: Sequence[int], dilation: Sequence[int], groups: int
 ) -> tuple[np.ndarray, Shape]:
-    """Under every output position the input that its window sees: (N, groups, positions, taps)."""
+    """The input in the window of each output position: (N, groups, positions, taps)."""
     per_group, kernel = weight[1], weight[2:]
     outs = tuple(
         conv_length(length, k, s, 0, 0, d)
@@ -176,7 +176,7 @@ def convolve_weight_gradient(
     groups: int,
     padding_mode: str = "zeros",
 ) -> np.ndarray:
-    """Adjoint of `convolve` in its weight, of shape `weight`: outputs against what they saw."""
+    """Adjoint of `convolve` in its weight, of shape `weight`: outputs times their windows."""
     padded = _pad(input, pads, padding_mode)
     matrix, _ = _columns(padded, weight, stride, dilation, groups)
     positions = math.prod(cotangent.shape[2:])
@@ -201,7 +201,7 @@ def convolve_transposed(
         input: (N, C_in, *L).
         weight: (C_in, C_out/groups, *K).
         stride, padding, output_padding, dilation: one entry a spatial dimension.
-        groups: input and output channels are split in so many groups side by side.
+        groups: number of groups that input and output channels are split into.
     """
     n, channels, *lengths = input.shape
     _, per_group, *kernel = weight.shape
@@ -215,7 +215,7 @@ def convolve_transposed(
     w = weight.reshape(groups, channels // groups, per_group * math.prod(kernel))
     spread = (w.swapaxes(-1, -2) @ x).reshape(n, groups, per_group, *kernel, *lengths)
     canvas = np.zeros((n, groups, per_group, *full), dtype=spread.dtype)
-    # For each dimension the places that each of its taps adds to.
+    # For each dimension the positions to which each of its taps adds.
     targets: list[list[Any]] = [
         [slice(k * d, k * d + (length - 1) * s + 1, s) for k in range(taps)]
         for taps, d, length, s in zip(kernel, dilation, lengths, stride, strict=True)
@@ -237,7 +237,7 @@ def output_paddings(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> tuple[int, ...]:
-    """The output_padding that makes the output as large as asked.
+    """The output_padding that gives the output the requested size.
 
     Args:
         output_size: the spatial sizes, or all sizes of the output.
@@ -329,7 +329,7 @@ def conv_transpose(
             output_size, input.shape[-dims:], weight.shape[2:], steps, crop, spread
         )
 
-    # What the output_padding of a step or more adds lies beyond the last window.
+    # An output_padding of a stride or more adds positions beyond the last window.
     pads = tuple(
         (p, p - e // s * s if e >= s else p) for p, e, s in zip(crop, extra, steps, strict=True)
     )

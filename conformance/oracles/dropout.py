@@ -1,10 +1,10 @@
-"""Dropout, of single elements and of whole channels, and alpha dropout, which shifts as well.
+"""Dropout of single elements and of whole channels, and alpha dropout, which also shifts.
 
-Which elements share a draw is no matter of the oracle: each is kept or dropped (`laws/dropout.py`).
+For the oracle each element is kept or dropped; `laws/dropout.py` tests which elements share a draw.
 
 Sources: the pages torch.nn.Dropout, Dropout1d, Dropout2d, Dropout3d, AlphaDropout,
 FeatureAlphaDropout and torch.nn.functional.dropout … feature_alpha_dropout of the PyTorch
-documentation; for alpha dropout's numbers, which the page leaves to the paper: G. Klambauer et al.,
+documentation. The page refers to a paper for the numbers of alpha dropout: G. Klambauer et al.,
 *Self-Normalizing Neural Networks*, 2017, section "Regularization".
 """
 
@@ -23,13 +23,13 @@ from conformance.model.case import Updated
 State = Mapping[str, Rounded]
 
 ALPHA = 1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
-"""λα of SELU: it goes to −λα, which is what stands for a dropped number."""
+"""λα of SELU: its limit −λα replaces a dropped number."""
 
 
 def dropout(
     state: State, input: Rounded, *, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Rounded | Choices | Updated:
-    """In training each element is 0, or is multiplied by 1/(1 − p); otherwise y = x."""
+    """In training each element becomes 0 or is multiplied by 1/(1 − p); otherwise y = x."""
     output = _trained(input, p) if training and p > 0 else input
     return Updated(output, {"input": output}) if inplace else output
 
@@ -37,7 +37,7 @@ def dropout(
 def alpha_dropout(
     state: State, input: Rounded, *, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Rounded | Choices | Updated:
-    """In training each element is −λα or kept, then scaled and shifted; otherwise y = x."""
+    """In training each element is kept or becomes −λα, then is scaled and shifted; else y = x."""
     output = _alpha_trained(input, p) if training and p > 0 else input
     return Updated(output, {"input": output}) if inplace else output
 
@@ -54,7 +54,7 @@ def _alpha_trained(input: Rounded, p: float) -> Choices:
 
 
 def _gone(input: Rounded, instead: Rounded) -> tuple[Rounded, Rounded]:
-    """What stands for each dropped element; a mask that is multiplied makes NaN of ±∞ and NaN."""
+    """The values of dropped elements: the replacement, or NaN where a mask multiplies ±∞ or NaN."""
     value, error = (np.broadcast_to(x, input.shape) for x in (instead.value, instead.error))
     finite = np.isfinite(input.value)
     masked = np.where(finite, value, np.nan), np.where(finite, error, 0.0)
@@ -62,7 +62,7 @@ def _gone(input: Rounded, instead: Rounded) -> tuple[Rounded, Rounded]:
 
 
 def kept(input: Rounded, p: float) -> Rounded:
-    """x·1/(1 − p), the factor stored in the dtype as a mask holds it; x/(1 − p) rounds less."""
+    """x·1/(1 − p), with the factor stored in the dtype like a mask; x/(1 − p) rounds less."""
     wide = widened(input)
     one = constant(1.0, wide)
     factor = stored(one / (one - constant(p, wide)), input.precision)
@@ -76,10 +76,10 @@ def alpha_kept(input: Rounded, p: float) -> Rounded:
 
 
 def alpha_dropped(like: Rounded, p: float) -> Rounded:
-    """b − a·λα, the two of which are stored in the dtype before they are added.
+    """b − a·λα, both terms stored in the dtype before they are added.
 
     Args:
-        like: a number of the same precision.
+        like: any number of the same precision.
         p: probability of dropping.
     """
     _, depth, shift = _affine(like, p)
@@ -87,12 +87,12 @@ def alpha_dropped(like: Rounded, p: float) -> Rounded:
 
 
 def alpha_scale(like: Rounded, p: float) -> Rounded:
-    """a, as it is stored: the slope of what is kept."""
+    """a, stored in the dtype: the slope of kept elements."""
     return _affine(like, p)[0]
 
 
 def _affine(input: Rounded, p: float) -> tuple[Rounded, Rounded, Rounded]:
-    """a = ((1 − p)(1 + p(λα)²))^−½, a·λα and b = p·a·λα: mean 0 and variance 1 stay."""
+    """a = ((1 − p)(1 + p(λα)²))^−½, a·λα and b = p·a·λα, which keep mean 0 and variance 1."""
     wide = widened(input.bare)
     one, rate, alpha = (constant(x, wide) for x in (1.0, p, ALPHA))
     scale = one / sqrt((one - rate) * (one + rate * (alpha * alpha)))

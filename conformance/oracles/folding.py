@@ -1,7 +1,7 @@
-"""Sliding blocks of an image, taken apart and put together again.
+"""Sliding blocks of an image: extracting them, and summing them to an image.
 
-Sources: the pages torch.nn.Unfold and torch.nn.Fold, to which those of the functions refer. They
-write any number of spatial dimensions; two are supported, they say.
+Sources: the pages torch.nn.Unfold and torch.nn.Fold, to which those of the functions refer. Their
+formulas have any number of spatial dimensions; the pages say that two are supported.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ DIMS = 2
 
 @dataclass(frozen=True)
 class Blocks:
-    """Where the blocks of an image lie.
+    """The positions of the blocks of an image.
 
     Args:
-        lengths: of the image's dimensions.
-        kernel, dilation, padding, stride: one number for each.
+        lengths: the image's height and width.
+        kernel, dilation, padding, stride: one number for each dimension.
     """
 
     lengths: Shape
@@ -41,19 +41,19 @@ class Blocks:
     def of(
         cls, lengths: Sequence[int], kernel_size: Size, dilation: Size, padding: Size, stride: Size
     ) -> Blocks:
-        """From a layer's arguments; a number stands for every dimension."""
+        """The blocks for a layer's arguments; an int stands for both dimensions."""
         sizes = (per_dimension(size, DIMS) for size in (kernel_size, dilation, padding, stride))
         return cls(tuple(lengths), *sizes)
 
     @property
     def counts(self) -> Shape:
-        """⌊(spatial_size + 2·padding − dilation·(kernel_size − 1) − 1) / stride + 1⌋ of each."""
+        """⌊(spatial_size + 2·padding − dilation·(kernel_size − 1) − 1)/stride + 1⌋ by dimension."""
         rows = zip(self.lengths, self.kernel, self.dilation, self.padding, self.stride, strict=True)
         return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in rows)
 
     @property
     def size(self) -> int:
-        """∏ kernel_size, the places of a block."""
+        """∏ kernel_size, the number of positions in a block."""
         return math.prod(self.kernel)
 
     @property
@@ -63,9 +63,9 @@ class Blocks:
 
     @property
     def places(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each place of each block the pixel, rows first, and whether it is in the image.
+        """The row-major pixel of each position of each block, and whether it is in the image.
 
-        Both of shape (∏ kernel_size, L).
+        Both have the shape (∏ kernel_size, L).
         """
         index, inside = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
         rows = zip(
@@ -94,8 +94,8 @@ def unfold(
 ) -> Rounded:
     """(N, C, *) → (N, C·∏ kernel_size, L): the values of each block in a column.
 
-    They are copied; the padding is zero. An unbatched image, which the page does not have, is a
-    sample of a batch to torch.
+    Values are copied; the padding is zero. The page has no unbatched image; torch treats one as a
+    sample of a batch.
     """
     *leading, high, wide = input.shape
     blocks = Blocks.of((high, wide), kernel_size, dilation, padding, stride)
@@ -128,8 +128,8 @@ def fold(
 ) -> Rounded:
     """(N, C·∏ kernel_size, L) → (N, C, output_size): overlapping values are added up.
 
-    A pixel in m blocks is a sum of m terms, added in the dtype in whatever order: m − 1 additions.
-    One that lies in one block is a copy, one in none is 0.
+    A pixel in m blocks is a sum of m terms, added in the dtype in any order: m − 1 additions. A
+    pixel in one block is a copy, a pixel in no block is 0.
     """
     lengths = per_dimension(output_size, DIMS)
     blocks = Blocks.of(lengths, kernel_size, dilation, padding, stride)
@@ -141,7 +141,7 @@ def fold(
     planes = math.prod((*batch, channels))
 
     def collected(add: np.ufunc, array: np.ndarray, start: float) -> np.ndarray:
-        """What each pixel has, put together by a function of two numbers."""
+        """Combine the values at each pixel by a ufunc."""
         whole = np.full((pixels + 1, planes), start, array.dtype)
         add.at(whole, at, array.reshape(planes, blocks.size * total).T)
         return whole[:-1].T.reshape(*batch, channels, pixels)

@@ -1,4 +1,4 @@
-"""The oracle of a module, made of its function's."""
+"""The oracle of a module, made from its function's oracle."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 def of_module(
     function: Callable[..., Any], *tensors: str, after: int | None = None
 ) -> Callable[..., Any]:
-    """The oracle of the module whose state a function takes as inputs.
+    """The oracle of a module whose function takes the module's state as inputs.
 
     Args:
         function: the function's oracle.
-        tensors: of the module's state, in the order in which the function takes them; None stands
-            for one that the module has not.
-        after: how many inputs the function takes before them; None = all.
+        tensors: names in the module's state, in the function's order; a tensor that the module
+            lacks is passed as None.
+        after: number of inputs before these tensors; None = all.
     """
     parameters = inspect.signature(function).parameters.values()
     taken = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}

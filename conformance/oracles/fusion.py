@@ -1,12 +1,12 @@
-"""Weights and biases that a batch norm with running statistics is folded into.
+"""Weights and biases with a batch norm of running statistics folded in.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
 those of the documentation page.
 
 Sources: the pages torch.nn.utils.fuse_conv_bn_weights and fuse_linear_bn_weights of the PyTorch
-documentation, which say what for: what they are is that of BatchNorm2d, (y − μ)/√(v + ε)·γ + β of
-y = W·x + b. torch composes them of kernels each of which stores what it computes. In which order
-γ and 1/√(v + ε) are multiplied is not said: the bound is that of either.
+documentation, which describe the purpose. The formula is that of BatchNorm2d, (y − μ)/√(v + ε)·γ +
+β of y = W·x + b. torch composes it of kernels, each of which stores its result. The order in which
+γ and 1/√(v + ε) are multiplied is not documented: the bound covers both.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ State = Mapping[str, Rounded]
 
 
 def _times(a: Rounded, b: Rounded) -> Rounded:
-    """a·b: NaN where either is, and of an infinity times 0; infinite of one times another number.
+    """a·b with exact NaN and ∞: NaN where either is NaN and for ∞·0; ∞ for ∞ times another number.
 
-    An infinity times what may be read as 0, or may be infinite itself by its error, is left open.
+    The product of ∞ and a number that may be read as 0, or has an infinite error, is left open.
     """
     product = a.bare * b.bare
     lost, endless = np.isnan(product.value), np.isinf(a.value) | np.isinf(b.value)
@@ -39,7 +39,7 @@ def _times(a: Rounded, b: Rounded) -> Rounded:
 
 
 def _plus(a: Rounded, b: Rounded) -> Rounded:
-    """a + b: NaN where either is; an infinity and a number are that infinity."""
+    """a + b with exact NaN where either is NaN, and exact ∞ for ∞ plus a number."""
     added = a.bare + b.bare
     missing = np.isnan(a.value) | np.isnan(b.value)
     endless = np.isinf(added.value) & (a.error == 0) & (b.error == 0)
@@ -48,7 +48,7 @@ def _plus(a: Rounded, b: Rounded) -> Rounded:
 
 
 def _either(one: Rounded, other: Rounded) -> Rounded:
-    """Two forms of one number."""
+    """A number with a bound that covers two forms of computing it."""
     known = np.isnan(one.value) | (np.isinf(one.value) & (one.error == 0))
     error = np.maximum(one.error, other.error)
     return Rounded(one.value, np.where(known, one.error, error), one.precision)
@@ -64,12 +64,12 @@ def fused(
     eps: float,
     axis: int,
 ) -> tuple[Rounded, Rounded]:
-    """W·γ/√(v + ε) and (b − μ)·γ/√(v + ε) + β; what is left out is 1, or 0.
+    """W·γ/√(v + ε) and (b − μ)·γ/√(v + ε) + β; a missing γ is 1, a missing b or β is 0.
 
     Args:
-        weight, bias: of the layer before.
-        mean, variance, gain, shift, eps: of the batch norm.
-        axis: of the weight that counts its outputs.
+        weight, bias: W and b of the preceding layer.
+        mean, variance, gain, shift, eps: μ, v, γ, β and ε of the batch norm.
+        axis: the weight's axis of outputs.
     """
     inverse = reciprocal_sqrt(_plus(variance, constant(eps, variance)))
     missing = np.isnan(variance.value)
@@ -104,7 +104,7 @@ def fuse_conv_bn_weights(
     bn_eps: float,
     transpose: bool = False,
 ) -> tuple[Rounded, Rounded]:
-    """Of a convolution, or of a transposed one, whose weight counts its outputs second."""
+    """For a convolution, or a transposed one, whose weight has its outputs in the second axis."""
     return fused(conv_w, conv_b, bn_rm, bn_rv, bn_w, bn_b, bn_eps, 1 if transpose else 0)
 
 
@@ -119,5 +119,5 @@ def fuse_linear_bn_weights(
     *,
     bn_eps: float,
 ) -> tuple[Rounded, Rounded]:
-    """Of a linear map."""
+    """For a linear map."""
     return fused(linear_w, linear_b, bn_rm, bn_rv, bn_w, bn_b, bn_eps, 0)

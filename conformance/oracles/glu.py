@@ -15,7 +15,7 @@ from conformance.arithmetic.rounded import Rounded, traced
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
-# A gate of it is a normal number in every format.
+# σ of this number is a normal number in every format.
 _CERTAIN = -8.0
 
 
@@ -39,9 +39,9 @@ def glu_shape(input: Shape, *, dim: int = -1) -> tuple[Shape, ...]:
 
 
 def _settled(y: Rounded, a: np.ndarray, b: np.ndarray) -> Rounded:
-    """NaN and infinities are what they are in every form of the product.
+    """Set exact NaN and ∞ where every form of the product gives them.
 
-    Of an infinite number and a gate that is next to 0 either may come first.
+    Infinity times a gate close to 0 stays open: the gate may be rounded to 0 or not.
     """
     lost = np.isnan(a) | np.isnan(b) | (np.isinf(a) & np.isneginf(b))
     endless = np.isinf(a) & (b > _CERTAIN)
@@ -53,9 +53,9 @@ def _settled(y: Rounded, a: np.ndarray, b: np.ndarray) -> Rounded:
 
 
 def _gated(a: Rounded, b: Rounded) -> Rounded:
-    """a·σ(b), whose derivative by b is (c·a)·σ', (c·σ')·a or (a·σ')·c: any may vanish on the way.
+    """a·σ(b); its derivative by b is (c·a)·σ', (c·σ')·a or (a·σ')·c, each of which may underflow.
 
-    Of half precision the backward pass may find the gates as they were computed, or stored.
+    In half precision the backward pass may use the gates as computed or as stored.
     """
     gate, factor = sigmoid(b), a.bare
     gated = factor * gate.bare

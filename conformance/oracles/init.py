@@ -1,8 +1,8 @@
-"""Initial values of torch.nn.init: what is written into a tensor, or where drawn numbers lie.
+"""Initial values of torch.nn.init: the written constants, or the range of drawn numbers.
 
-Drawn numbers are the middle of where they may lie, with half of its width as their error: from end
-to end of a distribution that has ends, 10 standard deviations of a normal one, which a number is
-beyond with a probability of 2e-23. How they are distributed is held by `laws/init.py`.
+A drawn number is represented by the middle of its range, with half the width as its error. The
+range is that of the distribution; for a normal one it is 10 standard deviations, which a number
+exceeds with a probability of 2e-23. `laws/init.py` checks how the numbers are distributed.
 
 Source: the page torch.nn.init of the PyTorch documentation.
 """
@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 FAR = 10.0
-"""Standard deviations that no drawn number is away."""
+"""No drawn number is as many standard deviations away from the mean."""
 _PLAIN = ("linear", "sigmoid", *(f"conv{n}d" for n in (1, 2, 3)),
           *(f"conv_transpose{n}d" for n in (1, 2, 3)))  # fmt: skip
 
@@ -33,7 +33,7 @@ def gain_of(nonlinearity: str, slope: float) -> float:
     """The table of `calculate_gain`.
 
     Args:
-        slope: of leaky_relu for negative numbers.
+        slope: leaky_relu's slope for negative numbers.
     """
     if nonlinearity == "leaky_relu":
         return math.sqrt(2 / (1 + slope**2))
@@ -48,32 +48,33 @@ def fans(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def xavier_std(shape: Sequence[int], gain: float) -> float:
-    """gain·√(2/(fan_in + fan_out)); 0 of an empty tensor."""
+    """gain·√(2/(fan_in + fan_out)); 0 for an empty tensor."""
     whole = sum(fans(shape))
     return gain * math.sqrt(2 / whole) if whole else 0.0
 
 
 def kaiming_std(shape: Sequence[int], a: float, mode: str, nonlinearity: str) -> float:
-    """gain/√fan; 0 of an empty tensor."""
+    """gain/√fan; 0 for an empty tensor."""
     fan = fans(shape)[mode == "fan_out"]
     return gain_of(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
 
 
 def uniform_ends(low: float, high: float, unit: float) -> tuple[float, float]:
-    """The least and the largest number of U(low, high): low + x·(high − low) rounds.
+    """The smallest and the largest possible number of U(low, high), computed as low + x·(high −
+    low).
 
-    The ends, the difference, the product and the sum are rounded once each: 6u of the larger end.
+    The two ends, the difference, the product and the sum round once each: 6u of the larger end.
     """
     more = 6 * unit * max(abs(low), abs(high))
     return low - more, high + more
 
 
 def truncated_ends(low: float, high: float, dtype: str) -> tuple[float, float]:
-    """The ends as the dtype has them: nothing is computed, and a number equal to one is kept.
+    """The ends rounded to the dtype: numbers are compared with the ends, and equal ones are kept.
 
     Args:
-        low, high: the ends as they are written.
-        dtype: torch's name; half precision is rounded to from float64 or from float32.
+        low, high: the ends as written in the call.
+        dtype: torch's name; half precision is rounded from float64 or from float32.
     """
 
     def rounded(end: float) -> list[float]:
@@ -112,7 +113,7 @@ def eye_(state: State, tensor: Rounded) -> Updated:
 
 
 def dirac_(state: State, tensor: Rounded, *, groups: int = 1) -> Updated:
-    """Of each group the k-th channel comes from the k-th, at the centre of the kernel, ⌊n/2⌋."""
+    """In each group output channel k copies input channel k: 1 at the kernel's centre ⌊n/2⌋."""
     found = np.zeros(tensor.shape)
     outputs, inputs, *kernel = tensor.shape
     each = outputs // groups
@@ -139,7 +140,7 @@ def trunc_normal_(
     state: State, tensor: Rounded, *,
     mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
 ) -> Updated:  # fmt: skip
-    """N(mean, std²), drawn again where it is not from a to b."""
+    """N(mean, std²), redrawn until it is from a to b."""
     return _between(*truncated_ends(a, b, tensor.precision.dtype), tensor)
 
 
@@ -170,12 +171,12 @@ def kaiming_normal_(
 
 
 def off_orthogonal(shape: Sequence[int], unit: float) -> float:
-    """How far QᵀQ may be from I, element by element, Q of m rows and n columns, m ≥ n.
+    """Largest error of an element of QᵀQ − I, Q of m rows and n columns, m ≥ n.
 
-    A Householder vector v and its factor β, of m numbers, are known to within (m + 8)u, vᵀx takes
-    m·u more, β(vᵀx)v and the subtraction 4u: a reflection errs by (4m + 20)u of the norm (Higham,
-    *Accuracy and Stability of Numerical Algorithms*, 2002, §19.3), a column is made by n of them,
-    and an element of QᵀQ is a product of two columns.
+    A Householder vector v of m numbers and its factor β are known to within (m + 8)u. vᵀx adds m·u,
+    β(vᵀx)v and the subtraction 4u. So a reflection errs by (4m + 20)u of the norm (Higham,
+    *Accuracy and Stability of Numerical Algorithms*, 2002, §19.3). A column is a product of n
+    reflections, and an element of QᵀQ is a product of two columns.
 
     Args:
         unit: unit roundoff of the dtype.
@@ -193,13 +194,13 @@ def orthogonal_(state: State, tensor: Rounded, *, gain: float = 1) -> Updated:
 
 
 def sparse_(state: State, tensor: Rounded, *, sparsity: float, std: float = 0.01) -> Updated:
-    """N(0, std²), or 0."""
+    """Each element is 0 or from N(0, std²)."""
     rows = tensor.shape[0]
     return _around(0.0, std if zeros_in_column(rows, sparsity) < rows else 0.0, tensor)
 
 
 def _written(values: np.ndarray, tensor: Rounded) -> Updated:
-    """Constants, rounded to the dtype once, or by way of float32."""
+    """An update to constants, rounded to the dtype directly or by way of float32."""
     precision = tensor.precision
     given = converted(exactly(values, Precision.of("float64")), precision.dtype)
     output = Rounded(given.value, given.error, precision)
@@ -208,7 +209,7 @@ def _written(values: np.ndarray, tensor: Rounded) -> Updated:
 
 def _between(low: float, high: float, tensor: Rounded) -> Updated:
     centre = (low + high) / 2
-    # The distance of the ends is rounded, too.
+    # The distance to the ends is rounded, too.
     error = max(high - centre, centre - low) * (1 + 2.0**-50)
     whole = np.full(tensor.shape, centre), np.full(tensor.shape, error)
     output = Rounded(*whole, tensor.precision)
@@ -226,7 +227,7 @@ def _around(mean: float, std: float, tensor: Rounded) -> Updated:
 
 
 def normal_ends(mean: float, std: float, unit: float) -> tuple[float, float]:
-    """Where all numbers of N(mean, std²) lie, each rounded a few times.
+    """The range of all numbers of N(mean, std²), including a few roundings of each.
 
     Args:
         mean, std: of the distribution.

@@ -1,12 +1,12 @@
 """Padding: an output element is an element of the input, or a constant; nothing is computed.
 
 Sources: the pages torch.nn.ReflectionPad1d, ReplicationPad1d, ZeroPad1d, ConstantPad1d,
-CircularPad1d, their kin of two and three dimensions, and torch.nn.functional.pad.
+CircularPad1d, their variants of two and three dimensions, and torch.nn.functional.pad.
 
-A negative padding removes elements; the pages say so of circular padding only. Where one side is
-padded and the other one is cropped they do not say which comes first. The order is torch's:
-reflection, replication and a constant are laid round the whole input, and then the rest is cut off;
-circular padding continues what cropping leaves.
+A negative padding removes elements; only the pages of circular padding say so. Where one side is
+padded and the other cropped, the pages do not give the order. The oracle has torch's order:
+reflection, replication and a constant first pad the whole input and then crop. Circular padding
+crops first and then continues the remaining elements.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def pad(
     mode: str = "constant",
     value: float | None = None,
 ) -> Rounded:
-    """The last len(pad)/2 dimensions are padded, by the mode, or by a value that is 0 if left out.
+    """Pad the last len(pad)/2 dimensions, by the mode or by a constant (default 0).
 
-    An element that is copied m times has a gradient of m terms, in whatever order they are added.
+    The gradient of an element that is copied m times is a sum of m terms, in any order.
     """
     sides = sides_of(pad)
     dims = len(sides)
@@ -46,7 +46,7 @@ def pad(
     index, inside = np.zeros(1, np.int64), np.ones(1, bool)
     for length, (before, after) in zip(lengths, sides, strict=True):
         place, within = places(length, before, after, mode)
-        # Row-major order of all dimensions so far, and of one more.
+        # Row-major index over the dimensions so far and this one.
         index = (index[:, np.newaxis] * length + place).reshape(-1)
         inside = (inside[:, np.newaxis] & within).reshape(-1)
     (shape,) = pad_shape(input.shape, pad=pad)
@@ -58,7 +58,7 @@ def pad(
 def pad_shape(
     input: Shape, *, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> tuple[Shape, ...]:
-    """H_out = H_in + padding_top + padding_bottom, and so each dimension that is padded."""
+    """H_out = H_in + padding_top + padding_bottom for each padded dimension."""
     sides = sides_of(pad)
     first = len(input) - len(sides)
     padded = (n + sum(side) for n, side in zip(input[first:], sides, strict=True))
@@ -71,11 +71,12 @@ def module_pad(
     """A module's padding: one number for all sides, or one for each.
 
     Args:
+        mode: as in `pad`.
         dims: number of spatial dimensions.
-        state: of a layer that has none.
+        state: empty.
         input: (C, …) or (N, C, …).
-        padding: (left, right, top, bottom, front, back), as many as there are dimensions.
-        value: what a constant padding holds.
+        padding: (left, right, top, bottom, front, back), two for each dimension.
+        value: the constant of a constant padding.
     """
     return pad(state, input, pad=each_side(padding, dims), mode=mode, value=value)
 
@@ -83,7 +84,7 @@ def module_pad(
 def module_pad_shape(
     dims: int, input: Shape, *, padding: Padding, value: float = 0.0
 ) -> tuple[Shape, ...]:
-    """As `pad_shape`."""
+    """The shape of `pad` with one number for each side."""
     return pad_shape(input, pad=each_side(padding, dims))
 
 
@@ -99,10 +100,10 @@ def sides_of(pad: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 
 def places(length: int, before: int, after: int, mode: str) -> tuple[np.ndarray, np.ndarray]:
-    """For each place of a padded dimension the place in the input, and whether there is one.
+    """For each position of a padded dimension its source in the input, and whether it has one.
 
     Args:
-        before, after: how much is added on either side; a negative number is taken away.
+        before, after: number of positions added on each side; a negative number crops.
     """
     at = np.arange(-before, length + after)
     everywhere = np.ones(at.shape, bool)
@@ -112,7 +113,7 @@ def places(length: int, before: int, after: int, mode: str) -> tuple[np.ndarray,
     if mode == "replicate":
         return np.clip(at, 0, length - 1), everywhere
     if mode == "reflect":
-        # The first and the last element are mirrors; padding < length, so that one is met only.
+        # The ends are mirrors; as padding < length, a position is reflected at most once.
         return np.where(np.abs(at) < length, np.abs(at), 2 * (length - 1) - at), everywhere
     if mode == "circular":
         first, kept = max(-before, 0), length - max(-before, 0) - max(-after, 0)
@@ -121,7 +122,7 @@ def places(length: int, before: int, after: int, mode: str) -> tuple[np.ndarray,
 
 
 def _stored(value: float | None, input: Rounded) -> float | int:
-    """The value as the input's dtype has it; left out it is 0."""
+    """The padding value rounded to the input's dtype; 0 if left out."""
     given = 0.0 if value is None else value
     if input.value.dtype.kind == "i":
         return int(given)

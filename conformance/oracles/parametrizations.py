@@ -1,7 +1,7 @@
-"""Weights that are computed of others: weight_norm and spectral_norm.
+"""Weights that are computed from other tensors: weight_norm and spectral_norm.
 
-Like a distance they are composed of kernels, each of which stores what it computes (`distance.py`);
-one kernel that stores once errs less. What the layer does with its weight is the layer's oracle's.
+Like a distance they are composed of kernels, each of which stores its result (`distance/`); a
+single kernel that stores once errs less. The layer's own oracle uses the computed weight.
 
 Sources: the pages torch.nn.utils.parametrizations.weight_norm and spectral_norm of the PyTorch
 documentation.
@@ -26,33 +26,33 @@ Module = tuple[str, tuple[tuple[str, Any], ...]]
 
 
 def magnitude_shape(weight: Shape, dim: int | None) -> Shape:
-    """Of g: one number for each place along `dim`, of None a single one."""
+    """The shape of g: one number for each index along `dim`; a scalar for None."""
     if dim is None:
         return ()
     return tuple(n if axis == dim % len(weight) else 1 for axis, n in enumerate(weight))
 
 
 def matrix_shape(weight: Shape, dim: int) -> Shape:
-    """Of the weight as a matrix: `dim` first, all other axes in one."""
+    """The shape of the weight as a matrix: `dim` as rows, all other axes as columns."""
     rows = weight[dim]
     return rows, math.prod(weight) // rows
 
 
 def as_matrix(weight: Rounded, dim: int) -> Rounded:
-    """The weight with `dim` first and all other axes in one."""
+    """The weight as a matrix: `dim` as rows, all other axes as columns."""
     shape = matrix_shape(weight.shape, dim)
     return weight.map(lambda array: np.moveaxis(array, dim, 0).reshape(shape))
 
 
 def weight_norm(g: Rounded, v: Rounded, dim: int | None) -> Rounded:
-    """w = g·v/‖v‖, the norm over all axes but `dim`, of None over all.
+    """w = g·v/‖v‖, the norm over all axes except `dim`; over all axes for None.
 
-    v·(g/‖v‖), (g·v)/‖v‖ and (v/‖v‖)·g round alike, but for what overflows or vanishes.
+    v·(g/‖v‖), (g·v)/‖v‖ and (v/‖v‖)·g round equally, except for overflow and underflow.
 
     Args:
-        g: lengths, with axes of size 1 where the norm is taken.
+        g: lengths, with size 1 in the axes of the norm.
         v: directions.
-        dim: the axis that has a length for each place.
+        dim: the axis with one length for each index.
     """
     rows = v.map(lambda array: array.reshape(1, -1)) if dim is None else as_matrix(v, dim)
     length = norm(rows, 2.0, -1).map(lambda array: array.reshape(g.shape))
@@ -68,17 +68,17 @@ def spectral_norm(
     steps: int,
     eps: float,
 ) -> tuple[Rounded, tuple[Rounded, Rounded] | None]:
-    """W/σ with σ = uᵀWv, and u and v after so many steps of the power method.
+    """W/σ with σ = uᵀWv, and u and v after some steps of the power method.
 
-    A step is u = Wv/‖Wv‖, v = Wᵀu/‖Wᵀu‖, norms of at least eps; gradients take both as constants.
-    A vector is divided by its norm.
+    A step is u = Wv/‖Wv‖, v = Wᵀu/‖Wᵀu‖, with norms of at least eps. Gradients treat u and v as
+    constants. If W is a vector, it is divided by its norm.
 
     Args:
-        weight: W, or a vector.
-        vectors: u and v; None of a vector.
-        dim: the axis of W that is the rows of the matrix.
-        steps: of the power method: 0 in eval mode.
-        eps: least norm.
+        weight: W.
+        vectors: u and v; None if W is a vector.
+        dim: the axis of W that becomes the rows of the matrix.
+        steps: number of steps; 0 in eval mode.
+        eps: smallest norm.
     """
     if vectors is None:
         return normalize({}, weight, dim=0, eps=eps), None
@@ -92,7 +92,7 @@ def spectral_norm(
 
 
 def _over(a: Rounded, b: Rounded) -> Rounded:
-    """a/b by a number; the gradient of b is −(c·q)/b, or −c·(q/b), where q/b may overflow."""
+    """a/b by a scalar b; its gradient is −(c·q)/b, or −c·(q/b), where q/b may overflow."""
     quotient = a.bare / b.bare
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
@@ -126,7 +126,7 @@ def _inner(a: Rounded, b: Rounded) -> Rounded:
 
 
 def names_of(name: str) -> Mapping[str, str]:
-    """State names of the numbers that a weight is computed of."""
+    """Names in the state of the tensors from which a weight is computed."""
     stem = f"parametrizations.{name}"
     return {
         "g": f"{stem}.original0",
@@ -138,10 +138,10 @@ def names_of(name: str) -> Mapping[str, str]:
 
 
 def output_axis(module: Module) -> int:
-    """What spectral_norm takes for `dim` where it is None: 1 of a transposed convolution.
+    """spectral_norm's default for `dim`: 1 for a transposed convolution, else 0.
 
     Args:
-        module: whose weight it is.
+        module: the layer with the weight.
     """
     return 1 if module[0].startswith("ConvTranspose") else 0
 
@@ -149,7 +149,7 @@ def output_axis(module: Module) -> int:
 def by_length(
     state: State, *, module: Module, name: str = "weight", dim: int | None = 0
 ) -> tuple[Rounded, dict[str, Rounded]]:
-    """The weight of weight_norm, and what the call makes of the state: nothing."""
+    """The weight of weight_norm, and the updates of the state: none."""
     names = names_of(name)
     return weight_norm(state[names["g"]], state[names["v"]], dim), {}
 

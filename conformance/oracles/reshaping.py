@@ -1,10 +1,10 @@
-"""Flatten, Unflatten and shuffles of channels and pixels: elements change places, nothing else.
+"""Flatten, Unflatten and shuffles of channels and pixels: elements only move.
 
 Sources: the pages torch.nn.Flatten, Unflatten, ChannelShuffle, torch.flatten and torch.unflatten,
 PixelShuffle, PixelUnshuffle and the functions of these,
 and the documentation of torch.nn.functional.channel_shuffle and native_channel_shuffle. These two
-write (*, C, H, W) where the page of the module, to which they refer, writes (N, C, *): of four axes
-that is the same, and of other numbers of axes the page of the module is followed.
+write (*, C, H, W) where the module's page, to which they refer, writes (N, C, *). With four axes
+both are the same; with another number of axes the oracle follows the module's page.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def unflatten(
 def unflatten_shape(input: Shape, *, dim: int, unflattened_size: Sequence[int]) -> tuple[
     Shape, ...
 ]:  # fmt: skip
-    """(*, S_dim, *) → (*, U_1, …, U_n, *); an U of −1 is what the others leave of S_dim."""
+    """(*, S_dim, *) → (*, U_1, …, U_n, *); a U of −1 is S_dim divided by the other U."""
     at = dim % len(input)
     known = math.prod(size for size in unflattened_size if size != -1)
     sizes = (input[at] // known if size == -1 else size for size in unflattened_size)
@@ -52,9 +52,9 @@ def unflatten_shape(input: Shape, *, dim: int, unflattened_size: Sequence[int]) 
 
 
 def channel_shuffle(state: State, input: Rounded, *, groups: int) -> Rounded:
-    """(N, C, *) is read as (N, g, C/g, *), and the two axes between N and * change places.
+    """Split (N, C, *) into (N, g, C/g, *) and exchange the axes of g and C/g.
 
-    The page's example of 4 channels in 2 groups: 1, 2, 3, 4 become 1, 3, 2, 4.
+    The page's example with 4 channels in 2 groups: 1, 2, 3, 4 become 1, 3, 2, 4.
     """
     batch, channels, *rest = input.shape
     apart = (batch, groups, channels // groups, *rest)
@@ -62,11 +62,11 @@ def channel_shuffle(state: State, input: Rounded, *, groups: int) -> Rounded:
 
 
 def pixel_shuffle(state: State, input: Rounded, *, upscale_factor: int) -> Rounded:
-    """(*, C r², H, W) → (*, C, H r, W r): of each r² channels a pixel becomes r by r pixels.
+    """(*, C r², H, W) → (*, C, H r, W r): r² channels of a pixel become r by r pixels.
 
-    The page names shapes only. Which channel becomes which pixel is torch's: channel c r² + i r + j
-    stands in row i and column j of what one pixel becomes. The paper that the page names counts the
-    channels otherwise, with c running fastest.
+    The page gives only the shapes. The order is torch's: channel c r² + i r + j becomes row i and
+    column j of the r by r pixels. The paper that the page cites orders the channels differently,
+    with c running fastest.
     """
     *leading, depth, high, wide = input.shape
     r = upscale_factor

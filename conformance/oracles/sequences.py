@@ -1,12 +1,12 @@
-"""Sequences of several lengths: in a list, padded to one length, or packed step by step.
+"""Sequences of different lengths: in a list, padded to one length, or packed step by step.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays, and what the
-arrays tell of shapes by name.
+those of the documentation page. `*_shape` functions take shapes instead of arrays, and by name the
+array values that determine shapes.
 
 Sources: the pages torch.nn.utils.rnn.pad_sequence, pack_padded_sequence, pad_packed_sequence,
 pack_sequence, unpad_sequence, unpack_sequence and PackedSequence of the PyTorch documentation.
-Which of several sequences of one length comes first is not said: any order is right.
+The pages do not order sequences of equal length: any order is right.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def pad_sequence(
     padding_value: float = 0.0,
     padding_side: str = "right",
 ) -> Rounded:
-    """T×B×*, or B×T×*: each sequence with the padding value behind or before it."""
+    """T×B×*, or B×T×*: each sequence with the padding value after or before it."""
     longest = max(x.shape[0] for x in sequences)
     columns = []
     for x in sequences:
@@ -51,12 +51,12 @@ def pad_sequence_shape(
 
 
 def batch_sizes(lengths: Sequence[int]) -> list[int]:
-    """How many sequences there are at each step."""
+    """Number of sequences that run at each step."""
     return [sum(n > step for n in lengths) for step in range(max(lengths))]
 
 
 def orders(lengths: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Every order in which no sequence is longer than the one before it."""
+    """Every order of the sequences by decreasing length."""
     alike = [
         [k for k, n in enumerate(lengths) if n == length]
         for length in sorted(set(lengths), reverse=True)
@@ -66,14 +66,14 @@ def orders(lengths: Sequence[int]) -> Iterator[tuple[int, ...]]:
 
 
 def count_of_orders(lengths: Sequence[int]) -> int:
-    """How many these are."""
+    """The number of `orders`."""
     return math.prod(math.factorial(n) for n in Counter(lengths).values())
 
 
 def _packed(
     x: Rounded, lengths: Sequence[int], enforce_sorted: bool
 ) -> tuple[Rounded | Choices | None, ...]:
-    """Of B×T×*: the data, batch_sizes, sorted_indices, unsorted_indices."""
+    """B×T×* → the data, batch_sizes, sorted_indices, unsorted_indices."""
     sizes = batch_sizes(lengths)
     ways = [tuple(range(len(lengths)))] if enforce_sorted else list(orders(lengths))
     steps = [step for step, size in enumerate(sizes) for _ in range(size)]
@@ -100,7 +100,7 @@ def pack_padded_sequence(
     batch_first: bool = False,
     enforce_sorted: bool = True,
 ) -> tuple[Rounded | Choices | None, ...]:
-    """Step by step the elements of the sequences that are that long, the longest first."""
+    """For each step the elements of the sequences that still run, longest sequence first."""
     x = input if batch_first else input.map(lambda array: array.swapaxes(0, 1))
     return _packed(x, [int(n) for n in lengths.value], enforce_sorted)
 
@@ -114,18 +114,18 @@ def pack_sequence(
 
 
 def pack_sequence_shape(*sequences: Shape, enforce_sorted: bool = True) -> tuple[Shape | None, ...]:
-    """Σ lengths × *; as many steps as the longest has."""
+    """Σ lengths × *; the length of the longest; indices (B) unless sorted."""
     lengths = [x[0] for x in sequences]
     indices = None if enforce_sorted else (len(lengths),)
     return ((sum(lengths), *sequences[0][1:]), (max(lengths),), indices, indices)
 
 
 def lengths_of(sizes: Sequence[int], unsorted_indices: Sequence[int] | None) -> list[int]:
-    """The lengths of packed sequences, as they were before they were sorted.
+    """The lengths of packed sequences, in their order before sorting.
 
     Args:
-        sizes: how many there are at each step.
-        unsorted_indices: the place of each among the sorted ones; None = these are all.
+        sizes: number of sequences at each step.
+        unsorted_indices: position of each sequence in the sorted order; None = the same order.
     """
     order = range(sizes[0]) if unsorted_indices is None else unsorted_indices
     return [sum(size > place for size in sizes) for place in order]
@@ -134,7 +134,7 @@ def lengths_of(sizes: Sequence[int], unsorted_indices: Sequence[int] | None) -> 
 def _places(
     batch_sizes: Rounded, unsorted_indices: Rounded | None
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """For each sequence and step the row of the data, whether there is one; and the lengths."""
+    """For each sequence and step the row of the data and whether it exists; and the lengths."""
     sizes = [int(n) for n in batch_sizes.value]
     order = np.arange(sizes[0])
     if unsorted_indices is not None:
@@ -156,7 +156,7 @@ def pad_packed_sequence(
     padding_value: float = 0.0,
     total_length: int | None = None,
 ) -> tuple[Rounded, Rounded]:
-    """(T×B×* or B×T×*, lengths), the sequences in their order before they were sorted."""
+    """(T×B×* or B×T×*, lengths), the sequences in their order before sorting."""
     rows, inside, lengths = _places(batch_sizes, unsorted_indices)
     more = ((0, 0), (0, (total_length or rows.shape[1]) - rows.shape[1]))
     rows, inside = np.pad(rows, more), np.pad(inside, more)
@@ -179,7 +179,7 @@ def unpad_sequence(
 def unpad_sequence_shape(
     padded_sequences: Shape, lengths: Shape, *, each: Sequence[int], **others: object
 ) -> tuple[Shape, ...]:
-    """L×* each.
+    """L×* for each sequence.
 
     Args:
         padded_sequences, lengths: shapes.
@@ -196,7 +196,7 @@ def unpack_sequence(
     sorted_indices: Rounded | None = None,
     unsorted_indices: Rounded | None = None,
 ) -> tuple[Rounded, ...]:
-    """The sequences, in their order before they were sorted."""
+    """The sequences, in their order before sorting."""
     rows, _, lengths = _places(batch_sizes, unsorted_indices)
     return tuple(data[rows[k, :n]] for k, n in enumerate(lengths))
 
@@ -204,10 +204,10 @@ def unpack_sequence(
 def unpack_sequence_shape(
     data: Shape, *others: Shape | None, each: Sequence[int]
 ) -> tuple[Shape, ...]:
-    """L×* each.
+    """L×* for each sequence.
 
     Args:
-        others: shapes of the other parts.
+        others: shapes of the other inputs.
         each: the lengths.
     """
     return tuple((n, *data[1:]) for n in each)

@@ -1,9 +1,9 @@
-"""Softmin, Softmax, Softmax2d, LogSoftmax, and the functions; what Gumbel-softmax may draw.
+"""Softmin, Softmax, Softmax2d, LogSoftmax, their functions, and possible draws of Gumbel-softmax.
 
 Sources: the pages torch.nn.Softmin, Softmax, Softmax2d, LogSoftmax and torch.nn.functional.softmin,
-softmax, log_softmax, gumbel_softmax of the PyTorch documentation. What a `dim` of None means, which
-is deprecated, the pages do not say: 0 of a tensor with 0, 1 or 3 dimensions and 1 of others is what
-torch has always done, and what the deprecation is about.
+softmax, log_softmax, gumbel_softmax of the PyTorch documentation. They do not explain a `dim` of
+None, which is deprecated. It is 0 for a tensor with 0, 1 or 3 dimensions, else 1: torch has always
+done so, and the deprecation is about this.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from conformance.arithmetic.rounded import OWN, Rounded, traced
 State = Mapping[str, Rounded]
 
 _NOISE = {"float64": 750.0}
-"""No Gumbel number is as far from 0: −log(−log u) of the u next to 0 and to 1 in the format."""
+"""No Gumbel number is that far from 0: −log(−log u) for the u closest to 0 and 1 in the format."""
 _LEAST_NOISE = 128.0
 
 
@@ -39,7 +39,7 @@ def softmin(
 
 
 def softmax2d(state: State, input: Rounded) -> Rounded:
-    """Softmax over the channels at each place of (N, C, H, W) or (C, H, W)."""
+    """Softmax over the channels at each pixel of (N, C, H, W) or (C, H, W)."""
     return softmax(state, input, dim=-3)
 
 
@@ -59,11 +59,11 @@ def gumbel_softmax(
     eps: float = 1e-10,
     dim: int = -1,
 ) -> Rounded | Choices:
-    """softmax((logits + g)/τ) of Gumbel numbers g; hard: 1 at the largest and 0 elsewhere.
+    """softmax((logits + g)/τ) for Gumbel numbers g; hard: 1 at the largest and 0 elsewhere.
 
-    Any number from 0 to 1 may be drawn; `laws/softmax/draws.py` says how often. The gradient, of
-    hard samples, too, is p(c − Σ c p)/τ: that is p(1 − p)/τ times the difference of c and a mean of
-    the others' c.
+    Any number from 0 to 1 is possible; `laws/softmax/draws.py` checks the frequencies. The
+    gradient, even of hard samples, is p(c − Σ c p)/τ. That is p(1 − p)/τ times the difference of c
+    and a mean of the other c.
     """
     axis, single = dim % max(logits.value.ndim, 1), _sized(logits)
     x, precision = single.value, logits.precision
@@ -77,7 +77,7 @@ def gumbel_softmax(
         value = np.where(never, 0.0, np.where(certain, 1.0, value))
         error = np.where(never | certain, 0.0, error)
         value, error = np.where(lost, np.nan, value), np.where(lost, 0.0, error)
-        # Of what is NaN the largest is none: samples of NaN, or with a 1 somewhere.
+        # NaN has no largest element: a hard sample may be NaN, or have a 1 anywhere.
         unsaid = open_ | lost if hard else open_
         found = Rounded(value, np.where(unsaid, np.inf, error), precision)
         found = traced(found, [single], lambda cotangent: [_slopes(cotangent, tau, axis, count)])
@@ -90,12 +90,11 @@ def gumbel_softmax(
 
 
 def whole_error(count: int, like: Rounded) -> float:
-    """How far from 1 the sum of so many numbers of a softmax may be, whatever its operands.
+    """Largest deviation from 1 of the sum of a softmax of `count` numbers, whatever its operands.
 
-    The numbers eᵢ/Σe have the eᵢ in common that they were computed from. What rounds is the sum,
-    (n − 1)u, and each quotient, or the reciprocal and a product: 2u, and once more as it is stored.
-    Products of k such roundings err by γ = k/(1 − k) at most (Higham, *Accuracy and Stability of
-    Numerical Algorithms*, lemma 3.1).
+    The results eᵢ/Σe share the same computed eᵢ. Roundings: the sum, (n − 1)u; each quotient, or
+    the reciprocal and a product, 2u; storing, once. A product of roundings that add up to k errs by
+    at most γ = k/(1 − k) (Higham, *Accuracy and Stability of Numerical Algorithms*, lemma 3.1).
 
     Args:
         like: any number of the same precision.
@@ -107,10 +106,11 @@ def whole_error(count: int, like: Rounded) -> float:
 
 
 def axis_of(dim: int | None, axes: int) -> int:
-    """The axis that is meant, from 0.
+    """The axis of a `dim`, counted from 0.
 
     Args:
-        dim: counted from either end; None = the deprecated choice.
+        dim: counted from either end; None = the deprecated default.
+        axes: number of axes of the input.
     """
     if dim is None:
         return 0 if axes in (0, 1, 3) else 1
@@ -130,18 +130,18 @@ def _along(
 
 
 def _sized(x: Rounded) -> Rounded:
-    """A single number as a vector of one."""
+    """A scalar as a vector of one element."""
     return x if x.shape else x.map(lambda array: array.reshape(1))
 
 
 def _undefined(x: np.ndarray, axis: int) -> np.ndarray:
-    """Where a row has NaN or ∞, or nothing but −∞: its softmax is NaN."""
+    """Where a row has NaN or ∞, or only −∞: its softmax is NaN."""
     largest = x.max(axis, keepdims=True, initial=-np.inf)
     return np.broadcast_to(~np.isfinite(largest), x.shape)
 
 
 def _overflows(x: Rounded, tau: float, axis: int) -> np.ndarray:
-    """Where a row may have a number that the quotient by τ makes infinite."""
+    """Where the quotient by τ may overflow somewhere in the row."""
     noise = _NOISE.get(x.precision.dtype, _LEAST_NOISE)
     with np.errstate(over="ignore", invalid="ignore"):
         size = np.where(np.isfinite(x.value), x.size + noise, 0.0) / tau
@@ -150,7 +150,7 @@ def _overflows(x: Rounded, tau: float, axis: int) -> np.ndarray:
 
 
 def _slopes(cotangent: Rounded, tau: float, axis: int, count: int) -> Rounded:
-    """Anything up to ¼·(max c − min c)/τ, and what p(c − Σ c p)/τ rounds; of one class, 0."""
+    """Any gradient up to ¼·(max c − min c)/τ, plus roundings of p(c − Σ c p)/τ; 0 for one class."""
     c, precision = cotangent, cotangent.precision
     if count < 2:
         return Rounded(np.zeros(c.shape), np.zeros(c.shape), precision)
@@ -159,7 +159,7 @@ def _slopes(cotangent: Rounded, tau: float, axis: int, count: int) -> Rounded:
         for extreme in ((c.value + c.error).max, (-(c.value - c.error)).max)
     )
     size = c.reach.max(axis, keepdims=True)
-    # Σ c p: n + 1; the difference, p's own error twice, the product, the quotient, storing: 6.
+    # Roundings: Σ c p, n + 1; the difference, p's error twice, product, quotient, storing, 6.
     rounded = (count + 8) * (precision.unit + OWN) * size + 4 * precision.underflow
     error = np.broadcast_to((0.25 * (high + low) + rounded) / tau, c.shape)
     return Rounded(np.zeros(c.shape), error, precision)

@@ -1,13 +1,13 @@
-"""Layers of a transformer, their stacks, and both stacks together.
+"""Layers of a transformer, their stacks, and the whole transformer.
 
-`(state, *inputs, **arguments)` as every oracle; keyword parameters and defaults are those of the
-documentation pages and of their `forward`. A query that attends to nothing has 0 or NaN in place of
-the weighed values, as in MultiheadAttention. Each output row of a layer hangs on its own query: it
-is that of the layer with 0, or NaN.
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page and of its `forward`. A query that attends to nothing has 0 or NaN
+as weighted value, as in MultiheadAttention. An output row of a layer depends only on its own query,
+so that row has two right values.
 
 In half precision each step is stored: projections, attention, both products of the feed-forward
-network, what is between them, each sum with the residual, each norm. A norm is what brings doubt
-into numbers of few bits: that it is stored takes the doubt away again (`settled`).
+network, the activation, each sum with the residual, each norm. A norm makes exact numbers inexact;
+where all values within its bound round to one number, storing makes them exact again (`settled`).
 
 Sources: the pages torch.nn.TransformerEncoderLayer, TransformerDecoderLayer, TransformerEncoder,
 TransformerDecoder and Transformer of the PyTorch documentation; Xiong et al., *On Layer
@@ -41,7 +41,7 @@ ACTIVATIONS: Mapping[str, Callable[..., Rounded | Choices | Updated]] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """The arguments of a layer, which those of a stack have in common, as documented."""
+    """The documented arguments of a layer, shared by encoder and decoder layers."""
 
     d_model: int
     nhead: int
@@ -59,9 +59,9 @@ class Attention:
     """One attention of a layer.
 
     Args:
-        name: of its part of the state.
-        mask: (L, S) or (N·heads, L, S); None = none.
-        padding: (N, S); None = none.
+        name: prefix of its tensors in the state.
+        mask: (L, S) or (N·heads, L, S); None = no mask.
+        padding: (N, S); None = no mask.
         is_causal: the hint that the mask is the causal one.
         memory: keys and values; None = the queries.
     """
@@ -73,7 +73,7 @@ class Attention:
     memory: Rounded | None = None
 
     def of(self, kind: Kind, state: State, x: Rounded) -> Rounded | Choices:
-        """The attention of queries, of which some may attend to nothing."""
+        """The attention's output; `Choices` if some query attends to nothing."""
         key = x if self.memory is None else self.memory
         output, _ = multihead_attention(
             part(state, self.name),
@@ -93,7 +93,7 @@ class Attention:
 
 
 def part(state: State, name: str) -> dict[str, Rounded]:
-    """The state of a part, under its own names."""
+    """The state of a submodule, with the submodule's own names."""
     start = f"{name}."
     return {k.removeprefix(start): x for k, x in state.items() if k.startswith(start)}
 
@@ -107,7 +107,9 @@ def transformer_encoder_layer(
     is_causal: bool = False,
     **arguments: Any,
 ) -> Rounded | Choices:
-    """norm2(y + ff(y)), y = norm1(x + attention(x)); norms first: y + ff(norm2(y)), and so on."""
+    """norm2(y + ff(y)), y = norm1(x + attention(x)); with norm_first y + ff(norm2(y)), and so
+    on.
+    """
     itself = Attention("self_attn", src_mask, src_key_padding_mask, is_causal)
     return _layer(Kind(**arguments), state, src, (itself,))
 
@@ -143,7 +145,7 @@ def _layer(
 def _by(
     way: int, kind: Kind, state: State, x: Rounded, attentions: Sequence[Attention]
 ) -> tuple[Rounded, bool]:
-    """The layer with one of the two answers of queries that attend to nothing; if there are any."""
+    """The layer with answer `way` for queries that attend to nothing; and whether there are any."""
     several = False
     last = len(attentions)
     for place in range(last + 1):
@@ -162,7 +164,7 @@ def _by(
 
 
 def known(x: Rounded) -> Rounded:
-    """What is anything times a weight of 0 is anything: no number says how far away it is."""
+    """Replace errors of NaN by ∞: an open number times a weight of 0 is open, too."""
     lost = np.isnan(x.error)
     return x.with_error(np.where(lost, np.inf, x.error)) if lost.any() else x
 
@@ -187,7 +189,7 @@ def feed_forward(kind: Kind, state: State, x: Rounded) -> Rounded:
     inner = known(projected(x, first["weight"], first.get("bias")))
     active = ACTIVATIONS[kind.activation.rpartition(".")[2]]({}, inner)
     assert isinstance(active, Rounded)
-    # What has left the range an activation takes for an infinity that was given.
+    # An activation treats an overflow as an exact ∞ of the input; its result is open.
     active = active.with_error(np.where(np.isinf(inner.error), np.inf, active.error))
     return known(projected(active, second["weight"], second.get("bias")))
 
@@ -205,9 +207,9 @@ def transformer_encoder(
     mask_check: bool = True,
     is_causal: bool | None = None,
 ) -> Rounded | Choices:
-    """Encoder layers in turn, and a norm.
+    """Encoder layers one after another, and a norm.
 
-    A nested tensor has no rows where a source is padded: converted back they are 0.
+    A nested tensor omits the rows of padded sources; converted back, they are 0.
     """
     kind = Kind(**dict(encoder_layer[1]))
     hint = _hint(kind, is_causal, mask, src)
@@ -239,7 +241,7 @@ def transformer_decoder(
     tgt_is_causal: bool | None = None,
     memory_is_causal: bool = False,
 ) -> Rounded:
-    """Decoder layers in turn, and a norm."""
+    """Decoder layers one after another, and a norm."""
     kind = Kind(**dict(decoder_layer[1]))
     hint = _hint(kind, tgt_is_causal, tgt_mask, tgt)
     attentions = (
@@ -267,11 +269,13 @@ def transformer(
     memory_is_causal: bool = False,
     **arguments: Any,
 ) -> Rounded | Choices:
-    """The decoder of a target and of what the encoder makes of the source, each with a norm."""
+    """The decoder of the target and the encoded source; each stack ends with a norm."""
     kind = Kind(**arguments)
     pairs = tuple(arguments.items())
-    norm = ("LayerNorm", (("normalized_shape", kind.d_model), ("eps", kind.layer_norm_eps),
-                          ("bias", kind.bias)))  # fmt: skip
+    norm = (
+        "LayerNorm",
+        (("normalized_shape", kind.d_model), ("eps", kind.layer_norm_eps), ("bias", kind.bias)),
+    )
     memory = transformer_encoder(
         part(state, "encoder"), src, src_mask, src_key_padding_mask,
         encoder_layer=("", pairs), num_layers=num_encoder_layers, norm=norm,
@@ -280,17 +284,26 @@ def transformer(
     several = memory.alternatives if isinstance(memory, Choices) else (memory,)
     found = tuple(
         transformer_decoder(
-            part(state, "decoder"), tgt, one, tgt_mask, memory_mask, tgt_key_padding_mask,
-            memory_key_padding_mask, decoder_layer=("", pairs), num_layers=num_decoder_layers,
-            norm=norm, tgt_is_causal=tgt_is_causal, memory_is_causal=memory_is_causal,
+            part(state, "decoder"),
+            tgt,
+            one,
+            tgt_mask,
+            memory_mask,
+            tgt_key_padding_mask,
+            memory_key_padding_mask,
+            decoder_layer=("", pairs),
+            num_layers=num_decoder_layers,
+            norm=norm,
+            tgt_is_causal=tgt_is_causal,
+            memory_is_causal=memory_is_causal,
         )
         for one in several
-    )  # fmt: skip
+    )
     return Choices(found) if len(found) > 1 else found[0]
 
 
 def _hint(kind: Kind, given: bool | None, mask: Rounded | None, x: Rounded) -> bool:
-    """Whether a mask is said, or found, to be the causal one."""
+    """The given hint, or whether the mask is the causal one."""
     if given is not None:
         return given
     batched = len(x.shape) == 3
@@ -300,9 +313,9 @@ def _hint(kind: Kind, given: bool | None, mask: Rounded | None, x: Rounded) -> b
 def _in_turn(
     kind: Kind, state: State, x: Rounded, attentions: Sequence[Attention], layers: int
 ) -> Rounded:
-    """Layers in turn; undecided where an element of the batch has a query that attends to nothing.
+    """Layers one after another; batch elements with a query that attends to nothing stay open.
 
-    NaN of such a row reaches the others of its element in the next layer, where no mask hides it.
+    NaN in such a row reaches the element's other rows in the next layer, where no mask hides it.
     """
     for place in range(layers):
         found = _layer(kind, part(state, f"layers.{place}"), x, attentions)

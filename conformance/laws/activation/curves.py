@@ -1,4 +1,4 @@
-"""Laws of activations that bend: exponential units, Mish, Softplus, Tanhshrink, GELU's tail."""
+"""Laws of curved activations: exponential units, Mish, Softplus, Tanhshrink, GELU's tail."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 @law("alpha_one", "ELU and CELU with an alpha of 1 are one", SUMMED)
 def alpha_one(trial: Trial, generator: Generator) -> Claims:
-    """Both on the same input."""
+    """ELU and CELU on the same input."""
     elu, celu = by_layer(trial, "ELU", alpha=1.0), by_layer(trial, "CELU", alpha=1.0)
     yield claim(elu, measured(elu), Side(celu.text(), measured(celu), celu))
 
 
 @law("alpha_twice", "below 0 it is proportional to alpha", SUMMED)
 def alpha_twice(trial: Trial, generator: Generator) -> Claims:
-    """Twice alpha on −|x|."""
+    """The call with twice alpha on −|x|."""
     x = -np.abs(input_of(trial))
     other = of_input(trial, x, alpha=2 * given(trial, "alpha"))
     yield claim(other, measured(other), twice(of_input(trial, x)))
@@ -44,7 +44,7 @@ def alpha_twice(trial: Trial, generator: Generator) -> Claims:
 
 @law("alpha_and_operand", "of 2x with 2·alpha it is 2·f(x)", SUMMED)
 def alpha_and_operand(trial: Trial, generator: Generator) -> Claims:
-    """Both doubled."""
+    """The call with both input and alpha doubled."""
     if doubles(trial):
         other = of_input(trial, 2 * input_of(trial), alpha=2 * given(trial, "alpha"))
         yield claim(other, measured(other), twice(trial))
@@ -52,7 +52,7 @@ def alpha_and_operand(trial: Trial, generator: Generator) -> Claims:
 
 @law("scaled_unit", "it is scale times ELU with SELU's alpha", SUMMED)
 def scaled_unit(trial: Trial, generator: Generator) -> Claims:
-    """The product is taken here."""
+    """ELU on the same input, multiplied by scale in the law's own arithmetic."""
     elu = by_layer(trial, "ELU", alpha=SELU_ALPHA)
     (y,), (z,) = map(measured, (trial, elu))
     scale = on_host(exactly(np.full(y.shape, SELU_SCALE), trial.precision))
@@ -67,7 +67,7 @@ def by_sigmoid(trial: Trial, generator: Generator) -> Claims:
     other = of_input(by_layer(trial, "Sigmoid"), -x)
     (y,), (r,) = map(measured, (trial, other))
     precision = on_host(y).precision
-    # Where σ is 1 to the last digit of the dtype it is so by rounding.
+    # An output of σ that equals 1 may be rounded to it.
     r = on_host(r.with_error(r.error + trial.precision.unit * r.size))
     square = r * r
     one = exactly(np.ones(x.shape), precision)
@@ -79,7 +79,7 @@ def by_sigmoid(trial: Trial, generator: Generator) -> Claims:
 
 @law("beta_twice", "of 2x with beta it is twice that of x with 2·beta", SUMMED)
 def beta_twice(trial: Trial, generator: Generator) -> Claims:
-    """β·2x = 2β·x decides for both which branch they take."""
+    """Both calls choose the branch by the same number β·2x = 2β·x."""
     if doubles(trial):
         x = input_of(trial)
         one, other = of_input(trial, 2 * x), of_input(trial, x, beta=2 * given(trial, "beta"))
@@ -88,7 +88,7 @@ def beta_twice(trial: Trial, generator: Generator) -> Claims:
 
 @law("rest_of_tanh", "with Tanh it adds up to x", SUMMED)
 def rest_of_tanh(trial: Trial, generator: Generator) -> Claims:
-    """The sum is taken here."""
+    """Tanh on the same input, added in the law's own arithmetic."""
     tanh = by_layer(trial, "Tanh")
     (y,), (z,) = map(measured, (trial, tanh))
     exact = on_host(exactly(input_of(trial), trial.precision))
@@ -101,9 +101,9 @@ _MILLS = "always within Mills' ratio, and the rounding of its exponential"
 
 @law("tail", "far below 0, -f(x) is from φ(x)·x²/(1 + x²) to φ(x), the normal density", _MILLS)
 def tail(trial: Trial, generator: Generator) -> Claims:
-    """Where x·Φ(x) is small the bound of `values` is that of 1 + erf(x/√2), which cancels.
+    """Mills' ratio, for small x·Φ(x), where 1 + erf(x/√2) cancels and `values` has a loose bound.
 
-    One case of eight asks, of numbers down to where φ is next to the smallest normal number.
+    One case in eight checks it, for x down to where φ is close to the smallest normal number.
     """
     if given(trial, "approximate") != "none" or generator.integers(8):
         return
@@ -112,8 +112,8 @@ def tail(trial: Trial, generator: Generator) -> Claims:
     density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
     x, density = (numbers[density >= 64 * precision.normal] for numbers in (x, density))
     ratio = x * x / (1 + x * x)
-    # z = x/√2, the constant rounded, errs by 2u, which erfc z, or e^(−z²), has 2z² = x² times. The
-    # function itself, x and ½ beside it are 8 roundings at most, and the result is stored.
+    # z = x/√2 with a rounded constant errs by 2u, which erfc z, or e^(−z²), multiplies by 2z² = x².
+    # The function itself and the factors x and ½ add at most 8 roundings; the result is stored.
     unit = widened(exactly(x, precision)).precision.unit + OWN
     rounding = (2 * x * x + 8) * unit + precision.unit
     error = density * ((1 - ratio) / 2 + rounding)

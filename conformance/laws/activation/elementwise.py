@@ -1,4 +1,4 @@
-"""Laws of activations."""
+"""Laws of elementwise activations, and calls that activation laws share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EQUAL = "always equal: nothing is rounded"
 
 
 def of_input(trial: Trial, x: np.ndarray, **arguments: Any) -> Trial:
-    """The call on another input or with other arguments, not in place."""
+    """The call on another input or with changed arguments, never in place."""
     call = trial.case.call
     given = {k: v for k, v in call.arguments.items() if k != "inplace"} | arguments
     call = replace(call, arguments=given)
@@ -43,10 +43,10 @@ def of_input(trial: Trial, x: np.ndarray, **arguments: Any) -> Trial:
 
 
 def by_layer(trial: Trial, layer: str, **arguments: Any) -> Trial:
-    """Another layer of the same form on the same input.
+    """Another activation on the same input: a function if the case's layer is one, else a module.
 
     Args:
-        layer: the name of its module.
+        layer: the other activation's module.
     """
     name = ACTIVATIONS[layer].function if is_function(trial.case.call.layer) else layer
     return called(trial, name, arguments)
@@ -60,7 +60,7 @@ def called(
 
 
 def given(trial: Trial, name: str) -> Any:
-    """An argument of the call, its default where it is left out."""
+    """An argument of the call, or its default if it is left out."""
     return trial.case.call.arguments.get(name, trial.row.signature.defaults.get(name))
 
 
@@ -70,7 +70,7 @@ def twice(trial: Trial) -> Side:
 
 
 def doubles(trial: Trial) -> bool:
-    """Whether twice the input are numbers of the dtype."""
+    """Whether the dtype can represent twice the input."""
     return bool(2 * np.abs(input_of(trial)).max(initial=0.0) <= trial.precision.largest)
 
 
@@ -85,7 +85,7 @@ def elements(trial: Trial, generator: Generator) -> Claims:
 
 @law("reshaped", "shape means nothing")
 def reshaped(trial: Trial, generator: Generator) -> Claims:
-    """All elements in one row, or an axis more."""
+    """All elements in one row, or with one more axis."""
     x = input_of(trial)
     other = x.reshape(-1) if generator.integers(2) else x[np.newaxis]
     yield same(of_input(trial, other), trial, got_moves=lambda y: y.reshape(x.shape))
@@ -93,7 +93,7 @@ def reshaped(trial: Trial, generator: Generator) -> Claims:
 
 @law("form", "the module and the function are one")
 def form(trial: Trial, generator: Generator) -> Claims:
-    """The other form; what is the mode of a module is an argument of its function."""
+    """The function for a module, or the reverse; a module's mode is the function's `training`."""
     call = trial.case.call
     arguments, training = dict(call.arguments), call.training
     activation = activation_of(call.layer)
@@ -115,7 +115,7 @@ def in_place(trial: Trial, generator: Generator) -> Claims:
 
 @law("doubled", "f(2x) = 2·f(x)", SUMMED)
 def doubled(trial: Trial, generator: Generator) -> Claims:
-    """Twice the input, where that is a number of the dtype."""
+    """The call on twice the input, where the dtype can represent it."""
     if doubles(trial):
         other = of_input(trial, 2 * input_of(trial))
         yield claim(other, measured(other), twice(trial))
@@ -123,19 +123,19 @@ def doubled(trial: Trial, generator: Generator) -> Claims:
 
 @law("slope_zero", "with a negative_slope of 0 it is ReLU", EQUAL)
 def slope_zero(trial: Trial, generator: Generator) -> Claims:
-    """Both on the same input."""
+    """Both calls on the same input."""
     yield same(of_input(trial, input_of(trial), negative_slope=0.0), by_layer(trial, "ReLU"))
 
 
 @law("clipped", "it is Hardtanh from 0 to 6", EQUAL)
 def clipped(trial: Trial, generator: Generator) -> Claims:
-    """Both on the same input."""
+    """Both calls on the same input."""
     yield same(by_layer(trial, "Hardtanh", min_val=0.0, max_val=6.0), trial)
 
 
 @law("six", "from 0 to 6 it is ReLU6", EQUAL)
 def six(trial: Trial, generator: Generator) -> Claims:
-    """Both on the same input."""
+    """Both calls on the same input."""
     yield same(of_input(trial, input_of(trial), min_val=0.0, max_val=6.0), by_layer(trial, "ReLU6"))
 
 
@@ -150,7 +150,7 @@ def stretched_range(trial: Trial, generator: Generator) -> Claims:
 
 @law("threshold_zero", "with a threshold and a value of 0 it is ReLU", EQUAL)
 def threshold_zero(trial: Trial, generator: Generator) -> Claims:
-    """Both on the same input."""
+    """Both calls on the same input."""
     yield same(of_input(trial, input_of(trial), threshold=0.0, value=0.0), by_layer(trial, "ReLU"))
 
 
@@ -172,7 +172,7 @@ def odd(trial: Trial, generator: Generator) -> Claims:
 
 @law("reflected", "f(x) - f(-x) = x", SUMMED)
 def reflected(trial: Trial, generator: Generator) -> Claims:
-    """Of x·g(x) with g(x) + g(−x) = 1, and of log σ."""
+    """Holds for x·g(x) with g(x) + g(−x) = 1, and for log σ."""
     yield _against(trial, -1.0, input_of(trial), "x")
 
 
@@ -183,7 +183,7 @@ def complement(trial: Trial, generator: Generator) -> Claims:
 
 
 def _against(trial: Trial, sign: float, wanted: np.ndarray, text: str) -> Claim:
-    """f(x) + sign·f(−x) is known."""
+    """The claim that f(x) + sign·f(−x) is a given array."""
     other = of_input(trial, -input_of(trial))
     (y,), (z,) = map(measured, (trial, other))
     total = on_host(y) + times(on_host(z), sign)

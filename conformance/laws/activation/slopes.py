@@ -1,4 +1,4 @@
-"""Slopes of PReLU, which are learned, and of RReLU, which are drawn."""
+"""Laws of PReLU, whose slopes are learned, and of RReLU, whose slopes are drawn."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from conformance.spec.law import Claims, Generator, law, many, same
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-_EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02
-_PARTS = (0.5, 0.9)  # of the way from lower to upper: what is uniform has its share above each
+_EVERY = 8  # one case in this many has a probe that measures a rate to within 0.02
+_PARTS = (0.5, 0.9)  # fractions of the way from lower to upper, with known rates above them
 
 
 @law("mean_slope", "without training it is LeakyReLU with a slope of (lower + upper)/2")
@@ -39,7 +39,7 @@ def _ends(trial: Trial) -> tuple[float, float]:
 
 
 def _with(trial: Trial, *, training: bool) -> Trial:
-    """The call in a mode, not in place."""
+    """The call in train or eval mode, never in place."""
     call = trial.case.call
     given = {k: v for k, v in call.arguments.items() if k not in ("training", "inplace")}
     function = is_function(call.layer)
@@ -50,10 +50,10 @@ def _with(trial: Trial, *, training: bool) -> Trial:
 
 
 def draws(trial: Trial, generator: Generator) -> Draws:
-    """The slope of each element is drawn by itself, uniformly, anew in each call.
+    """Each element's slope is drawn independently and uniformly, and anew in each call.
 
-    Of -1 the output is the slope with its sign changed, the gradient the slope. Each is held
-    against two points between lower and upper, of which it is as often above as below.
+    For an input of −1 the output is minus the slope, and the gradient is the slope. Both are
+    compared with two thresholds between lower and upper, above which they must lie at a known rate.
     """
     lower, upper = _ends(trial)
     if not lower < upper:
@@ -71,7 +71,7 @@ def draws(trial: Trial, generator: Generator) -> Draws:
     (gradient,) = _with(source, training=True).pulled(np.ones(shape))
     ones, everywhere = exactly(np.ones(shape), trial.precision), np.ones(shape, bool)
     for part in _PARTS:
-        # No number of the dtype lies there, so that none is on either side by rounding alone.
+        # The threshold is no number of the dtype, so that rounding alone moves no slope across it.
         end = lower + part * (upper - lower)
         for name, numbers in (("slope", got), ("gradient of input", gradient)):
             if numbers is not None:
@@ -83,7 +83,7 @@ def draws(trial: Trial, generator: Generator) -> Draws:
 
 @law("form", "the module and the function are one")
 def form(trial: Trial, generator: Generator) -> Claims:
-    """A module has its slopes in its state, a function among its inputs."""
+    """The other form: a module has its slopes in its state, a function among its inputs."""
     case = trial.case
     call, x = case.call, case.inputs[0]
     if is_function(call.layer):
@@ -102,7 +102,7 @@ def form(trial: Trial, generator: Generator) -> Claims:
 
 @law("one_slope", "with one slope it is LeakyReLU")
 def one_slope(trial: Trial, generator: Generator) -> Claims:
-    """The slope as an argument."""
+    """LeakyReLU with the slope as its argument."""
     case = trial.case
     weight = case.inputs[1] if is_function(case.call.layer) else case.call.state.get("weight")
     if weight is not None and weight.size == 1:

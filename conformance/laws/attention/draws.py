@@ -1,8 +1,8 @@
-"""The dropout of attention weights: how often, each by itself, and what is kept.
+"""The dropout of attention weights: its rate, its independence, and the kept weights.
 
-The values are two identity matrices side by side, so that the output shows the weights twice, each
-time with the same ones dropped: what drops elements of the output instead drops others in either
-half.
+The values are two identity matrices side by side, so that the output shows the weights twice, with
+the same weights dropped in both halves. An implementation that drops elements of the output instead
+drops different ones in each half.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from conformance.spec.law import Generator, same
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-_EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.04
+_EVERY = 8  # one case in this many has a probe that measures a rate to within 0.04
 _QUERIES, _KEYS, _WIDTH = 8, 16, 4
 _RATES = (0.5, 0.1, 0.75)
 
 
 def sdpa_draws(trial: Trial, generator: Generator) -> Draws:
-    """Each weight is dropped with probability dropout_p, or is multiplied by 1/(1 − dropout_p)."""
+    """Each weight is dropped with probability dropout_p, else multiplied by 1/(1 − dropout_p)."""
     p, batch = _RATES[generator.integers(3)], _batch(generator)
     query, key = (
         generator.integers(-1, 2, (batch, 2, length, _WIDTH)).astype(float)
@@ -39,7 +39,7 @@ def sdpa_draws(trial: Trial, generator: Generator) -> Draws:
 
 
 def multihead_draws(trial: Trial, generator: Generator) -> Draws:
-    """In train mode without dropout it is as in eval mode; with it as the function's."""
+    """Without dropout train mode equals eval mode; with it weights are dropped as documented."""
     arguments = {**trial.case.call.arguments, "dropout": 0.0}
     if all(x is None or x.size for x in trial.case.inputs):
         yield same(_with(trial, arguments, trial.case.inputs, training=True), trial)
@@ -67,7 +67,7 @@ def multihead_draws(trial: Trial, generator: Generator) -> Draws:
     first = _with(trial, arguments, inputs, training=True, **facts)
     whole = _with(trial, {**arguments, "dropout": 0.0}, inputs, **facts).expected[0]
     what = f"in train mode with dropout={p:g} and num_heads={heads}"
-    # A head for each half has weights, and draws, of its own.
+    # With one head for each half the halves have separate weights and draws.
     groups = (2,) if heads == 1 else ()
     yield _masked(what, first, kept(whole, p), p, (_QUERIES, batch, 2, _KEYS), groups)
 

@@ -21,7 +21,7 @@ Move = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Operands:
-    """A call taken apart.
+    """The operands of a call.
 
     Args:
         trial: the call.
@@ -37,9 +37,9 @@ class Operands:
 
     @classmethod
     def of(cls, trial: Trial) -> Operands | None:
-        """None where a row attends to nothing: two answers may be different ones of its several.
+        """The operands of a case, or None where a row attends to nothing.
 
-        None for the hint that a mask is causal, too: other tensors would need another mask.
+        Such a row has several right answers, and two calls may give different ones.
         """
         if any(isinstance(x, Choices) for x in trial.expected):
             return None
@@ -51,7 +51,7 @@ class Operands:
 
     @property
     def hinted(self) -> bool:
-        """Whether the call says that its mask is the causal one."""
+        """Whether the call gives the hint that its mask is the causal one."""
         return bool(self.trial.case.keywords.get("is_causal", False))
 
     @property
@@ -61,21 +61,21 @@ class Operands:
 
     @property
     def batch(self) -> int:
-        """The axis that counts it."""
+        """The axis of the batch."""
         return 0 if self.trial.case.call.arguments.get("batch_first", False) else 1
 
     @property
     def positions(self) -> int:
-        """The axis that counts positions."""
+        """The axis of positions."""
         return 1 - self.batch if self.batched else 0
 
     @property
     def weighed(self) -> bool:
-        """Whether weights are asked for."""
+        """Whether the call returns weights."""
         return bool(self.trial.case.keywords.get("need_weights", True))
 
     def run(self, arguments: dict[str, Any] | None = None, **keywords: Any) -> Trial:
-        """The call on other tensors, with other arguments or keywords."""
+        """The call on these tensors, with changed arguments or keywords."""
         case = self.trial.case
         call = replace(case.call, arguments={**case.call.arguments, **(arguments or {})})
         inputs = (self.query, self.key, self.value, self.padding, self.mask)
@@ -85,13 +85,13 @@ class Operands:
         )
 
     def both(self, output: Move, weights: Move) -> tuple[Move, ...]:
-        """What moves the outputs that there are."""
+        """A move for each output that the call has."""
         return (output, weights) if self.weighed else (output,)
 
 
 @law("weights", "asking for weights changes no output")
 def weights(trial: Trial, generator: Generator) -> Claims:
-    """Of a case without weights: with them."""
+    """The call with weights, for a case without them."""
     op = Operands.of(trial)
     if op is None or op.weighed:
         return
@@ -102,7 +102,7 @@ def weights(trial: Trial, generator: Generator) -> Claims:
 
 @law("average", "averaged weights are the mean of those of each head")
 def average(trial: Trial, generator: Generator) -> Claims:
-    """The other way round of what the case asks for."""
+    """The call with average_attn_weights inverted."""
     op = Operands.of(trial)
     if op is None or not op.weighed:
         return
@@ -119,7 +119,7 @@ def average(trial: Trial, generator: Generator) -> Claims:
 
 @law("copies", "a tensor given three times is as good as three copies")
 def copies(trial: Trial, generator: Generator) -> Claims:
-    """Where two inputs are one object: key and value as copies."""
+    """The call with key and value copied, where two inputs are one object."""
     op = Operands.of(trial)
     if op is None or (op.query is not op.key and op.key is not op.value):
         return
@@ -149,7 +149,7 @@ def unbatched(trial: Trial, generator: Generator) -> Claims:
 
 @law("batch_first", "batch_first exchanges the first two axes")
 def batch_first(trial: Trial, generator: Generator) -> Claims:
-    """The other way round of what the case asks for."""
+    """The call with batch_first inverted and the first two axes exchanged."""
     op = Operands.of(trial)
     if op is None or not op.batched:
         return
@@ -201,7 +201,7 @@ def queries(trial: Trial, generator: Generator) -> Claims:
 
 @law("padding", "a padded key is as good as none")
 def padding(trial: Trial, generator: Generator) -> Claims:
-    """Further keys at the end, which key_padding_mask hides; weights of what there was."""
+    """More keys at the end, hidden by key_padding_mask; compares the weights of the case's keys."""
     op = Operands.of(trial)
     arguments = trial.case.call.arguments
     added = arguments.get("add_bias_kv", False) or arguments.get("add_zero_attn", False)
@@ -248,7 +248,7 @@ def keys(trial: Trial, generator: Generator) -> Claims:
 
 @law("hint", "the hint that a mask is causal changes nothing")
 def hint(trial: Trial, generator: Generator) -> Claims:
-    """Without it."""
+    """The call without the hint."""
     op = Operands.of(trial)
     if op is not None and op.hinted:
         yield same(op.run(is_causal=False), trial)
@@ -256,7 +256,7 @@ def hint(trial: Trial, generator: Generator) -> Claims:
 
 @law("zero", "add_zero_attn is a key and a value of zeros")
 def zero(trial: Trial, generator: Generator) -> Claims:
-    """Of a case without biases: one more input of zeros at the end."""
+    """For a case without biases: the call with one more key and value of zeros at the end."""
     op, arguments = Operands.of(trial), trial.case.call.arguments
     bias = arguments.get("bias", True) or arguments.get("add_bias_kv", False)
     if op is None or bias or op.hinted or not arguments.get("add_zero_attn", False):

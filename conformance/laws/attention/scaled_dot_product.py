@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 MOST = 2e6
-"""Scores of the largest call."""
+"""Largest number of scores of a call."""
 
 
 @dataclass(frozen=True, eq=False)
 class Operands:
-    """A call taken apart.
+    """The operands of a call.
 
     Args:
         trial: the call.
@@ -46,7 +46,9 @@ class Operands:
 
     @classmethod
     def of(cls, trial: Trial) -> Operands | None:
-        """None where a row attends to nothing: two answers may be different ones of its several."""
+        """The operands of a case, or None where a row attends to nothing: it has several
+        answers.
+        """
         query, key, value, *rest = trial.case.inputs
         assert query is not None
         assert key is not None
@@ -56,23 +58,23 @@ class Operands:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Those written out."""
+        """The arguments written in the call."""
         return dict(self.trial.case.call.arguments)
 
     @property
     def causal(self) -> bool:
-        """Whether a row attends to no later key."""
+        """Whether the call masks later keys."""
         return bool(self.arguments.get("is_causal", False))
 
     def run(self, **arguments: Any) -> Trial:
-        """The call on other tensors, or with other arguments."""
+        """The call on these tensors, with changed arguments."""
         case = self.trial.case
         call = replace(case.call, arguments={**case.call.arguments, **arguments})
         inputs = (self.query, self.key, self.value, self.mask)
         return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))
 
     def whole_mask(self) -> np.ndarray | None:
-        """The mask with a row for each query and a column for each key."""
+        """The mask broadcast to (…, L, S)."""
         if self.mask is None:
             return None
         shape = (*self.mask.shape[:-2], self.query.shape[-2], self.key.shape[-2])
@@ -81,7 +83,7 @@ class Operands:
 
 @law("causal", "is_causal is the mask below the diagonal, from the upper left corner")
 def causal(trial: Trial, generator: Generator) -> Claims:
-    """Of a causal case the mask in its place, True or 0 below the diagonal."""
+    """The call with an explicit mask instead of is_causal: True or 0 below the diagonal."""
     op = Operands.of(trial)
     if op is None or not op.causal:
         return
@@ -92,7 +94,7 @@ def causal(trial: Trial, generator: Generator) -> Claims:
 
 @law("kind", "True is 0 and False is −∞ in a mask of numbers")
 def kind(trial: Trial, generator: Generator) -> Claims:
-    """A mask of the other kind; without one a mask that lets all through."""
+    """A mask of the other kind; for a case without a mask, one that allows all keys."""
     op = Operands.of(trial)
     if op is None or op.causal:
         return
@@ -109,7 +111,7 @@ def kind(trial: Trial, generator: Generator) -> Claims:
 
 @law("masked", "a masked key is as good as none")
 def masked(trial: Trial, generator: Generator) -> Claims:
-    """Further keys at the end, which the mask forbids."""
+    """More keys at the end, which the mask forbids."""
     op = Operands.of(trial)
     if op is None or op.causal or not op.key.size or not op.value.size:
         return
@@ -190,7 +192,7 @@ def batch(trial: Trial, generator: Generator) -> Claims:
 
 @law("groups", "enable_gqa repeats the heads of keys and values")
 def groups(trial: Trial, generator: Generator) -> Claims:
-    """Each head as often as query heads share it, one after the other."""
+    """The call with each key and value head repeated for the query heads that share it."""
     op = Operands.of(trial)
     if op is None or not op.arguments.get("enable_gqa", False) or not op.key.shape[-3]:
         return
@@ -201,7 +203,7 @@ def groups(trial: Trial, generator: Generator) -> Claims:
 
 @law("scale", "a query four times as large is as good as a scale four times as large")
 def scale(trial: Trial, generator: Generator) -> Claims:
-    """The query times 4, the scale a quarter: both roots are exact."""
+    """The query times 4, the scale times ¼: both square roots are exact."""
     op = Operands.of(trial)
     if op is None or not op.query.shape[-1]:
         return
@@ -224,7 +226,7 @@ def values(trial: Trial, generator: Generator) -> Claims:
         return
     small = np.abs(op.value[op.value != 0]).min(initial=1.0)
     if trial.precision.flushes and min(abs(factor), 1.0) * small < trial.precision.normal:
-        return  # what was stored as 0 is not half of anything
+        return  # a subnormal number flushed to 0 is not half of the other
     other = replace(op, value=value).run()
     wanted = tuple(times(x, factor) for x in measured(trial))
     side = Side(f"{factor} times that of {trial.text()}", wanted)

@@ -1,4 +1,4 @@
-"""The calls of convolutions and linear layers, whether the weight is state or an input."""
+"""Calls of convolutions and linear layers in one form: the weight is state or an input."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 _SIZES = ("in_channels", "out_channels", "kernel_size", "in_features", "out_features")
-# A number that is copied, converted and compared takes as long as so many products, and memory too.
+# Copying, converting and comparing a number takes as long as this many products, and memory too.
 _MOVED = 8
 _REQUIRED = frozenset((*_SIZES, "in1_features", "in2_features", "bias"))
 
 
 @dataclass(frozen=True, eq=False)
 class Operands:
-    """One call, taken apart.
+    """The operands of a call.
 
     Args:
-        trial: the case that it was read from.
+        trial: the case that they were read from.
         layer: name of the layer.
-        inputs: the input, or a bilinear layer's two.
+        inputs: the input, or a bilinear layer's two inputs.
         weight, bias: of the layer or function.
-        arguments: without sizes, which the arrays show, and without bias.
+        arguments: without `bias` and the sizes, which follow from the arrays.
     """
 
     trial: Trial
@@ -42,7 +42,7 @@ class Operands:
 
     @classmethod
     def of(cls, trial: Trial) -> Operands:
-        """Read a case; an output_size becomes the output_padding that it stands for."""
+        """Read a case; an output_size is converted to the output_padding that it implies."""
         call, given = trial.case.call, trial.case.inputs
         count = 2 if "ilinear" in call.layer else 1
         inputs = tuple(x for x in given[:count] if x is not None)
@@ -63,7 +63,7 @@ class Operands:
         return operands.having(output_padding=extra)
 
     def having(self, **arguments: Any) -> Operands:
-        """With other arguments."""
+        """The operands with changed arguments."""
         return replace(self, arguments={**self.arguments, **arguments})
 
     def run(self) -> Trial:
@@ -84,7 +84,7 @@ class Operands:
         return self.trial.other(replace(case, call=call, inputs=inputs, keywords={}, layouts=()))
 
     def _sizes(self) -> dict[str, Any]:
-        """The arguments that say how large the layer is."""
+        """The size arguments of the module, from the arrays."""
         shape, lazy = self.weight.shape, self.layer.startswith("Lazy")
         if self.kind == "bilinear":
             return dict(zip(("in1_features", "in2_features", "out_features"),
@@ -123,7 +123,7 @@ class Operands:
 
     @property
     def leading(self) -> int:
-        """Axes in front of channels or features: 0 or 1 of a convolution."""
+        """Number of axes before channels or features: 0 or 1 for a convolution."""
         return self.x.ndim - self.dims - 1
 
     @property
@@ -168,12 +168,12 @@ class Operands:
 
     @property
     def reach(self) -> tuple[int, ...]:
-        """Input positions between the ends of a window, both included."""
+        """Extent of a window in input positions, ends included."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     @property
     def cost(self) -> float:
-        """Products that one element of the batch needs, or what moving its numbers is worth."""
+        """Products for one element of the batch, or the equivalent cost of moving its numbers."""
         outputs = math.prod(self.trial.shapes[0][-self.dims :]) if self.dims else 1
         inputs = math.prod(self.x.shape[-self.dims :]) if self.dims else 1
         between = math.prod(self.x.shape[1 : self.leading])
@@ -182,12 +182,12 @@ class Operands:
 
     @property
     def numbers(self) -> float:
-        """Numbers that go into one element of the batch, and come out."""
+        """Number of inputs and outputs of one element of the batch."""
         return (self.x.size + math.prod(self.trial.shapes[0])) / self.rows
 
     @property
     def rows(self) -> int:
-        """Elements of the batch."""
+        """Size of the batch."""
         return max(len(self.x), 1) if self.leading else 1
 
     def _each(self, name: str, default: int) -> tuple[int, ...]:

@@ -15,13 +15,13 @@ from conformance.spec.law import Claims, Generator, Side, claim, law, many, meas
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-# Numbers that go into the copies of a layer and come out: a call holds several copies of them.
+# Largest number of inputs and outputs of a layer's copies: a call holds several copies of them.
 _MOST = 1 << 21
 
 
 @law("groups", "a grouped layer is its groups side by side, each a layer of its own")
 def groups(trial: Trial, generator: Generator) -> Claims:
-    """At most four groups, each against its channels of the case's output."""
+    """At most four groups, each compared with its channels of the case's output."""
     op, axis = Operands.of(trial), Operands.of(trial).leading
     if op.groups == 1:
         return
@@ -37,12 +37,12 @@ def groups(trial: Trial, generator: Generator) -> Claims:
 
 @law("copies", "copies of a layer side by side as groups do what it does, each by itself")
 def copies(trial: Trial, generator: Generator) -> Claims:
-    """16 to 33 groups; a copy has its weight's and bias's signs changed, or not."""
+    """16 to 33 groups; each copy has its weight and bias negated or not."""
     op = Operands.of(trial)
     count = -(-int(generator.integers(16, 33, endpoint=True)) // op.groups)
     if count * max(op.x.shape[op.leading], trial.shapes[0][op.leading]) > 200:
         return
-    # Of a batch of large rows as many as fit.
+    # From a batch of large rows only as many as fit.
     fit = slice(max(1, int(_MOST / (count * max(op.numbers, 1.0)))) if op.leading else None)
     signs = generator.choice([-1.0, 1.0], count)
     stacked = np.concatenate([op.weight * sign for sign in signs])
@@ -62,13 +62,13 @@ def copies(trial: Trial, generator: Generator) -> Claims:
 
 @law("stride", "a stride takes every s-th output of stride 1, or sets the input s apart")
 def stride(trial: Trial, generator: Generator) -> Claims:
-    """Of a convolution the outputs are thinned out, of a transposed one the inputs spread."""
+    """With stride 1: thin out the outputs; of a transposed convolution, spread the inputs."""
     op = Operands.of(trial)
     if max(op.stride) == 1:
         return
     if not op.transposed:
         lengths = trial.shapes[0][-op.dims :]
-        # An empty batch has any number of them.
+        # The slices hold for an empty batch, too.
         steps: tuple[Any, ...] = tuple(
             slice(0, (n - 1) * s + 1, s) for n, s in zip(lengths, op.stride, strict=True)
         )
@@ -79,7 +79,7 @@ def stride(trial: Trial, generator: Generator) -> Claims:
         for n, s, extra in zip(op.x.shape[-op.dims :], op.stride, op.output_padding, strict=True)
     ]
     spread = np.zeros((*op.x.shape[: -op.dims], *sizes), op.x.dtype)
-    # What output_padding adds at the end is what further zeros would add.
+    # output_padding adds the same positions as more zeros at the end.
     places: tuple[Any, ...] = tuple(
         slice(0, (n - 1) * s + 1, s) for n, s in zip(op.x.shape[-op.dims :], op.stride, strict=True)
     )
@@ -119,7 +119,7 @@ def adjoint(trial: Trial, generator: Generator) -> Claims:
 
 @law("padding", "padding is what is put around the input; of a transposed layer, what is cut off")
 def padding(trial: Trial, generator: Generator) -> Claims:
-    """The input padded by hand in any mode, then no padding."""
+    """The input padded by NumPy in the case's mode, and the call without padding."""
     op = Operands.of(trial)
     if op.transposed:
         if not any(op.padding):
@@ -133,7 +133,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
         return
     around = ((0, 0),) * (op.leading + 1) + op.pads
     mode = PAD_MODES.get(op.mode, "constant")
-    # Nothing is put around an empty batch in modes that copy.
+    # np.pad cannot copy from an empty batch: pad it with zeros.
     x = np.pad(op.x, around, mode=mode) if op.x.size else np.pad(op.x, around)  # type: ignore[call-overload]
     arguments = {k: v for k, v in op.arguments.items() if k not in ("padding", "padding_mode")}
     yield same(replace(op, inputs=(x,), arguments=arguments).run(), trial)
@@ -141,14 +141,14 @@ def padding(trial: Trial, generator: Generator) -> Claims:
 
 @law("translation", "an input that recurs along an axis gives an output that recurs")
 def translation(trial: Trial, generator: Generator) -> Claims:
-    """The input again and again over 17 to 65 places; windows within one copy are compared."""
+    """The input repeated along an axis of 17 to 65 positions; compares windows within one copy."""
     op = Operands.of(trial)
     axis = int(generator.integers(op.dims))
     at = op.leading + 1 + axis
     length, step, reach = op.x.shape[at], op.stride[axis], op.reach[axis]
     size = trial.shapes[0][at]
     if op.transposed:
-        # Far enough apart that neither neighbours nor what follows the last output reach in.
+        # The period keeps outputs of neighbouring copies, and those after the last one, apart.
         period = length + (reach + op.padding[axis] + op.output_padding[axis]) // step + 1
         pitch, first, last = period * step, 0, size
     else:
@@ -175,7 +175,7 @@ def translation(trial: Trial, generator: Generator) -> Claims:
 
 @law("flip", "input and kernel turned round turn the output round, if the padding is symmetric")
 def flip(trial: Trial, generator: Generator) -> Claims:
-    """Along one axis on which the windows end where the input does."""
+    """Flip input and kernel along one axis where the windows end with the input."""
     op = Operands.of(trial)
     axis = int(generator.integers(op.dims))
     if op.transposed:

@@ -1,4 +1,4 @@
-"""Laws of vectors that are divided by their norms."""
+"""Laws of functional.normalize."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _axes(trial: Trial) -> tuple[int, ...]:
 
 @law("names", "an axis may be counted from either end, and several in any order")
 def names(trial: Trial, generator: Generator) -> Claims:
-    """The other way each, and backwards; one axis as a tuple of one."""
+    """Each axis counted from the other end, in reverse order; one axis as a number or a tuple."""
     x, axes = input_of(trial), _axes(trial)
     given = trial.case.call.arguments.get("dim", 1)
     numbers = (given,) if isinstance(given, int) else given
@@ -46,7 +46,7 @@ def names(trial: Trial, generator: Generator) -> Claims:
 
 @law("rows", "a vector means the same among many others")
 def rows(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 of them along an axis that is none of theirs, drawn from the case's."""
+    """17 to 65 vectors along an axis that is not in `dim`, drawn from the case's."""
     x, axes = input_of(trial), _axes(trial)
     free = [axis for axis in range(x.ndim) if axis not in axes and x.shape[axis]]
     if not free:
@@ -56,7 +56,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("order", "components may come in any order")
 def order(trial: Trial, generator: Generator) -> Claims:
-    """Of all vectors the same other order, along one of their axes."""
+    """The same permutation of all vectors, along one of their axes."""
     x, axes = input_of(trial), _axes(trial)
     axis = axes[int(generator.integers(len(axes)))]
     chosen = generator.permutation(x.shape[axis])
@@ -77,7 +77,7 @@ def negated(trial: Trial, generator: Generator) -> Claims:
     "stretched", "a vector that is longer has the same direction, if eps is as much larger", SUMMED
 )
 def stretched(trial: Trial, generator: Generator) -> Claims:
-    """All of it times a power of two; the number of components that are not 0 does not grow."""
+    """Input and eps times a power of two; not for p = 0, which counts components."""
     x, given = input_of(trial), {**trial.row.signature.defaults, **trial.case.call.arguments}
     factor = float(generator.choice([0.5, 2.0, 4.0]))
     longer = round_to(x * factor, trial.case.call.dtype)
@@ -89,7 +89,7 @@ def stretched(trial: Trial, generator: Generator) -> Claims:
 
 @law("flat", "a vector along several axes is one along their product")
 def flat(trial: Trial, generator: Generator) -> Claims:
-    """The axes moved to the end and made one; one axis in two, where it is even."""
+    """The axes moved to the end and merged; a single axis of even size is split in two."""
     x, axes = input_of(trial), _axes(trial)
     others = tuple(axis for axis in range(x.ndim) if axis not in axes)
     moved = x.transpose(*others, *axes)

@@ -29,14 +29,14 @@ def _vectors(trial: Trial) -> list[np.ndarray]:
 
 
 def _alike(trial: Trial) -> bool:
-    """Whether both operands have one shape, and something in it."""
+    """Whether both operands have the same shape and are not empty."""
     first, second = _vectors(trial)
     return first.shape == second.shape and first.size > 0
 
 
 @law("function", "the module is the function of the same backend", BOTH)
 def function(trial: Trial, generator: Generator) -> Claims:
-    """A module as a function, or a function as a module, where both take the shapes."""
+    """A module as a function, or a function as a module, where both accept the shapes."""
     if not is_function(trial.case.call.layer) or _alike(trial):
         layer = _OTHER[trial.case.call.layer]
         yield same(called(trial, *_vectors(trial), layer=layer), trial)
@@ -44,7 +44,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 
 @law("order", "components may come in any order", BOTH)
 def order(trial: Trial, generator: Generator) -> Claims:
-    """Of all vectors the same other order."""
+    """The same permutation of all vectors."""
     if not _alike(trial):
         return
     axis = trial.case.call.arguments.get("dim", 1) if "dim" in trial.row.signature.defaults else -1
@@ -68,14 +68,14 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("swapped", "neither vector is the first", BOTH)
 def swapped(trial: Trial, generator: Generator) -> Claims:
-    """The second and the first."""
+    """The operands exchanged."""
     first, second = _vectors(trial)
     yield same(called(trial, second, first), trial)
 
 
 @law("axis", "dim is the name of an axis", BOTH)
 def axis(trial: Trial, generator: Generator) -> Claims:
-    """Its axis last; or counted from the other end."""
+    """`dim` counted from the other end, or moved to the end."""
     if not _alike(trial):
         return
     first, second = _vectors(trial)
@@ -90,7 +90,7 @@ def axis(trial: Trial, generator: Generator) -> Claims:
 
 @law("itself", "a vector is as similar to itself as can be", "within the bound of the call")
 def itself(trial: Trial, generator: Generator) -> Claims:
-    """1, of vectors so long that eps means nothing and so short that no square overflows."""
+    """The similarity is 1 for vectors long enough to ignore eps, without overflow of squares."""
     first, _ = _vectors(trial)
     arguments = trial.case.call.arguments
     dim, eps = arguments.get("dim", 1), arguments.get("eps", 1e-8)
@@ -110,7 +110,7 @@ SIMILARITY = (function, order, rows, swapped, axis, itself)
 
 @law("mirrored", "without eps neither vector is the first", BOTH)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """The second and the first, both with eps = 0."""
+    """The operands exchanged, with eps = 0 in both calls."""
     first, second = _vectors(trial)
     wanted = called(trial, first, second, eps=0.0)
     yield same(called(trial, second, first, eps=0.0), wanted)
@@ -118,7 +118,7 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
 
 @law("kept", "keepdim is a matter of the shape alone", BOTH)
 def kept(trial: Trial, generator: Generator) -> Claims:
-    """With the axis and without it."""
+    """The call with keepdim inverted."""
     keepdim = bool(trial.case.call.arguments.get("keepdim", False))
     other = called(trial, *_vectors(trial), keepdim=not keepdim)
     shape = trial.shapes[0]
@@ -127,7 +127,7 @@ def kept(trial: Trial, generator: Generator) -> Claims:
 
 @law("zeros", "components that are equal add nothing without eps", BOTH)
 def zeros(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 more, both with eps = 0; of a negative p they are all that counts."""
+    """17 to 65 more equal components, with eps = 0; not for a negative p, where they dominate."""
     if trial.case.call.arguments.get("p", 2.0) < 0:
         return
     first, second = _vectors(trial)
@@ -142,7 +142,7 @@ DISTANCE = (function, order, rows, mirrored, kept, zeros)
 
 @law("renamed", "rows may come in any order", BOTH)
 def renamed(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 rows, drawn from the case's, some of them twice: 0 apart."""
+    """17 to 65 rows drawn from the case's; repeated rows have the distance 0."""
     (x,) = _vectors(trial)
     if len(x) < 2:
         return
@@ -159,7 +159,7 @@ def renamed(trial: Trial, generator: Generator) -> Claims:
 
 @law("pairwise", "each is the distance of two rows by pairwise_distance without eps", BOTH)
 def pairwise(trial: Trial, generator: Generator) -> Claims:
-    """Another function of the same backend; p = 0 is no norm of it."""
+    """pairwise_distance of all pairs; not for p = 0, which it does not support as a norm."""
     (x,) = _vectors(trial)
     p = trial.case.call.arguments.get("p", 2.0)
     if not p or len(x) < 2 or not x.shape[1]:

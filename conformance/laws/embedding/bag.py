@@ -33,12 +33,12 @@ _SIZES = ("num_embeddings", "embedding_dim")
 
 @dataclass(frozen=True, eq=False)
 class Bag:
-    """One call, whether the weight is state or an input.
+    """The operands of a call, of a module or a function.
 
     Args:
-        trial: the case that it was read from.
-        index, weight, offsets, factors: its tensors.
-        arguments: those written out, but for the sizes.
+        trial: the case that they were read from.
+        index, weight, offsets, factors: its tensors; factors are the per_sample_weights.
+        arguments: the written arguments without the sizes.
     """
 
     trial: Trial
@@ -61,7 +61,7 @@ class Bag:
 
     @property
     def last(self) -> bool:
-        """Whether the last offset is an end."""
+        """Whether the last offset is the end of the last bag."""
         return bool(self.arguments.get("include_last_offset", False))
 
     @property
@@ -71,16 +71,16 @@ class Bag:
 
     @property
     def places(self) -> tuple[np.ndarray, int]:
-        """The bag of each index, and how many there are."""
+        """The bag of each index, and the number of bags."""
         return bags(self.index, self.offsets, self.last)
 
     def having(self, **arguments: Any) -> Bag:
-        """With other arguments; None leaves out."""
+        """The operands with changed arguments; None removes one."""
         given = {k: v for k, v in {**self.arguments, **arguments}.items() if v is not None}
         return replace(self, arguments=given)
 
     def call(self, layer: str = "") -> Trial:
-        """The trial of this call, of the module or of the function."""
+        """The call of the module or of the function; by default of the case's layer."""
         case = self.trial.case
         name = layer or case.call.layer
         function, arguments = is_function(name), dict(self.arguments)
@@ -102,7 +102,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 
 @law("flat", "bags of one size are rows of indices, or one row with offsets", MOVED)
 def flat(trial: Trial, generator: Generator) -> Claims:
-    """A case in rows, as one row."""
+    """A case with (B, N) indices as a flat index with offsets."""
     bag = Bag.of(trial)
     if bag.index.ndim != 2 or not bag.index.size:
         return
@@ -116,7 +116,7 @@ def flat(trial: Trial, generator: Generator) -> Claims:
 
 @law("end", "the last offset may be left out, as it is where the indices end", MOVED)
 def end(trial: Trial, generator: Generator) -> Claims:
-    """With it where the case has none, and without it."""
+    """The call with include_last_offset inverted."""
     bag = Bag.of(trial)
     if bag.offsets is None:
         return
@@ -126,7 +126,7 @@ def end(trial: Trial, generator: Generator) -> Claims:
 
 @law("ones", "weights of 1 are none", MOVED)
 def ones(trial: Trial, generator: Generator) -> Claims:
-    """Of a sum without weights."""
+    """The call with weights of 1, for a sum without weights."""
     bag = Bag.of(trial)
     if bag.mode != "sum" or bag.factors is not None:
         return
@@ -135,7 +135,7 @@ def ones(trial: Trial, generator: Generator) -> Claims:
 
 @law("many", "a bag means the same among many others", MOVED)
 def among(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 bags, drawn from the case's, empty ones among them."""
+    """17 to 65 bags drawn from the case's, including empty ones."""
     bag = Bag.of(trial)
     place, count = bag.places
     if not count:
@@ -152,7 +152,7 @@ def among(trial: Trial, generator: Generator) -> Claims:
 
 @law("order", "the order within a bag means nothing", MOVED)
 def order(trial: Trial, generator: Generator) -> Claims:
-    """Each bag shuffled."""
+    """The indices of each bag shuffled."""
     bag = Bag.of(trial)
     place, _ = bag.places
     shuffled = generator.permutation(len(place))
@@ -168,7 +168,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
 
 @law("padding", "what the row of padding_idx holds means nothing", MOVED)
 def padding(trial: Trial, generator: Generator) -> Claims:
-    """Another row in its place."""
+    """The call with another row at padding_idx."""
     bag = Bag.of(trial)
     place = bag.arguments.get("padding_idx")
     if place is None:
@@ -182,7 +182,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
 
 @law("features", "features are reduced each by itself", MOVED)
 def features(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 features, drawn from the case's; not where a norm joins them."""
+    """17 to 65 features drawn from the case's; not with max_norm, which depends on all features."""
     bag = Bag.of(trial)
     if trial.row.traits.updates(trial.case.call):
         return
@@ -196,7 +196,7 @@ def features(trial: Trial, generator: Generator) -> Claims:
 
 @law("embedding", "a bag of the embedding's rows is their sum, mean or maximum", SUMMED)
 def embedding(trial: Trial, generator: Generator) -> Claims:
-    """Rows of indices, without padding and norm; the reduction is taken here."""
+    """functional.embedding, reduced by the law; for (B, N) without padding_idx and max_norm."""
     bag = Bag.of(trial)
     plain = bag.arguments.get("padding_idx") is None and bag.arguments.get("max_norm") is None
     if bag.index.ndim != 2 or not bag.index.size or bag.factors is not None or not plain:
@@ -217,7 +217,7 @@ LAWS = (function, flat, end, ones, among, order, padding, features, embedding)
 
 @law("rows", "a class means the same among many others", EXACT)
 def rows(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 classes, drawn from the case's, with as many classes as it has."""
+    """17 to 65 indices drawn from the case's, with the same number of classes."""
     (tensor,) = trial.case.inputs
     assert tensor is not None
     if not tensor.size:
@@ -233,7 +233,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("more", "more classes are more columns of zeros", EXACT)
 def more(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 more."""
+    """The call with 17 to 65 more classes."""
     (tensor,) = trial.case.inputs
     assert tensor is not None
     classes, added = trial.shapes[0][-1], many(generator)
@@ -242,7 +242,7 @@ def more(trial: Trial, generator: Generator) -> Claims:
 
 @law("relabelled", "columns go with the names of the classes", EXACT)
 def relabelled(trial: Trial, generator: Generator) -> Claims:
-    """Classes in another order."""
+    """The call with the classes permuted."""
     (tensor,) = trial.case.inputs
     assert tensor is not None
     classes = trial.shapes[0][-1]

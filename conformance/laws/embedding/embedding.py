@@ -28,7 +28,7 @@ def _operands(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
 def _calling(
     trial: Trial, index: np.ndarray, weight: np.ndarray, *, layer: str = "", **changes: Any
 ) -> Trial:
-    """The case on other operands, or as another layer; None among the changes leaves out."""
+    """The call on other operands, or as another layer; a change to None removes an argument."""
     call = trial.case.call
     name = layer or call.layer
     function = is_function(name)
@@ -47,7 +47,7 @@ _SIZES = ("num_embeddings", "embedding_dim")
 
 @law("rows", "an index means the same among many others", EXACT)
 def rows(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 indices, drawn from the case's, flat."""
+    """17 to 65 indices drawn from the case's, in one row."""
     index, weight = _operands(trial)
     if not index.size:
         return
@@ -62,7 +62,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("reshaped", "the shape of the indices means nothing", EXACT)
 def reshaped(trial: Trial, generator: Generator) -> Claims:
-    """All in one row, or an axis more."""
+    """All indices in one row, or with one more axis."""
     index, weight = _operands(trial)
     flat = index.reshape(-1) if generator.integers(2) else index[np.newaxis]
     shape = trial.shapes[0]
@@ -79,7 +79,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 
 @law("relabelled", "rows of the weight may come in any order, if the indices go with them", EXACT)
 def relabelled(trial: Trial, generator: Generator) -> Claims:
-    """Among 17 to 65 rows, most of which are never looked up; without a padding_idx."""
+    """The rows permuted among 17 to 65 rows, most of them unused; without padding_idx."""
     index, weight = _operands(trial)
     total = max(len(weight), many(generator))
     places = generator.permutation(total)[: len(weight)]
@@ -90,7 +90,7 @@ def relabelled(trial: Trial, generator: Generator) -> Claims:
 
 @law("options", "padding_idx and scale_grad_by_freq are matters of the gradient alone", EXACT)
 def options(trial: Trial, generator: Generator) -> Claims:
-    """Set where the case has none, left out where it has them."""
+    """Each of the two inverted: set where the case lacks it, removed where it has it."""
     index, weight = _operands(trial)
     given = trial.case.call.arguments
     place = int(generator.integers(len(weight))) if given.get("padding_idx") is None else None
@@ -101,7 +101,7 @@ def options(trial: Trial, generator: Generator) -> Claims:
 
 @law("features", "features are looked up each by itself", EXACT)
 def features(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 features, drawn from the case's; not where a norm joins them."""
+    """17 to 65 features drawn from the case's; not with max_norm, which depends on all features."""
     index, weight = _operands(trial)
     if trial.row.traits.updates(trial.case.call):
         return

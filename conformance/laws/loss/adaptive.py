@@ -35,11 +35,11 @@ _OUTPUT = "output"
 
 @dataclass(frozen=True, eq=False)
 class Softmax:
-    """One call of the module or of one of its methods.
+    """The operands of a call of the module or of one of its methods.
 
     Args:
-        trial: the case that it was read from.
-        inputs: features, and targets where there are any.
+        trial: the case that they were read from.
+        inputs: features, and targets for the module.
         state: the weights.
     """
 
@@ -60,12 +60,12 @@ class Softmax:
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """The number of classes."""
         return int(self.trial.case.call.arguments["n_classes"])
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """The classes that buckets end before."""
+        """The class after the last one of each bucket: cutoffs, then n_classes."""
         return (*self.trial.case.call.arguments["cutoffs"], self.classes)
 
     def run(self, layer: str = "", *inputs: np.ndarray) -> Trial:
@@ -73,7 +73,7 @@ class Softmax:
 
         Args:
             layer: the module, or a method; empty = the case's own.
-            inputs: in place of these; none = these.
+            inputs: other inputs; none = these.
         """
         return on(self.trial, inputs or self.inputs, layer=layer or None, state=self.state)
 
@@ -95,7 +95,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("averaged", "the loss is the mean of the outputs, negative", SUMMED)
 def averaged(trial: Trial, generator: Generator) -> Claims:
-    """Of one and the same call."""
+    """Output and loss of the same call."""
     output, loss = measured(trial)
     with np.errstate(all="ignore"):
         mean = over(total(-on_host(output)), output.value.size)
@@ -105,7 +105,7 @@ def averaged(trial: Trial, generator: Generator) -> Claims:
 
 @law("certain", "the probabilities of all classes add up to 1", SUMMED)
 def certain(trial: Trial, generator: Generator) -> Claims:
-    """Of one row, with each class as its target in turn."""
+    """One row with each class as its target."""
     given = Softmax.of(trial)
     if not given.x.size:
         return
@@ -121,7 +121,7 @@ def certain(trial: Trial, generator: Generator) -> Claims:
 
 @law("classes", "classes of one cluster may change their places")
 def classes(trial: Trial, generator: Generator) -> Claims:
-    """Those of the head, or of a cluster, with their targets."""
+    """The classes of the head, or of one cluster, permuted with their targets."""
     given = Softmax.of(trial)
     ends = given.ends
     bucket = int(generator.integers(len(ends)))
@@ -135,7 +135,7 @@ def classes(trial: Trial, generator: Generator) -> Claims:
             array[: len(order)] = array[order]
             state[name] = array
     moved = np.arange(given.classes)
-    moved[start : ends[bucket]] = start + np.argsort(order)  # the new place of each class
+    moved[start : ends[bucket]] = start + np.argsort(order)  # the new index of each class
     if len(given.inputs) > 1:
         inputs = (given.x, moved[given.inputs[1]])
         yield same(replace(given, inputs=inputs, state=state).run(), trial)
@@ -146,7 +146,7 @@ def classes(trial: Trial, generator: Generator) -> Claims:
 
 @law("features", "features may change their places")
 def features(trial: Trial, generator: Generator) -> Claims:
-    """With the columns of the head and of each projection."""
+    """Features permuted with the columns of the head and of each projection."""
     given = Softmax.of(trial)
     order = generator.permutation(given.x.shape[-1])
     state = {
@@ -159,7 +159,7 @@ def features(trial: Trial, generator: Generator) -> Claims:
 
 @law("targets", "the output is the target's of the logarithms of all classes")
 def targets(trial: Trial, generator: Generator) -> Claims:
-    """Of a batch, each of its rows with its own target, or one that is drawn."""
+    """log_prob of a batch at each row's own target, or at a random one."""
     given = Softmax.of(trial)
     if given.x.ndim != 2 or not given.x.size:
         return
@@ -173,7 +173,7 @@ def targets(trial: Trial, generator: Generator) -> Claims:
 
 @law("most", "what is predicted has the largest logarithm of all classes")
 def most(trial: Trial, generator: Generator) -> Claims:
-    """As log_prob(input).argmax(dim=1), by which the page defines it."""
+    """The page's definition, log_prob(input).argmax(dim=1)."""
     given = Softmax.of(trial)
     if given.x.ndim != 2 or not given.x.size:
         return
@@ -183,14 +183,14 @@ def most(trial: Trial, generator: Generator) -> Claims:
     inside = (classes >= 0) & (classes < given.classes)
     at = np.where(inside, classes, 0)
     got = logs.map(lambda array: array[np.arange(len(at)), at])
-    # What is no class has no logarithm.
+    # An index outside the classes has no logarithm.
     value, error = np.where(inside, got.value, np.nan), np.where(inside, got.error, 0.0)
     got = Rounded(value, error, logs.precision)
     text = f"{every.text()} at {chosen.text()}"
     yield Claim((_OUTPUT,), Side(text, (got,)), Side(every.text(), (wanted,), every))
 
 
-# Methods take a batch.
+# The methods accept only a batch.
 LAWS = (samples, rows, unbatched(2), averaged, certain, classes, features, targets)
 OF_ALL = (samples, rows, classes, features, targets, most)
 OF_PREDICTED = (samples, rows, most)

@@ -38,7 +38,7 @@ def _pair(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tensor(trial: Trial, name: str) -> np.ndarray | None:
-    """A weight, whether the call or the constructor takes it."""
+    """A weight by name: an input of a function, a buffer of a module."""
     names = trial.row.signature.input_names
     if name in names:
         return trial.case.inputs[int(names.index(name))]
@@ -46,7 +46,7 @@ def _tensor(trial: Trial, name: str) -> np.ndarray | None:
 
 
 def _rest(x: np.ndarray, dtype: str) -> np.ndarray | None:
-    """1 − x, where the dtype has all of it."""
+    """1 − x, or None if the dtype cannot represent it exactly."""
     rest = 1.0 - x
     exact = np.array_equal(round_to(rest, dtype), rest) and np.array_equal(1.0 - rest, x)
     return rest if exact else None
@@ -54,7 +54,7 @@ def _rest(x: np.ndarray, dtype: str) -> np.ndarray | None:
 
 @law("complement", "1 − x and 1 − y lose what x and y lose", SUMMED)
 def complement(trial: Trial, generator: Generator) -> Claims:
-    """Where the dtype has both."""
+    """The call on 1 − x and 1 − y, where the dtype can represent both."""
     x, y = _pair(trial)
     rest = [_rest(array, trial.case.call.dtype) for array in (x, y)]
     if rest[0] is not None and rest[1] is not None:
@@ -64,7 +64,7 @@ def complement(trial: Trial, generator: Generator) -> Claims:
 
 @law("mirrored", "−x and 1 − y lose what x and y lose, without weights of positives", SUMMED)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """Where the dtype has 1 − y."""
+    """The call on −x and 1 − y, where the dtype can represent 1 − y."""
     x, y = _pair(trial)
     rest = _rest(y, trial.case.call.dtype)
     if rest is not None and _tensor(trial, "pos_weight") is None:
@@ -86,7 +86,7 @@ def certain(trial: Trial, generator: Generator) -> Claims:
 
 @law("mixture", "a loss is that of 1 and that of 0, mixed by the target", SUMMED)
 def mixture(trial: Trial, generator: Generator) -> Claims:
-    """y times the one, 1 − y times the other."""
+    """y times the loss for targets of 1, plus 1 − y times the loss for targets of 0."""
     x, y = _pair(trial)
     rest = trial.case.inputs[2:]
     ones, zeros = (
@@ -97,7 +97,7 @@ def mixture(trial: Trial, generator: Generator) -> Claims:
     with np.errstate(all="ignore"):
         share = exactly(y, wide.precision)
         mixed = on_host(one) * share + on_host(zero) * exactly(1.0 - y, wide.precision)
-    # Where one of both is endless nothing is mixed.
+    # The mixture is undefined where one of both is infinite.
     lost = ~(np.isfinite(one.value) & np.isfinite(zero.value))
     mixed = mixed.with_error(np.where(lost | np.isnan(mixed.error), np.inf, mixed.error))
     single = reduced_by(trial, "none")
@@ -107,7 +107,7 @@ def mixture(trial: Trial, generator: Generator) -> Claims:
 
 @law("positives", "weights of positives of 1 are none", SUMMED)
 def positives(trial: Trial, generator: Generator) -> Claims:
-    """In place of none, or both without the case's."""
+    """The calls with a pos_weight of 1 and without one, whatever the case's."""
     (x, y), weight = _pair(trial), _tensor(trial, "weight")
     ones = np.ones(x.shape[-1:])
 
@@ -123,9 +123,10 @@ def positives(trial: Trial, generator: Generator) -> Claims:
 
 @law("probabilities", "it is the binary cross entropy of probabilities of a sigmoid", SUMMED)
 def probabilities(trial: Trial, generator: Generator) -> Claims:
-    """Of p = σ(x) as it is rounded, whose logit is log p/(1 − p): no slope exceeds 1.
+    """BCELoss of the rounded p = σ(x), whose exact logit log p/(1 − p) differs slightly from x.
 
-    The logit is computed here, to within a few roundings of float64.
+    The loss changes by at most that difference, because no slope exceeds 1. The law computes the
+    logit to within a few roundings of float64.
     """
     function = is_function(trial.case.call.layer)
     x, y = (array.reshape(-1) for array in _pair(trial))
@@ -149,7 +150,7 @@ def probabilities(trial: Trial, generator: Generator) -> Claims:
 
 @law("ones", "weights of 1 are none")
 def ones(trial: Trial, generator: Generator) -> Claims:
-    """One for each element."""
+    """The call with a weight of ones."""
     inputs, state = each(trial, lambda x: x)
     if _tensor(trial, "weight") is not None or _tensor(trial, "pos_weight") is not None:
         return

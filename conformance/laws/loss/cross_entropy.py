@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """One call, whether the weight is state or an input.
+    """The operands of a call, of a module or a function.
 
     Args:
-        trial: the case that it was read from.
-        x, target: logits and what they should say.
-        weight: of the classes; None where there is none.
-        arguments: those written out.
+        trial: the case that they were read from.
+        x, target: logits, and class indices or probabilities.
+        weight: weights of the classes, or None.
+        arguments: the written arguments.
     """
 
     trial: Trial
@@ -50,50 +50,50 @@ class Loss:
 
     @property
     def axis(self) -> int:
-        """Of the classes."""
+        """The axis of classes."""
         return class_axis(self.x.shape)
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """The number of classes."""
         return int(self.x.shape[self.axis])
 
     @property
     def indices(self) -> bool:
-        """Whether the target names classes."""
+        """Whether the target holds class indices."""
         return self.target.dtype.kind == "i"
 
     @property
     def ignored(self) -> int:
-        """The index that is no target."""
+        """The ignored index."""
         found = self.arguments.get("ignore_index")
         return IGNORED if found is None else int(found)
 
     @property
     def reduction(self) -> str:
-        """How the losses are reduced."""
+        """The reduction, by default the mean."""
         return str(self.arguments.get("reduction", "mean"))
 
     def counting(self, counts: np.ndarray) -> Self:
-        """Of a batch without positions the samples that count.
+        """Select samples of a batch without positions.
 
         Args:
-            counts: whether each does.
+            counts: a mask of the samples.
         """
         return replace(self, x=self.x[counts], target=self.target[counts])
 
     def exchanged(self, order: np.ndarray) -> Self:
-        """The classes in another order; an ignored class stays the ignored one.
+        """Permute the classes; ignore_index follows its class.
 
         Args:
-            order: of each place the class that comes there.
+            order: order[k] is the class that moves to index k.
         """
         other = self._retargeted(order)
         return replace(other, x=self.x.take(order, self.axis))
 
     def _retargeted(self, order: np.ndarray) -> Self:
-        """Targets, weights and the ignored class, of classes in another order."""
-        where = np.argsort(order)  # the new place of each class
+        """Permute the classes in targets, weights and ignore_index."""
+        where = np.argsort(order)  # the new index of each class
         target, arguments = self.target, dict(self.arguments)
         if self.indices:
             inside = (target >= 0) & (target < self.classes)
@@ -120,11 +120,11 @@ class Loss:
 
 
 Read = Callable[["Trial"], Loss]
-"""How a case is read."""
+"""trial → the operands of its case."""
 
 
 def mean_of_samples(trial: Trial, read: Read = Loss.of) -> float | None:
-    """The samples, where each counts as one: no weights, nothing ignored."""
+    """The number of samples, or None where they have weights or some are ignored."""
     loss = read(trial)
     if loss.weight is not None or (loss.indices and (loss.target == loss.ignored).any()):
         return None
@@ -133,7 +133,7 @@ def mean_of_samples(trial: Trial, read: Read = Loss.of) -> float | None:
 
 @law("positions", "positions are as good as samples")
 def positions(trial: Trial, generator: Generator) -> Claims:
-    """(N, C, d_1, …, d_K) as (N·d_1·…·d_K, C)."""
+    """The call on (N·d_1·…·d_K, C) instead of (N, C, d_1, …, d_K)."""
     loss = Loss.of(trial)
     if loss.x.ndim < 3:
         return
@@ -149,15 +149,15 @@ def positions(trial: Trial, generator: Generator) -> Claims:
 
 
 def classes(read: Read) -> Law:
-    """Classes may change their places.
+    """The law that permuting the classes changes nothing.
 
     Args:
-        read: as what a case is read.
+        read: reads a case.
     """
 
     @law("classes", "classes may change their places, with their weights and targets")
     def claims(trial: Trial, generator: Generator) -> Claims:
-        """A permutation of the classes; an ignored class stays the ignored one."""
+        """The call with the classes permuted."""
         loss = read(trial)
         yield same(loss.exchanged(generator.permutation(loss.classes)).run(), trial)
 
@@ -166,7 +166,7 @@ def classes(read: Read) -> Law:
 
 @law("shifted", "what is added to all logits of a sample means nothing")
 def shifted(trial: Trial, generator: Generator) -> Claims:
-    """Whole numbers, added where no logit is rounded."""
+    """Integers added to all logits of a sample, where no sum rounds."""
     loss = Loss.of(trial)
     shape = list(loss.x.shape)
     shape[loss.axis] = 1
@@ -175,14 +175,14 @@ def shifted(trial: Trial, generator: Generator) -> Claims:
     exact = (round_to(moved_by, trial.case.call.dtype) == moved_by) & (moved_by - shift == loss.x)
     x = np.where(exact.all(axis=loss.axis, keepdims=True), moved_by, loss.x)
     if not np.array_equal(x, loss.x):
-        # Their own bound: x − (max + log Σ) rounds numbers as large as those.
+        # The other call has its own bound: x − (max + log Σ) rounds the larger logits.
         other = replace(loss, x=x).run()
         yield claim(other, measured(other), Side(trial.text(), measured(trial)))
 
 
 @law("ignored", "the logits of a sample that is ignored mean nothing")
 def ignored(trial: Trial, generator: Generator) -> Claims:
-    """Others in their place."""
+    """The call with other logits for ignored samples."""
     loss = Loss.of(trial)
     gone = loss.target == loss.ignored
     if not loss.indices or not gone.any():
@@ -192,15 +192,15 @@ def ignored(trial: Trial, generator: Generator) -> Claims:
 
 
 def dropped(read: Read) -> Law:
-    """A sample that is ignored is as good as none.
+    """The law that removing ignored samples changes nothing.
 
     Args:
-        read: as what a case is read.
+        read: reads a case.
     """
 
     @law("dropped", "a sample that is ignored is as good as none")
     def claims(trial: Trial, generator: Generator) -> Claims:
-        """The others alone."""
+        """The call without the ignored samples."""
         loss = read(trial)
         counts = loss.target != loss.ignored
         if not loss.indices or loss.target.ndim != 1 or counts.all():
@@ -213,7 +213,7 @@ def dropped(read: Read) -> Law:
 
 @law("weighted", "weights half as large: the same mean over indices, otherwise half the loss")
 def weighted(trial: Trial, generator: Generator) -> Claims:
-    """Weights of 1 are none."""
+    """Half the weights; or weights of 1, for a case without weights."""
     loss = Loss.of(trial)
     if loss.weight is None:
         yield same(replace(loss, weight=np.ones(loss.classes)).run(), trial)
@@ -227,7 +227,7 @@ def weighted(trial: Trial, generator: Generator) -> Claims:
 
 @law("one-hot", "a class is a probability of 1", SUMMED)
 def one_hot(trial: Trial, generator: Generator) -> Claims:
-    """Where nothing is ignored, and the mean is over samples either way."""
+    """One-hot probabilities as target, where nothing is ignored and the mean is unweighted."""
     loss = Loss.of(trial)
     mean = loss.reduction == "mean" and loss.weight is not None
     if not loss.indices or mean or (loss.target == loss.ignored).any():

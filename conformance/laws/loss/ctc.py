@@ -28,20 +28,20 @@ from conformance.spec.law import (
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-_MORE = 17  # steps or labels beyond those that count
+_MORE = 17  # most extra steps or labels beyond the lengths
 
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """One call in its plainest form: a batch with padded targets.
+    """The operands of a call as a batch with padded targets.
 
     Args:
-        trial: the case that it was read from.
+        trial: the case that they were read from.
         x: (T, N, C).
         targets: (N, S).
         steps, lengths: (N), of the inputs and of the targets.
-        form: how the targets are given: `"padded"`, `"concatenated"` or `"unbatched"`.
-        tuples: the lengths are tuples, not tensors.
+        form: the case's form: `"padded"`, `"concatenated"` or `"unbatched"`.
+        tuples: the case passes lengths as tuples, not tensors.
     """
 
     trial: Trial
@@ -69,14 +69,14 @@ class Sequences:
 
     @property
     def blank(self) -> int:
-        """The class that is no label."""
+        """The class of blanks."""
         return int(given(self.trial, "blank"))
 
     def run(self, **changes: Any) -> Trial:
-        """The call on the same backend.
+        """The call on the same backend, in this form.
 
         Args:
-            changes: of the arguments.
+            changes: changed arguments.
         """
         case, x, targets = self.trial.case, self.x, self.targets
         inside = np.arange(targets.shape[1]) < self.lengths[:, np.newaxis]
@@ -101,7 +101,7 @@ class Sequences:
 
 @law("singles", "each loss of a batch is that of its sample alone")
 def singles(trial: Trial, generator: Generator) -> Claims:
-    """At most three samples."""
+    """At most three samples, each in a call of its own."""
     whole = Sequences.of(trial)
     if whole.form == "unbatched":
         return
@@ -120,7 +120,7 @@ def singles(trial: Trial, generator: Generator) -> Claims:
 
 @law("targets", "padded targets are as good as concatenated ones")
 def targets(trial: Trial, generator: Generator) -> Claims:
-    """The other of the two forms."""
+    """Concatenated targets instead of padded ones, or the reverse."""
     whole = Sequences.of(trial)
     forms = {"padded": "concatenated", "concatenated": "padded"}
     if whole.form in forms:
@@ -129,7 +129,7 @@ def targets(trial: Trial, generator: Generator) -> Claims:
 
 @law("unbatched", "a sequence without a batch dimension is a batch of one")
 def unbatched(trial: Trial, generator: Generator) -> Claims:
-    """A sequence as a batch, or a batch of one without its dimension."""
+    """An unbatched sequence as a batch of one, or the reverse."""
     whole = Sequences.of(trial)
     if len(whole.steps) != 1:
         return
@@ -140,14 +140,14 @@ def unbatched(trial: Trial, generator: Generator) -> Claims:
 
 @law("tuples", "lengths are the same as a tuple and as a tensor")
 def tuples(trial: Trial, generator: Generator) -> Claims:
-    """The other of the two."""
+    """Lengths as tuples instead of tensors, or the reverse."""
     whole = Sequences.of(trial)
     yield same(replace(whole, tuples=not whole.tuples).run(), trial)
 
 
 @law("beyond", "what lies beyond the lengths means nothing")
 def beyond(trial: Trial, generator: Generator) -> Claims:
-    """More steps and longer padding, other numbers in both: blanks, or what is no class."""
+    """More steps and longer padding, filled with other numbers: blanks, or invalid classes."""
     whole = Sequences.of(trial)
     more, longer = generator.integers(_MORE, size=2, endpoint=True)
     x = np.concatenate([whole.x, np.repeat(whole.x[:1], more, axis=0)])
@@ -163,7 +163,7 @@ def beyond(trial: Trial, generator: Generator) -> Claims:
 
 @law("classes", "classes may change their places, the blank among them")
 def classes(trial: Trial, generator: Generator) -> Claims:
-    """A permutation, of the labels as well."""
+    """The classes permuted, in the targets, too."""
     whole = Sequences.of(trial)
     order = generator.permutation(whole.x.shape[2])
     where = np.argsort(order)
@@ -173,7 +173,7 @@ def classes(trial: Trial, generator: Generator) -> Claims:
 
 @law("certain", "a step at which the blank is certain means nothing, put before all others")
 def certain(trial: Trial, generator: Generator) -> Claims:
-    """Its logarithm is 0, those of the other classes are −∞."""
+    """A first step with log_probs of 0 for the blank and −∞ for the other classes."""
     whole = Sequences.of(trial)
     if not whole.steps.all():
         return  # of no steps only the empty target has a probability
@@ -185,7 +185,7 @@ def certain(trial: Trial, generator: Generator) -> Claims:
 
 @law("averaged", "the mean is that of the losses over the lengths of the targets", SUMMED)
 def averaged(trial: Trial, generator: Generator) -> Claims:
-    """And the sum that of the losses themselves; of an empty target the length counts as 1."""
+    """Mean and sum, computed from the unreduced losses; an empty target has the length 1."""
     whole = Sequences.of(trial)
     single = reduced_by(trial, "none")
     (losses,) = measured(single)
@@ -201,7 +201,7 @@ def averaged(trial: Trial, generator: Generator) -> Claims:
 
 @law("zeroed", "zero_infinity makes impossible losses 0, and changes no other")
 def zeroed(trial: Trial, generator: Generator) -> Claims:
-    """Of the losses that are not reduced."""
+    """The unreduced losses with and without zero_infinity."""
     whole = Sequences.of(trial)
     plain, zero = (whole.run(reduction="none", zero_infinity=flag) for flag in (False, True))
     (losses,) = plain.answer

@@ -44,7 +44,7 @@ def _pair(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _other(trial: Trial, layer: str, **arguments: Any) -> Trial:
-    """Another loss of the same form and reduction on the same pair."""
+    """Another loss with the same reduction on the same operands, as function or module."""
     name = _FUNCTION[layer] if is_function(trial.case.call.layer) else layer
     kept = {"reduction": given(trial, "reduction")}
     return on(trial, _pair(trial), layer=name, only=kept | arguments)
@@ -55,13 +55,13 @@ def _weight(trial: Trial) -> np.ndarray | None:
 
 
 def _mean(trial: Trial) -> float | None:
-    """The sum of the weights, where the mean divides by it, is no number of losses."""
+    """The number of losses, or None where the mean divides by the sum of the weights."""
     return None if _weight(trial) is not None else elements(trial)
 
 
 @law("itself", "nothing is lost on the target itself", "always equal")
 def itself(trial: Trial, generator: Generator) -> Claims:
-    """The target as the input: 0, or the mean of nothing."""
+    """The call with the target as the input."""
     _, y = _pair(trial)
     if not y.size:
         return
@@ -72,16 +72,16 @@ def itself(trial: Trial, generator: Generator) -> Claims:
 
 
 def scaled(edge: str, factor: float) -> Law:
-    """Of operands twice as large, and an edge twice as far, the loss is a multiple.
+    """The law that doubling operands and edge multiplies the loss by a factor.
 
     Args:
-        edge: name of the argument that says where a parabola becomes a line; empty = it has none.
-        factor: what the loss is multiplied by.
+        edge: name of the argument at which the parabola becomes a line; empty = none.
+        factor: the factor of the loss.
     """
 
     @law("scaled", f"of twice the numbers it is {factor:g} times the loss", SUMMED)
     def claims(trial: Trial, generator: Generator) -> Claims:
-        """Both operands doubled."""
+        """The call with both operands, and the edge, doubled."""
         x, y = _pair(trial)
         if max(np.abs(x).max(initial=0), np.abs(y).max(initial=0)) * 2 > trial.precision.largest:
             return
@@ -97,7 +97,7 @@ def scaled(edge: str, factor: float) -> Law:
 
 @law("kin", "Huber's loss is delta times smooth L1 with a beta of delta", SUMMED)
 def kin(trial: Trial, generator: Generator) -> Claims:
-    """The other of the two; with an edge at 0 there is only one."""
+    """HuberLoss and SmoothL1Loss with the same edge above 0."""
     edge = given(trial, "beta" if "beta" in trial.row.signature.defaults else "delta")
     if edge <= 0 or _weight(trial) is not None:
         return
@@ -111,7 +111,7 @@ def kin(trial: Trial, generator: Generator) -> Claims:
 
 @law("limits", "with an edge out of reach it is a parabola; smooth L1 without one is L1", SUMMED)
 def limits(trial: Trial, generator: Generator) -> Claims:
-    """Half of the squared difference, over beta; an edge at 0."""
+    """HuberLoss with an edge beyond all differences; SmoothL1Loss with beta = 0."""
     x, y = _pair(trial)
     if _weight(trial) is not None:
         return
@@ -133,8 +133,8 @@ def laws(module: str, edge: str, factor: float) -> tuple[Law, ...]:
     """The laws of a loss of differences and of its function.
 
     Args:
-        edge: name of the argument that says where a parabola becomes a line; empty = it has none.
-        factor: what the loss of numbers twice as large is multiplied by.
+        edge: name of the argument at which the parabola becomes a line; empty = none.
+        factor: the loss's factor when all numbers are doubled.
     """
     bent = (kin, limits) if edge else ()
     return (

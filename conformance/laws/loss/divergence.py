@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def _samples(trial: Trial) -> float:
-    """What "batchmean" divides by."""
+    """The divisor of "batchmean": the batch size."""
     x = given_inputs(trial)[0]
     return float(x.shape[0]) if x.ndim else 1.0
 
 
 @law("itself", "a distribution does not diverge from itself", "always equal")
 def itself(trial: Trial, generator: Generator) -> Claims:
-    """Logarithms as input and target: 0, or the mean of nothing."""
+    """The same logarithms as input and target."""
     x, _ = given_inputs(trial)
     if x.size:
         other = on(trial, (x, x), log_target=True)
@@ -34,7 +34,7 @@ def itself(trial: Trial, generator: Generator) -> Claims:
 
 @law("certain", "a probability of 1 is a logarithm of 0", SUMMED)
 def certain(trial: Trial, generator: Generator) -> Claims:
-    """Both forms of such targets: −x."""
+    """Targets of 1, and their logarithms of 0: both losses are −x."""
     x, y = given_inputs(trial)
     numbers = on(trial, (x, np.ones(y.shape)), log_target=False)
     logarithms = on(trial, (x, np.zeros(y.shape)), log_target=True)
@@ -44,9 +44,9 @@ def certain(trial: Trial, generator: Generator) -> Claims:
 
 @law("forms", "both forms of a target are one", SUMMED)
 def forms(trial: Trial, generator: Generator) -> Claims:
-    """A target as a number and as a logarithm, one of which is rounded to the dtype.
+    """The target as a number and as a logarithm; one of them is rounded to the dtype.
 
-    The loss e^z (z - x) of z moves by at most e^z (1 + |z| + |x|) times what z moves.
+    The loss e^z (z − x) changes by at most e^z (1 + |z| + |x|) times the change of z.
     """
     x, y = given_inputs(trial)
     dtype = trial.case.call.dtype
@@ -60,7 +60,7 @@ def forms(trial: Trial, generator: Generator) -> Claims:
     one = on(trial, (x, numbers), log_target=False, reduction="sum")
     two = on(trial, (x, logarithms), log_target=True, reduction="sum")
     (got,), (wanted,) = measured(one), measured(two)
-    exact = np.log(numbers)  # of float64, within a unit in its last place
+    exact = np.log(numbers)  # float64, within a unit in the last place
     farthest = np.maximum(np.abs(exact), np.abs(logarithms))
     apart = np.abs(exact - logarithms) + 2.0**-52 * farthest
     moved = np.exp(np.maximum(exact, logarithms) + apart) * (1 + farthest + np.abs(x)) * apart

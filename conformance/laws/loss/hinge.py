@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def may_double(trial: Trial, *arrays: np.ndarray) -> bool:
-    """Whether twice as large numbers are numbers of the dtype still, and none is subnormal."""
+    """Whether doubling the numbers keeps them in the dtype's range, and none is subnormal."""
     form = format_of(trial.case.call.dtype)
     sizes = np.concatenate([np.abs(x).reshape(-1) for x in arrays])
     sizes = sizes[sizes > 0]
@@ -36,7 +36,7 @@ def may_double(trial: Trial, *arrays: np.ndarray) -> bool:
 
 @law("scaled", "numbers and margin twice as large: a loss twice as large")
 def scaled(trial: Trial, generator: Generator) -> Claims:
-    """A power of two, by which nothing rounds; not near the ends of the range."""
+    """Doubled numbers and margin, where nothing rounds or overflows."""
     *numbers, target = (x for x in trial.case.inputs if x is not None)
     margin = given(trial, "margin")
     if may_double(trial, *numbers, np.array(margin)):
@@ -46,7 +46,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
 
 @law("swapped", "neither input is the first: the labels tell")
 def swapped(trial: Trial, generator: Generator) -> Claims:
-    """The second and the first, every label the other one."""
+    """The inputs exchanged and every label negated."""
     first, second, target = trial.case.inputs
     assert target is not None
     yield same(on(trial, [second, first, -target]), trial)
@@ -54,7 +54,7 @@ def swapped(trial: Trial, generator: Generator) -> Claims:
 
 @law("mirrored", "a number and its label of the other sign mean the same")
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """Both negated."""
+    """The call with numbers and labels negated."""
     x, target = trial.case.inputs
     assert x is not None
     assert target is not None
@@ -63,7 +63,7 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
 
 @law("odd", "under the other label a loss is larger by the label times the number", SUMMED)
 def odd(trial: Trial, generator: Generator) -> Claims:
-    """log(1 + eᶻ) = log(1 + e⁻ᶻ) + z, of all losses."""
+    """log(1 + eᶻ) = log(1 + e⁻ᶻ) + z for each loss."""
     x, target = trial.case.inputs
     assert x is not None
     assert target is not None
@@ -77,7 +77,7 @@ def odd(trial: Trial, generator: Generator) -> Claims:
 
 @law("label", "of label 1 the loss is the number, whatever the margin")
 def label(trial: Trial, generator: Generator) -> Claims:
-    """Another margin, which means nothing to them."""
+    """The call with all labels 1 and another margin."""
     x, target = trial.case.inputs
     assert target is not None
     ones = np.ones_like(target)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @law("nothing", "what never happens loses what is expected", SUMMED)
 def nothing(trial: Trial, generator: Generator) -> Claims:
-    """Counts of 0: the rate itself, whatever eps is."""
+    """Targets of 0, for which the loss is the rate itself, whatever eps is."""
     x, y = given_inputs(trial)
     rates = np.abs(x)
     other = on(trial, (rates, np.zeros(y.shape)), log_input=False, reduction="none")
@@ -40,7 +40,7 @@ def nothing(trial: Trial, generator: Generator) -> Claims:
 
 @law("few", "Stirling's term is of counts above 1 only")
 def few(trial: Trial, generator: Generator) -> Claims:
-    """Of counts of at most 1 the full loss is the other one."""
+    """For counts of at most 1, the calls with and without `full`."""
     x, y = given_inputs(trial)
     small = np.minimum(y, 1.0)
     yield same(on(trial, (x, small), full=True), on(trial, (x, small), full=False))
@@ -48,7 +48,7 @@ def few(trial: Trial, generator: Generator) -> Claims:
 
 @law("rates", "of one that is expected once it loses 1, or nothing", SUMMED)
 def rates(trial: Trial, generator: Generator) -> Claims:
-    """A rate of 1, whose logarithm is 0: the loss is 1, whatever is counted."""
+    """A rate of 1, whose logarithm is 0: the loss is 1 for any count."""
     x, y = given_inputs(trial)
     zeros = np.zeros(x.shape)
     other = on(trial, (zeros, y), log_input=True, full=False, reduction="none")
@@ -66,21 +66,21 @@ POISSON = (
 
 
 def _aligned(trial: Trial) -> Inputs:
-    """Variances that lack the last axis with one of length 1."""
+    """The inputs, with an axis of length 1 added to variances that lack the last axis."""
     x, y, var = given_inputs(trial)
     return x, y, var[..., np.newaxis] if var.ndim == x.ndim - 1 else var
 
 
 @law("swapped", "neither number is the first")
 def swapped(trial: Trial, generator: Generator) -> Claims:
-    """The target and the input."""
+    """Input and target exchanged."""
     x, y, var = each(trial, lambda x: x, _aligned)[0]
     yield same(on(trial, (y, x, var)), trial)
 
 
 @law("floor", "a variance below eps is eps")
 def floor(trial: Trial, generator: Generator) -> Claims:
-    """Where the dtype has eps."""
+    """Variances clamped to eps by the law, where the dtype can represent eps."""
     x, y, var = given_inputs(trial)
     eps = given(trial, "eps")
     if round_to(np.array(eps), trial.case.call.dtype) == eps:
@@ -89,7 +89,7 @@ def floor(trial: Trial, generator: Generator) -> Claims:
 
 @law("full", "the full loss is larger by the same everywhere", SUMMED)
 def full(trial: Trial, generator: Generator) -> Claims:
-    """Half of log 2π."""
+    """The calls with and without `full`, which differ by ½·log 2π."""
     short = on(trial, trial.case.inputs, full=False, reduction="none")
     long = on(trial, trial.case.inputs, full=True, reduction="none")
     (a,), (b,) = measured(short), measured(long)

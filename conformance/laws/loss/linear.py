@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 _MODULE, _FUNCTION = "LinearCrossEntropyLoss", "functional.linear_cross_entropy"
-# Arguments of the module that a function's arrays show.
+# Arguments of the module that follow from a function's arrays.
 _SIZES = ("in_features", "num_classes", "out_features", "bias")
 
 
 @dataclass(frozen=True, eq=False)
 class Map(Loss):
-    """One call, whether weights are state or inputs.
+    """The operands of a call, of the module or the function.
 
     Args:
-        trial: the case that it was read from.
-        x, target: features and what their logits should say.
-        weight: of the classes, or None.
-        arguments: those written out, without the sizes.
+        trial: the case that they were read from.
+        x, target: features, and class indices or probabilities.
+        weight: weights of the classes, or None.
+        arguments: the written arguments without the sizes.
         linear: (C, d_1, …, d_K, in_features).
         bias: (C, d_1, …, d_K), or None.
     """
@@ -72,14 +72,14 @@ class Map(Loss):
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """The number of classes."""
         return len(self.linear)
 
     def exchanged(self, order: np.ndarray) -> Self:
-        """The classes in another order, with what makes their logits.
+        """Permute the classes, with weight and bias of the linear map.
 
         Args:
-            order: of each place the class that comes there.
+            order: order[k] is the class that moves to index k.
         """
         other, bias = self._retargeted(order), self.bias
         linear = self.linear[order]
@@ -90,7 +90,7 @@ class Map(Loss):
 
         Args:
             layer: the module or the function; None = the case's own.
-            changes: of the arguments.
+            changes: changed arguments.
         """
         name = layer or self.trial.case.call.layer
         arguments, state = {**self.arguments, **changes}, {}
@@ -112,21 +112,21 @@ class Map(Loss):
 
 @law("form", "the module and the function are one")
 def form(trial: Trial, generator: Generator) -> Claims:
-    """The weights go from the state to the call, or back."""
+    """The function for the module, or the reverse."""
     other = _MODULE if is_function(trial.case.call.layer) else _FUNCTION
     yield same(Map.of(trial).run(other), trial)
 
 
 @law("unbatched", "a sample without a batch dimension is a batch of one")
 def unbatched(trial: Trial, generator: Generator) -> Claims:
-    """Of a K-dimensional loss there is none."""
+    """Only without positions: a K-dimensional loss has no unbatched form."""
     if Map.of(trial).linear.ndim == 2:
         yield from single(2).claims(trial, generator)
 
 
 @law("composed", "it is the cross entropy of the linear map", SUMMED)
 def composed(trial: Trial, generator: Generator) -> Claims:
-    """As its page defines it."""
+    """functional.linear followed by functional.cross_entropy, as the page defines it."""
     given = Map.of(trial)
     classes, *places, features = given.linear.shape
     flat = given.linear.reshape(-1, features)
@@ -143,7 +143,7 @@ def composed(trial: Trial, generator: Generator) -> Claims:
 
 @law("chunked", "chunks of any size are as good as none")
 def chunked(trial: Trial, generator: Generator) -> Claims:
-    """In two sizes, and as it comes."""
+    """The call with two chunk sizes, with empty options, and without options."""
     given = Map.of(trial)
     count = max(len(given.x) if given.x.ndim == 2 else 1, 1)
     sizes = generator.integers(1, count, size=2, endpoint=True)
@@ -154,7 +154,7 @@ def chunked(trial: Trial, generator: Generator) -> Claims:
 
 @law("features", "features may change their places, and have others of weight zero among them")
 def features(trial: Trial, generator: Generator) -> Claims:
-    """The same sums in another order."""
+    """Features permuted among others of weight 0."""
     given = Map.of(trial)
     count = given.x.shape[-1]
     wide = count + int(generator.integers(34))

@@ -28,7 +28,7 @@ def _weight(trial: Trial) -> np.ndarray | None:
 
 
 def _on(trial: Trial, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> Trial:
-    """The call on others, the weight where it belongs."""
+    """The call on other scores, targets and weight; a module's weight goes to its state."""
     if is_function(trial.case.call.layer):
         given = (weight,) if "weight" in trial.row.signature.input_names else ()
         return on(trial, (x, target, *given))
@@ -36,7 +36,7 @@ def _on(trial: Trial, x: np.ndarray, target: np.ndarray, weight: np.ndarray | No
 
 
 def _labels_moved(target: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Labels of classes that have changed their places; −1 stays."""
+    """Labels after the classes moved to new indices; −1 stays."""
     return np.where(target >= 0, where[np.maximum(target, 0)], target)
 
 
@@ -55,7 +55,7 @@ def classes(trial: Trial, generator: Generator) -> Claims:
 
 @law("shifted", "what is added to all scores of a sample means nothing", SUMMED)
 def shifted(trial: Trial, generator: Generator) -> Claims:
-    """Whole numbers, added where no score is rounded."""
+    """Integers added to all scores of a sample, where no sum rounds."""
     x, target = _scores(trial)
     shift = generator.integers(-16, 16, (*x.shape[:-1], 1)).astype(np.float64)
     moved = x + shift
@@ -68,7 +68,7 @@ def shifted(trial: Trial, generator: Generator) -> Claims:
 
 @law("weighted", "weights half as large: half the loss; weights of 1 are none")
 def weighted(trial: Trial, generator: Generator) -> Claims:
-    """A power of two; no weights, where there are none."""
+    """Half the weights; or weights of 1, for a case without weights."""
     x, target = _scores(trial)
     weight = _weight(trial)
     if weight is None:
@@ -80,7 +80,7 @@ def weighted(trial: Trial, generator: Generator) -> Claims:
 
 @law("labels", "labels may come in any order, and what stands behind the first -1 means nothing")
 def labels(trial: Trial, generator: Generator) -> Claims:
-    """Of each sample another order, and other numbers behind."""
+    """Each sample's labels shuffled, with other numbers after the first −1."""
     x, target = _scores(trial)
     other, count = target.copy(), x.shape[-1]
     for row in other.reshape(-1, count):
@@ -92,7 +92,7 @@ def labels(trial: Trial, generator: Generator) -> Claims:
 
 @law("mirrored", "a score and its label negated mean the same")
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """−x and 1 − y, of all classes."""
+    """The call on −x and 1 − y."""
     x, target = _scores(trial)
     yield same(_on(trial, -x, 1 - target, _weight(trial)), trial)
 

@@ -1,4 +1,4 @@
-"""Laws of the negative log likelihood, besides those of all losses of classes."""
+"""Laws of the negative log likelihood, in addition to those of all losses of classes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @law("composed", "the loss of a log_softmax is the cross entropy", SUMMED)
 def composed(trial: Trial, generator: Generator) -> Claims:
-    """The case's numbers as logits; the documentation defines the cross entropy so."""
+    """The case's numbers as logits: NLLLoss of log_softmax, the definition of cross entropy."""
     loss = Loss.of(trial)
     logs = called(trial, loss.x, layer="functional.log_softmax", arguments={"dim": loss.axis})
     by_steps = on(trial, (logs.answer[0], *trial.case.inputs[1:]))

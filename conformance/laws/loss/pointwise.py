@@ -1,4 +1,4 @@
-"""Laws of losses that are a number for each element."""
+"""Laws of losses with one number for each element."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def as_given(trial: Trial) -> Inputs:
 
 
 def given_inputs(trial: Trial) -> list[np.ndarray]:
-    """The inputs of a loss that has no optional ones."""
+    """The inputs of a loss without optional inputs."""
     found = [x for x in trial.case.inputs if x is not None]
     assert len(found) == len(trial.case.inputs)
     return found
@@ -32,9 +32,10 @@ def given_inputs(trial: Trial) -> list[np.ndarray]:
 def each(
     trial: Trial, move: Move, aligned: Aligned = as_given
 ) -> tuple[Inputs, dict[str, np.ndarray]]:
-    """All operands as they are broadcast, each element moved alike: the inputs and the state.
+    """Broadcast all operands to one shape and move their elements: (inputs, state).
 
     Args:
+        move: applied to each broadcast operand.
         aligned: case → its inputs in shapes that broadcast.
     """
     given, state = aligned(trial), trial.case.call.state
@@ -51,7 +52,7 @@ def each(
 def _elements(aligned: Aligned) -> Law:
     @law("elements", "each loss among thousands is what it is among few")
     def claims(trial: Trial, generator: Generator) -> Claims:
-        """Several blocks of vector code and a tail, drawn from the case's."""
+        """Thousands of elements drawn from the case's: several vector blocks and a tail."""
         single = reduced_by(trial, "none")
         size = single.answer[0].size
         if not size:
@@ -67,7 +68,7 @@ def _elements(aligned: Aligned) -> Law:
 def _shape(aligned: Aligned) -> Law:
     @law("shape", "the shape means nothing to the losses")
     def claims(trial: Trial, generator: Generator) -> Claims:
-        """All elements in one row, or each in one of its own."""
+        """All elements in one row, or each in its own row."""
         if given(trial, "reduction") not in ("mean", "sum", "none"):
             return  # a mean over samples
         row = (-1, 1) if generator.integers(2) else (-1,)
@@ -81,14 +82,14 @@ def _shape(aligned: Aligned) -> Law:
 
 @law("swapped", "neither operand is the first")
 def swapped(trial: Trial, generator: Generator) -> Claims:
-    """The target and the input."""
+    """Input and target exchanged."""
     first, second, *rest = each(trial, lambda x: x)[0]
     yield same(on(trial, (second, first, *rest)), trial)
 
 
 @law("ones", "weights of 1 are none")
 def ones(trial: Trial, generator: Generator) -> Claims:
-    """In place of no weight, where the call takes one; or both, without the case's."""
+    """The calls with a weight of ones and without a weight, where the function takes one."""
     names = trial.row.signature.input_names
     if "weight" not in names:
         return
@@ -104,7 +105,7 @@ def ones(trial: Trial, generator: Generator) -> Claims:
 
 @law("weighted", "weights half as large: half the loss")
 def weighted(trial: Trial, generator: Generator) -> Claims:
-    """Where the mean is over all losses, whatever they weigh."""
+    """The call with half the weights, where the mean does not divide by them."""
     call, names = trial.case.call, trial.row.signature.input_names
     place = names.index("weight") if "weight" in names else None
     weight = call.state.get("weight") if place is None else trial.case.inputs[place]
@@ -123,10 +124,10 @@ def weighted(trial: Trial, generator: Generator) -> Claims:
 def pointwise(
     means: Mapping[str, Divisor] | None = None, aligned: Aligned = as_given
 ) -> tuple[Law, ...]:
-    """The laws of any loss that is a number for each element.
+    """The laws of any loss with one number for each element.
 
     Args:
-        means: reduction → what the sum is divided by; None = the mean of all losses.
+        means: reduction → divisor of the sum; None = only the mean of all losses.
         aligned: case → its inputs in shapes that broadcast.
     """
     return (*reductions(means), _elements(aligned), _shape(aligned))

@@ -1,4 +1,4 @@
-"""Laws of all losses: how the reductions hang together, and what the order of the batch means."""
+"""Laws of all losses: the relations between reductions, and the order of the batch."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 Inputs = tuple[np.ndarray | None, ...]
 Divisor = Callable[["Trial"], float | None]
-"""What the sum is divided by; None where it is no number of losses."""
+"""trial → the divisor of the sum; None where it is not a number of losses."""
 
 
 def given(trial: Trial, name: str) -> Any:
-    """An argument of the call, its default where it is left out."""
+    """An argument of the call, or its default if it is left out."""
     return trial.case.call.arguments.get(name, trial.row.signature.defaults.get(name))
 
 
@@ -51,11 +51,11 @@ def on(
     """The call on other inputs, with every operand contiguous.
 
     Args:
-        inputs: in place of the case's.
+        inputs: replace the case's inputs.
         layer: another layer that takes them; None = the case's own.
-        state: in place of the case's; None = the case's own.
-        only: arguments in place of the case's; None = the case's own.
-        arguments: changes of the arguments.
+        state: replaces the case's state; None = the case's own.
+        only: replaces all of the case's arguments; None = keep them.
+        arguments: changed arguments.
     """
     call = trial.case.call
     kept = call.arguments if only is None else only
@@ -75,23 +75,23 @@ def reduced_by(trial: Trial, reduction: str) -> Trial:
 
 
 def batch(trial: Trial) -> int | None:
-    """How many samples there are; None where the first input has no batch."""
+    """The number of samples, or None if the first input has no batch."""
     axis = trial.row.batch_axis(trial.case, 0)
     first = trial.case.inputs[0]
     return None if axis is None or first is None else int(first.shape[axis])
 
 
 def elements(trial: Trial) -> float:
-    """How many losses there are."""
+    """The number of losses."""
     return float(reduced_by(trial, "none").answer[0].size)
 
 
 def of_samples(trial: Trial, chosen: np.ndarray) -> Trial:
-    """The call on chosen samples; what has no batch axis is the same for all of them.
+    """The call on selected samples; inputs without a batch axis stay.
 
     Args:
         trial: a case with a batch.
-        chosen: indices of samples, in any order and number.
+        chosen: indices of samples, in any order, with repetitions.
     """
     inputs = list(trial.case.inputs)
     for place, array in enumerate(inputs):
@@ -102,13 +102,13 @@ def of_samples(trial: Trial, chosen: np.ndarray) -> Trial:
 
 
 def sample_axes(trial: Trial) -> list[int | None]:
-    """For each output the axis of the samples."""
+    """For each output its batch axis, or None."""
     row, case = trial.row, trial.case
     return [row.output_batch_axis(case, output) for output in row.signature.outputs]
 
 
 def _picks(trial: Trial, chosen: np.ndarray) -> list[Move]:
-    """What brings each output to chosen samples."""
+    """For each output a move that selects samples."""
 
     def pick(axis: int | None) -> Move:
         return lambda y: y if axis is None else np.take(y, chosen, axis)
@@ -121,16 +121,16 @@ def _shaped(shape: tuple[int, ...]) -> Move:
 
 
 def form(module: str, function: str, tensors: tuple[str, ...] = ()) -> Law:
-    """The module and the function are one.
+    """The law that module and function agree.
 
     Args:
         module, function: the two names.
-        tensors: what the constructor takes and the function after its inputs, in that order.
+        tensors: tensors that the constructor takes, and the function after its inputs, in order.
     """
 
     @law("form", "the module and the function are one")
     def claims(trial: Trial, generator: Generator) -> Claims:
-        """What the constructor took goes to the call, or back."""
+        """The other form: tensors move between the module's state and the function's inputs."""
         call, inputs = trial.case.call, trial.case.inputs
         if not is_function(call.layer):
             whole = (*inputs, *(call.state.get(name) for name in tensors))
@@ -143,22 +143,22 @@ def form(module: str, function: str, tensors: tuple[str, ...] = ()) -> Law:
                     state[taken.name] = array
             else:
                 kept.append(array)
-        if set(state) <= set(tensors):  # otherwise the module has no such weight
+        if set(state) <= set(tensors):  # else the module lacks one of these weights
             yield same(on(trial, kept, layer=module, state=state), trial)
 
     return claims
 
 
 def unbatched(rank: int) -> Law:
-    """A sample without a batch dimension is a batch of one.
+    """The law that a sample without a batch dimension equals a batch of one.
 
     Args:
-        rank: axes of the first input of a batch.
+        rank: number of axes of a batched first input.
     """
 
     @law("unbatched", "a sample without a batch dimension is a batch of one")
     def claims(trial: Trial, generator: Generator) -> Claims:
-        """A sample as a batch, or a batch of one without its dimension."""
+        """An unbatched sample as a batch of one, or the reverse."""
         inputs, sampled = list(trial.case.inputs), trial.row.signature.places("data", "target")
         first = inputs[0]
         assert first is not None
@@ -175,7 +175,7 @@ def unbatched(rank: int) -> Law:
 
 @law("samples", "samples in another order: losses in that order, or the same sum")
 def samples(trial: Trial, generator: Generator) -> Claims:
-    """A permutation of the batch."""
+    """The batch permuted."""
     count = batch(trial)
     if count is not None:
         order = generator.permutation(count)
@@ -194,7 +194,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("repeated", "a batch over and over: the same mean, that many times the sum", SUMMED)
 def repeated(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 samples or more, the whole batch each time."""
+    """The whole batch repeated to at least 17 to 65 samples."""
     count, first = batch(trial), trial.case.inputs[0]
     if not count or first is None or not first.size or sample_axes(trial) != [None]:
         return
@@ -210,15 +210,15 @@ def repeated(trial: Trial, generator: Generator) -> Claims:
 
 
 def reduced(**divisors: Divisor) -> Law:
-    """The sum is that of the losses, and a mean is the sum over a number of losses.
+    """The law that relates sum and means to the unreduced losses.
 
     Args:
-        divisors: reduction → what the sum is divided by.
+        divisors: reduction → divisor of the sum.
     """
 
     @law("reduced", "the sum is that of the losses, a mean is the sum over what counts", SUMMED)
     def claims(trial: Trial, generator: Generator) -> Claims:
-        """The other reductions by way of all losses."""
+        """Sum and means, computed from the unreduced losses."""
         single, whole = reduced_by(trial, "none"), reduced_by(trial, "sum")
         (losses,), (got,) = measured(single), measured(whole)
         with np.errstate(all="ignore"):
@@ -227,7 +227,7 @@ def reduced(**divisors: Divisor) -> Law:
         for reduction, divisor in divisors.items():
             count = divisor(trial)
             if not count:
-                continue  # the mean of nothing is no quotient
+                continue  # without losses there is no quotient
             average = reduced_by(trial, reduction)
             with np.errstate(all="ignore"):
                 quotient = over(on_host(got), count)
@@ -241,6 +241,6 @@ def reductions(means: Mapping[str, Divisor] | None = None) -> tuple[Law, ...]:
     """The laws of any loss that has a batch and reductions.
 
     Args:
-        means: reduction → what the sum is divided by; None = the mean of all losses.
+        means: reduction → divisor of the sum; None = only the mean of all losses.
     """
     return (samples, rows, repeated, reduced(**({"mean": elements} if means is None else means)))

@@ -41,14 +41,14 @@ def _inputs(trial: Trial) -> list[np.ndarray]:
 
 @law("swapped", "neither vector is the first")
 def swapped(trial: Trial, generator: Generator) -> Claims:
-    """The second and the first."""
+    """The two inputs exchanged."""
     first, second, target = _inputs(trial)
     yield same(on(trial, [second, first, target]), trial)
 
 
 @law("order", "components may come in any order")
 def order(trial: Trial, generator: Generator) -> Claims:
-    """Of all vectors the same other order."""
+    """The same permutation of the components of all vectors."""
     chosen = generator.permutation(_inputs(trial)[0].shape[-1])
     moved = [
         x.take(chosen, -1) if place in trial.row.signature.places("data") else x
@@ -59,7 +59,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
 
 @law("similarity", "of label 1 the loss is 1 less the similarity of the same backend", SUMMED)
 def similarity(trial: Trial, generator: Generator) -> Claims:
-    """By functional.cosine_similarity, all losses of label 1."""
+    """All labels 1, compared with functional.cosine_similarity."""
     first, second, target = _inputs(trial)
     loss = on(trial, [first, second, np.ones_like(target)], reduction="none")
     layer = "functional.cosine_similarity"
@@ -72,7 +72,7 @@ def similarity(trial: Trial, generator: Generator) -> Claims:
 
 @law("distances", "the loss is made of distances of the same backend", SUMMED)
 def distances(trial: Trial, generator: Generator) -> Claims:
-    """By the function that is chosen, all losses."""
+    """The unreduced losses, computed from the distance function of the case."""
     anchor, positive, negative = _inputs(trial)
     arguments = trial.case.call.arguments
     norm = {name: arguments[name] for name in ("p", "eps") if name in arguments}
@@ -92,13 +92,13 @@ def distances(trial: Trial, generator: Generator) -> Claims:
 
 
 def _by_default(trial: Trial) -> bool:
-    """Whether the distance is that of the default, whichever its name."""
+    """Whether the distance is the default one, named or not."""
     return trial.case.call.arguments.get("distance_function") in (None, "pairwise_distance")
 
 
 @law("kin", "the distance of both losses is the same by default", SUMMED)
 def kin(trial: Trial, generator: Generator) -> Claims:
-    """The other triplet loss, without p, eps and a distance function."""
+    """Both triplet losses with default p, eps and distance function."""
     layer = trial.case.call.layer
     if not _by_default(trial):
         return
@@ -112,7 +112,7 @@ def kin(trial: Trial, generator: Generator) -> Claims:
 
 @law("unbatched", "a triplet without a batch dimension is a batch of one")
 def alone(trial: Trial, generator: Generator) -> Claims:
-    """Of the default distance function; the cosine is that of a batch."""
+    """Only with the default distance function: the cosine needs a batch."""
     if _by_default(trial):
         yield from unbatched(2).claims(trial, generator)
 

@@ -29,25 +29,25 @@ from conformance.spec.law import (
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-LARGE = 1 << 16  # numbers of a case that is not made larger
+LARGE = 1 << 16  # a case with more numbers is not enlarged
 
 
 @dataclass(frozen=True, eq=False)
 class Norm:
-    """One call, taken apart.
+    """The operands of a call.
 
     Args:
-        trial: the case that it was read from.
+        trial: the case that they were read from.
         kind: `"layer"` or `"batch"`.
         function: whether it is the function.
         x: the input.
-        weight, bias: None where there is none.
-        centre, spread: the running statistics, None where there are none.
-        eps: written out or not.
-        sizes: of a layer normalisation: what is normalised.
-        batch: of a batch normalisation: the statistics are the batch's.
-        lazy: the module infers its number of channels.
-        shared: the module is the one whose statistics several processes share.
+        weight, bias: γ and β, or None.
+        centre, spread: the running mean and variance, or None.
+        eps: written out or the default.
+        sizes: normalized_shape of a layer normalisation.
+        batch: whether a batch normalisation uses the batch's statistics.
+        lazy: whether the module infers its number of channels.
+        shared: whether the module is SyncBatchNorm.
     """
 
     trial: Trial
@@ -80,19 +80,27 @@ class Norm:
         batch = uses_batch_statistics(case)
         statistics = (tensors.get("running_mean"), tensors.get("running_var"))
         return cls(
-            trial, "batch", row.function, x, *weights, *statistics, eps=eps, batch=batch,
-            lazy=row.lazy is not None, shared=row.name.startswith("Sync"),
-        )  # fmt: skip
+            trial,
+            "batch",
+            row.function,
+            x,
+            *weights,
+            *statistics,
+            eps=eps,
+            batch=batch,
+            lazy=row.lazy is not None,
+            shared=row.name.startswith("Sync"),
+        )
 
     @property
     def module(self) -> bool:
-        """Whether a module can do the same."""
+        """Whether a module can make the same call."""
         whole = self.bias is None or self.weight is not None
         return whole and (self.kind == "layer" or 2 <= self.x.ndim <= 5)
 
     @property
     def name(self) -> str:
-        """Of the function, or of the module for so many dimensions."""
+        """Name of the function, or of the module for the input's dimensions."""
         if self.function:
             return f"functional.{self.kind}_norm"
         if self.kind == "layer":
@@ -138,13 +146,13 @@ class Norm:
         return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))
 
     def flat(self) -> np.ndarray:
-        """Each row of a layer normalisation."""
+        """The input of a layer normalisation as rows, (rows, *sizes)."""
         before = self.x.shape[: self.x.ndim - len(self.sizes)]
         return self.x.reshape(math.prod(before), *self.sizes)
 
 
 def exact(dtype: str, *arrays: np.ndarray) -> bool:
-    """Whether the dtype has all the numbers."""
+    """Whether the dtype can represent all numbers."""
     return all(np.array_equal(round_to(x, dtype), x) and np.isfinite(x).all() for x in arrays)
 
 
@@ -162,7 +170,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("flattened", "the shape of what is normalised means nothing")
 def flattened(trial: Trial, generator: Generator) -> Claims:
-    """In one dimension; of one dimension in two."""
+    """The normalised dimensions merged into one; a single dimension split in two."""
     op = Norm.of(trial)
     before = op.x.shape[: op.x.ndim - len(op.sizes)]
     sizes = (math.prod(op.sizes),) if len(op.sizes) > 1 else (1, *op.sizes)
@@ -173,7 +181,7 @@ def flattened(trial: Trial, generator: Generator) -> Claims:
 
 @law("permuted", "the numbers of a row may come in any order")
 def permuted(trial: Trial, generator: Generator) -> Claims:
-    """Weight and bias in the same order."""
+    """Rows, weight and bias in the same new order."""
     op = Norm.of(trial)
     order = generator.permutation(math.prod(op.sizes))
 
@@ -190,7 +198,7 @@ def permuted(trial: Trial, generator: Generator) -> Claims:
 
 @law("shifted", "a number added to all that is normalised together means nothing", SUMMED)
 def shifted(trial: Trial, generator: Generator) -> Claims:
-    """A power of two, where no sum rounds."""
+    """A power of two added to the input, where no sum rounds."""
     op = Norm.of(trial)
     if not op.batch:
         return
@@ -204,7 +212,7 @@ def shifted(trial: Trial, generator: Generator) -> Claims:
 
 @law("scaled", "f(c·x; c²·ε) = f(x; ε), c a power of two, given statistics scaled along", SUMMED)
 def scaled(trial: Trial, generator: Generator) -> Claims:
-    """The running mean by c, the running variance by c²."""
+    """Input and running mean times c, running variance and eps times c²."""
     op, dtype = Norm.of(trial), trial.case.call.dtype
     factor = float(generator.choice([0.5, 2.0, 4.0, 8.0]))
     x, centre, spread = op.x * factor, op.centre, op.spread
@@ -228,7 +236,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 
 @law("channels", "channels are normalised each by itself")
 def channels(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 channels, each one of the case's, in any order."""
+    """17 to 65 channels drawn from the case's."""
     op = Norm.of(trial)
     if not op.x.size or op.x.size > LARGE:
         return
@@ -242,7 +250,7 @@ def channels(trial: Trial, generator: Generator) -> Claims:
 
 @law("places", "the numbers of a channel may come in any order")
 def places(trial: Trial, generator: Generator) -> Claims:
-    """Samples in another order, and the numbers of each."""
+    """Samples, and the numbers within them, permuted."""
     op = Norm.of(trial)
     batch, features, *spatial = op.x.shape
     samples, order = generator.permutation(batch), generator.permutation(math.prod(spatial))
@@ -256,7 +264,7 @@ def places(trial: Trial, generator: Generator) -> Claims:
 
 @law("repeated", "a batch several times over has the mean and the variance of the batch", SUMMED)
 def repeated(trial: Trial, generator: Generator) -> Claims:
-    """Two to nine times."""
+    """The batch two to nine times."""
     op = Norm.of(trial)
     if not op.batch or not op.x.size or op.x.size > LARGE:
         return
@@ -271,7 +279,7 @@ def repeated(trial: Trial, generator: Generator) -> Claims:
 
 @law("samples", "with given statistics each sample of a large batch is that of a small one")
 def samples(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 samples, drawn from the case's; one alone."""
+    """17 to 65 samples drawn from the case's, and a single one."""
     op = Norm.of(trial)
     if op.batch or not op.x.size or op.x.size > LARGE:
         return
@@ -283,7 +291,7 @@ def samples(trial: Trial, generator: Generator) -> Claims:
 
 @law("twin", "without weights layer_norm of rows is batch_norm of them as channels", SUMMED)
 def twin(trial: Trial, generator: Generator) -> Claims:
-    """Channels of a batch normalisation as rows."""
+    """layer_norm with the channels as rows, compared with batch_norm."""
     op = Norm.of(trial)
     if not op.batch or not op.x.size:
         return
@@ -316,14 +324,14 @@ def affine(trial: Trial, generator: Generator) -> Claims:
 
 @law("lazy", "the lazy layer equals the one that is given its input's number of channels")
 def lazy(trial: Trial, generator: Generator) -> Claims:
-    """A lazy layer as an eager one, or the other way round."""
+    """A lazy layer as an eager one, or the reverse."""
     op = Norm.of(trial)
     yield same(replace(op, lazy=not op.lazy).run(), trial)
 
 
 @law("alone", "on one process SyncBatchNorm is BatchNorm")
 def alone(trial: Trial, generator: Generator) -> Claims:
-    """That of so many dimensions."""
+    """BatchNorm of the input's dimensions."""
     yield same(replace(Norm.of(trial), shared=False).run(), trial)
 
 

@@ -1,4 +1,4 @@
-"""Laws of normalisations of a sample by itself: of instances, of groups, by mean square, …"""
+"""Laws of normalisations within a sample: instance, group, RMS and local response."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ _STATISTICS = ("running_mean", "running_var")
 
 
 def _tensors(trial: Trial) -> Tensors:
-    """All tensors of a case by name, be they inputs or state."""
+    """All inputs and state tensors of a case by name."""
     case, names = trial.case, trial.row.signature.input_names
     return dict(zip(names, case.inputs, strict=False)) | dict(case.call.state)
 
 
 def _given(trial: Trial) -> dict[str, Any]:
-    """Every argument of a case, be it written or not."""
+    """All arguments of a case, defaults included."""
     return {**trial.row.signature.defaults, **trial.case.call.arguments}
 
 
 def _again(trial: Trial, arguments: Mapping[str, Any] | None = None, **tensors: Any) -> Trial:
-    """The same layer with other arguments, and other tensors where there are such."""
+    """The same layer with changed arguments and tensors."""
     case, names = trial.case, trial.row.signature.input_names
     inputs = tuple(
         tensors.get(name, x) if x is not None else None
@@ -79,19 +79,19 @@ def _called(
 
 
 def _batched(trial: Trial) -> np.ndarray:
-    """The input, a sample by itself as a batch of one."""
+    """The input; an unbatched sample becomes a batch of one."""
     x = input_of(trial)
     alone = bool(trial.row.signature.dims) and x.ndim == trial.row.signature.dims + 1
     return x[np.newaxis] if alone else x
 
 
 def _own(trial: Trial) -> bool:
-    """Whether each sample's own statistics are taken."""
+    """Whether each sample's own statistics are used."""
     return uses_own_statistics(_given(trial).get("track_running_stats", False), trial.case)
 
 
 def _sizes(trial: Trial) -> tuple[int, ...]:
-    """What is normalised together."""
+    """normalized_shape as a tuple."""
     given = _given(trial)["normalized_shape"]
     return (given,) if isinstance(given, int) else tuple(given)
 
@@ -102,13 +102,13 @@ def _small(trial: Trial) -> bool:
 
 @law("samples", "each sample of a large batch is that of a small one")
 def samples(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 samples, drawn from the case's; one alone."""
+    """17 to 65 samples drawn from the case's, and a single one."""
     x = _batched(trial)
     if not _small(trial):
         return
     for count in (many(generator), 1):
         chosen = generator.integers(len(x), size=count)
-        # GroupNorm refuses one number a group of one sample only.
+        # GroupNorm refuses a single sample with one number in each group.
         if x[:1].size * count > _given(trial).get("num_groups", 0):
             alone = x.ndim > input_of(trial).ndim
             other = _again(trial, input=x[chosen])
@@ -121,7 +121,7 @@ def samples(trial: Trial, generator: Generator) -> Claims:
 
 @law("places", "the numbers of a channel may come in any order")
 def places(trial: Trial, generator: Generator) -> Claims:
-    """The same order for all channels: what is normalised together stays together."""
+    """The same permutation within all channels."""
     x = _batched(trial)
     order = generator.permutation(math.prod(x.shape[2:]))
 
@@ -135,7 +135,7 @@ def places(trial: Trial, generator: Generator) -> Claims:
 
 @law("channels", "channels are normalised each by itself")
 def channels(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 channels, each one of the case's, in any order."""
+    """17 to 65 channels drawn from the case's."""
     x, tensors = _batched(trial), _tensors(trial)
     if not _small(trial):
         return
@@ -149,7 +149,7 @@ def channels(trial: Trial, generator: Generator) -> Claims:
 
 @law("groups", "groups are normalised each by itself")
 def groups(trial: Trial, generator: Generator) -> Claims:
-    """17 to 33 groups, each one of the case's, in any order."""
+    """17 to 33 groups drawn from the case's."""
     x, tensors, count = input_of(trial), _tensors(trial), _given(trial)["num_groups"]
     if not _small(trial):
         return
@@ -166,7 +166,7 @@ def groups(trial: Trial, generator: Generator) -> Claims:
 
 @law("shifted", "a number added to all that is normalised together means nothing", SUMMED)
 def shifted(trial: Trial, generator: Generator) -> Claims:
-    """A power of two, where no sum rounds."""
+    """A power of two added to the input, where no sum rounds."""
     step = float(generator.choice([-1.0, 2.0, -4.0, 16.0]))
     old = input_of(trial)
     x = old + step
@@ -178,7 +178,7 @@ def shifted(trial: Trial, generator: Generator) -> Claims:
 
 @law("scaled", "f(c·x; c²·ε) = f(x; ε), c a power of two, given statistics scaled along", SUMMED)
 def scaled(trial: Trial, generator: Generator) -> Claims:
-    """The running mean by c, the running variance by c²."""
+    """Input and running mean times c, running variance and eps times c²."""
     factor, tensors = float(generator.choice([0.5, 2.0, 4.0, 8.0])), _tensors(trial)
     eps = _given(trial)["eps"]
     by = {"input": factor, "running_mean": factor, "running_var": factor**2}
@@ -210,7 +210,7 @@ def affine(trial: Trial, generator: Generator) -> Claims:
 
 @law("negated", "f(−x) = −f(x)")
 def negated(trial: Trial, generator: Generator) -> Claims:
-    """No mean is taken away, nothing is added."""
+    """The negated input; RMS and response normalisations subtract no mean and add no bias."""
     (wanted,) = measured(trial)
     other = _again(trial, input=-input_of(trial))
     bound = Rounded(-wanted.value, wanted.error, wanted.precision)
@@ -229,7 +229,7 @@ def instance_function(trial: Trial, generator: Generator) -> Claims:
         yield same(other, trial, got_moves=lambda y: y.reshape(input_of(trial).shape))
         return
     if tensors["bias"] is not None and tensors["weight"] is None:
-        return  # no module has it
+        return  # no module has a bias without a weight
     tracked = tensors["running_mean"] is not None
     affine, dims = tensors["weight"] is not None, x.ndim - 2
     arguments = {
@@ -244,7 +244,7 @@ def instance_function(trial: Trial, generator: Generator) -> Claims:
 
 @law("eager", "the lazy layer equals the one that is given its input's number of channels")
 def eager(trial: Trial, generator: Generator) -> Claims:
-    """A lazy layer as an eager one, whose arguments have other defaults."""
+    """A lazy layer as an eager one, with all arguments written out: their defaults differ."""
     case = trial.case
     assert trial.row.lazy is not None
     arguments = {"num_features": _batched(trial).shape[1], **_given(trial)}
@@ -259,7 +259,7 @@ def eager(trial: Trial, generator: Generator) -> Claims:
     "grouped", "with its own statistics instance_norm is group_norm with a group a channel", SUMMED
 )
 def grouped(trial: Trial, generator: Generator) -> Claims:
-    """With weight and bias, where there are any."""
+    """group_norm with one group for each channel, and the case's weight and bias."""
     tensors, x = _tensors(trial), _batched(trial)
     if not _own(trial) or not x.size:
         return
@@ -288,7 +288,7 @@ def group_function(trial: Trial, generator: Generator) -> Claims:
 
 @law("layer", "without weights one group is layer_norm of the whole sample", SUMMED)
 def layer(trial: Trial, generator: Generator) -> Claims:
-    """The groups as rows."""
+    """layer_norm with the groups as rows, compared with group_norm."""
     x, given = input_of(trial), _given(trial)
     if not x.size:
         return
@@ -317,7 +317,7 @@ def square_function(trial: Trial, generator: Generator) -> Claims:
 
 @law("balanced", "of rows whose mean is 0 rms_norm is layer_norm", SUMMED)
 def balanced(trial: Trial, generator: Generator) -> Claims:
-    """Each row and its opposite in one, with the weight twice."""
+    """Each row joined with its negative, without weight: both norms agree."""
     given, x = _given(trial), input_of(trial)
     sizes = _sizes(trial)
     if not x.size or given["eps"] is None:
@@ -344,7 +344,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("permuted", "the numbers of a row may come in any order")
 def permuted(trial: Trial, generator: Generator) -> Claims:
-    """The weight in the same order."""
+    """Rows and weight in the same new order."""
     x, sizes, weight = input_of(trial), _sizes(trial), _tensors(trial).get("weight")
     order = generator.permutation(math.prod(sizes))
 
@@ -366,21 +366,21 @@ def response_function(trial: Trial, generator: Generator) -> Claims:
 
 @law("response", "of images and odd windows it is LocalResponseNorm", SUMMED)
 def cross_map(trial: Trial, generator: Generator) -> Claims:
-    """The documented layer of the same backend."""
+    """LocalResponseNorm of the same backend."""
     other = _called(trial, "LocalResponseNorm", _given(trial), trial.case.inputs)
     yield claim(trial, measured(trial), Side(other.text(), measured(other)))
 
 
 @law("mirrored", "the window looks as far ahead as back")
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """The channels from the last to the first."""
+    """The channels in reverse order."""
     other = _again(trial, input=np.ascontiguousarray(input_of(trial)[:, ::-1]))
     yield same(other, trial, got_moves=lambda y: y[:, ::-1])
 
 
 @law("rescaled", "f(c·x; α/c²) = c·f(x; α), c a power of two", SUMMED)
 def rescaled(trial: Trial, generator: Generator) -> Claims:
-    """The sum of squares grows by c²."""
+    """Input times c, alpha divided by c²."""
     factor, old = float(generator.choice([0.5, 2.0, 4.0])), input_of(trial)
     x = old * factor
     if not exact(trial.case.call.dtype, x) or not np.array_equal(x / factor, old):
@@ -392,7 +392,7 @@ def rescaled(trial: Trial, generator: Generator) -> Claims:
 
 @law("surrounded", "channels of zeros around those of the input change nothing")
 def surrounded(trial: Trial, generator: Generator) -> Claims:
-    """One to four on either side."""
+    """One to four channels of zeros on each side."""
     x = input_of(trial)
     before, after = (int(n) for n in generator.integers(1, 4, size=2, endpoint=True))
     pads = [(0, 0), (before, after), *((0, 0) for _ in x.shape[2:])]

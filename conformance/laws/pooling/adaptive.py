@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 
 def _first(trial: Trial) -> dict[str, Any]:
-    """The argument that asks for no indices, where the layer has one."""
+    """return_indices=False, if the layer has that argument."""
     return {"return_indices": False} if trial.row.signature.argument("return_indices") else {}
 
 
 @law("windows", "where it divides the input it is pooling by windows that lie side by side", MOVED)
 def windows(trial: Trial, generator: Generator) -> Claims:
-    """Kernel and stride are input over output; the indices are those of the plane, too."""
+    """Ordinary pooling with kernel and stride of input ÷ output size, indices included."""
     dims = trial.row.signature.dims
     inputs, outputs = (shape[-dims:] for shape in (input_of(trial).shape, trial.shapes[0]))
     if not all(outputs) or any(n % o for n, o in zip(inputs, outputs, strict=True)):
@@ -57,7 +57,7 @@ def windows(trial: Trial, generator: Generator) -> Claims:
 
 @law("mirrored", "mirroring the planes mirrors the regions", MOVED)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """Of all dimensions or one; the indices count otherwise then."""
+    """All dimensions or one flipped; compares values only, since indices change."""
     dims = trial.row.signature.dims
     back = tuple(range(-dims, 0)) if generator.integers(2) else (int(generator.integers(-dims, 0)),)
     other = called(trial, np.flip(input_of(trial), back).copy(), **_first(trial))
@@ -66,7 +66,7 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
 
 @law("lifted", "a dimension more, of length 1, changes nothing", MOVED)
 def lifted(trial: Trial, generator: Generator) -> Claims:
-    """One dimension as two, two as three; the new one in front or behind."""
+    """A case of one or two dimensions with one more, first or last."""
     dims, at = trial.row.signature.dims, int(generator.integers(2)) * trial.row.signature.dims
     sizes = list(trial.shapes[0][-dims:])
     sizes.insert(at, 1)
@@ -79,7 +79,7 @@ def lifted(trial: Trial, generator: Generator) -> Claims:
 
 @law("apart", "a region is the largest of its rows' largest", EXACT)
 def apart(trial: Trial, generator: Generator) -> Claims:
-    """One dimension after the other, in any order: the others keep their sizes."""
+    """Each dimension in a call of its own, in random order."""
     dims, y = trial.row.signature.dims, input_of(trial)
     sizes = trial.shapes[0][-dims:]
     calls: list[Trial] = []
@@ -95,7 +95,7 @@ def apart(trial: Trial, generator: Generator) -> Claims:
 
 @law("constant", "the average of a constant is that constant", MOVED)
 def constant(trial: Trial, generator: Generator) -> Claims:
-    """A whole number."""
+    """An input filled with an integer."""
     number = float(generator.integers(1, 8))
     plain = called(trial, np.full(input_of(trial).shape, number))
     (got,) = measured(plain)

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 def _divided(trial: Trial) -> dict[str, Any]:
-    """The argument that stands for a divisor, where the layer has one, left as by default."""
+    """divisor_override=None, if the layer has that argument."""
     return {"divisor_override": None} if trial.row.signature.argument("divisor_override") else {}
 
 
 @law("constant", "the average of a constant is that constant, where padding does not count", MOVED)
 def constant(trial: Trial, generator: Generator) -> Claims:
-    """A whole number."""
+    """An input filled with an integer, without counting padding."""
     x = input_of(trial)
     number = float(generator.integers(1, 8))
     plain = called(trial, np.full(x.shape, number), count_include_pad=False, **_divided(trial))
@@ -46,7 +46,7 @@ def constant(trial: Trial, generator: Generator) -> Claims:
 
 @law("padding", "padding that counts is zeros around the input", MOVED)
 def padding(trial: Trial, generator: Generator) -> Claims:
-    """Of an input that is padded by hand, the divisors being those of padding that counts."""
+    """The call without padding on an input padded by NumPy, where padding counts."""
     pads = numbers(trial, "padding")
     counts = trial.case.call.arguments.get("count_include_pad", True)
     given = trial.case.call.arguments.get("divisor_override") is not None
@@ -56,18 +56,19 @@ def padding(trial: Trial, generator: Generator) -> Claims:
     wide = np.pad(input_of(trial), around)
     dims = trial.row.signature.dims
     by_hand = called(trial, wide, padding=0)
-    # Without padding a window may start in what is padding here.
+    # Without padding argument a window may start in the padded region.
     kept: tuple[Any, ...] = tuple(slice(n) for n in trial.shapes[0][-dims:])
     yield same(by_hand, trial, got_moves=lambda y: y[(..., *kept)])
 
 
 @law("mirrored", "mirroring the planes mirrors the windows, where they fill them", MOVED)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """All dimensions."""
+    """All dimensions flipped."""
     x, dims = input_of(trial), trial.row.signature.dims
     names = ("kernel_size", "stride", "padding")
-    rows = zip(x.shape[-dims:], trial.shapes[0][-dims:], *(numbers(trial, n) for n in names),
-               strict=True)  # fmt: skip
+    rows = zip(
+        x.shape[-dims:], trial.shapes[0][-dims:], *(numbers(trial, n) for n in names), strict=True
+    )
     if any((n - 1) * s + k != m + 2 * p for m, n, k, s, p in rows):
         return
     back = tuple(range(-dims, 0))
@@ -77,12 +78,12 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
 
 @law("scaled", "the average of c·x is c times the average of x, c a power of two", MOVED)
 def scaled(trial: Trial, generator: Generator) -> Claims:
-    """Of either sign."""
+    """The input times a power of two of either sign."""
     x, factor = input_of(trial), float(generator.choice([-1.0, 0.5, 2.0, -8.0]))
     form = format_of(trial.case.call.dtype)
     sizes = np.abs(np.concatenate([x[x != 0], trial.expected[0].value.reshape(-1)]))
     sizes = sizes[sizes > 0]
-    # Near either end of the range a number that is scaled is not as exact.
+    # Near the ends of the range scaling is inexact.
     if sizes.size and not form.normal * 2.0**12 < sizes.min() <= sizes.max() < form.largest / 2**12:
         return
     there = round_to(x * factor, trial.case.call.dtype)
@@ -91,7 +92,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
 
 @law("lifted", "a dimension more, of length 1, changes nothing", MOVED)
 def lifted(trial: Trial, generator: Generator) -> Claims:
-    """One dimension as two, two as three; the new one in front or behind."""
+    """A case of one or two dimensions with one more, first or last."""
     x, dims = input_of(trial), trial.row.signature.dims
     at = int(generator.integers(2)) * dims
     given = dict(trial.case.call.arguments)
@@ -106,7 +107,7 @@ def lifted(trial: Trial, generator: Generator) -> Claims:
 
 
 def moved(found: Law) -> Law:
-    """A law of elements that are copied, of sums: these may round."""
+    """A law of pooling by maximum, for sums: they may round."""
     return replace(found, exact=MOVED)
 
 

@@ -1,4 +1,4 @@
-"""What fractional pooling draws, and what it gives whatever it draws."""
+"""Laws of fractional pooling: its random windows, and what holds for any windows."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from conformance.spec.law import Claim, Claims, Generator, Side, called, claim, 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-_EVERY, _CALLS = 8, 64  # of so many cases one has a probe of so many calls
+_EVERY, _CALLS = 8, 64  # one case in 8 has a probe of 64 calls
 _NONE = {"output_size": None, "output_ratio": None, "return_indices": False}
 
 
 def _sizes(trial: Trial, sizes: tuple[int, ...], **more: Any) -> dict[str, Any]:
-    """Arguments that ask for a size of the output."""
+    """The arguments with an output_size instead of the case's."""
     given = {k: v for k, v in trial.case.call.arguments.items() if k not in _NONE}
     return {**given, "output_size": sizes, **more}
 
 
 def _starts(trial: Trial, kernel: int, outputs: int, lengths: tuple[int, ...]) -> np.ndarray:
-    """Where the windows of a plane begin: (dimensions, *outputs), read from a ramp."""
+    """The start of each window of a plane, (dimensions, *outputs), observed on rising numbers."""
     plane = np.arange(float(np.prod(lengths))).reshape(1, *lengths)
     given = _sizes(trial, (outputs,) * len(lengths), kernel_size=kernel)
     got = called(trial, plane, arguments=given).answer[0][0]
@@ -36,9 +36,9 @@ def _starts(trial: Trial, kernel: int, outputs: int, lengths: tuple[int, ...]) -
 
 
 def draws(trial: Trial, generator: Generator) -> Draws:
-    """The i-th window begins at ⌊i·α⌋ or ⌈i·α⌉, that of all rows alike, in each call anew.
+    """Window i begins at ⌊i·α⌋ or ⌈i·α⌉, the same in all rows, drawn anew in each call.
 
-    The probe has planes of rising numbers, whose largest element in a window is the last one.
+    The probe is a plane of rising numbers, so that the largest element of a window is its last.
     """
     dims = trial.row.signature.dims
     kernel, outputs = int(generator.integers(1, 3)), int(generator.integers(2, 4))
@@ -63,7 +63,7 @@ def draws(trial: Trial, generator: Generator) -> Draws:
 
 
 def _alike(trial: Trial, rows: np.ndarray, what: str) -> Claim:
-    """Every row of a plane has the windows of its first one."""
+    """The claim that every row of a plane has the windows of the first row."""
     sides = [
         Side(f"{what}, {text}", (Rounded(x, np.zeros(x.shape), trial.precision),))
         for text, x in (("in each row", rows), ("in the first row",
@@ -73,9 +73,9 @@ def _alike(trial: Trial, rows: np.ndarray, what: str) -> Claim:
 
 
 def _anew(trial: Trial) -> Draws:
-    """Of three windows in one number more than they need the middle one begins at 1 or 2.
+    """With three windows of 1 in a length of 4 the middle one begins at 1 or 2.
 
-    Nobody says how often: neither never nor always.
+    The rates are not documented, but both must occur.
     """
     dims = trial.row.signature.dims
     starts = [_starts(trial, 1, 3, (4,) * dims) for _ in range(_CALLS)]
@@ -86,7 +86,7 @@ def _anew(trial: Trial) -> Draws:
 
 
 def _even(trial: Trial, generator: Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Sizes of the output by which all steps are alike, so that nothing is drawn, and the steps."""
+    """Output sizes with equal steps, for which nothing is drawn; and the steps."""
     dims = int(trial.row.signature.dims)
     kernel = trial.case.call.arguments["kernel_size"]
     kernels = kernel if isinstance(kernel, tuple) else (kernel,) * dims
@@ -102,7 +102,7 @@ def _even(trial: Trial, generator: Generator) -> tuple[tuple[int, ...], tuple[in
 
 @law("function", "the module and the function have windows of the same steps", EXACT)
 def function(trial: Trial, generator: Generator) -> Claims:
-    """Where nothing is drawn: steps that are alike."""
+    """The other form, with output sizes for which nothing is drawn."""
     sizes, _ = _even(trial, generator)
     layer, given = TWINS[trial.row.name], _sizes(trial, sizes, return_indices=True)
     one = called(trial, input_of(trial), arguments=given)
@@ -111,7 +111,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 
 @law("steps", "where all steps are alike it is pooling by these steps", EXACT)
 def steps(trial: Trial, generator: Generator) -> Claims:
-    """Values and indices."""
+    """Ordinary pooling with the equal steps as strides; values and indices."""
     sizes, stride = _even(trial, generator)
     given = _sizes(trial, sizes, return_indices=True)
     layer = trial.row.name.replace("Fractional", "").replace("fractional_", "")
@@ -123,7 +123,7 @@ def steps(trial: Trial, generator: Generator) -> Claims:
 
 @law("indices", "each value is the element of the input that its index names", EXACT)
 def indices(trial: Trial, generator: Generator) -> Claims:
-    """Of one call, whatever it draws."""
+    """Values and indices of one call, whatever its windows."""
     x, dims = input_of(trial), int(trial.row.signature.dims)
     call = called(trial, x, return_indices=True)
     values, found = call.answer
@@ -142,7 +142,7 @@ def indices(trial: Trial, generator: Generator) -> Claims:
 
 @law("ends", "the first window begins with the input, the last one ends with it", EXACT)
 def ends(trial: Trial, generator: Generator) -> Claims:
-    """Of a plane that is 1 in a corner and 0 elsewhere; of two outputs or more."""
+    """A plane with 1 in two opposite corners and 0 elsewhere, with at least two outputs."""
     dims = int(trial.row.signature.dims)
     if min(trial.shapes[0][-dims:]) < 2:
         return

@@ -18,15 +18,15 @@ BOUND = "n windows: within γ_{n+1} = (n + 1)·u / (1 - (n + 1)·u) of what is p
 
 @law("whole", "the gradients of a plane are in sum what is pulled back into it", BOUND)
 def whole(trial: Trial, generator: Generator) -> Claims:
-    """Among maxima that tie a cotangent may go to one or be shared out, but not be lost or doubled.
+    """Tied maxima may share a cotangent or one may take it, but none is lost or doubled.
 
-    Nothing is pulled back through windows of -∞: one that hops over the input has no element that
-    its cotangent could go to. An element's gradient has at most as many terms as there are windows,
-    each a cotangent or a share of one, which is rounded once more.
+    Windows with the output −∞ get a cotangent of 0: a window without elements of the input has no
+    element for its cotangent. An element's gradient has at most one term for each window, each a
+    cotangent or a share of one, which is rounded once more.
     """
     x = input_of(trial)
     if x.dtype.kind == "i" or not x.size or not math.prod(trial.shapes[0]):
-        return  # whether empty gradients can be had is for `gradients` to tell
+        return  # `gradients` tests empty gradients
     given: dict[str, Any] = (
         {"return_indices": False} if trial.row.signature.argument("return_indices") else {}
     )

@@ -35,13 +35,13 @@ def _called(
     arguments: Mapping[str, Any] | None = None,
     size: tuple[int, ...] | None = None,
 ) -> Trial:
-    """The case on other inputs, or as another layer; its output of the case's size or another.
+    """The call on other inputs, as another layer, or with another output size.
 
     Args:
-        inputs: in place of the case's.
+        inputs: replace the case's inputs.
         layer: another layer that takes them.
-        arguments: in place of the case's.
-        size: of the output; None = the case's own.
+        arguments: replace the case's arguments.
+        size: the output's spatial size; None = the case's own.
     """
     call = trial.case.call
     name = layer or call.layer
@@ -61,7 +61,7 @@ def _called(
 
 
 def _repeated(trial: Trial) -> bool:
-    """Whether an index is there twice in a plane."""
+    """Whether an index occurs twice in a plane."""
     _, index = _both(trial)
     planes = np.sort(
         index.reshape(-1, int(np.prod(index.shape[-trial.row.signature.dims :]))), axis=1
@@ -102,7 +102,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 
 @law("size", "the size that is left out is that of the windows", EXACT)
 def size(trial: Trial, generator: Generator) -> Claims:
-    """Written out, where the case leaves it out."""
+    """The call with output_size written out, where the case leaves it out."""
     given = trial.case.call.arguments.get("output_size", trial.case.keywords.get("output_size"))
     if given is None:
         yield same(
@@ -112,7 +112,7 @@ def size(trial: Trial, generator: Generator) -> Claims:
 
 @law("lifted", "a dimension more, of length 1, changes nothing", EXACT)
 def lifted(trial: Trial, generator: Generator) -> Claims:
-    """One dimension as two, two as three; the new one in front or behind."""
+    """A case of one or two dimensions with one more, first or last."""
     dims, given = int(trial.row.signature.dims), dict(trial.case.call.arguments)
     at, axis = int(generator.integers(2)) * dims, _leading(trial)
     axis += at
@@ -131,7 +131,7 @@ def lifted(trial: Trial, generator: Generator) -> Claims:
 
 @law("pooled", "pooling gives back what is above 0 in windows that lie side by side", EXACT)
 def pooled(trial: Trial, generator: Generator) -> Claims:
-    """The absolute values, where there is neither padding nor a size that is given."""
+    """Pooling the unpooled absolute values, without padding and output_size."""
     x, index = _both(trial)
     given, dims = dict(trial.case.call.arguments), int(trial.row.signature.dims)
     kernel = per_dimension(given["kernel_size"], dims)
@@ -163,7 +163,7 @@ def _held(back: Trial, values: np.ndarray, whole: Trial) -> Claim:
 
 @law("scaled", "the inverse of c·x is c times the inverse of x", EXACT)
 def negated(trial: Trial, generator: Generator) -> Claims:
-    """c = −1; of a repeated index another element may be the one that stands there."""
+    """The negated input, without repeated indices: for those either element is right."""
     x, index = _both(trial)
     if not _repeated(trial):
         yield same(_called(trial, -x, index), trial, got_moves=lambda y: -y)

@@ -1,4 +1,4 @@
-"""Laws of pooling by maximum, and what laws of pooling share."""
+"""Laws of pooling by maximum, and parts that all pooling laws share."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _FORMS = {
 FUNCTIONS = {f"{module}{dims}d": f"functional.{function}{dims}d"
              for module, function in _FORMS.items() for dims in (1, 2, 3)}  # fmt: skip
 TWINS = FUNCTIONS | {function: module for module, function in FUNCTIONS.items()}
-"""Module → function, and the other way round."""
+"""Module → function, and function → module."""
 
 
 def numbers(trial: Trial, name: str) -> tuple[int, ...]:
@@ -58,17 +58,17 @@ def numbers(trial: Trial, name: str) -> tuple[int, ...]:
 
 
 def leading(trial: Trial) -> int:
-    """Axes in front of the spatial ones."""
+    """Number of axes before the spatial ones."""
     return input_of(trial).ndim - int(trial.row.signature.dims)
 
 
 def values_of(got: Trial, value: np.ndarray, wanted: Trial) -> Claim:
-    """A claim about the values alone, without indices, which count in other planes.
+    """A claim about the values alone, without the indices, which refer to another plane.
 
     Args:
         got: a call.
-        value: what its answer comes to.
-        wanted: the call that it must be the same as.
+        value: its output, transformed for the comparison.
+        wanted: the call whose output it must equal.
     """
     side = Side(wanted.text(), measured(wanted)[:1])
     found = claim(got, bounded([value], side.outputs), side)
@@ -96,7 +96,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 
 @law("stride", "a stride takes every s-th window of stride 1", EXACT)
 def stride(trial: Trial, generator: Generator) -> Claims:
-    """In all dimensions."""
+    """The call with stride 1, thinned out in all dimensions."""
     steps = numbers(trial, "stride")
     if max(steps) == 1:
         return
@@ -104,7 +104,7 @@ def stride(trial: Trial, generator: Generator) -> Claims:
     lengths = trial.shapes[0][-trial.row.signature.dims :]
     if any((n - 1) * s >= m for n, s, m in zip(lengths, steps, dense.shapes[0][-len(steps) :],
                                                strict=True)):  # fmt: skip
-        return  # a window that goes off-bounds, which stride 1 does not have
+        return  # stride 1 does not have a window that extends beyond the input
     places: tuple[Any, ...] = tuple(
         slice(0, (n - 1) * s + 1, s) for n, s in zip(lengths, steps, strict=True)
     )
@@ -113,7 +113,7 @@ def stride(trial: Trial, generator: Generator) -> Claims:
 
 @law("padding", "padding, and what a window goes off-bounds, is −∞ around the input", EXACT)
 def padding(trial: Trial, generator: Generator) -> Claims:
-    """Of an input that is padded by hand; on the right by as much as the last window needs."""
+    """An input padded with −∞ by NumPy, at the end as far as the last window extends."""
     x, pads = input_of(trial), numbers(trial, "padding")
     kernel, dilation = numbers(trial, "kernel_size"), numbers(trial, "dilation")
     steps, lengths = numbers(trial, "stride"), trial.shapes[0][-trial.row.signature.dims :]
@@ -132,7 +132,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
 
 @law("apart", "a window is the largest of its rows' largest", EXACT)
 def apart(trial: Trial, generator: Generator) -> Claims:
-    """The last dimension first, then the others, or the other way round."""
+    """Each dimension in a call of its own, in random order."""
     dims = trial.row.signature.dims
     each = {name: list(numbers(trial, name))
             for name in ("kernel_size", "stride", "padding", "dilation")}  # fmt: skip
@@ -151,7 +151,7 @@ def apart(trial: Trial, generator: Generator) -> Claims:
 
 @law("indices", "each value is the element of the input that its index names", EXACT)
 def indices(trial: Trial, generator: Generator) -> Claims:
-    """With indices, whether or not the case asks for them."""
+    """The call with return_indices, whatever the case's."""
     x = input_of(trial)
     call = called(trial, x, return_indices=True)
     values, found = call.answer
@@ -165,7 +165,7 @@ def indices(trial: Trial, generator: Generator) -> Claims:
 
 
 def _named(named: np.ndarray, inside: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """What the indices name; of a window that hops over the input no index is right."""
+    """The elements at the indices; a window without input elements has no right index."""
     if values.dtype.kind == "i":
         return named
     named = np.where(inside.reshape(values.shape), named, np.nan)
@@ -174,11 +174,12 @@ def _named(named: np.ndarray, inside: np.ndarray, values: np.ndarray) -> np.ndar
 
 @law("mirrored", "mirroring the planes mirrors the windows, where they fill them", EXACT)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """All dimensions."""
+    """All dimensions flipped."""
     x, dims = input_of(trial), trial.row.signature.dims
     names = ("kernel_size", "stride", "padding", "dilation")
-    rows = zip(x.shape[-dims:], trial.shapes[0][-dims:], *(numbers(trial, n) for n in names),
-               strict=True)  # fmt: skip
+    rows = zip(
+        x.shape[-dims:], trial.shapes[0][-dims:], *(numbers(trial, n) for n in names), strict=True
+    )
     if any((n - 1) * s + d * (k - 1) + 1 != m + 2 * p for m, n, k, s, p, d in rows):
         return
     back = tuple(range(-dims, 0))
@@ -188,7 +189,7 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
 
 @law("scaled", "the largest of c·x is c times the largest of x, c > 0 a power of two", EXACT)
 def scaled(trial: Trial, generator: Generator) -> Claims:
-    """The indices stay."""
+    """The input times a power of two; the indices stay."""
     x, factor = input_of(trial), float(generator.choice([0.5, 2.0, 8.0]))
     if x.dtype.kind == "i":
         return

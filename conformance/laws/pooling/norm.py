@@ -34,7 +34,7 @@ def _norm(trial: Trial) -> float:
 
 @law("largest", "p = ∞ is pooling of the absolute values by maximum", MOVED)
 def largest(trial: Trial, generator: Generator) -> Claims:
-    """Whatever the case's p."""
+    """Maximum pooling of |x|, compared with the call with p = ∞."""
     x, given = input_of(trial), dict(trial.case.call.arguments)
     given.pop("norm_type")
     layer = trial.row.name.replace("LP", "Max").replace("lp_", "max_")
@@ -44,13 +44,14 @@ def largest(trial: Trial, generator: Generator) -> Claims:
 
 @law("sum", "p = 1 is the average times the number of elements", SUMMED)
 def sum_of(trial: Trial, generator: Generator) -> Claims:
-    """Where windows fill the input: of others it is the sum of fewer."""
+    """Average pooling, where all windows lie within the input: others sum fewer elements."""
     x, dims = input_of(trial), trial.row.signature.dims
     given = dict(trial.case.call.arguments)
     given.pop("norm_type")
     kernel = numbers(trial, "kernel_size")
-    ends = zip(trial.shapes[0][-dims:], numbers(trial, "stride"), kernel, x.shape[-dims:],
-               strict=True)  # fmt: skip
+    ends = zip(
+        trial.shapes[0][-dims:], numbers(trial, "stride"), kernel, x.shape[-dims:], strict=True
+    )
     if any((n - 1) * s + k > m for n, s, k, m in ends):
         return
     size = math.prod(kernel)
@@ -63,14 +64,14 @@ def sum_of(trial: Trial, generator: Generator) -> Claims:
 
 @law("signs", "an even p, and ∞, know no signs", MOVED)
 def signs(trial: Trial, generator: Generator) -> Claims:
-    """Of the absolute values."""
+    """The call on |x|."""
     if _norm(trial) % 2 == 0 or _norm(trial) == math.inf:
         yield same(called(trial, np.abs(input_of(trial))), trial)
 
 
 @law("scaled", "the norm of c·x is c times the norm of x, c > 0 a power of two", MOVED)
 def scaled(trial: Trial, generator: Generator) -> Claims:
-    """Where no power comes near to either end of the range."""
+    """The input times a power of two, where no power is near the ends of the range."""
     x, factor = input_of(trial), float(generator.choice([0.5, 2.0]))
     p = 1.0 if _norm(trial) == math.inf else max(_norm(trial), 1.0)
     form = format_of(trial.case.call.dtype)
@@ -79,14 +80,14 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
         return
     there = round_to(x * factor, trial.case.call.dtype)
     other = called(trial, there)
-    # A root of 1 is exact, that of another number is not.
+    # The root of 1 is exact, the root of another number is not.
     found = tuple(y.map(lambda array: array / factor) for y in measured(other))
     yield claim(other, found, Side(trial.text(), measured(trial), trial))
 
 
 @law("lifted", "a dimension more, of length 1, changes nothing", MOVED)
 def lifted(trial: Trial, generator: Generator) -> Claims:
-    """One dimension as two, two as three; the new one in front or behind."""
+    """A case of one or two dimensions with one more, first or last."""
     x, dims = input_of(trial), trial.row.signature.dims
     at = int(generator.integers(2)) * dims
     given = dict(trial.case.call.arguments)

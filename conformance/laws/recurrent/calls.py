@@ -19,17 +19,17 @@ GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 
 @dataclass(frozen=True, eq=False)
 class RecurrentCall:
-    """One call, taken apart.
+    """The operands of a call, in a common form.
 
     Args:
-        trial: the case that it was read from.
+        trial: the case that they were read from.
         layer: name of the layer or cell.
-        x: (time, batch, features); of a cell (batch, features).
-        hidden: the initial states (layers·directions, batch, size), of a cell (batch, size);
-            None where they are left out.
+        x: (time, batch, features); for a cell (batch, features).
+        hidden: the initial states (layers·directions, batch, size), for a cell (batch, size); None
+            for a state that is left out.
         state: the weights.
-        arguments: all but batch_first and dropout.
-        lengths: of packed sequences.
+        arguments: all except batch_first and dropout.
+        lengths: lengths of packed sequences.
     """
 
     trial: Trial
@@ -63,7 +63,7 @@ class RecurrentCall:
         """The call on the same backend.
 
         Args:
-            arguments: given in addition to the run's own.
+            arguments: more arguments.
         """
         case = self.trial.case
         call = replace(
@@ -80,16 +80,16 @@ class RecurrentCall:
         )
 
     def having(self, **arguments: Any) -> RecurrentCall:
-        """With other arguments."""
+        """The call with changed arguments."""
         return replace(self, arguments={**self.arguments, **arguments})
 
     def states(self, change: Callable[[np.ndarray], np.ndarray]) -> RecurrentCall:
-        """With every given initial state changed."""
+        """The call with a function applied to every given initial state."""
         return replace(self, hidden=tuple(None if h is None else change(h) for h in self.hidden))
 
     @property
     def cell(self) -> bool:
-        """Whether it is a cell's."""
+        """Whether the layer is a cell."""
         return self.layer.endswith("Cell")
 
     @property
@@ -128,7 +128,7 @@ class RecurrentCall:
         return self.projected or self.hidden_size
 
     def weights(self, layer: int, suffix: str) -> dict[str, np.ndarray]:
-        """The weights of one layer and direction under the names of a cell's."""
+        """The weights of one layer and direction, under a cell's names."""
         end = f"_l{layer}{suffix}"
         return {
             name.removesuffix(end): array
@@ -137,10 +137,10 @@ class RecurrentCall:
         }
 
     def single(self, layer: int, suffix: str, x: np.ndarray) -> RecurrentCall:
-        """One layer in one direction as a layer of its own, on its own part of the states.
+        """One layer and direction as a separate layer, with its part of the states.
 
         Args:
-            x: its input, (time, batch, features); time is turned round for the reverse one.
+            x: its input, (time, batch, features); reversed in time for the reverse direction.
         """
         place = layer * len(self.directions) + self.directions.index(suffix)
         arguments = {
@@ -160,12 +160,12 @@ _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 @dataclass(frozen=True)
 class Form:
-    """How a case lays out its arrays; `into(k)` brings output or input k to `RecurrentCall`'s form.
+    """The axes of a case's arrays; `into(k)` converts input or output k to `RecurrentCall`'s form.
 
     Args:
-        cell: a cell's arrays have neither time nor layers.
-        batched: they have a batch dimension.
-        batch_first: of the layer.
+        cell: whether it is a cell, whose arrays have no axes of time and layers.
+        batched: whether the arrays have a batch axis.
+        batch_first: the layer's argument.
     """
 
     cell: bool
@@ -182,7 +182,7 @@ class Form:
         return cls(cell, x.ndim == (2 if cell else 3), first)
 
     def into(self, place: int) -> Move:
-        """What brings an array to the common form.
+        """The move that converts an array to the common form.
 
         Args:
             place: 0 = the input, or a layer's output; else a state.
@@ -194,5 +194,5 @@ class Form:
         return lambda array: array
 
     def outputs(self, count: int) -> tuple[Move, ...]:
-        """What brings a call's outputs to the common form."""
+        """The moves that convert a call's outputs to the common form."""
         return tuple(self.into(place) for place in range(count))

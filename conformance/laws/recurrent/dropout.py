@@ -1,4 +1,4 @@
-"""The dropout between stacked recurrent layers: when it draws, how often, and what it keeps."""
+"""Laws of the dropout between stacked recurrent layers: when it acts, its rate and its scale."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from conformance.spec.draws import Draws, Masked
 from conformance.spec.law import Generator, same
 from conformance.spec.trial_protocol import TrialLike
 
-_EVERY = 16  # of so many cases one is asked for rates
+_EVERY = 16  # one case in this many tests the rates
 
 
 def draws(trial: TrialLike, generator: Generator) -> Draws:
-    """None for one layer, none for p = 0, nothing passes for p = 1; rates and scale."""
+    """No dropout for one layer or p = 0; nothing passes for p = 1; else rates and scale."""
     arguments = trial.case.call.arguments
 
     def training(p: float) -> TrialLike:
@@ -27,7 +27,7 @@ def draws(trial: TrialLike, generator: Generator) -> Draws:
         yield same(training(0.5), trial)
     else:
         yield same(training(0.0), trial)
-        # Nothing passes: as if the upper layers did not look at their input.
+        # p = 1 equals weights of 0 for the inputs of the upper layers.
         blind = {
             name: np.zeros_like(array)
             if name.startswith("weight_ih_l") and not name.startswith("weight_ih_l0")
@@ -46,10 +46,10 @@ def _with(trial: TrialLike, **changes: Any) -> TrialLike:
 
 
 def _rates(trial: TrialLike, generator: Generator) -> Draws:
-    """Each element is dropped with probability p by itself, or is multiplied by 1/(1 − p).
+    """Each element is dropped independently with probability p, else multiplied by 1/(1 − p).
 
-    In the probe every output hangs on one element of each dropout's input: it is 0, or what it
-    would be without dropout if the weights were 1/(1 − p) as large.
+    In the probe every output depends on one element of each dropout's input. It is 0, or the output
+    without dropout for weights times 1/(1 − p).
     """
     call = trial.case.call
     p = (0.5, 0.75)[generator.integers(2)]  # 1/(1 − p) is a power of two
@@ -62,7 +62,7 @@ def _rates(trial: TrialLike, generator: Generator) -> Draws:
     second = first.repeated()
     directions = 2 if arguments.get("bidirectional", False) else 1
     what = f"in train mode with dropout={p} and num_layers={layers}"
-    # A gate that is shut lets less than the smallest normal number through.
+    # A closed gate passes less than the smallest normal number.
     shut = 2 * format_of(call.dtype).normal
     for k, (name, got, kept) in enumerate(zip(first.names, first.answer, expected, strict=True)):
         droppable = np.ones(got.shape, bool)
@@ -76,19 +76,19 @@ def _rates(trial: TrialLike, generator: Generator) -> Draws:
 def probe(
     kind: str, arguments: dict[str, Any], scale: float
 ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """A stacked layer in which output j hangs on element j of each layer's input, by itself.
+    """A stacked layer in which output j depends only on element j of each layer's input.
 
-    No time step sees another (weight_hh is 0, the forget and update gates are shut); the first
-    layer's output is one positive constant.
+    Time steps are independent: weight_hh is 0, and the forget and update gates are closed. The
+    first layer's output is a positive constant.
 
     Args:
         kind: `"RNN"`, `"LSTM"` or `"GRU"`.
         arguments: the call's, bias included.
-        scale: of what passes from layer to layer.
+        scale: factor of the weights between layers.
 
     Returns:
-        An input of ones, at least 1024 outputs; the state; the state whose weights between layers
-        are scaled.
+        An input of ones with at least 1024 outputs; the state; the state with scaled weights
+            between layers.
     """
     hidden = int(arguments["hidden_size"])
     output = int(arguments.get("proj_size", 0) or hidden)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def after(first: tuple[Move, ...], then: tuple[Move, ...]) -> tuple[Move, ...]:
-    """One move after the other, for each output."""
+    """For each output the composition of two moves."""
 
     def joined(f: Move, g: Move) -> Move:
         return lambda array: g(f(array))
@@ -35,12 +35,12 @@ def after(first: tuple[Move, ...], then: tuple[Move, ...]) -> tuple[Move, ...]:
 
 
 def common(trial: Trial) -> tuple[Move, ...]:
-    """What brings a case's outputs to the form of `RecurrentCall`."""
+    """The moves that convert a case's outputs to `RecurrentCall`'s form."""
     return Form.of(trial).outputs(len(trial.shapes))
 
 
 def rows_of(run: RecurrentCall, chosen: np.ndarray) -> RecurrentCall:
-    """Some of the rows, with their states and lengths."""
+    """The call on selected rows, with their states and lengths."""
     lengths = None if run.lengths is None else tuple(run.lengths[row] for row in chosen)
     picked = run.states(lambda h: h.take(chosen, -2))
     return replace(picked, x=run.x.take(chosen, -2), lengths=lengths)
@@ -59,7 +59,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("singles", "a batch is the stack of its rows, each taken alone")
 def singles(trial: Trial, generator: Generator) -> Claims:
-    """Every row; a packed one keeps its length."""
+    """Each row in a call of its own; a packed row keeps its length."""
     run = RecurrentCall.of(trial)
     if not Form.of(trial).batched:
         return
@@ -71,7 +71,7 @@ def singles(trial: Trial, generator: Generator) -> Claims:
 
 @law("unbatched", "an input without a batch dimension is a batch of one")
 def unbatched(trial: Trial, generator: Generator) -> Claims:
-    """An unbatched case as a batch, or one row of a batched case without its dimension."""
+    """An unbatched case as a batch of one, or one row of a batch without the batch dimension."""
     run, form = RecurrentCall.of(trial), Form.of(trial)
     if not form.batched:
         yield same(run.run(), trial, wanted_moves=common(trial))
@@ -89,7 +89,7 @@ def unbatched(trial: Trial, generator: Generator) -> Claims:
 
 @law("zeros", "an initial state left out is zero", SUMMED)
 def zeros(trial: Trial, generator: Generator) -> Claims:
-    """Zeros given, against nothing given."""
+    """The call with states of zeros, compared with the one without states."""
     run = RecurrentCall.of(trial)
     sizes = (run.output_size, run.hidden_size)[: len(run.hidden)]
     places = () if run.cell else (run.layers * len(run.directions),)
@@ -104,7 +104,7 @@ def zeros(trial: Trial, generator: Generator) -> Claims:
 
 @law("units", "hidden units may come in any order")
 def units(trial: Trial, generator: Generator) -> Claims:
-    """The same order in every layer and direction; of a projection's units another one."""
+    """The same permutation in every layer and direction; another one of projected units."""
     run = RecurrentCall.of(trial)
     inner = generator.permutation(run.hidden_size)
     outer = generator.permutation(run.projected) if run.projected else inner
@@ -133,20 +133,20 @@ def units(trial: Trial, generator: Generator) -> Claims:
 
 
 def in_gates(array: np.ndarray, gates: int, order: np.ndarray) -> np.ndarray:
-    """Rows of every gate, chosen alike."""
+    """Select the same rows in every gate."""
     apart = array.reshape(gates, -1, *array.shape[1:])[:, order]
     return apart.reshape(-1, *array.shape[1:])
 
 
 def in_blocks(array: np.ndarray, blocks: int, order: np.ndarray) -> np.ndarray:
-    """Columns of every direction, chosen alike."""
+    """Select the same columns in every direction."""
     apart = array.reshape(*array.shape[:-1], blocks, array.shape[-1] // blocks)[..., order]
     return apart.reshape(*array.shape[:-1], blocks * len(order))
 
 
 @law("inputs", "input features may come in any order, among others of weight zero")
 def inputs(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 features, or some more than there are; what has no weight adds exact zeros."""
+    """The features spread over 17 to 65 or more; those of weight 0 add exact zeros."""
     run = RecurrentCall.of(trial)
     count = run.x.shape[-1]
     width = max(many(generator), count + 1)
@@ -164,7 +164,7 @@ def inputs(trial: Trial, generator: Generator) -> Claims:
 
 @law("copies", "layers side by side, not connected with each other, do what each does alone")
 def copies(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 hidden units in copies of the case's, each with its units in an order of its own."""
+    """Copies of the case's layer with 17 to 65 hidden units, each copy's units permuted."""
     run = RecurrentCall.of(trial)
     size, gates = run.hidden_size, GATES[run.kind]
     if run.layers > 1 or run.projected:
@@ -195,7 +195,7 @@ def copies(trial: Trial, generator: Generator) -> Claims:
 
 @law("layer", "a cell is a layer of one step; stepped over time it is the layer", SUMMED)
 def as_layer(trial: Trial, generator: Generator) -> Claims:
-    """One to three steps of a cell, each row seeing another input at each step."""
+    """One to three steps of a cell; each row gets another input at each step."""
     run = RecurrentCall.of(trial)
     if not run.batch:
         return
@@ -209,14 +209,14 @@ def as_layer(trial: Trial, generator: Generator) -> Claims:
     ).run()
     wanted = measured(layer)
     outputs, finals = stepped(run, steps)
-    # A cell that is stepped is one way of computing the layer: the layer's bound is its own.
+    # Stepping a cell is one way to compute the layer, so the layer's bound holds for it.
     arrays = (outputs, *(final[np.newaxis] for final in finals))
     got = tuple(replace(known, value=array) for array, known in zip(arrays, wanted, strict=True))
     yield claim(layer, wanted, Side(f"{len(steps)} steps of {trial.text()}", got))
 
 
 def stepped(cell: RecurrentCall, steps: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """A cell called again and again: all its outputs, and its final states.
+    """Call a cell for each step: all its outputs, and its final states.
 
     Args:
         cell: with the initial states.

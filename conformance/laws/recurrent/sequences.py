@@ -31,10 +31,9 @@ _CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
 
 
 def _pieced(names: Sequence[str], text: str, arrays: Sequence[np.ndarray], whole: Side) -> Claim:
-    """What was computed piece by piece is the whole.
+    """The claim that an output computed piece by piece equals the whole.
 
-    Doing it in pieces is one correct way of computing the whole, so the whole's bound is that of
-    both.
+    Computing pieces is one correct way to compute the whole, so the whole's bound holds for both.
     """
     return Claim(tuple(names), Side(text, bounded(arrays, whole.outputs)), whole)
 
@@ -44,13 +43,13 @@ def _side(trial: Trial, outputs: Sequence[Rounded]) -> Side:
 
 
 def _whole(trial: Trial) -> Side:
-    """The case's own answer in the form of `RecurrentCall`."""
+    """The case's own answer in `RecurrentCall`'s form."""
     return _side(trial, moved(measured(trial), common(trial)))
 
 
 @law("batch_first", "batch_first exchanges the first two axes of input and output, nothing else")
 def batch_first(trial: Trial, generator: Generator) -> Claims:
-    """The case's arrays the other way round."""
+    """The call with batch_first inverted."""
     run, form = RecurrentCall.of(trial), Form.of(trial)
     if not form.batched:
         return
@@ -64,7 +63,7 @@ def batch_first(trial: Trial, generator: Generator) -> Claims:
 
 @law("packed", "a packed sequence is the sequence alone, and zeros after it")
 def packed(trial: Trial, generator: Generator) -> Claims:
-    """Each packed row alone and cut to its length; a batch that is not packed, at full length."""
+    """Each packed row alone, cut to its length; or an unpacked batch packed at full length."""
     run = RecurrentCall.of(trial)
     length = run.x.shape[0]
     if run.lengths is None:
@@ -85,7 +84,7 @@ def packed(trial: Trial, generator: Generator) -> Claims:
 
 @law("stacked", "stacked layers are layers one after the other")
 def stacked(trial: Trial, generator: Generator) -> Claims:
-    """Each layer, with all its directions, a call of its own."""
+    """Each layer, with all its directions, in a call of its own."""
     run = RecurrentCall.of(trial)
     if run.layers == 1:
         return
@@ -113,7 +112,7 @@ def _layer(run: RecurrentCall, layer: int, x: np.ndarray) -> RecurrentCall:
 
 @law("directions", "a bidirectional layer is one layer, and another on the time turned round")
 def directions(trial: Trial, generator: Generator) -> Claims:
-    """The first layer; a packed sequence is turned round within its length."""
+    """The first layer's two directions as separate layers; a sequence is reversed in its length."""
     run = RecurrentCall.of(trial)
     if len(run.directions) == 1:
         return
@@ -131,7 +130,7 @@ def directions(trial: Trial, generator: Generator) -> Claims:
 
 
 def _turned(x: np.ndarray, lengths: Sequence[int] | None) -> np.ndarray:
-    """Each sequence backwards; what follows it stays."""
+    """Reverse each sequence in time; padding after it stays."""
     turned = x.copy()
     for row in range(x.shape[1]):
         own = x.shape[0] if lengths is None else lengths[row]
@@ -141,7 +140,7 @@ def _turned(x: np.ndarray, lengths: Sequence[int] | None) -> np.ndarray:
 
 @law("cell", "a layer is its cell stepped over time", SUMMED)
 def as_cell(trial: Trial, generator: Generator) -> Claims:
-    """The first layer forwards."""
+    """The forward direction of the first layer."""
     run = RecurrentCall.of(trial)
     if run.projected:
         return  # cells have no projection
@@ -165,10 +164,10 @@ def as_cell(trial: Trial, generator: Generator) -> Claims:
 
 @law("carried", "a long run is two shorter ones, the second starting where the first ends", SUMMED)
 def carried(trial: Trial, generator: Generator) -> Claims:
-    """20 to 40 of the case's steps through the first layer forwards, cut in two anywhere.
+    """20 to 40 of the case's steps through the forward first layer, cut at a random step.
 
-    The recurrent weights are divided by a power of two until no step makes an error larger: what
-    the bound says of the last step is then as tight as that of the first.
+    The recurrent weights are divided by a power of two until no step enlarges an error. Then the
+    bound of the last step is as tight as that of the first.
     """
     run = RecurrentCall.of(trial)
     length = int(generator.integers(20, 40, endpoint=True))

@@ -18,7 +18,7 @@ def _given(trial: Trial) -> dict[str, Any]:
 
 
 def _range(trial: Trial) -> tuple[int, int]:
-    """The first and the last axis that become one, counted from the front."""
+    """start_dim and end_dim, counted from the front."""
     axes, given = max(input_of(trial).ndim, 1), _given(trial)
     return given["start_dim"] % axes, given["end_dim"] % axes
 
@@ -36,7 +36,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 
 @law("ends", "an axis may be counted from either end", EXACT)
 def ends(trial: Trial, generator: Generator) -> Claims:
-    """The other way for both."""
+    """Both axes counted from the other end."""
     x, given = input_of(trial), _given(trial)
     axes = max(x.ndim, 1)
     other = {name: k - axes if k >= 0 else k + axes for name, k in given.items()}
@@ -45,14 +45,14 @@ def ends(trial: Trial, generator: Generator) -> Claims:
 
 @law("again", "what is flat stays so", EXACT)
 def again(trial: Trial, generator: Generator) -> Claims:
-    """The one axis flattened once more, and with it nothing."""
+    """The output flattened again, from the new axis to itself."""
     start, _ = _range(trial)
     yield same(called(trial, trial.answer[0], start_dim=start, end_dim=start), trial)
 
 
 @law("pairs", "axes become one two by two as well as all at once", EXACT)
 def pairs(trial: Trial, generator: Generator) -> Claims:
-    """The first two of them, and then the rest."""
+    """Flatten the first two axes, then the rest."""
     start, end = _range(trial)
     if start < end:
         two = called(trial, input_of(trial), start_dim=start, end_dim=start + 1)
@@ -62,7 +62,7 @@ def pairs(trial: Trial, generator: Generator) -> Claims:
 
 @law("undone", "Unflatten of the same backend undoes it", EXACT)
 def undone(trial: Trial, generator: Generator) -> Claims:
-    """The sizes that the axes had."""
+    """Unflatten of the output to the original sizes."""
     (start, end), x = _range(trial), input_of(trial)
     if x.ndim:
         sizes = x.shape[start : end + 1]
@@ -76,7 +76,7 @@ FLATTEN = (rows, ends, again, pairs, undone)
 
 @law("axis", "the axis may be counted from either end", EXACT)
 def axis(trial: Trial, generator: Generator) -> Claims:
-    """The other way."""
+    """`dim` counted from the other end."""
     x, given = input_of(trial), _given(trial)
     given["dim"] += -x.ndim if given["dim"] >= 0 else x.ndim
     yield same(called(trial, x, **given), trial)
@@ -84,7 +84,7 @@ def axis(trial: Trial, generator: Generator) -> Claims:
 
 @law("inferred", "a size may be left to be inferred", EXACT)
 def inferred(trial: Trial, generator: Generator) -> Claims:
-    """Another one than before, or the one that was inferred written out."""
+    """The inferred size written out, and possibly another one left to be inferred."""
     x, given = input_of(trial), _given(trial)
     at, sizes = given["dim"] % x.ndim, list(given["unflattened_size"])
     out = list(trial.shapes[0] or ())[at : at + len(sizes)]
@@ -96,7 +96,7 @@ def inferred(trial: Trial, generator: Generator) -> Claims:
 
 @law("flattened", "Flatten of the same backend undoes it", EXACT)
 def flattened(trial: Trial, generator: Generator) -> Claims:
-    """The axes that came of one."""
+    """Flatten of the new axes of the output."""
     x, given = input_of(trial), _given(trial)
     at, count = given["dim"] % x.ndim, len(given["unflattened_size"])
     ends = {"start_dim": at, "end_dim": at + count - 1}
@@ -110,7 +110,7 @@ _FORMS = ("ChannelShuffle", "functional.channel_shuffle", "functional.native_cha
 
 @law("form", "the module and the two functions are one", EXACT)
 def form(trial: Trial, generator: Generator) -> Claims:
-    """One of the other two."""
+    """One of the other two forms."""
     others = [name for name in _FORMS if name != trial.case.call.layer]
     name = others[int(generator.integers(2))] if is_function(trial.case.call.layer) else others[0]
     yield same(called(trial, input_of(trial), layer=name), trial)
@@ -118,7 +118,7 @@ def form(trial: Trial, generator: Generator) -> Claims:
 
 @law("dealt", "as many groups as a group had channels bring them back", EXACT)
 def dealt(trial: Trial, generator: Generator) -> Claims:
-    """What was shuffled, shuffled the other way, is the input: what one group leaves as it is."""
+    """The output shuffled with C/g groups, compared with a shuffle of one group: the input."""
     x, groups = input_of(trial), _given(trial)["groups"]
     if x.shape[1]:
         back = called(trial, trial.answer[0], groups=x.shape[1] // groups)
@@ -127,7 +127,7 @@ def dealt(trial: Trial, generator: Generator) -> Claims:
 
 @law("places", "places in space mean nothing", EXACT)
 def places(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 of them, drawn from the case's, in a row."""
+    """17 to 65 spatial positions drawn from the case's, in one row."""
     x = input_of(trial)
     row = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
     if row.shape[2]:

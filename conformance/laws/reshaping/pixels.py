@@ -26,13 +26,13 @@ def _factor(trial: Trial) -> int:
 
 
 def _shuffles(trial: Trial) -> bool:
-    """Whether channels become pixels, or pixels channels."""
+    """Whether channels become pixels: PixelShuffle, not PixelUnshuffle."""
     return trial.row.name in ("PixelShuffle", _FUNCTIONS["PixelShuffle"])
 
 
 @law("planes", "each image of a large batch is that image of a small one", EXACT)
 def planes(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 images in a row, drawn from the case's, however many leading axes there are."""
+    """17 to 65 images drawn from the case's, with one leading axis."""
     x = input_of(trial)
     if not 0 < x.size <= 1 << 13:
         return
@@ -54,7 +54,7 @@ def form(trial: Trial, generator: Generator) -> Claims:
 
 @law("undone", "shuffled and unshuffled, or the other way, is the input", EXACT)
 def undone(trial: Trial, generator: Generator) -> Claims:
-    """By the same factor, modules by modules and functions by functions; not of nothing."""
+    """The inverse layer with the same factor, in the same form; not for empty input."""
     name, x = trial.row.name, input_of(trial)
     if not x.size:
         return
@@ -68,7 +68,7 @@ def undone(trial: Trial, generator: Generator) -> Claims:
 
 @law("columns", "columns mean nothing: each is shuffled by itself", EXACT)
 def columns(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 of them, drawn from the case's, each as many pixels wide as the factor says."""
+    """17 to 65 columns drawn from the case's; to unshuffle, each as wide as the factor."""
     x, factor = input_of(trial), _factor(trial)
     if x.size > 1 << 13 or not x.shape[-1]:
         return
@@ -85,7 +85,7 @@ def columns(trial: Trial, generator: Generator) -> Claims:
 
 @law("transposed", "rows for columns, in the image and among the channels of a pixel", EXACT)
 def transposed(trial: Trial, generator: Generator) -> Claims:
-    """The r² channels of a pixel are r by r."""
+    """Height and width exchanged, and the r by r channels of a pixel transposed."""
     x, factor = input_of(trial), _factor(trial)
 
     def pixels(array: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""What Gumbel-softmax draws: how often which class, how sharp the samples, their gradients.
+"""Laws of Gumbel-softmax: rates of the classes, sharpness of the samples, gradients.
 
-With Gumbel numbers g the class at which logits + g is largest has probability softmax(logits). Of
-two classes the difference of the g is a logistic number L, so that the first of two soft samples is
-above σ(w) with probability σ(difference of the logits − τw), whatever τ.
+With Gumbel numbers g the class with the largest logits + g has probability softmax(logits). For two
+classes the difference of the g is a logistic number L. So the first of two soft samples is above
+σ(w) with probability σ(difference of the logits − τw), for any τ.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from conformance.spec.law import Claims, Generator, Side, called, claim, input_o
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-_EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02, else 0.04
+_EVERY = 8  # one case in this many measures a rate to within 0.02, the others to 0.04
 _FEW, _MANY = 8192, 32768
-# logit of the threshold: less for a large τ, so that the rates stay away from 0 and 1.
+# Logit of the threshold: smaller for a large τ, so that the rates stay away from 0 and 1.
 _AWAY, _MOST = 1.4, 2.0
 
 
 @law("whole", "each slice adds up to 1", "within what the sum and the quotients round")
 def whole(trial: Trial, generator: Generator) -> Claims:
-    """Whatever is drawn; a hard sample is 1 once."""
+    """Any sample sums to 1; a hard sample has a single 1."""
     yield from adds_up(called(trial, plain(trial)))
 
 
 @law("certain", "a class beside which all others have the logit -inf is drawn", "always equal")
 def certain(trial: Trial, generator: Generator) -> Claims:
-    """Of each slice another class."""
+    """A random class in each slice."""
     x, axis = input_of(trial), axis_of_case(trial.case)
     if not x.size:
         return
@@ -54,9 +54,9 @@ LAWS = (whole, certain)
 
 
 def draws(trial: Trial, generator: Generator) -> Draws:
-    """Classes by their probabilities, samples by τ, anew in each call and each slice.
+    """Classes follow their probabilities, samples follow τ; each call and slice draws anew.
 
-    The probe has the case's own axis, τ and dtype, and logits of its own.
+    The probe has the case's axis, τ and dtype, and its own logits.
     """
     count = int(generator.integers(2, 5, endpoint=True))
     size = (_MANY if generator.integers(_EVERY) == 0 else _FEW) + int(generator.integers(4))
@@ -71,9 +71,9 @@ class _Probe:
     """Many slices with the same logits.
 
     Args:
-        trial: of the call on them.
-        axis: along which the classes are.
-        shape: of the input.
+        trial: the call on them.
+        axis: the axis of classes.
+        shape: the input's shape.
     """
 
     def __init__(self, trial: Trial, axis: int, shape: tuple[int, ...]) -> None:
@@ -82,17 +82,17 @@ class _Probe:
         self.tau, self.hard = float(given.get("tau", 1.0)), bool(given.get("hard", False))
 
     def answer(self) -> np.ndarray:
-        """What a new call draws."""
+        """The samples of a new call."""
         new = self.trial.other(self.trial.case)
         return np.asarray(new.answer[0])
 
     def of(self, array: np.ndarray, place: int) -> np.ndarray:
-        """What is drawn of one class, for all slices."""
+        """The samples of one class, for all slices."""
         return np.asarray(array.take(place, self.axis))
 
 
 def _probe(trial: Trial, logits: np.ndarray, size: int) -> _Probe:
-    """As many axes as the case's `dim` needs, and one more."""
+    """A probe with the smallest number of axes, at least two, that the case's `dim` allows."""
     dim = int(trial.case.call.arguments.get("dim", -1))
     rank = max(dim + 1, -dim, 2)
     axis = dim % rank
@@ -105,7 +105,7 @@ def _probe(trial: Trial, logits: np.ndarray, size: int) -> _Probe:
 
 
 def _chosen(probe: _Probe, logits: np.ndarray) -> Iterator[Masked]:
-    """The class of each sample, by its probability."""
+    """Rates at which each class is the largest of a sample."""
     raised = np.exp(logits - logits.max())
     got, again = probe.answer(), probe.answer()
     for place, chance in enumerate(raised / raised.sum()):
@@ -117,7 +117,7 @@ def _chosen(probe: _Probe, logits: np.ndarray) -> Iterator[Masked]:
 
 
 def _sharp(probe: _Probe, difference: float) -> Iterator[Masked]:
-    """Of two classes: how often a soft sample is above a number, and a gradient as well."""
+    """For two classes: rates at which a soft sample, or a gradient, is above a threshold."""
     tau, w = probe.tau, min(_AWAY, _MOST / probe.tau)
     if not probe.hard:
         got, again = (probe.of(probe.answer(), 0) for _ in range(2))
@@ -130,7 +130,7 @@ def _sharp(probe: _Probe, difference: float) -> Iterator[Masked]:
     cotangent[tuple(0 if k == probe.axis else slice(None) for k in range(cotangent.ndim))] = 1.0
     (gradient,) = probe.trial.other(probe.trial.case).pulled(cotangent)
     if gradient is None or (w < _AWAY and probe.trial.precision.half):
-        return  # so near its largest that roundings of a half precision decide
+        return  # so close to the maximum that roundings of half precision decide
     # p₀p₁/τ is above σ(w)σ(−w)/τ where p₀ is between σ(−w) and σ(w).
     end = _logistic(w) * _logistic(-w) / tau
     chance = _logistic(difference + tau * w) - _logistic(difference - tau * w)
@@ -155,13 +155,13 @@ def _often(
 
 
 def _slack(precision: Any, tau: float) -> float:
-    """By how much roundings may move a chance.
+    """Largest change of a probability by roundings.
 
-    In units of L each of the two classes has an exponential number u, its logarithm u·|g|, the sum
-    and the quotient u·|l + g| each, and the sample τ·6u at the thresholds here, the gradient 7τu.
-    As |l| ≤ 1, |threshold| ≤ 2, and so one |g| is at most the other's + 3, that is
-    u(15 + 6|g| + 14τ) on either side of the threshold; the mean of |g| is about 1, the density of
-    g at most 1/e.
+    In units of L, for each of the two classes: the exponential number errs by u, its logarithm by
+    u·|g|, sum and quotient by u·|l + g| each, the sample at these thresholds by τ·6u, the gradient
+    by 7τu. As |l| ≤ 1 and |threshold| ≤ 2, one |g| is at most the other's + 3. That makes u(15 +
+    6|g| + 14τ) on each side of the threshold. The mean of |g| is about 1, the density of g at most
+    1/e.
     """
     return float(2 / math.e * precision.unit * (21 + 14 * min(tau, 2.0)))
 

@@ -39,14 +39,14 @@ _FORMS = {
     "LogSoftmax": "functional.log_softmax",
 }
 _OTHER = {**_FORMS, **{function: module for module, function in _FORMS.items()}}
-_GRID, _REACH = 8.0, 8.0  # eighths up to 8: 7 bits, and 8 of them with a shift
+_GRID, _REACH = 8.0, 8.0  # eighths up to 8 have 7 bits, or 8 bits after a shift
 
 
 def axis_of_case(case: Case) -> int:
-    """The axis along which the softmax of a case is, from 0; of a single number 0.
+    """The axis of the softmax of a case, counted from 0; 0 for a scalar.
 
     Args:
-        case: of any layer of the family.
+        case: a case of any layer of the family.
     """
     x, layer = case.inputs[0], case.call.layer
     assert x is not None
@@ -57,13 +57,13 @@ def axis_of_case(case: Case) -> int:
 
 
 def plain(trial: Trial) -> np.ndarray:
-    """The input's numbers as eighths from −8 to 8: sums of them with such are exact."""
+    """The input rounded to eighths from −8 to 8, so that sums of such numbers are exact."""
     return np.clip(np.round(input_of(trial) * _GRID) / _GRID, -_REACH, _REACH)
 
 
 @law("form", "the module and the function are one", BOTH)
 def form(trial: Trial, generator: Generator) -> Claims:
-    """The other form, where both can be called so: a module casts nothing."""
+    """The function for a module, or the reverse, without `dtype`: a module does not cast."""
     if trial.case.call.arguments.get("dtype") is None:
         call = trial.case.call
         given = {name: x for name, x in call.arguments.items() if name != "dtype"}
@@ -73,7 +73,7 @@ def form(trial: Trial, generator: Generator) -> Claims:
 
 @law("shift", "a number added to a whole slice cancels", SUMMED)
 def shift(trial: Trial, generator: Generator) -> Claims:
-    """Another number for each slice, so that no sum rounds."""
+    """A different number added to each slice, where no sum rounds."""
     x, axis = plain(trial), axis_of_case(trial.case)
     if x.ndim and x.size:
         sizes = [1 if place == axis else size for place, size in enumerate(x.shape)]
@@ -84,7 +84,7 @@ def shift(trial: Trial, generator: Generator) -> Claims:
 
 @law("order", "numbers of a slice may come in any order", BOTH)
 def order(trial: Trial, generator: Generator) -> Claims:
-    """Of all slices the same other order."""
+    """The same permutation of all slices."""
     x, axis = input_of(trial), axis_of_case(trial.case)
     if x.ndim:
         chosen = generator.permutation(x.shape[axis])
@@ -97,7 +97,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
 
 @law("slices", "a slice means the same among many others", BOTH)
 def slices(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 slices, drawn from the case's: along the last axis, or along another."""
+    """17 to 65 slices drawn from the case's, as rows or as columns."""
     found = _slices(trial, generator)
     if found is None:
         return
@@ -119,7 +119,7 @@ def slices(trial: Trial, generator: Generator) -> Claims:
 
 
 def _slices(trial: Trial, generator: Generator) -> tuple[np.ndarray, Move] | None:
-    """Rows that are slices of the input, and how those of an output are found."""
+    """Slices of the input as rows, and the move that selects them in an output."""
     x, axis = input_of(trial), axis_of_case(trial.case)
     if not (x.ndim and x.size):
         return None
@@ -134,7 +134,7 @@ def _slices(trial: Trial, generator: Generator) -> tuple[np.ndarray, Move] | Non
 
 @law("axis", "dim is the name of an axis", BOTH)
 def axis(trial: Trial, generator: Generator) -> Claims:
-    """Counted from either end, or moved to the end."""
+    """`dim` counted from either end, or the axis moved to the end."""
     x, place = input_of(trial), axis_of_case(trial.case)
     if generator.integers(2) or not x.ndim:
         other = place - max(x.ndim, 1) if generator.integers(2) else place
@@ -146,7 +146,7 @@ def axis(trial: Trial, generator: Generator) -> Claims:
 
 @law("mirrored", "softmin(x) = softmax(-x)", BOTH)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
-    """The other of the two on the input with its sign changed."""
+    """softmin for softmax, or the reverse, on the negated input."""
     name = trial.case.call.layer
     ends = ("max", "min") if name.endswith("max") else ("min", "max")
     other = called(trial, -input_of(trial), layer=name.replace(*ends))
@@ -155,12 +155,12 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
 
 @law("whole", "each slice adds up to 1", "within what the sum and the quotients round")
 def whole(trial: Trial, generator: Generator) -> Claims:
-    """Numbers that no sum of exponentials is lost by."""
+    """The call on moderate numbers, whose exponentials do not underflow."""
     yield from adds_up(called(trial, plain(trial)))
 
 
 def adds_up(trial: Trial) -> Iterator[Claim]:
-    """That each slice of an answer adds up to 1; of no numbers it says nothing."""
+    """The claim that each slice of the answer sums to 1; none for an empty answer."""
     x, along = input_of(trial), axis_of_case(trial.case)
     if not x.size:
         return
@@ -179,7 +179,7 @@ def adds_up(trial: Trial) -> Iterator[Claim]:
 
 @law("logarithm", "exp(log_softmax(x)) = softmax(x)", SUMMED)
 def logarithm(trial: Trial, generator: Generator) -> Claims:
-    """Where the softmax vanishes the logarithm tells nothing, but does no harm."""
+    """exp of the output, compared with softmax; where softmax underflows it shows nothing."""
     name = trial.case.call.layer.replace("log_s", "s").replace("LogS", "S")
     other = called(trial, input_of(trial), layer=name)
     raised = tuple(exp(on_host(y)) for y in measured(trial))
@@ -189,7 +189,7 @@ def logarithm(trial: Trial, generator: Generator) -> Claims:
 
 @law("cast", "a dtype that the input has changes nothing", BOTH)
 def cast(trial: Trial, generator: Generator) -> Claims:
-    """The input's own dtype, and none."""
+    """`dtype` set to the input's dtype, compared with None."""
     call = trial.case.call
     if call.arguments.get("dtype") in (None, call.dtype):
         own = called(trial, input_of(trial), dtype=call.dtype)
@@ -198,7 +198,7 @@ def cast(trial: Trial, generator: Generator) -> Claims:
 
 @law("channels", "it is Softmax along the third axis from the end", BOTH)
 def channels(trial: Trial, generator: Generator) -> Claims:
-    """The general layer on the same input."""
+    """Softmax with dim=−3 on the same input."""
     yield same(called(trial, input_of(trial), layer="Softmax", dim=-3), trial)
 
 

@@ -1,4 +1,4 @@
-"""The arguments of a transformer's layer, or of a stack of them, and its masks."""
+"""Arguments and masks of a transformer's layers and stacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from conformance.model.case import Case
     from conformance.spec.trial_protocol import TrialLike
 
-# Each mask, and which sequences its queries and keys are.
+# Each mask with the sequences of its queries and of its keys.
 MASKS = {
     "mask": ("src", "src"),
     "src_mask": ("src", "src"),
@@ -25,7 +25,7 @@ _LAYERS = ("encoder_layer", "decoder_layer")
 
 
 def kind_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a layer: a layer's own, or those of the layer that a stack is of."""
+    """The arguments of a layer: its own, or those of a stack's layer."""
     for name in _LAYERS:
         if name in arguments:
             return dict(arguments[name][1])
@@ -35,11 +35,12 @@ def kind_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def changed(
     arguments: Mapping[str, Any], kind: Mapping[str, Any], *, plain: bool = False
 ) -> dict[str, Any]:
-    """The arguments with other ones of the layer.
+    """Change arguments of the layer, in the arguments of a layer or a stack.
 
     Args:
-        arguments: of a layer, or of a stack.
-        plain: nothing else of the layer is written, and of a stack one layer without a norm.
+        arguments: those of a layer, or of a stack.
+        kind: the layer's changed arguments.
+        plain: drop the layer's other arguments; a stack becomes one layer without a norm.
     """
     for name in _LAYERS:
         if name in arguments:
@@ -51,7 +52,7 @@ def changed(
 
 
 def first(case: Case) -> bool:
-    """Whether the batch leads."""
+    """Whether the batch is the first axis."""
     return bool(kind_of(case.call.arguments).get("batch_first", False))
 
 
@@ -61,15 +62,15 @@ def batched(case: Case) -> bool:
 
 
 def named(trial: TrialLike) -> dict[str, np.ndarray | None]:
-    """The inputs by name; None for those left out at the end, too."""
+    """The inputs by name; None for missing ones."""
     names = trial.row.signature.input_names
     return {**dict.fromkeys(names), **dict(zip(names, trial.case.inputs, strict=False))}
 
 
 def sides(name: str, given: Mapping[str, Any]) -> tuple[str, str]:
-    """The sequences of a mask's queries, "" of a padding mask, and of its keys.
+    """The names of a mask's query sequence ("" for a padding mask) and key sequence.
 
-    Of both stacks together the memory is what becomes of the source.
+    In a whole transformer the memory comes from the source.
     """
     query, key = MASKS[name]
     return query, key if key in given else "src"

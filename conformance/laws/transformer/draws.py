@@ -1,9 +1,9 @@
-"""The dropouts of a transformer's layers, each by itself: how often, and what is kept.
+"""Laws of the dropouts of a transformer's layers, each separately: its rate and kept values.
 
-Inputs of 0, and norms first: a sublayer that adds 1 to each number shows what its dropout does.
-An attention to one key weighs it by 1, or drops it; with as many heads as features each number has
-a draw of its own, and its dropout is followed by that of the sublayer, as the inner one of the
-feed-forward network is.
+The inputs are 0, and norms come first: a sublayer that adds 1 to each number shows its dropout. An
+attention to one key gives it the weight 1 or drops it. With as many heads as features each number
+has its own draw. The sublayer's dropout follows, as it follows the inner dropout of the
+feed-forward network.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BATCH, _LENGTH, _SIZE = 64, 3, 8
 
 
 def layer_draws(trial: Trial, generator: Generator) -> Draws:
-    """In train mode without dropout as in eval mode; with it each sublayer as documented."""
+    """Without dropout train mode equals eval mode; with it each sublayer drops as documented."""
     yield from without(trial, generator)
     p = _RATES[generator.integers(3)]
     given = [name for name in ("memory",) if name in named(trial)]
@@ -70,7 +70,7 @@ def layer_draws(trial: Trial, generator: Generator) -> Draws:
 
 
 def without(trial: Trial, generator: Generator) -> Draws:
-    """In train mode without dropout as in eval mode."""
+    """Without dropout train mode equals eval mode."""
     if not all(x is None or x.size for x in trial.case.inputs):
         return
     call = trial.case.call

@@ -1,4 +1,4 @@
-"""Laws of the layers of a transformer, of their stacks, and of both together."""
+"""Laws of a transformer's layers, of their stacks, and of the whole transformer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Change = Callable[[Array], Array]
 
 @dataclass(frozen=True, eq=False)
 class Operands:
-    """A call taken apart.
+    """The operands of a call.
 
     Args:
         trial: the call.
@@ -34,14 +34,14 @@ class Operands:
 
     @classmethod
     def of(cls, trial: Trial) -> Operands | None:
-        """None where several answers are right: two may be different ones of them."""
+        """The operands of a case, or None where several answers are right: two calls may differ."""
         if any(isinstance(x, Choices) for x in trial.expected):
             return None
         return cls(trial, named(trial))
 
     @property
     def hinted(self) -> bool:
-        """Whether the call says that a mask is the causal one."""
+        """Whether the call gives the hint that a mask is the causal one."""
         return any(name.endswith("is_causal") and x for name, x in self.trial.case.keywords.items())
 
     @property
@@ -51,12 +51,12 @@ class Operands:
 
     @property
     def sequences(self) -> dict[str, Array]:
-        """The sequences."""
+        """The inputs that are sequences, not masks."""
         return {k: x for k, x in self.given.items() if x is not None and not k.endswith("mask")}
 
     @property
     def query(self) -> str:
-        """The sequence whose form is the output's."""
+        """Name of the sequence whose shape is the output's."""
         return "tgt" if "tgt" in self.given else "src"
 
     @property
@@ -66,12 +66,12 @@ class Operands:
 
     @property
     def batch(self) -> int:
-        """The axis that counts it."""
+        """The axis of the batch."""
         return 0 if first(self.trial.case) else 1
 
     @property
     def positions(self) -> int:
-        """The axis that counts positions."""
+        """The axis of positions."""
         return 1 - self.batch if self.batched else 0
 
     @property
@@ -87,7 +87,7 @@ class Operands:
         state: Mapping[str, Array] | None = None,
         **keywords: Any,
     ) -> Trial:
-        """The call with each sequence, each mask, or something else of it changed."""
+        """The call with changed sequences, masks, layer arguments, state or keywords."""
         case = self.trial.case
         inputs = []
         for name, x in self.given.items():
@@ -130,7 +130,7 @@ def unbatched(trial: Trial, generator: Generator) -> Claims:
 
 @law("batch_first", "batch_first exchanges the first two axes")
 def batch_first(trial: Trial, generator: Generator) -> Claims:
-    """The other way round of what the case asks for."""
+    """The call with batch_first inverted and the first two axes exchanged."""
     op = Operands.of(trial)
     if op is None or not op.batched:
         return
@@ -162,7 +162,7 @@ def batch(trial: Trial, generator: Generator) -> Claims:
 
 @law("order", "the order of the keys means nothing, and that of the queries is the output's")
 def order(trial: Trial, generator: Generator) -> Claims:
-    """One sequence, and its masks, in another order."""
+    """One sequence permuted, with its masks."""
     op = Operands.of(trial)
     if op is None or op.hinted or op.empty:
         return
@@ -185,7 +185,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
 
 @law("padding", "a padded key is as good as none")
 def padding(trial: Trial, generator: Generator) -> Claims:
-    """Further rows at the end of a sequence, which its padding mask hides."""
+    """More rows at the end of a sequence, hidden by its padding mask."""
     op = Operands.of(trial)
     if op is None or op.hinted or op.empty:
         return
@@ -208,7 +208,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
                 wide = _extended(mask, count, -1)
                 given[name] = _extended(wide, count, -2) if query == longer else wide
             continue
-        # That of the same attention, or of an encoder's, which says `mask` alone.
+        # The attention mask of the same attention; an encoder's is named `mask` only.
         pair = op.masks.get(name.replace("key_padding_mask", "mask"), op.masks.get("mask"))
         like = pair if mask is None else mask
         whole = like is None or like.dtype == bool
@@ -223,7 +223,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
 
 
 def _extended(mask: Array, count: int, axis: int) -> Array:
-    """A mask with further places, which it lets through."""
+    """The mask with more positions, which it allows."""
     shape = list(mask.shape)
     shape[axis] = count
     return np.concatenate([mask, np.zeros(shape, mask.dtype)], axis)
@@ -231,7 +231,7 @@ def _extended(mask: Array, count: int, axis: int) -> Array:
 
 @law("hint", "the hint that a mask is causal changes nothing")
 def hint(trial: Trial, generator: Generator) -> Claims:
-    """Without it."""
+    """The call without the hint."""
     op = Operands.of(trial)
     if op is not None and op.hinted:
         plain: dict[str, Any] = dict.fromkeys(trial.case.keywords, False)
@@ -240,7 +240,7 @@ def hint(trial: Trial, generator: Generator) -> Claims:
 
 @law("masks", "a mask of truths is that of 0 and -inf")
 def masks(trial: Trial, generator: Generator) -> Claims:
-    """Masks of truths as numbers."""
+    """Boolean masks as numbers."""
     op = Operands.of(trial)
     if op is None or not any(x.dtype == bool for x in op.masks.values()):
         return
@@ -250,7 +250,7 @@ def masks(trial: Trial, generator: Generator) -> Claims:
 
 @law("heads", "the order of the heads means nothing")
 def heads(trial: Trial, generator: Generator) -> Claims:
-    """The heads of every attention in another order; and the masks of each."""
+    """The heads of every attention permuted, with their masks."""
     op, kind = Operands.of(trial), kind_of(trial.case.call.arguments)
     size, count = kind["d_model"], kind["nhead"]
     if op is None or count == 1:
@@ -274,7 +274,7 @@ def heads(trial: Trial, generator: Generator) -> Claims:
 
 @law("residual", "with weights and biases of 0 in each sublayer norm_first leaves the input")
 def residual(trial: Trial, generator: Generator) -> Claims:
-    """The layer's own output, whatever its norms are."""
+    """The call with norm_first and all other weights 0, compared with its input."""
     op = Operands.of(trial)
     if op is None or any(".norm." in f".{name}" for name in trial.case.call.state):
         return
@@ -289,7 +289,7 @@ def residual(trial: Trial, generator: Generator) -> Claims:
 
 @law("last", "a last norm without weights leaves its bias")
 def last(trial: Trial, generator: Generator) -> Claims:
-    """Norms last, the last of them with a weight of 0."""
+    """The call with norm_first=False and a weight of 0 in the last norm."""
     op, state = Operands.of(trial), dict(trial.case.call.state)
     name = _last_norm(state)
     if op is None or f"{name}.bias" not in state:
@@ -306,7 +306,7 @@ def last(trial: Trial, generator: Generator) -> Claims:
 
 
 def _last_norm(state: Mapping[str, Array]) -> str:
-    """The norm that the output comes of."""
+    """Name of the norm that makes the output."""
     names = [name.removesuffix(".weight") for name in state if name.endswith("weight")]
     return [name for name in names if "norm" in name.rpartition(".")[2]][-1]
 
@@ -314,4 +314,4 @@ def _last_norm(state: Mapping[str, Array]) -> str:
 SHARED: tuple[Law, ...] = (
     unbatched, batch_first, batch, order, padding, hint, masks, heads, residual, last,
 )  # fmt: skip
-"""Those of all of them."""
+"""Laws that all of these layers share."""

@@ -1,4 +1,4 @@
-"""Laws of stacks of a transformer's layers: what they are made of, each layer by itself."""
+"""Laws of stacks of a transformer's layers: a stack equals its layers, called one by one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _called(
     inputs: Sequence[Array | None],
     **keywords: Any,
 ) -> Array:
-    """What the backend makes of a part."""
+    """The backend's output for a part of the stack."""
     call = replace(
         trial.case.call, layer=layer, arguments=dict(arguments), state=dict(state), layouts={}
     )
@@ -44,20 +44,20 @@ def _called(
 
 
 def _claim(trial: Trial, found: Array, text: str) -> Claim:
-    """The same, within the bound of the whole, which is that of its parts in turn."""
+    """The claim that the parts' output equals the stack's, within the stack's bound."""
     return Claim(trial.names, Side(text, bounded([found], trial.expected)), Side(
         trial.text(), measured(trial), trial))  # fmt: skip
 
 
 @law("layers", "a stack is its layers in turn, and its norm")
 def layers(trial: Trial, generator: Generator) -> Claims:
-    """Each layer as a layer of its own."""
+    """Each layer, and the norm, in a call of its own."""
     if Operands.of(trial) is None:
         return
     call, (x, *others) = trial.case.call, trial.case.inputs
     name = "encoder_layer" if "encoder_layer" in call.arguments else "decoder_layer"
     layer, pairs = call.arguments[name]
-    # A layer has no hint that is neither true nor false.
+    # A stack's hint may be None, a layer's may not.
     hints = {k: bool(v) for k, v in trial.case.keywords.items()}
     for place in range(call.arguments["num_layers"]):
         state = _part(call.state, f"layers.{place}.")
@@ -71,7 +71,7 @@ def layers(trial: Trial, generator: Generator) -> Claims:
 
 @law("nested", "enable_nested_tensor changes nothing where nothing is padded")
 def nested(trial: Trial, generator: Generator) -> Claims:
-    """Of a case that may have a nested tensor: rows that are not padded, without it."""
+    """The call without nested tensors; compares rows that are not padded."""
     (whole,), padding = trial.expected, named(trial)["src_key_padding_mask"]
     if not isinstance(whole, Choices) or padding is None:
         return
@@ -91,7 +91,7 @@ def nested(trial: Trial, generator: Generator) -> Claims:
 
 @law("both", "a transformer is the decoder of what its encoder makes")
 def both(trial: Trial, generator: Generator) -> Claims:
-    """Each as a stack of its own."""
+    """Encoder and decoder, each in a call of its own."""
     if Operands.of(trial) is None:
         return
     call, given, hints = trial.case.call, named(trial), trial.case.keywords
@@ -125,12 +125,8 @@ def both(trial: Trial, generator: Generator) -> Claims:
 
 
 def of_stack(name: str) -> tuple[Law, ...]:
-    """The laws of a stack, or of both.
-
-    Args:
-        name: the layer.
-    """
+    """The laws of a stack, or of the whole transformer, by the layer's name."""
     if "coder" not in name:
-        # The residual of both is behind the norms of their stacks.
+        # In a whole transformer a norm of the stack follows the residual.
         return (*(x for x in SHARED if x is not residual), both)
     return (*SHARED, layers, nested) if "Encoder" in name else (*SHARED, layers)

@@ -3,9 +3,9 @@
 Sources: the pages torch.nn.ReLU, ReLU6, LeakyReLU, PReLU, RReLU, Threshold, Hardtanh, Hardshrink,
 Softshrink, Hardsigmoid and Hardswish of the PyTorch documentation.
 
-At a kink the documentation says nothing of the derivative: any number from the slope on one side to
-that on the other is right. What it says of NaN is what the printed formula makes of it, where all
-usual forms of it agree: of a comparison that NaN fails they do not.
+At a kink the documentation does not give the derivative: any number between the slopes of the two
+sides is right. The result for NaN is that of the printed formula, where all its usual forms agree.
+They disagree where a comparison with NaN chooses the branch.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ def prelu(state: State, input: Rounded, weight: Rounded) -> Rounded:
 
     def sided(x: Rounded) -> Rounded:
         found = choose(positive | zero, read.bare, x.bare * a.bare)
-        # Read as zero to tell its side, a number below it may be its own image.
+        # A kernel may read a negative subnormal as zero to choose the side, and then return it.
         apart = np.where(in_doubt & ~zero, np.abs(x.value) + np.abs((x.bare * a.bare).value), 0.0)
         return found.with_error(np.maximum(found.error, apart))
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         one, other = cotangent.bare, cotangent.bare * a.bare
         by_input = choose(in_doubt, between(one, other), choose(positive, one, other))
-        # The gradient of the weight is one of x's shape, stored before it is added up.
+        # The gradient of the weight first has x's shape; it is stored, then summed.
         nothing = level(0.0)(x)
         product = stored(choose(positive, nothing, cotangent.bare * x.bare), input.precision)
         by_weight = Rounded(product.value, product.error, x.precision)
         return [by_input, unbroadcast(by_weight, a.shape)]
 
     y = stored(traced(sided(x), [x, a], pull), input.precision)
-    # The formula multiplies 0 by an endless slope, which is NaN; a comparison does not.
+    # The formula multiplies 0 by an infinite slope, which is NaN; a comparison does not.
     endless, lost = ~np.isfinite(a.value), np.isnan(y.value) & np.isinf(x.value)
     differs = (endless & ((x.value >= 0) | in_doubt)) | (lost & ~np.isnan(a.value))
     settled = (endless | ~np.isfinite(x.value)) & ~np.isfinite(y.value)
@@ -84,13 +84,13 @@ def rrelu(
     inplace: bool = False,
     training: bool = False,
 ) -> Rounded | Updated:
-    """RReLU(x) = x where x ≥ 0, else a·x; a is drawn from U(lower, upper) in training.
+    """RReLU(x) = x where x ≥ 0, else a·x.
 
-    Otherwise it is (lower + upper)/2.
+    In training a is drawn from U(lower, upper) for each element, else a = (lower + upper)/2.
     """
 
     def end(value: float, x: Rounded) -> Rounded:
-        """What is drawn is a tensor: each slope is a number of the dtype."""
+        """An end of the range as a number of the dtype: the drawn slopes are a tensor."""
         slope = constant(value, input)
         return Rounded(slope.value, slope.error, x.precision)
 
@@ -150,7 +150,7 @@ def hardsigmoid(state: State, input: Rounded, *, inplace: bool = False) -> Round
     """Hardsigmoid(x) = 0 where x ≤ −3, 1 where x ≥ 3, else x/6 + 1/2."""
 
     def middle(x: Rounded) -> Rounded:
-        # (x + 3)/6 is usual as well; a product with 1/6 rounds once more than the quotient.
+        # (x + 3)/6 is a usual form, too; a product with 1/6 rounds once more than the quotient.
         sixth = irrational(1 / 6, x)
         one, other = x * sixth + constant(0.5, x), (x.bare + constant(3.0, x)) * sixth
         return one.with_error(np.maximum(one.error, other.error))
@@ -162,15 +162,14 @@ def hardsigmoid(state: State, input: Rounded, *, inplace: bool = False) -> Round
 def hardswish(state: State, input: Rounded, *, inplace: bool = False) -> Rounded | Updated:
     """Hardswish(x) = 0 where x ≤ −3, x where x ≥ 3, else x·(x + 3)/6.
 
-    In x·ReLU6(x + 3)/6, which is usual as well and the same, product and quotient round
-    where x ≥ 3, too.
+    In the equal form x·ReLU6(x + 3)/6, product and quotient round where x ≥ 3, too.
     """
 
     def middle(x: Rounded) -> Rounded:
         return x * (x + constant(3.0, x)) * irrational(1 / 6, x)
 
     def above(x: Rounded) -> Rounded:
-        # A product with 1/6, rounded, is a rounding more; the gradient goes the same way.
+        # A product with the rounded 1/6 rounds once more; the gradient is computed the same way.
         def rounded(x: Rounded) -> Rounded:
             error = 3 * (x.precision.unit + OWN) * x.size
             return x.with_error(x.error + np.where(np.isfinite(error), error, 0.0))
@@ -193,8 +192,8 @@ def _piecewise(
     """See `pieces`.
 
     Args:
-        compared: NaN, which is neither above an edge nor below, is what stands between by the
-            formula, and NaN by other forms of it.
+        compared: the formula compares. NaN is neither above nor below an edge, so it gives the
+            middle piece by the formula and NaN by other forms.
     """
     y = pieces(widened(input), edges, functions, above=above)
     either = np.isnan(input.value) if compared else None
@@ -211,11 +210,13 @@ def _by_channel(weight: Shape, input: Shape) -> Shape:
 def returned(
     y: Rounded, x: Rounded, either: np.ndarray | None = None, *, inplace: bool = False
 ) -> Rounded | Updated:
-    """What NaN and infinities give is certain, but ∞ · 0: by the formula NaN, in the limit 0.
+    """The output, exact where NaN and infinities come from such inputs.
+
+    ∞ · 0 is NaN by the formula and 0 in the limit: both are right.
 
     Args:
         y: the output.
-        either: where the usual forms of the formula differ; None = nowhere else.
+        either: where else the usual forms of the formula differ; None = nowhere.
         inplace: the output is written into the input.
     """
     endless = ~np.isfinite(x.value)

@@ -1,4 +1,4 @@
-"""Activations that bend, modules and functions.
+"""Activations with curved parts, modules and functions.
 
 Sources: the pages torch.nn.ELU, SELU, CELU, GELU, SiLU, Mish, Sigmoid, Tanh, Softplus, LogSigmoid,
 Softsign and Tanhshrink of the PyTorch documentation.
@@ -54,7 +54,7 @@ def celu(
 
 
 def gelu(state: State, input: Rounded, *, approximate: str = "none") -> Rounded | Updated:
-    """GELU(x) = x·Φ(x), or by tanh 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))."""
+    """GELU(x) = x·Φ(x), or with "tanh" 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))."""
     function = {"none": smooth.gelu, "tanh": smooth.gelu_by_tanh}[approximate]
     return _product(input, function)
 
@@ -115,6 +115,6 @@ def _bent(x: Rounded, below: Piece, above: Piece, *, inplace: bool) -> Rounded |
 
 
 def _product(input: Rounded, function: Piece, *, inplace: bool = False) -> Rounded | Updated:
-    """x·g(x), where g vanishes below: −∞·0 is NaN by the formula, 0 in the limit."""
+    """x·g(x), where g(−∞) = 0: −∞·0 is NaN by the formula, 0 in the limit."""
     y = stored(function(widened(input)), input.precision)
     return returned(y, input, input.value == -np.inf, inplace=inplace)

@@ -1,19 +1,21 @@
 """softmax(scale·QKᵀ + mask)V with its bound, its gradients, and rows that attend to nothing.
 
-Bounds, of whatever other algorithms there are:
+The bounds cover all usual algorithms:
 
 - Scores. (√s·q)·(√s·k) rounds each product four times more than s·(q·k): both square roots, and
-  each operand that is multiplied by them. Where √s is a power of two neither rounds. So do the
-  gradients; one operand scaled beforehand, s·∂, rounds each product once, which is less.
-- Weights. Algorithms that go over the keys in blocks (FlashAttention) multiply what they have by
-  e^(old maximum − new maximum) at each further block: exponential and product. That the exponents
-  add up monotonically keeps the rounding of their differences below that of s − max. Their sums of
-  values are divided at the end: until then each value weighs up to 1, and their sum may overflow.
-- In half precision they store the weights in the dtype, for a product of matrices of that dtype,
-  and so the gradients of the scores in the backward pass (`kept`).
-- Backward pass. D = Σ_j p·∂p, or D = Σ_e o·∂o of the output, which may be found as it was stored;
-  the weights may be made anew, e^(s − ℓ), of a stored ℓ = max + log Σe^(s − max), which is rounded
-  to as many digits as ℓ itself has.
+  both products of an operand with its root. Where √s is a power of two neither rounds. The
+  gradients round in the same way. Scaling one operand beforehand, s·∂, rounds each product once,
+  which is less.
+- Weights. Algorithms that process the keys in blocks (FlashAttention) multiply their partial sums
+  by e^(old maximum − new maximum) at each further block: one exponential and one product. The
+  exponents are monotonic, so their differences round by no more than s − max does. The sums of
+  values are divided at the end: until then each value has a weight up to 1, and the sum may
+  overflow.
+- Half precision. These algorithms store the weights in the dtype, for a product of matrices of that
+  dtype, and in the backward pass the gradients of the scores, too (`kept`).
+- Backward pass. D = Σ_j p·∂p, or D = Σ_e o·∂o of the output, which may be the stored one. The
+  weights may be recomputed as e^(s − ℓ) from a stored ℓ = max + log Σe^(s − max), which is rounded
+  to the digits that ℓ itself has.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from conformance.arithmetic.reductions import log_sum_exp, softmax, total
 from conformance.arithmetic.rounded import OWN, Rounded, choose, multilinear, traced
 
 BLOCK = 16
-"""Fewest keys that an algorithm takes at once: the least tile of a matrix unit."""
+"""Smallest number of keys in a block: the smallest tile of a matrix unit."""
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -48,12 +50,7 @@ def _gathered(p: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
-    """scale·QKᵀ; the scale is 1/√E where None is given.
-
-    Args:
-        query: (…, L, E).
-        scale: any number.
-    """
+    """scale·QKᵀ, (…, L, E) and (…, S, E) → (…, L, S); a scale of None is 1/√E."""
     width = query.shape[-1]
     factor = 1 / math.sqrt(width) if scale is None else scale
     apart = 0.0 if math.frexp(math.sqrt(abs(factor)))[0] in (0.0, 0.5) else 4.0
@@ -63,13 +60,13 @@ def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
         size = products.size if products.magnitude is None else products.magnitude
         unit = products.precision.unit + OWN
         more = apart * unit * abs(factor) * size
-        # A rounding that underflows is off by as much; four of them.
+        # Each of the four roundings may underflow instead.
         least = 4 * products.precision.underflow * (more > 0)
         return times.with_error(times.error + more + least)
 
     result = scaled(multilinear(_dot, query.bare, key.bare, terms=max(width, 1)))
     result = result.with_error(result.error + _lost_before(query, key, factor))
-    # An operand that is scaled before may leave the range.
+    # An operand that is scaled beforehand may overflow.
     most = query.precision.largest / max(abs(factor), math.sqrt(abs(factor)), 1.0)
     rows = np.asarray((query.reach > most).any(axis=-1, keepdims=True))
     columns = np.asarray((key.reach > most).any(axis=-1, keepdims=True))
@@ -89,7 +86,7 @@ def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
 
 
 def _lost_before(query: Rounded, key: Rounded, factor: float) -> np.ndarray | float:
-    """What operands that underflow when they are scaled lose, times what they are multiplied by."""
+    """Error of scores whose operands underflow when they are scaled beforehand."""
     root, precision = math.sqrt(abs(factor)), query.precision
     least = precision.normal / min(root, abs(factor), 1.0) if factor else 0.0
 
@@ -106,14 +103,14 @@ def _lost_before(query: Rounded, key: Rounded, factor: float) -> np.ndarray | fl
 def masked_scores(
     scores: Rounded, mask: Rounded | None, allowed: np.ndarray
 ) -> tuple[Rounded, np.ndarray]:
-    """Scores with what is added to them, −∞ where nothing may be attended to; and empty rows.
+    """Scores plus mask, −∞ for forbidden keys; and which rows attend to nothing, (…, L, 1).
 
-    The scores of a row that attends to nothing stay finite: `attended` says what comes of it.
+    The scores of a row that attends to nothing stay finite: `attended` handles such rows.
 
     Args:
         scores: (…, L, S).
-        mask: what is added, without infinities; None = nothing.
-        allowed: which key takes part for which query; broadcasts against the scores.
+        mask: finite numbers to add; None = none.
+        allowed: which query may attend to which key; broadcasts against the scores.
     """
     open_ = np.broadcast_to(allowed, scores.shape)
     empty = np.asarray(~open_.any(axis=-1, keepdims=True))
@@ -123,14 +120,14 @@ def masked_scores(
     shut = ~open_ & ~empty
     if not shut.any():
         return added, empty
-    # −∞ is added, as documented, or put in place: of ∞ the former makes NaN.
+    # −∞ may be added, as documented, or replace the score: ∞ plus −∞ is NaN.
     certain = shut & np.isfinite(added.error)
     masked = Rounded(
         np.where(shut, -np.inf, added.value), np.where(certain, 0.0, added.error), added.precision
     )
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        # Of a row beyond the range not even the gradient 0 of what is masked is certain.
+        # In a row beyond the range even the gradient 0 of masked scores is uncertain.
         none = shut & np.isfinite(cotangent.error)
         value, error = (
             np.where(x, 0.0, y)
@@ -148,7 +145,7 @@ def weights(scores: Rounded) -> Rounded:
     step = (2 * p.precision.ulp("exp") + 1) * (p.precision.unit + OWN)
     more = further * step * p.reach if further else 0.0
     error = np.where(p.error > 0, p.error + more, p.error)
-    # What is masked weighs 0, and the only key that is not has all: e^(s − s)/e^(s − s).
+    # A masked key has the weight 0; the only key that is not masked has e^(s − s)/e^(s − s) = 1.
     known = np.isfinite(scores.error).all(axis=-1, keepdims=True)
     hidden = np.isneginf(scores.value) & (scores.error == 0) & known
     alone = (np.count_nonzero(~hidden, axis=-1, keepdims=True) == 1) & ~hidden & known
@@ -159,13 +156,13 @@ def weights(scores: Rounded) -> Rounded:
 def attended(
     scores: Rounded, value: Rounded, empty: np.ndarray, nothing: float
 ) -> tuple[Rounded, Rounded]:
-    """The weights, and the values weighed by them.
+    """The weights (…, L, S) and the values weighted by them (…, L, E).
 
     Args:
-        scores: (…, L, S), as `masked_scores` gives them.
+        scores: (…, L, S), from `masked_scores`.
         value: (…, S, E).
         empty: rows (…, L, 1) that attend to nothing.
-        nothing: the weights of such a row: 0, or NaN.
+        nothing: the weights in such a row: 0, or NaN.
     """
     plain = weights(scores)
     gap = Rounded(np.full(plain.shape, nothing), np.zeros(plain.shape), plain.precision)
@@ -173,7 +170,7 @@ def attended(
     count = max(scores.shape[-1], 1)
 
     def softened(cotangent: Rounded, inner: Rounded, p: Rounded) -> Rounded:
-        # p·(∂p − D), or p·∂p − p·D, which rounds the products.
+        # p·(∂p − D), or p·∂p − p·D, which rounds both products.
         centred = p * (cotangent.bare - inner)
         apart = cotangent.bare * p - p * inner
         slope = centred.with_error(np.maximum(centred.error, apart.error))
@@ -203,7 +200,7 @@ def attended(
 
 
 def _undivided(output: Rounded, scores: Rounded, value: Rounded) -> Rounded:
-    """Undecided where Σ_j |v_j| of the keys that take part is beyond the range."""
+    """Leave the output open where Σ_j |v_j| over the attended keys overflows."""
     takes_part = ~(np.isneginf(scores.value) & (scores.error == 0))
     with np.errstate(over="ignore", invalid="ignore"):
         most = _weighed(takes_part.astype(float), value.reach)
@@ -212,7 +209,7 @@ def _undivided(output: Rounded, scores: Rounded, value: Rounded) -> Rounded:
 
 
 def _anew(p: Rounded, scores: Rounded, empty: np.ndarray) -> Rounded:
-    """The weights as e^(s − ℓ); what the scores inherit is in the weights' error already."""
+    """The weights recomputed as e^(s − ℓ); `p` already has the error inherited from the scores."""
     if not p.shape[-1]:
         return p
     exact = Rounded(scores.value, np.zeros(scores.shape), scores.precision)
@@ -220,7 +217,7 @@ def _anew(p: Rounded, scores: Rounded, empty: np.ndarray) -> Rounded:
     with np.errstate(invalid="ignore"):
         distance = np.where(np.isfinite(scores.value), np.abs(scores.value - logs.value), 0.0)
     unit = p.precision.unit + OWN
-    # Where ℓ is the maximum exactly, s − ℓ is s − max.
+    # Where ℓ equals the maximum exactly, s − ℓ is s − max.
     certain = (logs.error == 0) | empty
     off = np.where(certain, 0.0, np.expm1(logs.error + unit * distance))
     again = 2 * p.precision.ulp("exp") * unit
@@ -229,7 +226,7 @@ def _anew(p: Rounded, scores: Rounded, empty: np.ndarray) -> Rounded:
 
 
 def settle_nan(x: Rounded, nothing: float) -> Rounded:
-    """NaN of an empty row is NaN for certain; any other is one of numbers beyond the range."""
+    """Make the NaN of empty rows exact; any other NaN comes from overflow and stays open."""
     lost = np.isnan(x.value)
     if not lost.any():
         return x
@@ -237,12 +234,12 @@ def settle_nan(x: Rounded, nothing: float) -> Rounded:
 
 
 def either(zero: Rounded, missing: Rounded, empty: np.ndarray) -> Rounded | Choices:
-    """0 or NaN for queries that attend to nothing, of which the documentation says nothing.
+    """Both answers for queries that attend to nothing, which the documentation leaves open.
 
-    The formula gives NaN, kernels that skip masked keys 0.
+    The formula gives NaN; kernels that skip masked keys give 0.
 
     Args:
-        zero, missing: the answers with either.
+        zero, missing: the answers with 0 and with NaN.
         empty: rows that attend to nothing.
     """
     return Choices((zero, missing)) if empty.any() else zero

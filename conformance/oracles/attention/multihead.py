@@ -1,11 +1,11 @@
 """MultiheadAttention.
 
-`(state, *inputs, **arguments)` as every oracle; keyword parameters and defaults are those of the
-documentation page torch.nn.MultiheadAttention and of its `forward`.
+The oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page torch.nn.MultiheadAttention and of its `forward`.
 
-In half precision each step is stored that the documented composition stores: the projections, with
-their bias added before or after; the scaled query and the scores, where weights are asked for; the
-weights; each head's output.
+In half precision the documented composition stores these steps: the projections, before or after
+their bias is added; the scaled query and the scores, where weights are returned; the weights; each
+head's output.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def multihead_attention(
         for nothing in ((0.0, np.nan) if empty.any() else (0.0,))
     ]
     if is_causal and not is_causal_mask(attn_mask, query.shape, key.shape, batched, batch_first):
-        # A wrong hint: no answer is wrong, nor is a gradient.
+        # With a wrong hint any answer and any gradient is right.
         found = [tuple(_gradient_unspecified(_anything(x)) for x in answers) for answers in found]
 
     def batch_back(x: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ def multihead_attention(
 
 
 def _weights(state: State, embed_dim: int) -> tuple[Rounded, ...]:
-    """W^Q, W^K, W^V: one above the other where all have the same number of features."""
+    """W^Q, W^K, W^V; one stacked weight where all have the same number of features."""
     if "in_proj_weight" in state:
         whole = state["in_proj_weight"]
         return tuple(whole[k * embed_dim : (k + 1) * embed_dim] for k in range(3))
@@ -124,7 +124,7 @@ def _biases(state: State, embed_dim: int, bias: bool) -> tuple[Rounded | None, .
 
 
 def projected(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
-    """x Wᵀ + b, in half precision also with the product stored before the bias is added."""
+    """x Wᵀ + b; in half precision the product may be stored before the bias is added."""
     fused = functional_linear({}, x, weight, bias)
     if bias is None or not x.precision.half:
         return fused
@@ -134,7 +134,7 @@ def projected(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
 
 
 def _with_row(x: Rounded, row: Rounded) -> Rounded:
-    """One more position at the end, the same for all of the batch."""
+    """Append one position, the same for the whole batch."""
     copies = Rounded(
         np.zeros((x.shape[0], 1, x.shape[2])), np.zeros((x.shape[0], 1, x.shape[2])), x.precision
     )
@@ -149,7 +149,7 @@ def _heads(x: Rounded, heads: int) -> Rounded:
 
 
 def _stored_scores(scores: Rounded, q: Rounded, k: Rounded) -> Rounded:
-    """In half precision the query is stored after it was scaled, and so are the scores."""
+    """The scores, with the errors of storing the scaled query and the scores in half precision."""
     if not scores.precision.store:
         return scores
     unit = FORMATS[scores.precision.store].unit
@@ -161,7 +161,7 @@ def _stored_scores(scores: Rounded, q: Rounded, k: Rounded) -> Rounded:
 
 
 def _added(scores: Rounded, masks: list[Rounded]) -> Rounded:
-    """Scores and masks of numbers; of two masks the sum may be taken, and stored, before."""
+    """Scores plus float masks; two masks may be summed, and stored, first."""
     for mask in masks:
         scores = scores + mask
     if len(masks) > 1:
@@ -172,7 +172,7 @@ def _added(scores: Rounded, masks: list[Rounded]) -> Rounded:
 
 
 def _pairs(mask: Rounded, batch: int, heads: int, extra: int) -> Rounded:
-    """(L, S) or (N·heads, L, S) → that of the scores, further keys let through."""
+    """(L, S) or (N·heads, L, S) → a shape that broadcasts against the scores, `extra` keys open."""
     if len(mask.shape) == 3:
         shape = (batch, heads, *mask.shape[1:])
         mask = mask.map(lambda a: a.reshape(shape))
@@ -180,13 +180,13 @@ def _pairs(mask: Rounded, batch: int, heads: int, extra: int) -> Rounded:
 
 
 def _columns(mask: Rounded, batch: int, heads: int, extra: int) -> Rounded:
-    """(N, S) or (S) → (N, 1, 1, S)."""
+    """(N, S) or (S) → (N, 1, 1, S), `extra` keys open."""
     shape = (batch, 1, 1, mask.shape[-1])
     return _taking_part(mask.map(lambda a: a.reshape(shape)), extra)
 
 
 def _taking_part(mask: Rounded, extra: int) -> Rounded:
-    """True where a key takes part: the opposite of what the layer is given."""
+    """Append open keys; of a bool mask also invert it, so that True allows a key."""
     if mask.value.dtype == bool:
         open_ = np.concatenate([~mask.value, np.ones((*mask.shape[:-1], extra), bool)], -1)
         return Rounded(open_, np.zeros(open_.shape), mask.precision)
@@ -206,7 +206,7 @@ def _answer(
     bias: bool,
     average: bool,
 ) -> tuple[Rounded, ...]:
-    """Output (N, L, E) and weights of the batch."""
+    """Output (N, L, E) and weights, averaged over the heads or of each."""
     outer = state["out_proj.weight"].precision
     p, heads = attended(scores, v, empty, nothing)
     batch, _, length, _ = heads.shape
@@ -221,7 +221,7 @@ def _answer(
 
 
 def _gradient_unspecified(x: Rounded) -> Rounded:
-    """Of a mask that the hint may stand in for: whether it has a gradient is not documented."""
+    """A mask that the causal hint may replace: whether it has a gradient is not documented."""
     return traced(x.bare, [x], lambda cotangent: [_anything(cotangent)])
 
 
@@ -232,7 +232,7 @@ def _anything(x: Rounded) -> Rounded:
 def is_causal_mask(
     mask: Rounded | None, query: Shape, key: Shape, batched: bool, batch_first: bool
 ) -> bool:
-    """Whether the hint that a mask is the causal one is true."""
+    """Whether a mask is the causal one, as the hint claims."""
     if mask is None:
         return False
     axis = 1 if batched and batch_first else 0

@@ -1,10 +1,10 @@
 """functional.scaled_dot_product_attention.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page. `*_shape` functions take shapes instead of arrays.
 
 Sources: the page torch.nn.functional.scaled_dot_product_attention of the PyTorch documentation;
-Dao, *FlashAttention-2* (2023), an implementation that it names.
+Dao, *FlashAttention-2* (2023), an implementation that the page names.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def functional_scaled_dot_product_attention(
     """softmax(scale·QKᵀ + mask)V; query (…, Hq, L, E), key (…, H, S, E), value (…, H, S, Ev)."""
     precision = query.precision
     if enable_gqa:
-        # A repetition by itself, as documented: the gradient of each head is stored before the sum.
+        # A separate repetition, as documented: the gradient of each head is stored before the sum.
         key, value = (_repeated(x, query.shape[-3] // x.shape[-3]) for x in (key, value))
     q, k, v = (widened(x) for x in (query, key, value))
     scores = scaled_scores(q, k, scale)
@@ -52,10 +52,10 @@ def functional_scaled_dot_product_attention(
 
 
 def mask_of(mask: Rounded | None) -> tuple[np.ndarray, Rounded | None]:
-    """Which keys take part, and what is added to the scores of those.
+    """Which keys are allowed, and the finite numbers added to their scores.
 
     Args:
-        mask: True where a key takes part; or numbers to add, −∞ where it takes none.
+        mask: True where a key is allowed; or numbers to add, −∞ where it is forbidden.
     """
     if mask is None:
         return np.ones((1, 1), bool), None
@@ -67,7 +67,7 @@ def mask_of(mask: Rounded | None) -> tuple[np.ndarray, Rounded | None]:
 
 
 def _repeated(x: Rounded, times: int) -> Rounded:
-    """`repeat_interleave` along the heads: each serves several heads of the query."""
+    """`repeat_interleave` along the heads: several query heads share each one."""
     heads = np.repeat(np.arange(x.shape[-3]), times)
     return take(x, heads, axis=len(x.shape) - 3)
 

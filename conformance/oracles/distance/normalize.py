@@ -1,9 +1,9 @@
-"""Vectors over their norms.
+"""Vectors divided by their norms.
 
 Source: the page torch.nn.functional.normalize of the PyTorch documentation.
 
-Like a cosine similarity it is composed of kernels, each of which stores what it computes: in half
-precision the norm, taken wide, is a number of the dtype before anything is divided by it.
+Like a cosine similarity it is composed of kernels, each of which stores its result. In half
+precision the norm is computed wide and stored in the dtype before the division.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ def normalize(
 
 
 def _unit(x: Rounded, p: float, eps: float) -> Rounded:
-    """Along the last axis."""
+    """v/max(‖v‖ₚ, eps) along the last axis."""
     length, least = norm(x, p, -1), constant(eps, x)
     quotient = ratio(x, larger(length, least))
-    # 0/eps is 0, also of an eps that the format does not have: 1e-12 is no number of float16.
+    # 0/eps is 0, even if the format cannot represent eps: float16 has no 1e-12.
     nothing = (length.value == 0) & (length.error == 0) & (eps > 0)
     value, error = quotient.value, np.where(nothing, 0.0, quotient.error)
     value = np.where(nothing, 0.0, value)
     missing, endless = np.isnan(x.value), np.isinf(x.value)
     if p == 0:
-        # Whether NaN counts as another number than 0 is nowhere said.
+        # The page does not say whether NaN counts as a number other than 0.
         lost, unknown = missing, missing.any(-1, keepdims=True)
     else:
-        # What is finite is divided by ∞; of a sum that was scaled that is NaN, too.
+        # A finite element is divided by ∞; an implementation that scales the sum gives NaN.
         lost = missing.any(-1, keepdims=True) | endless
         unknown = endless.any(-1, keepdims=True)
     error = np.where(lost, 0.0, np.where(unknown, np.inf, error))

@@ -3,10 +3,10 @@
 Sources: the pages torch.nn.CosineSimilarity, torch.nn.PairwiseDistance,
 torch.nn.functional.cosine_similarity, pairwise_distance and pdist of the PyTorch documentation.
 
-In half precision torch composes the first two of kernels, each of which stores what it computes:
-norms and sums are taken wide, as everywhere, but unit vectors and differences are numbers of the
-dtype before the next kernel reads them, and so are the steps of a norm's gradient. So they are
-here; one kernel that stores once errs less.
+In half precision torch composes the first two of kernels, each of which stores its result. Norms
+and sums are computed wide, as everywhere. Unit vectors, differences and the steps of a norm's
+gradient are stored in the dtype before the next kernel reads them. The oracles do the same; a
+single kernel that stores once errs less.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ State = Mapping[str, Rounded]
 def cosine_similarity(
     state: State, x1: Rounded, x2: Rounded, *, dim: int = 1, eps: float = 1e-8
 ) -> Choices:
-    """x₁·x₂ ÷ max(‖x₁‖·‖x₂‖, eps) by the module's page, or as the function's page has it.
+    """x₁·x₂ ÷ max(‖x₁‖·‖x₂‖, eps) by the module's page, or the formula of the function's page.
 
-    There each norm is at least eps. torch's module is its function: both are right.
+    By the latter each norm is at least eps. torch's module calls its function, so both are right.
     """
     of_function = functional_cosine_similarity({}, x1, x2, dim=dim, eps=eps)
     a, b = (widened(x) for x in _broadcast(x1, x2))
@@ -46,9 +46,9 @@ def cosine_similarity(
 def functional_cosine_similarity(
     state: State, x1: Rounded, x2: Rounded, *, dim: int = 1, eps: float = 1e-8
 ) -> Rounded:
-    """x₁/max(‖x₁‖, eps) · x₂/max(‖x₂‖, eps), in which order ever it is divided.
+    """x₁/max(‖x₁‖, eps) · x₂/max(‖x₂‖, eps), with a bound for any order of the divisions.
 
-    Unit vectors first, which round at each element, have the largest bound of all orders.
+    Dividing first rounds each element of the unit vectors and has the largest bound.
     """
     a, b = _broadcast(x1, x2)
     units = []
@@ -86,25 +86,26 @@ def pairwise_distance(
 
 
 def pdist(state: State, input: Rounded, *, p: float = 2.0) -> Rounded:
-    """‖xᵢ − xⱼ‖ₚ of all i < j, by i and then by j."""
+    """‖xᵢ − xⱼ‖ₚ for all i < j, sorted by i, then by j."""
     first, second = np.triu_indices(input.shape[0], 1)
     apart = take(input, first) - take(input, second)
     found = norm(apart, p, -1)
     lost = np.isnan(apart.value).any(-1, keepdims=True) & (p != 0)
     endless = np.isinf(apart.value).any(-1, keepdims=True) & (p > 0) & ~lost
     if p == 0:
-        # Whether NaN counts as another number than 0 is nowhere said.
+        # The page does not say whether NaN counts as a number other than 0.
         open_ = np.isnan(apart.value).any(-1, keepdims=True)
         found = found.with_error(np.where(open_, np.inf, found.error))
     return _without(_replaced(found, lost, endless), -1)
 
 
 def norm(x: Rounded, p: float, axis: int) -> Rounded:
-    """(Σ|x|ᵖ)^(1/p), the axis kept: of ∞ the largest, of 0 how many are not 0.
+    """(Σ|x|ᵖ)^(1/p) along an axis, kept with length 1.
+
+    For p = ∞ it is the largest |x|, for p = 0 the number of elements that are not 0.
 
     Args:
         p: any number.
-        axis: along which they are added.
     """
     if not x.shape[axis] or p == 1:
         return stored(total(widened(absolute(x)), axis, keepdims=True), x.precision)
@@ -125,14 +126,14 @@ def norm(x: Rounded, p: float, axis: int) -> Rounded:
 
 
 def _pulled(x: Rounded, length: Rounded, p: float, cotangent: Rounded) -> Rounded:
-    """c·x·|x|ᵖ⁻² ÷ ‖x‖ᵖ⁻¹, each step stored in the dtype.
+    """Gradient of the norm: c·x·|x|ᵖ⁻² ÷ ‖x‖ᵖ⁻¹, each step stored in the dtype.
 
-    Where all are 0 any subgradient is right: of norms from p = 1 on each element is ≤ |c|. Below
-    p = 1 there is none, nor is a slope of an element that is 0.
+    Where all elements are 0, any subgradient is right: for p ≥ 1 each element of it is ≤ |c|. For p
+    < 1 there is no subgradient, and no slope at an element that is 0.
     """
     if p == 2:
         found = x * (cotangent.bare / length)
-        # c·(x/‖x‖): the quotient of a small element may be rounded to a subnormal number first.
+        # c·(x/‖x‖): the quotient of a small element may first be rounded to a subnormal number.
         other = cotangent.bare * (x / length)
         found = found.with_error(np.maximum(found.error, other.error))
     else:
@@ -144,7 +145,7 @@ def _pulled(x: Rounded, length: Rounded, p: float, cotangent: Rounded) -> Rounde
             slope = slope.with_error(np.maximum(slope.error, other.error))
         found = slope * (cotangent.bare / power(length, p - 1, nonnegative=True))
         if p < 1:
-            # (c·slope)·‖x‖¹⁻ᵖ: the product may leave the range before the norm meets it.
+            # (c·slope)·‖x‖¹⁻ᵖ: the first product may leave the range.
             other = (slope * cotangent.bare) * power(length, 1 - p, nonnegative=True)
             found = found.with_error(np.maximum(found.error, other.error))
     value, error = found.value, found.error
@@ -159,19 +160,14 @@ def _pulled(x: Rounded, length: Rounded, p: float, cotangent: Rounded) -> Rounde
 
 
 def _broadcast(x1: Rounded, x2: Rounded) -> tuple[Rounded, Rounded]:
-    """Both in their common shape."""
+    """Broadcast both operands to their common shape."""
     shape = np.broadcast_shapes(x1.shape, x2.shape)
     first, second = (spread(x, shape) for x in (x1, x2))
     return first, second
 
 
 def spread(x: Rounded, shape: Shape) -> Rounded:
-    """The same numbers in a larger shape.
-
-    Args:
-        x: of a shape that broadcasts to the other.
-        shape: the other.
-    """
+    """Broadcast to a shape; the gradient is summed over the copies."""
     if x.shape == shape:
         return x
     value, error = (np.broadcast_to(array, shape) for array in (x.value, x.error))
@@ -184,13 +180,13 @@ def _without(x: Rounded, axis: int) -> Rounded:
 
 
 def _settled(found: Rounded, a: Rounded, b: Rounded, dim: int) -> Rounded:
-    """NaN wherever a vector has NaN or an infinity, whose quotient by its norm is NaN."""
+    """Set an exact NaN for each vector with NaN or ∞: its quotient by its norm has NaN."""
     lost = ~(np.isfinite(a.value) & np.isfinite(b.value)).all(dim)
     return _replaced(found, lost, np.zeros(lost.shape, bool))
 
 
 def _replaced(found: Rounded, lost: np.ndarray, endless: np.ndarray) -> Rounded:
-    """NaN and ∞ where they are certain."""
+    """Set exact NaN and ∞."""
     if not (lost.any() or endless.any()):
         return found
     value = np.where(lost, np.nan, np.where(endless, np.inf, found.value))

@@ -46,7 +46,7 @@ def functional_embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Rounded | Updated:
-    """Σ, mean or maximum of the rows that a bag names, but for `padding_idx`; 0 of none."""
+    """Σ, mean or maximum of the rows in each bag, without `padding_idx`; 0 for an empty bag."""
     index = input.value.astype(np.int64)
     bag, count = bags(index, None if offsets is None else offsets.value, include_last_offset)
     flat = index.reshape(-1)
@@ -60,7 +60,7 @@ def functional_embedding_bag(
 
     def of(table: Rounded) -> Rounded:
         if mode == "max":
-            # A row that is twice in a bag is one candidate.
+            # A row that a bag contains twice is one candidate.
             pairs = np.unique(np.stack([bag[kept], flat[kept]]), axis=1)
             return _largest(take(table, pairs[1]), pairs[0], count)
         rows = looked_up(table, flat[kept], scale[kept])
@@ -110,7 +110,7 @@ embedding_bag = of_module(functional_embedding_bag, "weight", after=1)
 
 
 def one_hot(state: State, tensor: Rounded, *, num_classes: int = -1) -> Rounded:
-    """1 at the class and 0 elsewhere; −1 classes are one more than the largest class."""
+    """1 at the class and 0 elsewhere; num_classes = −1 is the largest class plus 1."""
     index = tensor.value.astype(np.int64)
     classes = int(index.max(initial=-1)) + 1 if num_classes == -1 else num_classes
     hot = index[..., np.newaxis] == np.arange(classes)
@@ -125,12 +125,12 @@ def one_hot_shape(tensor: Shape, *, num_classes: int) -> tuple[Shape, ...]:
 def bags(
     index: np.ndarray, offsets: np.ndarray | None, include_last_offset: bool
 ) -> tuple[np.ndarray, int]:
-    """The bag that each index belongs to, and how many bags there are.
+    """The bag of each index, flat, and the number of bags.
 
     Args:
         index: (B, N), or (N) with offsets.
-        offsets: where each bag starts; None of an index (B, N).
-        include_last_offset: the last offset is where the last bag ends.
+        offsets: where each bag starts; None for an index (B, N).
+        include_last_offset: the last offset is the end of the last bag.
     """
     if offsets is None:
         return np.repeat(np.arange(index.shape[0]), index.shape[1]), index.shape[0]
@@ -140,7 +140,7 @@ def bags(
 
 
 def _summed(rows: Rounded, factors: Rounded | None, bag: np.ndarray, count: int) -> Rounded:
-    """Σ over each bag, of one row without a rounding: (bags, features)."""
+    """Σ over each bag, (bags, features); the sum of one row does not round."""
     width = rows.shape[1]
     most = int(np.bincount(bag, minlength=count).max(initial=1))
 
@@ -155,7 +155,7 @@ def _summed(rows: Rounded, factors: Rounded | None, bag: np.ndarray, count: int)
         return least
 
     if factors is None:
-        # Of terms as they are: a rounding less than terms.
+        # A plain sum rounds once less than it has terms.
         return multilinear(
             added, rows, terms=max(most - 1, 1), grain=grain, adjoints=[lambda c: c[bag]]
         )
@@ -173,7 +173,7 @@ def _summed(rows: Rounded, factors: Rounded | None, bag: np.ndarray, count: int)
 
 
 def _averaged(summed: Rounded, sizes: np.ndarray) -> Rounded:
-    """Sums over sizes, or times their reciprocals, which round as well; by 1 and 0 as they are."""
+    """Sums divided by sizes, or times rounded reciprocals; a size of 0 or 1 changes nothing."""
     divisors = np.maximum(sizes, 1)[:, np.newaxis].astype(float)
     quotient = summed.bare * noted(known(1.0 / divisors, summed), "bag_sum")
     if not declared(summed.precision, "bag_sum"):
@@ -187,13 +187,13 @@ def _averaged(summed: Rounded, sizes: np.ndarray) -> Rounded:
 def _settled(
     found: Rounded, rows: Rounded, factors: Rounded | None, bag: np.ndarray, count: int
 ) -> Rounded:
-    """What NaN and infinities among a bag make of its sum, whatever the order."""
+    """Set exact NaN and ∞ in the sums of bags that contain such numbers, whatever the order."""
     given = [rows] if factors is None else [rows, factors]
     if all(np.isfinite(x.value).all() for x in given):
         return found
     normal = rows.precision.normal if rows.precision.flushes else 0.0
     if any(x.doubtful or ((x.size > 0) & (x.size < normal)).any() for x in given):
-        return found  # a number that may be 0 times ∞
+        return found  # some factor of ∞ may be 0
     signs = [np.where(np.isfinite(x.value), np.sign(x.value), x.value) for x in given]
     with np.errstate(invalid="ignore"):
         products = signs[0] * (signs[1][:, np.newaxis] if factors is not None else 1.0)
@@ -206,7 +206,7 @@ def _settled(
 
 
 def _largest(rows: Rounded, bag: np.ndarray, count: int) -> Rounded:
-    """The maximum of each feature over each bag, copied; 0 of none."""
+    """The maximum of each feature over each bag, copied; 0 for an empty bag."""
     sizes = np.bincount(bag, minlength=count)
     nothing = exactly(np.zeros((count, rows.shape[1])), rows.precision)
     if not len(bag):

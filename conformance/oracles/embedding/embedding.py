@@ -25,8 +25,8 @@ from conformance.oracles.forms import of_module
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
-# torch divides by the norm and so much, which keeps a norm of 0 from dividing; the documentation
-# says nothing of it. Beside a norm of 1 it is as large as a rounding of float32.
+# torch divides by the norm plus this number, so that a norm of 0 does not divide. The documentation
+# does not mention it. Added to a norm of 1 it is as large as a rounding of float32.
 GUARD = 1e-7
 
 
@@ -41,7 +41,9 @@ def functional_embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Rounded | Updated:
-    """The rows of the weight that the input names; with `max_norm` they are renormalised first."""
+    """The rows of the weight at the input's indices; with `max_norm` they are renormalised
+    first.
+    """
     index = input.value.astype(np.int64)
     scale = gradient_scale(index, weight, padding_idx, by_frequency=scale_grad_by_freq)
     if max_norm is None:
@@ -54,10 +56,10 @@ def functional_embedding(
 def gradient_scale(
     index: np.ndarray, weight: Rounded, padding_idx: int | None, *, by_frequency: bool
 ) -> Rounded:
-    """What the cotangent of each looked-up row is multiplied by: (*, 1).
+    """The factor of the cotangent of each looked-up row: (*, 1).
 
-    0 at `padding_idx`; else 1, or 1 ÷ how often the index is in the mini-batch. A quotient of the
-    sum, which rounds once, is nearer than the sum of these products, each rounded twice.
+    0 at `padding_idx`; else 1, or 1 ÷ the index's frequency in the mini-batch. Dividing the sum
+    rounds once, which is less than the sum of these products, each rounded twice.
     """
     count = len(weight.value)
     often = np.bincount(index.reshape(-1), minlength=count)
@@ -68,9 +70,9 @@ def gradient_scale(
 
 
 def looked_up(weight: Rounded, index: np.ndarray, scale: Rounded) -> Rounded:
-    """Rows, copied; gradients of a row that is looked up often are added up in the dtype.
+    """Copied rows; the gradients of a row's copies are added up in the dtype.
 
-    In half precision torch adds them up in it, and so does every scatter by atomic additions.
+    In half precision torch sums in the dtype, as every scatter by atomic additions does.
     """
     rows = take(weight, index)
 
@@ -87,10 +89,10 @@ def looked_up(weight: Rounded, index: np.ndarray, scale: Rounded) -> Rounded:
 def renormalised(
     weight: Rounded, index: np.ndarray, max_norm: float, norm_type: float
 ) -> tuple[Rounded, ...]:
-    """The weight with each row that is looked up, and has a larger norm, of that norm.
+    """The weight with each looked-up row of a larger norm scaled to `max_norm`.
 
-    Once as documented, by max_norm ÷ norm, once with torch's guard added to the norm. What the rows
-    were before is no part of the gradient.
+    Two alternatives: the documented factor max_norm ÷ norm, and the one with torch's guard added to
+    the norm. The gradient does not pass through the scaling.
     """
     rows = widened(weight.bare)
     norm = noted(_norm(rows, norm_type), "row_norm")

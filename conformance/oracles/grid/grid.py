@@ -1,11 +1,11 @@
 """affine_grid and grid_sample.
 
 Sources: the pages torch.nn.functional.affine_grid and grid_sample of the PyTorch documentation.
-The former names no formula: its numbers are the centres of the output's pixels by the convention of
-`align_corners`, each a vector (x, y, 1) or (x, y, z, 1) that is multiplied by the matrix. The
-latter does not say which of two elements that are as near `nearest` takes: either is right. At an
-element, and where the padding turns or holds a place, the output has a slope to either side: of
-the gradient of the grid, too, either is right.
+The former page has no formula: the grid consists of the centres of the output's pixels by the
+convention of `align_corners`, each a vector (x, y, 1) or (x, y, z, 1) multiplied by the matrix. The
+latter page does not say which of two equally near elements `nearest` takes: either is right. At an
+element, and where the padding reflects or clamps a position, the output has two one-sided slopes:
+either is right in the gradient of the grid.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ def affine_grid_shape(
 
 
 def pixels(lengths: Shape, corners: bool, precision: Precision) -> Rounded:
-    """(x, y, 1) or (x, y, z, 1) of each place, x along the last axis: (places, dimensions + 1).
+    """(x, y, 1) or (x, y, z, 1) of each pixel, x along the last axis: (pixels, dimensions + 1).
 
     Args:
-        lengths: of the output.
+        lengths: the output's spatial sizes.
         corners: ±1 are the centres of the corner pixels.
-        precision: of the matrix; a backend may store in it, and multiply wide all the same.
+        precision: that of the matrix; a backend may store the centres in it and multiply wide.
     """
     inner = wide(precision)
     unit = precision.unit if declared(inner, "grid_samples") else inner.unit
@@ -94,10 +94,10 @@ def pixels(lengths: Shape, corners: bool, precision: Precision) -> Rounded:
 def _centres(
     n: int, corners: bool, precision: Precision, unit: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(2i + 1 − n)/n, or (2i + 1 − n)/(n − 1), 0 of a single one; each may be 4u off.
+    """(2i + 1 − n)/n, or (2i + 1 − n)/(n − 1), 0 if n = 1; each may err by 4u.
 
-    Equal steps from −1 to 1 round at the step, its multiple and the sum; (n − 1)/n and the product
-    round as well, on numbers below 1. Both forms are exact where the step is.
+    Equal steps from −1 to 1 round the step, its multiple and the sum. (n − 1)/n and the product
+    round as well, all on numbers below 1. Both forms are exact where the step is exact.
     """
     above = 2.0 * np.arange(n) + 1 - n
     if corners:
@@ -118,9 +118,9 @@ def grid_sample(
     padding_mode: str = "zeros",
     align_corners: bool | None = None,
 ) -> Rounded | Choices:
-    """output[n, :, …] is the input at the place that grid[n, …] names, interpolated.
+    """output[n, :, …] is the input interpolated at the position grid[n, …].
 
-    Its numbers count from the last axis to the first: (x, y) or (x, y, z). NaN stands for −1.
+    A position is (x, y) or (x, y, z), from the last axis to the first. NaN stands for −1.
     """
     inner = _working(grid.precision)
     dims = len(input.shape) - 2
@@ -164,7 +164,7 @@ def grid_sample(
 def taps_of(
     input: Shape, grid: Rounded, mode: str, padding_mode: str, align_corners: bool
 ) -> list[Taps]:
-    """The taps of each axis, of the modes that weigh.
+    """The taps of each axis, for the bilinear and bicubic modes.
 
     Args:
         mode, padding_mode, align_corners: as the arguments.
@@ -176,29 +176,29 @@ def taps_of(
 
 
 def _each(grid: np.ndarray) -> list[np.ndarray]:
-    """Its numbers by axis of the input, the last first: (N, P) each."""
+    """The grid's numbers for each axis of the input, first axis first: (N, P) each."""
     numbers = np.where(np.isnan(grid), -1.0, grid)
     flat = numbers.reshape(len(numbers), math.prod(grid.shape[1:-1]), grid.shape[-1])
     return [flat[..., k] for k in reversed(range(grid.shape[-1]))]
 
 
 def _working(precision: Precision) -> Precision:
-    """That of a wide composite, or the dtype where a backend says that it stores each step."""
+    """The wide precision, or that of the dtype if the backend declares that it stores each step."""
     inner = wide(precision)
     return precision if declared(inner, "grid_samples") else inner
 
 
 def _read(x: Rounded) -> Rounded:
-    """An operand in the precision in which it is computed with."""
+    """An operand in the working precision of grid_sample."""
     return widened(x.bare) if _working(x.precision) != x.precision else x.bare
 
 
 def _sides(
     each: Sequence[np.ndarray], alongs: Sequence[Along], precision: Precision
 ) -> list[tuple[int, ...]]:
-    """Above and below of an axis with a place at which the output has a slope to either side.
+    """For each axis the sides (1 above, −1 below) whose slopes are right somewhere on the grid.
 
-    Where the padding turns or holds a place 0 lies between the two.
+    Where the padding reflects or clamps a position, 0 lies between the two slopes.
     """
     found: list[tuple[int, ...]] = []
     for g, along in zip(each, alongs, strict=True):
@@ -210,7 +210,7 @@ def _sides(
 
 
 def _slope(grid: np.ndarray, along: Along, precision: Precision, side: int) -> Taps:
-    """−1 and 1 for the two elements around a place, or their opposites where padding turns."""
+    """−1 and 1 for the two elements around a position, negated where the padding reflects."""
     floor, slope = slopes(grid, along, precision, side or 1)
     if not side:
         slope = np.where(slopes(grid, along, precision, -1)[1] == slope, slope, 0.0)
@@ -222,7 +222,7 @@ def _slope(grid: np.ndarray, along: Along, precision: Precision, side: int) -> T
 
 
 def _along(c: Rounded, x: Rounded, taps: Sequence[Taps], along: Along, lost: np.ndarray) -> Rounded:
-    """Σ over channels of the cotangent times a slope, in elements of the grid's axis."""
+    """Gradient of one coordinate: Σ over channels of cotangent times slope, in grid units."""
     found = sampled(x, taps, times=c)
     stretch = along.stretch
     value = found.value * stretch
@@ -233,7 +233,7 @@ def _along(c: Rounded, x: Rounded, taps: Sequence[Taps], along: Along, lost: np.
 
 
 def _joined(parts: Sequence[Rounded], grid: Rounded) -> Rounded:
-    """The gradient of the grid from that of x, y and z."""
+    """The gradient of the grid from the gradients of x, y and z."""
     value = np.stack([x.value for x in parts], -1).reshape(grid.shape)
     error = np.stack([x.error for x in parts], -1).reshape(grid.shape)
     return stored(Rounded(value, error, parts[0].precision), grid.precision)
@@ -247,7 +247,7 @@ def _selected(
     precision: Precision,
     shape: Shape,
 ) -> Rounded | Choices:
-    """The nearest element of each place, or either of two; its gradient of the grid is 0."""
+    """The nearest element of each position, or either of two; the grid's gradient is 0."""
     rows = [nearest_taps(g, along, precision) for g, along in zip(each, alongs, strict=True)]
     lost = np.any([vague for _, _, vague in rows], axis=0)
     taps, ways = [], []

@@ -1,10 +1,9 @@
-"""Where a grid samples: the places that its numbers stand for, their taps and weights.
+"""Where a grid samples: the positions of its numbers, their taps and weights.
 
-A number g of the grid stands for the place s = ((g + 1)·n − 1)/2 along an axis of n elements, or
-(g + 1)/2·(n − 1) where ±1 are the centres of the corner pixels. Whatever computes that does so in
-float32, in float64 for float64, and in half precision where a backend declares that, and is off by
-up to δ. All interpolations but `nearest` are continuous in s, so that δ goes into
-their weights.
+A number g of the grid stands for the position s = ((g + 1)·n − 1)/2 along an axis of n elements, or
+(g + 1)/2·(n − 1) where ±1 are the centres of the corner pixels. An implementation computes s in
+float32, in float64 for float64, and in half precision if the backend declares it. It errs by up to
+δ. All interpolations except `nearest` are continuous in s, so δ becomes an error of their weights.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from conformance.arithmetic.rounded import OWN, Rounded
 from conformance.model.formats import round_to
 from conformance.oracles.interpolation.axis import cubic_weights
 
-# The taps reach half an element beyond those that a place has: off by no more than half of that it
-# is between two of them, by more it may be on any.
+# The taps extend half an element beyond those of the exact position. With an error up to half of
+# that, a position lies between two taps; with a larger one it may be on any element.
 _VAGUE = 0.25
 
 
 @dataclass(frozen=True)
 class Along:
-    """One axis of the input.
+    """One axis of the input: its length and how grid numbers map to it.
 
     Args:
         length: n.
@@ -44,13 +43,13 @@ class Along:
         return (self.length - 1) / 2 if self.corners else self.length / 2
 
     def raw(self, grid: np.ndarray) -> np.ndarray:
-        """The place that a number stands for."""
+        """The position that a number of the grid stands for, before padding."""
         if self.corners:
             return np.asarray((grid + 1) * 0.5 * (self.length - 1))
         return np.asarray(((grid + 1) * self.length - 1) * 0.5)
 
     def padded(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """A place as the padding has it, and the slope of that: 1, −1, or 0 where it stays."""
+        """A position after padding, and the padding's slope: 1, −1, or 0 where it clamps."""
         if self.padding == "zeros":
             return place, np.ones(place.shape)
         if self.padding == "border":
@@ -70,7 +69,9 @@ class Along:
         return np.clip(place, 0, self.length - 1), np.where(within, slope, 0.0)
 
     def tap(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The element that a tap reads, and whether it reads one: beyond the ends it may be 0."""
+        """The element that a tap reads, and whether it reads one: outside, zero padding has
+        none.
+        """
         if self.padding != "zeros":
             index = self.padded(index)[0]
         inside = (index >= 0) & (index < self.length)
@@ -79,15 +80,15 @@ class Along:
 
 @dataclass(frozen=True, eq=False)
 class Taps:
-    """The taps of one axis for each place (N, P).
+    """The taps of one axis for each position (N, P).
 
     Args:
         index: the elements that they read, (N, P, K).
-        inside: whether they read one.
+        inside: whether each tap reads an element, (N, P, K).
         weights: of shape (N, P, K).
-        touched: where a correct implementation may multiply by a weight, be it by 0.
-        vague: which places may be on any element, (N, P).
-        usual: how many of them an implementation has.
+        touched: where a correct implementation may multiply by a weight, even by 0.
+        vague: which positions may be on any element, (N, P).
+        usual: number of taps that an implementation uses.
     """
 
     index: np.ndarray
@@ -99,18 +100,18 @@ class Taps:
 
 
 def raw_error(grid: np.ndarray, along: Along, precision: Precision) -> np.ndarray:
-    """δ: how far from its place a number may be taken.
+    """δ: largest error of a computed position.
 
-    g + 1, its product with n or n/2, and the difference round; reflection adds a difference, a
+    g + 1, its product with n or n/2, and the difference round. Reflection adds a difference, a
     remainder and two sums.
 
     Args:
-        grid: its numbers along the axis.
-        precision: in which places are computed.
+        grid: the grid's numbers along the axis.
+        precision: in which positions are computed.
     """
     unit = precision.unit + OWN
     one, times = grid + 1, along.length - 1 if along.corners else along.length
-    # Multiples of one power of two that are small enough: no step rounds.
+    # All steps are exact on small enough multiples of one power of two.
     quantum = np.minimum(quanta(grid), 1.0)
     exact = np.abs(one) * times + np.abs(grid) + 2 <= np.ldexp(quantum, precision.bits)
     size = np.abs(one) * along.stretch
@@ -121,17 +122,17 @@ def raw_error(grid: np.ndarray, along: Along, precision: Precision) -> np.ndarra
 
 
 def bilinear_taps(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
-    """1 − t for ⌊s⌋ and t for the element behind it.
+    """Weights 1 − t for element ⌊s⌋ and t for the next one, t = s − ⌊s⌋.
 
     Args:
-        grid: its numbers along the axis, (N, P).
+        grid: the grid's numbers along the axis, (N, P).
         precision: in which the weights are computed.
     """
     place, doubt = _padded(grid, along, precision)
     floor = np.floor(place)
     rest = place - floor
     up = rest > 0.5
-    # Three taps: the nearest element and both of its neighbours.
+    # Three taps: the nearest element and its two neighbours.
     first = floor - 1 + up
     values = [np.where(up, 1 - rest, 0.0), np.where(up, rest, 1 - rest), np.where(up, 0.0, rest)]
     near = np.minimum(rest, 1 - rest) <= doubt
@@ -147,10 +148,10 @@ def bilinear_taps(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
 
 
 def cubic_taps(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
-    """The four elements around s, each by itself where the padding has it.
+    """Cubic weights of the four elements around s; the padding moves each tap separately.
 
     Args:
-        grid: its numbers along the axis, (N, P).
+        grid: the grid's numbers along the axis, (N, P).
         precision: in which the weights are computed.
     """
     place, doubt = along.raw(grid), raw_error(grid, along, precision)
@@ -160,12 +161,12 @@ def cubic_taps(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
 
 
 def cubic_slopes(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
-    """The derivatives of the weights of `cubic_taps` by the place.
+    """The derivatives of the weights of `cubic_taps` by the position.
 
-    They are continuous, too, and their steepest slope is 4.5.
+    They are continuous, too; their steepest slope is 4.5.
 
     Args:
-        grid: its numbers along the axis, (N, P).
+        grid: the grid's numbers along the axis, (N, P).
         precision: in which they are computed.
     """
     place, doubt = along.raw(grid), raw_error(grid, along, precision)
@@ -190,15 +191,18 @@ def _cubic_made(
     four: list[Rounded],
     precision: Precision,
 ) -> Taps:
-    """Five taps: four, and the one that is among them on the other side of a whole number."""
+    """Five taps: the four of s, and the one that joins on the other side of an integer."""
     floor = np.floor(place)
     rest = place - floor
     up = rest > 0.5
     near = (np.minimum(rest, 1 - rest) <= doubt) & (doubt > 0)
     across = np.where(near, np.max([w.error for w in four], axis=0), 0.0)
     none = np.zeros(rest.shape)
-    padded = [(none, across), *((w.value, np.maximum(w.error, across)) for w in four),
-              (none, across)]  # fmt: skip
+    padded = [
+        (none, across),
+        *((w.value, np.maximum(w.error, across)) for w in four),
+        (none, across),
+    ]
     values, found = [], []
     for k in range(5):
         (low, low_error), (high, high_error) = padded[k], padded[k + 1]
@@ -212,13 +216,13 @@ def _cubic_made(
 def nearest_taps(
     grid: np.ndarray, along: Along, precision: Precision
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """The nearest element, another one where that may be it, and where any may be.
+    """The nearest element, the other candidate (or the same), and where any element is possible.
 
-    The documentation does not say which of two that are as near.
+    The documentation does not say which of two equally near elements is taken.
 
     Args:
-        grid: its numbers along the axis, (N, P).
-        precision: in which the places are computed.
+        grid: the grid's numbers along the axis, (N, P).
+        precision: in which the positions are computed.
     """
     place, doubt = _padded(grid, along, precision)
     low, high = np.ceil(place - doubt - 0.5), np.floor(place + doubt + 0.5)
@@ -228,22 +232,22 @@ def nearest_taps(
 def slopes(
     grid: np.ndarray, along: Along, precision: Precision, side: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """⌊s⌋ and the slope of the padding just below or above where a number may be taken.
+    """⌊s⌋ and the padding's slope just below or just above all possible positions.
 
     Args:
-        grid: its numbers along the axis, (N, P).
-        precision: in which the places are computed.
+        grid: the grid's numbers along the axis, (N, P).
+        precision: in which the positions are computed.
         side: −1 or 1.
     """
     place, doubt = along.raw(grid), raw_error(grid, along, precision)
-    # Beyond δ, its own rounding included; a place that is exact is looked at from both sides, too.
+    # Beyond δ and this sum's own rounding; an exact position has two sides, too.
     nudge = np.maximum(doubt * (1 + 2.0**-20), (1 + np.abs(place)) * 2.0**-44)
     found, slope = along.padded(place + side * nudge)
     return np.floor(found), slope
 
 
 def _padded(grid: np.ndarray, along: Along, precision: Precision) -> tuple[np.ndarray, np.ndarray]:
-    """Places as the padding has them; one that stays at an end for certain is not off."""
+    """Positions after padding, and their errors: 0 where clamping certainly gives an end."""
     place, doubt = along.raw(grid), raw_error(grid, along, precision)
     found, slope = along.padded(place)
     if along.padding == "zeros":
@@ -258,11 +262,11 @@ def _padded(grid: np.ndarray, along: Along, precision: Precision) -> tuple[np.nd
 
 
 def _lost(place: np.ndarray, doubt: np.ndarray, along: Along, precision: Precision) -> np.ndarray:
-    """Which places may be on any element; none that lies beyond the ends for certain."""
+    """Which positions may be on any element; not those certainly outside a zero-padded axis."""
     vague = ~(doubt <= _VAGUE)
     if along.padding == "zeros":
         beyond = (place + doubt < -3) | (place - doubt > along.length + 2)
-        # What overflows on the way is an infinity, whose weights are ∞ − ∞.
+        # An intermediate overflow gives ∞, whose weights are ∞ − ∞.
         vague &= ~(beyond & (4 * np.abs(place) < precision.largest))
     return np.asarray(vague)
 
@@ -276,13 +280,13 @@ def _made(
     usual: int,
     vague: np.ndarray,
 ) -> Taps:
-    """Taps from the first one on."""
+    """Consecutive taps, beginning with `first`."""
     count = len(values)
     index, inside = along.tap(first[..., np.newaxis] + np.arange(count))
     value = np.stack(values, -1)
     error = np.stack([error for error, _ in found], -1)
     touched = np.stack([np.broadcast_to(t, first.shape) for _, t in found], -1)
-    # Beyond the ends nothing is multiplied.
+    # Outside the axis nothing is multiplied.
     known = inside & np.isfinite(value) & np.isfinite(error)
     error, value = np.where(known, error, 0.0), np.where(known, value, 0.0)
     return Taps(index, inside, Rounded(value, error, precision), touched & inside, vague, usual)

@@ -1,4 +1,4 @@
-"""Sums over the taps of places that lie anywhere, and their transposes."""
+"""Sums over the taps of arbitrary positions, and their transposes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Shape = tuple[int, ...]
 
 
 def sampled(x: Rounded, taps: Sequence[Taps], times: Rounded | None = None) -> Rounded:
-    """Σ x·w₁·…·w_d of each place: (N, C, P); or its product with another, summed over C: (N, P).
+    """Σ x·w₁·…·w_d at each position, (N, C, P); with `times`, Σ over C of the product, (N, P).
 
     Args:
         x: (N, C, *), wide.
-        taps: of each axis.
-        times: (N, C, P); None = the sums alone.
+        taps: one for each axis.
+        times: (N, C, P), multiplied with the sums; None = the sums alone.
     """
     index, inside = _joint(taps, x.shape[2:])
     batch = np.arange(x.shape[0])[:, np.newaxis, np.newaxis]
@@ -43,14 +43,23 @@ def sampled(x: Rounded, taps: Sequence[Taps], times: Rounded | None = None) -> R
     if times is not None:
         grain = np.asarray(times.least * finest)
         return multilinear(
-            products, times, seen, *weights, terms=count + x.shape[1], wide=not x.precision.half,
+            products,
+            times,
+            seen,
+            *weights,
+            terms=count + x.shape[1],
+            wide=not x.precision.half,
             grain=lambda *operands: np.where(np.isnan(grain), 0.0, grain),
-        )  # fmt: skip
+        )
     fine = np.where(np.isnan(finest), 0.0, finest)[:, np.newaxis]
     result = multilinear(
-        sums, seen, *weights, terms=count, wide=not x.precision.half,
+        sums,
+        seen,
+        *weights,
+        terms=count,
+        wide=not x.precision.half,
         grain=lambda *operands: np.broadcast_to(fine, (len(fine), x.shape[1], fine.shape[-1])),
-    )  # fmt: skip
+    )
     copies = _copies(taps)[:, np.newaxis]
     read = seen.flushed if x.precision.flushes else seen
     inherited = sums(read.error, *(w.value for w in weights))
@@ -58,11 +67,12 @@ def sampled(x: Rounded, taps: Sequence[Taps], times: Rounded | None = None) -> R
 
 
 def scattered(c: Rounded, taps: Sequence[Taps], shape: Shape) -> Rounded:
-    """The cotangent of the input: what each place gives to its taps, added up.
+    """The cotangent of the input: each position's cotangent, distributed to its taps.
 
     Args:
         c: (N, C, P), wide.
-        taps: of each axis.
+        taps: one for each axis.
+        shape: the input's.
     """
     index, inside = _joint(taps, shape[2:])
     size = math.prod(shape[2:])
@@ -72,7 +82,7 @@ def scattered(c: Rounded, taps: Sequence[Taps], shape: Shape) -> Rounded:
     def added(array: np.ndarray) -> np.ndarray:
         found = np.zeros((*array.shape[:2], size + 1))
         for n in range(len(found)):
-            # The last axis first: an index along it alone.
+            # The last axis comes first, so that one index selects along it.
             np.add.at(found[n].T, where[n], array[n].reshape(array.shape[1], -1).T)
         return np.asarray(found[..., :size].reshape(shape))
 
@@ -109,12 +119,13 @@ def scattered(c: Rounded, taps: Sequence[Taps], shape: Shape) -> Rounded:
 
 
 def jointly(taps: Sequence[Taps], lengths: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Elements of the flat input that are read, the signs of their weights, and which may be.
+    """Elements of the flat input that taps read, the weights' signs, and which may be read.
 
-    A sign is 0 where a weight may be 0. Each is of shape (N, P, taps).
+    A sign is 0 where a weight may be 0. Each array has the shape (N, P, taps).
 
     Args:
-        taps: of each axis.
+        taps: one for each axis.
+        lengths: the input's spatial sizes.
     """
     index, inside = _joint(taps, lengths)
     signs = _product(
@@ -126,7 +137,7 @@ def jointly(taps: Sequence[Taps], lengths: Shape) -> tuple[np.ndarray, np.ndarra
 
 
 def _product(factors: Sequence[np.ndarray]) -> np.ndarray:
-    """One factor of each axis for every tap: (N, P, taps)."""
+    """The product of one factor of each axis, for every combination of taps: (N, P, taps)."""
     found = factors[0]
     with np.errstate(invalid="ignore"):
         for factor in factors[1:]:
@@ -141,7 +152,7 @@ def _flat(array: np.ndarray) -> np.ndarray:
 
 
 def _joint(taps: Sequence[Taps], lengths: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """The elements that all taps read in the flat input, and whether they read one."""
+    """The flat index that each combination of taps reads, and whether it is inside."""
     index, inside = taps[0].index, taps[0].inside
     for length, tap in zip(lengths[1:], taps[1:], strict=True):
         index = index[..., np.newaxis] * length + tap.index[..., np.newaxis, :]
@@ -151,7 +162,7 @@ def _joint(taps: Sequence[Taps], lengths: Shape) -> tuple[np.ndarray, np.ndarray
 
 
 def _finest(taps: Sequence[Taps]) -> np.ndarray:
-    """The power of two of which a place's weights are multiples, 0 where they are in doubt."""
+    """A power of two that divides all products of weights at a position; 0 if any is inexact."""
     found = np.ones(taps[0].weights.shape[:2])
     for tap in taps:
         found = found * tap.weights.quanta.min(-1)
@@ -159,7 +170,7 @@ def _finest(taps: Sequence[Taps]) -> np.ndarray:
 
 
 def _copies(taps: Sequence[Taps]) -> np.ndarray:
-    """Places that are an element, for certain."""
+    """Positions whose value is certainly a copy of one element."""
     found = np.ones(taps[0].weights.shape[:2], bool)
     for tap in taps:
         value, error = tap.weights.value, tap.weights.error

@@ -1,10 +1,10 @@
-"""Where each output of a resize lies in the input, along one axis, and what it weighs the taps by.
+"""Position of each output of a resize in the input, along one axis, and its tap weights.
 
-An output of a resize is a sum over taps in each spatial dimension, whose weights are a product of
-one weight for each dimension. The weights are rounded themselves: whatever computes them finds the
-place s of an output in float32 (in float64 for float64), so that s is off by up to δ, and evaluates
-the filter there. Places are exact fractions here. Where s is a number of that format, and so is
-every step on the way to it, δ is 0: so it is of dyadic factors.
+An output of a resize is a sum over taps in each spatial dimension; each weight is a product of one
+weight for each dimension. The weights have errors themselves. An implementation computes an
+output's position s in float32 (in float64 for float64), with an error up to δ, and evaluates the
+filter there. This module computes positions as exact fractions. δ is 0 where s and every
+intermediate number are numbers of the format, as with dyadic factors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import OWN, Rounded, choose, exactly
 from conformance.model.formats import FORMATS, round_to
 
-# Taps may lie so far beyond an end: three of a cubic whose ⌊s⌋ is in doubt.
+# Largest number of taps beyond an end: three for a cubic filter with uncertain ⌊s⌋.
 _BEYOND = 3
 _CUBIC = -0.75
 _CUBIC_ANTIALIAS = -0.5
@@ -28,11 +28,11 @@ _CUBIC_ANTIALIAS = -0.5
 
 @dataclass(frozen=True)
 class Scale:
-    """From an output to the input.
+    """The step in the input for each step of the output, as a fraction.
 
     Args:
-        above, below: their quotient is the input's step for each step of the output.
-        factor: it is the reciprocal of a factor, which may be rounded as well.
+        above, below: numerator and denominator.
+        factor: the step is the reciprocal of a scale factor, which may be rounded as well.
     """
 
     above: int
@@ -41,18 +41,18 @@ class Scale:
 
     @property
     def value(self) -> float:
-        """The step."""
+        """The step as a float."""
         return self.above / self.below
 
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where outputs lie in the input.
+    """Positions s of outputs in the input.
 
     Args:
         floor: ⌊s⌋.
         rest: s − ⌊s⌋.
-        error: how far off s may be computed: δ.
+        error: δ, the largest error of a computed s.
     """
 
     floor: np.ndarray
@@ -66,9 +66,9 @@ class Axis:
 
     Args:
         weights: (outputs, taps).
-        reads: the element of the input that a tap reads.
-        touched: where a correct implementation may multiply by a weight, be it by 0.
-        length: of the input.
+        reads: the element of the input that each tap reads, (taps).
+        touched: where a correct implementation may multiply by a weight, even by 0.
+        length: the input's length.
     """
 
     weights: Rounded
@@ -77,7 +77,9 @@ class Axis:
     length: int
 
     def gathered(self, weights: np.ndarray) -> np.ndarray:
-        """Weights by element of the input: (outputs, length); taps on one element are added."""
+        """Weights by element of the input, (outputs, length); taps that read one element are
+        added.
+        """
         if weights.shape[1] == self.length:
             return weights
         inner = weights[:, _BEYOND:-_BEYOND].copy()
@@ -87,17 +89,17 @@ class Axis:
 
 
 def places(count: int, scale: Scale, form: str, precision: Precision) -> Places:
-    """The place of each output.
+    """The position of each output.
 
     Args:
-        scale: from an output to the input.
+        scale: step in the input for each step of the output.
         form: `"corners"` (scale·i), `"centres"` (scale·(i + ½) − ½), `"edges"` (scale·(i + ½)).
-        precision: in which it is computed.
+        precision: in which the position is computed.
     """
     floor, rest, exact = _exactly_placed(count, scale, form, precision.dtype)
     if exact:
         return Places(floor, rest, np.zeros(count))
-    # The scale rounds once, a factor may be rounded before that; the product and ½ round, too.
+    # The scale rounds once, a given factor may round before that; product and ½ round, too.
     along = scale.value * (np.arange(count) + (0.0 if form == "corners" else 0.5))
     step = 2.0 if scale.factor else float(not _has(scale.value, scale.below, precision))
     error = (precision.unit + OWN) * ((step + 1.0) * along)
@@ -115,7 +117,7 @@ def _has(value: float, below: int, precision: Precision) -> bool:
 def _exactly_placed(
     count: int, scale: Scale, form: str, dtype: str
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """⌊s⌋ and the rest, of whole numbers; whether no step on the way to s rounds."""
+    """⌊s⌋ and s − ⌊s⌋ by integer arithmetic; and whether computing s rounds nowhere."""
     above, below = scale.above, scale.below
     if form == "corners":
         start, step, whole = 0, above, below
@@ -132,17 +134,17 @@ def _exactly_placed(
 def linear(
     count: int, length: int, scale: Scale, form: str, precision: Precision, stored: str
 ) -> Axis:
-    """1 − λ of element ⌊s⌋ and λ of the next, λ = s − ⌊s⌋; a place beyond an end is the end.
+    """Weights 1 − λ of element ⌊s⌋ and λ of the next, λ = s − ⌊s⌋; outside, the end's element.
 
     Args:
-        scale, form: of the places.
+        scale, form: as in `places`.
         precision: in which the weights are computed.
-        stored: a dtype that they may be stored in; empty = in none.
+        stored: a dtype in which they may be stored; empty = none.
     """
     at = places(count, scale, form, precision)
     floor, rest, doubt = at.floor, at.rest, at.error
     exact = doubt == 0
-    # A place beyond an end by more than it is off has the weight of that end, for certain.
+    # A position beyond an end by more than its error certainly has the end's weight.
     below, last = floor < 0, floor >= length - 1
     certain = np.where(below, 1.0 - rest >= doubt, last & (rest >= doubt))
     floor, rest = np.where(below, 0, floor), np.where(below, 0.0, rest)
@@ -154,13 +156,13 @@ def linear(
     if stored:
         coarse = FORMATS[stored].unit
         same = exact & (round_to(first, stored) == first) & (round_to(second, stored) == second)
-        # 1 − λ is computed of the λ that was stored.
+        # 1 − λ is computed from the stored λ.
         errors[0] += np.where(same, 0.0, coarse * (first + second) * (1 + coarse))
         errors[1] += np.where(same, 0.0, coarse * second)
     table = _Table(count, length)
     table.put(floor, first, errors[0])
     table.put(floor + 1, second, errors[1])
-    # The place may be computed on the other side of a whole number.
+    # The computed position may be on the other side of an integer.
     table.maybe(floor - 1, np.where((rest <= doubt) & (floor > 0), doubt, 0.0))
     table.maybe(floor + 2, np.where(first <= doubt, doubt, 0.0))
     return table.axis(precision)
@@ -171,13 +173,13 @@ def cubic(
 ) -> Axis:
     """Cubic convolution of the four elements around s with a = −0.75, ends repeated.
 
-    The page of interpolate names no constant; that of grid_sample does, and says that packages
-    differ.
+    The page of interpolate does not give the constant. The page of grid_sample does, and says that
+    packages differ.
 
     Args:
-        scale, form: of the places.
+        scale, form: as in `places`.
         precision: in which the weights are computed.
-        stored: a dtype that they may be computed in.
+        stored: a dtype in which each step may be stored; empty = none.
     """
     at = places(count, scale, form, precision)
     weights = cubic_weights(at.rest, at.error, precision, stored)
@@ -185,7 +187,7 @@ def cubic(
     for k, weight in enumerate(weights, -1):
         table.put(at.floor + k, weight.value, weight.error)
     near, far = at.rest <= at.error, 1.0 - at.rest <= at.error
-    # On the other side of a whole number each tap has what another tap errs by here.
+    # On the other side of an integer each tap has the error of its neighbour.
     across = np.max([weight.error for weight in weights], axis=0)
     across = np.where((near | far) & (at.error > 0), across, 0.0)
     for k in range(-1, 3):
@@ -202,9 +204,9 @@ def cubic_weights(
 
     Args:
         rest: t, from 0 to 1.
-        error: how far off t is.
-        precision: in which they are computed.
-        stored: a dtype that each step may be stored in.
+        error: largest error of t.
+        precision: in which the weights are computed.
+        stored: a dtype in which each step may be stored; empty = none.
     """
     found = []
     for offset in (1.0, 0.0, -1.0, -2.0):
@@ -220,13 +222,13 @@ def cubic_weights(
 
 
 def _cubic_steps(x: np.ndarray, a: float) -> np.ndarray:
-    """Units roundoff that Horner's scheme errs by, each step's own magnified by what follows."""
+    """Error of Horner's scheme in units roundoff: each step's error times the later factors."""
     size = abs(a)
     # ((a + 2)·x − (a + 3))·x·x + 1: a product, a difference, two products and a sum.
     slope = (a + 2) * x
     inner = np.abs(slope - (a + 3))
     near = (slope + inner) * x * x + 2 * inner * x * x + np.abs(inner * x * x) + 1.0
-    # ((a·x − 5a)·x + 8a)·x − 4a: likewise, of an x that is the sum of t and 1.
+    # ((a·x − 5a)·x + 8a)·x − 4a: the same steps; here x itself is a rounded sum of t and 1.
     one = size * np.abs(x - 5)
     two = size * np.abs((x - 5) * x + 8)
     far = ((size * x + one) * x + one * x + two) * x + two * x + 1.0
@@ -242,7 +244,7 @@ def _cubic(x: np.ndarray, a: float, precision: Precision, certain: np.ndarray) -
     far = ((a1 * like - a5) * like + a8) * like - a4
     value = choose(x <= 1, near, far)
     value = choose(x >= 2, known(np.zeros(x.shape), like), value)
-    # Of a place in doubt each step rounds.
+    # For an inexact position each step rounds.
     steps = _cubic_steps(x, a) * (precision.unit + OWN)
     error = np.where(certain, value.error, np.maximum(value.error, steps))
     return Rounded(value.value, error, precision)
@@ -250,12 +252,12 @@ def _cubic(x: np.ndarray, a: float, precision: Precision, certain: np.ndarray) -
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter of antialiasing.
+    """A filter for antialiasing.
 
     Args:
-        reach: it is 0 from this distance on.
-        steepest: its steepest slope.
-        at: (distance ≥ 0, precision, where that is certain) → its values.
+        reach: the filter is 0 from this distance on.
+        steepest: largest absolute slope.
+        at: (distance ≥ 0, precision, where the distance is exact) → the filter's values.
     """
 
     reach: float
@@ -274,11 +276,11 @@ def _cubic_at(x: np.ndarray, precision: Precision, certain: np.ndarray) -> Round
 
 
 def _lanczos_at(x: np.ndarray, precision: Precision, certain: np.ndarray) -> Rounded:
-    """sinc(x)·sinc(x/3) below 3.
+    """sinc(x)·sinc(x/3) for x < 3, else 0.
 
-    πx is off by 2u; a sine of it by that and two units in the last place; the quotient rounds. With
-    p and q for the two that is 2u + 7u·|p| and 2u + 7u·|q|, their product off by 2u(|p| + |q|) +
-    15u·|p·q|. At 0 the filter is 1, exactly.
+    πx errs by 2u, its sine by that and two units in the last place, and the quotient rounds. So the
+    factors p and q err by 2u + 7u·|p| and 2u + 7u·|q|, their product by 2u(|p| + |q|) + 15u·|p·q|.
+    At 0 the filter is exactly 1.
     """
     one, two = np.abs(np.sinc(x)), np.abs(np.sinc(x / 3))
     inside = x < 3
@@ -298,19 +300,19 @@ FILTERS = {
 def antialiased(
     count: int, length: int, scale: Scale, form: str, precision: Precision, mode: str
 ) -> Axis:
-    """A filter as wide as a step of the output, or of 1, whose weights add up to 1.
+    """A filter stretched by the step, at least by 1, with weights that sum to 1.
 
     Args:
-        scale: from an output to the input.
-        form: `"edges"`, or `"corners"` for centres of corner pixels that lie on each other.
+        scale: step in the input for each step of the output.
+        form: `"edges"`, or `"corners"` where the centres of corner pixels coincide.
         precision: in which the weights are computed.
     """
     given = FILTERS[mode]
     at = places(count, scale, form, precision)
-    # The centre of an element is half a step from its edge.
+    # An element's centre is half a step from its edge.
     centre = at.floor + at.rest + (0.5 if form == "corners" else 0.0)
     wide = max(scale.value, 1.0)
-    # From the element in the middle of the output, so that no digits are lost.
+    # Distances are taken from the element at the output's centre, so that no digits are lost.
     offset = (np.arange(length) - at.floor[:, np.newaxis]) + 0.5
     offset = offset - (at.rest[:, np.newaxis] + (0.5 if form == "corners" else 0.0))
     distance = np.abs(offset) / wide
@@ -319,14 +321,14 @@ def antialiased(
     certain = np.broadcast_to(exact[:, np.newaxis], distance.shape)
     if form == "corners":
         certain = np.zeros(distance.shape, bool)
-    # j − centre and ½ round by its size; the reciprocal of the width and the product by theirs.
+    # j − centre and ½ round, relative to the centre; the width's reciprocal and the product round.
     doubt = (at.error + 2 * unit * (centre + 1.0))[:, np.newaxis] / wide + 4 * unit * distance
     doubt = np.where(certain, 0.0, doubt)
     filtered = given.at(distance, precision, certain)
     reached = distance < given.reach + doubt
     weight = np.where(distance < given.reach, filtered.value, 0.0)
     error = np.where(reached, filtered.error + given.steepest * doubt, 0.0)
-    # w/Σw: errors of Σw are at most the sum of all, its own additions one unit each.
+    # w/Σw: Σw errs by the sum of the weights' errors plus one unit for each addition.
     sums = weight.sum(1, keepdims=True)
     size = np.abs(weight)
     whole = size.sum(1, keepdims=True)
@@ -344,16 +346,16 @@ def antialiased(
 
 
 def _adds_up(weight: np.ndarray, precision: Precision) -> np.ndarray:
-    """Whether a row's sum of known weights is exact: all are multiples of a power of two."""
+    """Whether the sum of a row of exact weights is exact: all are multiples of a power of two."""
     scaled = np.ldexp(weight, precision.bits // 2)
     return np.asarray((scaled == np.rint(scaled)).all(1, keepdims=True))
 
 
 def averaged(count: int, length: int, precision: Precision) -> tuple[Axis, np.ndarray]:
-    """1 for every element from ⌊i·n/o⌋ to before ⌈(i + 1)·n/o⌉, and how many they are.
+    """Weights 1 for elements ⌊i·n/o⌋ ≤ j < ⌈(i + 1)·n/o⌉, and the number of these elements.
 
     Args:
-        precision: of the sums.
+        precision: that of the sums.
     """
     index = np.arange(count)
     first, end = index * length // count, -(-(index + 1) * length // count)
@@ -366,10 +368,10 @@ def averaged(count: int, length: int, precision: Precision) -> tuple[Axis, np.nd
 def nearest(
     count: int, length: int, scale: Scale, form: str, precision: Precision
 ) -> tuple[np.ndarray, np.ndarray]:
-    """⌊s⌋, and its neighbour where s is so near to a whole number that either may be computed.
+    """⌊s⌋, and its neighbour where s is so close to an integer that either may be computed.
 
     Args:
-        scale, form: of the places.
+        scale, form: as in `places`.
     """
     at = places(count, scale, form, precision)
     doubtful = at.error > 0
@@ -380,11 +382,11 @@ def nearest(
 
 
 def picked(index: np.ndarray, other: np.ndarray, length: int, precision: Precision) -> Axis:
-    """Weights of a selection: 1, or anything between the two elements that may be selected.
+    """Weights of a selection: 1, or anything from 0 to 1 for each of two possible elements.
 
     Args:
-        index, other: of the element, and of the one that may be it instead.
-        precision: of the sums.
+        index, other: the selected element and the other candidate.
+        precision: that of the sums.
     """
     rows = np.arange(len(index))
     value, error = np.zeros((2, len(index), length))
@@ -395,7 +397,7 @@ def picked(index: np.ndarray, other: np.ndarray, length: int, precision: Precisi
 
 
 class _Table:
-    """Weights by tap, collected one tap of every output at a time."""
+    """Weights by tap, filled with one tap of every output at a time."""
 
     def __init__(self, count: int, length: int) -> None:
         self.rows, self.length = np.arange(count), length
@@ -404,20 +406,20 @@ class _Table:
         self.touched = np.zeros(shape, bool)
 
     def put(self, tap: np.ndarray, value: np.ndarray, error: np.ndarray) -> None:
-        """A tap of every output, which no other one of it shares."""
+        """Set one tap of every output; each tap of an output is set once."""
         column = tap + _BEYOND
         self.value[self.rows, column] = value
         self.error[self.rows, column] = error
         self.touched[self.rows, column] = True
 
     def maybe(self, tap: np.ndarray, error: np.ndarray) -> None:
-        """A tap that has a weight of its own only where a place is computed on another side."""
+        """Allow an error at a tap that is used only if the position lies across an integer."""
         column = np.clip(tap, -_BEYOND, self.length + _BEYOND - 1) + _BEYOND
         here = self.error[self.rows, column]
         self.error[self.rows, column] = np.maximum(here, error)
         self.touched[self.rows, column] |= error > 0
 
     def axis(self, precision: Precision) -> Axis:
-        """What was collected."""
+        """The collected weights as an `Axis`."""
         reads = np.clip(np.arange(-_BEYOND, self.length + _BEYOND), 0, self.length - 1)
         return Axis(Rounded(self.value, self.error, precision), reads, self.touched, self.length)

@@ -1,14 +1,14 @@
 """Interpolation: interpolate, Upsample, UpsamplingNearest2d and UpsamplingBilinear2d.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page. `*_shape` functions take shapes instead of arrays.
 
 Sources: the pages torch.nn.functional.interpolate, torch.nn.Upsample, UpsamplingNearest2d and
-UpsamplingBilinear2d of the PyTorch documentation. They say which points of input and output lie on
-each other, and name the modes; the filters are those of the literature under these names. Of a
-`scale_factor` they say that it is used directly, unless it is to be recomputed from the sizes:
-so it is here, also where the output is as long as the input (torch then copies it in the linear
-modes), but for `area`, which knows of sizes only, and for corners that lie on each other.
+UpsamplingBilinear2d of the PyTorch documentation. They say which points of input and output
+coincide, and name the modes; the filters are those of the literature under these names. The pages
+say that a `scale_factor` is used directly, unless it is recomputed from the sizes. The oracle does
+so, even where the output is as long as the input (torch then copies it in the linear modes). The
+exceptions are `area`, which uses sizes only, and coinciding corners.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Resize:
     """Lengths of input and output, and the input's step for each step of the output.
 
     Args:
-        lengths: of the input.
-        outputs: of the output.
-        scales: in each dimension.
-        corners: the centres of corner pixels lie on each other.
+        lengths: the input's spatial sizes.
+        outputs: the output's spatial sizes.
+        scales: the step in each dimension.
+        corners: the centres of corner pixels coincide.
     """
 
     lengths: Shape
@@ -68,7 +68,7 @@ class Resize:
         corners: bool | None,
         recompute: bool | None,
     ) -> Resize:
-        """The resize that arguments ask for."""
+        """The resize for the arguments of a call."""
         outputs = _sizes(lengths, size, factor)
         factors = None if recompute else _factors(lengths, factor)
         scales = [
@@ -85,12 +85,12 @@ class Resize:
     def axes(
         self, mode: str, antialias: bool, precision: Precision, stored: str = ""
     ) -> list[Axis]:
-        """The weights of a mode that weighs.
+        """The weights of a linear or cubic mode, or of an antialiasing filter.
 
         Args:
             antialias: with a filter as wide as a step.
             precision: in which the weights are computed.
-            stored: a dtype that they may be stored in.
+            stored: a dtype in which they may be stored; empty = none.
         """
         if antialias:
             form = "corners" if self.corners else "edges"
@@ -142,7 +142,7 @@ def upsampling_nearest2d(
 def upsampling_bilinear2d(
     state: State, input: Rounded, *, size: Size = None, scale_factor: Factor = None
 ) -> Rounded | Choices:
-    """Bilinear, of an image, the centres of corner pixels lying on each other."""
+    """Bilinear interpolation of an image, with coinciding centres of corner pixels."""
     return interpolate(
         state, input, size=size, scale_factor=scale_factor, mode="bilinear", align_corners=True
     )
@@ -155,7 +155,7 @@ def _factors(lengths: Shape, factor: Factor) -> Sequence[float] | None:
 
 
 def _sizes(lengths: Shape, size: Size, factor: Factor) -> Shape:
-    """The output's lengths."""
+    """The output's spatial sizes."""
     if isinstance(size, int):
         return (size,) * len(lengths)
     if size is not None:
@@ -182,7 +182,7 @@ def _lowest(above: int, below: int) -> tuple[int, int]:
 
 
 def _selected(x: Rounded, resize: Resize, form: str, precision: Precision) -> Rounded | Choices:
-    """The element at ⌊s⌋ of each output, or at either of two, in each dimension."""
+    """The element at ⌊s⌋ for each output, or either of two, in each dimension."""
     read = as_read(x)
     pairs = [nearest(o, n, scale, form, precision) for o, n, scale in resize.rows]
     axes = [picked(*pair, n, precision) for pair, n in zip(pairs, resize.lengths, strict=True)]

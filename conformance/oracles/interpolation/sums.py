@@ -22,9 +22,9 @@ def weighted(
     Args:
         x: (*, one length for each axis).
         axes: weights of the forward pass, in the order of the dimensions.
-        back: those of the backward pass.
-        apart: one dimension is summed up after the other, whoever does it; otherwise the weights
-            may be multiplied first.
+        back: weights of the backward pass.
+        apart: every implementation sums one dimension after the other; otherwise it may multiply
+            the weights first.
     """
     taps = [_most(axis.touched) for axis in axes]
     terms = sum(taps) if apart else math.prod(taps) + len(taps) - 1
@@ -37,11 +37,11 @@ def weighted(
 
 
 def applied(x: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
-    """Each matrix (outputs, length) along its dimension, the last for the last.
+    """Apply each matrix (outputs, length) along its dimension.
 
     Args:
         x: (*, one length for each matrix).
-        matrices: in the order of the dimensions.
+        matrices: in the order of the last dimensions.
     """
     for axis, matrix in enumerate(reversed(matrices)):
         moved = np.moveaxis(x, -1 - axis, -1) if axis else x
@@ -61,10 +61,10 @@ def _summed(x: Rounded, axes: Sequence[Axis], terms: int) -> Rounded:
 
 
 def pulled(cotangent: Rounded, axes: Sequence[Axis]) -> Rounded:
-    """The cotangent of the input of a sum.
+    """The cotangent of the input of a weighted sum.
 
     Args:
-        cotangent: of the output, wide.
+        cotangent: that of the output, wide.
         axes: weights, in the order of the dimensions.
     """
 
@@ -93,9 +93,9 @@ def _sum(
     fine: Sequence[np.ndarray],
     only: Sequence[np.ndarray],
 ) -> Rounded:
-    """A sum whose products are multiples of x's quantum times those of a row of weights.
+    """A sum whose products are multiples of x's quantum times the quanta of a row of weights.
 
-    Where one weight of 1 is all that there is, the element is copied.
+    Where the only weight is 1, the element is copied without rounding.
     """
 
     def grain(*operands: Rounded) -> np.ndarray:
@@ -118,7 +118,7 @@ def _sum(
 
 
 def _outer(factors: Sequence[np.ndarray]) -> np.ndarray:
-    """The products of one of each, without 0·∞."""
+    """The outer product; 0·∞ counts as 0, meaning unknown."""
     with np.errstate(invalid="ignore"):
         found = np.asarray(reduce(np.multiply.outer, factors))
     return np.where(np.isnan(found), 0.0, found)
@@ -129,7 +129,7 @@ def _finest(quanta: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _only(value: np.ndarray, error: np.ndarray, axis: int) -> np.ndarray:
-    """Where the weights are a single 1 for certain."""
+    """Where the weights certainly consist of a single 1."""
     one = (value == 1.0).sum(axis) == 1
     return np.asarray(one & ((value != 0).sum(axis) == 1) & ~(error != 0).any(axis))
 
@@ -141,13 +141,13 @@ def _most(used: np.ndarray) -> int:
 def averages(x: Rounded, axes: Sequence[Axis], counts: Sequence[np.ndarray]) -> Rounded:
     """Sums over windows, divided by the number of their elements.
 
-    The sum is wide. In the backward pass the quotients of windows that overlap are added up in the
-    dtype, as gradients are wherever an element is used more than once.
+    The sum is wide. The backward pass adds the quotients of overlapping windows in the dtype, like
+    all gradients of an element that is used more than once.
 
     Args:
         x: (*, one length for each axis).
         axes: weights of 1.
-        counts: elements of each window, for each axis.
+        counts: for each axis the number of elements in each window.
     """
     number = np.asarray(reduce(np.multiply.outer, counts))
     taps = math.prod(_most(axis.touched) for axis in axes)
@@ -156,7 +156,7 @@ def averages(x: Rounded, axes: Sequence[Axis], counts: Sequence[np.ndarray]) -> 
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         each = stored(_divided(widened(cotangent.bare), number), x.precision)
-        # Divided by one length of the window after the other, each quotient is stored.
+        # Dividing by one length of the window after the other stores each quotient.
         more = (len(counts) - 1) * (x.precision.unit + OWN) * each.reach
         each = each.with_error(each.error + np.where(each.error > 0, more, 0.0))
         matrices = [axis.weights.value for axis in axes]
@@ -173,7 +173,7 @@ def averages(x: Rounded, axes: Sequence[Axis], counts: Sequence[np.ndarray]) -> 
 
 
 def _divided(sums: Rounded, number: np.ndarray) -> Rounded:
-    """A sum over a number of terms; by way of a reciprocal, or dimension by dimension, as well."""
+    """Sums divided by counts, with a bound for reciprocals and for one dimension at a time."""
     quotient = sums.bare / known(number, sums)
     if (np.frexp(number)[0] == 0.5).all():
         return quotient

@@ -1,11 +1,11 @@
-"""AdaptiveLogSoftmaxWithLoss: a softmax over the frequent classes and clusters of the others.
+"""AdaptiveLogSoftmaxWithLoss: a softmax over the frequent classes and over clusters of the rest.
 
 The head has a logit for each class below the first cutoff and one for each cluster. A cluster has a
 projection to ⌊in_features/div_value^i⌋ features (i = 1 for the first) and a linear map from there
-to its classes. The logarithm of the probability of a class in a cluster is that of the cluster plus
-that of the class within it. In half precision each of these steps is stored.
+to its classes. The log probability of a class in a cluster is the cluster's plus that of the class
+within the cluster. In half precision each of these steps is stored.
 
-The page has it that a target may be n_classes; torch refuses it, as its own error message says.
+By the page a target may be n_classes; torch refuses it, in accordance with its error message.
 
 Sources: the page torch.nn.AdaptiveLogSoftmaxWithLoss of the PyTorch documentation.
 """
@@ -27,7 +27,7 @@ State = Mapping[str, Rounded]
 
 
 def projected(in_features: int, div_value: float, cluster: int) -> int:
-    """Features of a cluster, the first of which is 0."""
+    """Number of features that cluster 0, 1, … projects to."""
     return int(in_features // div_value ** (cluster + 1))
 
 
@@ -56,7 +56,7 @@ def _logs(logits: Rounded) -> Rounded:
 
 
 def head_logs(state: State, x: Rounded) -> Rounded:
-    """log softmax of the head: frequent classes first, then the clusters."""
+    """log softmax of the head: first the frequent classes, then the clusters."""
     return _logs(functional_linear({}, x, state["head.weight"], state.get("head.bias")))
 
 
@@ -67,7 +67,7 @@ def cluster_logs(state: State, x: Rounded, cluster: int) -> Rounded:
 
 
 def _at(logs: Rounded, classes: np.ndarray) -> Rounded:
-    """Of each row one class."""
+    """Select one class of each row."""
     return gather(logs, classes[:, np.newaxis], 1).map(lambda array: array[:, 0])
 
 
@@ -82,7 +82,7 @@ def adaptive_log_softmax_with_loss(
     div_value: float = 4.0,
     head_bias: bool = False,
 ) -> tuple[Rounded, Rounded]:
-    """output: the logarithm of each target's probability; loss: their mean, negative."""
+    """output: the log probability of each target; loss: minus their mean."""
     batched = len(input.shape) == 2
     x = input if batched else input.map(lambda array: array[np.newaxis])
     classes = np.atleast_1d(np.asarray(target.value, np.int64))
@@ -118,7 +118,7 @@ def full_log_prob(
     div_value: float = 4.0,
     head_bias: bool = False,
 ) -> Rounded:
-    """The logarithms of the probabilities of all classes, (N, n_classes)."""
+    """The log probabilities of all classes, (N, n_classes)."""
     head, first = head_logs(state, input), cutoffs[0]
     parts = [head.map(lambda array: array[:, :first])]
     for k in range(len(cutoffs)):
@@ -137,14 +137,14 @@ def predict(
     div_value: float = 4.0,
     head_bias: bool = False,
 ) -> Choices:
-    """The class of the largest probability of each row, or any that may be it within its error."""
+    """The most probable class of each row, or any class that may be it within the bounds."""
     logs = full_log_prob(
         state, input, in_features=in_features, n_classes=n_classes, cutoffs=cutoffs
     )
     low = np.where(np.isfinite(logs.error), logs.value - logs.error, -np.inf)
     possible = logs.value + logs.error >= low.max(axis=1, keepdims=True, initial=-np.inf)
     count = max(int(possible.sum(axis=1).max(initial=1)), 1)
-    # Those that may be it first; where there are fewer, the first of them again.
+    # Possible classes come first; a row with fewer of them repeats its first one.
     ranked = np.argsort(~possible, axis=1, kind="stable")[:, :count]
     kept = np.take_along_axis(possible, ranked, 1)
     classes = np.where(kept, ranked, ranked[:, :1]).astype(np.int64)

@@ -22,7 +22,7 @@ from conformance.oracles.loss.reductions import loosest, reduced, settled, weigh
 State = Mapping[str, Rounded]
 
 _LEAST_LOG = -100.0
-# x·(1 − x), by which torch divides in the gradient, is at least that; documented nowhere.
+# torch's gradient divides by x·(1 − x), but by at least this number; that is not documented.
 _LEAST_VARIANCE = 1e-12
 
 
@@ -62,9 +62,10 @@ def _pulled(
 
     Args:
         x, y: input and target.
-        cotangent: of the weighted losses.
-        weight: None = there is none.
-        count: of the losses, by which torch divides a mean's gradient last: it may overflow before.
+        cotangent: that of the weighted losses.
+        weight: None = no weight.
+        count: number of losses; torch divides a mean's gradient by it last, after a possible
+            overflow.
     """
     slope, edge = _slope(x, y)
     quotient = ((x - y) * cotangent) / (x * (constant(1.0, x) - x))
@@ -80,14 +81,14 @@ def _pulled(
 def _slope(x: Rounded, y: Rounded) -> tuple[Rounded, np.ndarray]:
     """(x − y)/(x·(1 − x)), or (1 − y)/(1 − x) − y/x.
 
-    As near to 0 and 1 as torch divides by something larger it is anything from 0 to ±1 where the
-    target is that number, else left open: there the second result is true.
+    Close to 0 and 1, torch divides by a larger number. If the target equals that end, any slope
+    from 0 to ±1 is right; else the slope is left open. The second result is True at such elements.
     """
     one = constant(1.0, x)
     rest = one - x
     variance = x * rest
     found = loosest((x - y) / variance, (one - y) / rest - y / x)
-    # Rounded twice in bfloat16 the product is off by 1 part in 128.
+    # Rounded twice in bfloat16, the product errs by 1 part in 128.
     edge = x.value * (1.0 - x.value) < (1 + 2.0**-7) * _LEAST_VARIANCE
     low = edge & (x.value < 0.5) & (y.value == 0)
     high = edge & (x.value >= 0.5) & (y.value == 1)
@@ -130,7 +131,7 @@ def binary_cross_entropy_with_logits(
                 slope = _slope_of_logits(x, y.bare, positive.bare)
                 return [unbroadcast(slope * cotangent.bare, input.shape), cotangent]
 
-        # Of infinite logits one form has NaN where another has a limit.
+        # With infinite logits one form gives NaN where another gives a limit.
         losses = settled(traced(bare.bare, [input, bare], pull), x, where=np.isnan(x.value))
         return reduced(weighed(losses, weight), reduction)
 
@@ -139,7 +140,7 @@ bce_with_logits_loss = of_module(binary_cross_entropy_with_logits, "weight", "po
 
 
 def _slope_of_logits(x: Rounded, y: Rounded, positive: Rounded) -> Rounded:
-    """(1 − y)·σ(x) − p·y·σ(−x), or (p·y + 1 − y)·σ(x) − p·y, of which p·y + 1 is added first."""
+    """(1 − y)·σ(x) − p·y·σ(−x), or (p·y + 1 − y)·σ(x) − p·y, where p·y + 1 is computed first."""
     one = constant(1.0, x)
     up, down, rest = sigmoid(x), sigmoid(-x), one - y
     return loosest(

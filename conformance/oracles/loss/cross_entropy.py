@@ -1,8 +1,8 @@
 """CrossEntropyLoss, module and function.
 
-The documentation defines the loss of class indices as LogSoftmax followed by NLLLoss, and that of
-probabilities by the same logarithms. So in half precision log_softmax is one kernel: computed wide,
-its result stored; what follows works on stored numbers in the dtype, sums included.
+The documentation defines the loss of class indices as LogSoftmax followed by NLLLoss, and the loss
+of probabilities by the same logarithms. So in half precision log_softmax is one wide kernel that
+stores its result. The following steps, including sums, work on stored numbers in the dtype.
 
 Sources: the pages torch.nn.CrossEntropyLoss and torch.nn.functional.cross_entropy of the PyTorch
 documentation.
@@ -39,8 +39,8 @@ def cross_entropy(
     """l = −Σ_c w_c log softmax(x)_c y_c; y_c of an index is 1 at it and 0 elsewhere.
 
     With label smoothing ε it is (1 − ε)·l + ε/C·(the loss of y = 1). An ignored index has no loss.
-    The mean over indices is weighted: Σl/Σw_y over those that count; that over probabilities is
-    Σl/N.
+    The mean over indices is weighted: Σl/Σw_y over indices that are not ignored. The mean over
+    probabilities is Σl/N.
     """
     axis = class_axis(input.shape)
     logs = stored(log_softmax(widened(input), axis), input.precision)
@@ -67,7 +67,7 @@ def _of_indices(
     weighted = -logs if weight is None else -(logs * _along(weight, axis, logs))
     kept = np.broadcast_to(np.expand_dims(reduced.counts, axis), weighted.shape)
     terms = choose(kept, weighted, zeros(weighted))
-    # Of all classes of all samples in any order; a loss of each has those of one sample.
+    # A reduced loss sums all classes of all samples in any order; else the classes of one sample.
     smooth = reduced.of(total(terms, axis) if reduction == "none" else total(terms))
     return _mixed(loss, smooth, smoothing, logs.shape[axis])
 
@@ -106,7 +106,7 @@ def _shares(smoothing: float, classes: int, like: Rounded) -> tuple[Rounded, Rou
 
 
 def _along(weight: Rounded, axis: int, like: Rounded) -> Rounded:
-    """One weight for each class, to be multiplied with what has an axis of classes."""
+    """The class weights reshaped to broadcast along the axis of classes."""
     columns = (-1, *(1,) * (len(like.shape) - axis - 1))
     return weight.map(lambda array: array.reshape(columns))
 
@@ -114,6 +114,6 @@ def _along(weight: Rounded, axis: int, like: Rounded) -> Rounded:
 def cross_entropy_shape(
     input: Shape, *others: Shape | None, reduction: str = "mean", **unused: Any
 ) -> tuple[Shape, ...]:
-    """A scalar; unreduced () for (C), (N) for (N, C), (N, d_1, …, d_K) for the rest."""
+    """(); without reduction () for (C), (N) for (N, C), else (N, d_1, …, d_K)."""
     axis = class_axis(input)
     return ((*input[:axis], *input[axis + 1 :]) if reduction == "none" else (),)

@@ -1,21 +1,21 @@
 """CTCLoss, module and function: forward and backward over all alignments.
 
-An alignment gives each step a class. Its labels are what is left of it without blanks once every
-run of one class counts as one; the loss is −log of the probability of all alignments whose labels
-are the target. With l′ the target with a blank before, between and behind its labels (Graves et
+An alignment assigns a class to each step. Its labels remain when each run of one class is merged
+and the blanks are removed. The loss is −log of the total probability of the alignments whose labels
+are the target. Let l′ be the target with a blank before, between and after its labels (Graves et
 al., 2006, §4.1):
 
     α_t(s) = log_probs_t(l′_s) + log(e^α_{t−1}(s) + e^α_{t−1}(s−1) + e^α_{t−1}(s−2))
 
-where the last term is there only if l′_s is neither a blank nor l′_{s−2}.
+where the last term exists only if l′_s is neither a blank nor l′_{s−2}.
 
-Where the page is silent: a target of length 0 is divided by 1 in the mean, as torch does; an input
-of length 0 has one alignment, that of the empty target.
+The page leaves two points open. The mean divides the loss of a target of length 0 by 1, as torch
+does. An input of length 0 has one alignment, that of the empty target.
 
-The derivative by log_probs_t(c) is −p_t(c), p_t(c) being the probability of class c at step t given
-the target. torch (#52241) and the paper's equation 16 have e^log_probs_t(c) − p_t(c) in its place,
-the derivative by the scores that a log_softmax makes log_probs of: behind it both come to the same,
-since they differ by a multiple of e^log_probs, whose own sum is 1. Either is right here.
+The derivative by log_probs_t(c) is −p_t(c), where p_t(c) is the probability of class c at step t
+given the target. torch (#52241) and the paper's equation 16 have e^log_probs_t(c) − p_t(c) instead,
+the derivative by the scores from which a log_softmax makes log_probs. The two differ by a multiple
+of e^log_probs, whose sum is 1, so that the gradient of the scores is the same. Either is right.
 
 Sources: the pages torch.nn.CTCLoss and torch.nn.functional.ctc_loss of the PyTorch documentation.
 """
@@ -56,7 +56,7 @@ class Logs:
         return Logs(self.value[index], self.error[index])
 
     def plus(self, other: Logs, unit: float) -> Logs:
-        """Factors' logarithms, added; what cannot be stays impossible, whatever the factor."""
+        """The logarithm of a product; a probability of 0 stays 0, whatever the other factor."""
         with np.errstate(invalid="ignore"):
             value = np.where(np.isneginf(self.value), -np.inf, self.value + other.value)
             error = self.error + other.error + unit * np.abs(value)
@@ -64,15 +64,15 @@ class Logs:
 
 
 def summed(terms: Sequence[Logs], precision: Precision) -> Logs:
-    """log Σeˣ of a few terms, taken at once or two by two.
+    """log Σeˣ of a few terms, computed at once or pairwise.
 
-    What the terms may be off goes through weighted by their shares w of the sum, and so does the
-    rounding of x − max. Exponential and logarithm err by their own units in the last place, each
-    addition by one rounding. Two by two there are as many logarithms as additions; the size of a
-    partial sum v′ < v counts by its share e^(v′−v), which makes |v| + 1 of it at most.
+    The terms' errors, and the rounding of x − max, are weighted by the terms' shares of the sum.
+    Exponential and logarithm err by their units in the last place, each addition by one rounding.
+    Pairwise there are as many logarithms as additions. A partial sum v′ < v counts by its share
+    e^(v′−v), which makes at most |v| + 1.
 
     Args:
-        terms: of one shape.
+        terms: arrays of one shape.
         precision: how an implementation rounds.
     """
     unit = precision.unit + OWN
@@ -100,14 +100,14 @@ def summed(terms: Sequence[Logs], precision: Precision) -> Logs:
 
 @dataclass(frozen=True, eq=False)
 class Alignments:
-    """All alignments of a batch: the labels with blanks, and which steps between them are possible.
+    """All alignments of a batch: the labels with blanks, and the possible transitions.
 
     Args:
         labels: (N, 2S + 1), l′ of each sample; blanks beyond its end.
-        ends: (N), the place of the last blank.
-        steps: (N), the lengths of the inputs.
+        ends: (N), index of the last blank.
+        steps: (N), lengths of the inputs.
         jumps: (N, 2S + 1), whether s may follow s − 2.
-        classes: how many classes there are.
+        classes: number of classes.
     """
 
     labels: np.ndarray
@@ -120,7 +120,7 @@ class Alignments:
     def of(
         cls, targets: np.ndarray, lengths: np.ndarray, steps: np.ndarray, blank: int, classes: int
     ) -> Alignments:
-        """Of padded targets (N, S)."""
+        """The alignments for padded targets (N, S)."""
         count, longest = targets.shape
         inside = np.arange(longest) < lengths[:, np.newaxis]
         labels = np.full((count, 2 * longest + 1), blank)
@@ -130,12 +130,12 @@ class Alignments:
         return cls(labels, 2 * lengths, steps, jumps, classes)
 
     def emitted(self, logs: Rounded, step: int) -> Logs:
-        """log_probs of the labels at a step."""
+        """log_probs of the labels at a step, (N, 2S + 1)."""
         value = np.take_along_axis(logs.value[step], self.labels, 1)
         return Logs(value, np.take_along_axis(logs.error[step], self.labels, 1))
 
     def runs(self, step: int) -> np.ndarray:
-        """(N, 1): whether the input has not ended by a step."""
+        """(N, 1): whether the input still runs at a step."""
         return (step < self.steps)[:, np.newaxis]
 
     def forward(self, logs: Rounded) -> list[Logs]:
@@ -153,7 +153,7 @@ class Alignments:
         return found
 
     def backward(self, logs: Rounded) -> list[Logs]:
-        """β before the first step and after each: what is still to come."""
+        """β before the first step and after each: the log probability of the remaining steps."""
         places = np.arange(self.labels.shape[1])
         ends = self.ends[:, np.newaxis]
         final = np.where((places == ends) | (places == ends - 1), 0.0, -np.inf)
@@ -168,7 +168,7 @@ class Alignments:
         return found[::-1]
 
     def likelihoods(self, logs: Rounded, alpha: Logs) -> Logs:
-        """log p of each sample: its alignments end in the last blank or in the last label."""
+        """log p of each sample: alignments end in the last blank or in the last label."""
         rows = np.arange(len(self.ends))
         last, label = alpha[rows, self.ends], alpha[rows, np.maximum(self.ends - 1, 0)]
         label = Logs(np.where(self.ends > 0, label.value, -np.inf), label.error)
@@ -176,7 +176,7 @@ class Alignments:
 
 
 def _shifted(x: Logs, places: int) -> Logs:
-    """x(s − places), impossible where there is none."""
+    """x(s − places), −∞ outside."""
 
     def moved(array: np.ndarray, fill: float) -> np.ndarray:
         result = np.full(array.shape, fill)
@@ -197,14 +197,15 @@ def _where(condition: np.ndarray, a: Logs, b: Logs) -> Logs:
 def shares(logs: Rounded, alignments: Alignments, alpha: list[Logs], likely: Logs) -> Rounded:
     """p_t(c) of each class at each step: e^(α + β − log p) over the states with that label.
 
-    Implementations add the states of a class up as logarithms, log_probs counted once or twice on
-    the way: each addition rounds numbers no larger than |α| + |β| + |log_probs|, as do the
-    differences from log_probs and from log p.
+    Implementations sum the states of a class as logarithms, with log_probs counted once or twice.
+    Each addition rounds numbers up to |α| + |β| + |log_probs|, as do the subtractions of log_probs
+    and log p.
 
     Args:
         logs: log_probs (T, N, C).
-        alignments: of the batch.
-        alpha: forward.
+        alignments: those of the batch.
+        alpha: result of `forward`.
+        likely: log p of each sample.
     """
     precision = logs.precision
     unit, beta = precision.unit + OWN, alignments.backward(logs)
@@ -218,8 +219,9 @@ def shares(logs: Rounded, alignments: Alignments, alpha: list[Logs], likely: Log
             given = np.exp(a.value + b.value - whole)
             given = np.where(np.isneginf(a.value) | np.isneginf(b.value), 0.0, given)
             size = np.abs(a.value) + np.abs(b.value) + 2 * np.abs(own.value) + np.abs(whole)
-            # A class has S + 1 states at most, each added to a logarithm of a sum; and six: α + β,
-            # log_probs and log p taken off, the maximum off and on, the sum's own logarithm.
+            # A class has at most S + 1 states, each added to a logarithm of a sum. Six more
+            # roundings: α + β, subtracting log_probs, log p and the maximum, adding it, the final
+            # logarithm.
             additions = (alignments.labels.shape[1] + 1) // 2 + 6
             exponent = a.error + b.error + likely.error[:, np.newaxis]
             exponent = exponent + unit * additions * (size + 2 * precision.ulp("log"))
@@ -232,12 +234,12 @@ def shares(logs: Rounded, alignments: Alignments, alpha: list[Logs], likely: Log
 
 
 def losses(logs: Rounded, alignments: Alignments, zero_infinity: bool) -> Rounded | Choices:
-    """−log p of each sample, with either of its two derivatives (see above).
+    """−log p of each sample, with either of its two derivatives (see the module).
 
     Args:
         logs: log_probs (T, N, C).
-        alignments: of the batch.
-        zero_infinity: impossible alignments have the loss 0, and no gradient.
+        alignments: those of the batch.
+        zero_infinity: a sample without possible alignment has the loss 0 and no gradient.
     """
     precision = logs.precision
     with np.errstate(all="ignore"):
@@ -282,12 +284,12 @@ def losses(logs: Rounded, alignments: Alignments, zero_infinity: bool) -> Rounde
 
 
 def _open(logs: Rounded, alignments: Alignments, value: np.ndarray) -> np.ndarray:
-    """Where nothing is known: NaN in a state that no alignment reaches, +∞, sums beyond the range.
+    """Where the loss is left open: +∞, sums beyond the range, NaN in an unreachable state.
 
-    NaN in one that an alignment reaches makes the loss NaN.
+    NaN in a reachable state makes the loss NaN.
     """
     steps = int(alignments.steps.max(initial=0))
-    # α, β, their sum and log p: each has a logarithm a step, and one of the sum.
+    # α, β, their sum and log p: each adds one logarithm a step, and that of the sum.
     limit = logs.precision.largest / (4 * (steps + 1))
     found = np.zeros(value.shape, bool)
     inside = np.arange(alignments.labels.shape[1]) <= alignments.ends[:, np.newaxis]
@@ -309,7 +311,7 @@ def ctc_loss(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> Rounded | Choices:
-    """−log p(target | log_probs); the mean divides each by the length of its target first."""
+    """−log p(target | log_probs); the mean first divides each loss by its target's length."""
     batched = len(log_probs.shape) == 3
     whole = widened(log_probs)
     logs = whole if batched else whole.map(lambda array: array[:, np.newaxis])
@@ -330,7 +332,7 @@ def _reduced(
     if reduction == "mean":
         each = each / known(np.maximum(lengths, 1).astype(np.float64), each)
     result = total(each)
-    # All are finite or +∞: one of these decides, in whatever order they are added.
+    # If all losses are finite or +∞, one +∞ determines the sum in any order.
     endless = np.isposinf(each.value) & (each.error == 0)
     if endless.any() and not np.isnan(each.value).any() and np.isfinite(each.error).all():
         result = with_node(Rounded(np.array(np.inf), np.zeros(()), each.precision), result.node)
@@ -340,17 +342,13 @@ def _reduced(
 
 
 def _numbers(lengths: Lengths) -> np.ndarray:
-    """(N), of a tensor or a tuple, () as (1)."""
+    """Lengths (N) from a tensor or a tuple; () becomes (1)."""
     array = lengths.value if isinstance(lengths, Rounded) else np.array(lengths)
     return np.atleast_1d(np.asarray(array, np.int64))
 
 
 def padded(targets: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(N, S) as it is; what is concatenated, one row for each sample.
-
-    Args:
-        targets: (N, S) or (Σ lengths).
-    """
+    """Targets as (N, S); concatenated targets (Σ lengths) are split into padded rows."""
     if targets.ndim == 2:
         return targets
     rows = np.zeros((len(lengths), int(lengths.max(initial=0))), np.int64)
@@ -370,5 +368,5 @@ def ctc_loss_shape(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> tuple[Shape, ...]:
-    """A scalar; unreduced (N) of (T, N, C), () of (T, C)."""
+    """(); without reduction (N) for (T, N, C), () for (T, C)."""
     return (log_probs[1:-1] if reduction == "none" else (),)

@@ -1,10 +1,10 @@
-"""L1Loss, MSELoss, SmoothL1Loss, HuberLoss, and their functions, which take weights, too.
+"""L1Loss, MSELoss, SmoothL1Loss, HuberLoss, and their functions, some of which take weights.
 
 Sources: the pages torch.nn.L1Loss, MSELoss, SmoothL1Loss and HuberLoss of the PyTorch
 documentation, and those of their functions.
 
-In half precision torch stores the difference, and each step after it. Where a target has another
-shape than the input torch warns and broadcasts.
+In half precision torch stores the difference and each later step. If target and input differ in
+shape, torch warns and broadcasts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from conformance.oracles.loss.reductions import (
 
 State = Mapping[str, Rounded]
 Losses = Callable[[Rounded, float], Rounded]
-"""(Difference, what the cotangent of each loss was divided by) → the losses."""
+"""(difference, divisor of each loss's cotangent) → the losses."""
 
 
 def l1_loss(
@@ -83,7 +83,7 @@ def huber_loss(
 ) -> Rounded:
     """½(x − y)² where |x − y| < δ, δ(|x − y| − ½δ) elsewhere.
 
-    Unlike that of L1 and MSE its mean with weights is Σ w·l ÷ n.
+    Unlike L1 and MSE, the mean with weights is Σ w·l ÷ n.
     """
 
     def bent(apart: Rounded, count: float) -> Rounded:
@@ -130,7 +130,7 @@ def _bent(
     parabola: Callable[[Rounded], Rounded],
     line: Callable[[Rounded], Rounded],
 ) -> Rounded:
-    """A parabola of a difference below an edge, a line of its size from there on."""
+    """A parabola of the difference below an edge, a line of its absolute value beyond."""
     return pieces(
         apart, (-edge, edge), (lambda d: line(-d), parabola, lambda d: line(d)), above=(edge,)
     )
@@ -144,9 +144,9 @@ def _square(d: Rounded, count: float) -> Rounded:
 
 
 def _parabola(d: Rounded, beta: float, count: float) -> Rounded:
-    """½d²/β, halved or divided before it is squared or after: either may underflow in between.
+    """½d²/β with slope d/β, for any order of halving, dividing and squaring.
 
-    Its slope is d/β.
+    Each order may underflow at another step.
     """
     x, half, edge = d.bare, constant(0.5, d), constant(beta, d)
     squared = square(x)
@@ -165,14 +165,14 @@ def _parabola(d: Rounded, beta: float, count: float) -> Rounded:
 
 
 def _pulled(slope: Rounded, cotangent: Rounded, count: float) -> Rounded:
-    """A slope times a cotangent; of a mean a kernel may divide the slope by the number first.
+    """Slope times cotangent; for a mean a kernel may first divide the slope by the count.
 
-    That may underflow: by the smallest number, times the cotangent before it is divided.
+    That quotient may underflow, by the smallest number times the undivided cotangent.
 
     Args:
-        slope: of the loss.
-        cotangent: of each loss.
-        count: what the cotangent was divided by.
+        slope: that of the loss.
+        cotangent: that of each loss.
+        count: the divisor in the cotangent.
     """
     found, precision = slope * cotangent, slope.precision
     lost = (slope.size > 0) & (slope.size < count * precision.normal) & (count > 1)
@@ -181,5 +181,5 @@ def _pulled(slope: Rounded, cotangent: Rounded, count: float) -> Rounded:
 
 
 def _times(value: float, power_of_two: float, like: Rounded) -> Rounded:
-    """A multiple of a constant as it is rounded."""
+    """A rounded constant times a power of two."""
     return constant(value, like) * constant(power_of_two, like)

@@ -31,7 +31,7 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Rounded:
-    """y·(log y − x), or e^y·(y − x) of a target that is a logarithm; "batchmean" is Σ/N."""
+    """y·(log y − x), or e^y·(y − x) with `log_target`; "batchmean" is Σ/N."""
     with np.errstate(all="ignore"):
         losses = _of_logarithms(input, target) if log_target else _of_numbers(input, target)
     samples = float(input.shape[0]) if input.shape else 1.0
@@ -45,9 +45,9 @@ def _of_logarithms(input: Rounded, target: Rounded) -> Rounded:
 
 
 def _of_numbers(input: Rounded, target: Rounded) -> Rounded:
-    """y·log y − y·x, or as printed. 0·log 0 is 0, and has no slope.
+    """y·log y − y·x, or the printed y·(log y − x). 0·log 0 is 0 and has no slope.
 
-    Whether NaN and infinities among the logarithms of what cannot be are met is left open.
+    Where y = 0, NaN and infinities of x may or may not reach the loss: it is left open.
     """
     nothing = target.value == 0
     target = without_slope(target, nothing)

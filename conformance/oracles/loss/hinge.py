@@ -1,7 +1,7 @@
 """Losses of ±1 labels: HingeEmbeddingLoss, MarginRankingLoss, SoftMarginLoss, and their functions.
 
-torch composes them of kernels: in half precision each step is stored in the dtype. So it is here;
-one kernel that stores once errs less.
+torch composes them of kernels: in half precision each step is stored in the dtype. The oracles do
+the same; a single kernel that stores once errs less.
 
 Sources: the pages torch.nn.HingeEmbeddingLoss, MarginRankingLoss and SoftMarginLoss of the PyTorch
 documentation, and those of the functions in torch.nn.functional.
@@ -44,7 +44,7 @@ def margin_ranking_loss(
     reduction: str = "mean",
 ) -> Rounded:
     """l = max(0, −y·(x₁ − x₂) + margin)."""
-    # Of y = ±1 no product rounds.
+    # With y = ±1 no product rounds.
     first = choose(target.value == 1, -input1, input1)
     second = choose(target.value == 1, input2, -input2)
     return reduced(hinge(first, second, constant(margin, input1)), reduction)
@@ -58,9 +58,9 @@ def soft_margin_loss(
 
 
 def hinge(*terms: Rounded) -> Rounded:
-    """max(0, the sum of a few terms), in whichever order they are added.
+    """max(0, the sum of a few terms), with a bound for any order of the additions.
 
-    Where the sum is 0, or its sign in doubt, any slope between 0 and 1 is right.
+    Where the sum is 0, or its sign is uncertain, any slope between 0 and 1 is right.
 
     Args:
         terms: of shapes that broadcast against each other.
@@ -70,7 +70,7 @@ def hinge(*terms: Rounded) -> Rounded:
         whole = total(join([spread(x, shape) for x in terms], 0, new=True), 0)
     known = settled(whole, *terms)
     if not all(np.isfinite(x.error).all() for x in terms):
-        # What may have overflowed may be infinite, too, of either sign.
+        # A term that may have overflowed may be ∞ of either sign.
         open_, lost = np.zeros(shape, bool), np.zeros(shape, bool)
         for x in terms:
             open_ |= ~np.isfinite(x.error)
@@ -80,9 +80,9 @@ def hinge(*terms: Rounded) -> Rounded:
 
 
 def _soft(z: Rounded) -> Rounded:
-    """log(1 + eᶻ), its exponential stored as well; its derivative e/(1 + e), every step stored.
+    """log(1 + e) with a stored e = eᶻ; its derivative is e/(1 + e), every step stored.
 
-    A relative error of e comes through the logarithm as that times e/(1 + e).
+    A relative error of e is multiplied by e/(1 + e) in the logarithm.
     """
     wide = softplus(widened(z.bare))
     precision, slope = z.precision, sigmoid(widened(z.bare))

@@ -34,7 +34,7 @@ def poisson_nll_loss(
     eps: float = 1e-8,
     reduction: str = "mean",
 ) -> Rounded:
-    """eˣ − y·x, or x − y·log(x + eps); in full with Stirling's approximation of log y!."""
+    """eˣ − y·x, or x − y·log(x + eps); `full` adds Stirling's approximation of log y!."""
     with np.errstate(all="ignore"):
         if log_input:
             losses = exp(input) - target * input
@@ -46,10 +46,10 @@ def poisson_nll_loss(
 
 
 def _log_above(x: Rounded, eps: float) -> Rounded:
-    """log(x + eps), where the sum may be stored.
+    """log(x + eps), where x + eps may be stored in the dtype.
 
-    It keeps log(0) from being taken, which it cannot if it is rounded to 0: where the dtype does
-    not have it, the sum is known to within a rounding of its own size.
+    eps prevents log(0), which it cannot if it is rounded to 0 itself. So eps counts as a constant
+    of the wide precision, and only the sum is rounded to the dtype.
     """
     outer = x.precision
     wide = widened(x)
@@ -60,7 +60,7 @@ def _log_above(x: Rounded, eps: float) -> Rounded:
 
 
 def _stirling(y: Rounded) -> Rounded:
-    """y·log y − y + ½·log(2π·y) of targets above 1, 0 of others."""
+    """y·log y − y + ½·log(2π·y) for targets above 1, else 0."""
     above = y.value > 1
     two = exactly(np.full(y.shape, 2.0), y.precision)
     safe = choose(above, y, two)
@@ -79,9 +79,9 @@ def gaussian_nll_loss(
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> Rounded:
-    """½·(log v + (x − y)²/v) with v = max(var, eps); in full with ½·log 2π.
+    """½·(log v + (x − y)²/v) with v = max(var, eps); `full` adds ½·log 2π.
 
-    The gradient is that of v, as if nothing had been clamped.
+    The gradient ignores the clamping of v.
     """
     spread = _spread(var, input.shape)
     with np.errstate(all="ignore"):
@@ -95,7 +95,7 @@ def gaussian_nll_loss(
 
 
 def _spread(var: Rounded, input: Shape) -> Rounded:
-    """Variances that lack the last axis, with an axis of length 1."""
+    """Append an axis of length 1 to variances that lack the last axis."""
     if len(var.shape) == len(input) - 1:
         return var.map(lambda array: array[..., np.newaxis])
     return var
@@ -104,5 +104,5 @@ def _spread(var: Rounded, input: Shape) -> Rounded:
 def gaussian_nll_loss_shape(
     input: Shape, target: Shape, var: Shape, *, reduction: str = "mean", **unused: Any
 ) -> tuple[Shape, ...]:
-    """A scalar; unreduced that of the input."""
+    """(); without reduction the input's shape."""
     return common_shape(input, reduction=reduction)

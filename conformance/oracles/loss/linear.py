@@ -1,8 +1,8 @@
 """LinearCrossEntropyLoss, module and function: the cross entropy of a linear map.
 
 The page defines it as `cross_entropy(linear(input, linear_weight, linear_bias), target)`: logits
-are stored in the dtype. With `options` the batch is worked through in chunks, which changes no
-number by more than the roundings of a sum in another order.
+are stored in the dtype. With `options` the batch is processed in chunks, which changes numbers only
+by the roundings of a sum in another order.
 
 Sources: the pages torch.nn.LinearCrossEntropyLoss, torch.nn.functional.linear_cross_entropy and
 torch.nn.LinearCrossEntropyOptions of the PyTorch documentation.
@@ -57,9 +57,9 @@ def linear_cross_entropy(
 
 
 def _divided(each: Rounded, target: Rounded, weight: Rounded | None, ignored: int) -> Rounded:
-    """The mean over indices as CrossEntropyLoss prints it: the sum of losses that are divided.
+    """The mean over indices as CrossEntropyLoss prints it: the sum of divided losses.
 
-    So it comes out of chunks, which are added to the mean one by one. Each quotient rounds.
+    Chunks compute it so: each adds its share to the mean. Each quotient rounds.
     """
     counts = target.value != ignored
     classes = np.where(counts, target.value, 0).astype(np.int64)
@@ -82,7 +82,7 @@ def linear_cross_entropy_loss(
     label_smoothing: float = 0.0,
     options: Any = None,
 ) -> Rounded:
-    """The function's; the weight (C·d_1·…·d_K, in_features) of a Linear, its bias likewise."""
+    """The function with weight and bias of a Linear: (C·d_1·…·d_K, in_features), (C·d_1·…·d_K)."""
     shape = (num_classes, *out_features)
 
     def unflattened(array: np.ndarray) -> np.ndarray:
@@ -115,7 +115,7 @@ def linear_cross_entropy_shape(
     label_smoothing: float = 0.0,
     options: Any = None,
 ) -> tuple[Shape, ...]:
-    """A scalar; unreduced () of (in_features), (N, d_1, …, d_K) of (N, in_features)."""
+    """(); without reduction () for (in_features), (N, d_1, …, d_K) for (N, in_features)."""
     return ((*input[:-1], *linear_weight[1:-1]) if reduction == "none" else (),)
 
 
@@ -132,5 +132,5 @@ def linear_cross_entropy_loss_shape(
     label_smoothing: float = 0.0,
     options: Any = None,
 ) -> tuple[Shape, ...]:
-    """As the function's."""
+    """(); without reduction (*out_features) for (in_features), else (N, *out_features)."""
     return ((*input[:-1], *out_features) if reduction == "none" else (),)

@@ -1,7 +1,7 @@
 """Losses over classes by margins: MultiMarginLoss, MultiLabelMarginLoss, MultiLabelSoftMarginLoss.
 
-And their functions. An implementation that asks whether x > 0 drops NaN, one that takes max(0, x)
-keeps it: the first two leave NaN open.
+Modules and functions. An implementation that tests x > 0 drops NaN, one that computes max(0, x)
+keeps it: the first two losses leave NaN open.
 
 Sources: the pages torch.nn.MultiMarginLoss, MultiLabelMarginLoss and MultiLabelSoftMarginLoss of
 the PyTorch documentation, and those of the functions in torch.nn.functional.
@@ -35,7 +35,7 @@ def multi_margin_loss(
     margin: float = 1.0,
     reduction: str = "mean",
 ) -> Rounded:
-    """l = Σ_{i ≠ y} w_y·max(0, margin − x_y + x_i)^p ÷ C; of the module the weight is state."""
+    """l = Σ_{i ≠ y} w_y·max(0, margin − x_y + x_i)^p ÷ C; the module's weight is in its state."""
     weight = state.get("weight", weight)
     classes = target.value.astype(np.int64)
     own = gather(input, classes[..., np.newaxis], -1)
@@ -51,9 +51,9 @@ def multi_margin_loss(
 def multilabel_margin_loss(
     state: State, input: Rounded, target: Rounded, *, reduction: str = "mean"
 ) -> Rounded:
-    """l = Σ_ij max(0, 1 − (x_{y_j} − x_i)) ÷ C, i none of the y_j.
+    """l = Σ_ij max(0, 1 − (x_{y_j} − x_i)) ÷ C, for i not among the y_j.
 
-    The y_j are the targets before the first that is negative.
+    The y_j are the targets before the first negative one.
     """
     there = np.cumprod(target.value >= 0, -1).astype(bool)
     most = int(there.sum(-1).max(initial=0))
@@ -79,7 +79,7 @@ def multilabel_soft_margin_loss(
 ) -> Rounded:
     """l = −Σ_i w_i·(y_i·log σ(x_i) + (1 − y_i)·log σ(−x_i)) ÷ C.
 
-    Of the module the weight is state. The term that is multiplied by 0 may be infinite.
+    The module's weight is in its state. The term that is multiplied by 0 may be infinite.
     """
     weight = state.get("weight", weight)
     x = widened(choose(target.value == 1, -input, input))
@@ -90,23 +90,23 @@ def multilabel_soft_margin_loss(
 
 
 def _kept(terms: Rounded, mask: np.ndarray) -> Rounded:
-    """The terms that count, 0 in place of the others."""
+    """The terms where the mask is True, else 0."""
     return choose(mask, terms, constant(0.0, terms))
 
 
 def _open(terms: Rounded) -> Rounded:
-    """Anything in place of NaN."""
+    """Leave elements with NaN open."""
     return terms.with_error(np.where(np.isnan(terms.value), np.inf, terms.error))
 
 
 def _averaged(terms: Rounded, classes: int, reduction: str) -> Rounded:
-    """The terms of each sample over the number of classes, and what is made of all samples.
+    """The sum of each sample's terms ÷ classes, reduced over the samples.
 
-    All terms may be added before they are divided, or those of one sample.
+    The bound covers dividing each sample's sum and dividing the sum of all terms.
 
     Args:
-        terms: those of a sample along the last axis.
-        classes: how many there are.
+        terms: a sample's terms along the last axis.
+        classes: number of classes.
     """
     sums = stored(total(widened(terms), -1), terms.precision)
     apart = reduced(_certain(over(sums, classes), terms), reduction)
@@ -120,7 +120,7 @@ def _averaged(terms: Rounded, classes: int, reduction: str) -> Rounded:
 
 
 def _certain(found: Rounded, terms: Rounded) -> Rounded:
-    """What is made of the terms ≥ 0 of each sample: NaN of NaN, endless of ∞, or left open."""
+    """Set exact NaN and ∞ in sums of terms ≥ 0 that certainly contain NaN or ∞."""
     if np.isfinite(terms.value).all():
         return found
     exact = terms.error == 0

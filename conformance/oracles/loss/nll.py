@@ -1,6 +1,6 @@
-"""NLLLoss, module and function, and what every loss of class indices shares.
+"""NLLLoss, module and function, and the shared parts of losses of class indices.
 
-Its own kernels multiply and add up in the dtype, half precision included.
+torch's kernels multiply and sum in the dtype, even in half precision.
 
 Sources: the pages torch.nn.NLLLoss and torch.nn.functional.nll_loss of the PyTorch documentation.
 """
@@ -24,12 +24,12 @@ State = Mapping[str, Rounded]
 
 @dataclass(frozen=True)
 class Reduced:
-    """How losses of samples are reduced, each weighted by the class that is its target.
+    """How losses of samples are reduced, each weighted by its target class.
 
     Args:
         reduction: as torch's argument.
-        counts: which samples count: those that are not ignored.
-        shares: of each sample the weight of its class; None = all 1.
+        counts: which samples count, because they are not ignored.
+        shares: for each sample the weight of its class; None = all 1.
     """
 
     reduction: str
@@ -37,7 +37,7 @@ class Reduced:
     shares: Rounded | None
 
     def of(self, terms: Rounded) -> Rounded:
-        """The terms, their sum, or their sum over the sum of the weights of those that count."""
+        """The terms, their sum, or their sum divided by the total weight of counted samples."""
         if self.reduction != "mean":
             return terms if self.reduction == "none" else total(terms)
         if self.shares is None:
@@ -45,7 +45,7 @@ class Reduced:
         return total(terms) / self.whole(terms)
 
     def whole(self, like: Rounded) -> Rounded:
-        """What the sum is divided by: the weights of those that count, or their number."""
+        """The divisor of the mean: the total weight, or number, of counted samples."""
         if self.shares is None:
             return constant(float(self.counts.sum()), like)
         return total(choose(self.counts, self.shares, zeros(self.shares)))
@@ -59,13 +59,13 @@ def of_indices(
     ignored: int,
     reduction: str,
 ) -> tuple[Rounded, Reduced]:
-    """l = −w_y log_y, 0 where y is the ignored index; reduced, and how it was.
+    """The reduced l = −w_y log_y, 0 where y is the ignored index; and its reduction.
 
     Args:
-        logs: logarithms of probabilities.
+        logs: log probabilities.
         target: a class for each sample.
-        weight: of the classes; None = all 1.
-        axis: of the classes.
+        weight: weights of the classes; None = all 1.
+        axis: the axis of classes.
         ignored: the index that is no target.
         reduction: as torch's argument.
     """
@@ -98,7 +98,7 @@ nll_loss_module = of_module(nll_loss, "weight")
 
 
 def zeros(like: Rounded) -> Rounded:
-    """Zeros, exactly, of the shape of another array."""
+    """Exact zeros of the shape of another array."""
     none = np.zeros(like.shape)
     return Rounded(none, none, like.precision)
 

@@ -1,9 +1,9 @@
-"""What becomes of the losses of all elements: none, their sum, or a mean.
+"""Reductions of the losses of all elements: none, their sum, or a mean.
 
 In half precision a loss is stored before it is reduced. The sum is accumulated in float32, divided
-there by how many losses there are, and rounded once; by another number it is divided as it is
-stored. The gradient of a mean is c/n, or c times 1/n as it is stored, which rounds once more: fused
-kernels have 1/n in the dtype.
+there by the number of losses, and rounded once. A division by another number uses the stored sum.
+The gradient of a mean is c/n, or c times a stored 1/n, which rounds once more: fused kernels have
+1/n in the dtype.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Shape = tuple[int, ...]
 
 
 def reduced(losses: Rounded, reduction: str, count: float | None = None) -> Rounded:
-    """The losses themselves, their sum, or the sum over a number of losses.
+    """The losses themselves, their sum, or the sum divided by a count.
 
     Args:
         losses: one for each element.
         reduction: `"none"`, `"sum"`, or the name of a mean.
-        count: what a stored sum is divided by; None = the mean is that of all losses.
+        count: the divisor of a stored sum; None = the mean of all losses.
     """
     if reduction == "none":
         return losses
@@ -51,7 +51,7 @@ def reduced(losses: Rounded, reduction: str, count: float | None = None) -> Roun
 
 
 def added(x: Rounded) -> Rounded:
-    """A sum that is stored, of weights, say."""
+    """A wide sum, stored in the dtype, such as the sum of weights."""
     return stored(total(widened(x)), x.precision)
 
 
@@ -61,14 +61,14 @@ def settled(
     factors: tuple[Rounded, ...] = (),
     where: np.ndarray | None = None,
 ) -> Rounded:
-    """NaN and infinities of which no form of a formula makes anything else.
+    """The losses with exact NaN and ∞ where every form of the formula gives them.
 
     Args:
-        found: the losses, computed by a formula on exact operands.
-        operands: what it was computed from: NaN gives NaN, an infinity what the formula has.
-        factors: what the losses are multiplied by: NaN gives NaN, an infinite one leaves open
-            whether it meets a 0.
-        where: elements of which that is so; None = all.
+        found: the losses, computed by a formula from exact operands.
+        operands: the formula's operands: NaN gives NaN, an infinity the formula's result.
+        factors: factors of the losses: NaN gives NaN, an infinite one leaves open whether it is
+            multiplied by 0.
+        where: elements for which this holds; None = all.
     """
     lost, odd, open_ = (np.zeros(found.shape, bool) for _ in range(3))
     for x in (*operands, *factors):
@@ -88,11 +88,11 @@ def settled(
 
 
 def weighed(losses: Rounded, weight: Rounded | None) -> Rounded:
-    """The losses times a weight each: NaN of either is NaN, an infinite weight may meet a 0.
+    """The weighted losses; NaN where either is NaN, open where an infinite weight may multiply 0.
 
     Args:
         losses: one for each element.
-        weight: that broadcasts against them; None = there is none.
+        weight: broadcasts against the losses; None = no weight.
     """
     if weight is None:
         return losses
@@ -101,10 +101,10 @@ def weighed(losses: Rounded, weight: Rounded | None) -> Rounded:
 
 
 def without_slope(x: Rounded, where: np.ndarray) -> Rounded:
-    """The same numbers; the gradient of some of them is left open.
+    """The same numbers, with an open gradient at some of them.
 
     Args:
-        where: those at which a formula has no slope.
+        where: elements at which the formula has no slope.
     """
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
@@ -115,13 +115,13 @@ def without_slope(x: Rounded, where: np.ndarray) -> Rounded:
 
 
 def loosest(first: Rounded, *others: Rounded) -> Rounded:
-    """A number that several forms of a formula compute, with a bound that holds of each.
+    """A number with a bound that covers several forms of computing it.
 
-    Where rounding leaves nothing of one form, its value is another one.
+    The forms' float64 values may differ where one form loses all digits.
 
     Args:
-        first: the form that the value and the gradients are taken from.
-        others: the same number, computed otherwise.
+        first: the form that gives the value and the gradients.
+        others: the same number by other forms.
     """
     error = first.error
     for other in others:
@@ -133,7 +133,7 @@ def loosest(first: Rounded, *others: Rounded) -> Rounded:
 
 
 def _endless(found: Rounded, losses: Rounded) -> Rounded:
-    """NaN of a sum with NaN, or with infinities of both signs; an infinity of those of one sign."""
+    """An exact NaN for a sum with NaN or with ±∞, an exact ∞ for a sum with ∞ of one sign."""
     exact = losses.error == 0
     lost = bool((np.isnan(losses.value) & exact).any())
     up, down = (bool(((losses.value == end) & exact).any()) for end in (np.inf, -np.inf))
@@ -144,18 +144,18 @@ def _endless(found: Rounded, losses: Rounded) -> Rounded:
     elif np.isfinite(np.where(np.isinf(losses.value) & exact, 0.0, losses.reach)).all():
         value = np.inf if up else -np.inf
     else:
-        return found  # of others none is known to be finite
+        return found  # a finite loss may have overflowed to ∞ of the other sign
     return Rounded(np.array(value), np.zeros(()), found.precision)
 
 
 def common_shape(
     *shapes: Shape | None, reduction: str = "mean", **unused: Any
 ) -> tuple[Shape, ...]:
-    """The shape that operands are broadcast to, () of what is reduced.
+    """The operands' common shape without reduction, else ().
 
     Args:
-        shapes: of the operands; None of one that is left out.
-        reduction: how the losses are reduced.
+        shapes: the operands' shapes; None for an operand that is left out.
+        reduction: as torch's argument.
     """
     given = [shape for shape in shapes if shape is not None]
     return (np.broadcast_shapes(*given) if reduction == "none" else (),)

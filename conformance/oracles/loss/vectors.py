@@ -1,7 +1,7 @@
 """Losses of vectors: CosineEmbeddingLoss, the two triplet losses, and their functions.
 
-In half precision torch composes them of kernels, each of which stores what it computes; so it is
-here, but for the range: that a square of float16 overflows is no matter of rounding.
+In half precision torch composes them of kernels, each of which stores its result. The oracles do
+the same, but in float32's range: an overflowing square of float16 is not a rounding error.
 
 Sources: the pages torch.nn.CosineEmbeddingLoss, TripletMarginLoss and TripletMarginWithDistanceLoss
 of the PyTorch documentation, and those of the functions in torch.nn.functional.
@@ -26,11 +26,11 @@ from conformance.oracles.loss.reductions import reduced
 
 State = Mapping[str, Rounded]
 
-# torch adds it, a number of float32 in every dtype, to the square of each length. The page does not
-# name it.
+# torch adds this float32 number, in every dtype, to the square of each length. The page does not
+# mention it.
 _EPSILON = float(np.float32(1e-12))
 COSINE = "cosine_similarity"
-"""A distance function besides pairwise_distance."""
+"""The other distance function, besides pairwise_distance."""
 
 
 def cosine_embedding_loss(
@@ -44,9 +44,9 @@ def cosine_embedding_loss(
 ) -> Choices:
     """l = 1 − cos(x₁, x₂) where y = 1, max(0, cos(x₁, x₂) − margin) where y = −1.
 
-    The page does not say what keeps the lengths from being 0. Two forms are right: that of
-    cosine_similarity, where each length is at least 1e-8, and torch's, where 1e-12 is added to each
-    square. By both a vector of zeros has the cosine 0 with any other.
+    The page does not say how a length of 0 is avoided. Two forms are right: that of
+    cosine_similarity, where each length is at least 1e-8, and torch's, which adds 1e-12 to each
+    square. In both a vector of zeros has the cosine 0 with any other.
     """
     a, b = _in_steps(input1), _in_steps(input2)
     finite = (np.isfinite(a.value) & np.isfinite(b.value)).all(-1)
@@ -64,7 +64,7 @@ def cosine_embedding_loss(
 
 
 def _in_steps(x: Rounded) -> Rounded:
-    """An operand, from here on with every step rounded to the dtype, in the range of float32."""
+    """The same operand; further steps round to the dtype, in the range of float32."""
     outer, inner = x.precision, wide(x.precision)
     if inner == outer:
         return x
@@ -77,7 +77,7 @@ def _in_steps(x: Rounded) -> Rounded:
 
 
 def _cosine(a: Rounded, b: Rounded) -> Rounded:
-    """Σab ÷ √((Σa² + ε)·(Σb² + ε)); NaN of a vector with NaN or an infinity."""
+    """Σab ÷ √((Σa² + ε)·(Σb² + ε)); NaN for a vector with NaN or ∞."""
     squares = [total(square(x), -1) + constant(_EPSILON, x) for x in (a, b)]
     cosine = ratio(total(a * b, -1), sqrt(squares[0] * squares[1], nonnegative=True))
     lost = ~(np.isfinite(a.value) & np.isfinite(b.value)).all(-1)
@@ -100,8 +100,8 @@ def triplet_margin_loss(
 ) -> Rounded:
     """l = max(0, d(a, p) − d(a, n) + margin), d(x, y) = ‖x − y + eps‖ₚ.
 
-    With `swap` the smaller of d(a, n) and d(p, n) stands for d(a, n). That eps is added to each
-    component is on the page of PairwiseDistance.
+    With `swap` the smaller of d(a, n) and d(p, n) replaces d(a, n). The page of PairwiseDistance
+    says that eps is added to each component.
     """
 
     def distance(x: Rounded, y: Rounded) -> Rounded:
@@ -137,7 +137,7 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Rounded:
-    """The same with any d, by default that of PairwiseDistance."""
+    """The triplet margin loss with any d, by default that of PairwiseDistance."""
 
     def distance(x: Rounded, y: Rounded) -> Rounded:
         if distance_function == COSINE:
@@ -148,10 +148,10 @@ def triplet_margin_with_distance_loss(
 
 
 def comparable(inputs: Sequence[np.ndarray | None]) -> bool:
-    """Whether the cosine is a distance: of a batch of vectors, none with a negative component.
+    """Whether the cosine can serve as distance: for a batch without negative components.
 
     Args:
-        inputs: of the call.
+        inputs: those of the call.
     """
     given = [x for x in inputs if x is not None]
     return all(x.ndim == 2 and bool((x >= 0).all()) for x in given)

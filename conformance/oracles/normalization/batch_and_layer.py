@@ -6,9 +6,9 @@ those of the documentation page.
 Sources: the pages torch.nn.LayerNorm, BatchNorm1d to BatchNorm3d, LazyBatchNorm1d to
 LazyBatchNorm3d and torch.nn.functional.layer_norm, batch_norm of the PyTorch documentation.
 
-In half precision statistics and normalised numbers are those of float32, and one rounding stores
-the result: an offset of 100 leaves bfloat16 no bit of a deviation of 1 that its mean was rounded
-away from. A backend that stores its statistics says so, and the oracle notes them.
+In half precision statistics and normalised numbers are computed in float32, and one rounding stores
+the result. With a mean of 100 rounded to bfloat16, no bit of a deviation of 1 would remain. A
+backend that stores its statistics declares it, and the oracle applies that by `noted`.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def functional_layer_norm(
     normalized_shape: int | Sequence[int],
     eps: float = 1e-5,
 ) -> Rounded:
-    """y = (x − E[x])/√(Var[x] + ε)·γ + β over the last dimensions, whose sizes are given.
+    """y = (x − E[x])/√(Var[x] + ε)·γ + β over the last dimensions, of sizes `normalized_shape`.
 
-    γ and β are of the shape that is normalised; left out, they are 1 and 0.
+    γ and β have the shape `normalized_shape`; left out, they are 1 and 0.
     """
     found = wide_layer_norm(input, weight, bias, normalized_shape=normalized_shape, eps=eps)
     return stored(found, input.precision)
@@ -56,13 +56,13 @@ def wide_layer_norm(
     normalized_shape: int | Sequence[int],
     eps: float,
 ) -> Rounded:
-    """Likewise, before it is stored."""
+    """Layer normalisation in the wide precision, before the result is stored."""
     x = widened(input)
     axes = last_axes(x, normalized_shape)
     found = normalised(x, axes, eps)
     gain, shift = (None if w is None else copied(widened(w), x.shape) for w in (weight, bias))
     if x.precision.store:
-        # In half precision float32 leaves room to fold: x·r − μ·r.
+        # In half precision an implementation may compute x·r − μ·r in float32.
         return folded(x, found, gain, shift)
     return _scaled(x, found, gain, shift)
 
@@ -71,7 +71,7 @@ layer_norm = of_module(functional_layer_norm, "weight", "bias")
 
 
 def last_axes(x: Rounded, sizes: int | Sequence[int]) -> tuple[int, ...]:
-    """As many of the last axes as there are sizes."""
+    """The last axes, one for each size."""
     count = 1 if isinstance(sizes, int) else len(sizes)
     return tuple(range(len(x.shape) - count, len(x.shape)))
 
@@ -88,11 +88,11 @@ def batch_norm(
     bias: bool = True,
     training: bool = False,
 ) -> Rounded | Updated:
-    """y = (x − E[x])/√(Var[x] + ε)·γ + β of every channel, and the running statistics.
+    """y = (x − E[x])/√(Var[x] + ε)·γ + β for each channel, and the running statistics.
 
-    Statistics are the batch's in train mode, and where none are tracked. The running ones, and the
-    number of batches, are kept in train mode; a momentum of None is one over that number. A lazy
-    layer has the num_features of its input.
+    Statistics are the batch's in train mode, and where none are tracked. Train mode updates the
+    running statistics and the number of batches; a momentum of None is one over that number. A lazy
+    layer takes num_features from its input.
     """
     weight = state["weight"] if affine else None
     shift = state["bias"] if affine and bias else None
@@ -125,10 +125,10 @@ def functional_batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Rounded | Updated:
-    """y = (x − μ)/√(v + ε)·γ + β of every channel, the second axis.
+    """y = (x − μ)/√(v + ε)·γ + β for each channel, the second axis.
 
-    In training μ and v = Σ(x − μ)²/n are the batch's, and the running ones become
-    (1 − momentum)·running + momentum·new, new of the variance being Σ(x − μ)²/(n − 1).
+    In training μ and v = Σ(x − μ)²/n are the batch's. The running statistics become (1 −
+    momentum)·running + momentum·new, where the new variance is Σ(x − μ)²/(n − 1).
     """
     x, precision = widened(input), input.precision
     gain = None if weight is None else by_channel(widened(weight), x)
@@ -145,7 +145,7 @@ def functional_batch_norm(
         return y
     count = math.prod(x.shape[axis] for axis in axes)
     if not count:
-        # A batch of nothing has no statistics: those before are kept.
+        # An empty batch has no statistics: the running ones stay.
         return Updated(y, {"running_mean": running_mean.bare, "running_var": running_var.bare})
     new = {"running_mean": running_mean, "running_var": running_var}
     seen = dict(zip(new, observed(x, axes), strict=True))
@@ -157,13 +157,13 @@ def functional_batch_norm(
 
 @dataclass(frozen=True, eq=False)
 class Normalised:
-    """Numbers less their mean over their standard deviation.
+    """Numbers minus their mean, divided by their standard deviation.
 
     Args:
         result: (x − μ)/√(v + ε).
         centre: μ.
         inverse: 1/√(v + ε).
-        again: the result as the backward pass finds it anew.
+        again: the result as the backward pass recomputes it.
     """
 
     result: Rounded
@@ -173,7 +173,7 @@ class Normalised:
 
 
 def standardised(x: Rounded, mean: Rounded, variance: Rounded, eps: float) -> Normalised:
-    """(x − μ)/√(v + ε) of every channel by running statistics."""
+    """(x − μ)/√(v + ε) for each channel, with running statistics."""
     centre, spread = (by_channel(widened(s), x) for s in (mean, variance))
     inverse = reciprocal_sqrt(spread + constant(eps, x))
     result = (x - centre) * inverse
@@ -181,7 +181,7 @@ def standardised(x: Rounded, mean: Rounded, variance: Rounded, eps: float) -> No
 
 
 def observed(x: Rounded, axes: tuple[int, ...]) -> tuple[Rounded, Rounded]:
-    """What running statistics take in: the mean along axes, and Σ(x − μ)²/(n − 1)."""
+    """New values for running statistics: the mean along axes, and Σ(x − μ)²/(n − 1)."""
     centre, spread = mean(x.bare, axes, running=True), variance(x.bare, axes)
     middle = noted(centre, "batch_statistics")
     if middle is not centre:
@@ -191,7 +191,9 @@ def observed(x: Rounded, axes: tuple[int, ...]) -> tuple[Rounded, Rounded]:
 
 
 def _noted_variance(spread: Rounded, kept: str) -> Rounded:
-    """A batch's variance may be stored, and before that Σ(x − μ)²; no backward pass asks for it."""
+    """A batch's variance, which a backend may store, like Σ(x − μ)²; the backward pass uses
+    neither.
+    """
     if kept != "batch_statistics":
         return spread
     return noted(noted(spread, kept), kept)
@@ -202,15 +204,15 @@ def normalised(
 ) -> Normalised:
     """(x − E[x])/√(Var[x] + ε) along axes, Var[x] = Σ(x − E[x])²/n.
 
-    Updates from nothing, or E[x²], square the numbers themselves: where that overflows, nothing is
-    known. The gradient is r·(c − mean(c) − x̂·mean(c·x̂)), r = 1/√(Var[x] + ε); that of the steps
-    one after the other adds up numbers that cancel.
+    Welford's updates, or E[x²], square the numbers themselves: where that overflows, nothing is
+    known. The gradient is r·(c − mean(c) − x̂·mean(c·x̂)), r = 1/√(Var[x] + ε). Differentiating
+    step by step would add numbers that cancel.
 
     Args:
-        axes: along which mean and variance are taken.
-        eps: added to the variance.
-        kept: the name by which a backend says that it stores μ and r: of a batch from the start
-            and Var[x], too, else for the backward pass.
+        axes: axes of mean and variance.
+        eps: ε.
+        kept: name by which a backend declares that it stores μ and r. `"batch_statistics"` stores
+            them, and Var[x], before they are used; another name stores them for the backward pass.
     """
     numbers = x.bare
     centre = mean(numbers, axes, keepdims=True, running=True)
@@ -237,10 +239,10 @@ def normalised(
 
 
 def _inverse(centre: Rounded, spread: Rounded, eps: float, kept: str) -> Rounded:
-    """1/√(v + ε), where μ, v and itself may be stored.
+    """r = 1/√(v + ε), where the backend may store μ, v and r.
 
-    About a mean m that was stored Σ(x − m)²/n is v + (m − μ)²: r becomes r/√(1 + (m − μ)²·r²), at
-    most that much less.
+    With a stored mean m, Σ(x − m)²/n is v + (m − μ)², so r becomes r/√(1 + (m − μ)²·r²). The bound
+    covers that decrease.
     """
     found = reciprocal_sqrt(_noted_variance(spread, kept) + constant(eps, spread))
     middle = noted(centre, kept)
@@ -259,25 +261,25 @@ def _uncentred(
     inverse: Rounded,
     weight: Rounded,
 ) -> np.ndarray:
-    """What r·c + b·x − (b·μ + r·mean(c)) rounds in addition, b = r³·(μ·mean(c) − mean(c·x)).
+    """Further error of the form r·c + b·x − (b·μ + r·mean(c)), b = r³·(μ·mean(c) − mean(c·x)).
 
-    The sums of b have n terms of the size of c·x and c·μ, and what b is off is multiplied by x − μ
-    in the end; b·x, b·μ and their sums are numbers of the size of b·(|x| + |μ|), b = −r²·mean(c·x̂)
-    and what it is off. That is n·u·κ with κ = (|x| + |μ|)·r, as in the forward pass. Where c is its
-    own mean r·c is rounded before r·mean(c) is taken from it, and they are not 0. Beyond the range
-    of the format nothing is known.
+    The sums in b have n terms as large as c·x and c·μ; b's error is finally multiplied by x − μ.
+    b·x, b·μ and their sums are as large as b·(|x| + |μ|), where b = −r²·mean(c·x̂) plus its error.
+    That makes n·u·κ with κ = (|x| + |μ|)·r, as in the forward pass. Where c equals its own mean,
+    r·c is rounded before r·mean(c) is subtracted, so the difference is not 0. Beyond the range of
+    the format nothing is known.
     """
     count, unit = math.prod(x.shape[axis] for axis in axes), x.precision.unit
     with np.errstate(over="ignore", invalid="ignore"):
         r, size = inverse.reach, x.reach + centre.reach
         terms = (c.reach * size).sum(axis=axes, keepdims=True) / max(count, 1)
-        # A term of a sum of b: n − 1 additions, the quotient by n, the product, μ as it is stored,
-        # and the difference of the sums.
+        # A term in b: n − 1 additions, the quotient by n, the product, storing μ, and the
+        # difference of the sums.
         off = (count + 3) * unit * r**3 * terms
         product = (r**2 * weight.reach + off) * size
         mean_of = c.reach.sum(axis=axes, keepdims=True) / max(count, 1)
         apart = off * (np.abs(x.value - centre.value) + centre.error)
-        # b·x, b·μ and the sum that takes both in: 3; r·c and r·mean(c) as they are stored: 2.
+        # b·x, b·μ and their sum: 3; storing r·c and r·mean(c): 2.
         apart = apart + unit * (3 * product + 2 * r * (c.reach + mean_of))
         known = product <= x.precision.largest
     return np.where(known, apart, np.inf)
@@ -289,11 +291,11 @@ def by_channel(x: Rounded, like: Rounded) -> Rounded:
 
 
 def copied(weight: Rounded, shape: Shape) -> Rounded:
-    """A weight once for each of the numbers that meet it, where their gradients' sum is stored.
+    """The weight broadcast to a shape, for backends that store the partial sums of its gradient.
 
     Args:
-        weight: broadcast to the shape.
-        shape: n copies of the weight, whose gradients are stored at each of the n steps of a sum.
+        weight: broadcasts to the shape.
+        shape: n copies of the weight; each of the n steps of the gradient's sum is stored.
     """
     inner = weight.precision
     if not declared(inner, "weight_gradients") or weight.shape == shape:
@@ -310,7 +312,7 @@ def copied(weight: Rounded, shape: Shape) -> Rounded:
 
 
 def _scaled(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded | None) -> Rounded:
-    """x̂·γ + β, each where it is given; for the gradient of γ x̂ may be found anew as x·r − μ·r."""
+    """x̂·γ + β, γ and β optional; γ's gradient may recompute x̂ as x·r − μ·r."""
     y, standard = found.result, found.result.bare
     if gain is not None:
         again = found.again.with_error(found.again.error + _folding(x, found))
@@ -325,9 +327,9 @@ def _scaled(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded 
 
 
 def _folding(x: Rounded, found: Normalised, gain: Rounded | None = None) -> np.ndarray:
-    """What x·s − μ·s, s = γ/√(v + ε), rounds: numbers of (|x| + |μ|)·s, three times at most.
+    """Error of the form x·s − μ·s, s = γ/√(v + ε): three roundings of numbers up to (|x| + |μ|)·s.
 
-    The slope s itself may underflow before it is multiplied.
+    s itself may underflow before it is multiplied.
     """
     precision = x.precision
     with np.errstate(over="ignore", invalid="ignore"):
@@ -338,9 +340,9 @@ def _folding(x: Rounded, found: Normalised, gain: Rounded | None = None) -> np.n
 
 
 def folded(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded | None) -> Rounded:
-    """x̂·γ + β, or x·s + (β − μ·s) with s = γ/√(v + ε), which is the same for a whole channel.
+    """x̂·γ + β, or x·s + (β − μ·s) with s = γ/√(v + ε), one number for a whole channel.
 
-    The latter rounds β with μ·s as well.
+    The latter also rounds β together with μ·s.
     """
     y = _scaled(x, found, gain, shift)
     offset = x.precision.unit * (0.0 if shift is None else shift.reach)
@@ -350,12 +352,12 @@ def folded(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded |
 def moved(old: Rounded, new: Rounded, momentum: float) -> Rounded:
     """(1 − m)·old + m·new, or old + m·(new − old).
 
-    The latter rounds the difference and its product with m, numbers of up to m·(|old| + |new|); it
-    is exact where the former is.
+    The latter rounds the difference and its product with m, numbers up to m·(|old| + |new|). It is
+    exact where the former is.
 
     Args:
-        old: a running statistic as it was given.
-        new: what is observed, computed wide.
+        old: the running statistic before the call.
+        new: the observed statistic, wide.
     """
     old, new = (stepwise(x.bare, "batch_statistics") for x in (widened(old), new))
     m = constant(momentum, old)

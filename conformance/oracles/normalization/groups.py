@@ -1,7 +1,7 @@
-"""Normalisations of a sample by itself: of instances, of groups, by mean square, of neighbours.
+"""Normalisations within a sample: instance, group, RMS and local response.
 
-Sources: their pages and those of their functions in the PyTorch documentation. As of the batch's
-normalisation, in half precision all is that of float32, and one rounding stores the result.
+Sources: their pages and those of their functions in the PyTorch documentation. As in batch
+normalisation, half precision computes in float32 and stores the result with one rounding.
 """
 
 from __future__ import annotations
@@ -44,20 +44,17 @@ def instance_norm(
     momentum: float = 0.1,
     **arguments: Any,
 ) -> Rounded | Updated:
-    """y = (x − E[x])/√(Var[x] + ε)·γ + β of every channel of every sample.
+    """y = (x − E[x])/√(Var[x] + ε)·γ + β for each channel of each sample.
 
-    Statistics are the sample's in train mode, and where none are tracked. The running ones are kept
-    in train mode.
+    Statistics are the sample's in train mode, and where none are tracked. Train mode updates the
+    running statistics.
 
     Args:
-        dims: number of spatial dimensions; an input of one dimension more is one sample.
+        dims: number of spatial dimensions; an input with dims + 1 axes is one sample.
         usual: the default of `affine` and of `track_running_stats`.
         state: weight, bias and running statistics.
         input: (N, C, *) or (C, *).
-        training: whether it is called in train mode.
-        eps: added to the variance.
-        momentum: the share of the new statistics.
-        arguments: the others.
+        arguments: the other arguments of the constructor.
     """
     tracked = arguments.get("track_running_stats", usual)
     alone = len(input.shape) == dims + 1
@@ -88,10 +85,11 @@ def functional_instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Rounded | Updated:
-    """Likewise. What is observed of the running statistics is the mean over the samples.
+    """The formula of `instance_norm`; running statistics observe means over the samples.
 
-    That of their means, and of their unbiased variances Σ(x − μ)²/(n − 1): each sample moves the
-    running ones by itself, and the mean of these is kept, or the mean moves them.
+    They observe the means of the samples' means and unbiased variances Σ(x − μ)²/(n − 1). Each
+    sample may update the running statistics separately, followed by a mean; or the mean updates
+    them once.
     """
     x, precision = widened(input), input.precision
     axes = tuple(range(2, len(x.shape)))
@@ -109,7 +107,7 @@ def functional_instance_norm(
     if running_mean is None or running_var is None:
         return y
     if not math.prod(x.shape):
-        # No sample, no observation: the statistics before are kept.
+        # Without a sample the running statistics stay.
         return Updated(y, {"running_mean": running_mean.bare, "running_var": running_var.bare})
     kept = {}
     statistics = {"running_mean": running_mean, "running_var": running_var}
@@ -129,7 +127,7 @@ def functional_group_norm(
     num_groups: int,
     eps: float = 1e-5,
 ) -> Rounded:
-    """y = (x − E[x])/√(Var[x] + ε)·γ + β of every group of channels; γ and β belong to channels."""
+    """y = (x − E[x])/√(Var[x] + ε)·γ + β for each group of channels; γ and β are by channel."""
     x, shape = widened(input), input.shape
     size = math.prod(shape[1:]) // num_groups
     groups = x.map(lambda array: array.reshape(shape[0], num_groups, size))
@@ -159,9 +157,9 @@ def functional_rms_norm(
     normalized_shape: int | Sequence[int],
     eps: float | None = None,
 ) -> Rounded:
-    """y = x/√(Σx²/n + ε)·γ over the last dimensions, whose sizes are given.
+    """y = x/√(Σx²/n + ε)·γ over the last dimensions, of sizes `normalized_shape`.
 
-    ε is that of float64, or of float32 for all narrower dtypes, if it is left out.
+    A missing ε is the machine epsilon of float64, or of float32 for all narrower dtypes.
     """
     if eps is None:
         form = FORMATS["float64" if input.precision.dtype == "float64" else "float32"]
@@ -176,7 +174,7 @@ def functional_rms_norm(
     result = result.with_error(np.where(beyond, np.inf, result.error))
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        # r·(c − x̂·mean(c·x̂)), or r·c − x·(r³·mean(c·x)), in which each factor rounds anew.
+        # r·(c − x̂·mean(c·x̂)), or r·c − x·(r³·mean(c·x)), where each factor rounds again.
         c = cotangent.bare
         within = inverse * (c - result.bare * mean(c * result.bare, axes, keepdims=True))
         slope = inverse * inverse * inverse * mean(c * numbers, axes, keepdims=True)
@@ -207,8 +205,7 @@ def local_response_norm(
 ) -> Rounded:
     """b = a·(k + α/n·Σa²)^−β, the sum over the n channels from c − ⌊n/2⌋ to c + ⌈n/2⌉ − 1.
 
-    The page calls n the number of channels that are added up; its formula has one more where n is
-    even.
+    The page calls n the number of summed channels; its formula has n + 1 of them for even n.
     """
     x = stepwise(widened(input), "neighbours")
     base = _of_neighbours(x, size, alpha, k)
@@ -225,10 +222,11 @@ def cross_map_lrn(
     beta: float = 0.75,
     k: float = 1.0,
 ) -> Rounded:
-    """Likewise: torch documents nothing of it, and of an odd n it is the same normalisation.
+    """The formula of `local_response_norm`; torch does not document this layer.
 
-    Of an even n its own code adds up n − 1 channels and divides by n, which nothing says. It is a
-    chain of operations, each of which is stored, partial sums among them: so it is here.
+    For odd n it is the same normalisation. For even n torch's code sums n − 1 channels and divides
+    by n, which is not documented. It is a chain of operations that stores each result, including
+    partial sums; the oracle does the same.
     """
     base = _of_neighbours(input, size, alpha, k)
     divided = ratio(input, power(base, beta, nonnegative=True))
@@ -241,7 +239,7 @@ def _of_neighbours(x: Rounded, size: int, alpha: float, k: float) -> Rounded:
     below, above = size // 2, (size - 1) // 2
 
     def within(array: np.ndarray, before: int = below, after: int = above) -> np.ndarray:
-        """Each channel with those before and after it, added up."""
+        """The sum of each channel and its neighbours before and after."""
         count = array.shape[1]
         found = np.zeros(array.shape)
         for step in range(-min(before, count), min(after, count) + 1):
@@ -256,7 +254,7 @@ def _of_neighbours(x: Rounded, size: int, alpha: float, k: float) -> Rounded:
         terms=max(min(size, x.shape[1]), 1),
         adjoints=[lambda cotangent: within(cotangent, above, below)],
     )
-    # (α/n)·Σ, or α·(Σ/n): the quotient, the product, and α itself as it is stored.
+    # (α/n)·Σ, or α·(Σ/n): the quotient, the product, and storing α.
     scaled = squares.bare if squares.node is None else squares
     scaled = scaled * constant(alpha / size, x)
     more = 2 * x.precision.unit * scaled.reach

@@ -1,4 +1,4 @@
-"""Whether a normalisation takes the statistics of what it is given, or running ones."""
+"""Whether a normalisation uses the input's own statistics, or running ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from conformance.model.case import Case, is_function
 
 
 def uses_batch_statistics(case: Case) -> bool:
-    """Whether the batch's own mean and variance are taken, so that no row is by itself."""
+    """Whether the batch's own mean and variance are used, so that samples depend on each other."""
     call, arguments = case.call, case.call.arguments
     if is_function(call.layer):
         return bool(arguments.get("training", False))
@@ -14,11 +14,11 @@ def uses_batch_statistics(case: Case) -> bool:
 
 
 def uses_own_statistics(usual: bool, case: Case) -> bool:
-    """Whether the mean and variance of each sample are taken.
+    """Whether the mean and variance of each sample are used.
 
     Args:
-        usual: whether running ones are tracked where nothing is said of it.
-        case: of an instance normalisation.
+        usual: the default of `track_running_stats`.
+        case: a case of an instance normalisation.
     """
     call, arguments = case.call, case.call.arguments
     if is_function(call.layer):

@@ -1,7 +1,7 @@
-"""Pooling of regions that adapt to the size of the output, by maximum and by average.
+"""Adaptive pooling, by maximum and by average.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page. `*_shape` functions take shapes instead of arrays.
 
 Sources: the pages torch.nn.AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d,
 AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d and those of their functions in the PyTorch
@@ -28,15 +28,15 @@ AdaptiveSize = int | Sequence[int | None] | None
 def regions(length: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
     """The regions of one dimension, [⌊i·L/o⌋, ⌈(i + 1)·L/o⌉) for i = 0, …, o − 1.
 
-    The documentation says that the output is of the size asked for, whatever the input's, and no
-    more: these regions, all of one size where o divides L, are those of torch.
+    The documentation only says that the output has the requested size, whatever the input's. These
+    are torch's regions; they have equal sizes where o divides L.
 
     Args:
-        length: of the input, L.
-        outputs: their number, o.
+        length: L, of the input.
+        outputs: o, the number of regions.
 
     Returns:
-        For each region the position of each tap, and whether the region has so many.
+        For each region the position of each tap, and whether the region has that tap.
     """
     at = np.arange(outputs)
     starts, ends = at * length // max(outputs, 1), -(-(at + 1) * length // max(outputs, 1))
@@ -48,12 +48,11 @@ def regions(length: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
 def adaptive_avg_pool(
     dims: int, state: State, input: Rounded, *, output_size: AdaptiveSize
 ) -> Rounded:
-    """The average of each region.
+    """The average of each region; None in `output_size` is the input's size.
 
     Args:
         dims: number of spatial dimensions.
         input: (N, C, *) or (C, *).
-        output_size: as the page has it; None is the input's.
     """
     seen, counts = adapted(input.shape[-dims:], output_size)
     return averaged(input, seen, counts)
@@ -72,11 +71,7 @@ adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = (
 
 
 def adaptive_sizes(sizes: Shape, output_size: AdaptiveSize) -> Shape:
-    """The output's, of which None is the input's.
-
-    Args:
-        output_size: as the argument.
-    """
+    """The output's spatial sizes; None stands for the input's size."""
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * len(sizes)
     return tuple(
         size if wanted is None else wanted for size, wanted in zip(sizes, given, strict=True)
@@ -84,10 +79,10 @@ def adaptive_sizes(sizes: Shape, output_size: AdaptiveSize) -> Shape:
 
 
 def adapted(sizes: Shape, output_size: AdaptiveSize) -> tuple[Taps, np.ndarray]:
-    """What each region sees, and how many elements it has.
+    """The taps of each region, and its number of elements.
 
     Args:
-        sizes: of the input.
+        sizes: the input's spatial sizes.
         output_size: as the argument.
     """
     found = [regions(n, o) for n, o in zip(sizes, adaptive_sizes(sizes, output_size), strict=True)]
@@ -109,7 +104,6 @@ def adaptive_max_pool(
     Args:
         dims: number of spatial dimensions.
         input: (N, C, *) or (C, *).
-        output_size, return_indices: as the page has them.
     """
     seen, _ = adapted(input.shape[-dims:], output_size)
     return largest(input, seen, indices=return_indices)

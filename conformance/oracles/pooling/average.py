@@ -1,7 +1,7 @@
 """Pooling by average.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page. `*_shape` functions take shapes instead of arrays.
 
 Sources: the pages torch.nn.AvgPool1d, AvgPool2d, AvgPool3d and those of their functions in the
 PyTorch documentation.
@@ -40,10 +40,9 @@ def avg_pool(
     Args:
         dims: number of spatial dimensions.
         input: (N, C, *) or (C, *).
-        kernel_size, stride, padding, ceil_mode: as the page has them.
-        count_include_pad: the zero-padding counts; what a window goes off-bounds beyond that, with
-            `ceil_mode`, is no padding and never counts, of which the page says nothing.
-        divisor_override: in place of the number of elements; one dimension has none.
+        count_include_pad: the zero-padding counts. With `ceil_mode` a window may extend beyond the
+            padding; that part never counts, which the page does not mention.
+        divisor_override: replaces the number of elements; AvgPool1d does not have it.
     """
     windows = windows_of(input.shape[-dims:], kernel_size, stride, padding, 1, ceil_mode)
     seen = taps(windows)
@@ -76,25 +75,25 @@ avg_pool1d, avg_pool2d, avg_pool3d = (partial(avg_pool, dims) for dims in (1, 2,
 
 
 def _within(window: Window) -> np.ndarray:
-    """How many taps of each window lie in the padded input."""
+    """Number of taps of each window that lie in the padded input."""
     within = window.places < window.length + window.padding
     return np.asarray(within.sum(axis=1).astype(float))
 
 
 def _product(counts: Sequence[np.ndarray]) -> np.ndarray:
-    """Of every combination of windows."""
+    """The products for every combination of windows, flat."""
     return np.asarray(reduce(lambda a, b: np.multiply.outer(a, b).reshape(-1), counts))
 
 
 def averaged(input: Rounded, seen: Taps, divisors: np.ndarray) -> Rounded:
-    """The sum of what each window sees over its divisor.
+    """The sum of each window's elements divided by its divisor.
 
-    In half precision it is accumulated in float32 and stored once. What overlapping windows give
-    back to an element may be added up in the dtype itself, as the gradients of convolutions are.
+    Half precision accumulates in float32 and stores once. The gradients of overlapping windows may
+    be summed in the dtype itself, like the gradients of convolutions.
 
     Args:
         input: (*, plane).
-        seen: by each window.
+        seen: the taps of each window.
         divisors: one for each window.
     """
     shape = seen.shape(input)
@@ -108,14 +107,15 @@ def averaged(input: Rounded, seen: Taps, divisors: np.ndarray) -> Rounded:
 
 
 def _over(x: Rounded, divisors: np.ndarray) -> Rounded:
-    """Sums over numbers of terms, (*, windows) over (windows).
+    """Sums (*, windows) divided by divisors (windows).
 
-    Divided, multiplied by the reciprocal, or each term divided before it is added, as the page of
-    AvgPool3d has it: at most one more rounding of every term. By a power of two all are exact.
+    The bound covers the quotient, a product with the reciprocal, and dividing each term before the
+    sum, as on the page of AvgPool3d: at most one more rounding of each term. With a power of two
+    all are exact.
     """
     quotient = x.bare / known(divisors, x)
     if len(divisors):
-        # |x| alone would miss what cancels: the terms are rounded.
+        # |x| alone would ignore terms that cancel: each term is rounded.
         terms = x.size if x.magnitude is None else x.magnitude
         more = (x.precision.unit + OWN) * (terms + x.error) / np.abs(divisors)
         exact = (np.frexp(np.abs(divisors))[0] == 0.5) | (terms + x.error == 0)

@@ -1,14 +1,14 @@
-"""Pooling by maximum in windows of which the steps are drawn.
+"""Pooling by maximum in windows with randomly drawn steps.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page. `*_shape` functions take shapes instead of arrays.
 
 Sources: the pages torch.nn.FractionalMaxPool2d and FractionalMaxPool3d, those of their functions,
-and B. Graham, *Fractional Max-Pooling* (2014), to which they refer: steps of ⌊α⌋ or ⌈α⌉, drawn so
-that the i-th window begins at ⌊(i + u)·α⌋ − ⌊u·α⌋ for a number u from [0, 1). Here α is
-(L − k)/(o − 1), by which the first window begins at 0 and the last one ends where the input does.
-Whatever u is, the i-th begins at ⌊i·α⌋ or ⌈i·α⌉: both are right, in each dimension. Which way of a
-single output is right nobody says: the first window or the last.
+and B. Graham, *Fractional Max-Pooling* (2014), to which they refer. Steps are ⌊α⌋ or ⌈α⌉, drawn so
+that window i begins at ⌊(i + u)·α⌋ − ⌊u·α⌋ for a number u from [0, 1). Here α is (L − k)/(o − 1),
+so that the first window begins at 0 and the last one ends with the input. For any u, window i
+begins at ⌊i·α⌋ or ⌈i·α⌉: both are right, in each dimension. For a single output the sources do not
+say whether it is the first window or the last: both are right.
 """
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ def fractional_max_pool(
     output_ratio: Ratio | None = None,
     return_indices: bool = False,
 ) -> tuple[Rounded | Choices, ...]:
-    """The largest of each window, and its index in the plane.
+    """The largest element of each window, and its index in the plane.
 
     Args:
         dims: number of spatial dimensions.
         input: (N, C, *) or (C, *).
-        kernel_size, output_size, output_ratio, return_indices: as the page has them.
     """
     sizes = input.shape[-dims:]
     outputs = fractional_sizes(sizes, output_size, output_ratio)
@@ -82,10 +81,10 @@ fractional_max_pool2d, fractional_max_pool3d = (partial(fractional_max_pool, k) 
 
 
 def fractional_sizes(sizes: Shape, output_size: Size | None, output_ratio: Ratio | None) -> Shape:
-    """The output's.
+    """The output's spatial sizes.
 
     Args:
-        sizes: of the input.
+        sizes: the input's spatial sizes.
         output_size, output_ratio: as the arguments.
     """
     dims = len(sizes)
@@ -98,11 +97,11 @@ def fractional_sizes(sizes: Shape, output_size: Size | None, output_ratio: Ratio
 
 
 def starts_of(length: int, outputs: int, kernel: int) -> tuple[np.ndarray, ...]:
-    """Where the windows of a dimension begin at the earliest, and at the latest if that differs.
+    """The earliest start of each window along a dimension, and the latest if it differs.
 
     Args:
-        outputs: their number.
-        kernel: of each.
+        outputs: number of windows.
+        kernel: size of each window.
     """
     room, at = length - kernel, np.arange(outputs)
     if outputs == 1:
@@ -117,10 +116,10 @@ def _one_of(ways: list[Rounded]) -> Rounded | Choices:
 
 
 def _recorded(values: list[Rounded], ways: list[Taps], input: Rounded) -> list[Rounded]:
-    """The values of each way, with gradients that hold of all of them.
+    """The values of each choice of windows, with one gradient that covers all choices.
 
-    An output's gradient goes to the element that is the largest in every way, or else to any of
-    those that are in one.
+    An output's gradient goes to the element that is the largest in every choice, or else to any
+    element that is the largest in one.
     """
     if input.node is None:
         return values

@@ -1,7 +1,7 @@
 """The partial inverse of pooling by maximum.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page. `*_shape` functions take shapes instead of arrays.
 
 Sources: the pages torch.nn.MaxUnpool1d, MaxUnpool2d, MaxUnpool3d and those of their functions in
 the PyTorch documentation.
@@ -34,16 +34,15 @@ def max_unpool(
     padding: Size = 0,
     output_size: Sequence[int] | None = None,
 ) -> Rounded | Choices:
-    """Each element stands where its index says, in a plane of zeros.
+    """Write each element at its index in a plane of zeros.
 
-    Where an index is repeated "this operation may behave nondeterministically": one of the elements
-    that it belongs to stands there.
+    For a repeated index "this operation may behave nondeterministically": any of its elements is
+    right there.
 
     Args:
         dims: number of spatial dimensions.
         input: (N, C, *) or (C, *).
         indices: of the same shape.
-        kernel_size, stride, padding, output_size: as the page has them.
     """
     (shape,) = max_unpool_shape(
         dims,
@@ -58,7 +57,7 @@ def max_unpool(
     count = math.prod(input.shape[-dims:])
     starts = np.arange(planes)[:, np.newaxis] * plane
     places = (indices.value.reshape(planes, count).astype(np.int64) + starts).reshape(-1)
-    # For each place the elements that name it, one after the other.
+    # The elements sorted by target, so that those with the same target are consecutive.
     order = np.argsort(places, kind="stable")
     named, first, counts = np.unique(places[order], return_index=True, return_counts=True)
     flat, ways = input.map(lambda array: array.reshape(-1)), []
@@ -85,7 +84,7 @@ def max_unpool_shape(
     padding: Size = 0,
     output_size: Sequence[int] | None = None,
 ) -> tuple[Shape, ...]:
-    """H_out = (H_in − 1)·stride − 2·padding + kernel_size, or as `output_size` has it."""
+    """H_out = (H_in − 1)·stride − 2·padding + kernel_size, or `output_size`."""
     if output_size is not None:
         return ((*input[:-dims], *output_size[-dims:]),)
     given = (kernel_size, kernel_size if stride is None else stride, padding)

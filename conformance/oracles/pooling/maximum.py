@@ -1,10 +1,10 @@
 """Pooling by maximum.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page. `*_shape` functions take shapes instead of arrays.
 
 Sources: the pages torch.nn.MaxPool1d, MaxPool2d and MaxPool3d and those of their functions in the
-PyTorch documentation. Of input in whole numbers they say nothing: its padding is the smallest one.
+PyTorch documentation. They do not mention integer input: its padding is the smallest integer.
 """
 
 from __future__ import annotations
@@ -37,9 +37,8 @@ def max_pool(
     """out(N, C, h, w) = max over m, n of input(N, C, stride[0]·h + m, stride[1]·w + n).
 
     Args:
-        dims: number of spatial dimensions, above 2.
+        dims: number of spatial dimensions; the formula is that of two.
         input: (N, C, *) or (C, *).
-        kernel_size, stride, padding, dilation, return_indices, ceil_mode: as the page has them.
     """
     sizes = input.shape[-dims:]
     windows = windows_of(sizes, kernel_size, stride, padding, dilation, ceil_mode)
@@ -69,32 +68,32 @@ max_pool1d, max_pool2d, max_pool3d = (partial(max_pool, dims) for dims in (1, 2,
 def largest(input: Rounded, taps: Taps, *, indices: bool) -> tuple[Rounded | Choices, ...]:
     """The largest element of each window, and its index in the plane.
 
-    An element is copied: no rounding. In a backward pass overlapping windows add up.
+    Elements are copied without rounding. The backward pass adds up overlapping windows.
 
     Args:
-        taps: what each window sees; the padding is negative infinity.
-        indices: asked for, too.
+        taps: the elements of each window; the padding is −∞.
+        indices: whether to return the indices, too.
     """
     shape, whole = taps.shape(input), input.value.dtype.kind == "i"
     seen = taps.seen(input if whole else as_read(input), _least(input.value))
     values = maximum(seen, -1).map(lambda x: x.reshape(shape))
     hops = ~taps.inside.any(axis=-1)
     if whole and hops.any():
-        # −∞ is no whole number.
+        # −∞ is no integer.
         undecided = np.where(np.broadcast_to(hops.reshape(taps.outputs), shape), np.inf, 0.0)
         values = values.with_error(undecided)
     return (values, _indices(seen, taps, shape)) if indices else (values,)
 
 
 def _least(values: np.ndarray) -> float:
-    """What no number is smaller than."""
+    """The smallest integer, or −∞."""
     return int(np.iinfo(values.dtype).min) if values.dtype.kind == "i" else -np.inf
 
 
 def _indices(seen: Rounded, taps: Taps, shape: Shape) -> Rounded | Choices:
-    """The index of a largest element: of several any, since the documentation names none.
+    """The index of the largest element, or of any of several: the documentation does not say which.
 
-    NaN is the largest where there is one. Of a window that hops over the input nothing is known.
+    NaN counts as the largest. A window without an element in the input has an open index.
     """
     value, inside = seen.value, taps.inside
     if not value.size:
@@ -102,10 +101,10 @@ def _indices(seen: Rounded, taps: Taps, shape: Shape) -> Rounded | Choices:
     if seen.doubtful:
         low, high = value - seen.error, value + seen.error
     else:
-        low = high = value  # whole numbers as they are
+        low = high = value  # keep integers as integers
     bound = np.where(inside, low, _least(value)).max(axis=-1, keepdims=True)
     found = inside & ((high >= bound) | np.isnan(value))
-    # NaN compares as false, so that where there is one nothing else is the largest.
+    # Comparisons with NaN are False, so that beside NaN no other element is the largest.
     counts = found.sum(axis=-1)
     first = np.argsort(~found, axis=-1, kind="stable")
     unknown = np.where(counts == 0, np.inf, 0.0).reshape(shape)

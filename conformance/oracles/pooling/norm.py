@@ -1,15 +1,15 @@
 """Pooling by the p-norm of a window.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page. `*_shape` functions take shapes instead of arrays.
 
 Sources: the pages torch.nn.LPPool1d, LPPool2d, LPPool3d and those of their functions in the PyTorch
-documentation. They write xᵖ, not |x|ᵖ: the sum of odd powers may be negative, and its root of odd
-degree is then negative, too. Only of p = ∞ they say that absolute values are compared.
+documentation. They write xᵖ, not |x|ᵖ: a sum of odd powers may be negative, and its root of odd
+degree is then negative, too. Only for p = ∞ they say that absolute values are compared.
 
-torch composes the layer of kernels each of which stores what it computes, so that in half precision
-powers, their mean, k times that, and its root are numbers of the dtype. So they are here; one
-kernel that stores once errs less.
+torch composes the layer of kernels, each of which stores its result. In half precision the powers,
+their mean, k times the mean, and its root are stored in the dtype. The oracle does the same; a
+single kernel that stores once errs less.
 """
 
 from __future__ import annotations
@@ -42,19 +42,18 @@ def lp_pool(
 ) -> Rounded | Choices:
     """f(X) = (Σ over x in X of xᵖ)^(1/p); max over |x| at p = ∞.
 
-    X are the elements of the input in the window: what it goes off-bounds, with `ceil_mode`, is
-    none of them.
+    X are the elements of the input in the window. With `ceil_mode` a window may extend beyond the
+    input; that part has no elements.
 
     Args:
         dims: number of spatial dimensions.
         input: (N, C, *) or (C, *).
-        norm_type, kernel_size, stride, ceil_mode: as the page has them.
     """
     seen = taps(windows_of(input.shape[-dims:], kernel_size, stride, 0, 1, ceil_mode))
     if norm_type == math.inf:
         (value,) = largest(absolute(input), seen, indices=False)
         return value
-    # The sum as k times the mean: by a power of two nothing is rounded on the way.
+    # The sum is k times the mean, which is exact if k is a power of two.
     size = seen.index.shape[1]
     mean = averaged(power(input, norm_type), seen, np.full(len(seen.index), float(size)))
     return _root(mean * constant(float(size), mean), norm_type)
@@ -78,9 +77,9 @@ lp_pool1d, lp_pool2d, lp_pool3d = (partial(lp_pool, dims) for dims in (1, 2, 3))
 
 
 def _root(summed: Rounded, p: float) -> Rounded:
-    """The p-th root, of a negative number the negative one; its gradient is 0 at 0.
+    """The p-th root, negative for a negative number and odd p; its gradient at 0 is 0.
 
-    Of an even power, or a broken one, nothing is negative but by rounding.
+    For an even or fractional p a sum is negative only by rounding.
     """
     odd = float(p).is_integer() and p % 2 == 1
     size = Rounded(summed.size, summed.error, summed.precision)
@@ -88,7 +87,7 @@ def _root(summed: Rounded, p: float) -> Rounded:
     sign = np.sign(summed.value) if odd else np.where(summed.value < 0, np.nan, 1.0)
     value, error = sign * root.value, root.error
     if odd:
-        # Where the sign is in doubt either root may come out.
+        # Where the sign is uncertain, either root is possible.
         doubtful = summed.error >= summed.size
         with np.errstate(all="ignore"):
             error = np.where(doubtful & (summed.error > 0), error + 2 * root.reach, error)
@@ -101,7 +100,7 @@ def _root(summed: Rounded, p: float) -> Rounded:
             found = found * slope
         nothing = (summed.value == 0) & (summed.error == 0)
         value = np.where(nothing, 0.0, found.value)
-        # Where it is in doubt whether the sum is 0 the gradient may be that of 0.
+        # Where the sum may be 0, the gradient may be that at 0.
         perhaps = (summed.error > 0) & (summed.error >= summed.size)
         error = np.where(perhaps, found.error + found.size, found.error)
         return [Rounded(value, np.where(nothing, 0.0, error), found.precision)]

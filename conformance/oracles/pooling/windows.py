@@ -1,4 +1,4 @@
-"""The windows of pooling: where they lie, and which elements of a plane they see.
+"""The windows of pooling: their positions, and the elements of a plane in each.
 
 Sources: the pages torch.nn.MaxPool1d to MaxPool3d and AvgPool1d to AvgPool3d of the PyTorch
 documentation.
@@ -22,12 +22,12 @@ Size = int | Sequence[int]
 
 @dataclass(frozen=True)
 class Window:
-    """The window of one spatial dimension.
+    """The windows along one spatial dimension.
 
     Args:
         length: of the input.
         kernel, stride, padding, dilation: as the arguments.
-        ceil: a last window may go off-bounds.
+        ceil: the last window may extend beyond the input.
     """
 
     length: int
@@ -43,8 +43,8 @@ class Window:
 
         A window that would start in the right padded region is ignored. The page of MaxPool1d
         prints ⌈(L + 2·padding − dilation·(kernel − 1) − 1 + (stride − 1)) / stride⌉ + 1, which
-        rounds up twice: 2 windows of 3 by steps of 2 in a length of 3. Its own argument, and the
-        pages of all other poolings, say ⌈…⌉ in place of ⌊…⌋ and no more, which torch computes: 1.
+        rounds up twice: 2 windows of size 3 with stride 2 in a length of 3. The page's own text,
+        and the pages of all other poolings, only replace ⌊…⌋ by ⌈…⌉. torch computes that: 1 window.
         """
         room = self.length + 2 * self.padding - self.dilation * (self.kernel - 1) - 1
         if not self.ceil:
@@ -63,10 +63,10 @@ class Window:
 def windows_of(
     sizes: Shape, kernel: Size, stride: Size | None, padding: Size, dilation: Size, ceil: bool
 ) -> tuple[Window, ...]:
-    """A window for each spatial dimension; a stride left out is the kernel's size.
+    """A `Window` for each spatial dimension; a stride of None is the kernel's size.
 
     Args:
-        sizes: of the input, the spatial ones.
+        sizes: the input's spatial sizes.
         kernel, stride, padding, dilation, ceil: as the arguments.
     """
     dims = len(sizes)
@@ -80,11 +80,11 @@ def windows_of(
 
 @dataclass(frozen=True, eq=False)
 class Taps:
-    """What each window of a plane sees.
+    """The elements of a plane in each window.
 
     Args:
-        index: of each tap in the flat plane, 0 where it lies outside: (windows, taps).
-        inside: whether it lies inside, likewise.
+        index: index of each tap in the flat plane, 0 for taps outside: (windows, taps).
+        inside: whether each tap lies in the plane: (windows, taps).
         outputs: number of windows in each dimension.
         plane: number of elements in each dimension.
     """
@@ -95,14 +95,14 @@ class Taps:
     plane: Shape
 
     def shape(self, x: Rounded) -> Shape:
-        """Shape of the output of an input."""
+        """The output's shape for an input."""
         return (*x.shape[: len(x.shape) - len(self.plane)], *self.outputs)
 
     def seen(self, x: Rounded, fill: float) -> Rounded:
-        """(*, windows, taps) of an input (*, plane).
+        """The input's elements in each window: (*, plane) → (*, windows, taps).
 
         Args:
-            fill: what is seen outside.
+            fill: the value of taps outside the plane.
         """
         leading = x.shape[: len(x.shape) - len(self.plane)]
         flat = x.map(lambda array: array.reshape(*leading, math.prod(self.plane)))
@@ -110,11 +110,11 @@ class Taps:
 
 
 def taps_of(places: Sequence[np.ndarray], insides: Sequence[np.ndarray], plane: Shape) -> Taps:
-    """The taps of windows that are a product of one window for each dimension.
+    """The taps of multidimensional windows, from the taps along each dimension.
 
     Args:
         places: for each dimension the position of each tap of each window: (outputs, kernel).
-        insides: whether it lies in the input, likewise.
+        insides: whether that position lies in the input, in the same form.
         plane: number of elements in each dimension.
     """
     index, inside = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
@@ -129,10 +129,10 @@ def taps_of(places: Sequence[np.ndarray], insides: Sequence[np.ndarray], plane: 
 
 
 def taps(windows: Sequence[Window]) -> Taps:
-    """The taps of windows.
+    """The taps of multidimensional windows.
 
     Args:
-        windows: one for each spatial dimension.
+        windows: one `Window` for each spatial dimension.
     """
     places = [window.places for window in windows]
     insides = [

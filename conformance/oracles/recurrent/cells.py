@@ -1,4 +1,4 @@
-"""One step of RNN, LSTM and GRU, and the cells, which are one step.
+"""One step of RNN, LSTM and GRU, and the cells, which consist of one step.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
 those of the documentation page.
@@ -31,8 +31,9 @@ class Weights:
 
     Args:
         state: the layer's state.
-        suffixes: appended to each name, `"_l0"`, `"_l0_reverse"`, to stack the weights of several
-            directions: (directions, rows, features). Without any they are a cell's.
+        suffixes: appended to each name, `"_l0"`, `"_l0_reverse"`; several stack the weights of
+            several directions, (directions, rows, features). Without suffixes the weights are a
+            cell's.
     """
 
     def __init__(self, state: State, *suffixes: str) -> None:
@@ -61,7 +62,7 @@ class Weights:
 
 
 def affine(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
-    """W x + b for x (…, N, features); half precision stores W x before b is added."""
+    """W x + b for x (…, N, features); half precision stores W x before it adds b."""
     separate = bias is not None and x.precision.half
     product = multilinear(
         _product,
@@ -83,7 +84,7 @@ def _product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _grain(x: Rounded, weight: Rounded) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # zeros, multiples of anything, times a doubtful operand
+    with np.errstate(invalid="ignore"):  # ∞ of zeros times 0 of an inexact operand
         return np.asarray(
             x.least_of_rows[..., np.newaxis] * weight.least_of_rows[..., np.newaxis, :]
         )
@@ -96,7 +97,9 @@ _ADJOINTS = (
 
 
 def total(*sums: Rounded) -> Rounded:
-    """The sum of several sums of products, in any order and with any intermediate storing."""
+    """The sum of several sums of products, with a bound for any order and any stored partial
+    sum.
+    """
     added = sums[0]
     for other in sums[1:]:
         added = added + other
@@ -104,9 +107,9 @@ def total(*sums: Rounded) -> Rounded:
 
 
 def _stored(results: Sequence[Rounded], added: Rounded) -> Rounded:
-    """Products and biases, stored, may be added in any order: oneDNN adds the biases up first.
+    """The sum of stored products and biases in any order: oneDNN adds the biases first.
 
-    Of n addends each of the n − 1 partial sums is at most Σ|addends|, and is stored.
+    Each of the n − 1 partial sums of n addends is at most Σ|addends|, and is stored.
     """
     addends = [addend for result in results for addend in result.addends or (result,)]
     if len(addends) < 3:
@@ -124,9 +127,9 @@ def _stored(results: Sequence[Rounded], added: Rounded) -> Rounded:
 
 
 def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
-    """All products may be accumulated in one go: n·u·Σ|terms| with n and Σ of all sums.
+    """The sum with a bound for accumulating all products at once: n·u·Σ|terms| over all sums.
 
-    Each result has n_k·u·M_k already; what is missing are its n_k with the others' M.
+    Each result's error already has n_k·u·M_k; missing are the products of n_k with other sums' M.
     """
     exact = _exact_in_any_order(results)
     if every(exact):
@@ -139,8 +142,8 @@ def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
         for result, magnitude in zip(results, magnitudes, strict=True)
     ]
     joint = reduce(np.add, [result.error for result in results]) + reduce(np.add, crossed)
-    joint += OWN * added.size  # the oracle adds one sum to the other
-    if unit != added.precision.unit:  # accumulated otherwise, then stored
+    joint += OWN * added.size  # the oracle's own addition
+    if unit != added.precision.unit:  # accumulated in another format, then stored
         joint = joint + added.precision.unit * (added.size + joint)
     error = np.maximum(added.error, joint)
     np.copyto(error, 0.0, where=exact)
@@ -153,7 +156,7 @@ def _terms(x: Rounded) -> np.ndarray:
 
 
 def _exact_in_any_order(results: Sequence[Rounded]) -> np.ndarray:
-    """Where no order of all terms of some sums rounds: each sum may be exact in its own order."""
+    """Where adding all terms of these sums is exact in any order, not only each sum by itself."""
     precision, total = results[0].precision, reduce(np.add, [_terms(x) for x in results])
     exact = total == 0
     if precision.bits and not any(x.vague for x in results):
@@ -182,7 +185,7 @@ def lstm_gates(a: Rounded, h: Rounded, w: Weights) -> tuple[Rounded, Rounded, Ro
     """i, f, g, o = σ, σ, tanh, σ of a + W_hh h + b_hh, where a = W_ih x + b_ih."""
     sums = total(a, w.of_hidden(h))
     if sums.node is None:
-        # σ of g is not asked for, but one call on all costs less than two.
+        # σ of g is unused, but one call on all gates costs less than two.
         i, f, _, o = _gates(sigmoid(sums), 4)
         return i, f, tanh(_gates(sums, 4)[2]), o
     size = sums.shape[-1] // 4
@@ -200,7 +203,7 @@ def lstm_output(o: Rounded, c: Rounded, w: Weights) -> Rounded:
 def gru_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
     """r, z = σ(a + W_hh h + b_hh); n = tanh(a_n + r⊙(W_hn h + b_hn)); h' = (1 − z)⊙n + z⊙h.
 
-    a = W_ih x + b_ih; the gates' rows stand first in it, those of n last.
+    a = W_ih x + b_ih, with the rows of the gates first and those of n last.
     """
     (h,) = hidden
     size = h.shape[-1]
@@ -214,7 +217,7 @@ def gru_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
 
 
 def _in_any_order(from_input: Rounded, from_hidden: Rounded, bias: Rounded | None) -> Rounded:
-    """(W x + b) + s, or (W x + s) + b as ONNX prints it, which rounds once more."""
+    """(W x + b) + s, or (W x + s) + b as in ONNX's formula, which rounds once more."""
     added = from_input + from_hidden
     if bias is None:
         return added
@@ -232,14 +235,14 @@ def _gates(stacked: Rounded, count: int) -> list[Rounded]:
 
 
 def zeros(shape: Shape, like: Rounded) -> Rounded:
-    """A state that was not given."""
+    """An initial state of zeros, for a state that was left out."""
     return exactly(np.zeros(shape), like.precision)
 
 
 def _cell(
     step: StepFunction, state: State, input: Rounded, hidden: Sequence[Rounded | None], count: int
 ) -> Any:
-    """A cell on input (N?, input_size); absent states are zeros."""
+    """A cell on input (N?, input_size); missing states are zeros."""
     w = Weights(state)
     size = w.hh.shape[-1]
     states = tuple(zeros((*input.shape[:-1], size), input) if h is None else h for h in hidden)

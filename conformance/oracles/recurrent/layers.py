@@ -31,7 +31,7 @@ def _from_inputs(w: Weights, x: Rounded, suffixes: Sequence[str]) -> list[Rounde
     if x.node is None and w.ih.node is None:
         together = w.of_input(turned(x, suffixes))
         return [together.part(t) for t in range(x.shape[0])]
-    # A gradient is a sum over the steps, which may be stored after each of them.
+    # A gradient is a sum over the steps, and may be stored after each step.
     (suffix,) = suffixes
     order = range(x.shape[0])
     return [w.of_input(x[np.newaxis, t]) for t in (reversed(order) if suffix else order)]
@@ -44,12 +44,12 @@ def _sequence(
     w: Weights,
     active: np.ndarray,
 ) -> tuple[Rounded, Hidden]:
-    """One layer over its steps → every output (L, directions, N, size), and the last states.
+    """One layer over its steps → all outputs (L, directions, N, size), and the final states.
 
     Args:
-        from_inputs: W_ih x_t + b_ih.
+        from_inputs: W_ih x_t + b_ih for each step.
         active: (L, directions, N), whether the sequence runs at that step. Where it does not, the
-            state stays and the output is 0; so the reverse direction starts at each sequence's end.
+            state stays and the output is 0. So the reverse direction starts at each sequence's end.
     """
     outputs: list[Rounded] = []
     for a, runs in zip(from_inputs, active[..., np.newaxis], strict=True):
@@ -65,36 +65,38 @@ def _sequence(
 
 
 def turned(x: Rounded, suffixes: Sequence[str]) -> Rounded:
-    """(L, …) → (L, directions, …), the reverse direction's turned round in time."""
+    """(L, …) → (L, directions, …), reversed in time for the reverse direction."""
     return join([x[::-1] if suffix else x for suffix in suffixes], axis=1, new=True)
 
 
 def turned_back(y: Rounded, suffixes: Sequence[str]) -> list[Rounded]:
-    """(L, directions, …) → (L, …) for each of them, in time's own order."""
+    """(L, directions, …) → (L, …) for each direction, in forward time."""
     return [y[::-1, k] if suffix else y[:, k] for k, suffix in enumerate(suffixes)]
 
 
 def timed(x: Rounded, batch_first: bool) -> Rounded:
-    """(L, N, features) of what is (L, N, features), (N, L, features) or (L, features)."""
+    """(L, N, features), (N, L, features) or (L, features) → (L, N, features)."""
     if len(x.shape) == 2:
         return x[:, np.newaxis]
     return x.map(lambda a: a.swapaxes(0, 1)) if batch_first else x
 
 
 def as_input(y: Rounded, x: Rounded, batch_first: bool) -> Rounded:
-    """The output (L, N, features) in the form that the input had."""
+    """The output (L, N, features) in the layout of the input."""
     return y[:, 0] if len(x.shape) == 2 else timed(y, batch_first)
 
 
 def directions(bidirectional: bool) -> tuple[str, ...]:
-    """What the names of a layer's weights end in."""
+    """Suffixes of the weights' names, one for each direction."""
     return ("", "_reverse") if bidirectional else ("",)
 
 
 def running(
     length: int, batch: int, lengths: Sequence[int] | None, suffixes: Sequence[str]
 ) -> np.ndarray:
-    """(L, directions, N): whether a sequence runs at a step; `lengths` of a packed batch."""
+    """(L, directions, N): whether a sequence runs at a step; `lengths` are those of a packed
+    batch.
+    """
     runs = np.arange(length)[:, np.newaxis] < np.array(lengths or [length] * batch)
     return np.stack([runs[::-1] if suffix else runs for suffix in suffixes], axis=1)
 
@@ -102,13 +104,13 @@ def running(
 def started(
     initial: Sequence[Rounded | None], sizes: Sequence[int], count: int, x: Rounded, batch: int
 ) -> list[Rounded]:
-    """The initial states (count, N, size); where none is given, zeros.
+    """The initial states (count, N, size), zeros for missing ones.
 
     Args:
         initial: h_0 (and c_0), each (count, N?, size).
         sizes: the last dimension of each of them.
         count: layers times directions.
-        x: the input, unbatched as they are.
+        x: the input, unbatched if the states are.
     """
     return [
         zeros((count, batch, size), x)
@@ -141,7 +143,7 @@ def _layers(
     length, batch, _ = x.shape
     ends = directions(bidirectional)
     given = started(initial, sizes, num_layers * len(ends), input, batch)
-    # Gradients are taken apart: one direction's may be exact where the other's are not.
+    # With gradients the directions run separately: one may be exact where the other is not.
     recorded = x.node is not None or any(array.node is not None for array in state.values())
     passes = [(suffix,) for suffix in ends] if recorded else [ends]
     finals: list[Hidden] = []

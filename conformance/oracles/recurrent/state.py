@@ -27,7 +27,7 @@ def layer_shapes(
     proj_size: int = 0,
     **others: Any,
 ) -> Shapes:
-    """A cell's parameters for each layer and direction, and weight_hr where there is proj_size."""
+    """A cell's parameters for each layer and direction, and weight_hr if proj_size is not 0."""
     directions = ("", "_reverse") if bidirectional else ("",)
     output = proj_size or hidden_size
     found: Shapes = {}

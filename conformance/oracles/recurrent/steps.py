@@ -1,15 +1,15 @@
-"""RNN, LSTM and GRU step by step from the states that an implementation itself gave.
+"""RNN, LSTM and GRU step by step from the implementation's own states.
 
-The bound of a whole sequence grows with every step, until it is void: each step's error is
+The bound of a whole sequence grows with every step until it is useless: each step's error is
 multiplied by the weights of the next. Here each step starts from the implementation's own previous
-output (R. J. Williams and D. Zipser, *A learning algorithm for continually running fully recurrent
-neural networks*, 1989, call it teacher forcing), so its bound is that of a single step however long
-the sequence. Only a single layer shows all its states; of an LSTM's cell state only the last is
-seen, so c is carried on by the oracle from the implementation's own h: its error is multiplied by
+output, called teacher forcing by R. J. Williams and D. Zipser, *A learning algorithm for
+continually running fully recurrent neural networks*, 1989. So the bound is that of a single step,
+however long the sequence. Only a single layer returns all its states. An LSTM returns only the last
+cell state, so the oracle computes c from the implementation's h: the error of c is multiplied by
 forget gates ≤ 1.
 
-Each oracle takes `(output, state, *inputs, **arguments)`, `output` being the implementation's first
-output, and returns what the layer's own oracle does.
+Each oracle takes `(output, state, *inputs, **arguments)`, where `output` is the implementation's
+first output. It returns the same outputs as the layer's own oracle.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ from conformance.oracles.recurrent.layers import (
     turned_back,
 )
 
-# x and the own previous h (L, directions, N, …), the initial states, the weights and which steps
-# run → every h, and the last c.
+# x and the implementation's previous h (L, directions, N, …), the initial states, the weights and
+# the active steps → every h, and the last c.
 Steps = Callable[[Rounded, Rounded, Sequence[Rounded], Weights, np.ndarray], Hidden]
 
 
 def given(values: np.ndarray, like: Rounded) -> Rounded:
-    """A state that was handed out.
+    """A state that the implementation returned.
 
-    The one that is carried on may be what it was before it was rounded to the format: keeping the
-    state in a wider one is better than asked for. Half the distance between two numbers is at most
-    u·|h|, or half the smallest subnormal number.
+    The implementation may continue with the unrounded state: keeping the state in a wider format is
+    more accurate than required. Half the distance between two numbers is at most u·|h|, or half the
+    smallest subnormal number.
     """
     precision = like.precision
     return Rounded(values, precision.unit * np.abs(values) + precision.underflow, precision)
 
 
 def _previous(own: np.ndarray, first: Rounded, active: np.ndarray) -> Rounded:
-    """The state before each step: the output of the step before; at first the initial one.
+    """The state before each step: the previous step's output, or the initial state.
 
     Args:
         own: the outputs (L, directions, N, size).
@@ -87,7 +87,7 @@ def _plain_steps(
 def _lstm_steps(
     x: Rounded, h: Rounded, initial: Sequence[Rounded], w: Weights, active: np.ndarray
 ) -> Hidden:
-    """LSTM: gates from x_t and h_{t−1}; c_t = f⊙c_{t−1} + i⊙g carried on; h_t from o and c_t."""
+    """LSTM: gates from x_t and h_{t−1}; c_t = f⊙c_{t−1} + i⊙g in sequence; h_t from o and c_t."""
     i, f, g, o = lstm_gates(w.of_input(x), h, w)
     added = i * g
     _, c = initial
@@ -112,7 +112,7 @@ def _layer(
     lengths: Sequence[int] | None = None,
     **others: Any,
 ) -> tuple[Rounded, ...]:
-    """Output and final states of a single layer, shapes as those of the layer itself."""
+    """Output and final states of a single layer, in the shapes of the layer itself."""
     assert num_layers == 1
     x = timed(input, batch_first)
     length, batch, _ = x.shape
