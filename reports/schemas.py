@@ -43,6 +43,7 @@ KNOWN: Mapping[str, Any] = {
     "within": {"type": "number", "minimum": 1},
     "seen": {"type": "array", "items": _TEXT},
     "strict": {"type": "boolean"},
+    "chance": {"type": "string"},
 }
 """What an entry of a file of known failures may hold, as docs/known-failures.md tells."""
 

@@ -90,7 +90,7 @@ def _kept(run: Run, earlier: str, name: str) -> tuple[list[str], list[str], list
         asked = any(named(layer, entry.layer) for layer in layers)
         shows = any(_explains(entry, run, cause) for cause in causes)
         elsewhere = entry.seen and not {*run.identity.places.values()} & {*entry.seen}
-        if reason in holds or shows or not asked or entry.by_chance or elsewhere:
+        if reason in holds or shows or not asked or not entry.strict or elsewhere:
             kept.append(part)
             old.append(entry)
         else:

@@ -51,7 +51,7 @@ class Reference:
         base = self._engine.base(item.layer)
         if not base:
             return None
-        if entry is not None and (entry.by_chance or outcome.drawn):
+        if entry is not None and (entry.chance or outcome.drawn):
             return entry
         theirs = self._outcome(base, item, case, outcome)
         if entry is not None and theirs is not None and theirs.drawn:

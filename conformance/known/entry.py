@@ -79,7 +79,9 @@ class Known:
             does not excuse a wrong formula.
         seen: the places (`cpu.place_of`) where all its pinned cases fail. The entry becomes stale
             only if a pinned case passes in such a place.
-        strict: False for a failure that depends on memory or on chance: it is never stale.
+        strict: False if no case is pinned, or if the pinned case may pass: it is never stale.
+        chance: what decides the failure besides the case, such as `"what memory holds"`. Empty if
+            the case decides: then an entry of a base excuses only what the base does, too.
         base: the backend from which the entry is inherited; empty for the backend's own.
     """
 
@@ -102,12 +104,8 @@ class Known:
     within: float | None = None
     seen: tuple[str, ...] = ()
     strict: bool = True
+    chance: str = ""
     base: str = ""
-
-    @property
-    def by_chance(self) -> bool:
-        """Whether the failure depends on more than the case."""
-        return not self.strict
 
     @property
     def alternatives(self) -> Sequence[Mapping[str, Any]]:

@@ -49,6 +49,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "within": _NUMBER,
     "seen": list,
     "strict": bool,
+    "chance": str,
 }
 STATUSES = ("failed", "crashed", "hung")
 DIMENSION = "dimension"
