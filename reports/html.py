@@ -14,6 +14,7 @@ from conformance.reports.causes import numbers
 from conformance.reports.charts import bars, heat_map, whisker
 from conformance.reports.coverage import coverage
 from conformance.reports.embedded_data import pack, packed
+from conformance.reports.headline import headline
 from conformance.reports.page import PlotArea, page
 from conformance.reports.performance import good, rate, share
 from conformance.reports.provenance import provenance
@@ -29,6 +30,9 @@ PAGE = 16_000_000
 
 CLUSTERS = 100
 """Bugs shown with all details; of more only the headline is shown."""
+
+CAUSES = 8
+"""Likely causes listed at the top of the page."""
 
 MEMBERS = 40
 """Items of one bug that are listed; the filter shows the others."""
@@ -91,6 +95,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         counts=summary.counts(run),
         failures=sum(len(bug.items) for bug in bugs),
         bugs=bugs,
+        causes=[(bug, headline(bug)) for bug in bugs[:CAUSES]],
         found=found,
         known=(*found.known, *found.inherited),
         home={v.id: c.id for c in bugs for v in c.items if v.id not in members_shown},

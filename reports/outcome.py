@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from conformance.reports.claim import claim
 from conformance.reports.divergences import divergences
+from conformance.reports.lead_sentence import lead_sentence
 from conformance.reports.results import Run
 from conformance.reports.statuses import (
     BAD,
@@ -49,6 +50,7 @@ class RunOutcome:
     missing: tuple[str, ...]
     headline: str = ""
     claim: str = ""
+    lead: str = ""
 
     @property
     def sentence(self) -> str:
@@ -92,7 +94,7 @@ def outcome(run: Run) -> RunOutcome:
         )
     conformant = name == CONFORMANT or (name == SURVEYED and not bad)
     said = claim(run, conformant=conformant)
-    return RunOutcome(name, summary, gap, lost, _headline(run), said)
+    return RunOutcome(name, summary, gap, lost, _headline(run), said, lead_sentence(run))
 
 
 def _surveyed(run: Run, number: Mapping[str, int], total: int) -> str:

@@ -62,7 +62,7 @@ measure();
 addEventListener("resize", measure);
 addEventListener("hashchange", follow);
 addEventListener("beforeprint", () => {
-  for (const details of all(".entry details, details.space")) details.open = true;
+  for (const details of all(".entry details, details.space, details.run")) details.open = true;
 });
 const idle = window.requestIdleCallback ?? ((task) => setTimeout(task, 50));
 if (location.hash.length > 1) follow();
