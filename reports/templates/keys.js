@@ -1,4 +1,4 @@
-// Keys, the filter's own events, the download; and the start.
+// Keys, events of the filter, the download, and the start.
 // --- keys ---
 const help = byId("help");
 const stops = () => all(".entry h3 a, #rows tbody a, tr[data-id] a").filter((link) => link.offsetParent !== null);

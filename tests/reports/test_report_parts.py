@@ -290,7 +290,7 @@ def test_results_of_an_older_schema_still_render() -> None:
     assert run.notes == ()
     assert run.identity.schema == 1
     text = Page(html.render(run)).text("main")
-    assert "These results do not tell what was drawn" in text
+    assert "These results do not record what was drawn" in text
     assert "accepted, then failed: call raised TypeError" in text
     assert "got an unexpected keyword argument" in text
     assert cli.main(["verify", str(SAMPLE)]) == 0
