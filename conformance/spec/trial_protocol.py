@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from conformance.arithmetic.rounded import Rounded
     from conformance.model.case import Case, Numerics
     from conformance.model.protocols import Backend
-    from conformance.spec.layer_spec import LayerSpec
 
 
 class TrialLike(Protocol):
     """One case on one backend (`conformance.checks.trial.Trial`)."""
 
     case: Case
-    row: LayerSpec
+    row: Any
     numerics: Numerics | None
     backend: Backend
 
@@ -82,7 +81,7 @@ class FactsLike(Protocol):
     """The facts of one case (`conformance.matching.facts.Facts`)."""
 
     case: Case
-    row: LayerSpec
+    row: Any
 
     def get(self, name: str) -> Any:
         """A fact by its name; None if the case has no such fact."""
