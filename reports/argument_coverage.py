@@ -1,4 +1,4 @@
-"""The space that a run covered: argument values of its cases, and their outcomes."""
+"""The space that a run covered: argument values of its cases, and the results of these cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from conformance.model.checks import facts_of
 
 LONGEST_RUN = 100_000
 BROKEN = "broken constraint"
-"""The column of an invalid call; it stands alone, and meets no other."""
+"""The column of invalid calls; it takes no part in pairs of values."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class ArgumentValue:
 
     Args:
         text: the value.
-        cases: how many cases had it.
-        failed: of these, how many failed in at least one check.
-        declined: how many the backend declined, in every check that came to them.
-        bits: a bit for each case of the layer, set where it had the value.
+        cases: number of cases with the value.
+        failed: number of these that failed in at least one check.
+        declined: number of these that the backend declined in every check that reached them.
+        bits: a bit for each case of the layer, set if the case has the value.
     """
 
     text: str
@@ -44,8 +44,8 @@ class ArgumentSpace:
 
     Args:
         name: of the argument.
-        values: drawn, the most frequent first.
-        never: not drawn here, but for another layer, or by their nature possible.
+        values: values that were drawn, the most frequent first.
+        never: possible values that were not drawn: drawn for another layer, or the other boolean.
     """
 
     name: str
@@ -55,15 +55,15 @@ class ArgumentSpace:
 
 @dataclass(frozen=True)
 class Space:
-    """What was drawn for a layer, over all dtypes; a case is the same on all devices.
+    """The cases drawn for a layer, over all dtypes; a case is the same on all devices.
 
     Args:
         layer: its name.
         cases: number of cases.
-        failed: of these, how many failed in at least one check.
-        declined: how many were declined.
+        failed: number of cases that failed in at least one check.
+        declined: number of cases that the backend declined.
         arguments: the arguments.
-        failing: a bit for each case, set where it failed.
+        failing: a bit for each case, set if the case failed.
     """
 
     layer: str
@@ -75,20 +75,20 @@ class Space:
 
     @property
     def possible(self) -> int:
-        """Number of pairs of values that were drawn, though perhaps not together."""
+        """Number of pairs of drawn values of different arguments."""
         counts = [len(a.values) for a in self.arguments if a.name != BROKEN]
         return sum(a * b for a, b in combinations(counts, 2))
 
     @property
     def met(self) -> int:
-        """Number of pairs of values that met in a case."""
+        """Number of pairs of values that occurred in one case."""
         values = [[value.bits for value in argument.values] for argument in self.arguments]
         return sum(
             sum(a & b != 0 for a in one for b in other) for one, other in combinations(values, 2)
         )
 
     def pair(self, one: ArgumentValue, other: ArgumentValue) -> tuple[int, int]:
-        """The cases that had both values, and how many of them failed."""
+        """The number of cases with both values, and the number of these that failed."""
         both = one.bits & other.bits
         return both.bit_count(), (both & self.failing).bit_count()
 
@@ -98,14 +98,14 @@ def spaces(run: Run) -> tuple[Space, ...]:
     found: dict[str, list[_Part]] = {}
     held: dict[tuple[str, str, bool], list[Verdict]] = {}
     for verdict in verdicts(run):
-        # The cases of checks that are given invalid calls are others.
+        # Checks that get invalid calls have other cases.
         key = (verdict.layer, verdict.dtype, facts_of(verdict.check).invalid)
         held.setdefault(key, []).append(verdict)
     for (layer, _, _), members in held.items():
         drawn = next((dict(v.drawn) for v in members if v.drawn), None)
         if drawn:
             found.setdefault(layer, []).append(_part(drawn, members))
-    # What a layer of the same arguments had could have been drawn here, too.
+    # Values drawn for another layer with the same arguments were possible here, too.
     known: dict[frozenset[str], dict[str, dict[str, None]]] = {}
     for parts in found.values():
         values = known.setdefault(_names(parts), {})
@@ -119,7 +119,7 @@ def spaces(run: Run) -> tuple[Space, ...]:
 
 @dataclass(frozen=True)
 class _Part:
-    """The cases of a layer in one dtype, and a bit for each of them by outcome."""
+    """The cases of a layer in one dtype, with a bit for each case that failed or was declined."""
 
     drawn: Mapping[str, Column]
     count: int
@@ -132,11 +132,9 @@ def _names(parts: Sequence[_Part]) -> frozenset[str]:
 
 
 def _part(drawn: Mapping[str, Column], members: Sequence[Verdict]) -> _Part:
-    """The outcome of each case over all checks: failed in any, else passed in any, else declined.
+    """Combine the results of each case over all checks: failed wins over passed, then declined.
 
-    Args:
-        drawn: the cases' arguments.
-        members: verdicts on these cases.
+    `drawn` has the cases' arguments, and `members` are the verdicts on these cases.
     """
     count = max(len(column.cases) for column in drawn.values())
     failing = passing = declined = 0
@@ -149,7 +147,7 @@ def _part(drawn: Mapping[str, Column], members: Sequence[Verdict]) -> _Part:
 
 
 def _bits(text: bytes, character: bytes) -> int:
-    """A bit for each character of a text, set where it is that one."""
+    """A bit for each character of a text, set where it equals `character`."""
     return int(b"0" + text.translate(_table(character)), 2)
 
 
@@ -159,7 +157,7 @@ def _table(character: bytes) -> bytes:
 
 
 def expanded(text: str) -> str:
-    """`"2p1f"` as `"ppf"`; what is no such text is cut off."""
+    """Expand `"2p1f"` to `"ppf"`; ignore text of another form."""
     parts = re.findall(r"(\d{1,6})([a-z])", text[:LONGEST_RUN])
     return "".join(letter * min(int(number), LONGEST_RUN) for number, letter in parts)[:LONGEST_RUN]
 

@@ -1,4 +1,4 @@
-"""A status badge: the run in one small picture."""
+"""A status badge: the outcome of a run as a small picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from markupsafe import escape
 
 from conformance.model.plain_text import visible
 
-# White on each of them has a contrast of at least 4.5.
+# White text on each colour has a contrast of at least 4.5.
 COLOURS = {
     summary.CONFORMANT: "#1a6b3c",
     summary.NOT_CONFORMANT: "#b00e26",
@@ -19,15 +19,11 @@ COLOURS = {
     summary.WENT_WRONG: "#725400",
 }
 WIDTH = 6.2
-"""Of a character at this size, in pixels; the text is stretched to fit."""
+"""Width of a character in pixels at this font size; the text is stretched to fit."""
 
 
 def badge(run: Run) -> str:
-    """The run's outcome as SVG that needs nothing else.
-
-    Args:
-        run: what to tell.
-    """
+    """Draw the run's outcome as SVG that needs no other file."""
     outcome = summary.outcome(run)
     name = outcome.name
     totals, found = summary.totals(run), summary.divergences(run)
@@ -46,7 +42,7 @@ def badge(run: Run) -> str:
 
 
 def _conformant(claim: str, standard: str) -> str:
-    """The standard, with a mark where the claim is not about all of it; empty without one."""
+    """The standard, marked if the claim covers only a part of it; empty without a claim."""
     if not claim.startswith("Conforms"):
         return ""
     return f"conforms to {standard}{'' if claim.endswith(f'{standard}.') else ' in part'}"

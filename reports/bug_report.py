@@ -26,7 +26,7 @@ SCRIPT = 50_000
 
 
 class Subject(Protocol):
-    """What is reported: see `conformance.commands.explanation.Explanation`."""
+    """The failure to report; see `conformance.commands.explanation.Explanation`."""
 
     @property
     def verdict(self) -> Verdict: ...
@@ -47,26 +47,21 @@ class Subject(Protocol):
 
 
 def render(run: Run, subject: Subject, results: str = "RESULTS", cause: int = 1) -> str:
-    """The issue's text: title, environment, script, expected, got, how it was found.
+    """Render the issue: title, environment, script, expected, got, how it was found.
 
-    Args:
-        run: the results that hold the verdict.
-        subject: the failure.
-        results: name of the results file, for commands.
-        cause: which of the verdict's causes it is: only the first can be replayed.
+    `results` is the name of the results file in commands. `cause` is the number of the cause among
+    those of the verdict; only the first can be replayed.
     """
     return "\n".join(_lines(run, subject, results, cause)).rstrip() + "\n"
 
 
 def of_cause(run: Run, id: str, number: int) -> tuple[Run, int]:
-    """The run in which a verdict has one of its causes only, and how many it has.
+    """Reduce a verdict of a run to one of its causes; return the run and the number of causes.
 
-    Args:
-        id: of the verdict, as `Run.verdict` takes it.
-        number: of the cause, from 1.
+    `id` is as in `Run.verdict`, and causes are numbered from 1.
 
     Raises:
-        UsageError: if it has fewer.
+        UsageError: if the verdict has no cause of that number.
     """
     verdict = run.verdict(id)
     causes = by_cause(verdict)
@@ -78,13 +73,7 @@ def of_cause(run: Run, id: str, number: int) -> tuple[Run, int]:
 
 
 def fenced(text: str, language: str = "text", limit: int = MESSAGE) -> str:
-    """Text as a code block that nothing in it can end.
-
-    Args:
-        text: anything.
-        language: for colours.
-        limit: characters that are kept.
-    """
+    """Format any text as a code block that the text cannot end; keep `limit` characters."""
     text = visible(text).strip("\n")
     if len(text) > limit:
         text = f"{text[:limit]}\n… cut, {len(text)} characters"
@@ -94,21 +83,16 @@ def fenced(text: str, language: str = "text", limit: int = MESSAGE) -> str:
 
 
 def chosen(run: Run) -> list[str]:
-    """The option by which a user names the backend of a run, where that is no installed one's name.
+    """The option that names a run's backend, if that is not the name of an installed one.
 
-    Args:
-        run: the results, of which no import is taken.
+    Results are not trusted: commands do not import a backend that only a results file names.
     """
     name = run.identity.options.get("backend", "")
     return [f"--backend={visible(name)}"] if ":" in name else []
 
 
 def code(text: str) -> str:
-    """Text as a code span that nothing in it can end.
-
-    Args:
-        text: anything; line feeds become spaces.
-    """
+    """Format any text as a code span that the text cannot end; line feeds become spaces."""
     text = " ".join(visible(text).split()) or " "
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * (longest + 1)
@@ -117,16 +101,11 @@ def code(text: str) -> str:
 
 
 def plain(text: str, limit: int = TITLE) -> str:
-    """Text in one line, its Markdown and HTML characters escaped.
-
-    Args:
-        text: anything.
-        limit: characters that are kept.
-    """
+    """Format any text as one line with Markdown and HTML escaped; keep `limit` characters."""
     text = " ".join(visible(text).split())
     text = f"{text[:limit]}…" if len(text) > limit else text
     text = re.sub(r"([\\`*{}\[\]<#|~@&]|^>)", r"\\\1", text)
-    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word it is no emphasis
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word, _ is not markup
 
 
 def _lines(run: Run, subject: Subject, results: str, cause: int) -> Iterator[str]:
@@ -161,7 +140,7 @@ def _lines(run: Run, subject: Subject, results: str, cause: int) -> Iterator[str
             yield from (subject.lacking, "")
         yield fenced(subject.script, "python", SCRIPT)
     else:
-        yield "There is no script that stands on its own; the call is below."
+        yield "There is no standalone script; the call is below."
     yield from ("", "## Expected", "")
     yield from _expected(verdict, run.identity.layers.get(verdict.layer) or unknown(verdict.layer))
     yield from ("", "## Got", "")
@@ -186,15 +165,15 @@ def _expected(verdict: Verdict, facts: LayerFacts) -> Iterator[str]:
 
 
 def _hangs_on(verdict: Verdict) -> Iterator[str]:
-    """The arguments that the failure needs, and those that were changed in vain."""
+    """The conditions that the failure needs, and arguments that do not matter."""
     if needs := needed(verdict):
         yield from ("", f"It needs {' and '.join(map(code, needs))}.")
     if others := independent_of(verdict):
-        yield from ("", f"It stays with other values of {', '.join(map(code, others))}.")
+        yield from ("", f"It persists with other values of {', '.join(map(code, others))}.")
 
 
 def _got(subject: Subject) -> str:
-    """The message without the call, which stands above it."""
+    """The message without the call, which the report shows above it."""
     return subject.message.removeprefix(f"{subject.call}\n")
 
 
@@ -203,14 +182,14 @@ def _found(run: Run, subject: Subject, results: str) -> Iterator[str]:
     refusal = subject.failure is not None and subject.failure.kind == "refusal"
     kind = "invalid" if refusal else "valid"
     looked = (
-        "looks whether they are refused"
+        "checks that they are refused"
         if refusal
-        else "compares what comes out with NumPy oracles of the documented formulas"
+        else "compares the results with NumPy oracles of the documented formulas"
     )
     yield (
         f"By nn-conformance {plain(who.suite)}, check {code(verdict.check)}, which draws {kind} "
         f"calls at random (seed {who.seed}, {who.examples} examples) and {looked}; the call is "
-        "the plainest that it found."
+        "the simplest that it found."
     )
     if verdict.command:
         yield from ("", fenced(verdict.command, "sh"))

@@ -1,4 +1,4 @@
-"""What a failing verdict says of its cause: the kind of failure, the numbers, what it needs."""
+"""The cause of a failing verdict: the kind of failure, its numbers, and what it needs."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from conformance.model.finding import IN_TRAIN_MODE
 from conformance.model.finding_text import bound_text, element, error_text, named, words
 from conformance.model.layer_facts import LayerFacts
 
-# Digits of what a backend says are those of the case.
+# Digits in a backend's message belong to the case.
 _DIGITS = re.compile(r"[+-]?\d[\d.,e+-]*|\[[^\]]*\]|\([^)]*\)")
 LONGEST = 1000
-"""Characters of a line that are looked at."""
+"""Characters of a message's first line that are read."""
 SHOWN = 120
-"""Characters of it that tell one cause from another."""
-# Kinds that are one cause for each thing that they are about, and those that only words tell.
+"""Characters of it that distinguish causes."""
+# Kinds with one cause for each subject, and kinds that only their message distinguishes.
 _NAMED = ("count", "names", "attribute", "random", "contract", "allowance", "unchecked")
 _VERBATIM = ("stale", "lost", "internal", "other")
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What was got in place of what, as a page shows it.
+    """Got and wanted, as a page shows them.
 
     Args:
         what: the worst element, or the fact that is wrong.
         got, wanted: as text.
-        bound, error: empty where it is no number.
-        arrays: name, got and wanted of each array of which an excerpt is shown.
+        bound, error: as text; empty where there is no number.
+        arrays: name, got and wanted of each array shown as an excerpt.
     """
 
     what: str
@@ -46,7 +46,7 @@ class Numbers:
 
 
 def numbers(verdict: Verdict) -> Numbers | None:
-    """Got, wanted and bound of a failure; None where there are none, or they were not recorded."""
+    """Got, wanted and bound of a failure; None if there are none, or they were not recorded."""
     failure = verdict.failure
     if failure is None or not (failure.got and failure.wanted):
         return None
@@ -62,7 +62,7 @@ def numbers(verdict: Verdict) -> Numbers | None:
 
 
 def manner(verdict: Verdict) -> tuple[str, ...]:
-    """How it fails, whatever the words for it and the numbers of its case."""
+    """A key for the manner of failing, without wording and without numbers of the case."""
     failure = verdict.failure
     if status(verdict) == "known":
         return "known", *(_reasons(verdict) or (_first_line(verdict),))
@@ -80,7 +80,7 @@ def manner(verdict: Verdict) -> tuple[str, ...]:
 
 
 def title(verdict: Verdict) -> str:
-    """What kind of failure it is, in words."""
+    """The kind of failure, in words."""
     failure = verdict.failure
     if status(verdict) == "known":
         reasons = _reasons(verdict)
@@ -102,21 +102,21 @@ def _reasons(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _says(verdict: Verdict) -> str:
-    """What the backend says of a failure, without the numbers of the case."""
+    """The backend's message for a failure, without the numbers of the case."""
     says = "" if verdict.failure is None else verdict.failure.says
     return _DIGITS.sub("…", says.partition("\n")[0][:LONGEST])[:SHOWN]
 
 
 def _first_line(verdict: Verdict) -> str:
-    """Files of schema 1 and 2 have a message and no more: its first line after the call."""
+    """The message's first line after the call; files of schema 1 and 2 have nothing else."""
     first_line = (verdict.message or "").removeprefix(f"{verdict.call}\n")
     return first_line.partition("\n")[0][:LONGEST].strip() or status(verdict)
 
 
 def signature(verdict: Verdict, facts: LayerFacts) -> tuple[str, ...]:
-    """The names of the arguments that a failure hangs on, sizes left out."""
+    """The names of the arguments that a failure depends on, without sizes."""
     if facts_of(verdict.check).invalid:
-        return ()  # an invalid call's arguments are its fault
+        return ()  # the arguments are what makes the call invalid
     if verdict.needs:
         names = {need.argument for need in verdict.needs if not need.fails}
     else:
@@ -128,7 +128,7 @@ def signature(verdict: Verdict, facts: LayerFacts) -> tuple[str, ...]:
 
 
 def _unusual(case: Mapping[str, Any] | None, facts: LayerFacts) -> set[str]:
-    """Where nothing was tried: the arguments of the minimal case that are not the defaults."""
+    """The arguments of the minimal case that differ from their defaults."""
     call = case.get("call") if isinstance(case, dict) else None
     arguments = call.get("arguments") if isinstance(call, dict) else None
     if not isinstance(arguments, dict) or not isinstance(case, dict):
@@ -145,10 +145,10 @@ def _unusual(case: Mapping[str, Any] | None, facts: LayerFacts) -> set[str]:
 
 
 def needed(verdict: Verdict) -> tuple[str, ...]:
-    """What a failure needs, a phrase each: `"groups > 1"`."""
+    """The conditions that a failure needs, as phrases: `"groups > 1"`."""
     return tuple(need.words for need in verdict.needs if not need.fails)
 
 
 def independent_of(verdict: Verdict) -> tuple[str, ...]:
-    """The arguments that were changed, and the failure stayed."""
+    """The arguments that were changed without removing the failure."""
     return tuple(dict.fromkeys(need.argument for need in verdict.needs if need.fails))

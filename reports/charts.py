@@ -1,4 +1,4 @@
-"""Charts: as SVG, and as what the page's script draws them from."""
+"""Charts, as SVG or as data that the page's script draws."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from markupsafe import Markup
 from conformance.model.case import DIGITS
 
 SHOWN = 8
-"""Values of one argument in a heat map; rarer ones are left out."""
+"""The most values of one argument in a heat map; rarer ones are left out."""
 
 WIDEST = 8.0
-"""The largest ratio to torch that has a place of its own; beyond it lies the edge."""
+"""The largest ratio to torch on the scale; larger ones are drawn at the edge."""
 
 
 def bars(counts: Mapping[str, int], low: int, high: int) -> str:
-    """The heights of a histogram, a character of `DIGITS` for each bar; the page's script draws it.
+    """The heights of a histogram, a character of `DIGITS` per bar; the page's script draws it.
 
-    The first bar stands for exact numbers, after a gap stand those for the powers of 2. Heights
-    grow with the square root of the numbers, so that a few show next to many.
+    The first bar counts exact numbers; after a gap follow the powers of 2. Heights grow with the
+    square root of the counts, so that small counts stay visible.
 
     Args:
         counts: as in `Verdict.ulps` or `Verdict.ratios`.
-        low, high: powers on the outermost bars, which hold what lies beyond.
+        low, high: powers of the outermost bars, which also count values beyond them.
     """
     numbers = [0] * (high - low + 3)
     for power, number in counts.items():
@@ -40,7 +40,7 @@ def bars(counts: Mapping[str, int], low: int, high: int) -> str:
 
 
 def whisker(ratio: float, low: float | None, high: float | None) -> Markup:
-    """A ratio to torch on a logarithmic scale from ⅛ to 8, with its interval."""
+    """Draw a ratio to torch on a logarithmic scale from ⅛ to 8, with its interval."""
 
     def place(value: float) -> float:
         return 50 + 50 * math.log(min(max(value, 1 / WIDEST), WIDEST)) / math.log(WIDEST)
@@ -58,15 +58,12 @@ def whisker(ratio: float, low: float | None, high: float | None) -> Markup:
 
 
 def heat_map(space: Space) -> tuple[list[int], str]:
-    """Which values met which; the page's script draws it.
-
-    Args:
-        space: of a layer.
+    """Data of a heat map of pairs of values, which the page's script draws.
 
     Returns:
-        How many values of each argument have a place, and for each place a character for every
-        place before it: `.` = never met; 1, 2, 3 = in some cases, in three, in ten; a, b, c = some
-        of these failed, half of them, all.
+        The number of shown values of each argument, and for each shown value a character for every
+        value before it. `.`: the pair never occurred; 1, 2, 3: it occurred in at least one, three,
+        ten cases; a, b, c: some of these cases failed, at least half, all.
     """
     shown = [_shown(argument) for argument in space.arguments]
     places = [(number, value) for number, values in enumerate(shown) for value in values]

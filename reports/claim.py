@@ -1,4 +1,4 @@
-"""What a run may claim of a versioned standard."""
+"""The claim of conformance to a versioned standard that a run supports."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from conformance.model.standard import Standard, StandardError, named
 
 
 def claim(run: Run, *, conformant: bool) -> str:
-    """A sentence, with all that it is not about; empty for a run that is held against none.
+    """A sentence that names all limits of the claim; empty for a run without a standard.
 
-    Args:
-        run: what it rests on.
-        conformant: it is whole, and nothing failed.
+    `conformant` says that the run is complete and nothing failed.
     """
     text = run.identity.standard
     if not text:
@@ -23,7 +21,7 @@ def claim(run: Run, *, conformant: bool) -> str:
     try:
         standard, level = named(text)
     except StandardError:
-        return f"{text} is no standard that is known here: no claim."
+        return f"{text} is not a known standard: no claim."
     if not conformant:
         return f"Does not show that it conforms to {standard.name}, {level}."
     limits = _extent(run, standard, level)
@@ -33,7 +31,7 @@ def claim(run: Run, *, conformant: bool) -> str:
 
 
 def _extent(run: Run, standard: Standard, level: str) -> list[str]:
-    """Layers, dtypes, checks, cases and shards, where they are not all."""
+    """Limits of the claim: layers, dtypes, checks, cases and shards that are not all."""
     layers = [row.layer for row in present(matrix(run))]
     shown = [verdict for verdict in run.verdicts if verdict.status in ("passed", "known")]
     dtypes = {verdict.dtype for verdict in shown}

@@ -1,4 +1,4 @@
-"""Failures put together so that one bug is one entry."""
+"""Clusters of failing verdicts that are likely to have one cause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conformance.model.case import Verdict
 from conformance.model.checks import facts_of
 from conformance.model.layer_facts import LayerFacts, unknown
 
-# Status, family of layers, how it fails, whether in a check that follows others.
+# Status, family of layers, manner of failing, whether the check follows `values`.
 GroupKey = tuple[str, str, tuple[str, ...], bool]
 
 
@@ -23,13 +23,13 @@ class Cluster:
     """Verdicts that are likely to have one cause.
 
     Args:
-        id: stable between runs: of the layers' family, the kind of failure and what it needs.
-        title: what kind of failure it is, in words.
+        id: stable between runs: made from the layers' family, the kind of failure and its needs.
+        title: the kind of failure, in words.
         members: worst first; at least one.
-        needs: what the failure needs wherever the check of the first member meets it:
+        needs: conditions that all verdicts of the first member's check need:
             `("groups > 1", "dilation > 1")`.
-        one_of: what it needs besides, where several things serve; each is one of them.
-        independent: arguments that were changed, and it still failed.
+        one_of: alternatives of which the failure needs one in addition.
+        independent: arguments that can be changed without removing the failure.
     """
 
     id: str
@@ -41,7 +41,7 @@ class Cluster:
 
     @property
     def first(self) -> Verdict:
-        """The member that stands for all: of the worst status, the plainest minimal call."""
+        """The representative member: it has the worst status and the simplest minimal call."""
         return self.members[0]
 
     @property
@@ -51,27 +51,27 @@ class Cluster:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers it shows in."""
+        """The layers of the members."""
         return _unique(v.layer for v in self.members)
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """The checks it shows in."""
+        """The checks of the members."""
         return _unique(v.check for v in self.members)
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """The dtypes it shows in."""
+        """The dtypes of the members."""
         return _unique(v.dtype for v in self.members)
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The devices it shows on."""
+        """The devices of the members."""
         return _unique(v.device for v in self.members)
 
     @property
     def needs_words(self) -> str:
-        """What the failure needs, as a clause; empty where the plainest call fails."""
+        """What the failure needs, as a clause; empty if the simplest call fails."""
         choices = "; ".join(" and ".join(rest) for rest in self.one_of)
         parts = [*self.needs, *([f"one of: {choices}"] if choices else [])]
         return " and ".join(parts)
@@ -83,7 +83,7 @@ class Cluster:
 
     @property
     def alternatives(self) -> tuple[tuple[str, Verdict, str], ...]:
-        """Each thing of which one is needed, the plainest member that shows it, and its share."""
+        """Each alternative of `one_of`, with the simplest member that needs it, and its share."""
         found = dict[str, Verdict]()
         for verdict in self.members:
             rest = tuple(term for term in needed(verdict) if term not in self.needs)
@@ -93,39 +93,39 @@ class Cluster:
 
     @property
     def share(self) -> str:
-        """How many cases of the first member's item have what it needs; empty where unknown."""
+        """How many failing and passing cases have what the failure needs; empty if unknown."""
         return share_words(self.first) if set(needed(self.first)) == set(self.needs) else ""
 
     @property
     def examples(self) -> tuple[int, int]:
-        """How many examples of the first member failed, and of how many; 0 if not counted."""
+        """The numbers of failed and of checked examples of the first member; 0 if not counted."""
         return self.first.examples.failed, self.first.examples.checked
 
 
 def clusters(
     failing: Iterable[Verdict], layers: Mapping[str, LayerFacts] | None = None
 ) -> tuple[Cluster, ...]:
-    """Failing verdicts by cause, worst first, then those in most items.
+    """Group failing verdicts by cause, worst first, then those with most items.
 
-    Verdicts are put together that fail in the same way (the same exception, wrong numbers, a
-    wrong shape, …) on the same layer or its lazy or functional form, if they need an argument in
-    common, or one of them needs none: the plainest call fails, so that others fail with it.
-    What other checks say of a layer whose values are wrong goes there, if they need what the wrong
-    values need, or make calls of their own.
+    Two verdicts belong together if they fail in the same manner (the same exception, wrong numbers,
+    a wrong shape, …) on the same layer or its lazy or functional form, and need a common argument.
+    A verdict without needs joins them, too: the simplest call fails, and others fail with it.
+    Where a layer's values are wrong, verdicts of other checks join that cluster if they need the
+    same, or make calls of their own.
 
     Args:
-        failing: the verdicts, in the order in which their causes shall stand.
-        layers: what the run tells of each layer.
+        failing: the verdicts, in the order of the clusters.
+        layers: facts about each layer in the run.
     """
     layers = layers or {}
     groups: dict[GroupKey, list[_Part]] = {}
     for verdict in (each for whole in failing for each in by_cause(whole)):
         facts = layers.get(verdict.layer) or unknown(verdict.layer)
         how, needs = manner(verdict), frozenset(signature(verdict, facts))
-        # An invalid call breaks one rule for all dimensions.
+        # An invalid call breaks a rule that layers of all dimensions share.
         family = facts.stem if facts_of(verdict.check).invalid else facts.kin
         kin = facts.kin.lower()
-        # The same exception text is one cause, wherever it comes from; so is the same frame.
+        # The same exception text, or the same frame, is one cause in any family.
         elsewhere = how[0] == "exception" or (how[0] == "lost" and len(how) > 2)
         family = "" if elsewhere else family.lower()
         if verdict.failure is not None and verdict.failure.layouts:
@@ -139,7 +139,7 @@ def clusters(
 
 @dataclass
 class _Part:
-    """Verdicts that fail in one way, each with the arguments that it needs."""
+    """Verdicts that fail in one manner, each with the arguments that it needs."""
 
     key: GroupKey
     kin: str
@@ -147,11 +147,11 @@ class _Part:
 
     @property
     def values(self) -> list[tuple[Verdict, frozenset[str]]]:
-        """Those of the check that says most plainly what is wrong."""
+        """The members of the check `values`, which says most directly what is wrong."""
         return [each for each in self.members if each[0].check == "values"]
 
     def related(self, other: _Part) -> bool:
-        """Whether they need something in common, or one of them needs nothing."""
+        """Whether two members need a common argument, or one of them needs none."""
         if not self.key[1]:
             return True
         return any(
@@ -164,7 +164,7 @@ class _Part:
 
 
 def _add(parts: list[_Part], new: _Part) -> None:
-    """Put verdicts to those that they are related to, which may join several of these."""
+    """Merge a part with all parts that it is related to."""
     for part in [part for part in parts if part.related(new)]:
         parts.remove(part)
         new = replace(new, members=[*part.members, *new.members])
@@ -172,7 +172,7 @@ def _add(parts: list[_Part], new: _Part) -> None:
 
 
 def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
-    """A verdict as one for each of its causes."""
+    """Split a verdict into one for each of its causes."""
     if not verdict.others:
         return (verdict,)
     first = replace(verdict, message=verdict.own_message, others=())
@@ -190,12 +190,12 @@ def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
 
 
 def _absorbed(parts: Sequence[_Part]) -> list[_Part]:
-    """The parts, with what follows from wrong values moved to them."""
+    """Move verdicts that follow from wrong values to the part of these values."""
     sources = [part for part in parts if part.values]
     rest = [part for part in parts if not part.values]
     for part in rest:
         if not part.key[1] and not all(facts_of(v.check).follows_values for v, _ in part.members):
-            continue  # an exception that other checks meet, too, comes from elsewhere
+            continue  # an exception that occurs in other checks, too, has another cause
         for verdict, needs in [*part.members]:
             near = [x for x in sources if x.kin == part.kin and x.key[0] == part.key[0]]
             followed = [x for x in near if _follows(verdict, needs, x, alone=len(near) == 1)]
@@ -206,10 +206,10 @@ def _absorbed(parts: Sequence[_Part]) -> list[_Part]:
 
 
 def _follows(verdict: Verdict, needs: frozenset[str], source: _Part, *, alone: bool) -> bool:
-    """Whether what a check says of a layer is likely to come of its wrong values.
+    """Whether a check's verdict is likely to follow from the layer's wrong values.
 
-    A check that makes other calls of a case may need less of it, or more; a law makes calls of its
-    own, and says itself which of them is wrong.
+    A check that makes other calls of a case may need fewer arguments, or more. A law makes calls of
+    its own, and says itself which of them is wrong.
     """
     failure = verdict.failure
     wrong = [theirs for each, theirs in source.values if each.dtype == verdict.dtype]
@@ -224,7 +224,7 @@ def _follows(verdict: Verdict, needs: frozenset[str], source: _Part, *, alone: b
 
 
 def _cluster(part: _Part) -> Cluster:
-    # Values tell most plainly what is wrong; a short call is a plain one.
+    # `values` says most directly what is wrong, and a short call is a simple one.
     order = sorted(
         (verdict for verdict, _ in part.members),
         key=lambda v: (rank(v), not facts_of(v.check).plain, len(v.call or "")),
@@ -237,7 +237,7 @@ def _cluster(part: _Part) -> Cluster:
     found = [needed(v) for v in order if v.check == first.check and v.needs]
     common = tuple(term for term in needed(first) if all(term in terms for terms in found))
     rests = [tuple(term for term in terms if term not in common) for terms in found]
-    # Of two things that serve the one that asks for less says all.
+    # An alternative that contains another adds nothing to it.
     least_rests = [x for x in rests if not any(set(other) < set(x) for other in rests)]
     one_of = () if () in rests else tuple(dict.fromkeys(least_rests))
     return Cluster(
@@ -246,7 +246,7 @@ def _cluster(part: _Part) -> Cluster:
 
 
 def share_words(verdict: Verdict) -> str:
-    """`"18 of 18 failing and 0 of 140 passing cases"`, and what tells them apart besides needs."""
+    """`"18 of 18 failing and 0 of 140 passing cases"`, after a further condition if any."""
     share = verdict.share
     if share is None or not share.terms:
         return ""

@@ -1,4 +1,4 @@
-"""Two runs side by side: what was fixed, broken, new, gone, and what changed within its bounds."""
+"""Comparison of two runs: items fixed, broken, new, gone, or changed within their bounds."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from conformance.reports.statuses import BAD, status, verdicts
 from conformance.model.case import Verdict
 
 KINDS = ("broken", "fixed", "new", "gone", "changed", "margin")
-"""What can have become of an item, in the order of the page."""
+"""Kinds of changes of an item, in the order of the page."""
 
 LIKE = ("suite", "profile", "seed", "examples", "shard", "drawn")
-"""What two runs must share to be compared."""
+"""Fields that two runs must share to be compared."""
 
 MARGIN = 2.0
 """The factor by which an error ÷ bound must change to be reported."""
 
 NOTABLE = 0.05
-"""An error ÷ bound below this is of no interest, however much it changed."""
+"""Changes between values of error ÷ bound below this are ignored."""
 
 SHOWN = 2000
 """Rows of one kind on the page."""
@@ -31,12 +31,12 @@ SHOWN = 2000
 
 @dataclass(frozen=True)
 class VerdictChange:
-    """One item of two runs.
+    """The change of one item between two runs.
 
     Args:
-        kind: one of `KINDS`: `broken` = bad in B only; `changed` = another status, bad in both or
-            in neither; `new`, `gone` = it has a verdict in one of them only.
-        before, after: its verdicts, None where there is none.
+        kind: one of `KINDS`. `broken`: bad in B only. `changed`: another status, bad in both runs
+            or in neither. `new`, `gone`: it has a verdict in one run only.
+        before, after: its verdicts; None if there is none.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class VerdictChange:
 
     @property
     def verdict(self) -> Verdict:
-        """The later one of its verdicts."""
+        """The verdict in B, or in A if B has none."""
         found = self.after or self.before
         assert found is not None
         return found
@@ -53,10 +53,10 @@ class VerdictChange:
 
 @dataclass(frozen=True)
 class Speed:
-    """One timed call of two runs.
+    """The times of one call in two runs.
 
     Args:
-        before, after: its lines.
+        before, after: its benchmark lines.
         factor: time in B ÷ time in A; above 1 is slower.
         certain: the intervals of their ratios to torch do not overlap.
     """
@@ -73,10 +73,10 @@ class Comparison:
 
     Args:
         before, after: the runs.
-        unlike: what should be the same and is not: `"seed: 0 and 1"`.
+        unlike: fields of `LIKE` that differ: `"seed: 0 and 1"`.
         changes: the items that changed.
-        same: number of items that did not.
-        speeds: the calls timed in both, the slowest first.
+        same: number of unchanged items.
+        speeds: the calls timed in both, the largest slowdown first.
     """
 
     before: Run
@@ -109,27 +109,25 @@ _WORDS = {
 
 
 def compare(before: Run, after: Run, *, force: bool = False) -> Comparison:
-    """Change of each item.
+    """Compare two runs item by item; their backends may differ.
 
-    Args:
-        before, after: the runs; their backends may differ.
-        force: compare runs of other seeds, profiles or suite versions as well.
+    `force` also compares runs of other seeds, profiles or suite versions.
 
     Raises:
-        ResultsError: if the runs are not alike, naming what differs, or have no item in common.
+        ResultsError: if the runs differ in a field of `LIKE`, or have no item in common.
     """
     unlike = _unlike(before.identity, after.identity)
     if unlike and not force:
         raise ResultsError(
-            f"unlike runs: {'; '.join(unlike)}; what differs between them may be due to that "
-            "(--force compares them all the same)"
+            f"unlike runs: {'; '.join(unlike)}; differences between them may be due to that "
+            "(--force compares them anyway)"
         )
     old = {verdict.id: verdict for verdict in verdicts(before)}
     new = {verdict.id: verdict for verdict in verdicts(after)}
     timed = [*_speeds(before, after)]
     if not old.keys() & new.keys() and not timed:
         raise ResultsError(
-            f"nothing to compare: of {len(old)} verdicts of A and {len(new)} of B none is about "
+            f"nothing to compare: none of {len(old)} verdicts of A and {len(new)} of B are about "
             "the same item"
         )
     every = dict.fromkeys((*old, *new))
@@ -142,11 +140,7 @@ def compare(before: Run, after: Run, *, force: bool = False) -> Comparison:
 
 
 def render(found: Comparison, names: tuple[str, str] = ("A", "B")) -> str:
-    """The comparison as one HTML page.
-
-    Args:
-        names: what to call the two results files.
-    """
+    """Render the comparison as one HTML page; `names` are those of the two results files."""
     kept = {kind: found.of(kind)[:SHOWN] for kind in KINDS}
     rows = [change for changes in kept.values() for change in changes]
     return page(

@@ -10,18 +10,18 @@ from conformance.reports.matrix import Matrix, Totals
 from conformance.reports.results import Run
 
 OUTCOMES = ("passed", "known", "failed", "unchecked", "unsupported")
-"""What came of a layer, in the order of the columns."""
+"""Results of layers, in the order of the columns."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """One family, or all of them.
+    """Layers of one family, or of all, by result.
 
     Args:
         family: its name; empty for all.
-        known: its layers in the suite; None where the file does not tell.
-        run: those of them that this run has items of.
-        outcomes: number of layers by what came of them, every one of `OUTCOMES`.
+        known: number of its layers in the suite; None if the file does not say.
+        run: number of layers that this run has items for.
+        outcomes: result → number of layers; has all of `OUTCOMES`.
     """
 
     family: str
@@ -31,10 +31,9 @@ class Coverage:
 
 
 def coverage(run: Run, table: Matrix) -> tuple[Coverage, ...]:
-    """A row for each family that a run has items of, in their order, and one for all of the suite.
+    """A row for each family in a run, in order, and one for the whole suite.
 
-    Args:
-        run: the run; files of older versions tell of no family, and have no row.
+    Files of older versions do not record families, and give no row.
     """
     facts, catalogue = run.identity.layers, run.identity.catalogue
     found: dict[str, list[str]] = {}
@@ -54,11 +53,7 @@ def _row(family: str, known: int | None, outcomes: list[str]) -> Coverage:
 
 
 def outcome(tally: Totals) -> str:
-    """What came of a layer: the worst of its items, but unsupported only if nothing else came.
-
-    Args:
-        tally: sums over its verdicts.
-    """
+    """The result of a layer: that of its worst item; unsupported only if all items are."""
     has = tally.statuses
     if any(name in has for name in ("crashed", "hung", "failed")):
         return "failed"

@@ -1,4 +1,4 @@
-"""The distinct ways in which a backend differs, and the share of cases that conform."""
+"""The divergences of a backend, known and new, and the share of cases that conform."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from conformance.model.cause import Excuse
 
 @dataclass(frozen=True)
 class KnownDivergence:
-    """One known failure that a run meets.
+    """One known failure that occurs in a run.
 
     Args:
-        reason, link: as the known failure has them.
+        reason, link: fields of the known failure.
         base: the backend that it is inherited from; empty for the backend's own.
-        failed: examples that it explains.
-        left_out: examples not run because of it.
-        members: the verdicts in which it explains some.
+        failed: number of failed examples that it explains.
+        left_out: number of examples not run because of it.
+        members: the verdicts with such examples.
     """
 
     reason: str
@@ -37,18 +37,18 @@ class KnownDivergence:
 
 @dataclass(frozen=True)
 class Divergences:
-    """The distinct ways in which a backend differs in a run.
+    """The divergences of a backend in a run.
 
     Args:
-        known: those listed for the backend, the most cases first.
-        inherited: those that its base shows alike.
-        new: the others, by likely cause.
-        checked, failed: examples, of all verdicts.
+        known: known failures of the backend itself, the one with most cases first.
+        inherited: known failures that the backend shares with its base.
+        new: all other failures, by likely cause.
+        checked, failed: number of examples over all verdicts.
         left_out: examples not run because a known failure would end the process.
-        excused: of those that failed, the ones that a known failure explains.
+        excused: failed examples that a known failure explains.
         thin: verdicts that rest on too few structures.
-        not_shown: reasons of known failures whose pinned case passes here, each with its verdicts.
-        survey: the run is one: what is new is so on this machine.
+        not_shown: reasons of known failures whose pinned case passes here, with their verdicts.
+        survey: the run is a survey: new divergences are new on this machine.
     """
 
     known: tuple[KnownDivergence, ...]
@@ -79,7 +79,7 @@ class Divergences:
 
     @property
     def headline(self) -> str:
-        """The counts, and how many verdicts rest on too few structures."""
+        """The counts, followed by the number of verdicts that rest on too few structures."""
         summary = self.counts
         if self.thin:
             verb = "verdict is" if len(self.thin) == 1 else "verdicts are"
@@ -90,7 +90,7 @@ class Divergences:
 
 @once
 def divergences(run: Run) -> Divergences:
-    """The distinct ways in which a backend differs in a run."""
+    """Collect the divergences of a run from its verdicts."""
     found = verdicts(run)
     groups: dict[tuple[str, str, str], list[tuple[Verdict, Excuse]]] = {}
     for verdict in found:
@@ -130,7 +130,7 @@ def divergences(run: Run) -> Divergences:
 
 
 def _not_shown(verdicts: Sequence[Verdict]) -> dict[str, tuple[Verdict, ...]]:
-    """Known failures that the run says do not show here, those of the most verdicts first."""
+    """Known failures that do not occur on this machine, the one with most verdicts first."""
     groups: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         for reason in verdict.not_shown:
@@ -140,7 +140,7 @@ def _not_shown(verdicts: Sequence[Verdict]) -> dict[str, tuple[Verdict, ...]]:
 
 
 def _excuses(verdict: Verdict) -> tuple[Excuse, ...]:
-    """The known failures of a verdict; files of schema 2 tell them in its message only."""
+    """The known failures of a verdict; files of schema 2 have them in the message only."""
     if verdict.excuses or status(verdict) != "known":
         return verdict.excuses
     reason = (verdict.message or "known").partition("\n")[0].removeprefix("known failure: ")

@@ -1,4 +1,4 @@
-"""The results within the page: compressed, for the filters and to be downloaded."""
+"""Results embedded in a page, compressed: for the filters and for download."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from conformance.reports.statuses import verdicts
 from conformance.model.case import Verdict
 
 ROOM = 600_000
-"""Compressed bytes of the results that a page holds; where they are more, parts are left out."""
+"""The most compressed bytes of results on a page; beyond it, fields are left out."""
 
 LONGEST = 50_000
 """Characters of one text in the page's results."""
 
 SURELY_TOO_MANY = 10_000
-"""Verdicts of which the histograms never fit."""
+"""With more verdicts than this, the histograms never fit."""
 
 HISTOGRAMS = ("ulps", "ratios", "outcomes", "drawn", "worst", "farthest")
 EVIDENCE = ("case", "reproducer", "needs", "command", "failure")
@@ -29,8 +29,7 @@ EVIDENCE = ("case", "reproducer", "needs", "command", "failure")
 def packed(run: Run) -> tuple[str, tuple[str, ...]]:
     """The results as base64 of gzipped JSON lines, and the names of the fields left out.
 
-    Args:
-        run: the run; verdicts stand in the order of `statuses.verdicts`.
+    Verdicts are in the order of `statuses.verdicts`.
     """
     choices = ((), HISTOGRAMS, (*HISTOGRAMS, *EVIDENCE))
     for left_out in choices[len(run.verdicts) > SURELY_TOO_MANY :]:
@@ -41,7 +40,7 @@ def packed(run: Run) -> tuple[str, tuple[str, ...]]:
 
 
 def pack(data: bytes) -> str:
-    """Bytes as base64 of their gzip form, the same for the same bytes."""
+    """Compress bytes reproducibly, and encode them as base64."""
     return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
 
 
@@ -60,7 +59,7 @@ def _line(verdict: Verdict, left_out: tuple[str, ...]) -> bytes:
     for name in left_out:
         kept.pop(name, None)
     if left_out:
-        # Digits beyond these take up room and are not read.
+        # More digits only need space.
         kept = {name: value for name, value in kept.items() if value not in (None, {}, (), "")}
         kept["seconds"] = round(verdict.seconds, 2)
         if verdict.margin is not None:
@@ -79,7 +78,7 @@ def _encoded(record: Mapping[str, Any]) -> bytes:
 
 
 def _cut(value: Any) -> Any:
-    """Texts of a sensible length; lone surrogates as escapes."""
+    """Cut long texts, and escape lone surrogates."""
     if isinstance(value, str):
         text = value if len(value) <= LONGEST else f"{value[:LONGEST]} … cut"
         return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Lines of exhaustive runs, added up to a table."""
+"""Tables that sum up the lines of exhaustive runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from conformance.model.plain_text import bounded
 
 
 class Line(msgspec.Struct, frozen=True):
-    """What came of a part of a dtype's numbers.
+    """The result for a part of a dtype's numbers.
 
     Args:
-        backend, function, dtype, direction: what was asked.
-        part, parts: which part, counted from 1, of how many.
-        covered: what came of it; None where the backend declines.
-        declined: why.
+        backend, function, dtype, direction: what was called.
+        part, parts: number of the part, from 1, and number of parts.
+        covered: the result; None if the backend declines.
+        declined: the reason for declining.
         seconds: wall time.
     """
 
@@ -37,13 +37,10 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def read(paths: Iterable[Path]) -> list[Line]:
-    """The lines of files.
-
-    Args:
-        paths: as `nn-conformance exhaustive` writes them.
+    """Read files that `nn-conformance exhaustive` wrote.
 
     Raises:
-        ResultsError: for a line that is none, naming it.
+        ResultsError: for an invalid line; the message names it.
     """
     found = list[Line]()
     for path in paths:
@@ -65,10 +62,9 @@ def _line(text: bytes, where: str) -> Line:
 
 
 def table(lines: Sequence[Line]) -> str:
-    """A table in Markdown: a row for each function and direction, a column for each dtype.
+    """A Markdown table for each backend: rows are functions and directions, columns are dtypes.
 
-    Args:
-        lines: of one or several backends; a part that was written twice counts once.
+    A part that was written twice counts once.
     """
     parts: dict[tuple[str, str, str, str], dict[tuple[int, int], Line]] = {}
     for line in lines:
@@ -89,7 +85,7 @@ def table(lines: Sequence[Line]) -> str:
 
 
 def _cell(parts: dict[tuple[int, int], Line]) -> str:
-    """`1.43 ulp at 0.5, 0.31 of the bound`; what is wrong in bold."""
+    """`1.43 ulp at 0.5, 0.31 of the bound`; errors are bold."""
     if not parts:
         return ""
     declined = next((line.declined for line in parts.values() if line.covered is None), None)

@@ -1,4 +1,4 @@
-"""A failure in the words of an issue's title: the layer, what is wrong, and when."""
+"""Titles of failures, as an issue has them: the layer, what is wrong, and when."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from conformance.model.finding import Finding
 from conformance.model.plain_text import visible
 
 LAYERS = 3
-"""Layers of a cause that are named."""
+"""Layers named in the title of a cause."""
 LINE = 110
-"""Characters of a reason, or of what a backend says."""
+"""Characters of a reason, or of a backend's message."""
 LABEL = 20
-"""Characters of a reason's first words that are no sentence of their own: `"endless loop: …"`."""
-# Steps of a trial, and the tensors that every layer gives.
+"""A reason whose first colon comes this early starts with a label: `"endless loop: …"`."""
+# Names of the steps of a trial, in words.
 _STEPS = {
     "call": "a valid call",
     "vjp": "the backward pass of a valid call",
@@ -31,7 +31,7 @@ _LOST = {"crashed": "the process dies", "hung": "the call does not return"}
 
 
 def headline(bug: Cluster) -> str:
-    """The layers of a cause, what is wrong, and what it needs."""
+    """The title of a cluster: its layers, what is wrong, and what the failure needs."""
     layers = ", ".join((*bug.layers[:LAYERS], *(["…"] if len(bug.layers) > LAYERS else [])))
     return f"{layers}: {_sentence(bug.first, bug.first.failure, bug.needs)}"
 
@@ -40,9 +40,9 @@ def issue_title(verdict: Verdict, failure: Finding | None, reason: str = "") -> 
     """The title of an issue.
 
     Args:
-        verdict: of the failure.
-        failure: what is wrong, where that is recorded.
-        reason: of the known failure that explains it; empty without one.
+        verdict: the failing verdict.
+        failure: the finding, if it is recorded.
+        reason: that of the known failure which explains it; empty without one.
     """
     if reason:
         told = _explained(verdict, failure, reason)
@@ -52,7 +52,7 @@ def issue_title(verdict: Verdict, failure: Finding | None, reason: str = "") -> 
 
 
 def _explained(verdict: Verdict, failure: Finding | None, reason: str) -> str:
-    """The reason, after what is wrong where its own first words do not say that."""
+    """The reason; what is wrong precedes it unless the reason starts with that itself."""
     reason = " ".join(visible(reason.partition(";")[0]).split())
     label, colon, _ = reason.partition(":")
     if facts_of(verdict.check).invalid or (colon and len(label) <= LABEL):
@@ -61,7 +61,7 @@ def _explained(verdict: Verdict, failure: Finding | None, reason: str) -> str:
 
 
 def whose(verdict: Verdict) -> str:
-    """Whose bug it is, where the suite compared with another backend; else nothing."""
+    """Say whose bug it is, if the suite compared with another backend; else empty."""
     base = next((e.base for e in verdict.excuses if e.base and e.excused), "")
     if base and verdict.status == "known":
         return f"The failure is inherited: {base} fails alike on the same calls."
@@ -74,12 +74,7 @@ def whose(verdict: Verdict) -> str:
 
 
 def shortened(text: str, length: int = LINE) -> str:
-    """Text that ends with a whole word and a mark where it was longer.
-
-    Args:
-        text: one line.
-        length: the most characters.
-    """
+    """Cut a line to `length` characters at the end of a word, and mark the cut by "…"."""
     if len(text) <= length:
         return text
     whole, _, _ = text[:length].rpartition(" ")
@@ -87,7 +82,7 @@ def shortened(text: str, length: int = LINE) -> str:
 
 
 def _sentence(verdict: Verdict, failure: Finding | None, needs: Sequence[str]) -> str:
-    """What is wrong, when, and what the backend says."""
+    """What is wrong, under which conditions, and the backend's message."""
     *rest, last = needs or ("",)
     when = " and ".join([", ".join(rest), last] if rest else [last])
     wrong = _wrong(verdict, failure) + (f" with {when}" if when else "")
@@ -97,7 +92,7 @@ def _sentence(verdict: Verdict, failure: Finding | None, needs: Sequence[str]) -
 
 
 def _wrong(verdict: Verdict, failure: Finding | None) -> str:
-    """What is wrong, without when."""
+    """What is wrong, without the conditions."""
     asked = facts_of(verdict.check).title
     if verdict.status in _LOST:
         signal = re.search(r"SIG[A-Z]+", "" if failure is None else failure.says)

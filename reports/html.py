@@ -14,6 +14,7 @@ from conformance.reports.causes import numbers
 from conformance.reports.charts import bars, heat_map, whisker
 from conformance.reports.coverage import coverage
 from conformance.reports.embedded_data import pack, packed
+from conformance.reports.headline import headline
 from conformance.reports.page import PlotArea, page
 from conformance.reports.performance import good, rate, share
 from conformance.reports.provenance import provenance
@@ -25,13 +26,16 @@ from conformance.model.case import Verdict
 from conformance.model.plain_text import visible
 
 PAGE = 16_000_000
-"""Characters of messages, calls and reproducers on one page; later ones are cut to `SHORT`."""
+"""Characters of messages, calls and reproducers on a page; after that texts are cut to `SHORT`."""
 
 CLUSTERS = 100
-"""Bugs shown with all details; of more only the headline is shown."""
+"""Likely causes shown with all details; further ones get a headline only."""
+
+CAUSES = 8
+"""Likely causes listed at the top of the page."""
 
 MEMBERS = 40
-"""Items of one bug that are listed; the filter shows the others."""
+"""Items listed for one likely cause; the filter shows the others."""
 
 RATIOS = (-16, 2)
 """Powers of 2 on the outermost bars of error ÷ bound."""
@@ -42,13 +46,13 @@ ULPS = (-8, 14)
 
 @dataclass(frozen=True)
 class Nearness:
-    """One layer and dtype under Numerics.
+    """One layer and dtype in the section Numerics.
 
     Args:
         dtype: its name.
-        worst: the verdict that came nearest to its bound.
-        bars: heights of the two distributions, of error ÷ bound and of the distance.
-        far: how far numbers were away, in words.
+        worst: the verdict with the largest error ÷ bound.
+        bars: heights of two histograms: error ÷ bound, and distance in ulp.
+        far: the distances, in words.
     """
 
     dtype: str
@@ -58,13 +62,10 @@ class Nearness:
 
 
 def render(run: Run, results: str = "RESULTS") -> str:
-    """The report of a run; the same run gives the same page.
+    """Render the report of a run as HTML that needs no other file and no network.
 
-    Args:
-        results: how the replay commands shall name the results file.
-
-    Returns:
-        HTML that needs no other file and no network, and always encodes as UTF-8.
+    The same run gives the same page, and the text always encodes as UTF-8. `results` is the name of
+    the results file in replay commands.
     """
     table = summary.matrix(run)
     bugs = summary.clusters(summary.listed(table), run.identity.layers)
@@ -91,6 +92,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         counts=summary.counts(run),
         failures=sum(len(bug.items) for bug in bugs),
         bugs=bugs,
+        causes=[(bug, headline(bug)) for bug in bugs[:CAUSES]],
         found=found,
         known=(*found.known, *found.inherited),
         home={v.id: c.id for c in bugs for v in c.items if v.id not in members_shown},
@@ -133,7 +135,7 @@ def _extra(
     covered: Iterable[summary.Space],
     nearness: Iterable[tuple[str, list[Nearness]]],
 ) -> bytes:
-    """What the script draws charts of, in the order of the page; and the items of each bug."""
+    """Data for the page's script: charts in the order of the page, and the items of each cause."""
     places = {verdict.id: place for place, verdict in enumerate(summary.verdicts(run))}
     return json.dumps(
         {
@@ -147,7 +149,7 @@ def _extra(
 
 
 def _nearness(run: Run, table: summary.Matrix) -> list[tuple[str, list[Nearness]]]:
-    """For each layer its dtypes in which a bound applied."""
+    """For each layer, the dtypes in which a bound applied."""
     found = summary.margins(run, table)
     return [
         (layer, [_near(found, v) for v in worst if v is not None]) for layer, worst in found.rows

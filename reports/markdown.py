@@ -1,4 +1,4 @@
-"""A run as Markdown, for the summary page of a CI job."""
+"""A Markdown summary of a run, for the page of a CI job."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from conformance.reports.text import cut, grouped, ratio, share
 from conformance.model.plain_text import visible
 
 CLUSTERS = 20
-"""Bugs that are listed."""
+"""Likely causes that are listed."""
 
 LAYERS = 200
 """Rows of the table."""
 
 ROOM = 200_000
-"""Characters: CI services refuse pages beyond a mebibyte."""
+"""The most characters: CI services refuse pages beyond a mebibyte."""
 
 
 def markdown(run: Run, *, every: bool = False) -> str:
-    """The verdict, the failures by cause, and layers × checks.
+    """Render the outcome, the failures by cause, and layers × checks.
 
-    Args:
-        run: what to tell.
-        every: list every cause, however long the page becomes.
+    With `every`, all causes are listed, however long the page becomes.
     """
     outcome, totals = summary.outcome(run), summary.totals(run)
     table = summary.matrix(run)
@@ -79,7 +77,7 @@ def _failures(run: Run, table: summary.Matrix, most: int) -> list[str]:
 
 
 def _not_shown(run: Run) -> list[str]:
-    """Known failures that do not show on the machine of the run."""
+    """Known failures that do not occur on the machine of the run."""
     reasons = summary.divergences(run).not_shown
     if not reasons:
         return []
@@ -91,7 +89,7 @@ def _not_shown(run: Run) -> list[str]:
 
 
 def _lacks(run: Run, table: summary.Matrix) -> list[str]:
-    """A line for what layers lack together."""
+    """A line for each gap in the backend's support."""
     lines = []
     for lack in support_gaps.lacks(table):
         names = support_gaps.named(lack.layers, table.layers, run.identity.layers)
@@ -133,12 +131,12 @@ def _icon(name: str) -> str:
 
 
 def _text(text: str, length: int = 200) -> str:
-    """Text in which nothing is markup, on one line."""
+    """Format a text as one line in which nothing is markup."""
     plain = " ".join(visible(cut(text, length)).split())
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]|#~@])", r"\\\1", plain)
 
 
 def _code(text: str, length: int = 300) -> str:
-    """Text as code on one line, its back quotes replaced."""
+    """Format a text as code on one line, with its back quotes replaced."""
     return f"`{' '.join(visible(cut(text, length)).split()).replace('`', chr(0x2019))}`"

@@ -29,9 +29,10 @@ class Totals:
     Args:
         status: the worst status among them; `"missing"` when there are none.
         statuses: number of verdicts by status, worst first, without zeros.
-        missing: items that were to be run and have no verdict.
-        drawn, checked, declined, invalid: examples; declined = unsupported by the backend.
-        failed, excused: of those checked; excused = explained by a known failure.
+        missing: number of announced items without a verdict.
+        drawn, checked, declined, invalid: numbers of examples; declined = not supported by the
+            backend.
+        failed, excused: numbers of checked examples; excused = explained by a known failure.
         left_out: examples not run because a known failure would end the process.
         thin: verdicts that passed on too few structures.
         comparisons: numbers compared with a finite bound.
@@ -59,7 +60,7 @@ class Totals:
 
     @property
     def items(self) -> int:
-        """Number of items, those without a verdict included."""
+        """Number of items, including those without a verdict."""
         return self.verdicts + self.missing
 
 
@@ -68,9 +69,9 @@ class MatrixCell:
     """One layer under one check, over all dtypes and devices.
 
     Args:
-        layer, check: the place in the matrix.
+        layer, check: row and column of the matrix.
         tally: sums over its verdicts.
-        verdicts: one for each dtype and device that has one.
+        verdicts: at most one for each dtype and device.
     """
 
     layer: str
@@ -80,7 +81,7 @@ class MatrixCell:
 
     @property
     def worst(self) -> Verdict | None:
-        """The first verdict of the cell's worst status."""
+        """The first verdict with the cell's worst status."""
         return next((v for v in self.verdicts if status(v) == self.tally.status), None)
 
 
@@ -90,7 +91,7 @@ class LayerRow:
 
     Args:
         layer: its name.
-        cells: one for each of the matrix's checks; None where the run has no such item.
+        cells: one for each of the matrix's checks; None if the run has no such item.
         tally: sums over all its verdicts.
     """
 
@@ -121,8 +122,7 @@ class Matrix:
 def matrix(run: Run) -> Matrix:
     """Layers × checks, each cell over all dtypes and devices.
 
-    Layers stand in the order in which the run names them, first among its items and then among
-    its verdicts; checks in the suite's order.
+    Layers are in the order of the run's items, then of its verdicts; checks in the suite's order.
     """
     order = {item: place for place, item in enumerate(run.identity.items)}
     places: dict[tuple[str, str], list[Verdict]] = {}
@@ -165,7 +165,7 @@ def totals(run: Run) -> Totals:
 
 
 def tally(found: Iterable[Verdict], gap: int = 0) -> Totals:
-    """Sums over verdicts, and a number of items that have none."""
+    """Sum up verdicts; `gap` is the number of items without a verdict."""
     number: Counter[str] = Counter()
     drawn = checked = declined = invalid = comparisons = failed = excused = left_out = thin = 0
     largest: float | None = None
@@ -192,16 +192,15 @@ def tally(found: Iterable[Verdict], gap: int = 0) -> Totals:
 
 
 def margin_of(verdict: Verdict) -> float | None:
-    """The margin of a verdict, None where it is no number."""
+    """The margin of a verdict; None instead of NaN."""
     margin = verdict.margin
     return None if margin is None or math.isnan(margin) else margin
 
 
 def listed(table: Matrix, statuses: Sequence[str] = BAD) -> tuple[Verdict, ...]:
-    """The verdicts of some statuses in the order of a matrix, worst first in a cell.
+    """The verdicts with one of these statuses, in the order of a matrix, worst first in a cell.
 
-    Args:
-        statuses: those wanted; by default those that make the run fail.
+    The default statuses are those that make the run fail.
     """
     found: list[Verdict] = []
     for row in table.rows:

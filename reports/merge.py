@@ -1,4 +1,4 @@
-"""Several results files as one run."""
+"""Merging of results files into one run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from conformance.reports.results import Footer, ResultsError, Run
 
 from conformance.model.shards import absent, parts
 
-# Runs that differ in one of these are not parts of the same run.
+# Parts of one run agree in these fields.
 _SAME = (
     *("schema", "suite", "backend", "info", "torch", "standard", "profile", "seed", "examples"),
     "total",
@@ -18,13 +18,10 @@ _SAME = (
 
 
 def merge(runs: Sequence[Run]) -> Run:
-    """Join runs; merging a file with itself, or a merged file again, changes nothing.
-
-    Args:
-        runs: at least one.
+    """Merge parts of a run, at least one; merging a file with itself changes nothing.
 
     Raises:
-        ResultsError: if they are not parts of the same run, naming the field that differs.
+        ResultsError: if they are not parts of one run; the message names the field that differs.
     """
     first = runs[0]
     for other in runs[1:]:
@@ -76,11 +73,7 @@ def _shards(runs: Sequence[Run]) -> str:
 
 
 def disagreements(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Items of which the verdicts are not all of one status, each in a line.
-
-    Args:
-        runs: that are joined; of each item the worst verdict stays.
-    """
+    """A line for each item whose verdicts differ in status; merging keeps the worst verdict."""
     found = dict[str, dict[str, None]]()
     for verdict in (verdict for run in runs for verdict in run.verdicts):
         found.setdefault(verdict.id, {})[verdict.status] = None
@@ -92,5 +85,5 @@ def disagreements(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def missing_shards(run: Run) -> tuple[str, ...]:
-    """The shards that a merged run lacks: `("2/4",)`; of very many the first, and a number."""
+    """The shards that a merged run lacks: `("2/4",)`; a long list ends with a number."""
     return absent(*parts(run.identity.shard))

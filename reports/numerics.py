@@ -1,4 +1,4 @@
-"""How near to its bounds a run came, passing checks included."""
+"""Margins of a run: how near to their bounds its numbers were, passing checks included."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Margins:
 
     Args:
         dtypes: the columns.
-        rows: layer, then for each dtype the verdict with the largest margin, None without one.
-        ulps: for layer and dtype, how many numbers were how far away, as in `Verdict.ulps`.
-        ratios: likewise how large a part of their bound, as in `Verdict.ratios`.
+        rows: layer, then for each dtype the verdict with the largest margin, or None.
+        ulps: (layer, dtype) → histogram of distances, as in `Verdict.ulps`.
+        ratios: (layer, dtype) → histogram of error ÷ bound, as in `Verdict.ratios`.
     """
 
     dtypes: tuple[str, ...]
@@ -31,7 +31,7 @@ class Margins:
 
 
 def margins(run: Run, table: Matrix | None = None) -> Margins:
-    """The largest error ÷ bound for each layer and dtype; layers without any are left out."""
+    """The margins of a run; layers to which no bound applied are left out."""
     table = table or matrix(run)
     worst: dict[tuple[str, str], Verdict] = {}
     for row in table.rows:

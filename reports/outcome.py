@@ -1,4 +1,4 @@
-"""The run in one word and a sentence or two."""
+"""The outcome of a run: one word, and sentences that explain it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from conformance.reports.claim import claim
 from conformance.reports.divergences import divergences
+from conformance.reports.lead_sentence import lead_sentence
 from conformance.reports.results import Run
 from conformance.reports.statuses import (
     BAD,
@@ -30,17 +31,18 @@ WENT_WRONG = "survey went wrong"
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """The run in one word and a sentence or two.
+    """The outcome of a run in one word, and sentences that explain it.
 
     Args:
-        name: `CONFORMANT`, `NOT_CONFORMANT`, `INCOMPLETE` or `NOTHING_PASSED`; of a survey
+        name: `CONFORMANT`, `NOT_CONFORMANT`, `INCOMPLETE` or `NOTHING_PASSED`; for a survey
             `SURVEYED`, `WENT_WRONG` or `INCOMPLETE`.
-        reason: what it rests on, with denominators.
+        reason: the counts behind the name, with their totals.
         gap: why the run is incomplete; empty for a complete one.
-        missing: ids of the items that have no verdict.
+        missing: ids of the items without a verdict.
         headline: the backend, the share of cases that conform, and how many divergences are known
-            and new; empty where nothing was checked.
-        claim: what the run shows of the standard that it is held against; empty without one.
+            and new; empty if nothing was checked.
+        claim: what the run shows about the standard that it is checked against; empty without one.
+        lead: one sentence for readers who know neither checks nor items.
     """
 
     name: str
@@ -49,15 +51,16 @@ class RunOutcome:
     missing: tuple[str, ...]
     headline: str = ""
     claim: str = ""
+    lead: str = ""
 
     @property
     def sentence(self) -> str:
-        """The reason, and after it what the run lacks."""
+        """The reason, followed by the gap."""
         return f"{self.reason} {self.gap}".rstrip()
 
 
 def outcome(run: Run) -> RunOutcome:
-    """The run in one word, and the sentence that explains it."""
+    """Judge a run, complete or not."""
     found = counts(run)
     total = sum(found.values())
     lost = missing(run)
@@ -92,11 +95,11 @@ def outcome(run: Run) -> RunOutcome:
         )
     conformant = name == CONFORMANT or (name == SURVEYED and not bad)
     said = claim(run, conformant=conformant)
-    return RunOutcome(name, summary, gap, lost, _headline(run), said)
+    return RunOutcome(name, summary, gap, lost, _headline(run), said, lead_sentence(run))
 
 
 def _surveyed(run: Run, number: Mapping[str, int], total: int) -> str:
-    """What the items of a survey came to: what differs is its result."""
+    """Count the items of a survey that conform, differ, are stale, or went wrong."""
     errors = sum(map(is_run_error, run.verdicts))
     stale = sum(map(is_stale, run.verdicts))
     differing = sum(number[name] for name in BAD) - errors - stale
@@ -135,7 +138,7 @@ def _gap(run: Run, lost: tuple[str, ...]) -> str:
 
 
 def _shards_missing(shard: str) -> tuple[str, ...]:
-    """Of several shards that were joined those that are not there; one is a run of its own."""
+    """The shards that a merged run lacks; a single shard counts as a run of its own."""
     try:
         present, count = parts(shard)
     except ValueError:  # a run that was not read from a file

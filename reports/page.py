@@ -1,4 +1,4 @@
-"""What all pages share: templates that escape everything, style sheet, script and policy."""
+"""Rendering of pages: templates that escape everything, style sheet, script, security policy."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SHEETS = ("base", "parts", "views", "media")
 """The files of the style sheet, in their order."""
 
 SCRIPTS = ("basics", "query", "views", "heat_map", "evidence", "charts", "keys")
-"""The files of the script, in their order; together they are one function."""
+"""The files of the script, in their order; the page wraps them in one function."""
 
 LISTED = 200
-"""Entries shown of lists that nothing else bounds: missing items, reasons, unreadable lines."""
+"""Entries shown of otherwise unbounded lists: missing items, reasons, unreadable lines."""
 
 
 def page(
@@ -37,11 +37,11 @@ def page(
     scripts: Sequence[str] = SCRIPTS,
     **facts: Any,
 ) -> str:
-    """A page that needs no other file and no network, and always encodes as UTF-8.
+    """Render a page that needs no other file and no network, and always encodes as UTF-8.
 
     Args:
         sheets, scripts: the files of its style sheet and of its script; a page may have no script.
-        facts: what the template speaks of.
+        facts: variables of the template.
     """
     sheet = "".join(_source(f"{name}.css") for name in sheets)
     parts = "".join(_source(f"{name}.js") for name in scripts)
@@ -67,17 +67,13 @@ def page(
 
 
 class PlotArea:
-    """Cuts texts, each to its own length and all together to the room of a page.
-
-    Args:
-        room: characters.
-    """
+    """Cut texts, each to its own length and all together to `room` characters of a page."""
 
     def __init__(self, room: int) -> None:
         self._room = room
 
     def cut(self, long: str, length: int) -> str:
-        """The text, or as much of it as there is room for, at least `text.SHORT`."""
+        """The text, or as much of it as fits, but at least `text.SHORT` characters."""
         kept = text.cut(long, min(length, max(text.SHORT, self._room)))
         self._room -= len(kept)
         return kept
@@ -108,7 +104,7 @@ def _source(name: str) -> str:
 
 
 def _finalize(value: Any) -> Any:
-    """Whatever a template prints is cut and made visible, unless it is markup already."""
+    """Cut whatever a template prints, and make it visible, unless it is markup already."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return visible(text.cut(value, 2 * SCRIPT))
     return value

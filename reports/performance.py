@@ -1,4 +1,4 @@
-"""Duration of calls, and of torch's."""
+"""Benchmark results: durations of calls relative to torch's."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Timing:
     """The benchmark lines of a run.
 
     Args:
-        lines: by layer, in the order in which they came.
-        timed: how many were timed.
-        mean: geometric mean of the ratios to torch, None without any.
-        by: what the answers were held against.
+        lines: in the order of the file, each call once.
+        timed: number of calls that were timed.
+        mean: geometric mean of the ratios to torch; None without any.
+        by: what the answers were compared with.
     """
 
     lines: tuple[Benchmark, ...]
@@ -28,7 +28,7 @@ class Timing:
 
 
 def timings(run: Run) -> Timing:
-    """The benchmark lines; a call that comes twice counts once, the later line stays."""
+    """Collect the benchmark lines; of two lines for one call, the later counts."""
     kept: dict[tuple[str, ...], Benchmark] = {}
     for line in benchmarks(run):
         kept[line.layer, line.name, line.dtype, line.device, line.direction] = line
@@ -56,18 +56,18 @@ def good(ratio: float | None) -> bool:
 
 
 def rate(value: float | None) -> str:
-    """A rate in units of 10⁹ a second, to three digits."""
+    """Format a rate in units of 10⁹ per second, with three digits."""
     return f"{value / 1e9:.3g}" if good(value) and value is not None else "–"
 
 
 def share(value: float | None, peak: float | None) -> str:
-    """What share of the machine's peak a rate is; nothing where one of them is not known."""
+    """A rate as a share of the machine's peak rate; empty if one of them is not known."""
     if value is None or peak is None or not (good(value) and good(peak)):
         return ""
     return f"{value / peak:.0%}"
 
 
 def geometric_mean(ratios: Iterable[float | None]) -> float | None:
-    """The mean of ratios, in which twice and half as fast cancel out; None of nothing."""
+    """The geometric mean, in which twice and half as fast cancel out; None without ratios."""
     logs = [math.log(ratio) for ratio in ratios if ratio is not None]
     return math.exp(sum(logs) / len(logs)) if logs else None

@@ -1,4 +1,4 @@
-"""Everything that produced a run, as groups of terms and values."""
+"""The provenance of a run, as groups of terms and values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from conformance.reports.text import duration, grouped
 
 
 def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Groups of (term, value) pairs: everything that produced the run."""
+    """Everything that produced the run, as groups of (term, value) pairs."""
     identity = run.identity
     finished = run.footer.finished if run.footer else "not finished"
     took = duration(run.footer.seconds) if run.footer else "unknown, no last line"
@@ -72,7 +72,7 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def _ran(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
-    """How often what is under test ran, where the backend counts it."""
+    """How often the code under test ran, if the backend counts that."""
     found: Counter[str] = Counter()
     items: Counter[str] = Counter()
     for verdict in run.verdicts:
@@ -87,7 +87,7 @@ def _ran(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def _timing(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the benchmarks' times depend on."""
+    """Settings that the benchmarks' times depend on."""
     plain = {k: v for k, v in facts.items() if k not in ("kind", "versions", "spread") and v}
     spread = facts.get("spread")
     shown = [(k, _text(v)) for k, v in plain.items()]
@@ -103,7 +103,7 @@ def _text(value: Any) -> str:
 
 
 def _numerics(run: Run) -> list[tuple[str, str]]:
-    """What changes the bounds; the whole of a results file of an older suite says nothing."""
+    """Declared deviations, which change the bounds; older results files do not record them."""
     deviations = run.identity.numerics.items()
     return [
         (dtype, ", ".join(f"{name} = {value}" for name, value in facts.items()) or "as IEEE 754")

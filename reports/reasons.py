@@ -1,4 +1,4 @@
-"""Why a backend declined examples."""
+"""Reasons for which a backend declined examples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Reason:
     Args:
         text: the reason, as the backend gave it.
         examples: number of examples declined for it.
-        layers: the layers that it met.
+        layers: the layers of these examples.
     """
 
     text: str
@@ -25,7 +25,7 @@ class Reason:
 
 
 def unsupported(run: Run, table: Matrix | None = None) -> tuple[Reason, ...]:
-    """Why examples were declined, the most frequent reason first."""
+    """The reasons for which examples were declined, the most frequent first."""
     examples: Counter[str] = Counter()
     layers: dict[str, dict[str, None]] = {}
     cells = (cell for row in (table or matrix(run)).rows for cell in row.cells if cell)

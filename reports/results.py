@@ -1,4 +1,4 @@
-"""The results file: one JSON object a line; its schema, writer and reader."""
+"""The results file, one JSON object per line: schema, writer and reader."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from conformance.model.plain_text import bounded
 from conformance.model.usage_error import UsageError
 
 SCHEMA = 3
-"""Version of the file format; files of older ones are read as well."""
+"""Version of the file format; the reader also accepts older ones."""
 MOST = 8 << 30
-"""Bytes of a file that is read."""
+"""The most bytes of a file that is read."""
 LINE = 64 << 20
-"""Bytes of a line."""
+"""The most bytes of a line."""
 LONG = 1 << 20
-"""Bytes of a line beyond which its texts are cut."""
+"""The writer cuts the texts of a line with more bytes than this."""
 TEXT = 50_000
-"""Characters that are kept of a text of such a line."""
+"""Characters kept of each text of such a line."""
 NOTES = 100
-"""Lines that cannot be read of which each is named."""
+"""Unreadable lines that get a note of their own; further ones are only counted."""
 
-# What an identity says where an older version of the suite did not write it.
+# Fields of an identity that older versions of the suite did not write.
 _UNKNOWN: Mapping[str, Any] = {
     "schema": 0, "suite": "unknown", "backend": "unknown", "info": {}, "torch": None,
     "numpy": "unknown", "hypothesis": "unknown", "python": "unknown", "os": "unknown",
@@ -50,25 +50,26 @@ class Identity:
     Args:
         schema: version of this file format.
         suite: version of the suite.
-        backend, info: the backend's name and what it says of itself.
-        torch, numpy, hypothesis, python: versions; torch is None where it is not installed.
+        backend, info: the backend's name and what it reports about itself.
+        torch, numpy, hypothesis, python: versions; torch is None if it is not installed.
         os, cpu, threads: the machine, and the threads each worker may use.
         devices, dtypes: as selected.
         profile, seed, examples, shard: as selected; shard is `"1/1"` for a whole run.
         options: every option of the suite as given on the command line or in the environment.
         items: ids of the items of this file's shard.
         total: number of items of the whole run, all shards together.
-        git: commit and whether it has uncommitted changes, where the folder is a checkout.
+        git: commit, and whether there are uncommitted changes; None outside a checkout.
         started: ISO 8601, UTC.
-        numerics: how the backend declares to differ from IEEE arithmetic, by dtype; bounds follow.
-        layers: what a report says of each layer; empty in files of schema 1 and 2.
-        catalogue: number of layers that the suite has, by family; empty in older files.
-        standard: version of torch.nn, and level of it, that the run is held against; empty for
-            none: `"torch.nn 2.13, inference"`.
-        drawn: how cases were drawn, where that is not as the seed has them elsewhere; else empty.
-        places: for each device where the backend answers, as known failures say where they were
-            seen: `"torch 2.13.0 on Linux x86_64 AuthenticAMD avx512_bf16"`.
-        survey: the run tells how the backend differs, and does not fail where it does.
+        numerics: by dtype, the differences from IEEE arithmetic that the backend declares; bounds
+            depend on them.
+        layers: facts for reports about each layer; empty in files of schema 1 and 2.
+        catalogue: number of layers in the suite, by family; empty in older files.
+        standard: version and level of torch.nn that the run is checked against:
+            `"torch.nn 2.13, inference"`; empty for none.
+        drawn: how cases were drawn, if that differs from what the seed gives elsewhere; else empty.
+        places: device → where the backend runs, in the form that known failures use:
+            `"torch 2.13.0 on Linux x86_64 AuthenticAMD avx512_bf16"`.
+        survey: the run reports how the backend differs, and does not fail because of that.
     """
 
     schema: int
@@ -124,25 +125,26 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
-    """A line of kind "benchmark": duration of one call, and of torch's own.
+    """A line of kind "benchmark": the duration of a call on the backend and on torch.
 
     Args:
-        layer, dtype, device: what is timed.
+        layer, dtype, device: of the call.
         name: of the case: `"resnet stem"`, `"batch 32, width 512"`.
         direction: `"forward"` or `"forward+backward"`; called `pass` in the file.
-        status: `"timed"`, or `"not timed: "` and why: `"not timed: failed values"`.
-        seconds: median of one call; None where it was not timed.
+        status: `"timed"`, or `"not timed: "` with the reason: `"not timed: failed values"`.
+        seconds: median duration of one call; None if it was not timed.
         iqr: interquartile range of the calls, in seconds.
         ratio: time ÷ torch's time of the same call on the same device; below 1 is faster.
         ratio_low, ratio_high: an interval of 95 % around the ratio.
         torch_seconds: torch's median, timed in turns with the backend.
         spread: interquartile range of torch's rounds ÷ their median: the machine's noise.
-        rounds, calls: how many rounds were timed, and calls in each.
-        flops, bytes: a second: operations of the plain algorithm, and bytes that it must move, each
-            operand read once and each result written once; 0 where the answer is the input itself.
-        peak_flops, peak_bytes: what a large matrix product, and a copy larger than any cache,
-            reached in the same run.
-        verified: what the answer was held against: `"oracle"`, `"torch float64"`.
+        rounds, calls: number of timed rounds, and of calls in each.
+        flops, bytes: operations of the textbook algorithm per second, and bytes moved per second,
+            with each operand read once and each result written once; 0 if the answer is the input
+            itself.
+        peak_flops, peak_bytes: rates of a large matrix product, and of a copy larger than any
+            cache, in the same run.
+        verified: what the answer was compared with: `"oracle"`, `"torch float64"`.
         message: what was wrong, or why there is no ratio.
     """
 
@@ -170,20 +172,20 @@ class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
 
 
 class UnknownVerdictError(UsageError, ValueError):
-    """An id, a prefix or a glob that names no verdict, or several."""
+    """An id, a prefix or a glob that matches no verdict, or several."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that a results file says.
+    """The contents of a results file.
 
     Args:
-        identity: its first line.
-        verdicts: in the order in which they came.
-        footer: None for a run that was cut short.
-        benchmarks: benchmark lines, as they stand; see `Benchmark`.
-        timing: lines of kind "timing": what the benchmarks' times depend on.
-        notes: lines that could not be read, with their numbers.
+        identity: the first line.
+        verdicts: in the order of the file.
+        footer: the last line; None if the run was cut short.
+        benchmarks: benchmark lines, unparsed; see `Benchmark`.
+        timing: lines of kind "timing": settings that the benchmarks' times depend on.
+        notes: a message for each line that could not be read, with its number.
     """
 
     identity: Identity
@@ -194,13 +196,13 @@ class Run:
     timing: tuple[Mapping[str, Any], ...] = ()
 
     def verdict(self, name: str) -> Verdict:
-        """A verdict by its id, or by a prefix or a glob that no other id matches.
+        """Find a verdict by its id, or by a prefix or a glob that matches no other id.
 
         Args:
             name: `"Conv2d-values-float32-cpu"`, `"Conv2d-val"`, `"*-laws-bfloat16-*"`.
 
         Raises:
-            UnknownVerdictError: if it names none, or several.
+            UnknownVerdictError: if it matches none, or several.
         """
         verdicts = {verdict.id: verdict for verdict in self.verdicts}
         if name in verdicts:
@@ -220,9 +222,10 @@ _KINDS = {"run": Identity, "verdict": Verdict, "footer": Footer}
 
 
 def encode_line(record: Identity | Verdict | Footer) -> bytes:
-    """One record as a line of the results file; a verdict's also tells the share supported.
+    """Encode a record as a line of the results file.
 
-    A verdict's fields that are as they are by default are left out: most of them are.
+    A verdict's fields with default values are left out, and the share of supported examples is
+    added.
     """
     kind = next(name for name, cls in _KINDS.items() if isinstance(record, cls))
     data = {"kind": kind, **msgspec.to_builtins(record)}
@@ -238,7 +241,7 @@ def encode_line(record: Identity | Verdict | Footer) -> bytes:
 
 
 _DATA = ("case", "drawn", "outcomes")
-# A verdict with all fields as they are by default; those that have none are never empty.
+# A verdict whose fields all have their defaults; fields without a default are never empty.
 _BLANK: Mapping[str, Any] = msgspec.to_builtins(Verdict("", "", "", "", "", ""))
 
 
@@ -247,7 +250,7 @@ def _without_defaults(data: Mapping[str, Any], blank: Mapping[str, Any]) -> dict
 
 
 def _cut(data: Any) -> Any:
-    """A verdict's data with its texts cut, all but those that are data."""
+    """Cut the texts in a verdict's data, except for the fields in `_DATA`."""
     if isinstance(data, str):
         return data if len(data) <= TEXT else bounded(data, TEXT)
     if isinstance(data, dict):
@@ -259,7 +262,7 @@ class Writer:
     """Appends records to a results file as they happen, each flushed to the disk.
 
     Args:
-        path: the file; it is overwritten, its folder is made.
+        path: the file; it is overwritten, and its folder is created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -268,7 +271,7 @@ class Writer:
         self._file: IO[bytes] = path.open("wb")
 
     def problem(self) -> str:
-        """What became of the file meanwhile; empty where it is still at its path."""
+        """Say if the file was deleted or replaced during the run; empty if not."""
         mine = os.fstat(self._file.fileno())
         try:
             there = os.stat(self._path)
@@ -281,7 +284,7 @@ class Writer:
         self.append(encode_line(record))
 
     def append(self, line: bytes) -> None:
-        """Append a line as it stands."""
+        """Append an encoded line, and flush it."""
         self._file.write(line)
         self._file.flush()
 
@@ -297,8 +300,8 @@ def write(path: Path, run: Run) -> None:
     """Write a whole run to a results file.
 
     Args:
-        path: the file; it is replaced at once, its folder is made.
-        run: the run; benchmark lines are kept as they stand.
+        path: the file; it is replaced atomically, and its folder is created.
+        run: the run; benchmark lines are written unchanged.
     """
     lines = [encode_line(run.identity), *map(encode_line, run.verdicts)]
     lines += [msgspec.json.encode(line) + b"\n" for line in (*run.benchmarks, *run.timing)]
@@ -308,14 +311,14 @@ def write(path: Path, run: Run) -> None:
 
 
 class ResultsError(UsageError, ValueError):
-    """A results file that cannot be read at all."""
+    """Results files that cannot be read at all, or not be used together."""
 
 
 def parse(lines: Iterable[bytes], name: str = "results") -> Run:
-    """Read a results file, keeping what can be read.
+    """Read a results file; note lines that cannot be read, and skip them.
 
     Args:
-        name: what to call the file in messages.
+        name: the file's name, for messages.
 
     Raises:
         ResultsError: if no line holds the run's identity.
@@ -350,7 +353,7 @@ def parse(lines: Iterable[bytes], name: str = "results") -> Run:
 
 
 class _Records:
-    """What the lines of a results file say, each held against the schema."""
+    """Records of a results file, each validated against the schema."""
 
     def __init__(self) -> None:
         self.identity: Identity | None = None
@@ -366,10 +369,10 @@ class _Records:
         return any((self.verdicts, self.benchmarks, self.timing, footers))
 
     def take(self, line: bytes) -> None:
-        """Take a line.
+        """Parse, validate and store a line.
 
         Raises:
-            ValueError: if it is none that may stand there, saying why.
+            ValueError: if the line is invalid, or not allowed at this place; the message says why.
         """
         data = _decoded(line)
         kind = data.get("kind")
@@ -398,10 +401,10 @@ class _Records:
 
 
 def parse_verdict(line: bytes) -> Verdict:
-    """The verdict on a line of its own, as a worker sends it.
+    """Parse a single line with a verdict, as a worker sends it.
 
     Raises:
-        ValueError: if it is none that a results file may hold, saying why.
+        ValueError: if a results file may not contain it; the message says why.
     """
     try:
         data = _decoded(line)
@@ -413,7 +416,7 @@ def parse_verdict(line: bytes) -> Verdict:
 
 
 def _decoded(line: bytes) -> dict[str, Any]:
-    """A line's data."""
+    """Decode a line, and refuse one that is too long or nested too deeply."""
     _refuse(f"more than {LINE:,} bytes" if len(line) > LINE else "")
     data = msgspec.json.decode(line, type=dict[str, Any])
     # Most lines open too few brackets to be deep.
@@ -434,10 +437,6 @@ def _refuse(fault: str) -> None:
 
 
 def read(path: Path) -> Run:
-    """Read a results file from disk; see `parse`.
-
-    Args:
-        path: of a regular file: a pipe or a device is refused.
-    """
+    """Read a results file from disk; see `parse`. Pipes and devices are refused."""
     with open_file(path, MOST) as file:
         return parse(iter(lambda: file.readline(LINE + 1), b""), str(path))

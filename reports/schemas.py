@@ -1,4 +1,4 @@
-"""JSON Schemas of what the suite writes and reads: results, known failures, the wire."""
+"""JSON Schemas of the files that the suite reads and writes: results, known failures, the wire."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ KNOWN: Mapping[str, Any] = {
     "strict": {"type": "boolean"},
     "chance": {"type": "string"},
 }
-"""What an entry of a file of known failures may hold, as docs/known-failures.md tells."""
+"""The fields of an entry in a file of known failures; docs/known-failures.md explains them."""
 
 
 def results() -> dict[str, Any]:
-    """A line of a results file."""
+    """The schema of a line of a results file."""
     references, parts = msgspec.json.schema_components(
         _LINES.values(), ref_template="#/$defs/{name}"
     )
@@ -67,7 +67,7 @@ def results() -> dict[str, Any]:
 
 
 def known() -> dict[str, Any]:
-    """A file of known failures, read as TOML."""
+    """The schema of a file of known failures, read as TOML."""
     entry = {
         **_TABLE,
         "properties": dict(KNOWN),
@@ -87,20 +87,16 @@ MADE: Mapping[str, Callable[[], dict[str, Any]]] = {
     "results": results,
     "known-failures": known,
 }
-"""How those of files are made, by name; that of the wire is its format's own."""
+"""Functions that make the schemas of files, by name; the wire defines its own schema."""
 
 
 def text(name: str) -> str:
-    """A schema as it ships with the package.
-
-    Args:
-        name: `"results"`, `"known-failures"` or `"wire"`.
-    """
+    """A schema as it ships with the package: `"results"`, `"known-failures"` or `"wire"`."""
     path = files("conformance").joinpath("schemas", f"{name}.schema.json")
     return path.read_text(encoding="utf-8")
 
 
 def written(schema: Mapping[str, Any]) -> str:
-    """A schema as its file has it."""
+    """The text of a schema's file."""
     said = {"$comment": "Written by `tools/schema_files.py`.", **schema}
     return json.dumps(said, indent=1, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""Several backends side by side: layers × backends, every share of one and the same space."""
+"""Scoreboard of several backends: layers × backends, with shares of one common space."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conformance.model.case import Verdict
 from conformance.model.checks import facts_of, ordered
 from conformance.model.layer_facts import LayerFacts
 
-# Runs that differ in one of these drew other cases, or judged them otherwise.
+# Runs that differ in one of these drew other cases, or judged them differently.
 SAME = ("suite", "profile", "seed", "examples")
 
 Place = tuple[str, str, str]  # layer, check and dtype: one item of the space
@@ -26,12 +26,12 @@ class ScoreCell:
     """One layer, or all of them, on one backend.
 
     Args:
-        items: of the space: the same for every backend.
-        run: how many of them have a verdict here, or are not offered.
-        conforming: Σ over the items that passed of the share of examples that did, ÷ items.
+        items: number of items in the space, the same for every backend.
+        run: number of these with a verdict, or not offered by the backend.
+        conforming: Σ over passed items of the share of examples that passed, ÷ items.
         supported: Σ over all items of the share of examples not declined, ÷ items.
-        failures, known: failing verdicts, and known failures, those of one cause together.
-        status: the worst there is, `PARTLY`, or `"missing"` where nothing was run.
+        failures, known: failing verdicts, and known failures, by cause.
+        status: the worst status, `PARTLY`, or `"missing"` if nothing was run.
     """
 
     items: int
@@ -49,9 +49,9 @@ class BackendColumn:
 
     Args:
         backend, device: names.
-        parts: its runs, those of several shards merged.
+        parts: its runs, with shards merged.
         cells: one for each of the board's layers.
-        total: over all layers.
+        total: the cell over all layers.
     """
 
     backend: str
@@ -62,22 +62,22 @@ class BackendColumn:
 
     @property
     def identity(self) -> Identity:
-        """Of its first run."""
+        """The identity of its first run."""
         return self.parts[0].identity
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """As selected in any of its runs."""
+        """Dtypes selected in any of its runs."""
         return tuple(dict.fromkeys(d for part in self.parts for d in part.identity.dtypes))
 
     @property
     def numerics(self) -> Mapping[str, Mapping[str, str]]:
-        """What the backend declares, by dtype."""
+        """Numerics that the backend declares, by dtype."""
         return {k: v for part in self.parts for k, v in part.identity.numerics.items()}
 
     @property
     def gaps(self) -> tuple[str, ...]:
-        """Why its results are incomplete."""
+        """Reasons why its results are incomplete."""
         return tuple(dict.fromkeys(gap for part in self.parts for gap in _gaps(part)))
 
 
@@ -86,10 +86,10 @@ class Board:
     """Layers × backends.
 
     Args:
-        layers, checks, dtypes: the space, in the order in which the runs name them.
-        items: their number: layer × check × dtype, as far as any backend was asked.
+        layers, checks, dtypes: the space, in the order of the runs.
+        items: number of combinations layer × check × dtype that any backend was asked for.
         columns: one for each backend, version and device.
-        notes: what the reader must know to compare them.
+        notes: warnings for readers who compare the columns.
     """
 
     layers: tuple[str, ...]
@@ -101,19 +101,17 @@ class Board:
 
     @property
     def identity(self) -> Identity:
-        """For what all runs have in common."""
+        """An identity, for the fields that all runs share."""
         return self.columns[0].identity
 
 
 def board(runs: Sequence[Run], names: Sequence[str] = ()) -> Board:
-    """Put runs side by side; those of one backend, of several dtypes or shards, come together.
+    """Put runs side by side, at least one; runs of one backend share a column.
 
-    Args:
-        runs: at least one.
-        names: of their files, for messages.
+    `names` are those of the files, for messages.
 
     Raises:
-        ResultsError: if they cannot be compared, naming the field that differs.
+        ResultsError: if the runs cannot be compared; the message names the field that differs.
     """
     names = names or [f"run {k}" for k in range(1, len(runs) + 1)]
     _comparable(runs, names)
@@ -158,7 +156,7 @@ def _columns(runs: Sequence[Run]) -> Iterator[BackendColumn]:
 
 
 def _merged(runs: Sequence[Run]) -> Iterator[Run]:
-    """Shards of the same run as one."""
+    """Merge the shards of each run."""
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         who = run.identity
@@ -210,7 +208,7 @@ def _filled(column: BackendColumn, layers: Sequence[str], space: Sequence[Place]
 
 
 def _not_offered(column: BackendColumn, space: Sequence[Place]) -> set[Place]:
-    """Items that a whole run left out although they were selected: the dtype is not offered."""
+    """Selected items that a complete run left out: the backend does not offer the dtype."""
     found: set[Place] = set()
     for part in column.parts:
         if missing_shards(part):
@@ -252,7 +250,7 @@ def _cell(
 
 
 def _share(verdict: Verdict, *, stopped: bool) -> Fraction:
-    """Of the examples that the check applies to, those that the backend gave an answer to."""
+    """The share of examples that the backend answered, among those that the check applies to."""
     examples = verdict.examples
     checked, declined = examples.checked, sum(examples.unsupported.values())
     whole = checked + declined + (examples.stopped if stopped else 0)

@@ -15,13 +15,9 @@ _NARROW = "\u202f"
 
 
 def render(board: Board) -> str:
-    """The page of a scoreboard; the same board gives the same page.
+    """Render a scoreboard as HTML that needs no other file, no network and no script.
 
-    Args:
-        board: what to show.
-
-    Returns:
-        HTML that needs no other file, no network and no script, and always encodes as UTF-8.
+    The same board gives the same page, and the text always encodes as UTF-8.
     """
     return page(
         "scoreboard.html",
@@ -44,11 +40,7 @@ def render(board: Board) -> str:
 
 
 def percent(share: Fraction) -> str:
-    """A percentage that says 0 and 100 only where it means them.
-
-    Args:
-        share: from 0 to 1.
-    """
+    """Format a share from 0 to 1 as a percentage; 0 % and 100 % appear only if they are exact."""
     if share in (0, 1):
         return f"{int(share) * 100}{_NARROW}%"
     number = min(max(float(share) * 100, 0.1), 99.9)
@@ -56,12 +48,12 @@ def percent(share: Fraction) -> str:
 
 
 def width(share: Fraction) -> str:
-    """A share as the width of a bar; what is not zero can be seen."""
+    """The width of a bar for a share; any share above zero is visible."""
     return f"{0 if share == 0 else max(float(share) * 100, 1):.4g}"
 
 
 def _failing(cell: ScoreCell) -> str:
-    """How many failures, and how many known ones, in words."""
+    """The numbers of failures and of known failures, in words."""
     parts = []
     if cell.failures:
         parts.append(f"{len(cell.failures)} failure{'' if len(cell.failures) == 1 else 's'}")
@@ -71,7 +63,7 @@ def _failing(cell: ScoreCell) -> str:
 
 
 def _headings(columns: Sequence[BackendColumn]) -> list[tuple[str, str]]:
-    """Name and what tells a backend from others of its name: version and device."""
+    """For each column the backend's name, and facts that distinguish it: version and device."""
     found = []
     for column in columns:
         twins = [c for c in columns if c.backend == column.backend and c is not column]
@@ -93,7 +85,7 @@ def _facts(column: BackendColumn) -> dict[str, str]:
 
 
 def _identity(column: BackendColumn) -> list[tuple[str, str]]:
-    """What a backend's numbers rest on."""
+    """The environment that a backend's results come from, as (term, value) pairs."""
     who = column.identity
     numerics = [
         f"{dtype}: " + (", ".join(f"{k} = {v}" for k, v in deviations.items()) or "as IEEE 754")

@@ -1,4 +1,4 @@
-"""What a run's verdicts are: their statuses, and which items have none."""
+"""Statuses of a run's verdicts, and items without a verdict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 SEVERITY = ("crashed", "hung", "failed", "unchecked", "known", "passed", "unsupported")
 """Statuses, worst first: the order in which a cell of the matrix chooses among its verdicts.
 
-One is unsupported if nothing else came: what is lacking is told once, by `presence`.
+`unsupported` comes last: a cell has it only if all its verdicts do, and `support_gaps` lists those.
 """
 
 BAD = ("crashed", "hung", "failed", "unchecked")
@@ -40,12 +40,12 @@ GLYPHS: Mapping[str, str] = {
 
 
 def status(verdict: Verdict) -> str:
-    """The status of a verdict; one that this version does not know counts as `unchecked`."""
+    """The status of a verdict; a status that this version does not know counts as `unchecked`."""
     return verdict.status if verdict.status in STATUSES else "unchecked"
 
 
 def once(compute: Callable[[Run], Value]) -> Callable[[Run], Value]:
-    """A function of a run that is computed once for each run and kept with it."""
+    """Cache a function of a run: compute it once for each run, and store the value with the run."""
 
     name = f"{compute.__module__}.{compute.__qualname__}"
 
@@ -62,7 +62,7 @@ def once(compute: Callable[[Run], Value]) -> Callable[[Run], Value]:
 
 @once
 def verdicts(run: Run) -> tuple[Verdict, ...]:
-    """One verdict for each id: the worst where it was written twice, the later of equals."""
+    """One verdict for each id: of several the worst, and of equally bad ones the later."""
     kept: dict[str, Verdict] = {}
     for verdict in run.verdicts:
         before = kept.get(verdict.id)
@@ -72,14 +72,14 @@ def verdicts(run: Run) -> tuple[Verdict, ...]:
 
 
 def counts(run: Run) -> dict[str, int]:
-    """Number of verdicts by status, every status present, in the order of `STATUSES`."""
+    """Number of verdicts by status; has every status, in the order of `STATUSES`."""
     found = Counter(status(verdict) for verdict in verdicts(run))
     return {name: found[name] for name in STATUSES}
 
 
 @once
 def missing(run: Run) -> tuple[str, ...]:
-    """Ids of the items that the run announced and has no verdict for."""
+    """Ids of the items that the run announced, but that have no verdict."""
     seen = {verdict.id for verdict in run.verdicts}
     return tuple(item for item in dict.fromkeys(run.identity.items) if item not in seen)
 
@@ -97,11 +97,8 @@ def devices(run: Run) -> tuple[str, ...]:
 def ok(run: Run) -> bool:
     """Whether the session may exit with 0: nothing bad, and something passed or failed as listed.
 
-    A survey may wherever it did not go wrong itself. An interrupted session has its own exit
-    status, so completeness is no part of this.
-
-    Args:
-        run: verdicts so far; the footer may be missing.
+    A survey may exit with 0 unless it went wrong itself. An interrupted session has its own exit
+    status, so the run need not be complete, and may lack a footer.
     """
     if run.identity.survey:
         return not has_run_error(run)
@@ -111,7 +108,7 @@ def ok(run: Run) -> bool:
 
 
 def is_run_error(verdict: Verdict) -> bool:
-    """Whether a verdict says that the run went wrong, and nothing of the backend.
+    """Whether a verdict reports an error of the run, not of the backend.
 
     Nothing was compared, the suite's own code failed, or one of its processes was lost.
     """
@@ -120,12 +117,12 @@ def is_run_error(verdict: Verdict) -> bool:
 
 
 def is_stale(verdict: Verdict) -> bool:
-    """Whether a verdict says that a known failure no longer shows where it was seen."""
+    """Whether a verdict reports a known failure that no longer occurs where it was seen."""
     return verdict.failure is not None and verdict.failure.kind == "stale"
 
 
 def has_run_error(run: Run) -> bool:
-    """Whether a survey went wrong: an item of it did, or no answer of the backend was looked at."""
+    """Whether a survey went wrong: an item did, or no answer of the backend was checked."""
     looked_at = any(verdict.examples.checked for verdict in run.verdicts)
     return not looked_at or any(map(is_run_error, run.verdicts))
 

@@ -1,4 +1,4 @@
-"""What a run says, as small frozen dataclasses: pure functions that every rendering shares."""
+"""The contents of a run as frozen dataclasses, made by functions that all renderings share."""
 
 from __future__ import annotations
 

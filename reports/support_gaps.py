@@ -1,4 +1,4 @@
-"""What a backend lacks: layers that it does not support at all, in a dtype, or under a check."""
+"""Gaps in a backend's support: layers unsupported altogether, in a dtype, or under a check."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from conformance.model.case import Verdict
 from conformance.model.layer_facts import LayerFacts
 
 FEW = 3
-"""Layers of a family that are told by their names, even if they are all."""
+"""A family with at most so many layers is always listed by its layers' names."""
 
 
 @dataclass(frozen=True)
 class Lack:
-    """What some layers lack.
+    """A gap that some layers share.
 
     Args:
-        what: dtypes or checks of which every item is unsupported; none where that is all of them.
-        layers: their names.
+        what: dtypes or checks in which every item is unsupported; empty if all items are.
+        layers: the layers' names.
     """
 
     what: tuple[str, ...]
@@ -29,16 +29,12 @@ class Lack:
 
     @property
     def where(self) -> str:
-        """`" in float64, gradients"`; empty where all is lacking."""
+        """`" in float64, gradients"`; empty if nothing is supported."""
         return f" in {', '.join(self.what)}" if self.what else ""
 
 
 def lacks(table: Matrix) -> tuple[Lack, ...]:
-    """What a backend lacks, layers that lack the same together; first those that it lacks whole.
-
-    Args:
-        table: layers × checks.
-    """
+    """Group layers by their gaps; layers that are not supported at all come first."""
     found: dict[tuple[str, ...], list[str]] = {(): []}
     for row in table.rows:
         if absent(row):
@@ -49,7 +45,7 @@ def lacks(table: Matrix) -> tuple[Lack, ...]:
 
 
 def present(table: Matrix) -> tuple[LayerRow, ...]:
-    """The rows of layers that a backend supports, if in part."""
+    """The rows of layers that a backend supports at least in part."""
     return tuple(row for row in table.rows if not absent(row))
 
 
@@ -67,7 +63,7 @@ def lacking(row: LayerRow) -> tuple[str, ...]:
 
 
 def _without(verdicts: Iterable[Verdict], part: Callable[[Verdict], str]) -> tuple[str, ...]:
-    """The parts all of whose verdicts are unsupported."""
+    """The parts (dtypes or checks) whose verdicts are all unsupported."""
     has: dict[str, bool] = {}
     for verdict in verdicts:
         name = part(verdict)
@@ -76,11 +72,9 @@ def _without(verdicts: Iterable[Verdict], part: Callable[[Verdict], str]) -> tup
 
 
 def named(layers: Sequence[str], asked: Sequence[str], facts: Mapping[str, LayerFacts]) -> str:
-    """Names of layers; a family all of whose layers they are is told in their place.
+    """List layers by name; a family that is complete is named in their place.
 
-    Args:
-        asked: the layers of the run.
-        facts: what is known of layers, by name.
+    `asked` are the layers of the run, `facts` the facts about layers by name.
     """
     families: dict[str, list[str]] = {}
     for layer in asked:

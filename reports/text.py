@@ -1,4 +1,4 @@
-"""Numbers and names as a page shows them, whatever they hold."""
+"""Formatting of numbers and names for pages, safe for any content."""
 
 from __future__ import annotations
 
@@ -21,43 +21,31 @@ _NARROW = "\u202f"
 
 
 def cut(text: str, length: int = SHORT) -> str:
-    """The text, or its beginning with a note of how long it was.
-
-    Args:
-        length: the number of characters to keep.
-    """
+    """The text, or its first `length` characters with a note of its full length."""
     if len(text) <= length:
         return text
     return f"{text[:length]} … cut, {grouped(len(text))} characters"
 
 
 def breakable(text: str) -> Markup:
-    """A name as markup that may be broken after its dots.
-
-    Args:
-        text: the name; any text.
-    """
+    """Any text, escaped, with a possible line break after each dot."""
     return Markup(str(escape(visible(cut(text)))).replace(".", ".<wbr>"))
 
 
 def anchor(id: str) -> str:
-    """The HTML id of a verdict: its own id, or a readable likeness with a hash.
-
-    Args:
-        id: of the verdict; any text.
-    """
+    """The HTML id of a verdict: its own id, or for unusual ids a readable form with a hash."""
     if re.fullmatch(r"[\w.]+(-[\w.:]+){3}", id, re.ASCII):
         return id
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', id)[:60]}-{_digest(id)}---"
 
 
 def grouped(number: int) -> str:
-    """An integer with its digits in groups of three."""
+    """Format an integer with its digits in groups of three."""
     return f"{number:,d}".replace(",", _NARROW)
 
 
 def compact(number: int) -> str:
-    """An integer to two significant digits or a little more: `950`, `1.2k`, `123k`."""
+    """Format an integer with two or three significant digits: `950`, `1.2k`, `123k`."""
     if number < 1000:
         return str(number)
     for unit, scale in _UNITS:
@@ -67,11 +55,7 @@ def compact(number: int) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """A percentage that says 0 and 100 only where it means them.
-
-    Args:
-        part, whole: the counts.
-    """
+    """Format a share as a percentage; 0 % and 100 % appear only if they are exact."""
     if not whole:
         return "–"
     if part in (0, whole):
@@ -83,11 +67,7 @@ def share(part: int, whole: int) -> str:
 
 
 def ratio(margin: float | None) -> str:
-    """An error ÷ bound, rounded away from 1 so that it never seems to lie on the other side.
-
-    Args:
-        margin: the ratio, None where no bound applied.
-    """
+    """Format an error ÷ bound, rounded so that it stays on its side of 1; None = no bound."""
     if margin is None or math.isnan(margin):
         return "–"
     if math.isinf(margin):
@@ -101,10 +81,9 @@ def ratio(margin: float | None) -> str:
 
 
 def spread(ulps: Mapping[str, int]) -> str:
-    """How far numbers were away: the share that was exact, and how far 99 % were at most.
+    """Describe distances: the share of exact numbers, and a limit for 99 % of the numbers.
 
-    Args:
-        ulps: as in `Verdict.ulps`.
+    `ulps` is a histogram as in `Verdict.ulps`.
     """
     total = sum(ulps.values())
     if not total:
@@ -124,7 +103,7 @@ def spread(ulps: Mapping[str, int]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for people: `1 h 2 min`, `3 min 4 s`, `5.6 s`, `12 ms`."""
+    """Format a duration: `1 h 2 min`, `3 min 4 s`, `5.6 s`, `12 ms`."""
     if not math.isfinite(seconds) or seconds < 0:
         return "–"
     if seconds < 1:
@@ -141,11 +120,7 @@ def _digest(text: str) -> str:
 
 
 def query(terms: Mapping[str, str]) -> str:
-    """The address of a filter within the page: `#q=layer:Conv2d+check:values`.
-
-    Args:
-        terms: field → value.
-    """
+    """The address of a filter within the page: `#q=layer:Conv2d+check:values`."""
     quoted = (
         f'{name}:"{value}"' if re.search(r"[\s,*\"]", value) else f"{name}:{value}"
         for name, value in terms.items()
@@ -155,7 +130,7 @@ def query(terms: Mapping[str, str]) -> str:
 
 
 def precise(seconds: float | None) -> str:
-    """A short time to three digits: `12.3 µs`."""
+    """Format a short time with three digits: `12.3 µs`."""
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         return "–"
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):

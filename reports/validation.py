@@ -1,4 +1,4 @@
-"""What a results file may say: bounds on its records when read, and how they must agree."""
+"""Validation of results files: limits of each record, and consistency between records."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from conformance.model.plain_text import bounded
 from conformance.model.shards import parts, shard_of
 
 DEEPEST = 32
-"""How deep a line's data may be nested."""
+"""The deepest nesting of a line's data."""
 MOST = 10**15
 """The largest count."""
 LONGEST = 1000
-"""Characters of an id, or of another name."""
+"""The most characters of an id or another name."""
 
 
 class IdentityLike(Protocol):
@@ -77,7 +77,7 @@ _PLACE = re.compile(r"exact|-?[0-9]{1,5}")
 
 
 def depth_fault(data: Any) -> str:
-    """What is wrong with how deep data is nested; empty where it is not too deep."""
+    """Say if data is nested too deeply; empty if not."""
     level, depth = [data], 0
     while level:
         depth += 1
@@ -93,7 +93,7 @@ def depth_fault(data: Any) -> str:
 
 
 def identity_fault(identity: IdentityLike) -> str:
-    """What is wrong with the first line; empty where nothing is."""
+    """Say what is wrong with the first line; empty if nothing is."""
     try:
         parts(identity.shard)
     except ValueError as error:
@@ -111,7 +111,7 @@ def identity_fault(identity: IdentityLike) -> str:
 
 
 def verdict_fault(verdict: Verdict) -> str:
-    """What is wrong with a verdict as such; empty where nothing is."""
+    """Say what is wrong within a verdict; empty if nothing is."""
     for name in ("id", "layer", "check", "dtype", "device", "status"):
         if wrong := _names_fault(name, [getattr(verdict, name)]):
             return wrong
@@ -134,12 +134,12 @@ def verdict_fault(verdict: Verdict) -> str:
     for name, column in (verdict.drawn or {}).items():
         if not set(column.cases) <= set(DIGITS[: len(column.values)]):
             count = len(column.values)
-            return f"drawn: {_shown(name)} has a case of none of its {count} values"
+            return f"drawn: {_shown(name)} has a case with none of its {count} values"
     return ""
 
 
 def _counts(verdict: Verdict) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Every count of a verdict, and the words that name it."""
+    """Every count of a verdict, with the words that name it."""
     examples = verdict.examples
     for name in _COUNTS:
         yield ("examples:", name), getattr(examples, name)
@@ -156,7 +156,7 @@ def _counts(verdict: Verdict) -> Iterator[tuple[tuple[str, ...], int]]:
 
 
 def footer_fault(footer: FooterLike) -> str:
-    """What is wrong with the last line; empty where nothing is."""
+    """Say what is wrong with the last line; empty if nothing is."""
     counts = {f"counts: {status}": number for status, number in footer.counts.items()}
     for name, number in {**counts, "verdicts": footer.verdicts}.items():
         if not 0 <= number <= MOST:
@@ -165,9 +165,9 @@ def footer_fault(footer: FooterLike) -> str:
 
 
 def benchmark_fault(timed: BenchmarkLike) -> str:
-    """What is wrong with a benchmark; empty where nothing is."""
+    """Say what is wrong with a benchmark; empty if nothing is."""
     if timed.status == "timed" and timed.seconds is None:
-        return "seconds is None of a benchmark that is timed"
+        return "seconds is None in a timed benchmark"
     low, high = timed.ratio_low, timed.ratio_high
     if low is not None and high is not None and low > high:
         return f"ratio_low is {low:g}, above ratio_high, {high:g}"
@@ -175,18 +175,14 @@ def benchmark_fault(timed: BenchmarkLike) -> str:
 
 
 def faults(run: RunLike) -> Iterator[str]:
-    """Where the records of a run do not agree, each in a line.
-
-    Args:
-        run: each record valid as such.
-    """
+    """Yield a line for each contradiction between the records of a run, which are valid each."""
     who = run.identity
     present, count = parts(who.shard)
     for id, number in sorted(Counter(who.items).items()):
         if number > 1:
             yield f"{_plain(id)}: {number} times among the items of the first line"
         if count > 1 and shard_of(id, count) not in present:
-            yield f"{_plain(id)}: of shard {shard_of(id, count)}/{count}, this is {who.shard}"
+            yield f"{_plain(id)}: belongs to shard {shard_of(id, count)}/{count}, not {who.shard}"
     if len(set(who.items)) > who.total or (count == len(present) and len(who.items) != who.total):
         yield f"the first line has {len(who.items)} items, and a total of {who.total}"
     if not (who.total or run.verdicts or run.benchmarks):
@@ -197,14 +193,14 @@ def faults(run: RunLike) -> Iterator[str]:
         if verdict.id != named:
             yield f"{_plain(verdict.id)}: its verdict is about {_plain(named)}"
         if verdict.id not in items:
-            yield f"{_plain(verdict.id)}: a verdict of no item of the first line"
+            yield f"{_plain(verdict.id)}: a verdict on an item that the first line lacks"
         if verdict.status not in STATUSES:
-            yield f"{_plain(verdict.id)}: no status {_shown(verdict.status)}"
+            yield f"{_plain(verdict.id)}: unknown status {_shown(verdict.status)}"
         yield from (f"{_plain(verdict.id)}: {fault}" for fault in _count_faults(verdict))
 
 
 def _count_faults(verdict: Verdict) -> Iterator[str]:
-    """Where the counts of a verdict contradict each other or its status."""
+    """Yield a line for each contradiction between the counts of a verdict, or with its status."""
     examples = verdict.examples
     if examples.checked > examples.drawn:
         yield f"{examples.checked} examples checked of {examples.drawn} drawn"
@@ -250,7 +246,7 @@ def _names_fault(what: str, names: Any) -> str:
 
 
 def _excesses(verdict: Verdict) -> Iterator[tuple[str, Any]]:
-    """Numbers that may be text, where JSON has no such number."""
+    """Numbers that may be written as text, because JSON has no infinities and no NaN."""
     yield "excess", verdict.excess
     findings = [verdict.failure, *(cause.failure for cause in verdict.others)]
     for finding in findings:

@@ -1,6 +1,6 @@
-"""The checks, one module for each property; a module named here reaches every layer.
+"""The checks, one module for each property; a check listed here applies to every layer.
 
-What a check is, beside its code, is declared in `conformance.model.checks`.
+The declarations of the checks are in `conformance.model.checks`.
 """
 
 from __future__ import annotations
@@ -37,23 +37,22 @@ def _has_state(row: LayerSpec) -> bool:
 
 
 def _takes_numbers(row: LayerSpec) -> bool:
-    """Whether any operand is no whole number: an index is never NaN or infinite."""
+    """Whether an operand may hold floating-point numbers: an index is never NaN or infinite."""
     return not row.function or any(x.role != "index" for x in row.signature.inputs)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One property of a layer: its declaration, and the code that looks at it.
+    """The declaration and the code of a check.
 
     Args:
         facts: the declaration.
-        run: looks at one case; raises `Failure`, `Unsupported`, or `Inapplicable`.
-        applies: whether a layer has the property at all.
-        relaid: the case as the check lays it out in memory, and the layout of each operand by name;
-            None where it does not choose layouts.
-        larger: case → the case of another size that the check calls the layer with as well; None
-            where it does not.
-        conclude: what the answers to all cases come to, where no single case shows it.
+        run: checks one case; raises `Failure`, `Unsupported`, or `Inapplicable`.
+        applies: whether the check applies to a layer.
+        relaid: case → the case as the check lays it out in memory, and the layout of each operand
+            by name; None if the check does not choose layouts.
+        larger: case → the case of another size that the check also calls; None if there is none.
+        conclude: answers to all cases → conclusion, for what no single case shows.
     """
 
     facts: CheckFacts
@@ -65,12 +64,12 @@ class Check:
 
     @property
     def invalid(self) -> bool:
-        """Whether it is given invalid calls instead of valid ones."""
+        """Whether the check gets invalid calls instead of valid ones."""
         return self.facts.invalid
 
     @property
     def sampling(self) -> Sampling:
-        """How many of the cases it looks at."""
+        """How many of the cases the check gets."""
         return self.facts.sampling
 
 
@@ -94,4 +93,4 @@ _CODE = (
 
 EVERY_CHECK: dict[str, Check] = {check.facts.name: check for check in _CODE}
 CHECKS = {name: check for name, check in EVERY_CHECK.items() if not check.facts.on_request}
-"""The columns of the matrix; the others run only where they are named."""
+"""The columns of the matrix; other checks run only on request."""

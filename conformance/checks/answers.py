@@ -1,4 +1,4 @@
-"""The oracle's answers, kept as long as the cases that they are of, for all checks together."""
+"""Cache of oracle answers, shared by all checks, that lives as long as the cases."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.model.case import Case, Updated
 
 T = TypeVar("T")
-# What is expected of an output: a value with a bound, or several of them.
+# An expected output: values with bounds, or several right alternatives.
 Expected = Rounded | Choices
-# Answers of the oracle that are kept whatever their size: those of an item at the standard profile,
-# and to other weights; with more examples, the large ones beyond are computed again.
+# Number of answers that are cached whatever their size: those of an item at the standard profile,
+# and those with other weights. Beyond it, large answers are computed again.
 KEPT = 400
-# Bytes of an answer that is kept in any case.
+# Bytes of an answer that is always cached.
 SMALL = 8192
 
 
 @dataclass(frozen=True)
 class Pulled:
-    """Cotangents, and the gradients that the oracle has of them.
+    """Cotangents, and the gradients that the oracle computes from them.
 
     Args:
-        cotangents: one for each output that is there; None for one that is left out.
-        inputs: gradients of the inputs; None of one that is left out, or has none.
-        parameters: of the state, by name.
+        cotangents: one for each output that is present; None for an output without cotangent.
+        inputs: gradients of the inputs; None for an input that is absent or has no gradient.
+        parameters: gradients of the state, by name.
     """
 
     cotangents: Sequence[np.ndarray | None]
@@ -39,11 +39,9 @@ class Pulled:
     parameters: Mapping[str, Expected]
 
     def only(self, wanted: frozenset[str], names: Sequence[str]) -> Pulled:
-        """Without the gradients that nobody asks for.
+        """Keep only the gradients of the inputs and parameters in `wanted`.
 
-        Args:
-            wanted: names of inputs and parameters.
-            names: of the inputs.
+        `names` are the names of all inputs, in order.
         """
         inputs = [
             x if name in wanted else None for x, name in zip(self.inputs, names, strict=False)
@@ -53,18 +51,14 @@ class Pulled:
 
 
 class Kept(Generic[T]):
-    """Answers of one kind.
-
-    Args:
-        numbers: answer → the values and bounds that it holds.
-    """
+    """Cache of one kind of answers; `numbers` lists the values and bounds in an answer."""
 
     def __init__(self, numbers: Callable[[T], Iterable[Expected | None]]) -> None:
         self._numbers = numbers
         self._answers: WeakKeyDictionary[Case, tuple[Precision, T]] = WeakKeyDictionary()
 
     def get(self, case: Case, precision: Precision, compute: Callable[[], T]) -> T:
-        """The answer to a case in a precision, computed unless it is kept."""
+        """Return the cached answer to a case in a precision, or compute it."""
         earlier = self._answers.get(case)
         if earlier is not None and earlier[0] == precision:
             return earlier[1]
@@ -75,7 +69,7 @@ class Kept(Generic[T]):
 
 
 class Answers:
-    """What the oracle has answered: `outputs` with the changed state, and `gradients`."""
+    """The caches: `outputs` with the changed state, and `gradients`."""
 
     def __init__(self) -> None:
         self.outputs = Kept[Updated](lambda x: (*x.outputs, *x.state.values()))
@@ -83,7 +77,7 @@ class Answers:
 
 
 def lean(x: Expected) -> Expected:
-    """An expected value without what only further arithmetic needs."""
+    """Drop from an expected value the data that only further arithmetic needs."""
     if isinstance(x, Choices):
         return Choices(tuple(y.lean for y in x.alternatives))
     return x.lean

@@ -1,4 +1,4 @@
-"""Cotangents of a case, in their memory layouts, and the gradients that must come of them."""
+"""Cotangents of a case, in their memory layouts, and the gradients expected for them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from conformance.checks.trial import Trial
 from conformance.model.formats import FORMATS, REAL, round_to
 from conformance.strategies.layouts import constant
 
-_EVERY, _STREAM = 8, 0x73756D  # of so many cases one has constant cotangents
-# Regimes of whole numbers, or of a few bits: their cotangents are whole, too.
+_EVERY, _STREAM = 8, 0x73756D  # one case in `_EVERY` has constant cotangents
+# Regimes of integers or of numbers with few bits; these cases get integer cotangents.
 _EXACT = ("ramp", "integers", "full", "zero", "bits", "rectified", "saturated", "hold", "halves")
 
 
 def pulled(trial: Trial) -> Pulled:
-    """The cotangents of a case and their gradients, computed once for all checks."""
+    """The cotangents of a case and the expected gradients, computed once for all checks."""
     return trial.answers.gradients.get(trial.case, trial.precision, lambda: _answered(trial))
 
 
@@ -36,10 +36,9 @@ def _answered(trial: Trial) -> Pulled:
 
 
 def put(trial: Trial, given: Sequence[np.ndarray | None]) -> list[Any]:
-    """Cotangents on the device, in the layouts of the case; absent outputs have none.
+    """Put cotangents on the device, in the layouts of the case; absent outputs have none.
 
-    Args:
-        given: one for each output that is there.
+    `given` has one for each output that is present.
     """
     values = iter(zip(given, _dtypes(trial), strict=True))
     shapes = trial.row.output_shapes(trial.case)
@@ -47,7 +46,7 @@ def put(trial: Trial, given: Sequence[np.ndarray | None]) -> list[Any]:
     layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(aligned))
     own, found = trial.case.call.dtype, list[Any]()
     for (c, dtype), layout in zip(aligned, layouts, strict=False):
-        # An output of another dtype than the call's has its cotangent in that.
+        # A cotangent has the dtype of its output.
         other = {} if dtype == own else {"dtype": dtype}
         put = trial.layer.put
         found.append(None if c is None else trial.step("put", put, c.copy(), layout, **other))
@@ -55,21 +54,21 @@ def put(trial: Trial, given: Sequence[np.ndarray | None]) -> list[Any]:
 
 
 def _dtypes(trial: Trial) -> list[str]:
-    """torch's names of the dtypes of the outputs that are there."""
+    """torch's names of the dtypes of the outputs that are present."""
     own, case = trial.case.call.dtype, trial.case
     return [own if output.dtype is None else output.dtype(case) for output in trial.present]
 
 
 def cotangents(trial: Trial) -> list[np.ndarray | None]:
-    """Random cotangents in the case's own regime; of several outputs some may be left out.
+    """Draw cotangents that suit the case's regime; with several outputs, some may have none.
 
-    In one case of eight each is constant, as behind a sum.
+    In one case of eight each cotangent is constant, as after a sum of the output.
     """
     generator = np.random.default_rng((trial.case.seed, 1))
     call = trial.case.call
     whole = trial.case.labels.get("regime") in _EXACT
     dtypes = _dtypes(trial)
-    # Whole numbers have no gradient.
+    # Integer outputs have no gradient.
     numbers = [dtype in FORMATS or dtype in REAL for dtype in dtypes]
     places = [k for k, x in enumerate(trial.present) if x.differentiable and numbers[k]]
     left_out = {places[k] for k in _left_out(len(places), generator)}
@@ -95,13 +94,13 @@ def cotangents(trial: Trial) -> list[np.ndarray | None]:
 
 
 def _axes(shape: Sequence[int], generator: np.random.Generator) -> tuple[int, ...]:
-    """All axes, as behind a sum of the output, or one."""
+    """Choose the axes along which a cotangent is constant: all, as after a sum, or one."""
     long = [axis for axis, size in enumerate(shape) if size > 1]
     return tuple(long) if generator.integers(2) else (long[generator.integers(len(long))],)
 
 
 def _left_out(count: int, generator: np.random.Generator) -> set[int]:
-    """None of so many outputs, one, or all but one."""
+    """Choose the outputs without cotangent: none, one, or all but one."""
     if count < 2:
         return set()
     alone = {k: set(range(count)) - {k} for k in range(count)}
@@ -113,10 +112,9 @@ def _left_out(count: int, generator: np.random.Generator) -> set[int]:
 def expected(
     trial: Trial, given: Sequence[np.ndarray | None]
 ) -> tuple[list[Rounded | None], dict[str, Rounded]]:
-    """Gradients of the inputs (None: left out or integers) and of the state.
+    """Expected gradients of the inputs (None if absent or integers) and of the state.
 
-    Args:
-        given: cotangents, one for each output that is there.
+    `given` has one cotangent for each output that is present.
     """
     precision = trial.precision
     inputs = _leaves(trial)
@@ -139,7 +137,7 @@ def expected(
 
 
 def _leaves(trial: Trial) -> list[Rounded | None]:
-    """The inputs, recorded where they have a gradient; an object given twice is one leaf."""
+    """The inputs, recorded where they have a gradient; an array passed twice is one leaf."""
     precision, found = trial.precision, dict[int, Rounded]()
     for place, x in zip(trial.row.signature.inputs, trial.case.inputs, strict=False):
         if x is not None and id(x) not in found:
@@ -153,7 +151,7 @@ def _pulled(
     cotangents: Sequence[Rounded | None],
     leaves: Sequence[Rounded],
 ) -> dict[int, Any]:
-    """The cotangent of each leaf; where an output has several right values, each one's."""
+    """The gradient of each leaf; `Choices` where an output has several right values."""
     asked = [x for x, c in zip(outputs, cotangents, strict=True) if c is not None]
     several = max((len(x.alternatives) for x in asked if isinstance(x, Choices)), default=1)
     ways = []

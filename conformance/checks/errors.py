@@ -1,4 +1,4 @@
-"""`errors`: an invalid call is refused by an exception meant for it."""
+"""`errors`: the backend refuses an invalid call by an exception meant for that."""
 
 from __future__ import annotations
 
@@ -21,19 +21,17 @@ SENSIBLE: tuple[type[BaseException], ...] = (ValueError, TypeError, RuntimeError
 
 
 def check(trial: Trial) -> Evidence:
-    """Build and call; a refusal is asked for.
+    """Build and call an invalid case, whose labels say what is broken, and expect a refusal.
 
-    A constraint that torch's documentation states must be refused by an exception that says so. One
-    that torch merely happens to refuse may be accepted, or refused by accident.
-
-    Args:
-        trial: an invalid case, labelled with what is broken in it, on the backend.
+    If torch's documentation states the broken constraint, the backend must refuse the call by a
+    refusal exception. If torch refuses the call without documenting it, the backend may also accept
+    it, or fail by accident.
 
     Raises:
-        Failure: if the call is accepted, or ends in an exception that is no refusal.
+        Failure: if the call is accepted, or ends in an exception that is not a refusal.
         Accepted: if the backend accepts such calls on purpose (`accepts`).
-        Inapplicable: if it is accepted, and torch does not say that it must not be; if the call
-            without the broken constraint ends in the same exception.
+        Inapplicable: if the call is accepted and torch does not document the constraint, or the
+            call without the broken constraint ends in the same exception.
     """
     labels = trial.case.labels
     broken, required = str(labels.get("broken", "invalid call")), labels.get("required")
@@ -41,7 +39,7 @@ def check(trial: Trial) -> Evidence:
     if "index" in labels or trial.row.role(str(labels.get("argument", ""))) == "index":
         refusals = (*refusals, IndexError)
     if "missing" in labels:
-        # Python tells so of None, and so does torch of some functions.
+        # Python raises this on None, and so does torch in some functions.
         refusals = (*refusals, AttributeError)
     exception = frame = says = ""
     try:
@@ -76,7 +74,7 @@ def check(trial: Trial) -> Evidence:
 
 
 def _raises(trial: Trial, kind: type[BaseException]) -> bool:
-    """Whether the call without the broken constraint ends in an exception of the same class."""
+    """Whether the corresponding valid call ends in an exception of the same class."""
     unbroken = trial.case.unbroken
     if unbroken is None:
         return False
@@ -89,23 +87,23 @@ def _raises(trial: Trial, kind: type[BaseException]) -> bool:
 
 
 def _accepts(trial: Trial, broken: str) -> bool:
-    """Whether a backend says that it accepts calls with a broken constraint, by glob."""
+    """Whether the backend declares, by a glob, that it accepts this broken constraint."""
     return any(fnmatch.fnmatchcase(broken, glob) for glob in accepted_by(trial.backend))
 
 
 def _answer(trial: Trial, case: Case) -> str:
-    """The outputs' shapes; whatever the backend raises on the way to them is passed on."""
+    """Run the call and describe the outputs' shapes; exceptions of the backend pass through."""
     state = trial.row.state.constructed(case.call.state)
     layer = trial.backend.build(replace(case.call, state=state))
     inputs = [None if array is None else layer.put(array.copy()) for array in case.inputs]
     result = layer(*inputs, **case.keywords)
-    # An output may be absent: that is no refusal.
+    # An absent output is not a refusal.
     outputs = [x for x in (result if type(result) is tuple else (result,)) if x is not None]
     return "output of shape " + ", ".join(_shape(layer, native) for native in outputs)
 
 
 def _shape(layer: Any, native: Any) -> str:
-    """A lazily computing backend refuses no earlier than here."""
+    """Read the shape of an output; a backend that computes lazily raises only here."""
     try:
         return str(layer.get(native).shape)
     except Unsupported:

@@ -18,11 +18,11 @@ from conformance.model.finding import counted, differs
 
 
 def check(trial: Trial) -> Evidence:
-    """Hold the backend's vector-Jacobian products against the oracle's, twice, and both forwards.
+    """Compare vector-Jacobian products of two calls, and outputs while recording, with the oracle.
 
     Raises:
-        Failure: if a gradient is missing, too many, of the wrong shape, or beyond its bound; if a
-            second call accumulates; if the outputs differ while gradients are recorded.
+        Failure: if a gradient is missing, unexpected, of the wrong shape, or beyond its bound; if a
+            second call accumulates; if outputs are wrong while gradients are recorded.
         Unsupported: if the backend offers no gradients.
     """
     if getattr(trial.layer, "vjp", None) is None:
@@ -37,31 +37,25 @@ def check(trial: Trial) -> Evidence:
         subject = _as_before(trial)
         evidence += alone(subject, cotangents.put(subject, wanted.cotangents), wanted, some)
     if trial.row.lazy and hasattr(trial.layer, "load"):
-        # A backend without initial values has gradients all the same; `state` says what it lacks.
+        # A backend without initial values is for the check `state`, not for this one.
         with suppress(Unsupported):
             evidence += _materialised(trial, wanted)
     return evidence + _recorded_forward(trial.afresh())
 
 
 def differentiated(trial: Trial, natives: Sequence[Any]) -> Any:
-    """What `vjp` returns of the case's inputs.
-
-    Args:
-        natives: the cotangents.
-    """
+    """Call `vjp` on the case's inputs; `natives` are the cotangents."""
     vjp = trial.layer.vjp  # type: ignore[attr-defined]
     return trial.step("vjp", vjp, trial.natives, natives, **trial.case.keywords)
 
 
 def alone(trial: Trial, natives: Sequence[Any], wanted: Pulled, some: frozenset[str]) -> Evidence:
-    """Hold some gradients that are asked for alone: the others are not computed.
+    """Compare the gradients of the inputs and parameters in `some`, requested by `vjp_of`.
 
-    Args:
-        natives: the cotangents.
-        some: names of inputs and parameters.
+    `natives` are the cotangents.
 
     Raises:
-        Failure: as `held`; or if there is a gradient that was not asked for.
+        Failure: as `held`; or if there is a gradient that was not requested.
     """
     names = tuple(sorted(some))
     try:
@@ -74,7 +68,7 @@ def alone(trial: Trial, natives: Sequence[Any], wanted: Pulled, some: frozenset[
 
 
 def _as_before(trial: Trial) -> Trial:
-    """The same layer with what its call may have changed, state and inputs, as it was."""
+    """Return a trial of the same layer with state and inputs as before its call."""
     if not trial.row.traits.updates(trial.case.call):
         return trial
     state = {name: array.copy() for name, array in trial.case.call.state.items()}
@@ -84,7 +78,7 @@ def _as_before(trial: Trial) -> Trial:
 
 
 def _materialised(trial: Trial, wanted: Pulled) -> Evidence:
-    """A lazy layer whose parameters its first call made, not a loaded state, has gradients, too."""
+    """Check the gradients of a lazy layer whose parameters were made by its first call."""
     call = trial.case.call
     new = trial.other(replace(trial.case, call=replace(call, state={}, layouts={})))
     layer = new.layer
@@ -96,14 +90,14 @@ def _materialised(trial: Trial, wanted: Pulled) -> Evidence:
 
 
 def held(trial: Trial, result: Any, wanted: Pulled, again: str = "") -> Evidence:
-    """Hold what `vjp` returned against the oracle's gradients.
+    """Compare the result of `vjp` with the expected gradients.
 
     Args:
-        result: of `vjp`: a tuple for the inputs, a mapping for the parameters.
-        again: on which of several calls.
+        result: a tuple for the inputs, and a mapping for the parameters.
+        again: which of several calls it was, for the message.
 
     Raises:
-        Failure: if a gradient is missing, too many, of the wrong shape, or beyond its bound.
+        Failure: if a gradient is missing, unexpected, of the wrong shape, or beyond its bound.
     """
     got_inputs, got_parameters = result
     _same_names(got_parameters, wanted.parameters)
@@ -145,7 +139,7 @@ def _compared(trial: Trial, name: str, got: Any, wanted: Expected | None, again:
 
 
 def _recorded_forward(trial: Trial) -> Evidence:
-    """The outputs computed while gradients are recorded, where the backend offers them."""
+    """Compare the outputs computed while gradients are recorded, if the backend offers that."""
     forward = getattr(trial.layer, "forward_grad", None)
     if forward is None:
         return Evidence()

@@ -1,4 +1,4 @@
-"""`laws`: calls that must agree with each other do, at sizes that no oracle is asked about."""
+"""`laws`: calls that must agree with each other do, also at sizes too large for the oracle."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from conformance.spec.law import Claim, Law
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike
 
-_QUICK = 1 << 14  # elements of a call of which the oracle is asked
-_SHOWN = 64  # wrong elements of which one is looked at again
+_QUICK = 1 << 14  # elements of the largest call for which the oracle is consulted
+_SHOWN = 64  # further wrong elements that a proof includes
 _STREAM = 0x6C617773  # this check's own random numbers of a case
-FEW = 3  # laws a case: over all cases every law of the layer gets its turn
+FEW = 3  # laws per case: over all cases every law of the layer gets its turn
 
 
 def check(trial: Trial) -> Evidence:
-    """Hold the backend against itself by some of its layer's laws; the seed says by which.
+    """Check some laws of the layer on one case; the seed chooses the laws.
 
     Raises:
         Failure: naming the law and the two calls that disagree.
-        Unsupported: if the backend declines every law's calls.
-        Inapplicable: if no law says anything of the case.
+        Unsupported: if the backend declines the calls of every law.
+        Inapplicable: if no law applies to the case.
     """
     laws = trial.row.laws
     order = np.random.default_rng((trial.case.seed, _STREAM)).permutation(len(laws))
@@ -57,16 +57,12 @@ def check(trial: Trial) -> Evidence:
 
 
 def held(trial: Trial, law: Law, place: int) -> Evidence:
-    """Hold one case to one law.
-
-    Args:
-        law: one of its layer's.
-        place: of the law among these, for its random numbers.
+    """Check one law on one case; `place`, its index among the laws, seeds its random numbers.
 
     Raises:
         Failure: naming the law and the two calls that disagree.
         Unsupported: if the backend declines one of its calls.
-        Inapplicable: if it says nothing of the case.
+        Inapplicable: if the law does not apply to the case.
     """
     generator = np.random.default_rng((trial.case.seed, _STREAM, place))
     evidence, spoken = Evidence(), False
@@ -83,10 +79,10 @@ def held(trial: Trial, law: Law, place: int) -> Evidence:
 
 
 def agree(claim: Claim) -> Evidence:
-    """Two answers differ by no more than both bounds.
+    """Require that two answers differ by no more than the sum of their bounds.
 
     Raises:
-        Failure: if they do not.
+        Failure: if they differ by more.
     """
     evidence = Evidence()
     pairs = zip(claim.names, claim.got.outputs, claim.wanted.outputs, strict=True)
@@ -104,7 +100,7 @@ def agree(claim: Claim) -> Evidence:
 
 
 def _by_the_oracle(claim: Claim) -> Iterator[str]:
-    """Which of the two calls is wrong, where the oracle can say so in no time."""
+    """Say which of the two calls is wrong, where the oracle can decide it quickly."""
     one, other = (_is_right(side.trial) for side in (claim.got, claim.wanted))
     words = {True: "right", False: "wrong", None: "not asked"}
     if one is not None or other is not None:
@@ -124,7 +120,7 @@ def _is_right(trial: TrialLike | None) -> bool | None:
 
 
 def _proof(got: Rounded, wanted: Rounded, shown: tuple[int, ...]) -> Proof:
-    """Of the element that is shown, and of others: not all can be found in what was read."""
+    """Prove the reported element and further wrong ones: a script may not reach each of them."""
     bound = _within_both(got, wanted).error
     a, b = got.value, wanted.value
     with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""`layout`: the answer does not depend on how inputs and state lie in memory."""
+"""`layout`: the answer does not depend on the memory layout of inputs and state."""
 
 from __future__ import annotations
 
@@ -24,16 +24,12 @@ from conformance.strategies.layouts import constant, possible
 
 @dataclass(frozen=True)
 class Cotangent:
-    """The cotangent of an output.
-
-    Args:
-        place: of the output.
-    """
+    """The cotangent of the output with index `place`, as a key of `Layouts`."""
 
     place: int
 
 
-# A tensor is named by its place among the inputs, by its state_dict name, or as a cotangent.
+# A key is the index of an input, the state_dict name of a tensor, or a cotangent.
 Key = int | str | Cotangent
 Layouts = dict[Key, str]
 
@@ -43,15 +39,15 @@ _STREAM = 0x6C61796F  # this check's own random numbers of a case
 
 
 def check(trial: Trial) -> Evidence:
-    """Lay every tensor out anew and hold the outputs, and the gradients, against the oracle.
+    """Give every tensor a memory layout, and compare outputs and gradients with the oracle.
 
-    Values are left alone but for `expanded` tensors, which are made constant along one axis. A
-    case that names layouts itself is taken as it is. Gradients that are wrong with all contiguous,
-    too, are for `gradients` to tell.
+    Values stay the same, except that `expanded` tensors become constant along one axis. A case that
+    has layouts already is used unchanged. Gradients that are also wrong with contiguous tensors are
+    left to the check `gradients`.
 
     Raises:
         Failure: with the fewest layouts that still fail.
-        Unsupported: if the backend makes none of the layouts.
+        Unsupported: if the backend cannot make any of the layouts.
     """
     case = trial.case
     if any(name != CONTIGUOUS for name in own_layouts(case).values()):
@@ -67,7 +63,7 @@ def check(trial: Trial) -> Evidence:
 
 
 def _relaid(case: Case) -> tuple[Layouts, Case]:
-    """A layout for every tensor, not all contiguous, and the case with the data they need."""
+    """Choose a layout for every tensor, not all contiguous, and adapt the case's data to them."""
     generator = np.random.default_rng((case.seed, _STREAM))
     tensors: dict[Key, np.ndarray] = {k: x for k, x in enumerate(case.inputs) if x is not None}
     tensors.update(case.call.state)
@@ -91,7 +87,7 @@ def _relaid(case: Case) -> tuple[Layouts, Case]:
 
 
 def _pulled_back(case: Case, first: str | None, generator: np.random.Generator) -> Layouts:
-    """A layout for each cotangent: every second time that of the first input, where it can be."""
+    """Choose a layout for each cotangent: half of the time that of the first input, if possible."""
     row, found = CATALOGUE[case.call.layer], dict[Key, str]()
     shapes = row.output_shapes(case)
     for place, (output, shape) in enumerate(zip(row.signature.outputs, shapes, strict=False)):
@@ -104,7 +100,7 @@ def _pulled_back(case: Case, first: str | None, generator: np.random.Generator) 
 
 
 def _written(case: Case) -> Collection[Key]:
-    """The tensors that are written into or whose elements are fixed: none repeats an element."""
+    """The tensors that must not be `expanded`: they are written into, or have fixed elements."""
     row = CATALOGUE[case.call.layer]
     places = range(len(case.inputs))
     updated = row.traits.updates(case.call)
@@ -120,15 +116,16 @@ def _written(case: Case) -> Collection[Key]:
 
 
 def _possible(array: np.ndarray, written: bool) -> tuple[str, ...]:
-    """The layouts that a tensor can have; one that is written into has an element in each place."""
+    """The layouts that a tensor can have; `expanded` is excluded for one that is written into."""
     return tuple(x for x in possible(array.shape) if not (written and x == "expanded"))
 
 
 def _converted(tensors: Mapping[Key, np.ndarray], generator: np.random.Generator) -> Layouts:
-    """What is not left to chance: in one case of four all that can is in channels_last.
+    """Layouts of deliberate combinations with channels_last; empty for half of the cases.
 
-    Models are converted to it as a whole. In another the input is, and what else there is
-    transposed: kernels that are made for channels_last guess the weight's layout from its strides.
+    In one case of four, all tensors that allow it are channels_last, as in a converted model. In
+    another, the input is channels_last and the rest transposed, because kernels for channels_last
+    guess the weight's layout from its strides.
     """
     able = {key: possible(array.shape) for key, array in tensors.items()}
     if "channels_last" not in able.get(0, ()):
@@ -141,20 +138,20 @@ def _converted(tensors: Mapping[Key, np.ndarray], generator: np.random.Generator
 
 
 def _constant(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The first element along one axis, repeated."""
+    """Make the array constant along one axis."""
     axes = [axis for axis, size in enumerate(array.shape) if size > 1]
     return constant(array, [axes[generator.integers(len(axes))]])
 
 
 def _same_values(case: Case, other: Case) -> bool:
-    """Whether two cases that differ in layouts at most hold the very same arrays."""
+    """Whether two cases that may differ in layouts hold the very same arrays."""
     inputs = zip(case.inputs, other.inputs, strict=True)
     state, given = case.call.state, other.call.state
     return all(x is y for x, y in inputs) and all(state[name] is given[name] for name in given)
 
 
 def _with(case: Case, layouts: Layouts) -> Case:
-    """The case with layouts; tensors that are not named are contiguous."""
+    """The case with these layouts; all other tensors are contiguous."""
     state = {key: layout for key, layout in layouts.items() if isinstance(key, str)}
     inputs = tuple(layouts.get(k, CONTIGUOUS) for k in range(len(case.inputs)))
     count = 1 + max((key.place for key in layouts if isinstance(key, Cotangent)), default=-1)
@@ -164,7 +161,7 @@ def _with(case: Case, layouts: Layouts) -> Case:
 
 
 def _makes(trial: Trial, case: Case, key: Key, layout: str) -> bool:
-    """Whether the backend can lay one tensor out so."""
+    """Whether the backend can give one tensor this layout."""
     alone = trial.other(_with(case, {key: layout}))
     try:
         if isinstance(key, Cotangent):
@@ -178,12 +175,12 @@ def _makes(trial: Trial, case: Case, key: Key, layout: str) -> bool:
 
 
 def _attempt(trial: Trial, case: Case, layouts: Layouts) -> Evidence:
-    """Run with layouts; of a failure leave out every layout that it does not need."""
+    """Run with layouts; if that fails, drop every layout that the failure does not need."""
     try:
         return _run(trial, _with(case, layouts))
     except Failure as failure:
         found = failure
-    # A transformer has 60 tensors: whole halves of them are left out first.
+    # A transformer has 60 tensors, so try to drop half of them at once first.
     size = len(layouts)
     while size:
         names = tuple(layouts)
@@ -205,11 +202,7 @@ def _attempt(trial: Trial, case: Case, layouts: Layouts) -> Evidence:
 
 
 def relaid(case: Case) -> tuple[Case, Mapping[str, str]]:
-    """The case as the check lays it out, and the memory layout of each operand by its name.
-
-    Args:
-        case: as drawn.
-    """
+    """The drawn case as the check lays it out, and the layout of each operand by its name."""
     row = CATALOGUE[case.call.layer]
     own = own_layouts(case)
     if any(name != CONTIGUOUS for name in own.values()):
@@ -236,10 +229,10 @@ def _format_layouts(layouts: Mapping[str, str]) -> str:
 
 
 def _run(trial: Trial, case: Case) -> Evidence:
-    """Hold outputs and what is written, and the same with gradients recorded, and the gradients."""
+    """Compare outputs and updates, outputs while recording gradients, and gradients."""
     laid = trial.other(case)
     if _same_values(case, trial.case):
-        laid.after = trial.after  # the oracle need not work twice
+        laid.after = trial.after  # saves a second evaluation of the oracle
     evidence = _compared(laid, laid.outputs, "") + changed(laid)
     if (again := laid.afresh()) is not laid:
         again.after, laid = laid.after, again
@@ -251,10 +244,10 @@ def _run(trial: Trial, case: Case) -> Evidence:
 
 
 def _differentiated(laid: Trial, trial: Trial) -> Evidence:
-    """Hold the gradients, all or some of them, against the oracle; where it offers none, nothing.
+    """Compare all or some gradients with the oracle, if the backend offers gradients.
 
-    What is wrong with the same numbers contiguous, too, is not about layouts: `gradients` is given
-    such numbers, constant cotangents among them.
+    A failure with contiguous tensors of the same numbers is not about layouts, and is ignored: the
+    check `gradients` gets such numbers, constant cotangents included.
     """
     if not hasattr(laid.layer, "vjp"):
         return Evidence()
@@ -284,7 +277,7 @@ def _fails(contiguous: Trial, wanted: Pulled) -> bool:
     except Failure:
         return True
     except Unsupported:
-        pass  # nothing is known of it
+        pass  # not known
     return False
 
 
@@ -297,10 +290,10 @@ def _compared(laid: Trial, outputs: tuple[Any, ...], when: str) -> Evidence:
 
 
 def _expected(laid: Trial) -> tuple[Rounded, ...]:
-    """The oracle's; where the row says so, in half precision also the bound of product, then sum.
+    """The expected outputs, with a wider bound in half precision for a stored product plus bias.
 
-    y = x Aᵀ + b is one fused operation only where the tensors lie conveniently: for other layouts a
-    product is stored in the dtype and the bias added to it, which rounds once more (torch does so).
+    y = x Aᵀ + b is one fused operation only for convenient layouts. For others torch stores the
+    product in the dtype and adds the bias to it, which rounds once more.
     """
     expected, precision = laid.expected, laid.precision
     product = None if precision.wide_unit == precision.unit else laid.row.traits.product(laid)
@@ -313,10 +306,10 @@ def _expected(laid: Trial) -> tuple[Rounded, ...]:
 
 
 def _own_memory(laid: Trial, about: Finding, output: Any) -> Evidence:
-    """No output may be an input, or share its memory, unless the row says that it may.
+    """Require that no output is an input, or shares its memory, unless the traits allow it.
 
-    The contract shows only that an output is the very object of an input; whether two natives
-    share memory a layer says by the optional `aliases(a, b) -> bool`.
+    Without help, the suite only sees whether an output is the same object as an input. The layer's
+    optional `aliases(a, b) -> bool` says whether two natives share memory.
     """
     if laid.row.traits.aliases:
         return Evidence()

@@ -1,8 +1,9 @@
-"""`random`: layers that draw random numbers: masks, rates, distributions, and when they draw none.
+"""`random`: masks, rates and distributions of layers that draw random numbers.
 
-A layer as documented fails one test of a rate with a probability of less than 1e-10: that of a
-mean of n draws as far from the rate r as m is at most e^(-n·KL(m, r)) on either side (Chernoff). Of
-pairs of neighbours, no draw in two of them, the rate is that of two that are alike.
+Each test of a rate fails a correct layer with a probability below 1e-10. By Chernoff's bound, the
+mean of n draws of rate r is at least as far away as m with a probability of at most
+e^(-n·KL(m, r)) on either side. For disjoint pairs of neighbours, the rate is the probability that
+two draws are equal.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _UNLIKELY = math.log(2 / 1e-10)
 
 
 def check(trial: Trial) -> Evidence:
-    """Hold what a layer draws against what its documentation says of it.
+    """Test a layer's draws against its documentation.
 
     Raises:
         Failure: if an element is neither kept nor dropped, if a rate is wrong, if draws repeat.
         Unsupported: if the backend declines the calls.
-        Inapplicable: if there is nothing to ask of the case.
+        Inapplicable: if no test applies to the case.
     """
     draws = trial.row.randomness.draws
     assert draws is not None
@@ -71,7 +72,7 @@ def _masked(found: Masked) -> Evidence:
         when = f"{found.what}, each to be 0 or the kept value"
         values = array_text(got), array_text(kept.value)
         raise Failure(differs("random", found.name, *values, when=when), _neither(found))
-    # Where the kept value is 0 itself nothing can be checked.
+    # A kept value of 0 cannot be told from a dropped one.
     telling = np.abs(kept.value) > found.dropped + kept.error
     if found.rate is None or not telling.all():
         return Evidence(got.size)
@@ -99,7 +100,7 @@ def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
         proof = _of_mask(found, lines, low=low, high=high)
         raise Failure(differs("random", "kept", share, wanted, when=found.what), proof)
     _together(found, mask)
-    # As many fair draws are alike by a chance that counts for nothing.
+    # From 40 bits on, an accidental repetition is too improbable to matter.
     likely = single.size * -math.log2(max(found.rate**2 + (1 - found.rate) ** 2, 0.5)) < 40
     if likely:
         _independent(found, single)
@@ -114,10 +115,9 @@ def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
 
 
 def likely_means(rate: float, count: int) -> tuple[float, float]:
-    """Between which numbers the mean of so many draws lies, but for a chance of 1e-10.
+    """The interval that holds the mean of `count` draws except with probability 1e-10.
 
-    Args:
-        rate: probability that a draw is 1.
+    `rate` is the probability that a draw is 1.
     """
 
     def unlikely(mean: float) -> bool:
@@ -138,13 +138,13 @@ def likely_means(rate: float, count: int) -> tuple[float, float]:
 
 
 def _allowed(rate: float, count: int, slack: float) -> tuple[float, float]:
-    """Between which numbers a mean lies whose rate roundings may have moved."""
+    """The interval of `likely_means`, widened for a rate that roundings move by up to `slack`."""
     least, most = max(rate - slack, 0.0), min(rate + slack, 1.0)
     return likely_means(least, count)[0], likely_means(most, count)[1]
 
 
 def _independent(found: Masked, single: np.ndarray) -> None:
-    """Neighbours along each axis are as often alike as two draws are."""
+    """Test along each axis that neighbours are equal as often as independent draws are."""
     assert found.rate is not None
     alike = found.rate**2 + (1 - found.rate) ** 2
     for axis in range(single.ndim):
@@ -153,7 +153,7 @@ def _independent(found: Masked, single: np.ndarray) -> None:
         if not first.size:
             continue
         share = float((first == second).mean())
-        # Its derivative by the rate is 2·(2·rate − 1), 2 at most.
+        # The derivative of `alike` by the rate is 2·(2·rate − 1), at most 2.
         low, high = _allowed(alike, first.size, 2 * found.slack)
         if not low <= share <= high:
             lines = (
@@ -172,7 +172,7 @@ def _independent(found: Masked, single: np.ndarray) -> None:
 
 
 def _together(found: Masked, mask: np.ndarray) -> None:
-    """What the same call gives is kept and dropped in the same places."""
+    """Require that other numbers of the same call have the same mask."""
     if found.alike is None:
         return
     numbers, dropped = found.alike
@@ -187,7 +187,7 @@ def _together(found: Masked, mask: np.ndarray) -> None:
 
 
 _MASK = "mask = abs(got) > dropped"
-# Of what shares a draw one element each.
+# One element for each group of elements that share a draw.
 _SINGLE = ("for axis in shared:", "    mask = mask.take([0], axis)")
 
 

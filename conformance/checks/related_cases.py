@@ -1,4 +1,4 @@
-"""Calls beside a case: of another layer, with other inputs, of another form or size."""
+"""Cases derived from a case: on another layer object, with other inputs, form or size."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ from conformance.model.protocols import Layer
 
 Arrays = Mapping[str, np.ndarray]
 
-# For every case the one with other weights: the oracle's answer to it is kept with it.
+# Case → the case with other weights; kept, since the oracle's answers are cached by case.
 _NEGATED: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
 
 
 def updates(trial: Trial) -> bool:
-    """Whether a call changes the layer's state."""
+    """Whether the call changes the layer's state, or inputs."""
     return bool(trial.row.traits.updates(trial.case.call))
 
 
 def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
-    """A trial of another case of the same layer.
+    """A trial of a changed case of the same layer.
 
     Args:
         trial: the trial to start from.
-        layer: the built layer to call; None = a fresh one.
-        changes: fields of the case; `arguments`, `state` and `training` go to its call.
+        layer: the built layer to call; None = a new one.
+        changes: fields of the case; `arguments`, `state` and `training` are fields of its call.
     """
     case = trial.case
     inner = {k: changes.pop(k) for k in ("arguments", "state", "training") if k in changes}
     if layer is not None and "state" not in inner and case.call.state and updates(trial):
-        # What the calls before this one have made of it.
-        # Names that the layer lacks are another finding.
+        # The state as the calls before left it. Missing names are reported elsewhere.
         inner["state"] = {**case.call.state, **(state_of(trial, layer) or {})}
     if inner:
         changes["call"] = replace(case.call, **inner)
@@ -55,11 +54,9 @@ def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
 
 
 def with_other_weights(trial: Trial, layer: Layer | None = None) -> Trial:
-    """A sibling whose state has every sign changed: as exact as the case's own.
+    """A sibling with every sign in the state changed, which keeps exact sums exact.
 
-    Args:
-        trial: the trial to start from.
-        layer: the built layer to call; None = a fresh one.
+    `layer` is the built layer to call; None = a new one.
     """
     case = _NEGATED.get(trial.case)
     if case is None:
@@ -79,7 +76,7 @@ def with_other_weights(trial: Trial, layer: Layer | None = None) -> Trial:
 
 
 def state_of(trial: Trial, layer: Layer) -> Arrays | None:
-    """A layer's state on the host, None where it is not offered."""
+    """A layer's state on the host; None if the layer does not offer it."""
     if not hasattr(layer, "state"):
         return None
     return {k: trial.get(v) for k, v in trial.step("state", layer.state).items()}
@@ -92,7 +89,7 @@ def load(trial: Trial, layer: Layer, state: Arrays) -> None:
 
 
 def varied_inputs(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
-    """The inputs with every sign of one of them changed, and its name; the seed says which."""
+    """The inputs with every sign of one of them changed, and its name; the seed chooses it."""
     inputs = [None if x is None else x.copy() for x in trial.case.inputs]
     row = trial.row
     given = [k for k, x in enumerate(inputs) if x is not None and not row.fixed(trial.case, k)]
@@ -104,10 +101,9 @@ def varied_inputs(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
 
 
 def other_values(x: np.ndarray, *, signed: bool) -> np.ndarray:
-    """Other numbers that are as exact: every sign changed, or else the elements in another order.
+    """The array with every sign changed if `signed`, else with its elements reversed.
 
-    Args:
-        signed: whether a sign may be changed.
+    Either keeps exact sums exact.
     """
     if signed and x.dtype.kind in "fc":
         return np.asarray(-x)
@@ -115,13 +111,10 @@ def other_values(x: np.ndarray, *, signed: bool) -> np.ndarray:
 
 
 def of_another_form(trial: Trial, varied: Trial) -> tuple[Trial, bool] | None:
-    """Without the keywords or the states, two batches in one call, or one size more by one.
+    """Choose a call of another form on the same built layer, and say whether it is `larger`.
 
-    Args:
-        varied: with another of its inputs: the second batch.
-
-    Returns:
-        The call, and whether it is the `larger` one; None if there is none of these.
+    Forms are: without keywords, without hidden states, two batches in one call (the second is that
+    of `varied`), or one size larger by one. The seed chooses; None if no form is possible.
     """
     case = trial.case
     hidden = trial.row.signature.places("hidden")
@@ -147,16 +140,14 @@ def of_another_form(trial: Trial, varied: Trial) -> tuple[Trial, bool] | None:
 
 
 def larger(case: Case) -> Case | None:
-    """The case with one size larger by one, the batch's excepted, for the same layer.
+    """The case with one size larger by one, not that of the batch, for the same built layer.
 
-    A layer that remembers the first size that it met answers in that. The seed says which size.
-
-    Returns:
-        None where the layer cannot stay as it is.
+    It reveals a layer that keeps the first size it met. The seed chooses the size. None if every
+    such change needs another state or other arguments.
     """
     row = CATALOGUE[case.call.layer]
     groups = row.axes(case)
-    first = case.seed // 4 % max(len(groups), 1)  # which form is taken depends on the rest
+    first = case.seed // 4 % max(len(groups), 1)  # the low bits choose the form
     for axes in (*groups[first:], *groups[:first]):
         place, axis = axes[0]
         x = case.inputs[place]
@@ -175,7 +166,7 @@ def _same_layer(one: Call, other: Call) -> bool:
 
 
 def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] | None:
-    """The inputs of both side by side, where there is a batch and nothing else differs."""
+    """Concatenate the inputs of both along the batch; None if that is not possible."""
     inputs: list[np.ndarray | None] = []
     for index, (x, y) in enumerate(zip(trial.case.inputs, varied.case.inputs, strict=True)):
         axis = trial.row.batch_axis(trial.case, index)
@@ -191,7 +182,7 @@ def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] |
 
 
 def _both(trial: Trial, varied: Trial) -> tuple[Rounded | Choices, ...]:
-    """The oracle's answers to two batches: no row depends on another."""
+    """Concatenate the expected outputs of two batches, whose rows are independent."""
     both = []
     for output, one, two in zip(trial.present, trial.expected, varied.expected, strict=True):
         axis = trial.row.output_batch_axis(trial.case, output)

@@ -1,9 +1,8 @@
 """`repeat`: a call leaves nothing behind: no stale cache, no overwritten input, no drift.
 
-The very same call on the same layer is asked for the same bits on the CPU, where a sum of the same
-shape is taken in the same order each time; on other devices kernels may add up atomically, so
-there, and after a call of another shape, which may have another kernel compiled, the oracle's
-bound holds.
+On the CPU, the very same call on the same layer must give the same bits, because a sum of the same
+shape is taken in the same order each time. Kernels of other devices may add atomically, and a call
+of another shape may compile another kernel. In these cases the oracle's bound applies instead.
 """
 
 from __future__ import annotations
@@ -33,29 +32,29 @@ from conformance.model.proof import Proof, unlike
 
 
 class Tally:
-    """What has been compared so far."""
+    """Comparisons that add up to the evidence of a check, and raise `Failure`."""
 
     def __init__(self) -> None:
         self._facts, self._answers = 0, Evidence()
 
     @property
     def evidence(self) -> Evidence:
-        """All of it."""
+        """All comparisons so far."""
         return self._answers + Evidence(self._facts)
 
     def count(self, comparisons: int) -> None:
-        """So many more numbers or facts are as they should be."""
+        """Count comparisons of numbers or facts that were right."""
         self._facts += comparisons
 
     def equal(self, about: Finding, got: Any, wanted: Any) -> None:
-        """One fact is as it should be; NaN is no other than NaN."""
+        """Require that a fact equals the expected one; NaN equals NaN."""
         both_nan = got != got and wanted != wanted
         if got != wanted and not both_nan:
             raise Failure(replace(about, got=repr(got), wanted=repr(wanted)))
         self.count(1)
 
     def same(self, what: str, got: Arrays, wanted: Arrays) -> None:
-        """Arrays have the same bits; one NaN is as good as another."""
+        """Require arrays of the same names, shapes and bits; any NaN equals any NaN."""
         self.equal(Finding("names", "names", during=what), list(got), list(wanted))
         for name, array in wanted.items():
             again = got[name]
@@ -80,15 +79,15 @@ class Tally:
         drawn: bool = False,
         larger: bool = False,
     ) -> None:
-        """A trial's answer is within the oracle's bound, and no longer needed.
+        """Require that a trial's outputs are within the oracle's bounds, then drop them.
 
         Args:
-            what: for the message.
-            like: a trial that must give the same, so that the oracle need not work twice; not of a
-                call that changes the layer's state, which is another one each time.
-            text: the trial's call, where it is another one than the case's.
-            drawn: its state is one that the layer drew.
-            larger: it is the case of another size (`siblings.larger`).
+            what: the situation, for the message.
+            like: a trial with the same expected outputs, which saves the oracle's work; ignored if
+                the call changes the layer's state, which then differs each time.
+            text: the trial's call, where it differs from the case's.
+            drawn: the layer drew the state itself.
+            larger: the trial is that of the enlarged case (`related_cases.larger`).
         """
         if like is not None and not updates(trial):
             trial.expected = like.expected
@@ -103,11 +102,7 @@ class Tally:
         trial.forget()
 
     def changed(self, what: str, trial: Trial) -> None:
-        """What a call that was held against the oracle made of the state is what it should.
-
-        Args:
-            what: for the message.
-        """
+        """Require that the state after a trial's call is within the oracle's bounds."""
         try:
             self._answers += values.changed(trial)
         except Failure as failure:
@@ -115,7 +110,7 @@ class Tally:
 
 
 def _after_calls(failure: Failure, trial: Trial, *, drawn: bool = False) -> Proof | None:
-    """The proof, with the state that the call found where it had been drawn or changed."""
+    """The proof, with the state before the call if that state was drawn or changed."""
     state = trial.case.call.state
     if failure.proof is None or not state or not (drawn or updates(trial)):
         return failure.proof
@@ -123,10 +118,10 @@ def _after_calls(failure: Failure, trial: Trial, *, drawn: bool = False) -> Proo
 
 
 def check(trial: Trial) -> Evidence:
-    """Call again and again, with other calls in between, and look at what a call must not touch.
+    """Call repeatedly, with other calls in between, and check all that a call must not change.
 
     Raises:
-        Failure: if an answer changes, is another call's, or something was written over.
+        Failure: if an answer changes or belongs to another call, or something was overwritten.
     """
     tally, layer = Tally(), trial.layer
     guard = _Guard(trial, tally)
@@ -144,7 +139,7 @@ def check(trial: Trial) -> Evidence:
         first.again("again after a call of another layer")
     guard.untouched("after several calls")
     form = of_another_form(trial, varied)
-    del varied  # what it was held against may be large
+    del varied  # its expected outputs may be large
     if form is not None:
         other, larger = form
         tally.within("then a call of another form", other, text=other.text(), larger=larger)
@@ -162,7 +157,7 @@ def check(trial: Trial) -> Evidence:
 
 
 def _updated(trial: Trial, tally: Tally) -> None:
-    """A layer that changes its state goes on from where the last call left it."""
+    """Check that a layer which changes its state continues from the state of the last call."""
     if not trial.case.call.state or not trial.row.traits.updates(trial.case.call):
         return
     now = state_of(trial, trial.layer)
@@ -175,7 +170,7 @@ def _updated(trial: Trial, tally: Tally) -> None:
 
 
 class _Answer:
-    """The first answer, which later ones are held against."""
+    """The first answer, with which later ones are compared."""
 
     def __init__(self, trial: Trial, tally: Tally, call: Trial, natives: tuple[Any, ...]) -> None:
         call.natives = natives
@@ -192,21 +187,21 @@ class _Answer:
         return once_more
 
     def again(self, what: str) -> None:
-        """The same call gives the same bits."""
+        """Repeat the call and require the same bits, or bounds where bits may differ."""
         if not self._exact:
             self.near(what)
             return
         call = self._repeated()
         self._tally.same(what, dict(zip(call.names, call.arrays, strict=True)), self._arrays)
-        # Alive until `kept`: a buffer may be the last result's only while somebody has that.
+        # Alive until `kept`: an implementation may reuse a buffer once nobody refers to it.
         self._held.append(call.outputs)
 
     def near(self, what: str) -> None:
-        """The same call gives an answer within the oracle's bound."""
+        """Repeat the call and require an answer within the oracle's bounds."""
         self._tally.within(what, self._repeated(), like=self._trial)
 
     def kept(self, what: str) -> None:
-        """The tensors that earlier calls returned still hold what they held."""
+        """Require that tensors returned by earlier calls still hold their first values."""
         for outputs in self._held:
             held = (self._trial.get(native) for native in outputs)
             self._tally.same(
@@ -216,7 +211,7 @@ class _Answer:
 
 
 def _given(trial: Trial, natives: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The natives of a call to be made again; those that it writes into are put anew."""
+    """The natives for a repetition of the call: new ones for inputs that it writes into."""
     if not updates(trial):
         return natives
     anew = trial.other(trial.case)
@@ -226,7 +221,7 @@ def _given(trial: Trial, natives: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class _Guard:
-    """What no call may touch: inputs, state and keywords."""
+    """Copies of what no call may change: inputs, state and keywords."""
 
     def __init__(self, trial: Trial, tally: Tally) -> None:
         self._trial, self._tally = trial, tally
@@ -243,7 +238,7 @@ class _Guard:
         }
 
     def untouched(self, when: str) -> None:
-        """Everything is as it was before the first call."""
+        """Require that everything is as it was before the first call."""
         self._tally.same(f"inputs {when}", self._read(), self._inputs)
         call = self._trial.case.call
         state = state_of(self._trial, self._trial.layer)
@@ -255,7 +250,7 @@ class _Guard:
 
 
 def _recorded(trial: Trial, tally: Tally) -> None:
-    """While gradients are recorded the same call gives the same, too."""
+    """Check the call twice while gradients are recorded."""
     layer = trial.layer
     real = any(x is not None and x.dtype.kind in "fc" for x in trial.case.inputs)
     if not hasattr(layer, "forward_grad") or not real:

@@ -1,8 +1,8 @@
-"""Numbers held against the distribution that they are to be drawn from.
+"""Tests of random numbers against the documented distribution.
 
-Each test fails a layer as documented with a probability of less than `FALSE_ALARM`: how far the
-empirical distribution is from the documented one by Massart's inequality (`layers.state`); of n
-numbers the largest has less than the share q above it but for a chance of (1 − q)ⁿ ≤ e^(−qn).
+Each test fails a correct layer with a probability below `FALSE_ALARM`. The distance between the
+empirical and the documented distribution is bounded by Massart's inequality (`spec.state`). The
+largest of n numbers has a share of at least q above it with probability (1 − q)ⁿ ≤ e^(−qn).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from conformance.model.proof import Proof
 from conformance.spec.draws import Sample
 from conformance.spec.state import FALSE_ALARM, allowed_distance
 
-_ENOUGH = 9  # numbers of eight bits that are all alike by a chance of 2⁻⁶⁴
-_MOST = 4096  # numbers of which it is computed how many are to be below
+_ENOUGH = 9  # so many numbers of eight bits are all equal with probability 2⁻⁶⁴
+_MOST = 4096  # numbers at which the distribution function is evaluated
 
 
 def sampled(found: Sample) -> Evidence:
-    """Hold an answer against its distribution.
+    """Test a sample against its distribution.
 
     Raises:
-        Failure: if a number is beyond the ends, if all are another distribution's, if the outermost
-            numbers are far from the ends, if the same are drawn again.
+        Failure: if a number is beyond the ends, if the distribution is wrong, if the outermost
+            numbers are too far from the ends, or if draws repeat.
     """
     got = found.got
     if not got.size:
@@ -62,9 +62,9 @@ def _repetitions(found: Sample) -> Iterator[tuple[str, bool, tuple[str, ...], di
 
 
 def _distributed(found: Sample) -> None:
-    """How far from the distribution, anywhere and at either end."""
+    """Test the distance from the distribution, and the outermost number at either end."""
     drawn, count = np.sort(found.got, axis=None), found.got.size
-    # Fewer places are a weaker test, and no other.
+    # Fewer places only weaken the test.
     places = np.unique(np.linspace(0, count - 1, min(count, _MOST)).astype(int))
     below = found.distribution.below(drawn[places])
     away = float(max(np.max((places + 1) / count - below), np.max(below - places / count)))

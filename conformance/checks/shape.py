@@ -10,7 +10,7 @@ from conformance.model.finding import differs
 
 
 def check(trial: Trial) -> Evidence:
-    """Hold what the outputs are, not what they contain, against the documentation's formulas.
+    """Compare shape, dtype and device of each output with the documentation.
 
     Raises:
         Failure: if an output's shape, dtype or device is wrong.
@@ -36,7 +36,7 @@ def _same(kind: str, name: str, got: Any, wanted: Any) -> int:
 
 
 def _shape(trial: Trial, native: Any) -> tuple[int, ...]:
-    """By the layer's own `shape`, where offered: a device may hold no values."""
+    """The shape by the layer's `shape` if offered: an abstract device holds no values."""
     own = getattr(trial.layer, "shape", None)
     if own is not None:
         shape: tuple[int, ...] = trial.step("shape", own, native)

@@ -1,6 +1,6 @@
 """`special`: NaN, ±inf, −0.0, subnormal and the largest numbers among the inputs and parameters.
 
-The row's `propagation` says what must come out.
+The layer's `Oracle.propagation` gives the expected outputs.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ from conformance.model.proof import Proof
 
 _STREAM = 0x73706563  # this check's own random numbers of a case
 _KINDS = ("nan", "infinite", "largest", "subnormal", "zero")
-# Each case is tried with a theme of either row.
+# Each case is run twice, with one theme from each line.
 _THEMES = (
     ("nan", "nan among zeros", "infinite", "mixed"),
     ("largest", "all largest", "subnormal", "all subnormal", "half zero"),
 )
-# Of rows whose elements are compared: what each is replaced by, and how often.
+# For layers that compare elements: special number, and share of the elements replaced by it.
 _CROWD = ((math.nan, 0.1), (-math.inf, 0.5), (math.inf, 0.1))
-_NO_WEIGHT = 12  # of so many cases of layers that multiply, one has no weight but zeros
-_PARAMETERS = 4  # of so many, one has NaN or an infinity among its weights or biases
+_NO_WEIGHT = 12  # one case in this number has all weights zero, for layers that multiply
+_PARAMETERS = 4  # one case in this number has NaN or an infinity among its weights or biases
 
 
 def check(trial: Trial) -> Evidence:
-    """Put special numbers in place of some elements; hold each output's class and value.
+    """Replace some elements by special numbers, and compare the class and value of each output.
 
-    A case that holds NaN or an infinity itself is taken as it is.
+    A case that already holds NaN or an infinity is used unchanged.
 
     Raises:
-        Failure: if NaN, an infinity, a finite value or (of Identity) a zero's sign is wrong.
-        Inapplicable: for integer and complex inputs, and where no input has an element.
+        Failure: if NaN, an infinity, a finite value or (for layers that copy) a zero's sign is
+            wrong.
+        Inapplicable: for integer and complex inputs, and if no input has an element.
     """
     evidence = Evidence()
     for case in _derived(trial):
@@ -67,7 +68,7 @@ def _held(trial: Trial) -> Evidence:
 
 
 def _data(trial: Trial) -> list[int | str]:
-    """What takes all special numbers: places of inputs, and names of state tensors."""
+    """The tensors that take all special numbers: indices of inputs, names of state tensors."""
     row, roles = trial.row, trial.row.oracle.propagation.roles
     found: list[tuple[int | str, str, np.ndarray | None]] = [
         (k, row.signature.inputs[k].role, x) for k, x in enumerate(trial.case.inputs)
@@ -81,7 +82,7 @@ def _data(trial: Trial) -> list[int | str]:
 
 
 def _derived(trial: Trial) -> list[Case]:
-    """The case with special numbers put in, once for each row of themes."""
+    """The case with special numbers, once for each line of `_THEMES`."""
     case, places = trial.case, _data(trial)
     if trial.row.traits.refuses_special(case):
         raise Inapplicable("NaN and infinities are refused")
@@ -101,7 +102,7 @@ def _derived(trial: Trial) -> list[Case]:
     themes = [row[generator.integers(len(row))] for row in ((*_THEMES[0], *crowd), *_THEMES[1:])]
     case = replace(case, call=call)
     cases = [_put_in(trial, case, theme, places, generator) for theme in themes]
-    # A product that is skipped because all weights are zero loses what 0 × ∞ and 0 × NaN are.
+    # A kernel that skips products because all weights are zero loses 0 × ∞ and 0 × NaN.
     no_weight = propagation.parameters and generator.integers(_NO_WEIGHT) == 0
     cases = [_weightless(trial, case) for case in cases] if no_weight else cases
     if generator.integers(_PARAMETERS) == 0:
@@ -110,10 +111,10 @@ def _derived(trial: Trial) -> list[Case]:
 
 
 def _parametrised(trial: Trial, theme: str, generator: np.random.Generator) -> Case | None:
-    """The case with NaN or infinities among its weights or biases, if that settles anything."""
+    """The case with NaN or infinities among its weights or biases; None if that decides nothing."""
     case, kind = trial.case, "infinite" if theme == "infinite" else "nan"
     row = trial.row
-    # The product with a zero of a padding is NaN in one algorithm and left out in another.
+    # One algorithm multiplies the zeros of a padding, which gives NaN; another skips them.
     roles = ("bias", "weight") if row.traits.every_weight_counts(case) else ("bias",)
     given = dict(zip(row.signature.input_names, case.inputs, strict=False)) | dict(case.call.state)
     found = {
@@ -126,8 +127,8 @@ def _parametrised(trial: Trial, theme: str, generator: np.random.Generator) -> C
         return None
     name = str(generator.choice(list(found)))
     if row.role(name) == "weight" and trial.precision.half:
-        # oneDNN pairs the products of bfloat16, an odd one with a zero of its own: ∞·0. As a known
-        # failure that would cover all cases of a convolution, whatever is put into them.
+        # oneDNN pairs the products of bfloat16, and pads an odd number of them with zero: ∞·0. A
+        # known failure for that would cover all cases of a convolution.
         kind = "nan"
     x = found[name].copy()
     for at in generator.integers(0, x.size, generator.integers(1, 3, endpoint=True)):
@@ -160,7 +161,7 @@ def _put_in(
     places: Sequence[int | str],
     generator: np.random.Generator,
 ) -> Case:
-    """The case with the special numbers of a theme in place of some or all elements."""
+    """The case with some or all elements replaced by the special numbers of a theme."""
     dtype = case.call.dtype
     operands: dict[int | str, np.ndarray | None] = {**dict(enumerate(case.inputs))}
     operands.update({name: x for name, x in case.call.state.items()})  # noqa: C416 - other keys
@@ -196,7 +197,7 @@ def _put_in(
 
 
 def _numbers(kind: str, count: int, dtype: str, generator: np.random.Generator) -> np.ndarray:
-    """Special numbers of one kind, of either sign."""
+    """Draw special numbers of one kind, of either sign."""
     own = format_of(dtype)
     signs = generator.integers(0, 2, count) * 2.0 - 1.0
     if kind == "subnormal":
@@ -208,7 +209,7 @@ def _numbers(kind: str, count: int, dtype: str, generator: np.random.Generator) 
 
 
 def _format_specials(trial: Trial) -> str:
-    """`with input[0, 1] = nan`, the first few."""
+    """List the first special numbers of a case: `with input[0, 1] = nan`."""
     parts, own = [], format_of(trial.case.call.dtype)
     inputs = dict(zip(trial.row.signature.input_names, trial.case.inputs, strict=False))
     data = {trial.row.signature.input_names[k] if isinstance(k, int) else k for k in _data(trial)}
@@ -230,7 +231,7 @@ def _format_specials(trial: Trial) -> str:
 
 
 def _signs_of_zero(name: str, got: np.ndarray, wanted: Rounded) -> int:
-    """A sum's zero takes its sign from the order of its terms; a copy's does not."""
+    """Compare the signs of exact zeros, which a copy preserves; return the number compared."""
     zero = (wanted.value == 0) & (wanted.error == 0)
     wrong = zero & (np.signbit(got) != np.signbit(wanted.value))
     if wrong.any():

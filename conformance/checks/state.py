@@ -1,7 +1,7 @@
-"""`state`: what a layer owns, what it does with what is loaded, and what its modes change.
+"""`state`: initial values, loading, attributes, and the effect of train and eval mode.
 
-Initial values are tested so that a layer as documented fails with a probability of less than 1e-10,
-by Massart's inequality (`layers.state`).
+The tests of initial values fail a correct layer with a probability below 1e-10, by Massart's
+inequality (`spec.state`).
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from conformance.spec.state import (
 NAMES = Finding("names", "names in state()")
 AFTER = "after a call"
 OFFERS = ("state", "load", "train", "attributes")
-FEW = 9  # equal numbers among so many: (2⁻⁸)⁸ in bfloat16
+FEW = 9  # so many numbers in bfloat16 are all equal with probability (2⁻⁸)⁸
 
 
 def check(trial: Trial) -> Evidence:
-    """Look at the parts of the state that the backend offers.
+    """Check the parts of the state that the backend offers.
 
     Raises:
         Failure: if a name, a shape, an initial value, an attribute or an answer is wrong.
-        Unsupported: if the backend offers nothing to look at.
+        Unsupported: if the backend offers no state, modes or attributes.
     """
     tally, declined = Tally(), None
     offered = any(hasattr(trial.layer, name) for name in OFFERS)
@@ -78,7 +78,7 @@ def _documented(trial: Trial) -> dict[str, StateTensor]:
 
 
 def _own(trial: Trial) -> dict[str, np.ndarray]:
-    """The initial state of a layer, as far as the call determines it."""
+    """The initial state that the call determines: tensors that the constructor takes."""
     return trial.row.state.constructed(trial.case.call.state)
 
 
@@ -88,7 +88,7 @@ def _first_shape(trial: Trial) -> Shape:
 
 
 def _initial(trial: Trial, tally: Tally) -> None:
-    """A layer before any state is loaded: names, shapes, values, and its first answer."""
+    """Check names, shapes, values and the first answer of a layer with its own initial state."""
     # A first call that infers sizes must leave the mode, and in train mode it may change the state.
     modal = trial.row.traits.modes
     new = sibling(trial, state=_own(trial), training=trial.row.lazy is not None and not modal)
@@ -98,7 +98,7 @@ def _initial(trial: Trial, tally: Tally) -> None:
     if not named and wanted:
         if hasattr(layer, "state"):
             _nameless(trial, tally, list(wanted))
-        # A backend without an initialisation of its own.
+        # The backend does not initialise the state itself.
         _load_unused(trial, tally, layer, new.case.call.training)
         return
     tally.equal(NAMES, list(named), list(wanted))
@@ -119,21 +119,21 @@ def _initial(trial: Trial, tally: Tally) -> None:
 
 
 def _nameless(trial: Trial, tally: Tally, wanted: list[str]) -> None:
-    """What is not in the state before a call, a call does not bring there: a lazy layer names it.
+    """Require that a call does not add names to an empty state, even for a lazy layer.
 
-    A backend may have initial values and show none; what was loaded it shows all the same.
+    A backend may hide its initial values, but must then show only what was loaded.
     """
     new = sibling(trial, state=_own(trial))
     try:
         trial.step("call", new.layer, *new.natives, **new.case.keywords)
     except (Unsupported, Failure):
-        return  # it cannot do without a state
+        return  # the layer cannot be called without a state
     if trial.step("state", new.layer.state):  # type: ignore[attr-defined]
         tally.equal(replace(NAMES, when="before the first call"), [], wanted)
 
 
 def _first_call(trial: Trial, layer: Layer) -> None:
-    """Let a lazy layer infer what it can, from an input with or without a batch dimension."""
+    """Let a lazy layer infer its sizes from an input with or without a batch dimension."""
     (x,) = trial.case.inputs
     assert x is not None
     dims = trial.row.signature.dims
@@ -157,7 +157,7 @@ def _shape(trial: Trial, layer: Layer, native: Any) -> tuple[int, ...]:
 
 
 def _initial_values(trial: Trial, tally: Tally, found: Arrays) -> None:
-    """Each is drawn as documented; what that is for complex numbers the documentation leaves."""
+    """Test initial values against the documentation, which leaves complex numbers open."""
     if not found or any(np.iscomplexobj(array) for array in found.values()):
         return
     documented = _documented(trial)
@@ -193,7 +193,7 @@ def _same_as(name: str, array: np.ndarray, like: str, found: Arrays) -> None:
 
 
 def _zero_row(array: np.ndarray, initial: Normal) -> np.ndarray:
-    """The row that is to be zero, if there is one."""
+    """The row that must be zero; empty if there is none."""
     return array[:0] if initial.zero_row is None else array[initial.zero_row]
 
 
@@ -213,7 +213,7 @@ def _within_limit(trial: Trial, name: str, array: np.ndarray, limit: float) -> N
 
 
 def _distributed(found: Arrays, documented: Mapping[str, StateTensor]) -> None:
-    """The values of all tensors that are drawn alike, together."""
+    """Test the pooled values of all tensors with the same initial distribution."""
     drawn: dict[Uniform | Normal, list[np.ndarray]] = {}
     for name, array in found.items():
         initial = None if documented[name].like else documented[name].initial
@@ -273,20 +273,20 @@ def _read(trial: Trial, layer: Layer) -> Mapping[str, Any]:
 
 
 def _attributes(trial: Trial, tally: Tally, layer: Layer, before: Mapping[str, Any]) -> None:
-    """After a call: what was inferred, the arguments' defaults, and the class of a lazy layer."""
+    """Check attributes after a call: arguments, defaults, inferred sizes, a lazy layer's class."""
     call, found = trial.case.call, _read(trial, layer)
     for name, wanted in trial.row.attributes(call.arguments, _first_shape(trial)).items():
         if name in found:
             got = trial.row.signature.readable(name, found[name])
             tally.equal(Finding("attribute", f"attribute {name}", AFTER), got, wanted)
-    # A class of another name than torch's may keep it.
+    # A class whose name is not torch's may stay the same.
     if trial.row.lazy and before.get("class") == call.layer:
         about = Finding("attribute", "class", "after the first call")
         tally.equal(about, found["class"], trial.row.lazy.eager)
 
 
 def _load_unused(trial: Trial, tally: Tally, layer: Layer, training: bool) -> None:
-    """A state loaded after build, after a first call or before it, is what a call uses."""
+    """Check that a call uses a state that was loaded after build, before or after a first call."""
     if trial.case.call.state and hasattr(layer, "load"):
         load(trial, layer, trial.case.call.state)
         alike = training == trial.case.call.training or not trial.row.traits.modes
@@ -295,7 +295,7 @@ def _load_unused(trial: Trial, tally: Tally, layer: Layer, training: bool) -> No
 
 
 def _loaded_at_build(trial: Trial, tally: Tally) -> None:
-    """The state given to build is what the layer says that it holds, and what its call uses."""
+    """Check that the layer holds the state given to build, and that a call uses it."""
     layer, state = trial.layer, trial.case.call.state
     if hasattr(layer, "state"):
         tally.same("state() after build", state_of(trial, layer) or {}, state)
@@ -305,10 +305,10 @@ def _loaded_at_build(trial: Trial, tally: Tally) -> None:
 
 
 def _read_after_load(trial: Trial, tally: Tally) -> None:
-    """What can be read of a layer whose state was loaded before its first call.
+    """Check the attributes of a layer whose state was loaded before its first call.
 
-    Of a lazy layer it is asked with empty inputs only: there is little else to ask of these, so
-    that an entry for a known failure in it (PyTorch #147389) hides next to nothing.
+    For a lazy layer only cases with empty inputs are checked. There is little else to check on
+    these, so a known-failure entry for this case (PyTorch #147389) hides almost nothing.
     """
     if trial.row.lazy and 0 not in _first_shape(trial):
         return
@@ -319,7 +319,7 @@ def _read_after_load(trial: Trial, tally: Tally) -> None:
 
 
 def _loaded_later(trial: Trial, tally: Tally) -> None:
-    """A state loaded after a call replaces the one before it."""
+    """Check that a state loaded after a call replaces the previous one."""
     layer = trial.layer
     if not trial.case.call.state or not hasattr(layer, "load"):
         return
@@ -332,7 +332,7 @@ def _loaded_later(trial: Trial, tally: Tally) -> None:
 
 
 def _modes(trial: Trial, tally: Tally) -> None:
-    """Train mode changes what the row says that it does; eval mode has none of it."""
+    """Check that train mode has the specified effect, and that eval mode has none."""
     new = sibling(trial, training=False)
     if not hasattr(new.layer, "train"):
         return
@@ -361,7 +361,7 @@ def _modes(trial: Trial, tally: Tally) -> None:
 
 
 def _mode(trial: Trial, tally: Tally, layer: Layer, training: bool) -> None:
-    """A call leaves the mode as it was set, where it can be read."""
+    """Check that a call does not change the mode, if the layer shows its mode."""
     found = _read(trial, layer)
     if "training" in found:
         about = Finding("attribute", "attribute training", AFTER)

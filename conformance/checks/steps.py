@@ -1,4 +1,4 @@
-"""Teacher forcing: a recurrent layer's every step, from its own previous output."""
+"""Teacher forcing: each step of a recurrent layer, computed from its own previous output."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from conformance.checks.trial import Trial
 
 
 def forced(trial: Trial) -> tuple[tuple[str, np.ndarray, Rounded], ...]:
-    """Name, got and wanted of each output, each step starting from what the backend gave before.
+    """Name, got and wanted of each output, where each step starts from the backend's last output.
 
-    Nothing where the layer's own oracle says the same or the states in between are not seen: for
-    layers without steps, a single step, several layers on top of each other.
-
-    Args:
-        trial: the case on the backend; its outputs have the shapes wanted.
+    Empty where this adds nothing to the oracle of the whole call or the outputs hide the states:
+    for layers without steps, a single step, or stacked layers. The outputs have passed the shape
+    comparison.
     """
     call, keywords = trial.case.call, trial.case.keywords
     output = trial.arrays[0]

@@ -1,4 +1,4 @@
-"""`support`: what is declined is declined by a rule, and for the reason given."""
+"""`support`: the backend declines calls by a rule, and for the reason that it gives."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from conformance.model.failure import Failure
 from conformance.model.finding import Finding
 
 NOWHERE = "none; arguments, dimensions and sizes do not tell them from supported cases"
-SHOWN = 6  # reasons of one topic that are listed
+SHOWN = 6  # reasons listed for one topic
 
 
 def check(trial: Trial) -> Evidence:
     """Ask three times whether a call is supported: twice the same, once with other values.
 
-    A call is supported if it can be built, its inputs put and the call made; what comes out is no
-    matter here.
+    A call is supported if the layer can be built, its inputs put and the call made; the outputs'
+    values do not matter here.
 
     Raises:
-        Failure: if the backend answers now so, now so; or accepts the call and fails.
-        Unsupported: if it declines each time.
+        Failure: if the answers differ, or the backend accepts the call and fails.
+        Unsupported: if the backend declines each time.
     """
     first = _declined(trial)
     for what, case in (
@@ -50,14 +50,14 @@ def check(trial: Trial) -> Evidence:
 
 
 def _declined(trial: Trial) -> str | None:
-    """The reason for which a call is declined, None where it is supported."""
+    """The reason for which the call is declined; None if it is supported."""
     try:
         outputs = trial.outputs
     except Unsupported as declined:
         return str(declined) or "no reason given"
     for output in outputs:
         try:
-            # A backend that computes lazily fails no earlier than here.
+            # A backend that computes lazily fails only here.
             trial.get(output)
         except Unsupported:
             continue  # a device that holds no values
@@ -66,12 +66,7 @@ def _declined(trial: Trial) -> str | None:
 
 @dataclass(frozen=True)
 class Answer:
-    """Outcome of one case.
-
-    Args:
-        case: the case.
-        reason: for which it was declined; None where it is supported.
-    """
+    """Whether one case is supported: `reason` says why it was declined; None = supported."""
 
     case: Case
     reason: str | None = None
@@ -79,15 +74,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Declared:
-    """What is declined for reasons that differ in values only.
+    """Cases that were declined for reasons that differ in values only.
 
     Args:
-        topic: what the reasons have in common: `"stride=…"`.
-        reasons: how many cases were declined for which.
-        least: the least restrictive condition found that separates them from supported cases;
-            None if there is none.
-        most: all that they have in common.
-        contradictions: what shows that a reason is not true.
+        topic: the common part of the reasons: `"stride=…"`.
+        reasons: reason → number of cases declined for it.
+        least: the least restrictive condition found that separates the declined cases from the
+            supported ones; None if none was found.
+        most: the conjunction of all that the declined cases have in common.
+        contradictions: observations that show that a reason is not true.
         witness: a case of the first contradiction.
     """
 
@@ -110,9 +105,9 @@ class Conclusion:
 
     Args:
         status: `"passed"`, `"failed"`, `"unsupported"` or `"unchecked"`.
-        message: the table of what is declined.
-        declared: its lines, the most cases first.
-        case: one that shows why it failed.
+        message: the table of declined topics, as text.
+        declared: the topics, the one with most cases first.
+        case: a case that contradicts a reason, if the status is failed.
     """
 
     status: str
@@ -122,11 +117,7 @@ class Conclusion:
 
 
 def conclude(answers: Sequence[Answer]) -> Conclusion:
-    """Hold each reason against the cases that were declined for it and those that were not.
-
-    Args:
-        answers: of all cases of an item.
-    """
+    """Compare each reason with the declined and the supported cases of an item."""
     declared = survey(answers)
     declined = sum(line.count for line in declared)
     if not answers:
@@ -156,7 +147,7 @@ def _lines(declared: Sequence[Declared], asked: int) -> Iterator[str]:
     for line in declared:
         yield f"{line.topic}: {_cases(line.count)} declined"
         if declined == asked:
-            continue  # there is nothing to tell them from
+            continue  # there are no supported cases to separate from
         if len(line.reasons) > 1:
             shown = [f"{reason} ({n})" for reason, n in list(line.reasons.items())[:SHOWN]]
             more = [f"{len(line.reasons) - SHOWN} more"] if len(line.reasons) > SHOWN else []
@@ -168,11 +159,7 @@ def _lines(declared: Sequence[Declared], asked: int) -> Iterator[str]:
 
 
 def survey(answers: Sequence[Answer]) -> tuple[Declared, ...]:
-    """What is declined, topic by topic, the most cases first.
-
-    Args:
-        answers: of all cases of an item.
-    """
+    """Group the declined cases of an item by topic, the topic with most cases first."""
     topics: dict[str, list[int]] = {}
     for index, answer in enumerate(answers):
         if answer.reason is not None:
@@ -207,7 +194,7 @@ def _line(
 
 
 def _mentioned(name: str, table: Table) -> list[str]:
-    """The arguments that a topic speaks of."""
+    """The arguments that a topic mentions."""
     names = {feature.split()[0].split(".")[0] for row in table.rows[:1] for feature in row}
     return [known for known in names if len(known) > 2 and known in name]
 
@@ -234,7 +221,7 @@ def _contradictions(
 def _claimed(
     reason: str, cases: Sequence[Case], supported: Sequence[Case]
 ) -> Iterator[tuple[str, Case]]:
-    """Where the cases do not bear out what a reason says of their arguments."""
+    """Contradictions between the arguments that a reason states and the arguments of cases."""
     stated = claims(reason)
     if not stated or not all(claim.about(case) for claim in stated for case in cases):
         return

@@ -1,4 +1,4 @@
-"""One case on one backend: build, put, call, get, with a failure for each step."""
+"""One case on one backend: build, put, call and get, where each step can fail by name."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Evidence:
     """What a check compared on one case.
 
     Args:
-        comparisons: numbers (or facts) held against a finite expectation.
-        margin: largest error ÷ bound, None where no bound applied.
-        ulps: how many numbers were how far from the oracle's: `"0"` stands for less than 2 units
-            in the last place and at least 1, `"-1"` for half of that, …, `"exact"` for none.
-        ratios: likewise of error ÷ bound: `"-1"` stands for a half to the whole of the bound.
-        farthest: of a function of single numbers, the answer with the largest error.
+        comparisons: number of comparisons with a finite expectation, of numbers or facts.
+        margin: largest error ÷ bound; None where no bound applied.
+        ulps: histogram of distances from the oracle in units in the last place. Key `"0"` counts
+            distances in [1, 2), `"-1"` those in [½, 1), and so on; `"exact"` counts zeros.
+        ratios: histogram of error ÷ bound with such keys: `"-1"` counts ratios in (½, 1].
+        farthest: for an elementwise function, the answer with the largest error.
     """
 
     comparisons: int = 0
@@ -51,7 +51,7 @@ class Evidence:
     farthest: Farthest | None = None
 
     def __add__(self, other: Evidence) -> Evidence:
-        """Both together."""
+        """Add counts and histograms, and keep the larger margin and error."""
         return Evidence(
             self.comparisons + other.comparisons,
             worst(self.margin, other.margin),
@@ -62,14 +62,14 @@ class Evidence:
 
 
 class Trial:
-    """A case run on a backend, each step once and only when a check asks for it.
+    """A case run on a backend; each step runs once, when a check first needs it.
 
     Args:
         backend: the implementation under test.
-        row: the layer's row of the catalogue.
+        row: the layer's specification.
         case: the case, its device filled in.
         numerics: what the backend declares for the dtype.
-        answers: the oracle's to other trials of the case; None = there are none.
+        answers: cache of oracle answers, shared with other trials; None = a new cache.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class Trial:
         self.answers = answers or Answers()
 
     def step(self, name: str, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
-        """Call the backend; whatever it raises, but Unsupported, is a failure of the named step.
+        """Call the backend; an exception other than `Unsupported` is a failure of the named step.
 
         Raises:
-            Unsupported: if a layer says that what was asked of it ran elsewhere (`fallbacks()`).
+            Unsupported: if the layer reports that the call ran on a fallback (`fallbacks()`).
         """
         begun = HOOKS.get().on_step
         if begun is not None:
@@ -100,13 +100,13 @@ class Trial:
         except Exception as error:
             met = original(error)
             finding = raised(name, met, written(met), accepted=name != "build")
-            # What the call had filled the memory with would stay as long as the failure does.
+            # The frames would keep the call's arrays in memory as long as the failure lives.
             traceback.clear_frames(met.__traceback__)
             raise Failure(finding) from error
 
     @lazy
     def layer(self) -> Layer:
-        """The built layer."""
+        """The layer, built with a copy of the state."""
         call = self.case.call
         state = {name: array.copy() for name, array in call.state.items()}
         layer: Layer = self.step("build", self.backend.build, replace(call, state=state))
@@ -114,12 +114,12 @@ class Trial:
 
     @lazy
     def natives(self) -> tuple[Any, ...]:
-        """The inputs on the device; the backend gets copies and cannot harm the case."""
+        """The inputs on the device: copies, so that the backend cannot change the case."""
         inputs = self.case.inputs
         layouts = self.case.layouts + ("contiguous",) * len(inputs)
         found: list[Any] = []
         for place, (array, layout) in enumerate(zip(inputs, layouts, strict=False)):
-            # What torch is given twice as one object, the backend gets twice as one native.
+            # An array that is passed twice to torch is passed twice as one native to the backend.
             first = next(k for k in range(place + 1) if inputs[k] is array)
             if array is None or first < place:
                 found.append(None if array is None else found[first])
@@ -129,17 +129,14 @@ class Trial:
 
     @lazy
     def outputs(self) -> tuple[Any, ...]:
-        """The native outputs."""
+        """The native outputs that are present, after one call."""
         return self.unpacked(self.step("call", self.layer, *self.natives, **self.case.keywords))
 
     def unpacked(self, result: Any) -> tuple[Any, ...]:
-        """The outputs that a call returned, without those that the documentation says are absent.
-
-        Args:
-            result: one native or several.
+        """Return the outputs in a call's result (a native or a tuple), without absent ones.
 
         Raises:
-            Failure: if there are too many or too few, or one is absent that must be there.
+            Failure: if the number of outputs is wrong, or the wrong ones are absent.
         """
         outputs = result if type(result) is tuple else (result,)
         documented = self.row.output_shapes(self.case)
@@ -155,7 +152,7 @@ class Trial:
         return tuple(native for native in outputs if native is not None)
 
     def get(self, native: Any) -> np.ndarray:
-        """A native on the host, as float64, complex128 or int64."""
+        """Copy a native to the host, as float64, complex128 or int64."""
         array: np.ndarray = self.step("get", self.layer.get, native)
         return array
 
@@ -165,10 +162,9 @@ class Trial:
         return tuple(self.get(native) for native in self.outputs)
 
     def held(self, name: str) -> np.ndarray:
-        """A tensor that the call changed, on the host, after one call.
+        """A tensor that the call changed, on the host; call the layer once before.
 
-        Args:
-            name: of the layer's state, or of an input that it wrote into.
+        `name` is that of a state tensor, or of an input that the call wrote into.
 
         Raises:
             Failure: if the state has no such tensor.
@@ -187,34 +183,34 @@ class Trial:
         return self.get(state[name])
 
     def forget(self) -> None:
-        """Let go of the outputs, which may be large."""
+        """Drop the outputs, which may be large; the next access makes another call."""
         for name in ("outputs", "arrays"):
             self.__dict__.pop(name, None)
 
     @lazy
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes by the documentation's formulas of the outputs that are there."""
+        """Shapes of the outputs that are present, by the documented formulas."""
         return tuple(shape for shape in self.row.output_shapes(self.case) if shape is not None)
 
     @lazy
     def present(self) -> tuple[Output, ...]:
-        """The outputs that are there."""
+        """The outputs of the signature that are present in this case."""
         pairs = zip(self.row.signature.outputs, self.row.output_shapes(self.case), strict=False)
         return tuple(output for output, shape in pairs if shape is not None)
 
     @lazy
     def precision(self) -> Precision:
-        """How a correct implementation may round in the case's dtype."""
+        """Units and ranges that bound how a correct implementation rounds in the case's dtype."""
         return Precision.of(self.case.call.dtype, self.numerics)
 
     @lazy
     def after(self) -> Updated:
-        """The outputs' and the changed state's values and bounds, computed once for all checks."""
+        """Expected outputs and changed state, with bounds; computed once for all checks."""
         return self.answers.outputs.get(self.case, self.precision, self._evaluated)
 
     @property
     def expected(self) -> tuple[Any, ...]:
-        """Values and bounds by the oracle of the outputs that are there."""
+        """Values and bounds of the outputs that are present, by the oracle."""
         return tuple(self.after.outputs)
 
     @expected.setter
@@ -232,21 +228,11 @@ class Trial:
     def evaluate(
         self, state: Mapping[str, Rounded], inputs: Sequence[Rounded | None]
     ) -> tuple[Any, ...]:
-        """The outputs by the oracle on given operands.
-
-        Args:
-            state: under state_dict names.
-            inputs: in torch's order.
-        """
+        """Evaluate the oracle's outputs on other operands; `state` has state_dict names."""
         return tuple(self.answered(state, inputs).outputs)
 
     def answered(self, state: Mapping[str, Rounded], inputs: Sequence[Rounded | None]) -> Updated:
-        """The outputs, and what the call makes of the state, by the oracle on given operands.
-
-        Args:
-            state: under state_dict names.
-            inputs: in torch's order.
-        """
+        """Evaluate outputs and changed state on other operands; `state` has state_dict names."""
         mode = {"training": self.case.call.training} if self.row.traits.modes else {}
         # Values on the edge of the range overflow on purpose.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -259,12 +245,12 @@ class Trial:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the outputs for messages."""
+        """Names of the outputs that are present, for messages."""
         return tuple(output.name for output in self.present)
 
     @lazy
     def answer(self) -> tuple[np.ndarray, ...]:
-        """The outputs on the host, of the documented shapes."""
+        """The outputs on the host; a shape other than the documented one is a failure."""
         try:
             arrays = self.arrays
         except Failure as failure:
@@ -282,19 +268,16 @@ class Trial:
         return Trial(self.backend, row, case, self.numerics, self.answers)
 
     def afresh(self) -> Trial:
-        """The same case as if for the first time, where a call changes what it is given."""
+        """Return a new trial of the case if a call changes state or inputs, else this trial."""
         if not self.row.traits.updates(self.case.call):
             return self
         return self.other(self.case)
 
     def pulled(self, *cotangents: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        """The backend's gradients of the inputs.
-
-        Args:
-            cotangents: one for each output.
+        """The backend's gradients of the inputs, for one cotangent per output.
 
         Raises:
-            Unsupported: if it offers none.
+            Unsupported: if the backend offers no gradients.
         """
         vjp = getattr(self.layer, "vjp", None)
         if vjp is None:
@@ -306,10 +289,9 @@ class Trial:
     def together(
         self, *cotangents: np.ndarray
     ) -> tuple[tuple[np.ndarray, ...] | None, tuple[np.ndarray | None, ...]]:
-        """The outputs and the inputs' gradients of one call; None for outputs that it has not.
+        """Outputs and input gradients of one call, for one cotangent per output.
 
-        Args:
-            cotangents: one for each output.
+        A layer without `value_and_vjp` gives None for the outputs.
 
         Raises:
             Unsupported: if the backend offers no gradients.
@@ -324,7 +306,7 @@ class Trial:
         return read, tuple(None if x is None else self.get(x) for x in found)
 
     def repeated(self) -> Trial:
-        """The same case on the same layer again."""
+        """A new trial of the same case on the same built layer."""
         again = self.other(self.case)
         again.layer = self.layer
         return again
@@ -344,6 +326,6 @@ def _counted(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
 
 
 def worst(a: float | None, b: float | None) -> float | None:
-    """The larger of two margins."""
+    """The larger of two margins, where None and NaN mean none."""
     known = [x for x in (a, b) if x is not None and not math.isnan(x)]
     return max(known, default=None)

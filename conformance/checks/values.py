@@ -1,4 +1,4 @@
-"""`values`: every element of the outputs within the derived bound of the oracle's."""
+"""`values`: every output element is within the derived bound of the oracle's value."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from conformance.model.finding import Finding, differs, number
 from conformance.model.proof import Proof, beyond, shaped
 from conformance.model.uninitialized import unwritten
 
-_WIDEST = 64  # 2⁶⁴ units in the last place are no nearer than any more
-_BLOCK = 1 << 17  # numbers compared in one go: a dozen arrays of that size are made on the way
+_WIDEST = 64  # all distances from 2⁶⁴ units in the last place share one histogram key
+_BLOCK = 1 << 17  # numbers compared at once: a comparison makes a dozen arrays of that size
 
 
 def check(trial: Trial) -> Evidence:
-    """Hold the outputs, and the state after the call, against the oracle.
+    """Compare the outputs, and the state after the call, with the oracle.
 
-    They are equal where no rounding is possible, else within bounds. A recurrent layer is held
-    against it step by step as well (`steps`).
+    Values must be equal where no rounding is possible, else within bounds. A recurrent layer is
+    also compared step by step (`steps`).
 
     Raises:
         Failure: if any element is further away than its bound.
@@ -36,7 +36,7 @@ def check(trial: Trial) -> Evidence:
 
 
 def answers(trial: Trial) -> Evidence:
-    """Hold the outputs against the oracle, of the whole layer and step by step.
+    """Compare the outputs with the oracle, for the whole call and step by step.
 
     Raises:
         Failure: if any element is further away than its bound.
@@ -48,7 +48,7 @@ def answers(trial: Trial) -> Evidence:
 
 
 def whole(trial: Trial) -> Evidence:
-    """Hold the outputs against the oracle of the whole layer only.
+    """Compare the outputs with the oracle of the whole call only.
 
     Raises:
         Failure: if any element is further away than its bound.
@@ -61,11 +61,9 @@ def whole(trial: Trial) -> Evidence:
 
 
 def nearness(trial: Trial, name: str, got: np.ndarray, expected: Rounded | Choices) -> Evidence:
-    """Of a layer that computes each element from one number, the largest error, and where.
+    """The largest error of an elementwise layer, and the input where it occurs.
 
-    Args:
-        name: of the array.
-        got, expected: answers within their bounds, in the shape of the first input.
+    `got` is within the bounds of `expected`; both have the shape of the first input.
     """
     at = trial.case.inputs[0]
     if trial.row.generation.whole is None or at is None or isinstance(expected, Choices):
@@ -75,10 +73,7 @@ def nearness(trial: Trial, name: str, got: np.ndarray, expected: Rounded | Choic
 
 
 def changed(trial: Trial) -> Evidence:
-    """Hold what the call made of the state against the oracle.
-
-    Args:
-        trial: the case on the backend, called once.
+    """Compare the state after the call with the oracle; the trial has been called once.
 
     Raises:
         Failure: if any element is further away than its bound.
@@ -103,8 +98,8 @@ def compare(
     Args:
         name: of the array, for the message.
         got: the backend's values.
-        expected: the oracle's values and bounds of the same shape; of several right values one is
-            enough. NaN without an error is to be NaN, an infinity the same one.
+        expected: values and bounds of the same shape. Of several right values one is enough. NaN
+            with error 0 requires NaN, and an infinity requires the same infinity.
         when, kind: see `Finding`.
 
     Raises:
@@ -121,12 +116,12 @@ def compare(
         try:
             return _halves(got, expected)
         except Failure:
-            pass  # the worst of all is to be reported
+            pass  # compare everything at once: the message reports the worst element of all
     return _compared(got, expected, Finding(kind, name, when))
 
 
 def _halves(got: np.ndarray, expected: Rounded) -> Evidence:
-    """Each half of the longest axis by itself."""
+    """Compare each half of the longest axis separately."""
     axis = int(np.argmax(got.shape))
     before, half = (slice(None),) * axis, got.shape[axis] // 2
     evidence = Evidence()
@@ -156,7 +151,7 @@ def _compared(
         if some(wrong):
             worst = _worst(about, got, expected, distance, wrong, choices)
             raise Failure(worst, _proof(worst, got, choices or expected))
-    # What is left is at a finite distance, but for infinities that are the same: NaN.
+    # Other distances are finite now, except NaN between equal infinities.
     bounded = within & (expected.error > 0)
     if count < decided.size:
         bounded &= decided
@@ -169,7 +164,7 @@ def _compared(
 
 
 def _chosen(array: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """`array[which]` in one dimension, without a copy where that is all of it."""
+    """`array[which]` as one dimension, without a copy if it selects everything."""
     return array.reshape(-1) if every(which) else array[which]
 
 
@@ -182,7 +177,7 @@ def _exponents(numbers: np.ndarray) -> np.ndarray:
 
 
 def _powers(ratios: np.ndarray) -> dict[str, int]:
-    """How many ratios are how large, in powers of 2."""
+    """Histogram of the ratios in powers of 2."""
     found: dict[str, int] = {}
     if not ratios.size:
         return found
@@ -202,7 +197,7 @@ def _powers(ratios: np.ndarray) -> dict[str, int]:
 def _ulps(
     distance: np.ndarray, expected: Rounded, further: np.ndarray, compared: int
 ) -> dict[str, int]:
-    """How many distances are how large, in powers of 2 of a unit in the last place."""
+    """Histogram of the distances in powers of 2 of a unit in the last place."""
     found: dict[str, int] = {}
     if compared > (count := int(np.count_nonzero(further))):
         found["exact"] = compared - count
@@ -252,12 +247,7 @@ def _worst(
 def located(
     about: Finding, got: np.ndarray, wanted: np.ndarray, wrong: np.ndarray, where: tuple[int, ...]
 ) -> Finding:
-    """A finding with one of its wrong elements, how many there are, and the whole arrays.
-
-    Args:
-        about: the tensor.
-        where: index of the one to show.
-    """
+    """Add to a finding the wrong element at `where`, the number of wrong ones, and excerpts."""
     found = replace(
         about,
         where=where,

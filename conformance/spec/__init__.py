@@ -1,1 +1,1 @@
-"""What a layer's specification is made of: its parts, laws, state, axes, propagation, workloads."""
+"""The parts of a layer's specification: signature, shapes, laws, state, propagation, workloads."""

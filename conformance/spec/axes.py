@@ -1,4 +1,4 @@
-"""Which axes of a case count its batch, and which change their size together."""
+"""Helpers that name the batch axis of a case, and groups of axes that change size together."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import numpy as np
 from conformance.model.case import Case
 
 Axes = tuple[tuple[int, int], ...]
-"""Axes of inputs that have one size and change together, each as place of the input and axis."""
+"""Axes of equal size that change together, each as (index of the input, axis)."""
 
 
 def no_axes(case: Case) -> tuple[Axes, ...]:
-    """The axes of a layer whose inputs have a batch and spatial dimensions, and no others."""
+    """No axes besides batch and spatial dimensions; the default of `Variation`."""
     return ()
 
 
 def joined(case: Case, *axes: tuple[int, int]) -> Axes:
-    """Axes of several inputs that have one size, without those of inputs that are left out.
+    """Drop the axes of absent inputs from a group of axes of equal size.
 
-    Args:
-        axes: place of the input and axis, a negative one counted from the last.
+    Each axis is (index of the input, axis); a negative axis counts from the last.
     """
     found: list[tuple[int, int]] = []
     for place, axis in axes:
@@ -32,12 +31,12 @@ def joined(case: Case, *axes: tuple[int, int]) -> Axes:
 
 
 def no_axis(case: Case) -> int | None:
-    """The batch axis of what has none."""
+    """No batch axis: the default of inputs and outputs."""
     return None
 
 
 def batched(axes: int, place: int = 0) -> Callable[[Case], int | None]:
-    """The first axis of an input counts the batch, if the input has one more axis than a sample."""
+    """Return a function of a case: 0 where an input has so many axes as a batch, else None."""
 
     def axis(case: Case) -> int | None:
         x: np.ndarray | None = case.inputs[place] if place < len(case.inputs) else None

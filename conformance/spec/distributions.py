@@ -1,4 +1,4 @@
-"""Distributions that numbers are drawn from: their ends, and how many lie below a number."""
+"""Distributions of random numbers: ends, distribution function, and slack for roundings."""
 
 from __future__ import annotations
 
@@ -26,17 +26,15 @@ class Uniform:
 
     @property
     def code(self) -> tuple[str, ...]:
-        """Python that makes `below` of the sorted numbers `drawn`."""
+        """Python lines that compute the variable below from the sorted array drawn."""
         return (f"below = np.clip((drawn - {self.low!r}) / {self.high - self.low!r}, 0, 1)",)
 
     def slack(self, unit: float) -> float:
-        """By how much roundings may move a share of the numbers.
+        """Bound how far roundings move a share of the numbers.
 
-        The numbers a + x(b − a) round a and b, the difference, the product and the sum, x itself is
-        a multiple of u: with M the larger of |a| and |b| that is 6uM + u(b − a) of b − a.
-
-        Args:
-            unit: unit roundoff of the dtype.
+        The numbers are a + x(b − a). Roundings occur in a, b, the difference, the product and the
+        sum; x is a multiple of u. With M = max(|a|, |b|) they add up to 6uM + u(b − a), relative to
+        b − a. `unit` is u, the unit roundoff of the dtype.
         """
         most = max(abs(self.low), abs(self.high))
         return unit * (6 * most / (self.high - self.low) + 1)
@@ -44,7 +42,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Normal:
-    """N(mean, std²), as far as it lies from `low` to `high`."""
+    """N(mean, std²), truncated to the interval from `low` to `high`."""
 
     mean: float
     std: float
@@ -56,7 +54,7 @@ class Normal:
 
     @property
     def mass(self) -> float:
-        """Which share of the whole normal distribution lies between the ends."""
+        """The share of the untruncated normal distribution between the ends."""
         return self._whole(self.high) - self._whole(self.low)
 
     def below(self, numbers: np.ndarray) -> np.ndarray:
@@ -77,7 +75,7 @@ class Normal:
 
     @property
     def code(self) -> tuple[str, ...]:
-        """Python that makes `below` of the sorted numbers `drawn`."""
+        """Python lines that compute the variable below from the sorted array drawn."""
         z = f"({self.mean!r} - x) / {math.sqrt(2) * self.std!r}"
         start, mass = self._whole(self.low), self.mass
         return (
@@ -87,21 +85,18 @@ class Normal:
         )
 
     def slack(self, unit: float) -> float:
-        """By how much roundings may move a share of the numbers.
+        """Bound how far roundings move a share of the numbers; `unit` is the unit roundoff u.
 
-        Of m + σz the mean is rounded, and the sum: 2u|m|/σ in units of z, whose density is at most
-        0.4; σ, the product, the sum and six roundings of z are 9u|z|, |z| times the density being
-        at most 0.242; z is made of two uniform numbers that are multiples of u. Cut off all this is
-        a part of the mass that is left.
+        The numbers are m + σz. Rounding the mean and the sum costs 2u|m|/σ in units of z, whose
+        density is at most 0.4. σ, the product, the sum and six roundings of z cost 9u|z|, and |z|
+        times the density is at most 0.242. z is computed from two uniform numbers, multiples of u.
+        Truncation divides all of this by the mass that remains.
 
-        Where less than half of that lies between the ends the numbers may be uniform ones of which
-        e^(−(z² − peak)/2) are kept. Uniform numbers round by 6u of the larger end (`Uniform`). With
-        z known to within 2u of its size and the square, its half and the difference rounded, the
-        density is off by a factor of e^±d, d = u(4z² + 2). That moves a share by tanh(d/2) at most,
-        with the mean between the ends by E[e^d − 1] < 1/√(1 − 8u) − 1 + 2u.
-
-        Args:
-            unit: unit roundoff of the dtype.
+        Where that mass is below one half, a generator may draw uniform numbers and accept them with
+        probability e^(−(z² − peak)/2). Uniform numbers round by 6u of the larger end (`Uniform`).
+        z is known to within 2u of its size; the square, its half and the difference are rounded.
+        So the density is off by a factor of e^±d, d = u(4z² + 2). That moves a share by at most
+        tanh(d/2), and with the mean between the ends by E[e^d − 1] < 1/√(1 − 8u) − 1 + 2u.
         """
         found = unit * (0.8 * abs(self.mean) / self.std + 9 * 0.242 + 2) / self.mass
         if self.mass < 0.5:
@@ -119,7 +114,7 @@ Distribution = Uniform | Normal
 
 
 def middle(distribution: Distribution) -> float:
-    """The number that half of all numbers are below."""
+    """The median, found by bisection."""
     low, high = distribution.low, distribution.high
     if isinstance(distribution, Normal):
         low = max(low, distribution.mean - 10 * distribution.std)

@@ -1,4 +1,4 @@
-"""What a layer that draws random numbers may give: masked values, numbers of a distribution."""
+"""Outputs of layers that draw random numbers: masked values, and samples of a distribution."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from conformance.spec.law import Claim
 
 @dataclass(frozen=True, eq=False)
 class Masked:
-    """An answer of which each element is kept or dropped.
+    """An output whose elements are each either kept or dropped, as by dropout.
 
     Args:
         what: the call, for messages.
         name: of the output.
         got: the backend's numbers.
-        kept: what each element is where it is kept.
-        dropped: largest size of an element that counts as dropped.
+        kept: value of each element if it is kept.
+        dropped: largest absolute value of an element that counts as dropped.
         droppable: where an element may be dropped at all.
-        rate: probability that an element is kept; None where the output hangs on several draws.
+        rate: probability that an element is kept; None where an output element depends on several
+            draws.
         groups: axes along which all elements share one draw.
-        again: the backend's numbers of a second call, which must draw anew; None = not asked.
-        alike: numbers of the same call that are kept and dropped together with these, as an output
-            and its gradient are, and the largest size of those that count as dropped; None = not
-            asked.
-        slack: by how much roundings may move the rate.
+        again: numbers of a second call, which must draw new ones; None = no second call.
+        alike: other numbers of the same call that must have the same mask (the gradient of the
+            output), and the largest absolute value that counts as dropped among them; None = none.
+        slack: how far roundings may move the rate.
     """
 
     what: str
@@ -47,16 +47,16 @@ class Masked:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An answer whose elements are drawn from one distribution, each by itself.
+    """An output whose elements are independent draws from one distribution.
 
     Args:
         what: the call, for messages.
         name: of the output.
         got: the backend's numbers.
-        distribution: what they are drawn from.
-        slack: by how much roundings may move a share of them.
-        ends: the least and the largest number that may be drawn, roundings included.
-        again: the backend's numbers of a second call, which must draw anew; None = not asked.
+        distribution: the documented distribution.
+        slack: how far roundings may move a share of the numbers.
+        ends: the smallest and the largest number that may be drawn, roundings included.
+        again: numbers of a second call, which must draw new ones; None = no second call.
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""What layers have in common that compute each element from one number."""
+"""Parts shared by elementwise layers, which compute each output element from one number."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from conformance.spec.signature import REQUIRED, Argument
 
 
 def every_axis(case: Case) -> tuple[Axes, ...]:
-    """Every axis of the first input, for an elementwise layer."""
+    """Each axis of the first input as a group of its own, for an elementwise layer."""
     first = case.inputs[0]
     return () if first is None else tuple(((0, axis),) for axis in range(first.ndim))
 
 
 def whole(layer: str, arguments: Sequence[Argument], dtype: str) -> tuple[Case, ...]:
-    """Every finite number of a dtype of 16 bits, for an elementwise layer without a state.
+    """Cases that hold every finite number of a 16-bit dtype, for a stateless elementwise layer.
 
-    Args:
-        arguments: its arguments. Those without a default are as plain as they get; one that is a
-            word names another function, which has a case of its own.
+    Arguments without a default take their simplest value. An argument that is a word (the name of
+    another formula) gets a case of its own. Other dtypes give no case.
     """
     if dtype not in ("float16", "bfloat16"):
         return ()

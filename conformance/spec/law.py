@@ -1,10 +1,10 @@
-"""What a law is, and what laws are written with.
+"""`Law`, and helpers to write laws.
 
 A law says that two answers of one backend are the same answer. Each is known to within the bound
-of its call, so they may be the sum of both bounds apart, and not at all where both are exact. No
-oracle is needed at the size of a call whose elements are those of a smaller one, in another place:
-its bound is the smaller one's, moved along. What is computed on the host, in float64, carries its
-own rounding.
+of its call. So they may differ by the sum of both bounds, and by nothing where both are exact.
+Where a large call has the elements of a smaller one in other places, it needs no oracle: it takes
+the bounds of the smaller call, moved along. Sums that the suite takes in float64 carry their own
+rounding.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ SUMMED = "equal where every sum of every call is exact, else within the sum of t
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One side of a law.
+    """One side of a claim.
 
     Args:
-        text: the calls that it is made of.
+        text: the calls that it is computed from.
         outputs: values of the backend, with the bounds on their errors.
-        trial: the call, where the side is one: the oracle can tell whether it is right.
+        trial: the call, where the side is a single call: the oracle can say whether it is right.
     """
 
     text: str
@@ -47,13 +47,7 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """Two answers that must be the same.
-
-    Args:
-        names: of what is compared, for messages.
-        got: one answer.
-        wanted: the other.
-    """
+    """Two answers that must be the same; `names` name the compared arrays in messages."""
 
     names: tuple[str, ...]
     got: Side
@@ -70,9 +64,9 @@ class Law:
     Args:
         name: in one word.
         statement: what holds, in one line.
-        exact: where equality is asked for, and which bound applies elsewhere.
-        claims: (a case on the backend, random numbers of the case) → what must be the same;
-            nothing where the law says nothing of the case. Raises `Unsupported` where the backend
+        exact: where the two sides must be equal, and which bound applies elsewhere.
+        claims: (a case on the backend, random generator of the case) → pairs of answers that must
+            be the same; empty where the law does not apply. Raises `Unsupported` where the backend
             declines one of the calls.
     """
 
@@ -85,7 +79,7 @@ class Law:
 def law(
     name: str, statement: str, exact: str = MOVED
 ) -> Callable[[Callable[[Trial, Generator], Claims]], Law]:
-    """Make a law of the decorated function; the arguments are those of `Law`."""
+    """Turn the decorated function into a `Law` with these fields."""
 
     def made(claims: Callable[[Trial, Generator], Claims]) -> Law:
         return Law(name, statement, exact, claims)
@@ -107,13 +101,13 @@ def called(
     arguments: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Trial:
-    """The case on other inputs, or as another layer, with every operand contiguous.
+    """A trial of the case with other inputs, arguments or layer, and every operand contiguous.
 
     Args:
-        inputs: in place of the case's.
-        layer: another layer that takes them.
-        arguments: in place of the case's; None = the case's.
-        changes: of the arguments.
+        inputs: replace the case's.
+        layer: name of another layer; "" = the case's.
+        arguments: replace the case's; None = the case's.
+        changes: single arguments to replace.
     """
     call = trial.case.call
     given = {**(call.arguments if arguments is None else arguments), **changes}
@@ -127,12 +121,9 @@ def measured(trial: Trial) -> tuple[Rounded, ...]:
 
 
 def bounded(arrays: Sequence[np.ndarray], like: Sequence[Rounded | Choices]) -> tuple[Rounded, ...]:
-    """The backend's numbers with the bounds of others that they must be the same as.
+    """The backend's numbers with the bounds of the expected values in `like`.
 
-    Of several right values two calls may give different ones: the bound is as wide as these.
-
-    Args:
-        like: what they must be, with bounds that hold of both.
+    Where several values are right, two calls may give different ones: the bound encloses them all.
     """
     return tuple(
         Rounded(array, wanted.error, wanted.precision)
@@ -141,11 +132,7 @@ def bounded(arrays: Sequence[np.ndarray], like: Sequence[Rounded | Choices]) -> 
 
 
 def claim(got: Trial, outputs: tuple[Rounded, ...], wanted: Side) -> Claim:
-    """A claim about outputs of one call.
-
-    Args:
-        wanted: the other side.
-    """
+    """A claim that outputs of one call equal the other side, `wanted`."""
     return Claim(got.names, Side(got.text(), outputs, got), wanted)
 
 
@@ -156,15 +143,11 @@ def same(
     got_moves: Sequence[Move] | Move | None = None,
     wanted_moves: Sequence[Move] | Move | None = None,
 ) -> Claim:
-    """Two calls give the same numbers in other places.
+    """A claim that two calls give the same numbers in other places.
 
-    The bound of the one whose oracle is known is that of both: moving changes no sum, and what is
-    left out or multiplied by zero adds no rounding.
-
-    Args:
-        got: the call without an oracle.
-        wanted: the call with an oracle.
-        got_moves, wanted_moves: for each output (or for all) what brings it to the common form.
+    Both calls get the bound of the call that has an oracle, `wanted`. Moving elements changes no
+    sum, and omitted terms or products with zero add no rounding. `got_moves` and `wanted_moves`
+    bring each output (or all of them) to a common form.
     """
     bounds = moved(measured(wanted), wanted_moves)
     moves = _each(got_moves, len(bounds))
@@ -173,7 +156,7 @@ def same(
 
 
 def moved(outputs: Sequence[Rounded], moves: Sequence[Move] | Move | None) -> tuple[Rounded, ...]:
-    """Outputs with their elements moved."""
+    """Apply the moves to values and bounds of the outputs; None moves nothing."""
     each = _each(moves, len(outputs))
     return tuple(output.map(move) for output, move in zip(outputs, each, strict=True))
 
@@ -185,18 +168,18 @@ def _each(moves: Sequence[Move] | Move | None, count: int) -> Sequence[Move]:
 
 
 def on_host(x: Rounded) -> Rounded:
-    """Numbers whose further sums are taken here, in float64."""
+    """The numbers with the precision of float64, in which the suite takes further sums."""
     wide = "complex128" if np.iscomplexobj(x.value) else "float64"
     return replace(x, precision=Precision.of(wide, Numerics()))
 
 
 def times(x: Rounded, factor: float) -> Rounded:
-    """A multiple by ± a power of two, which is exact."""
+    """The product with ± a power of two, which is exact."""
     return Rounded(x.value * factor, x.error * abs(factor), x.precision)
 
 
 def paired(x: Rounded, y: np.ndarray) -> Rounded:
-    """⟨x, y⟩ over all axes but the first."""
+    """The inner product ⟨x, y⟩ over all axes but the first."""
     x = on_host(x)
 
     def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -207,11 +190,9 @@ def paired(x: Rounded, y: np.ndarray) -> Rounded:
 
 
 def many(generator: Generator, cost: float = 0.0, least: int = 17, most: int = 65) -> int:
-    """A number larger than cases draw, odd ones included.
+    """Draw a size from `least` to `most`, larger than cases have; odd sizes included.
 
-    Args:
-        cost: products that one of them needs; dear ones are fewer.
-        least, most: the range.
+    `cost` is the number of products for each unit of size: where it is high, the size is lower.
     """
     dear = int(2e7 / cost) if cost else most
     return int(generator.integers(least, max(least, min(most, dear)), endpoint=True))

@@ -42,23 +42,22 @@ def _any_size(case: Case) -> int:
 
 @dataclass(frozen=True)
 class Variation:
-    """How a valid call can be changed into another.
+    """How the suite may change a valid call into another valid call.
 
     Args:
-        refit: (case, new arguments) → the case with its arrays in the shapes that these ask for, or
-            None where the call would be invalid; None where `LayerSpec.shapes` says it, or no
-            argument changes a shape.
-        allows: (case with other arguments or sizes) → whether the documentation allows the call,
-            beside what `LayerSpec.shapes` says.
-        free: case → axes besides those of the batch and of space whose size no argument and no
-            weight decides: the steps of a sequence, every axis of an elementwise layer; as
-            `shared` only of a layer without `LayerSpec.shapes`.
-        shared: case → axes that inputs of a function have in common with its weights: the features
-            of the input and of the weight.
-        longest: case → the largest size of an axis that is drawn: of a sequence each step takes
-            time.
-        needs_keywords: case → whether the call is invalid without its keywords: indices into an
-            output of the size that they say.
+        refit: (spec, case, new arguments) → the case with its arrays resized to the new arguments,
+            or None where the call would be invalid. None where `LayerSpec.shapes` gives the sizes,
+            or no argument changes a shape.
+        allows: (spec, changed case) → whether the documentation allows the call; `LayerSpec.shapes`
+            is checked besides.
+        free: case → axes whose size neither an argument nor a weight decides, besides batch and
+            spatial axes: the steps of a sequence, every axis of an elementwise layer. `free` and
+            `shared` apply only to layers without `LayerSpec.shapes`.
+        shared: case → axes that inputs of a function share with its weights: the features of input
+            and weight.
+        longest: case → the largest size that an axis may get: each step of a sequence takes time.
+        needs_keywords: case → whether the call is invalid without its keywords, as with indices
+            into an output whose size a keyword gives.
     """
 
     refit: Callable[[LayerSpec, Case, dict[str, Any]], Case | None] | None = None
@@ -71,22 +70,21 @@ class Variation:
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """All that the suite knows of one layer.
+    """All that the suite knows about one layer.
 
     Args:
-        name: of the `torch.nn` class, or `functional.` and the name of the function; with the name
-            of a method behind it where that is called in place of the module.
-        family: layers that share their mathematics, and one file name: `"convolution"`.
+        name: the `torch.nn` class, or `functional.` and the function. A method that is called in
+            place of the module follows the class: `"Class.method"`.
+        family: layers that share their mathematics and a file name: `"convolution"`.
         signature, oracle, generation, variation, state, traits, conditions: see these classes.
-        laws: relations between calls that hold of the layer.
-        randomness: see `Randomness`.
-        benchmark: see `Benchmark`.
-        lazy: of a lazy layer; None of any other.
-        in_torch: torch has it; of another library's the names are of that, and nothing is compared
-            with torch.
-        shapes: of inputs, state and outputs in named sizes, from which follow what batch and free
-            axes are, the state's and the outputs' shapes, and what arguments change; None where the
-            parts above say so by functions.
+        laws: relations between calls that hold for the layer.
+        randomness, benchmark: see these classes.
+        lazy: for a lazy layer; None for any other.
+        in_torch: torch has the layer. If not, names are those of another library, and nothing is
+            compared with torch.
+        shapes: shapes of inputs, state and outputs in named sizes. Batch and independent axes, the
+            shapes of state and outputs, and the effect of arguments on shapes follow from them.
+            None where functions in the parts above say this.
     """
 
     name: str
@@ -107,12 +105,12 @@ class LayerSpec:
 
     @property
     def function(self) -> bool:
-        """Whether it is a function, whose weights are inputs."""
+        """Whether the layer is a function: its weights are inputs."""
         return is_function(self.name)
 
     @property
     def page(self) -> str:
-        """Address of its page in torch's documentation; empty where torch does not have it."""
+        """Address of the layer's page in torch's documentation; empty if torch lacks the layer."""
         if not self.in_torch:
             return ""
         name = self.name if self.function else class_and_method(self.name)[0]
@@ -122,7 +120,7 @@ class LayerSpec:
         return f"https://docs.pytorch.org/docs/stable/generated/torch.nn.{name}.html"
 
     def role(self, name: str) -> str:
-        """What an input or a state tensor is."""
+        """The role of an input or a state tensor: one of `signature.ROLES`."""
         found = next((x.role for x in self.signature.inputs if x.name == name), None)
         if found is not None:
             return found
@@ -130,7 +128,7 @@ class LayerSpec:
         return self.state.roles.get(name, "bias" if "bias" in name else "weight")
 
     def fixed(self, case: Case, place: int) -> bool:
-        """Whether no element of an input may be another, nor in another place."""
+        """Whether the suite may neither change nor move any element of an input."""
         known, written = self.signature.inputs[place], self.written(case)
         return known.fixed or any(
             a.ties.fixes == known.name and bool(written.get(a.name))
@@ -138,7 +136,7 @@ class LayerSpec:
         )
 
     def axes(self, case: Case) -> tuple[Axes, ...]:
-        """Axes of the inputs whose sizes may change, those first that are the batch."""
+        """Groups of input axes whose sizes the suite may change; the batch comes first."""
         if any(a.ties.fixes_sizes and a.name in case.keywords for a in self.signature.arguments):
             return ()
         if self.shapes is not None:
@@ -168,7 +166,7 @@ class LayerSpec:
         found = dict[tuple[int, int], Axes]()
         for label in (label for label in order if label[0] not in owned):
             axes = tuple((names.index(name), axis) for name, axis in groups[label])
-            # Of an array that is two inputs the axes change together.
+            # One array may be passed as two inputs: its axes change together.
             arrays = [(id(case.inputs[place]), axis) for place, axis in axes]
             others = dict.fromkeys(found[array] for array in arrays if array in found)
             axes = (*(one for other in others for one in other), *axes)
@@ -176,7 +174,7 @@ class LayerSpec:
         return tuple(dict.fromkeys(found.values()))
 
     def sizes(self, case: Case) -> Sizes | None:
-        """Sizes and arguments of a case, by name; None where its shapes do not fit `shapes`."""
+        """Sizes and arguments of a case, by name; None if its shapes do not fit `shapes`."""
         if self.shapes is None:
             return None
         try:
@@ -190,12 +188,12 @@ class LayerSpec:
         return {name: x.shape for name, x in pairs if x is not None}
 
     def batch_axis(self, case: Case, place: int) -> int | None:
-        """The axis of an input that counts the batch; None where it has none, or is left out."""
+        """The batch axis of an input; None if it has no batch axis or is absent."""
         given = place < len(case.inputs) and case.inputs[place] is not None
         return self._batch_axis_of(self.signature.inputs[place], case) if given else None
 
     def output_batch_axis(self, case: Case, output: Output) -> int | None:
-        """The axis of an output that counts the batch; None where it has none."""
+        """The batch axis of an output; None if it has none."""
         return self._batch_axis_of(output, case)
 
     def _batch_axis_of(self, tensor: Input | Output, case: Case) -> int | None:
@@ -205,7 +203,7 @@ class LayerSpec:
         return None if sizes is None else self.shapes.batch_axis(tensor.name, sizes)
 
     def inferred(self, input: Shape) -> Arguments:
-        """What a lazy layer reads from its first input; nothing of any other."""
+        """Arguments that a lazy layer infers from the shape of its first input; else empty."""
         return {} if self.lazy is None else self.lazy.inferred(input)
 
     def parameters(self, case: Case) -> tuple[str, ...]:
@@ -217,32 +215,29 @@ class LayerSpec:
         return tuple(name for name in case.call.state if name not in buffers)
 
     def kept(self, name: str, arguments: Arguments, input: Shape) -> bool:
-        """Whether only the places of a state tensor's elements may change, not their values."""
+        """Whether the suite may reorder a state tensor's elements, but not change their values."""
         given = {**arguments, **self.inferred(input)}
         found = next((x for x in self.state_tensors(given, input) if x.name == name), None)
         return found is not None and found.constraint != "any"
 
     def written(self, case: Case) -> Arguments:
-        """The arguments of a case as the oracles take them: without extra positional ones."""
+        """The arguments of a case as oracles take them: keywords too, no extra positional ones."""
         given = {k: v for k, v in case.call.arguments.items() if k != "*"}
         return {**given, **case.keywords}
 
     def state_shapes(self, arguments: Arguments, input: Shape) -> dict[str, Shape]:
-        """Names and shapes of its state, in the order of its state_dict.
+        """Names and shapes of the state tensors, in the order of the state_dict.
 
-        Args:
-            arguments: those written out.
-            input: shape of the first input, from which a lazy layer infers its sizes.
+        `arguments` are those of the call, without defaults. A lazy layer infers its sizes from
+        `input`, the shape of the first input.
         """
         found = self.state_tensors({**arguments, **self.inferred(input)}, input)
         return {x.name: x.shape for x in found}
 
     def state_tensors(self, arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
-        """The tensors of its state, in the order of its state_dict.
+        """The tensors of the state, in the order of the state_dict.
 
-        Args:
-            arguments: with those that a lazy layer infers.
-            input: shape of the first input.
+        `arguments` include those that a lazy layer infers; `input` is the shape of the first input.
         """
         if self.state.shaped is None or self.shapes is None:
             return self.state.tensors(arguments, input)
@@ -250,13 +245,13 @@ class LayerSpec:
         try:
             sizes = self.signature.bind(self.shapes, arguments, {first: input})
         except ShapeError:
-            # An invalid call's input has no such axes; most states follow from arguments alone.
+            # The input of an invalid call lacks the axes; most states need the arguments only.
             sizes = self.signature.bind(self.shapes, arguments, {})
         return self.state.shaped(arguments, self.shapes.present(self.owned, sizes))
 
     @property
     def owned(self) -> tuple[str, ...]:
-        """Names of the tensors that its shapes name and it owns."""
+        """Names of the state tensors in `shapes`: all that are neither inputs nor outputs."""
         outputs = {x.name for x in self.signature.outputs}
         names = () if self.shapes is None else self.shapes.texts
         return tuple(n for n in names if n not in outputs and n not in self.signature.input_names)
@@ -269,10 +264,9 @@ class LayerSpec:
     def shapes_of(
         self, inputs: Sequence[Shape | None], arguments: Arguments
     ) -> tuple[Shape | None, ...]:
-        """Shapes of the outputs of inputs of these shapes; None for an absent one.
+        """Shapes of the outputs for input shapes; None for an absent output.
 
-        Args:
-            arguments: of the constructor and of the call.
+        `arguments` are those of the constructor and of the call.
         """
         given = list(inputs)
         while given and given[-1] is None:
@@ -287,7 +281,7 @@ class LayerSpec:
         return tuple(self.shapes.shape(output.name, sizes) for output in self.signature.outputs)
 
     def attributes(self, arguments: Arguments, input: Shape) -> Arguments:
-        """What a user can read from the layer after its first call, by name."""
+        """Attributes that a user can read from the layer after its first call, by name."""
         facts = {**self.signature.defaults, **arguments, **self.inferred(input)}
         facts |= self.signature.kept_as(facts)
         likes = {a.name: facts.get(a.ties.like) for a in self.signature.arguments if a.ties.like}

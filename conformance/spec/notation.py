@@ -5,9 +5,10 @@ A shape is a list of axes with blanks between them, the first axis first:
 - `in_features`: an argument's value, or a size that all tensors with this name share;
 - `8`, `in_channels//groups`, `(kernel_size - 1)`: a number, or an expression of sizes and
   arguments, with blanks in parentheses only;
-- `batch?`: one axis or none, in all tensors alike; `batch? *more`: the first, if there is one;
-  `(batch*num_heads)?`: one of that size or none, in each tensor by itself;
-- `*batch`: any number of axes, in all tensors the same; `*normalized_shape`: one for each number
+- `batch?`: an optional axis, present in all tensors or in none; in `batch? *more` it takes the
+  first axis, if there is one; `(batch*num_heads)?`: an optional axis of that size, present or
+  absent in each tensor separately;
+- `*batch`: any number of axes, the same in all tensors; `*normalized_shape`: one for each number
   of an argument; `*space`, `*kernel_size`, `*(2*space - 1)`: one for each spatial dimension;
 - `()`: no axis at all.
 
@@ -34,25 +35,19 @@ _NODES = (
 
 
 class NotationError(ValueError):
-    """A text that is no shape: what is wrong, and where in the text."""
+    """A text that is not a valid shape; the message says what is wrong, and where."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A number that follows from sizes and arguments.
-
-    Args:
-        text: as it is written.
-        code: the text, compiled.
-        names: of sizes and arguments in it, in their order.
-    """
+    """A number computed from sizes and arguments; `names` lists these in order of occurrence."""
 
     text: str
     code: CodeType
     names: tuple[str, ...]
 
     def value(self, names: Mapping[str, Any]) -> Any:
-        """The value with these sizes and arguments; a KeyError names the one that is unknown."""
+        """The value for given sizes and arguments; a KeyError names an unknown one."""
         return eval(self.code, {"__builtins__": _FUNCTIONS}, names)
 
 
@@ -61,10 +56,11 @@ class Axis:
     """One entry of a shape.
 
     Args:
-        size: what its size is.
+        size: the expression of its size.
         repeated: it stands for several axes: `*`.
         optional: it stands for one axis or none: `?`.
-        tensor: that it is of, where it is an expression and others may have it or not.
+        tensor: the tensor that has the axis, where the size is an expression: other tensors may
+            lack the axis.
     """
 
     size: Expression
@@ -74,12 +70,12 @@ class Axis:
 
     @cached_property
     def name(self) -> str:
-        """The size that it is by itself; "" of an expression."""
+        """The name of its size; "" if the size is an expression."""
         return self.size.text if self.size.text.isidentifier() else ""
 
     @property
     def presence(self) -> str:
-        """What tells whether it is there: a size that tensors share, or its own expression."""
+        """Key under which `Sizes` stores whether the axis is present."""
         return f"{self.tensor}: {self.size.text}" if self.tensor else self.size.text
 
     def __str__(self) -> str:
@@ -91,9 +87,9 @@ class TensorShape:
     """The shape of one tensor.
 
     Args:
-        axes: the first one first.
+        axes: in order.
         condition: on the arguments, under which the tensor has these axes; None = always.
-        otherwise: its shape where the condition does not hold; None = it is absent then.
+        otherwise: the shape where the condition does not hold; None = the tensor is absent then.
     """
 
     axes: tuple[Axis, ...]
@@ -101,25 +97,25 @@ class TensorShape:
     otherwise: TensorShape | None = None
 
     def chosen(self, arguments: Mapping[str, Any]) -> tuple[Axis, ...] | None:
-        """Its axes in a call with these arguments; None where it is absent."""
+        """The axes for given arguments; None if the tensor is absent."""
         if self.condition is None or self.condition.value(arguments):
             return self.axes
         return None if self.otherwise is None else self.otherwise.chosen(arguments)
 
     def within(self, tensor: str) -> TensorShape:
-        """The shape as that of a tensor."""
+        """The shape with the tensor's name noted in each axis whose size is an expression."""
         axes = (replace(a, tensor="" if a.name else tensor) for a in self.axes)
         otherwise = self.otherwise and self.otherwise.within(tensor)
         return TensorShape(tuple(axes), self.condition, otherwise)
 
     @property
     def forms(self) -> tuple[tuple[Axis, ...], ...]:
-        """Its axes under each condition."""
+        """All alternatives of the axes, one for each condition."""
         return (self.axes, *(() if self.otherwise is None else self.otherwise.forms))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Sizes and arguments that it names, its conditions' among them."""
+        """Sizes and arguments that occur in the axes and conditions."""
         inner = [name for axis in self.axes for name in axis.size.names]
         inner += self.condition.names if self.condition is not None else ()
         inner += self.otherwise.names if self.otherwise is not None else ()
@@ -134,22 +130,22 @@ class TensorShape:
 
 @cache
 def parse_shape(text: str) -> TensorShape:
-    """A shape from its text; a `NotationError` says what is wrong in it, and where."""
+    """Parse the text of a shape; raise a `NotationError` that says what is wrong, and where."""
     return _parse(_words(text), text)
 
 
 @cache
 def parse_expression(text: str) -> Expression:
-    """An expression of sizes and arguments from its text."""
+    """Parse and compile an expression of sizes and arguments."""
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except SyntaxError as error:
-        raise NotationError(f"{text!r} is no expression: {error.msg}") from error
+        raise NotationError(f"{text!r} is not a valid expression: {error.msg}") from error
     for node in ast.walk(tree):
         if not isinstance(node, _NODES):
             raise NotationError(f"{text!r} has a {type(node).__name__}, which no size needs")
         if isinstance(node, ast.Call) and not isinstance(node.func, ast.Name):
-            raise NotationError(f"{text!r} calls what is no function's name")
+            raise NotationError(f"{text!r} calls something that is not a function's name")
     found = sorted(
         (node for node in ast.walk(tree) if isinstance(node, ast.Name)), key=lambda n: n.col_offset
     )
@@ -158,12 +154,12 @@ def parse_expression(text: str) -> Expression:
 
 
 def _words(text: str) -> list[str]:
-    """The text cut at blanks that are in no parentheses."""
+    """Split the text at blanks outside parentheses."""
     words, depth, word = list[str](), 0, ""
     for place, sign in enumerate(text):
         depth += (sign == "(") - (sign == ")")
         if depth < 0:
-            raise NotationError(f"{text!r} closes a parenthesis too many at character {place + 1}")
+            raise NotationError(f"{text!r} has an unmatched ) at character {place + 1}")
         if sign.isspace() and not depth:
             words, word = [*words, word] if word else words, ""
         else:
@@ -192,7 +188,7 @@ def _axes(words: list[str], text: str) -> tuple[Axis, ...]:
     if words == ["()"]:
         return ()
     if not words:
-        raise NotationError(f"{text!r} names no axis: a scalar's shape is ()")
+        raise NotationError(f"{text!r} has no axis: the shape of a scalar is ()")
     return tuple(_axis(word) for word in words)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def never(call: Call) -> bool:
-    """It holds of no call."""
+    """Return False: the default of predicates on calls."""
     return False
 
 
@@ -36,11 +36,11 @@ def holds_of_none(case: Case) -> bool:
 
 
 def no_product(trial: TrialLike) -> None:
-    """No bias is added to a stored product."""
+    """Return None: the layer adds no bias to a stored product."""
 
 
 def stateless(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
-    """The state of a layer that has none."""
+    """The empty state."""
     return ()
 
 
@@ -49,7 +49,7 @@ def _nothing_shown(case: Case) -> Arguments:
 
 
 def nothing_counted(case: Case) -> Arguments:
-    """What the numbers of a case tell of a shape, where they tell nothing."""
+    """No arguments follow from input values: the default of `Oracle`."""
     return {}
 
 
@@ -62,9 +62,9 @@ class Steps:
     """The steps of a recurrent layer.
 
     Args:
-        values: the oracle of each step from the layer's own previous output, `(output, state,
-            *inputs, **arguments)`.
-        shown: case → whether the outputs show the states between the steps.
+        values: `(output, state, *inputs, **arguments)` → expected outputs, each step computed from
+            the backend's own previous output.
+        shown: case → whether the outputs include the states between the steps.
     """
 
     values: Callable[..., Any]
@@ -73,20 +73,20 @@ class Steps:
 
 @dataclass(frozen=True)
 class Oracle:
-    """What a call gives.
+    """The expected results of a call.
 
     Args:
-        values: the oracle, `(state, *inputs, **arguments)` → one output or a tuple: each a
-            `Rounded`, `Choices`, or None where the documentation says None; or `Updated`.
-        shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes; None for an
-            absent output. None where `LayerSpec.shapes` says it.
-        formula: what the documentation says that it computes, line by line.
-        propagation: how NaN and infinities travel to the outputs.
-        module: the class whose computation a function does; None of any other layer, and where
-            there is none.
-        counted: case → arguments that its numbers tell, and a shape depends on: as many classes as
-            the largest one needs.
-        steps: of a recurrent layer; None where a layer takes no steps.
+        values: the oracle, `(state, *inputs, **arguments)` → one output or a tuple of outputs, or
+            `Updated`. An output is `Rounded`, `Choices`, or None where the documentation says None.
+        shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes, None for an
+            absent output. None where `LayerSpec.shapes` gives the shapes.
+        formula: the documented formula, line by line.
+        propagation: how NaN and infinities reach the outputs.
+        module: the class that computes the same as a function; None for a class, or if there is
+            none.
+        counted: case → arguments inferred from input values that decide a shape, e.g. num_classes
+            from the largest index.
+        steps: for a recurrent layer, else None.
     """
 
     values: Callable[..., Any]
@@ -100,14 +100,14 @@ class Oracle:
 
 @dataclass(frozen=True)
 class Generation:
-    """Which calls are made.
+    """The calls that the suite makes.
 
     Args:
         cases: dtype → strategy of valid cases.
-        invalid: dtype → strategy of invalid cases, None where no call is invalid.
-        examples: share of the profile's examples that it needs.
-        whole: dtype → cases that hold every finite number of a dtype of 16 bits each, none for
-            other dtypes; None where an element of the output depends on more than one number.
+        invalid: dtype → strategy of invalid cases; None where no call is invalid.
+        examples: share of the profile's examples that the layer needs.
+        whole: dtype → cases that each hold every finite number of a 16-bit dtype; empty for other
+            dtypes. None where an output element depends on more than one number.
     """
 
     cases: Callable[[str], SearchStrategy[Case]]
@@ -121,12 +121,12 @@ class State:
     """The tensors that a layer owns.
 
     Args:
-        tensors: (arguments, shape of the first input) → the tensors of its state, in the order of
-            its state_dict.
-        shaped: (arguments, shapes of its tensors by name) → its tensors, where `LayerSpec.shapes`
-            says the shapes.
-        constructor_tensors: those that the constructor takes; the call may have none.
-        roles: of those whose names do not tell a weight from a bias.
+        tensors: (arguments, shape of the first input) → the state tensors, in the order of the
+            state_dict.
+        shaped: (arguments, shapes of the state tensors by name) → the state tensors, where
+            `LayerSpec.shapes` gives the shapes.
+        constructor_tensors: names of tensors that the constructor takes; a call may lack them.
+        roles: of tensors whose names do not say whether they are a weight or a bias.
     """
 
     tensors: Callable[[Arguments, Shape], tuple[StateTensor, ...]] = stateless
@@ -135,17 +135,17 @@ class State:
     roles: Mapping[str, str] = field(default_factory=dict)
 
     def constructed(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The tensors of a state that the constructor takes: no layer can be built without them."""
+        """The tensors of a state that the constructor takes: a layer cannot be built otherwise."""
         return {name: x for name, x in state.items() if name in self.constructor_tensors}
 
 
 @dataclass(frozen=True)
 class Lazy:
-    """What the first call of a lazy layer makes of it.
+    """How the first call changes a lazy layer.
 
     Args:
-        eager: the class that it is after its first call.
-        inferred: shape of the first input → what it reads from it.
+        eager: the class of the layer after its first call.
+        inferred: shape of the first input → arguments inferred from it.
     """
 
     eager: str
@@ -154,22 +154,22 @@ class Lazy:
 
 @dataclass(frozen=True)
 class Traits:
-    """What checks must know of how a layer behaves.
+    """Behaviour of a layer that checks depend on.
 
     Args:
         aliases: an output may be an input, or share its memory.
-        copies: outputs are elements of the input: NaN, infinities and signs of zero come through.
-        wide_sums: in half precision its sums are accumulated in float32 and rounded once.
-        product: trial → the product to which a bias is added after it is stored, where the tensors
-            lie inconveniently; None where there is none, or of any other layer.
+        copies: outputs are elements of the input, so NaN, infinities and signs of zero survive.
+        wide_sums: in half precision, sums are accumulated in float32 and rounded once.
+        product: trial → the product that is stored before a bias is added to it, for inconvenient
+            memory layouts; None if the layer has no such product.
         modes: train mode and eval mode differ: the oracle takes `training`.
-        updates: call → whether it changes the layer's state, or inputs that may be `updated`: the
-            oracle returns `Updated`.
-        trains: case → whether it may be called in train mode, too.
-        batched: its inputs always have a batch axis, whether or not their rows are apart.
-        every_weight_counts: case → whether each output has a product with each of its weights,
+        updates: call → whether it changes the layer's state, or inputs marked `updated`: the oracle
+            returns `Updated`.
+        trains: case → whether the case is valid in train mode, too.
+        batched: inputs always have a batch axis, even if outputs mix its rows.
+        every_weight_counts: case → whether each output contains a product with each of its weights,
             whatever the algorithm.
-        refuses_special: case → whether a call with NaN or infinities is refused.
+        refuses_special: case → whether the layer refuses NaN and infinities.
     """
 
     aliases: bool = False
@@ -190,7 +190,7 @@ class Randomness:
 
     Args:
         used: call → whether it draws any.
-        draws: (trial, random numbers) → what must hold of them; None where it never draws any.
+        draws: (trial, random generator) → claims about the draws; None if the layer draws none.
     """
 
     used: Callable[[Call], bool] = never
@@ -199,12 +199,12 @@ class Randomness:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What conditions of known failures can name besides the arguments.
+    """Facts that conditions of known failures can name, besides the arguments.
 
     Args:
-        derived: facts, by name.
-        numbers: arguments that may be a word → the derived fact that says it in numbers.
-        shown: case → arguments that the arrays of a function show, and a module is given.
+        derived: functions that compute a fact from the facts of a case, by name.
+        numbers: argument whose value may be a word → the derived fact that has it in numbers.
+        shown: case → arguments of the module that the arrays of a function imply (sizes).
     """
 
     derived: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
@@ -214,15 +214,15 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is timed.
+    """The calls that benchmarks time.
 
     Args:
         workloads: the calls.
         filling: how their arrays are filled.
         flops: (workload, weights' shapes, outputs' shapes) → multiplications and additions of the
-            plain algorithm.
-        needed: inputs and state tensors by name → how many numbers of one the call has to read,
-            where that is not all: of a table the rows that are looked up.
+            textbook algorithm.
+        needed: inputs and state tensors by name → number of elements that the call must read, for
+            tensors that it need not read in full: of a table, the rows that it looks up.
     """
 
     workloads: tuple[Workload, ...] = ()

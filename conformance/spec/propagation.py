@@ -1,7 +1,8 @@
-"""What NaN, infinities and huge numbers among a call's operands make of its outputs.
+"""Expected outputs where operands hold NaN, infinities and huge numbers.
 
-Which outputs become NaN or infinite is read off the oracle run on stand-ins, where IEEE arithmetic
-settles it in whatever order the sums are taken; every other element is left undecided.
+The oracle runs on substitutes, and its results show which outputs become NaN or infinite. That
+holds where IEEE arithmetic gives the same class in any order of the sums; every other element is
+left undecided.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ class Propagation:
     """How NaN, infinities and huge numbers travel from the operands to the outputs.
 
     Args:
-        expected: trial → values and bounds, NaN and infinities among the values; an infinite bound
-            means that IEEE arithmetic leaves the element undecided.
-        infinities: at most so many infinite numbers are put among the data.
-        parameters: NaN and infinities are put among weights and biases, too, and all weights are
-            made zero.
+        expected: trial → values and bounds; values may be NaN or infinite. An infinite bound means
+            that IEEE arithmetic leaves the element undecided.
+        infinities: the most infinite numbers that `special` puts among the data.
+        parameters: `special` also puts NaN and infinities among weights and biases, and tries
+            weights that are all zero.
         zero_weights: a weight may be zero where the data hold an infinity.
-        roles: of the inputs and state tensors that take all special numbers.
-        crowds: NaN and infinities may be most of the data: elements are compared, not added.
+        roles: roles of the inputs and state tensors that take all special numbers.
+        crowds: most of the data may be NaN or infinite: the layer compares elements, and adds none.
     """
 
     expected: Callable[[TrialLike], tuple[Rounded, ...]]
@@ -47,7 +48,7 @@ class Propagation:
 
 
 def oracle(trial: TrialLike, precision: Precision, change: Substitute) -> tuple[Rounded, ...]:
-    """The oracle on changed inputs and state."""
+    """Run the oracle on inputs and state that `change` has been applied to."""
     with np.errstate(all="ignore"):
         state = {k: exactly(change(x), precision) for k, x in trial.case.call.state.items()}
         inputs = [None if x is None else exactly(change(x), precision) for x in trial.case.inputs]
@@ -76,7 +77,7 @@ def _of_chained_sums(trial: TrialLike) -> tuple[Rounded, ...]:
 copied = Propagation(_copied)
 """Outputs are elements of the input."""
 computed = Propagation(_copied)
-"""The oracle's own arithmetic says what becomes of NaN and infinities, and what it leaves open."""
+"""The oracle's own arithmetic gives NaN and infinities, and infinite bounds where undecided."""
 looked_up = Propagation(_copied, parameters=False, roles=("weight",))
 """Outputs are elements of a weight."""
 sums = Propagation(_of_sums)
@@ -86,10 +87,10 @@ chained_sums = Propagation(_of_chained_sums)
 
 
 def _sums(trial: TrialLike, *, chained: bool) -> Rounded:
-    """Sums of products: NaN, ±∞ or finite by their terms, whatever the order."""
+    """Sums of products, classed as NaN, ±∞ or finite where every order of the terms agrees."""
     precision = trial.precision
     wide = trial.row.traits.wide_sums and precision.wide_unit < precision.unit
-    # Partial sums reach as far as the format that they are accumulated in.
+    # Partial sums have the range of the format that accumulates them.
     reach = FORMATS["float32"].largest if wide else precision.largest
     (whole,) = (x.lean for x in oracle(trial, replace(precision, largest=reach), finite))
     value, error = whole.value, whole.error
@@ -104,7 +105,7 @@ def _sums(trial: TrialLike, *, chained: bool) -> Rounded:
         error = np.full_like(error, np.inf)
     if all(np.isfinite(x).all() for x in trial.case.operands):
         return Rounded(value, error, precision)
-    # With ±1 for every finite number nothing overflows: what is left are the classes.
+    # With ±1 for every finite number nothing overflows, so only the classes remain.
     (classes,) = (x.value for x in oracle(trial, precision, _signs))
     certain = np.isnan(classes) | finite_bound
     if precision.flushes and _holds_subnormal(trial, precision):
@@ -124,15 +125,15 @@ def _sums(trial: TrialLike, *, chained: bool) -> Rounded:
 
 
 def _holds_subnormal(trial: TrialLike, precision: Precision) -> bool:
-    """Whether any operand may be read as zero."""
+    """Whether an operand holds subnormal numbers, which may be read as zero."""
     sizes = (np.abs(x) for x in trial.case.operands)
     return any(((x > 0) & (x < precision.normal)).any() for x in sizes)
 
 
 def _overflows(trial: TrialLike, value: np.ndarray) -> np.ndarray:
-    """Where terms of one sign add up to more than the largest number: so they do in every order."""
+    """Elements whose terms have one sign and overflow: so they do in every order."""
     precision = trial.precision
-    # No term exceeds the product of the largest operands, no sum so many of them as there are.
+    # No term exceeds the product of the largest operands, and no sum has more terms than numbers.
     largest = [np.abs(finite(x)).max(initial=1.0) for x in trial.case.operands]
     most = float(np.prod(largest)) * (1 + max(x.size for x in trial.case.operands))
     if most < precision.largest:
@@ -155,7 +156,7 @@ def _only_nan(x: np.ndarray) -> np.ndarray:
 
 
 def _in_range(trial: TrialLike, precision: Precision) -> bool:
-    """Whether no product of two factors of a bilinear form can overflow or vanish."""
+    """Whether `in_range` holds for the inputs and the weight of a trial."""
     x1, x2, *given = (x for x in trial.case.inputs if x is not None)
     weight = trial.case.call.state.get("weight", given[0] if given else None)
     assert weight is not None
@@ -165,15 +166,12 @@ def _in_range(trial: TrialLike, precision: Precision) -> bool:
 def in_range(precision: Precision, x1: np.ndarray, weight: np.ndarray, x2: np.ndarray) -> bool:
     """Whether no product of two factors of a bilinear form can overflow or vanish.
 
-    The form may be contracted over either side first, so Σ_j A_ij x_j is met before it is
-    multiplied by an infinite x_i; that makes ∞ − ∞ of single terms a matter of order, too.
-
-    Args:
-        precision: of the numbers.
-        x1, weight, x2: the factors; the weight counts the outputs first.
+    An implementation may contract either side first, so that Σ_j A_ij x_j exists before it is
+    multiplied by an infinite x_i. Whether single terms give ∞ − ∞ then depends on the order, too.
+    The first axis of `weight` counts the outputs.
     """
     found = [np.abs(x[np.isfinite(x) & (x != 0)]) for x in (x1, weight, x2)]
-    # A factor of zeros alone does not keep the other two from overflowing first.
+    # The other two factors may overflow first even if one factor is all zeros.
     pairs = [(a, b) for a, b in combinations(found, 2) if a.size and b.size]
     high = max((a.max() * b.max() for a, b in pairs), default=0.0) * weight[0].size
     products = [a.min() * b.min() for a, b in pairs]
@@ -182,7 +180,7 @@ def in_range(precision: Precision, x1: np.ndarray, weight: np.ndarray, x2: np.nd
 
 
 def taken(trial: TrialLike, precision: Precision) -> list[np.ndarray]:
-    """Where each output is NaN by what NaN reaches alone."""
+    """Elements of each output that a NaN among the operands reaches; all else is set to zero."""
     if not any(np.isnan(x).any() for x in trial.case.operands):
         return [np.zeros(shape, bool) for shape in trial.shapes]
     return [np.isnan(result.value) for result in oracle(trial, precision, _only_nan)]

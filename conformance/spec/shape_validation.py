@@ -1,4 +1,4 @@
-"""A layer's shapes, held against its signature when the catalogue is made."""
+"""Validation of a layer's shapes against its signature, when the catalogue is built."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from conformance.spec.signature import Signature
 def validate_shapes(
     layer: str, shapes: Shapes, signature: Signature, *, formula: bool = False
 ) -> None:
-    """Raise a `NotationError` where a layer's shapes cannot be read; it names layer and tensor.
+    """Raise a `NotationError` that names layer and tensor if a layer's shapes are invalid.
 
-    Args:
-        formula: the outputs' sizes follow from a function of the layer's own, or from numbers that
-            it counts, and may have other names.
+    With `formula`, the output sizes follow from the layer's shape oracle or from input values, and
+    may have names that occur nowhere else.
     """
     arguments = signature.named
     outputs = {x.name for x in signature.outputs}
     missing = [name for name in signature.input_names if name not in shapes.texts]
     if missing:
-        raise NotationError(f"{layer}: no shape is given of {', '.join(missing)}")
+        raise NotationError(f"{layer}: no shape is given for {', '.join(missing)}")
     named = {*arguments, SPACE, *shapes.let}
     for name, text in shapes.texts.items():
         try:
@@ -44,4 +43,6 @@ def validate_shapes(
     }
     for name, where in used.items():
         if name not in named:
-            raise NotationError(f"{layer}: {where}: {name} is no argument and no axis of an input")
+            raise NotationError(
+                f"{layer}: {where}: {name} is neither an argument nor an axis of an input"
+            )

@@ -1,4 +1,4 @@
-"""Shapes of a layer's tensors in named sizes: said once, read in a call, and written from sizes."""
+"""Shapes of a layer's tensors in named sizes: `Shapes` for a layer, `Sizes` for one call."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from conformance.spec.sizes import sizes_of
 
 Shape = tuple[int, ...]
 Label = tuple[str, int]
-"""The name of a size, and which of its axes where it stands for several (0 of one)."""
+"""Name of a size and index among the axes that it stands for; 0 for a single axis."""
 
 
 class ShapeError(ValueError):
-    """Shapes that do not fit together: which tensor, which axis, and what it would have to be."""
+    """Shapes that do not fit together; the message names tensor, axis and the size required."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Place:
     """One axis of a tensor in a call.
 
     Args:
-        axis: what the notation says of it.
-        index: which of the axes that a repeated one stands for; None of a single one.
+        axis: its entry in the notation.
+        index: index among the axes that a repeated entry stands for; None for a single axis.
     """
 
     axis: Axis
@@ -42,7 +42,7 @@ class Place:
 
     @property
     def label(self) -> Label:
-        """What axes of the same size have in common; `("", 0)` where the size is an expression."""
+        """The label that axes of equal size share; `("", 0)` if the size is an expression."""
         return self.axis.name, self.index or 0
 
 
@@ -51,10 +51,10 @@ class Sizes(Mapping[str, Any]):
     """Sizes and arguments of one call, by name.
 
     Args:
-        arguments: all of them, those that are left out with what they stand for.
+        arguments: all of them, with defaults.
         dims: number of spatial dimensions.
-        found: sizes that no argument gives, as the tensors have them; a tuple for several axes;
-            None for an axis that is absent.
+        found: sizes that no argument gives, read from tensors: a tuple for several axes, None for
+            an absent axis.
         defined: sizes that follow from others, by name.
     """
 
@@ -76,11 +76,11 @@ class Sizes(Mapping[str, Any]):
         return len({*self.found, *self.arguments, *self.defined})
 
     def decided(self, name: str) -> bool:
-        """Whether an argument says what a size is."""
+        """Whether an argument or a definition gives the size."""
         return name in self.defined or self.arguments.get(name) is not None
 
     def count(self, axis: Axis) -> int | None:
-        """Number of axes that an entry stands for; None where that is not known yet."""
+        """Number of axes that an entry stands for; None if that is not known yet."""
         name = axis.name
         if not axis.repeated:
             key = axis.presence
@@ -100,7 +100,7 @@ class Sizes(Mapping[str, Any]):
         return {*size.names, *(name for names in inner for name in names)}
 
     def places(self, axes: Sequence[Axis]) -> Iterator[Place]:
-        """The axes of a tensor, one by one."""
+        """Yield the axes of a tensor one by one, repeated entries expanded."""
         for axis in axes:
             count = self.count(axis)
             if count is None:
@@ -109,12 +109,12 @@ class Sizes(Mapping[str, Any]):
                 yield Place(axis, k if axis.repeated else None)
 
     def size(self, place: Place) -> int:
-        """The size of an axis."""
+        """Evaluate the size of an axis, in its spatial dimension where it has one."""
         value = place.axis.size.value(_In(self, place.index))
         return int(value)
 
     def read(self, tensor: str, axes: Sequence[Axis], shape: Shape) -> bool:
-        """Learn sizes from a tensor; False where another tensor has to be read first."""
+        """Learn sizes from a tensor's shape; return False if another tensor must be read first."""
         counts = [self.count(axis) for axis in axes]
         open_axes = [a for a, count in zip(axes, counts, strict=True) if count is None]
         spare = len(shape) - sum(count or 0 for count in counts)
@@ -125,7 +125,7 @@ class Sizes(Mapping[str, Any]):
             return False
         if spare < 0 or (not groups and spare > len(options)):
             written = " ".join(map(str, axes))
-            raise ShapeError(f"{tensor} of shape {shape} has not the rank of ({written})")
+            raise ShapeError(f"{tensor} of shape {shape} does not have the rank of ({written})")
         for k, axis in enumerate(options):
             self.found[axis.presence] = 0 if k < spare else None
         for axis in groups:
@@ -144,7 +144,7 @@ class Sizes(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class _In(Mapping[str, Any]):
-    """Sizes and arguments as they are in one of the spatial dimensions."""
+    """Sizes and arguments seen from one spatial dimension: one number in place of a tuple."""
 
     sizes: Sizes
     index: int | None
@@ -157,7 +157,7 @@ class _In(Mapping[str, Any]):
             return value
         if len(value) == 1:
             return value[0]
-        # A size may be given with those of the batch and of the channels before it.
+        # The tuple may start with the sizes of batch and channels.
         dims = self.sizes.dims if self.sizes.decided(name) else 0
         return value[self.index + (len(value) - dims if dims else 0)]
 
@@ -170,17 +170,17 @@ class _In(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a layer's documentation says of shapes.
+    """The documented shapes of a layer.
 
     Args:
-        texts: inputs, tensors of the state, outputs by name → shape, in the notation of
+        texts: name of an input, state tensor or output → its shape, in the notation of
             `conformance.spec.notation`.
-        where: what else holds of sizes and arguments, in each spatial dimension:
+        where: constraints on sizes and arguments, in each spatial dimension:
             `"in_channels % groups == 0"`.
-        fixed: sizes that no case can change, for values depend on them: indices into a plane.
+        fixed: sizes that must not change because values depend on them, as indices into a plane do.
         let: sizes that follow from sizes and arguments: `"width"` → `"proj_size or hidden_size"`.
-        below: inputs that hold indices → the size that each index is below, and at least 0:
-            `"input"` → `"num_embeddings"`.
+        below: input that holds indices → the size that each index is below; indices are at least
+            0: `"input"` → `"num_embeddings"`.
     """
 
     texts: Mapping[str, str]
@@ -196,33 +196,31 @@ class Shapes:
 
     @cached_property
     def size_names(self) -> frozenset[str]:
-        """Names of sizes that an axis has by itself, or that follow from others."""
+        """Names of sizes that an axis has, or that `let` defines."""
         forms = (axes for tensor in self.tensors.values() for axes in tensor.forms)
         return frozenset(axis.name for axes in forms for axis in axes if axis.name) | {*self.let}
 
     @cached_property
     def constraints(self) -> tuple[Expression, ...]:
-        """What else holds, parsed."""
+        """The constraints of `where`, parsed."""
         return tuple(map(parse_expression, self.where))
 
     @cached_property
     def defined(self) -> Mapping[str, Expression]:
-        """Sizes that follow from others, parsed."""
+        """The definitions of `let`, parsed."""
         return {name: parse_expression(text) for name, text in self.let.items()}
 
     def bind(self, arguments: Mapping[str, Any], dims: int, given: Mapping[str, Shape]) -> Sizes:
-        """The sizes of a call.
+        """Find the sizes of a call from all its arguments, with defaults, and shapes of tensors.
 
-        Args:
-            arguments: all of them, with their defaults.
-            given: tensors by name → shape. One that the notation does not know is left out.
+        Tensors in `given` that have no shape in `texts` are ignored.
         """
         sizes = Sizes(arguments, dims, {}, self.defined)
         waiting = [(n, axes, given[n]) for n, axes in self._present(sizes) if n in given]
         while waiting:
             later = [item for item in waiting if not sizes.read(*item)]
             if len(later) == len(waiting):
-                raise ShapeError(f"{later[0][0]}: nothing tells which axes it has")
+                raise ShapeError(f"{later[0][0]}: its axes cannot be determined")
             waiting = later
         return sizes
 
@@ -233,14 +231,14 @@ class Shapes:
                 yield name, axes
 
     def places(self, name: str, sizes: Sizes) -> tuple[Place, ...]:
-        """The axes of a tensor in a call; none of a tensor that is absent."""
+        """The axes of a tensor in a call; empty for an absent tensor."""
         return tuple(sizes.places(self.tensors[name].chosen(sizes) or ()))
 
     def shape(self, name: str, sizes: Sizes) -> Shape | None:
-        """The shape that a tensor has in a call with these sizes; None where it is absent.
+        """The shape of a tensor in a call with these sizes; None for an absent tensor.
 
         Raises:
-            ShapeError: where a size would be below 0.
+            ShapeError: if a size would be negative.
         """
         axes = self.tensors[name].chosen(sizes)
         if axes is None:
@@ -251,17 +249,17 @@ class Shapes:
         return shape
 
     def limit(self, name: str, sizes: Sizes) -> int | None:
-        """What an input's indices are below; None of an input that holds none."""
+        """The number that an input's indices are below; None for an input without indices."""
         text = self.below.get(name)
         return None if text is None else int(parse_expression(text).value(sizes))
 
     def present(self, names: Sequence[str], sizes: Sizes) -> dict[str, Shape]:
-        """Shapes of those of some tensors that a call has."""
+        """Shapes of the named tensors that are present in a call."""
         shapes = ((name, self.shape(name, sizes)) for name in names)
         return {name: shape for name, shape in shapes if shape is not None}
 
     def check(self, sizes: Sizes, given: Mapping[str, Shape]) -> None:
-        """Raise a `ShapeError` where tensors do not fit together, or a constraint does not hold."""
+        """Raise a `ShapeError` if tensors do not fit together, or a constraint does not hold."""
         for name, axes in self._present(sizes):
             for k, place in enumerate(sizes.places(axes) if name in given else ()):
                 size, actual = sizes.size(place), given[name][k]
@@ -273,7 +271,7 @@ class Shapes:
                 raise ShapeError(f"{constraint.text} does not hold")
 
     def batch_axis(self, name: str, sizes: Sizes) -> int | None:
-        """The axis that counts the batch, or several for each of it; None of none, or two."""
+        """The axis whose size is a function of the batch size; None if none or several are."""
         known = takewhile(
             lambda a: sizes.count(a) is not None, self.tensors[name].chosen(sizes) or ()
         )
@@ -285,9 +283,9 @@ class Shapes:
     def shared_axes(
         self, names: Sequence[str], sizes: Sizes
     ) -> dict[Label, tuple[tuple[str, int], ...]]:
-        """Axes that have one size, which no argument gives: its label → tensors and axes.
+        """Group axes of equal size that no argument gives: label → (tensor, axis) pairs.
 
-        A size that is also a part of an expression is none of these.
+        Sizes that occur in an expression are left out.
         """
         found = dict[Label, list[tuple[str, int]]]()
         bound = set[str]()
@@ -302,7 +300,7 @@ class Shapes:
 
 
 def shape_lines(shapes: Shapes) -> tuple[str, ...]:
-    """The shapes as a person reads them, a tensor a line, and what else holds."""
+    """Format the shapes for readers: a line for each tensor, definition and constraint."""
     width = max(map(len, (*shapes.texts, *shapes.let)))
     lines = [f"{name:{width}}  {text}" for name, text in shapes.texts.items()]
     lines += [f"{name:{width}}  = {text}" for name, text in shapes.let.items()]

@@ -1,4 +1,4 @@
-"""How torch is called: the arguments, inputs and outputs of a layer."""
+"""A layer's signature: its arguments, inputs and outputs, as torch has them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Arguments = Mapping[str, Any]
 
 
 ROLES = ("data", "hidden", "weight", "bias", "index", "target", "mask", "statistic")
-"""What an input or a state tensor can be."""
+"""The roles of inputs and state tensors."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What the value of an argument is, where that is more than a number, a word or a flag.
+    """The form of an argument's value, where that is not a number, a word or a flag.
 
     Args:
-        sequence: it is kept as a tuple, be it written as one number.
-        of_torch: its value is a name in `torch`, of a dtype or a function; torch gets the object.
-        function: it is a function, or a word for one: its value is the word, or the name of the
-            function with its namespace, `"functional.relu"`, in place of which torch gets that.
-        record: name of a class of torch.nn; the value is (field, value) pairs, of which torch gets
-            an instance.
-        module: it is a module: the value is the name of its layer and (argument, value) pairs; its
-            state is a part of the whole's.
-        names: of the module's arguments, which shapes may name.
+        sequence: the layer stores it as a tuple, even if it is written as one number.
+        of_torch: the value is a name in `torch`, of a dtype or a function; torch gets the object.
+        function: the value is a word, or the name of a function with its namespace,
+            `"functional.relu"`; torch gets the word, or the function.
+        record: name of a class of torch.nn; the value is (field, value) pairs, and torch gets an
+            instance of the class.
+        module: the value is the name of a layer and (argument, value) pairs; torch gets the module,
+            whose state is part of the outer layer's.
+        names: names of the module's arguments that shapes may use.
     """
 
     sequence: bool = False
@@ -50,13 +50,13 @@ class Form:
 
 @dataclass(frozen=True)
 class Ties:
-    """What an argument says of the inputs, and of another argument.
+    """How an argument depends on the inputs, or on another argument.
 
     Args:
         fixes_sizes: where it is given, no size of the inputs can change by itself.
-        fixes: the input that is fixed where its value is not False: `is_causal` says what the mask
-            holds.
-        like: the argument whose value None stands for: `kdim` is `embed_dim` then.
+        fixes: name of an input that must not change while the argument's value is true: `is_causal`
+            says what the mask holds.
+        like: the argument whose value replaces None: `kdim=None` means `embed_dim`.
     """
 
     fixes_sizes: bool = False
@@ -66,21 +66,20 @@ class Ties:
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a constructor or function that is no tensor.
+    """One argument of a constructor or function that is not a tensor.
 
     Args:
         name: torch's.
         default: torch's; `REQUIRED` where it has none.
-        plain: the plainest value, where there is no default to go back to.
-        other: a value to try in place of the default, when it is asked what a failure needs; None =
-            none is tried.
-        per_dimension: it is one number for each spatial dimension, or one for all.
-        size: it says how large a case is, which is seldom what is wrong.
+        plain: the simplest value, for an argument without a default.
+        other: a value to try in place of the default, to find out whether a failure depends on the
+            argument; None = none is tried.
+        per_dimension: one number for each spatial dimension, or one for all.
+        size: it sets the size of a case, which seldom causes a failure.
         window: its values decide which output sizes are possible.
-        keyword: it is given to the call, not to the constructor: `output_size`.
-        large: its default makes a case large: in the plainest ones it is written out.
-        form: see `Form`.
-        ties: see `Ties`.
+        keyword: it is passed to the call, not to the constructor: `output_size`.
+        large: its default makes a case large, so the simplest cases write out a smaller value.
+        form, ties: see `Form` and `Ties`.
     """
 
     name: str
@@ -98,14 +97,14 @@ class Argument:
 
 @dataclass(frozen=True)
 class Passed:
-    """How torch is given an input, where that is not by its place, as it is and where it is.
+    """How an input is passed to torch, where that is not positionally, unchanged, on the device.
 
     Args:
-        by_name: by name: an argument that is no tensor stands before it.
-        said: torch has no default for it: None is written where it is left out.
-        part_of: torch's argument that it is a part of, as its neighbours are that say the same: one
-            tensor of a list (`Bundles.wholes`).
-        on_host: on the CPU, wherever the others are.
+        by_name: by keyword: an argument that is not a tensor precedes it.
+        said: torch has no default for it: an absent input is passed as None.
+        part_of: torch's argument that this input and its neighbours with the same value are parts
+            of, as tensors of one list (`Bundles.wholes`).
+        on_host: on the CPU, wherever the other inputs are.
     """
 
     by_name: bool = False
@@ -125,14 +124,14 @@ class Input:
         name: torch's.
         role: `"data"`, `"hidden"` (a recurrent state), `"weight"`, `"bias"`, `"index"`, `"target"`,
             `"mask"`, `"statistic"` (a running mean or variance).
-        optional: it may be left out.
-        batch_axis: case → the axis that counts the batch; None where the case has none. Only where
-            `LayerSpec.shapes` cannot say it: an argument decides whether rows are apart.
-        differentiable: it has a gradient, where its dtype can have one.
-        signed: any number may stand in place of any of its elements; otherwise its elements may
-            change places at most (indices, probabilities, variances).
+        optional: it may be absent.
+        batch_axis: case → its batch axis; None where the case has none. Only where
+            `LayerSpec.shapes` cannot say it: an argument decides whether rows are independent.
+        differentiable: it has a gradient, if its dtype allows one.
+        signed: each element may be replaced by any number. Otherwise elements may at most change
+            places (indices, probabilities, variances).
         updated: the call may write into it.
-        fixed: no element may be another, nor in another place: offsets, which never decrease.
+        fixed: elements may neither change nor move: offsets, which never decrease.
         passed: see `Passed`.
     """
 
@@ -153,10 +152,10 @@ class Output:
 
     Args:
         name: for messages.
-        batch_axis: as of an input.
+        batch_axis: as for an input.
         dtype: case → torch's name of its dtype; None = the call's dtype.
         differentiable: it depends on inputs or state in a way that has a gradient.
-        on_host: torch gives it on the CPU, wherever the inputs are.
+        on_host: torch returns it on the CPU, wherever the inputs are.
     """
 
     name: str
@@ -172,15 +171,15 @@ def _as_written(arguments: Arguments) -> Arguments:
 
 @dataclass(frozen=True)
 class Bundles:
-    """Tensors of the suite's that torch takes, or returns, as one object.
+    """Several tensors of the suite that torch takes, or returns, as one object.
 
     Args:
-        wholes: arguments of torch's that inputs are parts of → what they are to torch: a `LIST` of
-            those that are given; `GRADIENTS`, the `grad` of each of a list of parameters, which
-            stand behind the outputs as the call leaves them; or a class of torch.nn, by its name,
-            that has them as fields.
+        wholes: torch's argument that consists of several inputs → its form. `LIST`: a list of the
+            inputs that are present. `GRADIENTS`: a list of parameters whose `grad` the inputs are;
+            after the call these gradients follow the outputs. Otherwise the name of a class of
+            torch.nn that has the inputs as fields.
         states: number of hidden states that torch takes, and returns, as one argument.
-        lists: its outputs are the elements of a list.
+        lists: torch returns the outputs as a list.
     """
 
     wholes: Mapping[str, str] = field(default_factory=dict)
@@ -190,15 +189,15 @@ class Bundles:
 
 @dataclass(frozen=True)
 class Signature:
-    """How torch is called: what a constructor and a call take, and what a call returns.
+    """What a constructor and a call take, and what a call returns.
 
     Args:
         arguments, inputs, outputs: in torch's order.
-        dims: number of spatial dimensions, which stand last in the input's shape.
-        complex: the layer has complex forms.
+        dims: number of spatial dimensions, the last ones of the input's shape.
+        complex: the layer supports complex dtypes.
         placed: its constructor takes `device` and `dtype`.
-        kept_as: all arguments → those that a user reads otherwise than they were written: a stride
-            that was left out is the kernel's size.
+        kept_as: all arguments → the attributes that differ from what was written: an omitted stride
+            reads as the kernel size.
         bundles: see `Bundles`.
     """
 
@@ -213,17 +212,17 @@ class Signature:
 
     @cached_property
     def required(self) -> tuple[str, ...]:
-        """Names of the arguments that have no default, in torch's order."""
+        """Names of the arguments without a default, in torch's order."""
         return tuple(a.name for a in self.arguments if a.default is REQUIRED)
 
     @cached_property
     def defaults(self) -> Mapping[str, Any]:
-        """The defaults of the other arguments."""
+        """The defaults of the arguments that have one, by name."""
         return {a.name: a.default for a in self.arguments if a.default is not REQUIRED}
 
     @cached_property
     def named(self) -> frozenset[str]:
-        """Names of its arguments, and of those of its modules that shapes may name."""
+        """Names of arguments that shapes may use, those of its module arguments included."""
         return frozenset(name for a in self.arguments for name in (a.name, *a.form.names))
 
     @cached_property
@@ -238,12 +237,12 @@ class Signature:
 
     @cached_property
     def keywords(self) -> frozenset[str]:
-        """Names of the arguments that are given to the call."""
+        """Names of the arguments that are passed to the call."""
         return frozenset(a.name for a in self.arguments if a.keyword)
 
     @cached_property
     def of_torch(self) -> frozenset[str]:
-        """Names of the arguments that name what torch has."""
+        """Names of the arguments whose values are names of objects in `torch`."""
         return frozenset(a.name for a in self.arguments if a.form.of_torch)
 
     @cached_property
@@ -253,7 +252,7 @@ class Signature:
 
     @cached_property
     def records(self) -> Mapping[str, str]:
-        """The arguments that are an object of fields, each with the name of its class."""
+        """Arguments that are records, each with the name of its class."""
         return {a.name: a.form.record for a in self.arguments if a.form.record}
 
     @cached_property
@@ -272,7 +271,7 @@ class Signature:
         return frozenset(a.name for a in self.arguments if a.per_dimension)
 
     def complete(self, arguments: Arguments) -> dict[str, Any]:
-        """All arguments of a call, those that are left out with what they stand for."""
+        """All arguments of a call: defaults for the omitted ones, and names inside modules."""
         full = {**self.defaults, **arguments}
         for known in self.arguments:
             if known.ties.like and full.get(known.name) is None:
@@ -283,36 +282,32 @@ class Signature:
         return full
 
     def bind(self, shapes: Shapes, arguments: Arguments, given: Mapping[str, Shape]) -> Sizes:
-        """The sizes of a call.
-
-        Args:
-            arguments: those that are written out.
-            given: inputs by name → shape.
+        """The sizes of a call, from its arguments without defaults and the shapes of its inputs.
 
         Raises:
-            ShapeError: if they do not fit, or an argument is of another number of dimensions.
+            ShapeError: if the shapes do not fit, or an argument has a wrong number of dimensions.
         """
         for name in self.per_dimension if self.dims else ():
             value = arguments.get(name)
             if isinstance(value, (tuple, list)) and len(value) not in (1, self.dims):
-                raise ShapeError(f"{name} = {value!r} is not of {self.dims} dimensions")
+                raise ShapeError(f"{name} = {value!r} does not have {self.dims} dimensions")
         return shapes.bind(self.complete(arguments), self.dims, given)
 
     def argument(self, name: str) -> Argument | None:
-        """One of its arguments; None where it has none of that name."""
+        """The argument of a name; None if there is none."""
         return next((a for a in self.arguments if a.name == name), None)
 
     def places(self, *roles: str) -> tuple[int, ...]:
-        """Places of the inputs that have one of some roles."""
+        """Indices of the inputs whose role is one of these."""
         return tuple(k for k, x in enumerate(self.inputs) if x.role in roles)
 
     def dtype(self, case: Case, index: int = 0) -> str:
-        """torch's name of the dtype that an output must have."""
+        """torch's name for the dtype that an output must have."""
         chosen = self.outputs[index].dtype
         return case.call.dtype if chosen is None else chosen(case)
 
     def readable(self, name: str, value: Any) -> Any:
-        """An attribute in the form in which it is compared: sizes as tuples."""
+        """Normalize the value of an attribute for comparison: sizes become tuples."""
         argument = self.argument(name)
         if argument is not None and argument.form.sequence:
             return (value,) if isinstance(value, int) else tuple(value)

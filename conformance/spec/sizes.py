@@ -1,4 +1,4 @@
-"""Arrays and sizes fitted to other arguments."""
+"""Helpers that adapt arrays and sizes to other arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def resized(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The array's elements, along each axis the first ones, or repeated as the shape asks for."""
+    """Cut or repeat the array's elements along each axis until it has the shape."""
     if array.ndim != len(shape) or not array.size:
         return array if array.shape == shape else np.resize(array, shape)
     for axis, size in enumerate(shape):
@@ -19,12 +19,12 @@ def resized(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def sizes_of(value: Any) -> tuple[int, ...]:
-    """A size as a tuple, be it one number or several."""
+    """Return a size, one number or several, as a tuple."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 def per_dimension(size: int | Sequence[int], dims: int) -> tuple[int, ...]:
-    """One number for every spatial dimension: an int stands for all of them."""
+    """Return one number for each spatial dimension: an int stands for all of them."""
     if isinstance(size, int):
         return (size,) * dims
     return tuple(size) * (dims if len(size) == 1 else 1)

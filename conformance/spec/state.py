@@ -1,4 +1,4 @@
-"""What a layer owns before anyone loads anything: tensors, their shapes and initial values."""
+"""Tensors of a layer's state: shapes, documented initial values, and statistics to test these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 Shape = tuple[int, ...]
 
 FALSE_ALARM = 1e-12
-"""Probability that a test on the initial values of a layer as documented fails."""
+"""Probability that one test on initial values fails for a correct layer."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Constant:
-    """Initial values that are all the same."""
+    """Initial values that all equal `value`."""
 
     value: float
 
@@ -37,7 +37,7 @@ class Normal:
     """Initial values drawn from N(0, 1).
 
     Args:
-        zero_row: index of a row of zeros; None = there is none.
+        zero_row: index of a row of zeros; None = no such row.
     """
 
     zero_row: int | None = None
@@ -49,11 +49,11 @@ class StateTensor:
 
     Args:
         name: in the state_dict.
-        shape: its shape.
+        shape: sizes of its axes.
         initial: its initial distribution; None where the documentation promises none.
         buffer: it is a buffer, which has no gradient.
         integer: it holds int64.
-        like: another tensor of the state, of the same initial values; "" = none.
+        like: name of a state tensor with the same initial values; "" = none.
         constraint: values that it may hold: `"any"`, `"positive"` (a variance), `"count"`.
     """
 
@@ -67,34 +67,24 @@ class StateTensor:
 
 
 def uniform(shapes: Mapping[str, Shape], inverse: int) -> tuple[StateTensor, ...]:
-    """Parameters drawn from U(−√k, √k).
-
-    Args:
-        inverse: 1/k; 0 where no input reaches an output.
-    """
+    """Parameters drawn from U(−√k, √k); `inverse` is 1/k, or 0 if no input reaches an output."""
     limit = math.inf if inverse == 0 else 1 / math.sqrt(inverse)
     return tuple(StateTensor(name, shape, Uniform(limit)) for name, shape in shapes.items())
 
 
 def distance(values: np.ndarray, cumulative: Callable[[np.ndarray], np.ndarray]) -> float:
-    """sup|F_n − F|: how far an empirical distribution is from the documented one.
-
-    Args:
-        values: drawn independently.
-    """
+    """The Kolmogorov–Smirnov distance sup|F_n − F| of independent values to a distribution."""
     expected = cumulative(np.sort(values, axis=None))
     ranks = np.arange(values.size + 1) / values.size
     return float(max(np.max(ranks[1:] - expected), np.max(expected - ranks[:-1])))
 
 
 def allowed_distance(count: int, slack: float = 2.0**-7) -> float:
-    """What `distance` exceeds with probability `FALSE_ALARM` at most.
+    """A bound that `distance` exceeds with a probability of at most `FALSE_ALARM`.
 
-    √(ln(2/α)/2n) by Massart's inequality (*The tight constant in the Dvoretzky–Kiefer–Wolfowitz
-    inequality*, 1990), and 2⁻⁷ for values that are rounded to eight bits.
-
-    Args:
-        slack: by how much roundings may move the distribution.
+    It is √(ln(2/α)/2n) by Massart's inequality (*The tight constant in the
+    Dvoretzky–Kiefer–Wolfowitz inequality*, 1990), plus `slack`: how far roundings may move the
+    distribution. 2⁻⁷ covers values that are rounded to eight bits.
     """
     return math.sqrt(math.log(2 / FALSE_ALARM) / (2 * count)) + slack
 
@@ -110,10 +100,10 @@ def cumulative_normal(values: np.ndarray) -> np.ndarray:
 
 
 def with_bias(weight: Shape, outputs: int, bias: bool) -> dict[str, Shape]:
-    """A weight, and a bias (outputs) where there is one."""
+    """Shapes of a weight and, if `bias`, of a bias of shape (outputs,)."""
     return {"weight": weight, "bias": (outputs,)} if bias else {"weight": weight}
 
 
 def products(shape: Sequence[int]) -> int:
-    """Number of products in one sum of a layer whose weight has its outputs first."""
+    """Number of products in each sum, for a weight whose first axis counts the outputs."""
     return math.prod(shape[1:])

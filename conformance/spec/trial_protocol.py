@@ -1,4 +1,4 @@
-"""One case on one backend, and the facts of a case, as laws, propagation and rows see them."""
+"""Protocols of a trial and of a case's facts, for laws, propagation and layer specifications."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ class TrialLike(Protocol):
 
     @property
     def precision(self) -> Precision:
-        """How a correct implementation may round in the case's dtype."""
+        """Units and ranges that bound how a correct implementation rounds in the case's dtype."""
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The outputs' shapes by the documentation's formulas."""
+        """Shapes of the outputs that are present, by the documented formulas."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the outputs for messages."""
+        """Names of the outputs that are present, for messages."""
 
     @property
     def expected(self) -> tuple[Rounded, ...]:
-        """The outputs' values and bounds by the oracle."""
+        """Values and bounds of the outputs, by the oracle."""
 
     @property
     def answer(self) -> tuple[np.ndarray, ...]:
-        """The outputs on the host, of the documented shapes."""
+        """The outputs on the host; a wrong shape is a failure."""
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The outputs on the host."""
 
     def forget(self) -> None:
-        """Let go of the outputs: the next that are asked for are those of another call."""
+        """Drop the outputs: the next access makes another call."""
 
     def held(self, name: str) -> np.ndarray:
-        """A tensor that the call changed, on the host, after one call."""
+        """A state tensor or input as the call left it, on the host."""
 
     def evaluate(
         self, state: Mapping[str, Rounded], inputs: Sequence[Rounded | None]
@@ -68,10 +68,10 @@ class TrialLike(Protocol):
     def together(
         self, *cotangents: np.ndarray
     ) -> tuple[tuple[np.ndarray, ...] | None, tuple[np.ndarray | None, ...]]:
-        """The outputs and the inputs' gradients of one call; None for outputs that it has not."""
+        """Outputs and input gradients of one call; None for outputs without `value_and_vjp`."""
 
     def repeated(self) -> TrialLike:
-        """The same case on the same layer again."""
+        """A new trial of the same case on the same built layer."""
 
     def text(self) -> str:
         """The call in one line."""
@@ -84,7 +84,7 @@ class FactsLike(Protocol):
     row: Any
 
     def get(self, name: str) -> Any:
-        """A fact by its name; None where the case has no such fact."""
+        """A fact by its name; None if the case has no such fact."""
 
     def operand(self, name: str) -> np.ndarray | None:
-        """An input or a state tensor by its name; None where it is not given."""
+        """An input or a state tensor by its name; None if it is absent."""

@@ -1,4 +1,4 @@
-"""A timed call as data, and how the arrays of timed calls are filled."""
+"""Calls that benchmarks time, and how their arrays are filled."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Workload:
 
     Args:
         layer: a name of the catalogue.
-        name: what it is part of, unique for the layer.
-        arguments: of the call; all of them, defaults as well where they are left out.
-        inputs: shapes, in torch's order; a functional layer's weight and bias are among them.
-        small: belongs to the set that takes seconds; the other set has every call.
-        below: name of an input of whole numbers → they are 0, 1, … below it.
+        name: the model or setting that it comes from, unique for the layer.
+        arguments: of the call; omitted ones have their defaults.
+        inputs: shapes, in torch's order, with the weight and bias of a functional layer.
+        small: belongs to the set that takes seconds; the full set has every call.
+        below: name of an input of integers → its values are at least 0 and below this number.
     """
 
     layer: str
@@ -43,15 +43,14 @@ class Filling:
     """How the arrays of timed calls are filled.
 
     Args:
-        terms: shape of the weight → roughly how many products a sum has.
+        terms: shape of the weight → the approximate number of products in a sum.
         factors: number of factors of a product.
         scale: (name of a weight, arguments) → largest absolute value of its elements, drawn
-            uniformly; None = weights are whole numbers times a power of two, so that sums are
-            exact.
-        contraction: whether the oracle's sums may be taken by torch in float64 at these sizes.
-        made: input → (shapes of the workload's inputs, random numbers) → its array, where it is not
-            a number like any other: indices of classes.
-        wide_adjoints: whether the gradients' sums are accumulated in float32 in half precision.
+            uniformly; None = weights are integers times a power of two, so that sums are exact.
+        contraction: torch may compute the oracle's sums in float64 at these sizes.
+        made: name of an input → function (shapes of the workload's inputs, random generator) → its
+            array, for inputs that are not arbitrary numbers, such as class indices.
+        wide_adjoints: in half precision, the sums of gradients are accumulated in float32.
     """
 
     terms: Callable[[Shape], int] = _rows

@@ -1,4 +1,4 @@
-// Helpers, copy buttons, and the results that the page holds.
+// Helpers, copy buttons, and the results embedded in the page.
 const byId = (id) => document.getElementById(id);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const make = (tag, facts = {}, ...inside) => {
@@ -12,7 +12,7 @@ const SEVERITY = ["crashed", "hung", "failed", "unchecked", "known", "missing", 
 const LONG = 100000;
 const PLACES = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-// ANSI sequences stripped, other invisible characters shown; as the page itself does it.
+// Strip ANSI sequences and show other invisible characters, as the page's renderer does.
 const visible = (text) => {
   const short = text.length > LONG ? `${text.slice(0, LONG)} … cut, ${grouped(text.length)} characters` : text;
   return short
@@ -68,7 +68,7 @@ const load = async () => {
   found.forEach((line, place) => { line.place = place; line.state = status(line.status); line.shown = line.id; });
   return found;
 };
-// A page of a comparison holds its rows in a table instead.
+// A comparison page has its rows in a table instead.
 const written = () => all("tr[data-id]").map((row, place) => ({ ...row.dataset, state: row.dataset.status, place, row, message: row.textContent }));
 const extra = async () => JSON.parse((await unpack("extra_data")) || "{}");
 let ready = null;

@@ -1,4 +1,4 @@
-// Charts, drawn of what the page holds beside its tables.
+// Charts, drawn from the page's embedded data.
 const SVG = make("template", { innerHTML: "<svg></svg>" }).content.firstChild.namespaceURI;
 const svg = (tag, facts, ...inside) => {
   const element = document.createElementNS(SVG, tag);
@@ -20,7 +20,7 @@ const histogram = (heights, label, edge = heights.length) => {
   for (const [name, d] of [["bar", part(0, edge)], ["bad", part(edge, heights.length)]]) if (d) marks.push(svg("path", { class: name, d }));
   return svg("svg", { class: "hist", viewBox: `0 -1 ${heights.length} ${HEIGHT + 2}`, preserveAspectRatio: "none", role: "img", "aria-label": label }, ...marks);
 };
-// The place of the bar for errors of the bound and more.
+// Index of the bar for errors at or above the bound.
 const EDGE = 18;
 const drawBars = () => all(".nearness li").forEach((entry, place) => {
   const [dtype, link, far] = entry.children;
@@ -35,7 +35,7 @@ const drawBars = () => all(".nearness li").forEach((entry, place) => {
   dtype.after(" ", make("span", { className: "charts" }, ...charts));
 });
 
-// --- heat maps come when their details are opened ---
+// --- heat maps are drawn when their details are opened ---
 const SHADES = { 1: "c1", 2: "c2", 3: "c3", a: "f1", b: "f2", c: "f3" };
 const short = (text) => (text.length > 28 ? `${text.slice(0, 28)} … cut, ${grouped(text.length)} characters` : text);
 const heatMap = (layer, [counts, marks], values) => {
@@ -65,7 +65,7 @@ all("details.space").forEach((details, place) => details.addEventListener("toggl
   await start();
   const values = all("dt", details).map((name) => all("b", name.nextElementSibling).map((value) => `${name.textContent} ${value.textContent}`));
   box.append(
-    make("p", { className: "label", textContent: "Pairs of values that met in a case" }),
+    make("p", { className: "label", textContent: "Pairs of values that occurred in a case" }),
     make("p", { className: "key" }, ...KEY.map(([name, text]) => make("span", { className: name, textContent: text }))),
     heatMap(layer, facts.heat[place], values));
 }));

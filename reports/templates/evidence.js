@@ -1,5 +1,5 @@
 // The address, and the evidence of one verdict.
-// --- the address: #q=… holds a filter, anything else names a place or a verdict ---
+// --- the address: #q=… is a filter, anything else is an element's id or a verdict ---
 const store = () => history.replaceState(null, "", box.value.trim() ? `#q=${encode(box.value.trim())}` : "#");
 const ask = async (query, scroll) => {
   box.value = query;

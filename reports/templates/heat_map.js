@@ -1,4 +1,4 @@
-// One look: layers by family, a square for each layer and check, in its worst status.
+// At a glance: layers by family, a square for each layer and check with its worst status.
 // --- heat map ---
 const map = byId("heat_map");
 if (map && matrix) {

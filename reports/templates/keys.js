@@ -1,4 +1,4 @@
-// Keys, the filter's own events, the download; and the start.
+// Keys, events of the filter, the download, and the start.
 // --- keys ---
 const help = byId("help");
 const stops = () => all(".entry h3 a, #rows tbody a, tr[data-id] a").filter((link) => link.offsetParent !== null);
@@ -62,7 +62,7 @@ measure();
 addEventListener("resize", measure);
 addEventListener("hashchange", follow);
 addEventListener("beforeprint", () => {
-  for (const details of all(".entry details, details.space")) details.open = true;
+  for (const details of all(".entry details, details.space, details.run")) details.open = true;
 });
 const idle = window.requestIdleCallback ?? ((task) => setTimeout(task, 50));
 if (location.hash.length > 1) follow();

@@ -1,11 +1,11 @@
-// What the filter changes: matrix, rows, everything of a layer.
-// --- what the filter changes ---
+// Parts that the filter changes: the matrix, rows, and everything about a layer.
+// --- parts that the filter changes ---
 const matrix = document.querySelector(".matrix tbody");
 const rowsOf = matrix ? [...matrix.rows] : [];
 const checks = matrix ? all(".matrix thead th").slice(1).map((cell) => cell.textContent) : [];
 const glyph = (state) => make("span", { className: "glyph", textContent: GLYPHS[state], ariaHidden: "true" });
 const away = (text) => make("span", { className: "away", textContent: text });
-// A cell comes without what a page that is only read has no use for: its address, and words for a screen reader.
+// The script adds to each cell its address, and words for a screen reader.
 rowsOf.forEach((row) => [...row.cells].slice(1).forEach((cell, column) => {
   const state = cell.className;
   if (state === "none") { cell.replaceChildren(make("span", { textContent: "·", ariaHidden: "true" }), away("no such item")); return; }

@@ -179,9 +179,9 @@ def test_layouts_that_a_failure_does_not_need_are_left_out_by_halves(
         if needed <= set(layouts):
             raise Failure(Finding("other", says="wrong"))
 
-    monkeypatch.setattr(layout, "_run", run)
-    monkeypatch.setattr(layout, "_with", lambda case, layouts: layouts)
-    monkeypatch.setattr(layout, "_named", lambda row, layouts: layouts)
+    monkeypatch.setattr(layout, layout._run.__name__, run)
+    monkeypatch.setattr(layout, layout._with.__name__, lambda case, layouts: layouts)
+    monkeypatch.setattr(layout, layout._named.__name__, lambda row, layouts: layouts)
     sixty = {f"t{k}": "transposed" for k in range(60)}
     with pytest.raises(Failure) as caught:
         layout._attempt(cast(Any, SimpleNamespace(row=None)), cast(Any, None), cast(Any, sixty))

@@ -275,9 +275,9 @@ def test_dark_is_dark(opened: Opener, report: str) -> None:
 
 def test_without_javascript_the_essentials_are_there(opened: Opener, report: str) -> None:
     page = opened(report, java_script_enabled=False)
-    text = page.inner_text("main")
+    text = page.inner_text("body")
     for part in (
-        "Not conformant",
+        "not conformant",
         "✗ failed",
         "Conv2d(2, 2, 1, dilation=2",
         "wanted",
@@ -304,7 +304,7 @@ def test_hostile_texts_do_nothing(opened: Opener) -> None:
     huge = verdict("Linear", "values", "float32", "failed", message="\x1b[31mm\x00" * 500_000)
     text = html.render(run_of(hostile, huge, backend="<script>alert(1)</script>"))
     page = opened(text)
-    assert page.inner_text("h1") == "<script>alert(1)</script>"
+    assert page.inner_text("h1").startswith("<script>alert(1)</script> does what ")
     page.click("#rows tbody a >> nth=0")
     assert "<script>alert(1)</script>" in page.inner_text("#evidence_body")
     page.keyboard.press("Escape")

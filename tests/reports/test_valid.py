@@ -144,7 +144,7 @@ def _unreached(lines: Lines) -> None:
 
 
 INCONSISTENT: list[tuple[Callable[[Lines], None], str]] = [
-    (_shard, "of shard 1/2, this is 2/2"),
+    (_shard, "belongs to shard 1/2, not 2/2"),
     (_whole, "has 5 items, and a total of 9"),
     (_many, "has 5 items, and a total of 2"),
     (_negative, "examples: drawn is -3, expected a count"),
@@ -153,9 +153,9 @@ INCONSISTENT: list[tuple[Callable[[Lines], None], str]] = [
     (_two_headers, "a second first line"),
     (_two_footers, "a second last line"),
     (_twice, "more than one verdict"),
-    (_no_item, "a verdict of no item"),
+    (_no_item, "a verdict on an item that the first line lacks"),
     (_counts, "counts are not those of the verdicts"),
-    (_status, "no status 'splendid'"),
+    (_status, "unknown status 'splendid'"),
     (_excused, "4 examples excused of 1 that failed"),
     (_late, "a verdict after the last line"),
     (_item_twice, "2 times among the items"),
@@ -169,7 +169,7 @@ INCONSISTENT: list[tuple[Callable[[Lines], None], str]] = [
     (_no_status, "status has 0 characters"),
     (_hits, "hits: aten::addmm is -1, expected a count"),
     (_unreached, "passed, and none of aten::addmm, aten::mm ran"),
-    (_drawn, "drawn: 'bias' has a case of none of its 1 values"),
+    (_drawn, "drawn: 'bias' has a case with none of its 1 values"),
 ]
 
 

@@ -45,13 +45,13 @@ def test_a_shape_is_printed_as_it_is_written(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "names no axis"),
+        ("", "has no axis"),
         ("n if", "without a condition"),
         ("n else m", "else without an if"),
         ("(n", "parenthesis open"),
         ("n)", "character 2"),
         ("n[0]", "Subscript"),
-        ("n + m", "no expression"),
+        ("n + m", "not a valid expression"),
         ("*n?", "can be left out"),
         ("3?", "can be left out"),
         ("x.y(1)", "Attribute|calls"),
@@ -153,7 +153,7 @@ def test_an_axis_that_may_be_left_out_comes_before_any_number_of_others(
     sizes = shapes.bind({}, 0, {"x": shape})
     assert (sizes["batch"], sizes["rest"], sizes["classes"]) == (batch, rest, 3)
     assert shapes.batch_axis("y", sizes) == (None if batch is None else 0)
-    with pytest.raises(ShapeError, match="has not the rank"):
+    with pytest.raises(ShapeError, match="does not have the rank"):
         shapes.bind({}, 0, {"x": ()})
 
 
@@ -174,8 +174,8 @@ def test_an_optional_axis_comes_before_any_number_of_axes(
     [
         ({"input": (4, 8, 9), "weight": (6, 2, 3, 3)}, "axis 3 of weight is .kernel_size = 2"),
         ({"input": (4, 8, 9), "bias": (5,)}, "axis 0 of bias is out_channels = 6, not 5"),
-        ({"input": (4,)}, "input of shape .4,. has not the rank"),
-        ({"input": (1, 1, 4, 8, 9)}, "has not the rank"),
+        ({"input": (4,)}, "input of shape .4,. does not have the rank"),
+        ({"input": (1, 1, 4, 8, 9)}, "does not have the rank"),
         ({"input": (3, 8, 9)}, "in_channels = 4, not 3"),
     ],
 )
@@ -202,9 +202,9 @@ def test_a_constraint_that_does_not_hold_is_named() -> None:
     ("texts", "said"),
     [
         ({"input": "n"}, None),
-        ({}, "Odd: no shape is given of input"),
+        ({}, "Odd: no shape is given for input"),
         ({"input": "n m*"}, "Odd: input: "),
-        ({"input": "n", "output": "n k"}, "Odd: output: k is no argument"),
+        ({"input": "n", "output": "n k"}, "Odd: output: k is neither an argument"),
         ({"input": "*n *m"}, "Odd: input: which axes of"),
     ],
 )
@@ -299,7 +299,7 @@ def test_a_state_that_arguments_decide_is_told_of_an_input_of_another_rank() -> 
 @pytest.mark.parametrize("kernel_size", [(1, 2), (1, 2, 3, 4)])
 def test_a_kernel_of_another_number_of_dimensions_has_no_shape(kernel_size: Any) -> None:
     arguments = {"in_channels": 2, "out_channels": 3, "kernel_size": kernel_size}
-    with pytest.raises(ShapeError, match="not of 3 dimensions"):
+    with pytest.raises(ShapeError, match="not have 3 dimensions"):
         CATALOGUE["Conv3d"].state_shapes(arguments, (2, 5, 5, 5))
 
 

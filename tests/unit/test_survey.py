@@ -148,7 +148,7 @@ def test_an_entry_is_stale_in_a_gate_only_where_it_was_seen(
     else:
         result.stdout.fnmatch_lines(["1 known failure does not show here*"])
         assert reasons == ["wrong value: the input is doubled"]
-        assert "Do not show here" in render(run)
+        assert "Do not occur here" in render(run)
         assert "Known failures that do not show" in markdown(run)
 
 
