@@ -1,4 +1,4 @@
-"""What is not as it should be: exit status, output and verdicts held against the outcome due."""
+"""Deviations of the exit status, output and verdicts from the expected outcome."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 from hostile.entry import NEVER, Due
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""What no output has: controls, and characters that turn the direction of text."""
+"""Characters that no output may have: controls, and those that change the direction of text."""
 LARGEST = 4 << 20
-"""Bytes of results."""
+"""Maximum number of bytes of a results file."""
 
 
 def deviations(due: Due, code: int, output: str, results: Path) -> Iterator[str]:
-    """What is not as it should be.
+    """Compare a run with its expected outcome, and describe each deviation.
 
     Args:
-        due: the outcome due.
+        due: the expected outcome.
         code: the exit status.
-        output: stdout and stderr.
-        results: the file of results, if the entry writes one.
+        output: stdout and stderr together.
+        results: the path of the results file, which the entry need not write.
     """
     codes = (due.code,) if isinstance(due.code, int) else due.code
     if code not in codes:
@@ -64,7 +64,7 @@ def _verdicts(due: Due, results: Path) -> Iterator[str]:
 
 
 def _unlike(due: Due, found: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    """Verdicts that are missing, and others of another status."""
+    """Describe expected verdicts that are missing, and other verdicts with a wrong status."""
     explained: set[int] = set()
     for glob, pattern in due.verdicts.items():
         matching = {

@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments: what they leave is readable, and nothing else is left.
+"""Kills runs at random moments: their results stay readable, and they leave nothing else behind.
 
 Run by hand or by `tox -e hostile`, `hostile-all`. The exit status is 1 if any run deviates.
 """
@@ -32,7 +32,7 @@ from hostile.slow_run import BACKEND, COMMAND, ITEMS, environment  # noqa: E402
 RENDER = "import sys; from conformance.commands.cli import main; sys.exit(main(sys.argv[1:]))"
 DONE = re.compile(r"PASSED|FAILED|SKIPPED|XFAIL|ERROR")
 ID = re.compile(r"test_layer\[([^\]\s]+)\]")
-# What ends before any item is begun leaves no results, but a usage error.
+# A run that ends before its first item leaves no results, but a usage error.
 EARLY = (
     "a worker of pytest-xdist ended before it was up",
     "while it was loaded and asked what it offers",
@@ -57,13 +57,13 @@ class Kill:
     """One run that is killed.
 
     Args:
-        number: of the kill, from 0.
-        kind: of `KINDS`.
-        workers: of xdist, 0 = without.
-        moment: seconds from the start.
-        hit: whether there was what to kill.
-        lost: verdicts that pytest had reported, and the results lack.
-        deviations: from what is due.
+        number: counted from 0.
+        kind: a key of `KINDS`.
+        workers: number of xdist workers; 0 = without xdist.
+        moment: seconds from the start to the kill.
+        hit: whether the process to kill existed.
+        lost: number of verdicts that pytest had reported, but the results lack.
+        deviations: differences from the expected outcome.
     """
 
     number: int
@@ -76,7 +76,7 @@ class Kill:
 
 
 def attempt(kill: Kill, python: str) -> Kill:
-    """Run, kill, and look at what is left."""
+    """Start a run, kill it, and check what it leaves."""
     with tempfile.TemporaryDirectory(prefix="kills-", ignore_cleanup_errors=True) as name:
         folder, mark = Path(name), uuid.uuid4().hex
         (folder / "slow.py").write_text(BACKEND)
@@ -117,7 +117,7 @@ def _killed(kill: Kill, process: subprocess.Popen[bytes], mark: str) -> Iterator
 
 
 def _targets(target: str, controller: int, mark: str) -> list[int]:
-    """What is to be killed; none while there is none."""
+    """The processes to kill; empty while none exists."""
     if target == "controller":
         return [controller]
     if target == "group":
@@ -133,7 +133,7 @@ def _targets(target: str, controller: int, mark: str) -> list[int]:
 
 
 def _left(scratch: Path, mark: str) -> Iterator[str]:
-    """Processes and temporary folders that are left, and for how long."""
+    """Describe processes and temporary folders that are left, and for how long."""
     started, seconds, found = time.monotonic(), 0.0, ""
     while seconds < LONGEST:
         pids = list(marked(mark))
@@ -150,7 +150,7 @@ def _left(scratch: Path, mark: str) -> Iterator[str]:
 
 
 def _readable(kill: Kill, folder: Path, code: int, python: str) -> Iterator[str]:
-    """Results hold what pytest had reported but for one verdict, and make a page."""
+    """Check that the results lack at most one reported verdict, and that they render."""
     output = (folder / "output").read_text(errors="replace")
     found = (ID.search(line) for line in output.splitlines() if DONE.search(line))
     reported = {match[1] for match in found if match}
@@ -188,7 +188,7 @@ def _readable(kill: Kill, folder: Path, code: int, python: str) -> Iterator[str]
 
 
 def _lasts(workers: int, python: str) -> float:
-    """Seconds that a run takes here and now."""
+    """Measure how many seconds a run takes on this machine."""
     started = time.monotonic()
     never = Kill(-1, "SIGKILL of the controller", workers, moment=0.0, hit=True)
     attempt(never, python)
@@ -196,11 +196,12 @@ def _lasts(workers: int, python: str) -> float:
 
 
 def plan(count: int, seed: int, lasts: Mapping[int, float]) -> list[Kill]:
-    """So many kills, half with two workers, half without, of each kind alike many.
+    """Plan kills: half with two workers, half without, and each kind equally often.
 
     Args:
-        count, seed: of the kills.
-        lasts: seconds of a run, by workers.
+        count: number of kills.
+        seed: seed of their moments.
+        lasts: number of workers → seconds of a run.
     """
     generator = random.Random(seed)
     kills = []

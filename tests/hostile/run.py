@@ -1,4 +1,4 @@
-"""Entries of the hostile catalogue, each in an empty folder, held against the outcome due.
+"""Runs entries of the hostile catalogue, each in an empty folder, and reports deviations.
 
 Run by hand, by `tox -e hostile` (one entry of six, others each day) or by `tox -e hostile-all`. The
 exit status is 1 if any entry deviates.
@@ -46,13 +46,7 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
 
 
 def share(entries: list[T], every: int, offset: int) -> list[T]:
-    """One entry of so many; each of so many offsets in a row has others.
-
-    Args:
-        entries: of the catalogue.
-        every: one of how many.
-        offset: of the first.
-    """
+    """One entry out of `every`; `every` consecutive offsets cover all entries."""
     return entries[offset % every :: every]
 
 
@@ -64,7 +58,7 @@ def _positive(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run entries and print what deviates."""
+    """Run entries and print their deviations."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2, help="entries at once")
     parser.add_argument("--only", default="*", help="a glob of names")

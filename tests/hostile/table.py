@@ -1,4 +1,4 @@
-"""The table of what was tried: by point of the first list, and by theme."""
+"""The table of outcomes, by point of the first list and by theme."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ Found = Mapping[str, Any]
 
 
 def render(outcomes: Sequence[Found], before: Sequence[Found] = ()) -> str:
-    """Markdown.
+    """Render outcomes as Markdown.
 
     Args:
-        outcomes: as `run.py` writes them.
-        before: those of an earlier version.
+        outcomes: outcomes as `run.py` writes them.
+        before: outcomes of an earlier version.
     """
     earlier = {found["name"]: not found["deviations"] for found in before}
     parts = [

@@ -1,4 +1,4 @@
-"""The hostile catalogue's own judge: what deviates is told, what is as due is not."""
+"""The hostile catalogue reports each deviation from the expected outcome, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`docs/known-failures.md`: every entry on it is read, says something, and no form is missing."""
+"""`docs/known-failures.md`: the reader accepts every example, and each form has an example."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from conformance.matching import facts
 PAGE = (Path(__file__).parents[2] / "docs" / "known-failures.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 TEXT = "\n".join(BLOCKS)
-# Examples are short: those of other things leave out the pinned case, and say so at the beginning.
+# Examples are short: most leave out the pinned case, and a comment at their start says so.
 UNPINNED = [
     entry
     if re.search(r"(?m)^(case|strict) =|^\[known\.cases\]", entry)
@@ -31,7 +31,7 @@ ENTRIES = known.parse("\n".join(UNPINNED), "the page")
 
 
 def _conditions(wanted: dict[str, object]) -> list[tuple[str, object]]:
-    """Those of one dimension among them."""
+    """All conditions of an entry, those of one dimension included."""
     found = [(k, v) for k, v in wanted.items() if k != strict.DIMENSION]
     inner = wanted.get(strict.DIMENSION, {})
     return [*found, *(inner.items() if isinstance(inner, dict) else ())]
