@@ -122,7 +122,7 @@ def _ended(mark: str, *, patient: bool) -> Iterator[str]:
     while (left := list(_marked(mark))) and time.monotonic() < until:
         time.sleep(0.1)
     if left and patient:
-        yield f"{len(left)} processes go on"
+        yield f"{len(left)} processes still run"
     for _ in range(20):
         for pid in _marked(mark):
             try:

@@ -28,7 +28,7 @@ def deviations(due: Due, code: int, output: str, results: Path) -> Iterator[str]
     """
     codes = (due.code,) if isinstance(due.code, int) else due.code
     if code not in codes:
-        yield f"exit status {code}, due is {' or '.join(map(str, codes))}"
+        yield f"exit status {code}, expected {' or '.join(map(str, codes))}"
     for pattern in due.says:
         if not re.search(pattern, output):
             yield f"output lacks {pattern!r}"
@@ -38,7 +38,7 @@ def deviations(due: Due, code: int, output: str, results: Path) -> Iterator[str]
     if match := UNPRINTABLE.search(output):
         yield f"output has an unprintable {match[0]!r}"
     if len(output) > due.longest:
-        yield f"output of {len(output):,} characters, due are {due.longest:,} at most"
+        yield f"output of {len(output):,} characters, expected at most {due.longest:,}"
     if (due.verdicts or due.others) and code in (0, 1):
         yield from _verdicts(due, results)
 
@@ -59,7 +59,7 @@ def _verdicts(due: Due, results: Path) -> Iterator[str]:
     count = Counter(str(line.get("id")) for line in found)
     if sorted(count.elements()) != sorted(lines[0].get("items", ())):
         wanted = ", ".join(lines[0].get("items", ()))
-        yield f"verdicts of {dict(count)}, due is one of each of {wanted}"
+        yield f"verdicts of {dict(count)}, expected one of each of {wanted}"
     yield from _unlike(due, found)
 
 
@@ -79,4 +79,4 @@ def _unlike(due: Due, found: Sequence[Mapping[str, object]]) -> Iterator[str]:
     for place, line in enumerate(found):
         if due.others and place not in explained and line["status"] != due.others:
             message = str(line.get("message", ""))[:200]
-            yield f"{line['id']} is {line['status']}, due is {due.others}: {message}"
+            yield f"{line['id']} is {line['status']}, expected {due.others}: {message}"

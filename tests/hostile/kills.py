@@ -113,7 +113,7 @@ def _killed(kill: Kill, process: subprocess.Popen[bytes], mark: str) -> Iterator
     try:
         process.wait(limit)
     except subprocess.TimeoutExpired:
-        yield f"goes on for {limit:g} s"
+        yield f"still runs after {limit:g} s"
 
 
 def _targets(target: str, controller: int, mark: str) -> list[int]:
@@ -182,7 +182,7 @@ def _readable(kill: Kill, folder: Path, code: int, python: str) -> Iterator[str]
         if len(written) < ITEMS - 1:
             yield f"{ITEMS - len(written)} items have no verdict"
         if code != 1 and (code or len(written) < ITEMS):
-            yield f"exit status {code}, due is 1"
+            yield f"exit status {code}, expected 1"
     elif kill.hit and code == 0 and len(written) < ITEMS:
         yield "exit status 0 without all verdicts"
 
@@ -218,9 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    parser.add_argument("--jobs", type=int, default=2, help="number of runs at once")
     parser.add_argument("--kind", default="*", help="a glob of kinds of kills")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter that is tried")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter to test")
     options = parser.parse_args(arguments)
     kills: dict[tuple[str, int], list[Kill]] = defaultdict(list)
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -234,13 +234,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for deviation in kill.deviations:
                 where = f"{kill.number}, {kill.kind}, -n{kill.workers}, {kill.moment:.2f} s"
                 print(f"{where}: {deviation}", flush=True)
-    print("| kill | workers | tried | hit | lost a verdict | as due |\n|---|---|---|---|---|---|")
+    print(
+        "| kill | workers | tried | hit | lost a verdict | as expected |\n|---|---|---|---|---|---|"
+    )
     for (kind, workers), found in sorted(kills.items()):
         counts = [len(found), sum(k.hit for k in found), sum(k.lost > 0 for k in found)]
         due = sum(not k.deviations for k in found)
         print(f"| {kind} | {workers} | {' | '.join(map(str, counts))} | {due} |")
     due = sum(not kill.deviations for found in kills.values() for kill in found)
-    print(f"{due} of {len(planned)} as due")
+    print(f"{due} of {len(planned)} as expected")
     return 0 if due == len(planned) else 1
 
 

@@ -62,8 +62,11 @@ def _table(
     key: Callable[[Found], Any],
     shown: Callable[[Any], str],
 ) -> str:
-    then = " as due before |" if earlier else ""
-    lines = [f"| {title} | tried |{then} as due | seconds |", "|---" * (4 + bool(earlier)) + "|"]
+    then = " as expected before |" if earlier else ""
+    lines = [
+        f"| {title} | tried |{then} as expected | seconds |",
+        "|---" * (4 + bool(earlier)) + "|",
+    ]
     groups = [(shown(k), list(g)) for k, g in groupby(sorted(outcomes, key=key), key)]
     for name, found in [*groups, ("all", list(outcomes))]:
         was = sum(earlier.get(x["name"], False) for x in found)
