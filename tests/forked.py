@@ -145,7 +145,8 @@ def _serve(session: pytest.Session, connection: socket.socket) -> NoReturn:
             caller._remove_plugin(implementation.plugin)
     session.config.pluginmanager.unregister(name=Plugin.NAME)
     session.config.pluginmanager.register(recorder)
-    recorder.warned = []  # pytest replays warnings of earlier tests to every new plug-in.
+    # pytest replays warnings of earlier tests to every new plug-in.
+    recorder.warned = []
     file = connection.makefile("rwb")
     try:
         while True:

@@ -102,8 +102,9 @@ def _gets() -> list[Entry]:
         for kind, (point, value) in NO_ARRAY.items()
     ]
     for kind, line in ODD.items():
-        found.append(made(f"get-returns-arrays-{kind}", 0,
-                          source(get.format(line), before=BEFORE), well()))  # fmt: skip
+        found.append(
+            made(f"get-returns-arrays-{kind}", 0, source(get.format(line), before=BEFORE), well())
+        )
     either = Due((0, 1), verdicts={"ReLU-values-*": "(passed: |failed: .*(get|shape))"})
     for kind, line in CLASSES.items():
         point = 10 if kind.startswith("masked") else 0
