@@ -1,4 +1,4 @@
-"""A backend with several planted bugs at once, as sample for reports: `buggy:backend`."""
+"""A backend with several planted bugs at once, as a sample for reports: `buggy:backend`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = (
 
 
 class GroupedDilation(torch.nn.Conv2d):
-    """Grouped convolution forgets its dilation in what it adds: wrong for both together only."""
+    """Adds 1 to the output: wrong only for groups and dilation together."""
 
     def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
         output = super()._conv_forward(input, weight, bias)

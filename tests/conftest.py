@@ -1,9 +1,10 @@
 """Shared by all tests: pytest's own test runner, a quiet torch, and a sample of the layers.
 
-Tests that are asked of each layer, or of each layer's planted bugs, run for some of each family;
-of tests that are asked of many laws or bugs some run; what is marked `nightly` takes sessions or
-waits of many seconds, and has a cheaper twin. `NN_CONFORMANCE_TESTS=all` runs them all, as
-`tox -e nightly` does. What is chosen by `-k` runs, but for `nightly`; what is named by its id runs.
+Tests with a parameter for each layer, or for each layer's planted bugs, run for some layers of each
+family. Tests with many laws or bugs as parameters run for some of them. Tests marked `nightly`
+take sessions or waits of many seconds, and have a cheaper twin. `NN_CONFORMANCE_TESTS=all` runs
+all tests, as `tox -e nightly` does. Tests chosen by `-k` run, except those marked `nightly`; a test
+named by its id always runs.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _SAMPLE = frozenset(
         *("CrossEntropyLoss", "Dropout", "functional.scaled_dot_product_attention"),
     )
 )
-"""Of each family that has many layers one, and one of each form."""
+"""One layer of each family with many layers, and one of each form."""
 
 _ONE_OF = {
     "test_a_call_that_is_accepted_and_fails_is_no_unsupported_one": 3,
@@ -59,11 +60,11 @@ _ONE_OF = {
     "test_what_a_call_raises_is_the_backends": 2,
     "test_what_is_wrong_names_the_operator_and_the_call": 2,
 }
-"""Tests that are asked of so much beside layers that one of so many runs."""
+"""Test → n: of its many parameters, other than layers, only every n-th runs."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have a process at hand that others are forked from; one serves all workers."""
+    """Start the process that others are forked from; one serves all workers."""
     if config.getoption("collectonly"):
         return
     if getattr(config.option, "numprocesses", None):
@@ -81,7 +82,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sample() -> set[str]:
-    """Those, and of every other family its first."""
+    """Layers whose tests run: the chosen ones, and the first of every other family."""
     from conformance.layers import CATALOGUE
 
     first = {CATALOGUE[name].family: name for name in _SAMPLE}
@@ -91,7 +92,7 @@ def sample() -> set[str]:
 
 
 def _layer(item: pytest.Item) -> str | None:
-    """The layer that a test is asked of; None where it is asked of none."""
+    """The layer that is a parameter of a test; None if there is none."""
     callspec = getattr(item, "callspec", None)
     if callspec is None:
         return None
@@ -100,7 +101,7 @@ def _layer(item: pytest.Item) -> str | None:
 
 
 def _few(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """Of a test that is asked of much every n-th, of others all."""
+    """Take every n-th item of a test with many parameters, and all items of other tests."""
     seen: Counter[str] = Counter()
     for item in items:
         path, _, name = item.nodeid.partition("[")[0].rpartition("::")
@@ -111,7 +112,7 @@ def _few(items: list[pytest.Item]) -> Iterator[pytest.Item]:
 
 
 def _sampled(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """Of tests that are asked of each layer those of the sample, of those of much beside few."""
+    """Take the items of sampled layers, and few items of tests with many other parameters."""
     from conformance.layers import CATALOGUE
 
     others = CATALOGUE.keys() - sample()
@@ -119,7 +120,7 @@ def _sampled(items: list[pytest.Item]) -> Iterator[pytest.Item]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked so, layers that are not in the sample, and some of what is many."""
+    """Leave out `nightly` tests, layers outside the sample, and most items of large tests."""
     if os.environ.get("NN_CONFORMANCE_TESTS") == "all" or any("::" in x for x in config.args):
         return
     kept = [item for item in items if not item.get_closest_marker("nightly")]

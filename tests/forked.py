@@ -1,9 +1,9 @@
-"""Tests that call torch on drawn cases run in a fork of pytest's process: its death costs one test.
+"""Runs tests that call torch on drawn cases in a fork of pytest's process: a crash costs one test.
 
-A call of torch may end its process, or harm its heap so that a later call does. Tests in
+A call of torch may end its process, or damage its heap so that a later call ends it. Tests in
 `tests/layers`, and those marked `in_fork`, run one after the other in one fork, from set-up to
-tear-down, and their reports come back. A test in which the fork dies runs once more in a new one:
-if that dies too, the test fails; if not, its outcome is that of the second run, with a warning.
+tear-down, which sends their reports back. A test in which the fork dies runs again in a new one.
+If that dies too, the test fails; otherwise the second run counts, with a warning.
 
 Without `os.fork`, on macOS (whose frameworks do not survive it) and under a debugger all tests run
 in pytest's process.
@@ -43,7 +43,7 @@ class EndedError(Exception):
 
 
 def called(function: Callable[[], Any]) -> Any:
-    """What a function returns, called in a fork; what it leaves behind goes with that.
+    """Call a function in a fork, and return its result; its side effects end with the fork.
 
     Raises:
         RuntimeError: if it raises, with its traceback.
@@ -78,7 +78,7 @@ def called(function: Callable[[], Any]) -> Any:
 
 
 class _Recorder:
-    """What a fork keeps of a test: reports, and warnings as arguments of `warn_explicit`."""
+    """Collects a test's reports, and its warnings as arguments of `warn_explicit`."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -108,7 +108,7 @@ class Fork:
         own, theirs = socket.socketpair()
         self.tests = 0
         with warnings.catch_warnings():
-            # Of threads: those of xdist, which the fork does without.
+            # The warning about threads: they belong to xdist, which the fork does not need.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pid = os.fork()
         if self._pid == 0:
@@ -119,7 +119,7 @@ class Fork:
         own.close()
 
     def run(self, place: int, following: int | None) -> dict[str, Any] | None:
-        """Reports and warnings of the test at a place of `session.items`; None where it dies."""
+        """Reports and warnings of the test at an index of `session.items`; None if it dies."""
         self.tests += 1
         try:
             _send(self._connection, (place, following))
@@ -128,13 +128,13 @@ class Fork:
             return None
 
     def end(self) -> int:
-        """Its exit status, minus the number of the signal that ended it."""
+        """End the fork: its exit status, or minus the number of the signal that ended it."""
         self._connection.close()
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
 def _serve(session: pytest.Session, connection: socket.socket) -> NoReturn:
-    """Run the tests that are asked for, until nobody asks."""
+    """Run requested tests until the connection ends."""
     gc.freeze()  # The collector would write to, and so copy, every page.
     hook, recorder = session.config.hook, _Recorder(session.config)
     for caller in (
@@ -145,7 +145,8 @@ def _serve(session: pytest.Session, connection: socket.socket) -> NoReturn:
             caller._remove_plugin(implementation.plugin)
     session.config.pluginmanager.unregister(name=Plugin.NAME)
     session.config.pluginmanager.register(recorder)
-    recorder.warned = []  # Those of tests before, which are told to every new plug-in.
+    # pytest replays warnings of earlier tests to every new plug-in.
+    recorder.warned = []
     file = connection.makefile("rwb")
     try:
         while True:
@@ -181,7 +182,7 @@ class Plugin:
         for report in self._reports(item, nextitem):
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-        # What the test before left set up for this one.
+        # Tear down what the previous test left set up for this one.
         item.session._setupstate.teardown_exact(nextitem)
         if nextitem is None or not is_forked(nextitem):
             self._end()

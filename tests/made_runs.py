@@ -1,4 +1,4 @@
-"""Runs made up for tests of reports: one that has everything, and large ones."""
+"""Made-up runs for tests of reports: one with every feature, and large ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def drawn(seed: int = 0, count: int = 40) -> dict[str, Column]:
 
 
 def rich() -> results.Run:
-    """Every part of the page has something to show."""
+    """A run for which every part of the page has something to show."""
     failing = {
         "message": ARRAYS,
         "failure": WRONG,
@@ -78,11 +78,9 @@ def rich() -> results.Run:
 
 
 def large(count: int, *, plain: bool = False) -> results.Run:
-    """So many verdicts, about as random as real ones; two in a hundred fail.
+    """A run of `count` verdicts, about as varied as real ones; two percent fail.
 
-    Args:
-        count: how many.
-        plain: without what is dear to make.
+    `plain` leaves out details that are expensive to make.
     """
     generator = random.Random(0)
     layers = [f"Layer{k}" for k in range(45)]
@@ -117,7 +115,7 @@ def large(count: int, *, plain: bool = False) -> results.Run:
 
 
 def passing(count: int) -> results.Run:
-    """So many layers in every dtype and check, all of whose cases pass."""
+    """A run of `count` layers in every dtype and check, in which all cases pass."""
     generator = random.Random(0)
     found = []
     for layer in (f"functional.layer_{k}" for k in range(count)):
@@ -137,7 +135,7 @@ def passing(count: int) -> results.Run:
 
 
 def later(run: results.Run) -> results.Run:
-    """The next run: one bug mended, one made, an item more and one less, a margin that moved."""
+    """The next run: a bug fixed, a new one, an item more and one less, and a changed margin."""
     mended: dict[str, Verdict] = {v.id: v for v in run.verdicts}
     mended["LSTM-values-float32-cpu"] = verdict("LSTM", "values", "float32", "passed")
     mended["Linear-values-bfloat16-cpu"] = verdict("Linear", "values", "bfloat16", "failed")

@@ -1,4 +1,4 @@
-"""Whether what a script prints has the numbers of a failure's message."""
+"""Checks that a script prints the numbers of a failure's message."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:inf|nan|\d+\.?\d*(?:e[-+]?\d+)?)(?![\w]
 
 
 def missing(message: str, printed: str) -> list[str]:
-    """Numbers that a message says it got and wanted, and that are not printed.
-
-    Args:
-        message: of a failure.
-        printed: by its script.
-    """
+    """Find numbers in a failure's message, got or wanted, that its script does not print."""
     facts: dict[str, str] = {}
     for kind, rest in _FACT.findall(message):
         facts.setdefault(kind, _ABRIDGED.sub("", rest))
@@ -25,12 +20,12 @@ def missing(message: str, printed: str) -> list[str]:
 
 
 def told(source: str) -> str:
-    """The message in the docstring of a script."""
+    """The failure's message, read from the docstring of a script."""
     return source.partition('"""')[2].partition('"""')[0]
 
 
 def _alike(text: str, x: float) -> bool:
-    """Whether a number is the one that a message writes, to as many digits."""
+    """Whether a number agrees with the text of one in a message, to the digits of that text."""
     wanted = float(text)
     if wanted == x or (wanted != wanted and x != x):
         return True

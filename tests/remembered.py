@@ -1,4 +1,4 @@
-"""The oracle's answers, kept from one bug to the next: all bugs of a layer see the same cases."""
+"""Caches the oracle's answers from one bug to the next: all bugs of a layer see the same cases."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Function = Callable[..., Any]
 
 
 class Memory:
-    """Pure functions of a trial that are computed once for each content of their arguments.
+    """Caches pure functions of a trial by the content of their arguments.
 
     Attributes:
-        saved: CPU seconds that were not spent again.
+        saved: CPU seconds saved so far.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Memory:
         self._kept.clear()
 
     def keeping(self, function: Function) -> Function:
-        """The function, of which no answer is computed twice."""
+        """Wrap a function so that it computes no answer twice."""
 
         def remembering(trial: Trial, *arguments: Any) -> Any:
             digest = hashlib.blake2b(function.__name__.encode(), digest_size=16)
@@ -57,17 +57,17 @@ class Memory:
         return remembering
 
     def install(self) -> None:
-        """Let every trial in this process, and the gradients ask here first."""
+        """Let every trial in this process, and the gradients, use this cache."""
         Trial.evaluate = self.keeping(Trial.evaluate)  # type: ignore[method-assign]
         cotangents.expected = self.keeping(cotangents.expected)
 
 
 class _Recorded(Exception):  # noqa: N818 - no error
-    """An operand takes part in derivatives: it is known by what it is, not by its numbers."""
+    """An operand takes part in derivatives, so its identity counts, not its numbers."""
 
 
 def _parts(value: Any) -> Iterator[bytes]:
-    """All that tells one value from another."""
+    """Bytes that distinguish one value from another."""
     if isinstance(value, np.ndarray):
         yield repr((value.shape, value.dtype.str)).encode()
         yield value.tobytes()

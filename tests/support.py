@@ -37,9 +37,9 @@ from conformance.run.engine import Engine
 LAYERS = tuple(CATALOGUE)
 ELSEWHERE = tuple(name for name, row in CATALOGUE.items() if not row.in_torch)
 ENOUGH = None if os.environ.get("NN_CONFORMANCE_TESTS") == "all" else 24
-"""Compared cases after which a check, or a law, that should pass has passed; None = all."""
+"""Number of compared cases after which a check or law counts as passed; None = all cases."""
 ANSWERS = Answers()
-"""The oracle's to the cases that tests share."""
+"""The oracle's answers to the cases that tests share."""
 
 
 def cases(
@@ -51,9 +51,9 @@ def cases(
     invalid: bool = False,
     tiled: bool = False,
 ) -> tuple[Case, ...]:
-    """The suite's own cases, kept between tests; those with sizes of blocks only where asked for.
+    """The suite's own cases, cached between tests; `tiled` adds those with block sizes.
 
-    Their numbers have changed places: they are no longer what a regime promises.
+    With block sizes, the elements of arrays have changed places, so regimes do not hold there.
     """
     drawn = _drawn(layer, dtype, examples, seed, invalid)
     return drawn if tiled else tuple(case for case in drawn if "tile" not in case.labels)
@@ -65,15 +65,14 @@ def _drawn(layer: str, dtype: str, examples: int, seed: int, invalid: bool) -> t
 
 
 def seen_here(backend: str = "torch") -> str:
-    """The line of an entry of known failures that says that it was seen here.
+    """The line of a known failure which says that it was seen on this machine.
 
-    Args:
-        backend: a name; torch's module or what looks like it.
+    `backend` is a name: torch's, or that of a backend that wraps torch.
     """
     return f"seen = [{json.dumps(place_of(backend, info_of(torch_backend), 'cpu'))}]\n"
 
 
-# Layers that torch's CPU has in these dtypes only.
+# Layers that torch's CPU backend has only in these dtypes.
 OFFERED = dict.fromkeys(
     (
         *("CTCLoss", "functional.ctc_loss"),
@@ -92,24 +91,24 @@ def require_in_torch(layer: str) -> None:
 
 
 def offered(layer: str, *dtypes: str) -> tuple[str, ...]:
-    """Those of some dtypes that torch has a layer in."""
+    """Those of the given dtypes in which torch has a layer."""
     return tuple(dtype for dtype in dtypes if dtype in OFFERED.get(layer, dtypes))
 
 
 @dataclass(frozen=True)
 class Search:
-    """What came of a check on one case after the other, up to the first that it fails on.
+    """The result of running a check on cases until one fails.
 
     Args:
-        compared: cases that passed and in which something was compared.
+        compared: number of passing cases in which something was compared.
         comparisons: numbers or facts compared in them.
-        empty: cases that passed with nothing to compare, as those of an input without elements.
-        declined: cases that the backend declined.
-        beside: cases that the check does not apply to.
-        known: cases that failed as torch's own known failures say, or were not run since they
-            would end the process.
-        failure: the first, without shrinking; None where no case fails.
-        index: of the case that fails.
+        empty: number of passing cases with nothing to compare, e.g. without elements.
+        declined: number of cases that the backend declined.
+        beside: number of cases that the check does not apply to.
+        known: number of cases that failed as torch's known failures say, or that were not run
+            because they would end the process.
+        failure: the first failure, without shrinking; None if no case fails.
+        index: index of the failing case.
     """
 
     compared: int = 0
@@ -123,16 +122,15 @@ class Search:
 
     @property
     def passed(self) -> bool:
-        """No case fails, and there is something in which none does.
+        """No case fails, and at least half of the cases that the check applies to were compared.
 
-        Half of the cases that the check applies to have to be compared: a backend that declines
-        them, or answers without a number, passes nothing.
+        So a backend that declines cases, or answers without numbers, does not pass.
         """
         return self.failure is None and self.compared > self.empty + self.declined
 
     @property
     def said(self) -> str:
-        """The failure's message; empty where there is none."""
+        """The failure's message; empty without a failure."""
         return "" if self.failure is None else str(self.failure)
 
 
@@ -145,17 +143,17 @@ def law_findings(
     unlisted: bool = False,
     every: bool = False,
 ) -> tuple[int, list[str]]:
-    """In how many cases a law of a layer compares something and holds, and what it finds in others.
+    """The number of compared cases in which a law of a layer holds, and the findings in others.
 
-    It looks no further than the first finding, or `ENOUGH` compared cases.
+    It stops at the first finding, or after `ENOUGH` compared cases.
 
     Args:
-        backend: whose answers the law is asked about.
+        backend: the backend under test.
         layer: a name of the catalogue.
-        name: of the law.
-        examples: cases to draw, in float32.
-        unlisted: without what a known failure of torch's explains.
-        every: of all cases.
+        name: the name of the law.
+        examples: number of cases to draw, in float32.
+        unlisted: skip findings that a known failure of torch explains.
+        every: run all cases.
     """
     if backend is torch_backend:
         require_in_torch(layer)
@@ -188,9 +186,9 @@ def first_failure(
     tiled: bool = True,
     enough: int | None = None,
 ) -> Search:
-    """Run a check on the cases of an item until it fails, or has compared enough of them.
+    """Run a check on the cases of an item until one fails, or enough were compared.
 
-    A caller asks for `passed` or for `failure`: no failure alone may be nothing at all.
+    A caller reads `passed` or `failure`: no failure may also mean that nothing was compared.
     """
     if backend is torch_backend:
         require_in_torch(layer)
@@ -226,7 +224,7 @@ def first_failure(
 def verdict(
     backend: Any, layer: str, check: str = "values", dtype: str = "float32", examples: int = 40
 ) -> Verdict:
-    """What an item of a shipped backend comes to, its known failures known, on its first device."""
+    """The verdict on an item of a shipped backend, with its known failures, on its first device."""
     item = Item(layer, check, dtype, devices_of(backend)[0])
     return Engine(backend, examples, 0, shipped(backend.name)).run(item)
 
@@ -234,14 +232,14 @@ def verdict(
 def status(
     backend: Any, layer: str, check: str = "values", dtype: str = "float32", examples: int = 40
 ) -> str:
-    """The verdict's status only."""
+    """The status of that verdict."""
     return verdict(backend, layer, check, dtype, examples).status
 
 
 def assert_declined(
     backend: Any, layer: str, arguments: dict[str, Any], shape: tuple[int, ...], reason: str
 ) -> None:
-    """A call without a state, on ones, is declined for a reason, as it is built or later."""
+    """Assert that a call without a state, on ones, is declined when it is built or run."""
 
     def call() -> None:
         built = backend.build(Call(layer, arguments, {}, "float32", "cpu"))
@@ -259,7 +257,7 @@ def known(layer: str, check: str, dtype: str) -> tuple[Any, ...]:
 
 
 def excuses_of(layer: str, check: str, dtype: str) -> Excuses:
-    """What torch's own known failures explain of an item."""
+    """Excuses of an item by torch's own known failures."""
     return Excuses(known(layer, check, dtype), EVERY_CHECK[check])
 
 
@@ -268,11 +266,11 @@ _ASKING = ("CONFORMANCE_", "PYTEST_", "GITHUB_ACTIONS", "FORCE_COLOR", "NO_COLOR
 
 
 def plug_in(pytester: Any, monkeypatch: Any, backends: str) -> None:
-    """A module `plugged` for sessions of pytest, without the options of this one."""
+    """Make a module `plugged` for sessions of pytest, and unset the options of this session."""
     for name in [name for name in os.environ if name.startswith(_ASKING)]:
         monkeypatch.delenv(name)
     pytester.makepyfile(plugged=backends)
-    # What this session imports conformance from, that one must, too.
+    # Such a session must import conformance from the same folder as this one.
     paths = [
         str(pytester.path),
         str(Path(__file__).parent),
@@ -283,14 +281,10 @@ def plug_in(pytester: Any, monkeypatch: Any, backends: str) -> None:
 
 
 def session(pytester: Any, *options: str) -> Any:
-    """What a session of the suite comes to, in as few processes as it can do with.
+    """Run a session of the suite in as few processes as possible, and return its result.
 
-    This process has torch already: pytest runs in it, and asks the backend in it what it offers.
-    Workers of xdist are started by a pytest of its own, which asks in another one.
-
-    Args:
-        pytester: pytest's.
-        options: of pytest.
+    This process has torch already: pytest runs in it, and probes the backend in it. A session with
+    xdist runs in a pytest of its own, which probes the backend in another process.
     """
     suite = ("--pyargs", "conformance.suite", "-p", "no:cacheprovider")
     if any(option in options for option in ("-n1", "-n2")):
@@ -304,7 +298,7 @@ def session(pytester: Any, *options: str) -> Any:
 
 
 def apart(pytester: Any, *arguments: str) -> pytest.RunResult:
-    """What a session of pytest comes to in a fork of this process, which has torch already."""
+    """Run a session of pytest in a fork of this process, which has torch already."""
     if not forked.FORKS:
         return pytester.runpytest_subprocess(*arguments)
 
@@ -321,9 +315,9 @@ def apart(pytester: Any, *arguments: str) -> pytest.RunResult:
 
 
 class _Kept:
-    """Modules of packages that were loaded before, torch above all, which pytest would drop.
+    """Keeps modules of packages that were loaded before, e.g. torch, which pytester would drop.
 
-    What registers an operator or a class cannot be loaded twice.
+    A module that registers an operator or a class cannot be loaded twice.
     """
 
     def __init__(self) -> None:
@@ -331,7 +325,7 @@ class _Kept:
         self._packages = {name.partition(".")[0] for name in sys.modules}
 
     def pytest_unconfigure(self) -> None:
-        """Note what is there."""
+        """Remember the modules of those packages."""
         self.modules |= {
             name: module
             for name, module in sys.modules.items()
@@ -340,7 +334,7 @@ class _Kept:
 
 
 def refused(pytester: Any, *options: str) -> str:
-    """What a session says that ends before any item; in this process, which has torch already."""
+    """The output of a session that ends before any item, run in this process, which has torch."""
     result = pytester.runpytest_inprocess(
         "--pyargs", "conformance.suite", "-p", "no:cacheprovider", *options
     )
@@ -377,7 +371,7 @@ class Spoiled:
         self.name, self._spoil = name, spoil
 
     def info(self) -> dict[str, str]:
-        """Nothing."""
+        """An empty mapping."""
         return {}
 
     def devices(self) -> list[str]:

@@ -1,9 +1,9 @@
 """Processes for sessions of tests, forked from one that has torch already.
 
-Importing torch takes two seconds, and tests start some 150 processes of the suite. What runs in
-them is what the suite starts, `conformance.isolation.child` and `planner`; only where they come
-from differs. Started as `python -P warm.py SOCKET` it is the process that they are forked from; as
-a plug-in (`-p warm`) it serves a session in another process.
+Importing torch takes two seconds, and tests start some 150 processes of the suite. They run the
+same modules as otherwise, `conformance.isolation.child` and `planner`. Started as
+`python -P warm.py SOCKET`, this module is the process that they are forked from. As a plug-in
+(`-p warm`) it serves a session in another process.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from typing import IO, Any, NoReturn
 SOCKET = "NN_CONFORMANCE_TESTS_WARM"
 """The environment variable that names the socket of the process to fork from."""
 SEARCH = "NN_CONFORMANCE_TESTS_SEARCH"
-"""The environment variable with which failing cases are made as small and plain as for users."""
+"""The environment variable that turns on the full search for minimal cases, as for users."""
 LONGEST = 1 << 20
-"""Bytes of a request, an environment above all."""
+"""Maximum number of bytes of a request, which is mostly an environment."""
 MODULES = (
     "conformance.backends.adapters.torch", "conformance.backends.registry", "conformance.checks",
     "conformance.known.entry", "conformance.isolation.child", "conformance.isolation.probe_process",
@@ -43,14 +43,14 @@ MODULES = (
 
 
 class Warm:
-    """What `subprocess.Popen` is to the suite, with the arguments that it gives it.
+    """Stands in for `subprocess.Popen`, with the arguments that the suite uses.
 
     Args:
         command: `[…, "-m", module]`.
-        stdin, stdout: pipes.
+        stdin, stdout: must be pipes.
         stderr: a file.
-        env: None = this process's.
-        start_new_session: always.
+        env: None = the environment of this process.
+        start_new_session: must be true.
     """
 
     def __init__(
@@ -84,26 +84,26 @@ class Warm:
         self.pid = int(self._said.readline())
 
     def poll(self) -> int | None:
-        """Its exit status; None while it runs."""
+        """Return the exit status; None while the process runs."""
         if self.returncode is None and select.select([self._status], [], [], 0)[0]:
             self.wait()
         return self.returncode
 
     def wait(self) -> int:
-        """Its exit status, minus the number of the signal that ended it."""
+        """Return the exit status, or minus the number of the signal that ended the process."""
         if self.returncode is None:
             self.returncode = int(self._said.readline())
             self._status.close()
         return self.returncode
 
     def kill(self) -> None:
-        """End it."""
+        """Send SIGKILL to the process if it still runs."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
     def communicate(self, given: bytes, seconds: float) -> tuple[bytes, None]:
-        """All that it answers to all that it is given."""
+        """Send all input, and return all output."""
         with contextlib.suppress(BrokenPipeError):
             self.stdin.write(given)
             self.stdin.close()
@@ -117,10 +117,10 @@ class Warm:
 
 
 def hasten() -> None:
-    """Leave failing cases as Hypothesis shrinks them, and keep drawn cases of more than one layer.
+    """Skip the search for cases smaller than Hypothesis finds; cache cases of several layers.
 
-    Further search takes a second or two for each failure; it stays where `SEARCH` is set, and
-    where all tests run.
+    The search takes a second or two for each failure. It stays if `SEARCH` is set, and if all
+    tests run.
     """
     from conformance.diagnosis import diagnose as investigate
     from conformance.diagnosis import minimize as plainest
@@ -137,7 +137,7 @@ def _searched(search: Any, case: Any, fails: Any) -> Any:
 
 
 def install() -> None:
-    """Let processes of the suite that this one starts be forked; without `os.fork` nothing."""
+    """Fork the suite's processes that this one starts; does nothing without `os.fork`."""
     from conformance.isolation import probe_process, process
 
     if not hasattr(os, "fork"):
@@ -151,7 +151,7 @@ def install() -> None:
 
 @contextlib.contextmanager
 def cold() -> Iterator[None]:
-    """Let them be started as users' are."""
+    """Start processes as for users, without a fork."""
     from conformance.isolation import probe_process, process
 
     was = process.subprocess
@@ -163,7 +163,7 @@ def cold() -> Iterator[None]:
 
 
 def start() -> None:
-    """Start the process to fork from, which ends with this one, but for one that there is."""
+    """Start the process to fork from, unless there is one; it ends with this process."""
     if SOCKET in os.environ or not hasattr(os, "fork"):
         return
     from conformance.isolation.poison import poisoned
@@ -189,7 +189,7 @@ def pytest_configure() -> None:
 
 
 def _serve(path: str) -> NoReturn:
-    """Fork a process for each that asks, until standard input ends."""
+    """Fork a process for each request, until standard input ends."""
     for name in MODULES:
         importlib.import_module(name)
     sys.modules["conformance.known.entry"].shipped("torch")
@@ -216,7 +216,7 @@ def _serve(path: str) -> NoReturn:
 
 
 def _watch(request: dict[str, Any], files: list[int], asking: socket.socket) -> NoReturn:
-    """Fork the process, and tell its number and its end: only its parent hears of that."""
+    """Fork the process, and send its id and exit status, which only its parent gets."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
@@ -232,7 +232,7 @@ def _watch(request: dict[str, Any], files: list[int], asking: socket.socket) -> 
 
 
 def _be(request: dict[str, Any], files: list[int]) -> NoReturn:
-    """What `python -P -m module` would be, in that environment."""
+    """Run a module as `python -P -m module` would, in the environment of the request."""
     os.setsid()
     for own, file in enumerate(files):
         os.dup2(file, own)

@@ -1,4 +1,4 @@
-"""The account of torch.nn, of the torch that is here, of an older and of a newer one."""
+"""The account of torch.nn, for the installed torch, an older one and a newer one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from conformance.layers.excluded import EXCLUDED
 
 
 def _spaces() -> dict[str, Any]:
-    """Those of the installed torch, to be changed."""
+    """Copies of the namespaces of the installed torch, which a test may change."""
     return {
         space: SimpleNamespace(**{name: getattr(found, name) for name in exported(found)})
         for space, found in installed().items()

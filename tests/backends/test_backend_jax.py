@@ -1,4 +1,4 @@
-"""The JAX adapter: what it passes, what it declines, and bugs planted in it."""
+"""The JAX adapter: checks that it passes, calls that it declines, and bugs planted in it."""
 
 from __future__ import annotations
 

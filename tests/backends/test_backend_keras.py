@@ -1,4 +1,4 @@
-"""The Keras adapter: what it passes, what it declines, and bugs planted in it."""
+"""The Keras adapter: checks that it passes, calls that it declines, and bugs planted in it."""
 
 from __future__ import annotations
 

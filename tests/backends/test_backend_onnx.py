@@ -1,4 +1,4 @@
-"""The ONNX adapters: what they pass, that a bug in them is caught, and what they decline."""
+"""The ONNX adapters: checks that they pass, calls that they decline, and bugs planted in them."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_results_of_another_dtype_than_the_input(name: str) -> None:
 def test_what_is_exported_keeps_whole_numbers(
     layer: str, arguments: Any, state: Any, inputs: list[np.ndarray], wanted: Any
 ) -> None:
-    """Modules without a state are exported, too; indices and counts stay int64."""
+    """Modules without a state are exported as well; indices and counts stay int64."""
     for package in ("onnxruntime", "onnxscript"):
         pytest.importorskip(package)
     backend = inner(load("conformance.backends.adapters.onnx.onnxruntime_export:backend"))

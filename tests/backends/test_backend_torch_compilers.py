@@ -1,4 +1,4 @@
-"""The backends torch-meta, torch-export and torch-compile: pass, decline, and are caught."""
+"""The backends torch-meta, torch-export and torch-compile: they pass, and planted bugs fail."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_export_declines_what_depends_on_data() -> None:
     "layer", ["AdaptiveLogSoftmaxWithLoss", "AdaptiveLogSoftmaxWithLoss.predict"]
 )
 def test_export_declines_control_flow_that_depends_on_data(layer: str) -> None:
-    """torch looks which clusters the targets, or the likeliest classes, are in."""
+    """torch branches on the clusters of the targets, or of the likeliest classes."""
     case = cases(layer)[0]
     outcome = Engine(torch_export.backend, 1, 0).outcome(
         Item(layer, "values", "float32", "cpu"), case
@@ -149,7 +149,7 @@ def test_export_hides_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def compiled() -> Iterator[Any]:
     from conformance.backends.adapters.torch.compile import CompileBackend
 
-    # Neither processes that import torch nor trials of the instructions that the CPU names.
+    # No worker processes that import torch, and no trials of the CPU's instruction sets.
     with torch._inductor.config.patch({"compile_threads": 1, "cpp.vec_isa_ok": True}):
         yield CompileBackend("torch-compile")
     torch._dynamo.reset()

@@ -1,4 +1,4 @@
-"""Finding backends, the two bases, and backends that break the contract in every way."""
+"""The registry of backends, the two base classes, and backends that break the contract."""
 
 from __future__ import annotations
 
@@ -360,14 +360,14 @@ def test_wrap_is_applied_to_every_module() -> None:
             return lambda *inputs: -module(*inputs)
 
     assert _verdict(Negated("negated")).status == "failed"
-    # What is called in place of the module is transformed, too.
+    # The object that replaces the module is transformed as well.
     verdict = _verdict(Negated("negated"), "AdaptiveLogSoftmaxWithLoss.log_prob")
     assert verdict.status == "failed"
     assert "wrong of" in verdict.message
 
 
 class _Older(torch.nn.BatchNorm1d):
-    """As torch had it before the argument `bias`."""
+    """A BatchNorm1d of an older torch, without the argument `bias`."""
 
     def __init__(self, num_features: int, device: Any = None, dtype: Any = None) -> None:
         super().__init__(num_features, device=device, dtype=dtype)

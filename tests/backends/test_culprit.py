@@ -1,4 +1,4 @@
-"""The operator to blame: planted in torch, it is the one that is named."""
+"""`culprit` names the wrong operator that a test plants in torch."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _layer_norm(x: Any, shape: Any, weight: Any, bias: Any, eps: float) -> Any:
     return y if bias is None else y + bias, mean, rstd
 
 
-# Kernels that call others than the one that they replace; each result is a little too large.
+# Kernels that call other operators than the one that they replace; results are a bit too large.
 KERNELS: dict[str, Callable[..., Any]] = {
     "addmm": lambda c, a, b, beta=1, alpha=1: beta * c + alpha * torch.einsum("ik,kj->ij", a, b),
     "bmm": lambda a, b: (a.unsqueeze(3) * b.unsqueeze(1)).sum(2),
@@ -101,7 +101,7 @@ PLANTED = (
     ("hardswish", "Hardswish"),
     ("sigmoid", "Sigmoid"),
 )
-"""An operator, and a layer that it computes, alone or with others."""
+"""Pairs of an operator and a layer that uses it."""
 
 
 @pytest.mark.parametrize(("operator", "made"), PLANTED)
@@ -156,7 +156,7 @@ def test_no_operator_of_torch_is_wrong_where_the_layer_is_right(made: str) -> No
     known = 0
     for case in draw_cases(made, "float64", 12, 0):
         watch = Watch(blame._wrong, torch_backend.numerics)
-        # What torch refuses is a known failure of its own.
+        # A call that torch refuses is a known failure of torch.
         with watch, contextlib.suppress(Failure):
             _ = Trial(torch_, CATALOGUE[made], case, torch_backend.numerics("float64")).outputs
         wrong = [(one.text, one.says) for one in watch.ran if one.outcome == WRONG]

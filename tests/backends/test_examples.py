@@ -1,4 +1,4 @@
-"""The example plug-ins, installed by pip and run by the suite; and what the guide shows of them."""
+"""The example plug-ins, installed by pip and run by the suite; the guide shows their code."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def suite(
 def anew(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, installed: Path
 ) -> Callable[..., pytest.RunResult]:
-    """Runs the suite in processes of its own: what registers a device does so for good."""
+    """Runs the suite in processes of its own, because a device cannot be unregistered."""
     plug_in(pytester, monkeypatch, "")
     monkeypatch.syspath_prepend(installed)
     return partial(apart, pytester, "-p", "no:cacheprovider", "--pyargs", "conformance.suite")
@@ -124,7 +124,7 @@ def test_own_gradients_example_in_every_check(suite: Callable[..., pytest.RunRes
         "--conformance-dtype=float32",
     )  # fmt: skip
     said = _passes(result)
-    # Declined as a whole: the layouts of Identity's input, and calls without given weights.
+    # Unsupported items: the layouts of Identity's input, and calls without given weights.
     assert "43 passed, 9 unsupported" in said, said
 
 
@@ -231,7 +231,7 @@ def test_torch_device_example_in_every_check(anew: Callable[..., pytest.RunResul
         "--conformance-dtype=float32",
     )  # fmt: skip
     said = _passes(result)
-    # The layouts, of an input that has no other than the contiguous one, are all that is declined.
+    # Only layouts are declined: an input on this device has no other than the contiguous one.
     assert "16 passed, 1 unsupported" in said, said
 
 
@@ -313,7 +313,7 @@ def test_gradients_of_kernels_example(suite: Callable[..., pytest.RunResult]) ->
         "--conformance-examples=20",
     )  # fmt: skip
     said = _passes(result)
-    # The backward pass of a layer norm is torch's own, of the means that the kernel returns.
+    # The backward pass of a layer norm is torch's own, and uses the means that the kernel returns.
     assert "8 passed" in said, said
 
 

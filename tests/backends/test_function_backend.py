@@ -29,7 +29,7 @@ class Functions(FunctionBackend):
     name = "functions"
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
-        super().put(array, layout, dtype, device)  # which declines other layouts
+        super().put(array, layout, dtype, device)  # declines other layouts
         return torch.tensor(array, dtype=getattr(torch, dtype))
 
     def get(self, native: Any) -> np.ndarray:
@@ -166,7 +166,7 @@ def test_what_is_given_twice_has_one_gradient() -> None:
 
 
 class Waiting(Functions):
-    """Remembers what it was to wait for."""
+    """Records the arguments of `wait`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ def test_what_no_function_implements_is_asked_for_in_one_dtype() -> None:
 
 
 class Itself(Functions):
-    """Builds what no function implements."""
+    """A backend that builds layers that no function implements."""
 
     def build(self, call: Call) -> Any:
         return super().build(Call("functional.linear", {}, {}, call.dtype, call.device))

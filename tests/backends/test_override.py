@@ -1,4 +1,4 @@
-"""torch with operators replaced: what is counted, what is declined, what functions do wrong."""
+"""torch with replaced operators: counted runs, declined cases, and functions that misbehave."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _of(function: Any, name: str = "aten::addmm") -> OverrideBackend:
 
 
 def _own_kernel() -> bool:
-    """Whether torch's addmm is torch's own."""
+    """Whether torch's addmm is the original kernel."""
     lines = torch._C._dispatch_dump("aten::addmm").splitlines()
     return next(x for x in lines if x.startswith("CPU")).find("RegisterCPU") > 0
 
@@ -104,7 +104,7 @@ def test_a_wrong_function_fails_with_the_call() -> None:
 
 
 def test_torch_itself_is_not_judged_with_the_function() -> None:
-    """The base answers the failing case as torch does, else it would be inherited."""
+    """The base runs torch's own kernels, else the failure would count as inherited."""
 
     def zeros(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
         return torch.zeros(mat1.shape[0], mat2.shape[1], dtype=mat1.dtype)
@@ -260,7 +260,7 @@ def test_an_alias_of_an_input_is_told() -> None:
 
 
 def test_a_function_gets_what_a_kernel_below_autograd_gets() -> None:
-    """Tensors that ask for no gradient, defaults, and a tensor where torch was given a number."""
+    """It gets tensors without gradients, all defaults, and numbers turned into tensors."""
     given: list[Any] = []
 
     def mul(self: Any, other: Any) -> Any:
@@ -384,7 +384,7 @@ def test_a_call_that_raises_gives_torch_its_kernel_back() -> None:
 
 
 def test_torchs_own_answer_is_erased() -> None:
-    """The kernel that says what is due leaves no right numbers to a function that writes none."""
+    """A function that writes nothing must not find the right numbers of torch in its memory."""
     seen = []
 
     def unwritten(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
@@ -453,7 +453,7 @@ def test_a_usage_error_before_the_run(tmp_path: Path, monkeypatch: pytest.Monkey
         load("misnamed:backend")
 
 
-# --- what is asked ---
+# --- which checks run ---
 
 
 def test_errors_are_asked_only_where_they_are_named() -> None:

@@ -1,4 +1,4 @@
-"""The `run` steps of a GitHub workflow as plain bash, with what a runner sets for them."""
+"""Runs the `run` steps of a GitHub workflow as plain bash, in a runner's environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 SHELL = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
-"""What a runner starts for `shell: bash`."""
+"""The command that a runner starts for `shell: bash`."""
 
 
 TESTS = str(Path(__file__).parents[1])
@@ -26,13 +26,7 @@ class WorkflowError(ValueError):
 
 @dataclass
 class Ran:
-    """A step that was run.
-
-    Args:
-        name: of the step.
-        code: its exit status.
-        text: what it printed.
-    """
+    """The result of a step: its name, exit status and output."""
 
     name: str
     code: int
@@ -44,9 +38,9 @@ class Runner:
     """A job's folder and environment.
 
     Args:
-        folder: that steps run in.
-        env: of the workflow and the job; a step's own comes on top.
-        context: values of expressions: `"matrix.shard"` → `"1"`.
+        folder: the folder that steps run in.
+        env: environment of the workflow and the job; a step's own is added.
+        context: expression → its value, e.g. `"matrix.shard"` → `"1"`.
     """
 
     folder: Path
@@ -59,12 +53,12 @@ class Runner:
             self.file(name).touch()
 
     def file(self, name: str) -> Path:
-        """What steps append to: the job's `summary`, or their `output`."""
+        """The file to which steps append: the job's `summary`, or their `output`."""
         return self.folder.parent / f"{self.folder.name}.{name}"
 
     @property
     def outputs(self) -> dict[str, str]:
-        """What steps put out."""
+        """The outputs that steps have set."""
         lines = self.file("output").read_text(encoding="utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines)
 
@@ -72,7 +66,7 @@ class Runner:
         """Run a step.
 
         Raises:
-            WorkflowError: if it has an expression in its script, or one that has no value here.
+            WorkflowError: if its script has an expression, or an expression has no value here.
         """
         script = str(step["run"])
         if "${{" in script:
@@ -85,7 +79,7 @@ class Runner:
         return Ran(str(step.get("name", "")), run.returncode, run.stdout + run.stderr)
 
     def filled(self, text: str) -> str:
-        """A value with its expressions replaced by what they stand for."""
+        """Replace the expressions in a text by their values."""
 
         def value(match: re.Match[str]) -> str:
             try:
@@ -117,7 +111,7 @@ class Runner:
 
 
 def read(path: Path) -> Any:
-    """A YAML file; `on`, which YAML takes for a truth value, is the text that GitHub means."""
+    """Read a YAML file; the key `on`, which YAML reads as a truth value, becomes text again."""
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     if True in data:
         data["on"] = data.pop(True)

@@ -1,4 +1,4 @@
-"""README's commands, word for word: what they run, what CI runs of them, and what they refuse."""
+"""README's commands, word for word: what they run, that CI runs them, and what they refuse."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CHEAP = {
     "torch": "--conformance-profile=smoke --conformance-layer=Linear --conformance-dtype=float32",
     "tests": "-k test_what_is_wrong_with_a_fragment_is_said",
 }
-"""Environment → options with which it takes a part of its time."""
+"""Environment → options with which it takes less time."""
 SCRIPT = runpy.run_path(str(RUN))
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
 FAKE_TOX = "import sys; print(sys.flags.isolated, *sys.argv[1:], sep='|'); sys.exit(3)\n"
 
 
 def environment(**changed: str) -> dict[str, str]:
-    """This process's, without what tox and pytest set in it; `python3` is this Python."""
+    """The environment without variables of tox and pytest; `python3` is this Python."""
     theirs = ("CONFORMANCE_", "PYTEST", "TOX_ENV_", "TOX_PACKAGE", "TOX_WORK_DIR", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
     path = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
@@ -40,7 +40,7 @@ def environment(**changed: str) -> dict[str, str]:
 
 
 def run(command: str | list[str], folder: Path, **changed: str) -> subprocess.CompletedProcess[str]:
-    """A command, by the shell where it is one text."""
+    """Run a command, by the shell if it is one text."""
     return subprocess.run(
         command, cwd=folder, env=environment(**changed), shell=isinstance(command, str),
         capture_output=True, text=True,
@@ -122,7 +122,7 @@ def test_what_is_missing_is_said_in_one_line(missing: str, folder: Path) -> None
 
 
 def test_the_commands_make_tox_once_and_end_as_it_does(folder: Path, tmp_path: Path) -> None:
-    """Of a tox that prints what it is given, from a folder in place of an index."""
+    """A fake tox, which prints its arguments, comes from a folder instead of an index."""
     if not shutil.which("g++"):
         pytest.skip("the tests' environment needs g++")
     with zipfile.ZipFile(tmp_path / "tox-4.0-py3-none-any.whl", "w") as wheel:
@@ -133,7 +133,7 @@ def test_the_commands_make_tox_once_and_end_as_it_does(folder: Path, tmp_path: P
             "RECORD": "",
         }.items():
             wheel.writestr(f"tox-4.0.dist-info/{name}", text)
-    # What a run that was killed may leave.
+    # Files that a killed run may leave.
     (folder / ".tox/.run-{}.{}/bin".format(*sys.version_info)).mkdir(parents=True)
 
     online = {**OFFLINE, "PIP_FIND_LINKS": tmp_path.as_uri()}

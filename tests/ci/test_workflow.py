@@ -1,4 +1,4 @@
-"""The workflow to copy and the action do what they say, run as plain bash."""
+"""The workflow to copy and the action, run as plain bash, do what they document."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SMALL = {
 """Six items, some of them in each of three shards."""
 
 GH = """#!/usr/bin/env bash
-# GitHub's command line as far as it is asked: FAKE_RUN is the last run, FAKE_RESULTS its file.
+# A stand-in for the command line gh: FAKE_RUN is the last run, FAKE_RESULTS its file.
 set -eu
 case "$1 $2" in
   "run list") echo "${FAKE_RUN}" ;;
@@ -69,7 +69,7 @@ def shards(workflow: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Report:
-    """The report's job, run to its end over these shards."""
+    """The report job, run to its end on some shards."""
 
     def __init__(self, workflow: Any, shards: Path, place: Path, last: str, results: str) -> None:
         bin = place / "bin"
@@ -85,12 +85,12 @@ class Report:
         self.ran: dict[str, Ran] = {}
         for step in steps(workflow["jobs"]["report"]):
             if step["name"] != "Install" and self._due(str(step.get("if", ""))):
-                # The runner's own gh is never asked.
+                # The step must not call the real gh.
                 script = f'export PATH="{bin}:$PATH"\n{step["run"]}'
                 self.ran[step["name"]] = self.runner.run({**step, "run": script})
 
     def _due(self, condition: str) -> bool:
-        """Whether a step's turn comes: none is cancelled here, and few ask for more."""
+        """Whether a step runs by its condition; no job is cancelled here."""
         if condition in ("", "${{ !cancelled() }}"):
             return True
         asked = re.fullmatch(
@@ -135,7 +135,7 @@ def test_shards_become_one_run_with_summary_badge_and_report(
 
 
 def _changed(shards: Path, place: Path, **changes: Any) -> str:
-    """One run of the shards' verdicts, with a first line that says something else."""
+    """Write one run of the shards' verdicts, whose header has other values."""
     lines = [line for path in sorted(shards.iterdir()) for line in path.read_text().splitlines()]
     records = [json.loads(line) for line in lines]
     first = next(record for record in records if record["kind"] == "run")

@@ -1,1 +1,1 @@
-"""What a hostile but fair user tries: backends that misbehave, files that are malformed."""
+"""Inputs of a hostile but fair user: backends that misbehave, and malformed files."""

@@ -1,4 +1,4 @@
-"""Runs an entry in an empty folder, in processes of which none goes on."""
+"""Runs an entry in an empty folder, and ends all of its processes."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from hostile.entry import Entry
 MARK = "NN_CONFORMANCE_HOSTILE"
 """The environment variable by which an entry's processes are found."""
 KEPT = re.compile(r"nn-conformance-\d+|pytest-of-.*")
-"""What may be left among temporary files: caches that the next run uses."""
+"""Names that may remain among temporary files: caches that the next run uses."""
 RESULTS = "r.jsonl"
 GRACE = 3.0
-"""Seconds in which processes may end after the one that was started."""
+"""Seconds after the end of the first process in which the others have to end."""
 READ = 200_000_000
-"""Bytes of the output that are looked at."""
+"""Bytes of the output that are read."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an entry.
+    """The outcome of an entry.
 
     Args:
-        theme: the module that it stands in.
-        name, point: of the entry.
-        deviations: from the outcome due.
-        code: exit status, None where it was killed.
-        seconds: that it took.
-        tail: of the output.
+        theme: the module of the entry.
+        name, point: those of the entry.
+        deviations: differences from the expected outcome.
+        code: the exit status; None if the run was killed.
+        seconds: the duration of the run.
+        tail: the end of the output.
     """
 
     theme: str
@@ -50,12 +50,7 @@ class Outcome:
 
 
 def attempt(theme: str, entry: Entry, python: str) -> Outcome:
-    """Run an entry.
-
-    Args:
-        theme, entry: what is tried.
-        python: the interpreter.
-    """
+    """Run an entry of a theme with a Python interpreter."""
     with (
         tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as name,
         tempfile.TemporaryFile() as output,
@@ -93,7 +88,7 @@ def attempt(theme: str, entry: Entry, python: str) -> Outcome:
 
 
 def _filled(text: str, folder: Path) -> str:
-    """`{folder}` is the entry's folder."""
+    """Replace `{folder}` in a text by the entry's folder."""
     return text.replace("{folder}", str(folder))
 
 
@@ -107,13 +102,13 @@ def _write(entry: Entry, folder: Path) -> None:
 
 
 def _environment(folder: Path, scratch: Path, mark: str) -> dict[str, str]:
-    """That of this process without the suite's and pytest's settings."""
+    """The environment of this process without the settings of the suite and of pytest."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("CONFORMANCE_", "PYTEST_", "PYTHON", "TOX_"))
     }
-    # What must not be on the path besides the current directory stands in a folder `lib`.
+    # An entry has a folder `lib` where its modules must not lie in the current directory.
     path = folder / "lib" if (folder / "lib").is_dir() else folder
     return kept | {
         "PYTHONPATH": str(path), "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1",
@@ -122,12 +117,12 @@ def _environment(folder: Path, scratch: Path, mark: str) -> dict[str, str]:
 
 
 def _ended(mark: str, *, patient: bool) -> Iterator[str]:
-    """End what is left of an entry's processes, and tell of what was left by itself."""
+    """End the remaining processes of an entry, and report those that it left behind."""
     until = time.monotonic() + (GRACE if patient else 0.0)
     while (left := list(_marked(mark))) and time.monotonic() < until:
         time.sleep(0.1)
     if left and patient:
-        yield f"{len(left)} processes go on"
+        yield f"{len(left)} processes still run"
     for _ in range(20):
         for pid in _marked(mark):
             try:

@@ -1,4 +1,4 @@
-"""`name`, `info`, `devices`, `build`: what every backend has, raising, lying and never ending."""
+"""Members of every backend, `name`, `info`, `devices` and `build`, that raise, lie or hang."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _wrong() -> list[Entry]:
     return found
 
 
-# Odd, but strings and mappings: refused as such, or shown escaped and cut.
+# Odd strings and mappings: refused, or shown escaped and cut.
 EITHER: dict[str, tuple[int, str]] = {
     "name-with-escapes": (19, "name = 'hostile\\x1b[31m\\x07'\n"),
     "name-with-nul": (19, "name = 'hostile\\x00'\n"),
@@ -149,8 +149,12 @@ ENTRIES = (
         of(name, 7, text, usage(rf"\b{member}\b"), run=SHORT, seconds=60)
         for name, (member, text) in HANGING.items()
     ),
-    of("name-of-several-lines", 19, "name = 'hostile\\n\\nPASSED\\n'\n",
-       Due((0, USAGE), ("hostile",), never="(?m)^PASSED", others="passed")),
+    of(
+        "name-of-several-lines",
+        19,
+        "name = 'hostile\\n\\nPASSED\\n'\n",
+        Due((0, USAGE), ("hostile",), never="(?m)^PASSED", others="passed"),
+    ),
     of("name-that-changes", 0, COUNTED, Due((0, USAGE), ("hostile",), others="passed")),
     of("devices-as-a-list-class", 0, method("devices", "type('L', (list,), {})(['cpu'])"), well()),
-)  # fmt: skip
+)

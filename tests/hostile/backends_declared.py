@@ -1,4 +1,4 @@
-"""Optional members of a backend: `numerics`, `offers`, `timeout` and the like."""
+"""Optional members of a backend, e.g. `numerics`, `offers` and `timeout`, that raise or lie."""
 
 from __future__ import annotations
 
@@ -17,8 +17,14 @@ ATTRIBUTES = (
     "unasked",
 )
 METHODS = ("numerics", "offers", "inherits", "hits")
-BADLY = {"base-exception": "timeout", "interrupt": "budget", "exit": "isolate", "skip": "base",
-         "unprintable": "compile_seconds", "generator-exit": "accepts"}  # fmt: skip
+BADLY = {
+    "base-exception": "timeout",
+    "interrupt": "budget",
+    "exit": "isolate",
+    "skip": "base",
+    "unprintable": "compile_seconds",
+    "generator-exit": "accepts",
+}
 NUMBERS = {
     "negative": "-1", "nan": "float('nan')", "infinite": "float('inf')", "a-word": "'soon'",
     "huge": "10 ** 400", "object-without-truth": "Truth()",
@@ -38,7 +44,7 @@ WORDS = {
     "offers": {"no-method": "False", "a-word": "'ReLU'"},
     "numerics": {"no-method": "Numerics()"},
 }  # fmt: skip
-# Of a declaration that shows only when it is asked for: a usage error, or failures that name it.
+# A wrong declaration that is read late: a usage error, or failures that name the member.
 LATE = (1, USAGE)
 
 
@@ -111,7 +117,7 @@ HANGING = {
     "numerics-hangs": called("numerics", "time.sleep(1000)"),
     "compile_seconds-hangs": "@property\ndef compile_seconds(self):\n    time.sleep(1000)\n",
 }
-# A class that says it is a Numerics and holds what none can hold.
+# A class that claims to be Numerics, with a value that Numerics refuses.
 LIAR = """
 class Lenient(Numerics):
     def __post_init__(self): pass
@@ -132,21 +138,42 @@ ENTRIES = (
         of(name, 7, text, Due(LATE, (name.partition("-")[0],), longest=4000), run=SHORT, seconds=75)
         for name, text in HANGING.items()
     ),
-    made("numerics-of-a-lying-class-with-a-wrong-layer", 1,
-         source("def __call__(self, x):\n    return self.run(x)[0] * x.dtype.type(1.5)",
-                called("numerics", "return Lenient()"), before=BEFORE + LIAR),
-         Due(LATE, ("numerics|failed",))),
+    made(
+        "numerics-of-a-lying-class-with-a-wrong-layer",
+        1,
+        source(
+            "def __call__(self, x):\n    return self.run(x)[0] * x.dtype.type(1.5)",
+            called("numerics", "return Lenient()"),
+            before=BEFORE + LIAR,
+        ),
+        Due(LATE, ("numerics|failed",)),
+    ),
     of("accepts-everything-is-its-right", 0, "accepts = ('*',)\n", well()),
     of("refusals-of-one-class", 0, "refusals = (ArithmeticError,)\n", well()),
     of("timeout-as-a-float", 0, "timeout = 30.5\n", well()),
-    of("optional-members-that-are-none", 0,
-       "base = budget = numerics = offers = None\n", Due((0, USAGE), ("hostile",))),
-    of("offers-nothing", 0, called("offers", "return False"), Due((0, 1, 4, 5), ("hostile|ReLU",)),
-       run=command("ReLU")),
-    of("offers-changes-its-mind", 0,
-       "asked = 0\n" + called("offers", "type(self).asked += 1; return self.asked % 2 == 1"),
-       Due((0, 1, 4, 5))),
-    made("compile-seconds-and-a-wrong-layer", 0,
-         source("def __call__(self, x):\n    return x.copy()", "compile_seconds = 0.3\n"),
-         judged({"ReLU-values-*": "failed: "})),
-)  # fmt: skip
+    of(
+        "optional-members-that-are-none",
+        0,
+        "base = budget = numerics = offers = None\n",
+        Due((0, USAGE), ("hostile",)),
+    ),
+    of(
+        "offers-nothing",
+        0,
+        called("offers", "return False"),
+        Due((0, 1, 4, 5), ("hostile|ReLU",)),
+        run=command("ReLU"),
+    ),
+    of(
+        "offers-changes-its-mind",
+        0,
+        "asked = 0\n" + called("offers", "type(self).asked += 1; return self.asked % 2 == 1"),
+        Due((0, 1, 4, 5)),
+    ),
+    made(
+        "compile-seconds-and-a-wrong-layer",
+        0,
+        source("def __call__(self, x):\n    return x.copy()", "compile_seconds = 0.3\n"),
+        judged({"ReLU-values-*": "failed: "}),
+    ),
+)

@@ -1,4 +1,4 @@
-"""The faithful backend itself: what every other entry differs from."""
+"""The faithful backend itself, from which all other entries are derived."""
 
 from __future__ import annotations
 
@@ -12,13 +12,25 @@ CHECKS = ",".join(columns())
 ENTRIES = (
     made("faithful", 0, source(), well()),
     made(
-        "faithful-in-every-check", 0, source(),
+        "faithful-in-every-check",
+        0,
+        source(),
         Due(0, verdicts={"*-values-*": "passed: ", "*-gradients-*": "passed: "}),
         run=command("ReLU,Linear,Dropout", CHECKS),
     ),
-    made("faithful-in-this-process", 0, source(), well(),
-         run=command("ReLU", "values,shape", "--conformance-isolation=none")),
-    made("faithful-on-two-workers", 0, source(), well(),
-         run=command("ReLU,Linear", "values,shape", "-n2")),
+    made(
+        "faithful-in-this-process",
+        0,
+        source(),
+        well(),
+        run=command("ReLU", "values,shape", "--conformance-isolation=none"),
+    ),
+    made(
+        "faithful-on-two-workers",
+        0,
+        source(),
+        well(),
+        run=command("ReLU,Linear", "values,shape", "-n2"),
+    ),
     made("plainly-wrong", 0, source(WRONG), judged({"ReLU-values-*": "failed: "})),
-)  # fmt: skip
+)

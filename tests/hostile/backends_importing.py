@@ -1,4 +1,4 @@
-"""Modules that misbehave while they are imported, and what a name of a backend can lead to."""
+"""Modules that misbehave during their import, and wrong names of backends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REFUSED: dict[str, tuple[int, str, str]] = {
     "a-name-of-a-megabyte": (19, "raise type('E' * 1_000_000, (Exception,), {})('boom')", "EEE"),
     "a-group": (7, "raise BaseExceptionGroup('two', [KeyboardInterrupt(), ValueError()])", "two"),
 }
-# Faithful all the same: what such a module changes is no business of the suite's.
+# These stay faithful: the suite does not depend on what such a module changes.
 CHANGES = {
     "directory": "os.chdir('/')",
     "signal-handlers": "for s in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD): "
@@ -74,7 +74,7 @@ def module(name: str, point: int, line: str, due: Due, **more: object) -> Entry:
 
 
 def named(name: str, backend: str, *says: str, text: str = "") -> Entry:
-    """An entry of a name of a backend, with an attribute of a module."""
+    """An entry whose backend is named by a module and an attribute."""
     run = tuple(
         f"--conformance-backend={backend}" if word.startswith("--conformance-backend") else word
         for word in command()
@@ -83,7 +83,7 @@ def named(name: str, backend: str, *says: str, text: str = "") -> Entry:
 
 
 def _children() -> list[Entry]:
-    """A start that goes wrong in the child alone: whatever is said, the run ends, and not well."""
+    """Entries whose start fails only in the child: the run ends with an error, whatever it says."""
     found = []
     for kind, (point, line, says) in IN_CHILD.items():
         body = "\n".join(f"    {part}" for part in line.splitlines())
@@ -124,27 +124,41 @@ FACTORIES = {
 }
 
 ENTRIES = (
-    *(module(f"import-raises-{kind}", point, line, usage("import", says))
-      for kind, (point, line, says) in REFUSED.items()),
+    *(
+        module(f"import-raises-{kind}", point, line, usage("import", says))
+        for kind, (point, line, says) in REFUSED.items()
+    ),
     *(module(f"import-changes-{kind}", 0, line, well()) for kind, line in CHANGES.items()),
-    *(module(f"import-prints-{kind}", 0, line, well(longest=25_000_000))
-      for kind, line in PRINTING.items()),
-    # Pytest cannot do without its own; that it says so in time is enough.
-    *(module(f"import-leaves-{kind}", 0, line, Due((0, 1, USAGE)), run=SHORT)
-      for kind, line in STREAMS.items()),
-    # A process that its own import ends cannot always say so; it must not look green.
-    *(module(f"import-{kind}", 11, line, Due((1, 2, 3, USAGE, *codes)))
-      for kind, (line, codes) in ENDS.items()),
+    *(
+        module(f"import-prints-{kind}", 0, line, well(longest=25_000_000))
+        for kind, line in PRINTING.items()
+    ),
+    # Pytest needs its own streams; a prompt error is enough.
+    *(
+        module(f"import-leaves-{kind}", 0, line, Due((0, 1, USAGE)), run=SHORT)
+        for kind, line in STREAMS.items()
+    ),
+    # A process that ends during its import cannot always say so; it must not look green.
+    *(
+        module(f"import-{kind}", 11, line, Due((1, 2, 3, USAGE, *codes)))
+        for kind, (line, codes) in ENDS.items()
+    ),
     module("import-hangs", 8, "time.sleep(1000)", usage("import"), run=SHORT, seconds=70),
-    module("import-starts-a-thread-that-prints", 0,
-           "threading.Thread(target=lambda: [print('x' * 50) or time.sleep(0.05) "
-           "for _ in range(100)], daemon=True).start()", well(longest=100_000)),
+    module(
+        "import-starts-a-thread-that-prints",
+        0,
+        "threading.Thread(target=lambda: [print('x' * 50) or time.sleep(0.05) "
+        "for _ in range(100)], daemon=True).start()",
+        well(longest=100_000),
+    ),
     module("import-forks", 0, "if os.fork() == 0:\n    time.sleep(1); os._exit(0)", well()),
     *_children(),
-    *(named(f"factory-{kind}", "hostile_backend:make", "make", *says, text=text)
-      for kind, (text, says) in FACTORIES.items()),
+    *(
+        named(f"factory-{kind}", "hostile_backend:make", "make", *says, text=text)
+        for kind, (text, says) in FACTORIES.items()
+    ),
     named("backend-without-attribute", "hostile_backend:", "hostile_backend:"),
     named("backend-relative", ".hostile_backend:backend", "hostile_backend"),
     named("backend-with-nul", "hostile_backend\udc80:backend", "hostile_backend"),
     named("backend-that-is-a-built-in", "os:getcwd", "getcwd"),
-)  # fmt: skip
+)

@@ -1,4 +1,4 @@
-"""Wrong layers that would pass for right ones: arrays, strings and objects that lie."""
+"""Wrong layers that hide behind arrays, strings and objects that lie."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ OTHERS: dict[str, tuple[int, str, str, str]] = {
         " 'training': Anything(), 'class': Anything()}\n"),
     ),
 }  # fmt: skip
-# What the suite asks is changed by what is asked.
+# The backend changes the arrays that the suite gives it.
 CHANGED: dict[str, tuple[str, str, str]] = {
     "arguments": (
         "Dropout", "values,random,shape",
@@ -180,7 +180,7 @@ def caught(layer: str, text: str, checks: str) -> Due:
 
 
 LATER = {
-    # The buffer of the first answer holds the second by the time that they are compared.
+    # When answers are compared, the buffer of the first one already holds the second.
     "answers-that-share-a-buffer": (
         "def __call__(self, x):\n    self.calls = getattr(self, 'calls', 0) + 1\n"
         "    return super().__call__(x) + x.dtype.type(self.calls - 1)\n"
@@ -202,7 +202,7 @@ LATER = {
         "def __call__(self, x):\n    y = super().__call__(x)\n    x[...] = 3\n    return y\n"
     ),
 }
-# Right when it is looked at first, wrong a moment later, and the other way round.
+# Right at first and wrong a moment later, and the other way round.
 RACING = """
     def __call__(self, x):
         return self.run(x)[0] + x.dtype.type(1)
@@ -218,29 +218,57 @@ RACING = """
 ENTRIES = (
     *(wrong(f"wrong-layer-{kind}", point, get) for kind, (point, get) in GETS.items()),
     *(
-        made(f"wrong-{kind}", point, source(text, before=BEFORE), caught(layer, text, checks),
-             run=command(layer, checks))
+        made(
+            f"wrong-{kind}",
+            point,
+            source(text, before=BEFORE),
+            caught(layer, text, checks),
+            run=command(layer, checks),
+        )
         for kind, (point, layer, checks, text) in OTHERS.items()
     ),
     *(
-        made(f"wrong-layer-that-changes-the-{kind}", 1, source(text), caught(layer, text, checks),
-             run=command(layer, checks, "--conformance-isolation=none"))
+        made(
+            f"wrong-layer-that-changes-the-{kind}",
+            1,
+            source(text),
+            caught(layer, text, checks),
+            run=command(layer, checks, "--conformance-isolation=none"),
+        )
         for kind, (layer, checks, text) in CHANGED.items()
     ),
     *(
-        made(kind, 1, source(text, before=BEFORE + "KEPT = {}\n"),
-             Due(1, verdicts={"ReLU-repeat-*": "failed: "}), run=command("ReLU", "repeat,shape"))
+        made(
+            kind,
+            1,
+            source(text, before=BEFORE + "KEPT = {}\n"),
+            Due(1, verdicts={"ReLU-repeat-*": "failed: "}),
+            run=command("ReLU", "repeat,shape"),
+        )
         for kind, text in LATER.items()
     ),
-    made("wrong-answer-that-is-mended-by-a-thread", 1, source(RACING, before=BEFORE),
-         judged({"ReLU-values-*": "failed: "}, others="")),
-    made("wrong-layer-in-this-process", 1,
-         source(WRONG + "def get(self, native): return super().get(native).view(Lying)\n",
-                before=BEFORE),
-         Due(1), run=command("ReLU", "values,shape", "--conformance-isolation=none")),
-    made("wrong-layer-on-two-workers", 1,
-         source(WRONG + "def get(self, native): return super().get(native).view(Lying)\n",
-                before=BEFORE),
-         Due(1, verdicts={"ReLU-values-*": "failed: ", "Linear-values-*": "failed: "}),
-         run=command("ReLU,Linear", "values,shape", "-n2")),
-)  # fmt: skip
+    made(
+        "wrong-answer-that-is-mended-by-a-thread",
+        1,
+        source(RACING, before=BEFORE),
+        judged({"ReLU-values-*": "failed: "}, others=""),
+    ),
+    made(
+        "wrong-layer-in-this-process",
+        1,
+        source(
+            WRONG + "def get(self, native): return super().get(native).view(Lying)\n", before=BEFORE
+        ),
+        Due(1),
+        run=command("ReLU", "values,shape", "--conformance-isolation=none"),
+    ),
+    made(
+        "wrong-layer-on-two-workers",
+        1,
+        source(
+            WRONG + "def get(self, native): return super().get(native).view(Lying)\n", before=BEFORE
+        ),
+        Due(1, verdicts={"ReLU-values-*": "failed: ", "Linear-values-*": "failed: "}),
+        run=command("ReLU,Linear", "values,shape", "-n2"),
+    ),
+)

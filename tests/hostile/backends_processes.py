@@ -30,13 +30,13 @@ def forge(text=FORGED):
             pass
 """
 LOST = r"(failed|crashed|hung)"
-# What ends the process in a call: how, what the message names.
+# Statements that end the process in a call, and what the message has to name.
 ENDS: dict[str, tuple[int, str, str]] = {
     "exits-at-once": (11, "os._exit(0)", "exit"),
     "reads-address-zero-without-faulthandler": (
         0, "faulthandler.disable(); ctypes.string_at(0)", "SIGSEGV|segment"),
 }  # fmt: skip
-# Wrong layers that tell the suite themselves that all is well.
+# Wrong layers that forge a success message to the suite.
 WRONG = "return self.run(x)[0] + x.dtype.type(1)"
 FORGERS = {
     "after-a-fork": (2, "forked()\n"),
@@ -49,7 +49,7 @@ FORGERS = {
     "in-every-descriptor-as-deep-lists": (2, "forge(b'[' * 100_000 + b'\\n')\n"),
     "as-empty-lines": (2, "forge(b'\\n' * 100)\n"),
 }
-# Faithful whatever else they do.
+# Faithful backends with odd side effects.
 ODD = {
     "interrupts-itself": "os.kill(os.getpid(), signal.SIGINT)",
     "interrupts-its-group": "os.killpg(os.getpgid(0), signal.SIGINT)",
@@ -64,7 +64,7 @@ ODD = {
 
 
 def called(line: str, then: str = "return super().__call__(x)") -> str:
-    """A call that does something first."""
+    """Source of `__call__` that runs `line` and then `then`."""
     first = "".join(f"    {part}\n" for part in line.splitlines())
     return f"def __call__(self, x):\n{first}    {then}\n"
 
@@ -96,7 +96,7 @@ def _hangs() -> list[Entry]:
     found = []
     for kind, layer in HANGS.items():
         verdict = judged({"ReLU-values-*": "hung: "}, others="")
-        # What hangs when it is collected may do so between items.
+        # An object that hangs when it is collected may do so between items.
         due = Due((0, 1)) if kind == "end" else verdict
         found.append(of(f"hangs-in-{kind}", 0, layer, due, "--conformance-timeout=1", seconds=240))
     return found
@@ -116,7 +116,7 @@ def __call__(self, x):
         {line}
     return super().__call__(x)
 """
-# Green without results is neither.
+# A run without results must not be green.
 START = f"""
 import os, subprocess, sys
 os.mkdir("out")
@@ -134,39 +134,75 @@ def deleting(what: str, line: str) -> Entry:
 
 ENTRIES = (
     *_ends(),
-    *(of(f"wrong-layer-forges-verdicts-{kind}", point, called(line, WRONG),
-         Due(1, verdicts={"ReLU-values-*": f"{LOST}: "}))
-      for kind, (point, line) in FORGERS.items()),
+    *(
+        of(
+            f"wrong-layer-forges-verdicts-{kind}",
+            point,
+            called(line, WRONG),
+            Due(1, verdicts={"ReLU-values-*": f"{LOST}: "}),
+        )
+        for kind, (point, line) in FORGERS.items()
+    ),
     *(of(f"call-{kind}", 0, called(line), well(longest=60_000)) for kind, line in ODD.items()),
     *_hangs(),
-    # Without its pipes a process is lost, and that is said.
+    # Without its pipes a process is lost, and the run says so.
     of("call-closes-its-pipes", 0, OPEN, Due(1, verdicts={"ReLU-values-*": f"{LOST}: "})),
     of("call-closes-its-streams-by-descriptor", 0, called(STREAMS), Due((0, 1))),
     deleting("results", "with contextlib.suppress(OSError): os.remove('{folder}/out/r.jsonl')"),
     deleting("folder", "shutil.rmtree('{folder}/out', ignore_errors=True)"),
-    of("call-writes-into-the-results", 12,
-       called("open('{folder}/r.jsonl', 'a').write('{nonsense\\n' * 3)"),
-       Due((0, 1), verdicts={"*": "passed: "})),
-    of("call-kills-its-parent", 0, called("os.kill(os.getppid(), signal.SIGKILL); time.sleep(1)"),
-       Due((-9, 1))),
-    of("call-fills-the-memory", 0,
-       "KEPT = []\n" + called("while True: self.KEPT.append(np.zeros(1 << 26))"),
-       judged({"ReLU-values-*": fault("failed|crashed", "MemoryError|SIGKILL|memory")}, others=""),
-       "--conformance-memory=3000"),
-    made("one-layer-of-two-aborts", 0,
-         source(ONE_ROTTEN.format(line="os.abort()"), before=BEFORE),
-         judged({"Linear-values-*": "crashed: "}),
-         run=command("ReLU,Linear", "values"), seconds=150),
-    made("one-layer-of-two-aborts-on-two-workers", 0,
-         source(ONE_ROTTEN.format(line="os.abort()"), before=BEFORE),
-         judged({"Linear-values-*": "crashed: "}),
-         run=command("ReLU,Linear", "values", "-n2"), seconds=150),
-    made("one-layer-of-two-interrupts-a-worker", 13,
-         source(ONE_ROTTEN.format(line="os.kill(os.getppid(), signal.SIGINT); time.sleep(1)"),
-                before=BEFORE),
-         Due((0, 1, 2)), run=command("ReLU,Linear", "values,shape", "-n2")),
-    made("one-layer-of-two-kills-a-worker", 13,
-         source(ONE_ROTTEN.format(line="os.kill(os.getppid(), signal.SIGKILL); time.sleep(1)"),
-                before=BEFORE),
-         Due((1, 2, 3)), run=command("ReLU,Linear", "values,shape", "-n2")),
-)  # fmt: skip
+    of(
+        "call-writes-into-the-results",
+        12,
+        called("open('{folder}/r.jsonl', 'a').write('{nonsense\\n' * 3)"),
+        Due((0, 1), verdicts={"*": "passed: "}),
+    ),
+    of(
+        "call-kills-its-parent",
+        0,
+        called("os.kill(os.getppid(), signal.SIGKILL); time.sleep(1)"),
+        Due((-9, 1)),
+    ),
+    of(
+        "call-fills-the-memory",
+        0,
+        "KEPT = []\n" + called("while True: self.KEPT.append(np.zeros(1 << 26))"),
+        judged({"ReLU-values-*": fault("failed|crashed", "MemoryError|SIGKILL|memory")}, others=""),
+        "--conformance-memory=3000",
+    ),
+    made(
+        "one-layer-of-two-aborts",
+        0,
+        source(ONE_ROTTEN.format(line="os.abort()"), before=BEFORE),
+        judged({"Linear-values-*": "crashed: "}),
+        run=command("ReLU,Linear", "values"),
+        seconds=150,
+    ),
+    made(
+        "one-layer-of-two-aborts-on-two-workers",
+        0,
+        source(ONE_ROTTEN.format(line="os.abort()"), before=BEFORE),
+        judged({"Linear-values-*": "crashed: "}),
+        run=command("ReLU,Linear", "values", "-n2"),
+        seconds=150,
+    ),
+    made(
+        "one-layer-of-two-interrupts-a-worker",
+        13,
+        source(
+            ONE_ROTTEN.format(line="os.kill(os.getppid(), signal.SIGINT); time.sleep(1)"),
+            before=BEFORE,
+        ),
+        Due((0, 1, 2)),
+        run=command("ReLU,Linear", "values,shape", "-n2"),
+    ),
+    made(
+        "one-layer-of-two-kills-a-worker",
+        13,
+        source(
+            ONE_ROTTEN.format(line="os.kill(os.getppid(), signal.SIGKILL); time.sleep(1)"),
+            before=BEFORE,
+        ),
+        Due((1, 2, 3)),
+        run=command("ReLU,Linear", "values,shape", "-n2"),
+    ),
+)

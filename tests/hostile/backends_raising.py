@@ -82,14 +82,14 @@ MEMBERS: dict[str, tuple[str, str, str]] = {
     "train": ("Dropout", "state", "self, mode"),
     "attributes": ("Linear", "state", "self"),
 }
-# Called beside what is judged: their faults were the suite's.
+# The suite calls these for itself: it once took their errors for its own.
 QUIET = ("dtype", "device", "aliases", "fallbacks", "attributes", "train")
 SHOWN = {"__init__": "build"}
 PLAIN, WORSE = "RuntimeError('boom')", ("KeyboardInterrupt()", "Unprintable()", "Inapplicable('x')")
 
 
 def fault(status: str, *parts: str) -> str:
-    """A pattern of a message that begins with the failing call and has these parts."""
+    """A pattern for a message that begins with the failing call and has all these parts."""
     return rf"({status}): \w+\(" + "".join(rf"(?=.*({part}))" for part in parts)
 
 
@@ -146,42 +146,65 @@ ENTRIES = (
     *_members(),
     *_unreadable(),
     *(
-        # Declined in words that are no use: as unsupported as ever, or a failure that says so.
-        made(f"declined-{kind}", point,
-             source(f"def __call__(self, x):\n    raise {exception}\n", before=BEFORE),
-             Due((0, 1, USAGE, 5), verdicts={"ReLU-values-*": "(unsupported|failed): "},
-                 longest=8000), run=command("ReLU", "values"))
+        # Declined with an unusable reason: unsupported as usual, or a failure that says so.
+        made(
+            f"declined-{kind}",
+            point,
+            source(f"def __call__(self, x):\n    raise {exception}\n", before=BEFORE),
+            Due(
+                (0, 1, USAGE, 5), verdicts={"ReLU-values-*": "(unsupported|failed): "}, longest=8000
+            ),
+            run=command("ReLU", "values"),
+        )
         for kind, (point, exception) in DECLINED.items()
     ),
-    made("call-raises-at-the-second-time", 0,
-         source("""
+    made(
+        "call-raises-at-the-second-time",
+        0,
+        source("""
              def __call__(self, x):
                  self.calls = getattr(self, "calls", 0) + 1
                  if self.calls > 1:
                      raise KeyboardInterrupt
                  return super().__call__(x)
          """),
-         judged({"ReLU-repeat-*": fault("failed|crashed", "call", "KeyboardInterrupt")}),
-         run=command("ReLU", "values,repeat")),
-    made("call-raises-an-interrupt-in-this-process", 9,
-         source("def __call__(self, x):\n    raise KeyboardInterrupt\n"),
-         judged({"ReLU-values-*": fault("failed|crashed", "call", "KeyboardInterrupt")}, others=""),
-         run=command("ReLU", "values", "--conformance-isolation=none")),
-    made("call-raises-a-skip-in-this-process", 9,
-         source("def __call__(self, x):\n    pytest.skip('no')\n", before=BEFORE),
-         judged({"ReLU-values-*": fault("failed|crashed", "call", "Skipped|skip")}, others=""),
-         run=command("ReLU", "values", "--conformance-isolation=none")),
-    made("call-raises-an-exit-on-two-workers", 9,
-         source("def __call__(self, x):\n    raise SystemExit(0)\n"),
-         judged({"*-values-*": fault("failed|crashed", "call", "SystemExit")}, others="failed"),
-         run=command("ReLU,Linear", "values,shape", "-n2")),
-    made("refusal-of-an-invalid-call-by-inapplicable", 3,
-         source("""
+        judged({"ReLU-repeat-*": fault("failed|crashed", "call", "KeyboardInterrupt")}),
+        run=command("ReLU", "values,repeat"),
+    ),
+    made(
+        "call-raises-an-interrupt-in-this-process",
+        9,
+        source("def __call__(self, x):\n    raise KeyboardInterrupt\n"),
+        judged({"ReLU-values-*": fault("failed|crashed", "call", "KeyboardInterrupt")}, others=""),
+        run=command("ReLU", "values", "--conformance-isolation=none"),
+    ),
+    made(
+        "call-raises-a-skip-in-this-process",
+        9,
+        source("def __call__(self, x):\n    pytest.skip('no')\n", before=BEFORE),
+        judged({"ReLU-values-*": fault("failed|crashed", "call", "Skipped|skip")}, others=""),
+        run=command("ReLU", "values", "--conformance-isolation=none"),
+    ),
+    made(
+        "call-raises-an-exit-on-two-workers",
+        9,
+        source("def __call__(self, x):\n    raise SystemExit(0)\n"),
+        judged({"*-values-*": fault("failed|crashed", "call", "SystemExit")}, others="failed"),
+        run=command("ReLU,Linear", "values,shape", "-n2"),
+    ),
+    made(
+        "refusal-of-an-invalid-call-by-inapplicable",
+        3,
+        source(
+            """
              def __call__(self, x):
                  if x.ndim == 0 or x.shape[-1] != self.call.arguments["in_features"]:
                      raise Inapplicable("x")
                  return super().__call__(x)
-         """, before=BEFORE),
-         judged({"Linear-errors-*": fault("failed", "Inapplicable")}),
-         run=command("Linear", "errors", "--conformance-examples=20")),
-)  # fmt: skip
+         """,
+            before=BEFORE,
+        ),
+        judged({"Linear-errors-*": fault("failed", "Inapplicable")}),
+        run=command("Linear", "errors", "--conformance-examples=20"),
+    ),
+)

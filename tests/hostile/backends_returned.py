@@ -1,4 +1,4 @@
-"""What members of a layer return: refused by one verdict that says what was got and expected."""
+"""Wrong return values of a layer's members: one verdict names the value and what is expected."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ NO_ARRAY: dict[str, tuple[int, str]] = {
     "endless": (0, "endless()"),
     "what-has-no-truth": (10, "Truth()"),
 }
-# The right numbers, held in an odd way.
+# The right numbers in odd memory.
 ODD = {
     "read-only": "y.flags.writeable = False; return y",
     "big-endian": "return y.astype('>f8') if y.dtype.kind == 'f' else y.astype('>i8')",
@@ -60,7 +60,7 @@ ODD = {
     "(y == y.flat[0]).all() else y",
     "that-is-cut-out": "z = np.full((*y.shape, 3), np.nan); z[..., 1] = y; return z[..., 1]",
 }
-# Right numbers in a class of array: taken for its base array, or refused by name.
+# Right numbers in a subclass of array: read as the base array, or refused by name.
 CLASSES = {
     "a-subclass": "return y.view(Plain)",
     "masked-nowhere": "return np.ma.masked_array(y)",
@@ -75,7 +75,7 @@ CALLS = {
     "a-generator": "(x for x in [y])",
     "many": "(y,) * 1_000_000", "what-has-no-truth": "Truth()",
 }  # fmt: skip
-# Member: what it returns by kind, beside None and what has no truth.
+# Member → its wrong return values by kind, besides None and an object without a truth value.
 MORE: dict[str, dict[str, str]] = {
     "dtype": {"escapes": "'float32\\x1b'",
               "ten-megabytes": "'x' * 10_000_000", "surrogates": "'\\ud800'"},
@@ -102,8 +102,9 @@ def _gets() -> list[Entry]:
         for kind, (point, value) in NO_ARRAY.items()
     ]
     for kind, line in ODD.items():
-        found.append(made(f"get-returns-arrays-{kind}", 0,
-                          source(get.format(line), before=BEFORE), well()))  # fmt: skip
+        found.append(
+            made(f"get-returns-arrays-{kind}", 0, source(get.format(line), before=BEFORE), well())
+        )
     either = Due((0, 1), verdicts={"ReLU-values-*": "(passed: |failed: .*(get|shape))"})
     for kind, line in CLASSES.items():
         point = 10 if kind.startswith("masked") else 0
@@ -119,7 +120,7 @@ def _calls() -> list[Entry]:
         made(f"call-returns-{kind}", 0, source(call.format(value), before=BEFORE), due, run=VALUES)
         for kind, value in CALLS.items()
     ]
-    # What it holds is right, whatever it says of itself.
+    # Its numbers are right, whatever it says of itself.
     text = source(call.format("Tuple((y,))"), before=BEFORE)
     return [*found, made("call-returns-a-lying-tuple", 0, text, well(), run=VALUES)]
 
@@ -131,14 +132,14 @@ def _members() -> list[Entry]:
         for kind, value in ({"what-has-no-truth": "Truth()"} | values).items():
             text = source(f"def {member}({arguments}):\n    return {value}\n", before=BEFORE)
             status = "unsupported|failed|hung" if member == "fallbacks" else "failed|crashed|hung"
-            # A verdict on what can be read says "attribute in_features".
+            # A verdict on readable attributes says "attribute in_features".
             says = f"{member.removesuffix('s')}|get|gradient|names|fell|output"
             due = Due(
                 (0, 1) if member == "fallbacks" else 1, longest=8000,
                 verdicts={f"{layer}-{check}-*": fault(status, says)},
             )  # fmt: skip
             if kind in ("endless", "megabytes") and member == "fallbacks":
-                # Names all the same: of as many as a message takes it is told.
+                # These are names too: the message shows as many as fit.
                 due = Due(1, verdicts={f"{layer}-{check}-*": "unsupported: "}, longest=8000)
             point = 10 if "truth" in kind else 0
             run = command(layer, check, "--conformance-timeout=3")
@@ -179,20 +180,48 @@ ENTRIES = (
     *_gets(),
     *_calls(),
     *_members(),
-    made("natives-that-are-opaque", 0, source(OPAQUE, before=BEFORE), well(),
-         run=command("ReLU", "values,shape,repeat,special")),
+    made(
+        "natives-that-are-opaque",
+        0,
+        source(OPAQUE, before=BEFORE),
+        well(),
+        run=command("ReLU", "values,shape,repeat,special"),
+    ),
     made("outputs-as-a-named-tuple", 0, source(NAMED, before=BEFORE), well()),
-    made("outputs-as-a-list", 0, source("def __call__(self, x):\n    return [self.run(x)[0]]\n"),
-         well()),
-    made("get-returns-a-broadcast-of-petabytes", 0, source(HUGE),
-         judged({"ReLU-values-*": fault("failed", "shape|get")}, others="")),
-    made("call-of-no-layer", 0, source(backend="def build(self, call):\n    return 3\n"),
-         judged({"ReLU-values-*": fault("failed", "build", "int", EXPECTED)}, others="failed")),
-    made("build-returns-none", 0, source(backend="def build(self, call):\n    return None\n"),
-         judged({"ReLU-values-*": fault("failed", "build", "None", EXPECTED)}, others="failed")),
-    made("build-returns-what-has-no-truth", 10,
-         source(backend="def build(self, call):\n    return Truth()\n", before=BEFORE),
-         judged({"ReLU-values-*": fault("failed", "build", EXPECTED)}, others="failed")),
-    made("build-returns-a-class", 0, source(backend="def build(self, call):\n    return Layer\n"),
-         judged({"ReLU-values-*": "failed: "}, others="failed")),
-)  # fmt: skip
+    made(
+        "outputs-as-a-list",
+        0,
+        source("def __call__(self, x):\n    return [self.run(x)[0]]\n"),
+        well(),
+    ),
+    made(
+        "get-returns-a-broadcast-of-petabytes",
+        0,
+        source(HUGE),
+        judged({"ReLU-values-*": fault("failed", "shape|get")}, others=""),
+    ),
+    made(
+        "call-of-no-layer",
+        0,
+        source(backend="def build(self, call):\n    return 3\n"),
+        judged({"ReLU-values-*": fault("failed", "build", "int", EXPECTED)}, others="failed"),
+    ),
+    made(
+        "build-returns-none",
+        0,
+        source(backend="def build(self, call):\n    return None\n"),
+        judged({"ReLU-values-*": fault("failed", "build", "None", EXPECTED)}, others="failed"),
+    ),
+    made(
+        "build-returns-what-has-no-truth",
+        10,
+        source(backend="def build(self, call):\n    return Truth()\n", before=BEFORE),
+        judged({"ReLU-values-*": fault("failed", "build", EXPECTED)}, others="failed"),
+    ),
+    made(
+        "build-returns-a-class",
+        0,
+        source(backend="def build(self, call):\n    return Layer\n"),
+        judged({"ReLU-values-*": "failed: "}, others="failed"),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Files in the current directory by the names of what the suite imports, and pytest's own files."""
+"""Files in the current directory named like modules that the suite imports, or pytest's files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SPRUNG = "os.path.exists('{folder}/ran') and exit('the file was executed')"
 
 
 def trap(name: str, files: dict[str, str], run: tuple[str, ...] = SCRIPT) -> Entry:
-    """An entry of files in the current directory, the backend being elsewhere."""
+    """An entry of files in the current directory; the backend is in another folder."""
     never = "executed|No module named|cannot import"
     return Entry(name, 5, BACKEND | files, run, well(never=never))
 
 
 def checked(name: str, module: str) -> Entry:
-    """An entry of a module that would run unseen: whether it ran is looked at afterwards."""
+    """An entry of a module that would run unnoticed: a file shows afterwards whether it ran."""
     words = repr([*SCRIPT[1:]])
     program = (
         f"import os, subprocess, sys\nwords = {words}\n"
@@ -38,13 +38,23 @@ ENTRIES = (
     *(trap(f"current-directory-has-{name}", {f"{name}.py": TRAP}) for name in NAMES),
     checked("current-directory-has-a-silent-queue", "queue"),
     checked("current-directory-has-a-silent-conformance", "conformance"),
-    trap("current-directory-has-a-package-conformance",
-         {"conformance/__init__.py": TRAP, "conformance/isolation/child.py": TRAP}),
-    trap("current-directory-has-a-module-of-python",
-         {"encodings/__init__.py": TRAP, "runpy.py": TRAP, "importlib/__init__.py": TRAP}),
-    Entry("current-directory-has-a-configuration-of-pytest", 0,
-          BACKEND | {
-           "pytest.ini": "[pytest]\nfilterwarnings = error\nxfail_strict = true\n"
-                         "python_functions = nothing_*\npython_files = nothing_*.py\n"},
-          SCRIPT, Due((0, 4, 5))),
-)  # fmt: skip
+    trap(
+        "current-directory-has-a-package-conformance",
+        {"conformance/__init__.py": TRAP, "conformance/isolation/child.py": TRAP},
+    ),
+    trap(
+        "current-directory-has-a-module-of-python",
+        {"encodings/__init__.py": TRAP, "runpy.py": TRAP, "importlib/__init__.py": TRAP},
+    ),
+    Entry(
+        "current-directory-has-a-configuration-of-pytest",
+        0,
+        BACKEND
+        | {
+            "pytest.ini": "[pytest]\nfilterwarnings = error\nxfail_strict = true\n"
+            "python_functions = nothing_*\npython_files = nothing_*.py\n"
+        },
+        SCRIPT,
+        Due((0, 4, 5)),
+    ),
+)

@@ -1,4 +1,4 @@
-"""What is not as it should be: exit status, output and verdicts held against the outcome due."""
+"""Deviations of the exit status, output and verdicts from the expected outcome."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pathlib import Path
 from hostile.entry import NEVER, Due
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""What no output has: controls, and characters that turn the direction of text."""
+"""Characters that no output may have: controls, and those that change the direction of text."""
 LARGEST = 4 << 20
-"""Bytes of results."""
+"""Maximum number of bytes of a results file."""
 
 
 def deviations(due: Due, code: int, output: str, results: Path) -> Iterator[str]:
-    """What is not as it should be.
+    """Compare a run with its expected outcome, and describe each deviation.
 
     Args:
-        due: the outcome due.
+        due: the expected outcome.
         code: the exit status.
-        output: stdout and stderr.
-        results: the file of results, if the entry writes one.
+        output: stdout and stderr together.
+        results: the path of the results file, which the entry need not write.
     """
     codes = (due.code,) if isinstance(due.code, int) else due.code
     if code not in codes:
-        yield f"exit status {code}, due is {' or '.join(map(str, codes))}"
+        yield f"exit status {code}, expected {' or '.join(map(str, codes))}"
     for pattern in due.says:
         if not re.search(pattern, output):
             yield f"output lacks {pattern!r}"
@@ -38,7 +38,7 @@ def deviations(due: Due, code: int, output: str, results: Path) -> Iterator[str]
     if match := UNPRINTABLE.search(output):
         yield f"output has an unprintable {match[0]!r}"
     if len(output) > due.longest:
-        yield f"output of {len(output):,} characters, due are {due.longest:,} at most"
+        yield f"output of {len(output):,} characters, expected at most {due.longest:,}"
     if (due.verdicts or due.others) and code in (0, 1):
         yield from _verdicts(due, results)
 
@@ -59,12 +59,12 @@ def _verdicts(due: Due, results: Path) -> Iterator[str]:
     count = Counter(str(line.get("id")) for line in found)
     if sorted(count.elements()) != sorted(lines[0].get("items", ())):
         wanted = ", ".join(lines[0].get("items", ()))
-        yield f"verdicts of {dict(count)}, due is one of each of {wanted}"
+        yield f"verdicts of {dict(count)}, expected one of each of {wanted}"
     yield from _unlike(due, found)
 
 
 def _unlike(due: Due, found: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    """Verdicts that are missing, and others of another status."""
+    """Describe expected verdicts that are missing, and other verdicts with a wrong status."""
     explained: set[int] = set()
     for glob, pattern in due.verdicts.items():
         matching = {
@@ -79,4 +79,4 @@ def _unlike(due: Due, found: Sequence[Mapping[str, object]]) -> Iterator[str]:
     for place, line in enumerate(found):
         if due.others and place not in explained and line["status"] != due.others:
             message = str(line.get("message", ""))[:200]
-            yield f"{line['id']} is {line['status']}, due is {due.others}: {message}"
+            yield f"{line['id']} is {line['status']}, expected {due.others}: {message}"

@@ -1,4 +1,4 @@
-"""One thing that is tried, and the outcome that is due."""
+"""Entries of the hostile catalogue, and their expected outcomes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 USAGE = 4
 """pytest's exit status of a usage error."""
 NEVER = r"INTERNALERROR|Traceback \(most recent call last\)|The suite's own code failed"
-"""What no output has, whatever is tried."""
+"""A pattern that no output may match."""
 
 
 @dataclass(frozen=True)
 class Due:
-    """The outcome that is due.
+    """The expected outcome of an entry.
 
     Args:
-        code: exit status, or several of them.
-        says: patterns that the output has (stdout and stderr together), each somewhere.
-        never: a pattern that it has not, besides `NEVER`.
-        verdicts: patterns of verdicts by the glob of their id: `"failed: get returned .*"`, status
-            and message, of which each matches at least one verdict of the results.
+        code: exit status, or a choice of several.
+        says: patterns that must all occur in the output, stdout and stderr together.
+        never: a pattern that must not occur there, besides `NEVER`.
+        verdicts: glob of ids → pattern of status and message, e.g. `"failed: get returned .*"`.
+            Each must match at least one verdict of the results.
         others: status of every other verdict; empty = any.
-        longest: characters of the output at most.
+        longest: maximum number of characters of the output.
     """
 
     code: int | tuple[int, ...]
@@ -35,15 +35,15 @@ class Due:
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that is tried.
+    """One hostile input to try.
 
     Args:
         name: unique, in words joined by hyphens.
-        point: of the list of what was tried at first (1 to 19), 0 = none of it.
-        files: contents by name, written into an empty folder before; `{folder}` is that folder.
+        point: number in the first list of hostile inputs (1 to 19); 0 = not in that list.
+        files: contents by name, written into an empty folder first; `{folder}` is that folder.
         command: arguments after the interpreter, run in the folder: `("-m", "pytest", …)`.
-        due: what must come of it.
-        seconds: that it may take.
+        due: the expected outcome.
+        seconds: the longest time that it may take.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The faithful backend from which every hostile one is made, and what makes entries of them."""
+"""The faithful backend from which hostile ones are made, and functions that make entries."""
 
 from __future__ import annotations
 
@@ -141,12 +141,7 @@ RESULTS = "r.jsonl"
 
 
 def command(layer: str = "ReLU", check: str = "values,shape", *more: str) -> tuple[str, ...]:
-    """A run of the suite with few items.
-
-    Args:
-        layer, check: as the options have them.
-        more: options.
-    """
+    """The command of a run with few items: values of `layer` and `check`, and further options."""
     return (
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "conformance.suite"),
         "--conformance-backend=hostile_backend:backend",
@@ -159,11 +154,11 @@ def command(layer: str = "ReLU", check: str = "values,shape", *more: str) -> tup
 
 
 def source(layer: str = "", backend: str = "", before: str = "", after: str = "") -> str:
-    """A backend's module.
+    """The source of a backend's module.
 
     Args:
-        layer, backend: bodies of the classes, faithful but for these.
-        before, after: what stands before and after the classes.
+        layer, backend: bodies of the two classes, which are faithful except for these.
+        before, after: code before and after the classes.
     """
 
     def body(text: str) -> str:
@@ -180,11 +175,11 @@ def source(layer: str = "", backend: str = "", before: str = "", after: str = ""
 def made(
     name: str, point: int, text: str, due: Due, *, run: tuple[str, ...] = (), seconds: float = 60
 ) -> Entry:
-    """An entry of a backend.
+    """An entry that runs a backend.
 
     Args:
-        name, point, due, seconds: of the entry.
-        text: of the module.
+        name, point, due, seconds: those of the entry.
+        text: source of the backend's module.
         run: the command; empty = the usual one.
     """
     files = {"faithful.py": FAITHFUL, "hostile_backend.py": text}
@@ -192,30 +187,21 @@ def made(
 
 
 def usage(*says: str, code: int | tuple[int, ...] = USAGE, never: str = "") -> Due:
-    """A usage error that names the backend and whatever else, in a few lines.
-
-    Args:
-        says: patterns.
-        code, never: of the outcome.
-    """
+    """Expect a usage error of a few lines that names the backend and matches all patterns."""
     return Due(code, ("hostile", *says), never, longest=2000)
 
 
 def judged(verdicts: dict[str, str], others: str = "passed", **more: object) -> Due:
-    """A run in which these items fail, and the others are judged as ever.
+    """Expect a run in which some items fail.
 
     Args:
-        verdicts: patterns by glob of their id.
-        others: status of the others.
-        more: of the outcome.
+        verdicts: glob of ids → pattern of status and message.
+        others: status of all other items.
+        more: further fields of the outcome.
     """
     return Due(1, verdicts=verdicts, others=others, **more)
 
 
 def well(**more: object) -> Due:
-    """A run in which all pass.
-
-    Args:
-        more: of the outcome.
-    """
+    """Expect a run in which all items pass; `more` are further fields of the outcome."""
     return Due(0, verdicts={"*": "passed: "}, others="passed", **more)

@@ -1,4 +1,4 @@
-"""Results files whose lines are each right, and contradict one another: `verify` says so."""
+"""Results files with valid lines that contradict one another: `verify` says so."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _verified(name: str, content: str, *says: str, code: int | tuple[int, ...] =
 
 
 def _moved(field: str, value: str) -> Entry:
-    """A verdict of which one field is not what its id says."""
+    """A verdict with one field that contradicts its id."""
     says = ("ReLU-values-float32-cpu", f"{field}|{value}")
     return _verified(f"another-{field}-than-the-id", results(failed={field: value}), *says)
 
@@ -78,14 +78,16 @@ ENTRIES = (
     _verified("two-footers", lines(HEADER, PASSED, FAILED, FOOTER, FOOTER), "line 5|footer|last"),
     _verified(
         "two-footers-that-differ",
-        lines(HEADER, PASSED, FAILED, changed(FOOTER, verdicts=9), FOOTER), "line|footer|last",
+        lines(HEADER, PASSED, FAILED, changed(FOOTER, verdicts=9), FOOTER),
+        "line|footer|last",
     ),
     _verified("footer-early", lines(HEADER, PASSED, FOOTER, FAILED), "line|footer|last"),
     _verified("two-files-in-one", results() + results(), "line 5|more than one"),
     _verified("a-verdict-twice", lines(HEADER, PASSED, FAILED, FAILED, FOOTER), SECOND),
     _verified(
         "a-verdict-twice-that-differs",
-        lines(HEADER, PASSED, FAILED, {**PASSED, "id": SECOND, "check": "values"}, FOOTER), SECOND,
+        lines(HEADER, PASSED, FAILED, {**PASSED, "id": SECOND, "check": "values"}, FOOTER),
+        SECOND,
     ),
     _verified("a-verdict-missing", lines(HEADER, FAILED, FOOTER), "ReLU-shape-float32-cpu"),
     _verified("no-verdicts", lines(HEADER, changed(FOOTER, verdicts=0, counts=NONE)), SECOND),
@@ -95,9 +97,12 @@ ENTRIES = (
     _verified("passed-with-failures", results(passed={"examples__failed": 1}), "ReLU-shape"),
     _verified("checked-more-than-drawn", results(passed={"examples__checked": 90}), "ReLU-shape"),
     _verified("failed-more-than-checked", results(failed={"examples__failed": 90}), SECOND),
-    _verified("passed-and-nothing-checked", results(
-        passed={"examples__checked": 0, "comparisons": 0, "outcomes": "2u"}), "ReLU-shape"),
+    _verified(
+        "passed-and-nothing-checked",
+        results(passed={"examples__checked": 0, "comparisons": 0, "outcomes": "2u"}),
+        "ReLU-shape",
+    ),
     _verified("unknown-layer-in-case", results(failed={"case__call__layer": "ReLO"}), SECOND),
     _verified("case-in-another-dtype", results(failed={"case__call__dtype": "float64"}), SECOND),
     _verified("newer-schema", results(header={"schema": 99}), "99", "newer"),
-)  # fmt: skip
+)

@@ -1,4 +1,4 @@
-"""Files of known failures that are no such files, and runs that are given them."""
+"""Invalid files of known failures, and runs with them."""
 
 from __future__ import annotations
 
@@ -64,8 +64,14 @@ FAILED = {"ReLU-values-float32-cpu": "failed"}
 ENTRIES = (
     *(_form(name, content, says) for name, (content, says) in FORMS.items()),
     *(
-        Entry(f"known-file-{name}", 14, {}, conformance("known", "k.toml", prepare=prepare),
-              Due(2, (r"k\.toml",)), 10)
+        Entry(
+            f"known-file-{name}",
+            14,
+            {},
+            conformance("known", "k.toml", prepare=prepare),
+            Due(2, (r"k\.toml",)),
+            10,
+        )
         for name, prepare in SPECIAL.items()
     ),
     *(
@@ -89,11 +95,13 @@ ENTRIES = (
     _usage("odd-text", FORMS["odd-text"][0]),
     _run("empty", {"k.toml": ""}, Due((0, USAGE), never=CHANGED)),
     _run(
-        "of-comments", {"k.toml": "# nothing\n"},
+        "of-comments",
+        {"k.toml": "# nothing\n"},
         Due(0, verdicts={"*": "passed"}, others="passed"),
     ),
     _run(
-        "not-seen-here", {"k.toml": pinned()},
+        "not-seen-here",
+        {"k.toml": pinned()},
         Due(0, ("does not show here",), verdicts={"*": "passed"}, others="passed"),
     ),
     _run(
@@ -107,8 +115,10 @@ ENTRIES = (
         Due(1, verdicts=FAILED),
     ),
     _usage(
-        "on-everything-now-and-then", toml(layer='"*"', check='"*"', dtype='"*"'),
-        "entry 1", "without a case",
+        "on-everything-now-and-then",
+        toml(layer='"*"', check='"*"', dtype='"*"'),
+        "entry 1",
+        "without a case",
     ),
     _run(
         "on-one-layer-now-and-then-is-stale-nowhere",
@@ -116,16 +126,25 @@ ENTRIES = (
         Due(0, verdicts={"*": "passed"}, others="passed"),
     ),
     _run(
-        "excuses-the-failure", {"tiny.py": WRONG, "k.toml": pinned()},
+        "excuses-the-failure",
+        {"tiny.py": WRONG, "k.toml": pinned()},
         Due((0, 1), verdicts={"*": "known"}, others="known"),
     ),
     Entry(
-        "known-of-two-files-the-second-bad", 14, {"a.toml": toml(), "b.toml": "[[known]]\n"},
-        conformance("known", "a.toml", "b.toml"), Due(2, (r"b\.toml", "entry 1")), 20,
+        "known-of-two-files-the-second-bad",
+        14,
+        {"a.toml": toml(), "b.toml": "[[known]]\n"},
+        conformance("known", "a.toml", "b.toml"),
+        Due(2, (r"b\.toml", "entry 1")),
+        20,
     ),
     Entry(
-        "known-of-results", 14, {"r.jsonl": "{}\n"}, conformance("known", "r.jsonl"),
-        Due(2, (r"r\.jsonl",)), 20,
+        "known-of-results",
+        14,
+        {"r.jsonl": "{}\n"},
+        conformance("known", "r.jsonl"),
+        Due(2, (r"r\.jsonl",)),
+        20,
     ),
-)  # fmt: skip
+)
 assert PINNED.startswith("case = '''")

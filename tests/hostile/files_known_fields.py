@@ -1,4 +1,4 @@
-"""Known failures of which one field is wrong: `known` names the file, the entry and the field."""
+"""Known failures with one wrong field: `known` names the file, the entry and the field."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ BASE = {
 
 
 def toml(**fields: str | None) -> str:
-    """A file of one entry.
+    """A file of one entry: the usual one with other or further fields, as TOML.
 
-    Args:
-        fields: in place of, or besides, those of the usual entry, as TOML; None leaves one out.
+    None leaves a field out.
     """
     kept = {name: text for name, text in (BASE | fields).items() if text is not None}
     return "[[known]]\n" + "".join(f"{name} = {text}\n" for name, text in kept.items())
@@ -132,7 +131,7 @@ WRONG: tuple[tuple[str, str, str | None, str], ...] = (
     ("case-a-number", "case", "'5'", "case"),
     ("case-nan", "case", "'NaN'", "case"),
 )  # fmt: skip
-"""Name, field, its TOML, and what the message says."""
+"""Name, field, its TOML, and a pattern of the message."""
 ENTRIES = (
     *(_refused(name, toml(**{field: text}), says) for name, field, text, says in WRONG),
     _refused("everything-and-no-case", toml(layer='"*"', check='"*"', strict=None), "case|strict"),
@@ -149,7 +148,8 @@ ENTRIES = (
     _refused("case-of-an-unknown-argument", pinned(call__arguments={"outplace": 1}), "outplace"),
     _refused(
         "case-outside-the-conditions",
-        pinned() + 'when = { "input.ndim" = ">3" }\n', "case|when|input.ndim",
+        pinned() + 'when = { "input.ndim" = ">3" }\n',
+        "case|when|input.ndim",
     ),
     _accepted("valid", toml()),
     _accepted("valid-pinned", pinned()),
@@ -163,7 +163,5 @@ ENTRIES = (
     _accepted("valid-everywhere-at-times", toml(layer='"*U"', check='"values"')),
     _accepted("valid-condition", toml(when='{ "input.ndim" = ">2", inplace = true }')),
     _accepted("valid-conditions", toml(when='[{ "input.ndim" = "==1" }, { "input.size" = 0 }]')),
-    _accepted(
-        "valid-dimension", toml(layer='"Conv*"', when='{ dimension = { padding = ">0" } }')
-    ),
-)  # fmt: skip
+    _accepted("valid-dimension", toml(layer='"Conv*"', when='{ dimension = { padding = ">0" } }')),
+)

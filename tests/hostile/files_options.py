@@ -35,7 +35,7 @@ WRONG: dict[str, dict[str, str]] = {
     "benchmarks": {"empty": ""},
     "regression": {"below-one": "0.5"},
 }
-"""Wrong values by option, each with a word for it."""
+"""Option → name of a wrong value → the value."""
 REFUSED: dict[str, dict[str, str]] = {
     "device": {"empty": "", "comma": ","},
     "dtype": {
@@ -107,7 +107,7 @@ REFUSED: dict[str, dict[str, str]] = {
         "negative": "-1",
     },
 }
-"""Those that held at first: `test_options.py` asks for them within one process."""
+"""Wrong values that were refused from the first; `test_options.py` tries them in one process."""
 
 
 def _wrong(option: str, name: str, value: str) -> Entry:
@@ -120,7 +120,7 @@ def _wrong(option: str, name: str, value: str) -> Entry:
     said = option if option == "backend" else f"--conformance-{option}"
     says = (said, *(_literal(text) for text in shown))
     line = suite(f"--conformance-{option}={value}")
-    # What is typed may be shown once; pytest's own usage line is short.
+    # The message may show the value once; pytest's own usage line is short.
     due = Due(USAGE, says, longest=9000)
     return Entry(f"option-{option}-{name}", 18, FILES, line, due, 40)
 
@@ -130,7 +130,7 @@ def _literal(text: str) -> str:
 
 
 def _twin(option: str, value: str) -> Entry:
-    """The environment's twin of an option."""
+    """An entry that sets the environment variable of an option to a wrong value."""
     name = f"CONFORMANCE_{option.upper()}"
     line = suite("--conformance-seed=0", prepare=f"import os; os.environ[{name!r}] = {value!r}")
     kept = tuple(word for word in line if not word.startswith(f"--conformance-{option}="))
@@ -139,17 +139,27 @@ def _twin(option: str, value: str) -> Entry:
 
 
 def _runs(name: str, code: int | tuple[int, ...], *options: str, says: str = "") -> Entry:
-    """What is odd, and no error of use."""
+    """An entry of an odd but valid value."""
     due = Due(code, (says,) if says else ())
     return Entry(f"option-{name}", 18, FILES, suite(*options), due, 40)
 
 
 ENTRIES = (
-    *(_wrong(option, name, value)
-      for option, values in WRONG.items() for name, value in values.items()),
-    *(_twin(option, value) for option, value in {
-        "examples": "0", "shard": "2/1", "check": "nope", "memory": "1",
-        "results": "tiny.py/x.jsonl"}.items()),
+    *(
+        _wrong(option, name, value)
+        for option, values in WRONG.items()
+        for name, value in values.items()
+    ),
+    *(
+        _twin(option, value)
+        for option, value in {
+            "examples": "0",
+            "shard": "2/1",
+            "check": "nope",
+            "memory": "1",
+            "results": "tiny.py/x.jsonl",
+        }.items()
+    ),
     _runs("shard-one-of-a-thousand-million", (0, 5), "--conformance-shard=1/1000000000"),
     _runs("shard-last-of-a-thousand-million", (0, 5), "--conformance-shard=999999999/1000000000"),
     _runs("seed-negative", (0, USAGE), "--conformance-seed=-1"),
@@ -158,4 +168,4 @@ ENTRIES = (
     _runs("blanks-in-a-list", 0, "--conformance-check= values , shape "),
     _runs("no-layer-of-the-dtype", (0, 1, USAGE, 5), "--conformance-dtype=complex64"),
     _runs("unknown-option", USAGE, "--conformance-seeds=1", says="seeds"),
-)  # fmt: skip
+)

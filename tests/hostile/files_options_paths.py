@@ -1,4 +1,4 @@
-"""Options of the pytest plug-in that name files: inputs that are none, outputs over inputs."""
+"""Options of the pytest plug-in that name files: invalid inputs, outputs that overwrite inputs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _path(option: str, name: str, path: str) -> Entry:
 
 
 def _full(option: str) -> Entry:
-    """What cannot be written is told, is no success, and is not printed as written."""
+    """An entry with a full disk: the run reports it, fails, and does not print it as written."""
     line = suite(f"--conformance-{option}=/dev/full", prepare=PREPARE)
     due = Due((1, 2, 3, USAGE), ("/dev/full",), never=rf"(?m)^{option}: /dev/full$")
     return Entry(f"option-{option}-to-a-full-disk", 12, FILES, line, due, 40)
@@ -62,30 +62,56 @@ def _full(option: str) -> Entry:
 
 ENTRIES = (
     *(_path("results", name, path) for name, path in PATHS.items()),
-    *(_path(option, name, PATHS[name]) for option in WRITTEN[1:]
-      for name in ("empty", "a-folder", "under-a-file", "300-characters", "in-proc", "a-fifo")),
+    *(
+        _path(option, name, PATHS[name])
+        for option in WRITTEN[1:]
+        for name in ("empty", "a-folder", "under-a-file", "300-characters", "in-proc", "a-fifo")
+    ),
     *(_full(option) for option in WRITTEN),
     *(
-        Entry(f"the-same-path-for-{name}", 17, FILES, suite(*options, prepare=PREPARE),
-              Due(USAGE, ("--conformance-(results|report|summary)",), CHANGED, longest=4000), 40)
+        Entry(
+            f"the-same-path-for-{name}",
+            17,
+            FILES,
+            suite(*options, prepare=PREPARE),
+            Due(USAGE, ("--conformance-(results|report|summary)",), CHANGED, longest=4000),
+            40,
+        )
         for name, options in SAME.items()
     ),
     *(
-        Entry(f"option-compare-{name}", 16, {"tiny.py": TINY,
-              "x.jsonl": results(header={"shard": "x"})},
-              suite("--conformance-compare=c.jsonl", prepare=prepare),
-              Due(USAGE, ("--conformance-compare", r"c\.jsonl"), longest=4000), 20)
+        Entry(
+            f"option-compare-{name}",
+            16,
+            {"tiny.py": TINY, "x.jsonl": results(header={"shard": "x"})},
+            suite("--conformance-compare=c.jsonl", prepare=prepare),
+            Due(USAGE, ("--conformance-compare", r"c\.jsonl"), longest=4000),
+            20,
+        )
         for name, prepare in EARLIER.items()
     ),
     *(
-        Entry(f"option-known-{name}", 18, FILES, suite(f"--conformance-known={path}"),
-              Due(USAGE, ("--conformance-known",), longest=4000), 40)
-        for name, path in {"empty": "", "comma": ",", "one-of-two-missing": "k.toml,no.toml",
-                           "300-characters": "n" * 300}.items()
+        Entry(
+            f"option-known-{name}",
+            18,
+            FILES,
+            suite(f"--conformance-known={path}"),
+            Due(USAGE, ("--conformance-known",), longest=4000),
+            40,
+        )
+        for name, path in {
+            "empty": "",
+            "comma": ",",
+            "one-of-two-missing": "k.toml,no.toml",
+            "300-characters": "n" * 300,
+        }.items()
     ),
     Entry(
-        "results-over-other-results", 17, FILES,
+        "results-over-other-results",
+        17,
+        FILES,
         suite("--conformance-results=earlier.jsonl", "--conformance-examples=0"),
-        Due(USAGE, ("--conformance-examples",), CHANGED), 40,
+        Due(USAGE, ("--conformance-examples",), CHANGED),
+        40,
     ),
-)  # fmt: skip
+)

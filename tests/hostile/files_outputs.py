@@ -74,7 +74,7 @@ def _unwritable() -> list[Entry]:
 
 
 def _green(command: str, name: str, content: str, code: int, says: str, never: str) -> Entry:
-    """A run that says nothing is green nowhere."""
+    """An entry of a run without evidence, which no command may show as green."""
     arguments = {
         "verify": conformance("verify", "bad.jsonl"),
         "merge": conformance("merge", "bad.jsonl", "-o", "out.jsonl"),
@@ -100,41 +100,77 @@ ENTRIES = (
         for command, code in {"verify": 1, "merge": 1, "summary": 1, "badge": 1}.items()
     ),
     Entry(
-        "render-fails-and-leaves-the-earlier-page", 17, {**FILES, "bad.jsonl": "no results\n"},
+        "render-fails-and-leaves-the-earlier-page",
+        17,
+        {**FILES, "bad.jsonl": "no results\n"},
         conformance("render", "bad.jsonl", "-o", "old.html"),
-        Due(2, (r"bad\.jsonl",), CHANGED), 20,
+        Due(2, (r"bad\.jsonl",), CHANGED),
+        20,
     ),
     Entry(
-        "known-update-of-a-file-that-is-none", 17, {**FILES, "k.toml": "by hand, no TOML"},
+        "known-update-of-a-file-that-is-none",
+        17,
+        {**FILES, "k.toml": "by hand, no TOML"},
         conformance("known", "b.jsonl", "--write", "k.toml", "--update"),
-        Due(2, (r"k\.toml",), CHANGED), 20,
+        Due(2, (r"k\.toml",), CHANGED),
+        20,
     ),
     Entry(
-        "known-write-over-a-file-by-hand", 17,
-        {**FILES, "k.toml": "[[known]]\nlayer = 'ReLU'\ncheck = 'values'\nstrict = false\n"
-         "reason = 'written by hand'\n"},
+        "known-write-over-a-file-by-hand",
+        17,
+        {
+            **FILES,
+            "k.toml": "[[known]]\nlayer = 'ReLU'\ncheck = 'values'\nstrict = false\n"
+            "reason = 'written by hand'\n",
+        },
         conformance("known", "b.jsonl", "--write", "k.toml"),
-        Due(2, (r"k\.toml", "update"), CHANGED), 20,
+        Due(2, (r"k\.toml", "update"), CHANGED),
+        20,
     ),
     Entry(
-        "known-write-from-toml", 17, FILES, conformance("known", "k.toml", "--write", "k.toml"),
-        Due(2, (r"k\.toml",), CHANGED), 20,
+        "known-write-from-toml",
+        17,
+        FILES,
+        conformance("known", "k.toml", "--write", "k.toml"),
+        Due(2, (r"k\.toml",), CHANGED),
+        20,
     ),
     Entry(
-        "known-rewrite-of-a-file-that-is-none", 17, {"k.toml": "[[known]]\nlayer = 5\n"},
-        conformance("known", "k.toml", "--rewrite"), Due(2, (r"k\.toml",), CHANGED), 20,
+        "known-rewrite-of-a-file-that-is-none",
+        17,
+        {"k.toml": "[[known]]\nlayer = 5\n"},
+        conformance("known", "k.toml", "--rewrite"),
+        Due(2, (r"k\.toml",), CHANGED),
+        20,
     ),
     Entry(
-        "exhaustive-appends-to-results", 17, FILES,
-        conformance("exhaustive", "b.jsonl", "--layer", "functional.relu", "--dtype", "float16",
-                    "--pass", "forward", "--part", "1/64"),
-        Due(2, (r"b\.jsonl",), CHANGED), 60,
+        "exhaustive-appends-to-results",
+        17,
+        FILES,
+        conformance(
+            "exhaustive",
+            "b.jsonl",
+            "--layer",
+            "functional.relu",
+            "--dtype",
+            "float16",
+            "--pass",
+            "forward",
+            "--part",
+            "1/64",
+        ),
+        Due(2, (r"b\.jsonl",), CHANGED),
+        60,
     ),
     Entry(
-        "summary-cut-by-a-closed-pipe", 0, {"b.jsonl": VALID},
-        conformance("summary", "b.jsonl", prepare="import os\na, b = os.pipe()\nos.close(a)\n"
-                    "os.dup2(b, 1)"),
-        Due((0, 1, 2, 120), never="BrokenPipe|Exception ignored"), 20,
+        "summary-cut-by-a-closed-pipe",
+        0,
+        {"b.jsonl": VALID},
+        conformance(
+            "summary", "b.jsonl", prepare="import os\na, b = os.pipe()\nos.close(a)\nos.dup2(b, 1)"
+        ),
+        Due((0, 1, 2, 120), never="BrokenPipe|Exception ignored"),
+        20,
     ),
-)  # fmt: skip
+)
 assert FAILED["id"] in VALID

@@ -1,4 +1,4 @@
-"""Results files that are no text, no JSON, no file, or not all there."""
+"""Results files that are not text, not JSON, not a file, or incomplete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMANDS = {
     "known": ("known", BAD, "--write", "out.toml"),
     "exhaustive": ("exhaustive", BAD, "--table", "out.md"),
 }
-"""Each command that reads results, with a bad file."""
+"""Each command that reads results, called with a bad file."""
 UNREADABLE: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", ""),
     "binary": (bytes(range(256)) * 40, ""),
@@ -32,7 +32,7 @@ UNREADABLE: dict[str, tuple[str | bytes, str]] = {
     "no-header": (lines(PASSED, FAILED, FOOTER), ""),
     "html": ("<!DOCTYPE html>\n<html><body>404</body></html>\n", "line 1"),
 }
-"""Files of which nothing can be read, and what the message says besides their name."""
+"""Unreadable files, and what the message says besides their name."""
 SPECIAL = {
     "a-folder": "import os; os.mkdir('bad.jsonl')",
     "a-fifo": "import os; os.mkfifo('bad.jsonl')",
@@ -41,9 +41,9 @@ SPECIAL = {
     "a-socket": "import socket; socket.socket(socket.AF_UNIX).bind('bad.jsonl')",
     "missing": "",
 }
-"""What is no file at all, by how to make it."""
+"""Paths that are not regular files, and the code that makes them."""
 NOTHING_NEW = r"a new file: \./out|" + CHANGED
-"""After an error no output has come to be."""
+"""After an error there must be no output file."""
 
 
 def _entry(kind: str, command: str, files: dict, says: tuple[str, ...], prepare: str = "") -> Entry:
@@ -66,7 +66,7 @@ def _unreadable() -> list[Entry]:
         commands = COMMANDS if kind in whole else ("verify", "merge")
         for command in commands:
             if (kind, command) == ("empty", "exhaustive"):
-                continue  # no lines add up to an empty table
+                continue  # without lines the command makes an empty table
             found.append(_entry(kind, command, {BAD: content}, (says,) if says else ()))
     for kind, prepare in SPECIAL.items():
         commands = COMMANDS if kind in ("a-fifo",) else ("verify", "render")
@@ -75,13 +75,13 @@ def _unreadable() -> list[Entry]:
 
 
 def _partly(name: str, content: str | bytes, code: int | tuple[int, ...], *says: str) -> Entry:
-    """A file that can be read in part, held against the schema."""
+    """An entry that verifies a file that can be read in part."""
     due = Due(code, says, never=CHANGED)
     return Entry(f"verify-{name}", 15, {BAD: content}, conformance("verify", BAD), due, 20)
 
 
 def _read_all_the_same() -> list[Entry]:
-    """A run that was cut short is readable, and said to be incomplete."""
+    """Entries of a run that was cut short: readable, and reported as incomplete."""
     cut = VALID[: VALID.index('"kind": "footer"') + 30]
     found = []
     for command in ("render", "summary", "badge", "compare", "scoreboard", "bug-report"):
@@ -113,4 +113,4 @@ ENTRIES = (
     _partly("unknown-kind", lines(HEADER, PASSED, FAILED, {"kind": "ad"}, FOOTER), 1, "line 4.*ad"),
     _partly("kind-is-a-list", lines(HEADER, PASSED, FAILED, {"kind": [1]}, FOOTER), 1, "line 4"),
     _partly("no-kind", lines(HEADER, PASSED, FAILED, {"id": "x"}, FOOTER), 1, "line 4"),
-)  # fmt: skip
+)

@@ -1,4 +1,4 @@
-"""Results files that say what `replay` should run: nothing runs but what the user named."""
+"""Results files that name code for `replay`: only code that the user names runs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def _replayed(name: str, content: str, due: Due, *more: str, point: int = 6, **o
 
 
 def _named(name: str, backend: str) -> Entry:
-    """A backend by module and attribute, which the file names and the user does not."""
+    """An entry whose file, but not the user, names a backend by module and attribute."""
     content = results(header={"options": {"backend": backend}})
     due = Due(2, ("--backend",), never=RAN, longest=3000)
     return _replayed(name, content, due, seconds=20)
 
 
 def _case(name: str, says: str = "case|input", **changes: Any) -> Entry:
-    """A case that is none; the user names a backend of their own."""
+    """An entry of an invalid case; the user names a backend of their own."""
     content = results(failed={"case": changed(CASE, **changes)})
-    # What is left to the backend to refuse may also end as a case that fails.
+    # A case that only the backend can refuse may also end as a failing case.
     due = Due((1, 2) if says != "case|input" else 2, (says,), never=RAN, longest=5000)
     return _replayed(f"case-{name}", content, due, "--backend=tiny:backend", point=16)
 
@@ -42,8 +42,10 @@ ENTRIES = (
     _named("of-a-server", "http.server:test"),
     _named("of-code-in-the-folder", "evil:backend"),
     _replayed(
-        "of-code-as-the-backend's-name", results(header={"backend": "evil:backend", "options": {}}),
-        Due(2, ("--backend",), RAN, longest=3000), seconds=20,
+        "of-code-as-the-backend's-name",
+        results(header={"backend": "evil:backend", "options": {}}),
+        Due(2, ("--backend",), RAN, longest=3000),
+        seconds=20,
     ),
     _named("of-abort", "os:abort"),
     _named("of-a-shell", "pty:spawn"),
@@ -51,18 +53,23 @@ ENTRIES = (
     _named("of-a-path", "../../evil:backend"),
     _named("of-an-attribute-of-attributes", "evil:backend.__globals__"),
     _replayed(
-        "of-an-escape", results(header={"options": {"backend": "\x1b[31mtiny\x07"}}),
-        Due(2, ("tiny",), longest=3000), seconds=20,
+        "of-an-escape",
+        results(header={"options": {"backend": "\x1b[31mtiny\x07"}}),
+        Due(2, ("tiny",), longest=3000),
+        seconds=20,
     ),
     _replayed("of-the-user's-own", results(), Due(0, ("passed",)), "--backend=tiny:backend"),
     _replayed(
-        "of-a-passed-verdict", results(failed={"status": "passed", "case": None}),
-        Due(2, (ID,), longest=3000), "--backend=tiny:backend",
+        "of-a-passed-verdict",
+        results(failed={"status": "passed", "case": None}),
+        Due(2, (ID,), longest=3000),
+        "--backend=tiny:backend",
     ),
     _replayed(
         "of-an-unknown-check",
         results(failed={"check": "nope", "id": "ReLU-nope-float32-cpu"}).replace(ID, "ReLU-nope"),
-        Due(2, ("nope|ReLU-values",), longest=3000), "--backend=tiny:backend",
+        Due(2, ("nope|ReLU-values",), longest=3000),
+        "--backend=tiny:backend",
     ),
     _backend("empty", "", "backend"),
     _backend("unknown", "nonsense", "nonsense"),
@@ -83,4 +90,4 @@ ENTRIES = (
     _case("unknown-layout", layouts={"input": "diagonal"}, says="layout|diagonal"),
     _case("seed-a-word", seed="x", says="seed|case"),
     _case("arguments-a-list", call__arguments=[1]),
-)  # fmt: skip
+)

@@ -1,4 +1,4 @@
-"""Results files of which one field has a wrong type or value: `verify` names line and field."""
+"""Results files with a field of a wrong type or value: `verify` names the line and the field."""
 
 from __future__ import annotations
 
@@ -118,13 +118,13 @@ def _field(name: str, record: str, path: str, value: Any) -> Entry:
 
 
 def _times(name: str, field: str, value: Any) -> list[Entry]:
-    """A benchmark line of odd numbers, verified; and shown, which must not fail."""
+    """Entries of a benchmark line with odd numbers: `verify` judges it, other commands show it."""
     files = {BAD: lines(HEADER, PASSED, FAILED, changed(TIMED, **{field: value}), FOOTER)}
     files["good.jsonl"] = lines(HEADER, PASSED, FAILED, TIMED, FOOTER)
     verify = Due(1, (r"line 4\b", field), never=CHANGED)
     entries = [Entry(f"verify-benchmark-{name}", 16, files, conformance("verify", BAD), verify, 20)]
     if (field == "ratio" and value == 1e308) or value == 0:
-        entries = []  # odd, and not impossible
+        entries = []  # odd, but possible
     shown = {
         "render": conformance("render", BAD, "-o", "out.html"),
         "compare": conformance("compare", "good.jsonl", BAD, "-o", "out.html"),
@@ -136,7 +136,7 @@ def _times(name: str, field: str, value: Any) -> list[Entry]:
 
 
 def _written(name: str, old: str, new: str, line: int) -> Entry:
-    """A valid run with another text for a value, which JSON's writer would not make."""
+    """An entry of a valid run with one text replaced, so that no JSON encoder would write it."""
     assert old in VALID
     due = Due((1, 2), (rf"line {line}\b|bad\.jsonl",), never=CHANGED + "|: valid")
     files = {BAD: VALID.replace(old, new, 1)}
@@ -154,14 +154,20 @@ ENTRIES = (
     _written("deep-arguments", '"arguments": {}', f'"arguments": {{"a": {DEEP}}}', 3),
     _written("id-a-lone-surrogate", '"ReLU-shape-float32-cpu", "layer"', '"\\ud800", "layer"', 2),
     Entry(
-        "render-deep-arguments", 16,
+        "render-deep-arguments",
+        16,
         {BAD: VALID.replace('"arguments": {}', f'"arguments": {{"a": {DEEP}}}')},
-        conformance("render", BAD, "-o", "out.html"), Due((0, 2), never=CHANGED), 20,
+        conformance("render", BAD, "-o", "out.html"),
+        Due((0, 2), never=CHANGED),
+        20,
     ),
     Entry(
-        "verify-key-twice", 15,
+        "verify-key-twice",
+        15,
         {BAD: VALID.replace('"status": "failed"', '"status": "failed", "status": "passed"')},
-        conformance("verify", BAD), Due((1, 2), never=CHANGED + "|: valid"), 20,
+        conformance("verify", BAD),
+        Due((1, 2), never=CHANGED + "|: valid"),
+        20,
     ),
-)  # fmt: skip
+)
 assert json.loads(VALID.splitlines()[0])["schema"] == 3

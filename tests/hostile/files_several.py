@@ -1,4 +1,4 @@
-"""Commands that join or hold together several files, and names of verdicts that are none."""
+"""Commands that join or compare several files, and names that match no verdict."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _two(
 
 
 def _unlike(name: str, field: str, value: Any) -> list[Entry]:
-    """Files that are no parts of one run, and no earlier and later run either, where it counts."""
+    """Entries of two files of unlike runs, which cannot be merged, nor compared if it matters."""
     other = results(header={field: value})
     return [_two(name, "merge", VALID, other, 2, field, never=NEW)]
 
@@ -80,17 +80,33 @@ ENTRIES = (
     _two("shard-x", "compare", VALID, results(header={"shard": "x"}), 2, "shard", never=NEW),
     _two("another-seed", "compare", VALID, results(header={"seed": 7}), 2, "seed", never=NEW),
     _two("another-profile", "compare", VALID, results(header={"profile": "x"}), 2, "profile"),
-    _two("nothing-in-common", "compare", VALID, lines(
-        changed(HEADER, items=["GELU-values-float32-cpu"], total=1),
-        changed(PASSED, id="GELU-values-float32-cpu", layer="GELU", check="values"),
-        {**FOOTER, "verdicts": 1, "counts": {"passed": 1}}), (1, 2), "(?i)item|common|nothing"),
+    _two(
+        "nothing-in-common",
+        "compare",
+        VALID,
+        lines(
+            changed(HEADER, items=["GELU-values-float32-cpu"], total=1),
+            changed(PASSED, id="GELU-values-float32-cpu", layer="GELU", check="values"),
+            {**FOOTER, "verdicts": 1, "counts": {"passed": 1}},
+        ),
+        (1, 2),
+        "(?i)item|common|nothing",
+    ),
     _two("a-header-alone", "compare", VALID, lines(HEADER), (1, 2), "(?i)incomplete|verdict|cut"),
-    _two("timed-and-not-timed", "compare", lines(HEADER, PASSED, FAILED, TIMED, FOOTER), lines(
-        HEADER, PASSED, FAILED, changed(TIMED, status="not timed", seconds=None), FOOTER), 0),
+    _two(
+        "timed-and-not-timed",
+        "compare",
+        lines(HEADER, PASSED, FAILED, TIMED, FOOTER),
+        lines(HEADER, PASSED, FAILED, changed(TIMED, status="not timed", seconds=None), FOOTER),
+        0,
+    ),
     _two("shard-x", "scoreboard", VALID, results(header={"shard": "x"}), 2, "shard", never=NEW),
     _two("the-same-twice", "scoreboard", VALID, VALID, (0, 2)),
-    *(_named(command, name, text, says=says)
-      for name, (text, says) in NAMES.items() for command in ("bug-report", "replay")),
+    *(
+        _named(command, name, text, says=says)
+        for name, (text, says) in NAMES.items()
+        for command in ("bug-report", "replay")
+    ),
     _named("bug-report", "cause-0", "ReLU-values", "--cause", "0", says="cause"),
     _named("bug-report", "cause-99", "ReLU-values", "--cause", "99", says="cause"),
     _named("bug-report", "cause-negative", "ReLU-values", "--cause", "-1", says="cause"),
@@ -98,4 +114,4 @@ ENTRIES = (
     _named("bug-report", "known-0", "ReLU-values", "--known", "0", says="known"),
     _named("bug-report", "known-negative", "ReLU-values", "--known", "-3", says="known"),
     _named("bug-report", "known-99", "ReLU-values", "--known", "99", says="known"),
-)  # fmt: skip
+)

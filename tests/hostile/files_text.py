@@ -1,4 +1,4 @@
-"""Results files of texts that would control a terminal, or fill it."""
+"""Results files with texts that would control a terminal, or fill it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WHERE: dict[str, tuple[dict[str, dict[str, Any]], tuple[str, ...]]] = {
     "counts": ({"footer": {"counts": {ODD: 2}}}, ("verify",)),
     "reason": ({"passed": {"examples__unsupported": {ODD: 2}}}, ("summary",)),
 }
-"""Field, the change, and the commands that may show it."""
+"""Field → the change, and the commands that may show it."""
 FILL = "t = open('bad.jsonl').read().replace('FILL', {what})\nopen('bad.jsonl', 'w').write(t)\n"
 
 
@@ -59,7 +59,7 @@ def _odd(field: str, command: str, changes: dict[str, dict[str, Any]]) -> Entry:
 
 
 def _large(name: str, what: str, place: str, command: str, **changes: Any) -> Entry:
-    """A text of 50 MB; what is printed is cut, and says what it is of."""
+    """An entry of a text of 50 MB; the output is cut, and says what it shows."""
     line = conformance(*SHOWN[command], prepare=FILL.format(what=what))
     files = {BAD: results(**{place: changes}), "good.jsonl": VALID}
     # The page of an issue has at most 65,536 characters.
@@ -69,47 +69,77 @@ def _large(name: str, what: str, place: str, command: str, **changes: Any) -> En
 MANY = [f"ReLU-values-float32-cpu:{k}" for k in range(100_000)]
 TOML = "'''\n[[known]]\nlayer = '*'\ncheck = '*'\nreason = 'forged'\n'''" + ODD
 ENTRIES = (
-    *(_odd(field, command, changes)
-      for field, (changes, commands) in WHERE.items() for command in commands),
-    Entry(
-        "verify-odd-kind", 19, {BAD: lines(HEADER, PASSED, FAILED, {"kind": ODD}, FOOTER)},
-        conformance("verify", BAD), Due(1, ("line 4",), CONTROL), 20,
+    *(
+        _odd(field, command, changes)
+        for field, (changes, commands) in WHERE.items()
+        for command in commands
     ),
     Entry(
-        "verify-odd-line", 19, {BAD: VALID + ODD + "\n"}, conformance("verify", BAD),
-        Due((1, 2), ("line 5",), CONTROL), 20,
+        "verify-odd-kind",
+        19,
+        {BAD: lines(HEADER, PASSED, FAILED, {"kind": ODD}, FOOTER)},
+        conformance("verify", BAD),
+        Due(1, ("line 4",), CONTROL),
+        20,
     ),
     Entry(
-        "summary-odd-benchmark", 19,
+        "verify-odd-line",
+        19,
+        {BAD: VALID + ODD + "\n"},
+        conformance("verify", BAD),
+        Due((1, 2), ("line 5",), CONTROL),
+        20,
+    ),
+    Entry(
+        "summary-odd-benchmark",
+        19,
         {BAD: lines(HEADER, PASSED, FAILED, changed(TIMED, name=ODD, message=ODD), FOOTER)},
-        conformance("summary", BAD), Due(0, never=CONTROL), 20,
+        conformance("summary", BAD),
+        Due(0, never=CONTROL),
+        20,
     ),
     Entry(
-        "verify-odd-name-of-file", 19, {"a\x1b[31mb\u202e.jsonl": "nothing\n"},
+        "verify-odd-name-of-file",
+        19,
+        {"a\x1b[31mb\u202e.jsonl": "nothing\n"},
         conformance("verify", "a\x1b[31mb\u202e.jsonl"),
-        Due((1, 2), (r"ab.u202e.jsonl",), CONTROL), 20,
+        Due((1, 2), (r"ab.u202e.jsonl",), CONTROL),
+        20,
     ),
     Entry(
-        "render-odd-everything", 0,
+        "render-odd-everything",
+        0,
         {BAD: results(failed={"message": ODD, "call": ODD}, header={"backend": ODD})},
-        conformance("render", BAD, "-o", "out.html"), Due((0, 2), never=CHANGED), 20,
+        conformance("render", BAD, "-o", "out.html"),
+        Due((0, 2), never=CHANGED),
+        20,
     ),
-    *(_large("50-mb-of-message", "'x' * 50_000_000", "failed", command, message="FILL")
-      for command in ("summary", "bug-report")),
+    *(
+        _large("50-mb-of-message", "'x' * 50_000_000", "failed", command, message="FILL")
+        for command in ("summary", "bug-report")
+    ),
     _large("50-mb-of-lines", r"'x\\n' * 25_000_000", "failed", "summary", message="FILL"),
     _large("50-mb-of-call", "'x' * 50_000_000", "failed", "bug-report", call="FILL"),
     _large("50-mb-of-status", "'x' * 50_000_000", "failed", "verify", status="FILL"),
     _large("50-mb-of-id", "'x' * 50_000_000", "failed", "verify", id="FILL"),
     _large("50-mb-of-shard", "'1,' * 25_000_000", "header", "verify", shard="FILL1/2"),
     _large("50-mb-of-backend", "'x' * 50_000_000", "header", "merge", backend="FILL"),
-    _large("50-mb-of-reason", "'x' * 50_000_000", "passed", "summary",
-           examples__unsupported={"FILL": 1}),
+    _large(
+        "50-mb-of-reason",
+        "'x' * 50_000_000",
+        "passed",
+        "summary",
+        examples__unsupported={"FILL": 1},
+    ),
     _large("100000-missing", "''", "header", "verify", items=MANY, total=100_000),
     _large("100000-unknown-counts", "''", "footer", "verify", counts=dict.fromkeys(MANY, 1)),
     Entry(
-        "known-write-of-quotes", 0, {BAD: results(failed={"message": TOML, "call": TOML})},
+        "known-write-of-quotes",
+        0,
+        {BAD: results(failed={"message": TOML, "call": TOML})},
         conformance("known", BAD, "--write", "out.toml", "then", "known", "out.toml"),
-        Due(2, ("reason is empty",), "forged"), 20,
+        Due(2, ("reason is empty",), "forged"),
+        20,
     ),
-)  # fmt: skip
+)
 assert ID in VALID

@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments: what they leave is readable, and nothing else is left.
+"""Kills runs at random moments: their results stay readable, and they leave nothing else behind.
 
 Run by hand or by `tox -e hostile`, `hostile-all`. The exit status is 1 if any run deviates.
 """
@@ -32,7 +32,7 @@ from hostile.slow_run import BACKEND, COMMAND, ITEMS, environment  # noqa: E402
 RENDER = "import sys; from conformance.commands.cli import main; sys.exit(main(sys.argv[1:]))"
 DONE = re.compile(r"PASSED|FAILED|SKIPPED|XFAIL|ERROR")
 ID = re.compile(r"test_layer\[([^\]\s]+)\]")
-# What ends before any item is begun leaves no results, but a usage error.
+# A run that ends before its first item leaves no results, but a usage error.
 EARLY = (
     "a worker of pytest-xdist ended before it was up",
     "while it was loaded and asked what it offers",
@@ -57,13 +57,13 @@ class Kill:
     """One run that is killed.
 
     Args:
-        number: of the kill, from 0.
-        kind: of `KINDS`.
-        workers: of xdist, 0 = without.
-        moment: seconds from the start.
-        hit: whether there was what to kill.
-        lost: verdicts that pytest had reported, and the results lack.
-        deviations: from what is due.
+        number: counted from 0.
+        kind: a key of `KINDS`.
+        workers: number of xdist workers; 0 = without xdist.
+        moment: seconds from the start to the kill.
+        hit: whether the process to kill existed.
+        lost: number of verdicts that pytest had reported, but the results lack.
+        deviations: differences from the expected outcome.
     """
 
     number: int
@@ -76,7 +76,7 @@ class Kill:
 
 
 def attempt(kill: Kill, python: str) -> Kill:
-    """Run, kill, and look at what is left."""
+    """Start a run, kill it, and check what it leaves."""
     with tempfile.TemporaryDirectory(prefix="kills-", ignore_cleanup_errors=True) as name:
         folder, mark = Path(name), uuid.uuid4().hex
         (folder / "slow.py").write_text(BACKEND)
@@ -113,11 +113,11 @@ def _killed(kill: Kill, process: subprocess.Popen[bytes], mark: str) -> Iterator
     try:
         process.wait(limit)
     except subprocess.TimeoutExpired:
-        yield f"goes on for {limit:g} s"
+        yield f"still runs after {limit:g} s"
 
 
 def _targets(target: str, controller: int, mark: str) -> list[int]:
-    """What is to be killed; none while there is none."""
+    """The processes to kill; empty while none exists."""
     if target == "controller":
         return [controller]
     if target == "group":
@@ -133,7 +133,7 @@ def _targets(target: str, controller: int, mark: str) -> list[int]:
 
 
 def _left(scratch: Path, mark: str) -> Iterator[str]:
-    """Processes and temporary folders that are left, and for how long."""
+    """Describe processes and temporary folders that are left, and for how long."""
     started, seconds, found = time.monotonic(), 0.0, ""
     while seconds < LONGEST:
         pids = list(marked(mark))
@@ -150,7 +150,7 @@ def _left(scratch: Path, mark: str) -> Iterator[str]:
 
 
 def _readable(kill: Kill, folder: Path, code: int, python: str) -> Iterator[str]:
-    """Results hold what pytest had reported but for one verdict, and make a page."""
+    """Check that the results lack at most one reported verdict, and that they render."""
     output = (folder / "output").read_text(errors="replace")
     found = (ID.search(line) for line in output.splitlines() if DONE.search(line))
     reported = {match[1] for match in found if match}
@@ -182,13 +182,13 @@ def _readable(kill: Kill, folder: Path, code: int, python: str) -> Iterator[str]
         if len(written) < ITEMS - 1:
             yield f"{ITEMS - len(written)} items have no verdict"
         if code != 1 and (code or len(written) < ITEMS):
-            yield f"exit status {code}, due is 1"
+            yield f"exit status {code}, expected 1"
     elif kill.hit and code == 0 and len(written) < ITEMS:
         yield "exit status 0 without all verdicts"
 
 
 def _lasts(workers: int, python: str) -> float:
-    """Seconds that a run takes here and now."""
+    """Measure how many seconds a run takes on this machine."""
     started = time.monotonic()
     never = Kill(-1, "SIGKILL of the controller", workers, moment=0.0, hit=True)
     attempt(never, python)
@@ -196,11 +196,12 @@ def _lasts(workers: int, python: str) -> float:
 
 
 def plan(count: int, seed: int, lasts: Mapping[int, float]) -> list[Kill]:
-    """So many kills, half with two workers, half without, of each kind alike many.
+    """Plan kills: half with two workers, half without, and each kind equally often.
 
     Args:
-        count, seed: of the kills.
-        lasts: seconds of a run, by workers.
+        count: number of kills.
+        seed: seed of their moments.
+        lasts: number of workers → seconds of a run.
     """
     generator = random.Random(seed)
     kills = []
@@ -217,9 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    parser.add_argument("--jobs", type=int, default=2, help="number of runs at once")
     parser.add_argument("--kind", default="*", help="a glob of kinds of kills")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter that is tried")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter to test")
     options = parser.parse_args(arguments)
     kills: dict[tuple[str, int], list[Kill]] = defaultdict(list)
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -233,13 +234,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for deviation in kill.deviations:
                 where = f"{kill.number}, {kill.kind}, -n{kill.workers}, {kill.moment:.2f} s"
                 print(f"{where}: {deviation}", flush=True)
-    print("| kill | workers | tried | hit | lost a verdict | as due |\n|---|---|---|---|---|---|")
+    print(
+        "| kill | workers | tried | hit | lost a verdict | as expected |\n|---|---|---|---|---|---|"
+    )
     for (kind, workers), found in sorted(kills.items()):
         counts = [len(found), sum(k.hit for k in found), sum(k.lost > 0 for k in found)]
         due = sum(not k.deviations for k in found)
         print(f"| {kind} | {workers} | {' | '.join(map(str, counts))} | {due} |")
     due = sum(not kill.deviations for found in kills.values() for kill in found)
-    print(f"{due} of {len(planned)} as due")
+    print(f"{due} of {len(planned)} as expected")
     return 0 if due == len(planned) else 1
 
 

@@ -1,4 +1,4 @@
-"""What entries about files and options are made of: a valid run, changes of it, and commands."""
+"""Parts of entries about files and options: a valid run, changes of it, and commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 GONE = object()
-"""In place of a value: the field is left out."""
+"""A value that removes its field."""
 
 CASE = {
     "call": {"layer": "ReLU", "arguments": {}, "state": {}, "dtype": "float32", "device": "cpu",
@@ -77,15 +77,13 @@ class Tiny(FunctionBackend):
 
 backend = Tiny()
 """
-"""A right backend of one layer."""
+"""A correct backend with one layer."""
 
 
 def changed(record: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A record with other fields; `examples__drawn=-1` reaches into a table.
+    """A copy of a record with other fields; `examples__drawn=-1` changes an inner table.
 
-    Args:
-        record: one of the above.
-        changes: new values by name; `GONE` leaves a field out.
+    `GONE` as a value removes the field.
     """
     made = copy.deepcopy(record)
     for name, value in changes.items():
@@ -101,7 +99,7 @@ def changed(record: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def lines(*records: dict[str, Any] | str) -> str:
-    """A results file; a string stands for a line as it is."""
+    """The text of a results file; a string is taken as a line of it."""
     return "".join(
         (record if isinstance(record, str) else json.dumps(record, ensure_ascii=False)) + "\n"
         for record in records
@@ -109,10 +107,9 @@ def lines(*records: dict[str, Any] | str) -> str:
 
 
 def results(**changes: dict[str, Any]) -> str:
-    """The valid run with changes of its records.
+    """The valid run with changed records.
 
-    Args:
-        changes: of `header`, `passed`, `failed`, `footer`, each as `changed` takes them.
+    Keywords are `header`, `passed`, `failed` and `footer`; values are arguments of `changed`.
     """
     records = {"header": HEADER, "passed": PASSED, "failed": FAILED, "footer": FOOTER}
     return lines(*(changed(records[name], **changes.get(name, {})) for name in records))
@@ -159,12 +156,12 @@ def run(arguments):
 
 
 def conformance(*arguments: str, prepare: str = "", shown: str = "") -> tuple[str, ...]:
-    """`nn-conformance …`; it tells of files that are there, and were changed.
+    """The command `nn-conformance …`, which also reports files that it changed.
 
     Args:
-        arguments: of the command line; `"then"` stands between several.
-        prepare: Python to run before: what the table of files cannot say, a FIFO, a huge file.
-        shown: a file that is printed at the end.
+        arguments: those of the command line; `"then"` separates several command lines.
+        prepare: Python code that runs first, e.g. to make a FIFO or a huge file.
+        shown: a file to print at the end.
     """
     return ("-P", "-c", f"{prepare}\nshown = {shown!r}\n{_MAIN}{_WATCH}", *arguments)
 
@@ -178,11 +175,11 @@ BACKEND = "--conformance-backend=tiny:backend"
 
 
 def suite(*arguments: str, prepare: str = "") -> tuple[str, ...]:
-    """A run of pytest with one item on the tiny backend, watched likewise.
+    """A run of pytest with one item on the tiny backend, which also reports changed files.
 
     Args:
-        arguments: further options, in place of the usual ones of their names.
-        prepare: as of `conformance`.
+        arguments: options, which replace usual ones of the same name.
+        prepare: Python code that runs first.
     """
     named = any(argument.startswith("--conformance-backend") for argument in arguments)
     usual = SMALL if named else (*SMALL, BACKEND)

@@ -1,4 +1,4 @@
-"""The processes of a run, found by a mark in their environment, whatever group they are in."""
+"""Finds the processes of a run by a mark in their environment, in any process group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MARK = "NN_CONFORMANCE_KILLS"
 
 
 def parent(pid: int) -> int:
-    """A process's parent, 0 where it has ended."""
+    """The id of a process's parent; 0 if the process has ended."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, IndexError):
@@ -20,7 +20,7 @@ def parent(pid: int) -> int:
 
 
 def command(pid: int) -> str:
-    """A process's command line, empty where it has ended."""
+    """The command line of a process; empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
     except OSError:
@@ -28,7 +28,7 @@ def command(pid: int) -> str:
 
 
 def send(pid: int, how: signal.Signals) -> bool:
-    """Whether a process, or a group with a negative id, was there to be sent a signal."""
+    """Send a signal to a process, or to a group by its negative id; False if it has ended."""
     try:
         os.kill(pid, how)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Entries of the hostile catalogue, each in an empty folder, held against the outcome due.
+"""Runs entries of the hostile catalogue, each in an empty folder, and reports deviations.
 
 Run by hand, by `tox -e hostile` (one entry of six, others each day) or by `tox -e hostile-all`. The
 exit status is 1 if any entry deviates.
@@ -46,13 +46,7 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
 
 
 def share(entries: list[T], every: int, offset: int) -> list[T]:
-    """One entry of so many; each of so many offsets in a row has others.
-
-    Args:
-        entries: of the catalogue.
-        every: one of how many.
-        offset: of the first.
-    """
+    """One entry out of `every`; `every` consecutive offsets cover all entries."""
     return entries[offset % every :: every]
 
 
@@ -64,17 +58,17 @@ def _positive(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run entries and print what deviates."""
+    """Run entries and print their deviations."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=2, help="entries at once")
+    parser.add_argument("--jobs", type=int, default=2, help="number of entries at once")
     parser.add_argument("--only", default="*", help="a glob of names")
     parser.add_argument("--theme", default="*", help="a glob of themes: backends_*")
-    parser.add_argument("--point", type=int, help="of the list of what was tried at first")
+    parser.add_argument("--point", type=int, help="number in the first list of hostile inputs")
     parser.add_argument("--every", type=_positive, default=1, metavar="N", help="one entry of N")
     parser.add_argument(
-        "--offset", type=int, help="of the first of them in the catalogue (the number of the day)"
+        "--offset", type=int, help="index of the first entry (default: the number of the day)"
     )
-    parser.add_argument("--python", default=sys.executable, help="the interpreter that is tried")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter to test")
     parser.add_argument("--output", type=Path, help="JSON lines to write")
     parser.add_argument("--table", type=Path, help="Markdown to write")
     parser.add_argument("--before", type=Path, help="earlier JSON lines, for the table")
@@ -110,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         earlier = [json.loads(line) for line in before]
         options.table.write_text(render([asdict(x) for x in outcomes], earlier), encoding="utf-8")
     due = sum(not found.deviations for found in outcomes)
-    print(f"tried {len(outcomes)}, as due {due}, seconds {time.perf_counter() - started:.0f}")
+    print(f"tried {len(outcomes)}, as expected {due}, seconds {time.perf_counter() - started:.0f}")
     return 0 if due == len(outcomes) else 1
 
 

@@ -56,11 +56,11 @@ COMMAND = (
 
 
 def environment(folder: Path, mark: str) -> dict[str, str]:
-    """That of this process without the suite's and pytest's settings.
+    """The environment of this process without the settings of the suite and of pytest.
 
     Args:
-        folder: where the backend's module stands.
-        mark: by which the run's processes are found.
+        folder: the folder of the backend's module.
+        mark: the mark that identifies the run's processes.
     """
     ours = ("CONFORMANCE_", "PYTEST_", "PYTHON", "TOX_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}

@@ -1,4 +1,4 @@
-"""The table of what was tried: by point of the first list, and by theme."""
+"""The table of outcomes, by point of the first list and by theme."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ Found = Mapping[str, Any]
 
 
 def render(outcomes: Sequence[Found], before: Sequence[Found] = ()) -> str:
-    """Markdown.
+    """Render outcomes as Markdown.
 
     Args:
-        outcomes: as `run.py` writes them.
-        before: those of an earlier version.
+        outcomes: outcomes as `run.py` writes them.
+        before: outcomes of an earlier version.
     """
     earlier = {found["name"]: not found["deviations"] for found in before}
     parts = [
@@ -62,8 +62,11 @@ def _table(
     key: Callable[[Found], Any],
     shown: Callable[[Any], str],
 ) -> str:
-    then = " as due before |" if earlier else ""
-    lines = [f"| {title} | tried |{then} as due | seconds |", "|---" * (4 + bool(earlier)) + "|"]
+    then = " as expected before |" if earlier else ""
+    lines = [
+        f"| {title} | tried |{then} as expected | seconds |",
+        "|---" * (4 + bool(earlier)) + "|",
+    ]
     groups = [(shown(k), list(g)) for k, g in groupby(sorted(outcomes, key=key), key)]
     for name, found in [*groups, ("all", list(outcomes))]:
         was = sum(earlier.get(x["name"], False) for x in found)

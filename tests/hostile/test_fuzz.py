@@ -1,4 +1,4 @@
-"""Fuzzing of what is read from files: results, known failures, and every command given them."""
+"""Fuzzes readers of files: results, known failures, and every command that reads them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where something stands in a record."""
+    """The paths of all values in a record."""
     found = [path] if path else []
     children = dict(enumerate(value)) if isinstance(value, list) else value
     for key, child in children.items() if isinstance(children, dict) else ():
@@ -123,7 +123,7 @@ def known_files(draw: st.DrawFn) -> str:
 
 
 def read(parser: Any, content: Any, name: str, refusal: type[Exception]) -> tuple[Any, str]:
-    """What is read; or None, and what the reader's own error says."""
+    """Parse the content: (result, ""), or (None, message) if the reader refuses it."""
     try:
         return parser(content, name), ""
     except refusal as error:

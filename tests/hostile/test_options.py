@@ -1,4 +1,4 @@
-"""Wrong values of options that held at first: still usage errors that name option and value."""
+"""Wrong values that were refused from the first: still usage errors with option and value."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def _torch(tensors: Any, name: str | None) -> torch.Tensor | None:
 
 
 def _answered(item: pack_format.ItemEntry, case: CaseEntry, tensors: Any) -> list[Any]:
-    """What torch answers to a case, and what it makes of the state."""
+    """torch's outputs for a case, followed by its tensors after the call."""
     arguments = {k: tuple(v) if k in case.tuples else v for k, v in case.arguments.items()}
     if "dtype" in arguments:
         arguments["dtype"] = getattr(torch, arguments["dtype"])

@@ -1,4 +1,4 @@
-"""The table of the backends: a row for each run, replaced by a later one, and the exit status."""
+"""The table of backends has a row for each run; a later run replaces it. The exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a terminal of 80 columns shows of a run."""
+"""The summary of a run in a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_family_of_which_every_layer_is_alike_is_told_by_its_name() -> None:
     assert told(*verdicts, one) == "– 5 layers not supported: all 4 of recurrent, Conv1d"
     passed = verdict("RNNCell", "shape", "float32", "passed")
     assert told(*verdicts[:3], passed) == "– 3 layers not supported: RNN, LSTM, GRU"
-    # As few as three are told by their names.
+    # Three layers are few enough to list by name.
     del facts["RNNCell"]
     assert told(*verdicts[:3]) == "– 3 layers not supported: RNN, LSTM, GRU"
 

@@ -1,4 +1,4 @@
-"""Bug reports: what they say, whatever the results hold, and which script they show."""
+"""Bug reports: their text, with hostile results too, and which script they show."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_report_has_all_its_parts(failed: Verdict) -> None:
     assert "nn-conformance replay r.jsonl Conv2d-values-float32-cpu" in text
     assert "\nIt needs `groups > 1` and `bias=True`.\n" in text
     assert "It persists with other values of " in text
-    # The call stands alone, and once: the message is shown without it.
+    # The call stands on a line of its own, once: the message is shown without it.
     assert text.count(f"\n{failed.call}\n") == 1
 
 
@@ -106,7 +106,7 @@ def test_a_known_failure_that_does_not_cover_the_case_is_not_named(
 
 
 def test_the_pinned_case_of_a_known_verdict_is_run(tmp_path: Path) -> None:
-    # The backend must be importable in another process: torch's own, on which the case passes.
+    # The backend must be importable in another process. So it is torch, which passes the case.
     drawn = draw_cases("Conv2d", "float32", 60, 0)
     case = encode_case(next(case for case in drawn if case.call.arguments.get("groups", 1) > 1))
     _known_file(tmp_path / "k.toml", case, link="https://example.org/1")

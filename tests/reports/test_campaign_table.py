@@ -1,4 +1,4 @@
-"""The data of campaigns: a row for every run, replaced by a later one, and the exit status."""
+"""The data of campaigns have a row for each run; a later run replaces it. The exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of coverage: each layer counts once, in its family, by what came of it."""
+"""The table of coverage: each layer counts once, in its family, by its outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of known failures written from results: green once reasons are given, blind to nothing."""
+"""Known failures written from results: green once they have reasons; other bugs still fail."""
 
 from __future__ import annotations
 
@@ -55,9 +55,15 @@ def _backend(layer: type) -> ModuleBackend:
 def _run(layer: type, known: Any = ()) -> Run:
     engine = Engine(_backend(layer), EXAMPLES, 0, known)
     found = tuple(engine.run(item) for item in ITEMS)
-    who = replace(identity(tuple(i.id for i in ITEMS)), backend="dilated", examples=EXAMPLES,
-                  seed=0, dtypes=("float32",), options={},
-                  places={"cpu": place_of("dilated", info_of(engine.backend), "cpu")})  # fmt: skip
+    who = replace(
+        identity(tuple(i.id for i in ITEMS)),
+        backend="dilated",
+        examples=EXAMPLES,
+        seed=0,
+        dtypes=("float32",),
+        options={},
+        places={"cpu": place_of("dilated", info_of(engine.backend), "cpu")},
+    )
     return Run(who, found)
 
 
@@ -143,11 +149,11 @@ reason = "rounds once more than it may"
 
 @pytest.mark.parametrize(("wrong", "status"), [(2.0**-20, "known"), (1.0, "failed")])
 def test_a_run_excuses_errors_within_a_known_share_of_the_bound(wrong: float, status: str) -> None:
-    """An error of 16 units is 2 to 6 bounds of a SiLU; that of a wrong formula is a million."""
+    """An error of 16 units is 2 to 6 bounds of a SiLU; a wrong formula errs by a million bounds."""
 
     class SiLU(torch.nn.SiLU):
         def forward(self, input: torch.Tensor) -> torch.Tensor:
-            # Where a sigmoid is 1 equality is due.
+            # Where the sigmoid is 1 the check wants equality.
             return super().forward(input) * torch.where(input.abs() < 4, 1 + wrong, 1.0)
 
     text = """
@@ -264,8 +270,14 @@ def test_an_entry_of_what_draws_is_never_stale() -> None:
     space = SimpleNamespace(Dropout=Unscaled)
     verdict = Engine(ModuleBackend("dropping", nn=space), EXAMPLES, 0).run(item)
     assert verdict.status == "failed"
-    who = replace(identity((item.id,)), backend="dropping", examples=EXAMPLES, seed=0,
-                  dtypes=("float32",), options={})  # fmt: skip
+    who = replace(
+        identity((item.id,)),
+        backend="dropping",
+        examples=EXAMPLES,
+        seed=0,
+        dtypes=("float32",),
+        options={},
+    )
     text = written(Run(who, (verdict,))).text.replace('reason = ""', 'reason = "is not scaled"')
     (entry,) = parse(text, "k.toml")
     assert not entry.strict

@@ -1,4 +1,4 @@
-"""Scripts of failures of foreign backends: in a new process each, with the bug and without it."""
+"""Scripts of failures of foreign backends, each in a new process, with and without the bug."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from conformance.diagnosis.reproducer import UNSEEN, reproducer
 from conformance.layers import CATALOGUE
 
 BUGS = {bug.name: bug for bug in bugs()}
-# One object that several calls give, state that a call changes, gradients, refusals by exceptions
-# of the framework's own.
+# One object that several calls return, state that a call changes, gradients, and refusals by the
+# framework's own exceptions.
 CHOSEN = (
     ("numpy_only-first-answer-kept", "repeat"),
     ("plain-nothing-remembered", "repeat"),

@@ -1,4 +1,4 @@
-"""The report: what the summary says of a run, and that the page shows it, whatever it holds."""
+"""The report: the summary of a run, and the page that shows it, with hostile results too."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def mixed() -> results.Run:
 
 
 class Page(HTMLParser):
-    """What a page holds: ids, links, attributes that could load something, text by element."""
+    """A parsed page: ids, links, attributes that could load something, and text by element."""
 
     VOID = frozenset({"meta", "input", "br", "link", "img"})
 
@@ -421,7 +421,7 @@ def test_states_have_glyph_and_text() -> None:
     cells = [" ".join(text.split()) for text in page.texts["td"]]
     for status in set(STATUSES) - {"unsupported"}:
         assert any(text.startswith(f"{summary.GLYPHS[status]} {status}") for text in cells)
-    # What a backend lacks as a whole is told once, above the matrix.
+    # Layers that a backend lacks altogether are listed once, above the matrix.
     told = [" ".join(text.split()) for text in page.texts["p"]]
     assert any(" layer not supported: " in text for text in told)
 
@@ -440,7 +440,7 @@ def test_nothing_is_loaded_and_the_policy_forbids_it() -> None:
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     for tag in ("style", "script"):
-        # What stands before the script is data, which is never run.
+        # The elements before the script are data, which browsers never run.
         *data, source = page.texts[tag]
         assert all(re.fullmatch(r"[A-Za-z0-9+/=]*", block) for block in data)
         digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""The pages in a real headless Chromium, opened from disk: all that a reader does with them."""
+"""The pages in a headless Chromium, opened from disk: everything that a reader does with them."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def report() -> str:
 
 
 def _until(page: Page, expression: str) -> None:
-    """Wait; Playwright's own way is to evaluate text, which the page's policy forbids."""
+    """Wait until an expression is true; the page's policy forbids Playwright's own way to wait."""
     deadline = time.monotonic() + 20
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, expression
@@ -342,8 +342,8 @@ def test_twenty_thousand_verdicts_are_small_and_quickly_laid_out(opened: Opener)
     text = html.render(large(20_000))
     assert len(text.encode()) <= 2_000_000
     page = opened(text)
-    # How soon something is seen hangs on what a browser has to lay out first: a cell stands for
-    # several verdicts, and a verdict has no row until it is asked for.
+    # The time until something is visible depends on how much the browser has to lay out. A cell
+    # stands for several verdicts, and a verdict has no row until the reader opens it.
     half = opened(html.render(large(10_000)))
     more = [p.evaluate("document.querySelectorAll('*').length") for p in (page, half)]
     assert more[0] - more[1] < 10_000

@@ -83,7 +83,7 @@ def test_other_causes_stay_apart() -> None:
 
 
 def test_things_that_serve_alike_are_one_cause() -> None:
-    """Each makes the same bug show; the cause names what all need, and then each."""
+    """Each makes the same bug appear; the cause names common needs first, then alternatives."""
     (one,) = _clusters(
         _wrong("ConvTranspose2d", "values", ("bias", "stride")),
         _wrong("ConvTranspose2d", "values", ("bias", "dilation"), dtype="float64"),
@@ -102,7 +102,7 @@ def test_the_plainest_call_that_fails_stands_for_all_others() -> None:
 
 
 def test_a_law_of_a_layer_with_one_bug_follows_from_it() -> None:
-    """It makes calls of its own, and the oracle says which is wrong; two bugs leave it open."""
+    """The law makes further calls, and one known bug explains them; with two it stays open."""
     law = replace(WRONG, law="scaled")
     bug = _wrong("Conv2d", "values", ("groups",))
     other = _wrong("Conv2d", "values", ("stride",), dtype="float64")
@@ -367,7 +367,7 @@ def test_a_pair_counts_once_though_dtypes_name_arguments_in_another_order() -> N
 
 
 def test_a_verdict_takes_few_bytes_of_the_page() -> None:
-    """Of a page of 298 layers in four dtypes these are all but the results that it holds."""
+    """On a page of 298 layers in four dtypes, verdicts are all but the embedded results."""
     sizes = []
     for count in (10, 20):
         page = html.render(passing(count))

@@ -1,4 +1,4 @@
-"""The JSON Schemas that ship with the package: as made, and true of what is written and read."""
+"""The shipped JSON Schemas are current, and valid for the files that are written and read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scoreboard: what its shares are of, what it refuses, and that its page is safe to show."""
+"""The scoreboard: the denominator of its shares, runs that it refuses, and a safe page."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from conformance.model.failure import Failure, Inapplicable
 
 pytestmark = pytest.mark.in_fork
 
-# Of each family a bug of each check, but for those that few cases show: of the sizes of blocks.
+# One bug for each family and check, without bugs at block sizes, which few cases show.
 CHOSEN = {
     (CATALOGUE[bug.layer].family, bug.check): bug
     for bug in BUGS
@@ -87,10 +87,10 @@ def test_the_script_of_another_framework_goes_through_its_adapter() -> None:
 @pytest.mark.parametrize(
     ("name", "check"),
     [
-        # What the adapter itself reads of the state_dict is not there.
+        # The state_dict lacks what the adapter itself reads.
         ("mha-separate-projections-saved", "layout"),
         ("batchnorm2d-count-not-saved", "layout"),
-        # What the layer drew cannot be loaded as it is saved.
+        # The tensors that the layer drew cannot be loaded as they were saved.
         ("linear-weight-saved-transposed", "state"),
         # A sum whose terms hold the same number as it.
         ("conv2d-subnormals-flushed", "laws"),

@@ -1,4 +1,4 @@
-"""Versioned standards: what they decide of a run, and what the run may claim afterwards."""
+"""Versioned standards: the options that they set for a run, and what the run may claim."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_a_standard_names_layers_and_checks_that_there_are() -> None:
     assert standard.name == NAME
     assert set(standard.layers) <= set(CATALOGUE)
     assert standard.dtypes == DTYPES
-    # Each level asks what the one before it asks.
+    # Each level includes the checks of the level before it.
     inference, training, strict = (set(checks) for checks in standard.levels.values())
     assert inference < training < strict
-    # What was released stays: a check that came later is declared at a level, and not in it.
+    # A released standard never changes: a later check names a level, but is not part of it.
     for name, asked in standard.levels.items():
         assert asked == tuple(check for check in level(name) if check in asked)
 
@@ -148,7 +148,7 @@ def test_cases_that_are_not_those_of_the_standard_are_told(
 
 
 def _small(monkeypatch: pytest.MonkeyPatch, **change: Any) -> Any:
-    """A run of one item, all of a standard that has no other, but for a change of it."""
+    """A run of the only item of a small standard, whose fields `change` replaces."""
     whole = {"layers": ("Linear",), "dtypes": ("float32",), "levels": {"inference": ("values",)}}
     standard = replace(standards()[NAME], **{**whole, **change})
     monkeypatch.setattr("conformance.reports.claim.named", lambda text: (standard, "inference"))

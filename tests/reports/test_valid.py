@@ -1,4 +1,4 @@
-"""Malformed and inconsistent results files: refused or told of, without a traceback."""
+"""Malformed and inconsistent results files are refused or reported, without a traceback."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_what_does_not_agree_is_not_valid(
 
 
 def _set(*places: Any) -> Callable[[Lines], None]:
-    """Puts the last one in the place that those before it lead to."""
+    """A change that sets the last of `places` at the path of the others."""
 
     def change(lines: Lines) -> None:
         inner: Any = lines

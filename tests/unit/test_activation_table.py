@@ -1,4 +1,4 @@
-"""The table of activations: what CONTRIBUTING.md says of a new one is all that it takes."""
+"""A new activation needs no more than the steps that CONTRIBUTING.md lists."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OPTIONS = ["-v", "-rs", "-p", "no:cacheprovider", "-k", "added_for_a_test or Add
 TABLE = "conformance/model/activations.py"
 ORACLES = "conformance/oracles/activation/smooth.py"
 KINDS_FILE = "conformance/layers/activation/kinds.py"
-# File → a line of it, and what stands before that line once AddedForATest is added.
+# File → one of its lines, and the text inserted before that line to add AddedForATest.
 ADDED = {
     TABLE: (
         '    Activation(\n        "Tanhshrink",',
@@ -53,12 +53,12 @@ ADDED = {
         '    "AddedForATest": Kind(smooth.added_for_a_test, (laws.odd,)),\n',
     ),
 }
-# What its proof adds.
+# The brute-force reference of the new activation.
 REFERENCE = (
     '    "Tanhshrink": lambda',
     '    "AddedForATest": lambda x: 2 * x / (1 + abs(x)),\n',
 )
-# Statuses of both forms in every check that applies, of what is right and of what is not.
+# Prints the statuses of both forms in every check that applies, for a right and a wrong layer.
 JUDGED = """
 from types import SimpleNamespace
 
@@ -97,7 +97,7 @@ for layer in ("AddedForATest", "functional.added_for_a_test"):
 
 
 def _with_one_more(folder: Path, left_out: str = "") -> Path:
-    """A copy of the package that has AddedForATest in each of its places but one."""
+    """Copy the package and add AddedForATest in each place except `left_out`."""
     places = {
         "conformance": conformance,
         "conformance/strategies": conformance.strategies,
@@ -137,7 +137,7 @@ def test_one_more_activation_is_drawn_checked_and_passed(tmp_path: Path) -> None
 
 
 def test_of_an_activation_that_torch_lacks_tests_hold_what_they_can(tmp_path: Path) -> None:
-    """Its reference and its shapes; what would ask torch is skipped, and says why."""
+    """Tests compare it with its reference and shapes; tests that need torch skip with a reason."""
     _with_one_more(tmp_path)
     shutil.copytree(TESTS, tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(TESTS.parent / "pyproject.toml", tmp_path)

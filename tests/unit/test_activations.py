@@ -1,4 +1,4 @@
-"""Bounds of the activations hold for every operand in doubt and every usual form, no further."""
+"""Bounds of activations cover operands with an error and every usual formula, and no more."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_blend_of_numbers_of_few_bits_is_exact_where_neither_form_rounds(dtype: 
 
 
 def _slope(name: str, at: float) -> Rounded:
-    """The derivative of an activation in float64, as the oracle bounds it."""
+    """The oracle's float64 derivative of an activation at a point, with its bound."""
     precision = Precision.of("float64")
     x = leaf(np.array([at]), precision)
     y = getattr(activations, name)(x)
@@ -113,7 +113,7 @@ def test_at_its_limit_a_slope_is_nothing_or_what_it_is_in_truth(
     assert found.value[0] == pytest.approx(true, rel=1e-4)
     # 1/cosh² and 0 pass, one rounding of 1 does not.
     assert found.value[0] <= found.error[0] < 1.01 * true
-    # Where the true slope underflows there is but 0.
+    # Where the true slope underflows, only 0 is right.
     assert _slope(name, 800.0).error[0] == 0
 
 
@@ -205,7 +205,7 @@ def test_the_new_gate_may_add_its_bias_first_or_last() -> None:
             ("weight_ih", (3, 2)), ("weight_hh", (3, 1)), ("bias_ih", (3,)), ("bias_hh", (3,)),
         )
     }  # fmt: skip
-    # W x + b is a small integer, hence exact: what W x + s rounds is then all there is.
+    # W x + b is a small integer, hence exact: only W x + s rounds.
     state["weight_ih"][2], state["bias_ih"][2] = (300.0, -200.0), -100.0
     x, h = generator.integers(-2, 3, (400, 2)) * 1.0, generator.standard_normal((400, 1))
     oracle = gru_cell(

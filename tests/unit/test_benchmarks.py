@@ -1,4 +1,4 @@
-"""Benchmarks: timed only where it is right, beside torch, serially."""
+"""Benchmarks time a layer only if it is right, next to torch, and one after another."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Sleeping(Spoiled):
 
 
 class Remembering(Spoiled):
-    """torch, whose first answer to a layer stays its answer."""
+    """torch, but a layer repeats its first answer to every later call."""
 
     def build(self, call: Any) -> Any:
         kept: list[Any] = []
@@ -185,7 +185,7 @@ def test_a_bound_as_large_as_the_answer_verifies_nothing() -> None:
 
 
 class _Machine:
-    """A device clock: each side's calls take what they are told, the first place a bit more."""
+    """A simulated clock: calls take a given time, and the first call of a block a bit more."""
 
     def __init__(self, seed: int, first: float = 0.0) -> None:
         self.generator, self.first = np.random.default_rng(seed), first
@@ -257,7 +257,7 @@ def test_every_call_has_fresh_inputs_and_neither_side_is_always_first() -> None:
     assert times.sample[0] == times.sample[1]
 
 
-# What it is held against, and what it costs.
+# What it is compared with, and what it costs.
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_torch_float64_gives_the_oracles_values_and_bounds(layer: str, dtype: st
         rows = CATALOGUE[layer], through_torch(CATALOGUE[layer], case.call.arguments, torch_backend)
         results = []
         for row in rows:
-            # A copy: the oracle's answers to a case are kept.
+            # A copy of the case, because the oracle caches its answers by case.
             trial = Trial(torch_backend, row, Case(case.call, case.inputs),
                           numerics_of(torch_backend, dtype))  # fmt: skip
             inputs, parameters = expected(trial, given)
@@ -287,7 +287,7 @@ def test_torch_float64_gives_the_oracles_values_and_bounds(layer: str, dtype: st
             assert large is not None
             np.testing.assert_allclose(large.value, plain.value, rtol=1e-9, atol=1e-9)
             if "ranspose" in layer:
-                # The oracle counts a window's products, torch those that a place has.
+                # The oracle counts all products of a window, torch only those inside the input.
                 assert np.all(large.error <= plain.error * (1 + 1e-6) + 1e-12)
             else:
                 np.testing.assert_allclose(large.error, plain.error, rtol=1e-6, atol=1e-12)
@@ -339,7 +339,7 @@ def test_operations_are_counted_as_the_layer_does_them(key: tuple[str, str]) -> 
         assert found == counted
 
 
-# Bytes in float32: what is read, what is written, and of a backward pass cotangent and gradients.
+# Bytes in float32: read and written by a forward pass; the cotangent and gradients of a backward.
 MOVED = {
     "a linear layer": (
         ("Linear", {"in_features": 16, "out_features": 8}, ((4, 16),)),
@@ -419,7 +419,7 @@ def test_the_largest_cache(sizes: dict[str, str], largest: int, tmp_path: Path) 
     assert largest_cache(tmp_path / "none") == 0
 
 
-# Copies of one size and of the other's: how much is copied follows the cache.
+# Two cache sizes: the size of the copy follows the cache.
 @pytest.mark.parametrize(("cache", "copied"), [(0, 1 << 16), (1 << 16, 1 << 17)])
 def test_the_copy_is_larger_than_the_cache(
     cache: int, copied: int, monkeypatch: pytest.MonkeyPatch
@@ -491,7 +491,7 @@ sleeping, wrong, dying, plain = map(like, (Sleeping, Wrong, Dying, torch.nn.Iden
 @pytest.fixture
 def bench(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     plug_in(pytester, monkeypatch, BACKENDS)
-    # For the serial phase, too, which leaves out options of the session.
+    # Also for the serial phase, which drops options of the session.
     pytester.makeini("[pytest]\naddopts = -pwarm")
 
     def run(backend: str, *options: str, target: str = "conformance.suite.test_benchmarks") -> Any:

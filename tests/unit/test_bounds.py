@@ -1,4 +1,7 @@
-"""What is said to be supported is tried; fragments of the changelog are as they must be."""
+"""The declared version bounds match what the tox environments test; changelog fragments are valid.
+
+Issue forms are checked as well.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ def fragments() -> list[Path]:
 
 
 def fault(path: Path) -> str:
-    """What is wrong with a fragment; empty where nothing is."""
+    """Describe what is wrong with a fragment; empty for a valid one."""
     if not FRAGMENT.fullmatch(path.name):
         return (
             f"{path.name}: expected +a-few-words.CATEGORY.md or NUMBER.CATEGORY.md, "

@@ -1,4 +1,4 @@
-"""The time budget: read, kept, and told."""
+"""The time budget: how it is parsed, respected and reported."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def _spend(budget: Budget, clock: list[float], seconds: float) -> float | None:
-    """What an item may take that takes so long; None where it is left out."""
+    """The seconds granted to an item that takes `seconds`; None if the budget skips the item."""
     left = budget.begin()
     if left is None:
         return None
@@ -74,7 +74,7 @@ def _spend(budget: Budget, clock: list[float], seconds: float) -> float | None:
 def test_what_an_item_takes_too_much_all_later_ones_do_without(clock: list[float]) -> None:
     budget = parse("100", items=10, workers=1)
     assert _spend(budget, clock, 37.0) == 10.0
-    # 27 s too many, which nine items share.
+    # The item takes 27 s too long, which the nine later items share.
     assert [_spend(budget, clock, 7.0) for _ in range(9)] == pytest.approx([7.0] * 9)
     assert clock[0] == pytest.approx(100.0)
 
@@ -82,9 +82,9 @@ def test_what_an_item_takes_too_much_all_later_ones_do_without(clock: list[float
 def test_dear_items_that_come_first_leave_half_a_share_to_the_others(clock: list[float]) -> None:
     budget = parse("100", items=20, workers=1)
     given = [_spend(budget, clock, 20.0 if k < 6 else 2.0) for k in range(20)]
-    # The fifth begins at 80 s in place of 20, which is more than 10 s of grace and half of what
-    # sixteen items have, 40 s. With each that is left out there are 5 s less to make up for, and
-    # 2.5 s less to make it up with.
+    # The fifth begins at 80 s instead of 20 s. That is more than 10 s of grace plus half of the
+    # time of sixteen items, 40 s. Each skipped item reduces the delay by 5 s, and the time to make
+    # it up by 2.5 s.
     assert given[4:8] == [None] * 4
     assert None not in given[:4] + given[8:]
     assert given[8] == pytest.approx(5.0 * KEPT - 10.0 / 12)
@@ -110,8 +110,8 @@ def test_what_a_lost_process_has_spent_counts(clock: list[float]) -> None:
     engine = IsolatedEngine(cast(Child, Mortal()), "mortal", 5, 0, budget=parse("25", 5, 1))
     for _ in range(2):
         engine.run(ITEM)
-    # The first had 5 s, of which its process took 4 before it died, and took 8: 3 s too many, which
-    # four items share.
+    # The first item has 5 s and takes 8 s, of which its process took 4 s before it died. The other
+    # four items share the 3 s.
     assert asked == [5.0, 1.0, 5.0 - 3.0 / 4]
 
 
@@ -133,7 +133,7 @@ def test_an_item_stops_when_its_time_is_over_and_counts_what_it_left_out() -> No
 
 
 def _out_of_time(monkeypatch: pytest.MonkeyPatch, *first: Outcome) -> Verdict:
-    """The verdict of an item without any time, whose first cases have the outcomes given."""
+    """The verdict of an item whose time is over at once and whose first cases end as given."""
     engine, coming = Engine(backend, 60, 0, budget=Budget(0.0)), iter(first)
     judged = engine.outcome
 
@@ -156,7 +156,7 @@ def test_an_item_whose_time_is_over_goes_on_until_a_case_tells_something(
 ) -> None:
     verdict = _out_of_time(monkeypatch, *[Outcome("invalid", "not for this case")] * 3)
     assert (verdict.status, verdict.examples.drawn, verdict.examples.stopped) == ("passed", 4, 56)
-    # A verdict without numbers names the budget, if no case ran to its end.
+    # A verdict without numbers names the budget only if no case ran to its end.
     nothing = verdicts.conclude(verdicts.begin(ITEM, Examples(1, invalid=1, stopped=59)), ())
     assert nothing.status == "unchecked"
     assert nothing.message == f"{verdicts.NOTHING} (59 cases beyond the time budget)"
@@ -260,7 +260,7 @@ def test_of_a_compiler_the_checks_that_lead_come_first_and_each_worker_has_its_l
 
 
 class Compiler(ModuleBackend):
-    """A backend to which every new shape is dear."""
+    """A backend for which every new shape is expensive."""
 
     compile_seconds = 0.05
 

@@ -1,4 +1,4 @@
-"""Several right values, selection by index and undecided branches: each accepted, others not."""
+"""Alternatives, selection by index and undecided branches accept every right value and no other."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_nan_without_an_error_is_to_be_nan_and_an_infinity_that_infinity() -> No
         got[place] = wrong
         with pytest.raises(Failure, match=rf"y\[{place}\]"):
             compare("y", got, wanted)
-    # With one, it is as good as unknown.
+    # With an error, such a value counts as unknown.
     assert compare("y", np.array([5.0]), _number([np.nan], np.nan)).comparisons == 0
     assert compare("y", np.array([np.nan]), _number([1.0], np.inf)).comparisons == 0
 

@@ -1,4 +1,4 @@
-"""The contract's second edition: what crosses the boundary, and what a wrong answer is told."""
+"""Tensors by name across the backend boundary, and the messages for answers that break it."""
 
 from __future__ import annotations
 

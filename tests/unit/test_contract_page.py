@@ -1,4 +1,4 @@
-"""`docs/contract.md` says of the contract what the code has; links between pages lead somewhere."""
+"""`docs/contract.md` agrees with the code; links between pages have a target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGES = (
     *("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"),
     *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
 )
-# Asked of backends of this package only.
+# Only backends of this package have these members.
 OWN = {"inherits", "copy"}
 _CODE = re.compile(r"```.*?```|`[^`\n]*`(?!\]\()", re.DOTALL)
 _LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)")
@@ -44,7 +44,7 @@ def _rows(text: str) -> list[list[str]]:
 
 
 def _first_names(text: str) -> set[str]:
-    """What the first column of a section's tables names."""
+    """The names in the first column of a section's tables."""
     return {name for row in _rows(text) for name in re.findall(r"`@?(\w+)", row[0])}
 
 
@@ -99,7 +99,7 @@ def test_every_layout_has_a_row_and_a_picture() -> None:
 
 
 def _anchors(text: str) -> set[str]:
-    """As GitHub makes them of headings."""
+    """The anchors that GitHub makes from headings."""
     headings = re.findall(
         r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE
     )

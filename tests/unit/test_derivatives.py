@@ -1,4 +1,4 @@
-"""The oracles' derivatives against the definition, and what only the gradients check sees."""
+"""The oracles' derivatives agree with difference quotients; only `gradients` sees wrong ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.in_fork
 
 
 def _slopes(case: Case) -> tuple[float, float, float]:
-    """Slope along a random direction by difference and by gradient, and the size of its terms."""
+    """Slope along a random direction by difference and by gradient, and the sum of |terms|."""
     generator = np.random.default_rng(case.seed)
     trial = Trial(torch_backend, CATALOGUE[case.call.layer], case)
     precision = trial.precision
@@ -48,7 +48,7 @@ def _slopes(case: Case) -> tuple[float, float, float]:
     return (along(step) - along(-step)) / (2 * step), wanted, size
 
 
-# Those without kinks, indices and random numbers, but for what is left out below.
+# Families without kinks, indices and random numbers, except for the layers excluded below.
 SMOOTH = ("convolution", "recurrent", "linear", "normalization")
 
 
@@ -81,7 +81,7 @@ class _Vjp(SpoiledLayer):
 
 
 class _Gradients(Spoiled):
-    """torch's answers with the result of `vjp` changed: shape and values see nothing."""
+    """torch with the result of `vjp` changed, which the checks shape and values do not see."""
 
     def __init__(self, change: Any) -> None:
         super().__init__("gradients", lambda y, inputs: y)

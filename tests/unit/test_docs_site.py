@@ -1,4 +1,4 @@
-"""The documentation site: what its pages are made of is all there; links lead somewhere."""
+"""The documentation site: pages have all their parts, and links have a target."""
 
 from __future__ import annotations
 

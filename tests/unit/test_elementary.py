@@ -1,4 +1,4 @@
-"""Elementary functions, quotients and wide composites: truth and usual forms are in bounds."""
+"""Elementary functions, quotients and wide composites: bounds cover truth and usual formulas."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def test_twice_the_budget_is_beyond_it(name: str, dtype: str) -> None:
     x = operands(function, dtype, 400, 3)
     y = function.ours(_exact(x.tolist(), dtype))
     right = true(function, x)
-    # Far from the ends of the range, where underflow and overflow have their say.
+    # Only numbers far from underflow and overflow.
     usual = (np.abs(right) > 2.0**20 * form.normal) & (np.abs(right) < form.largest / 4)
     if dtype == "float16":
         usual = (np.abs(right) > 0.25) & (np.abs(right) < form.largest / 4)
-    # 2 units in the last place, and those of an exponent of 0.1 that is rounded.
+    # 2 units in the last place, and the error of an exponent of 0.1 that is rounded.
     budget = {"power 0.1": 64.0}.get(name, 2.0)
     wrong = right * (1 + 2 * 2 * budget * form.unit + 8 * 2.0**-53)
     assert (np.abs(wrong - y.value) > y.error)[usual].all()
@@ -207,7 +207,7 @@ def test_quotients_by_nothing() -> None:
     )
     assert np.isinf((one / doubtful).error).all()
     assert np.isinf((one / doubtful.with_error(np.array([0.7]))).error).all()
-    # What is below the smallest number is lost, even by a power of two.
+    # A quotient below the smallest number is lost, even if the divisor is a power of two.
     tiny = _exact([3 * 2.0**-149]) / _exact([2.0])
     assert tiny.error[0] >= 2.0**-150
     with pytest.raises(TypeError, match="complex"):
@@ -265,7 +265,7 @@ def test_a_constant_is_rounded_once() -> None:
 
 
 def _softsign(x: Rounded) -> Rounded:
-    """x/(1 + |x|) in whatever precision."""
+    """x/(1 + |x|) in the precision of `x`."""
     return x / (elementary.absolute(x) + constant(1.0, x))
 
 
@@ -284,7 +284,7 @@ def test_a_wide_bound_holds_for_float32_and_not_for_steps(dtype: str) -> None:
     assert ratio(steps, loose) <= 1
     assert wide(declared) is declared
     assert wide(precision).dtype == "float32"
-    # Beyond the range of the dtype nothing is known, however finite it is in float32.
+    # Beyond the range of the dtype nothing is known, even if float32 holds the number.
     ends = round_to(np.array([FORMATS[dtype].largest, 1.0]), dtype)
     big = stored(elementary.square(widened(exactly(ends, precision))), precision)
     assert big.error.tolist() == [np.inf, 0.0]
@@ -326,7 +326,7 @@ def test_every_number_of_16_bits(name: str, dtype: str) -> None:
         single = round_to(np.asarray(function.plain(every), np.float64), dtype)
         assert ratio(nearest, y) <= 1
         assert ratio(single, y) <= 1
-        # Two numbers further is beyond it, but near underflow.
+        # The second next number is outside the bound, except near underflow.
         further = round_to(nearest * (1 + 5 * FORMATS[dtype].unit), dtype)
         least = 2.0**10 * FORMATS["float32"].normal if dtype == "bfloat16" else 2.0**-12
         usual = y.decided & (np.abs(nearest) > least) & np.isfinite(nearest)

@@ -1,4 +1,4 @@
-"""`docs/evidence.md` has what the data say, and the site's pages have every row of them."""
+"""`docs/evidence.md` agrees with the data, and the site's pages have every row of the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nn-conformance exhaustive`: parts add up to the whole; what is wrong is counted and told."""
+"""`nn-conformance exhaustive`: parts add up, and wrong numbers are counted and reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check finds wrong: its text, its kinds, and that nothing of it is lost on the way."""
+"""Findings of checks: their text and kinds, and that files and processes pass them unchanged."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_two_backends_fail_alike_by_their_exceptions_or_all_numbers() -> None:
     assert not alike(Outcome.failed(drawn[0]), Outcome.failed(elsewhere))
 
 
-# --- on the way ---
+# --- through files and processes ---
 
 
 @pytest.mark.parametrize("finding", [finding for finding, _ in GOLDEN])

@@ -1,4 +1,4 @@
-"""Known failures that ship say of which class they are; the full page lists each finding once."""
+"""Each shipped known failure names its class; the full page lists each finding once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_reason_without_class_or_content_is_told(reason: str, fault: str) -> N
 
 
 def test_what_ends_the_process_is_of_a_class_that_does() -> None:
-    """A crash is no wrong value; memory that is overwritten may end the process, or not."""
+    """A crash is not a wrong value; overwritten memory may end the process, but need not."""
     allowed = {"crashed": {"crash", "memory"}, "hung": {"hang", "crash"}}
     for file, entry in ALL:
         if entry.deadly:

@@ -1,4 +1,4 @@
-"""Tests that run in a fork: its death fails one test, and its reports are those of any test."""
+"""Tests in a fork: if the fork dies, one test fails; its reports look like those of other tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not forked.FORKS, reason="tests run in pytest's 
 
 
 def _session(pytester: pytest.Pytester, text: str, folder: str = "layers") -> Any:
-    """What a session of one file in a folder comes to."""
+    """Run a session of one test file in a folder, and return its result."""
     pytester.makeini("[pytest]\nmarkers = in_fork")
     pytester.makeconftest(
         "import forked\n"

@@ -1,4 +1,4 @@
-"""Files that a script writes say so in their first lines, and stand in one list."""
+"""Generated files name their script in their first lines, and all are listed here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FIRST = 5  # lines of a file that say who writes it
+FIRST = 5  # lines of a file, among which one names the script that writes it
 
 GENERATED = {
     "conformance/layers/reached.json": "tools/reached_table.py",
@@ -30,7 +30,7 @@ Of `docs/contract.md`, `docs/inputs.md`, `docs/layers.md` and `README.md` parts 
 
 
 def _writer(file: Path) -> str | None:
-    """What the first lines of a file say that it is written by."""
+    """The script that a file's first lines name as its writer; None if they name none."""
     with file.open(encoding="utf-8", errors="ignore") as lines:
         text = " ".join(line.strip() for _, line in zip(range(FIRST), lines, strict=False))
     _, said, rest = text.replace("Written by", "written by").partition("written by `")

@@ -1,4 +1,4 @@
-"""Generic code asks the row: no string in its rooms names a layer, an input or an argument."""
+"""Generic code reads the specification: none of its strings names a layer, input or argument."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOMS = (
     *("checks", "commands", "diagnosis", "generation", "isolation", "items", "known"),
     *("matching", "model", "plugin", "run", "timing"),
 )
-# A table of layers, read by rows, strategies and laws.
+# A table of layers, which specifications, strategies and laws read.
 TABLE = ROOT / "model" / "activations.py"
 FILES = (
     *(f for room in ROOMS for f in sorted((ROOT / room).rglob("*.py")) if f != TABLE),
@@ -28,9 +28,9 @@ FILES = (
     ROOT / "backends" / "module.py",
     ROOT / "backends" / "function.py",
 )
-# Words that name a layer whichever its form is.
+# Parts of names of layers.
 FORMS = ("Lazy", "functional.")
-# Words of the catalogue that are the suite's own, too.
+# Words of the catalogue that the suite also uses in its own sense.
 COMMON = {
     "a": "an article, and the letter of what is an array in a transcript",
     "b": "the letter of a case that a check does not apply to, and of booleans in NumPy",
@@ -51,7 +51,7 @@ COMMON = {
     "tanh": "an elementary function of `Numerics.ulp`",
     "tensor": "what scripts and transcripts call any",
 }
-# (file, literal): why it stands there.
+# (file, literal) → why the file has that literal.
 _MARGIN = "of a verdict, the largest error ÷ bound"
 ALLOWED = {
     ("special.py", "negative"): "a sign",
@@ -89,7 +89,7 @@ def _documentation(tree: ast.AST) -> set[int]:
 
 
 def literals(source: str) -> Iterator[str]:
-    """The strings of a file that are no documentation."""
+    """The strings of a file that are not documentation."""
     tree = ast.parse(source)
     documentation = _documentation(tree)
     for node in ast.walk(tree):
@@ -109,11 +109,9 @@ def _stems(words: frozenset[str]) -> tuple[str, ...]:
 
 
 def named(text: str, words: frozenset[str]) -> set[str]:
-    """The words of the catalogue that a string names: alone, or as the stem of a layer's name.
+    """The words of the catalogue that a string names, alone or as the stem of a layer's name.
 
-    Args:
-        text: a string of generic code; prose of several words may name what it likes.
-        words: names of layers, inputs and arguments.
+    Prose of several words may name anything.
     """
     if text in words:
         return {text}

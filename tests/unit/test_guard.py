@@ -1,4 +1,4 @@
-"""One door: what a backend says and returns reaches the suite bounded, plain, and as its own."""
+"""The guard is the only way to a backend: the suite gets bounded values of built-in types."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from conformance.run.engine import Engine
 ROOT = Path(conformance.__file__).parent
 DOOR = ("conformance.backends.guard", "conformance.backends.foreign_calls")
 LISTED = {
-    # Loads backends by name, and families of layers.
+    # Imports backends and families of layers by name.
     "import_module": {"backends/coverage_audit.py", "backends/registry.py", "layers/__init__.py"},
-    # Asks whether a backend is one that the suite brings.
+    # Checks whether the suite ships a backend.
     "inner": {"diagnosis/script_torch.py", "diagnosis/reproducer.py"},
-    # Takes the time of calls without the door's.
+    # Times calls without the time of the guard.
     "itself": {"timing/measure.py"},
-    # Load a backend; let the backend, not the suite, be what a timed round raises.
+    # The first loads a backend; the second attributes an error in a timed round to the backend.
     "call": {"backends/registry.py", "timing/measure.py"},
     "member": {"backends/registry.py"},
 }
@@ -101,7 +101,7 @@ def test_what_goes_past_the_door_is_listed(name: str) -> None:
 
 
 def test_no_file_reads_a_member_of_a_backend_by_name() -> None:
-    # The last one is given torch's, or one that is shaped like it.
+    # The last one gets torch's object, or one of the same shape.
     behind = ("backends/module.py", "backends/function.py", "backends/guard.py")
     behind += ("diagnosis/script_torch.py",)
     for file, tree in _sources():
@@ -113,7 +113,7 @@ def test_no_file_reads_a_member_of_a_backend_by_name() -> None:
                 assert not asked.endswith("backend"), f"{file}:{node.lineno}: {asked}"
 
 
-# --- what comes through it ---
+# --- what passes the guard ---
 
 
 class Lying(np.ndarray):
@@ -170,7 +170,7 @@ def test_what_changes_after_it_was_returned_does_not_change_the_answer() -> None
 
 
 class Says(str):
-    """A string that is every string."""
+    """A string that equals every string."""
 
     __hash__ = str.__hash__
 
@@ -202,7 +202,7 @@ class Lies(tuple):
 
 
 class Endless(dict[str, Any]):
-    """A mapping whose names do not end."""
+    """A mapping with infinitely many names."""
 
     def __iter__(self) -> Any:
         return map(str, itertools.count())
@@ -284,7 +284,7 @@ def test_what_a_call_raises_is_the_backends(error: BaseException, says: str) -> 
     assert str(verdict.message).replace("\n", "").isprintable()
 
 
-# --- what it says of itself ---
+# --- what a backend says of itself ---
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The hostile catalogue's own judge: what deviates is told, what is as due is not."""
+"""The hostile catalogue reports each deviation from the expected outcome, and nothing else."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_as_many_days_as_shares_try_each_entry_once():
     ("due", "code", "output", "told"),
     [
         (Due(4, ("name",)), 4, "name: expected", ()),
-        (Due((0, 4)), 1, "", ("exit status 1, due is 0 or 4",)),
+        (Due((0, 4)), 1, "", ("exit status 1, expected 0 or 4",)),
         (Due(4, ("name",)), 4, "nothing", ("output lacks 'name'",)),
         (Due(4), 4, "INTERNALERROR> x", ("output has 'INTERNALERROR'",)),
         (Due(4, never="secret"), 4, "a secret", ("output has 'secret'",)),
         (Due(4), 4, "red \x1b[31m", ("output has an unprintable '\\x1b'",)),
         (Due(4), 4, "turned \u202e", ("output has an unprintable '\\u202e'",)),
-        (Due(4, longest=10), 4, "x" * 11, ("output of 11 characters, due are 10 at most",)),
+        (Due(4, longest=10), 4, "x" * 11, ("output of 11 characters, expected at most 10",)),
         (Due(1, others="failed"), 1, "", ("no results",)),
     ],
 )
@@ -52,7 +52,7 @@ def test_outputs_are_held_against_what_is_due(tmp_path, due, code, output, told)
     ("verdicts", "told"),
     [
         ([{"message": "get returned None"}], ()),
-        ([{"message": "call raised"}], ("no verdict of", "is failed, due is passed")),
+        ([{"message": "call raised"}], ("no verdict of", "is failed, expected passed")),
         ([{"message": "get returned None"}] * 2, ("verdicts of",)),
         ([], ("verdicts of", "no verdict of")),
     ],
@@ -70,7 +70,7 @@ PROGRAMS = {
     "import time; time.sleep(60)": ("took more than 2 s",),
     "import os, tempfile; tempfile.mkdtemp(prefix='mine')": ("left behind: mine",),
     "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; "
-    "time.sleep(60)'], start_new_session=True)": ("1 processes go on",),
+    "time.sleep(60)'], start_new_session=True)": ("1 processes still run",),
 }
 
 

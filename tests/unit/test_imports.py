@@ -1,4 +1,4 @@
-"""Who may import whom: one direction, and light where it must be light."""
+"""Which package may import which, and which imports must stay light."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PACKAGES = {
 
 @cache
 def _imports(file: Path, module: str) -> tuple[str, ...]:
-    """Absolute names of all modules that a file imports, wherever it does."""
+    """Absolute names of all modules that a file imports, also inside functions."""
     return tuple(_imported(file, module))
 
 
@@ -140,10 +140,9 @@ def test_import_is_light(statement: str, heavy: tuple[str, ...]) -> None:
 
 
 def circles(imports: dict[str, set[str]]) -> list[list[str]]:
-    """The groups of modules that import one another, directly or by way of others.
+    """Find groups of modules that import one another, directly or through other modules.
 
-    Args:
-        imports: module → the modules that it imports, for types as well.
+    `imports` maps a module to the modules that it imports, also those for types only.
     """
     reached = {module: set(direct) for module, direct in imports.items()}
     for middle in reached:
@@ -156,7 +155,7 @@ def circles(imports: dict[str, set[str]]) -> list[list[str]]:
 
 def _direct(file: Path, module: str) -> set[str]:
     found = set(_imports(file, module))
-    # A name that is no module of its own is the package's.
+    # A name that is not a module belongs to the package.
     return {name for name in found if name in MODULES and name != module} - {
         name
         for name in found
@@ -170,7 +169,7 @@ def _package(module: str) -> str:
 
 
 def _levels() -> dict[str, int]:
-    """Package → its line in the picture of ARCHITECTURE.md, the lowest 0."""
+    """Package → its line in the picture of ARCHITECTURE.md, counted from 0 at the bottom."""
     text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
     picture = text.split("```")[1]
     lines = [line.partition("│")[0].split() for line in picture.strip().splitlines()]
@@ -178,7 +177,7 @@ def _levels() -> dict[str, int]:
 
 
 def _upward(levels: dict[str, int], imports: dict[str, set[str]]) -> set[str]:
-    """Imports that lead to a package which stands no lower, and packages that no picture has."""
+    """Imports of a package that is not lower in the picture, and packages that are not in it."""
     found = set()
     for module, direct in imports.items():
         for name in direct:

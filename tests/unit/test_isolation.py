@@ -148,12 +148,12 @@ def _verdicts(path: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a process takes long to start, the usual time to shrink a death in is a few tries."""
+    """Allow more time for shrinking a crash: where processes start slowly, few tries fit."""
     monkeypatch.setattr(isolated_engine, "SHRINKING_ITEM", 600.0)
     monkeypatch.setattr(isolated_engine, "SHRINKING_RUN", 600.0)
 
 
-# One that hangs takes all its time at each try. The cheaper twin is a function that hangs, in
+# Each try of a call that hangs takes all its time. The cheaper twin is a function that hangs, in
 # tests/backends/test_override.py.
 @pytest.mark.parametrize("hangs", [False, pytest.param(True, marks=pytest.mark.nightly)])
 @pytest.mark.usefixtures("patient")
@@ -188,7 +188,7 @@ def test_what_ends_or_stops_the_process_costs_one_verdict(
 
 @pytest.mark.usefixtures("patient")
 def test_what_fills_the_memory_costs_one_verdict(suite: Any) -> None:
-    # What an allocation that fails says of itself takes seconds where the machine is busy.
+    # The message of a failed allocation takes seconds on a busy machine.
     result, verdicts = suite(
         EVIL, "--conformance-layer=Linear,Identity",
         "--conformance-check=values", "--conformance-memory=1800",
@@ -197,7 +197,7 @@ def test_what_fills_the_memory_costs_one_verdict(suite: Any) -> None:
     found = {line["layer"]: line for line in verdicts.values()}
     assert found["Identity"]["status"] == "passed"
     assert found["Linear"]["status"] == "failed"
-    # Whether an allocation fails depends on what the process holds; so does the smallest case.
+    # Whether an allocation fails, and so the smallest case, depends on the memory in use.
     assert re.match(r"Linear\(1, 1\) on input \(\d, \d, 1\), ", found["Linear"]["call"])
     assert "memory" in found["Linear"]["message"]
 
@@ -233,11 +233,11 @@ def test_a_known_crash_costs_copies_or_its_cases_are_left_out(
         assert line["status"] == "passed"
         assert line["examples"]["left_out"] == line["excuses"][0]["left_out"] > 1
         assert "left out" in line["message"]
-    # The pinned case ends a copy of the process, and the process where no copy lives. Another one,
-    # pytest itself, plans the run.
+    # The pinned case ends a copy of the process, or the process itself if copies do not work.
+    # Another process, pytest itself, plans the run.
     assert len(starts.read_text().splitlines()) == 1 + processes
     if name == "evil":
-        # Another backend in its place: of that the entry says nothing.
+        # Another backend in its place, to which the entry does not apply.
         _, verdicts = suite(*options, known)
         (verdict,) = verdicts.values()
         assert (verdict["status"], len(verdict["not_shown"])) == ("passed", 1)
@@ -292,7 +292,7 @@ def test_a_process_in_which_the_suite_fails_judges_no_other_item(
     item = Item("Identity", "values", "float32", "cpu")
     found = [engine.run(item) for _ in statuses]
     engine.close()
-    # Memory that earlier items took does not count against the item; nothing else is passed over.
+    # Only memory that earlier items took does not count against the item.
     assert [verdict.status for verdict in found] == statuses
     said = [str(verdict.message) for verdict in found if verdict.status == "crashed"]
     assert [("the suite's own code failed" in m, "nothing left" in m) for m in said] == [
@@ -367,7 +367,7 @@ def test_a_pinned_hang_has_the_time_of_compiling_in_its_copy() -> None:
         engine = Engine(backend, 20, 0, known, process=Expendable(lambda *said: None, copied))
         assert engine.run(item).status == "known"
         more = DOZEN * 0.5 if isinstance(backend, _Compiler) else 0.0
-        # A plain case has to live in two copies; then come the pinned case and those drawn.
+        # A plain case has to survive in two copies; then come the pinned and the drawn cases.
         assert asked[:2] == [ALLOWED["crashed"] + more] * 2
         assert set(asked[2:]) == {ALLOWED["hung"] + more}
 
@@ -384,7 +384,7 @@ def test_copies_that_hang_once_their_process_has_computed_are_not_trusted(check:
     computed: list[str] = []
 
     class Threaded(ModuleBackend):
-        """Starts threads with its first call, as MLX does; a refused call is none."""
+        """Starts threads at its first call, as MLX does, but not at a refused call."""
 
         def build(self, call: Call) -> Any:
             layer = super().build(call)
@@ -414,7 +414,7 @@ def test_copies_that_hang_once_their_process_has_computed_are_not_trusted(check:
 
 
 def test_a_case_known_to_crash_whose_copy_hangs_is_left_out() -> None:
-    """A framework's threads may hang in a copy now and then: here it would crash."""
+    """A framework's threads may hang in a copy now and then; in this process the case crashes."""
     known = parse(
         "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\nstatus = 'crashed'\n"
         "strict = false\nwhen = { in_features = '>1' }",
@@ -429,7 +429,7 @@ def test_a_case_known_to_crash_whose_copy_hangs_is_left_out() -> None:
     copies: list[Outcome] = []
 
     def copied(run: Any, seconds: float) -> Outcome:
-        # A plain case lives in two copies, and copies are trusted from then on.
+        # A plain case survives in two copies, and copies are trusted from then on.
         copies.append(run() if len(copies) < 2 else Outcome("hung"))
         return copies[-1]
 
@@ -494,7 +494,7 @@ based = ModuleBackend("based", nn=SimpleNamespace(Linear=Mortal), base="plugged:
 
 
 def test_a_crash_names_the_call_and_the_frame_that_ended_the_process(suite: Any) -> None:
-    """A law makes calls of its own: here one row at a time, after the batch."""
+    """The law of this test calls one row at a time, after the batch."""
     _, verdicts = suite("--conformance-backend=plugged:second", "--conformance-layer=Linear",
                         "--conformance-check=values,laws")  # fmt: skip
     assert verdicts["Linear-values-float32-cpu"]["status"] == "passed"
@@ -524,13 +524,13 @@ def test_the_other_cases_of_an_item_are_judged_after_the_process_is_lost(
     )  # fmt: skip
     shape, values = verdicts["Linear-shape-float32-cpu"], verdicts["Linear-values-float32-cpu"]
     assert shape["status"] == status
-    # Shrunk: no plainer case is lost.
+    # The lost case is shrunk: no plainer case crashes or hangs.
     assert shape["call"].startswith("Linear(2, 4")
     checked, left_out = shape["examples"]["checked"], shape["examples"].get("left_out", 0)
-    # Cases that hang use up the patience: the rest is left out, and counted.
+    # Cases that hang use up the time: the remaining cases are left out and counted.
     assert checked > (10 if kind == "crash" else 0)
     assert checked + left_out > 10
-    # What one check lost, the other does not wait for; what else is wrong it tells.
+    # The second check skips the cases that the first one lost, and reports what else is wrong.
     assert values["status"] == "failed"
     assert "wrong of" in values["message"]
     assert values["examples"].get("lost", 0) >= 1

@@ -1,4 +1,4 @@
-"""What is drawn of a layer and dtype is kept while its checks run, and no longer."""
+"""The cases of a layer and dtype are kept while its checks run, and no longer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_results_are_kept_until_another_layer_or_dtype_is_asked_for() -> None:
 
 
 class Choosy(torch.nn.Linear):
-    """Takes calls without a batch only, so that further rounds are drawn."""
+    """Accepts only calls without a batch, so that further rounds are drawn."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Of one dimension."""

@@ -1,4 +1,4 @@
-"""The catalogue of wrong kernels: what it holds, and that entries are what they say."""
+"""The catalogue of wrong kernels: its contents, and that entries are as wrong as declared."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_kernel_that_is_not_what_it_says_is_found() -> None:
     right = next(kernel for kernel in KERNELS if kernel.name == "addmm-blocked")
     never = next(kernel for kernel in KERNELS if kernel.name == "gelu-blocked")
     swapped = [
-        # A name that stays and a function, or an operator, that does not.
+        # The name stays; the function, or the operator, is another.
         replace(wrong, function=right.function),
         replace(right, agrees=never.agrees),
     ]

@@ -32,7 +32,7 @@ IN_TABLES = [
     for when in re.findall("`(.*?)`", conditions)
 ]
 TEXT = "\n".join(BLOCKS)
-# Examples are short: those of other things leave out the pinned case, and say so at the beginning.
+# Examples are short: most leave out the pinned case, and a comment at their start says so.
 UNPINNED = [
     entry
     if re.search(r"(?m)^(case|strict) =|^\[known\.cases\]", entry)

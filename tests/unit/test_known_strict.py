@@ -1,4 +1,4 @@
-"""Files of known failures are strict: what excuses nothing, or everything, is refused by name."""
+"""The reader of known failures names and refuses entries that excuse nothing, or everything."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_every_fact_of_a_case_can_be_named(layer: str) -> None:
         found = facts(case)
         assert {name for name in found if not kinds(name, (layer,))} == set()
         for name in case.call.state:
-            # Of a norm behind a stack no argument says what it holds.
+            # No argument says what the norm after a stack holds.
             assert name.startswith("norm.") or kinds(f"{name}.layout", (layer,)), name
 
 
@@ -231,7 +231,7 @@ def test_a_backend_has_the_entries_that_name_it_whichever_file_they_are_in() -> 
     ]
     names = {name for _, about in every for name in about.split(",")}
     assert {"torch", "torch-meta", "openvino-f32"} < names
-    # A file that does not name a backend is not read for it: patterns would be passed over.
+    # A file is read only for backends that it names, so entries must not use patterns of names.
     assert not [name for name in names if set(name) & set("*?[")]
     for name in sorted(names):
         wanted = [entry.reason for entry, about in every if name in about.split(",")]

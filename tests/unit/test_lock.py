@@ -1,4 +1,4 @@
-"""The lock sees what changes: drawn cases, bounds, statuses, and records of other items."""
+"""The lock reports every change of drawn cases, bounds, statuses and sets of items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The least looser declaration is found, in few tries, and none for what is no matter of it."""
+"""The smallest looser declaration is found in few tries; unrelated failures get none."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_what_is_declared_stays_and_is_not_proposed_again() -> None:
 
 
 class GRUCell(torch.nn.GRUCell):
-    """Its tanh is 5 units in the last place too large."""
+    """A GRUCell whose tanh is 5 units in the last place too large."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """As the documentation says."""
@@ -110,7 +110,7 @@ class GRUCell(torch.nn.GRUCell):
 def test_a_tanh_that_errs_by_five_units_is_told() -> None:
     backend = ModuleBackend("coarse", nn=SimpleNamespace(GRUCell=GRUCell))
     # r = ½, z = 0 and h' = n = tanh 0.5625, a little above ½: there a unit in the last place is
-    # 2u·n. Of 5 of them, 10u·n, the sums of the blend have 3u·n, as much as 1.5.
+    # 2u·n. The error is 5 units, 10u·n. The sums of the blend account for 3u·n, i.e. 1.5 units.
     state = {
         "weight_ih": np.array([[0.0], [-800.0], [0.5625]]), "weight_hh": np.zeros((3, 1)),
         "bias_ih": np.zeros(3), "bias_hh": np.zeros(3),

@@ -1,4 +1,4 @@
-"""Bugs behind torch's known failures: what an entry does not say still fails."""
+"""Planted bugs next to torch's known failures: an entry excuses only what it describes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,7 @@ Spoil = Callable[[Call, Any, tuple[Any, ...]], Any]
 
 
 class Planted:
-    """torch under its own name, with a bug where `spoil` says so.
-
-    Args:
-        spoil: (call, output, inputs) → what comes out in place of the output.
-    """
+    """torch under its own name, with a bug: `spoil(call, output, inputs)` replaces the output."""
 
     name = "torch"
 

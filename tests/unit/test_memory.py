@@ -1,4 +1,4 @@
-"""What a run keeps in memory, and what not."""
+"""What a run keeps in memory, and what it frees."""
 
 from __future__ import annotations
 

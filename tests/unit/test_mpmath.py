@@ -49,7 +49,7 @@ def test_gradient_where_tanh_is_at_its_limit_is_the_true_one(dtype: str) -> None
 
 def test_a_slope_that_cancels_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def cancelling(x: Rounded, slope: np.ndarray, by_result: Rounded, *others: object) -> Rounded:
-        """What the oracle had: 1 − t·t, or 0 with room for what 1/cosh² is at most."""
+        """An earlier oracle: 1 − t·t, or 0 with the largest value of 1/cosh² as its error."""
         error = np.where(by_result.error == 0, slope, by_result.error)
         return Rounded(by_result.value, error, by_result.precision)
 

@@ -1,4 +1,4 @@
-"""What a failing verdict tells beyond its minimal case: needs, shares, what was drawn."""
+"""What a failing verdict says besides its minimal case: needs, shares, and what was drawn."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_numbers_of_a_minimal_case_are_plain(bug: str) -> None:
 
 @pytest.mark.usefixtures("searched")
 def test_passing_cases_are_told_from_failing_ones_by_what_all_of_these_have() -> None:
-    """Where the minimal case needs nothing but a number, a share tells which."""
+    """If the minimal case needs only some number, the share says which numbers fail."""
     verdict = _verdict(_backend("ReLU", lambda m, x: bool((x < -3).any())), "ReLU")
     assert verdict.share is not None
     assert verdict.share.terms[-1] == "input.min < -3"
@@ -129,7 +129,7 @@ def test_passing_cases_are_told_from_failing_ones_by_what_all_of_these_have() ->
 
 @pytest.mark.parametrize("layer", CATALOGUE)
 def test_changed_cases_are_valid_calls(layer: str) -> None:
-    """torch takes them, and the check passes: no need is told of a call that nobody may make."""
+    """torch accepts them, and the check passes: no need rests on an invalid call."""
     require_in_torch(layer)
     engine, item, count = Engine(torch_backend, 1, 0), Item(layer, "shape", "float32", "cpu"), 0
     entries = applying(shipped("torch"), item, "torch")

@@ -1,4 +1,4 @@
-"""A check is a module, one declaration, and what joins them: nothing else lists it."""
+"""A new check needs a module and one declaration; no other file lists checks."""
 
 from __future__ import annotations
 

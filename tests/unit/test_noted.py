@@ -1,4 +1,4 @@
-"""Results within a composite that a backend says it stores: a wider bound for it, and no other."""
+"""Intermediate results that a backend declares as stored get a wider bound, and no others do."""
 
 from __future__ import annotations
 

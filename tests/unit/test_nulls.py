@@ -38,20 +38,20 @@ def _scaled(y: Any, inputs: Any) -> Any:
 
 NULLS = {"zeros": _zeros, "mean": _mean, "nan": _nan, "echo": _echo, "times 1.001": _scaled}
 DIAGONAL = ("init.eye_", "init.dirac_")
-# Initial values with 0 in their range, and those whose range is ten standard deviations, or 0.
+# Initializers with 0 in their range, and those whose range is ten standard deviations or only 0.
 WIDE = ("zeros_", "xavier_normal_", "kaiming_normal_", "sparse_")
 ROUND_ZERO = (*WIDE, "xavier_uniform_", "kaiming_uniform_", "orthogonal_")
 EXCEPTED = {
     ("Identity", "echo"),
-    # Indices have another shape than the rows that they name.
+    # Indices have another shape than the rows that they select.
     ("Embedding", "echo"),
     ("functional.embedding", "echo"),
-    # So have vectors another shape than their cosines.
+    # Vectors have another shape than their cosines.
     ("CosineSimilarity", "echo"),
-    # Where the shape stays as it is, so does all else.
+    # If the shape does not change, the numbers do not either.
     ("Flatten", "echo"),
     ("Unflatten", "echo"),
-    # So it does of a resize, but for factors that torch does not use either.
+    # The same holds for a resize, except for factors, which torch does not use either.
     ("functional.interpolate", "echo"),
     ("UpsamplingNearest2d", "echo"),
     ("UpsamplingBilinear2d", "echo"),
@@ -60,17 +60,18 @@ EXCEPTED = {
     # Columns have another shape than their image.
     ("Unfold", "echo"),
     ("functional.unfold", "echo"),
-    # Half of the numbers has another shape than all of them.
+    # The output is half of the input, so its shape differs.
     ("GLU", "echo"),
     ("functional.glu", "echo"),
-    # What a call in place gives is its input.
+    # A call in place returns its input.
     *((name, "echo") for name in LAYERS if name.endswith("_") and "functional." in name),
     *((name, "echo") for name in LAYERS if name.startswith("init.")),
-    # Constants are their own mean; drawn numbers may be any within their range: `random` sees them.
+    # Constants are their own mean. Drawn numbers may have any value in their range; the check
+    # `random` judges those.
     *((name, "mean") for name in LAYERS if name.startswith("init.") and name not in DIAGONAL),
     *((f"init.{name}", "zeros") for name in ROUND_ZERO),
     *((f"init.{name}", "times 1.001") for name in WIDE),
-    # Classes are whole numbers, and have another shape than what they are told of.
+    # Classes are integers, and have another shape than the input that they belong to.
     ("AdaptiveLogSoftmaxWithLoss.predict", "mean"),
     ("AdaptiveLogSoftmaxWithLoss.predict", "echo"),
     ("AdaptiveLogSoftmaxWithLoss.predict", "times 1.001"),

@@ -1,4 +1,4 @@
-"""Values of options: what is none of theirs is a usage error before anything runs."""
+"""An invalid value of an option is a usage error before anything runs."""
 
 from __future__ import annotations
 

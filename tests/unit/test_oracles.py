@@ -1,4 +1,4 @@
-"""The oracles against brute-force loops written apart from them, and against torch in float64."""
+"""The oracles agree with independent brute-force loops, and with torch in float64."""
 
 from __future__ import annotations
 
@@ -23,11 +23,7 @@ TINY = 400  # elements of the largest array that a loop in Python is given
 
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
-    """A case's outputs by brute force.
-
-    Args:
-        case: of any layer.
-    """
+    """The outputs of a case of any layer, by brute force."""
     own = f"brute_force.{CATALOGUE[case.call.layer].family}"
     if importlib.util.find_spec(own) is not None:
         found: tuple[np.ndarray, ...] = importlib.import_module(own).reference(case)
@@ -77,7 +73,7 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_oracle_agrees_with_brute_force(layer: str) -> None:
     compared = 0
-    # A function of one number needs more calls than those that give many.
+    # A function that returns one number needs more cases than one that returns many.
     drawn = (case for seed in range(3) for case in cases(layer, "float64", 120, seed))
     for place, case in enumerate(drawn):
         if place >= 120 and compared > 100:
@@ -92,7 +88,7 @@ def test_oracle_agrees_with_brute_force(layer: str) -> None:
             continue
         assert len(expected) == len(brutes)
         for choices, brute in zip(expected, brutes, strict=True):
-            # Of several right values brute force gives one.
+            # Brute force returns one of several right values.
             oracle = choices.nearest(brute) if isinstance(choices, Choices) else choices
             assert oracle.shape == brute.shape, case
             bounded = np.isfinite(oracle.error)

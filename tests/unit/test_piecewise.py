@@ -1,4 +1,4 @@
-"""Functions that are given piece by piece: edges, their slopes, and the smooth pieces' truth."""
+"""Piecewise functions: values and slopes at edges, and true values of the smooth pieces."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_only_a_number_that_may_be_read_as_zero_is_in_doubt(sign: float) -> None
         strict = function(exactly(numbers[:, None].T, Precision.of("float32")))
         loose = function(exactly(numbers[:, None].T, flush))
         assert (strict.error == 0).all()
-        # Both what it is and 0 are right of the first, only what it is of the second.
+        # For the first number both it and 0 are right, for the second only itself.
         wanted, near = strict.value.reshape(-1), loose.error.reshape(-1)
         assert near[0] >= abs(wanted[0])
         assert near[1] == 0

@@ -87,7 +87,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def _verdicts(path: Path) -> list[dict[str, Any]]:
-    """What two runs of the same seed must share: all but times."""
+    """The verdicts of a results file without times: two runs of one seed must agree in them."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     kept = [line for line in lines if line["kind"] == "verdict"]
     for line in kept:

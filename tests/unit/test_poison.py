@@ -1,4 +1,4 @@
-"""Memory that nobody has written to looks like no answer, and is told."""
+"""Unwritten memory never looks like a right answer, and the failure says so."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support import plug_in, session
 from conformance.isolation.poison import poisoned
 from conformance.model.uninitialized import NUMBERS, unwritten
 
-# What it leaves out is to be 0, which is what a page holds that nobody had before.
+# The elements that it leaves out should be 0, as fresh memory from the system is.
 LEAVES_OUT = """
 from types import SimpleNamespace
 

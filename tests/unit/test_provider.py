@@ -1,4 +1,4 @@
-"""What the suite uses of Hypothesis's private interface is there, and a run without it says so."""
+"""Hypothesis has the private interface that the suite uses; a run without it says so."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_hypothesis_asks_for_constants_where_the_suite_declines_them(
 
 @pytest.fixture
 def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The suite as it draws where its own provider cannot be had."""
+    """The suite draws as if its own provider were unavailable."""
     caches = (drawing._drawn, drawing._chosen, drawing.draw_cases)
     monkeypatch.setattr(drawing, "drawing_provider", lambda: provider.PUBLIC)
     for cache in caches:

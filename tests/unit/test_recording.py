@@ -1,4 +1,4 @@
-"""Files that are lost or cannot be written: the run says so and is not green."""
+"""If an output file is lost or cannot be written, the run says so and is not green."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ MANY = 1000
 
 
 class Unwalked(list[Verdict]):
-    """A list that only grows: whoever walks it at each verdict takes quadratic time."""
+    """A list that refuses iteration: iterating at each verdict would take quadratic time."""
 
     def __iter__(self) -> Any:
         raise AssertionError("all verdicts so far are walked")
@@ -145,7 +145,7 @@ def _many() -> tuple[Identity, list[Verdict]]:
 
 
 def _recorder(identity: Identity, path: Path | None, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A recorder of a run of that first line, and what it has of pytest."""
+    """A recorder of a run with this identity, on stand-ins for pytest's objects."""
     monkeypatch.setattr(recording, "_identity", lambda session: identity)
     session = SimpleNamespace(
         items=(),

@@ -1,4 +1,4 @@
-"""Sums, variances and softmax: truth and every usual form in bounds, the wrong ones beyond."""
+"""Sums, variances and softmax: bounds cover truth and usual formulas, and no wrong ones."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_sums_of_whole_numbers_and_means_of_a_power_of_two_of_them_are_exact() -
         means = reductions.mean(_exact(whole, "float32"), 1)
         assert ratio(Stored("float32").mean(whole, reciprocal=True), means) <= 1
         assert ratio(Stored("float32").mean(whole), means) <= 1
-    # Each sum by itself: one row of odd fractions leaves the other exact.
+    # Each sum has its own error: a row of fractions that round leaves the other row exact.
     rows = _exact([[1.0, 2.0, 3.0], [0.1, 0.2, 0.3]], "float64")
     assert (reductions.total(rows, 1).error == 0).tolist() == [True, False]
     empty = _exact(np.zeros((3, 0)), "float32")

@@ -1,4 +1,4 @@
-"""The error bounds hold for arithmetic done in the format, and are not void."""
+"""The error bounds cover arithmetic in the format, and are not so wide that they say nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of its own tests a session of the project runs: a sample, or what was asked for."""
+"""A session of the project's tests runs a sample, or the tests that the user names."""
 
 from __future__ import annotations
 

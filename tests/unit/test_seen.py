@@ -1,4 +1,4 @@
-"""Where a known failure was seen: the place, and the tool that adds it."""
+"""The place at which a known failure was seen, and the tool that adds it to a file."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_sizes_are_read_in_a_call_and_shapes_are_written_from_them() -> None:
 
 @pytest.mark.parametrize("asked", [(5,), (5, 6), (6, 5, 6), (3, 6, 5, 6)])
 def test_a_size_is_read_from_the_last_of_an_argument(asked: tuple[int, ...]) -> None:
-    """One number stands for all; those of the batch and of the channels may come before."""
+    """One number stands for all axes; numbers of the batch and the channels may come before."""
     shapes = Shapes({"input": "batch? channels *space", "output": "*output_size"})
     sizes = shapes.bind({"output_size": asked}, 2, {"input": (3, 6, 1, 1)})
     assert shapes.shape("output", sizes) == ((5, 5) if len(asked) == 1 else (5, 6))
@@ -221,7 +221,7 @@ def test_a_declaration_is_checked_with_its_layer_and_tensor(
 
 @pytest.mark.parametrize("layer", SHAPED)
 def test_valid_calls_fit_the_shapes_of_their_layer(layer: str) -> None:
-    """Every size is read alike in all tensors of a call, the state's among them."""
+    """Each named size has one value in all tensors of a call, those of the state included."""
     row = CATALOGUE[layer]
     assert row.shapes is not None
     for case in cases(layer)[:40]:
@@ -248,7 +248,7 @@ def test_another_argument_brings_its_shapes() -> None:
 
 
 def test_a_batch_axis_that_an_argument_decides_goes_before_the_shapes() -> None:
-    """In training the rows of a batch normalisation are not apart: its axis may be resized only."""
+    """In training a batch norm mixes the rows of a batch: its axis may only be resized."""
     row = CATALOGUE["BatchNorm2d"]
     kept = [c for c in cases("BatchNorm2d") if "track_running_stats" not in c.call.arguments]
     found = {c.call.training: c for c in kept}
@@ -289,7 +289,7 @@ def test_a_tensor_that_the_constructor_may_be_given_is_not_made_up() -> None:
 
 
 def test_a_state_that_arguments_decide_is_told_of_an_input_of_another_rank() -> None:
-    """A backend that makes a state of its own is then asked what it does with such an input."""
+    """A backend that makes its own state then gets such an input."""
     arguments = {"in_channels": 2, "out_channels": 3, "kernel_size": 1}
     shapes = CATALOGUE["Conv1d"].state_shapes(arguments, (1, 1, 1, 1, 1))
     assert shapes == {"weight": (3, 2, 1), "bias": (3,)}
@@ -312,7 +312,7 @@ def test_the_command_prints_the_notation(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_an_oracle_of_other_shapes_is_noticed() -> None:
-    """The twin: a bias said too long, and the same test notices."""
+    """The twin of the test above: it notices a bias that is declared too long."""
     row = CATALOGUE["Linear"]
     assert row.shapes is not None
     texts = {**row.shapes.texts, "bias": "in_features"}
@@ -325,7 +325,7 @@ def test_an_oracle_of_other_shapes_is_noticed() -> None:
 
 
 def test_conditions_can_name_a_size() -> None:
-    """A function's in_features is no argument: its shapes tell it."""
+    """A function has no argument in_features: the shapes of its inputs say it."""
     case = next(c for c in cases("functional.linear") if c.inputs[0] is not None)
     assert Facts(case).get("in_features") == case.inputs[0].shape[-1]
     assert Facts(case).get("no_such_size") is None

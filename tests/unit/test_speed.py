@@ -1,4 +1,4 @@
-"""`benchmarks/speed.py` runs, and counts the kinds of work apart."""
+"""`benchmarks/speed.py` runs, and times each kind of work separately."""
 
 from __future__ import annotations
 

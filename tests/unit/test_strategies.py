@@ -1,4 +1,4 @@
-"""Drawn cases are valid, representable, reproducible, shrink to plain ones, reach everything."""
+"""Drawn cases are valid, representable and reproducible, shrink well, and reach all values."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_torch_accepts_every_case(layer: str) -> None:
 
 @pytest.mark.parametrize("layer", [name for name in CONVS if "ConvTranspose" in name])
 def test_a_call_is_valid_without_the_output_size_that_it_is_given(layer: str) -> None:
-    """Checks make further calls of a layer without it; torch refuses one that has no output."""
+    """Checks repeat calls without output_size; torch refuses a call whose output is empty."""
     sized = [case for case in cases(layer) if "output_size" in case.keywords]
     assert sized
     for case in sized:
@@ -88,11 +88,11 @@ def test_first_case_is_the_plainest(layer: str) -> None:
     optional -= {a.name for a in CATALOGUE[layer].signature.arguments if a.large}
     if "fractional" in layer.lower():
         optional -= {"output_size"}  # this or a ratio
-    # Of a size and a factor one is needed.
+    # A call needs either a size or a factor.
     assert not optional - {"scale_factor"}, case_text(case)
-    # What is normalised by itself, or halved, has two numbers at least, so has a place of an image;
-    # its matrix has six.
-    # Of labels and the blank there are two classes.
+    # An input that is normalized by itself, or halved, has at least two elements. So has a point
+    # of an image; its matrix has six.
+    # Labels and the blank are two classes.
     least = 2 if re.search("instance|group|glu|softmax2d|grid_sample|ctc", layer.lower()) else 1
     least = 6 if "affine" in layer else least
     assert all(x is None or x.size <= least for x in case.inputs)
@@ -365,7 +365,7 @@ IMPOSSIBLE = {
     frozenset({("size 1", True), ("kernel", "even"), ("padding", "False")}),
     frozenset({("stride > kernel", True), ("kernel = padded input", True), ("stride", "1")}),
 }
-# Unlikely together because one kernel, one length must meet both; seen in longer runs.
+# Unlikely together, because one kernel or length must meet both; longer runs draw them.
 RARE = ("kernel = padded input", "size 1", "stride > kernel", "wholly in padding", "written")
 
 
@@ -374,7 +374,7 @@ def _pairs(facts: dict[str, Any]) -> Iterator[frozenset[tuple[str, Any]]]:
         yield frozenset(pair)
 
 
-# Of the first families; the others have tests of their own.
+# The other families have tests of their own.
 FAMILIES = ("convolution", "recurrent", "linear", "normalization", "attention")
 
 
@@ -402,7 +402,7 @@ def test_every_value_and_pair_is_reached_at_the_standard_profile(layer: str) -> 
 
 
 def _least_values(layer: str) -> dict[str, set[Any]]:
-    """The values that issue and documentation name, whatever the strategies may think."""
+    """The values that the documentation names, independent of the strategies."""
     both = {True, False}
     if CATALOGUE[layer].family == "normalization":
         usual = {"empty": both, "bias": both, "eps": {1e-5, 0.1, 1.75, 1e-12}}
@@ -485,14 +485,14 @@ def test_every_regime_of_a_recurrent_layer_is_reached(layer: str) -> None:
 
 
 def _optional(layer: str) -> set[str]:
-    """The arguments of a call that have a default, those beside its inputs left out."""
+    """Optional arguments of a layer, without those that a call gives beside its inputs."""
     row = CATALOGUE[layer]
     large = {a.name for a in row.signature.arguments if a.large}
     return set(row.signature.defaults) - row.signature.keywords - {"lengths"} - large
 
 
 def _optional_in_torch(layer: str) -> set[str] | None:
-    """What torch's own signature lets be left out, but for inputs; None where it shows none."""
+    """Optional arguments in torch's own signature, without inputs; None if torch shows none."""
     if not CATALOGUE[layer].in_torch:
         return None
     function = looked_up(layer, torch.nn, torch.nn.functional)
@@ -512,7 +512,7 @@ def _optional_in_torch(layer: str) -> set[str] | None:
 
 
 def _misjudged(optional: Mapping[str, set[str]]) -> set[str]:
-    """Rows without an argument to leave out where torch has one, and the other way round."""
+    """Layers with optional arguments only in torch, or only in the catalogue."""
     of_torch = {layer: _optional_in_torch(layer) for layer in optional}
     return {
         layer

@@ -1,4 +1,4 @@
-"""An item of a check that asks little of the dtype looks at some of the layer's cases."""
+"""A check that hardly depends on the dtype runs only some of a layer's cases in further dtypes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_of_invalid_calls_no_more_are_drawn_than_are_looked_at() -> None:
 
 @pytest.mark.parametrize("check", ["values", "errors"])
 def test_a_stream_is_asked_for_the_profiles_examples(check: str) -> None:
-    """Of a layer with a share of them it has the cases that the engine looks at."""
+    """If a layer uses only a share of the examples, the stream has just those cases."""
     item = Item("LazyLinear", check, IN_FULL, "cpu")
     stream = Stream(item, EXAMPLES, 0)
     assert len(stream.cases()) == asked_of(item, EXAMPLES) < EXAMPLES
@@ -107,7 +107,7 @@ def test_the_quick_profile_asks_every_check_in_the_first_dtype_and_some_in_other
         chosen += ours
     further = {(item.check, item.dtype) for item in chosen if item.dtype != IN_FULL}
     asked = {name for name, check in CHECKS.items() if check.sampling.further}
-    # Of the layers together, each of these checks is asked in every dtype.
+    # Over all layers, each of these checks runs in every dtype.
     assert further == {(check, dtype) for check in asked for dtype in DTYPES if dtype != IN_FULL}
     for layer in ("Linear", "ReLU"):
         for check in CHECKS:

@@ -1,4 +1,4 @@
-"""A survey ends with 0 whatever the backend answers, a gate does not; both name what is new."""
+"""A survey exits with 0 for any answers, a gate does not; both report new divergences."""
 
 from __future__ import annotations
 

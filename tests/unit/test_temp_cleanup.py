@@ -1,4 +1,4 @@
-"""Temporary folders of killed runs are removed, and nobody else's."""
+"""Temporary folders of killed runs are removed, and no others."""
 
 from __future__ import annotations
 

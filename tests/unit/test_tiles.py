@@ -1,4 +1,4 @@
-"""Sizes at which kernels are cut into blocks: drawn for every layer, and shrunk to the smallest."""
+"""Sizes around kernels' block sizes are drawn for every layer, and shrink to the smallest."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_what_kernels_cut_is_drawn(layer: str, names: set[str]) -> None:
 
 
 def test_the_largest_size_finds_room_beside_the_others() -> None:
-    """A softmax of one block of 1,024 was passed where the other sizes stayed at 3."""
+    """A softmax wrong for one block of 1,024 once passed, because the other sizes stayed at 3."""
     row = CATALOGUE["Softmax"]
     wide = [x for x in cases("Softmax") if x.inputs[0] is not None and x.inputs[0].ndim == 3]
     name = "input.shape[-1]"

@@ -1,4 +1,4 @@
-"""What a verdict says: every cause, what is inherited, how much it rests on."""
+"""What a verdict says: every cause, inherited failures, and how much was compared."""
 
 from __future__ import annotations
 
@@ -306,7 +306,7 @@ def test_entries_of_one_reason_have_each_its_own_share() -> None:
     for case in drawn:
         excuses.begin(case)
         excuses.excuse(always)
-    # Of its many cases none is too many; the other entry covers none of them.
+    # Any number of its cases is allowed; the other entry covers none of them.
     assert excuses.exceeded() == []
     others = [case for case in cases(always.layer) if not case.call.arguments.get("bias", True)]
     for case in others:
@@ -319,7 +319,7 @@ def test_entries_of_one_reason_have_each_its_own_share() -> None:
     assert told.covered == told.excused == len(drawn) + len(others)
 
 
-# --- nothing hollow ---
+# --- no verdict on too little ---
 
 
 class Declines(Wrong):
@@ -474,7 +474,7 @@ class AtOneNumber(torch.nn.SiLU):
 @pytest.mark.parametrize("check", ["values", "gradients"])
 @pytest.mark.usefixtures("searched")
 def test_every_number_of_a_half_precision_is_looked_at(check: str) -> None:
-    """The failing one is found among 65 280, and told alone."""
+    """The one failing number among 65,280 is found and reported alone."""
     AtOneNumber.__name__ = AtOneNumber.__qualname__ = "SiLU"
     backend = ModuleBackend("one number", nn=SimpleNamespace(SiLU=AtOneNumber))
     verdict = Engine(backend, 40, 0).run(Item("SiLU", check, "bfloat16", "cpu"))

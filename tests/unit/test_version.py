@@ -1,4 +1,4 @@
-"""The version comes from the tags of the repository, and decides nothing of what is drawn."""
+"""The version comes from the tags of the repository, and has no influence on drawn cases."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_shallow_clone_has_one(folder: Path, tmp_path_factory: pytest.TempPath
 def test_an_archive_of_a_commit_tells_its_tag(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, tag: str, version: str
 ) -> None:
-    """GitHub hands an action, and anybody else, a commit without its history."""
+    """GitHub gives actions and downloads a commit without its history."""
     _git(folder, "init")
     _commit(folder, "first")
     if tag:

@@ -1,6 +1,6 @@
-"""A server that speaks the protocol of docs/wire.md, in plain Python: Linear, with its gradients.
+"""A server for the protocol of docs/wire.md, in plain Python: Linear, with its gradients.
 
-Started as `python reference.py [FAULT]`; a fault is one of those of `FAULTS`, by its name.
+Started as `python reference.py [FAULT]`, where `FAULT` is a key of `FAULTS`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def tensor(elements: list[float], shape: list[int], dtype: str) -> dict[str, Any
 
 
 def narrow(x: float, kind: str) -> float:
-    """A number that the format has room for: `struct` refuses what overflows."""
+    """Make a number infinite if it overflows the format, since `struct` refuses it."""
     try:
         struct.pack(f"<{kind}", x)
     except OverflowError:
@@ -89,7 +89,7 @@ LAYERS: dict[int, Linear] = {}
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """What is answered to a request, without its number."""
+    """The answer to a request, without the request's number."""
     for number in request.get("drop", ()):
         LAYERS.pop(number, None)
     op = request["op"]
@@ -150,7 +150,7 @@ FAULTS = {
     "twice": lambda line: f"{line}\n{line}",
     "nothing": lambda line: json.dumps({"id": json.loads(line)["id"]}),
 }
-"""What is made of the answer to a call of more than one row."""
+"""Name → a change of the answer to a call with more than one row."""
 
 
 def main() -> None:

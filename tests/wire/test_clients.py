@@ -1,4 +1,4 @@
-"""Example servers in other languages: faithful they pass, with a bug they are found out."""
+"""Example servers in other languages: they pass, and fail with a planted bug."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Client:
 
     Args:
         tool: the program that builds or runs it.
-        build: from its folder, with `OUT` for a new folder; empty where nothing is built.
-        run: the server, with `OUT` likewise, and `FOLDER` for its own folder.
-        layers: that it has.
-        gradients: it has them.
+        build: command in its folder, with `OUT` for a new folder; empty if nothing is built.
+        run: command of the server, with `OUT` for that folder, and `FOLDER` for its own.
+        layers: names of its layers.
+        gradients: whether it has gradients.
     """
 
     tool: str
@@ -54,7 +54,7 @@ CLIENTS = {
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """What starts a server, which is built when it is first asked for."""
+    """A function that returns the command of a server, and builds it at its first call."""
     built: dict[str, str] = {}
     # pytester gives tests another home; a toolchain may lie in this one.
     environment = dict(os.environ)
@@ -81,7 +81,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 def _verdicts(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, command: str, *options: str
 ) -> dict[tuple[str, str], Any]:
-    """What came of a session, by layer and check."""
+    """The verdicts of a session, by layer and check."""
     plug_in(pytester, monkeypatch, "")
     session(
         pytester, f"--conformance-backend=wire:{command}", "--conformance-isolation=none",

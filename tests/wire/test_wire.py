@@ -1,4 +1,4 @@
-"""Servers in other languages: their answers against the oracle, and against the protocol."""
+"""Servers in other languages: answers that agree with the oracle, and that break the protocol."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def server(*words: str) -> WireBackend:
 
 
 def verdict(backend: Any, check: str = "values", examples: int = 30) -> Any:
-    """What an item of Linear comes to, in this process."""
+    """The verdict on an item of Linear, run in this process."""
     return Engine(backend, examples, 0, shipped("torch")).run(
         Item("Linear", check, "float32", "cpu")
     )
@@ -71,7 +71,7 @@ def test_what_breaks_the_protocol_is_a_failure_that_says_so(fault: str, said: st
         layer.get(layer(layer.put(np.ones((2, 1)))))
         layer(layer.put(np.ones(1)))
     assert said.format(id=4) in str(raised.value)
-    # The server is started anew for what comes next, and the layer is that one's no more.
+    # A new server serves the next request, and does not have the layer of the old one.
     again = backend.build(call)
     assert again.get(again(again.put(np.ones(1)))).tolist() == [1.0]
     if fault != "short":
@@ -94,7 +94,7 @@ def test_a_server_that_dies_or_is_silent_costs_one_verdict(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fault: str, status: str
 ) -> None:
     plug_in(pytester, monkeypatch, "")
-    # A server that is silent costs each try so much.
+    # Each try with a silent server takes this timeout.
     monkeypatch.setattr(isolated_engine, "HANGS", 0.3)
     monkeypatch.setattr(isolated_engine, "SHRINKING_ITEM", 15.0)
     session(
@@ -155,7 +155,7 @@ def test_large_tensors_pass_as_files(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = backend.build(Call("Linear", {}, {"weight": np.ones((1, 3))}, "float32", "cpu"))
     folder = backend._server._folder
     assert folder is not None
-    # This server does not read files, though it says so: the request came as one.
+    # The request came as a file, which this server claims to read, but does not.
     assert len(list(folder.iterdir())) == 2
     del layer
     backend._server.stop()
@@ -178,7 +178,7 @@ def test_a_layer_that_nobody_has_is_dropped_with_the_next_request() -> None:
     assert backend._server.dropped == [number]
     other(other.put(np.ones(1)))
     assert backend._server.dropped == []
-    # The server has let go of it, and fails where it is asked for all the same.
+    # The server has dropped the layer, and fails if a request names it.
     with pytest.raises(WireError, match="exited with status 1"):
         backend._server.request("state", layer=number)
 
