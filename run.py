@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-LEAST_PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 """`requires-python` of pyproject.toml."""
 
 COMPILERS = {
@@ -36,12 +36,12 @@ def refuse(reason: str) -> None:
 def require_python() -> None:
     """Refuse a Python that is too old or cannot make a virtual environment."""
     version = "{}.{}".format(*sys.version_info)
-    if sys.version_info < LEAST_PYTHON:
-        least = "{}.{}".format(*LEAST_PYTHON)
+    if sys.version_info < MIN_PYTHON:
+        minimum = "{}.{}".format(*MIN_PYTHON)
         refuse(
-            f"needs Python {least} or later, and {sys.executable} is {version}: install one "
-            f"(Debian, Ubuntu: apt install python{least}-venv; Fedora: dnf install python{least}; "
-            f"Homebrew: brew install python@{least}), then: python{least} run.py ..."
+            f"needs Python {minimum} or later, and {sys.executable} is {version}: install one "
+            f"(Debian, Ubuntu: apt install python{minimum}-venv; Fedora: dnf install python{minimum}; "
+            f"Homebrew: brew install python@{minimum}), then: python{minimum} run.py ..."
         )
     try:
         import venv  # noqa: F401
@@ -64,7 +64,7 @@ def require_compiler(environment: str) -> None:
         )
 
 
-def python_of(folder: str) -> str:
+def interpreter_path(folder: str) -> str:
     """The path of the interpreter of a virtual environment."""
     inside = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
     return os.path.join(folder, *inside)
@@ -81,15 +81,17 @@ def install_tox(folder: str) -> None:
     os.makedirs(TOX_FOLDER, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix=".run-", dir=TOX_FOLDER, ignore_cleanup_errors=True
-    ) as made_in:
-        made = os.path.join(made_in, "venv")
-        venv.create(made, symlinks=os.name != "nt", with_pip=True)
-        if subprocess.call([python_of(made), "-I", "-m", "pip", "install", "--quiet", "tox"]):
+    ) as temporary_folder:
+        environment = os.path.join(temporary_folder, "venv")
+        venv.create(environment, symlinks=os.name != "nt", with_pip=True)
+        if subprocess.call(
+            [interpreter_path(environment), "-I", "-m", "pip", "install", "--quiet", "tox"]
+        ):
             refuse(f"pip cannot install tox into {TOX_FOLDER}, as it says above")
-        if os.path.exists(python_of(folder)):
+        if os.path.exists(interpreter_path(folder)):
             return  # Another run was faster.
         shutil.rmtree(folder, ignore_errors=True)
-        os.rename(made, folder)
+        os.rename(environment, folder)
 
 
 def main() -> int:
@@ -102,7 +104,7 @@ def main() -> int:
         require_compiler(environment)
     # tox makes environments with the Python that it runs on.
     folder = os.path.join(TOX_FOLDER, ".run-{}.{}".format(*sys.version_info))
-    python = python_of(folder)
+    python = interpreter_path(folder)
     if not os.path.exists(python):
         install_tox(folder)
     command = [python, "-I", "-m", "tox", "run", "-c", os.path.dirname(TOX_FOLDER)]

@@ -36,13 +36,13 @@ class Clock:
         self._running: list[str] = []
         self._since = time.process_time()
 
-    def _turn(self) -> None:
+    def _account(self) -> None:
         now = time.process_time()
         if self._running:
             self.spent[self._running[-1]] += now - self._since
         self._since = now
 
-    def timing(self, kind: Callable[..., str], function: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(self, kind: Callable[..., str], function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a function so that its time is counted.
 
         Args:
@@ -50,12 +50,12 @@ class Clock:
         """
 
         def timed(*arguments: Any, **keywords: Any) -> Any:
-            self._turn()
+            self._account()
             self._running.append(kind(*arguments))
             try:
                 return function(*arguments, **keywords)
             finally:
-                self._turn()
+                self._account()
                 self._running.pop()
 
         return timed
@@ -77,31 +77,31 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     from conformance.backends.adapters.torch import backend
     from conformance.backends.capabilities import numerics_of
     from conformance.checks import CHECKS, cotangents
-    from conformance.checks.answers import Answers
+    from conformance.checks.answers import OracleAnswers
     from conformance.checks.trial import Trial, Unsupported
     from conformance.items.planning import Item
     from conformance.items.stream import Stream
-    from conformance.known.entry import shipped
+    from conformance.known.entry import shipped_entries
     from conformance.layers import CATALOGUE
     from conformance.model.failure import Failure, Inapplicable
 
     warnings.simplefilter("ignore")
     clock = Clock()
-    Trial.step = clock.timing(  # type: ignore[method-assign]
-        lambda trial, name, *rest: "build" if name in _BUILD else "call", Trial.step
+    Trial.run_step = clock.timed(  # type: ignore[method-assign]
+        lambda trial, name, *rest: "build" if name in _BUILD else "call", Trial.run_step
     )
-    Trial.evaluate = clock.timing(lambda *_: "oracle", Trial.evaluate)  # type: ignore[method-assign]
-    cotangents.expected = clock.timing(lambda *_: "oracle", cotangents.expected)
-    draw = clock.timing(lambda *_: "drawing", Stream.cases)
-    known, answers = shipped("torch"), Answers()
+    Trial.evaluate = clock.timed(lambda *_: "oracle", Trial.evaluate)  # type: ignore[method-assign]
+    cotangents.oracle_gradients = clock.timed(lambda *_: "oracle", cotangents.oracle_gradients)
+    draw = clock.timed(lambda *_: "drawing", Stream.cases)
+    known_failures, answers = shipped_entries("torch"), OracleAnswers()
 
     def run(layer: str, check: str, dtype: str, cases: Any) -> None:
         item = {"layer": layer, "check": check, "dtype": dtype, "device": "cpu"}
-        skipped = [entry for entry in known if entry.applies(**item, backend="torch")]
-        if check == "layout" and any(entry.deadly for entry in skipped):
+        skipped = [entry for entry in known_failures if entry.applies(**item, backend="torch")]
+        if check == "layout" and any(entry.ends_process for entry in skipped):
             return  # Only the check itself knows the layout that would crash.
         # An invalid call that torch accepts may write to foreign memory, so leave it out too.
-        skipped = [entry for entry in skipped if entry.deadly or check == "errors"]
+        skipped = [entry for entry in skipped if entry.ends_process or check == "errors"]
         for case in cases:
             if any(entry.covers(case) for entry in skipped):
                 continue
@@ -112,19 +112,19 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
             except (Failure, Inapplicable, Unsupported):
                 continue
 
-    timed = clock.timing(lambda *_: "comparison", run)
-    for layer, row in CATALOGUE.items():
+    timed_run = clock.timed(lambda *_: "comparison", run)
+    for layer, spec in CATALOGUE.items():
         if not any(fnmatch.fnmatchcase(layer, glob) for glob in layers.split(",")):
             continue
         for dtype in dtypes:
             for check, facts in CHECKS.items():
-                if facts.applies(row):
+                if facts.applies(spec):
                     stream = Stream(Item(layer, check, dtype, "cpu"), examples, seed)
-                    timed(layer, check, dtype, draw(stream))
+                    timed_run(layer, check, dtype, draw(stream))
     return dict(clock.spent)
 
 
-def suite(
+def suite_seconds(
     layers: str, dtypes: list[str], examples: int, seed: int, workers: int, *options: str
 ) -> float:
     """CPU seconds of a pytest run, with all its processes."""
@@ -137,9 +137,9 @@ def suite(
     ]  # fmt: skip
     # In a checkout pytest would load the conftest.py of its tests, which keeps processes warm.
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    if done.returncode:
-        raise SystemExit(done.stdout[-4000:] + done.stderr[-2000:])
+        process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    if process.returncode:
+        raise SystemExit(process.stdout[-4000:] + process.stderr[-2000:])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -148,22 +148,22 @@ def families() -> dict[str, list[str]]:
     """Family → names of its layers."""
     from conformance.layers import CATALOGUE
 
-    found: dict[str, list[str]] = {}
-    for name, row in CATALOGUE.items():
-        found.setdefault(row.family, []).append(name)
-    return found
+    names_by_family: dict[str, list[str]] = {}
+    for name, spec in CATALOGUE.items():
+        names_by_family.setdefault(spec.family, []).append(name)
+    return names_by_family
 
 
-def items(layers: list[str], dtypes: list[str]) -> int:
+def count_items(layers: list[str], dtypes: list[str]) -> int:
     """Number of items of some layers in some dtypes."""
     from conformance.checks import CHECKS
     from conformance.layers import CATALOGUE
 
-    rows = [CATALOGUE[name] for name in layers]
-    return len(dtypes) * sum(check.applies(row) for row in rows for check in CHECKS.values())
+    specs = [CATALOGUE[name] for name in layers]
+    return len(dtypes) * sum(check.applies(spec) for spec in specs for check in CHECKS.values())
 
 
-def replayed(layers: str, dtypes: list[str], examples: int, seed: int) -> Counter[str]:
+def replay_in_process(layers: str, dtypes: list[str], examples: int, seed: int) -> Counter[str]:
     """Run `replay` in a separate process with one thread, as the suite's processes have."""
     from conformance.model.limits import keep_to_one_thread
 
@@ -180,8 +180,8 @@ def replayed(layers: str, dtypes: list[str], examples: int, seed: int) -> Counte
 def main() -> None:
     """Measure every family in separate processes, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    every = families()
-    parser.add_argument("--family", choices=every, action="append")
+    names_by_family = families()
+    parser.add_argument("--family", choices=names_by_family, action="append")
     parser.add_argument("--dtype", default="float32,float64,bfloat16,float16")
     parser.add_argument("--examples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -197,7 +197,7 @@ def main() -> None:
         print(json.dumps(replay(options.replay, *facts)))
         return
     starts = [
-        suite(
+        suite_seconds(
             "Identity", ["float32"], 1, options.seed, options.workers, "--conformance-check=shape"
         )
         for _ in range(options.starts)
@@ -209,21 +209,24 @@ def main() -> None:
         f"| {' | '.join(SHARES)} | the start | the rest | the rest, ms an item |"
     )
     print("|---|" + "---:|" * (len(SHARES) + 9))
-    for family in options.family or every:
-        layers = ",".join(every[family])
-        count = options.seeds * items(every[family], facts[0])
-        spent, whole = Counter[str](), 0.0
+    for family in options.family or names_by_family:
+        layers = ",".join(names_by_family[family])
+        count = options.seeds * count_items(names_by_family[family], facts[0])
+        seconds_by_kind, run_seconds = Counter[str](), 0.0
         for seed in range(options.seed, options.seed + options.seeds):
-            spent += replayed(layers, facts[0], facts[1], seed)
-            whole += suite(layers, facts[0], facts[1], seed, options.workers)
-        once = options.seeds * start
-        work = sum(spent.values()) - spent["drawing"]
-        rest = whole - once - sum(spent.values())
-        shares = [f"{part / whole:.0%}" for part in (*(spent[x] for x in SHARES), once, rest)]
+            seconds_by_kind += replay_in_process(layers, facts[0], facts[1], seed)
+            run_seconds += suite_seconds(layers, facts[0], facts[1], seed, options.workers)
+        start_seconds = options.seeds * start
+        work_seconds = sum(seconds_by_kind.values()) - seconds_by_kind["drawing"]
+        overhead = run_seconds - start_seconds - sum(seconds_by_kind.values())
+        shares = [
+            f"{part / run_seconds:.0%}"
+            for part in (*(seconds_by_kind[x] for x in SHARES), start_seconds, overhead)
+        ]
         print(
-            f"| {family} | {count} | {whole:.1f} | {whole / count:.2f} "
-            f"| {work:.1f} | {(whole - once) / work - 1:.2f} | {whole / work - 1:.2f} "
-            f"| {' | '.join(shares)} | {1000 * rest / count:.0f} |",
+            f"| {family} | {count} | {run_seconds:.1f} | {run_seconds / count:.2f} "
+            f"| {work_seconds:.1f} | {(run_seconds - start_seconds) / work_seconds - 1:.2f} | {run_seconds / work_seconds - 1:.2f} "
+            f"| {' | '.join(shares)} | {1000 * overhead / count:.0f} |",
             flush=True,
         )
 

@@ -11,7 +11,7 @@ from itertools import combinations
 from conformance.reports.results import Run
 from conformance.reports.statuses import verdicts
 
-from conformance.model.case import DIGITS, Column, Verdict
+from conformance.model.case import COLUMN_DIGITS, Column, Verdict
 from conformance.model.checks import facts_of
 
 LONGEST_RUN = 100_000
@@ -84,37 +84,43 @@ class Space:
         """Number of pairs of values that occurred in one case."""
         values = [[value.bits for value in argument.values] for argument in self.arguments]
         return sum(
-            sum(a & b != 0 for a in one for b in other) for one, other in combinations(values, 2)
+            sum(a & b != 0 for a in values_of_one for b in values_of_other)
+            for values_of_one, values_of_other in combinations(values, 2)
         )
 
-    def pair(self, one: ArgumentValue, other: ArgumentValue) -> tuple[int, int]:
+    def pair(self, first: ArgumentValue, second: ArgumentValue) -> tuple[int, int]:
         """The number of cases with both values, and the number of these that failed."""
-        both = one.bits & other.bits
+        both = first.bits & second.bits
         return both.bit_count(), (both & self.failing).bit_count()
 
 
 def spaces(run: Run) -> tuple[Space, ...]:
     """The space of each layer whose cases are recorded, in the order of the run."""
-    found: dict[str, list[_Part]] = {}
-    held: dict[tuple[str, str, bool], list[Verdict]] = {}
+    parts_by_layer: dict[str, list[_Part]] = {}
+    verdicts_by_group: dict[tuple[str, str, bool], list[Verdict]] = {}
     for verdict in verdicts(run):
         # Checks that get invalid calls have other cases.
         key = (verdict.layer, verdict.dtype, facts_of(verdict.check).invalid)
-        held.setdefault(key, []).append(verdict)
-    for (layer, _, _), members in held.items():
+        verdicts_by_group.setdefault(key, []).append(verdict)
+    for (layer, _, _), members in verdicts_by_group.items():
         drawn = next((dict(v.drawn) for v in members if v.drawn), None)
         if drawn:
-            found.setdefault(layer, []).append(_part(drawn, members))
+            parts_by_layer.setdefault(layer, []).append(_combine_outcomes(drawn, members))
     # Values drawn for another layer with the same arguments were possible here, too.
-    known: dict[frozenset[str], dict[str, dict[str, None]]] = {}
-    for parts in found.values():
-        values = known.setdefault(_names(parts), {})
+    known_values: dict[frozenset[str], dict[str, dict[str, None]]] = {}
+    for parts in parts_by_layer.values():
+        values = known_values.setdefault(_names(parts), {})
         for part in parts:
             for name, column in part.drawn.items():
                 values.setdefault(name, {}).update(dict.fromkeys(column.values))
     order = [name.split("-", 1)[0] for name in run.identity.items]
-    layers = [layer for layer in dict.fromkeys((*order, *found)) if layer in found]
-    return tuple(_space(layer, found[layer], known[_names(found[layer])]) for layer in layers)
+    layers = [
+        layer for layer in dict.fromkeys((*order, *parts_by_layer)) if layer in parts_by_layer
+    ]
+    return tuple(
+        _space(layer, parts_by_layer[layer], known_values[_names(parts_by_layer[layer])])
+        for layer in layers
+    )
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ def _names(parts: Sequence[_Part]) -> frozenset[str]:
     return frozenset(name for part in parts for name in part.drawn)
 
 
-def _part(drawn: Mapping[str, Column], members: Sequence[Verdict]) -> _Part:
+def _combine_outcomes(drawn: Mapping[str, Column], members: Sequence[Verdict]) -> _Part:
     """Combine the results of each case over all checks: failed wins over passed, then declined.
 
     `drawn` has the cases' arguments, and `members` are the verdicts on these cases.
@@ -139,14 +145,14 @@ def _part(drawn: Mapping[str, Column], members: Sequence[Verdict]) -> _Part:
     count = max(len(column.cases) for column in drawn.values())
     failing = passing = declined = 0
     for verdict in members:
-        letters = expanded(verdict.outcomes).ljust(count)[:count].encode()
-        failing |= _bits(letters, b"f")
-        passing |= _bits(letters, b"p")
-        declined |= _bits(letters, b"d")
+        letters = expand_outcomes(verdict.outcomes).ljust(count)[:count].encode()
+        failing |= _bits_where(letters, b"f")
+        passing |= _bits_where(letters, b"p")
+        declined |= _bits_where(letters, b"d")
     return _Part(drawn, count, failing, declined & ~failing & ~passing)
 
 
-def _bits(text: bytes, character: bytes) -> int:
+def _bits_where(text: bytes, character: bytes) -> int:
     """A bit for each character of a text, set where it equals `character`."""
     return int(b"0" + text.translate(_table(character)), 2)
 
@@ -156,27 +162,29 @@ def _table(character: bytes) -> bytes:
     return b"".join(b"1" if code == ord(character) else b"0" for code in range(256))
 
 
-def expanded(text: str) -> str:
+def expand_outcomes(text: str) -> str:
     """Expand `"2p1f"` to `"ppf"`; ignore text of another form."""
     parts = re.findall(r"(\d{1,6})([a-z])", text[:LONGEST_RUN])
     return "".join(letter * min(int(number), LONGEST_RUN) for number, letter in parts)[:LONGEST_RUN]
 
 
-def _space(layer: str, parts: Sequence[_Part], known: Mapping[str, Mapping[str, None]]) -> Space:
+def _space(
+    layer: str, parts: Sequence[_Part], known_values: Mapping[str, Mapping[str, None]]
+) -> Space:
     values: dict[str, dict[str, int]] = {}
     cases = failing = declined = 0
     for part in parts:
         failing |= part.failing << cases
         declined |= part.declined << cases
         for name, column in part.drawn.items():
-            texts = dict(zip(DIGITS, column.values, strict=False))
-            places = column.cases.ljust(part.count)
-            encoded = places.encode("ascii", "replace")
-            held = values.setdefault(name, {})
-            for place in dict.fromkeys(places):
-                text = texts.get(place, "?")
-                bits = _bits(encoded, place.encode("ascii", "replace"))
-                held[text] = held.get(text, 0) | bits << cases
+            texts = dict(zip(COLUMN_DIGITS, column.values, strict=False))
+            digits = column.cases.ljust(part.count)
+            encoded = digits.encode("ascii", "replace")
+            bits_by_value = values.setdefault(name, {})
+            for digit in dict.fromkeys(digits):
+                text = texts.get(digit, "?")
+                bits = _bits_where(encoded, digit.encode("ascii", "replace"))
+                bits_by_value[text] = bits_by_value.get(text, 0) | bits << cases
         cases += part.count
     return Space(
         layer,
@@ -184,8 +192,8 @@ def _space(layer: str, parts: Sequence[_Part], known: Mapping[str, Mapping[str, 
         failing.bit_count(),
         declined.bit_count(),
         tuple(
-            _argument(layer, name, held, failing, declined, known[name])
-            for name, held in values.items()
+            _argument(layer, name, bits_by_value, failing, declined, known_values[name])
+            for name, bits_by_value in values.items()
         ),
         failing,
     )
@@ -194,10 +202,10 @@ def _space(layer: str, parts: Sequence[_Part], known: Mapping[str, Mapping[str, 
 def _argument(
     layer: str,
     name: str,
-    held: Mapping[str, int],
+    bits_by_value: Mapping[str, int],
     failing: int,
     declined: int,
-    known: Mapping[str, None],
+    known_values: Mapping[str, None],
 ) -> ArgumentSpace:
     values = [
         ArgumentValue(
@@ -207,11 +215,11 @@ def _argument(
             (bits & declined).bit_count(),
             bits,
         )
-        for text, bits in held.items()
+        for text, bits in bits_by_value.items()
     ]
-    possible = dict(known)
+    possible = dict(known_values)
     if possible.keys() & {"True", "False"}:
         possible |= dict.fromkeys(("True", "False"))
     impossible = re.compile(r"\d+-d.*|mixed" if layer.endswith("1d") else r"\d+-d.*")
-    never = tuple(t for t in possible if t not in held and not impossible.fullmatch(t))
-    return ArgumentSpace(name, tuple(sorted(values, key=lambda v: -v.cases)), never)
+    not_drawn = tuple(t for t in possible if t not in bits_by_value and not impossible.fullmatch(t))
+    return ArgumentSpace(name, tuple(sorted(values, key=lambda v: -v.cases)), not_drawn)

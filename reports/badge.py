@@ -26,38 +26,38 @@ def badge(run: Run) -> str:
     """Draw the run's outcome as SVG that needs no other file."""
     outcome = summary.outcome(run)
     name = outcome.name
-    totals, found = summary.totals(run), summary.divergences(run)
+    totals, divergences = summary.totals(run), summary.divergences(run)
     passed = totals.statuses.get("passed", 0)
     labels = {
-        summary.CONFORMANT: _conformant(outcome.claim, run.identity.standard)
+        summary.CONFORMANT: _standard_label(outcome.claim, run.identity.standard)
         or f"{share(passed, totals.items)} of {totals.items} passed",
         summary.NOT_CONFORMANT: f"{sum(totals.statuses.get(s, 0) for s in summary.BAD)} failing",
         summary.INCOMPLETE: "incomplete",
         summary.NOTHING_PASSED: "nothing passed",
-        summary.SURVEYED: f"{share(found.checked - found.failed, found.checked)} of cases conform",
+        summary.SURVEYED: f"{share(divergences.checked - divergences.failed, divergences.checked)} of cases conform",
         summary.WENT_WRONG: "survey went wrong",
     }[name]
-    left = f"nn-conformance {visible(cut(run.identity.backend, 30))}"
-    return _drawn(left, labels, COLOURS[name])
+    label = f"nn-conformance {visible(cut(run.identity.backend, 30))}"
+    return _draw_badge(label, labels, COLOURS[name])
 
 
-def _conformant(claim: str, standard: str) -> str:
+def _standard_label(claim: str, standard: str) -> str:
     """The standard, marked if the claim covers only a part of it; empty without a claim."""
     if not claim.startswith("Conforms"):
         return ""
     return f"conforms to {standard}{'' if claim.endswith(f'{standard}.') else ' in part'}"
 
 
-def _drawn(left: str, right: str, colour: str) -> str:
-    a, b = (round(len(text) * WIDTH) + 12 for text in (left, right))
-    label = escape(f"{left}: {right}")
+def _draw_badge(left_text: str, right_text: str, colour: str) -> str:
+    left_width, right_width = (round(len(text) * WIDTH) + 12 for text in (left_text, right_text))
+    label = escape(f"{left_text}: {right_text}")
     font = 'font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" fill="#fff"'
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{a + b}" height="20" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left_width + right_width}" height="20" role="img" '
         f'aria-label="{label}"><title>{label}</title>'
-        f'<rect width="{a + b}" height="20" rx="3" fill="#3a4149"/>'
-        f'<path d="M{a} 0h{b - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{b - 3}z" fill="{colour}"/>'
-        f'<g {font}><text x="6" y="14" textLength="{a - 12}">{escape(left)}</text>'
-        f'<text x="{a + 6}" y="14" textLength="{b - 12}">{escape(right)}</text></g></svg>\n'
+        f'<rect width="{left_width + right_width}" height="20" rx="3" fill="#3a4149"/>'
+        f'<path d="M{left_width} 0h{right_width - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{right_width - 3}z" fill="{colour}"/>'
+        f'<g {font}><text x="6" y="14" textLength="{left_width - 12}">{escape(left_text)}</text>'
+        f'<text x="{left_width + 6}" y="14" textLength="{right_width - 12}">{escape(right_text)}</text></g></svg>\n'
     )
     return svg.encode("utf-8", "backslashreplace").decode()

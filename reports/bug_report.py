@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from conformance.reports.causes import independent_of, needed
-from conformance.reports.clusters import by_cause
-from conformance.reports.headline import issue_title, whose
+from conformance.reports.causes import independent_arguments, needed_conditions
+from conformance.reports.clusters import split_by_cause
+from conformance.reports.headline import issue_title, whose_bug
 from conformance.reports.results import Run
 
 from conformance.model.case import Verdict
 from conformance.model.checks import facts_of
 from conformance.model.finding import Finding
-from conformance.model.layer_facts import LayerFacts, unknown
+from conformance.model.layer_facts import LayerFacts, facts_of_unknown_layer
 from conformance.model.plain_text import visible
 from conformance.model.usage_error import UsageError
 
@@ -55,7 +55,7 @@ def render(run: Run, subject: Subject, results: str = "RESULTS", cause: int = 1)
     return "\n".join(_lines(run, subject, results, cause)).rstrip() + "\n"
 
 
-def of_cause(run: Run, id: str, number: int) -> tuple[Run, int]:
+def run_of_cause(run: Run, id: str, number: int) -> tuple[Run, int]:
     """Reduce a verdict of a run to one of its causes; return the run and the number of causes.
 
     `id` is as in `Run.verdict`, and causes are numbered from 1.
@@ -64,15 +64,18 @@ def of_cause(run: Run, id: str, number: int) -> tuple[Run, int]:
         UsageError: if the verdict has no cause of that number.
     """
     verdict = run.verdict(id)
-    causes = by_cause(verdict)
+    causes = split_by_cause(verdict)
     if not 1 <= number <= len(causes):
         raise UsageError(f"--cause {number}: {verdict.id} has causes 1 to {len(causes)}")
-    one = causes[number - 1]
-    verdicts = tuple(one if each is verdict else each for each in run.verdicts)
+    single = causes[number - 1]
+    verdicts = tuple(
+        single if verdict_or_single is verdict else verdict_or_single
+        for verdict_or_single in run.verdicts
+    )
     return replace(run, verdicts=verdicts), len(causes)
 
 
-def fenced(text: str, language: str = "text", limit: int = MESSAGE) -> str:
+def code_block(text: str, language: str = "text", limit: int = MESSAGE) -> str:
     """Format any text as a code block that the text cannot end; keep `limit` characters."""
     text = visible(text).strip("\n")
     if len(text) > limit:
@@ -82,7 +85,7 @@ def fenced(text: str, language: str = "text", limit: int = MESSAGE) -> str:
     return f"{fence}{language}\n{text}\n{fence}"
 
 
-def chosen(run: Run) -> list[str]:
+def backend_option(run: Run) -> list[str]:
     """The option that names a run's backend, if that is not the name of an installed one.
 
     Results are not trusted: commands do not import a backend that only a results file names.
@@ -91,7 +94,7 @@ def chosen(run: Run) -> list[str]:
     return [f"--backend={visible(name)}"] if ":" in name else []
 
 
-def code(text: str) -> str:
+def code_span(text: str) -> str:
     """Format any text as a code span that the text cannot end; line feeds become spaces."""
     text = " ".join(visible(text).split()) or " "
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
@@ -100,7 +103,7 @@ def code(text: str) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def plain(text: str, limit: int = TITLE) -> str:
+def plain_text(text: str, limit: int = TITLE) -> str:
     """Format any text as one line with Markdown and HTML escaped; keep `limit` characters."""
     text = " ".join(visible(text).split())
     text = f"{text[:limit]}…" if len(text) > limit else text
@@ -111,14 +114,14 @@ def plain(text: str, limit: int = TITLE) -> str:
 def _lines(run: Run, subject: Subject, results: str, cause: int) -> Iterator[str]:
     verdict, who = subject.verdict, run.identity
     title = issue_title(verdict, subject.failure, subject.reason)
-    yield f"# {plain(title, 2 * TITLE)}"
+    yield f"# {plain_text(title, 2 * TITLE)}"
     yield ""
     if subject.reason:
-        yield from (f"{plain(subject.reason, MESSAGE)}.", "")
+        yield from (f"{plain_text(subject.reason, MESSAGE)}.", "")
     if subject.link:
         yield from (f"See also <{re.sub(r'[^!-;=?-~]', '', visible(subject.link))}>.", "")
-    if told := whose(verdict):
-        yield from (plain(told), "")
+    if culprit := whose_bug(verdict):
+        yield from (plain_text(culprit), "")
     yield from ("## Environment", "")
     facts = {
         "backend": who.backend,
@@ -133,66 +136,70 @@ def _lines(run: Run, subject: Subject, results: str, cause: int) -> Iterator[str
     declared = who.numerics.get(verdict.dtype)
     if declared:
         facts["numerics declared"] = ", ".join(f"{k} = {v}" for k, v in declared.items())
-    yield from (f"- {plain(name)}: {code(value)}" for name, value in facts.items())
+    yield from (f"- {plain_text(name)}: {code_span(value)}" for name, value in facts.items())
     yield from ("", "## Minimal script", "")
     if subject.script:
         if subject.lacking:
             yield from (subject.lacking, "")
-        yield fenced(subject.script, "python", SCRIPT)
+        yield code_block(subject.script, "python", SCRIPT)
     else:
         yield "There is no standalone script; the call is below."
     yield from ("", "## Expected", "")
-    yield from _expected(verdict, run.identity.layers.get(verdict.layer) or unknown(verdict.layer))
+    yield from _expected(
+        verdict, run.identity.layers.get(verdict.layer) or facts_of_unknown_layer(verdict.layer)
+    )
     yield from ("", "## Got", "")
     if subject.call:
-        yield from (fenced(subject.call), "")
-    yield fenced(_got(subject) or "no message")
-    yield from _hangs_on(verdict)
+        yield from (code_block(subject.call), "")
+    yield code_block(_message_without_call(subject) or "no message")
+    yield from _needs_lines(verdict)
     yield from ("", "## How it was found", "")
-    yield from _found(run, subject, results if cause == 1 else "")
+    yield from _found_by_lines(run, subject, results if cause == 1 else "")
 
 
 def _expected(verdict: Verdict, facts: LayerFacts) -> Iterator[str]:
     lines = facts.formula
     if lines:
-        name = plain(verdict.layer)
+        name = plain_text(verdict.layer)
         yield f"{f'[torch.nn.{name}]({facts.page})' if facts.page else name} is documented as"
         yield ""
-        yield fenced("\n".join(lines))
+        yield code_block("\n".join(lines))
         yield ""
     if question := facts_of(verdict.check).question:
         yield question
 
 
-def _hangs_on(verdict: Verdict) -> Iterator[str]:
+def _needs_lines(verdict: Verdict) -> Iterator[str]:
     """The conditions that the failure needs, and arguments that do not matter."""
-    if needs := needed(verdict):
-        yield from ("", f"It needs {' and '.join(map(code, needs))}.")
-    if others := independent_of(verdict):
-        yield from ("", f"It persists with other values of {', '.join(map(code, others))}.")
+    if needs := needed_conditions(verdict):
+        yield from ("", f"It needs {' and '.join(map(code_span, needs))}.")
+    if others := independent_arguments(verdict):
+        yield from ("", f"It persists with other values of {', '.join(map(code_span, others))}.")
 
 
-def _got(subject: Subject) -> str:
+def _message_without_call(subject: Subject) -> str:
     """The message without the call, which the report shows above it."""
     return subject.message.removeprefix(f"{subject.call}\n")
 
 
-def _found(run: Run, subject: Subject, results: str) -> Iterator[str]:
+def _found_by_lines(run: Run, subject: Subject, results: str) -> Iterator[str]:
     who, verdict = run.identity, subject.verdict
     refusal = subject.failure is not None and subject.failure.kind == "refusal"
     kind = "invalid" if refusal else "valid"
-    looked = (
+    method = (
         "checks that they are refused"
         if refusal
         else "compares the results with NumPy oracles of the documented formulas"
     )
     yield (
-        f"By nn-conformance {plain(who.suite)}, check {code(verdict.check)}, which draws {kind} "
-        f"calls at random (seed {who.seed}, {who.examples} examples) and {looked}; the call is "
+        f"By nn-conformance {plain_text(who.suite)}, check {code_span(verdict.check)}, which draws {kind} "
+        f"calls at random (seed {who.seed}, {who.examples} examples) and {method}; the call is "
         "the simplest that it found."
     )
     if verdict.command:
-        yield from ("", fenced(verdict.command, "sh"))
+        yield from ("", code_block(verdict.command, "sh"))
     if verdict.case is not None and results:
-        replayed = shlex.join(["nn-conformance", "replay", results, verdict.id, *chosen(run)])
-        yield from ("", "The minimal case alone:", "", fenced(replayed, "sh"))
+        replayed = shlex.join(
+            ["nn-conformance", "replay", results, verdict.id, *backend_option(run)]
+        )
+        yield from ("", "The minimal case alone:", "", code_block(replayed, "sh"))

@@ -12,18 +12,24 @@ from conformance.reports.statuses import status
 from conformance.model.case import Verdict
 from conformance.model.checks import facts_of
 from conformance.model.finding import IN_TRAIN_MODE
-from conformance.model.finding_text import bound_text, element, error_text, named, words
+from conformance.model.finding_text import (
+    bound_text,
+    element_phrase,
+    error_text,
+    kind_and_part,
+    tensor_phrase,
+)
 from conformance.model.layer_facts import LayerFacts
 
 # Digits in a backend's message belong to the case.
 _DIGITS = re.compile(r"[+-]?\d[\d.,e+-]*|\[[^\]]*\]|\([^)]*\)")
-LONGEST = 1000
+MAX_READ = 1000
 """Characters of a message's first line that are read."""
-SHOWN = 120
+MAX_KEY = 120
 """Characters of it that distinguish causes."""
 # Kinds with one cause for each subject, and kinds that only their message distinguishes.
-_NAMED = ("count", "names", "attribute", "random", "contract", "allowance", "unchecked")
-_VERBATIM = ("stale", "lost", "internal", "other")
+_BY_SUBJECT = ("count", "names", "attribute", "random", "contract", "allowance", "unchecked")
+_BY_MESSAGE = ("stale", "lost", "internal", "other")
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,11 @@ def numbers(verdict: Verdict) -> Numbers | None:
     failure = verdict.failure
     if failure is None or not (failure.got and failure.wanted):
         return None
-    arrays = () if failure.excerpt is None else ((named(failure), *failure.excerpt),)
+    arrays = () if failure.excerpt is None else ((tensor_phrase(failure), *failure.excerpt),)
     return Numbers(
-        f"{failure.during}: {element(failure)}" if failure.during else element(failure),
+        f"{failure.during}: {element_phrase(failure)}"
+        if failure.during
+        else element_phrase(failure),
         failure.got,
         failure.wanted,
         "" if failure.bound is None else bound_text(failure.bound),
@@ -61,7 +69,7 @@ def numbers(verdict: Verdict) -> Numbers | None:
     )
 
 
-def manner(verdict: Verdict) -> tuple[str, ...]:
+def manner_key(verdict: Verdict) -> tuple[str, ...]:
     """A key for the manner of failing, without wording and without numbers of the case."""
     failure = verdict.failure
     if status(verdict) == "known":
@@ -71,12 +79,12 @@ def manner(verdict: Verdict) -> tuple[str, ...]:
     if failure.kind == "refusal":
         return failure.kind, failure.what, failure.exception
     if failure.kind == "exception":
-        return failure.kind, failure.exception, _says(verdict)
+        return failure.kind, failure.exception, _message_without_numbers(verdict)
     if failure.kind == "lost" and failure.frame:
-        return failure.kind, failure.frame, _says(verdict)
-    if failure.kind in _VERBATIM:
-        return failure.kind, _says(verdict)
-    return failure.kind, failure.what if failure.kind in _NAMED else "", failure.during
+        return failure.kind, failure.frame, _message_without_numbers(verdict)
+    if failure.kind in _BY_MESSAGE:
+        return failure.kind, _message_without_numbers(verdict)
+    return failure.kind, failure.what if failure.kind in _BY_SUBJECT else "", failure.during
 
 
 def title(verdict: Verdict) -> str:
@@ -93,41 +101,41 @@ def title(verdict: Verdict) -> str:
     if failure.exception:
         first_line = failure.says.partition("\n")[0]
         step = f" in {failure.what}" if failure.what == "build" else ""
-        return f"raises {failure.exception}{step}: {first_line[:LONGEST]}"
-    return words(failure)
+        return f"raises {failure.exception}{step}: {first_line[:MAX_READ]}"
+    return kind_and_part(failure)
 
 
 def _reasons(verdict: Verdict) -> tuple[str, ...]:
     return tuple(excuse.reason for excuse in verdict.excuses if excuse.excused)
 
 
-def _says(verdict: Verdict) -> str:
+def _message_without_numbers(verdict: Verdict) -> str:
     """The backend's message for a failure, without the numbers of the case."""
     says = "" if verdict.failure is None else verdict.failure.says
-    return _DIGITS.sub("…", says.partition("\n")[0][:LONGEST])[:SHOWN]
+    return _DIGITS.sub("…", says.partition("\n")[0][:MAX_READ])[:MAX_KEY]
 
 
 def _first_line(verdict: Verdict) -> str:
     """The message's first line after the call; files of schema 1 and 2 have nothing else."""
     first_line = (verdict.message or "").removeprefix(f"{verdict.call}\n")
-    return first_line.partition("\n")[0][:LONGEST].strip() or status(verdict)
+    return first_line.partition("\n")[0][:MAX_READ].strip() or status(verdict)
 
 
-def signature(verdict: Verdict, facts: LayerFacts) -> tuple[str, ...]:
+def needed_arguments(verdict: Verdict, facts: LayerFacts) -> tuple[str, ...]:
     """The names of the arguments that a failure depends on, without sizes."""
     if facts_of(verdict.check).invalid:
         return ()  # the arguments are what makes the call invalid
     if verdict.needs:
         names = {need.argument for need in verdict.needs if not need.fails}
     else:
-        names = _unusual(verdict.case, facts)
+        names = _non_default_arguments(verdict.case, facts)
     failure = verdict.failure
     if failure is not None and (failure.kind == "random" or failure.during == IN_TRAIN_MODE):
         names.add("training")  # the check sets it
     return tuple(sorted(name for name in names - set(facts.sizes) if "." not in name))
 
 
-def _unusual(case: Mapping[str, Any] | None, facts: LayerFacts) -> set[str]:
+def _non_default_arguments(case: Mapping[str, Any] | None, facts: LayerFacts) -> set[str]:
     """The arguments of the minimal case that differ from their defaults."""
     call = case.get("call") if isinstance(case, dict) else None
     arguments = call.get("arguments") if isinstance(call, dict) else None
@@ -136,19 +144,19 @@ def _unusual(case: Mapping[str, Any] | None, facts: LayerFacts) -> set[str]:
     keywords = case.get("keywords")
     names = set(keywords) if isinstance(keywords, dict) else set()
     for name, value in arguments.items():
-        rich = value.get("tuple") if isinstance(value, dict) else value
-        values = rich if isinstance(rich, list) else [rich]
-        plain = name in facts.defaults and all(v == facts.defaults[name] for v in values)
-        if not plain:
+        unpacked = value.get("tuple") if isinstance(value, dict) else value
+        values = unpacked if isinstance(unpacked, list) else [unpacked]
+        is_default = name in facts.defaults and all(v == facts.defaults[name] for v in values)
+        if not is_default:
             names.add(str(name))
     return names
 
 
-def needed(verdict: Verdict) -> tuple[str, ...]:
+def needed_conditions(verdict: Verdict) -> tuple[str, ...]:
     """The conditions that a failure needs, as phrases: `"groups > 1"`."""
-    return tuple(need.words for need in verdict.needs if not need.fails)
+    return tuple(need.phrase for need in verdict.needs if not need.fails)
 
 
-def independent_of(verdict: Verdict) -> tuple[str, ...]:
+def independent_arguments(verdict: Verdict) -> tuple[str, ...]:
     """The arguments that were changed without removing the failure."""
     return tuple(dict.fromkeys(need.argument for need in verdict.needs if need.fails))

@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from conformance.reports.argument_coverage import BROKEN, ArgumentSpace, ArgumentValue, Space
 from markupsafe import Markup
 
-from conformance.model.case import DIGITS
+from conformance.model.case import COLUMN_DIGITS
 
-SHOWN = 8
+MAX_VALUES = 8
 """The most values of one argument in a heat map; rarer ones are left out."""
 
-WIDEST = 8.0
+MAX_RATIO = 8.0
 """The largest ratio to torch on the scale; larger ones are drawn at the edge."""
 
 
 def bars(counts: Mapping[str, int], low: int, high: int) -> str:
-    """The heights of a histogram, a character of `DIGITS` per bar; the page's script draws it.
+    """The heights of a histogram, a character of `COLUMN_DIGITS` per bar; the page's script draws it.
 
     The first bar counts exact numbers; after a gap follow the powers of 2. Heights grow with the
     square root of the counts, so that small counts stay visible.
@@ -29,12 +29,12 @@ def bars(counts: Mapping[str, int], low: int, high: int) -> str:
     """
     numbers = [0] * (high - low + 3)
     for power, number in counts.items():
-        place = 0 if power == "exact" else min(max(int(power), low), high) - low + 2
-        numbers[place] += number
+        index = 0 if power == "exact" else min(max(int(power), low), high) - low + 2
+        numbers[index] += number
     top = max(numbers)
-    least, most = len(DIGITS) // 24, len(DIGITS) - 1
+    shortest, tallest = len(COLUMN_DIGITS) // 24, len(COLUMN_DIGITS) - 1
     return "".join(
-        DIGITS[max(least, round(most * math.sqrt(number / top))) if number else 0]
+        COLUMN_DIGITS[max(shortest, round(tallest * math.sqrt(number / top))) if number else 0]
         for number in (numbers if top else ())
     )
 
@@ -42,18 +42,18 @@ def bars(counts: Mapping[str, int], low: int, high: int) -> str:
 def whisker(ratio: float, low: float | None, high: float | None) -> Markup:
     """Draw a ratio to torch on a logarithmic scale from ⅛ to 8, with its interval."""
 
-    def place(value: float) -> float:
-        return 50 + 50 * math.log(min(max(value, 1 / WIDEST), WIDEST)) / math.log(WIDEST)
+    def position(value: float) -> float:
+        return 50 + 50 * math.log(min(max(value, 1 / MAX_RATIO), MAX_RATIO)) / math.log(MAX_RATIO)
 
     ends = [value for value in (low, high) if value is not None and value > 0]
     line = ""
     if ends:
-        line = f'<path class="bar" d="M{place(min(ends)):.1f} 5H{place(max(ends)):.1f}"/>'
+        line = f'<path class="bar" d="M{position(min(ends)):.1f} 5H{position(max(ends)):.1f}"/>'
     return Markup(
         '<svg class="whisker" viewBox="0 0 100 10" aria-hidden="true">'
         '<path class="axis" d="M0 5h100M50 0v10"/>'
         f"{line}"
-        f'<circle class="dot" cx="{place(ratio):.1f}" cy="5" r="3"/></svg>'
+        f'<circle class="dot" cx="{position(ratio):.1f}" cy="5" r="3"/></svg>'
     )
 
 
@@ -65,19 +65,21 @@ def heat_map(space: Space) -> tuple[list[int], str]:
         value before it. `.`: the pair never occurred; 1, 2, 3: it occurred in at least one, three,
         ten cases; a, b, c: some of these cases failed, at least half, all.
     """
-    shown = [_shown(argument) for argument in space.arguments]
-    places = [(number, value) for number, values in enumerate(shown) for value in values]
+    shown_values = [_shown_values(argument) for argument in space.arguments]
+    numbered_values = [
+        (number, value) for number, values in enumerate(shown_values) for value in values
+    ]
     marks = []
-    for row, (number, value) in enumerate(places):
-        for other_number, other in places[:row]:
-            cases, failed = (0, 0) if number == other_number else space.pair(value, other)
+    for index, (number, value) in enumerate(numbered_values):
+        for other_number, other_value in numbered_values[:index]:
+            cases, failed = (0, 0) if number == other_number else space.pair(value, other_value)
             if failed:
                 marks.append("abc"[(2 * failed >= cases) + (failed == cases)])
             else:
                 marks.append(".123"[(cases > 0) + (cases >= 3) + (cases >= 10)])
-    return [len(values) for values in shown], "".join(marks)
+    return [len(values) for values in shown_values], "".join(marks)
 
 
-def _shown(argument: ArgumentSpace) -> Sequence[ArgumentValue]:
+def _shown_values(argument: ArgumentSpace) -> Sequence[ArgumentValue]:
     single = len(argument.values) == 1 or argument.name == BROKEN
-    return () if single else argument.values[:SHOWN]
+    return () if single else argument.values[:MAX_VALUES]

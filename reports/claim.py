@@ -5,9 +5,9 @@ from __future__ import annotations
 from conformance.reports.divergences import divergences
 from conformance.reports.matrix import matrix
 from conformance.reports.results import Run
-from conformance.reports.support_gaps import present
+from conformance.reports.support_gaps import supported_rows
 
-from conformance.model.standard import Standard, StandardError, named
+from conformance.model.standard import Standard, StandardError, find_standard
 
 
 def claim(run: Run, *, conformant: bool) -> str:
@@ -19,23 +19,25 @@ def claim(run: Run, *, conformant: bool) -> str:
     if not text:
         return ""
     try:
-        standard, level = named(text)
+        standard, level = find_standard(text)
     except StandardError:
         return f"{text} is not a known standard: no claim."
     if not conformant:
         return f"Does not show that it conforms to {standard.name}, {level}."
-    limits = _extent(run, standard, level)
-    but = _known(run)
-    told = f"Conforms to {standard.name}, {level}"
-    return f"{told}{', '.join(['', *limits])}{f', but for {but}' if but else ''}."
+    limits = _limits(run, standard, level)
+    known_divergences = _known_divergences(run)
+    opening = f"Conforms to {standard.name}, {level}"
+    return f"{opening}{', '.join(['', *limits])}{f', but for {known_divergences}' if known_divergences else ''}."
 
 
-def _extent(run: Run, standard: Standard, level: str) -> list[str]:
+def _limits(run: Run, standard: Standard, level: str) -> list[str]:
     """Limits of the claim: layers, dtypes, checks, cases and shards that are not all."""
-    layers = [row.layer for row in present(matrix(run))]
-    shown = [verdict for verdict in run.verdicts if verdict.status in ("passed", "known")]
-    dtypes = {verdict.dtype for verdict in shown}
-    lacking = [c for c in standard.levels[level] if c not in {verdict.check for verdict in shown}]
+    layers = [row.layer for row in supported_rows(matrix(run))]
+    verdicts = [verdict for verdict in run.verdicts if verdict.status in ("passed", "known")]
+    dtypes = {verdict.dtype for verdict in verdicts}
+    lacking = [
+        c for c in standard.levels[level] if c not in {verdict.check for verdict in verdicts}
+    ]
     limits = {
         f"in {len(layers)} of {len(standard.layers)} layers": len(layers) < len(standard.layers),
         f"in {', '.join(d for d in standard.dtypes if d in dtypes)}": not dtypes
@@ -48,7 +50,7 @@ def _extent(run: Run, standard: Standard, level: str) -> list[str]:
     return [limit for limit, applies in limits.items() if applies]
 
 
-def _known(run: Run) -> str:
-    found = divergences(run)
-    number = len(found.known) + len(found.inherited)
+def _known_divergences(run: Run) -> str:
+    divergences_found = divergences(run)
+    number = len(divergences_found.known) + len(divergences_found.inherited)
     return f"{number} known divergence{'' if number == 1 else 's'}" if number else ""

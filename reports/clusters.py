@@ -7,12 +7,18 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from conformance.reports.causes import independent_of, manner, needed, signature, title
-from conformance.reports.statuses import SEVERITY, rank, status
+from conformance.reports.causes import (
+    independent_arguments,
+    manner_key,
+    needed_arguments,
+    needed_conditions,
+    title,
+)
+from conformance.reports.statuses import SEVERITY, severity_rank, status
 
 from conformance.model.case import Verdict
 from conformance.model.checks import facts_of
-from conformance.model.layer_facts import LayerFacts, unknown
+from conformance.model.layer_facts import LayerFacts, facts_of_unknown_layer
 
 # Status, family of layers, manner of failing, whether the check follows `values`.
 GroupKey = tuple[str, str, tuple[str, ...], bool]
@@ -72,7 +78,7 @@ class Cluster:
     @property
     def needs_words(self) -> str:
         """What the failure needs, as a clause; empty if the simplest call fails."""
-        choices = "; ".join(" and ".join(rest) for rest in self.one_of)
+        choices = "; ".join(" and ".join(alternative) for alternative in self.one_of)
         parts = [*self.needs, *([f"one of: {choices}"] if choices else [])]
         return " and ".join(parts)
 
@@ -84,17 +90,21 @@ class Cluster:
     @property
     def alternatives(self) -> tuple[tuple[str, Verdict, str], ...]:
         """Each alternative of `one_of`, with the simplest member that needs it, and its share."""
-        found = dict[str, Verdict]()
+        first_by_words = dict[str, Verdict]()
         for verdict in self.members:
-            rest = tuple(term for term in needed(verdict) if term not in self.needs)
-            if verdict.check == self.first.check and rest in self.one_of:
-                found.setdefault(" and ".join(rest), verdict)
-        return tuple((words, v, share_words(v)) for words, v in found.items())
+            conditions = tuple(
+                term for term in needed_conditions(verdict) if term not in self.needs
+            )
+            if verdict.check == self.first.check and conditions in self.one_of:
+                first_by_words.setdefault(" and ".join(conditions), verdict)
+        return tuple((words, v, share_words(v)) for words, v in first_by_words.items())
 
     @property
     def share(self) -> str:
         """How many failing and passing cases have what the failure needs; empty if unknown."""
-        return share_words(self.first) if set(needed(self.first)) == set(self.needs) else ""
+        return (
+            share_words(self.first) if set(needed_conditions(self.first)) == set(self.needs) else ""
+        )
 
     @property
     def examples(self) -> tuple[int, int]:
@@ -118,27 +128,36 @@ def clusters(
         layers: facts about each layer in the run.
     """
     layers = layers or {}
-    groups: dict[GroupKey, list[_Part]] = {}
-    for verdict in (each for whole in failing for each in by_cause(whole)):
-        facts = layers.get(verdict.layer) or unknown(verdict.layer)
-        how, needs = manner(verdict), frozenset(signature(verdict, facts))
+    groups: dict[GroupKey, list[_Group]] = {}
+    for verdict in (
+        verdict_of_cause
+        for failing_verdict in failing
+        for verdict_of_cause in split_by_cause(failing_verdict)
+    ):
+        facts = layers.get(verdict.layer) or facts_of_unknown_layer(verdict.layer)
+        manner_of_failing, needs = manner_key(verdict), frozenset(needed_arguments(verdict, facts))
         # An invalid call breaks a rule that layers of all dimensions share.
         family = facts.stem if facts_of(verdict.check).invalid else facts.kin
         kin = facts.kin.lower()
         # The same exception text, or the same frame, is one cause in any family.
-        elsewhere = how[0] == "exception" or (how[0] == "lost" and len(how) > 2)
-        family = "" if elsewhere else family.lower()
+        any_family = manner_of_failing[0] == "exception" or (
+            manner_of_failing[0] == "lost" and len(manner_of_failing) > 2
+        )
+        family = "" if any_family else family.lower()
         if verdict.failure is not None and verdict.failure.layouts:
-            how = (*how, "in a layout")
+            manner_of_failing = (*manner_of_failing, "in a layout")
         follows = bool(family) and facts_of(verdict.check).follows_values
-        key = (status(verdict), family, how, follows)
-        _add(groups.setdefault(key, []), _Part(key, kin, [(verdict, needs)]))
-    found = [_cluster(part) for part in _absorbed([x for parts in groups.values() for x in parts])]
-    return tuple(sorted(found, key=lambda c: (SEVERITY.index(c.status), -len(c.members))))
+        key = (status(verdict), family, manner_of_failing, follows)
+        _merge_related(groups.setdefault(key, []), _Group(key, kin, [(verdict, needs)]))
+    all_clusters = [
+        _make_cluster(part)
+        for part in _absorb_consequences([x for parts in groups.values() for x in parts])
+    ]
+    return tuple(sorted(all_clusters, key=lambda c: (SEVERITY.index(c.status), -len(c.members))))
 
 
 @dataclass
-class _Part:
+class _Group:
     """Verdicts that fail in one manner, each with the arguments that it needs."""
 
     key: GroupKey
@@ -148,30 +167,33 @@ class _Part:
     @property
     def values(self) -> list[tuple[Verdict, frozenset[str]]]:
         """The members of the check `values`, which says most directly what is wrong."""
-        return [each for each in self.members if each[0].check == "values"]
+        return [member for member in self.members if member[0].check == "values"]
 
-    def related(self, other: _Part) -> bool:
+    def is_related(self, other: _Group) -> bool:
         """Whether two members need a common argument, or one of them needs none."""
         if not self.key[1]:
             return True
         return any(
-            mine == theirs
-            or mine & theirs
-            or ((not mine or not theirs) and (not self.key[3] or one.check == another.check))
-            for one, mine in self.members
-            for another, theirs in other.members
+            own_needs == other_needs
+            or own_needs & other_needs
+            or (
+                (not own_needs or not other_needs)
+                and (not self.key[3] or own_verdict.check == other_verdict.check)
+            )
+            for own_verdict, own_needs in self.members
+            for other_verdict, other_needs in other.members
         )
 
 
-def _add(parts: list[_Part], new: _Part) -> None:
+def _merge_related(parts: list[_Group], new: _Group) -> None:
     """Merge a part with all parts that it is related to."""
-    for part in [part for part in parts if part.related(new)]:
+    for part in [part for part in parts if part.is_related(new)]:
         parts.remove(part)
         new = replace(new, members=[*part.members, *new.members])
     parts.append(new)
 
 
-def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
+def split_by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
     """Split a verdict into one for each of its causes."""
     if not verdict.others:
         return (verdict,)
@@ -189,59 +211,74 @@ def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
     )
 
 
-def _absorbed(parts: Sequence[_Part]) -> list[_Part]:
+def _absorb_consequences(parts: Sequence[_Group]) -> list[_Group]:
     """Move verdicts that follow from wrong values to the part of these values."""
     sources = [part for part in parts if part.values]
-    rest = [part for part in parts if not part.values]
-    for part in rest:
+    others = [part for part in parts if not part.values]
+    for part in others:
         if not part.key[1] and not all(facts_of(v.check).follows_values for v, _ in part.members):
             continue  # an exception that occurs in other checks, too, has another cause
         for verdict, needs in [*part.members]:
             near = [x for x in sources if x.kin == part.kin and x.key[0] == part.key[0]]
-            followed = [x for x in near if _follows(verdict, needs, x, alone=len(near) == 1)]
+            followed = [x for x in near if _follows_from(verdict, needs, x, alone=len(near) == 1)]
             if followed:
                 followed[0].members.append((verdict, needs))
                 part.members.remove((verdict, needs))
-    return [*sources, *(part for part in rest if part.members)]
+    return [*sources, *(part for part in others if part.members)]
 
 
-def _follows(verdict: Verdict, needs: frozenset[str], source: _Part, *, alone: bool) -> bool:
+def _follows_from(verdict: Verdict, needs: frozenset[str], source: _Group, *, alone: bool) -> bool:
     """Whether a check's verdict is likely to follow from the layer's wrong values.
 
     A check that makes other calls of a case may need fewer arguments, or more. A law makes calls of
     its own, and says itself which of them is wrong.
     """
     failure = verdict.failure
-    wrong = [theirs for each, theirs in source.values if each.dtype == verdict.dtype]
+    wrong = [
+        source_needs
+        for source_verdict, source_needs in source.values
+        if source_verdict.dtype == verdict.dtype
+    ]
     follows = facts_of(verdict.check).follows_values
     if not follows or not wrong or failure is None or failure.layouts:
         return False
     if failure.exception:
-        return any(theirs and theirs == needs for theirs in wrong)
+        return any(source_needs and source_needs == needs for source_needs in wrong)
     if failure.law and alone:
         return True
-    return any(theirs <= needs or theirs & needs for theirs in wrong)
+    return any(source_needs <= needs or source_needs & needs for source_needs in wrong)
 
 
-def _cluster(part: _Part) -> Cluster:
+def _make_cluster(part: _Group) -> Cluster:
     # `values` says most directly what is wrong, and a short call is a simple one.
     order = sorted(
         (verdict for verdict, _ in part.members),
-        key=lambda v: (rank(v), not facts_of(v.check).plain, len(v.call or "")),
+        key=lambda v: (severity_rank(v), not facts_of(v.check).clearest, len(v.call or "")),
     )
     first = order[0]
-    least = min((needs for _, needs in part.members), key=lambda n: (len(n), sorted(n)))
-    key = (*part.key, () if not part.key[1] else tuple(sorted(least)))
+    fewest = min((needs for _, needs in part.members), key=lambda n: (len(n), sorted(n)))
+    key = (*part.key, () if not part.key[1] else tuple(sorted(fewest)))
     digest = hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()[:10]
     name = re.sub(r"[^a-z0-9]+", "-", (part.key[1] or first.layer).lower())[:40]
-    found = [needed(v) for v in order if v.check == first.check and v.needs]
-    common = tuple(term for term in needed(first) if all(term in terms for terms in found))
-    rests = [tuple(term for term in terms if term not in common) for terms in found]
+    conditions = [needed_conditions(v) for v in order if v.check == first.check and v.needs]
+    common = tuple(
+        term for term in needed_conditions(first) if all(term in terms for terms in conditions)
+    )
+    alternatives = [tuple(term for term in terms if term not in common) for terms in conditions]
     # An alternative that contains another adds nothing to it.
-    least_rests = [x for x in rests if not any(set(other) < set(x) for other in rests)]
-    one_of = () if () in rests else tuple(dict.fromkeys(least_rests))
+    least_rests = [
+        x
+        for x in alternatives
+        if not any(set(other_alternative) < set(x) for other_alternative in alternatives)
+    ]
+    one_of = () if () in alternatives else tuple(dict.fromkeys(least_rests))
     return Cluster(
-        f"bug_{name}_{digest}", title(first), tuple(order), common, one_of, independent_of(first)
+        f"bug_{name}_{digest}",
+        title(first),
+        tuple(order),
+        common,
+        one_of,
+        independent_arguments(first),
     )
 
 
@@ -250,8 +287,8 @@ def share_words(verdict: Verdict) -> str:
     share = verdict.share
     if share is None or not share.terms:
         return ""
-    further = [term for term in share.terms if term not in needed(verdict)]
-    return f"{f'with {further[0]}: ' if further else ''}{share.words}"
+    further = [term for term in share.terms if term not in needed_conditions(verdict)]
+    return f"{f'with {further[0]}: ' if further else ''}{share.phrase}"
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from conformance.reports.page import page
-from conformance.reports.performance import benchmarks, good
+from conformance.reports.page import render_page
+from conformance.reports.performance import benchmarks, is_drawable
 from conformance.reports.results import Benchmark, Identity, ResultsError, Run
 from conformance.reports.statuses import BAD, status, verdicts
 
@@ -16,16 +16,16 @@ from conformance.model.case import Verdict
 KINDS = ("broken", "fixed", "new", "gone", "changed", "margin")
 """Kinds of changes of an item, in the order of the page."""
 
-LIKE = ("suite", "profile", "seed", "examples", "shard", "drawn")
+SHARED_FIELDS = ("suite", "profile", "seed", "examples", "shard", "drawn")
 """Fields that two runs must share to be compared."""
 
 MARGIN = 2.0
 """The factor by which an error ÷ bound must change to be reported."""
 
-NOTABLE = 0.05
+MIN_MARGIN = 0.05
 """Changes between values of error ÷ bound below this are ignored."""
 
-SHOWN = 2000
+MAX_ROWS = 2000
 """Rows of one kind on the page."""
 
 
@@ -46,9 +46,9 @@ class VerdictChange:
     @property
     def verdict(self) -> Verdict:
         """The verdict in B, or in A if B has none."""
-        found = self.after or self.before
-        assert found is not None
-        return found
+        verdict = self.after or self.before
+        assert verdict is not None
+        return verdict
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Comparison:
 
     Args:
         before, after: the runs.
-        unlike: fields of `LIKE` that differ: `"seed: 0 and 1"`.
+        unlike: fields of `SHARED_FIELDS` that differ: `"seed: 0 and 1"`.
         changes: the items that changed.
         same: number of unchanged items.
         speeds: the calls timed in both, the largest slowdown first.
@@ -94,8 +94,8 @@ class Comparison:
     def sentence(self) -> str:
         """The comparison in a sentence."""
         counts = [f"{len(self.of(kind))} {_WORDS[kind]}" for kind in KINDS if self.of(kind)]
-        rest = f"{self.same} items are as they were"
-        return f"{', '.join(counts)}; {rest}." if counts else f"Nothing changed: {rest}."
+        unchanged = f"{self.same} items are as they were"
+        return f"{', '.join(counts)}; {unchanged}." if counts else f"Nothing changed: {unchanged}."
 
 
 _WORDS = {
@@ -114,9 +114,9 @@ def compare(before: Run, after: Run, *, force: bool = False) -> Comparison:
     `force` also compares runs of other seeds, profiles or suite versions.
 
     Raises:
-        ResultsError: if the runs differ in a field of `LIKE`, or have no item in common.
+        ResultsError: if the runs differ in a field of `SHARED_FIELDS`, or have no item in common.
     """
-    unlike = _unlike(before.identity, after.identity)
+    unlike = _differing_fields(before.identity, after.identity)
     if unlike and not force:
         raise ResultsError(
             f"unlike runs: {'; '.join(unlike)}; differences between them may be due to that "
@@ -130,44 +130,42 @@ def compare(before: Run, after: Run, *, force: bool = False) -> Comparison:
             f"nothing to compare: none of {len(old)} verdicts of A and {len(new)} of B are about "
             "the same item"
         )
-    every = dict.fromkeys((*old, *new))
-    changes = [c for id in every if (c := _change(old.get(id), new.get(id))) is not None]
+    ids = dict.fromkeys((*old, *new))
+    changes = [c for id in ids if (c := _change(old.get(id), new.get(id))) is not None]
     changes.sort(key=lambda change: KINDS.index(change.kind))
     speeds = sorted(timed, key=lambda speed: -speed.factor)
-    return Comparison(
-        before, after, unlike, tuple(changes), len(every) - len(changes), tuple(speeds)
-    )
+    return Comparison(before, after, unlike, tuple(changes), len(ids) - len(changes), tuple(speeds))
 
 
-def render(found: Comparison, names: tuple[str, str] = ("A", "B")) -> str:
+def render(comparison: Comparison, names: tuple[str, str] = ("A", "B")) -> str:
     """Render the comparison as one HTML page; `names` are those of the two results files."""
-    kept = {kind: found.of(kind)[:SHOWN] for kind in KINDS}
-    rows = [change for changes in kept.values() for change in changes]
-    return page(
+    shown_by_kind = {kind: comparison.of(kind)[:MAX_ROWS] for kind in KINDS}
+    rows = [change for changes in shown_by_kind.values() for change in changes]
+    return render_page(
         "compare.html",
-        found=found,
+        found=comparison,
         names=names,
         words=_WORDS,
         kinds=KINDS,
-        number={kind: len(found.of(kind)) for kind in KINDS},
-        kept=kept,
-        statuses=_met(status(v) for c in rows for v in (c.before, c.after) if v),
-        checks=_met(c.verdict.check for c in rows),
-        dtypes=_met(c.verdict.dtype for c in rows),
-        devices=_met(c.verdict.device for c in rows),
+        number={kind: len(comparison.of(kind)) for kind in KINDS},
+        kept=shown_by_kind,
+        statuses=_unique(status(v) for c in rows for v in (c.before, c.after) if v),
+        checks=_unique(c.verdict.check for c in rows),
+        dtypes=_unique(c.verdict.dtype for c in rows),
+        devices=_unique(c.verdict.device for c in rows),
     )
 
 
-def _met(names: Iterator[str]) -> tuple[str, ...]:
+def _unique(names: Iterator[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _unlike(before: Identity, after: Identity) -> tuple[str, ...]:
-    pairs = ((name, getattr(before, name), getattr(after, name)) for name in LIKE)
-    return tuple(f"{name}: {_told(a)} and {_told(b)}" for name, a, b in pairs if a != b)
+def _differing_fields(before: Identity, after: Identity) -> tuple[str, ...]:
+    pairs = ((name, getattr(before, name), getattr(after, name)) for name in SHARED_FIELDS)
+    return tuple(f"{name}: {_field_text(a)} and {_field_text(b)}" for name, a, b in pairs if a != b)
 
 
-def _told(value: object) -> str:
+def _field_text(value: object) -> str:
     return "as usual" if value == "" else str(value)
 
 
@@ -180,7 +178,7 @@ def _change(before: Verdict | None, after: Verdict | None) -> VerdictChange | No
     if old != new:
         return VerdictChange("changed", before, after)
     a, b = before.margin, after.margin
-    if a is None or b is None or math.isnan(a) or math.isnan(b) or max(a, b) < NOTABLE:
+    if a is None or b is None or math.isnan(a) or math.isnan(b) or max(a, b) < MIN_MARGIN:
         return None
     return VerdictChange("margin", before, after) if max(a, b) > MARGIN * min(a, b) else None
 
@@ -191,15 +189,17 @@ def _speeds(before: Run, after: Run) -> Iterator[Speed]:
 
     old = {key(line): line for line in benchmarks(before)}
     for line in benchmarks(after):
-        other = old.get(key(line))
-        if other is None or not good(line.seconds) or not good(other.seconds):
+        earlier = old.get(key(line))
+        if earlier is None or not is_drawable(line.seconds) or not is_drawable(earlier.seconds):
             continue
         assert line.seconds is not None
-        assert other.seconds is not None
-        yield Speed(other, line, line.seconds / other.seconds, _apart(other, line))
+        assert earlier.seconds is not None
+        yield Speed(
+            earlier, line, line.seconds / earlier.seconds, _intervals_disjoint(earlier, line)
+        )
 
 
-def _apart(before: Benchmark, after: Benchmark) -> bool:
+def _intervals_disjoint(before: Benchmark, after: Benchmark) -> bool:
     ends = before.ratio_low, before.ratio_high, after.ratio_low, after.ratio_high
     if any(end is None for end in ends):
         return False

@@ -36,23 +36,30 @@ def coverage(run: Run, table: Matrix) -> tuple[Coverage, ...]:
     Files of older versions do not record families, and give no row.
     """
     facts, catalogue = run.identity.layers, run.identity.catalogue
-    found: dict[str, list[str]] = {}
+    outcomes_by_family: dict[str, list[str]] = {}
     for row in table.rows:
         if row.layer in facts and facts[row.layer].family:
-            found.setdefault(facts[row.layer].family, []).append(outcome(row.tally))
-    if not found:
+            outcomes_by_family.setdefault(facts[row.layer].family, []).append(
+                layer_outcome(row.tally)
+            )
+    if not outcomes_by_family:
         return ()
-    rows = [_row(family, catalogue.get(family), each) for family, each in found.items()]
-    every = [one for each in found.values() for one in each]
-    return (*rows, _row("", sum(catalogue.values()) or None, every))
+    rows = [
+        _row(family, catalogue.get(family), outcomes)
+        for family, outcomes in outcomes_by_family.items()
+    ]
+    all_outcomes = [
+        family_outcome for outcomes in outcomes_by_family.values() for family_outcome in outcomes
+    ]
+    return (*rows, _row("", sum(catalogue.values()) or None, all_outcomes))
 
 
-def _row(family: str, known: int | None, outcomes: list[str]) -> Coverage:
+def _row(family: str, total: int | None, outcomes: list[str]) -> Coverage:
     number = Counter(outcomes)
-    return Coverage(family, known, len(outcomes), {name: number[name] for name in OUTCOMES})
+    return Coverage(family, total, len(outcomes), {name: number[name] for name in OUTCOMES})
 
 
-def outcome(tally: Totals) -> str:
+def layer_outcome(tally: Totals) -> str:
     """The result of a layer: that of its worst item; unsupported only if all items are."""
     has = tally.statuses
     if any(name in has for name in ("crashed", "hung", "failed")):

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.reports.clusters import Cluster, clusters
-from conformance.reports.matrix import listed, matrix
+from conformance.reports.matrix import matrix, verdicts_with_status
 from conformance.reports.results import Run
-from conformance.reports.statuses import is_run_error, is_stale, once, status, verdicts
+from conformance.reports.statuses import cached_per_run, is_run_error, is_stale, status, verdicts
 from conformance.reports.text import share
 
 from conformance.model.case import Verdict
@@ -66,15 +66,15 @@ class Divergences:
     def counts(self) -> str:
         """`99.9 % of 208,800 cases conform; 31 known divergences, 0 new`."""
         conforming = share(self.checked - self.failed, self.checked)
-        known = (
+        known_text = (
             "1 known divergence" if len(self.known) == 1 else f"{len(self.known)} known divergences"
         )
-        parts = [known]
+        parts = [known_text]
         if self.inherited:
             parts.append(f"{len(self.inherited)} inherited from {self.inherited[0].base}")
         listed = self.known or self.inherited or self.not_shown
-        here = " on this machine" if self.survey and listed else ""
-        parts.append(f"{len(self.new)} new{here}")
+        where = " on this machine" if self.survey and listed else ""
+        parts.append(f"{len(self.new)} new{where}")
         return f"{conforming} of {self.checked:,d} cases conform; {', '.join(parts)}"
 
     @property
@@ -88,43 +88,43 @@ class Divergences:
         return summary
 
 
-@once
+@cached_per_run
 def divergences(run: Run) -> Divergences:
     """Collect the divergences of a run from its verdicts."""
-    found = verdicts(run)
+    all_verdicts = verdicts(run)
     groups: dict[tuple[str, str, str], list[tuple[Verdict, Excuse]]] = {}
-    for verdict in found:
-        for excuse in _excuses(verdict):
+    for verdict in all_verdicts:
+        for excuse in _excuses_of(verdict):
             if excuse.excused or excuse.left_out:
                 key = (excuse.reason, excuse.link, excuse.base)
                 groups.setdefault(key, []).append((verdict, excuse))
-    reported = [
+    known_divergences = [
         KnownDivergence(
             *key,
-            sum(excuse.excused for _, excuse in held),
-            sum(excuse.left_out for _, excuse in held),
-            tuple(verdict for verdict, _ in held),
+            sum(excuse.excused for _, excuse in members),
+            sum(excuse.left_out for _, excuse in members),
+            tuple(verdict for verdict, _ in members),
         )
-        for key, held in groups.items()
+        for key, members in groups.items()
     ]
-    met = sorted((k for k in reported if k.failed), key=lambda k: -k.failed)
+    occurring = sorted((k for k in known_divergences if k.failed), key=lambda k: -k.failed)
     return Divergences(
-        known=tuple(k for k in met if not k.base),
-        inherited=tuple(k for k in met if k.base),
+        known=tuple(k for k in occurring if not k.base),
+        inherited=tuple(k for k in occurring if k.base),
         new=clusters(
             [
                 verdict
-                for verdict in listed(matrix(run), ("crashed", "hung", "failed"))
+                for verdict in verdicts_with_status(matrix(run), ("crashed", "hung", "failed"))
                 if not (run.identity.survey and (is_run_error(verdict) or is_stale(verdict)))
             ],
             run.identity.layers,
         ),
-        checked=sum(v.examples.checked for v in found),
-        failed=sum(v.examples.failed for v in found),
-        left_out=sum(v.examples.left_out for v in found),
-        excused=sum(v.examples.excused for v in found),
-        thin=tuple(v for v in found if v.thin and v.status == "passed"),
-        not_shown=_not_shown(found),
+        checked=sum(v.examples.checked for v in all_verdicts),
+        failed=sum(v.examples.failed for v in all_verdicts),
+        left_out=sum(v.examples.left_out for v in all_verdicts),
+        excused=sum(v.examples.excused for v in all_verdicts),
+        thin=tuple(v for v in all_verdicts if v.thin and v.status == "passed"),
+        not_shown=_not_shown(all_verdicts),
         survey=run.identity.survey,
     )
 
@@ -139,7 +139,7 @@ def _not_shown(verdicts: Sequence[Verdict]) -> dict[str, tuple[Verdict, ...]]:
     return {reason: tuple(members) for reason, members in ordered}
 
 
-def _excuses(verdict: Verdict) -> tuple[Excuse, ...]:
+def _excuses_of(verdict: Verdict) -> tuple[Excuse, ...]:
     """The known failures of a verdict; files of schema 2 have them in the message only."""
     if verdict.excuses or status(verdict) != "known":
         return verdict.excuses

@@ -7,9 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import msgspec
-from conformance.reports.results import LINE, MOST, ResultsError
+from conformance.reports.results import MAX_FILE_BYTES, MAX_LINE_BYTES, ResultsError
 
-from conformance.model.exhaustive_range import Covered
+from conformance.model.exhaustive_range import RangeResult
 from conformance.model.files import open_file
 from conformance.model.plain_text import bounded
 
@@ -31,7 +31,7 @@ class Line(msgspec.Struct, frozen=True):
     direction: str
     part: int
     parts: int
-    covered: Covered | None = None
+    covered: RangeResult | None = None
     declined: str = ""
     seconds: float = 0.0
 
@@ -42,13 +42,13 @@ def read(paths: Iterable[Path]) -> list[Line]:
     Raises:
         ResultsError: for an invalid line; the message names it.
     """
-    found = list[Line]()
+    lines = list[Line]()
     for path in paths:
-        with open_file(path, MOST) as file:
-            for number, line in enumerate(iter(lambda: file.readline(LINE + 1), b""), 1):
+        with open_file(path, MAX_FILE_BYTES) as file:
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), 1):
                 if line.strip():
-                    found.append(_line(line, f"{path}, line {number}"))
-    return found
+                    lines.append(_line(line, f"{path}, line {number}"))
+    return lines
 
 
 def _line(text: bytes, where: str) -> Line:
@@ -73,12 +73,14 @@ def table(lines: Sequence[Line]) -> str:
     backends = list(dict.fromkeys(key[0] for key in parts))
     texts = []
     for backend in backends:
-        mine = {key[1:]: found for key, found in parts.items() if key[0] == backend}
-        dtypes = list(dict.fromkeys(key[2] for key in mine))
+        parts_by_row = {
+            key[1:]: parts_of_cell for key, parts_of_cell in parts.items() if key[0] == backend
+        }
+        dtypes = list(dict.fromkeys(key[2] for key in parts_by_row))
         head = f"| {backend} | | {' | '.join(dtypes)} |"
         rows = [head, "|---|---|" + "---|" * len(dtypes)]
-        for function, direction in dict.fromkeys(key[:2] for key in mine):
-            cells = (_cell(mine.get((function, direction, dtype), {})) for dtype in dtypes)
+        for function, direction in dict.fromkeys(key[:2] for key in parts_by_row):
+            cells = (_cell(parts_by_row.get((function, direction, dtype), {})) for dtype in dtypes)
             rows.append(f"| `{function}` | {direction} | {' | '.join(cells)} |")
         texts.append("\n".join(rows))
     return "\n\n".join(texts) + "\n"
@@ -91,18 +93,18 @@ def _cell(parts: dict[tuple[int, int], Line]) -> str:
     declined = next((line.declined for line in parts.values() if line.covered is None), None)
     if declined is not None:
         return f"declined: {declined}"
-    found = sum((line.covered for line in parts.values() if line.covered), Covered())
+    covered = sum((line.covered for line in parts.values() if line.covered), RangeResult())
     share = sum(Fraction(1, count) for _, count in parts)
     texts = []
-    if found.failed:
-        texts.append(f"**{found.failed}**")
-    if found.wrong:
-        texts.append(f"**{found.wrong:,} of {found.compared:,} beyond the bound**")
-    if found.farthest is not None:
-        texts.append(f"{_short(found.farthest.ulps)} ulp at {found.farthest.at:.9g}")
-    if found.ratio:
-        texts.append(f"{found.ratio:.2f} of the bound")
-    elif found.compared and not found.wrong:
+    if covered.failed:
+        texts.append(f"**{covered.failed}**")
+    if covered.wrong:
+        texts.append(f"**{covered.wrong:,} of {covered.compared:,} beyond the bound**")
+    if covered.farthest is not None:
+        texts.append(f"{_short(covered.farthest.ulps)} ulp at {covered.farthest.at:.9g}")
+    if covered.ratio:
+        texts.append(f"{covered.ratio:.2f} of the bound")
+    elif covered.compared and not covered.wrong:
         texts.append("equal")
     if share != 1:
         texts.append(f"{share} of all numbers")

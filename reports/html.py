@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from conformance.reports import summary, support_gaps
-from conformance.reports.bug_report import chosen
+from conformance.reports.bug_report import backend_option
 from conformance.reports.causes import numbers
 from conformance.reports.charts import bars, heat_map, whisker
 from conformance.reports.coverage import coverage
-from conformance.reports.embedded_data import pack, packed
-from conformance.reports.headline import headline
-from conformance.reports.page import PlotArea, page
-from conformance.reports.performance import good, rate, share
+from conformance.reports.embedded_data import compress, pack_results
+from conformance.reports.headline import cluster_title
+from conformance.reports.page import TextBudget, render_page
+from conformance.reports.performance import is_drawable, rate, share
 from conformance.reports.provenance import provenance
 from conformance.reports.results import Run
 from conformance.reports.text import spread
@@ -28,13 +28,13 @@ from conformance.model.plain_text import visible
 PAGE = 16_000_000
 """Characters of messages, calls and reproducers on a page; after that texts are cut to `SHORT`."""
 
-CLUSTERS = 100
+MAX_DETAILED = 100
 """Likely causes shown with all details; further ones get a headline only."""
 
-CAUSES = 8
+MAX_CAUSES = 8
 """Likely causes listed at the top of the page."""
 
-MEMBERS = 40
+MAX_MEMBERS = 40
 """Items listed for one likely cause; the filter shows the others."""
 
 RATIOS = (-16, 2)
@@ -68,80 +68,80 @@ def render(run: Run, results: str = "RESULTS") -> str:
     the results file in replay commands.
     """
     table = summary.matrix(run)
-    bugs = summary.clusters(summary.listed(table), run.identity.layers)
-    found = summary.divergences(run)
-    covered = summary.spaces(run)
-    data, left_out = packed(run)
+    bugs = summary.clusters(summary.verdicts_with_status(table), run.identity.layers)
+    divergences = summary.divergences(run)
+    spaces = summary.spaces(run)
+    data, left_out = pack_results(run)
     nearness = _nearness(run, table)
-    replayed = shlex.join([*chosen(run), results])
-    members_shown = {v.id for c in bugs for v in c.items[:MEMBERS]}
-    return page(
+    results_argument = shlex.join([*backend_option(run), results])
+    members_shown = {v.id for c in bugs for v in c.items[:MAX_MEMBERS]}
+    return render_page(
         "report.html",
         run=run,
         identity=run.identity,
         outcome=summary.outcome(run),
         matrix=table,
-        rows=support_gaps.present(table),
+        rows=support_gaps.supported_rows(table),
         lacks=[
-            (lack, support_gaps.named(lack.layers, table.layers, run.identity.layers))
-            for lack in support_gaps.lacks(table)
+            (lack, support_gaps.format_layers(lack.layers, table.layers, run.identity.layers))
+            for lack in support_gaps.support_gaps(table)
         ],
         coverage=coverage(run, table),
-        families={name: known.family for name, known in run.identity.layers.items()},
+        families={name: layer_facts.family for name, layer_facts in run.identity.layers.items()},
         totals=summary.totals(run),
         counts=summary.counts(run),
         failures=sum(len(bug.items) for bug in bugs),
         bugs=bugs,
-        causes=[(bug, headline(bug)) for bug in bugs[:CAUSES]],
-        found=found,
-        known=(*found.known, *found.inherited),
+        causes=[(bug, cluster_title(bug)) for bug in bugs[:MAX_CAUSES]],
+        found=divergences,
+        known=(*divergences.known, *divergences.inherited),
         home={v.id: c.id for c in bugs for v in c.items if v.id not in members_shown},
         reasons=summary.unsupported(run, table),
         accepted=_accepted(run),
         nearness=nearness,
-        spaces=covered,
+        spaces=spaces,
         timings=summary.timings(run),
         dtypes=summary.dtypes(run),
         devices=summary.devices(run),
         provenance=provenance(run),
         linked=set(summary.BAD),
-        long=PlotArea(PAGE).cut,
-        many={"bugs": CLUSTERS, "members": MEMBERS},
+        long=TextBudget(PAGE).cut,
+        many={"bugs": MAX_DETAILED, "members": MAX_MEMBERS},
         numbers=numbers,
         whisker=whisker,
-        good=good,
+        good=is_drawable,
         rate=rate,
         share=share,
-        replay=lambda item: f"nn-conformance replay {replayed} {shlex.quote(item)}",
+        replay=lambda item: f"nn-conformance replay {results_argument} {shlex.quote(item)}",
         data=Markup(data),
-        extra=Markup(pack(_extra(run, bugs, covered, nearness))),
+        extra=Markup(compress(_script_data(run, bugs, spaces, nearness))),
         left_out=left_out,
         results=results,
-        quoted=replayed,
+        quoted=results_argument,
     )
 
 
 def _accepted(run: Run) -> dict[str, int]:
     """Invalid examples that the backend accepts on purpose, by broken constraint."""
-    found: Counter[str] = Counter()
+    accepted: Counter[str] = Counter()
     for verdict in summary.verdicts(run):
-        found.update(verdict.accepted)
-    return dict(found.most_common())
+        accepted.update(verdict.accepted)
+    return dict(accepted.most_common())
 
 
-def _extra(
+def _script_data(
     run: Run,
     bugs: Iterable[summary.Cluster],
-    covered: Iterable[summary.Space],
+    spaces: Iterable[summary.Space],
     nearness: Iterable[tuple[str, list[Nearness]]],
 ) -> bytes:
     """Data for the page's script: charts in the order of the page, and the items of each cause."""
-    places = {verdict.id: place for place, verdict in enumerate(summary.verdicts(run))}
+    index_by_id = {verdict.id: index for index, verdict in enumerate(summary.verdicts(run))}
     return json.dumps(
         {
-            "heat": [heat_map(space) for space in covered],
+            "heat": [heat_map(space) for space in spaces],
             "bars": [near.bars for _, entries in nearness for near in entries],
-            "bugs": {bug.id: [places[v.id] for v in bug.items] for bug in bugs},
+            "bugs": {bug.id: [index_by_id[v.id] for v in bug.items] for bug in bugs},
             "missing": [visible(item) for item in summary.missing(run)],
         },
         separators=(",", ":"),
@@ -150,14 +150,15 @@ def _extra(
 
 def _nearness(run: Run, table: summary.Matrix) -> list[tuple[str, list[Nearness]]]:
     """For each layer, the dtypes in which a bound applied."""
-    found = summary.margins(run, table)
+    margins = summary.margins(run, table)
     return [
-        (layer, [_near(found, v) for v in worst if v is not None]) for layer, worst in found.rows
+        (layer, [_make_nearness(margins, v) for v in worst if v is not None])
+        for layer, worst in margins.rows
     ]
 
 
-def _near(found: summary.Margins, worst: Verdict) -> Nearness:
-    place = worst.layer, worst.dtype
-    ulps = found.ulps.get(place, {})
-    heights = bars(found.ratios.get(place, {}), *RATIOS), bars(ulps, *ULPS)
+def _make_nearness(margins: summary.Margins, worst: Verdict) -> Nearness:
+    layer_and_dtype = worst.layer, worst.dtype
+    ulps = margins.ulps.get(layer_and_dtype, {})
+    heights = bars(margins.ratios.get(layer_and_dtype, {}), *RATIOS), bars(ulps, *ULPS)
     return Nearness(worst.dtype, worst, heights, spread(ulps))

@@ -48,12 +48,12 @@ def _layers(run: Run) -> str:
     total = len(rows)
     if results["pass"] == total:
         return "its only layer passes" if total == 1 else f"all {total} layers pass"
-    one, many = ("differs", "differ") if survey else ("fails", "fail")
+    singular, plural = ("differs", "differ") if survey else ("fails", "fail")
     parts = []
     if results["fail"]:
-        parts.append(f"{_count(results['fail'], one, many)}{_lost(rows)}")
+        parts.append(f"{_count(results['fail'], singular, plural)}{_lost(rows)}")
     if results["known"]:
-        parts.append(f"{_count(results['known'], one, many)} only as listed")
+        parts.append(f"{_count(results['known'], singular, plural)} only as listed")
     if results["unsupported"]:
         parts.append(_count(results["unsupported"], "is not supported", "are not supported"))
     if results["open"]:

@@ -10,17 +10,17 @@ from conformance.reports.text import cut, grouped, ratio, share
 
 from conformance.model.plain_text import visible
 
-CLUSTERS = 20
+MAX_CAUSES = 20
 """Likely causes that are listed."""
 
-LAYERS = 200
+MAX_LAYERS = 200
 """Rows of the table."""
 
-ROOM = 200_000
+MAX_TEXT = 200_000
 """The most characters: CI services refuse pages beyond a mebibyte."""
 
 
-def markdown(run: Run, *, every: bool = False) -> str:
+def markdown(run: Run, *, all_causes: bool = False) -> str:
     """Render the outcome, the failures by cause, and layers × checks.
 
     With `every`, all causes are listed, however long the page becomes.
@@ -28,91 +28,93 @@ def markdown(run: Run, *, every: bool = False) -> str:
     outcome, totals = summary.outcome(run), summary.totals(run)
     table = summary.matrix(run)
     lines = [
-        f"## {_icon(outcome.name)} {_text(run.identity.backend, 80)}: {outcome.name}",
+        f"## {_icon(outcome.name)} {_plain_text(run.identity.backend, 80)}: {outcome.name}",
         "",
-        *([f"**{_text(outcome.headline, 1000)}**", ""] if outcome.headline else []),
-        *([f"**{_text(outcome.claim, 1000)}**", ""] if outcome.claim else []),
-        _text(outcome.sentence, 1000),
+        *([f"**{_plain_text(outcome.headline, 1000)}**", ""] if outcome.headline else []),
+        *([f"**{_plain_text(outcome.claim, 1000)}**", ""] if outcome.claim else []),
+        _plain_text(outcome.sentence, 1000),
         "",
         _numbers(run, totals),
         "",
-        *([f"> Drawn {_text(run.identity.drawn, 300)}.", ""] if run.identity.drawn else []),
-        *(f"> {_text(note, 300)}" for note in run.notes[:5]),
-        *_failures(run, table, len(run.verdicts) + 1 if every else CLUSTERS),
-        *_not_shown(run),
-        *_lacks(run, table),
+        *([f"> Drawn {_plain_text(run.identity.drawn, 300)}.", ""] if run.identity.drawn else []),
+        *(f"> {_plain_text(note, 300)}" for note in run.notes[:5]),
+        *_failures(run, table, len(run.verdicts) + 1 if all_causes else MAX_CAUSES),
+        *_not_occurring_lines(run),
+        *_support_gap_lines(run, table),
         *_matrix(table),
     ]
     text = "\n".join(lines).encode("utf-8", "backslashreplace").decode() + "\n"
-    return text if every or len(text) <= ROOM else f"{text[:ROOM]}\n\n… cut\n"
+    return text if all_causes or len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}\n\n… cut\n"
 
 
 def _numbers(run: Run, totals: summary.Totals) -> str:
     return (
         f"{grouped(totals.checked)} of {grouped(totals.drawn)} examples checked "
         f"({share(totals.checked, totals.drawn)}), {grouped(totals.comparisons)} numbers compared, "
-        f"largest error ÷ bound {ratio(totals.margin)}. Profile {_text(run.identity.profile)}, "
+        f"largest error ÷ bound {ratio(totals.margin)}. Profile {_plain_text(run.identity.profile)}, "
         f"seed {run.identity.seed}."
     )
 
 
-def _failures(run: Run, table: summary.Matrix, most: int) -> list[str]:
-    bugs = summary.clusters(summary.listed(table), run.identity.layers)
+def _failures(run: Run, table: summary.Matrix, max_causes: int) -> list[str]:
+    bugs = summary.clusters(summary.verdicts_with_status(table), run.identity.layers)
     if not bugs:
         return []
     lines = [f"### {len(bugs)} likely cause{'s' if len(bugs) > 1 else ''} of failure", ""]
-    for bug in bugs[:most]:
+    for bug in bugs[:max_causes]:
         layers, first = ", ".join(bug.layers[:4]), bug.first
         needs = f", needs {bug.needs_words}" if bug.needs_words else ""
         count = f"{len(bug.items)} item{'s' if len(bug.items) > 1 else ''}"
         lines.append(
-            f"- {summary.GLYPHS[bug.status]} **{_text(layers)}**: {_text(bug.title, 160)}"
-            f"{_text(needs)} ({count})"
+            f"- {summary.GLYPHS[bug.status]} **{_plain_text(layers)}**: {_plain_text(bug.title, 160)}"
+            f"{_plain_text(needs)} ({count})"
         )
         if first.call:
-            lines.append(f"  {_code(first.call)}")
-    if len(bugs) > most:
-        lines.append(f"- … and {len(bugs) - most} more: nn-conformance summary --all")
+            lines.append(f"  {_code_span(first.call)}")
+    if len(bugs) > max_causes:
+        lines.append(f"- … and {len(bugs) - max_causes} more: nn-conformance summary --all")
     return [*lines, ""]
 
 
-def _not_shown(run: Run) -> list[str]:
+def _not_occurring_lines(run: Run) -> list[str]:
     """Known failures that do not occur on the machine of the run."""
     reasons = summary.divergences(run).not_shown
     if not reasons:
         return []
-    lines = [f"- {_text(reason, 300)}" for reason in list(reasons)[:CLUSTERS]]
-    if len(reasons) > CLUSTERS:
-        lines.append(f"- … and {len(reasons) - CLUSTERS} more")
-    places = _text(", ".join(run.identity.places.values()), 300)
+    lines = [f"- {_plain_text(reason, 300)}" for reason in list(reasons)[:MAX_CAUSES]]
+    if len(reasons) > MAX_CAUSES:
+        lines.append(f"- … and {len(reasons) - MAX_CAUSES} more")
+    places = _plain_text(", ".join(run.identity.places.values()), 300)
     return [f"### Known failures that do not show on {places}", "", *lines, ""]
 
 
-def _lacks(run: Run, table: summary.Matrix) -> list[str]:
+def _support_gap_lines(run: Run, table: summary.Matrix) -> list[str]:
     """A line for each gap in the backend's support."""
     lines = []
-    for lack in support_gaps.lacks(table):
-        names = support_gaps.named(lack.layers, table.layers, run.identity.layers)
-        lines.append(f"- – {_text(f'{len(lack.layers)} not supported{lack.where}: {names}', 2000)}")
+    for lack in support_gaps.support_gaps(table):
+        names = support_gaps.format_layers(lack.layers, table.layers, run.identity.layers)
+        lines.append(
+            f"- – {_plain_text(f'{len(lack.layers)} not supported{lack.where}: {names}', 2000)}"
+        )
     title = "### Layers that the backend lacks, in whole or in part"
     return [title, "", *lines, ""] if lines else []
 
 
 def _matrix(table: summary.Matrix) -> list[str]:
-    rows = support_gaps.present(table)
+    rows = support_gaps.supported_rows(table)
     if not rows:
         return []
     lines = [
         "<details><summary>Layers × checks</summary>",
         "",
-        f"| layer | {' | '.join(_text(check, 40) for check in table.checks)} |",
+        f"| layer | {' | '.join(_plain_text(check, 40) for check in table.checks)} |",
         f"|---|{'---|' * len(table.checks)}",
     ]
-    for row in rows[:LAYERS]:
+    for row in rows[:MAX_LAYERS]:
         cells = (_cell(cell) for cell in row.cells)
-        lines.append(f"| {_text(row.layer, 60)} | {' | '.join(cells)} |")
-    if len(rows) > LAYERS:
-        lines.append(f"| … and {len(rows) - LAYERS} more |{' |' * len(table.checks)}")
+        lines.append(f"| {_plain_text(row.layer, 60)} | {' | '.join(cells)} |")
+    if len(rows) > MAX_LAYERS:
+        lines.append(f"| … and {len(rows) - MAX_LAYERS} more |{' |' * len(table.checks)}")
     return [*lines, "", "</details>"]
 
 
@@ -130,13 +132,13 @@ def _icon(name: str) -> str:
     return icons.get(name, "…")
 
 
-def _text(text: str, length: int = 200) -> str:
+def _plain_text(text: str, length: int = 200) -> str:
     """Format a text as one line in which nothing is markup."""
     plain = " ".join(visible(cut(text, length)).split())
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]|#~@])", r"\\\1", plain)
 
 
-def _code(text: str, length: int = 300) -> str:
+def _code_span(text: str, length: int = 300) -> str:
     """Format a text as code on one line, with its back quotes replaced."""
     return f"`{' '.join(visible(cut(text, length)).split()).replace('`', chr(0x2019))}`"

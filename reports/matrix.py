@@ -11,15 +11,15 @@ from conformance.reports.results import Run
 from conformance.reports.statuses import (
     BAD,
     SEVERITY,
+    cached_per_run,
     missing,
-    once,
-    rank,
+    severity_rank,
     status,
     verdicts,
 )
 
 from conformance.model.case import Verdict
-from conformance.model.checks import ordered
+from conformance.model.checks import in_column_order
 
 
 @dataclass(frozen=True)
@@ -118,58 +118,60 @@ class Matrix:
         return tuple(row.layer for row in self.rows)
 
 
-@once
+@cached_per_run
 def matrix(run: Run) -> Matrix:
     """Layers × checks, each cell over all dtypes and devices.
 
     Layers are in the order of the run's items, then of its verdicts; checks in the suite's order.
     """
-    order = {item: place for place, item in enumerate(run.identity.items)}
-    places: dict[tuple[str, str], list[Verdict]] = {}
+    order = {item: index for index, item in enumerate(run.identity.items)}
+    verdicts_by_cell: dict[tuple[str, str], list[Verdict]] = {}
     gaps: Counter[tuple[str, str]] = Counter()
     layers: dict[str, None] = {}
-    seen: dict[str, None] = {}
-    lost = set(missing(run))
+    check_names: dict[str, None] = {}
+    without_verdict = set(missing(run))
     for item in run.identity.items:
         parts = item.split("-", 3)
         if len(parts) == 4:
             layers[parts[0]] = None
-            seen[parts[1]] = None
-            if item in lost:
-                lost.discard(item)
+            check_names[parts[1]] = None
+            if item in without_verdict:
+                without_verdict.discard(item)
                 gaps[parts[0], parts[1]] += 1
     for verdict in sorted(verdicts(run), key=lambda v: order.get(v.id, len(order))):
         layers[verdict.layer] = None
-        seen[verdict.check] = None
-        places.setdefault((verdict.layer, verdict.check), []).append(verdict)
-    checks = ordered(seen)
+        check_names[verdict.check] = None
+        verdicts_by_cell.setdefault((verdict.layer, verdict.check), []).append(verdict)
+    checks = in_column_order(check_names)
     rows = []
     for layer in layers:
         cells = []
         for check in checks:
-            found = tuple(places.get((layer, check), ()))
+            cell_verdicts = tuple(verdicts_by_cell.get((layer, check), ()))
             gap = gaps[layer, check]
             cells.append(
-                MatrixCell(layer, check, tally(found, gap), found) if found or gap else None
+                MatrixCell(layer, check, tally(cell_verdicts, gap), cell_verdicts)
+                if cell_verdicts or gap
+                else None
             )
-        held = [v for cell in cells if cell for v in cell.verdicts]
+        row_verdicts = [v for cell in cells if cell for v in cell.verdicts]
         lacking = sum(cell.tally.missing for cell in cells if cell)
-        rows.append(LayerRow(layer, tuple(cells), tally(held, lacking)))
+        rows.append(LayerRow(layer, tuple(cells), tally(row_verdicts, lacking)))
     return Matrix(checks, tuple(rows))
 
 
-@once
+@cached_per_run
 def totals(run: Run) -> Totals:
     """Sums over the whole run."""
     return tally(verdicts(run), len(missing(run)))
 
 
-def tally(found: Iterable[Verdict], gap: int = 0) -> Totals:
+def tally(verdict_list: Iterable[Verdict], gap: int = 0) -> Totals:
     """Sum up verdicts; `gap` is the number of items without a verdict."""
     number: Counter[str] = Counter()
     drawn = checked = declined = invalid = comparisons = failed = excused = left_out = thin = 0
-    largest: float | None = None
-    for verdict in found:
+    largest_margin: float | None = None
+    for verdict in verdict_list:
         number[status(verdict)] += 1
         examples, margin = verdict.examples, margin_of(verdict)
         drawn += examples.drawn
@@ -181,12 +183,12 @@ def tally(found: Iterable[Verdict], gap: int = 0) -> Totals:
         left_out += examples.left_out
         comparisons += verdict.comparisons
         thin += verdict.thin is not None and verdict.status == "passed"
-        if margin is not None and (largest is None or margin > largest):
-            largest = margin
+        if margin is not None and (largest_margin is None or margin > largest_margin):
+            largest_margin = margin
     return Totals(
         next((name for name in SEVERITY if number[name]), "missing"),
         {name: number[name] for name in SEVERITY if number[name]},
-        gap, drawn, checked, declined, invalid, comparisons, largest, failed, excused, left_out,
+        gap, drawn, checked, declined, invalid, comparisons, largest_margin, failed, excused, left_out,
         thin,
     )  # fmt: skip
 
@@ -197,14 +199,16 @@ def margin_of(verdict: Verdict) -> float | None:
     return None if margin is None or math.isnan(margin) else margin
 
 
-def listed(table: Matrix, statuses: Sequence[str] = BAD) -> tuple[Verdict, ...]:
+def verdicts_with_status(table: Matrix, statuses: Sequence[str] = BAD) -> tuple[Verdict, ...]:
     """The verdicts with one of these statuses, in the order of a matrix, worst first in a cell.
 
     The default statuses are those that make the run fail.
     """
-    found: list[Verdict] = []
+    selected: list[Verdict] = []
     for row in table.rows:
         for cell in row.cells:
             if cell and any(name in cell.tally.statuses for name in statuses):
-                found += sorted((v for v in cell.verdicts if status(v) in statuses), key=rank)
-    return tuple(found)
+                selected += sorted(
+                    (v for v in cell.verdicts if status(v) in statuses), key=severity_rank
+                )
+    return tuple(selected)

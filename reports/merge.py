@@ -8,10 +8,10 @@ from dataclasses import replace
 from conformance.reports import summary
 from conformance.reports.results import Footer, ResultsError, Run
 
-from conformance.model.shards import absent, parts
+from conformance.model.shards import missing_shard_names, parse_shards
 
 # Parts of one run agree in these fields.
-_SAME = (
+_SHARED_FIELDS = (
     *("schema", "suite", "backend", "info", "torch", "standard", "profile", "seed", "examples"),
     "total",
 )
@@ -24,11 +24,13 @@ def merge(runs: Sequence[Run]) -> Run:
         ResultsError: if they are not parts of one run; the message names the field that differs.
     """
     first = runs[0]
-    for other in runs[1:]:
-        for name in _SAME:
-            here, there = getattr(first.identity, name), getattr(other.identity, name)
-            if here != there:
-                raise ResultsError(f"not parts of one run: {name} is {here!r} and {there!r}")
+    for later in runs[1:]:
+        for name in _SHARED_FIELDS:
+            first_value, other_value = getattr(first.identity, name), getattr(later.identity, name)
+            if first_value != other_value:
+                raise ResultsError(
+                    f"not parts of one run: {name} is {first_value!r} and {other_value!r}"
+                )
     if len(runs) == 1:
         return first
     joined = Run(
@@ -60,7 +62,7 @@ def _shards(runs: Sequence[Run]) -> str:
     present: set[int] = set()
     counts = set()
     for run in runs:
-        indices, count = parts(run.identity.shard)
+        indices, count = parse_shards(run.identity.shard)
         present |= indices
         counts.add(count)
     if len(counts) > 1:
@@ -74,16 +76,16 @@ def _shards(runs: Sequence[Run]) -> str:
 
 def disagreements(runs: Sequence[Run]) -> tuple[str, ...]:
     """A line for each item whose verdicts differ in status; merging keeps the worst verdict."""
-    found = dict[str, dict[str, None]]()
+    statuses_by_item = dict[str, dict[str, None]]()
     for verdict in (verdict for run in runs for verdict in run.verdicts):
-        found.setdefault(verdict.id, {})[verdict.status] = None
+        statuses_by_item.setdefault(verdict.id, {})[verdict.status] = None
     return tuple(
         f"{id} is {' and '.join(statuses)}: the worst stays"
-        for id, statuses in found.items()
+        for id, statuses in statuses_by_item.items()
         if len(statuses) > 1
     )
 
 
 def missing_shards(run: Run) -> tuple[str, ...]:
     """The shards that a merged run lacks: `("2/4",)`; a long list ends with a number."""
-    return absent(*parts(run.identity.shard))
+    return missing_shard_names(*parse_shards(run.identity.shard))

@@ -38,16 +38,18 @@ def margins(run: Run, table: Matrix | None = None) -> Margins:
         for cell in row.cells:
             for verdict in cell.verdicts if cell else ():
                 margin = margin_of(verdict)
-                before = worst.get((verdict.layer, verdict.dtype))
-                if margin is not None and (before is None or margin > (margin_of(before) or 0.0)):
+                worst_so_far = worst.get((verdict.layer, verdict.dtype))
+                if margin is not None and (
+                    worst_so_far is None or margin > (margin_of(worst_so_far) or 0.0)
+                ):
                     worst[verdict.layer, verdict.dtype] = verdict
-    met = {dtype for _, dtype in worst}
-    columns = tuple(d for d in dtypes(run) if d in met)
+    dtypes_with_margin = {dtype for _, dtype in worst}
+    columns = tuple(d for d in dtypes(run) if d in dtypes_with_margin)
     ulps: dict[tuple[str, str], Counter[str]] = {}
     ratios: dict[tuple[str, str], Counter[str]] = {}
     for verdict in verdicts(run):
-        place = verdict.layer, verdict.dtype
-        ulps.setdefault(place, Counter()).update(verdict.ulps)
-        ratios.setdefault(place, Counter()).update(verdict.ratios)
+        layer_and_dtype = verdict.layer, verdict.dtype
+        ulps.setdefault(layer_and_dtype, Counter()).update(verdict.ulps)
+        ratios.setdefault(layer_and_dtype, Counter()).update(verdict.ratios)
     rows = ((layer, tuple(worst.get((layer, d)) for d in columns)) for layer in table.layers)
     return Margins(columns, tuple(row for row in rows if any(row[1])), ulps, ratios)

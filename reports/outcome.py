@@ -19,7 +19,7 @@ from conformance.reports.statuses import (
     missing,
 )
 
-from conformance.model.shards import absent, parts
+from conformance.model.shards import missing_shard_names, parse_shards
 
 CONFORMANT = "conformant"
 NOT_CONFORMANT = "not conformant"
@@ -61,44 +61,54 @@ class RunOutcome:
 
 def outcome(run: Run) -> RunOutcome:
     """Judge a run, complete or not."""
-    found = counts(run)
-    total = sum(found.values())
-    lost = missing(run)
-    gap = _gap(run, lost)
-    bad = [name for name in BAD if found[name]]
+    status_counts = counts(run)
+    total = sum(status_counts.values())
+    without_verdict = missing(run)
+    gap = _gap(run, without_verdict)
+    bad = [name for name in BAD if status_counts[name]]
     if run.identity.survey and total and not gap:
         name = WENT_WRONG if has_run_error(run) else SURVEYED
-        summary = _surveyed(run, found, total)
-    elif bad and (found["passed"] or bad != ["unchecked"]):
+        summary = _survey_summary(run, status_counts, total)
+    elif bad and (status_counts["passed"] or bad != ["unchecked"]):
         name = NOT_CONFORMANT
-        number = _list([f"{found[name]:d} {name}" for name in bad])
-        summary = f"Of {_items(total)}, {number}; {_none(found['passed'])} passed."
+        number = _join([f"{status_counts[name]:d} {name}" for name in bad])
+        summary = (
+            f"Of {_items(total)}, {number}; {_number_or_none(status_counts['passed'])} passed."
+        )
     elif gap:
         name = INCOMPLETE
-        summary = f"{_none(found['passed']).capitalize()} of {_items(total)} passed so far."
-    elif not found["passed"] and not found["known"]:
+        summary = f"{_number_or_none(status_counts['passed']).capitalize()} of {_items(total)} passed so far."
+    elif not status_counts["passed"] and not status_counts["known"]:
         name = NOTHING_PASSED
-        rest = _list([f"{found[name]:d} {name}" for name in SEVERITY if found[name]])
-        summary = f"Of {_items(total)} none passed: {rest}." if total else _empty(run)
+        other_counts = _join(
+            [f"{status_counts[name]:d} {name}" for name in SEVERITY if status_counts[name]]
+        )
+        summary = f"Of {_items(total)} none passed: {other_counts}." if total else _empty(run)
     else:
         name = CONFORMANT
-        summary = f"{_none(found['passed'])} of {_items(total)} passed, none failed."
+        summary = (
+            f"{_number_or_none(status_counts['passed'])} of {_items(total)} passed, none failed."
+        )
         summary = summary[0].upper() + summary[1:]
-    if found["passed"] and found["unsupported"]:
-        summary += f" The backend does not support {found['unsupported']:d}."
-    if found["known"]:
-        summary += f" {found['known']:d} failed in part, as listed among the known failures."
+    if status_counts["passed"] and status_counts["unsupported"]:
+        summary += f" The backend does not support {status_counts['unsupported']:d}."
+    if status_counts["known"]:
+        summary += (
+            f" {status_counts['known']:d} failed in part, as listed among the known failures."
+        )
     if run.identity.shard != "1/1":
         summary += (
             f" This is shard {run.identity.shard}: {len(run.identity.items):d} of the whole run's"
             f" {_items(run.identity.total)}."
         )
     conformant = name == CONFORMANT or (name == SURVEYED and not bad)
-    said = claim(run, conformant=conformant)
-    return RunOutcome(name, summary, gap, lost, _headline(run), said, lead_sentence(run))
+    claim_sentence = claim(run, conformant=conformant)
+    return RunOutcome(
+        name, summary, gap, without_verdict, _headline(run), claim_sentence, lead_sentence(run)
+    )
 
 
-def _surveyed(run: Run, number: Mapping[str, int], total: int) -> str:
+def _survey_summary(run: Run, number: Mapping[str, int], total: int) -> str:
     """Count the items of a survey that conform, differ, are stale, or went wrong."""
     errors = sum(map(is_run_error, run.verdicts))
     stale = sum(map(is_stale, run.verdicts))
@@ -113,26 +123,28 @@ def _surveyed(run: Run, number: Mapping[str, int], total: int) -> str:
 
 
 def _headline(run: Run) -> str:
-    found = divergences(run)
-    if not found.checked:
+    totals = divergences(run)
+    if not totals.checked:
         return ""
     who = run.identity
     version = who.info.get(who.backend) or ""
-    return f"{f'{who.backend} {version}'.rstrip()}: {found.headline}."
+    return f"{f'{who.backend} {version}'.rstrip()}: {totals.headline}."
 
 
-def _gap(run: Run, lost: tuple[str, ...]) -> str:
+def _gap(run: Run, without_verdict: tuple[str, ...]) -> str:
     gaps = []
     if run.footer is None:
         gaps.append("the results have no last line, so the session was cut short or still runs")
     elif run.footer.verdicts > len(run.verdicts):
         gaps.append(f"{run.footer.verdicts - len(run.verdicts):d} verdicts cannot be read")
-    if lost:
-        verb = "has" if len(lost) == 1 else "have"
+    if without_verdict:
+        verb = "has" if len(without_verdict) == 1 else "have"
         total = len(set(run.identity.items))
-        gaps.append(f"{len(lost):d} of {_items(total)} {verb} no verdict")
-    if lacking := _shards_missing(run.identity.shard):
-        gaps.append(f"shard{'' if len(lacking) == 1 else 's'} {', '.join(lacking)} missing")
+        gaps.append(f"{len(without_verdict):d} of {_items(total)} {verb} no verdict")
+    if missing_shards := _shards_missing(run.identity.shard):
+        gaps.append(
+            f"shard{'' if len(missing_shards) == 1 else 's'} {', '.join(missing_shards)} missing"
+        )
     text = "; ".join(gaps)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -140,10 +152,10 @@ def _gap(run: Run, lost: tuple[str, ...]) -> str:
 def _shards_missing(shard: str) -> tuple[str, ...]:
     """The shards that a merged run lacks; a single shard counts as a run of its own."""
     try:
-        present, count = parts(shard)
+        present, count = parse_shards(shard)
     except ValueError:  # a run that was not read from a file
         return ()
-    return absent(present, count) if 1 < len(present) < count else ()
+    return missing_shard_names(present, count) if 1 < len(present) < count else ()
 
 
 def _empty(run: Run) -> str:
@@ -155,9 +167,9 @@ def _items(number: int) -> str:
     return f"{number:d} item" if number == 1 else f"{number:d} items"
 
 
-def _none(number: int) -> str:
+def _number_or_none(number: int) -> str:
     return f"{number:d}" if number else "none"
 
 
-def _list(parts: list[str]) -> str:
+def _join(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

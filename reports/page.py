@@ -15,10 +15,10 @@ from markupsafe import Markup
 
 from conformance.model.plain_text import visible
 
-MESSAGE = 20_000
+MAX_MESSAGE = 20_000
 """Characters shown of a message or a minimal call."""
 
-SCRIPT = 100_000
+MAX_SCRIPT = 100_000
 """Characters shown of a reproducer."""
 
 SHEETS = ("base", "parts", "views", "media")
@@ -27,11 +27,11 @@ SHEETS = ("base", "parts", "views", "media")
 SCRIPTS = ("basics", "query", "views", "heat_map", "evidence", "charts", "keys")
 """The files of the script, in their order; the page wraps them in one function."""
 
-LISTED = 200
+MAX_LISTED = 200
 """Entries shown of otherwise unbounded lists: missing items, reasons, unreadable lines."""
 
 
-def page(
+def render_page(
     template: str,
     sheets: Sequence[str] = SHEETS,
     scripts: Sequence[str] = SCRIPTS,
@@ -43,11 +43,11 @@ def page(
         sheets, scripts: the files of its style sheet and of its script; a page may have no script.
         facts: variables of the template.
     """
-    sheet = "".join(_source(f"{name}.css") for name in sheets)
-    parts = "".join(_source(f"{name}.js") for name in scripts)
+    sheet = "".join(_template_source(f"{name}.css") for name in sheets)
+    parts = "".join(_template_source(f"{name}.js") for name in scripts)
     script = f'"use strict";\n(() => {{\n{parts}}})();\n'
     run = f"script-src '{_hash(script)}'; " if scripts else ""
-    made = (
+    html = (
         _environment()
         .get_template(template)
         .render(
@@ -59,24 +59,29 @@ def page(
             ),
             glyphs=GLYPHS,
             status_of=status,
-            limits={"short": text.SHORT, "message": MESSAGE, "script": SCRIPT, "listed": LISTED},
+            limits={
+                "short": text.MAX_SHORT,
+                "message": MAX_MESSAGE,
+                "script": MAX_SCRIPT,
+                "listed": MAX_LISTED,
+            },
             **facts,
         )
     )
-    return made.encode("utf-8", "backslashreplace").decode()
+    return html.encode("utf-8", "backslashreplace").decode()
 
 
-class PlotArea:
+class TextBudget:
     """Cut texts, each to its own length and all together to `room` characters of a page."""
 
-    def __init__(self, room: int) -> None:
-        self._room = room
+    def __init__(self, characters: int) -> None:
+        self._remaining = characters
 
     def cut(self, long: str, length: int) -> str:
         """The text, or as much of it as fits, but at least `text.SHORT` characters."""
-        kept = text.cut(long, min(length, max(text.SHORT, self._room)))
-        self._room -= len(kept)
-        return kept
+        cut_text = text.cut(long, min(length, max(text.MAX_SHORT, self._remaining)))
+        self._remaining -= len(cut_text)
+        return cut_text
 
 
 @functools.cache
@@ -84,7 +89,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("conformance.reports"),
         autoescape=True,
-        finalize=_finalize,
+        finalize=_finish_value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -97,16 +102,16 @@ def _environment() -> Environment:
     return environment
 
 
-def _source(name: str) -> str:
+def _template_source(name: str) -> str:
     environment = _environment()
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0].replace("\r\n", "\n")
 
 
-def _finalize(value: Any) -> Any:
+def _finish_value(value: Any) -> Any:
     """Cut whatever a template prints, and make it visible, unless it is markup already."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return visible(text.cut(value, 2 * SCRIPT))
+        return visible(text.cut(value, 2 * MAX_SCRIPT))
     return value
 
 

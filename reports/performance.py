@@ -29,40 +29,40 @@ class Timing:
 
 def timings(run: Run) -> Timing:
     """Collect the benchmark lines; of two lines for one call, the later counts."""
-    kept: dict[tuple[str, ...], Benchmark] = {}
+    lines_by_call: dict[tuple[str, ...], Benchmark] = {}
     for line in benchmarks(run):
-        kept[line.layer, line.name, line.dtype, line.device, line.direction] = line
-    lines = tuple(kept.values())
+        lines_by_call[line.layer, line.name, line.dtype, line.device, line.direction] = line
+    lines = tuple(lines_by_call.values())
     timed = [line for line in lines if line.status == "timed"]
-    ratios = (line.ratio for line in timed if good(line.ratio))
+    ratios = (line.ratio for line in timed if is_drawable(line.ratio))
     by = tuple(sorted({line.verified for line in timed if line.verified}))
     return Timing(lines, len(timed), geometric_mean(ratios), by)
 
 
 def benchmarks(run: Run) -> tuple[Benchmark, ...]:
     """The benchmark lines that can be read."""
-    found = []
+    parsed = []
     for line in run.benchmarks:
         try:
-            found.append(msgspec.convert(line, Benchmark))
+            parsed.append(msgspec.convert(line, Benchmark))
         except msgspec.ValidationError:
             continue  # the reader has noted it
-    return tuple(found)
+    return tuple(parsed)
 
 
-def good(ratio: float | None) -> bool:
+def is_drawable(ratio: float | None) -> bool:
     """Whether a ratio can be drawn: finite and above 0."""
     return ratio is not None and math.isfinite(ratio) and ratio > 0
 
 
 def rate(value: float | None) -> str:
     """Format a rate in units of 10⁹ per second, with three digits."""
-    return f"{value / 1e9:.3g}" if good(value) and value is not None else "–"
+    return f"{value / 1e9:.3g}" if is_drawable(value) and value is not None else "–"
 
 
 def share(value: float | None, peak: float | None) -> str:
     """A rate as a share of the machine's peak rate; empty if one of them is not known."""
-    if value is None or peak is None or not (good(value) and good(peak)):
+    if value is None or peak is None or not (is_drawable(value) and is_drawable(peak)):
         return ""
     return f"{value / peak:.0%}"
 

@@ -17,7 +17,7 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     took = duration(run.footer.seconds) if run.footer else "unknown, no last line"
     return [
         ("Backend", [("name", identity.backend), *_pairs(identity.info)]),
-        *_ran(run),
+        *_hits(run),
         (
             "Versions",
             [
@@ -71,32 +71,32 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def _ran(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+def _hits(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     """How often the code under test ran, if the backend counts that."""
-    found: Counter[str] = Counter()
+    hits: Counter[str] = Counter()
     items: Counter[str] = Counter()
     for verdict in run.verdicts:
         for name, count in verdict.hits.items():
-            found[name] += count
+            hits[name] += count
             items[name] += count > 0
-    told = [
+    pairs = [
         (name, f"{grouped(count)} times, items {grouped(items[name])}")
-        for name, count in found.items()
+        for name, count in hits.items()
     ]
-    return [("Under test, how often it ran", told)] if told else []
+    return [("Under test, how often it ran", pairs)] if pairs else []
 
 
 def _timing(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Settings that the benchmarks' times depend on."""
     plain = {k: v for k, v in facts.items() if k not in ("kind", "versions", "spread") and v}
     spread = facts.get("spread")
-    shown = [(k, _text(v)) for k, v in plain.items()]
+    pairs = [(k, _value_text(v)) for k, v in plain.items()]
     if isinstance(spread, float):
-        shown.append(("spread of torch's rounds", f"{spread:.1%} of the median, half of the calls"))
-    return shown + [(f"version, {k}", str(v)) for k, v in dict(facts.get("versions") or {}).items()]
+        pairs.append(("spread of torch's rounds", f"{spread:.1%} of the median, half of the calls"))
+    return pairs + [(f"version, {k}", str(v)) for k, v in dict(facts.get("versions") or {}).items()]
 
 
-def _text(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k} = {v}" for k, v in value.items())
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -15,26 +15,26 @@ import msgspec
 from conformance.reports import validation
 
 from conformance.model.case import Verdict
-from conformance.model.files import open_file, write_whole
+from conformance.model.files import open_file, write_atomically
 from conformance.model.layer_facts import LayerFacts
 from conformance.model.plain_text import bounded
 from conformance.model.usage_error import UsageError
 
 SCHEMA = 3
 """Version of the file format; the reader also accepts older ones."""
-MOST = 8 << 30
+MAX_FILE_BYTES = 8 << 30
 """The most bytes of a file that is read."""
-LINE = 64 << 20
+MAX_LINE_BYTES = 64 << 20
 """The most bytes of a line."""
-LONG = 1 << 20
+MAX_UNCUT_LINE_BYTES = 1 << 20
 """The writer cuts the texts of a line with more bytes than this."""
-TEXT = 50_000
+MAX_TEXT = 50_000
 """Characters kept of each text of such a line."""
-NOTES = 100
+MAX_NOTES = 100
 """Unreadable lines that get a note of their own; further ones are only counted."""
 
 # Fields of an identity that older versions of the suite did not write.
-_UNKNOWN: Mapping[str, Any] = {
+_IDENTITY_DEFAULTS: Mapping[str, Any] = {
     "schema": 0, "suite": "unknown", "backend": "unknown", "info": {}, "torch": None,
     "numpy": "unknown", "hypothesis": "unknown", "python": "unknown", "os": "unknown",
     "cpu": "unknown", "threads": {}, "devices": [], "dtypes": [], "profile": "unknown",
@@ -207,12 +207,12 @@ class Run:
         verdicts = {verdict.id: verdict for verdict in self.verdicts}
         if name in verdicts:
             return verdicts[name]
-        found = [id for id in verdicts if id.startswith(name) or fnmatch.fnmatchcase(id, name)]
-        if len(found) == 1:
-            return verdicts[found[0]]
-        if found:
-            several = ", ".join(found[:4]) + (", …" if len(found) > 4 else "")
-            raise UnknownVerdictError(f"{name!r} names {len(found)} verdicts: {several}")
+        matches = [id for id in verdicts if id.startswith(name) or fnmatch.fnmatchcase(id, name)]
+        if len(matches) == 1:
+            return verdicts[matches[0]]
+        if matches:
+            first_matches = ", ".join(matches[:4]) + (", …" if len(matches) > 4 else "")
+            raise UnknownVerdictError(f"{name!r} names {len(matches)} verdicts: {first_matches}")
         near = difflib.get_close_matches(name, verdicts, n=3, cutoff=0.5)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise UnknownVerdictError(f"no verdict {name!r} in these results{hint}")
@@ -230,32 +230,32 @@ def encode_line(record: Identity | Verdict | Footer) -> bytes:
     kind = next(name for name, cls in _KINDS.items() if isinstance(record, cls))
     data = {"kind": kind, **msgspec.to_builtins(record)}
     if isinstance(record, Verdict):
-        data["examples"] = _without_defaults(data["examples"], _BLANK["examples"])
-        data = _without_defaults(data, _BLANK)
+        data["examples"] = _without_defaults(data["examples"], _VERDICT_DEFAULTS["examples"])
+        data = _without_defaults(data, _VERDICT_DEFAULTS)
     if isinstance(record, Verdict) and record.examples.supported is not None:
         data["supported"] = round(record.examples.supported, 4)
     line = msgspec.json.encode(data) + b"\n"
-    if len(line) > LONG and isinstance(record, Verdict):
-        line = msgspec.json.encode(_cut(data)) + b"\n"
+    if len(line) > MAX_UNCUT_LINE_BYTES and isinstance(record, Verdict):
+        line = msgspec.json.encode(_cut_texts(data)) + b"\n"
     return line
 
 
-_DATA = ("case", "drawn", "outcomes")
+_NEVER_CUT = ("case", "drawn", "outcomes")
 # A verdict whose fields all have their defaults; fields without a default are never empty.
-_BLANK: Mapping[str, Any] = msgspec.to_builtins(Verdict("", "", "", "", "", ""))
+_VERDICT_DEFAULTS: Mapping[str, Any] = msgspec.to_builtins(Verdict("", "", "", "", "", ""))
 
 
-def _without_defaults(data: Mapping[str, Any], blank: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in data.items() if k not in blank or v != blank[k]}
+def _without_defaults(data: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in data.items() if k not in defaults or v != defaults[k]}
 
 
-def _cut(data: Any) -> Any:
-    """Cut the texts in a verdict's data, except for the fields in `_DATA`."""
+def _cut_texts(data: Any) -> Any:
+    """Cut the texts in a verdict's data, except for the fields in `_NEVER_CUT`."""
     if isinstance(data, str):
-        return data if len(data) <= TEXT else bounded(data, TEXT)
+        return data if len(data) <= MAX_TEXT else bounded(data, MAX_TEXT)
     if isinstance(data, dict):
-        return {k: v if k in _DATA else _cut(v) for k, v in data.items()}
-    return [_cut(v) for v in data] if isinstance(data, (list, tuple)) else data
+        return {k: v if k in _NEVER_CUT else _cut_texts(v) for k, v in data.items()}
+    return [_cut_texts(v) for v in data] if isinstance(data, (list, tuple)) else data
 
 
 class Writer:
@@ -272,12 +272,16 @@ class Writer:
 
     def problem(self) -> str:
         """Say if the file was deleted or replaced during the run; empty if not."""
-        mine = os.fstat(self._file.fileno())
+        written_file = os.fstat(self._file.fileno())
         try:
-            there = os.stat(self._path)
+            file_at_path = os.stat(self._path)
         except OSError as error:
             return f"gone during the run ({error.strerror})"
-        return "" if os.path.samestat(mine, there) else "replaced during the run by another file"
+        return (
+            ""
+            if os.path.samestat(written_file, file_at_path)
+            else "replaced during the run by another file"
+        )
 
     def write(self, record: Identity | Verdict | Footer) -> None:
         """Append one record."""
@@ -307,7 +311,7 @@ def write(path: Path, run: Run) -> None:
     lines += [msgspec.json.encode(line) + b"\n" for line in (*run.benchmarks, *run.timing)]
     if run.footer is not None:
         lines.append(encode_line(run.footer))
-    write_whole(path, b"".join(lines))
+    write_atomically(path, b"".join(lines))
 
 
 class ResultsError(UsageError, ValueError):
@@ -330,15 +334,15 @@ def parse(lines: Iterable[bytes], name: str = "results") -> Run:
         if not line.strip():
             continue
         try:
-            records.take(line)
+            records.add_line(line)
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
             deep = isinstance(error, RecursionError)
             reason = "nested too deep" if deep else bounded(str(error), 300)
             unread += 1
-            if unread <= NOTES:
+            if unread <= MAX_NOTES:
                 notes.append(f"{name}, line {number}: {reason}")
-    if unread > NOTES:
-        notes.append(f"{name}: {unread - NOTES:,} further lines that cannot be read")
+    if unread > MAX_NOTES:
+        notes.append(f"{name}: {unread - MAX_NOTES:,} further lines that cannot be read")
     if records.identity is None:
         reason = "; ".join(notes[:3]) or "no line of kind 'run'"
         raise ResultsError(f"{name} is not a results file of nn-conformance: {reason}")
@@ -363,36 +367,36 @@ class _Records:
         self.timing: list[Mapping[str, Any]] = []
 
     @property
-    def _begun(self) -> bool:
+    def _has_other_lines(self) -> bool:
         """Whether another line than the identity has been taken."""
         footers = () if self.footer is None else (self.footer,)
         return any((self.verdicts, self.benchmarks, self.timing, footers))
 
-    def take(self, line: bytes) -> None:
+    def add_line(self, line: bytes) -> None:
         """Parse, validate and store a line.
 
         Raises:
             ValueError: if the line is invalid, or not allowed at this place; the message says why.
         """
-        data = _decoded(line)
+        data = _decode_line(line)
         kind = data.get("kind")
         if kind == "run":
-            _refuse("a second first line" if self.identity is not None else "")
-            _refuse("the line of kind 'run' is not the first" if self._begun else "")
-            identity = msgspec.convert({**_UNKNOWN, **data}, Identity)
-            _refuse(validation.identity_fault(identity))
+            _raise_if("a second first line" if self.identity is not None else "")
+            _raise_if("the line of kind 'run' is not the first" if self._has_other_lines else "")
+            identity = msgspec.convert({**_IDENTITY_DEFAULTS, **data}, Identity)
+            _raise_if(validation.identity_fault(identity))
             self.identity = identity
         elif kind == "verdict":
-            verdict = _verdict(data)
-            _refuse("a verdict after the last line" if self.footer is not None else "")
+            verdict = _validated_verdict(data)
+            _raise_if("a verdict after the last line" if self.footer is not None else "")
             self.verdicts.append(verdict)
         elif kind == "footer":
-            _refuse("a second last line" if self.footer is not None else "")
+            _raise_if("a second last line" if self.footer is not None else "")
             footer = msgspec.convert(data, Footer)
-            _refuse(validation.footer_fault(footer))
+            _raise_if(validation.footer_fault(footer))
             self.footer = footer
         elif kind == "benchmark":
-            _refuse(validation.benchmark_fault(msgspec.convert(data, Benchmark)))
+            _raise_if(validation.benchmark_fault(msgspec.convert(data, Benchmark)))
             self.benchmarks.append(data)
         elif kind == "timing":
             self.timing.append(data)
@@ -407,36 +411,36 @@ def parse_verdict(line: bytes) -> Verdict:
         ValueError: if a results file may not contain it; the message says why.
     """
     try:
-        data = _decoded(line)
+        data = _decode_line(line)
         kind = data.get("kind")
-        _refuse("" if kind == "verdict" else f"a line of kind {bounded(repr(kind), 80)}")
-        return _verdict(data)
+        _raise_if("" if kind == "verdict" else f"a line of kind {bounded(repr(kind), 80)}")
+        return _validated_verdict(data)
     except (OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
 
-def _decoded(line: bytes) -> dict[str, Any]:
+def _decode_line(line: bytes) -> dict[str, Any]:
     """Decode a line, and refuse one that is too long or nested too deeply."""
-    _refuse(f"more than {LINE:,} bytes" if len(line) > LINE else "")
+    _raise_if(f"more than {MAX_LINE_BYTES:,} bytes" if len(line) > MAX_LINE_BYTES else "")
     data = msgspec.json.decode(line, type=dict[str, Any])
     # Most lines open too few brackets to be deep.
-    if line.count(b"{") + line.count(b"[") > validation.DEEPEST:
-        _refuse(validation.depth_fault(data))
+    if line.count(b"{") + line.count(b"[") > validation.MAX_DEPTH:
+        _raise_if(validation.depth_fault(data))
     return data
 
 
-def _verdict(data: Mapping[str, Any]) -> Verdict:
+def _validated_verdict(data: Mapping[str, Any]) -> Verdict:
     verdict = msgspec.convert(data, Verdict)
-    _refuse(validation.verdict_fault(verdict))
+    _raise_if(validation.verdict_fault(verdict))
     return verdict
 
 
-def _refuse(fault: str) -> None:
+def _raise_if(fault: str) -> None:
     if fault:
         raise ValueError(fault)
 
 
 def read(path: Path) -> Run:
     """Read a results file from disk; see `parse`. Pipes and devices are refused."""
-    with open_file(path, MOST) as file:
-        return parse(iter(lambda: file.readline(LINE + 1), b""), str(path))
+    with open_file(path, MAX_FILE_BYTES) as file:
+        return parse(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), str(path))

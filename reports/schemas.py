@@ -13,7 +13,7 @@ from conformance.reports.results import SCHEMA, Benchmark, Footer, Identity
 from conformance.model.case import Verdict
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-_LINES: Mapping[str, type] = {
+_LINE_TYPES: Mapping[str, type] = {
     "run": Identity,
     "verdict": Verdict,
     "footer": Footer,
@@ -51,11 +51,11 @@ KNOWN: Mapping[str, Any] = {
 def results() -> dict[str, Any]:
     """The schema of a line of a results file."""
     references, parts = msgspec.json.schema_components(
-        _LINES.values(), ref_template="#/$defs/{name}"
+        _LINE_TYPES.values(), ref_template="#/$defs/{name}"
     )
     of_kind = [
         {"type": "object", "properties": {"kind": {"const": kind}}, "required": ["kind"], **line}
-        for kind, line in zip(_LINES, references, strict=True)
+        for kind, line in zip(_LINE_TYPES, references, strict=True)
     ]
     timing = {**_TABLE, "properties": {"kind": {"const": "timing"}}, "required": ["kind"]}
     return {
@@ -83,7 +83,7 @@ def known() -> dict[str, Any]:
     }
 
 
-MADE: Mapping[str, Callable[[], dict[str, Any]]] = {
+FILE_SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "results": results,
     "known-failures": known,
 }
@@ -96,7 +96,7 @@ def text(name: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def written(schema: Mapping[str, Any]) -> str:
+def file_text(schema: Mapping[str, Any]) -> str:
     """The text of a schema's file."""
-    said = {"$comment": "Written by `tools/schema_files.py`.", **schema}
-    return json.dumps(said, indent=1, ensure_ascii=False) + "\n"
+    annotated = {"$comment": "Written by `tools/schema_files.py`.", **schema}
+    return json.dumps(annotated, indent=1, ensure_ascii=False) + "\n"

@@ -9,16 +9,16 @@ from fractions import Fraction
 from conformance.reports import summary
 from conformance.reports.merge import merge, missing_shards
 from conformance.reports.results import Identity, ResultsError, Run
-from conformance.reports.statuses import PARTLY
+from conformance.reports.statuses import PARTIAL
 
 from conformance.model.case import Verdict
-from conformance.model.checks import facts_of, ordered
+from conformance.model.checks import facts_of, in_column_order
 from conformance.model.layer_facts import LayerFacts
 
 # Runs that differ in one of these drew other cases, or judged them differently.
-SAME = ("suite", "profile", "seed", "examples")
+SHARED_FIELDS = ("suite", "profile", "seed", "examples")
 
-Place = tuple[str, str, str]  # layer, check and dtype: one item of the space
+Item = tuple[str, str, str]  # layer, check and dtype: one item of the space
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ScoreCell:
         conforming: Σ over passed items of the share of examples that passed, ÷ items.
         supported: Σ over all items of the share of examples not declined, ÷ items.
         failures, known: failing verdicts, and known failures, by cause.
-        status: the worst status, `PARTLY`, or `"missing"` if nothing was run.
+        status: the worst status, `PARTIAL`, or `"missing"` if nothing was run.
     """
 
     items: int
@@ -114,30 +114,30 @@ def board(runs: Sequence[Run], names: Sequence[str] = ()) -> Board:
         ResultsError: if the runs cannot be compared; the message names the field that differs.
     """
     names = names or [f"run {k}" for k in range(1, len(runs) + 1)]
-    _comparable(runs, names)
+    _require_comparable(runs, names)
     columns = tuple(_columns(runs))
-    space = tuple(dict.fromkeys(place for column in columns for place in _asked(column)))
+    space = tuple(dict.fromkeys(item for column in columns for item in _items_of_column(column)))
     if not space:
         raise ResultsError("no item of a conformance check in these results")
     layers = tuple(dict.fromkeys(layer for layer, _, _ in space))
     return Board(
         layers,
-        ordered(check for _, check, _ in space),
+        in_column_order(check for _, check, _ in space),
         tuple(dict.fromkeys(dtype for _, _, dtype in space)),
         len(space),
-        tuple(_filled(column, layers, space) for column in columns),
+        tuple(_fill_cells(column, layers, space) for column in columns),
         tuple(_notes(columns)),
     )
 
 
-def _comparable(runs: Sequence[Run], names: Sequence[str]) -> None:
+def _require_comparable(runs: Sequence[Run], names: Sequence[str]) -> None:
     first = runs[0].identity
     for name, run in zip(names, runs, strict=True):
-        for field in SAME:
-            here, there = getattr(first, field), getattr(run.identity, field)
-            if here != there:
+        for field in SHARED_FIELDS:
+            first_value, other_value = getattr(first, field), getattr(run.identity, field)
+            if first_value != other_value:
                 raise ResultsError(
-                    f"not comparable: {field} is {here!r} in {names[0]} and {there!r} in {name}"
+                    f"not comparable: {field} is {first_value!r} in {names[0]} and {other_value!r} in {name}"
                 )
 
 
@@ -147,12 +147,12 @@ def _columns(runs: Sequence[Run]) -> Iterator[BackendColumn]:
         who = run.identity
         key = (who.backend, tuple(sorted(who.info.items())), who.torch)
         backends.setdefault(key, []).append(run)
-    for found in backends.values():
-        parts = tuple(_merged(found))
+    for backend_runs in backends.values():
+        parts = tuple(_merged(backend_runs))
         devices = dict.fromkeys(d for part in parts for d in summary.devices(part))
         for device in devices:
-            kept = tuple(part for part in parts if device in summary.devices(part))
-            yield BackendColumn(found[0].identity.backend, device, kept)
+            runs_on_device = tuple(part for part in parts if device in summary.devices(part))
+            yield BackendColumn(backend_runs[0].identity.backend, device, runs_on_device)
 
 
 def _merged(runs: Sequence[Run]) -> Iterator[Run]:
@@ -175,7 +175,7 @@ def _gaps(part: Run) -> Iterator[str]:
         yield f"{len(part.notes)} unreadable lines"
 
 
-def _places(part: Run, device: str) -> Iterator[Place]:
+def _items_of(part: Run, device: str) -> Iterator[Item]:
     """The items that a run announced or has a verdict for."""
     for item in (*part.identity.items, *(verdict.id for verdict in part.verdicts)):
         layer, check, dtype, on = (*item.split("-", 3), "", "", "", "")[:4]
@@ -183,68 +183,72 @@ def _places(part: Run, device: str) -> Iterator[Place]:
             yield layer, check, dtype
 
 
-def _asked(column: BackendColumn) -> Iterator[Place]:
+def _items_of_column(column: BackendColumn) -> Iterator[Item]:
     for part in column.parts:
-        yield from _places(part, column.device)
+        yield from _items_of(part, column.device)
 
 
-def _filled(column: BackendColumn, layers: Sequence[str], space: Sequence[Place]) -> BackendColumn:
-    joined = Run(column.identity, tuple(v for part in column.parts for v in part.verdicts))
+def _fill_cells(
+    column: BackendColumn, layers: Sequence[str], space: Sequence[Item]
+) -> BackendColumn:
+    all_verdicts = Run(column.identity, tuple(v for part in column.parts for v in part.verdicts))
     verdicts = {
         (v.layer, v.check, v.dtype): v
-        for v in summary.verdicts(joined)
+        for v in summary.verdicts(all_verdicts)
         if v.device == column.device
     }
     declined = _not_offered(column, space)
 
     facts = {name: x for part in column.parts for name, x in part.identity.layers.items()}
 
-    def cell(places: Sequence[Place]) -> ScoreCell:
-        found = [verdicts.get(p) for p in places]
-        return _cell(found, sum(p in declined for p in places), facts)
+    def cell(items: Sequence[Item]) -> ScoreCell:
+        item_verdicts = [verdicts.get(p) for p in items]
+        return _cell(item_verdicts, sum(p in declined for p in items), facts)
 
     cells = tuple(cell([p for p in space if p[0] == layer]) for layer in layers)
     return replace(column, cells=cells, total=cell(space))
 
 
-def _not_offered(column: BackendColumn, space: Sequence[Place]) -> set[Place]:
+def _not_offered(column: BackendColumn, space: Sequence[Item]) -> set[Item]:
     """Selected items that a complete run left out: the backend does not offer the dtype."""
-    found: set[Place] = set()
+    left_out: set[Item] = set()
     for part in column.parts:
         if missing_shards(part):
             continue
-        places = set(_places(part, column.device))
-        layers, checks = {p[0] for p in places}, {p[1] for p in places}
-        found |= {
+        run_items = set(_items_of(part, column.device))
+        layers, checks = {p[0] for p in run_items}, {p[1] for p in run_items}
+        left_out |= {
             p
             for p in space
-            if p not in places
+            if p not in run_items
             and p[0] in layers
             and p[1] in checks
             and p[2] in part.identity.dtypes
         }
-    return found - set(_asked(column))
+    return left_out - set(_items_of_column(column))
 
 
 def _cell(
     verdicts: Sequence[Verdict | None], not_offered: int, facts: Mapping[str, LayerFacts]
 ) -> ScoreCell:
-    found = [verdict for verdict in verdicts if verdict is not None]
-    passed = [v for v in found if summary.status(v) == "passed"]
+    present_verdicts = [verdict for verdict in verdicts if verdict is not None]
+    passed = [v for v in present_verdicts if summary.status(v) == "passed"]
     count = len(verdicts)
     conforming = sum((_share(v, stopped=True) for v in passed), Fraction(0)) / count
-    supported = sum((_share(v, stopped=False) for v in found), Fraction(0)) / count
-    statuses = {summary.status(v) for v in found} | ({"unsupported"} if not_offered else set())
+    supported = sum((_share(v, stopped=False) for v in present_verdicts), Fraction(0)) / count
+    statuses = {summary.status(v) for v in present_verdicts} | (
+        {"unsupported"} if not_offered else set()
+    )
     status = next((name for name in summary.SEVERITY if name in statuses), "missing")
     if status in ("unsupported", "passed") and "passed" in statuses:
-        status = "passed" if conforming == 1 else PARTLY
+        status = "passed" if conforming == 1 else PARTIAL
     return ScoreCell(
         count,
-        len(found) + not_offered,
+        len(present_verdicts) + not_offered,
         conforming,
         supported,
-        summary.clusters([v for v in found if summary.status(v) in summary.BAD], facts),
-        summary.clusters([v for v in found if summary.status(v) == "known"], facts),
+        summary.clusters([v for v in present_verdicts if summary.status(v) in summary.BAD], facts),
+        summary.clusters([v for v in present_verdicts if summary.status(v) == "known"], facts),
         status,
     )
 
@@ -253,8 +257,8 @@ def _share(verdict: Verdict, *, stopped: bool) -> Fraction:
     """The share of examples that the backend answered, among those that the check applies to."""
     examples = verdict.examples
     checked, declined = examples.checked, sum(examples.unsupported.values())
-    whole = checked + declined + (examples.stopped if stopped else 0)
-    return Fraction(checked, whole) if whole > 0 else Fraction(0)
+    total = checked + declined + (examples.stopped if stopped else 0)
+    return Fraction(checked, total) if total > 0 else Fraction(0)
 
 
 def _notes(columns: Sequence[BackendColumn]) -> Iterator[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from conformance.reports.page import page
+from conformance.reports.page import render_page
 from conformance.reports.scoreboard import BackendColumn, Board, ScoreCell
 
-LISTED = 100
+MAX_FAILURES = 100
 """Failures listed of one backend."""
 
 _NARROW = "\u202f"
@@ -19,23 +19,23 @@ def render(board: Board) -> str:
 
     The same board gives the same page, and the text always encodes as UTF-8.
     """
-    return page(
+    return render_page(
         "scoreboard.html",
         ("base", "media", "scoreboard"),
         (),
         board=board,
         identity=board.identity,
         headings=_headings(board.columns),
-        identities=[_identity(column) for column in board.columns],
+        identities=[_environment(column) for column in board.columns],
         rows=[
             (layer, [column.cells[k] for column in board.columns])
             for k, layer in enumerate(board.layers)
         ],
         totals=[column.total for column in board.columns],
-        failing=_failing,
+        failing=_failure_counts,
         percent=percent,
         width=width,
-        listed=LISTED,
+        listed=MAX_FAILURES,
     )
 
 
@@ -52,7 +52,7 @@ def width(share: Fraction) -> str:
     return f"{0 if share == 0 else max(float(share) * 100, 1):.4g}"
 
 
-def _failing(cell: ScoreCell) -> str:
+def _failure_counts(cell: ScoreCell) -> str:
     """The numbers of failures and of known failures, in words."""
     parts = []
     if cell.failures:
@@ -64,7 +64,7 @@ def _failing(cell: ScoreCell) -> str:
 
 def _headings(columns: Sequence[BackendColumn]) -> list[tuple[str, str]]:
     """For each column the backend's name, and facts that distinguish it: version and device."""
-    found = []
+    headings = []
     for column in columns:
         twins = [c for c in columns if c.backend == column.backend and c is not column]
         facts = _facts(column)
@@ -75,8 +75,8 @@ def _headings(columns: Sequence[BackendColumn]) -> list[tuple[str, str]]:
         ]
         version = facts.get(column.backend) or facts.get("version")
         notes = differs[:2] or ([version] if version and not twins else [])
-        found.append((column.backend, " · ".join([*notes, column.device])))
-    return found
+        headings.append((column.backend, " · ".join([*notes, column.device])))
+    return headings
 
 
 def _facts(column: BackendColumn) -> dict[str, str]:
@@ -84,7 +84,7 @@ def _facts(column: BackendColumn) -> dict[str, str]:
     return {"torch": who.torch or "not installed", **{str(k): str(v) for k, v in who.info.items()}}
 
 
-def _identity(column: BackendColumn) -> list[tuple[str, str]]:
+def _environment(column: BackendColumn) -> list[tuple[str, str]]:
     """The environment that a backend's results come from, as (term, value) pairs."""
     who = column.identity
     numerics = [

@@ -22,7 +22,7 @@ SEVERITY = ("crashed", "hung", "failed", "unchecked", "known", "passed", "unsupp
 BAD = ("crashed", "hung", "failed", "unchecked")
 """Statuses that make a run fail."""
 
-PARTLY = "partly"
+PARTIAL = "partly"
 """On a scoreboard: nothing fails, and something is unsupported or was not run."""
 
 GLYPHS: Mapping[str, str] = {
@@ -34,9 +34,9 @@ GLYPHS: Mapping[str, str] = {
     "known": "≈",
     "unchecked": "?",
     "missing": "…",
-    PARTLY: "◐",
+    PARTIAL: "◐",
 }
-"""One character per status, for an item without a verdict, and for `PARTLY`."""
+"""One character per status, for an item without a verdict, and for `PARTIAL`."""
 
 
 def status(verdict: Verdict) -> str:
@@ -44,44 +44,44 @@ def status(verdict: Verdict) -> str:
     return verdict.status if verdict.status in STATUSES else "unchecked"
 
 
-def once(compute: Callable[[Run], Value]) -> Callable[[Run], Value]:
+def cached_per_run(compute: Callable[[Run], Value]) -> Callable[[Run], Value]:
     """Cache a function of a run: compute it once for each run, and store the value with the run."""
 
     name = f"{compute.__module__}.{compute.__qualname__}"
 
     @functools.wraps(compute)
-    def kept(run: Run) -> Value:
+    def cached(run: Run) -> Value:
         values = vars(run)
         if name not in values:
             values[name] = compute(run)
         value: Value = values[name]
         return value
 
-    return kept
+    return cached
 
 
-@once
+@cached_per_run
 def verdicts(run: Run) -> tuple[Verdict, ...]:
     """One verdict for each id: of several the worst, and of equally bad ones the later."""
-    kept: dict[str, Verdict] = {}
+    worst_by_id: dict[str, Verdict] = {}
     for verdict in run.verdicts:
-        before = kept.get(verdict.id)
-        if before is None or rank(verdict) <= rank(before):
-            kept[verdict.id] = verdict
-    return tuple(kept.values())
+        current = worst_by_id.get(verdict.id)
+        if current is None or severity_rank(verdict) <= severity_rank(current):
+            worst_by_id[verdict.id] = verdict
+    return tuple(worst_by_id.values())
 
 
 def counts(run: Run) -> dict[str, int]:
     """Number of verdicts by status; has every status, in the order of `STATUSES`."""
-    found = Counter(status(verdict) for verdict in verdicts(run))
-    return {name: found[name] for name in STATUSES}
+    numbers = Counter(status(verdict) for verdict in verdicts(run))
+    return {name: numbers[name] for name in STATUSES}
 
 
-@once
+@cached_per_run
 def missing(run: Run) -> tuple[str, ...]:
     """Ids of the items that the run announced, but that have no verdict."""
-    seen = {verdict.id for verdict in run.verdicts}
-    return tuple(item for item in dict.fromkeys(run.identity.items) if item not in seen)
+    ids_with_verdict = {verdict.id for verdict in run.verdicts}
+    return tuple(item for item in dict.fromkeys(run.identity.items) if item not in ids_with_verdict)
 
 
 def dtypes(run: Run) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def devices(run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*run.identity.devices, *(v.device for v in run.verdicts))))
 
 
-def ok(run: Run) -> bool:
+def is_ok(run: Run) -> bool:
     """Whether the session may exit with 0: nothing bad, and something passed or failed as listed.
 
     A survey may exit with 0 unless it went wrong itself. An interrupted session has its own exit
@@ -102,9 +102,9 @@ def ok(run: Run) -> bool:
     """
     if run.identity.survey:
         return not has_run_error(run)
-    found = counts(run)
-    compared = found["passed"] + found["known"]
-    return compared > 0 and not any(found[name] for name in BAD)
+    numbers = counts(run)
+    compared = numbers["passed"] + numbers["known"]
+    return compared > 0 and not any(numbers[name] for name in BAD)
 
 
 def is_run_error(verdict: Verdict) -> bool:
@@ -127,6 +127,6 @@ def has_run_error(run: Run) -> bool:
     return not looked_at or any(map(is_run_error, run.verdicts))
 
 
-def rank(verdict: Verdict) -> int:
+def severity_rank(verdict: Verdict) -> int:
     """The place of a verdict's status among `SEVERITY`."""
     return SEVERITY.index(status(verdict))

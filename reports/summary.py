@@ -5,7 +5,14 @@ from __future__ import annotations
 from conformance.reports.argument_coverage import Space, spaces
 from conformance.reports.clusters import Cluster, clusters
 from conformance.reports.divergences import Divergences, KnownDivergence, divergences
-from conformance.reports.matrix import Matrix, MatrixCell, Totals, listed, matrix, totals
+from conformance.reports.matrix import (
+    Matrix,
+    MatrixCell,
+    Totals,
+    matrix,
+    totals,
+    verdicts_with_status,
+)
 from conformance.reports.numerics import Margins, margins
 from conformance.reports.outcome import (
     CONFORMANT,
@@ -25,8 +32,8 @@ from conformance.reports.statuses import (
     counts,
     devices,
     dtypes,
+    is_ok,
     missing,
-    ok,
     status,
     verdicts,
 )
@@ -55,11 +62,10 @@ __all__ = [
     "devices",
     "divergences",
     "dtypes",
-    "listed",
+    "is_ok",
     "margins",
     "matrix",
     "missing",
-    "ok",
     "outcome",
     "spaces",
     "status",
@@ -67,4 +73,5 @@ __all__ = [
     "totals",
     "unsupported",
     "verdicts",
+    "verdicts_with_status",
 ]

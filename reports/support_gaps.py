@@ -11,12 +11,12 @@ from conformance.reports.statuses import status
 from conformance.model.case import Verdict
 from conformance.model.layer_facts import LayerFacts
 
-FEW = 3
+MAX_NAMED = 3
 """A family with at most so many layers is always listed by its layers' names."""
 
 
 @dataclass(frozen=True)
-class Lack:
+class SupportGap:
     """A gap that some layers share.
 
     Args:
@@ -33,36 +33,40 @@ class Lack:
         return f" in {', '.join(self.what)}" if self.what else ""
 
 
-def lacks(table: Matrix) -> tuple[Lack, ...]:
+def support_gaps(table: Matrix) -> tuple[SupportGap, ...]:
     """Group layers by their gaps; layers that are not supported at all come first."""
-    found: dict[tuple[str, ...], list[str]] = {(): []}
+    layers_by_gap: dict[tuple[str, ...], list[str]] = {(): []}
     for row in table.rows:
-        if absent(row):
-            found[()].append(row.layer)
-        elif what := lacking(row):
-            found.setdefault(what, []).append(row.layer)
-    return tuple(Lack(what, tuple(layers)) for what, layers in found.items() if layers)
+        if is_unsupported(row):
+            layers_by_gap[()].append(row.layer)
+        elif parts := unsupported_parts(row):
+            layers_by_gap.setdefault(parts, []).append(row.layer)
+    return tuple(
+        SupportGap(parts, tuple(layers)) for parts, layers in layers_by_gap.items() if layers
+    )
 
 
-def present(table: Matrix) -> tuple[LayerRow, ...]:
+def supported_rows(table: Matrix) -> tuple[LayerRow, ...]:
     """The rows of layers that a backend supports at least in part."""
-    return tuple(row for row in table.rows if not absent(row))
+    return tuple(row for row in table.rows if not is_unsupported(row))
 
 
-def absent(row: LayerRow) -> bool:
+def is_unsupported(row: LayerRow) -> bool:
     """Whether a backend does not support a layer at all."""
     return not row.tally.missing and set(row.tally.statuses) == {"unsupported"}
 
 
-def lacking(row: LayerRow) -> tuple[str, ...]:
+def unsupported_parts(row: LayerRow) -> tuple[str, ...]:
     """The dtypes, then the checks in other dtypes, of which every item is unsupported."""
     verdicts = [verdict for cell in row.cells if cell for verdict in cell.verdicts]
-    dtypes = _without(verdicts, lambda verdict: verdict.dtype)
+    dtypes = _entirely_unsupported(verdicts, lambda verdict: verdict.dtype)
     others = [verdict for verdict in verdicts if verdict.dtype not in dtypes]
-    return (*dtypes, *_without(others, lambda verdict: verdict.check))
+    return (*dtypes, *_entirely_unsupported(others, lambda verdict: verdict.check))
 
 
-def _without(verdicts: Iterable[Verdict], part: Callable[[Verdict], str]) -> tuple[str, ...]:
+def _entirely_unsupported(
+    verdicts: Iterable[Verdict], part: Callable[[Verdict], str]
+) -> tuple[str, ...]:
     """The parts (dtypes or checks) whose verdicts are all unsupported."""
     has: dict[str, bool] = {}
     for verdict in verdicts:
@@ -71,19 +75,27 @@ def _without(verdicts: Iterable[Verdict], part: Callable[[Verdict], str]) -> tup
     return tuple(name for name, supported in has.items() if not supported)
 
 
-def named(layers: Sequence[str], asked: Sequence[str], facts: Mapping[str, LayerFacts]) -> str:
+def format_layers(
+    layers: Sequence[str], run_layers: Sequence[str], facts: Mapping[str, LayerFacts]
+) -> str:
     """List layers by name; a family that is complete is named in their place.
 
     `asked` are the layers of the run, `facts` the facts about layers by name.
     """
     families: dict[str, list[str]] = {}
-    for layer in asked:
-        if (known := facts.get(layer)) is not None and known.family:
-            families.setdefault(known.family, []).append(layer)
-    here = set(layers)
-    whole = {
-        name: found for name, found in families.items() if len(found) > FEW and here >= set(found)
+    for layer in run_layers:
+        if (layer_facts := facts.get(layer)) is not None and layer_facts.family:
+            families.setdefault(layer_facts.family, []).append(layer)
+    gap_layers = set(layers)
+    complete_families = {
+        name: family_layers
+        for name, family_layers in families.items()
+        if len(family_layers) > MAX_NAMED and gap_layers >= set(family_layers)
     }
-    told = [f"all {len(found)} of {name}" for name, found in whole.items()]
-    within = {layer for found in whole.values() for layer in found}
-    return ", ".join((*told, *(layer for layer in layers if layer not in within)))
+    family_texts = [
+        f"all {len(family_layers)} of {name}" for name, family_layers in complete_families.items()
+    ]
+    named_layers = {
+        layer for family_layers in complete_families.values() for layer in family_layers
+    }
+    return ", ".join((*family_texts, *(layer for layer in layers if layer not in named_layers)))

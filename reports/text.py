@@ -12,15 +12,15 @@ from markupsafe import Markup, escape
 
 from conformance.model.plain_text import visible
 
-SHORT = 300
+MAX_SHORT = 300
 """Characters shown of a name or a value."""
 
 
 _UNITS = (("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
-_NARROW = "\u202f"
+_NARROW_SPACE = "\u202f"
 
 
-def cut(text: str, length: int = SHORT) -> str:
+def cut(text: str, length: int = MAX_SHORT) -> str:
     """The text, or its first `length` characters with a note of its full length."""
     if len(text) <= length:
         return text
@@ -41,7 +41,7 @@ def anchor(id: str) -> str:
 
 def grouped(number: int) -> str:
     """Format an integer with its digits in groups of three."""
-    return f"{number:,d}".replace(",", _NARROW)
+    return f"{number:,d}".replace(",", _NARROW_SPACE)
 
 
 def compact(number: int) -> str:
@@ -59,11 +59,11 @@ def share(part: int, whole: int) -> str:
     if not whole:
         return "–"
     if part in (0, whole):
-        return f"{100 * part // whole}{_NARROW}%"
+        return f"{100 * part // whole}{_NARROW_SPACE}%"
     percent = 100 * part / whole
     if percent < 0.1:
-        return f"<{_NARROW}0.1{_NARROW}%"
-    return f"{min(percent, 99.9) if part < whole else percent:.1f}{_NARROW}%"
+        return f"<{_NARROW_SPACE}0.1{_NARROW_SPACE}%"
+    return f"{min(percent, 99.9) if part < whole else percent:.1f}{_NARROW_SPACE}%"
 
 
 def ratio(margin: float | None) -> str:
@@ -74,7 +74,7 @@ def ratio(margin: float | None) -> str:
         return "∞"
     if margin <= 1:
         small = 0 < margin < 0.001
-        return f"<{_NARROW}0.001" if small else f"{math.floor(margin * 1000) / 1000:.3f}"
+        return f"<{_NARROW_SPACE}0.001" if small else f"{math.floor(margin * 1000) / 1000:.3f}"
     if margin < 100:
         return f"{math.ceil(margin * 100) / 100:.2f}"
     return re.sub(r"e\+0*", "e", f"{margin:.3g}")
@@ -98,8 +98,8 @@ def spread(ulps: Mapping[str, int]) -> str:
         limit = power + 1
     if within == ulps.get("exact", 0):
         return f"{exact} exact"
-    shown = f"{2**limit}" if 0 <= limit < 10 else f"2^{limit}"
-    return f"{exact} exact, 99{_NARROW}% < {shown} ulp"
+    limit_text = f"{2**limit}" if 0 <= limit < 10 else f"2^{limit}"
+    return f"{exact} exact, 99{_NARROW_SPACE}% < {limit_text} ulp"
 
 
 def duration(seconds: float) -> str:

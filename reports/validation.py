@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from conformance.model.case import DIGITS, STATUSES, Verdict
+from conformance.model.case import COLUMN_DIGITS, STATUSES, Verdict
 from conformance.model.plain_text import bounded
-from conformance.model.shards import parts, shard_of
+from conformance.model.shards import parse_shards, shard_of
 
-DEEPEST = 32
+MAX_DEPTH = 32
 """The deepest nesting of a line's data."""
-MOST = 10**15
+MAX_COUNT = 10**15
 """The largest count."""
-LONGEST = 1000
+MAX_NAME = 1000
 """The most characters of an id or another name."""
 
 
@@ -71,9 +71,9 @@ class BenchmarkLike(Protocol):
     def ratio_high(self) -> float | None: ...
 
 
-_RUN = re.compile(r"([0-9]{1,6})([a-z])")
+_OUTCOME_RUN = re.compile(r"([0-9]{1,6})([a-z])")
 _OUTCOMES = re.compile(r"([0-9]{1,6}[a-z])*")
-_PLACE = re.compile(r"exact|-?[0-9]{1,5}")
+_HISTOGRAM_KEY = re.compile(r"exact|-?[0-9]{1,5}")
 
 
 def depth_fault(data: Any) -> str:
@@ -81,8 +81,8 @@ def depth_fault(data: Any) -> str:
     level, depth = [data], 0
     while level:
         depth += 1
-        if depth > DEEPEST:
-            return f"nested deeper than {DEEPEST} levels"
+        if depth > MAX_DEPTH:
+            return f"nested deeper than {MAX_DEPTH} levels"
         level = [
             inner
             for outer in level
@@ -95,17 +95,18 @@ def depth_fault(data: Any) -> str:
 def identity_fault(identity: IdentityLike) -> str:
     """Say what is wrong with the first line; empty if nothing is."""
     try:
-        parts(identity.shard)
+        parse_shards(identity.shard)
     except ValueError as error:
-        return f"shard {_shown(identity.shard)}: {error}"
+        return f"shard {_quoted(identity.shard)}: {error}"
     counts = {name: getattr(identity, name) for name in ("schema", "examples", "total")}
-    counts |= {f"catalogue: {_plain(name)}": n for name, n in identity.catalogue.items()}
+    counts |= {f"catalogue: {_bounded(name)}": n for name, n in identity.catalogue.items()}
     for name, number in counts.items():
-        if not 0 <= number <= MOST:
+        if not 0 <= number <= MAX_COUNT:
             return f"{name} is {number}, expected a count"
     names = {name: (getattr(identity, name),) for name in ("backend", "suite")}
     faults_of = (
-        _names_fault(what, each) for what, each in {**names, "items": identity.items}.items()
+        _names_fault(field, names_of_field)
+        for field, names_of_field in {**names, "items": identity.items}.items()
     )
     return next(filter(None, faults_of), "")
 
@@ -116,25 +117,25 @@ def verdict_fault(verdict: Verdict) -> str:
         if wrong := _names_fault(name, [getattr(verdict, name)]):
             return wrong
     for words, number in _counts(verdict):
-        if not 0 <= number <= MOST:
-            return f"{_plain(' '.join(words))} is {number}, expected a count"
+        if not 0 <= number <= MAX_COUNT:
+            return f"{_bounded(' '.join(words))} is {number}, expected a count"
     for field in ("ulps", "ratios"):
-        for place in getattr(verdict, field):
-            if not _PLACE.fullmatch(place):
-                return f"{field} has {_shown(place)}, expected 'exact' or a whole number"
+        for key in getattr(verdict, field):
+            if not _HISTOGRAM_KEY.fullmatch(key):
+                return f"{field} has {_quoted(key)}, expected 'exact' or a whole number"
     for name in ("seconds", "margin"):
         value = getattr(verdict, name)
         if value is not None and not value >= 0:
             return f"{name} is {value}, expected a number of at least 0"
     if not _OUTCOMES.fullmatch(verdict.outcomes):
-        return f"outcomes {_shown(verdict.outcomes)}: expected such as '40p3f157p'"
-    for what, value in _excesses(verdict):
+        return f"outcomes {_quoted(verdict.outcomes)}: expected such as '40p3f157p'"
+    for field_name, value in _numbers_as_text(verdict):
         if not _is_number(value):
-            return f"{what} is {_shown(str(value))}, expected a number"
+            return f"{field_name} is {_quoted(str(value))}, expected a number"
     for name, column in (verdict.drawn or {}).items():
-        if not set(column.cases) <= set(DIGITS[: len(column.values)]):
+        if not set(column.cases) <= set(COLUMN_DIGITS[: len(column.values)]):
             count = len(column.values)
-            return f"drawn: {_shown(name)} has a case with none of its {count} values"
+            return f"drawn: {_quoted(name)} has a case with none of its {count} values"
     return ""
 
 
@@ -143,7 +144,7 @@ def _counts(verdict: Verdict) -> Iterator[tuple[tuple[str, ...], int]]:
     examples = verdict.examples
     for name in _COUNTS:
         yield ("examples:", name), getattr(examples, name)
-    for what, counts in (
+    for prefix, counts in (
         ("examples: unsupported:", examples.unsupported),
         ("accepted:", verdict.accepted),
         ("hits:", verdict.hits),
@@ -151,7 +152,7 @@ def _counts(verdict: Verdict) -> Iterator[tuple[tuple[str, ...], int]]:
         ("ratios", verdict.ratios),
     ):
         for name, number in counts.items():
-            yield (what, name), number
+            yield (prefix, name), number
     yield ("comparisons",), verdict.comparisons
 
 
@@ -159,8 +160,8 @@ def footer_fault(footer: FooterLike) -> str:
     """Say what is wrong with the last line; empty if nothing is."""
     counts = {f"counts: {status}": number for status, number in footer.counts.items()}
     for name, number in {**counts, "verdicts": footer.verdicts}.items():
-        if not 0 <= number <= MOST:
-            return f"{_plain(name)} is {number}, expected a count"
+        if not 0 <= number <= MAX_COUNT:
+            return f"{_bounded(name)} is {number}, expected a count"
     return "" if footer.seconds >= 0 else f"seconds is {footer.seconds}, expected at least 0"
 
 
@@ -174,32 +175,32 @@ def benchmark_fault(timed: BenchmarkLike) -> str:
     return ""
 
 
-def faults(run: RunLike) -> Iterator[str]:
+def contradictions(run: RunLike) -> Iterator[str]:
     """Yield a line for each contradiction between the records of a run, which are valid each."""
     who = run.identity
-    present, count = parts(who.shard)
+    present, count = parse_shards(who.shard)
     for id, number in sorted(Counter(who.items).items()):
         if number > 1:
-            yield f"{_plain(id)}: {number} times among the items of the first line"
+            yield f"{_bounded(id)}: {number} times among the items of the first line"
         if count > 1 and shard_of(id, count) not in present:
-            yield f"{_plain(id)}: belongs to shard {shard_of(id, count)}/{count}, not {who.shard}"
+            yield f"{_bounded(id)}: belongs to shard {shard_of(id, count)}/{count}, not {who.shard}"
     if len(set(who.items)) > who.total or (count == len(present) and len(who.items) != who.total):
         yield f"the first line has {len(who.items)} items, and a total of {who.total}"
     if not (who.total or run.verdicts or run.benchmarks):
         yield "nothing was run: no items, no verdicts and no benchmarks"
     items = set(who.items)
     for verdict in run.verdicts:
-        named = f"{verdict.layer}-{verdict.check}-{verdict.dtype}-{verdict.device}"
-        if verdict.id != named:
-            yield f"{_plain(verdict.id)}: its verdict is about {_plain(named)}"
+        expected_id = f"{verdict.layer}-{verdict.check}-{verdict.dtype}-{verdict.device}"
+        if verdict.id != expected_id:
+            yield f"{_bounded(verdict.id)}: its verdict is about {_bounded(expected_id)}"
         if verdict.id not in items:
-            yield f"{_plain(verdict.id)}: a verdict on an item that the first line lacks"
+            yield f"{_bounded(verdict.id)}: a verdict on an item that the first line lacks"
         if verdict.status not in STATUSES:
-            yield f"{_plain(verdict.id)}: unknown status {_shown(verdict.status)}"
-        yield from (f"{_plain(verdict.id)}: {fault}" for fault in _count_faults(verdict))
+            yield f"{_bounded(verdict.id)}: unknown status {_quoted(verdict.status)}"
+        yield from (f"{_bounded(verdict.id)}: {fault}" for fault in _count_contradictions(verdict))
 
 
-def _count_faults(verdict: Verdict) -> Iterator[str]:
+def _count_contradictions(verdict: Verdict) -> Iterator[str]:
     """Yield a line for each contradiction between the counts of a verdict, or with its status."""
     examples = verdict.examples
     if examples.checked > examples.drawn:
@@ -209,7 +210,7 @@ def _count_faults(verdict: Verdict) -> Iterator[str]:
     if examples.excused > examples.failed:
         yield f"{examples.excused} examples excused of {examples.failed} that failed"
     letters = Counter[str]()
-    for number, letter in _RUN.findall(verdict.outcomes):
+    for number, letter in _OUTCOME_RUN.findall(verdict.outcomes):
         letters[letter] += int(number)
     for kinds, name, count in (
         ("pfk", "checked", examples.checked),
@@ -219,14 +220,14 @@ def _count_faults(verdict: Verdict) -> Iterator[str]:
         ("b", "invalid", examples.invalid),
         ("x", "left_out", examples.left_out),
     ):
-        found = sum(letters[letter] for letter in kinds)
-        if found > count:
-            yield f"outcomes have {found} cases {name}, examples {count}"
+        outcome_count = sum(letters[letter] for letter in kinds)
+        if outcome_count > count:
+            yield f"outcomes have {outcome_count} cases {name}, examples {count}"
     if verdict.status == "passed":
         if examples.failed:
             yield f"passed, and {examples.failed} of its examples failed"
         if verdict.hits and not any(verdict.hits.values()):
-            yield f"passed, and none of {', '.join(map(_plain, verdict.hits))} ran"
+            yield f"passed, and none of {', '.join(map(_bounded, verdict.hits))} ran"
         if not (examples.checked and verdict.comparisons):
             yield (
                 f"passed, with {examples.checked} examples checked and "
@@ -239,13 +240,13 @@ _COUNTS = (
 )  # fmt: skip
 
 
-def _names_fault(what: str, names: Any) -> str:
-    long = next((name for name in names if not 0 < len(name) <= LONGEST), None)
-    expected = f"expected 1 to {LONGEST} characters"
-    return "" if long is None else f"{what} has {len(long)} characters, {expected}"
+def _names_fault(field: str, names: Any) -> str:
+    long = next((name for name in names if not 0 < len(name) <= MAX_NAME), None)
+    expected = f"expected 1 to {MAX_NAME} characters"
+    return "" if long is None else f"{field} has {len(long)} characters, {expected}"
 
 
-def _excesses(verdict: Verdict) -> Iterator[tuple[str, Any]]:
+def _numbers_as_text(verdict: Verdict) -> Iterator[tuple[str, Any]]:
     """Numbers that may be written as text, because JSON has no infinities and no NaN."""
     yield "excess", verdict.excess
     findings = [verdict.failure, *(cause.failure for cause in verdict.others)]
@@ -261,9 +262,9 @@ def _is_number(value: Any) -> bool:
     return not isinstance(value, str) or value in ("inf", "-inf", "nan")
 
 
-def _plain(text: str) -> str:
+def _bounded(text: str) -> str:
     return bounded(text, 200)
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     return repr(bounded(text, 80))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -31,26 +31,30 @@ _AROUND = (0.0, 1.0, 4.0, 16.0, 40.0, 90.0, 110.0, 710.0, 750.0)
 @composite
 def activations(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of an elementwise function or module, by its name in the catalogue."""
-    activation, always = activation_of(layer), is_in_place(layer)
+    activation, always_in_place = activation_of(layer), is_in_place(layer)
     profile = draw(profiles)
     shape = draw(blocks if profile == "block" else vectors)
     values: dict[str, Any] = {}
-    for names, choices in activation.drawn.items():
-        offered = [dict(zip(names, choice, strict=True)) for choice in choices]
-        kept = [given for given in offered if not always or activation.is_reversible(given)]
-        values |= draw(st.sampled_from(kept))
+    for names, choices in activation.drawn_values.items():
+        candidates = [dict(zip(names, choice, strict=True)) for choice in choices]
+        allowed = [
+            candidate
+            for candidate in candidates
+            if not always_in_place or activation.is_reversible(candidate)
+        ]
+        values |= draw(st.sampled_from(allowed))
     kinks = (0.0, *activation.kinks(values))
     defaults, training = activation.defaults, False
     if activation.random:
         training = draw(modes)
         if is_function(layer):
             values["training"], defaults["training"], training = training, False, False
-    if activation.inplace and not always:
+    if activation.inplace and not always_in_place:
         values["inplace"] = draw(yes_no) and activation.is_reversible(values)
         defaults["inplace"] = False
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     arguments = {k: v for k, v in values.items() if k not in defaults}
-    arguments |= written.optional({k: values[k] for k in defaults}, defaults)
+    arguments |= writer.explicit_arguments({k: values[k] for k in defaults}, defaults)
     regime, seed = draw(regimes), draw(seeds)
     x = _input(profile, regime, shape, kinks, dtype, seed)
     labels = {"profile": profile, "regime": regime}
@@ -67,7 +71,7 @@ def prelus(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `"PReLU"` or `"functional.prelu"`: a slope for each channel, or one for all."""
     profile, kind, init = draw(profiles), draw(weights), draw(st.sampled_from((0.25, 0.25, 0.5)))
     shape = draw(blocks if profile == "block" or kind == "each" else vectors)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     channels = shape[1] if kind == "each" else 1
     filler = Filler(regime, dtype, seed, max(int(np.prod(shape)), 1))
@@ -81,7 +85,7 @@ def prelus(draw: Draw, layer: str, dtype: str) -> Case:
     if is_function(layer):
         weight = slopes.reshape(()) if kind == "number" and channels == 1 else slopes
         return Case(Call(layer, {}, {}, dtype, "cpu"), (x, weight), labels=labels, seed=seed)
-    arguments = written.optional(
+    arguments = writer.explicit_arguments(
         {"num_parameters": channels, "init": init}, {"num_parameters": 1, "init": 0.25}
     )
     call = Call(layer, arguments, {"weight": slopes}, dtype, "cpu")
@@ -110,13 +114,13 @@ def _input(
         ends = generator.choice([form.largest, form.largest / 4, form.normal, form.tiny], shape)
         size = np.where(generator.integers(8, size=shape) == 0, ends, size)
         return round_to(np.asarray(size * sign), dtype)
-    at = round_to(generator.choice(kinks, shape), dtype)
+    kink = round_to(generator.choice(kinks, shape), dtype)
     steps = generator.choice([-4.0, -2.0, -1.0, 0.0, 0.0, 1.0, 2.0, 4.0], shape)
     # Two units roundoff are one or two steps to the next numbers of the format.
-    away = np.where(at == 0, form.normal, 2 * form.unit * np.abs(at))
-    near = at + steps * away
+    distance = np.where(kink == 0, form.normal, 2 * form.unit * np.abs(kink))
+    near = kink + steps * distance
     # One in four lies well between two kinks.
-    between = at + generator.standard_normal(shape)
+    between = kink + generator.standard_normal(shape)
     return round_to(
         np.asarray(np.where(generator.integers(4, size=shape) == 0, between, near)), dtype
     )

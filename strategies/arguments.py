@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 masks = st.integers(0, 2**12 - 1)
 
 
-class Written:
+class ArgumentWriter:
     """Decide whether a call writes out arguments that it could leave out.
 
     Args:
@@ -20,21 +20,23 @@ class Written:
     def __init__(self, mask: int) -> None:
         self.mask = mask
 
-    def bit(self) -> bool:
+    def next_bit(self) -> bool:
         """Take the next decision from the mask."""
         bit = self.mask & 1
         self.mask >>= 1
         return bool(bit)
 
-    def optional(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    def explicit_arguments(
+        self, values: Mapping[str, Any], defaults: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return the arguments to write out: all that differ from torch's defaults, some others."""
         return {
             name: value
             for name, value in values.items()
-            if self.bit() or value != defaults[name] or type(value) is not type(defaults[name])
+            if self.next_bit() or value != defaults[name] or type(value) is not type(defaults[name])
         }
 
-    def size(self, numbers: Sequence[int]) -> int | tuple[int, ...]:
+    def size_argument(self, numbers: Sequence[int]) -> int | tuple[int, ...]:
         """Return one number if all dimensions have the same and the mask says so, else a tuple."""
-        plain = not self.bit()
-        return numbers[0] if plain and len(set(numbers)) == 1 else tuple(numbers)
+        one_number = not self.next_bit()
+        return numbers[0] if one_number and len(set(numbers)) == 1 else tuple(numbers)

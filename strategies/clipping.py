@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case
 from conformance.model.formats import format_of, round_to
 
-MOST = 6
+MAX_GRADIENTS = 6
 """Maximum number of gradients."""
 # few; many: the maximum; some: a parameter between two others has no gradient; long: one is longer
 # than a vector register; zeros: all are 0, where only the small number in the denominator prevents
@@ -30,12 +30,12 @@ _MAX_NORMS = st.sampled_from((1.0, 0.5, 8, 100.0, 1e4, 1e-3, 0.1, 0.0, 2.0))
 _CLIP_VALUES = st.sampled_from((1.0, 0.5, 2, 3.0, 0.1, 100.0, 0.0, 1e-3, math.inf))
 _FOREACH = st.sampled_from((None, None, True, False))
 # Where the caller passes a norm: the gradients' own norm, another number, or 0.
-_GIVEN = st.sampled_from(("own", "own", "other", "zero"))
+_TOTAL_NORMS = st.sampled_from(("own", "own", "other", "zero"))
 yes_no = st.booleans()
 DEFAULTS = {"norm_type": 2.0, "error_if_nonfinite": False, "foreach": None}
 
 
-def plain_norm(arrays: Sequence[np.ndarray], norm_type: float | str) -> float:
+def float64_norm(arrays: Sequence[np.ndarray], norm_type: float | str) -> float:
     """The norm of all elements in float64, scaled so that powers do not overflow."""
     p, flat = float(norm_type), np.concatenate([np.abs(x).reshape(-1) for x in arrays])
     largest = float(flat.max(initial=0.0))
@@ -44,23 +44,23 @@ def plain_norm(arrays: Sequence[np.ndarray], norm_type: float | str) -> float:
     return largest * float(float(((flat / largest) ** p).sum()) ** (1 / p))
 
 
-def measurable(arrays: Sequence[np.ndarray], norm_type: float | str, dtype: str) -> bool:
+def has_finite_norm(arrays: Sequence[np.ndarray], norm_type: float | str, dtype: str) -> bool:
     """Whether no sum on the way to the norm can leave the range of the dtype."""
     # The sum of |x|^p is the norm to the power p.
-    p, found = float(norm_type), plain_norm(arrays, norm_type)
-    reach = math.log2(format_of(dtype).largest) - 2
-    return found == 0 or (max(p, 1.0) if p < math.inf else 1.0) * math.log2(found) < reach
+    p, norm = float(norm_type), float64_norm(arrays, norm_type)
+    largest_exponent = math.log2(format_of(dtype).largest) - 2
+    return norm == 0 or (max(p, 1.0) if p < math.inf else 1.0) * math.log2(norm) < largest_exponent
 
 
 @composite
-def clipped(draw: Draw, layer: str, names: tuple[str, ...], dtype: str) -> Case:
+def clippings(draw: Draw, layer: str, names: tuple[str, ...], dtype: str) -> Case:
     """Cases of a function.
 
     Args:
         names: names of its arguments; `total_norm` is the first input.
     """
     profile = draw(profiles)
-    count = MOST if profile == "many" else draw(_COUNTS)
+    count = MAX_GRADIENTS if profile == "many" else draw(_COUNTS)
     shapes = [draw(_SHAPES) for _ in range(count)]
     if profile == "long":
         shapes[-1] = draw(_LONG_SHAPES)
@@ -68,34 +68,34 @@ def clipped(draw: Draw, layer: str, names: tuple[str, ...], dtype: str) -> Case:
         "max_norm": _MAX_NORMS, "clip_value": _CLIP_VALUES, "norm_type": _NORM_TYPES,
         "error_if_nonfinite": yes_no, "foreach": _FOREACH,
     }  # fmt: skip
-    chosen: dict[str, Any] = {name: draw(options[name]) for name in options if name in names}
-    given = draw(_GIVEN) if "total_norm" in names else ""
-    written = Written(draw(masks))
+    values: dict[str, Any] = {name: draw(options[name]) for name in options if name in names}
+    total_norm = draw(_TOTAL_NORMS) if "total_norm" in names else ""
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     terms = sum(math.prod(shape) for shape in shapes)
     filler = Filler(regime, dtype, seed, max(terms, 1))
     arrays = [np.asarray(filler.operand(*shape)) for shape in shapes]
     if profile == "zeros":
         arrays = [np.zeros(shape) for shape in shapes]
-    if not measurable(arrays, chosen.get("norm_type", 2.0), dtype):
-        chosen = {k: x for k, x in chosen.items() if k != "error_if_nonfinite"}
+    if not has_finite_norm(arrays, values.get("norm_type", 2.0), dtype):
+        values = {k: x for k, x in values.items() if k != "error_if_nonfinite"}
     inputs: list[np.ndarray | None] = list(arrays)
     # A parameter may have no gradient; a list of tensors has no None.
     if profile == "some" and count > 1 and {"max_norm", "clip_value"} & set(names):
         inputs.insert(1, None)
-    if given:
-        inputs.insert(0, _total(given, arrays, filler))
-    required = {k: chosen.pop(k) for k in ("max_norm", "clip_value") if k in chosen}
-    arguments = required | written.optional(chosen, DEFAULTS)
+    if total_norm:
+        inputs.insert(0, _total_norm(total_norm, arrays, filler))
+    required = {k: values.pop(k) for k in ("max_norm", "clip_value") if k in values}
+    arguments = required | writer.explicit_arguments(values, DEFAULTS)
     labels = {"profile": profile, "regime": regime}
     call = Call(layer, arguments, {}, dtype, "cpu")
     return Case(call, tuple(inputs), labels=labels, seed=seed)
 
 
-def _total(given: str, arrays: Sequence[np.ndarray], filler: Filler) -> np.ndarray:
+def _total_norm(kind: str, arrays: Sequence[np.ndarray], filler: Filler) -> np.ndarray:
     """A norm as a zero-dimensional tensor."""
-    if given == "zero":
+    if kind == "zero":
         return np.zeros(())
-    found = plain_norm(arrays, 2.0) if given == "own" else np.abs(filler.operand()).item()
+    norm = float64_norm(arrays, 2.0) if kind == "own" else np.abs(filler.operand()).item()
     largest = format_of(filler.dtype).largest
-    return np.asarray(round_to(np.array(min(found, largest)), filler.dtype))
+    return np.asarray(round_to(np.array(min(norm, largest)), filler.dtype))

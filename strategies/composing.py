@@ -9,12 +9,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from hypothesis import strategies as st
 
 P = ParamSpec("P")
-Made = TypeVar("Made")
+Drawn = TypeVar("Drawn")
 
 
 def composite(
-    function: Callable[Concatenate[Any, P], Made],
-) -> Callable[P, st.SearchStrategy[Made]]:
+    function: Callable[Concatenate[Any, P], Drawn],
+) -> Callable[P, st.SearchStrategy[Drawn]]:
     """Apply `st.composite` when the strategy is first used.
 
     Hypothesis parses the source of each function to which it is applied. A process that draws
@@ -25,12 +25,12 @@ def composite(
     """
 
     @cache
-    def composed() -> Callable[P, st.SearchStrategy[Made]]:
+    def build_strategy() -> Callable[P, st.SearchStrategy[Drawn]]:
         return st.composite(function)
 
     @wraps(function)
-    def strategy(*args: P.args, **kwargs: P.kwargs) -> st.SearchStrategy[Made]:
-        return composed()(*args, **kwargs)
+    def strategy(*args: P.args, **kwargs: P.kwargs) -> st.SearchStrategy[Drawn]:
+        return build_strategy()(*args, **kwargs)
 
     del strategy.__wrapped__  # the wrapped signature has `draw`
     return strategy

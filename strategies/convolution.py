@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import (
@@ -75,23 +75,23 @@ def _channels(draw: Draw, profile: str) -> tuple[int, int, int]:
     return groups, groups * draw(channels), groups * draw(channels)
 
 
-def _plain(profile: str, left: int) -> bool:
+def _keeps_defaults(profile: str, remaining_dims: int) -> bool:
     """Whether a dimension's stride, padding and dilation keep their defaults.
 
     Args:
         left: number of dimensions not drawn yet, this one included; 1 = the last.
     """
-    return profile in ("plain", "long depthwise") or (profile in LAST_ONLY and left > 1)
+    return profile in ("plain", "long depthwise") or (profile in LAST_ONLY and remaining_dims > 1)
 
 
-def _sources(profile: str, left: int, long: st.SearchStrategy[int]) -> Sources:
+def _sources(profile: str, remaining_dims: int, long: st.SearchStrategy[int]) -> Sources:
     """Strategies of a window's numbers; the last dimension may have special ones.
 
     Args:
         left: number of dimensions not drawn yet, this one included; 1 = the last.
         long: number of further outputs in a long dimension.
     """
-    if left > 1:
+    if remaining_dims > 1:
         return Sources()
     if profile == "narrow":
         return Sources(narrow_strides, narrow_paddings, no_extras)
@@ -133,9 +133,9 @@ def _case(
     seed: int,
 ) -> Case:
     """Build the case: a function takes all operands as inputs, a module's weights are its state."""
-    first, *rest = operands.values()
+    first, *others = operands.values()
     if is_function(call.layer):
-        return Case(call, (first, *rest), keywords, labels=labels, seed=seed)
+        return Case(call, (first, *others), keywords, labels=labels, seed=seed)
     state = {k: x for k, x in operands.items() if k != "input" and x is not None}
     return Case(replace(call, state=state), (first,), keywords, labels=labels, seed=seed)
 
@@ -146,28 +146,30 @@ def _conv_windows(draw: Draw, profile: str, dims: int, kind: str, mode: str) -> 
     return [
         conv_window(
             draw,
-            kernel_sizes(profile, dims, left),
-            _sources(profile, left, long_extras),
-            plain=_plain(profile, left),
+            kernel_sizes(profile, dims, remaining_dims),
+            _sources(profile, remaining_dims, long_extras),
+            keeps_defaults=_keeps_defaults(profile, remaining_dims),
             padding_kind=kind,
             padding_mode=mode,
         )
-        for left in range(count, 0, -1)
+        for remaining_dims in range(count, 0, -1)
     ] * (dims // count)
 
 
-def _transposed_windows(draw: Draw, profile: str, dims: int, *, sized: bool) -> list[Window]:
+def _transposed_windows(
+    draw: Draw, profile: str, dims: int, *, has_output_size: bool
+) -> list[Window]:
     """Draw a window for each dimension of a transposed convolution."""
     count = 1 if profile in ONE_WINDOW else dims
     return [
         transposed_window(
             draw,
-            kernel_sizes(profile, dims, left),
-            _sources(profile, left, long_transposed_extras),
-            plain=_plain(profile, left),
-            sized=sized,
+            kernel_sizes(profile, dims, remaining_dims),
+            _sources(profile, remaining_dims, long_transposed_extras),
+            keeps_defaults=_keeps_defaults(profile, remaining_dims),
+            has_output_size=has_output_size,
         )
-        for left in range(count, 0, -1)
+        for remaining_dims in range(count, 0, -1)
     ] * (dims // count)
 
 
@@ -192,13 +194,13 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     groups, in_channels, out_channels = _channels(draw, profile)
     batch = draw(_batches(profile))
     bias = draw(biases)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
 
     sizes: dict[str, Any] = {
-        "stride": written.size([w.stride for w in windows]),
-        "padding": written.size([w.padding for w in windows]) if kind == "number" else kind,
-        "dilation": written.size([w.dilation for w in windows]),
+        "stride": writer.size_argument([w.stride for w in windows]),
+        "padding": writer.size_argument([w.padding for w in windows]) if kind == "number" else kind,
+        "dilation": writer.size_argument([w.dilation for w in windows]),
         "groups": groups,
     }
     defaults: dict[str, Any] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
@@ -209,7 +211,7 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
         defaults |= {"bias": True, "padding_mode": "zeros"}
         lazy = layer.startswith("Lazy")
         required = {} if lazy else {"in_channels": in_channels}
-        required |= {"out_channels": out_channels, "kernel_size": written.size(kernel)}
+        required |= {"out_channels": out_channels, "kernel_size": writer.size_argument(kernel)}
     lengths = [w.length for w in windows]
     weight = (out_channels, in_channels // groups, *kernel)
     terms = _terms(weight, groups, batch or 1, lengths, lengths)
@@ -220,7 +222,7 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
         weight,
         bias=out_channels if bias else None,
     )
-    call = Call(layer, required | written.optional(sizes, defaults), {}, dtype, "cpu")
+    call = Call(layer, required | writer.explicit_arguments(sizes, defaults), {}, dtype, "cpu")
     return _case(call, operands, {}, {"profile": profile, "regime": regime}, seed)
 
 
@@ -234,26 +236,26 @@ def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Ca
     """
     functional = is_function(layer)
     profile = draw(profiles)
-    sized = draw(yes_no) if not (functional or profile == "plain") else False
+    has_output_size = draw(yes_no) if not (functional or profile == "plain") else False
     windows = (
         thin_windows(draw, dims, transposed=True)
         if profile == "thin"
-        else _transposed_windows(draw, profile, dims, sized=sized)
+        else _transposed_windows(draw, profile, dims, has_output_size=has_output_size)
     )
     groups, in_channels, out_channels = _channels(draw, profile)
     batch = draw(_batches(profile))
     bias = draw(biases)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
 
     kernel = tuple(w.kernel for w in windows)
-    extra = [0 if sized else w.output_padding for w in windows]
+    extra = [0 if has_output_size else w.output_padding for w in windows]
     sizes: dict[str, Any] = {
-        "stride": written.size([w.stride for w in windows]),
-        "padding": written.size([w.padding for w in windows]),
-        "output_padding": written.size(extra),
+        "stride": writer.size_argument([w.stride for w in windows]),
+        "padding": writer.size_argument([w.padding for w in windows]),
+        "output_padding": writer.size_argument(extra),
         "groups": groups,
-        "dilation": written.size([w.dilation for w in windows]),
+        "dilation": writer.size_argument([w.dilation for w in windows]),
     }
     defaults: dict[str, Any] = {
         "stride": 1,
@@ -268,13 +270,13 @@ def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Ca
         defaults |= {"bias": True, "padding_mode": "zeros"}
         lazy = layer.startswith("Lazy")
         required = {} if lazy else {"in_channels": in_channels}
-        required |= {"out_channels": out_channels, "kernel_size": written.size(kernel)}
+        required |= {"out_channels": out_channels, "kernel_size": writer.size_argument(kernel)}
     outputs = [w.output_size for w in windows]
     leading = () if batch is None else (batch,)
     keywords: dict[str, Any] = {}
-    if sized:
-        whole = written.bit()
-        keywords["output_size"] = [*leading, out_channels, *outputs] if whole else outputs
+    if has_output_size:
+        full_shape = writer.next_bit()
+        keywords["output_size"] = [*leading, out_channels, *outputs] if full_shape else outputs
     lengths = [w.length for w in windows]
     weight = (in_channels, out_channels // groups, *kernel)
     operands = _operands(
@@ -283,5 +285,5 @@ def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Ca
         weight,
         bias=out_channels if bias else None,
     )
-    call = Call(layer, required | written.optional(sizes, defaults), {}, dtype, "cpu")
+    call = Call(layer, required | writer.explicit_arguments(sizes, defaults), {}, dtype, "cpu")
     return _case(call, operands, keywords, {"profile": profile, "regime": regime}, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -31,7 +31,7 @@ _ALPHA = ("alpha_dropout", "feature_alpha_dropout")
 modes = st.sampled_from((False, True, True))
 
 
-def _shapes_of(layer: str) -> st.SearchStrategy[tuple[int, ...]]:
+def _input_shapes(layer: str) -> st.SearchStrategy[tuple[int, ...]]:
     """Strategy of the shapes that a layer accepts as input."""
     ranks = _RANKS.get(bare_name(layer).lower().replace("_", ""))
     if ranks is None:
@@ -46,22 +46,22 @@ def dropouts(draw: Draw, layer: str, dtype: str) -> Case:
     Args:
         layer: `"Dropout"`, `"functional.dropout"`, or another name of the family.
     """
-    shape, p = draw(_shapes_of(layer)), draw(probabilities)
+    shape, p = draw(_input_shapes(layer)), draw(probabilities)
     training, inplace = draw(modes), draw(yes_no)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     function = is_function(layer)
-    trains = bare_name(layer) not in _ALPHA
-    if function and trains:
+    training_default = bare_name(layer) not in _ALPHA
+    if function and training_default:
         training = not training  # shrinks to the default
         training = training if draw(yes_no) else True
     x = Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
     values: dict[str, Any] = {"p": p}
-    defaults: dict[str, Any] = {"p": 0.5, "training": trains, "inplace": False}
+    defaults: dict[str, Any] = {"p": 0.5, "training": training_default, "inplace": False}
     if function:
         values["training"] = training
     values["inplace"] = inplace
-    arguments = written.optional(values, defaults)
+    arguments = writer.explicit_arguments(values, defaults)
     labels = {"profile": "training" if training else "evaluation", "regime": regime}
     call = Call(layer, arguments, {}, dtype, "cpu", training=training and not function)
     return Case(call, (x,), labels=labels, seed=seed)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -69,14 +69,14 @@ def _window(draw: Draw, profile: str, last: bool) -> _Window:
         stride = min(stride, 2)
     if profile == "apart":
         stride, padding = stride - 1 + reach, 0
-    least = max(reach - 2 * padding, 1)
-    more = draw(_LONG_EXTRAS if long else _EXTRAS) if profile != "thin" else 0
+    min_length = max(reach - 2 * padding, 1)
+    extra_blocks = draw(_LONG_EXTRAS if long else _EXTRAS) if profile != "thin" else 0
     slack = draw(st.integers(0, stride - 1)) if stride > 1 else 0
-    return _Window(kernel, dilation, padding, stride, least + more * stride + slack)
+    return _Window(kernel, dilation, padding, stride, min_length + extra_blocks * stride + slack)
 
 
 @composite
-def blocks(draw: Draw, layer: str, folds: bool, dtype: str) -> Case:
+def foldings(draw: Draw, layer: str, folds: bool, dtype: str) -> Case:
     """Cases of a layer.
 
     Args:
@@ -84,34 +84,36 @@ def blocks(draw: Draw, layer: str, folds: bool, dtype: str) -> Case:
         folds: Fold, which adds up blocks; otherwise Unfold, which extracts them.
     """
     profile = draw(profiles)
-    one = profile in _ONE_WINDOW
-    first = _window(draw, profile, one)
-    windows = [first, first if one else _window(draw, profile, True)]
+    single_window = profile in _ONE_WINDOW
+    first = _window(draw, profile, single_window)
+    windows = [first, first if single_window else _window(draw, profile, True)]
     batch, channels = draw(_BATCHES), draw(_WIDE_CHANNELS if profile == "wide" else _CHANNELS)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     leading = () if batch is None else (batch,)
 
-    def size(numbers: list[int]) -> int | tuple[int, ...]:
-        return tuple(numbers[:1]) if profile == "replicated" else written.size(numbers)
+    def size_argument(numbers: list[int]) -> int | tuple[int, ...]:
+        return tuple(numbers[:1]) if profile == "replicated" else writer.size_argument(numbers)
 
     sizes: dict[str, Any] = {
-        "kernel_size": size([w.kernel for w in windows]),
-        "dilation": size([w.dilation for w in windows]),
-        "padding": size([w.padding for w in windows]),
-        "stride": size([w.stride for w in windows]),
+        "kernel_size": size_argument([w.kernel for w in windows]),
+        "dilation": size_argument([w.dilation for w in windows]),
+        "padding": size_argument([w.padding for w in windows]),
+        "stride": size_argument([w.stride for w in windows]),
     }
     lengths = [w.length for w in windows]
     required = {"kernel_size": sizes.pop("kernel_size")}
     if folds:
-        required = {"output_size": size(lengths), **required}
-    arguments = required | written.optional(sizes, {"dilation": 1, "padding": 0, "stride": 1})
-    inner = math.prod(w.kernel for w in windows)
-    shape = (channels * inner, math.prod(w.count for w in windows)) if folds else (
+        required = {"output_size": size_argument(lengths), **required}
+    arguments = required | writer.explicit_arguments(
+        sizes, {"dilation": 1, "padding": 0, "stride": 1}
+    )
+    block_size = math.prod(w.kernel for w in windows)
+    shape = (channels * block_size, math.prod(w.count for w in windows)) if folds else (
         channels, *lengths,
     )  # fmt: skip
     # Where blocks overlap, Fold adds up to this many values forward, Unfold backward.
-    terms = inner if folds else 1
+    terms = block_size if folds else 1
     x = Filler(regime, dtype, seed, terms, factors=1).operand(*leading, *shape)
     labels = {"profile": profile, "regime": regime}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)

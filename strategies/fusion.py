@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -34,8 +34,8 @@ def _variance(kind: str, filler: Filler, count: int) -> np.ndarray:
     if kind == "whole":
         return generator.integers(1, 9, count).astype(np.float64)
     spread = generator.standard_normal(count) * (0.3 if kind == "near" else 3.0)
-    found = np.minimum(np.exp(spread), format_of(dtype).largest)
-    return np.asarray(round_to(found, dtype))
+    variance = np.minimum(np.exp(spread), format_of(dtype).largest)
+    return np.asarray(round_to(variance, dtype))
 
 
 @composite
@@ -46,16 +46,16 @@ def fusions(draw: Draw, layer: str, convolves: bool, dtype: str) -> Case:
         convolves: whether the weight is a convolution's, and γ and β may be left out.
     """
     profile = draw(profiles)
-    plain = profile == "plain"
+    is_plain = profile == "plain"
     outputs = draw(_WIDE if profile == "wide" else _SIZES)
     inputs = outputs if profile == "square" else draw(_SIZES)
     kernel = draw(_KERNELS) if convolves else ()
-    transposes = convolves and not plain and draw(yes_no)
-    given = [plain or draw(yes_no) for _ in range(3)]
+    transposes = convolves and not is_plain and draw(yes_no)
+    is_present = [is_plain or draw(yes_no) for _ in range(3)]
     if not convolves:
-        given[1:] = [True, True]
+        is_present[1:] = [True, True]
     eps, kind = draw(_EPS), draw(_VARIANCES)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     filler = Filler(regime, dtype, seed, 1, 3)
     shape = (inputs, outputs, *kernel) if transposes else (outputs, inputs, *kernel)
@@ -63,11 +63,11 @@ def fusions(draw: Draw, layer: str, convolves: bool, dtype: str) -> Case:
     bias, mean, shift = (filler.addend(outputs) for _ in range(3))
     variance = _variance(kind, filler, outputs)
     arrays = (
-        weight, bias if given[0] else None, mean, variance,
-        gain if given[1] else None, shift if given[2] else None,
+        weight, bias if is_present[0] else None, mean, variance,
+        gain if is_present[1] else None, shift if is_present[2] else None,
     )  # fmt: skip
     arguments: dict[str, Any] = {"bn_eps": eps}
     if convolves:
-        arguments |= written.optional({"transpose": transposes}, {"transpose": False})
+        arguments |= writer.explicit_arguments({"transpose": transposes}, {"transpose": False})
     labels = {"profile": profile, "regime": regime, "variance": kind}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=labels, seed=seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -24,29 +24,29 @@ yes_no = st.booleans()
 
 
 @composite
-def gated(draw: Draw, layer: str, dtype: str) -> Case:
+def glus(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of GLU.
 
     Args:
         layer: `"GLU"` or `"functional.glu"`.
     """
     profile, rank, half = draw(profiles), draw(_RANKS), draw(_HALVES)
-    at = rank - 1 if not draw(yes_no) else draw(st.integers(0, rank - 1))
+    axis = rank - 1 if not draw(yes_no) else draw(st.integers(0, rank - 1))
     shape = [draw(_LENGTHS) for _ in range(rank)]
-    shape[at] = 2 * half
+    shape[axis] = 2 * half
     if draw(_EMPTY) == 11:
         shape[draw(st.integers(0, rank - 1))] = 0
     # Otherwise counted from the end, as the default is.
-    dim = at if draw(yes_no) else at - rank
-    written = Written(draw(masks))
+    dim = axis if draw(yes_no) else axis - rank
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     x = Filler(regime, dtype, seed, 1, factors=2).operand(*shape)
     if profile == "gates":
         generator = np.random.default_rng(seed)
         size = generator.choice(_GATES, shape) + generator.standard_normal(shape)
         gates = round_to(np.asarray(size * generator.choice([-1.0, 1.0], shape)), dtype)
-        second = np.arange(shape[at]) >= shape[at] // 2
-        x = np.where(second.reshape(-1, *(1 for _ in shape[at + 1 :])), gates, x)
-    arguments = written.optional({"dim": dim}, {"dim": -1})
+        second = np.arange(shape[axis]) >= shape[axis] // 2
+        x = np.where(second.reshape(-1, *(1 for _ in shape[axis + 1 :])), gates, x)
+    arguments = writer.explicit_arguments({"dim": dim}, {"dim": -1})
     labels = {"profile": profile, "regime": regime}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -36,7 +36,7 @@ def affine_grids(draw: Draw, layer: str, dtype: str) -> Case:
     dims = rank - 2
     size = (batch, draw(channels), *(draw(lengths) for _ in range(dims)))
     aligned = draw(corners)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     seed = draw(seeds)
     generator = np.random.default_rng(seed)
     shape = (batch, dims, dims + 1)
@@ -46,8 +46,8 @@ def affine_grids(draw: Draw, layer: str, dtype: str) -> Case:
         theta = generator.integers(-3, 3, shape, endpoint=True).astype(float)
     else:
         theta = round_to(generator.standard_normal(shape), dtype)
-    arguments: dict[str, Any] = {"size": list(size) if written.bit() else size}
-    arguments |= written.optional({"align_corners": aligned}, {"align_corners": None})
+    arguments: dict[str, Any] = {"size": list(size) if writer.next_bit() else size}
+    arguments |= writer.explicit_arguments({"align_corners": aligned}, {"align_corners": None})
     labels = {"profile": kind, "regime": kind}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (theta,), labels=labels, seed=seed)
 
@@ -57,7 +57,7 @@ def affine_grids(draw: Draw, layer: str, dtype: str) -> Case:
 places = st.sampled_from(("dyadic", "anywhere", "anywhere", "pixels", "edges", "far"))
 
 
-def grid_numbers(
+def grid_values(
     kind: str, shape: tuple[int, ...], space: tuple[int, ...], seed: int, dtype: str, aligned: bool
 ) -> np.ndarray:
     """A grid of sampling positions of one kind.
@@ -74,8 +74,8 @@ def grid_numbers(
     elif kind == "pixels":
         parts = []
         for n in reversed(space):
-            at = generator.integers(-2, n + 1, shape[:-1], endpoint=True)
-            parts.append(2 * at / max(n - 1, 1) - 1 if aligned else (2 * at + 1) / n - 1)
+            pixel = generator.integers(-2, n + 1, shape[:-1], endpoint=True)
+            parts.append(2 * pixel / max(n - 1, 1) - 1 if aligned else (2 * pixel + 1) / n - 1)
         grid = np.stack(parts, -1)
     elif kind == "edges":
         step = generator.choice([0.0, 2.0**-7, -(2.0**-7), 2.0**-9], shape)
@@ -93,16 +93,18 @@ def grid_samples(draw: Draw, layer: str, dtype: str) -> Case:
     mode, padding = draw(st.sampled_from(MODES[rank])), draw(st.sampled_from(PADDINGS))
     aligned, kind, depth = draw(corners), draw(places), draw(channels)
     space = tuple(draw(lengths) for _ in range(rank - 2))
-    where = tuple(draw(outputs) for _ in range(rank - 2))
+    output_lengths = tuple(draw(outputs) for _ in range(rank - 2))
     if rank == 5:
-        space, where = (tuple(min(n, 4) for n in sizes) for sizes in (space, where))
-    written = Written(draw(masks))
+        space, output_lengths = (
+            tuple(min(n, 4) for n in sizes) for sizes in (space, output_lengths)
+        )
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     # 64: weights of dyadic positions are multiples of 1/8 in each of two dimensions.
     x = Filler(regime, dtype, seed, 64, factors=1).operand(batch, depth, *space)
-    shape = (batch, *where, rank - 2)
-    grid = grid_numbers(kind, shape, space, seed, dtype, bool(aligned))
-    arguments = written.optional(
+    shape = (batch, *output_lengths, rank - 2)
+    grid = grid_values(kind, shape, space, seed, dtype, bool(aligned))
+    arguments = writer.explicit_arguments(
         {"mode": mode, "padding_mode": padding, "align_corners": aligned},
         {"mode": "bilinear", "padding_mode": "zeros", "align_corners": None},
     )

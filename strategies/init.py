@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.dropout import shapes as any_shapes
 from conformance.strategies.values import Filler, regimes, seeds
@@ -32,7 +32,7 @@ _intervals = st.sampled_from(
 )
 _means = st.sampled_from((0.0, 0.0, 1.5, -0.3, 4.0))
 _stds = st.sampled_from((1.0, 1.0, 0.5, 2.0, 0.01, 0.0))
-_cut = st.sampled_from(
+_truncations = st.sampled_from(
     (
         (0.0, 1.0, -2.0, 2.0), (0.0, 1.0, -1.0, 1.0), (0.0, 0.02, -2.0, 2.0),
         (0.0, 0.02, -0.04, 0.04), (0.0, 1.0, 0.5, 2.0), (0.3, 2.0, -0.3, 0.4),
@@ -71,7 +71,7 @@ def _arguments(draw: Draw, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if name == "trunc_normal_":
         names = ("mean", "std", "a", "b")
         defaults = dict(zip(names, (0.0, 1.0, -2.0, 2.0), strict=True))
-        return dict(zip(names, draw(_cut), strict=True)), defaults
+        return dict(zip(names, draw(_truncations), strict=True)), defaults
     if name.startswith("xavier"):
         return {"gain": draw(_gains)}, {"gain": 1.0}
     if name == "orthogonal_":
@@ -106,9 +106,9 @@ def inits(draw: Draw, layer: str, dtype: str) -> Case:
         required["val"] = draw(_values)
     if name == "sparse_":
         required["sparsity"] = draw(_sparsities)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     x = Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
-    arguments = {**required, **written.optional(values, defaults)}
+    arguments = {**required, **writer.explicit_arguments(values, defaults)}
     call = Call(layer, arguments, {}, dtype, "cpu")
     return Case(call, (x,), labels={"profile": f"{x.ndim} axes", "regime": regime}, seed=seed)

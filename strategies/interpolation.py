@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -48,25 +48,25 @@ doubling = st.sampled_from((2.0, 4.0, 0.5))
 parts = st.sampled_from((0.25, 0.5, 0.3, 0.75))
 
 
-def clear(length: int, factor: float) -> bool:
+def is_unambiguous(length: int, factor: float) -> bool:
     """Whether length·factor is a whole number, or so far from any that no rounding makes it one."""
     exact = Fraction(factor) * length
-    rest, doubt = exact % 1, exact / 2**20
-    whole = not rest and Fraction(factor).denominator < 2**10
-    return exact >= 1 and (whole or doubt < rest < 1 - doubt)
+    fraction, doubt = exact % 1, exact / 2**20
+    is_whole = not fraction and Fraction(factor).denominator < 2**10
+    return exact >= 1 and (is_whole or doubt < fraction < 1 - doubt)
 
 
-_CLEAR = {f: tuple(n for n in range(1, 11) if clear(n, f)) for f in FACTORS}
+_UNAMBIGUOUS = {f: tuple(n for n in range(1, 11) if is_unambiguous(n, f)) for f in FACTORS}
 
 
-def _sized(draw: Draw, profile: str, last: bool) -> tuple[int, int]:
+def _draw_lengths(draw: Draw, profile: str, last: bool) -> tuple[int, int]:
     """Draw the lengths of input and output."""
     length, size = draw(lengths), draw(sizes)
     if profile == "plain":
         return length, 2 * length
     if profile == "long" and last:
-        one, other = draw(long_lengths), draw(long_sizes)
-        return (one, other) if draw(yes_no) else (other, one)
+        short_or_long, other_length = draw(long_lengths), draw(long_sizes)
+        return (short_or_long, other_length) if draw(yes_no) else (other_length, short_or_long)
     if profile == "dyadic":
         step = 2 ** draw(st.integers(1, 2))
         return (length, length * step) if draw(yes_no) else (length * step, length)
@@ -77,19 +77,21 @@ def _sized(draw: Draw, profile: str, last: bool) -> tuple[int, int]:
     return (1, size) if profile == "thin" else (length, size)
 
 
-def _factored(draw: Draw, profile: str, last: bool, factor: float) -> tuple[int, float]:
+def _draw_length_and_factor(
+    draw: Draw, profile: str, last: bool, factor: float
+) -> tuple[int, float]:
     """Draw the length of the input and a factor."""
     if profile in ("any", "wide") or (profile == "long" and not last):
-        return draw(st.sampled_from(_CLEAR[factor])), factor
-    length, size = _sized(draw, profile, last)
+        return draw(st.sampled_from(_UNAMBIGUOUS[factor])), factor
+    length, size = _draw_lengths(draw, profile, last)
     part = draw(parts)
     if profile in ("plain", "dyadic"):
         return length, size / length
     return length, (size + part) / length
 
 
-def resized(
-    draw: Draw, profile: str, dims: int, written: Written
+def draw_sizes(
+    draw: Draw, profile: str, dims: int, writer: ArgumentWriter
 ) -> tuple[list[int], dict[str, Any]]:
     """Draw the input's spatial lengths, and `size` or `scale_factor`.
 
@@ -101,20 +103,29 @@ def resized(
     kind = draw(st.sampled_from(("factor", "size", "factor", "size", "factors")))
     last = [k == dims - 1 for k in range(dims)]
     if kind == "size":
-        pairs = [_sized(draw, profile, end) for end in last]
-        return [n for n, _ in pairs], {"size": written.size([o for _, o in pairs])}
-    one = draw(doubling if profile in ("plain", "dyadic") else factors)
+        pairs = [_draw_lengths(draw, profile, end) for end in last]
+        return [n for n, _ in pairs], {"size": writer.size_argument([o for _, o in pairs])}
+    factor_drawn = draw(doubling if profile in ("plain", "dyadic") else factors)
     if kind == "factor" and profile in ("plain", "dyadic", "any", "wide"):
-        given = [draw(st.sampled_from(_CLEAR[one])) for _ in last]
-        factor: Any = int(one) if one == int(one) and written.bit() else one
-        return given, {"scale_factor": factor}
+        input_lengths = [draw(st.sampled_from(_UNAMBIGUOUS[factor_drawn])) for _ in last]
+        factor: Any = (
+            int(factor_drawn)
+            if factor_drawn == int(factor_drawn) and writer.next_bit()
+            else factor_drawn
+        )
+        return input_lengths, {"scale_factor": factor}
     if profile == "same":
         multiple, part = draw(st.sampled_from((1, 1, 2))), draw(parts)
-        given = [draw(lengths) for _ in last]
-        return given, {"scale_factor": tuple(multiple + part / n for n in given)}
-    many = [one] + [draw(factors) for _ in last[1:]]
-    found = [_factored(draw, profile, end, f) for end, f in zip(last, many, strict=True)]
-    return [n for n, _ in found], {"scale_factor": tuple(f for _, f in found)}
+        input_lengths = [draw(lengths) for _ in last]
+        return input_lengths, {"scale_factor": tuple(multiple + part / n for n in input_lengths)}
+    factors_drawn = [factor_drawn] + [draw(factors) for _ in last[1:]]
+    lengths_and_factors = [
+        _draw_length_and_factor(draw, profile, end, f)
+        for end, f in zip(last, factors_drawn, strict=True)
+    ]
+    return [n for n, _ in lengths_and_factors], {
+        "scale_factor": tuple(f for _, f in lengths_and_factors)
+    }
 
 
 @composite
@@ -129,16 +140,18 @@ def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
     mode = draw(st.sampled_from((MODES if function else MODULE_MODES)[rank]))
     antialias = (draw(yes_no) and function and mode in ANTIALIASED) or mode == "lanczos"
     # The profile is about the factor: with align_corners or a recomputed one it has no effect.
-    used = profile == "same"
-    corners = draw(st.sampled_from((None, False) if used else (None, True, False, True)))
+    factor_matters = profile == "same"
+    corners = draw(st.sampled_from((None, False) if factor_matters else (None, True, False, True)))
     if mode in (*SELECTING, "lanczos"):
         corners = None
     elif antialias and corners and not draw(yes_no):
         corners = False
-    written = Written(draw(masks))
-    space, given = resized(draw, profile, rank - 2, written)
-    recompute = draw(st.sampled_from((None, False) if used else (None, None, True, False)))
-    if recompute and "size" in given:
+    writer = ArgumentWriter(draw(masks))
+    space, size_arguments = draw_sizes(draw, profile, rank - 2, writer)
+    recompute = draw(
+        st.sampled_from((None, False) if factor_matters else (None, None, True, False))
+    )
+    if recompute and "size" in size_arguments:
         recompute = None
     values: dict[str, Any] = {
         "mode": mode,
@@ -152,9 +165,9 @@ def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
     }
     if function:
         values["antialias"], defaults["antialias"] = antialias, False
-    if corners is None and not written.bit():
+    if corners is None and not writer.next_bit():
         values.pop("align_corners")
-    arguments = given | written.optional(values, defaults)
+    arguments = size_arguments | writer.explicit_arguments(values, defaults)
     return _case(draw, layer, dtype, profile, space, arguments)
 
 
@@ -162,8 +175,8 @@ def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
 def upsamplings(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `"UpsamplingNearest2d"` or `"UpsamplingBilinear2d"`, whose mode is fixed."""
     profile = draw(profiles)
-    space, given = resized(draw, profile, 2, Written(draw(masks)))
-    return _case(draw, layer, dtype, profile, space, given)
+    space, size_arguments = draw_sizes(draw, profile, 2, ArgumentWriter(draw(masks)))
+    return _case(draw, layer, dtype, profile, space, size_arguments)
 
 
 def _case(

@@ -9,18 +9,18 @@ import numpy as np
 LAYOUTS = ("contiguous", "channels_last", "transposed", "sliced", "offset", "expanded")
 
 
-def possible(shape: Sequence[int]) -> tuple[str, ...]:
+def list_layouts(shape: Sequence[int]) -> tuple[str, ...]:
     """The layouts that differ from `contiguous` in memory for a tensor of some shape."""
-    long = sum(size > 1 for size in shape)
+    long_axes = sum(size > 1 for size in shape)
     if 0 in shape:
         return ("offset",)
-    found = ["channels_last"] if len(shape) in (4, 5) and long > 1 else []
-    found += ["transposed"] if long > 1 else []
-    found += ["sliced", "expanded"] if long else []
-    return (*found, "offset")
+    layouts = ["channels_last"] if len(shape) in (4, 5) and long_axes > 1 else []
+    layouts += ["transposed"] if long_axes > 1 else []
+    layouts += ["sliced", "expanded"] if long_axes else []
+    return (*layouts, "offset")
 
 
-def constant(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+def repeat_first(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     """Repeat the first element along the axes: such an array can have the layout `expanded`."""
     first = array
     for axis in axes:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -62,7 +62,7 @@ def linears(draw: Draw, layer: str, dtype: str) -> Case:
     out_features = draw(features)
     bias = draw(biases)
     vector = functional and draw(st.integers(0, 3)) == 3
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     terms = max(in_features, out_features, math.prod(leading)) + 1
     filler = Filler(regime, dtype, seed, terms)
@@ -74,7 +74,7 @@ def linears(draw: Draw, layer: str, dtype: str) -> Case:
         return Case(Call(layer, {}, {}, dtype, "cpu"), (x, w, b), labels=labels, seed=seed)
     required = {} if layer == "LazyLinear" else {"in_features": in_features}
     required["out_features"] = out_features
-    arguments = required | written.optional({"bias": bias}, {"bias": True})
+    arguments = required | writer.explicit_arguments({"bias": bias}, {"bias": True})
     state = {"weight": w} if b is None else {"weight": w, "bias": b}
     return Case(Call(layer, arguments, state, dtype, "cpu"), (x,), labels=labels, seed=seed)
 
@@ -89,7 +89,7 @@ def bilinears(draw: Draw, layer: str, dtype: str) -> Case:
     leading = draw(leading_shapes)
     in1, in2, out = draw(few_features), draw(few_features), draw(few_features)
     bias = draw(biases)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     terms = max(in1 * in2, in1 * out, in2 * out, math.prod(leading)) + 1
     filler = Filler(regime, dtype, seed, terms, factors=3)
@@ -100,6 +100,6 @@ def bilinears(draw: Draw, layer: str, dtype: str) -> Case:
     if is_function(layer):
         return Case(Call(layer, {}, {}, dtype, "cpu"), (x1, x2, w, b), labels=labels, seed=seed)
     arguments = {"in1_features": in1, "in2_features": in2, "out_features": out}
-    arguments |= written.optional({"bias": bias}, {"bias": True})
+    arguments |= writer.explicit_arguments({"bias": bias}, {"bias": True})
     state = {"weight": w} if b is None else {"weight": w, "bias": b}
     return Case(Call(layer, arguments, state, dtype, "cpu"), (x1, x2), labels=labels, seed=seed)

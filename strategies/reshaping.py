@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -35,7 +35,7 @@ _SELDOM = st.sampled_from((False, False, False, True))
 _EMPTY = st.integers(0, 7)
 
 
-def _sizes(draw: Draw, sizes: list[int]) -> list[int]:
+def _with_empty_axis(draw: Draw, sizes: list[int]) -> list[int]:
     """The sizes, one of them set to 0 in one case of eight: an empty array shows little."""
     if sizes and draw(_EMPTY) == 7:
         sizes[draw(st.integers(0, len(sizes) - 1))] = 0
@@ -58,7 +58,7 @@ def _case(
 def flattens(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of Flatten: any range of axes, each end counted from either side."""
     rank = draw(_RANKS)
-    shape, axes = tuple(_sizes(draw, [draw(lengths) for _ in range(rank)])), max(rank, 1)
+    shape, axes = tuple(_with_empty_axis(draw, [draw(lengths) for _ in range(rank)])), max(rank, 1)
     first, last = min(1, axes - 1), axes - 1
     if draw(yes_no):
         first = draw(st.integers(0, last))
@@ -66,8 +66,8 @@ def flattens(draw: Draw, layer: str, dtype: str) -> Case:
         last = draw(st.integers(first, last))
     start = first - axes if draw(yes_no) else first
     end = last if draw(yes_no) else last - axes
-    written = Written(draw(masks))
-    arguments = written.optional(
+    writer = ArgumentWriter(draw(masks))
+    arguments = writer.explicit_arguments(
         {"start_dim": start, "end_dim": end}, {"start_dim": 1, "end_dim": -1}
     )
     return _case(draw, layer, dtype, shape, arguments)
@@ -77,15 +77,15 @@ def flattens(draw: Draw, layer: str, dtype: str) -> Case:
 def unflattens(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of Unflatten: an axis split into one to four parts, one of them perhaps inferred."""
     rank, parts = draw(_SOME_RANKS), list(draw(_PARTITIONS))
-    at = draw(st.integers(0, rank - 1))
-    shape, parts = [draw(lengths) for _ in range(rank)], _sizes(draw, parts)
+    axis = draw(st.integers(0, rank - 1))
+    shape, parts = [draw(lengths) for _ in range(rank)], _with_empty_axis(draw, parts)
     if math.prod(parts) > 1000:
         parts = [min(part, 3) for part in parts]
-    shape[at] = math.prod(parts)
-    sizes, which = list(parts), draw(st.integers(0, 2 * len(parts) - 1)) - len(parts)
-    if which >= 0 and math.prod((*parts[:which], *parts[which + 1 :])):
-        sizes[which] = -1
-    dim = at - rank if draw(yes_no) else at
+    shape[axis] = math.prod(parts)
+    sizes, inferred_part = list(parts), draw(st.integers(0, 2 * len(parts) - 1)) - len(parts)
+    if inferred_part >= 0 and math.prod((*parts[:inferred_part], *parts[inferred_part + 1 :])):
+        sizes[inferred_part] = -1
+    dim = axis - rank if draw(yes_no) else axis
     listed = draw(_SELDOM)
     arguments = {"dim": dim, "unflattened_size": list(sizes) if listed else tuple(sizes)}
     return _case(draw, layer, dtype, tuple(shape), arguments)
@@ -96,7 +96,7 @@ def shuffles(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `"ChannelShuffle"` and its function: a sequence, an image or a volume."""
     rank, groups, size = draw(_CHANNEL_RANKS), draw(_GROUPS), draw(_PARTS)
     space = [draw(_SPACES) for _ in range(rank - 2)]
-    batch, size, *space = _sizes(draw, [draw(_BATCHES), size, *space])
+    batch, size, *space = _with_empty_axis(draw, [draw(_BATCHES), size, *space])
     return _case(draw, layer, dtype, (batch, groups * size, *space), {"groups": groups})
 
 
@@ -111,7 +111,7 @@ def pixels(draw: Draw, layer: str, factor: str, shuffle: bool, dtype: str) -> Ca
     """
     r, depth = draw(_FACTORS), draw(_DEPTHS)
     leading = [draw(_BATCHES) for _ in range(draw(_LEADING))]
-    sizes = _sizes(draw, [*leading, depth, draw(_SPACES), draw(_LONG)])
+    sizes = _with_empty_axis(draw, [*leading, depth, draw(_SPACES), draw(_LONG)])
     *leading, depth, high, wide = sizes
     inner = (depth * r * r, high, wide) if shuffle else (depth, high * r, wide * r)
     return _case(draw, layer, dtype, (*leading, *inner), {factor: r})

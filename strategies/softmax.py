@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.loss.cross_entropy import MARGIN, Numbers
+from conformance.strategies.loss.cross_entropy import MARGIN, LossFiller
 from conformance.strategies.loss.cross_entropy import REGIMES as OF_LOGITS
 from conformance.strategies.values import Filler, seeds
 from conformance.strategies.windows import Draw
@@ -18,10 +18,10 @@ from conformance.model.case import Call, Case, is_function
 # Kernels read 8, 16, 32 or 64 numbers at a time, and a tail.
 LENGTHS = (1, 2, 3, 4, 5, 8, 0, 15, 16, 17, 31, 33, 64, 65, 129)
 lengths = st.sampled_from(LENGTHS)
-few = st.sampled_from((2, 1, 3, 4, 5, 8, 17, 0))
-others = st.sampled_from((1, 2, 3, 1, 4, 0, 2, 7, 5))
+channel_counts = st.sampled_from((2, 1, 3, 4, 5, 8, 17, 0))
+other_lengths = st.sampled_from((1, 2, 3, 1, 4, 0, 2, 7, 5))
 # Without 0: with many axes the array would often be empty.
-some = st.sampled_from((1, 2, 3, 1, 4, 2, 5))
+nonempty_lengths = st.sampled_from((1, 2, 3, 1, 4, 2, 5))
 ranks = st.sampled_from((1, 2, 3, 2, 4, 0, 3, 5))
 yes_no = st.booleans()
 # `large`: almost every difference over- or underflows an exponential, some overflow the format.
@@ -34,22 +34,22 @@ TAUS = (1.0, 1.0, 0.5, 2.0, 0.1, 10.0)
 taus = st.sampled_from(TAUS)
 
 
-def numbers(regime: str, dtype: str, seed: int, shape: tuple[int, ...], axis: int) -> np.ndarray:
+def logits(regime: str, dtype: str, seed: int, shape: tuple[int, ...], axis: int) -> np.ndarray:
     """Logits of a regime; saturated ones have one, two, four or more equal largest logits."""
     length = shape[axis] if shape else 1
     if not int(np.prod(shape)):
         return np.zeros(shape)
     if regime in ("large", "mixed"):
         return Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
-    kind = Numbers(regime, dtype, seed)
-    x = np.asarray(kind.logits(shape or (1,), axis)).reshape(shape)
+    filler = LossFiller(regime, dtype, seed)
+    x = np.asarray(filler.logits(shape or (1,), axis)).reshape(shape)
     if regime == "saturated" and length > 1:
-        ways = int(np.log2(length)) + 1
-        ahead = 2 ** int(kind.generator.integers(ways))
-        if ahead > 1:
-            order = kind.generator.permuted(np.argsort(x, axis), axis=axis)
+        most_doublings = int(np.log2(length)) + 1
+        tied = 2 ** int(filler.generator.integers(most_doublings))
+        if tied > 1:
+            order = filler.generator.permuted(np.argsort(x, axis), axis=axis)
             x = np.where(x == 0, -MARGIN, x)
-            np.put_along_axis(x, order.take(range(ahead), axis), 0.0, axis)
+            np.put_along_axis(x, order.take(range(tied), axis), 0.0, axis)
     return x
 
 
@@ -60,11 +60,11 @@ def softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
     Args:
         layer: a name of the family, except Softmax2d and gumbel_softmax.
     """
-    shape, axis = _shape(draw)
+    shape, axis = _draw_shape_and_axis(draw)
     # Without `dim` the axis is torch's old choice, which is deprecated.
     kind = draw(st.sampled_from(("old", "named", "from the end", "named", "from the end")))
     cast = draw(casts)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     dim: int | None = axis - max(len(shape), 1) if kind == "from the end" else axis
     if kind == "old":
@@ -72,20 +72,20 @@ def softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
     values: dict[str, Any] = {"dim": dim}
     if is_function(layer):
         values["dtype"] = cast
-    arguments = written.optional(values, {"dim": None, "dtype": None})
-    x = numbers(regime, dtype, seed, shape, axis)
+    arguments = writer.explicit_arguments(values, {"dim": None, "dtype": None})
+    x = logits(regime, dtype, seed, shape, axis)
     labels = {"profile": kind, "regime": regime}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
 
 
 @composite
-def of_channels(draw: Draw, layer: str, dtype: str) -> Case:
+def channel_softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of softmax over the channels of images."""
-    channels, space = draw(few), (draw(others), draw(others))
-    batch = (draw(others),) if draw(yes_no) else ()
+    channels, space = draw(channel_counts), (draw(other_lengths), draw(other_lengths))
+    batch = (draw(other_lengths),) if draw(yes_no) else ()
     regime, seed = draw(regimes), draw(seeds)
     shape = (*batch, channels, *space)
-    x = numbers(regime, dtype, seed, shape, len(batch))
+    x = logits(regime, dtype, seed, shape, len(batch))
     labels = {"profile": "batch" if batch else "no batch", "regime": regime}
     return Case(Call(layer, {}, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
 
@@ -93,11 +93,11 @@ def of_channels(draw: Draw, layer: str, dtype: str) -> Case:
 @composite
 def gumbel_softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of samples of the Gumbel-softmax distribution."""
-    shape, axis = _shape(draw)
+    shape, axis = _draw_shape_and_axis(draw)
     rank = max(len(shape), 1)
     kind = draw(st.sampled_from(("last", "named", "from the end")))
     tau, hard, eps = draw(taus), draw(yes_no), draw(st.sampled_from((1e-10, 1e-10, 0.5)))
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     if kind == "last":
         axis = rank - 1
@@ -106,18 +106,18 @@ def gumbel_softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
         shape = (*shape[:axis], 1, *shape[axis + 1 :])  # without classes none is the largest
     values: dict[str, Any] = {"tau": tau, "hard": hard, "eps": eps, "dim": dim}
     defaults: dict[str, Any] = {"tau": 1.0, "hard": False, "eps": 1e-10, "dim": -1}
-    arguments = written.optional(values, defaults)
-    x = numbers(regime, dtype, seed, shape, axis)
+    arguments = writer.explicit_arguments(values, defaults)
+    x = logits(regime, dtype, seed, shape, axis)
     labels = {"profile": "hard" if hard else "soft", "regime": regime}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
 
 
-def _shape(draw: Draw) -> tuple[tuple[int, ...], int]:
+def _draw_shape_and_axis(draw: Draw) -> tuple[tuple[int, ...], int]:
     """Draw a shape and the axis of the softmax."""
     rank = draw(ranks)
     if not rank:
         return (), 0
     axis = rank - 1 if draw(yes_no) else draw(st.integers(0, rank - 1))
-    sizes = [draw(others if rank < 3 else some) for _ in range(rank)]
-    sizes[axis] = draw(lengths if rank < 4 else few)
+    sizes = [draw(other_lengths if rank < 3 else nonempty_lengths) for _ in range(rank)]
+    sizes[axis] = draw(lengths if rank < 4 else channel_counts)
     return tuple(sizes), axis

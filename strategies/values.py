@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from hypothesis import strategies as st
 
-from conformance.model.formats import REAL, format_of, round_to
+from conformance.model.formats import REAL_DTYPE, format_of, round_to
 
 # The simplest comes first: shrinking moves towards the front.
 REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large", "subnormal")
@@ -37,13 +37,13 @@ class Filler:
 
     def __init__(self, regime: str, dtype: str, seed: int, terms: int, factors: int = 2) -> None:
         self.regime, self.dtype, self.factors = regime, dtype, factors
-        self.real = REAL.get(dtype, dtype)
-        self.parts = 2 if dtype in REAL else 1
+        self.real = REAL_DTYPE.get(dtype, dtype)
+        self.parts = 2 if dtype in REAL_DTYPE else 1
         self.generator = np.random.default_rng(seed)
-        own = format_of(dtype)
-        self.budget = 2.0**own.bits / max(terms, 1)
+        number_format = format_of(dtype)
+        self.budget = 2.0**number_format.bits / max(terms, 1)
         self.limit = max(1, int((self.budget * (1 + 1e-12)) ** (1 / factors) / self.parts))
-        self.small = own.normal
+        self.small = number_format.normal
         self.count = self.operands = 0
         self.smallest = int(self.generator.integers(factors + 1)) if regime == "subnormal" else 0
 

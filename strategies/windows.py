@@ -68,7 +68,7 @@ class Sources:
     extras: st.SearchStrategy[int] = extras
 
 
-def kernel_sizes(profile: str, dims: int, left: int) -> st.SearchStrategy[int]:
+def kernel_sizes(profile: str, dims: int, remaining_dims: int) -> st.SearchStrategy[int]:
     """Kernel sizes of a profile: fewer dimensions allow longer kernels.
 
     Args:
@@ -77,9 +77,9 @@ def kernel_sizes(profile: str, dims: int, left: int) -> st.SearchStrategy[int]:
         dims: number of spatial dimensions.
         left: number of dimensions not drawn yet, this one included; 1 = the last.
     """
-    if left == 1 and profile in ("long", "long depthwise"):
+    if remaining_dims == 1 and profile in ("long", "long depthwise"):
         return longest_kernels
-    if left == 1 and profile == "narrow":
+    if remaining_dims == 1 and profile == "narrow":
         return narrow_kernels
     if profile == "pointwise":
         return pointwise_kernels
@@ -91,7 +91,7 @@ def conv_window(
     kernels: st.SearchStrategy[int],
     sources: Sources,
     *,
-    plain: bool,
+    keeps_defaults: bool,
     padding_kind: str,
     padding_mode: str,
 ) -> Window:
@@ -105,7 +105,9 @@ def conv_window(
     kernel = draw(kernels)
     # Drawn for every kind of padding: Hypothesis counts a kind that draws less as simpler.
     stride, dilation, padding = (
-        (1, 1, 0) if plain else (draw(sources.strides), draw(dilations), draw(sources.paddings))
+        (1, 1, 0)
+        if keeps_defaults
+        else (draw(sources.strides), draw(dilations), draw(sources.paddings))
     )
     if padding_kind == "same" and stride % 2 == 0 and kernel > 1:
         # 'same' has no stride: an even one becomes an even kernel, whose padding is asymmetric.
@@ -116,12 +118,12 @@ def conv_window(
         stride = 1
         before, after = reach // 2, reach - reach // 2
     # Reflection needs padding < length, circular padding ≤ length.
-    shortest = {"zeros": 1, "replicate": 1, "reflect": after + 1, "circular": max(after, 1)}
-    least = max(shortest[padding_mode], reach + 1 - before - after)
-    output = (least + before + after - reach - 1) // stride + 1 + draw(sources.extras)
+    min_lengths = {"zeros": 1, "replicate": 1, "reflect": after + 1, "circular": max(after, 1)}
+    min_length = max(min_lengths[padding_mode], reach + 1 - before - after)
+    output = (min_length + before + after - reach - 1) // stride + 1 + draw(sources.extras)
     length = (output - 1) * stride + reach + 1 - before - after
     slack = draw(st.integers(0, stride - 1)) if stride > 1 else 0
-    return Window(kernel, stride, dilation, after, max(length + slack, least))
+    return Window(kernel, stride, dilation, after, max(length + slack, min_length))
 
 
 def transposed_window(
@@ -129,8 +131,8 @@ def transposed_window(
     kernels: st.SearchStrategy[int],
     sources: Sources,
     *,
-    plain: bool,
-    sized: bool,
+    keeps_defaults: bool,
+    has_output_size: bool,
 ) -> Window:
     """Draw a window of a transposed convolution and an input length that it is valid for.
 
@@ -140,14 +142,14 @@ def transposed_window(
     """
     kernel = draw(kernels)
     length = 1 + draw(sources.extras)
-    if plain:
+    if keeps_defaults:
         return Window(kernel, length=length, output_size=length + kernel - 1)
     stride, dilation = draw(sources.strides), draw(dilations)
     padding = draw(sources.paddings)
-    extra = draw(st.integers(0, (stride if sized else max(stride, dilation)) - 1))
+    extra = draw(st.integers(0, (stride if has_output_size else max(stride, dilation)) - 1))
     full = (length - 1) * stride + dilation * (kernel - 1) + 1
     padding = min(padding, (full + extra - 1) // 2)
-    if sized:
+    if has_output_size:
         # The smallest size that torch allows is the one without output_padding. Keep it above 0.
         padding = min(padding, (full - 1) // 2)
     size = full - 2 * padding + extra
@@ -163,14 +165,16 @@ def thin_windows(draw: Draw, dims: int, *, transposed: bool) -> list[Window]:
     """
     kernel, stride = draw(thin_kernels), draw(thin_strides)
     padding = draw(st.integers(1, kernel // 2))
-    least = kernel - 2 * padding
+    min_length = kernel - 2 * padding
     count = draw(st.sampled_from((1, dims)))
-    longest = (kernel, *(kernel + 2,) * (count - 1))
-    lengths = [draw(st.integers(least, most)) for most in longest] * (dims // count)
+    max_lengths = (kernel, *(kernel + 2,) * (count - 1))
+    lengths = [draw(st.integers(min_length, max_length)) for max_length in max_lengths] * (
+        dims // count
+    )
     if not transposed:
         return [Window(kernel, stride, 1, padding, n) for n in lengths]
     steps = [divmod(n + 2 * padding - kernel, stride) for n in lengths]
     return [
-        Window(kernel, stride, 1, padding, step + 1, rest, n)
-        for n, (step, rest) in zip(lengths, steps, strict=True)
+        Window(kernel, stride, 1, padding, step + 1, output_padding, n)
+        for n, (step, output_padding) in zip(lengths, steps, strict=True)
     ]

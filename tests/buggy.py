@@ -31,12 +31,12 @@ GroupedDilation.__name__ = GroupedDilation.__qualname__ = "Conv2d"
 grouped_dilation = ModuleBackend("grouped-dilation", nn=SimpleNamespace(Conv2d=GroupedDilation))
 
 
-def _space() -> SimpleNamespace:
+def _namespace() -> SimpleNamespace:
     bugs = {bug.name: bug for bug in planted.BUGS}
-    kept = {bug.layer: bug.implementation for bug in (bugs[name] for name in NAMES)}
+    implementations = {bug.layer: bug.implementation for bug in (bugs[name] for name in NAMES)}
     return SimpleNamespace(
-        Linear=torch.nn.Linear, Identity=torch.nn.Identity, LSTM=torch.nn.LSTM, **kept
+        Linear=torch.nn.Linear, Identity=torch.nn.Identity, LSTM=torch.nn.LSTM, **implementations
     )
 
 
-backend = ModuleBackend("buggy", nn=_space())
+backend = ModuleBackend("buggy", nn=_namespace())

@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["pytester"]
 
-_SAMPLE = frozenset(
+_SAMPLED_LAYERS = frozenset(
     (
         *("Conv2d", "LazyConv1d", "LSTM", "BatchNorm2d", "functional.max_pool2d", "Embedding"),
         *("CrossEntropyLoss", "Dropout", "functional.scaled_dot_product_attention"),
@@ -29,7 +29,7 @@ _SAMPLE = frozenset(
 )
 """One layer of each family with many layers, and one of each form."""
 
-_ONE_OF = {
+_SAMPLING_STEPS = {
     "test_a_call_that_is_accepted_and_fails_is_no_unsupported_one": 3,
     "test_a_command_ends_with_a_status": 2,
     "test_a_script_shows_the_failure": 5,
@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         warm.start()
         return
     warm.install()
-    warm.hasten()
+    warm.shorten_search()
     config.pluginmanager.register(forked.Plugin(), forked.Plugin.NAME)
 
 
@@ -81,17 +81,17 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(warm.SEARCH, "1")
 
 
-def sample() -> set[str]:
+def sampled_layers() -> set[str]:
     """Layers whose tests run: the chosen ones, and the first of every other family."""
     from conformance.layers import CATALOGUE
 
-    first = {CATALOGUE[name].family: name for name in _SAMPLE}
-    for name, row in CATALOGUE.items():
-        first.setdefault(row.family, name)
-    return {*_SAMPLE, *first.values()}
+    first = {CATALOGUE[name].family: name for name in _SAMPLED_LAYERS}
+    for name, spec in CATALOGUE.items():
+        first.setdefault(spec.family, name)
+    return {*_SAMPLED_LAYERS, *first.values()}
 
 
-def _layer(item: pytest.Item) -> str | None:
+def _layer_of(item: pytest.Item) -> str | None:
     """The layer that is a parameter of a test; None if there is none."""
     callspec = getattr(item, "callspec", None)
     if callspec is None:
@@ -100,23 +100,23 @@ def _layer(item: pytest.Item) -> str | None:
     return getattr(bug, "layer", callspec.params.get("layer", getattr(row, "name", None)))
 
 
-def _few(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+def _take_every_nth(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     """Take every n-th item of a test with many parameters, and all items of other tests."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for item in items:
         path, _, name = item.nodeid.partition("[")[0].rpartition("::")
-        step = _ONE_OF.get(name, 1) if hasattr(item, "callspec") else 1
-        if seen[path + name] % step == 0:
+        step = _SAMPLING_STEPS.get(name, 1) if hasattr(item, "callspec") else 1
+        if counts[path + name] % step == 0:
             yield item
-        seen[path + name] += 1
+        counts[path + name] += 1
 
 
-def _sampled(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+def _sample_items(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     """Take the items of sampled layers, and few items of tests with many other parameters."""
     from conformance.layers import CATALOGUE
 
-    others = CATALOGUE.keys() - sample()
-    return _few([item for item in items if _layer(item) not in others])
+    others = CATALOGUE.keys() - sampled_layers()
+    return _take_every_nth([item for item in items if _layer_of(item) not in others])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -125,9 +125,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     kept = [item for item in items if not item.get_closest_marker("nightly")]
     if not config.getoption("keyword"):
-        kept = list(_sampled(kept))
-    here = set(map(id, kept))
-    left = [item for item in items if id(item) not in here]
-    if left:
-        config.hook.pytest_deselected(items=left)
+        kept = list(_sample_items(kept))
+    kept_ids = set(map(id, kept))
+    left_out = [item for item in items if id(item) not in kept_ids]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
         items[:] = kept

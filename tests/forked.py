@@ -33,40 +33,42 @@ class DiedInTestWarning(pytest.PytestWarning):
 
 def is_forked(item: pytest.Item) -> bool:
     """Whether a test runs in a fork."""
-    debugged = item.config.getoption("usepdb") or item.config.getoption("trace")
-    of_torch = item.path.parent.name == "layers" or item.get_closest_marker("in_fork") is not None
-    return FORKS and of_torch and not debugged
+    is_debugged = item.config.getoption("usepdb") or item.config.getoption("trace")
+    calls_torch = (
+        item.path.parent.name == "layers" or item.get_closest_marker("in_fork") is not None
+    )
+    return FORKS and calls_torch and not is_debugged
 
 
 class EndedError(Exception):
     """A function ended its process; the argument is the exit status, or minus a signal's number."""
 
 
-def called(function: Callable[[], Any]) -> Any:
+def call_in_fork(function: Callable[[], Any]) -> Any:
     """Call a function in a fork, and return its result; its side effects end with the fork.
 
     Raises:
         RuntimeError: if it raises, with its traceback.
         EndedError: if it ends the process.
     """
-    reading, writing = os.pipe()
+    reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
-        os.close(reading)
+        os.close(reader)
         gc.freeze()
         try:
             try:
                 answer = True, function()
             except BaseException:
                 answer = False, traceback.format_exc()
-            with os.fdopen(writing, "wb") as file:
+            with os.fdopen(writer, "wb") as file:
                 pickle.dump(answer, file)
         finally:
             os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as file:
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
         data = file.read()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if not data:
@@ -77,13 +79,13 @@ def called(function: Callable[[], Any]) -> Any:
     return answer
 
 
-class _Recorder:
+class _ReportRecorder:
     """Collects a test's reports, and its warnings as arguments of `warn_explicit`."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self.reports: list[dict[str, Any]] = []
-        self.warned: list[tuple[str, type[Warning], str, int]] = []
+        self.recorded_warnings: list[tuple[str, type[Warning], str, int]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a report."""
@@ -92,8 +94,10 @@ class _Recorder:
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """Keep a warning."""
-        of = warning_message
-        self.warned.append((str(of.message), of.category, of.filename, of.lineno))
+        warning = warning_message
+        self.recorded_warnings.append(
+            (str(warning.message), warning.category, warning.filename, warning.lineno)
+        )
 
 
 def _send(connection: IO[bytes], message: Any) -> None:
@@ -105,24 +109,24 @@ class Fork:
     """A fork of this process, which runs tests of a session one after the other."""
 
     def __init__(self, session: pytest.Session) -> None:
-        own, theirs = socket.socketpair()
+        own_end, theirs = socket.socketpair()
         self.tests = 0
         with warnings.catch_warnings():
             # The warning about threads: they belong to xdist, which the fork does not need.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pid = os.fork()
         if self._pid == 0:
-            own.close()
-            _serve(session, theirs)
+            own_end.close()
+            _serve_tests(session, theirs)
         theirs.close()
-        self._connection = own.makefile("rwb")
-        own.close()
+        self._connection = own_end.makefile("rwb")
+        own_end.close()
 
-    def run(self, place: int, following: int | None) -> dict[str, Any] | None:
+    def run(self, index: int, next_index: int | None) -> dict[str, Any] | None:
         """Reports and warnings of the test at an index of `session.items`; None if it dies."""
         self.tests += 1
         try:
-            _send(self._connection, (place, following))
+            _send(self._connection, (index, next_index))
             return pickle.load(self._connection)
         except (EOFError, ConnectionError, pickle.UnpicklingError):
             return None
@@ -133,32 +137,32 @@ class Fork:
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
-def _serve(session: pytest.Session, connection: socket.socket) -> NoReturn:
+def _serve_tests(session: pytest.Session, connection: socket.socket) -> NoReturn:
     """Run requested tests until the connection ends."""
     gc.freeze()  # The collector would write to, and so copy, every page.
-    hook, recorder = session.config.hook, _Recorder(session.config)
-    for caller in (
+    hook, recorder = session.config.hook, _ReportRecorder(session.config)
+    for hook_caller in (
         hook.pytest_runtest_logstart, hook.pytest_runtest_logreport,
         hook.pytest_runtest_logfinish, hook.pytest_warning_recorded,
     ):  # fmt: skip
-        for implementation in caller.get_hookimpls():
-            caller._remove_plugin(implementation.plugin)
+        for implementation in hook_caller.get_hookimpls():
+            hook_caller._remove_plugin(implementation.plugin)
     session.config.pluginmanager.unregister(name=Plugin.NAME)
     session.config.pluginmanager.register(recorder)
     # pytest replays warnings of earlier tests to every new plug-in.
-    recorder.warned = []
+    recorder.recorded_warnings = []
     file = connection.makefile("rwb")
     try:
         while True:
             try:
-                place, following = pickle.load(file)
+                index, next_index = pickle.load(file)
             except EOFError:
                 os._exit(0)
-            item = session.items[place]
-            nextitem = None if following is None else session.items[following]
+            item = session.items[index]
+            nextitem = None if next_index is None else session.items[next_index]
             item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
-            _send(file, {"reports": recorder.reports, "warned": recorder.warned})
-            recorder.reports, recorder.warned = [], []
+            _send(file, {"reports": recorder.reports, "warned": recorder.recorded_warnings})
+            recorder.reports, recorder.recorded_warnings = [], []
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -171,7 +175,7 @@ class Plugin:
 
     def __init__(self) -> None:
         self._fork: Fork | None = None
-        self._places: dict[pytest.Item, int] = {}
+        self._indices: dict[pytest.Item, int] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Any:
@@ -179,54 +183,58 @@ class Plugin:
         if not is_forked(item):
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in self._reports(item, nextitem):
+        for report in self._run_in_fork(item, nextitem):
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         # Tear down what the previous test left set up for this one.
         item.session._setupstate.teardown_exact(nextitem)
         if nextitem is None or not is_forked(nextitem):
-            self._end()
+            self._end_fork()
         return True
 
     def pytest_sessionfinish(self) -> None:
         """End the fork where a session stops early."""
-        self._end()
+        self._end_fork()
 
-    def _reports(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
-        died: list[str] = []
+    def _run_in_fork(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> list[pytest.TestReport]:
+        deaths: list[str] = []
         while True:
             fork = self._fork = self._fork or Fork(item.session)
-            answer = fork.run(self._place(item), nextitem and self._place(nextitem))
+            answer = fork.run(self._index_of(item), nextitem and self._index_of(nextitem))
             if answer is not None:
                 break
-            died.append(_said(self._end()))
+            deaths.append(_describe_end(self._end_fork()))
             if fork.tests == 1:
-                said = ", a new one ".join(died)
-                return [_failed(item, f"its process {said}")]
-        for warned in answer["warned"]:
-            warnings.warn_explicit(*warned)
-        if died:
+                deaths_text = ", a new one ".join(deaths)
+                return [_failed_report(item, f"its process {deaths_text}")]
+        for warning in answer["warned"]:
+            warnings.warn_explicit(*warning)
+        if deaths:
             item.warn(
-                DiedInTestWarning(f"its process {died[0]}; in a new one the test is as reported")
+                DiedInTestWarning(f"its process {deaths[0]}; in a new one the test is as reported")
             )
         from_serializable = item.config.hook.pytest_report_from_serializable
         return [from_serializable(config=item.config, data=data) for data in answer["reports"]]
 
-    def _place(self, item: pytest.Item) -> int:
-        if not self._places:
-            self._places = {each: place for place, each in enumerate(item.session.items)}
-        return self._places[item]
+    def _index_of(self, item: pytest.Item) -> int:
+        if not self._indices:
+            self._indices = {
+                listed_item: index for index, listed_item in enumerate(item.session.items)
+            }
+        return self._indices[item]
 
-    def _end(self) -> int:
+    def _end_fork(self) -> int:
         fork, self._fork = self._fork, None
         return 0 if fork is None else fork.end()
 
 
-def _said(status: int) -> str:
+def _describe_end(status: int) -> str:
     """How a fork ended, in words."""
     return f"died of {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"
 
 
-def _failed(item: pytest.Item, message: str) -> pytest.TestReport:
+def _failed_report(item: pytest.Item, message: str) -> pytest.TestReport:
     call = pytest.CallInfo.from_call(lambda: pytest.fail(message, pytrace=False), when="call")
     return pytest.TestReport.from_item_and_call(item, call)

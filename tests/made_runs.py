@@ -8,11 +8,11 @@ from dataclasses import replace
 from conformance.reports import results, summary
 from test_report import identity, run_of, verdict
 
-from conformance.model.case import DIGITS, Column, Examples, Verdict
+from conformance.model.case import COLUMN_DIGITS, Column, Examples, Verdict
 from conformance.model.cause import Need
-from conformance.model.checks import columns
+from conformance.model.checks import matrix_columns
 from conformance.model.finding import Finding
-from conformance.model.finding_text import text
+from conformance.model.finding_text import finding_message
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 CALL = "Conv2d(2, 2, 1, dilation=2, groups=2) on input (2, 1, 1), float32, cpu"
@@ -20,24 +20,24 @@ WRONG = Finding(
     "value", "output", where=(0, 0, 0), got="9", wanted="8", bound=0.0, error=1.0, wrong=2, of=2,
     excerpt=("[9, 15] of shape (2, 1, 1)", "[8, 14] of shape (2, 1, 1)"),
 )  # fmt: skip
-ARRAYS = text(WRONG, CALL)
+ARRAYS = finding_message(WRONG, CALL)
 SCRIPT = "import torch\n" + "print('a line of a reproducer', 1.5, 2.5)\n" * 40
 
 
-def drawn(seed: int = 0, count: int = 40) -> dict[str, Column]:
+def made_up_columns(seed: int = 0, count: int = 40) -> dict[str, Column]:
     """Made-up cases."""
     generator = random.Random(seed)
     sizes = {"stride": 4, "dilation": 3, "groups": 4, "padding_mode": 4, "bias": 2}
     return {
         name: Column(
             ("True", "False") if name == "bias" else tuple(str(k + 1) for k in range(size)),
-            "".join(DIGITS[generator.randrange(size)] for _ in range(count)),
+            "".join(COLUMN_DIGITS[generator.randrange(size)] for _ in range(count)),
         )
         for name, size in sizes.items()
     }
 
 
-def rich() -> results.Run:
+def rich_run() -> results.Run:
     """A run for which every part of the page has something to show."""
     failing = {
         "message": ARRAYS,
@@ -56,14 +56,14 @@ def rich() -> results.Run:
     passing = {"outcomes": "40p", "worst": "Linear(1, 1) on input (1,)", **spread}
     declined = Examples(40, 30, {"padding_mode='circular'": 10})
     run = run_of(
-        verdict("Conv2d", "shape", "float32", "passed", drawn=drawn(), **passing),
+        verdict("Conv2d", "shape", "float32", "passed", drawn=made_up_columns(), **passing),
         verdict("Conv2d", "values", "float32", "failed", **failing),
         verdict("Conv2d", "gradients", "float32", "failed", **failing),
         verdict("Conv2d", "values", "bfloat16", "failed", **failing),
         verdict("LazyConv2d", "values", "float32", "failed", **failing),
         verdict("LSTM", "values", "float32", "crashed", message="ended by signal 11 (SIGSEGV)"),
         verdict("GRU", "values", "float32", "known", message="known failure: its reason"),
-        verdict("Linear", "values", "float32", "passed", drawn=drawn(1), **passing),
+        verdict("Linear", "values", "float32", "passed", drawn=made_up_columns(1), **passing),
         verdict("Linear", "values", "bfloat16", "passed", examples=declined, **passing),
         verdict("Bilinear", "values", "float32", "unsupported", examples=Examples(
             40, unsupported={"Bilinear is not offered": 40}), margin=None),
@@ -77,51 +77,55 @@ def rich() -> results.Run:
     return replace(run, benchmarks=(timed, failed), notes=("r.jsonl, line 9: truncated",))
 
 
-def large(count: int, *, plain: bool = False) -> results.Run:
+def large_run(count: int, *, simplified: bool = False) -> results.Run:
     """A run of `count` verdicts, about as varied as real ones; two percent fail.
 
-    `plain` leaves out details that are expensive to make.
+    `simplified` leaves out details that are expensive to make.
     """
     generator = random.Random(0)
     layers = [f"Layer{k}" for k in range(45)]
     devices = [f"cuda:{k}" for k in range(1 + count // (45 * 9 * 4))]
-    places = [(a, b, c, d) for a in layers for c in DTYPES for d in devices for b in columns()]
-    found = []
+    places = [
+        (a, b, c, d) for a in layers for c in DTYPES for d in devices for b in matrix_columns()
+    ]
+    verdicts = []
     for layer, check, dtype, device in places[:count]:
-        bad = generator.random() < 0.02
+        is_bad = generator.random() < 0.02
         facts = {
             "id": f"{layer}-{check}-{dtype}-{device}",
-            "examples": Examples(200, generator.randrange(150, 201), failed=3 * bad),
+            "examples": Examples(200, generator.randrange(150, 201), failed=3 * is_bad),
             "comparisons": generator.randrange(10**6),
             "margin": generator.random(),
             "worst": f"{layer}({generator.randrange(64)}, {generator.randrange(64)})",
-            "outcomes": "190p3f7p" if bad else "200p",
+            "outcomes": "190p3f7p" if is_bad else "200p",
             "seconds": generator.random(),
         }
-        if not plain:
+        if not simplified:
             facts["ulps"] = {str(k): generator.randrange(10**5) for k in range(-9, 4)}
             facts["ratios"] = {str(k): generator.randrange(10**5) for k in range(-12, 0)}
         if check == "shape" and device == devices[0]:
-            facts["drawn"] = drawn(generator.randrange(99), 200)
-        if bad:
+            facts["drawn"] = made_up_columns(generator.randrange(99), 200)
+        if is_bad:
             facts |= {"call": f"{layer}(1, groups=2)", "message": ARRAYS, "reproducer": SCRIPT}
             facts["failure"] = WRONG
-        line = verdict(layer, check, dtype, "failed" if bad else "passed", **facts)
-        found.append(replace(line, device=device))
-    total = tuple(v.id for v in found)
-    counts = summary.counts(results.Run(identity(), tuple(found)))
-    footer = results.Footer(counts, len(found), 9.0, "now")
-    return results.Run(identity(total, dtypes=DTYPES, devices=tuple(devices)), tuple(found), footer)
+        line = verdict(layer, check, dtype, "failed" if is_bad else "passed", **facts)
+        verdicts.append(replace(line, device=device))
+    total = tuple(v.id for v in verdicts)
+    counts = summary.counts(results.Run(identity(), tuple(verdicts)))
+    footer = results.Footer(counts, len(verdicts), 9.0, "now")
+    return results.Run(
+        identity(total, dtypes=DTYPES, devices=tuple(devices)), tuple(verdicts), footer
+    )
 
 
-def passing(count: int) -> results.Run:
+def passing_run(count: int) -> results.Run:
     """A run of `count` layers in every dtype and check, in which all cases pass."""
     generator = random.Random(0)
-    found = []
+    verdicts = []
     for layer in (f"functional.layer_{k}" for k in range(count)):
         for dtype in DTYPES:
-            cases = drawn(generator.randrange(99), 200)
-            for check in columns():
+            cases = made_up_columns(generator.randrange(99), 200)
+            for check in matrix_columns():
                 facts = {
                     "margin": generator.random(),
                     "ulps": {str(k): generator.randrange(10**5) for k in range(-9, 4)},
@@ -130,20 +134,20 @@ def passing(count: int) -> results.Run:
                     "outcomes": "200p",
                     "drawn": cases if check == "shape" else None,
                 }
-                found.append(verdict(layer, check, dtype, "passed", **facts))
-    return run_of(*found, dtypes=DTYPES)
+                verdicts.append(verdict(layer, check, dtype, "passed", **facts))
+    return run_of(*verdicts, dtypes=DTYPES)
 
 
-def later(run: results.Run) -> results.Run:
+def next_run(run: results.Run) -> results.Run:
     """The next run: a bug fixed, a new one, an item more and one less, and a changed margin."""
-    mended: dict[str, Verdict] = {v.id: v for v in run.verdicts}
-    mended["LSTM-values-float32-cpu"] = verdict("LSTM", "values", "float32", "passed")
-    mended["Linear-values-bfloat16-cpu"] = verdict("Linear", "values", "bfloat16", "failed")
-    mended["Linear-values-float32-cpu"] = verdict(
+    verdicts: dict[str, Verdict] = {v.id: v for v in run.verdicts}
+    verdicts["LSTM-values-float32-cpu"] = verdict("LSTM", "values", "float32", "passed")
+    verdicts["Linear-values-bfloat16-cpu"] = verdict("Linear", "values", "bfloat16", "failed")
+    verdicts["Linear-values-float32-cpu"] = verdict(
         "Linear", "values", "float32", "passed", margin=0.1
     )
-    mended["RNN-values-float32-cpu"] = verdict("RNN", "values", "float32", "passed")
-    del mended["GRU-values-float32-cpu"]
+    verdicts["RNN-values-float32-cpu"] = verdict("RNN", "values", "float32", "passed")
+    del verdicts["GRU-values-float32-cpu"]
     slower = {"seconds": 3e-5, "ratio_low": 2.0, "ratio_high": 2.4}
-    timed = tuple({**line, **slower} for line in run.benchmarks[:1])
-    return replace(run, verdicts=tuple(mended.values()), benchmarks=timed)
+    benchmarks = tuple({**line, **slower} for line in run.benchmarks[:1])
+    return replace(run, verdicts=tuple(verdicts.values()), benchmarks=benchmarks)

@@ -20,14 +20,14 @@ from xdist import workermanage
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.capabilities import devices_of, info_of, numerics_of
 from conformance.checks import EVERY_CHECK, laws
-from conformance.checks.answers import Answers
+from conformance.checks.answers import OracleAnswers
 from conformance.checks.trial import Trial
 from conformance.generation.drawing import draw_cases
 from conformance.isolation import probe_process
-from conformance.isolation.probe import offer
+from conformance.isolation.probe import probe_backend
 from conformance.items.planning import Item
-from conformance.known.cpu import place_of
-from conformance.known.entry import shipped
+from conformance.known.cpu import describe_place
+from conformance.known.entry import shipped_entries
 from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported, Verdict
@@ -35,10 +35,10 @@ from conformance.model.failure import Failure, Inapplicable
 from conformance.run.engine import Engine
 
 LAYERS = tuple(CATALOGUE)
-ELSEWHERE = tuple(name for name, row in CATALOGUE.items() if not row.in_torch)
+NOT_IN_TORCH = tuple(name for name, row in CATALOGUE.items() if not row.in_torch)
 ENOUGH = None if os.environ.get("NN_CONFORMANCE_TESTS") == "all" else 24
 """Number of compared cases after which a check or law counts as passed; None = all cases."""
-ANSWERS = Answers()
+ANSWERS = OracleAnswers()
 """The oracle's answers to the cases that tests share."""
 
 
@@ -55,12 +55,14 @@ def cases(
 
     With block sizes, the elements of arrays have changed places, so regimes do not hold there.
     """
-    drawn = _drawn(layer, dtype, examples, seed, invalid)
+    drawn = _cached_cases(layer, dtype, examples, seed, invalid)
     return drawn if tiled else tuple(case for case in drawn if "tile" not in case.labels)
 
 
 @lru_cache(maxsize=256)
-def _drawn(layer: str, dtype: str, examples: int, seed: int, invalid: bool) -> tuple[Case, ...]:
+def _cached_cases(
+    layer: str, dtype: str, examples: int, seed: int, invalid: bool
+) -> tuple[Case, ...]:
     return tuple(draw_cases(layer, dtype, examples, seed, invalid=invalid))
 
 
@@ -69,7 +71,7 @@ def seen_here(backend: str = "torch") -> str:
 
     `backend` is a name: torch's, or that of a backend that wraps torch.
     """
-    return f"seen = [{json.dumps(place_of(backend, info_of(torch_backend), 'cpu'))}]\n"
+    return f"seen = [{json.dumps(describe_place(backend, info_of(torch_backend), 'cpu'))}]\n"
 
 
 # Layers that torch's CPU backend has only in these dtypes.
@@ -90,7 +92,7 @@ def require_in_torch(layer: str) -> None:
         pytest.skip(f"torch has no {layer}")
 
 
-def offered(layer: str, *dtypes: str) -> tuple[str, ...]:
+def offered_dtypes(layer: str, *dtypes: str) -> tuple[str, ...]:
     """Those of the given dtypes in which torch has a layer."""
     return tuple(dtype for dtype in dtypes if dtype in OFFERED.get(layer, dtypes))
 
@@ -104,7 +106,7 @@ class Search:
         comparisons: numbers or facts compared in them.
         empty: number of passing cases with nothing to compare, e.g. without elements.
         declined: number of cases that the backend declined.
-        beside: number of cases that the check does not apply to.
+        not_applicable: number of cases that the check does not apply to.
         known: number of cases that failed as torch's known failures say, or that were not run
             because they would end the process.
         failure: the first failure, without shrinking; None if no case fails.
@@ -115,7 +117,7 @@ class Search:
     comparisons: int = 0
     empty: int = 0
     declined: int = 0
-    beside: int = 0
+    not_applicable: int = 0
     known: int = 0
     failure: Failure | None = None
     index: int | None = None
@@ -129,7 +131,7 @@ class Search:
         return self.failure is None and self.compared > self.empty + self.declined
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """The failure's message; empty without a failure."""
         return "" if self.failure is None else str(self.failure)
 
@@ -140,8 +142,8 @@ def law_findings(
     name: str,
     examples: int = 200,
     *,
-    unlisted: bool = False,
-    every: bool = False,
+    unlisted_only: bool = False,
+    all_cases: bool = False,
 ) -> tuple[int, list[str]]:
     """The number of compared cases in which a law of a layer holds, and the findings in others.
 
@@ -152,27 +154,27 @@ def law_findings(
         layer: a name of the catalogue.
         name: the name of the law.
         examples: number of cases to draw, in float32.
-        unlisted: skip findings that a known failure of torch explains.
-        every: run all cases.
+        unlisted_only: skip findings that a known failure of torch explains.
+        all_cases: run all cases.
     """
     if backend is torch_backend:
         require_in_torch(layer)
-    row, excuses = CATALOGUE[layer], excuses_of(layer, "laws", "float32")
-    place, law = next((k, x) for k, x in enumerate(row.laws) if x.name == name)
-    spoken, found = 0, list[str]()
+    spec, excuses = CATALOGUE[layer], excuses_of(layer, "laws", "float32")
+    position, law = next((k, x) for k, x in enumerate(spec.laws) if x.name == name)
+    holding, findings = 0, list[str]()
     for case in cases(layer, "float32", examples):
-        if not every and (found or spoken == ENOUGH):
+        if not all_cases and (findings or holding == ENOUGH):
             break
         try:
-            trial = Trial(backend, row, case, answers=ANSWERS)
-            spoken += laws.held(trial, law, place).comparisons > 0
+            trial = Trial(backend, spec, case, answers=ANSWERS)
+            holding += laws.check_law(trial, law, position).comparisons > 0
         except Inapplicable:
             continue
         except Failure as failure:
-            entry = excuses.explaining(case, str(failure), failure.finding)
-            if entry is None or not unlisted:
-                found.append(str(failure))
-    return spoken, found
+            entry = excuses.find_explanation(case, str(failure), failure.finding)
+            if entry is None or not unlisted_only:
+                findings.append(str(failure))
+    return holding, findings
 
 
 def first_failure(
@@ -196,29 +198,29 @@ def first_failure(
     engine.answers = ANSWERS
     item = Item(layer, check, dtype, "cpu")
     numerics = numerics_of(backend, dtype)
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     invalid = EVERY_CHECK[check].invalid
     excuses = excuses_of(layer, check, dtype)
     for index, case in enumerate(cases(layer, dtype, examples, seed, invalid=invalid, tiled=tiled)):
-        if found["compared"] == enough:
+        if counts["compared"] == enough:
             break
-        if excuses.deadly(case) is not None:
-            found["known"] += 1
+        if excuses.find_process_ending(case) is not None:
+            counts["known"] += 1
             continue
         try:
             comparisons = engine.try_case(item, case, numerics).comparisons
         except Unsupported:
-            found["declined"] += 1
+            counts["declined"] += 1
         except Inapplicable:
-            found["beside"] += 1
+            counts["not_applicable"] += 1
         except Failure as failure:
-            if excuses.explaining(case, str(failure), failure.finding) is None:
-                return Search(**found, failure=failure, index=index)
-            found["known"] += 1
+            if excuses.find_explanation(case, str(failure), failure.finding) is None:
+                return Search(**counts, failure=failure, index=index)
+            counts["known"] += 1
         else:
-            found["compared" if comparisons else "empty"] += 1
-            found["comparisons"] += comparisons
-    return Search(**found)
+            counts["compared" if comparisons else "empty"] += 1
+            counts["comparisons"] += comparisons
+    return Search(**counts)
 
 
 def verdict(
@@ -226,7 +228,7 @@ def verdict(
 ) -> Verdict:
     """The verdict on an item of a shipped backend, with its known failures, on its first device."""
     item = Item(layer, check, dtype, devices_of(backend)[0])
-    return Engine(backend, examples, 0, shipped(backend.name)).run(item)
+    return Engine(backend, examples, 0, shipped_entries(backend.name)).run(item)
 
 
 def status(
@@ -250,24 +252,33 @@ def assert_declined(
 
 
 @lru_cache
-def known(layer: str, check: str, dtype: str) -> tuple[Any, ...]:
+def known_failures(layer: str, check: str, dtype: str) -> tuple[Any, ...]:
     """torch's own known failures of an item."""
     item = {"layer": layer, "check": check, "dtype": dtype, "device": "cpu"}
-    return tuple(entry for entry in shipped("torch") if entry.applies(**item, backend="torch"))
+    return tuple(
+        entry for entry in shipped_entries("torch") if entry.applies(**item, backend="torch")
+    )
 
 
 def excuses_of(layer: str, check: str, dtype: str) -> Excuses:
     """Excuses of an item by torch's own known failures."""
-    return Excuses(known(layer, check, dtype), EVERY_CHECK[check])
+    return Excuses(known_failures(layer, check, dtype), EVERY_CHECK[check])
 
 
 # Variables that change what a session does, or what it prints.
-_ASKING = ("CONFORMANCE_", "PYTEST_", "GITHUB_ACTIONS", "FORCE_COLOR", "NO_COLOR", "PY_COLORS")
+_SESSION_SETTINGS = (
+    "CONFORMANCE_",
+    "PYTEST_",
+    "GITHUB_ACTIONS",
+    "FORCE_COLOR",
+    "NO_COLOR",
+    "PY_COLORS",
+)
 
 
-def plug_in(pytester: Any, monkeypatch: Any, backends: str) -> None:
+def install_backends_module(pytester: Any, monkeypatch: Any, backends: str) -> None:
     """Make a module `plugged` for sessions of pytest, and unset the options of this session."""
-    for name in [name for name in os.environ if name.startswith(_ASKING)]:
+    for name in [name for name in os.environ if name.startswith(_SESSION_SETTINGS)]:
         monkeypatch.delenv(name)
     pytester.makepyfile(plugged=backends)
     # Such a session must import conformance from the same folder as this one.
@@ -280,7 +291,7 @@ def plug_in(pytester: Any, monkeypatch: Any, backends: str) -> None:
     monkeypatch.syspath_prepend(pytester.path)
 
 
-def session(pytester: Any, *options: str) -> Any:
+def run_session(pytester: Any, *options: str) -> Any:
     """Run a session of the suite in as few processes as possible, and return its result.
 
     This process has torch already: pytest runs in it, and probes the backend in it. A session with
@@ -288,16 +299,18 @@ def session(pytester: Any, *options: str) -> Any:
     """
     suite = ("--pyargs", "conformance.suite", "-p", "no:cacheprovider")
     if any(option in options for option in ("-n1", "-n2")):
-        return apart(pytester, *suite, "-pwarm", *options)
-    kept = _Kept()
-    with pytest.MonkeyPatch.context() as here:
-        here.setattr(probe_process, "offered_by", lambda asked, seconds: offer(asked))
-        result = pytester.runpytest_inprocess(*suite, *options, plugins=[kept])
-    sys.modules.update(kept.modules)
+        return run_forked_session(pytester, *suite, "-pwarm", *options)
+    kept_modules = _KeptModules()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            probe_process, "probe_in_process", lambda asked, seconds: probe_backend(asked)
+        )
+        result = pytester.runpytest_inprocess(*suite, *options, plugins=[kept_modules])
+    sys.modules.update(kept_modules.modules)
     return result
 
 
-def apart(pytester: Any, *arguments: str) -> pytest.RunResult:
+def run_forked_session(pytester: Any, *arguments: str) -> pytest.RunResult:
     """Run a session of pytest in a fork of this process, which has torch already."""
     if not forked.FORKS:
         return pytester.runpytest_subprocess(*arguments)
@@ -309,12 +322,12 @@ def apart(pytester: Any, *arguments: str) -> pytest.RunResult:
         return result.ret, result.outlines, result.errlines, result.duration
 
     try:
-        return pytest.RunResult(*forked.called(run))
+        return pytest.RunResult(*forked.call_in_fork(run))
     except forked.EndedError as ended:
         return pytest.RunResult(ended.args[0], [], [], 0.0)
 
 
-class _Kept:
+class _KeptModules:
     """Keeps modules of packages that were loaded before, e.g. torch, which pytester would drop.
 
     A module that registers an operator or a class cannot be loaded twice.
@@ -333,16 +346,16 @@ class _Kept:
         }
 
 
-def refused(pytester: Any, *options: str) -> str:
+def run_refused_session(pytester: Any, *options: str) -> str:
     """The output of a session that ends before any item, run in this process, which has torch."""
     result = pytester.runpytest_inprocess(
         "--pyargs", "conformance.suite", "-p", "no:cacheprovider", *options
     )
-    said = str(result.stderr.str() + result.stdout.str())
-    assert result.ret == pytest.ExitCode.USAGE_ERROR, said
-    assert "INTERNALERROR" not in said
-    assert "Traceback" not in said
-    return said
+    output = str(result.stderr.str() + result.stdout.str())
+    assert result.ret == pytest.ExitCode.USAGE_ERROR, output
+    assert "INTERNALERROR" not in output
+    assert "Traceback" not in output
+    return output
 
 
 class SpoiledLayer:
@@ -364,7 +377,7 @@ class SpoiledLayer:
         return spoiled if several else spoiled[0]
 
 
-class Spoiled:
+class SpoiledBackend:
     """The torch backend with every output replaced by `spoil(output, inputs)`."""
 
     def __init__(self, name: str, spoil: Callable[..., Any]) -> None:

@@ -42,7 +42,7 @@ MODULES = (
 )  # fmt: skip
 
 
-class Warm:
+class ForkedProcess:
     """Stands in for `subprocess.Popen`, with the arguments that the suite uses.
 
     Args:
@@ -70,18 +70,18 @@ class Warm:
             "module": command[-1], "cwd": os.getcwd(),
             "environment": dict(os.environ if env is None else env),
         }  # fmt: skip
-        theirs, own = os.pipe()
-        answers, answering = os.pipe()
+        theirs, child_input = os.pipe()
+        answer_reader, answer_writer = os.pipe()
         self._status = socket.socket(socket.AF_UNIX)
         self._status.connect(os.environ[SOCKET])
         data = json.dumps(request).encode() + b"\n"
-        socket.send_fds(self._status, [data[:1]], [theirs, answering, stderr.fileno()])
+        socket.send_fds(self._status, [data[:1]], [theirs, answer_writer, stderr.fileno()])
         self._status.sendall(data[1:])
         os.close(theirs)
-        os.close(answering)
-        self.stdin, self.stdout = os.fdopen(own, "wb"), os.fdopen(answers, "rb")
-        self._said = self._status.makefile("rb")
-        self.pid = int(self._said.readline())
+        os.close(answer_writer)
+        self.stdin, self.stdout = os.fdopen(child_input, "wb"), os.fdopen(answer_reader, "rb")
+        self._status_file = self._status.makefile("rb")
+        self.pid = int(self._status_file.readline())
 
     def poll(self) -> int | None:
         """Return the exit status; None while the process runs."""
@@ -92,7 +92,7 @@ class Warm:
     def wait(self) -> int:
         """Return the exit status, or minus the number of the signal that ended the process."""
         if self.returncode is None:
-            self.returncode = int(self._said.readline())
+            self.returncode = int(self._status_file.readline())
             self._status.close()
         return self.returncode
 
@@ -102,38 +102,37 @@ class Warm:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
-    def communicate(self, given: bytes, seconds: float) -> tuple[bytes, None]:
+    def communicate(self, data: bytes, seconds: float) -> tuple[bytes, None]:
         """Send all input, and return all output."""
         with contextlib.suppress(BrokenPipeError):
-            self.stdin.write(given)
+            self.stdin.write(data)
             self.stdin.close()
-        answer, until = b"", time.monotonic() + seconds
-        while select.select([self.stdout], [], [], max(until - time.monotonic(), 0))[0]:
-            if not (more := os.read(self.stdout.fileno(), 1 << 16)):
+        answer, deadline = b"", time.monotonic() + seconds
+        while select.select([self.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
+            if not (chunk := os.read(self.stdout.fileno(), 1 << 16)):
                 self.wait()
                 return answer, None
-            answer += more
+            answer += chunk
         raise subprocess.TimeoutExpired(self.args, seconds, answer)
 
 
-def hasten() -> None:
+def shorten_search() -> None:
     """Skip the search for cases smaller than Hypothesis finds; cache cases of several layers.
 
     The search takes a second or two for each failure. It stays if `SEARCH` is set, and if all
     tests run.
     """
-    from conformance.diagnosis import diagnose as investigate
-    from conformance.diagnosis import minimize as plainest
+    from conformance.diagnosis import diagnose, minimize
     from conformance.generation import drawing
 
-    drawing._drawn = functools.lru_cache(maxsize=32)(drawing._drawn.__wrapped__)  # type: ignore[attr-defined]
-    for name in ("plainest", "smallest"):
-        setattr(investigate, name, functools.partial(_searched, getattr(plainest, name)))
+    drawing._draw_all = functools.lru_cache(maxsize=32)(drawing._draw_all.__wrapped__)  # type: ignore[attr-defined]
+    for name in ("simplify_numbers", "shrink_sizes"):
+        setattr(diagnose, name, functools.partial(_search_if_wanted, getattr(minimize, name)))
 
 
-def _searched(search: Any, case: Any, fails: Any) -> Any:
-    stays = SEARCH in os.environ or os.environ.get("NN_CONFORMANCE_TESTS") == "all"
-    return search(case, fails) if stays else case
+def _search_if_wanted(search: Any, case: Any, fails: Any) -> Any:
+    is_wanted = SEARCH in os.environ or os.environ.get("NN_CONFORMANCE_TESTS") == "all"
+    return search(case, fails) if is_wanted else case
 
 
 def install() -> None:
@@ -145,7 +144,7 @@ def install() -> None:
     start()
     for module in (probe_process, process):
         module.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
-            Popen=Warm, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired
+            Popen=ForkedProcess, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired
         )
 
 
@@ -154,12 +153,12 @@ def cold() -> Iterator[None]:
     """Start processes as for users, without a fork."""
     from conformance.isolation import probe_process, process
 
-    was = process.subprocess
+    original = process.subprocess
     process.subprocess = probe_process.subprocess = subprocess
     try:
         yield
     finally:
-        process.subprocess = probe_process.subprocess = was
+        process.subprocess = probe_process.subprocess = original
 
 
 def start() -> None:
@@ -188,54 +187,54 @@ def pytest_configure() -> None:
     install()
 
 
-def _serve(path: str) -> NoReturn:
+def _serve_requests(path: str) -> NoReturn:
     """Fork a process for each request, until standard input ends."""
     for name in MODULES:
         importlib.import_module(name)
-    sys.modules["conformance.known.entry"].shipped("torch")
-    hasten()
+    sys.modules["conformance.known.entry"].shipped_entries("torch")
+    shorten_search()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(path + ".new")
-        listening.listen(64)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path + ".new")
+        listener.listen(64)
         os.rename(path + ".new", path)
         while True:
-            if 0 in select.select([listening, 0], [], [])[0]:
+            if 0 in select.select([listener, 0], [], [])[0]:
                 os._exit(0)
-            asking, _ = listening.accept()
-            first, files, _, _ = socket.recv_fds(asking, 1, 3)
-            request = json.loads(first + asking.makefile("rb").readline(LONGEST))
+            connection, _ = listener.accept()
+            first, files, _, _ = socket.recv_fds(connection, 1, 3)
+            request = json.loads(first + connection.makefile("rb").readline(LONGEST))
             if os.fork() == 0:
-                listening.close()
-                _watch(request, files, asking)
-            for file in (*files, asking.fileno()):
+                listener.close()
+                _watch_child(request, files, connection)
+            for file in (*files, connection.fileno()):
                 os.close(file)
-            asking.detach()
+            connection.detach()
 
 
-def _watch(request: dict[str, Any], files: list[int], asking: socket.socket) -> NoReturn:
+def _watch_child(request: dict[str, Any], files: list[int], connection: socket.socket) -> NoReturn:
     """Fork the process, and send its id and exit status, which only its parent gets."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
-        asking.close()
-        _be(request, files)
+        connection.close()
+        _become_module(request, files)
     for file in files:
         os.close(file)
-    asking.sendall(b"%d\n" % pid)
+    connection.sendall(b"%d\n" % pid)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     with contextlib.suppress(OSError):
-        asking.sendall(b"%d\n" % code)
+        connection.sendall(b"%d\n" % code)
     os._exit(0)
 
 
-def _be(request: dict[str, Any], files: list[int]) -> NoReturn:
+def _become_module(request: dict[str, Any], files: list[int]) -> NoReturn:
     """Run a module as `python -P -m module` would, in the environment of the request."""
     os.setsid()
-    for own, file in enumerate(files):
-        os.dup2(file, own)
+    for descriptor, file in enumerate(files):
+        os.dup2(file, descriptor)
         os.close(file)
     os.chdir(request["cwd"])
     os.environ.clear()
@@ -250,4 +249,4 @@ def _be(request: dict[str, Any], files: list[int]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve_requests(sys.argv[1])

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 
 import mpmath
 import numpy as np
-from reduction_forms import ORDERS, Stored
+from reduction_forms import ORDERS, StoredArithmetic
 
 from conformance.arithmetic import elementary, reductions
-from conformance.arithmetic.half_precision import stored, wide, widened
+from conformance.arithmetic.half_precision import stored, widened, working_precision
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.model.formats import FORMATS, round_to
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 Array = np.ndarray
 
 
-def ratio(got: Array, expected: Rounded) -> float:
+def largest_ratio(got: Array, expected: Rounded) -> float:
     """Largest |got − value| ÷ error; ∞ if an exact number is wrong.
 
     Args:
@@ -31,12 +31,12 @@ def ratio(got: Array, expected: Rounded) -> float:
         expected: numbers and bounds of the oracle.
     """
     got = np.broadcast_to(np.asarray(got, dtype=np.float64), expected.shape)
-    asked = np.isfinite(expected.error)
-    same = (got == expected.value) | (np.isnan(got) & np.isnan(expected.value))
+    has_bound = np.isfinite(expected.error)
+    matches = (got == expected.value) | (np.isnan(got) & np.isnan(expected.value))
     with np.errstate(all="ignore"):
-        each = np.abs(got - expected.value) / expected.error
-    each = np.where(same, 0.0, np.where(np.isnan(each), np.inf, each))
-    return float(each[asked].max(initial=0.0))
+        ratios = np.abs(got - expected.value) / expected.error
+    ratios = np.where(matches, 0.0, np.where(np.isnan(ratios), np.inf, ratios))
+    return float(ratios[has_bound].max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Function:
     """Three implementations of an elementary function, and its usual operands.
 
     Args:
-        ours: the oracle's, on numbers with bounds.
-        plain: NumPy's, in the format of its operand.
-        true: mpmath's.
+        oracle: the oracle's, on numbers with bounds.
+        implementation: NumPy's, in the format of its operand.
+        exact: mpmath's.
         lowest, highest: range of usual operands, as exponents of 2.
         signed: operands may be negative.
     """
 
-    ours: Callable[[Rounded], Rounded]
-    plain: Callable[[Array], Array]
-    true: Callable[[mpmath.mpf], mpmath.mpf]
+    oracle: Callable[[Rounded], Rounded]
+    implementation: Callable[[Array], Array]
+    exact: Callable[[mpmath.mpf], mpmath.mpf]
     lowest: int
     highest: int
     signed: bool
@@ -95,30 +95,30 @@ FUNCTIONS = {
 def operands(function: Function, dtype: str, count: int, seed: int) -> Array:
     """Draw operands: usual ones, some whole numbers, and a quarter over the dtype's whole range."""
     generator, form = np.random.default_rng(seed), FORMATS[dtype]
-    most = int(np.log2(form.largest))
+    largest_power = int(np.log2(form.largest))
     powers = generator.integers(function.lowest, function.highest, count)
-    wild = generator.integers(int(np.log2(form.tiny)), most, count)
-    powers = np.where(generator.random(count) < 0.25, wild, powers)
+    whole_range = generator.integers(int(np.log2(form.tiny)), largest_power, count)
+    powers = np.where(generator.random(count) < 0.25, whole_range, powers)
     values = np.ldexp(1 + generator.random(count), powers)
-    whole = generator.random(count) < 0.1
-    values = np.where(whole, generator.integers(0, 5, count), values)
+    is_integer = generator.random(count) < 0.1
+    values = np.where(is_integer, generator.integers(0, 5, count), values)
     if function.signed:
         values *= generator.choice([-1.0, 1.0], count)
     return round_to(values, dtype)
 
 
-def true(function: Function, x: Array) -> Array:
+def compute_true(function: Function, x: Array) -> Array:
     """The true values, computed with 60 digits and rounded to float64."""
     with mpmath.workdps(60):
-        found = []
+        results = []
         for value in x.reshape(-1).tolist():
             try:
-                found.append(float(function.true(mpmath.mpf(value))))
+                results.append(float(function.exact(mpmath.mpf(value))))
             except ZeroDivisionError:
-                found.append(np.inf)
+                results.append(np.inf)
             except (ValueError, TypeError):  # The operand is outside the domain of real results.
-                found.append(np.nan)
-    return np.array(found).reshape(x.shape)
+                results.append(np.nan)
+    return np.array(results).reshape(x.shape)
 
 
 def elementary_ratios(name: str, dtype: str, count: int = 400, seed: int = 0) -> dict[str, float]:
@@ -136,19 +136,24 @@ def elementary_ratios(name: str, dtype: str, count: int = 400, seed: int = 0) ->
     x = operands(function, dtype, count, seed)
     generator = np.random.default_rng(seed + 1)
     with np.errstate(all="ignore"):
-        y = function.ours(Rounded(x, np.zeros(x.shape), precision))
-        right = true(function, x)
-        narrow = {"float32": np.float32, "float16": np.float16}.get(dtype, np.float64)
-        got = np.asarray(function.plain(x.astype(narrow)), np.float64)
-        found = {"true": ratio(right, y), "numpy": ratio(round_to(got, dtype), y)}
+        y = function.oracle(Rounded(x, np.zeros(x.shape), precision))
+        true_result = compute_true(function, x)
+        numpy_dtype = {"float32": np.float32, "float16": np.float16}.get(dtype, np.float64)
+        got = np.asarray(function.implementation(x.astype(numpy_dtype)), np.float64)
+        ratios = {
+            "true": largest_ratio(true_result, y),
+            "numpy": largest_ratio(round_to(got, dtype), y),
+        }
         error = np.abs(x) * np.exp2(generator.integers(-30, 1, count))
         for end in (-1.0, -0.5, 0.7, 1.0):
             moved = x + end * error
             # Moving an operand rounds it by u of float64. The larger error allows for that.
-            allowed = Rounded(x, error * (1 + 2.0**-50) + 2.0**-52 * np.abs(x), precision)
-            wider = function.ours(allowed)
-            found["moved"] = max(found.get("moved", 0.0), ratio(true(function, moved), wider))
-    return found
+            operand = Rounded(x, error * (1 + 2.0**-50) + 2.0**-52 * np.abs(x), precision)
+            bounds = function.oracle(operand)
+            ratios["moved"] = max(
+                ratios.get("moved", 0.0), largest_ratio(compute_true(function, moved), bounds)
+            )
+    return ratios
 
 
 def _arrays(dtype: str, seed: int) -> Iterator[Array]:
@@ -167,21 +172,21 @@ def reduction_ratios(name: str, dtype: str, seed: int = 0) -> dict[str, float]:
         dtype: torch's name.
         seed: seed of the operands.
     """
-    ours, forms = REDUCTIONS[name]
-    precision, found = Precision.of(dtype), dict[str, float]()
-    work = wide(precision).dtype
+    oracle, forms = REDUCTIONS[name]
+    precision, ratios = Precision.of(dtype), dict[str, float]()
+    work_dtype = working_precision(precision).dtype
     with np.errstate(all="ignore"):
         for x in _arrays(dtype, seed):
-            expected = stored(ours(widened(exactly(x, precision))), precision)
+            expected = stored(oracle(widened(exact_operand(x, precision))), precision)
             for form, computed in forms.items():
                 for order in ORDERS:
-                    got = round_to(computed(Stored(work, order), x), dtype)
-                    found[form] = max(found.get(form, 0.0), ratio(got, expected))
-    return found
+                    got = round_to(computed(StoredArithmetic(work_dtype, order), x), dtype)
+                    ratios[form] = max(ratios.get(form, 0.0), largest_ratio(got, expected))
+    return ratios
 
 
 REDUCTIONS: dict[
-    str, tuple[Callable[[Rounded], Rounded], dict[str, Callable[[Stored, Array], Array]]]
+    str, tuple[Callable[[Rounded], Rounded], dict[str, Callable[[StoredArithmetic, Array], Array]]]
 ] = {
     "total": (lambda x: reductions.total(x, 1), {"sum": lambda s, x: s.sum(x)}),
     "mean": (
@@ -213,7 +218,7 @@ REDUCTIONS: dict[
 }
 
 
-def rows() -> Iterator[tuple[str, str, dict[str, float]]]:
+def all_ratios() -> Iterator[tuple[str, str, dict[str, float]]]:
     """Operation, dtype and ratios, for all operations and dtypes."""
     for name in FUNCTIONS:
         for dtype in DTYPES:
@@ -225,9 +230,9 @@ def rows() -> Iterator[tuple[str, str, dict[str, float]]]:
 
 def main() -> None:
     """Print the table."""
-    for name, dtype, found in rows():
-        told = "  ".join(f"{what} {peak:.3g}" for what, peak in found.items())
-        print(f"{name:24} {dtype:10} {told}")
+    for name, dtype, ratios in all_ratios():
+        text = "  ".join(f"{what} {peak:.3g}" for what, peak in ratios.items())
+        print(f"{name:24} {dtype:10} {text}")
 
 
 if __name__ == "__main__":

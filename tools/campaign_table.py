@@ -24,7 +24,7 @@ WRITER = "tools/campaign_table.py"
 USUAL = 200
 """Examples of the standard profile."""
 NAMES = {"ratio": "largest error ÷ bound", "suite": "suite at", "cpu": "CPU"}
-_LIMIT = re.compile(r"\b[A-Z][A-Z_]*=[^ `]+")
+_CPU_LIMIT = re.compile(r"\b[A-Z][A-Z_]*=[^ `]+")
 
 
 def row_of(run: Run) -> Row:
@@ -44,22 +44,22 @@ def row_of(run: Run) -> Row:
         "ratio": None if totals.margin is None else round(totals.margin, 3),
         "torch": identity.torch,
         "suite": commit(identity),
-        "cpu": _cpu(identity),
+        "cpu": _cpu_text(identity),
         "day": identity.started[:10],
         "minutes": minutes(run),
     }
 
 
-def _cpu(identity: Identity) -> str:
+def _cpu_text(identity: Identity) -> str:
     """The CPU, with the environment variables that limited its instruction set."""
-    limits = _LIMIT.findall(identity.places.get("cpu", ""))
+    limits = _CPU_LIMIT.findall(identity.places.get("cpu", ""))
     return f"{identity.cpu} {' '.join(f'`{limit}`' for limit in limits)}".rstrip()
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """By what runs are sorted, and which run replaces another."""
     part, count = map(int, row["shard"].split("/"))
-    limits = " ".join(_LIMIT.findall(row["cpu"]))
+    limits = " ".join(_CPU_LIMIT.findall(row["cpu"]))
     return row["examples"], row["seed"], count, part, row["layers"], limits
 
 
@@ -91,7 +91,7 @@ Both add their runs to `docs/data/campaign.json`; those of `cpu` are added by ha
 
 
 def _kind(run: Row) -> str:
-    if _LIMIT.search(run["cpu"]):
+    if _CPU_LIMIT.search(run["cpu"]):
         return "as a lesser CPU"
     return (
         "standard, by seed" if run["examples"] == USUAL else "twenty times the examples, in parts"
@@ -105,7 +105,7 @@ def _sums(runs: list[Row]) -> list[object]:
 
 
 def _where(run: Row) -> str:
-    limits = " ".join(f"`{limit}`" for limit in _LIMIT.findall(run["cpu"]))
+    limits = " ".join(f"`{limit}`" for limit in _CPU_LIMIT.findall(run["cpu"]))
     failed = "cut short" if run["minutes"] is None else f"{run['failed']} failed"
     return f"seed {run['seed']} at {run['suite']} ({failed}) {limits}".rstrip()
 

@@ -17,7 +17,7 @@ import measured
 from conformance.reports.exhaustive import Line, read
 from measured import DATA, table
 
-from conformance.model.exhaustive_range import Covered
+from conformance.model.exhaustive_range import RangeResult
 
 DATA_FILE = DATA / "exhaustive.json"
 KEY = ("backend", "function", "direction", "dtype")
@@ -39,7 +39,7 @@ def _facts(lines: Sequence[Line]) -> Row:
     declined = [line.declined for line in lines if line.covered is None]
     if declined:
         return {"declined": declined[0]}
-    total = sum((line.covered for line in lines if line.covered), Covered())
+    total = sum((line.covered for line in lines if line.covered), RangeResult())
     facts: Row = {"failed": total.failed} if total.failed else {}
     if total.wrong:
         facts |= {"wrong": total.wrong, "compared": total.compared}

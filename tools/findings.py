@@ -14,14 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from conformance.known.entry import Known, on, parse
+from conformance.known.entry import KnownFailure, parse_entries, with_dtype_and_device
 from conformance.layers.describe import case_text, number_text
 from conformance.model.case import Case
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEN = ROOT / "docs" / "data" / "findings.json"
 FOLDER = ROOT / "conformance" / "known_failures"
-ALSO = "; also: "
+ALSO_SEPARATOR = "; also: "
 
 CLASSES: Mapping[str, str] = {
     "wrong value": "the result differs from the documented numbers",
@@ -46,7 +46,7 @@ BACKENDS = (
 )  # fmt: skip
 """Files, in the page's order; a bug that torch has too is listed with torch."""
 
-CALL = 300
+MAX_CALL_LENGTH = 300
 """Characters of a call, at most."""
 
 
@@ -64,18 +64,18 @@ class Bug:
     kind: str
     what: str
     owner: str
-    entries: list[tuple[str, Known]] = field(default_factory=list)
+    entries: list[tuple[str, KnownFailure]] = field(default_factory=list)
 
     @property
     def backends(self) -> list[str]:
         """All backends with this bug; the owner comes first."""
-        found = [self.owner]
+        names = [self.owner]
         for file, entry in self.entries:
-            found += [file] if entry.backend == "*" else entry.backend.split(",")
-        return list(dict.fromkeys(found))
+            names += [file] if entry.backend == "*" else entry.backend.split(",")
+        return list(dict.fromkeys(names))
 
     @property
-    def own(self) -> list[Known]:
+    def owner_entries(self) -> list[KnownFailure]:
         """The entries in the file of its owner."""
         return [entry for file, entry in self.entries if file == self.owner]
 
@@ -85,71 +85,71 @@ class Bug:
         return f"{self.owner}: {self.kind}: {self.what}"
 
 
-def split(reason: str) -> tuple[str, str, str]:
+def split_reason(reason: str) -> tuple[str, str, str]:
     """Split a reason into its class, what is wrong, and how the entry differs."""
-    kind, _, rest = reason.partition(": ")
-    what, _, also = rest.partition(ALSO)
+    kind, _, details = reason.partition(": ")
+    what, _, also = details.partition(ALSO_SEPARATOR)
     return kind, what, also
 
 
-def fault(reason: str) -> str:
+def reason_fault(reason: str) -> str:
     """What is wrong with the reason of a shipped entry; empty if it is complete."""
-    kind, what, also = split(reason)
+    kind, what, also = split_reason(reason)
     if kind not in (*CLASSES, NO_BUG) or ": " not in reason:
         return f"no class: expected one of {', '.join((*CLASSES, NO_BUG))}"
     if not what.strip():
         return "it does not say what is wrong"
-    return "it does not say how it differs" if ALSO in reason and not also.strip() else ""
+    return "it does not say how it differs" if ALSO_SEPARATOR in reason and not also.strip() else ""
 
 
-def entries() -> Iterator[tuple[str, Known]]:
+def entries() -> Iterator[tuple[str, KnownFailure]]:
     """Every shipped entry, with the backend of its file."""
     for name in BACKENDS:
-        yield from ((name, entry) for entry in _read(name))
+        yield from ((name, entry) for entry in _read_entries(name))
 
 
 @cache
-def _read(name: str) -> tuple[Known, ...]:
+def _read_entries(name: str) -> tuple[KnownFailure, ...]:
     path = FOLDER / f"{name}.toml"
-    return parse(path.read_text(encoding="utf-8"), path.name)
+    return parse_entries(path.read_text(encoding="utf-8"), path.name)
 
 
 def bugs() -> list[Bug]:
     """All bugs, and the entries that are no bugs, in the order of the files."""
-    found: dict[tuple[str, str], Bug] = {}
+    bugs_by_reason: dict[tuple[str, str], Bug] = {}
     for file, entry in entries():
-        kind, what, _ = split(entry.reason)
+        kind, what, _ = split_reason(entry.reason)
         owner = file
         if entry.backend != "*" and file not in entry.backend.split(","):
             # A mode of a backend, e.g. a compiled one, has no section.
-            named = [name for name in entry.backend.split(",") if name in BACKENDS]
-            owner = named[0] if named else file
-        bug = found.setdefault((kind, what), Bug(kind, what, owner))
+            known_backends = [name for name in entry.backend.split(",") if name in BACKENDS]
+            owner = known_backends[0] if known_backends else file
+        bug = bugs_by_reason.setdefault((kind, what), Bug(kind, what, owner))
         bug.entries.append((file, entry))
-    return list(found.values())
+    return list(bugs_by_reason.values())
 
 
-def pinned(bug: Bug) -> list[tuple[Known, str, Case]]:
+def pinned_cases(bug: Bug) -> list[tuple[KnownFailure, str, Case]]:
     """The pinned cases of a finding, the smallest first.
 
     Returns:
         Triples of the entry, the check (empty if any check of the entry applies) and the case.
     """
-    found = []
-    for entry in bug.own:
+    cases = []
+    for entry in bug.owner_entries:
         for id, case in entry.cases.items():
             dtype, device = id.split("-")[2:4]
-            found.append((entry, id.split("-")[1], on(case, dtype, device)))
+            cases.append((entry, id.split("-")[1], with_dtype_and_device(case, dtype, device)))
         if entry.case is not None:
-            found.append((entry, "", on(entry.case, _dtype(entry), "cpu")))
-    return sorted(found, key=lambda one: _size(one[2]))
+            cases.append((entry, "", with_dtype_and_device(entry.case, _case_dtype(entry), "cpu")))
+    return sorted(cases, key=lambda one: _size(one[2]))
 
 
-def _dtype(entry: Known) -> str:
+def _case_dtype(entry: KnownFailure) -> str:
     """The dtype to run an entry's case in: its own if the entry covers it, else the first."""
     assert entry.case is not None
-    named, own = entry.dtype.split(","), entry.case.call.dtype
-    return own if own in named or entry.dtype == "*" else named[0]
+    dtypes, case_dtype = entry.dtype.split(","), entry.case.call.dtype
+    return case_dtype if case_dtype in dtypes or entry.dtype == "*" else dtypes[0]
 
 
 def _arrays(case: Case) -> dict[str, Any]:
@@ -169,17 +169,17 @@ def call_text(case: Case) -> str:
     if len(numbers) == 1 and numbers[0].size <= 4:
         values = ", ".join(number_text(x) for x in numbers[0].reshape(-1).tolist())
         text += f", of {values}"
-    return cut(text, CALL)
+    return shorten(text, MAX_CALL_LENGTH)
 
 
-def cut(text: str, limit: int) -> str:
+def shorten(text: str, limit: int) -> str:
     """Shorten text to a number of characters, in one line."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 2].rstrip(" ,(") + " …"
 
 
-def seen() -> dict[str, Any]:
+def read_outcomes() -> dict[str, Any]:
     """The outcomes in `SEEN`, by the key of the bug."""
-    found: dict[str, Any] = json.loads(SEEN.read_text(encoding="utf-8"))
-    found.pop("$comment")
-    return found
+    outcomes: dict[str, Any] = json.loads(SEEN.read_text(encoding="utf-8"))
+    outcomes.pop("$comment")
+    return outcomes

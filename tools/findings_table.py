@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from contract_tables import ranges
+from contract_tables import shorten_dimensions
 from findings import (
     BACKENDS,
     CLASSES,
@@ -21,15 +21,15 @@ from findings import (
     Bug,
     bugs,
     call_text,
-    cut,
-    pinned,
-    seen,
+    pinned_cases,
+    read_outcomes,
+    shorten,
 )
 from measured import DATA, read
 
-from conformance.known.entry import Known
+from conformance.known.entry import KnownFailure
 from conformance.layers import CATALOGUE, COMPLEX, DTYPES
-from conformance.matching.fact_schema import layers_named
+from conformance.matching.fact_schema import find_layers
 
 PAGE = ROOT / "docs" / "findings.md"
 GRAVEST = DATA / "gravest.json"
@@ -70,34 +70,34 @@ RESULT, NAMES = 100, 4
 """Characters of a result and layers to name, at most."""
 
 
-def _code(text: str) -> str:
+def _inline_code(text: str) -> str:
     """Inline code, also for text that holds a backtick."""
     fence = "``" if "`" in text else "`"
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def _lines(bug: Bug, seen: Mapping[str, Any]) -> Iterator[str]:
+def _bug_lines(bug: Bug, outcomes: Mapping[str, Any]) -> Iterator[str]:
     """A bug as an item of a Markdown list."""
-    yield f"- **{_escaped(bug.what)}** \\"
-    here, calls = seen.get(bug.key, {}), pinned(bug)
-    called = here.get("call") or (call_text(calls[0][2]) if calls else "")
-    yield f"  {'; '.join(_facts(bug, here))}" + (" \\" if called else "")
-    if called:
-        yield f"  {_code(called)}" + (f": {_result(here)}" if here else "")
+    yield f"- **{_escape(bug.what)}** \\"
+    outcome, calls = outcomes.get(bug.key, {}), pinned_cases(bug)
+    call = outcome.get("call") or (call_text(calls[0][2]) if calls else "")
+    yield f"  {'; '.join(_bug_facts(bug, outcome))}" + (" \\" if call else "")
+    if call:
+        yield f"  {_inline_code(call)}" + (f": {_result_text(outcome)}" if outcome else "")
 
 
-def _facts(bug: Bug, here: Mapping[str, str]) -> Iterator[str]:
+def _bug_facts(bug: Bug, outcome: Mapping[str, str]) -> Iterator[str]:
     """Layers, dtypes, CPUs, versions, backends, links."""
     yield from _where(bug)
-    if all(e.cpu for e in bug.own):
-        features = dict.fromkeys(x for e in bug.own for x in e.cpu)
+    if all(e.cpu for e in bug.owner_entries):
+        features = dict.fromkeys(x for e in bug.owner_entries for x in e.cpu)
         yield f"depends on the CPU ({', '.join(features)})"
     yield from dict.fromkeys(
-        f"{package} {wanted}" for e in bug.own for package, wanted in e.versions.items()
+        f"{package} {wanted}" for e in bug.owner_entries for package, wanted in e.versions.items()
     )
-    if here:
-        yield f"seen in {here['version']}"
+    if outcome:
+        yield f"seen in {outcome['version']}"
     if len(bug.backends) > 1:
         yield f"also {', '.join(bug.backends[1:])}"
     yield from _links(bug)
@@ -105,8 +105,8 @@ def _facts(bug: Bug, here: Mapping[str, str]) -> Iterator[str]:
 
 def _where(bug: Bug) -> Iterator[str]:
     """Layers and dtypes."""
-    yield _layers(bug.own)
-    dtypes = {e.dtype for e in bug.own}
+    yield _layers_text(bug.owner_entries)
+    dtypes = {e.dtype for e in bug.owner_entries}
     if "*" not in dtypes:
         given = {x for d in dtypes for x in d.split(",")}
         yield ", ".join([x for x in (*DTYPES, *COMPLEX) if x in given])
@@ -114,62 +114,62 @@ def _where(bug: Bug) -> Iterator[str]:
 
 def _links(bug: Bug) -> Iterator[str]:
     """Reports of the bug before."""
-    links = dict.fromkeys(e.link for e in bug.own if e.link)
-    yield from (f"[{_link(url)}]({url})" if url.startswith("http") else url for url in links)
+    links = dict.fromkeys(e.link for e in bug.owner_entries if e.link)
+    yield from (f"[{_link_text(url)}]({url})" if url.startswith("http") else url for url in links)
 
 
-def _layers(entries: Sequence[Known]) -> str:
+def _layers_text(entries: Sequence[KnownFailure]) -> str:
     """The layers of entries; functions and lazy modules only if there are no others."""
-    named = {name for e in entries for name in layers_named(e.layer)}
-    modules = [x for x in CATALOGUE if x in named and "." not in x and not x.startswith("Lazy")]
-    found = list(ranges(modules or [x for x in CATALOGUE if x in named]))
-    more = f" and {len(found) - NAMES} more" if len(found) > NAMES else ""
-    return ", ".join(found[:NAMES]) + more
+    names = {name for e in entries for name in find_layers(e.layer)}
+    modules = [x for x in CATALOGUE if x in names and "." not in x and not x.startswith("Lazy")]
+    texts = list(shorten_dimensions(modules or [x for x in CATALOGUE if x in names]))
+    suffix = f" and {len(texts) - NAMES} more" if len(texts) > NAMES else ""
+    return ", ".join(texts[:NAMES]) + suffix
 
 
-def _result(here: Mapping[str, str]) -> str:
-    what = f"{_escaped(here['what'])}" if here.get("what") else ""
-    if here.get("says"):
-        return ": ".join(x for x in (what, _escaped(cut(here["says"], 2 * RESULT))) if x)
-    wanted = f", wanted {_code(cut(here['wanted'], RESULT))}"
-    return f"{what} is {_code(cut(here['got'], RESULT))}{wanted}"
+def _result_text(outcome: Mapping[str, str]) -> str:
+    what = f"{_escape(outcome['what'])}" if outcome.get("what") else ""
+    if outcome.get("says"):
+        return ": ".join(x for x in (what, _escape(shorten(outcome["says"], 2 * RESULT))) if x)
+    wanted = f", wanted {_inline_code(shorten(outcome['wanted'], RESULT))}"
+    return f"{what} is {_inline_code(shorten(outcome['got'], RESULT))}{wanted}"
 
 
-def _link(url: str) -> str:
+def _link_text(url: str) -> str:
     *_, repository, _, number = url.rstrip("/").split("/")
     return f"{repository} {number}"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """Escape the characters that Markdown would read as markup."""
     return "".join(f"\\{c}" if c in "*_<>[]`|" else c for c in text)
 
 
-def _table(found: Sequence[Bug]) -> str:
-    counts = Counter((bug.owner, bug.kind) for bug in found)
+def _counts_table(findings: Sequence[Bug]) -> str:
+    counts = Counter((bug.owner, bug.kind) for bug in findings)
     head = "| | " + " | ".join(f"[{name}](#{name})" for name in BACKENDS) + " | all |"
     lines = [head, "|---|" + "---:|" * (len(BACKENDS) + 1)]
     for kind, meaning in CLASSES.items():
         row = [counts[name, kind] for name in BACKENDS]
         cells = " | ".join(str(n or "") for n in row)
         lines.append(f"| **{kind}**: {meaning} | {cells} | {sum(row)} |")
-    totals = [sum(bug.owner == name for bug in found) for name in BACKENDS]
+    totals = [sum(bug.owner == name for bug in findings) for name in BACKENDS]
     cells = " | ".join(f"**{n}**" for n in (*totals, sum(totals)))
     return "\n".join([*lines, f"| **all** | {cells} |"])
 
 
 def page() -> str:
     """The text of `docs/findings.md`: counts, and the gravest findings."""
-    all_of = {bug.key: bug for bug in bugs()}
+    all_bugs = {bug.key: bug for bug in bugs()}
     gravest = read(GRAVEST)
-    lines = [HEAD, _table([bug for bug in all_of.values() if bug.kind != NO_BUG]), MORE]
+    lines = [HEAD, _counts_table([bug for bug in all_bugs.values() if bug.kind != NO_BUG]), MORE]
     for name in BACKENDS:
         lines.append(f"### {name}\n")
         lines += [
-            f"- {', '.join([f'**{all_of[key].kind}**', *_where(all_of[key])])}: {text}"
-            + "".join(f"; {link}" for link in _links(all_of[key]))
+            f"- {', '.join([f'**{all_bugs[key].kind}**', *_where(all_bugs[key])])}: {text}"
+            + "".join(f"; {link}" for link in _links(all_bugs[key]))
             for key, text in gravest.items()
-            if all_of[key].owner == name
+            if all_bugs[key].owner == name
         ]
         lines.append("")
     return "\n".join(lines)
@@ -183,17 +183,17 @@ def full_page(seen: Mapping[str, Any]) -> str:
     """
     all_of = bugs()
     found = [bug for bug in all_of if bug.kind != NO_BUG]
-    lines = [FULL_HEAD, _table(found)]
+    lines = [FULL_HEAD, _counts_table(found)]
     for name in BACKENDS:
         lines.append(f"\n## {name}")
         for kind in CLASSES:
             of_kind = [bug for bug in found if (bug.owner, bug.kind) == (name, kind)]
             if of_kind:
                 lines.append(f"\n### {name}: {kind}\n")
-                lines += [line for bug in of_kind for line in _lines(bug, seen)]
+                lines += [line for bug in of_kind for line in _bug_lines(bug, seen)]
     none = [bug for bug in all_of if bug.kind == NO_BUG]
     lines.append("\n## Listed, and no bug\n")
-    lines += [f"- {bug.owner}: {_escaped(bug.what)}" for bug in none]
+    lines += [f"- {bug.owner}: {_escape(bug.what)}" for bug in none]
     return "\n".join(lines) + "\n"
 
 
@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Writes docs/findings.md.")
     parser.add_argument("--all", action="store_true", help="print every finding, write nothing")
     if parser.parse_args(arguments).all:
-        print(full_page(seen()), end="")
+        print(full_page(read_outcomes()), end="")
     else:
         PAGE.write_text(page(), encoding="utf-8")
 

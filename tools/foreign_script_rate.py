@@ -23,14 +23,14 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from foreign import ForeignBug, bugs
-from printed import missing, told
-from script_rate import tried
+from printed import find_missing_numbers, script_message
+from script_rate import run_check
 from support import cases
 
 from conformance.backends.registry import load
 from conformance.checks import CHECKS
-from conformance.diagnosis.reproducer import UNSEEN, reproducer
-from conformance.known.entry import shipped
+from conformance.diagnosis.reproducer import NOT_REPRODUCED, make_reproducer
+from conformance.known.entry import shipped_entries
 from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
 from conformance.model.protocols import Backend
@@ -55,7 +55,7 @@ class Script:
     message: str
     source: str
 
-    def ends(self, address: str) -> tuple[int, str]:
+    def run(self, address: str) -> tuple[int, str]:
         """Run the script in a new process with another backend.
 
         Args:
@@ -71,13 +71,13 @@ class Script:
             paths = os.pathsep.join(
                 [str(Path(__file__).parents[1] / "tests"), os.environ.get("PYTHONPATH", "")]
             )
-            done = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, path], env={**os.environ, "PYTHONPATH": paths}, text=True,
                 capture_output=True, check=False, timeout=300,
             )  # fmt: skip
         # Python also exits with 1 after an uncaught exception.
-        odd = "Traceback" in done.stderr
-        return (-1 if odd else done.returncode), done.stdout + done.stderr
+        has_traceback = "Traceback" in process.stderr
+        return (-1 if has_traceback else process.returncode), process.stdout + process.stderr
 
 
 def scripts(bug: ForeignBug, checks: Collection[str] = CHECKS) -> Iterator[Script]:
@@ -87,22 +87,24 @@ def scripts(bug: ForeignBug, checks: Collection[str] = CHECKS) -> Iterator[Scrip
         for check, facts in CHECKS.items():
             if check not in checks or not facts.applies(CATALOGUE[layer]):
                 continue
-            deadly = _excuses(faithful, layer, check).deadly
+            deadly = _known_excuses(faithful, layer, check).find_process_ending
             for case in cases(layer, invalid=facts.invalid):
                 if deadly(case) is not None:
                     continue
-                trial, failure = tried(backend, case, check)
-                if failure is None or tried(faithful, case, check)[1] is not None:
+                trial, failure = run_check(backend, case, check)
+                if failure is None or run_check(faithful, case, check)[1] is not None:
                     continue
-                source = reproducer(trial, check, str(failure))
+                source = make_reproducer(trial, check, str(failure))
                 yield Script(bug, layer, check, str(failure), source)
                 break
 
 
-def _excuses(faithful: Backend, layer: str, check: str) -> Excuses:
+def _known_excuses(faithful: Backend, layer: str, check: str) -> Excuses:
     """The known failures of the faithful adapter, because some of them end the process."""
     item = {"layer": layer, "check": check, "dtype": "float32", "device": "cpu"}
-    entries = (x for x in shipped(faithful.name) if x.applies(**item, backend=faithful.name))
+    entries = (
+        x for x in shipped_entries(faithful.name) if x.applies(**item, backend=faithful.name)
+    )
     return Excuses(tuple(entries), CHECKS[check])
 
 
@@ -124,21 +126,31 @@ def main() -> None:
         noticed = 0
         for script in scripts(bug, options.check.split(",")):
             noticed += 1
-            wrong, said = script.ends(bug.address)
-            right, other = script.ends(bug.faithful)
-            lacking = missing(told(script.source), said)
+            status_with_bug, output_with_bug = script.run(bug.address)
+            status_without_bug, output_without_bug = script.run(bug.faithful)
+            missing_numbers = find_missing_numbers(script_message(script.source), output_with_bug)
             counts.update({"scripts": 1, f"check {script.check}": 1})
-            counts.update({"exit 1": wrong == 1, "exit 0": right == 0, "numbers": not lacking})
-            if (wrong, right) == (1, 0) and not lacking and UNSEEN not in script.source:
+            counts.update(
+                {
+                    "exit 1": status_with_bug == 1,
+                    "exit 0": status_without_bug == 0,
+                    "numbers": not missing_numbers,
+                }
+            )
+            if (
+                (status_with_bug, status_without_bug) == (1, 0)
+                and not missing_numbers
+                and NOT_REPRODUCED not in script.source
+            ):
                 counts["shown"] += 1
                 continue
-            unseen = ", unseen" * (UNSEEN in script.source)
+            unseen = ", unseen" * (NOT_REPRODUCED in script.source)
             print(
-                f"{bug.name} {script.layer} {script.check}: with the bug {wrong}, without {right}"
-                f"{unseen}{f', not printed: {lacking}' if lacking else ''}"
+                f"{bug.name} {script.layer} {script.check}: with the bug {status_with_bug}, without {status_without_bug}"
+                f"{unseen}{f', not printed: {missing_numbers}' if missing_numbers else ''}"
             )
             if options.show:
-                print(script.source, said, other, sep="\n-----\n")
+                print(script.source, output_with_bug, output_without_bug, sep="\n-----\n")
         counts.update({"bugs": 1, "bugs noticed": noticed > 0})
         if not noticed:
             print(f"{bug.name}: nothing notices it")

@@ -32,13 +32,18 @@ from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.checks import CHECKS
 from conformance.items.context import ItemContext
 from conformance.items.log import Log
-from conformance.items.outcomes import alike
+from conformance.items.outcomes import fail_alike
 from conformance.items.planning import Item
 from conformance.items.stream import Stream
-from conformance.known.entry import Known, applying, on, read
+from conformance.known.entry import (
+    KnownFailure,
+    applicable_entries,
+    load_entries,
+    with_dtype_and_device,
+)
 from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
-from conformance.matching.comparison import named
+from conformance.matching.comparison import matches_globs
 from conformance.model.case import Call, Case
 from conformance.run.engine import Engine
 
@@ -132,34 +137,34 @@ class Hole:
         return bool(self.hidden) and not self.seen and not self.elsewhere
 
 
-def layer_of(entry: Known) -> str:
+def layer_of(entry: KnownFailure) -> str:
     """The layer of the pinned case, else the first layer that the entry covers."""
     pinned = [entry.case, *entry.cases.values()]
     layers = [case.call.layer for case in pinned if case is not None]
     return next((x for x in layers if x in CATALOGUE), "") or next(
-        (layer for layer in CATALOGUE if named(layer, entry.layer)), ""
+        (layer for layer in CATALOGUE if matches_globs(layer, entry.layer)), ""
     )
 
 
-def cases_within(entry: Known, item: Item, excuses: Excuses) -> Iterator[Case]:
+def cases_within(entry: KnownFailure, item: Item, excuses: Excuses) -> Iterator[Case]:
     """Pinned and drawn cases of an item that meet the conditions of an entry."""
-    pinned = entry.pinned(item.dtype, item.device, item.id)
+    pinned = entry.pinned_case(item.dtype, item.device, item.id)
     if pinned is not None and pinned.call.layer == item.layer and not CHECKS[item.check].invalid:
-        yield on(pinned, item.dtype, item.device)
+        yield with_dtype_and_device(pinned, item.dtype, item.device)
     for round in range(ROUNDS):
         for case in Stream(item, DRAWN, 0).cases(round):
-            if any(map(entry.met_by, excuses._calls(case))):
+            if any(map(entry.matches_facts, excuses._facts_of_calls(case))):
                 yield case
 
 
-def examine(entry: Known, index: int, known: Sequence[Known], mistake: str) -> Hole:
+def examine(entry: KnownFailure, index: int, known: Sequence[KnownFailure], mistake: str) -> Hole:
     """Make a mistake within the conditions of an entry, and ask every check about it."""
     layer, backend = layer_of(entry), WrongBackend(mistake)
     engine = Engine(backend, DRAWN, 0, known)
     results: dict[str, list[str]] = {"failed": [], "excused": [], "elsewhere": []}
     count = 0
     for dtype in DTYPES:
-        within = named(dtype, entry.dtype)
+        within = matches_globs(dtype, entry.dtype)
         for name, check in CHECKS.items():
             if not check.applies(CATALOGUE[layer]) or check.invalid or name == "support":
                 continue
@@ -173,17 +178,17 @@ def examine(entry: Known, index: int, known: Sequence[Known], mistake: str) -> H
     return Hole(index, layer, mistake, entry.reason, count, seen, hidden, elsewhere)
 
 
-def ask(engine: Engine, backend: WrongBackend, item: Item, entry: Known) -> tuple[str, int]:
+def ask(engine: Engine, backend: WrongBackend, item: Item, entry: KnownFailure) -> tuple[str, int]:
     """Whether a check fails, excuses or passes the mistake, and of how many cases."""
-    applies = tuple(applying(engine.known, item, backend.name, "torch").values())
+    applies = tuple(applicable_entries(engine.known, item, backend.name, "torch").values())
     excuses, stream = Excuses(applies, CHECKS[item.check]), Stream(item, DRAWN, 0)
     numerics, status, count = engine.numerics(item.dtype), "passed", 0
     context = ItemContext(
-        item, numerics, excuses, stream, Log(stream.cases()), lambda: math.inf, careful=False
+        item, numerics, excuses, stream, Log(stream.cases()), lambda: math.inf, in_fork=False
     )
     for case in cases_within(entry, item, excuses):
-        excuses.begin(case)
-        deadly = excuses.deadly(case)
+        excuses.count_covered(case)
+        deadly = excuses.find_process_ending(case)
         if deadly is not None:
             return f"left out: {deadly.status}", count
         right = engine.outcome(item, case, numerics)
@@ -194,23 +199,23 @@ def ask(engine: Engine, backend: WrongBackend, item: Item, entry: Known) -> tupl
             backend.wrong = False
         count += outcome.status in ("passed", "failed")
         if outcome.status == "failed" and (
-            backend.mistake == "faithful" or not alike(outcome, right)
+            backend.mistake == "faithful" or not fail_alike(outcome, right)
         ):
-            excuse = engine.reference.excusing(context, case, outcome)
+            excuse = engine.reference.find_excuse(context, case, outcome)
             if excuse is None:
                 return "failed", count
-            excuses.excuse(excuse)
+            excuses.count_excused(excuse)
             status = "excused"
         if count >= ENOUGH:
             break
-    return ("failed" if excuses.exceeded() else status), count
+    return ("failed" if excuses.exceeded_entries() else status), count
 
 
 def examine_entry(index: int, mistakes: Sequence[str]) -> list[Hole]:
     """Mistakes within one entry of torch's."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    known = read("holes", base="torch")
+    known = load_entries("holes", base="torch")
     return [examine(known[index], index, known, mistake) for mistake in mistakes]
 
 
@@ -231,8 +236,8 @@ def main() -> int:
         (index,) = options.entry
         print(json.dumps([asdict(hole) for hole in examine_entry(index, mistakes)]))
         return 0
-    known = read("holes", base="torch")
-    chosen = options.entry or [k for k, e in enumerate(known) if named("cpu", e.device)]
+    known = load_entries("holes", base="torch")
+    chosen = options.entry or [k for k, e in enumerate(known) if matches_globs("cpu", e.device)]
     holes: list[Hole] = []
     with ThreadPoolExecutor(options.jobs) as pool:
         for index, result in zip(

@@ -37,33 +37,38 @@ class Finding:
         call: the call as written in the catalogue of kernels.
         expected: `"agrees"` or `"differs"`.
         got: `"agrees"`, `"differs"`, `"not reached"` or the exception raised.
-        off: the largest distance from torch.
+        distance: the largest distance from torch.
     """
 
     kernel: str
     call: str
     expected: str
     got: str
-    off: float
+    distance: float
 
     @property
-    def right(self) -> bool:
+    def is_expected(self) -> bool:
         return self.got == self.expected
 
 
-def _distance(actual: list[Tensor], expected: list[Tensor]) -> float:
+def _largest_distance(actual: list[Tensor], expected: list[Tensor]) -> float:
     """The largest distance of two elements; infinite if only one of them is NaN."""
     farthest = 0.0
-    for one, other in zip(actual, expected, strict=True):
-        if one.shape != other.shape or one.dtype != other.dtype:
+    for actual_tensor, expected_tensor in zip(actual, expected, strict=True):
+        if (
+            actual_tensor.shape != expected_tensor.shape
+            or actual_tensor.dtype != expected_tensor.dtype
+        ):
             return float("inf")
-        off = (one.double() - other.double()).abs()
-        off[one.isnan() & other.isnan()] = 0
-        farthest = max(farthest, off.nan_to_num(torch.inf).max().item() if off.numel() else 0.0)
+        distances = (actual_tensor.double() - expected_tensor.double()).abs()
+        distances[actual_tensor.isnan() & expected_tensor.isnan()] = 0
+        farthest = max(
+            farthest, distances.nan_to_num(torch.inf).max().item() if distances.numel() else 0.0
+        )
     return farthest
 
 
-def _close(actual: list[Tensor], expected: list[Tensor]) -> bool:
+def _is_close(actual: list[Tensor], expected: list[Tensor]) -> bool:
     try:
         torch.testing.assert_close(actual, expected, equal_nan=True)
     except AssertionError:
@@ -71,7 +76,7 @@ def _close(actual: list[Tensor], expected: list[Tensor]) -> bool:
     return True
 
 
-def _run(kernel: Kernel) -> list[Finding]:
+def _run_kernel(kernel: Kernel) -> list[Finding]:
     """Run the calls of a kernel. It stays registered, so the process must end afterwards."""
     calls = [("agrees", call) for call in kernel.agrees]
     calls += [("differs", call) for call in kernel.differs]
@@ -82,33 +87,33 @@ def _run(kernel: Kernel) -> list[Finding]:
     references = [call.run() for _, call in calls]
     hits = 0
 
-    def counted(*args: object, **options: object) -> object:
+    def count_call(*args: object, **options: object) -> object:
         nonlocal hits
         hits += 1
         return kernel.function(*args, **options)
 
     library = torch.library.Library("aten", "IMPL")
-    library.impl(kernel.operator.removeprefix("aten::"), counted, "CPU")
+    library.impl(kernel.operator.removeprefix("aten::"), count_call, "CPU")
     findings = []
     for (expected, call), reference in zip(calls, references, strict=True):
-        hits, off = 0, 0.0
+        hits, distance = 0, 0.0
         try:
             actual = call.run()
         except Exception as error:
             got = f"{type(error).__name__}: {error}"
         else:
-            off = _distance(actual, reference)
-            got = "agrees" if _close(actual, reference) else "differs"
+            distance = _largest_distance(actual, reference)
+            got = "agrees" if _is_close(actual, reference) else "differs"
             got = got if hits else "not reached"
-        findings.append(Finding(kernel.name, call.text, expected, got, off))
+        findings.append(Finding(kernel.name, call.text, expected, got, distance))
     return findings
 
 
-def _send(connection: Connection, kernel: Kernel) -> None:
-    connection.send(_run(kernel))
+def _send_findings(connection: Connection, kernel: Kernel) -> None:
+    connection.send(_run_kernel(kernel))
 
 
-def check(kernels: Iterable[Kernel]) -> Iterator[Finding]:
+def check_kernels(kernels: Iterable[Kernel]) -> Iterator[Finding]:
     """Run the calls of each kernel, one process for each kernel.
 
     Raises:
@@ -119,7 +124,7 @@ def check(kernels: Iterable[Kernel]) -> Iterator[Finding]:
     for kernel in kernels:
         # A pipe cannot send functions, but a forked process inherits them.
         receive, send = context.Pipe(duplex=False)
-        process = context.Process(target=_send, args=(send, kernel), daemon=True)
+        process = context.Process(target=_send_findings, args=(send, kernel), daemon=True)
         process.start()
         send.close()
         try:
@@ -140,14 +145,14 @@ def main(names: list[str]) -> int:
         print(f"no kernel {', '.join(sorted(unknown))} in the catalogue", file=sys.stderr)
         return 2
     kernels = [kernel for kernel in KERNELS if not names or kernel.name in names]
-    wrong = 0
-    for finding in check(kernels):
-        wrong += not finding.right
-        mark = " " if finding.right else "✗"
-        print(f"{mark} {finding.kernel:62} {finding.got:8} {finding.off:8.1e} {finding.call}")
+    unexpected = 0
+    for finding in check_kernels(kernels):
+        unexpected += not finding.is_expected
+        mark = " " if finding.is_expected else "✗"
+        print(f"{mark} {finding.kernel:62} {finding.got:8} {finding.distance:8.1e} {finding.call}")
     bugs = sum(kernel.wrong is not None for kernel in kernels)
-    print(f"{len(kernels)} kernels, {bugs} of them wrong; {wrong} unexpected findings")
-    return 1 if wrong else 0
+    print(f"{len(kernels)} kernels, {bugs} of them wrong; {unexpected} unexpected findings")
+    return 1 if unexpected else 0
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from functools import partial
 from multiprocessing import get_context
 
 import planted
-from kill_rate import DTYPES, _start, attempt
+from kill_rate import DTYPES, _init_worker, attempt
 from kill_table import Run
 from planted.kernels.kernel import Kernel
 
@@ -32,13 +32,13 @@ from conformance.checks import CHECKS
 from conformance.layers import CATALOGUE
 
 # The checks that notice most come first. Kernels need not refuse invalid calls or draw numbers.
-ORDER = sorted({*CHECKS} - {"random", "errors"}, key=lambda name: CHECKS[name].facts.rank)
-FEW = 40
+CHECK_ORDER = sorted({*CHECKS} - {"random", "errors"}, key=lambda name: CHECKS[name].facts.rank)
+CORRECT_EXAMPLES = 40
 """Examples of each item that a correct kernel has to pass."""
 
 
 @dataclass(frozen=True)
-class Place:
+class KernelInLayer:
     """A kernel in a layer that reaches it; `attempt` accepts it like a planted bug."""
 
     name: str
@@ -53,7 +53,7 @@ def backend_of(kernel: Kernel) -> OverrideBackend:
 
 def items(kernel: Kernel) -> Iterator[tuple[str, str, str]]:
     """Check, dtype and layer of every item that may notice the kernel."""
-    for check in ORDER:
+    for check in CHECK_ORDER:
         for dtype in DTYPES:
             for layer in kernel.layers:
                 if CHECKS[check].applies(CATALOGUE[layer]):
@@ -72,25 +72,32 @@ def runs_of(kernel: Kernel, examples: int, seeds: Sequence[int]) -> list[Run]:
         For a wrong kernel the run that kills it at each seed, or the last run of a seed that it
         survives. For a correct kernel every failure.
     """
-    backend, found = backend_of(kernel), list[Run]()
-    wrong = kernel.wrong is not None
-    for seed in seeds if wrong else seeds[:1]:
+    backend, runs = backend_of(kernel), list[Run]()
+    is_wrong = kernel.wrong is not None
+    for seed in seeds if is_wrong else seeds[:1]:
         # Start with the items that killed the kernel at earlier seeds.
-        before = [(run.check, run.dtype, run.layer) for run in found if run.killed]
-        last = None
-        for check, dtype, layer in dict.fromkeys([*before, *items(kernel)]):
-            place = Place(kernel.name, layer, check)
-            last = attempt(place, check, dtype, examples if wrong else FEW, seed, backend)
-            if last.killed:
-                found.append(last)
-                if wrong:
+        earlier_kills = [(run.check, run.dtype, run.layer) for run in runs if run.killed]
+        last_run = None
+        for check, dtype, layer in dict.fromkeys([*earlier_kills, *items(kernel)]):
+            kernel_in_layer = KernelInLayer(kernel.name, layer, check)
+            last_run = attempt(
+                kernel_in_layer,
+                check,
+                dtype,
+                examples if is_wrong else CORRECT_EXAMPLES,
+                seed,
+                backend,
+            )
+            if last_run.killed:
+                runs.append(last_run)
+                if is_wrong:
                     break
-        if wrong and last is not None and not last.killed:
-            found.append(last)
-    return found
+        if is_wrong and last_run is not None and not last_run.killed:
+            runs.append(last_run)
+    return runs
 
 
-def _named(name: str, *, examples: int, seeds: Sequence[int]) -> list[Run]:
+def _run_named(name: str, *, examples: int, seeds: Sequence[int]) -> list[Run]:
     """Run a kernel in a worker; a name can be sent to another process, a kernel cannot."""
     kernel = next(kernel for kernel in planted.KERNELS if kernel.name == name)
     return runs_of(kernel, examples, seeds)
@@ -110,14 +117,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not chosen:
         parser.error(f"no kernel is called {options.kernel}")
     seeds = tuple(int(seed) for seed in options.seeds.split(","))
-    work = partial(_named, examples=options.examples, seeds=seeds)
+    run_named = partial(_run_named, examples=options.examples, seeds=seeds)
     killed = alarms = 0
     # Spawn the workers, because torch's threads do not survive a fork.
     with (
-        ProcessPoolExecutor(options.jobs, get_context("spawn"), _start) as pool,
+        ProcessPoolExecutor(options.jobs, get_context("spawn"), _init_worker) as pool,
         open(options.output or os.devnull, "w", encoding="utf-8") as file,
     ):
-        for kernel, runs in zip(chosen, pool.map(work, [k.name for k in chosen]), strict=True):
+        for kernel, runs in zip(chosen, pool.map(run_named, [k.name for k in chosen]), strict=True):
             for run in runs:
                 print(json.dumps(asdict(run)), file=file, flush=True)
             if kernel.wrong is None:
@@ -128,12 +135,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 continue
             killed += sum(run.killed for run in runs)
             for run in runs:
-                what = f"{run.layer} {run.check} {run.dtype}" if run.killed else "SURVIVES"
-                print(f"{kernel.name} at seed {run.seed}: {what}", flush=True)
-    wrong = sum(kernel.wrong is not None for kernel in chosen)
-    print(f"{killed} of {wrong * len(seeds)} kills of {wrong} wrong kernels at {len(seeds)} seeds")
-    print(f"{alarms} failures of {len(chosen) - wrong} correct ones")
-    return 1 if alarms or killed < wrong * len(seeds) else 0
+                killer = f"{run.layer} {run.check} {run.dtype}" if run.killed else "SURVIVES"
+                print(f"{kernel.name} at seed {run.seed}: {killer}", flush=True)
+    wrong_count = sum(kernel.wrong is not None for kernel in chosen)
+    print(
+        f"{killed} of {wrong_count * len(seeds)} kills of {wrong_count} wrong kernels at {len(seeds)} seeds"
+    )
+    print(f"{alarms} failures of {len(chosen) - wrong_count} correct ones")
+    return 1 if alarms or killed < wrong_count * len(seeds) else 0
 
 
 if __name__ == "__main__":

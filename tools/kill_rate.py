@@ -32,35 +32,37 @@ import torch
 from kill_table import Campaign, Run, facts, full, keep
 from planted.bug import spaces
 from remembered import Memory
-from support import known
+from support import known_failures
 
 import conformance
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.capabilities import numerics_of
-from conformance.backends.module import STORES
+from conformance.backends.module import TORCH_STORED
 from conformance.checks import CHECKS
-from conformance.checks.answers import Answers
+from conformance.checks.answers import OracleAnswers
 from conformance.generation.drawing import draw_cases
 from conformance.items.planning import PROFILES, Item
 from conformance.items.stream import Stream
 from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
-from conformance.layers import DTYPES as IN_ORDER
+from conformance.layers import DTYPES as CATALOGUE_DTYPES
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure, Inapplicable
 from conformance.run.engine import Engine
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 Attempt = tuple[str, str]  # a check and a default dtype
-BUNDLE = 8  # Bugs of one layer that a worker takes together, because they share the drawn cases.
+BUNDLE_SIZE = (
+    8  # Bugs of one layer that a worker takes together, because they share the drawn cases.
+)
 MEMORY = Memory()
-ANSWERS = Answers()
+ANSWERS = OracleAnswers()
 
 
 def backend_of(bug: planted.Bug) -> ModuleBackend:
     """A backend that offers only the layer with the bug."""
-    return ModuleBackend(bug.name, stored=STORES, **spaces(bug.layer, bug.implementation))
+    return ModuleBackend(bug.name, stored=TORCH_STORED, **spaces(bug.layer, bug.implementation))
 
 
 # Enough for all streams of one layer at five seeds; the bugs run layer by layer.
@@ -94,10 +96,10 @@ def attempt(
     drawn = cases(bug.layer, dtype, stream.examples, seed, stream.invalid)[:: stream.step]
     facts = (seed, bug.name, bug.layer, bug.check, check, dtype)
     torch.manual_seed(seed)
-    started, torch_too = _clock(), 0
-    excuses = Excuses(known(bug.layer, check, dtype), CHECKS[check])
+    started, torch_too = _cpu_seconds(), 0
+    excuses = Excuses(known_failures(bug.layer, check, dtype), CHECKS[check])
     for count, case in enumerate(drawn, 1):
-        if excuses.deadly(case) is not None:
+        if excuses.find_process_ending(case) is not None:
             continue  # The case would end this process.
         try:
             engine.try_case(item, case, numerics)
@@ -106,31 +108,33 @@ def attempt(
             continue
         except Failure as failure:
             message = str(failure)
-            if excuses.explaining(case, message, failure.finding) is not None:
+            if excuses.find_explanation(case, message, failure.finding) is not None:
                 torch_too += 1
                 continue
-        seconds = _clock() - started
+        seconds = _cpu_seconds() - started
         try:
             faithful.try_case(item, case, numerics)
-        except Failure as own:
+        except Failure as torch_failure:
             # A known failure of torch that concerns something else does not hide the bug.
-            listed = excuses.explaining(case, str(own), own.finding)
-            if listed is None or _what(str(own)) == _what(message):
+            torch_excuse = excuses.find_explanation(case, str(torch_failure), torch_failure.finding)
+            if torch_excuse is None or _failure_subject(str(torch_failure)) == _failure_subject(
+                message
+            ):
                 torch_too += 1
                 continue
         except (Unsupported, Inapplicable):
             pass
         return Run(*facts, True, count, round(seconds, 4), torch_too, message.partition("\n")[0])
-    seconds = _clock() - started
+    seconds = _cpu_seconds() - started
     return Run(*facts, False, len(drawn), round(seconds, 4), torch_too, "")
 
 
-def _what(message: str) -> str:
+def _failure_subject(message: str) -> str:
     """The subject of a failure, e.g. `gradient of input`: its first line up to an index."""
     return message.partition("\n")[0].partition("[")[0]
 
 
-def _clock() -> float:
+def _cpu_seconds() -> float:
     """CPU seconds of this process, plus the seconds that remembered results have saved."""
     return time.process_time() + MEMORY.saved
 
@@ -141,7 +145,7 @@ def checks_of(bug: planted.Bug) -> list[str]:
     return sorted(checks, key=lambda name: name != bug.check)
 
 
-def until_killed(
+def run_until_killed(
     bug: planted.Bug,
     attempts: Iterable[Attempt],
     examples: int,
@@ -158,23 +162,23 @@ def until_killed(
     return runs
 
 
-def surveyed(bug: planted.Bug, examples: int, seed: int) -> list[Run]:
+def survey_all_checks(bug: planted.Bug, examples: int, seed: int) -> list[Run]:
     """Find all checks that notice a bug.
 
     Its declared check runs in all dtypes until one kills it; the others run in float32 and in that
     dtype. If nothing kills the bug, the others run in all dtypes.
     """
-    others, home, runs = checks_of(bug), DTYPES[0], []
-    if others[0] == bug.check:
-        own = others.pop(0)
-        runs = until_killed(bug, ((own, dtype) for dtype in DTYPES), examples, seed)
-        home = runs[-1].dtype if runs[-1].killed else home
-    for check in others:
-        both = dict.fromkeys((DTYPES[0], home))
-        runs += until_killed(bug, ((check, dtype) for dtype in both), examples, seed)
+    other_checks, kill_dtype, runs = checks_of(bug), DTYPES[0], []
+    if other_checks[0] == bug.check:
+        declared_check = other_checks.pop(0)
+        runs = run_until_killed(bug, ((declared_check, dtype) for dtype in DTYPES), examples, seed)
+        kill_dtype = runs[-1].dtype if runs[-1].killed else kill_dtype
+    for check in other_checks:
+        dtypes = dict.fromkeys((DTYPES[0], kill_dtype))
+        runs += run_until_killed(bug, ((check, dtype) for dtype in dtypes), examples, seed)
     if not any(run.killed for run in runs):
-        rest = ((check, dtype) for dtype in DTYPES[1:] for check in others)
-        runs += until_killed(bug, rest, examples, seed)
+        attempts = ((check, dtype) for dtype in DTYPES[1:] for check in other_checks)
+        runs += run_until_killed(bug, attempts, examples, seed)
     return runs
 
 
@@ -195,23 +199,23 @@ def survey(
     if checks == "declared" and bug.check in names:
         names = [bug.check]
     # The declared check in every dtype comes first, then all checks, dtype by dtype.
-    plain = [(bug.check, dtype) for dtype in DTYPES if bug.check in names]
-    plain += [(check, dtype) for dtype in DTYPES for check in names]
-    items = [Item(bug.layer, check, dtype, "cpu") for dtype in IN_ORDER for check in names]
-    chosen = {(item.check, item.dtype) for item in PROFILES[profile].chosen(items)}
-    plain = [attempted for attempted in plain if attempted in chosen]
+    attempts = [(bug.check, dtype) for dtype in DTYPES if bug.check in names]
+    attempts += [(check, dtype) for dtype in DTYPES for check in names]
+    items = [Item(bug.layer, check, dtype, "cpu") for dtype in CATALOGUE_DTYPES for check in names]
+    profile_attempts = {(item.check, item.dtype) for item in PROFILES[profile].choose_items(items)}
+    attempts = [attempted for attempted in attempts if attempted in profile_attempts]
     runs: list[Run] = []
     for seed in seeds:
         if checks == "all" and not runs:
-            runs += surveyed(bug, examples, seed)
+            runs += survey_all_checks(bug, examples, seed)
             continue
-        before = list(dict.fromkeys((run.check, run.dtype) for run in runs if run.killed))
-        order = list(dict.fromkeys([*before, *plain]))
-        runs += until_killed(bug, order, examples, seed, samples=PROFILES[profile].samples)
+        earlier_kills = list(dict.fromkeys((run.check, run.dtype) for run in runs if run.killed))
+        order = list(dict.fromkeys([*earlier_kills, *attempts]))
+        runs += run_until_killed(bug, order, examples, seed, samples=PROFILES[profile].samples)
     return runs
 
 
-def _start() -> None:
+def _init_worker() -> None:
     """Initialize a worker."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -227,11 +231,11 @@ def _survey_named(
     return [survey(bugs[name], checks, examples, seeds, profile) for name in names]
 
 
-def _bundles(bugs: Sequence[planted.Bug]) -> Iterator[list[str]]:
+def _bundle_names(bugs: Sequence[planted.Bug]) -> Iterator[list[str]]:
     """Bundle the names of bugs of one layer; small bundles keep all workers busy to the end."""
-    for _, ours in groupby(bugs, lambda bug: bug.layer):
-        names = [bug.name for bug in ours]
-        yield from (names[k : k + BUNDLE] for k in range(0, len(names), BUNDLE))
+    for _, layer_bugs in groupby(bugs, lambda bug: bug.layer):
+        names = [bug.name for bug in layer_bugs]
+        yield from (names[k : k + BUNDLE_SIZE] for k in range(0, len(names), BUNDLE_SIZE))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -273,15 +277,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         conformance.__version__, torch.__version__, seeds, options.examples, options.checks,
         every=options.every, profile=options.profile,
     )  # fmt: skip
-    work = partial(
+    survey_named = partial(
         _survey_named, checks=options.checks, examples=options.examples, seeds=seeds,
         profile=options.profile,
     )  # fmt: skip
     for path in filter(None, (options.output, options.table)):
         path.parent.mkdir(parents=True, exist_ok=True)
     # Spawn the workers, because torch's threads do not survive a fork.
-    with ProcessPoolExecutor(options.jobs, get_context("spawn"), _start) as pool:
-        results = chain.from_iterable(pool.map(work, _bundles(bugs)))
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), _init_worker) as pool:
+        results = chain.from_iterable(pool.map(survey_named, _bundle_names(bugs)))
         with open(options.output or os.devnull, "w", encoding="utf-8") as file:
             print(json.dumps(campaign.provenance), file=file)
             for bug, runs in zip(bugs, results, strict=True):
@@ -300,8 +304,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.table is not None:
         options.table.write_text(full(numbers), encoding="utf-8")
     # Of a part of the bugs nothing can be said about what a check alone is worth.
-    whole = options.checks == "all" and len(bugs) == len(planted.BUGS)
-    complaints = campaign.complaints(list(CHECKS) if whole else ())
+    judged_checks = options.checks == "all" and len(bugs) == len(planted.BUGS)
+    complaints = campaign.complaints(list(CHECKS) if judged_checks else ())
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     return 1 if complaints else 0

@@ -21,11 +21,13 @@ from conformance.model.checks import CHECK_FACTS
 DATA_FILE = DATA / "kill-rate.json"
 Facts = dict[str, Any]
 
-ENOUGH = 3  # bugs that a check must be the sole killer of
-HARDEST = 10
+MIN_SOLE_KILLS = 3  # bugs that a check must be the sole killer of
+HARDEST_COUNT = 10
 # These checks compare values too, so they notice every bug that `values` notices. A bug counts as
 # killed by `values` alone if no check outside this set notices it.
-CONTAINING = {"values": frozenset(x.name for x in CHECK_FACTS.values() if x.contains_values)}
+CHECKS_WITH_VALUES = {
+    "values": frozenset(x.name for x in CHECK_FACTS.values() if x.contains_values)
+}
 
 
 @dataclass(frozen=True)
@@ -86,17 +88,19 @@ class Campaign:
 
     def killers(self) -> dict[str, tuple[str, ...]]:
         """The checks that notice each bug at the first seed, in the order of execution."""
-        found: dict[str, dict[str, None]] = {run.bug: {} for run in self.runs}
+        checks_by_bug: dict[str, dict[str, None]] = {run.bug: {} for run in self.runs}
         for run in self.runs:
             if run.seed == self.seeds[0] and run.killed:
-                found[run.bug][run.check] = None
-        return {bug: tuple(checks) for bug, checks in found.items()}
+                checks_by_bug[run.bug][run.check] = None
+        return {bug: tuple(checks) for bug, checks in checks_by_bug.items()}
 
     def sole(self, check: str) -> list[str]:
         """The bugs that only this check notices."""
-        beside = {check} | CONTAINING.get(check, frozenset())
+        equivalent = {check} | CHECKS_WITH_VALUES.get(check, frozenset())
         return [
-            bug for bug, checks in self.killers().items() if check in checks and beside >= {*checks}
+            bug
+            for bug, checks in self.killers().items()
+            if check in checks and equivalent >= {*checks}
         ]
 
     def survived(self) -> dict[str, list[int]]:
@@ -110,16 +114,20 @@ class Campaign:
 
     def effort(self) -> dict[str, list[int]]:
         """Number of examples until each bug was noticed or given up, for each seed."""
-        spent: dict[tuple[str, int], int] = {}
-        done = set()
+        examples_by_run: dict[tuple[str, int], int] = {}
+        finished = set()
         for run in self.runs:
             key = run.bug, run.seed
-            if key not in done:
-                spent[key] = spent.get(key, 0) + run.examples
+            if key not in finished:
+                examples_by_run[key] = examples_by_run.get(key, 0) + run.examples
             if run.killed:
-                done.add(key)
+                finished.add(key)
         return {
-            run.bug: [spent[run.bug, seed] for seed in self.seeds if (run.bug, seed) in spent]
+            run.bug: [
+                examples_by_run[run.bug, seed]
+                for seed in self.seeds
+                if (run.bug, seed) in examples_by_run
+            ]
             for run in self.runs
         }
 
@@ -135,8 +143,10 @@ class Campaign:
         ]
         for check in checks:
             count = len(self.sole(check))
-            if count < ENOUGH:
-                lines.append(f"{check} is the sole killer of {count} bugs, fewer than {ENOUGH}")
+            if count < MIN_SOLE_KILLS:
+                lines.append(
+                    f"{check} is the sole killer of {count} bugs, fewer than {MIN_SOLE_KILLS}"
+                )
         return lines
 
 
@@ -165,8 +175,8 @@ def facts(
     }
     if campaign.checks == "all":
         numbers["noticed"] = _noticed(campaign, bugs, checks)
-        numbers["worth"] = {check: _worth(campaign, check) for check in checks}
-    numbers["hardest"] = _hardest(campaign, bugs)
+        numbers["worth"] = {check: _worth_table(campaign, check) for check in checks}
+    numbers["hardest"] = _hardest_table(campaign, bugs)
     numbers["survivors"] = [
         {"bug": bug.name, "check": bug.check, "seeds": survived[bug.name], "story": bug.story}
         for bug in bugs
@@ -200,7 +210,7 @@ def _noticed(
     return noticed
 
 
-def _worth(campaign: Campaign, check: str) -> dict[str, object]:
+def _worth_table(campaign: Campaign, check: str) -> dict[str, object]:
     kills = [run for run in campaign.runs if run.killed and run.check == check]
     seconds = [run.seconds for run in kills]
     summaries = (median, mean, max)
@@ -212,10 +222,10 @@ def _worth(campaign: Campaign, check: str) -> dict[str, object]:
     }
 
 
-def _hardest(campaign: Campaign, bugs: Sequence[planted.Bug]) -> list[dict[str, object]]:
+def _hardest_table(campaign: Campaign, bugs: Sequence[planted.Bug]) -> list[dict[str, object]]:
     effort = campaign.effort()
     first: Mapping[str, Run] = {run.bug: run for run in reversed(campaign.runs) if run.killed}
-    ranked = sorted(bugs, key=lambda bug: (-mean(effort[bug.name]), bug.name))[:HARDEST]
+    ranked = sorted(bugs, key=lambda bug: (-mean(effort[bug.name]), bug.name))[:HARDEST_COUNT]
     hardest = []
     for bug in ranked:
         run = first.get(bug.name)
@@ -253,7 +263,7 @@ def full(numbers: Facts) -> str:
         f"{bugs} bugs, {numbers['kills']} of {bugs * len(seeds)} kills (each bug at each seed).",
         "### Layers",
         "Bugs killed at every seed / planted, by the check that each was planted for.",
-        _layers(numbers),
+        _layers_table(numbers),
     ]
     if "worth" in numbers:
         worth = numbers["worth"]
@@ -293,7 +303,7 @@ def full(numbers: Facts) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _layers(numbers: Facts) -> str:
+def _layers_table(numbers: Facts) -> str:
     layers = numbers["layers"]
 
     def cells(row: Mapping[str, Sequence[int]]) -> Iterator[str]:

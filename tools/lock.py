@@ -48,37 +48,37 @@ BUGS = (  # For each check a bug that it alone notices, and two bugs in layers w
     "transformer-source-padding-hides-memory",
     "functional-grid-sample-nan-means-the-centre",
 )
-HELD = ("examples", "outcomes", "accepted", "thin", "needs", "excuses")
+COMPARED_FIELDS = ("examples", "outcomes", "accepted", "thin", "needs", "excuses")
 """Fields of a verdict that are the same in each run; others depend on random numbers."""
-LARGEST = 1 << 16
+MAX_ELEMENTS = 1 << 16
 """Elements of a case's operands, at most: cases with every number of a dtype would take minutes."""
-SHOWN = 20  # Differences to list, at most.
+MAX_LISTED = 20  # Differences to list, at most.
 
 
 def digest(value: Any) -> str:
     """A short digest of arrays, dataclasses and plain values; module names do not matter."""
     state = hashlib.sha256()
-    _feed(state, value)
+    _update_digest(state, value)
     return state.hexdigest()[:16]
 
 
-def _feed(state: Any, value: Any) -> None:
+def _update_digest(state: Any, value: Any) -> None:
     if isinstance(value, np.ndarray):
         state.update(f"{value.dtype}{value.shape}".encode())
         state.update(np.ascontiguousarray(value).tobytes())
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             state.update(field.name.encode())
-            _feed(state, getattr(value, field.name))
+            _update_digest(state, getattr(value, field.name))
     elif isinstance(value, Mapping):
         state.update(b"{")
         for key, each in value.items():
             state.update(repr(key).encode())
-            _feed(state, each)
+            _update_digest(state, each)
     elif isinstance(value, (tuple, list)):
         state.update(b"(")
         for each in value:
-            _feed(state, each)
+            _update_digest(state, each)
     else:
         state.update(repr(value).encode())
 
@@ -102,31 +102,31 @@ def drawn_and_expected(layer: str, seed: int) -> dict[str, tuple[str, str]]:
     from conformance.layers import CATALOGUE
 
     warnings.simplefilter("ignore")
-    row, found = CATALOGUE[layer], {}
+    spec, digests = CATALOGUE[layer], {}
     for dtype in DTYPES:
         numerics = numerics_of(backend, dtype)
-        known: dict[tuple[str, bool], str] = {}  # Several checks share a case.
+        digest_by_case: dict[tuple[str, bool], str] = {}  # Several checks share a case.
         for name, check in CHECKS.items():
-            if not check.applies(row):
+            if not check.applies(spec):
                 continue
             item = Item(layer, name, dtype, "cpu")
             cases, expected = [], []
             for case in Stream(item, PROFILES[PROFILE].examples, seed).cases():
-                if sum(x.size for x in case.operands) > LARGEST:
+                if sum(x.size for x in case.operands) > MAX_ELEMENTS:
                     continue
                 gradients = name == "gradients"
                 key = digest(case), gradients
                 cases.append(key[0])
                 if not check.invalid:
-                    if key not in known:
-                        trial = Trial(backend, row, case, numerics)
-                        known[key] = _expected(trial, gradients=gradients)
-                    expected.append(known[key])
-            found[item.id] = digest(cases), digest(expected)
-    return found
+                    if key not in digest_by_case:
+                        trial = Trial(backend, spec, case, numerics)
+                        digest_by_case[key] = _expectation_digest(trial, gradients=gradients)
+                    expected.append(digest_by_case[key])
+            digests[item.id] = digest(cases), digest(expected)
+    return digests
 
 
-def _expected(trial: Any, *, gradients: bool) -> str:
+def _expectation_digest(trial: Any, *, gradients: bool) -> str:
     """A digest of the values that the oracle expects of a case, or of the gradients."""
     from conformance.checks import cotangents
 
@@ -134,7 +134,7 @@ def _expected(trial: Any, *, gradients: bool) -> str:
         if not gradients:
             state = {name: expectation(x) for name, x in trial.after.state.items()}
             return digest(([expectation(x) for x in trial.after.outputs], state))
-        pulled = cotangents.pulled(trial)
+        pulled = cotangents.expected_gradients(trial)
         parameters = {name: expectation(x) for name, x in pulled.parameters.items()}
         return digest((pulled.cotangents, [expectation(x) for x in pulled.inputs], parameters))
     except Exception as error:  # The oracle has no answer to some calls.
@@ -151,18 +151,18 @@ def verdicts(layers: str, seed: int, workers: int) -> dict[str, tuple[str, str]]
             f"--conformance-profile={PROFILE}", f"--conformance-seed={seed}",
             f"--conformance-layer={layers}", f"--conformance-results={results}",
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
         if not results.exists():  # The exit status may be 1 because an item compared nothing.
-            raise SystemExit(done.stdout[-3000:] + done.stderr[-1000:])
+            raise SystemExit(process.stdout[-3000:] + process.stderr[-1000:])
         lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
-    return {v["id"]: _concluded(v) for v in lines if v.get("kind") == "verdict"}
+    return {v["id"]: _verdict_digest(v) for v in lines if v.get("kind") == "verdict"}
 
 
-def _concluded(verdict: Mapping[str, Any]) -> tuple[str, str]:
-    held = {name: verdict.get(name) for name in HELD}
+def _verdict_digest(verdict: Mapping[str, Any]) -> tuple[str, str]:
+    fields = {name: verdict.get(name) for name in COMPARED_FIELDS}
     failure = verdict.get("failure") or {}
-    held |= {name: failure.get(name) for name in ("kind", "what", "law")}
-    return str(verdict["status"]), digest(held)
+    fields |= {name: failure.get(name) for name in ("kind", "what", "law")}
+    return str(verdict["status"]), digest(fields)
 
 
 def planted_verdicts(name: str, seed: int) -> dict[str, tuple[str, str]]:
@@ -175,22 +175,22 @@ def planted_verdicts(name: str, seed: int) -> dict[str, tuple[str, str]]:
 
     from conformance.checks import CHECKS
     from conformance.items.planning import PROFILES, Item
-    from conformance.known.entry import shipped
+    from conformance.known.entry import shipped_entries
     from conformance.layers import CATALOGUE
     from conformance.run.engine import Engine
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     bug = next(bug for bug in planted.BUGS if bug.name == name)
-    engine = Engine(backend_of(bug), PROFILES[PROFILE].examples, seed, shipped("torch"))
-    found = {}
+    engine = Engine(backend_of(bug), PROFILES[PROFILE].examples, seed, shipped_entries("torch"))
+    digests = {}
     for check, facts in CHECKS.items():
         if facts.applies(CATALOGUE[bug.layer]):
             for dtype in ("float32", "bfloat16"):
                 item = Item(bug.layer, check, dtype, "cpu")
                 verdict = engine.run(item)
-                found[f"{name}: {item.id}"] = _concluded(msgspec.to_builtins(verdict))
-    return found
+                digests[f"{name}: {item.id}"] = _verdict_digest(msgspec.to_builtins(verdict))
+    return digests
 
 
 def record(layers: str, seeds: Sequence[int], workers: int) -> dict[str, Any]:
@@ -207,35 +207,39 @@ def record(layers: str, seeds: Sequence[int], workers: int) -> dict[str, Any]:
     names = [n for n in CATALOGUE if any(fnmatch.fnmatchcase(n, g) for g in layers.split(","))]
     parts: dict[str, dict[str, Any]] = {"drawn and expected": {}, "torch": {}, "planted": {}}
     seconds: dict[str, float] = {}
-    for part, function, of in (
+    for part, function, names_of_part in (
         ("drawn and expected", drawn_and_expected, names),
         ("planted", planted_verdicts, BUGS),
     ):
-        with _Timed(seconds, part), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            tasks = {(seed, x): pool.submit(function, x, seed) for seed in seeds for x in of}
+        with _ChildTimer(seconds, part), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            tasks = {
+                (seed, x): pool.submit(function, x, seed) for seed in seeds for x in names_of_part
+            }
             for (seed, _), task in tasks.items():
-                parts[part] |= {f"{seed} {key}": found for key, found in task.result().items()}
+                parts[part] |= {
+                    f"{seed} {key}": torch_verdicts for key, torch_verdicts in task.result().items()
+                }
     for seed in seeds:
-        with _Timed(seconds, f"torch, seed {seed}"):
-            found = verdicts(layers, seed, workers)
-        parts["torch"] |= {f"{seed} {key}": verdict for key, verdict in found.items()}
+        with _ChildTimer(seconds, f"torch, seed {seed}"):
+            torch_verdicts = verdicts(layers, seed, workers)
+        parts["torch"] |= {f"{seed} {key}": verdict for key, verdict in torch_verdicts.items()}
     return {"parts": parts, "seconds": seconds}
 
 
-class _Timed:
+class _ChildTimer:
     """A context manager that adds the CPU seconds of child processes to a table."""
 
     def __init__(self, table: dict[str, float], name: str) -> None:
         self._table, self._name = table, name
 
     def __enter__(self) -> None:
-        self._before = _children()
+        self._before = _children_seconds()
 
     def __exit__(self, *error: object) -> None:
-        self._table[self._name] = round(_children() - self._before, 1)
+        self._table[self._name] = round(_children_seconds() - self._before, 1)
 
 
-def _children() -> float:
+def _children_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -250,10 +254,10 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
                 yield f"{part}: {key}: only {'after' if a is None else 'before'}"
             elif list(a) != list(b):
                 if part == "drawn and expected":
-                    what = [
+                    changed = [
                         n for n, x, y in zip(("cases", "expected"), a, b, strict=True) if x != y
                     ]
-                    yield f"{part}: {key}: {' and '.join(what)}"
+                    yield f"{part}: {key}: {' and '.join(changed)}"
                 else:
                     yield f"{part}: {key}: {a[0]} → {b[0]}" + (
                         " with another verdict" if a[0] == b[0] else ""
@@ -263,10 +267,10 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
     """Print the differences and the ratio of the seconds; return 1 if anything differs."""
     lines = sorted(differences(before, after))
-    for line in lines[:SHOWN]:
+    for line in lines[:MAX_LISTED]:
         print(line)
-    if len(lines) > SHOWN:
-        print(f"… and {len(lines) - SHOWN} more")
+    if len(lines) > MAX_LISTED:
+        print(f"… and {len(lines) - MAX_LISTED} more")
     items = sum(len(part) for part in after["parts"].values())
     print(f"{len(lines)} of {items} differ" if lines else f"same: {items} digests")
     for name, old in before["seconds"].items():
@@ -280,20 +284,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    recording = commands.add_parser("record")
-    recording.add_argument("file", type=Path)
-    recording.add_argument("--layers", default="*")
-    recording.add_argument("--seeds", default=",".join(map(str, SEEDS)))
-    recording.add_argument("--workers", type=int, default=2)
-    comparing = commands.add_parser("compare")
-    comparing.add_argument("before", type=Path)
-    comparing.add_argument("after", type=Path)
-    given = parser.parse_args(arguments)
-    if given.command == "compare":
-        before, after = (json.loads(f.read_text("utf-8")) for f in (given.before, given.after))
+    record_parser = commands.add_parser("record")
+    record_parser.add_argument("file", type=Path)
+    record_parser.add_argument("--layers", default="*")
+    record_parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
+    record_parser.add_argument("--workers", type=int, default=2)
+    compare_parser = commands.add_parser("compare")
+    compare_parser.add_argument("before", type=Path)
+    compare_parser.add_argument("after", type=Path)
+    options = parser.parse_args(arguments)
+    if options.command == "compare":
+        before, after = (json.loads(f.read_text("utf-8")) for f in (options.before, options.after))
         return compare(before, after)
-    found = record(given.layers, [int(seed) for seed in given.seeds.split(",")], given.workers)
-    given.file.write_text(json.dumps(found, indent=0), encoding="utf-8")
+    new_record = record(
+        options.layers, [int(seed) for seed in options.seeds.split(",")], options.workers
+    )
+    options.file.write_text(json.dumps(new_record, indent=0), encoding="utf-8")
     return 0
 
 

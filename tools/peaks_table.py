@@ -24,7 +24,7 @@ DATA_FILE = DATA / "peaks.json"
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 CHECKS = ("values", "gradients")
 COLUMNS = tuple(f"{check} {dtype}" for check in CHECKS for dtype in DTYPES)
-NEAR = 0.25
+MIN_RATIO = 0.25
 """The least share of a bound that torch's errors should reach."""
 NAMED = 6
 """Layers with a reason that are named; more are counted."""
@@ -47,22 +47,22 @@ REASONS: Sequence[tuple[str, str, str]] = (
 Peaks = dict[str, dict[str, float]]
 
 
-def peaks(lines: Iterable[str]) -> Peaks:
+def largest_ratios(lines: Iterable[str]) -> Peaks:
     """The largest error ÷ bound by layer, then by check and dtype.
 
     Args:
         lines: lines of results files.
     """
-    found: Peaks = defaultdict(dict)
+    peaks_by_layer: Peaks = defaultdict(dict)
     for line in lines:
         verdict: dict[str, Any] = json.loads(line)
         if verdict.get("kind") != "verdict" or not verdict.get("comparisons"):
             continue
-        place = f"{verdict['check']} {verdict['dtype']}"
-        if place in COLUMNS and verdict.get("margin") is not None:
-            row = found[verdict["layer"]]
-            row[place] = round(max(row.get(place, 0.0), verdict["margin"]), 4)
-    return dict(found)
+        key = f"{verdict['check']} {verdict['dtype']}"
+        if key in COLUMNS and verdict.get("margin") is not None:
+            ratios = peaks_by_layer[verdict["layer"]]
+            ratios[key] = round(max(ratios.get(key, 0.0), verdict["margin"]), 4)
+    return dict(peaks_by_layer)
 
 
 def reasons(layer: str, row: Mapping[str, float]) -> list[str]:
@@ -70,14 +70,14 @@ def reasons(layer: str, row: Mapping[str, float]) -> list[str]:
 
     Args:
         layer: the layer's name.
-        row: its entry in `peaks`; 0 means that nothing rounded.
+        row: its entry in `largest_ratios`; 0 means that nothing rounded.
 
     Raises:
         KeyError: if `REASONS` has no reason.
     """
     found: dict[str, None] = {}
     for place, largest in row.items():
-        if not 0 < largest < NEAR:
+        if not 0 < largest < MIN_RATIO:
             continue
         dtype = place.split()[1]
         known = (
@@ -99,10 +99,10 @@ def measured() -> Peaks:
 def main(paths: list[str]) -> None:
     """Put what results files show in place of what is kept of their layers."""
     lines = (line for path in paths for line in Path(path).read_text("utf-8").splitlines())
-    found = {**measured(), **peaks(lines)}
-    for layer, row in found.items():
+    lines_by_layer = {**measured(), **largest_ratios(lines)}
+    for layer, row in lines_by_layer.items():
         reasons(layer, row)
-    ordered = {layer: found[layer] for layer in CATALOGUE if layer in found}
+    ordered = {layer: lines_by_layer[layer] for layer in CATALOGUE if layer in lines_by_layer}
     write(DATA_FILE, "tools/peaks_table.py", {"layers": ordered})
 
 

@@ -27,7 +27,7 @@ from support import excuses_of
 
 import conformance
 from conformance.backends.module import ModuleBackend
-from conformance.backends.operators import Operator, operator
+from conformance.backends.operators import Operator, find_operator
 from conformance.backends.override import OverrideBackend
 from conformance.generation.drawing import draw_cases
 from conformance.layers import CATALOGUE
@@ -39,34 +39,36 @@ CHECKS = ("values", "gradients")
 CASES = 16
 
 
-def reached(layer: str) -> tuple[str, ...]:
+def reached_operators(layer: str) -> tuple[str, ...]:
     """The replaceable operators that a layer's cases reach."""
     cases = [
         case
         for dtype in DTYPES
         for case in draw_cases(layer, dtype, CASES, 0)
         # Leave out cases that would end this process.
-        if all(excuses_of(layer, check, dtype).deadly(case) is None for check in CHECKS)
+        if all(
+            excuses_of(layer, check, dtype).find_process_ending(case) is None for check in CHECKS
+        )
     ]
     torch.manual_seed(0)
     with torch.profiler.profile() as profile:
-        _run(ModuleBackend("torch"), cases)
+        _run_cases(ModuleBackend("torch"), cases)
     names = {event.key for event in profile.key_averages() if event.key.startswith("aten::")}
-    found = [known for name in sorted(names) for known in _replaceable(name)]
-    return tuple(known.name for known in found if _reaches(known, cases))
+    replaceable = [operator for name in sorted(names) for operator in _replaceable_overloads(name)]
+    return tuple(operator.name for operator in replaceable if _is_reached(operator, cases))
 
 
-def _reaches(known: Operator, cases: Sequence[Case]) -> bool:
+def _is_reached(operator: Operator, cases: Sequence[Case]) -> bool:
     """Whether a function that replaces an operator would run in one of the cases."""
-    backend = OverrideBackend("torch by itself", {known.name: partial(_original, known)})
+    backend = OverrideBackend("torch by itself", {operator.name: partial(_call_original, operator)})
     for case in cases:
-        _run(backend, [case])
+        _run_cases(backend, [case])
         if any(backend.hits().values()):
             return True
     return False
 
 
-def _run(backend: ModuleBackend, cases: Sequence[Case]) -> None:
+def _run_cases(backend: ModuleBackend, cases: Sequence[Case]) -> None:
     for case in cases:
         try:
             layer = backend.build(case.call)
@@ -80,34 +82,40 @@ def _run(backend: ModuleBackend, cases: Sequence[Case]) -> None:
             continue
 
 
-def _replaceable(name: str) -> list[Operator]:
+def _replaceable_overloads(name: str) -> list[Operator]:
     """The overloads of an operator that take tensors and do not return a view of them."""
     packet: Any = getattr(torch.ops.aten, name.removeprefix("aten::"))
-    found = []
+    candidates = []
     for overload in packet.overloads():
         try:
-            known = operator(f"{name}.{overload}", "cpu")
+            candidate = find_operator(f"{name}.{overload}", "cpu")
         except ValueError:
             continue
-        takes = any("Tensor" in str(argument.type) for argument in known.schema.arguments)
-        views = any(a.alias_info is not None and not a.alias_info.is_write
-                    for a in known.schema.arguments)  # fmt: skip
-        if takes and not views and not known.schema.name.startswith("aten::empty"):
-            found.append(known)
-    return found
+        takes_tensors = any(
+            "Tensor" in str(argument.type) for argument in candidate.schema.arguments
+        )
+        returns_view = any(a.alias_info is not None and not a.alias_info.is_write
+                    for a in candidate.schema.arguments)  # fmt: skip
+        if (
+            takes_tensors
+            and not returns_view
+            and not candidate.schema.name.startswith("aten::empty")
+        ):
+            candidates.append(candidate)
+    return candidates
 
 
-def _original(known: Operator, *arguments: Any, **keywords: Any) -> Any:
-    return known.call_original(*known.whole(arguments, keywords))
+def _call_original(operator: Operator, *arguments: Any, **keywords: Any) -> Any:
+    return operator.call_original(*operator.complete_arguments(arguments, keywords))
 
 
-def table(layers: Sequence[str]) -> dict[str, list[str]]:
+def reached_table(layers: Sequence[str]) -> dict[str, list[str]]:
     """The table: operator → the layers that reach it."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    layers_by_operator: defaultdict[str, list[str]] = defaultdict(list)
     for layer in layers:
-        for name in reached(layer):
-            found[name].append(layer)
-    return dict(sorted(found.items()))
+        for name in reached_operators(layer):
+            layers_by_operator[name].append(layer)
+    return dict(sorted(layers_by_operator.items()))
 
 
 def main() -> None:
@@ -116,7 +124,7 @@ def main() -> None:
     content = {
         "$comment": "Written by `tools/reached_table.py`.",
         "torch": str(torch.__version__),
-        "reached": table(list(CATALOGUE)),
+        "reached": reached_table(list(CATALOGUE)),
     }
     TABLE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

@@ -8,9 +8,9 @@ from conformance.reports import schemas
 
 from conformance.backends import wire_format
 
-MADE = {**schemas.MADE, "wire": wire_format.schema}
+SCHEMA_MAKERS = {**schemas.FILE_SCHEMAS, "wire": wire_format.schema}
 
 if __name__ == "__main__":
     folder = Path(__file__).parents[1] / "conformance" / "schemas"
-    for name, make in MADE.items():
-        (folder / f"{name}.schema.json").write_text(schemas.written(make()), encoding="utf-8")
+    for name, make in SCHEMA_MAKERS.items():
+        (folder / f"{name}.schema.json").write_text(schemas.file_text(make()), encoding="utf-8")

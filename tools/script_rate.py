@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from planted import BUGS, Bug
 from planted.bug import path
-from printed import missing, told
+from printed import find_missing_numbers, script_message
 from support import cases, excuses_of
 
 from conformance.backends import ModuleBackend
@@ -36,7 +36,7 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.capabilities import numerics_of
 from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
-from conformance.diagnosis.reproducer import UNSEEN, reproducer
+from conformance.diagnosis.reproducer import NOT_REPRODUCED, make_reproducer
 from conformance.items.outcomes import on_device
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
@@ -48,43 +48,43 @@ _IMPORT = re.compile(r"^from \S+ import (\w+)  # the implementation under test$"
 def backend_of(bug: Bug) -> ModuleBackend:
     """A backend of torch's modules in which one layer has the bug."""
     *names, last = path(bug.layer)
-    found, whole = bug.implementation, torch.nn
-    for place in range(len(names), -1, -1):
-        real = reduce(getattr, names[:place], whole)
-        own = {n: getattr(real, n) for n in dir(real) if not n.startswith("_")}
-        found = SimpleNamespace(**{**own, [*names, last][place]: found})
-    return ModuleBackend("planted", found, found.functional)
+    implementation, root = bug.implementation, torch.nn
+    for depth in range(len(names), -1, -1):
+        real = reduce(getattr, names[:depth], root)
+        attributes = {n: getattr(real, n) for n in dir(real) if not n.startswith("_")}
+        implementation = SimpleNamespace(**{**attributes, [*names, last][depth]: implementation})
+    return ModuleBackend("planted", implementation, implementation.functional)
 
 
 def scripts(
     bug: Bug, dtypes: Sequence[str] = ("float32",), checks: Collection[str] = CHECKS
 ) -> dict[str, str]:
     """Check → the script of the first case that fails with the bug and not without it."""
-    backend, row, found = backend_of(bug), CATALOGUE[bug.layer], {}
+    backend, spec, sources = backend_of(bug), CATALOGUE[bug.layer], {}
     for check, facts in CHECKS.items():
-        if check not in checks or not facts.applies(row):
+        if check not in checks or not facts.applies(spec):
             continue
         for dtype in dtypes:
             drawn = cases(bug.layer, dtype, invalid=facts.invalid)
             excuses = excuses_of(bug.layer, check, dtype)
-            for case in (case for case in drawn if excuses.deadly(case) is None):
-                trial, failure = tried(backend, case, check)
+            for case in (case for case in drawn if excuses.find_process_ending(case) is None):
+                trial, failure = run_check(backend, case, check)
                 if failure is None:
                     continue
-                if excuses.explaining(case, str(failure), failure.finding):
+                if excuses.find_explanation(case, str(failure), failure.finding):
                     continue
-                if tried(torch_backend, case, check)[1] is None:
-                    found[check] = reproducer(trial, check, str(failure))
+                if run_check(torch_backend, case, check)[1] is None:
+                    sources[check] = make_reproducer(trial, check, str(failure))
                     break
-            if check in found:
+            if check in sources:
                 break
-    return found
+    return sources
 
 
-def tried(backend: Any, case: Case, check: str) -> tuple[Trial, Failure | None]:
+def run_check(backend: Any, case: Case, check: str) -> tuple[Trial, Failure | None]:
     """Run a check on a case; return the trial, and the failure or None."""
-    row, numerics = CATALOGUE[case.call.layer], numerics_of(backend, case.call.dtype)
-    trial = Trial(backend, row, on_device(case, "cpu"), numerics)
+    spec, numerics = CATALOGUE[case.call.layer], numerics_of(backend, case.call.dtype)
+    trial = Trial(backend, spec, on_device(case, "cpu"), numerics)
     try:
         CHECKS[check].run(trial)
     except (Unsupported, Inapplicable):
@@ -94,20 +94,20 @@ def tried(backend: Any, case: Case, check: str) -> tuple[Trial, Failure | None]:
     return trial, None
 
 
-def ran(source: str, implementation: Any) -> tuple[int | str, str]:
+def run_script(source: str, implementation: Any) -> tuple[int | str, str]:
     """Run a script in this process; return its exit status or exception, and its output."""
     names: dict[str, Any] = {"__name__": "script"}
 
-    def placed(found: re.Match[str]) -> str:
+    def use_implementation(match: re.Match[str]) -> str:
         names["given"] = implementation
-        return f"{found[1]} = given"
+        return f"{match[1]} = given"
 
     printed, recording = io.StringIO(), torch.is_grad_enabled()
     try:
         with contextlib.redirect_stdout(printed):
-            exec(compile(_IMPORT.sub(placed, source), "script.py", "exec"), names)
-    except SystemExit as ended:
-        return int(ended.code or 0), printed.getvalue()
+            exec(compile(_IMPORT.sub(use_implementation, source), "script.py", "exec"), names)
+    except SystemExit as exit_call:
+        return int(exit_call.code or 0), printed.getvalue()
     except Exception as error:
         return f"{type(error).__name__}: {error}", printed.getvalue()
     finally:
@@ -115,25 +115,25 @@ def ran(source: str, implementation: Any) -> tuple[int | str, str]:
     return 0, printed.getvalue()
 
 
-def fresh(source: str, bug: Bug | None) -> int:
+def run_in_new_process(source: str, bug: Bug | None) -> int:
     """Run a script in a new process; return its exit status."""
     with tempfile.TemporaryDirectory() as folder:
         name = "" if bug is None else bug.name
 
-        def placed(found: re.Match[str]) -> str:
+        def import_bug(match: re.Match[str]) -> str:
             if bug is None:
-                return f"{found[1]} = None"
+                return f"{match[1]} = None"
             chosen = f"next(b.implementation for b in BUGS if b.name == {name!r})"
-            return f"from planted import BUGS\n{found[1]} = {chosen}"
+            return f"from planted import BUGS\n{match[1]} = {chosen}"
 
         path = Path(folder) / "script.py"
-        path.write_text(_IMPORT.sub(placed, source), encoding="utf-8")
+        path.write_text(_IMPORT.sub(import_bug, source), encoding="utf-8")
         tests = Path(__file__).parents[1] / "tests"
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, path], env={"PYTHONPATH": str(tests), "OMP_NUM_THREADS": "1"},
             capture_output=True, check=False,
         )  # fmt: skip
-        return done.returncode
+        return process.returncode
 
 
 def main() -> None:
@@ -157,23 +157,28 @@ def main() -> None:
     for bug in BUGS[options.every[1] :: options.every[0]]:
         if not any(fnmatch.fnmatchcase(bug.name, glob) for glob in globs):
             continue
-        own = reduce(getattr, path(bug.layer), torch.nn)
+        torch_layer = reduce(getattr, path(bug.layer), torch.nn)
         for check, source in scripts(bug).items():
             counts["scripts"] += 1
-            wrong, printed = ran(source, bug.implementation)
-            right, _ = ran(source, own)
+            status_with_bug, printed = run_script(source, bug.implementation)
+            status_without_bug, _ = run_script(source, torch_layer)
             counts[check] += 1
-            odd, lacking = UNSEEN in source, missing(told(source), printed)
-            counts["numbers"] += not lacking
-            if wrong == 1 and right == 0 and lacking:
-                print(f"{bug.name} {check}: not printed: {', '.join(lacking)[:300]}")
-            if wrong == 1 and right == 0 and not odd:
+            is_unseen, missing_numbers = (
+                NOT_REPRODUCED in source,
+                find_missing_numbers(script_message(source), printed),
+            )
+            counts["numbers"] += not missing_numbers
+            if status_with_bug == 1 and status_without_bug == 0 and missing_numbers:
+                print(f"{bug.name} {check}: not printed: {', '.join(missing_numbers)[:300]}")
+            if status_with_bug == 1 and status_without_bug == 0 and not is_unseen:
                 counts["shown"] += 1
                 if counts["shown"] % options.fresh == 0:
                     counts["fresh"] += 1
-                    counts["fresh, shown"] += fresh(source, bug) == 1
+                    counts["fresh, shown"] += run_in_new_process(source, bug) == 1
                 continue
-            print(f"{bug.name} {check}: with the bug {wrong}, with torch {right}{', unseen' * odd}")
+            print(
+                f"{bug.name} {check}: with the bug {status_with_bug}, with torch {status_without_bug}{', unseen' * is_unseen}"
+            )
             if options.show:
                 print(source)
         counts["bugs"] += 1

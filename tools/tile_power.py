@@ -13,39 +13,45 @@ import numpy as np
 from conformance.backends.adapters.torch import backend
 from conformance.backends.capabilities import numerics_of
 from conformance.checks.trial import Trial
-from conformance.generation.block_sizes import of_sizes
+from conformance.generation.block_sizes import set_sizes
 from conformance.generation.drawing import draw_cases
 from conformance.layers import CATALOGUE
 
 LAYER, DTYPES, FEATURES = "functional.linear", ("float64", "float32", "float16", "bfloat16"), 1024
 
 
-def seen(dtype: str) -> dict[str, list[float]]:
+def detected_shares(dtype: str) -> dict[str, list[float]]:
     """Regime → for each case, the share of outputs that a lost term moves beyond their bound."""
-    row, found = CATALOGUE[LAYER], defaultdict[str, list[float]](list)
+    spec, shares_by_regime = CATALOGUE[LAYER], defaultdict[str, list[float]](list)
     numerics = numerics_of(backend, dtype)
     for case in draw_cases(LAYER, dtype, 200, 0):
         if "tile" in case.labels or any(x is None or not x.size for x in case.inputs[:2]):
             continue
-        wide = of_sizes(row, case, {"input.shape[-1]": FEATURES})
-        if wide is None:
+        large_case = set_sizes(spec, case, {"input.shape[-1]": FEATURES})
+        if large_case is None:
             continue
-        x, weight = wide.inputs[:2]
-        (expected,) = Trial(backend, row, wide, numerics).expected
-        lost = np.abs(x[..., -1:] * np.atleast_2d(weight)[:, -1]).reshape(expected.shape)
-        there = (lost > 0) & expected.decided
-        if there.any():
-            found[str(case.labels["regime"])].append(float((lost > expected.error)[there].mean()))
-    return found
+        x, weight = large_case.inputs[:2]
+        (expected,) = Trial(backend, spec, large_case, numerics).expected
+        lost_term = np.abs(x[..., -1:] * np.atleast_2d(weight)[:, -1]).reshape(expected.shape)
+        is_decided = (lost_term > 0) & expected.decided
+        if is_decided.any():
+            shares_by_regime[str(case.labels["regime"])].append(
+                float((lost_term > expected.error)[is_decided].mean())
+            )
+    return shares_by_regime
 
 
 def main() -> None:
     """Print the table."""
-    every = {dtype: seen(dtype) for dtype in DTYPES}
-    regimes = list(dict.fromkeys(regime for found in every.values() for regime in found))
+    shares_by_dtype = {dtype: detected_shares(dtype) for dtype in DTYPES}
+    regimes = list(
+        dict.fromkeys(
+            regime for shares_by_regime in shares_by_dtype.values() for regime in shares_by_regime
+        )
+    )
     print("| regime |", " | ".join(DTYPES), "|\n| --- |", " | ".join(["---:"] * len(DTYPES)), "|")
     for regime in regimes:
-        shares = (every[dtype].get(regime) for dtype in DTYPES)
+        shares = (shares_by_dtype[dtype].get(regime) for dtype in DTYPES)
         cells = (f"{100 * np.mean(share):.0f} %" if share else "" for share in shares)
         print(f"| {regime} |", " | ".join(cells), "|")
 

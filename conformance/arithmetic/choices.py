@@ -2,7 +2,7 @@
 
 Where a few separate numbers are right they are `Choices`: a comparison accepts any one of them,
 element by element. Where all numbers between two ends are right, such as the slopes at a kink, they
-are an ordinary `Rounded`, made by `between`.
+are an ordinary `Rounded`, made by `interval`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import OWN, Rounded, join, multilinear, traced, unbroadcast
+from conformance.arithmetic.rounded import (
+    ORACLE_UNIT,
+    Rounded,
+    join,
+    multilinear,
+    unbroadcast,
+    with_pullback,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,24 +54,24 @@ class Choices:
     def __getitem__(self, index: object) -> Choices:
         return Choices(tuple(alternative[index] for alternative in self.alternatives))
 
-    def nearest(self, got: np.ndarray) -> Rounded:
+    def nearest(self, actual: np.ndarray) -> Rounded:
         """For each element the alternative with the smallest error ÷ bound, the first if equal.
 
         Args:
             got: the answer, of the same shape.
         """
         value, error = self.alternatives[0].value, self.alternatives[0].error
-        least = _missed(got, self.alternatives[0])
+        best_ratio = _error_ratio(actual, self.alternatives[0])
         for other in self.alternatives[1:]:
-            missed = _missed(got, other)
-            better = missed < least
-            least = np.where(better, missed, least)
+            ratio = _error_ratio(actual, other)
+            better = ratio < best_ratio
+            best_ratio = np.where(better, ratio, best_ratio)
             value = np.where(better, other.value, value)
             error = np.where(better, other.error, error)
         return Rounded(value, error, self.precision)
 
 
-def enclosed(x: Rounded | Choices) -> Rounded:
+def enclose(x: Rounded | Choices) -> Rounded:
     """One value for each element, with a bound that covers all alternatives.
 
     The error is ∞ where the alternatives are not all finite and not all equal.
@@ -76,17 +83,17 @@ def enclosed(x: Rounded | Choices) -> Rounded:
         return x
     first, *others = x.alternatives
     low, high, error = first.value, first.value, first.error
-    missing = np.isnan(first.value)
+    all_nan = np.isnan(first.value)
     for other in others:
         low, high = np.minimum(low, other.value), np.maximum(high, other.value)
         error = np.maximum(error, other.error)
-        missing = missing & np.isnan(other.value)
+        all_nan = all_nan & np.isnan(other.value)
     with np.errstate(invalid="ignore"):
-        apart = np.where((low == high) | missing, 0.0, high - low)
-    return Rounded(first.value, error + np.where(np.isnan(apart), np.inf, apart), first.precision)
+        width = np.where((low == high) | all_nan, 0.0, high - low)
+    return Rounded(first.value, error + np.where(np.isnan(width), np.inf, width), first.precision)
 
 
-def joined(parts: Sequence[Rounded | Choices], axis: int) -> Rounded | Choices:
+def join_choices(parts: Sequence[Rounded | Choices], axis: int) -> Rounded | Choices:
     """`numpy.concatenate` of parts, any of which may have several right values.
 
     The k-th alternative of the result joins the k-th of each part, or its last one.
@@ -95,22 +102,24 @@ def joined(parts: Sequence[Rounded | Choices], axis: int) -> Rounded | Choices:
         parts: one or more.
         axis: the axis to concatenate along.
     """
-    several = [x.alternatives if isinstance(x, Choices) else (x,) for x in parts]
-    most = max(map(len, several))
-    ways = [join([x[min(k, len(x) - 1)] for x in several], axis) for k in range(most)]
-    return ways[0] if most == 1 else Choices(tuple(ways))
+    part_alternatives = [x.alternatives if isinstance(x, Choices) else (x,) for x in parts]
+    count = max(map(len, part_alternatives))
+    joined_parts = [
+        join([x[min(k, len(x) - 1)] for x in part_alternatives], axis) for k in range(count)
+    ]
+    return joined_parts[0] if count == 1 else Choices(tuple(joined_parts))
 
 
-def _missed(got: np.ndarray, expected: Rounded) -> np.ndarray:
+def _error_ratio(actual: np.ndarray, expected: Rounded) -> np.ndarray:
     """Error ÷ bound; 1 where any value is right, so that a closer alternative goes first."""
     with np.errstate(all="ignore"):
-        ratio = np.abs(got - expected.value) / expected.error
-        same = (got == expected.value) | (np.isnan(got) & np.isnan(expected.value))
+        ratio = np.abs(actual - expected.value) / expected.error
+        same = (actual == expected.value) | (np.isnan(actual) & np.isnan(expected.value))
     ratio = np.where(same, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
     return np.where(expected.decided, ratio, 1.0)
 
 
-def between(low: Rounded, high: Rounded) -> Rounded:
+def interval(low: Rounded, high: Rounded) -> Rounded:
     """An interval, such as a subdifferential, as its middle ± half its width.
 
     Args:
@@ -122,13 +131,13 @@ def between(low: Rounded, high: Rounded) -> Rounded:
     same = (low.value == high.value) & (low.error == high.error)
     with np.errstate(invalid="ignore", over="ignore"):
         value = np.where(same, low.value, 0.5 * bottom + 0.5 * top)
-        reach = np.maximum(np.abs(bottom), np.abs(top))
+        largest_end = np.maximum(np.abs(bottom), np.abs(top))
         # Roundings: an end, 1; its distance from the value, up to 2·reach, 2; second order, 1.
-        error = np.maximum(top - value, value - bottom) + 4 * OWN * reach
+        error = np.maximum(top - value, value - bottom) + 4 * ORACLE_UNIT * largest_end
     # Infinite ends have no middle.
-    lost = ~np.isfinite(value) & ~same
-    error = np.where(same, low.error, np.where(lost | np.isnan(error), np.inf, error))
-    return Rounded(np.where(lost, 0.0, value), error, low.precision)
+    undefined = ~np.isfinite(value) & ~same
+    error = np.where(same, low.error, np.where(undefined | np.isnan(error), np.inf, error))
+    return Rounded(np.where(undefined, 0.0, value), error, low.precision)
 
 
 def where_undecided(
@@ -145,25 +154,25 @@ def where_undecided(
         below: result elsewhere, and where z is NaN.
         inclusive: z = threshold counts as above.
     """
-    over = z.value >= threshold if inclusive else z.value > threshold
+    is_above = z.value >= threshold if inclusive else z.value > threshold
     with np.errstate(invalid="ignore"):
         certain = (z.error == 0) | (np.abs(z.value - threshold) > z.error)
-        value = np.where(over, above.value, below.value)
-        chosen = np.where(over, above.error, below.error)
-        other = np.where(over, below.error, above.error)
-        error = np.maximum(chosen, np.abs(above.value - below.value) + other)
+        value = np.where(is_above, above.value, below.value)
+        chosen_error = np.where(is_above, above.error, below.error)
+        other_error = np.where(is_above, below.error, above.error)
+        error = np.maximum(chosen_error, np.abs(above.value - below.value) + other_error)
     # For a number that may be NaN the branch is unknown.
     error = np.where(np.isfinite(z.error) & ~np.isnan(error), error, np.inf)
-    result = Rounded(value, np.where(certain, chosen, error), z.precision)
+    result = Rounded(value, np.where(certain, chosen_error, error), z.precision)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        up, down = certain & over, certain & ~over
+        up, down = certain & is_above, certain & ~is_above
         return [
-            unbroadcast(_shared(cotangent, up, down), above.shape),
-            unbroadcast(_shared(cotangent, down, up), below.shape),
+            unbroadcast(_split_cotangent(cotangent, up, down), above.shape),
+            unbroadcast(_split_cotangent(cotangent, down, up), below.shape),
         ]
 
-    return traced(result, [above, below], pull)
+    return with_pullback(result, [above, below], pull)
 
 
 def maximum(a: Rounded, b: Rounded) -> Rounded:
@@ -183,11 +192,11 @@ def maximum(a: Rounded, b: Rounded) -> Rounded:
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         return [
-            unbroadcast(_shared(cotangent, first, second), a.shape),
-            unbroadcast(_shared(cotangent, second, first), b.shape),
+            unbroadcast(_split_cotangent(cotangent, first, second), a.shape),
+            unbroadcast(_split_cotangent(cotangent, second, first), b.shape),
         ]
 
-    return traced(Rounded(value, error, a.precision), [a, b], pull)
+    return with_pullback(Rounded(value, error, a.precision), [a, b], pull)
 
 
 def minimum(a: Rounded, b: Rounded) -> Rounded:
@@ -206,7 +215,7 @@ def gather(x: Rounded, index: np.ndarray, axis: int) -> Rounded:
         index: integers, of x's shape except along `axis`.
         axis: the axis that `index` counts along.
     """
-    return _copied(x, lambda array: np.take_along_axis(array, index, axis))
+    return _copy_elements(x, lambda array: np.take_along_axis(array, index, axis))
 
 
 def take(
@@ -225,19 +234,21 @@ def take(
         inside: where to copy, of a shape that broadcasts to the result's; None = everywhere.
         fill: the value elsewhere, such as the padding around an input.
     """
-    return _copied(x, lambda array: np.take(array, index, axis=axis), inside, fill)
+    return _copy_elements(x, lambda array: np.take(array, index, axis=axis), inside, fill)
 
 
-def _shared(cotangent: Rounded, all_of_it: np.ndarray, none: np.ndarray) -> Rounded:
+def _split_cotangent(
+    cotangent: Rounded, receives_all: np.ndarray, receives_none: np.ndarray
+) -> Rounded:
     """The part of a cotangent that one branch gets: all, nothing, or anything in between."""
-    doubtful = ~(all_of_it | none)
-    value = np.where(none, 0.0, np.where(doubtful, 0.5 * cotangent.value, cotangent.value))
-    error = np.where(none, 0.0, cotangent.error)
-    error = np.where(doubtful, 0.5 * cotangent.size + cotangent.error, error)
+    doubtful = ~(receives_all | receives_none)
+    value = np.where(receives_none, 0.0, np.where(doubtful, 0.5 * cotangent.value, cotangent.value))
+    error = np.where(receives_none, 0.0, cotangent.error)
+    error = np.where(doubtful, 0.5 * cotangent.abs_value + cotangent.error, error)
     return Rounded(value, error, cotangent.precision)
 
 
-def _copied(
+def _copy_elements(
     x: Rounded,
     move: Callable[[np.ndarray], np.ndarray],
     inside: np.ndarray | None = None,
@@ -250,25 +261,29 @@ def _copied(
     result = Rounded(value, error, x.precision)
     if x.node is None:
         return result
-    which = np.broadcast_to(True if inside is None else inside, value.shape)
-    places = move(np.arange(x.value.size).reshape(x.shape))[which]
-    counts = np.bincount(places, minlength=x.value.size).reshape(x.shape)
+    copied = np.broadcast_to(True if inside is None else inside, value.shape)
+    sources = move(np.arange(x.value.size).reshape(x.shape))[copied]
+    counts = np.bincount(sources, minlength=x.value.size).reshape(x.shape)
 
-    def back(array: np.ndarray) -> np.ndarray:
-        whole = np.zeros(x.value.size, array.dtype)
-        np.add.at(whole, places, array[which])
-        return whole.reshape(x.shape)
+    def scatter_add(array: np.ndarray) -> np.ndarray:
+        sums = np.zeros(x.value.size, array.dtype)
+        np.add.at(sums, sources, array[copied])
+        return sums.reshape(x.shape)
 
     def grain(cotangent: Rounded) -> np.ndarray:
-        least = np.full(x.value.size, np.inf)
-        np.minimum.at(least, places, cotangent.quanta[which])
-        return least.reshape(x.shape)
+        smallest = np.full(x.value.size, np.inf)
+        np.minimum.at(smallest, sources, cotangent.quanta[copied])
+        return smallest.reshape(x.shape)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        most = int(counts.max(initial=1))
-        summed = multilinear(back, cotangent.bare, terms=max(most - 1, 1), grain=grain)
+        max_copies = int(counts.max(initial=1))
+        summed = multilinear(
+            scatter_add, cotangent.detached, terms=max(max_copies - 1, 1), grain=grain
+        )
         # The gradient of a single copy needs no sum.
-        error = np.where(counts > 1, summed.error, back(cotangent.error))
-        return [Rounded(summed.value, error, x.precision, summed.magnitude, summed.grain, most)]
+        error = np.where(counts > 1, summed.error, scatter_add(cotangent.error))
+        return [
+            Rounded(summed.value, error, x.precision, summed.magnitude, summed.grain, max_copies)
+        ]
 
-    return traced(result, [x], pull)
+    return with_pullback(result, [x], pull)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from conformance.arithmetic.exactness import every, quanta
+from conformance.arithmetic.exactness import all_true, quanta
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Node, Rounded, with_node
 from conformance.model.formats import FORMATS
@@ -81,31 +81,33 @@ def accumulate(parts: Sequence[Rounded]) -> Rounded:
         return with_node(parts[0], None)
     precision = parts[0].precision
     value, error = parts[0].value, parts[0].error
-    magnitude = _size(parts[0])
+    magnitude = _magnitude(parts[0])
     for part in parts[1:]:
         value, error = value + part.value, error + part.error
-        magnitude = magnitude + _size(part)
+        magnitude = magnitude + _magnitude(part)
     terms = sum(part.terms for part in parts)
     rounding = (precision.unit + FORMATS["float64"].unit) * (magnitude + error)
     inexact = error + terms * rounding
-    beyond = np.asarray(inexact)
-    np.copyto(beyond, np.inf, where=magnitude > precision.largest)
-    if every(error):
-        return Rounded(value, beyond, precision, magnitude, 0.0, terms)
+    bound = np.asarray(inexact)
+    np.copyto(bound, np.inf, where=magnitude > precision.largest)
+    if all_true(error):
+        return Rounded(value, bound, precision, magnitude, 0.0, terms)
     # A single quantum for all elements, where every part has a single one.
-    least = np.array(min((part.grain for part in parts if part.grain is not None), default=np.inf))
+    common_quantum = np.array(
+        min((part.grain for part in parts if part.grain is not None), default=np.inf)
+    )
     for part in parts:
         if part.grain is None:
-            least = np.minimum(least, quanta(part.value))
+            common_quantum = np.minimum(common_quantum, quanta(part.value))
     limit: np.ndarray | float = 0.0
     if precision.bits:
         with np.errstate(over="ignore"):
-            limit = np.ldexp(least, precision.bits)
-    exact = (error == 0) & (magnitude <= limit) & np.isfinite(beyond)
-    np.copyto(beyond, 0.0, where=exact)
-    grain = float(least.min(initial=np.inf)) if value.size else np.inf
-    return Rounded(value, beyond, precision, magnitude, grain, terms)
+            limit = np.ldexp(common_quantum, precision.bits)
+    exact = (error == 0) & (magnitude <= limit) & np.isfinite(bound)
+    np.copyto(bound, 0.0, where=exact)
+    grain = float(common_quantum.min(initial=np.inf)) if value.size else np.inf
+    return Rounded(value, bound, precision, magnitude, grain, terms)
 
 
-def _size(part: Rounded) -> np.ndarray:
-    return part.size if part.magnitude is None else part.magnitude
+def _magnitude(part: Rounded) -> np.ndarray:
+    return part.abs_value if part.magnitude is None else part.magnitude

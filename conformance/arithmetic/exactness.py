@@ -10,12 +10,12 @@ _SIGNIFICAND = np.array(2**52 - 1)  # the bits of a float64 that hold it
 _ONE = np.array(1)  # arrays: a Python int is made one at each use
 
 
-def some(mask: np.ndarray) -> bool:
+def any_true(mask: np.ndarray) -> bool:
     """`mask.any()`, which on small arrays takes four times as long."""
     return bool(np.count_nonzero(mask))
 
 
-def every(mask: np.ndarray) -> bool:
+def all_true(mask: np.ndarray) -> bool:
     """`mask.all()`, which on small arrays takes four times as long."""
     return bool(np.count_nonzero(mask) == mask.size)
 
@@ -31,7 +31,7 @@ def quanta(values: np.ndarray) -> np.ndarray:
     cleared &= bits
     quantum = np.asarray(size - cleared.view(np.float64))
     powers = bits & _SIGNIFICAND == 0
-    if some(powers):
+    if any_true(powers):
         np.copyto(quantum, size, where=powers)
         np.copyto(quantum, np.inf, where=size == 0)
     return quantum

@@ -25,17 +25,17 @@ from functools import lru_cache
 import numpy as np
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import OWN, Rounded, traced
+from conformance.arithmetic.rounded import ORACLE_UNIT, Rounded, with_pullback
 from conformance.model.formats import FORMATS, round_to
 
 
 @lru_cache(maxsize=64)
-def wide(precision: Precision) -> Precision:
+def working_precision(precision: Precision) -> Precision:
     """The precision in which a composite computes, given the precision of its operands.
 
     It is float32's for bfloat16 and float16, unless the backend is stepwise; else the same.
     """
-    if not precision.half or precision.stepwise:
+    if not precision.is_half or precision.stepwise:
         return precision
     single = FORMATS["float32"]
     # A declared format of sums remains.
@@ -64,32 +64,32 @@ def widened(x: Rounded) -> Rounded:
     Args:
         x: of any shape.
     """
-    outer, inner = x.precision, wide(x.precision)
+    outer, inner = x.precision, working_precision(x.precision)
     if inner == outer:
         return x
     read = x.flushed if outer.flushes else x
     result = Rounded(read.value, read.error, inner)
-    return traced(result, [x], lambda cotangent: [stored(cotangent, outer)])
+    return with_pullback(result, [x], lambda cotangent: [stored(cotangent, outer)])
 
 
-def noted(x: Rounded, name: str) -> Rounded:
+def stored_if_declared(x: Rounded, name: str) -> Rounded:
     """An intermediate result, rounded to the dtype if the backend declares that it stores it.
 
     Args:
         x: computed wide.
         name: the result's name in `Numerics.stored`.
     """
-    if not declared(x.precision, name):
+    if not is_stored(x.precision, name):
         return x
     outer = FORMATS[x.precision.store]
-    least = outer.normal if x.precision.flushes else outer.tiny
-    error = x.error + ((outer.unit + OWN) * x.reach + least)
-    same = (x.error == 0) & (round_to(x.value, x.precision.store) == x.value)
-    result = Rounded(x.value, np.where(same, x.error, error), x.precision)
-    return traced(result, [x], lambda cotangent: [cotangent])
+    underflow = outer.normal if x.precision.flushes else outer.tiny
+    error = x.error + ((outer.unit + ORACLE_UNIT) * x.abs_bound + underflow)
+    is_exact = (x.error == 0) & (round_to(x.value, x.precision.store) == x.value)
+    result = Rounded(x.value, np.where(is_exact, x.error, error), x.precision)
+    return with_pullback(result, [x], lambda cotangent: [cotangent])
 
 
-def stepwise(x: Rounded, name: str) -> Rounded:
+def stepwise_if_declared(x: Rounded, name: str) -> Rounded:
     """The same operand; further steps are stored if the backend declares that it stores them.
 
     Args:
@@ -97,16 +97,16 @@ def stepwise(x: Rounded, name: str) -> Rounded:
         name: the part's name in `Numerics.stored`.
     """
     inner = x.precision
-    if not declared(inner, name):
+    if not is_stored(inner, name):
         return x
     outer = FORMATS[inner.store]
     underflow = outer.normal if inner.flushes else outer.tiny
     coarse = replace(inner, unit=outer.unit, underflow=underflow, bits=0)
     result = Rounded(x.value, x.error, coarse)
-    return traced(result, [x], lambda cotangent: [_retyped(cotangent, inner)])
+    return with_pullback(result, [x], lambda cotangent: [_with_precision(cotangent, inner)])
 
 
-def declared(precision: Precision, name: str) -> bool:
+def is_stored(precision: Precision, name: str) -> bool:
     """Whether the backend declares that it stores this intermediate result of a wide composite."""
     return bool(precision.store) and name in precision.stored
 
@@ -122,10 +122,10 @@ def stored(x: Rounded, precision: Precision) -> Rounded:
     if inner == precision:
         return x
     result = Rounded(x.value, _store_error(x, precision.dtype, precision.underflow), precision)
-    return traced(result, [x], lambda cotangent: [_retyped(cotangent, inner)])
+    return with_pullback(result, [x], lambda cotangent: [_with_precision(cotangent, inner)])
 
 
-def settled(x: Rounded, precision: Precision) -> Rounded:
+def stored_or_exact(x: Rounded, precision: Precision) -> Rounded:
     """As `stored`, but exact where every value within the bound rounds to the same number.
 
     Rounding is monotonic: if v − e and v + e round to v, so does every result within e of v. An
@@ -134,13 +134,13 @@ def settled(x: Rounded, precision: Precision) -> Rounded:
     result = stored(x, precision)
     if result is x:
         return x
-    doubt = x.error * (1 + 2 * OWN)
+    doubt = x.error * (1 + 2 * ORACLE_UNIT)
     with np.errstate(invalid="ignore", over="ignore"):
-        sure = round_to(x.value - doubt, precision.dtype) == x.value
-        sure &= round_to(x.value + doubt, precision.dtype) == x.value
-    sure &= x.size >= FORMATS[precision.dtype].normal
-    sure |= (x.value == 0) & (x.error == 0)
-    return result.with_error(np.where(sure, 0.0, result.error)) if sure.any() else result
+        certain = round_to(x.value - doubt, precision.dtype) == x.value
+        certain &= round_to(x.value + doubt, precision.dtype) == x.value
+    certain &= x.abs_value >= FORMATS[precision.dtype].normal
+    certain |= (x.value == 0) & (x.error == 0)
+    return result.with_error(np.where(certain, 0.0, result.error)) if certain.any() else result
 
 
 def converted(x: Rounded, dtype: str | None) -> Rounded:
@@ -167,47 +167,47 @@ def converted(x: Rounded, dtype: str | None) -> Rounded:
     if FORMATS[dtype].bits >= FORMATS[outer.dtype].bits and dtype != "float16":
         result = Rounded(read.value, read.error, inner)
     else:
-        form = FORMATS[dtype]
+        target = FORMATS[dtype]
         with np.errstate(over="ignore", invalid="ignore"):
             value = round_to(read.value, dtype)
-            other = round_to(round_to(read.value, "float32"), dtype)
-            twice = np.where(value == other, 0.0, np.abs(value - other))
-            moved = read.error + 2 * form.unit * read.reach + form.tiny
-        twice = np.where(np.isnan(value), 0.0, twice)
-        result = Rounded(value, np.where(read.error > 0, moved, twice), inner)
+            via_float32 = round_to(round_to(read.value, "float32"), dtype)
+            double_rounding = np.where(value == via_float32, 0.0, np.abs(value - via_float32))
+            operand_error = read.error + 2 * target.unit * read.abs_bound + target.tiny
+        double_rounding = np.where(np.isnan(value), 0.0, double_rounding)
+        result = Rounded(value, np.where(read.error > 0, operand_error, double_rounding), inner)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         error = _store_error(cotangent, outer.dtype, outer.underflow)
         return [Rounded(cotangent.value, error, outer)]
 
-    return traced(result, [x], pull)
+    return with_pullback(result, [x], pull)
 
 
-def kept(x: Rounded) -> Rounded:
+def saved_for_backward(x: Rounded) -> Rounded:
     """A result as the backward pass may reuse it: with the error of storing it if it was wide."""
     if not x.precision.store:
-        return x.bare
-    least = FORMATS[x.precision.store].tiny
+        return x.detached
+    underflow = FORMATS[x.precision.store].tiny
     if x.precision.flushes:
-        least = FORMATS[x.precision.store].normal
-    error = _store_error(x, x.precision.store, least)
+        underflow = FORMATS[x.precision.store].normal
+    error = _store_error(x, x.precision.store, underflow)
     return Rounded(x.value, error, x.precision)
 
 
 def _store_error(x: Rounded, dtype: str, underflow: float) -> np.ndarray:
     """Inherited error and one rounding to nearest; 0 for an exact number that the dtype has."""
-    form = FORMATS[dtype]
-    reach = x.reach
+    target = FORMATS[dtype]
+    reach = x.abs_bound
     with np.errstate(invalid="ignore", over="ignore"):
-        error = x.error + ((form.unit + OWN) * reach + underflow)
+        error = x.error + ((target.unit + ORACLE_UNIT) * reach + underflow)
         # Up to half a unit beyond the largest number the nearest is finite: no bound can say so.
-        error = np.where(reach + error <= form.largest, error, np.inf)
-        same = (x.error == 0) & (round_to(x.value, dtype) == x.value)
-        if underflow >= form.normal:
-            same &= ~((x.size < form.normal) & (x.size > 0))
-    same |= (x.error == 0) & ~np.isfinite(x.value)
-    return np.where(same, 0.0, error)
+        error = np.where(reach + error <= target.largest, error, np.inf)
+        is_exact = (x.error == 0) & (round_to(x.value, dtype) == x.value)
+        if underflow >= target.normal:
+            is_exact &= ~((x.abs_value < target.normal) & (x.abs_value > 0))
+    is_exact |= (x.error == 0) & ~np.isfinite(x.value)
+    return np.where(is_exact, 0.0, error)
 
 
-def _retyped(cotangent: Rounded, precision: Precision) -> Rounded:
+def _with_precision(cotangent: Rounded, precision: Precision) -> Rounded:
     return Rounded(cotangent.value, cotangent.error, precision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conformance.model.case import ULP, Numerics
-from conformance.model.formats import FORMATS, REAL, format_of
+from conformance.model.formats import FORMATS, REAL_DTYPE, format_of
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class Precision:
                 return error
         return ULP[name]
 
-    def absolute(self, name: str) -> float:
+    def absolute_error(self, name: str) -> float:
         """Largest absolute error of an elementary function, in addition to its `ulp`."""
         for declared, error in self.absolutes:
             if declared == name:
                 return error
         return 0.0
 
-    def usual(self, name: str) -> bool:
+    def has_standard_accuracy(self, name: str) -> bool:
         """Whether a function has the default accuracy, so that C's Annex F values are exact.
 
         A backend that declares less accuracy may compute the function in another form, which need
@@ -68,10 +68,10 @@ class Precision:
         """
         if not (self.ulps or self.absolutes):
             return True
-        return self.ulp(name) <= ULP[name] and not self.absolute(name)
+        return self.ulp(name) <= ULP[name] and not self.absolute_error(name)
 
     @property
-    def half(self) -> bool:
+    def is_half(self) -> bool:
         """Whether the dtype is one of the two 16-bit formats."""
         return self.dtype in ("bfloat16", "float16")
 
@@ -89,8 +89,8 @@ class Precision:
             numerics: what the backend declares; None = IEEE arithmetic as torch does it.
         """
         numerics = numerics or Numerics()
-        own = format_of(dtype)
-        unit = max(own.unit, numerics.unit_roundoff or 0.0)
+        target = format_of(dtype)
+        unit = max(target.unit, numerics.unit_roundoff or 0.0)
         half = dtype in ("bfloat16", "float16")
         if numerics.accumulation is not None:
             sum_unit = wide_unit = max(
@@ -99,20 +99,20 @@ class Precision:
         else:
             sum_unit = unit
             wide_unit = FORMATS["float32"].unit if half and not numerics.unit_roundoff else unit
-        exact = not numerics.inexact and unit == own.unit
+        exact = not numerics.inexact and unit == target.unit
         return cls(
             dtype=dtype,
             unit=unit,
             sum_unit=sum_unit,
             wide_unit=wide_unit,
-            bits=own.bits if exact else 0,
-            underflow=own.normal if numerics.flush_to_zero else own.tiny,
-            normal=own.normal,
-            largest=own.largest,
+            bits=target.bits if exact else 0,
+            underflow=target.normal if numerics.flush_to_zero else target.tiny,
+            normal=target.normal,
+            largest=target.largest,
             ulps=tuple(sorted(numerics.ulp.items())),
             absolutes=tuple(sorted(numerics.absolute.items())),
             operand_unit=numerics.operand_roundoff,
-            complex=dtype in REAL,
+            complex=dtype in REAL_DTYPE,
             saturates=all(
                 numerics.ulp.get(name, ULP[name]) <= ULP[name] and not numerics.absolute.get(name)
                 for name in ("tanh", "sigmoid")

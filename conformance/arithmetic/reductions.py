@@ -11,15 +11,21 @@ import math
 import numpy as np
 
 from conformance.arithmetic.elementary import constant, exp, log, square
-from conformance.arithmetic.exactness import some
-from conformance.arithmetic.half_precision import kept
-from conformance.arithmetic.rounded import OWN, Rounded, moved_cotangent, multilinear, traced
+from conformance.arithmetic.exactness import any_true
+from conformance.arithmetic.half_precision import saved_for_backward
+from conformance.arithmetic.rounded import (
+    ORACLE_UNIT,
+    Rounded,
+    move_cotangent,
+    multilinear,
+    with_pullback,
+)
 from conformance.arithmetic.saturation import SIGMOID_ZERO
 
 Axes = int | tuple[int, ...] | None
 
 # e^x is 0 in every format at half of this, hence also for any rounding of x − max.
-_FAR = 2.0 * SIGMOID_ZERO
+_NEGLIGIBLE_EXPONENT = 2.0 * SIGMOID_ZERO
 
 
 def total(x: Rounded, axes: Axes = None, *, keepdims: bool = False) -> Rounded:
@@ -29,30 +35,34 @@ def total(x: Rounded, axes: Axes = None, *, keepdims: bool = False) -> Rounded:
         axes: axes to sum over; None = all.
         keepdims: keep the summed axes with length 1.
     """
-    along = _along(x, axes)
-    count = math.prod(x.shape[axis] for axis in along)
+    reduced_axes = _normalise_axes(x, axes)
+    count = math.prod(x.shape[axis] for axis in reduced_axes)
 
-    def added(values: np.ndarray) -> np.ndarray:
-        return np.asarray(values.sum(axis=along, keepdims=keepdims))
+    def sum_values(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values.sum(axis=reduced_axes, keepdims=keepdims))
 
     if count == 1:
-        return x.map(lambda array: _only(array, along, keepdims))
+        return x.map(lambda array: _drop_axes(array, reduced_axes, keepdims))
     if not count:
-        return Rounded(added(x.value), added(x.error), x.precision)
+        return Rounded(sum_values(x.value), sum_values(x.error), x.precision)
 
     def grain(y: Rounded) -> np.ndarray:
-        return np.asarray(y.quanta.min(axis=along, keepdims=keepdims))
+        return np.asarray(y.quanta.min(axis=reduced_axes, keepdims=keepdims))
 
     # A plain sum rounds once less than it has terms; in a sum of products each product rounds too.
-    summed = multilinear(added, x.bare, terms=count - 1, grain=grain)
+    summed = multilinear(sum_values, x.detached, terms=count - 1, grain=grain)
     result = Rounded(
         summed.value, summed.error, x.precision, summed.magnitude, summed.grain, summed.terms + 1
     )
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        return [moved_cotangent(cotangent, lambda array: _spread(array, x, along, keepdims))]
+        return [
+            move_cotangent(
+                cotangent, lambda array: _broadcast_back(array, x, reduced_axes, keepdims)
+            )
+        ]
 
-    return traced(result, [x], pull)
+    return with_pullback(result, [x], pull)
 
 
 def mean(
@@ -67,28 +77,32 @@ def mean(
             its quotient err by 2u·|xₖ − mₖ₋₁|/n. Since |mₖ₋₁| ≤ Σ|x|/(k − 1), the steps add up to
             2u·(2 + ln n)·Σ|x|/n.
     """
-    along = _along(x, axes)
-    count = math.prod(x.shape[axis] for axis in along)
-    result = over(total(x, along, keepdims=keepdims), count)
+    reduced_axes = _normalise_axes(x, axes)
+    count = math.prod(x.shape[axis] for axis in reduced_axes)
+    result = divide_by_count(total(x, reduced_axes, keepdims=keepdims), count)
     if running and count > 2:
-        size = (np.abs(x.value) + x.error).sum(axis=along, keepdims=keepdims) / count
-        steps = 2 * (2 + math.log(count)) * (x.precision.unit + OWN) * size
+        mean_magnitude = (np.abs(x.value) + x.error).sum(
+            axis=reduced_axes, keepdims=keepdims
+        ) / count
+        steps = 2 * (2 + math.log(count)) * (x.precision.unit + ORACLE_UNIT) * mean_magnitude
         steps = steps + count * x.precision.underflow  # of a quotient at each step
         result = result.with_error(result.error + steps)
     return result
 
 
-def over(x: Rounded, count: float) -> Rounded:
+def divide_by_count(x: Rounded, count: float) -> Rounded:
     """x/count, with a bound that also covers multiplying by the rounded reciprocal.
 
     Args:
         count: the divisor; with a power of two both forms are exact.
     """
-    quotient = x.bare / constant(float(count), x)
+    quotient = x.detached / constant(float(count), x)
     if count > 0 and math.frexp(count)[0] != 0.5:
-        more = (x.precision.unit + OWN) * quotient.reach
-        quotient = quotient.with_error(quotient.error + np.where(quotient.error > 0, more, 0.0))
-    return traced(quotient, [x], lambda cotangent: [over(cotangent, count)])
+        reciprocal_error = (x.precision.unit + ORACLE_UNIT) * quotient.abs_bound
+        quotient = quotient.with_error(
+            quotient.error + np.where(quotient.error > 0, reciprocal_error, 0.0)
+        )
+    return with_pullback(quotient, [x], lambda cotangent: [divide_by_count(cotangent, count)])
 
 
 def variance(
@@ -112,11 +126,11 @@ def variance(
         running: allow Welford's updates, which divide by 3; False = two passes only, exact where
             those are exact.
     """
-    along = _along(x, axes)
-    count = math.prod(x.shape[axis] for axis in along)
-    deviation = x - mean(x, along, keepdims=True, running=running)
-    summed = total(square(deviation), along, keepdims=keepdims)
-    return over(summed, max(count - correction, 0.0))
+    reduced_axes = _normalise_axes(x, axes)
+    count = math.prod(x.shape[axis] for axis in reduced_axes)
+    deviation = x - mean(x, reduced_axes, keepdims=True, running=running)
+    summed = total(square(deviation), reduced_axes, keepdims=keepdims)
+    return divide_by_count(summed, max(count - correction, 0.0))
 
 
 def maximum(x: Rounded, axis: Axes, *, keepdims: bool = False) -> Rounded:
@@ -130,33 +144,36 @@ def maximum(x: Rounded, axis: Axes, *, keepdims: bool = False) -> Rounded:
         axis: axes to reduce; None = all.
         keepdims: keep the reduced axes with length 1.
     """
-    along = _along(x, axis)
-    value = np.asarray(x.value.max(axis=along, keepdims=True))
+    reduced_axes = _normalise_axes(x, axis)
+    value = np.asarray(x.value.max(axis=reduced_axes, keepdims=True))
     with np.errstate(invalid="ignore"):
-        upper = (x.value + x.error).max(axis=along, keepdims=True)
-        lower = np.asarray((x.value - x.error).max(axis=along, keepdims=True))
+        upper = (x.value + x.error).max(axis=reduced_axes, keepdims=True)
+        lower = np.asarray((x.value - x.error).max(axis=reduced_axes, keepdims=True))
         error = np.maximum(upper - value, value - lower)
-    exact = x.error.max(axis=along, keepdims=True) == 0  # of infinite numbers, too
-    exact |= (np.isnan(x.value) & (x.error == 0)).any(axis=along, keepdims=True)
+    exact = x.error.max(axis=reduced_axes, keepdims=True) == 0  # of infinite numbers, too
+    exact |= (np.isnan(x.value) & (x.error == 0)).any(axis=reduced_axes, keepdims=True)
     error = np.where(exact, 0.0, np.where(np.isnan(error), np.inf, error))
-    shape = value.shape if keepdims else _only(value, along, False).shape
+    shape = value.shape if keepdims else _drop_axes(value, reduced_axes, False).shape
     result = Rounded(value.reshape(shape), error.reshape(shape), x.precision)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         candidate = (x.value + x.error >= lower) | np.isnan(x.value)
-        alone = candidate.sum(axis=along, keepdims=True) == 1
-        c, e = (_spread(array, x, along, keepdims) for array in (cotangent.value, cotangent.error))
-        value = np.where(candidate, np.where(alone, c, 0.5 * c), 0.0)
-        error = np.where(alone, e, 0.5 * np.abs(c) + e)
+        is_unique = candidate.sum(axis=reduced_axes, keepdims=True) == 1
+        c, e = (
+            _broadcast_back(array, x, reduced_axes, keepdims)
+            for array in (cotangent.value, cotangent.error)
+        )
+        value = np.where(candidate, np.where(is_unique, c, 0.5 * c), 0.0)
+        error = np.where(is_unique, e, 0.5 * np.abs(c) + e)
         return [Rounded(value, np.where(candidate, error, 0.0), x.precision)]
 
-    return traced(result, [x], pull)
+    return with_pullback(result, [x], pull)
 
 
 def as_read(x: Rounded) -> Rounded:
     """The operand, in doubt where the backend may read a subnormal number as zero."""
     read = x.flushed if x.precision.flushes else x
-    return x if read is x else traced(read, [x], lambda cotangent: [cotangent])
+    return x if read is x else with_pullback(read, [x], lambda cotangent: [cotangent])
 
 
 def softmax(x: Rounded, axis: int) -> Rounded:
@@ -168,21 +185,21 @@ def softmax(x: Rounded, axis: int) -> Rounded:
     Args:
         axis: the axis along which the results sum to 1.
     """
-    raised, _, _ = _raised(x, axis)
-    quotient = raised / total(raised, axis, keepdims=True)
-    more = (x.precision.unit + OWN) * quotient.reach + x.precision.underflow
-    error = quotient.error + np.where(quotient.error > 0, more, 0.0)
-    result = _settled(Rounded(quotient.value, error, x.precision), x, axis)
+    exponentials, _, _ = _shifted_exponentials(x, axis)
+    quotient = exponentials / total(exponentials, axis, keepdims=True)
+    reciprocal_error = (x.precision.unit + ORACLE_UNIT) * quotient.abs_bound + x.precision.underflow
+    error = quotient.error + np.where(quotient.error > 0, reciprocal_error, 0.0)
+    result = _propagate_nan(Rounded(quotient.value, error, x.precision), x, axis)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         # p·(c − Σ c p), or c p − p·Σ c p, which rounds the products.
-        p = kept(result)
+        p = saved_for_backward(result)
         weighted = cotangent * p
         inner = total(weighted, axis, keepdims=True)
-        centred, apart = p * (cotangent.bare - inner), weighted - p * inner
-        return [centred.with_error(np.maximum(centred.error, apart.error))]
+        centred, expanded = p * (cotangent.detached - inner), weighted - p * inner
+        return [centred.with_error(np.maximum(centred.error, expanded.error))]
 
-    return traced(result, [x], pull)
+    return with_pullback(result, [x], pull)
 
 
 def log_softmax(x: Rounded, axis: int) -> Rounded:
@@ -191,20 +208,22 @@ def log_softmax(x: Rounded, axis: int) -> Rounded:
     Args:
         axis: the axis along which the exponentials of the results sum to 1.
     """
-    raised, shifted, shift = _raised(x, axis)
-    rest = log(total(raised, axis, keepdims=True))
-    plain = shifted - rest
+    exponentials, shifted, shift = _shifted_exponentials(x, axis)
+    log_sum = log(total(exponentials, axis, keepdims=True))
+    direct = shifted - log_sum
     with np.errstate(invalid="ignore"):
-        apart = x.bare - (Rounded(shift, np.zeros(shift.shape), x.precision) + rest)
-    error = np.maximum(plain.error, apart.error)
-    lowest = np.isneginf(x.value) & (x.error == 0) & np.isfinite(rest.error)
-    result = _settled(Rounded(plain.value, np.where(lowest, 0.0, error), x.precision), x, axis)
+        alternative = x.detached - (Rounded(shift, np.zeros(shift.shape), x.precision) + log_sum)
+    error = np.maximum(direct.error, alternative.error)
+    impossible = np.isneginf(x.value) & (x.error == 0) & np.isfinite(log_sum.error)
+    result = _propagate_nan(
+        Rounded(direct.value, np.where(impossible, 0.0, error), x.precision), x, axis
+    )
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         summed = total(cotangent, axis, keepdims=True)
-        return [cotangent.bare - exp(kept(result)) * summed]
+        return [cotangent.detached - exp(saved_for_backward(result)) * summed]
 
-    return traced(result, [x], pull)
+    return with_pullback(result, [x], pull)
 
 
 def log_sum_exp(x: Rounded, axis: int, *, keepdims: bool = False) -> Rounded:
@@ -213,69 +232,73 @@ def log_sum_exp(x: Rounded, axis: int, *, keepdims: bool = False) -> Rounded:
     Args:
         keepdims: keep the axis with length 1.
     """
-    raised, _, shift = _raised(x, axis)
-    whole = Rounded(shift, np.zeros(shift.shape), x.precision) + log(
-        total(raised, axis, keepdims=True)
+    exponentials, _, shift = _shifted_exponentials(x, axis)
+    log_sum = Rounded(shift, np.zeros(shift.shape), x.precision) + log(
+        total(exponentials, axis, keepdims=True)
     )
     largest = x.value.max(axis=axis, keepdims=True, initial=-np.inf)
-    endless = np.isinf(largest) & (x.error == 0).all(axis=axis, keepdims=True)
-    value = np.where(endless, largest, whole.value)
-    whole = Rounded(value, np.where(endless, 0.0, whole.error), x.precision)
-    result = whole if keepdims else whole.map(lambda array: np.squeeze(array, axis))
+    infinite = np.isinf(largest) & (x.error == 0).all(axis=axis, keepdims=True)
+    value = np.where(infinite, largest, log_sum.value)
+    log_sum = Rounded(value, np.where(infinite, 0.0, log_sum.error), x.precision)
+    result = log_sum if keepdims else log_sum.map(lambda array: np.squeeze(array, axis))
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        spread = moved_cotangent(
+        spread = move_cotangent(
             cotangent, lambda array: array if keepdims else np.expand_dims(array, axis)
         )
-        return [spread * exp(x.bare - kept(whole))]
+        return [spread * exp(x.detached - saved_for_backward(log_sum))]
 
-    return traced(result, [x], pull)
+    return with_pullback(result, [x], pull)
 
 
-def _raised(x: Rounded, axis: int) -> tuple[Rounded, Rounded, np.ndarray]:
+def _shifted_exponentials(x: Rounded, axis: int) -> tuple[Rounded, Rounded, np.ndarray]:
     """e^(x − max), x − max, and the maximum, 0 where it is not finite."""
     largest = np.asarray(x.value.max(axis=axis, keepdims=True, initial=-np.inf))
     shift = np.where(np.isfinite(largest), largest, 0.0)
     with np.errstate(invalid="ignore"):
-        shifted = x.bare - Rounded(shift, np.zeros(shift.shape), x.precision)
+        shifted = x.detached - Rounded(shift, np.zeros(shift.shape), x.precision)
         # x − max may overflow, but is certainly far below 0.
-        gone = shifted.value + x.error <= _FAR
-        gone |= np.isneginf(x.value) & (x.error == 0)
-        value = np.where(gone, _FAR, shifted.value)
-    error = np.where(gone, 0.0, shifted.error)
+        negligible = shifted.value + x.error <= _NEGLIGIBLE_EXPONENT
+        negligible |= np.isneginf(x.value) & (x.error == 0)
+        value = np.where(negligible, _NEGLIGIBLE_EXPONENT, shifted.value)
+    error = np.where(negligible, 0.0, shifted.error)
     return exp(Rounded(value, error, x.precision)), shifted, shift
 
 
-def _settled(result: Rounded, x: Rounded, axis: int) -> Rounded:
+def _propagate_nan(result: Rounded, x: Rounded, axis: int) -> Rounded:
     """Set NaN in rows without a finite maximum.
 
     The NaN is exact where the whole row is exact, or where it certainly contains NaN or ∞.
     """
     largest = x.value.max(axis=axis, keepdims=True, initial=-np.inf)
-    lost = ~np.isfinite(largest)
-    if not some(lost):
+    undefined = ~np.isfinite(largest)
+    if not any_true(undefined):
         return result
     known = x.error == 0
     exact = known.all(axis=axis, keepdims=True)
     exact |= (known & (np.isnan(x.value) | np.isposinf(x.value))).any(axis=axis, keepdims=True)
-    value = np.where(lost, np.nan, result.value)
-    return Rounded(value, np.where(lost, np.where(exact, 0.0, np.inf), result.error), x.precision)
+    value = np.where(undefined, np.nan, result.value)
+    return Rounded(
+        value, np.where(undefined, np.where(exact, 0.0, np.inf), result.error), x.precision
+    )
 
 
-def _along(x: Rounded, axes: Axes) -> tuple[int, ...]:
+def _normalise_axes(x: Rounded, axes: Axes) -> tuple[int, ...]:
     rank = len(x.shape)
     if axes is None:
         return tuple(range(rank))
-    several = (axes,) if isinstance(axes, int) else axes
-    return tuple(axis + rank if axis < 0 else axis for axis in several)
+    axis_tuple = (axes,) if isinstance(axes, int) else axes
+    return tuple(axis + rank if axis < 0 else axis for axis in axis_tuple)
 
 
-def _only(array: np.ndarray, along: tuple[int, ...], keepdims: bool) -> np.ndarray:
+def _drop_axes(array: np.ndarray, reduced_axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """Remove the reduced axes, which have length 1, unless `keepdims`."""
-    return array if keepdims else np.squeeze(array, axis=along)
+    return array if keepdims else np.squeeze(array, axis=reduced_axes)
 
 
-def _spread(array: np.ndarray, x: Rounded, along: tuple[int, ...], keepdims: bool) -> np.ndarray:
+def _broadcast_back(
+    array: np.ndarray, x: Rounded, reduced_axes: tuple[int, ...], keepdims: bool
+) -> np.ndarray:
     """Broadcast a value of each sum to all terms of the sum."""
-    whole = array if keepdims else np.expand_dims(array, along)
-    return np.array(np.broadcast_to(whole, x.shape))
+    expanded = array if keepdims else np.expand_dims(array, reduced_axes)
+    return np.array(np.broadcast_to(expanded, x.shape))

@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arithmetic.exactness import every, quanta, some
+from conformance.arithmetic.exactness import all_true, any_true, quanta
 from conformance.arithmetic.precision import Precision
 from conformance.model.cached import lazy
 from conformance.model.formats import FORMATS
 
-OWN = FORMATS["float64"].unit  # the oracle rounds, too
+ORACLE_UNIT = FORMATS["float64"].unit  # the oracle rounds, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +81,10 @@ class Rounded:
         addends: tuple[Rounded, ...] = (),
     ) -> None:
         # The generated __init__ of a frozen dataclass sets each field by a call, slower than a sum.
-        own = self.__dict__
-        own["value"], own["error"], own["precision"] = value, error, precision
-        own["magnitude"], own["grain"], own["terms"] = magnitude, grain, terms
-        own["node"], own["addends"] = node, addends
+        fields = self.__dict__
+        fields["value"], fields["error"], fields["precision"] = value, error, precision
+        fields["magnitude"], fields["grain"], fields["terms"] = magnitude, grain, terms
+        fields["node"], fields["addends"] = node, addends
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,34 +92,34 @@ class Rounded:
         return self.value.shape
 
     @lazy
-    def doubtful(self) -> bool:
+    def any_inexact(self) -> bool:
         """Whether any element is not known exactly."""
         return bool(np.count_nonzero(self.error))
 
     @lazy
-    def vague(self) -> bool:
+    def all_inexact(self) -> bool:
         """Whether no element is known exactly."""
         return bool(np.count_nonzero(self.error) == self.error.size)
 
     @lazy
     def quanta(self) -> np.ndarray:
         """For each element the largest power of two that divides it; 0 where it is inexact."""
-        if self.vague:
+        if self.all_inexact:
             return np.zeros(self.shape)
         known = quanta(self.value)
-        if self.doubtful:
+        if self.any_inexact:
             np.copyto(known, 0.0, where=self.error != 0)
         return known
 
     @lazy
-    def size(self) -> np.ndarray:
+    def abs_value(self) -> np.ndarray:
         """|value|."""
         return np.asarray(np.abs(self.value))
 
     @lazy
-    def extent(self) -> np.ndarray:
+    def abs_sum(self) -> np.ndarray:
         """|value|, or |re| + |im|."""
-        return _magnitude(self.value) if self.value.dtype.kind == "c" else self.size
+        return _abs_sum(self.value) if self.value.dtype.kind == "c" else self.abs_value
 
     @property
     def flushed(self) -> Rounded:
@@ -128,16 +128,16 @@ class Rounded:
 
     @lazy
     def _flushed(self) -> Rounded | None:
-        read_as_zero = (self.extent < self.precision.normal) & (self.extent > 0)
-        if not some(read_as_zero):
+        read_as_zero = (self.abs_sum < self.precision.normal) & (self.abs_sum > 0)
+        if not any_true(read_as_zero):
             return None  # not `self`: a reference cycle would delay freeing the arrays
-        error = np.where(read_as_zero, np.maximum(self.error, self.extent), self.error)
+        error = np.where(read_as_zero, np.maximum(self.error, self.abs_sum), self.error)
         return Rounded(self.value, error, self.precision)
 
     @lazy
-    def reach(self) -> np.ndarray:
+    def abs_bound(self) -> np.ndarray:
         """|value| + error."""
-        return self.size + self.error if self.doubtful else self.size
+        return self.abs_value + self.error if self.any_inexact else self.abs_value
 
     def with_error(self, error: np.ndarray) -> Rounded:
         """The same values with another error."""
@@ -146,18 +146,18 @@ class Rounded:
         )
 
     @property
-    def bare(self) -> Rounded:
+    def detached(self) -> Rounded:
         """The same values and errors without recorded operation and without Σ|terms|."""
-        return self if self.node is None and self.magnitude is None else self._bare
+        return self if self.node is None and self.magnitude is None else self._detached
 
     @lazy
-    def _bare(self) -> Rounded:
+    def _detached(self) -> Rounded:
         return Rounded(self.value, self.error, self.precision)
 
     @lazy
-    def lean(self) -> Rounded:
+    def compact(self) -> Rounded:
         """Values and errors alone, in as little memory as they need."""
-        error = self.error if self.doubtful else np.broadcast_to(0.0, self.shape)
+        error = self.error if self.any_inexact else np.broadcast_to(0.0, self.shape)
         return Rounded(self.value, error, self.precision)
 
     @lazy
@@ -169,12 +169,12 @@ class Rounded:
         return np.asarray(np.isfinite(self.error) & (~np.isnan(self.value) | (self.error == 0)))
 
     @lazy
-    def least(self) -> float:
+    def common_quantum(self) -> float:
         """The largest power of two that divides every element; ∞ where all are 0."""
-        return float(self.least_of_rows.min(initial=np.inf))
+        return float(self.row_quanta.min(initial=np.inf))
 
     @lazy
-    def least_of_rows(self) -> np.ndarray:
+    def row_quanta(self) -> np.ndarray:
         """`least` along the last axis."""
         return np.asarray(np.minimum.reduce(self.quanta, axis=-1, initial=np.inf))
 
@@ -186,43 +186,44 @@ class Rounded:
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             def scatter(array: np.ndarray) -> np.ndarray:
-                whole = np.zeros(self.shape, array.dtype)
-                part = move(whole)
-                if np.may_share_memory(part, whole):  # a view writes through
-                    part[...] = array
-                    return whole
-                places = move(np.arange(whole.size).reshape(self.shape)).reshape(-1)
-                whole.reshape(-1)[places] = array.reshape(-1)
-                return whole
+                full = np.zeros(self.shape, array.dtype)
+                view = move(full)
+                if np.may_share_memory(view, full):  # a view writes through
+                    view[...] = array
+                    return full
+                positions = move(np.arange(full.size).reshape(self.shape)).reshape(-1)
+                full.reshape(-1)[positions] = array.reshape(-1)
+                return full
 
-            return [moved_cotangent(cotangent, scatter)]
+            return [move_cotangent(cotangent, scatter)]
 
-        return traced(moved, [self], pull)
+        return with_pullback(moved, [self], pull)
 
     def __getitem__(self, index: Any) -> Rounded:
         return self.map(lambda array: np.asarray(array[index]))
 
-    def part(self, index: Any) -> Rounded:
+    def select(self, index: Any) -> Rounded:
         """Select elements by index and keep their Σ|terms|, grain and addends."""
         node = None if self.node is None else self[index].node
         magnitude = None if self.magnitude is None else self.magnitude[index]
-        addends = self.addends and tuple(addend.part(index) for addend in self.addends)
+        addends = self.addends and tuple(addend.select(index) for addend in self.addends)
         return Rounded(
             self.value[index], self.error[index], self.precision, magnitude, self.grain,
             self.terms, node, addends,
         )  # fmt: skip
 
-    def sum_of(self, *addends: Rounded) -> Rounded:
+    def with_addends(self, *addends: Rounded) -> Rounded:
         """The same value, recorded as the sum of these stored addends."""
-        whole = (
-            Rounded(self._spread(x.value), self._spread(x.error), x.precision) for x in addends
+        broadcast_addends = (
+            Rounded(self._broadcast(x.value), self._broadcast(x.error), x.precision)
+            for x in addends
         )
         return Rounded(
             self.value, self.error, self.precision, self.magnitude, self.grain, self.terms,
-            self.node, tuple(whole),
+            self.node, tuple(broadcast_addends),
         )  # fmt: skip
 
-    def _spread(self, array: np.ndarray) -> np.ndarray:
+    def _broadcast(self, array: np.ndarray) -> np.ndarray:
         return array if array.shape == self.shape else np.broadcast_to(array, self.shape)
 
     def __add__(self, other: Rounded) -> Rounded:
@@ -230,62 +231,66 @@ class Rounded:
         if self.precision.flushes:
             # Operands may be read, and the sum may be stored, as zero.
             propagated = self.flushed.error + other.flushed.error
-            size = _magnitude(value)
+            size = _abs_sum(value)
             propagated = propagated + np.where(size < self.precision.normal, size, 0.0)
-        vague = self.vague or other.vague
-        if not vague and some((propagated == 0) & (value != 0)):
+        vague = self.all_inexact or other.all_inexact
+        if not vague and any_true((propagated == 0) & (value != 0)):
             quanta = np.minimum(self.quanta, other.quanta)
-            added = _rounded(value, propagated, self.size + other.size, quanta, self.precision)
+            added = _round_unless_exact(
+                value, propagated, self.abs_value + other.abs_value, quanta, self.precision
+            )
         else:
-            added = _stored(value, propagated, self.precision)
+            added = _round_result(value, propagated, self.precision)
         if self.node is None and other.node is None:
             return added
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             return [unbroadcast(cotangent, self.shape), unbroadcast(cotangent, other.shape)]
 
-        return traced(added, [self, other], pull)
+        return with_pullback(added, [self, other], pull)
 
     def __mul__(self, other: Rounded) -> Rounded:
         value, precision = self.value * other.value, self.precision
         a, b = (self.flushed, other.flushed) if precision.flushes else (self, other)
-        if b.doubtful:
-            propagated = a.reach * b.error
-            if a.doubtful:
-                propagated += a.error * b.size
-        elif a.doubtful:
-            propagated = a.error * b.size
+        if b.any_inexact:
+            propagated = a.abs_bound * b.error
+            if a.any_inexact:
+                propagated += a.error * b.abs_value
+        elif a.any_inexact:
+            propagated = a.error * b.abs_value
         else:
             propagated = np.zeros(value.shape)
         inexact = value != 0
-        if not every(inexact):
-            lost = ~inexact & (self.value != 0) & (other.value != 0)
-            if some(lost):  # too small for the oracle's own format
-                propagated = propagated + FORMATS["float64"].tiny * lost
-        if not every(propagated) and some((propagated == 0) & inexact):
+        if not all_true(inexact):
+            underflows = ~inexact & (self.value != 0) & (other.value != 0)
+            if any_true(underflows):  # too small for the oracle's own format
+                propagated = propagated + FORMATS["float64"].tiny * underflows
+        if not all_true(propagated) and any_true((propagated == 0) & inexact):
             quanta = self.quanta * other.quanta
             inexact = inexact & ~(quanta >= precision.underflow)
             propagated = propagated + precision.underflow * inexact
-            product = _rounded(value, propagated, np.abs(value), quanta, precision)
+            product = _round_unless_exact(value, propagated, np.abs(value), quanta, precision)
         else:
-            propagated += precision.underflow if every(inexact) else precision.underflow * inexact
-            product = _stored(value, propagated, precision)
+            propagated += (
+                precision.underflow if all_true(inexact) else precision.underflow * inexact
+            )
+            product = _round_result(value, propagated, precision)
         if self.node is None and other.node is None:
             return product
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             return [
-                unbroadcast(cotangent * other.bare, self.shape),
-                unbroadcast(cotangent * self.bare, other.shape),
+                unbroadcast(cotangent * other.detached, self.shape),
+                unbroadcast(cotangent * self.detached, other.shape),
             ]
 
-        return traced(product, [self, other], pull)
+        return with_pullback(product, [self, other], pull)
 
     def __neg__(self) -> Rounded:
         negative = Rounded(
             -self.value, self.error, self.precision, self.magnitude, self.grain, self.terms
         )
-        return traced(negative, [self], lambda cotangent: [-cotangent])
+        return with_pullback(negative, [self], lambda cotangent: [-cotangent])
 
     def __sub__(self, other: Rounded) -> Rounded:
         return self + -other
@@ -303,25 +308,25 @@ class Rounded:
         a, b = (self.flushed, other.flushed) if precision.flushes else (self, other)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
             value = np.asarray(a.value / b.value)
-            room, size = b.size - b.error, np.abs(value)
-            inherited = np.asarray((a.error + size * b.error) / room)
-            inherited = np.where(room > 0, inherited, np.inf)
-            relative = 2 * precision.ulp("divide") * precision.unit + OWN
+            smallest_divisor, size = b.abs_value - b.error, np.abs(value)
+            inherited = np.asarray((a.error + size * b.error) / smallest_divisor)
+            inherited = np.where(smallest_divisor > 0, inherited, np.inf)
+            relative = 2 * precision.ulp("divide") * precision.unit + ORACLE_UNIT
             error = inherited + relative * (size + inherited)
-            error += precision.underflow + precision.absolute("divide")
+            error += precision.underflow + precision.absolute_error("divide")
             error = np.where(size + error <= precision.largest, error, np.inf)
             certain = (a.error == 0) & (b.error == 0)
-            if some(certain):
+            if any_true(certain):
                 exact = a.value == 0
-                if precision.bits and precision.usual("divide"):
-                    halves = np.frexp(b.size)[0] == 0.5
+                if precision.bits and precision.has_standard_accuracy("divide"):
+                    power_of_two = np.frexp(b.abs_value)[0] == 0.5
                     # Not the quotient's own quanta: the quotient may have lost bits in float64.
-                    quantum = quanta(a.value) / b.size
+                    quantum = quanta(a.value) / b.abs_value
                     fits = (size <= np.ldexp(quantum, precision.bits)) & (size <= precision.largest)
-                    exact = exact | (halves & fits & (quantum >= precision.underflow))
-                exact = exact & (room > 0) & np.isfinite(a.value) & np.isfinite(b.value)
-                endless = np.isinf(a.value) & (b.value != 0) | np.isinf(b.value)
-                exact = exact | (endless & ~np.isnan(a.value) & ~np.isnan(b.value))
+                    exact = exact | (power_of_two & fits & (quantum >= precision.underflow))
+                exact = exact & (smallest_divisor > 0) & np.isfinite(a.value) & np.isfinite(b.value)
+                infinite = np.isinf(a.value) & (b.value != 0) | np.isinf(b.value)
+                exact = exact | (infinite & ~np.isnan(a.value) & ~np.isnan(b.value))
                 np.copyto(error, 0.0, where=certain & (exact | np.isnan(value)))
         quotient = Rounded(value, error, precision)
         if self.node is None and other.node is None:
@@ -329,16 +334,16 @@ class Rounded:
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             # −(c·q)/b; (c/b)·q and −c·a/(b·b) round three times as well.
-            by_divisor = -((cotangent * quotient) / other.bare)
+            by_divisor = -((cotangent * quotient) / other.detached)
             return [
-                unbroadcast(cotangent / other.bare, self.shape),
+                unbroadcast(cotangent / other.detached, self.shape),
                 unbroadcast(by_divisor, other.shape),
             ]
 
-        return traced(quotient, [self, other], pull)
+        return with_pullback(quotient, [self, other], pull)
 
 
-def traced(
+def with_pullback(
     result: Rounded,
     operands: Sequence[Rounded],
     pull: Callable[[Rounded], list[Rounded | None]],
@@ -354,7 +359,7 @@ def with_node(x: Rounded, node: Node | None) -> Rounded:
     return Rounded(x.value, x.error, x.precision, x.magnitude, x.grain, x.terms, node)
 
 
-def moved_cotangent(cotangent: Rounded, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
+def move_cotangent(cotangent: Rounded, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
     """A cotangent whose elements move; it keeps its Σ|terms|.
 
     An implementation may add further terms to that sum in place, so Σ|terms| must remain known.
@@ -369,8 +374,8 @@ def unbroadcast(cotangent: Rounded, shape: tuple[int, ...]) -> Rounded:
     if cotangent.shape == shape:
         return cotangent
     extra = len(cotangent.shape) - len(shape)
-    kept = cotangent.shape[extra:]
-    axes = [*range(extra), *(extra + k for k, n in enumerate(shape) if n != kept[k])]
+    trailing = cotangent.shape[extra:]
+    axes = [*range(extra), *(extra + k for k, n in enumerate(shape) if n != trailing[k])]
 
     def total(values: np.ndarray) -> np.ndarray:
         return np.asarray(values.sum(axis=tuple(axes)).reshape(shape))
@@ -379,43 +384,43 @@ def unbroadcast(cotangent: Rounded, shape: tuple[int, ...]) -> Rounded:
     return multilinear(total, cotangent, terms=max(copies, 1))
 
 
-def exactly(values: np.ndarray, precision: Precision) -> Rounded:
+def exact_operand(values: np.ndarray, precision: Precision) -> Rounded:
     """Exact operands; the only error is that of reading them, if the backend declares one."""
     error = np.zeros(values.shape)
     if precision.operand_unit:
-        size = _magnitude(values)
-        read = precision.operand_unit * size
+        size = _abs_sum(values)
+        reading_error = precision.operand_unit * size
         # The largest numbers overflow when they are rounded up.
-        read = np.where(size + read > precision.largest, np.inf, read)
-        error = np.where(np.isfinite(size), read, 0.0)
+        reading_error = np.where(size + reading_error > precision.largest, np.inf, reading_error)
+        error = np.where(np.isfinite(size), reading_error, 0.0)
     return Rounded(values, error, precision)
 
 
-def _stored(value: np.ndarray, propagated: np.ndarray, precision: Precision) -> Rounded:
+def _round_result(value: np.ndarray, propagated: np.ndarray, precision: Precision) -> Rounded:
     """One operation's result: its inherited error plus the rounding of storing it."""
-    reach = np.abs(value) + propagated
-    error = np.asarray((precision.unit + OWN) * reach)
+    largest = np.abs(value) + propagated
+    error = np.asarray((precision.unit + ORACLE_UNIT) * largest)
     error += propagated
-    over = reach + error > precision.largest
-    if some(over):
-        np.copyto(error, np.inf, where=over)
+    overflows = largest + error > precision.largest
+    if any_true(overflows):
+        np.copyto(error, np.inf, where=overflows)
     return Rounded(value, error, precision)
 
 
-def _rounded(
+def _round_unless_exact(
     value: np.ndarray,
     propagated: np.ndarray,
     magnitude: np.ndarray,
     quanta: np.ndarray,
     precision: Precision,
 ) -> Rounded:
-    """As `_stored`, but exact where no error is inherited and the format holds all bits."""
+    """As `_round_result`, but exact where no error is inherited and the format holds all bits."""
     exact = magnitude <= np.ldexp(quanta, precision.bits) if precision.bits else quanta == np.inf
     # Beyond the largest number even an exact result overflows.
     exact &= (propagated == 0) & (np.abs(value) <= precision.largest)
-    if every(exact):
+    if all_true(exact):
         return Rounded(value, np.zeros(value.shape), precision)
-    result = _stored(value, propagated, precision)
+    result = _round_result(value, propagated, precision)
     np.copyto(result.error, 0.0, where=exact)
     return result
 
@@ -423,7 +428,7 @@ def _rounded(
 def multilinear(
     function: Callable[..., np.ndarray],
     *operands: Rounded,
-    plus: Rounded | None = None,
+    addend: Rounded | None = None,
     terms: int,
     wide: bool = False,
     wide_adjoints: bool | None = None,
@@ -447,86 +452,100 @@ def multilinear(
         grain: operands → for each sum a power of two that divides its products, 0 or NaN = unknown;
             None = one for all sums, the product of the operands' `least`.
     """
-    given, shift, precision = operands, plus, operands[0].precision
+    original_operands, original_addend, precision = operands, addend, operands[0].precision
     if precision.flushes:
         operands = tuple(operand.flushed for operand in operands)
-        plus = None if plus is None else plus.flushed
+        addend = None if addend is None else addend.flushed
     value = function(*[operand.value for operand in operands])
-    magnitude = function(*[operand.extent for operand in operands])
-    inexact = any(operand.doubtful for operand in operands)
+    magnitude = function(*[operand.abs_sum for operand in operands])
+    inexact = any(operand.any_inexact for operand in operands)
     inherited: np.ndarray | None = None
     if inexact:
-        inherited, magnitude = _inherited(function, operands, magnitude, terms)
+        inherited, magnitude = _inherited_error(function, operands, magnitude, terms)
     # If every element of an operand is inexact, so is every product.
-    apart = grain is not None and not (inexact and any(x.doubtful and x.vague for x in operands))
-    products: Any = 0.0 if inexact else math.prod([operand.least for operand in operands])
-    if apart and grain is not None:
+    per_sum = grain is not None and not (
+        inexact and any(x.any_inexact and x.all_inexact for x in operands)
+    )
+    products: Any = 0.0 if inexact else math.prod([operand.common_quantum for operand in operands])
+    if per_sum and grain is not None:
         products = grain(*operands)
-    fine = products >= precision.underflow
-    any_fine, all_fine = (some(fine), every(fine)) if apart else (fine, fine)
+    in_range = products >= precision.underflow
+    any_in_range, all_in_range = (
+        (any_true(in_range), all_true(in_range)) if per_sum else (in_range, in_range)
+    )
     quantum = products
-    if plus is not None:
-        value = value + plus.value
-        magnitude = magnitude + plus.extent
-        if plus.doubtful:
-            magnitude = magnitude + plus.error
-            inherited = plus.error if inherited is None else inherited + plus.error
-        if any_fine or not inexact:
-            quantum = np.minimum(products, plus.least if grain is None else plus.quanta)
+    if addend is not None:
+        value = value + addend.value
+        magnitude = magnitude + addend.abs_sum
+        if addend.any_inexact:
+            magnitude = magnitude + addend.error
+            inherited = addend.error if inherited is None else inherited + addend.error
+        if any_in_range or not inexact:
+            quantum = np.minimum(
+                products, addend.common_quantum if grain is None else addend.quanta
+            )
         terms += 1
     # Three real multiplications may replace a complex one (docs/design.md, Exact regime).
     factor = terms + 4 if precision.complex else terms
-    least = 0.0 if inexact else float(np.min(quantum, initial=np.inf))
+    common_grain = 0.0 if inexact else float(np.min(quantum, initial=np.inf))
     exact = magnitude == 0
-    if precision.bits and any_fine:
+    if precision.bits and any_in_range:
         fits = magnitude <= np.ldexp(quantum, precision.bits)
         exact = exact | (fits & (quantum >= precision.underflow))
-    number = int(np.count_nonzero(exact))
-    if number == exact.size:
+    exact_count = int(np.count_nonzero(exact))
+    if exact_count == exact.size:
         error = np.zeros(value.shape)
     else:
         unit = precision.wide_unit if wide else precision.sum_unit
         # Storing the sum rounds once more, unless it was accumulated in the format itself.
-        final = precision.unit if precision.half or unit != precision.unit else 0.0
-        error = np.asarray(factor * (unit + OWN) * magnitude)
+        store_unit = precision.unit if precision.is_half or unit != precision.unit else 0.0
+        error = np.asarray(factor * (unit + ORACLE_UNIT) * magnitude)
         if inherited is not None:
             error += inherited
-        if not all_fine:
+        if not all_in_range:
             # A product of two factors that underflows may still be multiplied by the third.
             largest = 1.0
             if len(operands) > 2:
-                largest = max(float(operand.extent.max(initial=1.0)) for operand in operands)
-            lost = terms * precision.underflow * largest
-            error += np.where(fine, 0.0, lost) if apart else lost
+                largest = max(float(operand.abs_sum.max(initial=1.0)) for operand in operands)
+            underflow_error = terms * precision.underflow * largest
+            error += np.where(in_range, 0.0, underflow_error) if per_sum else underflow_error
         # At the end of float64's own range even 0 · stored is NaN: nothing is known there.
-        if final or precision.largest == FORMATS["float64"].largest:
-            stored = np.abs(value) + error
-            stored *= final
-            error += stored
-        if number:
+        if store_unit or precision.largest == FORMATS["float64"].largest:
+            store_error = np.abs(value) + error
+            store_error *= store_unit
+            error += store_error
+        if exact_count:
             np.copyto(error, 0.0, where=exact)
     # Beyond the largest number a partial sum may overflow in one order and not in another.
-    over = magnitude > precision.largest
-    if some(over):
-        np.copyto(error, np.inf, where=over)
-    result = Rounded(value, error, precision, magnitude, least, factor)
-    if all(operand.node is None for operand in given) and (shift is None or shift.node is None):
+    overflows = magnitude > precision.largest
+    if any_true(overflows):
+        np.copyto(error, np.inf, where=overflows)
+    result = Rounded(value, error, precision, magnitude, common_grain, factor)
+    if all(operand.node is None for operand in original_operands) and (
+        original_addend is None or original_addend.node is None
+    ):
         return result
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        pulled: list[Rounded | None] = []
+        cotangents: list[Rounded | None] = []
         for k, adjoint in enumerate(adjoints):
-            others = [other.bare for j, other in enumerate(given) if j != k]
-            longest = _longest(adjoint, cotangent.shape, *(other.shape for other in others))
-            longest += len(others) - 1
-            pulled.append(multilinear(adjoint, cotangent, *others, terms=longest, wide=wide_back))
-        return pulled + ([] if shift is None else [unbroadcast(cotangent, shift.shape)])
+            others = [other.detached for j, other in enumerate(original_operands) if j != k]
+            adjoint_terms = _max_terms(adjoint, cotangent.shape, *(other.shape for other in others))
+            adjoint_terms += len(others) - 1
+            cotangents.append(
+                multilinear(adjoint, cotangent, *others, terms=adjoint_terms, wide=wide_gradient)
+            )
+        return cotangents + (
+            [] if original_addend is None else [unbroadcast(cotangent, original_addend.shape)]
+        )
 
-    wide_back = wide if wide_adjoints is None else wide_adjoints
-    return traced(result, [*given, *([] if shift is None else [shift])], pull)
+    wide_gradient = wide if wide_adjoints is None else wide_adjoints
+    return with_pullback(
+        result, [*original_operands, *([] if original_addend is None else [original_addend])], pull
+    )
 
 
-def _inherited(
+def _inherited_error(
     function: Callable[..., np.ndarray],
     operands: Sequence[Rounded],
     magnitude: np.ndarray,
@@ -542,70 +561,70 @@ def _inherited(
         function, operands, terms: as in `multilinear`.
         magnitude: Σ|terms| of the operands without their errors.
     """
-    if sum(x.doubtful for x in operands) > 1:
-        reach = function(*[x.extent + x.error if x.doubtful else x.extent for x in operands])
-        return reach - magnitude, reach
-    found = function(*[x.error if x.doubtful else x.extent for x in operands])
+    if sum(x.any_inexact for x in operands) > 1:
+        largest = function(*[x.abs_sum + x.error if x.any_inexact else x.abs_sum for x in operands])
+        return largest - magnitude, largest
+    inherited = function(*[x.error if x.any_inexact else x.abs_sum for x in operands])
     # 0 times an infinite number is NaN: nothing is known there.
-    found = np.where(np.isinf(magnitude), np.inf, found)
+    inherited = np.where(np.isinf(magnitude), np.inf, inherited)
     # Each product and each partial sum rounds here.
-    return found * (1 + (terms + len(operands)) * OWN), magnitude + found
+    return inherited * (1 + (terms + len(operands)) * ORACLE_UNIT), magnitude + inherited
 
 
 @lru_cache(maxsize=256)
-def _longest(adjoint: Callable[..., np.ndarray], *shapes: tuple[int, ...]) -> int:
+def _max_terms(adjoint: Callable[..., np.ndarray], *shapes: tuple[int, ...]) -> int:
     """The largest number of products in one sum, on operands of these shapes."""
     return int(adjoint(*map(np.ones, shapes)).max(initial=1.0))
 
 
-def _magnitude(values: np.ndarray) -> np.ndarray:
+def _abs_sum(values: np.ndarray) -> np.ndarray:
     """|x|, or |re| + |im|."""
     if values.dtype.kind == "c":
         return np.asarray(np.abs(values.real) + np.abs(values.imag))
     return np.asarray(np.abs(values))
 
 
-def _masked(cotangent: Rounded, mask: np.ndarray) -> Rounded:
-    return moved_cotangent(cotangent, lambda array: np.where(mask, array, 0.0))
+def _mask_cotangent(cotangent: Rounded, mask: np.ndarray) -> Rounded:
+    return move_cotangent(cotangent, lambda array: np.where(mask, array, 0.0))
 
 
 def choose(condition: np.ndarray, a: Rounded, b: Rounded) -> Rounded:
     """`numpy.where` on values and errors."""
-    chosen = Rounded(
+    selected = Rounded(
         np.where(condition, a.value, b.value), np.where(condition, a.error, b.error), a.precision
     )
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         masks = (condition, np.logical_not(condition))
-        return [_masked(cotangent, mask) for mask in masks]
+        return [_mask_cotangent(cotangent, mask) for mask in masks]
 
-    return traced(chosen, [a, b], pull)
+    return with_pullback(selected, [a, b], pull)
 
 
-def _piece(
+def _slice_cotangent(
     cotangent: Rounded, axis: int, start: int, width: int, shape: tuple[int, ...]
 ) -> Rounded:
     piece = range(start, start + width)
-    return moved_cotangent(cotangent, lambda array: array.take(piece, axis=axis).reshape(shape))
+    return move_cotangent(cotangent, lambda array: array.take(piece, axis=axis).reshape(shape))
 
 
-def join(parts: list[Rounded], axis: int, *, new: bool = False) -> Rounded:
+def join(parts: list[Rounded], axis: int, *, new_axis: bool = False) -> Rounded:
     """`numpy.concatenate`, or `numpy.stack` along a new axis."""
     if len(parts) == 1 and parts[0].node is None:
-        return parts[0].map(lambda array: np.expand_dims(array, axis) if new else array)
-    gather = np.stack if new else np.concatenate
+        return parts[0].map(lambda array: np.expand_dims(array, axis) if new_axis else array)
+    combine = np.stack if new_axis else np.concatenate
     joined = Rounded(
-        gather([part.value for part in parts], axis=axis),
-        gather([part.error for part in parts], axis=axis),
+        combine([part.value for part in parts], axis=axis),
+        combine([part.error for part in parts], axis=axis),
         parts[0].precision,
     )
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        at, pulled = 0, list[Rounded | None]()
+        start, cotangents = 0, list[Rounded | None]()
         for part in parts:
-            width = 1 if new else part.shape[axis]
-            pulled.append(_piece(cotangent, axis, at, width, part.shape))
-            at += width
-        return pulled
+            width = 1 if new_axis else part.shape[axis]
+            cotangents.append(_slice_cotangent(cotangent, axis, start, width, part.shape))
+            start += width
+        return cotangents
 
-    return traced(joined, parts, pull)
+    return with_pullback(joined, parts, pull)

@@ -1,7 +1,7 @@
 """Softplus, the exponential linear units, Mish and GELU, in arithmetic that carries its own bound.
 
 Where a function equals its limit in every format, the oracle uses the limit instead of the formula
-(`pieces`), well before the formula would overflow.
+(`piecewise`), well before the formula would overflow.
 """
 
 from __future__ import annotations
@@ -11,10 +11,18 @@ import math
 import numpy as np
 
 from conformance.arithmetic.activations import sigmoid, tanh
-from conformance.arithmetic.elementary import constant, erf, exp, expm1, irrational, known, square
-from conformance.arithmetic.half_precision import kept
-from conformance.arithmetic.piecewise import itself, level, pieces
-from conformance.arithmetic.rounded import OWN, Rounded, traced
+from conformance.arithmetic.elementary import (
+    constant,
+    constants,
+    erf,
+    exp,
+    expm1,
+    irrational,
+    square,
+)
+from conformance.arithmetic.half_precision import saved_for_backward
+from conformance.arithmetic.piecewise import constant_piece, identity, piecewise
+from conformance.arithmetic.rounded import ORACLE_UNIT, Rounded, with_pullback
 from conformance.arithmetic.saturation import ERF_ONE, SIGMOID_ZERO
 from conformance.model.formats import FORMATS
 
@@ -37,21 +45,21 @@ def softplus(x: Rounded) -> Rounded:
     """
     precision = x.precision
     with np.errstate(all="ignore"):
-        value = np.maximum(x.value, 0.0) + np.log1p(np.exp(-x.size))
-        slope = np.where(x.value < 0, np.exp(x.value), 1.0) / (1.0 + np.exp(-x.size))
+        value = np.maximum(x.value, 0.0) + np.log1p(np.exp(-x.abs_value))
+        slope = np.where(x.value < 0, np.exp(x.value), 1.0) / (1.0 + np.exp(-x.abs_value))
         inherited = np.where(x.error == 0, 0.0, _sigmoid(x.value + x.error) * x.error)
-        by_exp = 2.0 * precision.ulp("exp") * precision.unit
-        by_log = (2.0 * precision.ulp("log1p") + 1.0) * precision.unit
-        absolute = precision.absolute("exp") + precision.absolute("log1p")
-        error = inherited + by_exp * slope + (by_log + 6 * OWN) * (value + inherited)
+        exp_error = 2.0 * precision.ulp("exp") * precision.unit
+        log_error = (2.0 * precision.ulp("log1p") + 1.0) * precision.unit
+        absolute = precision.absolute_error("exp") + precision.absolute_error("log1p")
+        error = inherited + exp_error * slope + (log_error + 6 * ORACLE_UNIT) * (value + inherited)
         # The exponential may be 0 where it is close to the smallest normal number.
         error += math.sqrt(2.0) * precision.normal + precision.underflow + absolute
         error = np.where(value + error <= precision.largest, error, np.inf)
-        if precision.usual("exp") and precision.usual("log1p"):
+        if precision.has_standard_accuracy("exp") and precision.has_standard_accuracy("log1p"):
             error = np.where(x.value + x.error <= SIGMOID_ZERO, 0.0, error)
         error = np.where((x.error == 0) & ~np.isfinite(x.value), 0.0, error)
     result = Rounded(value, error, precision)
-    return traced(result, [x], lambda cotangent: [cotangent * _logistic(x)])
+    return with_pullback(result, [x], lambda cotangent: [cotangent * _logistic(x)])
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -64,14 +72,14 @@ def _logistic(x: Rounded) -> Rounded:
 
     An error k·e of e becomes k·σ(1 − σ).
     """
-    result = sigmoid(x.bare)
+    result = sigmoid(x.detached)
     if not x.precision.store:
         return result
     unit = FORMATS[x.precision.store].unit
-    least = FORMATS[x.precision.store].tiny
-    moved = unit * result.value * _sigmoid(-x.value) * (1 + unit) + least
-    gone = (result.error == 0) & (result.value == 0)
-    return result.with_error(np.where(gone, 0.0, result.error + moved))
+    underflow = FORMATS[x.precision.store].tiny
+    storing_error = unit * result.value * _sigmoid(-x.value) * (1 + unit) + underflow
+    vanishes = (result.error == 0) & (result.value == 0)
+    return result.with_error(np.where(vanishes, 0.0, result.error + storing_error))
 
 
 def exponential_unit(
@@ -89,7 +97,7 @@ def exponential_unit(
     factor = constant(alpha, x)
     if scale != 1:
         factor = irrational(scale, x) * irrational(alpha, x)
-    z, inverse = x.bare, constant(1.0, x)
+    z, inverse = x.detached, constant(1.0, x)
     if divided:
         # A product with 1/α rounds once more than the quotient.
         inverse = inverse / constant(alpha, x)
@@ -97,49 +105,51 @@ def exponential_unit(
     result = factor * expm1(z)
     if scale != 1:
         # scale·(α·(eᶻ − 1)) rounds once more than (scale·α)·(eᶻ − 1).
-        result = result.with_error(result.error + x.precision.unit * result.size)
+        result = result.with_error(result.error + x.precision.unit * result.abs_value)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         by_operand = factor * exp(z)
-        by_result = kept(result) + factor
+        by_result = saved_for_backward(result) + factor
         if divided:
             by_operand, by_result = by_operand * inverse, by_result * inverse
         error = np.maximum(by_operand.error, by_result.error)
         return [cotangent * by_operand.with_error(error)]
 
-    return traced(result, [x], pull)
+    return with_pullback(result, [x], pull)
 
 
 def mish(x: Rounded) -> Rounded:
     """x·tanh(log(1 + eˣ))."""
-    return pieces(x, (-_VANISHED, _VANISHED), (level(0.0), lambda x: x * tanh(softplus(x)), itself))
+    return piecewise(
+        x, (-_VANISHED, _VANISHED), (constant_piece(0.0), lambda x: x * tanh(softplus(x)), identity)
+    )
 
 
 def gelu(x: Rounded) -> Rounded:
     """x·½·(1 + erf(x/√2)); for negative x the sum cancels, in the formula as here."""
-    return pieces(x, (-_GAUSS_ENDS, _GAUSS_ENDS), (level(0.0), _gelu, itself))
+    return piecewise(x, (-_GAUSS_ENDS, _GAUSS_ENDS), (constant_piece(0.0), _gelu, identity))
 
 
 def _gelu(x: Rounded) -> Rounded:
     z = x * irrational(math.sqrt(0.5), x)
-    result = erf(z.bare)
-    limit = z.size >= ERF_ONE
+    result = erf(z.detached)
+    limit = z.abs_value >= ERF_ONE
     if x.precision.dtype != "float64":
         polynomial = np.where(limit | (x.value == 0), 0.0, _POLYNOMIAL)
         result = result.with_error(result.error + polynomial)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         # A kernel that cuts erf off at its limit cuts off its derivative, too.
-        slope = irrational(2.0 / math.sqrt(math.pi), x) * exp(-square(z.bare))
-        error = np.where(limit, np.maximum(slope.error, slope.size), slope.error)
+        slope = irrational(2.0 / math.sqrt(math.pi), x) * exp(-square(z.detached))
+        error = np.where(limit, np.maximum(slope.error, slope.abs_value), slope.error)
         return [cotangent * slope.with_error(error)]
 
-    return _half(x) * (constant(1.0, x) + traced(result, [z], pull))
+    return _half(x) * (constant(1.0, x) + with_pullback(result, [z], pull))
 
 
 def gelu_by_tanh(x: Rounded) -> Rounded:
     """x·½·(1 + tanh(√(2/π)·(x + 0.044715·x³)))."""
-    return pieces(x, (-_CUBIC_ENDS, _CUBIC_ENDS), (level(0.0), _gelu_by_tanh, itself))
+    return piecewise(x, (-_CUBIC_ENDS, _CUBIC_ENDS), (constant_piece(0.0), _gelu_by_tanh, identity))
 
 
 def _gelu_by_tanh(x: Rounded) -> Rounded:
@@ -148,11 +158,13 @@ def _gelu_by_tanh(x: Rounded) -> Rounded:
     t = tanh(z)
     # Where tanh has reached its limit, 1 − |t| may be 0 or its true value, as x·σ(2z) has it.
     with np.errstate(over="ignore"):
-        rest = 2.0 / (1.0 + np.exp(2.0 * np.maximum(z.size - z.error, 0.0)))
-        rest *= 1.0 + 2.0 * x.precision.ulp("sigmoid") * (x.precision.unit + OWN)
-    seen = (t.error == 0) & (z.value != 0) & (64 * rest >= x.precision.underflow / 2)
-    return _half(x) * (constant(1.0, x) + t.with_error(np.where(seen, rest, t.error)))
+        complement = 2.0 / (1.0 + np.exp(2.0 * np.maximum(z.abs_value - z.error, 0.0)))
+        complement *= 1.0 + 2.0 * x.precision.ulp("sigmoid") * (x.precision.unit + ORACLE_UNIT)
+    representable = (t.error == 0) & (z.value != 0) & (64 * complement >= x.precision.underflow / 2)
+    return _half(x) * (
+        constant(1.0, x) + t.with_error(np.where(representable, complement, t.error))
+    )
 
 
 def _half(x: Rounded) -> Rounded:
-    return x * known(np.array(0.5), x)
+    return x * constants(np.array(0.5), x)

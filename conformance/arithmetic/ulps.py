@@ -8,8 +8,12 @@ from conformance.model.formats import format_of
 from conformance.model.max_error import Farthest
 
 
-def farthest(
-    at: np.ndarray, got: np.ndarray, wanted: np.ndarray, dtype: str, what: str = "output"
+def find_farthest(
+    points: np.ndarray,
+    actual: np.ndarray,
+    expected: np.ndarray,
+    dtype: str,
+    array_name: str = "output",
 ) -> Farthest | None:
     """The finite answer with the largest error in units in the last place; None if there is none.
 
@@ -19,13 +23,13 @@ def farthest(
         what: name of the array.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        ulps = np.abs(got - wanted) / unit_in_the_last_place(wanted, dtype)
+        ulps = np.abs(actual - expected) / unit_in_the_last_place(expected, dtype)
     ulps = np.where(np.isfinite(ulps), ulps, -1.0)
     if not ulps.size or ulps.max() < 0:
         return None
     where = np.unravel_index(int(np.argmax(ulps)), ulps.shape)
-    error, number, answer, right = (float(x[where]) for x in (ulps, at, got, wanted))
-    return Farthest(error, number, answer, right, what)
+    error, number, answer, right = (float(x[where]) for x in (ulps, points, actual, expected))
+    return Farthest(error, number, answer, right, array_name)
 
 
 def unit_in_the_last_place(numbers: np.ndarray, dtype: str) -> np.ndarray:
@@ -35,7 +39,7 @@ def unit_in_the_last_place(numbers: np.ndarray, dtype: str) -> np.ndarray:
         numbers: float64 numbers at which the distance is wanted.
         dtype: torch's name of a floating-point dtype.
     """
-    form = format_of(dtype)
+    target = format_of(dtype)
     _, exponent = np.frexp(np.where(np.isfinite(numbers), numbers, 0.0))
-    units = np.where(numbers == 0, 0.0, np.ldexp(form.unit, exponent))
-    return np.asarray(np.maximum(units, form.tiny))
+    units = np.where(numbers == 0, 0.0, np.ldexp(target.unit, exponent))
+    return np.asarray(np.maximum(units, target.tiny))

@@ -8,24 +8,31 @@ from itertools import islice
 from typing import Any
 
 from conformance.backends.guard import guarded
-from conformance.backends.sanitize import NAME
-from conformance.model.budget import parse
-from conformance.model.case import COARSEST, Numerics
+from conformance.backends.sanitize import MAX_NAME
+from conformance.model.budget import parse_budget
+from conformance.model.case import MAX_UNIT_ROUNDOFF, Numerics
 from conformance.model.failure import Failure
-from conformance.model.finding import returned
+from conformance.model.finding import contract_violation
 from conformance.model.formats import format_of
 from conformance.model.plain_text import bounded
 from conformance.model.protocols import Backend
-from conformance.model.untrusted import bases_of, elements, exact_text, is_mapping, of_type, shown
+from conformance.model.untrusted import (
+    as_builtin_str,
+    class_and_bases,
+    is_mapping,
+    is_of_type,
+    safe_repr,
+    sequence_elements,
+)
 
 # A case takes at most 0.1 s in all checks together (measured on torch: LSTM 0.1, Linear 0.02), and
 # ten times as long on a loaded machine. The rest is a margin for backends that are merely slow.
-TIMEOUT, DOZEN, SLOW_MACHINE = 30, 12, 10
-DAY = 86_400.0
+DEFAULT_TIMEOUT, BUILDS_PER_CHECK, SLOW_MACHINE_FACTOR = 30, 12, 10
+SECONDS_PER_DAY = 86_400.0
 """Seconds. The longest time that a backend may declare for a case or a compilation."""
-FACTS = 100
+MAX_FACTS = 100
 """Most entries accepted from `info()` and `hits()`."""
-DEVICES = 1000
+MAX_DEVICES = 1000
 """Most devices accepted from `devices()`."""
 
 
@@ -36,45 +43,49 @@ def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
         BackendError: if the member raises.
         Failure: if it returns neither a valid `Numerics` nor None.
     """
-    door = guarded(backend)
-    if door.read("numerics") is None:
+    guard = guarded(backend)
+    if guard.read("numerics") is None:
         return None
-    declared = door.ask("numerics", dtype)
-    if declared is None:
+    numerics = guard.call_method("numerics", dtype)
+    if numerics is None:
         return None
-    what = f"numerics({dtype!r})"
-    if type(declared) is not Numerics:
-        raise Failure(returned(what, shown(declared), "a conformance.Numerics"))
+    member_text = f"numerics({dtype!r})"
+    if type(numerics) is not Numerics:
+        raise Failure(
+            contract_violation(member_text, safe_repr(numerics), "a conformance.Numerics")
+        )
     try:
         # Validate again by constructing a copy: the backend can write even into a frozen object.
         names = [field.name for field in dataclasses.fields(Numerics)]
-        exact = Numerics(**{name: getattr(declared, name) for name in names})
+        validated = Numerics(**{name: getattr(numerics, name) for name in names})
     except Exception as error:
-        raise Failure(returned(what, shown(declared), f"sound numbers: {error}")) from error
+        raise Failure(
+            contract_violation(member_text, safe_repr(numerics), f"sound numbers: {error}")
+        ) from error
     # One unit in the last place is two units of roundoff.
-    most = COARSEST / (2 * format_of(dtype).unit)
-    for name, number in exact.ulp.items():
-        if number > most:
-            wanted = f"sound numbers: of {dtype} no more than {most:g} ulp of {name}"
-            raise Failure(returned(what, shown(declared), wanted))
-    return exact
+    max_ulp = MAX_UNIT_ROUNDOFF / (2 * format_of(dtype).unit)
+    for name, number in validated.ulp.items():
+        if number > max_ulp:
+            expected = f"sound numbers: of {dtype} no more than {max_ulp:g} ulp of {name}"
+            raise Failure(contract_violation(member_text, safe_repr(numerics), expected))
+    return validated
 
 
-def declared(backend: Backend, dtype: str) -> dict[str, str]:
+def declared_deviations(backend: Backend, dtype: str) -> dict[str, str]:
     """Deviations from IEEE arithmetic that a backend declares for a dtype, by field of `Numerics`.
 
     Raises:
         BackendError: if the backend declares something invalid.
     """
     try:
-        declared = numerics_of(backend, dtype)
+        numerics = numerics_of(backend, dtype)
     except Failure as failure:
-        raise guarded(backend).error(str(failure)) from None
-    usual = Numerics()
+        raise guarded(backend).usage_error(str(failure)) from None
+    exact_ieee = Numerics()
     return {
-        field.name: bounded(str(getattr(declared, field.name)))
+        field.name: bounded(str(getattr(numerics, field.name)))
         for field in dataclasses.fields(Numerics)
-        if declared is not None and getattr(declared, field.name) != getattr(usual, field.name)
+        if numerics is not None and getattr(numerics, field.name) != getattr(exact_ieee, field.name)
     }
 
 
@@ -82,20 +93,20 @@ def info_of(backend: Backend) -> dict[str, str]:
     """Call `info()` of a backend; return its names and values as strings of bounded length.
 
     Raises:
-        BackendError: if the call raises, or returns no mapping of at most `FACTS` entries.
+        BackendError: if the call raises, or returns no mapping of at most `MAX_FACTS` entries.
     """
-    door = guarded(backend)
-    given = door.ask("info")
-    what = f"a mapping of up to {FACTS} facts, strings by name"
-    if not is_mapping(given):
-        raise door.expected("info()", what, given)
+    guard = guarded(backend)
+    result = guard.call_method("info")
+    expected = f"a mapping of up to {MAX_FACTS} facts, strings by name"
+    if not is_mapping(result):
+        raise guard.unexpected_member("info()", expected, result)
     try:
-        pairs = [(key, given[key]) for key in islice(given, FACTS + 1)]
-        facts = {bounded(str(key), NAME): bounded(str(value)) for key, value in pairs}
+        pairs = [(key, result[key]) for key in islice(result, MAX_FACTS + 1)]
+        facts = {bounded(str(key), MAX_NAME): bounded(str(value)) for key, value in pairs}
     except BaseException as error:
-        raise door.expected("info()", what, given) from error
-    if len(pairs) > FACTS:
-        raise door.expected("info()", what, given)
+        raise guard.unexpected_member("info()", expected, result) from error
+    if len(pairs) > MAX_FACTS:
+        raise guard.unexpected_member("info()", expected, result)
     return facts
 
 
@@ -105,13 +116,13 @@ def devices_of(backend: Backend) -> tuple[str, ...]:
     Raises:
         BackendError: if `devices()` does not return a non-empty list of valid names.
     """
-    door = guarded(backend)
-    given = door.ask("devices")
-    names = [exact_text(name) for name in elements(given) or ()]
-    sound = [name for name in names if name and len(name) <= NAME and name.isprintable()]
-    if not names or len(sound) != len(names) or len(names) > DEVICES:
-        raise door.expected("devices()", "a list of names such as ['cpu']", given)
-    return tuple(dict.fromkeys(sound))
+    guard = guarded(backend)
+    result = guard.call_method("devices")
+    names = [as_builtin_str(name) for name in sequence_elements(result) or ()]
+    valid_names = [name for name in names if name and len(name) <= MAX_NAME and name.isprintable()]
+    if not names or len(valid_names) != len(names) or len(names) > MAX_DEVICES:
+        raise guard.unexpected_member("devices()", "a list of names such as ['cpu']", result)
+    return tuple(dict.fromkeys(valid_names))
 
 
 def isolation_of(backend: Backend) -> str:
@@ -120,24 +131,26 @@ def isolation_of(backend: Backend) -> str:
     Raises:
         BackendError: if `isolate` has any other value.
     """
-    door = guarded(backend)
-    given = door.read("isolate")
-    named = "process" if given is None else exact_text(given)
-    if named not in ("process", "none"):
-        raise door.expected("isolate", "'process' or 'none'", given)
-    return named
+    guard = guarded(backend)
+    value = guard.read("isolate")
+    isolation = "process" if value is None else as_builtin_str(value)
+    if isolation not in ("process", "none"):
+        raise guard.unexpected_member("isolate", "'process' or 'none'", value)
+    return isolation
 
 
-def _seconds(backend: Backend, name: str, default: float) -> float:
+def _read_seconds(backend: Backend, name: str, default: float) -> float:
     """Read a member that is a time in seconds, from 0 to a day."""
-    door = guarded(backend)
-    given = door.read(name)
-    if given is None:
+    guard = guarded(backend)
+    value = guard.read(name)
+    if value is None:
         return default
-    number = float.__float__(given) if of_type(given, float) else given
-    number = int.__int__(given) if of_type(given, int) and type(given) is not bool else number
-    if type(number) not in (int, float) or not (0 <= number <= DAY and math.isfinite(number)):
-        raise door.expected(name, f"seconds from 0 to {DAY:.0f}", given)
+    number = float.__float__(value) if is_of_type(value, float) else value
+    number = int.__int__(value) if is_of_type(value, int) and type(value) is not bool else number
+    if type(number) not in (int, float) or not (
+        0 <= number <= SECONDS_PER_DAY and math.isfinite(number)
+    ):
+        raise guard.unexpected_member(name, f"seconds from 0 to {SECONDS_PER_DAY:.0f}", value)
     return float(number)
 
 
@@ -147,7 +160,7 @@ def compile_seconds_of(backend: Backend) -> float:
     Raises:
         BackendError: if the member is not a valid time.
     """
-    return _seconds(backend, "compile_seconds", 0.0)
+    return _read_seconds(backend, "compile_seconds", 0.0)
 
 
 def values_per_structure(backend: Backend) -> int:
@@ -166,17 +179,17 @@ def budget_of(backend: Backend) -> str | None:
     Raises:
         BackendError: if the member is not a valid budget.
     """
-    door = guarded(backend)
-    given = door.read("budget")
-    if given is None:
+    guard = guarded(backend)
+    value = guard.read("budget")
+    if value is None:
         return None
-    text = exact_text(given)
-    if text is None and type(given) in (int, float):
-        text = str(given)
+    text = as_builtin_str(value)
+    if text is None and type(value) in (int, float):
+        text = str(value)
     try:
-        parse(text or "", 1, 1)
+        parse_budget(text or "", 1, 1)
     except ValueError as error:
-        raise door.error(f"budget={shown(given)}: {error}") from None
+        raise guard.usage_error(f"budget={safe_repr(value)}: {error}") from None
     return text
 
 
@@ -188,10 +201,10 @@ def timeout_of(backend: Backend) -> int:
     Raises:
         BackendError: if `timeout` or `compile_seconds` is not a valid time, or `timeout` is 0.
     """
-    seconds = math.ceil(_seconds(backend, "timeout", TIMEOUT))
+    seconds = math.ceil(_read_seconds(backend, "timeout", DEFAULT_TIMEOUT))
     if seconds < 1:
-        raise guarded(backend).expected("timeout", "at least a second", seconds)
-    return seconds + round(SLOW_MACHINE * compiling(backend))
+        raise guarded(backend).unexpected_member("timeout", "at least a second", seconds)
+    return seconds + round(SLOW_MACHINE_FACTOR * compile_allowance(backend))
 
 
 def base_of(backend: Backend, layer: str) -> str:
@@ -202,38 +215,42 @@ def base_of(backend: Backend, layer: str) -> str:
     Raises:
         BackendError: if `base` is not a valid name, or `inherits` does not return a bool.
     """
-    door = guarded(backend)
-    given = door.read("base")
-    if given is None:
-        inherits = door.read("inherits")
-        given = "torch" if inherits is not None and _truth(door, "inherits", layer) else ""
-    base = exact_text(given)
-    if base is None or len(base) > NAME:
-        raise door.expected("base", "the name of a backend, such as 'torch'", given)
-    return "" if base == door.name else base
+    guard = guarded(backend)
+    value = guard.read("base")
+    if value is None:
+        inherits = guard.read("inherits")
+        value = (
+            "torch" if inherits is not None and _call_predicate(guard, "inherits", layer) else ""
+        )
+    base = as_builtin_str(value)
+    if base is None or len(base) > MAX_NAME:
+        raise guard.unexpected_member("base", "the name of a backend, such as 'torch'", value)
+    return "" if base == guard.name else base
 
 
-def _truth(door: Any, name: str, *arguments: Any) -> bool:
-    given = door.ask(name, *arguments)
-    if type(given) is not bool:
-        raise door.expected(f"{name}({', '.join(map(repr, arguments))})", "True or False", given)
-    return given
+def _call_predicate(guard: Any, name: str, *arguments: Any) -> bool:
+    result = guard.call_method(name, *arguments)
+    if type(result) is not bool:
+        raise guard.unexpected_member(
+            f"{name}({', '.join(map(repr, arguments))})", "True or False", result
+        )
+    return result
 
 
-def accepted_by(backend: Backend) -> tuple[str, ...]:
+def accepts_of(backend: Backend) -> tuple[str, ...]:
     """Globs of the broken constraints that a backend accepts on purpose (`accepts`).
 
     Raises:
         BackendError: if an element is not a non-empty string.
     """
-    door = guarded(backend)
-    given = door.read("accepts")
-    patterns = [exact_text(pattern) for pattern in _several(given)]
-    sound = [pattern for pattern in patterns if pattern]
-    if len(sound) != len(patterns):
-        what = "names of broken constraints, such as ('negative padding',)"
-        raise door.expected("accepts", what, given)
-    return tuple(sound)
+    guard = guarded(backend)
+    value = guard.read("accepts")
+    patterns = [as_builtin_str(pattern) for pattern in _as_tuple(value)]
+    valid_patterns = [pattern for pattern in patterns if pattern]
+    if len(valid_patterns) != len(patterns):
+        expected = "names of broken constraints, such as ('negative padding',)"
+        raise guard.unexpected_member("accepts", expected, value)
+    return tuple(valid_patterns)
 
 
 def unasked_of(backend: Backend) -> tuple[str, ...]:
@@ -242,13 +259,13 @@ def unasked_of(backend: Backend) -> tuple[str, ...]:
     Raises:
         BackendError: if an element is not a non-empty string.
     """
-    door = guarded(backend)
-    given = door.read("unasked")
-    names = [exact_text(name) for name in _several(given)]
-    sound = [name for name in names if name]
-    if len(sound) != len(names):
-        raise door.expected("unasked", "names of checks, such as ('errors',)", given)
-    return tuple(sound)
+    guard = guarded(backend)
+    value = guard.read("unasked")
+    names = [as_builtin_str(name) for name in _as_tuple(value)]
+    valid_names = [name for name in names if name]
+    if len(valid_names) != len(names):
+        raise guard.unexpected_member("unasked", "names of checks, such as ('errors',)", value)
+    return tuple(valid_names)
 
 
 def hits_of(backend: Backend) -> dict[str, int] | None:
@@ -259,62 +276,68 @@ def hits_of(backend: Backend) -> dict[str, int] | None:
     Raises:
         BackendError: if the result is not a non-empty mapping of names to counts.
     """
-    door = guarded(backend)
-    if door.read("hits") is None:
+    guard = guarded(backend)
+    if guard.read("hits") is None:
         return None
-    given = door.ask("hits")
-    what = f"a mapping of up to {FACTS} counts by name"
+    result = guard.call_method("hits")
+    expected = f"a mapping of up to {MAX_FACTS} counts by name"
     try:
-        pairs = [(key, given[key]) for key in islice(given, FACTS + 1)] if is_mapping(given) else []
+        pairs = (
+            [(key, result[key]) for key in islice(result, MAX_FACTS + 1)]
+            if is_mapping(result)
+            else []
+        )
     except BaseException as error:
-        raise door.expected("hits()", what, given) from error
-    found = {
-        bounded(str.__str__(name), NAME): count
+        raise guard.unexpected_member("hits()", expected, result) from error
+    hits = {
+        bounded(str.__str__(name), MAX_NAME): count
         for name, count in pairs
-        if of_type(name, str) and type(count) is int and 0 <= count < 2**53
+        if is_of_type(name, str) and type(count) is int and 0 <= count < 2**53
     }
-    if not found or len(found) != len(pairs) or len(pairs) > FACTS:
-        raise door.expected("hits()", what, given)
-    return found
+    if not hits or len(hits) != len(pairs) or len(pairs) > MAX_FACTS:
+        raise guard.unexpected_member("hits()", expected, result)
+    return hits
 
 
-def refused_by(backend: Backend) -> tuple[type[Exception], ...]:
+def refusals_of(backend: Backend) -> tuple[type[Exception], ...]:
     """Additional exception classes with which a backend refuses an invalid call (`refusals`).
 
     Raises:
         BackendError: if an element is not a subclass of Exception, or is Exception itself.
     """
-    door = guarded(backend)
-    given = door.read("refusals")
-    kinds = _several(given)
-    sound = [kind for kind in kinds if of_type(kind, type) and Exception in bases_of(kind)]
-    if len(sound) != len(kinds) or Exception in sound:
-        what = "classes of exceptions, such as (MyError,), and not Exception itself"
-        raise door.expected("refusals", what, given)
-    return tuple(sound)
+    guard = guarded(backend)
+    value = guard.read("refusals")
+    classes = _as_tuple(value)
+    valid_classes = [
+        cls for cls in classes if is_of_type(cls, type) and Exception in class_and_bases(cls)
+    ]
+    if len(valid_classes) != len(classes) or Exception in valid_classes:
+        expected = "classes of exceptions, such as (MyError,), and not Exception itself"
+        raise guard.unexpected_member("refusals", expected, value)
+    return tuple(valid_classes)
 
 
-def _several(given: Any) -> tuple[Any, ...]:
+def _as_tuple(value: Any) -> tuple[Any, ...]:
     """A tuple of the elements of a collection, of a single value, or of nothing for None."""
-    if of_type(given, set, frozenset):
-        return tuple(given)
-    found = elements(given)
-    return () if given is None else (given,) if found is None else found
+    if is_of_type(value, set, frozenset):
+        return tuple(value)
+    items = sequence_elements(value)
+    return () if value is None else (value,) if items is None else items
 
 
-def compiling(backend: Backend) -> float:
+def compile_allowance(backend: Backend) -> float:
     """Seconds that a check of one case may spend on compilation.
 
     A check builds up to a dozen layers besides the case's own, and each may have a new structure.
     """
-    return DOZEN * compile_seconds_of(backend)
+    return BUILDS_PER_CHECK * compile_seconds_of(backend)
 
 
-def offered(backend: Backend, layer: str, dtype: str, device: str) -> bool:
+def is_offered(backend: Backend, layer: str, dtype: str, device: str) -> bool:
     """Call `offers` of a backend; True where it has no such member.
 
     Raises:
         BackendError: if the result is not a bool.
     """
-    door = guarded(backend)
-    return door.read("offers") is None or _truth(door, "offers", layer, dtype, device)
+    guard = guarded(backend)
+    return guard.read("offers") is None or _call_predicate(guard, "offers", layer, dtype, device)

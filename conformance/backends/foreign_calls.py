@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.failure import Failure, Inapplicable
-from conformance.model.untrusted import bases_of, of_type, type_name, written
+from conformance.model.untrusted import class_and_bases, exception_text, is_of_type, type_name
 
 if TYPE_CHECKING:
     from conformance.model.case import Case
 
-TOLD = 1000
+MAX_ERROR_TEXT = 1000
 """Most characters of an exception's text in a usage error."""
 
 
-class Foreign(Exception):  # noqa: N818 - it wraps an exception that is not an error of the suite
+class ForeignException(Exception):  # noqa: N818 - it wraps an exception that is not an error of the suite
     """Wraps an exception of the backend that the suite would mistake for its own.
 
     This is an instance of one of the suite's classes, or one that is not an `Exception`, such as
@@ -26,11 +26,11 @@ class Foreign(Exception):  # noqa: N818 - it wraps an exception that is not an e
     """
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(written(error))
+        super().__init__(exception_text(error))
         self.error = error
 
 
-def not_interrupted() -> bool:
+def never_interrupted() -> bool:
     """Report that nobody has pressed Ctrl-C: the default of `Hooks.interrupted`."""
     return False
 
@@ -53,7 +53,7 @@ class Hooks:
     on_member: Callable[[str], None] | None = None
     on_step: Callable[[str, Case], None] | None = None
     on_inner_call: Callable[[str], None] | None = None
-    interrupted: Callable[[], bool] = not_interrupted
+    interrupted: Callable[[], bool] = never_interrupted
     expendable: bool = False
 
 
@@ -64,14 +64,14 @@ HOOKS: ContextVar[Hooks] = ContextVar("HOOKS", default=Hooks())  # noqa: B039 - 
 @contextmanager
 def hooks(**changed: Any) -> Iterator[None]:
     """Replace some of the hooks inside a `with` block; keywords are fields of `Hooks`."""
-    before = HOOKS.set(replace(HOOKS.get(), **changed))
+    token = HOOKS.set(replace(HOOKS.get(), **changed))
     try:
         yield
     finally:
-        HOOKS.reset(before)
+        HOOKS.reset(token)
 
 
-def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+def call_foreign(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
     """Call a function or method of the backend.
 
     Raises:
@@ -81,43 +81,43 @@ def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
     try:
         return function(*arguments, **keywords)
     except BaseException as error:
-        plain = of_type(error, Exception) and not of_type(error, Failure, Inapplicable)
-        if plain or (of_type(error, KeyboardInterrupt) and HOOKS.get().interrupted()):
+        is_ordinary = is_of_type(error, Exception) and not is_of_type(error, Failure, Inapplicable)
+        if is_ordinary or (is_of_type(error, KeyboardInterrupt) and HOOKS.get().interrupted()):
             raise
-        raise Foreign(error) from error
+        raise ForeignException(error) from error
 
 
-def original(error: BaseException) -> BaseException:
-    """The exception that the backend raised, unwrapped if it is a `Foreign`."""
-    return error.error if isinstance(error, Foreign) else error
+def original_exception(error: BaseException) -> BaseException:
+    """The exception that the backend raised, unwrapped if it is a `ForeignException`."""
+    return error.error if isinstance(error, ForeignException) else error
 
 
-def told(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Class and text of an exception that the backend raised, on one or more lines."""
-    met = original(error)
-    return f"{type_name(met)}: {written(met, TOLD) or 'no message'}"
+    exception = original_exception(error)
+    return f"{type_name(exception)}: {exception_text(exception, MAX_ERROR_TEXT) or 'no message'}"
 
 
-def _defines(value: Any, name: str) -> bool:
+def _type_defines(value: Any, name: str) -> bool:
     """Whether the type of a value defines a member; the member itself is not read."""
     members = type.__dict__["__dict__"]
-    return any(name in members.__get__(base) for base in bases_of(type(value)))
+    return any(name in members.__get__(base) for base in class_and_bases(type(value)))
 
 
-def member(value: Any, name: str) -> Any:
+def read_member(value: Any, name: str) -> Any:
     """Read a member of an object of the backend; None where it does not exist.
 
     Raises:
         Exception: if reading it raises. An AttributeError counts only if the type defines the
             member.
     """
-    asked = HOOKS.get().on_member
-    if asked is not None:
-        asked(name)
+    on_member = HOOKS.get().on_member
+    if on_member is not None:
+        on_member(name)
     try:
-        return call(getattr, value, name)
+        return call_foreign(getattr, value, name)
     except AttributeError:
         # Without this a property that raises AttributeError would count as not offered.
-        if _defines(value, name):
+        if _type_defines(value, name):
             raise
         return None

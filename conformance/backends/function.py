@@ -118,26 +118,26 @@ class FunctionBackend:
             raise Unsupported(f"layer {call.layer}")
         attribute, ignores, passes = self._functions[call.layer]
         function = getattr(self, attribute)
-        if _draws(call) and "training" not in inspect.signature(function).parameters:
+        if _draws_in_train_mode(call) and "training" not in inspect.signature(function).parameters:
             raise Unsupported("random numbers in train mode")
         differentiable = hasattr(self, "vjp")
         cls = DifferentiableLayer if differentiable else FunctionLayer
         return cls(self, call, function, ignores, passes)
 
 
-def _row(call: Call) -> LayerSpec | None:
+def _find_spec(call: Call) -> LayerSpec | None:
     # Imported here, because importing the backends must not import the strategies.
     from conformance.layers import CATALOGUE
 
     return CATALOGUE.get(call.layer)
 
 
-def _draws(call: Call) -> bool:
+def _draws_in_train_mode(call: Call) -> bool:
     """Whether a call draws random numbers and its mode, not an input, turns that on."""
-    row = _row(call)
-    if row is None or not row.randomness.used(call):
+    spec = _find_spec(call)
+    if spec is None or not spec.randomness.is_used(call):
         return False
-    return not row.function or row.signature.argument("training") is not None
+    return not spec.is_function or spec.signature.argument("training") is not None
 
 
 class FunctionLayer:
@@ -159,68 +159,72 @@ class FunctionLayer:
     ) -> None:
         self._backend, self._call, self._function, self._ignores = backend, call, function, ignores
         parameters = inspect.signature(function).parameters.values()
-        self._names = {
+        self._accepted_names = {
             p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
         } | set(passes)
-        self._arguments = self._known(call.arguments)
-        if "call" in self._names:
+        self._arguments = self._supported_arguments(call.arguments)
+        if "call" in self._accepted_names:
             self._arguments["call"] = call
-        if "training" in self._names and not is_function(call.layer):
+        if "training" in self._accepted_names and not is_function(call.layer):
             # For a function, `training` is an ordinary argument with a default of its own.
             self._arguments["training"] = call.training
         self._state: dict[str, Any] = {}
         self.updated: dict[str, Any] = {}
         self.load(call.state, call.layouts)
 
-    def _known(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _supported_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if "everything" in self._ignores:
             return {}
         lacks = self._backend.lacks
-        known = {
+        supported = {
             name: value
             for name, value in arguments.items()
             if name not in self._ignores
-            and (name in self._names or name not in lacks or value != lacks[name])
+            and (name in self._accepted_names or name not in lacks or value != lacks[name])
         }
-        for name, value in known.items():
-            if name not in self._names:
-                shown = "extra positional arguments" if name == "*" else f"{name}={value!r}"
+        for name, value in supported.items():
+            if name not in self._accepted_names:
+                text = "extra positional arguments" if name == "*" else f"{name}={value!r}"
                 # A list is a keyword such as `lengths`, whose value differs in every case.
-                shown = name if isinstance(value, list) else shown
-                raise Unsupported(shown)
-        return known
+                text = name if isinstance(value, list) else text
+                raise Unsupported(text)
+        return supported
 
     def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
         """Convert a host array to a native one on the call's device."""
-        named = {"i": "int64", "b": "bool"}.get(array.dtype.kind, self._call.dtype)
-        return self._backend.put(array, layout, dtype or named, self._call.device)
+        default_dtype = {"i": "int64", "b": "bool"}.get(array.dtype.kind, self._call.dtype)
+        return self._backend.put(array, layout, dtype or default_dtype, self._call.device)
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Run the function, store the state it updated, and wait for its outputs."""
-        outputs = self._run(self._state, inputs, keywords)
+        outputs = self._call_function(self._state, inputs, keywords)
         if isinstance(outputs, Updated):
             # The names are state of the layer, or inputs that a function wrote into.
-            self._known_updates(outputs.state)
+            self._check_updates(outputs.state)
             self._state |= {k: x for k, x in outputs.state.items() if k in self._state}
             self.updated = dict(outputs.state)
             outputs = outputs.outputs
         self._backend.wait(outputs)
         return outputs
 
-    def _known_updates(self, state: Mapping[str, Any]) -> None:
-        row = _row(self._call)
-        written = () if row is None else tuple(x.name for x in row.signature.inputs if x.updated)
-        unknown = sorted(set(state) - set(self._state) - set(written))
+    def _check_updates(self, state: Mapping[str, Any]) -> None:
+        spec = _find_spec(self._call)
+        updated_inputs = (
+            () if spec is None else tuple(x.name for x in spec.signature.inputs if x.updated)
+        )
+        unknown = sorted(set(state) - set(self._state) - set(updated_inputs))
         if unknown:
             raise ValueError(
                 f"Updated: no state or input {', '.join(map(repr, unknown))}; "
-                f"expected names among {', '.join(map(repr, (*self._state, *written)))}"
+                f"expected names among {', '.join(map(repr, (*self._state, *updated_inputs)))}"
             )
 
-    def _run(
+    def _call_function(
         self, state: Mapping[str, Any], inputs: Sequence[Any], keywords: Mapping[str, Any]
     ) -> Any:
-        return self._function(state, *inputs, **self._arguments, **self._known(keywords))
+        return self._function(
+            state, *inputs, **self._arguments, **self._supported_arguments(keywords)
+        )
 
     def get(self, native: Any) -> np.ndarray:
         """Copy a native array to the host."""
@@ -247,55 +251,55 @@ class FunctionLayer:
 class DifferentiableLayer(FunctionLayer):
     """A layer of a `FunctionBackend` that defines `vjp`."""
 
-    _named: tuple[str, ...] = ()
+    _parameter_names: tuple[str, ...] = ()
 
     def vjp(
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the state."""
         # An object that is passed twice is one primal; its gradient is the sum for both places.
-        given_once = {
+        distinct_inputs = {
             id(x): x
             for k, x in enumerate(inputs)
             if x is not None
             and self._has_gradient(k)
             and not self.dtype(x).startswith(("int", "bool"))
         }
-        names = self._parameters(inputs)
+        names = self._find_parameters(inputs)
 
         def fn(*primals: Any) -> tuple[Any, ...]:
-            leaves = dict(zip(given_once, primals, strict=False))
-            given = [leaves.get(id(x), x) for x in inputs]
-            state = self._state | dict(zip(names, primals[len(given_once) :], strict=True))
-            result = self._run(state, given, keywords)
+            leaves = dict(zip(distinct_inputs, primals, strict=False))
+            arguments = [leaves.get(id(x), x) for x in inputs]
+            state = self._state | dict(zip(names, primals[len(distinct_inputs) :], strict=True))
+            result = self._call_function(state, arguments, keywords)
             result = result.outputs if isinstance(result, Updated) else result
             outputs = result if isinstance(result, tuple) else (result,)
             return tuple(y for y, c in zip(outputs, cotangents, strict=True) if c is not None)
 
-        primals = [*given_once.values(), *(self._state[name] for name in names)]
-        kept = [c for c in cotangents if c is not None]
-        found = list(self._backend.vjp(fn, primals, kept)) if primals else []  # type: ignore[attr-defined]
-        self._backend.wait(found)
-        gradients = dict(zip(given_once, found, strict=False))
+        primals = [*distinct_inputs.values(), *(self._state[name] for name in names)]
+        given_cotangents = [c for c in cotangents if c is not None]
+        primal_gradients = list(self._backend.vjp(fn, primals, given_cotangents)) if primals else []  # type: ignore[attr-defined]
+        self._backend.wait(primal_gradients)
+        gradients = dict(zip(distinct_inputs, primal_gradients, strict=False))
         return (
             tuple(None if x is None else gradients.get(id(x)) for x in inputs),
-            dict(zip(names, found[len(given_once) :], strict=True)),
+            dict(zip(names, primal_gradients[len(distinct_inputs) :], strict=True)),
         )
 
-    def _parameters(self, inputs: Sequence[Any]) -> tuple[str, ...]:
+    def _find_parameters(self, inputs: Sequence[Any]) -> tuple[str, ...]:
         """Names of the state tensors that have gradients; buffers have none."""
-        if not self._named:  # a lazy layer can be built without a state
-            row, self._named = _row(self._call), tuple(self._state)
-            if row is not None and self._named:
+        if not self._parameter_names:  # a lazy layer can be built without a state
+            spec, self._parameter_names = _find_spec(self._call), tuple(self._state)
+            if spec is not None and self._parameter_names:
                 call = replace(self._call, state=self._state)
-                self._named = row.parameters(Case(call, (self.get(inputs[0]),)))
-        return self._named
+                self._parameter_names = spec.parameter_names(Case(call, (self.get(inputs[0]),)))
+        return self._parameter_names
 
     def _has_gradient(self, place: int) -> bool:
         """Whether an input has a gradient; running statistics and class weights have none."""
-        row = _row(self._call)
+        spec = _find_spec(self._call)
         return (
-            row is None
-            or place >= len(row.signature.inputs)
-            or row.signature.inputs[place].differentiable
+            spec is None
+            or place >= len(spec.signature.inputs)
+            or spec.signature.inputs[place].differentiable
         )

@@ -10,15 +10,26 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from conformance.backends.foreign_calls import call, member, original, told
-from conformance.backends.sanitize import MANY, NAME, RESULTS, mapping
+from conformance.backends.foreign_calls import (
+    call_foreign,
+    describe_exception,
+    original_exception,
+    read_member,
+)
+from conformance.backends.sanitize import MAX_ENTRIES, MAX_NAME, RESULT_READERS, read_mapping
 from conformance.model.case import Call, Unsupported
 from conformance.model.failure import Failure
-from conformance.model.finding import raised, returned
-from conformance.model.untrusted import exact_text, of_type, shown, type_name, written
+from conformance.model.finding import contract_violation, exception_finding
+from conformance.model.untrusted import (
+    as_builtin_str,
+    exception_text,
+    is_of_type,
+    safe_repr,
+    type_name,
+)
 from conformance.model.usage_error import UsageError
 
-_COMPUTE = ("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp")
+_COMPUTING_MEMBERS = ("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp")
 """Members that compute: after each of them the guard reads the layer's `fallbacks`."""
 
 
@@ -26,12 +37,12 @@ class BackendError(UsageError):
     """A backend that cannot be found, loaded or used; the message says what its author must fix."""
 
 
-class Member:
+class GuardedMethod:
     """A method of a layer, whose result is checked and converted.
 
     Args:
         layer: the layer of the backend.
-        name: name of the method, a key of `RESULTS`.
+        name: name of the method, a key of `RESULT_READERS`.
         function: the bound method.
     """
 
@@ -39,27 +50,31 @@ class Member:
         self._layer, self._name, self._function = layer, name, function
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        result = call(self._function, *arguments, **keywords)
-        if self._name in _COMPUTE:
-            _refuse_fallbacks(self._layer)
-        return RESULTS[self._name](result)
+        result = call_foreign(self._function, *arguments, **keywords)
+        if self._name in _COMPUTING_MEMBERS:
+            _decline_fallbacks(self._layer)
+        return RESULT_READERS[self._name](result)
 
 
-def _refuse_fallbacks(layer: Any) -> None:
+def _decline_fallbacks(layer: Any) -> None:
     """Decline the case if operations of the last call ran in another implementation."""
-    fallbacks = member(layer, "fallbacks")
+    fallbacks = read_member(layer, "fallbacks")
     if fallbacks is None:
         return
-    ran = call(fallbacks)
+    operations = call_foreign(fallbacks)
     try:
-        names = None if of_type(ran, str) else call(lambda: tuple(islice(ran, MANY)))
+        names = (
+            None
+            if is_of_type(operations, str)
+            else call_foreign(lambda: tuple(islice(operations, MAX_ENTRIES)))
+        )
     except Exception:
         names = None
     if names is None:
-        raise Failure(returned("fallbacks", shown(ran), "names of operations"))
+        raise Failure(contract_violation("fallbacks", safe_repr(operations), "names of operations"))
     if names:
-        told = (exact_text(name) or shown(name) for name in names[:10])
-        raise Unsupported(f"fell back: {', '.join(told)}")
+        texts = (as_builtin_str(name) or safe_repr(name) for name in names[:10])
+        raise Unsupported(f"fell back: {', '.join(texts)}")
 
 
 class GuardedLayer:
@@ -74,79 +89,83 @@ class GuardedLayer:
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
-        lacks = [name for name in ("put", "get", "dtype") if not callable(self._read(name))]
-        if lacks or not callable(layer):
+        missing = [
+            name for name in ("put", "get", "dtype") if not callable(self._read_member(name))
+        ]
+        if missing or not callable(layer):
             expected = "a Layer, callable and with put, get and dtype; missing "
-            expected += ", ".join(lacks) or "__call__"
-            raise Failure(returned("build", type_name(layer), expected))
+            expected += ", ".join(missing) or "__call__"
+            raise Failure(contract_violation("build", type_name(layer), expected))
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        return Member(self._layer, "call", self._layer)(*inputs, **keywords)
+        return GuardedMethod(self._layer, "call", self._layer)(*inputs, **keywords)
 
-    def _read(self, name: str) -> Any:
+    def _read_member(self, name: str) -> Any:
         try:
-            return member(self._layer, name)
+            return read_member(self._layer, name)
         except Exception as error:
-            met = original(error)
-            finding = raised(f"the attribute {name}", met, written(met))
+            exception = original_exception(error)
+            finding = exception_finding(
+                f"the attribute {name}", exception, exception_text(exception)
+            )
             raise Failure(finding) from error
 
     def __getattr__(self, name: str) -> Any:
-        found = self._read(name) if name == "updated" or name in RESULTS else None
-        if found is None:
+        value = self._read_member(name) if name == "updated" or name in RESULT_READERS else None
+        if value is None:
             raise AttributeError(name)
         if name == "updated":
-            return mapping(name, found)
-        if not callable(found):
-            raise Failure(returned(f"the attribute {name}", shown(found), "a method"))
-        return Member(self._layer, name, found)
+            return read_mapping(name, value)
+        if not callable(value):
+            raise Failure(contract_violation(f"the attribute {name}", safe_repr(value), "a method"))
+        return GuardedMethod(self._layer, name, value)
 
 
-def itself(layer: Any) -> Any:
+def unguarded_layer(layer: Any) -> Any:
     """The backend's own layer, for timed calls that must not include the guard."""
     return layer._layer if isinstance(layer, GuardedLayer) else layer
 
 
-class Admitted:
+class Trusted:
     """Marks a backend that needs no guard: a guarded one, or a class of the suite itself."""
 
 
-class GuardedBackend(Admitted):
+class GuardedBackend(Trusted):
     """A backend whose members the suite can read and call safely; `guarded` makes it.
 
     Args:
         backend: the implementation under test.
-        where: how messages name the backend until its own name is known.
+        label: how messages name the backend until its own name is known.
 
     Raises:
         BackendError: if the backend has no valid name.
     """
 
-    def __init__(self, backend: Any, where: str) -> None:
-        self.inner, self._where = backend, where
+    def __init__(self, backend: Any, label: str) -> None:
+        self.inner, self._label = backend, label
         name = self.read("name")
-        text = exact_text(name)
-        if not text or len(text) > NAME or not text.isprintable() or text != text.strip():
+        text = as_builtin_str(name)
+        if not text or len(text) > MAX_NAME or not text.isprintable() or text != text.strip():
             raise BackendError(
-                f"{where}: expected name to be a printable string of up to {NAME} characters, "
-                f"got {shown(name)}"
+                f"{label}: expected name to be a printable string of up to {MAX_NAME} characters, "
+                f"got {safe_repr(name)}"
             )
         self.name = text
-        self._where = f"backend {text!r}"
+        self._label = f"backend {text!r}"
 
-    def error(self, problem: str) -> BackendError:
+    def usage_error(self, problem: str) -> BackendError:
         """Make an error that names the backend; `problem` names a member and what is wrong."""
-        return BackendError(f"{self._where}: {problem}")
+        return BackendError(f"{self._label}: {problem}")
 
-    def expected(self, member: str, what: str, got: Any) -> BackendError:
+    def unexpected_member(self, member: str, expected: str, got: Any) -> BackendError:
         """Make an error about a member that has an unexpected value.
 
         Args:
             member: `"name"`, or a call: `"devices()"`.
-            what: text of what the member should be.
+            expected: text of what the member should be.
             got: its actual value.
         """
-        return self.error(f"expected {member} to be {what}, got {shown(got)}")
+        return self.usage_error(f"expected {member} to be {expected}, got {safe_repr(got)}")
 
     def read(self, name: str) -> Any:
         """Read a member; None if the backend does not have it.
@@ -155,11 +174,11 @@ class GuardedBackend(Admitted):
             BackendError: if reading the member raises.
         """
         try:
-            return member(self.inner, name)
+            return read_member(self.inner, name)
         except Exception as error:
-            raise self.error(f"reading {name} raised {told(error)}") from error
+            raise self.usage_error(f"reading {name} raised {describe_exception(error)}") from error
 
-    def ask(self, name: str, *arguments: Any) -> Any:
+    def call_method(self, name: str, *arguments: Any) -> Any:
         """Call a method and return its result unchecked.
 
         Raises:
@@ -167,35 +186,37 @@ class GuardedBackend(Admitted):
         """
         method = self.read(name)
         if not callable(method):
-            raise self.expected(name, "a method", method)
+            raise self.unexpected_member(name, "a method", method)
         try:
-            return call(method, *arguments)
+            return call_foreign(method, *arguments)
         except Exception as error:
-            given = ", ".join(map(shown, arguments))
-            raise self.error(f"{name}({given}) raised {told(error)}") from error
+            argument_texts = ", ".join(map(safe_repr, arguments))
+            raise self.usage_error(
+                f"{name}({argument_texts}) raised {describe_exception(error)}"
+            ) from error
 
-    def build(self, layer: Call) -> GuardedLayer:
+    def build(self, layer_call: Call) -> GuardedLayer:
         """Build the layer of a call, and guard it.
 
         Raises:
             Unsupported: if the backend declines the call.
             Failure: if the result lacks a member that every layer must have.
         """
-        return GuardedLayer(call(member(self.inner, "build"), layer))
+        return GuardedLayer(call_foreign(read_member(self.inner, "build"), layer_call))
 
 
-def guarded(backend: Any, where: str = "backend") -> Any:
+def guarded(backend: Any, label: str = "backend") -> Any:
     """Put a guard around a backend; a backend that needs none is returned unchanged.
 
     Args:
-        where: how messages name the backend until its own name is known.
+        label: how messages name the backend until its own name is known.
 
     Raises:
         BackendError: if the backend has no valid name.
     """
-    return backend if isinstance(backend, Admitted) else GuardedBackend(backend, where)
+    return backend if isinstance(backend, Trusted) else GuardedBackend(backend, label)
 
 
-def inner(backend: Any) -> Any:
+def unguarded_backend(backend: Any) -> Any:
     """The backend without its guard; use it only to test whether the class is one of the suite."""
     return backend.inner if isinstance(backend, GuardedBackend) else backend

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from conformance.backends.override import OverrideBackend
 
-VARIABLE = "NN_CONFORMANCE_KERNEL"
-NAME = "conformance.backends.kernel:backend"
+ENVIRONMENT_VARIABLE = "NN_CONFORMANCE_KERNEL"
+BACKEND_PATH = "conformance.backends.kernel:backend"
 """Name under which a process loads the backend."""
 
 
-def tell(kernels: Sequence[tuple[str, str]], device: str) -> None:
+def set_kernels(kernels: Sequence[tuple[str, str]], device: str) -> None:
     """Pass the replaced operators to child processes, in an environment variable.
 
     Args:
         kernels: pairs of an operator and its function, `module:attribute` or `file.py:attribute`.
     """
-    os.environ[VARIABLE] = json.dumps({"kernels": list(kernels), "device": device})
+    os.environ[ENVIRONMENT_VARIABLE] = json.dumps({"kernels": list(kernels), "device": device})
 
 
 def backend() -> OverrideBackend:
@@ -34,38 +34,38 @@ def backend() -> OverrideBackend:
     """
     from conformance.backends.override import OverrideBackend
 
-    told = os.environ.get(VARIABLE)
-    if told is None:
+    text = os.environ.get(ENVIRONMENT_VARIABLE)
+    if text is None:
         raise ValueError(
-            f"{VARIABLE} is not set: expected to be run by nn-conformance check-kernel"
+            f"{ENVIRONMENT_VARIABLE} is not set: expected to be run by nn-conformance check-kernel"
         )
-    given = json.loads(told)
-    overrides = {operator: function(where) for operator, where in given["kernels"]}
-    name = ", ".join(dict.fromkeys(where for _, where in given["kernels"]))
-    return OverrideBackend(name[-100:].strip(), overrides, given["device"])
+    settings = json.loads(text)
+    overrides = {operator: import_function(location) for operator, location in settings["kernels"]}
+    name = ", ".join(dict.fromkeys(location for _, location in settings["kernels"]))
+    return OverrideBackend(name[-100:].strip(), overrides, settings["device"])
 
 
-def function(where: str) -> Any:
+def import_function(location: str) -> Any:
     """Import a function by `module:attribute` or `file.py:attribute`.
 
     Raises:
         ValueError: if there is no such module, file or attribute.
     """
-    module, colon, attribute = where.rpartition(":")
+    module, colon, attribute = location.rpartition(":")
     if not colon or not module or not attribute:
-        raise ValueError(f"{where!r}: expected module:function or file.py:function")
+        raise ValueError(f"{location!r}: expected module:function or file.py:function")
     if not module.endswith(".py"):
         try:
-            return pkgutil.resolve_name(where)
+            return pkgutil.resolve_name(location)
         except (ImportError, AttributeError) as error:
-            raise ValueError(f"{where!r}: {error}") from error
-    from conformance.backends.kernel_folder import loaded
+            raise ValueError(f"{location!r}: {error}") from error
+    from conformance.backends.kernel_folder import import_file
 
     if not Path(module).is_file():
-        raise ValueError(f"{where!r}: there is no file {module}")
-    found: Any = loaded(Path(module))
+        raise ValueError(f"{location!r}: there is no file {module}")
+    value: Any = import_file(Path(module))
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise ValueError(f"{where!r}: the file has no {attribute}")
-        found = getattr(found, part)
-    return found
+        if not hasattr(value, part):
+            raise ValueError(f"{location!r}: the file has no {attribute}")
+        value = getattr(value, part)
+    return value

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import torch
 
 from conformance.backends.foreign_calls import HOOKS
-from conformance.backends.kernel_output import Returns
+from conformance.backends.kernel_output import KernelResults
 from conformance.backends.operators import Operator, call_text
 from conformance.model.case import Unreached, Unsupported
-from conformance.model.untrusted import type_name, written
+from conformance.model.untrusted import exception_text, type_name
 
 
 class KernelError(RuntimeError):
@@ -33,15 +33,15 @@ class Override:
     Attributes:
         hits: how often the function ran.
         fell_back: whether the function has called the operator that it replaces.
-        told: called with the text of each call before it runs, and with an empty text after it.
+        on_call: called with the text of each call before it runs, and with an empty text after it.
     """
 
     def __init__(self, operator: Operator, function: Any, *, invalid: bool = False) -> None:
         self.operator, self.function = operator, function
         self.hits, self.fell_back = 0, False
-        self.told: Callable[[str], None] | None = None
-        self._within = threading.local()
-        self._returns = Returns(operator, invalid=invalid)
+        self.on_call: Callable[[str], None] | None = None
+        self._active = threading.local()
+        self._kernel_results = KernelResults(operator, invalid=invalid)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Run the function with the arguments that torch's dispatcher passes to a kernel.
@@ -50,29 +50,35 @@ class Override:
             KernelError: if the function raises, or returns something that torch's kernel does not.
             Unsupported: if the function declines the call.
         """
-        if getattr(self._within, "depth", 0):
+        if getattr(self._active, "depth", 0):
             self.fell_back = True
-            return self.operator.call_original(*self.operator.whole(arguments, keywords))
+            return self.operator.call_original(
+                *self.operator.complete_arguments(arguments, keywords)
+            )
         self.hits += 1
-        given, named = self.operator.whole(arguments, keywords)
-        self._within.depth = 1
-        if self.told is not None:
-            self.told(call_text(self.operator.name, given, named))
+        positional, keyword_only = self.operator.complete_arguments(arguments, keywords)
+        self._active.depth = 1
+        if self.on_call is not None:
+            self.on_call(call_text(self.operator.name, positional, keyword_only))
         try:
-            result = self.function(*given, **named)
+            result = self.function(*positional, **keyword_only)
         except Unsupported:
             raise
         except Exception as error:
-            self._returns.torchs(given, named)  # raises torch's own error for an invalid call
-            what = f"raised {type_name(error)}: {written(error) or 'no message'}"
-            failure = KernelError(f"{call_text(self.operator.name, given, named)} {what}")
+            self._kernel_results.torch_forms(
+                positional, keyword_only
+            )  # raises torch's own error for an invalid call
+            problem = f"raised {type_name(error)}: {exception_text(error) or 'no message'}"
+            failure = KernelError(
+                f"{call_text(self.operator.name, positional, keyword_only)} {problem}"
+            )
             raise failure.with_traceback(error.__traceback__) from error
         finally:
-            self._within.depth = 0
-            if self.told is not None:
-                self.told("")
-        if wrong := self._returns.fault(result, given, named):
-            raise KernelError(f"{call_text(self.operator.name, given, named)} {wrong}")
+            self._active.depth = 0
+            if self.on_call is not None:
+                self.on_call("")
+        if fault := self._kernel_results.find_fault(result, positional, keyword_only):
+            raise KernelError(f"{call_text(self.operator.name, positional, keyword_only)} {fault}")
         return result
 
 
@@ -80,15 +86,15 @@ class Overrides:
     """Functions that replace torch's kernels inside a `with` block, and only there.
 
     Args:
-        given: pairs of an operator and the function that replaces its kernel.
+        pairs: pairs of an operator and the function that replaces its kernel.
         invalid: see `Override`.
     """
 
     _warned: ClassVar[bool] = False
 
-    def __init__(self, given: Sequence[tuple[Operator, Any]], *, invalid: bool = False) -> None:
-        self.every = tuple(
-            Override(operator, function, invalid=invalid) for operator, function in given
+    def __init__(self, pairs: Sequence[tuple[Operator, Any]], *, invalid: bool = False) -> None:
+        self.overrides = tuple(
+            Override(operator, function, invalid=invalid) for operator, function in pairs
         )
         self._libraries: list[Any] = []
         self._depth = 0
@@ -96,71 +102,75 @@ class Overrides:
     def __enter__(self) -> Overrides:
         self._depth += 1
         if self._depth == 1:
-            self._register()
+            self._register_kernels()
         return self
 
     def __exit__(self, *raised: object) -> None:
         self._depth -= 1
         if self._depth == 0:
-            self.withdraw()
+            self.unregister_kernels()
 
-    def _register(self) -> None:
+    def _register_kernels(self) -> None:
         if Overrides._warned:
-            return self._implement()
+            return self._add_implementations()
         # torch warns once that a kernel is replaced. Here the replacement is intended.
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            self._implement()
-        Overrides._warned = bool(told)
+            self._add_implementations()
+        Overrides._warned = bool(caught)
         return None
 
-    def _implement(self) -> None:
-        for override in self.every:
+    def _add_implementations(self) -> None:
+        for override in self.overrides:
             # Read the hook here: torch also runs kernels on its own threads, which have no hooks.
-            override.told = HOOKS.get().on_inner_call
+            override.on_call = HOOKS.get().on_inner_call
             operator = override.operator
-            made: Any = torch.library.Library
-            library = made(operator.name.partition("::")[0], "IMPL")
+            library_class: Any = torch.library.Library
+            library = library_class(operator.name.partition("::")[0], "IMPL")
             self._libraries.append(library)
             library.impl(operator.overload, override, operator.key)
 
-    def withdraw(self) -> None:
+    def unregister_kernels(self) -> None:
         """Restore torch's own kernels."""
         while self._libraries:
             self._libraries.pop()._destroy()
 
     def hits(self) -> Mapping[str, int]:
         """How often each function has run, by operator."""
-        return {override.operator.name: override.hits for override in self.every}
+        return {override.operator.name: override.hits for override in self.overrides}
 
     @property
-    def total(self) -> int:
+    def total_hits(self) -> int:
         """How often the functions have run, all together."""
-        return sum(override.hits for override in self.every)
+        return sum(override.hits for override in self.overrides)
 
     @property
-    def kept(self) -> int:
+    def multi_result_hits(self) -> int:
         """How often functions with several results have run, e.g. an output and its mean."""
-        return sum(x.hits for x in self.every if len(x.operator.schema.returns) > 1)
+        return sum(
+            override.hits
+            for override in self.overrides
+            if len(override.operator.schema.returns) > 1
+        )
 
-    def begin(self) -> None:
+    def reset_fallbacks(self) -> None:
         """Clear the record of functions that called the operator they replace."""
-        for override in self.every:
+        for override in self.overrides:
             override.fell_back = False
 
     @contextmanager
-    def reached(self) -> Iterator[None]:
+    def require_hit(self) -> Iterator[None]:
         """Require that the computation in a `with` block runs at least one of the functions.
 
         Raises:
             Unreached: if it runs none of them.
         """
-        self.begin()
-        before = self.total
+        self.reset_fallbacks()
+        hits_before = self.total_hits
         yield
-        if self.total == before:
-            raise Unreached(", ".join(override.operator.name for override in self.every))
+        if self.total_hits == hits_before:
+            raise Unreached(", ".join(override.operator.name for override in self.overrides))
 
-    def fallen_back(self) -> Sequence[str]:
-        """The operators that their own replacements have called since `begin`."""
-        return tuple(x.operator.name for x in self.every if x.fell_back)
+    def fallen_back_operators(self) -> Sequence[str]:
+        """The operators that their own replacements have called since `reset_fallbacks`."""
+        return tuple(override.operator.name for override in self.overrides if override.fell_back)

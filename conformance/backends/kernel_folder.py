@@ -11,24 +11,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-NAMES = ("kernel", "run", "forward")
+FUNCTION_NAMES = ("kernel", "run", "forward")
 """Accepted names of the function in a file, besides the operator's own name."""
 # An operator's own name may begin with two underscores: `__and__`.
 _STEM = re.compile(r"(__[a-z]+?__|.+?)(?:__(.+))?")
 
 
-def operator_of(file: Path) -> str:
+def operator_name(file: Path) -> str:
     """The operator that a file implements, from the name of the file.
 
     `addmm.py` and `aten__addmm.py` are `aten::addmm`. Two underscores precede an overload:
     `addmm__out.py` and `aten__addmm__out.py` are `aten::addmm.out`.
     """
-    found = _STEM.fullmatch(file.stem.removeprefix("aten__"))
-    base, overload = found.groups() if found else (file.stem, None)
+    match = _STEM.fullmatch(file.stem.removeprefix("aten__"))
+    base, overload = match.groups() if match else (file.stem, None)
     return f"aten::{base}" + (f".{overload}" if overload else "")
 
 
-def functions(folder: Path) -> Mapping[str, Callable[..., Any]]:
+def load_functions(folder: Path) -> Mapping[str, Callable[..., Any]]:
     """The functions of a folder's files, by operator.
 
     A file whose name begins with an underscore, such as `_common.py`, is a helper unless an
@@ -40,28 +40,28 @@ def functions(folder: Path) -> Mapping[str, Callable[..., Any]]:
     """
     if not folder.is_dir():
         raise ValueError(f"folder {str(folder)!r}: expected a folder with a file for each operator")
-    files = [f for f in sorted(folder.glob("*.py")) if not _helper(f)]
+    files = [f for f in sorted(folder.glob("*.py")) if not _is_helper(f)]
     if not files:
         raise ValueError(f"folder {str(folder)!r}: expected files such as addmm.py, found none")
-    found: dict[str, Callable[..., Any]] = {}
+    loaded_functions: dict[str, Callable[..., Any]] = {}
     for file in files:
-        name = operator_of(file)
-        if name in found:
+        name = operator_name(file)
+        if name in loaded_functions:
             raise ValueError(f"folder {str(folder)!r}: two files implement {name}")
-        found[name] = _function(loaded(file), name, file)
-    return found
+        loaded_functions[name] = _find_function(import_file(file), name, file)
+    return loaded_functions
 
 
-def _helper(file: Path) -> bool:
+def _is_helper(file: Path) -> bool:
     if not file.name.startswith("_"):
         return False
     import torch
 
-    name = operator_of(file).partition("::")[2].partition(".")[0]
+    name = operator_name(file).partition("::")[2].partition(".")[0]
     return not isinstance(getattr(torch.ops.aten, name, None), torch._ops.OpOverloadPacket)
 
 
-def loaded(file: Path) -> ModuleType:
+def import_file(file: Path) -> ModuleType:
     """Import a file under a unique module name; the file can import its neighbours."""
     name = f"conformance_kernel_{file.resolve().parent.name}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
@@ -70,27 +70,27 @@ def loaded(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Kernel compilers look up the source by the module's name.
     sys.modules[name] = module
-    beside, before = str(file.resolve().parent), set(sys.modules)
-    sys.path.insert(0, beside)
+    folder, modules_before = str(file.resolve().parent), set(sys.modules)
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     finally:
-        sys.path.remove(beside)
+        sys.path.remove(folder)
         # The helpers of another folder may have the same names.
-        for other in set(sys.modules) - before - {name}:
-            if str(getattr(sys.modules[other], "__file__", "")).startswith(beside + os.sep):
-                del sys.modules[other]
+        for imported in set(sys.modules) - modules_before - {name}:
+            if str(getattr(sys.modules[imported], "__file__", "")).startswith(folder + os.sep):
+                del sys.modules[imported]
     return module
 
 
-def _function(module: ModuleType, operator: str, file: Path) -> Callable[..., Any]:
+def _find_function(module: ModuleType, operator: str, file: Path) -> Callable[..., Any]:
     base = operator.partition("::")[2].partition(".")[0]
-    for name in (file.stem, base, *NAMES):
-        found: Callable[..., Any] | None = getattr(module, name, None)
-        if found is not None:
-            return found
-    wanted = ", ".join(dict.fromkeys((base, *NAMES)))
-    raise ValueError(f"file {file.name!r}: expected a function for {operator} called {wanted}")
+    for name in (file.stem, base, *FUNCTION_NAMES):
+        function: Callable[..., Any] | None = getattr(module, name, None)
+        if function is not None:
+            return function
+    expected = ", ".join(dict.fromkeys((base, *FUNCTION_NAMES)))
+    raise ValueError(f"file {file.name!r}: expected a function for {operator} called {expected}")

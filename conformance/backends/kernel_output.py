@@ -10,27 +10,27 @@ import torch
 from conformance.backends.operators import Operator, dtype_name, tensor_text
 from conformance.model.untrusted import type_name
 
-UNKNOWN = "something else"
-SIGNATURES = 10_000
+UNKNOWN_FORM = "something else"
+MAX_SIGNATURES = 10_000
 """Most call signatures for which the forms of the results of torch's kernel are cached."""
 
 
 @dataclass(frozen=True)
-class Form:
+class TensorForm:
     """Dtype and shape of a tensor.
 
-    `shares` says whether it shares memory with an argument, whatever the schema says.
+    `shares_memory` says whether it shares memory with an argument, whatever the schema says.
     """
 
     dtype: torch.dtype
     shape: tuple[int, ...]
-    shares: bool = False
+    shares_memory: bool = False
 
     def __str__(self) -> str:
         return f"{dtype_name(self.dtype)} {self.shape}"
 
 
-class Returns:
+class KernelResults:
     """Compares results with those of torch's own kernel, which it calls once per signature.
 
     Args:
@@ -41,112 +41,142 @@ class Returns:
 
     def __init__(self, operator: Operator, *, invalid: bool) -> None:
         self._operator, self._invalid = operator, invalid
-        self._known: dict[Any, list[Form | None] | None] = {}
-        self._written = operator.written()
+        self._forms: dict[Any, list[TensorForm | None] | None] = {}
+        self._written_places = operator.written_places()
         tags = (torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output)
-        self._dependent = any(tag in operator.overload.tags for tag in tags)
+        self._data_dependent = any(tag in operator.overload.tags for tag in tags)
 
-    def fault(self, result: Any, given: list[Any], named: dict[str, Any]) -> str:
+    def find_fault(self, result: Any, positional: list[Any], keyword_only: dict[str, Any]) -> str:
         """Describe what is wrong with the form of a result; empty if nothing is.
 
         The numbers in the result are not compared.
 
         Args:
             result: what the function returned.
-            given, named: positional and keyword-only arguments of the call.
+            positional, keyword_only: positional and keyword-only arguments of the call.
         """
         declared = self._operator.schema.returns
         if len(declared) != 1 and (
             not isinstance(result, (tuple, list)) or len(result) != len(declared)
         ):
-            return f"returned {_kind(result)}, expected {len(declared)} results in a tuple"
-        found = _flat(result)
-        known = self.torchs(given, named)
-        if known is not None and len(known) != len(found):
-            return f"returned {len(found)} tensors, expected {len(known)}"
-        wanted = [UNKNOWN] * len(found) if known is None else known
-        arguments = [x for value in (*given, *named.values()) for x in tensors(value)]
+            return f"returned {_kind_text(result)}, expected {len(declared)} results in a tuple"
+        results = _flatten_results(result)
+        forms = self.torch_forms(positional, keyword_only)
+        if forms is not None and len(forms) != len(results):
+            return f"returned {len(results)} tensors, expected {len(forms)}"
+        expected = [UNKNOWN_FORM] * len(results) if forms is None else forms
+        arguments = [
+            x for value in (*positional, *keyword_only.values()) for x in tensors_in(value)
+        ]
         device = next((x.device.type for x in arguments if x.device.type != "cpu"), "cpu")
-        for place, (one, due) in enumerate(zip(found, wanted, strict=True)):
-            wrong = self._unlike(one, due, device) or self._shared(one, due, given, named)
-            if wrong:
-                of = f" (result {place + 1} of {len(found)})" if len(found) > 1 else ""
-                return f"returned {wrong}{of}"
+        for place, (actual, expected_form) in enumerate(zip(results, expected, strict=True)):
+            problem = self._form_mismatch(actual, expected_form, device) or self._memory_overlap(
+                actual, expected_form, positional, keyword_only
+            )
+            if problem:
+                position_text = (
+                    f" (result {place + 1} of {len(results)})" if len(results) > 1 else ""
+                )
+                return f"returned {problem}{position_text}"
         return ""
 
-    def _unlike(self, one: Any, due: Form | str | None, device: str) -> str:
-        if due is None:
+    def _form_mismatch(self, actual: Any, expected: TensorForm | str | None, device: str) -> str:
+        if expected is None:
             return ""  # torch's kernel leaves out results that nobody needs
-        if one is None:
-            return "" if due == UNKNOWN else f"None, expected {due}"
-        if not isinstance(one, torch.Tensor):
+        if actual is None:
+            return "" if expected == UNKNOWN_FORM else f"None, expected {expected}"
+        if not isinstance(actual, torch.Tensor):
             # Where the schema has no tensor, the expected form is None, which is handled above.
-            return "" if due == UNKNOWN else f"{_kind(one)}, expected a tensor, {due}"
-        if one.device.type != device:
-            return f"a tensor on {one.device}, expected one on {device}"
-        if isinstance(due, Form) and (one.dtype, tuple(one.shape)) != (due.dtype, due.shape):
-            return f"{tensor_text(one)}, expected {due}"
+            return (
+                ""
+                if expected == UNKNOWN_FORM
+                else f"{_kind_text(actual)}, expected a tensor, {expected}"
+            )
+        if actual.device.type != device:
+            return f"a tensor on {actual.device}, expected one on {device}"
+        if isinstance(expected, TensorForm) and (actual.dtype, tuple(actual.shape)) != (
+            expected.dtype,
+            expected.shape,
+        ):
+            return f"{tensor_text(actual)}, expected {expected}"
         return ""
 
-    def _shared(
-        self, one: Any, due: Form | str | None, given: list[Any], named: dict[str, Any]
+    def _memory_overlap(
+        self,
+        actual: Any,
+        expected: TensorForm | str | None,
+        positional: list[Any],
+        keyword_only: dict[str, Any],
     ) -> str:
-        if not isinstance(one, torch.Tensor) or self._written:
+        if not isinstance(actual, torch.Tensor) or self._written_places:
             return ""
-        if isinstance(due, Form) and due.shares:
+        if isinstance(expected, TensorForm) and expected.shares_memory:
             return ""
         for place, argument in enumerate(self._operator.schema.arguments):
-            value = named[argument.name] if argument.kwarg_only else given[place]
-            if argument.alias_info is None and any(shared(one, x) for x in tensors(value)):
+            value = keyword_only[argument.name] if argument.kwarg_only else positional[place]
+            if argument.alias_info is None and any(
+                share_memory(actual, x) for x in tensors_in(value)
+            ):
                 return f"a tensor that shares memory with {argument.name}"
         return ""
 
-    def torchs(self, given: list[Any], named: dict[str, Any]) -> list[Form | None] | None:
+    def torch_forms(
+        self, positional: list[Any], keyword_only: dict[str, Any]
+    ) -> list[TensorForm | None] | None:
         """Forms of the results of torch's own kernel; None where they are unknown.
 
         Args:
-            given, named: positional and keyword-only arguments of the call.
+            positional, keyword_only: positional and keyword-only arguments of the call.
 
         Raises:
             Exception: the error of torch's kernel if it refuses the call. Where torch has a bug,
                 its own layers make such calls, and no function has to support them.
         """
-        if self._operator.original is None or self._written or self._dependent:
+        if self._operator.original is None or self._written_places or self._data_dependent:
             return None
-        signature = (tuple(map(_signature, given)), tuple(map(_signature, named.values())))
-        if signature not in self._known:
-            if len(self._known) >= SIGNATURES:
-                self._known.clear()
-            self._known[signature] = self._called(given, named)
-        return self._known[signature]
+        signature = (
+            tuple(map(_signature, positional)),
+            tuple(map(_signature, keyword_only.values())),
+        )
+        if signature not in self._forms:
+            if len(self._forms) >= MAX_SIGNATURES:
+                self._forms.clear()
+            self._forms[signature] = self._call_torch(positional, keyword_only)
+        return self._forms[signature]
 
-    def _called(self, given: list[Any], named: dict[str, Any]) -> list[Form | None] | None:
+    def _call_torch(
+        self, positional: list[Any], keyword_only: dict[str, Any]
+    ) -> list[TensorForm | None] | None:
         """Call torch's kernel, always after the function.
 
         Its results are overwritten, so that memory which a later call reuses holds no right
         answers.
         """
         try:
-            found = _flat(self._operator.call_original(given, named))
+            results = _flatten_results(self._operator.call_original(positional, keyword_only))
         except Exception as error:
-            lacking = isinstance(error, NotImplementedError) or "not implemented" in str(error)
-            if self._invalid or lacking:
+            is_missing = isinstance(error, NotImplementedError) or "not implemented" in str(error)
+            if self._invalid or is_missing:
                 return None
             raise
-        arguments = [x for value in (*given, *named.values()) for x in tensors(value)]
-        forms: list[Form | None] = []
-        for one in found:
-            if not isinstance(one, torch.Tensor):
+        arguments = [
+            x for value in (*positional, *keyword_only.values()) for x in tensors_in(value)
+        ]
+        forms: list[TensorForm | None] = []
+        for result in results:
+            if not isinstance(result, torch.Tensor):
                 forms.append(None)
                 continue
-            shares = any(shared(one, x) for x in arguments)
-            forms.append(Form(one.dtype, tuple(one.shape), shares))
-            if not shares and one.layout == torch.strided:
-                one.fill_(float("nan") if one.is_floating_point() or one.is_complex() else 1)
+            shares_memory = any(share_memory(result, x) for x in arguments)
+            forms.append(TensorForm(result.dtype, tuple(result.shape), shares_memory))
+            if not shares_memory and result.layout == torch.strided:
+                result.fill_(
+                    float("nan") if result.is_floating_point() or result.is_complex() else 1
+                )
         return forms
 
 
-def tensors(value: Any) -> tuple[torch.Tensor, ...]:
+def tensors_in(value: Any) -> tuple[torch.Tensor, ...]:
     """The tensor that an argument is, or those in a tuple or list."""
     if isinstance(value, torch.Tensor):
         return (value,)
@@ -155,18 +185,18 @@ def tensors(value: Any) -> tuple[torch.Tensor, ...]:
     return ()
 
 
-def shared(a: torch.Tensor, b: torch.Tensor) -> bool:
+def share_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether two tensors share memory."""
     if a.layout != torch.strided or b.layout != torch.strided:
         return a is b
     return a is b or a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr() != 0
 
 
-def _flat(result: Any) -> list[Any]:
+def _flatten_results(result: Any) -> list[Any]:
     """The results of a call in one list, with nested tuples and lists flattened."""
     if not isinstance(result, (tuple, list)):
         return [result]
-    return [x for one in result for x in (one if isinstance(one, (tuple, list)) else (one,))]
+    return [x for part in result for x in (part if isinstance(part, (tuple, list)) else (part,))]
 
 
 def _signature(value: Any) -> Any:
@@ -175,5 +205,5 @@ def _signature(value: Any) -> Any:
     return tuple(map(_signature, value)) if isinstance(value, (tuple, list)) else value
 
 
-def _kind(value: Any) -> str:
+def _kind_text(value: Any) -> str:
     return "None" if value is None else f"a {type_name(value)}"

@@ -12,23 +12,23 @@ import torch
 
 from conformance.backends import torch_composites, torch_sequences
 from conformance.backends.torch_calls import (
-    Method,
-    as_torch_has_them,
-    construct,
+    MethodModule,
+    construct_module,
     constructor_tensors,
-    missing_kernels_declined,
-    newer_arguments_declined,
-    trimmed,
+    decline_missing_kernels,
+    decline_newer_arguments,
+    torch_arguments,
+    trim_trailing_none,
 )
-from conformance.backends.torch_layouts import laid_out
+from conformance.backends.torch_layouts import apply_layout
 from conformance.model.case import (
     STORED,
     Call,
     Numerics,
     Unsupported,
     class_and_method,
+    find_by_layer_name,
     is_function,
-    looked_up,
 )
 
 
@@ -68,7 +68,7 @@ def pin_precision() -> None:
         torch.set_num_threads(int(threads))
 
 
-STORES = tuple(STORED)
+TORCH_STORED = tuple(STORED)
 """Intermediate results that torch's CPU kernels store in half precision, measured on torch 2.13.
 
 For [100, 100.5, 101, 101.5] in bfloat16 the mean is 101 instead of 100.75. BatchNorm2d then returns
@@ -87,7 +87,7 @@ class ModuleBackend:
         base: name of the backend whose kernels all layers call, e.g. `"torch"`. The backend
             inherits its known failures. A layer that is torch's own object always has base torch.
         stored: intermediate results that are stored in half precision, as in `Numerics.stored`.
-            The default is `STORES` for a base of `"torch"`.
+            The default is `TORCH_STORED` for a base of `"torch"`.
     """
 
     def __init__(
@@ -101,15 +101,18 @@ class ModuleBackend:
         if nn is None and functional is None:
             nn, functional = torch.nn, torch.nn.functional
         self.name, self.nn, self.functional, self.base = name, nn, functional, base
-        self.stored = STORES if base == "torch" and not stored else stored
+        self.stored = TORCH_STORED if base == "torch" and not stored else stored
         pin_precision()
 
     def inherits(self, layer: str) -> bool:
         """Whether a layer is torch's own object, called without any change."""
         if type(self) is not ModuleBackend:
             return False
-        theirs = looked_up(layer, torch.nn, torch.nn.functional)
-        return theirs is not None and looked_up(layer, self.nn, self.functional) is theirs
+        torch_object = find_by_layer_name(layer, torch.nn, torch.nn.functional)
+        return (
+            torch_object is not None
+            and find_by_layer_name(layer, self.nn, self.functional) is torch_object
+        )
 
     def info(self) -> Mapping[str, str]:
         """Version, precision switches and GPUs of torch."""
@@ -135,21 +138,21 @@ class ModuleBackend:
 
     def build(self, call: Call) -> ModuleLayer:
         """Build the module or find the function, then load the state and set the mode."""
-        found = looked_up(call.layer, self.nn, self.functional)
-        if found is None:
+        target = find_by_layer_name(call.layer, self.nn, self.functional)
+        if target is None:
             raise Unsupported(f"layer {call.layer}")
         if is_function(call.layer):
-            return ModuleLayer(call, None, found)
+            return ModuleLayer(call, None, target)
         method = class_and_method(call.layer)[1]
         tensors = constructor_tensors(call)
-        module = construct(found, call, tensors, self.nn)
+        module = construct_module(target, call, tensors, self.nn)
         layer = ModuleLayer(call, module, module)
         layer.train(call.training)
         # The call may give only tensors that the constructor took, and not a complete state.
-        others = call.state.keys() - tensors.keys()
-        if call.state and (others or not module.state_dict().keys() - tensors.keys()):
+        other_names = call.state.keys() - tensors.keys()
+        if call.state and (other_names or not module.state_dict().keys() - tensors.keys()):
             layer.load(call.state, call.layouts)
-        layer.function = self.wrap(Method(module, method) if method else module)
+        layer.function = self.wrap(MethodModule(module, method) if method else module)
         return layer
 
 
@@ -170,21 +173,21 @@ class ModuleLayer:
         # Imported here, because importing the backends must not import the strategies.
         from conformance.layers import CATALOGUE
 
-        self._row = CATALOGUE.get(call.layer)
-        self._states = 0 if self._row is None else self._row.signature.bundles.states
-        self.arguments = as_torch_has_them(call)
+        self._spec = CATALOGUE.get(call.layer)
+        self._state_count = 0 if self._spec is None else self._spec.signature.bundles.state_count
+        self.arguments = torch_arguments(call)
 
     def put(
         self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None
     ) -> torch.Tensor:
         """Copy a host array to a tensor on the call's device."""
-        named = {"i": torch.int64, "b": torch.bool}.get(array.dtype.kind, self._dtype)
-        wanted = getattr(torch, dtype) if dtype else named
-        tensor = torch.tensor(array, dtype=wanted, device=self._device)
+        default_dtype = {"i": torch.int64, "b": torch.bool}.get(array.dtype.kind, self._dtype)
+        target_dtype = getattr(torch, dtype) if dtype else default_dtype
+        tensor = torch.tensor(array, dtype=target_dtype, device=self._device)
         if layout == "contiguous":
             return tensor
-        with missing_kernels_declined():
-            return laid_out(tensor, array, layout)
+        with decline_missing_kernels():
+            return apply_layout(tensor, array, layout)
 
     def aliases(self, a: torch.Tensor, b: torch.Tensor) -> bool:
         """Whether two tensors share memory."""
@@ -198,41 +201,56 @@ class ModuleLayer:
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
         with (
-            missing_kernels_declined(),
-            newer_arguments_declined(self.function, self._call),
+            decline_missing_kernels(),
+            decline_newer_arguments(self.function, self._call),
         ):
-            result = self._called(*inputs, **keywords)
-        listed = self._row is not None and self._row.signature.bundles.lists
+            result = self._call_torch(*inputs, **keywords)
+        returns_list = self._spec is not None and self._spec.signature.bundles.returns_list
         # A named tuple is a tuple.
-        return tuple(result) if isinstance(result, (tuple, list) if listed else tuple) else result
+        return (
+            tuple(result)
+            if isinstance(result, (tuple, list) if returns_list else tuple)
+            else result
+        )
 
-    def _called(self, *inputs: Any, **keywords: Any) -> Any:
+    def _call_torch(self, *inputs: Any, **keywords: Any) -> Any:
         if self.module is None:
-            placed, named = self._placed(inputs)
-            given = placed if self._row is None else torch_composites.handed(self._row, placed)
-            result = self.function(*given, **self.arguments, **named, **keywords)
-            return result if self._row is None else torch_composites.read(self._row, placed, result)
-        if not self._states:
-            inputs, named = self._placed(inputs)
-            return self.function(*trimmed(inputs), **named, **keywords)
+            positional, by_name = self._arrange_inputs(inputs)
+            arguments = (
+                positional
+                if self._spec is None
+                else torch_composites.positional_arguments(self._spec, positional)
+            )
+            result = self.function(*arguments, **self.arguments, **by_name, **keywords)
+            return (
+                result
+                if self._spec is None
+                else torch_composites.read_outputs(self._spec, positional, result)
+            )
+        if not self._state_count:
+            inputs, by_name = self._arrange_inputs(inputs)
+            return self.function(*trim_trailing_none(inputs), **by_name, **keywords)
         if "lengths" in keywords and self._device.type == "meta":
             raise Unsupported("lengths on device 'meta'")
         batch_first = bool(self._call.arguments.get("batch_first", False))
-        return torch_sequences.call(self.function, self._states, batch_first, *inputs, **keywords)
+        return torch_sequences.call_recurrent(
+            self.function, self._state_count, batch_first, *inputs, **keywords
+        )
 
-    def _placed(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _arrange_inputs(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Combine inputs that torch takes as one argument; split positional from keyword ones."""
-        row = self._row
-        if row is None or not any(
-            x.passed.by_name or x.passed.part_of or x.passed.on_host for x in row.signature.inputs
+        spec = self._spec
+        if spec is None or not any(
+            x.passing.by_name or x.passing.part_of or x.passing.on_host
+            for x in spec.signature.inputs
         ):
             return inputs, {}
-        pairs = torch_composites.put_together(row, inputs)
-        by_name = {x.name: None for x in row.signature.inputs if x.passed.said}
+        pairs = torch_composites.combine_parts(spec, inputs)
+        by_name = {x.name: None for x in spec.signature.inputs if x.passing.explicit_none}
         by_name |= {
-            x.name: native for x, native in pairs if x.passed.by_name and native is not None
+            x.name: native for x, native in pairs if x.passing.by_name and native is not None
         }
-        return tuple(native for x, native in pairs if not x.passed.by_name), by_name
+        return tuple(native for x, native in pairs if not x.passing.by_name), by_name
 
     def get(self, native: Any) -> np.ndarray:
         """Copy a tensor to the host as float64, complex128, int64 or bool.
@@ -259,51 +277,55 @@ class ModuleLayer:
     def forward_grad(self, *inputs: Any, **keywords: Any) -> Any:
         """Call while gradients are recorded, and return the outputs."""
         with torch.enable_grad():
-            leaves = self._recording(inputs)
-            given = self._writable(leaves)
-            result = self._forward(*given, **keywords)
-        for leaf, copy, x in zip(leaves, given, inputs, strict=True):
+            leaves = self._make_leaves(inputs)
+            arguments = self._clone_written(leaves)
+            result = self._forward(*arguments, **keywords)
+        for leaf, copy, x in zip(leaves, arguments, inputs, strict=True):
             if copy is not leaf:
                 x.copy_(copy.detach())
         return result
 
-    def _writable(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
+    def _clone_written(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
         """Clone the leaves that an in-place call writes into, because torch refuses a leaf."""
-        row = self._row
-        if row is None or not row.traits.updates(self._call):
+        spec = self._spec
+        if spec is None or not spec.traits.updates_state(self._call):
             return tuple(leaves)
-        written = {k for k in row.signature.places("data") if row.signature.inputs[k].updated}
-        given = enumerate(leaves)
-        return tuple(x.clone() if k in written and x is not None else x for k, x in given)
+        written_places = {
+            k for k in spec.signature.input_indices("data") if spec.signature.inputs[k].updated
+        }
+        numbered = enumerate(leaves)
+        return tuple(x.clone() if k in written_places and x is not None else x for k, x in numbered)
 
-    def _recording(
+    def _make_leaves(
         self, inputs: Sequence[Any], wanted: Collection[str] | None = None
     ) -> tuple[Any, ...]:
         """Detach the inputs into leaves that record gradients; one object becomes one leaf.
 
         If names are wanted, only inputs with these names record gradients.
         """
-        found: dict[int, Any] = {}
+        leaves: dict[int, Any] = {}
         for place, x in enumerate(inputs):
-            if x is not None and id(x) not in found:
-                known = () if self._row is None else self._row.signature.inputs[place : place + 1]
-                has = all(one.differentiable for one in known)
-                has = has and (wanted is None or any(one.name in wanted for one in known))
-                recorded = has and (x.is_floating_point() or x.is_complex())
-                found[id(x)] = x.detach().requires_grad_(recorded)
-        return tuple(None if x is None else found[id(x)] for x in inputs)
+            if x is not None and id(x) not in leaves:
+                specs = () if self._spec is None else self._spec.signature.inputs[place : place + 1]
+                differentiable = all(input_spec.differentiable for input_spec in specs)
+                differentiable = differentiable and (
+                    wanted is None or any(input_spec.name in wanted for input_spec in specs)
+                )
+                requires_grad = differentiable and (x.is_floating_point() or x.is_complex())
+                leaves[id(x)] = x.detach().requires_grad_(requires_grad)
+        return tuple(None if x is None else leaves[id(x)] for x in inputs)
 
     def vjp(
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the parameters."""
-        return self._pulled(None, inputs, cotangents, keywords)[1:]
+        return self._pull_back(None, inputs, cotangents, keywords)[1:]
 
     def value_and_vjp(
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
     ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         """The outputs of one call, and the gradients of that same call."""
-        return self._pulled(None, inputs, cotangents, keywords)
+        return self._pull_back(None, inputs, cotangents, keywords)
 
     def vjp_of(
         self,
@@ -313,18 +335,18 @@ class ModuleLayer:
         **keywords: Any,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Gradients of the wanted inputs and parameters only; the others record no gradient."""
-        named = {} if self.module is None else dict(self.module.named_parameters())
-        spared = [x for name, x in named.items() if name not in wanted and x.requires_grad]
+        parameters = {} if self.module is None else dict(self.module.named_parameters())
+        frozen = [x for name, x in parameters.items() if name not in wanted and x.requires_grad]
         try:
-            for x in spared:
+            for x in frozen:
                 x.requires_grad_(False)
-            _, inputs, found = self._pulled(wanted, inputs, cotangents, keywords)
+            _, inputs, gradients = self._pull_back(wanted, inputs, cotangents, keywords)
         finally:
-            for x in spared:
+            for x in frozen:
                 x.requires_grad_(True)
-        return inputs, {name: x for name, x in found.items() if name in wanted}
+        return inputs, {name: x for name, x in gradients.items() if name in wanted}
 
-    def _pulled(
+    def _pull_back(
         self,
         wanted: Collection[str] | None,
         inputs: Sequence[Any],
@@ -332,18 +354,22 @@ class ModuleLayer:
         keywords: Mapping[str, Any],
     ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         with torch.enable_grad():
-            named = {} if self.module is None else dict(self.module.named_parameters())
-            leaves = self._recording(inputs, wanted)
-            result = self._forward(*self._writable(leaves), **keywords)
+            parameters = {} if self.module is None else dict(self.module.named_parameters())
+            leaves = self._make_leaves(inputs, wanted)
+            result = self._forward(*self._clone_written(leaves), **keywords)
             outputs = result if isinstance(result, tuple) else (result,)
-            kept = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None]
-            asked = [x for x in (*leaves, *named.values()) if x is not None and x.requires_grad]
-            with missing_kernels_declined():
-                found = _gradients([(y, c) for y, c in kept if y.requires_grad], asked)
+            pairs = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None]
+            sources = [
+                x for x in (*leaves, *parameters.values()) if x is not None and x.requires_grad
+            ]
+            with decline_missing_kernels():
+                gradients = _compute_gradients(
+                    [(y, c) for y, c in pairs if y.requires_grad], sources
+                )
         return (
             result,
-            tuple(None if x is None else found.get(id(x)) for x in leaves),
-            {name: found.get(id(x)) for name, x in named.items()},
+            tuple(None if x is None else gradients.get(id(x)) for x in leaves),
+            {name: gradients.get(id(x)) for name, x in parameters.items()},
         )
 
     def dtype(self, native: Any) -> str:
@@ -375,9 +401,9 @@ class ModuleLayer:
             return
         # Without `assign` torch copies the values into the module's tensors, in their own layout.
         self.module.load_state_dict(tensors, assign=True)
-        kept = self.module.state_dict()
+        loaded = self.module.state_dict()
         for name, tensor in tensors.items():
-            if kept[name].stride() != tensor.stride():
+            if loaded[name].stride() != tensor.stride():
                 raise Unsupported(f"{name}: layout={layouts.get(name)!r} is lost in loading")
 
     def train(self, mode: bool) -> None:
@@ -390,21 +416,25 @@ class ModuleLayer:
         facts: dict[str, Any] = {}
         if self.module is not None:
             facts["class"] = type(self.module).__name__
-            names = ("training", *self._readable())
-            read = {name: getattr(self.module, name, None) for name in names}
-            plain = (bool, int, float, str, tuple)
-            facts |= {name: value for name, value in read.items() if isinstance(value, plain)}
+            names = ("training", *self._readable_arguments())
+            values = {name: getattr(self.module, name, None) for name in names}
+            builtin_types = (bool, int, float, str, tuple)
+            facts |= {
+                name: value for name, value in values.items() if isinstance(value, builtin_types)
+            }
         return facts
 
-    def _readable(self) -> tuple[str, ...]:
+    def _readable_arguments(self) -> tuple[str, ...]:
         """Argument names of the layer, and of the eager layer that a lazy layer becomes."""
         from conformance.layers import CATALOGUE
 
-        row = self._row
-        if row is None:
+        spec = self._spec
+        if spec is None:
             return ()
-        rows = (row,) if row.lazy is None else (row, CATALOGUE[row.lazy.eager])
-        return tuple(argument.name for r in rows for argument in r.signature.arguments)
+        specs = (spec,) if spec.lazy is None else (spec, CATALOGUE[spec.lazy.eager])
+        return tuple(
+            argument.name for layer_spec in specs for argument in layer_spec.signature.arguments
+        )
 
     def sync(self) -> None:
         """Block until the device has finished its work."""
@@ -433,11 +463,11 @@ class ModuleLayer:
         return stop
 
 
-def _gradients(kept: Sequence[tuple[Any, Any]], wanted: Sequence[Any]) -> dict[int, Any]:
-    if not kept:
-        return {id(x): torch.zeros_like(x) for x in wanted}
-    outputs, cotangents = zip(*kept, strict=True)
-    found = torch.autograd.grad(
-        outputs, list(wanted), cotangents, allow_unused=True, materialize_grads=True
+def _compute_gradients(pairs: Sequence[tuple[Any, Any]], sources: Sequence[Any]) -> dict[int, Any]:
+    if not pairs:
+        return {id(x): torch.zeros_like(x) for x in sources}
+    outputs, cotangents = zip(*pairs, strict=True)
+    gradients = torch.autograd.grad(
+        outputs, list(sources), cotangents, allow_unused=True, materialize_grads=True
     )
-    return {id(x): gradient for x, gradient in zip(wanted, found, strict=True)}
+    return {id(x): gradient for x, gradient in zip(sources, gradients, strict=True)}

@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.backends.operators import by_name, call_text, dtype_name
-from conformance.layers.operators import MOVES, UnknownFormError, oracle_of
+from conformance.arithmetic.rounded import Rounded, exact_operand
+from conformance.backends.operators import arguments_by_name, call_text, dtype_name
+from conformance.layers.operators import MOVES, UnknownFormError, find_operator_oracle
 from conformance.model.case import Numerics
 
 RIGHT, WRONG, MOVED, UNKNOWN = "right", "wrong", "moves numbers", "not known"
@@ -23,7 +23,7 @@ Compare = Callable[[str, np.ndarray, "Rounded | Choices"], str]
 
 
 @dataclass(frozen=True)
-class Ran:
+class OperatorRun:
     """One run of an operator.
 
     Args:
@@ -39,7 +39,7 @@ class Ran:
     says: str = ""
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OperatorTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records and judges every operator that torch runs inside a `with` block.
 
     Args:
@@ -47,49 +47,49 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         numerics: dtype → the numerics that the backend declares.
 
     Attributes:
-        ran: the operators, in the order in which they ran.
+        runs: the operators, in the order in which they ran.
     """
 
     def __init__(self, compare: Compare, numerics: Callable[[str], Numerics | None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.compare, self.numerics = compare, numerics
-        self.ran: list[Ran] = []
+        self.runs: list[OperatorRun] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run an operator and judge its result; operands are read before, as it may write them."""
-        named = dict(kwargs or {})
-        space, _, rest = func._schema.name.partition("::")
-        text = call_text(func._schema.name, args, named)
-        oracle = oracle_of(rest) if space == "aten" else None
+        keywords = dict(kwargs or {})
+        space, _, name = func._schema.name.partition("::")
+        text = call_text(func._schema.name, args, keywords)
+        oracle = find_operator_oracle(name) if space == "aten" else None
         if oracle is None:
-            result = func(*args, **named)
-            outcome = MOVED if rest in MOVES else UNKNOWN
-            self.ran.append(Ran(func._schema.name, text, outcome))
+            result = func(*args, **keywords)
+            outcome = MOVED if name in MOVES else UNKNOWN
+            self.runs.append(OperatorRun(func._schema.name, text, outcome))
             return result
-        operands, trouble = self._operands(by_name(func._schema, args, named))
-        result = func(*args, **named)
-        if trouble:
-            self.ran.append(Ran(func._schema.name, text, UNKNOWN, trouble))
+        operands, problem = self._read_operands(arguments_by_name(func._schema, args, keywords))
+        result = func(*args, **keywords)
+        if problem:
+            self.runs.append(OperatorRun(func._schema.name, text, UNKNOWN, problem))
         else:
-            outcome, says = self._judged(oracle, operands, result)
-            self.ran.append(Ran(func._schema.name, text, outcome, says))
+            outcome, message = self._judge(oracle, operands, result)
+            self.runs.append(OperatorRun(func._schema.name, text, outcome, message))
         return result
 
-    def _operands(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-        tensors = [x for x in given.values() if isinstance(x, torch.Tensor)]
+    def _read_operands(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        tensors = [x for x in arguments.values() if isinstance(x, torch.Tensor)]
         floating = [x for x in tensors if x.is_floating_point()]
         if not floating or len({x.dtype for x in floating}) > 1:
             return {}, "operands of other dtypes"
         dtype = dtype_name(floating[0].dtype)
         precision = Precision.of(dtype, self.numerics(dtype))
         return {
-            name: exactly(_host(x), precision) if isinstance(x, torch.Tensor) else x
-            for name, x in given.items()
+            name: exact_operand(_to_host(x), precision) if isinstance(x, torch.Tensor) else x
+            for name, x in arguments.items()
         }, ""
 
-    def _judged(
+    def _judge(
         self, oracle: Callable[[Any], Any], operands: Mapping[str, Any], result: Any
     ) -> tuple[str, str]:
         try:
@@ -98,16 +98,16 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         except UnknownFormError as error:
             return UNKNOWN, str(error)
         answers = result if isinstance(result, (tuple, list)) else (result,)
-        for number, (answer, wanted) in enumerate(zip(answers, expected, strict=False)):
-            if wanted is None or not isinstance(answer, torch.Tensor):
+        for number, (answer, expected_values) in enumerate(zip(answers, expected, strict=False)):
+            if expected_values is None or not isinstance(answer, torch.Tensor):
                 continue
             name = "result" if len(expected) == 1 else f"result {number}"
-            says = self.compare(name, _host(answer), wanted)
-            if says:
-                return WRONG, says
+            message = self.compare(name, _to_host(answer), expected_values)
+            if message:
+                return WRONG, message
         return RIGHT, ""
 
 
-def _host(tensor: torch.Tensor) -> np.ndarray:
+def _to_host(tensor: torch.Tensor) -> np.ndarray:
     wide = torch.float64 if tensor.is_floating_point() else tensor.dtype
     return np.array(tensor.detach().to("cpu", wide).numpy())

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from conformance.model.untrusted import shown
+from conformance.model.untrusted import safe_repr
 
 _IMPLICIT, _EXPLICIT = "CompositeImplicitAutograd", "CompositeExplicitAutograd"
 
@@ -37,7 +37,7 @@ class Operator:
         """torch's schema of the overload: arguments, returns and aliases."""
         return self.overload._schema
 
-    def written(self) -> frozenset[int]:
+    def written_places(self) -> frozenset[int]:
         """Positions of the arguments that the operator writes into."""
         return frozenset(
             place
@@ -45,7 +45,7 @@ class Operator:
             if argument.alias_info is not None and argument.alias_info.is_write
         )
 
-    def whole(
+    def complete_arguments(
         self, arguments: Sequence[Any], keywords: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
         """Complete a kernel's arguments by the schema: the positional, and the keyword-only ones.
@@ -54,55 +54,57 @@ class Operator:
         made from it. A kernel runs below autograd, so arguments are detached; those that the
         operator writes into stay the same objects.
         """
-        by_argument = by_name(self.schema, arguments, keywords)
-        given = [by_argument[a.name] for a in self.schema.arguments if not a.kwarg_only]
-        named = {a.name: by_argument[a.name] for a in self.schema.arguments if a.kwarg_only}
+        by_argument = arguments_by_name(self.schema, arguments, keywords)
+        positional = [by_argument[a.name] for a in self.schema.arguments if not a.kwarg_only]
+        keyword_only = {a.name: by_argument[a.name] for a in self.schema.arguments if a.kwarg_only}
         places = [k for k, a in enumerate(self.schema.arguments) if str(a.type) == "Tensor"]
         for place in places:
-            if place < len(given) and isinstance(given[place], (int, float, complex)):
-                given[place] = _tensor(given[place], given)
-        written = self.written()
-        for place, value in enumerate(given):
-            if place not in written:
-                given[place] = _detached(value)
-        return given, named
+            if place < len(positional) and isinstance(positional[place], (int, float, complex)):
+                positional[place] = _number_tensor(positional[place], positional)
+        written_places = self.written_places()
+        for place, value in enumerate(positional):
+            if place not in written_places:
+                positional[place] = _detach(value)
+        return positional, keyword_only
 
     def call_original(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
-        """Call torch's own kernel; the arguments must be complete, see `whole`."""
+        """Call torch's own kernel; the arguments must be complete, see `complete_arguments`."""
         if self.original is None:
             raise RuntimeError(f"{self.name}: this version of torch cannot return its kernel")
         keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, self.key))
         return self.original.call_boxed(keys, *arguments, **keywords)
 
-    def hold(self, function: Any) -> None:
+    def check_signature(self, function: Any) -> None:
         """Check that a function can replace the operator.
 
         Raises:
             TypeError: if it is not callable, or its signature does not fit the schema.
         """
         if not callable(function):
-            raise TypeError(f"{self.name}: expected a callable, got {shown(function)}")
+            raise TypeError(f"{self.name}: expected a callable, got {safe_repr(function)}")
         try:
-            own = inspect.signature(function)
+            signature = inspect.signature(function)
         except (TypeError, ValueError):
             return  # compiled functions may have no signature
         places = [None for a in self.schema.arguments if not a.kwarg_only]
-        named = {a.name: None for a in self.schema.arguments if a.kwarg_only}
+        keyword_only = {a.name: None for a in self.schema.arguments if a.kwarg_only}
         try:
-            own.bind(*places, **named)
+            signature.bind(*places, **keyword_only)
         except TypeError as error:
             name = getattr(function, "__name__", type(function).__name__)
             raise TypeError(
-                f"{self.name}: expected a callable that takes {_parameters(self.schema)}, "
-                f"got {name}{own}: {error}"
+                f"{self.name}: expected a callable that takes {_parameters_text(self.schema)}, "
+                f"got {name}{signature}: {error}"
             ) from None
 
 
-def by_name(schema: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+def arguments_by_name(
+    schema: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
+) -> dict[str, Any]:
     """The arguments of a call by name, with the schema's default where torch leaves one out."""
-    left_out = {a.name: a.default_value for a in schema.arguments}
-    placed = zip(left_out, arguments, strict=False)
-    return {**left_out, **dict(placed), **keywords}
+    defaults = {a.name: a.default_value for a in schema.arguments}
+    positional = zip(defaults, arguments, strict=False)
+    return {**defaults, **dict(positional), **keywords}
 
 
 def call_text(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> str:
@@ -130,29 +132,29 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _detached(value: Any) -> Any:
+def _detach(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach() if value.requires_grad else value
-    return list(map(_detached, value)) if isinstance(value, (list, tuple)) else value
+    return list(map(_detach, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _tensor(number: Any, beside: Sequence[Any]) -> torch.Tensor:
+def _number_tensor(number: Any, arguments: Sequence[Any]) -> torch.Tensor:
     """A zero-dimensional tensor of a number; float64 beside floating tensors, to keep its digits.
 
     A zero-dimensional tensor does not change the dtype of an operation with other floating ones.
     """
-    floating = any(isinstance(x, torch.Tensor) and x.is_floating_point() for x in beside)
-    wide = torch.float64 if floating and type(number) is float else None
-    return torch.tensor(number, dtype=wide)
+    floating = any(isinstance(x, torch.Tensor) and x.is_floating_point() for x in arguments)
+    dtype = torch.float64 if floating and type(number) is float else None
+    return torch.tensor(number, dtype=dtype)
 
 
-def _parameters(schema: Any) -> str:
+def _parameters_text(schema: Any) -> str:
     """The schema's parameters: `"(Tensor self, Tensor mat1, *, Scalar beta=1)"`."""
     text = str(schema)
     return text[text.index("(") : text.rindex(" ->")]
 
 
-def operator(name: Any, device: str) -> Operator:
+def find_operator(name: Any, device: str) -> Operator:
     """Find an operator and its kernel on a device.
 
     Args:
@@ -165,24 +167,26 @@ def operator(name: Any, device: str) -> Operator:
         ValueError: if torch has no such operator or overload, or no kernel that can be replaced.
     """
     if not isinstance(name, str):
-        raise TypeError(f"operator {shown(name)}: expected a name such as 'aten::addmm'")
-    space, colons, rest = name.partition("::")
-    base, dot, overload = rest.partition(".")
+        raise TypeError(f"operator {safe_repr(name)}: expected a name such as 'aten::addmm'")
+    space, colons, qualified_name = name.partition("::")
+    base, dot, overload = qualified_name.partition(".")
     if not colons or not space or not base or (dot and not overload):
         hint = f"; did you mean 'aten::{name}'?" if not colons else ""
         raise ValueError(f"operator {name!r}: expected a name such as 'aten::addmm'{hint}")
     packet: Any = getattr(getattr(torch.ops, space), base, None)
     if not isinstance(packet, torch._ops.OpOverloadPacket):
-        raise ValueError(f"operator {name!r}: torch has no such operator{_near(space, base)}")
-    known = packet.overloads()  # type: ignore[no-untyped-call]
-    wanted = overload or "default"
-    if wanted not in known:
-        several = ", ".join(f"{space}::{base}.{x}" for x in known)
-        raise ValueError(f"operator {name!r}: no such overload, expected one of {several}")
-    full = f"{space}::{base}" + ("" if wanted == "default" else f".{wanted}")
+        raise ValueError(
+            f"operator {name!r}: torch has no such operator{_suggest_name(space, base)}"
+        )
+    overload_names = packet.overloads()  # type: ignore[no-untyped-call]
+    overload_name = overload or "default"
+    if overload_name not in overload_names:
+        choices = ", ".join(f"{space}::{base}.{x}" for x in overload_names)
+        raise ValueError(f"operator {name!r}: no such overload, expected one of {choices}")
+    full_name = f"{space}::{base}" + ("" if overload_name == "default" else f".{overload_name}")
     key = dispatch_key(device)
-    _refuse_without_kernel(full, key)
-    return Operator(full, getattr(packet, wanted), key, _original(full, key))
+    _require_kernel(full_name, key)
+    return Operator(full_name, getattr(packet, overload_name), key, _find_kernel(full_name, key))
 
 
 def dispatch_key(device: str) -> str:
@@ -194,31 +198,31 @@ def dispatch_key(device: str) -> str:
     try:
         return str(torch._C._dispatch_key_for_device(torch.device(device).type))
     except RuntimeError as error:
-        what = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r}: expected one such as 'cpu': {what}") from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r}: expected one such as 'cpu': {reason}") from None
 
 
-def _near(space: str, base: str) -> str:
+def _suggest_name(space: str, base: str) -> str:
     names = {
         schema.name.removeprefix(f"{space}::")
         for schema in torch._C._jit_get_all_schemas()
         if schema.name.startswith(f"{space}::")
     }
-    near = difflib.get_close_matches(base, sorted(names), n=1)
-    return f"; did you mean '{space}::{near[0]}'?" if near else ""
+    matches = difflib.get_close_matches(base, sorted(names), n=1)
+    return f"; did you mean '{space}::{matches[0]}'?" if matches else ""
 
 
-def _refuse_without_kernel(name: str, key: str) -> None:
+def _require_kernel(name: str, key: str) -> None:
     """Require a kernel below autograd, because only such a kernel can be replaced.
 
     Raises:
         ValueError: if there is none; the message says why.
     """
     try:
-        own = torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+        has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
     except RuntimeError:
         raise ValueError(f"operator {name!r} exists in TorchScript only: no call runs it") from None
-    if own or torch._C._dispatch_has_kernel_for_dispatch_key(name, _EXPLICIT):
+    if has_kernel or torch._C._dispatch_has_kernel_for_dispatch_key(name, _EXPLICIT):
         return
     if torch._C._dispatch_has_kernel_for_dispatch_key(name, _IMPLICIT):
         raise ValueError(
@@ -231,6 +235,6 @@ def _refuse_without_kernel(name: str, key: str) -> None:
     )
 
 
-def _original(name: str, key: str) -> Callable[..., Any] | None:
+def _find_kernel(name: str, key: str) -> Callable[..., Any] | None:
     get: Callable[..., Any] | None = getattr(torch.library, "get_kernel", None)
     return None if get is None else get(name, key)

@@ -10,10 +10,10 @@ import torch
 
 from conformance.backends.kernel_dispatch import Overrides
 from conformance.backends.module import ModuleBackend, ModuleLayer
-from conformance.backends.operators import dispatch_key, operator
+from conformance.backends.operators import dispatch_key, find_operator
 from conformance.model.case import Call, Unsupported
 from conformance.model.checks import CHECK_FACTS
-from conformance.model.untrusted import shown, type_name
+from conformance.model.untrusted import safe_repr, type_name
 
 
 class OverrideBackend(ModuleBackend):
@@ -45,11 +45,11 @@ class OverrideBackend(ModuleBackend):
     ) -> None:
         super().__init__(name, base="torch")
         if not isinstance(overrides, Mapping) or not overrides:
-            got = shown(overrides) if not isinstance(overrides, Mapping) else "none"
+            got = safe_repr(overrides) if not isinstance(overrides, Mapping) else "none"
             raise TypeError(f"overrides: expected a mapping of operators to callables, got {got}")
         self._device = str(device)
         dispatch_key(self._device)
-        self._overrides = Overrides(_resolved(overrides, self._device), invalid=errors)
+        self._overrides = Overrides(_resolve_overrides(overrides, self._device), invalid=errors)
         self.unasked = () if errors else tuple(x.name for x in CHECK_FACTS.values() if x.invalid)
 
     @classmethod
@@ -63,15 +63,18 @@ class OverrideBackend(ModuleBackend):
             device, errors: see the constructor.
             name: the backend's name; None = the folder's name.
         """
-        from conformance.backends.kernel_folder import functions
+        from conformance.backends.kernel_folder import load_functions
 
         folder = Path(path)
-        return cls(name or folder.resolve().name, functions(folder), device, errors=errors)
+        return cls(name or folder.resolve().name, load_functions(folder), device, errors=errors)
 
     def info(self) -> Mapping[str, str]:
         """Facts about torch, and which function replaces which operator."""
-        named = {x.operator.name: _named(x.function) for x in self._overrides.every}
-        return {**super().info(), **named}
+        replacements = {
+            override.operator.name: _function_text(override.function)
+            for override in self._overrides.overrides
+        }
+        return {**super().info(), **replacements}
 
     def devices(self) -> Sequence[str]:
         """The device whose kernels are replaced; for `"cuda"` every CUDA device.
@@ -80,12 +83,14 @@ class OverrideBackend(ModuleBackend):
             RuntimeError: if torch sees no such device.
         """
         if torch.device(self._device).type in ("cpu", "cuda"):
-            kind, _, index = self._device.partition(":")
-            found = [d for d in super().devices() if d == self._device or d.split(":")[0] == kind]
-            found = [d for d in found if not index or d == self._device or kind == "cpu"]
-            if not found:
+            device_type, _, index = self._device.partition(":")
+            matches = [
+                d for d in super().devices() if d == self._device or d.split(":")[0] == device_type
+            ]
+            matches = [d for d in matches if not index or d == self._device or device_type == "cpu"]
+            if not matches:
                 raise RuntimeError(f"device {self._device!r}: torch sees no such device")
-            return tuple(found)
+            return tuple(matches)
         return (self._device,)
 
     def hits(self) -> Mapping[str, int]:
@@ -114,7 +119,7 @@ class OverrideLayer(ModuleLayer):
         overrides: Overrides,
     ) -> None:
         super().__init__(call, module, function)
-        self._overrides, self._forward_hits = overrides, 0
+        self._overrides, self._hits_after_forward = overrides, 0
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Call without recording a gradient.
@@ -122,59 +127,62 @@ class OverrideLayer(ModuleLayer):
         Raises:
             Unreached: if the call runs no function under test.
         """
-        with self._overrides.reached():
+        with self._overrides.require_hit():
             return super().__call__(*inputs, **keywords)
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
         with self._overrides:
             result = super()._forward(*inputs, **keywords)
-        self._forward_hits = self._overrides.total
+        self._hits_after_forward = self._overrides.total_hits
         return result
 
     def forward_grad(self, *inputs: Any, **keywords: Any) -> Any:
         """Call while gradients are recorded, and return the outputs."""
-        self._overrides.begin()
+        self._overrides.reset_fallbacks()
         return super().forward_grad(*inputs, **keywords)
 
-    def _pulled(
+    def _pull_back(
         self,
         wanted: Collection[str] | None,
         inputs: Sequence[Any],
         cotangents: Sequence[Any],
         keywords: Mapping[str, Any],
     ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        kept_before = self._overrides.kept
-        with self._overrides.reached(), self._overrides:
-            found = super()._pulled(wanted, inputs, cotangents, keywords)
+        extra_hits_before = self._overrides.multi_result_hits
+        with self._overrides.require_hit(), self._overrides:
+            result = super()._pull_back(wanted, inputs, cotangents, keywords)
         # torch's own backward pass uses the extra results that the forward pass saves for it.
-        if self._overrides.total == self._forward_hits and self._overrides.kept == kept_before:
-            raise Unsupported(f"gradients not offered: {_backward(found[0])} is torch's own")
-        return found
+        if (
+            self._overrides.total_hits == self._hits_after_forward
+            and self._overrides.multi_result_hits == extra_hits_before
+        ):
+            raise Unsupported(f"gradients not offered: {_backward_text(result[0])} is torch's own")
+        return result
 
     def fallbacks(self) -> Sequence[str]:
         """The operators that their own replacements have called."""
-        return self._overrides.fallen_back()
+        return self._overrides.fallen_back_operators()
 
 
-def _resolved(overrides: Mapping[str, Any], device: str) -> list[tuple[Any, Any]]:
-    found: dict[str, tuple[Any, Any]] = {}
+def _resolve_overrides(overrides: Mapping[str, Any], device: str) -> list[tuple[Any, Any]]:
+    resolved: dict[str, tuple[Any, Any]] = {}
     for name, function in overrides.items():
-        known = operator(name, device)
-        known.hold(function)
-        if known.name in found:
-            raise ValueError(f"operator {name!r}: {known.name} is named twice")
-        found[known.name] = known, function
-    return list(found.values())
+        target = find_operator(name, device)
+        target.check_signature(function)
+        if target.name in resolved:
+            raise ValueError(f"operator {name!r}: {target.name} is named twice")
+        resolved[target.name] = target, function
+    return list(resolved.values())
 
 
-def _named(function: Any) -> str:
+def _function_text(function: Any) -> str:
     """A function as the report names it: `"kernels.addmm"`."""
     module = getattr(function, "__module__", None)
     name = getattr(function, "__qualname__", None) or type_name(function)
     return f"{module}.{name}" if isinstance(module, str) else str(name)
 
 
-def _backward(result: Any) -> str:
+def _backward_text(result: Any) -> str:
     """Names of torch's backward functions of the outputs: `"AddmmBackward0"`."""
     outputs = result if isinstance(result, tuple) else (result,)
     nodes = [x.grad_fn.name() for x in outputs if getattr(x, "grad_fn", None) is not None]

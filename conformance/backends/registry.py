@@ -10,13 +10,13 @@ from importlib.metadata import EntryPoint, entry_points
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from conformance.backends.foreign_calls import call, member, told
+from conformance.backends.foreign_calls import call_foreign, describe_exception, read_member
 from conformance.backends.guard import BackendError, guarded
 from conformance.model.protocols import Backend
-from conformance.model.untrusted import shown, type_name
+from conformance.model.untrusted import safe_repr, type_name
 
 GROUP = "conformance.backends"
-WIRE = "wire:"
+WIRE_PREFIX = "wire:"
 """Prefix of a backend name that is the command of a server in another language."""
 _ROUTINES = (FunctionType, BuiltinFunctionType, MethodType, functools.partial)
 _LOADED: list[tuple[Backend, str]] = []
@@ -41,58 +41,61 @@ def load(name: str) -> Backend:
     """
     points = available()
     if name in points:
-        where = f"entry point {name!r} ({points[name].value})"
+        label = f"entry point {name!r} ({points[name].value})"
         try:
-            found = _guard(f"{where} fails to import", points[name].load)
+            value = _call_or_fail(f"{label} fails to import", points[name].load)
         except BackendError as error:
-            raise _named_extra(name, points[name], error) from error.__cause__
-    elif name.startswith(WIRE):
+            raise _suggest_extra(name, points[name], error) from error.__cause__
+    elif name.startswith(WIRE_PREFIX):
         from conformance.backends.wire import WireBackend
 
-        where = f"backend {name!r}"
-        found = _guard(where, WireBackend, name.removeprefix(WIRE))
+        label = f"backend {name!r}"
+        value = _call_or_fail(label, WireBackend, name.removeprefix(WIRE_PREFIX))
     elif ":" in name:
         module, _, attribute = name.partition(":")
-        where = f"backend {name!r}"
-        found = _guard(f"{where} fails to import", importlib.import_module, module)
+        label = f"backend {name!r}"
+        value = _call_or_fail(f"{label} fails to import", importlib.import_module, module)
         for part in attribute.split("."):
-            holder, found = found, _guard(f"{where}: reading {part!r} fails", member, found, part)
-            if found is None:
-                raise BackendError(f"{where}: {shown(holder)} has no attribute {part!r}")
+            holder, value = (
+                value,
+                _call_or_fail(f"{label}: reading {part!r} fails", read_member, value, part),
+            )
+            if value is None:
+                raise BackendError(f"{label}: {safe_repr(holder)} has no attribute {part!r}")
     else:
-        near = difflib.get_close_matches(name, points)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        matches = difflib.get_close_matches(name, points)
+        hint = f"; did you mean {matches[0]!r}?" if matches else ""
         raise BackendError(
             f"backend={name!r}: expected one of {', '.join(sorted(points)) or 'no entry points'}, "
             f"or package.module:attribute{hint}. These are the entry points of {sys.executable}; "
             f"the package of another backend must be installed there"
         )
-    kind = type(found)
-    if issubclass(kind, type) or (kind in _ROUTINES and not _is_backend(found)):
-        found = _guard(f"{where} cannot be created", found)
-        if issubclass(type(found), type):
+    kind = type(value)
+    if issubclass(kind, type) or (kind in _ROUTINES and not _is_backend(value)):
+        value = _call_or_fail(f"{label} cannot be created", value)
+        if issubclass(type(value), type):
             raise BackendError(
-                f"{where}: expected the function to return a backend, got {shown(found)}"
+                f"{label}: expected the function to return a backend, got {safe_repr(value)}"
             )
-    backend = _checked(found, where)
+    backend = _check_backend(value, label)
     _LOADED.append((backend, name))
     return backend
 
 
 def loaded_as(backend: Backend) -> str | None:
     """The name under which `load` loaded a backend; None if it did not."""
-    return next((name for found, name in _LOADED if found is backend), None)
+    return next((name for loaded, name in _LOADED if loaded is backend), None)
 
 
-def _guard(failure: str, function: Any, *arguments: Any) -> Any:
+def _call_or_fail(failure: str, function: Any, *arguments: Any) -> Any:
     """Call a function of the backend; any exception becomes a BackendError."""
     try:
-        return call(function, *arguments)
+        return call_foreign(function, *arguments)
     except Exception as error:
-        raise BackendError(f"{failure}: {told(error)}") from error
+        raise BackendError(f"{failure}: {describe_exception(error)}") from error
 
 
-def _named_extra(name: str, point: EntryPoint, error: BackendError) -> BackendError:
+def _suggest_extra(name: str, point: EntryPoint, error: BackendError) -> BackendError:
     """Name the `pip install` command if an extra of the distribution brings the missing package."""
     cause = error.__cause__
     extras = point.dist.metadata.get_all("Provides-Extra", []) if point.dist else []
@@ -104,30 +107,30 @@ def _named_extra(name: str, point: EntryPoint, error: BackendError) -> BackendEr
     )
 
 
-def _is_backend(found: Any) -> bool:
-    return not _lacking(found)
+def _is_backend(value: Any) -> bool:
+    return not _missing_members(value)
 
 
-def _lacking(found: Any) -> list[str]:
+def _missing_members(value: Any) -> list[str]:
     """Required members that a backend lacks; a member whose reading raises counts as present."""
     missing = []
     for name in ("name", "info", "devices", "build"):
         try:
-            if member(found, name) is None:
+            if read_member(value, name) is None:
                 missing.append(name)
         except Exception:
             continue
     return missing
 
 
-def _checked(found: Any, where: str) -> Backend:
-    if missing := _lacking(found):
+def _check_backend(value: Any, label: str) -> Backend:
+    if missing := _missing_members(value):
         raise BackendError(
-            f"{where} is not a backend: expected name, info, devices and build, "
-            f"{type_name(found)} has no {', '.join(missing)}"
+            f"{label} is not a backend: expected name, info, devices and build, "
+            f"{type_name(value)} has no {', '.join(missing)}"
         )
-    backend: Backend = guarded(found, where)
+    backend: Backend = guarded(value, label)
     for name in ("info", "devices", "build"):
         if not callable(backend.read(name)):  # type: ignore[attr-defined]
-            raise BackendError(f"{where}: expected {name} to be a method")
+            raise BackendError(f"{label}: expected {name} to be a method")
     return backend

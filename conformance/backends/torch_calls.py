@@ -12,7 +12,13 @@ from typing import Any
 import torch
 from packaging.version import Version
 
-from conformance.model.case import Call, Unsupported, is_function, looked_up, part
+from conformance.model.case import (
+    Call,
+    Unsupported,
+    argument_module_call,
+    find_by_layer_name,
+    is_function,
+)
 
 _NO_KERNEL = re.compile(
     r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?"
@@ -29,13 +35,13 @@ def constructor_tensors(call: Call) -> dict[str, torch.Tensor]:
     # Imported here, because importing the backends must not import the strategies.
     from conformance.layers import CATALOGUE
 
-    row = CATALOGUE.get(call.layer)
-    names = () if row is None else row.state.constructor_tensors
-    like = {"dtype": getattr(torch, call.dtype), "device": call.device}
-    return {k: torch.tensor(x, **like) for k, x in call.state.items() if k in names}
+    spec = CATALOGUE.get(call.layer)
+    names = () if spec is None else spec.state.constructor_tensors
+    options = {"dtype": getattr(torch, call.dtype), "device": call.device}
+    return {k: torch.tensor(x, **options) for k, x in call.state.items() if k in names}
 
 
-def as_torch_has_them(call: Call, nn: Any = torch.nn) -> dict[str, Any]:
+def torch_arguments(call: Call, nn: Any = torch.nn) -> dict[str, Any]:
     """Convert the call's arguments to torch's objects: dtypes, functions, records and modules.
 
     Args:
@@ -44,29 +50,31 @@ def as_torch_has_them(call: Call, nn: Any = torch.nn) -> dict[str, Any]:
     # Imported here, because importing the backends must not import the strategies.
     from conformance.layers import CATALOGUE
 
-    arguments, row = dict(call.arguments), CATALOGUE.get(call.layer)
-    if row is None:
+    arguments, spec = dict(call.arguments), CATALOGUE.get(call.layer)
+    if spec is None:
         return arguments
     for name, value in call.arguments.items():
-        if name in row.signature.of_torch and value is not None:
+        if name in spec.signature.torch_objects and value is not None:
             arguments[name] = getattr(torch, value)
-        elif name in row.signature.functions and is_function(value):
-            arguments[name] = looked_up(value, nn, torch.nn.functional)
-        elif name in row.signature.records and value is not None:
-            arguments[name] = getattr(torch.nn, row.signature.records[name])(**dict(value))
-        elif name in row.signature.modules and value is not None:
-            arguments[name] = _inner(part(call, value), nn)
+        elif name in spec.signature.function_arguments and is_function(value):
+            arguments[name] = find_by_layer_name(value, nn, torch.nn.functional)
+        elif name in spec.signature.record_arguments and value is not None:
+            arguments[name] = getattr(torch.nn, spec.signature.record_arguments[name])(
+                **dict(value)
+            )
+        elif name in spec.signature.module_arguments and value is not None:
+            arguments[name] = _construct_inner(argument_module_call(call, value), nn)
     return arguments
 
 
-def _inner(call: Call, nn: Any) -> torch.nn.Module:
-    cls = looked_up(call.layer, nn, None)
+def _construct_inner(call: Call, nn: Any) -> torch.nn.Module:
+    cls = find_by_layer_name(call.layer, nn, None)
     if cls is None:
         raise Unsupported(f"layer {call.layer}")
-    return construct(cls, call, {}, nn)
+    return construct_module(cls, call, {}, nn)
 
 
-def construct(
+def construct_module(
     cls: Callable[..., Any], call: Call, tensors: Mapping[str, torch.Tensor], nn: Any = torch.nn
 ) -> torch.nn.Module:
     """Construct the module of a call without loading its state.
@@ -77,17 +85,17 @@ def construct(
         tensors: tensors of the state that the constructor takes as arguments.
         nn: namespace of the module classes among the arguments.
     """
-    arguments = {**as_torch_has_them(call, nn), **tensors}
+    arguments = {**torch_arguments(call, nn), **tensors}
     extra = arguments.pop("*", ())
-    placed = {"device": torch.device(call.device), "dtype": getattr(torch, call.dtype)}
-    with missing_kernels_declined(), newer_arguments_declined(cls, call):
+    placement = {"device": torch.device(call.device), "dtype": getattr(torch, call.dtype)}
+    with decline_missing_kernels(), decline_newer_arguments(cls, call):
         if _takes_placement(cls):
-            return cls(*extra, **arguments, **placed)  # type: ignore[no-any-return]
-        return cls(*extra, **arguments).to(**placed)  # type: ignore[no-any-return]
+            return cls(*extra, **arguments, **placement)  # type: ignore[no-any-return]
+        return cls(*extra, **arguments).to(**placement)  # type: ignore[no-any-return]
 
 
 @contextmanager
-def missing_kernels_declined() -> Iterator[None]:
+def decline_missing_kernels() -> Iterator[None]:
     """Decline a call for which torch has no kernel.
 
     torch raises a RuntimeError for a missing kernel of a dtype, or of a device of another package.
@@ -101,7 +109,7 @@ def missing_kernels_declined() -> Iterator[None]:
 
 
 @contextmanager
-def newer_arguments_declined(callee: Any, call: Call) -> Iterator[None]:
+def decline_newer_arguments(callee: Any, call: Call) -> Iterator[None]:
     """Decline a call with an argument that this torch lacks because it is older than the catalogue.
 
     It remains a failure if `callee`, a class or function, is not torch's own.
@@ -109,21 +117,21 @@ def newer_arguments_declined(callee: Any, call: Call) -> Iterator[None]:
     try:
         yield
     except TypeError as error:
-        found = _NO_ARGUMENT.search(str(error))
-        torchs = str(getattr(callee, "__module__", "")).partition(".")[0] == "torch"
-        if found is None or not torchs or not _newer(call.layer, found[1]):
+        match = _NO_ARGUMENT.search(str(error))
+        is_torch = str(getattr(callee, "__module__", "")).partition(".")[0] == "torch"
+        if match is None or not is_torch or not _is_newer_argument(call.layer, match[1]):
             raise
-        raise Unsupported(f"{found[1]}: torch {torch.__version__} has no such argument") from error
+        raise Unsupported(f"{match[1]}: torch {torch.__version__} has no such argument") from error
 
 
-def _newer(layer: str, argument: str) -> bool:
+def _is_newer_argument(layer: str, argument: str) -> bool:
     """Whether the catalogue is of a later torch than this one, and has the argument."""
     from conformance.layers import CATALOGUE
     from conformance.layers.excluded import TORCH
 
-    older = Version(torch.__version__).release[:2] < Version(TORCH).release
-    row = CATALOGUE.get(layer)
-    return older and row is not None and row.signature.argument(argument) is not None
+    is_older = Version(torch.__version__).release[:2] < Version(TORCH).release
+    spec = CATALOGUE.get(layer)
+    return is_older and spec is not None and spec.signature.argument(argument) is not None
 
 
 @cache
@@ -142,7 +150,7 @@ def _takes_placement(cls: Callable[..., Any]) -> bool:
     return False
 
 
-class Method(torch.nn.Module):
+class MethodModule(torch.nn.Module):
     """A module whose call is a method of another module, so that it can be compiled as a module.
 
     Args:
@@ -159,7 +167,7 @@ class Method(torch.nn.Module):
         return getattr(self.module, self.method)(*inputs)
 
 
-def trimmed(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+def trim_trailing_none(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Drop trailing Nones, so that an omitted state is omitted and not passed as None."""
     while inputs and inputs[-1] is None:
         inputs = inputs[:-1]

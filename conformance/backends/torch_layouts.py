@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from conformance.backends.numpy_layouts import repeated, room, spoiled, swapped
+from conformance.backends.numpy_layouts import enlarged_memory, gap_value, swapped_axes, unexpanded
 from conformance.model.case import Unsupported
 
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def laid_out(tensor: torch.Tensor, array: np.ndarray, layout: str) -> torch.Tensor:
+def apply_layout(tensor: torch.Tensor, array: np.ndarray, layout: str) -> torch.Tensor:
     """Copy a contiguous tensor into another memory layout.
 
     Args:
@@ -23,14 +23,14 @@ def laid_out(tensor: torch.Tensor, array: np.ndarray, layout: str) -> torch.Tens
     """
     if layout == "channels_last" and tensor.dim() in _FORMATS:
         return tensor.to(memory_format=_FORMATS[tensor.dim()])
-    if layout == "transposed" and (pair := swapped(array)):
+    if layout == "transposed" and (pair := swapped_axes(array)):
         return tensor.transpose(*pair).contiguous().transpose(*pair)
-    if found := room(array, layout):
-        size, place = found
-        filling = spoiled(tensor.dtype == torch.int64)
+    if enlarged := enlarged_memory(array, layout):
+        size, place = enlarged
+        filling = gap_value(tensor.dtype == torch.int64)
         memory = torch.full(size, filling, dtype=tensor.dtype, device=tensor.device)
         part = memory[place]
         return (part if part.shape == tensor.shape else part.view(tensor.shape)).copy_(tensor)
-    if layout == "expanded" and (first := repeated(array)) is not None:
+    if layout == "expanded" and (first := unexpanded(array)) is not None:
         return tensor[tuple(slice(n) for n in first.shape)].contiguous().expand(tensor.shape)
     raise Unsupported(f"layout={layout!r} of shape {tuple(tensor.shape)}")

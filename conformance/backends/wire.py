@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.wire_format import RefusedError, Tensor, encoded, host, plain
+from conformance.backends.wire_format import (
+    RefusedError,
+    Tensor,
+    decode_tensor,
+    encode_tensor,
+    to_json,
+)
 from conformance.backends.wire_server import Server
 from conformance.model.case import Call, Numerics, Unsupported
 
@@ -52,8 +58,8 @@ class WireBackend:
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """Whether the server lists the layer and the dtype; True for a list that it leaves out."""
         hello = self._server.hello
-        named = hello.layers is None or layer in hello.layers
-        return named and (hello.dtypes is None or dtype in hello.dtypes)
+        has_layer = hello.layers is None or layer in hello.layers
+        return has_layer and (hello.dtypes is None or dtype in hello.dtypes)
 
     def numerics(self, dtype: str) -> Numerics | None:
         """The deviations from IEEE arithmetic that the server declares; None if there are none."""
@@ -74,9 +80,9 @@ class WireBackend:
 
     def build(self, call: Call) -> WireLayer:
         """Let the server build the layer of a call."""
-        odd = [name for name, layout in call.layouts.items() if layout != "contiguous"]
-        if odd:
-            raise Unsupported(f"layout={call.layouts[odd[0]]!r}")
+        other_layouts = [name for name, layout in call.layouts.items() if layout != "contiguous"]
+        if other_layouts:
+            raise Unsupported(f"layout={call.layouts[other_layouts[0]]!r}")
         if not self.offers(call.layer, call.dtype, call.device):
             raise Unsupported(f"layer {call.layer} in {call.dtype}")
         return WireLayer(self._server, call)
@@ -86,71 +92,81 @@ class WireLayer:
     """A layer that lives in the server process, which builds it from the call."""
 
     def __init__(self, server: Server, call: Call) -> None:
-        self._server, self._call, self._number = server, call, -1
-        state = self._sent({name: self._tensor(x) for name, x in call.state.items()})
+        self._server, self._call, self._layer_number = server, call, -1
+        state = self._prepare_tensors({name: self._encode(x) for name, x in call.state.items()})
         built = server.request(
             "build",
             layer=call.layer,
-            arguments=plain(call.arguments),
+            arguments=to_json(call.arguments),
             state=state,
             dtype=call.dtype,
             device=call.device,
             training=call.training,
         )
-        self._start, self._number, self._has = server.starts, built.layer, frozenset(built.has)
+        self._server_start, self._layer_number, self._has = (
+            server.starts,
+            built.layer,
+            frozenset(built.has),
+        )
 
     def __del__(self) -> None:
         """Let the next request tell the server to drop the layer."""
-        if self._number >= 0 and self._start == self._server.starts:
-            self._server.dropped.append(self._number)
+        if self._layer_number >= 0 and self._server_start == self._server.starts:
+            self._server.dropped_layers.append(self._layer_number)
 
     def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
         """Encode a host array as a tensor, which each call sends to the server."""
         if layout != "contiguous":
             raise Unsupported(f"layout={layout!r}")
-        return self._tensor(array, dtype)
+        return self._encode(array, dtype)
 
-    def _tensor(self, array: np.ndarray, dtype: str | None = None) -> Tensor:
-        named = {"i": "int64", "b": "bool"}.get(array.dtype.kind, self._call.dtype)
-        return encoded(array, dtype or named)
+    def _encode(self, array: np.ndarray, dtype: str | None = None) -> Tensor:
+        default_dtype = {"i": "int64", "b": "bool"}.get(array.dtype.kind, self._call.dtype)
+        return encode_tensor(array, dtype or default_dtype)
 
-    def _sent(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: self._server.passing(tensor) for name, tensor in named.items()}
+    def _prepare_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self._server.prepare_tensor(tensor) for name, tensor in tensors.items()}
 
     def _request(self, op: str, /, **fields: Any) -> Any:
-        if self._start != self._server.starts:
+        if self._server_start != self._server.starts:
             raise RuntimeError("the server that built the layer has ended")
-        return self._server.request(op, layer=self._number, **fields)
+        return self._server.request(op, layer=self._layer_number, **fields)
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Run the layer, and write into the inputs what the server wrote into them."""
-        result = self._request("call", inputs=self._listed(inputs), keywords=plain(keywords))
+        result = self._request(
+            "call", inputs=self._prepare_list(inputs), keywords=to_json(keywords)
+        )
         for place, tensor in result.written.items():
-            whole = self._fetched(tensor)
-            given = inputs[int(place)]
-            given.dtype, given.shape, given.data = whole.dtype, whole.shape, whole.data
-        outputs = tuple(None if y is None else self._fetched(y) for y in result.outputs)
+            written = self._fetch(tensor)
+            input_tensor = inputs[int(place)]
+            input_tensor.dtype, input_tensor.shape, input_tensor.data = (
+                written.dtype,
+                written.shape,
+                written.data,
+            )
+        outputs = tuple(None if y is None else self._fetch(y) for y in result.outputs)
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def _listed(self, tensors: Sequence[Any]) -> list[Any]:
+    def _prepare_list(self, tensors: Sequence[Any]) -> list[Any]:
         """Prepare tensors for a request; a repeated tensor becomes the place of its first use."""
-        first: dict[int, int] = {}
-        listed: list[Any] = []
+        first_places: dict[int, int] = {}
+        items: list[Any] = []
         for place, tensor in enumerate(tensors):
-            again = tensor is not None and id(tensor) in first
-            if again:
-                listed.append({"same": first[id(tensor)]})
+            is_repeated = tensor is not None and id(tensor) in first_places
+            if is_repeated:
+                items.append({"same": first_places[id(tensor)]})
             else:
-                first[id(tensor)] = place
-                listed.append(None if tensor is None else self._server.passing(tensor))
-        return listed
+                first_places[id(tensor)] = place
+                items.append(None if tensor is None else self._server.prepare_tensor(tensor))
+        return items
 
-    def _fetched(self, tensor: Tensor) -> Tensor:
-        return self._server.fetched(tensor)
+    def _fetch(self, tensor: Tensor) -> Tensor:
+        return self._server.fetch(tensor)
 
     def get(self, native: Any) -> np.ndarray:
         """Decode a tensor into a host array."""
-        return host(native)
+        return decode_tensor(native)
 
     def dtype(self, native: Any) -> str:
         """torch's name of a tensor's dtype."""
@@ -176,26 +192,28 @@ class WireLayer:
     def _vjp(
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        found = self._request(
+        result = self._request(
             "vjp",
-            inputs=self._listed(inputs),
-            cotangents=self._listed(cotangents),
-            keywords=plain(keywords),
+            inputs=self._prepare_list(inputs),
+            cotangents=self._prepare_list(cotangents),
+            keywords=to_json(keywords),
         )
         return (
-            tuple(None if x is None else self._fetched(x) for x in found.inputs),
-            {name: self._fetched(x) for name, x in found.parameters.items()},
+            tuple(None if x is None else self._fetch(x) for x in result.inputs),
+            {name: self._fetch(x) for name, x in result.parameters.items()},
         )
 
     def _state(self) -> dict[str, Any]:
-        return {name: self._fetched(x) for name, x in self._request("state").state.items()}
+        return {name: self._fetch(x) for name, x in self._request("state").state.items()}
 
     def _load(
         self, state: Mapping[str, np.ndarray], layouts: Mapping[str, str] | None = None
     ) -> None:
         if any(layout != "contiguous" for layout in (layouts or {}).values()):
             raise Unsupported("layouts of a state")
-        self._request("load", state=self._sent({k: self._tensor(x) for k, x in state.items()}))
+        self._request(
+            "load", state=self._prepare_tensors({k: self._encode(x) for k, x in state.items()})
+        )
 
     def _train(self, mode: bool) -> None:
         self._request("train", mode=mode)

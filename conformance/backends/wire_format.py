@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 PROTOCOL = 1
 """Version of the protocol that this module implements."""
-WIDTHS = {
+ITEM_SIZES = {
     "bool": 1,
     "int8": 1,
     "uint8": 1,
@@ -154,7 +154,7 @@ class Answer(Struct, kw_only=True):
     error: str | None = None
 
 
-RESULTS: dict[str, type[Struct]] = {
+RESULT_TYPES: dict[str, type[Struct]] = {
     "hello": Hello,
     "build": Built,
     "call": Outputs,
@@ -169,12 +169,12 @@ RESULTS: dict[str, type[Struct]] = {
 T = TypeVar("T")
 
 
-def decoded(line: bytes | Raw, kind: type[T], what: str) -> T:
+def decode_json(line: bytes | Raw, kind: type[T], source: str) -> T:
     """Decode JSON from a server.
 
     Args:
         kind: the type that the JSON must have.
-        what: what the server did, for the message.
+        source: what the server did, for the message.
 
     Raises:
         WireError: if the line is not JSON of this type.
@@ -182,11 +182,11 @@ def decoded(line: bytes | Raw, kind: type[T], what: str) -> T:
     try:
         return msgspec.json.decode(line, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        shown = ascii(bytes(line[:120]).decode("utf-8", "replace"))
-        raise WireError(f"{what}: {error}; got {shown}") from None
+        excerpt = ascii(bytes(line[:120]).decode("utf-8", "replace"))
+        raise WireError(f"{source}: {error}; got {excerpt}") from None
 
 
-def encoded(array: np.ndarray, dtype: str) -> Tensor:
+def encode_tensor(array: np.ndarray, dtype: str) -> Tensor:
     """Encode a host array of float64, complex128, int64 or bool as a tensor of a dtype.
 
     Each number must be exact in the dtype.
@@ -199,17 +199,17 @@ def encoded(array: np.ndarray, dtype: str) -> Tensor:
     return Tensor(dtype=dtype, shape=list(array.shape), data=b64encode(data).decode())  # type: ignore[arg-type]
 
 
-def host(tensor: Tensor) -> np.ndarray:
+def decode_tensor(tensor: Tensor) -> np.ndarray:
     """Decode a tensor into a host array of float64, complex128, int64 or bool.
 
     Raises:
         WireError: if the number of bytes does not fit the shape.
     """
-    data = _bytes(tensor)
-    wanted = math.prod(tensor.shape) * WIDTHS[tensor.dtype]
-    if len(data) != wanted:
-        said = f"{tensor.dtype}, shape {tensor.shape}: {len(data)} bytes"
-        raise WireError(f"tensor of {said}: expected {wanted}")
+    data = _tensor_bytes(tensor)
+    byte_count = math.prod(tensor.shape) * ITEM_SIZES[tensor.dtype]
+    if len(data) != byte_count:
+        description = f"{tensor.dtype}, shape {tensor.shape}: {len(data)} bytes"
+        raise WireError(f"tensor of {description}: expected {byte_count}")
     if tensor.dtype == "bfloat16":
         flat = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
     else:
@@ -218,7 +218,7 @@ def host(tensor: Tensor) -> np.ndarray:
     return flat.astype(wide).reshape(tensor.shape)
 
 
-def _bytes(tensor: Tensor) -> bytes:
+def _tensor_bytes(tensor: Tensor) -> bytes:
     if tensor.data is None:
         raise WireError("a tensor has neither data nor a file")
     try:
@@ -227,7 +227,7 @@ def _bytes(tensor: Tensor) -> bytes:
         raise WireError(f"tensor data is not valid base64: {error}") from None
 
 
-def fetched(tensor: Tensor, folder: Path | None) -> Tensor:
+def read_tensor(tensor: Tensor, folder: Path | None) -> Tensor:
     """Read a tensor's elements from its file and remove the file; other tensors stay unchanged.
 
     Args:
@@ -247,24 +247,27 @@ def fetched(tensor: Tensor, folder: Path | None) -> Tensor:
     return Tensor(dtype=tensor.dtype, shape=tensor.shape, data=b64encode(data).decode())
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """Convert an argument to JSON: tuples become lists, infinity becomes `{"number": "inf"}`."""
     if isinstance(value, (tuple, list)):
-        return [plain(one) for one in value]
+        return [to_json(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in value.items()}
-    odd = isinstance(value, float) and not math.isfinite(value)
-    return {"number": str(value)} if odd else value
+        return {str(name): to_json(item) for name, item in value.items()}
+    non_finite = isinstance(value, float) and not math.isfinite(value)
+    return {"number": str(value)} if non_finite else value
 
 
 def schema() -> dict[str, Any]:
     """JSON Schema of a server's answers: the line, and the type of `ok` for each operation."""
-    kinds = [Answer, *dict.fromkeys(RESULTS.values())]
+    kinds = [Answer, *dict.fromkeys(RESULT_TYPES.values())]
     references, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
-    of = dict(zip(kinds, references, strict=True))
+    references_by_type = dict(zip(kinds, references, strict=True))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "What a server answers over the wire of nn-conformance",
-        "$defs": {**parts, "results": {op: of[kind] for op, kind in RESULTS.items()}},
-        **of[Answer],
+        "$defs": {
+            **parts,
+            "results": {op: references_by_type[kind] for op, kind in RESULT_TYPES.items()},
+        },
+        **references_by_type[Answer],
     }

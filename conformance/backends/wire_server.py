@@ -21,22 +21,22 @@ from msgspec import UNSET, Raw
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.wire_format import (
     PROTOCOL,
-    RESULTS,
+    RESULT_TYPES,
     Answer,
     Hello,
     RefusedError,
     Tensor,
     WireError,
-    decoded,
-    fetched,
+    decode_json,
+    read_tensor,
 )
 from conformance.model.case import Unsupported
 from conformance.model.plain_text import bounded
-from conformance.model.temp_cleanup import PREFIX, claim
+from conformance.model.temp_cleanup import PREFIX, write_owner
 
-LONGEST = 1 << 30
+MAX_LINE = 1 << 30
 """Most bytes of a line that is read."""
-LARGE = 1 << 20
+FILE_THRESHOLD = 1 << 20
 """Characters of data from which a tensor is sent as a file, if the server reads files."""
 
 
@@ -48,16 +48,16 @@ class Server:
 
     Attributes:
         starts: how many times the server was started; a layer is lost with its start.
-        dropped: numbers of layers that the server may drop, sent with the next request.
+        dropped_layers: numbers of layers that the server may drop, sent with the next request.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command, self.starts = tuple(command), 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner, self._asked = 0, 0
+        self._owner, self._request_id = 0, 0
         self._hello: Hello | None = None
         self._folder: Path | None = None
-        self.dropped: list[int] = []
+        self.dropped_layers: list[int] = []
 
     @property
     def hello(self) -> Hello:
@@ -67,7 +67,7 @@ class Server:
         return self._hello
 
     def request(self, op: str, /, **fields: Any) -> Any:
-        """Send a request, wait for the answer, and return a result of the type in `RESULTS`.
+        """Send a request, wait for the answer, and return a result of the type in `RESULT_TYPES`.
 
         Raises:
             Unsupported: if the server declines the call.
@@ -75,12 +75,12 @@ class Server:
             WireError: if the server answers anything else; the next request restarts it.
         """
         self._start()
-        return self._asking(op, fields)
+        return self._exchange(op, fields)
 
     def stop(self) -> None:
         """Kill the server process, and remove its folder."""
         process, self._process, self._hello = self._process, None, None
-        self.dropped = []
+        self.dropped_layers = []
         if process is None or self._owner != os.getpid():
             return  # a fork of the client has no server of its own yet
         process.kill()
@@ -97,31 +97,34 @@ class Server:
         if self._process is not None and self._owner == os.getpid():
             return
         # A fork of the client leaves the server and its folder to the original process.
-        self._owner, self._asked, self.dropped, self._folder = os.getpid(), 0, [], None
+        self._owner, self._request_id, self.dropped_layers, self._folder = os.getpid(), 0, [], None
         try:
             self._process = subprocess.Popen(
-                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=_follow()
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                preexec_fn=_end_with_parent(),
             )
         except OSError as error:
-            raise WireError(f"{self._said} cannot be started: {error}") from None
+            raise WireError(f"{self._label} cannot be started: {error}") from None
         self.starts += 1
-        hello = self._asking("hello", {"protocol": PROTOCOL})
+        hello = self._exchange("hello", {"protocol": PROTOCOL})
         if hello.protocol != PROTOCOL:
             self.stop()
-            said = f"{self._said} speaks protocol {hello.protocol}"
-            raise WireError(f"{said}: expected {PROTOCOL}")
+            prefix = f"{self._label} speaks protocol {hello.protocol}"
+            raise WireError(f"{prefix}: expected {PROTOCOL}")
         self._hello = hello
 
-    def _asking(self, op: str, fields: Mapping[str, Any]) -> Any:
-        self._asked += 1
-        request = {"id": self._asked, "op": op, **fields}
-        if self.dropped:
-            request["drop"], self.dropped = self.dropped, []
+    def _exchange(self, op: str, fields: Mapping[str, Any]) -> Any:
+        self._request_id += 1
+        request = {"id": self._request_id, "op": op, **fields}
+        if self.dropped_layers:
+            request["drop"], self.dropped_layers = self.dropped_layers, []
         try:
-            answer = self._answer(self._sent(request), op)
+            answer = self._check_answer(self._send(request), op)
             if isinstance(answer.ok, Raw):
-                what = f"{self._said} answered {op!r}"
-                return decoded(answer.ok, RESULTS[op], what)
+                source = f"{self._label} answered {op!r}"
+                return decode_json(answer.ok, RESULT_TYPES[op], source)
         except WireError:
             self.stop()
             raise
@@ -129,7 +132,7 @@ class Server:
             raise Unsupported(bounded(answer.unsupported))
         raise RefusedError(bounded(answer.error or "no message"))
 
-    def _sent(self, request: Mapping[str, Any]) -> bytes:
+    def _send(self, request: Mapping[str, Any]) -> bytes:
         """Send a request, and read the line that answers it."""
         assert self._process is not None
         assert self._process.stdin is not None
@@ -139,50 +142,52 @@ class Server:
         with contextlib.suppress(OSError):
             self._process.stdin.write(line)
             self._process.stdin.flush()
-        answer = self._process.stdout.readline(LONGEST)
+        answer = self._process.stdout.readline(MAX_LINE)
         if not answer.endswith(b"\n"):
-            self._ended(answer)
+            self._raise_end(answer)
         return answer
 
-    def _answer(self, line: bytes, op: str) -> Answer:
-        answer = decoded(line, Answer, f"{self._said} answered {op!r}")
-        given = (answer.ok, answer.unsupported, answer.error)
-        if answer.id != self._asked:
-            said = f"{self._said} answered {op!r} with id {answer.id}"
-            raise WireError(f"{said}: expected {self._asked}, and one line for each request")
-        if sum(one is not None and one is not UNSET for one in given) != 1:
-            said = f"{self._said} answered {op!r}"
-            raise WireError(f"{said}: expected exactly one of ok, unsupported and error")
+    def _check_answer(self, line: bytes, op: str) -> Answer:
+        answer = decode_json(line, Answer, f"{self._label} answered {op!r}")
+        fields = (answer.ok, answer.unsupported, answer.error)
+        if answer.id != self._request_id:
+            prefix = f"{self._label} answered {op!r} with id {answer.id}"
+            raise WireError(f"{prefix}: expected {self._request_id}, and one line for each request")
+        if sum(field is not None and field is not UNSET for field in fields) != 1:
+            prefix = f"{self._label} answered {op!r}"
+            raise WireError(f"{prefix}: expected exactly one of ok, unsupported and error")
         return answer
 
-    def _ended(self, rest: bytes) -> None:
+    def _raise_end(self, partial: bytes) -> None:
         """Report that the server has ended, or wrote a line that is too long."""
         assert self._process is not None
-        if len(rest) >= LONGEST:
-            raise WireError(f"{self._said} wrote a line of more than {LONGEST} bytes")
+        if len(partial) >= MAX_LINE:
+            raise WireError(f"{self._label} wrote a line of more than {MAX_LINE} bytes")
         code = self._process.wait()
         if HOOKS.get().expendable:
             # This process exists for the server: ending the same way costs only one verdict.
             _end_as(code)
-        how = f"was ended by signal {-code}" if code < 0 else f"exited with status {code}"
-        half = f" in the middle of a line, {bounded(str(rest[:80]))!a}" if rest else ""
-        raise WireError(f"{self._said} {how}{half}")
+        ending = f"was ended by signal {-code}" if code < 0 else f"exited with status {code}"
+        partial_text = (
+            f" in the middle of a line, {bounded(str(partial[:80]))!a}" if partial else ""
+        )
+        raise WireError(f"{self._label} {ending}{partial_text}")
 
     @property
-    def _said(self) -> str:
+    def _label(self) -> str:
         return f"the server {bounded(' '.join(self.command), 200)!r}"
 
-    def fetched(self, tensor: Tensor) -> Tensor:
+    def fetch(self, tensor: Tensor) -> Tensor:
         """Read the elements of a tensor that the server may have sent as a file."""
-        return fetched(tensor, self._folder)
+        return read_tensor(tensor, self._folder)
 
-    def passing(self, tensor: Tensor) -> Tensor:
+    def prepare_tensor(self, tensor: Tensor) -> Tensor:
         """Prepare a tensor for sending: a large one becomes a file if the server reads files."""
-        if tensor.data is None or len(tensor.data) < LARGE or not self.hello.files:
+        if tensor.data is None or len(tensor.data) < FILE_THRESHOLD or not self.hello.files:
             return tensor
         if self._folder is None:
             folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
-            claim(folder)
+            write_owner(folder)
             self.request("files", folder=str(folder))
             self._folder = folder
         with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
@@ -201,7 +206,7 @@ def _end_as(code: int) -> None:
     os._exit(max(code, 0))
 
 
-def _follow() -> Any:
+def _end_with_parent() -> Any:
     """A `preexec_fn` that ends the server when its client is killed; None except on Linux."""
     if not sys.platform.startswith("linux"):
         return None

@@ -28,17 +28,17 @@ from conformance.model.checks import CHECK_FACTS, CheckFacts, Sampling
 from conformance.spec.layer_spec import LayerSpec
 
 
-def _every_layer(row: LayerSpec) -> bool:
+def _every_layer(spec: LayerSpec) -> bool:
     return True
 
 
-def _has_state(row: LayerSpec) -> bool:
-    return not row.function
+def _has_state(spec: LayerSpec) -> bool:
+    return not spec.is_function
 
 
-def _takes_numbers(row: LayerSpec) -> bool:
+def _takes_floats(spec: LayerSpec) -> bool:
     """Whether an operand may hold floating-point numbers: an index is never NaN or infinite."""
-    return not row.function or any(x.role != "index" for x in row.signature.inputs)
+    return not spec.is_function or any(x.role != "index" for x in spec.signature.inputs)
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Check:
     facts: CheckFacts
     run: Callable[[Trial], Evidence]
     applies: Callable[[LayerSpec], bool] = _every_layer
-    relaid: Callable[[Case], tuple[Case, Mapping[str, str]]] | None = None
-    larger: Callable[[Case], Case | None] | None = None
+    layout_variant: Callable[[Case], tuple[Case, Mapping[str, str]]] | None = None
+    size_variant: Callable[[Case], Case | None] | None = None
     conclude: Callable[[Sequence[support.Answer]], support.Conclusion] | None = None
 
     @property
@@ -73,24 +73,24 @@ class Check:
         return self.facts.sampling
 
 
-_CODE = (
+_CHECKS_WITH_CODE = (
     Check(CHECK_FACTS["shape"], shape.check),
     Check(CHECK_FACTS["values"], values.check),
     Check(CHECK_FACTS["gradients"], gradients.check),
     Check(CHECK_FACTS["laws"], laws.check, applies=lambda row: bool(row.laws)),
-    Check(CHECK_FACTS["layout"], layout.check, relaid=layout.relaid),
-    Check(CHECK_FACTS["special"], special.check, applies=_takes_numbers),
+    Check(CHECK_FACTS["layout"], layout.check, layout_variant=layout.layout_variant),
+    Check(CHECK_FACTS["special"], special.check, applies=_takes_floats),
     Check(CHECK_FACTS["state"], state.check, applies=_has_state),
     Check(
         CHECK_FACTS["random"], random.check, applies=lambda row: row.randomness.draws is not None
     ),
-    Check(CHECK_FACTS["repeat"], repeat.check, larger=related_cases.larger),
+    Check(CHECK_FACTS["repeat"], repeat.check, size_variant=related_cases.enlarge_case),
     Check(
         CHECK_FACTS["errors"], errors.check, applies=lambda row: row.generation.invalid is not None
     ),
     Check(CHECK_FACTS["support"], support.check, conclude=support.conclude),
 )
 
-EVERY_CHECK: dict[str, Check] = {check.facts.name: check for check in _CODE}
+EVERY_CHECK: dict[str, Check] = {check.facts.name: check for check in _CHECKS_WITH_CODE}
 CHECKS = {name: check for name, check in EVERY_CHECK.items() if not check.facts.on_request}
 """The columns of the matrix; other checks run only on request."""

@@ -19,13 +19,13 @@ T = TypeVar("T")
 Expected = Rounded | Choices
 # Number of answers that are cached whatever their size: those of an item at the standard profile,
 # and those with other weights. Beyond it, large answers are computed again.
-KEPT = 400
+MAX_CACHED = 400
 # Bytes of an answer that is always cached.
-SMALL = 8192
+SMALL_ANSWER_BYTES = 8192
 
 
 @dataclass(frozen=True)
-class Pulled:
+class ExpectedGradients:
     """Cotangents, and the gradients that the oracle computes from them.
 
     Args:
@@ -38,51 +38,58 @@ class Pulled:
     inputs: Sequence[Expected | None]
     parameters: Mapping[str, Expected]
 
-    def only(self, wanted: frozenset[str], names: Sequence[str]) -> Pulled:
+    def only(self, selected: frozenset[str], names: Sequence[str]) -> ExpectedGradients:
         """Keep only the gradients of the inputs and parameters in `wanted`.
 
         `names` are the names of all inputs, in order.
         """
         inputs = [
-            x if name in wanted else None for x, name in zip(self.inputs, names, strict=False)
+            x if name in selected else None for x, name in zip(self.inputs, names, strict=False)
         ]
-        parameters = {name: x for name, x in self.parameters.items() if name in wanted}
-        return Pulled(self.cotangents, inputs, parameters)
+        parameters = {name: x for name, x in self.parameters.items() if name in selected}
+        return ExpectedGradients(self.cotangents, inputs, parameters)
 
 
-class Kept(Generic[T]):
+class AnswerCache(Generic[T]):
     """Cache of one kind of answers; `numbers` lists the values and bounds in an answer."""
 
-    def __init__(self, numbers: Callable[[T], Iterable[Expected | None]]) -> None:
-        self._numbers = numbers
+    def __init__(self, arrays_of: Callable[[T], Iterable[Expected | None]]) -> None:
+        self._arrays_of = arrays_of
         self._answers: WeakKeyDictionary[Case, tuple[Precision, T]] = WeakKeyDictionary()
 
     def get(self, case: Case, precision: Precision, compute: Callable[[], T]) -> T:
         """Return the cached answer to a case in a precision, or compute it."""
-        earlier = self._answers.get(case)
-        if earlier is not None and earlier[0] == precision:
-            return earlier[1]
+        cached = self._answers.get(case)
+        if cached is not None and cached[0] == precision:
+            return cached[1]
         answer = compute()
-        if len(self._answers) < KEPT or _bytes(self._numbers(answer)) <= SMALL:
+        if (
+            len(self._answers) < MAX_CACHED
+            or _size_in_bytes(self._arrays_of(answer)) <= SMALL_ANSWER_BYTES
+        ):
             self._answers[case] = precision, answer
         return answer
 
 
-class Answers:
+class OracleAnswers:
     """The caches: `outputs` with the changed state, and `gradients`."""
 
     def __init__(self) -> None:
-        self.outputs = Kept[Updated](lambda x: (*x.outputs, *x.state.values()))
-        self.gradients = Kept[Pulled](lambda x: (*x.inputs, *x.parameters.values()))
+        self.outputs = AnswerCache[Updated](lambda x: (*x.outputs, *x.state.values()))
+        self.gradients = AnswerCache[ExpectedGradients](
+            lambda x: (*x.inputs, *x.parameters.values())
+        )
 
 
 def lean(x: Expected) -> Expected:
     """Drop from an expected value the data that only further arithmetic needs."""
     if isinstance(x, Choices):
-        return Choices(tuple(y.lean for y in x.alternatives))
-    return x.lean
+        return Choices(tuple(y.compact for y in x.alternatives))
+    return x.compact
 
 
-def _bytes(numbers: Iterable[Expected | None]) -> int:
-    each = (x.alternatives if isinstance(x, Choices) else (x,) for x in numbers if x is not None)
-    return sum(2 * y.value.nbytes for several in each for y in several)
+def _size_in_bytes(numbers: Iterable[Expected | None]) -> int:
+    alternatives = (
+        x.alternatives if isinstance(x, Choices) else (x,) for x in numbers if x is not None
+    )
+    return sum(2 * y.value.nbytes for values in alternatives for y in values)

@@ -9,108 +9,129 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.derivatives import leaf, pull_back
-from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.checks.answers import Pulled, lean
+from conformance.arithmetic.rounded import Rounded, exact_operand
+from conformance.checks.answers import ExpectedGradients, lean
 from conformance.checks.trial import Trial
-from conformance.model.formats import FORMATS, REAL, round_to
-from conformance.strategies.layouts import constant
+from conformance.model.formats import FORMATS, REAL_DTYPE, round_to
+from conformance.strategies.layouts import repeat_first
 
-_EVERY, _STREAM = 8, 0x73756D  # one case in `_EVERY` has constant cotangents
+_CONSTANT_ONE_IN, _STREAM = 8, 0x73756D  # one case in `_CONSTANT_ONE_IN` has constant cotangents
 # Regimes of integers or of numbers with few bits; these cases get integer cotangents.
-_EXACT = ("ramp", "integers", "full", "zero", "bits", "rectified", "saturated", "hold", "halves")
+_EXACT_REGIMES = (
+    "ramp",
+    "integers",
+    "full",
+    "zero",
+    "bits",
+    "rectified",
+    "saturated",
+    "hold",
+    "halves",
+)
 
 
-def pulled(trial: Trial) -> Pulled:
+def expected_gradients(trial: Trial) -> ExpectedGradients:
     """The cotangents of a case and the expected gradients, computed once for all checks."""
-    return trial.answers.gradients.get(trial.case, trial.precision, lambda: _answered(trial))
+    return trial.answers.gradients.get(
+        trial.case, trial.precision, lambda: _compute_gradients(trial)
+    )
 
 
-def _answered(trial: Trial) -> Pulled:
-    given = cotangents(trial)
-    inputs, parameters = expected(trial, given)
-    return Pulled(
-        given,
+def _compute_gradients(trial: Trial) -> ExpectedGradients:
+    cotangent_arrays = draw_cotangents(trial)
+    inputs, parameters = oracle_gradients(trial, cotangent_arrays)
+    return ExpectedGradients(
+        cotangent_arrays,
         [None if x is None else lean(x) for x in inputs],
         {name: lean(x) for name, x in parameters.items()},
     )
 
 
-def put(trial: Trial, given: Sequence[np.ndarray | None]) -> list[Any]:
+def put_cotangents(trial: Trial, cotangent_arrays: Sequence[np.ndarray | None]) -> list[Any]:
     """Put cotangents on the device, in the layouts of the case; absent outputs have none.
 
     `given` has one for each output that is present.
     """
-    values = iter(zip(given, _dtypes(trial), strict=True))
-    shapes = trial.row.output_shapes(trial.case)
+    values = iter(zip(cotangent_arrays, _output_dtypes(trial), strict=True))
+    shapes = trial.spec.output_shapes(trial.case)
     aligned = [(None, "") if shape is None else next(values) for shape in shapes]
     layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(aligned))
-    own, found = trial.case.call.dtype, list[Any]()
+    call_dtype, natives = trial.case.call.dtype, list[Any]()
     for (c, dtype), layout in zip(aligned, layouts, strict=False):
         # A cotangent has the dtype of its output.
-        other = {} if dtype == own else {"dtype": dtype}
-        put = trial.layer.put
-        found.append(None if c is None else trial.step("put", put, c.copy(), layout, **other))
-    return found
+        dtype_keyword = {} if dtype == call_dtype else {"dtype": dtype}
+        put_array = trial.layer.put
+        natives.append(
+            None
+            if c is None
+            else trial.run_step("put", put_array, c.copy(), layout, **dtype_keyword)
+        )
+    return natives
 
 
-def _dtypes(trial: Trial) -> list[str]:
+def _output_dtypes(trial: Trial) -> list[str]:
     """torch's names of the dtypes of the outputs that are present."""
-    own, case = trial.case.call.dtype, trial.case
-    return [own if output.dtype is None else output.dtype(case) for output in trial.present]
+    call_dtype, case = trial.case.call.dtype, trial.case
+    return [
+        call_dtype if output.dtype is None else output.dtype(case)
+        for output in trial.present_outputs
+    ]
 
 
-def cotangents(trial: Trial) -> list[np.ndarray | None]:
+def draw_cotangents(trial: Trial) -> list[np.ndarray | None]:
     """Draw cotangents that suit the case's regime; with several outputs, some may have none.
 
     In one case of eight each cotangent is constant, as after a sum of the output.
     """
     generator = np.random.default_rng((trial.case.seed, 1))
     call = trial.case.call
-    whole = trial.case.labels.get("regime") in _EXACT
-    dtypes = _dtypes(trial)
+    integral = trial.case.labels.get("regime") in _EXACT_REGIMES
+    dtypes = _output_dtypes(trial)
     # Integer outputs have no gradient.
-    numbers = [dtype in FORMATS or dtype in REAL for dtype in dtypes]
-    places = [k for k, x in enumerate(trial.present) if x.differentiable and numbers[k]]
-    left_out = {places[k] for k in _left_out(len(places), generator)}
-    left_out |= set(range(len(trial.shapes))) - set(places)
+    has_gradient = [dtype in FORMATS or dtype in REAL_DTYPE for dtype in dtypes]
+    candidates = [
+        k for k, x in enumerate(trial.present_outputs) if x.differentiable and has_gradient[k]
+    ]
+    left_out = {candidates[k] for k in _choose_left_out(len(candidates), generator)}
+    left_out |= set(range(len(trial.shapes))) - set(candidates)
     layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(trial.shapes))
-    summed = np.random.default_rng((trial.case.seed, _STREAM)).integers(_EVERY) == 0
-    found: list[np.ndarray | None] = []
+    as_after_sum = np.random.default_rng((trial.case.seed, _STREAM)).integers(_CONSTANT_ONE_IN) == 0
+    drawn_cotangents: list[np.ndarray | None] = []
     for index, shape in enumerate(trial.shapes):
         parts = 2 if call.dtype.startswith("complex") else 1
         drawn = [
             generator.integers(-1, 1, shape, endpoint=True).astype(np.float64)
-            if whole
+            if integral
             else generator.standard_normal(shape)
             for _ in range(parts)
         ]
         values = drawn[0] if parts == 1 else drawn[0] + 1j * drawn[1]
         if layouts[index] == "expanded":
-            values = constant(values, _axes(shape, generator))
-        elif summed and shape and values.size:
-            values = constant(values, range(len(shape)))
-        found.append(None if index in left_out else round_to(values, dtypes[index]))
-    return found
+            values = repeat_first(values, _choose_constant_axes(shape, generator))
+        elif as_after_sum and shape and values.size:
+            values = repeat_first(values, range(len(shape)))
+        drawn_cotangents.append(None if index in left_out else round_to(values, dtypes[index]))
+    return drawn_cotangents
 
 
-def _axes(shape: Sequence[int], generator: np.random.Generator) -> tuple[int, ...]:
+def _choose_constant_axes(shape: Sequence[int], generator: np.random.Generator) -> tuple[int, ...]:
     """Choose the axes along which a cotangent is constant: all, as after a sum, or one."""
     long = [axis for axis, size in enumerate(shape) if size > 1]
     return tuple(long) if generator.integers(2) else (long[generator.integers(len(long))],)
 
 
-def _left_out(count: int, generator: np.random.Generator) -> set[int]:
+def _choose_left_out(count: int, generator: np.random.Generator) -> set[int]:
     """Choose the outputs without cotangent: none, one, or all but one."""
     if count < 2:
         return set()
-    alone = {k: set(range(count)) - {k} for k in range(count)}
-    ways: list[set[int]] = [set(), *({k} for k in range(count))]
-    ways += alone.values() if count > 2 else ()
-    return ways[generator.integers(len(ways))]
+    all_but = {k: set(range(count)) - {k} for k in range(count)}
+    choices: list[set[int]] = [set(), *({k} for k in range(count))]
+    choices += all_but.values() if count > 2 else ()
+    return choices[generator.integers(len(choices))]
 
 
-def expected(
-    trial: Trial, given: Sequence[np.ndarray | None]
+def oracle_gradients(
+    trial: Trial, cotangent_arrays: Sequence[np.ndarray | None]
 ) -> tuple[list[Rounded | None], dict[str, Rounded]]:
     """Expected gradients of the inputs (None if absent or integers) and of the state.
 
@@ -118,50 +139,56 @@ def expected(
     """
     precision = trial.precision
     inputs = _leaves(trial)
-    parameters = trial.row.parameters(trial.case)
+    parameters = trial.spec.parameter_names(trial.case)
     state = {
-        name: leaf(x, precision) if name in parameters else exactly(x, precision)
+        name: leaf(x, precision) if name in parameters else exact_operand(x, precision)
         for name, x in trial.case.call.state.items()
     }
     outputs = trial.evaluate(state, inputs)
     leaves = [x for x in (*inputs, *state.values()) if x is not None and x.node is not None]
     leaves = list({id(x): x for x in leaves}.values())
-    pulled = [
-        None if c is None else exactly(c, x.precision) for x, c in zip(outputs, given, strict=True)
+    output_gradients = [
+        None if c is None else exact_operand(c, x.precision)
+        for x, c in zip(outputs, cotangent_arrays, strict=True)
     ]
-    found = _pulled(outputs, pulled, leaves)
+    gradients = _pull_back(outputs, output_gradients, leaves)
     return (
-        [None if x is None else found.get(id(x)) for x in inputs],
-        {name: found[id(state[name])] for name in parameters},
+        [None if x is None else gradients.get(id(x)) for x in inputs],
+        {name: gradients[id(state[name])] for name in parameters},
     )
 
 
 def _leaves(trial: Trial) -> list[Rounded | None]:
     """The inputs, recorded where they have a gradient; an array passed twice is one leaf."""
-    precision, found = trial.precision, dict[int, Rounded]()
-    for place, x in zip(trial.row.signature.inputs, trial.case.inputs, strict=False):
-        if x is not None and id(x) not in found:
-            recorded = place.differentiable and x.dtype.kind in "fc"
-            found[id(x)] = leaf(x, precision) if recorded else exactly(x, precision)
-    return [None if x is None else found[id(x)] for x in trial.case.inputs]
+    precision, leaves = trial.precision, dict[int, Rounded]()
+    for input, x in zip(trial.spec.signature.inputs, trial.case.inputs, strict=False):
+        if x is not None and id(x) not in leaves:
+            recorded = input.differentiable and x.dtype.kind in "fc"
+            leaves[id(x)] = leaf(x, precision) if recorded else exact_operand(x, precision)
+    return [None if x is None else leaves[id(x)] for x in trial.case.inputs]
 
 
-def _pulled(
+def _pull_back(
     outputs: Sequence[Rounded | Choices],
     cotangents: Sequence[Rounded | None],
     leaves: Sequence[Rounded],
 ) -> dict[int, Any]:
     """The gradient of each leaf; `Choices` where an output has several right values."""
-    asked = [x for x, c in zip(outputs, cotangents, strict=True) if c is not None]
-    several = max((len(x.alternatives) for x in asked if isinstance(x, Choices)), default=1)
-    ways = []
-    for k in range(several):
+    used_outputs = [x for x, c in zip(outputs, cotangents, strict=True) if c is not None]
+    alternative_count = max(
+        (len(x.alternatives) for x in used_outputs if isinstance(x, Choices)), default=1
+    )
+    gradients = []
+    for k in range(alternative_count):
         chosen = [
             x.alternatives[k % len(x.alternatives)] if isinstance(x, Choices) else x
             for x in outputs
         ]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            ways.append(pull_back(chosen, cotangents, leaves))
-    if several == 1:
-        return dict(zip(map(id, leaves), ways[0], strict=True))
-    return {id(x): Choices(tuple(way[k] for way in ways)) for k, x in enumerate(leaves)}
+            gradients.append(pull_back(chosen, cotangents, leaves))
+    if alternative_count == 1:
+        return dict(zip(map(id, leaves), gradients[0], strict=True))
+    return {
+        id(x): Choices(tuple(alternative[k] for alternative in gradients))
+        for k, x in enumerate(leaves)
+    }

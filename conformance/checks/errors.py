@@ -6,18 +6,18 @@ import fnmatch
 from dataclasses import replace
 from typing import Any
 
-from conformance.backends.capabilities import accepted_by, refused_by
-from conformance.backends.foreign_calls import original
+from conformance.backends.capabilities import accepts_of, refusals_of
+from conformance.backends.foreign_calls import original_exception
 from conformance.checks.trial import Evidence, Trial
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Accepted, Failure, Inapplicable
-from conformance.model.finding import Finding, innermost
+from conformance.model.finding import Finding, raising_frame
 from conformance.model.proof import Proof
-from conformance.model.untrusted import class_name, type_name, written
+from conformance.model.untrusted import class_name, exception_text, type_name
 
 # A call that no documentation forbids is refused by these as well: no class is promised.
 ACCIDENTAL = (IndexError, AssertionError, ZeroDivisionError)
-SENSIBLE: tuple[type[BaseException], ...] = (ValueError, TypeError, RuntimeError)
+REFUSALS: tuple[type[BaseException], ...] = (ValueError, TypeError, RuntimeError)
 
 
 def check(trial: Trial) -> Evidence:
@@ -35,28 +35,32 @@ def check(trial: Trial) -> Evidence:
     """
     labels = trial.case.labels
     broken, required = str(labels.get("broken", "invalid call")), labels.get("required")
-    refusals = (*SENSIBLE, *refused_by(trial.backend))
-    if "index" in labels or trial.row.role(str(labels.get("argument", ""))) == "index":
+    refusals = (*REFUSALS, *refusals_of(trial.backend))
+    if "index" in labels or trial.spec.role(str(labels.get("argument", ""))) == "index":
         refusals = (*refusals, IndexError)
     if "missing" in labels:
         # Python raises this on None, and so does torch in some functions.
         refusals = (*refusals, AttributeError)
     exception = frame = says = ""
     try:
-        outcome = f"accepted silently: {_answer(trial, trial.case)}"
+        outcome = f"accepted silently: {_run_call(trial, trial.case)}"
     except (Unsupported, Failure):
         raise
     except refusals:
         return Evidence(1)
     except Exception as error:
-        met = original(error)
-        kind = type_name(met)
-        if _raises(trial, type(met)):
-            raise Inapplicable(f"the unbroken call raises {kind}, too") from error
-        if required == "customary" and isinstance(met, ACCIDENTAL):
+        original_error = original_exception(error)
+        exception_name = type_name(original_error)
+        if _unbroken_call_raises(trial, type(original_error)):
+            raise Inapplicable(f"the unbroken call raises {exception_name}, too") from error
+        if required == "customary" and isinstance(original_error, ACCIDENTAL):
             return Evidence(1)
-        exception, frame, says = kind, innermost(met), written(met) or "no message"
-        outcome = f"raised {kind}: {says}"
+        exception, frame, says = (
+            exception_name,
+            raising_frame(original_error),
+            exception_text(original_error) or "no message",
+        )
+        outcome = f"raised {exception_name}: {says}"
     else:
         if _accepts(trial, broken):
             raise Accepted(broken)
@@ -73,27 +77,27 @@ def check(trial: Trial) -> Evidence:
     )  # fmt: skip
 
 
-def _raises(trial: Trial, kind: type[BaseException]) -> bool:
+def _unbroken_call_raises(trial: Trial, kind: type[BaseException]) -> bool:
     """Whether the corresponding valid call ends in an exception of the same class."""
     unbroken = trial.case.unbroken
     if unbroken is None:
         return False
     device = trial.case.call.device
     try:
-        _answer(trial, replace(unbroken, call=replace(unbroken.call, device=device)))
+        _run_call(trial, replace(unbroken, call=replace(unbroken.call, device=device)))
     except Exception as error:
-        return type(original(error)) is kind
+        return type(original_exception(error)) is kind
     return False
 
 
 def _accepts(trial: Trial, broken: str) -> bool:
     """Whether the backend declares, by a glob, that it accepts this broken constraint."""
-    return any(fnmatch.fnmatchcase(broken, glob) for glob in accepted_by(trial.backend))
+    return any(fnmatch.fnmatchcase(broken, glob) for glob in accepts_of(trial.backend))
 
 
-def _answer(trial: Trial, case: Case) -> str:
+def _run_call(trial: Trial, case: Case) -> str:
     """Run the call and describe the outputs' shapes; exceptions of the backend pass through."""
-    state = trial.row.state.constructed(case.call.state)
+    state = trial.spec.state.constructor_state(case.call.state)
     layer = trial.backend.build(replace(case.call, state=state))
     inputs = [None if array is None else layer.put(array.copy()) for array in case.inputs]
     result = layer(*inputs, **case.keywords)
@@ -107,5 +111,5 @@ def _shape(layer: Any, native: Any) -> str:
     try:
         return str(layer.get(native).shape)
     except Unsupported:
-        own = getattr(layer, "shape", None)
-        return str(tuple(own(native))) if own is not None else "unknown"
+        shape_method = getattr(layer, "shape", None)
+        return str(tuple(shape_method(native))) if shape_method is not None else "unknown"

@@ -11,19 +11,19 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks.trial import Evidence, Trial
-from conformance.checks.values import compare, whole
+from conformance.checks.values import compare, compare_outputs
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure, Inapplicable
-from conformance.model.proof import Proof, unlike
+from conformance.model.proof import Proof, difference_proof
 from conformance.spec.law import Claim, Law
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike
 
-_QUICK = 1 << 14  # elements of the largest call for which the oracle is consulted
-_SHOWN = 64  # further wrong elements that a proof includes
+_MAX_ORACLE_ELEMENTS = 1 << 14  # elements of the largest call for which the oracle is consulted
+_MAX_PROOF_ELEMENTS = 64  # further wrong elements that a proof includes
 _STREAM = 0x6C617773  # this check's own random numbers of a case
-FEW = 3  # laws per case: over all cases every law of the layer gets its turn
+LAWS_PER_CASE = 3  # laws per case: over all cases every law of the layer gets its turn
 
 
 def check(trial: Trial) -> Evidence:
@@ -34,29 +34,29 @@ def check(trial: Trial) -> Evidence:
         Unsupported: if the backend declines the calls of every law.
         Inapplicable: if no law applies to the case.
     """
-    laws = trial.row.laws
+    laws = trial.spec.laws
     order = np.random.default_rng((trial.case.seed, _STREAM)).permutation(len(laws))
-    evidence, compared, spoken = Evidence(), 0, False
+    evidence, compared, applicable = Evidence(), 0, False
     declined: Unsupported | None = None
-    for place in order:
+    for index in order:
         try:
-            found = held(trial, laws[place], int(place))
+            law_evidence = check_law(trial, laws[index], int(index))
         except Unsupported as reason:
             declined = declined or reason
             continue
         except Inapplicable:
             continue
-        spoken = True
-        evidence += found
-        compared += found.comparisons > 0
-        if compared == FEW:
+        applicable = True
+        evidence += law_evidence
+        compared += law_evidence.comparisons > 0
+        if compared == LAWS_PER_CASE:
             break
-    if not spoken:
+    if not applicable:
         raise declined or Inapplicable()
     return evidence
 
 
-def held(trial: Trial, law: Law, place: int) -> Evidence:
+def check_law(trial: Trial, law: Law, index: int) -> Evidence:
     """Check one law on one case; `place`, its index among the laws, seeds its random numbers.
 
     Raises:
@@ -64,21 +64,21 @@ def held(trial: Trial, law: Law, place: int) -> Evidence:
         Unsupported: if the backend declines one of its calls.
         Inapplicable: if the law does not apply to the case.
     """
-    generator = np.random.default_rng((trial.case.seed, _STREAM, place))
-    evidence, spoken = Evidence(), False
+    generator = np.random.default_rng((trial.case.seed, _STREAM, index))
+    evidence, applicable = Evidence(), False
     try:
         for claim in law.claims(trial, generator):
-            spoken = True
-            evidence += agree(claim)
+            applicable = True
+            evidence += check_claim(claim)
     except Failure as failure:
         context = f"law {law.name!r}: {law.statement}"
-        raise Failure(failure.finding.within(context, law=law.name)) from failure
-    if not spoken:
+        raise Failure(failure.finding.in_context(context, law=law.name)) from failure
+    if not applicable:
         raise Inapplicable
     return evidence
 
 
-def agree(claim: Claim) -> Evidence:
+def check_claim(claim: Claim) -> Evidence:
     """Require that two answers differ by no more than the sum of their bounds.
 
     Raises:
@@ -88,30 +88,30 @@ def agree(claim: Claim) -> Evidence:
     pairs = zip(claim.names, claim.got.outputs, claim.wanted.outputs, strict=True)
     for name, got, wanted in pairs:
         try:
-            found = compare(name, got.value, _within_both(got, wanted))
+            claim_evidence = compare(name, got.value, _with_both_bounds(got, wanted))
         except Failure as failure:
             calls = f"  one call    {claim.got.text}", f"  the other   {claim.wanted.text}"
-            shown = failure.finding.where
-            proof = None if shown is None else _proof(got, wanted, shown)
-            finding = failure.finding.within(*calls).noting(*_by_the_oracle(claim))
+            worst_index = failure.finding.where
+            proof = None if worst_index is None else _proof(got, wanted, worst_index)
+            finding = failure.finding.in_context(*calls).noting(*_oracle_opinion(claim))
             raise Failure(finding, proof) from failure
-        evidence += found
+        evidence += claim_evidence
     return evidence
 
 
-def _by_the_oracle(claim: Claim) -> Iterator[str]:
+def _oracle_opinion(claim: Claim) -> Iterator[str]:
     """Say which of the two calls is wrong, where the oracle can decide it quickly."""
-    one, other = (_is_right(side.trial) for side in (claim.got, claim.wanted))
+    first_is_right, second_is_right = (_is_right(side.trial) for side in (claim.got, claim.wanted))
     words = {True: "right", False: "wrong", None: "not asked"}
-    if one is not None or other is not None:
-        yield f"by the oracle one call is {words[one]}, the other {words[other]}"
+    if first_is_right is not None or second_is_right is not None:
+        yield f"by the oracle one call is {words[first_is_right]}, the other {words[second_is_right]}"
 
 
 def _is_right(trial: TrialLike | None) -> bool | None:
-    if trial is None or sum(x.size for x in trial.case.operands) > _QUICK:
+    if trial is None or sum(x.size for x in trial.case.operands) > _MAX_ORACLE_ELEMENTS:
         return None
     try:
-        whole(cast("Trial", trial))
+        compare_outputs(cast("Trial", trial))
     except Failure:
         return False
     except (Unsupported, Inapplicable):
@@ -119,21 +119,21 @@ def _is_right(trial: TrialLike | None) -> bool | None:
     return True
 
 
-def _proof(got: Rounded, wanted: Rounded, shown: tuple[int, ...]) -> Proof:
+def _proof(got: Rounded, wanted: Rounded, worst_index: tuple[int, ...]) -> Proof:
     """Prove the reported element and further wrong ones: a script may not reach each of them."""
-    bound = _within_both(got, wanted).error
+    bound = _with_both_bounds(got, wanted).error
     a, b = got.value, wanted.value
     with np.errstate(invalid="ignore"):
         right = (a == b) | ((a != a) & (b != b)) | (np.abs(a - b) <= bound)
-    found = (tuple(map(int, place)) for place in np.argwhere(~right & np.isfinite(bound)))
-    places = dict.fromkeys([shown, *islice(found, _SHOWN)])
-    first, *others = (unlike(a, b, place, float(bound[place])) for place in places)
+    wrong_indices = (tuple(map(int, index)) for index in np.argwhere(~right & np.isfinite(bound)))
+    indices = dict.fromkeys([worst_index, *islice(wrong_indices, _MAX_PROOF_ELEMENTS)])
+    first, *others = (difference_proof(a, b, index, float(bound[index])) for index in indices)
     return replace(first, others=tuple(others))
 
 
-def _within_both(got: Rounded, wanted: Rounded) -> Rounded:
+def _with_both_bounds(got: Rounded, wanted: Rounded) -> Rounded:
     if got.shape != wanted.shape:
         return wanted
-    if not got.doubtful and wanted.node is None:
+    if not got.any_inexact and wanted.node is None:
         return wanted
     return replace(wanted, error=wanted.error + got.error, node=None)

@@ -10,28 +10,28 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks import cotangents, gradients
-from conformance.checks.answers import Pulled
+from conformance.checks.answers import ExpectedGradients
 from conformance.checks.trial import Evidence, Trial
-from conformance.checks.values import changed, compare
+from conformance.checks.values import compare, compare_state
 from conformance.layers import CATALOGUE
-from conformance.matching.facts import asked_laid_out, own_layouts
+from conformance.matching.facts import case_layouts, operands_alone_in_layout
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding
 from conformance.spec.layer_spec import LayerSpec
-from conformance.strategies.layouts import constant, possible
+from conformance.strategies.layouts import list_layouts, repeat_first
 
 
 @dataclass(frozen=True)
 class Cotangent:
     """The cotangent of the output with index `place`, as a key of `Layouts`."""
 
-    place: int
+    output_index: int
 
 
 # A key is the index of an input, the state_dict name of a tensor, or a cotangent.
-Key = int | str | Cotangent
-Layouts = dict[Key, str]
+TensorKey = int | str | Cotangent
+Layouts = dict[TensorKey, str]
 
 CONTIGUOUS = "contiguous"
 
@@ -50,136 +50,155 @@ def check(trial: Trial) -> Evidence:
         Unsupported: if the backend cannot make any of the layouts.
     """
     case = trial.case
-    if any(name != CONTIGUOUS for name in own_layouts(case).values()):
-        return _run(trial, case)
-    layouts, case = _relaid(case)
+    if any(name != CONTIGUOUS for name in case_layouts(case).values()):
+        return _check_laid_out(trial, case)
+    layouts, case = _choose_layouts(case)
     try:
-        return _attempt(trial, case, layouts)
+        return _run_and_minimise(trial, case, layouts)
     except Unsupported:
-        able = {key: layout for key, layout in layouts.items() if _makes(trial, case, key, layout)}
-        if set(able.values()) <= {"contiguous"} or able == layouts:
+        makeable = {
+            key: layout
+            for key, layout in layouts.items()
+            if _backend_makes(trial, case, key, layout)
+        }
+        if set(makeable.values()) <= {"contiguous"} or makeable == layouts:
             raise
-        return _attempt(trial, case, able)
+        return _run_and_minimise(trial, case, makeable)
 
 
-def _relaid(case: Case) -> tuple[Layouts, Case]:
+def _choose_layouts(case: Case) -> tuple[Layouts, Case]:
     """Choose a layout for every tensor, not all contiguous, and adapt the case's data to them."""
     generator = np.random.default_rng((case.seed, _STREAM))
-    tensors: dict[Key, np.ndarray] = {k: x for k, x in enumerate(case.inputs) if x is not None}
+    tensors: dict[TensorKey, np.ndarray] = {
+        k: x for k, x in enumerate(case.inputs) if x is not None
+    }
     tensors.update(case.call.state)
-    written = _written(case)
-    layouts = _converted(tensors, generator)
+    unexpandable = _unexpandable_tensors(case)
+    layouts = _channels_last_layouts(tensors, generator)
     for key, array in tensors.items():
         if key not in layouts:
-            choices = ("contiguous", *_possible(array, key in written))
+            choices = ("contiguous", *_possible_layouts(array, key in unexpandable))
             layouts[key] = choices[generator.integers(len(choices))]
     if set(layouts.values()) <= {"contiguous"}:
         key = list(tensors)[generator.integers(len(tensors))]
-        choices = _possible(tensors[key], key in written)
+        choices = _possible_layouts(tensors[key], key in unexpandable)
         layouts[key] = choices[generator.integers(len(choices))]
     for key, layout in layouts.items():
         if layout == "expanded":
-            tensors[key] = _constant(tensors[key], generator)
-    layouts |= _pulled_back(case, layouts.get(0), generator)
+            tensors[key] = _make_constant(tensors[key], generator)
+    layouts |= _choose_cotangent_layouts(case, layouts.get(0), generator)
     inputs = tuple(tensors.get(k) for k in range(len(case.inputs)))
     state = {name: tensors[name] for name in case.call.state}
     return layouts, replace(case, inputs=inputs, call=replace(case.call, state=state))
 
 
-def _pulled_back(case: Case, first: str | None, generator: np.random.Generator) -> Layouts:
+def _choose_cotangent_layouts(
+    case: Case, first: str | None, generator: np.random.Generator
+) -> Layouts:
     """Choose a layout for each cotangent: half of the time that of the first input, if possible."""
-    row, found = CATALOGUE[case.call.layer], dict[Key, str]()
-    shapes = row.output_shapes(case)
-    for place, (output, shape) in enumerate(zip(row.signature.outputs, shapes, strict=False)):
+    spec, layouts = CATALOGUE[case.call.layer], dict[TensorKey, str]()
+    shapes = spec.output_shapes(case)
+    for index, (output, shape) in enumerate(zip(spec.signature.outputs, shapes, strict=False)):
         if shape is not None and output.differentiable:
-            choices = ("contiguous", *possible(shape))
+            choices = ("contiguous", *list_layouts(shape))
             layout = choices[generator.integers(len(choices))]
-            alike = generator.integers(2) and first in choices
-            found[Cotangent(place)] = str(first) if alike else layout
-    return found
+            like_first = generator.integers(2) and first in choices
+            layouts[Cotangent(index)] = str(first) if like_first else layout
+    return layouts
 
 
-def _written(case: Case) -> Collection[Key]:
+def _unexpandable_tensors(case: Case) -> Collection[TensorKey]:
     """The tensors that must not be `expanded`: they are written into, or have fixed elements."""
-    row = CATALOGUE[case.call.layer]
-    places = range(len(case.inputs))
-    updated = row.traits.updates(case.call)
-    parameters = () if updated else row.parameters(case)
+    spec = CATALOGUE[case.call.layer]
+    indices = range(len(case.inputs))
+    updated = spec.traits.updates_state(case.call)
+    parameters = () if updated else spec.parameter_names(case)
     return {
         *(
-            place
-            for place in places
-            if row.signature.inputs[place].updated or row.fixed(case, place)
+            index
+            for index in indices
+            if spec.signature.inputs[index].updated or spec.is_fixed(case, index)
         ),
         *(name for name in case.call.state if name not in parameters),
     }
 
 
-def _possible(array: np.ndarray, written: bool) -> tuple[str, ...]:
+def _possible_layouts(array: np.ndarray, unexpandable: bool) -> tuple[str, ...]:
     """The layouts that a tensor can have; `expanded` is excluded for one that is written into."""
-    return tuple(x for x in possible(array.shape) if not (written and x == "expanded"))
+    return tuple(x for x in list_layouts(array.shape) if not (unexpandable and x == "expanded"))
 
 
-def _converted(tensors: Mapping[Key, np.ndarray], generator: np.random.Generator) -> Layouts:
+def _channels_last_layouts(
+    tensors: Mapping[TensorKey, np.ndarray], generator: np.random.Generator
+) -> Layouts:
     """Layouts of deliberate combinations with channels_last; empty for half of the cases.
 
     In one case of four, all tensors that allow it are channels_last, as in a converted model. In
     another, the input is channels_last and the rest transposed, because kernels for channels_last
     guess the weight's layout from its strides.
     """
-    able = {key: possible(array.shape) for key, array in tensors.items()}
-    if "channels_last" not in able.get(0, ()):
+    possible_layouts = {key: list_layouts(array.shape) for key, array in tensors.items()}
+    if "channels_last" not in possible_layouts.get(0, ()):
         return {}
-    way = generator.integers(4)
-    if way > 1:
+    combination = generator.integers(4)
+    if combination > 1:
         return {}
-    wanted = ("channels_last", "transposed")[way]
-    return {key: wanted for key, names in able.items() if wanted in names} | {0: "channels_last"}
+    layout = ("channels_last", "transposed")[combination]
+    return {key: layout for key, names in possible_layouts.items() if layout in names} | {
+        0: "channels_last"
+    }
 
 
-def _constant(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _make_constant(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Make the array constant along one axis."""
     axes = [axis for axis, size in enumerate(array.shape) if size > 1]
-    return constant(array, [axes[generator.integers(len(axes))]])
+    return repeat_first(array, [axes[generator.integers(len(axes))]])
 
 
-def _same_values(case: Case, other: Case) -> bool:
+def _same_values(case: Case, second: Case) -> bool:
     """Whether two cases that may differ in layouts hold the very same arrays."""
-    inputs = zip(case.inputs, other.inputs, strict=True)
-    state, given = case.call.state, other.call.state
-    return all(x is y for x, y in inputs) and all(state[name] is given[name] for name in given)
+    inputs = zip(case.inputs, second.inputs, strict=True)
+    state, second_state = case.call.state, second.call.state
+    return all(x is y for x, y in inputs) and all(
+        state[name] is second_state[name] for name in second_state
+    )
 
 
-def _with(case: Case, layouts: Layouts) -> Case:
+def _with_layouts(case: Case, layouts: Layouts) -> Case:
     """The case with these layouts; all other tensors are contiguous."""
     state = {key: layout for key, layout in layouts.items() if isinstance(key, str)}
     inputs = tuple(layouts.get(k, CONTIGUOUS) for k in range(len(case.inputs)))
-    count = 1 + max((key.place for key in layouts if isinstance(key, Cotangent)), default=-1)
-    pulled = tuple(layouts.get(Cotangent(k), CONTIGUOUS) for k in range(count))
+    count = 1 + max((key.output_index for key in layouts if isinstance(key, Cotangent)), default=-1)
+    cotangent_layouts = tuple(layouts.get(Cotangent(k), CONTIGUOUS) for k in range(count))
     call = replace(case.call, layouts=state)
-    return replace(case, layouts=inputs, cotangent_layouts=pulled, call=call)
+    return replace(case, layouts=inputs, cotangent_layouts=cotangent_layouts, call=call)
 
 
-def _makes(trial: Trial, case: Case, key: Key, layout: str) -> bool:
+def _backend_makes(trial: Trial, case: Case, key: TensorKey, layout: str) -> bool:
     """Whether the backend can give one tensor this layout."""
-    alone = trial.other(_with(case, {key: layout}))
+    alone = trial.trial_of(_with_layouts(case, {key: layout}))
     try:
         if isinstance(key, Cotangent):
             if not hasattr(alone.layer, "vjp"):
                 return False
-            return cotangents.put(alone, cotangents.cotangents(alone))[key.place] is not None
+            return (
+                cotangents.put_cotangents(alone, cotangents.draw_cotangents(alone))[
+                    key.output_index
+                ]
+                is not None
+            )
         _ = alone.layer if isinstance(key, str) else alone.natives
     except Unsupported:
         return False
     return True
 
 
-def _attempt(trial: Trial, case: Case, layouts: Layouts) -> Evidence:
+def _run_and_minimise(trial: Trial, case: Case, layouts: Layouts) -> Evidence:
     """Run with layouts; if that fails, drop every layout that the failure does not need."""
     try:
-        return _run(trial, _with(case, layouts))
+        return _check_laid_out(trial, _with_layouts(case, layouts))
     except Failure as failure:
-        found = failure
+        smallest_failure = failure
     # A transformer has 60 tensors, so try to drop half of them at once first.
     size = len(layouts)
     while size:
@@ -188,38 +207,42 @@ def _attempt(trial: Trial, case: Case, layouts: Layouts) -> Evidence:
             left_out = names[start : start + size]
             fewer: Layouts = {k: v for k, v in layouts.items() if k not in left_out}
             try:
-                _run(trial, _with(case, fewer))
+                _check_laid_out(trial, _with_layouts(case, fewer))
             except Unsupported:
                 continue
             except Failure as failure:
-                layouts, found = fewer, failure
+                layouts, smallest_failure = fewer, failure
         size //= 2
-    shown = {
-        name: layout for name, layout in _named(trial.row, layouts).items() if layout != CONTIGUOUS
+    needed_layouts = {
+        name: layout
+        for name, layout in _layouts_by_name(trial.spec, layouts).items()
+        if layout != CONTIGUOUS
     }
-    finding = replace(found.finding.within(_format_layouts(shown)), layouts=shown)
-    raise Failure(finding, case=_with(case, layouts)) from found
+    finding = replace(
+        smallest_failure.finding.in_context(_format_layouts(needed_layouts)), layouts=needed_layouts
+    )
+    raise Failure(finding, case=_with_layouts(case, layouts)) from smallest_failure
 
 
-def relaid(case: Case) -> tuple[Case, Mapping[str, str]]:
+def layout_variant(case: Case) -> tuple[Case, Mapping[str, str]]:
     """The drawn case as the check lays it out, and the layout of each operand by its name."""
-    row = CATALOGUE[case.call.layer]
-    own = own_layouts(case)
-    if any(name != CONTIGUOUS for name in own.values()):
-        return case, own
-    layouts, case = _relaid(case)
-    return case, _named(row, layouts)
+    spec = CATALOGUE[case.call.layer]
+    given_layouts = case_layouts(case)
+    if any(name != CONTIGUOUS for name in given_layouts.values()):
+        return case, given_layouts
+    layouts, case = _choose_layouts(case)
+    return case, _layouts_by_name(spec, layouts)
 
 
-def _named(row: LayerSpec, layouts: Layouts) -> dict[str, str]:
+def _layouts_by_name(spec: LayerSpec, layouts: Layouts) -> dict[str, str]:
     """Layouts by the names of inputs and state tensors."""
-    return {_name(row, key): layout for key, layout in layouts.items()}
+    return {_tensor_name(spec, key): layout for key, layout in layouts.items()}
 
 
-def _name(row: LayerSpec, key: Key) -> str:
+def _tensor_name(spec: LayerSpec, key: TensorKey) -> str:
     if isinstance(key, Cotangent):
-        return row.signature.cotangent_names[key.place]
-    return key if isinstance(key, str) else row.signature.input_names[key]
+        return spec.signature.cotangent_names[key.output_index]
+    return key if isinstance(key, str) else spec.signature.input_names[key]
 
 
 def _format_layouts(layouts: Mapping[str, str]) -> str:
@@ -228,52 +251,61 @@ def _format_layouts(layouts: Mapping[str, str]) -> str:
     return f"with {', '.join(parts)}, all else contiguous" if parts else "with all contiguous"
 
 
-def _run(trial: Trial, case: Case) -> Evidence:
+def _check_laid_out(trial: Trial, case: Case) -> Evidence:
     """Compare outputs and updates, outputs while recording gradients, and gradients."""
-    laid = trial.other(case)
+    laid_out = trial.trial_of(case)
     if _same_values(case, trial.case):
-        laid.after = trial.after  # saves a second evaluation of the oracle
-    evidence = _compared(laid, laid.outputs, "") + changed(laid)
-    if (again := laid.afresh()) is not laid:
-        again.after, laid = laid.after, again
-    recording: Callable[..., Any] | None = getattr(laid.layer, "forward_grad", None)
-    if recording is not None:
-        result = laid.step("forward_grad", recording, *laid.natives, **case.keywords)
-        evidence += _compared(laid, laid.unpacked(result), "while recording gradients")
-    return evidence + _differentiated(laid.afresh(), trial)
+        laid_out.expected_update = trial.expected_update  # saves a second evaluation of the oracle
+    evidence = _compare_outputs(laid_out, laid_out.outputs, "") + compare_state(laid_out)
+    if (fresh := laid_out.with_original_operands()) is not laid_out:
+        fresh.expected_update, laid_out = laid_out.expected_update, fresh
+    forward_grad: Callable[..., Any] | None = getattr(laid_out.layer, "forward_grad", None)
+    if forward_grad is not None:
+        result = laid_out.run_step("forward_grad", forward_grad, *laid_out.natives, **case.keywords)
+        evidence += _compare_outputs(
+            laid_out, laid_out.unpack_outputs(result), "while recording gradients"
+        )
+    return evidence + _check_gradients(laid_out.with_original_operands(), trial)
 
 
-def _differentiated(laid: Trial, trial: Trial) -> Evidence:
+def _check_gradients(laid_out: Trial, trial: Trial) -> Evidence:
     """Compare all or some gradients with the oracle, if the backend offers gradients.
 
     A failure with contiguous tensors of the same numbers is not about layouts, and is ignored: the
     check `gradients` gets such numbers, constant cotangents included.
     """
-    if not hasattr(laid.layer, "vjp"):
+    if not hasattr(laid_out.layer, "vjp"):
         return Evidence()
-    same = _same_values(laid.case, trial.case) and "expanded" not in laid.case.cotangent_layouts
-    wanted = cotangents.pulled(trial if same else laid)
-    natives = cotangents.put(laid, wanted.cotangents)
+    same = (
+        _same_values(laid_out.case, trial.case)
+        and "expanded" not in laid_out.case.cotangent_layouts
+    )
+    expected = cotangents.expected_gradients(trial if same else laid_out)
+    natives = cotangents.put_cotangents(laid_out, expected.cotangents)
     try:
-        return _held(laid, natives, wanted)
+        return _compare_gradients(laid_out, natives, expected)
     except Unsupported:
         return Evidence()
     except Failure:
-        if _fails(laid.other(_with(laid.case, {})), wanted):
+        if _fails_contiguous(laid_out.trial_of(_with_layouts(laid_out.case, {})), expected):
             return Evidence()
         raise
 
 
-def _held(laid: Trial, natives: Sequence[Any], wanted: Pulled) -> Evidence:
-    some = asked_laid_out(laid.case)
-    if some and hasattr(laid.layer, "vjp_of"):
-        return gradients.alone(laid, natives, wanted, some)
-    return gradients.held(laid, gradients.differentiated(laid, natives), wanted)
+def _compare_gradients(
+    laid_out: Trial, natives: Sequence[Any], expected: ExpectedGradients
+) -> Evidence:
+    selected = operands_alone_in_layout(laid_out.case)
+    if selected and hasattr(laid_out.layer, "vjp_of"):
+        return gradients.compare_selected(laid_out, natives, expected, selected)
+    return gradients.compare_gradients(laid_out, gradients.call_vjp(laid_out, natives), expected)
 
 
-def _fails(contiguous: Trial, wanted: Pulled) -> bool:
+def _fails_contiguous(contiguous: Trial, expected: ExpectedGradients) -> bool:
     try:
-        _held(contiguous, cotangents.put(contiguous, wanted.cotangents), wanted)
+        _compare_gradients(
+            contiguous, cotangents.put_cotangents(contiguous, expected.cotangents), expected
+        )
     except Failure:
         return True
     except Unsupported:
@@ -281,48 +313,56 @@ def _fails(contiguous: Trial, wanted: Pulled) -> bool:
     return False
 
 
-def _compared(laid: Trial, outputs: tuple[Any, ...], when: str) -> Evidence:
+def _compare_outputs(laid_out: Trial, outputs: tuple[Any, ...], when: str) -> Evidence:
     evidence = Evidence()
-    for name, native, expected in zip(laid.names, outputs, _expected(laid), strict=True):
-        evidence += _own_memory(laid, Finding("memory", name, when), native)
-        evidence += compare(name, laid.get(native), expected, when=when)
+    for name, native, expected in zip(
+        laid_out.names, outputs, _expected_with_stored_product(laid_out), strict=True
+    ):
+        evidence += _check_own_memory(laid_out, Finding("memory", name, when), native)
+        evidence += compare(name, laid_out.get(native), expected, when=when)
     return evidence
 
 
-def _expected(laid: Trial) -> tuple[Rounded, ...]:
+def _expected_with_stored_product(laid_out: Trial) -> tuple[Rounded, ...]:
     """The expected outputs, with a wider bound in half precision for a stored product plus bias.
 
     y = x Aᵀ + b is one fused operation only for convenient layouts. For others torch stores the
     product in the dtype and adds the bias to it, which rounds once more.
     """
-    expected, precision = laid.expected, laid.precision
-    product = None if precision.wide_unit == precision.unit else laid.row.traits.product(laid)
+    expected, precision = laid_out.expected, laid_out.precision
+    product = (
+        None
+        if precision.wide_unit == precision.unit
+        else laid_out.spec.traits.stored_product(laid_out)
+    )
     if product is None:
         return expected
     (fused,) = expected
-    stored = product.error + precision.unit * (np.abs(fused.value) + product.error)
-    error = np.where(fused.error == 0, 0.0, np.maximum(fused.error, stored))
+    stored_error = product.error + precision.unit * (np.abs(fused.value) + product.error)
+    error = np.where(fused.error == 0, 0.0, np.maximum(fused.error, stored_error))
     return (Rounded(fused.value, error, precision),)
 
 
-def _own_memory(laid: Trial, about: Finding, output: Any) -> Evidence:
+def _check_own_memory(laid_out: Trial, finding: Finding, output: Any) -> Evidence:
     """Require that no output is an input, or shares its memory, unless the traits allow it.
 
     Without help, the suite only sees whether an output is the same object as an input. The layer's
     optional `aliases(a, b) -> bool` says whether two natives share memory.
     """
-    if laid.row.traits.aliases:
+    if laid_out.spec.traits.may_alias_inputs:
         return Evidence()
-    aliases = getattr(laid.layer, "aliases", None)
+    aliases = getattr(laid_out.layer, "aliases", None)
     count = 0
-    named = zip(laid.row.signature.input_names, laid.natives, laid.case.inputs, strict=False)
-    for place, native, x in named:
+    triples = zip(
+        laid_out.spec.signature.input_names, laid_out.natives, laid_out.case.inputs, strict=False
+    )
+    for input_name, native, x in triples:
         if native is None or x is None or not x.size:
             continue
         shared = native is output
         if not shared and aliases is not None:
-            shared = laid.step("aliases", aliases, output, native)
+            shared = laid_out.run_step("aliases", aliases, output, native)
             count += 1
         if shared:
-            raise Failure(replace(about, got=place, wanted="memory of its own"))
+            raise Failure(replace(finding, got=input_name, wanted="memory of its own"))
     return Evidence(count)

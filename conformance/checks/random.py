@@ -16,18 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from conformance.checks.laws import agree
-from conformance.checks.samples import sampled
+from conformance.checks.laws import check_claim
+from conformance.checks.samples import check_sample
 from conformance.checks.trial import Evidence, Trial
 from conformance.layers.describe import array_text
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure, Inapplicable
-from conformance.model.finding import Finding, differs
+from conformance.model.finding import Finding, fact_mismatch
 from conformance.model.proof import Proof
-from conformance.spec.draws import Draws, Masked, Sample
+from conformance.spec.draws import Draws, MaskedOutput, Sample
 
 _STREAM = 0x72616E64  # this check's own random numbers of a case
-_UNLIKELY = math.log(2 / 1e-10)
+_MAX_SURPRISE = math.log(2 / 1e-10)
 
 
 def check(trial: Trial) -> Evidence:
@@ -38,7 +38,7 @@ def check(trial: Trial) -> Evidence:
         Unsupported: if the backend declines the calls.
         Inapplicable: if no test applies to the case.
     """
-    draws = trial.row.randomness.draws
+    draws = trial.spec.randomness.draws
     assert draws is not None
     generator = np.random.default_rng((trial.case.seed, _STREAM))
     evidence = Evidence()
@@ -47,8 +47,8 @@ def check(trial: Trial) -> Evidence:
         # torch warns that dropout does nothing on a single layer.
         warnings.simplefilter("ignore")
         try:
-            for one in _evidence(draws(trial, generator)):
-                evidence += one
+            for draw_evidence in _check_draws(draws(trial, generator)):
+                evidence += draw_evidence
         except Unsupported as reason:
             declined = reason
     if not evidence.comparisons:
@@ -56,61 +56,67 @@ def check(trial: Trial) -> Evidence:
     return evidence
 
 
-def _evidence(draws: Draws) -> Iterator[Evidence]:
-    for found in draws:
-        if isinstance(found, Masked):
-            yield _masked(found)
+def _check_draws(draws: Draws) -> Iterator[Evidence]:
+    for claimed in draws:
+        if isinstance(claimed, MaskedOutput):
+            yield _check_mask(claimed)
         else:
-            yield sampled(found) if isinstance(found, Sample) else agree(found)
+            yield check_sample(claimed) if isinstance(claimed, Sample) else check_claim(claimed)
 
 
-def _masked(found: Masked) -> Evidence:
-    got, kept = found.got, found.kept
-    passed = np.abs(got - kept.value) <= kept.error
-    gone = np.abs(got) <= found.dropped
-    if not (passed | (gone & found.droppable)).all():
-        when = f"{found.what}, each to be 0 or the kept value"
-        values = array_text(got), array_text(kept.value)
-        raise Failure(differs("random", found.name, *values, when=when), _neither(found))
+def _check_mask(masked: MaskedOutput) -> Evidence:
+    got, expected = masked.got, masked.kept
+    is_kept = np.abs(got - expected.value) <= expected.error
+    is_dropped = np.abs(got) <= masked.drop_threshold
+    if not (is_kept | (is_dropped & masked.droppable)).all():
+        when = f"{masked.call_text}, each to be 0 or the kept value"
+        values = array_text(got), array_text(expected.value)
+        raise Failure(
+            fact_mismatch("random", masked.name, *values, when=when), _neither_proof(masked)
+        )
     # A kept value of 0 cannot be told from a dropped one.
-    telling = np.abs(kept.value) > found.dropped + kept.error
-    if found.rate is None or not telling.all():
+    distinguishable = np.abs(expected.value) > masked.drop_threshold + expected.error
+    if masked.keep_rate is None or not distinguishable.all():
         return Evidence(got.size)
-    return Evidence(got.size) + _drawn(found, ~gone)
+    return Evidence(got.size) + _check_rate(masked, ~is_dropped)
 
 
-def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
-    for axis in found.groups:
+def _check_rate(masked: MaskedOutput, mask: np.ndarray) -> Evidence:
+    for axis in masked.shared_axes:
         if not (mask == mask.take([0], axis)).all():
-            when = f"{found.what} drops elements along axis {axis} one by one"
+            when = f"{masked.call_text} drops elements along axis {axis} one by one"
             lines: tuple[str, ...] = (_MASK, "failed = bool((mask != mask.take([0], axis)).any())")
-            raise Failure(Finding("random", "mask", when), _of_mask(found, lines, axis=axis))
-    single = mask
-    for axis in found.groups:
-        single = single.take([0], axis)
-    assert found.rate is not None
-    if not single.size:
+            raise Failure(Finding("random", "mask", when), _mask_proof(masked, lines, axis=axis))
+    draws = mask
+    for axis in masked.shared_axes:
+        draws = draws.take([0], axis)
+    assert masked.keep_rate is not None
+    if not draws.size:
         return Evidence()
-    low, high = _allowed(found.rate, single.size, found.slack)
-    if not low <= single.mean() <= high:
-        share = f"{single.mean():.6g} of {single.size}"
-        wanted = f"{found.rate:.4g}: from {low:.6g} to {high:.6g}"
-        told = 'print("kept", mask.mean(), "of", mask.size)'
-        lines = (_MASK, *_SINGLE, told, "failed = not low <= mask.mean() <= high")
-        proof = _of_mask(found, lines, low=low, high=high)
-        raise Failure(differs("random", "kept", share, wanted, when=found.what), proof)
-    _together(found, mask)
+    low, high = _allowed_means(masked.keep_rate, draws.size, masked.slack)
+    if not low <= draws.mean() <= high:
+        share = f"{draws.mean():.6g} of {draws.size}"
+        allowed_text = f"{masked.keep_rate:.4g}: from {low:.6g} to {high:.6g}"
+        print_line = 'print("kept", mask.mean(), "of", mask.size)'
+        lines = (_MASK, *_SINGLE, print_line, "failed = not low <= mask.mean() <= high")
+        proof = _mask_proof(masked, lines, low=low, high=high)
+        raise Failure(
+            fact_mismatch("random", "kept", share, allowed_text, when=masked.call_text), proof
+        )
+    _check_same_mask(masked, mask)
     # From 40 bits on, an accidental repetition is too improbable to matter.
-    likely = single.size * -math.log2(max(found.rate**2 + (1 - found.rate) ** 2, 0.5)) < 40
-    if likely:
-        _independent(found, single)
+    repetition_likely = (
+        draws.size * -math.log2(max(masked.keep_rate**2 + (1 - masked.keep_rate) ** 2, 0.5)) < 40
+    )
+    if repetition_likely:
+        _check_neighbours(masked, draws)
         return Evidence(1)
-    where = next(_repeated(found, single), None)
+    where = next(_repetitions(masked, draws), None)
     if where is not None:
         text, proof = where
-        about = Finding("random", "mask", f"{found.what} drops the same elements {text}")
-        raise Failure(about, proof)
-    _independent(found, single)
+        finding = Finding("random", "mask", f"{masked.call_text} drops the same elements {text}")
+        raise Failure(finding, proof)
+    _check_neighbours(masked, draws)
     return Evidence(2)
 
 
@@ -124,37 +130,37 @@ def likely_means(rate: float, count: int) -> tuple[float, float]:
         terms = [(m, r) for m, r in ((mean, rate), (1 - mean, 1 - rate)) if m]
         if any(not r for _, r in terms):
             return True
-        return count * sum(m * math.log(m / r) for m, r in terms) > _UNLIKELY
+        return count * sum(m * math.log(m / r) for m, r in terms) > _MAX_SURPRISE
 
-    ends = []
+    bounds = []
     for end in (0.0, 1.0):
         inner, outer = rate, end
         if unlikely(outer):
             for _ in range(60):
                 middle = (inner + outer) / 2
                 inner, outer = (inner, middle) if unlikely(middle) else (middle, outer)
-        ends.append(outer)
-    return ends[0], ends[1]
+        bounds.append(outer)
+    return bounds[0], bounds[1]
 
 
-def _allowed(rate: float, count: int, slack: float) -> tuple[float, float]:
+def _allowed_means(rate: float, count: int, slack: float) -> tuple[float, float]:
     """The interval of `likely_means`, widened for a rate that roundings move by up to `slack`."""
-    least, most = max(rate - slack, 0.0), min(rate + slack, 1.0)
-    return likely_means(least, count)[0], likely_means(most, count)[1]
+    lowest_rate, highest_rate = max(rate - slack, 0.0), min(rate + slack, 1.0)
+    return likely_means(lowest_rate, count)[0], likely_means(highest_rate, count)[1]
 
 
-def _independent(found: Masked, single: np.ndarray) -> None:
+def _check_neighbours(masked: MaskedOutput, draws: np.ndarray) -> None:
     """Test along each axis that neighbours are equal as often as independent draws are."""
-    assert found.rate is not None
-    alike = found.rate**2 + (1 - found.rate) ** 2
-    for axis in range(single.ndim):
-        half = single.shape[axis] // 2
-        first, second = (single.take(np.arange(half) * 2 + k, axis) for k in (0, 1))
+    assert masked.keep_rate is not None
+    equal_rate = masked.keep_rate**2 + (1 - masked.keep_rate) ** 2
+    for axis in range(draws.ndim):
+        half = draws.shape[axis] // 2
+        first, second = (draws.take(np.arange(half) * 2 + k, axis) for k in (0, 1))
         if not first.size:
             continue
         share = float((first == second).mean())
         # The derivative of `alike` by the rate is 2·(2·rate − 1), at most 2.
-        low, high = _allowed(alike, first.size, 2 * found.slack)
+        low, high = _allowed_means(equal_rate, first.size, 2 * masked.slack)
         if not low <= share <= high:
             lines = (
                 _MASK, *_SINGLE, "half = mask.shape[along] // 2",
@@ -163,27 +169,27 @@ def _independent(found: Masked, single: np.ndarray) -> None:
                 "failed = not low <= (a == b).mean() <= high",
             )  # fmt: skip
             got = f"{share:.6g} of {first.size}"
-            wanted = f"{alike:.4g}: from {low:.6g} to {high:.6g}"
-            when = f"{found.what}, along axis {axis}"
-            proof = _of_mask(found, lines, along=axis, low=low, high=high)
-            about = differs("random", "neighbours that are both kept or both dropped", got, wanted,
+            allowed_text = f"{equal_rate:.4g}: from {low:.6g} to {high:.6g}"
+            when = f"{masked.call_text}, along axis {axis}"
+            proof = _mask_proof(masked, lines, along=axis, low=low, high=high)
+            finding = fact_mismatch("random", "neighbours that are both kept or both dropped", got, allowed_text,
                             when=when)  # fmt: skip
-            raise Failure(about, proof)
+            raise Failure(finding, proof)
 
 
-def _together(found: Masked, mask: np.ndarray) -> None:
+def _check_same_mask(masked: MaskedOutput, mask: np.ndarray) -> None:
     """Require that other numbers of the same call have the same mask."""
-    if found.alike is None:
+    if masked.same_mask is None:
         return
-    numbers, dropped = found.alike
-    other = np.abs(numbers) > dropped
-    if not np.array_equal(mask, other):
-        wrong = int((mask != other).sum())
+    numbers, dropped = masked.same_mask
+    other_mask = np.abs(numbers) > dropped
+    if not np.array_equal(mask, other_mask):
+        wrong = int((mask != other_mask).sum())
         lines = ("failed = not np.array_equal(abs(got) > dropped, abs(alike) > least)",)
-        proof = _of_mask(found, lines, least=dropped)
+        proof = _mask_proof(masked, lines, least=dropped)
         proof = replace(proof, got={**proof.got, "alike": (numbers, None)})
-        when = f"{found.what} has another mask than the output at {wrong} of {mask.size} elements"
-        raise Failure(Finding("random", found.name, when), proof)
+        when = f"{masked.call_text} has another mask than the output at {wrong} of {mask.size} elements"
+        raise Failure(Finding("random", masked.name, when), proof)
 
 
 _MASK = "mask = abs(got) > dropped"
@@ -191,34 +197,34 @@ _MASK = "mask = abs(got) > dropped"
 _SINGLE = ("for axis in shared:", "    mask = mask.take([0], axis)")
 
 
-def _of_mask(found: Masked, lines: tuple[str, ...], **known: Any) -> Proof:
-    facts = {"dropped": found.dropped, "shared": list(found.groups), **known}
-    return Proof(lines, {"got": (found.got, None)}, facts)
+def _mask_proof(masked: MaskedOutput, lines: tuple[str, ...], **known: Any) -> Proof:
+    facts = {"dropped": masked.drop_threshold, "shared": list(masked.shared_axes), **known}
+    return Proof(lines, {"got": (masked.got, None)}, facts)
 
 
-def _neither(found: Masked) -> Proof:
+def _neither_proof(masked: MaskedOutput) -> Proof:
     lines = (
         "passed = abs(got - kept) <= bound",
         "gone = (abs(got) <= dropped) & droppable",
         "failed = not bool((passed | gone).all())",
     )
-    kept = {"kept": found.kept.value, "bound": found.kept.error, "droppable": found.droppable}
-    return _of_mask(found, lines, **kept)
+    facts = {"kept": masked.kept.value, "bound": masked.kept.error, "droppable": masked.droppable}
+    return _mask_proof(masked, lines, **facts)
 
 
-def _repeated(found: Masked, single: np.ndarray) -> Iterator[tuple[str, Proof]]:
-    for axis in range(single.ndim):
-        if single.shape[axis] > 1 and (single == single.take([0], axis)).all():
+def _repetitions(masked: MaskedOutput, draws: np.ndarray) -> Iterator[tuple[str, Proof]]:
+    for axis in range(draws.ndim):
+        if draws.shape[axis] > 1 and (draws == draws.take([0], axis)).all():
             lines: tuple[str, ...] = (
                 _MASK, *_SINGLE, "failed = bool((mask == mask.take([0], along)).all())"
             )  # fmt: skip
-            yield f"along axis {axis}", _of_mask(found, lines, along=axis)
-    if found.again is not None:
-        again = np.abs(found.again) > found.dropped
-        for axis in found.groups:
-            again = again.take([0], axis)
-        if np.array_equal(again, single):
+            yield f"along axis {axis}", _mask_proof(masked, lines, along=axis)
+    if masked.second_call is not None:
+        second_mask = np.abs(masked.second_call) > masked.drop_threshold
+        for axis in masked.shared_axes:
+            second_mask = second_mask.take([0], axis)
+        if np.array_equal(second_mask, draws):
             lines = ("failed = np.array_equal(abs(got) > dropped, abs(again) > dropped)",)
-            proof = _of_mask(found, lines)
-            got = {**proof.got, "again": (found.again, None)}
+            proof = _mask_proof(masked, lines)
+            got = {**proof.got, "again": (masked.second_call, None)}
             yield "in a second call", replace(proof, got=got)

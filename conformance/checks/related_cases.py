@@ -10,11 +10,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from conformance.arithmetic.choices import Choices, joined
+from conformance.arithmetic.choices import Choices, join_choices
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
-from conformance.layers.fitting import resized
+from conformance.layers.fitting import select_places
 from conformance.model.case import Call, Case
 from conformance.model.protocols import Layer
 
@@ -24,9 +24,9 @@ Arrays = Mapping[str, np.ndarray]
 _NEGATED: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
 
 
-def updates(trial: Trial) -> bool:
+def updates_state(trial: Trial) -> bool:
     """Whether the call changes the layer's state, or inputs."""
-    return bool(trial.row.traits.updates(trial.case.call))
+    return bool(trial.spec.traits.updates_state(trial.case.call))
 
 
 def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
@@ -38,19 +38,24 @@ def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
         changes: fields of the case; `arguments`, `state` and `training` are fields of its call.
     """
     case = trial.case
-    inner = {k: changes.pop(k) for k in ("arguments", "state", "training") if k in changes}
-    if layer is not None and "state" not in inner and case.call.state and updates(trial):
+    call_changes = {k: changes.pop(k) for k in ("arguments", "state", "training") if k in changes}
+    if (
+        layer is not None
+        and "state" not in call_changes
+        and case.call.state
+        and updates_state(trial)
+    ):
         # The state as the calls before left it. Missing names are reported elsewhere.
-        inner["state"] = {**case.call.state, **(state_of(trial, layer) or {})}
-    if inner:
-        changes["call"] = replace(case.call, **inner)
+        call_changes["state"] = {**case.call.state, **(read_state(trial, layer) or {})}
+    if call_changes:
+        changes["call"] = replace(case.call, **call_changes)
     if case.keywords:
         changes.setdefault("keywords", deepcopy(dict(case.keywords)))
     case = replace(case, **changes) if changes else case
-    other = trial.other(case)
+    new_trial = trial.trial_of(case)
     if layer is not None:
-        other.layer = layer
-    return other
+        new_trial.layer = layer
+    return new_trial
 
 
 def with_other_weights(trial: Trial, layer: Layer | None = None) -> Trial:
@@ -60,44 +65,46 @@ def with_other_weights(trial: Trial, layer: Layer | None = None) -> Trial:
     """
     case = _NEGATED.get(trial.case)
     if case is None:
-        first = trial.case.inputs[0]
-        shape = () if first is None else first.shape
+        first_input = trial.case.inputs[0]
+        shape = () if first_input is None else first_input.shape
         arguments = trial.case.call.arguments
         state = {
-            name: other_values(x, signed=not trial.row.kept(name, arguments, shape))
+            name: other_values(x, signed=not trial.spec.is_constrained(name, arguments, shape))
             for name, x in trial.case.call.state.items()
         }
         case = replace(trial.case, call=replace(trial.case.call, state=state))
         _NEGATED[trial.case] = case
-    other = sibling(trial, layer, state=case.call.state)
+    new_trial = sibling(trial, layer, state=case.call.state)
     if case.call.state:
-        other.expected = trial.other(case).expected
-    return other
+        new_trial.expected = trial.trial_of(case).expected
+    return new_trial
 
 
-def state_of(trial: Trial, layer: Layer) -> Arrays | None:
+def read_state(trial: Trial, layer: Layer) -> Arrays | None:
     """A layer's state on the host; None if the layer does not offer it."""
     if not hasattr(layer, "state"):
         return None
-    return {k: trial.get(v) for k, v in trial.step("state", layer.state).items()}
+    return {k: trial.get(v) for k, v in trial.run_step("state", layer.state).items()}
 
 
-def load(trial: Trial, layer: Layer, state: Arrays) -> None:
+def load_state(trial: Trial, layer: Layer, state: Arrays) -> None:
     """Load arrays into a layer, in the memory layouts of the call."""
     copies = {name: array.copy() for name, array in state.items()}
-    trial.step("load", layer.load, copies, dict(trial.case.call.layouts))  # type: ignore[attr-defined]
+    trial.run_step("load", layer.load, copies, dict(trial.case.call.layouts))  # type: ignore[attr-defined]
 
 
 def varied_inputs(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
     """The inputs with every sign of one of them changed, and its name; the seed chooses it."""
     inputs = [None if x is None else x.copy() for x in trial.case.inputs]
-    row = trial.row
-    given = [k for k, x in enumerate(inputs) if x is not None and not row.fixed(trial.case, k)]
-    index = given[trial.case.seed % len(given)]
+    spec = trial.spec
+    indices = [
+        k for k, x in enumerate(inputs) if x is not None and not spec.is_fixed(trial.case, k)
+    ]
+    index = indices[trial.case.seed % len(indices)]
     chosen = trial.case.inputs[index]
     assert chosen is not None
-    inputs[index] = other_values(chosen, signed=trial.row.signature.inputs[index].signed)
-    return trial.row.signature.input_names[index], tuple(inputs)
+    inputs[index] = other_values(chosen, signed=trial.spec.signature.inputs[index].any_value)
+    return trial.spec.signature.input_names[index], tuple(inputs)
 
 
 def other_values(x: np.ndarray, *, signed: bool) -> np.ndarray:
@@ -110,82 +117,86 @@ def other_values(x: np.ndarray, *, signed: bool) -> np.ndarray:
     return np.asarray(x.reshape(-1)[::-1].reshape(x.shape))
 
 
-def of_another_form(trial: Trial, varied: Trial) -> tuple[Trial, bool] | None:
-    """Choose a call of another form on the same built layer, and say whether it is `larger`.
+def another_form(trial: Trial, varied: Trial) -> tuple[Trial, bool] | None:
+    """Choose a call of another form on the same built layer, and say whether it is `enlarge_case`.
 
     Forms are: without keywords, without hidden states, two batches in one call (the second is that
     of `varied`), or one size larger by one. The seed chooses; None if no form is possible.
     """
     case = trial.case
-    hidden = trial.row.signature.places("hidden")
+    hidden = trial.spec.signature.input_indices("hidden")
     stateful = any(k < len(case.inputs) and case.inputs[k] is not None for k in hidden)
     forms: list[dict[str, Any]] = []
-    if case.keywords and not trial.row.variation.needs_keywords(case):
+    if case.keywords and not trial.spec.variation.needs_keywords(case):
         forms.append({"keywords": {}})
     if stateful:
         forms.append({"inputs": case.inputs[: hidden[0]]})
-    batches = None if case.keywords else _two_batches(trial, varied)
+    batches = None if case.keywords else _concatenate_batches(trial, varied)
     if batches is not None:
         forms.append({"inputs": batches, "layouts": ()})
-    wider = larger(case)
-    if wider is not None:
-        forms.append({"inputs": wider.inputs, "layouts": ()})
+    enlarged = enlarge_case(case)
+    if enlarged is not None:
+        forms.append({"inputs": enlarged.inputs, "layouts": ()})
     if not forms:
         return None
     form = forms[case.seed % len(forms)]
-    other = sibling(trial, trial.layer, **form)
-    if form.get("inputs") is batches is not None and not updates(trial):
-        other.expected = _both(trial, varied)
-    return other, wider is not None and form.get("inputs") is wider.inputs
+    new_trial = sibling(trial, trial.layer, **form)
+    if form.get("inputs") is batches is not None and not updates_state(trial):
+        new_trial.expected = _concatenate_expected(trial, varied)
+    return new_trial, enlarged is not None and form.get("inputs") is enlarged.inputs
 
 
-def larger(case: Case) -> Case | None:
+def enlarge_case(case: Case) -> Case | None:
     """The case with one size larger by one, not that of the batch, for the same built layer.
 
     It reveals a layer that keeps the first size it met. The seed chooses the size. None if every
     such change needs another state or other arguments.
     """
-    row = CATALOGUE[case.call.layer]
-    groups = row.axes(case)
-    first = case.seed // 4 % max(len(groups), 1)  # the low bits choose the form
-    for axes in (*groups[first:], *groups[:first]):
-        place, axis = axes[0]
-        x = case.inputs[place]
-        if x is None or not x.size or axis == row.batch_axis(case, place):
+    spec = CATALOGUE[case.call.layer]
+    groups = spec.resizable_axes(case)
+    start = case.seed // 4 % max(len(groups), 1)  # the low bits choose the form
+    for axes in (*groups[start:], *groups[:start]):
+        index, axis = axes[0]
+        x = case.inputs[index]
+        if x is None or not x.size or axis == spec.batch_axis(case, index):
             continue
         size = x.shape[axis]
-        found = resized(row, case, axes, [k % size for k in range(size + 1)])
-        if found is not None and _same_layer(found.call, case.call):
-            return replace(case, inputs=found.inputs, layouts=())
+        resized_case = select_places(spec, case, axes, [k % size for k in range(size + 1)])
+        if resized_case is not None and _same_layer(resized_case.call, case.call):
+            return replace(case, inputs=resized_case.inputs, layouts=())
     return None
 
 
-def _same_layer(one: Call, other: Call) -> bool:
-    shapes = [{name: x.shape for name, x in call.state.items()} for call in (one, other)]
-    return shapes[0] == shapes[1] and one.arguments == other.arguments
+def _same_layer(first: Call, second: Call) -> bool:
+    shapes = [{name: x.shape for name, x in call.state.items()} for call in (first, second)]
+    return shapes[0] == shapes[1] and first.arguments == second.arguments
 
 
-def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] | None:
+def _concatenate_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] | None:
     """Concatenate the inputs of both along the batch; None if that is not possible."""
     inputs: list[np.ndarray | None] = []
     for index, (x, y) in enumerate(zip(trial.case.inputs, varied.case.inputs, strict=True)):
-        axis = trial.row.batch_axis(trial.case, index)
+        axis = trial.spec.batch_axis(trial.case, index)
         if x is not None and y is not None and axis is not None:
             inputs.append(np.concatenate([x, y], axis))
         elif x is None or y is None or np.array_equal(x, y):
             inputs.append(x)
         else:
             return None
-    row, case = trial.row, trial.case
-    apart = all(row.output_batch_axis(case, output) is not None for output in trial.present)
-    return tuple(inputs) if apart and row.batch_axis(case, 0) is not None else None
+    spec, case = trial.spec, trial.case
+    independent_rows = all(
+        spec.output_batch_axis(case, output) is not None for output in trial.present_outputs
+    )
+    return tuple(inputs) if independent_rows and spec.batch_axis(case, 0) is not None else None
 
 
-def _both(trial: Trial, varied: Trial) -> tuple[Rounded | Choices, ...]:
+def _concatenate_expected(trial: Trial, varied: Trial) -> tuple[Rounded | Choices, ...]:
     """Concatenate the expected outputs of two batches, whose rows are independent."""
-    both = []
-    for output, one, two in zip(trial.present, trial.expected, varied.expected, strict=True):
-        axis = trial.row.output_batch_axis(trial.case, output)
+    expected = []
+    for output, first, second in zip(
+        trial.present_outputs, trial.expected, varied.expected, strict=True
+    ):
+        axis = trial.spec.output_batch_axis(trial.case, output)
         assert axis is not None
-        both.append(joined([one, two], axis))
-    return tuple(both)
+        expected.append(join_choices([first, second], axis))
+    return tuple(expected)

@@ -16,19 +16,19 @@ import numpy as np
 from conformance.checks import values
 from conformance.checks.related_cases import (
     Arrays,
-    load,
-    of_another_form,
+    another_form,
+    load_state,
+    read_state,
     sibling,
-    state_of,
-    updates,
+    updates_state,
     varied_inputs,
     with_other_weights,
 )
 from conformance.checks.trial import Evidence, Trial
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure
-from conformance.model.finding import Finding, differs
-from conformance.model.proof import Proof, unlike
+from conformance.model.finding import Finding, fact_mismatch
+from conformance.model.proof import Proof, difference_proof
 
 
 class Tally:
@@ -42,38 +42,40 @@ class Tally:
         """All comparisons so far."""
         return self._answers + Evidence(self._facts)
 
-    def count(self, comparisons: int) -> None:
+    def add(self, comparisons: int) -> None:
         """Count comparisons of numbers or facts that were right."""
         self._facts += comparisons
 
-    def equal(self, about: Finding, got: Any, wanted: Any) -> None:
+    def require_equal(self, finding: Finding, got: Any, wanted: Any) -> None:
         """Require that a fact equals the expected one; NaN equals NaN."""
         both_nan = got != got and wanted != wanted
         if got != wanted and not both_nan:
-            raise Failure(replace(about, got=repr(got), wanted=repr(wanted)))
-        self.count(1)
+            raise Failure(replace(finding, got=repr(got), wanted=repr(wanted)))
+        self.add(1)
 
-    def same(self, what: str, got: Arrays, wanted: Arrays) -> None:
+    def require_same_bits(self, situation: str, got: Arrays, wanted: Arrays) -> None:
         """Require arrays of the same names, shapes and bits; any NaN equals any NaN."""
-        self.equal(Finding("names", "names", during=what), list(got), list(wanted))
+        self.require_equal(Finding("names", "names", during=situation), list(got), list(wanted))
         for name, array in wanted.items():
-            again = got[name]
-            self.equal(Finding("shape", name, during=what), again.shape, array.shape)
-            alike = (again == array) & (np.signbit(again.real) == np.signbit(array.real))
-            wrong = ~(alike | (np.isnan(again) & np.isnan(array)))
+            other = got[name]
+            self.require_equal(Finding("shape", name, during=situation), other.shape, array.shape)
+            equal = (other == array) & (np.signbit(other.real) == np.signbit(array.real))
+            wrong = ~(equal | (np.isnan(other) & np.isnan(array)))
             if wrong.any():
-                at = tuple(map(int, np.unravel_index(int(np.argmax(wrong)), array.shape)))
-                pair = differs("bits", name, repr(again[at].item()), repr(array[at].item()))
+                index = tuple(map(int, np.unravel_index(int(np.argmax(wrong)), array.shape)))
+                difference = fact_mismatch(
+                    "bits", name, repr(other[index].item()), repr(array[index].item())
+                )
                 count, size = int(wrong.sum()), array.size
-                found = replace(pair, during=what, where=at, wrong=count, of=size)
-                raise Failure(found, unlike(again, array, at, None))
-            self.count(array.size)
+                finding = replace(difference, during=situation, where=index, wrong=count, of=size)
+                raise Failure(finding, difference_proof(other, array, index, None))
+            self.add(array.size)
 
-    def within(
+    def require_within_bounds(
         self,
-        what: str,
+        situation: str,
         trial: Trial,
-        like: Trial | None = None,
+        same_outputs_as: Trial | None = None,
         text: str | None = None,
         *,
         drawn: bool = False,
@@ -89,30 +91,32 @@ class Tally:
             drawn: the layer drew the state itself.
             larger: the trial is that of the enlarged case (`related_cases.larger`).
         """
-        if like is not None and not updates(trial):
-            trial.expected = like.expected
+        if same_outputs_as is not None and not updates_state(trial):
+            trial.expected = same_outputs_as.expected
         try:
-            self._answers += values.whole(trial)
+            self._answers += values.compare_outputs(trial)
         except Failure as failure:
             lines = [] if text is None else [text]
-            proof = _after_calls(failure, trial, drawn=drawn)
-            finding = failure.finding.met(what).within(*lines)
+            proof = _proof_with_state(failure, trial, drawn=drawn)
+            finding = failure.finding.in_part(situation).in_context(*lines)
             finding = replace(finding, drawn=drawn, larger=larger)
             raise Failure(finding, proof) from failure
-        trial.forget()
+        trial.drop_outputs()
 
-    def changed(self, what: str, trial: Trial) -> None:
+    def require_updated_state(self, situation: str, trial: Trial) -> None:
         """Require that the state after a trial's call is within the oracle's bounds."""
         try:
-            self._answers += values.changed(trial)
+            self._answers += values.compare_state(trial)
         except Failure as failure:
-            raise Failure(failure.finding.met(what), _after_calls(failure, trial)) from failure
+            raise Failure(
+                failure.finding.in_part(situation), _proof_with_state(failure, trial)
+            ) from failure
 
 
-def _after_calls(failure: Failure, trial: Trial, *, drawn: bool = False) -> Proof | None:
+def _proof_with_state(failure: Failure, trial: Trial, *, drawn: bool = False) -> Proof | None:
     """The proof, with the state before the call if that state was drawn or changed."""
     state = trial.case.call.state
-    if failure.proof is None or not state or not (drawn or updates(trial)):
+    if failure.proof is None or not state or not (drawn or updates_state(trial)):
         return failure.proof
     return replace(failure.proof, state=state)
 
@@ -125,99 +129,111 @@ def check(trial: Trial) -> Evidence:
     """
     tally, layer = Tally(), trial.layer
     guard = _Guard(trial, tally)
-    first = _Answer(trial, tally, sibling(trial, layer, keywords=guard.keywords), trial.natives)
-    guard.untouched("after a call")
-    first.again("the same call again")
+    first_answer = _FirstAnswer(
+        trial, tally, sibling(trial, layer, keywords=guard.keywords), trial.natives
+    )
+    guard.require_unchanged("after a call")
+    first_answer.require_same("the same call again")
     name, inputs = varied_inputs(trial)
     varied = sibling(trial, layer, inputs=inputs)
-    tally.within(f"with another {name}", varied)
-    first.kept(f"after a call with another {name}")
-    first.again(f"again after a call with another {name}")
+    tally.require_within_bounds(f"with another {name}", varied)
+    first_answer.require_outputs_kept(f"after a call with another {name}")
+    first_answer.require_same(f"again after a call with another {name}")
     weighted = with_other_weights(trial)
     if trial.case.call.state:
-        tally.within("another layer's answer", weighted)
-        first.again("again after a call of another layer")
-    guard.untouched("after several calls")
-    form = of_another_form(trial, varied)
+        tally.require_within_bounds("another layer's answer", weighted)
+        first_answer.require_same("again after a call of another layer")
+    guard.require_unchanged("after several calls")
+    form = another_form(trial, varied)
     del varied  # its expected outputs may be large
     if form is not None:
-        other, larger = form
-        tally.within("then a call of another form", other, text=other.text(), larger=larger)
-        first.near("again after a call of another form")
-        guard.untouched("after a call of another form")
-    tally.within("built anew", sibling(trial), like=trial)
-    _updated(trial, tally)
-    _recorded(trial, tally)
-    guard.untouched("after calls that record gradients")
+        form_trial, larger = form
+        tally.require_within_bounds(
+            "then a call of another form", form_trial, text=form_trial.text(), larger=larger
+        )
+        first_answer.require_within_bounds("again after a call of another form")
+        guard.require_unchanged("after a call of another form")
+    tally.require_within_bounds("built anew", sibling(trial), same_outputs_as=trial)
+    _check_state_carried_over(trial, tally)
+    _check_while_recording(trial, tally)
+    guard.require_unchanged("after calls that record gradients")
     if trial.case.call.state and hasattr(layer, "load"):
         for loaded in (weighted, trial):
-            load(trial, layer, loaded.case.call.state)
-            tally.within("after load of other weights", sibling(trial, layer), like=loaded)
+            load_state(trial, layer, loaded.case.call.state)
+            tally.require_within_bounds(
+                "after load of other weights", sibling(trial, layer), same_outputs_as=loaded
+            )
     return tally.evidence
 
 
-def _updated(trial: Trial, tally: Tally) -> None:
+def _check_state_carried_over(trial: Trial, tally: Tally) -> None:
     """Check that a layer which changes its state continues from the state of the last call."""
-    if not trial.case.call.state or not trial.row.traits.updates(trial.case.call):
+    if not trial.case.call.state or not trial.spec.traits.updates_state(trial.case.call):
         return
-    now = state_of(trial, trial.layer)
-    if now is not None:
-        names = Finding("names", "names in state()", "after calls")
-        tally.equal(names, sorted(now), sorted(trial.case.call.state))
-        call = sibling(trial, trial.layer, state=now)
-        tally.within("with the state of the call before", call)
-        tally.changed("with the state of the call before", call)
+    current_state = read_state(trial, trial.layer)
+    if current_state is not None:
+        finding = Finding("names", "names in state()", "after calls")
+        tally.require_equal(finding, sorted(current_state), sorted(trial.case.call.state))
+        call = sibling(trial, trial.layer, state=current_state)
+        tally.require_within_bounds("with the state of the call before", call)
+        tally.require_updated_state("with the state of the call before", call)
 
 
-class _Answer:
+class _FirstAnswer:
     """The first answer, with which later ones are compared."""
 
     def __init__(self, trial: Trial, tally: Tally, call: Trial, natives: tuple[Any, ...]) -> None:
         call.natives = natives
         self._trial, self._tally, self._call = trial, tally, call
-        call_ = trial.case.call
-        same = not (trial.row.randomness.used(call_) or updates(trial))
-        self._exact = call_.device == "cpu" and same
+        case_call = trial.case.call
+        repeatable = not (trial.spec.randomness.is_used(case_call) or updates_state(trial))
+        self._same_bits = case_call.device == "cpu" and repeatable
         self._arrays = dict(zip(call.names, call.arrays, strict=True))
-        self._held: list[tuple[Any, ...]] = [call.outputs]
+        self._kept_outputs: list[tuple[Any, ...]] = [call.outputs]
 
-    def _repeated(self) -> Trial:
-        once_more = sibling(self._call, self._call.layer)
-        once_more.natives = _given(self._trial, self._call.natives)
-        return once_more
+    def _repeat_call(self) -> Trial:
+        repetition = sibling(self._call, self._call.layer)
+        repetition.natives = _natives_for_repetition(self._trial, self._call.natives)
+        return repetition
 
-    def again(self, what: str) -> None:
+    def require_same(self, situation: str) -> None:
         """Repeat the call and require the same bits, or bounds where bits may differ."""
-        if not self._exact:
-            self.near(what)
+        if not self._same_bits:
+            self.require_within_bounds(situation)
             return
-        call = self._repeated()
-        self._tally.same(what, dict(zip(call.names, call.arrays, strict=True)), self._arrays)
+        call = self._repeat_call()
+        self._tally.require_same_bits(
+            situation, dict(zip(call.names, call.arrays, strict=True)), self._arrays
+        )
         # Alive until `kept`: an implementation may reuse a buffer once nobody refers to it.
-        self._held.append(call.outputs)
+        self._kept_outputs.append(call.outputs)
 
-    def near(self, what: str) -> None:
+    def require_within_bounds(self, situation: str) -> None:
         """Repeat the call and require an answer within the oracle's bounds."""
-        self._tally.within(what, self._repeated(), like=self._trial)
+        self._tally.require_within_bounds(
+            situation, self._repeat_call(), same_outputs_as=self._trial
+        )
 
-    def kept(self, what: str) -> None:
+    def require_outputs_kept(self, situation: str) -> None:
         """Require that tensors returned by earlier calls still hold their first values."""
-        for outputs in self._held:
-            held = (self._trial.get(native) for native in outputs)
-            self._tally.same(
-                f"first outputs {what}", dict(zip(self._arrays, held, strict=True)), self._arrays
+        for outputs in self._kept_outputs:
+            arrays = (self._trial.get(native) for native in outputs)
+            self._tally.require_same_bits(
+                f"first outputs {situation}",
+                dict(zip(self._arrays, arrays, strict=True)),
+                self._arrays,
             )
-        self._held = [self._call.outputs]
+        self._kept_outputs = [self._call.outputs]
 
 
-def _given(trial: Trial, natives: tuple[Any, ...]) -> tuple[Any, ...]:
+def _natives_for_repetition(trial: Trial, natives: tuple[Any, ...]) -> tuple[Any, ...]:
     """The natives for a repetition of the call: new ones for inputs that it writes into."""
-    if not updates(trial):
+    if not updates_state(trial):
         return natives
-    anew = trial.other(trial.case)
-    anew.layer = trial.layer
-    named = zip(trial.row.signature.inputs, natives, anew.natives, strict=False)
-    return tuple(fresh if place.updated else native for place, native, fresh in named)
+    fresh_trial = trial.trial_of(trial.case)
+    fresh_trial.layer = trial.layer
+    triples = zip(trial.spec.signature.inputs, natives, fresh_trial.natives, strict=False)
+    return tuple(fresh if input.updated else native for input, native, fresh in triples)
 
 
 class _Guard:
@@ -226,43 +242,43 @@ class _Guard:
     def __init__(self, trial: Trial, tally: Tally) -> None:
         self._trial, self._tally = trial, tally
         self.keywords = deepcopy(dict(trial.case.keywords))
-        self._inputs, self._state = self._read(), state_of(trial, trial.layer)
+        self._inputs, self._state = self._read_inputs(), read_state(trial, trial.layer)
 
-    def _read(self) -> dict[str, np.ndarray]:
-        row = self._trial.row
-        named = zip(row.signature.inputs, self._trial.natives, strict=False)
+    def _read_inputs(self) -> dict[str, np.ndarray]:
+        spec = self._trial.spec
+        pairs = zip(spec.signature.inputs, self._trial.natives, strict=False)
         return {
-            place.name: self._trial.get(x)
-            for place, x in named
-            if x is not None and not (place.updated and updates(self._trial))
+            input.name: self._trial.get(x)
+            for input, x in pairs
+            if x is not None and not (input.updated and updates_state(self._trial))
         }
 
-    def untouched(self, when: str) -> None:
+    def require_unchanged(self, when: str) -> None:
         """Require that everything is as it was before the first call."""
-        self._tally.same(f"inputs {when}", self._read(), self._inputs)
+        self._tally.require_same_bits(f"inputs {when}", self._read_inputs(), self._inputs)
         call = self._trial.case.call
-        state = state_of(self._trial, self._trial.layer)
-        if self._state and state is not None and not self._trial.row.traits.updates(call):
-            self._tally.same(f"state {when}", state, self._state)
+        state = read_state(self._trial, self._trial.layer)
+        if self._state and state is not None and not self._trial.spec.traits.updates_state(call):
+            self._tally.require_same_bits(f"state {when}", state, self._state)
         if self.keywords:
-            about = Finding("attribute", "keywords", when)
-            self._tally.equal(about, self.keywords, dict(self._trial.case.keywords))
+            finding = Finding("attribute", "keywords", when)
+            self._tally.require_equal(finding, self.keywords, dict(self._trial.case.keywords))
 
 
-def _recorded(trial: Trial, tally: Tally) -> None:
+def _check_while_recording(trial: Trial, tally: Tally) -> None:
     """Check the call twice while gradients are recorded."""
     layer = trial.layer
-    real = any(x is not None and x.dtype.kind in "fc" for x in trial.case.inputs)
-    if not hasattr(layer, "forward_grad") or not real:
+    has_floats = any(x is not None and x.dtype.kind in "fc" for x in trial.case.inputs)
+    if not hasattr(layer, "forward_grad") or not has_floats:
         return
     for _ in range(2):
         call = sibling(trial, layer)
-        call.natives = _given(trial, trial.natives)
+        call.natives = _natives_for_repetition(trial, trial.natives)
         try:
-            result = trial.step(
+            result = trial.run_step(
                 "forward_grad", layer.forward_grad, *call.natives, **call.case.keywords
             )
         except Unsupported:
             return
-        call.outputs = call.unpacked(result)
-        tally.within("with gradients recorded", call, like=trial)
+        call.outputs = call.unpack_outputs(result)
+        tally.require_within_bounds("with gradients recorded", call, same_outputs_as=trial)

@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.checks.trial import Evidence, Trial
 from conformance.model.failure import Failure
-from conformance.model.finding import differs
+from conformance.model.finding import fact_mismatch
 
 
 def check(trial: Trial) -> Evidence:
@@ -17,28 +17,30 @@ def check(trial: Trial) -> Evidence:
     """
     compared = 1  # the number of outputs
     outputs = zip(trial.names, trial.outputs, trial.shapes, strict=True)
-    for place, (name, native, shape) in zip(trial.present, outputs, strict=True):
-        dtype = trial.case.call.dtype if place.dtype is None else place.dtype(trial.case)
-        compared += _same("shape", name, _shape(trial, native), shape)
-        compared += _same("dtype", name, trial.step("dtype", trial.layer.dtype, native), dtype)
+    for output, (name, native, shape) in zip(trial.present_outputs, outputs, strict=True):
+        dtype = trial.case.call.dtype if output.dtype is None else output.dtype(trial.case)
+        compared += _require_equal("shape", name, _shape(trial, native), shape)
+        compared += _require_equal(
+            "dtype", name, trial.run_step("dtype", trial.layer.dtype, native), dtype
+        )
         device = getattr(trial.layer, "device", None)
         if device is not None:
-            reported = trial.step("device", device, native)
-            wanted = "cpu" if place.on_host else trial.case.call.device
-            compared += _same("device", name, reported, wanted)
+            reported = trial.run_step("device", device, native)
+            wanted = "cpu" if output.on_host else trial.case.call.device
+            compared += _require_equal("device", name, reported, wanted)
     return Evidence(compared)
 
 
-def _same(kind: str, name: str, got: Any, wanted: Any) -> int:
+def _require_equal(kind: str, name: str, got: Any, wanted: Any) -> int:
     if got != wanted:
-        raise Failure(differs(kind, name, repr(got), repr(wanted)))
+        raise Failure(fact_mismatch(kind, name, repr(got), repr(wanted)))
     return 1
 
 
 def _shape(trial: Trial, native: Any) -> tuple[int, ...]:
     """The shape by the layer's `shape` if offered: an abstract device holds no values."""
-    own = getattr(trial.layer, "shape", None)
-    if own is not None:
-        shape: tuple[int, ...] = trial.step("shape", own, native)
+    shape_method = getattr(trial.layer, "shape", None)
+    if shape_method is not None:
+        shape: tuple[int, ...] = trial.run_step("shape", shape_method, native)
         return shape
     return trial.get(native).shape

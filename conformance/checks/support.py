@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from conformance.checks.trial import Evidence, Trial
-from conformance.generation.variants import varied
+from conformance.generation.variants import permuted
 from conformance.layers.describe import case_text
-from conformance.matching.decline_reasons import claims, topic
+from conformance.matching.decline_reasons import parse_claims, reason_topic
 from conformance.matching.features import features, structure
-from conformance.matching.rule_search import Table, format_rules, tightest
+from conformance.matching.rule_search import FeatureTable, format_rules, simplify_terms
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding
 
-NOWHERE = "none; arguments, dimensions and sizes do not tell them from supported cases"
-SHOWN = 6  # reasons listed for one topic
+NO_CONDITION = "none; arguments, dimensions and sizes do not tell them from supported cases"
+MAX_REASONS = 6  # reasons listed for one topic
 
 
 def check(trial: Trial) -> Evidence:
@@ -32,24 +32,26 @@ def check(trial: Trial) -> Evidence:
         Failure: if the answers differ, or the backend accepts the call and fails.
         Unsupported: if the backend declines each time.
     """
-    first = _declined(trial)
-    for what, case in (
+    first_reason = _decline_reason(trial)
+    for situation, case in (
         ("the same call again", trial.case),
-        ("the same call with its values in other places", varied(trial.case, 1)),
+        ("the same call with its values in other places", permuted(trial.case, 1)),
     ):
-        again = _declined(trial.other(case))
-        if (first is None) is not (again is None):
-            reason = (again if first is None else first) or ""
+        reason_again = _decline_reason(trial.trial_of(case))
+        if (first_reason is None) is not (reason_again is None):
+            reason = (reason_again if first_reason is None else first_reason) or ""
             before, after = (
-                ("supported", "declined") if first is None else ("declined", "supported")
+                ("supported", "declined") if first_reason is None else ("declined", "supported")
             )
-            raise Failure(Finding("support", "call", what, got=after, wanted=before, says=reason))
-    if first is not None:
-        raise Unsupported(first)
+            raise Failure(
+                Finding("support", "call", situation, got=after, wanted=before, says=reason)
+            )
+    if first_reason is not None:
+        raise Unsupported(first_reason)
     return Evidence(3)
 
 
-def _declined(trial: Trial) -> str | None:
+def _decline_reason(trial: Trial) -> str | None:
     """The reason for which the call is declined; None if it is supported."""
     try:
         outputs = trial.outputs
@@ -73,7 +75,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclinedTopic:
     """Cases that were declined for reasons that differ in values only.
 
     Args:
@@ -88,8 +90,8 @@ class Declared:
 
     topic: str
     reasons: Mapping[str, int]
-    least: str | None
-    most: str
+    loosest_condition: str | None
+    tightest_condition: str
     contradictions: tuple[str, ...] = ()
     witness: Case | None = None
 
@@ -112,18 +114,22 @@ class Conclusion:
 
     status: str
     message: str
-    declared: tuple[Declared, ...] = field(default=())
+    declared: tuple[DeclinedTopic, ...] = field(default=())
     case: Case | None = None
 
 
 def conclude(answers: Sequence[Answer]) -> Conclusion:
     """Compare each reason with the declined and the supported cases of an item."""
-    declared = survey(answers)
-    declined = sum(line.count for line in declared)
+    declared = group_declined(answers)
+    declined = sum(declined_topic.count for declined_topic in declared)
     if not answers:
         return Conclusion("unchecked", "nothing was asked")
-    contradicted = next((line for line in declared if line.contradictions), None)
-    unexplained = [line for line in declared if line.least is None]
+    contradicted = next(
+        (declined_topic for declined_topic in declared if declined_topic.contradictions), None
+    )
+    unexplained = [
+        declined_topic for declined_topic in declared if declined_topic.loosest_condition is None
+    ]
     if contradicted is not None:
         status = "failed"
     elif declined == len(answers):
@@ -132,120 +138,144 @@ def conclude(answers: Sequence[Answer]) -> Conclusion:
         status = "unchecked" if unexplained else "passed"
     return Conclusion(
         status,
-        "\n".join(_lines(declared, len(answers))),
+        "\n".join(_format_topics(declared, len(answers))),
         declared,
         contradicted.witness if contradicted else None,
     )
 
 
-def _lines(declared: Sequence[Declared], asked: int) -> Iterator[str]:
-    declined = sum(line.count for line in declared)
+def _format_topics(declared: Sequence[DeclinedTopic], total: int) -> Iterator[str]:
+    declined = sum(declined_topic.count for declined_topic in declared)
     yield (
-        f"supported: {asked - declined} of {asked} cases ({(asked - declined) / asked:.1%}); "
+        f"supported: {total - declined} of {total} cases ({(total - declined) / total:.1%}); "
         f"declined: {declined}"
     )
-    for line in declared:
-        yield f"{line.topic}: {_cases(line.count)} declined"
-        if declined == asked:
+    for declined_topic in declared:
+        yield f"{declined_topic.topic}: {_count_cases(declined_topic.count)} declined"
+        if declined == total:
             continue  # there are no supported cases to separate from
-        if len(line.reasons) > 1:
-            shown = [f"{reason} ({n})" for reason, n in list(line.reasons.items())[:SHOWN]]
-            more = [f"{len(line.reasons) - SHOWN} more"] if len(line.reasons) > SHOWN else []
-            yield f"  reasons: {', '.join(shown + more)}"
-        yield f"  least restrictive condition found: {line.least or NOWHERE}"
-        yield f"  most restrictive: {line.most}"
-        for contradiction in line.contradictions:
+        if len(declined_topic.reasons) > 1:
+            listed_reasons = [
+                f"{reason} ({n})"
+                for reason, n in list(declined_topic.reasons.items())[:MAX_REASONS]
+            ]
+            omitted = (
+                [f"{len(declined_topic.reasons) - MAX_REASONS} more"]
+                if len(declined_topic.reasons) > MAX_REASONS
+                else []
+            )
+            yield f"  reasons: {', '.join(listed_reasons + omitted)}"
+        yield f"  least restrictive condition found: {declined_topic.loosest_condition or NO_CONDITION}"
+        yield f"  most restrictive: {declined_topic.tightest_condition}"
+        for contradiction in declined_topic.contradictions:
             yield f"  contradicted: {contradiction}"
 
 
-def survey(answers: Sequence[Answer]) -> tuple[Declared, ...]:
+def group_declined(answers: Sequence[Answer]) -> tuple[DeclinedTopic, ...]:
     """Group the declined cases of an item by topic, the topic with most cases first."""
     topics: dict[str, list[int]] = {}
     for index, answer in enumerate(answers):
         if answer.reason is not None:
-            topics.setdefault(topic(answer.reason), []).append(index)
+            topics.setdefault(reason_topic(answer.reason), []).append(index)
     if not topics:
         return ()
-    table = Table([features(answer.case) for answer in answers])
+    table = FeatureTable([features(answer.case) for answer in answers])
     supported = np.array([answer.reason is None for answer in answers])
     ordered = sorted(topics.items(), key=lambda pair: -len(pair[1]))
-    return tuple(_line(name, indices, answers, table, supported) for name, indices in ordered)
+    return tuple(
+        _declined_topic(name, indices, answers, table, supported) for name, indices in ordered
+    )
 
 
-def _line(
-    name: str, indices: list[int], answers: Sequence[Answer], table: Table, supported: np.ndarray
-) -> Declared:
+def _declined_topic(
+    topic_name: str,
+    indices: list[int],
+    answers: Sequence[Answer],
+    table: FeatureTable,
+    supported: np.ndarray,
+) -> DeclinedTopic:
     chosen = np.zeros(len(answers), dtype=bool)
     chosen[indices] = True
     reasons = Counter(answers[k].reason or "" for k in indices)
-    found = table.least(chosen, supported, _mentioned(name, table))
+    conditions = table.find_least_restrictive(
+        chosen, supported, _mentioned_arguments(topic_name, table)
+    )
     contradictions, witness = _contradictions(indices, answers)
-    least = None if found is None else format_rules(found)
-    if least is None and not contradictions and all(map(claims, reasons)):
-        least = "what each reason says"
-    return Declared(
-        name,
+    loosest = None if conditions is None else format_rules(conditions)
+    if loosest is None and not contradictions and all(map(parse_claims, reasons)):
+        loosest = "what each reason says"
+    return DeclinedTopic(
+        topic_name,
         dict(reasons.most_common()),
-        least,
-        format_rules([tightest(table.common(chosen))]),
+        loosest,
+        format_rules([simplify_terms(table.common_terms(chosen))]),
         contradictions,
         witness,
     )
 
 
-def _mentioned(name: str, table: Table) -> list[str]:
+def _mentioned_arguments(name: str, table: FeatureTable) -> list[str]:
     """The arguments that a topic mentions."""
     names = {feature.split()[0].split(".")[0] for row in table.rows[:1] for feature in row}
-    return [known for known in names if len(known) > 2 and known in name]
+    return [argument for argument in names if len(argument) > 2 and argument in name]
 
 
 def _contradictions(
     indices: list[int], answers: Sequence[Answer]
 ) -> tuple[tuple[str, ...], Case | None]:
-    found: list[tuple[str, Case]] = []
+    contradictions: list[tuple[str, Case]] = []
     supported = [answer.case for answer in answers if answer.reason is None]
-    alike = {structure(case): case for case in supported}
-    twins = [answers[k].case for k in indices if structure(answers[k].case) in alike]
+    supported_structures = {structure(case): case for case in supported}
+    twins = [answers[k].case for k in indices if structure(answers[k].case) in supported_structures]
     if twins:
         first = case_text(twins[0])
-        text = f"{_cases(len(twins))} of a structure that was supported elsewhere, first {first}"
-        found.append((text, twins[0]))
+        text = (
+            f"{_count_cases(len(twins))} of a structure that was supported elsewhere, first {first}"
+        )
+        contradictions.append((text, twins[0]))
     by_reason: dict[str, list[Case]] = {}
     for k in indices:
         by_reason.setdefault(answers[k].reason or "", []).append(answers[k].case)
     for reason, cases in by_reason.items():
-        found += _claimed(reason, cases, supported)
-    return tuple(text for text, _ in found), found[0][1] if found else None
+        contradictions += _check_claims(reason, cases, supported)
+    return tuple(text for text, _ in contradictions), contradictions[0][
+        1
+    ] if contradictions else None
 
 
-def _claimed(
+def _check_claims(
     reason: str, cases: Sequence[Case], supported: Sequence[Case]
 ) -> Iterator[tuple[str, Case]]:
     """Contradictions between the arguments that a reason states and the arguments of cases."""
-    stated = claims(reason)
-    if not stated or not all(claim.about(case) for claim in stated for case in cases):
+    claimed = parse_claims(reason)
+    if not claimed or not all(claim.applies_to(case) for claim in claimed for case in cases):
         return
-    lacking = [case for case in cases if not all(claim.may_hold(case) for claim in stated)]
-    if lacking:
-        first = case_text(lacking[0])
-        false = f"{len(lacking)} of its {_cases(len(cases))}"
-        yield f"{reason!r} is not true of {false}, first {first}", lacking[0]
+    refuting = [case for case in cases if not all(claim.may_apply(case) for claim in claimed)]
+    if refuting:
+        first = case_text(refuting[0])
+        share = f"{len(refuting)} of its {_count_cases(len(cases))}"
+        yield f"{reason!r} is not true of {share}, first {first}", refuting[0]
         return
-    written = [claim.name for claim in stated if all(_written(claim.name, case) for case in cases)]
-    against = [
+    given_names = [
+        claim.name for claim in claimed if all(_is_given(claim.name, case) for case in cases)
+    ]
+    counterexamples = [
         case
         for case in supported
-        if all(claim.holds(case) for claim in stated)
-        and all(_written(name, case) for name in written)
+        if all(claim.holds(case) for claim in claimed)
+        and all(_is_given(name, case) for name in given_names)
     ]
-    if against:
-        text = " and ".join(str(claim) for claim in stated)
-        yield f"declined although {_cases(len(against))} with {text} were supported", cases[0]
+    if counterexamples:
+        text = " and ".join(str(claim) for claim in claimed)
+        yield (
+            f"declined although {_count_cases(len(counterexamples))} with {text} were supported",
+            cases[0],
+        )
 
 
-def _written(name: str, case: Case) -> bool:
+def _is_given(name: str, case: Case) -> bool:
     return name in case.call.arguments or name in case.keywords
 
 
-def _cases(number: int) -> str:
+def _count_cases(number: int) -> str:
     return f"{number} case" if number == 1 else f"{number} cases"

@@ -11,20 +11,20 @@ from typing import Any, TypeVar
 import numpy as np
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.backends.foreign_calls import HOOKS, original
+from conformance.arithmetic.rounded import Rounded, exact_operand
+from conformance.backends.foreign_calls import HOOKS, original_exception
 from conformance.backends.guard import guarded
-from conformance.checks.answers import Answers, lean
+from conformance.checks.answers import OracleAnswers, lean
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
 from conformance.model.cached import lazy
 from conformance.model.case import Case, Numerics, Unsupported, Updated
 from conformance.model.failure import Failure
-from conformance.model.finding import counted, differs, raised
-from conformance.model.max_error import Farthest, farther
-from conformance.model.proof import shaped
+from conformance.model.finding import count_mismatch, exception_finding, fact_mismatch
+from conformance.model.max_error import Farthest, larger_error
+from conformance.model.proof import shape_proof
 from conformance.model.protocols import Backend, Layer
-from conformance.model.untrusted import written
+from conformance.model.untrusted import exception_text
 from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.signature import Output
 
@@ -54,10 +54,10 @@ class Evidence:
         """Add counts and histograms, and keep the larger margin and error."""
         return Evidence(
             self.comparisons + other.comparisons,
-            worst(self.margin, other.margin),
-            _counted(self.ulps, other.ulps),
-            _counted(self.ratios, other.ratios),
-            farther(self.farthest, other.farthest),
+            larger_margin(self.margin, other.margin),
+            _add_counts(self.ulps, other.ulps),
+            _add_counts(self.ratios, other.ratios),
+            larger_error(self.farthest, other.farthest),
         )
 
 
@@ -75,33 +75,37 @@ class Trial:
     def __init__(
         self,
         backend: Backend,
-        row: LayerSpec,
+        spec: LayerSpec,
         case: Case,
         numerics: Numerics | None = None,
-        answers: Answers | None = None,
+        answers: OracleAnswers | None = None,
     ) -> None:
         self.backend: Backend = guarded(backend)
-        self.row, self.case, self.numerics = row, case, numerics
-        self.answers = answers or Answers()
+        self.spec, self.case, self.numerics = spec, case, numerics
+        self.answers = answers or OracleAnswers()
 
-    def step(self, name: str, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+    def run_step(
+        self, name: str, function: Callable[..., T], *arguments: Any, **keywords: Any
+    ) -> T:
         """Call the backend; an exception other than `Unsupported` is a failure of the named step.
 
         Raises:
             Unsupported: if the layer reports that the call ran on a fallback (`fallbacks()`).
         """
-        begun = HOOKS.get().on_step
-        if begun is not None:
-            begun(name, self.case)
+        on_step = HOOKS.get().on_step
+        if on_step is not None:
+            on_step(name, self.case)
         try:
             return function(*arguments, **keywords)
         except (Unsupported, Failure):
             raise
         except Exception as error:
-            met = original(error)
-            finding = raised(name, met, written(met), accepted=name != "build")
+            original_error = original_exception(error)
+            finding = exception_finding(
+                name, original_error, exception_text(original_error), accepted=name != "build"
+            )
             # The frames would keep the call's arrays in memory as long as the failure lives.
-            traceback.clear_frames(met.__traceback__)
+            traceback.clear_frames(original_error.__traceback__)
             raise Failure(finding) from error
 
     @lazy
@@ -109,7 +113,7 @@ class Trial:
         """The layer, built with a copy of the state."""
         call = self.case.call
         state = {name: array.copy() for name, array in call.state.items()}
-        layer: Layer = self.step("build", self.backend.build, replace(call, state=state))
+        layer: Layer = self.run_step("build", self.backend.build, replace(call, state=state))
         return layer
 
     @lazy
@@ -117,43 +121,45 @@ class Trial:
         """The inputs on the device: copies, so that the backend cannot change the case."""
         inputs = self.case.inputs
         layouts = self.case.layouts + ("contiguous",) * len(inputs)
-        found: list[Any] = []
-        for place, (array, layout) in enumerate(zip(inputs, layouts, strict=False)):
+        put_inputs: list[Any] = []
+        for index, (array, layout) in enumerate(zip(inputs, layouts, strict=False)):
             # An array that is passed twice to torch is passed twice as one native to the backend.
-            first = next(k for k in range(place + 1) if inputs[k] is array)
-            if array is None or first < place:
-                found.append(None if array is None else found[first])
+            first = next(k for k in range(index + 1) if inputs[k] is array)
+            if array is None or first < index:
+                put_inputs.append(None if array is None else put_inputs[first])
             else:
-                found.append(self.step("put", self.layer.put, array.copy(), layout))
-        return tuple(found)
+                put_inputs.append(self.run_step("put", self.layer.put, array.copy(), layout))
+        return tuple(put_inputs)
 
     @lazy
     def outputs(self) -> tuple[Any, ...]:
         """The native outputs that are present, after one call."""
-        return self.unpacked(self.step("call", self.layer, *self.natives, **self.case.keywords))
+        return self.unpack_outputs(
+            self.run_step("call", self.layer, *self.natives, **self.case.keywords)
+        )
 
-    def unpacked(self, result: Any) -> tuple[Any, ...]:
+    def unpack_outputs(self, result: Any) -> tuple[Any, ...]:
         """Return the outputs in a call's result (a native or a tuple), without absent ones.
 
         Raises:
             Failure: if the number of outputs is wrong, or the wrong ones are absent.
         """
         outputs = result if type(result) is tuple else (result,)
-        documented = self.row.output_shapes(self.case)
+        documented = self.spec.output_shapes(self.case)
         if len(outputs) != len(documented):
-            raise Failure(counted("outputs", len(outputs), len(documented)))
+            raise Failure(count_mismatch("outputs", len(outputs), len(documented)))
         for output, native, shape in zip(
-            self.row.signature.outputs, outputs, documented, strict=False
+            self.spec.signature.outputs, outputs, documented, strict=False
         ):
             if (native is None) is not (shape is None):
                 got = "None" if native is None else "a tensor"
                 wanted = "None" if shape is None else f"a tensor of shape {shape}"
-                raise Failure(differs("presence", output.name, got, wanted))
+                raise Failure(fact_mismatch("presence", output.name, got, wanted))
         return tuple(native for native in outputs if native is not None)
 
     def get(self, native: Any) -> np.ndarray:
         """Copy a native to the host, as float64, complex128 or int64."""
-        array: np.ndarray = self.step("get", self.layer.get, native)
+        array: np.ndarray = self.run_step("get", self.layer.get, native)
         return array
 
     @lazy
@@ -161,7 +167,7 @@ class Trial:
         """The outputs on the host."""
         return tuple(self.get(native) for native in self.outputs)
 
-    def held(self, name: str) -> np.ndarray:
+    def updated_tensor(self, name: str) -> np.ndarray:
         """A tensor that the call changed, on the host; call the layer once before.
 
         `name` is that of a state tensor, or of an input that the call wrote into.
@@ -173,16 +179,16 @@ class Trial:
         updates = getattr(self.layer, "updated", None) or {}
         if name in updates:
             return self.get(updates[name])
-        if name in self.row.signature.input_names:
-            return self.get(self.natives[self.row.signature.input_names.index(name)])
+        if name in self.spec.signature.input_names:
+            return self.get(self.natives[self.spec.signature.input_names.index(name)])
         if not hasattr(self.layer, "state"):
             raise Unsupported("state not offered")
-        state = self.step("state", self.layer.state)
+        state = self.run_step("state", self.layer.state)
         if name not in state:
-            raise Failure(differs("names", "state() after the call", sorted(state), name))
+            raise Failure(fact_mismatch("names", "state() after the call", sorted(state), name))
         return self.get(state[name])
 
-    def forget(self) -> None:
+    def drop_outputs(self) -> None:
         """Drop the outputs, which may be large; the next access makes another call."""
         for name in ("outputs", "arrays"):
             self.__dict__.pop(name, None)
@@ -190,12 +196,12 @@ class Trial:
     @lazy
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the outputs that are present, by the documented formulas."""
-        return tuple(shape for shape in self.row.output_shapes(self.case) if shape is not None)
+        return tuple(shape for shape in self.spec.output_shapes(self.case) if shape is not None)
 
     @lazy
-    def present(self) -> tuple[Output, ...]:
+    def present_outputs(self) -> tuple[Output, ...]:
         """The outputs of the signature that are present in this case."""
-        pairs = zip(self.row.signature.outputs, self.row.output_shapes(self.case), strict=False)
+        pairs = zip(self.spec.signature.outputs, self.spec.output_shapes(self.case), strict=False)
         return tuple(output for output, shape in pairs if shape is not None)
 
     @lazy
@@ -204,39 +210,45 @@ class Trial:
         return Precision.of(self.case.call.dtype, self.numerics)
 
     @lazy
-    def after(self) -> Updated:
+    def expected_update(self) -> Updated:
         """Expected outputs and changed state, with bounds; computed once for all checks."""
-        return self.answers.outputs.get(self.case, self.precision, self._evaluated)
+        return self.answers.outputs.get(self.case, self.precision, self._evaluate_case)
 
     @property
     def expected(self) -> tuple[Any, ...]:
         """Values and bounds of the outputs that are present, by the oracle."""
-        return tuple(self.after.outputs)
+        return tuple(self.expected_update.outputs)
 
     @expected.setter
     def expected(self, outputs: tuple[Any, ...]) -> None:
-        self.after = Updated(outputs, {})
+        self.expected_update = Updated(outputs, {})
 
-    def _evaluated(self) -> Updated:
+    def _evaluate_case(self) -> Updated:
         precision = self.precision
-        inputs = [None if x is None else exactly(x, precision) for x in self.case.inputs]
-        state = {name: exactly(x, precision) for name, x in self.case.call.state.items()}
-        found = self.answered(state, inputs)
-        changed = {name: lean(x) for name, x in found.state.items()}
-        return Updated(tuple(map(lean, found.outputs)), changed)
+        inputs = [None if x is None else exact_operand(x, precision) for x in self.case.inputs]
+        state = {name: exact_operand(x, precision) for name, x in self.case.call.state.items()}
+        update = self.evaluate_update(state, inputs)
+        changed = {name: lean(x) for name, x in update.state.items()}
+        return Updated(tuple(map(lean, update.outputs)), changed)
 
     def evaluate(
         self, state: Mapping[str, Rounded], inputs: Sequence[Rounded | None]
     ) -> tuple[Any, ...]:
         """Evaluate the oracle's outputs on other operands; `state` has state_dict names."""
-        return tuple(self.answered(state, inputs).outputs)
+        return tuple(self.evaluate_update(state, inputs).outputs)
 
-    def answered(self, state: Mapping[str, Rounded], inputs: Sequence[Rounded | None]) -> Updated:
+    def evaluate_update(
+        self, state: Mapping[str, Rounded], inputs: Sequence[Rounded | None]
+    ) -> Updated:
         """Evaluate outputs and changed state on other operands; `state` has state_dict names."""
-        mode = {"training": self.case.call.training} if self.row.traits.modes else {}
+        training = (
+            {"training": self.case.call.training} if self.spec.traits.train_and_eval_differ else {}
+        )
         # Values on the edge of the range overflow on purpose.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            result = self.row.oracle.values(state, *inputs, **self.row.written(self.case), **mode)
+            result = self.spec.oracle.values(
+                state, *inputs, **self.spec.oracle_arguments(self.case), **training
+            )
         changed: Mapping[str, Any] = {}
         if isinstance(result, Updated):
             result, changed = result.outputs, result.state
@@ -246,7 +258,7 @@ class Trial:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the outputs that are present, for messages."""
-        return tuple(output.name for output in self.present)
+        return tuple(output.name for output in self.present_outputs)
 
     @lazy
     def answer(self) -> tuple[np.ndarray, ...]:
@@ -254,26 +266,26 @@ class Trial:
         try:
             arrays = self.arrays
         except Failure as failure:
-            raise Failure(failure.finding.within(self.text())) from failure
+            raise Failure(failure.finding.in_context(self.text())) from failure
         for name, array, shape in zip(self.names, arrays, self.shapes, strict=True):
             if array.shape != shape:
-                finding = differs("shape", name, array.shape, shape).within(self.text())
-                raise Failure(finding, shaped(array, shape))
+                finding = fact_mismatch("shape", name, array.shape, shape).in_context(self.text())
+                raise Failure(finding, shape_proof(array, shape))
         return arrays
 
-    def other(self, case: Case) -> Trial:
+    def trial_of(self, case: Case) -> Trial:
         """A trial of another case, of this layer or of any, on the same backend."""
         name = case.call.layer
-        row = self.row if name == self.row.name else CATALOGUE[name]
-        return Trial(self.backend, row, case, self.numerics, self.answers)
+        spec = self.spec if name == self.spec.name else CATALOGUE[name]
+        return Trial(self.backend, spec, case, self.numerics, self.answers)
 
-    def afresh(self) -> Trial:
+    def with_original_operands(self) -> Trial:
         """Return a new trial of the case if a call changes state or inputs, else this trial."""
-        if not self.row.traits.updates(self.case.call):
+        if not self.spec.traits.updates_state(self.case.call):
             return self
-        return self.other(self.case)
+        return self.trial_of(self.case)
 
-    def pulled(self, *cotangents: np.ndarray) -> tuple[np.ndarray | None, ...]:
+    def input_gradients(self, *cotangents: np.ndarray) -> tuple[np.ndarray | None, ...]:
         """The backend's gradients of the inputs, for one cotangent per output.
 
         Raises:
@@ -282,11 +294,11 @@ class Trial:
         vjp = getattr(self.layer, "vjp", None)
         if vjp is None:
             raise Unsupported("gradients not offered")
-        given = [self.step("put", self.layer.put, c.copy()) for c in cotangents]
-        found, _ = self.step("vjp", vjp, self.natives, given, **self.case.keywords)
-        return tuple(None if x is None else self.get(x) for x in found)
+        natives = [self.run_step("put", self.layer.put, c.copy()) for c in cotangents]
+        gradients, _ = self.run_step("vjp", vjp, self.natives, natives, **self.case.keywords)
+        return tuple(None if x is None else self.get(x) for x in gradients)
 
-    def together(
+    def outputs_and_gradients(
         self, *cotangents: np.ndarray
     ) -> tuple[tuple[np.ndarray, ...] | None, tuple[np.ndarray | None, ...]]:
         """Outputs and input gradients of one call, for one cotangent per output.
@@ -296,36 +308,38 @@ class Trial:
         Raises:
             Unsupported: if the backend offers no gradients.
         """
-        both = getattr(self.layer, "value_and_vjp", None)
-        if both is None:
-            return None, self.pulled(*cotangents)
-        given = [self.step("put", self.layer.put, c.copy()) for c in cotangents]
+        value_and_vjp = getattr(self.layer, "value_and_vjp", None)
+        if value_and_vjp is None:
+            return None, self.input_gradients(*cotangents)
+        put_cotangents = [self.run_step("put", self.layer.put, c.copy()) for c in cotangents]
         natives, keywords = self.natives, self.case.keywords
-        outputs, found, _ = self.step("value_and_vjp", both, natives, given, **keywords)
-        read = tuple(self.get(x) for x in self.unpacked(outputs))
-        return read, tuple(None if x is None else self.get(x) for x in found)
+        outputs, gradients, _ = self.run_step(
+            "value_and_vjp", value_and_vjp, natives, put_cotangents, **keywords
+        )
+        arrays = tuple(self.get(x) for x in self.unpack_outputs(outputs))
+        return arrays, tuple(None if x is None else self.get(x) for x in gradients)
 
-    def repeated(self) -> Trial:
+    def on_same_layer(self) -> Trial:
         """A new trial of the same case on the same built layer."""
-        again = self.other(self.case)
-        again.layer = self.layer
-        return again
+        trial = self.trial_of(self.case)
+        trial.layer = self.layer
+        return trial
 
     def text(self) -> str:
         """The call in one line."""
         return case_text(self.case)
 
 
-def _counted(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
+def _add_counts(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
     if not (a and b):
         return a or b
-    both = dict(a)
+    total = dict(a)
     for power, count in b.items():
-        both[power] = both.get(power, 0) + count
-    return both
+        total[power] = total.get(power, 0) + count
+    return total
 
 
-def worst(a: float | None, b: float | None) -> float | None:
+def larger_margin(a: float | None, b: float | None) -> float | None:
     """The larger of two margins, where None and NaN mean none."""
-    known = [x for x in (a, b) if x is not None and not math.isnan(x)]
-    return max(known, default=None)
+    margins = [x for x in (a, b) if x is not None and not math.isnan(x)]
+    return max(margins, default=None)

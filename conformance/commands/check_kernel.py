@@ -19,35 +19,39 @@ if TYPE_CHECKING:
     from conformance.commands.kernel import Examination, Score
 
 WIDTH = 80
-SEEDS = 2**31
+SEED_COUNT = 2**31
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-LINES = 12
+MAX_MESSAGE_LINES = 12
 """Lines of a message to show."""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `nn-conformance`."""
     parser = commands.add_parser(
         "check-kernel", help="test a function that replaces an operator of torch"
     )
-    say = parser.add_argument
-    say("kernels", nargs="+", metavar="MODULE:ATTR",
+    add_argument = parser.add_argument
+    add_argument("kernels", nargs="+", metavar="MODULE:ATTR",
         help="function to test, also as FILE.py:ATTR")  # fmt: skip
-    say("--op", action="append", required=True, metavar="OPERATOR",
+    add_argument("--op", action="append", required=True, metavar="OPERATOR",
         help="operator that the function replaces, e.g. aten::addmm; once for each function"
         )  # fmt: skip
-    say("--device", default="cpu", help="device whose kernel the function replaces (default: cpu)")
-    say("--dtype", default=",".join(DTYPES),
+    add_argument(
+        "--device", default="cpu", help="device whose kernel the function replaces (default: cpu)"
+    )
+    add_argument("--dtype", default=",".join(DTYPES),
         help=f"comma list of dtypes (default: {','.join(DTYPES)})")  # fmt: skip
-    say("--layer", metavar="NAMES",
+    add_argument("--layer", metavar="NAMES",
         help="comma list of layer names or globs (default: all that reach the operator)"
         )  # fmt: skip
-    say("--profile", default="standard",
+    add_argument("--profile", default="standard",
         help="amount of cases: smoke, standard (default) or thorough")  # fmt: skip
-    say("--seed", help="seed of an earlier run (default: a random seed, which the score shows)")
-    say("--failures", default="3", metavar="N",
+    add_argument(
+        "--seed", help="seed of an earlier run (default: a random seed, which the score shows)"
+    )
+    add_argument("--failures", default="3", metavar="N",
         help="stop after N failing items (default: 3; 0 = never stop)")  # fmt: skip
-    say("--json", action="store_true", help="print the score as JSON")
+    add_argument("--json", action="store_true", help="print the score as JSON")
     parser.set_defaults(run=run)
 
 
@@ -64,24 +68,24 @@ def run(options: argparse.Namespace) -> int:
     # shadow an installed library.
     if "." not in sys.path:
         sys.path.append(".")
-    asked = _asked(options)
+    examination = _read_examination(options)
     quiet = options.json or not sys.stderr.isatty()
 
-    def told(item: Any, verdict: Any) -> None:
+    def show_progress(item: Any, verdict: Any) -> None:
         if not quiet:
             print(f"\r\x1b[K{visible(item.id)}: {verdict.status}", end="", file=sys.stderr)
 
     try:
-        score = examine(asked, told)
+        score = examine(examination, show_progress)
     except BackendError as error:
-        raise _usage(error) from error
+        raise _usage_error(error) from error
     if not quiet:
         print("\r\x1b[K", end="", file=sys.stderr)
-    print(_json(score) if options.json else "\n".join(_text(score)))
+    print(_json(score) if options.json else "\n".join(_score_lines(score)))
     return 0 if score.verdict == "right" else 1
 
 
-def _asked(options: argparse.Namespace) -> Examination:
+def _read_examination(options: argparse.Namespace) -> Examination:
     from conformance.commands.kernel import Examination
     from conformance.items.planning import PROFILES
     from conformance.layers.reached import layers_reaching
@@ -91,45 +95,47 @@ def _asked(options: argparse.Namespace) -> Examination:
         raise UsageError(
             f"{len(kernels)} functions and {len(operators)} --op: expected one operator for each"
         )
-    if twice := [name for name in operators if operators.count(name) > 1]:
-        raise UsageError(f"--op={twice[0]!r} is given twice")
+    if repeated := [name for name in operators if operators.count(name) > 1]:
+        raise UsageError(f"--op={repeated[0]!r} is given twice")
     if options.profile not in PROFILES:
         expected = ", ".join(PROFILES)
         raise UsageError(f"--profile={options.profile!r}: expected one of {expected}")
-    layers = _layers(options.layer) if options.layer else layers_reaching(operators)
+    layers = _match_layers(options.layer) if options.layer else layers_reaching(operators)
     return Examination(
         tuple(zip(operators, kernels, strict=True)),
         options.device,
         # Without any layer, torch still checks the operator's name.
-        layers or _unreached(operators, options.device, kernels),
-        _dtypes(options.dtype),
+        layers or _refuse_unreached(operators, options.device, kernels),
+        _parse_dtypes(options.dtype),
         options.profile,
-        secrets.randbelow(SEEDS) if options.seed is None else _number("--seed", options.seed),
-        _number("--failures", options.failures),
+        secrets.randbelow(SEED_COUNT)
+        if options.seed is None
+        else _parse_number("--seed", options.seed),
+        _parse_number("--failures", options.failures),
     )
 
 
-def _usage(error: Exception) -> UsageError:
+def _usage_error(error: Exception) -> UsageError:
     """What is wrong with a kernel, without the message's words about the backend around it."""
     text = str(error)
     return UsageError(text.partition(" cannot be created: ")[2] or text)
 
 
-def _number(name: str, text: str) -> int:
+def _parse_number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         raise UsageError(f"{name}={text!r}: expected a whole number of at least 0")
     return int(text)
 
 
-def _dtypes(text: str) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
-    for name in found:
+def _parse_dtypes(text: str) -> tuple[str, ...]:
+    dtypes = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in dtypes:
         if name not in DTYPES:
             raise UsageError(f"--dtype={name!r}: expected one of {', '.join(DTYPES)}")
-    return found
+    return dtypes
 
 
-def _layers(text: str) -> tuple[str, ...]:
+def _match_layers(text: str) -> tuple[str, ...]:
     import fnmatch
 
     from conformance.layers import CATALOGUE
@@ -141,24 +147,26 @@ def _layers(text: str) -> tuple[str, ...]:
     return tuple(x for x in CATALOGUE if any(fnmatch.fnmatchcase(x, glob) for glob in globs))
 
 
-def _unreached(operators: list[str], device: str, kernels: list[str]) -> tuple[str, ...]:
+def _refuse_unreached(operators: list[str], device: str, kernels: list[str]) -> tuple[str, ...]:
     """Refuse operators that no layer reaches, or that torch does not have.
 
     Raises:
         UsageError: always.
     """
-    from conformance.backends.capabilities import TIMEOUT
+    from conformance.backends.capabilities import DEFAULT_TIMEOUT
     from conformance.backends.guard import BackendError
-    from conformance.backends.kernel import NAME, tell
-    from conformance.isolation.probe import Asked
-    from conformance.isolation.probe_process import offered_by
-    from conformance.isolation.process import starting
+    from conformance.backends.kernel import BACKEND_PATH, set_kernels
+    from conformance.isolation.probe import ProbeQuery
+    from conformance.isolation.probe_process import probe_in_process
+    from conformance.isolation.process import start_seconds
 
-    tell(list(zip(operators, kernels, strict=True)), device)
+    set_kernels(list(zip(operators, kernels, strict=True)), device)
     try:
-        offered_by(Asked(NAME, (), (), (), True, (), None), starting(TIMEOUT))
+        probe_in_process(
+            ProbeQuery(BACKEND_PATH, (), (), (), True, (), None), start_seconds(DEFAULT_TIMEOUT)
+        )
     except BackendError as error:
-        raise _usage(error) from error
+        raise _usage_error(error) from error
     raise UsageError(
         f"--op={', '.join(operators)}: no layer of the suite reaches it, as traced on a CPU; "
         "expected another operator, or --layer with those that do on your device"
@@ -173,25 +181,25 @@ def _json(score: Score) -> str:
     return json.dumps(data, indent=1)
 
 
-def _text(score: Score) -> Iterator[str]:
+def _score_lines(score: Score) -> Iterator[str]:
     """The score as text, in lines of at most 80 columns."""
-    for operator, where in score.kernels.items():
-        told = f"{where} for {operator} on {score.device}: {score.verdict}"
-        yield from _wrapped(told, "")
+    for operator, function in score.kernels.items():
+        text = f"{function} for {operator} on {score.device}: {score.verdict}"
+        yield from _wrapped(text, "")
     if score.share is not None:
-        wrong = f", {score.failed:,} wrong" if score.failed else ""
+        wrong_text = f", {score.failed:,} wrong" if score.failed else ""
         yield from _wrapped(
-            f"{_percent(score.share)} of {score.checked:,} cases right{wrong}; "
+            f"{_percent(score.share)} of {score.checked:,} cases right{wrong_text}; "
             f"{score.declined:,} declined"
         )
-    told = ", ".join(f"{count} {status}" for status, count in sorted(score.items.items()))
+    text = ", ".join(f"{count} {status}" for status, count in sorted(score.items.items()))
     if score.left_out:
-        told += f"; {score.left_out} not run, since enough had failed"
-    yield from _wrapped(f"items: {told}")
+        text += f"; {score.left_out} not run, since enough had failed"
+    yield from _wrapped(f"items: {text}")
     if score.smallest is not None:
         yield ""
         yield f"smallest failing case ({visible(score.smallest.id)}):"
-        for line in bounded(score.smallest.message).splitlines()[:LINES]:
+        for line in bounded(score.smallest.message).splitlines()[:MAX_MESSAGE_LINES]:
             yield from _wrapped(line)
         if score.smallest.needs:
             yield from _wrapped(f"needs {' and '.join(score.smallest.needs)}")
@@ -199,21 +207,21 @@ def _text(score: Score) -> Iterator[str]:
     if score.largest is not None:
         yield from _wrapped(f"largest error ÷ bound: {score.largest:.3g}")
     ran = ", ".join(f"{name} {count:,} times" for name, count in score.hits.items())
-    within = f", in {', '.join(score.layers)}" if score.layers else ""
-    yield from _wrapped(f"ran: {ran}{within}")
-    for timed in score.speed:
-        yield from _wrapped(_speed(timed))
+    layers_text = f", in {', '.join(score.layers)}" if score.layers else ""
+    yield from _wrapped(f"ran: {ran}{layers_text}")
+    for speed in score.speed:
+        yield from _wrapped(_speed_text(speed))
     if score.verdict == "unchecked" and score.reasons:
         yield from _wrapped(f"declined most often: {next(iter(score.reasons))}")
     yield from _wrapped(f"seed {score.seed}, profile {score.profile}, {score.seconds:.0f} s")
 
 
-def _speed(timed: Any) -> str:
-    told = f"speed: {timed.layer} {timed.name}, {timed.dtype}: {timed.seconds * 1e3:.3g} ms"
-    if timed.ratio is None:
-        return told
-    interval = "" if timed.low is None else f" ({timed.low:.2f} to {timed.high:.2f})"
-    return f"{told}, {timed.ratio:.2f} times torch's{interval}"
+def _speed_text(speed: Any) -> str:
+    text = f"speed: {speed.layer} {speed.name}, {speed.dtype}: {speed.seconds * 1e3:.3g} ms"
+    if speed.ratio is None:
+        return text
+    interval = "" if speed.low is None else f" ({speed.low:.2f} to {speed.high:.2f})"
+    return f"{text}, {speed.ratio:.2f} times torch's{interval}"
 
 
 def _percent(share: float) -> str:
@@ -222,8 +230,8 @@ def _percent(share: float) -> str:
 
 
 def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    found = textwrap.wrap(
+    lines = textwrap.wrap(
         visible(text), WIDTH, initial_indent=indent, subsequent_indent=indent + "  ",
         break_on_hyphens=False,
     )  # fmt: skip
-    return found or [""]
+    return lines or [""]

@@ -14,7 +14,7 @@ from conformance.commands import check_kernel as kernel_cli
 from conformance.commands import exhaustive as exhaustive_cli
 from conformance.commands import layers as layers_cli
 from conformance.commands import packs as packs_cli
-from conformance.model.files import FileError, clash, write_whole
+from conformance.model.files import FileError, find_overwrite, write_atomically
 from conformance.model.plain_text import bounded, visible
 from conformance.model.usage_error import UsageError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from conformance.reports.results import Run
 
 
-FAULTS = 200
+MAX_LISTED_FAULTS = 200
 """Faults of a file to list, at most."""
 
 
@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 if a verdict or a file is bad, 2 for a usage error.
     """
-    options = _parser().parse_args(arguments)
+    options = _make_parser().parse_args(arguments)
     try:
-        _keep_apart(options)
+        _check_paths_differ(options)
         code = int(options.run(options))
         sys.stdout.flush()
         return code
@@ -47,47 +47,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (UsageError, OSError) as error:
-        return _refused(options, str(error))
+        return _report_error(options, str(error))
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         # The schema check has accepted each line, so only a developer could use a traceback.
-        told = f"{type(error).__name__}: {error}"
-        return _refused(options, f"{told}; if the files are valid, this is a bug of nn-conformance")
+        message = f"{type(error).__name__}: {error}"
+        return _report_error(
+            options, f"{message}; if the files are valid, this is a bug of nn-conformance"
+        )
 
 
-def _refused(options: argparse.Namespace, problem: str) -> int:
+def _report_error(options: argparse.Namespace, problem: str) -> int:
     """Print why a command cannot run, and return the exit status of a usage error."""
-    _say(f"nn-conformance {options.command}: {bounded(problem)}", sys.stderr)
+    _print_text(f"nn-conformance {options.command}: {bounded(problem)}", sys.stderr)
     return 2
 
 
-def _say(text: str, file: TextIO | None = None) -> None:
+def _print_text(text: str, file: TextIO | None = None) -> None:
     """Print text that may hold parts of an untrusted file: escape control characters."""
     out = file or sys.stdout
-    shown = visible(text)
-    print(shown.encode(out.encoding or "utf-8", "backslashreplace").decode(
+    printable = visible(text)
+    print(printable.encode(out.encoding or "utf-8", "backslashreplace").decode(
         out.encoding or "utf-8", "replace"), file=out)  # fmt: skip
 
 
-def _keep_apart(options: argparse.Namespace) -> None:
+def _check_paths_differ(options: argparse.Namespace) -> None:
     """Refuse to write over a file that the command reads.
 
     Raises:
         FileError: with the path.
     """
-    given = vars(options)
-    outputs = [given[name] for name in ("output", "write", "table") if given.get(name)]
-    places = ("results", "before", "after", "files", "lines")
-    inputs = [path for name in places if given.get(name) for path in _listed(given[name])]
-    found = clash(outputs, inputs)
-    if found is not None:
-        raise FileError(f"{found[0]} is read and written: expected another file to write")
+    values = vars(options)
+    outputs = [values[name] for name in ("output", "write", "table") if values.get(name)]
+    input_names = ("results", "before", "after", "files", "lines")
+    inputs = [path for name in input_names if values.get(name) for path in _as_list(values[name])]
+    conflict = find_overwrite(outputs, inputs)
+    if conflict is not None:
+        raise FileError(f"{conflict[0]} is read and written: expected another file to write")
 
 
-def _listed(paths: Path | list[Path]) -> list[Path]:
+def _as_list(paths: Path | list[Path]) -> list[Path]:
     return paths if isinstance(paths, list) else [paths]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nn-conformance",
         description="Work with conformance results of torch.nn implementations. "
@@ -115,22 +117,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     board.set_defaults(run=_scoreboard)
 
-    bug = commands.add_parser("bug-report", help="print an issue about a verdict, in Markdown")
-    bug.add_argument("results", type=Path, metavar="RESULTS", help=one_run)
-    bug.add_argument("id", metavar="ID", help=id_help)
-    bug.add_argument(
+    bug_report = commands.add_parser(
+        "bug-report", help="print an issue about a verdict, in Markdown"
+    )
+    bug_report.add_argument("results", type=Path, metavar="RESULTS", help=one_run)
+    bug_report.add_argument("id", metavar="ID", help=id_help)
+    bug_report.add_argument(
         "--known", type=int, default=1, metavar="N",
         help="report the Nth of several known failures that explain the verdict (default: 1)",
     )  # fmt: skip
-    bug.add_argument(
+    bug_report.add_argument(
         "--cause", type=int, default=1, metavar="N",
         help="report the Nth of several causes of the failure (default: 1)",
     )  # fmt: skip
-    bug.add_argument(
+    bug_report.add_argument(
         "--backend", help="backend that runs the pinned case of a known failure (default: the "
         "backend of the results, if it is installed)",
     )  # fmt: skip
-    bug.set_defaults(run=_bug_report)
+    bug_report.set_defaults(run=_bug_report)
 
     merge = commands.add_parser("merge", help="merge the results files of shards into one")
     merge.add_argument(
@@ -192,14 +196,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay.set_defaults(run=_replay)
 
-    blame = commands.add_parser(
+    culprit = commands.add_parser(
         "culprit", help="find the first operator of torch that exceeds its own bound in the "
         "minimal case of a verdict",
     )  # fmt: skip
-    blame.add_argument("results", type=Path, metavar="RESULTS", help=one_run)
-    blame.add_argument("id", metavar="ID", help=id_help)
-    blame.add_argument("--backend", help="backend to run the case on, as in replay")
-    blame.set_defaults(run=_culprit)
+    culprit.add_argument("results", type=Path, metavar="RESULTS", help=one_run)
+    culprit.add_argument("id", metavar="ID", help=id_help)
+    culprit.add_argument("--backend", help="backend to run the case on, as in replay")
+    culprit.set_defaults(run=_culprit)
 
     backends = commands.add_parser("backends", help="list the installed backends")
     backends.set_defaults(run=_backends)
@@ -237,17 +241,17 @@ def _parser() -> argparse.ArgumentParser:
         help="results, known-failures or wire",
     )  # fmt: skip
     schema.set_defaults(run=_schema)
-    packs_cli.add(commands)
-    exhaustive_cli.add(commands)
-    kernel_cli.add(commands)
-    layers_cli.add(commands)
+    packs_cli.add_parsers(commands)
+    exhaustive_cli.add_parser(commands)
+    kernel_cli.add_parser(commands)
+    layers_cli.add_parser(commands)
     return parser
 
 
 def _schema(options: argparse.Namespace) -> int:
     from conformance.reports.schemas import text
 
-    _say(text(options.name).removesuffix("\n"))
+    _print_text(text(options.name).removesuffix("\n"))
     return 0
 
 
@@ -258,7 +262,7 @@ def _render(options: argparse.Namespace) -> int:
 
     run = merge([read(path) for path in options.results])
     _write(options.output, html.render(run, results=str(options.results[0])))
-    _say(str(options.output))
+    _print_text(str(options.output))
     return 0
 
 
@@ -267,9 +271,9 @@ def _scoreboard(options: argparse.Namespace) -> int:
     from conformance.reports.scoreboard import board
     from conformance.reports.scoreboard_html import render
 
-    found = board([read(path) for path in options.results], [str(p) for p in options.results])
-    _write(options.output, render(found))
-    _say(str(options.output))
+    matrix = board([read(path) for path in options.results], [str(p) for p in options.results])
+    _write(options.output, render(matrix))
+    _print_text(str(options.output))
     return 0
 
 
@@ -278,10 +282,10 @@ def _bug_report(options: argparse.Namespace) -> int:
     from conformance.reports import bug_report
     from conformance.reports.results import read
 
-    run, causes = bug_report.of_cause(read(options.results), options.id, options.cause)
+    run, causes = bug_report.run_of_cause(read(options.results), options.id, options.cause)
     subject = explain(run, options.id, options.known, options.backend)
     text = bug_report.render(run, subject, str(options.results), options.cause)
-    _say(text.removesuffix("\n"))
+    _print_text(text.removesuffix("\n"))
     if subject.others:
         print(
             f"nn-conformance bug-report: this is known failure {options.known} of "
@@ -305,36 +309,36 @@ def _merge(options: argparse.Namespace) -> int:
     runs = [read(path) for path in options.results]
     run = merge(runs)
     write(options.output, run)
-    told = disagreements(runs)
-    for line in told[:FAULTS]:
-        _say(bounded(line, 500), sys.stderr)
-    if len(told) > FAULTS:
-        print(f"… and {len(told) - FAULTS:,} more", file=sys.stderr)
-    lost = missing_shards(run)
-    if lost:
-        _say(f"incomplete: shards missing: {', '.join(lost)}", sys.stderr)
+    conflicts = disagreements(runs)
+    for line in conflicts[:MAX_LISTED_FAULTS]:
+        _print_text(bounded(line, 500), sys.stderr)
+    if len(conflicts) > MAX_LISTED_FAULTS:
+        print(f"… and {len(conflicts) - MAX_LISTED_FAULTS:,} more", file=sys.stderr)
+    missing = missing_shards(run)
+    if missing:
+        _print_text(f"incomplete: shards missing: {', '.join(missing)}", sys.stderr)
         return 1
     outcome = summary.outcome(run)
     if outcome.headline:
-        _say(outcome.headline)
+        _print_text(outcome.headline)
     if outcome.claim:
-        _say(outcome.claim)
-    _say(outcome.sentence)
-    return 0 if summary.ok(run) and not outcome.missing and run.footer is not None else 1
+        _print_text(outcome.claim)
+    _print_text(outcome.sentence)
+    return 0 if summary.is_ok(run) and not outcome.missing and run.footer is not None else 1
 
 
 def _compare(options: argparse.Namespace) -> int:
     from conformance.reports.compare import compare, render
     from conformance.reports.results import read
 
-    found = compare(read(options.before), read(options.after), force=options.force)
-    _write(options.output, render(found, (str(options.before), str(options.after))))
-    _say(found.sentence)
-    lacking = max(_lacking(options, run) for run in (found.before, found.after))
-    return 1 if found.of("broken") else lacking
+    comparison = compare(read(options.before), read(options.after), force=options.force)
+    _write(options.output, render(comparison, (str(options.before), str(options.after))))
+    _print_text(comparison.sentence)
+    gap_status = max(_report_gap(options, run) for run in (comparison.before, comparison.after))
+    return 1 if comparison.of("broken") else gap_status
 
 
-def _lacking(options: argparse.Namespace, run: Run) -> int:
+def _report_gap(options: argparse.Namespace, run: Run) -> int:
     """Report a run that is incomplete or empty.
 
     Returns:
@@ -346,8 +350,8 @@ def _lacking(options: argparse.Namespace, run: Run) -> int:
     empty = not run.verdicts and not run.benchmarks
     gap = outcome.gap or ("The run holds no verdict." if empty else "")
     if gap:
-        who = bounded(run.identity.backend, 80)
-        _say(f"nn-conformance {options.command}: {who}: incomplete: {gap}", sys.stderr)
+        backend = bounded(run.identity.backend, 80)
+        _print_text(f"nn-conformance {options.command}: {backend}: incomplete: {gap}", sys.stderr)
     return 1 if gap else 0
 
 
@@ -358,7 +362,7 @@ def _badge(options: argparse.Namespace) -> int:
 
     run = merge([read(path) for path in options.results])
     _write(options.output, badge(run))
-    return _lacking(options, run)
+    return _report_gap(options, run)
 
 
 def _summary(options: argparse.Namespace) -> int:
@@ -367,23 +371,23 @@ def _summary(options: argparse.Namespace) -> int:
     from conformance.reports.results import read
 
     run = merge([read(path) for path in options.results])
-    text = markdown(run, every=options.all)
+    text = markdown(run, all_causes=options.all)
     if options.output is None:
         sys.stdout.buffer.write(text.encode())
     else:
         _write(options.output, text)
-    return _lacking(options, run)
+    return _report_gap(options, run)
 
 
 def _write(path: Path, text: str) -> None:
-    write_whole(path, text)
+    write_atomically(path, text)
 
 
 def _verify(options: argparse.Namespace) -> int:
-    return max([_verified(path) for path in options.results])
+    return max([_verify_file(path) for path in options.results])
 
 
-def _verified(path: Path) -> int:
+def _verify_file(path: Path) -> int:
     from conformance.reports import summary, validation
     from conformance.reports.merge import missing_shards
     from conformance.reports.results import SCHEMA, read
@@ -392,11 +396,11 @@ def _verified(path: Path) -> int:
     faults = list(run.notes)
     if run.identity.schema > SCHEMA:
         faults.append(f"schema {run.identity.schema} is newer than {SCHEMA}, which is read here")
-    faults += validation.faults(run)
+    faults += validation.contradictions(run)
     faults += filter(None, map(_case_fault, run.verdicts))
     ids = [verdict.id for verdict in run.verdicts]
-    times = sorted(Counter(ids).items())
-    faults += [f"{id}: more than one verdict" for id, number in times if number > 1]
+    repeats = sorted(Counter(ids).items())
+    faults += [f"{id}: more than one verdict" for id, number in repeats if number > 1]
     faults += [f"{id}: no verdict" for id in summary.missing(run)]
     faults += [f"shard {shard} is missing" for shard in missing_shards(run)]
     if run.footer is None:
@@ -407,46 +411,46 @@ def _verified(path: Path) -> int:
         k: v for k, v in summary.counts(run).items() if v
     }:
         faults.append("the last line's counts are not those of the verdicts")
-    for fault in faults[:FAULTS]:
-        _say(bounded(fault, 500))
-    if len(faults) > FAULTS:
-        print(f"… and {len(faults) - FAULTS:,} more")
-    _say(f"{path}: {'not valid' if faults else 'valid'}, {len(ids)} verdicts")
+    for fault in faults[:MAX_LISTED_FAULTS]:
+        _print_text(bounded(fault, 500))
+    if len(faults) > MAX_LISTED_FAULTS:
+        print(f"… and {len(faults) - MAX_LISTED_FAULTS:,} more")
+    _print_text(f"{path}: {'not valid' if faults else 'valid'}, {len(ids)} verdicts")
     return 1 if faults else 0
 
 
 def _case_fault(verdict: Verdict) -> str:
     """Why a minimal case of a verdict cannot be decoded; empty if all cases are valid."""
-    from conformance.layers.encoding import CaseError, case_of
-    from conformance.reports.clusters import by_cause
+    from conformance.layers.encoding import CaseError, decode_verdict_case
+    from conformance.reports.clusters import split_by_cause
 
     try:
-        for cause in by_cause(verdict):
-            case_of(cause)
+        for cause in split_by_cause(verdict):
+            decode_verdict_case(cause)
     except CaseError as error:
         return str(error)
     return ""
 
 
 def _culprit(options: argparse.Namespace) -> int:
-    from conformance.commands.culprit import culprit
+    from conformance.commands.culprit import find_culprit
     from conformance.reports.results import read
 
-    judged = culprit(read(options.results), options.id, options.backend)
-    _say(judged.call)
-    for number, one in enumerate(judged.ran, 1):
-        why = f" ({one.says})" if one.says and one is not judged.culprit else ""
-        _say(f"{number:4}. {one.text}: {one.outcome}{why}")
-    if judged.culprit is not None:
-        _say(f"culprit: {judged.culprit.name}")
-        _say("\n".join(f"  {line}" for line in judged.culprit.says.splitlines()))
+    result = find_culprit(read(options.results), options.id, options.backend)
+    _print_text(result.call)
+    for number, operator in enumerate(result.operators, 1):
+        why = f" ({operator.says})" if operator.says and operator is not result.culprit else ""
+        _print_text(f"{number:4}. {operator.text}: {operator.outcome}{why}")
+    if result.culprit is not None:
+        _print_text(f"culprit: {result.culprit.name}")
+        _print_text("\n".join(f"  {line}" for line in result.culprit.says.splitlines()))
         return 0
     why = (
         "the case passes now"
-        if not judged.failure
+        if not result.failure
         else ("no operator that the catalogue knows is outside its bound")
     )
-    _say(f"no culprit: {why}")
+    _print_text(f"no culprit: {why}")
     return 1
 
 
@@ -455,7 +459,7 @@ def _replay(options: argparse.Namespace) -> int:
     from conformance.reports.results import read
 
     passed, text = replay(read(options.results), options.id, options.backend)
-    _say(text)
+    _print_text(text)
     return 0 if passed else 1
 
 
@@ -468,14 +472,14 @@ def _backends(options: argparse.Namespace) -> int:
 
 
 def _known(options: argparse.Namespace) -> int:
-    from conformance.known.migrate import checked
+    from conformance.known.migrate import check_file
 
     if options.write is not None:
         return _write_known(options)
     if options.seen:
         return _add_place(options)
     for path in options.files:
-        _say(f"{path}: {checked(path, rewrite=options.rewrite)} entries")
+        _print_text(f"{path}: {check_file(path, rewrite=options.rewrite)} entries")
     return 0
 
 
@@ -485,8 +489,8 @@ def _add_place(options: argparse.Namespace) -> int:
     for path in options.files:
         report = add_place(path, options.backend or path.stem)
         for reason, instead in report.passing:
-            _say(f"does not show here: {bounded(reason, 500)} (its pinned case {instead})")
-        _say(
+            _print_text(f"does not show here: {bounded(reason, 500)} (its pinned case {instead})")
+        _print_text(
             f"{path}: {len(report.failing)} entries show on {report.place}, "
             f"{len(report.passing)} do not; {report.untried} cannot be tried"
         )
@@ -499,8 +503,8 @@ def _write_known(options: argparse.Namespace) -> int:
     from conformance.reports.results import read
 
     run = merge([read(path) for path in options.files])
-    written = write(run, options.write, update=options.update)
-    for reason in written.stale:
-        _say(f"stale, left out: {bounded(reason, 500)}")
-    _say(f"{options.write}: {written.new} new entries, each of which needs a reason")
+    draft = write(run, options.write, update=options.update)
+    for reason in draft.stale:
+        _print_text(f"stale, left out: {bounded(reason, 500)}")
+    _print_text(f"{options.write}: {draft.new} new entries, each of which needs a reason")
     return 0

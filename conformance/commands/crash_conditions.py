@@ -10,17 +10,17 @@ from typing import Any
 from conformance.items.planning import PROFILES, Item
 from conformance.items.stream import Stream
 from conformance.layers import CATALOGUE
-from conformance.matching.comparison import meets
+from conformance.matching.comparison import matches
 from conformance.matching.facts import Facts
 from conformance.model.case import Case, Verdict
-from conformance.reports.argument_coverage import expanded
+from conformance.reports.argument_coverage import expand_outcomes
 from conformance.reports.results import Run
 
-TERMS = 3
+MAX_CONDITIONS = 3
 """Conditions to combine, at most."""
 
 
-def cases_of(run: Run, verdict: Verdict, outcomes: str) -> Iterator[Case]:
+def cases_with_outcome(run: Run, verdict: Verdict, outcomes: str) -> Iterator[Case]:
     """The cases of an item that had one of some outcomes.
 
     Args:
@@ -31,13 +31,15 @@ def cases_of(run: Run, verdict: Verdict, outcomes: str) -> Iterator[Case]:
     # Results of another tool may name a profile that is not one of the suite.
     profile = PROFILES.get(identity.profile)
     samples = profile is not None and profile.samples
-    item = replace(Item.of(verdict), samples=samples)
+    item = replace(Item.of_verdict(verdict), samples=samples)
     stream = Stream(item, identity.examples, identity.seed, values)
-    letters = expanded(verdict.outcomes or "")
+    letters = expand_outcomes(verdict.outcomes or "")
     return (stream[k] for k, letter in enumerate(letters) if letter in outcomes)
 
 
-def telling(lost: Sequence[Case], passing: Sequence[Case]) -> Iterator[dict[str, Any]]:
+def separating_conditions(
+    lost: Sequence[Case], passing: Sequence[Case]
+) -> Iterator[dict[str, Any]]:
     """Tables of conditions: every crashing case matches one, no passing case matches any.
 
     Among tables of the same size the one that most cases meet wins. The suite leaves out the cases
@@ -47,55 +49,74 @@ def telling(lost: Sequence[Case], passing: Sequence[Case]) -> Iterator[dict[str,
         lost: the cases that end the process, the simplest first.
         passing: the cases that do not.
     """
-    left = [Facts(case) for case in lost]
-    others = [Facts(case) for case in passing]
-    while left:
-        conditions = dict(_of(left[0]))
-        mine = {name: [_met(x, name, wanted) for x in left] for name, wanted in conditions.items()}
-        theirs = {
-            name: [_met(x, name, wanted) for x in others] for name, wanted in conditions.items()
+    uncovered = [Facts(case) for case in lost]
+    passing_facts = [Facts(case) for case in passing]
+    while uncovered:
+        conditions = dict(_unusual_conditions(uncovered[0]))
+        lost_matches = {
+            name: [_is_met(x, name, wanted) for x in uncovered]
+            for name, wanted in conditions.items()
         }
-        names = _fewest(mine, theirs) if others else tuple(conditions)
+        passing_matches = {
+            name: [_is_met(x, name, wanted) for x in passing_facts]
+            for name, wanted in conditions.items()
+        }
+        names = (
+            _fewest_conditions(lost_matches, passing_matches)
+            if passing_facts
+            else tuple(conditions)
+        )
         yield {name: conditions[name] for name in names}
-        met = [all(mine[name][k] for name in names) for k in range(len(left))]
-        left = [x for x, covered in zip(left, met, strict=True) if not covered]
+        is_covered = [all(lost_matches[name][k] for name in names) for k in range(len(uncovered))]
+        uncovered = [x for x, covered in zip(uncovered, is_covered, strict=True) if not covered]
 
 
-def _fewest(
-    mine: Mapping[str, Sequence[bool]], theirs: Mapping[str, Sequence[bool]]
+def _fewest_conditions(
+    lost_matches: Mapping[str, Sequence[bool]], passing_matches: Mapping[str, Sequence[bool]]
 ) -> tuple[str, ...]:
     """The smallest set of conditions that no passing case meets, else all conditions."""
-    for size in range(1, TERMS + 1):
-        found = [
+    for size in range(1, MAX_CONDITIONS + 1):
+        choices = [
             names
-            for names in itertools.combinations(mine, size)
-            if not any(all(row) for row in zip(*(theirs[name] for name in names), strict=True))
+            for names in itertools.combinations(lost_matches, size)
+            if not any(
+                all(row) for row in zip(*(passing_matches[name] for name in names), strict=True)
+            )
         ]
-        if found:
-            return max(found, key=lambda n: sum(map(all, zip(*(mine[x] for x in n), strict=True))))
-    return tuple(mine)
+        if choices:
+            return max(
+                choices,
+                key=lambda n: sum(map(all, zip(*(lost_matches[x] for x in n), strict=True))),
+            )
+    return tuple(lost_matches)
 
 
-def _of(found: Facts) -> Iterator[tuple[str, Any]]:
+def _unusual_conditions(facts: Facts) -> Iterator[tuple[str, Any]]:
     """Conditions on what is unusual in a case: on its arguments, then on its inputs."""
-    case, row = found.case, CATALOGUE[found.case.call.layer]
-    if found.get("empty"):
+    case, spec = facts.case, CATALOGUE[facts.case.call.layer]
+    if facts.get("empty"):
         yield "empty", True
     for name, value in {**case.call.arguments, **case.keywords}.items():
-        argument = row.signature.argument(name)
-        plain = row.signature.defaults.get(name, None if argument is None else argument.plain)
+        argument = spec.signature.argument(name)
+        simplest = spec.signature.defaults.get(
+            name, None if argument is None else argument.simplest
+        )
         numbers = value if isinstance(value, (tuple, list)) else (value,)
-        if isinstance(value, (bool, str)) and value != plain:
+        if isinstance(value, (bool, str)) and value != simplest:
             yield name, value
-        elif type(plain) is int and all(type(n) is int for n in numbers) and max(numbers) > plain:
-            yield name, f">{plain}"
-    for place, array in enumerate(case.inputs):
-        name = row.signature.input_names[place]
-        if row.signature.inputs[place].optional:
+        elif (
+            type(simplest) is int
+            and all(type(n) is int for n in numbers)
+            and max(numbers) > simplest
+        ):
+            yield name, f">{simplest}"
+    for position, array in enumerate(case.inputs):
+        name = spec.signature.input_names[position]
+        if spec.signature.inputs[position].optional:
             yield name, "absent" if array is None else "given"
         elif array is not None:
             yield f"{name}.ndim", f"=={array.ndim}"
 
 
-def _met(found: Facts, name: str, wanted: Any) -> bool:
-    return meets(found.get(name), wanted)
+def _is_met(facts: Facts, name: str, wanted: Any) -> bool:
+    return matches(facts.get(name), wanted)

@@ -7,7 +7,7 @@ from typing import Any
 
 from conformance.backends.registry import load
 from conformance.checks.values import compare
-from conformance.commands.replay import found, installed_backend
+from conformance.commands.replay import find_case, installed_backend
 from conformance.layers.describe import case_text
 from conformance.model.failure import Failure
 from conformance.reports.results import Run
@@ -21,17 +21,17 @@ class Culprit:
     Args:
         call: the case as text.
         failure: the message of the check, or why the backend declines the case; empty if it passes.
-        ran: the operators (`conformance.backends.operator_trace.Ran`), in order of execution.
+        operators: the operators (`conformance.backends.operator_trace.Ran`), in order of execution.
         culprit: the first wrong operator; None if none is wrong.
     """
 
     call: str
     failure: str
-    ran: tuple[Any, ...]
+    operators: tuple[Any, ...]
     culprit: Any
 
 
-def culprit(run: Run, id: str, backend: str | None = None) -> Culprit:
+def find_culprit(run: Run, id: str, backend: str | None = None) -> Culprit:
     """Replay a verdict's case, and compare every operator that torch runs with its bound.
 
     Args:
@@ -40,19 +40,19 @@ def culprit(run: Run, id: str, backend: str | None = None) -> Culprit:
     Raises:
         UsageError: if there is no such verdict, it holds no case, or its backend is not installed.
     """
-    from conformance.backends.operator_trace import WRONG, Watch
+    from conformance.backends.operator_trace import WRONG, OperatorTrace
 
-    _, item, case = found(run, id)
+    _, item, case = find_case(run, id)
     loaded = load(backend or installed_backend(run))
     engine = Engine(loaded, 1, 0)
-    watch = Watch(_wrong, engine.numerics)
+    watch = OperatorTrace(_error_message, engine.numerics)
     with watch:
         outcome = engine.outcome(item, case, engine.numerics(item.dtype))
-    first = next((one for one in watch.ran if one.outcome == WRONG), None)
-    return Culprit(case_text(case), outcome.message, tuple(watch.ran), first)
+    first = next((operator for operator in watch.runs if operator.outcome == WRONG), None)
+    return Culprit(case_text(case), outcome.message, tuple(watch.runs), first)
 
 
-def _wrong(name: str, got: Any, expected: Any) -> str:
+def _error_message(name: str, got: Any, expected: Any) -> str:
     try:
         compare(name, got, expected)
     except Failure as failure:

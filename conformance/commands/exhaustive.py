@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.model.files import kind_of, write_whole
+from conformance.model.files import file_kind, write_atomically
 from conformance.model.plain_text import bounded
 from conformance.model.usage_error import UsageError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conformance.reports.exhaustive import Line
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `nn-conformance`."""
     parser = commands.add_parser(
         "exhaustive", help="test elementwise functions on every number of a dtype"
@@ -53,21 +53,21 @@ def run(options: argparse.Namespace) -> int:
     from conformance.reports.exhaustive import read, table
 
     if options.table:
-        write_whole(options.table, table(read(options.lines)))
+        write_atomically(options.table, table(read(options.lines)))
         return 0
-    if _is_file(options.lines[0]):
+    if _is_regular_file(options.lines[0]):
         read(options.lines[:1])  # Refuses to append to a file of another kind.
     wrong = False
     with options.lines[0].open("ab") as out:
-        for line in _lines(options):
+        for line in _run_parts(options):
             out.write(msgspec.json.encode(line) + b"\n")
             out.flush()
-            print(bounded(_told(line)), flush=True)
+            print(bounded(_line_text(line)), flush=True)
             wrong |= line.covered is not None and bool(line.covered.wrong or line.covered.failed)
     return 1 if wrong else 0
 
 
-def _is_file(path: Path) -> bool:
+def _is_regular_file(path: Path) -> bool:
     """Whether a path is an existing file; refuse a pipe, because opening it could block.
 
     Raises:
@@ -77,20 +77,20 @@ def _is_file(path: Path) -> bool:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return False
-    kind = kind_of(mode)
+    kind = file_kind(mode)
     if kind and not stat.S_ISCHR(mode):
         raise UsageError(f"{path} is {kind}, expected a file to append lines to")
     return not kind
 
 
-def _chosen(text: str, known: tuple[str, ...], name: str) -> tuple[str, ...]:
-    found = tuple(part.strip() for part in text.split(","))
-    if unknown := [x for x in found if x not in known]:
+def _parse_names(text: str, known: tuple[str, ...], name: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(","))
+    if unknown := [x for x in names if x not in known]:
         raise UsageError(f"{name}={unknown[0]!r}: expected one of {', '.join(known)}")
-    return found
+    return names
 
 
-def _part(text: str) -> tuple[int, int]:
+def _parse_part(text: str) -> tuple[int, int]:
     part, slash, parts = text.partition("/")
     digits = len(part) < 10 and len(parts) < 10 and (part + parts).isascii()
     if not (slash and digits and part.isdigit() and parts.isdigit()) or not (
@@ -100,40 +100,46 @@ def _part(text: str) -> tuple[int, int]:
     return int(part), int(parts)
 
 
-def _lines(options: argparse.Namespace) -> Iterator[Line]:
+def _run_parts(options: argparse.Namespace) -> Iterator[Line]:
     from conformance.backends.registry import load
     from conformance.model.case import Unsupported
     from conformance.reports.exhaustive import Line
-    from conformance.run.exhaustive import BITS, PASSES, covered, functions, named
+    from conformance.run.exhaustive import (
+        BITS,
+        DIRECTIONS,
+        compare_range,
+        function_cases,
+        function_name,
+    )
 
-    dtypes = _chosen(options.dtype, tuple(BITS), "--dtype")
-    passes = _chosen(options.passes, PASSES, "--pass")
-    part, parts = _part(options.part)
+    dtypes = _parse_names(options.dtype, tuple(BITS), "--dtype")
+    passes = _parse_names(options.passes, DIRECTIONS, "--pass")
+    part, parts = _parse_part(options.part)
     backend = load(options.backend)
-    cases = list(functions(options.layer.split(",")))
+    cases = list(function_cases(options.layer.split(",")))
     if not cases:
         raise UsageError(f"--layer={options.layer!r}: expected functions of single numbers")
     for case in cases:
         for direction in passes:
             for dtype in dtypes:
                 started = time.monotonic()
-                found, declined = None, ""
+                coverage, declined = None, ""
                 try:
-                    found = covered(backend, case, dtype, direction, part, parts)
+                    coverage = compare_range(backend, case, dtype, direction, part, parts)
                 except Unsupported as reason:
                     declined = str(reason)
                 seconds = round(time.monotonic() - started, 2)
-                about = (options.backend, named(case), dtype, direction, part, parts)
-                yield Line(*about, found, declined, seconds)
+                identity = (options.backend, function_name(case), dtype, direction, part, parts)
+                yield Line(*identity, coverage, declined, seconds)
 
 
-def _told(line: Line) -> str:
-    what = f"{line.function} {line.direction} {line.dtype} {line.part}/{line.parts}"
-    found = line.covered
-    if found is None:
-        return f"{what}: declined: {line.declined}"
-    if found.failed:
-        return f"{what}: {found.failed}"
-    far = found.farthest
-    where = f", at most {far.ulps:.3g} ulp, at {far.at:.9g}" if far else ""
-    return f"{what}: {found.wrong:,} of {found.compared:,} beyond the bound{where}"
+def _line_text(line: Line) -> str:
+    label = f"{line.function} {line.direction} {line.dtype} {line.part}/{line.parts}"
+    coverage = line.covered
+    if coverage is None:
+        return f"{label}: declined: {line.declined}"
+    if coverage.failed:
+        return f"{label}: {coverage.failed}"
+    farthest = coverage.farthest
+    where = f", at most {farthest.ulps:.3g} ulp, at {farthest.at:.9g}" if farthest else ""
+    return f"{label}: {coverage.wrong:,} of {coverage.compared:,} beyond the bound{where}"

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conformance.checks import EVERY_CHECK
-from conformance.commands.replay import installed_backend, process_of
-from conformance.diagnosis.reproducer import UNSEEN
-from conformance.isolation.process import Died
+from conformance.commands.replay import backend_process, installed_backend
+from conformance.diagnosis.reproducer import NOT_REPRODUCED
+from conformance.isolation.process import ChildDied
 from conformance.items.planning import Item
-from conformance.known.entry import Known, applying, read
+from conformance.known.entry import KnownFailure, applicable_entries, load_entries
 from conformance.known.matches import Excuses
 from conformance.layers.describe import case_text
-from conformance.layers.encoding import case_of
+from conformance.layers.encoding import decode_verdict_case
 from conformance.model.case import Case, Verdict
 from conformance.model.finding import Finding
-from conformance.model.finding_text import text
+from conformance.model.finding_text import finding_message
 from conformance.model.usage_error import UsageError
 from conformance.reports.results import Run
 
@@ -63,55 +63,65 @@ def explain(run: Run, id: str, number: int = 1, backend: str | None = None) -> E
     Raises:
         UsageError: if there is no such verdict, or it is not a failure.
     """
-    verdict = _found(run, id)
-    entries = _entries(run, verdict)
+    verdict = _find_failure(run, id)
+    entries = _matching_entries(run, verdict)
     if not 1 <= number <= max(len(entries), 1):
-        has = f"known failures 1 to {len(entries)}" if entries else "no known failure"
-        raise UsageError(f"--known {number}: {verdict.id} has {has}")
+        available = f"known failures 1 to {len(entries)}" if entries else "no known failure"
+        raise UsageError(f"--known {number}: {verdict.id} has {available}")
     entry = entries[number - 1] if entries else None
     others = max(len(entries) - 1, 0)
     reason, link = (entry.reason, entry.link) if entry else ("", "")
     call, message, failure = verdict.call or "", verdict.message or "", verdict.failure
     script = (entry.script if entry else "") or verdict.reproducer
     if entry is not None and verdict.case is None:
-        case = entry.pinned(verdict.dtype, verdict.device, verdict.id)
+        case = entry.pinned_case(verdict.dtype, verdict.device, verdict.id)
         if case is not None:
             call = case_text(case)
-            answered, failure, made = _run(run, verdict, case, entry, backend)
-            message, script = answered or message, script or made
-    lacking = UNSEEN if script and UNSEEN in script else ""
+            check_message, failure, generated_script = _run_pinned_case(
+                run, verdict, case, entry, backend
+            )
+            message, script = check_message or message, script or generated_script
+    lacking = NOT_REPRODUCED if script and NOT_REPRODUCED in script else ""
     return Explanation(verdict, call, message, script, lacking, reason, link, others, failure)
 
 
-def _found(run: Run, id: str) -> Verdict:
-    found = run.verdict(id)
-    if found.status not in REPORTABLE:
-        raise UsageError(f"{found.id} is {found.status}: there is no bug to report")
-    return found
+def _find_failure(run: Run, id: str) -> Verdict:
+    verdict = run.verdict(id)
+    if verdict.status not in REPORTABLE:
+        raise UsageError(f"{verdict.id} is {verdict.status}: there is no bug to report")
+    return verdict
 
 
-def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
+def _matching_entries(run: Run, verdict: Verdict) -> Sequence[KnownFailure]:
     """The known failures that cover the failing case, or that make the verdict `known`."""
     base = next((excuse.base for excuse in verdict.excuses if excuse.base), "")
     paths = [Path(p.strip()) for p in run.identity.options.get("known", "").split(",") if p.strip()]
-    known = read(run.identity.backend, [path for path in paths if _is_file(path)], base)
-    found = list(applying(known, verdict, run.identity.backend, base).values())
+    known = load_entries(run.identity.backend, [path for path in paths if _is_file(path)], base)
+    candidates = list(applicable_entries(known, verdict, run.identity.backend, base).values())
     if verdict.status == "known":
         reasons = {excuse.reason for excuse in verdict.excuses if excuse.excused}
-        answered = verdict.message or ""
-        return [e for e in found if (e.reason in reasons if reasons else e.reason in answered)]
+        verdict_message = verdict.message or ""
+        return [
+            e
+            for e in candidates
+            if (e.reason in reasons if reasons else e.reason in verdict_message)
+        ]
     try:
-        case = case_of(verdict)
+        case = decode_verdict_case(verdict)
         if case is None:
             return []
         check = EVERY_CHECK[verdict.check]
-        explaining = [Excuses((entry,), check) for entry in found]
+        excuses_by_entry = [Excuses((entry,), check) for entry in candidates]
         failure = verdict.failure
-        message = verdict.message or "" if failure is None else text(replace(failure, notes=()))
+        message = (
+            verdict.message or ""
+            if failure is None
+            else finding_message(replace(failure, notes=()))
+        )
         return [
             entry
-            for entry, excuses in zip(found, explaining, strict=True)
-            if excuses.explaining(case, message, failure) is not None
+            for entry, excuses in zip(candidates, excuses_by_entry, strict=True)
+            if excuses.find_explanation(case, message, failure) is not None
         ]
     except (KeyError, TypeError, ValueError):
         return []
@@ -125,24 +135,26 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _run(
-    run: Run, verdict: Verdict, case: Case, entry: Known, backend: str | None
+def _run_pinned_case(
+    run: Run, verdict: Verdict, case: Case, entry: KnownFailure, backend: str | None
 ) -> tuple[str, Finding | None, str | None]:
     """Run a pinned case.
 
     Returns:
         The check's message, the same as data, and a script; empty and None if it cannot run.
     """
-    item, failure = Item.of(verdict), None
+    item, failure = Item.of_verdict(verdict), None
     try:
-        with process_of(backend or installed_backend(run)) as child:
+        with backend_process(backend or installed_backend(run)) as child:
             try:
                 outcome = child.outcome(item, case)
                 message = "" if outcome.status == "unknown" else outcome.message
                 failure = outcome.failure
-            except Died as died:
-                message = died.how
-            script = child.script(item, case, message or entry.reason, deadly=entry.deadly)
+            except ChildDied as died:
+                message = died.cause
+            script = child.script(
+                item, case, message or entry.reason, ends_process=entry.ends_process
+            )
     except UsageError:
         return "", None, None
     return message, failure, script

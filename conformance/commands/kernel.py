@@ -10,22 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from conformance.backends.capabilities import TIMEOUT
-from conformance.backends.kernel import NAME, tell
+from conformance.backends.capabilities import DEFAULT_TIMEOUT
+from conformance.backends.kernel import BACKEND_PATH, set_kernels
 from conformance.checks import CHECKS
 from conformance.isolation.isolated_engine import IsolatedEngine
-from conformance.isolation.probe import Asked, Offer
-from conformance.isolation.probe_process import offered_by
-from conformance.isolation.process import Child, ChildError, Died, starting
+from conformance.isolation.probe import ProbeQuery, ProbeResult
+from conformance.isolation.probe_process import probe_in_process
+from conformance.isolation.process import Child, ChildDied, ChildError, start_seconds
 from conformance.items.planning import PROFILES, Item
-from conformance.known.entry import read
-from conformance.layers.encoding import CaseError, case_of
+from conformance.known.entry import load_entries
+from conformance.layers.encoding import CaseError, decode_verdict_case
 from conformance.model.case import Verdict
-from conformance.model.limits import Limits, share_of_memory
-from conformance.timing.workloads import plan
+from conformance.model.limits import Limits, memory_per_worker
+from conformance.timing.workloads import plan_calls
 
 WRONG = ("failed", "crashed", "hung")
-TIMED = 3
+MAX_TIMED_CALLS = 3
 """Calls to time, at most."""
 BASE = "torch"
 
@@ -54,7 +54,7 @@ class Examination:
 
 
 @dataclass(frozen=True)
-class Smallest:
+class SmallestFailure:
     """The smallest failing case.
 
     Args:
@@ -125,7 +125,7 @@ class Score:
     share: float | None
     items: Mapping[str, int]
     left_out: int
-    smallest: Smallest | None
+    smallest: SmallestFailure | None
     largest: float | None
     reasons: Mapping[str, int]
     speed: tuple[Speed, ...] = ()
@@ -134,67 +134,77 @@ class Score:
 
 
 def examine(
-    asked: Examination, told: Callable[[Item, Verdict], None] = lambda item, verdict: None
+    examination: Examination,
+    on_verdict: Callable[[Item, Verdict], None] = lambda item, verdict: None,
 ) -> Score:
     """Examine a kernel in separate processes.
 
     Args:
-        asked: what to examine.
-        told: called with each item and its verdict.
+        examination: what to examine.
+        on_verdict: called with each item and its verdict.
 
     Raises:
         BackendError: if the kernel or the operator does not exist, or its arguments do not fit.
     """
     started = time.perf_counter()
-    tell(asked.kernels, asked.device)
-    question = Asked(NAME, asked.layers, tuple(CHECKS), asked.dtypes, True, (), None)
-    offer = offered_by(question, starting(TIMEOUT))
-    profile = PROFILES[asked.profile]
-    offer = dataclasses.replace(offer, items=profile.chosen(offer.items))
+    set_kernels(examination.kernels, examination.device)
+    request = ProbeQuery(
+        BACKEND_PATH, examination.layers, tuple(CHECKS), examination.dtypes, True, (), None
+    )
+    offer = probe_in_process(request, start_seconds(DEFAULT_TIMEOUT))
+    profile = PROFILES[examination.profile]
+    offer = dataclasses.replace(offer, items=profile.choose_items(offer.items))
     examples = profile.examples
     child = Child(
-        NAME, examples, asked.seed, (), Limits(offer.timeout, share_of_memory(1)), base=BASE
+        BACKEND_PATH,
+        examples,
+        examination.seed,
+        (),
+        Limits(offer.timeout, memory_per_worker(1)),
+        base=BASE,
     )
     engine = IsolatedEngine(
-        child, offer.backend, examples, asked.seed, read(offer.backend, (), BASE),
+        child, offer.backend, examples, examination.seed, load_entries(offer.backend, (), BASE),
         bases=offer.bases,
     )  # fmt: skip
     verdicts: list[Verdict] = []
     try:
         for item in offer.items:
-            if asked.failures and _wrong(verdicts) >= asked.failures:
+            if examination.failures and _count_wrong(verdicts) >= examination.failures:
                 break
             verdicts.append(engine.run(item))
-            told(item, verdicts[-1])
-        score = _score(asked, offer, verdicts)
+            on_verdict(item, verdicts[-1])
+        score = _make_score(examination, offer, verdicts)
         if score.verdict == "right":
-            timed = _timed(child, score.layers, asked.dtypes[0], offer.devices)
-            score = dataclasses.replace(score, speed=timed)
+            speeds = _time_calls(child, score.layers, examination.dtypes[0], offer.devices)
+            score = dataclasses.replace(score, speed=speeds)
     finally:
         engine.close()
     return dataclasses.replace(score, seconds=round(time.perf_counter() - started, 1))
 
 
-def _wrong(verdicts: Sequence[Verdict]) -> int:
+def _count_wrong(verdicts: Sequence[Verdict]) -> int:
     return sum(verdict.status in WRONG for verdict in verdicts)
 
 
-def _score(asked: Examination, offer: Offer, verdicts: Sequence[Verdict]) -> Score:
-    hits, reasons = Counter(dict.fromkeys(dict(asked.kernels), 0)), Counter[str]()
+def _make_score(examination: Examination, offer: ProbeResult, verdicts: Sequence[Verdict]) -> Score:
+    hits, reasons = Counter(dict.fromkeys(dict(examination.kernels), 0)), Counter[str]()
     for verdict in verdicts:
-        hits.update({_key(asked, name): count for name, count in verdict.hits.items()})
+        hits.update(
+            {_operator_name(examination, name): count for name, count in verdict.hits.items()}
+        )
         reasons.update(verdict.examples.unsupported)
     checked = sum(v.examples.checked for v in verdicts)
     failed = sum(v.examples.failed - v.examples.excused for v in verdicts)
     failing = [v for v in verdicts if v.status in WRONG]
-    right = any(v.status in ("passed", "known") for v in verdicts)
+    any_right = any(v.status in ("passed", "known") for v in verdicts)
     return Score(
-        verdict="wrong" if failing else "right" if right else "unchecked",
-        kernels=dict(asked.kernels),
+        verdict="wrong" if failing else "right" if any_right else "unchecked",
+        kernels=dict(examination.kernels),
         hits=dict(hits),
         device=", ".join(offer.devices),
-        profile=asked.profile,
-        seed=asked.seed,
+        profile=examination.profile,
+        seed=examination.seed,
         layers=tuple(dict.fromkeys(v.layer for v in verdicts if any(v.hits.values()))),
         checked=checked,
         failed=failed,
@@ -202,56 +212,56 @@ def _score(asked: Examination, offer: Offer, verdicts: Sequence[Verdict]) -> Sco
         share=1 - failed / checked if checked else None,
         items=dict(Counter(v.status for v in verdicts)),
         left_out=len(offer.items) - len(verdicts),
-        smallest=_smallest(failing),
-        largest=max(filter(None, map(_error, verdicts)), default=None),
+        smallest=_smallest_failure(failing),
+        largest=max(filter(None, map(_largest_error, verdicts)), default=None),
         reasons=dict(reasons.most_common(10)),
         info=offer.info,
     )
 
 
-def _key(asked: Examination, name: str) -> str:
+def _operator_name(examination: Examination, name: str) -> str:
     """The operator's name as the user gave it."""
-    given = dict(asked.kernels)
-    return name if name in given or f"{name}.default" not in given else f"{name}.default"
+    kernels = dict(examination.kernels)
+    return name if name in kernels or f"{name}.default" not in kernels else f"{name}.default"
 
 
-def _error(verdict: Verdict) -> float | None:
-    found = [verdict.margin, None if verdict.excess is None else float(verdict.excess)]
-    return max((x for x in found if x is not None and not math.isnan(x)), default=None)
+def _largest_error(verdict: Verdict) -> float | None:
+    errors = [verdict.margin, None if verdict.excess is None else float(verdict.excess)]
+    return max((x for x in errors if x is not None and not math.isnan(x)), default=None)
 
 
-def _smallest(failing: Sequence[Verdict]) -> Smallest | None:
+def _smallest_failure(failing: Sequence[Verdict]) -> SmallestFailure | None:
     if not failing:
         return None
     # Prefer a verdict that states what the failure needs: it says more than a smaller case.
     verdict = min(failing, key=lambda v: (all(need.fails for need in v.needs), _size(v)))
-    needs = tuple(dict.fromkeys(need.words for need in verdict.needs if not need.fails))
-    return Smallest(verdict.id, verdict.call or "", verdict.own_message, needs)
+    needs = tuple(dict.fromkeys(need.phrase for need in verdict.needs if not need.fails))
+    return SmallestFailure(verdict.id, verdict.call or "", verdict.own_message, needs)
 
 
 def _size(verdict: Verdict) -> float:
     """Number of elements of a verdict's failing case; infinite if the verdict has no case."""
     try:
-        case = case_of(verdict)
+        case = decode_verdict_case(verdict)
     except CaseError:
         case = None
     return math.inf if case is None else sum(x.size for x in case.operands)
 
 
-def _timed(
+def _time_calls(
     child: Child, layers: Sequence[str], dtype: str, devices: Sequence[str]
 ) -> tuple[Speed, ...]:
     """Time the first calls of usual sizes for which the kernel's answers are right."""
-    found: list[Speed] = []
-    for item in plan("small", layers=layers, dtypes=(dtype,), devices=devices):
-        if item.direction != "forward" or len(found) == TIMED:
+    speeds: list[Speed] = []
+    for item in plan_calls("small", layers=layers, dtypes=(dtype,), devices=devices):
+        if item.direction != "forward" or len(speeds) == MAX_TIMED_CALLS:
             continue
         request = {"benchmark": dataclasses.asdict(item), "set": "small"}
         try:
             line: Mapping[str, Any] = child.ask(request).get("line", {})
-        except (Died, ChildError):
+        except (ChildDied, ChildError):
             continue
         if line.get("status") == "timed":
             numbers = [line.get(name) for name in ("ratio", "ratio_low", "ratio_high")]
-            found.append(Speed(item.layer, item.name, item.dtype, line["seconds"], *numbers))
-    return tuple(found)
+            speeds.append(Speed(item.layer, item.name, item.dtype, line["seconds"], *numbers))
+    return tuple(speeds)

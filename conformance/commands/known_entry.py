@@ -10,14 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from conformance.checks import EVERY_CHECK
-from conformance.commands.crash_conditions import cases_of, telling
+from conformance.commands.crash_conditions import cases_with_outcome, separating_conditions
 from conformance.diagnosis.necessary_arguments import is_number
 from conformance.layers import CATALOGUE
-from conformance.layers.encoding import case_of
-from conformance.matching.comparison import meets
+from conformance.layers.encoding import decode_verdict_case
+from conformance.matching.comparison import matches
 from conformance.matching.facts import Facts
 from conformance.model.case import Case, Verdict
-from conformance.model.cause import Need, listed
+from conformance.model.cause import Need, tuple_as_json_list
 from conformance.model.finding import Finding
 from conformance.model.plain_text import bounded, visible
 from conformance.reports.clusters import Cluster
@@ -25,18 +25,18 @@ from conformance.reports.results import Run
 from conformance.reports.statuses import status
 
 _LAYOUT = ".layout"
-_IN_NO_TOML = re.compile("[\x7f\ud800-\udfff]")
+_NOT_IN_TOML = re.compile("[\x7f\ud800-\udfff]")
 BROKEN = "broken"
 """Name of the fact that holds the constraint that an invalid call breaks."""
-ROUNDING = 100.0
+MAX_ROUNDING_RATIO = 100.0
 """Largest error ÷ bound that rounding may explain."""
-_WORDS = {
+_MESSAGE_GLOBS = {
     "value": "*wrong of*", "gradient": "*wrong of*", "bits": "*differ*", "shape": "*shape of*",
     "dtype": "*dtype of*", "presence": "*wanted*", "sign": "*wrong of*",
 }  # fmt: skip
 
 
-class Entry:
+class EntryDraft:
     """A draft of an entry. Its `ways` are tables of conditions, each from one minimal case.
 
     Args:
@@ -48,10 +48,15 @@ class Entry:
     def __init__(self, run: Run, bug: Cluster, members: list[Verdict]) -> None:
         self.run, self.bug, self.members = run, bug, members
         self.status = status(members[0])
-        found = [_met_by(verdict, dict(_conditions(verdict))) for verdict in members]
-        if self.status != "failed" and not any(BROKEN in way for way in found):
-            found = list(_ways_to_die(run, members))
-        self.ways = [way for way in found if not any(_wider(other, way) for other in found)]
+        conditions = [
+            _conditions_met_by_case(verdict, dict(_needed_conditions(verdict)))
+            for verdict in members
+        ]
+        if self.status != "failed" and not any(BROKEN in way for way in conditions):
+            conditions = list(_crash_conditions(run, members))
+        self.ways = [
+            way for way in conditions if not any(_is_wider(other, way) for other in conditions)
+        ]
 
     def covers(self, case: Case) -> bool:
         """Whether a case meets all conditions of one way."""
@@ -59,9 +64,9 @@ class Entry:
 
     def unmet(self, case: Case) -> tuple[dict[str, Any], list[str]]:
         """The way that a case is nearest to, and its conditions that the case does not meet."""
-        found = Facts(case)
+        facts = Facts(case)
         unmet = [
-            [name for name, wanted in way.items() if not _met(found, name, wanted)]
+            [name for name, wanted in way.items() if not _is_met(facts, name, wanted)]
             for way in self.ways
         ]
         nearest = min(range(len(unmet)), key=lambda k: len(unmet[k]))
@@ -70,8 +75,8 @@ class Entry:
     @property
     def said(self) -> str:
         """A glob that the messages of all members match."""
-        found = {_said(v.failure) for v in self.members}
-        return found.pop() if len(found) == 1 else "*"
+        globs = {_message_glob(v.failure) for v in self.members}
+        return globs.pop() if len(globs) == 1 else "*"
 
     @property
     def within(self) -> int | None:
@@ -80,27 +85,28 @@ class Entry:
         A power of 2 at least twice the largest error seen, because cases of another seed may have
         larger errors. None if an error is far beyond its bound or unknown.
         """
-        found = [v.excess for v in self.members]
-        if None in found:
+        ratios = [v.excess for v in self.members]
+        if None in ratios:
             return None
-        largest = max(float(x) for x in found if x is not None)
-        return 2 ** math.ceil(math.log2(2 * largest)) if 1 < largest <= ROUNDING else None
+        largest = max(float(x) for x in ratios if x is not None)
+        return 2 ** math.ceil(math.log2(2 * largest)) if 1 < largest <= MAX_ROUNDING_RATIO else None
 
-    def _checks_lost(self) -> list[str]:
+    def _crashing_checks(self) -> list[str]:
         """The checks that run into the crash, although perhaps only one of them reports it."""
         layers = {v.layer for v in self.members}
         invalid = EVERY_CHECK[self.members[0].check].invalid
-        met = [v.check for v in self.run.verdicts if v.layer in layers and v.examples.lost]
-        found = (*(v.check for v in self.members), *met)
-        return list(dict.fromkeys(c for c in found if EVERY_CHECK[c].invalid == invalid))
+        crashing = [v.check for v in self.run.verdicts if v.layer in layers and v.examples.lost]
+        checks = (*(v.check for v in self.members), *crashing)
+        return list(dict.fromkeys(c for c in checks if EVERY_CHECK[c].invalid == invalid))
 
     @property
-    def _draws(self) -> bool:
+    def _draws_random_numbers(self) -> bool:
         """Whether a pinned case draws random numbers, so that it passes now and then."""
-        calls = (case.call for case in map(case_of, self.members) if case is not None)
-        rows = ((CATALOGUE[call.layer], call) for call in calls)
+        calls = (case.call for case in map(decode_verdict_case, self.members) if case is not None)
+        specs = ((CATALOGUE[call.layer], call) for call in calls)
         return any(
-            row.randomness.draws is not None or row.randomness.used(call) for row, call in rows
+            spec.randomness.draws is not None or spec.randomness.is_used(call)
+            for spec, call in specs
         )
 
     def text(self, reason: str = "") -> str:
@@ -110,10 +116,10 @@ class Entry:
             reason: why it fails; by default empty, for the user to fill in.
         """
         bug, run = self.bug, self.run
-        named = ("layer", "check", "dtype", "device")
-        fields: dict[str, Any] = {name: _names(self.members, name) for name in named}
+        field_names = ("layer", "check", "dtype", "device")
+        fields: dict[str, Any] = {name: _joined_names(self.members, name) for name in field_names}
         if self.status != "failed":
-            fields["check"] = ",".join(self._checks_lost())
+            fields["check"] = ",".join(self._crashing_checks())
         if set(fields["dtype"].split(",")) == set(run.identity.dtypes):
             del fields["dtype"]
         if len(run.identity.devices) == 1:
@@ -124,63 +130,63 @@ class Entry:
             fields["when"] = ways[0] if len(ways) == 1 else ways
         fields |= {"said": self.said} if self.said != "*" else {}
         fields |= {"within": self.within} if self.within else {}
-        versions = dict(_versions(run.identity.info))
+        versions = dict(_installed_versions(run.identity.info))
         fields |= {"versions": versions} if versions else {}
         fields |= {"status": self.status} if self.status != "failed" else {}
         cases = {v.id: v.case for v in self.members if v.case is not None}
-        never_stale = self._draws or not cases
+        never_stale = self._draws_random_numbers or not cases
         places = dict.fromkeys(run.identity.places.get(v.device) for v in self.members)
         seen = [place for place in places if place]
         fields |= {"strict": False} if never_stale else {"seen": seen} if seen else {}
         fields["reason"] = reason
         lines = ["[[known]]", f"# {_comment(bug)}"]
-        lines += [f"{name} = {toml(value)}" for name, value in fields.items()]
+        lines += [f"{name} = {toml_text(value)}" for name, value in fields.items()]
         if cases:
             lines.append("[known.cases]")
         for id, case in cases.items():
             # Three apostrophes would end the TOML literal, so all are escaped.
-            data = _text(case).replace("'", "\\u0027")
-            lines.append(f"{toml(id)} = '''{data}'''")
+            data = _json_text(case).replace("'", "\\u0027")
+            lines.append(f"{toml_text(id)} = '''{data}'''")
         return "\n".join(lines) + "\n"
 
 
-def _met(found: Facts, name: str, wanted: Any) -> bool:
+def _is_met(facts: Facts, name: str, wanted: Any) -> bool:
     """Whether a case meets a condition; conditions on layouts count as met.
 
     A case does not record the layouts that a check chose.
     """
-    return name.endswith(_LAYOUT) or meets(found.get(name), wanted)
+    return name.endswith(_LAYOUT) or matches(facts.get(name), wanted)
 
 
-def _met_by(verdict: Verdict, conditions: dict[str, Any]) -> dict[str, Any]:
+def _conditions_met_by_case(verdict: Verdict, conditions: dict[str, Any]) -> dict[str, Any]:
     """The conditions that the minimal case itself meets; those derived from needs may not hold."""
-    case = case_of(verdict)
+    case = decode_verdict_case(verdict)
     if case is None:
         return conditions
-    found = Facts(case)
-    return {name: wanted for name, wanted in conditions.items() if _met(found, name, wanted)}
+    facts = Facts(case)
+    return {name: wanted for name, wanted in conditions.items() if _is_met(facts, name, wanted)}
 
 
-def _wider(way: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _is_wider(way: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether the conditions of `way` are a proper part of those of `other`."""
     return way != other and all(other.get(name) == wanted for name, wanted in way.items())
 
 
-def _names(members: Sequence[Verdict], field: str) -> str:
+def _joined_names(members: Sequence[Verdict], field: str) -> str:
     return ",".join(dict.fromkeys(getattr(v, field) for v in members))
 
 
-def _ways_to_die(run: Run, members: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
+def _crash_conditions(run: Run, members: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
     """Conditions of the cases that ended the process; crashing cases have no recorded needs."""
-    minimal = [case for case in map(case_of, members) if case is not None]
-    lost = [case for v in members for case in cases_of(run, v, "lx")]
-    passing = [case for v in members for case in cases_of(run, v, "p")]
-    yield from telling([*minimal, *lost], passing)
+    minimal = [case for case in map(decode_verdict_case, members) if case is not None]
+    lost = [case for v in members for case in cases_with_outcome(run, v, "lx")]
+    passing = [case for v in members for case in cases_with_outcome(run, v, "p")]
+    yield from separating_conditions([*minimal, *lost], passing)
 
 
-def _conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
+def _needed_conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
     """The conditions on facts that the minimal case needs to fail."""
-    case = case_of(verdict)
+    case = decode_verdict_case(verdict)
     if case is not None and BROKEN in case.labels:
         yield BROKEN, case.labels[BROKEN]
         return
@@ -200,46 +206,46 @@ def _condition(need: Need) -> Any:
     A tuple of several numbers gives no condition (None), unless a comparison holds: any dimension
     may meet a condition.
     """
-    value, other = (_value(text) for text in (need.value, need.other))
-    if other is None:
-        return "given" if value == "given" else "!=null"
-    numbers = value if isinstance(value, tuple) else (value,)
-    if all(map(is_number, (*numbers, other))) and numbers:
-        if not need.varied and max(numbers) > other:
-            return f">{other}"
-        if not need.varied and isinstance(other, float) and min(numbers) < other:
-            return f"<{other}"
+    present, alternative = (_parse_value(text) for text in (need.value, need.other))
+    if alternative is None:
+        return "given" if present == "given" else "!=null"
+    numbers = present if isinstance(present, tuple) else (present,)
+    if all(map(is_number, (*numbers, alternative))) and numbers:
+        if not need.varied and max(numbers) > alternative:
+            return f">{alternative}"
+        if not need.varied and isinstance(alternative, float) and min(numbers) < alternative:
+            return f"<{alternative}"
         return numbers[0] if len(numbers) == 1 else None
-    return value if isinstance(value, (bool, str)) else None
+    return present if isinstance(present, (bool, str)) else None
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     try:
-        plain = {"True": "true", "False": "false", "None": "null"}
-        found = json.loads(plain.get(text, listed(text)))
+        literals = {"True": "true", "False": "false", "None": "null"}
+        parsed = json.loads(literals.get(text, tuple_as_json_list(text)))
     except ValueError:
         return text.strip("'")
-    return tuple(found) if isinstance(found, list) else found
+    return tuple(parsed) if isinstance(parsed, list) else parsed
 
 
-def _said(failure: Finding | None) -> str:
+def _message_glob(failure: Finding | None) -> str:
     if failure is None:
         return "*"
     if failure.exception:
         return f"*{failure.exception}*"
     if failure.kind == "refusal":
         return "*accepted silently*"
-    return _WORDS.get(failure.kind, "*")
+    return _MESSAGE_GLOBS.get(failure.kind, "*")
 
 
-def _versions(info: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _installed_versions(info: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Requirements for the packages of a run that are installed here in the same version."""
-    for name, named in info.items():
+    for name, recorded in info.items():
         try:
             installed = version(name)
         except PackageNotFoundError:
             continue
-        if installed.split("+")[0] == named.split("+")[0]:
+        if installed.split("+")[0] == recorded.split("+")[0]:
             yield name, f"=={installed.split('+')[0]}"
 
 
@@ -249,17 +255,17 @@ def _comment(bug: Cluster) -> str:
     return bounded(" ".join(f"{bug.title}: {first.call or first.id}{needs}".split()))
 
 
-def toml(value: Any) -> str:
+def toml_text(value: Any) -> str:
     """Format a value in TOML."""
     if isinstance(value, list):
-        return f"[{', '.join(map(toml, value))}]"
+        return f"[{', '.join(map(toml_text, value))}]"
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items())
+        inner = ", ".join(f"{json.dumps(k)} = {toml_text(v)}" for k, v in value.items())
         return f"{{ {inner} }}"
-    return _text(visible(value) if isinstance(value, str) else value)
+    return _json_text(visible(value) if isinstance(value, str) else value)
 
 
-def _text(value: Any) -> str:
+def _json_text(value: Any) -> str:
     """Format a value in JSON, with escapes for characters that a TOML string may not hold."""
     text = json.dumps(value, ensure_ascii=False)
-    return _IN_NO_TOML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _NOT_IN_TOML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

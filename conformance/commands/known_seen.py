@@ -8,22 +8,28 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from conformance.backends.capabilities import devices_of, info_of, offered
+from conformance.backends.capabilities import devices_of, info_of, is_offered
 from conformance.backends.registry import load
 from conformance.checks import EVERY_CHECK
-from conformance.commands.known_entry import toml
-from conformance.commands.known_writer import ENTRY
-from conformance.commands.replay import process_of
-from conformance.isolation.process import Child, Died
+from conformance.commands.known_entry import toml_text
+from conformance.commands.known_writer import ENTRY_START
+from conformance.commands.replay import backend_process
+from conformance.isolation.process import Child, ChildDied
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
-from conformance.known.cpu import place_of
-from conformance.known.entry import MOST, Known, applying, named, parse
+from conformance.known.cpu import describe_place
+from conformance.known.entry import (
+    MAX_FILE_BYTES,
+    KnownFailure,
+    applicable_entries,
+    matches_globs,
+    parse_entries,
+)
 from conformance.layers import COMPLEX, DTYPES
 from conformance.model.case import Case
-from conformance.model.files import read_text, write_whole
+from conformance.model.files import read_text, write_atomically
 from conformance.model.protocols import Backend
-from conformance.run.stale import checks_of, passes_now
+from conformance.run.stale import checks_of_entry, describe_not_failing
 
 _SEEN = re.compile(r"(?ms)^seen = \[.*?\]\n")
 _REASON = re.compile(r"(?m)^(?=reason\b)")
@@ -58,29 +64,29 @@ def add_place(path: Path, name: str, device: str = "") -> PlaceReport:
         OSError, KnownError: if it is not a file of known failures.
         BackendError: if the backend cannot be used.
     """
-    text = read_text(path, MOST)
-    entries = parse(text, str(path))
+    text = read_text(path, MAX_FILE_BYTES)
+    entries = parse_entries(text, str(path))
     backend = load(name)
     device = device or devices_of(backend)[0]
-    place = place_of(backend.name, info_of(backend), device)
+    place = describe_place(backend.name, info_of(backend), device)
     failing, passing, untried = list[int](), list[tuple[str, str]](), 0
-    with process_of(name) as child:
+    with backend_process(name) as child:
         for index, entry in enumerate(entries):
-            answers = [
-                passes_now(item, entry, partial(_outcome, child, entry.status))
-                for item in _trials(backend, entry, device)
+            outcomes = [
+                describe_not_failing(item, entry, partial(_run_case, child, entry.status))
+                for item in _trial_items(backend, entry, device)
             ]
-            instead = next(filter(None, answers), "")
-            if not answers:
+            other_outcome = next(filter(None, outcomes), "")
+            if not outcomes:
                 untried += 1
-            elif instead:
-                passing.append((entry.reason, instead))
+            elif other_outcome:
+                passing.append((entry.reason, other_outcome))
             else:
                 failing.append(index)
-    new = with_place(text, place, failing)
-    if new != text:
-        parse(new, str(path))
-        write_whole(path, new)
+    new_text = with_place(text, place, failing)
+    if new_text != text:
+        parse_entries(new_text, str(path))
+        write_atomically(path, new_text)
     return PlaceReport(place, tuple(entries[k].reason for k in failing), tuple(passing), untried)
 
 
@@ -89,25 +95,25 @@ def with_place(text: str, place: str, failing: Sequence[int]) -> str:
 
     Args:
         text: the file in TOML.
-        place: see `place_of`.
+        place: see `describe_place`.
         failing: indices of the entries.
     """
-    first, *parts = ENTRY.split(text)
+    first, *parts = ENTRY_START.split(text)
     for index in failing:
-        (entry,) = parse(parts[index], f"entry {index + 1}")
+        (entry,) = parse_entries(parts[index], f"entry {index + 1}")
         if place in entry.seen:
             continue
         places = (*entry.seen, place)
-        listed = "".join(f"    {toml(each)},\n" for each in places)
-        line = f"seen = [{toml(place)}]\n" if len(places) == 1 else f"seen = [\n{listed}]\n"
-        without = _SEEN.sub("", parts[index])
-        at = _REASON.search(without)
-        assert at is not None  # an entry without a reason is refused
-        parts[index] = without[: at.start()] + line + without[at.start() :]
+        listed = "".join(f"    {toml_text(seen_place)},\n" for seen_place in places)
+        line = f"seen = [{toml_text(place)}]\n" if len(places) == 1 else f"seen = [\n{listed}]\n"
+        stripped = _SEEN.sub("", parts[index])
+        match = _REASON.search(stripped)
+        assert match is not None  # an entry without a reason is refused
+        parts[index] = stripped[: match.start()] + line + stripped[match.start() :]
     return "".join((first, *parts))
 
 
-def _trials(backend: Backend, entry: Known, device: str) -> Iterator[Item]:
+def _trial_items(backend: Backend, entry: KnownFailure, device: str) -> Iterator[Item]:
     """The items to try an entry's pinned cases in: one for each case and dtype."""
     if not entry.strict:
         return
@@ -119,20 +125,20 @@ def _trials(backend: Backend, entry: Known, device: str) -> Iterator[Item]:
         items = [Item(layer, check, dtype, device) for layer, check, *_ in names]
         if entry.case is not None:
             layer = entry.case.call.layer
-            checks = [name for name in EVERY_CHECK if named(name, entry.check)]
+            checks = [name for name in EVERY_CHECK if matches_globs(name, entry.check)]
             items += [Item(layer, check, dtype, device) for check in checks]
         for item in items:
-            case = entry.pinned(dtype, device, item.id)
-            about = applying((entry,), item, backend.name)
-            if case is None or not about or not checks_of(item, entry, case):
+            case = entry.pinned_case(dtype, device, item.id)
+            applies = applicable_entries((entry,), item, backend.name)
+            if case is None or not applies or not checks_of_entry(item, entry, case):
                 continue
-            if offered(backend, item.layer, dtype, device):
+            if is_offered(backend, item.layer, dtype, device):
                 yield item
             if item.id not in entry.cases:
                 break  # The other checks would try the same case.
 
 
-def _outcome(child: Child, due: str, item: Item, case: Case) -> Outcome:
+def _run_case(child: Child, due: str, item: Item, case: Case) -> Outcome:
     """Run a pinned case; a case that ends the process has an outcome too.
 
     Args:
@@ -140,8 +146,8 @@ def _outcome(child: Child, due: str, item: Item, case: Case) -> Outcome:
     """
     try:
         outcome = child.outcome(item, case, due=due)
-    except Died as died:
-        return Outcome(died.status, died.how)
+    except ChildDied as died:
+        return Outcome(died.status, died.cause)
     if outcome.status == "unknown":
         raise RuntimeError(outcome.message)
     return outcome

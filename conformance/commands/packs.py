@@ -14,113 +14,125 @@ from conformance.reports import summary
 
 if TYPE_CHECKING:
     from conformance.model.case import Verdict
-    from conformance.packs.pack_format import Given, Manifest
+    from conformance.packs.pack_format import Manifest, Respondent
     from conformance.reports.results import Run
 
-EXAMPLES = 20
+DEFAULT_EXAMPLES = 20
 """Examples of each item, by default."""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add both commands to the parser of `nn-conformance`."""
-    pack = commands.add_parser(
+    pack_parser = commands.add_parser(
         "pack", help="write cases with expected values and bounds as files, for any language"
     )
-    pack.add_argument("-o", "--output", required=True, type=Path, metavar="DIR",
+    pack_parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR",
                       help="new or empty folder for the pack")  # fmt: skip
-    pack.add_argument("--layer", default="*", help="comma list of names or globs (default: all)")
-    pack.add_argument("--family", default="*", help="comma list of families (default: all)")
-    pack.add_argument("--dtype", default="float32", help="comma list of dtypes (default: float32)")
-    pack.add_argument("--examples", type=int, default=EXAMPLES, metavar="N",
-                      help=f"examples of each layer and dtype (default: {EXAMPLES})")  # fmt: skip
-    pack.add_argument("--seed", type=int, default=0, metavar="N",
+    pack_parser.add_argument(
+        "--layer", default="*", help="comma list of names or globs (default: all)"
+    )
+    pack_parser.add_argument("--family", default="*", help="comma list of families (default: all)")
+    pack_parser.add_argument(
+        "--dtype", default="float32", help="comma list of dtypes (default: float32)"
+    )
+    pack_parser.add_argument("--examples", type=int, default=DEFAULT_EXAMPLES, metavar="N",
+                      help=f"examples of each layer and dtype (default: {DEFAULT_EXAMPLES})")  # fmt: skip
+    pack_parser.add_argument("--seed", type=int, default=0, metavar="N",
                       help="seed of the cases (default: 0)")  # fmt: skip
-    pack.set_defaults(run=_pack)
+    pack_parser.set_defaults(run=_write_pack)
 
-    held = commands.add_parser("judge", help="judge the answers to a pack, and write results")
-    held.add_argument("pack", type=Path, metavar="DIR", help="folder of the pack")
-    held.add_argument("answers", type=Path, metavar="ANSWERS", help="folder of the answers")
-    held.add_argument("-o", "--output", required=True, type=Path, metavar="RESULTS",
+    judge_parser = commands.add_parser(
+        "judge", help="judge the answers to a pack, and write results"
+    )
+    judge_parser.add_argument("pack", type=Path, metavar="DIR", help="folder of the pack")
+    judge_parser.add_argument("answers", type=Path, metavar="ANSWERS", help="folder of the answers")
+    judge_parser.add_argument("-o", "--output", required=True, type=Path, metavar="RESULTS",
                       help="results file to write")  # fmt: skip
-    held.set_defaults(run=_judge)
+    judge_parser.set_defaults(run=_judge_answers)
 
 
-def _listed(text: str, known: tuple[str, ...], what: str) -> list[str]:
-    """The known names that a comma list of globs selects, in the order of `known`.
+def _match_names(text: str, known_names: tuple[str, ...], kind: str) -> list[str]:
+    """The known names that a comma list of globs selects, in the order of `known_names`.
 
     Raises:
         PackError: for a pattern that matches nothing.
     """
     chosen: set[str] = set()
     for pattern in (part.strip() for part in text.split(",")):
-        found = {name for name in known if name == pattern or fnmatch.fnmatchcase(name, pattern)}
-        if not found:
-            raise PackError(f"--{what}={text}: no {what} {pattern!r}")
-        chosen |= found
-    return [name for name in known if name in chosen]
+        matches = {
+            name for name in known_names if name == pattern or fnmatch.fnmatchcase(name, pattern)
+        }
+        if not matches:
+            raise PackError(f"--{kind}={text}: no {kind} {pattern!r}")
+        chosen |= matches
+    return [name for name in known_names if name in chosen]
 
 
-def _pack(options: argparse.Namespace) -> int:
+def _write_pack(options: argparse.Namespace) -> int:
     from conformance.layers import CATALOGUE, DTYPES
     from conformance.packs.writer import write_pack
 
     if options.examples < 1:
         raise PackError(f"--examples={options.examples}: expected at least 1")
-    families = _listed(
-        options.family, tuple(dict.fromkeys(row.family for row in CATALOGUE.values())), "family"
+    families = _match_names(
+        options.family, tuple(dict.fromkeys(spec.family for spec in CATALOGUE.values())), "family"
     )
     layers = [
         name
-        for name in _listed(options.layer, tuple(CATALOGUE), "layer")
+        for name in _match_names(options.layer, tuple(CATALOGUE), "layer")
         if CATALOGUE[name].family in families
     ]
-    dtypes = _listed(options.dtype, DTYPES, "dtype")
-    shown = sys.stderr if sys.stderr.isatty() else None
+    dtypes = _match_names(options.dtype, DTYPES, "dtype")
+    progress_stream = sys.stderr if sys.stderr.isatty() else None
     manifest = write_pack(
         options.output,
         layers,
         dtypes,
         options.examples,
         options.seed,
-        lambda item: print(f"\r\x1b[K{item}", end="", file=shown) if shown else None,
+        lambda item: (
+            print(f"\r\x1b[K{item}", end="", file=progress_stream) if progress_stream else None
+        ),
     )
-    if shown:
-        print("\r\x1b[K", end="", file=shown)
+    if progress_stream:
+        print("\r\x1b[K", end="", file=progress_stream)
     cases = sum(item.cases for item in manifest.items)
     print(f"{options.output}: {len(manifest.items)} items, {cases} cases")
     return 0
 
 
-def _judge(options: argparse.Namespace) -> int:
+def _judge_answers(options: argparse.Namespace) -> int:
     from conformance.packs.judge import judge
     from conformance.reports.results import write
-    from conformance.run.machine import now
+    from conformance.run.machine import current_time
 
-    started = now()
-    manifest, given, verdicts, odd = judge(options.pack, options.answers)
-    run = _run(manifest, given, verdicts, started)
+    started = current_time()
+    manifest, respondent, verdicts, problems = judge(options.pack, options.answers)
+    run = _make_run(manifest, respondent, verdicts, started)
     write(options.output, run)
-    for line in odd:
+    for line in problems:
         print(f"nn-conformance judge: {line}", file=sys.stderr)
     outcome = summary.outcome(run)
     print(outcome.headline, outcome.sentence, sep="\n")
     print(options.output)
-    return 0 if summary.ok(run) and not odd else 1
+    return 0 if summary.is_ok(run) and not problems else 1
 
 
-def _run(manifest: Manifest, given: Given, verdicts: tuple[Verdict, ...], started: str) -> Run:
+def _make_run(
+    manifest: Manifest, respondent: Respondent, verdicts: tuple[Verdict, ...], started: str
+) -> Run:
     from conformance import __version__
     from conformance.layers.layer_facts import facts_of_layers, layers_by_family
     from conformance.reports.results import SCHEMA, Footer, Identity, Run
-    from conformance.run.machine import machine, now
+    from conformance.run.machine import current_time, machine_facts
 
     layers = [item.layer for item in manifest.items]
     identity = Identity(
         schema=SCHEMA,
         suite=__version__,
-        backend=given.backend,
-        info=given.info,
-        **machine(),
+        backend=respondent.backend,
+        info=respondent.info,
+        **machine_facts(),
         devices=("cpu",),
         dtypes=tuple(dict.fromkeys(item.dtype for item in manifest.items)),
         profile="pack",
@@ -137,4 +149,4 @@ def _run(manifest: Manifest, given: Given, verdicts: tuple[Verdict, ...], starte
     )
     run = Run(identity, verdicts)
     seconds = round(sum(verdict.seconds for verdict in verdicts), 3)
-    return replace(run, footer=Footer(summary.counts(run), len(verdicts), seconds, now()))
+    return replace(run, footer=Footer(summary.counts(run), len(verdicts), seconds, current_time()))

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 from conformance.backends.registry import GROUP, available
 from conformance.checks import EVERY_CHECK
-from conformance.isolation.process import Child, ChildError, Died
+from conformance.isolation.process import Child, ChildDied, ChildError
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
-from conformance.layers.encoding import case_of
+from conformance.layers.encoding import decode_verdict_case
 from conformance.model.case import Case, Verdict
-from conformance.model.limits import Limits, share_of_memory
+from conformance.model.limits import Limits, memory_per_worker
 from conformance.model.plain_text import bounded
 from conformance.model.usage_error import UsageError
 from conformance.reports.results import Run
@@ -32,37 +32,37 @@ def installed_backend(run: Run) -> str:
     name = run.identity.options.get("backend", run.identity.backend)
     if name in available():
         return name
-    shown = bounded(name, 200)
+    shortened_name = bounded(name, 200)
     raise UsageError(
-        f"the results name the backend {shown!r}, which is not an installed entry point of "
+        f"the results name the backend {shortened_name!r}, which is not an installed entry point of "
         f"{GROUP}; modules that a results file names are not imported: expected --backend=NAME, "
         "or --backend=package.module:attribute of your own choice"
     )
 
 
-def found(run: Run, id: str) -> tuple[Verdict, Item, Case]:
+def find_case(run: Run, id: str) -> tuple[Verdict, Item, Case]:
     """A verdict, its item and its case.
 
     Raises:
         UsageError: if there is no such verdict, or it has no case that can run.
     """
     verdict = run.verdict(id)
-    case = case_of(verdict)
+    case = decode_verdict_case(verdict)
     if case is None:
         raise UsageError(f"{verdict.id} is {verdict.status} and holds no case")
     if case.call.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
         raise UsageError(f"{verdict.id}: this version of the suite has no such layer or check")
-    return verdict, Item.of(verdict), case
+    return verdict, Item.of_verdict(verdict), case
 
 
 @contextmanager
-def process_of(backend: str) -> Iterator[Child]:
+def backend_process(backend: str) -> Iterator[Child]:
     """Start a child process that runs single cases on a backend.
 
     Raises:
         UsageError: if it cannot start, or the suite itself fails in it.
     """
-    child = Child(backend, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))
+    child = Child(backend, 1, 0, (), Limits(TIMEOUT, memory_per_worker(1)))
     try:
         yield child
     except ChildError as error:
@@ -83,12 +83,12 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
     Raises:
         UsageError: if there is no such verdict, it holds no case, or its backend is not installed.
     """
-    verdict, item, case = found(run, id)
+    verdict, item, case = find_case(run, id)
     text = case_text(case)
-    with process_of(backend or installed_backend(run)) as child:
+    with backend_process(backend or installed_backend(run)) as child:
         try:
             outcome = child.outcome(item, case)
-        except Died as died:
+        except ChildDied as died:
             return False, f"{text}\n{died.status}: {died}"
     if outcome.status == "unknown":
         (*_, last) = outcome.message.strip().splitlines() or [""]

@@ -10,29 +10,31 @@ from typing import Any
 import numpy as np
 
 from conformance.diagnosis.transcript import Ref
-from conformance.layers.describe import typed
+from conformance.layers.describe import value_text
 
 
-def safe(text: str) -> str:
+def escape_for_docstring(text: str) -> str:
     """Escape a text for use in a docstring."""
     return text.replace("\\", "\\\\").replace('"""', "'''")
 
 
-def numbers(array: np.ndarray) -> str:
+def number_list_literal(array: np.ndarray) -> str:
     """The elements of an array as a flat list; whole numbers are written without a point."""
     data = array.reshape(-1).tolist()
-    whole = array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.rint(array)).all()
+    has_whole_numbers = (
+        array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.rint(array)).all()
+    )
     negative_zero = array.dtype.kind == "f" and bool(np.signbit(array[array == 0]).any())
-    if whole and not negative_zero and (np.abs(array) < 2**53).all():
+    if has_whole_numbers and not negative_zero and (np.abs(array) < 2**53).all():
         data = [int(value) for value in data]
     text = pprint.pformat(data, width=96, compact=True) if len(data) > 12 else repr(data)
     return text.replace("nan", 'float("nan")').replace("inf", 'float("inf")')
 
 
-def array(value: np.ndarray) -> str:
+def array_literal(value: np.ndarray) -> str:
     """A NumPy array with its dtype and shape."""
-    kind = {"i": "np.int64", "b": "bool", "c": "complex"}.get(value.dtype.kind, "float")
-    return f"np.array({numbers(value)}, {kind}).reshape({value.shape})"
+    dtype_name = {"i": "np.int64", "b": "bool", "c": "complex"}.get(value.dtype.kind, "float")
+    return f"np.array({number_list_literal(value)}, {dtype_name}).reshape({value.shape})"
 
 
 def literal(value: Any) -> str:
@@ -40,7 +42,7 @@ def literal(value: Any) -> str:
     if isinstance(value, Ref):
         return value.text
     if isinstance(value, np.ndarray):
-        return array(value)
+        return array_literal(value)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, complex):
@@ -54,4 +56,4 @@ def literal(value: Any) -> str:
         if isinstance(value, list):
             return f"[{inner}]"
         return f"({inner},)" if len(value) == 1 else f"({inner})"
-    return typed(value)
+    return value_text(value)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from conformance.layers import CATALOGUE
-from conformance.layers.fitting import fitted, resized, same, with_argument
+from conformance.layers.fitting import fit_arguments, mean_the_same, replace_argument, select_places
 from conformance.model.case import Case
 from conformance.spec.layer_spec import LayerSpec
 
@@ -27,54 +27,62 @@ class Change:
 
     argument: str
     value: Any
-    other: Any
+    replacement: Any
     case: Case
     varied: bool = False
 
 
-def changes(case: Case) -> Iterator[Change]:
+def single_changes(case: Case) -> Iterator[Change]:
     """Valid cases that differ from a case in one argument, its mode, an input or one size."""
-    row, written = CATALOGUE[case.call.layer], case.call.arguments
-    plain, sized = row.signature.defaults, bool(case.keywords)
-    for name, value in written.items():
-        argument = row.signature.argument(name)
-        if argument is None or (sized and argument.window):
+    spec, arguments = CATALOGUE[case.call.layer], case.call.arguments
+    defaults, has_keywords = spec.signature.defaults, bool(case.keywords)
+    for name, value in arguments.items():
+        argument = spec.signature.argument(name)
+        if argument is None or (has_keywords and argument.window):
             continue  # only some output sizes are possible
-        fewest = 1 if argument.size and argument.plain is None else argument.plain
-        least = plain.get(name, fewest)
-        if name not in plain and least is None:
+        default_size = 1 if argument.size and argument.simplest is None else argument.simplest
+        simplest = defaults.get(name, default_size)
+        if name not in defaults and simplest is None:
             continue
-        if not same(value, least):
-            yield from _some(changed(row, case, name, value, least))
+        if not mean_the_same(value, simplest):
+            yield from _as_tuple(change_argument(spec, case, name, value, simplest))
         elif argument.size and type(value) is int:
-            yield from _some(changed(row, case, name, value, value + 1, varied=True))
-    if row.traits.modes and row.traits.trains(case):
+            yield from _as_tuple(change_argument(spec, case, name, value, value + 1, varied=True))
+    if spec.traits.train_and_eval_differ and spec.traits.valid_in_train_mode(case):
         call = replace(case.call, training=not case.call.training)
-        other = fitted(row, replace(case, call=call), written)
-        if other is not None:
+        changed_case = fit_arguments(spec, replace(case, call=call), arguments)
+        if changed_case is not None:
             yield Change(
-                "training", case.call.training, call.training, other, varied=not case.call.training
+                "training",
+                case.call.training,
+                call.training,
+                changed_case,
+                varied=not case.call.training,
             )
-    yield from _without(row, case)
-    yield from _batches(row, case)
-    yield from _axes(row, case)
-    words = any(isinstance(written.get(name), str) for name in row.signature.windows)
-    for argument in row.signature.arguments:
+    yield from _omissions(spec, case)
+    yield from _batch_changes(spec, case)
+    yield from _axis_changes(spec, case)
+    has_word_window = any(
+        isinstance(arguments.get(name), str) for name in spec.signature.window_arguments
+    )
+    for argument in spec.signature.arguments:
         name = argument.name
-        value = written.get(name, plain.get(name))
-        if argument.other is None or not same(value, argument.default):
+        value = arguments.get(name, defaults.get(name))
+        if argument.alternative is None or not mean_the_same(value, argument.default):
             continue
-        if argument.window and (words or sized):
+        if argument.window and (has_word_window or has_keywords):
             continue
-        yield from _some(changed(row, case, name, value, argument.other, varied=True))
+        yield from _as_tuple(
+            change_argument(spec, case, name, value, argument.alternative, varied=True)
+        )
 
 
-def _some(change: Change | None) -> tuple[Change, ...]:
+def _as_tuple(change: Change | None) -> tuple[Change, ...]:
     return () if change is None else (change,)
 
 
-def changed(
-    row: LayerSpec, case: Case, name: str, value: Any, other: Any, *, varied: bool = False
+def change_argument(
+    spec: LayerSpec, case: Case, name: str, value: Any, replacement: Any, *, varied: bool = False
 ) -> Change | None:
     """Change one argument of a case and fit the arrays; None if the call would be invalid.
 
@@ -82,59 +90,61 @@ def changed(
         value, other: the argument's present and its new value.
         varied: see `Need`.
     """
-    found = with_argument(row, case, name, other)
-    return None if found is None else Change(name, value, other, found, varied)
+    changed_case = replace_argument(spec, case, name, replacement)
+    return None if changed_case is None else Change(name, value, replacement, changed_case, varied)
 
 
-def _without(row: LayerSpec, case: Case) -> Iterator[Change]:
+def _omissions(spec: LayerSpec, case: Case) -> Iterator[Change]:
     """Leave out each keyword, all hidden states together, and each other optional input."""
     # If the call needs its keywords, none can be left out.
-    free = {} if row.variation.needs_keywords(case) else case.keywords
-    for name, value in free.items():
-        kept = {key: v for key, v in case.keywords.items() if key != name}
-        yield Change(name, value, None, replace(case, keywords=kept))
-    given = [k for k in row.signature.places("hidden") if k < len(case.inputs)]
-    hidden = (given,) if given and case.inputs[given[0]] is not None else ()
-    others = (
+    omittable = {} if spec.variation.needs_keywords(case) else case.keywords
+    for name, value in omittable.items():
+        remaining = {key: v for key, v in case.keywords.items() if key != name}
+        yield Change(name, value, None, replace(case, keywords=remaining))
+    hidden_places = [k for k in spec.signature.input_indices("hidden") if k < len(case.inputs)]
+    hidden = (hidden_places,) if hidden_places and case.inputs[hidden_places[0]] is not None else ()
+    optional_places = (
         [k]
         for k, x in enumerate(case.inputs)
-        if row.signature.inputs[k].optional and k not in given and x is not None
+        if spec.signature.inputs[k].optional and k not in hidden_places and x is not None
     )
-    for places in (*hidden, *others):
-        left = tuple(None if k in places else x for k, x in enumerate(case.inputs))
-        other = fitted(row, replace(case, inputs=left), case.call.arguments)
-        if other is not None:
-            yield Change(row.signature.input_names[places[0]], "given", None, other)
+    for indices in (*hidden, *optional_places):
+        remaining_inputs = tuple(None if k in indices else x for k, x in enumerate(case.inputs))
+        changed_case = fit_arguments(
+            spec, replace(case, inputs=remaining_inputs), case.call.arguments
+        )
+        if changed_case is not None:
+            yield Change(spec.signature.input_names[indices[0]], "given", None, changed_case)
 
 
-def _batches(row: LayerSpec, case: Case) -> Iterator[Change]:
+def _batch_changes(spec: LayerSpec, case: Case) -> Iterator[Change]:
     """Change the batch size to 1, or remove the batch axis if it is 1."""
-    first, axis = case.inputs[0], row.batch_axis(case, 0)
+    first, axis = case.inputs[0], spec.batch_axis(case, 0)
     if first is None or axis is None or case.keywords:
         return
     count = first.shape[axis]
     if count > 1:
-        fewer = resized(row, case, row.axes(case)[0], range(1))
-        if fewer is not None:
-            yield Change("batch", count, 1, fewer)
-    elif row.signature.dims and axis == 0:
-        other = None if count else 1
+        smaller_case = select_places(spec, case, spec.resizable_axes(case)[0], range(1))
+        if smaller_case is not None:
+            yield Change("batch", count, 1, smaller_case)
+    elif spec.signature.dims and axis == 0:
+        replacement = None if count else 1
         x = first[0] if count else np.zeros((1, *first.shape[1:]))
         changed_case = replace(case, inputs=(x, *case.inputs[1:]))
-        found = fitted(row, changed_case, case.call.arguments)
-        if found is not None:
-            yield Change("batch", count, other, found)
+        fitted_case = fit_arguments(spec, changed_case, case.call.arguments)
+        if fitted_case is not None:
+            yield Change("batch", count, replacement, fitted_case)
 
 
-def _axes(row: LayerSpec, case: Case) -> Iterator[Change]:
+def _axis_changes(spec: LayerSpec, case: Case) -> Iterator[Change]:
     """Remove the last element along each axis, for sizes that no argument sets."""
-    for axes in row.axes(case):
-        place, axis = axes[0]
-        array = case.inputs[place]
-        if array is None or array.shape[axis] < 2 or axis == row.batch_axis(case, place):
+    for axes in spec.resizable_axes(case):
+        input_index, axis = axes[0]
+        array = case.inputs[input_index]
+        if array is None or array.shape[axis] < 2 or axis == spec.batch_axis(case, input_index):
             continue
         size = array.shape[axis]
-        fewer = resized(row, case, axes, range(size - 1))
-        if fewer is not None:
-            name = f"{row.signature.input_names[place]}.shape[{axis - array.ndim}]"
-            yield Change(name, size, size - 1, fewer)
+        smaller_case = select_places(spec, case, axes, range(size - 1))
+        if smaller_case is not None:
+            name = f"{spec.signature.input_names[input_index]}.shape[{axis - array.ndim}]"
+            yield Change(name, size, size - 1, smaller_case)

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.minimize import exchanged
-from conformance.diagnosis.mutations import Change, changed, changes
+from conformance.diagnosis.minimize import replace_array
+from conformance.diagnosis.mutations import Change, change_argument, single_changes
 from conformance.layers import CATALOGUE
-from conformance.layers.fitting import same
-from conformance.matching.facts import EQUALS, Facts
+from conformance.layers.fitting import mean_the_same
+from conformance.matching.facts import EQUALITY_SIGN, Facts
 from conformance.model.case import Case
 from conformance.model.cause import Need
 
-TRIES = 40
+MAX_CHANGES = 40
 """The largest number of changes to try for one failure."""
 
 
-def needs(
-    case: Case, tried: Callable[[Case], bool | None]
+def find_needs(
+    case: Case, run_case: Callable[[Case], bool | None]
 ) -> tuple[tuple[Need, ...], tuple[Change, ...]]:
     """Find what a failure needs and what it does not depend on.
 
@@ -33,127 +33,148 @@ def needs(
     Returns:
         The effect of each change, and the changes that make the case pass.
     """
-    found, needed = list[Need](), list[Change]()
-    for change in itertools.islice(changes(case), TRIES):
-        fails = tried(change.case)
+    tested_needs, passing_changes = list[Need](), list[Change]()
+    for change in itertools.islice(single_changes(case), MAX_CHANGES):
+        fails = run_case(change.case)
         if fails is None:
             continue
-        least = change if fails else _nearest(case, change, tried)
-        found.append(need_of(least, fails=fails))
-        needed += [] if fails else [least]
-    for change in _relations(case, needed, tried):
-        found = [need for need in found if need.argument not in change.argument.split(EQUALS)]
-        needed = [one for one in needed if one.argument not in change.argument.split(EQUALS)]
-        found.append(need_of(change))
-        needed.append(change)
-    return tuple(found), tuple(needed)
+        smallest_change = change if fails else _smallest_passing_change(case, change, run_case)
+        tested_needs.append(as_need(smallest_change, fails=fails))
+        passing_changes += [] if fails else [smallest_change]
+    for change in _equal_size_changes(case, passing_changes, run_case):
+        tested_needs = [
+            need
+            for need in tested_needs
+            if need.argument not in change.argument.split(EQUALITY_SIGN)
+        ]
+        passing_changes = [
+            earlier
+            for earlier in passing_changes
+            if earlier.argument not in change.argument.split(EQUALITY_SIGN)
+        ]
+        tested_needs.append(as_need(change))
+        passing_changes.append(change)
+    return tuple(tested_needs), tuple(passing_changes)
 
 
-def size_of_number(case: Case, tried: Callable[[Case], bool | None]) -> Change | None:
+def find_number_threshold(case: Case, run_case: Callable[[Case], bool | None]) -> Change | None:
     """Find the size that the only nonzero number of an input must exceed for the failure.
 
     Args:
         case: the failing case with the simplest numbers.
-        tried: as in `needs`.
+        tried: as in `find_needs`.
 
     Returns:
         The change to the next smaller integer, if the case then passes; else None.
     """
-    row = CATALOGUE[case.call.layer]
-    for place, array in enumerate(case.inputs):
-        if array is None or array.dtype.kind != "f" or not row.signature.inputs[place].signed:
+    spec = CATALOGUE[case.call.layer]
+    for input_index, array in enumerate(case.inputs):
+        if (
+            array is None
+            or array.dtype.kind != "f"
+            or not spec.signature.inputs[input_index].any_value
+        ):
             continue
-        at = np.flatnonzero(array)
-        value = float(array.reshape(-1)[at[0]]) if len(at) == 1 else 0.0
+        nonzero = np.flatnonzero(array)
+        value = float(array.reshape(-1)[nonzero[0]]) if len(nonzero) == 1 else 0.0
         if not np.isfinite(value) or abs(value) < 2 or value != np.trunc(value):
             continue
-        other = value - np.sign(value)
-        nearer = array.copy()
-        nearer.reshape(-1)[at[0]] = other
-        changed_case = exchanged(case, array, nearer)
-        if tried(changed_case) is False:
+        smaller_value = value - np.sign(value)
+        smaller_array = array.copy()
+        smaller_array.reshape(-1)[nonzero[0]] = smaller_value
+        changed_case = replace_array(case, array, smaller_array)
+        if run_case(changed_case) is False:
             end = "max" if value > 0 else "min"
             return Change(
-                f"{row.signature.input_names[place]}.{end}", value, float(other), changed_case
+                f"{spec.signature.input_names[input_index]}.{end}",
+                value,
+                float(smaller_value),
+                changed_case,
             )
     return None
 
 
-def need_of(change: Change, *, fails: bool = False) -> Need:
+def as_need(change: Change, *, fails: bool = False) -> Need:
     """The stored form of a change and its effect."""
-    return Need(change.argument, repr(change.value), repr(change.other), fails, change.varied)
+    return Need(change.argument, repr(change.value), repr(change.replacement), fails, change.varied)
 
 
-def _relations(
-    case: Case, needed: Sequence[Change], tried: Callable[[Case], bool | None]
+def _equal_size_changes(
+    case: Case, passing_changes: Sequence[Change], run_case: Callable[[Case], bool | None]
 ) -> Iterator[Change]:
     """Find pairs of sizes whose values do not matter as long as they are equal.
 
     The case passes if one of them grows or shrinks, but still fails if both grow.
     """
-    row = CATALOGUE[case.call.layer]
+    spec = CATALOGUE[case.call.layer]
 
-    def grown(start: Case, name: str) -> Case | None:
+    def grow(start: Case, name: str) -> Case | None:
         size = start.call.arguments[name]
-        change = changed(row, start, name, size, size + 1)
+        change = change_argument(spec, start, name, size, size + 1)
         return None if change is None else change.case
 
     sizes = {
         change.argument: change.value
-        for change in needed
-        if (argument := row.signature.argument(change.argument)) is not None
+        for change in passing_changes
+        if (argument := spec.signature.argument(change.argument)) is not None
         and argument.size
         and type(change.value) is int
     }
-    for name, other in itertools.combinations(sizes, 2):
-        if sizes[name] != sizes[other]:
+    for name, other_name in itertools.combinations(sizes, 2):
+        if sizes[name] != sizes[other_name]:
             continue
-        first, second = grown(case, name), grown(case, other)
-        both = None if first is None else grown(first, other)
-        if first is None or second is None or both is None:
+        grown_first, grown_second = grow(case, name), grow(case, other_name)
+        grown_both = None if grown_first is None else grow(grown_first, other_name)
+        if grown_first is None or grown_second is None or grown_both is None:
             continue
-        if tried(first) is False and tried(second) is False and tried(both):
-            yield Change(f"{name}{EQUALS}{other}", True, False, first)
+        if (
+            run_case(grown_first) is False
+            and run_case(grown_second) is False
+            and run_case(grown_both)
+        ):
+            yield Change(f"{name}{EQUALITY_SIGN}{other_name}", True, False, grown_first)
 
 
-def _nearest(case: Case, change: Change, tried: Callable[[Case], bool | None]) -> Change:
+def _smallest_passing_change(
+    case: Case, change: Change, run_case: Callable[[Case], bool | None]
+) -> Change:
     """The change by 1 if it also makes the case pass: `"> 128"` says more than `"> 1"`."""
-    value, other = change.value, change.other
-    if type(value) is not int or type(other) is not int or value - other < 2:
+    value, passing_value = change.value, change.replacement
+    if type(value) is not int or type(passing_value) is not int or value - passing_value < 2:
         return change
-    row = CATALOGUE[case.call.layer]
-    if row.signature.argument(change.argument) is None:
+    spec = CATALOGUE[case.call.layer]
+    if spec.signature.argument(change.argument) is None:
         return change  # a fact of the arrays, which is not an argument
-    closer = changed(row, case, change.argument, value, value - 1)
-    return closer if closer is not None and tried(closer.case) is False else change
+    closer = change_argument(spec, case, change.argument, value, value - 1)
+    return closer if closer is not None and run_case(closer.case) is False else change
 
 
-def explains(needed: Sequence[Change], case: Case) -> bool:
+def has_all_needs(passing_changes: Sequence[Change], case: Case) -> bool:
     """Whether a case has everything that a failure needs.
 
     Args:
         needed: the changes that make the failure's minimal case pass.
         case: another case.
     """
-    found = Facts(case)
-    return not any(_lacks(found.get(change.argument), change) for change in needed)
+    facts = Facts(case)
+    return not any(_lacks_need(facts.get(change.argument), change) for change in passing_changes)
 
 
-def _lacks(value: Any, change: Change) -> bool:
+def _lacks_need(value: Any, change: Change) -> bool:
     """Whether the value of a fact is on the passing side of a change."""
     value = None if value == "absent" else value
-    if is_number(change.other) and not change.varied and is_number(change.value):
+    if is_number(change.replacement) and not change.varied and is_number(change.value):
         if value is None:
             return True
         numbers = value if isinstance(value, (tuple, list)) else (value,)
         if all(map(is_number, numbers)):
-            if change.value > change.other:
-                return bool(max(numbers, default=change.other) <= change.other)
-            if isinstance(change.other, float):
-                return bool(min(numbers, default=change.other) >= change.other)
+            if change.value > change.replacement:
+                return bool(max(numbers, default=change.replacement) <= change.replacement)
+            if isinstance(change.replacement, float):
+                return bool(min(numbers, default=change.replacement) >= change.replacement)
     if isinstance(change.value, str) and change.value != "given":
         return bool(value != change.value)  # different words mean different things
-    return same(value, change.other)
+    return mean_the_same(value, change.replacement)
 
 
 def is_number(value: Any) -> bool:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from conformance.backends.guard import Admitted
-from conformance.diagnosis.transcript import MEMBERS, Ref, Step, Transcript
+from conformance.backends.guard import Trusted
+from conformance.diagnosis.transcript import RESULT_LETTERS, Ref, Step, Transcript
 from conformance.model.case import Call
-from conformance.model.untrusted import of_type
+from conformance.model.untrusted import is_of_type
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Native(Ref):
     value: Any
 
 
-class Recorded(Admitted):
+class RecordingBackend(Trusted):
     """A backend whose steps are recorded.
 
     Args:
@@ -41,56 +41,58 @@ class Recorded(Admitted):
 
     def build(self, call: Call) -> Any:
         """Build a layer whose steps are recorded."""
-        step, layer = self._transcript.built(self._inner.build, call)
-        return _Layer(layer, self._transcript, step)
+        step, layer = self._transcript.record_build(self._inner.build, call)
+        return _RecordingLayer(layer, self._transcript, step)
 
 
-class _Layer:
+class _RecordingLayer:
     def __init__(self, inner: Any, transcript: Transcript, build: Step) -> None:
         self._inner, self._transcript, self._build = inner, transcript, build
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        return self._taken("call", self._inner, *inputs, **keywords)
+        return self._record("call", self._inner, *inputs, **keywords)
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
+        member = getattr(self._inner, name)
         if name == "updated":
-            return self._taken(name, lambda: found)
-        if name not in MEMBERS or not callable(found):
-            return found
-        return partial(self._taken, name, found)
+            return self._record(name, lambda: member)
+        if name not in RESULT_LETTERS or not callable(member):
+            return member
+        return partial(self._record, name, member)
 
     def aliases(self, a: Any, b: Any) -> bool:
         """Whether two natives are one object, or share memory if the layer has `aliases`."""
-        known = getattr(self._inner, "aliases", None)
-        if known is None or _own(a) is _own(b):
-            return bool(self._taken("same", lambda a, b: a is b, a, b))
-        return bool(self._taken("aliases", known, a, b))
+        aliases = getattr(self._inner, "aliases", None)
+        if aliases is None or _unwrap(a) is _unwrap(b):
+            return bool(self._record("same", lambda a, b: a is b, a, b))
+        return bool(self._record("aliases", aliases, a, b))
 
-    def _taken(self, member: str, function: Any, *given: Any, **named: Any) -> Any:
+    def _record(self, member: str, function: Any, *arguments: Any, **keywords: Any) -> Any:
         step = Step(member, self._build.layer, self._build.call)
-        step.arguments = self._transcript.written(given)
-        step.keywords = self._transcript.written(named)
-        result = self._transcript.taken(step, function, *_own(given), **_own(named))
-        return _named(step.name, result) if step.native else result
+        step.arguments = self._transcript.as_script_value(arguments)
+        step.keywords = self._transcript.as_script_value(keywords)
+        result = self._transcript.record_call(
+            step, function, *_unwrap(arguments), **_unwrap(keywords)
+        )
+        return _with_names(step.name, result) if step.native else result
 
 
-def _named(name: str, result: Any) -> Any:
+def _with_names(name: str, result: Any) -> Any:
     """Wrap the natives in a result with their expressions in the script."""
-    if of_type(result, tuple, list):
-        parts = (_named(f"{name}[{place}]", part) for place, part in enumerate(result))
-        return tuple(parts) if of_type(result, tuple) else list(parts)
-    if of_type(result, dict):
-        return {key: _named(f"{name}[{key!r}]", part) for key, part in result.items()}
+    if is_of_type(result, tuple, list):
+        parts = (_with_names(f"{name}[{index}]", part) for index, part in enumerate(result))
+        return tuple(parts) if is_of_type(result, tuple) else list(parts)
+    if is_of_type(result, dict):
+        return {key: _with_names(f"{name}[{key!r}]", part) for key, part in result.items()}
     return None if result is None else Native(name, result)
 
 
-def _own(value: Any) -> Any:
+def _unwrap(value: Any) -> Any:
     """Replace wrapped natives by the backend's own objects."""
     if isinstance(value, Native):
         return value.value
     if type(value) in (tuple, list):
-        return type(value)(map(_own, value))
+        return type(value)(map(_unwrap, value))
     if type(value) is dict:
-        return {key: _own(part) for key, part in value.items()}
+        return {key: _unwrap(part) for key, part in value.items()}
     return value

@@ -10,10 +10,10 @@ from conformance.backends.capabilities import devices_of
 from conformance.backends.guard import BackendError
 from conformance.backends.registry import load
 from conformance.items.context import ItemContext
-from conformance.items.forks import ALLOWED
-from conformance.items.outcomes import Outcome, alike
+from conformance.items.forks import ALLOWED_SECONDS
+from conformance.items.outcomes import Outcome, fail_alike
 from conformance.items.planning import Item
-from conformance.known.entry import Known
+from conformance.known.entry import KnownFailure
 from conformance.matching.facts import Facts
 from conformance.model.case import Case
 
@@ -35,7 +35,9 @@ class Reference:
         self._engine = engine
         self._loaded: dict[str, Backend | None] = {}
 
-    def excusing(self, context: ItemContext, case: Case, outcome: Outcome) -> Known | None:
+    def find_excuse(
+        self, context: ItemContext, case: Case, outcome: Outcome
+    ) -> KnownFailure | None:
         """Find the known failure that excuses a failing case, the backend's own or inherited.
 
         A strict entry of the base excuses a case only if the base fails on it, too. This is not
@@ -45,26 +47,30 @@ class Reference:
             outcome: how the case fails.
         """
         item = context.item
-        entry = context.excuses.explaining(case, outcome.message, outcome.failure)
+        entry = context.excuses.find_explanation(case, outcome.message, outcome.failure)
         if entry is not None and not entry.base:
             return entry
         base = self._engine.base(item.layer)
         if not base:
             return None
-        if entry is not None and (entry.chance or outcome.drawn):
+        if entry is not None and (entry.chance or outcome.depends_on_draws):
             return entry
-        theirs = self._outcome(base, item, case, outcome)
-        if entry is not None and theirs is not None and theirs.drawn:
+        base_outcome = self._reference_outcome(base, item, case, outcome)
+        if entry is not None and base_outcome is not None and base_outcome.depends_on_draws:
             # The base's outcome depends on its own draws, so compare it with the entry instead.
-            return entry if entry.explains(Facts(case), theirs.message, theirs.excess) else None
-        if theirs is None or not alike(outcome, theirs):
+            return (
+                entry
+                if entry.explains(Facts(case), base_outcome.message, base_outcome.error_ratio)
+                else None
+            )
+        if base_outcome is None or not fail_alike(outcome, base_outcome):
             return None
         if entry is not None:
             return entry
         reason = f"{base} fails alike, not among its known failures: {outcome.kind}"
-        return Known(item.layer, item.check, reason, base=base)
+        return KnownFailure(item.layer, item.check, reason, base=base)
 
-    def compared(self, item: Item, case: Case, outcome: Outcome) -> str | None:
+    def compare(self, item: Item, case: Case, outcome: Outcome) -> str | None:
         """Compare a failure with torch's or the base's: `"torch: same"` or `"torch: differs"`.
 
         None if the backend is itself the reference, or the reference cannot run the case.
@@ -75,10 +81,10 @@ class Reference:
         name = self._engine.base(item.layer) or TORCH
         if name == self._engine.backend.name:
             return None
-        theirs = self._outcome(name, item, case, outcome)
-        if theirs is None or theirs.status in ("unsupported", "invalid"):
+        reference_outcome = self._reference_outcome(name, item, case, outcome)
+        if reference_outcome is None or reference_outcome.status in ("unsupported", "invalid"):
             return None
-        return f"{name}: {'same' if alike(outcome, theirs) else 'differs'}"
+        return f"{name}: {'same' if fail_alike(outcome, reference_outcome) else 'differs'}"
 
     def base_outcome(self, item: Item, case: Case, seconds: float) -> Outcome | None:
         """The base's outcome of a case in a copy of the process; None if it is unknown.
@@ -86,25 +92,27 @@ class Reference:
         Args:
             seconds: time limit of the copy.
         """
-        base = self._backend(self._engine.base(item.layer) or "")
+        base = self._load_backend(self._engine.base(item.layer) or "")
         if base is None:
             return None
-        return self._engine.copies.run(item, case, seconds, base)
+        return self._engine.forks.run(item, case, seconds, base)
 
-    def _outcome(self, name: str, item: Item, case: Case, outcome: Outcome) -> Outcome | None:
-        backend = self._backend(name)
+    def _reference_outcome(
+        self, name: str, item: Item, case: Case, outcome: Outcome
+    ) -> Outcome | None:
+        backend = self._load_backend(name)
         if backend is None:
             return None
         item = replace(item, device=item.device if item.device in devices_of(backend) else "cpu")
         # Where a backend fails, its base may end the process.
-        if self._engine.copies.serve(item):
-            allowed = ALLOWED["hung" if outcome.status == "hung" else "crashed"]
-            return self._engine.copies.run(item, case, allowed, backend)
+        if self._engine.forks.can_run(item):
+            allowed = ALLOWED_SECONDS["hung" if outcome.status == "hung" else "crashed"]
+            return self._engine.forks.run(item, case, allowed, backend)
         if outcome.status != "failed":
             return None
         return self._engine.outcome(item, case, self._engine.numerics(item.dtype), backend)
 
-    def _backend(self, name: str) -> Backend | None:
+    def _load_backend(self, name: str) -> Backend | None:
         if name not in self._loaded:
             self._loaded[name] = None
             with suppress(BackendError):

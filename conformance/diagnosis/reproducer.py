@@ -5,36 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from conformance.backends.guard import BackendError, inner
+from conformance.backends.guard import BackendError, unguarded_backend
 from conformance.backends.registry import loaded_as
 from conformance.checks import EVERY_CHECK
 from conformance.checks.trial import Trial
-from conformance.diagnosis.recording_backend import Recorded
-from conformance.diagnosis.script import DRAWS, Printer, script
+from conformance.diagnosis.recording_backend import RecordingBackend
+from conformance.diagnosis.script import MAX_DRAWS, Printer, build_script
 from conformance.diagnosis.script_contract import ContractPrinter
-from conformance.diagnosis.script_torch import TorchPrinter, seeded, torch_shaped
-from conformance.diagnosis.transcript import Transcript, planned
+from conformance.diagnosis.script_torch import TorchPrinter, is_torch_shaped, seeded
+from conformance.diagnosis.transcript import Transcript, plan_call
 from conformance.layers import CATALOGUE
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.plain_text import bounded
-from conformance.model.untrusted import exact_text
+from conformance.model.untrusted import as_builtin_str
 
-UNSEEN = "The check passed when it was recorded: the script repeats its steps and judges nothing."
+NOT_REPRODUCED = (
+    "The check passed when it was recorded: the script repeats its steps and judges nothing."
+)
 ATTEMPTS = 5
 """How often the check runs until it fails again; each run draws new initial values."""
-PATIENCE = 10.0
+MAX_CRASH_SECONDS = 10.0
 """Seconds that a case which ends the process may take in a copy while its script is written."""
-LONGEST = 100_000
+MAX_SCRIPT_LENGTH = 100_000
 """The largest number of characters of a script that a backend writes."""
 
 
-def reproducer(
+def make_reproducer(
     trial: Trial,
     check: str,
     message: str,
     *,
-    deadly: bool = False,
+    ends_process: bool = False,
     write: Callable[[str], None] | None = None,
 ) -> str:
     """Write a script of the steps of a check; it exits with 1 if the failure occurs, else with 0.
@@ -51,81 +53,85 @@ def reproducer(
         write: for such a case, called before each step with the script up to that step, since the
             step may end the process. None = the case does not run.
     """
-    if deadly:
-        return _of_the_dying(trial, check, _title(trial, check, message), write)
+    if ends_process:
+        return _script_of_crash(trial, check, _title(trial, check, message), write)
     seed = 0
     for seed in range(ATTEMPTS):
         transcript = Transcript()
-        failure = _recorded(trial, check, transcript, seed)
+        failure = _record_check(trial, check, transcript, seed)
         if failure is not None:
             if failure.case is not None:
-                less = Transcript()
-                alone = _recorded(trial.other(failure.case), check, less, seed)
-                if alone is not None:
-                    transcript, failure = less, alone
+                shorter = Transcript()
+                shorter_failure = _record_check(trial.trial_of(failure.case), check, shorter, seed)
+                if shorter_failure is not None:
+                    transcript, failure = shorter, shorter_failure
             break
-    own = trial.backend.read("script")  # type: ignore[attr-defined]
-    if own is not None:
-        return _of_its_own(trial, transcript)
+    has_own_script = trial.backend.read("script")  # type: ignore[attr-defined]
+    if has_own_script is not None:
+        return _backend_script(trial, transcript)
     if failure is None:
-        title = [*_title(trial, check, message), "", UNSEEN]
-        return script(title, transcript, _printer(trial), ending="not judged")
-    proof, random = failure.proof, _draws(transcript)
-    if proof is not None and proof.whole is not None and random:
-        proof = proof.whole
+        title = [*_title(trial, check, message), "", NOT_REPRODUCED]
+        return build_script(title, transcript, _make_printer(trial), ending="not judged")
+    proof, random = failure.proof, _draws_random_numbers(transcript)
+    if proof is not None and proof.whole_array_proof is not None and random:
+        proof = proof.whole_array_proof
     # The numbers differ in each run if they contain initial values, or if a layer draws where it
     # should not.
-    drawn = random or any(step.initial for step in transcript.steps)
-    drawn = drawn or failure.finding.kind == "random" or failure.finding.got not in message
-    title = _title(trial, check, str(failure) if drawn else message, drawn=drawn)
+    is_redrawn = random or any(step.initial for step in transcript.steps)
+    is_redrawn = (
+        is_redrawn or failure.finding.kind == "random" or failure.finding.got not in message
+    )
+    title = _title(trial, check, str(failure) if is_redrawn else message, is_redrawn=is_redrawn)
     # A bug may draw random numbers anywhere, so the script always sets a seed.
-    printer = _printer(trial, seed)
-    draws = DRAWS if random and not torch_shaped(trial.backend) else 1
-    return script(title, transcript, printer, failure.finding, proof, draws=draws)
+    printer = _make_printer(trial, seed)
+    draws = MAX_DRAWS if random and not is_torch_shaped(trial.backend) else 1
+    return build_script(title, transcript, printer, failure.finding, proof, draws=draws)
 
 
-def _of_its_own(trial: Trial, transcript: Transcript) -> str:
+def _backend_script(trial: Trial, transcript: Transcript) -> str:
     """The script that a backend writes, or a comment that describes its error."""
     try:
-        text = exact_text(trial.backend.ask("script", transcript))  # type: ignore[attr-defined]
+        text = as_builtin_str(trial.backend.call_method("script", transcript))  # type: ignore[attr-defined]
     except BackendError as error:
         return f"# {error}".replace("\n", "\n# ")
-    return "# script() returned no text" if text is None else bounded(text, LONGEST)
+    return "# script() returned no text" if text is None else bounded(text, MAX_SCRIPT_LENGTH)
 
 
-def _draws(transcript: Transcript) -> bool:
+def _draws_random_numbers(transcript: Transcript) -> bool:
     """Whether a step draws random numbers other than initial values."""
     for step in transcript.steps:
-        trains = step.member == "train" and step.arguments[0]
-        call = replace(step.call, training=True) if trains else step.call
-        if CATALOGUE[call.layer].randomness.used(call):
+        switches_to_training = step.member == "train" and step.arguments[0]
+        call = replace(step.call, training=True) if switches_to_training else step.call
+        if CATALOGUE[call.layer].randomness.is_used(call):
             return True
     return False
 
 
-def _title(trial: Trial, check: str, message: str, *, drawn: bool = False) -> list[str]:
-    anew = ", with random numbers drawn for this script" * drawn
+def _title(trial: Trial, check: str, message: str, *, is_redrawn: bool = False) -> list[str]:
+    redrawn_note = ", with random numbers drawn for this script" * is_redrawn
     return [
         trial.text(),
         "",
-        f"Check {check!r} on backend {trial.backend.name}{anew}:",
+        f"Check {check!r} on backend {trial.backend.name}{redrawn_note}:",
         *(f"  {line}" for line in message.splitlines()[:12]),
     ]
 
 
-def _printer(trial: Trial, seed: int | None = None) -> Printer:
-    if torch_shaped(trial.backend):
-        return TorchPrinter(inner(trial.backend), trial.case.call, seed)
+def _make_printer(trial: Trial, seed: int | None = None) -> Printer:
+    if is_torch_shaped(trial.backend):
+        return TorchPrinter(unguarded_backend(trial.backend), trial.case.call, seed)
     return ContractPrinter(loaded_as(trial.backend) or trial.backend.name)
 
 
-def _recorded(trial: Trial, check: str, transcript: Transcript, seed: int = 0) -> Failure | None:
+def _record_check(
+    trial: Trial, check: str, transcript: Transcript, seed: int = 0
+) -> Failure | None:
     """Run the check again with torch seeded, and record each step; None if it does not fail."""
-    backend = Recorded(trial.backend, transcript)
-    again = Trial(backend, trial.row, trial.case, trial.numerics, trial.answers)
+    backend = RecordingBackend(trial.backend, transcript)
+    repeated_trial = Trial(backend, trial.spec, trial.case, trial.numerics, trial.answers)
     with seeded(trial.backend, seed):
         try:
-            EVERY_CHECK[check].run(again)
+            EVERY_CHECK[check].run(repeated_trial)
         except Failure as failure:
             return failure
         except (Unsupported, Inapplicable):
@@ -133,14 +139,16 @@ def _recorded(trial: Trial, check: str, transcript: Transcript, seed: int = 0) -
     return None
 
 
-def _of_the_dying(
+def _script_of_crash(
     trial: Trial, check: str, title: Sequence[str], write: Callable[[str], None] | None
 ) -> str:
     """A script of the steps up to the one that ends the process or hangs."""
 
     def text(transcript: Transcript) -> str:
-        return script(title, transcript, _printer(trial), ending="the process is still there")
+        return build_script(
+            title, transcript, _make_printer(trial), ending="the process is still there"
+        )
 
     if write is not None:
-        _recorded(trial, check, Transcript(lambda transcript: write(text(transcript))))
-    return text(planned(trial.case))
+        _record_check(trial, check, Transcript(lambda transcript: write(text(transcript))))
+    return text(plan_call(trial.case))

@@ -10,55 +10,55 @@ from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.array_origin import located
+from conformance.diagnosis.array_origin import locate_array
 from conformance.diagnosis.literals import literal
-from conformance.diagnosis.transcript import FACTS, Transcript
+from conformance.diagnosis.transcript import FACT_MEMBERS, Transcript
 from conformance.model.finding import Finding
 from conformance.model.proof import Proof
 
-SHOWN = 60
+MAX_PRINTED = 60
 """The largest number of elements of an array that a script prints."""
 
 
-def judged(
+def assertion_lines(
     transcript: Transcript, proof: Proof | None, finding: Finding
 ) -> tuple[Sequence[str], bool]:
     """The lines that set `failed`, and whether they are a proof's comparison."""
     proofs = () if proof is None else (proof, *proof.others)
-    lines = next(filter(None, (_proved(transcript, each) for each in proofs)), None)
-    return (_as_it_was(transcript, finding), False) if lines is None else (lines, True)
+    lines = next(filter(None, (_proof_lines(transcript, candidate) for candidate in proofs)), None)
+    return (_snapshot_lines(transcript, finding), False) if lines is None else (lines, True)
 
 
-def _proved(transcript: Transcript, proof: Proof) -> list[str] | None:
+def _proof_lines(transcript: Transcript, proof: Proof) -> list[str] | None:
     """The proof's comparison; None if an array cannot be expressed by arrays that were read."""
     lines: list[str] = []
-    places: dict[str, str] = {}
-    for name, (array, where) in proof.got.items():
-        found = located(transcript.read(), array, where, places.get("got"))
-        if found is None and name in proof.given:
-            found = literal(array if where is None else array[where])
-        if found is None:
+    origins: dict[str, str] = {}
+    for name, (array, index) in proof.got.items():
+        origin = locate_array(transcript.read(), array, index, origins.get("got"))
+        if origin is None and name in proof.possible_inputs:
+            origin = literal(array if index is None else array[index])
+        if origin is None:
             return None
-        places[name] = found
-        lines += [f"{name} = {found}", _shown(name, array if where is None else None)]
+        origins[name] = origin
+        lines += [f"{name} = {origin}", _print_line(name, array if index is None else None)]
     for name, value in proof.known.items():
-        lines += [f"{name} = {literal(value)}", _shown(name, value)]
+        lines += [f"{name} = {literal(value)}", _print_line(name, value)]
     return [*lines, *proof.lines]
 
 
-def _shown(name: str, value: Any) -> str:
+def _print_line(name: str, value: Any) -> str:
     """The line that prints a value, or the beginning of a long array."""
-    long = isinstance(value, np.ndarray) and value.size > SHOWN
-    return f'print("{name}", {name}{f".reshape(-1)[:{SHOWN}]" * long})'
+    long = isinstance(value, np.ndarray) and value.size > MAX_PRINTED
+    return f'print("{name}", {name}{f".reshape(-1)[:{MAX_PRINTED}]" * long})'
 
 
-def _as_it_was(transcript: Transcript, finding: Finding) -> list[str]:
+def _snapshot_lines(transcript: Transcript, finding: Finding) -> list[str]:
     """Compare every fact with its recorded value; a correct implementation differs in one.
 
     Numbers are compared only if the finding is about numbers.
     """
     numeric = finding.kind in ("value", "gradient", "bits", "sign", "random", "other")
-    lines = [f"print({line!r})" for line in _numbers(finding)]
+    lines = [f"print({line!r})" for line in _got_and_wanted_lines(finding)]
     lines.append("failed = True")
     for step in transcript.steps:
         if not step.name or step.error is not None:
@@ -68,7 +68,7 @@ def _as_it_was(transcript: Transcript, finding: Finding) -> list[str]:
             if numeric:
                 known = literal(step.result)
                 lines.append(f"failed &= np.array_equal({step.name}, {known}, equal_nan=True)")
-        elif step.member in FACTS:
+        elif step.member in FACT_MEMBERS:
             lines += [f'print("{step.member}", {step.name})']
             lines += [f"failed &= {step.name} == {literal(step.result)}"]
     for step in transcript.steps:
@@ -77,6 +77,6 @@ def _as_it_was(transcript: Transcript, finding: Finding) -> list[str]:
     return lines
 
 
-def _numbers(finding: Finding) -> Iterator[str]:
+def _got_and_wanted_lines(finding: Finding) -> Iterator[str]:
     if finding.got or finding.wanted:
         yield f"got {finding.got}, wanted {finding.wanted}"

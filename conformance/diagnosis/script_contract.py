@@ -9,7 +9,7 @@ from conformance.diagnosis.literals import literal
 from conformance.diagnosis.transcript import Step
 from conformance.model.case import Call
 
-_DECLINING = '''
+_DECLINING_HELPER = '''
 @contextlib.contextmanager
 def declining():
     """A declined call is not a failure: print the reason and exit 0."""
@@ -21,7 +21,7 @@ def declining():
 '''
 
 
-_HELPERS: Mapping[str, str] = {"declining": _DECLINING}
+_HELPERS: Mapping[str, str] = {"declining": _DECLINING_HELPER}
 
 
 class ContractPrinter:
@@ -31,13 +31,13 @@ class ContractPrinter:
         backend: the name of the backend's entry point, or `module:attribute`.
     """
 
-    declined = "Unsupported"
+    declining_exception = "Unsupported"
     helpers = _HELPERS
 
     def __init__(self, backend: str) -> None:
         self._backend = backend
 
-    def head(self) -> Sequence[str]:
+    def header_lines(self) -> Sequence[str]:
         """The imports, and the line that loads the backend."""
         return [
             "import numpy as np",
@@ -48,22 +48,22 @@ class ContractPrinter:
             f"backend = load({self._backend!r})",
         ]
 
-    def step(self, step: Step) -> Sequence[str]:
+    def step_lines(self, step: Step) -> Sequence[str]:
         """The lines of one step."""
         layer = f"layer{step.layer}"
         if step.member == "build":
-            return [f"{layer} = backend.build({_call(step.call)})"]
+            return [f"{layer} = backend.build({_call_literal(step.call)})"]
         if step.member == "updated":
             return [f"{step.name} = {layer}.updated"]
-        given = [literal(x) for x in step.arguments]
+        argument_texts = [literal(x) for x in step.arguments]
         if step.member == "same":
-            return [f"{step.name} = {' is '.join(given)}"]
-        given += [f"{name}={literal(x)}" for name, x in step.keywords.items()]
+            return [f"{step.name} = {' is '.join(argument_texts)}"]
+        argument_texts += [f"{name}={literal(x)}" for name, x in step.keywords.items()]
         member = "" if step.member == "call" else f".{step.member}"
-        result = f"{step.name} = " if step.name else ""
-        return [f"{result}{layer}{member}({', '.join(given)})"]
+        assignment = f"{step.name} = " if step.name else ""
+        return [f"{assignment}{layer}{member}({', '.join(argument_texts)})"]
 
 
-def _call(call: Call) -> str:
+def _call_literal(call: Call) -> str:
     parts = [f"{x.name}={literal(getattr(call, x.name))}" for x in fields(call)]
     return f"Call({', '.join(parts)})"

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.guard import inner
-from conformance.backends.numpy_layouts import repeated, room, swapped
-from conformance.diagnosis.literals import literal, numbers
+from conformance.backends.guard import unguarded_backend
+from conformance.backends.numpy_layouts import enlarged_memory, swapped_axes, unexpanded
+from conformance.diagnosis.literals import literal, number_list_literal
 from conformance.diagnosis.transcript import Again, Step
 from conformance.layers import CATALOGUE
-from conformance.layers.describe import argument_text, together, typed
-from conformance.model.case import GRADIENTS, Call, class_and_method, looked_up
+from conformance.layers.describe import argument_text, input_texts, value_text
+from conformance.model.case import GRADIENTS, Call, class_and_method, find_by_layer_name
 from conformance.spec.layer_spec import LayerSpec
 
-_TENSOR = """
+_TENSOR_HELPER = """
 def tensor(data, shape, dtype=dtype):
     return torch.tensor(np.array(data).reshape(shape), dtype=dtype, device=device)
 """
-_NUMBERS = '''
+_NUMBERS_HELPER = '''
 def numbers(x):
     """A tensor's numbers on the host."""
     wide = torch.complex128 if x.is_complex() else torch.float64
@@ -30,7 +30,7 @@ def numbers(x):
     kept = torch.bool if x.dtype == torch.bool else wide
     return x.detach().cpu().to(kept).numpy().copy()
 '''
-_ROOM = '''
+_ROOM_HELPER = '''
 def room(x, size, *place):
     """The tensor as a view of larger memory; all other elements are NaN or -2**40."""
     whole = x.dtype in (torch.int64, torch.bool)
@@ -38,7 +38,7 @@ def room(x, size, *place):
     part = memory[place]
     return (part if part.shape == x.shape else part.view(x.shape)).copy_(x)
 '''
-_FLAT = '''
+_FLAT_HELPER = '''
 def flat(outputs):
     """(output, (h_n, c_n)) as (output, h_n, c_n)."""
     found = []
@@ -46,7 +46,7 @@ def flat(outputs):
         found.extend(x if type(x) is tuple else [x])
     return tuple(found) if type(outputs) is tuple else outputs
 '''
-_PACKED = '''
+_PACKED_HELPER = '''
 def packed(layer, batch_first, lengths, x, *states):
     """Call a layer on a packed sequence and pad its output again."""
     ordered = list(lengths) == sorted(lengths, reverse=True)
@@ -60,7 +60,7 @@ def packed(layer, batch_first, lengths, x, *states):
     )
     return padded, states
 '''
-_CHANGED = '''
+_CHANGED_HELPER = '''
 def changed(function, gradients, **arguments):
     """What a call on parameters with gradients returns, and the gradients after it.
 
@@ -74,7 +74,7 @@ def changed(function, gradients, **arguments):
     result = function(given, **arguments)
     return (*[result][: int(result is not None)], *(x.grad for x in parameters))
 '''
-_RECORDED = '''
+_LEAVES_HELPER = '''
 def leaves(inputs, without):
     """Leaves that record gradients, except at the places `without`; one object is one leaf."""
     found = {}
@@ -84,7 +84,7 @@ def leaves(inputs, without):
             found[id(x)] = x.detach().requires_grad_(has)
     return [None if x is None else found[id(x)] for x in inputs]
 '''
-_VJP = '''
+_VJP_HELPER = '''
 def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=None, value=False):
     """Gradients of the inputs, and of parameters by name; only those in `only` if it is given.
 
@@ -112,7 +112,7 @@ def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=No
         {name: by.get(id(x)) for name, x in named.items()},
     )
 '''
-_FORWARD = '''
+_RECORDING_HELPER = '''
 def recording(call, inputs, without=(), written=()):
     """The outputs, computed while gradients are recorded."""
     with torch.enable_grad():
@@ -125,8 +125,8 @@ def recording(call, inputs, without=(), written=()):
     return result
 '''
 _HELPERS: Mapping[str, str] = {
-    "tensor": _TENSOR, "numbers": _NUMBERS, "room": _ROOM, "flat": _FLAT, "packed": _PACKED,
-    "changed": _CHANGED, "leaves": _RECORDED, "vjp": _VJP, "recording": _FORWARD,
+    "tensor": _TENSOR_HELPER, "numbers": _NUMBERS_HELPER, "room": _ROOM_HELPER, "flat": _FLAT_HELPER, "packed": _PACKED_HELPER,
+    "changed": _CHANGED_HELPER, "leaves": _LEAVES_HELPER, "vjp": _VJP_HELPER, "recording": _RECORDING_HELPER,
 }  # fmt: skip
 
 
@@ -139,14 +139,14 @@ class TorchPrinter:
         seed: seed of torch's random numbers; None = the script sets none.
     """
 
-    declined = ""
+    declining_exception = ""
     helpers = _HELPERS
 
     def __init__(self, backend: Any, call: Call, seed: int | None = None) -> None:
         self._backend, self._call, self._seed = backend, call, seed
         self._imports: dict[str, None] = {}
 
-    def head(self) -> Sequence[str]:
+    def header_lines(self) -> Sequence[str]:
         """The imports, and the lines that set seed, device and dtype."""
         call = self._call
         return [
@@ -159,186 +159,197 @@ class TorchPrinter:
             f"device, dtype = {call.device!r}, torch.{call.dtype}",
         ]
 
-    def step(self, step: Step) -> Sequence[str]:
+    def step_lines(self, step: Step) -> Sequence[str]:
         """The lines of one step."""
         match step.member:
             case "build":
-                return list(self._build(step))
+                return list(self._build_lines(step))
             case "put":
-                return [f"{step.name} = {self._put(*step.arguments, **step.keywords)}"]
+                return [f"{step.name} = {self._put_text(*step.arguments, **step.keywords)}"]
             case "get":
                 return [f"{step.name} = numbers({literal(step.arguments[0])})"]
             case "call":
-                return [f"{step.name} = {self._calling(step, *map(literal, step.arguments))}"]
+                return [f"{step.name} = {self._call_text(step, *map(literal, step.arguments))}"]
             case "vjp" | "vjp_of" | "value_and_vjp" | "forward_grad":
-                return [f"{step.name} = {self._recorded(step)}"]
+                return [f"{step.name} = {self._gradient_call_text(step)}"]
             case "state":
                 return [f"{step.name} = dict(layer{step.layer}.state_dict())"]
             case "train":
                 return [f"layer{step.layer}.train({literal(step.arguments[0])})"]
             case "load":
-                return list(self._load(step, *step.arguments, **step.keywords))
-        return [f"{step.name} = {self._fact(step)}"]
+                return list(self._load_lines(step, *step.arguments, **step.keywords))
+        return [f"{step.name} = {self._fact_text(step)}"]
 
-    def _row(self, step: Step) -> LayerSpec:
+    def _spec(self, step: Step) -> LayerSpec:
         return CATALOGUE[step.call.layer]
 
-    def _build(self, step: Step) -> Iterator[str]:
-        call, row = step.call, self._row(step)
-        if row.function:
+    def _build_lines(self, step: Step) -> Iterator[str]:
+        call, spec = step.call, self._spec(step)
+        if spec.is_function:
             return
-        constructed = row.state.constructed(call.state)
-        names = [typed(value) for value in call.arguments.get("*", ())]
-        given = ((k, v) for k, v in call.arguments.items() if k != "*")
-        names += [f"{k}={argument_text(call.layer, k, v)}" for k, v in given]
-        names += [f"{k}={self._put(x)}" for k, x in constructed.items()]
-        names += ["device=device", "dtype=dtype"] if row.signature.placed else []
+        constructed = spec.state.constructor_state(call.state)
+        argument_texts = [value_text(value) for value in call.arguments.get("*", ())]
+        keyword_arguments = ((k, v) for k, v in call.arguments.items() if k != "*")
+        argument_texts += [f"{k}={argument_text(call.layer, k, v)}" for k, v in keyword_arguments]
+        argument_texts += [f"{k}={self._put_text(x)}" for k, x in constructed.items()]
+        argument_texts += (
+            ["device=device", "dtype=dtype"] if spec.signature.takes_device_and_dtype else []
+        )
         layer = f"layer{step.layer}"
-        yield f"{layer} = {self._target(call)}({', '.join(names)})"
+        yield f"{layer} = {self._implementation_name(call)}({', '.join(argument_texts)})"
         yield f"{layer}.train({call.training})"
         if len(call.state) > len(constructed):
-            yield from self._load(step, call.state, call.layouts)
+            yield from self._load_lines(step, call.state, call.layouts)
 
-    def _load(self, step: Step, state: Any, layouts: Any = None) -> Iterator[str]:
+    def _load_lines(self, step: Step, state: Any, layouts: Any = None) -> Iterator[str]:
         layer, layouts = f"layer{step.layer}", layouts or {}
         assign = any(x != "contiguous" for x in layouts.values())
         yield f"{layer}.load_state_dict({{"
         for name, x in state.items():
-            yield f"    {name!r}: {self._put(x, layouts.get(name, 'contiguous'))},"
+            yield f"    {name!r}: {self._put_text(x, layouts.get(name, 'contiguous'))},"
         yield "}, assign=True)" if assign else "})"
         if assign and step.error is not None:
             # Reading the strides fails if a tensor is missing.
             yield f"[{layer}.state_dict()[name].stride() for name in {list(state)}]"
 
-    def _put(
-        self, given: np.ndarray | Again, layout: str = "contiguous", dtype: str | None = None
+    def _put_text(
+        self, value: np.ndarray | Again, layout: str = "contiguous", dtype: str | None = None
     ) -> str:
-        x = given.array if isinstance(given, Again) else given
-        data = given.text if isinstance(given, Again) else numbers(given)
-        kind = {"i": "torch.int64", "b": "torch.bool"}.get(x.dtype.kind)
-        if isinstance(given, Again):
-            kind = f"torch.int64 if {data}.dtype.kind == 'i' else dtype"
-        kind = f"torch.{dtype}" if dtype else kind
-        plain = f"tensor({data}, {x.shape}{f', {kind}' if kind else ''})"
+        x = value.array if isinstance(value, Again) else value
+        data = value.text if isinstance(value, Again) else number_list_literal(value)
+        dtype_text = {"i": "torch.int64", "b": "torch.bool"}.get(x.dtype.kind)
+        if isinstance(value, Again):
+            dtype_text = f"torch.int64 if {data}.dtype.kind == 'i' else dtype"
+        dtype_text = f"torch.{dtype}" if dtype else dtype_text
+        tensor_text = f"tensor({data}, {x.shape}{f', {dtype_text}' if dtype_text else ''})"
         if layout == "channels_last":
-            last = "channels_last" if x.ndim == 4 else "channels_last_3d"
-            return f"{plain}.to(memory_format=torch.{last})"
-        if layout == "transposed" and (pair := swapped(x)):
-            turned = f".transpose({pair[0]}, {pair[1]})"
-            return f"{plain}{turned}.contiguous(){turned}"
-        if found := room(x, layout):
-            size, place = found
-            return f"room({plain}, {size}, {', '.join(map(repr, place))})"
-        if layout == "expanded" and (first := repeated(x)) is not None:
-            part = ", ".join(f":{n}" for n in first.shape)
-            return f"{plain}[{part}].contiguous().expand({x.shape})"
-        return plain
+            memory_format = "channels_last" if x.ndim == 4 else "channels_last_3d"
+            return f"{tensor_text}.to(memory_format=torch.{memory_format})"
+        if layout == "transposed" and (pair := swapped_axes(x)):
+            transpose_text = f".transpose({pair[0]}, {pair[1]})"
+            return f"{tensor_text}{transpose_text}.contiguous(){transpose_text}"
+        if gap_layout := enlarged_memory(x, layout):
+            size, position = gap_layout
+            return f"room({tensor_text}, {size}, {', '.join(map(repr, position))})"
+        if layout == "expanded" and (first := unexpanded(x)) is not None:
+            slice_text = ", ".join(f":{n}" for n in first.shape)
+            return f"{tensor_text}[{slice_text}].contiguous().expand({x.shape})"
+        return tensor_text
 
-    def _target(self, call: Call) -> str:
+    def _implementation_name(self, call: Call) -> str:
         """The name of the implementation under test, the backend's own or torch's."""
-        row, name = CATALOGUE[call.layer], class_and_method(call.layer)[0]
+        spec, name = CATALOGUE[call.layer], class_and_method(call.layer)[0]
         spaces = (getattr(self._backend, space, None) for space in ("nn", "functional"))
-        found = looked_up(call.layer, *spaces)
-        module, qualified = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
-        torchs = module is not None and module.split(".")[0] == "torch"
-        if not module or not qualified or "<" in qualified or torchs:
-            return f"torch.nn.{call.layer if row.function else name}"
-        first = qualified.split(".")[0]
-        self._imports[f"from {module} import {first}  # the implementation under test"] = None
+        implementation = find_by_layer_name(call.layer, *spaces)
+        module, qualified = (
+            getattr(implementation, "__module__", None),
+            getattr(implementation, "__qualname__", None),
+        )
+        is_torch = module is not None and module.split(".")[0] == "torch"
+        if not module or not qualified or "<" in qualified or is_torch:
+            return f"torch.nn.{call.layer if spec.is_function else name}"
+        root_name = qualified.split(".")[0]
+        self._imports[f"from {module} import {root_name}  # the implementation under test"] = None
         return str(qualified)
 
-    def _calling(self, step: Step, *inputs: str) -> str:
+    def _call_text(self, step: Step, *inputs: str) -> str:
         """The call as code; `inputs` are expressions."""
-        call, row, named = step.call, self._row(step), dict(step.keywords)
-        given = list(inputs)
-        if not row.signature.bundles.states:
-            while given and given[-1] == "None" and not row.function:
-                given.pop()
-            on_host = [x.passed.on_host and call.device != "cpu" for x in row.signature.inputs]
-            texts = [t + ".cpu()" * host for t, host in zip(given, on_host, strict=False)]
-            given = together(row, texts)
-        if row.function:
+        call, spec, keywords = step.call, self._spec(step), dict(step.keywords)
+        argument_texts = list(inputs)
+        if not spec.signature.bundles.state_count:
+            while argument_texts and argument_texts[-1] == "None" and not spec.is_function:
+                argument_texts.pop()
+            on_host = [x.passing.on_host and call.device != "cpu" for x in spec.signature.inputs]
+            texts = [t + ".cpu()" * host for t, host in zip(argument_texts, on_host, strict=False)]
+            argument_texts = input_texts(spec, texts)
+        if spec.is_function:
             extra = {k: v for k, v in call.arguments.items() if k != "*"}
-            given += [typed(v) for v in call.arguments.get("*", ())]
-            for name, value in (extra | named).items():
-                given.append(f"{name}={argument_text(call.layer, name, value)}")
-            if GRADIENTS in row.signature.bundles.wholes.values():
-                return f"changed({self._target(call)}, {', '.join(given)})"
-            text = f"{self._target(call)}({', '.join(given)})"
-            return f"tuple({text})" if row.signature.bundles.lists else text
+            argument_texts += [value_text(v) for v in call.arguments.get("*", ())]
+            for name, value in (extra | keywords).items():
+                argument_texts.append(f"{name}={argument_text(call.layer, name, value)}")
+            if GRADIENTS in spec.signature.bundles.composite_arguments.values():
+                return f"changed({self._implementation_name(call)}, {', '.join(argument_texts)})"
+            text = f"{self._implementation_name(call)}({', '.join(argument_texts)})"
+            return f"tuple({text})" if spec.signature.bundles.returns_list else text
         layer, (_, method) = f"layer{step.layer}", class_and_method(call.layer)
         layer += method and f".{method}"
-        if not row.signature.bundles.states:
-            given += [f"{k}={literal(v)}" for k, v in named.items()]
-            return f"{layer}({', '.join(given)})"
-        states = [x for x in given[1:] if x != "None"]
-        both = f"({', '.join(states)})" if row.signature.bundles.states > 1 else "".join(states[:1])
-        hidden = [both] if states else []
-        lengths = named.pop("lengths", None)
-        rest = [f"{k}={literal(v)}" for k, v in named.items()]
+        if not spec.signature.bundles.state_count:
+            argument_texts += [f"{k}={literal(v)}" for k, v in keywords.items()]
+            return f"{layer}({', '.join(argument_texts)})"
+        states = [x for x in argument_texts[1:] if x != "None"]
+        states_text = (
+            f"({', '.join(states)})"
+            if spec.signature.bundles.state_count > 1
+            else "".join(states[:1])
+        )
+        hidden = [states_text] if states else []
+        lengths = keywords.pop("lengths", None)
+        keyword_texts = [f"{k}={literal(v)}" for k, v in keywords.items()]
         if lengths is None:
-            return f"flat({layer}({', '.join([given[0], *hidden, *rest])}))"
-        first = bool(call.arguments.get("batch_first", False))
-        parts = [layer, str(first), literal(list(lengths)), given[0], *hidden]
+            return f"flat({layer}({', '.join([argument_texts[0], *hidden, *keyword_texts])}))"
+        batch_first = bool(call.arguments.get("batch_first", False))
+        parts = [layer, str(batch_first), literal(list(lengths)), argument_texts[0], *hidden]
         return f"flat(packed({', '.join(parts)}))"
 
-    def _recorded(self, step: Step) -> str:
+    def _gradient_call_text(self, step: Step) -> str:
         """The call while gradients are recorded, and its gradients if the step has cotangents."""
-        row, call = self._row(step), step.call
-        vjp, some = step.member != "forward_grad", step.member == "vjp_of"
-        wanted, *given = step.arguments if some else ((), *step.arguments)
-        inputs = given[0] if vjp else given
+        spec, call = self._spec(step), step.call
+        has_gradients, is_partial = step.member != "forward_grad", step.member == "vjp_of"
+        operand_names, *arguments = step.arguments if is_partial else ((), *step.arguments)
+        inputs = arguments[0] if has_gradients else arguments
         names = [f"i{k}" if x is not None else "None" for k, x in enumerate(inputs)]
-        taken = ", ".join(f"i{k}" for k in range(len(inputs)))
-        parts = [f"lambda {taken}: {self._calling(step, *names)}", literal(list(inputs))]
-        if vjp:
-            parts.append(literal(list(given[1])))
-            if not row.function:
+        parameters = ", ".join(f"i{k}" for k in range(len(inputs)))
+        parts = [f"lambda {parameters}: {self._call_text(step, *names)}", literal(list(inputs))]
+        if has_gradients:
+            parts.append(literal(list(arguments[1])))
+            if not spec.is_function:
                 parts.append(f"parameters=layer{step.layer}.named_parameters()")
         without = [
             k
-            for k, x in enumerate(row.signature.inputs[: len(inputs)])
-            if not x.differentiable or (some and x.name not in wanted)
+            for k, x in enumerate(spec.signature.inputs[: len(inputs)])
+            if not x.differentiable or (is_partial and x.name not in operand_names)
         ]
         parts += [f"without={without}"] if without else []
-        if row.traits.updates(call):
-            written = [k for k in row.signature.places("data") if row.signature.inputs[k].updated]
+        if spec.traits.updates_state(call):
+            written = [
+                k for k in spec.signature.input_indices("data") if spec.signature.inputs[k].updated
+            ]
             parts += [f"written={written}"] if written else []
-        if some and not row.function:
-            parts.append(f"only={list(wanted)}")
+        if is_partial and not spec.is_function:
+            parts.append(f"only={list(operand_names)}")
         parts += ["value=True"] if step.member == "value_and_vjp" else []
-        return f"{'vjp' if vjp else 'recording'}({', '.join(parts)})"
+        return f"{'vjp' if has_gradients else 'recording'}({', '.join(parts)})"
 
-    def _fact(self, step: Step) -> str:
-        given = [literal(x) for x in step.arguments]
+    def _fact_text(self, step: Step) -> str:
+        argument_texts = [literal(x) for x in step.arguments]
         layer = f"layer{step.layer}"
         match step.member:
             case "shape":
-                return f"tuple({given[0]}.shape)"
+                return f"tuple({argument_texts[0]}.shape)"
             case "dtype":
-                return f'str({given[0]}.dtype).removeprefix("torch.")'
+                return f'str({argument_texts[0]}.dtype).removeprefix("torch.")'
             case "device":
-                return f"str({given[0]}.device)"
+                return f"str({argument_texts[0]}.device)"
             case "aliases":
-                first, second = (f"{x}.untyped_storage().data_ptr()" for x in given)
+                first, second = (f"{x}.untyped_storage().data_ptr()" for x in argument_texts)
                 return f"{first} == {second} != 0"
             case "same":
-                return " is ".join(given)
+                return " is ".join(argument_texts)
         names = [x for x in step.result if x != "class"]
-        read = [f"{x!r}: getattr({layer}, {x!r}, None)" for x in names]
-        kind = [f'"class": type({layer}).__name__'] if "class" in step.result else []
-        return "{" + ", ".join([*kind, *read]) + "}"
+        attribute_texts = [f"{x!r}: getattr({layer}, {x!r}, None)" for x in names]
+        class_text = [f'"class": type({layer}).__name__'] if "class" in step.result else []
+        return "{" + ", ".join([*class_text, *attribute_texts]) + "}"
 
 
-def torch_shaped(backend: Any) -> bool:
+def is_torch_shaped(backend: Any) -> bool:
     """Whether the backend's layers are torch modules and functions that are called directly."""
     # A backend of another framework may run without torch: do not import it here.
     module = sys.modules.get("conformance.backends.module")
-    kind = type(inner(backend))
-    if module is None or not issubclass(kind, module.ModuleBackend):
+    backend_class = type(unguarded_backend(backend))
+    if module is None or not issubclass(backend_class, module.ModuleBackend):
         return False
-    plain = module.ModuleBackend
-    return kind.wrap is plain.wrap and kind.build is plain.build
+    base_class = module.ModuleBackend
+    return backend_class.wrap is base_class.wrap and backend_class.build is base_class.build
 
 
 @contextlib.contextmanager
@@ -350,7 +361,7 @@ def seeded(backend: Any, seed: int) -> Iterator[None]:
     Args:
         seed: argument of `torch.manual_seed`.
     """
-    if not torch_shaped(backend):
+    if not is_torch_shaped(backend):
         yield
         return
     torch = sys.modules["torch"]

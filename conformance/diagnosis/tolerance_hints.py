@@ -16,13 +16,15 @@ from conformance.model.formats import FORMATS
 
 # Errors of an elementary function to try, in units in the last place. A larger error is not a
 # matter of accuracy: 32 units are a fifth of all digits of float32.
-LADDER = (3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
-_FUNCTIONS = (("tanh",), ("sigmoid",), ("tanh", "sigmoid"), tuple(ULP))
+ULP_LADDER = (3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
+_FUNCTION_GROUPS = (("tanh",), ("sigmoid",), ("tanh", "sigmoid"), tuple(ULP))
 # The finest format comes first: float32, float16, bfloat16.
-COARSER = sorted(set(FORMATS) - {"float64"}, key=lambda name: FORMATS[name].unit)
+COARSER_FORMATS = sorted(set(FORMATS) - {"float64"}, key=lambda name: FORMATS[name].unit)
 
 
-def looser(tried: Callable[[Numerics], bool], declared: Numerics | None) -> str | None:
+def suggest_declaration(
+    passes: Callable[[Numerics], bool], declared: Numerics | None
+) -> str | None:
     """Suggest a declaration with which a failing case would pass, in words.
 
     Takes about two dozen tries at most. For each kind of declaration, the loosest is tried first;
@@ -36,24 +38,28 @@ def looser(tried: Callable[[Numerics], bool], declared: Numerics | None) -> str 
         `"within ulp = {'tanh': 6}"`; None if no declaration suffices.
     """
     base = declared or Numerics()
-    for changes in _kinds(base):
-        found = _least(changes, lambda change: tried(replace(base, **change)))
-        if found is not None:
-            found = _fewer(found, base, tried)
-            return "within " + " and ".join(f"{name} = {value!r}" for name, value in found.items())
+    for changes in _candidate_declarations(base):
+        declaration = _first_passing(changes, lambda change: passes(replace(base, **change)))
+        if declaration is not None:
+            declaration = _drop_unneeded(declaration, base, passes)
+            return "within " + " and ".join(
+                f"{name} = {value!r}" for name, value in declaration.items()
+            )
     return None
 
 
-def _kinds(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
+def _candidate_declarations(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Looser declarations than `base`: one sequence for each kind, the least change first."""
-    for names in _FUNCTIONS:
+    for names in _FUNCTION_GROUPS:
         # Start from the declared error of each function, or the default one.
-        have = {name: base.ulp.get(name, ULP[name]) for name in names}
-        least = max(have.values()) if len(names) < len(ULP) else min(have.values())
+        current_ulps = {name: base.ulp.get(name, ULP[name]) for name in names}
+        lowest_ulp = (
+            max(current_ulps.values()) if len(names) < len(ULP) else min(current_ulps.values())
+        )
         yield [
-            {"ulp": {**base.ulp, **{name: k for name in names if k > have[name]}}}
-            for k in LADDER
-            if k > least
+            {"ulp": {**base.ulp, **{name: k for name in names if k > current_ulps[name]}}}
+            for k in ULP_LADDER
+            if k > lowest_ulp
         ]
     if not base.flush_to_zero:
         yield [{"flush_to_zero": True}]
@@ -62,34 +68,34 @@ def _kinds(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
     if not base.stepwise:
         yield [{"stepwise": True}]
     # Accumulation in a wider format than the declared one, or the dtype, only tightens the bound.
-    unit = 0.0 if base.accumulation is None else FORMATS[base.accumulation].unit
-    for name in COARSER:
-        if FORMATS[name].unit > unit:
+    unit_roundoff = 0.0 if base.accumulation is None else FORMATS[base.accumulation].unit
+    for name in COARSER_FORMATS:
+        if FORMATS[name].unit > unit_roundoff:
             yield [{"accumulation": name}]
 
 
-def _fewer(
-    found: Mapping[str, Any], base: Numerics, tried: Callable[[Numerics], bool]
+def _drop_unneeded(
+    declaration: Mapping[str, Any], base: Numerics, passes: Callable[[Numerics], bool]
 ) -> Mapping[str, Any]:
     """Drop functions and stored results from a declaration while the case still passes."""
-    if "stored" in found:
-        names: tuple[str, ...] = found["stored"]
+    if "stored" in declaration:
+        names: tuple[str, ...] = declaration["stored"]
         for name in [name for name in names if name not in base.stored]:
-            without = tuple(other for other in names if other != name)
-            if tried(replace(base, stored=without)):
-                names = without
-        return {**found, "stored": names}
-    ulp = found.get("ulp", {})
+            remaining = tuple(other_name for other_name in names if other_name != name)
+            if passes(replace(base, stored=remaining)):
+                names = remaining
+        return {**declaration, "stored": names}
+    ulp = declaration.get("ulp", {})
     if len(ulp) < 3:
-        return found
+        return declaration
     for name in [name for name in ulp if name not in base.ulp]:
-        less = {other: k for other, k in ulp.items() if other != name}
-        if less and tried(replace(base, ulp=less)):
-            ulp = less
-    return {**found, "ulp": ulp}
+        remaining_ulp = {other_name: k for other_name, k in ulp.items() if other_name != name}
+        if remaining_ulp and passes(replace(base, ulp=remaining_ulp)):
+            ulp = remaining_ulp
+    return {**declaration, "ulp": ulp}
 
 
-def _least(
+def _first_passing(
     changes: Sequence[Mapping[str, Any]],
     passes: Callable[[Mapping[str, Any]], bool],
 ) -> Mapping[str, Any] | None:

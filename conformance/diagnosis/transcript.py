@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.foreign_calls import original
+from conformance.backends.foreign_calls import original_exception
 from conformance.model.case import Call, Case
-from conformance.model.untrusted import of_type
+from conformance.model.untrusted import is_of_type
 
-MEMBERS = {
+RESULT_LETTERS = {
     "put": "x", "call": "y", "forward_grad": "y", "vjp": "g", "vjp_of": "g",
     "value_and_vjp": "g", "state": "s", "get": "a", "attributes": "f", "shape": "f", "dtype": "f",
     "device": "f", "aliases": "f", "same": "f", "updated": "u", "load": "", "train": "",
 }  # fmt: skip
 """Recorded members of a layer → first letter of their results' names; empty = no result."""
-FACTS = ("attributes", "shape", "dtype", "device", "aliases", "same")
+FACT_MEMBERS = ("attributes", "shape", "dtype", "device", "aliases", "same")
 """Members whose results are plain values."""
-PLAIN = 2**20
+MAX_ORDINARY_INTEGER = 2**20
 """Whole numbers below this are too common to be recognised as results of an earlier step."""
 
 
@@ -75,7 +75,7 @@ class Step:
     @property
     def native(self) -> bool:
         """Whether the result consists of natives."""
-        return bool(self.name) and self.member != "get" and self.member not in FACTS
+        return bool(self.name) and self.member != "get" and self.member not in FACT_MEMBERS
 
 
 class Transcript:
@@ -85,72 +85,74 @@ class Transcript:
         begun: called with the transcript before each step, which may end the process.
     """
 
-    def __init__(self, begun: Callable[[Transcript], None] | None = None) -> None:
+    def __init__(self, before_step: Callable[[Transcript], None] | None = None) -> None:
         self.steps: list[Step] = []
-        self._begun = begun
-        self._alive: list[Any] = []
-        self._counted: dict[str, int] = {}
+        self._before_step = before_step
+        self._kept_alive: list[Any] = []
+        self._result_counts: dict[str, int] = {}
         self.forms: dict[str, Any] = {}
-        self._layers = 0
+        self._layer_count = 0
 
-    def built(self, build: Callable[[Call], Any], call: Call) -> tuple[Step, Any]:
+    def record_build(self, build: Callable[[Call], Any], call: Call) -> tuple[Step, Any]:
         """Build a layer and record the step."""
-        self._layers += 1
-        step = Step("build", self._layers, call)
+        self._layer_count += 1
+        step = Step("build", self._layer_count, call)
         layer = self._run(step, build, (call,), {})
         if not call.state:
-            step.initial = _initial(layer)
+            step.initial = _initial_values(layer)
         return step, layer
 
-    def taken(self, step: Step, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    def record_call(
+        self, step: Step, function: Callable[..., Any], *arguments: Any, **keywords: Any
+    ) -> Any:
         """Call a member of a layer and record the step."""
-        letter = MEMBERS[step.member]
+        letter = RESULT_LETTERS[step.member]
         if letter:
-            self._counted[letter] = self._counted.get(letter, 0) + 1
-            step.name = f"{letter}{self._counted[letter]}"
-        result = self._run(step, function, given, named)
+            self._result_counts[letter] = self._result_counts.get(letter, 0) + 1
+            step.name = f"{letter}{self._result_counts[letter]}"
+        result = self._run(step, function, arguments, keywords)
         if step.native:
             # The script keeps all results alive, so the recording does, too.
-            self._alive.append(result)
+            self._kept_alive.append(result)
             self.forms[step.name] = form(result)
         elif step.name:
             step.result = result
         return result
 
-    def _run(self, step: Step, function: Callable[..., Any], given: Any, named: Any) -> Any:
+    def _run(self, step: Step, function: Callable[..., Any], arguments: Any, keywords: Any) -> Any:
         self.steps.append(step)
-        if self._begun is not None:
-            self._begun(self)
+        if self._before_step is not None:
+            self._before_step(self)
         try:
-            return function(*given, **named)
+            return function(*arguments, **keywords)
         except Exception as error:
-            step.error = original(error)
+            step.error = original_exception(error)
             raise
 
-    def written(self, value: Any) -> Any:
+    def as_script_value(self, value: Any) -> Any:
         """A copy of a step's argument for the script: natives as `Ref`, arrays as copies."""
         if isinstance(value, Ref):
             return Ref(value.text)
         if type(value) in (tuple, list):
-            return type(value)(self.written(x) for x in value)
+            return type(value)(self.as_script_value(x) for x in value)
         if isinstance(value, Mapping):
-            return {key: self.written(x) for key, x in value.items()}
+            return {key: self.as_script_value(x) for key, x in value.items()}
         if not isinstance(value, np.ndarray):
             return value
-        return self._again(value) or value.copy()
+        return self._find_reused_array(value) or value.copy()
 
-    def _again(self, array: np.ndarray) -> Again | None:
+    def _find_reused_array(self, array: np.ndarray) -> Again | None:
         """Find the earlier result that equals an array; None for arrays that are common or put."""
         if array.dtype.kind not in "fci" or not array.any():
             return None
-        whole = array.dtype.kind == "i" or np.array_equal(array, np.rint(array))
-        if whole and np.abs(array).max() < PLAIN:
+        has_whole_numbers = array.dtype.kind == "i" or np.array_equal(array, np.rint(array))
+        if has_whole_numbers and np.abs(array).max() < MAX_ORDINARY_INTEGER:
             return None
-        given = (s.arguments[0] for s in self.steps if s.member == "put")
-        if any(isinstance(x, np.ndarray) and _same(x, array) for x in given):
+        put_arrays = (s.arguments[0] for s in self.steps if s.member == "put")
+        if any(isinstance(x, np.ndarray) and _equal_arrays(x, array) for x in put_arrays):
             return None
-        found = (step.name for step in self.read() if _same(step.result, array))
-        name = next(found, None)
+        matching_names = (step.name for step in self.read() if _equal_arrays(step.result, array))
+        name = next(matching_names, None)
         return None if name is None else Again(name, array)
 
     def read(self) -> list[Step]:
@@ -158,20 +160,20 @@ class Transcript:
         return [s for s in self.steps if s.member == "get" and isinstance(s.result, np.ndarray)]
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
+def _equal_arrays(a: np.ndarray, b: np.ndarray) -> bool:
     return a.dtype == b.dtype and np.array_equal(a, b)
 
 
 def form(result: Any) -> Any:
     """The structure of a result: None, "tensor" for a native, and containers of these."""
-    if of_type(result, dict):
+    if is_of_type(result, dict):
         return [(key, form(part)) for key, part in result.items()]
-    if of_type(result, tuple, list):
+    if is_of_type(result, tuple, list):
         return tuple(map(form, result))
     return None if result is None else "tensor"
 
 
-def _initial(layer: Any) -> dict[str, np.ndarray]:
+def _initial_values(layer: Any) -> dict[str, np.ndarray]:
     """The values that a layer drew; empty if it lacks `state` or `load`, or they fail."""
     if not hasattr(layer, "state") or not hasattr(layer, "load"):
         return {}
@@ -181,18 +183,18 @@ def _initial(layer: Any) -> dict[str, np.ndarray]:
         return {}
 
 
-def planned(case: Case) -> Transcript:
+def plan_call(case: Case) -> Transcript:
     """The steps with which every check begins, build, put and call, without running them."""
     transcript, call = Transcript(), case.call
     transcript.steps.append(Step("build", 1, call))
     names: list[Ref | None] = []
-    for place, x in enumerate(case.inputs):
-        same = next(k for k in range(place + 1) if case.inputs[k] is x)
-        if x is None or same < place:
-            names.append(None if x is None else names[same])
+    for input_index, x in enumerate(case.inputs):
+        first_place = next(k for k in range(input_index + 1) if case.inputs[k] is x)
+        if x is None or first_place < input_index:
+            names.append(None if x is None else names[first_place])
             continue
-        layout = (*case.layouts, *("contiguous",) * len(case.inputs))[place]
-        names.append(Ref(f"x{place + 1}"))
-        transcript.steps.append(Step("put", 1, call, (x, layout), {}, f"x{place + 1}"))
+        layout = (*case.layouts, *("contiguous",) * len(case.inputs))[input_index]
+        names.append(Ref(f"x{input_index + 1}"))
+        transcript.steps.append(Step("put", 1, call, (x, layout), {}, f"x{input_index + 1}"))
     transcript.steps.append(Step("call", 1, call, tuple(names), dict(case.keywords), "y1"))
     return transcript

@@ -16,28 +16,30 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from conformance.generation.variants import varied
-from conformance.layers.fitting import resized, with_argument
+from conformance.generation.variants import permuted
+from conformance.layers.fitting import replace_argument, select_places
 from conformance.model.case import Case
 from conformance.spec.axes import Axes
 from conformance.spec.layer_spec import LayerSpec
 
 BLOCKS = (16, 32, 64, 128, 256, 512, 1024)
-MOST = BLOCKS[-1] + 1
+MAX_SIZE = BLOCKS[-1] + 1
 SIZES = tuple(
-    sorted({b * k + d for b in BLOCKS for k in (1, 2, 3) for d in (-1, 0, 1) if b * k + d <= MOST})
+    sorted(
+        {b * k + d for b in BLOCKS for k in (1, 2, 3) for d in (-1, 0, 1) if b * k + d <= MAX_SIZE}
+    )
 )
 """The sizes that are drawn, the smallest first."""
-ELEMENTS = {1: 2**14, 2: 2**16}
+MAX_ELEMENTS = {1: 2**14, 2: 2**16}
 """The largest number of elements of a case whose arrays grow linearly (1) or quadratically (2)."""
-SMALL = (3, 1)
-"""Values for the other sizes: the first one that keeps the case within `ELEMENTS`."""
+SMALL_SIZES = (3, 1)
+"""Values for the other sizes: the first one that keeps the case within `MAX_ELEMENTS`."""
 
 # Cases without a block size come first, because Hypothesis shrinks towards them.
 _kinds = st.sampled_from(("",) * 17 + ("one", "one", "two", "same"))
 # Block size + 1 is drawn more often: it exposes kernels that drop the last, incomplete block.
-_DRAWN = sorted((*SIZES, *(b + 1 for b in BLOCKS), *(b + 1 for b in BLOCKS)))
-_FEW = bisect_right(SIZES, 65)
+_SIZES_TO_DRAW = sorted((*SIZES, *(b + 1 for b in BLOCKS), *(b + 1 for b in BLOCKS)))
+_SMALL_SIZE_COUNT = bisect_right(SIZES, 65)
 
 
 @dataclass(frozen=True)
@@ -53,44 +55,49 @@ class Dimension:
 
     name: str
     size: int
-    sized: Callable[[Case, int], Case | None]
-    most: int = MOST
+    resize: Callable[[Case, int], Case | None]
+    max_size: int = MAX_SIZE
 
 
-def dimensions(row: LayerSpec, case: Case) -> Iterator[Dimension]:
+def dimensions(spec: LayerSpec, case: Case) -> Iterator[Dimension]:
     """The sizes of a valid case that can be changed one at a time."""
     for name, value in case.call.arguments.items():
-        argument = row.signature.argument(name)
+        argument = spec.signature.argument(name)
         if argument is None or not argument.size or argument.window:
             continue
-        last = value[-1] if isinstance(value, (tuple, list)) and value else value
-        if type(last) is int and last:
-            yield Dimension(name, last, partial(_with_argument, row, name))
-    for axes in row.axes(case):
-        place, axis = axes[0]
-        array = case.inputs[place]
+        last_number = value[-1] if isinstance(value, (tuple, list)) and value else value
+        if type(last_number) is int and last_number:
+            yield Dimension(name, last_number, partial(_resize_argument, spec, name))
+    for axes in spec.resizable_axes(case):
+        input_index, axis = axes[0]
+        array = case.inputs[input_index]
         if array is not None and array.shape[axis]:
-            name = f"{row.signature.input_names[place]}.shape[{axis - array.ndim}]"
+            name = f"{spec.signature.input_names[input_index]}.shape[{axis - array.ndim}]"
             yield Dimension(
-                name, array.shape[axis], partial(_with_axes, row, axes), row.variation.longest(case)
+                name,
+                array.shape[axis],
+                partial(_resize_axes, spec, axes),
+                spec.variation.max_axis_size(case),
             )
 
 
-def _with_argument(row: LayerSpec, name: str, case: Case, size: int) -> Case | None:
+def _resize_argument(spec: LayerSpec, name: str, case: Case, size: int) -> Case | None:
     value: Any = case.call.arguments[name]
-    several = isinstance(value, (tuple, list))
-    return with_argument(row, case, name, type(value)((*value[:-1], size)) if several else size)
+    is_sequence = isinstance(value, (tuple, list))
+    return replace_argument(
+        spec, case, name, type(value)((*value[:-1], size)) if is_sequence else size
+    )
 
 
-def _with_axes(row: LayerSpec, axes: Axes, case: Case, size: int) -> Case | None:
-    place, axis = axes[0]
-    array = case.inputs[place]
+def _resize_axes(spec: LayerSpec, axes: Axes, case: Case, size: int) -> Case | None:
+    input_index, axis = axes[0]
+    array = case.inputs[input_index]
     assert array is not None
-    return resized(row, case, axes, [k % array.shape[axis] for k in range(size)])
+    return select_places(spec, case, axes, [k % array.shape[axis] for k in range(size)])
 
 
 @st.composite
-def tiled(draw: Any, row: LayerSpec, cases: st.SearchStrategy[Case]) -> Case:
+def with_block_sizes(draw: Any, spec: LayerSpec, cases: st.SearchStrategy[Case]) -> Case:
     """Draw a layer's cases, some of them with sizes near multiples of block sizes.
 
     Args:
@@ -99,23 +106,29 @@ def tiled(draw: Any, row: LayerSpec, cases: st.SearchStrategy[Case]) -> Case:
     case: Case = draw(cases)
     kind = draw(_kinds)
     if kind == "same":
-        return _given_twice(row, case)
+        return _share_array(spec, case)
     if not kind or any(x.size == 0 for x in _arrays(case)):
         return case
-    every = tuple(dimensions(row, case))
-    if not every:
+    free_sizes = tuple(dimensions(spec, case))
+    if not free_sizes:
         return case
-    chosen: Dimension = draw(st.sampled_from(every))
+    chosen: Dimension = draw(st.sampled_from(free_sizes))
     # Draw among possible sizes only: clipping would make the largest one the most frequent.
-    sizes = {chosen.name: draw(st.sampled_from(_DRAWN[: bisect_right(_DRAWN, chosen.most)]))}
-    if kind == "two" and len(every) > 1:
-        other: Dimension = draw(st.sampled_from([x for x in every if x is not chosen]))
-        sizes[other.name] = draw(st.sampled_from(SIZES[:_FEW]))
-    found = of_sizes(row, case, sizes)
-    return case if found is None else found
+    sizes = {
+        chosen.name: draw(
+            st.sampled_from(_SIZES_TO_DRAW[: bisect_right(_SIZES_TO_DRAW, chosen.max_size)])
+        )
+    }
+    if kind == "two" and len(free_sizes) > 1:
+        second_dimension: Dimension = draw(
+            st.sampled_from([x for x in free_sizes if x is not chosen])
+        )
+        sizes[second_dimension.name] = draw(st.sampled_from(SIZES[:_SMALL_SIZE_COUNT]))
+    resized_case = set_sizes(spec, case, sizes)
+    return case if resized_case is None else resized_case
 
 
-def of_sizes(row: LayerSpec, case: Case, sizes: Mapping[str, int]) -> Case | None:
+def set_sizes(spec: LayerSpec, case: Case, sizes: Mapping[str, int]) -> Case | None:
     """Set sizes of a case, or smaller ones if the case would be too large; shrink its other sizes.
 
     The elements are permuted: growing an array repeats its elements, so without this a kernel that
@@ -129,80 +142,86 @@ def of_sizes(row: LayerSpec, case: Case, sizes: Mapping[str, int]) -> Case | Non
         None if no size can be set.
     """
     grown = None
-    for small in SMALL:
-        grown = _grown(row, _cut(row, case, sizes, small), sizes) or grown
-        if grown is not None and _sizes(row, grown).items() >= sizes.items():
+    for small_size in SMALL_SIZES:
+        grown = _grow(spec, _shrink_other_sizes(spec, case, sizes, small_size), sizes) or grown
+        if grown is not None and _sizes_by_name(spec, grown).items() >= sizes.items():
             break
     if grown is None:
         return None
     labels = {**case.labels, "tile": " and ".join(sizes)}
-    return varied(replace(grown, labels=labels), 1)
+    return permuted(replace(grown, labels=labels), 1)
 
 
 def _arrays(case: Case) -> list[np.ndarray]:
     return [x for x in (*case.inputs, *case.call.state.values()) if x is not None]
 
 
-def _sizes(row: LayerSpec, case: Case) -> dict[str, int]:
-    return {x.name: x.size for x in dimensions(row, case)}
+def _sizes_by_name(spec: LayerSpec, case: Case) -> dict[str, int]:
+    return {x.name: x.size for x in dimensions(spec, case)}
 
 
-def _cut(row: LayerSpec, case: Case, kept: Mapping[str, int], small: int) -> Case:
+def _shrink_other_sizes(
+    spec: LayerSpec, case: Case, sizes_to_keep: Mapping[str, int], small: int
+) -> Case:
     """Reduce the other sizes of a case to `small` where it stays valid."""
-    for name in [x.name for x in dimensions(row, case) if x.name not in kept]:
-        now = next((x for x in dimensions(row, case) if x.name == name), None)
-        if now is not None and now.size > small + 1:
-            case = now.sized(case, small) or case
+    for name in [x.name for x in dimensions(spec, case) if x.name not in sizes_to_keep]:
+        current = next((x for x in dimensions(spec, case) if x.name == name), None)
+        if current is not None and current.size > small + 1:
+            case = current.resize(case, small) or case
     return case
 
 
-def _grown(row: LayerSpec, case: Case, sizes: Mapping[str, int]) -> Case | None:
-    before = case
+def _grow(spec: LayerSpec, case: Case, sizes: Mapping[str, int]) -> Case | None:
+    original = case
     for name, size in sizes.items():
-        now = next((x for x in dimensions(row, case) if x.name == name), None)
-        if now is not None:
-            case = _as_large(row, case, now, size) or case
-    return None if case is before else case
+        current = next((x for x in dimensions(spec, case) if x.name == name), None)
+        if current is not None:
+            case = _resize_within_limits(spec, case, current, size) or case
+    return None if case is original else case
 
 
-def _as_large(row: LayerSpec, case: Case, chosen: Dimension, size: int) -> Case | None:
-    least, more = SIZES[0], 2 * SIZES[0]
-    one, two = chosen.sized(case, least), chosen.sized(case, more)
-    if one is not None and two is not None and size > more:
-        power = 1 if _count(row, two) < 3 * _count(row, one) else 2
-        most = more * (ELEMENTS[power] / _count(row, two)) ** (1 / power)
-        size = min(size, _at_most(most))
-    size = min(size, _at_most(chosen.most))
-    found = chosen.sized(case, size)
-    return None if found is None or _count(row, found) > ELEMENTS[2] else found
+def _resize_within_limits(spec: LayerSpec, case: Case, chosen: Dimension, size: int) -> Case | None:
+    first_size, second_size = SIZES[0], 2 * SIZES[0]
+    first, second = chosen.resize(case, first_size), chosen.resize(case, second_size)
+    if first is not None and second is not None and size > second_size:
+        power = 1 if _element_count(spec, second) < 3 * _element_count(spec, first) else 2
+        max_size = second_size * (MAX_ELEMENTS[power] / _element_count(spec, second)) ** (1 / power)
+        size = min(size, _largest_size_within(max_size))
+    size = min(size, _largest_size_within(chosen.max_size))
+    resized_case = chosen.resize(case, size)
+    return (
+        None
+        if resized_case is None or _element_count(spec, resized_case) > MAX_ELEMENTS[2]
+        else resized_case
+    )
 
 
-def _at_most(limit: float) -> int:
+def _largest_size_within(limit: float) -> int:
     """The largest of `SIZES` within a limit; the smallest of them if none is."""
     return SIZES[max(bisect_right(SIZES, limit) - 1, 0)]
 
 
-def _count(row: LayerSpec, case: Case) -> int:
-    outputs = sum(math.prod(shape) for shape in row.output_shapes(case) if shape is not None)
+def _element_count(spec: LayerSpec, case: Case) -> int:
+    outputs = sum(math.prod(shape) for shape in spec.output_shapes(case) if shape is not None)
     return outputs + sum(x.size for x in _arrays(case))
 
 
-def _given_twice(row: LayerSpec, case: Case) -> Case:
+def _share_array(spec: LayerSpec, case: Case) -> Case:
     """Use one array for two neighbouring data inputs of equal shape and dtype, if there are any."""
     inputs = list(case.inputs)
-    for place in range(1, len(inputs)):
-        one, two = inputs[place - 1], inputs[place]
-        if one is None or two is None or one is two or one.shape != two.shape:
+    for index in range(1, len(inputs)):
+        first, second = inputs[index - 1], inputs[index]
+        if first is None or second is None or first is second or first.shape != second.shape:
             continue
-        if row.signature.inputs[place].updated and row.traits.updates(case.call):
+        if spec.signature.inputs[index].updated and spec.traits.updates_state(case.call):
             continue  # an input that is written into must not be shared
-        if {row.signature.inputs[k].role for k in (place - 1, place)} == {
+        if {spec.signature.inputs[k].role for k in (index - 1, index)} == {
             "data"
-        } and one.dtype == two.dtype:
-            inputs[place] = one
+        } and first.dtype == second.dtype:
+            inputs[index] = first
             labels = {
                 **case.labels,
-                "tile": f"one array for {row.signature.input_names[place]} too",
+                "tile": f"one array for {spec.signature.input_names[index]} too",
             }
             return replace(case, inputs=tuple(inputs), labels=labels)
     return case

@@ -10,7 +10,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-class OfOneLayer(Generic[_P, _R]):
+class CacheOfOneLayer(Generic[_P, _R]):
     """A cached function whose first two arguments are a layer and a dtype.
 
     A call with another layer or dtype clears the cache. Neighbouring items are checks of the same
@@ -21,17 +21,17 @@ class OfOneLayer(Generic[_P, _R]):
     """
 
     def __init__(self, function: Callable[_P, _R]) -> None:
-        self._kept = cache(function)
-        self._of: tuple[object, ...] = ()
+        self._cached = cache(function)
+        self._layer_and_dtype: tuple[object, ...] = ()
         update_wrapper(self, function)
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """The function's result, from the cache if possible."""
-        if args[:2] != self._of:
+        if args[:2] != self._layer_and_dtype:
             self.cache_clear()
-            self._of = args[:2]
-        return self._kept(*args, **kwargs)  # type: ignore[arg-type]
+            self._layer_and_dtype = args[:2]
+        return self._cached(*args, **kwargs)  # type: ignore[arg-type]
 
     def cache_clear(self) -> None:
         """Clear the cache."""
-        self._kept.cache_clear()
+        self._cached.cache_clear()

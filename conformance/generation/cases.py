@@ -10,15 +10,15 @@ from typing import IO, overload
 from conformance.model.case import Case
 
 # With more examples than this an item takes minutes, and memory matters more than time.
-MANY = 1024
+MANY_CASES = 1024
 # Bytes of arrays to keep in memory, enough for all cases of a layer in the standard profile. The
 # oracle's answers to these cases are kept, too, so the limit is lower if there are many cases.
-KEPT, KEPT_OF_MANY = 32 << 20, 8 << 20
+MEMORY_LIMIT, MEMORY_LIMIT_OF_MANY = 32 << 20, 8 << 20
 # A case with at most this number of bytes always stays in memory.
-SMALL = 8192
+SMALL_CASE_BYTES = 8192
 
 
-class Cases(Sequence[Case]):
+class StoredCases(Sequence[Case]):
     """Cases in the order in which they were added; large ones beyond the limit are in a file.
 
     The file has no name and disappears with the process. Each access to a case in it reads it anew.
@@ -27,16 +27,16 @@ class Cases(Sequence[Case]):
         kept: bytes of arrays to keep in memory.
     """
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, memory_limit: int = MEMORY_LIMIT) -> None:
         self._cases: list[Case | tuple[int, int]] = []
-        self._left = kept
+        self._bytes_left = memory_limit
         self._file: IO[bytes] | None = None
 
     def add(self, case: Case) -> None:
         """Append a case, in memory if it is small or within the limit, else in the file."""
         size = sum(x.nbytes for x in case.operands)
-        if size <= SMALL or size <= self._left:
-            self._left -= size
+        if size <= SMALL_CASE_BYTES or size <= self._bytes_left:
+            self._bytes_left -= size
             self._cases.append(case)
             return
         if self._file is None:
@@ -68,7 +68,7 @@ class Cases(Sequence[Case]):
         return found
 
 
-class Every(Sequence[Case]):
+class EveryNth(Sequence[Case]):
     """Every n-th of some cases, starting with the first.
 
     Args:
@@ -97,7 +97,7 @@ class Every(Sequence[Case]):
         )
 
 
-class Ending(Sequence[Case]):
+class WithLastReplaced(Sequence[Case]):
     """A sequence of cases whose last ones are replaced.
 
     Args:

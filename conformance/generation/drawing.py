@@ -12,12 +12,12 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis.errors import Flaky
 
-from conformance.generation.argument_columns import covering
-from conformance.generation.block_sizes import tiled
-from conformance.generation.cache import OfOneLayer
-from conformance.generation.cases import KEPT, KEPT_OF_MANY, MANY, Cases
-from conformance.generation.provider import drawing_provider, kept_elsewhere
-from conformance.generation.variants import varied
+from conformance.generation.argument_columns import cover_values
+from conformance.generation.block_sizes import with_block_sizes
+from conformance.generation.cache import CacheOfOneLayer
+from conformance.generation.cases import MANY_CASES, MEMORY_LIMIT, MEMORY_LIMIT_OF_MANY, StoredCases
+from conformance.generation.provider import drawing_provider, storage_elsewhere
+from conformance.generation.variants import permuted
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.model.failure import Failure
@@ -58,8 +58,8 @@ def derived_seed(seed: int, layer: str, dtype: str, round: int = 0) -> int:
         round: 0 for the cases that every backend gets; a backend that declines some of them also
             gets later rounds.
     """
-    more = f"/{round}" if round else ""
-    digest = hashlib.sha256(f"{seed}/{layer}/{dtype}{more}".encode()).digest()
+    round_suffix = f"/{round}" if round else ""
+    digest = hashlib.sha256(f"{seed}/{layer}/{dtype}{round_suffix}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
@@ -80,26 +80,28 @@ def _run(sample: Sample, body: Callable[[Case], None], *, shrink: bool) -> None:
     def conformance_case(case: Case) -> None:
         body(case)
 
-    row = CATALOGUE[sample.layer]
+    spec = CATALOGUE[sample.layer]
     if sample.invalid:
-        assert row.generation.invalid is not None
-        strategy = row.generation.invalid(sample.dtype)
+        assert spec.generation.invalid is not None
+        strategy = spec.generation.invalid(sample.dtype)
     else:
-        strategy = tiled(row, row.generation.cases(sample.dtype))
+        strategy = with_block_sizes(spec, spec.generation.cases(sample.dtype))
     test = hypothesis.given(strategy)(conformance_case)
     seed = derived_seed(sample.seed, sample.layer, sample.dtype, sample.round)
     test = hypothesis.seed(seed)(settings(test))
-    with warnings.catch_warnings(), kept_elsewhere():
+    with warnings.catch_warnings(), storage_elsewhere():
         warnings.simplefilter("ignore", hypothesis.errors.NonInteractiveExampleWarning)
         test()
 
 
-@OfOneLayer
-def _drawn(
+@CacheOfOneLayer
+def _draw_all(
     layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int
 ) -> Sequence[Case]:
     # All rounds are kept at the same time, so later ones get less memory.
-    cases = Cases(KEPT if examples <= MANY and not round else KEPT_OF_MANY)
+    cases = StoredCases(
+        MEMORY_LIMIT if examples <= MANY_CASES and not round else MEMORY_LIMIT_OF_MANY
+    )
 
     def add(case: Case) -> None:
         if len(cases) < examples:
@@ -110,17 +112,17 @@ def _drawn(
     return cases
 
 
-@OfOneLayer
-def _chosen(
+@CacheOfOneLayer
+def _covering_cases(
     layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int, values: int
 ) -> tuple[tuple[int, ...], int]:
     """Indices of the drawn cases whose structures are kept, and the number of cases for each."""
-    cases = _drawn(layer, dtype, examples, seed, invalid, round)
-    kept = covering(cases, -(-examples // values))
-    return kept, 1 if invalid else -(-examples // max(len(kept), 1))
+    cases = _draw_all(layer, dtype, examples, seed, invalid, round)
+    kept_indices = cover_values(cases, -(-examples // values))
+    return kept_indices, 1 if invalid else -(-examples // max(len(kept_indices), 1))
 
 
-@OfOneLayer
+@CacheOfOneLayer
 def draw_cases(
     layer: str,
     dtype: str,
@@ -136,15 +138,17 @@ def draw_cases(
     Args:
         examples, seed, invalid, values, round: see `Sample`.
     """
-    drawn = _drawn(layer, dtype, examples, seed, invalid, round)
+    drawn = _draw_all(layer, dtype, examples, seed, invalid, round)
     if values == 1:
         return drawn
-    kept, each = _chosen(layer, dtype, examples, seed, invalid, round, values)
-    cases = Cases(KEPT if examples <= MANY else KEPT_OF_MANY)
-    for place in kept:
-        for k in range(each):
+    kept_indices, cases_per_structure = _covering_cases(
+        layer, dtype, examples, seed, invalid, round, values
+    )
+    cases = StoredCases(MEMORY_LIMIT if examples <= MANY_CASES else MEMORY_LIMIT_OF_MANY)
+    for index in kept_indices:
+        for k in range(cases_per_structure):
             if len(cases) < examples:
-                cases.add(varied(drawn[place], k))
+                cases.add(permuted(drawn[index], k))
     return cases
 
 
@@ -161,30 +165,30 @@ def shrink(
     Returns:
         The minimal case and how it fails; None if no case failed this time.
     """
-    found: list[tuple[Case, Found]] = []
+    failing: list[tuple[Case, Found]] = []
     drawn, structure, variant = 0, first, 0
     if sample.values > 1:
-        kept, each = _chosen(
+        kept_indices, cases_per_structure = _covering_cases(
             sample.layer, sample.dtype, sample.examples, sample.seed, sample.invalid,
             sample.round, sample.values,
         )  # fmt: skip
-        place, variant = divmod(first, each)
-        structure = kept[place]
+        structure_index, variant = divmod(first, cases_per_structure)
+        structure = kept_indices[structure_index]
 
     def body(case: Case) -> None:
         nonlocal drawn
         drawn += 1
         if drawn <= structure:
             return
-        case = varied(case, variant)
-        how = fails(case)
-        if how is not None:
-            found.append((case, how))
+        case = permuted(case, variant)
+        failure = fails(case)
+        if failure is not None:
+            failing.append((case, failure))
             raise Failure("it fails")
 
     try:
         _run(sample, body, shrink=True)
     except (Failure, Flaky):
         # Hypothesis's last call is the minimal one.
-        return found[-1] if found else None
+        return failing[-1] if failing else None
     return None

@@ -11,21 +11,21 @@ from functools import lru_cache
 import hypothesis
 from hypothesis import strategies
 
-from conformance.model.scratch import scratch
+from conformance.model.scratch import scratch_folder
 
-NAME = "conformance"
+PROVIDER_NAME = "conformance"
 """Name of the suite's own provider, for `hypothesis.settings(backend=...)`."""
 
-PUBLIC = "hypothesis"
+PUBLIC_PROVIDER = "hypothesis"
 """Name of Hypothesis's default provider."""
 
-OTHERWISE = (
+DRAWN_PUBLICLY = (
     "by the public interface of Hypothesis only: cases are others than this seed gives elsewhere, "
     "and may depend on what is imported"
 )
 """Note in a results file if the suite's own provider did not draw the cases."""
 
-_HOME = "__hypothesis_home_directory"
+_HOME_DIRECTORY = "__hypothesis_home_directory"
 
 try:
     from hypothesis.internal.conjecture import providers
@@ -43,7 +43,7 @@ try:
             return None
 
     # As text, because Hypothesis before 6.141 does not accept a class.
-    providers.AVAILABLE_PROVIDERS[NAME] = f"{__name__}.Provider"
+    providers.AVAILABLE_PROVIDERS[PROVIDER_NAME] = f"{__name__}.Provider"
     _REGISTERED = True
 except (ImportError, AttributeError, TypeError):
     _REGISTERED = False
@@ -52,15 +52,15 @@ except (ImportError, AttributeError, TypeError):
 @lru_cache(maxsize=1)
 def drawing_provider() -> str:
     """The provider to draw with: the suite's own if Hypothesis supports it, else the default."""
-    return NAME if _REGISTERED and _draws() else PUBLIC
+    return PROVIDER_NAME if _REGISTERED and _provider_works() else PUBLIC_PROVIDER
 
 
-def drawn_otherwise() -> str:
+def describe_other_drawing() -> str:
     """The note for results if the suite's own provider is not used; else empty."""
-    return "" if drawing_provider() == NAME else OTHERWISE
+    return "" if drawing_provider() == PROVIDER_NAME else DRAWN_PUBLICLY
 
 
-def _draws() -> bool:
+def _provider_works() -> bool:
     """Whether Hypothesis draws with the suite's provider."""
     drawn = []
 
@@ -69,10 +69,10 @@ def _draws() -> bool:
 
     try:
         settings = hypothesis.settings(
-            backend=NAME, max_examples=1, database=None, deadline=None,
+            backend=PROVIDER_NAME, max_examples=1, database=None, deadline=None,
             phases=[hypothesis.Phase.generate], suppress_health_check=list(hypothesis.HealthCheck),
         )  # fmt: skip
-        with kept_elsewhere(), warnings.catch_warnings():
+        with storage_elsewhere(), warnings.catch_warnings():
             # Hypothesis warns of draws while pytest loads plug-ins, but this single draw is fast.
             warnings.simplefilter("ignore", hypothesis.errors.HypothesisSideeffectWarning)
             hypothesis.seed(0)(
@@ -84,7 +84,7 @@ def _draws() -> bool:
 
 
 @contextlib.contextmanager
-def kept_elsewhere() -> Iterator[None]:
+def storage_elsewhere() -> Iterator[None]:
     """Move Hypothesis's storage from the working directory to a temporary folder.
 
     The former place is restored afterwards, for the user's own tests in this process.
@@ -92,14 +92,14 @@ def kept_elsewhere() -> Iterator[None]:
     try:
         from hypothesis import configuration
 
-        move = configuration.set_hypothesis_home_dir
+        set_home = configuration.set_hypothesis_home_dir
     except (ImportError, AttributeError):
         yield
         return
-    before = vars(configuration).get(_HOME)
-    if before is None and "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
-        move(scratch("hypothesis"))
+    previous = vars(configuration).get(_HOME_DIRECTORY)
+    if previous is None and "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
+        set_home(scratch_folder("hypothesis"))
     try:
         yield
     finally:
-        move(before)
+        set_home(previous)

@@ -1,7 +1,7 @@
 """The child process: reads requests on standard input, runs them, answers on standard output.
 
 The parent starts it as `python -P -m conformance.isolation.child`. Each line is one JSON object,
-and each answer has the `id` of its request. The first request is a `Start`; its answer is
+and each answer has the `id` of its request. The first request is a `StartRequest`; its answer is
 `{}` or `{"error": …}`. Later requests are:
 
 - `{"item": …, "seconds": …}` runs an item within a time budget (null = no limit).
@@ -35,8 +35,8 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from conformance.backends.foreign_calls import hooks
-from conformance.isolation.handshake import CLOSED, COPY, Start
-from conformance.isolation.journal import SCRIPT, STEP
+from conformance.isolation.handshake import EXIT_IN_FORK, EXIT_PIPE_CLOSED, StartRequest
+from conformance.isolation.journal import SCRIPT_FILE, STEP_FILE
 
 if TYPE_CHECKING:
     from conformance.items.outcomes import Outcome
@@ -47,40 +47,40 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    answer = _Answers()
+    send_answer = _AnswerPipe()
     # Only pytest handles Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     warnings.simplefilter("ignore")
-    pipe = _pipe()
-    start = msgspec.json.decode(pipe.readline() or _exit(), type=Start)
+    pipe = _take_requests()
+    start = msgspec.json.decode(pipe.readline() or _exit_unstarted(), type=StartRequest)
     # Set the folder before reading ahead, because the parent may have ended already.
-    _read_ahead.folder = Path(start.journal).parent
-    requests = _read_ahead(pipe)
+    _request_reader.folder = Path(start.journal).parent
+    requests = _request_reader(pipe)
     sys.path[:] = list(start.path)
-    _limit(start.memory)
+    _limit_memory(start.memory)
     with hooks(expendable=True):
-        serve = _Server(start)
-        answer(start.id, msgspec.json.encode({"error": serve.error} if serve.error else {}))
+        server = _Server(start)
+        send_answer(start.id, msgspec.json.encode({"error": server.error} if server.error else {}))
         while True:
             request = msgspec.json.decode(requests.get())
-            answer(request["id"], serve.answer(request))
+            send_answer(request["id"], server.answer(request))
 
 
-def _exit() -> NoReturn:
+def _exit_unstarted() -> NoReturn:
     """End the process, because the parent ended before it sent the first request."""
     os._exit(0)
 
 
-def _pipe() -> IO[bytes]:
+def _take_requests() -> IO[bytes]:
     """Move standard input to another descriptor, because the backend may read or close it."""
-    pipe, nothing = os.fdopen(os.dup(0), "rb"), os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    pipe, null = os.fdopen(os.dup(0), "rb"), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
     return pipe
 
 
-class _Answers:
+class _AnswerPipe:
     """The pipe to the parent; all other output, also of native code, goes to stderr."""
 
     def __init__(self) -> None:
@@ -91,14 +91,14 @@ class _Answers:
     def __call__(self, id: str, answer: bytes) -> None:
         """Answer one request; a fork that the backend made of this process exits instead."""
         if os.getpid() != self._process:
-            os._exit(COPY)
+            os._exit(EXIT_IN_FORK)
         try:
             self._pipe.write(b'{"id":%b,"answer":%b}\n' % (msgspec.json.encode(id), answer))
         except OSError:
-            os._exit(CLOSED)  # the backend closed the pipe, or the parent has ended
+            os._exit(EXIT_PIPE_CLOSED)  # the backend closed the pipe, or the parent has ended
 
 
-class _ReadAhead:
+class _RequestReader:
     """Reads requests on a thread; the end of the input means that the parent has ended.
 
     Then this process ends at once, even during a case.
@@ -131,10 +131,10 @@ class _ReadAhead:
         os._exit(0)
 
 
-_read_ahead = _ReadAhead()
+_request_reader = _RequestReader()
 
 
-def _limit(memory: int | None) -> None:
+def _limit_memory(memory: int | None) -> None:
     """Limit the memory of this process, so that allocations fail before the machine runs out."""
     if memory is None:
         return
@@ -145,7 +145,7 @@ def _limit(memory: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
-def _give_memory_back() -> None:
+def _trim_memory() -> None:
     """Return free memory to the system; glibc keeps it between blocks that are in use."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
@@ -154,26 +154,26 @@ def _give_memory_back() -> None:
 class _Server:
     """Loads the backend of the first request, and answers the other requests with an engine."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: StartRequest) -> None:
         from conformance.backends.guard import BackendError
         from conformance.backends.registry import load
         from conformance.isolation.journal import Journal
-        from conformance.items.forks import Expendable
-        from conformance.known.entry import KnownError, read
+        from conformance.items.forks import ExpendableProcess
+        from conformance.known.entry import KnownFailureError, load_entries
         from conformance.run.engine import Engine
 
         self.error, self._layer, self._modules = "", None, 0
         self.journal = Journal(Path(start.journal))
-        self._step = Path(start.journal).with_name(STEP)
+        self._step_file = Path(start.journal).with_name(STEP_FILE)
         try:
             backend = load(start.backend)
-            known = read(backend.name, [Path(path) for path in start.known], start.base)
-        except (BackendError, KnownError) as error:
+            known = load_entries(backend.name, [Path(path) for path in start.known], start.base)
+        except (BackendError, KnownFailureError) as error:
             self.error = str(error)
             return
         self.engine = Engine(
             backend, start.examples, start.seed, known,
-            process=Expendable(self.journal.note, _in_copy),
+            process=ExpendableProcess(self.journal.note, _run_in_fork),
         )  # fmt: skip
         gc.collect()
         gc.freeze()
@@ -188,24 +188,24 @@ class _Server:
                 return msgspec.json.encode(self._benchmark(request))
             item = Item(**request["item"])
             if "case" in request:
-                return msgspec.json.encode(self._tried(item, request))
+                return msgspec.json.encode(self._try_case(item, request))
             seconds = request["seconds"]
             self.engine.budget = None if seconds is None else Budget(seconds)
-            lost = {int(index): str(met) for index, met in request["lost"].items()}
+            lost = {int(index): str(item_id) for index, item_id in request["lost"].items()}
             return msgspec.json.encode({"verdict": self.engine.run(item, request["dead"], lost)})
         except BaseException:
             return msgspec.json.encode({"raised": traceback.format_exc()})
         finally:
-            self._tidy(request.get("item", {}))
+            self._free_memory(request.get("item", {}))
             self.journal.note("idle")
 
-    def _tidy(self, item: Mapping[str, Any]) -> None:
+    def _free_memory(self, item: Mapping[str, Any]) -> None:
         """Free memory when the layer changes; the cases of a layer take most of the memory."""
         layer, modules = item.get("layer"), len(sys.modules)
         if layer != self._layer or modules != self._modules:
             # The collector ignores the size of arrays, so by itself it would run too late.
             gc.collect()
-            _give_memory_back()
+            _trim_memory()
         if modules != self._modules:
             # Modules stay loaded, and the collector skips frozen objects. For example, torch's
             # first gradient imports SymPy.
@@ -213,9 +213,9 @@ class _Server:
         self._layer, self._modules = layer, modules
 
     def _benchmark(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        from conformance.timing.workloads import Timed
+        from conformance.timing.workloads import TimedCall
 
-        line, rounds = self.bench.measure(Timed(**request["benchmark"]), request["set"])
+        line, rounds = self.bench.measure(TimedCall(**request["benchmark"]), request["set"])
         return {"line": line, "rounds": rounds}
 
     @cached_property
@@ -225,90 +225,92 @@ class _Server:
 
         return Bench(self.engine.backend, self.engine.seed, self.journal.note)
 
-    def _tried(self, item: Item, request: Mapping[str, Any]) -> Outcome | dict[str, Any]:
+    def _try_case(self, item: Item, request: Mapping[str, Any]) -> Outcome | dict[str, Any]:
         from conformance.layers.encoding import decode_case
-        from conformance.run.stale import tried
+        from conformance.run.stale import run_pinned_case
 
         case = decode_case(request["case"])
         if request.get("base"):
             return self.engine.reference.base_outcome(item, case, request["fork"]) or {}
         if "fork" in request:
-            return _in_copy(lambda: self._outcome(item, case), request["fork"]) or {}
+            return _run_in_fork(lambda: self._outcome(item, case), request["fork"]) or {}
         if "due" in request:
-            return tried(self.engine, item, case, request["due"])
+            return run_pinned_case(self.engine, item, case, request["due"])
         if "script" in request:
             return {"script": self._script(item, case, request["script"], request["deadly"])}
         self.journal.note("checking")
-        with self._noting_steps():
+        with self._recording_steps():
             return self._outcome(item, case)
 
-    def _script(self, item: Item, case: Case, message: str, deadly: bool) -> str:
+    def _script(self, item: Item, case: Case, message: str, ends_process: bool) -> str:
         """Write the reproducer of a case, in a fork if the case ends the process."""
         from conformance.diagnosis import reproducer
-        from conformance.diagnosis.script_torch import torch_shaped
+        from conformance.diagnosis.script_torch import is_torch_shaped
         from conformance.items.outcomes import Outcome
 
-        sofar = self._step.with_name(SCRIPT)
-        sofar.unlink(missing_ok=True)
+        partial = self._step_file.with_name(SCRIPT_FILE)
+        partial.unlink(missing_ok=True)
 
         def script() -> str:
-            return self.engine.script(item, case, message, deadly=deadly, write=self._write)
+            return self.engine.script(
+                item, case, message, ends_process=ends_process, write=self._write
+            )
 
         # Frameworks other than torch may hang in a fork.
-        copied = deadly and torch_shaped(self.engine.backend)
-        if not copied:
+        in_fork = ends_process and is_torch_shaped(self.engine.backend)
+        if not in_fork:
             return script()
-        written = _in_copy(lambda: Outcome("passed", script()), reproducer.PATIENCE)
-        if written is not None and written.status == "passed":
-            return str(written.message)
-        return sofar.read_text(encoding="utf-8") if sofar.exists() else script()
+        outcome = _run_in_fork(lambda: Outcome("passed", script()), reproducer.MAX_CRASH_SECONDS)
+        if outcome is not None and outcome.status == "passed":
+            return str(outcome.message)
+        return partial.read_text(encoding="utf-8") if partial.exists() else script()
 
     def _write(self, script: str) -> None:
         """Save the script up to the next step, because that step may crash or hang."""
-        self._step.with_name(SCRIPT).write_text(script, encoding="utf-8")
+        self._step_file.with_name(SCRIPT_FILE).write_text(script, encoding="utf-8")
         self.journal.note("checking")
 
     @contextlib.contextmanager
-    def _noting_steps(self) -> Iterator[None]:
+    def _recording_steps(self) -> Iterator[None]:
         """Write each step to a file before it runs, because it may end the process."""
         from conformance.layers.encoding import encode_case
 
-        last: list[Any] = []
+        current: list[Any] = []
 
         def note(step: str, case: Case) -> None:
-            last[:] = [step, encode_case(case)]
-            within("")
+            current[:] = [step, encode_case(case)]
+            write_step("")
 
-        def within(what: str) -> None:
-            if last:
-                step, case = last
-                entry = {"step": step, "case": case, "within": what}
-                self._step.write_bytes(msgspec.json.encode(entry))
+        def write_step(inner_call: str) -> None:
+            if current:
+                step, case = current
+                entry = {"step": step, "case": case, "within": inner_call}
+                self._step_file.write_bytes(msgspec.json.encode(entry))
 
         try:
-            with hooks(on_step=note, on_inner_call=within):
+            with hooks(on_step=note, on_inner_call=write_step):
                 yield
         finally:
-            self._step.unlink(missing_ok=True)
+            self._step_file.unlink(missing_ok=True)
 
     def _outcome(self, item: Item, case: Case) -> Outcome:
         return self.engine.outcome(item, case, self.engine.numerics(item.dtype))
 
 
-def _in_copy(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
+def _run_in_fork(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
     """Run a function in a fork of this process for at most `seconds`, and return its outcome.
 
     None if the system has no fork.
     """
-    from conformance.isolation.process import ended
+    from conformance.isolation.process import exit_text
     from conformance.items.outcomes import Outcome
 
     if not hasattr(os, "fork"):
         return None
-    reads, writes = os.pipe()
+    read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
-        own = os.getpid()
+        fork_pid = os.getpid()
         # If this process has ended by then, nothing else would end a fork that hangs.
         signal.alarm(int(seconds) + 5)
         # The output of a dying fork must not look like the last output of its parent.
@@ -317,22 +319,22 @@ def _in_copy(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
         try:
             answer = msgspec.json.encode(run())
             # The backend may have forked this process; only the original answers.
-            if os.getpid() == own:
-                os.write(writes, answer)
+            if os.getpid() == fork_pid:
+                os.write(write_end, answer)
         finally:
             os._exit(0)
-    os.close(writes)
+    os.close(write_end)
     answer = b""
-    with os.fdopen(reads, "rb") as pipe:
+    with os.fdopen(read_end, "rb") as pipe:
         in_time = bool(select.select([pipe], [], [], seconds)[0])
         if in_time:
             answer = pipe.read()
         else:
             os.kill(pid, signal.SIGKILL)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if answer and code == 0:
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if answer and status == 0:
         return msgspec.json.decode(answer, type=Outcome, strict=False)
-    return Outcome("crashed", ended(code)) if in_time else Outcome("hung")
+    return Outcome("crashed", exit_text(status)) if in_time else Outcome("hung")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-COPY = 70
+EXIT_IN_FORK = 70
 """Exit status of a fork that the backend made and that returned to the suite's code."""
-CLOSED = 71
+EXIT_PIPE_CLOSED = 71
 """Exit status if the pipe to the parent is closed."""
 
 
 @dataclass(frozen=True)
-class Start:
+class StartRequest:
     """The first request: options of the run.
 
     Args:

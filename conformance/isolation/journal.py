@@ -9,12 +9,12 @@ from pathlib import Path
 
 PHASES = ("idle", "drawing", "pinned", "checking", "shrinking")
 # Phases in which the backend runs, and in which the time limit of a case applies.
-WATCHED = ("pinned", "checking", "shrinking")
-STEP = "step"
+TIMED_PHASES = ("pinned", "checking", "shrinking")
+STEP_FILE = "step"
 """Name of the file, beside the journal, that holds the current step of a case."""
-SCRIPT = "script"
+SCRIPT_FILE = "script"
 """Name of the file that holds the reproducer of a case up to the current step."""
-_FORM = struct.Struct("<4q")
+_ENTRY_FORMAT = struct.Struct("<4q")
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            path.write_bytes(bytes(_FORM.size))
+            path.write_bytes(bytes(_ENTRY_FORMAT.size))
         with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), _FORM.size)
+            self._map = mmap.mmap(file.fileno(), _ENTRY_FORMAT.size)
         self._count = 0
 
     def note(self, phase: str, index: int = 0, checked: int = 0) -> None:
         """Overwrite the last entry with a new one."""
         self._count += 1
-        _FORM.pack_into(self._map, 0, PHASES.index(phase), index, checked, self._count)
+        _ENTRY_FORMAT.pack_into(self._map, 0, PHASES.index(phase), index, checked, self._count)
 
     def read(self) -> Entry:
         """Read the newest entry."""
-        phase, index, checked, count = _FORM.unpack_from(self._map, 0)
+        phase, index, checked, count = _ENTRY_FORMAT.unpack_from(self._map, 0)
         return Entry(PHASES[phase], index, checked, count)
 
     def close(self) -> None:

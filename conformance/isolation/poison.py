@@ -11,13 +11,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from conformance.model.uninitialized import FILLED
+from conformance.model.uninitialized import FILL_BYTE
 
 # glibc fills freed memory with this byte, and new memory with its complement. Each thread's cache
 # of small blocks must be off, because it fills nothing.
-_GLIBC = (f"glibc.malloc.perturb={FILLED ^ 0xFF}", "glibc.malloc.tcache_count=0")
+_GLIBC_TUNABLES = (f"glibc.malloc.perturb={FILL_BYTE ^ 0xFF}", "glibc.malloc.tcache_count=0")
 # New memory: 0xAA; freed memory: 0x55.
-_MACOS = {"MallocPreScribble": "1", "MallocScribble": "1"}
+_MACOS_VARIABLES = {"MallocPreScribble": "1", "MallocScribble": "1"}
 
 
 def poisoned(environment: Mapping[str, str]) -> dict[str, str]:
@@ -26,9 +26,9 @@ def poisoned(environment: Mapping[str, str]) -> dict[str, str]:
     Settings of the user stay.
     """
     if sys.platform == "darwin":
-        return {**_MACOS, **environment}
-    given = environment.get("GLIBC_TUNABLES", "")
-    names = {tunable.partition("=")[0] for tunable in given.split(":")}
-    ours = [tunable for tunable in _GLIBC if tunable.partition("=")[0] not in names]
+        return {**_MACOS_VARIABLES, **environment}
+    tunables = environment.get("GLIBC_TUNABLES", "")
+    names = {tunable.partition("=")[0] for tunable in tunables.split(":")}
+    additions = [tunable for tunable in _GLIBC_TUNABLES if tunable.partition("=")[0] not in names]
     # Other systems, musl's among them, ignore the variable.
-    return {**environment, "GLIBC_TUNABLES": ":".join(filter(None, (given, *ours)))}
+    return {**environment, "GLIBC_TUNABLES": ":".join(filter(None, (tunables, *additions)))}

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from conformance.backends import capabilities
 from conformance.backends.guard import BackendError, guarded
 from conformance.backends.registry import load
-from conformance.items.planning import Item, plan
+from conformance.items.planning import Item, plan_items
 from conformance.model.plain_text import bounded
 from conformance.model.protocols import Backend
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProbeQuery:
     """The user's options that decide which items run.
 
     Args:
@@ -39,7 +39,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Offer:
+class ProbeResult:
     """The optional members of a backend as data, and the items of a run.
 
     Args:
@@ -51,7 +51,7 @@ class Offer:
         items: items of all shards, in the order in which they run.
         isolation: `"process"` or `"none"`.
         numerics: dtype → declared deviations from IEEE arithmetic, by field of `Numerics`.
-        values: cases of one structure.
+        values_per_structure: cases of one structure.
         budget: in the syntax of `--conformance-budget`, None = no limit.
         timeout: seconds that one case may take.
         bases: layer → the backend whose kernels it calls, if there is one.
@@ -65,28 +65,30 @@ class Offer:
     items: tuple[Item, ...] = ()
     isolation: str = "process"
     numerics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    values: int = 1
+    values_per_structure: int = 1
     budget: str | None = None
     timeout: int = 0
     bases: Mapping[str, str] = field(default_factory=dict)
 
 
-def offer(asked: Asked) -> Offer:
+def probe_backend(query: ProbeQuery) -> ProbeResult:
     """Load a backend in this process, and read all of its optional members.
 
     Raises:
         BackendError: if the backend cannot be used, or lacks a device that the user named.
     """
-    backend = load(asked.backend)
+    backend = load(query.backend)
     info = capabilities.info_of(backend)
-    chosen = chosen_devices(backend, asked.devices)
-    items = plan(
-        backend, layers=asked.layers, checks=asked.checks, dtypes=asked.dtypes, devices=chosen,
-        every_dtype=asked.every_dtype,
+    devices = choose_devices(backend, query.devices)
+    items = plan_items(
+        backend, layers=query.layers, checks=query.checks, dtypes=query.dtypes, devices=devices,
+        every_dtype=query.every_dtype,
     )  # fmt: skip
-    budget = asked.budget or capabilities.budget_of(backend)
-    for item in items[:1]:  # `plan` calls `offers` for all items only if the user names no dtype
-        capabilities.offered(backend, item.layer, item.dtype, item.device)
+    budget = query.budget or capabilities.budget_of(backend)
+    for item in items[
+        :1
+    ]:  # `plan_items` calls `offers` for all items only if the user names no dtype
+        capabilities.is_offered(backend, item.layer, item.dtype, item.device)
     layers = dict.fromkeys(item.layer for item in items)
     used = dict.fromkeys(item.dtype for item in items)
     bases = {layer: base for layer in layers if (base := capabilities.base_of(backend, layer))}
@@ -94,19 +96,19 @@ def offer(asked: Asked) -> Offer:
         try:
             load(base)
         except BackendError as error:
-            raise guarded(backend).error(f"base={base!r}: {error}") from None
-    capabilities.accepted_by(backend)
-    capabilities.refused_by(backend)
+            raise guarded(backend).usage_error(f"base={base!r}: {error}") from None
+    capabilities.accepts_of(backend)
+    capabilities.refusals_of(backend)
     capabilities.hits_of(backend)
-    return Offer(
-        asked.id,
+    return ProbeResult(
+        query.id,
         "",
         backend.name,
         info,
-        chosen,
+        devices,
         tuple(items),
         capabilities.isolation_of(backend),
-        {dtype: capabilities.declared(backend, dtype) for dtype in used},
+        {dtype: capabilities.declared_deviations(backend, dtype) for dtype in used},
         capabilities.values_per_structure(backend),
         budget,
         capabilities.timeout_of(backend),
@@ -114,26 +116,26 @@ def offer(asked: Asked) -> Offer:
     )
 
 
-def chosen_devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
+def choose_devices(backend: Backend, names: Sequence[str]) -> tuple[str, ...]:
     """Choose the devices to run on from those that a backend offers.
 
     Args:
-        asked: names of devices; `all` stands for every device, `cuda` for every `cuda:i`. If it is
+        names: names of devices; `all` stands for every device, `cuda` for every `cuda:i`. If it is
             empty, the CPU is chosen, or the backend's first device if it does not offer the CPU.
 
     Raises:
         BackendError: if the backend does not offer a device; the message lists those it offers.
     """
     offered = capabilities.devices_of(backend)
-    if not asked:
+    if not names:
         return ("cpu",) if "cpu" in offered else offered[:1]
-    found: list[str] = []
-    for name in asked:
+    chosen: list[str] = []
+    for name in names:
         matches = [d for d in offered if name in ("all", d) or d.startswith(f"{name}:")]
         if not matches:
             raise BackendError(
                 f"--conformance-device={bounded(name)}: no such device; backend "
                 f"{backend.name!r} offers {', '.join(offered) or 'none'}"
             )
-        found += matches
-    return tuple(dict.fromkeys(found))
+        chosen += matches
+    return tuple(dict.fromkeys(chosen))

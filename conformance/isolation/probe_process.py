@@ -19,96 +19,98 @@ import msgspec
 
 from conformance.backends.foreign_calls import hooks
 from conformance.backends.guard import BackendError
-from conformance.isolation.probe import Asked, Offer, offer
-from conformance.isolation.process import ended, kill
+from conformance.isolation.probe import ProbeQuery, ProbeResult, probe_backend
+from conformance.isolation.process import exit_text, kill
 from conformance.model.plain_text import bounded
 
-WORDS = 600
+MAX_OUTPUT = 600
 """Most characters of the process's last output in a message."""
 
 
-def offered_by(asked: Asked, seconds: float) -> Offer:
+def probe_in_process(query: ProbeQuery, seconds: float) -> ProbeResult:
     """Load a backend in a process of its own, and ask there what it offers.
 
     Args:
-        asked: the user's options.
+        query: the user's options.
         seconds: time limit of the process.
 
     Raises:
         BackendError: if the backend cannot be used, or the process crashes, exits or hangs.
     """
-    asked = replace(asked, path=tuple(sys.path), id=secrets.token_hex(8))
-    with tempfile.TemporaryFile() as said:
+    query = replace(query, path=tuple(sys.path), id=secrets.token_hex(8))
+    with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "conformance.isolation.probe_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=stderr,
             # Only pytest handles Ctrl-C.
             start_new_session=True,
         )
         try:
-            answer, _ = process.communicate(msgspec.json.encode(asked), seconds)
-            how = f"{ended(process.returncode)}, while it was loaded and asked what it offers"
+            answer, _ = process.communicate(msgspec.json.encode(query), seconds)
+            problem = (
+                f"{exit_text(process.returncode)}, while it was loaded and asked what it offers"
+            )
         except subprocess.TimeoutExpired as expired:
-            what = _asking(expired.stdout or b"")
-            answer, how = b"", f"{what} within {seconds:g} s: expected an answer"
+            reason = _describe_wait(expired.stdout or b"")
+            answer, problem = b"", f"{reason} within {seconds:g} s: expected an answer"
         finally:
             kill(process)
             process.wait()
-        found = _decoded(answer.rpartition(b"\n")[2])
-        if found is None or found.id != asked.id:
-            raise BackendError(f"backend {asked.backend!r}: {how}{_last_words(said)}")
-    if found.problem:
-        raise BackendError(found.problem)
-    return found
+        result = _decode_result(answer.rpartition(b"\n")[2])
+        if result is None or result.id != query.id:
+            raise BackendError(f"backend {query.backend!r}: {problem}{_last_output(stderr)}")
+    if result.problem:
+        raise BackendError(result.problem)
+    return result
 
 
-def _asking(output: bytes) -> str:
+def _describe_wait(output: bytes) -> str:
     """Describe what the process was waiting for when its time was over."""
-    asked = [line for line in output.splitlines() if line]
-    if not asked:
+    members = [line for line in output.splitlines() if line]
+    if not members:
         return "it was not imported"
-    name = asked[-1].decode("ascii", "replace")
-    return f"it did not answer when it was asked for {bounded(name, WORDS)}"
+    name = members[-1].decode("ascii", "replace")
+    return f"it did not answer when it was asked for {bounded(name, MAX_OUTPUT)}"
 
 
-def _decoded(answer: bytes) -> Offer | None:
+def _decode_result(answer: bytes) -> ProbeResult | None:
     try:
-        return msgspec.json.decode(answer, type=Offer)
+        return msgspec.json.decode(answer, type=ProbeResult)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def _last_words(said: IO[bytes]) -> str:
+def _last_output(stderr: IO[bytes]) -> str:
     """The last lines that the process printed, indented."""
-    said.seek(max(said.seek(0, os.SEEK_END) - WORDS, 0))
-    lines = bounded(said.read(WORDS).decode("utf-8", "replace")).strip().splitlines()
+    stderr.seek(max(stderr.seek(0, os.SEEK_END) - MAX_OUTPUT, 0))
+    lines = bounded(stderr.read(MAX_OUTPUT).decode("utf-8", "replace")).strip().splitlines()
     return "".join(f"\n  {line}" for line in lines[-8:])
 
 
 def main() -> None:
     """Read one request from standard input, and write the answer to standard output."""
     # All other output, also of native code, goes to stderr.
-    pipe, own = os.fdopen(os.dup(1), "wb", buffering=0), os.getpid()
+    pipe, pid = os.fdopen(os.dup(1), "wb", buffering=0), os.getpid()
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
-    sys.path[:] = list(asked.path)
+    query = msgspec.json.decode(sys.stdin.buffer.read(), type=ProbeQuery)
+    sys.path[:] = list(query.path)
     last = [""]
 
-    def told(name: str) -> None:
+    def report_member(name: str) -> None:
         if name != last[0]:
             last[0] = name
             pipe.write(name.encode() + b"\n")
 
     try:
-        with hooks(on_member=told):
-            found = offer(asked)
+        with hooks(on_member=report_member):
+            result = probe_backend(query)
     except BackendError as error:
-        found = Offer(asked.id, str(error) or "no message")
-    if os.getpid() == own:
-        pipe.write(msgspec.json.encode(found))
+        result = ProbeResult(query.id, str(error) or "no message")
+    if os.getpid() == pid:
+        pipe.write(msgspec.json.encode(result))
     # Do not wait for the backend's threads, nor run its exit handlers.
     os._exit(0)
 

@@ -20,8 +20,8 @@ from typing import IO, Any
 
 import msgspec
 
-from conformance.isolation.handshake import Answer, Start
-from conformance.isolation.journal import SCRIPT, STEP, WATCHED, Entry, Journal
+from conformance.isolation.handshake import Answer, StartRequest
+from conformance.isolation.journal import SCRIPT_FILE, STEP_FILE, TIMED_PHASES, Entry, Journal
 from conformance.isolation.poison import poisoned
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
@@ -31,14 +31,14 @@ from conformance.model.case import Case
 from conformance.model.limits import Limits, keep_to_one_thread
 from conformance.model.plain_text import bounded
 
-POLL = 0.1
-WORDS = 200
+POLL_SECONDS = 0.1
+MAX_LINE = 200
 """Most characters of each line of the process's last output."""
-STARTS, LEAST = 10, 30.0
+START_FACTOR, MIN_START_SECONDS = 10, 30.0
 """The start may take this many times the time limit of a case, and at least this many seconds."""
-IDLE = 120.0
+IDLE_SECONDS = 120.0
 """Extra seconds for work outside the backend: loading the base, or waiting for forks."""
-FORGED = (
+FORGED_MESSAGE = (
     "the process that ran the backend wrote to the pipe on which only the suite answers requests"
 )
 _FRAME = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)')
@@ -49,35 +49,35 @@ class ChildError(RuntimeError):
     """A child process could not start, or the suite itself failed in it."""
 
 
-class Died(Exception):  # noqa: N818 - the end of a backend's process is not an error of the suite
+class ChildDied(Exception):  # noqa: N818 - the end of a backend's process is not an error of the suite
     """The child process has ended, or was killed at the time limit.
 
     Args:
         status: `"crashed"` or `"hung"`.
-        how: what ended the process.
+        cause: what ended the process.
         entry: the last entry of its journal.
         frame: where the process was: `"torch/nn/functional.py:843:max_pool2d"`; empty if unknown.
         step: the current step of the case, and the case that the step was for.
         script: the reproducer up to that step if one was requested, else empty.
-        within: the backend's current call inside that step, else empty.
+        inner_call: the backend's current call inside that step, else empty.
     """
 
     def __init__(
         self,
         status: str,
-        how: str,
+        cause: str,
         entry: Entry,
         frame: str = "",
         step: tuple[str, Mapping[str, Any]] | None = None,
         script: str = "",
-        within: str = "",
+        inner_call: str = "",
     ) -> None:
-        super().__init__(how)
-        self.status, self.how, self.entry = status, how, entry
-        self.frame, self.step, self.script, self.within = frame, step, script, within
+        super().__init__(cause)
+        self.status, self.cause, self.entry = status, cause, entry
+        self.frame, self.step, self.script, self.inner_call = frame, step, script, inner_call
 
 
-class Forged(Died):
+class ForgedAnswer(ChildDied):
     """The process wrote a line that answers no request, so no answer of it can be trusted."""
 
 
@@ -90,7 +90,7 @@ class Child:
         interrupted: called while waiting; True ends the run as Ctrl-C does.
 
     Attributes:
-        answered: how many requests the process has answered since its start.
+        answer_count: how many requests the process has answered since its start.
     """
 
     def __init__(
@@ -104,12 +104,12 @@ class Child:
         base: str = "",
     ) -> None:
         self._interrupted = interrupted
-        self._facts = (backend, examples, seed, tuple(map(str, known)), base)
+        self._run_options = (backend, examples, seed, tuple(map(str, known)), base)
         self.limits = limits
         self._process: subprocess.Popen[bytes] | None = None
-        self._ready = False
-        self._resident_at_first = 0
-        self.answered = 0
+        self._is_ready = False
+        self._resident_at_start = 0
+        self.answer_count = 0
 
     def start(self) -> None:
         """Start the process without waiting until it is ready."""
@@ -129,18 +129,18 @@ class Child:
         assert self._process.stdout is not None
         self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._reader = threading.Thread(
-            target=_read, args=(self._process.stdout, self._answers), daemon=True
+            target=_read_lines, args=(self._process.stdout, self._answers), daemon=True
         )
         self._reader.start()
-        self._ready, self._mark = False, 0
+        self._is_ready, self._errors_start = False, 0
         # Create the folder last: if this process is killed, the child removes the folder.
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-")
         folder = Path(self._folder.name)
-        temp_cleanup.claim(folder)
+        temp_cleanup.write_owner(folder)
         self._journal = Journal(folder / "journal")
         facts = (str(folder / "journal"), tuple(sys.path), self.limits.memory)
-        self._asked = _token()
-        self._send(Start(*self._facts, *facts, self._asked))
+        self._request_id = _token()
+        self._send(StartRequest(*self._run_options, *facts, self._request_id))
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request of the form that `child` documents, and wait for the answer.
@@ -151,55 +151,55 @@ class Child:
         """
         if self._process is None:
             self.start()
-        if not self._ready:
+        if not self._is_ready:
             try:
-                problem = self._answer(starting(self.limits.seconds)).get("error")
-            except Died as died:
-                raise ChildError(f"the backend's process did not start: {died.how}") from died
+                problem = self._wait_for_answer(start_seconds(self.limits.seconds)).get("error")
+            except ChildDied as died:
+                raise ChildError(f"the backend's process did not start: {died.cause}") from died
             if problem:
                 self.stop()
                 raise ChildError(problem)
-            self._ready = True
-            self._resident_at_first = self._resident()
-        self._mark = os.fstat(self._errors.fileno()).st_size
-        self._asked = _token()
-        self._send({**request, "id": self._asked})
-        answer = self._answer(self.limits.seconds)
-        self.answered += 1
+            self._is_ready = True
+            self._resident_at_start = self._resident()
+        self._errors_start = os.fstat(self._errors.fileno()).st_size
+        self._request_id = _token()
+        self._send({**request, "id": self._request_id})
+        answer = self._wait_for_answer(self.limits.seconds)
+        self.answer_count += 1
         return answer
 
-    def outcome(self, item: Item, case: Case, **how: Any) -> Outcome:
+    def outcome(self, item: Item, case: Case, **options: Any) -> Outcome:
         """Run one check on one case; the status is `"unknown"` if the suite itself fails.
 
         Args:
-            how: further options of the request: `fork`, `base`, `due`.
+            options: further options of the request: `fork`, `base`, `due`.
 
         Raises:
             Died, ChildError: see `ask`.
         """
-        answer = self.ask({"item": asdict(item), "case": encode_case(case), **how})
-        told = {"status": "unknown", "message": answer.get("raised", ""), **answer}
-        return msgspec.convert(told, Outcome, strict=False)
+        answer = self.ask({"item": asdict(item), "case": encode_case(case), **options})
+        fields = {"status": "unknown", "message": answer.get("raised", ""), **answer}
+        return msgspec.convert(fields, Outcome, strict=False)
 
-    def script(self, item: Item, case: Case, message: str, *, deadly: bool) -> str | None:
+    def script(self, item: Item, case: Case, message: str, *, ends_process: bool) -> str | None:
         """Request the reproducer of a case; None if none can be written.
 
         Args:
             message: the failure, which the script quotes.
-            deadly: whether the case ends the process.
+            ends_process: whether the case ends the process.
 
         Raises:
             ChildError: see `ask`.
         """
-        asked = {"item": asdict(item), "case": encode_case(case)}
+        request = {"item": asdict(item), "case": encode_case(case)}
         try:
-            return self.ask({**asked, "script": message, "deadly": deadly}).get("script")
-        except Died as died:
+            return self.ask({**request, "script": message, "deadly": ends_process}).get("script")
+        except ChildDied as died:
             return died.script or None
 
-    def grown(self) -> int:
+    def memory_growth(self) -> int:
         """Bytes by which the process's memory has grown since it was ready; 0 if unknown."""
-        return self._resident() - self._resident_at_first if self.answered else 0
+        return self._resident() - self._resident_at_start if self.answer_count else 0
 
     def _resident(self) -> int:
         assert self._process is not None
@@ -217,83 +217,91 @@ class Child:
             self._process.stdin.write(msgspec.json.encode(request) + b"\n")
             self._process.stdin.flush()
 
-    def _answer(self, seconds: float) -> dict[str, Any]:
+    def _wait_for_answer(self, seconds: float) -> dict[str, Any]:
         """Wait for the answer to the last request.
 
         Args:
             seconds: time limit without a new entry in the journal. In phases in which the backend
-                does not run, the limit is `IDLE` longer.
+                does not run, the limit is `IDLE_SECONDS` longer.
 
         Raises:
             Died: if the process ends, exceeds the limit, or writes something else.
         """
-        seen, since = self._journal.read(), time.monotonic()
+        last_entry, since = self._journal.read(), time.monotonic()
         while True:
             try:
-                line = self._answers.get(timeout=POLL)
+                line = self._answers.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 if self._interrupted():
                     raise KeyboardInterrupt from None
                 entry = self._journal.read()
-                if entry.count != seen.count:
-                    seen, since = entry, time.monotonic()
-                limit = seconds if entry.phase in WATCHED or not self._ready else seconds + IDLE
+                if entry.count != last_entry.count:
+                    last_entry, since = entry, time.monotonic()
+                limit = (
+                    seconds
+                    if entry.phase in TIMED_PHASES or not self._is_ready
+                    else seconds + IDLE_SECONDS
+                )
                 if entry.phase != "drawing" and time.monotonic() - since > limit:
-                    raise self._died("hung", f"no answer within {limit:g} s") from None
+                    raise self._describe_death("hung", f"no answer within {limit:g} s") from None
                 continue
             if line is None:
-                raise self._died("crashed", "")
+                raise self._describe_death("crashed", "")
             try:
                 answer = msgspec.json.decode(line, type=Answer)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 answer = Answer("", {})
-            if answer.id != self._asked:
-                died = self._died("crashed", FORGED)
-                raise Forged(died.status, died.how, died.entry)
+            if answer.id != self._request_id:
+                died = self._describe_death("crashed", FORGED_MESSAGE)
+                raise ForgedAnswer(died.status, died.cause, died.entry)
             return answer.answer
 
-    def _died(self, status: str, how: str) -> Died:
+    def _describe_death(self, status: str, cause: str) -> ChildDied:
         assert self._process is not None
-        if how:
+        if cause:
             kill(self._process)  # it still runs
         code = self._process.wait()
-        entry, script = self._journal.read(), self._script()
-        step, within = self._step()
-        printed, frames = self._last_words()
+        entry, script = self._journal.read(), self._read_script()
+        step, inner_call = self._read_step()
+        printed, frames = self._last_output()
         self.stop()
         frame = next((f for f in frames if not _is_own(f)), "")
         lines = [*printed, *frames[:3]]
-        says = (how or ended(code)) + "".join(f"\n  {line}" for line in lines)
-        return Died(status, says, entry, frame, step, script, within)
+        message = (cause or exit_text(code)) + "".join(f"\n  {line}" for line in lines)
+        return ChildDied(status, message, entry, frame, step, script, inner_call)
 
-    def _step(self) -> tuple[tuple[str, Mapping[str, Any]] | None, str]:
+    def _read_step(self) -> tuple[tuple[str, Mapping[str, Any]] | None, str]:
         """The current step with its case, and the call inside it; None unless a single case ran."""
         try:
-            found = msgspec.json.decode((Path(self._folder.name) / STEP).read_bytes())
+            step = msgspec.json.decode((Path(self._folder.name) / STEP_FILE).read_bytes())
         except (OSError, msgspec.DecodeError):
             return None, ""
-        return (found["step"], found["case"]), bounded(found["within"], WORDS)
+        return (step["step"], step["case"]), bounded(step["within"], MAX_LINE)
 
-    def _script(self) -> str:
+    def _read_script(self) -> str:
         try:
-            return (Path(self._folder.name) / SCRIPT).read_text(encoding="utf-8")
+            return (Path(self._folder.name) / SCRIPT_FILE).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return ""
 
-    def _last_words(self) -> tuple[list[str], list[str]]:
+    def _last_output(self) -> tuple[list[str], list[str]]:
         """The last lines that the process printed, and its stack frames, innermost first."""
-        self._errors.seek(self._mark)
+        self._errors.seek(self._errors_start)
         text = self._errors.read(1 << 20).decode("utf-8", "replace")
         # faulthandler wrote this; stacks of other threads are of no use.
         printed, _, stack = text.partition("Current thread")
-        lines = [s.strip() for s in printed.splitlines() if s.strip() and not s.startswith(_NOISE)]
+        lines = [
+            printed_line.strip()
+            for printed_line in printed.splitlines()
+            if printed_line.strip() and not printed_line.startswith(_NOISE)
+        ]
         frames = list[str]()
         for line in stack.splitlines()[1:]:
-            found = _FRAME.search(line)
-            if found is None:
+            match = _FRAME.search(line)
+            if match is None:
                 break
-            frames.append(f"{_from_package(found['file'])}:{found['line']}:{found['name']}")
-        return [bounded(line, WORDS) for line in lines[-8:]], frames
+            frames.append(f"{_package_path(match['file'])}:{match['line']}:{match['name']}")
+        return [bounded(line, MAX_LINE) for line in lines[-8:]], frames
 
     def stop(self) -> None:
         """Kill the process, and remove its files."""
@@ -310,15 +318,15 @@ class Child:
         self._errors.close()
         self._journal.close()
         self._folder.cleanup()
-        self._process, self.answered = None, 0
+        self._process, self.answer_count = None, 0
 
 
-def starting(seconds: float) -> float:
+def start_seconds(seconds: float) -> float:
     """Seconds that a process may take to load a backend, from the time limit of a case.
 
     Importing a framework takes seconds even if its cases are quick.
     """
-    return max(STARTS * seconds, LEAST)
+    return max(START_FACTOR * seconds, MIN_START_SECONDS)
 
 
 def _token() -> str:
@@ -331,14 +339,14 @@ def _is_own(frame: str) -> bool:
     return frame.startswith("conformance/") and not frame.startswith("conformance/backends/")
 
 
-def _from_package(file: str) -> str:
+def _package_path(file: str) -> str:
     """A file's path from its package on, which is the same on every machine."""
     parts = Path(file).parts
     for folder in ("site-packages", "dist-packages"):
         if folder in parts:
             return "/".join(parts[parts.index(folder) + 1 :])
-    own = parts.index("conformance") if "conformance" in parts else max(len(parts) - 2, 0)
-    return "/".join(parts[own:])
+    start = parts.index("conformance") if "conformance" in parts else max(len(parts) - 2, 0)
+    return "/".join(parts[start:])
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -349,7 +357,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.kill()
 
 
-def ended(code: int) -> str:
+def exit_text(code: int) -> str:
     """Describe how the process ended, from its exit status."""
     if code >= 0:
         return f"the process that ran the backend exited with status {code}"
@@ -361,7 +369,7 @@ def ended(code: int) -> str:
     return f"the process that ran the backend was ended by {name}{memory}"
 
 
-def _read(source: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
+def _read_lines(source: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
     """Put the lines of a pipe into a queue as they arrive, and None at its end."""
     with contextlib.suppress(ValueError, OSError):
         for line in source:

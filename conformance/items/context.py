@@ -31,5 +31,5 @@ class ItemContext:
     excuses: Excuses
     stream: Stream
     log: Log
-    left: Callable[[], float]
-    careful: bool
+    seconds_left: Callable[[], float]
+    in_fork: bool

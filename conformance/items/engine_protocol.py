@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from conformance.checks.answers import Answers
+    from conformance.checks.answers import OracleAnswers
     from conformance.checks.trial import Evidence
     from conformance.items.context import ItemContext
     from conformance.items.outcomes import Outcome
     from conformance.items.planning import Item
-    from conformance.known.entry import Known
+    from conformance.known.entry import KnownFailure
     from conformance.model.case import Case, Numerics
     from conformance.model.protocols import Backend
 
 
-class CopiesLike(Protocol):
-    """Runs cases in copies of the process (`conformance.items.forks.Copies`)."""
+class ForksLike(Protocol):
+    """Runs cases in copies of the process (`conformance.items.forks.Forks`)."""
 
-    def serve(self, item: Item) -> bool:
+    def can_run(self, item: Item) -> bool:
         """Whether a plain case of an item survives in a copy."""
 
     def run(
@@ -27,17 +27,19 @@ class CopiesLike(Protocol):
     ) -> Outcome | None:
         """The outcome of a case in a copy; None if copies are not available."""
 
-    def renew_patience(self) -> None:
+    def reset_hang_time(self) -> None:
         """Reset the time that cases may hang."""
 
 
 class ReferenceLike(Protocol):
     """Compares failures with another backend (`conformance.diagnosis.reference.Reference`)."""
 
-    def excusing(self, context: ItemContext, case: Case, outcome: Outcome) -> Known | None:
+    def find_excuse(
+        self, context: ItemContext, case: Case, outcome: Outcome
+    ) -> KnownFailure | None:
         """The known failure that excuses a failing case."""
 
-    def compared(self, item: Item, case: Case, outcome: Outcome) -> str | None:
+    def compare(self, item: Item, case: Case, outcome: Outcome) -> str | None:
         """`"torch: same"` or `"torch: differs"`; None if there is nothing to compare with."""
 
 
@@ -45,17 +47,17 @@ class EngineLike(Protocol):
     """Runs checks on cases of one backend."""
 
     backend: Backend
-    known: tuple[Known, ...]
+    known: tuple[KnownFailure, ...]
     expendable: bool
     note: Callable[..., None]
-    answers: Answers
+    answers: OracleAnswers
 
     @property
     def reference(self) -> ReferenceLike:
         """Compares failures with torch or the backend's base."""
 
     @property
-    def copies(self) -> CopiesLike:
+    def forks(self) -> ForksLike:
         """Runs cases in copies of the process."""
 
     def base(self, layer: str) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from conformance.backends.capabilities import compiling
+from conformance.backends.capabilities import compile_allowance
 from conformance.checks import EVERY_CHECK
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
-from conformance.known.entry import Known, applying
+from conformance.known.entry import KnownFailure, applicable_entries
 from conformance.known.matches import Excuses
 from conformance.model.case import Case
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from conformance.model.protocols import Backend
 
 # Calls a function in a copy of the process, for a number of seconds at most; None if it cannot.
-Copied = Callable[[Callable[[], Outcome], float], Outcome | None]
+RunInFork = Callable[[Callable[[], Outcome], float], Outcome | None]
 
 
 @dataclass(frozen=True)
-class Expendable:
+class ExpendableProcess:
     """A process that may be lost.
 
     Args:
@@ -34,18 +34,18 @@ class Expendable:
     """
 
     note: Callable[[str, int, int], None]
-    copied: Copied | None = None
+    run_in_fork: RunInFork | None = None
 
 
-ALLOWED = {"crashed": 10.0, "hung": 1.0}
+ALLOWED_SECONDS = {"crashed": 10.0, "hung": 1.0}
 """Seconds that a case may take in a copy, by its expected end; a normal case takes milliseconds."""
-TRIED = 10
+PROBE_CASES = 10
 """Plain cases of an item that are tried until one is answered in a copy."""
-HANGING = 5.0
+MAX_HANGING_SECONDS = 5.0
 """Seconds that the cases of one item may hang in copies; further cases are left out."""
 
 
-class Copies:
+class Forks:
     """Runs cases in copies of the engine's process.
 
     A copy costs milliseconds, a new process seconds. Some frameworks die or hang in any copy, and
@@ -57,41 +57,43 @@ class Copies:
         copied: calls a function in a copy; None = copies are not available.
     """
 
-    def __init__(self, engine: EngineLike, copied: Copied | None) -> None:
-        self._engine, self._copied = engine, copied
+    def __init__(self, engine: EngineLike, run_in_fork: RunInFork | None) -> None:
+        self._engine, self._run_in_fork = engine, run_in_fork
         self._trusted = False
-        self._hanging: tuple[Item | None, float] = (None, 0.0)
+        self._hanging_item_and_seconds: tuple[Item | None, float] = (None, 0.0)
 
-    def deadly(self, item: Item, case: Case, entry: Known) -> Outcome | None:
+    def run_expected_loss(self, item: Item, case: Case, entry: KnownFailure) -> Outcome | None:
         """The outcome of a case that a known failure marks as ending the process.
 
         Returns:
             None if copies are not trusted, or hanging cases have used up their time.
         """
-        if not self.serve(item):
+        if not self.can_run(item):
             return None
-        return self._within_patience(item, case, ALLOWED[entry.status])
+        return self._run_within_patience(item, case, ALLOWED_SECONDS[entry.status])
 
-    def careful(self, item: Item, case: Case) -> Outcome | None:
+    def run_after_loss(self, item: Item, case: Case) -> Outcome | None:
         """The outcome of a case in a copy, because another case of the layer ended the process.
 
         Returns:
             None if hanging cases have used up their time.
         """
-        return self._within_patience(item, case, ALLOWED["hung"])
+        return self._run_within_patience(item, case, ALLOWED_SECONDS["hung"])
 
-    def renew_patience(self) -> None:
+    def reset_hang_time(self) -> None:
         """Reset the time that cases may hang: a new search begins."""
-        self._hanging = (None, 0.0)
+        self._hanging_item_and_seconds = (None, 0.0)
 
-    def _within_patience(self, item: Item, case: Case, seconds: float) -> Outcome | None:
-        spent = self._hanging[1] if self._hanging[0] == item else 0.0
-        if spent > HANGING:
+    def _run_within_patience(self, item: Item, case: Case, seconds: float) -> Outcome | None:
+        spent = (
+            self._hanging_item_and_seconds[1] if self._hanging_item_and_seconds[0] == item else 0.0
+        )
+        if spent > MAX_HANGING_SECONDS:
             return None
         started = time.monotonic()
         outcome = self.run(item, case, seconds)
         if outcome is not None and outcome.status == "hung":
-            self._hanging = item, spent + time.monotonic() - started
+            self._hanging_item_and_seconds = item, spent + time.monotonic() - started
         return outcome
 
     def run(
@@ -103,44 +105,48 @@ class Copies:
             seconds: time limit of the copy, without the time for compiling.
             backend: the backend to run on; None = the one under test.
         """
-        if self._copied is None:
+        if self._run_in_fork is None:
             return None
         engine = self._engine
         numerics = engine.numerics(item.dtype)
-        return self._copied(
+        return self._run_in_fork(
             lambda: engine.outcome(item, case, numerics, backend),
-            seconds + compiling(engine.backend),
+            seconds + compile_allowance(engine.backend),
         )
 
-    def serve(self, item: Item) -> bool:
+    def can_run(self, item: Item) -> bool:
         """Whether a plain case of an item survives in a copy; the answer is remembered."""
-        if self._copied is None or self._trusted:
-            return self._copied is not None
+        if self._run_in_fork is None or self._trusted:
+            return self._run_in_fork is not None
         if EVERY_CHECK[item.check].invalid:
             # A refusal computes nothing: it survives even in copies where all else dies.
             item = replace(item, check="shape")
         engine = self._engine
-        known = applying(engine.known, item, engine.backend.name, engine.base(item.layer))
-        deadly = Excuses(tuple(known.values()), EVERY_CHECK[item.check]).deadly
-        plain = (
+        entries = applicable_entries(
+            engine.known, item, engine.backend.name, engine.base(item.layer)
+        )
+        find_process_ending = Excuses(
+            tuple(entries.values()), EVERY_CHECK[item.check]
+        ).find_process_ending
+        plain_cases = (
             case
             for case in self._engine.cases(item)
-            if deadly(case) is None and all(array.size for array in case.operands)
+            if find_process_ending(case) is None and all(array.size for array in case.operands)
         )
-        for case in islice(plain, TRIED):
-            outcome = self.run(item, case, ALLOWED["crashed"])
+        for case in islice(plain_cases, PROBE_CASES):
+            outcome = self.run(item, case, ALLOWED_SECONDS["crashed"])
             if outcome is not None and outcome.status in ("unsupported", "invalid"):
                 continue
-            self._trusted = self._lives(outcome)
+            self._trusted = self._survived(outcome)
             if self._trusted:
                 # A framework starts threads when it first computes; later copies lack them.
                 self._engine.outcome(item, case, self._engine.numerics(item.dtype))
-                self._trusted = self._lives(self.run(item, case, ALLOWED["crashed"]))
+                self._trusted = self._survived(self.run(item, case, ALLOWED_SECONDS["crashed"]))
             if not self._trusted:
-                self._copied = None
+                self._run_in_fork = None
             return self._trusted
         return False
 
     @staticmethod
-    def _lives(outcome: Outcome | None) -> bool:
-        return outcome is not None and not outcome.lost
+    def _survived(outcome: Outcome | None) -> bool:
+        return outcome is not None and not outcome.process_lost

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from conformance.checks.trial import Evidence
 from conformance.model.case import Case
 from conformance.model.finding import Finding
-from conformance.model.finding_text import kind_words, text
+from conformance.model.finding_text import cause_kind, finding_message
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Outcome:
             also `"crashed"` or `"hung"`.
         message: why it failed, was declined or does not apply.
         evidence: the comparisons that were made.
-        kind: the kind of failure, in words (`kind_words`).
+        kind: the kind of failure, in words (`cause_kind`).
         failure: why it failed, as data.
         accepted: the broken constraint that the backend accepts on purpose.
         hits: how often each function under test ran; None if the backend does not count.
@@ -35,14 +35,14 @@ class Outcome:
     hits: Mapping[str, int] | None = None
 
     @property
-    def lost(self) -> bool:
+    def process_lost(self) -> bool:
         """Whether the process, or a copy of it, ended or hung."""
         return self.status in ("crashed", "hung")
 
     @property
-    def fails(self) -> bool:
+    def is_failure(self) -> bool:
         """Whether the check failed or the process was lost."""
-        return self.lost or self.status == "failed"
+        return self.process_lost or self.status == "failed"
 
     @property
     def comparisons(self) -> int:
@@ -50,22 +50,22 @@ class Outcome:
         return self.evidence.comparisons
 
     @property
-    def excess(self) -> float | None:
+    def error_ratio(self) -> float | None:
         """The largest error ÷ bound of the failure; None if no numbers are wrong."""
-        return None if self.failure is None else self.failure.excess
+        return None if self.failure is None else self.failure.error_ratio
 
     @property
-    def drawn(self) -> bool:
+    def depends_on_draws(self) -> bool:
         """Whether the failure depends on values that the backend drew."""
         return self.failure is not None and self.failure.drawn
 
     @classmethod
-    def failed(cls, failure: Finding) -> Outcome:
+    def from_finding(cls, failure: Finding) -> Outcome:
         """Make the outcome of a check that failed with a finding."""
-        return cls("failed", text(failure), kind=kind_words(failure), failure=failure)
+        return cls("failed", finding_message(failure), kind=cause_kind(failure), failure=failure)
 
 
-def alike(ours: Outcome, theirs: Outcome) -> bool:
+def fail_alike(ours: Outcome, theirs: Outcome) -> bool:
     """Whether two backends fail a case in the same way.
 
     They do with the same exception in the same step, the same end of the process, or the same wrong
@@ -74,18 +74,18 @@ def alike(ours: Outcome, theirs: Outcome) -> bool:
     Args:
         ours, theirs: the outcomes of one check on one case.
     """
-    if ours.status != theirs.status or not ours.fails:
+    if ours.status != theirs.status or not ours.is_failure:
         return False
     if ours.failure is None or theirs.failure is None:
         return ours.status != "failed"
     if ours.failure.exception or theirs.failure.exception:
-        return _raised(ours.failure) == _raised(theirs.failure)
+        return _exception_and_step(ours.failure) == _exception_and_step(theirs.failure)
     if ours.failure.drawn and theirs.failure.drawn:
-        return ours.failure.manner == theirs.failure.manner
+        return ours.failure.failure_mode == theirs.failure.failure_mode
     return ours.failure == theirs.failure
 
 
-def _raised(failure: Finding) -> tuple[str, str]:
+def _exception_and_step(failure: Finding) -> tuple[str, str]:
     """The exception and the step that raised it; for a refusal the step does not matter."""
     return failure.exception, failure.what if failure.kind == "exception" else failure.kind
 

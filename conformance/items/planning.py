@@ -6,20 +6,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from conformance.backends.capabilities import offered, unasked_of
+from conformance.backends.capabilities import is_offered, unasked_of
 from conformance.checks import EVERY_CHECK
 from conformance.layers import CATALOGUE
 from conformance.model.case import Verdict
-from conformance.model.checks import IN_FULL, facts_of
+from conformance.model.checks import MAIN_DTYPE, facts_of
 from conformance.model.protocols import Backend
 
-FURTHER = 13
-"""The largest number of cases drawn in dtypes other than `IN_FULL`, if items sample."""
+MAX_SAMPLED_OTHER_DTYPES = 13
+"""The largest number of cases drawn in dtypes other than `MAIN_DTYPE`, if items sample."""
 
 
-def examples_of(layer: str, examples: int) -> int:
+def examples_for_layer(layer: str, examples: int) -> int:
     """How many of the profile's examples a layer needs, at least one."""
-    return max(1, math.ceil(examples * CATALOGUE[layer].generation.examples))
+    return max(1, math.ceil(examples * CATALOGUE[layer].generation.examples_fraction))
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Item:
 
     Args:
         layer, check, dtype, device: names.
-        samples: it tests only a sample of the cases (`Sampling.enough`, `FURTHER`).
+        samples: it tests only a sample of the cases (`Sampling.sample_size`, `MAX_SAMPLED_OTHER_DTYPES`).
     """
 
     layer: str
@@ -38,7 +38,7 @@ class Item:
     samples: bool = False
 
     @classmethod
-    def of(cls, verdict: Verdict) -> Item:
+    def of_verdict(cls, verdict: Verdict) -> Item:
         """The item that a verdict is about."""
         return cls(verdict.layer, verdict.check, verdict.dtype, verdict.device)
 
@@ -47,10 +47,14 @@ class Item:
         """`"Conv2d-values-float32-cpu"`."""
         return f"{self.layer}-{self.check}-{self.dtype}-{self.device}"
 
-    def drawn(self, examples: int) -> int:
+    def drawn_count(self, examples: int) -> int:
         """How many cases are drawn for its layer and dtype, by the profile's examples."""
-        number = examples_of(self.layer, examples)
-        return min(number, FURTHER) if self.samples and self.dtype != IN_FULL else number
+        count = examples_for_layer(self.layer, examples)
+        return (
+            min(count, MAX_SAMPLED_OTHER_DTYPES)
+            if self.samples and self.dtype != MAIN_DTYPE
+            else count
+        )
 
     def step(self, examples: int) -> int:
         """The n for which the item has every n-th case that is drawn for its layer and dtype.
@@ -60,8 +64,8 @@ class Item:
         """
         sampling = facts_of(self.check).sampling
         if not self.samples:
-            return sampling.step(CATALOGUE[self.layer].generation.examples, self.dtype)
-        return max(self.drawn(examples) // sampling.enough_in(self.dtype), 1)
+            return sampling.step(CATALOGUE[self.layer].generation.examples_fraction, self.dtype)
+        return max(self.drawn_count(examples) // sampling.sample_size_in(self.dtype), 1)
 
 
 @dataclass(frozen=True)
@@ -71,13 +75,13 @@ class Profile:
     Args:
         examples: cases of an item.
         samples: items test only a sample of the cases, and dtypes other than a layer's first have
-            fewer checks (`Sampling.further`).
+            fewer checks (`Sampling.sampled_extra_dtypes`).
     """
 
     examples: int
     samples: bool = False
 
-    def chosen(self, items: Sequence[Item]) -> tuple[Item, ...]:
+    def choose_items(self, items: Sequence[Item]) -> tuple[Item, ...]:
         """Choose the items of a run from all items.
 
         A check that runs in only some further dtypes uses different ones for the next layer.
@@ -88,15 +92,15 @@ class Profile:
         dtypes: dict[tuple[str, str], dict[str, None]] = {}
         for item in items:
             dtypes.setdefault((item.layer, item.device), {})[item.dtype] = None
-        places = {layer: place for place, layer in enumerate(CATALOGUE)}
+        layer_index = {layer: index for index, layer in enumerate(CATALOGUE)}
 
         def is_chosen(item: Item) -> bool:
-            first, *further = dtypes[item.layer, item.device]
+            first, *other_dtypes = dtypes[item.layer, item.device]
             if item.dtype == first:
                 return True
-            turn = places[item.layer] % len(further)
-            turned = [*further[turn:], *further[:turn]]
-            return item.dtype in turned[: facts_of(item.check).sampling.further]
+            rotation = layer_index[item.layer] % len(other_dtypes)
+            rotated = [*other_dtypes[rotation:], *other_dtypes[:rotation]]
+            return item.dtype in rotated[: facts_of(item.check).sampling.sampled_extra_dtypes]
 
         return tuple(filter(is_chosen, items))
 
@@ -109,12 +113,12 @@ PROFILES = {
 }
 
 
-def asked_of(item: Item, examples: int) -> int:
+def case_count(item: Item, examples: int) -> int:
     """How many cases an item has, by the profile's examples."""
-    return math.ceil(item.drawn(examples) / item.step(examples))
+    return math.ceil(item.drawn_count(examples) / item.step(examples))
 
 
-def plan(
+def plan_items(
     backend: Backend,
     *,
     layers: Sequence[str],
@@ -132,21 +136,23 @@ def plan(
             unless a layer would then have no item at all.
     """
     items = []
-    unasked = unasked_of(backend)
-    checks = [check for check in checks if check not in unasked]
+    excluded_checks = unasked_of(backend)
+    checks = [check for check in checks if check not in excluded_checks]
     for layer in layers:
         for device in devices:
-            kept = [d for d in dtypes if every_dtype or offered(backend, layer, d, device)]
+            offered_dtypes = [
+                d for d in dtypes if every_dtype or is_offered(backend, layer, d, device)
+            ]
             items += [
                 Item(layer, check, dtype, device)
-                for dtype in kept or dtypes[:1]
+                for dtype in offered_dtypes or dtypes[:1]
                 for check in checks
                 if EVERY_CHECK[check].applies(CATALOGUE[layer])
             ]
     return tuple(items)
 
 
-def in_rounds(
+def order_in_rounds(
     items: Sequence[Item], workers: int = 1, *, compiled: bool = False
 ) -> tuple[Item, ...]:
     """Order items dtype by dtype, so that a spent budget costs the last layers of one dtype.
@@ -163,11 +169,11 @@ def in_rounds(
     dtypes = list(dict.fromkeys(item.dtype for item in items))
     layers = {layer: k for k, layer in enumerate(dict.fromkeys(item.layer for item in items))}
 
-    def place(item: Item) -> tuple[int, ...]:
+    def sort_key(item: Item) -> tuple[int, ...]:
         worker, dtype = layers[item.layer] % workers, dtypes.index(item.dtype)
         if not compiled:
             return worker, dtype
-        leads = facts_of(item.check).leads
-        return worker, dtype > 0, not leads, dtype
+        high_priority = facts_of(item.check).high_priority
+        return worker, dtype > 0, not high_priority, dtype
 
-    return tuple(sorted(items, key=place))
+    return tuple(sorted(items, key=sort_key))

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from conformance.generation.argument_columns import covering
-from conformance.generation.cases import Ending, Every
+from conformance.generation.argument_columns import cover_values
+from conformance.generation.cases import EveryNth, WithLastReplaced
 from conformance.generation.drawing import Found, Sample, draw_cases, shrink
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
@@ -15,18 +15,18 @@ from conformance.matching.features import structure
 from conformance.model.case import Case
 from conformance.model.checks import facts_of
 
-ROUNDS = 10
+MAX_ROUNDS = 10
 """The largest number of rounds for a backend that declines cases; each has a profile's cases."""
 
 
-ENOUGH = 5
+MIN_CASES_FOR_EXHAUSTIVE = 5
 """From this number of cases on, the last ones are replaced by those that hold every number."""
 
 
 # The oracle's answer is cached with the object, and two checks need it one after the other.
 @lru_cache(maxsize=2)
-def _whole(layer: str, dtype: str) -> Sequence[Case]:
-    make = CATALOGUE[layer].generation.whole
+def _make_exhaustive_cases(layer: str, dtype: str) -> Sequence[Case]:
+    make = CATALOGUE[layer].generation.exhaustive_cases
     return () if make is None else make(dtype)
 
 
@@ -42,7 +42,7 @@ class Stream:
     """
 
     item: Item
-    profile: int
+    profile_examples: int
     seed: int
     values: int = 1
 
@@ -54,64 +54,68 @@ class Stream:
     @property
     def examples(self) -> int:
         """How many cases are drawn; fewer for invalid calls, which no other check needs."""
-        asked = self.item.drawn(self.profile)
-        return -(-asked // self.item.step(self.profile)) if self.invalid else asked
+        count = self.item.drawn_count(self.profile_examples)
+        return -(-count // self.item.step(self.profile_examples)) if self.invalid else count
 
     @property
     def step(self) -> int:
         """The n for which the item has every n-th drawn case."""
-        return 1 if self.invalid else self.item.step(self.profile)
+        return 1 if self.invalid else self.item.step(self.profile_examples)
 
     def cases(self, round: int = 0) -> Sequence[Case]:
         """The cases of a round; those of round 0 are the same for every backend.
 
         Round 0 ends with the cases that hold every number of the dtype, if the layer has them.
         """
-        drawn = self._drawn(round)
-        whole = () if round or self.invalid or len(drawn) < ENOUGH else self._whole()
-        return Ending(drawn, whole) if whole else drawn
+        drawn = self._drawn_cases(round)
+        exhaustive = (
+            ()
+            if round or self.invalid or len(drawn) < MIN_CASES_FOR_EXHAUSTIVE
+            else self._exhaustive_cases()
+        )
+        return WithLastReplaced(drawn, exhaustive) if exhaustive else drawn
 
-    def _whole(self) -> Sequence[Case]:
-        if not facts_of(self.item.check).whole:
+    def _exhaustive_cases(self) -> Sequence[Case]:
+        if not facts_of(self.item.check).exhaustive:
             return ()
-        return _whole(self.item.layer, self.item.dtype)
+        return _make_exhaustive_cases(self.item.layer, self.item.dtype)
 
-    def _drawn(self, round: int) -> Sequence[Case]:
+    def _drawn_cases(self, round: int) -> Sequence[Case]:
         drawn = draw_cases(
             self.item.layer, self.item.dtype, self.examples, self.seed,
             invalid=self.invalid, values=self.values, round=round,
         )  # fmt: skip
-        return drawn if self.step == 1 else Every(drawn, self.step)
+        return drawn if self.step == 1 else EveryNth(drawn, self.step)
 
-    def _located(self, index: int) -> tuple[int, int]:
+    def _round_and_place(self, index: int) -> tuple[int, int]:
         return divmod(index, max(len(self.cases()), 1))
 
-    def drawn_as(self, index: int) -> tuple[int, int]:
+    def round_and_drawn_index(self, index: int) -> tuple[int, int]:
         """The round in which a case is drawn, and its index among all cases of that round."""
-        round, place = self._located(index)
-        return round, place * self.step
+        round, index_in_round = self._round_and_place(index)
+        return round, index_in_round * self.step
 
     def shrink(
         self, index: int, fails: Callable[[Case], Found | None]
     ) -> tuple[Case, Found] | None:
         """Shrink a failing case, given by its index; see `drawing.shrink`."""
-        round, place = self.drawn_as(index)
+        round, drawn_index = self.round_and_drawn_index(index)
         item = self.item
         sample = Sample(
             item.layer, item.dtype, self.examples, self.seed, self.invalid, self.values, round
         )
-        return shrink(sample, place, fails)
+        return shrink(sample, drawn_index, fails)
 
     def __getitem__(self, index: int) -> Case:
-        round, place = self._located(index)
-        return self.cases(round)[place]
+        round, index_in_round = self._round_and_place(index)
+        return self.cases(round)[index_in_round]
 
 
-def structures(cases: Sequence[Case]) -> int:
+def count_structures(cases: Sequence[Case]) -> int:
     """Count the different structures of cases."""
     return len({structure(case) for case in cases})
 
 
-def needed(cases: Sequence[Case]) -> int:
+def min_structures(cases: Sequence[Case]) -> int:
     """How many structures are needed to reach each value of each argument once."""
-    return len(covering(cases, 0))
+    return len(cover_values(cases, 0))

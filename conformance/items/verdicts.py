@@ -7,29 +7,31 @@ from dataclasses import replace
 from typing import Any
 
 from conformance.items.planning import Item
-from conformance.known.entry import Known
-from conformance.model.case import UNREACHED, Examples, Verdict
-from conformance.model.cause import Cause, Excuse, other_causes
+from conformance.known.entry import KnownFailure
+from conformance.model.case import UNREACHED_PREFIX, Examples, Verdict
+from conformance.model.cause import Cause, Excuse, other_causes_text
 from conformance.model.finding import Finding
-from conformance.model.finding_text import text
+from conformance.model.finding_text import finding_message
 
-NONE = Examples()
-TOLD = ("call", "case", "needs", "share", "excess", "reproducer", "reference", "failure")
+NO_EXAMPLES = Examples()
+CAUSE_FIELDS = ("call", "case", "needs", "share", "excess", "reproducer", "reference", "failure")
 """Fields that a verdict copies from the first of its causes."""
-NOTHING = "nothing was compared: no example gave a number with a finite bound"
+NOTHING_COMPARED = "nothing was compared: no example gave a number with a finite bound"
 
 
-def begin(item: Item, examples: Examples = NONE) -> Verdict:
+def open_verdict(item: Item, examples: Examples = NO_EXAMPLES) -> Verdict:
     """A verdict for an item that has only its counts so far."""
     return Verdict(item.id, item.layer, item.check, item.dtype, item.device, "unchecked", examples)
 
 
-def wrong(verdict: Verdict, status: str, failure: Finding) -> Verdict:
+def with_failure(verdict: Verdict, status: str, failure: Finding) -> Verdict:
     """Return the verdict with a status, and a failure with its text as the message."""
-    return replace(verdict, status=status, failure=failure, message=text(failure))
+    return replace(verdict, status=status, failure=failure, message=finding_message(failure))
 
 
-def conclude(verdict: Verdict, excuses: Sequence[Excuse], inapplicable: str = "") -> Verdict:
+def conclude_verdict(
+    verdict: Verdict, excuses: Sequence[Excuse], inapplicable: str = ""
+) -> Verdict:
     """Set the status of an item without new failures.
 
     It is `known` only if a case of this run failed as a known failure says. Otherwise it is
@@ -42,15 +44,17 @@ def conclude(verdict: Verdict, excuses: Sequence[Excuse], inapplicable: str = ""
         inapplicable: the most frequent reason why the check did not apply.
     """
     verdict, examples = replace(verdict, excuses=tuple(excuses)), verdict.examples
-    explaining = [excuse for excuse in excuses if excuse.excused]
-    if explaining:
-        message = f"known failure: {'; '.join(map(_reason, explaining))}"
+    applied_excuses = [excuse for excuse in excuses if excuse.excused]
+    if applied_excuses:
+        message = f"known failure: {'; '.join(map(_excuse_text, applied_excuses))}"
         return replace(verdict, status="known", message=message)
-    unreached = bool(verdict.hits) and not any(verdict.hits.values())
-    reasons = any(reason.startswith(UNREACHED) for reason in examples.unsupported)
-    if unreached and (examples.checked or reasons):
-        return wrong(
-            verdict, "unchecked", Finding("unchecked", UNREACHED + ", ".join(verdict.hits))
+    nothing_reached = bool(verdict.hits) and not any(verdict.hits.values())
+    has_unreached_reason = any(
+        reason.startswith(UNREACHED_PREFIX) for reason in examples.unsupported
+    )
+    if nothing_reached and (examples.checked or has_unreached_reason):
+        return with_failure(
+            verdict, "unchecked", Finding("unchecked", UNREACHED_PREFIX + ", ".join(verdict.hits))
         )
     if examples.checked and verdict.comparisons:
         return replace(verdict, status="passed", message=_format_notes(examples, excuses))
@@ -62,10 +66,12 @@ def conclude(verdict: Verdict, excuses: Sequence[Excuse], inapplicable: str = ""
     notes = _format_notes(examples, excuses)
     if inapplicable and not examples.checked:
         notes = f"{notes}; most often: {inapplicable}" if notes else f"most often: {inapplicable}"
-    return wrong(verdict, "unchecked", Finding("unchecked", NOTHING, f"({notes})" if notes else ""))
+    return with_failure(
+        verdict, "unchecked", Finding("unchecked", NOTHING_COMPARED, f"({notes})" if notes else "")
+    )
 
 
-def _reason(excuse: Excuse) -> str:
+def _excuse_text(excuse: Excuse) -> str:
     inherited = f" (inherited from {excuse.base})" if excuse.base else ""
     return excuse.reason + (f" ({excuse.link})" if excuse.link else "") + inherited
 
@@ -76,19 +82,19 @@ def _format_notes(examples: Examples, excuses: Sequence[Excuse]) -> str | None:
     if count := len([e for e in excuses if not e.base]):
         parts.append("1 known failure applies" if count == 1 else f"{count} known failures apply")
     if examples.left_out:
-        parts.append(f"{_cases(examples.left_out)} left out")
+        parts.append(f"{_case_count_text(examples.left_out)} left out")
     if examples.lost:
-        parts.append(f"{_cases(examples.lost)} lost")
+        parts.append(f"{_case_count_text(examples.lost)} lost")
     if examples.stopped and not examples.checked:
-        parts.append(f"{_cases(examples.stopped)} beyond the time budget")
+        parts.append(f"{_case_count_text(examples.stopped)} beyond the time budget")
     return ", ".join(parts) or None
 
 
-def _cases(number: int) -> str:
+def _case_count_text(number: int) -> str:
     return "1 case" if number == 1 else f"{number} cases"
 
 
-def failed(verdict: Verdict, causes: Sequence[Cause]) -> Verdict:
+def failed_verdict(verdict: Verdict, causes: Sequence[Cause]) -> Verdict:
     """The verdict of an item that fails for one or several causes.
 
     Args:
@@ -98,25 +104,27 @@ def failed(verdict: Verdict, causes: Sequence[Cause]) -> Verdict:
     order = ("crashed", "hung", "failed")
     distinct = {(cause.status, cause.call, cause.message): cause for cause in causes}
     first, *others = sorted(distinct.values(), key=lambda cause: order.index(cause.status))
-    message = first.message + other_causes(others)
-    told: dict[str, Any] = {name: getattr(first, name) for name in TOLD}
-    return replace(verdict, status=first.status, others=tuple(others), message=message, **told)
+    message = first.message + other_causes_text(others)
+    cause_facts: dict[str, Any] = {name: getattr(first, name) for name in CAUSE_FIELDS}
+    return replace(
+        verdict, status=first.status, others=tuple(others), message=message, **cause_facts
+    )
 
 
-def inheriting(verdict: Verdict, inherited: Sequence[Excuse]) -> Verdict:
+def with_inherited_failures(verdict: Verdict, inherited: Sequence[Excuse]) -> Verdict:
     """Add lost cases that the backend inherits: its base loses the process on them, too."""
     if not inherited:
         return verdict
-    number = sum(excuse.excused for excuse in inherited)
-    examples = _with_lost(verdict.examples, number, excused=number)
+    excused_count = sum(excuse.excused for excuse in inherited)
+    examples = _count_lost(verdict.examples, excused_count, excused=excused_count)
     verdict = replace(verdict, examples=examples, excuses=(*verdict.excuses, *inherited))
     if verdict.status not in ("passed", "unchecked", "unsupported"):
         return verdict
-    message = f"known failure: {'; '.join(map(_reason, inherited))}"
+    message = f"known failure: {'; '.join(map(_excuse_text, inherited))}"
     return replace(verdict, status="known", message=message, failure=None)
 
 
-def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
+def with_lost_cases(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
     """Add the causes of cases that ended the process to the verdict on the other cases.
 
     Args:
@@ -126,13 +134,13 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
         return verdict
     causes = [*lost]
     if verdict.status == "failed":
-        own = {name: getattr(verdict, name) for name in TOLD}
-        causes += [Cause(verdict.own_message, **own), *verdict.others]
-    examples = _with_lost(verdict.examples, len(lost))
-    return failed(replace(verdict, examples=examples), causes)
+        own_facts = {name: getattr(verdict, name) for name in CAUSE_FIELDS}
+        causes += [Cause(verdict.own_message, **own_facts), *verdict.others]
+    examples = _count_lost(verdict.examples, len(lost))
+    return failed_verdict(replace(verdict, examples=examples), causes)
 
 
-def _with_lost(examples: Examples, number: int, *, excused: int = 0) -> Examples:
+def _count_lost(examples: Examples, number: int, *, excused: int = 0) -> Examples:
     """Count `number` lost cases as checked and failed."""
     return replace(
         examples,
@@ -143,18 +151,20 @@ def _with_lost(examples: Examples, number: int, *, excused: int = 0) -> Examples
     )
 
 
-def left_out(item: Item, examples: int) -> Verdict:
+def left_out_verdict(item: Item, examples: int) -> Verdict:
     """The verdict of an item that the run's time budget left out."""
     failure = Finding("unchecked", "left out: the run is behind its time budget")
-    return wrong(begin(item, Examples(stopped=examples)), "unchecked", failure)
+    return with_failure(open_verdict(item, Examples(stopped=examples)), "unchecked", failure)
 
 
-def stale(item: Item, entries: Sequence[tuple[Known, str]]) -> Verdict:
+def stale_verdict(item: Item, entries: Sequence[tuple[KnownFailure, str]]) -> Verdict:
     """The verdict of an item with stale known failures.
 
     Args:
         entries: known failures whose pinned case no longer fails, each with what it does now.
     """
-    reasons = "; ".join(f"{entry.reason} (its pinned case {now})" for entry, now in entries)
+    reasons = "; ".join(
+        f"{entry.reason} (its pinned case {outcome_text})" for entry, outcome_text in entries
+    )
     failure = Finding("stale", says=f"stale known failure; remove the entry: {reasons}")
-    return wrong(begin(item, Examples(len(entries), len(entries))), "failed", failure)
+    return with_failure(open_verdict(item, Examples(len(entries), len(entries))), "failed", failure)

@@ -10,33 +10,33 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_FACTS = Path("/proc/cpuinfo")
+_CPU_INFO_FILE = Path("/proc/cpuinfo")
 # Instruction sets for which oneDNN has different kernels, lowest first. Each has the highest values
 # of ONEDNN_MAX_CPU_ISA that disable it (oneDNN's documentation, *CPU Dispatcher Control*).
-_LEVELS = {
+_CPU_FEATURES = {
     "avx2": {"SSE41", "AVX"},
     "avx512bw": {"AVX2", "AVX2_VNNI", "AVX2_VNNI_2"},
     "avx512_bf16": {"AVX512_CORE", "AVX512_CORE_VNNI"},
     "avx512_fp16": {"AVX512_CORE_BF16"},
     "amx_bf16": {"AVX512_CORE_FP16", "AVX10_1_512"},
 }
-LIMITS = (
+LIMIT_VARIABLES = (
     "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS",
     "MKL_CBWR",
 )  # fmt: skip
 """Environment variables that keep libraries from using some instructions of the CPU."""
 # Instruction sets of ARM for which kernels differ, by Linux's names.
-_ARM = ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme")
+_ARM_FEATURES = ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme")
 
 
 @cache
 def cpu_facts() -> dict[str, str]:
     """The entries for the first CPU in /proc/cpuinfo; empty on systems other than Linux."""
     try:
-        first, _, _ = _FACTS.read_text(encoding="utf-8").partition("\n\n")
+        first_cpu, _, _ = _CPU_INFO_FILE.read_text(encoding="utf-8").partition("\n\n")
     except OSError:
         return {}
-    pairs = (line.partition(":") for line in first.splitlines())
+    pairs = (line.partition(":") for line in first_cpu.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
@@ -46,13 +46,13 @@ def cpu_features() -> frozenset[str]:
     Empty on other systems.
     """
     facts = cpu_facts()
-    found = set((facts.get("flags") or facts.get("Features") or "").split())
-    limit, lower = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), set[str]()
-    for feature, levels in _LEVELS.items():
-        lower |= levels
-        if limit in lower:
-            found.discard(feature)
-    return frozenset(found)
+    features = set((facts.get("flags") or facts.get("Features") or "").split())
+    limit, lower_limits = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), set[str]()
+    for feature, levels in _CPU_FEATURES.items():
+        lower_limits |= levels
+        if limit in lower_limits:
+            features.discard(feature)
+    return frozenset(features)
 
 
 def cpu_level() -> str:
@@ -63,11 +63,11 @@ def cpu_level() -> str:
     """
     facts = cpu_facts()
     flags = (facts.get("flags") or facts.get("Features") or "").split()
-    levels = [feature for feature in _LEVELS if feature in flags][-1:]
+    levels = [feature for feature in _CPU_FEATURES if feature in flags][-1:]
     maker = facts.get("vendor_id") or facts.get("CPU implementer") or _apple_cpu()
     chosen_by = (platform.system(), platform.machine(), maker, *levels)
-    arm = (feature for feature in _ARM if feature in flags)
-    limits = (f"{limit}={os.environ[limit]}" for limit in LIMITS if os.environ.get(limit))
+    arm = (feature for feature in _ARM_FEATURES if feature in flags)
+    limits = (f"{limit}={os.environ[limit]}" for limit in LIMIT_VARIABLES if os.environ.get(limit))
     return " ".join(filter(None, (*chosen_by, *arm, *limits)))
 
 
@@ -78,13 +78,13 @@ def _apple_cpu() -> str:
         return ""
     command = ["sysctl", "-n", "machdep.cpu.brand_string"]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return asked.stdout.strip()
+    return result.stdout.strip()
 
 
-def place_of(backend: str, info: Mapping[str, str], device: str) -> str:
+def describe_place(backend: str, info: Mapping[str, str], device: str) -> str:
     """Versions and CPU: `"torch 2.13.0 on Linux x86_64 AuthenticAMD avx512_bf16"`.
 
     Args:
@@ -93,11 +93,13 @@ def place_of(backend: str, info: Mapping[str, str], device: str) -> str:
             it names no package.
         device: the call's device; a kind other than "cpu" takes the place of the CPU.
     """
-    kind = device.partition(":")[0]
+    device_kind = device.partition(":")[0]
     packages = {name: text for name, text in info.items() if _is_installed(name)}
     versions = [f"{name} {text}" for name, text in (packages or info).items()]
-    named = [] if backend in packages else [backend]
-    return f"{', '.join(named + versions)} on {cpu_level() if kind == 'cpu' else kind}"
+    prefix = [] if backend in packages else [backend]
+    return (
+        f"{', '.join(prefix + versions)} on {cpu_level() if device_kind == 'cpu' else device_kind}"
+    )
 
 
 def _is_installed(package: str) -> bool:
@@ -107,10 +109,10 @@ def _is_installed(package: str) -> bool:
         return False
 
 
-def name() -> str:
+def cpu_name() -> str:
     """The CPU's name, and the instruction sets that oneDNN may use."""
-    known = (
+    model = (
         cpu_facts().get("model name") or _apple_cpu() or platform.processor() or platform.machine()
     )
-    special = ", ".join(feature for feature in _LEVELS if feature in cpu_features())
-    return f"{known} ({special})" if special else known
+    usable_features = ", ".join(feature for feature in _CPU_FEATURES if feature in cpu_features())
+    return f"{model} ({usable_features})" if usable_features else model

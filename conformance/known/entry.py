@@ -17,32 +17,32 @@ from typing import Any, Protocol
 from packaging.specifiers import SpecifierSet
 
 from conformance.known.cpu import cpu_features
-from conformance.known.validation import DIMENSION, KnownError, held
-from conformance.matching.comparison import meets, named
+from conformance.known.validation import DIMENSION_KEY, KnownFailureError, validate_entry
+from conformance.matching.comparison import matches, matches_globs
 from conformance.matching.facts import Facts
 from conformance.model.case import Case
 from conformance.model.files import FileError, read_text
 from conformance.model.plain_text import bounded
 
 __all__ = [
-    "MOST",
-    "Known",
-    "KnownError",
-    "applying",
-    "named",
-    "on",
-    "parse",
-    "read",
-    "shipped",
+    "MAX_FILE_BYTES",
+    "KnownFailure",
+    "KnownFailureError",
+    "applicable_entries",
+    "load_entries",
+    "matches_globs",
+    "parse_entries",
+    "shipped_entries",
+    "with_dtype_and_device",
 ]
 
-MOST = 64 << 20
+MAX_FILE_BYTES = 64 << 20
 """The largest size in bytes of a file of known failures."""
 
-_LAID = re.compile(r"\.(layout|swapped|asked)\b")
-LONGEST = 5000
+_LAYOUT_FACT = re.compile(r"\.(layout|swapped|asked)\b")
+MAX_MESSAGE_LENGTH = 5000
 """Characters of a message that `said` is matched against."""
-CHANCE = 1e-6
+FALSE_ALARM_PROBABILITY = 1e-6
 """Probability per item of falsely reporting that `at_most` is exceeded.
 
 In runs of a thousand items, that is one false report in a thousand runs.
@@ -50,7 +50,7 @@ In runs of a thousand items, that is one false report in a thousand runs.
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownFailure:
     """One known failure.
 
     Args:
@@ -108,12 +108,12 @@ class Known:
     base: str = ""
 
     @property
-    def alternatives(self) -> Sequence[Mapping[str, Any]]:
+    def condition_tables(self) -> Sequence[Mapping[str, Any]]:
         """The tables of conditions; a covered case meets at least one of them."""
         return (self.when,) if isinstance(self.when, Mapping) else self.when
 
     @property
-    def deadly(self) -> bool:
+    def ends_process(self) -> bool:
         """Whether the failure ends the process or makes it hang."""
         return self.status != "failed"
 
@@ -121,13 +121,16 @@ class Known:
         """Whether the entry is about an item, in the versions installed and on this CPU."""
         # Every item checks every entry: the layer comes first because it excludes most of them.
         return (
-            named(layer, self.layer)
-            and named(check, self.check)
-            and named(dtype, self.dtype)
-            and named(device, self.device)
-            and named(backend, self.backend)
-            and all(_installed(package, wanted) for package, wanted in self.versions.items())
-            and all((name in cpu_features()) == there for name, there in self.cpu.items())
+            matches_globs(layer, self.layer)
+            and matches_globs(check, self.check)
+            and matches_globs(dtype, self.dtype)
+            and matches_globs(device, self.device)
+            and matches_globs(backend, self.backend)
+            and all(
+                _is_version_installed(package, specifier)
+                for package, specifier in self.versions.items()
+            )
+            and all((name in cpu_features()) == is_present for name, is_present in self.cpu.items())
         )
 
     def covers(self, case: Case, layouts: Mapping[str, str] | None = None) -> bool:
@@ -136,30 +139,34 @@ class Known:
         Args:
             layouts: memory layout of each operand, where a check chooses them.
         """
-        return self.met_by(Facts(case, layouts))
+        return self.matches_facts(Facts(case, layouts))
 
-    def met_by(self, found: Facts) -> bool:
+    def matches_facts(self, facts: Facts) -> bool:
         """Whether the facts of a case meet the conditions."""
         return any(
             all(
-                _in_one_dimension(found, wanted)
-                if name == DIMENSION
-                else meets(found.get(name), wanted)
-                for name, wanted in conditions.items()
+                _matches_in_one_dimension(facts, condition)
+                if name == DIMENSION_KEY
+                else matches(facts.get(name), condition)
+                for name, condition in conditions.items()
             )
-            for conditions in self.alternatives
+            for conditions in self.condition_tables
         )
 
-    def explains(self, found: Facts, message: str, excess: float | None = None) -> bool:
+    def explains(self, facts: Facts, message: str, error_ratio: float | None = None) -> bool:
         """Whether the entry covers a case and describes its failure.
 
         Args:
             message: the message of the failure.
             excess: largest error ÷ bound; None if no numbers are wrong.
         """
-        matches = self.said == "*" or fnmatch.fnmatchcase(message[:LONGEST], self.said)
-        near = self.within is None or (excess is not None and excess <= self.within)
-        return matches and near and self.met_by(found)
+        message_matches = self.said == "*" or fnmatch.fnmatchcase(
+            message[:MAX_MESSAGE_LENGTH], self.said
+        )
+        is_within_ratio = self.within is None or (
+            error_ratio is not None and error_ratio <= self.within
+        )
+        return message_matches and is_within_ratio and self.matches_facts(facts)
 
     def is_exceeded(self, failed: int, covered: int) -> bool:
         """Whether more cases fail than `at_most` allows.
@@ -170,7 +177,7 @@ class Known:
 
         Returns:
             True if independent cases that each fail with probability `at_most` would fail this
-            often with a probability below `CHANCE`.
+            often with a probability below `FALSE_ALARM_PROBABILITY`.
         """
         p = float(self.at_most)
         if p >= 1:
@@ -179,24 +186,24 @@ class Known:
             math.comb(covered, k) * p**k * (1 - p) ** (covered - k)
             for k in range(failed, covered + 1)
         )
-        return tail < CHANCE
+        return tail < FALSE_ALARM_PROBABILITY
 
-    def pinned(self, dtype: str, device: str, item: str = "") -> Case | None:
+    def pinned_case(self, dtype: str, device: str, item_id: str = "") -> Case | None:
         """The pinned case in a dtype and on a device; None if there is none.
 
         Args:
             item: the item's id, for an entry with a case for each item.
         """
-        case = self.cases.get(item, self.case)
-        return None if case is None else on(case, dtype, device)
+        case = self.cases.get(item_id, self.case)
+        return None if case is None else with_dtype_and_device(case, dtype, device)
 
 
-def on(case: Case, dtype: str, device: str) -> Case:
+def with_dtype_and_device(case: Case, dtype: str, device: str) -> Case:
     """Return the case with another dtype and device in its call."""
     return replace(case, call=replace(case.call, dtype=dtype, device=device))
 
 
-def parse(text: str, name: str) -> tuple[Known, ...]:
+def parse_entries(text: str, name: str) -> tuple[KnownFailure, ...]:
     """Read a file of known failures.
 
     Args:
@@ -206,43 +213,48 @@ def parse(text: str, name: str) -> tuple[Known, ...]:
     Raises:
         KnownError: if an entry is invalid; the message names the entry and the error.
     """
-    return tuple(_entry(table, where) for where, table in _tables(text, name))
+    return tuple(_parse_entry(table, where) for where, table in _read_tables(text, name))
 
 
-def _tables(text: str, name: str) -> list[tuple[str, Any]]:
+def _read_tables(text: str, name: str) -> list[tuple[str, Any]]:
     """Each entry's place (file and number), and its table from TOML."""
     try:
-        found = tomllib.loads(text)
+        document = tomllib.loads(text)
     except RecursionError:
-        raise KnownError(f"{name}: tables within tables, too deep") from None
+        raise KnownFailureError(f"{name}: tables within tables, too deep") from None
     except ValueError as error:  # a number with too many digits is not a TOMLDecodeError
-        raise KnownError(f"{name}: {bounded(str(error))}") from None
-    other = next((key for key in found if key != "known"), None)
-    tables = found.get("known", [])
-    if other is not None or not isinstance(tables, list):
-        shown = bounded(repr(other or "known"), 200)
-        raise KnownError(f"{name}: {shown} at the top: expected tables [[known]] and nothing else")
+        raise KnownFailureError(f"{name}: {bounded(str(error))}") from None
+    unexpected_key = next((key for key in document if key != "known"), None)
+    tables = document.get("known", [])
+    if unexpected_key is not None or not isinstance(tables, list):
+        key_text = bounded(repr(unexpected_key or "known"), 200)
+        raise KnownFailureError(
+            f"{name}: {key_text} at the top: expected tables [[known]] and nothing else"
+        )
     return [(f"{name}, entry {k}", table) for k, table in enumerate(tables, 1)]
 
 
-def _entry(table: Any, where: str) -> Known:
+def _parse_entry(table: Any, where: str) -> KnownFailure:
     """Parse an entry and require that its pinned cases meet its conditions.
 
     Conditions on layouts do not count: a check chooses layouts, so the case need not state them.
     """
-    entry = Known(**held(table, where))
-    asked = [{k: v for k, v in way.items() if not _LAID.search(k)} for way in entry.alternatives]
-    plain = replace(entry, when=asked)
-    pinned = {"case": entry.case, **{f"cases.{id}": case for id, case in entry.cases.items()}}
-    for field_name, case in pinned.items():
-        if case is not None and not plain.covers(case):
-            shown = bounded(repr(entry.when), 200)
-            raise KnownError(f"{where}: {field_name} does not meet when={shown}")
+    entry = KnownFailure(**validate_entry(table, where))
+    tables_without_layouts = [
+        {k: v for k, v in way.items() if not _LAYOUT_FACT.search(k)}
+        for way in entry.condition_tables
+    ]
+    layout_free = replace(entry, when=tables_without_layouts)
+    pinned_cases = {"case": entry.case, **{f"cases.{id}": case for id, case in entry.cases.items()}}
+    for field_name, case in pinned_cases.items():
+        if case is not None and not layout_free.covers(case):
+            conditions_text = bounded(repr(entry.when), 200)
+            raise KnownFailureError(f"{where}: {field_name} does not meet when={conditions_text}")
     return entry
 
 
 @cache
-def shipped(backend: str) -> tuple[Known, ...]:
+def shipped_entries(backend: str) -> tuple[KnownFailure, ...]:
     """The known failures that ship with the package for one of its own backends.
 
     An entry is about the backends that it names (`backend = "torch,torch-compile"`), by default
@@ -250,7 +262,7 @@ def shipped(backend: str) -> tuple[Known, ...]:
     would take longer than the start of a process.
     """
     folder = files("conformance") / "known_failures"
-    found: list[Known] = []
+    entries: list[KnownFailure] = []
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         name = file.name.removesuffix(".toml")
         if name == file.name:
@@ -258,14 +270,16 @@ def shipped(backend: str) -> tuple[Known, ...]:
         text = file.read_text(encoding="utf-8")
         if backend != name and backend not in text:
             continue
-        for where, table in _tables(text, f"known_failures/{file.name}"):
-            about = table.get("backend", name)
-            if named(backend, about):
-                found.append(replace(_entry(table, where), backend=about))
-    return tuple(found)
+        for where, table in _read_tables(text, f"known_failures/{file.name}"):
+            backend_globs = table.get("backend", name)
+            if matches_globs(backend, backend_globs):
+                entries.append(replace(_parse_entry(table, where), backend=backend_globs))
+    return tuple(entries)
 
 
-def read(backend: str, paths: Sequence[Path] = (), base: str = "") -> tuple[Known, ...]:
+def load_entries(
+    backend: str, paths: Sequence[Path] = (), base: str = ""
+) -> tuple[KnownFailure, ...]:
     """Load a run's known failures: the backend's shipped entries, the user's, and the base's.
 
     Args:
@@ -275,27 +289,29 @@ def read(backend: str, paths: Sequence[Path] = (), base: str = "") -> tuple[Know
     Raises:
         KnownError: if a file cannot be read; the message names it.
     """
-    entries = list(shipped(backend))
+    entries = list(shipped_entries(backend))
     for path in paths:
         try:
-            entries += parse(read_text(path, MOST), str(path))
+            entries += parse_entries(read_text(path, MAX_FILE_BYTES), str(path))
         except FileError as error:
-            raise KnownError(f"{error}") from None
+            raise KnownFailureError(f"{error}") from None
         except (OSError, ValueError) as error:
-            if isinstance(error, KnownError):
+            if isinstance(error, KnownFailureError):
                 raise
-            raise KnownError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+            raise KnownFailureError(
+                f"{path}: {getattr(error, 'strerror', None) or error}"
+            ) from None
     if base and base != backend:
-        own = set(map(id, entries))
+        own_ids = set(map(id, entries))
         entries += [
             replace(entry, backend="*", base=base)
-            for entry in shipped(base)
-            if id(entry) not in own
+            for entry in shipped_entries(base)
+            if id(entry) not in own_ids
         ]
     return tuple(entries)
 
 
-class About(Protocol):
+class ItemLike(Protocol):
     """An item, or the verdict of one."""
 
     @property
@@ -308,31 +324,33 @@ class About(Protocol):
     def device(self) -> str: ...
 
 
-def applying(known: Sequence[Known], item: About, backend: str, base: str = "") -> dict[int, Known]:
+def applicable_entries(
+    known: Sequence[KnownFailure], item: ItemLike, backend: str, base: str = ""
+) -> dict[int, KnownFailure]:
     """The known failures that apply to an item, by their index in `known`.
 
     Args:
         known: the run's known failures.
         base: the backend from which it inherits the item's layer; empty for none.
     """
-    about = {name: getattr(item, name) for name in ("layer", "check", "dtype", "device")}
+    item_facts = {name: getattr(item, name) for name in ("layer", "check", "dtype", "device")}
     return {
         index: entry
         for index, entry in enumerate(known)
-        if entry.base in ("", base) and entry.applies(**about, backend=backend)
+        if entry.base in ("", base) and entry.applies(**item_facts, backend=backend)
     }
 
 
-def _installed(package: str, specifier: str) -> bool:
+def _is_version_installed(package: str, specifier: str) -> bool:
     try:
         return SpecifierSet(specifier).contains(version(package), prereleases=True)
     except PackageNotFoundError:
         return False
 
 
-def _in_one_dimension(found: Facts, conditions: Mapping[str, Any]) -> bool:
+def _matches_in_one_dimension(facts: Facts, conditions: Mapping[str, Any]) -> bool:
     """Whether one spatial dimension meets all conditions."""
     return any(
-        all(meets(place[name], wanted) for name, wanted in conditions.items())
-        for place in found.dimensions(conditions)
+        all(matches(dimension[name], condition) for name, condition in conditions.items())
+        for dimension in facts.dimensions(conditions)
     )

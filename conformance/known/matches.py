@@ -6,27 +6,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from conformance.known.entry import Known
+from conformance.known.entry import KnownFailure
 from conformance.matching.facts import Facts
 from conformance.model.case import Case
 from conformance.model.cause import Excuse
 from conformance.model.finding import Finding
 
 
-class Calls(Protocol):
+class DerivedCases(Protocol):
     """How a check derives the calls that it makes from a case (`Check`)."""
 
     @property
-    def relaid(self) -> Callable[[Case], tuple[Case, Mapping[str, str]]] | None:
+    def layout_variant(self) -> Callable[[Case], tuple[Case, Mapping[str, str]]] | None:
         """Function that returns a case and its memory layouts as the check chooses them."""
 
     @property
-    def larger(self) -> Callable[[Case], Case | None] | None:
+    def size_variant(self) -> Callable[[Case], Case | None] | None:
         """Function that returns the case of another size with which it also calls the layer."""
 
 
 @dataclass
-class _Count:
+class _Counts:
     covered: int = 0
     excused: int = 0
     left_out: int = 0
@@ -40,38 +40,44 @@ class Excuses:
         check: derives calls from cases; None = the check calls the cases unchanged.
     """
 
-    def __init__(self, entries: Sequence[Known], check: Calls | None = None) -> None:
+    def __init__(self, entries: Sequence[KnownFailure], check: DerivedCases | None = None) -> None:
         self.entries = tuple(entries)
-        self._relaid = None if check is None else check.relaid
-        self._larger = None if check is None else check.larger
-        self._own: dict[int, _Count] = {}
-        self._told: dict[tuple[str, str, str], _Count] = {}
+        self._layout_variant = None if check is None else check.layout_variant
+        self._size_variant = None if check is None else check.size_variant
+        self._counts_by_entry: dict[int, _Counts] = {}
+        self._counts_by_reason: dict[tuple[str, str, str], _Counts] = {}
         self._facts: tuple[Case, list[Facts]] | None = None
         for entry in self.entries:
-            self._counts(entry)
+            self._counts_of(entry)
 
-    def begin(self, case: Case) -> None:
+    def count_covered(self, case: Case) -> None:
         """Count a case for every entry that covers it."""
         if self.entries:
-            calls = self._calls(case)
-            met = [self._counts(e) for e in self.entries if any(map(e.met_by, calls))]
+            calls = self._facts_of_calls(case)
+            counts_of_entries = [
+                self._counts_of(e) for e in self.entries if any(map(e.matches_facts, calls))
+            ]
             # A case counts once for a reason, even if several entries with that reason cover it.
-            for count in {id(count): count for both in met for count in both}.values():
+            for count in {
+                id(count): count for pair in counts_of_entries for count in pair
+            }.values():
                 count.covered += 1
 
-    def deadly(self, case: Case, status: str = "") -> Known | None:
+    def find_process_ending(self, case: Case, status: str = "") -> KnownFailure | None:
         """The first entry that covers a case and states that it ends the process.
 
         Args:
             status: how the process ends, `"crashed"` or `"hung"`; empty for either.
         """
-        if not any(entry.deadly for entry in self.entries):
+        if not any(entry.ends_process for entry in self.entries):
             return None
-        calls = self._calls(case)
-        fits = (e for e in self.entries if e.deadly and status in ("", e.status))
-        return next((e for e in fits if any(map(e.met_by, calls))), None)
+        calls = self._facts_of_calls(case)
+        process_ending = (e for e in self.entries if e.ends_process and status in ("", e.status))
+        return next((e for e in process_ending if any(map(e.matches_facts, calls))), None)
 
-    def explaining(self, case: Case, message: str, failure: Finding | None = None) -> Known | None:
+    def find_explanation(
+        self, case: Case, message: str, failure: Finding | None = None
+    ) -> KnownFailure | None:
         """The first entry that explains the failure of a case; the backend's own come first.
 
         Args:
@@ -80,59 +86,61 @@ class Excuses:
         """
         if not self.entries:
             return None
-        excess = None if failure is None else failure.excess
-        found = self._failing(case, failure)
-        return next((e for e in self.entries if e.explains(found, message, excess)), None)
+        error_ratio = None if failure is None else failure.error_ratio
+        facts = self._facts_of_failing_call(case, failure)
+        return next((e for e in self.entries if e.explains(facts, message, error_ratio)), None)
 
-    def _failing(self, case: Case, failure: Finding | None) -> Facts:
+    def _facts_of_failing_call(self, case: Case, failure: Finding | None) -> Facts:
         """Facts of the call that failed."""
-        calls = self._calls(case)
+        calls = self._facts_of_calls(case)
         if failure is not None and failure.larger:
             return calls[-1]
         if failure is None or failure.layouts is None:
             return calls[0]
         return Facts(calls[0].case, failure.layouts)
 
-    def excuse(self, entry: Known) -> None:
+    def count_excused(self, entry: KnownFailure) -> None:
         """Count a case whose failure an entry explains."""
-        for count in self._counts(entry):
+        for count in self._counts_of(entry):
             count.excused += 1
 
-    def leave_out(self, entry: Known) -> None:
+    def count_left_out(self, entry: KnownFailure) -> None:
         """Count a case that does not run because an entry states that it ends the process."""
-        for count in self._counts(entry):
+        for count in self._counts_of(entry):
             count.left_out += 1
 
-    def exceeded(self) -> list[tuple[Known, int, int]]:
+    def exceeded_entries(self) -> list[tuple[KnownFailure, int, int]]:
         """Entries whose `at_most` is exceeded, with their numbers of excused and covered cases."""
-        counted = [(entry, self._counts(entry)[0]) for entry in self.entries]
+        counts = [(entry, self._counts_of(entry)[0]) for entry in self.entries]
         return [
             (entry, count.excused, count.covered)
-            for entry, count in counted
+            for entry, count in counts
             if entry.is_exceeded(count.excused, count.covered)
         ]
 
-    def listed(self) -> tuple[Excuse, ...]:
+    def list_excuses(self) -> tuple[Excuse, ...]:
         """The excuses, one for all entries with the same reason, those with most cases first."""
-        found = [
+        excuses = [
             Excuse(reason, link, count.covered, count.excused, count.left_out, base)
-            for (reason, link, base), count in self._told.items()
+            for (reason, link, base), count in self._counts_by_reason.items()
         ]
-        return tuple(sorted(found, key=lambda e: (-e.excused, -e.left_out)))
+        return tuple(sorted(excuses, key=lambda e: (-e.excused, -e.left_out)))
 
-    def _counts(self, entry: Known) -> tuple[_Count, _Count]:
+    def _counts_of(self, entry: KnownFailure) -> tuple[_Counts, _Counts]:
         """The counts of an entry, and those of all entries with its reason."""
-        told = (entry.reason, entry.link, entry.base)
-        own = self._own.setdefault(id(entry), _Count())
-        return own, self._told.setdefault(told, _Count())
+        reason_key = (entry.reason, entry.link, entry.base)
+        own_counts = self._counts_by_entry.setdefault(id(entry), _Counts())
+        return own_counts, self._counts_by_reason.setdefault(reason_key, _Counts())
 
-    def _calls(self, case: Case) -> list[Facts]:
+    def _facts_of_calls(self, case: Case) -> list[Facts]:
         """Facts of a case, and of its variant of another size if the check calls that, too."""
         if self._facts is None or self._facts[0] is not case:
-            laid, layouts = (case, None) if self._relaid is None else self._relaid(case)
-            found = [Facts(laid, layouts)]
-            other = None if self._larger is None else self._larger(case)
-            if other is not None:
-                found.append(Facts(other))
-            self._facts = case, found
+            laid_out_case, layouts = (
+                (case, None) if self._layout_variant is None else self._layout_variant(case)
+            )
+            call_facts = [Facts(laid_out_case, layouts)]
+            larger_case = None if self._size_variant is None else self._size_variant(case)
+            if larger_case is not None:
+                call_facts.append(Facts(larger_case))
+            self._facts = case, call_facts
         return self._facts[1]

@@ -6,28 +6,28 @@ import json
 import re
 from pathlib import Path
 
-from conformance.known.entry import MOST, parse
+from conformance.known.entry import MAX_FILE_BYTES, parse_entries
 from conformance.layers.encoding import decode_case, encode_case
-from conformance.model.files import read_text, write_whole
+from conformance.model.files import read_text, write_atomically
 
 _PINNED = re.compile(r"^case = '''(.*)'''$", re.MULTILINE)
 
 
-def rewritten(text: str) -> str:
+def rewrite_pinned_cases(text: str) -> str:
     """Encode each pinned case in a file's text again, and leave all else unchanged.
 
     Args:
         text: TOML with each pinned case on one line.
     """
 
-    def anew(found: re.Match[str]) -> str:
-        case = encode_case(decode_case(json.loads(found[1])))
+    def reencode(match: re.Match[str]) -> str:
+        case = encode_case(decode_case(json.loads(match[1])))
         return f"case = '''{json.dumps(case, ensure_ascii=False)}'''"
 
-    return _PINNED.sub(anew, text)
+    return _PINNED.sub(reencode, text)
 
 
-def checked(path: Path, *, rewrite: bool = False) -> int:
+def check_file(path: Path, *, rewrite: bool = False) -> int:
     """Validate a file of known failures and return the number of its entries.
 
     Args:
@@ -36,9 +36,9 @@ def checked(path: Path, *, rewrite: bool = False) -> int:
     Raises:
         OSError, KnownError: if it cannot be read, or an entry is invalid.
     """
-    text = read_text(path, MOST)
-    entries = parse(text, path.name)
-    new = rewritten(text) if rewrite else text
-    if new != text:
-        write_whole(path, new)
+    text = read_text(path, MAX_FILE_BYTES)
+    entries = parse_entries(text, path.name)
+    new_text = rewrite_pinned_cases(text) if rewrite else text
+    if new_text != text:
+        write_atomically(path, new_text)
     return len(entries)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.spec.law import Claim, Generator, called, input_of, many, same
+from conformance.spec.law import Claim, Generator, equality_claim, get_input, large_size, trial_with
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
@@ -21,14 +21,14 @@ def among_many(trial: Trial, generator: Generator, axis: int) -> Claim:
         generator: draws the slices.
         axis: the axis of the input and of every output.
     """
-    x = input_of(trial)
-    chosen = generator.integers(x.shape[axis], size=many(generator))
-    large = called(trial, x.take(chosen, axis))
-    return same(large, trial, wanted_moves=lambda y: y.take(chosen, axis))
+    x = get_input(trial)
+    chosen = generator.integers(x.shape[axis], size=large_size(generator))
+    large = trial_with(trial, x.take(chosen, axis))
+    return equality_claim(large, trial, wanted_moves=lambda y: y.take(chosen, axis))
 
 
 def each_alone(
-    trial: Trial, generator: Generator, *, batched: bool, most: int = 3
+    trial: Trial, generator: Generator, *, batched: bool, max_samples: int = 3
 ) -> Iterator[Claim]:
     """Single samples of a batch without the batch axis; an unbatched case as a batch of one.
 
@@ -36,10 +36,10 @@ def each_alone(
         generator: draws the samples.
         batched: whether the first axis is the batch.
     """
-    x = input_of(trial)
+    x = get_input(trial)
     if not batched:
-        yield same(called(trial, x[np.newaxis]), trial, got_moves=lambda y: y[0])
+        yield equality_claim(trial_with(trial, x[np.newaxis]), trial, got_moves=lambda y: y[0])
         return
-    for row in generator.permutation(len(x))[:most]:
-        alone = called(trial, x[row])
-        yield same(alone, trial, wanted_moves=lambda y, at=row: y[at])  # type: ignore[misc]
+    for row in generator.permutation(len(x))[:max_samples]:
+        alone = trial_with(trial, x[row])
+        yield equality_claim(alone, trial, wanted_moves=lambda y, at=row: y[at])  # type: ignore[misc]

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.laws.batches import each_alone
 from conformance.laws.linear import EXACT
 from conformance.spec.law import (
-    SUMMED,
+    WITHIN_SUM_OF_BOUNDS,
     Claims,
     Generator,
     Side,
-    called,
     claim,
-    input_of,
+    equality_claim,
+    get_input,
+    in_float64,
+    large_size,
     law,
-    many,
-    measured,
-    on_host,
-    same,
+    outputs_with_bounds,
+    trial_with,
 )
 from conformance.spec.sizes import per_dimension
 
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 _FORMS = {"Unfold": "functional.unfold", "Fold": "functional.fold"}
-_TWINS = {**_FORMS, **{function: module for module, function in _FORMS.items()}}
+_COUNTERPARTS = {**_FORMS, **{function: module for module, function in _FORMS.items()}}
 _SIZES = ("kernel_size", "dilation", "padding", "stride")
 
 
-def _given(trial: Trial, *names: str) -> dict[str, tuple[int, ...]]:
+def _per_dimension_arguments(trial: Trial, *names: str) -> dict[str, tuple[int, ...]]:
     """The named arguments, or all, with one number for each dimension."""
-    given = {**trial.row.signature.defaults, **trial.case.call.arguments}
-    return {name: per_dimension(given[name], 2) for name in names or given}
+    all_arguments = {**trial.spec.signature.defaults, **trial.case.call.arguments}
+    return {name: per_dimension(all_arguments[name], 2) for name in names or all_arguments}
 
 
-def _folds(trial: Trial) -> bool:
+def _is_fold(trial: Trial) -> bool:
     return "output_size" in trial.case.call.arguments
 
 
-def _inner(trial: Trial) -> int:
+def _taps_per_block(trial: Trial) -> int:
     """Number of positions in a block."""
-    return math.prod(_given(trial, "kernel_size")["kernel_size"])
+    return math.prod(_per_dimension_arguments(trial, "kernel_size")["kernel_size"])
 
 
 def _by_channel(trial: Trial, array: np.ndarray, columns: bool) -> np.ndarray:
@@ -59,116 +59,128 @@ def _by_channel(trial: Trial, array: np.ndarray, columns: bool) -> np.ndarray:
     if not columns:
         return array
     *batch, depth, total = array.shape
-    return array.reshape(*batch, depth // _inner(trial), _inner(trial), total)
+    return array.reshape(*batch, depth // _taps_per_block(trial), _taps_per_block(trial), total)
 
 
 @law("rows", "each plane of an image with many channels is that plane of another", EXACT)
 def planes(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 channels, drawn from the case's."""
-    x, folds = input_of(trial), _folds(trial)
+    x, is_fold = get_input(trial), _is_fold(trial)
     if x.size > 1 << 13:
         return
-    apart = _by_channel(trial, x, folds)
-    chosen = generator.integers(apart.shape[-3], size=many(generator))
-    inner = 1 if not folds else _inner(trial)
-    drawn = apart.take(chosen, -3)
-    if folds:
-        drawn = drawn.reshape(*drawn.shape[:-3], len(chosen) * inner, drawn.shape[-1])
+    by_channel = _by_channel(trial, x, is_fold)
+    chosen = generator.integers(by_channel.shape[-3], size=large_size(generator))
+    taps = 1 if not is_fold else _taps_per_block(trial)
+    selected_input = by_channel.take(chosen, -3)
+    if is_fold:
+        selected_input = selected_input.reshape(
+            *selected_input.shape[:-3], len(chosen) * taps, selected_input.shape[-1]
+        )
 
-    def moved(y: np.ndarray) -> np.ndarray:
-        there = _by_channel(trial, y, not folds).take(chosen, -3)
-        return there if folds else there.reshape(*there.shape[:-3], -1, there.shape[-1])
+    def select_planes(y: np.ndarray) -> np.ndarray:
+        selected = _by_channel(trial, y, not is_fold).take(chosen, -3)
+        return (
+            selected if is_fold else selected.reshape(*selected.shape[:-3], -1, selected.shape[-1])
+        )
 
     if x.size:
-        yield same(called(trial, drawn), trial, wanted_moves=moved)
+        yield equality_claim(trial_with(trial, selected_input), trial, wanted_moves=select_planes)
 
 
 @law("singles", "a batch is the stack of its samples, each taken alone without its axis", EXACT)
 def singles(trial: Trial, generator: Generator) -> Claims:
     """At most three samples; an unbatched case as a batch of one."""
-    batched = trial.row.batch_axis(trial.case, 0) is not None
+    batched = trial.spec.batch_axis(trial.case, 0) is not None
     return each_alone(trial, generator, batched=batched)
 
 
 @law("function", "the module is the function of the same backend", EXACT)
 def function(trial: Trial, generator: Generator) -> Claims:
     """A module as a function, or a function as a module."""
-    yield same(called(trial, input_of(trial), layer=_TWINS[trial.row.name]), trial)
+    yield equality_claim(
+        trial_with(trial, get_input(trial), layer=_COUNTERPARTS[trial.spec.name]), trial
+    )
 
 
 @law("padding", "padding is zeros around the image", EXACT)
 def padding(trial: Trial, generator: Generator) -> Claims:
     """The call without padding on an image padded by NumPy; for Fold, with a cropped output."""
-    x, given = input_of(trial), _given(trial)
-    high, wide = given["padding"]
-    if not high and not wide:
+    x, arguments = get_input(trial), _per_dimension_arguments(trial)
+    height, width = arguments["padding"]
+    if not height and not width:
         return
-    if _folds(trial):
-        rows, columns = given["output_size"]
-        given["output_size"] = (rows + 2 * high, columns + 2 * wide)
-        large = called(trial, x, arguments={**given, "padding": 0})
-        inner = (..., slice(high, high + rows), slice(wide, wide + columns))
-        yield same(large, trial, got_moves=lambda y: y[inner])
+    if _is_fold(trial):
+        rows, columns = arguments["output_size"]
+        arguments["output_size"] = (rows + 2 * height, columns + 2 * width)
+        large = trial_with(trial, x, arguments={**arguments, "padding": 0})
+        inside = (..., slice(height, height + rows), slice(width, width + columns))
+        yield equality_claim(large, trial, got_moves=lambda y: y[inside])
         return
-    around = [(0, 0)] * (x.ndim - 2) + [(high, high), (wide, wide)]
-    yield same(called(trial, np.pad(x, around), padding=0), trial)
+    pad_widths = [(0, 0)] * (x.ndim - 2) + [(height, height), (width, width)]
+    yield equality_claim(trial_with(trial, np.pad(x, pad_widths), padding=0), trial)
 
 
 @law("transposed", "rows for columns, of the image, of each block, and of the blocks", EXACT)
 def transposed(trial: Trial, generator: Generator) -> Claims:
     """The call with both numbers of every argument exchanged, and the image transposed."""
-    given, folds = _given(trial), _folds(trial)
-    high, wide = given["kernel_size"]
-    lengths = given["output_size"] if folds else input_of(trial).shape[-2:]
-    rows = zip(lengths, *(given[name] for name in _SIZES), strict=True)
+    arguments, is_fold = _per_dimension_arguments(trial), _is_fold(trial)
+    kernel_height, kernel_width = arguments["kernel_size"]
+    lengths = arguments["output_size"] if is_fold else get_input(trial).shape[-2:]
+    rows = zip(lengths, *(arguments[name] for name in _SIZES), strict=True)
     counts = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in rows]
 
-    def turned(array: np.ndarray, columns: bool) -> np.ndarray:
+    def transpose_spatial(array: np.ndarray, columns: bool) -> np.ndarray:
         if not columns:
             return np.ascontiguousarray(array.swapaxes(-1, -2))
-        apart = array.reshape(*array.shape[:-2], array.shape[-2] // (high * wide), high, wide,
+        split = array.reshape(*array.shape[:-2], array.shape[-2] // (kernel_height * kernel_width), kernel_height, kernel_width,
                               *counts)  # fmt: skip
-        return np.ascontiguousarray(apart.swapaxes(-1, -2).swapaxes(-3, -4)).reshape(array.shape)
+        return np.ascontiguousarray(split.swapaxes(-1, -2).swapaxes(-3, -4)).reshape(array.shape)
 
-    exchanged: dict[str, Any] = {name: value[::-1] for name, value in given.items()}
-    other = called(trial, turned(input_of(trial), folds), **exchanged)
-    yield same(other, trial, wanted_moves=lambda y: turned(y, not folds))
+    exchanged: dict[str, Any] = {name: value[::-1] for name, value in arguments.items()}
+    other = trial_with(trial, transpose_spatial(get_input(trial), is_fold), **exchanged)
+    yield equality_claim(other, trial, wanted_moves=lambda y: transpose_spatial(y, not is_fold))
 
 
-@law("divisor", "Fold after Unfold counts in how many blocks each pixel is", SUMMED)
+@law("divisor", "Fold after Unfold counts in how many blocks each pixel is", WITHIN_SUM_OF_BOUNDS)
 def divisor(trial: Trial, generator: Generator) -> Claims:
     """fold(unfold(input)) == divisor * input; the divisor counts the blocks of each pixel."""
-    x = input_of(trial)
-    layer = "Fold" if trial.row.name == "Unfold" else "functional.fold"
-    given = {**trial.case.call.arguments, "output_size": x.shape[-2:]}
-    back = called(trial, trial.answer[0], layer=layer, arguments=given)
+    x = get_input(trial)
+    layer = "Fold" if trial.spec.name == "Unfold" else "functional.fold"
+    fold_arguments = {**trial.case.call.arguments, "output_size": x.shape[-2:]}
+    back = trial_with(trial, trial.answer[0], layer=layer, arguments=fold_arguments)
     counts = np.zeros(x.shape[-2:])
-    each = _given(trial)
+    arguments = _per_dimension_arguments(trial)
     axes = []
-    for n, k, d, p, s in zip(x.shape[-2:], *(each[name] for name in _SIZES), strict=True):
+    for n, k, d, p, s in zip(x.shape[-2:], *(arguments[name] for name in _SIZES), strict=True):
         starts = np.arange((n + 2 * p - d * (k - 1) - 1) // s + 1) * s - p
-        at = (starts[:, np.newaxis] + np.arange(k) * d).reshape(-1)
-        axes.append(np.bincount(at[(at >= 0) & (at < n)], minlength=n))
+        covered = (starts[:, np.newaxis] + np.arange(k) * d).reshape(-1)
+        axes.append(np.bincount(covered[(covered >= 0) & (covered < n)], minlength=n))
     counts = np.multiply.outer(*axes).astype(float)
-    whole = on_host(exactly(x, back.precision))
-    product = whole * Rounded(np.broadcast_to(counts, x.shape), np.zeros(x.shape), whole.precision)
-    yield claim(back, measured(back), Side("each pixel times the number of its blocks", (product,)))
+    wide_input = in_float64(exact_operand(x, back.precision))
+    product = wide_input * Rounded(
+        np.broadcast_to(counts, x.shape), np.zeros(x.shape), wide_input.precision
+    )
+    yield claim(
+        back,
+        outputs_with_bounds(back),
+        Side("each pixel times the number of its blocks", (product,)),
+    )
 
 
 @law("undone", "Unfold brings back blocks that share no pixel", EXACT)
 def undone(trial: Trial, generator: Generator) -> Claims:
     """Unfold of the output, for disjoint blocks without padding."""
-    given = _given(trial)
-    rows = zip(*(given[name] for name in _SIZES), strict=True)
+    block_arguments = _per_dimension_arguments(trial)
+    rows = zip(*(block_arguments[name] for name in _SIZES), strict=True)
     if any(p or s <= d * (k - 1) for k, d, p, s in rows):
         return
-    layer = "Unfold" if trial.row.name == "Fold" else "functional.unfold"
+    layer = "Unfold" if trial.spec.name == "Fold" else "functional.unfold"
     arguments = {k: v for k, v in trial.case.call.arguments.items() if k != "output_size"}
-    back = called(trial, trial.answer[0], layer=layer, arguments=arguments)
-    x = exactly(input_of(trial), trial.precision)
-    yield claim(back, measured(back), Side("the blocks", (x,)))
+    back = trial_with(trial, trial.answer[0], layer=layer, arguments=arguments)
+    x = exact_operand(get_input(trial), trial.precision)
+    yield claim(back, outputs_with_bounds(back), Side("the blocks", (x,)))
 
 
-_LAWS = (planes, singles, function, padding, transposed)
-UNFOLD = (*_LAWS, divisor)
-FOLD = (*_LAWS, undone)
+_COMMON_LAWS = (planes, singles, function, padding, transposed)
+UNFOLD = (*_COMMON_LAWS, divisor)
+FOLD = (*_COMMON_LAWS, undone)

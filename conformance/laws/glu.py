@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.model.case import is_function
 from conformance.spec.law import (
-    SUMMED,
+    WITHIN_SUM_OF_BOUNDS,
     Claim,
     Claims,
     Generator,
     Side,
-    called,
     claim,
-    input_of,
+    equality_claim,
+    get_input,
+    in_float64,
+    large_size,
     law,
-    many,
-    measured,
-    on_host,
-    same,
+    outputs_with_bounds,
+    trial_with,
 )
 
 if TYPE_CHECKING:
@@ -34,26 +34,28 @@ def _dim(trial: Trial) -> int:
 
 def _halves(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
     """The two halves: the gated numbers and the gates."""
-    first, second = np.split(input_of(trial), 2, _dim(trial))
+    first, second = np.split(get_input(trial), 2, _dim(trial))
     return first, second
 
 
-def _of_halves(trial: Trial, first: np.ndarray, second: np.ndarray) -> Trial:
-    return called(trial, np.concatenate([first, second], _dim(trial)))
+def _call_on_halves(trial: Trial, first: np.ndarray, second: np.ndarray) -> Trial:
+    return trial_with(trial, np.concatenate([first, second], _dim(trial)))
 
 
 @law("form", "the module and the function are one")
 def form(trial: Trial, generator: Generator) -> Claims:
     """The function for a module, or the reverse."""
     other = "GLU" if is_function(trial.case.call.layer) else "functional.glu"
-    yield same(called(trial, input_of(trial), layer=other), trial)
+    yield equality_claim(trial_with(trial, get_input(trial), layer=other), trial)
 
 
 @law("axis", "the axis may be counted from either end")
 def axis(trial: Trial, generator: Generator) -> Claims:
     """`dim` counted from the other end."""
-    x, dim = input_of(trial), _dim(trial)
-    yield same(called(trial, x, dim=dim - x.ndim if dim >= 0 else dim + x.ndim), trial)
+    x, dim = get_input(trial), _dim(trial)
+    yield equality_claim(
+        trial_with(trial, x, dim=dim - x.ndim if dim >= 0 else dim + x.ndim), trial
+    )
 
 
 @law("pairs", "each number and its gate among thousands are what they are among few")
@@ -62,12 +64,12 @@ def pairs(trial: Trial, generator: Generator) -> Claims:
     first, second = (half.reshape(-1) for half in _halves(trial))
     if not first.size:
         return
-    chosen = generator.integers(first.size, size=many(generator, least=1025, most=4097))
+    chosen = generator.integers(first.size, size=large_size(generator, minimum=1025, maximum=4097))
     columns = int(generator.integers(2))
     shape = (-1, 1) if columns else (-1,)
     x = np.concatenate([first[chosen].reshape(shape), second[chosen].reshape(shape)], -1)
-    other = called(trial, x, dim=-1)
-    yield same(
+    other = trial_with(trial, x, dim=-1)
+    yield equality_claim(
         other,
         trial,
         got_moves=lambda y: y.reshape(-1),
@@ -79,30 +81,32 @@ def pairs(trial: Trial, generator: Generator) -> Claims:
 def opened(trial: Trial, generator: Generator) -> Claims:
     """The call with all gates at 200, where σ is 1."""
     first, second = _halves(trial)
-    other = _of_halves(trial, first, np.full(second.shape, 200.0))
-    yield claim(other, measured(other), Side("a", (exactly(first, trial.precision),)))
+    other = _call_on_halves(trial, first, np.full(second.shape, 200.0))
+    yield claim(
+        other, outputs_with_bounds(other), Side("a", (exact_operand(first, trial.precision),))
+    )
 
 
-@law("complement", "a gate and its opposite let through everything together", SUMMED)
+@law("complement", "a gate and its opposite let through everything together", WITHIN_SUM_OF_BOUNDS)
 def complement(trial: Trial, generator: Generator) -> Claims:
     """The call with negated gates, and the sum of both outputs."""
     first, second = _halves(trial)
-    other = _of_halves(trial, first, -second)
-    (y,), (z,) = map(measured, (trial, other))
+    other = _call_on_halves(trial, first, -second)
+    (y,), (z,) = map(outputs_with_bounds, (trial, other))
     calls = f"{trial.text()} plus {other.text()}"
-    exact = on_host(exactly(first, trial.precision))
-    yield Claim(trial.names, Side(calls, (on_host(y) + on_host(z),)), Side("a", (exact,)))
+    exact = in_float64(exact_operand(first, trial.precision))
+    yield Claim(trial.names, Side(calls, (in_float64(y) + in_float64(z),)), Side("a", (exact,)))
 
 
-@law("sigmoid", "it is a product with sigmoid of the same backend", SUMMED)
+@law("sigmoid", "it is a product with sigmoid of the same backend", WITHIN_SUM_OF_BOUNDS)
 def product(trial: Trial, generator: Generator) -> Claims:
     """The product of a and functional.sigmoid of b."""
     first, second = _halves(trial)
-    gates = called(trial, second, layer="functional.sigmoid", arguments={})
-    (gate,) = measured(gates)
+    gates = trial_with(trial, second, layer="functional.sigmoid", arguments={})
+    (gate,) = outputs_with_bounds(gates)
     with np.errstate(all="ignore"):
-        both = on_host(exactly(first, trial.precision)) * on_host(gate)
-    yield claim(trial, measured(trial), Side(f"a · {gates.text()}", (both,)))
+        gated = in_float64(exact_operand(first, trial.precision)) * in_float64(gate)
+    yield claim(trial, outputs_with_bounds(trial), Side(f"a · {gates.text()}", (gated,)))
 
 
 LAWS = (form, axis, pairs, opened, complement, product)

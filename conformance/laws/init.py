@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.model.formats import format_of
 from conformance.oracles import init as oracle
-from conformance.spec.distributions import Distribution, Normal, Uniform, middle
-from conformance.spec.draws import Draws, Masked, Sample
+from conformance.spec.distributions import Distribution, Normal, Uniform, find_median
+from conformance.spec.draws import Draws, MaskedOutput, Sample
 from conformance.spec.law import (
     Claims,
     Generator,
     Side,
-    called,
     claim,
-    input_of,
+    equality_claim,
+    get_input,
+    in_float64,
     law,
-    on_host,
-    same,
+    trial_with,
 )
 from conformance.spec.state import FALSE_ALARM
 
@@ -35,44 +35,49 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 EXACT = "always equal: nothing is computed"
-_EVERY, _MANY = 8, 64  # one case in this many has a large probe, or a huge one
+_LARGE_PROBE_PERIOD, _HUGE_PROBE_PERIOD = (
+    8,
+    64,
+)  # one case in this many has a large probe, or a huge one
 # log(2/α), where α is the probability that a fair draw fails a test.
-_UNLIKELY = math.log(2 / FALSE_ALARM)
+_LOG_ODDS = math.log(2 / FALSE_ALARM)
 
-Distributed = Callable[[tuple[int, ...], "Trial"], tuple[Distribution, tuple[float, float]] | None]
+DistributionOf = Callable[
+    [tuple[int, ...], "Trial"], tuple[Distribution, tuple[float, float]] | None
+]
 """(shape, trial) → the distribution of a case's numbers and their range; None = none drawn."""
 
 
-def _given(trial: Trial, name: str) -> Any:
-    row = trial.row
-    return trial.case.call.arguments.get(name, row.signature.defaults.get(name))
+def _argument(trial: Trial, name: str) -> Any:
+    spec = trial.spec
+    return trial.case.call.arguments.get(name, spec.signature.defaults.get(name))
 
 
 def of_uniform(shape: tuple[int, ...], trial: Trial) -> Any:
     """U(a, b)."""
-    return _uniform(_given(trial, "a"), _given(trial, "b"), trial)
+    return _uniform(_argument(trial, "a"), _argument(trial, "b"), trial)
 
 
 def of_normal(shape: tuple[int, ...], trial: Trial) -> Any:
     """N(mean, std²)."""
-    return _normal(_given(trial, "mean"), _given(trial, "std"), trial)
+    return _normal(_argument(trial, "mean"), _argument(trial, "std"), trial)
 
 
 def of_truncated(shape: tuple[int, ...], trial: Trial) -> Any:
     """N(mean, std²) from a to b."""
-    mean, std, low, high = (_given(trial, name) for name in ("mean", "std", "a", "b"))
+    mean, std, low, high = (_argument(trial, name) for name in ("mean", "std", "a", "b"))
     ends = oracle.truncated_ends(low, high, trial.case.call.dtype)
     return Normal(mean, std, low, high), ends
 
 
 def of_xavier(normal: bool, shape: tuple[int, ...], trial: Trial) -> Any:
     """N(0, std²) or U(−√3·std, √3·std), with std from the gain and both fans."""
-    return _by_std(normal, oracle.xavier_std(shape, _given(trial, "gain")), trial)
+    return _by_std(normal, oracle.xavier_std(shape, _argument(trial, "gain")), trial)
 
 
 def of_kaiming(normal: bool, shape: tuple[int, ...], trial: Trial) -> Any:
     """N(0, std²) or U(−√3·std, √3·std), with std from the nonlinearity and one fan."""
-    a, mode, name = (_given(trial, one) for one in ("a", "mode", "nonlinearity"))
+    a, mode, name = (_argument(trial, argument) for argument in ("a", "mode", "nonlinearity"))
     return _by_std(normal, oracle.kaiming_std(shape, a, mode, name), trial)
 
 
@@ -93,15 +98,18 @@ def _normal(mean: float, std: float, trial: Trial) -> Any:
     return Normal(mean, std), oracle.normal_ends(mean, std, trial.precision.unit)
 
 
-def _on(trial: Trial, shape: tuple[int, ...]) -> Trial:
+def _call_on_shape(trial: Trial, shape: tuple[int, ...]) -> Trial:
     """The call on a tensor of another shape, filled with 2, which no case has."""
-    return called(trial, np.full(shape, 2.0))
+    return trial_with(trial, np.full(shape, 2.0))
 
 
-def _probe(trial: Trial, generator: Generator) -> tuple[int, ...]:
+def _probe_shape(trial: Trial, generator: Generator) -> tuple[int, ...]:
     """A shape of some thousands of numbers, with one fan several times the other."""
-    x = input_of(trial)
-    large, huge = generator.integers(_EVERY) == 0, generator.integers(_MANY) == 0
+    x = get_input(trial)
+    large, huge = (
+        generator.integers(_LARGE_PROBE_PERIOD) == 0,
+        generator.integers(_HUGE_PROBE_PERIOD) == 0,
+    )
     count = 2**19 if huge else 2**15 if large else 2**12
     if x.ndim < 2:
         return (count + int(generator.integers(4)),)
@@ -112,99 +120,107 @@ def _probe(trial: Trial, generator: Generator) -> tuple[int, ...]:
     return (first + int(generator.integers(3)), second + int(generator.integers(3)), *kernel)
 
 
-def draws(distributed: Distributed, trial: Trial, generator: Generator) -> Draws:
+def draws(distribution_of: DistributionOf, trial: Trial, generator: Generator) -> Draws:
     """Numbers are independent, follow the case's distribution, and are new in each call."""
-    shape = _probe(trial, generator)
-    found = distributed(shape, trial)
-    if found is None:
+    shape = _probe_shape(trial, generator)
+    distribution_and_ends = distribution_of(shape, trial)
+    if distribution_and_ends is None:
         return
-    distribution, ends = found
-    got, again = (_on(trial, shape).answer[0] for _ in range(2))
-    yield from _independent(trial, distribution, ends, got, again)
+    distribution, ends = distribution_and_ends
+    got, again = (_call_on_shape(trial, shape).answer[0] for _ in range(2))
+    yield from _independent_draws(trial, distribution, ends, got, again)
 
 
-def _independent(
+def _independent_draws(
     trial: Trial,
     distribution: Distribution,
     ends: tuple[float, float],
     got: np.ndarray,
     again: np.ndarray | None,
 ) -> Draws:
-    what = trial.text()
+    description = trial.text()
     slack = distribution.slack(trial.precision.unit)
-    yield Sample(what, "tensor", got, distribution, slack, ends, again)
-    half = middle(distribution)
-    share = 1 - float(distribution.below(np.array([half]))[0])
-    above = (got > half).astype(float)
-    ones = exactly(np.ones(got.shape), trial.precision)
-    text = f"{what}: above {half:.6g}"
-    yield Masked(text, "tensor", above, ones, 0.0, np.ones(got.shape, bool), share, slack=slack)
+    yield Sample(description, "tensor", got, distribution, slack, ends, again)
+    median = find_median(distribution)
+    share_above = 1 - float(distribution.cdf(np.array([median]))[0])
+    above = (got > median).astype(float)
+    ones = exact_operand(np.ones(got.shape), trial.precision)
+    text = f"{description}: above {median:.6g}"
+    yield MaskedOutput(
+        text, "tensor", above, ones, 0.0, np.ones(got.shape, bool), share_above, slack=slack
+    )
 
 
 @law("returned", "what comes back is the tensor that was written into", EXACT)
 def returned(trial: Trial, generator: Generator) -> Claims:
     """The returned numbers, compared with the tensor after the call."""
-    other = _on(trial, input_of(trial).shape)
+    other = _call_on_shape(trial, get_input(trial).shape)
     got = other.answer[0]
-    held = other.held(trial.row.signature.input_names[0])
-    wanted = Side("the tensor after the call", (exactly(held, trial.precision),))
-    yield claim(other, (exactly(got, trial.precision),), wanted)
+    after_call = other.updated_tensor(trial.spec.signature.input_names[0])
+    wanted = Side("the tensor after the call", (exact_operand(after_call, trial.precision),))
+    yield claim(other, (exact_operand(got, trial.precision),), wanted)
 
 
 @law("overwritten", "what the tensor held before means nothing", EXACT)
 def overwritten(trial: Trial, generator: Generator) -> Claims:
     """The call on a tensor with NaN and infinities, compared with one of zeros."""
-    shape = input_of(trial).shape
-    held = generator.choice([0.5, -3.0, np.nan, np.inf, -np.inf], shape)
-    yield same(called(trial, held), called(trial, np.zeros(shape)))
+    shape = get_input(trial).shape
+    before_call = generator.choice([0.5, -3.0, np.nan, np.inf, -np.inf], shape)
+    yield equality_claim(trial_with(trial, before_call), trial_with(trial, np.zeros(shape)))
 
 
-def _of_one(trial: Trial, layer: str, **arguments: Any) -> Claims:
-    x = input_of(trial)
-    yield same(called(trial, x, layer=layer, arguments=arguments), called(trial, x))
+def _equals_layer(trial: Trial, layer: str, **arguments: Any) -> Claims:
+    x = get_input(trial)
+    yield equality_claim(
+        trial_with(trial, x, layer=layer, arguments=arguments), trial_with(trial, x)
+    )
 
 
 @law("constants", "ones and zeros are constants", EXACT)
 def constants(trial: Trial, generator: Generator) -> Claims:
     """constant_ with 1 or 0."""
     value = 1.0 if trial.case.call.layer == "init.ones_" else 0.0
-    yield from _of_one(trial, "init.constant_", val=value)
+    yield from _equals_layer(trial, "init.constant_", val=value)
 
 
 @law("flat", "any number of axes holds the same constant", EXACT)
 def flat(trial: Trial, generator: Generator) -> Claims:
     """The call on a tensor of the same size with one axis."""
-    shape = input_of(trial).shape
-    one = called(trial, np.zeros(math.prod(shape)))
-    yield same(one, called(trial, np.zeros(shape)), got_moves=lambda array: array.reshape(shape))
+    shape = get_input(trial).shape
+    single_axis = trial_with(trial, np.zeros(math.prod(shape)))
+    yield equality_claim(
+        single_axis,
+        trial_with(trial, np.zeros(shape)),
+        got_moves=lambda array: array.reshape(shape),
+    )
 
 
 @law("transposed", "the identity transposed is the identity", EXACT)
 def transposed(trial: Trial, generator: Generator) -> Claims:
     """The call on a tensor of transposed shape."""
-    shape = input_of(trial).shape
-    other = called(trial, np.ones(shape[::-1]))
-    yield same(other, called(trial, np.ones(shape)), got_moves=np.transpose)
+    shape = get_input(trial).shape
+    other = trial_with(trial, np.ones(shape[::-1]))
+    yield equality_claim(other, trial_with(trial, np.ones(shape)), got_moves=np.transpose)
 
 
 @law("groups", "each group of channels is initialised as a tensor by itself", EXACT)
 def groups(trial: Trial, generator: Generator) -> Claims:
     """The call on the tensor of one group, repeated for all groups."""
-    shape, count = input_of(trial).shape, int(_given(trial, "groups"))
-    alone = called(trial, np.ones((shape[0] // count, *shape[1:])), groups=1)
-    several = called(trial, np.ones(shape))
+    shape, count = get_input(trial).shape, int(_argument(trial, "groups"))
+    single_group = trial_with(trial, np.ones((shape[0] // count, *shape[1:])), groups=1)
+    all_groups = trial_with(trial, np.ones(shape))
 
-    def first(array: np.ndarray) -> np.ndarray:
+    def repeat_group(array: np.ndarray) -> np.ndarray:
         return np.concatenate([array] * count)
 
-    yield same(several, alone, wanted_moves=first)
+    yield equality_claim(all_groups, single_group, wanted_moves=repeat_group)
 
 
-def evenly(distributed: Distributed) -> Any:
+def evenly(distribution_of: DistributionOf) -> Any:
     """The law that a layer's numbers lie above and below the median equally often.
 
     Args:
-        distributed: see `Distributed`.
+        distributed: see `DistributionOf`.
     """
     statement = "as many numbers are above the middle of the distribution as below it"
     exact = "within what is exceeded by a chance of 1e-12 (Hoeffding)"
@@ -212,32 +228,34 @@ def evenly(distributed: Distributed) -> Any:
     @law("even", statement, exact)
     def even(trial: Trial, generator: Generator) -> Claims:
         """The mean of n signs is 0 to within √(2 ln(2/α)/n), except with probability α."""
-        shape = _probe(trial, generator)
-        found = distributed(shape, trial)
-        if found is None:
+        shape = _probe_shape(trial, generator)
+        distribution_and_ends = distribution_of(shape, trial)
+        if distribution_and_ends is None:
             return
-        other = _on(trial, shape)
-        got, half = other.answer[0], middle(found[0])
-        slack = found[0].slack(trial.precision.unit)
-        wide = Precision.of("float64")
-        mean = np.array(np.sign(got - half).mean())
-        error = np.array(math.sqrt(2 * _UNLIKELY / got.size) + 4 * slack)
-        wanted = Side("as many above as below", (Rounded(np.zeros(()), error, wide),))
-        yield claim(other, (exactly(mean, wide),), wanted)
+        other = _call_on_shape(trial, shape)
+        got, median = other.answer[0], find_median(distribution_and_ends[0])
+        slack = distribution_and_ends[0].slack(trial.precision.unit)
+        float64 = Precision.of("float64")
+        mean = np.array(np.sign(got - median).mean())
+        error = np.array(math.sqrt(2 * _LOG_ODDS / got.size) + 4 * slack)
+        wanted = Side("as many above as below", (Rounded(np.zeros(()), error, float64),))
+        yield claim(other, (exact_operand(mean, float64),), wanted)
 
     return even
 
 
-def scaled(name: str) -> Any:
+def zero_scale_law(name: str) -> Any:
     """The law that an argument of 0 makes all numbers 0."""
 
     @law("nothing", f"with {name} = 0 all numbers are 0", EXACT)
     def nothing(trial: Trial, generator: Generator) -> Claims:
         """The call on a tensor of ones, with the argument 0."""
         arguments = {**trial.case.call.arguments, name: 0.0}
-        other = called(trial, np.ones(input_of(trial).shape), arguments=arguments)
-        zeros = exactly(np.zeros(input_of(trial).shape), trial.precision)
-        yield claim(other, (exactly(other.answer[0], trial.precision),), Side("zeros", (zeros,)))
+        other = trial_with(trial, np.ones(get_input(trial).shape), arguments=arguments)
+        zeros = exact_operand(np.zeros(get_input(trial).shape), trial.precision)
+        yield claim(
+            other, (exact_operand(other.answer[0], trial.precision),), Side("zeros", (zeros,))
+        )
 
     return nothing
 
@@ -245,9 +263,9 @@ def scaled(name: str) -> Any:
 @law("fixed", "with std = 0 all numbers are the mean", "equal but for one rounding")
 def fixed(trial: Trial, generator: Generator) -> Claims:
     """constant_ with the mean."""
-    x, mean = input_of(trial), _given(trial, "mean")
-    constant = called(trial, x, layer="init.constant_", arguments={"val": mean})
-    yield same(called(trial, x, std=0.0), constant)
+    x, mean = get_input(trial), _argument(trial, "mean")
+    constant = trial_with(trial, x, layer="init.constant_", arguments={"val": mean})
+    yield equality_claim(trial_with(trial, x, std=0.0), constant)
 
 
 def _gram(array: np.ndarray) -> np.ndarray:
@@ -263,30 +281,32 @@ def orthonormal_claim(trial: Trial, shape: tuple[int, ...]) -> Claims:
     Args:
         shape: the tensor's shape.
     """
-    other, gain = _on(trial, shape), float(_given(trial, "gain"))
+    other, gain = _call_on_shape(trial, shape), float(_argument(trial, "gain"))
     got, unit = other.answer[0], trial.precision.unit
-    made = _gram(got)
+    gram = _gram(got)
     # The product with gain rounds, as do this law's own products.
-    off = oracle.off_orthogonal(shape, unit) + 3 * unit + got.size * 2.0**-52
-    whole = gain**2 * np.eye(len(made))
-    wide = on_host(exactly(made, trial.precision))
-    wanted = Rounded(whole, np.full(whole.shape, gain**2 * off), wide.precision)
-    yield claim(other, (wide,), Side("gain² times the identity", (wanted,)))
+    deviation = oracle.orthogonality_error(shape, unit) + 3 * unit + got.size * 2.0**-52
+    scaled_identity = gain**2 * np.eye(len(gram))
+    wide_gram = in_float64(exact_operand(gram, trial.precision))
+    wanted = Rounded(
+        scaled_identity, np.full(scaled_identity.shape, gain**2 * deviation), wide_gram.precision
+    )
+    yield claim(other, (wide_gram,), Side("gain² times the identity", (wanted,)))
 
 
 @law("orthonormal", "rows or columns are orthogonal and gain long", "within what Householder's"
      " reflections round")  # fmt: skip
 def orthonormal(trial: Trial, generator: Generator) -> Claims:
     """The case's shape, and a larger one."""
-    shape = input_of(trial).shape
+    shape = get_input(trial).shape
     if math.prod(shape):
         yield from orthonormal_claim(trial, shape)
-    yield from orthonormal_claim(trial, _turned(trial, generator))
+    yield from orthonormal_claim(trial, _larger_shape(trial, generator))
 
 
-def _turned(trial: Trial, generator: Generator) -> tuple[int, ...]:
+def _larger_shape(trial: Trial, generator: Generator) -> tuple[int, ...]:
     """A shape with 17 to 39 rows and up to as many columns."""
-    kernel = [int(generator.integers(1, 3)) for _ in range(input_of(trial).ndim - 2)]
+    kernel = [int(generator.integers(1, 3)) for _ in range(get_input(trial).ndim - 2)]
     sizes = [int(generator.integers(17, 40)) for _ in range(2)]
     return (sizes[0], max(sizes[1] // math.prod(kernel), 1), *kernel)
 
@@ -297,45 +317,55 @@ def draws_orthogonal(trial: Trial, generator: Generator) -> Draws:
     Negating any row or column keeps the distribution, so the signs of the diagonal are independent
     fair coins.
     """
-    if not _given(trial, "gain"):
+    if not _argument(trial, "gain"):
         return
-    shape = (128, 128, *[1] * (input_of(trial).ndim - 2))
-    got, again = (_on(trial, shape).answer[0].reshape(128, 128) for _ in range(2))
-    yield from orthonormal_claim(trial, _turned(trial, generator))
+    shape = (128, 128, *[1] * (get_input(trial).ndim - 2))
+    got, again = (_call_on_shape(trial, shape).answer[0].reshape(128, 128) for _ in range(2))
+    yield from orthonormal_claim(trial, _larger_shape(trial, generator))
     above, other = ((np.diagonal(x) > 0).astype(float) for x in (got, again))
-    ones = exactly(np.ones(above.shape), trial.precision)
-    what = f"{trial.text()}: elements of the diagonal above 0"
-    yield Masked(what, "tensor", above, ones, 0.0, np.ones(128, bool), 0.5, again=other)
+    ones = exact_operand(np.ones(above.shape), trial.precision)
+    description = f"{trial.text()}: elements of the diagonal above 0"
+    yield MaskedOutput(
+        description, "tensor", above, ones, 0.0, np.ones(128, bool), 0.5, second_call=other
+    )
 
 
 @law("zeros", "each column has as many zeros as sparsity says", "always equal; of float16 but for"
      " numbers that are too small for it")  # fmt: skip
 def zeros(trial: Trial, generator: Generator) -> Claims:
     """The call on a tensor of the case's shape."""
-    x = input_of(trial)
-    if x.size and _given(trial, "std"):
-        yield from _counted(trial, called(trial, x))
+    x = get_input(trial)
+    if x.size and _argument(trial, "std"):
+        yield from _zero_counts(trial, trial_with(trial, x))
 
 
-def _counted(trial: Trial, other: Trial) -> Claims:
+def _zero_counts(trial: Trial, other: Trial) -> Claims:
     """The claim about the number of zeros in each column."""
     got = other.answer[0]
     rows, columns = got.shape
-    std, wide = float(_given(trial, "std")), Precision.of("float64")
-    count = oracle.zeros_in_column(rows, float(_given(trial, "sparsity")))
+    std, float64 = float(_argument(trial, "std")), Precision.of("float64")
+    count = oracle.zeros_in_column(rows, float(_argument(trial, "sparsity")))
     # A number below the smallest one may be 0: k of n are with probability (n·p)^k at most.
-    chance = rows * 0.8 * format_of(trial.case.call.dtype).tiny / std
-    more = 0
-    while columns * chance ** (more + 1) > FALSE_ALARM:
-        more += 1
+    underflow_chance = rows * 0.8 * format_of(trial.case.call.dtype).tiny / std
+    extra_zeros = 0
+    while columns * underflow_chance ** (extra_zeros + 1) > FALSE_ALARM:
+        extra_zeros += 1
     # Leave out only as many columns with more zeros as numbers drawn as 0 can explain.
-    extra = 2 * _pairs_of_zeros(got.size, 53 if trial.case.call.dtype == "float64" else 24)
-    zeros_of = np.sort((got == 0).sum(0).astype(float))[: max(columns - extra, 1)]
-    more += extra if columns <= extra else 0
-    wanted = Rounded(
-        np.full(len(zeros_of), float(count)), np.full(len(zeros_of), float(more)), wide
+    untested_columns = 2 * _pairs_of_zeros(
+        got.size, 53 if trial.case.call.dtype == "float64" else 24
     )
-    yield claim(other, (exactly(zeros_of, wide),), Side(f"{count} zeros in each column", (wanted,)))
+    zero_counts = np.sort((got == 0).sum(0).astype(float))[: max(columns - untested_columns, 1)]
+    extra_zeros += untested_columns if columns <= untested_columns else 0
+    wanted = Rounded(
+        np.full(len(zero_counts), float(count)),
+        np.full(len(zero_counts), float(extra_zeros)),
+        float64,
+    )
+    yield claim(
+        other,
+        (exact_operand(zero_counts, float64),),
+        Side(f"{count} zeros in each column", (wanted,)),
+    )
 
 
 def _pairs_of_zeros(size: int, bits: int) -> int:
@@ -353,27 +383,37 @@ def _pairs_of_zeros(size: int, bits: int) -> int:
 
 def draws_sparse(trial: Trial, generator: Generator) -> Draws:
     """Random zeros in each column; the other numbers are from N(0, std²)."""
-    std, sparsity = float(_given(trial, "std")), float(_given(trial, "sparsity"))
+    std, sparsity = float(_argument(trial, "std")), float(_argument(trial, "sparsity"))
     rows, columns = rows_for(sparsity, int(generator.integers(5, 40))), 512
-    found = _normal(0.0, std, trial)
-    share = oracle.zeros_in_column(rows, sparsity) / rows
-    if found is None or share == 1:
+    distribution_and_ends = _normal(0.0, std, trial)
+    share_of_zeros = oracle.zeros_in_column(rows, sparsity) / rows
+    if distribution_and_ends is None or share_of_zeros == 1:
         return
-    other = _on(trial, (rows, columns))
-    yield from _counted(trial, other)
+    other = _call_on_shape(trial, (rows, columns))
+    yield from _zero_counts(trial, other)
     got = other.answer[0]
-    distribution, ends = found
+    distribution, ends = distribution_and_ends
     slack = distribution.slack(trial.precision.unit)
-    what = f"{trial.text()}: what is not 0"
-    yield Sample(what, "tensor", got[got != 0], distribution, slack, ends)
-    ones, whole = exactly(np.ones(columns), trial.precision), np.ones(columns, bool)
+    description = f"{trial.text()}: what is not 0"
+    yield Sample(description, "tensor", got[got != 0], distribution, slack, ends)
+    ones, every_column = exact_operand(np.ones(columns), trial.precision), np.ones(columns, bool)
     row = int(generator.integers(rows))
-    kept = (got[row] != 0).astype(float)
-    again = (_on(trial, (rows, columns)).answer[0][row] != 0).astype(float)
+    nonzero = (got[row] != 0).astype(float)
+    again = (_call_on_shape(trial, (rows, columns)).answer[0][row] != 0).astype(float)
     text = f"{trial.text()}: row {row} not 0"
     # Numbers that underflow to 0 shift the rate by this.
-    small = 0.8 * format_of(trial.case.call.dtype).tiny / std
-    yield Masked(text, "tensor", kept, ones, 0.0, whole, 1 - share, again=again, slack=small)
+    underflow_chance = 0.8 * format_of(trial.case.call.dtype).tiny / std
+    yield MaskedOutput(
+        text,
+        "tensor",
+        nonzero,
+        ones,
+        0.0,
+        every_column,
+        1 - share_of_zeros,
+        second_call=again,
+        slack=underflow_chance,
+    )
 
 
 def rows_for(sparsity: float, least: int) -> int:
@@ -389,4 +429,4 @@ def rows_for(sparsity: float, least: int) -> int:
 
 
 SPARSE = (returned, zeros)
-ORTHOGONAL = (returned, orthonormal, scaled("gain"))
+ORTHOGONAL = (returned, orthonormal, zero_scale_law("gain"))

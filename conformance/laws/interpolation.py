@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.arithmetic.choices import enclosed
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.choices import enclose
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.laws.batches import among_many
 from conformance.model.formats import round_to
 from conformance.oracles.interpolation.interpolate import Resize
 from conformance.spec.law import (
-    SUMMED,
+    WITHIN_SUM_OF_BOUNDS,
     Claims,
     Generator,
     Side,
-    called,
     claim,
-    input_of,
+    equality_claim,
+    get_input,
     law,
-    measured,
-    same,
+    outputs_with_bounds,
+    trial_with,
 )
 
 if TYPE_CHECKING:
@@ -32,54 +32,55 @@ if TYPE_CHECKING:
 
 SELECTING = ("nearest", "nearest-exact")
 FUNCTION = "functional.interpolate"
-_HIGHER = {"linear": "bilinear", "bilinear": "trilinear"}
+_NEXT_DIMENSION = {"linear": "bilinear", "bilinear": "trilinear"}
 # Modes in the documentation of the module.
 _OF_MODULE = ("nearest", "linear", "bilinear", "bicubic", "trilinear")
 
 
-def _given(trial: Trial) -> dict[str, Any]:
+def _arguments(trial: Trial) -> dict[str, Any]:
     """All arguments as those of interpolate, defaults included."""
-    given = {**trial.row.signature.defaults, **trial.case.call.arguments}
-    if trial.row.name == "UpsamplingBilinear2d":
-        given |= {"mode": "bilinear", "align_corners": True}
-    return {"mode": "nearest", "align_corners": None, "antialias": False, **given}
+    arguments = {**trial.spec.signature.defaults, **trial.case.call.arguments}
+    if trial.spec.name == "UpsamplingBilinear2d":
+        arguments |= {"mode": "bilinear", "align_corners": True}
+    return {"mode": "nearest", "align_corners": None, "antialias": False, **arguments}
 
 
-def _written(trial: Trial) -> dict[str, Any]:
+def _written_arguments(trial: Trial) -> dict[str, Any]:
     return dict(trial.case.call.arguments)
 
 
-def _sized(trial: Trial, size: Any, **changes: Any) -> Mapping[str, Any]:
+def _arguments_for_size(trial: Trial, size: Any, **changes: Any) -> Mapping[str, Any]:
     """The written arguments with a size instead of a scale factor."""
-    given = _written(trial)
+    arguments = _written_arguments(trial)
     for name in ("scale_factor", "recompute_scale_factor"):
-        given.pop(name, None)
-    return {**given, "size": size, **changes}
+        arguments.pop(name, None)
+    return {**arguments, "size": size, **changes}
 
 
 def _resize(trial: Trial) -> Resize:
-    given = _given(trial)
+    arguments = _arguments(trial)
     return Resize.of(
-        input_of(trial).shape[2:],
-        given["size"],
-        given["scale_factor"],
-        given["align_corners"],
-        given.get("recompute_scale_factor") or given["mode"] == "area",
+        get_input(trial).shape[2:],
+        arguments["size"],
+        arguments["scale_factor"],
+        arguments["align_corners"],
+        arguments.get("recompute_scale_factor") or arguments["mode"] == "area",
     )
 
 
-def _as_by_size(trial: Trial) -> bool:
+def _has_step_of_size(trial: Trial) -> bool:
     """Whether the step is the quotient of the lengths, as it is for a given size."""
-    found = _resize(trial)
-    return found.corners or all(
-        Fraction(scale.above, scale.below) == Fraction(n, o) for o, n, scale in found.rows
+    resize = _resize(trial)
+    return resize.corners or all(
+        Fraction(scale.numerator, scale.denominator) == Fraction(n, o)
+        for o, n, scale in resize.dimensions
     )
 
 
 @law("rows", "each plane of a large batch is that plane of a small one")
 def planes(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 channels, drawn from the case's."""
-    x = input_of(trial)
+    x = get_input(trial)
     if x.size and x.size <= 1 << 13:
         yield among_many(trial, generator, 1)
 
@@ -87,144 +88,170 @@ def planes(trial: Trial, generator: Generator) -> Claims:
 @law("function", "the module is the function of the same backend")
 def function(trial: Trial, generator: Generator) -> Claims:
     """The function for a module; Upsample for the function, in the modes that it has."""
-    given = _given(trial)
-    arguments = {k: v for k, v in given.items() if v is not None and k != "antialias"}
-    if trial.row.name != FUNCTION:
-        yield same(called(trial, input_of(trial), layer=FUNCTION, arguments=arguments), trial)
-    elif given["mode"] in _OF_MODULE and not given["antialias"]:
+    all_arguments = _arguments(trial)
+    arguments = {k: v for k, v in all_arguments.items() if v is not None and k != "antialias"}
+    if trial.spec.name != FUNCTION:
+        yield equality_claim(
+            trial_with(trial, get_input(trial), layer=FUNCTION, arguments=arguments), trial
+        )
+    elif all_arguments["mode"] in _OF_MODULE and not all_arguments["antialias"]:
         if isinstance(arguments.get("scale_factor"), list):
             arguments["scale_factor"] = tuple(arguments["scale_factor"])
-        yield same(called(trial, input_of(trial), layer="Upsample", arguments=arguments), trial)
+        yield equality_claim(
+            trial_with(trial, get_input(trial), layer="Upsample", arguments=arguments), trial
+        )
 
 
-@law("size", "a factor is the size that it comes to, where their steps are the same", SUMMED)
+@law(
+    "size",
+    "a factor is the size that it comes to, where their steps are the same",
+    WITHIN_SUM_OF_BOUNDS,
+)
 def size(trial: Trial, generator: Generator) -> Claims:
     """A size instead of a factor; or a factor with recompute_scale_factor instead of a size."""
-    x, given = input_of(trial), _written(trial)
+    x, arguments = get_input(trial), _written_arguments(trial)
     lengths = trial.shapes[0][2:]
-    if given.get("size") is None:
-        if not _as_by_size(trial):
+    if arguments.get("size") is None:
+        if not _has_step_of_size(trial):
             return
-        other = called(trial, x, arguments=_sized(trial, lengths))
+        other = trial_with(trial, x, arguments=_arguments_for_size(trial, lengths))
     else:
-        if "recompute_scale_factor" not in trial.row.signature.defaults:
+        if "recompute_scale_factor" not in trial.spec.signature.defaults:
             return
-        given.pop("size")
+        arguments.pop("size")
         factors = tuple((o + 0.5) / n for o, n in zip(lengths, x.shape[2:], strict=True))
-        given |= {"scale_factor": factors, "recompute_scale_factor": True}
-        other = called(trial, x, arguments=given)
-    yield claim(other, measured(other), Side(trial.text(), measured(trial), trial))
+        arguments |= {"scale_factor": factors, "recompute_scale_factor": True}
+        other = trial_with(trial, x, arguments=arguments)
+    yield claim(
+        other, outputs_with_bounds(other), Side(trial.text(), outputs_with_bounds(trial), trial)
+    )
 
 
-@law("itself", "resized to its own size, an input is itself", SUMMED)
+@law("itself", "resized to its own size, an input is itself", WITHIN_SUM_OF_BOUNDS)
 def itself(trial: Trial, generator: Generator) -> Claims:
     """The call with the input's own size."""
-    x = input_of(trial)
+    x = get_input(trial)
     if x.size:
-        other = called(trial, x, arguments=_sized(trial, x.shape[2:]))
-        yield claim(other, measured(other), Side("the input", (exactly(x, trial.precision),)))
+        other = trial_with(trial, x, arguments=_arguments_for_size(trial, x.shape[2:]))
+        yield claim(
+            other,
+            outputs_with_bounds(other),
+            Side("the input", (exact_operand(x, trial.precision),)),
+        )
 
 
-@law("constant", "an input of one number becomes an output of that number", SUMMED)
+@law("constant", "an input of one number becomes an output of that number", WITHIN_SUM_OF_BOUNDS)
 def constant(trial: Trial, generator: Generator) -> Claims:
     """An input filled with a power of two, which weights scale without rounding."""
-    x = input_of(trial)
+    x = get_input(trial)
     if not x.size:
         return
     number = float(np.ldexp(1.0, int(generator.integers(-3, 4))))
-    other = called(trial, np.full_like(x, number))
-    wanted = exactly(np.full(trial.shapes[0], number), trial.precision)
-    yield claim(other, measured(other), Side(f"{number:g} everywhere", (wanted,)))
+    other = trial_with(trial, np.full_like(x, number))
+    wanted = exact_operand(np.full(trial.shapes[0], number), trial.precision)
+    yield claim(other, outputs_with_bounds(other), Side(f"{number:g} everywhere", (wanted,)))
 
 
-@law("mirrored", "mirroring the input mirrors the output", SUMMED)
+@law("mirrored", "mirroring the input mirrors the output", WITHIN_SUM_OF_BOUNDS)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
     """The input flipped in all dimensions; not in modes that take the first of two neighbours."""
-    if _given(trial)["mode"] in SELECTING or not _as_by_size(trial):
+    if _arguments(trial)["mode"] in SELECTING or not _has_step_of_size(trial):
         return
-    x, found = input_of(trial), _resize(trial)
-    if found.corners and any(o == 1 < n for o, n, _ in found.rows):
+    x, resize = get_input(trial), _resize(trial)
+    if resize.corners and any(o == 1 < n for o, n, _ in resize.dimensions):
         return  # an output of 1 lies on the first element
-    space = tuple(range(2, x.ndim))
-    other = called(trial, np.flip(x, space).copy())
-    back = tuple(y.map(lambda array: np.flip(array, space)) for y in measured(other))
-    yield claim(other, back, Side(trial.text(), measured(trial), trial))
+    spatial_axes = tuple(range(2, x.ndim))
+    other = trial_with(trial, np.flip(x, spatial_axes).copy())
+    unmirrored = tuple(
+        y.map(lambda array: np.flip(array, spatial_axes)) for y in outputs_with_bounds(other)
+    )
+    yield claim(other, unmirrored, Side(trial.text(), outputs_with_bounds(trial), trial))
 
 
 @law("scaled", "a multiple of the input is that multiple of the output")
 def scaled(trial: Trial, generator: Generator) -> Claims:
     """The input times a power of two, within the dtype's range."""
-    x, factor = input_of(trial), float(generator.choice([0.5, -2.0, 8.0]))
-    there = round_to(x * factor, trial.case.call.dtype)
+    x, factor = get_input(trial), float(generator.choice([0.5, -2.0, 8.0]))
+    scaled_input = round_to(x * factor, trial.case.call.dtype)
     normal = trial.precision.normal
-    low = np.abs(there[there != 0]).min(initial=np.inf) * 2.0**-20 < normal
-    if low or not np.array_equal(there / factor, x) or not np.isfinite(there).all():
+    near_underflow = np.abs(scaled_input[scaled_input != 0]).min(initial=np.inf) * 2.0**-20 < normal
+    if (
+        near_underflow
+        or not np.array_equal(scaled_input / factor, x)
+        or not np.isfinite(scaled_input).all()
+    ):
         return
-    yield same(called(trial, there), trial, got_moves=lambda y: y / factor)
+    yield equality_claim(trial_with(trial, scaled_input), trial, got_moves=lambda y: y / factor)
 
 
-@law("apart", "dimensions are resized one after the other as well as all at once", SUMMED)
+@law(
+    "apart",
+    "dimensions are resized one after the other as well as all at once",
+    WITHIN_SUM_OF_BOUNDS,
+)
 def apart(trial: Trial, generator: Generator) -> Claims:
     """One dimension in a first call, the others in a second."""
-    x = input_of(trial)
-    if x.ndim < 4 or not x.size or not _as_by_size(trial):
+    x = get_input(trial)
+    if x.ndim < 4 or not x.size or not _has_step_of_size(trial):
         return
     lengths, outputs = x.shape[2:], trial.shapes[0][2:]
     first = int(generator.integers(len(lengths)))
-    between = (*lengths[:first], outputs[first], *lengths[first + 1 :])
-    one = called(trial, x, arguments=_sized(trial, between))
-    two = called(trial, one.answer[0], arguments=_sized(trial, outputs))
+    intermediate = (*lengths[:first], outputs[first], *lengths[first + 1 :])
+    first_call = trial_with(trial, x, arguments=_arguments_for_size(trial, intermediate))
+    second_call = trial_with(
+        trial, first_call.answer[0], arguments=_arguments_for_size(trial, outputs)
+    )
     # The first call's error propagates through the second call.
-    (whole,) = two.evaluate({}, measured(one))
-    bound = Rounded(two.answer[0], enclosed(whole).error, trial.precision)
-    side = Side(trial.text(), measured(trial), trial)
-    yield replace(claim(two, (bound,), side), got=Side(two.text(), (bound,)))
+    (propagated,) = second_call.evaluate({}, outputs_with_bounds(first_call))
+    bound = Rounded(second_call.answer[0], enclose(propagated).error, trial.precision)
+    side = Side(trial.text(), outputs_with_bounds(trial), trial)
+    yield replace(claim(second_call, (bound,), side), got=Side(second_call.text(), (bound,)))
 
 
-@law("grown", "every k-th output of an input grown k-fold is the input", SUMMED)
+@law("grown", "every k-th output of an input grown k-fold is the input", WITHIN_SUM_OF_BOUNDS)
 def grown(trial: Trial, generator: Generator) -> Claims:
     """For modes that select, and where the centres of corner pixels coincide."""
-    x, given, times = input_of(trial), _given(trial), int(generator.integers(2, 6))
-    selects = given["mode"] in SELECTING
-    if not x.size or x.size > 1 << 12 or given["antialias"]:
+    x, arguments, growth = get_input(trial), _arguments(trial), int(generator.integers(2, 6))
+    selects = arguments["mode"] in SELECTING
+    if not x.size or x.size > 1 << 12 or arguments["antialias"]:
         return
-    if not (selects or given["align_corners"]):
+    if not (selects or arguments["align_corners"]):
         return
-    many_times = tuple(n * times if selects else (n - 1) * times + 1 for n in x.shape[2:])
-    other = called(trial, x, arguments=_sized(trial, many_times))
-    each = (slice(None), slice(None), *(slice(None, None, times),) * (x.ndim - 2))
-    found = tuple(y.map(lambda array: array[each]) for y in measured(other))
+    grown_size = tuple(n * growth if selects else (n - 1) * growth + 1 for n in x.shape[2:])
+    other = trial_with(trial, x, arguments=_arguments_for_size(trial, grown_size))
+    every_kth = (slice(None), slice(None), *(slice(None, None, growth),) * (x.ndim - 2))
+    thinned = tuple(y.map(lambda array: array[every_kth]) for y in outputs_with_bounds(other))
     if min(x.shape[2:]) == 1 and not selects:
         return  # an output of 1 lies on the first element, whatever the scale
-    yield claim(other, found, Side("the input", (exactly(x, trial.precision),)))
+    yield claim(other, thinned, Side("the input", (exact_operand(x, trial.precision),)))
 
 
-@law("thin", "a dimension of 1 more changes nothing", SUMMED)
+@law("thin", "a dimension of 1 more changes nothing", WITHIN_SUM_OF_BOUNDS)
 def thin(trial: Trial, generator: Generator) -> Claims:
     """A first dimension of size 1, in the same mode or its variant of one dimension more."""
-    x, given = input_of(trial), _written(trial)
-    mode = _given(trial)["mode"]
-    if x.ndim > 4 or _given(trial)["antialias"]:
+    x, arguments = get_input(trial), _written_arguments(trial)
+    mode = _arguments(trial)["mode"]
+    if x.ndim > 4 or _arguments(trial)["antialias"]:
         return
-    other_mode = mode if mode in (*SELECTING, "area") else _HIGHER.get(mode)
+    other_mode = mode if mode in (*SELECTING, "area") else _NEXT_DIMENSION.get(mode)
     if other_mode is None:
         return
-    given["mode"] = other_mode
+    arguments["mode"] = other_mode
     for name in ("size", "scale_factor"):
-        value = given.get(name)
+        value = arguments.get(name)
         if value is not None:
-            one = 1 if name == "size" else 1.0
-            several = value if isinstance(value, (tuple, list)) else (value,) * (x.ndim - 2)
-            given[name] = (one, *several)
-    other = called(trial, x[:, :, np.newaxis], arguments=given)
-    found = tuple(y.map(lambda array: array[:, :, 0]) for y in measured(other))
-    yield claim(other, found, Side(trial.text(), measured(trial), trial))
+            single = 1 if name == "size" else 1.0
+            per_dimension = value if isinstance(value, (tuple, list)) else (value,) * (x.ndim - 2)
+            arguments[name] = (single, *per_dimension)
+    other = trial_with(trial, x[:, :, np.newaxis], arguments=arguments)
+    flat_output = tuple(y.map(lambda array: array[:, :, 0]) for y in outputs_with_bounds(other))
+    yield claim(other, flat_output, Side(trial.text(), outputs_with_bounds(trial), trial))
 
 
-_EVERY = (planes, function, size, itself, constant)
-LAWS = (*_EVERY, mirrored, scaled, apart, grown, thin)
+_COMMON_LAWS = (planes, function, size, itself, constant)
+LAWS = (*_COMMON_LAWS, mirrored, scaled, apart, grown, thin)
 """Laws of interpolate and Upsample."""
-NEAREST = (*_EVERY, scaled, apart, grown)
+NEAREST = (*_COMMON_LAWS, scaled, apart, grown)
 """Laws of UpsamplingNearest2d."""
-BILINEAR = (*_EVERY, mirrored, scaled, apart, grown)
+BILINEAR = (*_COMMON_LAWS, mirrored, scaled, apart, grown)
 """Laws of UpsamplingBilinear2d."""

@@ -8,70 +8,90 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.model.case import part
+from conformance.arithmetic.rounded import Rounded, exact_operand
+from conformance.model.case import argument_module_call
 from conformance.model.formats import format_of, round_to
 from conformance.oracles.parametrizations import (
-    by_largest_value,
-    by_length,
     matrix_shape,
-    names_of,
     output_axis,
+    spectral_norm_weight,
+    state_names,
+    weight_norm_weight,
 )
-from conformance.spec.law import Claims, Generator, Law, Side, bounded, claim, law, measured, times
+from conformance.spec.law import (
+    Claims,
+    Generator,
+    Law,
+    Side,
+    claim,
+    law,
+    outputs_with_bounds,
+    scale_exactly,
+    with_bounds_of,
+)
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-Computed = Callable[..., tuple[Rounded, dict[str, Rounded]]]
+WeightOracle = Callable[..., tuple[Rounded, dict[str, Rounded]]]
 """(state, arguments) → the weight, and the updates of the state."""
 
 
-def _name(trial: Trial) -> str:
+def _weight_name(trial: Trial) -> str:
     return str(trial.case.call.arguments.get("name", "weight"))
 
 
-def _with(trial: Trial, **arrays: np.ndarray) -> Trial:
+def _call_with_state(trial: Trial, **arrays: np.ndarray) -> Trial:
     """The call with changed arrays in its state, and every operand contiguous."""
     call = replace(trial.case.call, state={**trial.case.call.state, **arrays}, layouts={})
-    return trial.other(replace(trial.case, call=call, layouts=()))
+    return trial.trial_of(replace(trial.case, call=call, layouts=()))
 
 
-def _times(trial: Trial, name: str, factor: float) -> Trial | None:
+def _call_scaled(trial: Trial, name: str, factor: float) -> Trial | None:
     """The call with one state array multiplied; None if a number would leave the range."""
     array = trial.case.call.state[name]
     form = format_of(trial.case.call.dtype)
     sizes = np.abs(array[array != 0])
     if sizes.size and not (form.normal < sizes.min() and sizes.max() < form.largest / 16):
         return None
-    return _with(trial, **{name: array * factor})
+    return _call_with_state(trial, **{name: array * factor})
 
 
 @law("length", "twice the length is twice the weight", "within the sum of both bounds")
 def length(trial: Trial, generator: Generator) -> Claims:
     """The call with twice g and a bias of 0."""
-    names, own = names_of(_name(trial)), _name(trial)
-    if own != "weight":
+    names, name = state_names(_weight_name(trial)), _weight_name(trial)
+    if name != "weight":
         return
     bias = trial.case.call.state.get("bias")
-    plain = _with(trial) if bias is None else _with(trial, bias=np.zeros(bias.shape))
-    twice = _times(plain, names["g"], 2.0)
+    unbiased = (
+        _call_with_state(trial)
+        if bias is None
+        else _call_with_state(trial, bias=np.zeros(bias.shape))
+    )
+    twice = _call_scaled(unbiased, names["g"], 2.0)
     if twice is not None:
-        doubled = tuple(times(x, 2.0) for x in measured(plain))
-        yield claim(twice, measured(twice), Side(f"twice {plain.text()}", doubled, plain))
+        doubled = tuple(scale_exactly(x, 2.0) for x in outputs_with_bounds(unbiased))
+        yield claim(
+            twice, outputs_with_bounds(twice), Side(f"twice {unbiased.text()}", doubled, unbiased)
+        )
 
 
 def _unchanged(trial: Trial, name: str, generator: Generator) -> Claims:
-    other = _times(trial, name, float(generator.choice([2.0, 0.5, 4.0])))
+    other = _call_scaled(trial, name, float(generator.choice([2.0, 0.5, 4.0])))
     if other is not None:
-        plain = _with(trial)
-        yield claim(other, measured(other), Side(plain.text(), measured(plain), plain))
+        unscaled = _call_with_state(trial)
+        yield claim(
+            other,
+            outputs_with_bounds(other),
+            Side(unscaled.text(), outputs_with_bounds(unscaled), unscaled),
+        )
 
 
 @law("direction", "how long a direction is means nothing", "within the sum of both bounds")
 def direction(trial: Trial, generator: Generator) -> Claims:
     """The direction v times a power of two."""
-    yield from _unchanged(trial, names_of(_name(trial))["v"], generator)
+    yield from _unchanged(trial, state_names(_weight_name(trial))["v"], generator)
 
 
 @law("scale", "how large the weight is means nothing", "within the sum of both bounds")
@@ -80,20 +100,20 @@ def scale(trial: Trial, generator: Generator) -> Claims:
 
     For u = Wv/‖Wv‖ and unit vectors, ‖Wᵀu‖ ≥ uᵀWv = ‖Wv‖: the first norm is the smallest.
     """
-    call, names = trial.case.call, names_of(_name(trial))
+    call, names = trial.case.call, state_names(_weight_name(trial))
     weight = call.state[names["weight"]]
-    first = float(np.linalg.norm(weight))
+    smallest_norm = float(np.linalg.norm(weight))
     if weight.ndim > 1:
         axis = call.arguments.get("dim")
         axis = output_axis(call.arguments["module"]) if axis is None else axis
         matrix = np.moveaxis(weight, axis, 0).reshape(matrix_shape(weight.shape, axis))
-        first = float(np.linalg.norm(matrix @ call.state[names["right"]]))
-    normed = call.training or weight.ndim == 1
-    if not normed or first > 16 * float(call.arguments.get("eps", 1e-12)):
+        smallest_norm = float(np.linalg.norm(matrix @ call.state[names["right"]]))
+    takes_norms = call.training or weight.ndim == 1
+    if not takes_norms or smallest_norm > 16 * float(call.arguments.get("eps", 1e-12)):
         yield from _unchanged(trial, names["weight"], generator)
 
 
-def plain(computed: Computed, modes: bool) -> Law:
+def plain_layer_law(weight_oracle: WeightOracle, takes_mode: bool) -> Law:
     """The law that the plain layer with the computed weight gives the same output.
 
     Args:
@@ -105,25 +125,34 @@ def plain(computed: Computed, modes: bool) -> Law:
     @law("plain", "the layer itself with the computed weight gives the same", exact)
     def plain(trial: Trial, generator: Generator) -> Claims:
         """The plain layer with the oracle's weight, rounded to the dtype."""
-        call, name, precision = trial.case.call, _name(trial), trial.precision
-        state = {key: exactly(x, precision) for key, x in call.state.items()}
-        mode = {"training": call.training} if modes else {}
+        call, name, precision = trial.case.call, _weight_name(trial), trial.precision
+        state = {key: exact_operand(x, precision) for key, x in call.state.items()}
+        mode = {"training": call.training} if takes_mode else {}
         with np.errstate(all="ignore"):
-            weight, _ = computed(state, **call.arguments, **mode)
+            weight, _ = weight_oracle(state, **call.arguments, **mode)
             numbers = round_to(weight.value, call.dtype)
-            near = np.abs(numbers - weight.value) <= weight.error
-        if not (near & np.isfinite(weight.error)).all():
+            within_bound = np.abs(numbers - weight.value) <= weight.error
+        if not (within_bound & np.isfinite(weight.error)).all():
             return  # no number of the dtype is within the bound
-        parts = names_of(name).values()
-        kept = {key: x for key, x in call.state.items() if key not in parts}
-        inner = replace(part(call, call.arguments["module"]), state={**kept, name: numbers})
-        other = trial.other(replace(trial.case, call=replace(inner, training=False), layouts=()))
-        whole = _with(trial)
-        bounds = measured(whole)
-        yield claim(other, bounded(other.answer, bounds), Side(whole.text(), bounds, whole))
+        parts = state_names(name).values()
+        other_state = {key: x for key, x in call.state.items() if key not in parts}
+        plain_call = replace(
+            argument_module_call(call, call.arguments["module"]),
+            state={**other_state, name: numbers},
+        )
+        other = trial.trial_of(
+            replace(trial.case, call=replace(plain_call, training=False), layouts=())
+        )
+        reparametrized = _call_with_state(trial)
+        bounds = outputs_with_bounds(reparametrized)
+        yield claim(
+            other,
+            with_bounds_of(other.answer, bounds),
+            Side(reparametrized.text(), bounds, reparametrized),
+        )
 
     return plain
 
 
-WEIGHT = (length, direction, plain(by_length, modes=False))
-SPECTRAL = (scale, plain(by_largest_value, modes=True))
+WEIGHT = (length, direction, plain_layer_law(weight_norm_weight, takes_mode=False))
+SPECTRAL = (scale, plain_layer_law(spectral_norm_weight, takes_mode=True))

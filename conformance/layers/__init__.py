@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib import import_module
 
 from conformance.spec.layer_spec import LayerSpec
-from conformance.spec.parts import nothing_counted
+from conformance.spec.parts import no_value_inferred_arguments
 from conformance.spec.shape_validation import validate_shapes
 
 _FAMILIES = (
@@ -48,8 +48,8 @@ class UnknownLayerError(KeyError):
     """A layer name that the catalogue does not have; the message suggests close ones."""
 
     def __init__(self, name: str) -> None:
-        near = difflib.get_close_matches(name, CATALOGUE, 3)
-        hint = f": did you mean {' or '.join(near)}?" if near else ""
+        close_matches = difflib.get_close_matches(name, CATALOGUE, 3)
+        hint = f": did you mean {' or '.join(close_matches)}?" if close_matches else ""
         super().__init__(f"no layer {name!r} in the catalogue{hint}")
 
 
@@ -58,14 +58,17 @@ class _Catalogue(dict[str, LayerSpec]):
         raise UnknownLayerError(name)
 
 
-def _rows() -> Iterator[tuple[str, LayerSpec]]:
+def _validated_specs() -> Iterator[tuple[str, LayerSpec]]:
     for family in _FAMILIES:
-        for row in import_module(f"{__name__}.{family}").rows():
-            if row.shapes is not None:
-                own = row.oracle.shapes is not None or row.oracle.counted is not nothing_counted
-                validate_shapes(row.name, row.shapes, row.signature, formula=own)
-            yield row.name, row
+        for spec in import_module(f"{__name__}.{family}").layer_specs():
+            if spec.shapes is not None:
+                has_formula = (
+                    spec.oracle.shapes is not None
+                    or spec.oracle.counted is not no_value_inferred_arguments
+                )
+                validate_shapes(spec.name, spec.shapes, spec.signature, formula=has_formula)
+            yield spec.name, spec
 
 
-CATALOGUE: dict[str, LayerSpec] = _Catalogue(_rows())
+CATALOGUE: dict[str, LayerSpec] = _Catalogue(_validated_specs())
 """Every layer of the suite; an unknown name raises `UnknownLayerError`."""

@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 def argument_text(layer: str, name: str, value: Any) -> str:
     """An argument's value as a person would type it, torch objects and records included."""
-    row = CATALOGUE.get(layer)
-    if row is None or value is None:
-        return typed(value)
-    if name in row.signature.of_torch:
+    spec = CATALOGUE.get(layer)
+    if spec is None or value is None:
+        return value_text(value)
+    if name in spec.signature.torch_objects:
         return f"torch.{value}"
-    if name in row.signature.functions and is_function(value):
+    if name in spec.signature.function_arguments and is_function(value):
         return f"torch.nn.{value}"
-    if name in row.signature.records:
-        fields = (f"{field}={typed(x)}" for field, x in value)
-        return f"torch.nn.{row.signature.records[name]}({', '.join(fields)})"
-    if name in row.signature.modules:
-        inner, pairs = value
-        return f"torch.nn.{call_text(Call(inner, dict(pairs), {}, '', ''))}"
-    return typed(value)
+    if name in spec.signature.record_arguments:
+        fields = (f"{field}={value_text(x)}" for field, x in value)
+        return f"torch.nn.{spec.signature.record_arguments[name]}({', '.join(fields)})"
+    if name in spec.signature.module_arguments:
+        layer_name, pairs = value
+        return f"torch.nn.{call_text(Call(layer_name, dict(pairs), {}, '', ''))}"
+    return value_text(value)
 
 
-def together(row: LayerSpec, texts: Sequence[str]) -> list[str]:
+def input_texts(spec: LayerSpec, texts: Sequence[str]) -> list[str]:
     """Texts of a call's inputs as torch takes them: single, or composed to lists and objects.
 
     Keyword inputs come last.
@@ -49,34 +49,40 @@ def together(row: LayerSpec, texts: Sequence[str]) -> list[str]:
     Args:
         texts: one text per input; `"None"` where it is left out.
     """
-    pairs = list(zip(row.signature.inputs, texts, strict=False))
-    found = [
-        one
-        for name, group in groupby(pairs, key=lambda pair: pair[0].passed.part_of)
-        for one in _placed(row, name, [text for x, text in group if not x.passed.by_name])
+    pairs = list(zip(spec.signature.inputs, texts, strict=False))
+    positional = [
+        part
+        for name, group in groupby(pairs, key=lambda pair: pair[0].passing.part_of)
+        for part in _composite_texts(
+            spec, name, [text for x, text in group if not x.passing.by_name]
+        )
     ]
-    if not any(x.passed.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {
-        *row.signature.bundles.wholes.values()
+    if not any(x.passing.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {
+        *spec.signature.bundles.composite_arguments.values()
     }:
-        found.insert(0, "[]")
-    given = {x.name: text for x, text in pairs}
-    named = [(x, given.get(x.name, "None")) for x in row.signature.inputs if x.passed.by_name]
-    return found + [f"{x.name}={text}" for x, text in named if text != "None" or x.passed.said]
+        positional.insert(0, "[]")
+    text_by_name = {x.name: text for x, text in pairs}
+    keywords = [
+        (x, text_by_name.get(x.name, "None")) for x in spec.signature.inputs if x.passing.by_name
+    ]
+    return positional + [
+        f"{x.name}={text}" for x, text in keywords if text != "None" or x.passing.explicit_none
+    ]
 
 
-def _placed(row: LayerSpec, argument: str, texts: list[str]) -> list[str]:
+def _composite_texts(spec: LayerSpec, argument: str, texts: list[str]) -> list[str]:
     """The texts themselves, or one text of the composite argument that they are parts of."""
     if not argument:
         return texts
-    kind = row.signature.bundles.wholes[argument]
-    inner = ", ".join(x for x in texts if x != "None" or kind != LIST)
-    return [f"[{inner}]" if kind in (LIST, GRADIENTS) else f"torch.nn.{kind}({inner})"]
+    composite = spec.signature.bundles.composite_arguments[argument]
+    inner = ", ".join(x for x in texts if x != "None" or composite != LIST)
+    return [f"[{inner}]" if composite in (LIST, GRADIENTS) else f"torch.nn.{composite}({inner})"]
 
 
-def typed(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as a person would type it."""
-    odd = isinstance(value, float) and not math.isfinite(value)
-    return f"float({str(value)!r})" if odd else repr(value)
+    nonfinite = isinstance(value, float) and not math.isfinite(value)
+    return f"float({str(value)!r})" if nonfinite else repr(value)
 
 
 def call_text(call: Call, inputs: Sequence[str] = ()) -> str:
@@ -86,13 +92,13 @@ def call_text(call: Call, inputs: Sequence[str] = ()) -> str:
         inputs: texts of the tensors that a function takes besides its arguments; a keyword input
             is `name=text`.
     """
-    row = CATALOGUE.get(call.layer)
-    required = row.signature.required if row else ()
+    spec = CATALOGUE.get(call.layer)
+    required = spec.signature.required if spec else ()
     arguments = dict(call.arguments)
     parts = [x for x in inputs if "=" not in x]
-    parts += [typed(value) for value in arguments.pop("*", ())]
-    given = [name for name in required if name in arguments]
-    parts += [argument_text(call.layer, name, arguments.pop(name)) for name in given]
+    parts += [value_text(value) for value in arguments.pop("*", ())]
+    positional = [name for name in required if name in arguments]
+    parts += [argument_text(call.layer, name, arguments.pop(name)) for name in positional]
     parts += [x for x in inputs if "=" in x]
     parts += [f"{k}={argument_text(call.layer, k, v)}" for k, v in arguments.items()]
     if is_function(call.layer):
@@ -103,35 +109,37 @@ def call_text(call: Call, inputs: Sequence[str] = ()) -> str:
 
 def case_text(case: Case) -> str:
     """The call, the shapes of its inputs, dtype and device, in one line."""
-    row = CATALOGUE.get(case.call.layer)
-    names = row.signature.input_names if row else ()
-    shown: list[str] = []
+    spec = CATALOGUE.get(case.call.layer)
+    names = spec.signature.input_names if spec else ()
+    descriptions: list[str] = []
     for index, array in enumerate(case.inputs):
         name = names[index] if index < len(names) else f"input {index}"
         if array is not None:
             kind = {"i": " int64", "b": " bool"}.get(array.dtype.kind, "")
-            shown.append(f"{name} {array.shape}{kind}")
-    if row:
-        given = row.state.constructed(case.call.state)
-        shown += [f"{name} {array.shape}" for name, array in given.items()]
-    shown += [f"{name}={value!r}" for name, value in case.keywords.items()]
+            descriptions.append(f"{name} {array.shape}{kind}")
+    if spec:
+        tensors = spec.state.constructor_state(case.call.state)
+        descriptions += [f"{name} {array.shape}" for name, array in tensors.items()]
+    descriptions += [f"{name}={value!r}" for name, value in case.keywords.items()]
     inputs: Sequence[str] = ()
-    if row is not None and row.function:
+    if spec is not None and spec.is_function:
         inputs = names[: len(case.inputs)]
-        if row.signature.bundles.wholes or any(x.passed.said for x in row.signature.inputs):
+        if spec.signature.bundles.composite_arguments or any(
+            x.passing.explicit_none for x in spec.signature.inputs
+        ):
             pairs = zip(names, case.inputs, strict=False)
-            inputs = together(row, [n if x is not None else "None" for n, x in pairs])
+            inputs = input_texts(spec, [n if x is not None else "None" for n, x in pairs])
     text = call_text(case.call, inputs)
     mode = " in train mode" if case.call.training else ""
-    return f"{text}{mode} on {', '.join(shown)}, {case.call.dtype}, {case.call.device}"
+    return f"{text}{mode} on {', '.join(descriptions)}, {case.call.dtype}, {case.call.device}"
 
 
 def array_text(array: np.ndarray, limit: int = 60) -> str:
     """An array's first `limit` elements in one line, with its shape."""
     flat = array.reshape(-1)
     text = ", ".join(number_text(value) for value in flat[:limit].tolist())
-    more = f", … {flat.size - limit} more" if flat.size > limit else ""
-    return f"[{text}{more}] of shape {array.shape}"
+    remainder = f", … {flat.size - limit} more" if flat.size > limit else ""
+    return f"[{text}{remainder}] of shape {array.shape}"
 
 
 def number_text(value: Any) -> str:

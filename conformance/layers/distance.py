@@ -18,7 +18,7 @@ from conformance.spec.parts import Benchmark, Generation, Oracle
 from conformance.spec.propagation import computed
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Input, Output, Signature
-from conformance.spec.sizes import sizes_of
+from conformance.spec.sizes import as_size_tuple
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.distance import normalize as unit_cases
@@ -28,11 +28,11 @@ from conformance.strategies.invalid.distance import normalize as unit_invalid
 from conformance.strategies.invalid.distance import vectors as invalid
 from conformance.strategies.invalid.shapes import shape_breaks
 
-_COSINE = (Argument("dim", 1, other=0), Argument("eps", 1e-8, other=1e-6))
+_COSINE = (Argument("dim", 1, alternative=0), Argument("eps", 1e-8, alternative=1e-6))
 _DISTANCE = (
-    Argument("p", 2.0, other=1.0),
-    Argument("eps", 1e-6, other=0.0),
-    Argument("keepdim", False, other=True),
+    Argument("p", 2.0, alternative=1.0),
+    Argument("eps", 1e-6, alternative=0.0),
+    Argument("keepdim", False, alternative=True),
 )
 _PAIRS = Shapes(
     {
@@ -48,7 +48,7 @@ def _same_shape(case: Case) -> bool:
     return first is not None and second is not None and first.shape == second.shape
 
 
-def _pairs(case: Case) -> int | None:
+def _pair_axis(case: Case) -> int | None:
     """Axis 0 if it counts the pairs: of matrices whose `dim` is another axis."""
     first = case.inputs[0]
     if first is None or first.ndim < 2 or not _same_shape(case):
@@ -65,7 +65,7 @@ def _axes(case: Case) -> tuple[Axes, ...]:
     return tuple(((0, axis), (1, axis)) for axis in range(first.ndim))
 
 
-def _fits(row: LayerSpec, case: Case) -> bool:
+def _allows_similarity(spec: LayerSpec, case: Case) -> bool:
     """Whether both operands have the same length along `dim`, and at least one component."""
     dim = case.call.arguments.get("dim", 1)
     first, second = (() if x is None else x.shape for x in case.inputs)
@@ -79,7 +79,7 @@ def _fits(row: LayerSpec, case: Case) -> bool:
     return bool(first[dim] == second[dim])
 
 
-def _has_components(row: LayerSpec, case: Case) -> bool:
+def _has_components(spec: LayerSpec, case: Case) -> bool:
     """Whether the vectors have any component: not every norm of an empty vector is defined."""
     first = case.inputs[0]
     return first is not None and first.shape[-1] > 0
@@ -87,20 +87,20 @@ def _has_components(row: LayerSpec, case: Case) -> bool:
 
 def _vector_axes(case: Case) -> list[int] | None:
     """The axes of a vector; None where the input lacks one of them, or `dim` repeats one."""
-    x, axes = case.inputs[0], sizes_of(case.call.arguments.get("dim", 1))
+    x, axes = case.inputs[0], as_size_tuple(case.call.arguments.get("dim", 1))
     if x is None or not all(-x.ndim <= axis < x.ndim for axis in axes):
         return None
-    found = [axis % x.ndim for axis in axes]
-    return found if len(set(found)) == len(found) else None
+    nonnegative_axes = [axis % x.ndim for axis in axes]
+    return nonnegative_axes if len(set(nonnegative_axes)) == len(nonnegative_axes) else None
 
 
-def _vectors(case: Case) -> int | None:
+def _vector_batch_axis(case: Case) -> int | None:
     """Axis 0 counts the vectors, unless it is one of their own axes."""
     axes = _vector_axes(case)
     return None if axes is None or 0 in axes else 0
 
 
-def _unit_allows(row: LayerSpec, case: Case) -> bool:
+def _allows_normalize(spec: LayerSpec, case: Case) -> bool:
     """Whether the axes exist; p = ∞ also needs an element to take the largest of."""
     x, axes = case.inputs[0], _vector_axes(case)
     if x is None or axes is None:
@@ -109,22 +109,26 @@ def _unit_allows(row: LayerSpec, case: Case) -> bool:
 
 
 def _flops(
-    each: int, workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]
+    flops_per_element: int, workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]
 ) -> int:
-    return each * math.prod(workload.inputs[0])
+    return flops_per_element * math.prod(workload.inputs[0])
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
     name = "CosineSimilarity"
     valid = partial(cases.similarities, name)
-    inputs = tuple(Input(x, batch_axis=_pairs) for x in ("x1", "x2"))
+    inputs = tuple(Input(x, batch_axis=_pair_axis) for x in ("x1", "x2"))
     filling = Filling(contraction=False, scale=lambda name, arguments: 1.0)
     cosine = LayerSpec(
         name,
         "distance",
         signature=Signature(
-            _COSINE, inputs, (Output("output", _pairs),), complex=False, placed=False
+            _COSINE,
+            inputs,
+            (Output("output", _pair_axis),),
+            supports_complex=False,
+            takes_device_and_dtype=False,
         ),
         oracle=Oracle(
             values=oracle.cosine_similarity,
@@ -133,12 +137,14 @@ def rows() -> Iterator[LayerSpec]:
             propagation=computed,
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.cosine_breaks()), examples=0.4
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.cosine_breaks()),
+            examples_fraction=0.4,
         ),
-        variation=Variation(allows=_fits, free=_axes),
+        variation=Variation(allows=_allows_similarity, independent_axes=_axes),
         laws=laws.SIMILARITY,
         benchmark=Benchmark(
-            workloads=_timed(name, ((512, 256), (512, 256))),
+            workloads=_workloads(name, ((512, 256), (512, 256))),
             filling=filling,
             flops=partial(_flops, 6),
         ),
@@ -157,7 +163,7 @@ def rows() -> Iterator[LayerSpec]:
         generation=replace(
             cosine.generation, cases=valid, invalid=invalid_cases(valid, invalid.cosine_breaks())
         ),
-        benchmark=replace(cosine.benchmark, workloads=_timed(name, ((512, 256), (512, 256)))),
+        benchmark=replace(cosine.benchmark, workloads=_workloads(name, ((512, 256), (512, 256)))),
     )
     signature = replace(
         cosine.signature,
@@ -182,24 +188,24 @@ def rows() -> Iterator[LayerSpec]:
                 cosine.generation,
                 cases=valid,
                 invalid=invalid_cases(valid, invalid.distance_breaks()),
-                examples=0.4,
+                examples_fraction=0.4,
             ),
             variation=Variation(allows=_has_components),
             laws=laws.DISTANCE,
             benchmark=replace(
                 cosine.benchmark,
-                workloads=_timed(name, ((512, 256), (512, 256))),
+                workloads=_workloads(name, ((512, 256), (512, 256))),
                 flops=partial(_flops, 4),
             ),
         )
     name = "functional.pdist"
-    valid = partial(cases.pairs, name)
+    valid = partial(cases.pdists, name)
     signature = Signature(
-        (Argument("p", 2.0, other=1.0),),
+        (Argument("p", 2.0, alternative=1.0),),
         (Input("input"),),
         (Output("output"),),
-        complex=False,
-        placed=False,
+        supports_complex=False,
+        takes_device_and_dtype=False,
     )
     shapes = Shapes({"input": "rows features", "output": "(rows*(rows - 1)//2)"})
     breaks = (*shape_breaks(signature, shapes), *invalid.pdist_breaks())
@@ -213,29 +219,31 @@ def rows() -> Iterator[LayerSpec]:
             formula=("|input[i] - input[j]|_p of all i < j, |x|_p = (sum |x_i|^p)^(1/p)",),
             propagation=computed,
         ),
-        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks), examples=0.2),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, breaks), examples_fraction=0.2
+        ),
         laws=laws.PAIRS,
         benchmark=Benchmark(
-            workloads=_timed(name, ((128, 64),)),
+            workloads=_workloads(name, ((128, 64),)),
             filling=filling,
             flops=lambda workload, weights, outputs: 3 * outputs[0][0] * workload.inputs[0][1],
         ),
     )
     name = "functional.normalize"
-    valid = partial(unit_cases.units, name)
+    valid = partial(unit_cases.normalizations, name)
     yield LayerSpec(
         name,
         "distance",
         signature=Signature(
             (
-                Argument("p", 2.0, other=1.0),
-                Argument("dim", 1, other=0),
-                Argument("eps", 1e-12, other=1e-6),
+                Argument("p", 2.0, alternative=1.0),
+                Argument("dim", 1, alternative=0),
+                Argument("eps", 1e-12, alternative=1e-6),
             ),
-            (Input("input", batch_axis=_vectors),),
-            (Output("output", _vectors),),
-            complex=False,
-            placed=False,
+            (Input("input", batch_axis=_vector_batch_axis),),
+            (Output("output", _vector_batch_axis),),
+            supports_complex=False,
+            takes_device_and_dtype=False,
         ),
         shapes=Shapes({"input": "*sizes", "output": "*sizes"}),
         oracle=Oracle(
@@ -244,16 +252,18 @@ def rows() -> Iterator[LayerSpec]:
             propagation=computed,
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, unit_invalid.unit_breaks()), examples=0.4
+            cases=valid,
+            invalid=invalid_cases(valid, unit_invalid.normalize_breaks()),
+            examples_fraction=0.4,
         ),
-        variation=Variation(allows=_unit_allows),
+        variation=Variation(allows=_allows_normalize),
         laws=unit_laws.UNIT,
         benchmark=Benchmark(
-            workloads=_timed(name, ((512, 256),)), filling=filling, flops=partial(_flops, 3)
+            workloads=_workloads(name, ((512, 256),)), filling=filling, flops=partial(_flops, 3)
         ),
     )
 
 
-def _timed(name: str, shapes: tuple[Shape, ...]) -> tuple[Workload, ...]:
+def _workloads(name: str, shapes: tuple[Shape, ...]) -> tuple[Workload, ...]:
     text = " by ".join(map(str, shapes[0]))
     return (Workload(name, text, {}, shapes, small=True),)

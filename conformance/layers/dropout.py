@@ -22,8 +22,8 @@ from conformance.strategies.invalid import dropout as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.shapes import shape_breaks
 
-_P = Argument("p", 0.5, other=0.1)
-_INPLACE = Argument("inplace", False, other=True)
+_P = Argument("p", 0.5, alternative=0.1)
+_INPLACE = Argument("inplace", False, alternative=True)
 _PLAIN = (
     "in training y = x m / (1 - p), m = 0 with probability p and 1 otherwise",
     "otherwise y = x",
@@ -52,7 +52,7 @@ class _Kind:
     """
 
     module: str
-    timed: Shape
+    workload_shape: Shape
     shape: str
     alpha: bool = False
     channels: bool = False
@@ -68,43 +68,43 @@ _KINDS = (
 )
 
 
-def _writes(call: Call) -> bool:
+def _is_inplace(call: Call) -> bool:
     return bool(call.arguments.get("inplace", False))
 
 
-def _drops(trains: bool, call: Call) -> bool:
+def _draws_random(training_default: bool, call: Call) -> bool:
     """Whether the call draws random numbers: in training, with 0 < p < 1."""
     function = is_function(call.layer)
-    training = call.arguments.get("training", trains) if function else call.training
+    training = call.arguments.get("training", training_default) if function else call.training
     return bool(training) and 0 < call.arguments.get("p", 0.5) < 1
 
 
 def _flops(
-    each: int, workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]
+    flops_per_element: int, workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]
 ) -> int:
-    return each * math.prod(outputs[0])
+    return flops_per_element * math.prod(outputs[0])
 
 
-def _row(kind: _Kind, name: str) -> LayerSpec:
+def _layer_spec(kind: _Kind, name: str) -> LayerSpec:
     function = is_function(name)
-    trains = not kind.alpha  # the default of `training`
-    training = Argument("training", trains, other=not trains)
+    training_default = not kind.alpha  # the default of `training`
+    training = Argument("training", training_default, alternative=not training_default)
     values = oracle.alpha_dropout if kind.alpha else oracle.dropout
     # The function's page describes inputs (N, C, …) only, none without a batch.
     shape = _SAMPLES if name == "functional.feature_alpha_dropout" else kind.shape
     shapes = Shapes({"input": shape, "output": shape})
     valid = partial(cases.dropouts, name)
-    text = " by ".join(map(str, kind.timed))
+    text = " by ".join(map(str, kind.workload_shape))
     signature = Signature(
         (_P, training, _INPLACE) if function else (_P, _INPLACE),
         (Input("input", updated=True),),
         (Output("output"),),
-        complex=False,
-        placed=False,
+        supports_complex=False,
+        takes_device_and_dtype=False,
     )
     breaks = invalid.dropout_breaks()
     if kind.module == "Dropout1d":  # the others accept other ranks with a warning
-        breaks += shape_breaks(signature, shapes, without=("input of another dtype",))
+        breaks += shape_breaks(signature, shapes, excluded=("input of another dtype",))
     return LayerSpec(
         name,
         "dropout",
@@ -115,20 +115,24 @@ def _row(kind: _Kind, name: str) -> LayerSpec:
             formula=(_ALPHA if kind.alpha else _PLAIN) + (_CHANNELS if kind.channels else ()),
             propagation=copied,
         ),
-        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks), examples=0.3),
-        traits=Traits(aliases=True, modes=not function, updates=_writes),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, breaks), examples_fraction=0.3
+        ),
+        traits=Traits(
+            may_alias_inputs=True, train_and_eval_differ=not function, updates_state=_is_inplace
+        ),
         laws=laws.LAWS,
-        randomness=Randomness(used=partial(_drops, trains), draws=laws.draws),
+        randomness=Randomness(is_used=partial(_draws_random, training_default), draws=laws.draws),
         benchmark=Benchmark(
-            workloads=(Workload(name, text, {}, (kind.timed,), small=True),),
+            workloads=(Workload(name, text, {}, (kind.workload_shape,), small=True),),
             filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
             flops=partial(_flops, 2 if kind.alpha else 1),
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
     for kind in _KINDS:
-        yield _row(kind, kind.module)
-        yield _row(kind, laws.FORMS[kind.module])
+        yield _layer_spec(kind, kind.module)
+        yield _layer_spec(kind, laws.FORMS[kind.module])

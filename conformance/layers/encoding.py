@@ -13,8 +13,8 @@ from conformance.model.plain_text import bounded
 from conformance.model.usage_error import UsageError
 
 _DTYPES = ("float64", "complex128", "int64", "bool", "float32", "float16", "int32", "int16", "int8")
-_DEEPEST = 8
-_FAULTS = (
+_MAX_DEPTH = 8
+_DECODING_ERRORS = (
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
     *(RecursionError, MemoryError),
 )
@@ -24,7 +24,7 @@ class CaseError(UsageError, ValueError):
     """Data that cannot be decoded as a case."""
 
 
-def _number(value: float) -> float | str:
+def _encode_number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
@@ -32,7 +32,7 @@ def encode_array(array: np.ndarray) -> dict[str, Any]:
     """An array as `{"shape", "dtype", "data"}`; complex data as interleaved (re, im)."""
     flat = np.ascontiguousarray(array).reshape(-1)
     numbers = flat.view(np.float64) if np.iscomplexobj(flat) else flat
-    data = [_number(value) for value in numbers.tolist()]
+    data = [_encode_number(value) for value in numbers.tolist()]
     return {"shape": list(array.shape), "dtype": str(array.dtype), "data": data}
 
 
@@ -63,84 +63,84 @@ def decode_array(data: Mapping[str, Any]) -> np.ndarray:
     return np.asarray(flat.reshape(shape))
 
 
-def _plain(value: Any) -> Any:
+def _encode_value(value: Any) -> Any:
     """An argument value as JSON.
 
     A tuple becomes {"tuple": […]}, and is not mistaken for a list. ∞ and NaN become
     {"number": "inf"}, and are not mistaken for a string.
     """
     if isinstance(value, tuple):
-        return {"tuple": [_plain(v) for v in value]}
+        return {"tuple": [_encode_value(v) for v in value]}
     if isinstance(value, list):
-        return [_plain(v) for v in value]
-    odd = isinstance(value, float) and not math.isfinite(value)
-    return {"number": str(value)} if odd else value
+        return [_encode_value(v) for v in value]
+    nonfinite = isinstance(value, float) and not math.isfinite(value)
+    return {"number": str(value)} if nonfinite else value
 
 
-def _rich(value: Any, depth: int = 0) -> Any:
-    if depth > _DEEPEST:
+def _decode_value(value: Any, depth: int = 0) -> Any:
+    if depth > _MAX_DEPTH:
         raise CaseError("values are nested too deep")
     if isinstance(value, Mapping) and "number" in value:
         number = float(value["number"])
         # Always the same NaN object: containers compare equal if they hold the same object.
         return math.nan if math.isnan(number) else number
     if isinstance(value, Mapping):
-        return tuple(_rich(v, depth + 1) for v in value["tuple"])
+        return tuple(_decode_value(v, depth + 1) for v in value["tuple"])
     if isinstance(value, list):
-        return [_rich(v, depth + 1) for v in value]
+        return [_decode_value(v, depth + 1) for v in value]
     return value
 
 
-def _names(layer: str) -> tuple[str, ...]:
+def _input_names(layer: str) -> tuple[str, ...]:
     # Imported here: reading a results file shall not load the strategies.
     from conformance.layers import CATALOGUE
 
-    row = CATALOGUE.get(layer)
-    return () if row is None else row.signature.input_names
+    spec = CATALOGUE.get(layer)
+    return () if spec is None else spec.signature.input_names
 
 
-def _cotangents(layer: str) -> tuple[str, ...]:
+def _cotangent_names(layer: str) -> tuple[str, ...]:
     from conformance.layers import CATALOGUE
 
-    row = CATALOGUE.get(layer)
-    return () if row is None else row.signature.cotangent_names
+    spec = CATALOGUE.get(layer)
+    return () if spec is None else spec.signature.cotangent_names
 
 
-def _encoded(case: Case) -> dict[str, Any]:
+def _encode_inputs(case: Case) -> dict[str, Any]:
     """Inputs by name; the same object as an earlier input is `{"same": name of that input}`."""
-    names, found = _named(case.call.layer, len(case.inputs)), dict[str, Any]()
+    names, encoded = _padded_input_names(case.call.layer, len(case.inputs)), dict[str, Any]()
     for place, (name, x) in enumerate(zip(names, case.inputs, strict=True)):
         first = next((k for k in range(place) if case.inputs[k] is x), place)
-        again = None if x is None else {"same": names[first]}
-        found[name] = again if first < place or x is None else encode_array(x)
-    return found
+        reference = None if x is None else {"same": names[first]}
+        encoded[name] = reference if first < place or x is None else encode_array(x)
+    return encoded
 
 
-def _named(layer: str, count: int) -> tuple[str, ...]:
-    names = _names(layer)
+def _padded_input_names(layer: str, count: int) -> tuple[str, ...]:
+    names = _input_names(layer)
     return (*names[:count], *(f"input {k}" for k in range(len(names), count)))
 
 
-def _decoded(inputs: Any, layer: str) -> tuple[np.ndarray | None, ...]:
+def _decode_inputs(inputs: Any, layer: str) -> tuple[np.ndarray | None, ...]:
     """Inputs in torch's order. Files of schema 1 and 2 hold a list, later ones a mapping."""
     if not isinstance(inputs, Mapping):
-        inputs = dict(zip(_named(layer, len(inputs)), inputs, strict=True))
-    order = [*_names(layer), *(name for name in inputs if name not in _names(layer))]
+        inputs = dict(zip(_padded_input_names(layer, len(inputs)), inputs, strict=True))
+    order = [*_input_names(layer), *(name for name in inputs if name not in _input_names(layer))]
     last = max((k for k, name in enumerate(order) if name in inputs), default=-1)
-    found: dict[str, np.ndarray | None] = {}
+    decoded: dict[str, np.ndarray | None] = {}
     for name in order[: last + 1]:
         x = inputs.get(name)
         if x is None:
-            found[name] = None
+            decoded[name] = None
         else:
-            same = x.get("same")
-            if isinstance(same, int):
-                same = order[same]
-            found[name] = decode_array(x) if same is None else found[same]
-    return tuple(found.values())
+            reference = x.get("same")
+            if isinstance(reference, int):
+                reference = order[reference]
+            decoded[name] = decode_array(x) if reference is None else decoded[reference]
+    return tuple(decoded.values())
 
 
-def _layouts(layouts: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
+def _ordered_layouts(layouts: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
     """Layouts of the inputs, or of the cotangents, in torch's order."""
     last = max((k for k, name in enumerate(names) if name in layouts), default=-1)
     return tuple(layouts.get(name, "contiguous") for name in names[: last + 1])
@@ -153,20 +153,20 @@ def encode_case(case: Case) -> dict[str, Any]:
     return {
         "call": {
             "layer": call.layer,
-            "arguments": {k: _plain(v) for k, v in call.arguments.items()},
+            "arguments": {k: _encode_value(v) for k, v in call.arguments.items()},
             "state": {k: encode_array(v) for k, v in call.state.items()},
             "dtype": call.dtype,
             "device": call.device,
             "training": call.training,
             "layouts": dict(call.layouts),
         },
-        "inputs": _encoded(case),
-        "keywords": {k: _plain(v) for k, v in case.keywords.items()},
+        "inputs": _encode_inputs(case),
+        "keywords": {k: _encode_value(v) for k, v in case.keywords.items()},
         "layouts": {
-            **dict(zip(_names(call.layer), case.layouts, strict=False)),
-            **dict(zip(_cotangents(call.layer), case.cotangent_layouts, strict=False)),
+            **dict(zip(_input_names(call.layer), case.layouts, strict=False)),
+            **dict(zip(_cotangent_names(call.layer), case.cotangent_layouts, strict=False)),
         },
-        "labels": {k: _plain(v) for k, v in case.labels.items()},
+        "labels": {k: _encode_value(v) for k, v in case.labels.items()},
         "seed": case.seed,
         **unbroken,
     }
@@ -179,16 +179,16 @@ def decode_case(data: Any) -> Case:
         CaseError: if the data is malformed; the message says where.
     """
     try:
-        return _decoded_case(data, 0)
+        return _decode_case(data, 0)
     except CaseError:
         raise
     except KeyError as error:
         raise CaseError(f"{bounded(str(error), 80)} is missing") from error
-    except _FAULTS as error:
+    except _DECODING_ERRORS as error:
         raise CaseError(f"{type(error).__name__}: {bounded(str(error), 200)}") from error
 
 
-def case_of(verdict: Verdict) -> Case | None:
+def decode_verdict_case(verdict: Verdict) -> Case | None:
     """The minimal case of a verdict, or of one of its causes; None where it has none.
 
     Raises:
@@ -201,53 +201,55 @@ def case_of(verdict: Verdict) -> Case | None:
     except CaseError as error:
         raise CaseError(f"{verdict.id}: its case cannot be read: {bounded(str(error))}") from error
     for field in ("layer", "dtype", "device"):
-        found, expected = getattr(case.call, field), getattr(verdict, field)
-        if found != expected:
+        actual, expected = getattr(case.call, field), getattr(verdict, field)
+        if actual != expected:
             raise CaseError(
-                f"{verdict.id}: its case has the {field} {bounded(found, 200)!r}, "
+                f"{verdict.id}: its case has the {field} {bounded(actual, 200)!r}, "
                 f"expected {bounded(expected, 200)!r}, which the verdict has"
             )
     return case
 
 
-def _decoded_case(data: Any, depth: int) -> Case:
+def _decode_case(data: Any, depth: int) -> Case:
     if depth > 1:
         raise CaseError("unbroken: expected a valid case, which has no `unbroken` itself")
-    data = _typed(data, Mapping, "a case")
-    call, layouts = _typed(data["call"], Mapping, "call"), data["layouts"]
-    layer = _typed(call["layer"], str, "layer")
+    data = _check_type(data, Mapping, "a case")
+    call, layouts = _check_type(data["call"], Mapping, "call"), data["layouts"]
+    layer = _check_type(call["layer"], str, "layer")
     if not isinstance(layouts, Mapping):  # a list, one per input, in files of schema 1 and 2
-        layouts = dict(zip(_names(layer), layouts, strict=False))
-    for kept in (layouts, call["layouts"]):
-        for name, layout in _typed(kept, Mapping, "layouts").items():
-            _typed(layout, str, f"layout of {name}")
+        layouts = dict(zip(_input_names(layer), layouts, strict=False))
+    for mapping in (layouts, call["layouts"]):
+        for name, layout in _check_type(mapping, Mapping, "layouts").items():
+            _check_type(layout, str, f"layout of {name}")
     return Case(
         call=Call(
             layer=layer,
-            arguments={k: _rich(v) for k, v in call["arguments"].items()},
+            arguments={k: _decode_value(v) for k, v in call["arguments"].items()},
             state={k: decode_array(v) for k, v in call["state"].items()},
-            dtype=_typed(call["dtype"], str, "dtype"),
-            device=_typed(call["device"], str, "device"),
-            training=_typed(call["training"], bool, "training"),
+            dtype=_check_type(call["dtype"], str, "dtype"),
+            device=_check_type(call["device"], str, "device"),
+            training=_check_type(call["training"], bool, "training"),
             layouts=call["layouts"],
         ),
-        inputs=_decoded(data["inputs"], layer),
-        keywords={k: _rich(v) for k, v in data["keywords"].items()},
-        layouts=_layouts(layouts, _names(layer)),
-        cotangent_layouts=_layouts(layouts, _cotangents(layer)),
-        labels={k: _rich(v) for k, v in data["labels"].items()},
-        seed=_seed(data["seed"]),
-        unbroken=_decoded_case(data["unbroken"], depth + 1) if "unbroken" in data else None,
+        inputs=_decode_inputs(data["inputs"], layer),
+        keywords={k: _decode_value(v) for k, v in data["keywords"].items()},
+        layouts=_ordered_layouts(layouts, _input_names(layer)),
+        cotangent_layouts=_ordered_layouts(layouts, _cotangent_names(layer)),
+        labels={k: _decode_value(v) for k, v in data["labels"].items()},
+        seed=_check_seed(data["seed"]),
+        unbroken=_decode_case(data["unbroken"], depth + 1) if "unbroken" in data else None,
     )
 
 
-def _typed(value: Any, kind: Any, what: str) -> Any:
+def _check_type(value: Any, kind: Any, description: str) -> Any:
     if not isinstance(value, kind):
-        raise CaseError(f"{what} is {bounded(repr(value), 80)}, expected {kind.__name__.lower()}")
+        raise CaseError(
+            f"{description} is {bounded(repr(value), 80)}, expected {kind.__name__.lower()}"
+        )
     return value
 
 
-def _seed(value: Any) -> int:
+def _check_seed(value: Any) -> int:
     if type(value) is not int or value < 0:
         raise CaseError(f"seed is {bounded(repr(value), 80)}, expected a whole number")
     return value

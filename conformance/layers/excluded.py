@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 # Reason → namespace → its names. A namespace that is left out entirely is a name of its parent.
-_OTHERWISE = {
+_REASONS = {
     "has no computation of its own": {
         "": """
             DataParallel Module ModuleDict ModuleList ParameterDict ParameterList RNNBase
@@ -112,14 +112,14 @@ _OTHERWISE = {
 }
 
 # The same for names that only a torch older than `TORCH` exports.
-_OLDER = {
+_OLDER_REASONS = {
     "takes functions to compile, or makes their arguments": {
         "attention.flex_attention": "create_nested_block_mask",
     },
 }
 
 
-def _dotted(space: str, names: str) -> tuple[str, ...]:
+def _qualified_names(space: str, names: str) -> tuple[str, ...]:
     return tuple(f"{space}.{name}" if space else name for name in names.split())
 
 
@@ -128,18 +128,18 @@ TORCH = "2.13"
 
 OLDER: Mapping[str, str] = {
     name: reason
-    for reason, spaces in _OLDER.items()
+    for reason, spaces in _OLDER_REASONS.items()
     for space, names in spaces.items()
-    for name in _dotted(space, names)
+    for name in _qualified_names(space, names)
 }
 """Name → why the catalogue leaves it out, of names that this release no longer has."""
 
 EXCLUDED: Mapping[str, str] = {
     **{
         name: reason
-        for reason, spaces in _OTHERWISE.items()
+        for reason, spaces in _REASONS.items()
         for space, names in spaces.items()
-        for name in _dotted(space, names)
+        for name in _qualified_names(space, names)
     },
     **OLDER,
 }

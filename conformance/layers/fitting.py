@@ -15,15 +15,15 @@ from conformance.spec.shapes import Shape, ShapeError, Shapes, Sizes
 from conformance.spec.sizes import resized as stretched
 
 
-def with_argument(row: LayerSpec, case: Case, name: str, value: Any) -> Case | None:
+def replace_argument(spec: LayerSpec, case: Case, name: str, value: Any) -> Case | None:
     """Set one argument and fit the arrays to it; None where the call would be invalid."""
     arguments = {**case.call.arguments, name: value}
-    if name in row.signature.defaults and same(value, row.signature.defaults[name]):
+    if name in spec.signature.defaults and mean_the_same(value, spec.signature.defaults[name]):
         arguments.pop(name)
-    return fitted(row, case, arguments)
+    return fit_arguments(spec, case, arguments)
 
 
-def resized(row: LayerSpec, case: Case, axes: Axes, places: Sequence[int]) -> Case | None:
+def select_places(spec: LayerSpec, case: Case, axes: Axes, places: Sequence[int]) -> Case | None:
     """Select places along one axis of a valid case; None where the call would be invalid.
 
     Args:
@@ -31,30 +31,30 @@ def resized(row: LayerSpec, case: Case, axes: Axes, places: Sequence[int]) -> Ca
         places: indices along the axis.
     """
     inputs = list(case.inputs)
-    found: dict[tuple[int, int], np.ndarray] = {}
+    selected: dict[tuple[int, int], np.ndarray] = {}
     for place, axis in axes:
         array = inputs[place]
         if array is not None:
             key = id(case.inputs[place]), axis
-            found.setdefault(key, np.take(array, places, axis))
-            inputs[place] = found[key]
-    return fitted(row, replace(case, inputs=tuple(inputs)), case.call.arguments)
+            selected.setdefault(key, np.take(array, places, axis))
+            inputs[place] = selected[key]
+    return fit_arguments(spec, replace(case, inputs=tuple(inputs)), case.call.arguments)
 
 
-def fitted(row: LayerSpec, case: Case, arguments: Mapping[str, Any]) -> Case | None:
+def fit_arguments(spec: LayerSpec, case: Case, arguments: Mapping[str, Any]) -> Case | None:
     """Set the arguments and fit the arrays to them; None where the call would be invalid."""
     try:
-        if row.variation.refit is not None:
-            return row.variation.refit(row, case, dict(arguments))
+        if spec.variation.resize is not None:
+            return spec.variation.resize(spec, case, dict(arguments))
         changed = replace(case, call=replace(case.call, arguments=arguments))
-        if row.shapes is not None:
-            changed = _reshaped(row, case, changed)
-        return changed if row.variation.allows(row, changed) else None
+        if spec.shapes is not None:
+            changed = _fit_arrays(spec, case, changed)
+        return changed if spec.variation.allows(spec, changed) else None
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
         return None
 
 
-def _reshaped(row: LayerSpec, case: Case, changed: Case) -> Case:
+def _fit_arrays(spec: LayerSpec, case: Case, changed: Case) -> Case:
     """Fit inputs and state to the arguments of `changed`; sizes that none decides stay.
 
     Args:
@@ -63,38 +63,45 @@ def _reshaped(row: LayerSpec, case: Case, changed: Case) -> Case:
     Raises:
         ShapeError: where the call would be invalid.
     """
-    before = row.sizes(case)
-    if before is None or row.shapes is None:
+    old_sizes = spec.sizes(case)
+    if old_sizes is None or spec.shapes is None:
         raise ShapeError("the shapes are not those of a valid call")
     # With other arguments a tensor may have other axes, whose sizes had no name before.
-    after = row.sizes(changed)
-    found = {**(after.found if after is not None else {}), **before.found}
-    written = {**row.written(changed), **row.oracle.counted(changed)}
-    sizes = replace(before, arguments=row.signature.complete(written), found=found)
+    new_sizes = spec.sizes(changed)
+    known_sizes = {
+        **(new_sizes.from_tensors if new_sizes is not None else {}),
+        **old_sizes.from_tensors,
+    }
+    written = {**spec.oracle_arguments(changed), **spec.oracle.value_inferred_arguments(changed)}
+    sizes = replace(
+        old_sizes, arguments=spec.signature.complete_arguments(written), from_tensors=known_sizes
+    )
     inputs: list[np.ndarray | None] = []
-    made = dict[tuple[int, Shape], np.ndarray]()  # an array that is two inputs stays one
-    for name, x in zip(row.signature.input_names, changed.inputs, strict=False):
-        array = None if x is None else _input(row.shapes, name, x, before, sizes)
-        inputs.append(None if array is None else made.setdefault((id(x), array.shape), array))
+    fitted_arrays = dict[tuple[int, Shape], np.ndarray]()  # an array that is two inputs stays one
+    for name, x in zip(spec.signature.input_names, changed.inputs, strict=False):
+        array = None if x is None else _fit_input(spec.shapes, name, x, old_sizes, sizes)
+        inputs.append(
+            None if array is None else fitted_arrays.setdefault((id(x), array.shape), array)
+        )
     first = inputs[0]
     assert first is not None
-    state = _state(row, changed, first.shape)
+    state = _fit_state(spec, changed, first.shape)
     layouts = {name: x for name, x in changed.call.layouts.items() if name in state}
     call = replace(changed.call, state=state, layouts=layouts)
     changed = replace(changed, call=call, inputs=tuple(inputs))
-    row.shapes.check(sizes, {})
-    row.output_shapes(changed)
+    spec.shapes.validate(sizes, {})
+    spec.output_shapes(changed)
     return changed
 
 
-def _state(row: LayerSpec, changed: Case, input: Shape) -> dict[str, np.ndarray]:
-    state, arguments = changed.call.state, changed.call.arguments
+def _fit_state(spec: LayerSpec, case: Case, input: Shape) -> dict[str, np.ndarray]:
+    state, arguments = case.call.state, case.call.arguments
     source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
     arrays = dict[str, np.ndarray]()
-    for tensor in row.state_tensors({**arguments, **row.inferred(input)}, input):
+    for tensor in spec.state_tensors({**arguments, **spec.inferred_arguments(input)}, input):
         if tensor.name in state:
             arrays[tensor.name] = stretched(state[tensor.name], tensor.shape)
-        elif tensor.name in row.state.constructor_tensors:
+        elif tensor.name in spec.state.constructor_tensors:
             continue  # they are optional in the constructor
         elif tensor.constraint == "any":
             arrays[tensor.name] = stretched(source, tensor.shape)
@@ -104,18 +111,18 @@ def _state(row: LayerSpec, changed: Case, input: Shape) -> dict[str, np.ndarray]
     return arrays
 
 
-def _input(
-    shapes: Shapes, name: str, x: np.ndarray, before: Sizes, after: Sizes
+def _fit_input(
+    shapes: Shapes, name: str, x: np.ndarray, old_sizes: Sizes, new_sizes: Sizes
 ) -> np.ndarray | None:
     """Fit an input's axis order, sizes and indices from the sizes before to those after."""
-    shape = shapes.shape(name, after)
+    shape = shapes.shape(name, new_sizes)
     if shape is None:
         return None
-    old, new = ([place.label for place in shapes.places(name, s)] for s in (before, after))
+    old, new = ([place.label for place in shapes.axes_of(name, s)] for s in (old_sizes, new_sizes))
     if old != new and len(set(old)) == len(old) and set(old) == set(new):
         x = np.ascontiguousarray(x.transpose([old.index(label) for label in new]))
-    x = _stretched(x, shape)
-    limit = shapes.limit(name, after)
+    x = _resize_nonempty(x, shape)
+    limit = shapes.index_limit(name, new_sizes)
     if limit is None:
         return x
     if x.size and limit < 1:
@@ -123,14 +130,14 @@ def _input(
     return x % max(limit, 1)
 
 
-def _stretched(x: np.ndarray, shape: Shape) -> np.ndarray:
+def _resize_nonempty(x: np.ndarray, shape: Shape) -> np.ndarray:
     if x.size == 0 and 0 not in shape:
         raise ShapeError("an empty array has no elements to repeat")
     return stretched(x, shape)
 
 
-def same(value: Any, other: Any) -> bool:
+def mean_the_same(value: Any, default: Any) -> bool:
     """Whether two argument values mean the same, as (1, 1) and 1 do."""
-    if isinstance(value, (tuple, list)) and isinstance(other, int):
-        return all(bool(v == other) for v in value)
-    return bool(value == other)
+    if isinstance(value, (tuple, list)) and isinstance(default, int):
+        return all(bool(v == default) for v in value)
+    return bool(value == default)

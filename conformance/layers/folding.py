@@ -25,10 +25,10 @@ from conformance.strategies.invalid import folding as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 _SIZES = (
-    Argument("kernel_size", plain=1, per_dimension=True, window=True),
-    Argument("dilation", 1, other=2, per_dimension=True, window=True),
-    Argument("padding", 0, other=1, per_dimension=True, window=True),
-    Argument("stride", 1, other=2, per_dimension=True, window=True),
+    Argument("kernel_size", simplest=1, per_dimension=True, window=True),
+    Argument("dilation", 1, alternative=2, per_dimension=True, window=True),
+    Argument("padding", 0, alternative=1, per_dimension=True, window=True),
+    Argument("stride", 1, alternative=2, per_dimension=True, window=True),
 )
 _UNFOLDED = Shapes({"input": "batch? channels *space", "output": "batch? depth blocks"})
 _FOLDED = Shapes({"input": "batch? depth blocks", "output": "batch? channels *space"})
@@ -44,56 +44,58 @@ def _shape(case: Case) -> Shape:
     return first.shape
 
 
-def _replicated(found: Facts) -> bool:
+def _has_replicated_tuple(facts: Facts) -> bool:
     """Whether an argument is a tuple of one number that counts for every dimension."""
-    given = found.case.call.arguments.values()
-    return any(isinstance(value, (tuple, list)) and len(value) == 1 for value in given)
+    values = facts.case.call.arguments.values()
+    return any(isinstance(value, (tuple, list)) and len(value) == 1 for value in values)
 
 
-def _blocks(row: LayerSpec, lengths: Any, arguments: dict[str, Any]) -> oracle.Blocks | None:
+def _blocks(spec: LayerSpec, lengths: Any, arguments: dict[str, Any]) -> oracle.Blocks | None:
     """The blocks of an image; None where the arguments are invalid or leave no block."""
-    given = {**row.signature.defaults, **arguments}
-    found = oracle.Blocks.of(lengths, *(given[name] for name in cases.NAMES))
-    sizes = (*found.lengths, *found.kernel, *found.dilation, *found.stride)
-    return found if min(sizes) > 0 and min(found.padding) >= 0 and min(found.counts) > 0 else None
+    complete = {**spec.signature.defaults, **arguments}
+    blocks = oracle.Blocks.of(lengths, *(complete[name] for name in cases.NAMES))
+    sizes = (*blocks.lengths, *blocks.kernel, *blocks.dilation, *blocks.stride)
+    return (
+        blocks if min(sizes) > 0 and min(blocks.padding) >= 0 and min(blocks.counts) > 0 else None
+    )
 
 
-def _room(row: LayerSpec, case: Case) -> bool:
+def _has_blocks(spec: LayerSpec, case: Case) -> bool:
     """Whether the image has at least one block."""
-    return _blocks(row, _shape(case)[-2:], dict(case.call.arguments)) is not None
+    return _blocks(spec, _shape(case)[-2:], dict(case.call.arguments)) is not None
 
 
-def _fold_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _resize_fold(spec: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, its input resized to the blocks that these have."""
-    before = case.call.arguments
-    lengths = (per_dimension(x["output_size"], oracle.DIMS) for x in (before, arguments))
+    old_arguments = case.call.arguments
+    lengths = (per_dimension(x["output_size"], oracle.DIMS) for x in (old_arguments, arguments))
     old, new = (
-        _blocks(row, size, dict(given))
-        for size, given in zip(lengths, (before, arguments), strict=True)
+        _blocks(spec, size, dict(block_arguments))
+        for size, block_arguments in zip(lengths, (old_arguments, arguments), strict=True)
     )
     *batch, depth, total = _shape(case)
     if (
         old is None
         or new is None
-        or depth % old.size
-        or (before == arguments and total != new.total)
+        or depth % old.tap_count
+        or (old_arguments == arguments and total != new.block_count)
     ):
         return None
     x = case.inputs[0]
     assert x is not None
-    shape = (*batch, depth // old.size * new.size, new.total)
+    shape = (*batch, depth // old.tap_count * new.tap_count, new.block_count)
     call = replace(case.call, arguments=arguments)
     return replace(case, call=call, inputs=(resized(x, shape),))
 
 
-def _added(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+def _fold_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
     """An addition for each value of each block."""
     return math.prod(workload.inputs[0])
 
 
-def _row(layer: str) -> LayerSpec:
+def _layer_spec(layer: str) -> LayerSpec:
     """The parts that all layers of the family share."""
-    given = {"kernel_size": 16, "stride": 16}
+    timed_arguments = {"kernel_size": 16, "stride": 16}
     return LayerSpec(
         layer,
         "folding",
@@ -102,7 +104,7 @@ def _row(layer: str) -> LayerSpec:
             (Input("input"),),
             (Output("output"),),
             dims=oracle.DIMS,
-            placed=False,
+            takes_device_and_dtype=False,
         ),
         shapes=_UNFOLDED,
         oracle=Oracle(
@@ -112,15 +114,18 @@ def _row(layer: str) -> LayerSpec:
             propagation=copied,
         ),
         generation=Generation(
-            cases=partial(cases.blocks, layer, False), examples=0.25 if is_function(layer) else 0.5
+            cases=partial(cases.foldings, layer, False),
+            examples_fraction=0.25 if is_function(layer) else 0.5,
         ),
-        variation=Variation(allows=_room),
-        traits=Traits(copies=True),
-        conditions=Conditions(derived={"replicated": _replicated}),
+        variation=Variation(allows=_has_blocks),
+        traits=Traits(copies_input=True),
+        conditions=Conditions(derived_facts={"replicated": _has_replicated_tuple}),
         laws=laws.UNFOLD,
         benchmark=Benchmark(
             workloads=(
-                Workload(layer, "vit patches of 16", given, ((8, 3, 224, 224),), small=True),
+                Workload(
+                    layer, "vit patches of 16", timed_arguments, ((8, 3, 224, 224),), small=True
+                ),
             ),
             filling=Filling(contraction=False),
             flops=lambda workload, weights, outputs: 0,
@@ -128,34 +133,34 @@ def _row(layer: str) -> LayerSpec:
     )
 
 
-def _unfold(layer: str) -> LayerSpec:
-    row = _row(layer)
+def _unfold_spec(layer: str) -> LayerSpec:
+    spec = _layer_spec(layer)
     return replace(
-        row,
+        spec,
         generation=replace(
-            row.generation,
+            spec.generation,
             invalid=invalid_cases(
-                row.generation.cases, invalid.unfold_breaks(row.signature, _UNFOLDED)
+                spec.generation.cases, invalid.unfold_breaks(spec.signature, _UNFOLDED)
             ),
         ),
     )
 
 
-def _fold(layer: str) -> LayerSpec:
-    row = _row(layer)
-    valid = partial(cases.blocks, layer, True)
+def _fold_spec(layer: str) -> LayerSpec:
+    spec = _layer_spec(layer)
+    valid = partial(cases.foldings, layer, True)
     patches = {"output_size": 224, "kernel_size": 16, "stride": 16}
-    over = {"output_size": 56, "kernel_size": 3, "padding": 1}
-    size = Argument("output_size", plain=1, per_dimension=True, size=True)
+    overlapping = {"output_size": 56, "kernel_size": 3, "padding": 1}
+    size = Argument("output_size", simplest=1, per_dimension=True, size=True)
     return replace(
-        row,
+        spec,
         signature=replace(
-            row.signature,
+            spec.signature,
             arguments=(size, *_SIZES),
         ),
         shapes=_FOLDED,
         oracle=replace(
-            row.oracle,
+            spec.oracle,
             values=oracle.fold,
             shapes=oracle.fold_shape,
             formula=(
@@ -165,26 +170,26 @@ def _fold(layer: str) -> LayerSpec:
             propagation=sums,
         ),
         generation=replace(
-            row.generation,
+            spec.generation,
             cases=valid,
-            invalid=invalid_cases(valid, invalid.fold_breaks(row.signature, _FOLDED)),
+            invalid=invalid_cases(valid, invalid.fold_breaks(spec.signature, _FOLDED)),
         ),
-        variation=Variation(refit=_fold_refit),
-        traits=replace(row.traits, copies=False),
+        variation=Variation(resize=_resize_fold),
+        traits=replace(spec.traits, copies_input=False),
         laws=laws.FOLD,
         benchmark=replace(
-            row.benchmark,
+            spec.benchmark,
             workloads=(
                 Workload(layer, "vit patches of 16", patches, ((8, 768, 196),), small=True),
-                Workload(layer, "overlapping 3 by 3", over, ((8, 576, 3136),)),
+                Workload(layer, "overlapping 3 by 3", overlapping, ((8, 576, 3136),)),
             ),
-            flops=_added,
+            flops=_fold_flops,
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, the modules first."""
-    for fold, unfold in (("Fold", "Unfold"), ("functional.fold", "functional.unfold")):
-        yield _unfold(unfold)
-        yield _fold(fold)
+    for fold_name, unfold_name in (("Fold", "Unfold"), ("functional.fold", "functional.unfold")):
+        yield _unfold_spec(unfold_name)
+        yield _fold_spec(fold_name)

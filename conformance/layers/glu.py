@@ -23,36 +23,36 @@ from conformance.strategies.invalid import glu as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 
-def _halved(case: Case) -> int:
+def _halved_axis(case: Case) -> int:
     x = case.inputs[0]
     assert x is not None
     return int(case.call.arguments.get("dim", -1)) % x.ndim
 
 
-def _samples(case: Case) -> int | None:
+def _batch_axis(case: Case) -> int | None:
     """Axis 0 counts the batch, unless it is the axis that is halved."""
-    return 0 if _halved(case) else None
+    return 0 if _halved_axis(case) else None
 
 
-def _allows(row: LayerSpec, case: Case) -> bool:
+def _allows(spec: LayerSpec, case: Case) -> bool:
     """Whether the input has the axis `dim`, and its length is even."""
     x, dim = case.inputs[0], case.call.arguments.get("dim", -1)
     return x is not None and -x.ndim <= dim < x.ndim and x.shape[dim] % 2 == 0
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The specifications of the module and of the function."""
     for name in ("GLU", "functional.glu"):
-        valid = partial(cases.gated, name)
+        valid = partial(cases.glus, name)
         yield LayerSpec(
             name,
             "glu",
             signature=Signature(
-                (Argument("dim", -1, other=0),),
-                (Input("input", batch_axis=_samples),),
-                (Output("output", _samples),),
-                complex=False,
-                placed=False,
+                (Argument("dim", -1, alternative=0),),
+                (Input("input", batch_axis=_batch_axis),),
+                (Output("output", _batch_axis),),
+                supports_complex=False,
+                takes_device_and_dtype=False,
             ),
             shapes=Shapes({"input": "*sizes", "output": "*halved"}),
             oracle=Oracle(
@@ -62,7 +62,9 @@ def rows() -> Iterator[LayerSpec]:
                 propagation=computed,
             ),
             generation=Generation(
-                cases=valid, invalid=invalid_cases(valid, invalid.gated_breaks()), examples=0.4
+                cases=valid,
+                invalid=invalid_cases(valid, invalid.glu_breaks()),
+                examples_fraction=0.4,
             ),
             variation=Variation(allows=_allows),
             laws=laws.LAWS,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from conformance.laws import init as laws
-from conformance.laws.init import Distributed
+from conformance.laws.init import DistributionOf
 from conformance.model.case import Call, Case, bare_name
 from conformance.oracles import init as oracle
 from conformance.spec.distributions import Normal
@@ -28,11 +28,11 @@ from conformance.strategies.invalid import init as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 _KAIMING = (
-    Argument("a", 0, other=1),
-    Argument("mode", "fan_in", other="fan_out"),
-    Argument("nonlinearity", "leaky_relu", other="relu"),
+    Argument("a", 0, alternative=1),
+    Argument("mode", "fan_in", alternative="fan_out"),
+    Argument("nonlinearity", "leaky_relu", alternative="relu"),
 )
-_GAIN = Argument("gain", 1.0, other=2.0)
+_GAIN = Argument("gain", 1.0, alternative=2.0)
 _FANS = (
     "fan_in = size of axis 1 times those of axes 2, 3, …",
     "fan_out = size of axis 0 times those of axes 2, 3, …",
@@ -71,59 +71,61 @@ class _Kind:
     arguments: tuple[Argument, ...]
     formula: tuple[str, ...]
     laws: tuple[Law, ...]
-    shape: Shape
+    workload_shape: Shape
     shapes: Shapes = _ANY
-    drawn: Distributed | None = None
+    distribution: DistributionOf | None = None
     draws: Callable[..., Any] | None = None
-    given: Mapping[str, Any] | None = None
-    steady: Callable[[Call], bool] = lambda call: False
+    workload_arguments: Mapping[str, Any] | None = None
+    is_deterministic: Callable[[Call], bool] = lambda call: False
 
 
-def _without(name: str, default: float, call: Call) -> bool:
+def _is_zero(name: str, default: float, call: Call) -> bool:
     """Whether an argument that scales every number is 0."""
     return not call.arguments.get(name, default)
 
 
-def _one_number(call: Call) -> bool:
+def _has_equal_ends(call: Call) -> bool:
     return bool(call.arguments.get("a", 0.0) == call.arguments.get("b", 1.0))
 
 
 def _kaiming(normal: bool) -> _Kind:
-    what = "N(0, gain^2 / fan)" if normal else "U(-c, c), c = gain (3 / fan)^(1/2)"
-    drawn = partial(laws.of_kaiming, normal)
-    formula = (f"each number from {what}, fan the one that mode names", *_FANS, _TABLE)
-    found = (laws.returned, laws.evenly(drawn))
-    return _Kind(_KAIMING, formula, found, (256, 128, 3, 3), _WEIGHT, drawn)
+    distribution_text = "N(0, gain^2 / fan)" if normal else "U(-c, c), c = gain (3 / fan)^(1/2)"
+    distribution = partial(laws.of_kaiming, normal)
+    formula = (f"each number from {distribution_text}, fan the one that mode names", *_FANS, _TABLE)
+    kept_laws = (laws.returned, laws.evenly(distribution))
+    return _Kind(_KAIMING, formula, kept_laws, (256, 128, 3, 3), _WEIGHT, distribution)
 
 
 def _xavier(normal: bool) -> _Kind:
-    whole = "gain (2 / (fan_in + fan_out))^(1/2)"
-    what = f"N(0, s^2), s = {whole}" if normal else f"U(-3^(1/2) s, 3^(1/2) s), s = {whole}"
-    drawn = partial(laws.of_xavier, normal)
-    found = (laws.returned, laws.evenly(drawn), laws.scaled("gain"))
-    steady = partial(_without, "gain", 1.0)
-    return _Kind((_GAIN,), (f"each number from {what}", *_FANS), found, (512, 256), _WEIGHT, drawn,
-                 steady=steady)  # fmt: skip
+    deviation = "gain (2 / (fan_in + fan_out))^(1/2)"
+    distribution_text = (
+        f"N(0, s^2), s = {deviation}" if normal else f"U(-3^(1/2) s, 3^(1/2) s), s = {deviation}"
+    )
+    distribution = partial(laws.of_xavier, normal)
+    kept_laws = (laws.returned, laws.evenly(distribution), laws.zero_scale_law("gain"))
+    is_deterministic = partial(_is_zero, "gain", 1.0)
+    return _Kind((_GAIN,), (f"each number from {distribution_text}", *_FANS), kept_laws, (512, 256), _WEIGHT, distribution,
+                 is_deterministic=is_deterministic)  # fmt: skip
 
 
 _CONSTANT = (laws.returned, laws.overwritten)
-_ENDS = (Argument("a", 0.0, other=-1.0), Argument("b", 1.0, other=2.0))
-_NORMAL = (Argument("mean", 0.0, other=1.0), Argument("std", 1.0, other=2.0))
-_CUT = (*_NORMAL, Argument("a", -2.0, other=-1.0), Argument("b", 2.0, other=1.0))
+_ENDS = (Argument("a", 0.0, alternative=-1.0), Argument("b", 1.0, alternative=2.0))
+_NORMAL = (Argument("mean", 0.0, alternative=1.0), Argument("std", 1.0, alternative=2.0))
+_CUT = (*_NORMAL, Argument("a", -2.0, alternative=-1.0), Argument("b", 2.0, alternative=1.0))
 _KINDS = {
     "uniform_": _Kind(
         _ENDS, ("each number from U(a, b)",),
-        (laws.returned, laws.evenly(laws.of_uniform)), (512, 256), drawn=laws.of_uniform,
-        steady=_one_number,
+        (laws.returned, laws.evenly(laws.of_uniform)), (512, 256), distribution=laws.of_uniform,
+        is_deterministic=_has_equal_ends,
     ),
     "normal_": _Kind(
         _NORMAL, ("each number from N(mean, std^2)",),
-        (laws.returned, laws.evenly(laws.of_normal), laws.fixed), (512, 256), drawn=laws.of_normal,
-        steady=partial(_without, "std", 1.0),
+        (laws.returned, laws.evenly(laws.of_normal), laws.fixed), (512, 256), distribution=laws.of_normal,
+        is_deterministic=partial(_is_zero, "std", 1.0),
     ),
     "constant_": _Kind(
-        (Argument("val", plain=1.0),), ("each number is val",), (*_CONSTANT, laws.flat),
-        (512, 256), given={"val": 0.5},
+        (Argument("val", simplest=1.0),), ("each number is val",), (*_CONSTANT, laws.flat),
+        (512, 256), workload_arguments={"val": 0.5},
     ),
     "ones_": _Kind(
         (), ("each number is 1",), (*_CONSTANT, laws.constants), (512, 256),
@@ -135,7 +137,7 @@ _KINDS = {
         (), ("w_ij = 1 where i = j, else 0",), (*_CONSTANT, laws.transposed), (512, 256), _MATRIX,
     ),
     "dirac_": _Kind(
-        (Argument("groups", 1, other=2),),
+        (Argument("groups", 1, alternative=2),),
         ("of each group w_kk at the centre of the kernel, floor(n / 2), is 1; else 0",),
         (*_CONSTANT, laws.groups), (64, 64, 3, 3), _KERNEL,
     ),
@@ -145,21 +147,21 @@ _KINDS = {
     "kaiming_normal_": _kaiming(True),
     "trunc_normal_": _Kind(
         _CUT, ("each number from N(mean, std^2), drawn again until it lies from a to b",),
-        (laws.returned, laws.evenly(laws.of_truncated)), (512, 256), drawn=laws.of_truncated,
+        (laws.returned, laws.evenly(laws.of_truncated)), (512, 256), distribution=laws.of_truncated,
     ),
     "orthogonal_": _Kind(
-        (Argument("gain", 1, other=2.0),),
+        (Argument("gain", 1, alternative=2.0),),
         (
             "gain times a matrix drawn with orthogonal rows or columns, whichever are fewer",
             "all axes but the first are one",
         ),
         laws.ORTHOGONAL, (128, 64), _WEIGHT, draws=laws.draws_orthogonal,
-        steady=partial(_without, "gain", 1.0),
+        is_deterministic=partial(_is_zero, "gain", 1.0),
     ),
     "sparse_": _Kind(
-        (Argument("sparsity", plain=0.5), Argument("std", 0.01, other=1.0)),
+        (Argument("sparsity", simplest=0.5), Argument("std", 0.01, alternative=1.0)),
         ("each number from N(0, std^2)", "ceil(sparsity rows) of each column are 0 in its place"),
-        laws.SPARSE, (64, 64), _MATRIX, draws=laws.draws_sparse, given={"sparsity": 0.5},
+        laws.SPARSE, (64, 64), _MATRIX, draws=laws.draws_sparse, workload_arguments={"sparsity": 0.5},
     ),
 }  # fmt: skip
 
@@ -168,44 +170,46 @@ def _always(call: Call) -> bool:
     return True
 
 
-def _random(kind: _Kind, call: Call) -> bool:
-    return (kind.drawn is not None or kind.draws is not None) and not kind.steady(call)
+def _draws_random(kind: _Kind, call: Call) -> bool:
+    return (kind.distribution is not None or kind.draws is not None) and not kind.is_deterministic(
+        call
+    )
 
 
 # A sampler that redraws until a number lies between the ends would take long below this mass.
-_LEAST_MASS = 0.05
+_MIN_MASS = 0.05
 
 
-def _ends(row: LayerSpec, case: Case) -> bool:
+def _allows(spec: LayerSpec, case: Case) -> bool:
     """Whether the ends are in order, and enough of a truncated distribution lies between them."""
-    given = {**row.signature.defaults, **case.call.arguments}
-    if "std" in given and "a" in given:
-        cut = Normal(given["mean"], given["std"], given["a"], given["b"])
-        return bool(cut.std > 0 and cut.width > 0 and cut.mass > _LEAST_MASS)
-    return "b" not in given or bool(given["a"] <= given["b"])
+    arguments = {**spec.signature.defaults, **case.call.arguments}
+    if "std" in arguments and "a" in arguments:
+        truncated = Normal(arguments["mean"], arguments["std"], arguments["a"], arguments["b"])
+        return bool(truncated.std > 0 and truncated.width > 0 and truncated.mass > _MIN_MASS)
+    return "b" not in arguments or bool(arguments["a"] <= arguments["b"])
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
     return math.prod(outputs[0])
 
 
-def _overwritten(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
+def _elements_read(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
     """No element is read: the function overwrites what the tensor held before."""
     return dict.fromkeys(arrays, 0)
 
 
-def _row(name: str, kind: _Kind) -> LayerSpec:
+def _layer_spec(name: str, kind: _Kind) -> LayerSpec:
     valid = partial(cases.inits, name)
-    text = " by ".join(map(str, kind.shape))
-    drawn = kind.draws
-    if kind.drawn is not None:
-        drawn = partial(laws.draws, kind.drawn)
+    text = " by ".join(map(str, kind.workload_shape))
+    draws = kind.draws
+    if kind.distribution is not None:
+        draws = partial(laws.draws, kind.distribution)
     signature = Signature(
         kind.arguments,
         (Input("tensor", differentiable=False, updated=True),),
         (Output("tensor", differentiable=False),),
-        complex=False,
-        placed=False,
+        supports_complex=False,
+        takes_device_and_dtype=False,
     )
     breaks = invalid.init_breaks(name, signature, kind.shapes)
     return LayerSpec(
@@ -219,22 +223,28 @@ def _row(name: str, kind: _Kind) -> LayerSpec:
             propagation=copied,
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, breaks) if breaks else None, examples=0.3
+            cases=valid,
+            invalid=invalid_cases(valid, breaks) if breaks else None,
+            examples_fraction=0.3,
         ),
-        variation=Variation(allows=_ends),
-        traits=Traits(aliases=True, copies=drawn is None, updates=_always),
+        variation=Variation(allows=_allows),
+        traits=Traits(may_alias_inputs=True, copies_input=draws is None, updates_state=_always),
         laws=kind.laws,
-        randomness=Randomness(used=partial(_random, kind), draws=drawn),
+        randomness=Randomness(is_used=partial(_draws_random, kind), draws=draws),
         benchmark=Benchmark(
-            workloads=(Workload(name, text, kind.given or {}, (kind.shape,), small=True),),
+            workloads=(
+                Workload(
+                    name, text, kind.workload_arguments or {}, (kind.workload_shape,), small=True
+                ),
+            ),
             filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
             flops=_flops,
-            needed=_overwritten,
+            elements_read=_elements_read,
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
     for name, kind in _KINDS.items():
-        yield _row(f"init.{name}", kind)
+        yield _layer_spec(f"init.{name}", kind)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.laws import linear as laws
 from conformance.laws import multilinear
 from conformance.model.case import is_function
@@ -21,7 +21,7 @@ from conformance.spec.parts import Benchmark, Generation, Lazy, Oracle, State, T
 from conformance.spec.propagation import chained_sums, copied
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Arguments, Input, Output, Signature
-from conformance.spec.state import Shape, StateTensor, uniform
+from conformance.spec.state import Shape, StateTensor, uniform_parameters
 from conformance.spec.trial_protocol import TrialLike
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import linear as cases
@@ -29,9 +29,9 @@ from conformance.strategies.invalid import linear as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.shapes import shape_breaks
 
-_IN = Argument("in_features", plain=1, size=True)
-_OUT = Argument("out_features", plain=1, size=True)
-_BIAS = Argument("bias", True, other=False)
+_IN = Argument("in_features", simplest=1, size=True)
+_OUT = Argument("out_features", simplest=1, size=True)
+_BIAS = Argument("bias", True, alternative=False)
 _PAIR = (Argument("in1_features", size=True), Argument("in2_features", size=True))
 _SUMS = (
     multilinear.rows,
@@ -72,13 +72,13 @@ _BILINEAR = Shapes(
 _FUNCTIONAL_BILINEAR = replace(_BILINEAR, texts={**_BILINEAR.texts, "bias": "out_features"})
 
 
-def _inferred(input: Shape) -> Mapping[str, Any]:
+def _inferred_arguments(input: Shape) -> Mapping[str, Any]:
     return {"in_features": input[-1]}
 
 
-def _initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+def _initial_tensors(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
     """Tensors drawn uniformly; the bound depends on the first operand's number of features."""
-    return uniform(shapes, shapes["weight"][1])
+    return uniform_parameters(shapes, shapes["weight"][1])
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -121,11 +121,11 @@ def _bilinear_workloads() -> Iterator[Workload]:
             yield Workload("functional.bilinear", name, {}, inputs, small=True)
 
 
-def _of(name: str, workloads: Iterator[Workload]) -> tuple[Workload, ...]:
+def _workloads_of(name: str, workloads: Iterator[Workload]) -> tuple[Workload, ...]:
     return tuple(w for w in workloads if w.layer == name)
 
 
-def _identity() -> LayerSpec:
+def _identity_spec() -> LayerSpec:
     return LayerSpec(
         "Identity",
         "linear",
@@ -133,7 +133,7 @@ def _identity() -> LayerSpec:
             (),
             (Input("input"),),
             (Output("output", dtype=input_dtype),),
-            placed=False,
+            takes_device_and_dtype=False,
         ),
         oracle=Oracle(
             values=oracle.identity,
@@ -142,9 +142,9 @@ def _identity() -> LayerSpec:
             ),
             propagation=copied,
         ),
-        generation=Generation(cases=partial(cases.identities, "Identity"), examples=0.3),
+        generation=Generation(cases=partial(cases.identities, "Identity"), examples_fraction=0.3),
         shapes=Shapes({"input": "*batch", "output": "*batch"}),
-        traits=Traits(aliases=True, copies=True),
+        traits=Traits(may_alias_inputs=True, copies_input=True),
         laws=(
             laws.identity_rows,
             laws.identity_arguments,
@@ -165,16 +165,16 @@ def _product(trial: TrialLike) -> Rounded:
     def without_bias(name: str, x: np.ndarray | None) -> Rounded | None:
         if x is None:
             return None
-        bias = trial.row.role(name) == "bias"
-        return exactly(np.zeros(x.shape) if bias else x, trial.precision)
+        bias = trial.spec.role(name) == "bias"
+        return exact_operand(np.zeros(x.shape) if bias else x, trial.precision)
 
     state = {k: without_bias(k, x) for k, x in trial.case.call.state.items()}
-    inputs = list(map(without_bias, trial.row.signature.input_names, trial.case.inputs))
+    inputs = list(map(without_bias, trial.spec.signature.input_names, trial.case.inputs))
     (product,) = trial.evaluate({k: x for k, x in state.items() if x is not None}, inputs)
     return product
 
 
-def _linear(name: str, arguments: tuple[Argument, ...], values: Any) -> LayerSpec:
+def _linear_spec(name: str, arguments: tuple[Argument, ...], values: Any) -> LayerSpec:
     valid = partial(cases.linears, name)
     function = is_function(name)
     lazy = name.startswith("Lazy")
@@ -190,26 +190,26 @@ def _linear(name: str, arguments: tuple[Argument, ...], values: Any) -> LayerSpe
         oracle=Oracle(
             values=values,
             formula=("y = x A^T + b",),
-            module="Linear" if function else None,
+            equivalent_module="Linear" if function else None,
         ),
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(valid, (*shape_breaks(signature, shapes), *breaks)),
-            examples=0.3 if lazy else 1.0,
+            examples_fraction=0.3 if lazy else 1.0,
         ),
-        state=State() if function else State(shaped=_initial),
-        traits=Traits(wide_sums=True, product=_product),
+        state=State() if function else State(tensors_from_shapes=_initial_tensors),
+        traits=Traits(wide_sums=True, stored_product=_product),
         laws=(*_SUMS, laws.vector if function else multilinear.lazy_equals_eager),
         benchmark=Benchmark(
-            workloads=_of(name, _linear_workloads()),
+            workloads=_workloads_of(name, _linear_workloads()),
             filling=Filling(wide_adjoints=True),
             flops=_flops,
         ),
-        lazy=Lazy("Linear", _inferred) if lazy else None,
+        lazy=Lazy("Linear", _inferred_arguments) if lazy else None,
     )
 
 
-def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any) -> LayerSpec:
+def _bilinear_spec(name: str, arguments: tuple[Argument, ...], values: Any) -> LayerSpec:
     valid = partial(cases.bilinears, name)
     function = is_function(name)
     shapes = _FUNCTIONAL_BILINEAR if function else _BILINEAR
@@ -225,26 +225,26 @@ def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any) -> LayerS
             values=values,
             formula=("y = x_1^T A x_2 + b",),
             propagation=chained_sums,
-            module="Bilinear" if function else None,
+            equivalent_module="Bilinear" if function else None,
         ),
         generation=Generation(
             cases=valid, invalid=invalid_cases(valid, (*shape_breaks(signature, shapes), *breaks))
         ),
-        state=State() if function else State(shaped=_initial),
+        state=State() if function else State(tensors_from_shapes=_initial_tensors),
         laws=(*_SUMS, laws.swap),
         benchmark=Benchmark(
-            workloads=_of(name, _bilinear_workloads()),
+            workloads=_workloads_of(name, _bilinear_workloads()),
             filling=Filling(factors=3),
             flops=_flops_bilinear,
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
-    yield _identity()
-    yield _linear("Linear", (_IN, _OUT, _BIAS), oracle.linear)
-    yield _linear("LazyLinear", (_OUT, _BIAS), oracle.lazy_linear)
-    yield _linear("functional.linear", (), oracle.functional_linear)
-    yield _bilinear("Bilinear", (*_PAIR, _OUT, _BIAS), oracle.bilinear)
-    yield _bilinear("functional.bilinear", (), oracle.functional_bilinear)
+    yield _identity_spec()
+    yield _linear_spec("Linear", (_IN, _OUT, _BIAS), oracle.linear)
+    yield _linear_spec("LazyLinear", (_OUT, _BIAS), oracle.lazy_linear)
+    yield _linear_spec("functional.linear", (), oracle.functional_linear)
+    yield _bilinear_spec("Bilinear", (*_PAIR, _OUT, _BIAS), oracle.bilinear)
+    yield _bilinear_spec("functional.bilinear", (), oracle.functional_bilinear)

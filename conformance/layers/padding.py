@@ -41,55 +41,57 @@ _MODULES = {
 }
 
 
-def _each_side(dims: int, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+def _readback(dims: int, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """The module stores one number for each side, whatever form it was constructed with."""
     return {"padding": oracle.each_side(arguments["padding"], dims)}
 
 
 def _allows(
     sides: Callable[[LayerSpec, Mapping[str, Any]], tuple[str, tuple[int, ...]]],
-    row: LayerSpec,
+    spec: LayerSpec,
     case: Case,
 ) -> bool:
     """Whether the mode can pad an input of this shape, dtype and rank."""
     arguments, first = case.call.arguments, case.inputs[0]
     assert first is not None
-    mode, numbers = sides(row, arguments)
-    pairs = oracle.sides_of(numbers)
+    mode, numbers = sides(spec, arguments)
+    pairs = oracle.side_pairs(numbers)
     lengths = first.shape[first.ndim - len(pairs) :]
-    if len(pairs) > first.ndim or not cases.fits(mode, lengths, pairs):
+    if len(pairs) > first.ndim or not cases.can_pad(mode, lengths, pairs):
         return False
-    several = first.ndim - len(pairs) in (1, 2)
-    if mode != "constant" and not (several and 0 < len(pairs) < 4 and first.shape[-len(pairs) - 1]):
+    has_batch_or_channels = first.ndim - len(pairs) in (1, 2)
+    if mode != "constant" and not (
+        has_batch_or_channels and 0 < len(pairs) < 4 and first.shape[-len(pairs) - 1]
+    ):
         return False
     value = arguments.get("value")
     return first.dtype.kind != "i" or not isinstance(value, float) or value.is_integer()
 
 
-def _sides_of_module(
-    mode: str, row: LayerSpec, arguments: Mapping[str, Any]
+def _module_sides(
+    mode: str, spec: LayerSpec, arguments: Mapping[str, Any]
 ) -> tuple[str, tuple[int, ...]]:
-    return mode, oracle.each_side(arguments["padding"], row.signature.dims)
+    return mode, oracle.each_side(arguments["padding"], spec.signature.dims)
 
 
-def _sides_of_pad(row: LayerSpec, arguments: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+def _function_sides(spec: LayerSpec, arguments: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
     mode = arguments.get("mode", "constant")
     if mode != "constant" and arguments.get("value") is not None:
         raise ValueError(f"mode {mode!r} takes no value")
     return mode, tuple(arguments["pad"])
 
 
-def _row(name: str, dims: int, formula: str) -> LayerSpec:
+def _layer_spec(name: str, dims: int, formula: str) -> LayerSpec:
     """The parts that all layers of the family share."""
     return LayerSpec(
         name,
         "padding",
         signature=Signature(
-            (Argument("padding", plain=0),),
+            (Argument("padding", simplest=0),),
             (Input("input"),),
             (Output("output", dtype=input_dtype),),
             dims=dims,
-            placed=False,
+            takes_device_and_dtype=False,
         ),
         shapes=_PADDED if dims else Shapes({"input": "*lengths", "output": "*out"}),
         oracle=Oracle(
@@ -99,75 +101,77 @@ def _row(name: str, dims: int, formula: str) -> LayerSpec:
             propagation=copied,
         ),
         generation=Generation(cases=partial(cases.pads, name)),
-        traits=Traits(copies=True),
+        traits=Traits(copies_input=True),
         benchmark=Benchmark(
             filling=Filling(contraction=False), flops=lambda workload, weights, outputs: 0
         ),
     )
 
 
-def _module(name: str, mode: str, dims: int) -> LayerSpec:
-    valued = name.startswith("Constant")
-    valid = partial(cases.modules, name, mode, dims, valued)
-    value = {"value": 3.5} if valued else {}
+def _module_spec(name: str, mode: str, dims: int) -> LayerSpec:
+    takes_value = name.startswith("Constant")
+    valid = partial(cases.module_pads, name, mode, dims, takes_value)
+    value = {"value": 3.5} if takes_value else {}
     shape = _SHAPES[dims]
     text = f"padding 1, {math.prod(shape) // 1000} thousand numbers"
-    row = _row(name, dims, _FORMULAS[mode])
+    spec = _layer_spec(name, dims, _FORMULAS[mode])
     return replace(
-        row,
+        spec,
         signature=replace(
-            row.signature,
+            spec.signature,
             arguments=(
-                *row.signature.arguments,
-                *((Argument("value", plain=0.0),) if valued else ()),
+                *spec.signature.arguments,
+                *((Argument("value", simplest=0.0),) if takes_value else ()),
             ),
-            kept_as=partial(_each_side, dims),
+            readback=partial(_readback, dims),
         ),
         oracle=replace(
-            row.oracle,
+            spec.oracle,
             values=partial(oracle.module_pad, mode, dims),
             shapes=partial(oracle.module_pad_shape, dims),
         ),
         generation=replace(
-            row.generation,
+            spec.generation,
             cases=valid,
             invalid=invalid_cases(valid, invalid.module_breaks(mode, dims)),
-            examples=0.3,
+            examples_fraction=0.3,
         ),
-        variation=Variation(allows=partial(_allows, partial(_sides_of_module, mode))),
-        laws=laws.LINE if dims == 1 else laws.MODULE,
+        variation=Variation(allows=partial(_allows, partial(_module_sides, mode))),
+        laws=laws.LINE_LAWS if dims == 1 else laws.MODULE_LAWS,
         benchmark=replace(
-            row.benchmark,
+            spec.benchmark,
             workloads=(Workload(name, text, {"padding": 1, **value}, (shape,), small=True),),
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
     for stem, mode in _MODULES.items():
         for dims in (1, 2, 3):
-            yield _module(f"{stem}{dims}d", mode, dims)
+            yield _module_spec(f"{stem}{dims}d", mode, dims)
     name = "functional.pad"
-    given = {"pad": (1, 1, 1, 1), "mode": "reflect"}
-    row = _row(name, 0, "; ".join(f"{mode}: {text}" for mode, text in _FORMULAS.items()))
+    timed_arguments = {"pad": (1, 1, 1, 1), "mode": "reflect"}
+    spec = _layer_spec(name, 0, "; ".join(f"{mode}: {text}" for mode, text in _FORMULAS.items()))
     yield replace(
-        row,
+        spec,
         signature=replace(
-            row.signature,
+            spec.signature,
             arguments=(
-                Argument("pad", plain=(0, 0), form=Form(sequence=True)),
-                Argument("mode", "constant", other="replicate"),
-                Argument("value", None, other=1.0),
+                Argument("pad", simplest=(0, 0), form=Form(sequence=True)),
+                Argument("mode", "constant", alternative="replicate"),
+                Argument("value", None, alternative=1.0),
             ),
         ),
         generation=replace(
-            row.generation, invalid=invalid_cases(row.generation.cases, invalid.pad_breaks())
+            spec.generation, invalid=invalid_cases(spec.generation.cases, invalid.pad_breaks())
         ),
-        variation=Variation(allows=partial(_allows, _sides_of_pad)),
-        laws=laws.FUNCTION,
+        variation=Variation(allows=partial(_allows, _function_sides)),
+        laws=laws.FUNCTION_LAWS,
         benchmark=replace(
-            row.benchmark,
-            workloads=(Workload(name, "reflect, resnet", given, (_SHAPES[2],), small=True),),
+            spec.benchmark,
+            workloads=(
+                Workload(name, "reflect, resnet", timed_arguments, (_SHAPES[2],), small=True),
+            ),
         ),
     )

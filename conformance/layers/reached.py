@@ -9,11 +9,11 @@ from importlib.resources import files
 
 
 @cache
-def table() -> Mapping[str, Sequence[str]]:
+def reached_layers() -> Mapping[str, Sequence[str]]:
     """Operator → the layers that reach it, forward or backward."""
     text = files("conformance.layers").joinpath("reached.json").read_text(encoding="utf-8")
-    found: Mapping[str, Sequence[str]] = json.loads(text)["reached"]
-    return found
+    layers_by_operator: Mapping[str, Sequence[str]] = json.loads(text)["reached"]
+    return layers_by_operator
 
 
 def layers_reaching(operators: Sequence[str]) -> tuple[str, ...]:
@@ -23,4 +23,4 @@ def layers_reaching(operators: Sequence[str]) -> tuple[str, ...]:
         operators: names, with or without `.default`.
     """
     names = [name.removesuffix(".default") for name in operators]
-    return tuple(dict.fromkeys(layer for name in names for layer in table().get(name, ())))
+    return tuple(dict.fromkeys(layer for name in names for layer in reached_layers().get(name, ())))

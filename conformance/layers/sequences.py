@@ -17,7 +17,7 @@ from conformance.spec.outputs import input_dtype
 from conformance.spec.parts import Benchmark, Generation, Oracle, Traits
 from conformance.spec.propagation import copied
 from conformance.spec.shapes import Shapes
-from conformance.spec.signature import Argument, Bundles, Input, Output, Passed, Signature
+from conformance.spec.signature import Argument, Bundles, Input, Output, Passing, Signature
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import sequences as cases
 from conformance.strategies.invalid import sequences as invalid
@@ -29,56 +29,56 @@ if TYPE_CHECKING:
     from conformance.spec.law import Law
 
 _RNN = "utils.rnn."
-_FIRST = Argument("batch_first", False, other=True)
-_VALUE = Argument("padding_value", 0.0, other=1.0)
-_SORTED = Argument("enforce_sorted", True, other=False)
+_FIRST = Argument("batch_first", False, alternative=True)
+_VALUE = Argument("padding_value", 0.0, alternative=1.0)
+_SORTED = Argument("enforce_sorted", True, alternative=False)
 _RECORD = "utils.rnn.PackedSequence"
-_MOST_ORDERS = 24
+_MAX_ORDERS = 24
 _PADDED = "T x B x *, or B x T x *: the sequences in their order, padding_value behind"
 # 32 sequences of 128 steps and 512 features.
 _BATCH, _LONG = (128, 32, 512), 128
 
 
-def _whole(case: Case) -> str:
+def _int64(case: Case) -> str:
     return "int64"
 
 
-def _list() -> tuple[Input, ...]:
-    names = (f"sequence{k}" for k in range(cases.MOST))
+def _list_inputs() -> tuple[Input, ...]:
+    names = (f"sequence{k}" for k in range(cases.MAX_SEQUENCES))
     parts = (
-        Input(name, optional=k > 0, passed=Passed(part_of="sequences"))
+        Input(name, optional=k > 0, passing=Passing(part_of="sequences"))
         for k, name in enumerate(names)
     )
     return tuple(parts)
 
 
-def _index(name: str, passed: Passed, *, optional: bool = False) -> Input:
+def _index_input(name: str, passed: Passing, *, optional: bool = False) -> Input:
     return Input(
-        name, "index", optional, differentiable=False, signed=False, fixed=True, passed=passed
+        name, "index", optional, differentiable=False, any_value=False, fixed=True, passing=passed
     )
 
 
-def _parts(argument: str) -> tuple[Input, ...]:
-    part = Passed(part_of=argument)
+def _packed_inputs(argument: str) -> tuple[Input, ...]:
+    part = Passing(part_of=argument)
     return (
-        Input("data", passed=part),
-        _index("batch_sizes", replace(part, on_host=True)),
-        _index("sorted_indices", part, optional=True),
-        _index("unsorted_indices", part, optional=True),
+        Input("data", passing=part),
+        _index_input("batch_sizes", replace(part, on_host=True)),
+        _index_input("sorted_indices", part, optional=True),
+        _index_input("unsorted_indices", part, optional=True),
     )
 
 
 _PACKED_OUTPUTS = (
     Output("data", dtype=input_dtype),
-    Output("batch_sizes", dtype=_whole, differentiable=False, on_host=True),
-    Output("sorted_indices", dtype=_whole, differentiable=False),
-    Output("unsorted_indices", dtype=_whole, differentiable=False),
+    Output("batch_sizes", dtype=_int64, differentiable=False, on_host=True),
+    Output("sorted_indices", dtype=_int64, differentiable=False),
+    Output("unsorted_indices", dtype=_int64, differentiable=False),
 )
 _PADDED_OUTPUT = Output("padded", dtype=input_dtype)
-_SINGLE = Bundles()
+_NO_BUNDLES = Bundles()
 _BATCH_SHAPE = "sequences time *features if batch_first else time sequences *features"
 _INDICES = ("sorted_indices", "unsorted_indices")
-_FEATURES = {f"sequence{k}": f"length{k} *features" for k in range(cases.MOST)}
+_FEATURES = {f"sequence{k}": f"length{k} *features" for k in range(cases.MAX_SEQUENCES)}
 _PACK = {
     "data": "elements *features",
     "batch_sizes": "longest",
@@ -90,99 +90,110 @@ _PACKED = {
     **dict.fromkeys(_INDICES, "sequences"),
 }
 _FIXED = ("elements", "steps", "sequences")
-_LISTED_OUTPUTS = tuple(Output(f"sequence{k}", dtype=input_dtype) for k in range(cases.MOST))
+_LISTED_OUTPUTS = tuple(
+    Output(f"sequence{k}", dtype=input_dtype) for k in range(cases.MAX_SEQUENCES)
+)
 
 
-def _arrays(case: Case) -> list[np.ndarray]:
+def _present_arrays(case: Case) -> list[np.ndarray]:
     return [x for x in case.inputs if x is not None]
 
 
-def _each(case: Case) -> Mapping[str, Any]:
-    return {"each": tuple(map(int, _arrays(case)[1]))}
+def _lengths_argument(case: Case) -> Mapping[str, Any]:
+    return {"each": tuple(map(int, _present_arrays(case)[1]))}
 
 
-def _elements(case: Case) -> Mapping[str, Any]:
-    lengths = _arrays(case)[1]
+def _element_counts(case: Case) -> Mapping[str, Any]:
+    lengths = _present_arrays(case)[1]
     return {"elements": int(lengths.sum()), "longest": int(lengths.max())}
 
 
 def _lengths(case: Case) -> tuple[int, ...]:
-    _, sizes, *indices = _arrays(case)
-    return tuple(oracle.lengths_of(sizes.tolist(), indices[1].tolist() if indices else None))
+    _, sizes, *indices = _present_arrays(case)
+    return tuple(oracle.packed_lengths(sizes.tolist(), indices[1].tolist() if indices else None))
 
 
-def _count(case: Case) -> Mapping[str, Any]:
+def _sequence_count(case: Case) -> Mapping[str, Any]:
     return {"sequences": len(_lengths(case))}
 
 
-def _each_packed(case: Case) -> Mapping[str, Any]:
+def _packed_lengths(case: Case) -> Mapping[str, Any]:
     return {"each": _lengths(case)}
 
 
-def _packable(lengths: Sequence[int], arguments: Mapping[str, Any]) -> bool:
+def _can_pack(lengths: Sequence[int], arguments: Mapping[str, Any]) -> bool:
     if arguments.get("enforce_sorted", True):
         return list(lengths) == sorted(lengths, reverse=True)
-    return oracle.count_of_orders(lengths) <= _MOST_ORDERS
+    return oracle.count_valid_orders(lengths) <= _MAX_ORDERS
 
 
-def _valued(case: Case) -> bool:
+def _can_hold_padding(case: Case) -> bool:
     """Whether the sequences' dtype can hold the padding value."""
     value = float(case.call.arguments.get("padding_value", 0.0))
-    return _arrays(case)[0].dtype.kind != "i" or value.is_integer()
+    return _present_arrays(case)[0].dtype.kind != "i" or value.is_integer()
 
 
-def _allows_list(row: LayerSpec, case: Case) -> bool:
+def _allows_list(spec: LayerSpec, case: Case) -> bool:
     """Whether the arguments allow to pad, or to pack, the list."""
-    lengths, arguments = [len(x) for x in _arrays(case)], case.call.arguments
-    if row.signature.argument("enforce_sorted") is None:
-        return _valued(case) and max(lengths) > 0
-    return min(lengths) > 0 and _packable(lengths, arguments)
+    lengths, arguments = [len(x) for x in _present_arrays(case)], case.call.arguments
+    if spec.signature.argument("enforce_sorted") is None:
+        return _can_hold_padding(case) and max(lengths) > 0
+    return min(lengths) > 0 and _can_pack(lengths, arguments)
 
 
-def _allows_batch(row: LayerSpec, case: Case) -> bool:
+def _allows_batch(spec: LayerSpec, case: Case) -> bool:
     """Whether the batch is as long as its longest sequence, and the arguments allow the lengths."""
-    x, lengths = _arrays(case)
+    x, lengths = _present_arrays(case)
     arguments = case.call.arguments
     if not 0 < max(lengths) <= x.shape[1 if arguments.get("batch_first", False) else 0]:
         return False
-    if row.signature.argument("enforce_sorted") is None:
-        return len(lengths) <= cases.MOST
-    return bool(min(lengths) > 0) and _packable(lengths.tolist(), arguments)
+    if spec.signature.argument("enforce_sorted") is None:
+        return len(lengths) <= cases.MAX_SEQUENCES
+    return bool(min(lengths) > 0) and _can_pack(lengths.tolist(), arguments)
 
 
-def _allows_packed(row: LayerSpec, case: Case) -> bool:
+def _allows_packed(spec: LayerSpec, case: Case) -> bool:
     """Whether `total_length` covers the longest sequence, and the dtype holds the padding value."""
     lengths, total = _lengths(case), case.call.arguments.get("total_length")
-    return (total is None or total >= max(lengths)) and _valued(case)
+    return (total is None or total >= max(lengths)) and _can_hold_padding(case)
 
 
 def _flops(workload: Workload, weights: Any, outputs: Any) -> int:
     return 0
 
 
-def _falling(shapes: Any, generator: np.random.Generator) -> np.ndarray:
+def _decreasing_lengths(shapes: Any, generator: np.random.Generator) -> np.ndarray:
     """Lengths of a batch, the longest first."""
     lengths = generator.integers(1, _LONG, shapes[1], endpoint=True)
     lengths[0] = _LONG
     return np.sort(lengths)[::-1].copy()
 
 
-def _full(shapes: Any, generator: np.random.Generator) -> np.ndarray:
+def _full_batch_sizes(shapes: Any, generator: np.random.Generator) -> np.ndarray:
     """Batch sizes of equally long sequences: each step has an element of every sequence."""
     return np.full(shapes[1], shapes[0][0] // shapes[1][0])
 
 
-def _called(
+def _signature(
     arguments: tuple[Argument, ...],
     inputs: tuple[Input, ...],
     outputs: tuple[Output, ...],
-    bundles: Bundles = _SINGLE,
+    bundles: Bundles = _NO_BUNDLES,
 ) -> Signature:
-    return Signature(arguments, inputs, outputs, complex=False, placed=False, bundles=bundles)
+    return Signature(
+        arguments,
+        inputs,
+        outputs,
+        supports_complex=False,
+        takes_device_and_dtype=False,
+        bundles=bundles,
+    )
 
 
 def _generation(strategy: Callable[[str], SearchStrategy[Case]], breaks: Any) -> Generation:
-    return Generation(cases=strategy, invalid=invalid_cases(strategy, breaks), examples=0.4)
+    return Generation(
+        cases=strategy, invalid=invalid_cases(strategy, breaks), examples_fraction=0.4
+    )
 
 
 def _benchmark(workload: Workload, **made: Any) -> Benchmark:
@@ -191,11 +202,11 @@ def _benchmark(workload: Workload, **made: Any) -> Benchmark:
     Args:
         made: input → function that makes it, for inputs that are not ordinary numbers.
     """
-    filling = Filling(contraction=False, made=made)
+    filling = Filling(contraction=False, array_makers=made)
     return Benchmark(workloads=(workload,), filling=filling, flops=_flops)
 
 
-def _row(
+def _layer_spec(
     name: str,
     signature: Signature,
     shapes: Shapes,
@@ -214,22 +225,22 @@ def _row(
         oracle=oracle,
         generation=generation,
         variation=variation,
-        traits=Traits(copies=True),
+        traits=Traits(copies_input=True),
         laws=laws,
         benchmark=benchmark,
     )
 
 
-def _lists() -> Iterator[LayerSpec]:
+def _list_specs() -> Iterator[LayerSpec]:
     """Functions that take a list of sequences."""
     text = "4 sequences of 32 to 128 steps"
     shapes = tuple((n, 512) for n in (128, 96, 64, 32))
     variation, bundles = Variation(allows=_allows_list), Bundles({"sequences": LIST})
     name = _RNN + "pad_sequence"
-    side = Argument("padding_side", "right", other="left")
-    yield _row(
+    side = Argument("padding_side", "right", alternative="left")
+    yield _layer_spec(
         name,
-        _called((_FIRST, _VALUE, side), _list(), (_PADDED_OUTPUT,), bundles),
+        _signature((_FIRST, _VALUE, side), _list_inputs(), (_PADDED_OUTPUT,), bundles),
         Shapes({**_FEATURES, "padded": "*padded"}),
         Oracle(
             oracle.pad_sequence,
@@ -243,9 +254,9 @@ def _lists() -> Iterator[LayerSpec]:
         _benchmark(Workload(name, text, {}, shapes, small=True)),
     )
     name = _RNN + "pack_sequence"
-    yield _row(
+    yield _layer_spec(
         name,
-        _called((_SORTED,), _list(), _PACKED_OUTPUTS, bundles),
+        _signature((_SORTED,), _list_inputs(), _PACKED_OUTPUTS, bundles),
         Shapes({**_FEATURES, **_PACK}),
         Oracle(
             oracle.pack_sequence,
@@ -260,17 +271,17 @@ def _lists() -> Iterator[LayerSpec]:
     )
 
 
-def _batches() -> Iterator[LayerSpec]:
+def _padded_specs() -> Iterator[LayerSpec]:
     """Functions that take a padded batch."""
     variation = Variation(allows=_allows_batch)
     name, text = _RNN + "pack_padded_sequence", "32 sequences of at most 128 steps"
-    signature = _called(
+    signature = _signature(
         (_FIRST, _SORTED),
-        (Input("input"), _index("lengths", Passed(on_host=True))),
+        (Input("input"), _index_input("lengths", Passing(on_host=True))),
         _PACKED_OUTPUTS,
     )
     shapes = Shapes({"input": _BATCH_SHAPE, "lengths": "sequences", **_PACK})
-    yield _row(
+    yield _layer_spec(
         name,
         signature,
         shapes,
@@ -281,22 +292,24 @@ def _batches() -> Iterator[LayerSpec]:
                 "    the longest sequence first; batch_sizes: how many they are",
             ),
             propagation=copied,
-            counted=_elements,
+            value_inferred_arguments=_element_counts,
         ),
         _generation(partial(cases.padded_batches, name), invalid.padded_breaks(signature, shapes)),
         variation,
         laws.PACK_PADDED,
-        _benchmark(Workload(name, text, {}, (_BATCH, (32,)), small=True), lengths=_falling),
+        _benchmark(
+            Workload(name, text, {}, (_BATCH, (32,)), small=True), lengths=_decreasing_lengths
+        ),
     )
     name, first = _RNN + "unpad_sequence", {"batch_first": True}
-    signature = _called(
+    signature = _signature(
         (_FIRST,),
-        (Input("padded_sequences"), _index("lengths", Passed())),
+        (Input("padded_sequences"), _index_input("lengths", Passing())),
         _LISTED_OUTPUTS,
-        Bundles(lists=True),
+        Bundles(returns_list=True),
     )
     shapes = Shapes({"padded_sequences": _BATCH_SHAPE, "lengths": "sequences", **_FEATURES})
-    yield _row(
+    yield _layer_spec(
         name,
         signature,
         shapes,
@@ -305,29 +318,29 @@ def _batches() -> Iterator[LayerSpec]:
             oracle.unpad_sequence_shape,
             ("the first lengths[b] steps of each sequence b",),
             copied,
-            counted=_each,
+            value_inferred_arguments=_lengths_argument,
         ),
         _generation(partial(cases.batches_to_unpad, name), invalid.unpad_breaks(signature, shapes)),
         variation,
         laws.UNPAD,
         _benchmark(
             Workload(name, "6 sequences", first, ((6, 128, 512), (6,)), small=True),
-            lengths=_falling,
+            lengths=_decreasing_lengths,
         ),
     )
 
 
-def _packed() -> Iterator[LayerSpec]:
+def _packed_specs() -> Iterator[LayerSpec]:
     """Functions that take a packed sequence."""
     variation, text = Variation(allows=_allows_packed), "6 sequences of 128"
     shapes = ((768, 512), (128,))
     name = _RNN + "pad_packed_sequence"
-    yield _row(
+    yield _layer_spec(
         name,
-        _called(
-            (_FIRST, _VALUE, Argument("total_length", None, other=17)),
-            _parts("sequence"),
-            (_PADDED_OUTPUT, Output("lengths", dtype=_whole, differentiable=False, on_host=True)),
+        _signature(
+            (_FIRST, _VALUE, Argument("total_length", None, alternative=17)),
+            _packed_inputs("sequence"),
+            (_PADDED_OUTPUT, Output("lengths", dtype=_int64, differentiable=False, on_host=True)),
             Bundles({"sequence": _RECORD}),
         ),
         Shapes(
@@ -339,21 +352,21 @@ def _packed() -> Iterator[LayerSpec]:
             oracle.pad_packed_sequence,
             formula=(_PADDED,),
             propagation=copied,
-            counted=_count,
+            value_inferred_arguments=_sequence_count,
         ),
         _generation(partial(cases.packed_batches, name, True), invalid.packed_breaks()),
         variation,
         laws.PAD_PACKED,
-        _benchmark(Workload(name, text, {}, shapes, small=True), batch_sizes=_full),
+        _benchmark(Workload(name, text, {}, shapes, small=True), batch_sizes=_full_batch_sizes),
     )
     name = _RNN + "unpack_sequence"
-    yield _row(
+    yield _layer_spec(
         name,
-        _called(
+        _signature(
             (),
-            _parts("packed_sequences"),
+            _packed_inputs("packed_sequences"),
             _LISTED_OUTPUTS,
-            Bundles({"packed_sequences": _RECORD}, lists=True),
+            Bundles({"packed_sequences": _RECORD}, returns_list=True),
         ),
         Shapes({**_PACKED, **_FEATURES}, fixed=_FIXED),
         Oracle(
@@ -361,17 +374,17 @@ def _packed() -> Iterator[LayerSpec]:
             oracle.unpack_sequence_shape,
             ("the sequences, as they were before they were packed",),
             copied,
-            counted=_each_packed,
+            value_inferred_arguments=_packed_lengths,
         ),
         _generation(partial(cases.packed_batches, name, False), invalid.unpack_breaks()),
         variation,
         laws.UNPACK,
-        _benchmark(Workload(name, text, {}, shapes, small=True), batch_sizes=_full),
+        _benchmark(Workload(name, text, {}, shapes, small=True), batch_sizes=_full_batch_sizes),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, by what they take."""
-    yield from _batches()
-    yield from _lists()
-    yield from _packed()
+    yield from _padded_specs()
+    yield from _list_specs()
+    yield from _packed_specs()

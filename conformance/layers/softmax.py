@@ -25,13 +25,13 @@ from conformance.strategies.invalid import softmax as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.shapes import shape_breaks
 
-_DIM = Argument("dim", None, other=0)
-_DTYPE = Argument("dtype", None, other="float64", form=Form(of_torch=True))
+_DIM = Argument("dim", None, alternative=0)
+_DTYPE = Argument("dtype", None, alternative="float64", form=Form(torch_object=True))
 _GUMBEL = (
-    Argument("tau", 1.0, other=0.5),
-    Argument("hard", False, other=True),
-    Argument("eps", 1e-10, other=0.5),
-    Argument("dim", -1, other=0),
+    Argument("tau", 1.0, alternative=0.5),
+    Argument("hard", False, alternative=True),
+    Argument("eps", 1e-10, alternative=0.5),
+    Argument("dim", -1, alternative=0),
 )
 
 
@@ -64,32 +64,32 @@ _KINDS = {
 }
 
 
-def _samples(case: Case) -> int | None:
+def _batch_axis(case: Case) -> int | None:
     """Axis 0 counts the batch, unless the softmax is along it."""
     x = case.inputs[0]
     return 0 if x is not None and x.ndim and laws.axis_of_case(case) else None
 
 
-def _along_last(found: FactsLike) -> bool:
+def _is_along_last(facts: FactsLike) -> bool:
     """Whether the softmax is along the last axis, for which kernels have separate code."""
-    x = found.case.inputs[0]
-    return x is not None and laws.axis_of_case(found.case) == max(x.ndim - 1, 0)
+    x = facts.case.inputs[0]
+    return x is not None and laws.axis_of_case(facts.case) == max(x.ndim - 1, 0)
 
 
-def _dtype(case: Case) -> str:
+def _working_dtype(case: Case) -> str:
     """The dtype of the computation and of the output."""
     return str(case.call.arguments.get("dtype") or case.call.dtype)
 
 
 _DERIVED: Mapping[str, Callable[[FactsLike], Any]] = {
-    "along_last": _along_last,
-    "working_dtype": lambda found: _dtype(found.case),
+    "along_last": _is_along_last,
+    "working_dtype": lambda found: _working_dtype(found.case),
 }
 
 
-def _allows(row: LayerSpec, case: Case) -> bool:
+def _allows(spec: LayerSpec, case: Case) -> bool:
     """Whether the input has the axis `dim`."""
-    x, dim = case.inputs[0], case.call.arguments.get("dim", row.signature.defaults["dim"])
+    x, dim = case.inputs[0], case.call.arguments.get("dim", spec.signature.defaults["dim"])
     axes = 0 if x is None else max(x.ndim, 1)
     return dim is None or -axes <= dim < axes
 
@@ -99,39 +99,41 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return 4 * math.prod(outputs[0])
 
 
-def _timed(
-    name: str, text: str, shape: Shape, given: Mapping[str, Any], *, small: bool = True
+def _workload(
+    name: str, text: str, shape: Shape, arguments: Mapping[str, Any], *, small: bool = True
 ) -> Workload:
-    return Workload(name, text, given, (shape,), small=small)
+    return Workload(name, text, arguments, (shape,), small=small)
 
 
-def _row(name: str, kind: _Kind) -> LayerSpec:
+def _layer_spec(name: str, kind: _Kind) -> LayerSpec:
     function = is_function(name)
     valid = partial(cases.softmaxes, name)
-    last = {"dim": -1}
+    last_axis = {"dim": -1}
     return LayerSpec(
         name,
         "softmax",
         signature=Signature(
             (_DIM, _DTYPE) if function else (_DIM,),
-            (Input("input", batch_axis=_samples),),
-            (Output("output", _samples, dtype=_dtype if function else None),),
-            complex=False,
-            placed=False,
+            (Input("input", batch_axis=_batch_axis),),
+            (Output("output", _batch_axis, dtype=_working_dtype if function else None),),
+            supports_complex=False,
+            takes_device_and_dtype=False,
         ),
         shapes=Shapes({"input": "*sizes", "output": "*sizes"}),
         oracle=Oracle(values=kind.values, formula=(kind.formula,), propagation=computed),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.softmax_breaks(name)), examples=0.4
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.softmax_breaks(name)),
+            examples_fraction=0.4,
         ),
         variation=Variation(allows=_allows),
-        conditions=Conditions(derived=_DERIVED),
-        laws=(*laws.EVERY, *kind.laws, *((laws.cast,) if function else ())),
+        conditions=Conditions(derived_facts=_DERIVED),
+        laws=(*laws.COMMON_LAWS, *kind.laws, *((laws.cast,) if function else ())),
         benchmark=Benchmark(
             workloads=(
-                _timed(name, "96 by 128 by 128", (96, 128, 128), last),
-                _timed(name, "64 by 1000", (64, 1000), last, small=False),
-                _timed(name, "64 by 32000", (64, 32000), last, small=False),
+                _workload(name, "96 by 128 by 128", (96, 128, 128), last_axis),
+                _workload(name, "64 by 1000", (64, 1000), last_axis, small=False),
+                _workload(name, "64 by 32000", (64, 32000), last_axis, small=False),
             ),
             filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
             flops=_flops,
@@ -139,19 +141,19 @@ def _row(name: str, kind: _Kind) -> LayerSpec:
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
     for names, kind in _KINDS.items():
-        yield from (_row(name, kind) for name in names)
+        yield from (_layer_spec(name, kind) for name in names)
         if names[0] == "Softmax":
-            yield _of_channels(names[0], kind)
-    yield _drawn()
+            yield _softmax2d_spec(names[0], kind)
+    yield _gumbel_softmax_spec()
 
 
-def _of_channels(like: str, kind: _Kind) -> LayerSpec:
+def _softmax2d_spec(base_name: str, kind: _Kind) -> LayerSpec:
     name = "Softmax2d"
-    valid = partial(cases.of_channels, name)
-    base = _row(like, kind)
+    valid = partial(cases.channel_softmaxes, name)
+    base = _layer_spec(base_name, kind)
     signature = replace(
         base.signature, arguments=(), inputs=(Input("input"),), outputs=(Output("output"),)
     )
@@ -169,14 +171,14 @@ def _of_channels(like: str, kind: _Kind) -> LayerSpec:
         ),
         generation=replace(base.generation, cases=valid, invalid=invalid_cases(valid, breaks)),
         variation=Variation(),
-        laws=laws.OF_CHANNELS,
+        laws=laws.CHANNEL_LAWS,
         benchmark=replace(
-            base.benchmark, workloads=(_timed(name, "8 by 21 by 64 by 64", (8, 21, 64, 64), {}),)
+            base.benchmark, workloads=(_workload(name, "8 by 21 by 64 by 64", (8, 21, 64, 64), {}),)
         ),
     )
 
 
-def _drawn() -> LayerSpec:
+def _gumbel_softmax_spec() -> LayerSpec:
     name = "functional.gumbel_softmax"
     valid = partial(cases.gumbel_softmaxes, name)
     return LayerSpec(
@@ -184,10 +186,10 @@ def _drawn() -> LayerSpec:
         "softmax",
         signature=Signature(
             _GUMBEL,
-            (Input("logits", batch_axis=_samples),),
-            (Output("output", _samples),),
-            complex=False,
-            placed=False,
+            (Input("logits", batch_axis=_batch_axis),),
+            (Output("output", _batch_axis),),
+            supports_complex=False,
+            takes_device_and_dtype=False,
         ),
         shapes=Shapes({"logits": "*sizes", "output": "*sizes"}),
         oracle=Oracle(
@@ -199,14 +201,16 @@ def _drawn() -> LayerSpec:
             propagation=computed,
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.softmax_breaks(name)), examples=0.35
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.softmax_breaks(name)),
+            examples_fraction=0.35,
         ),
         variation=Variation(allows=_allows),
-        conditions=Conditions(derived=_DERIVED),
+        conditions=Conditions(derived_facts=_DERIVED),
         laws=draws.LAWS,
-        randomness=Randomness(used=lambda call: True, draws=draws.draws),
+        randomness=Randomness(is_used=lambda call: True, draws=draws.draws),
         benchmark=Benchmark(
-            workloads=(_timed(name, "512 by 64", (512, 64), {}),),
+            workloads=(_workload(name, "512 by 64", (512, 64), {}),),
             filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
             flops=_flops,
         ),

@@ -24,21 +24,21 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 
 # Every item checks every entry, and neighbouring items have the same layer.
 @lru_cache(maxsize=4096)
-def named(name: str, patterns: str) -> bool:
+def matches_globs(name: str, patterns: str) -> bool:
     """Whether a name matches one glob of a comma list."""
-    names, globs = _split(patterns)
+    names, globs = _split_patterns(patterns)
     return name in names or any(glob.match(name) for glob in globs)
 
 
 @cache
-def _split(patterns: str) -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
+def _split_patterns(patterns: str) -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
     """Split a comma list into its plain names and its globs."""
-    each = frozenset(pattern.strip() for pattern in patterns.split(","))
-    names = frozenset(pattern for pattern in each if not _GLOB.search(pattern))
-    return names, tuple(re.compile(fnmatch.translate(glob)) for glob in sorted(each - names))
+    parts = frozenset(pattern.strip() for pattern in patterns.split(","))
+    names = frozenset(pattern for pattern in parts if not _GLOB.search(pattern))
+    return names, tuple(re.compile(fnmatch.translate(glob)) for glob in sorted(parts - names))
 
 
-def meets(value: Any, wanted: Any) -> bool:
+def matches(value: Any, condition: Any) -> bool:
     """Whether a fact meets a condition.
 
     Args:
@@ -46,12 +46,16 @@ def meets(value: Any, wanted: Any) -> bool:
         wanted: a value, a comma list of globs, or a comparison such as `">1"`.
     """
     values: Sequence[Any] = value if isinstance(value, (tuple, list)) else [value]
-    match = COMPARISON.match(wanted) if isinstance(wanted, str) else None
-    if match is None:
-        globs = isinstance(value, str) and isinstance(wanted, str) and named(value, wanted)
-        return globs or value == wanted or any(v == wanted for v in values)
+    comparison = COMPARISON.match(condition) if isinstance(condition, str) else None
+    if comparison is None:
+        matches_glob = (
+            isinstance(value, str)
+            and isinstance(condition, str)
+            and matches_globs(value, condition)
+        )
+        return matches_glob or value == condition or any(v == condition for v in values)
     try:
-        number = json.loads(match[2])
-        return any(v is not None and RELATIONS[match[1]](v, number) for v in values)
+        number = json.loads(comparison[2])
+        return any(v is not None and RELATIONS[comparison[1]](v, number) for v in values)
     except (ValueError, TypeError):
         return False

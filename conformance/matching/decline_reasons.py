@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from conformance.matching.comparison import RELATIONS, meets
+from conformance.matching.comparison import RELATIONS, matches
 from conformance.matching.facts import facts
 from conformance.model.case import Case
 
-_START = re.compile(r"(?P<name>[A-Za-z_][\w.]*)\s*(?P<relation>==|!=|>=|<=|=|>|<)\s*")
-_BETWEEN = re.compile(r"\s*(,|;|and|with|&)\s*")
+_CLAIM_START = re.compile(r"(?P<name>[A-Za-z_][\w.]*)\s*(?P<relation>==|!=|>=|<=|=|>|<)\s*")
+_SEPARATOR = re.compile(r"\s*(,|;|and|with|&)\s*")
 
 
 @dataclass(frozen=True)
@@ -33,27 +33,27 @@ class ReasonClaim:
     def __str__(self) -> str:
         return f"{self.name}{'=' if self.relation == '==' else self.relation}{self.value!r}"
 
-    def about(self, case: Case) -> bool:
+    def applies_to(self, case: Case) -> bool:
         """Whether the case has the argument."""
         return self.name in facts(case)
 
-    def may_hold(self, case: Case) -> bool:
+    def may_apply(self, case: Case) -> bool:
         """Whether the claim may be about the case: one number of several suffices."""
         value = facts(case).get(self.name)
-        if self._strictly(value):
+        if self._compare(value):
             return True
         if self.relation == "==":
-            return bool(meets(value, self.value))
-        return any(self._strictly(v) for v in value) if isinstance(value, (list, tuple)) else False
+            return bool(matches(value, self.value))
+        return any(self._compare(v) for v in value) if isinstance(value, (list, tuple)) else False
 
     def holds(self, case: Case) -> bool:
         """Whether the claim is true of the case: of several numbers, all must meet it."""
         value = facts(case).get(self.name)
         if self.relation == "==" or not isinstance(value, (list, tuple)):
-            return self._strictly(value)
-        return bool(value) and all(self._strictly(v) for v in value)
+            return self._compare(value)
+        return bool(value) and all(self._compare(v) for v in value)
 
-    def _strictly(self, value: Any) -> bool:
+    def _compare(self, value: Any) -> bool:
         if isinstance(value, list) and isinstance(self.value, tuple):
             value = tuple(value)
         if isinstance(value, bool) is not isinstance(self.value, bool):
@@ -65,35 +65,35 @@ class ReasonClaim:
 
 
 @lru_cache(maxsize=4096)
-def claims(reason: str) -> tuple[ReasonClaim, ...]:
+def parse_claims(reason: str) -> tuple[ReasonClaim, ...]:
     """Parse the claims of a backend's reason; empty if it contains any other words."""
-    found: list[ReasonClaim] = []
-    rest = reason.strip()
-    while rest:
-        start = _START.match(rest)
+    parsed: list[ReasonClaim] = []
+    remaining = reason.strip()
+    while remaining:
+        start = _CLAIM_START.match(remaining)
         if start is None:
             return ()
-        literal = _literal(rest[start.end() :])
+        literal = _parse_literal(remaining[start.end() :])
         if literal is None:
             return ()
         value, length = literal
         relation = "==" if start["relation"] == "=" else start["relation"]
-        found.append(ReasonClaim(start["name"], relation, value))
-        rest = rest[start.end() + length :]
-        between = _BETWEEN.match(rest)
-        if rest and between is None:
+        parsed.append(ReasonClaim(start["name"], relation, value))
+        remaining = remaining[start.end() + length :]
+        separator = _SEPARATOR.match(remaining)
+        if remaining and separator is None:
             return ()
-        rest = rest[between.end() :] if between else ""
-    return tuple(found)
+        remaining = remaining[separator.end() :] if separator else ""
+    return tuple(parsed)
 
 
-def topic(reason: str) -> str:
+def reason_topic(reason: str) -> str:
     """A backend's reason without its values, so that `stride=2` and `stride=(1, 2)` are alike."""
-    found = claims(reason)
-    return ", ".join(f"{claim.name}=…" for claim in found) if found else reason
+    parsed = parse_claims(reason)
+    return ", ".join(f"{claim.name}=…" for claim in parsed) if parsed else reason
 
 
-def _literal(text: str) -> tuple[Any, int] | None:
+def _parse_literal(text: str) -> tuple[Any, int] | None:
     """The longest literal at the beginning of a text, and its length; None if there is none."""
     for end in range(min(len(text), 200), 0, -1):
         piece = text[:end]

@@ -12,64 +12,86 @@ from functools import cache, lru_cache
 from typing import Any
 
 from conformance.layers import CATALOGUE
-from conformance.matching.comparison import COMPARISON, named
-from conformance.matching.facts import ASKED as OF_LAYOUT
-from conformance.matching.facts import AXIS, EQUALS, EVERY_ROW, FORM, LAYOUT, PLACE, RANGE, SIGNS
+from conformance.matching.comparison import COMPARISON, matches_globs
+from conformance.matching.facts import (
+    ARITHMETIC_OPERATORS,
+    AXIS_PATTERN,
+    COMMON_FACTS,
+    DIMENSION_PATTERN,
+    EQUALITY_SIGN,
+    FORM_PATTERN,
+    LAYOUT_PATTERN,
+    RANGE_PATTERN,
+)
+from conformance.matching.facts import ASKED_PATTERN as OF_LAYOUT
 from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.signature import REQUIRED
-from conformance.strategies.invalid.breaks import breaks_of
+from conformance.strategies.invalid.breaks import break_names
 from conformance.strategies.layouts import LAYOUTS
 
-LONGEST = 200
+MAX_TEXT_LENGTH = 200
 """The largest number of characters of a fact's name or of a condition."""
 _LAYOUTS = frozenset(LAYOUTS)
-BROKEN = "broken"
+BROKEN_FACT = "broken"
 """The fact that names the constraint that an invalid call breaks."""
-MANY = 20
+MAX_LISTED_WORDS = 20
 """The largest number of words that a message lists."""
-GIVEN = frozenset({"given", "absent"})
-NUMBER, TRUTH, NO_TRUTH, ANY = "a number", "true or false", "a number or a word", "a value"
-Kind = str | frozenset[str]
+PRESENCE_WORDS = frozenset({"given", "absent"})
+NUMBER, BOOLEAN, NUMBER_OR_WORD, ANY_VALUE = (
+    "a number",
+    "true or false",
+    "a number or a word",
+    "a value",
+)
+FactKind = str | frozenset[str]
 """The values that a fact can have: a set of words, or a description such as "a number"."""
 
 
 @lru_cache(maxsize=4096)
-def layers_named(patterns: str) -> tuple[str, ...]:
+def find_layers(patterns: str) -> tuple[str, ...]:
     """Find the layers of the catalogue that match a comma list of globs."""
-    found: set[str] = set()
+    layers: set[str] = set()
     for pattern in patterns.split(","):
         name = pattern.strip()
-        plain = not set(name) & set("*?[")
-        found |= {name} & CATALOGUE.keys() if plain else {x for x in CATALOGUE if named(x, name)}
-    return tuple(sorted(found))
+        is_plain_name = not set(name) & set("*?[")
+        layers |= (
+            {name} & CATALOGUE.keys()
+            if is_plain_name
+            else {x for x in CATALOGUE if matches_globs(x, name)}
+        )
+    return tuple(sorted(layers))
 
 
 @lru_cache(maxsize=4096)
-def unknown_fact(name: str, layers: tuple[str, ...]) -> str:
+def explain_unknown_fact(name: str, layers: tuple[str, ...]) -> str:
     """What is expected instead of an unknown fact's name; empty if a layer has the fact.
 
     Args:
         name: the name in a condition.
         layers: the layers of the entry.
     """
-    return "" if kinds(name, layers) else _expected(name, layers)
+    return "" if fact_kinds(name, layers) else _list_facts(name, layers)
 
 
 @lru_cache(maxsize=4096)
-def kinds(name: str, layers: tuple[str, ...]) -> frozenset[Kind]:
+def fact_kinds(name: str, layers: tuple[str, ...]) -> frozenset[FactKind]:
     """The kinds of values that a fact has in some layers; empty if no layer has the fact."""
-    if len(name) > LONGEST:
+    if len(name) > MAX_TEXT_LENGTH:
         return frozenset()
-    if name == BROKEN:
-        rows = (CATALOGUE[x] for x in layers)
+    if name == BROKEN_FACT:
+        specs = (CATALOGUE[x] for x in layers)
         breaks = [
-            breaks_of(row.generation.invalid) for row in rows if row.generation.invalid is not None
+            break_names(spec.generation.invalid)
+            for spec in specs
+            if spec.generation.invalid is not None
         ]
         return frozenset([frozenset(itertools.chain(*breaks))] if breaks else [])
-    return frozenset(itertools.chain.from_iterable(_of(name, CATALOGUE[x]) for x in layers))
+    return frozenset(
+        itertools.chain.from_iterable(_kinds_in_layer(name, CATALOGUE[x]) for x in layers)
+    )
 
 
-def unmeetable(name: str, wanted: Any, layers: tuple[str, ...]) -> str:
+def explain_unmeetable(name: str, condition: Any, layers: tuple[str, ...]) -> str:
     """What is expected instead of a condition that no case meets; empty if a case can meet it.
 
     Args:
@@ -77,180 +99,218 @@ def unmeetable(name: str, wanted: Any, layers: tuple[str, ...]) -> str:
         wanted: the condition.
         layers: the layers of the entry.
     """
-    found = kinds(name, layers)
-    if isinstance(wanted, str) and len(wanted) > LONGEST:
-        return f"no more than {LONGEST} characters"
-    reasons = [_refused(wanted, kind) for kind in found]
+    kinds_of_fact = fact_kinds(name, layers)
+    if isinstance(condition, str) and len(condition) > MAX_TEXT_LENGTH:
+        return f"no more than {MAX_TEXT_LENGTH} characters"
+    reasons = [_expected_instead(condition, kind) for kind in kinds_of_fact]
     return "" if "" in reasons else min(reasons, default="")
 
 
-def _of(name: str, row: LayerSpec) -> Iterator[Kind]:
+def _kinds_in_layer(name: str, spec: LayerSpec) -> Iterator[FactKind]:
     """The kinds of values that a fact has in one layer."""
-    plain = _plain(name, row)
-    if plain:
-        yield from plain
-    elif FORM.fullmatch(name):
-        if name.split(".")[0] in row.signature.input_names:
+    word_kinds = _single_word_kinds(name, spec)
+    if word_kinds:
+        yield from word_kinds
+    elif FORM_PATTERN.fullmatch(name):
+        if name.split(".")[0] in spec.signature.input_names:
             yield NUMBER
-    elif (place := PLACE.fullmatch(name)) is not None:
-        if row.signature.dims and -row.signature.dims <= int(place["place"]) < row.signature.dims:
-            yield from (k for k in _plain(place["name"], row) if k in (NO_TRUTH, ANY))
-    elif (axis := AXIS.fullmatch(name)) is not None:
-        yield from _operand(axis["name"], row, NUMBER)
-    elif (layout := LAYOUT.fullmatch(name)) is not None:
-        what: Kind = _LAYOUTS if layout["what"] == "layout" else NUMBER
-        yield from _operand(layout["name"], row, what)
-        if layout["name"] in row.signature.cotangent_names:
-            yield what
-    elif (span := RANGE.fullmatch(name)) is not None:
-        yield from _operand(span["name"], row, NUMBER)
+    elif (dimension := DIMENSION_PATTERN.fullmatch(name)) is not None:
+        if (
+            spec.signature.dims
+            and -spec.signature.dims <= int(dimension["place"]) < spec.signature.dims
+        ):
+            yield from (
+                k
+                for k in _single_word_kinds(dimension["name"], spec)
+                if k in (NUMBER_OR_WORD, ANY_VALUE)
+            )
+    elif (axis := AXIS_PATTERN.fullmatch(name)) is not None:
+        yield from _operand_kinds(axis["name"], spec, NUMBER)
+    elif (layout := LAYOUT_PATTERN.fullmatch(name)) is not None:
+        layout_kind: FactKind = _LAYOUTS if layout["what"] == "layout" else NUMBER
+        yield from _operand_kinds(layout["name"], spec, layout_kind)
+        if layout["name"] in spec.signature.cotangent_names:
+            yield layout_kind
+    elif (span := RANGE_PATTERN.fullmatch(name)) is not None:
+        yield from _operand_kinds(span["name"], spec, NUMBER)
     elif (asked := OF_LAYOUT.fullmatch(name)) is not None:
-        yield from _operand(asked["name"], row, TRUTH)
-    elif EQUALS in name:
-        parts = name.split(EQUALS)
-        if len(parts) == 2 and all(any(_of(part, row)) for part in parts):
-            yield TRUTH
-    elif _is_sum(name, row):
+        yield from _operand_kinds(asked["name"], spec, BOOLEAN)
+    elif EQUALITY_SIGN in name:
+        parts = name.split(EQUALITY_SIGN)
+        if len(parts) == 2 and all(any(_kinds_in_layer(part, spec)) for part in parts):
+            yield BOOLEAN
+    elif _is_arithmetic(name, spec):
         yield NUMBER
 
 
-def _plain(name: str, row: LayerSpec) -> tuple[Kind, ...]:
+def _single_word_kinds(name: str, spec: LayerSpec) -> tuple[FactKind, ...]:
     """The kinds of values of a fact whose name is a single word."""
-    found = list[Kind]()
-    for rows in (row, CATALOGUE[row.oracle.module] if row.oracle.module else row):
-        argument = rows.signature.argument(name)
+    word_kinds = list[FactKind]()
+    for layer_spec in (
+        spec,
+        CATALOGUE[spec.oracle.equivalent_module] if spec.oracle.equivalent_module else spec,
+    ):
+        argument = layer_spec.signature.argument(name)
         if argument is not None:
             default = argument.default
-            kind = TRUTH if isinstance(default, bool) else ANY if default is None else NO_TRUTH
-            found.append(NO_TRUTH if default is REQUIRED else kind)
-    if name in row.signature.input_names or name in row.state.constructor_tensors:
-        found.append(GIVEN)
-    if name == "training" and row.traits.modes:
-        found.append(TRUTH)
-    sizes = row.shapes.size_names if row.shapes is not None else ()
-    if name in row.conditions.derived or name in sizes:
-        found.append(ANY)
-    if name in EVERY_ROW:
-        found.append(TRUTH if name == "empty" else NUMBER)
-    return tuple(found)
+            kind = (
+                BOOLEAN
+                if isinstance(default, bool)
+                else ANY_VALUE
+                if default is None
+                else NUMBER_OR_WORD
+            )
+            word_kinds.append(NUMBER_OR_WORD if default is REQUIRED else kind)
+    if name in spec.signature.input_names or name in spec.state.constructor_tensors:
+        word_kinds.append(PRESENCE_WORDS)
+    if name == "training" and spec.traits.train_and_eval_differ:
+        word_kinds.append(BOOLEAN)
+    sizes = spec.shapes.size_names if spec.shapes is not None else ()
+    if name in spec.conditions.derived_facts or name in sizes:
+        word_kinds.append(ANY_VALUE)
+    if name in COMMON_FACTS:
+        word_kinds.append(BOOLEAN if name == "empty" else NUMBER)
+    return tuple(word_kinds)
 
 
-def _operand(name: str, row: LayerSpec, kind: Kind) -> tuple[Kind, ...]:
+def _operand_kinds(name: str, spec: LayerSpec, kind: FactKind) -> tuple[FactKind, ...]:
     """The kind, if the name is that of an input or a state tensor; else empty."""
-    there = name in row.signature.input_names or re.sub(r"\d+", "0", name) in _state_names(row.name)
-    return (kind,) if there else ()
+    is_operand = name in spec.signature.input_names or re.sub(r"\d+", "0", name) in _state_names(
+        spec.name
+    )
+    return (kind,) if is_operand else ()
 
 
 @cache
 def _state_names(layer: str) -> frozenset[str]:
     """Names of a layer's state tensors with any arguments; each number in them becomes 0."""
-    row = CATALOGUE[layer]
-    shape = (1,) * (row.signature.dims + 2)
-    plain = {a.name: 1 if a.plain is None else a.plain for a in row.signature.arguments}
-    given = {
-        **row.signature.defaults,
-        **{x: plain[x] for x in row.signature.required},
-        **row.inferred(shape),
+    spec = CATALOGUE[layer]
+    shape = (1,) * (spec.signature.dims + 2)
+    simplest_values = {
+        a.name: 1 if a.simplest is None else a.simplest for a in spec.signature.arguments
     }
-    other = {a.name: _other(a.default, a.other) for a in row.signature.arguments}
-    some = [{}, *({name: value} for name, value in other.items() if value is not None)]
-    flags = {name: value for name, value in other.items() if isinstance(value, bool)}
-    some += [{**flags, name: value} for name, value in other.items() if value is not None]
-    found: set[str] = set(row.state.constructor_tensors)
-    for change in some:
+    arguments = {
+        **spec.signature.defaults,
+        **{x: simplest_values[x] for x in spec.signature.required},
+        **spec.inferred_arguments(shape),
+    }
+    alternatives = {
+        a.name: _alternative_value(a.default, a.alternative) for a in spec.signature.arguments
+    }
+    changes = [{}, *({name: value} for name, value in alternatives.items() if value is not None)]
+    flags = {name: value for name, value in alternatives.items() if isinstance(value, bool)}
+    changes += [{**flags, name: value} for name, value in alternatives.items() if value is not None]
+    names: set[str] = set(spec.state.constructor_tensors)
+    for change in changes:
         try:
-            found |= {x.name for x in row.state_tensors({**given, **change}, shape)}
+            names |= {x.name for x in spec.state_tensors({**arguments, **change}, shape)}
         except (ValueError, TypeError, ArithmeticError, LookupError, AssertionError):
             continue  # these arguments are invalid
-    return frozenset(re.sub(r"\d+", "0", name) for name in found)
+    return frozenset(re.sub(r"\d+", "0", name) for name in names)
 
 
-def _other(default: Any, other: Any) -> Any:
+def _alternative_value(default: Any, alternative: Any) -> Any:
     if isinstance(default, bool):
         return not default
-    return 3 if other is None and (default is None or type(default) is int) else other
+    return 3 if alternative is None and (default is None or type(default) is int) else alternative
 
 
-def _is_sum(name: str, row: LayerSpec) -> bool:
+def _is_arithmetic(name: str, spec: LayerSpec) -> bool:
     """Whether a name is an arithmetic expression of numeric facts."""
     try:
         tree = ast.parse(name, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return isinstance(tree, ast.BinOp) and _summed(tree, row)
+    return isinstance(tree, ast.BinOp) and _is_numeric_expression(tree, spec)
 
 
-def _summed(node: ast.expr, row: LayerSpec) -> bool:
+def _is_numeric_expression(node: ast.expr, spec: LayerSpec) -> bool:
     if isinstance(node, ast.BinOp):
-        known = type(node.op) in SIGNS
-        return known and _summed(node.left, row) and _summed(node.right, row)
+        is_known_operator = type(node.op) in ARITHMETIC_OPERATORS
+        return (
+            is_known_operator
+            and _is_numeric_expression(node.left, spec)
+            and _is_numeric_expression(node.right, spec)
+        )
     if isinstance(node, ast.Constant):
         return type(node.value) is int and abs(node.value) < 1 << 62
     name = ast.unparse(node)
     if not isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
         return False
-    return any(kind in (NUMBER, NO_TRUTH, ANY) for kind in _of(name, row))
+    return any(kind in (NUMBER, NUMBER_OR_WORD, ANY_VALUE) for kind in _kinds_in_layer(name, spec))
 
 
-def _refused(wanted: Any, kind: Kind) -> str:
+def _expected_instead(condition: Any, kind: FactKind) -> str:
     """What is expected instead of a condition on a kind of fact; empty if it can be met."""
     words = kind if isinstance(kind, frozenset) else None
-    expected = f"one of {', '.join(sorted(words)[:MANY])}" if words else str(kind)
-    expected += ", …" if words and len(words) > MANY else ""
-    if not isinstance(wanted, str):
-        number = isinstance(wanted, (int, float)) and not isinstance(wanted, bool)
-        if not number and not isinstance(wanted, bool):
+    expected = f"one of {', '.join(sorted(words)[:MAX_LISTED_WORDS])}" if words else str(kind)
+    expected += ", …" if words and len(words) > MAX_LISTED_WORDS else ""
+    if not isinstance(condition, str):
+        is_number = isinstance(condition, (int, float)) and not isinstance(condition, bool)
+        if not is_number and not isinstance(condition, bool):
             return f"{expected}; a list is not a value: name its elements"
-        if isinstance(wanted, float) and math.isnan(wanted):
+        if isinstance(condition, float) and math.isnan(condition):
             return expected
-        fits = kind in (NUMBER, NO_TRUTH, ANY) if number else kind in (TRUTH, ANY)
+        fits = (
+            kind in (NUMBER, NUMBER_OR_WORD, ANY_VALUE)
+            if is_number
+            else kind in (BOOLEAN, ANY_VALUE)
+        )
         return "" if fits else expected
-    if wanted.startswith(("=", "!", "<", ">")):
-        return _compared(wanted, words, kind, expected)
-    if kind in (NUMBER, TRUTH):
+    if condition.startswith(("=", "!", "<", ">")):
+        return _expected_in_comparison(condition, words, kind, expected)
+    if kind in (NUMBER, BOOLEAN):
         return f"{expected}, or a comparison such as {'>1' if kind == NUMBER else '==true'!r}"
-    globs = [glob.strip() for glob in wanted.split(",")]
+    globs = [glob.strip() for glob in condition.split(",")]
     if not all(globs):
         return "a comma list of globs, none of them empty"
-    if words and not all(any(named(word, glob) for word in words) for glob in globs):
+    if words and not all(any(matches_globs(word, glob) for word in words) for glob in globs):
         return expected
     return ""
 
 
-def _compared(text: str, words: frozenset[str] | None, kind: Kind, expected: str) -> str:
+def _expected_in_comparison(
+    text: str, words: frozenset[str] | None, kind: FactKind, expected: str
+) -> str:
     """What is expected instead of a comparison; empty if it can be met."""
-    form = "a comparison with a number, a text in quotation marks, true, false or null"
+    comparison_form = "a comparison with a number, a text in quotation marks, true, false or null"
     match = COMPARISON.match(text)
     if match is None:
-        return f"{form}, such as '>1'"
+        return f"{comparison_form}, such as '>1'"
     try:
-        other = json.loads(match[2])
+        operand = json.loads(match[2])
     except (ValueError, RecursionError):
-        return f"{form}, such as '>1'"
+        return f"{comparison_form}, such as '>1'"
     sign = match[1]
-    if isinstance(other, (list, dict)) or (isinstance(other, float) and math.isnan(other)):
-        return form
-    if other is None:
+    if isinstance(operand, (list, dict)) or (isinstance(operand, float) and math.isnan(operand)):
+        return comparison_form
+    if operand is None:
         return "" if sign == "!=" else "'!=null': no other comparison with null can be true"
-    number = not isinstance(other, (bool, str))
-    if sign not in ("==", "!=") and not number:
+    is_number = not isinstance(operand, (bool, str))
+    if sign not in ("==", "!=") and not is_number:
         return f"a number after {sign}"
     if words is not None:
-        return "" if other in words else expected
-    if number:
-        return "" if kind in (NUMBER, NO_TRUTH, ANY) else expected
-    fits = (TRUTH, ANY) if isinstance(other, bool) else (NO_TRUTH, ANY)
+        return "" if operand in words else expected
+    if is_number:
+        return "" if kind in (NUMBER, NUMBER_OR_WORD, ANY_VALUE) else expected
+    fits = (BOOLEAN, ANY_VALUE) if isinstance(operand, bool) else (NUMBER_OR_WORD, ANY_VALUE)
     return "" if kind in fits else expected
 
 
-def _expected(name: str, layers: tuple[str, ...]) -> str:
+def _list_facts(name: str, layers: tuple[str, ...]) -> str:
     """The message that lists single-word facts of the layers."""
-    facts = dict[str, None]()
+    names_of_facts = dict[str, None]()
     for layer in layers:
-        row = CATALOGUE[layer]
-        module = CATALOGUE[row.oracle.module].signature.arguments if row.oracle.module else ()
-        names = [a.name for a in (*row.signature.arguments, *module)]
-        facts |= dict.fromkeys([*names, *row.signature.input_names, *row.conditions.derived])
-    several = f"{layers[0]} and {len(layers) - 1} more" if len(layers) > 1 else layers[0]
-    shown = list(facts)[:20] + (["…"] if len(facts) > 20 else [])
-    return f"expected a fact of {several}: {', '.join(shown)}, or one made of these"
+        spec = CATALOGUE[layer]
+        module_arguments = (
+            CATALOGUE[spec.oracle.equivalent_module].signature.arguments
+            if spec.oracle.equivalent_module
+            else ()
+        )
+        names = [a.name for a in (*spec.signature.arguments, *module_arguments)]
+        names_of_facts |= dict.fromkeys(
+            [*names, *spec.signature.input_names, *spec.conditions.derived_facts]
+        )
+    layers_text = f"{layers[0]} and {len(layers) - 1} more" if len(layers) > 1 else layers[0]
+    listed = list(names_of_facts)[:20] + (["…"] if len(names_of_facts) > 20 else [])
+    return f"expected a fact of {layers_text}: {', '.join(listed)}, or one made of these"

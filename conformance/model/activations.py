@@ -13,7 +13,7 @@ from typing import Any
 
 from conformance.model.case import is_function
 
-_HERE = "conformance/model/activations.py"
+_THIS_FILE = "conformance/model/activations.py"
 
 Values = Mapping[str, Any]
 Choices = Mapping[tuple[str, ...], tuple[tuple[Any, ...], ...]]
@@ -36,8 +36,8 @@ class Parameter:
 
     name: str
     default: Any = None
-    plain: Any = None
-    other: Any = None
+    simplest: Any = None
+    alternative: Any = None
 
 
 def _no_kinks(values: Values) -> tuple[float, ...]:
@@ -74,31 +74,35 @@ class Activation:
     function: str
     formula: str
     parameters: tuple[Parameter, ...] = ()
-    drawn: Choices = field(default_factory=dict)
+    drawn_values: Choices = field(default_factory=dict)
     kinks: Callable[[Values], tuple[float, ...]] = _no_kinks
-    order: str = ""
+    ordering: str = ""
     inplace: bool = False
-    underscored: bool = False
-    nonnegative: str = ""
+    has_underscore_function: bool = False
+    nonnegative_parameter: str = ""
     random: bool = False
     operations: int = 4
-    examples: float = 0.2
+    examples_fraction: float = 0.2
     feeds_forward: bool = False
     in_torch: bool = True
 
     def __post_init__(self) -> None:
         names = {parameter.name for parameter in self.parameters}
-        drawn = [name for group in self.drawn for name in group]
-        for name in sorted(names - set(drawn)):
+        drawn_names = [name for group in self.drawn_values for name in group]
+        for name in sorted(names - set(drawn_names)):
             raise ActivationError(f"activation {self.module!r}: no values of {name!r} are drawn")
-        named = {*drawn, *self.order.split()[::2], *filter(None, (self.nonnegative,))}
-        for name in sorted(named - names):
+        mentioned_names = {
+            *drawn_names,
+            *self.ordering.split()[::2],
+            *filter(None, (self.nonnegative_parameter,)),
+        }
+        for name in sorted(mentioned_names - names):
             raise ActivationError(f"activation {self.module!r}: no parameter {name!r}")
 
     @property
     def in_place(self) -> str:
         """The name of the function that always writes into its input; empty if there is none."""
-        return f"{self.function}_" if self.underscored else ""
+        return f"{self.function}_" if self.has_underscore_function else ""
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -107,35 +111,35 @@ class Activation:
 
     def is_reversible(self, values: Values) -> bool:
         """Whether torch differentiates in place at these values of parameters."""
-        return bool(values.get(self.nonnegative, 0) >= 0)
+        return bool(values.get(self.nonnegative_parameter, 0) >= 0)
 
 
-def _often(*choices: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
+def _with_default_twice(*choices: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
     """The choices with the first one twice, so that the default is drawn often."""
     return (choices[0], *choices)
 
 
-def _one(name: str, *values: Any) -> Choices:
+def _values_of_one(name: str, *values: Any) -> Choices:
     """The choices for a single parameter, its default first."""
-    return {(name,): _often(*((value,) for value in values))}
+    return {(name,): _with_default_twice(*((value,) for value in values))}
 
 
-def _both_sides(name: str) -> Callable[[Values], tuple[float, ...]]:
+def _symmetric_kinks(name: str) -> Callable[[Values], tuple[float, ...]]:
     return lambda values: (-values[name], values[name])
 
 
-def _threes(values: Values) -> tuple[float, ...]:
+def _kinks_at_three(values: Values) -> tuple[float, ...]:
     return (-3.0, 3.0, -1.5)
 
 
-_ALPHA = (Parameter("alpha", 1.0, other=0.5),)
-_LAMBD = (Parameter("lambd", 0.5, other=1.0),)
+_ALPHA = (Parameter("alpha", 1.0, alternative=0.5),)
+_LAMBD = (Parameter("lambd", 0.5, alternative=1.0),)
 
 _ENTRIES = (
     Activation(
         "ReLU", "functional.relu",
         "ReLU(x) = max(0, x)",
-        inplace=True, underscored=True, operations=1, examples=0.4,
+        inplace=True, has_underscore_function=True, operations=1, examples_fraction=0.4,
     ),
     Activation(
         "ReLU6", "functional.relu6",
@@ -145,89 +149,89 @@ _ENTRIES = (
     Activation(
         "LeakyReLU", "functional.leaky_relu",
         "LeakyReLU(x) = max(0, x) + negative_slope * min(0, x)",
-        (Parameter("negative_slope", 0.01, other=0.5),),
-        _one("negative_slope", 0.01, 0.5, 0.2, 0.0, 1.0, 3.0, -0.5),
-        inplace=True, underscored=True, nonnegative="negative_slope", operations=2, examples=0.4,
+        (Parameter("negative_slope", 0.01, alternative=0.5),),
+        _values_of_one("negative_slope", 0.01, 0.5, 0.2, 0.0, 1.0, 3.0, -0.5),
+        inplace=True, has_underscore_function=True, nonnegative_parameter="negative_slope", operations=2, examples_fraction=0.4,
     ),
     Activation(
         "RReLU", "functional.rrelu",
         "RReLU(x) = x if x >= 0, else a x; a ~ U(lower, upper), without training their mean",
-        (Parameter("lower", 1 / 8, other=0.25), Parameter("upper", 1 / 3, other=0.75)),
-        {("lower", "upper"): _often(
+        (Parameter("lower", 1 / 8, alternative=0.25), Parameter("upper", 1 / 3, alternative=0.75)),
+        {("lower", "upper"): _with_default_twice(
             (1 / 8, 1 / 3), (0.25, 0.75), (0.1, 0.1), (0.0, 1.0), (-0.5, 0.5),
         )},
-        order="lower <= upper", inplace=True, underscored=True, nonnegative="lower", random=True,
+        ordering="lower <= upper", inplace=True, has_underscore_function=True, nonnegative_parameter="lower", random=True,
         operations=2,
     ),
     Activation(
         "Threshold", "functional.threshold",
         "y = x if x > threshold, else value",
-        (Parameter("threshold", plain=0.0), Parameter("value", plain=0.0)),
+        (Parameter("threshold", simplest=0.0), Parameter("value", simplest=0.0)),
         {("threshold", "value"): (
             (0.0, 0.0), (1.0, -2.0), (0.1, 20.0), (-1.0, 0.3), (0.5, 0.5), (2.0, 1.0),
         )},
-        kinks=lambda values: (values["threshold"],), inplace=True, underscored=True, operations=1,
+        kinks=lambda values: (values["threshold"],), inplace=True, has_underscore_function=True, operations=1,
     ),
     Activation(
         "Hardtanh", "functional.hardtanh",
         "HardTanh(x) = max_val if x > max_val, min_val if x < min_val, else x",
-        (Parameter("min_val", -1.0, other=-2.0), Parameter("max_val", 1.0, other=2.0)),
-        {("min_val", "max_val"): _often(
+        (Parameter("min_val", -1.0, alternative=-2.0), Parameter("max_val", 1.0, alternative=2.0)),
+        {("min_val", "max_val"): _with_default_twice(
             (-1.0, 1.0), (0.0, 6.0), (-0.3, 0.7), (-2.0, 0.5), (1.0, 3.0), (-3.0, -1.0),
         )},
-        kinks=lambda values: (values["min_val"], values["max_val"]), order="min_val < max_val",
-        inplace=True, underscored=True, operations=2,
+        kinks=lambda values: (values["min_val"], values["max_val"]), ordering="min_val < max_val",
+        inplace=True, has_underscore_function=True, operations=2,
     ),
     Activation(
         "Hardshrink", "functional.hardshrink",
         "HardShrink(x) = x if x > lambd or x < -lambd, else 0",
-        _LAMBD, _one("lambd", 0.5, 1.0, 0.1, 0.0, 2.0),
-        kinks=_both_sides("lambd"), operations=2,
+        _LAMBD, _values_of_one("lambd", 0.5, 1.0, 0.1, 0.0, 2.0),
+        kinks=_symmetric_kinks("lambd"), operations=2,
     ),
     Activation(
         "Softshrink", "functional.softshrink",
         "SoftShrinkage(x) = x - lambd if x > lambd, x + lambd if x < -lambd, else 0",
-        _LAMBD, _one("lambd", 0.5, 1.0, 0.1, 0.0, 2.0),
-        kinks=_both_sides("lambd"), operations=2,
+        _LAMBD, _values_of_one("lambd", 0.5, 1.0, 0.1, 0.0, 2.0),
+        kinks=_symmetric_kinks("lambd"), operations=2,
     ),
     Activation(
         "Hardsigmoid", "functional.hardsigmoid",
         "Hardsigmoid(x) = 0 if x <= -3, 1 if x >= 3, else x/6 + 1/2",
-        kinks=_threes, inplace=True, operations=3,
+        kinks=_kinks_at_three, inplace=True, operations=3,
     ),
     Activation(
         "Hardswish", "functional.hardswish",
         "Hardswish(x) = 0 if x <= -3, x if x >= 3, else x (x + 3)/6",
-        kinks=_threes, inplace=True,
+        kinks=_kinks_at_three, inplace=True,
     ),
     Activation(
         "ELU", "functional.elu",
         "ELU(x) = x if x > 0, else alpha (exp(x) - 1)",
-        _ALPHA, _one("alpha", 1.0, 0.5, 2.0, 1.7, 0.1, 0.0, -0.5),
-        inplace=True, underscored=True, nonnegative="alpha",
+        _ALPHA, _values_of_one("alpha", 1.0, 0.5, 2.0, 1.7, 0.1, 0.0, -0.5),
+        inplace=True, has_underscore_function=True, nonnegative_parameter="alpha",
     ),
     Activation(
         "SELU", "functional.selu",
         "SELU(x) = scale (max(0, x) + min(0, alpha (exp(x) - 1)))",
-        inplace=True, underscored=True,
+        inplace=True, has_underscore_function=True,
     ),
     Activation(
         "CELU", "functional.celu",
         "CELU(x) = max(0, x) + min(0, alpha (exp(x/alpha) - 1))",
-        _ALPHA, _one("alpha", 1.0, 0.5, 2.0, 1.7, 0.1),
-        inplace=True, underscored=True,
+        _ALPHA, _values_of_one("alpha", 1.0, 0.5, 2.0, 1.7, 0.1),
+        inplace=True, has_underscore_function=True,
     ),
     Activation(
         "GELU", "functional.gelu",
         "GELU(x) = x Phi(x), or 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))",
-        (Parameter("approximate", "none", other="tanh"),),
-        _one("approximate", "none", "tanh", "tanh"),
-        operations=8, examples=0.4, feeds_forward=True,
+        (Parameter("approximate", "none", alternative="tanh"),),
+        _values_of_one("approximate", "none", "tanh", "tanh"),
+        operations=8, examples_fraction=0.4, feeds_forward=True,
     ),
     Activation(
         "SiLU", "functional.silu",
         "silu(x) = x * sigmoid(x)",
-        inplace=True, examples=0.4, feeds_forward=True,
+        inplace=True, examples_fraction=0.4, feeds_forward=True,
     ),
     Activation(
         "Mish", "functional.mish",
@@ -247,10 +251,10 @@ _ENTRIES = (
     Activation(
         "Softplus", "functional.softplus",
         "Softplus(x) = log(1 + exp(beta x))/beta, x where beta x > threshold",
-        (Parameter("beta", 1.0, other=2.0), Parameter("threshold", 20.0, other=1.0)),
+        (Parameter("beta", 1.0, alternative=2.0), Parameter("threshold", 20.0, alternative=1.0)),
         {
-            **_one("beta", 1.0, 2.0, 0.5, 2.5, 0.1, -0.5),
-            **_one("threshold", 20.0, 1.0, 5.0, 0.5, 30.0),
+            **_values_of_one("beta", 1.0, 2.0, 0.5, 2.5, 0.1, -0.5),
+            **_values_of_one("threshold", 20.0, 1.0, 5.0, 0.5, 30.0),
         },
         kinks=lambda values: (values["threshold"] / values["beta"],), operations=5,
     ),
@@ -271,16 +275,16 @@ _ENTRIES = (
 )  # fmt: skip
 
 
-def _table(entries: Iterable[Activation]) -> dict[str, Activation]:
-    table: dict[str, Activation] = {}
+def _build_table(entries: Iterable[Activation]) -> dict[str, Activation]:
+    activations: dict[str, Activation] = {}
     for entry in entries:
-        if entry.module in table:
-            raise ActivationError(f"activation {entry.module!r} is listed twice in {_HERE}")
-        table[entry.module] = entry
-    return table
+        if entry.module in activations:
+            raise ActivationError(f"activation {entry.module!r} is listed twice in {_THIS_FILE}")
+        activations[entry.module] = entry
+    return activations
 
 
-ACTIVATIONS: Mapping[str, Activation] = _table(_ENTRIES)
+ACTIVATIONS: Mapping[str, Activation] = _build_table(_ENTRIES)
 """Name of the module → the activation, in the order of the catalogue."""
 
 
@@ -304,10 +308,10 @@ def activation_of(layer: str) -> Activation:
                 return activation
     elif layer in ACTIVATIONS:
         return ACTIVATIONS[layer]
-    raise ActivationError(f"no activation {layer!r} in {_HERE}")
+    raise ActivationError(f"no activation {layer!r} in {_THIS_FILE}")
 
 
-def require_known(entries: Collection[str], room: str) -> None:
+def require_known(entries: Collection[str], module_file: str) -> None:
     """Check that the table lists all activations that a module of code names; runs on its import.
 
     Args:
@@ -319,10 +323,12 @@ def require_known(entries: Collection[str], room: str) -> None:
     """
     for name in entries:
         if name not in ACTIVATIONS:
-            raise ActivationError(f"{room} names an activation {name!r}, which {_HERE} lacks")
+            raise ActivationError(
+                f"{module_file} names an activation {name!r}, which {_THIS_FILE} lacks"
+            )
 
 
-def require_complete(entries: Collection[str], room: str) -> None:
+def require_complete(entries: Collection[str], module_file: str) -> None:
     """Check that a module of code names exactly the table's activations; runs on its import.
 
     Args:
@@ -332,7 +338,9 @@ def require_complete(entries: Collection[str], room: str) -> None:
     Raises:
         ActivationError: if one is missing, or the table does not list one.
     """
-    require_known(entries, room)
+    require_known(entries, module_file)
     for name in ACTIVATIONS:
         if name not in entries:
-            raise ActivationError(f"activation {name!r} of {_HERE} has no entry in {room}")
+            raise ActivationError(
+                f"activation {name!r} of {_THIS_FILE} has no entry in {module_file}"
+            )

@@ -13,9 +13,9 @@ GRACE = 0.1
 # Share of an item's time that expensive earlier items cannot use up. With 0, one expensive layer
 # would leave nothing for the others. With 1, a second expensive layer would be left out because of
 # the first.
-KEPT = 0.5
-_FORM = re.compile(r"(?P<seconds>\d+(\.\d+)?)(?P<item>/item)?", re.ASCII)
-LONGEST = 1e8
+GUARANTEED_SHARE = 0.5
+_BUDGET_PATTERN = re.compile(r"(?P<seconds>\d+(\.\d+)?)(?P<item>/item)?", re.ASCII)
+MAX_SECONDS = 1e8
 """The largest budget in seconds, about three years."""
 
 
@@ -35,8 +35,8 @@ class Budget:
     seconds: float
     items: float = 0.0
     grace: float = 0.0
-    _begun: int = 0
-    _saved: float = 0.0
+    _started_items: int = 0
+    _saved_seconds: float = 0.0
 
     def begin(self) -> Callable[[], float] | None:
         """Begin an item; it runs at least one example.
@@ -45,23 +45,26 @@ class Budget:
             A function that returns the item's remaining seconds, 0 or less when it must stop.
             None if the item must be left out.
         """
-        coming, saved = max(self.items - self._begun, 1.0), self._saved
-        self._begun += 1
-        if self.items and saved < -self.grace - (1 - KEPT) * self.seconds * coming:
-            self._saved += self.seconds
+        remaining_items, saved = max(self.items - self._started_items, 1.0), self._saved_seconds
+        self._started_items += 1
+        if (
+            self.items
+            and saved < -self.grace - (1 - GUARANTEED_SHARE) * self.seconds * remaining_items
+        ):
+            self._saved_seconds += self.seconds
             return None
-        allowed = self.seconds + (saved if saved > 0 else saved / coming)
+        allowed = self.seconds + (saved if saved > 0 else saved / remaining_items)
         started = time.monotonic()
 
-        def left() -> float:
+        def seconds_left() -> float:
             spent = time.monotonic() - started
-            self._saved = saved + self.seconds - spent if self.items else 0.0
+            self._saved_seconds = saved + self.seconds - spent if self.items else 0.0
             return allowed - spent
 
-        return left
+        return seconds_left
 
 
-def parse(text: str, items: int, workers: int) -> Budget:
+def parse_budget(text: str, items: int, workers: int) -> Budget:
     """Parse a budget from the command line.
 
     Args:
@@ -72,14 +75,14 @@ def parse(text: str, items: int, workers: int) -> Budget:
     Raises:
         ValueError: for any other text.
     """
-    match = _FORM.fullmatch(text.strip())
-    if match is None or not 0 < float(match["seconds"]) <= LONGEST:
+    match = _BUDGET_PATTERN.fullmatch(text.strip())
+    if match is None or not 0 < float(match["seconds"]) <= MAX_SECONDS:
         raise ValueError(
             "expected seconds of the whole run, such as 600, or of each, 2.5/item, "
-            f"no more than {LONGEST:.0f}"
+            f"no more than {MAX_SECONDS:.0f}"
         )
     seconds = float(match["seconds"])
     if match["item"]:
         return Budget(seconds)
-    each = max(items, 1) / max(workers, 1)
-    return Budget(seconds / each, items=each, grace=GRACE * seconds)
+    items_per_worker = max(items, 1) / max(workers, 1)
+    return Budget(seconds / items_per_worker, items=items_per_worker, grace=GRACE * seconds)

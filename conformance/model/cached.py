@@ -24,8 +24,8 @@ else:
         def __get__(self, instance: Any, owner: type | None = None) -> Any:
             if instance is None:
                 return self
-            found = instance.__dict__[self._name] = self._function(instance)
-            return found
+            value = instance.__dict__[self._name] = self._function(instance)
+            return value
 
 
 __all__ = ["lazy"]

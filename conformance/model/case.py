@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from conformance.model.cause import Cause, Excuse, Need, Share, other_causes
+from conformance.model.cause import Cause, Excuse, Need, Share, other_causes_text
 from conformance.model.finding import Finding
-from conformance.model.finding_text import text
+from conformance.model.finding_text import finding_message
 from conformance.model.max_error import Farthest
 
 if TYPE_CHECKING:
     import numpy as np
 
 STATUSES = ("passed", "failed", "crashed", "hung", "unsupported", "known", "unchecked")
-DIGITS = string.digits + string.ascii_letters
+COLUMN_DIGITS = string.digits + string.ascii_letters
 OUTCOMES = {
     "p": "passed",
     "f": "failed",
@@ -69,8 +69,8 @@ class Unsupported(Exception):  # noqa: N818 - the contract's name
 
 
 LIST, GRADIENTS = "list", "gradients"
-"""How torch takes the parts of an argument (`Bundles.wholes`), if not as fields of a class."""
-UNREACHED = "reached none of: "
+"""How torch takes the parts of an argument (`Bundles.composite_arguments`), if not as fields of a class."""
+UNREACHED_PREFIX = "reached none of: "
 """The beginning of the reason for declining a call that ran nothing under test."""
 
 
@@ -82,7 +82,7 @@ class Unreached(Unsupported):
     """
 
     def __init__(self, names: str) -> None:
-        super().__init__(UNREACHED + names)
+        super().__init__(UNREACHED_PREFIX + names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +101,12 @@ class Updated:
 
 # Functions of torch.nn.utils.parametrizations, for example, return modules: they count as
 # constructors.
-_OF_FUNCTIONS = ("functional", "init", "utils", "utils.rnn")
+_FUNCTION_NAMESPACES = ("functional", "init", "utils", "utils.rnn")
 
 
 def is_function(layer: str) -> bool:
     """Whether a layer's name is that of a function, which takes its weights as inputs."""
-    return layer.rpartition(".")[0] in _OF_FUNCTIONS
+    return layer.rpartition(".")[0] in _FUNCTION_NAMESPACES
 
 
 def bare_name(layer: str) -> str:
@@ -125,7 +125,7 @@ def class_and_method(layer: str) -> tuple[str, str]:
     return name, method
 
 
-def looked_up(layer: str, nn: Any, functional: Any) -> Any:
+def find_by_layer_name(layer: str, nn: Any, functional: Any) -> Any:
     """Find a layer's class or function in namespaces like torch's; None if it is absent.
 
     Args:
@@ -133,11 +133,11 @@ def looked_up(layer: str, nn: Any, functional: Any) -> Any:
         functional: holds the functions.
     """
     path = layer if is_function(layer) else class_and_method(layer)[0]
-    space, _, name = path.partition(".")
-    found, names = (functional, [name]) if space == "functional" else (nn, path.split("."))
-    for one in names:
-        found = getattr(found, one, None)
-    return found
+    namespace, _, name = path.partition(".")
+    target, names = (functional, [name]) if namespace == "functional" else (nn, path.split("."))
+    for attribute in names:
+        target = getattr(target, attribute, None)
+    return target
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +166,7 @@ class Call:
     layouts: Mapping[str, str] = field(default_factory=dict)
 
 
-def part(call: Call, value: tuple[str, tuple[tuple[str, Any], ...]]) -> Call:
+def argument_module_call(call: Call, value: tuple[str, tuple[tuple[str, Any], ...]]) -> Call:
     """The call that builds a module which another call takes as an argument.
 
     Args:
@@ -242,8 +242,8 @@ class Examples:
     @property
     def supported(self) -> float | None:
         """Checked examples ÷ (checked + declined); None if there are neither."""
-        asked = self.checked + self.declined
-        return self.checked / asked if asked else None
+        answered = self.checked + self.declined
+        return self.checked / answered if answered else None
 
 
 @dataclass(frozen=True)
@@ -252,16 +252,16 @@ class Column:
 
     Args:
         values: its different values, as text.
-        cases: a character of `DIGITS` for each case: the index of its value in `values`.
+        cases: a character of `COLUMN_DIGITS` for each case: the index of its value in `values`.
     """
 
     values: tuple[str, ...]
     cases: str
 
-    def texts(self, count: int) -> list[str]:
+    def value_texts(self, count: int) -> list[str]:
         """The value in each of the first `count` cases; `"?"` if it is not recorded."""
-        places = dict(zip(DIGITS, self.values, strict=False))
-        return [places.get(digit, "?") for digit in self.cases[:count].ljust(count)]
+        value_of_digit = dict(zip(COLUMN_DIGITS, self.values, strict=False))
+        return [value_of_digit.get(digit, "?") for digit in self.cases[:count].ljust(count)]
 
 
 @dataclass(frozen=True)
@@ -346,22 +346,22 @@ class Verdict:
     def own_message(self) -> str:
         """The message without its part about other causes."""
         if self.failure is not None:
-            return text(self.failure, self.call)
-        return (self.message or "").replace(other_causes(self.others), "")
+            return finding_message(self.failure, self.call)
+        return (self.message or "").replace(other_causes_text(self.others), "")
 
     def noting(self, *lines: str) -> Verdict:
         """Return the verdict with further lines in its message."""
         if self.failure is None:
             return replace(self, message="\n".join(filter(None, [self.message, *lines])))
         noted = replace(self, failure=self.failure.noting(*lines))
-        return replace(noted, message=noted.own_message + other_causes(self.others))
+        return replace(noted, message=noted.own_message + other_causes_text(self.others))
 
 
-SUMMED_IN = ("float64", "float32", "bfloat16", "float16")
+ACCUMULATION_DTYPES = ("float64", "float32", "bfloat16", "float16")
 
-COARSEST = 0.25
+MAX_UNIT_ROUNDOFF = 0.25
 """Unit roundoff of a number of two bits: with a coarser one, any answer would be right."""
-MANY_ULPS = 1e6
+MAX_ULPS = 1e6
 """Units in the last place: an eighth of the value in float32, more than the value in coarser ones.
 
 A larger declared error would accept any answer.
@@ -407,21 +407,25 @@ class Numerics:
     stored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.accumulation is not None and self.accumulation not in SUMMED_IN:
+        if self.accumulation is not None and self.accumulation not in ACCUMULATION_DTYPES:
             raise ValueError(
-                f"accumulation={self.accumulation!r}: expected one of {', '.join(SUMMED_IN)}"
+                f"accumulation={self.accumulation!r}: expected one of {', '.join(ACCUMULATION_DTYPES)}"
             )
         if not all(isinstance(name, str) for name in self.inexact):
             raise ValueError(f"inexact={self.inexact!r}: expected names of algorithms")
-        for names, have in (((*self.ulp, *self.absolute), ULP), (self.stored, STORED)):
+        for names, allowed in (((*self.ulp, *self.absolute), ULP), (self.stored, STORED)):
             for name in names:
-                if name not in have:
-                    raise ValueError(f"{name!r}: expected one of {', '.join(have)}")
+                if name not in allowed:
+                    raise ValueError(f"{name!r}: expected one of {', '.join(allowed)}")
         roundoffs = {"unit_roundoff": self.unit_roundoff or 0.0}
         roundoffs["operand_roundoff"] = self.operand_roundoff
-        limited = [(roundoffs, COARSEST), (self.ulp, MANY_ULPS), (self.absolute, 1.0)]
-        for numbers, most in limited:
+        numbers_and_limits = [
+            (roundoffs, MAX_UNIT_ROUNDOFF),
+            (self.ulp, MAX_ULPS),
+            (self.absolute, 1.0),
+        ]
+        for numbers, limit in numbers_and_limits:
             for name, number in numbers.items():
                 # NaN fails this comparison, too.
-                if not 0 <= number <= most:
-                    raise ValueError(f"{name}={number!r}: expected a number from 0 to {most:g}")
+                if not 0 <= number <= limit:
+                    raise ValueError(f"{name}={number!r}: expected a number from 0 to {limit:g}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conformance.model.finding import Finding
-from conformance.model.finding_text import text
+from conformance.model.finding_text import finding_message
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Need:
     varied: bool = False
 
     @property
-    def words(self) -> str:
+    def phrase(self) -> str:
         """The condition that the case needs, as a phrase: `"groups > 1"`."""
         name = self.argument
         if name == "training":
@@ -49,7 +49,9 @@ class Need:
         if self.other == "None":
             return f"{name} given"
         try:
-            value, other = (json.loads(listed(text)) for text in (self.value, self.other))
+            value, other = (
+                json.loads(tuple_as_json_list(text)) for text in (self.value, self.other)
+            )
         except ValueError:
             return f"{name}={self.value}"
         if isinstance(value, bool) or not isinstance(other, (int, float)):
@@ -60,7 +62,7 @@ class Need:
         return f"{name}={self.value}"
 
 
-def listed(text: str) -> str:
+def tuple_as_json_list(text: str) -> str:
     """The text of a Python tuple as a JSON list; other text unchanged."""
     return re.sub(r",?\)$", "]", text.replace("(", "[", 1)) if text.startswith("(") else text
 
@@ -83,7 +85,7 @@ class Share:
     of_passing: int
 
     @property
-    def words(self) -> str:
+    def phrase(self) -> str:
         """`"18 of 18 failing and 0 of 140 passing cases"`."""
         return (
             f"{self.failing} of {self.of_failing} failing and "
@@ -142,7 +144,7 @@ class Cause:
     failure: Finding | None = None
 
     @classmethod
-    def of(cls, failure: Finding, call: str | None = None, **facts: Any) -> Cause:
+    def from_finding(cls, failure: Finding, call: str | None = None, **facts: Any) -> Cause:
         """Make a cause from a finding, whose text becomes the message.
 
         Args:
@@ -150,17 +152,17 @@ class Cause:
             call: the minimal failing call.
             facts: further fields of the cause.
         """
-        return cls(text(failure, call), call, failure=failure, **facts)
+        return cls(finding_message(failure, call), call, failure=failure, **facts)
 
     def noting(self, *lines: str) -> Cause:
         """Return the cause with further lines in its message."""
         if self.failure is None:
             return replace(self, message="\n".join([self.message, *lines]))
         failure = self.failure.noting(*lines)
-        return replace(self, failure=failure, message=text(failure, self.call))
+        return replace(self, failure=failure, message=finding_message(failure, self.call))
 
 
-def other_causes(causes: Iterable[Cause]) -> str:
+def other_causes_text(causes: Iterable[Cause]) -> str:
     """The part of a verdict's message about its further causes.
 
     Args:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-ALL = 1 << 30
+ALL_CASES = 1 << 30
 """A number larger than that of any item's cases."""
 
-MEDIUM = 0.3
+MEDIUM_SHARE = 0.3
 """Layers with at least this share of a profile's examples need only part of their cases."""
 
-IN_FULL = "float32"
+MAIN_DTYPE = "float32"
 """The dtype in which a check tests all cases, or the largest share of them."""
 
 STRICT = ("strict",)
@@ -29,22 +29,22 @@ class Sampling:
     A step of n means that the check tests one case in n.
 
     Args:
-        every: step in dtypes other than `IN_FULL`, for a check that depends little on the dtype.
+        every: step in dtypes other than `MAIN_DTYPE`, for a check that depends little on the dtype.
         of_many: step in these dtypes for a layer with all of a profile's examples, if larger.
-        of_medium: the same for a layer with a share of at least `MEDIUM` of them.
-        in_full: step in `IN_FULL` for a layer with a share of at least `MEDIUM`.
-        enough: approximate number of cases in `IN_FULL`, in a profile that samples.
+        of_medium: the same for a layer with a share of at least `MEDIUM_SHARE` of them.
+        in_full: step in `MAIN_DTYPE` for a layer with a share of at least `MEDIUM_SHARE`.
+        enough: approximate number of cases in `MAIN_DTYPE`, in a profile that samples.
         enough_further: the same in other dtypes.
         further: in a profile that samples, how many dtypes it runs in besides a layer's first.
     """
 
-    every: int = 1
-    of_many: int = 1
-    of_medium: int = 1
-    in_full: int = 1
-    enough: int = 16
-    enough_further: int = 4
-    further: int = 0
+    step_other_dtypes: int = 1
+    step_full_share: int = 1
+    step_medium_share: int = 1
+    step_main_dtype: int = 1
+    sample_size: int = 16
+    sample_size_other_dtypes: int = 4
+    sampled_extra_dtypes: int = 0
 
     def step(self, share: float, dtype: str) -> int:
         """The n for which a check tests every n-th case of a layer and dtype.
@@ -52,14 +52,21 @@ class Sampling:
         Args:
             share: the layer's share of a profile's examples.
         """
-        many, medium = share >= 1, share >= MEDIUM
-        if dtype == IN_FULL:
-            return self.in_full if medium else 1
-        return max(self.every, self.of_many if many else self.of_medium if medium else 1)
+        has_full_share, has_medium_share = share >= 1, share >= MEDIUM_SHARE
+        if dtype == MAIN_DTYPE:
+            return self.step_main_dtype if has_medium_share else 1
+        return max(
+            self.step_other_dtypes,
+            self.step_full_share
+            if has_full_share
+            else self.step_medium_share
+            if has_medium_share
+            else 1,
+        )
 
-    def enough_in(self, dtype: str) -> int:
+    def sample_size_in(self, dtype: str) -> int:
         """The approximate number of cases of a dtype in a profile that samples."""
-        return self.enough if dtype == IN_FULL else self.enough_further
+        return self.sample_size if dtype == MAIN_DTYPE else self.sample_size_other_dtypes
 
 
 @dataclass(frozen=True)
@@ -96,16 +103,16 @@ class CheckFacts:
     members: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
     invalid: bool = False
-    whole: bool = False
-    leads: bool = False
+    exhaustive: bool = False
+    high_priority: bool = False
     on_request: bool = False
-    plain: bool = False
+    clearest: bool = False
     follows_values: bool = False
     contains_values: bool = False
-    when: str = ""
+    title_suffix: str = ""
 
 
-_DECLARED = (
+_DECLARATIONS = (
     CheckFacts(
         "shape",
         title="wrong shape",
@@ -114,8 +121,10 @@ _DECLARED = (
         rank=8,
         levels=INFERENCE,
         members=("shape", "device"),
-        sampling=Sampling(of_many=2, of_medium=2, enough=24, further=3),
-        plain=True,
+        sampling=Sampling(
+            step_full_share=2, step_medium_share=2, sample_size=24, sampled_extra_dtypes=3
+        ),
+        clearest=True,
     ),
     CheckFacts(
         "values",
@@ -130,10 +139,12 @@ _DECLARED = (
         rank=1,
         levels=INFERENCE,
         members=("state", "updated"),
-        sampling=Sampling(enough=ALL, enough_further=ALL, further=3),
-        whole=True,
-        leads=True,
-        plain=True,
+        sampling=Sampling(
+            sample_size=ALL_CASES, sample_size_other_dtypes=ALL_CASES, sampled_extra_dtypes=3
+        ),
+        exhaustive=True,
+        high_priority=True,
+        clearest=True,
     ),
     CheckFacts(
         "gradients",
@@ -150,9 +161,9 @@ _DECLARED = (
         rank=3,
         levels=TRAINING,
         members=("vjp", "vjp_of", "forward_grad", "load"),
-        sampling=Sampling(of_many=2, of_medium=2, further=2),
-        whole=True,
-        leads=True,
+        sampling=Sampling(step_full_share=2, step_medium_share=2, sampled_extra_dtypes=2),
+        exhaustive=True,
+        high_priority=True,
         follows_values=True,
         contains_values=True,
     ),
@@ -167,7 +178,7 @@ _DECLARED = (
         ),
         rank=2,
         levels=TRAINING,
-        sampling=Sampling(of_many=3, of_medium=2),
+        sampling=Sampling(step_full_share=3, step_medium_share=2),
         follows_values=True,
     ),
     CheckFacts(
@@ -181,7 +192,9 @@ _DECLARED = (
         rank=4,
         levels=STRICT,
         members=("vjp", "vjp_of", "forward_grad", "aliases"),
-        sampling=Sampling(of_many=3, of_medium=2, in_full=2, enough=14),
+        sampling=Sampling(
+            step_full_share=3, step_medium_share=2, step_main_dtype=2, sample_size=14
+        ),
         follows_values=True,
         contains_values=True,
     ),
@@ -198,10 +211,10 @@ _DECLARED = (
         ),
         rank=6,
         levels=INFERENCE,
-        sampling=Sampling(of_many=3, enough_further=6, further=1),
+        sampling=Sampling(step_full_share=3, sample_size_other_dtypes=6, sampled_extra_dtypes=1),
         follows_values=True,
         contains_values=True,
-        when="for NaN, infinite, huge or tiny numbers",
+        title_suffix="for NaN, infinite, huge or tiny numbers",
     ),
     CheckFacts(
         "state",
@@ -217,7 +230,7 @@ _DECLARED = (
         rank=7,
         levels=TRAINING,
         members=("state", "load", "train", "attributes", "shape"),
-        sampling=Sampling(every=4, in_full=3, enough=10),
+        sampling=Sampling(step_other_dtypes=4, step_main_dtype=3, sample_size=10),
         follows_values=True,
         contains_values=True,
     ),
@@ -235,7 +248,7 @@ _DECLARED = (
         rank=9,
         levels=TRAINING,
         members=("vjp", "value_and_vjp"),
-        sampling=Sampling(of_many=2, of_medium=2),
+        sampling=Sampling(step_full_share=2, step_medium_share=2),
         follows_values=True,
     ),
     CheckFacts(
@@ -251,7 +264,9 @@ _DECLARED = (
         rank=5,
         levels=STRICT,
         members=("forward_grad", "state", "load", "updated"),
-        sampling=Sampling(every=4, of_many=6, in_full=3, enough=10),
+        sampling=Sampling(
+            step_other_dtypes=4, step_full_share=6, step_main_dtype=3, sample_size=10
+        ),
         follows_values=True,
         contains_values=True,
     ),
@@ -265,7 +280,7 @@ _DECLARED = (
         rank=10,
         levels=INFERENCE,
         members=("shape",),
-        sampling=Sampling(every=4, enough=30),
+        sampling=Sampling(step_other_dtypes=4, sample_size=30),
         invalid=True,
     ),
     CheckFacts(
@@ -280,7 +295,7 @@ _DECLARED = (
     ),
 )
 
-CHECK_FACTS: dict[str, CheckFacts] = {facts.name: facts for facts in _DECLARED}
+CHECK_FACTS: dict[str, CheckFacts] = {facts.name: facts for facts in _DECLARATIONS}
 """Name of a check → its declaration."""
 
 
@@ -289,18 +304,18 @@ def facts_of(check: str) -> CheckFacts:
     return CHECK_FACTS.get(check) or CheckFacts(check, f"{check} fails", "")
 
 
-def columns() -> tuple[str, ...]:
+def matrix_columns() -> tuple[str, ...]:
     """The names of the checks that are columns of the matrix, in their order."""
     return tuple(name for name, facts in CHECK_FACTS.items() if not facts.on_request)
 
 
-def ordered(names: Iterable[str]) -> tuple[str, ...]:
+def in_column_order(names: Iterable[str]) -> tuple[str, ...]:
     """Each name once: checks in the order of the columns, then other names in their given order."""
-    found = dict.fromkeys(names)
-    known = [name for name in columns() if name in found]
-    return (*known, *(name for name in found if name not in known))
+    unique_names = dict.fromkeys(names)
+    known = [name for name in matrix_columns() if name in unique_names]
+    return (*known, *(name for name in unique_names if name not in known))
 
 
-def level(name: str) -> tuple[str, ...]:
+def checks_of_level(name: str) -> tuple[str, ...]:
     """The checks that a level of a standard includes, in the order of the columns."""
     return tuple(check for check, facts in CHECK_FACTS.items() if name in facts.levels)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conformance.model.max_error import Farthest, farther
+from conformance.model.max_error import Farthest, larger_error
 
 
 @dataclass(frozen=True)
-class Covered:
+class RangeResult:
     """Result of a function over a range of inputs.
 
     Args:
@@ -28,15 +28,15 @@ class Covered:
     farthest: Farthest | None = None
     failed: str | None = None
 
-    def __add__(self, other: Covered) -> Covered:
+    def __add__(self, other: RangeResult) -> RangeResult:
         """Add the counts of two ranges; keep the larger errors."""
-        further = other if other.ratio > self.ratio else self
-        return Covered(
+        worse = other if other.ratio > self.ratio else self
+        return RangeResult(
             self.numbers + other.numbers,
             self.compared + other.compared,
             self.wrong + other.wrong,
-            further.ratio,
-            further.ratio_at,
-            farther(self.farthest, other.farthest),
+            worse.ratio,
+            worse.ratio_at,
+            larger_error(self.farthest, other.farthest),
             self.failed or other.failed,
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from conformance.model.case import Case
 from conformance.model.finding import KINDS, Finding
-from conformance.model.finding_text import text
+from conformance.model.finding_text import finding_message
 from conformance.model.proof import Proof
 
 
@@ -26,7 +26,7 @@ class Failure(Exception):  # noqa: N818 - what a check finds is no error of the 
             finding = Finding("other", says=finding)
         if finding.kind not in KINDS:
             raise ValueError(f"no kind of finding: {finding.kind!r}")
-        super().__init__(text(finding))
+        super().__init__(finding_message(finding))
         self.finding, self._proof, self.case = finding, proof, case
 
     @property

@@ -95,7 +95,7 @@ class Finding:
     drawn: bool = False
     larger: bool = False
 
-    def within(self, *lines: str, law: str = "") -> Finding:
+    def in_context(self, *lines: str, law: str = "") -> Finding:
         """Return the finding with lines before its context: calls that a check derived.
 
         Args:
@@ -103,7 +103,7 @@ class Finding:
         """
         return replace(self, context=(*lines, *self.context), law=law or self.law)
 
-    def met(self, during: str) -> Finding:
+    def in_part(self, during: str) -> Finding:
         """Return the finding with a part of a check before its `during`."""
         return replace(self, during=f"{during}: {self.during}" if self.during else during)
 
@@ -112,7 +112,7 @@ class Finding:
         return replace(self, notes=(*self.notes, *lines))
 
     @property
-    def excess(self) -> float | None:
+    def error_ratio(self) -> float | None:
         """The error ÷ bound of the element that is shown; None without an error or a bound."""
         if self.error is None or self.bound is None:
             return None
@@ -120,7 +120,7 @@ class Finding:
         return error / bound if bound > 0 and not math.isnan(error) else math.inf
 
     @property
-    def manner(self) -> tuple[object, ...]:
+    def failure_mode(self) -> tuple[object, ...]:
         """How it fails, without numbers; equal for two cases that fail in the same way."""
         if self.exception:
             return self.kind, self.what, self.exception
@@ -128,32 +128,32 @@ class Finding:
         return self.kind, self.what, self.when, self.during, self.law, layouts
 
 
-def number(value: float) -> float | str:
+def json_number(value: float) -> float | str:
     """A number that JSON can hold; text for NaN and infinities."""
     return value if math.isfinite(value) else str(value)
 
 
-def number_or_none(value: float | None) -> float | str | None:
+def json_number_or_none(value: float | None) -> float | str | None:
     """A number or None that JSON can hold; text for NaN and infinities."""
-    return None if value is None else number(value)
+    return None if value is None else json_number(value)
 
 
-def differs(kind: str, what: str, got: object, wanted: object, *, when: str = "") -> Finding:
+def fact_mismatch(kind: str, what: str, got: object, wanted: object, *, when: str = "") -> Finding:
     """A finding about a wrong fact.
 
     Args:
         kind, what, when: fields of `Finding`.
         got, wanted: strings are taken literally, other objects by their `repr`.
     """
-    return Finding(kind, what, when, got=_text(got), wanted=_text(wanted))
+    return Finding(kind, what, when, got=_as_text(got), wanted=_as_text(wanted))
 
 
-def counted(what: str, got: int, wanted: int, *, during: str = "") -> Finding:
+def count_mismatch(what: str, got: int, wanted: int, *, during: str = "") -> Finding:
     """A finding about a wrong number of things; the arguments are those of `Finding`."""
     return Finding("count", what, during=during, got=str(got), wanted=str(wanted))
 
 
-def returned(what: str, got: str, expected: str) -> Finding:
+def contract_violation(what: str, got: str, expected: str) -> Finding:
     """A finding about a member of a backend or layer that returned something forbidden.
 
     Args:
@@ -164,7 +164,9 @@ def returned(what: str, got: str, expected: str) -> Finding:
     return Finding("contract", what, got=got, wanted=expected)
 
 
-def raised(step: str, error: BaseException, says: str, *, accepted: bool = False) -> Finding:
+def exception_finding(
+    step: str, error: BaseException, says: str, *, accepted: bool = False
+) -> Finding:
     """A finding about an exception that the backend raised.
 
     Args:
@@ -173,12 +175,12 @@ def raised(step: str, error: BaseException, says: str, *, accepted: bool = False
         accepted: see `Finding`.
     """
     return Finding(
-        "exception", step, exception=type_name(error), frame=innermost(error),
+        "exception", step, exception=type_name(error), frame=raising_frame(error),
         says=says or "no message", accepted=accepted,
     )  # fmt: skip
 
 
-def innermost(error: BaseException) -> str:
+def raising_frame(error: BaseException) -> str:
     """The innermost frame of an exception; empty if there is none or it is the suite's own code.
 
     The path begins at the package, so that it is the same on every machine.
@@ -188,17 +190,17 @@ def innermost(error: BaseException) -> str:
         return ""
     frame, line = frames[-1]
     module = str(frame.f_globals.get("__name__", ""))
-    if _is_own(module):
+    if _is_suite_module(module):
         return ""
     file = Path(frame.f_code.co_filename)
     depth = module.count(".") + 1 + (file.stem == "__init__")
     return f"{'/'.join(file.parts[-depth:])}:{line}:{frame.f_code.co_name}"
 
 
-def _is_own(module: str) -> bool:
+def _is_suite_module(module: str) -> bool:
     inside = module.split(".")[0] == "conformance"
     return inside and not f"{module}.".startswith(f"{_BACKENDS}.")
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     return value if isinstance(value, str) else repr(value)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from conformance.model.finding import Finding
 
 # Kinds whose name precedes the tensor's name: "shape of output".
-_OF = ("shape", "dtype", "device", "sign")
+_PREFIXED_KINDS = ("shape", "dtype", "device", "sign")
 # Kinds whose complete text is in `Finding.says`.
 _VERBATIM = ("declared", "stale", "lost", "internal", "other")
-_WORDS: Mapping[str, str] = {
+_PHRASES: Mapping[str, str] = {
     "value": "wrong values",
     "gradient": "wrong gradient",
     "sign": "wrong sign of a zero",
@@ -38,7 +38,7 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def text(finding: Finding, call: str | None = None) -> str:
+def finding_message(finding: Finding, call: str | None = None) -> str:
     """The full text of a finding: calls, tensor or fact, got, wanted, bound, and notes.
 
     Args:
@@ -47,42 +47,46 @@ def text(finding: Finding, call: str | None = None) -> str:
     """
     lines = [*([call] if call else []), *finding.context]
     lines.append(f"{finding.during}: {_head(finding)}" if finding.during else _head(finding))
-    lines += _facts(finding)
+    lines += _fact_lines(finding)
     return "\n".join([*lines, *finding.notes])
 
 
-def words(finding: Finding) -> str:
+def kind_and_part(finding: Finding) -> str:
     """The kind of failure and the part of the check, without the numbers of the case."""
-    phrase = _WORDS.get(finding.kind, finding.kind).format(**vars(finding)).partition("\n")[0]
+    phrase = _PHRASES.get(finding.kind, finding.kind).format(**vars(finding)).partition("\n")[0]
     return f"{phrase}, {finding.during}" if finding.during else phrase
 
 
-def kind_words(finding: Finding) -> str:
+def cause_kind(finding: Finding) -> str:
     """The kind of cause, by which failures of an item are grouped before they are shrunk.
 
     Wrong numbers are one kind, whatever output, law or part of a check shows them.
     """
     if finding.kind in ("value", "gradient", "sign"):
-        return _WORDS["gradient" if finding.kind == "gradient" else "value"]
+        return _PHRASES["gradient" if finding.kind == "gradient" else "value"]
     if finding.kind == "refusal":
-        how = f"refused by {finding.exception}" if finding.exception else "accepted"
-        return f"{finding.what}: {how}"
-    return _WORDS["exception"].format(**vars(finding)) if finding.exception else words(finding)
+        outcome = f"refused by {finding.exception}" if finding.exception else "accepted"
+        return f"{finding.what}: {outcome}"
+    return (
+        _PHRASES["exception"].format(**vars(finding))
+        if finding.exception
+        else kind_and_part(finding)
+    )
 
 
-def named(finding: Finding) -> str:
+def tensor_phrase(finding: Finding) -> str:
     """The tensor or fact as a phrase: `"shape of output while recording gradients"`."""
-    of = f"{finding.kind} of " if finding.kind in _OF else ""
-    return f"{of}{finding.what}{' ' if finding.when else ''}{finding.when}"
+    prefix = f"{finding.kind} of " if finding.kind in _PREFIXED_KINDS else ""
+    return f"{prefix}{finding.what}{' ' if finding.when else ''}{finding.when}"
 
 
-def element(finding: Finding) -> str:
+def element_phrase(finding: Finding) -> str:
     """The tensor or fact, the index of the element shown, and how many elements are wrong."""
     if finding.wrong is None:
-        return named(finding) + _at(finding.where)
+        return tensor_phrase(finding) + _index_text(finding.where)
     which = "first" if finding.bound is None else "worst"
-    of = f", the {which} of {finding.wrong} wrong of {finding.of}"
-    return named(finding) + _at(finding.where) + of
+    count_phrase = f", the {which} of {finding.wrong} wrong of {finding.of}"
+    return tensor_phrase(finding) + _index_text(finding.where) + count_phrase
 
 
 def bound_text(bound: float | str) -> str:
@@ -95,43 +99,43 @@ def error_text(error: float | str) -> str:
     return error if isinstance(error, str) else f"{error:.6g}"
 
 
-def _at(where: Sequence[int] | None) -> str:
-    return f"[{', '.join(map(str, where))}]" if where else ""
+def _index_text(index: Sequence[int] | None) -> str:
+    return f"[{', '.join(map(str, index))}]" if index else ""
 
 
-def _bits(finding: Finding) -> str:
-    where = list(finding.where or ())
-    return f"{named(finding)}{where}, {finding.wrong} of {finding.of} differ"
+def _bits_head(finding: Finding) -> str:
+    index = list(finding.where or ())
+    return f"{tensor_phrase(finding)}{index}, {finding.wrong} of {finding.of} differ"
 
 
-def _exception(finding: Finding) -> str:
+def _exception_head(finding: Finding) -> str:
     accepted = "accepted, then failed: " if finding.accepted else ""
     return f"{accepted}{finding.what} raised {finding.exception}: {finding.says}"
 
 
 _HEADS: Mapping[str, Callable[[Finding], str]] = {
-    "bits": _bits,
-    "exception": _exception,
+    "bits": _bits_head,
+    "exception": _exception_head,
     "count": lambda f: f"got {f.got} {f.what}, wanted {f.wanted}",
     "contract": lambda f: f"{f.what} returned {f.got}: expected {f.wanted}",
-    "memory": lambda f: f"{named(f)} shares memory with {f.got}: expected {f.wanted}",
+    "memory": lambda f: f"{tensor_phrase(f)} shares memory with {f.got}: expected {f.wanted}",
     "support": lambda f: "declines at random, or by the values",
     "allowance": lambda f: f"the known failure {f.what!r} fails too often",
     **{kind: lambda f: f.says for kind in _VERBATIM},
 }
 # Kinds whose first line is their full text.
-_IN_A_LINE = ("exception", "count", "contract", "memory", *_VERBATIM)
+_ONE_LINE_KINDS = ("exception", "count", "contract", "memory", *_VERBATIM)
 
 
 def _head(finding: Finding) -> str:
-    return _HEADS.get(finding.kind, element)(finding)
+    return _HEADS.get(finding.kind, element_phrase)(finding)
 
 
-def _facts(finding: Finding) -> Iterator[str]:
+def _fact_lines(finding: Finding) -> Iterator[str]:
     """The lines for got, wanted, bound and error, as far as the kind has them."""
     if finding.kind == "exception" and finding.frame:
         yield f"  at {finding.frame}"
-    if finding.kind in _IN_A_LINE:
+    if finding.kind in _ONE_LINE_KINDS:
         return
     if finding.kind == "support":
         yield f"  first  {finding.wanted}"
@@ -147,6 +151,6 @@ def _facts(finding: Finding) -> Iterator[str]:
     if finding.error is not None:
         yield f"  error  {error_text(finding.error)}"
     if finding.excerpt is not None:
-        yield f"all of {named(finding)}"
+        yield f"all of {tensor_phrase(finding)}"
         yield f"  got    {finding.excerpt[0]}"
         yield f"  wanted {finding.excerpt[1]}"

@@ -32,7 +32,7 @@ FORMATS = {
     "bfloat16": Format(2.0**-8, 8, 2.0**-133, 2.0**-126, (2 - 2.0**-7) * 2.0**127),
     "float16": Format(2.0**-11, 11, 2.0**-24, 2.0**-14, 65504.0),
 }
-REAL = {"complex64": "float32", "complex128": "float64"}
+REAL_DTYPE = {"complex64": "float32", "complex128": "float64"}
 
 
 def format_of(dtype: str) -> Format:
@@ -42,9 +42,9 @@ def format_of(dtype: str) -> Format:
         ValueError: for a dtype that is neither floating-point nor complex.
     """
     try:
-        return FORMATS[REAL.get(dtype, dtype)]
+        return FORMATS[REAL_DTYPE.get(dtype, dtype)]
     except KeyError:
-        names = ", ".join([*FORMATS, *REAL])
+        names = ", ".join([*FORMATS, *REAL_DTYPE])
         raise ValueError(f"dtype={dtype!r}: expected one of {names}") from None
 
 
@@ -54,7 +54,7 @@ def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
     Takes and returns float64 or complex128; `dtype` is torch's name.
     """
     if np.iscomplexobj(values):
-        real = REAL.get(dtype, dtype)
+        real = REAL_DTYPE.get(dtype, dtype)
         return round_to(values.real, real) + 1j * round_to(values.imag, real)
     if dtype in ("float64", "complex128"):
         return values.astype(np.float64)
@@ -75,7 +75,7 @@ def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
         return np.where(np.isfinite(values), rounded, values)
 
 
-def every_number(dtype: str) -> np.ndarray:
+def all_finite_numbers(dtype: str) -> np.ndarray:
     """All finite numbers of `"float16"` or `"bfloat16"` as float64, both zeros included."""
     bits = np.arange(1 << 16, dtype=np.uint16)
     if dtype == "float16":

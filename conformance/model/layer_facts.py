@@ -30,6 +30,6 @@ class LayerFacts:
     sizes: tuple[str, ...] = ()
 
 
-def unknown(layer: str) -> LayerFacts:
+def facts_of_unknown_layer(layer: str) -> LayerFacts:
     """Placeholder facts for a layer that the results file does not describe."""
     return LayerFacts("", layer, layer)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Importing torch alone fills some hundred MiB.
-LEAST = 2 << 30
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+MIN_MEMORY = 2 << 30
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Environment variables that set how many threads a library may start."""
 
 
@@ -19,7 +19,7 @@ def keep_to_one_thread(environment: MutableMapping[str, str]) -> None:
     Several workers with several threads each slow one another down. A forked copy of a process has
     none of the original's threads and would wait for them forever.
     """
-    for name in THREADS:
+    for name in THREAD_VARIABLES:
         environment.setdefault(name, "1")
     environment.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -37,13 +37,13 @@ class Limits:
     memory: int | None = None
 
 
-def share_of_memory(workers: int) -> int | None:
+def memory_per_worker(workers: int) -> int | None:
     """Bytes for each of several parallel workers; a fifth of the machine's memory stays free."""
-    total = _memory()
-    return None if total is None else max(LEAST, total * 4 // 5 // max(workers, 1))
+    total = _total_memory()
+    return None if total is None else max(MIN_MEMORY, total * 4 // 5 // max(workers, 1))
 
 
-def _memory() -> int | None:
+def _total_memory() -> int | None:
     """Bytes of the machine, or of the container if that has less; None if unknown."""
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

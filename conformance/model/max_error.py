@@ -24,7 +24,7 @@ class Farthest:
     what: str = "output"
 
 
-def farther(a: Farthest | None, b: Farthest | None) -> Farthest | None:
+def larger_error(a: Farthest | None, b: Farthest | None) -> Farthest | None:
     """Return the answer with the larger error; None only if both are None."""
     if a is None or b is None:
         return a if b is None else b

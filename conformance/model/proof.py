@@ -32,13 +32,15 @@ class Proof:
     got: Mapping[str, tuple[np.ndarray, Index | None]] = field(default_factory=dict)
     known: Mapping[str, Any] = field(default_factory=dict)
     state: Mapping[str, np.ndarray] = field(default_factory=dict)
-    whole: Proof | None = None
+    whole_array_proof: Proof | None = None
     others: tuple[Proof, ...] = ()
-    given: tuple[str, ...] = ()
+    possible_inputs: tuple[str, ...] = ()
     refusals: tuple[type[BaseException], ...] = ()
 
 
-def beyond(got: np.ndarray, where: Index, ways: Sequence[tuple[np.ndarray, np.ndarray]]) -> Proof:
+def out_of_bounds_proof(
+    outputs: np.ndarray, index: Index, alternatives: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> Proof:
     """Show that an element is further from each of its right values than the bound allows.
 
     Args:
@@ -46,27 +48,33 @@ def beyond(got: np.ndarray, where: Index, ways: Sequence[tuple[np.ndarray, np.nd
         ways: pairs of arrays: right values, and their bounds.
     """
     lines = ("failed = not near(got, wanted)",)
-    known = {"wanted": [(value[where].item(), float(bound[where])) for value, bound in ways]}
-    place = ", ".join(map(str, where)) or "()"
-    shown = f'print("at [{place}]", got[{place}], [value[{place}] for value, _ in wanted])'
-    every = (shown, "failed = not near(got, wanted).all()")
-    whole = Proof(every, {"got": (got, None)}, {"wanted": [tuple(way) for way in ways]})
-    return Proof(lines, {"got": (got, where)}, known, whole=whole)
+    known = {
+        "wanted": [(value[index].item(), float(bound[index])) for value, bound in alternatives]
+    }
+    index_text = ", ".join(map(str, index)) or "()"
+    print_line = f'print("at [{index_text}]", got[{index_text}], [value[{index_text}] for value, _ in wanted])'
+    all_elements = (print_line, "failed = not near(got, wanted).all()")
+    whole = Proof(
+        all_elements, {"got": (outputs, None)}, {"wanted": [tuple(way) for way in alternatives]}
+    )
+    return Proof(lines, {"got": (outputs, index)}, known, whole_array_proof=whole)
 
 
-def unlike(got: np.ndarray, wanted: np.ndarray, where: Index, bound: float | None) -> Proof:
+def difference_proof(
+    got: np.ndarray, wanted: np.ndarray, index: Index, bound: float | None
+) -> Proof:
     """Show that an element differs between two answers.
 
     Args:
         bound: the largest difference allowed; None = the bits must be equal.
     """
-    places = {"got": (got, where), "wanted": (wanted, where)}
+    elements = {"got": (got, index), "wanted": (wanted, index)}
     if bound is None:
-        return Proof(("failed = str(got) != str(wanted)",), places, given=("wanted",))
-    return Proof(("failed = not near(got, [(wanted, bound)])",), places, {"bound": bound})
+        return Proof(("failed = str(got) != str(wanted)",), elements, possible_inputs=("wanted",))
+    return Proof(("failed = not near(got, [(wanted, bound)])",), elements, {"bound": bound})
 
 
-def shaped(got: np.ndarray, wanted: tuple[int, ...]) -> Proof:
+def shape_proof(got: np.ndarray, wanted: tuple[int, ...]) -> Proof:
     """Show that an array does not have the documented shape."""
     lines = ('print("shape", got.shape)', "failed = got.shape != wanted")
     return Proof(lines, {"got": (got, None)}, {"wanted": wanted})

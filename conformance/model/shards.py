@@ -6,9 +6,9 @@ import hashlib
 import re
 from collections.abc import Collection
 
-MOST = 10**9
+MAX_SHARDS = 10**9
 """The largest number of shards of a run."""
-_FORM = re.compile(r"([0-9]{1,10}(?:,[0-9]{1,10})*)/([0-9]{1,10})")
+_SHARD_PATTERN = re.compile(r"([0-9]{1,10}(?:,[0-9]{1,10})*)/([0-9]{1,10})")
 
 
 def shard_of(id: str, count: int) -> int:
@@ -17,24 +17,26 @@ def shard_of(id: str, count: int) -> int:
     return int.from_bytes(digest[:8], "big") % count + 1
 
 
-def parts(shard: str) -> tuple[frozenset[int], int]:
+def parse_shards(shard: str) -> tuple[frozenset[int], int]:
     """Parse a name of shards: `"1,3/4"` → shards {1, 3} of 4.
 
     Raises:
         ValueError: for any other text.
     """
-    match = _FORM.fullmatch(shard)
+    match = _SHARD_PATTERN.fullmatch(shard)
     if match is not None:
-        named, count = list(map(int, match[1].split(","))), int(match[2])
-        present = frozenset(named)
-        if min(present) >= 1 and max(present) <= count <= MOST:
-            if len(present) < len(named):
+        numbers, count = list(map(int, match[1].split(","))), int(match[2])
+        present = frozenset(numbers)
+        if min(present) >= 1 and max(present) <= count <= MAX_SHARDS:
+            if len(present) < len(numbers):
                 raise ValueError("expected each shard once, such as 1,3/4")
             return present, count
-    raise ValueError(f"expected i/N with 1 ≤ i ≤ N ≤ {MOST:,}, such as 2/8")
+    raise ValueError(f"expected i/N with 1 ≤ i ≤ N ≤ {MAX_SHARDS:,}, such as 2/8")
 
 
-def absent(present: Collection[int], count: int, most: int = 20) -> tuple[str, ...]:
+def missing_shard_names(
+    present: Collection[int], count: int, max_listed: int = 20
+) -> tuple[str, ...]:
     """Names of missing shards; if there are more than `most`, the last entry counts the others.
 
     Args:
@@ -42,9 +44,12 @@ def absent(present: Collection[int], count: int, most: int = 20) -> tuple[str, .
         count: the number of shards of the run.
         most: how many names to list.
     """
-    lost = count - len(present)
-    named = list[str]()
-    for k in range(1, min(count, len(present) + most) + 1):
-        if k not in present and len(named) < most:
-            named.append(f"{k}/{count}")
-    return (*named, *([f"{lost - most:,} more"] if lost > most else []))
+    missing_count = count - len(present)
+    names = list[str]()
+    for k in range(1, min(count, len(present) + max_listed) + 1):
+        if k not in present and len(names) < max_listed:
+            names.append(f"{k}/{count}")
+    return (
+        *names,
+        *([f"{missing_count - max_listed:,} more"] if missing_count > max_listed else []),
+    )

@@ -13,9 +13,9 @@ from importlib.resources import files
 
 import msgspec
 
-STRICTEST = "strict"
+STRICTEST_LEVEL = "strict"
 """The level that applies if a text names a standard without a level."""
-FIXED = ("layer", "family", "check", "profile", "examples", "seed")
+FIXED_OPTIONS = ("layer", "family", "check", "profile", "examples", "seed")
 """Options that a standard sets."""
 
 
@@ -48,15 +48,15 @@ class Standard:
 def standards() -> Mapping[str, Standard]:
     """The standards that ship with the package, by name."""
     folder = files("conformance").joinpath("standards")
-    found = [
+    decoded = [
         msgspec.json.decode(path.read_bytes(), type=Standard)
         for path in folder.iterdir()
         if path.name.endswith(".json")
     ]
-    return {standard.name: standard for standard in sorted(found, key=lambda one: one.name)}
+    return {standard.name: standard for standard in sorted(decoded, key=lambda one: one.name)}
 
 
-def named(text: str) -> tuple[Standard, str]:
+def find_standard(text: str) -> tuple[Standard, str]:
     """Find the standard and the level that a text names.
 
     Args:
@@ -69,7 +69,7 @@ def named(text: str) -> tuple[Standard, str]:
     standard = standards().get(" ".join(name.split()))
     if standard is None:
         raise StandardError(f"expected one of {', '.join(map(repr, standards()))}")
-    level = level if comma else STRICTEST
+    level = level if comma else STRICTEST_LEVEL
     if level not in standard.levels:
         levels = ", ".join(standard.levels)
         raise StandardError(f"no level {level!r} of {standard.name!r}: expected one of {levels}")

@@ -12,28 +12,30 @@ from pathlib import Path
 
 PREFIX = "conformance-"
 """Prefix of the names of the suite's temporary folders."""
-OWNER = "owner"
+OWNER_FILE = "owner"
 """The file in each folder that names the process to which it belongs."""
-_OWNER = re.compile(r"(?P<pid>[0-9]{1,10}) (?P<started>[0-9]{1,20}|-) (?P<host>[^\n]{1,256})\n")
+_OWNER_PATTERN = re.compile(
+    r"(?P<pid>[0-9]{1,10}) (?P<started>[0-9]{1,20}|-) (?P<host>[^\n]{1,256})\n"
+)
 
 
-def claim(folder: Path) -> None:
+def write_owner(folder: Path) -> None:
     """Record in a temporary folder that it belongs to this process, which made it."""
     pid = os.getpid()
-    text = f"{pid} {_started(pid) or '-'} {_host()}\n"
-    (folder / OWNER).write_text(text, encoding="utf-8")
+    text = f"{pid} {_process_start(pid) or '-'} {_host_id()}\n"
+    (folder / OWNER_FILE).write_text(text, encoding="utf-8")
 
 
-def clear(temporary: Path | None = None) -> int:
+def remove_abandoned_folders(temporary: Path | None = None) -> int:
     """Remove this user's folders whose process has ended, and return their number.
 
     Args:
         temporary: the parent folder; None = the system's folder for temporary files.
     """
     removed = 0
-    where = Path(tempfile.gettempdir()) if temporary is None else temporary
+    parent = Path(tempfile.gettempdir()) if temporary is None else temporary
     with contextlib.suppress(OSError):
-        for folder in where.glob(f"{PREFIX}*"):
+        for folder in parent.glob(f"{PREFIX}*"):
             with contextlib.suppress(OSError):
                 if _is_abandoned(folder):
                     shutil.rmtree(folder)
@@ -43,15 +45,19 @@ def clear(temporary: Path | None = None) -> int:
 
 def _is_abandoned(folder: Path) -> bool:
     """Whether a folder belongs to this user and to a process of this machine that has ended."""
-    found = folder.lstat()  # do not follow a link
-    if not stat.S_ISDIR(found.st_mode) or not hasattr(os, "getuid") or found.st_uid != os.getuid():
+    status = folder.lstat()  # do not follow a link
+    if (
+        not stat.S_ISDIR(status.st_mode)
+        or not hasattr(os, "getuid")
+        or status.st_uid != os.getuid()
+    ):
         return False
-    note = (folder / OWNER).lstat()
+    note = (folder / OWNER_FILE).lstat()
     if not stat.S_ISREG(note.st_mode) or note.st_size > 400:
         return False
-    text = (folder / OWNER).read_text(encoding="utf-8", errors="replace")
-    match = _OWNER.fullmatch(text)
-    if match is None or match["host"] != _host():
+    text = (folder / OWNER_FILE).read_text(encoding="utf-8", errors="replace")
+    match = _OWNER_PATTERN.fullmatch(text)
+    if match is None or match["host"] != _host_id():
         return False
     pid = int(match["pid"])
     try:
@@ -60,21 +66,23 @@ def _is_abandoned(folder: Path) -> bool:
         return True
     except (PermissionError, OverflowError):
         return False
-    now = _started(pid)  # another process may have got this number
-    return bool(now) and match["started"] not in ("-", now)
+    current_start = _process_start(pid)  # another process may have got this number
+    return bool(current_start) and match["started"] not in ("-", current_start)
 
 
-def _started(pid: int) -> str:
+def _process_start(pid: int) -> str:
     """The start of a process in clock ticks since the machine's boot; empty if unknown."""
     try:
         # The process's name stands in brackets and may contain anything.
-        _, _, facts = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
-        return facts.split()[19]
+        _, _, fields_after_name = (
+            Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
+        )
+        return fields_after_name.split()[19]
     except (OSError, IndexError):
         return ""
 
 
-def _host() -> str:
+def _host_id() -> str:
     """The machine, its boot and its process namespace.
 
     Process numbers are unique only within these, and machines may share a folder.

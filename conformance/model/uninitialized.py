@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-FILLED = 0xFE
+FILL_BYTE = 0xFE
 """The byte with which the allocator fills new memory."""
 
 
-def _numbers() -> tuple[float, ...]:
+def _fill_values() -> tuple[float, ...]:
     """The fill read as float64, float32 and bfloat16; read as float16 it is NaN."""
-    of = bytes([FILLED])
-    double, single = np.frombuffer(of * 8, np.float64), np.frombuffer(of * 4, np.float32)
-    brain = np.frombuffer(b"\0\0" + of * 2, "<f4")
+    fill = bytes([FILL_BYTE])
+    double, single = np.frombuffer(fill * 8, np.float64), np.frombuffer(fill * 4, np.float32)
+    brain = np.frombuffer(b"\0\0" + fill * 2, "<f4")
     return float(double[0]), float(single[0]), float(brain[0])
 
 
-NUMBERS = _numbers()
+FILL_VALUES = _fill_values()
 
 
-def unwritten(array: np.ndarray) -> int:
+def count_unwritten(array: np.ndarray) -> int:
     """How many elements of a floating-point or complex array still hold the fill; else 0."""
-    return int(np.isin(array.real, NUMBERS).sum()) if array.dtype.kind in "fc" else 0
+    return int(np.isin(array.real, FILL_VALUES).sum()) if array.dtype.kind in "fc" else 0

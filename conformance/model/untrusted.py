@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.model.plain_text import MOST, bounded
+from conformance.model.plain_text import MAX_LENGTH, bounded
 
-SHOWN = 120
+MAX_VALUE_LENGTH = 120
 """Characters that a message shows of a value."""
 
 
@@ -18,36 +18,36 @@ def type_name(value: Any) -> str:
 
 def class_name(kind: type) -> str:
     """The name of a class; does not ask its metaclass."""
-    return bounded(type.__dict__["__name__"].__get__(kind), SHOWN)
+    return bounded(type.__dict__["__name__"].__get__(kind), MAX_VALUE_LENGTH)
 
 
-def bases_of(kind: type) -> tuple[type, ...]:
+def class_and_bases(kind: type) -> tuple[type, ...]:
     """A class and all its bases in resolution order; does not ask its metaclass."""
-    found: tuple[type, ...] = type.__dict__["__mro__"].__get__(kind)
-    return found
+    bases: tuple[type, ...] = type.__dict__["__mro__"].__get__(kind)
+    return bases
 
 
-def written(error: BaseException, most: int = MOST) -> str:
+def exception_text(error: BaseException, max_length: int = MAX_LENGTH) -> str:
     """The printable text of an exception, of at most `most` characters.
 
     If `__str__` raises, the text says so.
     """
     try:
         text = str.__str__(str(error))
-    except BaseException as another:
-        return f"its __str__ raises {type_name(another)}"
-    return bounded(text.strip(), most)
+    except BaseException as nested_error:
+        return f"its __str__ raises {type_name(nested_error)}"
+    return bounded(text.strip(), max_length)
 
 
-def shown(value: Any) -> str:
+def safe_repr(value: Any) -> str:
     """A value's `repr`, printable and of bounded length; its type if `repr` raises."""
     try:
-        return bounded(str.__str__(repr(value)), SHOWN)
+        return bounded(str.__str__(repr(value)), MAX_VALUE_LENGTH)
     except BaseException as error:
         return f"an object of class {type_name(value)} whose __repr__ raises {type_name(error)}"
 
 
-def of_type(value: Any, *types: type) -> bool:
+def is_of_type(value: Any, *types: type) -> bool:
     """Whether a value's real type, not its `__class__`, is one of builtin types or a subclass."""
     return issubclass(type(value), types)
 
@@ -60,13 +60,13 @@ def is_mapping(value: Any) -> bool:
         return False
 
 
-def exact_text(value: Any) -> str | None:
+def as_builtin_str(value: Any) -> str | None:
     """A string, or an instance of a subclass, as a builtin `str`; None for anything else."""
-    return str.__str__(value) if of_type(value, str) else None
+    return str.__str__(value) if is_of_type(value, str) else None
 
 
-def elements(value: Any) -> tuple[Any, ...] | None:
+def sequence_elements(value: Any) -> tuple[Any, ...] | None:
     """The elements of a tuple or list by the builtin iterator; None for anything else."""
-    if of_type(value, tuple):
+    if is_of_type(value, tuple):
         return tuple(tuple.__iter__(value))
-    return tuple(list.__iter__(value)) if of_type(value, list) else None
+    return tuple(list.__iter__(value)) if is_of_type(value, list) else None

@@ -18,7 +18,7 @@ import numpy as np
 
 from conformance.arithmetic.choices import maximum, minimum
 from conformance.arithmetic.elementary import constant
-from conformance.arithmetic.rounded import OWN, Rounded, join
+from conformance.arithmetic.rounded import ORACLE_UNIT, Rounded, join
 from conformance.model.case import Updated
 from conformance.oracles.distance.vectors import norm
 
@@ -32,13 +32,13 @@ _EPS = 1e-6
 def total_norm(gradients: Sequence[Rounded], norm_type: float | str) -> Rounded:
     """‖(‖g₀‖, ‖g₁‖, …)‖, a scalar; NaN if any element is NaN, else ∞ if any is infinite."""
     p = float(norm_type)
-    flat = [x.bare.map(lambda array: array.reshape(-1)) for x in gradients]
-    found = norm(join([norm(x, p, 0) for x in flat], 0), p, 0).map(lambda array: array[0])
-    missing = any(np.isnan(x.value).any() for x in gradients)
-    endless = any(np.isinf(x.value).any() for x in gradients)
-    if missing or endless:
-        return Rounded(np.array(np.nan if missing else np.inf), np.zeros(()), found.precision)
-    return found
+    flat = [x.detached.map(lambda array: array.reshape(-1)) for x in gradients]
+    norms_norm = norm(join([norm(x, p, 0) for x in flat], 0), p, 0).map(lambda array: array[0])
+    any_nan = any(np.isnan(x.value).any() for x in gradients)
+    any_infinite = any(np.isinf(x.value).any() for x in gradients)
+    if any_nan or any_infinite:
+        return Rounded(np.array(np.nan if any_nan else np.inf), np.zeros(()), norms_norm.precision)
+    return norms_norm
 
 
 def coefficient(total: Rounded, max_norm: float) -> Rounded:
@@ -47,36 +47,36 @@ def coefficient(total: Rounded, max_norm: float) -> Rounded:
     The bound covers the quotient and max_norm times the reciprocal. The latter rounds once more. A
     subnormal reciprocal has an absolute error, which is multiplied by max_norm.
     """
-    most = constant(max_norm, total)
-    divisor = total.bare + constant(_EPS, total)
-    quotient = most / divisor
+    limit = constant(max_norm, total)
+    divisor = total.detached + constant(_EPS, total)
+    quotient = limit / divisor
     inverse = constant(1.0, total) / divisor
-    by_product = inverse * most
-    more = (total.precision.unit + OWN) * quotient.reach
-    error = quotient.error + np.where(quotient.error > 0, more, 0.0)
+    by_product = inverse * limit
+    reciprocal_error = (total.precision.unit + ORACLE_UNIT) * quotient.abs_bound
+    error = quotient.error + np.where(quotient.error > 0, reciprocal_error, 0.0)
     error = np.where(np.isfinite(by_product.error), np.maximum(error, by_product.error), error)
-    found = minimum(quotient.with_error(error), constant(1.0, total))
+    clamped = minimum(quotient.with_error(error), constant(1.0, total))
     certain = total.error == 0
-    lost, endless = certain & np.isnan(total.value), certain & np.isinf(total.value)
-    value = np.where(lost, np.nan, np.where(endless, 0.0, found.value))
-    return Rounded(value, np.where(lost | endless, 0.0, found.error), total.precision)
+    is_nan, is_infinite = certain & np.isnan(total.value), certain & np.isinf(total.value)
+    value = np.where(is_nan, np.nan, np.where(is_infinite, 0.0, clamped.value))
+    return Rounded(value, np.where(is_nan | is_infinite, 0.0, clamped.error), total.precision)
 
 
-def _scaled(gradient: Rounded, factor: Rounded) -> Rounded:
+def _scale_gradient(gradient: Rounded, factor: Rounded) -> Rounded:
     """g·c; NaN where either is NaN, and for ∞·0."""
-    product = gradient.bare * factor
+    product = gradient.detached * factor
     certain = factor.error == 0
-    lost = np.isnan(gradient.value) | (certain & np.isnan(factor.value))
-    lost |= certain & (factor.value == 0) & np.isinf(gradient.value)
-    open_ = np.isinf(gradient.value) & ~lost
-    error = np.where(lost, 0.0, np.where(open_, np.inf, product.error))
-    return Rounded(np.where(lost, np.nan, product.value), error, product.precision)
+    gives_nan = np.isnan(gradient.value) | (certain & np.isnan(factor.value))
+    gives_nan |= certain & (factor.value == 0) & np.isinf(gradient.value)
+    undecided = np.isinf(gradient.value) & ~gives_nan
+    error = np.where(gives_nan, 0.0, np.where(undecided, np.inf, product.error))
+    return Rounded(np.where(gives_nan, np.nan, product.value), error, product.precision)
 
 
-def _updated(first: tuple[Any, ...], gradients: Sequence[Rounded | None]) -> Updated:
+def _update_gradients(leading: tuple[Any, ...], gradients: Sequence[Rounded | None]) -> Updated:
     """The return value followed by the updated gradients."""
-    named = {f"{NAME}{k}": x for k, x in enumerate(gradients) if x is not None}
-    return Updated((*first, *gradients), named)
+    updates = {f"{NAME}{k}": x for k, x in enumerate(gradients) if x is not None}
+    return Updated((*leading, *gradients), updates)
 
 
 def get_total_norm(
@@ -104,7 +104,9 @@ def clip_grads_with_norm_(
 ) -> Updated:
     """Each gradient times min(max_norm/(total_norm + 10⁻⁶), 1)."""
     factor = coefficient(total_norm, max_norm)
-    return _updated((), [None if x is None else _scaled(x, factor) for x in gradients])
+    return _update_gradients(
+        (), [None if x is None else _scale_gradient(x, factor) for x in gradients]
+    )
 
 
 def clip_grads_with_norm_shape(
@@ -125,7 +127,9 @@ def clip_grad_norm_(
     """(total norm, each gradient times the coefficient)."""
     total = total_norm([x for x in gradients if x is not None], norm_type)
     factor = coefficient(total, max_norm)
-    return _updated((total,), [None if x is None else _scaled(x, factor) for x in gradients])
+    return _update_gradients(
+        (total,), [None if x is None else _scale_gradient(x, factor) for x in gradients]
+    )
 
 
 def clip_grad_norm_shape(*gradients: Shape | None, **arguments: object) -> tuple[Shape | None, ...]:
@@ -137,14 +141,14 @@ def clip_grad_value_(
     state: State, *gradients: Rounded | None, clip_value: float, foreach: bool | None = None
 ) -> Updated:
     """min(max(g, −clip_value), clip_value) of each element."""
-    return _updated((), [None if x is None else _clipped(x, clip_value) for x in gradients])
+    return _update_gradients((), [None if x is None else _clip(x, clip_value) for x in gradients])
 
 
-def _clipped(x: Rounded, most: float) -> Rounded:
-    found = minimum(maximum(x.bare, constant(-most, x)), constant(most, x))
-    missing = np.isnan(x.value)
+def _clip(x: Rounded, limit: float) -> Rounded:
+    clamped = minimum(maximum(x.detached, constant(-limit, x)), constant(limit, x))
+    is_nan = np.isnan(x.value)
     return Rounded(
-        np.where(missing, np.nan, found.value), np.where(missing, 0.0, found.error), x.precision
+        np.where(is_nan, np.nan, clamped.value), np.where(is_nan, 0.0, clamped.error), x.precision
     )
 
 

@@ -77,10 +77,10 @@ def convolve(
         padding_mode: what the padding holds.
     """
     padded = _pad(input, pads, padding_mode)
-    matrix, outs = _columns(padded, weight.shape, stride, dilation, groups)
+    matrix, output_lengths = _window_matrix(padded, weight.shape, stride, dilation, groups)
     rows = weight.reshape(groups, weight.shape[0] // groups, -1)
     sums: np.ndarray = rows @ matrix.swapaxes(-1, -2)
-    return sums.reshape(len(input), weight.shape[0], *outs)
+    return sums.reshape(len(input), weight.shape[0], *output_lengths)
 
 
 def _pad(input: np.ndarray, pads: Sequence[tuple[int, int]], padding_mode: str) -> np.ndarray:
@@ -89,11 +89,13 @@ def _pad(input: np.ndarray, pads: Sequence[tuple[int, int]], padding_mode: str) 
     if padding_mode == "zeros":
         # A negative padding crops; the gradient of a transposed convolution needs it.
         crops: list[Any] = [slice(None, min(after, 0) or None) for _, after in pads]
-        kept = input[(..., *crops)]
-        sizes = [n + b + max(a, 0) for n, (b, a) in zip(kept.shape[2:], pads, strict=True)]
-        padded = np.zeros((*kept.shape[:2], *sizes), kept.dtype)
-        inner: list[Any] = [slice(b, b + n) for n, (b, _) in zip(kept.shape[2:], pads, strict=True)]
-        padded[(..., *inner)] = kept
+        cropped = input[(..., *crops)]
+        sizes = [n + b + max(a, 0) for n, (b, a) in zip(cropped.shape[2:], pads, strict=True)]
+        padded = np.zeros((*cropped.shape[:2], *sizes), cropped.dtype)
+        inner: list[Any] = [
+            slice(b, b + n) for n, (b, _) in zip(cropped.shape[2:], pads, strict=True)
+        ]
+        padded[(..., *inner)] = cropped
         return padded
     width = [(0, 0), (0, 0), *pads]
     return np.asarray(np.pad(input, width, mode=PAD_MODES[padding_mode]))  # type: ignore[call-overload]
@@ -114,25 +116,27 @@ def _fold(
     return padded
 
 
-def _columns(
+def _window_matrix(
     padded: np.ndarray, weight: Shape, stride: Sequence[int], dilation: Sequence[int], groups: int
 ) -> tuple[np.ndarray, Shape]:
     """The input in the window of each output position: (N, groups, positions, taps)."""
     per_group, kernel = weight[1], weight[2:]
-    outs = tuple(
+    output_lengths = tuple(
         conv_length(length, k, s, 0, 0, d)
         for length, k, s, d in zip(padded.shape[2:], kernel, stride, dilation, strict=True)
     )
-    sample, channel, *places = padded.strides
-    steps = [s * place for s, place in zip(stride, places, strict=True)]
-    taps = [d * place for d, place in zip(dilation, places, strict=True)]
+    sample, channel, *position_strides = padded.strides
+    steps = [s * place for s, place in zip(stride, position_strides, strict=True)]
+    tap_strides = [d * place for d, place in zip(dilation, position_strides, strict=True)]
     windows = np.lib.stride_tricks.as_strided(
         padded,
-        (len(padded), groups, *outs, per_group, *kernel),
-        (sample, per_group * channel, *steps, channel, *taps),
+        (len(padded), groups, *output_lengths, per_group, *kernel),
+        (sample, per_group * channel, *steps, channel, *tap_strides),
         writeable=False,
     )
-    return windows.reshape(len(padded), groups, math.prod(outs), math.prod(weight[1:])), outs
+    return windows.reshape(
+        len(padded), groups, math.prod(output_lengths), math.prod(weight[1:])
+    ), output_lengths
 
 
 def convolve_input_gradient(
@@ -147,22 +151,22 @@ def convolve_input_gradient(
     padding_mode: str = "zeros",
 ) -> np.ndarray:
     """Adjoint of `convolve` in its input, of shape `input`: outputs spread over their windows."""
-    rest = [
+    leftover = [
         length + sum(pad) - ((size - 1) * s + d * (k - 1) + 1)
         for length, pad, size, s, d, k in zip(
             input[2:], pads, cotangent.shape[2:], stride, dilation, weight.shape[2:], strict=True
         )
     ]
-    spread = convolve_transposed(
+    scattered = convolve_transposed(
         cotangent,
         weight,
         stride=stride,
-        padding=(0,) * len(rest),
-        output_padding=rest,
+        padding=(0,) * len(leftover),
+        output_padding=leftover,
         dilation=dilation,
         groups=groups,
     )
-    return _fold(spread, input, pads, padding_mode)
+    return _fold(scattered, input, pads, padding_mode)
 
 
 def convolve_weight_gradient(
@@ -178,7 +182,7 @@ def convolve_weight_gradient(
 ) -> np.ndarray:
     """Adjoint of `convolve` in its weight, of shape `weight`: outputs times their windows."""
     padded = _pad(input, pads, padding_mode)
-    matrix, _ = _columns(padded, weight, stride, dilation, groups)
+    matrix, _ = _window_matrix(padded, weight, stride, dilation, groups)
     positions = math.prod(cotangent.shape[2:])
     rows = cotangent.reshape(len(input), groups, weight[0] // groups, positions)
     # A transposed convolution may leave windows beyond the last position.
@@ -213,15 +217,15 @@ def convolve_transposed(
     ]
     x = input.reshape(n, groups, channels // groups, math.prod(lengths))
     w = weight.reshape(groups, channels // groups, per_group * math.prod(kernel))
-    spread = (w.swapaxes(-1, -2) @ x).reshape(n, groups, per_group, *kernel, *lengths)
-    canvas = np.zeros((n, groups, per_group, *full), dtype=spread.dtype)
+    products = (w.swapaxes(-1, -2) @ x).reshape(n, groups, per_group, *kernel, *lengths)
+    canvas = np.zeros((n, groups, per_group, *full), dtype=products.dtype)
     # For each dimension the positions to which each of its taps adds.
     targets: list[list[Any]] = [
         [slice(k * d, k * d + (length - 1) * s + 1, s) for k in range(taps)]
         for taps, d, length, s in zip(kernel, dilation, lengths, stride, strict=True)
     ]
     for offset, target in zip(product(*map(range, kernel)), product(*targets), strict=True):
-        canvas[(..., *target)] += spread[(slice(None), slice(None), slice(None), *offset)]
+        canvas[(..., *target)] += products[(slice(None), slice(None), slice(None), *offset)]
     inside: tuple[Any, ...] = tuple(
         slice(p, size - p) for p, size in zip(padding, full, strict=True)
     )
@@ -244,23 +248,23 @@ def output_paddings(
         lengths: the spatial sizes of the input.
         kernel, stride, padding, dilation: one entry a spatial dimension.
     """
-    wanted = output_size[-len(lengths) :]
+    spatial_sizes = output_size[-len(lengths) :]
     return tuple(
         size - ((length - 1) * s - 2 * p + d * (k - 1) + 1)
         for size, length, k, s, p, d in zip(
-            wanted, lengths, kernel, stride, padding, dilation, strict=True
+            spatial_sizes, lengths, kernel, stride, padding, dilation, strict=True
         )
     )
 
 
-def _batched(function: Any, x: Rounded, dims: int) -> Rounded:
+def _apply_batched(function: Any, x: Rounded, dims: int) -> Rounded:
     """Treat an unbatched input (C, *L) as a batch of one."""
     if len(x.shape) == dims + 2:
         return function(x)  # type: ignore[no-any-return]
     return function(x.map(lambda a: a[np.newaxis]))[0]  # type: ignore[no-any-return]
 
 
-def _channels(bias: Rounded | None, dims: int) -> Rounded | None:
+def _channel_bias(bias: Rounded | None, dims: int) -> Rounded | None:
     return None if bias is None else bias.map(lambda b: b.reshape(-1, *(1,) * dims))
 
 
@@ -278,33 +282,33 @@ def conv(
 ) -> Rounded:
     """Cross-correlation of input (N?, C_in, *L) and weight (C_out, C_in/groups, *K), plus bias."""
     dims = len(weight.shape) - 2
-    steps, spread = per_dimension(stride, dims), per_dimension(dilation, dims)
-    pads = paddings(padding, weight.shape[2:], spread)
+    strides, dilations = per_dimension(stride, dims), per_dimension(dilation, dims)
+    pads = paddings(padding, weight.shape[2:], dilations)
 
-    how: dict[str, Any] = {
-        "stride": steps,
+    options: dict[str, Any] = {
+        "stride": strides,
         "pads": pads,
-        "dilation": spread,
+        "dilation": dilations,
         "groups": groups,
         "padding_mode": padding_mode,
     }
 
-    def sums(x: Rounded) -> Rounded:
+    def convolve_batch(x: Rounded) -> Rounded:
         return multilinear(
-            partial(convolve, **how),
+            partial(convolve, **options),
             x,
             weight,
-            plus=_channels(bias, dims),
+            addend=_channel_bias(bias, dims),
             terms=math.prod(weight.shape[1:]),
             wide=True,
             adjoints=(
-                partial(convolve_input_gradient, input=x.shape, **how),
-                partial(convolve_weight_gradient, weight=weight.shape, **how),
+                partial(convolve_input_gradient, input=x.shape, **options),
+                partial(convolve_weight_gradient, weight=weight.shape, **options),
             ),
             wide_adjoints=False,
         )
 
-    return _batched(sums, input, dims)
+    return _apply_batched(convolve_batch, input, dims)
 
 
 def conv_transpose(
@@ -322,37 +326,42 @@ def conv_transpose(
 ) -> Rounded:
     """The gradient of the convolution with weight (C_in, C_out/groups, *K) w.r.t. its input."""
     shape, dims = weight.shape, len(weight.shape) - 2  # a closure over the weight would keep it
-    steps, spread = per_dimension(stride, dims), per_dimension(dilation, dims)
+    strides, dilations = per_dimension(stride, dims), per_dimension(dilation, dims)
     crop, extra = per_dimension(padding, dims), per_dimension(output_padding, dims)
     if output_size is not None:
         extra = output_paddings(
-            output_size, input.shape[-dims:], weight.shape[2:], steps, crop, spread
+            output_size, input.shape[-dims:], weight.shape[2:], strides, crop, dilations
         )
 
     # An output_padding of a stride or more adds positions beyond the last window.
     pads = tuple(
-        (p, p - e // s * s if e >= s else p) for p, e, s in zip(crop, extra, steps, strict=True)
+        (p, p - e // s * s if e >= s else p) for p, e, s in zip(crop, extra, strides, strict=True)
     )
-    how: dict[str, Any] = {"stride": steps, "pads": pads, "dilation": spread, "groups": groups}
+    options: dict[str, Any] = {
+        "stride": strides,
+        "pads": pads,
+        "dilation": dilations,
+        "groups": groups,
+    }
 
     def weight_gradient(cotangent: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return convolve_weight_gradient(x, cotangent, weight=shape, **how)
+        return convolve_weight_gradient(x, cotangent, weight=shape, **options)
 
-    def sums(x: Rounded) -> Rounded:
+    def convolve_batch(x: Rounded) -> Rounded:
         return multilinear(
             partial(
                 convolve_transposed,
-                stride=steps,
+                stride=strides,
                 padding=crop,
                 output_padding=extra,
-                dilation=spread,
+                dilation=dilations,
                 groups=groups,
             ),
             x,
             weight,
-            plus=_channels(bias, dims),
+            addend=_channel_bias(bias, dims),
             terms=weight.shape[0] // groups * math.prod(weight.shape[2:]),
-            adjoints=(partial(convolve, **how), weight_gradient),
+            adjoints=(partial(convolve, **options), weight_gradient),
         )
 
-    return _batched(sums, input, dims)
+    return _apply_batched(convolve_batch, input, dims)

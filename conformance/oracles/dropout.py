@@ -30,7 +30,7 @@ def dropout(
     state: State, input: Rounded, *, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Rounded | Choices | Updated:
     """In training each element becomes 0 or is multiplied by 1/(1 − p); otherwise y = x."""
-    output = _trained(input, p) if training and p > 0 else input
+    output = _drop_or_scale(input, p) if training and p > 0 else input
     return Updated(output, {"input": output}) if inplace else output
 
 
@@ -38,30 +38,32 @@ def alpha_dropout(
     state: State, input: Rounded, *, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Rounded | Choices | Updated:
     """In training each element is kept or becomes −λα, then is scaled and shifted; else y = x."""
-    output = _alpha_trained(input, p) if training and p > 0 else input
+    output = _alpha_drop_or_keep(input, p) if training and p > 0 else input
     return Updated(output, {"input": output}) if inplace else output
 
 
-def _trained(input: Rounded, p: float) -> Choices:
-    gone = _gone(input, Rounded(np.zeros(()), np.zeros(()), input.precision))
-    return Choices(gone if p == 1 else (kept(input, p), *gone))
+def _drop_or_scale(input: Rounded, p: float) -> Choices:
+    dropped = _dropped_values(input, Rounded(np.zeros(()), np.zeros(()), input.precision))
+    return Choices(dropped if p == 1 else (kept_value(input, p), *dropped))
 
 
-def _alpha_trained(input: Rounded, p: float) -> Choices:
+def _alpha_drop_or_keep(input: Rounded, p: float) -> Choices:
     if p == 1:
-        return _trained(input, p)  # a·(−λα) + b goes to 0 with p to 1
-    return Choices((alpha_kept(input, p), *_gone(input, alpha_dropped(input, p))))
+        return _drop_or_scale(input, p)  # a·(−λα) + b goes to 0 with p to 1
+    return Choices(
+        (alpha_kept_value(input, p), *_dropped_values(input, alpha_dropped_value(input, p)))
+    )
 
 
-def _gone(input: Rounded, instead: Rounded) -> tuple[Rounded, Rounded]:
+def _dropped_values(input: Rounded, replacement: Rounded) -> tuple[Rounded, Rounded]:
     """The values of dropped elements: the replacement, or NaN where a mask multiplies ±∞ or NaN."""
-    value, error = (np.broadcast_to(x, input.shape) for x in (instead.value, instead.error))
+    value, error = (np.broadcast_to(x, input.shape) for x in (replacement.value, replacement.error))
     finite = np.isfinite(input.value)
     masked = np.where(finite, value, np.nan), np.where(finite, error, 0.0)
     return Rounded(value, error, input.precision), Rounded(*masked, input.precision)
 
 
-def kept(input: Rounded, p: float) -> Rounded:
+def kept_value(input: Rounded, p: float) -> Rounded:
     """x·1/(1 − p), with the factor stored in the dtype like a mask; x/(1 − p) rounds less."""
     wide = widened(input)
     one = constant(1.0, wide)
@@ -69,13 +71,13 @@ def kept(input: Rounded, p: float) -> Rounded:
     return input * factor
 
 
-def alpha_kept(input: Rounded, p: float) -> Rounded:
+def alpha_kept_value(input: Rounded, p: float) -> Rounded:
     """a·x + b; torch stores the factor, the product and the shift, each in the dtype."""
     scale, _, shift = _affine(input, p)
     return input * scale + shift
 
 
-def alpha_dropped(like: Rounded, p: float) -> Rounded:
+def alpha_dropped_value(like: Rounded, p: float) -> Rounded:
     """b − a·λα, both terms stored in the dtype before they are added.
 
     Args:
@@ -93,10 +95,10 @@ def alpha_scale(like: Rounded, p: float) -> Rounded:
 
 def _affine(input: Rounded, p: float) -> tuple[Rounded, Rounded, Rounded]:
     """a = ((1 − p)(1 + p(λα)²))^−½, a·λα and b = p·a·λα, which keep mean 0 and variance 1."""
-    wide = widened(input.bare)
+    wide = widened(input.detached)
     one, rate, alpha = (constant(x, wide) for x in (1.0, p, ALPHA))
     scale = one / sqrt((one - rate) * (one + rate * (alpha * alpha)))
     depth = alpha * scale
     parts = (scale, depth, depth * rate)
-    scale, depth, shift = (stored(x.bare, input.precision).bare for x in parts)
+    scale, depth, shift = (stored(x.detached, input.precision).detached for x in parts)
     return scale, depth, shift

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from conformance.arithmetic.choices import take
-from conformance.arithmetic.rounded import Rounded, moved_cotangent, multilinear, traced
+from conformance.arithmetic.rounded import Rounded, move_cotangent, multilinear, with_pullback
 from conformance.oracles.convolution import per_dimension
 
 Shape = tuple[int, ...]
@@ -52,17 +52,17 @@ class Blocks:
         return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in rows)
 
     @property
-    def size(self) -> int:
+    def tap_count(self) -> int:
         """∏ kernel_size, the number of positions in a block."""
         return math.prod(self.kernel)
 
     @property
-    def total(self) -> int:
+    def block_count(self) -> int:
         """L, the number of blocks."""
         return math.prod(self.counts)
 
     @property
-    def places(self) -> tuple[np.ndarray, np.ndarray]:
+    def pixel_index(self) -> tuple[np.ndarray, np.ndarray]:
         """The row-major pixel of each position of each block, and whether it is in the image.
 
         Both have the shape (∏ kernel_size, L).
@@ -73,13 +73,15 @@ class Blocks:
             strict=True,
         )  # fmt: skip
         for length, kernel, dilation, padding, stride, count in rows:
-            at = np.arange(kernel)[:, np.newaxis] * dilation + np.arange(count) * stride - padding
-            within = (at >= 0) & (at < length)
+            positions = (
+                np.arange(kernel)[:, np.newaxis] * dilation + np.arange(count) * stride - padding
+            )
+            within = (positions >= 0) & (positions < length)
             shape = index.shape[0] * kernel, index.shape[1] * count
-            first, then = index[:, np.newaxis, :, np.newaxis], np.where(within, at, 0)
-            index = (first * length + then[:, np.newaxis]).reshape(shape)
-            seen = inside[:, np.newaxis, :, np.newaxis] & within[:, np.newaxis]
-            inside = seen.reshape(shape)
+            first, position = index[:, np.newaxis, :, np.newaxis], np.where(within, positions, 0)
+            index = (first * length + position[:, np.newaxis]).reshape(shape)
+            visible = inside[:, np.newaxis, :, np.newaxis] & within[:, np.newaxis]
+            inside = visible.reshape(shape)
         return index, inside
 
 
@@ -97,13 +99,13 @@ def unfold(
     Values are copied; the padding is zero. The page has no unbatched image; torch treats one as a
     sample of a batch.
     """
-    *leading, high, wide = input.shape
-    blocks = Blocks.of((high, wide), kernel_size, dilation, padding, stride)
-    index, inside = blocks.places
-    flat = input.map(lambda array: array.reshape(*leading, high * wide))
+    *leading, height, width = input.shape
+    blocks = Blocks.of((height, width), kernel_size, dilation, padding, stride)
+    index, inside = blocks.pixel_index
+    flat = input.map(lambda array: array.reshape(*leading, height * width))
     columns = take(flat, index, -1, inside=inside)
     *batch, channels = leading
-    shape = (*batch, channels * blocks.size, blocks.total)
+    shape = (*batch, channels * blocks.tap_count, blocks.block_count)
     return columns.map(lambda array: array.reshape(shape))
 
 
@@ -111,9 +113,9 @@ def unfold_shape(
     input: Shape, *, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
 ) -> tuple[Shape, ...]:
     """(N, C, *) → (N, C·∏ kernel_size, L)."""
-    *batch, channels, high, wide = input
-    blocks = Blocks.of((high, wide), kernel_size, dilation, padding, stride)
-    return ((*batch, channels * blocks.size, blocks.total),)
+    *batch, channels, height, width = input
+    blocks = Blocks.of((height, width), kernel_size, dilation, padding, stride)
+    return ((*batch, channels * blocks.tap_count, blocks.block_count),)
 
 
 def fold(
@@ -133,36 +135,38 @@ def fold(
     """
     lengths = per_dimension(output_size, DIMS)
     blocks = Blocks.of(lengths, kernel_size, dilation, padding, stride)
-    index, inside = blocks.places
+    index, inside = blocks.pixel_index
     *batch, depth, total = input.shape
-    channels, pixels = depth // blocks.size, math.prod(lengths)
-    apart = (*batch, channels, blocks.size, total)
-    at = np.where(inside, index, pixels).reshape(-1)  # beyond the image, to be cut off
+    channels, pixels = depth // blocks.tap_count, math.prod(lengths)
+    block_shape = (*batch, channels, blocks.tap_count, total)
+    targets = np.where(inside, index, pixels).reshape(-1)  # beyond the image, to be cut off
     planes = math.prod((*batch, channels))
 
-    def collected(add: np.ufunc, array: np.ndarray, start: float) -> np.ndarray:
+    def accumulate(add: np.ufunc, array: np.ndarray, start: float) -> np.ndarray:
         """Combine the values at each pixel by a ufunc."""
-        whole = np.full((pixels + 1, planes), start, array.dtype)
-        add.at(whole, at, array.reshape(planes, blocks.size * total).T)
-        return whole[:-1].T.reshape(*batch, channels, pixels)
+        canvas = np.full((pixels + 1, planes), start, array.dtype)
+        add.at(canvas, targets, array.reshape(planes, blocks.tap_count * total).T)
+        return canvas[:-1].T.reshape(*batch, channels, pixels)
 
-    def scattered(array: np.ndarray) -> np.ndarray:
-        return collected(np.add, array, 0.0)
+    def scatter_sum(array: np.ndarray) -> np.ndarray:
+        return accumulate(np.add, array, 0.0)
 
-    def finest(x: Rounded) -> np.ndarray:
-        return collected(np.minimum, x.quanta, np.inf)
+    def scatter_quanta(x: Rounded) -> np.ndarray:
+        return accumulate(np.minimum, x.quanta, np.inf)
 
-    def gathered(array: np.ndarray) -> np.ndarray:
+    def gather(array: np.ndarray) -> np.ndarray:
         pixel = array.reshape(*batch, channels, pixels)[..., np.where(inside, index, 0)]
-        return np.where(inside, pixel, 0.0).reshape(apart).reshape(input.shape)
+        return np.where(inside, pixel, 0.0).reshape(block_shape).reshape(input.shape)
 
-    counts = np.bincount(at, minlength=pixels + 1)[:-1]
-    most = max(int(counts.max(initial=1)), 1)
-    summed = multilinear(scattered, input.bare, terms=max(most - 1, 1), grain=finest)
-    error = np.where(counts > 1, summed.error, scattered(input.error))
+    counts = np.bincount(targets, minlength=pixels + 1)[:-1]
+    max_overlap = max(int(counts.max(initial=1)), 1)
+    summed = multilinear(
+        scatter_sum, input.detached, terms=max(max_overlap - 1, 1), grain=scatter_quanta
+    )
+    error = np.where(counts > 1, summed.error, scatter_sum(input.error))
     (shape,) = fold_shape(input.shape, output_size=output_size, kernel_size=kernel_size)
     result = Rounded(summed.value.reshape(shape), error.reshape(shape), input.precision)
-    return traced(result, [input], lambda cotangent: [moved_cotangent(cotangent, gathered)])
+    return with_pullback(result, [input], lambda cotangent: [move_cotangent(cotangent, gather)])
 
 
 def fold_shape(

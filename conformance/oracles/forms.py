@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def of_module(
+def module_oracle(
     function: Callable[..., Any], *tensors: str, after: int | None = None
 ) -> Callable[..., Any]:
     """The oracle of a module whose function takes the module's state as inputs.
@@ -19,12 +19,14 @@ def of_module(
         after: number of inputs before these tensors; None = all.
     """
     parameters = inspect.signature(function).parameters.values()
-    taken = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    accepted = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
 
     def values(state: Mapping[str, Any], *inputs: Any, **arguments: Any) -> Any:
-        kept = {name: value for name, value in arguments.items() if name in taken}
-        place = len(inputs) if after is None else after
-        return function({}, *inputs[:place], *map(state.get, tensors), *inputs[place:], **kept)
+        used_arguments = {name: value for name, value in arguments.items() if name in accepted}
+        split = len(inputs) if after is None else after
+        return function(
+            {}, *inputs[:split], *map(state.get, tensors), *inputs[split:], **used_arguments
+        )
 
     values.__doc__ = function.__doc__
     return values

@@ -21,40 +21,44 @@ from conformance.arithmetic.rounded import Rounded
 State = Mapping[str, Rounded]
 
 
-def _times(a: Rounded, b: Rounded) -> Rounded:
+def _multiply(a: Rounded, b: Rounded) -> Rounded:
     """a·b with exact NaN and ∞: NaN where either is NaN and for ∞·0; ∞ for ∞ times another number.
 
     The product of ∞ and a number that may be read as 0, or has an infinite error, is left open.
     """
-    product = a.bare * b.bare
-    lost, endless = np.isnan(product.value), np.isinf(a.value) | np.isinf(b.value)
-    settled = np.isfinite(a.error) & np.isfinite(b.error)
+    product = a.detached * b.detached
+    is_nan, is_infinite = np.isnan(product.value), np.isinf(a.value) | np.isinf(b.value)
+    bounded_operands = np.isfinite(a.error) & np.isfinite(b.error)
     for x in (a, b):
-        least = x.precision.normal if x.precision.flushes else 0.0
-        apart = (x.size - x.error > least) | np.isinf(x.value) | ((x.value == 0) & (x.error == 0))
-        settled = settled & (apart | np.isnan(x.value))
-    known = (np.isnan(a.value) | np.isnan(b.value)) | (settled & (endless | lost))
-    error = np.where(known, 0.0, np.where(endless | lost, np.inf, product.error))
+        smallest = x.precision.normal if x.precision.flushes else 0.0
+        nonzero = (
+            (x.abs_value - x.error > smallest)
+            | np.isinf(x.value)
+            | ((x.value == 0) & (x.error == 0))
+        )
+        bounded_operands = bounded_operands & (nonzero | np.isnan(x.value))
+    certain = (np.isnan(a.value) | np.isnan(b.value)) | (bounded_operands & (is_infinite | is_nan))
+    error = np.where(certain, 0.0, np.where(is_infinite | is_nan, np.inf, product.error))
     return Rounded(product.value, error, product.precision)
 
 
-def _plus(a: Rounded, b: Rounded) -> Rounded:
+def _add(a: Rounded, b: Rounded) -> Rounded:
     """a + b with exact NaN where either is NaN, and exact ∞ for ∞ plus a number."""
-    added = a.bare + b.bare
-    missing = np.isnan(a.value) | np.isnan(b.value)
-    endless = np.isinf(added.value) & (a.error == 0) & (b.error == 0)
-    endless &= np.isinf(a.value) | np.isinf(b.value)
-    return Rounded(added.value, np.where(missing | endless, 0.0, added.error), added.precision)
+    added = a.detached + b.detached
+    is_nan = np.isnan(a.value) | np.isnan(b.value)
+    is_infinite = np.isinf(added.value) & (a.error == 0) & (b.error == 0)
+    is_infinite &= np.isinf(a.value) | np.isinf(b.value)
+    return Rounded(added.value, np.where(is_nan | is_infinite, 0.0, added.error), added.precision)
 
 
-def _either(one: Rounded, other: Rounded) -> Rounded:
+def _cover_both_forms(first: Rounded, second: Rounded) -> Rounded:
     """A number with a bound that covers two forms of computing it."""
-    known = np.isnan(one.value) | (np.isinf(one.value) & (one.error == 0))
-    error = np.maximum(one.error, other.error)
-    return Rounded(one.value, np.where(known, one.error, error), one.precision)
+    certain = np.isnan(first.value) | (np.isinf(first.value) & (first.error == 0))
+    error = np.maximum(first.error, second.error)
+    return Rounded(first.value, np.where(certain, first.error, error), first.precision)
 
 
-def fused(
+def fuse(
     weight: Rounded,
     bias: Rounded | None,
     mean: Rounded,
@@ -71,25 +75,31 @@ def fused(
         mean, variance, gain, shift, eps: μ, v, γ, β and ε of the batch norm.
         axis: the weight's axis of outputs.
     """
-    inverse = reciprocal_sqrt(_plus(variance, constant(eps, variance)))
-    missing = np.isnan(variance.value)
-    inverse = inverse.with_error(np.where(missing, 0.0, inverse.error))
+    inverse = reciprocal_sqrt(_add(variance, constant(eps, variance)))
+    is_nan = np.isnan(variance.value)
+    inverse = inverse.with_error(np.where(is_nan, 0.0, inverse.error))
     shape = [1] * len(weight.shape)
     shape[axis] = -1
 
-    def across(x: Rounded) -> Rounded:
+    def along_outputs(x: Rounded) -> Rounded:
         return x.map(lambda array: array.reshape(shape))
 
-    centred = -mean if bias is None else _plus(bias, -mean)
+    centred = -mean if bias is None else _add(bias, -mean)
     if gain is None:
-        whole, moved = _times(weight, across(inverse)), _times(centred, inverse)
-    else:
-        factor = _times(gain, inverse)
-        whole = _either(
-            _times(weight, across(factor)), _times(_times(weight, across(inverse)), across(gain))
+        fused_weight, fused_bias = (
+            _multiply(weight, along_outputs(inverse)),
+            _multiply(centred, inverse),
         )
-        moved = _either(_times(centred, factor), _times(_times(centred, inverse), gain))
-    return whole, moved if shift is None else _plus(moved, shift)
+    else:
+        factor = _multiply(gain, inverse)
+        fused_weight = _cover_both_forms(
+            _multiply(weight, along_outputs(factor)),
+            _multiply(_multiply(weight, along_outputs(inverse)), along_outputs(gain)),
+        )
+        fused_bias = _cover_both_forms(
+            _multiply(centred, factor), _multiply(_multiply(centred, inverse), gain)
+        )
+    return fused_weight, fused_bias if shift is None else _add(fused_bias, shift)
 
 
 def fuse_conv_bn_weights(
@@ -105,7 +115,7 @@ def fuse_conv_bn_weights(
     transpose: bool = False,
 ) -> tuple[Rounded, Rounded]:
     """For a convolution, or a transposed one, whose weight has its outputs in the second axis."""
-    return fused(conv_w, conv_b, bn_rm, bn_rv, bn_w, bn_b, bn_eps, 1 if transpose else 0)
+    return fuse(conv_w, conv_b, bn_rm, bn_rv, bn_w, bn_b, bn_eps, 1 if transpose else 0)
 
 
 def fuse_linear_bn_weights(
@@ -120,4 +130,4 @@ def fuse_linear_bn_weights(
     bn_eps: float,
 ) -> tuple[Rounded, Rounded]:
     """For a linear map."""
-    return fused(linear_w, linear_b, bn_rm, bn_rv, bn_w, bn_b, bn_eps, 0)
+    return fuse(linear_w, linear_b, bn_rm, bn_rv, bn_w, bn_b, bn_eps, 0)

@@ -16,20 +16,20 @@ import numpy as np
 
 from conformance.arithmetic.half_precision import converted
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.model.case import Updated
 from conformance.model.formats import round_to
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
-FAR = 10.0
+MAX_DEVIATIONS = 10.0
 """No drawn number is as many standard deviations away from the mean."""
-_PLAIN = ("linear", "sigmoid", *(f"conv{n}d" for n in (1, 2, 3)),
+_UNIT_GAIN = ("linear", "sigmoid", *(f"conv{n}d" for n in (1, 2, 3)),
           *(f"conv_transpose{n}d" for n in (1, 2, 3)))  # fmt: skip
 
 
-def gain_of(nonlinearity: str, slope: float) -> float:
+def calculate_gain(nonlinearity: str, slope: float) -> float:
     """The table of `calculate_gain`.
 
     Args:
@@ -37,8 +37,8 @@ def gain_of(nonlinearity: str, slope: float) -> float:
     """
     if nonlinearity == "leaky_relu":
         return math.sqrt(2 / (1 + slope**2))
-    known = {"tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4, **dict.fromkeys(_PLAIN, 1.0)}
-    return known[nonlinearity]
+    gains = {"tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4, **dict.fromkeys(_UNIT_GAIN, 1.0)}
+    return gains[nonlinearity]
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
@@ -49,14 +49,14 @@ def fans(shape: Sequence[int]) -> tuple[int, int]:
 
 def xavier_std(shape: Sequence[int], gain: float) -> float:
     """gain·√(2/(fan_in + fan_out)); 0 for an empty tensor."""
-    whole = sum(fans(shape))
-    return gain * math.sqrt(2 / whole) if whole else 0.0
+    fan_sum = sum(fans(shape))
+    return gain * math.sqrt(2 / fan_sum) if fan_sum else 0.0
 
 
 def kaiming_std(shape: Sequence[int], a: float, mode: str, nonlinearity: str) -> float:
     """gain/√fan; 0 for an empty tensor."""
     fan = fans(shape)[mode == "fan_out"]
-    return gain_of(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
 
 
 def uniform_ends(low: float, high: float, unit: float) -> tuple[float, float]:
@@ -65,8 +65,8 @@ def uniform_ends(low: float, high: float, unit: float) -> tuple[float, float]:
 
     The two ends, the difference, the product and the sum round once each: 6u of the larger end.
     """
-    more = 6 * unit * max(abs(low), abs(high))
-    return low - more, high + more
+    margin = 6 * unit * max(abs(low), abs(high))
+    return low - margin, high + margin
 
 
 def truncated_ends(low: float, high: float, dtype: str) -> tuple[float, float]:
@@ -77,13 +77,13 @@ def truncated_ends(low: float, high: float, dtype: str) -> tuple[float, float]:
         dtype: torch's name; half precision is rounded from float64 or from float32.
     """
 
-    def rounded(end: float) -> list[float]:
+    def rounded_values(end: float) -> list[float]:
         return [float(round_to(np.array(x), dtype))
                 for x in (end, float(round_to(np.array(end), "float32")))]  # fmt: skip
 
     if dtype == "float64":
         return low, high
-    return min(rounded(low)), max(rounded(high))
+    return min(rounded_values(low)), max(rounded_values(high))
 
 
 def zeros_in_column(rows: int, sparsity: float) -> int:
@@ -93,47 +93,47 @@ def zeros_in_column(rows: int, sparsity: float) -> int:
 
 def constant_(state: State, tensor: Rounded, *, val: float) -> Updated:
     """val everywhere."""
-    return _written(np.full(tensor.shape, val), tensor)
+    return _constant_update(np.full(tensor.shape, val), tensor)
 
 
 def ones_(state: State, tensor: Rounded) -> Updated:
     """1 everywhere."""
-    return _written(np.ones(tensor.shape), tensor)
+    return _constant_update(np.ones(tensor.shape), tensor)
 
 
 def zeros_(state: State, tensor: Rounded) -> Updated:
     """0 everywhere."""
-    return _written(np.zeros(tensor.shape), tensor)
+    return _constant_update(np.zeros(tensor.shape), tensor)
 
 
 def eye_(state: State, tensor: Rounded) -> Updated:
     """1 where the row is the column, else 0."""
     rows, columns = tensor.shape
-    return _written(np.eye(rows, columns), tensor)
+    return _constant_update(np.eye(rows, columns), tensor)
 
 
 def dirac_(state: State, tensor: Rounded, *, groups: int = 1) -> Updated:
     """In each group output channel k copies input channel k: 1 at the kernel's centre ⌊n/2⌋."""
-    found = np.zeros(tensor.shape)
+    values = np.zeros(tensor.shape)
     outputs, inputs, *kernel = tensor.shape
-    each = outputs // groups
+    group_size = outputs // groups
     centre = tuple(n // 2 for n in kernel)
     for group in range(groups):
-        for k in range(min(each, inputs)):
-            found[(group * each + k, k, *centre)] = 1.0
-    return _written(found, tensor)
+        for k in range(min(group_size, inputs)):
+            values[(group * group_size + k, k, *centre)] = 1.0
+    return _constant_update(values, tensor)
 
 
 def uniform_(state: State, tensor: Rounded, *, a: float = 0.0, b: float = 1.0) -> Updated:
     """U(a, b)."""
-    return _between(*uniform_ends(a, b, tensor.precision.unit), tensor)
+    return _interval_update(*uniform_ends(a, b, tensor.precision.unit), tensor)
 
 
 def normal_(state: State, tensor: Rounded, *, mean: float = 0.0, std: float = 1.0) -> Updated:
     """N(mean, std²)."""
     if std == 0:
-        return _written(np.full(tensor.shape, mean), tensor)
-    return _around(mean, std, tensor)
+        return _constant_update(np.full(tensor.shape, mean), tensor)
+    return _normal_interval(mean, std, tensor)
 
 
 def trunc_normal_(
@@ -141,17 +141,17 @@ def trunc_normal_(
     mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
 ) -> Updated:  # fmt: skip
     """N(mean, std²), redrawn until it is from a to b."""
-    return _between(*truncated_ends(a, b, tensor.precision.dtype), tensor)
+    return _interval_update(*truncated_ends(a, b, tensor.precision.dtype), tensor)
 
 
 def xavier_uniform_(state: State, tensor: Rounded, *, gain: float = 1.0) -> Updated:
     """U(−√3·std, √3·std)."""
-    return _symmetric(xavier_std(tensor.shape, gain), tensor)
+    return _symmetric_uniform(xavier_std(tensor.shape, gain), tensor)
 
 
 def xavier_normal_(state: State, tensor: Rounded, *, gain: float = 1.0) -> Updated:
     """N(0, std²)."""
-    return _around(0.0, xavier_std(tensor.shape, gain), tensor)
+    return _normal_interval(0.0, xavier_std(tensor.shape, gain), tensor)
 
 
 def kaiming_uniform_(
@@ -159,7 +159,7 @@ def kaiming_uniform_(
     a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
 ) -> Updated:  # fmt: skip
     """U(−√3·std, √3·std)."""
-    return _symmetric(kaiming_std(tensor.shape, a, mode, nonlinearity), tensor)
+    return _symmetric_uniform(kaiming_std(tensor.shape, a, mode, nonlinearity), tensor)
 
 
 def kaiming_normal_(
@@ -167,10 +167,10 @@ def kaiming_normal_(
     a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
 ) -> Updated:  # fmt: skip
     """N(0, std²)."""
-    return _around(0.0, kaiming_std(tensor.shape, a, mode, nonlinearity), tensor)
+    return _normal_interval(0.0, kaiming_std(tensor.shape, a, mode, nonlinearity), tensor)
 
 
-def off_orthogonal(shape: Sequence[int], unit: float) -> float:
+def orthogonality_error(shape: Sequence[int], unit: float) -> float:
     """Largest error of an element of QᵀQ − I, Q of m rows and n columns, m ≥ n.
 
     A Householder vector v of m numbers and its factor β are known to within (m + 8)u. vᵀx adds m·u,
@@ -189,41 +189,41 @@ def off_orthogonal(shape: Sequence[int], unit: float) -> float:
 
 def orthogonal_(state: State, tensor: Rounded, *, gain: float = 1) -> Updated:
     """gain·Q: no element is larger than gain."""
-    most = abs(gain) * (1 + off_orthogonal(tensor.shape, tensor.precision.unit))
-    return _between(-most, most, tensor)
+    limit = abs(gain) * (1 + orthogonality_error(tensor.shape, tensor.precision.unit))
+    return _interval_update(-limit, limit, tensor)
 
 
 def sparse_(state: State, tensor: Rounded, *, sparsity: float, std: float = 0.01) -> Updated:
     """Each element is 0 or from N(0, std²)."""
     rows = tensor.shape[0]
-    return _around(0.0, std if zeros_in_column(rows, sparsity) < rows else 0.0, tensor)
+    return _normal_interval(0.0, std if zeros_in_column(rows, sparsity) < rows else 0.0, tensor)
 
 
-def _written(values: np.ndarray, tensor: Rounded) -> Updated:
+def _constant_update(values: np.ndarray, tensor: Rounded) -> Updated:
     """An update to constants, rounded to the dtype directly or by way of float32."""
     precision = tensor.precision
-    given = converted(exactly(values, Precision.of("float64")), precision.dtype)
-    output = Rounded(given.value, given.error, precision)
+    stored_values = converted(exact_operand(values, Precision.of("float64")), precision.dtype)
+    output = Rounded(stored_values.value, stored_values.error, precision)
     return Updated(output, {"tensor": output})
 
 
-def _between(low: float, high: float, tensor: Rounded) -> Updated:
+def _interval_update(low: float, high: float, tensor: Rounded) -> Updated:
     centre = (low + high) / 2
     # The distance to the ends is rounded, too.
     error = max(high - centre, centre - low) * (1 + 2.0**-50)
-    whole = np.full(tensor.shape, centre), np.full(tensor.shape, error)
-    output = Rounded(*whole, tensor.precision)
+    interval = np.full(tensor.shape, centre), np.full(tensor.shape, error)
+    output = Rounded(*interval, tensor.precision)
     return Updated(output, {"tensor": output})
 
 
-def _symmetric(std: float, tensor: Rounded) -> Updated:
+def _symmetric_uniform(std: float, tensor: Rounded) -> Updated:
     limit = math.sqrt(3) * std
-    return _between(*uniform_ends(-limit, limit, tensor.precision.unit), tensor)
+    return _interval_update(*uniform_ends(-limit, limit, tensor.precision.unit), tensor)
 
 
-def _around(mean: float, std: float, tensor: Rounded) -> Updated:
+def _normal_interval(mean: float, std: float, tensor: Rounded) -> Updated:
     low, high = normal_ends(mean, std, tensor.precision.unit)
-    return _between(low, high, tensor)
+    return _interval_update(low, high, tensor)
 
 
 def normal_ends(mean: float, std: float, unit: float) -> tuple[float, float]:
@@ -233,5 +233,5 @@ def normal_ends(mean: float, std: float, unit: float) -> tuple[float, float]:
         mean, std: of the distribution.
         unit: unit roundoff of the dtype.
     """
-    more = FAR * std * (1 + 9 * unit) + 2 * unit * abs(mean)
-    return mean - more, mean + more
+    margin = MAX_DEVIATIONS * std * (1 + 9 * unit) + 2 * unit * abs(mean)
+    return mean - margin, mean + margin

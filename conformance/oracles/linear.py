@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, multilinear
-from conformance.oracles.forms import of_module
+from conformance.oracles.forms import module_oracle
 
 State = Mapping[str, Rounded]
 
@@ -44,17 +44,17 @@ def functional_linear(
         return np.asarray(flat @ rows)
 
     # In half precision the product with a vector is stored before the bias is added.
-    apart = bias is not None and len(weight.shape) == 1 and input.precision.half
+    separate_bias = bias is not None and len(weight.shape) == 1 and input.precision.is_half
     sums = multilinear(
         product,
         input,
         weight,
-        plus=None if apart else bias,
+        addend=None if separate_bias else bias,
         terms=weight.shape[-1],
         wide=True,
         adjoints=(input_gradient, weight_gradient),
     )
-    return sums + bias if apart and bias is not None else sums
+    return sums + bias if separate_bias and bias is not None else sums
 
 
 def functional_bilinear(
@@ -72,7 +72,7 @@ def functional_bilinear(
         input1,
         weight,
         input2,
-        plus=bias,
+        addend=bias,
         terms=rows * columns + 1,
         adjoints=(
             lambda c, A, x2: np.einsum("...k,kij,...j->...i", c, A, x2),
@@ -87,5 +87,5 @@ def _rows(x: np.ndarray) -> np.ndarray:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-linear = lazy_linear = of_module(functional_linear, "weight", "bias")
-bilinear = of_module(functional_bilinear, "weight", "bias")
+linear = lazy_linear = module_oracle(functional_linear, "weight", "bias")
+bilinear = module_oracle(functional_bilinear, "weight", "bias")

@@ -37,7 +37,7 @@ def pad(
 
     The gradient of an element that is copied m times is a sum of m terms, in any order.
     """
-    sides = sides_of(pad)
+    sides = side_pairs(pad)
     dims = len(sides)
     leading, lengths = (
         input.shape[: len(input.shape) - dims],
@@ -45,13 +45,13 @@ def pad(
     )
     index, inside = np.zeros(1, np.int64), np.ones(1, bool)
     for length, (before, after) in zip(lengths, sides, strict=True):
-        place, within = places(length, before, after, mode)
+        sources, is_copied = source_positions(length, before, after, mode)
         # Row-major index over the dimensions so far and this one.
-        index = (index[:, np.newaxis] * length + place).reshape(-1)
-        inside = (inside[:, np.newaxis] & within).reshape(-1)
+        index = (index[:, np.newaxis] * length + sources).reshape(-1)
+        inside = (inside[:, np.newaxis] & is_copied).reshape(-1)
     (shape,) = pad_shape(input.shape, pad=pad)
     flat = input.map(lambda array: array.reshape(*leading, math.prod(lengths)))
-    padded = take(flat, index, -1, inside=inside, fill=_stored(value, input))
+    padded = take(flat, index, -1, inside=inside, fill=_padding_value(value, input))
     return padded.map(lambda array: array.reshape(shape))
 
 
@@ -59,7 +59,7 @@ def pad_shape(
     input: Shape, *, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> tuple[Shape, ...]:
     """H_out = H_in + padding_top + padding_bottom for each padded dimension."""
-    sides = sides_of(pad)
+    sides = side_pairs(pad)
     first = len(input) - len(sides)
     padded = (n + sum(side) for n, side in zip(input[first:], sides, strict=True))
     return ((*input[:first], *padded),)
@@ -93,37 +93,41 @@ def each_side(padding: Padding, dims: int) -> tuple[int, ...]:
     return (padding,) * (2 * dims) if isinstance(padding, int) else tuple(padding)
 
 
-def sides_of(pad: Sequence[int]) -> tuple[tuple[int, int], ...]:
+def side_pairs(pad: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """(before, after) of each padded dimension, in the order of the input's axes."""
     pairs = zip(pad[0::2], pad[1::2], strict=True)
     return tuple(pairs)[::-1]
 
 
-def places(length: int, before: int, after: int, mode: str) -> tuple[np.ndarray, np.ndarray]:
+def source_positions(
+    length: int, before: int, after: int, mode: str
+) -> tuple[np.ndarray, np.ndarray]:
     """For each position of a padded dimension its source in the input, and whether it has one.
 
     Args:
         before, after: number of positions added on each side; a negative number crops.
     """
-    at = np.arange(-before, length + after)
-    everywhere = np.ones(at.shape, bool)
+    positions = np.arange(-before, length + after)
+    everywhere = np.ones(positions.shape, bool)
     if mode == "constant":
-        inside = (at >= 0) & (at < length)
-        return np.where(inside, at, 0), inside
+        inside = (positions >= 0) & (positions < length)
+        return np.where(inside, positions, 0), inside
     if mode == "replicate":
-        return np.clip(at, 0, length - 1), everywhere
+        return np.clip(positions, 0, length - 1), everywhere
     if mode == "reflect":
         # The ends are mirrors; as padding < length, a position is reflected at most once.
-        return np.where(np.abs(at) < length, np.abs(at), 2 * (length - 1) - at), everywhere
+        return np.where(
+            np.abs(positions) < length, np.abs(positions), 2 * (length - 1) - positions
+        ), everywhere
     if mode == "circular":
-        first, kept = max(-before, 0), length - max(-before, 0) - max(-after, 0)
-        return first + (at - first) % kept, everywhere
+        first, remaining = max(-before, 0), length - max(-before, 0) - max(-after, 0)
+        return first + (positions - first) % remaining, everywhere
     raise ValueError(f"mode {mode!r}")
 
 
-def _stored(value: float | None, input: Rounded) -> float | int:
+def _padding_value(value: float | None, input: Rounded) -> float | int:
     """The padding value rounded to the input's dtype; 0 if left out."""
-    given = 0.0 if value is None else value
+    number = 0.0 if value is None else value
     if input.value.dtype.kind == "i":
-        return int(given)
-    return float(round_to(np.array(given), input.precision.dtype))
+        return int(number)
+    return float(round_to(np.array(number), input.precision.dtype))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arithmetic.rounded import Rounded, multilinear, traced, unbroadcast
+from conformance.arithmetic.rounded import Rounded, multilinear, unbroadcast, with_pullback
 from conformance.oracles.distance.normalize import normalize
 from conformance.oracles.distance.vectors import norm
 
@@ -56,9 +56,9 @@ def weight_norm(g: Rounded, v: Rounded, dim: int | None) -> Rounded:
     """
     rows = v.map(lambda array: array.reshape(1, -1)) if dim is None else as_matrix(v, dim)
     length = norm(rows, 2.0, -1).map(lambda array: array.reshape(g.shape))
-    found = v * (g / length)
-    others = ((g * v).bare / length.bare, (v / length).bare * g.bare)
-    return found.with_error(np.maximum.reduce([found.error, *(x.error for x in others)]))
+    scaled = v * (g / length)
+    alternatives = ((g * v).detached / length.detached, (v / length).detached * g.detached)
+    return scaled.with_error(np.maximum.reduce([scaled.error, *(x.error for x in alternatives)]))
 
 
 def spectral_norm(
@@ -85,22 +85,22 @@ def spectral_norm(
     u, v = vectors
     matrix = as_matrix(weight, dim)
     for _ in range(steps):
-        u = normalize({}, _product(matrix.bare, v), dim=0, eps=eps).bare
-        v = normalize({}, _product(matrix.bare.map(np.transpose), u), dim=0, eps=eps).bare
+        u = normalize({}, _product(matrix.detached, v), dim=0, eps=eps).detached
+        v = normalize({}, _product(matrix.detached.map(np.transpose), u), dim=0, eps=eps).detached
     sigma = _inner(u, _product(matrix, v))
-    return _over(weight, sigma), (u, v)
+    return _divide_by(weight, sigma), (u, v)
 
 
-def _over(a: Rounded, b: Rounded) -> Rounded:
+def _divide_by(a: Rounded, b: Rounded) -> Rounded:
     """a/b by a scalar b; its gradient is −(c·q)/b, or −c·(q/b), where q/b may overflow."""
-    quotient = a.bare / b.bare
+    quotient = a.detached / b.detached
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        by_product = (cotangent * quotient) / b.bare
-        error = np.maximum(by_product.error, (cotangent * (quotient / b.bare)).error)
-        return [cotangent / b.bare, unbroadcast(-by_product.with_error(error), b.shape)]
+        by_product = (cotangent * quotient) / b.detached
+        error = np.maximum(by_product.error, (cotangent * (quotient / b.detached)).error)
+        return [cotangent / b.detached, unbroadcast(-by_product.with_error(error), b.shape)]
 
-    return traced(quotient, [a, b], pull)
+    return with_pullback(quotient, [a, b], pull)
 
 
 def _product(matrix: Rounded, vector: Rounded) -> Rounded:
@@ -125,7 +125,7 @@ def _inner(a: Rounded, b: Rounded) -> Rounded:
     )
 
 
-def names_of(name: str) -> Mapping[str, str]:
+def state_names(name: str) -> Mapping[str, str]:
     """Names in the state of the tensors from which a weight is computed."""
     stem = f"parametrizations.{name}"
     return {
@@ -146,15 +146,15 @@ def output_axis(module: Module) -> int:
     return 1 if module[0].startswith("ConvTranspose") else 0
 
 
-def by_length(
+def weight_norm_weight(
     state: State, *, module: Module, name: str = "weight", dim: int | None = 0
 ) -> tuple[Rounded, dict[str, Rounded]]:
     """The weight of weight_norm, and the updates of the state: none."""
-    names = names_of(name)
+    names = state_names(name)
     return weight_norm(state[names["g"]], state[names["v"]], dim), {}
 
 
-def by_largest_value(
+def spectral_norm_weight(
     state: State,
     *,
     module: Module,
@@ -165,11 +165,11 @@ def by_largest_value(
     training: bool = False,
 ) -> tuple[Rounded, dict[str, Rounded]]:
     """The weight of spectral_norm, and in train mode u and v after the call."""
-    names = names_of(name)
+    names = state_names(name)
     pair = (state[names["left"]], state[names["right"]]) if names["left"] in state else None
     axis = output_axis(module) if dim is None else dim
     steps = n_power_iterations if training else 0
-    weight, after = spectral_norm(state[names["weight"]], pair, axis, steps, eps)
-    if after is None or not training:
+    weight, new_vectors = spectral_norm(state[names["weight"]], pair, axis, steps, eps)
+    if new_vectors is None or not training:
         return weight, {}
-    return weight, {names["left"]: after[0], names["right"]: after[1]}
+    return weight, {names["left"]: new_vectors[0], names["right"]: new_vectors[1]}

@@ -45,10 +45,10 @@ def unflatten_shape(input: Shape, *, dim: int, unflattened_size: Sequence[int]) 
     Shape, ...
 ]:  # fmt: skip
     """(*, S_dim, *) → (*, U_1, …, U_n, *); a U of −1 is S_dim divided by the other U."""
-    at = dim % len(input)
+    axis = dim % len(input)
     known = math.prod(size for size in unflattened_size if size != -1)
-    sizes = (input[at] // known if size == -1 else size for size in unflattened_size)
-    return ((*input[:at], *sizes, *input[at + 1 :]),)
+    sizes = (input[axis] // known if size == -1 else size for size in unflattened_size)
+    return ((*input[:axis], *sizes, *input[axis + 1 :]),)
 
 
 def channel_shuffle(state: State, input: Rounded, *, groups: int) -> Rounded:
@@ -56,9 +56,9 @@ def channel_shuffle(state: State, input: Rounded, *, groups: int) -> Rounded:
 
     The page's example with 4 channels in 2 groups: 1, 2, 3, 4 become 1, 3, 2, 4.
     """
-    batch, channels, *rest = input.shape
-    apart = (batch, groups, channels // groups, *rest)
-    return input.map(lambda array: array.reshape(apart).swapaxes(1, 2).reshape(input.shape))
+    batch, channels, *spatial = input.shape
+    split_shape = (batch, groups, channels // groups, *spatial)
+    return input.map(lambda array: array.reshape(split_shape).swapaxes(1, 2).reshape(input.shape))
 
 
 def pixel_shuffle(state: State, input: Rounded, *, upscale_factor: int) -> Rounded:
@@ -68,14 +68,14 @@ def pixel_shuffle(state: State, input: Rounded, *, upscale_factor: int) -> Round
     column j of the r by r pixels. The paper that the page cites orders the channels differently,
     with c running fastest.
     """
-    *leading, depth, high, wide = input.shape
+    *leading, depth, height, width = input.shape
     r = upscale_factor
-    apart = (*leading, depth // r**2, r, r, high, wide)
-    shape = (*leading, depth // r**2, high * r, wide * r)
+    split_shape = (*leading, depth // r**2, r, r, height, width)
+    shape = (*leading, depth // r**2, height * r, width * r)
 
     def move(array: np.ndarray) -> np.ndarray:
         # (…, C, i, j, H, W) → (…, C, H, i, W, j)
-        pixels = np.moveaxis(array.reshape(apart), (-2, -4, -1, -3), (-4, -3, -2, -1))
+        pixels = np.moveaxis(array.reshape(split_shape), (-2, -4, -1, -3), (-4, -3, -2, -1))
         return pixels.reshape(shape)
 
     return input.map(move)
@@ -83,14 +83,14 @@ def pixel_shuffle(state: State, input: Rounded, *, upscale_factor: int) -> Round
 
 def pixel_unshuffle(state: State, input: Rounded, *, downscale_factor: int) -> Rounded:
     """(*, C, H r, W r) → (*, C r², H, W): the reverse of `pixel_shuffle`."""
-    *leading, depth, high, wide = input.shape
+    *leading, depth, height, width = input.shape
     r = downscale_factor
-    apart = (*leading, depth, high // r, r, wide // r, r)
-    shape = (*leading, depth * r**2, high // r, wide // r)
+    split_shape = (*leading, depth, height // r, r, width // r, r)
+    shape = (*leading, depth * r**2, height // r, width // r)
 
     def move(array: np.ndarray) -> np.ndarray:
         # (…, C, H, i, W, j) → (…, C, i, j, H, W)
-        channels = np.moveaxis(array.reshape(apart), (-4, -3, -2, -1), (-2, -4, -1, -3))
+        channels = np.moveaxis(array.reshape(split_shape), (-4, -3, -2, -1), (-2, -4, -1, -3))
         return channels.reshape(shape)
 
     return input.map(move)

@@ -19,7 +19,7 @@ from itertools import permutations, product
 import numpy as np
 
 from conformance.arithmetic.choices import Choices, take
-from conformance.arithmetic.rounded import Rounded, exactly, join
+from conformance.arithmetic.rounded import Rounded, exact_operand, join
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -37,9 +37,9 @@ def pad_sequence(
     columns = []
     for x in sequences:
         shape = (longest - x.shape[0], *x.shape[1:])
-        rest = exactly(np.full(shape, padding_value, x.value.dtype), x.precision)
-        columns.append(join([x, rest] if padding_side == "right" else [rest, x], 0))
-    return join(columns, 0 if batch_first else 1, new=True)
+        padding = exact_operand(np.full(shape, padding_value, x.value.dtype), x.precision)
+        columns.append(join([x, padding] if padding_side == "right" else [padding, x], 0))
+    return join(columns, 0 if batch_first else 1, new_axis=True)
 
 
 def pad_sequence_shape(
@@ -55,41 +55,44 @@ def batch_sizes(lengths: Sequence[int]) -> list[int]:
     return [sum(n > step for n in lengths) for step in range(max(lengths))]
 
 
-def orders(lengths: Sequence[int]) -> Iterator[tuple[int, ...]]:
+def valid_orders(lengths: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """Every order of the sequences by decreasing length."""
-    alike = [
+    equal_lengths = [
         [k for k, n in enumerate(lengths) if n == length]
         for length in sorted(set(lengths), reverse=True)
     ]
-    for parts in product(*(permutations(places) for places in alike)):
+    for parts in product(*(permutations(indices) for indices in equal_lengths)):
         yield tuple(k for part in parts for k in part)
 
 
-def count_of_orders(lengths: Sequence[int]) -> int:
-    """The number of `orders`."""
+def count_valid_orders(lengths: Sequence[int]) -> int:
+    """The number of `valid_orders`."""
     return math.prod(math.factorial(n) for n in Counter(lengths).values())
 
 
-def _packed(
+def _pack(
     x: Rounded, lengths: Sequence[int], enforce_sorted: bool
 ) -> tuple[Rounded | Choices | None, ...]:
     """B×T×* → the data, batch_sizes, sorted_indices, unsorted_indices."""
     sizes = batch_sizes(lengths)
-    ways = [tuple(range(len(lengths)))] if enforce_sorted else list(orders(lengths))
+    orderings = [tuple(range(len(lengths)))] if enforce_sorted else list(valid_orders(lengths))
     steps = [step for step, size in enumerate(sizes) for _ in range(size)]
-    data = [x[[order[k] for size in sizes for k in range(size)], steps] for order in ways]
+    data = [x[[order[k] for size in sizes for k in range(size)], steps] for order in orderings]
 
-    def either(parts: Sequence[Rounded]) -> Rounded | Choices:
+    def as_choices(parts: Sequence[Rounded]) -> Rounded | Choices:
         return parts[0] if len(parts) == 1 else Choices(tuple(parts))
 
-    def whole(numbers: Sequence[int]) -> Rounded:
-        return exactly(np.array(numbers, np.int64), x.precision)
+    def as_integers(numbers: Sequence[int]) -> Rounded:
+        return exact_operand(np.array(numbers, np.int64), x.precision)
 
     indices: tuple[Rounded | Choices | None, ...] = (None, None)
     if not enforce_sorted:
-        back = [np.argsort(order).tolist() for order in ways]
-        indices = (either([whole(order) for order in ways]), either([whole(b) for b in back]))
-    return either(data), whole(sizes), *indices
+        inverse_orders = [np.argsort(order).tolist() for order in orderings]
+        indices = (
+            as_choices([as_integers(order) for order in orderings]),
+            as_choices([as_integers(b) for b in inverse_orders]),
+        )
+    return as_choices(data), as_integers(sizes), *indices
 
 
 def pack_padded_sequence(
@@ -102,7 +105,7 @@ def pack_padded_sequence(
 ) -> tuple[Rounded | Choices | None, ...]:
     """For each step the elements of the sequences that still run, longest sequence first."""
     x = input if batch_first else input.map(lambda array: array.swapaxes(0, 1))
-    return _packed(x, [int(n) for n in lengths.value], enforce_sorted)
+    return _pack(x, [int(n) for n in lengths.value], enforce_sorted)
 
 
 def pack_sequence(
@@ -110,7 +113,7 @@ def pack_sequence(
 ) -> tuple[Rounded | Choices | None, ...]:
     """The sequences of a list, padded and packed."""
     lengths = [x.shape[0] for x in sequences]
-    return _packed(pad_sequence({}, *sequences, batch_first=True), lengths, enforce_sorted)
+    return _pack(pad_sequence({}, *sequences, batch_first=True), lengths, enforce_sorted)
 
 
 def pack_sequence_shape(*sequences: Shape, enforce_sorted: bool = True) -> tuple[Shape | None, ...]:
@@ -120,7 +123,7 @@ def pack_sequence_shape(*sequences: Shape, enforce_sorted: bool = True) -> tuple
     return ((sum(lengths), *sequences[0][1:]), (max(lengths),), indices, indices)
 
 
-def lengths_of(sizes: Sequence[int], unsorted_indices: Sequence[int] | None) -> list[int]:
+def packed_lengths(sizes: Sequence[int], unsorted_indices: Sequence[int] | None) -> list[int]:
     """The lengths of packed sequences, in their order before sorting.
 
     Args:
@@ -128,10 +131,10 @@ def lengths_of(sizes: Sequence[int], unsorted_indices: Sequence[int] | None) -> 
         unsorted_indices: position of each sequence in the sorted order; None = the same order.
     """
     order = range(sizes[0]) if unsorted_indices is None else unsorted_indices
-    return [sum(size > place for size in sizes) for place in order]
+    return [sum(size > position for size in sizes) for position in order]
 
 
-def _places(
+def _row_index(
     batch_sizes: Rounded, unsorted_indices: Rounded | None
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """For each sequence and step the row of the data and whether it exists; and the lengths."""
@@ -141,8 +144,8 @@ def _places(
         order = unsorted_indices.value.astype(np.int64)
     starts = np.cumsum([0, *sizes[:-1]])
     inside = order[:, np.newaxis] < np.array(sizes)
-    rows = np.where(inside, order[:, np.newaxis] + starts, 0)
-    return rows, inside, lengths_of(sizes, order.tolist())
+    row_index = np.where(inside, order[:, np.newaxis] + starts, 0)
+    return row_index, inside, packed_lengths(sizes, order.tolist())
 
 
 def pad_packed_sequence(
@@ -157,22 +160,22 @@ def pad_packed_sequence(
     total_length: int | None = None,
 ) -> tuple[Rounded, Rounded]:
     """(T×B×* or B×T×*, lengths), the sequences in their order before sorting."""
-    rows, inside, lengths = _places(batch_sizes, unsorted_indices)
-    more = ((0, 0), (0, (total_length or rows.shape[1]) - rows.shape[1]))
-    rows, inside = np.pad(rows, more), np.pad(inside, more)
+    rows, inside, lengths = _row_index(batch_sizes, unsorted_indices)
+    extra_steps = ((0, 0), (0, (total_length or rows.shape[1]) - rows.shape[1]))
+    rows, inside = np.pad(rows, extra_steps), np.pad(inside, extra_steps)
     if not batch_first:
         rows, inside = rows.T, inside.T
-    there = inside.reshape(*inside.shape, *(1,) * (len(data.shape) - 1))
-    padded = take(data, rows, 0, inside=there, fill=padding_value)
-    return padded, exactly(np.array(lengths, np.int64), data.precision)
+    is_element = inside.reshape(*inside.shape, *(1,) * (len(data.shape) - 1))
+    padded = take(data, rows, 0, inside=is_element, fill=padding_value)
+    return padded, exact_operand(np.array(lengths, np.int64), data.precision)
 
 
 def unpad_sequence(
     state: State, padded_sequences: Rounded, lengths: Rounded, *, batch_first: bool = False
 ) -> tuple[Rounded, ...]:
     """Each sequence without its padding."""
-    whole = padded_sequences
-    x = whole if batch_first else whole.map(lambda array: array.swapaxes(0, 1))
+    padded = padded_sequences
+    x = padded if batch_first else padded.map(lambda array: array.swapaxes(0, 1))
     return tuple(x[k, : int(n)] for k, n in enumerate(lengths.value))
 
 
@@ -197,7 +200,7 @@ def unpack_sequence(
     unsorted_indices: Rounded | None = None,
 ) -> tuple[Rounded, ...]:
     """The sequences, in their order before sorting."""
-    rows, _, lengths = _places(batch_sizes, unsorted_indices)
+    rows, _, lengths = _row_index(batch_sizes, unsorted_indices)
     return tuple(data[rows[k, :n]] for k, n in enumerate(lengths))
 
 

@@ -14,21 +14,21 @@ import numpy as np
 
 from conformance.arithmetic import reductions
 from conformance.arithmetic.choices import Choices
-from conformance.arithmetic.half_precision import converted, stored, wide, widened
-from conformance.arithmetic.rounded import OWN, Rounded, traced
+from conformance.arithmetic.half_precision import converted, stored, widened, working_precision
+from conformance.arithmetic.rounded import ORACLE_UNIT, Rounded, with_pullback
 
 State = Mapping[str, Rounded]
 
 _NOISE = {"float64": 750.0}
 """No Gumbel number is that far from 0: −log(−log u) for the u closest to 0 and 1 in the format."""
-_LEAST_NOISE = 128.0
+_DEFAULT_NOISE = 128.0
 
 
 def softmax(
     state: State, input: Rounded, *, dim: int | None = None, dtype: str | None = None
 ) -> Rounded:
     """Softmax(xᵢ) = exp(xᵢ)/Σⱼ exp(xⱼ) along an axis, of the input cast to `dtype`."""
-    return _along(reductions.softmax, input, dim, dtype)
+    return _softmax_along(reductions.softmax, input, dim, dtype)
 
 
 def softmin(
@@ -47,7 +47,7 @@ def log_softmax(
     state: State, input: Rounded, *, dim: int | None = None, dtype: str | None = None
 ) -> Rounded:
     """LogSoftmax(xᵢ) = log(exp(xᵢ)/Σⱼ exp(xⱼ))."""
-    return _along(reductions.log_softmax, input, dim, dtype)
+    return _softmax_along(reductions.log_softmax, input, dim, dtype)
 
 
 def gumbel_softmax(
@@ -65,31 +65,33 @@ def gumbel_softmax(
     gradient, even of hard samples, is p(c − Σ c p)/τ. That is p(1 − p)/τ times the difference of c
     and a mean of the other c.
     """
-    axis, single = dim % max(logits.value.ndim, 1), _sized(logits)
+    axis, single = dim % max(logits.value.ndim, 1), _at_least_1d(logits)
     x, precision = single.value, logits.precision
     count = x.shape[axis]
-    open_ = _overflows(single, tau, axis)
-    lost = _undefined(x, axis)
-    never = np.isneginf(x)
-    certain = np.broadcast_to(((~never).sum(axis, keepdims=True) == 1), x.shape)
+    undecided = _overflows(single, tau, axis)
+    undefined = _undefined(x, axis)
+    impossible = np.isneginf(x)
+    certain = np.broadcast_to(((~impossible).sum(axis, keepdims=True) == 1), x.shape)
 
-    def answer(value: np.ndarray, error: np.ndarray) -> Rounded:
-        value = np.where(never, 0.0, np.where(certain, 1.0, value))
-        error = np.where(never | certain, 0.0, error)
-        value, error = np.where(lost, np.nan, value), np.where(lost, 0.0, error)
+    def build_output(value: np.ndarray, error: np.ndarray) -> Rounded:
+        value = np.where(impossible, 0.0, np.where(certain, 1.0, value))
+        error = np.where(impossible | certain, 0.0, error)
+        value, error = np.where(undefined, np.nan, value), np.where(undefined, 0.0, error)
         # NaN has no largest element: a hard sample may be NaN, or have a 1 anywhere.
-        unsaid = open_ | lost if hard else open_
-        found = Rounded(value, np.where(unsaid, np.inf, error), precision)
-        found = traced(found, [single], lambda cotangent: [_slopes(cotangent, tau, axis, count)])
-        return found.map(lambda array: array.reshape(logits.shape))
+        unspecified = undecided | undefined if hard else undecided
+        output = Rounded(value, np.where(unspecified, np.inf, error), precision)
+        output = with_pullback(
+            output, [single], lambda cotangent: [_gradient_range(cotangent, tau, axis, count)]
+        )
+        return output.map(lambda array: array.reshape(logits.shape))
 
-    nothing, half = np.zeros(x.shape), np.full(x.shape, 0.5)
+    zero, half = np.zeros(x.shape), np.full(x.shape, 0.5)
     if hard:
-        return Choices((answer(nothing, nothing), answer(nothing + 1.0, nothing)))
-    return answer(half, half)
+        return Choices((build_output(zero, zero), build_output(zero + 1.0, zero)))
+    return build_output(half, half)
 
 
-def whole_error(count: int, like: Rounded) -> float:
+def sum_error(count: int, like: Rounded) -> float:
     """Largest deviation from 1 of the sum of a softmax of `count` numbers, whatever its operands.
 
     The results eᵢ/Σe share the same computed eᵢ. Roundings: the sum, (n − 1)u; each quotient, or
@@ -99,13 +101,13 @@ def whole_error(count: int, like: Rounded) -> float:
     Args:
         like: any number of the same precision.
     """
-    inner, outer = wide(like.precision), like.precision
+    inner, outer = working_precision(like.precision), like.precision
     relative = (count + 1) * inner.unit + (outer.unit if inner != outer else 0.0)
     gamma = relative / (1 - relative) if relative < 1 else np.inf
-    return float(gamma + count * (outer.underflow + OWN))
+    return float(gamma + count * (outer.underflow + ORACLE_UNIT))
 
 
-def axis_of(dim: int | None, axes: int) -> int:
+def resolve_axis(dim: int | None, axes: int) -> int:
     """The axis of a `dim`, counted from 0.
 
     Args:
@@ -117,19 +119,19 @@ def axis_of(dim: int | None, axes: int) -> int:
     return dim % max(axes, 1)
 
 
-def _along(
+def _softmax_along(
     function: Callable[[Rounded, int], Rounded],
     input: Rounded,
     dim: int | None,
     dtype: str | None,
 ) -> Rounded:
-    axis = axis_of(dim, input.value.ndim)
-    x = _sized(converted(input, dtype))
+    axis = resolve_axis(dim, input.value.ndim)
+    x = _at_least_1d(converted(input, dtype))
     y = stored(function(widened(x), axis), x.precision)
     return y.map(lambda array: array.reshape(input.shape))
 
 
-def _sized(x: Rounded) -> Rounded:
+def _at_least_1d(x: Rounded) -> Rounded:
     """A scalar as a vector of one element."""
     return x if x.shape else x.map(lambda array: array.reshape(1))
 
@@ -142,14 +144,14 @@ def _undefined(x: np.ndarray, axis: int) -> np.ndarray:
 
 def _overflows(x: Rounded, tau: float, axis: int) -> np.ndarray:
     """Where the quotient by τ may overflow somewhere in the row."""
-    noise = _NOISE.get(x.precision.dtype, _LEAST_NOISE)
+    noise = _NOISE.get(x.precision.dtype, _DEFAULT_NOISE)
     with np.errstate(over="ignore", invalid="ignore"):
-        size = np.where(np.isfinite(x.value), x.size + noise, 0.0) / tau
-    most = size.max(axis, keepdims=True, initial=0.0)
-    return np.broadcast_to(most > x.precision.largest / 2, x.shape)
+        size = np.where(np.isfinite(x.value), x.abs_value + noise, 0.0) / tau
+    largest = size.max(axis, keepdims=True, initial=0.0)
+    return np.broadcast_to(largest > x.precision.largest / 2, x.shape)
 
 
-def _slopes(cotangent: Rounded, tau: float, axis: int, count: int) -> Rounded:
+def _gradient_range(cotangent: Rounded, tau: float, axis: int, count: int) -> Rounded:
     """Any gradient up to ¼·(max c − min c)/τ, plus roundings of p(c − Σ c p)/τ; 0 for one class."""
     c, precision = cotangent, cotangent.precision
     if count < 2:
@@ -158,8 +160,8 @@ def _slopes(cotangent: Rounded, tau: float, axis: int, count: int) -> Rounded:
         extreme(axis, keepdims=True)
         for extreme in ((c.value + c.error).max, (-(c.value - c.error)).max)
     )
-    size = c.reach.max(axis, keepdims=True)
+    size = c.abs_bound.max(axis, keepdims=True)
     # Roundings: Σ c p, n + 1; the difference, p's error twice, product, quotient, storing, 6.
-    rounded = (count + 8) * (precision.unit + OWN) * size + 4 * precision.underflow
-    error = np.broadcast_to((0.25 * (high + low) + rounded) / tau, c.shape)
+    rounding_error = (count + 8) * (precision.unit + ORACLE_UNIT) * size + 4 * precision.underflow
+    error = np.broadcast_to((0.25 * (high + low) + rounding_error) / tau, c.shape)
     return Rounded(np.zeros(c.shape), error, precision)

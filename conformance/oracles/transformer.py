@@ -7,7 +7,7 @@ so that row has two right values.
 
 In half precision each step is stored: projections, attention, both products of the feed-forward
 network, the activation, each sum with the residual, each norm. A norm makes exact numbers inexact;
-where all values within its bound round to one number, storing makes them exact again (`settled`).
+where all values within its bound round to one number, storing makes them exact again (`stored_or_exact`).
 
 Sources: the pages torch.nn.TransformerEncoderLayer, TransformerDecoderLayer, TransformerEncoder,
 TransformerDecoder and Transformer of the PyTorch documentation; Xiong et al., *On Layer
@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
-from conformance.arithmetic.half_precision import settled
+from conformance.arithmetic.half_precision import stored_or_exact
 from conformance.arithmetic.rounded import Rounded, choose
 from conformance.model.case import Updated
 from conformance.oracles.activation.elementwise import relu, relu6
 from conformance.oracles.activation.smooth import gelu, silu
-from conformance.oracles.attention.multihead import is_causal_mask, multihead_attention, projected
+from conformance.oracles.attention.multihead import is_causal_mask, multihead_attention, project
 from conformance.oracles.normalization.batch_and_layer import wide_layer_norm
 
 Shape = tuple[int, ...]
@@ -40,7 +40,7 @@ ACTIVATIONS: Mapping[str, Callable[..., Rounded | Choices | Updated]] = {
 
 
 @dataclass(frozen=True)
-class Kind:
+class LayerArguments:
     """The documented arguments of a layer, shared by encoder and decoder layers."""
 
     d_model: int
@@ -72,30 +72,30 @@ class Attention:
     is_causal: bool
     memory: Rounded | None = None
 
-    def of(self, kind: Kind, state: State, x: Rounded) -> Rounded | Choices:
+    def apply(self, layer_arguments: LayerArguments, state: State, x: Rounded) -> Rounded | Choices:
         """The attention's output; `Choices` if some query attends to nothing."""
         key = x if self.memory is None else self.memory
         output, _ = multihead_attention(
-            part(state, self.name),
+            substate(state, self.name),
             x,
             key,
             key,
             self.padding,
             self.mask,
-            embed_dim=kind.d_model,
-            num_heads=kind.nhead,
-            bias=kind.bias,
-            batch_first=kind.batch_first,
+            embed_dim=layer_arguments.d_model,
+            num_heads=layer_arguments.nhead,
+            bias=layer_arguments.bias,
+            batch_first=layer_arguments.batch_first,
             need_weights=False,
             is_causal=self.is_causal,
         )
         return output
 
 
-def part(state: State, name: str) -> dict[str, Rounded]:
+def substate(state: State, name: str) -> dict[str, Rounded]:
     """The state of a submodule, with the submodule's own names."""
-    start = f"{name}."
-    return {k.removeprefix(start): x for k, x in state.items() if k.startswith(start)}
+    prefix = f"{name}."
+    return {k.removeprefix(prefix): x for k, x in state.items() if k.startswith(prefix)}
 
 
 def transformer_encoder_layer(
@@ -110,8 +110,8 @@ def transformer_encoder_layer(
     """norm2(y + ff(y)), y = norm1(x + attention(x)); with norm_first y + ff(norm2(y)), and so
     on.
     """
-    itself = Attention("self_attn", src_mask, src_key_padding_mask, is_causal)
-    return _layer(Kind(**arguments), state, src, (itself,))
+    self_attention = Attention("self_attn", src_mask, src_key_padding_mask, is_causal)
+    return _layer(LayerArguments(**arguments), state, src, (self_attention,))
 
 
 def transformer_decoder_layer(
@@ -128,70 +128,78 @@ def transformer_decoder_layer(
     **arguments: Any,
 ) -> Rounded | Choices:
     """norm3(z + ff(z)), z = norm2(y + attention(y, memory)), y = norm1(x + attention(x))."""
-    itself = Attention("self_attn", tgt_mask, tgt_key_padding_mask, tgt_is_causal)
-    across = Attention(
+    self_attention = Attention("self_attn", tgt_mask, tgt_key_padding_mask, tgt_is_causal)
+    cross_attention = Attention(
         "multihead_attn", memory_mask, memory_key_padding_mask, memory_is_causal, memory
     )
-    return _layer(Kind(**arguments), state, tgt, (itself, across))
+    return _layer(LayerArguments(**arguments), state, tgt, (self_attention, cross_attention))
 
 
 def _layer(
-    kind: Kind, state: State, x: Rounded, attentions: Sequence[Attention]
+    layer_arguments: LayerArguments, state: State, x: Rounded, attentions: Sequence[Attention]
 ) -> Rounded | Choices:
-    zero, several = _by(0, kind, state, x, attentions)
-    return Choices((zero, _by(1, kind, state, x, attentions)[0])) if several else zero
+    zero, has_choices = _layer_with_fill(0, layer_arguments, state, x, attentions)
+    return (
+        Choices((zero, _layer_with_fill(1, layer_arguments, state, x, attentions)[0]))
+        if has_choices
+        else zero
+    )
 
 
-def _by(
-    way: int, kind: Kind, state: State, x: Rounded, attentions: Sequence[Attention]
+def _layer_with_fill(
+    alternative: int,
+    layer_arguments: LayerArguments,
+    state: State,
+    x: Rounded,
+    attentions: Sequence[Attention],
 ) -> tuple[Rounded, bool]:
     """The layer with answer `way` for queries that attend to nothing; and whether there are any."""
-    several = False
-    last = len(attentions)
-    for place in range(last + 1):
-        own = part(state, f"norm{place + 1}")
-        y = _normed(kind, own, x) if kind.norm_first else x
+    has_choices = False
+    count = len(attentions)
+    for index in range(count + 1):
+        norm_state = substate(state, f"norm{index + 1}")
+        y = _apply_norm(layer_arguments, norm_state, x) if layer_arguments.norm_first else x
         inner: Rounded | Choices
-        if place == last:
-            inner = feed_forward(kind, state, y)
+        if index == count:
+            inner = feed_forward(layer_arguments, state, y)
         else:
-            inner = attentions[place].of(kind, state, y)
+            inner = attentions[index].apply(layer_arguments, state, y)
         if isinstance(inner, Choices):
-            several, inner = True, inner.alternatives[way]
-        x = known(x + inner)
-        x = x if kind.norm_first else _normed(kind, own, x)
-    return x, several
+            has_choices, inner = True, inner.alternatives[alternative]
+        x = bound_nan_errors(x + inner)
+        x = x if layer_arguments.norm_first else _apply_norm(layer_arguments, norm_state, x)
+    return x, has_choices
 
 
-def known(x: Rounded) -> Rounded:
+def bound_nan_errors(x: Rounded) -> Rounded:
     """Replace errors of NaN by ∞: an open number times a weight of 0 is open, too."""
-    lost = np.isnan(x.error)
-    return x.with_error(np.where(lost, np.inf, x.error)) if lost.any() else x
+    is_nan = np.isnan(x.error)
+    return x.with_error(np.where(is_nan, np.inf, x.error)) if is_nan.any() else x
 
 
-def _normed(kind: Kind, state: State, x: Rounded) -> Rounded:
-    gain, shift = state["weight"], state["bias"] if kind.bias else None
-    return _norm(x, gain, shift, kind.d_model, kind.layer_norm_eps)
+def _apply_norm(layer_arguments: LayerArguments, state: State, x: Rounded) -> Rounded:
+    gain, shift = state["weight"], state["bias"] if layer_arguments.bias else None
+    return _norm(x, gain, shift, layer_arguments.d_model, layer_arguments.layer_norm_eps)
 
 
 def _norm(x: Rounded, gain: Rounded, shift: Rounded | None, size: int, eps: float) -> Rounded:
-    found = wide_layer_norm(x, gain, shift, normalized_shape=(size,), eps=eps)
+    output = wide_layer_norm(x, gain, shift, normalized_shape=(size,), eps=eps)
     # x̂·0 + β and x·0 + (β − μ·0) are β.
-    alone = (gain.value == 0) & (gain.error == 0) & np.isfinite(found.error)
+    is_offset_only = (gain.value == 0) & (gain.error == 0) & np.isfinite(output.error)
     offset = 0.0 if shift is None else shift.error
-    found = found.with_error(np.where(alone, offset, found.error))
-    return known(settled(found, x.precision))
+    output = output.with_error(np.where(is_offset_only, offset, output.error))
+    return bound_nan_errors(stored_or_exact(output, x.precision))
 
 
-def feed_forward(kind: Kind, state: State, x: Rounded) -> Rounded:
+def feed_forward(layer_arguments: LayerArguments, state: State, x: Rounded) -> Rounded:
     """linear2(activation(linear1(x)))."""
-    first, second = part(state, "linear1"), part(state, "linear2")
-    inner = known(projected(x, first["weight"], first.get("bias")))
-    active = ACTIVATIONS[kind.activation.rpartition(".")[2]]({}, inner)
-    assert isinstance(active, Rounded)
+    first, second = substate(state, "linear1"), substate(state, "linear2")
+    inner = bound_nan_errors(project(x, first["weight"], first.get("bias")))
+    activated = ACTIVATIONS[layer_arguments.activation.rpartition(".")[2]]({}, inner)
+    assert isinstance(activated, Rounded)
     # An activation treats an overflow as an exact ∞ of the input; its result is open.
-    active = active.with_error(np.where(np.isinf(inner.error), np.inf, active.error))
-    return known(projected(active, second["weight"], second.get("bias")))
+    activated = activated.with_error(np.where(np.isinf(inner.error), np.inf, activated.error))
+    return bound_nan_errors(project(activated, second["weight"], second.get("bias")))
 
 
 def transformer_encoder(
@@ -211,19 +219,19 @@ def transformer_encoder(
 
     A nested tensor omits the rows of padded sources; converted back, they are 0.
     """
-    kind = Kind(**dict(encoder_layer[1]))
-    hint = _hint(kind, is_causal, mask, src)
-    itself = Attention("self_attn", mask, src_key_padding_mask, hint)
-    x = _in_turn(kind, state, src, (itself,), num_layers)
-    whole = _last(state, norm, x)
+    layer_arguments = LayerArguments(**dict(encoder_layer[1]))
+    hint = _causal_hint(layer_arguments, is_causal, mask, src)
+    self_attention = Attention("self_attn", mask, src_key_padding_mask, hint)
+    x = _apply_layers(layer_arguments, state, src, (self_attention,), num_layers)
+    padded_output = _final_norm(state, norm, x)
     if src_key_padding_mask is None or mask is not None or not enable_nested_tensor:
-        return whole
+        return padded_output
     padding = src_key_padding_mask.value
     padded = padding if padding.dtype == bool else np.isneginf(padding)
-    padded = padded if kind.batch_first or padded.ndim == 1 else padded.T
-    nothing = Rounded(np.zeros(x.shape), np.zeros(x.shape), x.precision)
-    nested = choose(np.broadcast_to(padded[..., np.newaxis], x.shape), nothing, x)
-    return Choices((whole, _last(state, norm, nested)))
+    padded = padded if layer_arguments.batch_first or padded.ndim == 1 else padded.T
+    zeros = Rounded(np.zeros(x.shape), np.zeros(x.shape), x.precision)
+    nested = choose(np.broadcast_to(padded[..., np.newaxis], x.shape), zeros, x)
+    return Choices((padded_output, _final_norm(state, norm, nested)))
 
 
 def transformer_decoder(
@@ -242,13 +250,15 @@ def transformer_decoder(
     memory_is_causal: bool = False,
 ) -> Rounded:
     """Decoder layers one after another, and a norm."""
-    kind = Kind(**dict(decoder_layer[1]))
-    hint = _hint(kind, tgt_is_causal, tgt_mask, tgt)
+    layer_arguments = LayerArguments(**dict(decoder_layer[1]))
+    hint = _causal_hint(layer_arguments, tgt_is_causal, tgt_mask, tgt)
     attentions = (
         Attention("self_attn", tgt_mask, tgt_key_padding_mask, hint),
         Attention("multihead_attn", memory_mask, memory_key_padding_mask, memory_is_causal, memory),
     )
-    return _last(state, norm, _in_turn(kind, state, tgt, attentions, num_layers))
+    return _final_norm(
+        state, norm, _apply_layers(layer_arguments, state, tgt, attentions, num_layers)
+    )
 
 
 def transformer(
@@ -270,23 +280,27 @@ def transformer(
     **arguments: Any,
 ) -> Rounded | Choices:
     """The decoder of the target and the encoded source; each stack ends with a norm."""
-    kind = Kind(**arguments)
+    layer_arguments = LayerArguments(**arguments)
     pairs = tuple(arguments.items())
     norm = (
         "LayerNorm",
-        (("normalized_shape", kind.d_model), ("eps", kind.layer_norm_eps), ("bias", kind.bias)),
+        (
+            ("normalized_shape", layer_arguments.d_model),
+            ("eps", layer_arguments.layer_norm_eps),
+            ("bias", layer_arguments.bias),
+        ),
     )
     memory = transformer_encoder(
-        part(state, "encoder"), src, src_mask, src_key_padding_mask,
+        substate(state, "encoder"), src, src_mask, src_key_padding_mask,
         encoder_layer=("", pairs), num_layers=num_encoder_layers, norm=norm,
         is_causal=src_is_causal,
     )  # fmt: skip
-    several = memory.alternatives if isinstance(memory, Choices) else (memory,)
-    found = tuple(
+    memories = memory.alternatives if isinstance(memory, Choices) else (memory,)
+    outputs = tuple(
         transformer_decoder(
-            part(state, "decoder"),
+            substate(state, "decoder"),
             tgt,
-            one,
+            alternative,
             tgt_mask,
             memory_mask,
             tgt_key_padding_mask,
@@ -297,43 +311,49 @@ def transformer(
             tgt_is_causal=tgt_is_causal,
             memory_is_causal=memory_is_causal,
         )
-        for one in several
+        for alternative in memories
     )
-    return Choices(found) if len(found) > 1 else found[0]
+    return Choices(outputs) if len(outputs) > 1 else outputs[0]
 
 
-def _hint(kind: Kind, given: bool | None, mask: Rounded | None, x: Rounded) -> bool:
+def _causal_hint(
+    layer_arguments: LayerArguments, declared: bool | None, mask: Rounded | None, x: Rounded
+) -> bool:
     """The given hint, or whether the mask is the causal one."""
-    if given is not None:
-        return given
+    if declared is not None:
+        return declared
     batched = len(x.shape) == 3
-    return is_causal_mask(mask, x.shape, x.shape, batched, kind.batch_first)
+    return is_causal_mask(mask, x.shape, x.shape, batched, layer_arguments.batch_first)
 
 
-def _in_turn(
-    kind: Kind, state: State, x: Rounded, attentions: Sequence[Attention], layers: int
+def _apply_layers(
+    layer_arguments: LayerArguments,
+    state: State,
+    x: Rounded,
+    attentions: Sequence[Attention],
+    layers: int,
 ) -> Rounded:
     """Layers one after another; batch elements with a query that attends to nothing stay open.
 
     NaN in such a row reaches the element's other rows in the next layer, where no mask hides it.
     """
-    for place in range(layers):
-        found = _layer(kind, part(state, f"layers.{place}"), x, attentions)
-        x = found if isinstance(found, Rounded) else _undecided(kind, found)
+    for index in range(layers):
+        output = _layer(layer_arguments, substate(state, f"layers.{index}"), x, attentions)
+        x = output if isinstance(output, Rounded) else _undecided_elements(layer_arguments, output)
     return x
 
 
-def _undecided(kind: Kind, several: Choices) -> Rounded:
-    zero, missing = several.alternatives
-    axis = 0 if kind.batch_first else 1
-    others = tuple(k for k in range(len(zero.shape)) if len(zero.shape) < 3 or k != axis)
-    lost = (np.isnan(missing.value) & ~np.isnan(zero.value)).any(others, keepdims=True)
-    return zero.with_error(np.where(lost, np.inf, zero.error))
+def _undecided_elements(layer_arguments: LayerArguments, alternatives: Choices) -> Rounded:
+    zero, with_nan = alternatives.alternatives
+    axis = 0 if layer_arguments.batch_first else 1
+    other_axes = tuple(k for k in range(len(zero.shape)) if len(zero.shape) < 3 or k != axis)
+    differs = (np.isnan(with_nan.value) & ~np.isnan(zero.value)).any(other_axes, keepdims=True)
+    return zero.with_error(np.where(differs, np.inf, zero.error))
 
 
-def _last(state: State, norm: Module | None, x: Rounded) -> Rounded:
+def _final_norm(state: State, norm: Module | None, x: Rounded) -> Rounded:
     if norm is None:
         return x
-    own, given = part(state, "norm"), dict(norm[1])
-    size, eps = given["normalized_shape"], given.get("eps", 1e-5)
-    return _norm(x, own["weight"], own.get("bias"), size, eps)
+    norm_state, norm_arguments = substate(state, "norm"), dict(norm[1])
+    size, eps = norm_arguments["normalized_shape"], norm_arguments.get("eps", 1e-5)
+    return _norm(x, norm_state["weight"], norm_state.get("bias"), size, eps)

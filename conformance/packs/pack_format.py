@@ -11,16 +11,16 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from conformance.model.files import open_file, write_whole
+from conformance.model.files import open_file, write_atomically
 from conformance.model.plain_text import bounded
 from conformance.packs import PackError
 
-VERSION = 1
+FORM_VERSION = 1
 """Version of the file format."""
 MANIFEST, ANSWERS = "manifest.json", "answers.json"
-MOST = 4 << 30
+MAX_FILE_BYTES = 4 << 30
 """Bytes of a file to read, at most."""
-NAMES = {
+DTYPE_NAMES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
@@ -28,7 +28,7 @@ NAMES = {
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
-class Bounded(Struct, kw_only=True):
+class BoundedValues(Struct, kw_only=True):
     """Right values of a tensor: |answer − expected| ≤ bound, element by element.
 
     Args:
@@ -39,7 +39,7 @@ class Bounded(Struct, kw_only=True):
     bound: str
 
 
-class Wanted(Struct, kw_only=True):
+class WantedTensor(Struct, kw_only=True):
     """A tensor that the answers must contain.
 
     Args:
@@ -53,7 +53,7 @@ class Wanted(Struct, kw_only=True):
     name: str
     dtype: str
     shape: list[int]
-    values: list[Bounded]
+    values: list[BoundedValues]
 
 
 class CaseEntry(Struct, kw_only=True):
@@ -81,8 +81,8 @@ class CaseEntry(Struct, kw_only=True):
     training: bool = False
     state: dict[str, str] = {}
     inputs: list[str | None]
-    outputs: list[Wanted | None]
-    after: dict[str, Wanted] = {}
+    outputs: list[WantedTensor | None]
+    after: dict[str, WantedTensor] = {}
 
 
 class ItemEntry(Struct, kw_only=True):
@@ -122,7 +122,7 @@ class Manifest(Struct, kw_only=True):
     items: list[ItemEntry]
 
 
-class Given(Struct, kw_only=True):
+class Respondent(Struct, kw_only=True):
     """The implementation that answers: the contents of `answers.json`.
 
     Args:
@@ -168,13 +168,13 @@ def read_bytes(path: Path) -> bytes:
         PackError: if it cannot be read.
     """
     try:
-        with open_file(path, MOST) as file:
+        with open_file(path, MAX_FILE_BYTES) as file:
             return file.read()
     except OSError as error:
         raise PackError(f"{path}: {error.strerror or error}") from None
 
 
-def inside(folder: Path, name: str) -> Path:
+def path_inside(folder: Path, name: str) -> Path:
     """Join a folder and a file name from a pack; the result is always inside the folder.
 
     Raises:
@@ -198,12 +198,12 @@ def write_tensors(path: Path, tensors: Mapping[str, tuple[np.ndarray, str]]) -> 
     """
     from safetensors.numpy import save
 
-    data = bytes(save({name: _stored(*tensor) for name, tensor in tensors.items()}))
-    write_whole(path, data)
+    data = bytes(save({name: _to_dtype(*tensor) for name, tensor in tensors.items()}))
+    write_atomically(path, data)
     return data
 
 
-def _stored(array: np.ndarray, dtype: str) -> np.ndarray:
+def _to_dtype(array: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "bfloat16":
         import ml_dtypes
 
@@ -225,21 +225,21 @@ def read_tensors(data: bytes, path: Path) -> dict[str, tuple[np.ndarray, str]]:
 
     read: Any = safetensors.deserialize
     try:
-        found = read(data)
+        entries = read(data)
     except SafetensorError as error:
         raise PackError(f"{path}: not a safetensors file: {bounded(str(error), 200)}") from None
     tensors = {}
-    for name, facts in found:
-        dtype = NAMES.get(facts["dtype"])
+    for name, entry in entries:
+        dtype = DTYPE_NAMES.get(entry["dtype"])
         if dtype is None:
-            raise PackError(f"{path}: tensor {bounded(name, 80)!r} has dtype {facts['dtype']}")
-        tensors[name] = (_host(bytes(facts["data"]), dtype).reshape(facts["shape"]), dtype)
+            raise PackError(f"{path}: tensor {bounded(name, 80)!r} has dtype {entry['dtype']}")
+        tensors[name] = (_to_host_array(bytes(entry["data"]), dtype).reshape(entry["shape"]), dtype)
     return tensors
 
 
-def _host(data: bytes, dtype: str) -> np.ndarray:
+def _to_host_array(data: bytes, dtype: str) -> np.ndarray:
     if dtype == "bfloat16":
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").astype(np.float64)
     array = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"))
-    wide = {"f": np.float64, "b": np.bool_}.get(array.dtype.kind, np.int64)
-    return array.astype(wide)
+    host_dtype = {"f": np.float64, "b": np.bool_}.get(array.dtype.kind, np.int64)
+    return array.astype(host_dtype)

@@ -12,23 +12,23 @@ import numpy as np
 from conformance import __version__
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
-from conformance.backends.wire_format import plain
+from conformance.backends.wire_format import to_json
 from conformance.checks.trial import Trial
 from conformance.generation.drawing import draw_cases
-from conformance.items.planning import examples_of
+from conformance.items.planning import examples_for_layer
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
 from conformance.model.case import Case, Unsupported
-from conformance.model.files import write_whole
+from conformance.model.files import write_atomically
 from conformance.packs import PackError
 from conformance.packs.pack_format import (
+    FORM_VERSION,
     MANIFEST,
-    VERSION,
-    Bounded,
+    BoundedValues,
     CaseEntry,
     ItemEntry,
     Manifest,
-    Wanted,
+    WantedTensor,
     digest,
     write_tensors,
 )
@@ -36,7 +36,7 @@ from conformance.packs.pack_format import (
 Tensors = dict[str, tuple[np.ndarray, str]]
 
 
-class _Nobody:
+class _OracleOnlyBackend:
     """A backend without layers: `Trial` needs one, but a pack needs only the oracle."""
 
     name = "oracle"
@@ -60,7 +60,7 @@ def write_pack(
     dtypes: Sequence[str],
     examples: int,
     seed: int,
-    told: Callable[[str], None] = lambda _: None,
+    on_item: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Write a pack, and return its manifest.
 
@@ -71,7 +71,7 @@ def write_pack(
         layers, dtypes: names of the catalogue; real dtypes.
         examples: number of examples, as in a profile: simple layers use fewer.
         seed: seed of the cases.
-        told: called with each item's id.
+        on_item: called with each item's id.
 
     Raises:
         PackError: if the folder is not empty.
@@ -82,13 +82,15 @@ def write_pack(
     items = []
     for layer in layers:
         for dtype in dtypes:
-            told(f"{layer}-{dtype}")
-            entry = _written(folder, layer, dtype, examples, seed)
+            on_item(f"{layer}-{dtype}")
+            entry = _write_item(folder, layer, dtype, examples, seed)
             if entry is not None:
                 items.append(entry)
-    manifest = Manifest(form=VERSION, suite=__version__, seed=seed, examples=examples, items=items)
+    manifest = Manifest(
+        form=FORM_VERSION, suite=__version__, seed=seed, examples=examples, items=items
+    )
     # The manifest comes last, so that an incomplete pack has none.
-    write_whole(folder / MANIFEST, _json(manifest))
+    write_atomically(folder / MANIFEST, _json(manifest))
     return manifest
 
 
@@ -96,19 +98,21 @@ def _json(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
 
-def _written(folder: Path, layer: str, dtype: str, examples: int, seed: int) -> ItemEntry | None:
+def _write_item(folder: Path, layer: str, dtype: str, examples: int, seed: int) -> ItemEntry | None:
     tensors: Tensors = {}
     cases = [
-        _entry(index, case, tensors)
-        for index, case in enumerate(draw_cases(layer, dtype, examples_of(layer, examples), seed))
-        if not CATALOGUE[layer].randomness.used(case.call)
+        _make_entry(index, case, tensors)
+        for index, case in enumerate(
+            draw_cases(layer, dtype, examples_for_layer(layer, examples), seed)
+        )
+        if not CATALOGUE[layer].randomness.is_used(case.call)
     ]
     if not cases:
         return None
     id = f"{layer}-{dtype}"
     calls, arrays = f"{id}.json", f"{id}.safetensors"
     data = {calls: _json(cases), arrays: write_tensors(folder / arrays, tensors)}
-    write_whole(folder / calls, data[calls])
+    write_atomically(folder / calls, data[calls])
     return ItemEntry(
         id=id,
         layer=layer,
@@ -120,26 +124,30 @@ def _written(folder: Path, layer: str, dtype: str, examples: int, seed: int) -> 
     )
 
 
-def _entry(index: int, case: Case, tensors: Tensors) -> CaseEntry:
+def _make_entry(index: int, case: Case, tensors: Tensors) -> CaseEntry:
     call = case.call
-    row = CATALOGUE[call.layer]
-    trial = Trial(_Nobody(), row, case)
+    spec = CATALOGUE[call.layer]
+    trial = Trial(_OracleOnlyBackend(), spec, case)
 
-    def put(name: str, array: np.ndarray, dtype: str | None = None) -> str:
+    def add_tensor(name: str, array: np.ndarray, dtype: str | None = None) -> str:
         kinds = {"i": "int64", "b": "bool"}
         tensors[f"{index}.{name}"] = array, dtype or kinds.get(array.dtype.kind, call.dtype)
         return f"{index}.{name}"
 
-    def wanted(answer: str, name: str, dtype: str, expected: Rounded | Choices) -> Wanted:
-        ways = expected.alternatives if isinstance(expected, Choices) else (expected,)
+    def make_wanted(
+        answer: str, name: str, dtype: str, expected: Rounded | Choices
+    ) -> WantedTensor:
+        alternatives = expected.alternatives if isinstance(expected, Choices) else (expected,)
         values = [
-            Bounded(
-                expected=put(f"{answer}.expected{k or ''}", np.asarray(way.value), "float64"),
-                bound=put(f"{answer}.bound{k or ''}", np.asarray(way.error), "float64"),
+            BoundedValues(
+                expected=add_tensor(
+                    f"{answer}.expected{k or ''}", np.asarray(way.value), "float64"
+                ),
+                bound=add_tensor(f"{answer}.bound{k or ''}", np.asarray(way.error), "float64"),
             )
-            for k, way in enumerate(ways)
+            for k, way in enumerate(alternatives)
         ]
-        return Wanted(
+        return WantedTensor(
             answer=f"{index}.{answer}",
             name=name,
             dtype=dtype,
@@ -148,36 +156,46 @@ def _entry(index: int, case: Case, tensors: Tensors) -> CaseEntry:
         )
 
     inputs: list[str | None] = []
-    for place, (name, x) in enumerate(zip(row.signature.input_names, case.inputs, strict=False)):
-        first = next((k for k in range(place) if x is not None and case.inputs[k] is x), None)
-        again = None if first is None else inputs[first]
-        inputs.append(None if x is None else again or put(name, x))
+    for position, (name, x) in enumerate(
+        zip(spec.signature.input_names, case.inputs, strict=False)
+    ):
+        earlier_place = next(
+            (k for k in range(position) if x is not None and case.inputs[k] is x), None
+        )
+        earlier_name = None if earlier_place is None else inputs[earlier_place]
+        inputs.append(None if x is None else earlier_name or add_tensor(name, x))
     expected = iter(trial.expected)
-    shapes = row.output_shapes(case)
+    shapes = spec.output_shapes(case)
     return CaseEntry(
         index=index,
         text=case_text(case),
-        arguments=plain(call.arguments),
+        arguments=to_json(call.arguments),
         tuples=[name for name, value in call.arguments.items() if isinstance(value, tuple)],
-        keywords=plain(case.keywords),
+        keywords=to_json(case.keywords),
         training=call.training,
-        state={name: put(f"state.{name}", x) for name, x in call.state.items()},
+        state={name: add_tensor(f"state.{name}", x) for name, x in call.state.items()},
         inputs=inputs,
         outputs=[
             None
             if shape is None
-            else wanted(f"{k}", output.name, row.signature.dtype(case, k), next(expected))
-            for k, (output, shape) in enumerate(zip(row.signature.outputs, shapes, strict=False))
+            else make_wanted(
+                f"{k}", output.name, spec.signature.output_dtype(case, k), next(expected)
+            )
+            for k, (output, shape) in enumerate(zip(spec.signature.outputs, shapes, strict=False))
         ],
         after={
-            name: wanted(f"after.{name}", f"{name} after the call", _stored_as(case, name), x)
-            for name, x in trial.after.state.items()
+            name: make_wanted(
+                f"after.{name}", f"{name} after the call", _changed_dtype(case, name), x
+            )
+            for name, x in trial.expected_update.state.items()
         },
     )
 
 
-def _stored_as(case: Case, name: str) -> str:
+def _changed_dtype(case: Case, name: str) -> str:
     """The dtype of a state tensor or input that the call changes; counters are int64."""
-    places = dict(zip(CATALOGUE[case.call.layer].signature.input_names, case.inputs, strict=False))
-    tensor = case.call.state.get(name, places.get(name))
+    inputs_by_name = dict(
+        zip(CATALOGUE[case.call.layer].signature.input_names, case.inputs, strict=False)
+    )
+    tensor = case.call.state.get(name, inputs_by_name.get(name))
     return "int64" if tensor is not None and tensor.dtype.kind == "i" else case.call.dtype

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.model.scratch import scratch
-from conformance.plugin.options import add_options, wanted
+from conformance.model.scratch import scratch_folder
+from conformance.plugin.options import add_options, is_suite_requested
 
 if TYPE_CHECKING:
     from conformance.plugin.session import Session
 
-ACTIVE = "conformance-session"
-_STORAGE = "file://./.benchmarks"  # pytest-benchmark's default
+SESSION_NAME = "conformance-session"
+_DEFAULT_STORAGE = "file://./.benchmarks"  # pytest-benchmark's default
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,8 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Start the suite's session if this pytest run uses the suite."""
-    if wanted(config):
-        _keep_tidy(config)
+    if is_suite_requested(config):
+        _redirect_benchmark_storage(config)
         activate(config)
 
 
@@ -40,20 +40,20 @@ def pytest_sessionstart(session: pytest.Session) -> Generator[None, object, obje
     try:
         return (yield)
     except EOFError as error:
-        if not session.config.pluginmanager.has_plugin(ACTIVE):
+        if not session.config.pluginmanager.has_plugin(SESSION_NAME):
             raise
         raise pytest.UsageError("a worker of pytest-xdist ended before it was up") from error
 
 
-def _keep_tidy(config: pytest.Config) -> None:
+def _redirect_benchmark_storage(config: pytest.Config) -> None:
     """Keep pytest-benchmark from making a folder in the working directory for nothing.
 
     It makes the folder even where no option asks it to save anything.
     """
-    asked = ("benchmark_save", "benchmark_autosave", "benchmark_compare")
-    saves = any(getattr(config.option, name, None) for name in asked)
-    if getattr(config.option, "benchmark_storage", None) == _STORAGE and not saves:
-        config.option.benchmark_storage = scratch("benchmarks").as_uri()
+    save_options = ("benchmark_save", "benchmark_autosave", "benchmark_compare")
+    is_saving = any(getattr(config.option, name, None) for name in save_options)
+    if getattr(config.option, "benchmark_storage", None) == _DEFAULT_STORAGE and not is_saving:
+        config.option.benchmark_storage = scratch_folder("benchmarks").as_uri()
 
 
 def activate(config: pytest.Config) -> Session:
@@ -62,12 +62,12 @@ def activate(config: pytest.Config) -> Session:
     Raises:
         UsageError: if an option is wrong or the backend cannot be used.
     """
-    session: Session | None = config.pluginmanager.get_plugin(ACTIVE)
+    session: Session | None = config.pluginmanager.get_plugin(SESSION_NAME)
     if session is None:
         from conformance.plugin.session import Session
 
         session = Session(config)
-        config.pluginmanager.register(session, ACTIVE)
+        config.pluginmanager.register(session, SESSION_NAME)
     return session
 
 
@@ -78,8 +78,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("conformance_item", items, ids=[item.id for item in items])
     if "conformance_timed" in metafunc.fixturenames:
         session = activate(metafunc.config)
-        timed = session.benchmarks.items
-        metafunc.parametrize("conformance_timed", timed, ids=[item.id for item in timed])
+        timed_calls = session.benchmarks.items
+        metafunc.parametrize(
+            "conformance_timed", timed_calls, ids=[item.id for item in timed_calls]
+        )
         if not session.worker:
             # --benchmark-only and -skip look for this fixture. On a worker it would only warn.
             metafunc.fixturenames.append("benchmark")

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-MARKER = "conformance-interrupted"
+MARKER_KEY = "conformance-interrupted"
 """Key of a worker's input that holds the path of the marker file."""
 
 
@@ -32,26 +32,26 @@ class Interrupted:
         self._worker = marker is not None
         name = f"conformance-interrupted-{uuid.uuid4().hex}"
         self.marker = Path(marker or Path(tempfile.gettempdir()) / name)
-        self._before: Any = None
+        self._previous_handler: Any = None
         # pytest does not end a session that is interrupted while it starts.
-        atexit.register(self.forget)
+        atexit.register(self.remove_marker)
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._remember)
+            self._previous_handler = signal.signal(signal.SIGINT, self._remember)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self._pressed = True
         if self._worker:
             return
         self.marker.touch()
-        before: Callable[[int, FrameType | None], Any] | Any = self._before
-        if callable(before):
-            before(number, frame)
+        previous_handler: Callable[[int, FrameType | None], Any] | Any = self._previous_handler
+        if callable(previous_handler):
+            previous_handler(number, frame)
 
     def __call__(self) -> bool:
         """Whether the run is to end."""
         return self._pressed and (not self._worker or self.marker.exists())
 
-    def forget(self) -> None:
+    def remove_marker(self) -> None:
         """Remove the marker file, unless this process is a worker."""
         if not self._worker:
             self.marker.unlink(missing_ok=True)

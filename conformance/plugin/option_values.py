@@ -13,21 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from conformance.model.files import is_same, kind_of
+from conformance.model.files import file_kind, is_same_file
 from conformance.model.plain_text import bounded, visible
 
-OUTPUTS = ("results", "report", "summary")
-MOST = 10**18
+OUTPUT_OPTIONS = ("results", "report", "summary")
+MAX_INTEGER = 10**18
 """The largest whole number: files hold numbers of 64 bits."""
-LONGEST, SHOWN = 20_000, 200
+MAX_VALUE_LENGTH, MAX_SHOWN_LENGTH = 20_000, 200
 """Characters of a value at most, and of its part that a message shows."""
-LONGEST_NAME = 255
-MANY = 24
+MAX_FILE_NAME_BYTES = 255
+MAX_LISTED_NAMES = 24
 """Names that a message lists, at most."""
-_A_VALUE = {"known": "files", "results": "a file", "report": "a file", "summary": "a file"}
+_EXPECTED_KINDS = {"known": "files", "results": "a file", "report": "a file", "summary": "a file"}
 
 
-class Reader:
+class OptionReader:
     """The options of one run, each with its source: the option or its environment variable.
 
     Args:
@@ -36,151 +36,167 @@ class Reader:
     """
 
     def __init__(self, config: pytest.Config, names: Iterable[str]) -> None:
-        self.given: dict[str, str] = {}
-        self.source: dict[str, str] = {}
+        self.values: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
         for name in names:
             value = getattr(config.option, f"conformance_{name}", None)
             if value is not None:
-                self.given[name], self.source[name] = value, f"--conformance-{name}"
-            elif os.environ.get(twin(name)):
-                self.given[name], self.source[name] = os.environ[twin(name)], twin(name)
-            self._must_be_text(name)
+                self.values[name], self.sources[name] = value, f"--conformance-{name}"
+            elif os.environ.get(environment_variable(name)):
+                self.values[name], self.sources[name] = (
+                    os.environ[environment_variable(name)],
+                    environment_variable(name),
+                )
+            self._validate_text(name)
 
-    def _must_be_text(self, name: str) -> None:
+    def _validate_text(self, name: str) -> None:
         """Refuse a value that is empty, too long or has control characters."""
-        value = self.given.get(name)
+        value = self.values.get(name)
         if value is None:
             return
         if not value.strip():
-            raise self.error(name, f"expected {_A_VALUE.get(name, 'a value')}, this is empty")
-        if len(value) > LONGEST:
-            raise self.error(name, f"expected no more than {LONGEST:,} characters")
+            raise self.error(
+                name, f"expected {_EXPECTED_KINDS.get(name, 'a value')}, this is empty"
+            )
+        if len(value) > MAX_VALUE_LENGTH:
+            raise self.error(name, f"expected no more than {MAX_VALUE_LENGTH:,} characters")
         if "\n" in value or visible(value) != value:
             raise self.error(name, "expected text without control characters")
 
     def error(self, name: str, problem: str) -> pytest.UsageError:
         """Make a usage error that shows the option as the user gave it."""
-        shown = bounded(self.given[name], SHOWN)
-        return pytest.UsageError(f"{self.source[name]}={shown}: {problem}")
+        shortened_value = bounded(self.values[name], MAX_SHOWN_LENGTH)
+        return pytest.UsageError(f"{self.sources[name]}={shortened_value}: {problem}")
 
-    def listed(self, name: str) -> list[str]:
+    def comma_list(self, name: str) -> list[str]:
         """Split a comma list; refuse one with empty entries."""
-        entries = [entry.strip() for entry in self.given[name].split(",")]
+        entries = [entry.strip() for entry in self.values[name].split(",")]
         if not any(entries):
             raise self.error(name, "expected a comma list with at least one entry")
         if not all(entries):
             raise self.error(name, "expected a comma list without empty entries")
         return entries
 
-    def integer(self, name: str, default: int, least: int = -MOST, most: int = MOST) -> int:
+    def integer(
+        self, name: str, default: int, minimum: int = -MAX_INTEGER, maximum: int = MAX_INTEGER
+    ) -> int:
         """Parse a whole number in decimal digits."""
-        if name not in self.given:
+        if name not in self.values:
             return default
-        text = self.given[name].strip()
+        text = self.values[name].strip()
         if re.fullmatch(r"[+-]?[0-9]+", text) is None:
             raise self.error(name, "expected an integer")
         # Python parses no number of more than 4300 digits.
-        value = int(text) if len(text) < 20 else least - 1 if text[0] == "-" else most + 1
-        if value < least:
-            raise self.error(name, f"expected an integer of at least {least}")
-        if value > most:
-            raise self.error(name, f"expected an integer of at most {most}")
+        value = int(text) if len(text) < 20 else minimum - 1 if text[0] == "-" else maximum + 1
+        if value < minimum:
+            raise self.error(name, f"expected an integer of at least {minimum}")
+        if value > maximum:
+            raise self.error(name, f"expected an integer of at most {maximum}")
         return value
 
     def one_of(self, name: str, known: Sequence[str]) -> str:
         """Return the value if it is one of the known words."""
-        if self.given[name] not in known:
+        if self.values[name] not in known:
             raise self.error(name, f"expected one of {', '.join(known)}")
-        return self.given[name]
+        return self.values[name]
 
-    def chosen(self, name: str, known: Sequence[str], *, globs: bool = False) -> tuple[str, ...]:
+    def select(self, name: str, known: Sequence[str], *, globs: bool = False) -> tuple[str, ...]:
         """Return the known names that a comma list selects, in the order of `known`.
 
         Args:
             globs: entries may be patterns such as `Conv*`.
         """
-        found: set[str] = set()
-        for entry in self.listed(name):
+        selected: set[str] = set()
+        for entry in self.comma_list(name):
             matches = [k for k in known if fnmatch.fnmatchcase(k, entry)] if globs else []
             matches = matches or [k for k in known if k == entry]
             if not matches:
-                shown = bounded(repr(entry), SHOWN)
-                raise self.error(name, f"no {name} {shown}; {_nearest(entry[:SHOWN], known)}")
-            found |= set(matches)
-        return tuple(k for k in known if k in found)
+                shortened_entry = bounded(repr(entry), MAX_SHOWN_LENGTH)
+                raise self.error(
+                    name,
+                    f"no {name} {shortened_entry}; {_suggestion(entry[:MAX_SHOWN_LENGTH], known)}",
+                )
+            selected |= set(matches)
+        return tuple(k for k in known if k in selected)
 
 
-def twin(name: str) -> str:
+def environment_variable(name: str) -> str:
     """Return the name of an option's environment variable."""
     return f"CONFORMANCE_{name.upper()}"
 
 
-def _nearest(entry: str, known: Iterable[str]) -> str:
+def _suggestion(entry: str, known: Iterable[str]) -> str:
     names = list(known)
-    folded = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(entry.strip("*").lower(), folded, n=4, cutoff=0.5)
+    by_lower_case = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(entry.strip("*").lower(), by_lower_case, n=4, cutoff=0.5)
     if len(names) > 12 and near:
-        return f"nearest: {', '.join(folded[n] for n in near)}"
-    more = f", … ({len(names)} in all)" if len(names) > MANY else ""
-    return f"expected one of {', '.join(names[:MANY])}{more}"
+        return f"nearest: {', '.join(by_lower_case[n] for n in near)}"
+    suffix = f", … ({len(names)} in all)" if len(names) > MAX_LISTED_NAMES else ""
+    return f"expected one of {', '.join(names[:MAX_LISTED_NAMES])}{suffix}"
 
 
-def input_file(read: Reader, name: str, entry: str) -> Path:
+def input_file(reader: OptionReader, name: str, entry: str) -> Path:
     """Return the path of a file to read; refuse a folder, a pipe or a missing file."""
     path = Path(entry).absolute()
     try:
-        kind = kind_of(path.stat().st_mode)
+        kind = file_kind(path.stat().st_mode)
     except OSError as error:
-        raise read.error(name, f"{bounded(entry, SHOWN)}: {error.strerror}") from None
+        raise reader.error(name, f"{bounded(entry, MAX_SHOWN_LENGTH)}: {error.strerror}") from None
     if kind:
-        raise read.error(name, f"expected a file, this is {kind}: {bounded(entry, SHOWN)}")
+        raise reader.error(
+            name, f"expected a file, this is {kind}: {bounded(entry, MAX_SHOWN_LENGTH)}"
+        )
     return path
 
 
-def output(read: Reader, name: str) -> Path | None:
+def output_file(reader: OptionReader, name: str) -> Path | None:
     """Return the path of a file to write; report before the run that it cannot be written."""
-    if name not in read.given:
+    if name not in reader.values:
         return None
-    if read.given[name].endswith(("/", os.sep)):
-        raise read.error(name, "expected a file, this is a folder")
-    path = Path(read.given[name]).absolute()
+    if reader.values[name].endswith(("/", os.sep)):
+        raise reader.error(name, "expected a file, this is a folder")
+    path = Path(reader.values[name]).absolute()
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         mode = None
     except OSError as error:
-        raise read.error(name, f"expected a file: {error.strerror}") from None
+        raise reader.error(name, f"expected a file: {error.strerror}") from None
     if mode is not None:
-        kind = kind_of(mode)
+        kind = file_kind(mode)
         if kind and not stat.S_ISCHR(mode):  # /dev/null is a file that is always empty
-            raise read.error(name, f"expected a file, this is {kind}")
+            raise reader.error(name, f"expected a file, this is {kind}")
         if not os.access(path, os.W_OK):
-            raise read.error(name, "expected a file that may be written")
+            raise reader.error(name, "expected a file that may be written")
         return path
-    if len(os.fsencode(path.name)) > LONGEST_NAME:
-        raise read.error(name, f"expected a file's name of no more than {LONGEST_NAME} bytes")
+    if len(os.fsencode(path.name)) > MAX_FILE_NAME_BYTES:
+        raise reader.error(
+            name, f"expected a file's name of no more than {MAX_FILE_NAME_BYTES} bytes"
+        )
     folder = next(parent for parent in path.parents if os.path.lexists(parent))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise read.error(name, f"expected a file in a folder that may be written, not {folder}")
+        raise reader.error(name, f"expected a file in a folder that may be written, not {folder}")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         # Nobody can create files in /proc, although its permissions allow it.
-        raise read.error(name, f"no file can be written in {folder}: {error.strerror}") from None
+        raise reader.error(name, f"no file can be written in {folder}: {error.strerror}") from None
     return path
 
 
-def keep_apart(read: Reader, known: Sequence[Path], earlier: Path | None) -> None:
+def check_paths_differ(
+    reader: OptionReader, known: Sequence[Path], compare_path: Path | None
+) -> None:
     """Refuse an output file that is also an input file or another output file."""
-    seen = [("known", path) for path in known]
-    seen += [] if earlier is None else [("compare", earlier)]
-    for name in OUTPUTS:
-        if name not in read.given:
+    claimed_paths = [("known", path) for path in known]
+    claimed_paths += [] if compare_path is None else [("compare", compare_path)]
+    for name in OUTPUT_OPTIONS:
+        if name not in reader.values:
             continue
-        path = Path(read.given[name]).absolute()
-        for other, there in seen:
-            if is_same(path, there):
-                expected = f"expected another file than that of {read.source[other]}"
-                raise read.error(name, expected)
-        seen.append((name, path))
+        path = Path(reader.values[name]).absolute()
+        for other_name, other_path in claimed_paths:
+            if is_same_file(path, other_path):
+                expected = f"expected another file than that of {reader.sources[other_name]}"
+                raise reader.error(name, expected)
+        claimed_paths.append((name, path))

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.model.shards import MOST as MOST_SHARDS
-from conformance.model.shards import parts
+from conformance.model.shards import MAX_SHARDS as MOST_SHARDS
+from conformance.model.shards import parse_shards
 from conformance.plugin.option_values import (
-    MOST,
-    OUTPUTS,
-    Reader,
+    MAX_INTEGER,
+    OUTPUT_OPTIONS,
+    OptionReader,
+    check_paths_differ,
+    environment_variable,
     input_file,
-    keep_apart,
-    output,
-    twin,
+    output_file,
 )
 
 if TYPE_CHECKING:
-    from conformance.known.entry import Known
+    from conformance.known.entry import KnownFailure
 
 OPTIONS = {
     "backend": "The backend to test: an entry-point name, or package.module:attribute "
@@ -63,7 +63,7 @@ OPTIONS = {
 }
 FLAGS, YES = ("survey",), "yes"
 """Options that take no value on the command line, and the value that they then have."""
-LEAST_MEMORY = 512
+MIN_MEMORY_MIB = 512
 """MiB that a backend needs to be imported and to run its simplest cases."""
 SUITE = Path(__file__).resolve().parent.parent / "suite"
 
@@ -71,26 +71,26 @@ SUITE = Path(__file__).resolve().parent.parent / "suite"
 def add_options(parser: pytest.Parser) -> None:
     """Declare every option under the prefix `--conformance-`."""
     group = parser.getgroup("conformance", "nn-conformance: property-based conformance of torch.nn")
-    for name, meaning in OPTIONS.items():
-        form: dict[str, Any] = {"metavar": name.upper()}
+    for name, description in OPTIONS.items():
+        arguments: dict[str, Any] = {"metavar": name.upper()}
         if name in FLAGS:
-            form = {"action": "store_const", "const": YES}
+            arguments = {"action": "store_const", "const": YES}
         group.addoption(
             f"--conformance-{name}",
             dest=f"conformance_{name}",
-            help=f"{meaning}; environment: {twin(name)}",
-            **form,
+            help=f"{description}; environment: {environment_variable(name)}",
+            **arguments,
         )
 
 
-def wanted(config: pytest.Config) -> bool:
+def is_suite_requested(config: pytest.Config) -> bool:
     """Whether this pytest run has an option of the suite or collects the suite."""
     if any(getattr(config.option, f"conformance_{name}", None) is not None for name in OPTIONS):
         return True
-    return any(_names_suite(str(argument)) for argument in config.args)
+    return any(_is_suite_path(str(argument)) for argument in config.args)
 
 
-def _names_suite(argument: str) -> bool:
+def _is_suite_path(argument: str) -> bool:
     target = argument.split("::")[0]
     if target.startswith("conformance.suite"):
         return True
@@ -108,7 +108,7 @@ class Settings:
     Args:
         backend: as the user names it.
         layers, checks, dtypes: the selected names, in the catalogue's order.
-        every_dtype: the user named the dtypes, so a dtype that the backend lacks stays.
+        explicit_dtypes: the user named the dtypes, so a dtype that the backend lacks stays.
         devices: as the user names them, not yet checked against the backend; empty = the default.
         profile, examples, seed: what to draw.
         standard: the standard and level that decide what to run; empty for none.
@@ -123,14 +123,14 @@ class Settings:
         benchmarks: the set of calls to time.
         compare: an earlier results file; None = no comparison.
         regression: the largest ratio of times that passes; None = any.
-        given: text of every option that the user gave.
+        given_options: text of every option that the user gave.
     """
 
     backend: str
     layers: tuple[str, ...]
     checks: tuple[str, ...]
     dtypes: tuple[str, ...]
-    every_dtype: bool
+    explicit_dtypes: bool
     devices: tuple[str, ...]
     profile: str
     examples: int
@@ -149,10 +149,10 @@ class Settings:
     benchmarks: str
     compare: Path | None
     regression: float | None
-    given: Mapping[str, str]
+    given_options: Mapping[str, str]
 
 
-def resolve(config: pytest.Config) -> Settings:
+def read_settings(config: pytest.Config) -> Settings:
     """Read and check the options.
 
     Raises:
@@ -162,170 +162,174 @@ def resolve(config: pytest.Config) -> Settings:
     from conformance.items.planning import PROFILES
     from conformance.layers import COMPLEX, DTYPES
 
-    read = Reader(config, OPTIONS)
-    given, written = read.given, dict(read.given)
-    standard = _standard(read)
+    reader = OptionReader(config, OPTIONS)
+    values, given_options = reader.values, dict(reader.values)
+    standard = _apply_standard(reader)
     # Other profiles than `standard` would run fewer examples than the user asks for.
-    profile = "standard" if "examples" in given else "quick"
-    profile = read.one_of("profile", list(PROFILES)) if "profile" in given else profile
-    everything = (*DTYPES, *COMPLEX)
-    results, report, summary = (output(read, name) for name in OUTPUTS)
-    known, earlier = _known(read), _earlier(read)
-    keep_apart(read, known, earlier)
+    profile = "standard" if "examples" in values else "quick"
+    profile = reader.one_of("profile", list(PROFILES)) if "profile" in values else profile
+    all_dtypes = (*DTYPES, *COMPLEX)
+    results, report, summary = (output_file(reader, name) for name in OUTPUT_OPTIONS)
+    known_paths, compare_path = _read_known_paths(reader), _read_compare_path(reader)
+    check_paths_differ(reader, known_paths, compare_path)
     return Settings(
-        backend=given.get("backend", "torch"),
-        layers=_layers(read),
-        checks=read.chosen("check", list(EVERY_CHECK)) if "check" in given else tuple(CHECKS),
-        dtypes=read.chosen("dtype", everything) if "dtype" in given else DTYPES,
-        every_dtype="dtype" in given,
-        devices=tuple(read.listed("device")) if "device" in given else (),
+        backend=values.get("backend", "torch"),
+        layers=_read_layers(reader),
+        checks=reader.select("check", list(EVERY_CHECK)) if "check" in values else tuple(CHECKS),
+        dtypes=reader.select("dtype", all_dtypes) if "dtype" in values else DTYPES,
+        explicit_dtypes="dtype" in values,
+        devices=tuple(reader.comma_list("device")) if "device" in values else (),
         profile=profile,
-        examples=read.integer("examples", PROFILES[profile].examples, least=1, most=10_000_000),
-        seed=read.integer("seed", 0),
-        shard=_shard(read),
-        budget=_budget(read),
-        survey="survey" in given and read.one_of("survey", [YES, "no"]) == YES,
-        known=known,
-        isolated=_isolated(read),
-        timeout=read.integer("timeout", 0, least=1, most=10_000_000) or None,
-        memory=_memory(read),
+        examples=reader.integer(
+            "examples", PROFILES[profile].examples, minimum=1, maximum=10_000_000
+        ),
+        seed=reader.integer("seed", 0),
+        shard=_read_shard(reader),
+        budget=_read_budget(reader),
+        survey="survey" in values and reader.one_of("survey", [YES, "no"]) == YES,
+        known=known_paths,
+        isolated=_read_isolation(reader),
+        timeout=reader.integer("timeout", 0, minimum=1, maximum=10_000_000) or None,
+        memory=_read_memory(reader),
         results=results,
         report=report,
         summary=summary,
-        benchmarks=_benchmarks(read, config),
-        compare=earlier,
-        regression=_ratio(read),
-        given=written,
+        benchmarks=_read_benchmarks(reader, config),
+        compare=compare_path,
+        regression=_read_regression_limit(reader),
+        given_options=given_options,
         standard=standard,
     )
 
 
-def _standard(read: Reader) -> str:
+def _apply_standard(reader: OptionReader) -> str:
     """Name the chosen standard and level, and set the options that it decides.
 
     Raises:
         pytest.UsageError: if there is no such standard, or the user also gave such an option.
     """
-    from conformance.model.standard import FIXED, StandardError, named
+    from conformance.model.standard import FIXED_OPTIONS, StandardError, find_standard
 
-    if "standard" not in read.given:
+    if "standard" not in reader.values:
         return ""
     try:
-        standard, level = named(read.given["standard"])
+        standard, level = find_standard(reader.values["standard"])
     except StandardError as error:
-        raise read.error("standard", str(error)) from None
-    twice = next((name for name in FIXED if name in read.given), None)
-    if twice is not None:
-        raise read.error(
-            twice, f"the standard {standard.name!r} decides that: expected one of them"
+        raise reader.error("standard", str(error)) from None
+    conflict = next((name for name in FIXED_OPTIONS if name in reader.values), None)
+    if conflict is not None:
+        raise reader.error(
+            conflict, f"the standard {standard.name!r} decides that: expected one of them"
         )
-    decided = {
+    decided_options = {
         "layer": ",".join(standard.layers),
         "check": ",".join(standard.levels[level]),
         "profile": standard.profile,
         "examples": str(standard.examples),
         "seed": str(standard.seed),
     }
-    for name, value in decided.items():
-        read.given[name], read.source[name] = value, "--conformance-standard"
+    for name, value in decided_options.items():
+        reader.values[name], reader.sources[name] = value, "--conformance-standard"
     return f"{standard.name}, {level}"
 
 
-def _layers(read: Reader) -> tuple[str, ...]:
+def _read_layers(reader: OptionReader) -> tuple[str, ...]:
     """The layers that `--conformance-layer` and `--conformance-family` both select."""
     from conformance.layers import CATALOGUE
 
     layers = tuple(CATALOGUE)
-    if "layer" in read.given:
-        layers = read.chosen("layer", layers, globs=True)
-    if "family" in read.given:
-        every = tuple(dict.fromkeys(row.family for row in CATALOGUE.values()))
-        families = read.chosen("family", every)
+    if "layer" in reader.values:
+        layers = reader.select("layer", layers, globs=True)
+    if "family" in reader.values:
+        known_families = tuple(dict.fromkeys(spec.family for spec in CATALOGUE.values()))
+        families = reader.select("family", known_families)
         layers = tuple(name for name in layers if CATALOGUE[name].family in families)
         if not layers:
-            raise read.error("family", "expected a family of the layers that are named")
+            raise reader.error("family", "expected a family of the layers that are named")
     return layers
 
 
-def _budget(read: Reader) -> str | None:
-    from conformance.model.budget import parse
+def _read_budget(reader: OptionReader) -> str | None:
+    from conformance.model.budget import parse_budget
 
-    given = read.given.get("budget")
-    if given is None:
+    text = reader.values.get("budget")
+    if text is None:
         return None
     try:
-        parse(given, 1, 1)
+        parse_budget(text, 1, 1)
     except ValueError as error:
-        raise read.error("budget", str(error)) from None
-    return given
+        raise reader.error("budget", str(error)) from None
+    return text
 
 
-def _shard(read: Reader) -> tuple[int, int]:
-    if "shard" not in read.given:
+def _read_shard(reader: OptionReader) -> tuple[int, int]:
+    if "shard" not in reader.values:
         return 1, 1
-    text = read.given["shard"].strip()
+    text = reader.values["shard"].strip()
     try:
-        (index,), count = parts(text)
+        (index,), count = parse_shards(text)
     except ValueError:
         expected = f"expected i/N with 1 ≤ i ≤ N ≤ {MOST_SHARDS}, such as 2/8"
-        raise read.error("shard", expected) from None
+        raise reader.error("shard", expected) from None
     return index, count
 
 
-def _memory(read: Reader) -> int | None:
-    if "memory" not in read.given:
+def _read_memory(reader: OptionReader) -> int | None:
+    if "memory" not in reader.values:
         return None
-    value = read.integer("memory", 0, most=MOST >> 20)
-    if value < LEAST_MEMORY:
-        raise read.error(
+    value = reader.integer("memory", 0, maximum=MAX_INTEGER >> 20)
+    if value < MIN_MEMORY_MIB:
+        raise reader.error(
             "memory",
-            f"expected MiB, at least {LEAST_MEMORY}: importing NumPy, the suite and a backend such "
+            f"expected MiB, at least {MIN_MEMORY_MIB}: importing NumPy, the suite and a backend such "
             "as torch fills some hundred before the first case",
         )
     return value << 20
 
 
-def _isolated(read: Reader) -> bool | None:
-    if "isolation" not in read.given:
+def _read_isolation(reader: OptionReader) -> bool | None:
+    if "isolation" not in reader.values:
         return None
-    return read.one_of("isolation", ["process", "none"]) == "process"
+    return reader.one_of("isolation", ["process", "none"]) == "process"
 
 
-def names_benchmarks(argument: str) -> bool:
+def is_benchmark_path(argument: str) -> bool:
     """Whether an argument of pytest names the file of benchmarks or a test in it."""
     return re.search(r"(^|[./\\])test_benchmarks(\.py)?(::|$)", argument) is not None
 
 
-def _benchmarks(read: Reader, config: pytest.Config) -> str:
-    if "benchmarks" not in read.given:
-        return "small" if any(names_benchmarks(str(a)) for a in config.args) else "none"
-    return read.one_of("benchmarks", ["none", "small", "full"])
+def _read_benchmarks(reader: OptionReader, config: pytest.Config) -> str:
+    if "benchmarks" not in reader.values:
+        return "small" if any(is_benchmark_path(str(a)) for a in config.args) else "none"
+    return reader.one_of("benchmarks", ["none", "small", "full"])
 
 
-def _earlier(read: Reader) -> Path | None:
-    if "compare" not in read.given:
+def _read_compare_path(reader: OptionReader) -> Path | None:
+    if "compare" not in reader.values:
         return None
-    return input_file(read, "compare", read.given["compare"])
+    return input_file(reader, "compare", reader.values["compare"])
 
 
-def _known(read: Reader) -> tuple[Path, ...]:
-    if "known" not in read.given:
+def _read_known_paths(reader: OptionReader) -> tuple[Path, ...]:
+    if "known" not in reader.values:
         return ()
-    return tuple(input_file(read, "known", entry) for entry in read.listed("known"))
+    return tuple(input_file(reader, "known", entry) for entry in reader.comma_list("known"))
 
 
-def _ratio(read: Reader) -> float | None:
-    if "regression" not in read.given:
+def _read_regression_limit(reader: OptionReader) -> float | None:
+    if "regression" not in reader.values:
         return None
-    text = read.given["regression"].strip()
+    text = reader.values["regression"].strip()
     number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,30})?", text)
     value = float(text) if number else 0.0
     if not 1 <= value < float("inf"):
-        raise read.error("regression", "expected a ratio of at least 1, such as 1.25")
+        raise reader.error("regression", "expected a ratio of at least 1, such as 1.25")
     return value
 
 
-def known_failures(backend: str, paths: Sequence[Path], base: str = "") -> tuple[Known, ...]:
+def load_known_failures(
+    backend: str, paths: Sequence[Path], base: str = ""
+) -> tuple[KnownFailure, ...]:
     """Read the known failures of a backend, of its base, and of the user's files.
 
     Args:
@@ -335,9 +339,9 @@ def known_failures(backend: str, paths: Sequence[Path], base: str = "") -> tuple
     Raises:
         pytest.UsageError: if a file cannot be read.
     """
-    from conformance.known.entry import KnownError, read
+    from conformance.known.entry import KnownFailureError, load_entries
 
     try:
-        return read(backend, paths, base)
-    except KnownError as error:
+        return load_entries(backend, paths, base)
+    except KnownFailureError as error:
         raise pytest.UsageError(f"--conformance-known={error}") from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from conformance.items.planning import PROFILES, Item, in_rounds
+from conformance.items.planning import PROFILES, Item, order_in_rounds
 from conformance.model.shards import shard_of
 from conformance.plugin.options import Settings
 
@@ -67,29 +67,29 @@ def make_plan(settings: Settings, workers: int) -> Plan:
     Raises:
         pytest.UsageError: if the backend cannot be used, or lacks a device.
     """
-    from conformance.backends.capabilities import TIMEOUT
+    from conformance.backends.capabilities import DEFAULT_TIMEOUT
     from conformance.backends.guard import BackendError
-    from conformance.isolation.probe import Asked
-    from conformance.isolation.probe_process import offered_by
-    from conformance.isolation.process import starting
+    from conformance.isolation.probe import ProbeQuery
+    from conformance.isolation.probe_process import probe_in_process
+    from conformance.isolation.process import start_seconds
 
-    asked = Asked(
-        settings.backend, settings.layers, settings.checks, settings.dtypes, settings.every_dtype,
+    request = ProbeQuery(
+        settings.backend, settings.layers, settings.checks, settings.dtypes, settings.explicit_dtypes,
         settings.devices, settings.budget,
     )  # fmt: skip
     try:
-        offer = offered_by(asked, starting(settings.timeout or TIMEOUT))
+        offer = probe_in_process(request, start_seconds(settings.timeout or DEFAULT_TIMEOUT))
     except BackendError as error:
         raise pytest.UsageError(str(error)) from None
     index, count = settings.shard
-    items = PROFILES[settings.profile].chosen(offer.items)
-    kept = tuple(item for item in items if shard_of(item.id, count) == index)
+    items = PROFILES[settings.profile].choose_items(offer.items)
+    shard_items = tuple(item for item in items if shard_of(item.id, count) == index)
     if offer.budget is not None:
-        kept = in_rounds(kept, workers, compiled=offer.values > 1)
+        shard_items = order_in_rounds(shard_items, workers, compiled=offer.values_per_structure > 1)
     isolated = settings.isolated
     if isolated is None:
         isolated = offer.isolation == "process"
     return Plan(
-        offer.backend, offer.info, offer.devices, kept, len(items), isolated, offer.numerics,
-        offer.values, offer.budget, settings.timeout or offer.timeout, offer.bases,
+        offer.backend, offer.info, offer.devices, shard_items, len(items), isolated, offer.numerics,
+        offer.values_per_structure, offer.budget, settings.timeout or offer.timeout, offer.bases,
     )  # fmt: skip

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.plugin.shared import KEY
+from conformance.plugin.shared import VERDICT_PROPERTY
 
 if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
 
 # Seconds between two lines of a log, and between two states of the live line.
-LOGGED = 30.0
-DRAWN = 0.1
-ERASE = "\r\x1b[2K"
+LOG_INTERVAL = 30.0
+REDRAW_INTERVAL = 0.1
+ERASE_LINE = "\r\x1b[2K"
 
 
 class Progress:
@@ -32,7 +32,7 @@ class Progress:
     def __init__(self, session: SessionLike) -> None:
         self.session = session
         self.total = len(session.items)
-        self.started = self.reported = time.monotonic()
+        self.started = self.last_shown = time.monotonic()
         self._quiet = False
         self._drawn = False
 
@@ -55,60 +55,64 @@ class Progress:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
         """Update the progress after an item; the live line replaces the item's letter."""
-        ours = any(key == KEY for key, _ in report.user_properties)
-        self._quiet = ours and self.live
+        is_item = any(key == VERDICT_PROPERTY for key, _ in report.user_properties)
+        self._quiet = is_item and self.live
         try:
             yield
         finally:
             self._quiet = False
-        if ours and report.when == "call":
-            self.tell()
+        if is_item and report.when == "call":
+            self.show()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self) -> Generator[None, Any, Any]:
         """Hide pytest's letter and word while the live line is shown."""
-        found = yield
-        return (found[0], "", "") if self._quiet and found else found
+        status = yield
+        return (status[0], "", "") if self._quiet and status else status
 
-    def tell(self) -> None:
+    def show(self) -> None:
         """Show the progress if enough time has passed since the last line."""
         now, reporter = time.monotonic(), self.terminal
         live = self.live
-        if reporter is None or now - self.reported < (DRAWN if live else LOGGED):
+        if reporter is None or now - self.last_shown < (REDRAW_INTERVAL if live else LOG_INTERVAL):
             return
-        self.reported = now
+        self.last_shown = now
         if live:
             width = max(reporter._tw.fullwidth - 1, 20)
-            reporter.write(ERASE + self.line(now)[:width], flush=True)
+            reporter.write(ERASE_LINE + self.status_line(now)[:width], flush=True)
             self._drawn = True
         else:
             if reporter._tw.width_of_current_line:
                 reporter.line("")
-            reporter.write_line(f"conformance: {self.line(now)}")
+            reporter.write_line(f"conformance: {self.status_line(now)}")
 
-    def line(self, now: float) -> str:
+    def status_line(self, now: float) -> str:
         """Describe the progress: `120 of 1046 items (11%), 3 failing, about 4 min left`.
 
         Args:
             now: the present time of `time.monotonic`.
         """
         recorder = self.session.recorder
-        done = len(recorder.verdicts)
-        total = max(self.total, done)
-        share = 100 * done // total if total else 100
-        left = (now - self.started) / done * (total - done) if done else 0.0
-        rest = f", about {span(left)} left" if done < total else ""
+        done_count = len(recorder.verdicts)
+        total = max(self.total, done_count)
+        percent = 100 * done_count // total if total else 100
+        seconds_left = (
+            (now - self.started) / done_count * (total - done_count) if done_count else 0.0
+        )
+        remaining_text = (
+            f", about {format_duration(seconds_left)} left" if done_count < total else ""
+        )
         word = "differing" if self.session.settings.survey else "failing"
-        return f"{done} of {total} items ({share}%), {recorder.bad} {word}{rest}"
+        return f"{done_count} of {total} items ({percent}%), {recorder.bad} {word}{remaining_text}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Erase the live line."""
         if self._drawn:
-            self.terminal.write(ERASE, flush=True)
+            self.terminal.write(ERASE_LINE, flush=True)
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a duration roughly: `40 s`, `4 min`, `1 h 10 min`."""
     if seconds < 60:
         return f"{max(round(seconds), 1)} s"

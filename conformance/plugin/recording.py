@@ -16,14 +16,14 @@ import msgspec
 import pytest
 
 from conformance import __version__
-from conformance.known.cpu import place_of
+from conformance.known.cpu import describe_place
 from conformance.layers.layer_facts import facts_of_layers, layers_by_family
 from conformance.model.case import Examples, Verdict
-from conformance.model.files import write_whole
+from conformance.model.files import write_atomically
 from conformance.model.finding import Finding
 from conformance.model.plain_text import bounded
-from conformance.plugin.failure_report import readable
-from conformance.plugin.shared import KEY, TIMED
+from conformance.plugin.failure_report import readable_properties
+from conformance.plugin.shared import BENCHMARK_PROPERTY, VERDICT_PROPERTY
 from conformance.reports import summary
 from conformance.reports.results import (
     SCHEMA,
@@ -35,14 +35,14 @@ from conformance.reports.results import (
     parse_verdict,
 )
 from conformance.reports.results import write as write_run
-from conformance.run.machine import machine, now
+from conformance.run.machine import current_time, machine_facts
 
 if TYPE_CHECKING:
     from conformance.items.planning import Item
     from conformance.plugin.shared import SessionLike
 
-_TO_THE_END = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-_ITEM = re.compile(r"::test_layer\[(?P<id>.+)\]$")
+_COMPLETED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+_ITEM_NODE = re.compile(r"::test_layer\[(?P<id>.+)\]$")
 
 
 class Recorder:
@@ -82,25 +82,25 @@ class Recorder:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Record the verdict that a report carries, before other plug-ins read the report."""
-        carried = report.user_properties
+        properties = report.user_properties
         # The report of the teardown repeats the properties of the call.
-        report.user_properties = readable(carried)
+        report.user_properties = readable_properties(properties)
         if report.when != "call":
             return
-        match = _ITEM.search(report.nodeid)
-        if match is not None and all(key != KEY for key, _ in carried):
+        match = _ITEM_NODE.search(report.nodeid)
+        if match is not None and all(key != VERDICT_PROPERTY for key, _ in properties):
             # An item without a verdict did not pass, whatever outcome pytest reports.
-            told = report.longreprtext or report.outcome
-            says = bounded(f"the suite's own code failed:\n{told}")
-            self._crashed(match["id"], Finding("internal", says=says))
-        for key, value in carried:
-            if key == KEY:
+            report_text = report.longreprtext or report.outcome
+            message = bounded(f"the suite's own code failed:\n{report_text}")
+            self._record_crash(match["id"], Finding("internal", says=message))
+        for key, value in properties:
+            if key == VERDICT_PROPERTY:
                 self.nodes.add(report.nodeid)
-                self._take(str(value))
-            elif key == TIMED:
+                self._record_line(str(value))
+            elif key == BENCHMARK_PROPERTY:
                 self.append(msgspec.json.decode(str(value)))
 
-    def _take(self, line: str) -> None:
+    def _record_line(self, line: str) -> None:
         """Record a worker's verdict. Report an invalid line; its item stays missing."""
         try:
             verdict = parse_verdict(line.encode("utf-8", "surrogatepass"))
@@ -112,14 +112,14 @@ class Recorder:
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
         """Record a verdict for the item that a worker was running when it died."""
-        match = _ITEM.search(crashitem)
+        match = _ITEM_NODE.search(crashitem)
         if match is not None:
-            died = "the worker process died while it ran this item"
+            message = "the worker process died while it ran this item"
             # Without isolation the backend runs in the worker, and may have ended it.
             kind = "internal" if self.session.plan.isolated else "lost"
-            self._crashed(match["id"], Finding(kind, "crashed", says=died))
+            self._record_crash(match["id"], Finding(kind, "crashed", says=message))
 
-    def _crashed(self, id: str, failure: Finding) -> None:
+    def _record_crash(self, id: str, failure: Finding) -> None:
         """Record that an item ended without a verdict of its own."""
         item = self._items.get(id)
         if item is not None:
@@ -140,24 +140,24 @@ class Recorder:
         self.verdicts.append(verdict)
         self.bad += verdict.status in summary.BAD
         self._run = None
-        self._put(encode_line(verdict))
+        self._write_line(encode_line(verdict))
 
     def append(self, line: dict[str, Any]) -> None:
         """Keep a line about benchmarks and write it out at once."""
         self.benchmarks.append(line)
         self._run = None
-        self._put(msgspec.json.encode(line) + b"\n")
+        self._write_line(msgspec.json.encode(line) + b"\n")
 
-    def _put(self, line: bytes) -> None:
+    def _write_line(self, line: bytes) -> None:
         """Write a line to the results file; after a failed write, write nothing more."""
         if self.writer is None:
             return
         try:
             self.writer.append(line)
         except OSError as error:
-            self._lose(str(error))
+            self._abandon_results(str(error))
 
-    def _lose(self, problem: str) -> None:
+    def _abandon_results(self, problem: str) -> None:
         """Note that the results file is lost, and write nothing more to it."""
         self.trouble.append(f"results: {problem}")
         writer, self.writer = self.writer, None
@@ -165,33 +165,37 @@ class Recorder:
             with contextlib.suppress(OSError):
                 writer.close()
 
-    def _close(self) -> None:
+    def _close_results(self) -> None:
         """Finish and close the results file, unless somebody removed or replaced it."""
         path, writer = self.session.settings.results, self.writer
         if writer is None or path is None:
             return
         try:
-            gone = writer.problem()
-            if gone:
-                self._lose(f"{path}: {gone}")
+            problem = writer.problem()
+            if problem:
+                self._abandon_results(f"{path}: {problem}")
                 return
             if self.footer is not None:
                 writer.write(self.footer)
             writer.close()
-            if self.footer is not None and _chosen_by_pytest(self.session.config):
+            if self.footer is not None and _is_narrowed_by_pytest(self.session.config):
                 write_run(path, self.run())
             self.written["results"] = path
         except OSError as error:
-            self._lose(f"{path}: {error.strerror or error}")
+            self._abandon_results(f"{path}: {error.strerror or error}")
 
     def run(self) -> Run:
         """Return the run so far: the same object until another line is recorded."""
         if self._run is None:
             lines = self.benchmarks
-            timed = tuple(line for line in lines if line["kind"] == "benchmark")
-            timing = tuple(line for line in lines if line["kind"] == "timing")
+            benchmark_lines = tuple(line for line in lines if line["kind"] == "benchmark")
+            timing_lines = tuple(line for line in lines if line["kind"] == "timing")
             self._run = Run(
-                self.identity, tuple(self.verdicts), self.footer, benchmarks=timed, timing=timing
+                self.identity,
+                tuple(self.verdicts),
+                self.footer,
+                benchmarks=benchmark_lines,
+                timing=timing_lines,
             )
         return self._run
 
@@ -199,35 +203,35 @@ class Recorder:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
         """Finish the files, and fail a session whose run is not conformant."""
         self.session.benchmarks.finish(session)
-        done = {verdict.id for verdict in self.verdicts}
-        if session.exitstatus in _TO_THE_END and _chosen_by_pytest(session.config):
+        judged_ids = {verdict.id for verdict in self.verdicts}
+        if session.exitstatus in _COMPLETED and _is_narrowed_by_pytest(session.config):
             # `-k`, `--lf` and single ids leave items out: the run consists of the judged items.
-            items = tuple(id for id in self.identity.items if id in done)
-            whole = self.identity.shard == "1/1"
-            total = len(items) if whole else self.identity.total
+            items = tuple(id for id in self.identity.items if id in judged_ids)
+            is_unsharded = self.identity.shard == "1/1"
+            total = len(items) if is_unsharded else self.identity.total
             # A standard fixes its items: a run of fewer items does not show the standard.
             standard = self.identity.standard if items == self.identity.items else ""
             self.identity = replace(self.identity, items=items, total=total, standard=standard)
             self._run = None
-        if (self.verdicts or self.benchmarks) and done >= set(self.identity.items):
+        if (self.verdicts or self.benchmarks) and judged_ids >= set(self.identity.items):
             self.footer = Footer(
                 counts=summary.counts(self.run()),
                 verdicts=len(self.verdicts),
                 seconds=round(time.perf_counter() - self.started, 3),
-                finished=now(),
+                finished=current_time(),
             )
             self._run = None
-        self._close()
+        self._close_results()
         if self.verdicts or self.benchmarks:
             self._write_pages()
         if self.trouble and session.exitstatus in (
-            *_TO_THE_END,
+            *_COMPLETED,
             pytest.ExitCode.NO_TESTS_COLLECTED,
         ):
             # A user whose file could not be written must not take the run for a success.
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         finished = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-        if self.verdicts and session.exitstatus in finished and not summary.ok(self.run()):
+        if self.verdicts and session.exitstatus in finished and not summary.is_ok(self.run()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         # pytest writes the terminal's summary inside this yield.
         return (yield)
@@ -238,30 +242,32 @@ class Recorder:
             from conformance.reports import html
 
             name = str(settings.results) if settings.results else "RESULTS"
-            self._write("report", settings.report, lambda: html.render(self.run(), results=name))
+            self._write_page(
+                "report", settings.report, lambda: html.render(self.run(), results=name)
+            )
         if settings.summary is not None:
             from conformance.reports.markdown import markdown
 
-            self._write("summary", settings.summary, lambda: markdown(self.run()))
+            self._write_page("summary", settings.summary, lambda: markdown(self.run()))
 
-    def _write(self, what: str, path: Path, text: Callable[[], str]) -> None:
+    def _write_page(self, kind: str, path: Path, text: Callable[[], str]) -> None:
         try:
-            write_whole(path, text())
+            write_atomically(path, text())
         except OSError as error:
-            self.trouble.append(f"{what}: {path}: {error.strerror or error}")
+            self.trouble.append(f"{kind}: {path}: {error.strerror or error}")
         else:
-            self.written[what] = path
+            self.written[kind] = path
 
 
-def _chosen_by_pytest(config: pytest.Config) -> bool:
+def _is_narrowed_by_pytest(config: pytest.Config) -> bool:
     """Whether pytest's own options leave items out."""
     option = config.option
-    named = any("::" in argument for argument in config.args)
-    return bool(named or option.keyword or option.markexpr or getattr(option, "lf", False))
+    names_tests = any("::" in argument for argument in config.args)
+    return bool(names_tests or option.keyword or option.markexpr or getattr(option, "lf", False))
 
 
 def _identity(session: SessionLike) -> Identity:
-    from conformance.generation.provider import drawn_otherwise
+    from conformance.generation.provider import describe_other_drawing
 
     settings = session.settings
     return Identity(
@@ -269,7 +275,7 @@ def _identity(session: SessionLike) -> Identity:
         suite=__version__,
         backend=session.plan.backend,
         info=session.plan.info,
-        **machine(),
+        **machine_facts(),
         devices=session.plan.devices,
         dtypes=settings.dtypes,
         profile=settings.profile,
@@ -277,33 +283,33 @@ def _identity(session: SessionLike) -> Identity:
         examples=settings.examples,
         shard=f"{settings.shard[0]}/{settings.shard[1]}",
         options={
-            **settings.given,
-            "workers": _workers(session.config),
+            **settings.given_options,
+            "workers": _worker_count(session.config),
             "values of each structure": str(session.plan.values),
             **({} if session.plan.budget is None else {"budget": session.plan.budget}),
         },
         items=tuple(item.id for item in session.items),
         total=session.plan.total if session.items or session.plan.items == () else 0,
-        git=_git(),
-        started=now(),
+        git=_git_facts(),
+        started=current_time(),
         numerics=session.plan.numerics,
         layers=facts_of_layers(item.layer for item in session.items),
         catalogue=layers_by_family(),
         standard=settings.standard,
-        drawn=drawn_otherwise(),
+        drawn=describe_other_drawing(),
         places={
-            device: place_of(session.plan.backend, session.plan.info, device)
+            device: describe_place(session.plan.backend, session.plan.info, device)
             for device in session.plan.devices
         },
         survey=settings.survey,
     )
 
 
-def _workers(config: pytest.Config) -> str:
+def _worker_count(config: pytest.Config) -> str:
     return str(getattr(config.option, "numprocesses", None) or 0)
 
 
-def _git() -> dict[str, str] | None:
+def _git_facts() -> dict[str, str] | None:
     """Commit of the working directory; None if it is not a git checkout or git is missing."""
     try:
         commit, status = (

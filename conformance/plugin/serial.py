@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
 
 # Options that the serial phase sets for itself.
-_OWN = ("results", "report", "benchmarks")
+_OWN_OPTIONS = ("results", "report", "benchmarks")
 
 
-def serial_phase(session: SessionLike) -> int:
+def run_serial_phase(session: SessionLike) -> int:
     """Run the benchmarks, record their lines, and return pytest's exit status.
 
     Args:
@@ -43,11 +43,11 @@ def serial_phase(session: SessionLike) -> int:
                 sys.stdout.flush()
                 code = subprocess.run(command, env=environment, check=False).returncode
         try:
-            found = read(results)
+            benchmark_run = read(results)
         except (OSError, ResultsError) as error:
             session.recorder.trouble.append(f"benchmarks: {error}")
             return code or 1
-    for line in (*found.benchmarks, *found.timing):
+    for line in (*benchmark_run.benchmarks, *benchmark_run.timing):
         session.recorder.append(dict(line))
     return code
 
@@ -55,17 +55,17 @@ def serial_phase(session: SessionLike) -> int:
 def _command(session: SessionLike, results: Path) -> list[str]:
     config = session.config
     settings = session.settings
-    given = {k: v for k, v in settings.given.items() if k not in _OWN}
-    given |= {"benchmarks": settings.benchmarks, "results": str(results)}
+    options = {k: v for k, v in settings.given_options.items() if k not in _OWN_OPTIONS}
+    options |= {"benchmarks": settings.benchmarks, "results": str(results)}
     command = [
         sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider",
         f"--rootdir={config.rootpath}", "--pyargs", "conformance.suite.test_benchmarks",
-        *(f"--conformance-{name}={value}" for name, value in given.items()),
+        *(f"--conformance-{name}={value}" for name, value in options.items()),
     ]  # fmt: skip
     if config.inipath is not None:
         command += ["-c", str(config.inipath)]
-    file = getattr(config.option, "benchmark_json", None)
-    if file is not None:
-        command.append(f"--benchmark-json={Path(file).absolute()}")
+    json_path = getattr(config.option, "benchmark_json", None)
+    if json_path is not None:
+        command.append(f"--benchmark-json={Path(json_path).absolute()}")
     # pytest-benchmark's own table lacks torch's numbers.
     return [*command, "--benchmark-quiet"]

@@ -15,17 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.generation.cases import MANY
-from conformance.isolation.handshake import COPY
+from conformance.generation.cases import MANY_CASES
+from conformance.isolation.handshake import EXIT_IN_FORK
 from conformance.isolation.isolated_engine import IsolatedEngine
 from conformance.model import temp_cleanup
 from conformance.model.limits import keep_to_one_thread
 from conformance.model.plain_text import bounded
-from conformance.plugin.interrupts import MARKER, Interrupted
-from conformance.plugin.options import SUITE, known_failures, names_benchmarks, resolve
-from conformance.plugin.shared import KEY, LONG, PLAN, UNSAFE_DISTRIBUTIONS
-from conformance.plugin.terminal_text import columns, wrapped
-from conformance.plugin.worker_watchdog import CONTROLLER, end_with
+from conformance.plugin.interrupts import MARKER_KEY, Interrupted
+from conformance.plugin.options import SUITE, is_benchmark_path, load_known_failures, read_settings
+from conformance.plugin.shared import (
+    LONG_RUN_ENVIRONMENT,
+    PLAN_KEY,
+    UNSAFE_DISTRIBUTIONS,
+    VERDICT_PROPERTY,
+)
+from conformance.plugin.terminal_text import terminal_width, wrapped
+from conformance.plugin.worker_watchdog import CONTROLLER_KEY, exit_with_controller
 
 if TYPE_CHECKING:
     from conformance.run.engine import Engine
@@ -43,21 +48,23 @@ class Session:
         from conformance.plugin.planning import Plan, make_plan
 
         self.config, self._process = config, os.getpid()
-        self.settings = resolve(config)
-        if self.settings.examples > MANY:
-            for name, value in LONG.items():
+        self.settings = read_settings(config)
+        if self.settings.examples > MANY_CASES:
+            for name, value in LONG_RUN_ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
         self.worker = hasattr(config, "workerinput")
-        given: dict[str, Any] = getattr(config, "workerinput", {})
-        handed = given.get(PLAN)
+        worker_input: dict[str, Any] = getattr(config, "workerinput", {})
+        encoded_plan = worker_input.get(PLAN_KEY)
         # Workers get the plan from the controller, so that they need not import the backend.
         workers = getattr(config.option, "numprocesses", None) or 1
-        self.plan = make_plan(self.settings, workers) if handed is None else Plan.decode(handed)
+        self.plan = (
+            make_plan(self.settings, workers) if encoded_plan is None else Plan.decode(encoded_plan)
+        )
         # A run that names only the benchmarks has no items.
-        alone = all(names_benchmarks(str(argument)) for argument in config.args)
-        self.items = () if alone and config.args else self.plan.items
-        self.known = known_failures(self.plan.backend, self.settings.known, self.plan.base)
-        self.interrupted = Interrupted(given.get(MARKER))
+        only_benchmarks = all(is_benchmark_path(str(argument)) for argument in config.args)
+        self.items = () if only_benchmarks and config.args else self.plan.items
+        self.known = load_known_failures(self.plan.backend, self.settings.known, self.plan.base)
+        self.interrupted = Interrupted(worker_input.get(MARKER_KEY))
         from conformance.plugin.benchmarks import Benchmarks
 
         self.benchmarks = Benchmarks(self)
@@ -71,9 +78,9 @@ class Session:
             config.pluginmanager.register(Progress(self), "conformance-progress")
             config.pluginmanager.register(Terminal(self), "conformance-terminal")
             self._choose_distribution()
-            temp_cleanup.clear()
+            temp_cleanup.remove_abandoned_folders()
         else:
-            end_with(given.get(CONTROLLER))
+            exit_with_controller(worker_input.get(CONTROLLER_KEY))
             if isinstance(self.engine, IsolatedEngine):
                 # The child's imports overlap with pytest's collection.
                 self.engine.child.start()
@@ -83,23 +90,25 @@ class Session:
         """The engine that runs the items, in a child process or in this process."""
         from conformance.backends.registry import load
         from conformance.isolation.process import Child
-        from conformance.model.budget import parse
-        from conformance.model.limits import Limits, share_of_memory
+        from conformance.model.budget import parse_budget
+        from conformance.model.limits import Limits, memory_per_worker
 
         s, name = self.settings, self.plan.backend
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-        given = self.plan.budget
-        budget = None if given is None else parse(given, len(self.items), workers)
+        budget_text = self.plan.budget
+        budget = (
+            None if budget_text is None else parse_budget(budget_text, len(self.items), workers)
+        )
         if not self.plan.isolated:
             from conformance.run.engine import Engine
 
-            backend, pressed = load(s.backend), self.interrupted
-            return Engine(backend, s.examples, s.seed, self.known, pressed, budget=budget)
-        limits = Limits(self.plan.timeout, s.memory or share_of_memory(workers))
-        pressed = self.interrupted
-        child = Child(s.backend, s.examples, s.seed, s.known, limits, pressed, self.plan.base)
+            backend, interrupted = load(s.backend), self.interrupted
+            return Engine(backend, s.examples, s.seed, self.known, interrupted, budget=budget)
+        limits = Limits(self.plan.timeout, s.memory or memory_per_worker(workers))
+        interrupted = self.interrupted
+        child = Child(s.backend, s.examples, s.seed, s.known, limits, interrupted, self.plan.base)
         return IsolatedEngine(
-            child, name, s.examples, s.seed, self.known, pressed, self.plan.values, budget,
+            child, name, s.examples, s.seed, self.known, interrupted, self.plan.values, budget,
             self.plan.bases,
         )  # fmt: skip
 
@@ -114,14 +123,14 @@ class Session:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Send the plan to a worker of xdist."""
-        node.workerinput[PLAN] = self.plan.encode()
-        node.workerinput[MARKER] = str(self.interrupted.marker)
+        node.workerinput[PLAN_KEY] = self.plan.encode()
+        node.workerinput[MARKER_KEY] = str(self.interrupted.marker)
         if getattr(node.gateway.spec, "popen", None):
-            node.workerinput[CONTROLLER] = os.getpid()
+            node.workerinput[CONTROLLER_KEY] = os.getpid()
 
     def pytest_unconfigure(self) -> None:
         """End the child process."""
-        self.interrupted.forget()
+        self.interrupted.remove_marker()
         engine = self.__dict__.get("engine")
         if isinstance(engine, IsolatedEngine):
             engine.close()
@@ -152,39 +161,39 @@ class Session:
         shard = f", shard {s.shard[0]}/{s.shard[1]}" if s.shard[1] > 1 else ""
         hypothesis, numpy = (version(package) for package in ("hypothesis", "numpy"))
         values = self.plan.values
-        dear = f", {values} of each structure" if values > 1 else ""
-        limit = f", budget {self.plan.budget} s" if self.plan.budget else ""
+        values_note = f", {values} of each structure" if values > 1 else ""
+        budget_note = f", budget {self.plan.budget} s" if self.plan.budget else ""
         mode = "survey" if s.survey else "gate"
-        told = [
+        header = [
             f"conformance: {mode} of backend {self.plan.backend} ({facts})",
             (
                 f"conformance: device {', '.join(self.plan.devices)}; profile {s.profile}, "
-                f"up to {s.examples} examples an item{dear}{limit}, seed {s.seed}{shard}; "
+                f"up to {s.examples} examples an item{values_note}{budget_note}, seed {s.seed}{shard}; "
                 f"hypothesis {hypothesis}, numpy {numpy}"
             ),
         ]
         import importlib.util
 
         if importlib.util.find_spec("hypothesis_torch") is not None:
-            told.append(
+            header.append(
                 "conformance: warning: the package hypothesis-torch is installed; its Hypothesis "
                 "entry point doubles the cost of every example"
             )
-        return [line for text in told for line in wrapped(text, columns())]
+        return [line for text in header for line in wrapped(text, terminal_width())]
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Skip the file of benchmarks unless the user asks for benchmarks."""
-        off = self.settings.benchmarks == "none"
-        return True if off and collection_path == SUITE / "test_benchmarks.py" else None
+        is_off = self.settings.benchmarks == "none"
+        return True if is_off and collection_path == SUITE / "test_benchmarks.py" else None
 
     def pytest_collection(self) -> None:
         """Warn once if this Hypothesis draws other cases for a seed than the supported versions."""
-        from conformance.generation.provider import drawn_otherwise
+        from conformance.generation.provider import describe_other_drawing
 
-        if not self.worker and (otherwise := drawn_otherwise()):
+        if not self.worker and (difference := describe_other_drawing()):
             warnings.warn(
                 f"conformance: this Hypothesis, {version('hypothesis')}, lacks what the suite "
-                f"draws with; it draws {otherwise}",
+                f"draws with; it draws {difference}",
                 stacklevel=1,
             )
 
@@ -200,22 +209,24 @@ class Session:
             node: the running test.
             item: the `conformance.items.planning.Item`.
         """
-        from conformance.plugin.failure_report import failure_text, properties
+        from conformance.plugin.failure_report import failure_properties, failure_text
         from conformance.reports.results import encode_line
         from conformance.reports.statuses import BAD, is_run_error
 
         verdict = self.engine.run(item)
         if os.getpid() != self._process:
-            os._exit(COPY)  # The backend forked pytest, and this is the copy.
+            os._exit(EXIT_IN_FORK)  # The backend forked pytest, and this is the copy.
         if verdict.status != "passed":
             verdict = replace(verdict, command=self.command(item))
-        if item not in self._telling:
+        if item not in self._items_with_draws:
             verdict = replace(verdict, drawn=None)
         # A string: other objects may end an xdist session with an internal error.
-        node.user_properties.append((KEY, encode_line(verdict).decode("utf-8", "surrogatepass")))
+        node.user_properties.append(
+            (VERDICT_PROPERTY, encode_line(verdict).decode("utf-8", "surrogatepass"))
+        )
         message = bounded(verdict.message or "")
         if verdict.status != "passed":
-            node.user_properties += properties(verdict)
+            node.user_properties += failure_properties(verdict)
         if verdict.status in BAD and self.settings.survey and not is_run_error(verdict):
             pytest.xfail(failure_text(verdict))
         if verdict.status in BAD:
@@ -226,14 +237,14 @@ class Session:
             pytest.xfail(message)
 
     @cached_property
-    def _telling(self) -> set[Any]:
+    def _items_with_draws(self) -> set[Any]:
         """The first item of each set with the same cases: only its verdict lists the draws."""
         from conformance.checks import EVERY_CHECK
 
-        first: dict[tuple[str, str, bool], Any] = {}
+        first_items: dict[tuple[str, str, bool], Any] = {}
         for item in self.items:
-            first.setdefault((item.layer, item.dtype, EVERY_CHECK[item.check].invalid), item)
-        return set(first.values())
+            first_items.setdefault((item.layer, item.dtype, EVERY_CHECK[item.check].invalid), item)
+        return set(first_items.values())
 
     def command(self, item: Any) -> str:
         """The pytest command that repeats an item's verdict."""

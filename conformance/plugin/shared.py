@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from conformance.items.planning import Item
     from conformance.plugin.options import Settings
 
-KEY = "conformance-verdict"
-TIMED = "conformance-benchmark"
+VERDICT_PROPERTY = "conformance-verdict"
+BENCHMARK_PROPERTY = "conformance-benchmark"
 # Properties of a test that carry data from a worker and are not meant for people.
-CARRIED = (KEY, TIMED)
-PLAN = "conformance-plan"
+DATA_PROPERTIES = (VERDICT_PROPERTY, BENCHMARK_PROPERTY)
+PLAN_KEY = "conformance-plan"
 # Limits on caches that would fill the memory of a run with many examples. oneDNN caches 1024
 # kernels of up to 250 KB each, torch caches as many itself, and glibc keeps freed large arrays.
-LONG = {
+LONG_RUN_ENVIRONMENT = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
     "LRU_CACHE_CAPACITY": "32",
     "MALLOC_MMAP_THRESHOLD_": str(4 << 20),

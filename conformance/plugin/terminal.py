@@ -10,10 +10,10 @@ import pytest
 
 from conformance.model.case import Verdict
 from conformance.model.plain_text import visible
-from conformance.plugin.annotations import annotated, wanted
-from conformance.plugin.terminal_summary import brief
-from conformance.plugin.terminal_table import table
-from conformance.plugin.terminal_text import HEADING, Line, columns, wrapped
+from conformance.plugin.annotations import annotation_lines, is_github_job
+from conformance.plugin.terminal_summary import summary_lines
+from conformance.plugin.terminal_table import table_lines
+from conformance.plugin.terminal_text import HEADING, Line, terminal_width, wrapped
 from conformance.reports import summary
 from conformance.reports.results import Run
 from conformance.reports.statuses import is_stale
@@ -21,9 +21,9 @@ from conformance.reports.statuses import is_stale
 if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
 
-WIDEST = 100
+MAX_PROSE_WIDTH = 100
 """Columns of prose, at most; a table uses the whole width."""
-LAYERS = 6
+MAX_NAMED_LAYERS = 6
 """Layers that the last line of a survey names, at most."""
 _STYLES = {summary.CONFORMANT: "passed", summary.SURVEYED: "known"}
 MARKUP: Mapping[str, Mapping[str, bool]] = {
@@ -37,7 +37,7 @@ MARKUP: Mapping[str, Mapping[str, bool]] = {
 }
 """Markup of each style, for pytest's terminal writer; it applies only if colour is on."""
 # Defaults of `-r` and `--tb`.
-_UNASKED = ("fE", "auto")
+_DEFAULT_REPORTING = ("fE", "auto")
 
 
 class Terminal:
@@ -57,7 +57,7 @@ class Terminal:
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         run = self.session.recorder.run()
         if reporter is not None and run.identity.survey and run.verdicts:
-            _write(reporter, _survey(run), min(columns(), WIDEST))
+            _write_lines(reporter, _survey_lines(run), min(terminal_width(), MAX_PROSE_WIDTH))
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -67,78 +67,88 @@ class Terminal:
         """Show failures by cause, not by item; with `-v` show both, and the whole table."""
         stats = terminalreporter.stats
         failed = stats.get("failed", [])
-        told = self.session.recorder.nodes
-        others = [report for report in failed if getattr(report, "nodeid", None) not in told]
-        in_full = len(failed) - len(others) <= 1 or _in_full(terminalreporter.config)
+        recorded_nodes = self.session.recorder.nodes
+        unrecorded = [
+            report for report in failed if getattr(report, "nodeid", None) not in recorded_nodes
+        ]
+        in_full = len(failed) - len(unrecorded) <= 1 or _wants_full_list(terminalreporter.config)
         if not in_full:
             # Hide them only while pytest lists failures: its last line has to count them.
-            stats["failed"] = others
+            stats["failed"] = unrecorded
         try:
             result = yield
         finally:
             if failed:
                 stats["failed"] = failed
-        self._tell(terminalreporter, in_full=in_full)
+        self._write_summary(terminalreporter, in_full=in_full)
         return result
 
-    def _tell(self, write: pytest.TerminalReporter, *, in_full: bool) -> None:
+    def _write_summary(self, reporter: pytest.TerminalReporter, *, in_full: bool) -> None:
         settings = self.session.settings
         if not self.session.items and settings.shard[1] > 1:
-            write.write_line(f"conformance: shard {settings.shard[0]}/{settings.shard[1]} is empty")
+            reporter.write_line(
+                f"conformance: shard {settings.shard[0]}/{settings.shard[1]} is empty"
+            )
         run = self.session.recorder.run()
-        self.session.benchmarks.summarise(write)
+        self.session.benchmarks.summarise(reporter)
         if run.verdicts:
-            self._tell_verdicts(write, run, in_full=in_full)
-        self._name_files(write)
-        if run.verdicts and wanted(os.environ):
-            for text in annotated(run):
-                write.write_line(text)
+            self._write_verdicts(reporter, run, in_full=in_full)
+        self._write_file_names(reporter)
+        if run.verdicts and is_github_job(os.environ):
+            for text in annotation_lines(run):
+                reporter.write_line(text)
 
-    def _tell_verdicts(self, write: pytest.TerminalReporter, run: Run, *, in_full: bool) -> None:
+    def _write_verdicts(
+        self, reporter: pytest.TerminalReporter, run: Run, *, in_full: bool
+    ) -> None:
         outcome = summary.outcome(run)
-        width = min(columns(), WIDEST)
-        write.write_sep("=", f"conformance of {self.session.plan.backend}")
-        if write.config.option.verbose > 0:
-            _write(write, table(run, columns()))
-            write.write_line("")
-        _write(write, brief(run, width))
-        _write(write, _stopped(run.verdicts), width)
-        _write(write, _declared(run.verdicts), width)
-        write.write_line("")
+        width = min(terminal_width(), MAX_PROSE_WIDTH)
+        reporter.write_sep("=", f"conformance of {self.session.plan.backend}")
+        if reporter.config.option.verbose > 0:
+            _write_lines(reporter, table_lines(run, terminal_width()))
+            reporter.write_line("")
+        _write_lines(reporter, summary_lines(run, width))
+        _write_lines(reporter, _budget_lines(run.verdicts), width)
+        _write_lines(reporter, _unsupported_lines(run.verdicts), width)
+        reporter.write_line("")
         style = _STYLES.get(outcome.name, "failed")
-        _write(write, [Line(outcome.headline, HEADING)] if outcome.headline else [], width)
-        _write(write, [Line(outcome.claim, HEADING)] if outcome.claim else [], width)
+        _write_lines(reporter, [Line(outcome.headline, HEADING)] if outcome.headline else [], width)
+        _write_lines(reporter, [Line(outcome.claim, HEADING)] if outcome.claim else [], width)
         for text in wrapped(outcome.sentence, width):
-            write.write_line(text, **MARKUP[style], bold=True)
-        _write(write, _not_shown(run, in_full=write.config.option.verbose > 0), width)
+            reporter.write_line(text, **MARKUP[style], bold=True)
+        _write_lines(
+            reporter, _hidden_known_lines(run, in_full=reporter.config.option.verbose > 0), width
+        )
         if not run.identity.survey:
-            _write(write, _torch_itself(run), width)
+            _write_lines(reporter, _torch_report_lines(run), width)
         if not in_full:
-            _write(write, [Line("Every item's message in full: -v")], width)
+            _write_lines(reporter, [Line("Every item's message in full: -v")], width)
 
-    def _name_files(self, write: pytest.TerminalReporter) -> None:
+    def _write_file_names(self, reporter: pytest.TerminalReporter) -> None:
         for line in self.session.recorder.trouble:
-            write.write_line(f"not written: {visible(line)}", red=True, bold=True)
+            reporter.write_line(f"not written: {visible(line)}", red=True, bold=True)
         for name, path in self.session.recorder.written.items():
-            write.write_line(f"{name}: {path}")
+            reporter.write_line(f"{name}: {path}")
 
 
-def _in_full(config: pytest.Config) -> bool:
+def _wants_full_list(config: pytest.Config) -> bool:
     """Whether the user asks for pytest's own list of failures."""
     option = config.option
-    return option.verbose > 0 or (option.reportchars, option.tbstyle) != _UNASKED
+    return option.verbose > 0 or (option.reportchars, option.tbstyle) != _DEFAULT_REPORTING
 
 
-def _write(
-    write: pytest.TerminalReporter, lines: Iterator[Line] | Sequence[Line], width: int | None = None
+def _write_lines(
+    reporter: pytest.TerminalReporter,
+    lines: Iterator[Line] | Sequence[Line],
+    width: int | None = None,
 ) -> None:
     for line in lines:
         texts = [line.text] if width is None else wrapped(line.text, width)
         for text in texts:
-            write.write_line(text, **MARKUP.get(line.style, {}))
+            reporter.write_line(text, **MARKUP.get(line.style, {}))
 
 
-def _stopped(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+def _budget_lines(verdicts: Sequence[Verdict]) -> Iterator[Line]:
     """The number of items that the budget stopped early."""
     stopped = [verdict.examples for verdict in verdicts if verdict.examples.stopped]
     if stopped:
@@ -147,7 +157,7 @@ def _stopped(verdicts: Sequence[Verdict]) -> Iterator[Line]:
         yield Line(f"{items} stopped by budget, after {drawn} of {all_} examples")
 
 
-def _declared(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+def _unsupported_lines(verdicts: Sequence[Verdict]) -> Iterator[Line]:
     """What the backend declares unsupported, by layer, as the check `support` found."""
     for verdict in verdicts:
         reasons = verdict.examples.unsupported
@@ -162,7 +172,7 @@ def _declared(verdicts: Sequence[Verdict]) -> Iterator[Line]:
         yield from (Line(f"  {line}") for line in (verdict.message or "").splitlines())
 
 
-def _not_shown(run: Run, *, in_full: bool) -> Iterator[Line]:
+def _hidden_known_lines(run: Run, *, in_full: bool) -> Iterator[Line]:
     """The number of known failures that do not show here; with `-v` also their reasons."""
     reasons = summary.divergences(run).not_shown
     if reasons:
@@ -173,18 +183,20 @@ def _not_shown(run: Run, *, in_full: bool) -> Iterator[Line]:
             yield from (Line(f"  {visible(reason)}") for reason in reasons)
 
 
-def _survey(run: Run) -> Iterator[Line]:
+def _survey_lines(run: Run) -> Iterator[Line]:
     """The last lines of a survey: the new divergences, their layers, and the next commands."""
     new = summary.divergences(run).new
     stale = [verdict.id for verdict in run.verdicts if is_stale(verdict)]
     if stale:
-        more = f" and {len(stale) - 1} more" if len(stale) > 1 else ""
-        yield Line(f"survey: a known failure passes where it was seen: {stale[0]}{more}", "known")
+        others = f" and {len(stale) - 1} more" if len(stale) > 1 else ""
+        yield Line(f"survey: a known failure passes where it was seen: {stale[0]}{others}", "known")
     if not new:
         yield Line("survey: no new divergence", "passed")
         return
     layers = list(dict.fromkeys(layer for bug in new for layer in bug.layers))
-    names = ", ".join((*layers[:LAYERS], *(["…"] if len(layers) > LAYERS else [])))
+    names = ", ".join(
+        (*layers[:MAX_NAMED_LAYERS], *(["…"] if len(layers) > MAX_NAMED_LAYERS else []))
+    )
     count = f"{len(new)} new divergence{'s' if len(new) > 1 else ''}"
     yield Line(f"survey: {count}, in {names}", HEADING)
     results = run.identity.options.get("results")
@@ -195,12 +207,19 @@ def _survey(run: Run) -> Iterator[Line]:
     yield Line(f"  report: nn-conformance bug-report {results} {new[0].first.id}")
 
 
-def _torch_itself(run: Run) -> Iterator[Line]:
+def _torch_report_lines(run: Run) -> Iterator[Line]:
     """How to list and report a failure that torch itself has."""
     for verdict in run.verdicts:
-        ours = run.identity.backend == "torch" and verdict.status in ("failed", "crashed", "hung")
-        not_torch = verdict.failure is not None and verdict.failure.kind in ("stale", "internal")
-        if (ours and not not_torch) or verdict.reference == "torch: same":
+        is_torch_failure = run.identity.backend == "torch" and verdict.status in (
+            "failed",
+            "crashed",
+            "hung",
+        )
+        is_suite_failure = verdict.failure is not None and verdict.failure.kind in (
+            "stale",
+            "internal",
+        )
+        if (is_torch_failure and not is_suite_failure) or verdict.reference == "torch: same":
             results = run.identity.options.get("results", "RESULTS")
             yield Line(
                 "torch itself is wrong here: list it in a file for --conformance-known "

@@ -7,38 +7,38 @@ from collections.abc import Iterator, Mapping, Sequence
 from conformance.model.layer_facts import LayerFacts
 from conformance.model.plain_text import visible
 from conformance.plugin.failure_report import message_lines
-from conformance.plugin.terminal_text import HEADING, TIED, Line, styled
+from conformance.plugin.terminal_text import HEADING, NO_BREAK_SPACE, Line, styled
 from conformance.reports import causes, summary, support_gaps
 from conformance.reports.clusters import Cluster
-from conformance.reports.headline import shortened, whose
+from conformance.reports.headline import shorten, whose_bug
 from conformance.reports.results import Run
 from conformance.reports.text import cut
 
-CAUSES = 12
+MAX_CAUSES = 12
 """Causes to show; the report and `nn-conformance summary` have all."""
-LONGEST = 600
+MAX_CALL_LENGTH = 600
 """Characters of a call to show."""
-NUMBER = 150
+MAX_NUMBER_LENGTH = 150
 """Characters of an actual or expected value to show."""
-NAMED = 6
+MAX_NAMED_KNOWN = 6
 """Layers with only known failures to name."""
-LINES = 4
+MAX_MESSAGE_LINES = 4
 """Lines of a message to show for a failure without numbers."""
 
 
-def brief(run: Run, width: int = 80) -> Iterator[Line]:
+def summary_lines(run: Run, width: int = 80) -> Iterator[Line]:
     """What did not pass by layer and check, then the causes of failure, then the counts."""
     matrix = summary.matrix(run)
-    yield from _layers(matrix, run.identity.layers, width)
-    bugs = summary.clusters(summary.listed(matrix), run.identity.layers)
+    yield from _layer_lines(matrix, run.identity.layers, width)
+    bugs = summary.clusters(summary.verdicts_with_status(matrix), run.identity.layers)
     if bugs:
         yield Line("")
         text = f"{len(bugs)} likely cause{'s' if len(bugs) > 1 else ''} of failure:"
         yield from styled(text, width, style=HEADING)
-        for number, bug in enumerate(bugs[:CAUSES], 1):
-            yield from _cause(number, bug, width)
-        if len(bugs) > CAUSES:
-            text = f"… and {len(bugs) - CAUSES} more: nn-conformance summary --all lists them"
+        for number, bug in enumerate(bugs[:MAX_CAUSES], 1):
+            yield from _cause_lines(number, bug, width)
+        if len(bugs) > MAX_CAUSES:
+            text = f"… and {len(bugs) - MAX_CAUSES} more: nn-conformance summary --all lists them"
             yield from styled(text, width)
     yield Line("")
     counts = summary.counts(run)
@@ -46,48 +46,50 @@ def brief(run: Run, width: int = 80) -> Iterator[Line]:
     yield from styled(text, width)
 
 
-def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int) -> Iterator[Line]:
+def _layer_lines(
+    matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int
+) -> Iterator[Line]:
     """A line for each layer that did not pass everywhere, then a line for each common outcome."""
-    alike: dict[str, list[str]] = {}
-    for row in support_gaps.present(matrix):
-        lacking = support_gaps.lacking(row)
-        found: dict[str, list[str]] = {}
+    layers_by_outcome: dict[str, list[str]] = {}
+    for row in support_gaps.supported_rows(matrix):
+        unsupported_checks = support_gaps.unsupported_parts(row)
+        checks_by_status: dict[str, list[str]] = {}
         for check, cell in zip(matrix.checks, row.cells, strict=True):
             if cell is None or cell.tally.status == "passed":
                 continue
-            if cell.tally.status != "unsupported" or check not in lacking:
-                found.setdefault(cell.tally.status, []).append(check)
+            if cell.tally.status != "unsupported" or check not in unsupported_checks:
+                checks_by_status.setdefault(cell.tally.status, []).append(check)
         tested = sum(cell is not None for cell in row.cells)
         passed = "supported" if "unsupported" in row.tally.statuses else "passed"
-        (one, *more) = found or {passed: []}
-        whole = one == "missing" and len(found[one]) == tested
-        if not more and (one in (passed, "known") or whole):
-            alike.setdefault(one, []).append(row.layer)
+        (first_status, *other_statuses) = checks_by_status or {passed: []}
+        is_all_missing = first_status == "missing" and len(checks_by_status[first_status]) == tested
+        if not other_statuses and (first_status in (passed, "known") or is_all_missing):
+            layers_by_outcome.setdefault(first_status, []).append(row.layer)
             continue
-        worst = next((s for s in summary.SEVERITY if s in found), "")
+        worst = next((s for s in summary.SEVERITY if s in checks_by_status), "")
         parts = (
             f"{summary.GLYPHS[s]} {s}: {'every check' if len(x) == tested > 1 else ', '.join(x)}"
-            for s, x in found.items()
+            for s, x in checks_by_status.items()
         )
         yield from styled(f"{row.layer}  {'; '.join(parts)}", width, style=worst)
-    for lack in support_gaps.lacks(matrix):
-        names = support_gaps.named(lack.layers, matrix.layers, facts)
-        told = f"{_number(lack.layers)} not supported{lack.where}: {names}"
-        text = f"{summary.GLYPHS['unsupported']} {told}"
+    for gap in support_gaps.support_gaps(matrix):
+        names = support_gaps.format_layers(gap.layers, matrix.layers, facts)
+        sentence = f"{_layer_count(gap.layers)} not supported{gap.where}: {names}"
+        text = f"{summary.GLYPHS['unsupported']} {sentence}"
         yield from styled(text, width, style="unsupported")
-    for status, words in _ALIKE.items():
-        layers = alike.get(status, [])
+    for status, words in _OUTCOME_SENTENCES.items():
+        layers = layers_by_outcome.get(status, [])
         if layers:
-            told = words.format(layers=_number(layers))
+            sentence = words.format(layers=_layer_count(layers))
             style = "passed" if status == "supported" else status
-            if status == "known" and len(layers) > NAMED:
-                told += " (-v names them)"
+            if status == "known" and len(layers) > MAX_NAMED_KNOWN:
+                sentence += " (-v names them)"
             elif style != "passed":
-                told += f": {support_gaps.named(layers, matrix.layers, facts)}"
-            yield from styled(f"{summary.GLYPHS[style]} {told}", width, style=style)
+                sentence += f": {support_gaps.format_layers(layers, matrix.layers, facts)}"
+            yield from styled(f"{summary.GLYPHS[style]} {sentence}", width, style=style)
 
 
-_ALIKE = {
+_OUTCOME_SENTENCES = {
     "missing": "{layers} without a verdict",
     "known": "{layers} failed in part, as listed among the known failures",
     "supported": "{layers} passed all that is supported of them",
@@ -96,15 +98,15 @@ _ALIKE = {
 """Outcomes that layers have as a whole; one line names all layers with the same outcome."""
 
 
-def _number(layers: Sequence[str]) -> str:
+def _layer_count(layers: Sequence[str]) -> str:
     return f"{len(layers)} layer{'' if len(layers) == 1 else 's'}"
 
 
-def _cause(number: int, bug: Cluster, width: int) -> Iterator[Line]:
+def _cause_lines(number: int, bug: Cluster, width: int) -> Iterator[Line]:
     first, items = bug.first, len(bug.items)
     layers = ", ".join((*bug.layers[:3], *(["…"] if len(bug.layers) > 3 else [])))
-    count = f"{items}{TIED}item{'' if items == 1 else 's'}"
-    title = f"{number}. {layers}: {shortened(_one_line(bug.title), LONGEST)} ({count})"
+    count = f"{items}{NO_BREAK_SPACE}item{'' if items == 1 else 's'}"
+    title = f"{number}. {layers}: {shorten(_one_line(bug.title), MAX_CALL_LENGTH)} ({count})"
     yield from styled(title, width, "   ", style=bug.status)
     if first.call:
         yield from styled(f"   {_one_line(first.call)}", width, "     ")
@@ -114,18 +116,18 @@ def _cause(number: int, bug: Cluster, width: int) -> Iterator[Line]:
         facts = {"got": numbers.got, "wanted": numbers.wanted, "bound": numbers.bound}
         for name, value in facts.items():
             if value:
-                text = f"     {name:6} {shortened(_one_line(value), NUMBER)}"
+                text = f"     {name:6} {shorten(_one_line(value), MAX_NUMBER_LENGTH)}"
                 yield from styled(text, width, " " * 12)
     else:
-        for text in message_lines(first, LINES, besides=bug.title):
-            yield from styled(f"   {shortened(_one_line(text), NUMBER)}", width, "     ")
-    yield from _needs(bug, width)
-    if told := whose(first):
-        yield from styled(f"   {told}", width, "     ")
+        for text in message_lines(first, MAX_MESSAGE_LINES, shown_line=bug.title):
+            yield from styled(f"   {shorten(_one_line(text), MAX_NUMBER_LENGTH)}", width, "     ")
+    yield from _needs_lines(bug, width)
+    if reference_note := whose_bug(first):
+        yield from styled(f"   {reference_note}", width, "     ")
     yield from styled(f"   {first.id}", width, "     ")
 
 
-def _needs(bug: Cluster, width: int) -> Iterator[Line]:
+def _needs_lines(bug: Cluster, width: int) -> Iterator[Line]:
     """The arguments that the failure needs, and the share of such cases that fail."""
     needs = " and ".join((*bug.needs, *(["one of:"] if bug.one_of else [])))
     if bug.one_of:
@@ -139,4 +141,4 @@ def _needs(bug: Cluster, width: int) -> Iterator[Line]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(visible(cut(text, LONGEST)).split())
+    return " ".join(visible(cut(text, MAX_CALL_LENGTH)).split())

@@ -12,19 +12,19 @@ from conformance.reports.results import Run
 GAP = "  "
 
 
-def table(run: Run, width: int = 80) -> Iterator[Line]:
+def table_lines(run: Run, width: int = 80) -> Iterator[Line]:
     """The lines of the table, split into parts that each fit the width of the terminal."""
     matrix = summary.matrix(run)
-    first = _column("layer", [row.layer for row in matrix.rows])
+    layer_column = _column("layer", [row.layer for row in matrix.rows])
     columns = [
-        _column(check, [_cell(row.cells[k]) for row in matrix.rows])
+        _column(check, [_cell_text(row.cells[k]) for row in matrix.rows])
         for k, check in enumerate(matrix.checks)
     ]
-    styles = [HEADING, *(_style(row) for row in matrix.rows)]
-    for number, part in enumerate(_parts(columns, width - len(first[0]))):
+    styles = [HEADING, *(_row_style(row) for row in matrix.rows)]
+    for number, part in enumerate(_split_columns(columns, width - len(layer_column[0]))):
         if number:
             yield Line("")
-        for cells, style in zip(zip(first, *part, strict=True), styles, strict=True):
+        for cells, style in zip(zip(layer_column, *part, strict=True), styles, strict=True):
             yield Line(GAP.join(cells).rstrip(), style)
 
 
@@ -34,27 +34,29 @@ def _column(title: str, cells: Sequence[str]) -> Sequence[str]:
     return [text.ljust(width) for text in (title, *cells)]
 
 
-def _parts(columns: Sequence[Sequence[str]], room: int) -> Iterator[Sequence[Sequence[str]]]:
+def _split_columns(
+    columns: Sequence[Sequence[str]], available_width: int
+) -> Iterator[Sequence[Sequence[str]]]:
     """Split columns into parts that fit the width; each part has at least one column."""
     part: list[Sequence[str]] = []
-    taken = 0
+    used_width = 0
     for column in columns:
-        wide = len(GAP) + len(column[0])
-        if part and taken + wide > room:
+        column_width = len(GAP) + len(column[0])
+        if part and used_width + column_width > available_width:
             yield part
-            part, taken = [], 0
+            part, used_width = [], 0
         part.append(column)
-        taken += wide
+        used_width += column_width
     if part:
         yield part
 
 
-def _style(row: LayerRow) -> str:
-    found = {cell.tally.status for cell in row.cells if cell is not None}
-    return next((status for status in summary.SEVERITY if status in found), "")
+def _row_style(row: LayerRow) -> str:
+    statuses = {cell.tally.status for cell in row.cells if cell is not None}
+    return next((status for status in summary.SEVERITY if status in statuses), "")
 
 
-def _cell(cell: summary.MatrixCell | None) -> str:
+def _cell_text(cell: summary.MatrixCell | None) -> str:
     """Format a cell: the glyph of the worst status, the verdicts by status, the numbers compared.
 
     A cell with known failures shows the number of cases that conform and that do not. If the

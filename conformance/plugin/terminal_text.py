@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from conformance.model.plain_text import visible
 
 HEADING = "heading"
-TIED = "\u00a0"
+NO_BREAK_SPACE = "\u00a0"
 """A space at which a line must not break."""
 
 
@@ -27,7 +27,7 @@ class Line:
     style: str = ""
 
 
-def columns() -> int:
+def terminal_width() -> int:
     """Columns of the terminal; 80 if there is no terminal."""
     return shutil.get_terminal_size().columns
 
@@ -43,7 +43,7 @@ def wrapped(text: str, width: int, indent: str = "  ") -> Sequence[str]:
         visible(text), width, subsequent_indent=indent[: max(width // 4, 1)],
         break_on_hyphens=False,
     )  # fmt: skip
-    return [line.replace(TIED, " ") for line in lines] or [""]
+    return [line.replace(NO_BREAK_SPACE, " ") for line in lines] or [""]
 
 
 def styled(text: str, width: int, indent: str = "  ", style: str = "") -> Sequence[Line]:

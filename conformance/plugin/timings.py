@@ -31,15 +31,15 @@ class TimingChange:
 
         torch serves as the clock, so that the speed and the load of the machine cancel out.
         """
-        return _number(self.now.ratio) / _number(self.before.ratio)
+        return _required(self.now.ratio) / _required(self.before.ratio)
 
     @property
     def bounds(self) -> tuple[float, float]:
         """The smallest and the largest ratio that the two intervals allow."""
         now, before = self.now, self.before
         return (
-            _number(now.ratio_low) / _number(before.ratio_high),
-            _number(now.ratio_high) / _number(before.ratio_low),
+            _required(now.ratio_low) / _required(before.ratio_high),
+            _required(now.ratio_high) / _required(before.ratio_low),
         )
 
     def regression(self, limit: float) -> str:
@@ -53,24 +53,24 @@ class TimingChange:
         )
 
 
-class Earlier:
+class EarlierTimings:
     """The benchmark lines of an earlier results file, by layer, call, dtype and device."""
 
     def __init__(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        found = [msgspec.convert(line, Benchmark) for line in lines]
-        self._lines = {_key(line): line for line in found if _has_ratio(line)}
+        benchmarks = [msgspec.convert(line, Benchmark) for line in lines]
+        self._lines = {_key(line): line for line in benchmarks if _has_ratio(line)}
 
     def change(self, line: Benchmark) -> TimingChange | None:
         """Compare a line with the earlier line; None if either has no ratio."""
         before = self._lines.get(_key(line))
         return None if before is None or not _has_ratio(line) else TimingChange(line, before)
 
-    def slower(self, line: Benchmark, limit: float) -> str:
+    def torch_regression(self, line: Benchmark, limit: float) -> str:
         """Without an earlier run: describe a call that is slower than torch by more than `limit`.
 
         The text is empty if the call is fast enough or if there is an earlier run.
         """
-        if self._lines or not _has_ratio(line) or _number(line.ratio_low) <= limit:
+        if self._lines or not _has_ratio(line) or _required(line.ratio_low) <= limit:
             return ""
         return (
             f"{line.ratio:.2f} times as slow as torch (at least {line.ratio_low:.2f}); "
@@ -78,7 +78,7 @@ class Earlier:
         )
 
 
-def table(run: Run, changes: Sequence[TimingChange] = ()) -> Iterator[str]:
+def table_lines(run: Run, changes: Sequence[TimingChange] = ()) -> Iterator[str]:
     """The lines of the terminal's table.
 
     Args:
@@ -87,14 +87,14 @@ def table(run: Run, changes: Sequence[TimingChange] = ()) -> Iterator[str]:
     lines = [msgspec.convert(line, Benchmark) for line in run.benchmarks]
     before = {_key(change.now): change for change in changes}
     rows = [("call", "median", "÷ torch (95 %)", "GFLOP/s", "GB/s", "÷ earlier" if before else "")]
-    rows += [_row(line, before.get(_key(line))) for line in lines]
+    rows += [_table_row(line, before.get(_key(line))) for line in lines]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
     timed = [line for line in lines if line.status == "timed"]
-    others = len(lines) - len(timed)
-    by = sorted({line.verified for line in timed if line.verified})
-    yield f"{len(timed)} timed, each verified against {' or '.join(by) or 'nothing'}; {others} not"
+    untimed_count = len(lines) - len(timed)
+    references = sorted({line.verified for line in timed if line.verified})
+    yield f"{len(timed)} timed, each verified against {' or '.join(references) or 'nothing'}; {untimed_count} not"
     if any(line.bytes and line.peak_bytes and line.bytes > line.peak_bytes for line in timed):
         yield "GB/s of more than 100 % of what a large copy reaches came out of a cache"
     for facts in run.timing:
@@ -102,7 +102,7 @@ def table(run: Run, changes: Sequence[TimingChange] = ()) -> Iterator[str]:
             yield f"note: {facts['note']}"
 
 
-def _row(line: Benchmark, change: TimingChange | None) -> tuple[str, str, str, str, str, str]:
+def _table_row(line: Benchmark, change: TimingChange | None) -> tuple[str, str, str, str, str, str]:
     call = f"{line.layer} {line.name}, {line.direction}, {line.dtype}, {line.device}"
     if line.status != "timed":
         return call, line.status, "", "", "", ""
@@ -142,6 +142,6 @@ def _has_ratio(line: Benchmark) -> bool:
     return line.status == "timed" and all((line.ratio, line.ratio_low, line.ratio_high))
 
 
-def _number(value: float | None) -> float:
+def _required(value: float | None) -> float:
     assert value is not None
     return value

@@ -6,15 +6,15 @@ import os
 import threading
 import time
 
-CONTROLLER = "conformance-controller"
+CONTROLLER_KEY = "conformance-controller"
 """Key of a worker's input that holds pytest's process id, if both run on the same machine."""
-EVERY = 0.2
+POLL_SECONDS = 0.2
 """Seconds between two checks that the parent is alive."""
-ORPHANED = 1
+ORPHANED_STATUS = 1
 """Exit status of a process that has lost its parent."""
 
 
-def end_with(controller: int | None, seconds: float = EVERY) -> None:
+def exit_with_controller(controller: int | None, seconds: float = POLL_SECONDS) -> None:
     """End this process as soon as the pytest that started it has ended.
 
     execnet would wait until the running item has ended, up to fifteen seconds, although nobody
@@ -35,7 +35,7 @@ def _watch(parent: int, controller: int | None, seconds: float) -> None:
     # The parent of this process may be a script instead of pytest itself.
     while os.getppid() == parent and (controller is None or _exists(controller)):
         time.sleep(seconds)
-    os._exit(ORPHANED)
+    os._exit(ORPHANED_STATUS)
 
 
 def _exists(process: int) -> bool:

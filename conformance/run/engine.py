@@ -12,28 +12,28 @@ from conformance.backends.capabilities import (
     base_of,
     hits_of,
     info_of,
+    is_offered,
     numerics_of,
-    offered,
     values_per_structure,
 )
 from conformance.backends.guard import BackendError, guarded
 from conformance.checks import EVERY_CHECK
-from conformance.checks.answers import Answers
+from conformance.checks.answers import OracleAnswers
 from conformance.checks.support import Answer, Conclusion
 from conformance.checks.trial import Evidence, Trial
-from conformance.diagnosis.diagnose import investigate
+from conformance.diagnosis.diagnose import diagnose_causes
 from conformance.diagnosis.reference import Reference
-from conformance.diagnosis.reproducer import reproducer
-from conformance.generation.argument_columns import columns
+from conformance.diagnosis.reproducer import make_reproducer
+from conformance.generation.argument_columns import argument_columns
 from conformance.items import verdicts
 from conformance.items.context import ItemContext
-from conformance.items.forks import Copies, Expendable
-from conformance.items.log import JUDGED, Log
+from conformance.items.forks import ExpendableProcess, Forks
+from conformance.items.log import JUDGED_LETTERS, Log
 from conformance.items.outcomes import Outcome, on_device
-from conformance.items.planning import Item, asked_of
-from conformance.items.stream import ROUNDS, Stream, needed, structures
-from conformance.known.cpu import place_of
-from conformance.known.entry import Known, applying
+from conformance.items.planning import Item, case_count
+from conformance.items.stream import MAX_ROUNDS, Stream, count_structures, min_structures
+from conformance.known.cpu import describe_place
+from conformance.known.entry import KnownFailure, applicable_entries
 from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
 from conformance.layers.encoding import encode_case
@@ -45,11 +45,11 @@ from conformance.model.cause import Cause
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding
 from conformance.model.protocols import Backend
-from conformance.model.untrusted import written
-from conformance.run.stale import not_failing
+from conformance.model.untrusted import exception_text
+from conformance.run.stale import find_not_failing
 
 # Seconds that an item may continue with its other cases after the first failure.
-SURVEYING = 10.0
+MAX_SURVEY_SECONDS = 10.0
 
 
 class Engine:
@@ -70,19 +70,19 @@ class Engine:
         backend: Backend,
         examples: int,
         seed: int,
-        known: Sequence[Known] = (),
+        known: Sequence[KnownFailure] = (),
         interrupted: Callable[[], bool] = lambda: False,
         budget: Budget | None = None,
-        process: Expendable | None = None,
+        process: ExpendableProcess | None = None,
     ) -> None:
         self.backend: Backend = guarded(backend)
         self.examples, self.seed = examples, seed
         self.known, self.interrupted = tuple(known), interrupted
         self.budget, self.values = budget, values_per_structure(backend)
         self.expendable = process is not None
-        self.note = _nothing if process is None else process.note
-        self.copies = Copies(self, None if process is None else process.copied)
-        self.answers = Answers()
+        self.note = _keep_no_journal if process is None else process.note
+        self.forks = Forks(self, None if process is None else process.run_in_fork)
+        self.answers = OracleAnswers()
         self.reference = Reference(self)
 
     def run(
@@ -96,53 +96,59 @@ class Engine:
         """
         started = time.perf_counter()
         try:
-            if not offered(self.backend, item.layer, item.dtype, item.device):
-                verdict = self._declined(item)
+            if not is_offered(self.backend, item.layer, item.dtype, item.device):
+                verdict = self._declined_verdict(item)
             else:
-                verdict = self._checked(item, dead, lost or {})
+                verdict = self._check_item(item, dead, lost or {})
         except BackendError as error:
             # The backend's description of itself has become invalid during the run.
             finding = Finding("other", says=str(error))
-            verdict = verdicts.wrong(verdicts.begin(item), "failed", finding)
+            verdict = verdicts.with_failure(verdicts.open_verdict(item), "failed", finding)
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
 
-    def _declined(self, item: Item) -> Verdict:
+    def _declined_verdict(self, item: Item) -> Verdict:
         reason = f"{item.layer} in {item.dtype} on {item.device} is not offered"
-        asked = asked_of(item, self.examples)
-        examples = Examples(asked, 0, {reason: asked}, 0)
-        return replace(verdicts.begin(item, examples), status="unsupported", message=reason)
+        count = case_count(item, self.examples)
+        examples = Examples(count, 0, {reason: count}, 0)
+        return replace(verdicts.open_verdict(item, examples), status="unsupported", message=reason)
 
-    def _checked(self, item: Item, dead: Collection[int], lost: Mapping[int, str]) -> Verdict:
-        left = _unlimited if self.budget is None else self.budget.begin()
-        if left is None:
-            return verdicts.left_out(item, asked_of(item, self.examples))
+    def _check_item(self, item: Item, dead: Collection[int], lost: Mapping[int, str]) -> Verdict:
+        seconds_left = _unlimited if self.budget is None else self.budget.begin()
+        if seconds_left is None:
+            return verdicts.left_out_verdict(item, case_count(item, self.examples))
         try:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:
-            return verdicts.wrong(verdicts.begin(item), "failed", failure.finding)
-        applies = applying(self.known, item, self.backend.name, self.base(item.layer))
-        passing = not_failing(self, item, applies, dead, left)
-        if passing:
-            place = place_of(self.backend.name, self._info, item.device)
-            if stale := [(entry, now) for entry, now in passing if place in entry.seen]:
-                return verdicts.stale(item, stale)
-        excuses = Excuses(tuple(applies.values()), EVERY_CHECK[item.check])
+            return verdicts.with_failure(verdicts.open_verdict(item), "failed", failure.finding)
+        entries = applicable_entries(self.known, item, self.backend.name, self.base(item.layer))
+        passing_entries = find_not_failing(self, item, entries, dead, seconds_left)
+        if passing_entries:
+            run_place = describe_place(self.backend.name, self._backend_info, item.device)
+            if stale_entries := [
+                (entry, outcome_text)
+                for entry, outcome_text in passing_entries
+                if run_place in entry.seen
+            ]:
+                return verdicts.stale_verdict(item, stale_entries)
+        excuses = Excuses(tuple(entries.values()), EVERY_CHECK[item.check])
         stream = self.stream(item)
         self.note("drawing", 0, 0)
         log = Log(stream.cases())
-        context = ItemContext(item, numerics, excuses, stream, log, left, careful=bool(lost))
-        verdict = self._judged(context, lost)
+        context = ItemContext(
+            item, numerics, excuses, stream, log, seconds_left, in_fork=bool(lost)
+        )
+        verdict = self._judge_cases(context, lost)
         return replace(
-            verdict, not_shown=tuple(dict.fromkeys(entry.reason for entry, _ in passing))
+            verdict, not_shown=tuple(dict.fromkeys(entry.reason for entry, _ in passing_entries))
         )
 
     @cached_property
-    def _info(self) -> dict[str, str]:
+    def _backend_info(self) -> dict[str, str]:
         """The backend's `info()`."""
         return info_of(self.backend)
 
     @lazy
-    def counts(self) -> bool:
+    def counts_hits(self) -> bool:
         """Whether the backend counts how often the functions under test run."""
         return hits_of(self.backend) is not None
 
@@ -154,55 +160,58 @@ class Engine:
         """The backend whose kernels a layer inherits; empty for none."""
         return base_of(self.backend, layer)
 
-    def _judged(self, context: ItemContext, lost: Mapping[int, str]) -> Verdict:
+    def _judge_cases(self, context: ItemContext, lost: Mapping[int, str]) -> Verdict:
         """Run all cases in turn, and build the verdict from their outcomes."""
         excuses, log = context.excuses, context.log
         failures: dict[str, list[int]] = {}
-        for index, case in self._turns(context):
-            if failures and log.surveyed() > SURVEYING:
+        for index, case in self._case_order(context):
+            if failures and log.seconds_since_first_failure() > MAX_SURVEY_SECONDS:
                 break
             if index in lost:
-                log.lost(index)
+                log.record_lost(index)
                 continue
             self.note("checking", index, log.checked)
             outcome = self._outcome(context, case)
-            log.ran(outcome)
+            log.count_hits(outcome)
             if outcome is None or outcome.status not in ("unsupported", "invalid"):
-                excuses.begin(case)
+                excuses.count_covered(case)
             if outcome is None:
-                log.left_out(index)
-            elif outcome.lost and excuses.deadly(case) is None:
-                log.lost(index)
+                log.record_left_out(index)
+            elif outcome.process_lost and excuses.find_process_ending(case) is None:
+                log.record_lost(index)
             elif outcome.status == "passed":
-                log.passed(index, case, outcome.evidence)
+                log.record_passed(index, case, outcome.evidence)
             elif outcome.status == "unsupported":
-                log.declined(index, outcome.message or "no reason given")
+                log.record_declined(index, outcome.message or "no reason given")
             elif outcome.status == "invalid":
-                log.inapplicable(index, outcome.message or "")
+                log.record_inapplicable(index, outcome.message or "")
                 if outcome.accepted:
                     log.accepted[outcome.accepted] += 1
             else:
-                entry = self.reference.excusing(context, case, outcome)
-                log.failed(index, excess=outcome.excess, excused=entry is not None)
+                entry = self.reference.find_excuse(context, case, outcome)
+                log.record_failed(index, error_ratio=outcome.error_ratio, excused=entry is not None)
                 if entry is None:
                     failures.setdefault(outcome.kind, []).append(index)
                 else:
-                    excuses.excuse(entry)
-        return self._concluded(context, failures)
+                    excuses.count_excused(entry)
+        return self._build_verdict(context, failures)
 
     def _outcome(self, context: ItemContext, case: Case) -> Outcome | None:
         """The outcome of a case; None if it is left out because it would end the process."""
         item, excuses = context.item, context.excuses
-        entry = excuses.deadly(case)
+        entry = excuses.find_process_ending(case)
         if entry is None:
             return self.cautious_outcome(context, case)
-        outcome = self.copies.deadly(item, case, entry)
+        outcome = self.forks.run_expected_loss(item, case, entry)
         # A framework's threads may hang in a copy, although the case would crash in this process.
-        stuck = outcome is not None and (outcome.status, entry.status) == ("hung", "crashed")
-        if outcome is None or stuck:
-            excuses.leave_out(entry)
+        hangs_in_fork = outcome is not None and (outcome.status, entry.status) == (
+            "hung",
+            "crashed",
+        )
+        if outcome is None or hangs_in_fork:
+            excuses.count_left_out(entry)
             return None
-        if outcome.lost and excuses.deadly(case, outcome.status) is None:
+        if outcome.process_lost and excuses.find_process_ending(case, outcome.status) is None:
             return self.outcome(item, case, context.numerics)  # the parent reports the end
         return outcome
 
@@ -212,17 +221,17 @@ class Engine:
         If cases of the layer have ended the process, the case runs in a copy. None if hanging cases
         have used up their time.
         """
-        if context.careful and self.copies.serve(context.item):
-            return self.copies.careful(context.item, case)
+        if context.in_fork and self.forks.can_run(context.item):
+            return self.forks.run_after_loss(context.item, case)
         return self.outcome(context.item, case, context.numerics)
 
-    def _concluded(self, context: ItemContext, failures: Mapping[str, list[int]]) -> Verdict:
+    def _build_verdict(self, context: ItemContext, failures: Mapping[str, list[int]]) -> Verdict:
         item, excuses, stream, log = context.item, context.excuses, context.stream, context.log
-        if context.careful and not self.copies.serve(item):
-            context = replace(context, careful=False)
-        causes = investigate(self, context, failures)
+        if context.in_fork and not self.forks.can_run(item):
+            context = replace(context, in_fork=False)
+        causes = diagnose_causes(self, context, failures)
         causes += [
-            Cause.of(
+            Cause.from_finding(
                 Finding(
                     "allowance",
                     entry.reason,
@@ -232,22 +241,26 @@ class Engine:
                     wanted=f"at most {entry.at_most:.2%} of them",
                 )
             )
-            for entry, failed, covered in excuses.exceeded()
+            for entry, failed, covered in excuses.exceeded_entries()
         ]
         conclusion = self._conclusion(item, stream, log)
-        verdict = log.verdict(item, stopped=context.left() <= 0)
+        verdict = log.open_verdict(item, stopped=context.seconds_left() <= 0)
         verdict = replace(
-            verdict, drawn=columns(stream.cases()), thin=_thin(stream, log, verdict.examples)
+            verdict,
+            drawn=argument_columns(stream.cases()),
+            thin=_low_coverage(stream, log, verdict.examples),
         )
         if causes:
             if conclusion is not None:
                 causes = [causes[0].noting(conclusion.message), *causes[1:]]
-            return verdicts.failed(replace(verdict, excuses=excuses.listed()), causes)
-        verdict = verdicts.conclude(verdict, excuses.listed(), log.mostly_inapplicable)
+            return verdicts.failed_verdict(replace(verdict, excuses=excuses.list_excuses()), causes)
+        verdict = verdicts.conclude_verdict(
+            verdict, excuses.list_excuses(), log.main_inapplicable_reason
+        )
         return (
             verdict
             if conclusion is None or verdict.status == "known"
-            else self._with(verdict, conclusion)
+            else self._with_conclusion(verdict, conclusion)
         )
 
     def _conclusion(self, item: Item, stream: Stream, log: Log) -> Conclusion | None:
@@ -255,9 +268,9 @@ class Engine:
         conclude = EVERY_CHECK[item.check].conclude
         if conclude is None:
             return None
-        return conclude([Answer(stream[k], log.reason(k)) for k in log.answered()])
+        return conclude([Answer(stream[k], log.decline_reason(k)) for k in log.answered_indices()])
 
-    def _with(self, verdict: Verdict, conclusion: Conclusion) -> Verdict:
+    def _with_conclusion(self, verdict: Verdict, conclusion: Conclusion) -> Verdict:
         """Return the verdict with the conclusion's status, message and case."""
         verdict = replace(verdict, status=conclusion.status, message=conclusion.message)
         if conclusion.status in ("failed", "unchecked"):
@@ -271,10 +284,10 @@ class Engine:
             verdict,
             message=verdict.own_message,
             case=encode_case(trial.case),
-            reproducer=reproducer(trial, verdict.check, conclusion.message),
+            reproducer=make_reproducer(trial, verdict.check, conclusion.message),
         )
 
-    def _turns(self, context: ItemContext) -> Iterator[tuple[int, Case]]:
+    def _case_order(self, context: ItemContext) -> Iterator[tuple[int, Case]]:
         """Yield the cases in the order in which they are checked, with their indices.
 
         After the cases that every backend gets, further rounds of the same seed follow while
@@ -282,38 +295,38 @@ class Engine:
         structures are checked, or a round brings no new structure. Enough means the numbers for a
         backend that declines none.
         """
-        stream, log, left = context.stream, context.log, context.left
+        stream, log, seconds_left = context.stream, context.log, context.seconds_left
         cases = stream.cases()
-        for index in self._order(cases):
+        for index in self._first_round_order(cases):
             # Without any evidence, continue even if the time is over.
-            if left() <= 0 and log.telling():
+            if seconds_left() <= 0 and log.has_evidence():
                 return
             yield index, cases[index]
         declined = [k for k in range(len(cases)) if log.letter(k) == "d"]
-        concluding = EVERY_CHECK[stream.item.check].conclude is not None
-        if concluding or (stream.invalid and self.values > 1):
+        has_conclusion = EVERY_CHECK[stream.item.check].conclude is not None
+        if has_conclusion or (stream.invalid and self.values > 1):
             return
-        if log.telling() and not (declined and log.checked):
+        if log.has_evidence() and not (declined and log.checked):
             return
-        wanted = log.checked + len(declined)
-        judged = log.judged()
-        all_structures = structures([cases[k] for k in (*judged, *declined)])
+        wanted_count = log.checked + len(declined)
+        judged = log.judged_indices()
+        all_structures = count_structures([cases[k] for k in (*judged, *declined)])
         seen = {structure(cases[k]) for k in judged}
-        for round in range(1, ROUNDS):
-            further, before = stream.cases(round), len(seen)
-            log.extend(len(cases))
-            for place, case in enumerate(further):
-                enough = log.checked >= wanted and len(seen) >= all_structures
-                if log.telling() and (enough or left() <= 0):
+        for round in range(1, MAX_ROUNDS):
+            further_cases, seen_before = stream.cases(round), len(seen)
+            log.add_cases(len(cases))
+            for index_in_round, case in enumerate(further_cases):
+                is_enough = log.checked >= wanted_count and len(seen) >= all_structures
+                if log.has_evidence() and (is_enough or seconds_left() <= 0):
                     return
-                index = round * len(cases) + place
+                index = round * len(cases) + index_in_round
                 yield index, case
-                if log.letter(index) in JUDGED:
+                if log.letter(index) in JUDGED_LETTERS:
                     seen.add(structure(case))
-            if log.telling() and log.checked >= wanted and len(seen) == before:
+            if log.has_evidence() and log.checked >= wanted_count and len(seen) == seen_before:
                 return
 
-    def _order(self, cases: Sequence[Case]) -> Sequence[int]:
+    def _first_round_order(self, cases: Sequence[Case]) -> Sequence[int]:
         """The indices of an item's cases; within a budget the most informative ones come first.
 
         With few structures, the cases already begin with those that bring most values of arguments.
@@ -321,8 +334,8 @@ class Engine:
         """
         if self.budget is None:
             return range(len(cases))
-        first = 0 if self.values > 1 else min(1, len(cases)) % max(len(cases), 1)
-        order = (*range(first, len(cases)), *range(first))
+        start = 0 if self.values > 1 else min(1, len(cases)) % max(len(cases), 1)
+        order = (*range(start, len(cases)), *range(start))
         return sorted(
             order, key=lambda k: any(x is not None and not x.size for x in cases[k].inputs)
         )
@@ -356,9 +369,9 @@ class Engine:
         if self.interrupted():
             raise KeyboardInterrupt
         # The pinned case of a known failure may be of another layer than the item.
-        row = CATALOGUE[case.call.layer]
+        spec = CATALOGUE[case.call.layer]
         case = on_device(case, item.device)
-        trial = Trial(backend or self.backend, row, case, numerics, self.answers)
+        trial = Trial(backend or self.backend, spec, case, numerics, self.answers)
         return EVERY_CHECK[item.check].run(trial)
 
     def outcome(
@@ -369,27 +382,29 @@ class Engine:
         backend: Backend | None = None,
     ) -> Outcome:
         """The outcome of one check on one case; the arguments are those of `try_case`."""
-        before = hits_of(self.backend) if backend is None and self.counts else None
-        found = self._tried(item, case, numerics, backend)
-        if before is None:
-            return found
-        after = hits_of(self.backend) or {}
-        hits = {name: max(after.get(name, 0) - count, 0) for name, count in before.items()}
-        return replace(found, hits=hits)
+        hits_before = hits_of(self.backend) if backend is None and self.counts_hits else None
+        outcome_without_hits = self._outcome_without_hits(item, case, numerics, backend)
+        if hits_before is None:
+            return outcome_without_hits
+        hits_after = hits_of(self.backend) or {}
+        hits = {
+            name: max(hits_after.get(name, 0) - count, 0) for name, count in hits_before.items()
+        }
+        return replace(outcome_without_hits, hits=hits)
 
-    def _tried(
+    def _outcome_without_hits(
         self, item: Item, case: Case, numerics: Numerics | None, backend: Backend | None
     ) -> Outcome:
         try:
             return Outcome("passed", evidence=self.try_case(item, case, numerics, backend))
         except Unsupported as declined:
-            return Outcome("unsupported", written(declined))
+            return Outcome("unsupported", exception_text(declined))
         except Accepted as accepted:
             return Outcome("invalid", str(accepted), accepted=accepted.broken)
         except Inapplicable as inapplicable:
             return Outcome("invalid", str(inapplicable))
         except Failure as failure:
-            return Outcome.failed(failure.finding)
+            return Outcome.from_finding(failure.finding)
 
     def script(
         self,
@@ -397,7 +412,7 @@ class Engine:
         case: Case,
         message: str,
         *,
-        deadly: bool,
+        ends_process: bool,
         write: Callable[[str], None] | None = None,
     ) -> str:
         """Write the reproducer of a case.
@@ -409,12 +424,12 @@ class Engine:
             write: for such a case, called before each step with the script up to that step; None =
                 the case does not run.
         """
-        row, case = CATALOGUE[case.call.layer], on_device(case, item.device)
-        trial = Trial(self.backend, row, case, answers=self.answers)
-        return reproducer(trial, item.check, message, deadly=deadly, write=write)
+        spec, case = CATALOGUE[case.call.layer], on_device(case, item.device)
+        trial = Trial(self.backend, spec, case, answers=self.answers)
+        return make_reproducer(trial, item.check, message, ends_process=ends_process, write=write)
 
 
-def _thin(stream: Stream, log: Log, examples: Examples) -> str | None:
+def _low_coverage(stream: Stream, log: Log, examples: Examples) -> str | None:
     """Why the checked cases have too few structures to reach every argument's values.
 
     None if they have enough, or if no case was declined, stopped by the budget or left out.
@@ -424,11 +439,14 @@ def _thin(stream: Stream, log: Log, examples: Examples) -> str | None:
     }  # fmt: skip
     if not log.checked or not any(reasons.values()):
         return None
-    least, checked = needed(stream.cases()), structures([stream[k] for k in log.judged()])
-    if checked >= least:
+    min_count, checked = (
+        min_structures(stream.cases()),
+        count_structures([stream[k] for k in log.judged_indices()]),
+    )
+    if checked >= min_count:
         return None
-    most = max(reasons, key=lambda name: reasons[name])
-    return f"{checked} of {least} structures ({most})"
+    main_reason = max(reasons, key=lambda name: reasons[name])
+    return f"{checked} of {min_count} structures ({main_reason})"
 
 
 def _unlimited() -> float:
@@ -436,5 +454,5 @@ def _unlimited() -> float:
     return math.inf
 
 
-def _nothing(phase: str, index: int, checked: int) -> None:
+def _keep_no_journal(phase: str, index: int, checked: int) -> None:
     """Take the place of a journal; records nothing."""

@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from conformance.known import cpu
-from conformance.model.limits import THREADS
+from conformance.model.limits import THREAD_VARIABLES
 
 
-def machine() -> dict[str, Any]:
+def machine_facts() -> dict[str, Any]:
     """Versions, system, CPU and threads, as fields of an `Identity`."""
     return {
         "torch": _version("torch"),
@@ -20,12 +20,12 @@ def machine() -> dict[str, Any]:
         "hypothesis": _version("hypothesis") or "unknown",
         "python": platform.python_version(),
         "os": platform.platform(),
-        "cpu": cpu.name(),
-        "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
+        "cpu": cpu.cpu_name(),
+        "threads": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
     }
 
 
-def now() -> str:
+def current_time() -> str:
     """The time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 

@@ -17,17 +17,17 @@ def no_axes(case: Case) -> tuple[Axes, ...]:
     return ()
 
 
-def joined(case: Case, *axes: tuple[int, int]) -> Axes:
+def present_axes(case: Case, *axes: tuple[int, int]) -> Axes:
     """Drop the axes of absent inputs from a group of axes of equal size.
 
     Each axis is (index of the input, axis); a negative axis counts from the last.
     """
-    found: list[tuple[int, int]] = []
-    for place, axis in axes:
-        array = case.inputs[place] if place < len(case.inputs) else None
-        if array is not None and -array.ndim <= axis < array.ndim:
-            found.append((place, axis % array.ndim))
-    return tuple(found)
+    present: list[tuple[int, int]] = []
+    for index, axis in axes:
+        x = case.inputs[index] if index < len(case.inputs) else None
+        if x is not None and -x.ndim <= axis < x.ndim:
+            present.append((index, axis % x.ndim))
+    return tuple(present)
 
 
 def no_axis(case: Case) -> int | None:
@@ -35,11 +35,11 @@ def no_axis(case: Case) -> int | None:
     return None
 
 
-def batched(axes: int, place: int = 0) -> Callable[[Case], int | None]:
+def leading_batch_axis(ndim: int, index: int = 0) -> Callable[[Case], int | None]:
     """Return a function of a case: 0 where an input has so many axes as a batch, else None."""
 
     def axis(case: Case) -> int | None:
-        x: np.ndarray | None = case.inputs[place] if place < len(case.inputs) else None
-        return 0 if x is not None and x.ndim == axes else None
+        x: np.ndarray | None = case.inputs[index] if index < len(case.inputs) else None
+        return 0 if x is not None and x.ndim == ndim else None
 
     return axis

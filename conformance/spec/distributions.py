@@ -15,7 +15,7 @@ class Uniform:
     low: float
     high: float
 
-    def below(self, numbers: np.ndarray) -> np.ndarray:
+    def cdf(self, numbers: np.ndarray) -> np.ndarray:
         """The distribution function."""
         return np.clip((numbers - self.low) / (self.high - self.low), 0.0, 1.0)
 
@@ -36,8 +36,8 @@ class Uniform:
         sum; x is a multiple of u. With M = max(|a|, |b|) they add up to 6uM + u(b − a), relative to
         b − a. `unit` is u, the unit roundoff of the dtype.
         """
-        most = max(abs(self.low), abs(self.high))
-        return unit * (6 * most / (self.high - self.low) + 1)
+        largest_end = max(abs(self.low), abs(self.high))
+        return unit * (6 * largest_end / (self.high - self.low) + 1)
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,18 @@ class Normal:
     low: float = -math.inf
     high: float = math.inf
 
-    def _whole(self, number: float) -> float:
+    def _untruncated_cdf(self, number: float) -> float:
         return 0.5 * math.erfc((self.mean - number) / (math.sqrt(2) * self.std))
 
     @property
     def mass(self) -> float:
         """The share of the untruncated normal distribution between the ends."""
-        return self._whole(self.high) - self._whole(self.low)
+        return self._untruncated_cdf(self.high) - self._untruncated_cdf(self.low)
 
-    def below(self, numbers: np.ndarray) -> np.ndarray:
+    def cdf(self, numbers: np.ndarray) -> np.ndarray:
         """The distribution function."""
-        whole = np.array([self._whole(x) for x in numbers.reshape(-1)])
-        return np.clip((whole - self._whole(self.low)) / self.mass, 0.0, 1.0)
+        untruncated = np.array([self._untruncated_cdf(x) for x in numbers.reshape(-1)])
+        return np.clip((untruncated - self._untruncated_cdf(self.low)) / self.mass, 0.0, 1.0)
 
     @property
     def text(self) -> str:
@@ -77,7 +77,7 @@ class Normal:
     def code(self) -> tuple[str, ...]:
         """Python lines that compute the variable below from the sorted array drawn."""
         z = f"({self.mean!r} - x) / {math.sqrt(2) * self.std!r}"
-        start, mass = self._whole(self.low), self.mass
+        start, mass = self._untruncated_cdf(self.low), self.mass
         return (
             "import math",
             f"below = np.array([0.5 * math.erfc({z}) for x in drawn])",
@@ -98,28 +98,30 @@ class Normal:
         So the density is off by a factor of e^±d, d = u(4z² + 2). That moves a share by at most
         tanh(d/2), and with the mean between the ends by E[e^d − 1] < 1/√(1 − 8u) − 1 + 2u.
         """
-        found = unit * (0.8 * abs(self.mean) / self.std + 9 * 0.242 + 2) / self.mass
+        total = unit * (0.8 * abs(self.mean) / self.std + 9 * 0.242 + 2) / self.mass
         if self.mass < 0.5:
             sizes = [abs(end - self.mean) / self.std for end in (self.low, self.high)]
-            most = max(abs(self.low), abs(self.high)) / self.std
-            found += unit * 6 * 0.4 * most / self.mass
+            largest_end = max(abs(self.low), abs(self.high)) / self.std
+            total += unit * 6 * 0.4 * largest_end / self.mass
             if self.low <= self.mean <= self.high:
-                found += 1 / math.sqrt(1 - 8 * unit) - 1 + 2 * unit
+                total += 1 / math.sqrt(1 - 8 * unit) - 1 + 2 * unit
             else:
-                found += math.tanh(unit * (4 * max(sizes) ** 2 + 2) / 2)
-        return found
+                total += math.tanh(unit * (4 * max(sizes) ** 2 + 2) / 2)
+        return total
 
 
 Distribution = Uniform | Normal
 
 
-def middle(distribution: Distribution) -> float:
+def find_median(distribution: Distribution) -> float:
     """The median, found by bisection."""
     low, high = distribution.low, distribution.high
     if isinstance(distribution, Normal):
         low = max(low, distribution.mean - 10 * distribution.std)
         high = min(high, distribution.mean + 10 * distribution.std)
     for _ in range(80):
-        half = (low + high) / 2
-        low, high = (low, half) if distribution.below(np.array([half]))[0] > 0.5 else (half, high)
+        midpoint = (low + high) / 2
+        low, high = (
+            (low, midpoint) if distribution.cdf(np.array([midpoint]))[0] > 0.5 else (midpoint, high)
+        )
     return (low + high) / 2

@@ -13,7 +13,7 @@ from conformance.spec.law import Claim
 
 
 @dataclass(frozen=True, eq=False)
-class Masked:
+class MaskedOutput:
     """An output whose elements are each either kept or dropped, as by dropout.
 
     Args:
@@ -32,16 +32,16 @@ class Masked:
         slack: how far roundings may move the rate.
     """
 
-    what: str
+    call_text: str
     name: str
     got: np.ndarray
     kept: Rounded
-    dropped: float
+    drop_threshold: float
     droppable: np.ndarray
-    rate: float | None = None
-    groups: tuple[int, ...] = ()
-    again: np.ndarray | None = None
-    alike: tuple[np.ndarray, float] | None = None
+    keep_rate: float | None = None
+    shared_axes: tuple[int, ...] = ()
+    second_call: np.ndarray | None = None
+    same_mask: tuple[np.ndarray, float] | None = None
     slack: float = 0.0
 
 
@@ -59,13 +59,13 @@ class Sample:
         again: numbers of a second call, which must draw new ones; None = no second call.
     """
 
-    what: str
+    call_text: str
     name: str
     got: np.ndarray
     distribution: Distribution
     slack: float
     ends: tuple[float, float]
-    again: np.ndarray | None = None
+    second_call: np.ndarray | None = None
 
 
-Draws = Iterator[Claim | Masked | Sample]
+Draws = Iterator[Claim | MaskedOutput | Sample]

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.arithmetic.choices import Choices, enclosed
+from conformance.arithmetic.choices import Choices, enclose
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exactly, multilinear
+from conformance.arithmetic.rounded import Rounded, exact_operand, multilinear
 from conformance.model.case import Numerics
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 Move = Callable[[np.ndarray], np.ndarray]
 Generator = np.random.Generator
 
-MOVED = "equal where the case's own sums are exact, else within twice its bound"
-SUMMED = "equal where every sum of every call is exact, else within the sum of their bounds"
+WITHIN_TWICE_BOUND = "equal where the case's own sums are exact, else within twice its bound"
+WITHIN_SUM_OF_BOUNDS = (
+    "equal where every sum of every call is exact, else within the sum of their bounds"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,24 +79,24 @@ class Law:
 
 
 def law(
-    name: str, statement: str, exact: str = MOVED
+    name: str, statement: str, exact: str = WITHIN_TWICE_BOUND
 ) -> Callable[[Callable[[Trial, Generator], Claims]], Law]:
     """Turn the decorated function into a `Law` with these fields."""
 
-    def made(claims: Callable[[Trial, Generator], Claims]) -> Law:
+    def make_law(claims: Callable[[Trial, Generator], Claims]) -> Law:
         return Law(name, statement, exact, claims)
 
-    return made
+    return make_law
 
 
-def input_of(trial: Trial) -> np.ndarray:
+def get_input(trial: Trial) -> np.ndarray:
     """The first input of the case."""
     x = trial.case.inputs[0]
     assert x is not None
     return x
 
 
-def called(
+def trial_with(
     trial: Trial,
     *inputs: np.ndarray,
     layer: str = "",
@@ -110,24 +112,26 @@ def called(
         changes: single arguments to replace.
     """
     call = trial.case.call
-    given = {**(call.arguments if arguments is None else arguments), **changes}
-    call = replace(call, layer=layer or call.layer, arguments=given, layouts={})
-    return trial.other(replace(trial.case, call=call, inputs=inputs, layouts=()))
+    new_arguments = {**(call.arguments if arguments is None else arguments), **changes}
+    call = replace(call, layer=layer or call.layer, arguments=new_arguments, layouts={})
+    return trial.trial_of(replace(trial.case, call=call, inputs=inputs, layouts=()))
 
 
-def measured(trial: Trial) -> tuple[Rounded, ...]:
+def outputs_with_bounds(trial: Trial) -> tuple[Rounded, ...]:
     """The backend's outputs, each with the oracle's bound on its error."""
-    return bounded(trial.answer, trial.expected)
+    return with_bounds_of(trial.answer, trial.expected)
 
 
-def bounded(arrays: Sequence[np.ndarray], like: Sequence[Rounded | Choices]) -> tuple[Rounded, ...]:
+def with_bounds_of(
+    arrays: Sequence[np.ndarray], expected: Sequence[Rounded | Choices]
+) -> tuple[Rounded, ...]:
     """The backend's numbers with the bounds of the expected values in `like`.
 
     Where several values are right, two calls may give different ones: the bound encloses them all.
     """
     return tuple(
         Rounded(array, wanted.error, wanted.precision)
-        for array, wanted in zip(arrays, map(enclosed, like), strict=True)
+        for array, wanted in zip(arrays, map(enclose, expected), strict=True)
     )
 
 
@@ -136,7 +140,7 @@ def claim(got: Trial, outputs: tuple[Rounded, ...], wanted: Side) -> Claim:
     return Claim(got.names, Side(got.text(), outputs, got), wanted)
 
 
-def same(
+def equality_claim(
     got: Trial,
     wanted: Trial,
     *,
@@ -149,50 +153,54 @@ def same(
     sum, and omitted terms or products with zero add no rounding. `got_moves` and `wanted_moves`
     bring each output (or all of them) to a common form.
     """
-    bounds = moved(measured(wanted), wanted_moves)
-    moves = _each(got_moves, len(bounds))
+    bounds = move_elements(outputs_with_bounds(wanted), wanted_moves)
+    moves = _moves_per_output(got_moves, len(bounds))
     arrays = [move(array) for move, array in zip(moves, got.answer, strict=True)]
-    return claim(got, bounded(arrays, bounds), Side(wanted.text(), bounds, wanted))
+    return claim(got, with_bounds_of(arrays, bounds), Side(wanted.text(), bounds, wanted))
 
 
-def moved(outputs: Sequence[Rounded], moves: Sequence[Move] | Move | None) -> tuple[Rounded, ...]:
+def move_elements(
+    outputs: Sequence[Rounded], moves: Sequence[Move] | Move | None
+) -> tuple[Rounded, ...]:
     """Apply the moves to values and bounds of the outputs; None moves nothing."""
-    each = _each(moves, len(outputs))
-    return tuple(output.map(move) for output, move in zip(outputs, each, strict=True))
+    output_moves = _moves_per_output(moves, len(outputs))
+    return tuple(output.map(move) for output, move in zip(outputs, output_moves, strict=True))
 
 
-def _each(moves: Sequence[Move] | Move | None, count: int) -> Sequence[Move]:
+def _moves_per_output(moves: Sequence[Move] | Move | None, count: int) -> Sequence[Move]:
     if moves is None:
         return (lambda array: array,) * count
     return (moves,) * count if callable(moves) else moves
 
 
-def on_host(x: Rounded) -> Rounded:
+def in_float64(x: Rounded) -> Rounded:
     """The numbers with the precision of float64, in which the suite takes further sums."""
-    wide = "complex128" if np.iscomplexobj(x.value) else "float64"
-    return replace(x, precision=Precision.of(wide, Numerics()))
+    dtype = "complex128" if np.iscomplexobj(x.value) else "float64"
+    return replace(x, precision=Precision.of(dtype, Numerics()))
 
 
-def times(x: Rounded, factor: float) -> Rounded:
+def scale_exactly(x: Rounded, factor: float) -> Rounded:
     """The product with ± a power of two, which is exact."""
     return Rounded(x.value * factor, x.error * abs(factor), x.precision)
 
 
-def paired(x: Rounded, y: np.ndarray) -> Rounded:
+def inner_product(x: Rounded, y: np.ndarray) -> Rounded:
     """The inner product ⟨x, y⟩ over all axes but the first."""
-    x = on_host(x)
+    x = in_float64(x)
 
     def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.asarray((a * b).sum(tuple(range(1, a.ndim))))
 
     with np.errstate(over="ignore", invalid="ignore"):
-        return multilinear(product, x, exactly(y, x.precision), terms=max(y[:1].size, 1))
+        return multilinear(product, x, exact_operand(y, x.precision), terms=max(y[:1].size, 1))
 
 
-def many(generator: Generator, cost: float = 0.0, least: int = 17, most: int = 65) -> int:
+def large_size(
+    generator: Generator, cost: float = 0.0, minimum: int = 17, maximum: int = 65
+) -> int:
     """Draw a size from `least` to `most`, larger than cases have; odd sizes included.
 
     `cost` is the number of products for each unit of size: where it is high, the size is lower.
     """
-    dear = int(2e7 / cost) if cost else most
-    return int(generator.integers(least, max(least, min(most, dear)), endpoint=True))
+    affordable = int(2e7 / cost) if cost else maximum
+    return int(generator.integers(minimum, max(minimum, min(maximum, affordable)), endpoint=True))

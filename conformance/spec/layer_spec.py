@@ -18,7 +18,7 @@ from conformance.spec.parts import (
     Randomness,
     State,
     Traits,
-    holds_of_none,
+    never_holds,
 )
 from conformance.spec.shapes import ShapeError, Shapes, Sizes
 from conformance.spec.signature import Arguments, Input, Output, Signature
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 
 # Namespaces whose functions stand on one page.
-_ONE_PAGE = ("init",)
+_SINGLE_PAGE_NAMESPACES = ("init",)
 
 
-def _any_call(row: LayerSpec, case: Case) -> bool:
+def _any_call_allowed(spec: LayerSpec, case: Case) -> bool:
     return True
 
 
-def _any_size(case: Case) -> int:
+def _no_size_limit(case: Case) -> int:
     return 2**31
 
 
@@ -60,12 +60,12 @@ class Variation:
             into an output whose size a keyword gives.
     """
 
-    refit: Callable[[LayerSpec, Case, dict[str, Any]], Case | None] | None = None
-    allows: Callable[[LayerSpec, Case], bool] = _any_call
-    free: Callable[[Case], tuple[Axes, ...]] = no_axes
-    shared: Callable[[Case], tuple[Axes, ...]] = no_axes
-    longest: Callable[[Case], int] = _any_size
-    needs_keywords: Callable[[Case], bool] = holds_of_none
+    resize: Callable[[LayerSpec, Case, dict[str, Any]], Case | None] | None = None
+    allows: Callable[[LayerSpec, Case], bool] = _any_call_allowed
+    independent_axes: Callable[[Case], tuple[Axes, ...]] = no_axes
+    tied_axes: Callable[[Case], tuple[Axes, ...]] = no_axes
+    max_axis_size: Callable[[Case], int] = _no_size_limit
+    needs_keywords: Callable[[Case], bool] = never_holds
 
 
 @dataclass(frozen=True)
@@ -104,45 +104,45 @@ class LayerSpec:
     shapes: Shapes | None = None
 
     @property
-    def function(self) -> bool:
+    def is_function(self) -> bool:
         """Whether the layer is a function: its weights are inputs."""
         return is_function(self.name)
 
     @property
-    def page(self) -> str:
+    def documentation_url(self) -> str:
         """Address of the layer's page in torch's documentation; empty if torch lacks the layer."""
         if not self.in_torch:
             return ""
-        name = self.name if self.function else class_and_method(self.name)[0]
-        space = name.partition(".")[0]
-        if space in _ONE_PAGE:
-            return f"https://docs.pytorch.org/docs/stable/nn.{space}.html#torch.nn.{name}"
+        name = self.name if self.is_function else class_and_method(self.name)[0]
+        namespace = name.partition(".")[0]
+        if namespace in _SINGLE_PAGE_NAMESPACES:
+            return f"https://docs.pytorch.org/docs/stable/nn.{namespace}.html#torch.nn.{name}"
         return f"https://docs.pytorch.org/docs/stable/generated/torch.nn.{name}.html"
 
     def role(self, name: str) -> str:
         """The role of an input or a state tensor: one of `signature.ROLES`."""
-        found = next((x.role for x in self.signature.inputs if x.name == name), None)
-        if found is not None:
-            return found
+        input_role = next((x.role for x in self.signature.inputs if x.name == name), None)
+        if input_role is not None:
+            return input_role
         # Names of state tensors differ by layer and direction; the word in them does not.
         return self.state.roles.get(name, "bias" if "bias" in name else "weight")
 
-    def fixed(self, case: Case, place: int) -> bool:
+    def is_fixed(self, case: Case, index: int) -> bool:
         """Whether the suite may neither change nor move any element of an input."""
-        known, written = self.signature.inputs[place], self.written(case)
-        return known.fixed or any(
-            a.ties.fixes == known.name and bool(written.get(a.name))
+        input, arguments = self.signature.inputs[index], self.oracle_arguments(case)
+        return input.fixed or any(
+            a.ties.constrains == input.name and bool(arguments.get(a.name))
             for a in self.signature.arguments
         )
 
-    def axes(self, case: Case) -> tuple[Axes, ...]:
+    def resizable_axes(self, case: Case) -> tuple[Axes, ...]:
         """Groups of input axes whose sizes the suite may change; the batch comes first."""
         if any(a.ties.fixes_sizes and a.name in case.keywords for a in self.signature.arguments):
             return ()
         if self.shapes is not None:
-            return self._named_axes(case)
-        places = range(min(len(self.signature.inputs), len(case.inputs)))
-        axes = ((k, self.batch_axis(case, k)) for k in places)
+            return self._resizable_axes_by_name(case)
+        indices = range(min(len(self.signature.inputs), len(case.inputs)))
+        axes = ((k, self.batch_axis(case, k)) for k in indices)
         batch = tuple((k, axis) for k, axis in axes if axis is not None)
         first = case.inputs[0]
         space = (
@@ -150,36 +150,46 @@ class LayerSpec:
             if first is not None
             else []
         )
-        found = (batch, *space, *self.variation.free(case), *self.variation.shared(case))
-        return tuple(dict.fromkeys(group for group in found if group))
+        all_groups = (
+            batch,
+            *space,
+            *self.variation.independent_axes(case),
+            *self.variation.tied_axes(case),
+        )
+        return tuple(dict.fromkeys(group for group in all_groups if group))
 
-    def _named_axes(self, case: Case) -> tuple[Axes, ...]:
+    def _resizable_axes_by_name(self, case: Case) -> tuple[Axes, ...]:
         sizes = self.sizes(case)
         if sizes is None or self.shapes is None:
             return ()
         names = self.signature.input_names
         groups = self.shapes.shared_axes(tuple(self._input_shapes(case)), sizes)
-        held = [name for name in self.owned if name in case.call.state]
-        owned = {size for name in held for size in self.shapes.tensors[name].names}
-        owned |= {*self.shapes.fixed}
-        order = sorted(groups, key=lambda label: (label[0] != BATCH, label[0] != SPACE))
-        found = dict[tuple[int, int], Axes]()
-        for label in (label for label in order if label[0] not in owned):
+        state_names = [name for name in self.state_names if name in case.call.state]
+        unchangeable = {size for name in state_names for size in self.shapes.tensors[name].names}
+        unchangeable |= {*self.shapes.fixed}
+        ordered_labels = sorted(groups, key=lambda label: (label[0] != BATCH, label[0] != SPACE))
+        axes_of_array = dict[tuple[int, int], Axes]()
+        for label in (label for label in ordered_labels if label[0] not in unchangeable):
             axes = tuple((names.index(name), axis) for name, axis in groups[label])
             # One array may be passed as two inputs: its axes change together.
-            arrays = [(id(case.inputs[place]), axis) for place, axis in axes]
-            others = dict.fromkeys(found[array] for array in arrays if array in found)
-            axes = (*(one for other in others for one in other), *axes)
-            found |= {(id(case.inputs[place]), axis): axes for place, axis in axes}
-        return tuple(dict.fromkeys(found.values()))
+            arrays = [(id(case.inputs[index]), axis) for index, axis in axes]
+            joined = dict.fromkeys(
+                axes_of_array[array] for array in arrays if array in axes_of_array
+            )
+            axes = (*(member for group in joined for member in group), *axes)
+            axes_of_array |= {(id(case.inputs[index]), axis): axes for index, axis in axes}
+        return tuple(dict.fromkeys(axes_of_array.values()))
 
     def sizes(self, case: Case) -> Sizes | None:
         """Sizes and arguments of a case, by name; None if its shapes do not fit `shapes`."""
         if self.shapes is None:
             return None
         try:
-            written = {**self.written(case), **self.oracle.counted(case)}
-            return self.signature.bind(self.shapes, written, self._input_shapes(case))
+            arguments = {
+                **self.oracle_arguments(case),
+                **self.oracle.value_inferred_arguments(case),
+            }
+            return self.signature.bind(self.shapes, arguments, self._input_shapes(case))
         except ShapeError:
             return None
 
@@ -187,10 +197,10 @@ class LayerSpec:
         pairs = zip(self.signature.input_names, case.inputs, strict=False)
         return {name: x.shape for name, x in pairs if x is not None}
 
-    def batch_axis(self, case: Case, place: int) -> int | None:
+    def batch_axis(self, case: Case, index: int) -> int | None:
         """The batch axis of an input; None if it has no batch axis or is absent."""
-        given = place < len(case.inputs) and case.inputs[place] is not None
-        return self._batch_axis_of(self.signature.inputs[place], case) if given else None
+        present = index < len(case.inputs) and case.inputs[index] is not None
+        return self._batch_axis_of(self.signature.inputs[index], case) if present else None
 
     def output_batch_axis(self, case: Case, output: Output) -> int | None:
         """The batch axis of an output; None if it has none."""
@@ -202,28 +212,28 @@ class LayerSpec:
         sizes = self.sizes(case)
         return None if sizes is None else self.shapes.batch_axis(tensor.name, sizes)
 
-    def inferred(self, input: Shape) -> Arguments:
+    def inferred_arguments(self, input: Shape) -> Arguments:
         """Arguments that a lazy layer infers from the shape of its first input; else empty."""
-        return {} if self.lazy is None else self.lazy.inferred(input)
+        return {} if self.lazy is None else self.lazy.inferred_arguments(input)
 
-    def parameters(self, case: Case) -> tuple[str, ...]:
+    def parameter_names(self, case: Case) -> tuple[str, ...]:
         """Names of the state tensors of a case that have gradients."""
         first = case.inputs[0]
         shape = () if first is None else first.shape
-        arguments = {**case.call.arguments, **self.inferred(shape)}
+        arguments = {**case.call.arguments, **self.inferred_arguments(shape)}
         buffers = {x.name for x in self.state_tensors(arguments, shape) if x.buffer}
         return tuple(name for name in case.call.state if name not in buffers)
 
-    def kept(self, name: str, arguments: Arguments, input: Shape) -> bool:
+    def is_constrained(self, name: str, arguments: Arguments, input: Shape) -> bool:
         """Whether the suite may reorder a state tensor's elements, but not change their values."""
-        given = {**arguments, **self.inferred(input)}
-        found = next((x for x in self.state_tensors(given, input) if x.name == name), None)
-        return found is not None and found.constraint != "any"
+        complete = {**arguments, **self.inferred_arguments(input)}
+        tensor = next((x for x in self.state_tensors(complete, input) if x.name == name), None)
+        return tensor is not None and tensor.constraint != "any"
 
-    def written(self, case: Case) -> Arguments:
+    def oracle_arguments(self, case: Case) -> Arguments:
         """The arguments of a case as oracles take them: keywords too, no extra positional ones."""
-        given = {k: v for k, v in case.call.arguments.items() if k != "*"}
-        return {**given, **case.keywords}
+        arguments = {k: v for k, v in case.call.arguments.items() if k != "*"}
+        return {**arguments, **case.keywords}
 
     def state_shapes(self, arguments: Arguments, input: Shape) -> dict[str, Shape]:
         """Names and shapes of the state tensors, in the order of the state_dict.
@@ -231,15 +241,15 @@ class LayerSpec:
         `arguments` are those of the call, without defaults. A lazy layer infers its sizes from
         `input`, the shape of the first input.
         """
-        found = self.state_tensors({**arguments, **self.inferred(input)}, input)
-        return {x.name: x.shape for x in found}
+        tensors = self.state_tensors({**arguments, **self.inferred_arguments(input)}, input)
+        return {x.name: x.shape for x in tensors}
 
     def state_tensors(self, arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
         """The tensors of the state, in the order of the state_dict.
 
         `arguments` include those that a lazy layer infers; `input` is the shape of the first input.
         """
-        if self.state.shaped is None or self.shapes is None:
+        if self.state.tensors_from_shapes is None or self.shapes is None:
             return self.state.tensors(arguments, input)
         first = self.signature.input_names[0]
         try:
@@ -247,10 +257,12 @@ class LayerSpec:
         except ShapeError:
             # The input of an invalid call lacks the axes; most states need the arguments only.
             sizes = self.signature.bind(self.shapes, arguments, {})
-        return self.state.shaped(arguments, self.shapes.present(self.owned, sizes))
+        return self.state.tensors_from_shapes(
+            arguments, self.shapes.present_shapes(self.state_names, sizes)
+        )
 
     @property
-    def owned(self) -> tuple[str, ...]:
+    def state_names(self) -> tuple[str, ...]:
         """Names of the state tensors in `shapes`: all that are neither inputs nor outputs."""
         outputs = {x.name for x in self.signature.outputs}
         names = () if self.shapes is None else self.shapes.texts
@@ -259,34 +271,42 @@ class LayerSpec:
     def output_shapes(self, case: Case) -> tuple[Shape | None, ...]:
         """Shapes of the outputs by the documentation's formulas."""
         shapes = [None if x is None else x.shape for x in case.inputs]
-        return self.shapes_of(shapes, {**self.written(case), **self.oracle.counted(case)})
+        return self.output_shapes_for(
+            shapes, {**self.oracle_arguments(case), **self.oracle.value_inferred_arguments(case)}
+        )
 
-    def shapes_of(
+    def output_shapes_for(
         self, inputs: Sequence[Shape | None], arguments: Arguments
     ) -> tuple[Shape | None, ...]:
         """Shapes of the outputs for input shapes; None for an absent output.
 
         `arguments` are those of the constructor and of the call.
         """
-        given = list(inputs)
-        while given and given[-1] is None:
-            given.pop()
+        present = list(inputs)
+        while present and present[-1] is None:
+            present.pop()
         if self.oracle.shapes is not None:
-            return self.oracle.shapes(*given, **arguments)
+            return self.oracle.shapes(*present, **arguments)
         assert self.shapes is not None
-        names = zip(self.signature.input_names, given, strict=False)
+        names = zip(self.signature.input_names, present, strict=False)
         sizes = self.signature.bind(
             self.shapes, arguments, {n: x for n, x in names if x is not None}
         )
         return tuple(self.shapes.shape(output.name, sizes) for output in self.signature.outputs)
 
-    def attributes(self, arguments: Arguments, input: Shape) -> Arguments:
+    def expected_attributes(self, arguments: Arguments, input: Shape) -> Arguments:
         """Attributes that a user can read from the layer after its first call, by name."""
-        facts = {**self.signature.defaults, **arguments, **self.inferred(input)}
-        facts |= self.signature.kept_as(facts)
-        likes = {a.name: facts.get(a.ties.like) for a in self.signature.arguments if a.ties.like}
+        values = {**self.signature.defaults, **arguments, **self.inferred_arguments(input)}
+        values |= self.signature.readback(values)
+        replacements = {
+            a.name: values.get(a.ties.replaces_none)
+            for a in self.signature.arguments
+            if a.ties.replaces_none
+        }
         return {
-            name: self.signature.readable(name, likes.get(name) if value is None else value)
-            for name, value in facts.items()
-            if name != "*" and name not in self.signature.keywords
+            name: self.signature.readable_value(
+                name, replacements.get(name) if value is None else value
+            )
+            for name, value in values.items()
+            if name != "*" and name not in self.signature.keyword_arguments
         }

@@ -46,7 +46,7 @@ class Expression:
     code: CodeType
     names: tuple[str, ...]
 
-    def value(self, names: Mapping[str, Any]) -> Any:
+    def evaluate(self, names: Mapping[str, Any]) -> Any:
         """The value for given sizes and arguments; a KeyError names an unknown one."""
         return eval(self.code, {"__builtins__": _FUNCTIONS}, names)
 
@@ -74,7 +74,7 @@ class Axis:
         return self.size.text if self.size.text.isidentifier() else ""
 
     @property
-    def presence(self) -> str:
+    def presence_key(self) -> str:
         """Key under which `Sizes` stores whether the axis is present."""
         return f"{self.tensor}: {self.size.text}" if self.tensor else self.size.text
 
@@ -96,30 +96,30 @@ class TensorShape:
     condition: Expression | None = None
     otherwise: TensorShape | None = None
 
-    def chosen(self, arguments: Mapping[str, Any]) -> tuple[Axis, ...] | None:
+    def axes_for(self, arguments: Mapping[str, Any]) -> tuple[Axis, ...] | None:
         """The axes for given arguments; None if the tensor is absent."""
-        if self.condition is None or self.condition.value(arguments):
+        if self.condition is None or self.condition.evaluate(arguments):
             return self.axes
-        return None if self.otherwise is None else self.otherwise.chosen(arguments)
+        return None if self.otherwise is None else self.otherwise.axes_for(arguments)
 
-    def within(self, tensor: str) -> TensorShape:
+    def for_tensor(self, tensor: str) -> TensorShape:
         """The shape with the tensor's name noted in each axis whose size is an expression."""
         axes = (replace(a, tensor="" if a.name else tensor) for a in self.axes)
-        otherwise = self.otherwise and self.otherwise.within(tensor)
+        otherwise = self.otherwise and self.otherwise.for_tensor(tensor)
         return TensorShape(tuple(axes), self.condition, otherwise)
 
     @property
-    def forms(self) -> tuple[tuple[Axis, ...], ...]:
+    def alternatives(self) -> tuple[tuple[Axis, ...], ...]:
         """All alternatives of the axes, one for each condition."""
-        return (self.axes, *(() if self.otherwise is None else self.otherwise.forms))
+        return (self.axes, *(() if self.otherwise is None else self.otherwise.alternatives))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Sizes and arguments that occur in the axes and conditions."""
-        inner = [name for axis in self.axes for name in axis.size.names]
-        inner += self.condition.names if self.condition is not None else ()
-        inner += self.otherwise.names if self.otherwise is not None else ()
-        return tuple(dict.fromkeys(inner))
+        all_names = [name for axis in self.axes for name in axis.size.names]
+        all_names += self.condition.names if self.condition is not None else ()
+        all_names += self.otherwise.names if self.otherwise is not None else ()
+        return tuple(dict.fromkeys(all_names))
 
     def __str__(self) -> str:
         text = " ".join(map(str, self.axes)) or "()"
@@ -131,7 +131,7 @@ class TensorShape:
 @cache
 def parse_shape(text: str) -> TensorShape:
     """Parse the text of a shape; raise a `NotationError` that says what is wrong, and where."""
-    return _parse(_words(text), text)
+    return _parse_words(_split_words(text), text)
 
 
 @cache
@@ -146,53 +146,53 @@ def parse_expression(text: str) -> Expression:
             raise NotationError(f"{text!r} has a {type(node).__name__}, which no size needs")
         if isinstance(node, ast.Call) and not isinstance(node.func, ast.Name):
             raise NotationError(f"{text!r} calls something that is not a function's name")
-    found = sorted(
+    name_nodes = sorted(
         (node for node in ast.walk(tree) if isinstance(node, ast.Name)), key=lambda n: n.col_offset
     )
-    names = tuple(dict.fromkeys(node.id for node in found if node.id not in _FUNCTIONS))
+    names = tuple(dict.fromkeys(node.id for node in name_nodes if node.id not in _FUNCTIONS))
     return Expression(text.strip(), compile(tree, "<shape>", "eval"), names)
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     """Split the text at blanks outside parentheses."""
     words, depth, word = list[str](), 0, ""
-    for place, sign in enumerate(text):
-        depth += (sign == "(") - (sign == ")")
+    for index, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
         if depth < 0:
-            raise NotationError(f"{text!r} has an unmatched ) at character {place + 1}")
-        if sign.isspace() and not depth:
+            raise NotationError(f"{text!r} has an unmatched ) at character {index + 1}")
+        if character.isspace() and not depth:
             words, word = [*words, word] if word else words, ""
         else:
-            word += sign
+            word += character
     if depth:
         raise NotationError(f"{text!r} leaves a parenthesis open")
     return [*words, word] if word else words
 
 
-def _parse(words: list[str], text: str) -> TensorShape:
+def _parse_words(words: list[str], text: str) -> TensorShape:
     if "if" not in words:
         if "else" in words:
             raise NotationError(f"{text!r} has an else without an if")
-        return TensorShape(_axes(words, text))
-    at = words.index("if")
-    axes, rest = _axes(words[:at], text), words[at + 1 :]
-    end = rest.index("else") if "else" in rest else len(rest)
-    if not rest[:end]:
+        return TensorShape(_parse_axes(words, text))
+    if_index = words.index("if")
+    axes, tail = _parse_axes(words[:if_index], text), words[if_index + 1 :]
+    else_index = tail.index("else") if "else" in tail else len(tail)
+    if not tail[:else_index]:
         raise NotationError(f"{text!r} has an if without a condition")
-    condition = parse_expression(" ".join(rest[:end]))
-    otherwise = _parse(rest[end + 1 :], text) if end < len(rest) else None
+    condition = parse_expression(" ".join(tail[:else_index]))
+    otherwise = _parse_words(tail[else_index + 1 :], text) if else_index < len(tail) else None
     return TensorShape(axes, condition, otherwise)
 
 
-def _axes(words: list[str], text: str) -> tuple[Axis, ...]:
+def _parse_axes(words: list[str], text: str) -> tuple[Axis, ...]:
     if words == ["()"]:
         return ()
     if not words:
         raise NotationError(f"{text!r} has no axis: the shape of a scalar is ()")
-    return tuple(_axis(word) for word in words)
+    return tuple(_parse_axis(word) for word in words)
 
 
-def _axis(word: str) -> Axis:
+def _parse_axis(word: str) -> Axis:
     repeated, optional = word.startswith("*"), word.endswith("?")
     axis = Axis(parse_expression(word[repeated : len(word) - optional]), repeated, optional)
     if optional and (repeated or not axis.size.names):

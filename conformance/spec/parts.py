@@ -31,7 +31,7 @@ def _always(case: Case) -> bool:
     return True
 
 
-def holds_of_none(case: Case) -> bool:
+def never_holds(case: Case) -> bool:
     return False
 
 
@@ -44,16 +44,16 @@ def stateless(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
     return ()
 
 
-def _nothing_shown(case: Case) -> Arguments:
+def _no_implied_arguments(case: Case) -> Arguments:
     return {}
 
 
-def nothing_counted(case: Case) -> Arguments:
+def no_value_inferred_arguments(case: Case) -> Arguments:
     """No arguments follow from input values: the default of `Oracle`."""
     return {}
 
 
-def _all_needed(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
+def _every_element_read(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
     return {}
 
 
@@ -68,7 +68,7 @@ class Steps:
     """
 
     values: Callable[..., Any]
-    shown: Callable[[Case], bool] = _always
+    states_visible: Callable[[Case], bool] = _always
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ class Oracle:
     shapes: Callable[..., tuple[Shape | None, ...]] | None = None
     formula: tuple[str, ...] = ()
     propagation: Propagation = sums
-    module: str | None = None
-    counted: Callable[[Case], Arguments] = nothing_counted
+    equivalent_module: str | None = None
+    value_inferred_arguments: Callable[[Case], Arguments] = no_value_inferred_arguments
     steps: Steps | None = None
 
 
@@ -112,8 +112,8 @@ class Generation:
 
     cases: Callable[[str], SearchStrategy[Case]]
     invalid: Callable[[str], SearchStrategy[Case]] | None = None
-    examples: float = 1.0
-    whole: Callable[[str], Sequence[Case]] | None = None
+    examples_fraction: float = 1.0
+    exhaustive_cases: Callable[[str], Sequence[Case]] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,13 @@ class State:
     """
 
     tensors: Callable[[Arguments, Shape], tuple[StateTensor, ...]] = stateless
-    shaped: Callable[[Arguments, Mapping[str, Shape]], tuple[StateTensor, ...]] | None = None
+    tensors_from_shapes: (
+        Callable[[Arguments, Mapping[str, Shape]], tuple[StateTensor, ...]] | None
+    ) = None
     constructor_tensors: tuple[str, ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)
 
-    def constructed(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def constructor_state(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The tensors of a state that the constructor takes: a layer cannot be built otherwise."""
         return {name: x for name, x in state.items() if name in self.constructor_tensors}
 
@@ -149,7 +151,7 @@ class Lazy:
     """
 
     eager: str
-    inferred: Callable[[Shape], Arguments]
+    inferred_arguments: Callable[[Shape], Arguments]
 
 
 @dataclass(frozen=True)
@@ -172,16 +174,16 @@ class Traits:
         refuses_special: case → whether the layer refuses NaN and infinities.
     """
 
-    aliases: bool = False
-    copies: bool = False
+    may_alias_inputs: bool = False
+    copies_input: bool = False
     wide_sums: bool = False
-    product: Callable[[TrialLike], Rounded | None] = no_product
-    modes: bool = False
-    updates: Callable[[Call], bool] = never
-    trains: Callable[[Case], bool] = _always
-    batched: bool = False
+    stored_product: Callable[[TrialLike], Rounded | None] = no_product
+    train_and_eval_differ: bool = False
+    updates_state: Callable[[Call], bool] = never
+    valid_in_train_mode: Callable[[Case], bool] = _always
+    always_batched: bool = False
     every_weight_counts: Callable[[Case], bool] = _always
-    refuses_special: Callable[[Case], bool] = holds_of_none
+    refuses_special: Callable[[Case], bool] = never_holds
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ class Randomness:
         draws: (trial, random generator) → claims about the draws; None if the layer draws none.
     """
 
-    used: Callable[[Call], bool] = never
+    is_used: Callable[[Call], bool] = never
     draws: Callable[[TrialLike, np.random.Generator], Draws] | None = None
 
 
@@ -207,9 +209,9 @@ class Conditions:
         shown: case → arguments of the module that the arrays of a function imply (sizes).
     """
 
-    derived: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
-    numbers: Mapping[str, str] = field(default_factory=dict)
-    shown: Callable[[Case], Arguments] = _nothing_shown
+    derived_facts: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    numeric_facts: Mapping[str, str] = field(default_factory=dict)
+    implied_arguments: Callable[[Case], Arguments] = _no_implied_arguments
 
 
 @dataclass(frozen=True)
@@ -228,4 +230,4 @@ class Benchmark:
     workloads: tuple[Workload, ...] = ()
     filling: Filling = field(default_factory=Filling)
     flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int] | None = None
-    needed: Callable[[Mapping[str, np.ndarray]], Mapping[str, int]] = _all_needed
+    elements_read: Callable[[Mapping[str, np.ndarray]], Mapping[str, int]] = _every_element_read

@@ -15,34 +15,36 @@ def validate_shapes(
     With `formula`, the output sizes follow from the layer's shape oracle or from input values, and
     may have names that occur nowhere else.
     """
-    arguments = signature.named
+    arguments = signature.shape_names
     outputs = {x.name for x in signature.outputs}
     missing = [name for name in signature.input_names if name not in shapes.texts]
     if missing:
         raise NotationError(f"{layer}: no shape is given for {', '.join(missing)}")
-    named = {*arguments, SPACE, *shapes.let}
+    known_names = {*arguments, SPACE, *shapes.let}
     for name, text in shapes.texts.items():
         try:
             tensor = parse_shape(text)
         except NotationError as error:
             raise NotationError(f"{layer}: {name}: {error}") from error
-        for axes in tensor.forms:
+        for axes in tensor.alternatives:
             if name in signature.input_names:
-                named |= {axis.name for axis in axes}
-            groups = [str(a) for a in axes if a.repeated and a.name not in ("", SPACE, *arguments)]
-            if len(groups) > 1:
+                known_names |= {axis.name for axis in axes}
+            repeated = [
+                str(a) for a in axes if a.repeated and a.name not in ("", SPACE, *arguments)
+            ]
+            if len(repeated) > 1:
                 raise NotationError(
-                    f"{layer}: {name}: which axes of {text!r} are {' and which '.join(groups)}?"
+                    f"{layer}: {name}: which axes of {text!r} are {' and which '.join(repeated)}?"
                 )
-    inner = {n: t for n, t in shapes.tensors.items() if not formula or n not in outputs}
-    used = {n: name for name, tensor in inner.items() for n in tensor.names}
-    used |= {
+    checked_tensors = {n: t for n, t in shapes.tensors.items() if not formula or n not in outputs}
+    origins = {n: name for name, tensor in checked_tensors.items() for n in tensor.names}
+    origins |= {
         n: text
-        for text in (*shapes.where, *shapes.let.values(), *shapes.below.values())
+        for text in (*shapes.where, *shapes.let.values(), *shapes.index_limits.values())
         for n in parse_expression(text).names
     }
-    for name, where in used.items():
-        if name not in named:
+    for name, origin in origins.items():
+        if name not in known_names:
             raise NotationError(
-                f"{layer}: {where}: {name} is neither an argument nor an axis of an input"
+                f"{layer}: {origin}: {name} is neither an argument nor an axis of an input"
             )

@@ -17,7 +17,7 @@ from conformance.spec.notation import (
     parse_expression,
     parse_shape,
 )
-from conformance.spec.sizes import sizes_of
+from conformance.spec.sizes import as_size_tuple
 
 Shape = tuple[int, ...]
 Label = tuple[str, int]
@@ -29,7 +29,7 @@ class ShapeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Place:
+class ConcreteAxis:
     """One axis of a tensor in a call.
 
     Args:
@@ -60,90 +60,94 @@ class Sizes(Mapping[str, Any]):
 
     arguments: Mapping[str, Any]
     dims: int = 0
-    found: dict[str, Any] = field(default_factory=dict)
+    from_tensors: dict[str, Any] = field(default_factory=dict)
     defined: Mapping[str, Expression] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         if name in self.defined:
-            return self.defined[name].value(self)
+            return self.defined[name].evaluate(self)
         value = self.arguments.get(name)
-        return value if name not in self.found or value is not None else self.found[name]
+        return (
+            value if name not in self.from_tensors or value is not None else self.from_tensors[name]
+        )
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self.found, **self.arguments, **self.defined})
+        return iter({**self.from_tensors, **self.arguments, **self.defined})
 
     def __len__(self) -> int:
-        return len({*self.found, *self.arguments, *self.defined})
+        return len({*self.from_tensors, *self.arguments, *self.defined})
 
-    def decided(self, name: str) -> bool:
+    def is_determined(self, name: str) -> bool:
         """Whether an argument or a definition gives the size."""
         return name in self.defined or self.arguments.get(name) is not None
 
-    def count(self, axis: Axis) -> int | None:
+    def axis_count(self, axis: Axis) -> int | None:
         """Number of axes that an entry stands for; None if that is not known yet."""
         name = axis.name
         if not axis.repeated:
-            key = axis.presence
-            if not axis.optional or self.decided(key):
+            key = axis.presence_key
+            if not axis.optional or self.is_determined(key):
                 return 1
-            return None if key not in self.found else int(self.found[key] is not None)
-        if SPACE in self._names(axis.size):
+            return None if key not in self.from_tensors else int(self.from_tensors[key] is not None)
+        if SPACE in self._all_names(axis.size):
             return self.dims
-        if name and not self.decided(name):
-            return len(self.found[name]) if name in self.found else None
+        if name and not self.is_determined(name):
+            return len(self.from_tensors[name]) if name in self.from_tensors else None
         if self.dims:
             return self.dims
-        return max(len(sizes_of(self[n])) for n in axis.size.names)
+        return max(len(as_size_tuple(self[n])) for n in axis.size.names)
 
-    def _names(self, size: Expression) -> set[str]:
-        inner = (self.defined[n].names for n in size.names if n in self.defined)
-        return {*size.names, *(name for names in inner for name in names)}
+    def _all_names(self, size: Expression) -> set[str]:
+        definitions = (self.defined[n].names for n in size.names if n in self.defined)
+        return {*size.names, *(name for names in definitions for name in names)}
 
-    def places(self, axes: Sequence[Axis]) -> Iterator[Place]:
+    def expand(self, axes: Sequence[Axis]) -> Iterator[ConcreteAxis]:
         """Yield the axes of a tensor one by one, repeated entries expanded."""
         for axis in axes:
-            count = self.count(axis)
+            count = self.axis_count(axis)
             if count is None:
                 raise ShapeError(f"the number of axes of {axis} is unknown")
             for k in range(count):
-                yield Place(axis, k if axis.repeated else None)
+                yield ConcreteAxis(axis, k if axis.repeated else None)
 
-    def size(self, place: Place) -> int:
+    def axis_size(self, axis: ConcreteAxis) -> int:
         """Evaluate the size of an axis, in its spatial dimension where it has one."""
-        value = place.axis.size.value(_In(self, place.index))
+        value = axis.axis.size.evaluate(_DimensionView(self, axis.index))
         return int(value)
 
-    def read(self, tensor: str, axes: Sequence[Axis], shape: Shape) -> bool:
+    def learn_from(self, tensor: str, axes: Sequence[Axis], shape: Shape) -> bool:
         """Learn sizes from a tensor's shape; return False if another tensor must be read first."""
-        counts = [self.count(axis) for axis in axes]
+        counts = [self.axis_count(axis) for axis in axes]
         open_axes = [a for a, count in zip(axes, counts, strict=True) if count is None]
-        spare = len(shape) - sum(count or 0 for count in counts)
-        groups = [a for a in open_axes if a.repeated]
-        options = [a for a in open_axes if not a.repeated]
-        leading = not groups or all(axes.index(a) < axes.index(groups[0]) for a in options)
-        if len(groups) > 1 or not leading:
+        unassigned = len(shape) - sum(count or 0 for count in counts)
+        repeated_axes = [a for a in open_axes if a.repeated]
+        optional_axes = [a for a in open_axes if not a.repeated]
+        solvable = not repeated_axes or all(
+            axes.index(a) < axes.index(repeated_axes[0]) for a in optional_axes
+        )
+        if len(repeated_axes) > 1 or not solvable:
             return False
-        if spare < 0 or (not groups and spare > len(options)):
-            written = " ".join(map(str, axes))
-            raise ShapeError(f"{tensor} of shape {shape} does not have the rank of ({written})")
-        for k, axis in enumerate(options):
-            self.found[axis.presence] = 0 if k < spare else None
-        for axis in groups:
-            self.found[axis.name] = (0,) * max(spare - len(options), 0)
+        if unassigned < 0 or (not repeated_axes and unassigned > len(optional_axes)):
+            notation = " ".join(map(str, axes))
+            raise ShapeError(f"{tensor} of shape {shape} does not have the rank of ({notation})")
+        for k, axis in enumerate(optional_axes):
+            self.from_tensors[axis.presence_key] = 0 if k < unassigned else None
+        for axis in repeated_axes:
+            self.from_tensors[axis.name] = (0,) * max(unassigned - len(optional_axes), 0)
         sizes = dict[str, list[int]]()
-        for place, size in zip(self.places(axes), shape, strict=True):
-            if place.axis.name and not self.decided(place.axis.name):
-                sizes.setdefault(place.axis.name, []).append(size)
+        for concrete, size in zip(self.expand(axes), shape, strict=True):
+            if concrete.axis.name and not self.is_determined(concrete.axis.name):
+                sizes.setdefault(concrete.axis.name, []).append(size)
         repeated = {axis.name for axis in axes if axis.repeated}
         learnt = {axis.name for axis in open_axes}
-        for name, several in sizes.items():
-            if name in learnt or name not in self.found:
-                self.found[name] = tuple(several) if name in repeated else several[0]
+        for name, values in sizes.items():
+            if name in learnt or name not in self.from_tensors:
+                self.from_tensors[name] = tuple(values) if name in repeated else values[0]
         return True
 
 
 @dataclass(frozen=True)
-class _In(Mapping[str, Any]):
+class _DimensionView(Mapping[str, Any]):
     """Sizes and arguments seen from one spatial dimension: one number in place of a tuple."""
 
     sizes: Sizes
@@ -151,14 +155,14 @@ class _In(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name in self.sizes.defined:
-            return self.sizes.defined[name].value(self)
+            return self.sizes.defined[name].evaluate(self)
         value = self.sizes[name]
         if self.index is None or not isinstance(value, (tuple, list)):
             return value
         if len(value) == 1:
             return value[0]
         # The tuple may start with the sizes of batch and channels.
-        dims = self.sizes.dims if self.sizes.decided(name) else 0
+        dims = self.sizes.dims if self.sizes.is_determined(name) else 0
         return value[self.index + (len(value) - dims if dims else 0)]
 
     def __iter__(self) -> Iterator[str]:
@@ -187,17 +191,17 @@ class Shapes:
     where: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     let: Mapping[str, str] = field(default_factory=dict)
-    below: Mapping[str, str] = field(default_factory=dict)
+    index_limits: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorShape]:
         """The shapes, parsed."""
-        return {name: parse_shape(text).within(name) for name, text in self.texts.items()}
+        return {name: parse_shape(text).for_tensor(name) for name, text in self.texts.items()}
 
     @cached_property
     def size_names(self) -> frozenset[str]:
         """Names of sizes that an axis has, or that `let` defines."""
-        forms = (axes for tensor in self.tensors.values() for axes in tensor.forms)
+        forms = (axes for tensor in self.tensors.values() for axes in tensor.alternatives)
         return frozenset(axis.name for axes in forms for axis in axes if axis.name) | {*self.let}
 
     @cached_property
@@ -210,29 +214,35 @@ class Shapes:
         """The definitions of `let`, parsed."""
         return {name: parse_expression(text) for name, text in self.let.items()}
 
-    def bind(self, arguments: Mapping[str, Any], dims: int, given: Mapping[str, Shape]) -> Sizes:
+    def bind(
+        self, arguments: Mapping[str, Any], dims: int, tensor_shapes: Mapping[str, Shape]
+    ) -> Sizes:
         """Find the sizes of a call from all its arguments, with defaults, and shapes of tensors.
 
         Tensors in `given` that have no shape in `texts` are ignored.
         """
         sizes = Sizes(arguments, dims, {}, self.defined)
-        waiting = [(n, axes, given[n]) for n, axes in self._present(sizes) if n in given]
-        while waiting:
-            later = [item for item in waiting if not sizes.read(*item)]
-            if len(later) == len(waiting):
-                raise ShapeError(f"{later[0][0]}: its axes cannot be determined")
-            waiting = later
+        pending = [
+            (n, axes, tensor_shapes[n])
+            for n, axes in self._present_tensors(sizes)
+            if n in tensor_shapes
+        ]
+        while pending:
+            unresolved = [item for item in pending if not sizes.learn_from(*item)]
+            if len(unresolved) == len(pending):
+                raise ShapeError(f"{unresolved[0][0]}: its axes cannot be determined")
+            pending = unresolved
         return sizes
 
-    def _present(self, sizes: Sizes) -> Iterator[tuple[str, tuple[Axis, ...]]]:
+    def _present_tensors(self, sizes: Sizes) -> Iterator[tuple[str, tuple[Axis, ...]]]:
         for name, tensor in self.tensors.items():
-            axes = tensor.chosen(sizes)
+            axes = tensor.axes_for(sizes)
             if axes is not None:
                 yield name, axes
 
-    def places(self, name: str, sizes: Sizes) -> tuple[Place, ...]:
+    def axes_of(self, name: str, sizes: Sizes) -> tuple[ConcreteAxis, ...]:
         """The axes of a tensor in a call; empty for an absent tensor."""
-        return tuple(sizes.places(self.tensors[name].chosen(sizes) or ()))
+        return tuple(sizes.expand(self.tensors[name].axes_for(sizes) or ()))
 
     def shape(self, name: str, sizes: Sizes) -> Shape | None:
         """The shape of a tensor in a call with these sizes; None for an absent tensor.
@@ -240,44 +250,44 @@ class Shapes:
         Raises:
             ShapeError: if a size would be negative.
         """
-        axes = self.tensors[name].chosen(sizes)
+        axes = self.tensors[name].axes_for(sizes)
         if axes is None:
             return None
-        shape = tuple(map(sizes.size, sizes.places(axes)))
+        shape = tuple(map(sizes.axis_size, sizes.expand(axes)))
         if min(shape, default=0) < 0:
             raise ShapeError(f"{name} would have the shape {shape}")
         return shape
 
-    def limit(self, name: str, sizes: Sizes) -> int | None:
+    def index_limit(self, name: str, sizes: Sizes) -> int | None:
         """The number that an input's indices are below; None for an input without indices."""
-        text = self.below.get(name)
-        return None if text is None else int(parse_expression(text).value(sizes))
+        text = self.index_limits.get(name)
+        return None if text is None else int(parse_expression(text).evaluate(sizes))
 
-    def present(self, names: Sequence[str], sizes: Sizes) -> dict[str, Shape]:
+    def present_shapes(self, names: Sequence[str], sizes: Sizes) -> dict[str, Shape]:
         """Shapes of the named tensors that are present in a call."""
         shapes = ((name, self.shape(name, sizes)) for name in names)
         return {name: shape for name, shape in shapes if shape is not None}
 
-    def check(self, sizes: Sizes, given: Mapping[str, Shape]) -> None:
+    def validate(self, sizes: Sizes, tensor_shapes: Mapping[str, Shape]) -> None:
         """Raise a `ShapeError` if tensors do not fit together, or a constraint does not hold."""
-        for name, axes in self._present(sizes):
-            for k, place in enumerate(sizes.places(axes) if name in given else ()):
-                size, actual = sizes.size(place), given[name][k]
+        for name, axes in self._present_tensors(sizes):
+            for k, axis in enumerate(sizes.expand(axes) if name in tensor_shapes else ()):
+                size, actual = sizes.axis_size(axis), tensor_shapes[name][k]
                 if size != actual:
-                    raise ShapeError(f"axis {k} of {name} is {place.axis} = {size}, not {actual}")
+                    raise ShapeError(f"axis {k} of {name} is {axis.axis} = {size}, not {actual}")
         dimensions = range(sizes.dims) if sizes.dims else (None,)
         for constraint in self.constraints:
-            if not all(constraint.value(_In(sizes, k)) for k in dimensions):
+            if not all(constraint.evaluate(_DimensionView(sizes, k)) for k in dimensions):
                 raise ShapeError(f"{constraint.text} does not hold")
 
     def batch_axis(self, name: str, sizes: Sizes) -> int | None:
         """The axis whose size is a function of the batch size; None if none or several are."""
-        known = takewhile(
-            lambda a: sizes.count(a) is not None, self.tensors[name].chosen(sizes) or ()
+        leading = takewhile(
+            lambda a: sizes.axis_count(a) is not None, self.tensors[name].axes_for(sizes) or ()
         )
-        places = sizes.places(tuple(known))
-        axes = [k for k, place in enumerate(places) if BATCH in place.axis.size.names]
-        batched = len(axes) == 1 and sizes.found.get(BATCH) is not None
+        concrete = sizes.expand(tuple(leading))
+        axes = [k for k, axis in enumerate(concrete) if BATCH in axis.axis.size.names]
+        batched = len(axes) == 1 and sizes.from_tensors.get(BATCH) is not None
         return axes[0] if batched else None
 
     def shared_axes(
@@ -287,22 +297,24 @@ class Shapes:
 
         Sizes that occur in an expression are left out.
         """
-        found = dict[Label, list[tuple[str, int]]]()
-        bound = set[str]()
+        groups = dict[Label, list[tuple[str, int]]]()
+        expression_sizes = set[str]()
         for name in names:
-            for k, place in enumerate(self.places(name, sizes)):
-                label = place.label
+            for k, concrete in enumerate(self.axes_of(name, sizes)):
+                label = concrete.label
                 if not label[0]:
-                    bound |= set(place.axis.size.names)
-                elif not sizes.decided(label[0]):
-                    found.setdefault(label, []).append((name, k))
-        return {label: tuple(axes) for label, axes in found.items() if label[0] not in bound}
+                    expression_sizes |= set(concrete.axis.size.names)
+                elif not sizes.is_determined(label[0]):
+                    groups.setdefault(label, []).append((name, k))
+        return {
+            label: tuple(axes) for label, axes in groups.items() if label[0] not in expression_sizes
+        }
 
 
-def shape_lines(shapes: Shapes) -> tuple[str, ...]:
+def format_shapes(shapes: Shapes) -> tuple[str, ...]:
     """Format the shapes for readers: a line for each tensor, definition and constraint."""
     width = max(map(len, (*shapes.texts, *shapes.let)))
     lines = [f"{name:{width}}  {text}" for name, text in shapes.texts.items()]
     lines += [f"{name:{width}}  = {text}" for name, text in shapes.let.items()]
-    lines += [f"{name:{width}}  < {text}" for name, text in shapes.below.items()]
+    lines += [f"{name:{width}}  < {text}" for name, text in shapes.index_limits.items()]
     return (*lines, *(f"where {text}" for text in shapes.where))

@@ -41,11 +41,11 @@ class Form:
     """
 
     sequence: bool = False
-    of_torch: bool = False
+    torch_object: bool = False
     function: bool = False
     record: str = ""
     module: bool = False
-    names: tuple[str, ...] = ()
+    module_arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Ties:
     """
 
     fixes_sizes: bool = False
-    fixes: str = ""
-    like: str = ""
+    constrains: str = ""
+    replaces_none: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,36 +84,36 @@ class Argument:
 
     name: str
     default: Any = REQUIRED
-    plain: Any = None
-    other: Any = None
+    simplest: Any = None
+    alternative: Any = None
     per_dimension: bool = False
     size: bool = False
     window: bool = False
     keyword: bool = False
-    large: bool = False
+    large_default: bool = False
     form: Form = Form()
     ties: Ties = Ties()
 
 
 @dataclass(frozen=True)
-class Passed:
+class Passing:
     """How an input is passed to torch, where that is not positionally, unchanged, on the device.
 
     Args:
         by_name: by keyword: an argument that is not a tensor precedes it.
         said: torch has no default for it: an absent input is passed as None.
         part_of: torch's argument that this input and its neighbours with the same value are parts
-            of, as tensors of one list (`Bundles.wholes`).
+            of, as tensors of one list (`Bundles.composite_arguments`).
         on_host: on the CPU, wherever the other inputs are.
     """
 
     by_name: bool = False
-    said: bool = False
+    explicit_none: bool = False
     part_of: str = ""
     on_host: bool = False
 
 
-BY_NAME = Passed(by_name=True)
+BY_NAME = Passing(by_name=True)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Input:
             places (indices, probabilities, variances).
         updated: the call may write into it.
         fixed: elements may neither change nor move: offsets, which never decrease.
-        passed: see `Passed`.
+        passed: see `Passing`.
     """
 
     name: str
@@ -140,10 +140,10 @@ class Input:
     optional: bool = False
     batch_axis: Callable[[Case], int | None] = no_axis
     differentiable: bool = True
-    signed: bool = True
+    any_value: bool = True
     updated: bool = False
     fixed: bool = False
-    passed: Passed = Passed()
+    passing: Passing = Passing()
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Output:
     on_host: bool = False
 
 
-def _as_written(arguments: Arguments) -> Arguments:
+def _read_as_written(arguments: Arguments) -> Arguments:
     return {}
 
 
@@ -182,9 +182,9 @@ class Bundles:
         lists: torch returns the outputs as a list.
     """
 
-    wholes: Mapping[str, str] = field(default_factory=dict)
-    states: int = 0
-    lists: bool = False
+    composite_arguments: Mapping[str, str] = field(default_factory=dict)
+    state_count: int = 0
+    returns_list: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,9 +205,9 @@ class Signature:
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     dims: int = 0
-    complex: bool = True
-    placed: bool = True
-    kept_as: Callable[[Arguments], Arguments] = _as_written
+    supports_complex: bool = True
+    takes_device_and_dtype: bool = True
+    readback: Callable[[Arguments], Arguments] = _read_as_written
     bundles: Bundles = field(default_factory=Bundles)
 
     @cached_property
@@ -221,9 +221,11 @@ class Signature:
         return {a.name: a.default for a in self.arguments if a.default is not REQUIRED}
 
     @cached_property
-    def named(self) -> frozenset[str]:
+    def shape_names(self) -> frozenset[str]:
         """Names of arguments that shapes may use, those of its module arguments included."""
-        return frozenset(name for a in self.arguments for name in (a.name, *a.form.names))
+        return frozenset(
+            name for a in self.arguments for name in (a.name, *a.form.module_arguments)
+        )
 
     @cached_property
     def input_names(self) -> tuple[str, ...]:
@@ -236,32 +238,32 @@ class Signature:
         return tuple(f"grad_{x.name}" for x in self.outputs)
 
     @cached_property
-    def keywords(self) -> frozenset[str]:
+    def keyword_arguments(self) -> frozenset[str]:
         """Names of the arguments that are passed to the call."""
         return frozenset(a.name for a in self.arguments if a.keyword)
 
     @cached_property
-    def of_torch(self) -> frozenset[str]:
+    def torch_objects(self) -> frozenset[str]:
         """Names of the arguments whose values are names of objects in `torch`."""
-        return frozenset(a.name for a in self.arguments if a.form.of_torch)
+        return frozenset(a.name for a in self.arguments if a.form.torch_object)
 
     @cached_property
-    def functions(self) -> frozenset[str]:
+    def function_arguments(self) -> frozenset[str]:
         """Names of the arguments that are functions, or words for them."""
         return frozenset(a.name for a in self.arguments if a.form.function)
 
     @cached_property
-    def records(self) -> Mapping[str, str]:
+    def record_arguments(self) -> Mapping[str, str]:
         """Arguments that are records, each with the name of its class."""
         return {a.name: a.form.record for a in self.arguments if a.form.record}
 
     @cached_property
-    def modules(self) -> frozenset[str]:
+    def module_arguments(self) -> frozenset[str]:
         """Names of the arguments that are modules."""
         return frozenset(a.name for a in self.arguments if a.form.module)
 
     @cached_property
-    def windows(self) -> frozenset[str]:
+    def window_arguments(self) -> frozenset[str]:
         """Names of the arguments that decide which output sizes are possible."""
         return frozenset(a.name for a in self.arguments if a.window)
 
@@ -270,18 +272,22 @@ class Signature:
         """Names of the arguments that have one number for each spatial dimension."""
         return frozenset(a.name for a in self.arguments if a.per_dimension)
 
-    def complete(self, arguments: Arguments) -> dict[str, Any]:
+    def complete_arguments(self, arguments: Arguments) -> dict[str, Any]:
         """All arguments of a call: defaults for the omitted ones, and names inside modules."""
-        full = {**self.defaults, **arguments}
-        for known in self.arguments:
-            if known.ties.like and full.get(known.name) is None:
-                full[known.name] = full.get(known.ties.like)
-            if known.form.names and full.get(known.name) is not None:
-                _, inner = full[known.name]
-                full |= {name: value for name, value in inner if name in known.form.names}
-        return full
+        complete = {**self.defaults, **arguments}
+        for argument in self.arguments:
+            if argument.ties.replaces_none and complete.get(argument.name) is None:
+                complete[argument.name] = complete.get(argument.ties.replaces_none)
+            if argument.form.module_arguments and complete.get(argument.name) is not None:
+                _, inner = complete[argument.name]
+                complete |= {
+                    name: value for name, value in inner if name in argument.form.module_arguments
+                }
+        return complete
 
-    def bind(self, shapes: Shapes, arguments: Arguments, given: Mapping[str, Shape]) -> Sizes:
+    def bind(
+        self, shapes: Shapes, arguments: Arguments, input_shapes: Mapping[str, Shape]
+    ) -> Sizes:
         """The sizes of a call, from its arguments without defaults and the shapes of its inputs.
 
         Raises:
@@ -291,22 +297,22 @@ class Signature:
             value = arguments.get(name)
             if isinstance(value, (tuple, list)) and len(value) not in (1, self.dims):
                 raise ShapeError(f"{name} = {value!r} does not have {self.dims} dimensions")
-        return shapes.bind(self.complete(arguments), self.dims, given)
+        return shapes.bind(self.complete_arguments(arguments), self.dims, input_shapes)
 
     def argument(self, name: str) -> Argument | None:
         """The argument of a name; None if there is none."""
         return next((a for a in self.arguments if a.name == name), None)
 
-    def places(self, *roles: str) -> tuple[int, ...]:
+    def input_indices(self, *roles: str) -> tuple[int, ...]:
         """Indices of the inputs whose role is one of these."""
         return tuple(k for k, x in enumerate(self.inputs) if x.role in roles)
 
-    def dtype(self, case: Case, index: int = 0) -> str:
+    def output_dtype(self, case: Case, index: int = 0) -> str:
         """torch's name for the dtype that an output must have."""
         chosen = self.outputs[index].dtype
         return case.call.dtype if chosen is None else chosen(case)
 
-    def readable(self, name: str, value: Any) -> Any:
+    def readable_value(self, name: str, value: Any) -> Any:
         """Normalize the value of an attribute for comparison: sizes become tuples."""
         argument = self.argument(name)
         if argument is not None and argument.form.sequence:

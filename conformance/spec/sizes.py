@@ -18,7 +18,7 @@ def resized(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def sizes_of(value: Any) -> tuple[int, ...]:
+def as_size_tuple(value: Any) -> tuple[int, ...]:
     """Return a size, one number or several, as a tuple."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 

@@ -62,17 +62,19 @@ class StateTensor:
     initial: Uniform | Constant | Normal | None = None
     buffer: bool = False
     integer: bool = False
-    like: str = ""
+    same_values_as: str = ""
     constraint: str = "any"
 
 
-def uniform(shapes: Mapping[str, Shape], inverse: int) -> tuple[StateTensor, ...]:
+def uniform_parameters(shapes: Mapping[str, Shape], inverse: int) -> tuple[StateTensor, ...]:
     """Parameters drawn from U(−√k, √k); `inverse` is 1/k, or 0 if no input reaches an output."""
     limit = math.inf if inverse == 0 else 1 / math.sqrt(inverse)
     return tuple(StateTensor(name, shape, Uniform(limit)) for name, shape in shapes.items())
 
 
-def distance(values: np.ndarray, cumulative: Callable[[np.ndarray], np.ndarray]) -> float:
+def distribution_distance(
+    values: np.ndarray, cumulative: Callable[[np.ndarray], np.ndarray]
+) -> float:
     """The Kolmogorov–Smirnov distance sup|F_n − F| of independent values to a distribution."""
     expected = cumulative(np.sort(values, axis=None))
     ranks = np.arange(values.size + 1) / values.size
@@ -80,7 +82,7 @@ def distance(values: np.ndarray, cumulative: Callable[[np.ndarray], np.ndarray])
 
 
 def allowed_distance(count: int, slack: float = 2.0**-7) -> float:
-    """A bound that `distance` exceeds with a probability of at most `FALSE_ALARM`.
+    """A bound that `distribution_distance` exceeds with a probability of at most `FALSE_ALARM`.
 
     It is √(ln(2/α)/2n) by Massart's inequality (*The tight constant in the
     Dvoretzky–Kiefer–Wolfowitz inequality*, 1990), plus `slack`: how far roundings may move the
@@ -104,6 +106,6 @@ def with_bias(weight: Shape, outputs: int, bias: bool) -> dict[str, Shape]:
     return {"weight": weight, "bias": (outputs,)} if bias else {"weight": weight}
 
 
-def products(shape: Sequence[int]) -> int:
+def products_per_sum(shape: Sequence[int]) -> int:
     """Number of products in each sum, for a weight whose first axis counts the outputs."""
     return math.prod(shape[1:])

@@ -20,7 +20,7 @@ class TrialLike(Protocol):
     """One case on one backend (`conformance.checks.trial.Trial`)."""
 
     case: Case
-    row: Any
+    spec: Any
     numerics: Numerics | None
     backend: Backend
 
@@ -48,10 +48,10 @@ class TrialLike(Protocol):
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The outputs on the host."""
 
-    def forget(self) -> None:
+    def drop_outputs(self) -> None:
         """Drop the outputs: the next access makes another call."""
 
-    def held(self, name: str) -> np.ndarray:
+    def updated_tensor(self, name: str) -> np.ndarray:
         """A state tensor or input as the call left it, on the host."""
 
     def evaluate(
@@ -59,18 +59,18 @@ class TrialLike(Protocol):
     ) -> tuple[Rounded, ...]:
         """The oracle on given operands."""
 
-    def other(self, case: Case) -> TrialLike:
+    def trial_of(self, case: Case) -> TrialLike:
         """A trial of another case on the same backend."""
 
-    def pulled(self, *cotangents: np.ndarray) -> tuple[np.ndarray | None, ...]:
+    def input_gradients(self, *cotangents: np.ndarray) -> tuple[np.ndarray | None, ...]:
         """The backend's gradients of the inputs."""
 
-    def together(
+    def outputs_and_gradients(
         self, *cotangents: np.ndarray
     ) -> tuple[tuple[np.ndarray, ...] | None, tuple[np.ndarray | None, ...]]:
         """Outputs and input gradients of one call; None for outputs without `value_and_vjp`."""
 
-    def repeated(self) -> TrialLike:
+    def on_same_layer(self) -> TrialLike:
         """A new trial of the same case on the same built layer."""
 
     def text(self) -> str:
@@ -81,7 +81,7 @@ class FactsLike(Protocol):
     """The facts of one case (`conformance.matching.facts.Facts`)."""
 
     case: Case
-    row: Any
+    spec: Any
 
     def get(self, name: str) -> Any:
         """A fact by its name; None if the case has no such fact."""

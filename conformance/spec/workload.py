@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 Shape = tuple[int, ...]
-Making = Callable[[tuple[Shape, ...], np.random.Generator], np.ndarray]
+ArrayMaker = Callable[[tuple[Shape, ...], np.random.Generator], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Workload:
     arguments: Mapping[str, Any]
     inputs: tuple[Shape, ...]
     small: bool = False
-    below: Mapping[str, int] = field(default_factory=dict)
+    index_limits: Mapping[str, int] = field(default_factory=dict)
 
 
-def _rows(weight: Shape) -> int:
+def _products_per_sum(weight: Shape) -> int:
     return max(math.prod(weight[1:]), 1)
 
 
@@ -53,9 +53,9 @@ class Filling:
         wide_adjoints: in half precision, the sums of gradients are accumulated in float32.
     """
 
-    terms: Callable[[Shape], int] = _rows
+    terms: Callable[[Shape], int] = _products_per_sum
     factors: int = 2
     scale: Callable[[str, Mapping[str, Any]], float] | None = None
     contraction: bool = True
-    made: Mapping[str, Making] = field(default_factory=dict)
+    array_makers: Mapping[str, ArrayMaker] = field(default_factory=dict)
     wide_adjoints: bool = False

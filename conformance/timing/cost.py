@@ -11,8 +11,15 @@ import numpy as np
 from conformance.model.case import Call
 from conformance.timing.operands import ArrayTuple, TimedArrays
 
-BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "complex64": 8, "complex128": 16}
-_WHOLE = {"int64": 8, "bool": 1}
+BYTES_PER_NUMBER = {
+    "float64": 8,
+    "float32": 4,
+    "bfloat16": 2,
+    "float16": 2,
+    "complex64": 8,
+    "complex128": 16,
+}
+_INTEGER_BYTES = {"int64": 8, "bool": 1}
 
 
 @dataclass(frozen=True)
@@ -31,13 +38,15 @@ class Cost:
     bytes: int
 
 
-def operations(operands: TimedArrays) -> int:
+def count_operations(operands: TimedArrays) -> int:
     """Count the multiplications and additions of a call."""
-    w, row = operands.workload, operands.row
-    given = [w.inputs[k] for k in row.signature.places("weight", "bias") if k < len(w.inputs)]
-    weights = given or list(operands.shapes.values())
-    assert row.benchmark.flops is not None
-    flops = row.benchmark.flops(w, weights, operands.outputs)
+    w, spec = operands.workload, operands.spec
+    weight_shapes = [
+        w.inputs[k] for k in spec.signature.input_indices("weight", "bias") if k < len(w.inputs)
+    ]
+    weights = weight_shapes or list(operands.state_shapes.values())
+    assert spec.benchmark.flops is not None
+    flops = spec.benchmark.flops(w, weights, operands.output_shapes)
     return flops if operands.timed.direction == "forward" else 3 * flops
 
 
@@ -48,36 +57,41 @@ def cost(operands: TimedArrays, call: Call, inputs: ArrayTuple) -> Cost:
         call: the call, with its state.
         inputs: its inputs; in an embedding they decide how many rows the call reads.
     """
-    row, size = operands.row, BYTES[operands.timed.dtype]
-    names = [x.name for x in row.signature.inputs]
+    spec, size = operands.spec, BYTES_PER_NUMBER[operands.timed.dtype]
+    names = [x.name for x in spec.signature.inputs]
     arrays = {**call.state, **dict(zip(names, inputs, strict=False))}
-    needed = row.benchmark.needed(arrays)
-    moved = sum(
-        needed.get(name, array.size) * _width(array, size) for name, array in arrays.items()
+    elements_read = spec.benchmark.elements_read(arrays)
+    bytes_moved = sum(
+        elements_read.get(name, array.size) * _bytes_per_element(array, size)
+        for name, array in arrays.items()
     )
     case = operands.case(call, inputs)
-    for shape, output in zip(operands.outputs, row.signature.outputs, strict=False):
+    for shape, output in zip(operands.output_shapes, spec.signature.outputs, strict=False):
         dtype = operands.timed.dtype if output.dtype is None else output.dtype(case)
-        moved += math.prod(shape) * _WHOLE.get(dtype, BYTES.get(dtype, size))
+        bytes_moved += math.prod(shape) * _INTEGER_BYTES.get(
+            dtype, BYTES_PER_NUMBER.get(dtype, size)
+        )
     if operands.timed.direction != "forward":
         # The cotangent is of the first output.
-        gradients = sum(array.size for array in _differentiated(operands, call, inputs))
-        moved += size * (math.prod(operands.outputs[0]) + gradients)
-    return Cost(operations(operands), moved)
+        gradients = sum(array.size for array in _differentiated_operands(operands, call, inputs))
+        bytes_moved += size * (math.prod(operands.output_shapes[0]) + gradients)
+    return Cost(count_operations(operands), bytes_moved)
 
 
-def _width(array: np.ndarray, size: int) -> int:
+def _bytes_per_element(array: np.ndarray, size: int) -> int:
     """Bytes of one element; indices and counters keep their integer dtype in every dtype."""
     return array.dtype.itemsize if array.dtype.kind in "iub" else size
 
 
-def _differentiated(operands: TimedArrays, call: Call, inputs: ArrayTuple) -> Iterator[np.ndarray]:
+def _differentiated_operands(
+    operands: TimedArrays, call: Call, inputs: ArrayTuple
+) -> Iterator[np.ndarray]:
     """The operands that have gradients."""
-    row = operands.row
-    for x, array in zip(row.signature.inputs, inputs, strict=False):
+    spec = operands.spec
+    for x, array in zip(spec.signature.inputs, inputs, strict=False):
         if x.differentiable and array.dtype.kind in "fc":
             yield array
     shape = inputs[0].shape
-    given = {**call.arguments, **row.inferred(shape)}
-    buffers = {x.name for x in row.state_tensors(given, shape) if x.buffer}
+    arguments = {**call.arguments, **spec.inferred_arguments(shape)}
+    buffers = {x.name for x in spec.state_tensors(arguments, shape) if x.buffer}
     yield from (array for name, array in call.state.items() if name not in buffers)

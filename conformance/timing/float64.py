@@ -21,56 +21,56 @@ from conformance.model.protocols import Backend
 from conformance.spec.layer_spec import LayerSpec
 
 
-def through_torch(row: LayerSpec, arguments: Any, torch: Backend) -> LayerSpec:
+def through_torch(spec: LayerSpec, arguments: Any, torch: Backend) -> LayerSpec:
     """The specification of a convolution, Linear or Bilinear, with an oracle that uses torch.
 
     Args:
-        row: the layer's specification in the catalogue.
+        spec: the layer's specification in the catalogue.
         arguments: arguments of the call.
         torch: the backend of torch itself.
     """
-    contraction = _Contraction(row, dict(arguments), torch)
+    contraction = _Contraction(spec, dict(arguments), torch)
 
-    @functools.wraps(row.oracle.values)
+    @functools.wraps(spec.oracle.values)
     def values(state: Any, *inputs: Any, **ignored: Any) -> Rounded:
-        if row.function:
+        if spec.is_function:
             *data, weight, bias = inputs
         else:
             data, weight, bias = list(inputs), state["weight"], state.get("bias")
         return contraction.sums([*data, weight], bias)
 
-    return replace(row, oracle=replace(row.oracle, values=values))
+    return replace(spec, oracle=replace(spec.oracle, values=values))
 
 
 @dataclass(frozen=True)
 class _Contraction:
     """A layer without its bias, as a multilinear function of data and weight."""
 
-    row: LayerSpec
+    spec: LayerSpec
     arguments: dict[str, Any]
     torch: Backend
 
     def sums(self, operands: Sequence[Rounded], bias: Rounded | None) -> Rounded:
         """The layer's values and bounds."""
-        dims = self.row.signature.dims
-        plus = bias
+        dims = self.spec.signature.dims
+        shaped_bias = bias
         if bias is not None and dims:
-            plus = bias.map(lambda b: b.reshape(-1, *(1,) * dims))
+            shaped_bias = bias.map(lambda b: b.reshape(-1, *(1,) * dims))
         ones = [np.ones(operand.shape) for operand in operands]
         # A product of three factors rounds twice, a product of two factors once.
         terms = int(self(*ones).max()) + len(operands) - 2
         return multilinear(
             self,
             *operands,
-            plus=plus,
+            addend=shaped_bias,
             terms=terms,
-            wide=self.row.traits.wide_sums,
-            wide_adjoints=self.row.benchmark.filling.wide_adjoints,
+            wide=self.spec.traits.wide_sums,
+            wide_adjoints=self.spec.benchmark.filling.wide_adjoints,
             adjoints=[self._adjoint(k, operands) for k in range(len(operands))],
         )
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
-        layer, inputs = self._built(arrays)
+        layer, inputs = self._build(arrays)
         return np.asarray(layer.get(layer(*inputs)))
 
     def _adjoint(self, k: int, operands: Sequence[Rounded]) -> Callable[..., np.ndarray]:
@@ -78,17 +78,21 @@ class _Contraction:
 
         def adjoint(cotangent: np.ndarray, *others: np.ndarray) -> np.ndarray:
             arrays = [*others[:k], np.zeros(shape), *others[k:]]
-            layer, inputs = self._built(arrays)
-            found, parameters = layer.vjp(inputs, [layer.put(cotangent)])
+            layer, inputs = self._build(arrays)
+            input_gradients, parameters = layer.vjp(inputs, [layer.put(cotangent)])
             return np.asarray(
-                layer.get(parameters["weight"] if last and not self.row.function else found[k])
+                layer.get(
+                    parameters["weight"]
+                    if last and not self.spec.is_function
+                    else input_gradients[k]
+                )
             )
 
         return adjoint
 
-    def _built(self, arrays: Sequence[np.ndarray]) -> tuple[Any, tuple[Any, ...]]:
+    def _build(self, arrays: Sequence[np.ndarray]) -> tuple[Any, tuple[Any, ...]]:
         arguments, state, inputs = dict(self.arguments), {}, list(arrays)
-        if not self.row.function:
+        if not self.spec.is_function:
             arguments["bias"], state["weight"] = False, inputs.pop()
-        layer = self.torch.build(Call(self.row.name, arguments, state, "float64", "cpu"))
+        layer = self.torch.build(Call(self.spec.name, arguments, state, "float64", "cpu"))
         return layer, tuple(layer.put(array) for array in inputs)

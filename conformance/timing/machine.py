@@ -13,21 +13,21 @@ _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 # Half of the rounds of a quiet machine lie within a few hundredths of each other.
-NOISY = 0.1
+NOISY_SPREAD = 0.1
 
 
 def machine_facts() -> dict[str, str]:
     """Frequency governor, cores and load of the machine; unknown facts are left out."""
-    found = {"cores": str(os.cpu_count() or "unknown")}
+    facts = {"cores": str(os.cpu_count() or "unknown")}
     if hasattr(os, "sched_getaffinity"):
-        found["usable cores"] = str(len(os.sched_getaffinity(0)))
+        facts["usable cores"] = str(len(os.sched_getaffinity(0)))
     try:
-        found["governor"] = _GOVERNOR.read_text(encoding="ascii").strip()
+        facts["governor"] = _GOVERNOR.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
-        found["governor"] = "not readable"
+        facts["governor"] = "not readable"
     with contextlib.suppress(AttributeError, OSError):
-        found["load before"] = f"{os.getloadavg()[0]:.2f}"
-    return found
+        facts["load before"] = f"{os.getloadavg()[0]:.2f}"
+    return facts
 
 
 def largest_cache(folder: Path = _CACHES) -> int:
@@ -36,16 +36,16 @@ def largest_cache(folder: Path = _CACHES) -> int:
     Args:
         folder: a folder that holds `index0/size`, `index1/size`, …
     """
-    found = [0]
+    sizes = [0]
     with contextlib.suppress(OSError):
         for path in folder.glob("index*/size"):
             with contextlib.suppress(OSError, ValueError, KeyError):
                 text = path.read_text(encoding="ascii").strip()
-                found.append(int(text[:-1]) * _UNITS[text[-1]])
-    return max(found)
+                sizes.append(int(text[:-1]) * _UNITS[text[-1]])
+    return max(sizes)
 
 
-def noise(lines: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]:
+def assess_noise(lines: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]:
     """The typical spread of the times of a call, and a note if the spread is large.
 
     Args:
@@ -57,12 +57,12 @@ def noise(lines: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]:
     spreads = [line["spread"] for line in lines if line.get("spread") is not None]
     if not spreads:
         return None, ""
-    middle = statistics.median(spreads)
-    if middle <= NOISY:
-        return middle, ""
+    typical_spread = statistics.median(spreads)
+    if typical_spread <= NOISY_SPREAD:
+        return typical_spread, ""
     note = (
         f"the machine was noisy: for half of the calls the middle half of torch's own rounds "
-        f"spread over {middle:.0%} of the median or more; a ratio is of neighbouring rounds and "
+        f"spread over {typical_spread:.0%} of the median or more; a ratio is of neighbouring rounds and "
         "survives that, a time does not"
     )
-    return middle, note
+    return typical_spread, note

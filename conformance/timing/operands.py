@@ -22,7 +22,7 @@ from conformance.model.case import Call, Case
 from conformance.model.formats import format_of, round_to
 from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.workload import Workload
-from conformance.timing.workloads import Timed
+from conformance.timing.workloads import TimedCall
 
 ArrayTuple = tuple[np.ndarray, ...]
 
@@ -36,50 +36,50 @@ class TimedArrays:
         workload: its workload.
     """
 
-    timed: Timed
+    timed: TimedCall
     workload: Workload
 
     @property
-    def row(self) -> LayerSpec:
+    def spec(self) -> LayerSpec:
         """The layer's specification in the catalogue."""
         return CATALOGUE[self.timed.layer]
 
     @property
-    def everyday(self) -> bool:
+    def only_everyday(self) -> bool:
         """Whether exact operands are impossible: the layer feeds sums back through activations."""
-        return self.row.benchmark.filling.scale is not None
+        return self.spec.benchmark.filling.scale is not None
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the state tensors, by name."""
         w = self.workload
-        return self.row.state_shapes(w.arguments, w.inputs[0])
+        return self.spec.state_shapes(w.arguments, w.inputs[0])
 
     @property
-    def outputs(self) -> tuple[tuple[int, ...], ...]:
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the outputs."""
-        found = self.row.shapes_of(self.workload.inputs, self.workload.arguments)
-        return tuple(shape for shape in found if shape is not None)
+        shapes = self.spec.output_shapes_for(self.workload.inputs, self.workload.arguments)
+        return tuple(shape for shape in shapes if shape is not None)
 
     def call(self, generator: np.random.Generator) -> Call:
         """The call with fresh weights."""
         t = self.timed
-        row, w = self.row, self.workload
+        spec, w = self.spec, self.workload
         state = {
-            name: self._state(name, shape, generator)
-            if row.kept(name, w.arguments, w.inputs[0])
-            else self._weight(shape, generator, bias=name.startswith("bias"), name=name)
-            for name, shape in self.shapes.items()
+            name: self._state_array(name, shape, generator)
+            if spec.is_constrained(name, w.arguments, w.inputs[0])
+            else self._weight_array(shape, generator, bias=name.startswith("bias"), name=name)
+            for name, shape in self.state_shapes.items()
         }
         return Call(t.layer, dict(self.workload.arguments), state, t.dtype, t.device)
 
-    def _state(
+    def _state_array(
         self, name: str, shape: tuple[int, ...], generator: np.random.Generator
     ) -> np.ndarray:
         """Zeros for a state tensor of integers, ones for another one: not any number is valid."""
         w = self.workload
-        found = {x.name: x for x in self.row.state_tensors(w.arguments, w.inputs[0])}[name]
-        return np.zeros(shape, np.int64) if found.integer else np.ones(shape)
+        tensor = {x.name: x for x in self.spec.state_tensors(w.arguments, w.inputs[0])}[name]
+        return np.zeros(shape, np.int64) if tensor.integer else np.ones(shape)
 
     def case(self, call: Call, inputs: ArrayTuple) -> Case:
         """Combine a call and its inputs into a case, as the checks need it."""
@@ -87,55 +87,57 @@ class TimedArrays:
 
     def inputs(self, generator: np.random.Generator, *, exact_regime: bool = False) -> ArrayTuple:
         """Draw new inputs, exact or everyday ones."""
-        shapes, below = self.workload.inputs, self.workload.below
-        made = self.row.benchmark.filling.made
+        shapes, below = self.workload.inputs, self.workload.index_limits
+        makers = self.spec.benchmark.filling.array_makers
         return tuple(
-            made[x.name](shapes, generator)
-            if x.name in made
+            makers[x.name](shapes, generator)
+            if x.name in makers
             else generator.integers(0, below[x.name], shape)
             if x.name in below
-            else self._weight(shape, generator, bias=x.role == "bias")
+            else self._weight_array(shape, generator, bias=x.role == "bias")
             if x.role in ("weight", "bias")
             else np.ones(shape)
-            if not x.signed and x.role == "statistic"
-            else self._data(shape, generator, exact_regime)
-            for x, shape in zip(self.row.signature.inputs, shapes, strict=False)
+            if not x.any_value and x.role == "statistic"
+            else self._data_array(shape, generator, exact_regime)
+            for x, shape in zip(self.spec.signature.inputs, shapes, strict=False)
         )
 
     def cotangents(
         self, generator: np.random.Generator, *, exact_regime: bool = False
     ) -> tuple[np.ndarray | None, ...]:
         """Draw new cotangents: only for the first output, which training usually uses."""
-        first, *rest = self.outputs
+        first, *others = self.output_shapes
         if not exact_regime:
             values = round_to(generator.standard_normal(first), self.timed.dtype)
         else:
             # The weight's gradient sums over batch and positions.
             positions = math.prod(first) // max(self._channels(first), 1)
-            values = _whole(first, generator, 1, self._density(positions))
-        return (values, *(None for _ in rest))
+            values = _whole_numbers(first, generator, 1, self._density(positions))
+        return (values, *(None for _ in others))
 
     def _channels(self, output: tuple[int, ...]) -> int:
-        return output[-1 - self.row.signature.dims] if output else 1
+        return output[-1 - self.spec.signature.dims] if output else 1
 
     @property
-    def _terms(self) -> int:
+    def _sum_length(self) -> int:
         """Approximate number of products in a sum."""
-        places = self.row.signature.places("weight")
-        given = [self.workload.inputs[k] for k in places if k < len(self.workload.inputs)]
-        weights = given or list(self.shapes.values()) or [(1,)]
-        return self.row.benchmark.filling.terms(weights[0])
+        positions = self.spec.signature.input_indices("weight")
+        weight_shapes = [
+            self.workload.inputs[k] for k in positions if k < len(self.workload.inputs)
+        ]
+        weights = weight_shapes or list(self.state_shapes.values()) or [(1,)]
+        return self.spec.benchmark.filling.terms(weights[0])
 
     def _density(self, terms: int) -> float:
         """Share of the elements that may differ from 0 so that sums stay exact.
 
-        1 if the format has enough bits for whole numbers up to 4 or more (see `_largest`).
+        1 if the format has enough bits for whole numbers up to 4 or more (see `_largest_numbers`).
         Otherwise about 16 terms of a sum differ from 0.
         """
         bits = format_of(self.timed.dtype).bits
         return 1.0 if 2**bits >= 64 * terms else min(1.0, 16 / terms)
 
-    def _largest(self) -> tuple[int, int]:
+    def _largest_numbers(self) -> tuple[int, int]:
         """The largest whole number of the weights, and of the data.
 
         Σ|products| is about 2^bits / 4, so that the bias still fits. Dense operands have `terms`
@@ -143,13 +145,13 @@ class TimedArrays:
         2^bits / 64 with −1, 0 and 1. If a sum rounds nevertheless, the oracle's bound allows it.
         """
         bits = format_of(self.timed.dtype).bits
-        factors = self.row.benchmark.filling.factors
-        if self._density(self._terms) < 1:
+        factors = self.spec.benchmark.filling.factors
+        if self._density(self._sum_length) < 1:
             return max(2**bits // 64, 1), 1
-        each = int((2**bits / (4 * self._terms)) ** (1 / factors))
+        each = int((2**bits / (4 * self._sum_length)) ** (1 / factors))
         return max(each, 1), max(min(each, 2 ** (bits - 1)), 1)
 
-    def _weight(
+    def _weight_array(
         self,
         shape: tuple[int, ...],
         generator: np.random.Generator,
@@ -157,24 +159,24 @@ class TimedArrays:
         bias: bool,
         name: str = "weight",
     ) -> np.ndarray:
-        if self.row.benchmark.filling.scale is not None:
-            scale = self.row.benchmark.filling.scale(name, self.workload.arguments)
+        if self.spec.benchmark.filling.scale is not None:
+            scale = self.spec.benchmark.filling.scale(name, self.workload.arguments)
             return round_to(generator.uniform(-scale, scale, shape), self.timed.dtype)
-        largest, _ = self._largest()
-        shift = math.ceil(math.log2(largest * math.sqrt(self._terms)))
-        return _whole(shape, generator, largest, 1.0) * 2.0**-shift
+        largest, _ = self._largest_numbers()
+        shift = math.ceil(math.log2(largest * math.sqrt(self._sum_length)))
+        return _whole_numbers(shape, generator, largest, 1.0) * 2.0**-shift
 
-    def _data(
+    def _data_array(
         self, shape: tuple[int, ...], generator: np.random.Generator, exact_regime: bool
     ) -> np.ndarray:
-        if not exact_regime or self.everyday:
-            drawn = generator.standard_normal(shape, dtype=np.float32)
-            return round_to(drawn.astype(np.float64), self.timed.dtype)
-        _, largest = self._largest()
-        return _whole(shape, generator, largest, self._density(self._terms))
+        if not exact_regime or self.only_everyday:
+            deviates = generator.standard_normal(shape, dtype=np.float32)
+            return round_to(deviates.astype(np.float64), self.timed.dtype)
+        _, largest = self._largest_numbers()
+        return _whole_numbers(shape, generator, largest, self._density(self._sum_length))
 
 
-def _whole(
+def _whole_numbers(
     shape: tuple[int, ...], generator: np.random.Generator, largest: int, density: float
 ) -> np.ndarray:
     """Draw whole numbers from −largest to largest; a share of 1 − density is set to 0."""

@@ -11,17 +11,17 @@ import numpy as np
 
 from conformance.model.case import Call, Unsupported
 from conformance.model.protocols import Backend
-from conformance.timing.cost import BYTES
+from conformance.timing.cost import BYTES_PER_NUMBER
 from conformance.timing.machine import largest_cache
 
 # A copy reads and writes 64 MiB, together twice the caches of accelerators of at most 60 MB
 # (NVIDIA, *H100 Tensor Core GPU Architecture*, 2022). It is larger if a CPU's cache is larger.
-LEAST_COPIED, MOST_COPIED = 64 << 20, 1 << 30
+MIN_COPY_BYTES, MAX_COPY_BYTES = 64 << 20, 1 << 30
 # Seconds of a try. Longer tries would not fit between two time slices of other work.
-LEAST = 0.01
+MIN_SECONDS = 0.01
 # A machine that is faster at this width reaches over 2·8192³ / 0.01 s = 110 TFLOP/s. In float32 a
 # matrix of this width has 256 MiB.
-WIDEST = 8192
+MAX_WIDTH = 8192
 TRIES = 20  # The best counts, because other work does not disturb all of them.
 
 
@@ -40,7 +40,7 @@ class Peak:
     bytes: float | None
 
 
-def measured(torch: Backend, dtype: str, device: str) -> Peak:
+def measure_peak(torch: Backend, dtype: str, device: str) -> Peak:
     """Measure a device with torch.
 
     Args:
@@ -50,35 +50,35 @@ def measured(torch: Backend, dtype: str, device: str) -> Peak:
     width, flops = 512, 0.0
     with contextlib.suppress(Unsupported):
         while True:
-            seconds = _product(layer, width)
+            seconds = _time_product(layer, width)
             flops = max(flops, 2 * width**3 / seconds)
-            if seconds >= LEAST or width >= WIDEST:
+            if seconds >= MIN_SECONDS or width >= MAX_WIDTH:
                 break
             width *= 2
     copy = getattr(layer, "copy", None)
     if copy is None:
         return Peak(flops or None, None)
-    size = min(max(LEAST_COPIED, 2 * largest_cache()), MOST_COPIED)
-    ones = np.ones(size // BYTES[dtype], np.float32)
+    size = min(max(MIN_COPY_BYTES, 2 * largest_cache()), MAX_COPY_BYTES)
+    ones = np.ones(size // BYTES_PER_NUMBER[dtype], np.float32)
     # The system maps untouched memory page by page, which would slow the copy down.
     source, target = layer.put(ones), layer.put(ones)
-    return Peak(flops or None, 2 * size / _best(layer, lambda: copy(source, target)))
+    return Peak(flops or None, 2 * size / _best_time(layer, lambda: copy(source, target)))
 
 
-def _product(layer: Any, width: int) -> float:
+def _time_product(layer: Any, width: int) -> float:
     generator = np.random.default_rng(width)
     a, b = (layer.put(generator.standard_normal((width, width), np.float32)) for _ in range(2))
-    return _best(layer, lambda: layer(a, b))
+    return _best_time(layer, lambda: layer(a, b))
 
 
-def _best(layer: Any, function: Any) -> float:
+def _best_time(layer: Any, function: Any) -> float:
     """Seconds of the fastest of several calls."""
-    found = []
+    durations = []
     for _ in range(TRIES + 1):
         layer.sync()
         started = time.perf_counter()
-        kept = function()
+        result = function()
         layer.sync()
-        found.append(time.perf_counter() - started)
-        del kept
-    return min(found[1:])
+        durations.append(time.perf_counter() - started)
+        del result
+    return min(durations[1:])

@@ -25,16 +25,16 @@ import numpy as np
 CONFIDENCE = 0.95
 # With 12 blocks the interval leaves out the two smallest and the two largest ratios:
 # 1 − 2·79·2⁻¹² = .96.
-LEAST_BLOCKS = 12
+MIN_BLOCKS = 12
 # With 100 blocks the interval reaches from the 40th to the 61st ratio. To halve it, four times as
 # many blocks are needed.
-MOST_BLOCKS = 100
+MAX_BLOCKS = 100
 # Seconds of a round, long enough that reading the clock (about 50 ns) does not count.
-ROUND = 5e-4
+MIN_ROUND_SECONDS = 5e-4
 # All inputs and outputs of a round stay in memory until it ends.
-MOST_CALLS = 64
+MAX_CALLS_PER_ROUND = 64
 # A cache can hold the new inputs of a round up to this size.
-ROUND_BYTES = 4 << 20
+MAX_ROUND_BYTES = 4 << 20
 
 Batch = Sequence[Any]
 TimedRun = Callable[[Batch], tuple[float, list[Any]]]
@@ -94,10 +94,10 @@ class Times:
     sample: tuple[Any, Any] | None = None
 
 
-def timed(
+def time_rounds(
     own: TimedSide,
     reference: TimedSide | None,
-    fresh: Callable[[], Any],
+    make_arrays: Callable[[], Any],
     generator: np.random.Generator,
     *,
     seconds: float,
@@ -108,62 +108,64 @@ def timed(
 
     Args:
         own, reference: the two sides.
-        fresh: makes the arrays of one call; every call of every round gets new arrays.
+        make_arrays: makes the arrays of one call; every call of every round gets new arrays.
         generator: chooses the orders and the sample.
-        seconds: total time to spend; at least `LEAST_BLOCKS` blocks run in any case.
+        seconds: total time to spend; at least `MIN_BLOCKS` blocks run in any case.
         size: bytes of one call's inputs.
         note: called with the index of each block.
     """
     sides = [own] if reference is None else [own, reference]
     started = time.perf_counter()
     with _collector_off():
-        single = max(_warmed(side, fresh) for side in sides)
-        most = max(1, min(MOST_CALLS, ROUND_BYTES // max(size, 1)))
-        times = Times(calls=max(1, min(most, math.ceil(ROUND / max(single, 1e-9)))))
+        call_seconds = max(_warm_up(side, make_arrays) for side in sides)
+        max_calls = max(1, min(MAX_CALLS_PER_ROUND, MAX_ROUND_BYTES // max(size, 1)))
+        times = Times(
+            calls=max(1, min(max_calls, math.ceil(MIN_ROUND_SECONDS / max(call_seconds, 1e-9))))
+        )
         block, orders = 0, list[bool]()
-        while block < MOST_BLOCKS:
-            spent = time.perf_counter() - started
-            if block >= LEAST_BLOCKS and spent > seconds:
+        while block < MAX_BLOCKS:
+            elapsed = time.perf_counter() - started
+            if block >= MIN_BLOCKS and elapsed > seconds:
                 break
             note(block)
             if not orders:
                 orders = [bool(x) for x in generator.permutation([0, 1])]
-            last = _block(times, sides, fresh, first=orders.pop())
+            last_call = _time_block(times, sides, make_arrays, first=orders.pop())
             block += 1
             # Reservoir sampling: each block's last call becomes the sample with equal probability.
             if generator.integers(0, block) == 0:
-                times.sample = last
+                times.sample = last_call
     return times
 
 
-def _block(
-    times: Times, sides: Sequence[TimedSide], fresh: Callable[[], Any], *, first: bool
+def _time_block(
+    times: Times, sides: Sequence[TimedSide], make_arrays: Callable[[], Any], *, first: bool
 ) -> tuple[Any, Any]:
     """Time one block; return the arrays and outputs of the own side's last call."""
     order = [0, 0]
     if len(sides) > 1:
         order = [0, 1, 1, 0] if first else [1, 0, 0, 1]
-    arrays = [[fresh() for _ in range(times.calls)] for _ in range(2)]
-    found: tuple[list[float], list[float]] = ([], [])
-    last: tuple[Any, Any] = (None, None)
+    arrays = [[make_arrays() for _ in range(times.calls)] for _ in range(2)]
+    seconds_by_side: tuple[list[float], list[float]] = ([], [])
+    last_call: tuple[Any, Any] = (None, None)
     for k in order:
-        mine = arrays[len(found[k])]
-        batch = [sides[k].put(one) for one in mine]
+        call_arrays = arrays[len(seconds_by_side[k])]
+        batch = [sides[k].put(arrays_of_call) for arrays_of_call in call_arrays]
         seconds, outputs = sides[k].run(batch)
-        found[k].append(seconds)
+        seconds_by_side[k].append(seconds)
         if k == 0:
-            last = (mine[-1], outputs[-1])
-    own, reference = found
+            last_call = (call_arrays[-1], outputs[-1])
+    own, reference = seconds_by_side
     times.own += own
     times.reference += reference
     if reference:
         times.ratios.append(math.sqrt(math.prod(own) / math.prod(reference)))
-    return last
+    return last_call
 
 
-def _warmed(side: TimedSide, fresh: Callable[[], Any]) -> float:
+def _warm_up(side: TimedSide, make_arrays: Callable[[], Any]) -> float:
     """Warm up a side; return the seconds of its fastest call of four."""
-    return min(side.run([side.put(fresh())])[0] for _ in range(4))
+    return min(side.run([side.put(make_arrays())])[0] for _ in range(4))
 
 
 @contextmanager
@@ -178,7 +180,7 @@ def _collector_off() -> Iterator[None]:
             gc.enable()
 
 
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """A 95 % interval of the median by the sign test; None for too few values."""
     n, tail, k = len(values), 0.0, 0
     while True:
@@ -192,7 +194,7 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     return ordered[k - 1], ordered[n - k]
 
 
-def quartiles(values: Sequence[float]) -> tuple[float, float]:
+def median_and_iqr(values: Sequence[float]) -> tuple[float, float]:
     """The median and the interquartile range."""
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return middle, high - low

@@ -13,25 +13,25 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends.capabilities import numerics_of
 from conformance.checks import gradients, values
-from conformance.checks.answers import Pulled
-from conformance.checks.cotangents import expected
+from conformance.checks.answers import ExpectedGradients
+from conformance.checks.cotangents import oracle_gradients
 from conformance.checks.trial import Trial
 from conformance.model.case import Call, Case, Unsupported
 from conformance.model.failure import Failure
-from conformance.model.finding import counted
+from conformance.model.finding import count_mismatch
 from conformance.model.protocols import Backend
-from conformance.timing.cost import operations
+from conformance.timing.cost import count_operations
 from conformance.timing.float64 import through_torch
 from conformance.timing.operands import ArrayTuple, TimedArrays
 
 # Multiplications and additions of the oracle's sums and bounds that NumPy does in about two seconds
 # on one core.
-ORACLE = 4e9
+MAX_ORACLE_OPERATIONS = 4e9
 Cotangents = tuple[np.ndarray | None, ...]
 TimedExpectation = tuple[list[Rounded | None], dict[str, Rounded]]
 
 
-class Void(Exception):  # noqa: N818 - It describes the bound, and is not an error.
+class VacuousBound(Exception):  # noqa: N818 - It describes the bound, and is not an error.
     """Raised if the derived bound is as large as the answer, so that it verifies nothing."""
 
 
@@ -46,19 +46,22 @@ class Verifier:
 
     operands: TimedArrays
     torch: Backend | None
-    _kept: list[tuple[int, Precision, Any, TimedExpectation]] = field(default_factory=list)
+    _cache: list[tuple[int, Precision, Any, TimedExpectation]] = field(default_factory=list)
 
     @property
-    def by(self) -> str:
+    def reference(self) -> str:
         """Name of the reference that the answers are compared with."""
-        return "torch float64" if self._large and self.torch is not None else "oracle"
+        return "torch float64" if self._is_large and self.torch is not None else "oracle"
 
     @property
-    def _large(self) -> bool:
+    def _is_large(self) -> bool:
         o = self.operands
         # Forward computes values and a bound. Backward computes about as much for each gradient.
         times = 2 if o.timed.direction == "forward" else 3
-        return o.row.benchmark.filling.contraction and times * operations(o) > ORACLE
+        return (
+            o.spec.benchmark.filling.contraction
+            and times * count_operations(o) > MAX_ORACLE_OPERATIONS
+        )
 
     def check(
         self,
@@ -83,11 +86,11 @@ class Verifier:
             Void: if the bound is too large to verify anything.
         """
         inputs, cotangents = arrays
-        row = self.operands.row
-        if self.by != "oracle" and self.torch is not None:
-            row = through_torch(row, call.arguments, self.torch)
+        spec = self.operands.spec
+        if self.reference != "oracle" and self.torch is not None:
+            spec = through_torch(spec, call.arguments, self.torch)
         numerics = numerics_of(backend, call.dtype)
-        trial = Trial(backend, row, Case(call, inputs), numerics)
+        trial = Trial(backend, spec, Case(call, inputs), numerics)
         trial.layer = layer
         if self.operands.timed.direction == "forward":
             self._values(trial, answer)
@@ -96,45 +99,48 @@ class Verifier:
 
     def _values(self, trial: Trial, answer: Any) -> None:
         if answer is not None:
-            given = tuple(answer) if isinstance(answer, (tuple, list)) else (answer,)
-            if len(given) != len(trial.shapes):
-                raise Failure(counted("outputs", len(given), len(trial.shapes)))
-            trial.outputs = given
+            outputs = tuple(answer) if isinstance(answer, (tuple, list)) else (answer,)
+            if len(outputs) != len(trial.shapes):
+                raise Failure(count_mismatch("outputs", len(outputs), len(trial.shapes)))
+            trial.outputs = outputs
         # Do not check the state after the call: it depends on the number of timed calls.
-        values.answers(trial)
-        _says_something(trial.expected)
+        values.compare_outputs_and_steps(trial)
+        _require_informative(trial.expected)
 
-    def _gradients(self, trial: Trial, given: Cotangents, answer: Any) -> None:
+    def _gradients(self, trial: Trial, cotangents: Cotangents, answer: Any) -> None:
         vjp = getattr(trial.layer, "vjp", None)
         if vjp is None:
             raise Unsupported("gradients not offered")
         if answer is None:
             natives = [
-                None if c is None else trial.step("put", trial.layer.put, c.copy()) for c in given
+                None if c is None else trial.run_step("put", trial.layer.put, c.copy())
+                for c in cotangents
             ]
-            answer = trial.step("vjp", vjp, trial.natives, natives)
-        inputs, parameters = self._expected(trial, given)
-        gradients.held(trial, answer, Pulled(given, inputs, parameters))
-        _says_something([x for x in (*inputs, *parameters.values()) if x is not None])
+            answer = trial.run_step("vjp", vjp, trial.natives, natives)
+        inputs, parameters = self._expected(trial, cotangents)
+        gradients.compare_gradients(
+            trial, answer, ExpectedGradients(cotangents, inputs, parameters)
+        )
+        _require_informative([x for x in (*inputs, *parameters.values()) if x is not None])
 
-    def _expected(self, trial: Trial, given: Cotangents) -> TimedExpectation:
+    def _expected(self, trial: Trial, cotangents: Cotangents) -> TimedExpectation:
         """The oracle's gradients, cached: torch's answer to the same arrays needs them too."""
         arrays = trial.case.inputs
-        if not self._kept or self._kept[0][:2] != (id(arrays), trial.precision):
+        if not self._cache or self._cache[0][:2] != (id(arrays), trial.precision):
             # The cache keeps the arrays alive, so that no other arrays can get their id.
-            found = expected(trial, given)
-            self._kept[:] = [(id(arrays), trial.precision, arrays, found)]
-        return self._kept[0][3]
+            gradients_found = oracle_gradients(trial, cotangents)
+            self._cache[:] = [(id(arrays), trial.precision, arrays, gradients_found)]
+        return self._cache[0][3]
 
 
-def _says_something(answers: Sequence[Rounded | Choices]) -> None:
+def _require_informative(answers: Sequence[Rounded | Choices]) -> None:
     """Require that the median bound of each array is below the array's root mean square.
 
     Raises:
         Void: if the bound of an array is larger.
     """
-    for found in answers:
-        array = found.alternatives[0] if isinstance(found, Choices) else found
+    for answer in answers:
+        array = answer.alternatives[0] if isinstance(answer, Choices) else answer
         size = float(np.sqrt(np.mean(np.abs(array.value) ** 2))) if array.value.size else 0.0
         if array.value.size and float(np.median(array.error)) > size:
-            raise Void("the bound at this size is as large as the answer")
+            raise VacuousBound("the bound at this size is as large as the answer")

@@ -13,7 +13,7 @@ PASSES = ("forward", "forward+backward")
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedCall:
     """One call to time: the subject of one benchmark line.
 
     Args:
@@ -36,21 +36,23 @@ class Timed:
 
 
 WORKLOADS: dict[tuple[str, str], Workload] = {
-    (w.layer, w.name): w for row in CATALOGUE.values() for w in row.benchmark.workloads
+    (w.layer, w.name): w for spec in CATALOGUE.values() for w in spec.benchmark.workloads
 }
 
 
-def plan(
-    which: str, *, layers: Sequence[str], dtypes: Sequence[str], devices: Sequence[str]
-) -> tuple[Timed, ...]:
+def plan_calls(
+    set_name: str, *, layers: Sequence[str], dtypes: Sequence[str], devices: Sequence[str]
+) -> tuple[TimedCall, ...]:
     """The calls of a set, for all combinations of layers, dtypes, devices and directions.
 
     Args:
-        which: one of `SETS`.
+        set_name: one of `SETS`.
     """
-    chosen = [w for w in WORKLOADS.values() if which == "full" or (which == "small" and w.small)]
+    chosen = [
+        w for w in WORKLOADS.values() if set_name == "full" or (set_name == "small" and w.small)
+    ]
     return tuple(
-        Timed(w.layer, w.name, direction, dtype, device)
+        TimedCall(w.layer, w.name, direction, dtype, device)
         for layer in layers
         for w in chosen
         if w.layer == layer

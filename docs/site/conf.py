@@ -48,8 +48,8 @@ linkcheck_anchors = False
 def setup(app: Sphinx) -> None:
     """Copy the sample reports, which stand beside the sources, into the site unchanged."""
 
-    def extra(app: Sphinx, config: Config) -> None:
-        there = Path(app.srcdir).parent / "extra"
-        config.html_extra_path = [str(there)] if there.exists() else []
+    def add_extra_path(app: Sphinx, config: Config) -> None:
+        folder = Path(app.srcdir).parent / "extra"
+        config.html_extra_path = [str(folder)] if folder.exists() else []
 
-    app.connect("config-inited", extra)
+    app.connect("config-inited", add_extra_path)

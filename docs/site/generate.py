@@ -22,11 +22,11 @@ from staging import HERE, Stage
 
 from conformance.layers import CATALOGUE
 
-MADE = HERE / "made"
+TEMPLATES = HERE / "made"
 """Pages with places for what the build computes."""
 MEASURED = "measured"
 """The folder of the pages that list every finding and measurement."""
-EXTRA = "sample"
+SAMPLE_FOLDER = "sample"
 """Folder of the sample reports in the site."""
 
 
@@ -42,58 +42,63 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--no-report", action="store_true", help="make no sample reports and screenshots"
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        layers = chosen(given.layers)
+        layers = select_layers(options.layers)
     except ValueError as error:
         parser.error(f"argument --layers: {error}")
-    stage = Stage(given.target.resolve())
-    stage.repository()
-    stage.own()
+    stage = Stage(options.target.resolve())
+    stage.stage_repository()
+    stage.stage_own()
     layer_pages.write(stage, lambda row: row.name in layers)
     check_pages.write(stage)
     measurements(stage)
-    _made(stage, "numerics", numerics_page.page(_text("numerics")))
-    extra = stage.target.parent / "extra" / EXTRA
-    ends = dict.fromkeys(report_page.BACKENDS, "left out")
-    shown = dict.fromkeys(report_page.PICTURES, "")
-    if given.no_report:
-        report_page.left_out(extra)
+    _write_page(stage, "numerics", numerics_page.page(_read_template("numerics")))
+    sample_folder = stage.target.parent / "extra" / SAMPLE_FOLDER
+    terminal_ends = dict.fromkeys(report_page.BACKENDS, "left out")
+    pictures = dict.fromkeys(report_page.PICTURES, "")
+    if options.no_report:
+        report_page.write_dummies(sample_folder)
     else:
-        ends = report_page.sample(extra)
-        shown = report_page.pictures(extra, stage.target / "pictures")
-    _made(stage, "report", report_page.page(_text("report"), ends, shown))
-    stage.finish()
+        terminal_ends = report_page.make_samples(sample_folder)
+        pictures = report_page.take_pictures(sample_folder, stage.target / "pictures")
+    _write_page(
+        stage, "report", report_page.page(_read_template("report"), terminal_ends, pictures)
+    )
+    stage.delete_stale()
 
 
 def measurements(stage: Stage) -> None:
     """Make the pages of every finding and every measured row; the repository has only data."""
-    pages = {"findings": findings_table.full_page(findings.seen()), **evidence.full_pages()}
+    pages = {
+        "findings": findings_table.full_page(findings.read_outcomes()),
+        **evidence.full_pages(),
+    }
     for name, text in pages.items():
         page = f"{MEASURED}/{name}.md"
-        stage.write(page, stage.linked(text, Path(page)))
+        stage.write(page, stage.redirect_links(text, Path(page)))
 
 
-def chosen(globs: str) -> frozenset[str]:
+def select_layers(globs: str) -> frozenset[str]:
     """The layers that a comma list of globs selects.
 
     Raises:
         ValueError: if a glob matches no layer.
     """
-    found: set[str] = set()
+    selected: set[str] = set()
     for glob in map(str.strip, globs.split(",")):
-        named = fnmatch.filter(CATALOGUE, glob)
-        if not named:
+        matches = fnmatch.filter(CATALOGUE, glob)
+        if not matches:
             raise ValueError(f"no layer {glob!r}")
-        found.update(named)
-    return frozenset(found)
+        selected.update(matches)
+    return frozenset(selected)
 
 
-def _text(name: str) -> str:
-    return (MADE / f"{name}.md").read_text(encoding="utf-8")
+def _read_template(name: str) -> str:
+    return (TEMPLATES / f"{name}.md").read_text(encoding="utf-8")
 
 
-def _made(stage: Stage, name: str, text: str) -> None:
+def _write_page(stage: Stage, name: str, text: str) -> None:
     stage.write(f"{name}.md", text)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from conformance.strategies.invalid.breaks import every_break
+from conformance.strategies.invalid.breaks import all_breaks
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
@@ -25,12 +25,12 @@ from conformance.model.case import Case
 from conformance.spec.layer_spec import LayerSpec
 
 DTYPE, SEED = "float32", 0
-VALID, INVALID, SHOWN = 40, 60, 3
+VALID, INVALID, MAX_CALLS = 40, 60, 3
 """Valid and invalid cases to draw; calls to show."""
-LONGEST = 110
-_ROOM = "conformance.arithmetic."
+MAX_CALL_LENGTH = 110
+_ARITHMETIC = "conformance.arithmetic."
 _OPERATIONS = ("__add__", "__sub__", "__mul__", "__truediv__")
-_MOVES = {
+_UNROUNDED = {
     *("exactly", "traced", "with_node", "moved_cotangent", "unbroadcast", "join"),
     *("enclosed", "joined", "constant", "known", "gather", "take", "settled", "itself"),
 }
@@ -45,17 +45,17 @@ class Regime:
         name: the label of the regime.
         cases: number of drawn cases whose outputs have an element.
         exact: number of these in which every element must be exact.
-        some: number of the others in which some elements must be exact.
+        partly_exact: number of the others in which some elements must be exact.
     """
 
     name: str
     cases: int
     exact: int
-    some: int
+    partly_exact: int
 
 
 @dataclass(frozen=True)
-class Refused:
+class InvalidForm:
     """One way to make a call invalid.
 
     Args:
@@ -72,7 +72,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Facts:
+class CaseFacts:
     """Facts from the cases of a layer.
 
     Args:
@@ -85,92 +85,100 @@ class Facts:
     regimes: tuple[Regime, ...]
     calls: tuple[str, ...]
     steps: Mapping[tuple[str, str], Callable[..., Any]]
-    refused: tuple[Refused, ...]
+    refused: tuple[InvalidForm, ...]
 
 
-def facts(row: LayerSpec, valid: int = VALID, invalid: int = INVALID) -> Facts:
+def collect_facts(spec: LayerSpec, valid: int = VALID, invalid: int = INVALID) -> CaseFacts:
     """Draw cases of a layer, and collect the facts.
 
     Args:
-        row: the layer's specification.
+        spec: the layer's specification.
         valid, invalid: numbers of cases to draw.
     """
     steps: dict[tuple[str, str], Callable[..., Any]] = {}
     counts: dict[str, list[int]] = {}
-    cases = draw_cases(row.name, DTYPE, valid, SEED)
-    for place in range(len(cases)):
-        case = cases[place]
-        sure = np.concatenate([np.zeros(0, bool), *_sure(row, case, steps)])
-        if sure.size:
-            mine = counts.setdefault(str(case.labels.get("regime", "")), [0, 0, 0])
-            mine[0] += 1
-            mine[1] += bool(sure.all())
-            mine[2] += bool(sure.any() and not sure.all())
-    regimes = [Regime(name, *of) for name, of in counts.items() if name]
-    return Facts(
+    cases = draw_cases(spec.name, DTYPE, valid, SEED)
+    for index in range(len(cases)):
+        case = cases[index]
+        is_exact = np.concatenate([np.zeros(0, bool), *_exact_elements(spec, case, steps)])
+        if is_exact.size:
+            counter = counts.setdefault(str(case.labels.get("regime", "")), [0, 0, 0])
+            counter[0] += 1
+            counter[1] += bool(is_exact.all())
+            counter[2] += bool(is_exact.any() and not is_exact.all())
+    regimes = [Regime(name, *counted) for name, counted in counts.items() if name]
+    return CaseFacts(
         tuple(sorted(regimes, key=lambda r: -r.cases)),
-        tuple(_shown(case_text(cases[k]) for k in range(len(cases)))),
+        tuple(_readable_calls(case_text(cases[k]) for k in range(len(cases)))),
         steps,
-        _refused(row, invalid),
+        _invalid_forms(spec, invalid),
     )
 
 
-def _shown(texts: Iterator[str]) -> list[str]:
+def _readable_calls(texts: Iterator[str]) -> list[str]:
     """The first calls that are short enough to read, or else the shortest."""
-    found = list(dict.fromkeys(text.removesuffix(", cpu") for text in texts))
-    short = [text for text in found if len(text) <= LONGEST]
-    return (short or sorted(found, key=len))[:SHOWN]
+    calls = list(dict.fromkeys(text.removesuffix(", cpu") for text in texts))
+    short = [text for text in calls if len(text) <= MAX_CALL_LENGTH]
+    return (short or sorted(calls, key=len))[:MAX_CALLS]
 
 
-def _sure(
-    row: LayerSpec, case: Case, steps: dict[tuple[str, str], Callable[..., Any]]
+def _exact_elements(
+    spec: LayerSpec, case: Case, steps: dict[tuple[str, str], Callable[..., Any]]
 ) -> list[np.ndarray]:
     """Which elements of each output are exact according to the oracle; record its steps."""
-    trial = Trial(backend, row, case)
-    before = sys.getprofile()
-    sys.setprofile(_noting(steps))
+    trial = Trial(backend, spec, case)
+    earlier_profiler = sys.getprofile()
+    sys.setprofile(_step_profiler(steps))
     try:
         outputs = trial.expected
     finally:
-        sys.setprofile(before)
-    found = []
+        sys.setprofile(earlier_profiler)
+    exact = []
     for x in outputs:
-        right = x.alternatives if isinstance(x, Choices) else (x,)
-        found.append(np.logical_and.reduce([one.error == 0 for one in right]).reshape(-1))
-    return found
+        alternatives = x.alternatives if isinstance(x, Choices) else (x,)
+        exact.append(
+            np.logical_and.reduce([alternative.error == 0 for alternative in alternatives]).reshape(
+                -1
+            )
+        )
+    return exact
 
 
-def _noting(steps: dict[tuple[str, str], Callable[..., Any]]) -> Callable[..., None]:
+def _step_profiler(steps: dict[tuple[str, str], Callable[..., Any]]) -> Callable[..., None]:
     """A profiler that records the public functions of the arithmetic that oracles call."""
 
-    def note(frame: types.FrameType, event: str, result: Any) -> None:
+    def record_step(frame: types.FrameType, event: str, result: Any) -> None:
         if event != "return" or not isinstance(result, (Rounded, Choices, tuple)):
             return
         module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
         caller = frame.f_back.f_globals.get("__name__", "") if frame.f_back else ""
-        if not module.startswith(_ROOM) or caller.startswith(_ROOM) or name in _MOVES:
+        if (
+            not module.startswith(_ARITHMETIC)
+            or caller.startswith(_ARITHMETIC)
+            or name in _UNROUNDED
+        ):
             return
         function = frame.f_globals.get(name)
         if name in _OPERATIONS:
             function = getattr(Rounded, name)
         elif name.startswith("_") or not inspect.isfunction(function):
             return
-        steps.setdefault((module.removeprefix(_ROOM), name), function)
+        steps.setdefault((module.removeprefix(_ARITHMETIC), name), function)
 
-    return note
+    return record_step
 
 
-def _refused(row: LayerSpec, count: int) -> tuple[Refused, ...]:
-    if row.generation.invalid is None:
+def _invalid_forms(spec: LayerSpec, count: int) -> tuple[InvalidForm, ...]:
+    if spec.generation.invalid is None:
         return ()
-    drawn: dict[str, str] = {}
-    cases = draw_cases(row.name, DTYPE, count, SEED, invalid=True)
-    for place in range(len(cases)):
-        case = cases[place]
+    calls: dict[str, str] = {}
+    cases = draw_cases(spec.name, DTYPE, count, SEED, invalid=True)
+    for index in range(len(cases)):
+        case = cases[index]
         text, name = case_text(case).removesuffix(", cpu"), str(case.labels["broken"])
-        if len(text) < len(drawn.get(name, "x" * 2 * LONGEST)):
-            drawn[name] = text
-    found = {b.name: b for b in every_break(row.generation.invalid)}
+        if len(text) < len(calls.get(name, "x" * 2 * MAX_CALL_LENGTH)):
+            calls[name] = text
+    breaks = {b.name: b for b in all_breaks(spec.generation.invalid)}
     return tuple(
-        Refused(b.name, b.argument, b.required, drawn.get(b.name, "")) for b in found.values()
+        InvalidForm(b.name, b.argument, b.required, calls.get(b.name, "")) for b in breaks.values()
     )

@@ -30,40 +30,40 @@ class _Page(HTMLParser):
                 self.links.add(value)
 
 
-def _read(path: Path) -> _Page:
+def _read_page(path: Path) -> _Page:
     page = _Page()
     page.feed(path.read_text(encoding="utf-8"))
     return page
 
 
-def broken(html: Path) -> Iterator[str]:
+def broken_links(html: Path) -> Iterator[str]:
     """The broken links, one line for each.
 
     Args:
         html: the folder of the built site.
     """
     html = html.resolve()
-    pages = {path: _read(path) for path in sorted(html.rglob("*.html"))}
+    pages = {path: _read_page(path) for path in sorted(html.rglob("*.html"))}
     for path, page in pages.items():
         for link in sorted(page.links):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc or link.startswith("#q="):
                 continue  # It leads to another site, or is a filter of a report.
-            there = path
+            target = path
             if parts.path:
-                there = Path(os.path.normpath(path.parent / unquote(parts.path)))
-            if there.is_dir():
-                there /= "index.html"
-            where = path.relative_to(html)
-            if not there.exists():
-                yield f"{where}: {link} leads to no file"
-            elif parts.fragment and there in pages and html / "sample" not in there.parents:
-                anchors = pages[there].anchors
+                target = Path(os.path.normpath(path.parent / unquote(parts.path)))
+            if target.is_dir():
+                target /= "index.html"
+            source = path.relative_to(html)
+            if not target.exists():
+                yield f"{source}: {link} leads to no file"
+            elif parts.fragment and target in pages and html / "sample" not in target.parents:
+                anchors = pages[target].anchors
                 if parts.fragment not in anchors and unquote(parts.fragment) not in anchors:
-                    yield f"{where}: {link} leads to no anchor"
+                    yield f"{source}: {link} leads to no anchor"
 
 
 if __name__ == "__main__":
-    found = list(broken(Path(sys.argv[1])))
-    print("\n".join(found) if found else "every link within the site leads somewhere")
-    sys.exit(bool(found))
+    broken_lines = list(broken_links(Path(sys.argv[1])))
+    print("\n".join(broken_lines) if broken_lines else "every link within the site leads somewhere")
+    sys.exit(bool(broken_lines))

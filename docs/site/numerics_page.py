@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 import numpy as np
-from prose import code, escaped, filled, meanings, paragraphs, sentence, table
+from prose import code, escape, field_meanings, fill_placeholders, paragraphs, sentence, table
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends.adapters.torch import backend
@@ -70,10 +70,10 @@ def example() -> str:
     x, w = generator.standard_normal((2, 1, TERMS))
     case = _case(x, w, "float32")
     trial = _trial(case)
-    given_x, given_w = case.inputs[0], case.inputs[1]
-    assert given_x is not None
-    assert given_w is not None
-    magnitude = float(np.abs(given_x * given_w).sum())
+    drawn_x, drawn_w = case.inputs[0], case.inputs[1]
+    assert drawn_x is not None
+    assert drawn_w is not None
+    magnitude = float(np.abs(drawn_x * drawn_w).sum())
     unit, bound = FORMATS["float32"].unit, _bound(trial)
     (expected,), (got,) = trial.expected, trial.answer
     value, error = float(expected.value.item()), abs(float(got.item() - expected.value.item()))
@@ -87,35 +87,35 @@ def example() -> str:
         ("its error", f"{error:.4g}"),
         ("error ÷ bound", f"{error / bound:.3f}"),
     ]
-    least = float(np.abs(given_x * given_w).min())
-    told = (
+    smallest_term = float(np.abs(drawn_x * drawn_w).min())
+    introduction = (
         f"`{LAYER}` of one row and one weight of {TERMS} numbers each, computed when this page was "
         f"built (seed {SEED}):\n"
     )
-    missed = (
+    omission = (
         "A formula that omits a term, or counts one twice, has an error of that term. The smallest "
-        f"term is {least:.4g}, which is {least / bound:,.0f} times the bound.\n"
+        f"term is {smallest_term:.4g}, which is {smallest_term / bound:,.0f} times the bound.\n"
     )
     lines = [
-        told,
-        f"```text\nx = {_numbers(given_x)}\nw = {_numbers(given_w)}\n```\n",
+        introduction,
+        f"```text\nx = {_numbers(drawn_x)}\nw = {_numbers(drawn_w)}\n```\n",
         table(("", ""), rows) + "\n",
-        missed,
+        omission,
     ]
     integers = generator.integers(-3, 4, (1, TERMS)) * 1.0
-    whole = _trial(_case(integers, np.full((1, TERMS), 2.0), "float32"))
-    (exact,) = whole.expected
+    integer_trial = _trial(_case(integers, np.full((1, TERMS), 2.0), "float32"))
+    (exact,) = integer_trial.expected
     lines.append(
         "In whole numbers no partial sum rounds, in any order. "
-        f"Σ is {exact.value.item():g} and the bound is {_bound(whole):g}, so the suite requires "
-        f"equality; torch returns {whole.answer[0].item():g}.\n"
+        f"Σ is {exact.value.item():g} and the bound is {_bound(integer_trial):g}, so the suite requires "
+        f"equality; torch returns {integer_trial.answer[0].item():g}.\n"
     )
     lines.append("A backend's declarations change the bound of the same numbers:\n")
-    lines.append(table(("dtype", "declared", "bound"), list(_declared(x, w))))
+    lines.append(table(("dtype", "declared", "bound"), list(_declared_rows(x, w))))
     return "\n".join(lines)
 
 
-def _declared(x: np.ndarray, w: np.ndarray) -> Iterator[tuple[str, str, str]]:
+def _declared_rows(x: np.ndarray, w: np.ndarray) -> Iterator[tuple[str, str, str]]:
     declarations: tuple[tuple[str, Numerics | None], ...] = (
         ("float32", None),
         ("float32", Numerics(operand_roundoff=2.0**-11)),
@@ -123,30 +123,30 @@ def _declared(x: np.ndarray, w: np.ndarray) -> Iterator[tuple[str, str, str]]:
         ("bfloat16", Numerics(accumulation="bfloat16")),
     )
     for dtype, numerics in declarations:
-        shown = "nothing"
+        declared = "nothing"
         if numerics is not None:
-            given = [
+            changed = [
                 f
                 for f in fields(numerics)
                 if getattr(numerics, f.name) != getattr(Numerics(), f.name)
             ]
-            shown = ", ".join(code(f"{f.name}={getattr(numerics, f.name)!r}") for f in given)
-        yield dtype, shown, f"{_bound(_trial(_case(x, w, dtype), numerics)):.4g}"
+            declared = ", ".join(code(f"{f.name}={getattr(numerics, f.name)!r}") for f in changed)
+        yield dtype, declared, f"{_bound(_trial(_case(x, w, dtype), numerics)):.4g}"
 
 
-def numerics() -> str:
+def numerics_tables() -> str:
     """Tables of the fields of `Numerics`, and of the functions and results that they may name."""
-    plain = Numerics()
+    defaults = Numerics()
     rows = [
         (
             code(f.name),
-            code(repr(getattr(plain, f.name))),
-            escaped(sentence(meanings(Numerics)[f.name])),
+            code(repr(getattr(defaults, f.name))),
+            escape(sentence(field_meanings(Numerics)[f.name])),
         )
         for f in fields(Numerics)
     ]
     ulps = [(code(name), f"{error:g}") for name, error in ULP.items()]
-    stored = [(code(name), escaped(meaning)) for name, meaning in STORED.items()]
+    stored = [(code(name), escape(meaning)) for name, meaning in STORED.items()]
     return "\n\n".join(
         (
             table(("field", "default", "meaning"), rows),
@@ -165,7 +165,7 @@ def sections() -> Iterator[str]:
         yield f"## {title(module)}\n"
         yield f"{paragraphs(inspect.getdoc(loaded) or '')}\n"
         rows = [
-            (code(name), escaped(sentence((inspect.getdoc(f) or "").partition("\n\n")[0])))
+            (code(name), escape(sentence((inspect.getdoc(f) or "").partition("\n\n")[0])))
             for name, f in inspect.getmembers(loaded, inspect.isfunction)
             if f.__module__ == loaded.__name__ and not name.startswith("_")
         ]
@@ -179,5 +179,5 @@ def page(head: str) -> str:
     Args:
         head: the hand-written page, with a placeholder for each part.
     """
-    parts = {"example": example(), "numerics": numerics(), "sections": "\n".join(sections())}
-    return filled(head, parts)
+    parts = {"example": example(), "numerics": numerics_tables(), "sections": "\n".join(sections())}
+    return fill_placeholders(head, parts)

@@ -14,13 +14,13 @@ _SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes):\s*$", re.MULTI
 _ENTRY = re.compile(r"^ {4}(\w[\w, ]*):\s+(.*?)(?=^ {4}\w|\Z)", re.MULTILINE | re.DOTALL)
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Escape everything in a text that Markdown would read as markup, except inline code."""
     parts = _CODE.split(text)
     return "".join(x if k % 2 else _MARKUP.sub(r"\\\1", x) for k, x in enumerate(parts))
 
 
-def filled(head: str, parts: Mapping[str, str]) -> str:
+def fill_placeholders(head: str, parts: Mapping[str, str]) -> str:
     """Insert generated parts into a hand-written page.
 
     Args:
@@ -46,21 +46,21 @@ def code(text: str) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def said(of: Any) -> str:
+def docstring_text(target: Any) -> str:
     """The docstring of a function or class, without its sections `Args:`, `Raises:` and so on."""
-    while isinstance(of, partial):
-        of = of.func
-    text = inspect.getdoc(of) or ""
+    while isinstance(target, partial):
+        target = target.func
+    text = inspect.getdoc(target) or ""
     return _SECTION.split(text, maxsplit=1)[0].strip()
 
 
 def paragraphs(text: str) -> str:
     """The paragraphs of a docstring as Markdown; indented blocks become blocks of text."""
-    found = []
+    blocks = []
     for block in re.split(r"\n\s*\n", text):
         indented = all(line.startswith("    ") for line in block.splitlines())
-        found.append(f"```text\n{inspect.cleandoc(block)}\n```" if indented else escaped(block))
-    return "\n\n".join(found)
+        blocks.append(f"```text\n{inspect.cleandoc(block)}\n```" if indented else escape(block))
+    return "\n\n".join(blocks)
 
 
 def sentence(text: str) -> str:
@@ -72,20 +72,20 @@ def sentence(text: str) -> str:
 
 
 @cache
-def _meanings(of: type) -> Mapping[str, str]:
-    text = inspect.getdoc(of) or ""
-    _, _, rest = text.partition("\nArgs:\n")
-    rest = _SECTION.split(rest, maxsplit=1)[0]
-    found = {}
-    for names, meaning in _ENTRY.findall(rest):
+def _meanings(cls: type) -> Mapping[str, str]:
+    text = inspect.getdoc(cls) or ""
+    _, _, arguments = text.partition("\nArgs:\n")
+    arguments = _SECTION.split(arguments, maxsplit=1)[0]
+    meanings_by_name = {}
+    for names, meaning in _ENTRY.findall(arguments):
         for name in names.split(","):
-            found[name.strip()] = " ".join(meaning.split())
-    return found
+            meanings_by_name[name.strip()] = " ".join(meaning.split())
+    return meanings_by_name
 
 
-def meanings(of: type) -> Mapping[str, str]:
+def field_meanings(cls: type) -> Mapping[str, str]:
     """The meaning of each field of a class, from the section `Args:` of its docstring."""
-    return _meanings(of)
+    return _meanings(cls)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

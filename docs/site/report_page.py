@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from prose import filled
+from prose import fill_placeholders
 from shots import KINDS, browser
 from staging import ROOT
 
@@ -29,13 +29,13 @@ PICTURES = {
     "narrow": ("narrow", ""),
 }
 """Screenshots of the report with failures: the kind, and the element to scroll to."""
-MISSING = (
+NO_SCREENSHOTS = (
     "**There are no screenshots here, because chromium or playwright was missing when this site "
     "was built.** The sample reports are linked above."
 )
 
 
-def sample(folder: Path) -> dict[str, str]:
+def make_samples(folder: Path) -> dict[str, str]:
     """Run the suite on both backends, and compare the results.
 
     Args:
@@ -47,10 +47,10 @@ def sample(folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    ends = {}
+    terminal_ends = {}
     with tempfile.TemporaryDirectory() as work:
         for name, backend in BACKENDS.items():
-            made = (
+            outputs = (
                 f"--conformance-results={name}.jsonl",
                 f"--conformance-report={folder / name}.html",
             )
@@ -60,28 +60,28 @@ def sample(folder: Path) -> dict[str, str]:
                 "pytest",
                 *OPTIONS,
                 f"--conformance-backend={backend}",
-                *made,
+                *outputs,
             ]
-            done = _run(command, work, environment)
-            if done.returncode not in (0, 1):
+            process = _run(command, work, environment)
+            if process.returncode not in (0, 1):
                 raise RuntimeError(
-                    f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
+                    f"{' '.join(command)} ended with {process.returncode}:\n{process.stdout}"
                 )
-            plain = done.stdout.replace(f"{work}/", "").replace(f"{folder}/", "")
-            ends[name] = _end(plain)
+            plain = process.stdout.replace(f"{work}/", "").replace(f"{folder}/", "")
+            terminal_ends[name] = _summary_end(plain)
         command = [sys.executable, "-c", "from conformance.commands.cli import main; main()"]
         command += ["compare", "torch.jsonl", "buggy.jsonl", "-o", str(folder / "comparison.html")]
-        done = _run(command, work, environment)
+        process = _run(command, work, environment)
         if not (folder / "comparison.html").exists():
-            raise RuntimeError(f"nothing was compared:\n{done.stdout}{done.stderr}")
-    return ends
+            raise RuntimeError(f"nothing was compared:\n{process.stdout}{process.stderr}")
+    return terminal_ends
 
 
-def left_out(folder: Path) -> None:
+def write_dummies(folder: Path) -> None:
     """Write dummy pages in place of the reports, so that no link to them is broken.
 
     Args:
-        folder: as in `sample`; reports of an earlier build stay.
+        folder: as in `make_samples`; reports of an earlier build stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in (*BACKENDS, "comparison"):
@@ -104,7 +104,7 @@ def _run(
     )
 
 
-def _end(text: str) -> str:
+def _summary_end(text: str) -> str:
     """The suite's summary at the end of pytest's output."""
     lines = text.rstrip().splitlines()
     starts = [
@@ -113,11 +113,11 @@ def _end(text: str) -> str:
     return "\n".join(lines[starts[-1] if starts else -30 :][:60])
 
 
-def pictures(folder: Path, images: Path) -> dict[str, str]:
+def take_pictures(folder: Path, images: Path) -> dict[str, str]:
     """Take screenshots of the report of the backend with bugs.
 
     Args:
-        folder: the folder that `sample` filled.
+        folder: the folder that `make_samples` filled.
         images: folder for the pictures.
 
     Returns:
@@ -125,24 +125,24 @@ def pictures(folder: Path, images: Path) -> dict[str, str]:
     """
     with browser() as shoot:
         if shoot is None:
-            return {name: MISSING if k == 0 else "" for k, name in enumerate(PICTURES)}
-        found = {}
-        for name, (kind, at) in PICTURES.items():
+            return {name: NO_SCREENSHOTS if k == 0 else "" for k, name in enumerate(PICTURES)}
+        markdown = {}
+        for name, (kind, selector) in PICTURES.items():
             image = images / f"report-{name}.png"
-            shoot(folder / "buggy.html", image, at=at, **KINDS[kind])
+            shoot(folder / "buggy.html", image, at=selector, **KINDS[kind])
             lines = (f"{{image}} {images.name}/{image.name}", f":alt: the report, {name}")
-            found[name] = "\n".join(("```" + lines[0], lines[1], ":class: shot", "```"))
-        return found
+            markdown[name] = "\n".join(("```" + lines[0], lines[1], ":class: shot", "```"))
+        return markdown
 
 
-def page(head: str, ends: dict[str, str], shown: dict[str, str]) -> str:
+def page(head: str, terminal_ends: dict[str, str], shown: dict[str, str]) -> str:
     """The text of the page.
 
     Args:
         head: the hand-written page, with a placeholder for each part.
-        ends: the result of `sample`.
-        shown: the result of `pictures`.
+        ends: the result of `make_samples`.
+        shown: the result of `take_pictures`.
     """
     parts = {f"picture: {name}": text for name, text in shown.items()}
-    parts |= {f"terminal: {name}": f"```text\n{text}\n```" for name, text in ends.items()}
-    return filled(head, parts)
+    parts |= {f"terminal: {name}": f"```text\n{text}\n```" for name, text in terminal_ends.items()}
+    return fill_placeholders(head, parts)

@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-Shoot = Callable[..., None]
+Screenshot = Callable[..., None]
 
 
-def chromium() -> str | None:
-    """The path of the browser: `CHROMIUM`, or `chromium` on the path; None if there is none."""
-    given = os.environ.get("CHROMIUM")
-    return given or shutil.which("chromium") or shutil.which("chromium-browser")
+def chromium_path() -> str | None:
+    """The path of the browser: `CHROMIUM`, or `chromium_path` on the path; None if there is none."""
+    from_environment = os.environ.get("CHROMIUM")
+    return from_environment or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @contextmanager
-def browser() -> Iterator[Shoot | None]:
+def browser() -> Iterator[Screenshot | None]:
     """Provide a function that takes a screenshot; None if playwright or the browser is missing."""
-    path = chromium()
+    path = chromium_path()
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -30,15 +30,15 @@ def browser() -> Iterator[Shoot | None]:
         yield None
         return
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        chromium_browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         try:
-            yield lambda *given, **settings: _shoot(launched, *given, **settings)
+            yield lambda *given, **settings: _shoot(chromium_browser, *given, **settings)
         finally:
-            launched.close()
+            chromium_browser.close()
 
 
 def _shoot(
-    launched: Any,
+    browser: Any,
     page: Path,
     image: Path,
     *,
@@ -50,26 +50,26 @@ def _shoot(
     """Take a screenshot of a page on disk.
 
     Args:
-        launched: the running browser.
+        browser: the running browser.
         page: the page's HTML file.
         image: the PNG file to write.
         dark: whether the reader prefers a dark page.
         width, height: size of the window in pixels.
         at: selector of an element to scroll to; empty = the top.
     """
-    context = launched.new_context(
+    context = browser.new_context(
         color_scheme="dark" if dark else "light",
         viewport={"width": width, "height": height},
     )
     try:
-        shown = context.new_page()
-        shown.goto(page.resolve().as_uri())
-        shown.wait_for_timeout(500)
+        tab = context.new_page()
+        tab.goto(page.resolve().as_uri())
+        tab.wait_for_timeout(500)
         if at:
-            shown.locator(at).first.evaluate("x => x.scrollIntoView({block: 'start'})")
-            shown.wait_for_timeout(100)
+            tab.locator(at).first.evaluate("x => x.scrollIntoView({block: 'start'})")
+            tab.wait_for_timeout(100)
         image.parent.mkdir(parents=True, exist_ok=True)
-        shown.screenshot(path=str(image))
+        tab.screenshot(path=str(image))
     finally:
         context.close()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-OWN = HERE / "pages"
+OWN_PAGES = HERE / "pages"
 """Pages that exist only for the site."""
 
 LANGUAGES = {
@@ -44,10 +44,10 @@ def front(readme: str) -> str:
     return readme.partition("\n## Read on\n")[0].rstrip()
 
 
-def pages(root: Path = ROOT) -> list[Path]:
+def markdown_pages(root: Path = ROOT) -> list[Path]:
     """The Markdown files that are pages, relative to the repository."""
-    found = [*root.glob("*.md"), *(root / "docs").glob("*.md")]
-    return sorted(path.relative_to(root) for path in found)
+    paths = [*root.glob("*.md"), *(root / "docs").glob("*.md")]
+    return sorted(path.relative_to(root) for path in paths)
 
 
 class Stage:
@@ -77,20 +77,20 @@ class Stage:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
-    def repository(self) -> None:
+    def stage_repository(self) -> None:
         """Stage all pages of the repository."""
-        for page in pages(self.root):
+        for page in markdown_pages(self.root):
             text = (self.root / page).read_text(encoding="utf-8")
-            self.write(page.as_posix(), self.linked(text, page))
+            self.write(page.as_posix(), self.redirect_links(text, page))
 
-    def own(self) -> None:
+    def stage_own(self) -> None:
         """Write the site's own pages. Their links are relative to the repository's root."""
         readme = front((self.root / "README.md").read_text(encoding="utf-8"))
-        for path in sorted(OWN.glob("*.md")):
+        for path in sorted(OWN_PAGES.glob("*.md")):
             text = path.read_text(encoding="utf-8").replace(README_MARK, readme)
-            self.write(path.name, self.linked(text, Path(path.name)))
+            self.write(path.name, self.redirect_links(text, Path(path.name)))
 
-    def linked(self, text: str, page: Path) -> str:
+    def redirect_links(self, text: str, page: Path) -> str:
         """Redirect a page's links to files and folders to the pages generated for them.
 
         Args:
@@ -98,71 +98,77 @@ class Stage:
             page: the page's path in the repository.
         """
 
-        def led(match: re.Match[str]) -> str:
+        def redirect(match: re.Match[str]) -> str:
             path, anchor = match[1], match[2] or ""
-            place = os.path.normpath(page.parent / path)
-            there = self.root / place
-            if path.endswith(".md") or not there.exists():
+            relative = os.path.normpath(page.parent / path)
+            target = self.root / relative
+            if path.endswith(".md") or not target.exists():
                 return match[0]  # Sphinx reports a link that leads nowhere.
-            if there.suffix in PICTURES:
-                (self.target / place).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(there, self.target / place)
+            if target.suffix in PICTURES:
+                (self.target / relative).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(target, self.target / relative)
                 return match[0]
-            self.show(Path(place))
+            self.generate_page(Path(relative))
             return f"]({path}.md{anchor})"
 
         parts = _CODE.split(text)
-        return "".join(x if k % 2 else _LINK.sub(led, x) for k, x in enumerate(parts))
+        return "".join(x if k % 2 else _LINK.sub(redirect, x) for k, x in enumerate(parts))
 
-    def show(self, place: Path) -> str:
+    def generate_page(self, relative: Path) -> str:
         """Generate a page for a file or folder of the repository; return the page's name.
 
         Args:
-            place: its path in the repository.
+            relative: its path in the repository.
         """
-        name = f"{place.as_posix()}.md"
+        name = f"{relative.as_posix()}.md"
         if name not in self.shown:
             self.shown[name] = ""
-            there = self.root / place
-            text = _file(place, there) if there.is_file() else "\n".join(self._folder(place))
+            path = self.root / relative
+            text = (
+                _file_page(relative, path)
+                if path.is_file()
+                else "\n".join(self._folder_lines(relative))
+            )
             self.shown[name] = text
             self.write(name, f"---\norphan: true\n---\n\n{text}\n")
         return name
 
-    def _folder(self, place: Path) -> Iterator[str]:
+    def _folder_lines(self, relative: Path) -> Iterator[str]:
         """The page of a folder: its files, or its subfolders if it has no files."""
-        inside = [p for p in sorted((self.root / place).iterdir()) if not p.name.startswith(".")]
-        inside = [p for p in inside if p.name != "__pycache__" and p.suffix != ".egg-info"]
-        yield f"# {place.as_posix()}\n"
-        files = [p for p in inside if p.is_file() and p.suffix in LANGUAGES]
-        folders = [p for p in inside if p.is_dir()]
+        entries = [
+            p for p in sorted((self.root / relative).iterdir()) if not p.name.startswith(".")
+        ]
+        entries = [p for p in entries if p.name != "__pycache__" and p.suffix != ".egg-info"]
+        yield f"# {relative.as_posix()}\n"
+        files = [p for p in entries if p.is_file() and p.suffix in LANGUAGES]
+        folders = [p for p in entries if p.is_dir()]
         if not files:
             for folder in folders:
-                name = self.show(folder.relative_to(self.root))
-                yield f"- [{folder.name}]({Path(name).relative_to(place.parent).as_posix()})"
+                name = self.generate_page(folder.relative_to(self.root))
+                yield f"- [{folder.name}]({Path(name).relative_to(relative.parent).as_posix()})"
             return
         for path in files:
             if len(files) > 4:  # Together they would make the page too long.
-                name = self.show(path.relative_to(self.root))
-                yield f"- [{path.name}]({Path(name).relative_to(place.parent).as_posix()})"
+                name = self.generate_page(path.relative_to(self.root))
+                yield f"- [{path.name}]({Path(name).relative_to(relative.parent).as_posix()})"
             else:
-                yield f"## {path.name}\n\n{_literal(path)}\n"
+                yield f"## {path.name}\n\n{_code_block(path)}\n"
         for path in sorted(q for f in folders for q in f.rglob("*.py")):
-            inner = path.relative_to(self.root / place).as_posix()
-            yield f"## {inner}\n\n{_literal(path)}\n"
+            inner = path.relative_to(self.root / relative).as_posix()
+            yield f"## {inner}\n\n{_code_block(path)}\n"
 
-    def finish(self) -> None:
+    def delete_stale(self) -> None:
         """Delete pages of an earlier build that this build did not write."""
         for path in self.target.rglob("*.md"):
             if path not in self.written:
                 path.unlink()
 
 
-def _file(place: Path, path: Path) -> str:
-    return f"# {place.name}\n\n`{place.as_posix()}` in the repository:\n\n{_literal(path)}"
+def _file_page(relative: Path, path: Path) -> str:
+    return f"# {relative.name}\n\n`{relative.as_posix()}` in the repository:\n\n{_code_block(path)}"
 
 
-def _literal(path: Path) -> str:
+def _code_block(path: Path) -> str:
     """A file's text in a code block, with a fence that the text does not contain."""
     text = path.read_text(encoding="utf-8").rstrip("\n")
     fence = "`" * (max(map(len, re.findall("`+", text)), default=2) + 3)

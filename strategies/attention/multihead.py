@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.attention.values import AttentionFiller
 from conformance.strategies.composing import composite
 from conformance.strategies.values import seeds
@@ -48,7 +48,7 @@ def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
     batch, rows, columns = draw(batches), draw(lengths), draw(lengths)
     count, width = draw(heads), draw(head_widths)
     embed, kind, shared = count * width, draw(mask_kinds), draw(sharing)
-    chosen = {
+    values = {
         "dropout": 0.5 if draw(one_in_four) else 0.0,
         "bias": not draw(one_in_four),
         "add_bias_kv": draw(one_in_four),
@@ -58,31 +58,33 @@ def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
         "batch_first": draw(yes_no),
     }
     if shared == "self":
-        columns, chosen["kdim"], chosen["vdim"] = rows, None, None
+        columns, values["kdim"], values["vdim"] = rows, None, None
     if shared == "key and value":
-        chosen["vdim"] = chosen["kdim"]
-    written = Written(draw(masks))
+        values["vdim"] = values["kdim"]
+    writer = ArgumentWriter(draw(masks))
     padded = draw(one_in_four)
-    given = {
+    keyword_values = {
         "need_weights": draw(yes_no),
         "average_attn_weights": draw(yes_no),
         "is_causal": kind == "causal" and draw(yes_no),
     }
     regime, seed = draw(regimes), draw(seeds)
     filler = AttentionFiller(regime, dtype, seed)
-    kdim, vdim = (chosen[name] or embed for name in ("kdim", "vdim"))
+    kdim, vdim = (values[name] or embed for name in ("kdim", "vdim"))
 
     def sequence(length: int, size: int) -> np.ndarray:
-        shape = (batch, length) if chosen["batch_first"] else (length, batch)
+        shape = (batch, length) if values["batch_first"] else (length, batch)
         return filler.array((*((length,) if batch is None else shape), size))
 
     query = sequence(rows, embed)
     key = query if shared == "self" else sequence(columns, kdim)
     value = key if shared != "apart" else sequence(columns, vdim)
     padding, mask = attention_masks(draw, filler, kind, padded, (batch, count, rows, columns))
-    arguments = {"embed_dim": embed, "num_heads": count} | written.optional(chosen, DEFAULTS)
-    keywords = written.optional(given, KEYWORDS)
-    state = _state(filler, embed, (kdim, vdim), chosen)
+    arguments = {"embed_dim": embed, "num_heads": count} | writer.explicit_arguments(
+        values, DEFAULTS
+    )
+    keywords = writer.explicit_arguments(keyword_values, KEYWORDS)
+    state = _state_tensors(filler, embed, (kdim, vdim), values)
     labels = {"profile": shared, "regime": regime}
     call = Call(layer, arguments, state, dtype, "cpu")
     inputs = (query, key, value, padding, mask)
@@ -104,38 +106,43 @@ def attention_masks(
         sizes: size of the batch (None without one), numbers of heads, of queries and of keys.
     """
     batch, heads_, rows, columns = sizes
-    whole = draw(yes_no) if kind in ("none", "causal") else kind == "bool"
+    boolean = draw(yes_no) if kind in ("none", "causal") else kind == "bool"
     padding = mask = None
     if padded:
-        padding = filler.mask((columns,) if batch is None else (batch, columns), _kind(whole))
+        padding = filler.mask(
+            (columns,) if batch is None else (batch, columns), _mask_kind(boolean)
+        )
     if kind in ("bool", "float"):
-        many = draw(yes_no)
+        per_head = draw(yes_no)
         shape = ((batch or 1) * heads_ if batch != 0 else 0, rows, columns)
-        mask = filler.mask(shape if many else shape[1:], _kind(whole))
+        mask = filler.mask(shape if per_head else shape[1:], _mask_kind(boolean))
     elif kind == "causal":
-        open_ = np.tril(np.ones((rows, columns), bool))
-        mask = open_ if whole else np.where(open_, 0.0, -np.inf)
+        attended = np.tril(np.ones((rows, columns), bool))
+        mask = attended if boolean else np.where(attended, 0.0, -np.inf)
     return tuple(~x if x is not None and x.dtype == bool else x for x in (padding, mask))  # type: ignore[return-value]
 
 
-def _kind(whole: bool) -> str:
-    return "bool" if whole else "float"
+def _mask_kind(boolean: bool) -> str:
+    return "bool" if boolean else "float"
 
 
-def _state(
-    filler: AttentionFiller, embed: int, others: tuple[int, int], chosen: dict[str, Any]
+def _state_tensors(
+    filler: AttentionFiller,
+    embed: int,
+    key_and_value_widths: tuple[int, int],
+    values: dict[str, Any],
 ) -> dict[str, np.ndarray]:
     """Fill the state with weights that keep projections as large as the inputs."""
-    whole = filler.regime in ("ramp", "integers", "zero", "bits")
+    integers = filler.regime in ("ramp", "integers", "zero", "bits")
 
-    def weight(rows: int, columns: int) -> np.ndarray:
-        if whole:
+    def draw_weight(rows: int, columns: int) -> np.ndarray:
+        if integers:
             return filler.generator.integers(-1, 1, (rows, columns), endpoint=True) * 1.0
         drawn = filler.generator.standard_normal((rows, columns)) / columns**0.5
         return round_to(drawn, filler.dtype)
 
-    sizes = (embed, *others)
-    parts = [weight(embed, size) for size in sizes]
+    sizes = (embed, *key_and_value_widths)
+    parts = [draw_weight(embed, size) for size in sizes]
     if filler.regime == "zero":
         parts[0] = np.zeros_like(parts[0])  # all keys have the same weight
     names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -145,13 +152,13 @@ def _state(
         if packed
         else dict(zip(names, parts, strict=False))
     )
-    if chosen["bias"]:
+    if values["bias"]:
         state["in_proj_bias"] = filler.array((3 * embed,))
         if filler.regime == "zero":
             state["in_proj_bias"][:embed] = 0.0
-    if chosen["add_bias_kv"]:
+    if values["add_bias_kv"]:
         state |= {name: filler.array((1, 1, embed)) for name in ("bias_k", "bias_v")}
-    state["out_proj.weight"] = weight(embed, embed)
-    if chosen["bias"]:
+    state["out_proj.weight"] = draw_weight(embed, embed)
+    if values["bias"]:
         state["out_proj.bias"] = filler.array((embed,))
     return state

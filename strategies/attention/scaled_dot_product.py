@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.attention.values import AttentionFiller, regimes
 from conformance.strategies.composing import composite
 from conformance.strategies.values import seeds
@@ -45,7 +45,7 @@ def attentions(draw: Draw, layer: str, dtype: str) -> Case:
     # Groups of query heads share a key head, where there are heads.
     shared = draw(groups) if leading else 1
     gqa = shared > 1 or (bool(leading) and draw(one_in_eight))
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     if regime in ("saturated", "zero") and scale not in (1.0, 0.25):
         scale = 0.25
@@ -63,7 +63,7 @@ def attentions(draw: Draw, layer: str, dtype: str) -> Case:
         "enable_gqa": gqa,
     }
     labels = {"profile": "long" if long else kind, "regime": regime}
-    call = Call(layer, written.optional(arguments, DEFAULTS), {}, dtype, "cpu")
+    call = Call(layer, writer.explicit_arguments(arguments, DEFAULTS), {}, dtype, "cpu")
     return Case(call, (query, key, value, mask), labels=labels, seed=seed)
 
 
@@ -72,8 +72,8 @@ _SHORT = (lengths, key_lengths)
 
 def _mask_shapes(heads: Sequence[int], rows: int, columns: int) -> list[tuple[int, ...]]:
     """Shapes that broadcast to that of the scores, the simplest first."""
-    found = [(rows, columns), (1, columns), (rows, 1), (*heads, rows, columns)]
+    shapes = [(rows, columns), (1, columns), (rows, 1), (*heads, rows, columns)]
     if len(heads) > 1:
-        found += [(heads[0], *(1 for _ in heads[1:]), 1, columns), (*heads[1:], rows, columns)]
-    found.append((columns,))
-    return list(dict.fromkeys(tuple(shape) for shape in found))
+        shapes += [(heads[0], *(1 for _ in heads[1:]), 1, columns), (*heads[1:], rows, columns)]
+    shapes.append((columns,))
+    return list(dict.fromkeys(tuple(shape) for shape in shapes))

@@ -54,9 +54,9 @@ class AttentionFiller:
         width, out = widths
         shapes = ((*heads, rows, width), (*key_heads, columns, width), (*key_heads, columns, out))
         if self.regime == "saturated":
-            return self._saturated(*shapes, 1.0 if scale is None else scale)
+            return self._draw_saturated(*shapes, 1.0 if scale is None else scale)
         if self.regime == "offset":
-            return self._offset(*shapes)
+            return self._draw_offset(*shapes)
         query, key, value = (self.array(shape) for shape in shapes)
         if self.regime == "zero":
             query = np.zeros_like(query)
@@ -68,21 +68,21 @@ class AttentionFiller:
         Args:
             kind: `"bool"` or `"float"`.
         """
-        share = self.generator.choice((0.0, 0.2, 0.5, 0.8))
-        taking = np.asarray(self.generator.random(shape) >= share)
-        if self.generator.integers(4) and taking.ndim:
+        masked_share = self.generator.choice((0.0, 0.2, 0.5, 0.8))
+        attended = np.asarray(self.generator.random(shape) >= masked_share)
+        if self.generator.integers(4) and attended.ndim:
             # Mostly every row attends to a key: one without is a special case.
             first = self.generator.integers(max(shape[-1], 1), size=shape[:-1])
-            taking |= np.arange(shape[-1]) == np.asarray(first)[..., np.newaxis]
+            attended |= np.arange(shape[-1]) == np.asarray(first)[..., np.newaxis]
         if kind == "bool":
-            return taking
-        whole = self.regime in ("ramp", "integers", "zero", "saturated", "bits")
+            return attended
+        integers = self.regime in ("ramp", "integers", "zero", "saturated", "bits")
         numbers = self.generator.integers(-2, 2, shape, endpoint=True) * 1.0
-        if not whole:
+        if not integers:
             numbers = round_to(self.generator.standard_normal(shape) * 3, self.dtype)
         if self.regime in ("zero", "saturated"):
             numbers = np.zeros(shape)
-        return np.where(taking, numbers, -np.inf)
+        return np.where(attended, numbers, -np.inf)
 
     def array(self, shape: tuple[int, ...]) -> np.ndarray:
         """Fill an array with numbers of the regime."""
@@ -104,7 +104,7 @@ class AttentionFiller:
             values = np.ldexp(values, power if draw.integers(2) else 0)
         return round_to(values, self.dtype)
 
-    def _saturated(
+    def _draw_saturated(
         self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], scale: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Scores of a query differ by a large gap or not at all: the largest share all weight."""
@@ -116,13 +116,13 @@ class AttentionFiller:
         )
         return q, k, self.array(value)
 
-    def _offset(
+    def _draw_offset(
         self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Keys that are nearly equal: large scores with small differences."""
         bits = format_of(self.dtype).bits
         common = self.generator.standard_normal(key[-1]) * 4
-        near = self.generator.standard_normal(key) * 2.0 ** -(bits // 3)
+        differences = self.generator.standard_normal(key) * 2.0 ** -(bits // 3)
         q = self.generator.standard_normal(query) * 2
         v = 8 + self.generator.standard_normal(value)
-        return tuple(round_to(x, self.dtype) for x in (q, common + near, v))  # type: ignore[return-value]
+        return tuple(round_to(x, self.dtype) for x in (q, common + differences, v))  # type: ignore[return-value]

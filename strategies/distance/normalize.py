@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.distance.vectors import counts, lengths
 from conformance.strategies.values import Filler, regimes, seeds
@@ -24,32 +24,32 @@ yes_no = st.booleans()
 
 
 @composite
-def units(draw: Draw, layer: str, dtype: str) -> Case:
+def normalizations(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of normalize."""
     rank, length, profile, p = draw(_RANKS), draw(lengths), draw(profiles), draw(orders)
     first = 1 if rank > 1 and not draw(yes_no) else draw(st.integers(0, rank - 1))
-    several = rank > 1 and draw(st.integers(0, 3)) == 3
+    has_several_axes = rank > 1 and draw(st.integers(0, 3)) == 3
     axes = [first]
-    if several:
+    if has_several_axes:
         axes = draw(st.permutations(range(rank)))[: draw(st.integers(1, rank))]
     shape = [draw(counts) for _ in range(rank)]
     shape[axes[0]] = length
     if p == math.inf:  # an empty vector has no largest component
         shape = [max(size, 1) for size in shape]
-    named = [axis - rank if draw(yes_no) and axis != 1 else axis for axis in axes]
-    dim: Any = tuple(named) if several else named[0]
+    dims = [axis - rank if draw(yes_no) and axis != 1 else axis for axis in axes]
+    dim: Any = tuple(dims) if has_several_axes else dims[0]
     eps = draw(_EPS)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     terms = max(math.prod(shape[axis] for axis in axes), 1)
     filler = Filler(regime, dtype, seed, terms, factors=1 if profile == "long" else 2)
     x = filler.operand(*shape)
     if profile == "nothing" and x.size:
         vectors = [1 if axis in axes else size for axis, size in enumerate(shape)]
-        some = filler.generator.integers(0, 2, vectors) == 1
-        some.reshape(-1)[:1] = True
-        x = np.where(some, 0.0, x)
-    arguments = written.optional(
+        is_zero = filler.generator.integers(0, 2, vectors) == 1
+        is_zero.reshape(-1)[:1] = True
+        x = np.where(is_zero, 0.0, x)
+    arguments = writer.explicit_arguments(
         {"p": p, "dim": dim, "eps": eps}, {"p": 2.0, "dim": 1, "eps": 1e-12}
     )
     labels = {"profile": profile, "regime": regime}

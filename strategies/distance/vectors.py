@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -24,7 +24,7 @@ _RANKS = st.sampled_from((2, 2, 3, 1, 4))
 _COSINE_EPS = st.sampled_from((1e-8, 1e-8, 1e-6, 0.0, 0.5, 1e-12, 10.0))
 
 
-def pair(
+def vector_pair(
     filler: Filler, relation: str, shape: tuple[int, ...], axis: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill two arrays of vectors, about half of which have the relation.
@@ -38,12 +38,12 @@ def pair(
     if relation == "apart" or not x.size:
         return x, y
     vectors = [size for place, size in enumerate(shape) if place != axis % len(shape)]
-    some = filler.generator.integers(0, 2, vectors) == 1
-    some.reshape(-1)[:1] = True
-    some = np.expand_dims(some, axis % len(shape))
+    related = filler.generator.integers(0, 2, vectors) == 1
+    related.reshape(-1)[:1] = True
+    related = np.expand_dims(related, axis % len(shape))
     if relation == "nothing":
-        return np.where(some, 0.0, x), y
-    return x, np.where(some, x if relation == "equal" else -x, y)
+        return np.where(related, 0.0, x), y
+    return x, np.where(related, x if relation == "equal" else -x, y)
 
 
 @composite
@@ -58,20 +58,20 @@ def similarities(draw: Draw, layer: str, dtype: str) -> Case:
     shape = [draw(counts) for _ in range(rank)]
     shape[axis] = length
     dim = axis - rank if draw(yes_no) and axis != 1 else axis
-    shared = draw(st.integers(0, 2))
+    sharing = draw(st.integers(0, 2))
     eps = draw(_COSINE_EPS)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     filler = Filler(regime, dtype, seed, length)
-    x1, x2 = pair(filler, relation, tuple(shape), axis)
-    if shared == 2 and rank > 1:
+    x1, x2 = vector_pair(filler, relation, tuple(shape), axis)
+    if sharing == 2 and rank > 1:
         # One vector broadcasts along another axis; a function also accepts fewer axes.
-        other = 0 if axis else rank - 1
-        x2 = x2.take(range(min(1, shape[other])), other)
-        if is_function(layer) and other == 0 and shape[0] and written.bit():
+        shared_axis = 0 if axis else rank - 1
+        x2 = x2.take(range(min(1, shape[shared_axis])), shared_axis)
+        if is_function(layer) and shared_axis == 0 and shape[0] and writer.next_bit():
             x2 = x2[0]
-            x1, x2 = (x2, x1) if written.bit() else (x1, x2)
-    arguments = written.optional({"dim": dim, "eps": eps}, {"dim": 1, "eps": 1e-8})
+            x1, x2 = (x2, x1) if writer.next_bit() else (x1, x2)
+    arguments = writer.explicit_arguments({"dim": dim, "eps": eps}, {"dim": 1, "eps": 1e-8})
     labels = {"profile": relation, "regime": regime}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x1, x2), labels=labels, seed=seed)
 
@@ -90,13 +90,13 @@ def distances(draw: Draw, layer: str, dtype: str) -> Case:
     length, relation, p = draw(lengths), draw(relations), draw(norms)
     shape = (draw(counts), length) if draw(st.integers(0, 3)) else (length,)
     eps, keepdim = draw(_DISTANCE_EPS), draw(yes_no)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     # With 4 terms per component the sum of squared differences of integers is exact.
     filler = Filler(regime, dtype, seed, 4 * length)
-    x1, x2 = pair(filler, relation, shape, -1)
+    x1, x2 = vector_pair(filler, relation, shape, -1)
     values: dict[str, Any] = {"p": p, "eps": eps, "keepdim": keepdim}
-    arguments = written.optional(values, {"p": 2.0, "eps": 1e-6, "keepdim": False})
+    arguments = writer.explicit_arguments(values, {"p": 2.0, "eps": 1e-6, "keepdim": False})
     labels = {"profile": relation, "regime": regime}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x1, x2), labels=labels, seed=seed)
 
@@ -108,18 +108,18 @@ _ORDERS = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0, 0.0, 0.5, 1.5))
 
 
 @composite
-def pairs(draw: Draw, layer: str, dtype: str) -> Case:
+def pdists(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of pdist: the distances between all rows of a matrix."""
     # In half precision no empty output, which even a backend without such a kernel returns.
     rows = draw(_SOME_ROWS if dtype in HALF else _ROWS)
     width, p = draw(_WIDTHS), draw(_ORDERS)
-    again = draw(yes_no)
-    written = Written(draw(masks))
+    repeats_row = draw(yes_no)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     filler = Filler(regime, dtype, seed, max(4 * width, 2 * rows))
     x = filler.operand(rows, width)
-    if again and rows > 1:
+    if repeats_row and rows > 1:
         x[1] = x[0]
-    arguments = written.optional({"p": p}, {"p": 2.0})
-    labels = {"profile": "again" if again else "apart", "regime": regime}
+    arguments = writer.explicit_arguments({"p": p}, {"p": 2.0})
+    labels = {"profile": "again" if repeats_row else "apart", "regime": regime}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.embedding.embedding import (
     counts,
@@ -50,38 +50,44 @@ def embedding_bags(draw: Draw, layer: str, dtype: str) -> Case:
         layer: `"EmbeddingBag"` or `"functional.embedding_bag"`.
     """
     profile, mode = draw(profiles), draw(modes)
-    plain = profile == "plain"
+    is_plain = profile == "plain"
     count = draw(few_counts if profile == "often" else counts)
     width = draw(features)
-    shape, lengths = _bags(draw, profile)
-    weighed = mode == "sum" and not plain and draw(yes_no)
-    padded = not plain and draw(yes_no)
-    padding = draw(st.integers(-count, count - 1)) if padded else None
-    max_norm = None if plain else draw(max_norms)
+    shape, lengths = _draw_bags(draw, profile)
+    has_factors = mode == "sum" and not is_plain and draw(yes_no)
+    has_padding = not is_plain and draw(yes_no)
+    padding = draw(st.integers(-count, count - 1)) if has_padding else None
+    max_norm = None if is_plain else draw(max_norms)
     norm_type = 2.0 if max_norm is None else draw(norm_types)
-    by_frequency = mode != "max" and not plain and draw(yes_no)
-    last = draw(yes_no)
-    written = Written(draw(masks))
+    by_frequency = mode != "max" and not is_plain and draw(yes_no)
+    include_last = draw(yes_no)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    if max_norm is not None and written.bit():
+    if max_norm is not None and writer.next_bit():
         regime = "normal"
-    sparse = mode != "max" and not by_frequency and not plain and written.bit() and written.bit()
+    sparse = (
+        mode != "max"
+        and not by_frequency
+        and not is_plain
+        and writer.next_bit()
+        and writer.next_bit()
+    )
 
     total = math.prod(shape)
     # The sum of a gradient has up to as many terms as there are indices, or features.
-    filler = Filler(regime, dtype, seed, max(total, width), factors=2 if weighed else 1)
+    filler = Filler(regime, dtype, seed, max(total, width), factors=2 if has_factors else 1)
     weight = filler.operand(count, width)
-    factors = filler.operand(*shape) if weighed else None
+    factors = filler.operand(*shape) if has_factors else None
     index = np.random.default_rng((seed, 2)).integers(0, count, shape)
     offsets = None
     if lengths is not None:
         ends = np.cumsum([0, *lengths])
-        offsets = ends if last else ends[:-1]
+        offsets = ends if include_last else ends[:-1]
     options = {
         "max_norm": max_norm, "norm_type": norm_type, "scale_grad_by_freq": by_frequency,
-        "mode": mode, "sparse": sparse, "include_last_offset": last, "padding_idx": padding,
+        "mode": mode, "sparse": sparse, "include_last_offset": include_last, "padding_idx": padding,
     }  # fmt: skip
-    arguments = written.optional(options, _DEFAULTS)
+    arguments = writer.explicit_arguments(options, _DEFAULTS)
     labels = {"profile": profile, "regime": regime}
     if is_function(layer):
         call = Call(layer, arguments, {}, dtype, "cpu")
@@ -91,7 +97,7 @@ def embedding_bags(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(call, (index, offsets, factors), labels=labels, seed=seed)
 
 
-def _bags(draw: Draw, profile: str) -> tuple[tuple[int, ...], list[int] | None]:
+def _draw_bags(draw: Draw, profile: str) -> tuple[tuple[int, ...], list[int] | None]:
     """Draw the shape of the indices, and the size of each bag if the indices need offsets."""
     if profile in ("plain", "fixed"):
         return draw(fixed), None
@@ -108,12 +114,12 @@ shapes = st.sampled_from(
 @composite
 def one_hots(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of one-hot rows; `dtype` labels the case only: the call has integers."""
-    shape, asked = draw(shapes), draw(classes)
+    shape, num_classes = draw(shapes), draw(classes)
     seed = draw(seeds)
-    if not math.prod(shape) and asked in (-1, None):
-        asked = 3  # an empty tensor has no largest class
-    below = 9 if asked in (-1, None) else asked
-    tensor = np.asarray(np.random.default_rng((seed, 2)).integers(0, below, shape))
-    arguments = {} if asked is None else {"num_classes": asked}
-    labels = {"profile": "inferred" if asked in (-1, None) else "given", "regime": "integers"}
+    if not math.prod(shape) and num_classes in (-1, None):
+        num_classes = 3  # an empty tensor has no largest class
+    class_count = 9 if num_classes in (-1, None) else num_classes
+    tensor = np.asarray(np.random.default_rng((seed, 2)).integers(0, class_count, shape))
+    arguments = {} if num_classes is None else {"num_classes": num_classes}
+    labels = {"profile": "inferred" if num_classes in (-1, None) else "given", "regime": "integers"}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (tensor,), labels=labels, seed=seed)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -42,24 +42,24 @@ def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
         layer: `"Embedding"` or `"functional.embedding"`.
     """
     profile = draw(profiles)
-    plain = profile == "plain"
+    is_plain = profile == "plain"
     count = draw(few_counts if profile == "often" else counts)
     width = draw(wide_features if profile == "wide" else features)
     shape = draw(long_shapes if profile == "often" else shapes)
-    padded = not plain and draw(yes_no)
-    padding = draw(st.integers(-count, count - 1)) if padded else None
-    max_norm = None if plain else draw(max_norms)
+    has_padding = not is_plain and draw(yes_no)
+    padding = draw(st.integers(-count, count - 1)) if has_padding else None
+    max_norm = None if is_plain else draw(max_norms)
     norm_type = 2.0 if max_norm is None else draw(norm_types)
-    by_frequency = not plain and draw(yes_no)
-    written = Written(draw(masks))
+    by_frequency = not is_plain and draw(yes_no)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    if max_norm is not None and written.bit():
+    if max_norm is not None and writer.next_bit():
         regime = "normal"
 
     filler = Filler(regime, dtype, seed, width)
     weight = filler.operand(count, width)
-    drawn = np.random.default_rng((seed, 2)).integers(0, count, math.prod(shape))
-    index = drawn.reshape(shape)
+    flat_indices = np.random.default_rng((seed, 2)).integers(0, count, math.prod(shape))
+    index = flat_indices.reshape(shape)
     options: dict[str, Any] = {
         "padding_idx": padding,
         "max_norm": max_norm,
@@ -71,7 +71,7 @@ def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
         "padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False,
         "sparse": False,
     }  # fmt: skip
-    arguments = written.optional(options, defaults)
+    arguments = writer.explicit_arguments(options, defaults)
     labels = {"profile": profile, "regime": regime}
     if is_function(layer):
         call = Call(layer, arguments, {}, dtype, "cpu")

@@ -61,7 +61,7 @@ def resized(array: np.ndarray | None, shape: Sequence[int]) -> np.ndarray:
     return np.resize(array, tuple(shape))
 
 
-def with_inputs(case: Case, shapes: Mapping[int, Sequence[int]]) -> Case:
+def resize_inputs(case: Case, shapes: Mapping[int, Sequence[int]]) -> Case:
     """Resize inputs of a case; `shapes` maps the position of an input to its new shape."""
     inputs = tuple(
         resized(array, shapes[k]) if k in shapes else array for k, array in enumerate(case.inputs)
@@ -69,7 +69,7 @@ def with_inputs(case: Case, shapes: Mapping[int, Sequence[int]]) -> Case:
     return replace(case, inputs=inputs)
 
 
-def with_arguments(case: Case, **arguments: Any) -> Case:
+def replace_arguments(case: Case, **arguments: Any) -> Case:
     """Replace or add arguments of a case."""
     return replace(case, call=replace(case.call, arguments={**case.call.arguments, **arguments}))
 
@@ -87,9 +87,9 @@ def integer_input(position: int = 0) -> Callable[[Draw, Case], Case]:
     return apply
 
 
-def argument(name: str, values: st.SearchStrategy[Any]) -> Callable[[Draw, Case], Case]:
+def set_argument(name: str, values: st.SearchStrategy[Any]) -> Callable[[Draw, Case], Case]:
     """Break a case by an invalid value of one argument on which nothing else depends."""
-    return lambda draw, case: with_arguments(case, **{name: draw(values)})
+    return lambda draw, case: replace_arguments(case, **{name: draw(values)})
 
 
 def wrong_sizes(size: int, *, broadcast: bool = False) -> st.SearchStrategy[int]:
@@ -103,17 +103,17 @@ def wrong_sizes(size: int, *, broadcast: bool = False) -> st.SearchStrategy[int]
     return st.sampled_from([n for n in sizes if n not in right])
 
 
-def axis_of(case: Case, position: int, axis: int) -> Callable[[int], Case]:
+def resize_axis(case: Case, position: int, axis: int) -> Callable[[int], Case]:
     """Return a function that gives one axis of an input another size."""
     array = case.inputs[position]
     assert array is not None
     shape = list(array.shape)
 
-    def change(size: int) -> Case:
+    def resize(size: int) -> Case:
         shape[axis] = size
-        return with_inputs(case, {position: shape})
+        return resize_inputs(case, {position: shape})
 
-    return change
+    return resize
 
 
 Cases = Callable[[str], st.SearchStrategy[Case]]
@@ -143,12 +143,12 @@ def broken_cases(
     if broken.missing:
         labels["missing"] = "None in its place"
 
-    def unloaded(case: Case) -> Case:
-        kept = {name: x for name, x in case.call.state.items() if name in constructed}
-        return replace(case, call=replace(case.call, state=kept))
+    def drop_state(case: Case) -> Case:
+        state = {name: x for name, x in case.call.state.items() if name in constructed}
+        return replace(case, call=replace(case.call, state=state))
 
-    unbroken = unloaded(case)
-    case = unloaded(broken.apply(draw, case))
+    unbroken = drop_state(case)
+    case = drop_state(broken.apply(draw, case))
     return replace(case, labels={**case.labels, **labels}, unbroken=unbroken)
 
 
@@ -159,12 +159,12 @@ def invalid_cases(
     return partial(broken_cases, cases, breaks, constructed)
 
 
-def breaks_of(made: Callable[[str], st.SearchStrategy[Case]]) -> frozenset[str]:
+def break_names(cases: Callable[[str], st.SearchStrategy[Case]]) -> frozenset[str]:
     """Names of the breaks that a strategy of invalid cases draws from."""
-    return frozenset(b.name for b in every_break(made))
+    return frozenset(b.name for b in all_breaks(cases))
 
 
-def every_break(made: Callable[[str], st.SearchStrategy[Case]]) -> tuple[Break, ...]:
+def all_breaks(cases: Callable[[str], st.SearchStrategy[Case]]) -> tuple[Break, ...]:
     """The breaks that a strategy of invalid cases draws from."""
-    breaks: tuple[Break, ...] = made.args[1]  # type: ignore[attr-defined]
+    breaks: tuple[Break, ...] = cases.args[1]  # type: ignore[attr-defined]
     return breaks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from conformance.strategies.invalid.breaks import Break, argument, negative
+from conformance.strategies.invalid.breaks import Break, negative, set_argument
 from hypothesis import strategies as st
 
 _above = st.sampled_from((1.5, 2.0, 1.0000001, math.inf))
@@ -15,7 +15,7 @@ _nan = st.just(math.nan)
 def dropout_breaks() -> tuple[Break, ...]:
     """The breaks of `p`."""
     return (
-        Break("p above 1", "p", argument("p", _above)),
-        Break("p negative", "p", argument("p", _below)),
-        Break("p not a number", "p", argument("p", _nan)),
+        Break("p above 1", "p", set_argument("p", _above)),
+        Break("p negative", "p", set_argument("p", _below)),
+        Break("p not a number", "p", set_argument("p", _nan)),
     )

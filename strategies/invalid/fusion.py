@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from conformance.strategies.invalid.breaks import CUSTOMARY, Break, argument
+from conformance.strategies.invalid.breaks import CUSTOMARY, Break, set_argument
 from conformance.strategies.invalid.shapes import shape_breaks
 from hypothesis import strategies as st
 
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Signature
 
-_NO_NUMBERS = st.sampled_from(("1e-5", None, ()))
+_NOT_NUMBERS = st.sampled_from(("1e-5", None, ()))
 
 
 def breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of a function. Dtypes are promoted, and one number may serve all outputs."""
-    told = (b for b in shape_breaks(signature, shapes) if not b.name.endswith(("dtype", "rank")))
+    from_shapes = (
+        b for b in shape_breaks(signature, shapes) if not b.name.endswith(("dtype", "rank"))
+    )
     return (
-        Break("bn_eps that is no number", "bn_eps", argument("bn_eps", _NO_NUMBERS)),
-        *(replace(b, required=CUSTOMARY) if "another" in b.name else b for b in told),
+        Break("bn_eps that is no number", "bn_eps", set_argument("bn_eps", _NOT_NUMBERS)),
+        *(replace(b, required=CUSTOMARY) if "another" in b.name else b for b in from_shapes),
     )

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from conformance.strategies.invalid.breaks import Break, axis_of, with_inputs
-from conformance.strategies.invalid.reshaping import no_axis
+from conformance.strategies.invalid.breaks import Break, resize_axis, resize_inputs
+from conformance.strategies.invalid.reshaping import no_such_axis
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
 
-_odd = st.sampled_from((1, 3, 5, 17))
+_odd_lengths = st.sampled_from((1, 3, 5, 17))
 
 
 def _odd_length(draw: Draw, case: Case) -> Case:
-    return axis_of(case, 0, case.call.arguments.get("dim", -1))(draw(_odd))
+    return resize_axis(case, 0, case.call.arguments.get("dim", -1))(draw(_odd_lengths))
 
 
-def _number(draw: Draw, case: Case) -> Case:
-    return with_inputs(case, {0: ()})
+def _scalar_input(draw: Draw, case: Case) -> Case:
+    return resize_inputs(case, {0: ()})
 
 
-def gated_breaks() -> tuple[Break, ...]:
+def glu_breaks() -> tuple[Break, ...]:
     """The breaks of GLU."""
     return (
         Break("an odd length to be halved", "input", _odd_length),
-        no_axis("dim"),
-        Break("a number", "input", _number, index=True),
+        no_such_axis("dim"),
+        Break("a number", "input", _scalar_input, index=True),
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
-    argument,
-    axis_of,
     negative,
-    with_arguments,
+    replace_arguments,
+    resize_axis,
+    set_argument,
 )
 from conformance.strategies.windows import Draw
 
@@ -17,14 +17,14 @@ from conformance.model.case import Case
 
 def negative_sizes(*names: str) -> tuple[Break, ...]:
     """The breaks of negative numbers of features."""
-    return tuple(Break(f"{name} negative", name, argument(name, negative)) for name in names)
+    return tuple(Break(f"{name} negative", name, set_argument(name, negative)) for name in names)
 
 
-def _no_inputs(name: str) -> Break:
+def _zero_inputs(name: str) -> Break:
     position = 1 if name == "in2_features" else 0
 
     def apply(draw: Draw, case: Case) -> Case:
-        return with_arguments(axis_of(case, position, -1)(0), **{name: 0})
+        return replace_arguments(resize_axis(case, position, -1)(0), **{name: 0})
 
     return Break(f"{name} zero", name, apply, required="documented" if "1" in name else CUSTOMARY)
 
@@ -32,4 +32,4 @@ def _no_inputs(name: str) -> Break:
 def bilinear_breaks() -> tuple[Break, ...]:
     """The breaks of the arguments of `"Bilinear"`."""
     sizes = ("in1_features", "in2_features", "out_features")
-    return (*negative_sizes(*sizes), *map(_no_inputs, sizes[:2]))
+    return (*negative_sizes(*sizes), *map(_zero_inputs, sizes[:2]))

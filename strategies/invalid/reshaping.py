@@ -7,17 +7,17 @@ import math
 from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
-    argument,
     not_positive,
-    with_arguments,
-    with_inputs,
+    replace_arguments,
+    resize_inputs,
+    set_argument,
 )
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
 
-_beyond = st.integers(0, 2)
+_excess = st.integers(0, 2)
 
 
 def _shape(case: Case) -> tuple[int, ...]:
@@ -26,80 +26,84 @@ def _shape(case: Case) -> tuple[int, ...]:
     return x.shape
 
 
-def no_axis(name: str) -> Break:
+def no_such_axis(name: str) -> Break:
     """The break of an axis that the input does not have."""
 
     def apply(draw: Draw, case: Case) -> Case:
-        axes, more = max(len(_shape(case)), 1), draw(_beyond)
-        wrong = draw(st.sampled_from((axes + more, -axes - 1 - more)))
-        return with_arguments(case, **{name: wrong})
+        axes, excess = max(len(_shape(case)), 1), draw(_excess)
+        wrong_axis = draw(st.sampled_from((axes + excess, -axes - 1 - excess)))
+        return replace_arguments(case, **{name: wrong_axis})
 
     return Break(f"no such {name}", name, apply, index=True)
 
 
-def _ends_exchanged(draw: Draw, case: Case) -> Case:
+def _exchanged_ends(draw: Draw, case: Case) -> Case:
     last = len(_shape(case)) - 1
     end = draw(st.integers(0, last - 1))
-    return with_arguments(case, start_dim=draw(st.integers(end + 1, last)), end_dim=end)
+    return replace_arguments(case, start_dim=draw(st.integers(end + 1, last)), end_dim=end)
 
 
 def flatten_breaks() -> tuple[Break, ...]:
     """The breaks of Flatten."""
     return (
-        no_axis("start_dim"),
-        no_axis("end_dim"),
+        no_such_axis("start_dim"),
+        no_such_axis("end_dim"),
         Break(
             "start_dim after end_dim",
             "start_dim",
-            _ends_exchanged,
+            _exchanged_ends,
             applies=lambda case: len(_shape(case)) > 1,
         ),
     )
 
 
-def _other_product(draw: Draw, case: Case) -> Case:
+def _wrong_product(draw: Draw, case: Case) -> Case:
     dim, length = case.call.arguments["dim"], draw(st.sampled_from((1, 2, 6)))
     shape = list(_shape(case))
     shape[dim] = length
     # No product with 4 or 5, inferred sizes included, gives 1, 2 or 6.
     sizes = draw(st.sampled_from(((4, 5), (4, -1), (4,), (-1, 4), (5, 4, 1))))
-    return with_arguments(with_inputs(case, {0: shape}), unflattened_size=sizes)
+    return replace_arguments(resize_inputs(case, {0: shape}), unflattened_size=sizes)
 
 
-def _of_nothing(draw: Draw, case: Case) -> Case:
+def _ambiguous_size(draw: Draw, case: Case) -> Case:
     """An empty axis, whose inferred size is ambiguous beside a size of 0."""
     shape = list(_shape(case))
     shape[case.call.arguments["dim"]] = 0
-    return with_arguments(with_inputs(case, {0: shape}), unflattened_size=(0, -1))
+    return replace_arguments(resize_inputs(case, {0: shape}), unflattened_size=(0, -1))
 
 
-def _sizes(*several: object) -> st.SearchStrategy[object]:
-    return st.sampled_from(several)
+def _one_of(*values: object) -> st.SearchStrategy[object]:
+    return st.sampled_from(values)
 
 
 def unflatten_breaks() -> tuple[Break, ...]:
     """The breaks of Unflatten."""
     name = "unflattened_size"
     return (
-        no_axis("dim"),
-        Break("sizes of another product", name, _other_product),
-        Break("two sizes to be inferred", name, argument(name, _sizes((-1, -1), (-1, 1, -1)))),
-        Break("a size negative", name, argument(name, _sizes((-2, -1), (-1, -3), (-2,)))),
-        Break("no sizes", name, argument(name, st.just(()))),
-        Break("a size that is no whole number", name, argument(name, _sizes((1.0, -1), ("1", -1)))),
-        Break("sizes that are one number", name, argument(name, _sizes(1, -1))),
-        Break("a size inferred beside 0", name, _of_nothing),
+        no_such_axis("dim"),
+        Break("sizes of another product", name, _wrong_product),
+        Break("two sizes to be inferred", name, set_argument(name, _one_of((-1, -1), (-1, 1, -1)))),
+        Break("a size negative", name, set_argument(name, _one_of((-2, -1), (-1, -3), (-2,)))),
+        Break("no sizes", name, set_argument(name, st.just(()))),
+        Break(
+            "a size that is no whole number",
+            name,
+            set_argument(name, _one_of((1.0, -1), ("1", -1))),
+        ),
+        Break("sizes that are one number", name, set_argument(name, _one_of(1, -1))),
+        Break("a size inferred beside 0", name, _ambiguous_size),
     )
 
 
-def _indivisible(draw: Draw, case: Case) -> Case:
+def _indivisible_groups(draw: Draw, case: Case) -> Case:
     channels = _shape(case)[1]
-    wrong = [n for n in range(2, channels + 3) if channels % n]
-    return with_arguments(case, groups=draw(st.sampled_from(wrong)))
+    wrong_groups = [n for n in range(2, channels + 3) if channels % n]
+    return replace_arguments(case, groups=draw(st.sampled_from(wrong_groups)))
 
 
 def _two_axes(draw: Draw, case: Case) -> Case:
-    return with_inputs(case, {0: _shape(case)[: draw(st.sampled_from((2, 1)))]})
+    return resize_inputs(case, {0: _shape(case)[: draw(st.sampled_from((2, 1)))]})
 
 
 def shuffle_breaks() -> tuple[Break, ...]:
@@ -108,22 +112,22 @@ def shuffle_breaks() -> tuple[Break, ...]:
         Break(
             "groups do not divide the channels",
             "groups",
-            _indivisible,
+            _indivisible_groups,
             applies=lambda case: math.prod(_shape(case)[1:2]) > 0,
         ),
-        Break("groups not positive", "groups", argument("groups", not_positive)),
+        Break("groups not positive", "groups", set_argument("groups", not_positive)),
         Break("fewer than three axes", "input", _two_axes, CUSTOMARY),
     )
 
 
-def _undivided(axis: int, name: str, power: int) -> Break:
+def _indivisible_size(axis: int, name: str, power: int) -> Break:
     """The break of a size that the factor (to the power) does not divide."""
 
     def apply(draw: Draw, case: Case) -> Case:
-        whole = case.call.arguments[name] ** power
+        divisor = case.call.arguments[name] ** power
         shape = list(_shape(case))
-        shape[axis] += draw(st.integers(1, whole - 1))
-        return with_inputs(case, {0: shape})
+        shape[axis] += draw(st.integers(1, divisor - 1))
+        return resize_inputs(case, {0: shape})
 
     axes = {-3: "channels", -2: "height", -1: "width"}
     return Break(
@@ -143,9 +147,11 @@ def pixel_breaks(name: str, divided: tuple[int, ...], power: int) -> tuple[Break
         power: power of the factor that must divide them.
     """
     return (
-        *(_undivided(axis, name, power) for axis in divided),
-        Break(f"{name} not positive", name, argument(name, not_positive)),
+        *(_indivisible_size(axis, name, power) for axis in divided),
+        Break(f"{name} not positive", name, set_argument(name, not_positive)),
         Break(
-            f"{name} that is no whole number", name, argument(name, _sizes(2.0, 1.5, (2, 2), "2"))
+            f"{name} that is no whole number",
+            name,
+            set_argument(name, _one_of(2.0, 1.5, (2, 2), "2")),
         ),
     )

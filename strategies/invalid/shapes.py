@@ -13,7 +13,7 @@ from conformance.strategies.invalid.breaks import (
     DOCUMENTED,
     Break,
     integer_input,
-    with_inputs,
+    resize_inputs,
     wrong_sizes,
 )
 from conformance.strategies.windows import Draw
@@ -31,7 +31,7 @@ def shape_breaks(
     signature: Signature,
     shapes: Shapes,
     *,
-    without: Collection[str] = (),
+    excluded: Collection[str] = (),
     customary: Collection[str] = (),
     broadcast: bool = False,
 ) -> tuple[Break, ...]:
@@ -47,172 +47,179 @@ def shape_breaks(
         ValueError: if a pattern matches no break.
     """
     places = range(len(signature.inputs))
-    found = [b for place in places for b in _breaks(signature, shapes, place, broadcast)]
-    for text in (*without, *customary):
-        if not any(_named(b, (text,)) for b in found):
+    all_breaks = [b for place in places for b in _breaks(signature, shapes, place, broadcast)]
+    for text in (*excluded, *customary):
+        if not any(_matches(b, (text,)) for b in all_breaks):
             raise ValueError(f"no such break: {text}")
-    left_out = {x.name for x in signature.inputs if x.role in ("hidden", "mask") and x.optional}
+    optional_inputs = {
+        x.name for x in signature.inputs if x.role in ("hidden", "mask") and x.optional
+    }
     completed = [
-        _with_inputs_of(signature, shapes, b) if b.argument in left_out else b for b in found
+        _add_missing_inputs(signature, shapes, b) if b.argument in optional_inputs else b
+        for b in all_breaks
     ]
     return tuple(
-        replace(b, required=CUSTOMARY) if _named(b, customary) else b
+        replace(b, required=CUSTOMARY) if _matches(b, customary) else b
         for b in completed
-        if not _named(b, without)
+        if not _matches(b, excluded)
     )
 
 
-def _named(known: Break, names: Collection[str]) -> bool:
-    return any(fnmatchcase(known.name, name) for name in names)
+def _matches(break_: Break, patterns: Collection[str]) -> bool:
+    return any(fnmatchcase(break_.name, name) for name in patterns)
 
 
-def _with_inputs_of(signature: Signature, shapes: Shapes, known: Break) -> Break:
+def _add_missing_inputs(signature: Signature, shapes: Shapes, break_: Break) -> Break:
     """A break of a hidden state or of a mask, which is added first to calls that leave it out.
 
     Hidden states are added together; an added mask has no optional axes.
     """
     roles = {x.name: x.role for x in signature.inputs}
-    hidden = roles[known.argument] == "hidden"
+    hidden = roles[break_.argument] == "hidden"
 
-    def filled(case: Case) -> Case:
-        sizes = sizes_of(signature, shapes, case)
+    def complete(case: Case) -> Case:
+        sizes = bind_sizes(signature, shapes, case)
         inputs = [*case.inputs, *[None] * (len(signature.inputs) - len(case.inputs))]
         for place, tensor in enumerate(signature.inputs):
-            wanted = tensor.role == "hidden" if hidden else tensor.name == known.argument
-            if inputs[place] is not None or not wanted:
+            is_added = tensor.role == "hidden" if hidden else tensor.name == break_.argument
+            if inputs[place] is not None or not is_added:
                 continue
             for axis in shapes.tensors[tensor.name].axes:
-                if sizes.count(axis) is None:
-                    sizes.found[axis.presence] = None
+                if sizes.axis_count(axis) is None:
+                    sizes.from_tensors[axis.presence_key] = None
             shape = shapes.shape(tensor.name, sizes)
             if shape is not None:
                 inputs[place] = np.ones(shape)
         return replace(case, inputs=tuple(inputs))
 
     return replace(
-        known,
-        apply=lambda draw, case: known.apply(draw, filled(case)),
-        applies=lambda case: known.applies(filled(case)),
+        break_,
+        apply=lambda draw, case: break_.apply(draw, complete(case)),
+        applies=lambda case: break_.applies(complete(case)),
     )
 
 
-def _without_states(signature: Signature, function: Callable[..., Result]) -> Callable[..., Result]:
+def _drop_states(signature: Signature, function: Callable[..., Result]) -> Callable[..., Result]:
     """Wrap a function whose last argument is a case: drop the case's optional hidden states."""
     hidden = {k for k, x in enumerate(signature.inputs) if x.role == "hidden" and x.optional}
 
-    def called(*arguments: Any) -> Result:
-        *before, case = arguments
+    def call_without_states(*arguments: Any) -> Result:
+        *other_arguments, case = arguments
         inputs = tuple(None if k in hidden else x for k, x in enumerate(case.inputs))
-        return function(*before, replace(case, inputs=inputs))
+        return function(*other_arguments, replace(case, inputs=inputs))
 
-    return called
+    return call_without_states
 
 
 def _breaks(signature: Signature, shapes: Shapes, place: int, broadcast: bool) -> Iterator[Break]:
     tensor = signature.inputs[place]
     if tensor.role in ("data", "hidden", "weight", "bias"):
         # A hidden state or bias is only added to a result: torch may promote its dtype.
-        added = tensor.role in ("hidden", "bias")
+        is_added = tensor.role in ("hidden", "bias")
         yield Break(
             f"{tensor.name} of another dtype",
             tensor.name,
             integer_input(place),
-            CUSTOMARY if added else DOCUMENTED,
-            applies=_present(place),
+            CUSTOMARY if is_added else DOCUMENTED,
+            applies=_is_present(place),
             constraint=f"{tensor.name} has the dtype of the call",
         )
-    if tensor.name in shapes.below:
-        yield from _of_indices(signature, shapes, place)
+    if tensor.name in shapes.index_limits:
+        yield from _index_breaks(signature, shapes, place)
     text = f"{tensor.name} has the axes ({shapes.texts[tensor.name]})"
-    apply = _another_rank(signature, shapes, place)
+    apply = _change_rank(signature, shapes, place)
     applies = _has_other_ranks(signature, shapes, place)
     if tensor.role != "hidden":
         # With a hidden state the rank of the input would contradict the rank of the state.
-        apply, applies = _without_states(signature, apply), _without_states(signature, applies)
+        apply, applies = _drop_states(signature, apply), _drop_states(signature, applies)
     yield Break(
         f"{tensor.name} of another rank", tensor.name, apply,
         applies=applies, constraint=text,
     )  # fmt: skip
-    for axis, reason in _decided(signature, shapes, tensor):
+    for axis, reason in _decided_axes(signature, shapes, tensor):
         yield Break(
             f"{tensor.name} of another {axis.size.text}",
             tensor.name,
-            _another_size(signature, shapes, place, axis, broadcast),
+            _change_size(signature, shapes, place, axis, broadcast),
             applies=_has_size(signature, shapes, place, axis, broadcast),
             constraint=f"{axis.size.text} of {tensor.name} is {reason}",
         )
     if not tensor.optional and place:
         yield Break(
-            f"{tensor.name} missing", tensor.name, _missing(place),
+            f"{tensor.name} missing", tensor.name, _drop_input(place),
             missing=True, constraint=f"{tensor.name} is required",
         )  # fmt: skip
 
 
-def _of_indices(signature: Signature, shapes: Shapes, place: int) -> Iterator[Break]:
+def _index_breaks(signature: Signature, shapes: Shapes, place: int) -> Iterator[Break]:
     """The breaks of an input that holds indices."""
     name = signature.input_names[place]
-    size = shapes.below[name]
+    size = shapes.index_limits[name]
 
-    def filled(case: Case) -> bool:
-        return _present(place)(case) and 0 not in _array_shape(case, place)
+    def has_elements(case: Case) -> bool:
+        return _is_present(place)(case) and 0 not in _array_shape(case, place)
 
-    def with_index(draw: Draw, case: Case, value: int) -> Case:
+    def set_index(draw: Draw, case: Case, value: int) -> Case:
         index = np.array(case.inputs[place])
         index.reshape(-1)[draw(st.integers(0, index.size - 1))] = value
-        return _with(case, place, index)
+        return _replace_input(case, place, index)
 
-    def beyond(draw: Draw, case: Case) -> Case:
-        limit = shapes.limit(name, sizes_of(signature, shapes, case))
+    def above_limit(draw: Draw, case: Case) -> Case:
+        limit = shapes.index_limit(name, bind_sizes(signature, shapes, case))
         assert limit is not None
-        return with_index(draw, case, limit + draw(st.integers(0, 2)))
+        return set_index(draw, case, limit + draw(st.integers(0, 2)))
 
     def negative(draw: Draw, case: Case) -> Case:
-        return with_index(draw, case, -1 - draw(st.integers(0, 2)))
+        return set_index(draw, case, -1 - draw(st.integers(0, 2)))
 
     def fractions(draw: Draw, case: Case) -> Case:
-        return _with(case, place, np.asarray(case.inputs[place], float))
+        return _replace_input(case, place, np.asarray(case.inputs[place], float))
 
     text = f"{name} holds whole numbers from 0 to below {size}"
-    yield Break(f"{name} not below {size}", name, beyond, applies=filled, constraint=text)
-    yield Break(f"{name} below 0", name, negative, applies=filled, constraint=text)
-    yield Break(f"{name} of another dtype", name, fractions, applies=_present(place),
+    yield Break(
+        f"{name} not below {size}", name, above_limit, applies=has_elements, constraint=text
+    )
+    yield Break(f"{name} below 0", name, negative, applies=has_elements, constraint=text)
+    yield Break(f"{name} of another dtype", name, fractions, applies=_is_present(place),
                 constraint=text)  # fmt: skip
 
 
-def _decided(signature: Signature, shapes: Shapes, tensor: Input) -> Iterator[tuple[Axis, str]]:
+def _decided_axes(
+    signature: Signature, shapes: Shapes, tensor: Input
+) -> Iterator[tuple[Axis, str]]:
     """The axes of an input whose size is decided elsewhere, each with a text saying by what."""
-    before = signature.input_names[: signature.input_names.index(tensor.name)]
+    earlier_inputs = signature.input_names[: signature.input_names.index(tensor.name)]
     seen = set[str]()
-    for axis in (a for axes in shapes.tensors[tensor.name].forms for a in axes):
+    for axis in (a for axes in shapes.tensors[tensor.name].alternatives for a in axes):
         name = axis.name
         if axis.size.text in seen:
             continue
         seen.add(axis.size.text)
-        others = [n for n in before if name in shapes.tensors[n].names]
-        if name in signature.named:
+        deciding_inputs = [n for n in earlier_inputs if name in shapes.tensors[n].names]
+        if name in signature.shape_names:
             yield axis, "the argument"
         elif name in shapes.let:
             yield axis, shapes.let[name]
         elif not name and axis.size.names:
             yield axis, f"what follows from {' and '.join(axis.size.names)}"
-        elif name and others:
-            yield axis, f"that of {others[0]}"
+        elif name and deciding_inputs:
+            yield axis, f"that of {deciding_inputs[0]}"
 
 
-def sizes_of(signature: Signature, shapes: Shapes, case: Case) -> Sizes:
+def bind_sizes(signature: Signature, shapes: Shapes, case: Case) -> Sizes:
     """The sizes of a valid case."""
     pairs = zip(signature.input_names, case.inputs, strict=False)
-    given = {name: x.shape for name, x in pairs if x is not None}
-    return signature.bind(shapes, _arguments(case), given)
+    input_shapes = {name: x.shape for name, x in pairs if x is not None}
+    return signature.bind(shapes, _arguments(case), input_shapes)
 
 
 def _arguments(case: Case) -> dict[str, Any]:
     """Arguments of the constructor and keywords of the call, by name."""
-    named = {name: value for name, value in case.call.arguments.items() if name != "*"}
-    return {**named, **case.keywords}
+    arguments = {name: value for name, value in case.call.arguments.items() if name != "*"}
+    return {**arguments, **case.keywords}
 
 
-def _present(place: int) -> Callable[[Case], bool]:
+def _is_present(place: int) -> Callable[[Case], bool]:
     return lambda case: place < len(case.inputs) and case.inputs[place] is not None
 
 
@@ -222,62 +229,69 @@ def _array_shape(case: Case, place: int) -> tuple[int, ...]:
     return array.shape
 
 
-def _other_ranks(
+def _invalid_rank_shapes(
     signature: Signature, shapes: Shapes, place: int, case: Case
 ) -> list[tuple[int, ...]]:
     """Invalid shapes with too few axes, or with one or two too many."""
-    if not _present(place)(case):
+    if not _is_present(place)(case):
         return []
     name, shape = signature.input_names[place], _array_shape(case, place)
-    others = {
+    other_shapes = {
         signature.input_names[k]: x.shape
         for k, x in enumerate(case.inputs)
         if k != place and x is not None
     }
     arguments = _arguments(case)
 
-    def refused(candidates: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    def invalid_shapes(candidates: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
         return [
-            x for x in candidates if not _fits(signature, shapes, arguments, {**others, name: x})
+            x
+            for x in candidates
+            if not _is_valid(signature, shapes, arguments, {**other_shapes, name: x})
         ]
 
-    longer = refused((*shape[:k], 1, *shape[k:]) for k in range(len(shape) + 1))
-    shorter = refused((shape[:-1], *(shape[k:] for k in range(1, len(shape) + 1))))
+    longer = invalid_shapes((*shape[:k], 1, *shape[k:]) for k in range(len(shape) + 1))
+    shorter = invalid_shapes((shape[:-1], *(shape[k:] for k in range(1, len(shape) + 1))))
     # One axis more may be valid, because it is the batch: then two more.
-    found = (longer or refused([(1, 1, *shape)])) + shorter
-    return list(dict.fromkeys(found))
+    shapes_found = (longer or invalid_shapes([(1, 1, *shape)])) + shorter
+    return list(dict.fromkeys(shapes_found))
 
 
-def _fits(
-    signature: Signature, shapes: Shapes, arguments: Mapping[str, Any], given: Mapping[str, Shape]
+def _is_valid(
+    signature: Signature,
+    shapes: Shapes,
+    arguments: Mapping[str, Any],
+    input_shapes: Mapping[str, Shape],
 ) -> bool:
     try:
-        signature.bind(shapes, arguments, given)
+        signature.bind(shapes, arguments, input_shapes)
     except ShapeError:
         return False
     return True
 
 
 def _has_other_ranks(signature: Signature, shapes: Shapes, place: int) -> Callable[[Case], bool]:
-    return lambda case: bool(_other_ranks(signature, shapes, place, case))
+    return lambda case: bool(_invalid_rank_shapes(signature, shapes, place, case))
 
 
-def _another_rank(signature: Signature, shapes: Shapes, place: int) -> Callable[[Draw, Case], Case]:
+def _change_rank(signature: Signature, shapes: Shapes, place: int) -> Callable[[Draw, Case], Case]:
     def apply(draw: Draw, case: Case) -> Case:
-        others = _other_ranks(signature, shapes, place, case)
-        return _unfixed(signature, with_inputs(case, {place: draw(st.sampled_from(others))}))
+        wrong_shapes = _invalid_rank_shapes(signature, shapes, place, case)
+        return _drop_fixing_keywords(
+            signature, resize_inputs(case, {place: draw(st.sampled_from(wrong_shapes))})
+        )
 
     return apply
 
 
-def _axes_of(
+def _axis_positions(
     signature: Signature, shapes: Shapes, place: int, axis: Axis, broadcast: bool, case: Case
 ) -> list[int]:
-    if not _present(place)(case):
+    if not _is_present(place)(case):
         return []
-    places = shapes.places(signature.input_names[place], sizes_of(signature, shapes, case))
-    found = [k for k, one in enumerate(places) if one.axis.size.text == axis.size.text]
-    return [k for k in found if not broadcast or _array_shape(case, place)[k] > 1]
+    places = shapes.axes_of(signature.input_names[place], bind_sizes(signature, shapes, case))
+    positions = [k for k, place_ in enumerate(places) if place_.axis.size.text == axis.size.text]
+    return [k for k in positions if not broadcast or _array_shape(case, place)[k] > 1]
 
 
 def _has_size(
@@ -286,45 +300,47 @@ def _has_size(
     """Whether the input has the axis, and another tensor or an argument decides its size."""
 
     def applies(case: Case) -> bool:
-        if not _axes_of(signature, shapes, place, axis, broadcast, case):
+        if not _axis_positions(signature, shapes, place, axis, broadcast, case):
             return False
-        sizes = sizes_of(signature, shapes, case)
-        if not axis.name or sizes.decided(axis.name):
+        sizes = bind_sizes(signature, shapes, case)
+        if not axis.name or sizes.is_determined(axis.name):
             return True
         tensors = [
             name
-            for other, name in enumerate(signature.input_names)
-            if other != place and _present(other)(case)
+            for position, name in enumerate(signature.input_names)
+            if position != place and _is_present(position)(case)
         ]
         return any(axis.name in shapes.tensors[name].names for name in tensors)
 
     return applies
 
 
-def _another_size(
+def _change_size(
     signature: Signature, shapes: Shapes, place: int, axis: Axis, broadcast: bool
 ) -> Callable[[Draw, Case], Case]:
     def apply(draw: Draw, case: Case) -> Case:
         shape = list(_array_shape(case, place))
-        at = draw(st.sampled_from(_axes_of(signature, shapes, place, axis, broadcast, case)))
-        shape[at] = draw(wrong_sizes(shape[at], broadcast=broadcast))
-        changed = with_inputs(case, {place: shape})
-        named = axis.name in (*shapes.let, *signature.named)
-        return changed if named else _unfixed(signature, changed)
+        position = draw(
+            st.sampled_from(_axis_positions(signature, shapes, place, axis, broadcast, case))
+        )
+        shape[position] = draw(wrong_sizes(shape[position], broadcast=broadcast))
+        changed = resize_inputs(case, {place: shape})
+        is_argument = axis.name in (*shapes.let, *signature.shape_names)
+        return changed if is_argument else _drop_fixing_keywords(signature, changed)
 
     return apply
 
 
-def _unfixed(signature: Signature, case: Case) -> Case:
+def _drop_fixing_keywords(signature: Signature, case: Case) -> Case:
     """The case without the keywords that fix its sizes, such as `output_size`."""
     fixing = {a.name for a in signature.arguments if a.ties.fixes_sizes}
     return replace(case, keywords={k: v for k, v in case.keywords.items() if k not in fixing})
 
 
-def _missing(place: int) -> Callable[[Draw, Case], Case]:
-    return lambda draw, case: _with(case, place, None)
+def _drop_input(place: int) -> Callable[[Draw, Case], Case]:
+    return lambda draw, case: _replace_input(case, place, None)
 
 
-def _with(case: Case, place: int, array: np.ndarray | None) -> Case:
+def _replace_input(case: Case, place: int, array: np.ndarray | None) -> Case:
     """The case with another array as one of its inputs."""
     return replace(case, inputs=(*case.inputs[:place], array, *case.inputs[place + 1 :]))

@@ -5,36 +5,41 @@ from __future__ import annotations
 from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
-    argument,
     integer_input,
-    with_arguments,
+    replace_arguments,
+    set_argument,
 )
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
 
-_beyond = st.integers(0, 2)
+_excess = st.integers(0, 2)
 _negative = st.sampled_from((-1.0, -0.5, -10.0))
 
 
-def _dim(draw: Draw, case: Case) -> Case:
+def _no_such_dim(draw: Draw, case: Case) -> Case:
     x = case.inputs[0]
     assert x is not None
-    axes, more = max(x.ndim, 1), draw(_beyond)
-    return with_arguments(case, dim=draw(st.sampled_from((axes + more, -axes - 1 - more))))
+    axes, excess = max(x.ndim, 1), draw(_excess)
+    return replace_arguments(case, dim=draw(st.sampled_from((axes + excess, -axes - 1 - excess))))
 
 
-def _kept(case: Case) -> bool:
+def _keeps_dtype(case: Case) -> bool:
     """Whether the call does not cast its input to another dtype."""
     return case.call.arguments.get("dtype") is None
 
 
 def softmax_breaks(layer: str) -> tuple[Break, ...]:
     """The breaks of a layer of the family that takes a `dim`."""
-    whole = Break("input of whole numbers", "input", integer_input(), CUSTOMARY, applies=_kept)
-    found = (Break("no such dim", "dim", _dim, index=True),)
+    integer_input_break = Break(
+        "input of whole numbers", "input", integer_input(), CUSTOMARY, applies=_keeps_dtype
+    )
+    common_breaks = (Break("no such dim", "dim", _no_such_dim, index=True),)
     if layer == "functional.gumbel_softmax":
         # The page asks for a tau that is not negative; torch does not check it.
-        return (*found, Break("tau negative", "tau", argument("tau", _negative), CUSTOMARY))
-    return (*found, whole)
+        return (
+            *common_breaks,
+            Break("tau negative", "tau", set_argument("tau", _negative), CUSTOMARY),
+        )
+    return (*common_breaks, integer_input_break)

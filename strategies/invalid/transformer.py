@@ -15,10 +15,10 @@ from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     DOCUMENTED,
     Break,
-    argument,
     negative,
     not_positive,
-    with_arguments,
+    replace_arguments,
+    set_argument,
 )
 from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
@@ -28,8 +28,8 @@ from conformance.model.case import Case
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Signature
 
-more = st.sampled_from((1, 2, 3))
-words = st.sampled_from(("tanh", "Relu", "swish", ""))
+surpluses = st.sampled_from((1, 2, 3))
+unknown_activations = st.sampled_from(("tanh", "Relu", "swish", ""))
 
 
 def _shape(case: Case, place: int = 0) -> tuple[int, ...]:
@@ -38,18 +38,18 @@ def _shape(case: Case, place: int = 0) -> tuple[int, ...]:
     return array.shape
 
 
-def _filled(case: Case) -> bool:
+def _has_elements(case: Case) -> bool:
     return all(x is None or x.size > 0 for x in case.inputs)
 
 
-def _axes(case: Case) -> tuple[int, int]:
+def _batch_and_position_axes(case: Case) -> tuple[int, int]:
     """The axis of the batch, -1 without one, and the axis of the positions."""
     if len(_shape(case)) == 2:
         return -1, 0
-    return (0, 1) if _kind(case).get("batch_first", False) else (1, 0)
+    return (0, 1) if _layer_arguments(case).get("batch_first", False) else (1, 0)
 
 
-def _kind(case: Case) -> dict[str, Any]:
+def _layer_arguments(case: Case) -> dict[str, Any]:
     """The arguments of the layer, or of the layer that a stack repeats."""
     for name in ("encoder_layer", "decoder_layer"):
         if name in case.call.arguments:
@@ -58,12 +58,12 @@ def _kind(case: Case) -> dict[str, Any]:
 
 
 def _lengths(case: Case, keys: int, queries: int = 0) -> tuple[int | None, int, int]:
-    batch, position = _axes(case)
+    batch, position = _batch_and_position_axes(case)
     count = None if batch < 0 else _shape(case)[batch]
     return count, _shape(case, queries)[position], _shape(case, keys)[position]
 
 
-def _masked(case: Case, place: int, mask: np.ndarray) -> Case:
+def _set_only_mask(case: Case, place: int, mask: np.ndarray) -> Case:
     """The case with one mask and no other."""
     sequences = 1 if "Encoder" in case.call.layer else 2
     inputs = [x if k < sequences else None for k, x in enumerate(case.inputs)]
@@ -71,60 +71,65 @@ def _masked(case: Case, place: int, mask: np.ndarray) -> Case:
     return replace(case, inputs=tuple(inputs), keywords={})
 
 
-def _count(place: int, lengths: tuple[int, int]) -> Callable[[Draw, Case], Case]:
+def _wrong_mask_count(place: int, lengths: tuple[int, int]) -> Callable[[Draw, Case], Case]:
     def apply(draw: Draw, case: Case) -> Case:
         batch, rows, columns = _lengths(case, *lengths)
-        count = (batch or 1) * _kind(case)["nhead"] + draw(more)
-        return _masked(case, place, np.zeros((count, rows, columns), bool))
+        count = (batch or 1) * _layer_arguments(case)["nhead"] + draw(surpluses)
+        return _set_only_mask(case, place, np.zeros((count, rows, columns), bool))
 
     return apply
 
 
-def _padding(place: int, lengths: tuple[int, int]) -> Callable[[Draw, Case], Case]:
+def _integer_padding(place: int, lengths: tuple[int, int]) -> Callable[[Draw, Case], Case]:
     def apply(draw: Draw, case: Case) -> Case:
         batch, _, columns = _lengths(case, *lengths)
-        return _masked(
+        return _set_only_mask(
             case, place, np.zeros((columns,) if batch is None else (batch, columns), int)
         )
 
     return apply
 
 
-def _integers(place: int, lengths: tuple[int, int]) -> Callable[[Draw, Case], Case]:
+def _integer_mask(place: int, lengths: tuple[int, int]) -> Callable[[Draw, Case], Case]:
     def apply(draw: Draw, case: Case) -> Case:
         _, rows, columns = _lengths(case, *lengths)
-        return _masked(case, place, np.zeros((rows, columns), int))
+        return _set_only_mask(case, place, np.zeros((rows, columns), int))
 
     return apply
 
 
 def _indivisible(draw: Draw, case: Case) -> Case:
-    return with_arguments(case, nhead=case.call.arguments["d_model"] + draw(more))
+    return replace_arguments(case, nhead=case.call.arguments["d_model"] + draw(surpluses))
 
 
 _ARGUMENTS = (
-    Break("nhead negative", "nhead", argument("nhead", negative), CUSTOMARY),
-    Break("nhead zero", "nhead", argument("nhead", st.just(0)), CUSTOMARY),
-    Break("d_model not positive", "d_model", argument("d_model", not_positive), CUSTOMARY),
+    Break("nhead negative", "nhead", set_argument("nhead", negative), CUSTOMARY),
+    Break("nhead zero", "nhead", set_argument("nhead", st.just(0)), CUSTOMARY),
+    Break("d_model not positive", "d_model", set_argument("d_model", not_positive), CUSTOMARY),
     Break("d_model that nhead does not divide", "nhead", _indivisible, CUSTOMARY),
     Break(
         "dim_feedforward negative",
         "dim_feedforward",
-        argument("dim_feedforward", negative),
+        set_argument("dim_feedforward", negative),
         CUSTOMARY,
     ),
-    Break("activation unknown", "activation", argument("activation", words), DOCUMENTED),
+    Break(
+        "activation unknown",
+        "activation",
+        set_argument("activation", unknown_activations),
+        DOCUMENTED,
+    ),
     Break(
         "dropout no probability",
         "dropout",
-        argument("dropout", st.sampled_from((-0.1, 1.5, 2.0))),
+        set_argument("dropout", st.sampled_from((-0.1, 1.5, 2.0))),
         CUSTOMARY,
     ),
 )
 
 
-def _of_masks(
-    mask: str, place: int, padding: str, other: int, keys: int, queries: int = 0
+def _mask_breaks(
+    mask: str, place: int, padding: str, padding_place: int, keys: int, queries: int = 0
 ) -> tuple[Break, ...]:
     """The breaks of a mask and a padding mask.
 
@@ -133,43 +138,63 @@ def _of_masks(
         place, other: positions of the two inputs.
         keys, queries: positions of the sequences that they mask.
     """
-    both = (keys, queries)
+    sequences = (keys, queries)
     return (
-        Break(f"{mask} of another number", mask, _count(place, both), CUSTOMARY, _filled),
-        Break(f"{mask} of whole numbers", mask, _integers(place, both), CUSTOMARY, _filled),
-        Break(f"{padding} of whole numbers", padding, _padding(other, both), CUSTOMARY, _filled),
+        Break(
+            f"{mask} of another number",
+            mask,
+            _wrong_mask_count(place, sequences),
+            CUSTOMARY,
+            _has_elements,
+        ),
+        Break(
+            f"{mask} of whole numbers",
+            mask,
+            _integer_mask(place, sequences),
+            CUSTOMARY,
+            _has_elements,
+        ),
+        Break(
+            f"{padding} of whole numbers",
+            padding,
+            _integer_padding(padding_place, sequences),
+            CUSTOMARY,
+            _has_elements,
+        ),
     )
 
 
-_ENCODER = _of_masks("src_mask", 1, "src_key_padding_mask", 2, 0)
-_STACK = _of_masks("mask", 1, "src_key_padding_mask", 2, 0)
+_ENCODER = _mask_breaks("src_mask", 1, "src_key_padding_mask", 2, 0)
+_STACK = _mask_breaks("mask", 1, "src_key_padding_mask", 2, 0)
 _DECODER = (
-    *_of_masks("tgt_mask", 2, "tgt_key_padding_mask", 4, 0),
-    *_of_masks("memory_mask", 3, "memory_key_padding_mask", 5, 1),
+    *_mask_breaks("tgt_mask", 2, "tgt_key_padding_mask", 4, 0),
+    *_mask_breaks("memory_mask", 3, "memory_key_padding_mask", 5, 1),
 )
-_BOTH = _of_masks("memory_mask", 4, "memory_key_padding_mask", 7, 0, 1)
+_TRANSFORMER = _mask_breaks("memory_mask", 4, "memory_key_padding_mask", 7, 0, 1)
 
 
-def _shaped(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
+def _from_shapes(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks from the shapes. Documented are dtypes, and the common batch of both stacks."""
     names = {b.name for b in shape_breaks(signature, shapes)}
-    without = {x for x in names if x.endswith((" missing", "nhead)"))}
+    excluded = {x for x in names if x.endswith((" missing", "nhead)"))}
     documented = {x for x in names if x.endswith(" dtype")}
     documented |= {"tgt of another batch"} & names
-    customary = names - without - documented
-    return shape_breaks(signature, shapes, without=without, customary=customary)
+    customary = names - excluded - documented
+    return shape_breaks(signature, shapes, excluded=excluded, customary=customary)
 
 
 def layer_breaks(name: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of a layer."""
     masks = _DECODER if "Decoder" in name else _ENCODER
-    return (*_ARGUMENTS, *_shaped(signature, shapes), *masks)
+    return (*_ARGUMENTS, *_from_shapes(signature, shapes), *masks)
 
 
 def stack_breaks(name: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of a stack, or of the Transformer, which has both stacks."""
     count = "num_layers" if "coder" in name else "num_encoder_layers"
-    several = Break(f"{count} not positive", count, argument(count, not_positive), CUSTOMARY)
-    masks = _BOTH if "coder" not in name else _DECODER if "Decoder" in name else _STACK
-    own = () if "coder" in name else _ARGUMENTS
-    return (*own, several, *_shaped(signature, shapes), *masks)
+    layer_count = Break(
+        f"{count} not positive", count, set_argument(count, not_positive), CUSTOMARY
+    )
+    masks = _TRANSFORMER if "coder" not in name else _DECODER if "Decoder" in name else _STACK
+    layer_arguments = () if "coder" in name else _ARGUMENTS
+    return (*layer_arguments, layer_count, *_from_shapes(signature, shapes), *masks)

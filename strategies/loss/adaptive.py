@@ -8,9 +8,9 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.loss.cross_entropy import MARGIN, Numbers
+from conformance.strategies.loss.cross_entropy import MARGIN, LossFiller
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -33,31 +33,31 @@ REGIMES = ("integers", "saturated", "normal", "spread", "tiny")
 regimes = st.sampled_from(REGIMES)
 
 
-def weights(numbers: Numbers, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+def state_tensors(numbers: LossFiller, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """Fill the state; where logits have to be exact, projections select features."""
-    found = {}
+    state = {}
     for name, shape in shapes.items():
         if name.endswith("bias"):
-            one = numbers.logits(shape, 0)
+            tensor = numbers.logits(shape, 0)
             if numbers.regime == "saturated":
                 # Equal logits this large would overflow every exponential.
-                one = np.full(shape, numbers.generator.choice([0.0, MARGIN]))
+                tensor = np.full(shape, numbers.generator.choice([0.0, MARGIN]))
         elif name.endswith(".0.weight") and numbers.exact:
-            one = np.zeros(shape)
+            tensor = np.zeros(shape)
             if shape[0]:
                 rows = numbers.generator.integers(shape[0], size=shape[1])
-                one[rows, np.arange(shape[1])] = 1.0
+                tensor[rows, np.arange(shape[1])] = 1.0
         elif numbers.regime == "integers":
-            one = numbers.generator.integers(-1, 1, shape, endpoint=True).astype(np.float64)
+            tensor = numbers.generator.integers(-1, 1, shape, endpoint=True).astype(np.float64)
         elif numbers.regime == "saturated":
-            one = numbers.logits(shape, 0)
+            tensor = numbers.logits(shape, 0)
         else:
-            one = round_to(numbers.logits(shape, 0) / math.sqrt(max(shape[1], 1)), numbers.dtype)
-        found[name] = one
-    return found
+            tensor = round_to(numbers.logits(shape, 0) / math.sqrt(max(shape[1], 1)), numbers.dtype)
+        state[name] = tensor
+    return state
 
 
-def rows(numbers: Numbers, shape: tuple[int, ...]) -> np.ndarray:
+def feature_rows(numbers: LossFiller, shape: tuple[int, ...]) -> np.ndarray:
     """Fill the input; rows are one-hot where logits have to be far apart."""
     if numbers.regime == "saturated":
         return np.eye(shape[-1])[numbers.generator.integers(shape[-1], size=shape[:-1])]
@@ -67,7 +67,7 @@ def rows(numbers: Numbers, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @composite
-def clusters(
+def adaptive_softmaxes(
     draw: Draw, layer: str, shapes: Callable[..., dict[str, tuple[int, ...]]], dtype: str
 ) -> Case:
     """Cases of the module and of its methods.
@@ -76,28 +76,28 @@ def clusters(
         layer: `"AdaptiveLogSoftmaxWithLoss"`, or that and the name of a method.
         shapes: arguments → shapes of the state.
     """
-    alone = draw(unbatched) and layer == LOSS
-    leading = () if alone else (draw(batches),)
-    width, each, divisor = draw(features), draw(sizes), draw(divisors)
-    bias, kind = draw(biases), draw(kinds)
-    written = Written(draw(masks))
+    without_batch = draw(unbatched) and layer == LOSS
+    leading = () if without_batch else (draw(batches),)
+    width, class_counts, divisor = draw(features), draw(sizes), draw(divisors)
+    head_bias, kind = draw(biases), draw(kinds)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    numbers = Numbers(regime, dtype, seed)
-    ends = tuple(accumulate(each))
+    numbers = LossFiller(regime, dtype, seed)
+    cumulative = tuple(accumulate(class_counts))
     arguments: dict[str, Any] = {
-        "in_features": width, "n_classes": ends[-1], "cutoffs": ends[:-1]
+        "in_features": width, "n_classes": cumulative[-1], "cutoffs": cumulative[:-1]
     }  # fmt: skip
-    values = {"div_value": divisor, "head_bias": bias}
-    state = weights(numbers, shapes(**arguments, **values))
-    arguments |= written.optional(values, {"div_value": 4.0, "head_bias": False})
-    inputs: tuple[np.ndarray, ...] = (rows(numbers, (*leading, width)),)
+    values = {"div_value": divisor, "head_bias": head_bias}
+    state = state_tensors(numbers, shapes(**arguments, **values))
+    arguments |= writer.explicit_arguments(values, {"div_value": 4.0, "head_bias": False})
+    inputs: tuple[np.ndarray, ...] = (feature_rows(numbers, (*leading, width)),)
     if layer == LOSS:
-        low, high = 0, ends[-1]
+        low, high = 0, cumulative[-1]
         if kind == "head":
-            high = ends[0]
+            high = cumulative[0]
         elif kind == "cluster":
-            cluster = int(numbers.generator.integers(1, len(ends)))
-            low, high = ends[cluster - 1], ends[cluster]
+            cluster = int(numbers.generator.integers(1, len(cumulative)))
+            low, high = cumulative[cluster - 1], cumulative[cluster]
         inputs = (*inputs, np.asarray(numbers.generator.integers(low, high, size=leading)))
     labels = {"profile": kind, "regime": regime}
     call = Call(layer, arguments, state, dtype, "cpu")

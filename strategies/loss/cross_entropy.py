@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
@@ -24,22 +24,24 @@ forms = st.sampled_from(("rows", "rows", "rows", "unbatched", "positions", "posi
 _SQUARES = st.sampled_from(((2, 2), (3, 3)))
 _VOLUMES = st.sampled_from(((2, 1, 2), (1, 2, 3)))
 square = st.sampled_from((False,) * 3 + (True,))
-_ANY = st.lists(st.sampled_from((1, 2, 3, 4, 0, 7)), min_size=1, max_size=3).map(tuple)
-positions = st.one_of(_ANY, _ANY, _SQUARES, _VOLUMES)
+_POSITION_SHAPES = st.lists(st.sampled_from((1, 2, 3, 4, 0, 7)), min_size=1, max_size=3).map(tuple)
+positions = st.one_of(_POSITION_SHAPES, _POSITION_SHAPES, _SQUARES, _VOLUMES)
 kinds = st.sampled_from(("indices", "indices", "probabilities"))
 reductions = st.sampled_from(("mean", "sum", "none"))
 smoothings = st.sampled_from((0.0, 0.0, 0.25, 0.1, 0.5, 1.0))
 # The ignored index: the default, a class, or an index out of range.
 ignorings = st.sampled_from((-100, -100, -1, "class", 255))
 shares = st.sampled_from((0.0, 0.0, 0.25, 0.5, 1.0))
-weighted = st.sampled_from((False, True))
-# `integers` and `saturated` have whole cotangents; in `saturated` e^−x of every margin x is 0.
+flags = st.sampled_from((False, True))
+# `integers` and `saturated_logits` have whole cotangents; in `saturated_logits` e^−x of every margin x is 0.
 REGIMES = ("integers", "saturated", "normal", "offset", "spread", "tiny")
 regimes = st.sampled_from(REGIMES)
 MARGIN = 1024.0
 
 
-def saturated(generator: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
+def saturated_logits(
+    generator: np.random.Generator, shape: tuple[int, ...], axis: int
+) -> np.ndarray:
     """Logits with one class ahead by 1024 or more: log_softmax is exact, 0 or minus the margin.
 
     Args:
@@ -47,8 +49,8 @@ def saturated(generator: np.random.Generator, shape: tuple[int, ...], axis: int)
         axis: axis of the classes.
     """
     values = -MARGIN * generator.integers(1, 3, shape, endpoint=True).astype(np.float64)
-    first = np.expand_dims(generator.integers(shape[axis], size=without(shape, axis)), axis)
-    np.put_along_axis(values, first, 0.0, axis)
+    winners = np.expand_dims(generator.integers(shape[axis], size=drop_axis(shape, axis)), axis)
+    np.put_along_axis(values, winners, 0.0, axis)
     return values
 
 
@@ -75,7 +77,7 @@ def weighted_case(
     return Case(Call(layer, arguments, state, dtype, "cpu"), arrays, labels=labels, seed=seed)
 
 
-class Numbers:
+class LossFiller:
     """Fills the arrays of one case; `regime` is one of `REGIMES`."""
 
     def __init__(self, regime: str, dtype: str, seed: int) -> None:
@@ -87,7 +89,7 @@ class Numbers:
         """Fill an array with logits; `axis` is that of the classes."""
         draw = self.generator
         if self.regime == "saturated":
-            return saturated(draw, shape, axis)
+            return saturated_logits(draw, shape, axis)
         if self.regime == "integers":
             return draw.integers(-3, 3, shape, endpoint=True).astype(np.float64)
         values = draw.standard_normal(shape)
@@ -100,22 +102,24 @@ class Numbers:
         """Fill an array with probabilities that add up to 1 along the axis, but for rounding."""
         if self.exact:
             # Four quarters go to drawn classes, which may repeat.
-            found = np.zeros(shape)
+            quarters = np.zeros(shape)
             for _ in range(4):
-                at = self.generator.integers(shape[axis], size=without(shape, axis))
-                at = np.expand_dims(at, axis)
-                now = np.take_along_axis(found, at, axis)
-                np.put_along_axis(found, at, now + 0.25, axis)
-            return found
-        drawn = self.generator.exponential(size=shape)
-        return round_to(drawn / drawn.sum(axis=axis, keepdims=True), self.dtype)
+                chosen = self.generator.integers(shape[axis], size=drop_axis(shape, axis))
+                chosen = np.expand_dims(chosen, axis)
+                current = np.take_along_axis(quarters, chosen, axis)
+                np.put_along_axis(quarters, chosen, current + 0.25, axis)
+            return quarters
+        exponentials = self.generator.exponential(size=shape)
+        return round_to(exponentials / exponentials.sum(axis=axis, keepdims=True), self.dtype)
 
     def indices(self, shape: tuple[int, ...], count: int, ignored: int, share: float) -> np.ndarray:
         """Fill a target with classes, often the last one, and with a share of ignored indices."""
-        found = np.asarray(self.generator.integers(count, size=shape))
-        if found.size and self.generator.random() < 0.5:
-            found[(0,) * found.ndim] = count - 1
-        return np.asarray(np.where(self.generator.random(shape) < share, ignored, found), np.int64)
+        classes_drawn = np.asarray(self.generator.integers(count, size=shape))
+        if classes_drawn.size and self.generator.random() < 0.5:
+            classes_drawn[(0,) * classes_drawn.ndim] = count - 1
+        return np.asarray(
+            np.where(self.generator.random(shape) < share, ignored, classes_drawn), np.int64
+        )
 
     def weights(self, count: int) -> np.ndarray:
         """Fill a positive weight for each class; in the exact regimes some may be 0."""
@@ -124,11 +128,11 @@ class Numbers:
         return round_to(self.generator.uniform(0.25, 4.0, count), self.dtype)
 
 
-def without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+def drop_axis(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-def scores_shape(draw: Draw) -> tuple[int, ...]:
+def draw_scores_shape(draw: Draw) -> tuple[int, ...]:
     """Draw a shape of scores: (C), (N, C) or (N, C, d_1, …, d_K)."""
     form = draw(forms)
     if form == "unbatched":
@@ -136,12 +140,12 @@ def scores_shape(draw: Draw) -> tuple[int, ...]:
     if form == "rows":
         count = draw(classes)
         return (count if count < 10 and draw(square) else draw(batches), count)
-    count, sizes, few_of = draw(batches), draw(positions), draw(few_classes)
-    if 1 < few_of < 6 and draw(square):
-        sizes = (few_of,)
+    count, sizes, class_count = draw(batches), draw(positions), draw(few_classes)
+    if 1 < class_count < 6 and draw(square):
+        sizes = (class_count,)
     # Many positions with many classes are slow and show nothing new.
-    few = count * math.prod(sizes) > 64
-    return (min(count, 4) if few else count, few_of, *sizes)
+    is_large = count * math.prod(sizes) > 64
+    return (min(count, 4) if is_large else count, class_count, *sizes)
 
 
 @composite
@@ -151,25 +155,25 @@ def cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
     Args:
         layer: `"CrossEntropyLoss"` or `"functional.cross_entropy"`.
     """
-    shape = scores_shape(draw)
+    shape = draw_scores_shape(draw)
     axis = 0 if len(shape) == 1 else 1
-    kind, has_weight = draw(kinds), draw(weighted)
+    kind, has_weight = draw(kinds), draw(flags)
     reduction, smoothing = draw(reductions), draw(smoothings)
     ignoring, share = draw(ignorings), draw(shares)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    numbers = Numbers(regime, dtype, seed)
+    filler = LossFiller(regime, dtype, seed)
     ignored = shape[axis] - 1 if ignoring == "class" else ignoring
     if kind == "probabilities":
         ignored = min(ignored, -1)  # with probabilities ignore_index must not be a class
-    x = numbers.logits(shape, axis)
+    x = filler.logits(shape, axis)
     if kind == "probabilities":
-        target = numbers.probabilities(shape, axis)
+        target = filler.probabilities(shape, axis)
     else:
-        target = numbers.indices(without(shape, axis), shape[axis], ignored, share)
-    weight = numbers.weights(shape[axis]) if has_weight else None
+        target = filler.indices(drop_axis(shape, axis), shape[axis], ignored, share)
+    weight = filler.weights(shape[axis]) if has_weight else None
     values = {"ignore_index": ignored, "reduction": reduction, "label_smoothing": smoothing}
     defaults = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0}
-    arguments: dict[str, Any] = written.optional(values, defaults)
+    arguments: dict[str, Any] = writer.explicit_arguments(values, defaults)
     labels = {"profile": kind, "regime": regime}
     return weighted_case(layer, dtype, (x, target), weight, arguments, labels, seed)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.loss.cross_entropy import reductions, saturated
+from conformance.strategies.loss.cross_entropy import reductions, saturated_logits
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ from conformance.model.formats import round_to
 
 # In each the simplest comes first; extra_steps are added to the steps that a target needs.
 forms = st.sampled_from(("padded", "padded", "concatenated", "unbatched"))
-given_as = st.sampled_from(("tensors", "tensors", "tuples"))
+length_forms = st.sampled_from(("tensors", "tensors", "tuples"))
 batches = st.sampled_from((1, 2, 3, 4, 5))
 labels = st.sampled_from((1, 2, 3, 0, 4, 5, 7, 8))
 many_labels = st.sampled_from((15, 16, 17, 31, 33))
@@ -26,7 +26,7 @@ classes = st.sampled_from((2, 3, 4, 5, 8, 17, 1, 33))
 profiles = st.sampled_from(("plain", "plain", "plain", "impossible", "long"))
 blanks = st.sampled_from(("default", "default", "last", "middle"))
 flags = st.sampled_from((False, True))
-# `saturated`: one class is certain. `masked`: one class is impossible, its log probability −∞.
+# `saturated_logits`: one class is certain. `masked`: one class is impossible, its log probability −∞.
 REGIMES = ("normal", "even", "saturated", "spread", "masked", "integers")
 regimes = st.sampled_from(REGIMES)
 
@@ -36,83 +36,85 @@ def log_probabilities(
 ) -> np.ndarray:
     """Log probabilities of shape (T, N, C), normalised along the last axis."""
     if regime == "saturated":
-        return saturated(generator, shape, len(shape) - 1)
+        return saturated_logits(generator, shape, len(shape) - 1)
     logits = generator.standard_normal(shape) * (8.0 if regime == "spread" else 1.0)
     if regime == "even":
         logits = np.zeros(shape)
     if regime == "integers":
         logits = generator.integers(-3, 3, shape, endpoint=True).astype(np.float64)
     if regime == "masked" and shape[-1] > 1:
-        gone = generator.integers(shape[-1], size=(*shape[:-1], 1))
-        np.put_along_axis(logits, gone, -np.inf, -1)
+        impossible = generator.integers(shape[-1], size=(*shape[:-1], 1))
+        np.put_along_axis(logits, impossible, -np.inf, -1)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return round_to(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), dtype)
 
 
-def _targets(
+def _draw_targets(
     generator: np.random.Generator, count: int, longest: int, classes: int, blank: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw labels that are not the blank, some repeated, and the lengths of the targets."""
-    others = np.array([k for k in range(classes) if k != blank] or [blank])
-    found = others[generator.integers(len(others), size=(count, longest))]
-    again = generator.random((count, longest)) < 0.25
+    allowed = np.array([k for k in range(classes) if k != blank] or [blank])
+    targets = allowed[generator.integers(len(allowed), size=(count, longest))]
+    repeats = generator.random((count, longest)) < 0.25
     for place in range(1, longest):
-        found[:, place] = np.where(again[:, place], found[:, place - 1], found[:, place])
+        targets[:, place] = np.where(repeats[:, place], targets[:, place - 1], targets[:, place])
     lengths = generator.integers(0, longest, count, endpoint=True)
     lengths[generator.integers(count)] = longest
-    return found, lengths
+    return targets, lengths
 
 
-def _needed(targets: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def _min_steps(targets: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Steps of the shortest alignments: one per label, and a blank between equal labels."""
-    inside = np.arange(1, targets.shape[1]) < lengths[:, np.newaxis]
-    return np.asarray(lengths + ((targets[:, 1:] == targets[:, :-1]) & inside).sum(axis=1))
+    within_length = np.arange(1, targets.shape[1]) < lengths[:, np.newaxis]
+    return np.asarray(lengths + ((targets[:, 1:] == targets[:, :-1]) & within_length).sum(axis=1))
 
 
 @composite
-def sequences(draw: Draw, layer: str, dtype: str) -> Case:
+def ctc_losses(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the loss.
 
     Args:
         layer: `"CTCLoss"` or `"functional.ctc_loss"`.
     """
-    profile, form, kind = draw(profiles), draw(forms), draw(given_as)
+    profile, form, kind = draw(profiles), draw(forms), draw(length_forms)
     count = 1 if form == "unbatched" else draw(batches)
     size = draw(classes)
     longest = draw(many_labels if profile == "long" else labels)
-    extra, where = draw(extra_steps), draw(blanks)
+    extra, blank_position = draw(extra_steps), draw(blanks)
     reduction, zero_infinity = draw(reductions), draw(flags)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     if profile == "long":
         count, size = min(count, 2), min(size, 5)
     if size == 1:
         longest = 0  # the only class is the blank
-    blank = {"default": 0, "last": size - 1, "middle": size // 2}[where]
+    blank = {"default": 0, "last": size - 1, "middle": size // 2}[blank_position]
     generator = np.random.default_rng(seed)
-    targets, lengths = _targets(generator, count, longest, size, blank)
-    needed = _needed(targets, lengths)
-    steps = max(int(needed.max()), 1) + extra
+    targets, target_lengths = _draw_targets(generator, count, longest, size, blank)
+    min_steps = _min_steps(targets, target_lengths)
+    steps = max(int(min_steps.max()), 1) + extra
     if profile == "impossible":
-        steps = max(int(generator.integers(0, needed.max(), endpoint=True)), 1)
-        inputs = generator.integers(0, steps, count, endpoint=True)
+        steps = max(int(generator.integers(0, min_steps.max(), endpoint=True)), 1)
+        input_lengths = generator.integers(0, steps, count, endpoint=True)
     else:
-        inputs = np.minimum(needed + generator.integers(0, extra, count, endpoint=True), steps)
+        input_lengths = np.minimum(
+            min_steps + generator.integers(0, extra, count, endpoint=True), steps
+        )
     x = log_probabilities(regime, dtype, (steps, count, size), generator)
     values = {"blank": blank, "reduction": reduction, "zero_infinity": zero_infinity}
     defaults = {"blank": 0, "reduction": "mean", "zero_infinity": False}
-    arguments: dict[str, Any] = written.optional(values, defaults)
-    marks = {"profile": form, "regime": regime}
+    arguments: dict[str, Any] = writer.explicit_arguments(values, defaults)
+    case_labels = {"profile": form, "regime": regime}
     call = Call(layer, arguments, {}, dtype, "cpu")
     if form == "unbatched":
-        x, targets = x[:, 0], targets[0, : lengths[0]]
+        x, targets = x[:, 0], targets[0, : target_lengths[0]]
     elif form == "concatenated":
-        targets = np.concatenate([row[:n] for row, n in zip(targets, lengths, strict=True)])
+        targets = np.concatenate([row[:n] for row, n in zip(targets, target_lengths, strict=True)])
     if kind == "tuples":
-        named = {"input_lengths": inputs, "target_lengths": lengths}
-        keywords = {name: tuple(map(int, array)) for name, array in named.items()}
-        return Case(call, (x, targets), keywords=keywords, labels=marks, seed=seed)
+        lengths_by_name = {"input_lengths": input_lengths, "target_lengths": target_lengths}
+        keywords = {name: tuple(map(int, array)) for name, array in lengths_by_name.items()}
+        return Case(call, (x, targets), keywords=keywords, labels=case_labels, seed=seed)
     if form == "unbatched":
-        inputs, lengths = inputs[0], lengths[0]
-    both = (np.asarray(inputs, np.int64), np.asarray(lengths, np.int64))
-    return Case(call, (x, targets, *both), labels=marks, seed=seed)
+        input_lengths, target_lengths = input_lengths[0], target_lengths[0]
+    length_tensors = (np.asarray(input_lengths, np.int64), np.asarray(target_lengths, np.int64))
+    return Case(call, (x, targets, *length_tensors), labels=case_labels, seed=seed)

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.loss.cross_entropy import reductions
-from conformance.strategies.loss.pointwise import called, shape, spread, terms, yes_no
-from conformance.strategies.loss.pointwise import weights as weights_of
+from conformance.strategies.loss.pointwise import (
+    build_case,
+    count_terms,
+    draw_broadcast_shapes,
+    draw_shape,
+    yes_no,
+)
+from conformance.strategies.loss.pointwise import positive_weights as weights_of
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -33,39 +39,41 @@ def differences(draw: Draw, layer: str, dtype: str, *, edge: str, weights: bool)
         edge: name of the argument that says where a parabola becomes a line; empty = none.
         weights: whether the loss takes weights.
     """
-    whole = shape(draw)
-    first, second = spread(draw, whole)
-    whole = np.broadcast_shapes(first, second)
+    losses_shape = draw_shape(draw)
+    first, second = draw_broadcast_shapes(draw, losses_shape)
+    losses_shape = np.broadcast_shapes(first, second)
     reduction, relation = draw(reductions), draw(relations)
-    weighted = weights and draw(yes_no)
-    at = draw(_EDGES[edge]) if edge else 1.0
-    written = Written(draw(masks))
+    has_weight = weights and draw(yes_no)
+    edge_value = draw(_EDGES[edge]) if edge else 1.0
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    filler = Filler(regime, dtype, seed, terms(whole))
+    filler = Filler(regime, dtype, seed, count_terms(losses_shape))
     x, y = filler.operand(*first), filler.operand(*second)
     if relation != "apart" and first == second:
-        y = _related(filler, relation, x, y, at)
+        y = _related_targets(filler, relation, x, y, edge_value)
     weight = None
-    if weighted:
-        first = whole  # with a weight, torch wants equal shapes and does not broadcast
-        x = np.broadcast_to(x, whole).copy()
-        weight = weights_of(filler, whole)
+    if has_weight:
+        first = losses_shape  # with a weight, torch wants equal shapes and does not broadcast
+        x = np.broadcast_to(x, losses_shape).copy()
+        weight = weights_of(filler, losses_shape)
     values: dict[str, Any] = {"reduction": reduction}
     defaults: dict[str, Any] = {"reduction": "mean"}
     if edge:
-        values[edge], defaults[edge] = at, 1.0
-    given = is_function(layer) and weights
-    inputs = (x, y, weight) if given else (x, y)
+        values[edge], defaults[edge] = edge_value, 1.0
+    is_weight_input = is_function(layer) and weights
+    inputs = (x, y, weight) if is_weight_input else (x, y)
     labels = {"profile": relation, "regime": regime}
-    arguments = written.optional(values, defaults)
-    return called(layer, dtype, arguments, inputs, labels, seed)
+    arguments = writer.explicit_arguments(values, defaults)
+    return build_case(layer, dtype, arguments, inputs, labels, seed)
 
 
-def _related(filler: Filler, relation: str, x: np.ndarray, y: np.ndarray, at: float) -> np.ndarray:
+def _related_targets(
+    filler: Filler, relation: str, x: np.ndarray, y: np.ndarray, edge_value: float
+) -> np.ndarray:
     """Targets, about half of which differ from the input by 0 or by the edge."""
     generator = filler.generator
-    some = generator.integers(0, 2, x.shape) == 1
-    sign = np.where(generator.integers(0, 2, x.shape) == 1, at, -at)
-    other = x if relation == "equal" else round_to(x + sign, filler.dtype)
-    some &= np.abs(other) <= format_of(filler.dtype).largest
-    return np.where(some, other, y)
+    is_related = generator.integers(0, 2, x.shape) == 1
+    sign = np.where(generator.integers(0, 2, x.shape) == 1, edge_value, -edge_value)
+    related = x if relation == "equal" else round_to(x + sign, filler.dtype)
+    is_related &= np.abs(related) <= format_of(filler.dtype).largest
+    return np.where(is_related, related, y)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.loss.pointwise import called, shape, spread, yes_no
+from conformance.strategies.loss.pointwise import (
+    build_case,
+    draw_broadcast_shapes,
+    draw_shape,
+    yes_no,
+)
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -24,13 +29,13 @@ regimes = st.sampled_from(REGIMES)
 @composite
 def divergences(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `"KLDivLoss"` or `"functional.kl_div"`: log probabilities and a target."""
-    first, second = spread(draw, shape(draw))
-    reduction, logarithms, own = draw(reductions), draw(yes_no), draw(yes_no)
-    written = Written(draw(masks))
+    first, second = draw_broadcast_shapes(draw, draw_shape(draw))
+    reduction, logarithms, equals_input = draw(reductions), draw(yes_no), draw(yes_no)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     generator = np.random.default_rng(seed)
     x = _logarithms(generator, regime, first, dtype)
-    if own and first == second:
+    if equals_input and first == second:
         y = x if logarithms else round_to(np.exp(x), dtype)
     elif logarithms:
         y = _logarithms(generator, regime, second, dtype)
@@ -39,8 +44,8 @@ def divergences(draw: Draw, layer: str, dtype: str) -> Case:
     values: dict[str, Any] = {"reduction": reduction, "log_target": logarithms}
     defaults: dict[str, Any] = {"reduction": "mean", "log_target": False}
     labels = {"profile": "logarithms" if logarithms else "probabilities", "regime": regime}
-    arguments = written.optional(values, defaults)
-    return called(layer, dtype, arguments, (x, y.copy()), labels, seed)
+    arguments = writer.explicit_arguments(values, defaults)
+    return build_case(layer, dtype, arguments, (x, y.copy()), labels, seed)
 
 
 def _logarithms(
@@ -59,7 +64,7 @@ def _probabilities(
     """Numbers from 0 to 1 that add up to about 1 along the last axis; some are 0."""
     if regime == "integers":
         return generator.choice([0.0, 1.0, 0.0], shape)
-    drawn = np.exp(generator.standard_normal(shape) * (4.0 if regime == "spread" else 1.0))
-    drawn = np.where(generator.random(shape) < 0.1, 0.0, drawn)
-    summed = np.maximum(drawn.sum(-1, keepdims=True) if shape else drawn * 2 + 1, 1e-3)
-    return round_to(drawn / summed, dtype)
+    values = np.exp(generator.standard_normal(shape) * (4.0 if regime == "spread" else 1.0))
+    values = np.where(generator.random(shape) < 0.1, 0.0, values)
+    total = np.maximum(values.sum(-1, keepdims=True) if shape else values * 2 + 1, 1e-3)
+    return round_to(values / total, dtype)

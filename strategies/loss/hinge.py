@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -26,19 +26,19 @@ pairs = st.one_of(vectors, vectors, st.just(()))
 # Often none: unreduced, every loss is visible.
 reductions = st.sampled_from(("mean", "none", "sum", "none"))
 # Random labels, or the same for all, so that a single number gets both equally often.
-labels = st.sampled_from(("any", "any", "1", "-1"))
+label_kinds = st.sampled_from(("any", "any", "1", "-1"))
 # With whole margins, integers lie exactly on the kinks.
 _EMBEDDING_MARGINS = st.sampled_from((1.0, 1.0, 0.0, 2.0, 0.5, 0.1, -1.0))
 _RANKING_MARGINS = st.sampled_from((0.0, 0.0, 1.0, 2.0, 0.5, 0.1, -1.0))
 # Magnitudes at which an exponential vanishes beside 1, or overflows in some format.
-_AROUND = (0.0, 1.0, 4.0, 9.0, 11.0, 17.0, 22.0, 30.0, 40.0)
-_BEYOND = (*_AROUND, 12.0, 88.0, 90.0, 100.0, 710.0, 750.0)
+_MODERATE_MAGNITUDES = (0.0, 1.0, 4.0, 9.0, 11.0, 17.0, 22.0, 30.0, 40.0)
+_ALL_MAGNITUDES = (*_MODERATE_MAGNITUDES, 12.0, 88.0, 90.0, 100.0, 710.0, 750.0)
 
 
-def targets(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """±1 for each sample; `kind` is one of `labels`."""
-    drawn = generator.choice([1.0, -1.0], shape)
-    return np.asarray(drawn if kind == "any" else np.full(shape, float(kind)))
+def random_signs(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+    """±1 for each sample; `kind` is one of `label_kinds`."""
+    signs = generator.choice([1.0, -1.0], shape)
+    return np.asarray(signs if kind == "any" else np.full(shape, float(kind)))
 
 
 def _filler(regime: str, dtype: str, seed: int, shape: tuple[int, ...]) -> Filler:
@@ -47,27 +47,31 @@ def _filler(regime: str, dtype: str, seed: int, shape: tuple[int, ...]) -> Fille
 
 
 def _case(
-    layer: str, dtype: str, arrays: tuple[np.ndarray, ...], given: dict[str, Any], **facts: Any
+    layer: str,
+    dtype: str,
+    arrays: tuple[np.ndarray, ...],
+    arguments: dict[str, Any],
+    **labels_and_seed: Any,
 ) -> Case:
-    seed = facts.pop("seed")
-    return Case(Call(layer, given, {}, dtype, "cpu"), arrays, labels=facts, seed=seed)
+    seed = labels_and_seed.pop("seed")
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=labels_and_seed, seed=seed)
 
 
 @composite
-def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
+def hinge_embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the hinge embedding loss.
 
     Args:
         layer: `"HingeEmbeddingLoss"` or `"functional.hinge_embedding_loss"`.
     """
-    shape, kind = draw(shapes), draw(labels)
+    shape, kind = draw(shapes), draw(label_kinds)
     values = {"margin": draw(_EMBEDDING_MARGINS), "reduction": draw(reductions)}
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     filler = _filler(regime, dtype, seed, shape)
-    arrays = filler.operand(*shape), targets(kind, shape, filler.generator)
-    given = written.optional(values, {"margin": 1.0, "reduction": "mean"})
-    return _case(layer, dtype, arrays, given, profile=kind, regime=regime, seed=seed)
+    arrays = filler.operand(*shape), random_signs(kind, shape, filler.generator)
+    arguments = writer.explicit_arguments(values, {"margin": 1.0, "reduction": "mean"})
+    return _case(layer, dtype, arrays, arguments, profile=kind, regime=regime, seed=seed)
 
 
 @composite
@@ -77,15 +81,15 @@ def rankings(draw: Draw, layer: str, dtype: str) -> Case:
     Args:
         layer: `"MarginRankingLoss"` or `"functional.margin_ranking_loss"`.
     """
-    shape, kind = draw(pairs), draw(labels)
+    shape, kind = draw(pairs), draw(label_kinds)
     values = {"margin": draw(_RANKING_MARGINS), "reduction": draw(reductions)}
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     filler = _filler(regime, dtype, seed, shape)
     first, second = filler.operand(*shape), filler.operand(*shape)
-    arrays = first, second, targets(kind, shape, filler.generator)
-    given = written.optional(values, {"margin": 0.0, "reduction": "mean"})
-    return _case(layer, dtype, arrays, given, profile=kind, regime=regime, seed=seed)
+    arrays = first, second, random_signs(kind, shape, filler.generator)
+    arguments = writer.explicit_arguments(values, {"margin": 0.0, "reduction": "mean"})
+    return _case(layer, dtype, arrays, arguments, profile=kind, regime=regime, seed=seed)
 
 
 _SOFT_REGIMES = st.sampled_from(
@@ -94,23 +98,23 @@ _SOFT_REGIMES = st.sampled_from(
 
 
 @composite
-def logistic(draw: Draw, layer: str, dtype: str) -> Case:
+def soft_margins(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the soft margin loss.
 
     Args:
         layer: `"SoftMarginLoss"` or `"functional.soft_margin_loss"`.
     """
-    shape, kind = draw(shapes), draw(labels)
+    shape, kind = draw(shapes), draw(label_kinds)
     values = {"reduction": draw(reductions)}
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(_SOFT_REGIMES), draw(seeds)
     if regime in ("around", "beyond"):
         generator = np.random.default_rng(seed)
-        magnitudes = _AROUND if regime == "around" else _BEYOND
+        magnitudes = _MODERATE_MAGNITUDES if regime == "around" else _ALL_MAGNITUDES
         x = generator.choice(magnitudes, shape) * generator.choice([1.0, -1.0], shape)
     else:
         filler = _filler(regime, dtype, seed, shape)
         x, generator = filler.operand(*shape), filler.generator
-    arrays = round_to(np.asarray(x), dtype), targets(kind, shape, generator)
-    given = written.optional(values, {"reduction": "mean"})
-    return _case(layer, dtype, arrays, given, profile=kind, regime=regime, seed=seed)
+    arrays = round_to(np.asarray(x), dtype), random_signs(kind, shape, generator)
+    arguments = writer.explicit_arguments(values, {"reduction": "mean"})
+    return _case(layer, dtype, arrays, arguments, profile=kind, regime=regime, seed=seed)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.loss.cross_entropy import reductions
-from conformance.strategies.loss.pointwise import called, shape, spread, yes_no
+from conformance.strategies.loss.pointwise import (
+    build_case,
+    draw_broadcast_shapes,
+    draw_shape,
+    yes_no,
+)
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -24,7 +29,7 @@ _GAUSS_EPS = st.sampled_from((1e-6, 1e-6, 0.5, 1e-3, 0.0625))
 _VARIANCES = st.sampled_from(("whole", "whole", "rows", "fewer", "columns"))
 
 
-class Numbers:
+class LikelihoodFiller:
     """Fills the arrays of one case; `regime` is one of `REGIMES`."""
 
     def __init__(self, regime: str, dtype: str, seed: int) -> None:
@@ -32,7 +37,7 @@ class Numbers:
         self.generator = np.random.default_rng(seed)
         self.scale = {"spread": 4.0, "tiny": 2.0**-6}.get(regime, 1.0)
 
-    def numbers(self, shape: tuple[int, ...]) -> np.ndarray:
+    def values(self, shape: tuple[int, ...]) -> np.ndarray:
         """Fill an array with numbers of either sign."""
         if self.regime == "integers":
             return self.generator.integers(-3, 3, shape, endpoint=True).astype(np.float64)
@@ -40,39 +45,41 @@ class Numbers:
 
     def rates(self, shape: tuple[int, ...]) -> np.ndarray:
         """Fill an array with expected counts, which are at least 0."""
-        return np.asarray(np.abs(self.numbers(shape)))
+        return np.asarray(np.abs(self.values(shape)))
 
     def counts(self, shape: tuple[int, ...]) -> np.ndarray:
         """Fill an array with counts, mostly integers; the loss also accepts other numbers."""
-        whole = self.generator.poisson(2.0, shape).astype(np.float64)
+        integers = self.generator.poisson(2.0, shape).astype(np.float64)
         if self.regime == "integers":
-            return whole
-        parts = np.abs(self.generator.standard_normal(shape)) * 3
-        return round_to(np.where(self.generator.random(shape) < 0.3, parts, whole), self.dtype)
+            return integers
+        fractional = np.abs(self.generator.standard_normal(shape)) * 3
+        return round_to(
+            np.where(self.generator.random(shape) < 0.3, fractional, integers), self.dtype
+        )
 
     def variances(self, shape: tuple[int, ...]) -> np.ndarray:
         """Fill an array with variances, some of them 0 or small enough to be clamped to eps."""
         draw = self.generator
         if self.regime == "integers":
             return draw.choice([1.0, 2.0, 0.5, 4.0, 0.25], shape)
-        found = np.exp(self.scale * draw.standard_normal(shape))
-        below = draw.random(shape)
-        found = np.where(below < 0.1, 0.0, np.where(below < 0.2, 2.0**-12, found))
-        return round_to(found, self.dtype)
+        values = np.exp(self.scale * draw.standard_normal(shape))
+        selector = draw.random(shape)
+        values = np.where(selector < 0.1, 0.0, np.where(selector < 0.2, 2.0**-12, values))
+        return round_to(values, self.dtype)
 
 
 @composite
-def poisson(draw: Draw, layer: str, dtype: str) -> Case:
+def poisson_losses(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `"PoissonNLLLoss"` or `"functional.poisson_nll_loss"`."""
-    first, second = spread(draw, shape(draw))
+    first, second = draw_broadcast_shapes(draw, draw_shape(draw))
     reduction, full = draw(reductions), draw(yes_no)
     logarithm = not draw(yes_no)
     eps = draw(_POISSON_EPS)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    made = Numbers(regime, dtype, seed)
-    x = made.numbers(first) if logarithm else made.rates(first)
-    y = made.counts(second)
+    filler = LikelihoodFiller(regime, dtype, seed)
+    x = filler.values(first) if logarithm else filler.rates(first)
+    y = filler.counts(second)
     values: dict[str, Any] = {
         "log_input": logarithm, "full": full, "eps": eps, "reduction": reduction,
     }  # fmt: skip
@@ -81,33 +88,33 @@ def poisson(draw: Draw, layer: str, dtype: str) -> Case:
     }  # fmt: skip
     profile = "logarithms" if logarithm else "rates"
     labels = {"profile": profile, "regime": regime}
-    arguments = written.optional(values, defaults)
-    return called(layer, dtype, arguments, (x, y), labels, seed)
+    arguments = writer.explicit_arguments(values, defaults)
+    return build_case(layer, dtype, arguments, (x, y), labels, seed)
 
 
 @composite
-def gaussian(draw: Draw, layer: str, dtype: str) -> Case:
+def gaussian_losses(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `"GaussianNLLLoss"` or `"functional.gaussian_nll_loss"`."""
-    whole, form = shape(draw), draw(_VARIANCES)
-    target = whole
-    if whole and not draw(st.integers(0, 5)):
-        axis = draw(st.integers(0, len(whole) - 1))
-        target = (*whole[:axis], 1, *whole[axis + 1 :])
+    input_shape, form = draw_shape(draw), draw(_VARIANCES)
+    target_shape = input_shape
+    if input_shape and not draw(st.integers(0, 5)):
+        axis = draw(st.integers(0, len(input_shape) - 1))
+        target_shape = (*input_shape[:axis], 1, *input_shape[axis + 1 :])
     reduction, full, eps = draw(reductions), draw(yes_no), draw(_GAUSS_EPS)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    made = Numbers(regime, dtype, seed)
-    x, y = made.numbers(whole), made.numbers(target)
-    sized = whole
-    if form == "rows" and whole:
-        sized = (*whole[:-1], 1)
-    elif form == "fewer" and whole:
-        sized = whole[:-1]
-    elif form == "columns" and whole:
-        sized = (1, *whole[1:])
+    filler = LikelihoodFiller(regime, dtype, seed)
+    x, y = filler.values(input_shape), filler.values(target_shape)
+    variance_shape = input_shape
+    if form == "rows" and input_shape:
+        variance_shape = (*input_shape[:-1], 1)
+    elif form == "fewer" and input_shape:
+        variance_shape = input_shape[:-1]
+    elif form == "columns" and input_shape:
+        variance_shape = (1, *input_shape[1:])
     values = {"full": full, "eps": eps, "reduction": reduction}
     defaults = {"full": False, "eps": 1e-6, "reduction": "mean"}
     labels = {"profile": form, "regime": regime}
-    inputs = (x, y, made.variances(sized))
-    arguments = written.optional(values, defaults)
-    return called(layer, dtype, arguments, inputs, labels, seed)
+    inputs = (x, y, filler.variances(variance_shape))
+    arguments = writer.explicit_arguments(values, defaults)
+    return build_case(layer, dtype, arguments, inputs, labels, seed)

@@ -6,15 +6,15 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.loss.cross_entropy import (
-    Numbers,
+    LossFiller,
+    flags,
     kinds,
     reductions,
     shares,
     smoothings,
-    weighted,
 )
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
@@ -44,12 +44,12 @@ options = st.sampled_from(
     )
 )
 # The ignored index: left out, cross_entropy's default, a class, or an index out of range.
-ignorings = st.sampled_from((None, None, -100, "class", -1, 255))
+ignored_indices = st.sampled_from((None, None, -100, "class", -1, 255))
 REGIMES = ("integers", "saturated", "normal", "spread", "tiny")
 regimes = st.sampled_from(REGIMES)
 
 
-class Operands:
+class LinearOperands:
     """Input, weight and bias of one linear map.
 
     Args:
@@ -60,26 +60,26 @@ class Operands:
 
     def __init__(
         self,
-        numbers: Numbers,
+        filler: LossFiller,
         rows: tuple[int, ...],
         classes: int,
-        places: tuple[int, ...],
+        positions: tuple[int, ...],
         features: int,
     ) -> None:
-        self.numbers, draw = numbers, numbers.generator
-        shape = (classes, *places, features)
-        if numbers.regime == "saturated":
+        self.numbers, draw = filler, filler.generator
+        shape = (classes, *positions, features)
+        if filler.regime == "saturated":
             # Each row is one-hot, and the logits of a feature are far apart.
-            chosen = draw.integers(features, size=rows)
-            self.x = np.eye(features)[chosen]
-            self.weight = numbers.logits(shape, 0)
-        elif numbers.exact:
+            hot_features = draw.integers(features, size=rows)
+            self.x = np.eye(features)[hot_features]
+            self.weight = filler.logits(shape, 0)
+        elif filler.exact:
             self.x = draw.integers(-2, 2, (*rows, features), endpoint=True).astype(np.float64)
             self.weight = draw.integers(-1, 1, shape, endpoint=True).astype(np.float64)
         else:
             scale = 1 / math.sqrt(features)
-            self.x = round_to(draw.standard_normal((*rows, features)), numbers.dtype)
-            self.weight = round_to(numbers.logits(shape, 0) * scale, numbers.dtype)
+            self.x = round_to(draw.standard_normal((*rows, features)), filler.dtype)
+            self.weight = round_to(filler.logits(shape, 0) * scale, filler.dtype)
         self.shape = shape
 
     def bias(self) -> np.ndarray:
@@ -99,34 +99,34 @@ def linear_cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
     form = draw(forms)
     rows = () if form == "unbatched" else (draw(batches),)
     count, width = draw(classes), draw(features)
-    places = draw(positions) if form == "positions" else ()
-    has_bias, kind, has_weight = draw(biases), draw(kinds), draw(weighted)
-    chunked, taken = draw(options), draw(weighted)
+    position_sizes = draw(positions) if form == "positions" else ()
+    has_bias, kind, has_weight = draw(biases), draw(kinds), draw(flags)
+    chunk_options, uses_chunks = draw(options), draw(flags)
     reduction, smoothing = draw(reductions), draw(smoothings)
-    ignoring, share = draw(ignorings), draw(shares)
-    written = Written(draw(masks))
+    ignoring, share = draw(ignored_indices), draw(shares)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    if places:
+    if position_sizes:
         count = min(count, 5)
-    if chunked is not None and taken:
+    if chunk_options is not None and uses_chunks:
         # Torch uses chunks only with class indices, without smoothing and positions.
-        places, kind, smoothing = (), "indices", 0.0
-    numbers = Numbers(regime, dtype, seed)
-    operands = Operands(numbers, rows, count, places, width)
+        position_sizes, kind, smoothing = (), "indices", 0.0
+    filler = LossFiller(regime, dtype, seed)
+    operands = LinearOperands(filler, rows, count, position_sizes, width)
     ignored: int | None = count - 1 if ignoring == "class" else ignoring
     if kind == "probabilities":
         ignored = None
-        target = numbers.probabilities((*rows, count, *places), len(rows))
+        target = filler.probabilities((*rows, count, *position_sizes), len(rows))
     else:
-        of = -100 if ignored is None else ignored
-        target = numbers.indices((*rows, *places), count, of, share)
-    weight = numbers.weights(count) if has_weight else None
+        ignored_class = -100 if ignored is None else ignored
+        target = filler.indices((*rows, *position_sizes), count, ignored_class, share)
+    weight = filler.weights(count) if has_weight else None
     bias = operands.bias() if has_bias else None
     values: dict[str, Any] = {
         "reduction": reduction,
         "ignore_index": ignored,
         "label_smoothing": smoothing,
-        "options": chunked,
+        "options": chunk_options,
     }
     defaults = {
         "reduction": "mean",
@@ -134,14 +134,14 @@ def linear_cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
         "label_smoothing": 0.0,
         "options": None,
     }
-    arguments: dict[str, Any] = written.optional(values, defaults)
-    labels = {"profile": form if chunked is None else "chunked", "regime": regime}
+    arguments: dict[str, Any] = writer.explicit_arguments(values, defaults)
+    labels = {"profile": form if chunk_options is None else "chunked", "regime": regime}
     if is_function(layer):
         inputs = (operands.x, operands.weight, target, bias, weight)
         return Case(Call(layer, arguments, {}, dtype, "cpu"), inputs, labels=labels, seed=seed)
     sizes: dict[str, Any] = {"in_features": width, "num_classes": count}
-    sizes |= written.optional(
-        {"out_features": places, "bias": has_bias}, {"out_features": (), "bias": False}
+    sizes |= writer.explicit_arguments(
+        {"out_features": position_sizes, "bias": has_bias}, {"out_features": (), "bias": False}
     )
     state = {} if weight is None else {"weight": weight}
     state["linear.weight"] = operands.weight.reshape(-1, width)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.distance.vectors import HALF
 from conformance.strategies.loss.cross_entropy import weighted_case
 from conformance.strategies.loss.hinge import reductions
-from conformance.strategies.loss.pointwise import weights
+from conformance.strategies.loss.pointwise import positive_weights
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -19,17 +19,17 @@ from conformance.model.case import Call, Case
 from conformance.model.formats import round_to
 
 _counts = st.sampled_from((1, 2, 3, 4, 5, 0, 8, 17))
-_some = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
+_nonempty_counts = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
 _classes = st.sampled_from((1, 2, 3, 4, 5, 8, 10, 16, 17, 33, 65))
-_few = st.sampled_from((1, 2, 3, 4, 5, 8, 10, 17, 33))
+_few_classes = st.sampled_from((1, 2, 3, 4, 5, 8, 10, 17, 33))
 _unbatched = st.sampled_from((False, False, False, True))
-_weighted = st.sampled_from((False, True))
+_flags = st.sampled_from((False, True))
 _MARGINS = st.sampled_from((1.0, 1.0, 0.0, 2.0, 0.5, 0.1, -1.0))
 _POWERS = st.sampled_from((1, 1, 2))
 # Number of classes that are labels of a sample: any, none, one, all but one, all.
-labelled = st.sampled_from(("any", "any", "none", "one", "most", "all"))
+label_kinds = st.sampled_from(("any", "any", "none", "one", "most", "all"))
 # Magnitudes at which eˣ vanishes or overflows in some format.
-_AROUND = (0.0, 1.0, 4.0, 11.0, 17.0, 40.0, 88.0, 100.0, 256.0, 720.0)
+_MAGNITUDES = (0.0, 1.0, 4.0, 11.0, 17.0, 40.0, 88.0, 100.0, 256.0, 720.0)
 
 
 def _shape(draw: Draw, dtype: str, classes: Any) -> tuple[int, ...]:
@@ -38,7 +38,7 @@ def _shape(draw: Draw, dtype: str, classes: Any) -> tuple[int, ...]:
     if draw(_unbatched):
         return (count,)
     # In half precision no empty output, which even a backend without such a kernel returns.
-    return (draw(_some if dtype in HALF else _counts), count)
+    return (draw(_nonempty_counts if dtype in HALF else _counts), count)
 
 
 @composite
@@ -48,35 +48,35 @@ def multi_margins(draw: Draw, layer: str, dtype: str) -> Case:
     Args:
         layer: `"MultiMarginLoss"` or `"functional.multi_margin_loss"`.
     """
-    shape, weighted = _shape(draw, dtype, _classes), draw(_weighted)
+    shape, has_weight = _shape(draw, dtype, _classes), draw(_flags)
     values: dict[str, Any] = {"p": draw(_POWERS), "margin": draw(_MARGINS)}
     values["reduction"] = draw(reductions)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     # The square of a sum of three has nine products, weighted by up to 4: 36, rounded up to 64.
     filler = Filler(regime, dtype, seed, 64 * max(int(np.prod(shape)), 1))
     x = filler.operand(*shape)
     target = filler.generator.integers(shape[-1], size=shape[:-1])
-    weight = weights(filler, (shape[-1],)) if weighted else None
-    arguments = written.optional(values, {"p": 1, "margin": 1.0, "reduction": "mean"})
-    profile = "weighted" if weighted else "plain"
+    weight = positive_weights(filler, (shape[-1],)) if has_weight else None
+    arguments = writer.explicit_arguments(values, {"p": 1, "margin": 1.0, "reduction": "mean"})
+    profile = "weighted" if has_weight else "plain"
     labels = {"profile": profile, "regime": regime}
     arrays = x, np.asarray(target)
     return weighted_case(layer, dtype, arrays, weight, arguments, labels, seed)
 
 
-def _labels(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+def _draw_labels(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     """Draw distinct classes for each sample, then −1, then numbers that the loss must ignore."""
     count = shape[-1]
-    found = np.zeros(shape, np.int64)
+    labels = np.zeros(shape, np.int64)
     sizes = {"none": 0, "one": 1, "most": count - 1, "all": count}
-    for row in found.reshape(-1, count):
-        many = sizes.get(kind, int(generator.integers(count + 1)))
+    for row in labels.reshape(-1, count):
+        label_count = sizes.get(kind, int(generator.integers(count + 1)))
         row[:] = generator.permutation(count)
-        if many < count:
-            row[many] = -1
-            row[many + 1 :] = generator.integers(-1, count, count - many - 1)
-    return found
+        if label_count < count:
+            row[label_count] = -1
+            row[label_count + 1 :] = generator.integers(-1, count, count - label_count - 1)
+    return labels
 
 
 @composite
@@ -86,14 +86,14 @@ def multilabel_margins(draw: Draw, layer: str, dtype: str) -> Case:
     Args:
         layer: `"MultiLabelMarginLoss"` or `"functional.multilabel_margin_loss"`.
     """
-    shape, kind = _shape(draw, dtype, _few), draw(labelled)
+    shape, kind = _shape(draw, dtype, _few_classes), draw(label_kinds)
     values = {"reduction": draw(reductions)}
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     terms = max(int(np.prod(shape)), 1) * shape[-1]
     filler = Filler(regime, dtype, seed, 4 * terms, factors=1)
-    arrays = filler.operand(*shape), _labels(kind, shape, filler.generator)
-    arguments = written.optional(values, {"reduction": "mean"})
+    arrays = filler.operand(*shape), _draw_labels(kind, shape, filler.generator)
+    arguments = writer.explicit_arguments(values, {"reduction": "mean"})
     labels = {"profile": kind, "regime": regime}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=labels, seed=seed)
 
@@ -112,19 +112,21 @@ def multilabel_soft_margins(draw: Draw, layer: str, dtype: str) -> Case:
         layer: `"MultiLabelSoftMarginLoss"` or `"functional.multilabel_soft_margin_loss"`.
     """
     shape = (draw(_counts), draw(_classes))
-    weighted, values = draw(_weighted), {"reduction": draw(reductions)}
-    written = Written(draw(masks))
+    has_weight, values = draw(_flags), {"reduction": draw(reductions)}
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(_SOFT_REGIMES), draw(seeds)
-    around = regime in ("around", "right")
-    filler = Filler("integers" if around else regime, dtype, seed, 4, factors=1)
+    uses_magnitudes = regime in ("around", "right")
+    filler = Filler("integers" if uses_magnitudes else regime, dtype, seed, 4, factors=1)
     x = filler.operand(*shape)
     target = filler.generator.integers(0, 1, shape, endpoint=True).astype(np.float64)
-    if around:
-        right = 2 * target - 1
-        signs = filler.generator.choice([1.0, -1.0], shape) if regime == "around" else right
-        x = round_to(filler.generator.choice(_AROUND, shape) * signs, dtype)
-    weight = weights(filler, (shape[-1],)) if weighted else None
-    arguments = written.optional(values, {"reduction": "mean"})
-    profile = "weighted" if weighted else "plain"
+    if uses_magnitudes:
+        matching_signs = 2 * target - 1
+        signs = (
+            filler.generator.choice([1.0, -1.0], shape) if regime == "around" else matching_signs
+        )
+        x = round_to(filler.generator.choice(_MAGNITUDES, shape) * signs, dtype)
+    weight = positive_weights(filler, (shape[-1],)) if has_weight else None
+    arguments = writer.explicit_arguments(values, {"reduction": "mean"})
+    profile = "weighted" if has_weight else "plain"
     labels = {"profile": profile, "regime": regime}
     return weighted_case(layer, dtype, (x, target), weight, arguments, labels, seed)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.loss.cross_entropy import (
     REGIMES,
-    Numbers,
+    LossFiller,
+    draw_scores_shape,
+    drop_axis,
+    flags,
     ignorings,
     reductions,
-    scores_shape,
     shares,
-    weighted,
     weighted_case,
-    without,
 )
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
@@ -29,7 +29,7 @@ from conformance.model.formats import round_to
 regimes = st.sampled_from((*REGIMES, "logits", "logits"))
 
 
-def _logarithms(logits: np.ndarray, axis: int) -> np.ndarray:
+def _log_softmax(logits: np.ndarray, axis: int) -> np.ndarray:
     shifted = logits - logits.max(axis=axis, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
 
@@ -41,21 +41,21 @@ def log_likelihoods(draw: Draw, layer: str, dtype: str) -> Case:
     Args:
         layer: `"NLLLoss"` or `"functional.nll_loss"`.
     """
-    shape = scores_shape(draw)
+    shape = draw_scores_shape(draw)
     axis = 0 if len(shape) == 1 else 1
-    has_weight, reduction = draw(weighted), draw(reductions)
+    has_weight, reduction = draw(flags), draw(reductions)
     ignoring, share = draw(ignorings), draw(shares)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    numbers = Numbers(regime, dtype, seed)
+    filler = LossFiller(regime, dtype, seed)
     ignored = shape[axis] - 1 if ignoring == "class" else ignoring
-    x = numbers.logits(shape, axis)
+    x = filler.logits(shape, axis)
     if regime == "logits":
-        x = round_to(_logarithms(x, axis) if x.size else x, dtype)
-    target = numbers.indices(without(shape, axis), shape[axis], ignored, share)
-    weight = numbers.weights(shape[axis]) if has_weight else None
+        x = round_to(_log_softmax(x, axis) if x.size else x, dtype)
+    target = filler.indices(drop_axis(shape, axis), shape[axis], ignored, share)
+    weight = filler.weights(shape[axis]) if has_weight else None
     values = {"ignore_index": ignored, "reduction": reduction}
     defaults = {"ignore_index": -100, "reduction": "mean"}
-    arguments: dict[str, Any] = written.optional(values, defaults)
+    arguments: dict[str, Any] = writer.explicit_arguments(values, defaults)
     labels = {"profile": "weighted" if has_weight else "plain", "regime": regime}
     return weighted_case(layer, dtype, (x, target), weight, arguments, labels, seed)

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.distance.vectors import lengths, pair, relations
-from conformance.strategies.loss.hinge import labels, reductions, targets
+from conformance.strategies.distance.vectors import lengths, relations, vector_pair
+from conformance.strategies.loss.hinge import label_kinds, random_signs, reductions
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -28,26 +28,26 @@ def _shape(draw: Draw) -> tuple[int, ...]:
 
 
 @composite
-def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
+def cosine_embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the cosine embedding loss.
 
     Args:
         layer: `"CosineEmbeddingLoss"` or `"functional.cosine_embedding_loss"`.
     """
-    shape, relation, kind = _shape(draw), draw(relations), draw(labels)
+    shape, relation, kind = _shape(draw), draw(relations), draw(label_kinds)
     values = {"margin": draw(_MARGINS), "reduction": draw(reductions)}
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     filler = Filler(regime, dtype, seed, shape[-1])
-    x1, x2 = pair(filler, relation, shape, -1)
-    arrays = x1, x2, targets(kind, shape[:-1], filler.generator)
-    arguments = written.optional(values, {"margin": 0.0, "reduction": "mean"})
-    labelled = {"profile": relation, "regime": regime}
-    return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=labelled, seed=seed)
+    x1, x2 = vector_pair(filler, relation, shape, -1)
+    arrays = x1, x2, random_signs(kind, shape[:-1], filler.generator)
+    arguments = writer.explicit_arguments(values, {"margin": 0.0, "reduction": "mean"})
+    case_labels = {"profile": relation, "regime": regime}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=case_labels, seed=seed)
 
 
 # Vectors that are equal in about half of the samples.
-alike = st.sampled_from(
+equal_pairs = st.sampled_from(
     ("none", "none", "anchor, positive", "anchor, negative", "positive, negative", "all")
 )
 _TRIPLET_MARGINS = st.sampled_from((1.0, 1.0, 0.5, 0.1, 3.0, 16.0))
@@ -56,16 +56,16 @@ _NORMS = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0))
 _EPS = st.sampled_from((1e-6, 1e-6, 0.0, 0.25))
 
 
-def _triplet(filler: Filler, kind: str, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+def _draw_triplet(filler: Filler, kind: str, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     anchor, positive, negative = (filler.operand(*shape) for _ in range(3))
-    some = filler.generator.integers(0, 2, (*shape[:-1], 1)) == 1
-    some.reshape(-1)[:1] = True
+    is_equal = filler.generator.integers(0, 2, (*shape[:-1], 1)) == 1
+    is_equal.reshape(-1)[:1] = True
     if kind in ("anchor, positive", "all"):
-        positive = np.where(some, anchor, positive)
+        positive = np.where(is_equal, anchor, positive)
     if kind in ("anchor, negative", "all"):
-        negative = np.where(some, anchor, negative)
+        negative = np.where(is_equal, anchor, negative)
     if kind == "positive, negative":
-        negative = np.where(some, positive, negative)
+        negative = np.where(is_equal, positive, negative)
     return anchor, positive, negative
 
 
@@ -76,30 +76,30 @@ def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
     Args:
         distance: the layer takes a distance function in place of a norm.
     """
-    norm: dict[str, Any] = (
+    norm_arguments: dict[str, Any] = (
         {"distance_function": draw(_FUNCTIONS)}
         if distance
         else {"p": draw(_NORMS), "eps": draw(_EPS)}
     )
-    compared = norm.get("distance_function") == COSINE
+    uses_cosine = norm_arguments.get("distance_function") == COSINE
     # cosine_similarity needs a batch of vectors: its default axis is 1.
-    shape = (draw(_counts), draw(lengths)) if compared else _shape(draw)
-    kind = draw(alike)
+    shape = (draw(_counts), draw(lengths)) if uses_cosine else _shape(draw)
+    kind = draw(equal_pairs)
     values: dict[str, Any] = {
         "margin": draw(_TRIPLET_MARGINS),
-        **norm,
+        **norm_arguments,
         "swap": draw(st.booleans()),
         "reduction": draw(reductions),
     }
-    norms = {"distance_function": None} if distance else {"p": 2.0, "eps": 1e-6}
-    defaults = {"margin": 1.0, **norms, "swap": False, "reduction": "mean"}
-    arguments = Written(draw(masks)).optional(values, defaults)
+    norm_defaults = {"distance_function": None} if distance else {"p": 2.0, "eps": 1e-6}
+    defaults = {"margin": 1.0, **norm_defaults, "swap": False, "reduction": "mean"}
+    arguments = ArgumentWriter(draw(masks)).explicit_arguments(values, defaults)
     regime, seed = draw(regimes), draw(seeds)
     # With 4 terms per component the sum of squared differences of integers is exact.
     filler = Filler(regime, dtype, seed, 4 * shape[-1])
-    labelled = {"profile": kind, "regime": regime}
-    arrays = _triplet(filler, kind, shape)
-    if compared:
+    case_labels = {"profile": kind, "regime": regime}
+    arrays = _draw_triplet(filler, kind, shape)
+    if uses_cosine:
         arrays = tuple(np.abs(x) for x in arrays)
     call = Call(layer, arguments, {}, dtype, "cpu")
-    return Case(call, arrays, labels=labelled, seed=seed)
+    return Case(call, arrays, labels=case_labels, seed=seed)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
@@ -33,7 +33,7 @@ ranks = st.sampled_from((1, 1, 2, 3))
 leading_shapes = st.sampled_from(
     ((1,), (), (2,), (3,), (5,), (2, 3), (2, 1, 3), (0,), (2, 0), (17,), (67,))
 )
-few = st.sampled_from(((1,), (), (2,), (3,)))
+few_leading_shapes = st.sampled_from(((1,), (), (2,), (3,)))
 batches = st.sampled_from((1, 2, 3, 4, 5, 1, 2, 3, 2, 0))
 channels = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33))
 lengths = st.sampled_from((1, 2, 3, 4, 5, 7, 9))
@@ -49,13 +49,13 @@ mostly = st.sampled_from((True, True, True, False))
 affines = st.sampled_from(("none", "both", "both", "weight", "bias"))
 
 # Largest exponent of an offset: a deviation of 1 still has several steps at that size.
-_FAR = {"float32": 10, "float64": 20, "bfloat16": 4, "float16": 6}
-_SPREAD = {"float16": 4, "bfloat16": 12, "float32": 12, "float64": 40}
+_OFFSET_BITS = {"float32": 10, "float64": 20, "bfloat16": 4, "float16": 6}
+_MIXED_EXPONENTS = {"float16": 4, "bfloat16": 12, "float32": 12, "float64": 40}
 # Sums of 2¹⁰ squares of numbers of this size do not overflow the format of the computation.
-_LARGE = {"float16": 6, "bfloat16": 50, "float32": 50, "float64": 400}
+_LARGE_EXPONENTS = {"float16": 6, "bfloat16": 50, "float32": 50, "float64": 400}
 
 
-class Values:
+class NormFiller:
     """Fills the arrays of one case, every element exactly representable in its dtype.
 
     Args:
@@ -66,7 +66,7 @@ class Values:
         self.regime, self.dtype = regime, dtype
         self.generator = np.random.default_rng(seed)
 
-    def groups(self, rows: int, count: int) -> np.ndarray:
+    def draw_groups(self, rows: int, count: int) -> np.ndarray:
         """Fill an array (rows, count), each row of which is normalised by itself."""
         g, shape, regime = self.generator, (rows, count), self.regime
         if regime == "ramp":
@@ -81,48 +81,50 @@ class Values:
         else:
             values = g.standard_normal(shape)
         if regime == "offset":
-            most = _FAR[self.dtype]
-            far = 2.0 ** g.integers(most // 2, most, (rows, 1), endpoint=True)
-            values = values + far * g.choice([-1.0, 1.0], (rows, 1))
+            bits = _OFFSET_BITS[self.dtype]
+            offsets = 2.0 ** g.integers(bits // 2, bits, (rows, 1), endpoint=True)
+            values = values + offsets * g.choice([-1.0, 1.0], (rows, 1))
         elif regime == "close":
             values = values * 2.0 ** g.integers(-9, -5, (rows, 1), endpoint=True)
         elif regime == "mixed":
-            spread = _SPREAD[self.dtype]
+            spread = _MIXED_EXPONENTS[self.dtype]
             values = np.ldexp(values, g.integers(-spread, spread, shape, endpoint=True))
         elif regime == "large":
-            values = np.ldexp(values, _LARGE[self.dtype])
+            values = np.ldexp(values, _LARGE_EXPONENTS[self.dtype])
         return round_to(values, self.dtype)
 
-    def weight(self, *shape: int) -> np.ndarray:
+    def draw_weight(self, *shape: int) -> np.ndarray:
         """Fill a weight, a bias or a running mean."""
         if self.regime in ("ramp", "integers", "pairs"):
             low = 1 if self.regime == "ramp" else -3
             return self.generator.integers(low, 3, shape, endpoint=True).astype(np.float64)
         return round_to(self.generator.standard_normal(shape), self.dtype)
 
-    def variance(self, *shape: int) -> np.ndarray:
+    def draw_variance(self, *shape: int) -> np.ndarray:
         """Fill a running variance, which is positive."""
         if self.regime in ("ramp", "integers", "pairs"):
             return self.generator.choice([1.0, 2.0, 0.25, 2.25], shape)
         scale = 2.0**-16 if self.regime == "close" else 1.0
         return round_to(self.generator.uniform(0.125, 4.0, shape) * scale, self.dtype)
 
-    def parameters(self, which: str, *shape: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def draw_parameters(
+        self, present: str, *shape: int
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Fill weight and bias.
 
         Args:
             which: `"both"`, `"weight"`, `"bias"` or `"none"`.
         """
-        weight = self.weight(*shape) if which in ("both", "weight") else None
-        return weight, self.weight(*shape) if which in ("both", "bias") else None
+        weight = self.draw_weight(*shape) if present in ("both", "weight") else None
+        return weight, self.draw_weight(*shape) if present in ("both", "bias") else None
 
 
-def which_of(affine: bool, bias: bool) -> str:
-    """Which parameters a module has, as `Values.parameters` takes it."""
+def present_parameters(affine: bool, bias: bool) -> str:
+    """Which parameters a module has, as `NormFiller.parameters` takes it."""
     return "none" if not affine else "both" if bias else "weight"
 
 
-def named(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
+def drop_missing(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
     """The arrays that are not None, by name."""
     return {name: array for name, array in arrays.items() if array is not None}
 
@@ -137,7 +139,7 @@ def layer_norms(draw: Draw, layer: str, dtype: str) -> Case:
     functional = is_function(layer)
     profile = draw(st.sampled_from(("plain", "plain", "plain", "block")))
     if profile == "block":
-        leading, shape = draw(few), (draw(blocks),)
+        leading, shape = draw(few_leading_shapes), (draw(blocks),)
     else:
         rank = draw(ranks)
         leading, shape = draw(leading_shapes), tuple(draw(sizes) for _ in range(rank))
@@ -145,28 +147,28 @@ def layer_norms(draw: Draw, layer: str, dtype: str) -> Case:
             shape = shape[:1]
     eps = draw(own_epsilons)
     affine, bias = draw(mostly), draw(mostly)
-    which = draw(affines) if functional else which_of(affine, bias)
-    written = Written(draw(masks))
+    present = draw(affines) if functional else present_parameters(affine, bias)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     eps = 1.75 if regime == "pairs" else eps
-    values = Values(regime, dtype, seed)
-    x = values.groups(math.prod(leading), math.prod(shape)).reshape(*leading, *shape)
-    weight, shift = values.parameters(which, *shape)
+    filler = NormFiller(regime, dtype, seed)
+    x = filler.draw_groups(math.prod(leading), math.prod(shape)).reshape(*leading, *shape)
+    weight, shift = filler.draw_parameters(present, *shape)
     labels = {"profile": profile, "regime": regime}
     optional: dict[str, Any] = {"eps": eps}
     if functional:
-        arguments = {"normalized_shape": shape} | written.optional(optional, {"eps": EPS})
+        arguments = {"normalized_shape": shape} | writer.explicit_arguments(optional, {"eps": EPS})
         call = Call(layer, arguments, {}, dtype, "cpu")
         return Case(call, (x, weight, shift), labels=labels, seed=seed)
     optional |= {"elementwise_affine": affine, "bias": bias}
     defaults = {"eps": EPS, "elementwise_affine": True, "bias": True}
-    size = written.size(shape) if len(shape) == 1 else shape
-    arguments = {"normalized_shape": size} | written.optional(optional, defaults)
-    call = Call(layer, arguments, named(weight=weight, bias=shift), dtype, "cpu")
+    size = writer.size_argument(shape) if len(shape) == 1 else shape
+    arguments = {"normalized_shape": size} | writer.explicit_arguments(optional, defaults)
+    call = Call(layer, arguments, drop_missing(weight=weight, bias=shift), dtype, "cpu")
     return Case(call, (x,), labels=labels, seed=seed)
 
 
-def _images(draw: Draw, rank: int, *, several: bool) -> tuple[str, tuple[int, ...]]:
+def _draw_shape(draw: Draw, rank: int, *, needs_variance: bool) -> tuple[str, tuple[int, ...]]:
     """Draw a profile, and the shape of an input with `rank` spatial dimensions.
 
     Args:
@@ -177,20 +179,20 @@ def _images(draw: Draw, rank: int, *, several: bool) -> tuple[str, tuple[int, ..
     batch, features = draw(batches), draw(channels)
     spatial = [draw(long_lengths if long and not k else lengths) for k in range(rank)]
     features = min(features, 3) if long or rank > 2 else features
-    if several and batch * math.prod(spatial) == 1:
+    if needs_variance and batch * math.prod(spatial) == 1:
         batch = 2
     return profile, (batch, features, *spatial)
 
 
-def _by_channel(values: Values, shape: tuple[int, ...]) -> np.ndarray:
+def _draw_by_channel(filler: NormFiller, shape: tuple[int, ...]) -> np.ndarray:
     """Fill an input (N, C, …) whose groups are the channels."""
     batch, features, *spatial = shape
-    groups = values.groups(features, batch * math.prod(spatial))
+    groups = filler.draw_groups(features, batch * math.prod(spatial))
     return np.ascontiguousarray(np.moveaxis(groups.reshape(features, batch, *spatial), 0, 1))
 
 
 @composite
-def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
+def batch_norm_modules(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of a batch norm module, in train mode and in eval mode.
 
     Args:
@@ -200,27 +202,27 @@ def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
     digit = layer[-2]
     rank = int(digit) if digit.isdigit() else draw(spatial_ranks)
     rank = draw(flat_ranks) if digit == "1" else rank
-    profile, shape = _images(draw, rank, several=training or not tracked)
+    profile, shape = _draw_shape(draw, rank, needs_variance=training or not tracked)
     eps, momentum = draw(epsilons), draw(module_momenta)
     affine, bias = draw(mostly), draw(mostly)
     count = draw(st.sampled_from((0, 1, 2, 7)))
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     eps = 1.75 if regime == "pairs" else eps
-    values = Values(regime, dtype, seed)
-    x, features = _by_channel(values, shape), shape[1]
-    weight, shift = values.parameters(which_of(affine, bias), features)
-    state = named(weight=weight, bias=shift)
+    filler = NormFiller(regime, dtype, seed)
+    x, features = _draw_by_channel(filler, shape), shape[1]
+    weight, shift = filler.draw_parameters(present_parameters(affine, bias), features)
+    state = drop_missing(weight=weight, bias=shift)
     if tracked:
-        state["running_mean"] = values.weight(features)
-        state["running_var"] = values.variance(features)
+        state["running_mean"] = filler.draw_weight(features)
+        state["running_var"] = filler.draw_variance(features)
         state["num_batches_tracked"] = np.array(count, np.int64)
     optional = {"eps": eps, "momentum": momentum, "affine": affine, "bias": bias}
     optional["track_running_stats"] = tracked
     defaults = {"eps": EPS, "momentum": MOMENTUM, "affine": True, "bias": True}
     defaults["track_running_stats"] = True
     required = {} if layer.startswith("Lazy") else {"num_features": features}
-    arguments = required | written.optional(optional, defaults)
+    arguments = required | writer.explicit_arguments(optional, defaults)
     call = Call(layer, arguments, state, dtype, "cpu", training)
     labels = {"profile": profile, "regime": regime}
     return Case(call, (x,), labels=labels, seed=seed)
@@ -230,20 +232,20 @@ def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
 def batch_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of functional.batch_norm, of any number of spatial dimensions."""
     training = draw(yes_no)
-    profile, shape = _images(draw, draw(spatial_ranks), several=training)
+    profile, shape = _draw_shape(draw, draw(spatial_ranks), needs_variance=training)
     tracked = not (training and draw(seldom))
-    eps, momentum, which = draw(epsilons), draw(momenta), draw(affines)
-    written = Written(draw(masks))
+    eps, momentum, present = draw(epsilons), draw(momenta), draw(affines)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     eps = 1.75 if regime == "pairs" else eps
-    values = Values(regime, dtype, seed)
-    x, features = _by_channel(values, shape), shape[1]
-    centre = values.weight(features) if tracked else None
-    spread = values.variance(features) if tracked else None
-    weight, shift = values.parameters(which, features)
+    filler = NormFiller(regime, dtype, seed)
+    x, features = _draw_by_channel(filler, shape), shape[1]
+    centre = filler.draw_weight(features) if tracked else None
+    spread = filler.draw_variance(features) if tracked else None
+    weight, shift = filler.draw_parameters(present, features)
     optional = {"training": training, "momentum": momentum, "eps": eps}
     defaults = {"training": False, "momentum": MOMENTUM, "eps": EPS}
-    arguments = written.optional(optional, defaults)
+    arguments = writer.explicit_arguments(optional, defaults)
     call = Call(layer, arguments, {}, dtype, "cpu")
     labels = {"profile": profile, "regime": regime}
     return Case(call, (x, centre, spread, weight, shift), labels=labels, seed=seed)

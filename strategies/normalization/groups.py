@@ -6,30 +6,30 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.normalization.batch_and_layer import (
     EPS,
     MOMENTUM,
-    Values,
+    NormFiller,
     affines,
     batches,
     blocks,
     channels,
-    few,
+    drop_missing,
+    few_leading_shapes,
     leading_shapes,
     lengths,
     long_lengths,
     momenta,
     mostly,
-    named,
     own_epsilons,
+    present_parameters,
     ranks,
     regimes,
     seldom,
     sizes,
     spatial_ranks,
-    which_of,
     yes_no,
 )
 from conformance.strategies.values import seeds
@@ -52,19 +52,19 @@ constants = st.sampled_from((1.0, 2.0, 0.5))
 odd_windows = st.sampled_from((1, 3, 5, 7, 9, 13, 71))
 
 
-def _spatial(draw: Draw, rank: int, profile: str) -> list[int]:
+def _draw_lengths(draw: Draw, rank: int, profile: str) -> list[int]:
     long = profile == "block"
     return [draw(long_lengths if long and not k else lengths) for k in range(rank)]
 
 
-def _instances(values: Values, shape: tuple[int, ...]) -> np.ndarray:
+def _draw_by_instance(filler: NormFiller, shape: tuple[int, ...]) -> np.ndarray:
     """Fill an input (N, C, …) whose groups are the channels of each sample."""
     batch, features, *spatial = shape
-    return values.groups(batch * features, math.prod(spatial)).reshape(shape)
+    return filler.draw_groups(batch * features, math.prod(spatial)).reshape(shape)
 
 
 @composite
-def instance_modules(draw: Draw, layer: str, dtype: str) -> Case:
+def instance_norm_modules(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of an instance norm module, in train mode and in eval mode.
 
     Args:
@@ -75,59 +75,59 @@ def instance_modules(draw: Draw, layer: str, dtype: str) -> Case:
     tracks = st.sampled_from((True, True, False) if lazy else (False, True))
     affines = st.sampled_from((True, False, False) if lazy else (False, True))
     training, tracked, affine, bias = draw(yes_no), draw(tracks), draw(affines), draw(mostly)
-    profile, alone = draw(profiles), draw(seldom)
-    batch, features = 1 if alone else draw(batches), draw(channels)
-    spatial = _spatial(draw, dims, profile)
+    profile, has_no_batch = draw(profiles), draw(seldom)
+    batch, features = 1 if has_no_batch else draw(batches), draw(channels)
+    spatial = _draw_lengths(draw, dims, profile)
     if (training or not tracked) and math.prod(spatial) == 1:
         spatial[-1] = 2
     features = min(features, 3) if profile == "block" or dims > 2 else features
     eps, momentum = draw(own_epsilons), draw(momenta)
     count = draw(st.sampled_from((0, 1, 7)))
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     eps = 1.75 if regime == "pairs" else eps
-    values = Values(regime, dtype, seed)
-    x = _instances(values, (batch, features, *spatial))
-    weight, shift = values.parameters(which_of(affine, bias), features)
-    state = named(weight=weight, bias=shift)
+    filler = NormFiller(regime, dtype, seed)
+    x = _draw_by_instance(filler, (batch, features, *spatial))
+    weight, shift = filler.draw_parameters(present_parameters(affine, bias), features)
+    state = drop_missing(weight=weight, bias=shift)
     if tracked:
-        state["running_mean"] = values.weight(features)
-        state["running_var"] = values.variance(features)
+        state["running_mean"] = filler.draw_weight(features)
+        state["running_var"] = filler.draw_variance(features)
         state["num_batches_tracked"] = np.array(count, np.int64)
     optional = {"eps": eps, "momentum": momentum, "affine": affine, "bias": bias}
     optional["track_running_stats"] = tracked
     defaults = {"eps": EPS, "momentum": MOMENTUM, "affine": lazy, "bias": True}
     defaults["track_running_stats"] = lazy
     required = {} if lazy else {"num_features": features}
-    arguments = required | written.optional(optional, defaults)
+    arguments = required | writer.explicit_arguments(optional, defaults)
     call = Call(layer, arguments, state, dtype, "cpu", training)
     labels = {"profile": profile, "regime": regime}
-    return Case(call, (x[0] if alone else x,), labels=labels, seed=seed)
+    return Case(call, (x[0] if has_no_batch else x,), labels=labels, seed=seed)
 
 
 @composite
 def instance_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of functional.instance_norm."""
-    own = draw(mostly)
-    tracked = not own or draw(yes_no)
+    uses_input_stats = draw(mostly)
+    tracked = not uses_input_stats or draw(yes_no)
     profile, rank = draw(profiles), draw(space_ranks)
     batch, features = draw(batches), draw(channels)
-    spatial = _spatial(draw, rank, profile)
-    if own and math.prod(spatial) == 1:
+    spatial = _draw_lengths(draw, rank, profile)
+    if uses_input_stats and math.prod(spatial) == 1:
         spatial[-1] = 2
     features = min(features, 3) if profile == "block" or rank > 2 else features
-    eps, momentum, which = draw(own_epsilons), draw(momenta), draw(affines)
-    written = Written(draw(masks))
+    eps, momentum, present = draw(own_epsilons), draw(momenta), draw(affines)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     eps = 1.75 if regime == "pairs" else eps
-    values = Values(regime, dtype, seed)
-    x = _instances(values, (batch, features, *spatial))
-    centre = values.weight(features) if tracked else None
-    spread = values.variance(features) if tracked else None
-    weight, shift = values.parameters(which, features)
-    optional = {"use_input_stats": own, "momentum": momentum, "eps": eps}
+    filler = NormFiller(regime, dtype, seed)
+    x = _draw_by_instance(filler, (batch, features, *spatial))
+    centre = filler.draw_weight(features) if tracked else None
+    spread = filler.draw_variance(features) if tracked else None
+    weight, shift = filler.draw_parameters(present, features)
+    optional = {"use_input_stats": uses_input_stats, "momentum": momentum, "eps": eps}
     defaults = {"use_input_stats": True, "momentum": MOMENTUM, "eps": EPS}
-    call = Call(layer, written.optional(optional, defaults), {}, dtype, "cpu")
+    call = Call(layer, writer.explicit_arguments(optional, defaults), {}, dtype, "cpu")
     labels = {"profile": profile, "regime": regime}
     return Case(call, (x, centre, spread, weight, shift), labels=labels, seed=seed)
 
@@ -142,32 +142,32 @@ def group_norms(draw: Draw, layer: str, dtype: str) -> Case:
     functional = is_function(layer)
     profile, rank = draw(profiles), draw(spatial_ranks)
     batch, groups, size = draw(batches), draw(group_counts), draw(group_sizes)
-    spatial = _spatial(draw, rank, profile)
+    spatial = _draw_lengths(draw, rank, profile)
     if profile == "block" or rank > 2:
         groups, size = min(groups, 3), min(size, 2)
     if batch * size * math.prod(spatial) == 1:
         size = 2  # torch refuses a single number per group, if there is a single sample
     features = groups * size
     eps, affine, bias = draw(own_epsilons), draw(mostly), draw(mostly)
-    which = draw(affines) if functional else which_of(affine, bias)
-    written = Written(draw(masks))
+    present = draw(affines) if functional else present_parameters(affine, bias)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     eps = 1.75 if regime == "pairs" else eps
-    values = Values(regime, dtype, seed)
-    x = values.groups(batch * groups, size * math.prod(spatial))
+    filler = NormFiller(regime, dtype, seed)
+    x = filler.draw_groups(batch * groups, size * math.prod(spatial))
     x = x.reshape(batch, features, *spatial)
-    weight, shift = values.parameters(which, features)
+    weight, shift = filler.draw_parameters(present, features)
     labels = {"profile": profile, "regime": regime}
     optional: dict[str, Any] = {"eps": eps}
     if functional:
-        arguments = {"num_groups": groups} | written.optional(optional, {"eps": EPS})
+        arguments = {"num_groups": groups} | writer.explicit_arguments(optional, {"eps": EPS})
         call = Call(layer, arguments, {}, dtype, "cpu")
         return Case(call, (x, weight, shift), labels=labels, seed=seed)
     optional |= {"affine": affine, "bias": bias}
     defaults = {"eps": EPS, "affine": True, "bias": True}
     arguments = {"num_groups": groups, "num_channels": features}
-    arguments |= written.optional(optional, defaults)
-    call = Call(layer, arguments, named(weight=weight, bias=shift), dtype, "cpu")
+    arguments |= writer.explicit_arguments(optional, defaults)
+    call = Call(layer, arguments, drop_missing(weight=weight, bias=shift), dtype, "cpu")
     return Case(call, (x,), labels=labels, seed=seed)
 
 
@@ -180,33 +180,33 @@ def rms_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """
     functional, profile = is_function(layer), draw(profiles)
     if profile == "block":
-        leading, shape = draw(few), (draw(blocks),)
+        leading, shape = draw(few_leading_shapes), (draw(blocks),)
     else:
         rank = draw(ranks)
         leading, shape = draw(leading_shapes), tuple(draw(sizes) for _ in range(rank))
         if math.prod(shape) * math.prod(leading) > 6000:
             shape = shape[:1]
     eps, affine = draw(optional_epsilons), draw(mostly)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    values = Values(regime, dtype, seed)
-    rows = values.groups(math.prod(leading), math.prod(shape))
+    filler = NormFiller(regime, dtype, seed)
+    rows = filler.draw_groups(math.prod(leading), math.prod(shape))
     if regime == "pairs":
         # ± 1.5 without an offset: a mean square of 9/4, and ε = 1.75 makes it 4.
         eps, rows = 1.75, np.where(rows % 2 == 1.5, -1.5, 1.5)
     x = rows.reshape(*leading, *shape)
-    weight = values.weight(*shape) if affine else None
+    weight = filler.draw_weight(*shape) if affine else None
     labels = {"profile": profile, "regime": regime}
     optional: dict[str, Any] = {"eps": eps}
     if functional:
-        arguments = {"normalized_shape": shape} | written.optional(optional, {"eps": None})
+        arguments = {"normalized_shape": shape} | writer.explicit_arguments(optional, {"eps": None})
         call = Call(layer, arguments, {}, dtype, "cpu")
         return Case(call, (x, weight), labels=labels, seed=seed)
     optional |= {"elementwise_affine": affine}
-    size = written.size(shape) if len(shape) == 1 else shape
+    size = writer.size_argument(shape) if len(shape) == 1 else shape
     arguments = {"normalized_shape": size}
-    arguments |= written.optional(optional, {"eps": None, "elementwise_affine": True})
-    call = Call(layer, arguments, named(weight=weight), dtype, "cpu")
+    arguments |= writer.explicit_arguments(optional, {"eps": None, "elementwise_affine": True})
+    call = Call(layer, arguments, drop_missing(weight=weight), dtype, "cpu")
     return Case(call, (x,), labels=labels, seed=seed)
 
 
@@ -219,31 +219,35 @@ def response_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """
     profile, rank = draw(profiles), draw(mostly_one)
     batch, features = draw(batches), draw(channels)
-    spatial = _spatial(draw, rank, profile)
+    spatial = _draw_lengths(draw, rank, profile)
     features = min(features, 5) if profile == "block" or rank > 2 else features
     size = draw(windows)
     optional = {"alpha": draw(alphas), "beta": draw(betas), "k": draw(constants)}
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    values = Values(regime, dtype, seed)
-    x = _instances(values, (batch, features, *spatial))
+    filler = NormFiller(regime, dtype, seed)
+    x = _draw_by_instance(filler, (batch, features, *spatial))
     defaults = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
-    call = Call(layer, {"size": size} | written.optional(optional, defaults), {}, dtype, "cpu")
+    call = Call(
+        layer, {"size": size} | writer.explicit_arguments(optional, defaults), {}, dtype, "cpu"
+    )
     return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)
 
 
 @composite
-def cross_maps(draw: Draw, layer: str, dtype: str) -> Case:
+def cross_map_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of CrossMapLRN2d, with odd windows only: what even ones mean is not documented."""
     profile, batch, features = draw(profiles), draw(batches), draw(channels)
-    height, width = _spatial(draw, 2, "plain")
+    height, width = _draw_lengths(draw, 2, "plain")
     size = draw(odd_windows)
     # Often every window holds all channels.
     size = max(size, 2 * features - 1) if draw(yes_no) else size
     optional = {"alpha": draw(alphas), "beta": draw(betas), "k": draw(constants)}
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    x = _instances(Values(regime, dtype, seed), (batch, features, height, width))
+    x = _draw_by_instance(NormFiller(regime, dtype, seed), (batch, features, height, width))
     defaults = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
-    call = Call(layer, {"size": size} | written.optional(optional, defaults), {}, dtype, "cpu")
+    call = Call(
+        layer, {"size": size} | writer.explicit_arguments(optional, defaults), {}, dtype, "cpu"
+    )
     return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.pooling.average import numbers
-from conformance.strategies.pooling.average import regimes as added
+from conformance.strategies.pooling.average import regimes as sum_regimes
+from conformance.strategies.pooling.average import summands
 from conformance.strategies.pooling.maximum import elements
-from conformance.strategies.pooling.maximum import regimes_of_floats as compared
-from conformance.strategies.pooling.windows import leading, yes_no
+from conformance.strategies.pooling.maximum import regimes_of_floats as maximum_regimes
+from conformance.strategies.pooling.windows import draw_leading, yes_no
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -33,7 +33,7 @@ _LONG = st.sampled_from((258, 300, 513))
 _PARTS = st.sampled_from((1, 2, 3, 4))
 
 
-def _dimension(draw: Draw, profile: str, dims: int, last: bool) -> tuple[int, int | None]:
+def _draw_lengths(draw: Draw, profile: str, dims: int, last: bool) -> tuple[int, int | None]:
     """Draw the input's length and the number of outputs in one dimension."""
     if profile == "none" and last:
         return draw(_SHORT), 0
@@ -54,7 +54,7 @@ def _dimension(draw: Draw, profile: str, dims: int, last: bool) -> tuple[int, in
 
 
 @composite
-def adaptive_pools(draw: Draw, layer: str, dims: int, indexed: bool, dtype: str) -> Case:
+def adaptive_pools(draw: Draw, layer: str, dims: int, has_indices: bool, dtype: str) -> Case:
     """Cases of adaptive pooling.
 
     Args:
@@ -65,32 +65,35 @@ def adaptive_pools(draw: Draw, layer: str, dims: int, indexed: bool, dtype: str)
     profile = draw(profiles)
     if profile == "kept" and dims == 1:
         profile = "uneven"  # in one dimension torch accepts no None
-    pairs = [_dimension(draw, profile, dims, k == dims - 1) for k in range(dims)]
+    pairs = [_draw_lengths(draw, profile, dims, k == dims - 1) for k in range(dims)]
     square = draw(yes_no) and profile != "kept"
     if square:
         # One output size for all dimensions, whose lengths may differ.
         pairs = [(length, pairs[-1][1]) for length, _ in pairs]
-    before = leading(draw, profile)
-    indices = indexed and draw(yes_no)
-    written = Written(draw(masks))
-    regime, seed = draw(compared if indexed else added), draw(seeds)
+    leading_shape = draw_leading(draw, profile)
+    indices = has_indices and draw(yes_no)
+    writer = ArgumentWriter(draw(masks))
+    regime, seed = draw(maximum_regimes if has_indices else sum_regimes), draw(seeds)
 
     outputs = [output for _, output in pairs]
     size: Any = tuple(outputs)
     if None not in outputs:
-        size = written.size([output for output in outputs if output is not None])
-    optional = {"return_indices": indices} if indexed else {}
-    arguments = {"output_size": size, **written.optional(optional, {"return_indices": False})}
-    shape = (*before, *(length for length, _ in pairs))
+        size = writer.size_argument([output for output in outputs if output is not None])
+    optional = {"return_indices": indices} if has_indices else {}
+    arguments = {
+        "output_size": size,
+        **writer.explicit_arguments(optional, {"return_indices": False}),
+    }
+    shape = (*leading_shape, *(length for length, _ in pairs))
     terms = 1
     for length, output in pairs:
         # A region has at most one more than its share, and another one if it is cut on both sides.
         terms *= min(length, length // max(length if output is None else output, 1) + 2)
-    fill = partial(elements, shape, dims) if indexed else partial(_added, shape, terms)
+    fill = partial(elements, shape, dims) if has_indices else partial(_summands, shape, terms)
     x = fill(regime, dtype, seed)
     call = Call(layer, arguments, {}, dtype, "cpu")
     return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)
 
 
-def _added(shape: tuple[int, ...], terms: int, regime: str, dtype: str, seed: int) -> Any:
-    return numbers(shape, regime, dtype, seed, terms)
+def _summands(shape: tuple[int, ...], terms: int, regime: str, dtype: str, seed: int) -> Any:
+    return summands(shape, regime, dtype, seed, terms)

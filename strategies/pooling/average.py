@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.pooling.windows import (
     DEFAULTS,
-    leading,
+    draw_leading,
+    draw_windows,
     profiles,
-    sizes,
-    windows,
+    window_arguments,
     yes_no,
 )
 from conformance.strategies.values import REGIMES, Filler, seeds
@@ -28,7 +28,7 @@ regimes = st.sampled_from((*REGIMES, "ones"))
 _DIVISORS = st.sampled_from((*(None,) * 6, 1, 1, 2, 3, 4, 7, -1, -3, 100))
 
 
-def numbers(shape: Sequence[int], regime: str, dtype: str, seed: int, terms: int) -> np.ndarray:
+def summands(shape: Sequence[int], regime: str, dtype: str, seed: int, terms: int) -> np.ndarray:
     """Fill an array whose elements are added up; a sum has at most `terms` of them."""
     if regime == "ones":
         return np.ones(tuple(shape))
@@ -44,19 +44,19 @@ def avg_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
         dims: number of spatial dimensions.
     """
     profile = draw(profiles)
-    found = windows(draw, profile, dims, dilated=False)
-    before, counted = leading(draw, profile), draw(yes_no)
+    windows_drawn = draw_windows(draw, profile, dims, has_dilation=False)
+    leading_shape, excludes_padding = draw_leading(draw, profile), draw(yes_no)
     divisor = draw(_DIVISORS) if dims > 1 and profile != "plain" else None
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
 
-    options = sizes(written, found, "stride", "padding", "ceil_mode")
-    options["count_include_pad"] = not counted
+    options = window_arguments(writer, windows_drawn, "stride", "padding", "ceil_mode")
+    options["count_include_pad"] = not excludes_padding
     if dims > 1:
         options["divisor_override"] = divisor
     defaults = {**DEFAULTS, "count_include_pad": True, "divisor_override": None}
-    required = {"kernel_size": written.size([w.kernel for w in found])}
-    shape = (*before, *(w.length for w in found))
-    x = numbers(shape, regime, dtype, seed, math.prod(w.kernel for w in found))
-    call = Call(layer, required | written.optional(options, defaults), {}, dtype, "cpu")
+    required = {"kernel_size": writer.size_argument([w.kernel for w in windows_drawn])}
+    shape = (*leading_shape, *(w.length for w in windows_drawn))
+    x = summands(shape, regime, dtype, seed, math.prod(w.kernel for w in windows_drawn))
+    call = Call(layer, required | writer.explicit_arguments(options, defaults), {}, dtype, "cpu")
     return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)

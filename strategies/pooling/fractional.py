@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.pooling.maximum import elements, regimes_of_floats
-from conformance.strategies.pooling.windows import leading, yes_no
+from conformance.strategies.pooling.windows import draw_leading, yes_no
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -20,9 +20,9 @@ from conformance.model.case import Call, Case
 profiles = st.sampled_from(("tight", "loose", "loose", "ratio", "ratio", "one", "wide"))
 _KERNELS = st.sampled_from((1, 2, 3))
 _OUTPUTS = st.sampled_from((1, 2, 3, 4, 5, 3, 4, 5))
-_FEW = st.sampled_from((1, 2, 3, 2, 3))
-_MORE = st.integers(0, 6)
-_LITTLE = st.integers(0, 3)
+_FEW_OUTPUTS = st.sampled_from((1, 2, 3, 2, 3))
+_EXTRAS = st.integers(0, 6)
+_FEW_EXTRAS = st.integers(0, 3)
 
 
 @composite
@@ -35,33 +35,33 @@ def fractional_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """
     profile = draw(profiles)
     square = draw(yes_no)
-    rows: list[tuple[int, int, int]] = []
+    dimensions: list[tuple[int, int, int]] = []
     for k in range(dims):
-        kernel = rows[0][0] if square and rows else draw(_KERNELS)
-        outputs = draw(_OUTPUTS if dims < 3 else _FEW)
+        kernel = dimensions[0][0] if square and dimensions else draw(_KERNELS)
+        outputs = draw(_OUTPUTS if dims < 3 else _FEW_OUTPUTS)
         if profile == "one" and k == dims - 1:
             outputs = 1
-        more = 0 if profile == "tight" else draw(_MORE if dims < 3 else _LITTLE)
-        if square and rows and profile != "one":
-            outputs = rows[0][1]
-        rows.append((kernel, outputs, kernel + outputs - 1 + more))
-    before = leading(draw, profile)
+        extra_length = 0 if profile == "tight" else draw(_EXTRAS if dims < 3 else _FEW_EXTRAS)
+        if square and dimensions and profile != "one":
+            outputs = dimensions[0][1]
+        dimensions.append((kernel, outputs, kernel + outputs - 1 + extra_length))
+    leading_shape = draw_leading(draw, profile)
     indices = draw(yes_no)
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes_of_floats), draw(seeds)
 
-    arguments: dict[str, Any] = {"kernel_size": written.size([k for k, _, _ in rows])}
+    arguments: dict[str, Any] = {"kernel_size": writer.size_argument([k for k, _, _ in dimensions])}
     if profile == "ratio":
         # Half an output more, so that rounding the product cannot lose one.
         if square:
-            rows = [rows[0]] * dims
-        ratios = [min((o + 0.5) / n, 1 - 2.0**-20) for _, o, n in rows]
-        plain = len(set(ratios)) == 1 and written.bit()
-        arguments["output_ratio"] = ratios[0] if plain else tuple(ratios)
-        rows = [(k, int(n * r), n) for (k, _, n), r in zip(rows, ratios, strict=True)]
+            dimensions = [dimensions[0]] * dims
+        ratios = [min((o + 0.5) / n, 1 - 2.0**-20) for _, o, n in dimensions]
+        one_number = len(set(ratios)) == 1 and writer.next_bit()
+        arguments["output_ratio"] = ratios[0] if one_number else tuple(ratios)
+        dimensions = [(k, int(n * r), n) for (k, _, n), r in zip(dimensions, ratios, strict=True)]
     else:
-        arguments["output_size"] = written.size([o for _, o, _ in rows])
-    arguments |= written.optional({"return_indices": indices}, {"return_indices": False})
-    x = elements((*before, *(n for _, _, n in rows)), dims, regime, dtype, seed)
+        arguments["output_size"] = writer.size_argument([o for _, o, _ in dimensions])
+    arguments |= writer.explicit_arguments({"return_indices": indices}, {"return_indices": False})
+    x = elements((*leading_shape, *(n for _, _, n in dimensions)), dims, regime, dtype, seed)
     call = Call(layer, arguments, {}, dtype, "cpu")
     return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.pooling.windows import (
     DEFAULTS,
+    draw_leading,
     extras,
     few_extras,
     kernels,
-    leading,
     strides,
     yes_no,
 )
@@ -52,7 +52,7 @@ class _Span:
         return self.kernel if self.stride is None else self.stride
 
 
-def _span(draw: Draw, profile: str, dims: int) -> _Span:
+def _draw_span(draw: Draw, profile: str, dims: int) -> _Span:
     """Draw a window, an input length and an output size that fit each other."""
     kernel, length = draw(kernels), 1 + draw(extras if dims < 3 else few_extras)
     if profile in ("plain", "wide", "anywhere"):
@@ -70,7 +70,7 @@ def _span(draw: Draw, profile: str, dims: int) -> _Span:
     return _Span(kernel, stride, padding, length, size)
 
 
-def _indices(
+def _draw_indices(
     spans: Sequence[_Span], planes: int, anywhere: bool, generator: np.random.Generator
 ) -> np.ndarray:
     """Draw indices (planes, windows): one in each window, as pooling returns, or distinct ones."""
@@ -78,14 +78,14 @@ def _indices(
     if anywhere:
         orders = [generator.permutation(plane)[:count] for _ in range(planes)]
         return np.array(orders, np.int64).reshape(planes, count)
-    found = np.zeros((planes, 1), np.int64)
+    indices = np.zeros((planes, 1), np.int64)
     for span in spans:
         starts = np.arange(span.length) * span.step - span.padding
-        tap = generator.integers(0, span.kernel, (planes, found.shape[1], span.length))
-        place = np.clip(starts + tap, 0, span.size - 1)
-        size = found.shape[1] * span.length
-        found = (found[:, :, np.newaxis] * span.size + place).reshape(planes, size)
-    return found
+        tap = generator.integers(0, span.kernel, (planes, indices.shape[1], span.length))
+        position = np.clip(starts + tap, 0, span.size - 1)
+        size = indices.shape[1] * span.length
+        indices = (indices[:, :, np.newaxis] * span.size + position).reshape(planes, size)
+    return indices
 
 
 @composite
@@ -99,34 +99,34 @@ def max_unpools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
         dims: number of spatial dimensions.
     """
     profile = draw(profiles)
-    spans = [_span(draw, profile, dims) for _ in range(dims)]
-    before = leading(draw, profile)
-    written = Written(draw(masks))
+    spans = [_draw_span(draw, profile, dims) for _ in range(dims)]
+    leading_shape = draw_leading(draw, profile)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
 
     sizes: dict[str, Any] = {
-        "stride": written.size([s.step for s in spans]),
-        "padding": written.size([s.padding for s in spans]),
+        "stride": writer.size_argument([s.step for s in spans]),
+        "padding": writer.size_argument([s.padding for s in spans]),
     }
     if all(span.stride is None for span in spans):
         sizes["stride"] = None
-    arguments: dict[str, Any] = {"kernel_size": written.size([s.kernel for s in spans])}
-    arguments |= written.optional(sizes, DEFAULTS)
+    arguments: dict[str, Any] = {"kernel_size": writer.size_argument([s.kernel for s in spans])}
+    arguments |= writer.explicit_arguments(sizes, DEFAULTS)
     keywords: dict[str, Any] = {}
     if profile == "sized":
         outputs = [span.size for span in spans]
         # If there is a batch, output_size may also be the full shape.
-        whole = written.bit() and len(before) == 2
-        size = [*before, *outputs] if whole else outputs
+        full_shape = writer.next_bit() and len(leading_shape) == 2
+        size = [*leading_shape, *outputs] if full_shape else outputs
         if is_function(layer):
             arguments["output_size"] = tuple(size)
         else:
             keywords["output_size"] = size
-    planes, plane = math.prod(before), math.prod(span.size for span in spans)
+    planes, plane = math.prod(leading_shape), math.prod(span.size for span in spans)
     generator = np.random.default_rng((seed, 2))
-    index = _indices(spans, planes, profile == "anywhere", generator)
+    index = _draw_indices(spans, planes, profile == "anywhere", generator)
     source = Filler(regime, dtype, seed, 1, factors=1).operand(planes, plane)
-    shape = (*before, *(span.length for span in spans))
+    shape = (*leading_shape, *(span.length for span in spans))
     x = np.take_along_axis(source, index, 1).reshape(shape)
     call = Call(layer, arguments, {}, dtype, "cpu")
     labels = {"profile": profile, "regime": regime}

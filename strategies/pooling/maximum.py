@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.pooling.windows import (
     DEFAULTS,
-    leading,
+    draw_leading,
+    draw_windows,
     profiles,
-    sizes,
-    windows,
+    window_arguments,
     yes_no,
 )
 from conformance.strategies.values import REGIMES, Filler, seeds
@@ -29,14 +29,14 @@ regimes = st.sampled_from((*REGIMES, "apart", "apart", "whole", "whole", "endles
 _DISTINCT = 10  # bits, that is at most 1 024 numbers between two powers of two
 
 
-def _whole(shape: tuple[int, ...], seed: int) -> np.ndarray:
+def _integers(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Integers: with many equal ones, all negative, or too large for any floating-point format."""
     generator = np.random.default_rng(seed)
     low, high = ((-2, 2), (-3, -1), (-(2**62), 2**62))[generator.integers(3)]
     return np.asarray(generator.integers(low, high, shape, endpoint=True))
 
 
-def _endless(shape: tuple[int, ...], seed: int) -> np.ndarray:
+def _mostly_infinite(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Numbers that are mostly −∞; every other case has NaN."""
     generator = np.random.default_rng(seed)
     shares = (0.7, 0.15, 0.15) if generator.integers(2) else (0.7, 0.0, 0.3)
@@ -45,7 +45,7 @@ def _endless(shape: tuple[int, ...], seed: int) -> np.ndarray:
     return np.choose(kinds, [np.full(shape, -np.inf), np.full(shape, np.nan), finite])
 
 
-def _apart(shape: tuple[int, ...], planes: int, seed: int, dtype: str) -> np.ndarray:
+def _distinct_numbers(shape: tuple[int, ...], planes: int, seed: int, dtype: str) -> np.ndarray:
     """Distinct numbers in each plane, all of one sign.
 
     float16 has 16 × 1 024 numbers from 1 on, bfloat16 128 × 128; larger planes repeat some.
@@ -69,16 +69,16 @@ def max_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
         dims: number of spatial dimensions.
     """
     profile = draw(profiles)
-    found = windows(draw, profile, dims)
-    indices, before = draw(yes_no), leading(draw, profile)
-    written = Written(draw(masks))
+    windows_drawn = draw_windows(draw, profile, dims)
+    indices, leading_shape = draw(yes_no), draw_leading(draw, profile)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
 
-    options = sizes(written, found, "stride", "padding", "dilation", "ceil_mode")
+    options = window_arguments(writer, windows_drawn, "stride", "padding", "dilation", "ceil_mode")
     options["return_indices"] = indices
-    required = {"kernel_size": written.size([w.kernel for w in found])}
-    optional = written.optional(options, {**DEFAULTS, "return_indices": False})
-    x = elements((*before, *(w.length for w in found)), dims, regime, dtype, seed)
+    required = {"kernel_size": writer.size_argument([w.kernel for w in windows_drawn])}
+    optional = writer.explicit_arguments(options, {**DEFAULTS, "return_indices": False})
+    x = elements((*leading_shape, *(w.length for w in windows_drawn)), dims, regime, dtype, seed)
     call = Call(layer, required | optional, {}, dtype, "cpu")
     return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)
 
@@ -86,9 +86,9 @@ def max_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
 def elements(shape: tuple[int, ...], dims: int, regime: str, dtype: str, seed: int) -> np.ndarray:
     """Fill an array for maxima over its last `dims` axes; `regime` is one of `regimes`."""
     if regime == "apart":
-        return _apart(shape, math.prod(shape[:-dims]), seed, dtype)
+        return _distinct_numbers(shape, math.prod(shape[:-dims]), seed, dtype)
     if regime == "whole":
-        return _whole(shape, seed)
+        return _integers(shape, seed)
     if regime == "endless":
-        return _endless(shape, seed)
+        return _mostly_infinite(shape, seed)
     return Filler(regime, dtype, seed, 1, factors=1).operand(*shape)

@@ -6,9 +6,15 @@ import math
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.pooling.windows import DEFAULTS, leading, profiles, sizes, windows
+from conformance.strategies.pooling.windows import (
+    DEFAULTS,
+    draw_leading,
+    draw_windows,
+    profiles,
+    window_arguments,
+)
 from conformance.strategies.values import REGIMES, Filler, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -33,26 +39,26 @@ def lp_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
         dims: number of spatial dimensions.
     """
     profile, norm = draw(profiles), draw(_NORMS)
-    found = windows(draw, profile, dims, padded=False, dilated=False)
-    before = leading(draw, profile)
-    written = Written(draw(masks))
+    windows_drawn = draw_windows(draw, profile, dims, has_padding=False, has_dilation=False)
+    leading_shape = draw_leading(draw, profile)
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
 
-    options: dict[str, Any] = sizes(written, found, "stride", "ceil_mode")
-    kernel: Any = written.size([w.kernel for w in found])
+    options: dict[str, Any] = window_arguments(writer, windows_drawn, "stride", "ceil_mode")
+    kernel: Any = writer.size_argument([w.kernel for w in windows_drawn])
     if dims == 1:  # documented as one number
-        kernel, stride = found[0].kernel, options["stride"]
+        kernel, stride = windows_drawn[0].kernel, options["stride"]
         options["stride"] = stride[0] if isinstance(stride, tuple) else stride
-    shape = (*before, *(w.length for w in found))
-    terms = math.prod(w.kernel for w in found)
+    shape = (*leading_shape, *(w.length for w in windows_drawn))
+    terms = math.prod(w.kernel for w in windows_drawn)
     factors = 1 if norm == math.inf else max(math.ceil(norm), 1)
     x = np.ones(shape)
     if regime == "gaps":
         x[..., : (shape[-1] + 1) // 2] = 0.0
     elif regime != "ones":
         x = Filler(regime, dtype, seed, terms, factors=factors).operand(*shape)
-    either = norm in (1, 2, 4, math.inf) or (norm == 3 and written.bit())
-    x = x if either else np.abs(x)
+    allows_negative = norm in (1, 2, 4, math.inf) or (norm == 3 and writer.next_bit())
+    x = x if allows_negative else np.abs(x)
     required = {"norm_type": norm, "kernel_size": kernel}
-    call = Call(layer, required | written.optional(options, DEFAULTS), {}, dtype, "cpu")
+    call = Call(layer, required | writer.explicit_arguments(options, DEFAULTS), {}, dtype, "cpu")
     return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from conformance.strategies.arguments import Written
+from conformance.strategies.arguments import ArgumentWriter
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -29,7 +29,7 @@ strides = st.sampled_from((None, 1, 2, 3, 4))
 overhanging_strides = st.sampled_from((None, 2, 3, 4))
 dilations = st.sampled_from((1, 1, 2, 3))
 extras = st.integers(0, 3)
-roomy = st.sampled_from((True, True, True, False))
+keep_kernels_inside = st.sampled_from((True, True, True, False))
 few_extras = st.integers(0, 2)
 long_extras = st.integers(28, 40)
 yes_no = st.booleans()
@@ -56,48 +56,52 @@ class Window:
     dilation: int = 1
     length: int = 1
     ceil: bool = False
-    hops: bool = False
+    skips_input: bool = False
 
     @property
     def step(self) -> int:
         """Distance from a window to the next."""
         return self.kernel if self.stride is None else self.stride
 
-    def under(self, *, ceil: bool) -> Window:
+    def fit_input(self, *, ceil: bool) -> Window:
         """Set `ceil`, and lengthen the input until it has an output."""
         reach = self.dilation * (self.kernel - 1) + 1
-        least = max(reach - 2 * self.padding - (self.step - 1 if ceil else 0), 1)
+        min_length = max(reach - 2 * self.padding - (self.step - 1 if ceil else 0), 1)
         # At least as long as the dilation: then some tap is in the input.
         return replace(
-            self, ceil=ceil, length=max(self.length, least, 0 if self.hops else self.dilation)
+            self,
+            ceil=ceil,
+            length=max(self.length, min_length, 0 if self.skips_input else self.dilation),
         )
 
 
-def _window(draw: Draw, profile: str, dims: int, last: bool, padded: bool, dilated: bool) -> Window:
+def _draw_window(
+    draw: Draw, profile: str, dims: int, last: bool, has_padding: bool, has_dilation: bool
+) -> Window:
     """Draw a window and, from the number of outputs backwards, an input length that fits it."""
-    more = extras if dims < 3 else few_extras
+    output_extras = extras if dims < 3 else few_extras
     if profile == "plain":
         kernel = draw(kernels)
-        length = kernel * (1 + draw(more)) + draw(st.integers(0, kernel - 1))
+        length = kernel * (1 + draw(output_extras)) + draw(st.integers(0, kernel - 1))
         return Window(kernel, length=length)
-    if profile == "hopping" and last and dilated:
+    if profile == "hopping" and last and has_dilation:
         dilation = draw(st.integers(2, 3))
-        return Window(2, draw(strides), 1, dilation, dilation - 1, hops=True)
+        return Window(2, draw(strides), 1, dilation, dilation - 1, skips_input=True)
     long = profile == "long" and last
     kernel = draw(thin_kernels if profile == "thin" else long_kernels if long else kernels)
     stride = draw(overhanging_strides if profile == "overhang" else strides)
-    padding = draw(st.integers(0, kernel // 2)) if padded else 0
-    dilation = draw(dilations) if dilated else 1
+    padding = draw(st.integers(0, kernel // 2)) if has_padding else 0
+    dilation = draw(dilations) if has_dilation else 1
     ceil = profile == "overhang" or draw(yes_no)
-    count = 0 if profile == "thin" else draw(long_extras if long else more)
+    count = 0 if profile == "thin" else draw(long_extras if long else output_extras)
     window = Window(kernel, stride, padding, dilation, ceil=ceil)
     slack = draw(st.integers(0, window.step - 1))
     length = count * window.step + dilation * (kernel - 1) + 1 - 2 * padding
     return replace(window, length=length - slack if ceil else length + slack)
 
 
-def windows(
-    draw: Draw, profile: str, dims: int, *, padded: bool = True, dilated: bool = True
+def draw_windows(
+    draw: Draw, profile: str, dims: int, *, has_padding: bool = True, has_dilation: bool = True
 ) -> list[Window]:
     """Draw a window for each of `dims` dimensions, with an input that has an output.
 
@@ -106,23 +110,30 @@ def windows(
         padded, dilated: the layer has the argument padding, dilation.
     """
     count = 1 if profile in ONE_WINDOW else dims
-    drawn = [_window(draw, profile, dims, k == count - 1, padded, dilated) for k in range(count)]
-    ceil = drawn[0].ceil
-    found = [window.under(ceil=ceil) for window in drawn * (dims // count)]
-    if dims == 3 and draw(roomy):
+    windows_drawn = [
+        _draw_window(draw, profile, dims, k == count - 1, has_padding, has_dilation)
+        for k in range(count)
+    ]
+    ceil = windows_drawn[0].ceil
+    fitted = [window.fit_input(ceil=ceil) for window in windows_drawn * (dims // count)]
+    if dims == 3 and draw(keep_kernels_inside):
         # In three dimensions one is often shorter than its window, which some backends refuse.
-        found = [w if w.hops else replace(w, length=max(w.length, w.kernel)) for w in found]
-    return found
+        fitted = [
+            w if w.skips_input else replace(w, length=max(w.length, w.kernel)) for w in fitted
+        ]
+    return fitted
 
 
-def leading(draw: Draw, profile: str) -> tuple[int, ...]:
+def draw_leading(draw: Draw, profile: str) -> tuple[int, ...]:
     """Draw the sizes of the axes before the spatial ones: perhaps a batch, and channels."""
     batch = draw(batches)
     depth = draw(wide_channels if profile == "wide" else channels)
     return (depth,) if batch is None else (batch, depth)
 
 
-def sizes(written: Written, windows: Sequence[Window], *names: str) -> dict[str, Any]:
+def window_arguments(
+    writer: ArgumentWriter, windows: Sequence[Window], *names: str
+) -> dict[str, Any]:
     """The arguments of the windows that are listed in `names`, each a key of `DEFAULTS`.
 
     Args:
@@ -130,9 +141,9 @@ def sizes(written: Written, windows: Sequence[Window], *names: str) -> dict[str,
         windows: one for each dimension.
     """
     values: dict[str, Any] = {
-        "stride": written.size([w.step for w in windows]),
-        "padding": written.size([w.padding for w in windows]),
-        "dilation": written.size([w.dilation for w in windows]),
+        "stride": writer.size_argument([w.step for w in windows]),
+        "padding": writer.size_argument([w.padding for w in windows]),
+        "dilation": writer.size_argument([w.dilation for w in windows]),
         "ceil_mode": windows[0].ceil,
     }
     if all(window.stride is None for window in windows):

@@ -8,13 +8,13 @@ is filled for a given structure, so that every draw is a valid case.
 from __future__ import annotations
 
 import numpy as np
-from conformance.strategies.recurrent.weights import Gentle, Ordinary
-from conformance.strategies.recurrent.zeros import Bits, Zero
+from conformance.strategies.recurrent.weights import GentleFiller, OrdinaryFiller
+from conformance.strategies.recurrent.zeros import BitsFiller, ZeroFiller
 
 from conformance.model.formats import round_to
 
 
-class Relu(Ordinary):
+class ReluFiller(OrdinaryFiller):
     """relu RNN: one ±1 in each row of a weight, small integers elsewhere.
 
     The state grows by addition only, so that it is a small integer after several steps and layers.
@@ -23,15 +23,15 @@ class Relu(Ordinary):
 
     def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
         """One ±1 in each row."""
-        return self.single(self.rows, inputs)
+        return self.one_per_row(self.gate_rows, inputs)
 
     def weight_hh(self) -> np.ndarray:
         """One ±1 in each row."""
-        return self.single(self.rows, self.recurrent)
+        return self.one_per_row(self.gate_rows, self.output_size)
 
     def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
         """-1, 0 or 1."""
-        return self.integers(1, self.rows), self.integers(1, self.rows)
+        return self.integers(1, self.gate_rows), self.integers(1, self.gate_rows)
 
     def x(self, *shape: int) -> np.ndarray:
         """Integers up to 2."""
@@ -40,7 +40,7 @@ class Relu(Ordinary):
     h = x
 
 
-class Saturated(Ordinary):
+class SaturatedFiller(OrdinaryFiller):
     """Pre-activations U·(odd + even + …), far from 0: gates are 0 or 1, tanh is ±1.
 
     The odd number is the bias or, without one, comes from the input through one odd weight in each
@@ -60,50 +60,50 @@ class Saturated(Ordinary):
         """The factor U."""
         return 4096.0 if self.kind == "LSTM" else 2048.0
 
-    def _even(self, columns: int, most: int) -> np.ndarray:
+    def _even_weights(self, columns: int, max_per_row: int) -> np.ndarray:
         """±2 in up to `most` places of each row."""
-        parts = [self.single(self.rows, columns) for _ in range(most)]
-        kept = [self.generator.integers(0, 2, (self.rows, 1)) for _ in parts[1:]]
-        weight = parts[0] + sum((p * k for p, k in zip(parts[1:], kept, strict=True)), 0.0)
-        return np.asarray(2 * np.sign(weight)) if most > 1 else 2 * weight
+        parts = [self.one_per_row(self.gate_rows, columns) for _ in range(max_per_row)]
+        is_used = [self.generator.integers(0, 2, (self.gate_rows, 1)) for _ in parts[1:]]
+        weight = parts[0] + sum((p * k for p, k in zip(parts[1:], is_used, strict=True)), 0.0)
+        return np.asarray(2 * np.sign(weight)) if max_per_row > 1 else 2 * weight
 
     def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
         """Even, but with one odd weight in each row if the odd number comes from the input."""
         lstm = self.kind == "LSTM"
         if self.bias:
-            most = 3 if not lstm else 2 if first else 1
-            return self.unit * self._even(inputs, most)
-        odd = self.single(self.rows, inputs)
+            max_per_row = 3 if not lstm else 2 if first else 1
+            return self.unit * self._even_weights(inputs, max_per_row)
+        odd = self.one_per_row(self.gate_rows, inputs)
         if lstm and not first:
             return self.unit * odd
-        return self.unit * np.where(odd != 0, odd, self._even(inputs, 1))
+        return self.unit * np.where(odd != 0, odd, self._even_weights(inputs, 1))
 
     def weight_hh(self) -> np.ndarray:
         """Even."""
-        return self.unit * self._even(self.recurrent, 1 if self.kind == "LSTM" else 3)
+        return self.unit * self._even_weights(self.output_size, 1 if self.kind == "LSTM" else 3)
 
     def weight_hr(self) -> np.ndarray:
         """One ±1 in each row: a projected h is an element of h, up to its sign."""
-        return self.single(self.recurrent, self.hidden)
+        return self.one_per_row(self.output_size, self.hidden_size)
 
     def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
         """Odd for the input, so that a GRU's n stays odd with r = 0; even for the state."""
-        even = 2 * self.integers(1, self.rows)
-        odd = self.odd(3, self.rows)
+        even = 2 * self.integers(1, self.gate_rows)
+        odd = self.odd_integers(3, self.gate_rows)
         if self.kind == "LSTM" and not first:
-            odd = self.odd(1, self.rows) - even
+            odd = self.odd_integers(1, self.gate_rows) - even
         return self.unit * odd, self.unit * even
 
     def x(self, *shape: int) -> np.ndarray:
         """-1, 0, 1; without a bias ±1 or ±3."""
-        return self.integers(1, *shape) if self.bias else self.odd(3, *shape)
+        return self.integers(1, *shape) if self.bias else self.odd_integers(3, *shape)
 
     def h(self, *shape: int) -> np.ndarray:
         """Integers: as large as the sums allow, odd where an upper layer has no bias."""
         return (
             self.integers(1 if self.kind == "LSTM" else 2, *shape)
             if self.bias
-            else self.odd(1, *shape)
+            else self.odd_integers(1, *shape)
         )
 
     def c(self, *shape: int) -> np.ndarray:
@@ -111,7 +111,7 @@ class Saturated(Ordinary):
         return self.integers(3, *shape)
 
 
-class Hold(Ordinary):
+class HoldFiller(OrdinaryFiller):
     """Gates that hold a state of all significant bits: LSTM i = 0, f = 1, o = 1; GRU z = 1.
 
     ±2048 on those gates comes from the bias or, without one, from the first column: the first
@@ -122,38 +122,40 @@ class Hold(Ordinary):
 
     strength = 2048.0
 
-    def _gates(self) -> np.ndarray:
+    def _gate_offsets(self) -> np.ndarray:
         """The number to add to each row's pre-activation."""
         signs = {"LSTM": (-1.0, 1.0, 0.0, 1.0), "GRU": (0.0, 1.0, 0.0)}[self.kind]
-        return np.repeat(signs, self.hidden) * self.strength
+        return np.repeat(signs, self.hidden_size) * self.strength
 
-    def _small(self, *shape: int) -> np.ndarray:
+    def _small_values(self, *shape: int) -> np.ndarray:
         values = np.clip(self.generator.standard_normal(shape), -2, 2)
-        if self.kind == "GRU" and shape[0] == self.rows:
-            values[2 * self.hidden :] = 0.0
+        if self.kind == "GRU" and shape[0] == self.gate_rows:
+            values[2 * self.hidden_size :] = 0.0
         return round_to(values, self.dtype)
 
     def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
         """Small numbers; without a bias the first column holds the gates' offsets."""
-        weight = self._small(self.rows, inputs)
+        weight = self._small_values(self.gate_rows, inputs)
         if not self.bias:
-            gates = self._gates()
-            weight[:, 0] = np.where(gates != 0, gates, weight[:, 0])
+            offsets = self._gate_offsets()
+            weight[:, 0] = np.where(offsets != 0, offsets, weight[:, 0])
         return weight
 
     def weight_hh(self) -> np.ndarray:
         """Small numbers."""
-        return self._small(self.rows, self.recurrent)
+        return self._small_values(self.gate_rows, self.output_size)
 
     def weight_hr(self) -> np.ndarray:
         """One ±1 in each row; the first element of h stays the first."""
-        weight = self.single(self.recurrent, self.hidden)
-        weight[0] = np.eye(1, self.hidden)
+        weight = self.one_per_row(self.output_size, self.hidden_size)
+        weight[0] = np.eye(1, self.hidden_size)
         return weight
 
     def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
         """The gates' offsets plus small numbers, and small numbers."""
-        return self._small(self.rows) + self._gates(), self._small(self.rows)
+        return self._small_values(self.gate_rows) + self._gate_offsets(), self._small_values(
+            self.gate_rows
+        )
 
     def x(self, *shape: int) -> np.ndarray:
         """A 1, then small numbers."""
@@ -171,13 +173,13 @@ class Hold(Ordinary):
     c = h
 
 
-FILLERS: dict[str, type[Ordinary]] = {
-    "gentle": Gentle,
-    "zero": Zero,
-    "bits": Bits,
-    "rectified": Relu,
-    "saturated": Saturated,
-    "hold": Hold,
+FILLERS: dict[str, type[OrdinaryFiller]] = {
+    "gentle": GentleFiller,
+    "zero": ZeroFiller,
+    "bits": BitsFiller,
+    "rectified": ReluFiller,
+    "saturated": SaturatedFiller,
+    "hold": HoldFiller,
 }
 
 

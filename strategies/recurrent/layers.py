@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.recurrent.exact import FILLERS, exact_regimes
-from conformance.strategies.recurrent.weights import Ordinary, Structure
+from conformance.strategies.recurrent.weights import OrdinaryFiller, Structure
 from conformance.strategies.values import SATURATING_REGIMES, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -33,17 +33,17 @@ dropouts = st.sampled_from((0.0, 0.0, 0.25, 0.5, 1.0))
 nonlinearities = st.sampled_from(("tanh", "relu"))
 yes_no = st.booleans()
 # Long sequences are mostly unidirectional and not packed: there kernels work in blocks first.
-seldom = st.sampled_from((False, False, False, True))
+rarely = st.sampled_from((False, False, False, True))
 # The default comes first: shrinking prefers it.
 biases = st.sampled_from((True, False))
 
 
 def _regimes(kind: str, nonlinearity: str, profile: str) -> st.SearchStrategy[str]:
     """Strategy of the value regimes of a layer, the simplest first."""
-    exact, usual = exact_regimes(kind, nonlinearity), SATURATING_REGIMES
+    exact, ordinary = exact_regimes(kind, nonlinearity), SATURATING_REGIMES
     if profile == "long":
         return st.sampled_from((*exact, *("gentle",) * 4))
-    return st.sampled_from((*usual[:3], *exact, *usual[3:]))
+    return st.sampled_from((*ordinary[:3], *exact, *ordinary[3:]))
 
 
 @composite
@@ -55,30 +55,30 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
     """
     profile = draw(layer_profiles)
     width = {"wide": wide_widths, "long": long_widths}.get(profile, widths)
-    plain = profile == "plain"
+    is_plain = profile == "plain"
     input_size, hidden_size = draw(widths), draw(width)
     # One layer if long: of several only the last one's states are outputs, which check each step.
-    layers = 1 if plain or profile == "long" else draw(layer_counts)
-    often = seldom if profile == "long" else yes_no
-    bidirectional = False if plain else draw(often)
-    batch_first = False if plain else draw(yes_no)
-    bias = True if plain else draw(biases)
+    layers = 1 if is_plain or profile == "long" else draw(layer_counts)
+    direction_choices = rarely if profile == "long" else yes_no
+    bidirectional = False if is_plain else draw(direction_choices)
+    batch_first = False if is_plain else draw(yes_no)
+    bias = True if is_plain else draw(biases)
     # With a single layer torch warns that dropout has no effect.
     dropout = draw(dropouts) if layers > 1 else 0.0
-    nonlinearity = draw(nonlinearities) if layer == "RNN" and not plain else "tanh"
+    nonlinearity = draw(nonlinearities) if layer == "RNN" and not is_plain else "tanh"
     proj_size = 0
-    if layer == "LSTM" and not plain and hidden_size > 1:
+    if layer == "LSTM" and not is_plain and hidden_size > 1:
         proj_size = draw(st.integers(0, min(hidden_size - 1, 3)))
     long = profile == "long"
     batch, length = draw(full_batches if long else batches), draw(long_times if long else times)
-    given = draw(yes_no)
+    has_state = draw(yes_no)
     lengths: list[int] | None = None
-    if batch and not plain and draw(often):
+    if batch and not is_plain and draw(direction_choices):
         lengths = [draw(st.integers(1, length)) for _ in range(batch)]
         lengths[draw(st.integers(0, batch - 1))] = length
-    written = Written(draw(masks))
+    writer = ArgumentWriter(draw(masks))
     regime, seed = draw(_regimes(layer, nonlinearity, profile)), draw(seeds)
-    given = given or regime == "hold"
+    has_state = has_state or regime == "hold"
 
     values: dict[str, Any] = {
         "num_layers": layers,
@@ -99,12 +99,12 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
     if layer == "LSTM":
         values["proj_size"], defaults["proj_size"] = proj_size, 0
     arguments: dict[str, Any] = {"input_size": input_size, "hidden_size": hidden_size}
-    arguments |= written.optional(values, defaults)
+    arguments |= writer.explicit_arguments(values, defaults)
 
     directions = 2 if bidirectional else 1
     structure = Structure(layer, input_size, hidden_size, bias, proj_size, directions)
-    output = structure.recurrent
-    filler = FILLERS.get(regime, Ordinary)(structure, regime, dtype, seed)
+    output = structure.output_size
+    filler = FILLERS.get(regime, OrdinaryFiller)(structure, regime, dtype, seed)
     state: dict[str, np.ndarray] = {}
     for index in range(layers):
         inputs = input_size if index == 0 else output * directions
@@ -114,9 +114,13 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
         shape: tuple[int, ...] = (length, input_size)
     else:
         shape = (batch, length, input_size) if batch_first else (length, batch, input_size)
-    middle = (layers * directions,) if batch is None else (layers * directions, batch)
-    h_0 = filler.h(*middle, output) if given else None
-    hidden = [h_0] if layer != "LSTM" else [h_0, filler.c(*middle, hidden_size) if given else None]
+    state_axes = (layers * directions,) if batch is None else (layers * directions, batch)
+    h_0 = filler.h(*state_axes, output) if has_state else None
+    hidden = (
+        [h_0]
+        if layer != "LSTM"
+        else [h_0, filler.c(*state_axes, hidden_size) if has_state else None]
+    )
     return Case(
         Call(layer, arguments, state, dtype, "cpu"),
         (filler.x(*shape), *hidden),
@@ -135,29 +139,29 @@ def cells(draw: Draw, layer: str, dtype: str) -> Case:
     """
     profile = draw(profiles)
     width = wide_cell_widths if profile == "wide" else widths
-    plain = profile == "plain"
+    is_plain = profile == "plain"
     input_size, hidden_size = draw(widths), draw(width)
-    bias = True if plain else draw(biases)
-    nonlinearity = draw(nonlinearities) if layer == "RNNCell" and not plain else "tanh"
+    bias = True if is_plain else draw(biases)
+    nonlinearity = draw(nonlinearities) if layer == "RNNCell" and not is_plain else "tanh"
     batch = draw(batches)
-    given = draw(yes_no)
-    written = Written(draw(masks))
+    has_state = draw(yes_no)
+    writer = ArgumentWriter(draw(masks))
     kind = layer.removesuffix("Cell")
     regime, seed = draw(_regimes(kind, nonlinearity, profile)), draw(seeds)
-    given = given or regime == "hold"
+    has_state = has_state or regime == "hold"
 
     values: dict[str, Any] = {"bias": bias}
     defaults: dict[str, Any] = {"bias": True}
     if layer == "RNNCell":
         values["nonlinearity"], defaults["nonlinearity"] = nonlinearity, "tanh"
     arguments: dict[str, Any] = {"input_size": input_size, "hidden_size": hidden_size}
-    arguments |= written.optional(values, defaults)
+    arguments |= writer.explicit_arguments(values, defaults)
     structure = Structure(kind, input_size, hidden_size, bias)
-    filler = FILLERS.get(regime, Ordinary)(structure, regime, dtype, seed)
+    filler = FILLERS.get(regime, OrdinaryFiller)(structure, regime, dtype, seed)
     state = filler.cell(input_size)
     leading = () if batch is None else (batch,)
-    h = filler.h(*leading, hidden_size) if given else None
-    hidden = [h] if kind != "LSTM" else [h, filler.c(*leading, hidden_size) if given else None]
+    h = filler.h(*leading, hidden_size) if has_state else None
+    hidden = [h] if kind != "LSTM" else [h, filler.c(*leading, hidden_size) if has_state else None]
     return Case(
         Call(layer, arguments, state, dtype, "cpu"),
         (filler.x(*leading, input_size), *hidden),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written, masks
+from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.attention.multihead import attention_masks, mask_kinds
 from conformance.strategies.attention.values import AttentionFiller
 from conformance.strategies.composing import composite
@@ -43,18 +43,22 @@ DEFAULTS: dict[str, Any] = {
     "norm_first": False,
     "bias": True,
 }
-HINTS: dict[str, Any] = {"is_causal": False, "tgt_is_causal": False, "memory_is_causal": False}
+HINT_DEFAULTS: dict[str, Any] = {
+    "is_causal": False,
+    "tgt_is_causal": False,
+    "memory_is_causal": False,
+}
 # Defaults of stacks: with None torch detects a causal mask.
-DETECTED: dict[str, Any] = dict.fromkeys(("is_causal", "src_is_causal", "tgt_is_causal"))
+STACK_HINT_DEFAULTS: dict[str, Any] = dict.fromkeys(("is_causal", "src_is_causal", "tgt_is_causal"))
 counts = st.sampled_from((1, 2, 3, 2))
 # None stands for the default, 6.
 many_counts = st.sampled_from((1, 2, 1, None, 2, 1))
 norms = st.sampled_from((False, True))
 
-BOTH = "Transformer"
+TRANSFORMER = "Transformer"
 
 
-class Drawn:
+class TransformerDraw:
     """Draws the parts of a case that all these layers have.
 
     Args:
@@ -64,20 +68,28 @@ class Drawn:
     def __init__(self, draw: Draw, dtype: str, *, deep: bool = False) -> None:
         self.draw, self.dtype = draw, dtype
         self.regime = draw(regimes(dtype, deep))
-        self.exact = self.regime == EXACT
+        self.is_exact = self.regime == EXACT
         self.batch: int | None = draw(batches)
-        self.kind = self._kind()
-        self.written = Written(draw(masks))
+        self.layer_arguments = self._draw_layer_arguments()
+        self.written = ArgumentWriter(draw(masks))
         # An exact mean needs equal rows, or one key for each query.
-        self.alike = self.exact and not self.kind["norm_first"] and not draw(yes_no)
-        self.apart = self.exact and not self.kind["norm_first"] and not self.alike
+        self.equal_rows = (
+            self.is_exact and not self.layer_arguments["norm_first"] and not draw(yes_no)
+        )
+        self.single_keys = (
+            self.is_exact and not self.layer_arguments["norm_first"] and not self.equal_rows
+        )
         self.seed: int = draw(seeds)
-        self.filler = TransformerFiller(self.regime, dtype, self.seed, self.kind, self.alike)
-        self.masks = AttentionFiller("zero" if self.exact else self.regime, dtype, self.seed)
+        self.filler = TransformerFiller(
+            self.regime, dtype, self.seed, self.layer_arguments, self.equal_rows
+        )
+        self.mask_filler = AttentionFiller(
+            "zero" if self.is_exact else self.regime, dtype, self.seed
+        )
 
-    def _kind(self) -> dict[str, Any]:
+    def _draw_layer_arguments(self) -> dict[str, Any]:
         """Draw all arguments of a layer."""
-        draw, exact = self.draw, self.exact
+        draw, exact = self.draw, self.is_exact
         if exact:
             d_model, count = draw(exact_sizes)
             inner = draw(exact_inner_sizes)
@@ -96,65 +108,76 @@ class Drawn:
             "bias": not draw(one_in_four),
         }
 
-    def arguments(self) -> dict[str, Any]:
+    def explicit_arguments(self) -> dict[str, Any]:
         """The arguments of a layer that the call writes out."""
-        needed = {name: self.kind[name] for name in ("d_model", "nhead")}
-        given = {name: x for name, x in self.kind.items() if name not in needed}
-        return needed | self.written.optional(given, DEFAULTS)
+        required = {name: self.layer_arguments[name] for name in ("d_model", "nhead")}
+        optional = {name: x for name, x in self.layer_arguments.items() if name not in required}
+        return required | self.written.explicit_arguments(optional, DEFAULTS)
 
     def module(self, name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
         """The layer that a stack repeats, as its argument."""
-        return name, tuple(self.arguments().items())
+        return name, tuple(self.explicit_arguments().items())
 
     def norm(self) -> tuple[str, tuple[tuple[str, Any], ...]]:
         """The final norm of a stack, as its argument."""
-        given = {"normalized_shape": self.kind["d_model"], "eps": self.kind["layer_norm_eps"]}
-        return "LayerNorm", tuple({**given, "bias": self.kind["bias"]}.items())
+        arguments = {
+            "normalized_shape": self.layer_arguments["d_model"],
+            "eps": self.layer_arguments["layer_norm_eps"],
+        }
+        return "LayerNorm", tuple({**arguments, "bias": self.layer_arguments["bias"]}.items())
 
-    def detected(self, causal: bool, mask: np.ndarray | None) -> bool | None:
+    def causal_hint(self, causal: bool, mask: np.ndarray | None) -> bool | None:
         """Value of a stack's causal hint: the truth, or None."""
         return causal if causal or (mask is not None and not self.draw(yes_no)) else None
 
-    def length(self) -> int:
+    def draw_length(self) -> int:
         """Draw the length of a sequence."""
-        return int(self.draw(exact_lengths if self.exact else lengths))
+        return int(self.draw(exact_lengths if self.is_exact else lengths))
 
-    def sequence(self, length: int, *, memory: bool = False) -> np.ndarray:
+    def draw_sequence(self, length: int, *, memory: bool = False) -> np.ndarray:
         """Fill a sequence (length, batch, features), or (batch, length, features)."""
         shape: tuple[int, ...] = (length,)
         if self.batch is not None:
-            shape = (self.batch, length) if self.kind["batch_first"] else (length, self.batch)
-        return self.filler.sequence(*shape, self.kind["d_model"], memory=memory)
+            shape = (
+                (self.batch, length)
+                if self.layer_arguments["batch_first"]
+                else (length, self.batch)
+            )
+        return self.filler.sequence(*shape, self.layer_arguments["d_model"], memory=memory)
 
-    def masked(self, rows: int, columns: int) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    def draw_masks(
+        self, rows: int, columns: int
+    ) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
         """Draw a mask, a padding mask, and the causal hint."""
         kind, padded = self.draw(mask_kinds), self.draw(one_in_four)
-        if self.exact:
-            kind, padded = self._one_mask(kind, padded)
-        sizes = (self.batch, self.kind["nhead"], rows, columns)
-        padding, mask = attention_masks(self.draw, self.masks, kind, padded, sizes)
-        if self.exact:
-            padding = None if padding is None else self._halved(padding)
-            mask = mask if mask is None or kind == "causal" else self._halved(mask)
+        if self.is_exact:
+            kind, padded = self._limit_to_one_mask(kind, padded)
+        sizes = (self.batch, self.layer_arguments["nhead"], rows, columns)
+        padding, mask = attention_masks(self.draw, self.mask_filler, kind, padded, sizes)
+        if self.is_exact:
+            padding = None if padding is None else self._leave_power_of_two(padding)
+            mask = mask if mask is None or kind == "causal" else self._leave_power_of_two(mask)
         return mask, padding, kind == "causal" and self.draw(yes_no)
 
-    def _one_mask(self, kind: str, padded: bool) -> tuple[str, bool]:
+    def _limit_to_one_mask(self, kind: str, padded: bool) -> tuple[str, bool]:
         """In `halves`: drop one of two masks, and add one if each query must have a single key."""
-        if self.apart and kind in ("none", "causal"):
+        if self.single_keys and kind in ("none", "causal"):
             return "none" if padded else "bool", padded
         return (kind, False) if self.draw(yes_no) else ("none" if padded else kind, padded)
 
-    def _halved(self, mask: np.ndarray) -> np.ndarray:
+    def _leave_power_of_two(self, mask: np.ndarray) -> np.ndarray:
         """A mask of the same form that leaves each query 1, 2, 4, … keys."""
         columns = mask.shape[-1]
-        most = 0 if self.apart else columns.bit_length() - 1
+        max_exponent = 0 if self.single_keys else columns.bit_length() - 1
         order = np.broadcast_to(np.arange(columns), mask.shape)
-        order = self.masks.generator.permuted(order, axis=-1)
-        left = self.masks.generator.integers(0, most, (*mask.shape[:-1], 1), endpoint=True)
-        hidden = order >= 2**left
+        order = self.mask_filler.generator.permuted(order, axis=-1)
+        exponents = self.mask_filler.generator.integers(
+            0, max_exponent, (*mask.shape[:-1], 1), endpoint=True
+        )
+        hidden = order >= 2**exponents
         return hidden if mask.dtype == bool else np.where(hidden, -np.inf, 0.0)
 
-    def case(
+    def build_case(
         self,
         layer: str,
         arguments: dict[str, Any],
@@ -163,9 +186,12 @@ class Drawn:
         hints: dict[str, Any],
     ) -> Case:
         """Build the case; `hints` are the causal hints of its masks."""
-        known = {**HINTS, **({} if "d_model" in arguments and layer != BOTH else DETECTED)}
-        keywords = self.written.optional(hints, known)
-        order = "norm_first" if self.kind["norm_first"] else "norm last"
+        defaults = {
+            **HINT_DEFAULTS,
+            **({} if "d_model" in arguments and layer != TRANSFORMER else STACK_HINT_DEFAULTS),
+        }
+        keywords = self.written.explicit_arguments(hints, defaults)
+        order = "norm_first" if self.layer_arguments["norm_first"] else "norm last"
         labels = {"profile": order, "regime": self.regime}
         call = Call(layer, arguments, state, self.dtype, "cpu")
         return Case(call, inputs, keywords, labels=labels, seed=self.seed)
@@ -174,102 +200,118 @@ class Drawn:
 @composite
 def encoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of TransformerEncoderLayer, in eval mode."""
-    drawn = Drawn(draw, dtype)
-    length = drawn.length()
-    src = drawn.sequence(length)
-    mask, padding, causal = drawn.masked(length, length)
-    state = drawn.filler.layer(("self_attn",), "")
-    return drawn.case(layer, drawn.arguments(), state, (src, mask, padding), {"is_causal": causal})
+    shared_parts = TransformerDraw(draw, dtype)
+    length = shared_parts.draw_length()
+    src = shared_parts.draw_sequence(length)
+    mask, padding, causal = shared_parts.draw_masks(length, length)
+    state = shared_parts.filler.layer(("self_attn",), "")
+    return shared_parts.build_case(
+        layer, shared_parts.explicit_arguments(), state, (src, mask, padding), {"is_causal": causal}
+    )
 
 
 @composite
 def decoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of TransformerDecoderLayer, in eval mode."""
-    drawn = Drawn(draw, dtype)
-    length = drawn.length()
-    columns = drawn.length() if draw(yes_no) else length
-    tgt, memory = drawn.sequence(length), drawn.sequence(columns, memory=True)
-    mask, padding, causal = drawn.masked(length, length)
-    other_mask, other_padding, other_causal = drawn.masked(length, columns)
-    state = drawn.filler.layer(("self_attn", "multihead_attn"), "")
+    shared_parts = TransformerDraw(draw, dtype)
+    length = shared_parts.draw_length()
+    columns = shared_parts.draw_length() if draw(yes_no) else length
+    tgt, memory = (
+        shared_parts.draw_sequence(length),
+        shared_parts.draw_sequence(columns, memory=True),
+    )
+    mask, padding, causal = shared_parts.draw_masks(length, length)
+    other_mask, other_padding, other_causal = shared_parts.draw_masks(length, columns)
+    state = shared_parts.filler.layer(("self_attn", "multihead_attn"), "")
     inputs = (tgt, memory, mask, other_mask, padding, other_padding)
     hints = {"tgt_is_causal": causal, "memory_is_causal": other_causal}
-    return drawn.case(layer, drawn.arguments(), state, inputs, hints)
+    return shared_parts.build_case(layer, shared_parts.explicit_arguments(), state, inputs, hints)
 
 
 @composite
 def encoders(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of TransformerEncoder, in eval mode."""
-    drawn = Drawn(draw, dtype, deep=True)
-    length, count, normed = drawn.length(), draw(counts), draw(norms)
-    src = drawn.sequence(length)
-    mask, padding, causal = drawn.masked(length, length)
-    state = drawn.filler.stack(("self_attn",), count, "norm" if normed else "")
-    given = {
-        "norm": drawn.norm() if normed else None,
+    shared_parts = TransformerDraw(draw, dtype, deep=True)
+    length, count, has_norm = shared_parts.draw_length(), draw(counts), draw(norms)
+    src = shared_parts.draw_sequence(length)
+    mask, padding, causal = shared_parts.draw_masks(length, length)
+    state = shared_parts.filler.stack(("self_attn",), count, "norm" if has_norm else "")
+    optional = {
+        "norm": shared_parts.norm() if has_norm else None,
         "enable_nested_tensor": not draw(one_in_four),
         "mask_check": not draw(one_in_four),
     }
-    if normed:
-        state |= {f"norm.{name}": x for name, x in drawn.filler.norm("").items()}
-    if not given["mask_check"] and padding is not None:
+    if has_norm:
+        state |= {f"norm.{name}": x for name, x in shared_parts.filler.norm("").items()}
+    if not optional["mask_check"] and padding is not None:
         padding = np.sort(padding, -1) if padding.dtype == bool else -np.sort(-padding, -1)
-    arguments = {"encoder_layer": drawn.module("TransformerEncoderLayer"), "num_layers": count}
-    plain = {"norm": None, "enable_nested_tensor": True, "mask_check": True}
-    arguments |= drawn.written.optional(given, plain)
-    hints = {"is_causal": drawn.detected(causal, mask)}
-    return drawn.case(layer, arguments, state, (src, mask, padding), hints)
+    arguments = {
+        "encoder_layer": shared_parts.module("TransformerEncoderLayer"),
+        "num_layers": count,
+    }
+    defaults = {"norm": None, "enable_nested_tensor": True, "mask_check": True}
+    arguments |= shared_parts.written.explicit_arguments(optional, defaults)
+    hints = {"is_causal": shared_parts.causal_hint(causal, mask)}
+    return shared_parts.build_case(layer, arguments, state, (src, mask, padding), hints)
 
 
 @composite
 def decoders(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of TransformerDecoder, in eval mode."""
-    drawn = Drawn(draw, dtype, deep=True)
-    length, count = drawn.length(), draw(counts)
-    columns = drawn.length() if draw(yes_no) else length
-    normed = draw(norms)
-    tgt, memory = drawn.sequence(length), drawn.sequence(columns, memory=True)
-    mask, padding, causal = drawn.masked(length, length)
-    other_mask, other_padding, other_causal = drawn.masked(length, columns)
-    state = drawn.filler.stack(("self_attn", "multihead_attn"), count, "norm" if normed else "")
-    if normed:
-        state |= {f"norm.{name}": x for name, x in drawn.filler.norm("").items()}
-    arguments = {"decoder_layer": drawn.module("TransformerDecoderLayer"), "num_layers": count}
-    given = {"norm": drawn.norm() if normed else None}
-    arguments |= drawn.written.optional(given, {"norm": None})
+    shared_parts = TransformerDraw(draw, dtype, deep=True)
+    length, count = shared_parts.draw_length(), draw(counts)
+    columns = shared_parts.draw_length() if draw(yes_no) else length
+    has_norm = draw(norms)
+    tgt, memory = (
+        shared_parts.draw_sequence(length),
+        shared_parts.draw_sequence(columns, memory=True),
+    )
+    mask, padding, causal = shared_parts.draw_masks(length, length)
+    other_mask, other_padding, other_causal = shared_parts.draw_masks(length, columns)
+    state = shared_parts.filler.stack(
+        ("self_attn", "multihead_attn"), count, "norm" if has_norm else ""
+    )
+    if has_norm:
+        state |= {f"norm.{name}": x for name, x in shared_parts.filler.norm("").items()}
+    arguments = {
+        "decoder_layer": shared_parts.module("TransformerDecoderLayer"),
+        "num_layers": count,
+    }
+    optional = {"norm": shared_parts.norm() if has_norm else None}
+    arguments |= shared_parts.written.explicit_arguments(optional, {"norm": None})
     inputs = (tgt, memory, mask, other_mask, padding, other_padding)
     hints = {
-        "tgt_is_causal": drawn.detected(causal, mask),
+        "tgt_is_causal": shared_parts.causal_hint(causal, mask),
         "memory_is_causal": other_causal,
     }
-    return drawn.case(layer, arguments, state, inputs, hints)
+    return shared_parts.build_case(layer, arguments, state, inputs, hints)
 
 
 @composite
 def transformers(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of Transformer, in eval mode."""
-    drawn = Drawn(draw, dtype, deep=True)
-    columns = drawn.length()
-    length = drawn.length() if draw(yes_no) else columns
+    shared_parts = TransformerDraw(draw, dtype, deep=True)
+    columns = shared_parts.draw_length()
+    length = shared_parts.draw_length() if draw(yes_no) else columns
     encoders_, decoders_ = draw(many_counts), draw(many_counts)
-    src, tgt = drawn.sequence(columns), drawn.sequence(length)
-    src_mask, src_padding, src_causal = drawn.masked(columns, columns)
-    tgt_mask, tgt_padding, tgt_causal = drawn.masked(length, length)
-    mask, padding, causal = drawn.masked(length, columns)
-    filler, state = drawn.filler, dict[str, np.ndarray]()
-    parts = (("encoder", ("self_attn",), encoders_, "memory"),
+    src, tgt = shared_parts.draw_sequence(columns), shared_parts.draw_sequence(length)
+    src_mask, src_padding, src_causal = shared_parts.draw_masks(columns, columns)
+    tgt_mask, tgt_padding, tgt_causal = shared_parts.draw_masks(length, length)
+    mask, padding, causal = shared_parts.draw_masks(length, columns)
+    filler, state = shared_parts.filler, dict[str, np.ndarray]()
+    stacks = (("encoder", ("self_attn",), encoders_, "memory"),
              ("decoder", ("self_attn", "multihead_attn"), decoders_, ""))  # fmt: skip
-    for name, attentions, count, after in parts:
-        found = filler.stack(attentions, 6 if count is None else count, "norm")
-        found |= {f"norm.{k}": x for k, x in filler.norm(after).items()}
-        state |= {f"{name}.{k}": x for k, x in found.items()}
-    given = {"num_encoder_layers": encoders_ or 6, "num_decoder_layers": decoders_ or 6}
-    arguments = drawn.arguments()
-    arguments |= drawn.written.optional(given, dict.fromkeys(given, 6))
+    for name, attentions, count, consumer in stacks:
+        stack_state = filler.stack(attentions, 6 if count is None else count, "norm")
+        stack_state |= {f"norm.{k}": x for k, x in filler.norm(consumer).items()}
+        state |= {f"{name}.{k}": x for k, x in stack_state.items()}
+    stack_sizes = {"num_encoder_layers": encoders_ or 6, "num_decoder_layers": decoders_ or 6}
+    arguments = shared_parts.explicit_arguments()
+    arguments |= shared_parts.written.explicit_arguments(stack_sizes, dict.fromkeys(stack_sizes, 6))
     inputs = (src, tgt, src_mask, tgt_mask, mask, src_padding, tgt_padding, padding)
     hints = {
-        "src_is_causal": drawn.detected(src_causal, src_mask),
-        "tgt_is_causal": drawn.detected(tgt_causal, tgt_mask),
+        "src_is_causal": shared_parts.causal_hint(src_causal, src_mask),
+        "tgt_is_causal": shared_parts.causal_hint(tgt_causal, tgt_mask),
         "memory_is_causal": causal,
     }
-    return drawn.case(layer, arguments, state, inputs, hints)
+    return shared_parts.build_case(layer, arguments, state, inputs, hints)

@@ -51,9 +51,19 @@ class TransformerFiller:
     """
 
     def __init__(
-        self, regime: str, dtype: str, seed: int, kind: Mapping[str, Any], alike: bool
+        self,
+        regime: str,
+        dtype: str,
+        seed: int,
+        layer_arguments: Mapping[str, Any],
+        equal_rows: bool,
     ) -> None:
-        self.regime, self.dtype, self.kind, self.alike = regime, dtype, kind, alike
+        self.regime, self.dtype, self.layer_arguments, self.equal_rows = (
+            regime,
+            dtype,
+            layer_arguments,
+            equal_rows,
+        )
         self.generator = np.random.default_rng(seed)
         self.count = self.half = 0
 
@@ -66,24 +76,32 @@ class TransformerFiller:
             values = np.ldexp(values, self.generator.integers(-4, 4, shape, endpoint=True))
         return round_to(values, self.dtype)
 
-    def layer(self, attentions: tuple[str, ...], after: str) -> dict[str, np.ndarray]:
+    def layer(self, attentions: tuple[str, ...], consumer: str) -> dict[str, np.ndarray]:
         """Fill the state of a layer, in torch's order.
 
         Args:
             attentions: names of its attentions.
             after: consumer of its output: `"layer"`, `"norm"`, or `""` for none.
         """
-        last, state, norms = len(attentions), dict[str, np.ndarray](), dict[str, np.ndarray]()
-        for place in range(last + 1):
+        feed_forward, state, norms = (
+            len(attentions),
+            dict[str, np.ndarray](),
+            dict[str, np.ndarray](),
+        )
+        for index in range(feed_forward + 1):
             # A decoder's second attention reads keys and values from the memory.
-            found = self._attention(place > 0) if place < last else self._feed_forward(after)
-            prefix = f"{attentions[place]}." if place < last else ""
-            state |= {f"{prefix}{name}": x for name, x in found.items()}
-            norm = self.norm("layer" if place < last else after)
-            norms |= {f"norm{place + 1}.{name}": x for name, x in norm.items()}
+            part = (
+                self._attention(index > 0) if index < feed_forward else self._feed_forward(consumer)
+            )
+            prefix = f"{attentions[index]}." if index < feed_forward else ""
+            state |= {f"{prefix}{name}": x for name, x in part.items()}
+            norm = self.norm("layer" if index < feed_forward else consumer)
+            norms |= {f"norm{index + 1}.{name}": x for name, x in norm.items()}
         return state | norms
 
-    def stack(self, attentions: tuple[str, ...], layers: int, after: str) -> dict[str, np.ndarray]:
+    def stack(
+        self, attentions: tuple[str, ...], layers: int, consumer: str
+    ) -> dict[str, np.ndarray]:
         """Fill the state of consecutive layers.
 
         Args:
@@ -92,34 +110,38 @@ class TransformerFiller:
         """
         self.half = 0
         state: dict[str, np.ndarray] = {}
-        for place in range(layers):
-            found = self.layer(attentions, after if place == layers - 1 else "layer")
-            state |= {f"layers.{place}.{name}": x for name, x in found.items()}
+        for index in range(layers):
+            layer_state = self.layer(attentions, consumer if index == layers - 1 else "layer")
+            state |= {f"layers.{index}.{name}": x for name, x in layer_state.items()}
         return state
 
-    def norm(self, after: str) -> dict[str, np.ndarray]:
+    def norm(self, consumer: str) -> dict[str, np.ndarray]:
         """Fill weight and bias of a norm.
 
         Args:
             after: consumer of its output, as in `layer`; `"memory"` if a decoder attends to it.
         """
-        size, draw = self.kind["d_model"], self.generator
+        size, draw = self.layer_arguments["d_model"], self.generator
         weight, bias = self._numbers((size,)), self._numbers((size,))
         if self.regime == EXACT:
             # b ≠ ±w/2: a difference of 0 would be output as its rounding error.
             weight = draw.integers(-2, 2, size, endpoint=True) * 1.0
             bias = draw.integers(-1, 1, size, endpoint=True) * 2.0
-            if after and not self.kind["norm_first"]:
+            if consumer and not self.layer_arguments["norm_first"]:
                 weight, bias = np.full(size, draw.choice((-1.0, 1.0))), np.zeros(size)
-                if after in ("layer", "memory"):
-                    self.half = int(draw.integers(2)) if after == "layer" else 0
-                    weight[self._places(1 - self.half)] = 0.0
-        return self._named(weight=weight, bias=bias)
+                if consumer in ("layer", "memory"):
+                    self.half = int(draw.integers(2)) if consumer == "layer" else 0
+                    weight[self._features_of_half(1 - self.half)] = 0.0
+        return self._drop_missing_biases(weight=weight, bias=bias)
 
-    def _named(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+    def _drop_missing_biases(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """The tensors of a part, without biases if the layer has none."""
-        found = {k: x for k, x in arrays.items() if self.kind["bias"] or not k.endswith("bias")}
-        return {name: round_to(x, self.dtype) for name, x in found.items()}
+        present = {
+            k: x
+            for k, x in arrays.items()
+            if self.layer_arguments["bias"] or not k.endswith("bias")
+        }
+        return {name: round_to(x, self.dtype) for name, x in present.items()}
 
     def _numbers(self, shape: tuple[int, ...]) -> np.ndarray:
         if self.regime == "ramp":
@@ -138,34 +160,36 @@ class TransformerFiller:
 
     # --- halves ---
 
-    def _places(self, half: int) -> np.ndarray:
+    def _features_of_half(self, half: int) -> np.ndarray:
         """Indices of the features of one half."""
-        size = self.kind["d_model"] // 2
+        size = self.layer_arguments["d_model"] // 2
         return np.asarray(np.arange(size) + half * size)
 
-    def _signs(self, shape: tuple[int, ...]) -> np.ndarray:
+    def _half_signs(self, shape: tuple[int, ...]) -> np.ndarray:
         """±½ along the last axis, equally many of either sign."""
         ordered = np.broadcast_to((np.arange(shape[-1]) % 2) - 0.5, shape)
         return self.generator.permuted(ordered, axis=-1)
 
     def _rows(self, shape: tuple[int, ...], memory: bool) -> np.ndarray:
-        drawn = (*(1 for _ in shape[:-1]), shape[-1]) if self.alike else shape
-        whole = self.generator.integers(-2, 2, drawn, endpoint=True) * 1.0
-        if self.kind["norm_first"]:
-            values = whole if memory else whole[..., :1] + self._signs(drawn)
+        drawn_shape = (*(1 for _ in shape[:-1]), shape[-1]) if self.equal_rows else shape
+        integers = self.generator.integers(-2, 2, drawn_shape, endpoint=True) * 1.0
+        if self.layer_arguments["norm_first"]:
+            values = integers if memory else integers[..., :1] + self._half_signs(drawn_shape)
         else:
-            values = np.zeros(drawn)
+            values = np.zeros(drawn_shape)
             # An attention reads a memory's first half.
-            values[..., self._places(0)] = self._signs((*drawn[:-1], shape[-1] // 2))
+            values[..., self._features_of_half(0)] = self._half_signs(
+                (*drawn_shape[:-1], shape[-1] // 2)
+            )
         return np.broadcast_to(values, shape).copy()
 
     def _attention(self, memory: bool) -> dict[str, np.ndarray]:
-        size, parts = self.kind["d_model"], ("q", "k", "v", "out")
+        size, parts = self.layer_arguments["d_model"], ("q", "k", "v", "out")
         weights = {name: self._matrix(size, size) for name in parts}
         biases = {name: self._numbers((size,)) for name in parts}
         if self.regime == EXACT:
             weights, biases = self._exact_attention(0 if memory else self.half)
-        return self._named(
+        return self._drop_missing_biases(
             in_proj_weight=np.concatenate([weights[name] for name in "qkv"]),
             in_proj_bias=np.concatenate([biases[name] for name in "qkv"]),
             **{"out_proj.weight": weights["out"], "out_proj.bias": biases["out"]},
@@ -173,62 +197,65 @@ class TransformerFiller:
 
     def _exact_attention(self, half: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Weights and biases of an attention that reads values from one half of the features."""
-        size, draw = self.kind["d_model"], self.generator
-        turned = np.eye(size)[draw.permutation(size)] * draw.choice((-1.0, 1.0), (size, 1))
+        size, draw = self.layer_arguments["d_model"], self.generator
+        permutation = np.eye(size)[draw.permutation(size)] * draw.choice((-1.0, 1.0), (size, 1))
         key = draw.integers(-1, 1, (size, size), endpoint=True) * 1.0
         biases = {name: draw.integers(-1, 1, size, endpoint=True) * 1.0 for name in "kv"}
-        if self.kind["norm_first"]:
+        if self.layer_arguments["norm_first"]:
             row = np.zeros(size)
             row[draw.permutation(size)[:2]] = draw.choice((-1.0, 1.0), 2)
             out = np.broadcast_to(row, (size, size))
         else:
             biases["v"] = np.zeros(size)
-            out = self._moving(half) @ turned.T
-        weights = {"q": np.zeros((size, size)), "k": key, "v": turned, "out": out}
-        return weights, biases | {"q": np.zeros(size), "out": self._level()}
+            out = self._move_to_other_half(half) @ permutation.T
+        weights = {"q": np.zeros((size, size)), "k": key, "v": permutation, "out": out}
+        return weights, biases | {"q": np.zeros(size), "out": self._level_bias()}
 
-    def _feed_forward(self, after: str) -> dict[str, np.ndarray]:
-        size, inner = self.kind["d_model"], self.kind["dim_feedforward"]
+    def _feed_forward(self, consumer: str) -> dict[str, np.ndarray]:
+        size, inner = self.layer_arguments["d_model"], self.layer_arguments["dim_feedforward"]
         first, second = self._matrix(inner, size), self._matrix(size, inner)
         biases = [self._numbers((inner,)), self._numbers((size,))]
         if self.regime == EXACT:
-            first, second, *biases = self._exact_feed_forward(after)
-        return self._named(
+            first, second, *biases = self._exact_feed_forward(consumer)
+        return self._drop_missing_biases(
             **{"linear1.weight": first, "linear1.bias": biases[0]},
             **{"linear2.weight": second, "linear2.bias": biases[1]},
         )
 
-    def _exact_feed_forward(self, after: str) -> tuple[np.ndarray, ...]:
+    def _exact_feed_forward(self, consumer: str) -> tuple[np.ndarray, ...]:
         """Weights and biases of both layers."""
-        size, inner = self.kind["d_model"], self.kind["dim_feedforward"]
+        size, inner = self.layer_arguments["d_model"], self.layer_arguments["dim_feedforward"]
         draw = self.generator
         first, second = np.zeros((inner, size)), np.zeros((size, inner))
         bias = draw.integers(-1, 1, inner, endpoint=True) * 1.0
-        used = draw.permutation(inner)[:size]
+        used_units = draw.permutation(inner)[:size]
         for unit in first:
             # Few inputs per unit: each multiplies the uncertainty of a norm.
             unit[draw.permutation(size)[:2]] = draw.choice((-1.0, 1.0), 2)
-        if self.kind["norm_first"]:
-            for row in second[: 1 if after else size]:
-                row[draw.permutation(used)[:3]] = draw.choice((-1.0, 1.0), 3)
-            second = np.broadcast_to(second[:1], second.shape).copy() if after else second
+        if self.layer_arguments["norm_first"]:
+            for row in second[: 1 if consumer else size]:
+                row[draw.permutation(used_units)[:3]] = draw.choice((-1.0, 1.0), 3)
+            second = np.broadcast_to(second[:1], second.shape).copy() if consumer else second
             offset = draw.integers(-2, 2, size, endpoint=True) * 1.0
-            return first, second, bias, self._level() if after else offset
+            return first, second, bias, self._level_bias() if consumer else offset
         # x = relu(x) − relu(−x), from the one half to the other.
-        pairs, moving = used.reshape(-1, 2), self._moving(self.half)
-        for feature, units in zip(self._places(self.half), pairs, strict=True):
+        pairs, move = used_units.reshape(-1, 2), self._move_to_other_half(self.half)
+        for feature, units in zip(self._features_of_half(self.half), pairs, strict=True):
             for unit, sign in zip(units, (1.0, -1.0), strict=True):
                 first[unit], bias[unit] = sign * np.eye(size)[feature], 0.0
-                second[:, unit] = sign * moving[:, feature]
-        return first, second, bias, self._level()
+                second[:, unit] = sign * move[:, feature]
+        return first, second, bias, self._level_bias()
 
-    def _level(self) -> np.ndarray:
+    def _level_bias(self) -> np.ndarray:
         """A bias that is equal for all features, which a norm removes."""
-        return np.full(self.kind["d_model"], float(self.generator.integers(-2, 3)))
+        return np.full(self.layer_arguments["d_model"], float(self.generator.integers(-2, 3)))
 
-    def _moving(self, half: int) -> np.ndarray:
+    def _move_to_other_half(self, half: int) -> np.ndarray:
         """A matrix that permutes one half of the features into the half where the residual is 0."""
-        size = self.kind["d_model"]
-        moving = np.zeros((size, size))
-        moving[self._places(1 - self.half), self.generator.permutation(self._places(half))] = 1.0
-        return np.asarray(moving * self.generator.choice((-1.0, 1.0)))
+        size = self.layer_arguments["d_model"]
+        matrix = np.zeros((size, size))
+        matrix[
+            self._features_of_half(1 - self.half),
+            self.generator.permutation(self._features_of_half(half)),
+        ] = 1.0
+        return np.asarray(matrix * self.generator.choice((-1.0, 1.0)))

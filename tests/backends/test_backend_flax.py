@@ -63,8 +63,8 @@ def test_what_it_lacks_is_declined(
 
 @pytest.mark.parametrize("mode", ["circular", "reflect"])
 def test_a_padding_that_keeps_the_size_may_be_of_another_mode(mode: str) -> None:
-    given = {"in_channels": 1, "out_channels": 1, "kernel_size": 3, "padding": 1}
-    call = Call("Conv1d", {**given, "padding_mode": mode, "bias": False},
+    arguments = {"in_channels": 1, "out_channels": 1, "kernel_size": 3, "padding": 1}
+    call = Call("Conv1d", {**arguments, "padding_mode": mode, "bias": False},
                 {"weight": np.array([[[1.0, 0.0, 0.0]]])}, "float32", "cpu")  # fmt: skip
     built = adapter.backend.build(call)
     y = built.get(built(built.put(np.array([[1.0, 2.0, 3.0]]))))
@@ -79,18 +79,18 @@ def test_weights_are_no_zeros_where_none_are_given() -> None:
 
 
 def test_swapped_channels_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = flax_parts.channels_last
+    original = flax_parts.call_channels_last
 
-    def kept(function: Any, x: Any, dims: int) -> Any:
-        return own(lambda x: function(x[::-1]), x, dims)
+    def keep_layout(function: Any, x: Any, dims: int) -> Any:
+        return original(lambda x: function(x[::-1]), x, dims)
 
-    monkeypatch.setattr(adapter, "channels_last", kept)
+    monkeypatch.setattr(adapter, "call_channels_last", keep_layout)
     assert _status("Conv1d", dtype="float16") == "failed"
 
 
 def test_what_flax_documents_is_accepted_on_purpose() -> None:
-    accepted = verdict(adapter.backend, "Embedding", "errors", examples=60).accepted
-    assert accepted["input not below num_embeddings"] > 0
+    accepted_count = verdict(adapter.backend, "Embedding", "errors", examples=60).accepted
+    assert accepted_count["input not below num_embeddings"] > 0
 
 
 @pytest.mark.parametrize(

@@ -48,18 +48,18 @@ def test_subnormal_numbers_are_flushed_where_that_is_declared(dtype: str) -> Non
 
 
 def test_swapped_gates_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = adapter._lstm
+    original = adapter._lstm
 
-    def swapped(x: Any, h: Any, carried: Any, activation: Any) -> Any:
-        return own(adapter.jnp.roll(x, 1, -1), h, carried, activation)
+    def swapped(x: Any, h: Any, carry: Any, activation: Any) -> Any:
+        return original(adapter.jnp.roll(x, 1, -1), h, carry, activation)
 
     monkeypatch.setitem(adapter._CELLS, 4, swapped)
     assert _status("LSTM", dtype="float16") == "failed"
 
 
 def test_a_lost_mode_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = dict.fromkeys(adapter.PADDING_MODES, "constant")
-    monkeypatch.setattr(adapter, "PADDING_MODES", lost)
+    only_constant = dict.fromkeys(adapter.PADDING_MODES, "constant")
+    monkeypatch.setattr(adapter, "PADDING_MODES", only_constant)
     assert _status("Conv1d", dtype="float16", examples=200) == "failed"
 
 

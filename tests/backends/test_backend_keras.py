@@ -35,8 +35,8 @@ def test_items_pass(layer: str, check: str, dtype: str) -> None:
 
 
 def test_swapped_gates_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = adapter._gates
-    monkeypatch.setattr(adapter, "_gates", lambda layer, state: own("LSTM", state))
+    original = adapter._gates
+    monkeypatch.setattr(adapter, "_gates", lambda layer, state: original("LSTM", state))
     assert _status("GRU") == "failed"
 
 
@@ -46,12 +46,12 @@ def test_a_mask_that_hides_what_it_should_show_is_caught(monkeypatch: pytest.Mon
 
 
 def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = adapter._window
+    original = adapter._window
 
-    def dropped(*arguments: Any) -> dict[str, Any]:
-        return {**own(*arguments), "dilation_rate": 1}
+    def without_dilation(*arguments: Any) -> dict[str, Any]:
+        return {**original(*arguments), "dilation_rate": 1}
 
-    monkeypatch.setattr(adapter, "_window", dropped)
+    monkeypatch.setattr(adapter, "_window", without_dilation)
     assert _status("Conv1d", examples=120) == "failed"
 
 
@@ -64,10 +64,10 @@ def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_it_lacks_is_declined(arguments: dict[str, Any], reason: str) -> None:
-    given = {"in_channels": 2, "out_channels": 2, "kernel_size": 1, **arguments}
-    assert_declined(adapter.backend, "Conv1d", given, (1, 2, 3), reason)
+    all_arguments = {"in_channels": 2, "out_channels": 2, "kernel_size": 1, **arguments}
+    assert_declined(adapter.backend, "Conv1d", all_arguments, (1, 2, 3), reason)
 
 
 def test_what_keras_documents_of_padding_is_accepted_on_purpose() -> None:
-    accepted = verdict(adapter.backend, "Conv1d", "errors", examples=120).accepted
-    assert set(accepted) == {"'same' with a stride", "unknown padding string"}
+    accepted_count = verdict(adapter.backend, "Conv1d", "errors", examples=120).accepted
+    assert set(accepted_count) == {"'same' with a stride", "unknown padding string"}

@@ -64,19 +64,21 @@ def test_layouts_are_views() -> None:
 
 
 def test_swapped_gates_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = adapter._gates
+    original = adapter._mlx_weights
 
     def swapped(layer: str, state: Any) -> dict[str, Any]:
-        found = own(layer, state)
-        return {**found, "Wx": adapter.mx.roll(found["Wx"], 1, 0)} if found else found
+        gates = original(layer, state)
+        return {**gates, "Wx": adapter.mx.roll(gates["Wx"], 1, 0)} if gates else gates
 
-    monkeypatch.setattr(adapter, "_gates", swapped)
+    monkeypatch.setattr(adapter, "_mlx_weights", swapped)
     assert _status("LSTM") == "failed"
 
 
 def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = adapter._sizes
-    monkeypatch.setattr(adapter, "_sizes", lambda call, given: {**own(call, given), "dilation": 1})
+    original = adapter._mlx_arguments
+    monkeypatch.setattr(
+        adapter, "_mlx_arguments", lambda call, given: {**original(call, given), "dilation": 1}
+    )
     assert _status("Conv1d") == "failed"
 
 
@@ -90,8 +92,8 @@ def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_it_lacks_is_declined(layer: str, arguments: dict[str, Any], reason: str) -> None:
-    given = {"in_channels": 2, "out_channels": 2, "kernel_size": 1, **arguments}
-    assert_declined(adapter.backend, layer, given, (1, 2) + (3,) * int(layer[-2]), reason)
+    all_arguments = {"in_channels": 2, "out_channels": 2, "kernel_size": 1, **arguments}
+    assert_declined(adapter.backend, layer, all_arguments, (1, 2) + (3,) * int(layer[-2]), reason)
 
 
 @pytest.mark.parametrize(
@@ -128,10 +130,12 @@ def test_running_statistics_are_updated() -> None:
     call = Call("BatchNorm1d", {"num_features": 2}, state, "float32", "cpu", training=True)
     layer = adapter.backend.build(call)
     layer(layer.put(np.array([[0.0, 10.0], [2.0, 30.0]])))
-    after = {name: layer.get(x) for name, x in layer.state().items()}
-    np.testing.assert_allclose(after["running_mean"], [0.1, 2.0], rtol=1e-6)
-    np.testing.assert_allclose(after["running_var"], [1.1, 20.9], rtol=1e-6)  # unbiased: 2 and 200
-    assert after["num_batches_tracked"] == 4
+    new_state = {name: layer.get(x) for name, x in layer.state().items()}
+    np.testing.assert_allclose(new_state["running_mean"], [0.1, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(
+        new_state["running_var"], [1.1, 20.9], rtol=1e-6
+    )  # unbiased: 2 and 200
+    assert new_state["num_batches_tracked"] == 4
 
 
 @pytest.mark.parametrize("layer", ["functional.conv1d", "functional.conv_transpose1d"])

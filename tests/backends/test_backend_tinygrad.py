@@ -41,12 +41,12 @@ def test_its_bugs_are_known() -> None:
 
 
 def test_lost_padding_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = adapter.Tensor.avg_pool2d
+    original = adapter.Tensor.avg_pool2d
 
-    def without(x: Any, **given: Any) -> Any:
-        return own(x, **{**given, "count_include_pad": True})
+    def without_padding(x: Any, **keywords: Any) -> Any:
+        return original(x, **{**keywords, "count_include_pad": True})
 
-    monkeypatch.setattr(adapter.Tensor, "avg_pool2d", without)
+    monkeypatch.setattr(adapter.Tensor, "avg_pool2d", without_padding)
     assert _status("AvgPool1d") == "failed"
 
 
@@ -76,12 +76,14 @@ def test_running_statistics_are_updated() -> None:
     call = Call("BatchNorm1d", {"num_features": 2}, state, "float32", "cpu", training=True)
     layer = adapter.backend.build(call)
     layer(layer.put(np.array([[0.0, 10.0], [2.0, 30.0]])))
-    after = {name: layer.get(x) for name, x in layer.state().items()}
-    np.testing.assert_allclose(after["running_mean"], [0.1, 2.0], rtol=1e-6)
-    np.testing.assert_allclose(after["running_var"], [1.1, 20.9], rtol=1e-6)  # unbiased: 2 and 200
-    assert after["num_batches_tracked"] == 4
+    new_state = {name: layer.get(x) for name, x in layer.state().items()}
+    np.testing.assert_allclose(new_state["running_mean"], [0.1, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(
+        new_state["running_var"], [1.1, 20.9], rtol=1e-6
+    )  # unbiased: 2 and 200
+    assert new_state["num_batches_tracked"] == 4
 
 
 def test_a_number_without_axes_has_memory_of_its_own() -> None:
-    x = adapter.tensor(np.array(2.0), "contiguous", "float32")
+    x = adapter.make_tensor(np.array(2.0), "contiguous", "float32")
     assert x.gradient(x)[0].item() == 1

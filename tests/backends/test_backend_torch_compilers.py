@@ -21,9 +21,9 @@ from conformance.backends.capabilities import (
 )
 from conformance.backends.guard import BackendError
 from conformance.generation.drawing import draw_cases
-from conformance.isolation.probe import chosen_devices as devices
+from conformance.isolation.probe import choose_devices as chosen_devices
 from conformance.items.planning import Item
-from conformance.items.stream import structures
+from conformance.items.stream import count_structures
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
@@ -55,21 +55,21 @@ def test_meta_accepts_invalid_calls_and_every_one_is_known() -> None:
 
 
 def test_a_wrong_shape_on_meta_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_long(input: Any, *arguments: Any, **keywords: Any) -> Any:
+    def one_too_many(input: Any, *arguments: Any, **keywords: Any) -> Any:
         y = torch.conv1d(input, *arguments, **keywords)
         return y.new_empty((*y.shape[:-1], y.shape[-1] + (keywords.get("dilation", 1) != 1)))
 
-    monkeypatch.setattr(torch.nn.functional, "conv1d", too_long)
+    monkeypatch.setattr(torch.nn.functional, "conv1d", one_too_many)
     verdict = _verdict(torch_meta.backend, "functional.conv1d", "shape", examples=40)
     assert verdict.status == "failed"
     assert "shape of output" in str(verdict.message)
 
 
 def test_default_device_is_the_backends_first_where_it_has_no_cpu() -> None:
-    assert devices(torch_meta.backend, ()) == ("meta",)
-    assert devices(torch_export.backend, ()) == ("cpu",)
+    assert chosen_devices(torch_meta.backend, ()) == ("meta",)
+    assert chosen_devices(torch_export.backend, ()) == ("cpu",)
     with pytest.raises(BackendError, match="offers meta"):
-        devices(torch_meta.backend, ("cpu",))
+        chosen_devices(torch_meta.backend, ("cpu",))
 
 
 # --- export ---
@@ -91,11 +91,11 @@ def test_a_program_serves_all_weights_of_a_structure(monkeypatch: pytest.MonkeyP
     assert values_per_structure(backend) == 10
     assert _verdict(backend, "Linear", "values", examples=60).status == "passed"
     drawn = draw_cases("Linear", "float32", 60, 0, values=10)
-    assert len(calls) == structures(drawn) <= len(drawn) / 3
+    assert len(calls) == count_structures(drawn) <= len(drawn) / 3
 
 
 def test_a_program_of_another_structure_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Forgetful(torch_export.ExportBackend):
+    class ForgetfulBackend(torch_export.ExportBackend):
         def build(self, call: Any) -> Any:
             layer = super().build(call)
             exported: Any = layer.function
@@ -103,7 +103,10 @@ def test_a_program_of_another_structure_is_caught(monkeypatch: pytest.MonkeyPatc
             return layer
 
     monkeypatch.setattr(torch_export, "_signature", lambda tree: ())
-    assert _verdict(Forgetful("torch-export"), "Conv1d", "values", examples=40).status == "failed"
+    assert (
+        _verdict(ForgetfulBackend("torch-export"), "Conv1d", "values", examples=40).status
+        == "failed"
+    )
 
 
 def test_export_declines_what_depends_on_data() -> None:
@@ -210,9 +213,9 @@ def test_dear_backends_have_a_budget_and_more_time_for_a_case(
     assert budget_of(torch_export.backend) == "700"
     assert budget_of(torch_meta.backend) is None
     assert timeout_of(torch_meta.backend) == 30 < timeout_of(torch_export.backend)
-    more = timeout_of(backend) - 30
+    extra_seconds = timeout_of(backend) - 30
     monkeypatch.setattr(backend, "timeout", 300, raising=False)
-    assert timeout_of(backend) == 300 + more
+    assert timeout_of(backend) == 300 + extra_seconds
     backend.budget = "soon"
     with pytest.raises(BackendError, match="budget='soon': expected seconds"):
         budget_of(backend)

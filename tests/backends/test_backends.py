@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import Spoiled
+from support import SpoiledBackend
 
 import conformance
 from conformance import Backend, Call, Layer, Unsupported
 from conformance.backends import FunctionBackend, ModuleBackend, implements, registry
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.capabilities import devices_of, info_of
-from conformance.backends.guard import BackendError, inner
+from conformance.backends.guard import BackendError, unguarded_backend
 from conformance.items.planning import Item
-from conformance.known.entry import shipped
+from conformance.known.entry import shipped_entries
 from conformance.model.case import Verdict
 from conformance.run.engine import Engine
 
@@ -44,7 +44,7 @@ def _verdict(backend: Any, layer: str = "Linear", check: str = "values", **facts
     ],
 )
 def test_known_failures_of_a_framework_say_of_which_versions(backend: str, package: str) -> None:
-    entries = shipped(backend)
+    entries = shipped_entries(backend)
     assert entries
     assert [entry.reason for entry in entries if package not in entry.versions] == []
 
@@ -61,7 +61,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 def test_torch_is_an_ordinary_entry_point() -> None:
     assert "torch" in registry.available()
-    assert inner(registry.load("torch")) is torch_backend
+    assert unguarded_backend(registry.load("torch")) is torch_backend
 
 
 def test_attribute_may_be_an_instance_a_class_or_a_factory(module: types.ModuleType) -> None:
@@ -73,7 +73,7 @@ def test_attribute_may_be_an_instance_a_class_or_a_factory(module: types.ModuleT
         assert registry.load(f"plug_in_under_test:{attribute}").name == "mine"
 
 
-def _broken() -> Any:
+def _broken_factory() -> Any:
     raise RuntimeError("no licence")
 
 
@@ -81,7 +81,7 @@ def _broken() -> Any:
     ("attribute", "value", "message"),
     [
         ("missing", None, "has no attribute"),
-        ("factory", _broken, "cannot be created: RuntimeError: no licence"),
+        ("factory", _broken_factory, "cannot be created: RuntimeError: no licence"),
         ("number", 3, "is not a backend: .* int has no name, info, devices, build"),
         (
             "nameless",
@@ -159,7 +159,7 @@ def test_shipped_bases_satisfy_the_protocols() -> None:
 # --- backends that break the contract ---
 
 
-class Faulty(Spoiled):
+class Faulty(SpoiledBackend):
     """torch's answers, with one member replaced."""
 
     def __init__(self, **members: Any) -> None:
@@ -175,14 +175,14 @@ class Faulty(Spoiled):
         return layer
 
 
-def _raise(error: BaseException) -> Any:
+def _raising_function(error: BaseException) -> Any:
     def function(*arguments: Any, **keywords: Any) -> Any:
         raise error
 
     return function
 
 
-class _Shared:
+class _SharedBuffer:
     def __init__(self) -> None:
         self.buffer = np.zeros(1)
 
@@ -194,10 +194,14 @@ class _Shared:
 @pytest.mark.parametrize(
     ("members", "check", "message"),
     [
-        ({"build": _raise(KeyError("odd"))}, "values", "build raised KeyError"),
-        ({"build": _raise(SystemExit(3))}, "values", "build raised SystemExit"),
+        ({"build": _raising_function(KeyError("odd"))}, "values", "build raised KeyError"),
+        ({"build": _raising_function(SystemExit(3))}, "values", "build raised SystemExit"),
         ({"build": lambda call: None}, "values", "build returned NoneType: expected a Layer"),
-        ({"put": _raise(OSError("full"))}, "values", "accepted, then failed: put raised OSError"),
+        (
+            {"put": _raising_function(OSError("full"))},
+            "values",
+            "accepted, then failed: put raised OSError",
+        ),
         ({"get": lambda self, y: y.tolist()}, "values", "get returned (list|float): expected"),
         ({"get": lambda self, y: np.array("x")}, "values", "expected numbers"),
         ({"get": lambda self, y: y.double().numpy()[..., :-1]}, "values", "shape of output"),
@@ -218,14 +222,14 @@ def test_broken_contract_is_a_failed_verdict(
 
 
 def test_wrong_number_of_outputs_is_named() -> None:
-    doubled = Spoiled("two", lambda y, inputs: y)
-    doubled.build = lambda call: _Twice(torch_backend.build(call))  # type: ignore[method-assign,assignment,return-value]
+    doubled = SpoiledBackend("two", lambda y, inputs: y)
+    doubled.build = lambda call: _TwoOutputs(torch_backend.build(call))  # type: ignore[method-assign,assignment,return-value]
     verdict = _verdict(doubled, "LSTM")
     assert verdict.status == "failed"
     assert "got 2 outputs, wanted 3" in str(verdict.message)
 
 
-class _Twice:
+class _TwoOutputs:
     def __init__(self, layer: Any) -> None:
         self._layer = layer
 
@@ -243,9 +247,9 @@ def test_get_may_hand_out_one_buffer_since_the_suite_copies_it_at_once() -> None
 
         def get(self, native: Any) -> np.ndarray:
             self.buffer[:] = np.nan
-            found = self.buffer[: native.size].reshape(native.shape)
-            found[...] = native
-            return found
+            view = self.buffer[: native.size].reshape(native.shape)
+            view[...] = native
+            return view
 
         @implements("Linear", ignores=("in_features", "out_features", "bias"))
         def linear(self, state: Any, input: Any) -> Any:
@@ -269,25 +273,28 @@ def test_a_backend_that_overwrites_its_inputs_does_not_harm_the_cases() -> None:
         def linear(self, state: Any, input: Any) -> Any:
             return input @ state["weight"].T
 
-    before = _verdict(torch_backend)
+    torch_verdict = _verdict(torch_backend)
     assert _verdict(Vandal()).status == "failed"
-    assert _verdict(torch_backend).comparisons == before.comparisons > 0
+    assert _verdict(torch_backend).comparisons == torch_verdict.comparisons > 0
 
 
 def test_unsupported_everywhere_is_no_pass_and_keeps_its_reasons() -> None:
-    verdict = _verdict(Faulty(build=_raise(Unsupported("bias=True"))))
+    verdict = _verdict(Faulty(build=_raising_function(Unsupported("bias=True"))))
     assert verdict.status == "unsupported"
     assert verdict.examples.unsupported == {"bias=True": 25}
     assert verdict.examples.checked == 0
 
 
 def test_a_check_that_compared_nothing_is_unchecked() -> None:
-    def empty(y: Any, inputs: Any) -> Any:
+    def empty_output(y: Any, inputs: Any) -> Any:
         if y.numel():
             raise Unsupported("numbers")
         return y
 
-    assert _verdict(Spoiled("silent", empty), "functional.bilinear").status == "unchecked"
+    assert (
+        _verdict(SpoiledBackend("silent", empty_output), "functional.bilinear").status
+        == "unchecked"
+    )
 
 
 @pytest.mark.parametrize(
@@ -296,17 +303,17 @@ def test_a_check_that_compared_nothing_is_unchecked() -> None:
 def test_numerics_with_which_any_answer_would_be_right_are_refused(odd: Any) -> None:
     with pytest.raises(ValueError, match="expected a number from 0 to"):
         conformance.Numerics(**odd)
-    backend, written = Spoiled("silent", lambda y, inputs: y), conformance.Numerics()
+    backend, original = SpoiledBackend("silent", lambda y, inputs: y), conformance.Numerics()
     for name, value in odd.items():
-        object.__setattr__(written, name, value)
-    backend.numerics = lambda dtype: written  # type: ignore[method-assign]
+        object.__setattr__(original, name, value)
+    backend.numerics = lambda dtype: original  # type: ignore[method-assign]
     verdict = _verdict(backend)
     assert verdict.status == "failed"
     assert "expected sound numbers" in str(verdict.message)
 
 
 def test_numerics_must_be_numerics() -> None:
-    backend = Spoiled("odd", lambda y, inputs: y)
+    backend = SpoiledBackend("odd", lambda y, inputs: y)
     backend.numerics = lambda dtype: 1e-3  # type: ignore[method-assign]
     verdict = _verdict(backend)
     assert verdict.status == "failed"
@@ -316,10 +323,10 @@ def test_numerics_must_be_numerics() -> None:
 def test_a_failure_that_does_not_repeat_is_reported_as_such() -> None:
     calls = iter(range(10**9))
 
-    def once(y: Any, inputs: Any) -> Any:
+    def fail_once(y: Any, inputs: Any) -> Any:
         return y + 1 if y.numel() and next(calls) == 3 else y
 
-    verdict = _verdict(Spoiled("flaky", once))
+    verdict = _verdict(SpoiledBackend("flaky", fail_once))
     assert verdict.status == "failed"
     assert "did not fail again" in str(verdict.message)
 
@@ -366,7 +373,7 @@ def test_wrap_is_applied_to_every_module() -> None:
     assert "wrong of" in verdict.message
 
 
-class _Older(torch.nn.BatchNorm1d):
+class _OlderBatchNorm(torch.nn.BatchNorm1d):
     """A BatchNorm1d of an older torch, without the argument `bias`."""
 
     def __init__(self, num_features: int, device: Any = None, dtype: Any = None) -> None:
@@ -385,18 +392,18 @@ def test_an_argument_that_an_older_torch_lacks_is_declined(
     monkeypatch: pytest.MonkeyPatch, version: str, home: str, declined: bool
 ) -> None:
     monkeypatch.setattr(torch, "__version__", version)
-    monkeypatch.setattr(_Older, "__module__", home)
+    monkeypatch.setattr(_OlderBatchNorm, "__module__", home)
     call = Call("BatchNorm1d", {"num_features": 2, "bias": True}, {}, "float32", "cpu", False, {})
-    backend = ModuleBackend("older", nn=SimpleNamespace(BatchNorm1d=_Older))
+    backend = ModuleBackend("older", nn=SimpleNamespace(BatchNorm1d=_OlderBatchNorm))
     if declined:
         with pytest.raises(Unsupported, match=r"bias: torch .* has no such argument"):
             backend.build(call)
     else:
         with pytest.raises(TypeError, match="unexpected keyword argument 'bias'"):
             backend.build(call)
-    odd = replace(call, arguments={"num_features": 2, "odd": True})
+    unknown_argument = replace(call, arguments={"num_features": 2, "odd": True})
     with pytest.raises(TypeError, match="unexpected keyword argument 'odd'"):
-        backend.build(odd)
+        backend.build(unknown_argument)
 
 
 def test_function_backend_never_swallows_an_argument() -> None:
@@ -404,8 +411,8 @@ def test_function_backend_never_swallows_an_argument() -> None:
         name = "swallower"
 
         @implements("Conv1d", ignores=("in_channels", "out_channels", "bias", "kernel_size"))
-        def conv(self, state: Any, input: Any, stride: Any = 1, **rest: Any) -> Any:
-            assert not rest
+        def conv(self, state: Any, input: Any, stride: Any = 1, **others: Any) -> Any:
+            assert not others
             step = stride if isinstance(stride, int) else stride[0]
             kernel = state["weight"].shape[-1]
             length = (input.shape[-1] - kernel) // step + 1

@@ -14,13 +14,13 @@ from test_report import run_of
 
 from conformance.backends import OverrideBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.operator_trace import RIGHT, UNKNOWN, WRONG, Watch
+from conformance.backends.operator_trace import RIGHT, UNKNOWN, WRONG, OperatorTrace
 from conformance.backends.registry import load
 from conformance.commands import cli
-from conformance.commands import culprit as blame
+from conformance.commands import culprit as culprit_command
 from conformance.items.planning import Item
-from conformance.known.entry import shipped
-from conformance.layers.operators import MOVES, OPERATORS, oracle_of
+from conformance.known.entry import shipped_entries
+from conformance.layers.operators import MOVES, OPERATORS, find_operator_oracle
 from conformance.model.failure import Failure
 from conformance.run.engine import Engine
 
@@ -70,14 +70,14 @@ KERNELS: dict[str, Callable[..., Any]] = {
 }
 
 
-def planted(operator: str) -> OverrideBackend:
+def plant_kernel(operator: str) -> OverrideBackend:
     """torch with one wrong kernel."""
 
-    def wrong(*arguments: Any, **named: Any) -> Any:
-        found = KERNELS[operator](*arguments, **named)
-        if isinstance(found, tuple):
-            return (found[0] * 1.01, *found[1:])
-        return found * 1.01
+    def wrong(*arguments: Any, **keywords: Any) -> Any:
+        outputs = KERNELS[operator](*arguments, **keywords)
+        if isinstance(outputs, tuple):
+            return (outputs[0] * 1.01, *outputs[1:])
+        return outputs * 1.01
 
     return OverrideBackend("planted", {f"aten::{operator}": wrong})
 
@@ -112,28 +112,28 @@ def test_the_planted_operator_is_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    backend = planted(operator)
+    backend = plant_kernel(operator)
     item = Item(made, "values", "float64", "cpu")
-    verdict = Engine(backend, 40, 0, shipped("torch")).run(item)
+    verdict = Engine(backend, 40, 0, shipped_entries("torch")).run(item)
     assert verdict.status == "failed", verdict.message
     results.write(tmp_path / "r.jsonl", run_of(verdict))
-    monkeypatch.setattr(blame, "load", lambda name: backend)
+    monkeypatch.setattr(culprit_command, "load", lambda name: backend)
     assert cli.main(["culprit", str(tmp_path / "r.jsonl"), verdict.id, "--backend=planted"]) == 0
-    said = capsys.readouterr().out
-    assert f"culprit: aten::{operator}\n" in said
-    assert "wanted" in said
+    output = capsys.readouterr().out
+    assert f"culprit: aten::{operator}\n" in output
+    assert "wanted" in output
 
 
 def test_torch_itself_has_no_culprit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = planted("addmm")
+    backend = plant_kernel("addmm")
     verdict = Engine(backend, 40, 0).run(Item("Linear", "values", "float32", "cpu"))
     results.write(tmp_path / "r.jsonl", run_of(verdict))
-    found = blame.culprit(run_of(verdict), verdict.id, "torch")
-    assert found.culprit is None
-    assert found.failure == ""
-    assert RIGHT in {one.outcome for one in found.ran}
+    culprit = culprit_command.find_culprit(run_of(verdict), verdict.id, "torch")
+    assert culprit.culprit is None
+    assert culprit.failure == ""
+    assert RIGHT in {result.outcome for result in culprit.operators}
     assert cli.main(["culprit", str(tmp_path / "r.jsonl"), verdict.id, "--backend=torch"]) == 1
     assert "no culprit: the case passes now" in capsys.readouterr().out
     assert cli.main(["culprit", str(tmp_path / "r.jsonl"), "Nobody", "--backend=torch"]) == 2
@@ -155,29 +155,31 @@ def test_no_operator_of_torch_is_wrong_where_the_layer_is_right(made: str) -> No
     torch_ = load("torch")
     known = 0
     for case in draw_cases(made, "float64", 12, 0):
-        watch = Watch(blame._wrong, torch_backend.numerics)
+        watch = OperatorTrace(culprit_command._error_message, torch_backend.numerics)
         # A call that torch refuses is a known failure of torch.
         with watch, contextlib.suppress(Failure):
             _ = Trial(torch_, CATALOGUE[made], case, torch_backend.numerics("float64")).outputs
-        wrong = [(one.text, one.says) for one in watch.ran if one.outcome == WRONG]
-        assert not wrong
-        known += sum(one.outcome == RIGHT for one in watch.ran)
+        wrong_results = [
+            (result.text, result.says) for result in watch.runs if result.outcome == WRONG
+        ]
+        assert not wrong_results
+        known += sum(result.outcome == RIGHT for result in watch.runs)
     assert known > 5
 
 
 def test_what_is_not_known_is_told_and_no_culprit() -> None:
-    watch = Watch(blame._wrong, torch_backend.numerics)
+    watch = OperatorTrace(culprit_command._error_message, torch_backend.numerics)
     with watch:
         torch.erfinv(torch.zeros(2))
         torch.addmm(torch.ones(1), torch.ones(1, 2), torch.ones(2, 1), beta=2)
         torch.ones(2).t()
-    told = {one.name: (one.outcome, one.says) for one in watch.ran}
-    assert told["aten::erfinv"][0] == UNKNOWN
-    assert told["aten::addmm"] == (UNKNOWN, "beta or alpha that is not 1")
+    outcomes = {result.name: (result.outcome, result.says) for result in watch.runs}
+    assert outcomes["aten::erfinv"][0] == UNKNOWN
+    assert outcomes["aten::addmm"] == (UNKNOWN, "beta or alpha that is not 1")
 
 
 def test_names_are_those_of_torch_and_of_one_kind() -> None:
     assert all(hasattr(aten, name) for name in OPERATORS)
     assert not set(OPERATORS) & MOVES
-    assert oracle_of("relu_") is oracle_of("relu") is not None
-    assert oracle_of("view") is None
+    assert find_operator_oracle("relu_") is find_operator_oracle("relu") is not None
+    assert find_operator_oracle("view") is None

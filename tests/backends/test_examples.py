@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support import apart, plug_in, session
+from support import install_backends_module, run_forked_session, run_session
 
 pytestmark = pytest.mark.in_fork
 
@@ -46,9 +46,9 @@ def suite(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, installed: Path
 ) -> Callable[..., pytest.RunResult]:
     """Runs the suite on an installed example, in this process."""
-    plug_in(pytester, monkeypatch, "")
+    install_backends_module(pytester, monkeypatch, "")
     monkeypatch.syspath_prepend(installed)
-    return partial(session, pytester, "--conformance-isolation=none")
+    return partial(run_session, pytester, "--conformance-isolation=none")
 
 
 @pytest.fixture
@@ -56,16 +56,18 @@ def anew(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, installed: Path
 ) -> Callable[..., pytest.RunResult]:
     """Runs the suite in processes of its own, because a device cannot be unregistered."""
-    plug_in(pytester, monkeypatch, "")
+    install_backends_module(pytester, monkeypatch, "")
     monkeypatch.syspath_prepend(installed)
-    return partial(apart, pytester, "-p", "no:cacheprovider", "--pyargs", "conformance.suite")
+    return partial(
+        run_forked_session, pytester, "-p", "no:cacheprovider", "--pyargs", "conformance.suite"
+    )
 
 
-def _passes(result: pytest.RunResult) -> str:
-    said = result.stdout.str()
-    assert result.ret == 0, said
+def _assert_passes(result: pytest.RunResult) -> str:
+    output = result.stdout.str()
+    assert result.ret == 0, output
     assert "failed" not in result.outlines[-1]
-    return said
+    return output
 
 
 def test_torch_shaped_example(suite: Callable[..., pytest.RunResult]) -> None:
@@ -84,8 +86,8 @@ def test_torch_shaped_example_in_every_check(suite: Callable[..., pytest.RunResu
         "--conformance-backend=torch-shaped", "--conformance-examples=30",
         "--conformance-layer=Linear", "--conformance-dtype=float32,bfloat16",
     )  # fmt: skip
-    said = _passes(result)
-    assert "18 passed" in said, said
+    output = _assert_passes(result)
+    assert "18 passed" in output, output
 
 
 def test_numpy_only_example_has_every_layer(suite: Callable[..., pytest.RunResult]) -> None:
@@ -93,9 +95,9 @@ def test_numpy_only_example_has_every_layer(suite: Callable[..., pytest.RunResul
         "--conformance-backend=numpy-only", "--conformance-examples=3",
         "--conformance-check=shape,values", "--conformance-dtype=float32",
     )  # fmt: skip
-    said = _passes(result)
+    output = _assert_passes(result)
     # Nothing is declined as a whole.
-    assert "60 passed" in said, said
+    assert "60 passed" in output, output
 
 
 def test_numpy_only_example_in_every_check(suite: Callable[..., pytest.RunResult]) -> None:
@@ -104,8 +106,8 @@ def test_numpy_only_example_in_every_check(suite: Callable[..., pytest.RunResult
         "--conformance-layer=functional.conv1d,ConvTranspose2d,LSTM,Bilinear,functional.linear",
         "--conformance-dtype=float32", "--conformance-seed=1",
     )  # fmt: skip
-    said = _passes(result)
-    assert "37 passed, 7 unsupported" in said, said
+    output = _assert_passes(result)
+    assert "37 passed, 7 unsupported" in output, output
 
 
 def test_numpy_only_example_does_not_need_torch(installed: Path) -> None:
@@ -123,9 +125,9 @@ def test_own_gradients_example_in_every_check(suite: Callable[..., pytest.RunRes
         "--conformance-layer=Linear,LazyLinear,functional.linear,Bilinear,LSTMCell,Identity",
         "--conformance-dtype=float32",
     )  # fmt: skip
-    said = _passes(result)
+    output = _assert_passes(result)
     # Unsupported items: the layouts of Identity's input, and calls without given weights.
-    assert "43 passed, 9 unsupported" in said, said
+    assert "43 passed, 9 unsupported" in output, output
 
 
 def test_a_wrong_derivative_of_own_gradients_is_found(
@@ -157,10 +159,10 @@ def test_class_based_example_in_every_check(suite: Callable[..., pytest.RunResul
         "--conformance-layer=Linear,Conv1d,BatchNorm2d,Dropout,GRUCell",
         "--conformance-dtype=float32", "--conformance-seed=1",
     )  # fmt: skip
-    said = _passes(result)
+    output = _assert_passes(result)
     # Nothing is declined as a whole: no item is unsupported.
-    assert "46 passed" in said, said
-    assert "unsupported" not in said, said
+    assert "46 passed" in output, output
+    assert "unsupported" not in output, output
 
 
 BIASED = """
@@ -212,30 +214,30 @@ def test_a_bug_of_class_based_is_found(
     assert said in result.stdout.str()
 
 
-def _python_devices() -> bool:
+def _allows_python_devices() -> bool:
     import torch.utils.backend_registration as registration
 
     return hasattr(registration, "_setup_privateuseone_for_python_backend")
 
 
-device_needed = pytest.mark.skipif(
-    not _python_devices(), reason="torch < 2.9 registers no device from Python"
+needs_python_devices = pytest.mark.skipif(
+    not _allows_python_devices(), reason="torch < 2.9 registers no device from Python"
 )
 
 
-@device_needed
+@needs_python_devices
 def test_torch_device_example_in_every_check(anew: Callable[..., pytest.RunResult]) -> None:
     result = anew(
         "--conformance-backend=torch-device", "--conformance-device=all",
         "--conformance-examples=40", "--conformance-layer=Linear,Identity",
         "--conformance-dtype=float32",
     )  # fmt: skip
-    said = _passes(result)
+    output = _assert_passes(result)
     # Only layouts are declined: an input on this device has no other than the contiguous one.
-    assert "16 passed, 1 unsupported" in said, said
+    assert "16 passed, 1 unsupported" in output, output
 
 
-@device_needed
+@needs_python_devices
 @pytest.mark.parametrize(
     ("spoiling", "status"),
     [("", "1 unsupported"), ("torch_device._empty = torch_device.linear", "1 failed")],
@@ -283,9 +285,9 @@ def test_guide_from_an_empty_folder(
 )
 def test_guide_shows_the_examples(section: str, example: str) -> None:
     code = (EXAMPLES / example / example / "conformance.py").read_text(encoding="utf-8")
-    shown = re.findall(r"```python\n(.*?)```", SECTIONS[section], re.DOTALL)
-    assert shown
-    for block in shown:  # ruff dedents a method that stands alone
+    blocks = re.findall(r"```python\n(.*?)```", SECTIONS[section], re.DOTALL)
+    assert blocks
+    for block in blocks:  # ruff dedents a method that stands alone
         assert " ".join(block.split()) in " ".join(code.split())
 
 
@@ -297,7 +299,7 @@ def test_kernels_example(suite: Callable[..., pytest.RunResult], name: str) -> N
         "--conformance-check=values,laws", "--conformance-examples=60",
     )  # fmt: skip
     if name == "right":
-        _passes(result)
+        _assert_passes(result)
         assert "4 passed" in result.stdout.str()
     else:
         assert result.ret == 1
@@ -312,9 +314,9 @@ def test_gradients_of_kernels_example(suite: Callable[..., pytest.RunResult]) ->
         "--conformance-dtype=float64,bfloat16", "--conformance-check=gradients,layout",
         "--conformance-examples=20",
     )  # fmt: skip
-    said = _passes(result)
+    output = _assert_passes(result)
     # The backward pass of a layer norm is torch's own, and uses the means that the kernel returns.
-    assert "8 passed" in said, said
+    assert "8 passed" in output, output
 
 
 def test_the_page_of_kernels_shows_the_example() -> None:
@@ -322,8 +324,8 @@ def test_the_page_of_kernels_shows_the_example() -> None:
     folder = EXAMPLES / "kernels" / "kernels"
     files = [folder / "conformance.py", *sorted((folder / "right").glob("*.py"))]
     code = "".join(" ".join(file.read_text(encoding="utf-8").split()) for file in files)
-    shown = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    own = [block for block in shown if "my_triton" not in block]
-    assert len(own) == 2
-    for block in own:
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    example_blocks = [block for block in blocks if "my_triton" not in block]
+    assert len(example_blocks) == 2
+    for block in example_blocks:
         assert " ".join(block.split()) in code

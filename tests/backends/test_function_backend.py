@@ -14,7 +14,7 @@ from conformance import Updated
 from conformance.backends import FunctionBackend, implements
 from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
-from conformance.items.planning import plan
+from conformance.items.planning import plan_items
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported
 
@@ -74,16 +74,16 @@ class Functions(FunctionBackend):
         eps: float = 1e-5,
         momentum: float | None = 0.1,
     ) -> Any:
-        changed = {k: x.clone() for k, x in state.items() if x.dim() == 0 or "running" in k}
-        if training and changed:
-            changed["num_batches_tracked"] += 1
+        new_state = {k: x.clone() for k, x in state.items() if x.dim() == 0 or "running" in k}
+        if training and new_state:
+            new_state["num_batches_tracked"] += 1
             if momentum is None:
-                momentum = 1 / float(changed["num_batches_tracked"])
-        tensors = (changed.get("running_mean"), changed.get("running_var"))
+                momentum = 1 / float(new_state["num_batches_tracked"])
+        tensors = (new_state.get("running_mean"), new_state.get("running_var"))
         affine = state.get("weight"), state.get("bias")
-        batch = training or not changed
-        y = functional.batch_norm(input, *tensors, *affine, batch, momentum or 0.0, eps)
-        return Updated(y, changed) if changed else y
+        uses_batch = training or not new_state
+        y = functional.batch_norm(input, *tensors, *affine, uses_batch, momentum or 0.0, eps)
+        return Updated(y, new_state) if new_state else y
 
     @implements("functional.batch_norm", passes=("training", "momentum", "eps"))
     def functional_batch_norm(
@@ -146,16 +146,16 @@ backend = Functions()
 )  # fmt: skip
 @pytest.mark.parametrize("check", ["values", "gradients", "repeat"])
 def test_modes_buffers_and_inputs_without_gradients(layer: str, check: str) -> None:
-    found = first_failure(backend, layer, check, examples=60)
-    assert found.passed, found.said
+    search = first_failure(backend, layer, check, examples=60)
+    assert search.passed, search.message
 
 
 @pytest.mark.parametrize(
     "layer", ["Dropout", "functional.dropout", "functional.scaled_dot_product_attention"]
 )
 def test_random_numbers_are_drawn_where_the_mode_or_an_argument_says_so(layer: str) -> None:
-    found = first_failure(backend, layer, "random", examples=60)
-    assert found.passed, found.said
+    search = first_failure(backend, layer, "random", examples=60)
+    assert search.passed, search.message
 
 
 def test_what_is_given_twice_has_one_gradient() -> None:
@@ -165,7 +165,7 @@ def test_what_is_given_twice_has_one_gradient() -> None:
     assert evidence.comparisons
 
 
-class Waiting(Functions):
+class WaitingFunctions(Functions):
     """Records the arguments of `wait`."""
 
     def __init__(self) -> None:
@@ -177,18 +177,18 @@ class Waiting(Functions):
 
 
 def test_outputs_and_gradients_are_waited_for() -> None:
-    waiting = Waiting()
+    waiting = WaitingFunctions()
     layer = waiting.build(Call("functional.linear", {}, {}, "float32", "cpu"))
     x, weight = layer.put(np.ones((2, 3))), layer.put(np.ones((4, 3)))
     y = layer(x, weight, None)
     layer.vjp([x, weight, None], [y])  # type: ignore[attr-defined]
-    after_call, after_vjp = waiting.waited
-    assert after_call is y
-    assert [tuple(gradient.shape) for gradient in after_vjp] == [(2, 3), (4, 3)]
+    call_outputs, gradients = waiting.waited
+    assert call_outputs is y
+    assert [tuple(gradient.shape) for gradient in gradients] == [(2, 3), (4, 3)]
 
 
 def test_of_updated_the_outputs_are_waited_for() -> None:
-    waiting = Waiting()
+    waiting = WaitingFunctions()
     layer = waiting.build(Call("Dropout", {"inplace": True}, {}, "float32", "cpu"))
     y = layer(layer.put(np.ones(3)))
     assert len(waiting.waited) == 1
@@ -197,7 +197,7 @@ def test_of_updated_the_outputs_are_waited_for() -> None:
 
 def test_what_no_function_implements_is_asked_for_in_one_dtype() -> None:
     layers = ("functional.linear", "Fold")
-    items = plan(
+    items = plan_items(
         Functions(), layers=layers, checks=("values",), dtypes=("float32", "float64"),
         devices=("cpu",), every_dtype=False,
     )  # fmt: skip
@@ -208,7 +208,7 @@ def test_what_no_function_implements_is_asked_for_in_one_dtype() -> None:
     ]
 
 
-class Itself(Functions):
+class SelfBuilding(Functions):
     """A backend that builds layers that no function implements."""
 
     def build(self, call: Call) -> Any:
@@ -217,7 +217,7 @@ class Itself(Functions):
 
 def test_a_backend_that_builds_itself_is_asked_for_every_layer() -> None:
     assert not Functions().offers("Fold", "float64", "cpu")
-    assert Itself().offers("Fold", "float64", "cpu")
+    assert SelfBuilding().offers("Fold", "float64", "cpu")
 
 
 class _Lacking(FunctionBackend):
@@ -231,9 +231,9 @@ class _Lacking(FunctionBackend):
 
 
 def test_what_a_backend_lacks_is_declined_unless_it_asks_for_nothing() -> None:
-    def built(**arguments: Any) -> Any:
+    def build_relu(**arguments: Any) -> Any:
         return _Lacking().build(Call("ReLU", arguments, {}, "float32", "cpu"))
 
-    assert built(inplace=False)(np.array([-1.0])) == 0
+    assert build_relu(inplace=False)(np.array([-1.0])) == 0
     with pytest.raises(Unsupported, match="inplace=True"):
-        built(inplace=True)
+        build_relu(inplace=True)

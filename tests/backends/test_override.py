@@ -10,16 +10,16 @@ import numpy as np
 import planted
 import pytest
 import torch
-from support import plug_in
+from support import install_backends_module
 
 from conformance.backends import OverrideBackend
 from conformance.backends.guard import BackendError
-from conformance.backends.kernel_folder import operator_of
+from conformance.backends.kernel_folder import operator_name
 from conformance.backends.registry import load
 from conformance.generation.drawing import draw_cases
 from conformance.isolation.isolated_engine import IsolatedEngine
-from conformance.isolation.process import Child, Died
-from conformance.items.planning import Item, plan
+from conformance.isolation.process import Child, ChildDied
+from conformance.items.planning import Item, plan_items
 from conformance.layers.encoding import encode_case
 from conformance.model.case import Call, Unsupported, Verdict
 from conformance.model.limits import Limits
@@ -73,11 +73,11 @@ def _verdict(
     return Engine(backend, 15, 0).run(Item(layer, check, dtype, "cpu"))
 
 
-def _of(function: Any, name: str = "aten::addmm") -> OverrideBackend:
+def _override(function: Any, name: str = "aten::addmm") -> OverrideBackend:
     return OverrideBackend("mine", {name: function})
 
 
-def _own_kernel() -> bool:
+def _has_own_addmm() -> bool:
     """Whether torch's addmm is the original kernel."""
     lines = torch._C._dispatch_dump("aten::addmm").splitlines()
     return next(x for x in lines if x.startswith("CPU")).find("RegisterCPU") > 0
@@ -88,19 +88,19 @@ def _own_kernel() -> bool:
 
 @pytest.mark.parametrize("check", ["shape", "values", "laws", "layout", "special", "repeat"])
 def test_a_right_function_passes_and_its_runs_are_counted(check: str) -> None:
-    found = _verdict(_of(addmm), check=check)
-    assert found.status == "passed", found.message
-    assert found.hits["aten::addmm"] >= found.examples.checked
+    result = _verdict(_override(addmm), check=check)
+    assert result.status == "passed", result.message
+    assert result.hits["aten::addmm"] >= result.examples.checked
 
 
 def test_a_wrong_function_fails_with_the_call() -> None:
     def tail(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
         return addmm(self, mat1[:, :2], mat2[:2], beta=beta, alpha=alpha)
 
-    found = _verdict(_of(tail))
-    assert found.status == "failed"
-    assert "Linear(3, 1)" in str(found.call)
-    assert found.hits["aten::addmm"] > 0
+    result = _verdict(_override(tail))
+    assert result.status == "failed"
+    assert "Linear(3, 1)" in str(result.call)
+    assert result.hits["aten::addmm"] > 0
 
 
 def test_torch_itself_is_not_judged_with_the_function() -> None:
@@ -109,21 +109,21 @@ def test_torch_itself_is_not_judged_with_the_function() -> None:
     def zeros(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
         return torch.zeros(mat1.shape[0], mat2.shape[1], dtype=mat1.dtype)
 
-    found = _verdict(_of(zeros))
-    assert found.status == "failed"
-    assert found.reference == "torch: differs"
+    result = _verdict(_override(zeros))
+    assert result.status == "failed"
+    assert result.reference == "torch: differs"
 
 
 def test_an_item_that_reaches_no_function_is_unchecked() -> None:
-    found = _verdict(_of(addmm), "ReLU")
-    assert found.status == "unchecked"
-    assert found.message == "reached none of: aten::addmm"
-    assert found.examples.unsupported == {"reached none of: aten::addmm": found.examples.drawn}
-    assert found.hits == {"aten::addmm": 0}
+    result = _verdict(_override(addmm), "ReLU")
+    assert result.status == "unchecked"
+    assert result.message == "reached none of: aten::addmm"
+    assert result.examples.unsupported == {"reached none of: aten::addmm": result.examples.drawn}
+    assert result.hits == {"aten::addmm": 0}
 
 
 def test_a_case_that_reaches_no_function_is_declined() -> None:
-    layer = _of(addmm).build(Call("functional.linear", {}, {}, "float32", "cpu"))
+    layer = _override(addmm).build(Call("functional.linear", {}, {}, "float32", "cpu"))
     with pytest.raises(Unsupported, match="reached none of: aten::addmm"):
         layer(torch.ones(2, 3), torch.ones(4, 3), None)  # without a bias it is a mm
     assert layer(torch.ones(2, 3), torch.ones(4, 3), torch.ones(4)).shape == (2, 4)
@@ -140,9 +140,9 @@ def test_a_function_that_calls_its_own_operator_falls_back(call: Callable[..., A
     def lazy(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
         return call(mat1, mat2, self)
 
-    found = _verdict(_of(lazy))
-    assert found.status == "unsupported"
-    assert "fell back: aten::addmm" in found.examples.unsupported
+    result = _verdict(_override(lazy))
+    assert result.status == "unsupported"
+    assert "fell back: aten::addmm" in result.examples.unsupported
 
 
 def test_a_function_may_call_another_that_is_replaced() -> None:
@@ -150,25 +150,25 @@ def test_a_function_may_call_another_that_is_replaced() -> None:
         return alpha * torch.mm(mat1.double(), mat2.double()).to(mat1.dtype) + beta * self
 
     backend = OverrideBackend("mine", {"aten::addmm": composed, "aten::mm": mm})
-    found = _verdict(backend, dtype="float64", check="shape")
-    assert found.status == "passed", found.message
-    assert found.hits["aten::mm"] >= found.hits["aten::addmm"] > 0
+    result = _verdict(backend, dtype="float64", check="shape")
+    assert result.status == "passed", result.message
+    assert result.hits["aten::mm"] >= result.hits["aten::addmm"] > 0
 
 
 def test_a_function_may_decline() -> None:
     def declining(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
         raise Unsupported("float32")
 
-    assert "float32" in _verdict(_of(declining)).examples.unsupported
+    assert "float32" in _verdict(_override(declining)).examples.unsupported
 
 
 # --- gradients ---
 
 
 def test_gradients_of_torchs_own_backward_are_not_offered() -> None:
-    found = _verdict(_of(addmm), check="gradients")
-    assert found.status == "unsupported"
-    assert "gradients not offered: AddmmBackward0 is torch's own" in found.examples.unsupported
+    result = _verdict(_override(addmm), check="gradients")
+    assert result.status == "unsupported"
+    assert "gradients not offered: AddmmBackward0 is torch's own" in result.examples.unsupported
 
 
 @pytest.mark.parametrize("name", ["blocked", "keeps-the-variance-for-the-gradients"])
@@ -184,18 +184,18 @@ def test_gradients_are_judged_where_they_rest_on_what_is_kept(name: str) -> None
 
 
 def test_gradients_through_a_replaced_operator_are_judged() -> None:
-    both = OverrideBackend("mine", {"aten::addmm": addmm, "aten::mm": mm})
-    found = _verdict(both, check="gradients")
-    assert found.status == "passed", found.message
-    assert found.hits["aten::mm"] > found.examples.checked
+    backend = OverrideBackend("mine", {"aten::addmm": addmm, "aten::mm": mm})
+    result = _verdict(backend, check="gradients")
+    assert result.status == "passed", result.message
+    assert result.hits["aten::mm"] > result.examples.checked
 
     def spoiled(self: Any, mat2: Any) -> Any:
         return mm(self, mat2) * 2
 
-    both = OverrideBackend("mine", {"aten::addmm": addmm, "aten::mm": spoiled})
-    found = _verdict(both, check="gradients")
-    assert found.status == "failed"
-    assert "gradient of" in str(found.message)
+    backend = OverrideBackend("mine", {"aten::addmm": addmm, "aten::mm": spoiled})
+    result = _verdict(backend, check="gradients")
+    assert result.status == "failed"
+    assert "gradient of" in str(result.message)
 
 
 # --- functions that misbehave ---
@@ -244,38 +244,40 @@ CALL = (
 def test_what_is_wrong_names_the_operator_and_the_call(function: Any, said: str) -> None:
     import re
 
-    found = _verdict(_of(function))
-    assert found.status == "failed"
-    assert re.search(rf"call raised KernelError: {CALL} {said}", str(found.message)), found.message
+    result = _verdict(_override(function))
+    assert result.status == "failed"
+    assert re.search(rf"call raised KernelError: {CALL} {said}", str(result.message)), (
+        result.message
+    )
 
 
 def test_an_alias_of_an_input_is_told() -> None:
-    def same(input: Any, *, approximate: str = "none") -> Any:
+    def return_input(input: Any, *, approximate: str = "none") -> Any:
         return input
 
-    found = _verdict(_of(same, "aten::gelu"), "GELU")
-    assert found.status == "failed"
-    assert "aten::gelu(float32" in str(found.message)
-    assert "returned a tensor that shares memory with self" in str(found.message)
+    result = _verdict(_override(return_input, "aten::gelu"), "GELU")
+    assert result.status == "failed"
+    assert "aten::gelu(float32" in str(result.message)
+    assert "returned a tensor that shares memory with self" in str(result.message)
 
 
 def test_a_function_gets_what_a_kernel_below_autograd_gets() -> None:
     """It gets tensors without gradients, all defaults, and numbers turned into tensors."""
-    given: list[Any] = []
+    received: list[Any] = []
 
     def mul(self: Any, other: Any) -> Any:
-        given.append((self.requires_grad, other))
+        received.append((self.requires_grad, other))
         return torch.from_numpy(self.numpy() * other.to(self.dtype).numpy())
 
-    found = _verdict(_of(mul, "aten::mul.Tensor"), "Softsign", "gradients")
-    assert found.status in ("passed", "unsupported"), found.message
-    assert given
-    assert not any(asks for asks, _ in given)
-    assert all(isinstance(other, torch.Tensor) for _, other in given)
+    result = _verdict(_override(mul, "aten::mul.Tensor"), "Softsign", "gradients")
+    assert result.status in ("passed", "unsupported"), result.message
+    assert received
+    assert not any(asks for asks, _ in received)
+    assert all(isinstance(other, torch.Tensor) for _, other in received)
 
 
 def test_a_call_that_torch_refuses_is_refused_as_torch_does() -> None:
-    layer = _of(addmm).build(Call("functional.linear", {}, {}, "float32", "cpu"))
+    layer = _override(addmm).build(Call("functional.linear", {}, {}, "float32", "cpu"))
     with pytest.raises(RuntimeError, match="mat2 must be a matrix, got 1-D"):
         layer(torch.ones(2, 3), torch.ones(3), torch.ones(()))
 
@@ -284,22 +286,22 @@ def test_an_operator_that_returns_a_list_or_a_view_is_held_likewise() -> None:
     def split(self: Any, size: int, dim: int = 0) -> Any:
         return [x.clone() for x in torch.split(self, size, dim)]
 
-    found = _verdict(_of(split, "aten::unsafe_split.Tensor"), "GRUCell", "shape")
-    assert found.status == "passed", found.message
+    result = _verdict(_override(split, "aten::unsafe_split.Tensor"), "GRUCell", "shape")
+    assert result.status == "passed", result.message
 
-    def one(self: Any, size: int, dim: int = 0) -> Any:
+    def single_tensor(self: Any, size: int, dim: int = 0) -> Any:
         return split(self, size, dim)[:1]
 
-    found = _verdict(_of(one, "aten::unsafe_split.Tensor"), "GRUCell", "shape")
-    assert "returned 1 tensors, expected" in str(found.message)
+    result = _verdict(_override(single_tensor, "aten::unsafe_split.Tensor"), "GRUCell", "shape")
+    assert "returned 1 tensors, expected" in str(result.message)
 
 
 def test_several_results_are_held_one_by_one() -> None:
     def norm(input: Any, shape: Any, weight: Any, bias: Any, eps: float) -> Any:
         return input.clone(), input.mean()
 
-    found = _verdict(_of(norm, "aten::native_layer_norm"), "LayerNorm")
-    assert "returned a tuple, expected 3 results in a tuple" in str(found.message)
+    result = _verdict(_override(norm, "aten::native_layer_norm"), "LayerNorm")
+    assert "returned a tuple, expected 3 results in a tuple" in str(result.message)
 
 
 LOSING = """
@@ -320,92 +322,97 @@ crashing = OverrideBackend("crashing", {"aten::addmm": last})
 """
 
 
-def _child(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Child:
+def _start_child(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Child:
     (tmp_path / "losing.py").write_text(LOSING)
     monkeypatch.syspath_prepend(tmp_path)
     return Child(f"losing:{name}", 1, 0, (), Limits(2, None))
 
 
 def test_a_function_that_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    child, (case,) = _child("hanging", tmp_path, monkeypatch), draw_cases("Linear", "float32", 1, 0)
+    child, (case,) = (
+        _start_child("hanging", tmp_path, monkeypatch),
+        draw_cases("Linear", "float32", 1, 0),
+    )
     item = {"layer": "Linear", "check": "shape", "dtype": "float32", "device": "cpu"}
     try:
-        with pytest.raises(Died) as died:
+        with pytest.raises(ChildDied) as died:
             child.ask({"item": item, "case": encode_case(case)})
     finally:
         child.stop()
     assert died.value.status == "hung"
-    assert died.value.within.startswith("aten::addmm(float32 (1,), float32 (1, 1)")
+    assert died.value.inner_call.startswith("aten::addmm(float32 (1,), float32 (1, 1)")
 
 
 def test_a_verdict_names_the_function_that_ends_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = IsolatedEngine(_child("crashing", tmp_path, monkeypatch), "crashing", 1, 0)
+    engine = IsolatedEngine(_start_child("crashing", tmp_path, monkeypatch), "crashing", 1, 0)
     try:
-        found = engine.run(Item("Linear", "shape", "float32", "cpu"))
+        result = engine.run(Item("Linear", "shape", "float32", "cpu"))
     finally:
         engine.close()
-    assert found.status == "crashed"
-    assert "in aten::addmm(float32 (" in str(found.message), found.message
+    assert result.status == "crashed"
+    assert "in aten::addmm(float32 (" in str(result.message), result.message
 
 
 # --- torch's own is untouched ---
 
 
 def test_nothing_is_registered_but_while_a_layer_computes() -> None:
-    inside = []
+    kernels_inside = []
 
-    def looking(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-        inside.append(_own_kernel())
+    def record_kernels(
+        self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1
+    ) -> Any:
+        kernels_inside.append(_has_own_addmm())
         return addmm(self, mat1, mat2, beta=beta, alpha=alpha)
 
-    assert _own_kernel()
-    backend = _of(looking)
+    assert _has_own_addmm()
+    backend = _override(record_kernels)
     layer = backend.build(
         Call("Linear", {"in_features": 3, "out_features": 2}, {}, "float32", "cpu")
     )
-    assert _own_kernel()
+    assert _has_own_addmm()
     layer(torch.ones(4, 3))
-    assert inside == [False]
-    assert _own_kernel()
+    assert kernels_inside == [False]
+    assert _has_own_addmm()
 
 
 def test_a_call_that_raises_gives_torch_its_kernel_back() -> None:
-    layer = _of(_raising).build(
+    layer = _override(_raising).build(
         Call("Linear", {"in_features": 3, "out_features": 2}, {}, "float32", "cpu")
     )
     with pytest.raises(RuntimeError, match="aten::addmm"):
         layer(torch.ones(4, 3))
     with pytest.raises(RuntimeError, match="aten::addmm"):
         layer.vjp((torch.ones(4, 3),), (torch.ones(4, 2),))
-    assert _own_kernel()
+    assert _has_own_addmm()
     assert torch.nn.Linear(3, 2)(torch.ones(4, 3)).shape == (4, 2)
 
 
 def test_torchs_own_answer_is_erased() -> None:
     """A function that writes nothing must not find the right numbers of torch in its memory."""
-    seen = []
+    answers_seen = []
 
     def unwritten(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
         result = torch.empty(mat1.shape[0], mat2.shape[1])
-        seen.append(result.clone())
+        answers_seen.append(result.clone())
         return result
 
-    layer = _of(unwritten).build(
+    layer = _override(unwritten).build(
         Call("Linear", {"in_features": 64, "out_features": 64}, {}, "float32", "cpu")
     )
     x = torch.ones(64, 64)
     right = layer.module(x)
     for _ in range(5):
         layer(x)
-    assert not any(torch.equal(y, right) for y in seen)
+    assert not any(torch.equal(y, right) for y in answers_seen)
 
 
 # --- usage errors ---
 
 
-def one(a: Any) -> Any:
+def one_parameter(a: Any) -> Any:
     return a
 
 
@@ -422,7 +429,10 @@ def one(a: Any) -> Any:
         ({"aten::linear": addmm}, "operator 'aten::linear' consists of other operators"),
         ({"aten::cudnn_convolution": addmm}, "has no kernel for CPU in torch"),
         ({"aten::addmm": "addmm"}, "aten::addmm: expected a callable, got 'addmm'"),
-        ({"aten::addmm": one}, "aten::addmm: expected a callable that takes (Tensor self, Tensor"),
+        (
+            {"aten::addmm": one_parameter},
+            "aten::addmm: expected a callable that takes (Tensor self, Tensor",
+        ),
         ({"aten::addmm": mm}, "got mm(self: 'Any', mat2: 'Any') -> 'Any': "),
         ({"aten::addmm": addmm, "aten::addmm.default": addmm}, "aten::addmm is named twice"),
     ],
@@ -458,19 +468,19 @@ def test_a_usage_error_before_the_run(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_errors_are_asked_only_where_they_are_named() -> None:
     def checks(backend: Any) -> set[str]:
-        items = plan(
+        items = plan_items(
             backend, layers=["Linear"], checks=["values", "errors"], dtypes=["float32"],
             devices=["cpu"], every_dtype=True,
         )  # fmt: skip
         return {item.check for item in items}
 
-    assert checks(_of(addmm)) == {"values"}
-    asked = OverrideBackend("mine", {"aten::addmm": addmm}, errors=True)
-    assert checks(asked) == {"values", "errors"}
+    assert checks(_override(addmm)) == {"values"}
+    with_errors = OverrideBackend("mine", {"aten::addmm": addmm}, errors=True)
+    assert checks(with_errors) == {"values", "errors"}
 
 
 def test_the_base_and_the_functions_are_told() -> None:
-    backend = _of(addmm)
+    backend = _override(addmm)
     assert backend.base == "torch"
     assert backend.info()["aten::addmm"].endswith("test_override.addmm")
     assert backend.devices() == ("cpu",)
@@ -492,7 +502,7 @@ def test_the_base_and_the_functions_are_told() -> None:
     ],
 )
 def test_a_files_name_is_the_operators(file: str, name: str) -> None:
-    assert operator_of(Path(file)) == name
+    assert operator_name(Path(file)) == name
 
 
 def test_a_backend_of_a_folder(tmp_path: Path) -> None:
@@ -510,7 +520,7 @@ def test_a_backend_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_folders_with_helpers_of_one_name_are_kept_apart(tmp_path: Path) -> None:
-    found = []
+    functions = []
     for number in (1, 2):
         folder = tmp_path / f"folder{number}"
         folder.mkdir()
@@ -522,8 +532,8 @@ def test_folders_with_helpers_of_one_name_are_kept_apart(tmp_path: Path) -> None
         )
         backend = OverrideBackend.from_folder(folder)
         layer = backend.build(Call("functional.linear", {}, {}, "float32", "cpu"))
-        found.append(float(layer(torch.ones(1, 3), torch.ones(1, 3))))
-    assert found == [1, 2]
+        functions.append(float(layer(torch.ones(1, 3), torch.ones(1, 3))))
+    assert functions == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -563,7 +573,7 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
 def test_through_the_plug_in(
     name: str, isolation: str, outcome: str, pytester: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plug_in(pytester, monkeypatch, KERNELS)
+    install_backends_module(pytester, monkeypatch, KERNELS)
     results = pytester.path / "results.jsonl"
     result = pytester.runpytest_inprocess(
         "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
@@ -572,10 +582,10 @@ def test_through_the_plug_in(
         f"--conformance-isolation={isolation}", f"--conformance-results={results}",
     )  # fmt: skip
     result.assert_outcomes(**{outcome: 1})
-    assert _own_kernel()
+    assert _has_own_addmm()
     from conformance.reports.results import read
 
-    (found,) = read(results).verdicts
-    assert found.hits["aten::addmm"] > 0
+    (single_verdict,) = read(results).verdicts
+    assert single_verdict.hits["aten::addmm"] > 0
     if outcome == "failed":
-        assert "load('plugged:wrong')" in str(found.reproducer)
+        assert "load('plugged:wrong')" in str(single_verdict.reproducer)

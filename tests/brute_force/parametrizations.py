@@ -9,7 +9,7 @@ import numpy as np
 
 import brute_force.oracles as layers
 from brute_force.oracles import _positions
-from conformance.model.case import Case, part
+from conformance.model.case import Case, argument_module_call
 
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
@@ -27,7 +27,7 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
             dim = 1 if "Transpose" in module[0] else 0
         steps = given.get("n_power_iterations", 1) if call.training else 0
         weight = _by_largest(parts, dim, steps, given.get("eps", 1e-12))
-    inner = replace(part(call, module), state={**others, name: weight})
+    inner = replace(argument_module_call(call, module), state={**others, name: weight})
     return _layer(replace(case, call=inner))
 
 

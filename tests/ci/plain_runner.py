@@ -25,7 +25,7 @@ class WorkflowError(ValueError):
 
 
 @dataclass
-class Ran:
+class StepResult:
     """The result of a step: its name, exit status and output."""
 
     name: str
@@ -62,7 +62,7 @@ class Runner:
         lines = self.file("output").read_text(encoding="utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines)
 
-    def run(self, step: Mapping[str, Any]) -> Ran:
+    def run(self, step: Mapping[str, Any]) -> StepResult:
         """Run a step.
 
         Raises:
@@ -71,14 +71,14 @@ class Runner:
         script = str(step["run"])
         if "${{" in script:
             raise WorkflowError(f"step {step.get('name')}: an expression in a script: {script}")
-        env = {k: self.filled(str(v)) for k, v in step.get("env", {}).items()}
+        env = {k: self.fill_expressions(str(v)) for k, v in step.get("env", {}).items()}
         run = subprocess.run(
-            [*SHELL, "-c", script], cwd=self.folder, env={**self._surroundings(), **env},
+            [*SHELL, "-c", script], cwd=self.folder, env={**self._runner_environment(), **env},
             capture_output=True, text=True,
         )  # fmt: skip
-        return Ran(str(step.get("name", "")), run.returncode, run.stdout + run.stderr)
+        return StepResult(str(step.get("name", "")), run.returncode, run.stdout + run.stderr)
 
-    def filled(self, text: str) -> str:
+    def fill_expressions(self, text: str) -> str:
         """Replace the expressions in a text by their values."""
 
         def value(match: re.Match[str]) -> str:
@@ -89,11 +89,13 @@ class Runner:
 
         return re.sub(r"\$\{\{\s*([\w.\-]+)\s*\}\}", value, text)
 
-    def _surroundings(self) -> dict[str, str]:
+    def _runner_environment(self) -> dict[str, str]:
         """The environment of a runner, with this Python first on its path."""
-        mine = {k: v for k, v in os.environ.items() if not k.startswith(("CONFORMANCE_", "PYTEST"))}
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("CONFORMANCE_", "PYTEST"))
+        }
         return {
-            **mine,
+            **inherited,
             "CI": "true",
             "GITHUB_ACTIONS": "true",
             "GITHUB_WORKFLOW": "conformance",
@@ -104,8 +106,8 @@ class Runner:
             "PYTEST_XDIST_AUTO_NUM_WORKERS": "0",
             # What the suite starts is forked from a process that has torch.
             "PYTEST_ADDOPTS": "-p warm",
-            "PYTHONPATH": os.pathsep.join([TESTS, *filter(None, [mine.get("PYTHONPATH")])]),
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), mine["PATH"]]),
+            "PYTHONPATH": os.pathsep.join([TESTS, *filter(None, [inherited.get("PYTHONPATH")])]),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]]),
             **self.env,
         }
 
@@ -120,15 +122,15 @@ def read(path: Path) -> Any:
 
 def steps(job: Mapping[str, Any], *names: str) -> list[Mapping[str, Any]]:
     """The steps of a job with a script, or those of these names."""
-    found = [step for step in job["steps"] if "run" in step]
-    return [step for step in found if step.get("name") in names] if names else found
+    scripts = [step for step in job["steps"] if "run" in step]
+    return [step for step in scripts if step.get("name") in names] if names else scripts
 
 
-def actions(data: Any) -> Sequence[str]:
+def used_actions(data: Any) -> Sequence[str]:
     """Every action that a workflow or a composite action uses."""
     if isinstance(data, Mapping):
-        own = [data["uses"]] if isinstance(data.get("uses"), str) else []
-        return [*own, *(name for value in data.values() for name in actions(value))]
+        own_uses = [data["uses"]] if isinstance(data.get("uses"), str) else []
+        return [*own_uses, *(name for value in data.values() for name in used_actions(value))]
     if isinstance(data, list):
-        return [name for value in data for name in actions(value)]
+        return [name for value in data for name in used_actions(value)]
     return []

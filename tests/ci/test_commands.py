@@ -31,18 +31,18 @@ OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devn
 FAKE_TOX = "import sys; print(sys.flags.isolated, *sys.argv[1:], sep='|'); sys.exit(3)\n"
 
 
-def environment(**changed: str) -> dict[str, str]:
+def environment(**changes: str) -> dict[str, str]:
     """The environment without variables of tox and pytest; `python3` is this Python."""
     theirs = ("CONFORMANCE_", "PYTEST", "TOX_ENV_", "TOX_PACKAGE", "TOX_WORK_DIR", "VIRTUAL_ENV")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
-    path = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
-    return {**kept, "PATH": path, **changed}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
+    path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
+    return {**inherited, "PATH": path, **changes}
 
 
-def run(command: str | list[str], folder: Path, **changed: str) -> subprocess.CompletedProcess[str]:
+def run(command: str | list[str], folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run a command, by the shell if it is one text."""
     return subprocess.run(
-        command, cwd=folder, env=environment(**changed), shell=isinstance(command, str),
+        command, cwd=folder, env=environment(**changes), shell=isinstance(command, str),
         capture_output=True, text=True,
     )  # fmt: skip
 
@@ -77,13 +77,17 @@ def test_ci_runs_the_commands_of_readme() -> None:
 
 
 def test_the_script_knows_what_the_project_needs() -> None:
-    least = ".".join(map(str, SCRIPT["LEAST_PYTHON"]))
+    minimum = ".".join(map(str, SCRIPT["LEAST_PYTHON"]))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["requires-python"] == f">={least}"
-    assert f"Python ≥ {least} " in SECTION
+    assert project["requires-python"] == f">={minimum}"
+    assert f"Python ≥ {minimum} " in SECTION
     for extra, compiler in (("mlx", "g++"), ("tinygrad", "clang")):
-        needy = {re.sub(r"^py\d+-", "", name) for name in environments_with(extra)}
-        assert needy == {name for name, of in SCRIPT["COMPILERS"].items() if of == compiler}
+        environments = {re.sub(r"^py\d+-", "", name) for name in environments_with(extra)}
+        assert environments == {
+            name
+            for name, required_compiler in SCRIPT["COMPILERS"].items()
+            if required_compiler == compiler
+        }
 
 
 def test_the_script_can_be_read_by_an_old_python() -> None:
@@ -113,11 +117,11 @@ REFUSED = {
 
 @pytest.mark.parametrize("missing", REFUSED)
 def test_what_is_missing_is_said_in_one_line(missing: str, folder: Path) -> None:
-    planted, word, line = REFUSED[missing]
-    start = f"import os, runpy, sys; {planted}; runpy.run_path('run.py', run_name='__main__')"
-    ran = run([sys.executable, "-c", start, *word.split()], folder)
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert re.fullmatch(f"run\\.py: .*{line}.*\n", ran.stderr), ran.stderr
+    planted_files, word, line = REFUSED[missing]
+    start = f"import os, runpy, sys; {planted_files}; runpy.run_path('run.py', run_name='__main__')"
+    result = run([sys.executable, "-c", start, *word.split()], folder)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert re.fullmatch(f"run\\.py: .*{line}.*\n", result.stderr), result.stderr
     assert not (folder / ".tox").exists()
 
 
@@ -136,25 +140,25 @@ def test_the_commands_make_tox_once_and_end_as_it_does(folder: Path, tmp_path: P
     # Files that a killed run may leave.
     (folder / ".tox/.run-{}.{}/bin".format(*sys.version_info)).mkdir(parents=True)
 
-    online = {**OFFLINE, "PIP_FIND_LINKS": tmp_path.as_uri()}
-    ran = run(f"{COMMANDS[0]} -k 'a b'", folder, **online)
-    assert (ran.returncode, ran.stderr) == (3, "")
-    assert ran.stdout == f"1|run|-c|{folder}|-e|torch|--|-k|a b\n"
+    with_index = {**OFFLINE, "PIP_FIND_LINKS": tmp_path.as_uri()}
+    result = run(f"{COMMANDS[0]} -k 'a b'", folder, **with_index)
+    assert (result.returncode, result.stderr) == (3, "")
+    assert result.stdout == f"1|run|-c|{folder}|-e|torch|--|-k|a b\n"
 
     for arguments in ("", " --"):
-        ran = run(COMMANDS[1] + arguments, folder, **OFFLINE)
-        assert (ran.returncode, ran.stderr) == (3, "")
-        assert ran.stdout == f"1|run|-c|{folder}|-e|tests|--\n"
+        result = run(COMMANDS[1] + arguments, folder, **OFFLINE)
+        assert (result.returncode, result.stderr) == (3, "")
+        assert result.stdout == f"1|run|-c|{folder}|-e|tests|--\n"
 
 
 @pytest.mark.nightly
 def test_what_pip_says_passes_through(folder: Path) -> None:
-    ran = run(COMMANDS[0], folder, **OFFLINE)
-    assert ran.returncode == 2
-    *above, last = ran.stderr.splitlines()
-    assert "No matching distribution found for tox" in "".join(above)
-    assert last.startswith("run.py: pip cannot install tox into ")
-    assert "Traceback" not in ran.stderr
+    result = run(COMMANDS[0], folder, **OFFLINE)
+    assert result.returncode == 2
+    *lines_before, last_line = result.stderr.splitlines()
+    assert "No matching distribution found for tox" in "".join(lines_before)
+    assert last_line.startswith("run.py: pip cannot install tox into ")
+    assert "Traceback" not in result.stderr
     assert list((folder / ".tox").iterdir()) == []
 
 
@@ -166,8 +170,8 @@ def test_a_command_runs_in_a_fresh_clone(command: str, tmp_path: Path) -> None:
     clone = tmp_path / "a clone"
     subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
     name = command.split()[-1]
-    ran = run(f"{command} {CHEAP[name]}", clone)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert re.search(rf"^\s+{name}: OK", ran.stdout, re.MULTILINE)
+    result = run(f"{command} {CHEAP[name]}", clone)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(rf"^\s+{name}: OK", result.stdout, re.MULTILINE)
     if name == "torch":
-        assert f"report: {clone}/results/torch.html" in ran.stdout
+        assert f"report: {clone}/results/torch.html" in result.stdout

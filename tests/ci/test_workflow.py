@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("yaml", reason="needs PyYAML")
 
 from conformance.reports.results import read as read_results
-from plain_runner import Ran, Runner, WorkflowError, actions, read, steps
+from plain_runner import Runner, StepResult, WorkflowError, read, steps, used_actions
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / "docs/ci/conformance.yml"
@@ -60,49 +60,51 @@ def shards(workflow: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         runner = Runner(folder / f"job{shard}", env, {"matrix.shard": str(shard)})
         for step in steps(job):
             if step["name"] != "Install":
-                ran = runner.run(step)
-                assert ran.code == 0, ran.text
+                result = runner.run(step)
+                assert result.code == 0, result.text
         (upload,) = [s["with"] for s in job["steps"] if "upload-artifact" in s.get("uses", "")]
         (made,) = runner.folder.glob(upload["path"])
         shutil.copy(made, artefacts)
     return artefacts
 
 
-class Report:
+class ReportJob:
     """The report job, run to its end on some shards."""
 
-    def __init__(self, workflow: Any, shards: Path, place: Path, last: str, results: str) -> None:
+    def __init__(
+        self, workflow: Any, shards: Path, place: Path, last_run: str, results: str
+    ) -> None:
         bin = place / "bin"
         bin.mkdir()
         (bin / "gh").write_text(GH)
         (bin / "gh").chmod(0o755)
         env = {**{k: str(v) for k, v in workflow["env"].items()}, **SMALL}
-        env |= {"FAKE_RUN": last, "FAKE_RESULTS": results}
+        env |= {"FAKE_RUN": last_run, "FAKE_RESULTS": results}
         context = {"github.token": "none", "github.event.repository.default_branch": "main"}
         self.runner = Runner(place / "report", env, context)
         self.folder = self.runner.folder
         shutil.copytree(shards, self.folder / "shards")
-        self.ran: dict[str, Ran] = {}
+        self.results_by_step: dict[str, StepResult] = {}
         for step in steps(workflow["jobs"]["report"]):
-            if step["name"] != "Install" and self._due(str(step.get("if", ""))):
+            if step["name"] != "Install" and self._is_due(str(step.get("if", ""))):
                 # The step must not call the real gh.
                 script = f'export PATH="{bin}:$PATH"\n{step["run"]}'
-                self.ran[step["name"]] = self.runner.run({**step, "run": script})
+                self.results_by_step[step["name"]] = self.runner.run({**step, "run": script})
 
-    def _due(self, condition: str) -> bool:
+    def _is_due(self, condition: str) -> bool:
         """Whether a step runs by its condition; no job is cancelled here."""
         if condition in ("", "${{ !cancelled() }}"):
             return True
-        asked = re.fullmatch(
+        status_check = re.fullmatch(
             r"\$\{\{ !cancelled\(\) && steps\.(\w+)\.outcome == 'success' \}\}", condition
         )
-        assert asked is not None, condition
-        return self.ran[asked[1].capitalize()].code == 0
+        assert status_check is not None, condition
+        return self.results_by_step[status_check[1].capitalize()].code == 0
 
     @property
     def codes(self) -> dict[str, int]:
         """The exit status of each step."""
-        return {name: ran.code for name, ran in self.ran.items()}
+        return {name: result.code for name, result in self.results_by_step.items()}
 
     @property
     def summary(self) -> str:
@@ -113,44 +115,48 @@ class Report:
 def test_shards_become_one_run_with_summary_badge_and_report(
     workflow: Any, shards: Path, tmp_path: Path
 ) -> None:
-    report = Report(workflow, shards, tmp_path, "", "")
-    assert set(report.codes.values()) == {0}, report.ran
-    parts = [read_results(path) for path in sorted(shards.iterdir())]
-    whole = read_results(report.folder / "results.jsonl")
-    assert len(parts) == workflow["env"]["SHARDS"]
-    assert whole.identity.shard == "1/1"
-    assert len(whole.verdicts) == sum(len(part.verdicts) for part in parts) == 6
-    assert whole.footer is not None
-    assert whole.footer.counts["passed"] == whole.footer.verdicts == 6
-    assert "valid, 6 verdicts" in report.ran["Verify"].text
+    report = ReportJob(workflow, shards, tmp_path, "", "")
+    assert set(report.codes.values()) == {0}, report.results_by_step
+    shard_runs = [read_results(path) for path in sorted(shards.iterdir())]
+    joined = read_results(report.folder / "results.jsonl")
+    assert len(shard_runs) == workflow["env"]["SHARDS"]
+    assert joined.identity.shard == "1/1"
+    assert len(joined.verdicts) == sum(len(shard_run.verdicts) for shard_run in shard_runs) == 6
+    assert joined.footer is not None
+    assert joined.footer.counts["passed"] == joined.footer.verdicts == 6
+    assert "valid, 6 verdicts" in report.results_by_step["Verify"].text
     assert report.summary.startswith("## ✓ torch: conformant")
-    assert "no finished run on main yet" in report.ran["Last run on the main branch"].text
+    assert (
+        "no finished run on main yet" in report.results_by_step["Last run on the main branch"].text
+    )
     assert "_Not compared: no results of the main branch._" in report.summary
     badge = (report.folder / "badge.svg").read_text(encoding="utf-8")
     assert "nn-conformance torch: 100 % of 6 passed" in badge.replace("\u202f", " ").replace(
         "\xa0", " "
     )
-    kept = workflow["jobs"]["report"]["steps"][-1]["with"]["path"].split()
-    assert {name for name in kept if (report.folder / name).exists()} == {*kept} - {"compare.html"}
+    kept_paths = workflow["jobs"]["report"]["steps"][-1]["with"]["path"].split()
+    assert {name for name in kept_paths if (report.folder / name).exists()} == {*kept_paths} - {
+        "compare.html"
+    }
 
 
-def _changed(shards: Path, place: Path, **changes: Any) -> str:
+def _change_run(shards: Path, place: Path, **changes: Any) -> str:
     """Write one run of the shards' verdicts, whose header has other values."""
     lines = [line for path in sorted(shards.iterdir()) for line in path.read_text().splitlines()]
     records = [json.loads(line) for line in lines]
-    first = next(record for record in records if record["kind"] == "run")
-    verdicts = [record for record in records if record["kind"] == "verdict"]
+    first = next(header for header in records if header["kind"] == "run")
+    verdicts = [header for header in records if header["kind"] == "verdict"]
     footer = {"kind": "footer", "counts": {"passed": len(verdicts)}, "verdicts": len(verdicts)}
     footer |= {"seconds": 1.0, "finished": first["started"]}
     first |= {"shard": "1/1", "items": [verdict["id"] for verdict in verdicts], **changes}
     path = place / "main.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in [first, *verdicts, footer]))
+    path.write_text("".join(json.dumps(header) + "\n" for header in [first, *verdicts, footer]))
     return str(path)
 
 
 def test_the_last_run_on_main_is_compared(workflow: Any, shards: Path, tmp_path: Path) -> None:
-    report = Report(workflow, shards, tmp_path, "17", _changed(shards, tmp_path))
-    assert set(report.codes.values()) == {0}, report.ran
+    report = ReportJob(workflow, shards, tmp_path, "17", _change_run(shards, tmp_path))
+    assert set(report.codes.values()) == {0}, report.results_by_step
     assert "**Beside the main branch:** Nothing changed: 6 items are as they were." in (
         report.summary
     )
@@ -160,16 +166,16 @@ def test_the_last_run_on_main_is_compared(workflow: Any, shards: Path, tmp_path:
 def test_a_run_of_another_suite_is_told_and_not_compared(
     workflow: Any, shards: Path, tmp_path: Path
 ) -> None:
-    last = _changed(shards, tmp_path, suite="0.0.1")
-    report = Report(workflow, shards, tmp_path, "17", last)
+    last_run = _change_run(shards, tmp_path, suite="0.0.1")
+    report = ReportJob(workflow, shards, tmp_path, "17", last_run)
     assert report.codes["Compare"] == 0
     assert "unlike runs: suite: 0.0.1 and" in report.summary
-    assert "::warning::not compared" in report.ran["Compare"].text
+    assert "::warning::not compared" in report.results_by_step["Compare"].text
 
 
 def test_results_that_are_gone_are_told(workflow: Any, shards: Path, tmp_path: Path) -> None:
-    report = Report(workflow, shards, tmp_path, "17", "")
-    text = report.ran["Last run on the main branch"].text
+    report = ReportJob(workflow, shards, tmp_path, "17", "")
+    text = report.results_by_step["Last run on the main branch"].text
     assert "::warning::run 17 on main has no results any more" in text
     assert report.codes["Compare"] == 0
 
@@ -180,19 +186,19 @@ def test_a_missing_shard_fails_the_job_and_is_named(
     fewer = tmp_path / "fewer"
     shutil.copytree(shards, fewer)
     (fewer / "shard-2.jsonl").unlink()
-    report = Report(workflow, fewer, tmp_path, "", "")
+    report = ReportJob(workflow, fewer, tmp_path, "", "")
     assert report.codes["Merge"] == report.codes["Verify"] == 1
-    assert "incomplete: shards missing: 2/3" in report.ran["Merge"].text
+    assert "incomplete: shards missing: 2/3" in report.results_by_step["Merge"].text
     assert report.summary.startswith("## ✗ not a whole run")
     assert "shard 2/3 is missing" in report.summary
     assert not (report.folder / "badge.svg").exists()
 
 
-def _suite(tmp_path: Path, **inputs: str) -> tuple[Runner, Ran]:
+def _run_suite_step(tmp_path: Path, **inputs: str) -> tuple[Runner, StepResult]:
     """The action's step that runs the suite."""
     action = read(ACTION)
-    given = {name: str(value["default"]) for name, value in action["inputs"].items()}
-    context = {f"inputs.{name}": value for name, value in {**given, **inputs}.items()}
+    defaults = {name: str(value["default"]) for name, value in action["inputs"].items()}
+    context = {f"inputs.{name}": value for name, value in {**defaults, **inputs}.items()}
     runner = Runner(
         tmp_path / "action",
         {"CONFORMANCE_CHECK": "shape,values"},
@@ -204,8 +210,8 @@ def _suite(tmp_path: Path, **inputs: str) -> tuple[Runner, Ran]:
 
 def test_the_action_runs_the_suite(tmp_path: Path) -> None:
     inputs = {"profile": "smoke", "layer": "ReLU", "dtype": "float32", "shards": "1"}
-    runner, ran = _suite(tmp_path, **inputs, arguments="-p no:cacheprovider")
-    assert ran.code == 0, ran.text
+    runner, result = _run_suite_step(tmp_path, **inputs, arguments="-p no:cacheprovider")
+    assert result.code == 0, result.text
     assert runner.outputs == {"results": "conformance-1-of-1.jsonl", "status": "passed"}
     run = read_results(runner.folder / runner.outputs["results"])
     assert [verdict.check for verdict in run.verdicts] == ["shape", "values"]
@@ -222,30 +228,30 @@ def test_the_action_runs_the_suite(tmp_path: Path) -> None:
 def test_the_action_says_what_is_wrong_with_an_input(
     inputs: dict[str, str], told: str, tmp_path: Path
 ) -> None:
-    runner, ran = _suite(tmp_path, **inputs)
-    assert ran.code == 4
-    assert told in ran.text
+    runner, result = _run_suite_step(tmp_path, **inputs)
+    assert result.code == 4
+    assert told in result.text
     assert runner.outputs["status"] == "error"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_actions_are_of_a_major_version_and_scripts_hold_no_expression(path: Path) -> None:
     data = read(path)
-    for name in actions(data):
+    for name in used_actions(data):
         assert re.fullmatch(r"actions/[\w-]+@v\d+", name), name
-    for step in _scripts(data):
+    for step in _iterate_scripts(data):
         assert "${{" not in step["run"], "an expression in a script runs what it holds"
 
 
-def _scripts(data: Any) -> Iterator[Any]:
+def _iterate_scripts(data: Any) -> Iterator[Any]:
     if isinstance(data, dict):
         if isinstance(data.get("run"), str):
             yield data
         for value in data.values():
-            yield from _scripts(value)
+            yield from _iterate_scripts(value)
     if isinstance(data, list):
         for value in data:
-            yield from _scripts(value)
+            yield from _iterate_scripts(value)
 
 
 def test_the_matrix_has_as_many_shards_as_it_says(workflow: Any) -> None:

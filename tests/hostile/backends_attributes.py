@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hostile.entry import USAGE, Due, Entry
-from hostile.faithful import command, made, source, usage, well
+from hostile.entry import USAGE, Entry, Expected
+from hostile.faithful import backend_entry, command, expect_all_pass, source, usage_error
 
-SHORT = command("ReLU", "values,shape", "--conformance-timeout=2")
+SHORT_RUN = command("ReLU", "values,shape", "--conformance-timeout=2")
 RAISED = {
     "exception": ("RuntimeError('boom')", "RuntimeError"),
     "base-exception": ("BaseException('boom')", "BaseException"),
@@ -48,40 +48,46 @@ def endless():
 """
 
 
-def method(member: str, result: str) -> str:
+def method_source(member: str, result: str) -> str:
     """A method that returns something."""
     return f"def {member}(self):\n    return {result}\n"
 
 
-def raising(member: str, exception: str, *, attribute: bool) -> str:
+def raising_source(member: str, exception: str, *, attribute: bool) -> str:
     """A member that raises when it is read, or when it is called."""
     return f"{'@property' if attribute else ''}\ndef {member}(self):\n    raise {exception}\n"
 
 
-def of(name: str, point: int, backend: str, due: Due, **more: object) -> Entry:
+def attribute_entry(
+    name: str, point: int, backend: str, expected: Expected, **fields: object
+) -> Entry:
     """An entry of a class body."""
-    return made(name, point, source(backend=backend, before=BEFORE), due, **more)
+    return backend_entry(name, point, source(backend=backend, before=BEFORE), expected, **fields)
 
 
-def _raising() -> list[Entry]:
-    found = []
+def _raising_entries() -> list[Entry]:
+    entries = []
     for member in ("name", "info", "devices", "build"):
-        text = raising(member, "RuntimeError('boom')", attribute=True)
-        due = usage(rf"\b{member}\b", "RuntimeError", "boom")
-        found.append(of(f"{member}-cannot-be-read", 7, text, due))
+        text = raising_source(member, "RuntimeError('boom')", attribute=True)
+        expected = usage_error(rf"\b{member}\b", "RuntimeError", "boom")
+        entries.append(attribute_entry(f"{member}-cannot-be-read", 7, text, expected))
     for member, kinds in (("info", INFO), ("devices", DEVICES)):
         for kind in kinds:
-            exception, shown = RAISED[kind]
-            text = raising(member, exception, attribute=False)
-            due = usage(rf"\b{member}\b", shown)
-            found.append(of(f"{member}-raises-{kind}", 7, text, due))
+            exception, pattern = RAISED[kind]
+            text = raising_source(member, exception, attribute=False)
+            expected = usage_error(rf"\b{member}\b", pattern)
+            entries.append(attribute_entry(f"{member}-raises-{kind}", 7, text, expected))
     for kind in ("base-exception", "interrupt", "skip", "unprintable"):
-        text = raising("name", RAISED[kind][0], attribute=True)
-        found.append(of(f"name-raises-{kind}", 7, text, usage(r"\bname\b", RAISED[kind][1])))
-    return found
+        text = raising_source("name", RAISED[kind][0], attribute=True)
+        entries.append(
+            attribute_entry(
+                f"name-raises-{kind}", 7, text, usage_error(r"\bname\b", RAISED[kind][1])
+            )
+        )
+    return entries
 
 
-def _wrong() -> list[Entry]:
+def _wrong_entries() -> list[Entry]:
     names = {"none": "None", "object-without-truth": "Truth()"}
     devices = {
         "a-word": "'cpu'", "a-number": "3",
@@ -92,69 +98,84 @@ def _wrong() -> list[Entry]:
         "object-without-truth": "Truth()",
         "its-class": "Meta('X', (), {})",
     }
-    wanted = {"name": names, "devices": devices, "info": info}
-    found = []
-    for member, values in wanted.items():
+    values_by_member = {"name": names, "devices": devices, "info": info}
+    entries = []
+    for member, values in values_by_member.items():
         for kind, value in values.items():
-            text = f"name = {value}\n" if member == "name" else method(member, value)
-            due = usage(rf"\b{member}\b", "expected")
-            found.append(of(f"{member}-is-{kind}", 7, text, due))
-    build = usage(r"\bbuild\b", "expected")
-    found.append(of("build-is-no-method", 0, "build = 3\n", build))
-    return found
+            text = f"name = {value}\n" if member == "name" else method_source(member, value)
+            expected = usage_error(rf"\b{member}\b", "expected")
+            entries.append(attribute_entry(f"{member}-is-{kind}", 7, text, expected))
+    build_refusal = usage_error(r"\bbuild\b", "expected")
+    entries.append(attribute_entry("build-is-no-method", 0, "build = 3\n", build_refusal))
+    return entries
 
 
 # Odd strings and mappings: refused, or shown escaped and cut.
-EITHER: dict[str, tuple[int, str]] = {
+REFUSED_OR_ESCAPED: dict[str, tuple[int, str]] = {
     "name-with-escapes": (19, "name = 'hostile\\x1b[31m\\x07'\n"),
     "name-with-nul": (19, "name = 'hostile\\x00'\n"),
     "name-that-turns-about": (19, "name = 'hostile\\u202eelif'\n"),
     "name-with-surrogates": (7, "name = 'hostile\\ud800'\n"),
     "name-of-ten-million": (19, "name = 'hostile' * 1_500_000\n"),
     "name-of-a-lying-class": (7, "name = Text('hostile')\n"),
-    "info-of-a-lying-class": (7, method("info", "{Text('hostile'): Text('hostile')}")),
-    "info-with-escapes": (19, method("info", "{'a\\x1b[2J': 'b\\x00\\u202e'}")),
-    "info-with-surrogates": (7, method("info", "{'a\\udfff': 'b\\ud800'}")),
-    "info-of-ten-million": (19, method("info", "{'hostile': 'x' * 10_000_000}")),
-    "info-of-a-million-facts": (19, method("info", "{str(n): 'x' for n in range(1_000_000)}")),
-    "info-with-a-value-without-text": (10, method("info", "{'a': Truth()}")),
-    "devices-with-surrogates": (7, method("devices", "('cpu', 'cpu\\ud800')")),
-    "devices-with-escapes": (19, method("devices", "('cpu', '\\x1b[31m')")),
-    "devices-of-a-lying-class": (7, method("devices", "(Text('cpu'),)")),
+    "info-of-a-lying-class": (7, method_source("info", "{Text('hostile'): Text('hostile')}")),
+    "info-with-escapes": (19, method_source("info", "{'a\\x1b[2J': 'b\\x00\\u202e'}")),
+    "info-with-surrogates": (7, method_source("info", "{'a\\udfff': 'b\\ud800'}")),
+    "info-of-ten-million": (19, method_source("info", "{'hostile': 'x' * 10_000_000}")),
+    "info-of-a-million-facts": (
+        19,
+        method_source("info", "{str(n): 'x' for n in range(1_000_000)}"),
+    ),
+    "info-with-a-value-without-text": (10, method_source("info", "{'a': Truth()}")),
+    "devices-with-surrogates": (7, method_source("devices", "('cpu', 'cpu\\ud800')")),
+    "devices-with-escapes": (19, method_source("devices", "('cpu', '\\x1b[31m')")),
+    "devices-of-a-lying-class": (7, method_source("devices", "(Text('cpu'),)")),
     "devices-by-the-hundred-thousand": (
         0,
-        method("devices", "('cpu', *(f'cpu:{n}' for n in range(100_000)))"),
+        method_source("devices", "('cpu', *(f'cpu:{n}' for n in range(100_000)))"),
     ),
-    "devices-of-ten-million": (19, method("devices", "('cpu', 'x' * 10_000_000)")),
+    "devices-of-ten-million": (19, method_source("devices", "('cpu', 'x' * 10_000_000)")),
 }
 HANGING: dict[str, tuple[str, str]] = {
     "info-hangs": ("info", "def info(self):\n    time.sleep(1000)\n"),
     "devices-hangs": ("devices", "def devices(self):\n    time.sleep(1000)\n"),
     "name-hangs": ("name", "@property\ndef name(self):\n    time.sleep(1000)\n"),
-    "devices-never-end": ("devices", method("devices", "endless()")),
-    "info-never-ends": ("info", method("info", "((word, n) for n, word in enumerate(endless()))")),
+    "devices-never-end": ("devices", method_source("devices", "endless()")),
+    "info-never-ends": (
+        "info",
+        method_source("info", "((word, n) for n, word in enumerate(endless()))"),
+    ),
 }
 COUNTED = (
     "n = 0\n@property\ndef name(self):\n    type(self).n += 1\n    return f'hostile {self.n}'\n"
 )
 
 ENTRIES = (
-    *_raising(),
-    *_wrong(),
+    *_raising_entries(),
+    *_wrong_entries(),
     *(
-        of(name, point, text, Due((0, USAGE), ("hostile",), longest=4000, others="passed"))
-        for name, (point, text) in EITHER.items()
+        attribute_entry(
+            name, point, text, Expected((0, USAGE), ("hostile",), longest=4000, others="passed")
+        )
+        for name, (point, text) in REFUSED_OR_ESCAPED.items()
     ),
     *(
-        of(name, 7, text, usage(rf"\b{member}\b"), run=SHORT, seconds=60)
+        attribute_entry(name, 7, text, usage_error(rf"\b{member}\b"), run=SHORT_RUN, seconds=60)
         for name, (member, text) in HANGING.items()
     ),
-    of(
+    attribute_entry(
         "name-of-several-lines",
         19,
         "name = 'hostile\\n\\nPASSED\\n'\n",
-        Due((0, USAGE), ("hostile",), never="(?m)^PASSED", others="passed"),
+        Expected((0, USAGE), ("hostile",), never="(?m)^PASSED", others="passed"),
     ),
-    of("name-that-changes", 0, COUNTED, Due((0, USAGE), ("hostile",), others="passed")),
-    of("devices-as-a-list-class", 0, method("devices", "type('L', (list,), {})(['cpu'])"), well()),
+    attribute_entry(
+        "name-that-changes", 0, COUNTED, Expected((0, USAGE), ("hostile",), others="passed")
+    ),
+    attribute_entry(
+        "devices-as-a-list-class",
+        0,
+        method_source("devices", "type('L', (list,), {})(['cpu'])"),
+        expect_all_pass(),
+    ),
 )

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from hostile.backends_attributes import BEFORE, RAISED, SHORT, of, raising
-from hostile.entry import USAGE, Due, Entry
-from hostile.faithful import command, judged, made, source, usage, well
+from hostile.backends_attributes import BEFORE, RAISED, SHORT_RUN, attribute_entry, raising_source
+from hostile.entry import USAGE, Entry, Expected
+from hostile.faithful import (
+    backend_entry,
+    command,
+    expect_all_pass,
+    expect_verdicts,
+    source,
+    usage_error,
+)
 
 ATTRIBUTES = (
     "isolate",
@@ -17,7 +24,7 @@ ATTRIBUTES = (
     "unasked",
 )
 METHODS = ("numerics", "offers", "inherits", "hits")
-BADLY = {
+MEMBER_BY_EXCEPTION = {
     "base-exception": "timeout",
     "interrupt": "budget",
     "exit": "isolate",
@@ -48,43 +55,49 @@ WORDS = {
 LATE = (1, USAGE)
 
 
-def _raising() -> list[Entry]:
-    found = []
+def _raising_entries() -> list[Entry]:
+    entries = []
     for member in (*ATTRIBUTES, *METHODS):
-        text = raising(member, "RuntimeError('boom')", attribute=True)
-        due = usage(rf"\b{member}\b", "RuntimeError", "boom")
-        found.append(of(f"{member}-cannot-be-read", 7, text, due))
-    for kind, member in BADLY.items():
-        exception, shown = RAISED[kind]
-        text = raising(member, exception, attribute=True)
-        found.append(of(f"{member}-raises-{kind}", 7, text, usage(rf"\b{member}\b", shown)))
-    return found
+        text = raising_source(member, "RuntimeError('boom')", attribute=True)
+        expected = usage_error(rf"\b{member}\b", "RuntimeError", "boom")
+        entries.append(attribute_entry(f"{member}-cannot-be-read", 7, text, expected))
+    for kind, member in MEMBER_BY_EXCEPTION.items():
+        exception, pattern = RAISED[kind]
+        text = raising_source(member, exception, attribute=True)
+        entries.append(
+            attribute_entry(
+                f"{member}-raises-{kind}", 7, text, usage_error(rf"\b{member}\b", pattern)
+            )
+        )
+    return entries
 
 
-def _numbers() -> list[Entry]:
-    found = []
+def _number_entries() -> list[Entry]:
+    entries = []
     for member in ("timeout", "compile_seconds"):
         for kind, value in NUMBERS.items():
-            due = usage(rf"\b{member}\b", "expected")
-            found.append(of(f"{member}-is-{kind}", 7, f"{member} = {value}\n", due))
-    return found
+            expected = usage_error(rf"\b{member}\b", "expected")
+            entries.append(
+                attribute_entry(f"{member}-is-{kind}", 7, f"{member} = {value}\n", expected)
+            )
+    return entries
 
 
-def _words() -> list[Entry]:
+def _word_entries() -> list[Entry]:
     return [
-        of(f"{member}-is-{kind}", 7, f"{member} = {value}\n",
-           usage(rf"\b{member}\b", "expected|no-such-backend"))
+        attribute_entry(f"{member}-is-{kind}", 7, f"{member} = {value}\n",
+           usage_error(rf"\b{member}\b", "expected|no-such-backend"))
         for member, values in WORDS.items()
         for kind, value in values.items()
     ]  # fmt: skip
 
 
-def called(member: str, line: str) -> str:
+def method_source(member: str, line: str) -> str:
     """A method of any arguments."""
     return f"def {member}(self, *arguments):\n    {line}\n"
 
 
-CALLED: dict[str, tuple[int, str, str, int | tuple[int, ...]]] = {
+METHODS_RETURNING: dict[str, tuple[int, str, str, int | tuple[int, ...]]] = {
     "offers-raises": (7, "offers", "raise RuntimeError('boom')", USAGE),
     "offers-raises-an-interrupt": (7, "offers", "raise KeyboardInterrupt", USAGE),
     "offers-raises-a-skip": (7, "offers", "pytest.skip('no')", USAGE),
@@ -113,8 +126,8 @@ CALLED: dict[str, tuple[int, str, str, int | tuple[int, ...]]] = {
     "numerics-with-unhashable-names": (0, "numerics", "return Numerics(inexact=([],))", LATE),
 }  # fmt: skip
 HANGING = {
-    "offers-hangs": called("offers", "time.sleep(1000)"),
-    "numerics-hangs": called("numerics", "time.sleep(1000)"),
+    "offers-hangs": method_source("offers", "time.sleep(1000)"),
+    "numerics-hangs": method_source("numerics", "time.sleep(1000)"),
     "compile_seconds-hangs": "@property\ndef compile_seconds(self):\n    time.sleep(1000)\n",
 }
 # A class that claims to be Numerics, with a value that Numerics refuses.
@@ -127,53 +140,65 @@ class Lenient(Numerics):
 """
 
 ENTRIES = (
-    *_raising(),
-    *_numbers(),
-    *_words(),
+    *_raising_entries(),
+    *_number_entries(),
+    *_word_entries(),
     *(
-        of(name, point, called(member, line), usage(rf"\b{member}\b", code=code))
-        for name, (point, member, line, code) in CALLED.items()
+        attribute_entry(
+            name, point, method_source(member, line), usage_error(rf"\b{member}\b", code=code)
+        )
+        for name, (point, member, line, code) in METHODS_RETURNING.items()
     ),
     *(
-        of(name, 7, text, Due(LATE, (name.partition("-")[0],), longest=4000), run=SHORT, seconds=75)
+        attribute_entry(
+            name,
+            7,
+            text,
+            Expected(LATE, (name.partition("-")[0],), longest=4000),
+            run=SHORT_RUN,
+            seconds=75,
+        )
         for name, text in HANGING.items()
     ),
-    made(
+    backend_entry(
         "numerics-of-a-lying-class-with-a-wrong-layer",
         1,
         source(
             "def __call__(self, x):\n    return self.run(x)[0] * x.dtype.type(1.5)",
-            called("numerics", "return Lenient()"),
+            method_source("numerics", "return Lenient()"),
             before=BEFORE + LIAR,
         ),
-        Due(LATE, ("numerics|failed",)),
+        Expected(LATE, ("numerics|failed",)),
     ),
-    of("accepts-everything-is-its-right", 0, "accepts = ('*',)\n", well()),
-    of("refusals-of-one-class", 0, "refusals = (ArithmeticError,)\n", well()),
-    of("timeout-as-a-float", 0, "timeout = 30.5\n", well()),
-    of(
+    attribute_entry("accepts-everything-is-its-right", 0, "accepts = ('*',)\n", expect_all_pass()),
+    attribute_entry(
+        "refusals-of-one-class", 0, "refusals = (ArithmeticError,)\n", expect_all_pass()
+    ),
+    attribute_entry("timeout-as-a-float", 0, "timeout = 30.5\n", expect_all_pass()),
+    attribute_entry(
         "optional-members-that-are-none",
         0,
         "base = budget = numerics = offers = None\n",
-        Due((0, USAGE), ("hostile",)),
+        Expected((0, USAGE), ("hostile",)),
     ),
-    of(
+    attribute_entry(
         "offers-nothing",
         0,
-        called("offers", "return False"),
-        Due((0, 1, 4, 5), ("hostile|ReLU",)),
+        method_source("offers", "return False"),
+        Expected((0, 1, 4, 5), ("hostile|ReLU",)),
         run=command("ReLU"),
     ),
-    of(
+    attribute_entry(
         "offers-changes-its-mind",
         0,
-        "asked = 0\n" + called("offers", "type(self).asked += 1; return self.asked % 2 == 1"),
-        Due((0, 1, 4, 5)),
+        "asked = 0\n"
+        + method_source("offers", "type(self).asked += 1; return self.asked % 2 == 1"),
+        Expected((0, 1, 4, 5)),
     ),
-    made(
+    backend_entry(
         "compile-seconds-and-a-wrong-layer",
         0,
         source("def __call__(self, x):\n    return x.copy()", "compile_seconds = 0.3\n"),
-        judged({"ReLU-values-*": "failed: "}),
+        expect_verdicts({"ReLU-values-*": "failed: "}),
     ),
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hostile.entry import USAGE, Due, Entry
-from hostile.faithful import command, made, source, usage, well
+from hostile.entry import USAGE, Entry, Expected
+from hostile.faithful import backend_entry, command, expect_all_pass, source, usage_error
 
-SHORT = command("ReLU", "values,shape", "--conformance-timeout=2")
+SHORT_RUN = command("ReLU", "values,shape", "--conformance-timeout=2")
 BEFORE = """
 import contextlib, gc, os, random, signal, sys, threading, time, warnings
 
@@ -31,7 +31,7 @@ REFUSED: dict[str, tuple[int, str, str]] = {
     "a-group": (7, "raise BaseExceptionGroup('two', [KeyboardInterrupt(), ValueError()])", "two"),
 }
 # These stay faithful: the suite does not depend on what such a module changes.
-CHANGES = {
+HARMLESS_CHANGES = {
     "directory": "os.chdir('/')",
     "signal-handlers": "for s in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD): "
     "signal.signal(s, signal.SIG_IGN)",
@@ -68,29 +68,37 @@ IN_CHILD = {
 }
 
 
-def module(name: str, point: int, line: str, due: Due, **more: object) -> Entry:
+def importing_entry(
+    name: str, point: int, line: str, expected: Expected, **fields: object
+) -> Entry:
     """An entry of lines that are run at the import."""
-    return made(name, point, source(before=BEFORE + line + "\n"), due, **more)
+    return backend_entry(name, point, source(before=BEFORE + line + "\n"), expected, **fields)
 
 
-def named(name: str, backend: str, *says: str, text: str = "") -> Entry:
+def backend_name_entry(name: str, backend: str, *patterns: str, text: str = "") -> Entry:
     """An entry whose backend is named by a module and an attribute."""
     run = tuple(
         f"--conformance-backend={backend}" if word.startswith("--conformance-backend") else word
         for word in command()
     )
-    return made(name, 7, source(before=BEFORE, after=text), Due(USAGE, says, longest=2000), run=run)
+    return backend_entry(
+        name, 7, source(before=BEFORE, after=text), Expected(USAGE, patterns, longest=2000), run=run
+    )
 
 
-def _children() -> list[Entry]:
+def _child_entries() -> list[Entry]:
     """Entries whose start fails only in the child: the run ends with an error, whatever it says."""
-    found = []
+    entries = []
     for kind, (point, line, says) in IN_CHILD.items():
         body = "\n".join(f"    {part}" for part in line.splitlines())
-        due = Due((1, USAGE), (says,) * bool(says))
+        expected = Expected((1, USAGE), (says,) * bool(says))
         text = f"if CHILD:\n{body}"
-        found.append(module(f"child-import-{kind}", point, text, due, run=SHORT, seconds=80))
-    return found
+        entries.append(
+            importing_entry(
+                f"child-import-{kind}", point, text, expected, run=SHORT_RUN, seconds=80
+            )
+        )
+    return entries
 
 
 FACTORIES = {
@@ -125,40 +133,47 @@ FACTORIES = {
 
 ENTRIES = (
     *(
-        module(f"import-raises-{kind}", point, line, usage("import", says))
+        importing_entry(f"import-raises-{kind}", point, line, usage_error("import", says))
         for kind, (point, line, says) in REFUSED.items()
     ),
-    *(module(f"import-changes-{kind}", 0, line, well()) for kind, line in CHANGES.items()),
     *(
-        module(f"import-prints-{kind}", 0, line, well(longest=25_000_000))
+        importing_entry(f"import-changes-{kind}", 0, line, expect_all_pass())
+        for kind, line in HARMLESS_CHANGES.items()
+    ),
+    *(
+        importing_entry(f"import-prints-{kind}", 0, line, expect_all_pass(longest=25_000_000))
         for kind, line in PRINTING.items()
     ),
     # Pytest needs its own streams; a prompt error is enough.
     *(
-        module(f"import-leaves-{kind}", 0, line, Due((0, 1, USAGE)), run=SHORT)
+        importing_entry(f"import-leaves-{kind}", 0, line, Expected((0, 1, USAGE)), run=SHORT_RUN)
         for kind, line in STREAMS.items()
     ),
     # A process that ends during its import cannot always say so; it must not look green.
     *(
-        module(f"import-{kind}", 11, line, Due((1, 2, 3, USAGE, *codes)))
+        importing_entry(f"import-{kind}", 11, line, Expected((1, 2, 3, USAGE, *codes)))
         for kind, (line, codes) in ENDS.items()
     ),
-    module("import-hangs", 8, "time.sleep(1000)", usage("import"), run=SHORT, seconds=70),
-    module(
+    importing_entry(
+        "import-hangs", 8, "time.sleep(1000)", usage_error("import"), run=SHORT_RUN, seconds=70
+    ),
+    importing_entry(
         "import-starts-a-thread-that-prints",
         0,
         "threading.Thread(target=lambda: [print('x' * 50) or time.sleep(0.05) "
         "for _ in range(100)], daemon=True).start()",
-        well(longest=100_000),
+        expect_all_pass(longest=100_000),
     ),
-    module("import-forks", 0, "if os.fork() == 0:\n    time.sleep(1); os._exit(0)", well()),
-    *_children(),
+    importing_entry(
+        "import-forks", 0, "if os.fork() == 0:\n    time.sleep(1); os._exit(0)", expect_all_pass()
+    ),
+    *_child_entries(),
     *(
-        named(f"factory-{kind}", "hostile_backend:make", "make", *says, text=text)
+        backend_name_entry(f"factory-{kind}", "hostile_backend:make", "make", *says, text=text)
         for kind, (text, says) in FACTORIES.items()
     ),
-    named("backend-without-attribute", "hostile_backend:", "hostile_backend:"),
-    named("backend-relative", ".hostile_backend:backend", "hostile_backend"),
-    named("backend-with-nul", "hostile_backend\udc80:backend", "hostile_backend"),
-    named("backend-that-is-a-built-in", "os:getcwd", "getcwd"),
+    backend_name_entry("backend-without-attribute", "hostile_backend:", "hostile_backend:"),
+    backend_name_entry("backend-relative", ".hostile_backend:backend", "hostile_backend"),
+    backend_name_entry("backend-with-nul", "hostile_backend\udc80:backend", "hostile_backend"),
+    backend_name_entry("backend-that-is-a-built-in", "os:getcwd", "getcwd"),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hostile.entry import Due, Entry
-from hostile.faithful import command, judged, made, source
+from hostile.entry import Entry, Expected
+from hostile.faithful import backend_entry, command, expect_verdicts, source
 
 BEFORE = """
 import threading, time
@@ -167,16 +167,16 @@ CHANGED: dict[str, tuple[str, str, str]] = {
 }  # fmt: skip
 
 
-def wrong(name: str, point: int, get: str) -> Entry:
+def wrong_layer_entry(name: str, point: int, get: str) -> Entry:
     """A wrong ReLU whose answer is wrapped."""
     body = WRONG + f"def get(self, native):\n    y = super().get(native)\n    {get}\n"
-    due = judged({"ReLU-values-*": "failed: "}, others="")
-    return made(name, point, source(body, before=BEFORE), due)
+    expected = expect_verdicts({"ReLU-values-*": "failed: "}, others="")
+    return backend_entry(name, point, source(body, before=BEFORE), expected)
 
 
-def caught(layer: str, text: str, checks: str) -> Due:
+def expect_failure(layer: str, text: str, checks: str) -> Expected:
     """At least one item fails."""
-    return Due(1, verdicts={f"{layer}-*": "(failed|crashed): "})
+    return Expected(1, verdicts={f"{layer}-*": "(failed|crashed): "})
 
 
 LATER = {
@@ -216,59 +216,59 @@ RACING = """
 """
 
 ENTRIES = (
-    *(wrong(f"wrong-layer-{kind}", point, get) for kind, (point, get) in GETS.items()),
+    *(wrong_layer_entry(f"wrong-layer-{kind}", point, get) for kind, (point, get) in GETS.items()),
     *(
-        made(
+        backend_entry(
             f"wrong-{kind}",
             point,
             source(text, before=BEFORE),
-            caught(layer, text, checks),
+            expect_failure(layer, text, checks),
             run=command(layer, checks),
         )
         for kind, (point, layer, checks, text) in OTHERS.items()
     ),
     *(
-        made(
+        backend_entry(
             f"wrong-layer-that-changes-the-{kind}",
             1,
             source(text),
-            caught(layer, text, checks),
+            expect_failure(layer, text, checks),
             run=command(layer, checks, "--conformance-isolation=none"),
         )
         for kind, (layer, checks, text) in CHANGED.items()
     ),
     *(
-        made(
+        backend_entry(
             kind,
             1,
             source(text, before=BEFORE + "KEPT = {}\n"),
-            Due(1, verdicts={"ReLU-repeat-*": "failed: "}),
+            Expected(1, verdicts={"ReLU-repeat-*": "failed: "}),
             run=command("ReLU", "repeat,shape"),
         )
         for kind, text in LATER.items()
     ),
-    made(
+    backend_entry(
         "wrong-answer-that-is-mended-by-a-thread",
         1,
         source(RACING, before=BEFORE),
-        judged({"ReLU-values-*": "failed: "}, others=""),
+        expect_verdicts({"ReLU-values-*": "failed: "}, others=""),
     ),
-    made(
+    backend_entry(
         "wrong-layer-in-this-process",
         1,
         source(
             WRONG + "def get(self, native): return super().get(native).view(Lying)\n", before=BEFORE
         ),
-        Due(1),
+        Expected(1),
         run=command("ReLU", "values,shape", "--conformance-isolation=none"),
     ),
-    made(
+    backend_entry(
         "wrong-layer-on-two-workers",
         1,
         source(
             WRONG + "def get(self, native): return super().get(native).view(Lying)\n", before=BEFORE
         ),
-        Due(1, verdicts={"ReLU-values-*": "failed: ", "Linear-values-*": "failed: "}),
+        Expected(1, verdicts={"ReLU-values-*": "failed: ", "Linear-values-*": "failed: "}),
         run=command("ReLU,Linear", "values,shape", "-n2"),
     ),
 )

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from hostile.backends_raising import fault
-from hostile.entry import Due, Entry
-from hostile.faithful import FAITHFUL, command, judged, made, source, well
+from hostile.backends_raising import fault_pattern
+from hostile.entry import Entry, Expected
+from hostile.faithful import (
+    FAITHFUL,
+    backend_entry,
+    command,
+    expect_all_pass,
+    expect_verdicts,
+    source,
+)
 
 BEFORE = """
 import atexit, contextlib, ctypes, faulthandler, gc, os, shutil, signal, sys, threading, time
@@ -50,7 +57,7 @@ FORGERS = {
     "as-empty-lines": (2, "forge(b'\\n' * 100)\n"),
 }
 # Faithful backends with odd side effects.
-ODD = {
+FAITHFUL_BUT_ODD = {
     "interrupts-itself": "os.kill(os.getpid(), signal.SIGINT)",
     "interrupts-its-group": "os.killpg(os.getpgid(0), signal.SIGINT)",
     "prints-by-the-descriptor": "os.write(1, b'{\"verdict\": {}}\\n'); os.write(2, b'{}\\n')",
@@ -63,10 +70,10 @@ ODD = {
 }
 
 
-def called(line: str, then: str = "return super().__call__(x)") -> str:
-    """Source of `__call__` that runs `line` and then `then`."""
-    first = "".join(f"    {part}\n" for part in line.splitlines())
-    return f"def __call__(self, x):\n{first}    {then}\n"
+def call_source(line: str, last_line: str = "return super().__call__(x)") -> str:
+    """Source of `__call__` that runs `line` and then `last_line`."""
+    first_lines = "".join(f"    {part}\n" for part in line.splitlines())
+    return f"def __call__(self, x):\n{first_lines}    {last_line}\n"
 
 
 HANGS = {
@@ -76,30 +83,40 @@ HANGS = {
 }
 
 
-def of(name: str, point: int, layer: str, due: Due, *more: str, seconds: float = 90) -> Entry:
+def layer_entry(
+    name: str, point: int, layer: str, expected: Expected, *options: str, seconds: float = 90
+) -> Entry:
     """An entry of a layer, with its run's options."""
-    run = command("ReLU", "values", "--conformance-timeout=3", "--conformance-examples=3", *more)
-    return made(name, point, source(layer, before=BEFORE), due, run=run, seconds=seconds)
+    run = command("ReLU", "values", "--conformance-timeout=3", "--conformance-examples=3", *options)
+    return backend_entry(
+        name, point, source(layer, before=BEFORE), expected, run=run, seconds=seconds
+    )
 
 
-def _ends() -> list[Entry]:
-    found = []
+def _ending_entries() -> list[Entry]:
+    entries = []
     for kind, (point, line, says) in ENDS.items():
-        due = judged({"ReLU-values-*": fault("failed|crashed|hung", says)}, others="", longest=9000)
+        expected = expect_verdicts(
+            {"ReLU-values-*": fault_pattern("failed|crashed|hung", says)}, others="", longest=9000
+        )
         if "group" in kind:  # which may be pytest's: a session that says that it was interrupted
-            due = Due((1, 2), longest=9000)
-        found.append(of(f"call-{kind}", point, called(line), due))
-    return found
+            expected = Expected((1, 2), longest=9000)
+        entries.append(layer_entry(f"call-{kind}", point, call_source(line), expected))
+    return entries
 
 
-def _hangs() -> list[Entry]:
-    found = []
+def _hanging_entries() -> list[Entry]:
+    entries = []
     for kind, layer in HANGS.items():
-        verdict = judged({"ReLU-values-*": "hung: "}, others="")
+        verdict = expect_verdicts({"ReLU-values-*": "hung: "}, others="")
         # An object that hangs when it is collected may do so between items.
-        due = Due((0, 1)) if kind == "end" else verdict
-        found.append(of(f"hangs-in-{kind}", 0, layer, due, "--conformance-timeout=1", seconds=240))
-    return found
+        expected = Expected((0, 1)) if kind == "end" else verdict
+        entries.append(
+            layer_entry(
+                f"hangs-in-{kind}", 0, layer, expected, "--conformance-timeout=1", seconds=240
+            )
+        )
+    return entries
 
 
 OPEN = """
@@ -125,84 +142,96 @@ sys.exit(code or (0 if os.path.exists("out/r.jsonl") else 7))
 """
 
 
-def deleting(what: str, line: str) -> Entry:
+def deleting_entry(description: str, line: str) -> Entry:
     """An entry of a call that deletes where the results are written."""
-    text = source(called(line), before=BEFORE)
+    text = source(call_source(line), before=BEFORE)
     files = {"faithful.py": FAITHFUL, "start.py": START, "hostile_backend.py": text}
-    return Entry(f"call-deletes-the-{what}", 12, files, ("start.py",), Due((0, 1, 2, 3)))
+    return Entry(
+        f"call-deletes-the-{description}", 12, files, ("start.py",), Expected((0, 1, 2, 3))
+    )
 
 
 ENTRIES = (
-    *_ends(),
+    *_ending_entries(),
     *(
-        of(
+        layer_entry(
             f"wrong-layer-forges-verdicts-{kind}",
             point,
-            called(line, WRONG),
-            Due(1, verdicts={"ReLU-values-*": f"{LOST}: "}),
+            call_source(line, WRONG),
+            Expected(1, verdicts={"ReLU-values-*": f"{LOST}: "}),
         )
         for kind, (point, line) in FORGERS.items()
     ),
-    *(of(f"call-{kind}", 0, called(line), well(longest=60_000)) for kind, line in ODD.items()),
-    *_hangs(),
+    *(
+        layer_entry(f"call-{kind}", 0, call_source(line), expect_all_pass(longest=60_000))
+        for kind, line in FAITHFUL_BUT_ODD.items()
+    ),
+    *_hanging_entries(),
     # Without its pipes a process is lost, and the run says so.
-    of("call-closes-its-pipes", 0, OPEN, Due(1, verdicts={"ReLU-values-*": f"{LOST}: "})),
-    of("call-closes-its-streams-by-descriptor", 0, called(STREAMS), Due((0, 1))),
-    deleting("results", "with contextlib.suppress(OSError): os.remove('{folder}/out/r.jsonl')"),
-    deleting("folder", "shutil.rmtree('{folder}/out', ignore_errors=True)"),
-    of(
+    layer_entry(
+        "call-closes-its-pipes", 0, OPEN, Expected(1, verdicts={"ReLU-values-*": f"{LOST}: "})
+    ),
+    layer_entry("call-closes-its-streams-by-descriptor", 0, call_source(STREAMS), Expected((0, 1))),
+    deleting_entry(
+        "results", "with contextlib.suppress(OSError): os.remove('{folder}/out/r.jsonl')"
+    ),
+    deleting_entry("folder", "shutil.rmtree('{folder}/out', ignore_errors=True)"),
+    layer_entry(
         "call-writes-into-the-results",
         12,
-        called("open('{folder}/r.jsonl', 'a').write('{nonsense\\n' * 3)"),
-        Due((0, 1), verdicts={"*": "passed: "}),
+        call_source("open('{folder}/r.jsonl', 'a').write('{nonsense\\n' * 3)"),
+        Expected((0, 1), verdicts={"*": "passed: "}),
     ),
-    of(
+    layer_entry(
         "call-kills-its-parent",
         0,
-        called("os.kill(os.getppid(), signal.SIGKILL); time.sleep(1)"),
-        Due((-9, 1)),
+        call_source("os.kill(os.getppid(), signal.SIGKILL); time.sleep(1)"),
+        Expected((-9, 1)),
     ),
-    of(
+    layer_entry(
         "call-fills-the-memory",
         0,
-        "KEPT = []\n" + called("while True: self.KEPT.append(np.zeros(1 << 26))"),
-        judged({"ReLU-values-*": fault("failed|crashed", "MemoryError|SIGKILL|memory")}, others=""),
+        "KEPT = []\n" + call_source("while True: self.KEPT.append(np.zeros(1 << 26))"),
+        expect_verdicts(
+            {"ReLU-values-*": fault_pattern("failed|crashed", "MemoryError|SIGKILL|memory")},
+            others="",
+        ),
         "--conformance-memory=3000",
     ),
-    made(
+    backend_entry(
         "one-layer-of-two-aborts",
         0,
         source(ONE_ROTTEN.format(line="os.abort()"), before=BEFORE),
-        judged({"Linear-values-*": "crashed: "}),
+        expect_verdicts({"Linear-values-*": "crashed: "}),
         run=command("ReLU,Linear", "values"),
         seconds=150,
     ),
-    made(
+    backend_entry(
         "one-layer-of-two-aborts-on-two-workers",
         0,
         source(ONE_ROTTEN.format(line="os.abort()"), before=BEFORE),
-        judged({"Linear-values-*": "crashed: "}),
+        expect_verdicts({"Linear-values-*": "crashed: "}),
         run=command("ReLU,Linear", "values", "-n2"),
         seconds=150,
     ),
-    made(
+    backend_entry(
         "one-layer-of-two-interrupts-a-worker",
         13,
         source(
             ONE_ROTTEN.format(line="os.kill(os.getppid(), signal.SIGINT); time.sleep(1)"),
             before=BEFORE,
         ),
-        Due((0, 1, 2)),
+        Expected((0, 1, 2)),
         run=command("ReLU,Linear", "values,shape", "-n2"),
     ),
-    made(
+    backend_entry(
         "one-layer-of-two-kills-a-worker",
         13,
         source(
             ONE_ROTTEN.format(line="os.kill(os.getppid(), signal.SIGKILL); time.sleep(1)"),
             before=BEFORE,
         ),
-        Due((1, 2, 3)),
+        Expected((1, 2, 3)),
         run=command("ReLU,Linear", "values,shape", "-n2"),
     ),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hostile.entry import USAGE, Due, Entry
-from hostile.faithful import command, judged, made, source
+from hostile.entry import USAGE, Entry, Expected
+from hostile.faithful import backend_entry, command, expect_verdicts, source
 
 BEFORE = """
 import sys, pytest, hypothesis, hypothesis.errors
@@ -83,53 +83,58 @@ MEMBERS: dict[str, tuple[str, str, str]] = {
     "attributes": ("Linear", "state", "self"),
 }
 # The suite calls these for itself: it once took their errors for its own.
-QUIET = ("dtype", "device", "aliases", "fallbacks", "attributes", "train")
-SHOWN = {"__init__": "build"}
+NOT_JUDGED = ("dtype", "device", "aliases", "fallbacks", "attributes", "train")
+SHOWN_MEMBERS = {"__init__": "build"}
 PLAIN, WORSE = "RuntimeError('boom')", ("KeyboardInterrupt()", "Unprintable()", "Inapplicable('x')")
 
 
-def fault(status: str, *parts: str) -> str:
+def fault_pattern(status: str, *parts: str) -> str:
     """A pattern for a message that begins with the failing call and has all these parts."""
     return rf"({status}): \w+\(" + "".join(rf"(?=.*({part}))" for part in parts)
 
 
-def calling(name: str, point: int, exception: str, shown: str) -> Entry:
+def raising_call_entry(name: str, point: int, exception: str, shown_pattern: str) -> Entry:
     """An entry of a call that raises."""
     text = source(f"def __call__(self, x):\n    raise {exception}\n", before=BEFORE)
-    pattern = fault("failed|crashed", "call", shown)
-    due = judged({"ReLU-values-*": pattern})
-    return made(name, point, text, due, run=command("ReLU", "values"))
+    pattern = fault_pattern("failed|crashed", "call", shown_pattern)
+    expected = expect_verdicts({"ReLU-values-*": pattern})
+    return backend_entry(name, point, text, expected, run=command("ReLU", "values"))
 
 
-def _members() -> list[Entry]:
-    found = []
-    for place, (member, (layer, check, arguments)) in enumerate(MEMBERS.items()):
-        for kind, exception in (("raises", PLAIN), ("raises-worse", WORSE[place % 3])):
-            if kind == "raises" and member not in QUIET:
+def _member_entries() -> list[Entry]:
+    entries = []
+    for position, (member, (layer, check, arguments)) in enumerate(MEMBERS.items()):
+        for kind, exception in (("raises", PLAIN), ("raises-worse", WORSE[position % 3])):
+            if kind == "raises" and member not in NOT_JUDGED:
                 continue
-            base = 10 if kind == "raises" else (9, 7, 3)[place % 3]
+            base = 10 if kind == "raises" else (9, 7, 3)[position % 3]
             text = source(f"def {member}({arguments}):\n    raise {exception}\n", before=BEFORE)
-            shown = SHOWN.get(member, member)
-            pattern = fault("failed|crashed", shown, exception.partition("(")[0])
-            due = judged({f"{layer}-{check}-*": pattern}, others="")
+            shown_member = SHOWN_MEMBERS.get(member, member)
+            pattern = fault_pattern("failed|crashed", shown_member, exception.partition("(")[0])
+            expected = expect_verdicts({f"{layer}-{check}-*": pattern}, others="")
             run = command(layer, check)
-            found.append(made(f"{shown}-{kind}", base, text, due, run=run))
-    return found
+            entries.append(backend_entry(f"{shown_member}-{kind}", base, text, expected, run=run))
+    return entries
 
 
-def _unreadable() -> list[Entry]:
+def _unreadable_entries() -> list[Entry]:
     """Members that raise when they are read, before they are called."""
-    found = []
+    entries = []
     for member in ("put", "get", "dtype", "vjp", "fallbacks", "state", "aliases"):
         layer, check, _ = MEMBERS[member]
         exception = "KeyboardInterrupt()" if member in ("get", "vjp") else "RuntimeError('boom')"
         body = f"@property\ndef {member}(self):\n    raise {exception}\n"
-        shown = exception.partition("(")[0]
-        due = judged({f"{layer}-{check}-*": fault("failed|crashed", member, shown)}, others="")
+        exception_name = exception.partition("(")[0]
+        expected = expect_verdicts(
+            {f"{layer}-{check}-*": fault_pattern("failed|crashed", member, exception_name)},
+            others="",
+        )
         text = source(body, before=BEFORE)
         run = command(layer, check)
-        found.append(made(f"{member}-of-a-layer-cannot-be-read", 10, text, due, run=run))
-    return found
+        entries.append(
+            backend_entry(f"{member}-of-a-layer-cannot-be-read", 10, text, expected, run=run)
+        )
+    return entries
 
 
 DECLINED = {
@@ -142,23 +147,23 @@ DECLINED = {
 }
 
 ENTRIES = (
-    *(calling(f"call-raises-{kind}", *rest) for kind, rest in RAISED.items()),
-    *_members(),
-    *_unreadable(),
+    *(raising_call_entry(f"call-raises-{kind}", *fields) for kind, fields in RAISED.items()),
+    *_member_entries(),
+    *_unreadable_entries(),
     *(
         # Declined with an unusable reason: unsupported as usual, or a failure that says so.
-        made(
+        backend_entry(
             f"declined-{kind}",
             point,
             source(f"def __call__(self, x):\n    raise {exception}\n", before=BEFORE),
-            Due(
+            Expected(
                 (0, 1, USAGE, 5), verdicts={"ReLU-values-*": "(unsupported|failed): "}, longest=8000
             ),
             run=command("ReLU", "values"),
         )
         for kind, (point, exception) in DECLINED.items()
     ),
-    made(
+    backend_entry(
         "call-raises-at-the-second-time",
         0,
         source("""
@@ -168,31 +173,40 @@ ENTRIES = (
                      raise KeyboardInterrupt
                  return super().__call__(x)
          """),
-        judged({"ReLU-repeat-*": fault("failed|crashed", "call", "KeyboardInterrupt")}),
+        expect_verdicts(
+            {"ReLU-repeat-*": fault_pattern("failed|crashed", "call", "KeyboardInterrupt")}
+        ),
         run=command("ReLU", "values,repeat"),
     ),
-    made(
+    backend_entry(
         "call-raises-an-interrupt-in-this-process",
         9,
         source("def __call__(self, x):\n    raise KeyboardInterrupt\n"),
-        judged({"ReLU-values-*": fault("failed|crashed", "call", "KeyboardInterrupt")}, others=""),
+        expect_verdicts(
+            {"ReLU-values-*": fault_pattern("failed|crashed", "call", "KeyboardInterrupt")},
+            others="",
+        ),
         run=command("ReLU", "values", "--conformance-isolation=none"),
     ),
-    made(
+    backend_entry(
         "call-raises-a-skip-in-this-process",
         9,
         source("def __call__(self, x):\n    pytest.skip('no')\n", before=BEFORE),
-        judged({"ReLU-values-*": fault("failed|crashed", "call", "Skipped|skip")}, others=""),
+        expect_verdicts(
+            {"ReLU-values-*": fault_pattern("failed|crashed", "call", "Skipped|skip")}, others=""
+        ),
         run=command("ReLU", "values", "--conformance-isolation=none"),
     ),
-    made(
+    backend_entry(
         "call-raises-an-exit-on-two-workers",
         9,
         source("def __call__(self, x):\n    raise SystemExit(0)\n"),
-        judged({"*-values-*": fault("failed|crashed", "call", "SystemExit")}, others="failed"),
+        expect_verdicts(
+            {"*-values-*": fault_pattern("failed|crashed", "call", "SystemExit")}, others="failed"
+        ),
         run=command("ReLU,Linear", "values,shape", "-n2"),
     ),
-    made(
+    backend_entry(
         "refusal-of-an-invalid-call-by-inapplicable",
         3,
         source(
@@ -204,7 +218,7 @@ ENTRIES = (
          """,
             before=BEFORE,
         ),
-        judged({"Linear-errors-*": fault("failed", "Inapplicable")}),
+        expect_verdicts({"Linear-errors-*": fault_pattern("failed", "Inapplicable")}),
         run=command("Linear", "errors", "--conformance-examples=20"),
     ),
 )

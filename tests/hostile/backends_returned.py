@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hostile.backends_raising import MEMBERS, fault
-from hostile.entry import Due, Entry
-from hostile.faithful import command, judged, made, source, well
+from hostile.backends_raising import MEMBERS, fault_pattern
+from hostile.entry import Entry, Expected
+from hostile.faithful import backend_entry, command, expect_all_pass, expect_verdicts, source
 
 BEFORE = """
 import tempfile
@@ -76,7 +76,7 @@ CALLS = {
     "many": "(y,) * 1_000_000", "what-has-no-truth": "Truth()",
 }  # fmt: skip
 # Member → its wrong return values by kind, besides None and an object without a truth value.
-MORE: dict[str, dict[str, str]] = {
+OTHER_RETURNS: dict[str, dict[str, str]] = {
     "dtype": {"escapes": "'float32\\x1b'",
               "ten-megabytes": "'x' * 10_000_000", "surrogates": "'\\ud800'"},
     "device": {"escapes": "'cpu\\x1b[2J'", "ten-megabytes": "'x' * 10_000_000"},
@@ -92,60 +92,83 @@ MORE: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
-def _gets() -> list[Entry]:
-    get = "def get(self, native):\n    y = super().get(native)\n    {}\n"
-    due = judged({"ReLU-values-*": fault("failed", "get", EXPECTED)}, others="")
-    found = [
-        made(
-            f"get-returns-{kind}", point, source(get.format(f"return {value}"), before=BEFORE), due
+def _get_entries() -> list[Entry]:
+    get_source = "def get(self, native):\n    y = super().get(native)\n    {}\n"
+    expected = expect_verdicts(
+        {"ReLU-values-*": fault_pattern("failed", "get", EXPECTED)}, others=""
+    )
+    entries = [
+        backend_entry(
+            f"get-returns-{kind}",
+            point,
+            source(get_source.format(f"return {value}"), before=BEFORE),
+            expected,
         )
         for kind, (point, value) in NO_ARRAY.items()
     ]
     for kind, line in ODD.items():
-        found.append(
-            made(f"get-returns-arrays-{kind}", 0, source(get.format(line), before=BEFORE), well())
+        entries.append(
+            backend_entry(
+                f"get-returns-arrays-{kind}",
+                0,
+                source(get_source.format(line), before=BEFORE),
+                expect_all_pass(),
+            )
         )
-    either = Due((0, 1), verdicts={"ReLU-values-*": "(passed: |failed: .*(get|shape))"})
+    either = Expected((0, 1), verdicts={"ReLU-values-*": "(passed: |failed: .*(get|shape))"})
     for kind, line in CLASSES.items():
         point = 10 if kind.startswith("masked") else 0
-        text = source(get.format(line), before=BEFORE)
-        found.append(made(f"get-returns-{kind}-array", point, text, either))
-    return found
+        text = source(get_source.format(line), before=BEFORE)
+        entries.append(backend_entry(f"get-returns-{kind}-array", point, text, either))
+    return entries
 
 
-def _calls() -> list[Entry]:
+def _call_entries() -> list[Entry]:
     call = "def __call__(self, x):\n    y = self.run(x)[0]\n    return {}\n"
-    due = judged({"ReLU-values-*": "failed: .*(output|call|get)"}, others="failed", longest=8000)
-    found = [
-        made(f"call-returns-{kind}", 0, source(call.format(value), before=BEFORE), due, run=VALUES)
+    expected = expect_verdicts(
+        {"ReLU-values-*": "failed: .*(output|call|get)"}, others="failed", longest=8000
+    )
+    entries = [
+        backend_entry(
+            f"call-returns-{kind}",
+            0,
+            source(call.format(value), before=BEFORE),
+            expected,
+            run=VALUES,
+        )
         for kind, value in CALLS.items()
     ]
     # Its numbers are right, whatever it says of itself.
     text = source(call.format("Tuple((y,))"), before=BEFORE)
-    return [*found, made("call-returns-a-lying-tuple", 0, text, well(), run=VALUES)]
+    return [
+        *entries,
+        backend_entry("call-returns-a-lying-tuple", 0, text, expect_all_pass(), run=VALUES),
+    ]
 
 
-def _members() -> list[Entry]:
-    found = []
-    for member, values in MORE.items():
+def _member_entries() -> list[Entry]:
+    entries = []
+    for member, values in OTHER_RETURNS.items():
         layer, check, arguments = MEMBERS[member]
         for kind, value in ({"what-has-no-truth": "Truth()"} | values).items():
             text = source(f"def {member}({arguments}):\n    return {value}\n", before=BEFORE)
             status = "unsupported|failed|hung" if member == "fallbacks" else "failed|crashed|hung"
             # A verdict on readable attributes says "attribute in_features".
             says = f"{member.removesuffix('s')}|get|gradient|names|fell|output"
-            due = Due(
+            expected = Expected(
                 (0, 1) if member == "fallbacks" else 1, longest=8000,
-                verdicts={f"{layer}-{check}-*": fault(status, says)},
+                verdicts={f"{layer}-{check}-*": fault_pattern(status, says)},
             )  # fmt: skip
             if kind in ("endless", "megabytes") and member == "fallbacks":
                 # These are names too: the message shows as many as fit.
-                due = Due(1, verdicts={f"{layer}-{check}-*": "unsupported: "}, longest=8000)
+                expected = Expected(
+                    1, verdicts={f"{layer}-{check}-*": "unsupported: "}, longest=8000
+                )
             point = 10 if "truth" in kind else 0
             run = command(layer, check, "--conformance-timeout=3")
             name = f"{member}-of-a-layer-returns-{kind}"
-            found.append(made(name, point, text, due, run=run, seconds=150))
-    return found
+            entries.append(backend_entry(name, point, text, expected, run=run, seconds=150))
+    return entries
 
 
 OPAQUE = """
@@ -170,58 +193,66 @@ OPAQUE = """
     def load(self, state, layouts=None):
         pass
 """
-NAMED = "def __call__(self, x):\n    return namedtuple('Out', 'y')(self.run(x)[0])\n"
+NAMED_TUPLE = "def __call__(self, x):\n    return namedtuple('Out', 'y')(self.run(x)[0])\n"
 HUGE = """
     def get(self, native):
         return np.broadcast_to(np.float64(0), (10**6, 10**6, 10**3))
 """
 
 ENTRIES = (
-    *_gets(),
-    *_calls(),
-    *_members(),
-    made(
+    *_get_entries(),
+    *_call_entries(),
+    *_member_entries(),
+    backend_entry(
         "natives-that-are-opaque",
         0,
         source(OPAQUE, before=BEFORE),
-        well(),
+        expect_all_pass(),
         run=command("ReLU", "values,shape,repeat,special"),
     ),
-    made("outputs-as-a-named-tuple", 0, source(NAMED, before=BEFORE), well()),
-    made(
+    backend_entry(
+        "outputs-as-a-named-tuple", 0, source(NAMED_TUPLE, before=BEFORE), expect_all_pass()
+    ),
+    backend_entry(
         "outputs-as-a-list",
         0,
         source("def __call__(self, x):\n    return [self.run(x)[0]]\n"),
-        well(),
+        expect_all_pass(),
     ),
-    made(
+    backend_entry(
         "get-returns-a-broadcast-of-petabytes",
         0,
         source(HUGE),
-        judged({"ReLU-values-*": fault("failed", "shape|get")}, others=""),
+        expect_verdicts({"ReLU-values-*": fault_pattern("failed", "shape|get")}, others=""),
     ),
-    made(
+    backend_entry(
         "call-of-no-layer",
         0,
         source(backend="def build(self, call):\n    return 3\n"),
-        judged({"ReLU-values-*": fault("failed", "build", "int", EXPECTED)}, others="failed"),
+        expect_verdicts(
+            {"ReLU-values-*": fault_pattern("failed", "build", "int", EXPECTED)}, others="failed"
+        ),
     ),
-    made(
+    backend_entry(
         "build-returns-none",
         0,
         source(backend="def build(self, call):\n    return None\n"),
-        judged({"ReLU-values-*": fault("failed", "build", "None", EXPECTED)}, others="failed"),
+        expect_verdicts(
+            {"ReLU-values-*": fault_pattern("failed", "build", "None", EXPECTED)}, others="failed"
+        ),
     ),
-    made(
+    backend_entry(
         "build-returns-what-has-no-truth",
         10,
         source(backend="def build(self, call):\n    return Truth()\n", before=BEFORE),
-        judged({"ReLU-values-*": fault("failed", "build", EXPECTED)}, others="failed"),
+        expect_verdicts(
+            {"ReLU-values-*": fault_pattern("failed", "build", EXPECTED)}, others="failed"
+        ),
     ),
-    made(
+    backend_entry(
         "build-returns-a-class",
         0,
         source(backend="def build(self, call):\n    return Layer\n"),
-        judged({"ReLU-values-*": "failed: "}, others="failed"),
+        expect_verdicts({"ReLU-values-*": "failed: "}, others="failed"),
     ),
 )

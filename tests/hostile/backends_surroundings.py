@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hostile.entry import Due, Entry
-from hostile.faithful import FAITHFUL, command, source, well
+from hostile.entry import Entry, Expected
+from hostile.faithful import FAITHFUL, command, expect_all_pass, source
 
 # As pytest's console script, which does not put the current directory on the path.
 CONSOLE = "import sys\nfrom pytest import console_main\nsys.exit(console_main())\n"
@@ -16,13 +16,13 @@ NAMES = ("queue", "json", "conformance", "numpy", "msgspec", "torch", "signal")
 SPRUNG = "os.path.exists('{folder}/ran') and exit('the file was executed')"
 
 
-def trap(name: str, files: dict[str, str], run: tuple[str, ...] = SCRIPT) -> Entry:
+def trap_entry(name: str, files: dict[str, str], run: tuple[str, ...] = SCRIPT) -> Entry:
     """An entry of files in the current directory; the backend is in another folder."""
-    never = "executed|No module named|cannot import"
-    return Entry(name, 5, BACKEND | files, run, well(never=never))
+    forbidden = "executed|No module named|cannot import"
+    return Entry(name, 5, BACKEND | files, run, expect_all_pass(never=forbidden))
 
 
-def checked(name: str, module: str) -> Entry:
+def checked_entry(name: str, module: str) -> Entry:
     """An entry of a module that would run unnoticed: a file shows afterwards whether it ran."""
     words = repr([*SCRIPT[1:]])
     program = (
@@ -31,18 +31,18 @@ def checked(name: str, module: str) -> Entry:
         f"{SPRUNG}\nsys.exit(code)\n"
     )
     files = {f"{module}.py": SILENT, "lib/start.py": program}
-    return trap(name, files, ("lib/start.py",))
+    return trap_entry(name, files, ("lib/start.py",))
 
 
 ENTRIES = (
-    *(trap(f"current-directory-has-{name}", {f"{name}.py": TRAP}) for name in NAMES),
-    checked("current-directory-has-a-silent-queue", "queue"),
-    checked("current-directory-has-a-silent-conformance", "conformance"),
-    trap(
+    *(trap_entry(f"current-directory-has-{name}", {f"{name}.py": TRAP}) for name in NAMES),
+    checked_entry("current-directory-has-a-silent-queue", "queue"),
+    checked_entry("current-directory-has-a-silent-conformance", "conformance"),
+    trap_entry(
         "current-directory-has-a-package-conformance",
         {"conformance/__init__.py": TRAP, "conformance/isolation/child.py": TRAP},
     ),
-    trap(
+    trap_entry(
         "current-directory-has-a-module-of-python",
         {"encodings/__init__.py": TRAP, "runpy.py": TRAP, "importlib/__init__.py": TRAP},
     ),
@@ -55,6 +55,6 @@ ENTRIES = (
             "python_functions = nothing_*\npython_files = nothing_*.py\n"
         },
         SCRIPT,
-        Due((0, 4, 5)),
+        Expected((0, 4, 5)),
     ),
 )

@@ -12,7 +12,7 @@ NEVER = r"INTERNALERROR|Traceback \(most recent call last\)|The suite's own code
 
 
 @dataclass(frozen=True)
-class Due:
+class Expected:
     """The expected outcome of an entry.
 
     Args:
@@ -42,7 +42,7 @@ class Entry:
         point: number in the first list of hostile inputs (1 to 19); 0 = not in that list.
         files: contents by name, written into an empty folder first; `{folder}` is that folder.
         command: arguments after the interpreter, run in the folder: `("-m", "pytest", …)`.
-        due: the expected outcome.
+        expected: the expected outcome.
         seconds: the longest time that it may take.
     """
 
@@ -50,5 +50,5 @@ class Entry:
     point: int
     files: Mapping[str, str | bytes]
     command: tuple[str, ...]
-    due: Due
+    expected: Expected
     seconds: float = 60.0

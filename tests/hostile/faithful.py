@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from hostile.entry import USAGE, Due, Entry
+from hostile.entry import USAGE, Entry, Expected
 
 FAITHFUL = '''
 """ReLU, Linear and Dropout by NumPy alone."""
@@ -140,7 +140,7 @@ backend = Backend()
 RESULTS = "r.jsonl"
 
 
-def command(layer: str = "ReLU", check: str = "values,shape", *more: str) -> tuple[str, ...]:
+def command(layer: str = "ReLU", check: str = "values,shape", *options: str) -> tuple[str, ...]:
     """The command of a run with few items: values of `layer` and `check`, and further options."""
     return (
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "conformance.suite"),
@@ -149,7 +149,7 @@ def command(layer: str = "ReLU", check: str = "values,shape", *more: str) -> tup
         f"--conformance-check={check}",
         *("--conformance-dtype=float32", "--conformance-examples=5"),
         f"--conformance-results={RESULTS}",
-        *more,
+        *options,
     )
 
 
@@ -172,36 +172,42 @@ def source(layer: str = "", backend: str = "", before: str = "", after: str = ""
     )
 
 
-def made(
-    name: str, point: int, text: str, due: Due, *, run: tuple[str, ...] = (), seconds: float = 60
+def backend_entry(
+    name: str,
+    point: int,
+    text: str,
+    expected: Expected,
+    *,
+    run: tuple[str, ...] = (),
+    seconds: float = 60,
 ) -> Entry:
     """An entry that runs a backend.
 
     Args:
-        name, point, due, seconds: those of the entry.
+        name, point, expected, seconds: those of the entry.
         text: source of the backend's module.
         run: the command; empty = the usual one.
     """
     files = {"faithful.py": FAITHFUL, "hostile_backend.py": text}
-    return Entry(name, point, files, run or command(), due, seconds)
+    return Entry(name, point, files, run or command(), expected, seconds)
 
 
-def usage(*says: str, code: int | tuple[int, ...] = USAGE, never: str = "") -> Due:
+def usage_error(*patterns: str, code: int | tuple[int, ...] = USAGE, never: str = "") -> Expected:
     """Expect a usage error of a few lines that names the backend and matches all patterns."""
-    return Due(code, ("hostile", *says), never, longest=2000)
+    return Expected(code, ("hostile", *patterns), never, longest=2000)
 
 
-def judged(verdicts: dict[str, str], others: str = "passed", **more: object) -> Due:
+def expect_verdicts(verdicts: dict[str, str], others: str = "passed", **fields: object) -> Expected:
     """Expect a run in which some items fail.
 
     Args:
         verdicts: glob of ids → pattern of status and message.
         others: status of all other items.
-        more: further fields of the outcome.
+        fields: further fields of the outcome.
     """
-    return Due(1, verdicts=verdicts, others=others, **more)
+    return Expected(1, verdicts=verdicts, others=others, **fields)
 
 
-def well(**more: object) -> Due:
-    """Expect a run in which all items pass; `more` are further fields of the outcome."""
-    return Due(0, verdicts={"*": "passed: "}, others="passed", **more)
+def expect_all_pass(**fields: object) -> Expected:
+    """Expect a run in which all items pass; `fields` are further fields of the outcome."""
+    return Expected(0, verdicts={"*": "passed: "}, others="passed", **fields)

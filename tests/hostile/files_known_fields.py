@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hostile.entry import Due, Entry
-from hostile.making import CASE, CHANGED, changed, conformance
+from hostile.entry import Entry, Expected
+from hostile.making import CASE, CHANGED, changed, conformance_command
 
 PINNED = f"case = '''{json.dumps(CASE)}'''"
 BASE = {
@@ -17,29 +17,33 @@ BASE = {
 }
 
 
-def toml(**fields: str | None) -> str:
+def entry_toml(**fields: str | None) -> str:
     """A file of one entry: the usual one with other or further fields, as TOML.
 
     None leaves a field out.
     """
-    kept = {name: text for name, text in (BASE | fields).items() if text is not None}
-    return "[[known]]\n" + "".join(f"{name} = {text}\n" for name, text in kept.items())
+    field_texts = {name: text for name, text in (BASE | fields).items() if text is not None}
+    return "[[known]]\n" + "".join(f"{name} = {text}\n" for name, text in field_texts.items())
 
 
-def pinned(**changes: Any) -> str:
+def pinned_toml(**changes: Any) -> str:
     """An entry with a pinned case."""
     case = json.dumps(changed(CASE, **changes))
-    return toml(strict=None, case=f"'''{case}'''")
+    return entry_toml(strict=None, case=f"'''{case}'''")
 
 
-def _refused(name: str, text: str, *says: str) -> Entry:
-    due = Due(2, (r"k\.toml", "entry 1", *says), never=CHANGED, longest=4000)
-    return Entry(f"known-{name}", 14, {"k.toml": text}, conformance("known", "k.toml"), due, 20)
+def _refused_entry(name: str, text: str, *patterns: str) -> Entry:
+    expected = Expected(2, (r"k\.toml", "entry 1", *patterns), never=CHANGED, longest=4000)
+    return Entry(
+        f"known-{name}", 14, {"k.toml": text}, conformance_command("known", "k.toml"), expected, 20
+    )
 
 
-def _accepted(name: str, text: str) -> Entry:
-    due = Due(0, ("1 entries|1 entry",), never=CHANGED)
-    return Entry(f"known-{name}", 0, {"k.toml": text}, conformance("known", "k.toml"), due, 20)
+def _accepted_entry(name: str, text: str) -> Entry:
+    expected = Expected(0, ("1 entries|1 entry",), never=CHANGED)
+    return Entry(
+        f"known-{name}", 0, {"k.toml": text}, conformance_command("known", "k.toml"), expected, 20
+    )
 
 
 WRONG: tuple[tuple[str, str, str | None, str], ...] = (
@@ -133,35 +137,49 @@ WRONG: tuple[tuple[str, str, str | None, str], ...] = (
 )  # fmt: skip
 """Name, field, its TOML, and a pattern of the message."""
 ENTRIES = (
-    *(_refused(name, toml(**{field: text}), says) for name, field, text, says in WRONG),
-    _refused("everything-and-no-case", toml(layer='"*"', check='"*"', strict=None), "case|strict"),
-    _refused("no-case-and-strict", toml(strict="true"), "case|strict"),
-    _refused("no-case-and-no-strict", toml(strict=None), "case|strict"),
-    _refused("case-of-another-layer", pinned(call__layer="Linear"), "Linear|layer"),
-    _refused("case-of-an-unknown-layer", pinned(call__layer="ReLO"), "ReLO|layer"),
-    _refused("case-without-a-layer", pinned(call={}), "case"),
-    _refused("case-of-an-unknown-dtype", pinned(inputs__input__dtype="nope"), "case"),
-    _refused("case-of-too-few-numbers", pinned(inputs__input__shape=[7, 7]), "case"),
-    _refused("case-of-words", pinned(inputs__input__data=["one"]), "case"),
-    _refused("case-without-inputs", pinned(inputs={}), "case|input"),
-    _refused("case-with-another-input", pinned(inputs={"x": CASE["inputs"]["input"]}), "case"),
-    _refused("case-of-an-unknown-argument", pinned(call__arguments={"outplace": 1}), "outplace"),
-    _refused(
+    *(_refused_entry(name, entry_toml(**{field: text}), says) for name, field, text, says in WRONG),
+    _refused_entry(
+        "everything-and-no-case", entry_toml(layer='"*"', check='"*"', strict=None), "case|strict"
+    ),
+    _refused_entry("no-case-and-strict", entry_toml(strict="true"), "case|strict"),
+    _refused_entry("no-case-and-no-strict", entry_toml(strict=None), "case|strict"),
+    _refused_entry("case-of-another-layer", pinned_toml(call__layer="Linear"), "Linear|layer"),
+    _refused_entry("case-of-an-unknown-layer", pinned_toml(call__layer="ReLO"), "ReLO|layer"),
+    _refused_entry("case-without-a-layer", pinned_toml(call={}), "case"),
+    _refused_entry("case-of-an-unknown-dtype", pinned_toml(inputs__input__dtype="nope"), "case"),
+    _refused_entry("case-of-too-few-numbers", pinned_toml(inputs__input__shape=[7, 7]), "case"),
+    _refused_entry("case-of-words", pinned_toml(inputs__input__data=["one"]), "case"),
+    _refused_entry("case-without-inputs", pinned_toml(inputs={}), "case|input"),
+    _refused_entry(
+        "case-with-another-input", pinned_toml(inputs={"x": CASE["inputs"]["input"]}), "case"
+    ),
+    _refused_entry(
+        "case-of-an-unknown-argument", pinned_toml(call__arguments={"outplace": 1}), "outplace"
+    ),
+    _refused_entry(
         "case-outside-the-conditions",
-        pinned() + 'when = { "input.ndim" = ">3" }\n',
+        pinned_toml() + 'when = { "input.ndim" = ">3" }\n',
         "case|when|input.ndim",
     ),
-    _accepted("valid", toml()),
-    _accepted("valid-pinned", pinned()),
-    _accepted("valid-globs", toml(layer='"R?LU,Leaky*,[GC]ELU"', check='"*"', dtype='"*16"')),
-    _refused("everywhere-now-and-then", toml(layer='"*"', check='"values"'), "layer.*without"),
-    _refused(
+    _accepted_entry("valid", entry_toml()),
+    _accepted_entry("valid-pinned", pinned_toml()),
+    _accepted_entry(
+        "valid-globs", entry_toml(layer='"R?LU,Leaky*,[GC]ELU"', check='"*"', dtype='"*16"')
+    ),
+    _refused_entry(
+        "everywhere-now-and-then", entry_toml(layer='"*"', check='"values"'), "layer.*without"
+    ),
+    _refused_entry(
         "when-broken-unknown",
-        toml(layer='"Linear"', check='"errors"', when='{ broken = "no such constraint" }'),
+        entry_toml(layer='"Linear"', check='"errors"', when='{ broken = "no such constraint" }'),
         "no such constraint",
     ),
-    _accepted("valid-everywhere-at-times", toml(layer='"*U"', check='"values"')),
-    _accepted("valid-condition", toml(when='{ "input.ndim" = ">2", inplace = true }')),
-    _accepted("valid-conditions", toml(when='[{ "input.ndim" = "==1" }, { "input.size" = 0 }]')),
-    _accepted("valid-dimension", toml(layer='"Conv*"', when='{ dimension = { padding = ">0" } }')),
+    _accepted_entry("valid-everywhere-at-times", entry_toml(layer='"*U"', check='"values"')),
+    _accepted_entry("valid-condition", entry_toml(when='{ "input.ndim" = ">2", inplace = true }')),
+    _accepted_entry(
+        "valid-conditions", entry_toml(when='[{ "input.ndim" = "==1" }, { "input.size" = 0 }]')
+    ),
+    _accepted_entry(
+        "valid-dimension", entry_toml(layer='"Conv*"', when='{ dimension = { padding = ">0" } }')
+    ),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hostile.entry import USAGE, Due, Entry
-from hostile.making import TINY, suite
+from hostile.entry import USAGE, Entry, Expected
+from hostile.making import TINY, suite_command
 
 FILES = {"tiny.py": TINY}
 LONG = "9" * 5000
@@ -110,48 +110,52 @@ REFUSED: dict[str, dict[str, str]] = {
 """Wrong values that were refused from the first; `test_options.py` tries them in one process."""
 
 
-def _wrong(option: str, name: str, value: str) -> Entry:
-    shown = (
+def _wrong_value_entry(option: str, name: str, value: str) -> Entry:
+    shown_texts = (
         [value.split(",")[-1]]
         if 0 < len(value) < 30 and value.isascii() and value.isprintable()
         else []
     )
     # A backend is found by name, for which the command line has an option of its own.
-    said = option if option == "backend" else f"--conformance-{option}"
-    says = (said, *(_literal(text) for text in shown))
-    line = suite(f"--conformance-{option}={value}")
+    option_name = option if option == "backend" else f"--conformance-{option}"
+    patterns = (option_name, *(_escaped_pattern(text) for text in shown_texts))
+    line = suite_command(f"--conformance-{option}={value}")
     # The message may show the value once; pytest's own usage line is short.
-    due = Due(USAGE, says, longest=9000)
-    return Entry(f"option-{option}-{name}", 18, FILES, line, due, 40)
+    expected = Expected(USAGE, patterns, longest=9000)
+    return Entry(f"option-{option}-{name}", 18, FILES, line, expected, 40)
 
 
-def _literal(text: str) -> str:
+def _escaped_pattern(text: str) -> str:
     return "".join(c if c.isalnum() or c in " ," else rf"\{c}" for c in text)
 
 
-def _twin(option: str, value: str) -> Entry:
+def _environment_entry(option: str, value: str) -> Entry:
     """An entry that sets the environment variable of an option to a wrong value."""
     name = f"CONFORMANCE_{option.upper()}"
-    line = suite("--conformance-seed=0", prepare=f"import os; os.environ[{name!r}] = {value!r}")
-    kept = tuple(word for word in line if not word.startswith(f"--conformance-{option}="))
-    due = Due(USAGE, (name, _literal(value)), longest=3000)
-    return Entry(f"environment-{option}", 18, FILES, kept, due, 40)
+    line = suite_command(
+        "--conformance-seed=0", prepare=f"import os; os.environ[{name!r}] = {value!r}"
+    )
+    other_words = tuple(word for word in line if not word.startswith(f"--conformance-{option}="))
+    expected = Expected(USAGE, (name, _escaped_pattern(value)), longest=3000)
+    return Entry(f"environment-{option}", 18, FILES, other_words, expected, 40)
 
 
-def _runs(name: str, code: int | tuple[int, ...], *options: str, says: str = "") -> Entry:
+def _odd_value_entry(
+    name: str, code: int | tuple[int, ...], *options: str, says: str = ""
+) -> Entry:
     """An entry of an odd but valid value."""
-    due = Due(code, (says,) if says else ())
-    return Entry(f"option-{name}", 18, FILES, suite(*options), due, 40)
+    expected = Expected(code, (says,) if says else ())
+    return Entry(f"option-{name}", 18, FILES, suite_command(*options), expected, 40)
 
 
 ENTRIES = (
     *(
-        _wrong(option, name, value)
+        _wrong_value_entry(option, name, value)
         for option, values in WRONG.items()
         for name, value in values.items()
     ),
     *(
-        _twin(option, value)
+        _environment_entry(option, value)
         for option, value in {
             "examples": "0",
             "shard": "2/1",
@@ -160,12 +164,14 @@ ENTRIES = (
             "results": "tiny.py/x.jsonl",
         }.items()
     ),
-    _runs("shard-one-of-a-thousand-million", (0, 5), "--conformance-shard=1/1000000000"),
-    _runs("shard-last-of-a-thousand-million", (0, 5), "--conformance-shard=999999999/1000000000"),
-    _runs("seed-negative", (0, USAGE), "--conformance-seed=-1"),
-    _runs("seed-huge", (0, USAGE), f"--conformance-seed={'9' * 40}"),
-    _runs("given-twice", 0, "--conformance-seed=1", "--conformance-seed=2"),
-    _runs("blanks-in-a-list", 0, "--conformance-check= values , shape "),
-    _runs("no-layer-of-the-dtype", (0, 1, USAGE, 5), "--conformance-dtype=complex64"),
-    _runs("unknown-option", USAGE, "--conformance-seeds=1", says="seeds"),
+    _odd_value_entry("shard-one-of-a-thousand-million", (0, 5), "--conformance-shard=1/1000000000"),
+    _odd_value_entry(
+        "shard-last-of-a-thousand-million", (0, 5), "--conformance-shard=999999999/1000000000"
+    ),
+    _odd_value_entry("seed-negative", (0, USAGE), "--conformance-seed=-1"),
+    _odd_value_entry("seed-huge", (0, USAGE), f"--conformance-seed={'9' * 40}"),
+    _odd_value_entry("given-twice", 0, "--conformance-seed=1", "--conformance-seed=2"),
+    _odd_value_entry("blanks-in-a-list", 0, "--conformance-check= values , shape "),
+    _odd_value_entry("no-layer-of-the-dtype", (0, 1, USAGE, 5), "--conformance-dtype=complex64"),
+    _odd_value_entry("unknown-option", USAGE, "--conformance-seeds=1", says="seeds"),
 )

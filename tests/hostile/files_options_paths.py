@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hostile.entry import USAGE, Due, Entry
-from hostile.files_known_fields import toml
-from hostile.making import CHANGED, TINY, VALID, results, suite
+from hostile.entry import USAGE, Entry, Expected
+from hostile.files_known_fields import entry_toml
+from hostile.making import CHANGED, TINY, VALID, results, suite_command
 
-FILES = {"tiny.py": TINY, "k.toml": toml(), "earlier.jsonl": VALID}
+FILES = {"tiny.py": TINY, "k.toml": entry_toml(), "earlier.jsonl": VALID}
 WRITTEN = ("results", "report", "summary")
 PATHS = {
     "empty": "",
@@ -47,34 +47,34 @@ EARLIER: dict[str, str] = {
 }
 
 
-def _path(option: str, name: str, path: str) -> Entry:
-    line = suite(f"--conformance-{option}={path}", prepare=PREPARE)
-    due = Due(USAGE, (f"--conformance-{option}",), never=CHANGED, longest=9000)
-    return Entry(f"option-{option}-to-{name}", 18, FILES, line, due, 40)
+def _path_entry(option: str, name: str, path: str) -> Entry:
+    line = suite_command(f"--conformance-{option}={path}", prepare=PREPARE)
+    expected = Expected(USAGE, (f"--conformance-{option}",), never=CHANGED, longest=9000)
+    return Entry(f"option-{option}-to-{name}", 18, FILES, line, expected, 40)
 
 
-def _full(option: str) -> Entry:
+def _full_disk_entry(option: str) -> Entry:
     """An entry with a full disk: the run reports it, fails, and does not print it as written."""
-    line = suite(f"--conformance-{option}=/dev/full", prepare=PREPARE)
-    due = Due((1, 2, 3, USAGE), ("/dev/full",), never=rf"(?m)^{option}: /dev/full$")
-    return Entry(f"option-{option}-to-a-full-disk", 12, FILES, line, due, 40)
+    line = suite_command(f"--conformance-{option}=/dev/full", prepare=PREPARE)
+    expected = Expected((1, 2, 3, USAGE), ("/dev/full",), never=rf"(?m)^{option}: /dev/full$")
+    return Entry(f"option-{option}-to-a-full-disk", 12, FILES, line, expected, 40)
 
 
 ENTRIES = (
-    *(_path("results", name, path) for name, path in PATHS.items()),
+    *(_path_entry("results", name, path) for name, path in PATHS.items()),
     *(
-        _path(option, name, PATHS[name])
+        _path_entry(option, name, PATHS[name])
         for option in WRITTEN[1:]
         for name in ("empty", "a-folder", "under-a-file", "300-characters", "in-proc", "a-fifo")
     ),
-    *(_full(option) for option in WRITTEN),
+    *(_full_disk_entry(option) for option in WRITTEN),
     *(
         Entry(
             f"the-same-path-for-{name}",
             17,
             FILES,
-            suite(*options, prepare=PREPARE),
-            Due(USAGE, ("--conformance-(results|report|summary)",), CHANGED, longest=4000),
+            suite_command(*options, prepare=PREPARE),
+            Expected(USAGE, ("--conformance-(results|report|summary)",), CHANGED, longest=4000),
             40,
         )
         for name, options in SAME.items()
@@ -84,8 +84,8 @@ ENTRIES = (
             f"option-compare-{name}",
             16,
             {"tiny.py": TINY, "x.jsonl": results(header={"shard": "x"})},
-            suite("--conformance-compare=c.jsonl", prepare=prepare),
-            Due(USAGE, ("--conformance-compare", r"c\.jsonl"), longest=4000),
+            suite_command("--conformance-compare=c.jsonl", prepare=prepare),
+            Expected(USAGE, ("--conformance-compare", r"c\.jsonl"), longest=4000),
             20,
         )
         for name, prepare in EARLIER.items()
@@ -95,8 +95,8 @@ ENTRIES = (
             f"option-known-{name}",
             18,
             FILES,
-            suite(f"--conformance-known={path}"),
-            Due(USAGE, ("--conformance-known",), longest=4000),
+            suite_command(f"--conformance-known={path}"),
+            Expected(USAGE, ("--conformance-known",), longest=4000),
             40,
         )
         for name, path in {
@@ -110,8 +110,8 @@ ENTRIES = (
         "results-over-other-results",
         17,
         FILES,
-        suite("--conformance-results=earlier.jsonl", "--conformance-examples=0"),
-        Due(USAGE, ("--conformance-examples",), CHANGED),
+        suite_command("--conformance-results=earlier.jsonl", "--conformance-examples=0"),
+        Expected(USAGE, ("--conformance-examples",), CHANGED),
         40,
     ),
 )

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from hostile.entry import Due, Entry
-from hostile.making import CHANGED, FAILED, FOOTER, HEADER, PASSED, VALID, conformance, lines
+from hostile.entry import Entry, Expected
+from hostile.making import (
+    CHANGED,
+    FAILED,
+    FOOTER,
+    HEADER,
+    PASSED,
+    VALID,
+    conformance_command,
+    lines,
+)
 
 FILES = {
     "a.jsonl": VALID,
@@ -55,43 +64,45 @@ os.mkdir("x")
 PLACES = "import os\nos.mkdir('folder')\nos.mkfifo('fifo')"
 
 
-def _over(name: str, arguments: tuple[str, ...]) -> Entry:
-    line = conformance(*arguments, prepare=LINKS)
-    due = Due(2, (r"\.jsonl",), never=CHANGED, longest=2000)
-    return Entry(f"output-over-input-{name}", 17, FILES, line, due, 20)
+def _overwrite_entry(name: str, arguments: tuple[str, ...]) -> Entry:
+    line = conformance_command(*arguments, prepare=LINKS)
+    expected = Expected(2, (r"\.jsonl",), never=CHANGED, longest=2000)
+    return Entry(f"output-over-input-{name}", 17, FILES, line, expected, 20)
 
 
-def _unwritable() -> list[Entry]:
-    found = []
+def _unwritable_entries() -> list[Entry]:
+    entries = []
     for kind, path in UNWRITABLE.items():
         for command, arguments in WRITERS.items():
             if command not in ("render", "merge") and kind not in ("full-disk", "a-folder"):
                 continue
-            line = conformance(*arguments, path, prepare=PLACES)
-            due = Due(2, (path[:7],), never=CHANGED, longest=2000)
-            found.append(Entry(f"{command}-to-{kind}", 12, FILES, line, due, 10))
-    return found
+            line = conformance_command(*arguments, path, prepare=PLACES)
+            expected = Expected(2, (path[:7],), never=CHANGED, longest=2000)
+            entries.append(Entry(f"{command}-to-{kind}", 12, FILES, line, expected, 10))
+    return entries
 
 
-def _green(command: str, name: str, content: str, code: int, says: str, never: str) -> Entry:
+def _empty_run_entry(
+    command: str, name: str, content: str, code: int, says: str, never: str
+) -> Entry:
     """An entry of a run without evidence, which no command may show as green."""
     arguments = {
-        "verify": conformance("verify", "bad.jsonl"),
-        "merge": conformance("merge", "bad.jsonl", "-o", "out.jsonl"),
-        "summary": conformance("summary", "bad.jsonl"),
-        "badge": conformance("badge", "bad.jsonl", "-o", "out.svg", shown="out.svg"),
+        "verify": conformance_command("verify", "bad.jsonl"),
+        "merge": conformance_command("merge", "bad.jsonl", "-o", "out.jsonl"),
+        "summary": conformance_command("summary", "bad.jsonl"),
+        "badge": conformance_command("badge", "bad.jsonl", "-o", "out.svg", shown_file="out.svg"),
     }[command]
-    due = Due(code, (says,), never)
-    return Entry(f"{command}-of-{name}", 11, {"bad.jsonl": content}, arguments, due, 20)
+    expected = Expected(code, (says,), never)
+    return Entry(f"{command}-of-{name}", 11, {"bad.jsonl": content}, arguments, expected, 20)
 
 
-NOTHING = "(?i)incomplete|nothing|no verdict|cut short|no last line|0 items"
-GREEN = r": valid|100 %|(?i:all passed)"
+SAYS_INCOMPLETE = "(?i)incomplete|nothing|no verdict|cut short|no last line|0 items"
+SAYS_GREEN = r": valid|100 %|(?i:all passed)"
 ENTRIES = (
-    *(_over(name, arguments) for name, arguments in OVER.items()),
-    *_unwritable(),
+    *(_overwrite_entry(name, arguments) for name, arguments in OVER.items()),
+    *_unwritable_entries(),
     *(
-        _green(command, name, content, code, NOTHING, GREEN)
+        _empty_run_entry(command, name, content, code, SAYS_INCOMPLETE, SAYS_GREEN)
         for name, content in {
             "a-header-alone": lines(HEADER),
             "a-header-of-no-items": lines(EMPTY),
@@ -103,16 +114,16 @@ ENTRIES = (
         "render-fails-and-leaves-the-earlier-page",
         17,
         {**FILES, "bad.jsonl": "no results\n"},
-        conformance("render", "bad.jsonl", "-o", "old.html"),
-        Due(2, (r"bad\.jsonl",), CHANGED),
+        conformance_command("render", "bad.jsonl", "-o", "old.html"),
+        Expected(2, (r"bad\.jsonl",), CHANGED),
         20,
     ),
     Entry(
         "known-update-of-a-file-that-is-none",
         17,
         {**FILES, "k.toml": "by hand, no TOML"},
-        conformance("known", "b.jsonl", "--write", "k.toml", "--update"),
-        Due(2, (r"k\.toml",), CHANGED),
+        conformance_command("known", "b.jsonl", "--write", "k.toml", "--update"),
+        Expected(2, (r"k\.toml",), CHANGED),
         20,
     ),
     Entry(
@@ -123,31 +134,31 @@ ENTRIES = (
             "k.toml": "[[known]]\nlayer = 'ReLU'\ncheck = 'values'\nstrict = false\n"
             "reason = 'written by hand'\n",
         },
-        conformance("known", "b.jsonl", "--write", "k.toml"),
-        Due(2, (r"k\.toml", "update"), CHANGED),
+        conformance_command("known", "b.jsonl", "--write", "k.toml"),
+        Expected(2, (r"k\.toml", "update"), CHANGED),
         20,
     ),
     Entry(
         "known-write-from-toml",
         17,
         FILES,
-        conformance("known", "k.toml", "--write", "k.toml"),
-        Due(2, (r"k\.toml",), CHANGED),
+        conformance_command("known", "k.toml", "--write", "k.toml"),
+        Expected(2, (r"k\.toml",), CHANGED),
         20,
     ),
     Entry(
         "known-rewrite-of-a-file-that-is-none",
         17,
         {"k.toml": "[[known]]\nlayer = 5\n"},
-        conformance("known", "k.toml", "--rewrite"),
-        Due(2, (r"k\.toml",), CHANGED),
+        conformance_command("known", "k.toml", "--rewrite"),
+        Expected(2, (r"k\.toml",), CHANGED),
         20,
     ),
     Entry(
         "exhaustive-appends-to-results",
         17,
         FILES,
-        conformance(
+        conformance_command(
             "exhaustive",
             "b.jsonl",
             "--layer",
@@ -159,17 +170,17 @@ ENTRIES = (
             "--part",
             "1/64",
         ),
-        Due(2, (r"b\.jsonl",), CHANGED),
+        Expected(2, (r"b\.jsonl",), CHANGED),
         60,
     ),
     Entry(
         "summary-cut-by-a-closed-pipe",
         0,
         {"b.jsonl": VALID},
-        conformance(
+        conformance_command(
             "summary", "b.jsonl", prepare="import os\na, b = os.pipe()\nos.close(a)\nos.dup2(b, 1)"
         ),
-        Due((0, 1, 2, 120), never="BrokenPipe|Exception ignored"),
+        Expected((0, 1, 2, 120), never="BrokenPipe|Exception ignored"),
         20,
     ),
 )

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from hostile.entry import Due, Entry
-from hostile.making import CHANGED, FAILED, FOOTER, HEADER, PASSED, VALID, conformance, lines
+from hostile.entry import Entry, Expected
+from hostile.making import (
+    CHANGED,
+    FAILED,
+    FOOTER,
+    HEADER,
+    PASSED,
+    VALID,
+    conformance_command,
+    lines,
+)
 
 BAD = "bad.jsonl"
 COMMANDS = {
@@ -46,71 +55,93 @@ NOTHING_NEW = r"a new file: \./out|" + CHANGED
 """After an error there must be no output file."""
 
 
-def _entry(kind: str, command: str, files: dict, says: tuple[str, ...], prepare: str = "") -> Entry:
+def _entry(
+    kind: str, command: str, files: dict, patterns: tuple[str, ...], prepare: str = ""
+) -> Entry:
     codes = (1, 2) if command == "verify" else 2
     return Entry(
         f"{command}-{kind}",
         16,
         {"good.jsonl": VALID, **files},
-        conformance(*COMMANDS[command], prepare=prepare),
-        Due(codes, (r"bad\.jsonl", *says), never=NOTHING_NEW),
+        conformance_command(*COMMANDS[command], prepare=prepare),
+        Expected(codes, (r"bad\.jsonl", *patterns), never=NOTHING_NEW),
         seconds=10,
     )
 
 
-def _unreadable() -> list[Entry]:
+def _unreadable_entries() -> list[Entry]:
     """Every kind with some commands, every command with some kinds."""
-    whole = ("empty", "deep-brackets")
-    found = []
+    kinds_for_all = ("empty", "deep-brackets")
+    entries = []
     for kind, (content, says) in UNREADABLE.items():
-        commands = COMMANDS if kind in whole else ("verify", "merge")
+        commands = COMMANDS if kind in kinds_for_all else ("verify", "merge")
         for command in commands:
             if (kind, command) == ("empty", "exhaustive"):
                 continue  # without lines the command makes an empty table
-            found.append(_entry(kind, command, {BAD: content}, (says,) if says else ()))
+            entries.append(_entry(kind, command, {BAD: content}, (says,) if says else ()))
     for kind, prepare in SPECIAL.items():
         commands = COMMANDS if kind in ("a-fifo",) else ("verify", "render")
-        found += [_entry(kind, command, {}, (), prepare) for command in commands]
-    return found
+        entries += [_entry(kind, command, {}, (), prepare) for command in commands]
+    return entries
 
 
-def _partly(name: str, content: str | bytes, code: int | tuple[int, ...], *says: str) -> Entry:
+def _partly_readable_entry(
+    name: str, content: str | bytes, code: int | tuple[int, ...], *patterns: str
+) -> Entry:
     """An entry that verifies a file that can be read in part."""
-    due = Due(code, says, never=CHANGED)
-    return Entry(f"verify-{name}", 15, {BAD: content}, conformance("verify", BAD), due, 20)
+    expected = Expected(code, patterns, never=CHANGED)
+    return Entry(
+        f"verify-{name}", 15, {BAD: content}, conformance_command("verify", BAD), expected, 20
+    )
 
 
-def _read_all_the_same() -> list[Entry]:
+def _cut_short_entries() -> list[Entry]:
     """Entries of a run that was cut short: readable, and reported as incomplete."""
-    cut = VALID[: VALID.index('"kind": "footer"') + 30]
-    found = []
+    cut_text = VALID[: VALID.index('"kind": "footer"') + 30]
+    entries = []
     for command in ("render", "summary", "badge", "compare", "scoreboard", "bug-report"):
-        ends = int(command in ("summary", "badge", "compare"))  # as of a run with failures
-        due = Due(ends, () if command != "summary" else ("(?i)incomplete|cut short",), CHANGED)
-        files = {"good.jsonl": VALID, BAD: cut}
-        command_line = conformance(*COMMANDS[command])
-        found.append(Entry(f"{command}-cut-short", 0, files, command_line, due, 20))
-    half = conformance("merge", BAD, "-o", "out.jsonl")
-    due = Due(1, ("(?i)incomplete|cut short|last line",), CHANGED)
-    return [*found, Entry("merge-cut-short", 0, {BAD: cut}, half, due, 20)]
+        status = int(command in ("summary", "badge", "compare"))  # as of a run with failures
+        expected = Expected(
+            status, () if command != "summary" else ("(?i)incomplete|cut short",), CHANGED
+        )
+        files = {"good.jsonl": VALID, BAD: cut_text}
+        command_line = conformance_command(*COMMANDS[command])
+        entries.append(Entry(f"{command}-cut-short", 0, files, command_line, expected, 20))
+    merge_command = conformance_command("merge", BAD, "-o", "out.jsonl")
+    expected = Expected(1, ("(?i)incomplete|cut short|last line",), CHANGED)
+    return [*entries, Entry("merge-cut-short", 0, {BAD: cut_text}, merge_command, expected, 20)]
 
 
 ENTRIES = (
-    *_unreadable(),
-    *_read_all_the_same(),
-    _partly("valid", VALID, 0, ": valid"),
-    _partly("crlf", VALID.replace("\n", "\r\n"), 0, ": valid"),
-    _partly("no-end-of-line", VALID.rstrip("\n"), 0, ": valid"),
-    _partly("blank-lines", VALID.replace("\n", "\n\n"), 0, ": valid"),
-    _partly("byte-order-mark", "\ufeff" + VALID, (0, 1, 2), "valid|line 1"),
-    _partly("bad-utf-8", VALID.encode().replace(b"ReLU-s", b"Re\xff\xfeU-s"), (1, 2), "line [12]"),
-    _partly("nul-bytes", VALID.encode().replace(b'"tiny"', b'"ti\0ny"'), (1, 2), "line 1"),
-    _partly("nul-lines", VALID + "\0" * 4096, 1, "line 5"),
-    _partly("truncated", VALID[:-40], 1, "line 4"),
-    _partly("cut-in-the-middle", lines(HEADER, '{"kind": "verd', FAILED, FOOTER), 1, "line 2"),
-    _partly("two-on-a-line", VALID.replace("}\n{", "}{", 2), (1, 2), "line [12]"),
-    _partly("text-between", lines(HEADER, PASSED, "Aborted", FAILED, FOOTER), 1, "line 3"),
-    _partly("unknown-kind", lines(HEADER, PASSED, FAILED, {"kind": "ad"}, FOOTER), 1, "line 4.*ad"),
-    _partly("kind-is-a-list", lines(HEADER, PASSED, FAILED, {"kind": [1]}, FOOTER), 1, "line 4"),
-    _partly("no-kind", lines(HEADER, PASSED, FAILED, {"id": "x"}, FOOTER), 1, "line 4"),
+    *_unreadable_entries(),
+    *_cut_short_entries(),
+    _partly_readable_entry("valid", VALID, 0, ": valid"),
+    _partly_readable_entry("crlf", VALID.replace("\n", "\r\n"), 0, ": valid"),
+    _partly_readable_entry("no-end-of-line", VALID.rstrip("\n"), 0, ": valid"),
+    _partly_readable_entry("blank-lines", VALID.replace("\n", "\n\n"), 0, ": valid"),
+    _partly_readable_entry("byte-order-mark", "\ufeff" + VALID, (0, 1, 2), "valid|line 1"),
+    _partly_readable_entry(
+        "bad-utf-8", VALID.encode().replace(b"ReLU-s", b"Re\xff\xfeU-s"), (1, 2), "line [12]"
+    ),
+    _partly_readable_entry(
+        "nul-bytes", VALID.encode().replace(b'"tiny"', b'"ti\0ny"'), (1, 2), "line 1"
+    ),
+    _partly_readable_entry("nul-lines", VALID + "\0" * 4096, 1, "line 5"),
+    _partly_readable_entry("truncated", VALID[:-40], 1, "line 4"),
+    _partly_readable_entry(
+        "cut-in-the-middle", lines(HEADER, '{"kind": "verd', FAILED, FOOTER), 1, "line 2"
+    ),
+    _partly_readable_entry("two-on-a-line", VALID.replace("}\n{", "}{", 2), (1, 2), "line [12]"),
+    _partly_readable_entry(
+        "text-between", lines(HEADER, PASSED, "Aborted", FAILED, FOOTER), 1, "line 3"
+    ),
+    _partly_readable_entry(
+        "unknown-kind", lines(HEADER, PASSED, FAILED, {"kind": "ad"}, FOOTER), 1, "line 4.*ad"
+    ),
+    _partly_readable_entry(
+        "kind-is-a-list", lines(HEADER, PASSED, FAILED, {"kind": [1]}, FOOTER), 1, "line 4"
+    ),
+    _partly_readable_entry(
+        "no-kind", lines(HEADER, PASSED, FAILED, {"id": "x"}, FOOTER), 1, "line 4"
+    ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hostile.entry import Due, Entry
+from hostile.entry import Entry, Expected
 from hostile.making import (
     CHANGED,
     FAILED,
@@ -16,12 +16,12 @@ from hostile.making import (
     TIMED,
     VALID,
     changed,
-    conformance,
+    conformance_command,
     lines,
     results,
 )  # fmt: skip
 
-PLACE = {
+PLACES = {
     "header": r"line 1\b|bad\.jsonl",
     "passed": r"line 2\b|ReLU-shape-float32-cpu",
     "failed": r"line 3\b|ReLU-values-float32-cpu",
@@ -110,63 +110,83 @@ TIMES: tuple[tuple[str, str, Any], ...] = (
 BAD = "bad.jsonl"
 
 
-def _field(name: str, record: str, path: str, value: Any) -> Entry:
+def _field_entry(name: str, record: str, path: str, value: Any) -> Entry:
     code = (1, 2) if record == "header" else 1
-    due = Due(code, (PLACE[record], path.split("__")[0]), never=CHANGED + "|: valid")
+    expected = Expected(code, (PLACES[record], path.split("__")[0]), never=CHANGED + "|: valid")
     content = results(**{record: {path: value}})
-    return Entry(f"verify-{record}-{name}", 15, {BAD: content}, conformance("verify", BAD), due, 20)
+    return Entry(
+        f"verify-{record}-{name}",
+        15,
+        {BAD: content},
+        conformance_command("verify", BAD),
+        expected,
+        20,
+    )
 
 
-def _times(name: str, field: str, value: Any) -> list[Entry]:
+def _timing_entries(name: str, field: str, value: Any) -> list[Entry]:
     """Entries of a benchmark line with odd numbers: `verify` judges it, other commands show it."""
     files = {BAD: lines(HEADER, PASSED, FAILED, changed(TIMED, **{field: value}), FOOTER)}
     files["good.jsonl"] = lines(HEADER, PASSED, FAILED, TIMED, FOOTER)
-    verify = Due(1, (r"line 4\b", field), never=CHANGED)
-    entries = [Entry(f"verify-benchmark-{name}", 16, files, conformance("verify", BAD), verify, 20)]
+    verify_expected = Expected(1, (r"line 4\b", field), never=CHANGED)
+    entries = [
+        Entry(
+            f"verify-benchmark-{name}",
+            16,
+            files,
+            conformance_command("verify", BAD),
+            verify_expected,
+            20,
+        )
+    ]
     if (field == "ratio" and value == 1e308) or value == 0:
         entries = []  # odd, but possible
-    shown = {
-        "render": conformance("render", BAD, "-o", "out.html"),
-        "compare": conformance("compare", "good.jsonl", BAD, "-o", "out.html"),
+    show_commands = {
+        "render": conformance_command("render", BAD, "-o", "out.html"),
+        "compare": conformance_command("compare", "good.jsonl", BAD, "-o", "out.html"),
     }
     return entries + [  # what is shown is the odd number, or its line's fault
-        Entry(f"{command}-benchmark-{name}", 16, files, line, Due((0, 1, 2), never=CHANGED), 20)
-        for command, line in shown.items()
+        Entry(
+            f"{command}-benchmark-{name}", 16, files, line, Expected((0, 1, 2), never=CHANGED), 20
+        )
+        for command, line in show_commands.items()
     ]
 
 
-def _written(name: str, old: str, new: str, line: int) -> Entry:
+def _rewritten_entry(name: str, old: str, new: str, line: int) -> Entry:
     """An entry of a valid run with one text replaced, so that no JSON encoder would write it."""
     assert old in VALID
-    due = Due((1, 2), (rf"line {line}\b|bad\.jsonl",), never=CHANGED + "|: valid")
+    expected = Expected((1, 2), (rf"line {line}\b|bad\.jsonl",), never=CHANGED + "|: valid")
     files = {BAD: VALID.replace(old, new, 1)}
-    return Entry(f"verify-{name}", 16, files, conformance("verify", BAD), due, 20)
+    return Entry(f"verify-{name}", 16, files, conformance_command("verify", BAD), expected, 20)
 
 
 DEEP = "[" * 100_000 + "]" * 100_000
 ENTRIES = (
-    *(_field(*wrong) for wrong in WRONG),
-    *(entry for wrong in TIMES for entry in _times(*wrong)),
-    _written("comparisons-nan", '"comparisons": 6', '"comparisons": NaN', 2),
-    _written("seconds-infinity", '"seconds": 1.5', '"seconds": Infinity', 2),
-    _written("seconds-beyond-float", '"seconds": 1.5', '"seconds": 1e999', 2),
-    _written("comparisons-huge", '"comparisons": 6', f'"comparisons": {"9" * 5000}', 2),
-    _written("deep-arguments", '"arguments": {}', f'"arguments": {{"a": {DEEP}}}', 3),
-    _written("id-a-lone-surrogate", '"ReLU-shape-float32-cpu", "layer"', '"\\ud800", "layer"', 2),
+    *(_field_entry(*case) for case in WRONG),
+    *(entry for case in TIMES for entry in _timing_entries(*case)),
+    _rewritten_entry("comparisons-nan", '"comparisons": 6', '"comparisons": NaN', 2),
+    _rewritten_entry("seconds-infinity", '"seconds": 1.5', '"seconds": Infinity', 2),
+    _rewritten_entry("seconds-beyond-float", '"seconds": 1.5', '"seconds": 1e999', 2),
+    _rewritten_entry("comparisons-huge", '"comparisons": 6', f'"comparisons": {"9" * 5000}', 2),
+    _rewritten_entry("deep-arguments", '"arguments": {}', f'"arguments": {{"a": {DEEP}}}', 3),
+    _rewritten_entry(
+        "id-a-lone-surrogate", '"ReLU-shape-float32-cpu", "layer"', '"\\ud800", "layer"', 2
+    ),
     Entry(
         "render-deep-arguments",
         16,
         {BAD: VALID.replace('"arguments": {}', f'"arguments": {{"a": {DEEP}}}')},
-        conformance("render", BAD, "-o", "out.html"),
-        Due((0, 2), never=CHANGED),
+        conformance_command("render", BAD, "-o", "out.html"),
+        Expected((0, 2), never=CHANGED),
         20,
     ),
     Entry(
         "verify-key-twice",
         15,
         {BAD: VALID.replace('"status": "failed"', '"status": "failed", "status": "passed"')},
-        conformance("verify", BAD),
-        Due((1, 2), never=CHANGED + "|: valid"),
+        conformance_command("verify", BAD),
+        Expected((1, 2), never=CHANGED + "|: valid"),
         20,
     ),
 )

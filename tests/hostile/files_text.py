@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hostile.entry import Due, Entry
+from hostile.entry import Entry, Expected
 from hostile.making import (
     CHANGED,
     FAILED,
@@ -14,7 +14,7 @@ from hostile.making import (
     TIMED,
     VALID,
     changed,
-    conformance,
+    conformance_command,
     lines,
     results,
 )
@@ -52,25 +52,27 @@ WHERE: dict[str, tuple[dict[str, dict[str, Any]], tuple[str, ...]]] = {
 FILL = "t = open('bad.jsonl').read().replace('FILL', {what})\nopen('bad.jsonl', 'w').write(t)\n"
 
 
-def _odd(field: str, command: str, changes: dict[str, dict[str, Any]]) -> Entry:
-    due = Due((0, 1, 2), never=f"{CONTROL}|{CHANGED}")
+def _odd_text_entry(field: str, command: str, changes: dict[str, dict[str, Any]]) -> Entry:
+    expected = Expected((0, 1, 2), never=f"{CONTROL}|{CHANGED}")
     files = {BAD: results(**changes), "good.jsonl": VALID}
-    return Entry(f"{command}-odd-{field}", 19, files, conformance(*SHOWN[command]), due, 20)
+    return Entry(
+        f"{command}-odd-{field}", 19, files, conformance_command(*SHOWN[command]), expected, 20
+    )
 
 
-def _large(name: str, what: str, place: str, command: str, **changes: Any) -> Entry:
+def _large_text_entry(name: str, text: str, place: str, command: str, **changes: Any) -> Entry:
     """An entry of a text of 50 MB; the output is cut, and says what it shows."""
-    line = conformance(*SHOWN[command], prepare=FILL.format(what=what))
+    line = conformance_command(*SHOWN[command], prepare=FILL.format(what=text))
     files = {BAD: results(**{place: changes}), "good.jsonl": VALID}
     # The page of an issue has at most 65,536 characters.
-    return Entry(f"{command}-{name}", 19, files, line, Due((0, 1, 2), longest=70_000), 60)
+    return Entry(f"{command}-{name}", 19, files, line, Expected((0, 1, 2), longest=70_000), 60)
 
 
 MANY = [f"ReLU-values-float32-cpu:{k}" for k in range(100_000)]
 TOML = "'''\n[[known]]\nlayer = '*'\ncheck = '*'\nreason = 'forged'\n'''" + ODD
 ENTRIES = (
     *(
-        _odd(field, command, changes)
+        _odd_text_entry(field, command, changes)
         for field, (changes, commands) in WHERE.items()
         for command in commands
     ),
@@ -78,67 +80,71 @@ ENTRIES = (
         "verify-odd-kind",
         19,
         {BAD: lines(HEADER, PASSED, FAILED, {"kind": ODD}, FOOTER)},
-        conformance("verify", BAD),
-        Due(1, ("line 4",), CONTROL),
+        conformance_command("verify", BAD),
+        Expected(1, ("line 4",), CONTROL),
         20,
     ),
     Entry(
         "verify-odd-line",
         19,
         {BAD: VALID + ODD + "\n"},
-        conformance("verify", BAD),
-        Due((1, 2), ("line 5",), CONTROL),
+        conformance_command("verify", BAD),
+        Expected((1, 2), ("line 5",), CONTROL),
         20,
     ),
     Entry(
         "summary-odd-benchmark",
         19,
         {BAD: lines(HEADER, PASSED, FAILED, changed(TIMED, name=ODD, message=ODD), FOOTER)},
-        conformance("summary", BAD),
-        Due(0, never=CONTROL),
+        conformance_command("summary", BAD),
+        Expected(0, never=CONTROL),
         20,
     ),
     Entry(
         "verify-odd-name-of-file",
         19,
         {"a\x1b[31mb\u202e.jsonl": "nothing\n"},
-        conformance("verify", "a\x1b[31mb\u202e.jsonl"),
-        Due((1, 2), (r"ab.u202e.jsonl",), CONTROL),
+        conformance_command("verify", "a\x1b[31mb\u202e.jsonl"),
+        Expected((1, 2), (r"ab.u202e.jsonl",), CONTROL),
         20,
     ),
     Entry(
         "render-odd-everything",
         0,
         {BAD: results(failed={"message": ODD, "call": ODD}, header={"backend": ODD})},
-        conformance("render", BAD, "-o", "out.html"),
-        Due((0, 2), never=CHANGED),
+        conformance_command("render", BAD, "-o", "out.html"),
+        Expected((0, 2), never=CHANGED),
         20,
     ),
     *(
-        _large("50-mb-of-message", "'x' * 50_000_000", "failed", command, message="FILL")
+        _large_text_entry("50-mb-of-message", "'x' * 50_000_000", "failed", command, message="FILL")
         for command in ("summary", "bug-report")
     ),
-    _large("50-mb-of-lines", r"'x\\n' * 25_000_000", "failed", "summary", message="FILL"),
-    _large("50-mb-of-call", "'x' * 50_000_000", "failed", "bug-report", call="FILL"),
-    _large("50-mb-of-status", "'x' * 50_000_000", "failed", "verify", status="FILL"),
-    _large("50-mb-of-id", "'x' * 50_000_000", "failed", "verify", id="FILL"),
-    _large("50-mb-of-shard", "'1,' * 25_000_000", "header", "verify", shard="FILL1/2"),
-    _large("50-mb-of-backend", "'x' * 50_000_000", "header", "merge", backend="FILL"),
-    _large(
+    _large_text_entry(
+        "50-mb-of-lines", r"'x\\n' * 25_000_000", "failed", "summary", message="FILL"
+    ),
+    _large_text_entry("50-mb-of-call", "'x' * 50_000_000", "failed", "bug-report", call="FILL"),
+    _large_text_entry("50-mb-of-status", "'x' * 50_000_000", "failed", "verify", status="FILL"),
+    _large_text_entry("50-mb-of-id", "'x' * 50_000_000", "failed", "verify", id="FILL"),
+    _large_text_entry("50-mb-of-shard", "'1,' * 25_000_000", "header", "verify", shard="FILL1/2"),
+    _large_text_entry("50-mb-of-backend", "'x' * 50_000_000", "header", "merge", backend="FILL"),
+    _large_text_entry(
         "50-mb-of-reason",
         "'x' * 50_000_000",
         "passed",
         "summary",
         examples__unsupported={"FILL": 1},
     ),
-    _large("100000-missing", "''", "header", "verify", items=MANY, total=100_000),
-    _large("100000-unknown-counts", "''", "footer", "verify", counts=dict.fromkeys(MANY, 1)),
+    _large_text_entry("100000-missing", "''", "header", "verify", items=MANY, total=100_000),
+    _large_text_entry(
+        "100000-unknown-counts", "''", "footer", "verify", counts=dict.fromkeys(MANY, 1)
+    ),
     Entry(
         "known-write-of-quotes",
         0,
         {BAD: results(failed={"message": TOML, "call": TOML})},
-        conformance("known", BAD, "--write", "out.toml", "then", "known", "out.toml"),
-        Due(2, ("reason is empty",), "forged"),
+        conformance_command("known", BAD, "--write", "out.toml", "then", "known", "out.toml"),
+        Expected(2, ("reason is empty",), "forged"),
         20,
     ),
 )

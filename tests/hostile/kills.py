@@ -26,7 +26,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from hostile.processes import command, marked, parent, send  # noqa: E402
+from hostile.processes import command, marked_processes, read_parent_pid, send_signal  # noqa: E402
 from hostile.slow_run import BACKEND, COMMAND, ITEMS, environment  # noqa: E402
 
 RENDER = "import sys; from conformance.commands.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -37,10 +37,10 @@ EARLY = (
     "a worker of pytest-xdist ended before it was up",
     "while it was loaded and asked what it offers",
 )
-ENDING = 20.0  # seconds in which a run whose controller was killed must end
-GOING_ON = 120.0  # seconds in which a run that lost a worker or a child must end
-AFTER = 5.0  # seconds in which processes and temporary folders must be gone
-LONGEST = 20.0  # seconds for which they are watched
+ENDING_LIMIT = 20.0  # seconds in which a run whose controller was killed must end
+GOING_ON_LIMIT = 120.0  # seconds in which a run that lost a worker or a child must end
+GONE_LIMIT = 5.0  # seconds in which processes and temporary folders must be gone
+WATCH_LIMIT = 20.0  # seconds for which they are watched
 KINDS: dict[str, tuple[str, signal.Signals]] = {
     "SIGKILL of the group": ("group", signal.SIGKILL),
     "SIGKILL of the controller": ("controller", signal.SIGKILL),
@@ -89,72 +89,76 @@ def attempt(kill: Kill, python: str) -> Kill:
             )  # fmt: skip
         try:
             time.sleep(kill.moment)
-            kill.deviations += _killed(kill, process, mark)
-            kill.deviations += _left(folder / "tmp", mark)
+            kill.deviations += _kill_and_wait(kill, process, mark)
+            kill.deviations += _find_leftovers(folder / "tmp", mark)
         finally:
-            for pid in marked(mark):
-                send(pid, signal.SIGKILL)
+            for pid in marked_processes(mark):
+                send_signal(pid, signal.SIGKILL)
             process.wait()
-        kill.deviations += _readable(kill, folder, process.returncode, python)
+        kill.deviations += _check_readable(kill, folder, process.returncode, python)
     if not kill.hit and kill.moment > 1 and not kill.deviations:
         return attempt(replace(kill, moment=kill.moment / 2), python)  # the run had ended before
     return kill
 
 
-def _killed(kill: Kill, process: subprocess.Popen[bytes], mark: str) -> Iterator[str]:
-    target, how = KINDS[kill.kind]
+def _kill_and_wait(kill: Kill, process: subprocess.Popen[bytes], mark: str) -> Iterator[str]:
+    target, signal_number = KINDS[kill.kind]
     while process.poll() is None and not kill.hit:
-        pids = _targets(target, process.pid, mark)
-        if pids:
-            kill.hit = all(send(pid, how) for pid in pids)
+        targets = _find_targets(target, process.pid, mark)
+        if targets:
+            kill.hit = all(send_signal(pid, signal_number) for pid in targets)
         else:
             time.sleep(0.02)
-    limit = ENDING if target in ("group", "controller") and kill.number >= 0 else GOING_ON
+    limit = (
+        ENDING_LIMIT if target in ("group", "controller") and kill.number >= 0 else GOING_ON_LIMIT
+    )
     try:
         process.wait(limit)
     except subprocess.TimeoutExpired:
         yield f"still runs after {limit:g} s"
 
 
-def _targets(target: str, controller: int, mark: str) -> list[int]:
+def _find_targets(target: str, controller: int, mark: str) -> list[int]:
     """The processes to kill; empty while none exists."""
     if target == "controller":
         return [controller]
     if target == "group":
         return [-controller]
-    parents = {pid: parent(pid) for pid in marked(mark)}
+    parents = {pid: read_parent_pid(pid) for pid in marked_processes(mark)}
     commands = {pid: command(pid) for pid in parents}
     workers = [pid for pid in parents if "sys.stdin.readline" in commands[pid]]
     if target == "worker":
         return sorted(workers)[-1:]
     owners = workers or [controller]
-    owned = [pid for pid, above in parents.items() if above in owners and pid not in workers]
+    owned = [
+        pid for pid, parent_pid in parents.items() if parent_pid in owners and pid not in workers
+    ]
     return [pid for pid in owned if "conformance" in commands[pid]][:1]
 
 
-def _left(scratch: Path, mark: str) -> Iterator[str]:
+def _find_leftovers(scratch: Path, mark: str) -> Iterator[str]:
     """Describe processes and temporary folders that are left, and for how long."""
-    started, seconds, found = time.monotonic(), 0.0, ""
-    while seconds < LONGEST:
-        pids = list(marked(mark))
+    started, seconds, remains = time.monotonic(), 0.0, ""
+    while seconds < WATCH_LIMIT:
+        pids = list(marked_processes(mark))
         folders = sorted(path.name for path in scratch.glob("conformance-*"))
         if not (pids or folders):
             break
-        if seconds < AFTER:
-            found = ", ".join([*(repr(command(pid)[:60]) for pid in pids), *folders])
+        if seconds < GONE_LIMIT:
+            remains = ", ".join([*(repr(command(pid)[:60]) for pid in pids), *folders])
         time.sleep(0.1)
         seconds = time.monotonic() - started
-    if seconds > AFTER:
-        ended = f"for {seconds:.1f} s" if seconds < LONGEST else "for good"
-        yield f"left behind {ended}: {found}"
+    if seconds > GONE_LIMIT:
+        ended = f"for {seconds:.1f} s" if seconds < WATCH_LIMIT else "for good"
+        yield f"left behind {ended}: {remains}"
 
 
-def _readable(kill: Kill, folder: Path, code: int, python: str) -> Iterator[str]:
+def _check_readable(kill: Kill, folder: Path, code: int, python: str) -> Iterator[str]:
     """Check that the results lack at most one reported verdict, and that they render."""
     output = (folder / "output").read_text(errors="replace")
-    found = (ID.search(line) for line in output.splitlines() if DONE.search(line))
-    reported = {match[1] for match in found if match}
-    path, written = folder / "r.jsonl", set()
+    ids = (ID.search(line) for line in output.splitlines() if DONE.search(line))
+    reported = {match[1] for match in ids if match}
+    path, written_ids = folder / "r.jsonl", set()
     if path.exists():
         for line in path.read_bytes().splitlines():
             try:
@@ -162,53 +166,53 @@ def _readable(kill: Kill, folder: Path, code: int, python: str) -> Iterator[str]
             except ValueError:
                 continue  # the last line may be torn
             if record["kind"] == "verdict":
-                written.add(record["id"])
-        shown = subprocess.run(
+                written_ids.add(record["id"])
+        shown_run = subprocess.run(
             [python, "-P", "-c", RENDER, "render", "r.jsonl", "-o", "r.html"],
             cwd=folder, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        if shown.returncode or not (folder / "r.html").exists():
-            yield f"render: exit status {shown.returncode}: {shown.stderr[-200:]}"
+        if shown_run.returncode or not (folder / "r.html").exists():
+            yield f"render: exit status {shown_run.returncode}: {shown_run.stderr[-200:]}"
     if code == pytest.ExitCode.USAGE_ERROR and any(text in output for text in EARLY):
-        if written or reported:
+        if written_ids or reported:
             yield "a usage error after items had run"
         return
-    kill.lost = len(reported - written)
+    kill.lost = len(reported - written_ids)
     if kill.lost > 1:
         yield f"{kill.lost} verdicts are lost"
     if "INTERNALERROR" in output:
         yield "INTERNALERROR"
     if KINDS[kill.kind][0] in ("worker", "child"):
-        if len(written) < ITEMS - 1:
-            yield f"{ITEMS - len(written)} items have no verdict"
-        if code != 1 and (code or len(written) < ITEMS):
+        if len(written_ids) < ITEMS - 1:
+            yield f"{ITEMS - len(written_ids)} items have no verdict"
+        if code != 1 and (code or len(written_ids) < ITEMS):
             yield f"exit status {code}, expected 1"
-    elif kill.hit and code == 0 and len(written) < ITEMS:
+    elif kill.hit and code == 0 and len(written_ids) < ITEMS:
         yield "exit status 0 without all verdicts"
 
 
-def _lasts(workers: int, python: str) -> float:
+def _measure_run(workers: int, python: str) -> float:
     """Measure how many seconds a run takes on this machine."""
     started = time.monotonic()
-    never = Kill(-1, "SIGKILL of the controller", workers, moment=0.0, hit=True)
-    attempt(never, python)
+    no_kill = Kill(-1, "SIGKILL of the controller", workers, moment=0.0, hit=True)
+    attempt(no_kill, python)
     return time.monotonic() - started
 
 
-def plan(count: int, seed: int, lasts: Mapping[int, float]) -> list[Kill]:
+def plan_kills(count: int, seed: int, run_seconds: Mapping[int, float]) -> list[Kill]:
     """Plan kills: half with two workers, half without, and each kind equally often.
 
     Args:
         count: number of kills.
         seed: seed of their moments.
-        lasts: number of workers → seconds of a run.
+        run_seconds: number of workers → seconds of a run.
     """
     generator = random.Random(seed)
     kills = []
     for number in range(count):
         workers = 0 if number % 2 else 2
         kinds = [kind for kind, (target, _) in KINDS.items() if workers or target != "worker"]
-        moment = generator.uniform(0.0, lasts[workers])
+        moment = generator.uniform(0.0, run_seconds[workers])
         kills.append(Kill(number, kinds[number // 2 % len(kinds)], workers, moment))
     return kills
 
@@ -224,10 +228,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     kills: dict[tuple[str, int], list[Kill]] = defaultdict(list)
     with ThreadPoolExecutor(options.jobs) as pool:
-        times = pool.map(lambda workers: _lasts(workers, options.python), (0, 2))
-        lasts = dict(zip((0, 2), times, strict=True))
-        print(f"a run lasts {lasts[0]:.1f} s, with two workers {lasts[2]:.1f} s", flush=True)
-        planned = plan(options.count, options.seed, lasts)
+        times = pool.map(lambda workers: _measure_run(workers, options.python), (0, 2))
+        run_seconds = dict(zip((0, 2), times, strict=True))
+        print(
+            f"a run lasts {run_seconds[0]:.1f} s, with two workers {run_seconds[2]:.1f} s",
+            flush=True,
+        )
+        planned = plan_kills(options.count, options.seed, run_seconds)
         planned = [kill for kill in planned if fnmatch.fnmatchcase(kill.kind, options.kind)]
         for kill in pool.map(lambda kill: attempt(kill, options.python), planned):
             kills[kill.kind, kill.workers].append(kill)
@@ -237,13 +244,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         "| kill | workers | tried | hit | lost a verdict | as expected |\n|---|---|---|---|---|---|"
     )
-    for (kind, workers), found in sorted(kills.items()):
-        counts = [len(found), sum(k.hit for k in found), sum(k.lost > 0 for k in found)]
-        due = sum(not k.deviations for k in found)
-        print(f"| {kind} | {workers} | {' | '.join(map(str, counts))} | {due} |")
-    due = sum(not kill.deviations for found in kills.values() for kill in found)
-    print(f"{due} of {len(planned)} as expected")
-    return 0 if due == len(planned) else 1
+    for (kind, workers), kills_of_kind in sorted(kills.items()):
+        counts = [
+            len(kills_of_kind),
+            sum(k.hit for k in kills_of_kind),
+            sum(k.lost > 0 for k in kills_of_kind),
+        ]
+        as_expected = sum(not k.deviations for k in kills_of_kind)
+        print(f"| {kind} | {workers} | {' | '.join(map(str, counts))} | {as_expected} |")
+    as_expected = sum(
+        not kill.deviations for kills_of_kind in kills.values() for kill in kills_of_kind
+    )
+    print(f"{as_expected} of {len(planned)} as expected")
+    return 0 if as_expected == len(planned) else 1
 
 
 if __name__ == "__main__":

@@ -85,17 +85,17 @@ def changed(record: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
     `GONE` as a value removes the field.
     """
-    made = copy.deepcopy(record)
+    changed_record = copy.deepcopy(record)
     for name, value in changes.items():
-        *path, last = name.split("__")
-        place = made
+        *path, last_name = name.split("__")
+        table = changed_record
         for step in path:
-            place = place[int(step) if isinstance(place, list) else step]
+            table = table[int(step) if isinstance(table, list) else step]
         if value is GONE:
-            del place[last]
+            del table[last_name]
         else:
-            place[int(last) if isinstance(place, list) else last] = value
-    return made
+            table[int(last_name) if isinstance(table, list) else last_name] = value
+    return changed_record
 
 
 def lines(*records: dict[str, Any] | str) -> str:
@@ -155,15 +155,17 @@ def run(arguments):
 """
 
 
-def conformance(*arguments: str, prepare: str = "", shown: str = "") -> tuple[str, ...]:
+def conformance_command(
+    *arguments: str, prepare: str = "", shown_file: str = ""
+) -> tuple[str, ...]:
     """The command `nn-conformance …`, which also reports files that it changed.
 
     Args:
         arguments: those of the command line; `"then"` separates several command lines.
         prepare: Python code that runs first, e.g. to make a FIFO or a huge file.
-        shown: a file to print at the end.
+        shown_file: a file to print at the end.
     """
-    return ("-P", "-c", f"{prepare}\nshown = {shown!r}\n{_MAIN}{_WATCH}", *arguments)
+    return ("-P", "-c", f"{prepare}\nshown = {shown_file!r}\n{_MAIN}{_WATCH}", *arguments)
 
 
 SMALL = (
@@ -174,17 +176,21 @@ SMALL = (
 BACKEND = "--conformance-backend=tiny:backend"
 
 
-def suite(*arguments: str, prepare: str = "") -> tuple[str, ...]:
+def suite_command(*arguments: str, prepare: str = "") -> tuple[str, ...]:
     """A run of pytest with one item on the tiny backend, which also reports changed files.
 
     Args:
         arguments: options, which replace usual ones of the same name.
         prepare: Python code that runs first.
     """
-    named = any(argument.startswith("--conformance-backend") for argument in arguments)
-    usual = SMALL if named else (*SMALL, BACKEND)
-    given = {argument.partition("=")[0] for argument in arguments}
-    kept = [x for x in usual if x.partition("=")[0] not in given or not x.startswith("--conf")]
+    names_backend = any(argument.startswith("--conformance-backend") for argument in arguments)
+    usual_options = SMALL if names_backend else (*SMALL, BACKEND)
+    given_names = {argument.partition("=")[0] for argument in arguments}
+    kept_options = [
+        x
+        for x in usual_options
+        if x.partition("=")[0] not in given_names or not x.startswith("--conf")
+    ]
     run = "limit = 6\ndef run(arguments):\n    import os, pytest, sys\n"
     run += "    sys.path[0] = os.getcwd()\n    return int(pytest.main(arguments))\n"
-    return ("-c", f"{prepare}\n{run}{_WATCH}", *kept, *arguments)
+    return ("-c", f"{prepare}\n{run}{_WATCH}", *kept_options, *arguments)

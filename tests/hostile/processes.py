@@ -11,7 +11,7 @@ MARK = "NN_CONFORMANCE_KILLS"
 """The environment variable of the mark."""
 
 
-def parent(pid: int) -> int:
+def read_parent_pid(pid: int) -> int:
     """The id of a process's parent; 0 if the process has ended."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -27,22 +27,22 @@ def command(pid: int) -> str:
         return ""
 
 
-def send(pid: int, how: signal.Signals) -> bool:
+def send_signal(pid: int, signal_number: signal.Signals) -> bool:
     """Send a signal to a process, or to a group by its negative id; False if it has ended."""
     try:
-        os.kill(pid, how)
+        os.kill(pid, signal_number)
     except ProcessLookupError:
         return False
     return True
 
 
-def marked(mark: str) -> Iterator[int]:
+def marked_processes(mark: str) -> Iterator[int]:
     """Living processes of a run."""
-    wanted = f"{MARK}={mark}".encode()
+    mark_bytes = f"{MARK}={mark}".encode()
     for path in Path("/proc").glob("[0-9]*"):
         try:
             state = (path / "stat").read_text().rpartition(")")[2].split()[0]
-            if wanted in (path / "environ").read_bytes() and state != "Z":
+            if mark_bytes in (path / "environ").read_bytes() and state != "Z":
                 yield int(path.name)
         except OSError:
             continue

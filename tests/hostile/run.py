@@ -39,18 +39,18 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
     paths = sorted([*HERE.glob("backends_*.py"), *HERE.glob("files_*.py")])
     themes = {p.stem: importlib.import_module(f"hostile.{p.stem}").ENTRIES for p in paths}
     count = Counter(entry.name for entries in themes.values() for entry in entries)
-    twice = [name for name, number in count.items() if number > 1]
-    if twice:
-        raise ValueError(f"names of several entries: {', '.join(twice)}")
+    duplicates = [name for name, number in count.items() if number > 1]
+    if duplicates:
+        raise ValueError(f"names of several entries: {', '.join(duplicates)}")
     return themes
 
 
-def share(entries: list[T], every: int, offset: int) -> list[T]:
+def daily_share(entries: list[T], every: int, offset: int) -> list[T]:
     """One entry out of `every`; `every` consecutive offsets cover all entries."""
     return entries[offset % every :: every]
 
 
-def _positive(text: str) -> int:
+def _parse_positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number of entries, 1 or more")
@@ -64,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="*", help="a glob of names")
     parser.add_argument("--theme", default="*", help="a glob of themes: backends_*")
     parser.add_argument("--point", type=int, help="number in the first list of hostile inputs")
-    parser.add_argument("--every", type=_positive, default=1, metavar="N", help="one entry of N")
+    parser.add_argument(
+        "--every", type=_parse_positive, default=1, metavar="N", help="one entry of N"
+    )
     parser.add_argument(
         "--offset", type=int, help="index of the first entry (default: the number of the day)"
     )
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         and options.point in (None, entry.point)
     ]
     offset = date.today().toordinal() if options.offset is None else options.offset
-    chosen = share(chosen, options.every, offset)
+    chosen = daily_share(chosen, options.every, offset)
     if options.every > 1:
         print(f"one entry of {options.every}: --every {options.every} --offset {offset}")
     if not chosen:
@@ -94,18 +96,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ThreadPoolExecutor(options.jobs) as pool,
         open(options.output or os.devnull, "w", encoding="utf-8") as file,
     ):
-        for found in pool.map(lambda pair: attempt(*pair, options.python), chosen):
-            outcomes.append(found)
-            print(json.dumps(asdict(found)), file=file, flush=True)
-            for deviation in found.deviations:
-                print(f"{found.name}: {' | '.join(deviation.splitlines())}", flush=True)
+        for outcome in pool.map(lambda pair: attempt(*pair, options.python), chosen):
+            outcomes.append(outcome)
+            print(json.dumps(asdict(outcome)), file=file, flush=True)
+            for deviation in outcome.deviations:
+                print(f"{outcome.name}: {' | '.join(deviation.splitlines())}", flush=True)
     if options.table:
-        before = () if options.before is None else options.before.read_text().splitlines()
-        earlier = [json.loads(line) for line in before]
+        lines_before = () if options.before is None else options.before.read_text().splitlines()
+        earlier = [json.loads(line) for line in lines_before]
         options.table.write_text(render([asdict(x) for x in outcomes], earlier), encoding="utf-8")
-    due = sum(not found.deviations for found in outcomes)
-    print(f"tried {len(outcomes)}, as expected {due}, seconds {time.perf_counter() - started:.0f}")
-    return 0 if due == len(outcomes) else 1
+    as_expected = sum(not outcome.deviations for outcome in outcomes)
+    print(
+        f"tried {len(outcomes)}, as expected {as_expected}, seconds {time.perf_counter() - started:.0f}"
+    )
+    return 0 if as_expected == len(outcomes) else 1
 
 
 if __name__ == "__main__":

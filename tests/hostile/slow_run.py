@@ -63,8 +63,8 @@ def environment(folder: Path, mark: str) -> dict[str, str]:
         mark: the mark that identifies the run's processes.
     """
     ours = ("CONFORMANCE_", "PYTEST_", "PYTHON", "TOX_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return inherited | {
         "PYTHONPATH": str(folder), "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200", MARK: mark,
     }  # fmt: skip

@@ -28,21 +28,25 @@ POINTS = {
     18: "options",
     19: "text for a terminal",
 }
-Found = Mapping[str, Any]
+OutcomeRecord = Mapping[str, Any]
 
 
-def render(outcomes: Sequence[Found], before: Sequence[Found] = ()) -> str:
+def render(outcomes: Sequence[OutcomeRecord], before: Sequence[OutcomeRecord] = ()) -> str:
     """Render outcomes as Markdown.
 
     Args:
         outcomes: outcomes as `run.py` writes them.
         before: outcomes of an earlier version.
     """
-    earlier = {found["name"]: not found["deviations"] for found in before}
+    expected_before = {found["name"]: not found["deviations"] for found in before}
     parts = [
-        _table("point", outcomes, earlier, lambda x: x["point"], _point),
-        _table(
-            "theme", outcomes, earlier, lambda x: x["theme"], lambda x: str(x).replace("_", " ")
+        _render_table("point", outcomes, expected_before, lambda x: x["point"], _point_text),
+        _render_table(
+            "theme",
+            outcomes,
+            expected_before,
+            lambda x: x["theme"],
+            lambda x: str(x).replace("_", " "),
         ),
     ]
     deviating = [
@@ -51,26 +55,29 @@ def render(outcomes: Sequence[Found], before: Sequence[Found] = ()) -> str:
     return "\n".join([*parts, *deviating, ""])
 
 
-def _point(number: Any) -> str:
+def _point_text(number: Any) -> str:
     return f"{number} {POINTS[number]}"
 
 
-def _table(
+def _render_table(
     title: str,
-    outcomes: Sequence[Found],
+    outcomes: Sequence[OutcomeRecord],
     earlier: Mapping[str, bool],
-    key: Callable[[Found], Any],
-    shown: Callable[[Any], str],
+    key: Callable[[OutcomeRecord], Any],
+    key_text: Callable[[Any], str],
 ) -> str:
-    then = " as expected before |" if earlier else ""
+    before_heading = " as expected before |" if earlier else ""
     lines = [
-        f"| {title} | tried |{then} as expected | seconds |",
+        f"| {title} | tried |{before_heading} as expected | seconds |",
         "|---" * (4 + bool(earlier)) + "|",
     ]
-    groups = [(shown(k), list(g)) for k, g in groupby(sorted(outcomes, key=key), key)]
-    for name, found in [*groups, ("all", list(outcomes))]:
-        was = sum(earlier.get(x["name"], False) for x in found)
-        cell = f" {was} |" if earlier else ""
-        due, seconds = sum(not x["deviations"] for x in found), sum(x["seconds"] for x in found)
-        lines.append(f"| {name} | {len(found)} |{cell} {due} | {seconds:.0f} |")
+    groups = [(key_text(k), list(g)) for k, g in groupby(sorted(outcomes, key=key), key)]
+    for name, group in [*groups, ("all", list(outcomes))]:
+        count_before = sum(earlier.get(x["name"], False) for x in group)
+        cell = f" {count_before} |" if earlier else ""
+        as_expected, seconds = (
+            sum(not x["deviations"] for x in group),
+            sum(x["seconds"] for x in group),
+        )
+        lines.append(f"| {name} | {len(group)} |{cell} {as_expected} | {seconds:.0f} |")
     return "\n".join([*lines, ""])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from conformance.commands import cli
 from conformance.known import entry as known
-from hostile.files_known_fields import PINNED, toml
+from hostile.files_known_fields import PINNED, entry_toml
 from hostile.making import FAILED, FOOTER, HEADER, PASSED, TIMED, lines
 
 RECORDS = (HEADER, PASSED, FAILED, TIMED, FOOTER)
@@ -52,13 +52,13 @@ QUICK = settings(
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def find_paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The paths of all values in a record."""
-    found = [path] if path else []
+    paths = [path] if path else []
     children = dict(enumerate(value)) if isinstance(value, list) else value
     for key, child in children.items() if isinstance(children, dict) else ():
-        found += places(child, (*path, key))
-    return found
+        paths += find_paths(child, (*path, key))
+    return paths
 
 
 @st.composite
@@ -67,17 +67,17 @@ def files(draw: st.DrawFn) -> bytes:
     records = json.loads(json.dumps(RECORDS))
     for _ in range(draw(st.integers(0, 3))):
         record = draw(st.sampled_from(records))
-        place = record
-        if not (reachable := places(record)):
+        target = record
+        if not (reachable := find_paths(record)):
             continue
         fields = [path for path in reachable if len(path) == 1]
-        *path, last = draw(st.sampled_from(fields) | st.sampled_from(reachable))
+        *path, last_key = draw(st.sampled_from(fields) | st.sampled_from(reachable))
         for step in path:
-            place = place[step]
-        if draw(st.booleans()) or isinstance(place, list):
-            place[last] = draw(VALUES)
+            target = target[step]
+        if draw(st.booleans()) or isinstance(target, list):
+            target[last_key] = draw(VALUES)
         else:
-            del place[last]
+            del target[last_key]
     kind = draw(st.sampled_from(("as-it-is", "shuffled", "doubled", "dropped", "cut", "flipped")))
     if kind == "shuffled":
         records = draw(st.permutations(records))
@@ -89,10 +89,10 @@ def files(draw: st.DrawFn) -> bytes:
     if kind == "cut":
         content = content[: draw(st.integers(0, len(content)))]
     elif kind == "flipped":
-        made = bytearray(content)
+        spoiled = bytearray(content)
         for _ in range(draw(st.integers(1, 4))):
-            made[draw(st.integers(0, len(made) - 1))] = draw(st.integers(0, 255))
-        content = bytes(made)
+            spoiled[draw(st.integers(0, len(spoiled) - 1))] = draw(st.integers(0, 255))
+        content = bytes(spoiled)
     return content
 
 
@@ -108,21 +108,35 @@ def known_files(draw: st.DrawFn) -> str:
              '">1"', '{ "input.ndim" = ">1" }', '{ dimension = 1 }', "2026-01-01", '"[!"')
         ),
     )  # fmt: skip
-    more = ("at_most", "within", "strict", "status", "link", "script", "case", "cases", "reason")
-    changes = draw(st.dictionaries(st.sampled_from((*names, *more)), st.none() | texts, max_size=3))
-    text = toml(**({"strict": None, "case": PINNED[7:]} | changes))
+    other_names = (
+        "at_most",
+        "within",
+        "strict",
+        "status",
+        "link",
+        "script",
+        "case",
+        "cases",
+        "reason",
+    )
+    changes = draw(
+        st.dictionaries(st.sampled_from((*names, *other_names)), st.none() | texts, max_size=3)
+    )
+    text = entry_toml(**({"strict": None, "case": PINNED[7:]} | changes))
     kind = draw(st.sampled_from(("as-it-is", "doubled", "cut", "replaced")))
     if kind == "doubled":
         return text * 2
     if kind == "cut":
         return text[: draw(st.integers(0, len(text)))]
     if kind == "replaced":
-        place = draw(st.integers(0, len(text) - 1))
-        return text[:place] + draw(st.characters()) + text[place + 1 :]
+        position = draw(st.integers(0, len(text) - 1))
+        return text[:position] + draw(st.characters()) + text[position + 1 :]
     return text
 
 
-def read(parser: Any, content: Any, name: str, refusal: type[Exception]) -> tuple[Any, str]:
+def read_or_refuse(
+    parser: Any, content: Any, name: str, refusal: type[Exception]
+) -> tuple[Any, str]:
     """Parse the content: (result, ""), or (None, message) if the reader refuses it."""
     try:
         return parser(content, name), ""
@@ -133,19 +147,23 @@ def read(parser: Any, content: Any, name: str, refusal: type[Exception]) -> tupl
 @QUICK
 @given(files())
 def test_results_are_read_or_refused(content: bytes) -> None:
-    run, said = read(parse, content.splitlines(keepends=True), "bad.jsonl", ResultsError)
+    run, refusal_text = read_or_refuse(
+        parse, content.splitlines(keepends=True), "bad.jsonl", ResultsError
+    )
     assert run is None or run.identity.backend is not None
-    assert run is not None or "bad.jsonl" in said
-    assert len(said) < 5000
+    assert run is not None or "bad.jsonl" in refusal_text
+    assert len(refusal_text) < 5000
 
 
 @settings(QUICK, max_examples=300)
 @given(known_files())
 def test_known_failures_are_read_or_refused(text: str) -> None:
-    entries, said = read(known.parse, text, "k.toml", known.KnownError)
+    entries, refusal_text = read_or_refuse(
+        known.parse_entries, text, "k.toml", known.KnownFailureError
+    )
     assert all(entry.layer and entry.check and entry.reason.strip() for entry in entries or ())
-    assert entries is not None or "k.toml" in said
-    assert len(said) < 5000
+    assert entries is not None or "k.toml" in refusal_text
+    assert len(refusal_text) < 5000
 
 
 @pytest.fixture
@@ -162,20 +180,20 @@ def test_a_command_ends_with_a_status(
 ) -> None:
     @settings(QUICK, max_examples=100)
     @given(files())
-    def tried(content: bytes) -> None:
-        bad = folder / "bad.jsonl"
-        bad.write_bytes(content)
+    def try_content(content: bytes) -> None:
+        bad_file = folder / "bad.jsonl"
+        bad_file.write_bytes(content)
         try:
             status = cli.main(command)
         except SystemExit as end:
             status = end.code
         assert status in (0, 1, 2)
-        assert bad.read_bytes() == content
+        assert bad_file.read_bytes() == content
         captured = capsys.readouterr()
         assert status != 2 or captured.err
         assert not CONTROL.search(captured.out + captured.err)
 
-    tried()
+    try_content()
 
 
 @pytest.mark.parametrize("rewrite", [False, True])
@@ -184,10 +202,10 @@ def test_known_ends_with_a_status(
 ) -> None:
     @settings(QUICK, max_examples=100)
     @given(known_files())
-    def tried(text: str) -> None:
+    def try_text(text: str) -> None:
         (folder / "k.toml").write_text(text, encoding="utf-8", errors="surrogatepass")
         assert cli.main(["known", "k.toml", *["--rewrite"] * rewrite]) in (0, 2)
         captured = capsys.readouterr()
         assert not CONTROL.search(captured.out + captured.err)
 
-    tried()
+    try_text()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from conformance.plugin.options import OPTIONS, resolve
+from conformance.plugin.options import OPTIONS, read_settings
 from hostile.files_options import REFUSED
 
 VALUES = [
@@ -18,11 +18,11 @@ VALUES = [
 
 @pytest.mark.parametrize(("option", "value"), VALUES)
 def test_a_wrong_value_is_a_usage_error(option: str, value: str) -> None:
-    given = dict.fromkeys(f"conformance_{name}" for name in OPTIONS)
-    given |= {"conformance_layer": "ReLU", f"conformance_{option}": value}
+    option_values = dict.fromkeys(f"conformance_{name}" for name in OPTIONS)
+    option_values |= {"conformance_layer": "ReLU", f"conformance_{option}": value}
     with pytest.raises(pytest.UsageError) as error:
-        resolve(SimpleNamespace(option=SimpleNamespace(**given), args=[]))
-    said = str(error.value)
-    assert f"--conformance-{option}" in said
-    assert value[:40] in said
-    assert "expected" in said or f"no {option}" in said
+        read_settings(SimpleNamespace(option=SimpleNamespace(**option_values), args=[]))
+    message = str(error.value)
+    assert f"--conformance-{option}" in message
+    assert value[:40] in message
+    assert "expected" in message or f"no {option}" in message

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, DTYPES
@@ -33,7 +33,7 @@ TORCHS = [row for row in ROWS if row.in_torch]
 def _slopes(function: Callable[..., Any], *numbers: float) -> Any:
     precision = Precision.of("float64")
     x = leaf(np.array(numbers), precision)
-    ones = exactly(np.ones(len(numbers)), precision)
+    ones = exact_operand(np.ones(len(numbers)), precision)
     (gradient,) = pull_back([function({}, x)], [ones], [x])
     return gradient
 
@@ -53,7 +53,7 @@ def test_nan_stays_and_infinity_is_what_the_limit_is(
     function: Callable[..., Any], dtype: str
 ) -> None:
     with np.errstate(invalid="ignore"):
-        y = function({}, exactly(np.array([np.nan, np.inf, -np.inf]), Precision.of(dtype)))
+        y = function({}, exact_operand(np.array([np.nan, np.inf, -np.inf]), Precision.of(dtype)))
     assert np.isnan(y.value[0])
     assert y.value[1] == np.inf
     assert (y.error[:2] == 0).all()
@@ -98,8 +98,8 @@ def _space(change: Callable[..., torch.Tensor]) -> Any:
 
         return type(name, (base,), {"forward": forward})
 
-    modules = {row.name: module(row.name) for row in TORCHS if not row.function}
-    names = [row.name.removeprefix("functional.") for row in TORCHS if row.function]
+    modules = {row.name: module(row.name) for row in TORCHS if not row.is_function}
+    names = [row.name.removeprefix("functional.") for row in TORCHS if row.is_function]
     return ModuleBackend(
         "wrong",
         nn=SimpleNamespace(**modules),

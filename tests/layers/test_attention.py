@@ -11,14 +11,14 @@ from support import cases
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks.cotangents import pulled
-from conformance.checks.layout import _written
+from conformance.checks.cotangents import expected_gradients
+from conformance.checks.layout import _unexpandable_tensors
 from conformance.checks.related_cases import varied_inputs
 from conformance.checks.trial import Trial
-from conformance.generation.block_sizes import of_sizes
-from conformance.generation.variants import varied
+from conformance.generation.block_sizes import set_sizes
+from conformance.generation.variants import permuted
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.oracles.attention.scaled_dot_product import (
     functional_scaled_dot_product_attention as sdpa,
@@ -29,7 +29,7 @@ SDPA = "functional.scaled_dot_product_attention"
 
 def _attended(*arrays: np.ndarray | None, dtype: str = "float32", **arguments: Any) -> Any:
     precision = Precision.of(dtype)
-    given = [None if x is None else exactly(x, precision) for x in arrays]
+    given = [None if x is None else exact_operand(x, precision) for x in arrays]
     return sdpa({}, *given, **arguments)
 
 
@@ -39,7 +39,7 @@ def test_one_key_far_ahead_has_all_of_the_weight(dtype: str) -> None:
     value = np.arange(6.0).reshape(3, 2)
     found = _attended(query, key, value, scale=0.25, dtype=dtype)
     assert (found.value == value).all()
-    assert not found.doubtful
+    assert not found.any_inexact
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -47,7 +47,7 @@ def test_equal_scores_make_an_exact_mean_of_a_power_of_two(dtype: str) -> None:
     value = np.arange(8.0).reshape(4, 2)
     found = _attended(np.zeros((1, 3)), np.ones((4, 3)), value, dtype=dtype, scale=1.0)
     assert (found.value == value.mean(0)).all()
-    assert not found.doubtful
+    assert not found.any_inexact
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -56,7 +56,7 @@ def test_the_only_key_that_takes_part_is_copied(dtype: str) -> None:
     query, key, value = (np.round(8 * draw.standard_normal((4, 3))) / 8 for _ in range(3))
     found = _attended(query, key, value, np.eye(4, dtype=bool), dtype=dtype)
     assert (found.value == value).all()
-    assert not found.doubtful
+    assert not found.any_inexact
 
 
 @pytest.mark.parametrize("mask", [np.zeros((1, 2), bool), np.full((1, 2), -np.inf)])
@@ -74,7 +74,7 @@ def test_no_key_at_all_is_a_sum_of_nothing() -> None:
     found = _attended(np.ones((2, 1)), np.ones((0, 1)), np.ones((0, 3)))
     assert not isinstance(found, Choices)
     assert not found.value.any()
-    assert not found.doubtful
+    assert not found.any_inexact
 
 
 def test_a_sum_of_values_that_is_divided_at_the_end_may_overflow() -> None:
@@ -114,7 +114,9 @@ def test_a_wrong_hint_decides_nothing() -> None:
     assert _decided(found)
     assert not _decided(wrong)
     row = CATALOGUE["MultiheadAttention"]
-    right, unsaid = (pulled(Trial(torch_backend, row, c)).inputs[0] for c in (case, other))
+    right, unsaid = (
+        expected_gradients(Trial(torch_backend, row, c)).inputs[0] for c in (case, other)
+    )
     assert _decided(right)
     assert not _decided(unsaid)
 
@@ -124,15 +126,15 @@ def test_what_a_hint_says_of_a_mask_stays_true() -> None:
     for case in cases("MultiheadAttention"):
         if not case.keywords.get("is_causal"):
             continue
-        tiled = of_sizes(row, case, {"embed_dim": 16})
-        for other in (case, varied(case, 1), tiled):
+        tiled = set_sizes(row, case, {"embed_dim": 16})
+        for other in (case, permuted(case, 1), tiled):
             mask = None if other is None else other.inputs[4]
             if mask is not None:
                 shut = mask if mask.dtype == bool else np.isneginf(mask)
                 assert (shut == ~np.tril(np.ones(mask.shape, bool))).all()
                 met += other is tiled
                 # A layout that repeats elements, or other numbers in a second call, would belie it.
-                assert 4 in _written(other)
+                assert 4 in _unexpandable_tensors(other)
                 for seed in range(5):
                     again = Trial(torch_backend, row, replace(other, seed=seed))
                     assert varied_inputs(again)[0] != "attn_mask"
@@ -145,5 +147,5 @@ def test_regimes_without_rounding_are_exact_in_a_good_share(dtype: str) -> None:
     for case in cases(SDPA, dtype):
         if case.labels["regime"] in ("zero", "saturated"):
             found = Trial(torch_backend, CATALOGUE[SDPA], case).expected[0]
-            exact += not isinstance(found, Choices) and not found.doubtful
+            exact += not isinstance(found, Choices) and not found.any_inexact
     assert exact >= 10

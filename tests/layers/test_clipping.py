@@ -13,13 +13,13 @@ from support import cases, law_findings
 from torch.nn import utils
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
-from conformance.layers.fitting import with_argument
+from conformance.layers.fitting import replace_argument
 from conformance.model.case import Call, Case
 from conformance.oracles.clipping import clip_grad_norm_, clip_grad_value_, coefficient
 
@@ -67,7 +67,7 @@ def test_every_corner_is_drawn(layer: str) -> None:
 
 
 def _numbers(*values: float) -> Any:
-    return exactly(np.array(values), FLOAT32)
+    return exact_operand(np.array(values), FLOAT32)
 
 
 def test_the_norm_is_that_of_the_norms_and_what_is_small_is_left_as_it_is() -> None:
@@ -94,7 +94,7 @@ def test_an_endless_norm_leaves_zeros_and_nan_and_nan_reaches_all() -> None:
 
 
 def test_a_coefficient_may_be_computed_by_way_of_a_reciprocal_that_is_subnormal() -> None:
-    total = exactly(np.array(60000.0), FLOAT16)
+    total = exact_operand(np.array(60000.0), FLOAT16)
     factor = coefficient(total, 1000.0)
     torchs = torch.tensor(60000.0, dtype=torch.float16).reciprocal() * 1000.0
     assert abs(torchs.item() - factor.value) <= factor.error
@@ -102,7 +102,7 @@ def test_a_coefficient_may_be_computed_by_way_of_a_reciprocal_that_is_subnormal(
 
 
 def test_values_are_cut_at_what_the_dtype_makes_of_the_clip_value() -> None:
-    x = exactly(np.array([0.05, 3.0, np.nan, -np.inf]), FLOAT16)
+    x = exact_operand(np.array([0.05, 3.0, np.nan, -np.inf]), FLOAT16)
     (found,) = clip_grad_value_({}, x, clip_value=0.1).outputs
     assert found.error[0] == 0 != found.error[1]
     assert abs(float(np.float16(0.1)) - 0.1) <= found.error[1]
@@ -130,10 +130,10 @@ def test_gradients_are_those_of_parameters_and_come_behind_the_outputs() -> None
 def test_cases_are_fitted_to_other_arguments() -> None:
     row = CATALOGUE["utils.get_total_norm"]
     case = _case("get_total_norm", [1e30, 1.0])
-    assert with_argument(row, case, "error_if_nonfinite", True) is None  # its square is none
-    one = with_argument(row, case, "norm_type", 1.0)
+    assert replace_argument(row, case, "error_if_nonfinite", True) is None  # its square is none
+    one = replace_argument(row, case, "norm_type", 1.0)
     assert one is not None
-    assert with_argument(row, one, "error_if_nonfinite", True) is not None
+    assert replace_argument(row, one, "error_if_nonfinite", True) is not None
 
 
 def _fake(name: str, when: Callable[..., bool]) -> ModuleBackend:

@@ -13,21 +13,21 @@ from torch.nn import functional
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import random
 from conformance.checks.trial import Trial
-from conformance.laws.dropout import FORMS, LAWS, shared
+from conformance.laws.dropout import FORMS, LAWS, shared_axes
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.oracles.dropout import (
     alpha_dropout,
-    alpha_dropped,
-    alpha_kept,
+    alpha_dropped_value,
+    alpha_kept_value,
     alpha_scale,
     dropout,
 )
-from conformance.spec.draws import Masked
+from conformance.spec.draws import MaskedOutput
 
 NAMES = ("Dropout", "functional.dropout")
 EVERY = (*FORMS, *FORMS.values())
@@ -70,7 +70,7 @@ def test_every_form_of_a_call_is_drawn(layer: str) -> None:
             argument = case.call.arguments.get
             training = case.call.training or (function and argument("training", trains))
             seen.add((argument("p", 0.5), training, argument("inplace", False)))
-            groups = shared(Trial(torch_backend, CATALOGUE[layer], case))
+            groups = shared_axes(Trial(torch_backend, CATALOGUE[layer], case))
             of_channels |= {case.inputs[0].ndim: groups} if groups else {}
     wanted = {(p, training, False) for p in (0.5, 0.1, 0.0, 1.0) for training in (True, False)}
     assert seen >= wanted | {(0.5, True, True), (0.5, False, True)}
@@ -91,8 +91,8 @@ CHANNELS |= {name.lower(): CHANNELS[name] for name in ("Dropout1d", "Dropout2d",
 @pytest.mark.parametrize("p", [0.1, 1 / 3, 0.5, 0.75, 0.9])
 def test_alpha_dropout_keeps_mean_and_variance(p: float) -> None:
     """Of ±1, whose mean is 0 and variance 1, by the oracle's own two branches."""
-    x = exactly(np.array([1.0, -1.0]), Precision.of("float64"))
-    kept, gone = alpha_kept(x, p).value, float(alpha_dropped(x, p).value)
+    x = exact_operand(np.array([1.0, -1.0]), Precision.of("float64"))
+    kept, gone = alpha_kept_value(x, p).value, float(alpha_dropped_value(x, p).value)
     mean = (1 - p) * kept.mean() + p * gone
     variance = (1 - p) * (kept**2).mean() + p * gone**2 - mean**2
     assert abs(mean) < 1e-15
@@ -103,18 +103,18 @@ def test_alpha_dropout_keeps_mean_and_variance(p: float) -> None:
 def test_alpha_dropout_is_within_a_few_roundings(dtype: str) -> None:
     """The bound of what is kept is that of three roundings and of how the factor is computed."""
     precision = Precision.of(dtype)
-    x = exactly(np.array([1.0]), precision)
+    x = exact_operand(np.array([1.0]), precision)
     for p in (0.1, 0.5, 0.9):
-        kept, scale = alpha_kept(x, p), alpha_scale(x, p)
+        kept, scale = alpha_kept_value(x, p), alpha_scale(x, p)
         assert 0 < float(kept.error[0]) < 20 * precision.unit * float(kept.value[0])
         assert 0 < float(scale.error) < 12 * precision.unit * float(scale.value)
-        low = alpha_dropped(x, p)
+        low = alpha_dropped_value(x, p)
         assert float(low.error) < 20 * precision.unit * (abs(float(low.value)) + 4)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nothing_is_left_of_alpha_dropout_with_p_one(dtype: str) -> None:
-    x = exactly(np.array([1.0, -3.0]), Precision.of(dtype))
+    x = exact_operand(np.array([1.0, -3.0]), Precision.of(dtype))
     found = alpha_dropout({}, x, p=1.0, training=True)
     assert isinstance(found, Choices)
     assert not any(y.value.any() or y.error.any() for y in found.alternatives)
@@ -122,7 +122,7 @@ def test_nothing_is_left_of_alpha_dropout_with_p_one(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_powers_of_two_are_exact(dtype: str) -> None:
-    x = exactly(np.array([1.0, -3.0]), Precision.of(dtype))
+    x = exact_operand(np.array([1.0, -3.0]), Precision.of(dtype))
     for p, scale in ((0.5, 2.0), (0.75, 4.0)):
         found = dropout({}, x, p=p)
         assert isinstance(found, Choices)
@@ -144,11 +144,11 @@ def test_a_rate_a_little_off_is_noticed(layer: str, share: float) -> None:
             return output * (single > share)
 
     backend = ModuleBackend("wrong", nn=SimpleNamespace(**{layer: Wrong}))
-    assert "kept" in first_failure(backend, layer, "random").said
+    assert "kept" in first_failure(backend, layer, "random").message
 
 
 def test_an_empty_mask_compares_nothing() -> None:
     empty = np.zeros((0, 3))
     kept = Rounded(empty, empty, Precision.of("float32"))
-    masked = Masked("dropout", "output", empty, kept, 0.0, empty == 0, rate=0.5)
-    assert random._drawn(masked, empty == 0).comparisons == 0
+    masked = MaskedOutput("dropout", "output", empty, kept, 0.0, empty == 0, keep_rate=0.5)
+    assert random._check_rate(masked, empty == 0).comparisons == 0

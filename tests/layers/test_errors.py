@@ -19,7 +19,7 @@ from conformance.checks.trial import Evidence, Trial
 from conformance.generation.drawing import Sample, shrink
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
-from conformance.known.entry import shipped
+from conformance.known.entry import shipped_entries
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
 from conformance.layers.encoding import decode_case, encode_case
@@ -101,7 +101,7 @@ def _here(entry: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    "entry", [e for e in shipped("torch") if e.check == "errors" and not e.deadly]
+    "entry", [e for e in shipped_entries("torch") if e.check == "errors" and not e.ends_process]
 )
 def test_pinned_cases_of_torch_fail(entry: Any) -> None:
     assert entry.case is not None

@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
-from conformance.layers.fitting import resized, with_argument
+from conformance.layers.fitting import replace_argument, select_places
 from conformance.model.case import Case
 from conformance.oracles.folding import Blocks, fold, unfold
 from conformance.spec.sizes import per_dimension
@@ -53,11 +53,11 @@ def _facts(case: Case) -> set[str]:
                                                                           strict=True)),
         "shorter than a block": any(n < r for n, r in zip(lengths, reaches, strict=True)),
         "single pixel": 1 in lengths,
-        "single block": blocks.total == 1,
+        "single block": blocks.block_count == 1,
         "asymmetric": any(isinstance(v, tuple) and v[0] != v[-1] for v in given.values()),
         "tuple of one": any(isinstance(v, tuple) and len(v) == 1 for v in given.values()),
         "long": max(blocks.counts) > 28,
-        "many channels": x.shape[-2 if folds else -3] // (blocks.size if folds else 1) > 16,
+        "many channels": x.shape[-2 if folds else -3] // (blocks.tap_count if folds else 1) > 16,
     }  # fmt: skip
     return {name for name, holds in found.items() if holds} | {case.labels["regime"]}
 
@@ -77,7 +77,7 @@ def test_every_corner_is_drawn(layer: str) -> None:
 
 
 def test_blocks_are_columns_and_channels_run_slowest() -> None:
-    image = exactly(np.arange(12.0).reshape(2, 2, 3), FLOAT32)
+    image = exact_operand(np.arange(12.0).reshape(2, 2, 3), FLOAT32)
     columns = unfold({}, image, kernel_size=2)
     assert columns.value.tolist() == [
         [0, 1], [1, 2], [3, 4], [4, 5], [6, 7], [7, 8], [9, 10], [10, 11],
@@ -86,7 +86,7 @@ def test_blocks_are_columns_and_channels_run_slowest() -> None:
 
 def test_a_pixel_in_one_block_is_copied_and_the_bound_of_others_is_that_of_their_terms() -> None:
     numbers = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32).astype(float)
-    folded = fold({}, exactly(numbers, FLOAT32), output_size=3, kernel_size=2)
+    folded = fold({}, exact_operand(numbers, FLOAT32), output_size=3, kernel_size=2)
     assert folded.error[0, 0, 0] == folded.error[0, 2, 2] == 0
     # The middle one is in all four blocks: three additions.
     size = np.abs([numbers[3, 0], numbers[2, 1], numbers[1, 2], numbers[0, 3]]).sum()
@@ -97,7 +97,7 @@ def test_a_pixel_in_no_block_is_zero_and_gradients_of_fold_are_copies() -> None:
     x = leaf(np.ones((1, 4)), FLOAT32)
     y = fold({}, x, output_size=3, kernel_size=1, stride=2)
     assert y.value[0].tolist() == [[1, 0, 1], [0, 0, 0], [1, 0, 1]]
-    cotangent = exactly(np.arange(9.0).reshape(1, 3, 3) / 7, FLOAT32)
+    cotangent = exact_operand(np.arange(9.0).reshape(1, 3, 3) / 7, FLOAT32)
     (gradient,) = pull_back([y], [cotangent], [x])
     assert (gradient.value == np.array([[0, 2, 6, 8]]) / 7).all()
     assert not gradient.error.any()
@@ -106,16 +106,16 @@ def test_a_pixel_in_no_block_is_zero_and_gradients_of_fold_are_copies() -> None:
 def test_blocks_are_fitted_to_other_arguments() -> None:
     row = CATALOGUE["Fold"]
     plain = cases("Fold")[0]
-    larger = with_argument(row, plain, "output_size", 5)
+    larger = replace_argument(row, plain, "output_size", 5)
     assert larger is not None
     assert larger.inputs[0].shape[-1] == 25
-    wider = with_argument(row, larger, "kernel_size", 2)
+    wider = replace_argument(row, larger, "kernel_size", 2)
     assert wider is not None
     assert wider.inputs[0].shape[-2:] == (4, 16)
-    assert with_argument(row, wider, "kernel_size", 6) is None
+    assert replace_argument(row, wider, "kernel_size", 6) is None
     last = wider.inputs[0].ndim - 1
-    assert resized(row, wider, ((0, last),), range(3)) is None
-    assert resized(row, wider, ((0, last - 1),), [*range(4), *range(4)]) is not None
+    assert select_places(row, wider, ((0, last),), range(3)) is None
+    assert select_places(row, wider, ((0, last - 1),), [*range(4), *range(4)]) is not None
 
 
 def _fake(layer: str, when: Callable[..., bool]) -> ModuleBackend:

@@ -13,12 +13,12 @@ from support import cases, law_findings
 from torch.nn import Parameter, utils
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
-from conformance.layers.fitting import with_argument
+from conformance.layers.fitting import replace_argument
 from conformance.model.case import Call, Case
 from conformance.oracles.fusion import fuse_conv_bn_weights
 
@@ -54,11 +54,11 @@ def test_every_corner_is_drawn(layer: str) -> None:
 
 
 def _numbers(*values: float) -> Any:
-    return exactly(np.array(values), FLOAT32)
+    return exact_operand(np.array(values), FLOAT32)
 
 
 def test_bounds_are_a_few_roundings_and_nan_reaches_its_output_alone() -> None:
-    weight = exactly(np.array([[3.0], [np.nan]]), FLOAT32)
+    weight = exact_operand(np.array([[3.0], [np.nan]]), FLOAT32)
     mean, variance = _numbers(0.5, 0.5), _numbers(0.25, 0.25)
     fused, bias = fuse_conv_bn_weights({}, weight, None, mean, variance, bn_eps=0.75)
     assert fused.value[0] == 3
@@ -83,7 +83,7 @@ def test_what_torch_has_no_default_for_is_told() -> None:
 
 def test_a_weight_is_turned_where_it_is_asked_for() -> None:
     row = CATALOGUE["utils.fuse_conv_bn_weights"]
-    turned = with_argument(row, _case("fuse_conv_bn_weights", [[1.0, 2.0]]), "transpose", True)
+    turned = replace_argument(row, _case("fuse_conv_bn_weights", [[1.0, 2.0]]), "transpose", True)
     assert turned is not None
     assert turned.inputs[0].shape == (2, 1)
 

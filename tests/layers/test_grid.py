@@ -16,7 +16,7 @@ from torch.nn import functional
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
@@ -81,7 +81,7 @@ def test_grids_are_in_the_format(dtype: str) -> None:
 
 
 def _sampled(x: Any, grid: Any, **arguments: Any) -> Rounded | Choices:
-    operands = [exactly(np.array(y, float), FLOAT32) for y in (x, grid)]
+    operands = [exact_operand(np.array(y, float), FLOAT32) for y in (x, grid)]
     return grid_sample({}, *operands, **arguments)
 
 
@@ -103,11 +103,11 @@ def test_an_element_is_itself_and_dyadic_places_are_exact() -> None:
 
 
 def test_at_an_element_the_grid_has_either_slope_and_no_other() -> None:
-    x = exactly(np.array(ROW), FLOAT32)
+    x = exact_operand(np.array(ROW), FLOAT32)
     grid = leaf(np.array([[[[-0.25, 0.0]]]]), FLOAT32)
     found = grid_sample({}, x, grid, padding_mode="border")
     assert isinstance(found, Choices)
-    one = exactly(np.ones((1, 1, 1, 1)), FLOAT32)
+    one = exact_operand(np.ones((1, 1, 1, 1)), FLOAT32)
     slopes = {float(pull_back([way], [one], [grid])[0].value[0, 0, 0, 0])
               for way in found.alternatives}  # fmt: skip
     assert slopes == {2.0 * 2, 4.0 * 2}
@@ -128,7 +128,7 @@ def test_a_place_far_beyond_the_input_is_reflected_until_it_is_in() -> None:
 
 
 def test_the_pixels_of_an_affine_grid() -> None:
-    theta = exactly(np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), FLOAT32)
+    theta = exact_operand(np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), FLOAT32)
     found = affine_grid({}, theta, size=(1, 1, 1, 4))
     assert (found.value == [[[[-0.75, 0], [-0.25, 0], [0.25, 0], [0.75, 0]]]]).all()
     corners = affine_grid({}, theta, size=(1, 1, 1, 3), align_corners=True)
@@ -192,7 +192,7 @@ def test_a_nearest_neighbour_may_be_read_without_subnormal_numbers_where_that_is
     x, grid = np.array([[[[2.0**-130, 2.0**-120]]]]), np.array([[[[-0.5, 0.0], [0.5, 0.0]]]])
     for flush in (False, True):
         precision = Precision.of("float32", Numerics(flush_to_zero=flush))
-        given = (exactly(a, precision) for a in (x, grid))
+        given = (exact_operand(a, precision) for a in (x, grid))
         found = grid_sample({}, *given, mode="nearest", align_corners=False)
         assert isinstance(found, Rounded)
         assert found.error.ravel().tolist() == [2.0**-130 * flush, 0.0]

@@ -14,12 +14,12 @@ from torch.nn import init
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks.samples import sampled
+from conformance.checks.samples import check_sample
 from conformance.layers import CATALOGUE
 from conformance.model.case import bare_name
 from conformance.model.failure import Failure
-from conformance.oracles.init import gain_of, off_orthogonal, truncated_ends
-from conformance.spec.distributions import Distribution, Normal, Uniform, middle
+from conformance.oracles.init import calculate_gain, orthogonality_error, truncated_ends
+from conformance.spec.distributions import Distribution, Normal, Uniform, find_median
 from conformance.spec.draws import Sample
 
 NAMES = tuple(name for name, row in CATALOGUE.items() if row.family == "init")
@@ -107,7 +107,7 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
     ["linear", "conv2d", "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"],
 )
 def test_gains_are_torchs(name: str, slope: float) -> None:
-    assert gain_of(name, slope) == init.calculate_gain(name, slope)
+    assert calculate_gain(name, slope) == init.calculate_gain(name, slope)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_gains_are_torchs(name: str, slope: float) -> None:
     ],
 )  # fmt: skip
 def test_half_of_a_distribution_is_below_its_middle(distribution: Distribution) -> None:
-    assert abs(distribution.below(np.array([middle(distribution)]))[0] - 0.5) < 1e-12
+    assert abs(distribution.cdf(np.array([find_median(distribution)]))[0] - 0.5) < 1e-12
     ends = np.array([max(distribution.low, -100.0), min(distribution.high, 100.0)])
-    assert distribution.below(ends).tolist() == [0.0, 1.0]
+    assert distribution.cdf(ends).tolist() == [0.0, 1.0]
     assert distribution.slack(2.0**-24) < 1e-4
 
 
@@ -145,14 +145,14 @@ FAIR = np.random.default_rng(0).uniform(size=(64, 64))
 )
 def test_a_sample_of_another_distribution_fails(wrong: np.ndarray, said: str) -> None:
     with pytest.raises(Failure, match=said):
-        sampled(_sample(wrong))
+        check_sample(_sample(wrong))
 
 
 def test_a_fair_sample_passes_once() -> None:
-    assert sampled(_sample(FAIR)).comparisons == FAIR.size
-    assert sampled(_sample(FAIR[:0])).comparisons == 0
+    assert check_sample(_sample(FAIR)).comparisons == FAIR.size
+    assert check_sample(_sample(FAIR[:0])).comparisons == 0
     with pytest.raises(Failure, match="in a second call"):
-        sampled(_sample(FAIR, FAIR))
+        check_sample(_sample(FAIR, FAIR))
 
 
 def test_ends_are_those_that_a_dtype_has() -> None:
@@ -163,5 +163,5 @@ def test_ends_are_those_that_a_dtype_has() -> None:
 
 def test_the_bound_of_orthogonality_tells_a_matrix_that_is_not() -> None:
     """Rows that are only normalised have products of about one over the root of their length."""
-    assert off_orthogonal((40, 40), 2.0**-24) < 1e-3
-    assert off_orthogonal((3, 4, 2), 2.0**-53) < 1e-13
+    assert orthogonality_error((40, 40), 2.0**-24) < 1e-3
+    assert orthogonality_error((3, 4, 2), 2.0**-53) < 1e-13

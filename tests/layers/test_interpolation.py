@@ -17,7 +17,7 @@ from torch.nn import functional
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
@@ -112,7 +112,7 @@ def test_no_factor_comes_near_to_a_whole_length(layer: str) -> None:
 
 
 def _resized(x: Any, **arguments: Any) -> Rounded | Choices:
-    return interpolate({}, exactly(np.array(x), FLOAT32), **arguments)
+    return interpolate({}, exact_operand(np.array(x), FLOAT32), **arguments)
 
 
 def test_a_place_in_doubt_has_both_neighbours_and_no_other() -> None:
@@ -140,7 +140,7 @@ def test_the_gradient_of_a_place_in_doubt_goes_to_either_neighbour() -> None:
     found = interpolate({}, x, size=82)
     assert isinstance(found, Choices)
     for way in found.alternatives:
-        (gradient,) = pull_back([way], [exactly(np.ones((1, 1, 82)), FLOAT32)], [x])
+        (gradient,) = pull_back([way], [exact_operand(np.ones((1, 1, 82)), FLOAT32)], [x])
         assert (np.abs(gradient.value - [[[41.5, 40.5]]]) == 0).all()
         assert ((gradient.error >= 0.5) & (gradient.error < 0.51)).all()
 
@@ -197,6 +197,6 @@ def test_a_nearest_neighbour_may_be_read_without_subnormal_numbers_where_that_is
     x = np.array([[[2.0**-130, 2.0**-120]]])
     for flush in (False, True):
         precision = Precision.of("float32", Numerics(flush_to_zero=flush))
-        found = interpolate({}, exactly(x, precision), scale_factor=2.0)
+        found = interpolate({}, exact_operand(x, precision), scale_factor=2.0)
         assert isinstance(found, Rounded)
         assert found.error.ravel().tolist() == [2.0**-130 * flush] * 2 + [0.0] * 2

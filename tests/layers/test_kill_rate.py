@@ -16,7 +16,7 @@ from remembered import Memory
 from support import LAYERS, cases
 from torch import nn
 
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.capabilities import numerics_of
 from conformance.checks import CHECKS
@@ -74,7 +74,7 @@ def test_known_failure_of_torch_is_no_kill() -> None:
 
 
 def test_what_torch_itself_shows_is_no_kill(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kill_rate, "known", lambda *item: ())
+    monkeypatch.setattr(kill_rate, "known_failures", lambda *item: ())
     bug = planted.Bug("conv2d-as-it-is", "Conv2d", "errors", "", nn.Conv2d)
     run = kill_rate.attempt(bug, "errors", "float32", 200, 0)
     assert not run.killed
@@ -103,7 +103,7 @@ def test_a_failure_counts_where_torch_fails_in_something_else_as_listed(
     monkeypatch.setattr(kill_rate, "cases", lambda *item: (_CERTAIN,))
     beside = _bug("bceloss-certain-and-right-is-nan")
     assert kill_rate.attempt(beside, "gradients", "float32", 1, 0).killed
-    monkeypatch.setattr(kill_rate, "known", lambda *item: ())
+    monkeypatch.setattr(kill_rate, "known_failures", lambda *item: ())
     run = kill_rate.attempt(beside, "gradients", "float32", 1, 0)
     assert (run.killed, run.torch_too) == (False, 1)
 
@@ -184,12 +184,12 @@ def test_command_writes_facts_and_table(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_memory_returns_what_the_oracle_says() -> None:
     memory = Memory()
-    evaluate = memory.keeping(Trial.evaluate)
+    evaluate = memory.memoize(Trial.evaluate)
     for case in (*cases("GRU", examples=4), *cases("GRU", examples=4)):
         trial = Trial(torch_backend, CATALOGUE["GRU"], case, numerics_of(torch_backend, "float32"))
         wanted = trial.expected
-        state = {k: exactly(x, trial.precision) for k, x in case.call.state.items()}
-        inputs = [None if x is None else exactly(x, trial.precision) for x in case.inputs]
+        state = {k: exact_operand(x, trial.precision) for k, x in case.call.state.items()}
+        inputs = [None if x is None else exact_operand(x, trial.precision) for x in case.inputs]
         got = evaluate(trial, state, inputs)
         for a, b in zip(got, wanted, strict=True):
             np.testing.assert_array_equal(a.value, b.value)

@@ -17,7 +17,7 @@ from support import (
     excuses_of,
     first_failure,
     law_findings,
-    offered,
+    offered_dtypes,
     require_in_torch,
 )
 from torch import nn
@@ -59,7 +59,7 @@ def _trial(backend: Any, case: Case) -> Trial:
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_planted_bug_is_caught(bug: planted.Bug) -> None:
     found = first_failure(_backend(bug.layer, bug.implementation), bug.layer, "laws")
-    assert found.said.startswith("law "), bug.story
+    assert found.message.startswith("law "), bug.story
 
 
 # `values` sees something, too, where it draws a long sequence, 64 outputs, 17 samples or 67 rows.
@@ -80,7 +80,7 @@ def test_a_bug_beyond_the_drawn_sizes_passes_values(bug: planted.Bug) -> None:
     [
         (layer, dtype)
         for layer in LAYERS
-        for dtype in offered(layer, "float64", "bfloat16", "float16")
+        for dtype in offered_dtypes(layer, "float64", "bfloat16", "float16")
     ],
 )
 def test_torch_passes(layer: str, dtype: str) -> None:
@@ -95,11 +95,11 @@ def test_every_law_is_reached_and_torch_obeys_it(
 ) -> None:
     require_in_torch(layer)
     reached: set[str] = set()
-    hold, excuses = laws.held, excuses_of(layer, "laws", "float32")
+    hold, excuses = laws.check_law, excuses_of(layer, "laws", "float32")
 
     def explained(case: Case, failure: Failure) -> bool:
         """Whether torch is known to fail so."""
-        return excuses.explaining(case, str(failure), failure.finding) is not None
+        return excuses.find_explanation(case, str(failure), failure.finding) is not None
 
     def noted(trial: Trial, law: Law, place: int) -> Any:
         try:
@@ -116,7 +116,7 @@ def test_every_law_is_reached_and_torch_obeys_it(
     wanted = {law.name for law in CATALOGUE[layer].laws}
     assert len(wanted) >= 2
     for case in cases(layer):
-        if excuses.deadly(case) is not None:
+        if excuses.find_process_ending(case) is not None:
             continue
         try:
             laws.check(_trial(torch_backend, case))
@@ -134,7 +134,7 @@ def _notices(law: Law, place: int, backend: Any, layer: str) -> str | None:
     """What a law says of the first case of a layer that breaks it."""
     for case in cases(layer):
         try:
-            laws.held(_trial(backend, case), law, place)
+            laws.check_law(_trial(backend, case), law, place)
         except (Unsupported, Inapplicable):
             continue
         except Failure as failure:
@@ -258,7 +258,7 @@ def test_copies_are_made_of_one_row_at_least_where_rows_are_large(
 
     def compared(case: Case) -> int:
         try:
-            found = laws.held(_trial(torch_backend, case), CATALOGUE[layer].laws[place], place)
+            found = laws.check_law(_trial(torch_backend, case), CATALOGUE[layer].laws[place], place)
         except Inapplicable:
             return 0
         return found.comparisons
@@ -279,5 +279,5 @@ def test_a_broken_law_says_which_call_is_wrong() -> None:
             return output * 2 + 1 if input.dim() > 1 and len(input) > 16 else output
 
     backend = ModuleBackend("wrong", nn=SimpleNamespace(Linear=Linear))
-    _, found = law_findings(backend, "Linear", "rows", every=True)
+    _, found = law_findings(backend, "Linear", "rows", all_cases=True)
     assert any("by the oracle one call is wrong, the other right" in text for text in found)

@@ -9,7 +9,7 @@ import numpy as np
 import planted
 import pytest
 import torch
-from conformance.strategies.layouts import LAYOUTS, possible
+from conformance.strategies.layouts import LAYOUTS, list_layouts
 from planted.bug import alter_gradient, spaces
 from support import ENOUGH, cases, first_failure
 
@@ -41,7 +41,7 @@ def test_bug_is_caught(bug: planted.Bug) -> None:
     # In float32 torch's own known failures cover all groups.
     backend = _backend(bug.layer, bug.implementation)
     found = (first_failure(backend, bug.layer, "layout", d) for d in ("float32", "float16"))
-    said = next((search.said for search in found if search.failure), "")
+    said = next((search.message for search in found if search.failure), "")
     assert said.startswith("with "), bug.story
     assert "all else contiguous" in said
 
@@ -57,7 +57,7 @@ def test_torch_passes(layer: str, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64"])
 def test_put_keeps_the_numbers_and_changes_the_memory(shape: tuple[int, ...], dtype: str) -> None:
     layer = torch_backend.build(Call("Identity", {}, {}, "float32", "cpu"))
-    for seed, name in enumerate(("contiguous", *possible(shape)) * 4):
+    for seed, name in enumerate(("contiguous", *list_layouts(shape)) * 4):
         array = np.random.default_rng(seed).integers(-9, 9, shape).astype(float)
         if name == "expanded":
             axis = int(np.argmax(np.array(shape) > 1))
@@ -94,14 +94,14 @@ def test_a_weight_keeps_its_layout_in_loading() -> None:
 
 
 def test_every_layout_is_drawn_for_inputs_and_state() -> None:
-    drawn = [layout._relaid(case)[0] for case in cases("Conv2d")]
+    drawn = [layout._choose_layouts(case)[0] for case in cases("Conv2d")]
     assert {layouts[0] for layouts in drawn} == set(LAYOUTS)
     assert {layouts["weight"] for layouts in drawn} == set(LAYOUTS)
     assert not any(set(layouts.values()) == {"contiguous"} for layouts in drawn)
 
 
 def test_every_layout_is_drawn_for_cotangents() -> None:
-    drawn = [layout._relaid(case)[0][layout.Cotangent(0)] for case in cases("Conv2d")]
+    drawn = [layout._choose_layouts(case)[0][layout.Cotangent(0)] for case in cases("Conv2d")]
     assert set(drawn) == set(LAYOUTS)
 
 
@@ -165,7 +165,7 @@ def test_an_output_in_the_memory_of_an_input_is_caught() -> None:
     found = first_failure(_backend("Linear", _Aliasing), "Linear", "layout")
     assert found.passed, found
     found = first_failure(_backend("Linear", _Handing), "Linear", "layout")
-    assert "output shares memory with input" in found.said
+    assert "output shares memory with input" in found.message
 
 
 @pytest.mark.parametrize("needed", [{"t3", "t41"}, {"t0"}, set()])
@@ -179,11 +179,13 @@ def test_layouts_that_a_failure_does_not_need_are_left_out_by_halves(
         if needed <= set(layouts):
             raise Failure(Finding("other", says="wrong"))
 
-    monkeypatch.setattr(layout, layout._run.__name__, run)
-    monkeypatch.setattr(layout, layout._with.__name__, lambda case, layouts: layouts)
-    monkeypatch.setattr(layout, layout._named.__name__, lambda row, layouts: layouts)
+    monkeypatch.setattr(layout, layout._check_laid_out.__name__, run)
+    monkeypatch.setattr(layout, layout._with_layouts.__name__, lambda case, layouts: layouts)
+    monkeypatch.setattr(layout, layout._layouts_by_name.__name__, lambda row, layouts: layouts)
     sixty = {f"t{k}": "transposed" for k in range(60)}
     with pytest.raises(Failure) as caught:
-        layout._attempt(cast(Any, SimpleNamespace(row=None)), cast(Any, None), cast(Any, sixty))
+        layout._run_and_minimise(
+            cast(Any, SimpleNamespace(row=None)), cast(Any, None), cast(Any, sixty)
+        )
     assert set(caught.value.finding.layouts or {}) == needed
     assert len(tried) < 30

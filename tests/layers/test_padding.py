@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conformance.strategies.padding import MODES, fits
+from conformance.strategies.padding import MODES, can_pad
 from support import cases, law_findings
 from torch import nn
 from torch.nn import functional
 
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
-from conformance.layers.fitting import with_argument
+from conformance.layers.fitting import replace_argument
 from conformance.model.case import Case
-from conformance.oracles.padding import each_side, module_pad, pad, sides_of
+from conformance.oracles.padding import each_side, module_pad, pad, side_pairs
 
 PAD = "functional.pad"
 FLOAT32 = Precision.of("float32")
@@ -34,10 +34,10 @@ def _facts(case: Case) -> set[str]:
     assert x is not None
     row = CATALOGUE[case.call.layer]
     numbers = (
-        tuple(given["pad"]) if row.function else each_side(given["padding"], row.signature.dims)
+        tuple(given["pad"]) if row.is_function else each_side(given["padding"], row.signature.dims)
     )
     dims, lengths = len(numbers) // 2, x.shape[x.ndim - len(numbers) // 2 :]
-    rows = list(zip(lengths, sides_of(numbers), strict=True))
+    rows = list(zip(lengths, side_pairs(numbers), strict=True))
     found = {
         "none": not any(numbers),
         "all sides differ": dims > 1 and len(set(numbers)) == 2 * dims,
@@ -89,7 +89,7 @@ def test_every_mode_rank_and_value_of_pad_is_drawn() -> None:
 
 
 def _padded(x: Any, numbers: tuple[int, ...], mode: str) -> list[float]:
-    found = pad({}, exactly(np.array(x, float), FLOAT32), pad=numbers, mode=mode)
+    found = pad({}, exact_operand(np.array(x, float), FLOAT32), pad=numbers, mode=mode)
     return list(found.value)
 
 
@@ -98,7 +98,7 @@ def test_examples_of_the_documentation() -> None:
     assert _padded(ramp, (3, 1), "reflect") == [3, 2, 1, 0, 1, 2, 3, 2]
     assert _padded(ramp, (3, 1), "replicate") == [0, 0, 0, 0, 1, 2, 3, 3]
     assert _padded(ramp, (3, 1), "circular") == [1, 2, 3, 0, 1, 2, 3, 0]
-    image = exactly(np.arange(9.0).reshape(1, 3, 3), FLOAT32)
+    image = exact_operand(np.arange(9.0).reshape(1, 3, 3), FLOAT32)
     found = module_pad("reflect", 2, {}, image, padding=(1, 1, 2, 0))
     assert list(found.value[0, :, 0]) == [7, 4, 1, 4, 7]
 
@@ -112,10 +112,10 @@ def test_reflection_is_of_the_whole_input_and_what_wraps_round_of_what_is_left()
 
 
 def test_a_constant_is_rounded_to_the_dtype_and_keeps_its_sign() -> None:
-    half = exactly(np.ones(1), Precision.of("bfloat16"))
+    half = exact_operand(np.ones(1), Precision.of("bfloat16"))
     assert pad({}, half, pad=(1, 0), value=0.1).value[0] == 0.10009765625
     assert math.copysign(1, pad({}, half, pad=(1, 0), value=-0.0).value[0]) == -1
-    whole = exactly(np.array([2**62 + 1]), FLOAT32)
+    whole = exact_operand(np.array([2**62 + 1]), FLOAT32)
     assert list(pad({}, whole, pad=(0, 1), value=7).value) == [2**62 + 1, 7]
 
 
@@ -123,7 +123,7 @@ def test_a_gradient_is_the_sum_of_all_copies_and_its_bound_that_of_so_many_terms
     x = leaf(np.array([[1.0, 2.0], [3.0, 4.0]]), FLOAT32)
     y = module_pad("replicate", 2, {}, x, padding=2)
     cotangent = np.random.default_rng(0).standard_normal(y.shape).astype(np.float32).astype(float)
-    (gradient,) = pull_back([y], [exactly(cotangent, FLOAT32)], [x])
+    (gradient,) = pull_back([y], [exact_operand(cotangent, FLOAT32)], [x])
     quarter = cotangent[:3, :3]
     assert np.isclose(gradient.value[0, 0], quarter.sum())
     # Nine terms take eight additions.
@@ -134,10 +134,10 @@ def test_a_gradient_is_the_sum_of_all_copies_and_its_bound_that_of_so_many_terms
 def test_a_case_is_given_only_padding_that_its_input_has_room_for() -> None:
     row = CATALOGUE["ReflectionPad1d"]
     case = next(c for c in cases("ReflectionPad1d") if c.inputs[0].shape[-1] == 3)
-    assert with_argument(row, case, "padding", 2) is not None
-    assert with_argument(row, case, "padding", 3) is None
-    assert with_argument(row, case, "padding", (-3, 0)) is None
-    assert not fits("circular", (3,), ((-2, 2),))
+    assert replace_argument(row, case, "padding", 2) is not None
+    assert replace_argument(row, case, "padding", 3) is None
+    assert replace_argument(row, case, "padding", (-3, 0)) is None
+    assert not can_pad("circular", (3,), ((-2, 2),))
 
 
 def _fake(name: str, when: Callable[..., bool]) -> ModuleBackend:

@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conformance.strategies.parametrizations import PARTS
+from conformance.strategies.parametrizations import OUTPUT_AXES
 from planted.parametrizations.history import _changed, _spectral
 from support import cases, law_findings
 from torch.nn.utils import parametrizations
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks.layout import _expected as laid_out
+from conformance.checks.layout import _expected_with_stored_product as laid_out
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.oracles.parametrizations import (
-    by_largest_value,
     magnitude_shape,
     matrix_shape,
-    names_of,
+    spectral_norm_weight,
+    state_names,
     weight_norm,
 )
 
@@ -72,7 +72,7 @@ def test_every_module_and_every_form_is_drawn(layer: str) -> None:
         dims.add(given.get("dim", "left out"))
         names.add(given.get("name", "weight"))
         modes.add(case.call.training)
-    assert modules == set(PARTS)
+    assert modules == set(OUTPUT_AXES)
     assert names == {"weight", "bias"}
     assert dims >= {"left out", 1, 2, -2} | ({None} if layer == WEIGHT else {-1})
     assert modes == ({False} if layer == WEIGHT else {False, True})
@@ -89,22 +89,22 @@ def test_shapes_of_what_a_weight_is_computed_of() -> None:
 def test_the_bound_of_a_length_is_a_few_roundings(dtype: str) -> None:
     """(n + 4)·u of n numbers in a direction; in float64 the oracle rounds as well."""
     precision = Precision.of(dtype)
-    g, v = (exactly(np.array(x), precision) for x in ([[3.0]], [[1.0, 2.0, 3.0, 5.0]]))
+    g, v = (exact_operand(np.array(x), precision) for x in ([[3.0]], [[1.0, 2.0, 3.0, 5.0]]))
     found = weight_norm(g, v, 0)
     assert 0 < (found.error / np.abs(found.value)).max() < 2 * (4 + 4) * precision.unit
     assert np.allclose(found.value, 3 * v.value / np.sqrt(39.0), rtol=1e-15)
 
 
 def test_steps_of_the_power_method_come_to_the_largest_singular_value() -> None:
-    precision, names = Precision.of("float64"), names_of("weight")
+    precision, names = Precision.of("float64"), state_names("weight")
     matrix = np.array([[3.0, 1.0], [0.0, 1.0], [2.0, -1.0]])
     arrays = {names["weight"]: matrix, names["left"]: np.eye(3)[0], names["right"]: np.eye(2)[0]}
-    state = {key: exactly(x, precision) for key, x in arrays.items()}
+    state = {key: exact_operand(x, precision) for key, x in arrays.items()}
     module = ("Linear", (("in_features", 2), ("out_features", 3)))
-    found, after = by_largest_value(state, module=module, n_power_iterations=60, training=True)
+    found, after = spectral_norm_weight(state, module=module, n_power_iterations=60, training=True)
     assert np.allclose(found.value, matrix / np.linalg.norm(matrix, 2))
     assert after.keys() == {names["left"], names["right"]}
-    still, nothing = by_largest_value(state, module=module, n_power_iterations=60)
+    still, nothing = spectral_norm_weight(state, module=module, n_power_iterations=60)
     assert np.array_equal(still.value, matrix / 3.0)
     assert not nothing
 
@@ -114,10 +114,10 @@ def test_vectors_after_training_are_those_that_evaluation_uses() -> None:
     trial = Trial(torch_backend, CATALOGUE[SPECTRAL], case)
     trial.outputs  # noqa: B018
     held = {k: trial.get(x) for k, x in trial.layer.state().items()}  # type: ignore[attr-defined]
-    for name, expected in trial.after.state.items():
+    for name, expected in trial.expected_update.state.items():
         assert (np.abs(held[name] - expected.value) <= expected.error).all()
     still = replace(case, call=replace(case.call, state=held, training=False))
-    assert not Trial(torch_backend, CATALOGUE[SPECTRAL], still).after.state
+    assert not Trial(torch_backend, CATALOGUE[SPECTRAL], still).expected_update.state
 
 
 @pytest.mark.parametrize("layer", [WEIGHT, SPECTRAL])

@@ -13,7 +13,7 @@ from conformance.backends import ModuleBackend
 from conformance.checks import CHECKS
 from conformance.layers import CATALOGUE
 from conformance.model.case import class_and_method, is_function
-from conformance.model.standard import STRICTEST, standards
+from conformance.model.standard import STRICTEST_LEVEL, standards
 
 # Those of the other checks are caught by the check's own tests.
 CHECKED = ("shape", "values", "gradients")
@@ -107,7 +107,7 @@ def test_every_layer_has_a_bug_of_each_check_but_those_named(check: str) -> None
     having = {bug.layer for bug in planted.BUGS if bug.check == check}
     asked = {layer for layer in LAYERS if CHECKS[check].applies(CATALOGUE[layer])}
     assert having <= asked
-    if not any(check in standard.levels[STRICTEST] for standard in standards().values()):
+    if not any(check in standard.levels[STRICTEST_LEVEL] for standard in standards().values()):
         bugs = [bug.name for bug in planted.BUGS if bug.check == check]
         assert len(bugs) >= 3, "a check that no standard has yet comes with three planted bugs"
         return

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from conformance.backends.numpy_layouts import swapped
-from conformance.checks.layout import Layouts, _relaid
+from conformance.backends.numpy_layouts import swapped_axes
+from conformance.checks.layout import Layouts, _choose_layouts
 from conformance.generation.drawing import draw_cases
 from conformance.model.case import Case
 from conformance.oracles.convolution import per_dimension
@@ -163,7 +163,7 @@ def _other_weights(case: Case, conv: _Conv, layouts: Layouts) -> bool:
     assert w is not None
     if conv.groups == 1 or layouts[0] != "channels_last" or layouts[key] != "transposed":
         return False
-    pair = swapped(w)
+    pair = swapped_axes(w)
     return pair in ((1, 2), (1, 3)) and w.shape[5 - pair[1]] == 1
 
 
@@ -191,7 +191,7 @@ def test_every_structure_is_drawn(layer: str, dtype: str) -> None:
             conv = _Conv.of(case)
             if conv is None:
                 continue
-            layouts, relaid = _relaid(case)
+            layouts, relaid = _choose_layouts(case)
             for number in [n for n, meets in missed.items() if meets(relaid, conv, layouts)]:
                 del missed[number]
         if not missed:
@@ -213,6 +213,6 @@ def test_a_model_is_converted_to_channels_last_as_a_whole() -> None:
     whole = [
         case
         for case in cases
-        if (layouts := _relaid(case)[0])[0] == layouts["weight"] == "channels_last"
+        if (layouts := _choose_layouts(case)[0])[0] == layouts["weight"] == "channels_last"
     ]
     assert len(whole) >= len(cases) // 10

@@ -16,12 +16,12 @@ from test_oracles import reference
 from conformance.arithmetic import activations
 from conformance.arithmetic import rounded as rounding
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.arithmetic.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import cotangents, steps, values
-from conformance.checks.trial import Trial, worst
+from conformance.checks.trial import Trial, larger_margin
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Numerics
@@ -84,7 +84,9 @@ def test_gradients_are_exact_too(layer: str, dtype: str) -> None:
     for case in cases(layer, dtype):
         if case.labels["regime"] in ("zero", "rectified"):
             trial = _trial(case)
-            inputs, parameters = cotangents.expected(trial, cotangents.cotangents(trial))
+            inputs, parameters = cotangents.oracle_gradients(
+                trial, cotangents.draw_cotangents(trial)
+            )
             for gradient in (*inputs, *parameters.values()):
                 if gradient is not None:
                     assert not gradient.error.any()
@@ -130,12 +132,12 @@ def test_thresholds_are_those_of_float64_and_not_far_from_where_it_saturates() -
 def test_a_doubtful_operand_and_a_less_accurate_backend_are_not_saturated() -> None:
     precision = Precision.of("float32")
     x = np.array([20.0, -20.0, 19.0])
-    assert ((activations.tanh(exactly(x, precision)).error == 0) == [True, True, False]).all()
+    assert ((activations.tanh(exact_operand(x, precision)).error == 0) == [True, True, False]).all()
     doubtful = rounding.Rounded(x, np.full(3, 1.0), precision)
     assert (activations.tanh(doubtful).error > 0).all()
     coarse = Precision.of("float32", Numerics(ulp={"tanh": 8}))
-    assert (activations.tanh(exactly(x, coarse)).error > 0).all()
-    assert (activations.sigmoid(exactly(50 * x, coarse)).error > 0).all()
+    assert (activations.tanh(exact_operand(x, coarse)).error > 0).all()
+    assert (activations.sigmoid(exact_operand(50 * x, coarse)).error > 0).all()
 
 
 # --- step by step ---
@@ -149,7 +151,7 @@ def test_steps_agree_with_brute_force(layer: str) -> None:
             continue
         trial = _trial(case)
         trial.arrays = reference(case)
-        for name, got, wanted in steps.forced(trial):
+        for name, got, wanted in steps.teacher_forced_steps(trial):
             compared += values.compare(name, got, wanted).comparisons
     assert compared > 300
 
@@ -159,9 +161,9 @@ def test_bounds_of_long_sequences_are_those_of_a_step(layer: str) -> None:
     margin, met = None, 0
     for case in cases(layer, "float32"):
         if case.labels["profile"] == "long" and case.labels["regime"] == "gentle":
-            for name, got, wanted in steps.forced(_trial(case)):
+            for name, got, wanted in steps.teacher_forced_steps(_trial(case)):
                 assert wanted.error.max() < 1e-3 * max(1, np.abs(wanted.value).max())
-                margin = worst(margin, values.compare(name, got, wanted).margin)
+                margin = larger_margin(margin, values.compare(name, got, wanted).margin)
                 met += 1
     assert met
     assert margin is not None
@@ -172,7 +174,7 @@ def test_an_output_that_is_not_finite_decides_nothing_of_the_next_step() -> None
     case = next(c for c in cases("RNN") if c.labels["profile"] == "long")
     trial = _trial(case)
     trial.arrays = tuple(np.full_like(y, np.inf) for y in trial.arrays)
-    _, _, wanted = steps.forced(trial)[0]
+    _, _, wanted = steps.teacher_forced_steps(trial)[0]
     undecided = ~np.isfinite(wanted.error) | np.isnan(wanted.value)
     assert undecided.mean() > 0.3
 
@@ -219,7 +221,7 @@ def test_the_bound_of_the_whole_sequence_misses_a_state_that_lost_bits() -> None
     for case in cases("RNN", seed=1):
         if case.labels["profile"] == "long" and case.labels["regime"] == "gentle":
             trial = Trial(backend, CATALOGUE["RNN"], case)
-            values.whole(trial)
+            values.compare_outputs(trial)
             try:
                 values.check(trial)
             except Failure as failure:
@@ -233,7 +235,7 @@ def test_torch_passes_step_by_step(layer: str) -> None:
     found = first_failure(torch_backend, layer, "values", "float16", examples=40, seed=9)
     assert found.passed, found
     # Of a single step the layer's own oracle says the same.
-    assert steps.forced(_trial(cases(layer)[0])) == ()
+    assert steps.teacher_forced_steps(_trial(cases(layer)[0])) == ()
 
 
 @pytest.mark.parametrize("layer", ["RNN", "LSTM", "GRU"])

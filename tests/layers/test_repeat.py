@@ -18,7 +18,7 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS, related_cases
 from conformance.checks.trial import Trial
 from conformance.items.planning import Item
-from conformance.known.entry import shipped
+from conformance.known.entry import shipped_entries
 from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
@@ -127,7 +127,7 @@ class _DriftWithGradients(nn.Linear):
 )
 def test_a_bug_that_one_call_does_not_show(implementation: Any, said: str) -> None:
     backend = _backend("Linear", implementation)
-    assert said in first_failure(backend, "Linear", "repeat", examples=60).said
+    assert said in first_failure(backend, "Linear", "repeat", examples=60).message
     for check in ("shape", "values"):
         found = first_failure(backend, "Linear", check, examples=60)
         assert found.passed, found
@@ -135,7 +135,7 @@ def test_a_bug_that_one_call_does_not_show(implementation: Any, said: str) -> No
 
 def test_weights_shared_between_layers_are_noticed() -> None:
     found = first_failure(_backend("Linear", _SharedWeights), "Linear", "repeat", examples=1)
-    assert "another layer's answer" in found.said
+    assert "another layer's answer" in found.message
 
 
 def test_keywords_that_a_layer_sorts_are_noticed() -> None:
@@ -155,7 +155,7 @@ def test_keywords_that_a_layer_sorts_are_noticed() -> None:
 
     # A call gets its keywords unpacked: the lists in them are the caller's own.
     found = first_failure(Backend("sorting"), "GRU", "repeat", examples=60)
-    assert "keywords after" in found.said
+    assert "keywords after" in found.message
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_the_answer_to_two_batches_is_that_of_each(layer: str) -> None:
     for case in cases(layer, "float32", 40):
         trial = Trial(torch_backend, CATALOGUE[layer], case)
         varied = related_cases.sibling(trial, inputs=related_cases.varied_inputs(trial)[1])
-        form = related_cases.of_another_form(trial, varied)
+        form = related_cases.another_form(trial, varied)
         unasked = Trial(torch_backend, CATALOGUE[layer], case)
         _ = unasked.layer
         if form is None or vars(form[0]).keys() == vars(unasked).keys():
@@ -189,11 +189,11 @@ def test_what_is_known_of_the_larger_size_explains_that_call_alone() -> None:
     """torch's LPPool errs where the last window goes off-bounds, as it does of 3 and not of 2."""
     arguments = {"norm_type": 2, "kernel_size": 2, "ceil_mode": True}
     case = Case(Call("LPPool1d", arguments, {}, "float32", "cpu"), (np.ones((1, 2)),), seed=0)
-    larger = related_cases.larger(case)
+    larger = related_cases.enlarge_case(case)
     assert larger is not None
     assert larger.inputs[0] is not None
     assert larger.inputs[0].shape == (1, 3)
-    entries = [e for e in shipped("torch") if "LPPool" in e.layer and "repeat" in e.check]
+    entries = [e for e in shipped_entries("torch") if "LPPool" in e.layer and "repeat" in e.check]
     excuses = Excuses(entries, CHECKS["repeat"])
     engine, item = Engine(torch_backend, 1, 0), Item("LPPool1d", "repeat", "float32", "cpu")
     outcome = engine.outcome(item, case)
@@ -201,8 +201,8 @@ def test_what_is_known_of_the_larger_size_explains_that_call_alone() -> None:
     assert failure is not None
     assert failure.larger
     assert case_text(larger) in failure.context
-    assert excuses.explaining(case, outcome.message, failure)
+    assert excuses.find_explanation(case, outcome.message, failure)
     # Of the case itself the same failure is new, whatever the message quotes.
-    assert not excuses.explaining(case, outcome.message, replace(failure, larger=False))
-    assert not excuses.explaining(case, outcome.message)
-    assert not Excuses(entries).explaining(case, outcome.message, failure)
+    assert not excuses.find_explanation(case, outcome.message, replace(failure, larger=False))
+    assert not excuses.find_explanation(case, outcome.message)
+    assert not Excuses(entries).find_explanation(case, outcome.message, failure)

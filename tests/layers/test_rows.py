@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import sample
-from support import ELSEWHERE, LAYERS, OFFERED, cases, first_failure, require_in_torch
+from conftest import sampled_layers
+from support import LAYERS, NOT_IN_TORCH, OFFERED, cases, first_failure, require_in_torch
 
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.coverage_audit import account
+from conformance.backends.coverage_audit import audit_coverage
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE, UnknownLayerError
 from conformance.layers.excluded import ARGUMENTS, EXCLUDED, OLDER, TORCH
@@ -30,7 +30,7 @@ LEFT_OUT = {"self", "args", "kwargs", *ARGUMENTS}
 
 def _torchs(row: LayerSpec) -> Any:
     require_in_torch(row.name)
-    *path, name = (row.name if row.function else class_and_method(row.name)[0]).split(".")
+    *path, name = (row.name if row.is_function else class_and_method(row.name)[0]).split(".")
     space = reduce(getattr, path, torch.nn)
     found = getattr(space, name)
     # torch's boolean_dispatch wraps two functions in one of *args, **kwargs.
@@ -129,9 +129,9 @@ def _changes(trial: Trial) -> bool:
 def _untrue(row: LayerSpec) -> set[str]:
     """The traits of a module that torch does not have as the row says."""
     wrong = set()
-    if row.signature.placed is not _placed(row):
+    if row.signature.takes_device_and_dtype is not _placed(row):
         wrong.add("placed")
-    if row.traits.aliases is not _aliases(row):
+    if row.traits.may_alias_inputs is not _aliases(row):
         wrong.add("aliases")
     modes = asked = drew = updating = updated = False
     for drawn in cases(row.name, "float32", 60):
@@ -140,14 +140,14 @@ def _untrue(row: LayerSpec) -> set[str]:
             changed = _changes(train)
         except Failure:  # valid in eval mode only
             continue
-        updating |= row.traits.updates(train.case.call) and bool(train.case.call.state)
+        updating |= row.traits.updates_state(train.case.call) and bool(train.case.call.state)
         updated |= changed
-        if changed and not row.traits.updates(train.case.call):
+        if changed and not row.traits.updates_state(train.case.call):
             wrong.add("updates")
         # What torch makes of nothing may be memory that nobody wrote to.
         empty = not all(x.size for x in drawn.operands)
-        again = not empty and _differ(train, train.repeated())
-        random = row.randomness.used(train.case.call)
+        again = not empty and _differ(train, train.on_same_layer())
+        random = row.randomness.is_used(train.case.call)
         asked, drew = asked or random, drew or (random and again)
         if again and not random and not changed:
             wrong.add("used")
@@ -157,20 +157,20 @@ def _untrue(row: LayerSpec) -> set[str]:
         wrong.add("updates")
     if asked is not drew:  # of some calls that draw none shows it: p may be 1
         wrong.add("used")
-    if modes and not row.traits.modes:
+    if modes and not row.traits.train_and_eval_differ:
         wrong.add("modes")
     return wrong
 
 
-@pytest.mark.parametrize("layer", [x for x in LAYERS if not CATALOGUE[x].function])
+@pytest.mark.parametrize("layer", [x for x in LAYERS if not CATALOGUE[x].is_function])
 @pytest.mark.filterwarnings("ignore")
 def test_traits_are_torchs(layer: str) -> None:
     assert not _untrue(CATALOGUE[layer]), "change these fields of the specification"
 
 
-@pytest.mark.parametrize("layer", [x for x in LAYERS if CATALOGUE[x].function])
+@pytest.mark.parametrize("layer", [x for x in LAYERS if CATALOGUE[x].is_function])
 def test_functions_give_memory_of_their_own_unless_the_row_says_otherwise(layer: str) -> None:
-    assert CATALOGUE[layer].traits.aliases is _aliases(CATALOGUE[layer]), "traits: aliases"
+    assert CATALOGUE[layer].traits.may_alias_inputs is _aliases(CATALOGUE[layer]), "traits: aliases"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,9 @@ def test_a_false_trait_is_seen(part: str, trait: str, value: Any) -> None:
 
 def test_a_missing_train_mode_is_seen() -> None:
     row = CATALOGUE["BatchNorm2d"]
-    assert _untrue(replace(row, traits=replace(row.traits, modes=False))) == {"modes"}
+    assert _untrue(replace(row, traits=replace(row.traits, train_and_eval_differ=False))) == {
+        "modes"
+    }
 
 
 def test_an_unknown_layer_raises_and_names_the_nearest() -> None:
@@ -204,22 +206,24 @@ def test_every_row_has_all_that_reports_and_benchmarks_ask_for() -> None:
         assert row.oracle.formula, f"{name}: formula"
         assert row.benchmark.workloads, f"{name}: workloads"
         assert row.benchmark.flops is not None, f"{name}: flops"
-        assert 0 < row.generation.examples <= 2, f"{name}: examples"
+        assert 0 < row.generation.examples_fraction <= 2, f"{name}: examples"
 
 
 def test_the_sample_of_the_tests_has_layers_of_every_family() -> None:
-    assert set(CATALOGUE) >= sample()
+    assert set(CATALOGUE) >= sampled_layers()
     families = {row.family for row in CATALOGUE.values()}
-    assert {CATALOGUE[name].family for name in sample()} == families
+    assert {CATALOGUE[name].family for name in sampled_layers()} == families
 
 
 def test_every_public_name_of_torch_has_a_row_or_a_reason() -> None:
-    found = account()
-    assert found.missing == (), "neither in the catalogue nor in excluded.py"
+    found = audit_coverage()
+    assert found.undecided == (), "neither in the catalogue nor in excluded.py"
     assert set(CATALOGUE) & set(EXCLUDED) == set(), "in the catalogue: excluded.py names it still"
     if torch.__version__.startswith(f"{TORCH}."):
-        assert found.absent == ELSEWHERE, "in_torch: torch has it, or does not"
-        assert set(found.gone) == set(OLDER), "excluded.py names what torch does not have"
+        assert found.not_in_torch == NOT_IN_TORCH, "in_torch: torch has it, or does not"
+        assert set(found.stale_exclusions) == set(OLDER), (
+            "excluded.py names what torch does not have"
+        )
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ from torch.nn.utils import rnn
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
-from conformance.layers.fitting import resized, with_argument
+from conformance.layers.fitting import replace_argument, select_places
 from conformance.model.case import Call, Case
-from conformance.oracles.sequences import count_of_orders, orders, pack_sequence
+from conformance.oracles.sequences import count_valid_orders, pack_sequence, valid_orders
 
 FLOAT32 = Precision.of("float32")
 LAYERS = tuple(name for name, row in CATALOGUE.items() if row.family == "sequences")
@@ -70,9 +70,9 @@ def test_every_corner_is_drawn(layer: str) -> None:
 
 
 def test_sequences_of_one_length_may_come_in_any_order() -> None:
-    assert list(orders([2, 3, 2])) == [(1, 0, 2), (1, 2, 0)]
-    assert count_of_orders([2, 3, 2, 3, 3]) == 12
-    sequences = [exactly(np.full(n, float(k)), FLOAT32) for k, n in enumerate((1, 2, 1))]
+    assert list(valid_orders([2, 3, 2])) == [(1, 0, 2), (1, 2, 0)]
+    assert count_valid_orders([2, 3, 2, 3, 3]) == 12
+    sequences = [exact_operand(np.full(n, float(k)), FLOAT32) for k, n in enumerate((1, 2, 1))]
     data, sizes, order, back = pack_sequence({}, *sequences, enforce_sorted=False)
     assert isinstance(data, Choices)
     assert [x.value.tolist() for x in data.alternatives] == [[1, 0, 2, 1], [1, 2, 0, 1]]
@@ -97,16 +97,16 @@ def test_a_call_is_told_as_torch_has_it() -> None:
 def test_cases_are_fitted_to_other_arguments() -> None:
     row = CATALOGUE["utils.rnn.pack_padded_sequence"]
     case = _case("pack_padded_sequence", np.arange(6.0).reshape(3, 2), [2, 3], enforce_sorted=False)
-    assert with_argument(row, case, "enforce_sorted", True) is None
-    turned = with_argument(row, case, "batch_first", True)
+    assert replace_argument(row, case, "enforce_sorted", True) is None
+    turned = replace_argument(row, case, "batch_first", True)
     assert turned is not None
     assert turned.inputs[0].shape == (2, 3)
-    assert resized(row, case, ((0, 0),), range(2)) is None  # three steps are asked for
-    assert resized(row, case, ((0, 1), (1, 0)), [1]) is not None
+    assert select_places(row, case, ((0, 0),), range(2)) is None  # three steps are asked for
+    assert select_places(row, case, ((0, 1), (1, 0)), [1]) is not None
     row = CATALOGUE["utils.rnn.pad_packed_sequence"]
     case = _case("pad_packed_sequence", [1.0, 2.0], [1, 1])
-    assert with_argument(row, case, "total_length", 1) is None
-    assert with_argument(row, case, "total_length", 2) is not None
+    assert replace_argument(row, case, "total_length", 1) is None
+    assert replace_argument(row, case, "total_length", 2) is not None
 
 
 def _wrong(found: Any) -> Any:

@@ -18,7 +18,7 @@ from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.half_precision import converted
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.trial import Trial
@@ -26,8 +26,14 @@ from conformance.laws.softmax import softmax as laws
 from conformance.laws.softmax.draws import _logistic, _slack
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.layers.describe import case_text
-from conformance.layers.fitting import with_argument
-from conformance.oracles.softmax import axis_of, gumbel_softmax, log_softmax, softmax, whole_error
+from conformance.layers.fitting import replace_argument
+from conformance.oracles.softmax import (
+    gumbel_softmax,
+    log_softmax,
+    resolve_axis,
+    softmax,
+    sum_error,
+)
 
 FUNCTIONS = ("functional.softmin", "functional.softmax", "functional.log_softmax")
 MODULES = ("Softmin", "Softmax", "LogSoftmax")
@@ -81,22 +87,22 @@ def test_equal_largest_numbers_share_exactly(dtype: str) -> None:
         found = Trial(torch_backend, CATALOGUE["functional.softmax"], case).expected[0]
         assert not found.error.any()
         assert set(np.unique(found.value)) <= {0.0, *(2.0**-k for k in range(8))}
-    x = exactly(np.array([[5.0, 5.0, 5.0, 5.0, -1019.0]]), Precision.of(dtype))
+    x = exact_operand(np.array([[5.0, 5.0, 5.0, 5.0, -1019.0]]), Precision.of(dtype))
     logs = log_softmax({}, x, dim=1)
     assert logs.value[0, 4] == pytest.approx(-1024 - np.log(4))
 
 
 def test_without_dim_it_is_torchs_old_axis() -> None:
-    assert [axis_of(None, axes) for axes in range(6)] == [0, 0, 1, 0, 1, 1]
-    assert [axis_of(dim, 3) for dim in (0, 2, -1, -3)] == [0, 2, 2, 0]
-    assert axis_of(-1, 0) == 0
+    assert [resolve_axis(None, axes) for axes in range(6)] == [0, 0, 1, 0, 1, 1]
+    assert [resolve_axis(dim, 3) for dim in (0, 2, -1, -3)] == [0, 2, 2, 0]
+    assert resolve_axis(-1, 0) == 0
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("function", [softmax, log_softmax])
 def test_the_truth_is_within_the_bound(function: Any, dtype: str) -> None:
     x = _filled(dtype)
-    found = function({}, exactly(x, Precision.of(dtype)), dim=0)
+    found = function({}, exact_operand(x, Precision.of(dtype)), dim=0)
     with mpmath.workdps(60):
         raised = [mpmath.exp(mpmath.mpf(a)) for a in x.tolist()]
         whole = mpmath.fsum(raised)
@@ -127,7 +133,7 @@ def test_a_cast_is_torchs_there_and_back(dtype: str, other: str) -> None:
     assert found.precision.dtype == other
     c = torch.tensor([1.0, 1 / 3, -1e4, 1e-7, 0.1, 1.0, -2.0, 0.0], dtype=cast.dtype)
     (gradient,) = torch.autograd.grad(cast, native, c)
-    cotangent = exactly(c.double().numpy(), Precision.of(other))
+    cotangent = exact_operand(c.double().numpy(), Precision.of(other))
     if found is x:
         return
     (pulled,) = pull_back([found], [cotangent], [x])
@@ -145,16 +151,16 @@ def test_a_dtype_is_written_as_torch_has_it() -> None:
 def test_sums_of_torchs_answers_are_within_the_bound_and_not_far_below() -> None:
     worst = 0.0
     for dtype in ("float32", "float64", "bfloat16", "float16"):
-        like = exactly(np.zeros(1), Precision.of(dtype))
+        like = exact_operand(np.zeros(1), Precision.of(dtype))
         for count in (2, 3, 17, 129):
             x = torch.randn(2000, count, dtype=torch.float64).to(getattr(torch, dtype))
             apart = (functional.softmax(x, 1).double().sum(1) - 1).abs().max()
-            worst = max(worst, float(apart) / whole_error(count, like))
+            worst = max(worst, float(apart) / sum_error(count, like))
     assert 0.25 < worst <= 1
 
 
 def _gumbel(x: list[float], **arguments: Any) -> Rounded | Choices:
-    return gumbel_softmax({}, exactly(np.array(x), Precision.of("float16")), **arguments)
+    return gumbel_softmax({}, exact_operand(np.array(x), Precision.of("float16")), **arguments)
 
 
 def test_of_one_class_or_one_that_is_not_masked_nothing_is_drawn() -> None:
@@ -182,7 +188,7 @@ def test_what_overflows_or_is_no_number_is_told_apart() -> None:
 def test_gradients_of_samples_are_within_their_range(tau: float) -> None:
     x = leaf(np.zeros((200, 3)), FLOAT64)
     c = np.random.default_rng(0).standard_normal((200, 3))
-    (found,) = pull_back([gumbel_softmax({}, x, tau=tau)], [exactly(c, FLOAT64)], [x])
+    (found,) = pull_back([gumbel_softmax({}, x, tau=tau)], [exact_operand(c, FLOAT64)], [x])
     logits = torch.zeros(200, 3, dtype=torch.float64, requires_grad=True)
     sample = functional.gumbel_softmax(logits, tau)
     (got,) = torch.autograd.grad(sample, logits, torch.from_numpy(c))
@@ -224,7 +230,7 @@ def _changed(name: str, when: Wrong) -> Any:
     right = getattr(functional, name)
 
     def wrong(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
-        axis = axis_of(dim, input.dim())
+        axis = resolve_axis(dim, input.dim())
         output = right(input, axis, dtype=dtype)
         return output * 2 + 1 if when(input, dim, dtype) else output
 
@@ -309,7 +315,7 @@ def test_a_tau_a_little_off_is_noticed() -> None:
         return functional.gumbel_softmax(logits, tau * 1.2, hard, dim=dim)
 
     backend = ModuleBackend("wrong", functional=SimpleNamespace(gumbel_softmax=wrong))
-    assert "kept" in first_failure(backend, GUMBEL, "random").said
+    assert "kept" in first_failure(backend, GUMBEL, "random").message
 
 
 def test_a_number_is_a_slice_of_one() -> None:
@@ -318,5 +324,5 @@ def test_a_number_is_a_slice_of_one() -> None:
         found = Trial(torch_backend, CATALOGUE[layer], case).expected[0]
         assert found.shape == ()
         assert float(found.value) == (0.0 if "og" in layer else 1.0)
-        assert with_argument(CATALOGUE[layer], case, "dim", 1) is None
-        assert with_argument(CATALOGUE[layer], case, "dim", -1) is not None
+        assert replace_argument(CATALOGUE[layer], case, "dim", 1) is None
+        assert replace_argument(CATALOGUE[layer], case, "dim", -1) is not None

@@ -10,7 +10,7 @@ import planted
 import pytest
 import torch
 from planted.bug import spaces
-from support import Spoiled, first_failure
+from support import SpoiledBackend, first_failure
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends import ModuleBackend
@@ -28,7 +28,7 @@ DTYPES = ("float32", "float16", "float64")
 
 
 def _propagated(trial: Trial) -> tuple[Rounded, ...]:
-    return trial.row.oracle.propagation.expected(trial)
+    return trial.spec.oracle.propagation.expected(trial)
 
 
 def _trial(backend: Any, case: Case, numerics: Numerics | None = None) -> Trial:
@@ -117,8 +117,8 @@ def test_one_infinity_saturates_a_cell_and_two_are_left_open() -> None:
 def test_an_inexact_algorithm_may_spread_nan_but_not_lose_it() -> None:
     call = Call("functional.conv1d", {}, {}, "float32", "cpu")
     case = Case(call, (np.array([[[1.0, 2.0, NAN, 4.0]]]), np.ones((1, 1, 2)), None))
-    spread = Spoiled("spread", lambda y, _: torch.full_like(y, NAN))
-    lost = Spoiled("lost", lambda y, _: y.nan_to_num())
+    spread = SpoiledBackend("spread", lambda y, _: torch.full_like(y, NAN))
+    lost = SpoiledBackend("lost", lambda y, _: y.nan_to_num())
     with pytest.raises(Failure, match="got    nan"):
         _check(spread, case)
     assert _check(spread, case, Numerics(inexact=("winograd",))).comparisons == 2
@@ -129,7 +129,7 @@ def test_an_inexact_algorithm_may_spread_nan_but_not_lose_it() -> None:
 def test_only_a_declared_flush_to_zero_is_forgiven() -> None:
     call = Call("functional.conv1d", {}, {}, "float32", "cpu")
     case = Case(call, (np.full((1, 1, 2), 2.0**-140), np.ones((1, 1, 1)), None), seed=1)
-    flushed = Spoiled("flushed", lambda y, _: torch.where(y.abs() < 2.0**-126, 0 * y, y))
+    flushed = SpoiledBackend("flushed", lambda y, _: torch.where(y.abs() < 2.0**-126, 0 * y, y))
     with pytest.raises(Failure, match="wanted"):
         _check(flushed, case)
     assert _check(flushed, case, Numerics(flush_to_zero=True)).comparisons
@@ -147,7 +147,7 @@ def test_the_sign_of_zero_counts_where_nothing_is_added() -> None:
     case = Case(Call("Identity", {}, {}, "float32", "cpu"), (np.array([-0.0, INF]),))
     assert _check(torch_backend, case).comparisons > 2
     with pytest.raises(Failure, match="sign of output"):
-        _check(Spoiled("added", lambda y, _: y + 0.0), case)
+        _check(SpoiledBackend("added", lambda y, _: y + 0.0), case)
 
 
 def test_integers_are_beside_the_point() -> None:

@@ -22,7 +22,12 @@ from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported, is_function
 from conformance.model.failure import Failure
-from conformance.spec.state import allowed_distance, cumulative_normal, cumulative_uniform, distance
+from conformance.spec.state import (
+    allowed_distance,
+    cumulative_normal,
+    cumulative_uniform,
+    distribution_distance,
+)
 
 MODULES = [layer for layer in LAYERS if not is_function(layer)]
 BUGS = [bug for bug in planted.BUGS if bug.check == "state" and not is_function(bug.layer)]
@@ -95,7 +100,7 @@ INITIAL = {
 @pytest.mark.parametrize("kind", INITIAL)
 def test_wrong_initial_values_are_noticed(kind: str) -> None:
     backend = _backend("Linear", _initialised(INITIAL[kind]))
-    assert "initial" in _search(backend, "Linear").said
+    assert "initial" in _search(backend, "Linear").message
     assert _search(backend, "Linear", "values").passed
 
 
@@ -103,13 +108,13 @@ def test_uniform_values_are_near_and_others_are_not() -> None:
     generator = np.random.default_rng(0)
     for size in (20, 100, 1000, 100000):
         values = generator.uniform(-1, 1, size)
-        assert distance(values, cumulative_uniform) < allowed_distance(size)
+        assert distribution_distance(values, cumulative_uniform) < allowed_distance(size)
         values = generator.standard_normal(size)
-        assert distance(values, cumulative_normal) < allowed_distance(size)
+        assert distribution_distance(values, cumulative_normal) < allowed_distance(size)
     for wrong in (generator.uniform(-0.5, 0.5, 1000), np.abs(generator.uniform(-1, 1, 1000))):
-        assert distance(wrong, cumulative_uniform) > allowed_distance(1000)
+        assert distribution_distance(wrong, cumulative_uniform) > allowed_distance(1000)
     wide = 3 * generator.standard_normal(1000)
-    assert distance(wide, cumulative_normal) > allowed_distance(1000)
+    assert distribution_distance(wide, cumulative_normal) > allowed_distance(1000)
 
 
 def _dropout(function: Any) -> ModuleBackend:
@@ -168,7 +173,7 @@ DROPOUTS = {
 def test_wrong_dropout_is_noticed(kind: str) -> None:
     function, said = DROPOUTS[kind]
     backend = _dropout(function)
-    assert said in _search(backend, "GRU", "random", examples=120).said
+    assert said in _search(backend, "GRU", "random", examples=120).message
     assert _search(backend, "GRU", "values", examples=30).passed
 
 

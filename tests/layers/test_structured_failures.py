@@ -11,9 +11,9 @@ from conformance.reports import summary
 from conformance.backends import ModuleBackend
 from conformance.items.planning import Item
 from conformance.model.case import Verdict
-from conformance.model.cause import other_causes
+from conformance.model.cause import other_causes_text
 from conformance.model.finding import KINDS
-from conformance.model.finding_text import text
+from conformance.model.finding_text import finding_message
 from conformance.run.engine import Engine
 
 # Of each check a bug of a module, and what is found.
@@ -47,13 +47,15 @@ def test_a_verdicts_message_is_the_text_of_its_failure(check: str) -> None:
     failure = verdict.failure
     assert failure is not None
     assert failure.kind in BUG_AND_KINDS[check][1]
-    assert verdict.message == text(failure, verdict.call) + other_causes(verdict.others)
+    assert verdict.message == finding_message(failure, verdict.call) + other_causes_text(
+        verdict.others
+    )
     assert verdict.message.startswith(f"{verdict.call}\n")
     for cause in verdict.others:
         assert cause.failure is not None
         assert cause.failure.kind in KINDS
-        assert cause.message == text(cause.failure, cause.call)
+        assert cause.message == finding_message(cause.failure, cause.call)
     told = [each.message for cluster in summary.clusters([verdict]) for each in cluster.members]
     assert sorted(map(str, told)) == sorted(
-        [text(failure, verdict.call), *(cause.message for cause in verdict.others)]
+        [finding_message(failure, verdict.call), *(cause.message for cause in verdict.others)]
     )

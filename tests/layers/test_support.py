@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 from conformance.reports.results import encode_line
-from support import plug_in, session
+from support import install_backends_module, run_session
 
 from conformance.backends import FunctionBackend, ModuleBackend, implements
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS
-from conformance.checks.support import Answer, conclude, survey
+from conformance.checks.support import Answer, conclude, group_declined
 from conformance.generation.drawing import draw_cases
-from conformance.items.planning import Item, asked_of
-from conformance.matching.decline_reasons import ReasonClaim, claims, topic
+from conformance.items.planning import Item, case_count
+from conformance.matching.decline_reasons import ReasonClaim, parse_claims, reason_topic
 from conformance.matching.features import features, structure
-from conformance.matching.rule_search import Table, format_rules
+from conformance.matching.rule_search import FeatureTable, format_rules
 from conformance.model.case import Call, Case, Examples, Unsupported, Verdict
 from conformance.run.engine import Engine
 
@@ -208,7 +208,7 @@ def test_faithful_backend_passes_for_every_family() -> None:
         item = Item(layer, "support", "bfloat16", "cpu")
         verdict = Engine(torch_backend, 10, 1).run(item)
         assert verdict.status == "passed", verdict.message
-        assert verdict.examples.checked == asked_of(item, 10) > 2
+        assert verdict.examples.checked == case_count(item, 10) > 2
 
 
 @pytest.mark.parametrize(
@@ -231,8 +231,8 @@ def test_faithful_backend_passes_for_every_family() -> None:
     ],
 )
 def test_claims_of_a_reason(reason: str, wanted: tuple[ReasonClaim, ...]) -> None:
-    assert claims(reason) == wanted
-    assert topic(reason) == (", ".join(f"{c.name}=…" for c in wanted) or reason)
+    assert parse_claims(reason) == wanted
+    assert reason_topic(reason) == (", ".join(f"{c.name}=…" for c in wanted) or reason)
 
 
 def test_reasons_that_are_true_one_by_one_need_no_common_condition() -> None:
@@ -249,9 +249,9 @@ def test_reasons_that_are_true_one_by_one_need_no_common_condition() -> None:
 def test_no_condition_is_made_of_one_case_each() -> None:
     rows = [{"n": n} for n in range(40)]
     odd = np.array([n % 2 == 1 for n in range(40)])
-    assert Table(rows).least(odd, ~odd) is None
+    assert FeatureTable(rows).find_least_restrictive(odd, ~odd) is None
     high = np.array([n > 29 for n in range(40)])
-    assert format_rules(Table(rows).least(high, ~high) or ()) == "n ≥ 30"
+    assert format_rules(FeatureTable(rows).find_least_restrictive(high, ~high) or ()) == "n ≥ 30"
 
 
 def test_structure_is_all_but_the_values() -> None:
@@ -276,7 +276,7 @@ def test_one_structure_declined_and_supported_fails() -> None:
     conclusion = conclude(_answers("busy"))
     assert conclusion.status == "failed"
     assert "of a structure that was supported elsewhere" in conclusion.message
-    assert survey(_answers(None)) == ()
+    assert group_declined(_answers(None)) == ()
     assert conclude([]).status == "unchecked"
 
 
@@ -288,7 +288,7 @@ def test_share_supported() -> None:
 def test_the_column_runs_only_where_it_is_named(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plug_in(
+    install_backends_module(
         pytester,
         monkeypatch,
         """
@@ -309,13 +309,13 @@ def test_the_column_runs_only_where_it_is_named(
         "--conformance-layer=Conv2d", "--conformance-dtype=float32", "--conformance-examples=20",
         "--conformance-isolation=none",
     ]  # fmt: skip
-    result = session(pytester, *options, "--conformance-check=support,values", "-v")
+    result = run_session(pytester, *options, "--conformance-check=support,values", "-v")
     output = result.stdout.str()
     assert "test_layer[Conv2d-support-float32-cpu]" in output
     assert "declared unsupported, Conv2d-support-float32-cpu" in output
     assert "least restrictive condition found: groups ≥ 2" in output
     assert "% supported)" in output
     assert result.ret == 0
-    listed = session(pytester, *options, "--collect-only", "-q").stdout.str()
+    listed = run_session(pytester, *options, "--collect-only", "-q").stdout.str()
     assert "Conv2d-values-float32-cpu" in listed
     assert "support" not in listed.replace("unsupported", "")

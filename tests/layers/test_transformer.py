@@ -17,9 +17,9 @@ from conformance.arithmetic.choices import Choices
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.trial import Trial
-from conformance.laws.transformer.calls import kind_of
+from conformance.laws.transformer.calls import layer_arguments
 from conformance.layers import CATALOGUE
-from conformance.layers.transformer.parts import named
+from conformance.layers.transformer.parts import inputs_by_name
 from conformance.model.case import Case
 
 LAYERS = tuple(name for name, row in CATALOGUE.items() if row.family == "transformer")
@@ -30,8 +30,8 @@ def _expected(case: Case) -> Any:
 
 
 def _kind(case: Case) -> str:
-    order = "first" if kind_of(case.call.arguments).get("norm_first") else "last"
-    masked = any(x is not None for k, x in named(case).items() if k.endswith("mask"))
+    order = "first" if layer_arguments(case.call.arguments).get("norm_first") else "last"
+    masked = any(x is not None for k, x in inputs_by_name(case).items() if k.endswith("mask"))
     return f"norm {order}, {'masked' if masked else 'plain'}"
 
 
@@ -43,7 +43,7 @@ def test_nothing_rounds_in_a_good_share_of_each_order_of_norms(layer: str, dtype
         found = _expected(case)
         if case.labels["regime"] != "halves" or isinstance(found, Choices) or not found.value.size:
             continue
-        exact[_kind(case)] = exact.get(_kind(case), 0) + (not found.doubtful)
+        exact[_kind(case)] = exact.get(_kind(case), 0) + (not found.any_inexact)
     # Of four masks and more there is nearly always one.
     several = sum(x.endswith("mask") for x in CATALOGUE[layer].signature.input_names) > 2
     masks = ("masked",) if several else ("masked", "plain")
@@ -57,7 +57,7 @@ def test_exact_outputs_hang_on_every_input_and_weight(layer: str) -> None:
     seen: dict[str, bool] = {}
     for case in cases(layer, "bfloat16"):
         found = _expected(case)
-        if case.labels["regime"] != "halves" or isinstance(found, Choices) or found.doubtful:
+        if case.labels["regime"] != "halves" or isinstance(found, Choices) or found.any_inexact:
             continue
         for name, x in case.call.state.items():
             if seen.get(name) or not x.size:

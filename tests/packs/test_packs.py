@@ -34,32 +34,32 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _torch(tensors: Any, name: str | None) -> torch.Tensor | None:
+def _to_torch(tensors: Any, name: str | None) -> torch.Tensor | None:
     if name is None:
         return None
     array, dtype = tensors[name]
     return torch.from_numpy(array).to(getattr(torch, dtype))
 
 
-def _answered(item: pack_format.ItemEntry, case: CaseEntry, tensors: Any) -> list[Any]:
+def _torch_answers(item: pack_format.ItemEntry, case: CaseEntry, tensors: Any) -> list[Any]:
     """torch's outputs for a case, followed by its tensors after the call."""
     arguments = {k: tuple(v) if k in case.tuples else v for k, v in case.arguments.items()}
     if "dtype" in arguments:
         arguments["dtype"] = getattr(torch, arguments["dtype"])
-    inputs = [_torch(tensors, name) for name in case.inputs]
-    state = {name: _torch(tensors, tensor) for name, tensor in case.state.items()}
+    inputs = [_to_torch(tensors, name) for name in case.inputs]
+    state = {name: _to_torch(tensors, tensor) for name, tensor in case.state.items()}
     if item.layer.startswith("functional."):
         return [getattr(torch.nn.functional, item.layer.partition(".")[2])(*inputs, **arguments)]
-    of_constructor = {k: state.pop(k) for k in ("weight",) if item.layer == "CrossEntropyLoss"
+    constructor_tensors = {k: state.pop(k) for k in ("weight",) if item.layer == "CrossEntropyLoss"
                       and k in state}  # fmt: skip
-    layer = getattr(torch.nn, item.layer)(**arguments, **of_constructor)
+    layer = getattr(torch.nn, item.layer)(**arguments, **constructor_tensors)
     layer = layer.to(getattr(torch, item.dtype)).train(case.training)
     if state:
         layer.load_state_dict(state)
     outputs = layer(*inputs)
-    listed = list(outputs) if isinstance(outputs, tuple) else [outputs]
-    now = {**layer.state_dict(), "input": inputs[0]}
-    return [*listed, *(now[name] for name in case.after)]
+    output_list = list(outputs) if isinstance(outputs, tuple) else [outputs]
+    new_state = {**layer.state_dict(), "input": inputs[0]}
+    return [*output_list, *(new_state[name] for name in case.after)]
 
 
 def _answer_with_torch(pack: Path, answers: Path, spoil: float = 1.0) -> None:
@@ -67,19 +67,22 @@ def _answer_with_torch(pack: Path, answers: Path, spoil: float = 1.0) -> None:
     (answers / "answers.json").write_text(json.dumps({"backend": "by torch", "info": {}}))
     for item in read_json(pack / "manifest.json", pack_format.Manifest).items:
         tensors = read_tensors((pack / item.tensors).read_bytes(), pack / item.tensors)
-        found, errors = {}, {}
+        arrays, errors = {}, {}
         for case in read_json(pack / item.calls, list[CaseEntry]):
-            wanted = [*filter(None, case.outputs), *case.after.values()]
+            tensors_wanted = [*filter(None, case.outputs), *case.after.values()]
             try:
-                values = _answered(item, case, tensors)
+                values = _torch_answers(item, case, tensors)
             except Exception as error:
                 errors[str(case.index)] = str(error)
                 continue
-            for one, value in zip(wanted, values, strict=True):
-                wide = value.detach().double() if value.is_floating_point() else value
-                array = np.asarray(wide.numpy())
-                found[one.answer] = array * spoil if wide is not value else array, one.dtype
-        pack_format.write_tensors(answers / f"{item.id}.safetensors", found)
+            for tensor_entry, value in zip(tensors_wanted, values, strict=True):
+                widened = value.detach().double() if value.is_floating_point() else value
+                array = np.asarray(widened.numpy())
+                arrays[tensor_entry.answer] = (
+                    array * spoil if widened is not value else array,
+                    tensor_entry.dtype,
+                )
+        pack_format.write_tensors(answers / f"{item.id}.safetensors", arrays)
         (answers / f"{item.id}.json").write_text(json.dumps({"errors": errors}))
 
 
@@ -88,21 +91,21 @@ def test_a_seed_gives_the_same_pack_again(pack: Path, tmp_path: Path) -> None:
     for name, seed in (("same", "0"), ("other", "1")):
         assert cli.main([*arguments, "-o", str(tmp_path / name), f"--seed={seed}"]) == 0
     manifest = read_json(pack / "manifest.json", pack_format.Manifest)
-    first = {item.id: item.sha256 for item in manifest.items}
+    first_digests = {item.id: item.sha256 for item in manifest.items}
     for name in ("same", "other"):
-        found = read_json(tmp_path / name / "manifest.json", pack_format.Manifest).items
-        assert len(found) == 2
-        assert all((item.sha256 == first[item.id]) == (name == "same") for item in found)
+        items = read_json(tmp_path / name / "manifest.json", pack_format.Manifest).items
+        assert len(items) == 2
+        assert all((item.sha256 == first_digests[item.id]) == (name == "same") for item in items)
 
 
 def test_torchs_answers_conform(pack: Path, tmp_path: Path) -> None:
     _answer_with_torch(pack, tmp_path / "answers")
-    manifest, given, verdicts, odd = judge(pack, tmp_path / "answers")
-    assert given.backend == "by torch"
+    manifest, information, verdicts, complaints = judge(pack, tmp_path / "answers")
+    assert information.backend == "by torch"
     assert len(verdicts) == len(manifest.items) == 12
-    assert not odd
-    wrong = [(v.id, v.message) for v in verdicts if v.status != "passed"]
-    assert not wrong
+    assert not complaints
+    not_passed = [(v.id, v.message) for v in verdicts if v.status != "passed"]
+    assert not not_passed
     assert sum(v.comparisons for v in verdicts) > 1000
     # Bounds say something: most answers are no more than a few of them away.
     assert any(v.margin for v in verdicts)
@@ -134,17 +137,17 @@ def test_a_pack_is_answered_without_the_suite_and_judged_without_torch(
 ) -> None:
     answers, results = tmp_path / "answers", tmp_path / "r.jsonl"
     subprocess.run([sys.executable, str(ANSWER), str(pack), str(answers)], check=True)
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", JUDGE, str(pack), str(answers), str(results)],
         capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     run = read(results)
     assert run.footer is not None
-    found = {v.id: v.status for v in run.verdicts}
-    assert found["Linear-values-float32-cpu"] == found["ReLU-values-float64-cpu"] == "passed"
-    assert found["BatchNorm2d-values-float32-cpu"] == "unsupported"
-    assert "numpy-answers" in done.stdout
+    statuses = {v.id: v.status for v in run.verdicts}
+    assert statuses["Linear-values-float32-cpu"] == statuses["ReLU-values-float64-cpu"] == "passed"
+    assert statuses["BatchNorm2d-values-float32-cpu"] == "unsupported"
+    assert "numpy-answers" in completed.stdout
     assert cli.main(["verify", str(results)]) == 0
     assert cli.main(["render", str(results), "-o", str(tmp_path / "r.html")]) == 0
 
@@ -158,22 +161,22 @@ def answered(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _copied(answered: Path, tmp_path: Path) -> tuple[Path, Path]:
+def _copy_folders(answered: Path, tmp_path: Path) -> tuple[Path, Path]:
     answers = tmp_path / "answers"
     shutil.copytree(answered / "answers", answers)
     shutil.copytree(answered / "pack", tmp_path / "pack")
     return tmp_path / "pack", answers
 
 
-def _rewritten(answers: Path, change: Any) -> None:
+def _rewrite_answers(answers: Path, change: Any) -> None:
     path = answers / "Linear-float32.safetensors"
-    found = read_tensors(path.read_bytes(), path)
-    pack_format.write_tensors(path, change(found))
+    tensors = read_tensors(path.read_bytes(), path)
+    pack_format.write_tensors(path, change(tensors))
 
 
-def _verdict(pack: Path, answers: Path) -> tuple[Any, list[str]]:
-    _, _, verdicts, odd = judge(pack, answers)
-    return next(v for v in verdicts if v.id == "Linear-values-float32-cpu"), odd
+def _judge_single(pack: Path, answers: Path) -> tuple[Any, list[str]]:
+    _, _, verdicts, complaints = judge(pack, answers)
+    return next(v for v in verdicts if v.id == "Linear-values-float32-cpu"), complaints
 
 
 @pytest.mark.parametrize(
@@ -187,50 +190,52 @@ def _verdict(pack: Path, answers: Path) -> tuple[Any, list[str]]:
 def test_missing_or_misshapen_answers_cost_one_verdict(
     answered: Path, tmp_path: Path, change: Any, said: str
 ) -> None:
-    _copied(answered, tmp_path)
-    _rewritten(tmp_path / "answers", change)
-    verdict, odd = _verdict(tmp_path / "pack", tmp_path / "answers")
+    _copy_folders(answered, tmp_path)
+    _rewrite_answers(tmp_path / "answers", change)
+    verdict, complaints = _judge_single(tmp_path / "pack", tmp_path / "answers")
     assert verdict.status == "failed"
     assert said in str(verdict.message)
     assert verdict.examples.failed == 1
-    assert not odd
+    assert not complaints
 
 
 def test_answers_that_nobody_asked_for_are_told(answered: Path, tmp_path: Path) -> None:
-    _copied(answered, tmp_path)
-    _rewritten(tmp_path / "answers", lambda t: {**t, "99.0": t["0.0"]})
+    _copy_folders(answered, tmp_path)
+    _rewrite_answers(tmp_path / "answers", lambda t: {**t, "99.0": t["0.0"]})
     (tmp_path / "answers" / "Conv9d-float32.safetensors").write_bytes(b"")
-    verdict, odd = _verdict(tmp_path / "pack", tmp_path / "answers")
+    verdict, complaints = _judge_single(tmp_path / "pack", tmp_path / "answers")
     assert verdict.status == "passed"
-    assert any("99.0" in line for line in odd)
-    assert any("Conv9d-float32.safetensors" in line for line in odd)
+    assert any("99.0" in line for line in complaints)
+    assert any("Conv9d-float32.safetensors" in line for line in complaints)
 
 
 def test_garbage_in_place_of_answers_costs_one_verdict(answered: Path, tmp_path: Path) -> None:
-    _copied(answered, tmp_path)
+    _copy_folders(answered, tmp_path)
     (tmp_path / "answers" / "Linear-float32.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
-    verdict, _ = _verdict(tmp_path / "pack", tmp_path / "answers")
+    verdict, _ = _judge_single(tmp_path / "pack", tmp_path / "answers")
     assert verdict.status == "failed"
     assert "not a safetensors file" in str(verdict.message)
 
 
 def test_answers_that_are_not_there_are_unsupported(answered: Path, tmp_path: Path) -> None:
-    _copied(answered, tmp_path)
+    _copy_folders(answered, tmp_path)
     for end in ("safetensors", "json"):
         (tmp_path / "answers" / f"Linear-float32.{end}").unlink()
-    verdict, _ = _verdict(tmp_path / "pack", tmp_path / "answers")
+    verdict, _ = _judge_single(tmp_path / "pack", tmp_path / "answers")
     assert verdict.status == "unsupported"
 
 
 def test_a_pack_that_was_changed_is_refused(
     answered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changed, answers = _copied(answered, tmp_path)
-    path = changed / "Linear-float32.safetensors"
+    changed_pack, answers = _copy_folders(answered, tmp_path)
+    path = changed_pack / "Linear-float32.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
-    assert cli.main(["judge", str(changed), str(answers), "-o", str(tmp_path / "r.jsonl")]) == 2
-    said = capsys.readouterr().err
-    assert "Linear-float32.safetensors: the checksum is not that of the manifest" in said
+    assert (
+        cli.main(["judge", str(changed_pack), str(answers), "-o", str(tmp_path / "r.jsonl")]) == 2
+    )
+    error_text = capsys.readouterr().err
+    assert "Linear-float32.safetensors: the checksum is not that of the manifest" in error_text
     assert not (tmp_path / "r.jsonl").exists()
 
 
@@ -245,21 +250,21 @@ def test_a_pack_that_was_changed_is_refused(
 def test_another_manifest_is_refused(
     answered: Path, tmp_path: Path, change: dict[str, Any], said: str
 ) -> None:
-    changed, answers = _copied(answered, tmp_path)
-    path = changed / "manifest.json"
+    changed_pack, answers = _copy_folders(answered, tmp_path)
+    path = changed_pack / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(PackError, match=said):
-        judge(changed, answers)
+        judge(changed_pack, answers)
 
 
 def test_a_name_that_leads_elsewhere_is_refused(answered: Path, tmp_path: Path) -> None:
-    changed, answers = _copied(answered, tmp_path)
-    path = changed / "manifest.json"
+    changed_pack, answers = _copy_folders(answered, tmp_path)
+    path = changed_pack / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["items"][0]["calls"] = "../secret.json"
     path.write_text(json.dumps(manifest))
     with pytest.raises(PackError, match="expected a name without a folder"):
-        judge(changed, answers)
+        judge(changed_pack, answers)
 
 
 @pytest.mark.parametrize(
@@ -294,10 +299,10 @@ def test_numbers_of_half_precision_and_masks_pass_bit_for_bit(tmp_path: Path) ->
         "mask": (np.array([[True], [False]]), "bool"),
     }
     path = tmp_path / "x.safetensors"
-    back = read_tensors(pack_format.write_tensors(path, tensors), path)
+    read_back = read_tensors(pack_format.write_tensors(path, tensors), path)
     for name, (array, dtype) in tensors.items():
-        assert back[name][1] == dtype
-        assert back[name][0].shape == array.shape
-        assert back[name][0].tobytes() == array.tobytes() or name == "half"
-    assert np.array_equal(back["half"][0], numbers, equal_nan=True)
-    assert np.signbit(back["half"][0][1])
+        assert read_back[name][1] == dtype
+        assert read_back[name][0].shape == array.shape
+        assert read_back[name][0].tobytes() == array.tobytes() or name == "half"
+    assert np.array_equal(read_back["half"][0], numbers, equal_nan=True)
+    assert np.signbit(read_back["half"][0][1])

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from conformance.layers import CATALOGUE
 from conformance.model.case import class_and_method, is_function
-from conformance.model.checks import columns
+from conformance.model.checks import matrix_columns
 
-CHECKS = tuple(sorted(columns(), key=lambda name: name != "values"))
+CHECKS = tuple(sorted(matrix_columns(), key=lambda name: name != "values"))
 """The columns of the campaigns' tables: first the check that most bugs are planted for."""
 
 
@@ -75,7 +75,7 @@ def spaces(layer: str, implementation: Any, **others: Any) -> dict[str, Any]:
     for name in reversed(names):
         found = SimpleNamespace(**{name: found})
     row = CATALOGUE.get(layer)
-    if row is not None and row.signature.modules:
+    if row is not None and row.signature.module_arguments:
         found = SimpleNamespace(**{**vars(torch.nn), **vars(found)})
     return {"nn": found}
 

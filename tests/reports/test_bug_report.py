@@ -19,10 +19,10 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import EVERY_CHECK
 from conformance.commands import cli, explanation
 from conformance.commands.explanation import Explanation, explain
-from conformance.diagnosis.reproducer import UNSEEN
+from conformance.diagnosis.reproducer import NOT_REPRODUCED
 from conformance.generation.drawing import draw_cases
 from conformance.items.planning import Item
-from conformance.known.entry import KnownError, named, parse, shipped
+from conformance.known.entry import KnownFailureError, matches_globs, parse_entries, shipped_entries
 from conformance.layers import CATALOGUE
 from conformance.layers.encoding import encode_case
 from conformance.model.case import Verdict
@@ -52,11 +52,11 @@ def failed() -> Verdict:
     return Engine(buggy, 60, 0).run(ITEM)
 
 
-def _report(run: results.Run, id: str = ITEM.id, number: int = 1) -> str:
+def _bug_report(run: results.Run, id: str = ITEM.id, number: int = 1) -> str:
     return bug_report.render(run, explain(run, id, number), "r.jsonl")
 
 
-def _known_file(path: Path, case: Any, **fields: str) -> None:
+def _write_known_file(path: Path, case: Any, **fields: str) -> None:
     entry = {"layer": "Conv2d", "check": "values", "reason": "no bias in groups", **fields}
     if case is not None:
         entry["case"] = json.dumps(case)
@@ -67,16 +67,16 @@ def _known_file(path: Path, case: Any, **fields: str) -> None:
 
 def test_a_report_has_all_its_parts(failed: Verdict) -> None:
     run = run_of(failed, backend="buggy", numerics={"float32": {"flush_to_zero": "True"}})
-    text = _report(run)
-    heads = [line for line in text.splitlines() if line.startswith("#") and " " in line]
-    assert heads[0] == "# Conv2d: wrong values with groups > 1 and bias=True (float32, cpu)"
+    text = _bug_report(run)
+    headings = [line for line in text.splitlines() if line.startswith("#") and " " in line]
+    assert headings[0] == "# Conv2d: wrong values with groups > 1 and bias=True (float32, cpu)"
     wanted = ["Environment", "Minimal script", "Expected", "Got", "How it was found"]
-    assert [h.removeprefix("## ") for h in heads[1:] if h.startswith("## ")] == wanted
+    assert [h.removeprefix("## ") for h in headings[1:] if h.startswith("## ")] == wanted
     assert "- numerics declared: `flush_to_zero = True`" in text
     assert str(failed.reproducer).strip() in text
     assert "weight(C_out_j, k) ⋆ input(N_i, k)" in text
     assert "W_out = ⌊(W_in + 2 × padding[1]" in text
-    assert CATALOGUE["Conv2d"].page in text
+    assert CATALOGUE["Conv2d"].documentation_url in text
     assert CHECK_FACTS["values"].question in text
     assert re.search(r"got +-?\d", text)
     assert "nn-conformance replay r.jsonl Conv2d-values-float32-cpu" in text
@@ -87,9 +87,9 @@ def test_a_report_has_all_its_parts(failed: Verdict) -> None:
 
 
 def test_the_script_of_a_known_failure_is_preferred(failed: Verdict, tmp_path: Path) -> None:
-    _known_file(tmp_path / "k.toml", failed.case, script="import torch\nprint('shown')\n")
+    _write_known_file(tmp_path / "k.toml", failed.case, script="import torch\nprint('shown')\n")
     run = run_of(failed, backend="buggy", options={"known": str(tmp_path / "k.toml")})
-    text = _report(run)
+    text = _bug_report(run)
     assert "print('shown')" in text
     assert str(failed.reproducer) not in text
     assert "no bias in groups" in text.splitlines()[0]
@@ -99,9 +99,9 @@ def test_a_known_failure_that_does_not_cover_the_case_is_not_named(
     failed: Verdict, tmp_path: Path
 ) -> None:
     path = tmp_path / "k.toml"
-    _known_file(path, None, script="print('shown')")
+    _write_known_file(path, None, script="print('shown')")
     path.write_text(path.read_text().replace(">1", ">9"))
-    text = _report(run_of(failed, backend="buggy", options={"known": str(path)}))
+    text = _bug_report(run_of(failed, backend="buggy", options={"known": str(path)}))
     assert "shown" not in text
 
 
@@ -109,42 +109,42 @@ def test_the_pinned_case_of_a_known_verdict_is_run(tmp_path: Path) -> None:
     # The backend must be importable in another process. So it is torch, which passes the case.
     drawn = draw_cases("Conv2d", "float32", 60, 0)
     case = encode_case(next(case for case in drawn if case.call.arguments.get("groups", 1) > 1))
-    _known_file(tmp_path / "k.toml", case, link="https://example.org/1")
-    verdict_ = verdict(
+    _write_known_file(tmp_path / "k.toml", case, link="https://example.org/1")
+    known_verdict = verdict(
         "Conv2d", "values", "float32", "known",
         message="known failure: no bias in groups", call=None, case=None, reproducer=None,
     )  # fmt: skip
-    run = run_of(verdict_, backend="torch", options={"known": str(tmp_path / "k.toml")})
-    explained = explain(run, verdict_.id)
+    run = run_of(known_verdict, backend="torch", options={"known": str(tmp_path / "k.toml")})
+    explained = explain(run, known_verdict.id)
     assert explained.call.startswith("Conv2d(")
     assert "y1 = layer1(x1)" in str(explained.script)
-    assert explained.lacking == UNSEEN
+    assert explained.lacking == NOT_REPRODUCED
     text = bug_report.render(run, explained)
     assert "See also <https://example.org/1>." in text
     assert "no bias in groups" in text
     with pytest.raises(UsageError, match="--known 2"):
-        explain(run, verdict_.id, 2)
+        explain(run, known_verdict.id, 2)
 
 
 def test_a_failure_that_is_known_of_the_base_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explanation, "_run", lambda *_: ("", None, None))
-    entry = next(e for e in shipped("torch") if e.case is not None and e.status == "failed")
+    monkeypatch.setattr(explanation, "_run_pinned_case", lambda *_: ("", None, None))
+    entry = next(e for e in shipped_entries("torch") if e.case is not None and e.status == "failed")
     case = entry.case
     assert case is not None
-    check = next(name for name in EVERY_CHECK if named(name, entry.check))
+    check = next(name for name in EVERY_CHECK if matches_globs(name, entry.check))
     excuse = Excuse(entry.reason, entry.link, 1, 1, 0, "torch")
     inherited = verdict(
         case.call.layer, check, case.call.dtype, "known", call=None, case=None, excuses=(excuse,)
     )
-    found = explain(run_of(inherited, backend="alike"), inherited.id)
-    assert found.reason == entry.reason
-    assert found.call
+    explained = explain(run_of(inherited, backend="alike"), inherited.id)
+    assert explained.reason == entry.reason
+    assert explained.call
 
 
 def test_a_case_that_another_layer_pinned_is_written_as_its_own() -> None:
     case = draw_cases("Conv2d", "float32", 1, 0)[0]
     item = Item("functional.conv2d", "values", "float32", "cpu")
-    script = Engine(torch_backend, 1, 0).script(item, case, "wrong", deadly=False)
+    script = Engine(torch_backend, 1, 0).script(item, case, "wrong", ends_process=False)
     assert "torch.nn.Conv2d(" in script
 
 
@@ -178,15 +178,17 @@ HOSTILE = "``` <script>alert(1)</script> ````\n# x\x00\x1b[31mred\x1b[0m\u202e\u
 
 
 def test_hostile_text_stays_in_its_place() -> None:
-    given = verdict(
+    hostile_verdict = verdict(
         HOSTILE, "values", "float32", "failed", message=HOSTILE, call=HOSTILE, reproducer=HOSTILE
     )
-    run = run_of(given, backend=HOSTILE, info={HOSTILE: HOSTILE})
-    subject = Explanation(given, HOSTILE, HOSTILE, HOSTILE, "", HOSTILE, "javascript:x>\n<b>")
+    run = run_of(hostile_verdict, backend=HOSTILE, info={HOSTILE: HOSTILE})
+    subject = Explanation(
+        hostile_verdict, HOSTILE, HOSTILE, HOSTILE, "", HOSTILE, "javascript:x>\n<b>"
+    )
     text = bug_report.render(run, subject, HOSTILE)
     text.encode("utf-8")
     assert not set("\x00\x1b\u202e") & set(text)
-    outside, fence = [], ""
+    prose_lines, fence = [], ""
     for line in text.splitlines():
         ticks = re.match(r"`{3,}", line)
         if fence:
@@ -194,25 +196,25 @@ def test_hostile_text_stays_in_its_place() -> None:
         elif ticks:
             fence = ticks[0]
         else:
-            outside.append(line)
+            prose_lines.append(line)
     assert not fence
-    free = re.sub(r"(`+).*?(?<!`)\1(?!`)", "", "\n".join(outside))
-    assert "<script" not in free.replace("\\<", "")
-    assert not any(line.startswith("# x") for line in outside)
+    prose = re.sub(r"(`+).*?(?<!`)\1(?!`)", "", "\n".join(prose_lines))
+    assert "<script" not in prose.replace("\\<", "")
+    assert not any(line.startswith("# x") for line in prose_lines)
 
 
 def test_a_crash_is_titled_as_one_and_other_checks_say_what_the_script_lacks() -> None:
-    given = verdict("GRU", "layout", "float32", "crashed")
-    text = _report(run_of(given), given.id)
+    crashed = verdict("GRU", "layout", "float32", "crashed")
+    text = _bug_report(run_of(crashed), crashed.id)
     assert text.startswith("# GRU: the process dies (float32, cpu)\n")
     assert "z_t ⊙ h_(t−1)" in text
     raised = Finding("exception", "call", exception="ValueError", says="x", accepted=True)
-    given = verdict("GRU", "layout", "float32", "failed", failure=raised)
-    text = _report(run_of(given), given.id)
+    crashed = verdict("GRU", "layout", "float32", "failed", failure=raised)
+    text = _bug_report(run_of(crashed), crashed.id)
     assert text.startswith("# GRU: a valid call raises ValueError: x (float32, cpu)\n")
-    assert UNSEEN not in text
-    given = verdict("GRU", "values", "float32", "failed", reproducer=f'"""{UNSEEN}"""')
-    assert UNSEEN in _report(run_of(given), given.id)
+    assert NOT_REPRODUCED not in text
+    crashed = verdict("GRU", "values", "float32", "failed", reproducer=f'"""{NOT_REPRODUCED}"""')
+    assert NOT_REPRODUCED in _bug_report(run_of(crashed), crashed.id)
 
 
 NEEDS = (Need("dilation", "2", "1", False), Need("groups", "2", "1", False))
@@ -261,8 +263,8 @@ NEEDS = (Need("dilation", "2", "1", False), Need("groups", "2", "1", False))
 )
 def test_a_title_says_what_is_wrong_and_when(check: str, failure: Finding, wanted: str) -> None:
     needs = () if failure.kind == "refusal" else NEEDS
-    given = verdict("Conv1d", check, "float32", "failed", failure=failure, needs=needs)
-    title = _report(run_of(given), given.id).splitlines()[0]
+    failed_verdict = verdict("Conv1d", check, "float32", "failed", failure=failure, needs=needs)
+    title = _bug_report(run_of(failed_verdict), failed_verdict.id).splitlines()[0]
     assert title.startswith(f"# Conv1d: {wanted}")
     assert title.endswith(" (float32, cpu)")
 
@@ -277,30 +279,32 @@ def test_a_title_says_what_is_wrong_and_when(check: str, failure: Finding, wante
     ],
 )
 def test_a_known_failure_is_titled_by_its_reason(check: str, reason: str, wanted: str) -> None:
-    given = verdict("Conv1d", check, "float32", "known")
-    assert issue_title(given, None, reason) == f"Conv1d: {wanted} (float32, cpu)"
+    known_verdict = verdict("Conv1d", check, "float32", "known")
+    assert issue_title(known_verdict, None, reason) == f"Conv1d: {wanted} (float32, cpu)"
 
 
 def test_a_death_is_titled_by_its_signal() -> None:
     lost = Finding("lost", "crashed", says="the process was ended by SIGSEGV (signal 11)")
-    given = verdict("GRU", "values", "float32", "crashed", failure=lost)
-    assert issue_title(given, lost) == "GRU: the process dies of SIGSEGV (float32, cpu)"
+    crashed = verdict("GRU", "values", "float32", "crashed", failure=lost)
+    assert issue_title(crashed, lost) == "GRU: the process dies of SIGSEGV (float32, cpu)"
 
 
 def test_each_cause_of_a_verdict_can_be_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sign = Finding("sign", "output", got="0", wanted="-0.0")
-    other = Cause("m", call="GRU(3, 3)", failure=sign, reproducer="print('the other')")
+    second_cause = Cause("m", call="GRU(3, 3)", failure=sign, reproducer="print('the other')")
     wrong = Finding("value", "output", got="1", wanted="2")
-    given = verdict("GRU", "values", "float32", "failed", failure=wrong, others=(other,))
+    failed_verdict = verdict(
+        "GRU", "values", "float32", "failed", failure=wrong, others=(second_cause,)
+    )
     path = tmp_path / "r.jsonl"
-    results.write(path, run_of(given))
+    results.write(path, run_of(failed_verdict))
     assert cli.main(["bug-report", str(path), "GRU-val"]) == 0
-    said = capsys.readouterr()
-    assert said.out.startswith("# GRU: wrong values (float32, cpu)\n")
-    assert "nn-conformance replay" in said.out
-    assert "cause 1 of 2" in said.err
+    output = capsys.readouterr()
+    assert output.out.startswith("# GRU: wrong values (float32, cpu)\n")
+    assert "nn-conformance replay" in output.out
+    assert "cause 1 of 2" in output.err
     assert cli.main(["bug-report", str(path), "GRU-val", "--cause", "2"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("# GRU: wrong sign of a zero in output (float32, cpu)\n")
@@ -313,8 +317,8 @@ def test_each_cause_of_a_verdict_can_be_reported(
 
 def test_an_invalid_call_is_not_said_to_be_a_valid_one() -> None:
     refusal = Finding("refusal", "too few")
-    given = verdict("GRU", "errors", "float32", "failed", failure=refusal)
-    assert "which draws invalid calls" in _report(run_of(given), given.id)
+    failed_verdict = verdict("GRU", "errors", "float32", "failed", failure=refusal)
+    assert "which draws invalid calls" in _bug_report(run_of(failed_verdict), failed_verdict.id)
 
 
 def test_every_layer_has_a_formula_and_every_check_words() -> None:
@@ -327,22 +331,22 @@ def test_every_layer_has_a_formula_and_every_check_words() -> None:
 def test_formulas_are_those_of_torchs_docstrings() -> None:
     """Symbols of the documentation's formulas, in their order, whatever the markup."""
 
-    def symbols(text: str) -> str:
+    def formula_symbols(text: str) -> str:
         # From TeX, or from the plain form, to letters, digits and operators.
         text = re.sub(r"\\text\{([^}]*)\}|\\(tanh)|\\odot|\\sigma", r"\1\2", text)
         text = text.replace("σ", "").replace("⊙", "").replace("−", "-")
         return re.sub(r"[^A-Za-z0-9'=+-]", "", text)
 
     for layer in ("LSTMCell", "GRUCell", "GRU"):
-        documented = symbols(str(getattr(torch.nn, layer).__doc__))
+        documented = formula_symbols(str(getattr(torch.nn, layer).__doc__))
         for line in CATALOGUE[layer].oracle.formula:
-            assert len(symbols(line)) > 3
-            assert symbols(line) in documented, (layer, line)
+            assert len(formula_symbols(line)) > 3
+            assert formula_symbols(line) in documented, (layer, line)
 
 
 def test_script_is_a_field_of_known_failures() -> None:
     text = '[[known]]\nlayer = "Conv2d"\ncheck = "values"\nreason = "r"\nstrict = false\n'
     text += 'script = "x = 1"\n'
-    assert parse(text, "k")[0].script == "x = 1"
-    with pytest.raises(KnownError, match="script=3"):
-        parse(text.replace('"x = 1"', "3"), "k")
+    assert parse_entries(text, "k")[0].script == "x = 1"
+    with pytest.raises(KnownFailureError, match="script=3"):
+        parse_entries(text.replace('"x = 1"', "3"), "k")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conformance.backends.kernel import VARIABLE
+from conformance.backends.kernel import ENVIRONMENT_VARIABLE
 from conformance.commands import kernel
 from conformance.commands.cli import main
 from conformance.items.planning import Profile
@@ -38,21 +38,21 @@ def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of kernels in the working directory, and a profile of a few examples."""
     (tmp_path / "tried.py").write_text(SOURCE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "")
     monkeypatch.setitem(kernel.PROFILES, "smoke", Profile(6))
     monkeypatch.setattr(kernel, "CHECKS", {"values": None, "layout": None})
 
 
-ONE = ("--layer=functional.linear", "--dtype=float32", "--profile=smoke", "--seed=3")
+ONE_ITEM = ("--layer=functional.linear", "--dtype=float32", "--profile=smoke", "--seed=3")
 
 
-def _score(capsys: Any, *arguments: str) -> tuple[int, dict[str, Any]]:
-    code = main(["check-kernel", *arguments, "--op=aten::addmm", *ONE, "--json"])
+def _run_score(capsys: Any, *arguments: str) -> tuple[int, dict[str, Any]]:
+    code = main(["check-kernel", *arguments, "--op=aten::addmm", *ONE_ITEM, "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
 def test_a_right_kernel(kernels: None, capsys: Any) -> None:
-    code, score = _score(capsys, "tried.py:right")
+    code, score = _run_score(capsys, "tried.py:right")
     assert (code, score["verdict"], score["share"]) == (0, "right", 1)
     assert score["hits"]["aten::addmm"] > 0
     assert score["smallest"] is None
@@ -61,7 +61,7 @@ def test_a_right_kernel(kernels: None, capsys: Any) -> None:
 
 
 def test_a_wrong_kernel(kernels: None, capsys: Any) -> None:
-    code, score = _score(capsys, "tried.py:wrong")
+    code, score = _run_score(capsys, "tried.py:wrong")
     assert (code, score["verdict"], score["speed"]) == (1, "wrong", [])
     assert 0 < score["share"] < 1
     assert score["smallest"]["call"].startswith("functional.linear(")
@@ -69,12 +69,12 @@ def test_a_wrong_kernel(kernels: None, capsys: Any) -> None:
 
 
 def test_a_kernel_that_falls_back_in_every_call_is_unchecked(kernels: None, capsys: Any) -> None:
-    code = main(["check-kernel", "tried.py:never", "--op=aten::addmm", *ONE])
-    said = capsys.readouterr().out
+    code = main(["check-kernel", "tried.py:never", "--op=aten::addmm", *ONE_ITEM])
+    output = capsys.readouterr().out
     assert code == 1
-    assert said.startswith("tried.py:never for aten::addmm on cpu: unchecked\n")
-    assert "seed 3, profile smoke" in said
-    assert all(len(line) <= 80 for line in said.splitlines())
+    assert output.startswith("tried.py:never for aten::addmm on cpu: unchecked\n")
+    assert "seed 3, profile smoke" in output
+    assert all(len(line) <= 80 for line in output.splitlines())
 
 
 @pytest.mark.parametrize(

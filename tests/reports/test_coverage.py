@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conformance.reports import html, summary
-from conformance.reports.coverage import OUTCOMES, Coverage, coverage, outcome
+from conformance.reports.coverage import OUTCOMES, Coverage, coverage, layer_outcome
 from conformance.reports.results import Run
 from test_report import Page, mixed, run_of, verdict
 
@@ -13,24 +13,24 @@ from conformance.layers.layer_facts import layers_by_family
 from conformance.model.case import STATUSES
 
 
-def _rows(run: Run) -> dict[str, Coverage]:
+def _coverage_by_family(run: Run) -> dict[str, Coverage]:
     return {row.family: row for row in coverage(run, summary.matrix(run))}
 
 
-def _told(**found: int) -> dict[str, int]:
-    return dict.fromkeys(OUTCOMES, 0) | found
+def _outcome_counts(**counts: int) -> dict[str, int]:
+    return dict.fromkeys(OUTCOMES, 0) | counts
 
 
 def test_layers_are_counted_by_family() -> None:
-    rows = _rows(mixed())
+    rows = _coverage_by_family(mixed())
     families = layers_by_family()
     assert tuple(rows) == ("linear", "convolution", "recurrent", "")
-    linear = _told(passed=1, unchecked=1, unsupported=1)
+    linear = _outcome_counts(passed=1, unchecked=1, unsupported=1)
     assert rows["linear"] == Coverage("linear", families["linear"], 3, linear)
-    assert rows["convolution"].outcomes == _told(failed=1)
-    assert rows["recurrent"].outcomes == _told(failed=1, known=1)
-    every = _told(passed=1, known=1, failed=2, unchecked=1, unsupported=1)
-    assert rows[""] == Coverage("", len(CATALOGUE), 6, every)
+    assert rows["convolution"].outcomes == _outcome_counts(failed=1)
+    assert rows["recurrent"].outcomes == _outcome_counts(failed=1, known=1)
+    all_outcomes = _outcome_counts(passed=1, known=1, failed=2, unchecked=1, unsupported=1)
+    assert rows[""] == Coverage("", len(CATALOGUE), 6, all_outcomes)
 
 
 @pytest.mark.parametrize(
@@ -51,24 +51,24 @@ def test_the_worst_item_decides_and_unsupported_only_alone(
 ) -> None:
     dtypes = ("float32", "float64", "bfloat16")
     run = run_of(*(verdict("ReLU", "values", d, s) for d, s in zip(dtypes, statuses, strict=False)))
-    assert _rows(run)["activation"].outcomes == _told(**{found: 1})
+    assert _coverage_by_family(run)["activation"].outcomes == _outcome_counts(**{found: 1})
 
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_every_status_is_some_outcome(status: str) -> None:
     table = summary.matrix(run_of(verdict("ReLU", "values", "float32", status)))
-    assert outcome(table.rows[0].tally) in OUTCOMES
+    assert layer_outcome(table.rows[0].tally) in OUTCOMES
 
 
 def test_an_item_without_a_verdict_leaves_its_layer_unchecked() -> None:
     items = ("ReLU-values-float32-cpu", "ReLU-shape-float32-cpu")
     run = run_of(verdict("ReLU", "values", "float32", "passed"), items=items)
-    assert _rows(run)["activation"].outcomes == _told(unchecked=1)
+    assert _coverage_by_family(run)["activation"].outcomes == _outcome_counts(unchecked=1)
 
 
 def test_a_layer_of_no_known_family_is_not_counted() -> None:
     passed = [verdict(layer, "values", "float32", "passed") for layer in ("ReLU", "Mine")]
-    rows = _rows(run_of(*passed))
+    rows = _coverage_by_family(run_of(*passed))
     assert rows["activation"].run == rows[""].run == 1
 
 

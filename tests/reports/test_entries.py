@@ -12,21 +12,21 @@ import pytest
 import torch
 from buggy import GroupedDilation
 from conformance.reports import results
-from conformance.reports.argument_coverage import expanded
+from conformance.reports.argument_coverage import expand_outcomes
 from conformance.reports.results import Run
 from test_report import identity
 
 from conformance.backends import ModuleBackend
 from conformance.backends.capabilities import info_of
 from conformance.commands import cli
-from conformance.commands.crash_conditions import telling
-from conformance.commands.known_writer import write, written
+from conformance.commands.crash_conditions import separating_conditions
+from conformance.commands.known_writer import draft_known_file, write
 from conformance.items.planning import Item
 from conformance.items.stream import Stream
-from conformance.known.cpu import place_of
-from conformance.known.entry import KnownError, parse
+from conformance.known.cpu import describe_place
+from conformance.known.entry import KnownFailureError, parse_entries
 from conformance.layers.encoding import encode_case
-from conformance.matching.comparison import meets
+from conformance.matching.comparison import matches
 from conformance.matching.facts import Facts
 from conformance.run.engine import Engine
 
@@ -36,7 +36,7 @@ EXAMPLES = 60
 ITEMS = [Item("Conv2d", check, "float32", "cpu") for check in ("values", "gradients", "laws")]
 
 
-class Worse(GroupedDilation):
+class WorseBug(GroupedDilation):
     """A second bug: wrong for a stride of 3 as well."""
 
     def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
@@ -44,56 +44,62 @@ class Worse(GroupedDilation):
         return output + 1 if 3 in self.stride else output
 
 
-def _backend(layer: type) -> ModuleBackend:
-    class Space:
+def _backend_with(layer: type) -> ModuleBackend:
+    class Namespace:
         Conv2d = layer
 
     layer.__name__ = "Conv2d"
-    return ModuleBackend("dilated", nn=Space)
+    return ModuleBackend("dilated", nn=Namespace)
 
 
-def _run(layer: type, known: Any = ()) -> Run:
-    engine = Engine(_backend(layer), EXAMPLES, 0, known)
-    found = tuple(engine.run(item) for item in ITEMS)
-    who = replace(
+def _run_items(layer: type, known_failures: Any = ()) -> Run:
+    engine = Engine(_backend_with(layer), EXAMPLES, 0, known_failures)
+    verdicts = tuple(engine.run(item) for item in ITEMS)
+    run_identity = replace(
         identity(tuple(i.id for i in ITEMS)),
         backend="dilated",
         examples=EXAMPLES,
         seed=0,
         dtypes=("float32",),
         options={},
-        places={"cpu": place_of("dilated", info_of(engine.backend), "cpu")},
+        places={"cpu": describe_place("dilated", info_of(engine.backend), "cpu")},
     )
-    return Run(who, found)
+    return Run(run_identity, verdicts)
 
 
 @pytest.fixture(scope="module")
 def failed() -> Run:
     """A run with one bug."""
-    run = _run(GroupedDilation)
+    run = _run_items(GroupedDilation)
     assert [v.status for v in run.verdicts] == ["failed"] * 3
     return run
 
 
 def test_a_written_file_keeps_the_run_red_until_it_has_reasons(failed: Run, tmp_path: Path) -> None:
     file = tmp_path / "known.toml"
-    found = write(failed, file)
-    assert found.new == file.read_text().count("[[known]]") >= 1
-    with pytest.raises(KnownError, match="reason is empty"):
-        parse(file.read_text(), "known.toml")
-    entries = parse(file.read_text().replace('reason = ""', 'reason = "adds 1"'), "known.toml")
+    written_file = write(failed, file)
+    assert written_file.new == file.read_text().count("[[known]]") >= 1
+    with pytest.raises(KnownFailureError, match="reason is empty"):
+        parse_entries(file.read_text(), "known.toml")
+    entries = parse_entries(
+        file.read_text().replace('reason = ""', 'reason = "adds 1"'), "known.toml"
+    )
     assert {name for entry in entries for name in entry.when} >= {"dilation"}
     assert set(entries[0].cases) <= {item.id for item in ITEMS}
-    again = _run(GroupedDilation, entries)
-    assert [v.status for v in again.verdicts] == ["known"] * 3
-    assert [v.status for v in _run(Worse, entries).verdicts] == ["failed"] * 3
-    assert [v.status for v in _run(torch.nn.Conv2d, entries).verdicts] == ["failed"] * 3  # stale
+    rerun = _run_items(GroupedDilation, entries)
+    assert [v.status for v in rerun.verdicts] == ["known"] * 3
+    assert [v.status for v in _run_items(WorseBug, entries).verdicts] == ["failed"] * 3
+    assert [v.status for v in _run_items(torch.nn.Conv2d, entries).verdicts] == [
+        "failed"
+    ] * 3  # stale
 
 
 def test_conditions_cover_every_failing_case(failed: Run) -> None:
-    (entry, *_) = parse(written(failed).text.replace('reason = ""', 'reason = "x"'), "k.toml")
+    (entry, *_) = parse_entries(
+        draft_known_file(failed).text.replace('reason = ""', 'reason = "x"'), "k.toml"
+    )
     verdict = failed.verdicts[0]
-    stream, letters = Stream(ITEMS[0], EXAMPLES, 0), expanded(verdict.outcomes or "")
+    stream, letters = Stream(ITEMS[0], EXAMPLES, 0), expand_outcomes(verdict.outcomes or "")
     failing = [stream[k] for k, letter in enumerate(letters) if letter == "f"]
     assert len(letters) == EXAMPLES
     assert failing
@@ -105,8 +111,8 @@ class BiasTwice(torch.nn.Conv2d):
 
     def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
         output = super()._conv_forward(input, weight, bias)
-        twice = bias is not None and (self.groups > 1 or max(self.stride) > 1)
-        return output + bias[:, None, None] if twice else output
+        adds_twice = bias is not None and (self.groups > 1 or max(self.stride) > 1)
+        return output + bias[:, None, None] if adds_twice else output
 
 
 class BiasTwiceElsewhere(BiasTwice):
@@ -114,19 +120,21 @@ class BiasTwiceElsewhere(BiasTwice):
 
     def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
         output = super()._conv_forward(input, weight, bias)
-        plain = bias is not None and self.groups == 1 and max(self.stride) == 1
-        return output + 1 if plain and max(self.dilation) > 1 else output
+        adds_once_more = bias is not None and self.groups == 1 and max(self.stride) == 1
+        return output + 1 if adds_once_more and max(self.dilation) > 1 else output
 
 
 def test_things_that_serve_alike_are_conditions_of_which_one_is_met() -> None:
-    run = _run(BiasTwice)
-    text = written(run).text.replace('reason = ""', 'reason = "adds the bias twice"')
-    entries = parse(text, "known.toml")
-    ways = [set(way) for entry in entries if "values" in entry.check for way in entry.alternatives]
-    assert {"bias", "groups"} in ways
-    assert {"bias", "stride"} in ways
-    assert [v.status for v in _run(BiasTwice, entries).verdicts] == ["known"] * 3
-    assert _run(BiasTwiceElsewhere, entries).verdicts[0].status == "failed"
+    run = _run_items(BiasTwice)
+    text = draft_known_file(run).text.replace('reason = ""', 'reason = "adds the bias twice"')
+    entries = parse_entries(text, "known.toml")
+    alternatives = [
+        set(way) for entry in entries if "values" in entry.check for way in entry.condition_tables
+    ]
+    assert {"bias", "groups"} in alternatives
+    assert {"bias", "stride"} in alternatives
+    assert [v.status for v in _run_items(BiasTwice, entries).verdicts] == ["known"] * 3
+    assert _run_items(BiasTwiceElsewhere, entries).verdicts[0].status == "failed"
 
 
 def test_an_entry_of_a_rounding_error_excuses_no_wrong_formula() -> None:
@@ -138,13 +146,13 @@ within = 4
 strict = false
 reason = "rounds once more than it may"
 """
-    (entry,) = parse(text, "k.toml")
+    (entry,) = parse_entries(text, "k.toml")
     case = Stream(ITEMS[0], 1, 0)[0]
     assert entry.explains(Facts(case), "wrong of", 3.9)
     assert not entry.explains(Facts(case), "wrong of", 4.1)
     assert not entry.explains(Facts(case), "wrong of", None)
-    with pytest.raises(KnownError, match="expected an error"):
-        parse(text.replace("4", "0.5"), "k.toml")
+    with pytest.raises(KnownFailureError, match="expected an error"):
+        parse_entries(text.replace("4", "0.5"), "k.toml")
 
 
 @pytest.mark.parametrize(("wrong", "status"), [(2.0**-20, "known"), (1.0, "failed")])
@@ -167,63 +175,72 @@ reason = "rounds 16 units away"
     backend = ModuleBackend("coarse", nn=SimpleNamespace(SiLU=SiLU))
     item = Item("SiLU", "values", "float32", "cpu")
     assert Engine(backend, EXAMPLES, 0).run(item).status == "failed"
-    assert Engine(backend, EXAMPLES, 0, parse(text, "k.toml")).run(item).status == status
+    assert Engine(backend, EXAMPLES, 0, parse_entries(text, "k.toml")).run(item).status == status
 
 
 @pytest.mark.nightly
 def test_what_an_entry_that_stays_covers_widens_no_new_one(failed: Run) -> None:
     """The run is made without the file: both bugs are in it, and only one is new."""
-    text = written(failed).text.replace('reason = ""', 'reason = "adds 1"')
-    found = written(_run(Worse), text)
-    new = found.text.removeprefix(text).replace('reason = ""', 'reason = "another"')
-    (*old, entry) = parse(found.text.replace('reason = ""', 'reason = "another"'), "k.toml")
-    assert old
+    text = draft_known_file(failed).text.replace('reason = ""', 'reason = "adds 1"')
+    written_file = draft_known_file(_run_items(WorseBug), text)
+    new_text = written_file.text.removeprefix(text).replace('reason = ""', 'reason = "another"')
+    (*old_entries, entry) = parse_entries(
+        written_file.text.replace('reason = ""', 'reason = "another"'), "k.toml"
+    )
+    assert old_entries
     assert entry.reason == "another"
-    assert all("stride" in way for way in entry.alternatives), new
+    assert all("stride" in way for way in entry.condition_tables), new_text
 
 
 def test_what_ends_the_process_is_told_from_what_passes() -> None:
     cases = list(Stream(ITEMS[0], EXAMPLES, 0).cases())
-    dies = [case for case in cases if Facts(case).get("groups") > 1 and Facts(case).get("empty")]
-    lives = [case for case in cases if case not in dies]
-    assert dies
-    ways = list(telling(dies, lives))
-    assert ways
-    assert any(set(way) <= {"groups", "empty"} for way in ways)
-    covered = lambda case: any(  # noqa: E731
-        all(meets(Facts(case).get(name), wanted) for name, wanted in way.items()) for way in ways
+    crashing = [
+        case for case in cases if Facts(case).get("groups") > 1 and Facts(case).get("empty")
+    ]
+    surviving = [case for case in cases if case not in crashing]
+    assert crashing
+    tables = list(separating_conditions(crashing, surviving))
+    assert tables
+    assert any(set(way) <= {"groups", "empty"} for way in tables)
+    is_covered = lambda case: any(  # noqa: E731
+        all(matches(Facts(case).get(name), wanted) for name, wanted in way.items())
+        for way in tables
     )
-    assert all(map(covered, dies))
-    assert not any(map(covered, lives))
+    assert all(map(is_covered, crashing))
+    assert not any(map(is_covered, surviving))
 
 
 def test_a_complaint_about_an_entry_is_none_of_the_backends_failures(failed: Run) -> None:
-    text = written(failed).text.replace('reason = ""', 'reason = "adds 1"')
-    mended = _run(torch.nn.Conv2d, parse(text, "k.toml"))
-    assert [v.status for v in mended.verdicts] == ["failed"] * 3
-    assert written(mended, text).text.count("[[known]]") == 0
+    text = draft_known_file(failed).text.replace('reason = ""', 'reason = "adds 1"')
+    mended_run = _run_items(torch.nn.Conv2d, parse_entries(text, "k.toml"))
+    assert [v.status for v in mended_run.verdicts] == ["failed"] * 3
+    assert draft_known_file(mended_run, text).text.count("[[known]]") == 0
 
 
 def test_a_run_made_without_the_file_keeps_what_shows_in_it(failed: Run) -> None:
-    text = written(failed).text.replace('reason = ""', 'reason = "adds 1"')
-    found = written(failed, text)
-    assert (found.new, found.stale) == (0, ())
-    assert found.text.strip() == text.strip()
+    text = draft_known_file(failed).text.replace('reason = ""', 'reason = "adds 1"')
+    written_file = draft_known_file(failed, text)
+    assert (written_file.new, written_file.stale) == (0, ())
+    assert written_file.text.strip() == text.strip()
 
 
 def test_update_keeps_reasons_and_names_what_is_stale(failed: Run) -> None:
-    text = written(failed).text.replace('reason = ""', 'reason = "adds 1"', 1)
+    text = draft_known_file(failed).text.replace('reason = ""', 'reason = "adds 1"', 1)
     text = text.replace('reason = ""', 'reason = "adds 1, too"')
-    gone = '[[known]]\nlayer = "Conv2d"\ncheck = "shape"\nreason = "mended"\n'
-    gone += f"case = '{json.dumps(encode_case(Stream(ITEMS[0], 1, 0)[0]))}'\n"
-    other = '[[known]]\nlayer = "Linear"\ncheck = "*"\nreason = "another run\'s"\nstrict = false\n'
-    entries = parse(text, "k.toml")
-    found = written(_run(Worse, entries), f"{text}\n{gone}\n{other}")
-    assert found.stale == ("mended",)
-    assert "adds 1" in found.text
-    assert "another run's" in found.text
-    assert found.new >= 1
-    assert "mended" not in found.text
+    stale_text = '[[known]]\nlayer = "Conv2d"\ncheck = "shape"\nreason = "mended"\n'
+    stale_text += f"case = '{json.dumps(encode_case(Stream(ITEMS[0], 1, 0)[0]))}'\n"
+    other_text = (
+        '[[known]]\nlayer = "Linear"\ncheck = "*"\nreason = "another run\'s"\nstrict = false\n'
+    )
+    entries = parse_entries(text, "k.toml")
+    written_file = draft_known_file(
+        _run_items(WorseBug, entries), f"{text}\n{stale_text}\n{other_text}"
+    )
+    assert written_file.stale == ("mended",)
+    assert "adds 1" in written_file.text
+    assert "another run's" in written_file.text
+    assert written_file.new >= 1
+    assert "mended" not in written_file.text
 
 
 def test_the_command_line_writes_and_does_not_write_over(failed: Run, tmp_path: Path) -> None:
@@ -240,22 +257,24 @@ def test_the_command_line_writes_and_does_not_write_over(failed: Run, tmp_path: 
 
 def test_what_results_say_makes_no_file_that_cannot_be_read(failed: Run) -> None:
     odd = "a\x00\x1b]0;t\x07\x7f\r\u202e\ud800'''\n[[known]]"
-    first, *rest = failed.verdicts
+    first, *other_verdicts = failed.verdicts
     assert first.case is not None
     case = {**first.case, "labels": {**first.case["labels"], "note": odd}}
     verdict = replace(first, call=odd, message=odd, case=case, failure=None)
-    text = written(replace(failed, verdicts=(verdict, *rest))).text
-    entries = parse(text.replace('reason = ""', 'reason = "adds 1"'), "known.toml")
+    text = draft_known_file(replace(failed, verdicts=(verdict, *other_verdicts))).text
+    entries = parse_entries(text.replace('reason = ""', 'reason = "adds 1"'), "known.toml")
     notes = [case.labels.get("note") for entry in entries for case in entry.cases.values()]
     assert odd in notes
     assert text.encode()
 
 
 def test_what_no_entry_can_say_is_refused(failed: Run) -> None:
-    first, *rest = failed.verdicts
-    wrong = replace(failed, verdicts=(replace(first, id="Conv2d-nope-float32-cpu"), *rest))
-    with pytest.raises(KnownError, match="no entry can be made of"):
-        written(wrong)
+    first, *other_verdicts = failed.verdicts
+    wrong_run = replace(
+        failed, verdicts=(replace(first, id="Conv2d-nope-float32-cpu"), *other_verdicts)
+    )
+    with pytest.raises(KnownFailureError, match="no entry can be made of"):
+        draft_known_file(wrong_run)
 
 
 def test_an_entry_of_what_draws_is_never_stale() -> None:
@@ -267,10 +286,10 @@ def test_an_entry_of_what_draws_is_never_stale() -> None:
 
     Unscaled.__name__ = Unscaled.__qualname__ = "Dropout"
     item = Item("Dropout", "values", "float32", "cpu")
-    space = SimpleNamespace(Dropout=Unscaled)
-    verdict = Engine(ModuleBackend("dropping", nn=space), EXAMPLES, 0).run(item)
+    namespace = SimpleNamespace(Dropout=Unscaled)
+    verdict = Engine(ModuleBackend("dropping", nn=namespace), EXAMPLES, 0).run(item)
     assert verdict.status == "failed"
-    who = replace(
+    run_identity = replace(
         identity((item.id,)),
         backend="dropping",
         examples=EXAMPLES,
@@ -278,6 +297,8 @@ def test_an_entry_of_what_draws_is_never_stale() -> None:
         dtypes=("float32",),
         options={},
     )
-    text = written(Run(who, (verdict,))).text.replace('reason = ""', 'reason = "is not scaled"')
-    (entry,) = parse(text, "k.toml")
+    text = draft_known_file(Run(run_identity, (verdict,))).text.replace(
+        'reason = ""', 'reason = "is not scaled"'
+    )
+    (entry,) = parse_entries(text, "k.toml")
     assert not entry.strict

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from foreign import ForeignBug, bugs
 from foreign_script_rate import Script, scripts
-from printed import missing, told
+from printed import find_missing_numbers, script_message
 from support import cases
 
 from conformance.backends.registry import load
 from conformance.checks.trial import Trial
-from conformance.diagnosis.reproducer import UNSEEN, reproducer
+from conformance.diagnosis.reproducer import NOT_REPRODUCED, make_reproducer
 from conformance.layers import CATALOGUE
 
 BUGS = {bug.name: bug for bug in bugs()}
@@ -30,17 +30,17 @@ def test_a_script_shows_the_failure_of_a_foreign_backend(name: str, check: str) 
         pytest.skip("its framework is not installed")
     bug = BUGS[name]
     script = next(scripts(bug, (check,)))
-    assert UNSEEN not in script.source
-    ends, printed = script.ends(bug.address)
+    assert NOT_REPRODUCED not in script.source
+    ends, printed = script.run(bug.address)
     assert ends == 1, script.source
-    assert not missing(told(script.source), printed)
-    assert script.ends(bug.faithful)[0] == 0, script.source
+    assert not find_missing_numbers(script_message(script.source), printed)
+    assert script.run(bug.faithful)[0] == 0, script.source
 
 
 def test_what_a_faithful_adapter_declines_is_no_failure() -> None:
     bug = BUGS["plain-nothing-remembered"]
     script = next(scripts(bug, ("values",)))
-    ends, printed = script.ends("foreign.of_numpy_only:NumpyOnly")
+    ends, printed = script.run("foreign.of_numpy_only:NumpyOnly")
     assert ends == 0
     assert printed.startswith("declined: layer BatchNorm2d")
 
@@ -48,7 +48,7 @@ def test_what_a_faithful_adapter_declines_is_no_failure() -> None:
 def test_a_script_of_a_process_that_ends() -> None:
     bug = ForeignBug("ends", "foreign.of_plain:Ends", "foreign.of_plain:Plain", ("Dropout",), "")
     trial = Trial(load(bug.address), CATALOGUE["Dropout"], cases("Dropout")[0])
-    source = reproducer(trial, "values", "the process ended", deadly=True)
+    source = make_reproducer(trial, "values", "the process ended", ends_process=True)
     script = Script(bug, "Dropout", "values", "the process ended", source)
-    assert script.ends(bug.address) == (7, "")
-    assert script.ends(bug.faithful) == (0, "the process is still there\n")
+    assert script.run(bug.address) == (7, "")
+    assert script.run(bug.faithful) == (0, "the process is still there\n")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conformance.reports import compare, html, scoreboard_html
 from conformance.reports.scoreboard import board
-from made_runs import large, later, rich
+from made_runs import large_run, next_run, rich_run
 from test_report import NASTY, run_of, verdict
 
 CHROMIUM = (
@@ -65,7 +65,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Opener]:
         )
         page.goto(file.as_uri() + hash)
         if settings.get("java_script_enabled", True):
-            _until(page, "document.querySelector('#shown')?.textContent !== ''")
+            _wait_until(page, "document.querySelector('#shown')?.textContent !== ''")
         return page
 
     yield open_page
@@ -76,10 +76,10 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Opener]:
 
 @pytest.fixture(scope="module")
 def report() -> str:
-    return html.render(rich(), "runs/my results.jsonl")
+    return html.render(rich_run(), "runs/my results.jsonl")
 
 
-def _until(page: Page, expression: str) -> None:
+def _wait_until(page: Page, expression: str) -> None:
     """Wait until an expression is true; the page's policy forbids Playwright's own way to wait."""
     deadline = time.monotonic() + 20
     while not page.evaluate(expression):
@@ -87,20 +87,20 @@ def _until(page: Page, expression: str) -> None:
         page.wait_for_timeout(20)
 
 
-def _violations(page: Page) -> list[str]:
+def _accessibility_violations(page: Page) -> list[str]:
     """What axe-core finds, with the elements."""
-    found = Axe().run(page).response["violations"]
-    return [f"{v['id']}: {[node['html'][:200] for node in v['nodes'][:3]]}" for v in found]
+    violations = Axe().run(page).response["violations"]
+    return [f"{v['id']}: {[node['html'][:200] for node in v['nodes'][:3]]}" for v in violations]
 
 
-def _rows(page: Page) -> list[str]:
+def _visible_rows(page: Page) -> list[str]:
     return [text.strip() for text in page.locator("#rows tbody th").all_inner_texts()]
 
 
-def _ask(page: Page, query: str) -> None:
+def _set_query(page: Page, query: str) -> None:
     page.fill("#query", query)
-    wanted = json.dumps(f"#q={query}" if query else "")
-    _until(page, f"decodeURIComponent(location.hash.replace(/[+]/g, ' ')) === {wanted}")
+    wanted_hash = json.dumps(f"#q={query}" if query else "")
+    _wait_until(page, f"decodeURIComponent(location.hash.replace(/[+]/g, ' ')) === {wanted_hash}")
 
 
 QUERIES = (
@@ -120,41 +120,41 @@ QUERIES = (
 def test_the_filter_understands_its_language(opened: Opener, report: str) -> None:
     page = opened(report)
     for query, number in QUERIES:
-        _ask(page, query)
-        assert len(_rows(page)) == number, query
+        _set_query(page, query)
+        assert len(_visible_rows(page)) == number, query
 
 
 def test_a_filter_changes_matrix_and_failures_and_is_in_the_address(
     opened: Opener, report: str
 ) -> None:
     page = opened(report)
-    before = page.locator(".matrix tbody tr:visible").count()
+    rows_before = page.locator(".matrix tbody tr:visible").count()
     page.click("button[data-field=dtype][data-value=bfloat16]")
     assert page.input_value("#query") == "dtype:bfloat16"
     assert page.url.endswith("#q=dtype:bfloat16")
     assert page.get_attribute("button[data-value=bfloat16]", "aria-pressed") == "true"
-    assert page.locator(".matrix tbody tr:visible").count() == 2 < before
+    assert page.locator(".matrix tbody tr:visible").count() == 2 < rows_before
     cell = page.locator(".matrix tr[data-layer=Conv2d] td").nth(1)
     assert "failed" in cell.inner_text()
     assert page.locator(".entry:visible").count() == 1
     page.click("button[data-value=bfloat16]")
-    assert page.locator(".matrix tbody tr:visible").count() == before
+    assert page.locator(".matrix tbody tr:visible").count() == rows_before
     page.click("button[data-value=crashed]")
     page.click("form#filters button[type=reset]")
-    _until(page, "!location.hash")
+    _wait_until(page, "!location.hash")
     assert page.locator(".entry:visible").count() == 2
 
 
 def test_addresses_lead_to_filters_verdicts_and_failures(opened: Opener, report: str) -> None:
     page = opened(report, "#q=layer:Linear+-dtype:float32")
-    assert _rows(page) == ["Linear · values · bfloat16 · cpu"]
+    assert _visible_rows(page) == ["Linear · values · bfloat16 · cpu"]
     page = opened(report, "#Linear-values-bfloat16-cpu")
-    _until(page, "document.querySelector(':target')")
+    _wait_until(page, "document.querySelector(':target')")
     page = opened(report, "#Bilinear-values-float32-cpu")
     page.wait_for_selector("dialog#evidence[open]")
     assert "Bilinear is not offered" in page.inner_text("#evidence_body")
     page = opened(report, "#Conv2d-values-bfloat16-cpu")
-    _until(page, "document.querySelector(':target')?.closest('details').open")
+    _wait_until(page, "document.querySelector(':target')?.closest('details').open")
 
 
 def test_a_cell_leads_to_its_evidence(opened: Opener, report: str) -> None:
@@ -162,23 +162,23 @@ def test_a_cell_leads_to_its_evidence(opened: Opener, report: str) -> None:
     page.click(".matrix tr[data-layer=LSTM] td.crashed a")
     assert page.url.endswith("#LSTM-values-float32-cpu")
     page.click(".matrix tr[data-layer=Linear] td.passed a")
-    _until(page, "document.querySelectorAll('#rows tbody tr').length === 2")
+    _wait_until(page, "document.querySelectorAll('#rows tbody tr').length === 2")
     page.click("#rows tbody a >> nth=0")
     assert "numbers compared" in page.inner_text("dialog#evidence")
     page.keyboard.press("Escape")
-    _until(page, "location.hash === '#q=layer:Linear+check:values'")
+    _wait_until(page, "location.hash === '#q=layer:Linear+check:values'")
 
 
 def test_the_map_at_a_glance_has_a_square_for_each_cell(opened: Opener, report: str) -> None:
     page = opened(report)
     number = "document.querySelectorAll('{}').length"
-    of_squares = page.evaluate(number.format("#heat_map .squares .square"))
-    assert of_squares == page.evaluate(number.format(".matrix tbody td")) > 0
+    square_count = page.evaluate(number.format("#heat_map .squares .square"))
+    assert square_count == page.evaluate(number.format(".matrix tbody td")) > 0
     squares, cells = "#heat_map .squares a", ".matrix tbody td a"
-    leads = "[...document.querySelectorAll('{}')].map((a) => a.className + a.hash).sort()"
-    of_cells = leads.format(cells).replace("a.className", "a.parentNode.className")
-    of_squares = page.evaluate(leads.format(squares))
-    assert [x.removeprefix("square ") for x in of_squares] == page.evaluate(of_cells)
+    links_script = "[...document.querySelectorAll('{}')].map((a) => a.className + a.hash).sort()"
+    cell_links = links_script.format(cells).replace("a.className", "a.parentNode.className")
+    square_count = page.evaluate(links_script.format(squares))
+    assert [x.removeprefix("square ") for x in square_count] == page.evaluate(cell_links)
 
 
 def test_a_failure_says_what_it_needs(opened: Opener, report: str) -> None:
@@ -193,16 +193,18 @@ def test_keys(opened: Opener, report: str) -> None:
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "query"
     page.keyboard.type("j")
-    _until(page, "location.hash === '#q=j'")  # else its rows would replace those that have focus
-    _ask(page, "")
+    _wait_until(
+        page, "location.hash === '#q=j'"
+    )  # else its rows would replace those that have focus
+    _set_query(page, "")
     page.keyboard.press("Escape")
-    seen = []
+    focused = []
     for key in "jjjk":
         page.keyboard.press(key)
-        seen.append(page.evaluate("document.activeElement.textContent"))
-    assert "LSTM" in seen[0]
-    assert seen[1] == seen[3]
-    assert len(set(seen)) == 3
+        focused.append(page.evaluate("document.activeElement.textContent"))
+    assert "LSTM" in focused[0]
+    assert focused[1] == focused[3]
+    assert len(set(focused)) == 3
     page.keyboard.press("?")
     assert page.is_visible("dialog#help")
     page.keyboard.press("j")
@@ -222,9 +224,9 @@ def test_copy_buttons_copy(opened: Opener, report: str) -> None:
 
 def test_the_results_can_be_downloaded(opened: Opener, report: str, tmp_path: Path) -> None:
     page = opened(report)
-    with page.expect_download() as found:
+    with page.expect_download() as download:
         page.click("#download")
-    lines = [json.loads(line) for line in Path(found.value.path()).read_text().splitlines()]
+    lines = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
     assert [line["kind"] for line in lines] == [
         "run",
         *["verdict"] * 10,
@@ -237,8 +239,8 @@ def test_the_results_can_be_downloaded(opened: Opener, report: str, tmp_path: Pa
 def test_charts_are_drawn_beside_what_they_tell(opened: Opener, report: str) -> None:
     page = opened(report)
     entries = page.locator(".nearness li")
-    told = sum(bool(verdict.ulps) for verdict in rich().verdicts)
-    assert page.locator(".nearness svg.hist path.bar").count() == 2 * told > 0
+    verdicts_with_ulps = sum(bool(verdict.ulps) for verdict in rich_run().verdicts)
+    assert page.locator(".nearness svg.hist path.bar").count() == 2 * verdicts_with_ulps > 0
     label = page.locator(".nearness svg.hist").first.get_attribute("aria-label") or ""
     assert ": error ÷ bound, at most " in label
     assert "of the bound at most, by" in (entries.first.locator("a").text_content() or "")
@@ -258,9 +260,9 @@ def test_nobody_is_shut_out(opened: Opener, report: str, scheme: str, width: int
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     page.wait_for_selector("svg.heat")
-    assert _violations(page) == []
+    assert _accessibility_violations(page) == []
     page.keyboard.press("?")
-    assert _violations(page) == []
+    assert _accessibility_violations(page) == []
 
 
 def test_dark_is_dark(opened: Opener, report: str) -> None:
@@ -276,7 +278,7 @@ def test_dark_is_dark(opened: Opener, report: str) -> None:
 def test_without_javascript_the_essentials_are_there(opened: Opener, report: str) -> None:
     page = opened(report, java_script_enabled=False)
     text = page.inner_text("body")
-    for part in (
+    for selector in (
         "not conformant",
         "✗ failed",
         "Conv2d(2, 2, 1, dilation=2",
@@ -284,7 +286,7 @@ def test_without_javascript_the_essentials_are_there(opened: Opener, report: str
         "Numerics",
         "1.25",
     ):
-        assert part in text
+        assert selector in text
     assert not page.is_visible("#filters")
     page.click("details.space summary >> nth=0")
     assert "padding_mode" in page.inner_text("details.space[open]")
@@ -314,44 +316,49 @@ def test_hostile_texts_do_nothing(opened: Opener) -> None:
 
 
 def test_a_comparison_can_be_filtered(opened: Opener) -> None:
-    run = rich()
-    text = compare.render(compare.compare(run, later(run)), ("a.jsonl", "b.jsonl"))
+    run = rich_run()
+    text = compare.render(compare.compare(run, next_run(run)), ("a.jsonl", "b.jsonl"))
     page = opened(text)
     assert "1 broken, 1 fixed, 1 new, 1 gone, 1 with another margin" in page.inner_text(".sentence")
-    _ask(page, "is:new")
+    _set_query(page, "is:new")
     assert [t.strip() for t in page.locator("tr[data-id]:visible th").all_inner_texts()] == [
         "RNN · values · float32 · cpu"
     ]
-    _ask(page, "-is:new status:failed")
+    _set_query(page, "-is:new status:failed")
     assert page.locator("tr[data-id]:visible").count() == 1
     assert "slower" in page.inner_text("#speed")
-    assert _violations(page) == []
+    assert _accessibility_violations(page) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_scoreboard_shuts_nobody_out(opened: Opener, scheme: str, width: int) -> None:
-    runs = [replace(rich(), identity=replace(rich().identity, backend=name)) for name in "abcdef"]
+    runs = [
+        replace(rich_run(), identity=replace(rich_run().identity, backend=name))
+        for name in "abcdef"
+    ]
     text = scoreboard_html.render(board(runs))
     page = opened(text, color_scheme=scheme, viewport={"width": width, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert _violations(page) == []
+    assert _accessibility_violations(page) == []
 
 
 def test_twenty_thousand_verdicts_are_small_and_quickly_laid_out(opened: Opener) -> None:
-    text = html.render(large(20_000))
+    text = html.render(large_run(20_000))
     assert len(text.encode()) <= 2_000_000
     page = opened(text)
     # The time until something is visible depends on how much the browser has to lay out. A cell
     # stands for several verdicts, and a verdict has no row until the reader opens it.
-    half = opened(html.render(large(10_000)))
-    more = [p.evaluate("document.querySelectorAll('*').length") for p in (page, half)]
-    assert more[0] - more[1] < 10_000
-    _ask(page, "layer:Layer7 status:failed")
-    assert 0 < len(_rows(page)) <= 100
+    half_page = opened(html.render(large_run(10_000)))
+    element_counts = [
+        p.evaluate("document.querySelectorAll('*').length") for p in (page, half_page)
+    ]
+    assert element_counts[0] - element_counts[1] < 10_000
+    _set_query(page, "layer:Layer7 status:failed")
+    assert 0 < len(_visible_rows(page)) <= 100
 
 
 @pytest.mark.nightly
 def test_a_hundred_thousand_verdicts_still_open(opened: Opener) -> None:
-    page = opened(html.render(large(100_000, plain=True)))
+    page = opened(html.render(large_run(100_000, simplified=True)))
     assert "100\u202f000 verdicts" in page.inner_text("#shown")

@@ -11,43 +11,43 @@ from typing import Any
 import jsonschema
 import pytest
 from conformance.reports import results, schemas
-from made_runs import rich
-from schema_files import MADE
+from made_runs import rich_run
+from schema_files import SCHEMA_MAKERS
 
 from conformance.backends.wire_format import Built
 from conformance.commands import cli
-from conformance.known.entry import Known, KnownError, parse
+from conformance.known.entry import KnownFailure, KnownFailureError, parse_entries
 
 
-def _valid(name: str, value: Any) -> bool:
-    found = jsonschema.Draft202012Validator(json.loads(schemas.text(name)))
-    return bool(found.is_valid(value))
+def _is_valid(name: str, value: Any) -> bool:
+    validator = jsonschema.Draft202012Validator(json.loads(schemas.text(name)))
+    return bool(validator.is_valid(value))
 
 
-@pytest.mark.parametrize("name", list(MADE))
+@pytest.mark.parametrize("name", list(SCHEMA_MAKERS))
 def test_a_schema_is_as_made(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert schemas.text(name) == schemas.written(MADE[name]())
+    assert schemas.text(name) == schemas.file_text(SCHEMA_MAKERS[name]())
     jsonschema.Draft202012Validator.check_schema(json.loads(schemas.text(name)))
     assert cli.main(["schema", name]) == 0
     assert capsys.readouterr().out == schemas.text(name)
 
 
 def test_every_line_of_a_results_file_is_valid() -> None:
-    run = rich()
+    run = rich_run()
     lines = [run.identity, *run.verdicts, *([run.footer] if run.footer else [])]
-    found = [json.loads(results.encode_line(line)) for line in lines]
-    found += [dict(line) for line in run.benchmarks]
-    assert len(found) > 5
-    for line in found:
-        assert _valid("results", line), line
-    first, verdict = found[:2]
+    line_objects = [json.loads(results.encode_line(line)) for line in lines]
+    line_objects += [dict(line) for line in run.benchmarks]
+    assert len(line_objects) > 5
+    for line in line_objects:
+        assert _is_valid("results", line), line
+    first, verdict = line_objects[:2]
     for broken in (
         {**first, "seed": "one"},
         {**verdict, "comparisons": None},
         {**verdict, "kind": "opinion"},
         {k: v for k, v in verdict.items() if k != "status"},
     ):
-        assert not _valid("results", broken)
+        assert not _is_valid("results", broken)
 
 
 def test_every_shipped_file_of_known_failures_is_valid() -> None:
@@ -55,11 +55,15 @@ def test_every_shipped_file_of_known_failures_is_valid() -> None:
     names = [path for path in folder.iterdir() if path.name.endswith(".toml")]
     assert len(names) > 5
     for path in names:
-        assert _valid("known-failures", tomllib.loads(path.read_text(encoding="utf-8"))), path.name
+        assert _is_valid("known-failures", tomllib.loads(path.read_text(encoding="utf-8"))), (
+            path.name
+        )
 
 
 def test_the_schema_has_the_fields_that_are_read() -> None:
-    assert set(schemas.KNOWN) == {field.name for field in dataclasses.fields(Known)} - {"base"}
+    assert set(schemas.KNOWN) == {field.name for field in dataclasses.fields(KnownFailure)} - {
+        "base"
+    }
 
 
 @pytest.mark.parametrize(
@@ -75,13 +79,13 @@ def test_the_schema_has_the_fields_that_are_read() -> None:
 )
 def test_what_the_schema_refuses_the_reader_refuses(broken: str) -> None:
     text = f"[[known]]\nlayer = 'ReLU'\ncheck = '*'\nreason = 'wrong numbers: so'\n{broken}\n"
-    assert not _valid("known-failures", tomllib.loads(text))
-    with pytest.raises(KnownError):
-        parse(text, "k.toml")
+    assert not _is_valid("known-failures", tomllib.loads(text))
+    with pytest.raises(KnownFailureError):
+        parse_entries(text, "k.toml")
 
 
 def test_an_answer_of_a_server_is_valid() -> None:
-    assert _valid("wire", {"id": 1, "ok": {"layer": 3}})
-    assert not _valid("wire", {"ok": {}})
-    parts = json.loads(schemas.text("wire"))["$defs"]
-    assert set(parts["Built"]["properties"]) == set(Built.__struct_fields__)
+    assert _is_valid("wire", {"id": 1, "ok": {"layer": 3}})
+    assert not _is_valid("wire", {"ok": {}})
+    definitions = json.loads(schemas.text("wire"))["$defs"]
+    assert set(definitions["Built"]["properties"]) == set(Built.__struct_fields__)

@@ -14,7 +14,7 @@ from conformance.reports.clusters import clusters
 from conformance.reports.results import ResultsError, Run
 from conformance.reports.scoreboard import Board, ScoreCell, board
 from conformance.reports.scoreboard_html import percent, render
-from conformance.reports.statuses import PARTLY
+from conformance.reports.statuses import PARTIAL
 from test_report import Page, identity, run_of, verdict
 
 from conformance.commands import cli
@@ -24,46 +24,53 @@ from conformance.model.finding import Finding
 HOSTILE = "<script>alert(1)</script>\"'&\x00\x1b[31mred\x1b[0m\u202e\ud800"
 
 
-def _run(backend: str, *verdicts: Verdict, **changes: Any) -> Run:
+def _make_run(backend: str, *verdicts: Verdict, **changes: Any) -> Run:
     return run_of(*verdicts, backend=backend, info={backend: "1.0"}, **changes)
 
 
-def _passed(
+def _passed_verdict(
     layer: str, dtype: str = "float32", declined: int = 0, check: str = "values"
 ) -> Verdict:
     examples = Examples(10, 10 - declined, {"groups>1": declined} if declined else {})
     return verdict(layer, check, dtype, "passed", examples=examples)
 
 
-def _cell(found: Board, layer: str, column: int) -> ScoreCell:
-    return found.columns[column].cells[found.layers.index(layer)]
+def _find_cell(scoreboard: Board, layer: str, column: int) -> ScoreCell:
+    return scoreboard.columns[column].cells[scoreboard.layers.index(layer)]
 
 
 def test_shares_have_one_denominator_and_unsupported_is_no_pass() -> None:
-    full = _run("full", _passed("Linear"), _passed("Linear", "bfloat16"), _passed("Conv2d"))
-    half = _run("half", _passed("Linear", declined=4), dtypes=("float32", "bfloat16"))
-    found = board([full, half])
-    assert found.items == 3
-    for column in found.columns:
+    full_run = _make_run(
+        "full",
+        _passed_verdict("Linear"),
+        _passed_verdict("Linear", "bfloat16"),
+        _passed_verdict("Conv2d"),
+    )
+    half_run = _make_run(
+        "half", _passed_verdict("Linear", declined=4), dtypes=("float32", "bfloat16")
+    )
+    scoreboard = board([full_run, half_run])
+    assert scoreboard.items == 3
+    for column in scoreboard.columns:
         assert [cell.items for cell in column.cells] == [2, 1]
         assert column.total is not None
         assert column.total.items == 3
-    linear = _cell(found, "Linear", 1)
+    linear = _find_cell(scoreboard, "Linear", 1)
     # bfloat16 was selected and left out: not offered. Conv2d was not run.
     assert linear.conforming == Fraction(6, 20)
     assert linear.supported == Fraction(6, 20)
-    assert (linear.status, linear.run) == (PARTLY, 2)
-    assert _cell(found, "Linear", 0).conforming == 1
-    assert _cell(found, "Linear", 0).status == "passed"
-    assert _cell(found, "Conv2d", 1).status == "missing"
-    assert _cell(found, "Conv2d", 1).run == 0
+    assert (linear.status, linear.run) == (PARTIAL, 2)
+    assert _find_cell(scoreboard, "Linear", 0).conforming == 1
+    assert _find_cell(scoreboard, "Linear", 0).status == "passed"
+    assert _find_cell(scoreboard, "Conv2d", 1).status == "missing"
+    assert _find_cell(scoreboard, "Conv2d", 1).run == 0
 
 
 def test_what_fails_is_known_or_is_not_reached_is_no_pass() -> None:
     stopped = Examples(5, 5, stopped=5)
     invalid = Examples(10, 6, invalid=4)
-    found = board([
-        _run(
+    scoreboard = board([
+        _make_run(
             "mine",
             verdict("A", "values", "float32", "failed"),
             verdict("B", "values", "float32", "known"),
@@ -73,30 +80,32 @@ def test_what_fails_is_known_or_is_not_reached_is_no_pass() -> None:
             verdict("F", "values", "float32", "unsupported", examples=Examples(10, 0, {"no": 10})),
         )
     ])  # fmt: skip
-    shares = [cell.conforming for cell in found.columns[0].cells]
+    shares = [cell.conforming for cell in scoreboard.columns[0].cells]
     assert shares == [0, 0, 0, Fraction(1, 2), 1, 0]
-    statuses = [cell.status for cell in found.columns[0].cells]
-    assert statuses == ["failed", "known", "unchecked", PARTLY, "passed", "unsupported"]
-    total = found.columns[0].total
+    statuses = [cell.status for cell in scoreboard.columns[0].cells]
+    assert statuses == ["failed", "known", "unchecked", PARTIAL, "passed", "unsupported"]
+    total = scoreboard.columns[0].total
     assert total is not None
     assert (len(total.failures), len(total.known)) == (2, 1)
 
 
 def test_failures_of_one_cause_are_one() -> None:
-    def failed(layer: str, dtype: str, failure: Finding) -> Verdict:
+    def failed_verdict(layer: str, dtype: str, failure: Finding) -> Verdict:
         return verdict(layer, "values", dtype, "failed", failure=failure, call="call")
 
     wrong = Finding("value", "output", where=(0, 3), wrong=2, of=8, bound=0.0)
 
     failing = [
-        failed("A", "float32", wrong),
-        failed("A", "bfloat16", replace(wrong, where=(1, 0), wrong=7, of=9)),
-        failed("A", "float16", Finding("exception", "call", exception="ValueError", says="x")),
-        failed("B", "float32", wrong),
+        failed_verdict("A", "float32", wrong),
+        failed_verdict("A", "bfloat16", replace(wrong, where=(1, 0), wrong=7, of=9)),
+        failed_verdict(
+            "A", "float16", Finding("exception", "call", exception="ValueError", says="x")
+        ),
+        failed_verdict("B", "float32", wrong),
     ]
-    found = board([_run("mine", *failing)])
-    assert [len(cell.failures) for cell in found.columns[0].cells] == [2, 1]
-    total = found.columns[0].total
+    scoreboard = board([_make_run("mine", *failing)])
+    assert [len(cell.failures) for cell in scoreboard.columns[0].cells] == [2, 1]
+    total = scoreboard.columns[0].total
     assert total is not None
     assert [(c.layers, c.dtypes) for c in total.failures] == [
         (("A",), ("float32", "bfloat16")),
@@ -114,7 +123,10 @@ def test_failures_of_one_cause_are_one() -> None:
 def test_runs_that_cannot_be_compared_are_refused(
     field: str, value: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    a, b = _run("a", _passed("Linear")), _run("b", _passed("Linear"), **{field: value})
+    a, b = (
+        _make_run("a", _passed_verdict("Linear")),
+        _make_run("b", _passed_verdict("Linear"), **{field: value}),
+    )
     with pytest.raises(ResultsError, match=f"not comparable: {field} is"):
         board([a, b])
     paths = []
@@ -123,70 +135,76 @@ def test_runs_that_cannot_be_compared_are_refused(
         paths.append(str(tmp_path / name))
     out = tmp_path / "board.html"
     assert cli.main(["scoreboard", *paths, "-o", str(out)]) == 2
-    said = capsys.readouterr().err
-    assert f"{field} is" in said
-    assert "b.jsonl" in said
+    error_text = capsys.readouterr().err
+    assert f"{field} is" in error_text
+    assert "b.jsonl" in error_text
     assert not out.exists()
 
 
 def test_files_of_one_backend_come_together() -> None:
-    def part(dtype: str) -> Run:
-        return _run("mine", _passed("Linear", dtype), dtypes=(dtype,))
+    def run_in_dtype(dtype: str) -> Run:
+        return _make_run("mine", _passed_verdict("Linear", dtype), dtypes=(dtype,))
 
-    other = _run("other", _passed("Linear"), dtypes=("float32",))
-    found = board([part("float32"), other, part("bfloat16")])
-    assert [column.backend for column in found.columns] == ["mine", "other"]
-    assert found.columns[0].dtypes == ("float32", "bfloat16")
-    assert _cell(found, "Linear", 0).conforming == 1
-    assert _cell(found, "Linear", 1).run == 1  # a dtype that the other was not asked for
+    other_run = _make_run("other", _passed_verdict("Linear"), dtypes=("float32",))
+    scoreboard = board([run_in_dtype("float32"), other_run, run_in_dtype("bfloat16")])
+    assert [column.backend for column in scoreboard.columns] == ["mine", "other"]
+    assert scoreboard.columns[0].dtypes == ("float32", "bfloat16")
+    assert _find_cell(scoreboard, "Linear", 0).conforming == 1
+    assert _find_cell(scoreboard, "Linear", 1).run == 1  # a dtype that the other was not asked for
 
 
 def test_shards_come_together_and_a_missing_one_is_told() -> None:
     ids = ("Linear-values-float32-cpu", "Conv2d-values-float32-cpu")
-    shard = {
-        k: _run(
-            "mine", _passed(layer), items=(ids[k - 1],), shard=f"{k}/2", total=2,
+    shard_runs = {
+        k: _make_run(
+            "mine", _passed_verdict(layer), items=(ids[k - 1],), shard=f"{k}/2", total=2,
             dtypes=("float32", "bfloat16"),
         )
         for k, layer in ((1, "Linear"), (2, "Conv2d"))
     }  # fmt: skip
-    other = _run("other", *(_passed(x, d) for x in ("Linear", "Conv2d") for d in ("float32",)))
-    both = board([shard[1], shard[2], other])
-    assert not both.columns[0].gaps
-    assert both.columns[0].total is not None
-    assert both.columns[0].total.conforming == 1
-    one = board([shard[1], other])
-    assert one.columns[0].gaps == ("shard 2/2 is missing",)
-    assert _cell(one, "Conv2d", 0).status == "missing"
+    other_run = _make_run(
+        "other", *(_passed_verdict(x, d) for x in ("Linear", "Conv2d") for d in ("float32",))
+    )
+    both_shards = board([shard_runs[1], shard_runs[2], other_run])
+    assert not both_shards.columns[0].gaps
+    assert both_shards.columns[0].total is not None
+    assert both_shards.columns[0].total.conforming == 1
+    one_shard = board([shard_runs[1], other_run])
+    assert one_shard.columns[0].gaps == ("shard 2/2 is missing",)
+    assert _find_cell(one_shard, "Conv2d", 0).status == "missing"
 
 
 def test_versions_and_devices_of_a_backend_are_columns_of_their_own() -> None:
-    old = run_of(_passed("Linear"), backend="torch", info={"torch": "2.3.0"})
-    new = run_of(_passed("Linear"), backend="torch", info={"torch": "2.13.0"})
-    gpu = replace(_passed("Linear"), id="Linear-values-float32-cuda:0", device="cuda:0")
-    two = run_of(_passed("Linear"), gpu, backend="both", info={}, devices=("cpu", "cuda:0"))
-    found = board([old, new, two])
-    assert [(c.backend, c.device) for c in found.columns] == [
+    old_run = run_of(_passed_verdict("Linear"), backend="torch", info={"torch": "2.3.0"})
+    new_run = run_of(_passed_verdict("Linear"), backend="torch", info={"torch": "2.13.0"})
+    gpu_verdict = replace(
+        _passed_verdict("Linear"), id="Linear-values-float32-cuda:0", device="cuda:0"
+    )
+    two_devices = run_of(
+        _passed_verdict("Linear"), gpu_verdict, backend="both", info={}, devices=("cpu", "cuda:0")
+    )
+    scoreboard = board([old_run, new_run, two_devices])
+    assert [(c.backend, c.device) for c in scoreboard.columns] == [
         ("torch", "cpu"), ("torch", "cpu"), ("both", "cpu"), ("both", "cuda:0"),
     ]  # fmt: skip
-    text = render(found)
+    text = render(scoreboard)
     assert "torch 2.3.0 · cpu" in text
     assert "torch 2.13.0 · cpu" in text
-    assert found.items == 1
+    assert scoreboard.items == 1
 
 
 def test_support_is_no_part_of_the_space_and_another_hypothesis_is_noted() -> None:
-    asked = verdict("Linear", "support", "float32", "passed")
-    found = board([
-        _run("a", _passed("Linear"), asked),
-        _run("b", _passed("Linear"), hypothesis="6.200"),
-        _run("c", _passed("Linear"), options={"values of each structure": "10"}),
+    support_verdict = verdict("Linear", "support", "float32", "passed")
+    scoreboard = board([
+        _make_run("a", _passed_verdict("Linear"), support_verdict),
+        _make_run("b", _passed_verdict("Linear"), hypothesis="6.200"),
+        _make_run("c", _passed_verdict("Linear"), options={"values of each structure": "10"}),
     ])  # fmt: skip
-    assert found.items == 1
-    assert any("Hypothesis differs" in note for note in found.notes)
-    assert any("c asks for 10 cases" in note for note in found.notes)
+    assert scoreboard.items == 1
+    assert any("Hypothesis differs" in note for note in scoreboard.notes)
+    assert any("c asks for 10 cases" in note for note in scoreboard.notes)
     with pytest.raises(ResultsError, match="no item"):
-        board([_run("a", asked)])
+        board([_make_run("a", support_verdict)])
 
 
 def test_percentages_say_0_and_100_only_where_they_mean_it() -> None:
@@ -196,14 +214,14 @@ def test_percentages_say_0_and_100_only_where_they_mean_it() -> None:
     assert percent(Fraction(1, 100000)) == "0.1\u202f%"
 
 
-def _page() -> str:
+def _sample_page() -> str:
     return render(
         board([
-            _run("full", _passed("Linear"), _passed("Conv2d")),
-            _run(
+            _make_run("full", _passed_verdict("Linear"), _passed_verdict("Conv2d")),
+            _make_run(
                 HOSTILE,
                 verdict(HOSTILE, "values", "float32", "failed", message=HOSTILE),
-                _passed("Conv2d", declined=3),
+                _passed_verdict("Conv2d", declined=3),
                 verdict("Linear", "values", "float32", "known"),
             ),
         ])
@@ -211,9 +229,9 @@ def _page() -> str:
 
 
 def test_page_is_self_contained_and_hostile_names_are_harmless() -> None:
-    text = _page()
+    text = _sample_page()
     page = Page(text)
-    assert not page.loads
+    assert not page.loading_attributes
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"script", "link", "img", "iframe", "object", "form"}
     assert "<script" not in text
@@ -227,7 +245,7 @@ def test_page_is_self_contained_and_hostile_names_are_harmless() -> None:
 
 
 def test_page_says_what_it_counts_and_who_the_backends_are() -> None:
-    text = _page()
+    text = _sample_page()
     assert "Each number is a share of one space" in text
     assert "layer × check × dtype" in text
     assert "supports 70.0" in text
@@ -236,25 +254,27 @@ def test_page_says_what_it_counts_and_who_the_backends_are() -> None:
     for term in ("device", "NumPy", "CPU", "dtypes", "numerics declared"):
         assert f"<dt>{term}</dt>" in text
     assert 'aria-hidden="true">✗' in text
-    assert render(board([_run("a", _passed("Linear"))])) == render(
-        board([_run("a", _passed("Linear"))])
+    assert render(board([_make_run("a", _passed_verdict("Linear"))])) == render(
+        board([_make_run("a", _passed_verdict("Linear"))])
     )
 
 
 def _luminance(colour: str) -> float:
-    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def _contrast(a: str, b: str) -> float:
-    high, low = sorted((_luminance(a), _luminance(b)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
+    lighter, darker = sorted((_luminance(a), _luminance(b)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 def test_colours_have_the_contrast_of_wcag_aa() -> None:
     light, dark, own_light, own_dark = (
-        scheme for scheme in re.findall(r":root \{(.*?)\}", _page(), re.DOTALL) if "-on:" in scheme
+        scheme
+        for scheme in re.findall(r":root \{(.*?)\}", _sample_page(), re.DOTALL)
+        if "-on:" in scheme
     )
     for scheme in (light + own_light, dark + own_dark):
         colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", scheme))
@@ -272,7 +292,7 @@ def test_colours_have_the_contrast_of_wcag_aa() -> None:
 
 def test_command_line_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = tmp_path / "r.jsonl", tmp_path / "new" / "board.html"
-    results.write(path, _run("mine", _passed("Linear")))
+    results.write(path, _make_run("mine", _passed_verdict("Linear")))
     assert cli.main(["scoreboard", str(path), "-o", str(out)]) == 0
     assert str(out) in capsys.readouterr().out
     assert "mine" in out.read_text(encoding="utf-8")

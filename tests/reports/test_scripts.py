@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import sample
+from conftest import sampled_layers
 from planted import BUGS
 from planted.bug import path
-from printed import missing, told
-from script_rate import fresh, ran, scripts
+from printed import find_missing_numbers, script_message
+from script_rate import run_in_new_process, run_script, scripts
 from support import cases
 from torch import nn
 
 from conformance.backends import FunctionBackend, ModuleBackend, implements
 from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
-from conformance.diagnosis.reproducer import UNSEEN, reproducer
+from conformance.diagnosis.reproducer import NOT_REPRODUCED, make_reproducer
 from conformance.layers import CATALOGUE
 from conformance.model.failure import Failure, Inapplicable
 
@@ -30,29 +30,29 @@ pytestmark = pytest.mark.in_fork
 CHOSEN = {
     (CATALOGUE[bug.layer].family, bug.check): bug
     for bug in BUGS
-    if bug.layer in sample() and bug.implementation.__module__ != "planted.several.tails"
+    if bug.layer in sampled_layers() and bug.implementation.__module__ != "planted.several.tails"
 }
 
 
 @pytest.mark.parametrize("bug", CHOSEN.values(), ids=lambda bug: bug.name)
 def test_a_script_shows_the_failure(bug: Any) -> None:
-    own = reduce(getattr, path(bug.layer), torch.nn)
+    torch_layer = reduce(getattr, path(bug.layer), torch.nn)
     source = scripts(bug, ("float32", "float64", "float16", "bfloat16"), (bug.check,))[bug.check]
-    ends, printed = ran(source, bug.implementation)
-    assert ends == 1, source
-    assert not missing(told(source), printed), source
-    assert ran(source, own)[0] == 0, source
-    assert UNSEEN not in source
+    status, printed = run_script(source, bug.implementation)
+    assert status == 1, source
+    assert not find_missing_numbers(script_message(source), printed), source
+    assert run_script(source, torch_layer)[0] == 0, source
+    assert NOT_REPRODUCED not in source
 
 
 def test_a_script_needs_torch_and_numpy_only() -> None:
     bug = next(bug for bug in BUGS if bug.name == "linear-square-weight-untransposed")
     source = scripts(bug)["repeat"]
     assert set(re.findall(r"^(?:import|from) (\w+)", source, re.M)) == {"numpy", "torch", "planted"}
-    assert fresh(source, bug) == 1
+    assert run_in_new_process(source, bug) == 1
 
 
-class Doubled(FunctionBackend):
+class DoubledRows(FunctionBackend):
     """A framework of its own, wrong for more than one row."""
 
     name = "doubled"
@@ -65,23 +65,23 @@ class Doubled(FunctionBackend):
 
 
 def test_the_script_of_another_framework_goes_through_its_adapter() -> None:
-    backend, row = Doubled(), CATALOGUE["Linear"]
+    backend, spec = DoubledRows(), CATALOGUE["Linear"]
     for check in ("values", "laws", "repeat"):
         for case in cases("Linear"):
-            trial = Trial(backend, row, case)
+            trial = Trial(backend, spec, case)
             try:
                 CHECKS[check].run(trial)
             except Inapplicable:
                 continue
             except Failure as failure:
-                source = reproducer(trial, check, str(failure))
+                source = make_reproducer(trial, check, str(failure))
                 break
         assert "import torch" not in source
         source = source.replace("load('doubled')", "given")
-        for given, ends in ((backend, 1), (ModuleBackend("torch"), 0)):
-            with pytest.raises(SystemExit) as exit:
-                exec(compile(source, "script.py", "exec"), {"given": given})
-            assert exit.value.code == ends
+        for tested_backend, status in ((backend, 1), (ModuleBackend("torch"), 0)):
+            with pytest.raises(SystemExit) as raised:
+                exec(compile(source, "script.py", "exec"), {"given": tested_backend})
+            assert raised.value.code == status
 
 
 @pytest.mark.parametrize(
@@ -103,29 +103,29 @@ def test_the_script_of_another_framework_goes_through_its_adapter() -> None:
 def test_a_script_shows_what_once_hid(name: str, check: str) -> None:
     bug = next(bug for bug in BUGS if bug.name == name)
     source = scripts(bug, checks=(check,))[check]
-    assert ran(source, bug.implementation)[0] == 1, source
-    assert ran(source, getattr(torch.nn, bug.layer))[0] == 0, source
+    assert run_script(source, bug.implementation)[0] == 1, source
+    assert run_script(source, getattr(torch.nn, bug.layer))[0] == 0, source
 
 
 def test_a_script_draws_the_numbers_of_its_message() -> None:
     bug = next(bug for bug in BUGS if bug.name == "dropout-unscaled")
     source = scripts(bug, checks=("values",))["values"]
-    ends = [ran(source, bug.implementation) for _ in range(3)]
-    assert {status for status, _ in ends} == {1}
-    assert not any(missing(told(source), printed) for _, printed in ends)
-    assert {ran(source, torch.nn.Dropout)[0] for _ in range(3)} == {0}
+    outcomes = [run_script(source, bug.implementation) for _ in range(3)]
+    assert {status for status, _ in outcomes} == {1}
+    assert not any(find_missing_numbers(script_message(source), printed) for _, printed in outcomes)
+    assert {run_script(source, torch.nn.Dropout)[0] for _ in range(3)} == {0}
 
 
 def test_a_failure_that_does_not_come_again_is_said_to_be_one() -> None:
     backend = ModuleBackend("sound", nn=SimpleNamespace(Linear=nn.Linear))
     trial = Trial(backend, CATALOGUE["Linear"], cases("Linear")[0])
-    source = reproducer(trial, "values", "a message")
-    assert UNSEEN in source
-    assert ran(source, nn.Linear)[0] == 0
+    source = make_reproducer(trial, "values", "a message")
+    assert NOT_REPRODUCED in source
+    assert run_script(source, nn.Linear)[0] == 0
 
 
 def test_a_backend_may_write_its_own_script() -> None:
     backend = ModuleBackend("own", nn=SimpleNamespace(Linear=nn.Linear))
     backend.script = lambda transcript: f"{len(transcript.steps)} steps"  # type: ignore[attr-defined]
     trial = Trial(backend, CATALOGUE["Linear"], cases("Linear")[0])
-    assert reproducer(trial, "values", "a message") == "4 steps"
+    assert make_reproducer(trial, "values", "a message") == "4 steps"

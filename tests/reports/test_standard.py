@@ -11,18 +11,18 @@ from conformance.reports.badge import badge
 from conformance.reports.html import render
 from conformance.reports.markdown import markdown
 from conformance.reports.results import read
-from support import plug_in, refused, session
+from support import install_backends_module, run_refused_session, run_session
 from test_report import identity, run_of, verdict
 
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.model.case import Examples
-from conformance.model.checks import level
-from conformance.model.standard import StandardError, named, standards
+from conformance.model.checks import checks_of_level
+from conformance.model.standard import StandardError, find_standard, standards
 
 NAME = "torch.nn 2.13"
 
 
-def _held(level: str, *verdicts: Any) -> Any:
+def _judge_against(level: str, *verdicts: Any) -> Any:
     run = run_of(*verdicts)
     return replace(run, identity=replace(run.identity, standard=f"{NAME}, {level}"))
 
@@ -36,8 +36,10 @@ def test_a_standard_names_layers_and_checks_that_there_are() -> None:
     inference, training, strict = (set(checks) for checks in standard.levels.values())
     assert inference < training < strict
     # A released standard never changes: a later check names a level, but is not part of it.
-    for name, asked in standard.levels.items():
-        assert asked == tuple(check for check in level(name) if check in asked)
+    for name, required_checks in standard.levels.items():
+        assert required_checks == tuple(
+            check for check in checks_of_level(name) if check in required_checks
+        )
 
 
 @pytest.mark.parametrize(
@@ -50,11 +52,11 @@ def test_a_standard_names_layers_and_checks_that_there_are() -> None:
 )
 def test_other_texts_are_refused(text: str, said: str) -> None:
     with pytest.raises(StandardError, match=said):
-        named(text)
+        find_standard(text)
 
 
 def test_without_a_level_it_is_the_strictest() -> None:
-    assert named(" torch.nn  2.13 ")[1] == "strict"
+    assert find_standard(" torch.nn  2.13 ")[1] == "strict"
 
 
 @pytest.mark.parametrize(
@@ -68,8 +70,8 @@ def test_without_a_level_it_is_the_strictest() -> None:
 def test_what_a_standard_decides_nobody_else_does(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
 ) -> None:
-    plug_in(pytester, monkeypatch, "")
-    assert said in refused(pytester, *options)
+    install_backends_module(pytester, monkeypatch, "")
+    assert said in run_refused_session(pytester, *options)
 
 
 BACKEND = """
@@ -88,8 +90,8 @@ backend = Few("few", nn=SimpleNamespace(ReLU=torch.nn.ReLU))
 def test_a_run_is_recorded_with_its_standard_and_claims_what_it_showed(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plug_in(pytester, monkeypatch, BACKEND)
-    result = session(
+    install_backends_module(pytester, monkeypatch, BACKEND)
+    result = run_session(
         pytester, "--conformance-backend=plugged:backend", "--conformance-isolation=none",
         f"--conformance-standard={NAME}, inference", "--conformance-dtype=float64",
         "--conformance-results=r.jsonl",
@@ -101,17 +103,17 @@ def test_a_run_is_recorded_with_its_standard_and_claims_what_it_showed(
     assert {v.check for v in run.verdicts} == {"shape", "values", "special", "errors"}
     assert "layer" not in run.identity.options
     # No call of the one layer is invalid: nothing was shown of refusals.
-    told = f"Conforms to {NAME}, inference, in 1 of 298 layers, in float64, without errors."
-    assert told in " ".join(result.stdout.str().split())
-    assert told in markdown(run)
-    assert told in render(run)
+    claim = f"Conforms to {NAME}, inference, in 1 of 298 layers, in float64, without errors."
+    assert claim in " ".join(result.stdout.str().split())
+    assert claim in markdown(run)
+    assert claim in render(run)
 
 
 def test_of_items_that_pytest_chooses_nothing_is_claimed(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plug_in(pytester, monkeypatch, BACKEND)
-    session(
+    install_backends_module(pytester, monkeypatch, BACKEND)
+    run_session(
         pytester, "--conformance-backend=plugged:backend", "--conformance-isolation=none",
         f"--conformance-standard={NAME}, inference", "-k", "values and ReLU-",
         "--conformance-results=r.jsonl",
@@ -132,52 +134,56 @@ def test_of_items_that_pytest_chooses_nothing_is_claimed(
 def test_what_a_run_lacks_of_its_standard_is_told(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], limit: str
 ) -> None:
-    run = _small(monkeypatch, **change)
+    run = _small_run(monkeypatch, **change)
     assert summary.outcome(run).claim == f"Conforms to {NAME}, inference, {limit}."
 
 
 def test_cases_that_are_not_those_of_the_standard_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = _small(monkeypatch)
-    other = replace(run, identity=replace(run.identity, drawn="by public means"))
-    assert summary.outcome(other).claim.endswith("inference, on other cases.")
-    (one,) = run.verdicts
-    short = replace(run, verdicts=(replace(one, examples=Examples(5, 5, stopped=195)),))
-    assert summary.outcome(short).claim.endswith("inference, in a part of the cases.")
+    run = _small_run(monkeypatch)
+    other_run = replace(run, identity=replace(run.identity, drawn="by public means"))
+    assert summary.outcome(other_run).claim.endswith("inference, on other cases.")
+    (verdict_,) = run.verdicts
+    stopped_run = replace(run, verdicts=(replace(verdict_, examples=Examples(5, 5, stopped=195)),))
+    assert summary.outcome(stopped_run).claim.endswith("inference, in a part of the cases.")
 
 
-def _small(monkeypatch: pytest.MonkeyPatch, **change: Any) -> Any:
-    """A run of the only item of a small standard, whose fields `change` replaces."""
-    whole = {"layers": ("Linear",), "dtypes": ("float32",), "levels": {"inference": ("values",)}}
-    standard = replace(standards()[NAME], **{**whole, **change})
-    monkeypatch.setattr("conformance.reports.claim.named", lambda text: (standard, "inference"))
-    return _held("inference", verdict("Linear", "values", "float32", "passed"))
+def _small_run(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
+    """A run of the only item of a small standard, whose fields `changes` replaces."""
+    fields = {"layers": ("Linear",), "dtypes": ("float32",), "levels": {"inference": ("values",)}}
+    standard = replace(standards()[NAME], **{**fields, **changes})
+    monkeypatch.setattr(
+        "conformance.reports.claim.find_standard", lambda text: (standard, "inference")
+    )
+    return _judge_against("inference", verdict("Linear", "values", "float32", "passed"))
 
 
 def test_no_limit_is_told_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = _small(monkeypatch)
+    run = _small_run(monkeypatch)
     assert summary.outcome(run).claim == f"Conforms to {NAME}, inference."
     assert f"conforms to {NAME}, inference<" in badge(run)
-    shard = replace(run, identity=replace(run.identity, shard="1/2"))
-    assert summary.outcome(shard).claim == f"Conforms to {NAME}, inference, in shard 1/2."
-    assert "in part" in badge(shard)
+    shard_run = replace(run, identity=replace(run.identity, shard="1/2"))
+    assert summary.outcome(shard_run).claim == f"Conforms to {NAME}, inference, in shard 1/2."
+    assert "in part" in badge(shard_run)
 
 
 def test_of_joined_shards_none_may_be_missing() -> None:
-    run = _held("strict", verdict("Linear", "values", "float32", "passed"))
-    part = replace(run, identity=replace(run.identity, shard="1,3/4"))
-    outcome = summary.outcome(part)
+    run = _judge_against("strict", verdict("Linear", "values", "float32", "passed"))
+    partial_run = replace(run, identity=replace(run.identity, shard="1,3/4"))
+    outcome = summary.outcome(partial_run)
     assert outcome.name == summary.INCOMPLETE
     assert "Shards 2/4, 4/4 missing." in outcome.sentence
     assert outcome.claim.startswith("Does not show")
-    assert "incomplete" in badge(part)
+    assert "incomplete" in badge(partial_run)
 
 
 def test_what_fails_or_is_cut_short_shows_nothing() -> None:
-    failing = _held("strict", verdict("Linear", "values", "float32", "failed"))
-    short = replace(_held("strict", verdict("Linear", "values", "float32", "passed")), footer=None)
-    for run in (failing, short):
+    failing_run = _judge_against("strict", verdict("Linear", "values", "float32", "failed"))
+    cut_short = replace(
+        _judge_against("strict", verdict("Linear", "values", "float32", "passed")), footer=None
+    )
+    for run in (failing_run, cut_short):
         assert summary.outcome(run).claim == f"Does not show that it conforms to {NAME}, strict."
     assert summary.outcome(run_of(verdict("Linear", "values", "float32", "passed"))).claim == ""
     assert identity().standard == ""

@@ -18,26 +18,26 @@ from test_report_parts import whole
 
 from conformance.commands import cli
 from conformance.model.case import Examples
-from conformance.model.shards import absent, parts, shard_of
+from conformance.model.shards import missing_shard_names, parse_shards, shard_of
 
 IDS = [f"{layer}-values-float32-cpu" for layer in ("Linear", "Conv1d", "Conv2d", "GRU", "RNN")]
 Lines = list[dict[str, Any]]
 
 
-def _run() -> results.Run:
+def _make_run() -> results.Run:
     verdicts = [verdict(id.split("-")[0], "values", "float32", "passed") for id in IDS]
     run = whole(run_of(*verdicts))
     return replace(run, identity=replace(run.identity, total=len(IDS)))
 
 
-def _lines() -> Lines:
-    run = _run()
+def _valid_lines() -> Lines:
+    run = _make_run()
     assert run.footer is not None
-    every = [run.identity, *run.verdicts, run.footer]
-    return [json.loads(results.encode_line(record)) for record in every]
+    records = [run.identity, *run.verdicts, run.footer]
+    return [json.loads(results.encode_line(record)) for record in records]
 
 
-def _written(path: Path, lines: Lines) -> str:
+def _write_lines(path: Path, lines: Lines) -> str:
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
     return str(path)
 
@@ -177,33 +177,33 @@ INCONSISTENT: list[tuple[Callable[[Lines], None], str]] = [
 def test_what_does_not_agree_is_not_valid(
     change: Callable[[Lines], None], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["verify", _written(tmp_path / "good.jsonl", _lines())]) == 0
-    lines = _lines()
+    assert cli.main(["verify", _write_lines(tmp_path / "good.jsonl", _valid_lines())]) == 0
+    lines = _valid_lines()
     change(lines)
-    assert cli.main(["verify", _written(tmp_path / "bad.jsonl", lines)]) == 1
+    assert cli.main(["verify", _write_lines(tmp_path / "bad.jsonl", lines)]) == 1
     out = capsys.readouterr().out
     assert said in out
     assert "not valid" in out
 
 
-def _set(*places: Any) -> Callable[[Lines], None]:
+def _set_at(*places: Any) -> Callable[[Lines], None]:
     """A change that sets the last of `places` at the path of the others."""
 
     def change(lines: Lines) -> None:
-        inner: Any = lines
-        *way, last, value = places
-        for place in way:
-            inner = inner[place]
-        inner[last] = value
+        target: Any = lines
+        *keys_before, last_key, value = places
+        for step in keys_before:
+            target = target[step]
+        target[last_key] = value
 
     return change
 
 
-def _deep(depth: int) -> Any:
-    found: Any = 1
+def _nested_list(depth: int) -> Any:
+    nested: Any = 1
     for _ in range(depth):
-        found = [found]
-    return found
+        nested = [nested]
+    return nested
 
 
 CASE = {
@@ -211,14 +211,14 @@ CASE = {
              "device": "cpu", "training": False, "layouts": {}},
     "inputs": {}, "keywords": {}, "layouts": {}, "labels": {}, "seed": 0,
 }  # fmt: skip
-_TIMED = {"kind": "benchmark", "layer": "Linear", "name": "wide", "dtype": "float32"}
+_TIMED_LINE = {"kind": "benchmark", "layer": "Linear", "name": "wide", "dtype": "float32"}
 
 
-def _benchmark(**fields: Any) -> Callable[[Lines], None]:
-    return lambda lines: lines.insert(2, {**_TIMED, **fields})
+def _add_benchmark(**fields: Any) -> Callable[[Lines], None]:
+    return lambda lines: lines.insert(2, {**_TIMED_LINE, **fields})
 
 
-def _failing(**fields: Any) -> Callable[[Lines], None]:
+def _change_failed(**fields: Any) -> Callable[[Lines], None]:
     def change(lines: Lines) -> None:
         lines[1] |= {"status": "failed", "message": "m", "call": "Linear(1, 1)", **fields}
 
@@ -226,69 +226,71 @@ def _failing(**fields: Any) -> Callable[[Lines], None]:
 
 
 MALFORMED: dict[str, Callable[[Lines], None]] = {
-    "shard-x": _set(0, "shard", "x"),
-    "shard-a-b": _set(0, "shard", "a/b"),
-    "shard-0": _set(0, "shard", "0/0"),
-    "shard-digits": _set(0, "shard", "1/" + "9" * 5000),
-    "shard-huge": _set(0, "shard", "1/1000000000"),
-    "shard-unicode": _set(0, "shard", "١/٢"),
-    "backend-empty": _set(0, "backend", ""),
-    "items-number": _set(0, "items", 3),
-    "items-numbers": _set(0, "items", [1, 2]),
-    "items-empty-id": _set(0, "items", [""]),
-    "items-long-id": _set(0, "items", ["x" * 100_000]),
-    "info-deep": _set(0, "info", {"a": _deep(5)}),
-    "options-number": _set(0, "options", {"backend": 3}),
-    "seed-text": _set(0, "seed", "zero"),
-    "total-negative": _set(0, "total", -1),
-    "schema-future": _set(0, "schema", 99),
-    "layers-list": _set(0, "layers", [1]),
-    "catalogue-words": _set(0, "catalogue", {"loss": "many"}),
-    "catalogue-negative": _set(0, "catalogue", {"x" * 5000: -1}),
-    "ulps-words": _set(1, "ulps", {"far": 1}),
-    "ulps-texts": _set(1, "ulps", {"1": "many"}),
-    "ulps-list": _set(1, "ulps", [1]),
-    "ulps-digits": _set(1, "ulps", {"9" * 5000: 1}),
-    "ratios-negative": _set(1, "ratios", {"1": -5}),
-    "margin-text": _set(1, "margin", "small"),
-    "margin-negative": _set(1, "margin", -1.0),
-    "outcomes-number": _set(1, "outcomes", 7),
-    "outcomes-huge": _set(1, "outcomes", "999999999999p"),
-    "drawn-odd": _set(1, "drawn", {"a": {"values": 1, "cases": 2}}),
-    "status-long": _set(1, "status", "x" * 100_000),
-    "needs-odd": _failing(needs=[{"argument": "groups"}]),
-    "excess-word": _failing(excess="a lot"),
-    "bound-word": _failing(failure={"kind": "value", "bound": "tight", "error": "big"}),
-    "kind-unknown": _failing(failure={"kind": "splendid", "what": "output"}),
-    "others-deep": _failing(others=[{"message": "m", "case": {"a": _deep(200)}}]),
-    "case-deep": _failing(case={"call": _deep(100)}),
-    "case-deeper": _failing(case={"call": _deep(900)}),
-    "case-empty": _failing(case={}),
-    "case-number": _failing(case=3),
-    "case-arguments": _failing(case=CASE),
-    "case-nested-arguments": _failing(
+    "shard-x": _set_at(0, "shard", "x"),
+    "shard-a-b": _set_at(0, "shard", "a/b"),
+    "shard-0": _set_at(0, "shard", "0/0"),
+    "shard-digits": _set_at(0, "shard", "1/" + "9" * 5000),
+    "shard-huge": _set_at(0, "shard", "1/1000000000"),
+    "shard-unicode": _set_at(0, "shard", "١/٢"),
+    "backend-empty": _set_at(0, "backend", ""),
+    "items-number": _set_at(0, "items", 3),
+    "items-numbers": _set_at(0, "items", [1, 2]),
+    "items-empty-id": _set_at(0, "items", [""]),
+    "items-long-id": _set_at(0, "items", ["x" * 100_000]),
+    "info-deep": _set_at(0, "info", {"a": _nested_list(5)}),
+    "options-number": _set_at(0, "options", {"backend": 3}),
+    "seed-text": _set_at(0, "seed", "zero"),
+    "total-negative": _set_at(0, "total", -1),
+    "schema-future": _set_at(0, "schema", 99),
+    "layers-list": _set_at(0, "layers", [1]),
+    "catalogue-words": _set_at(0, "catalogue", {"loss": "many"}),
+    "catalogue-negative": _set_at(0, "catalogue", {"x" * 5000: -1}),
+    "ulps-words": _set_at(1, "ulps", {"far": 1}),
+    "ulps-texts": _set_at(1, "ulps", {"1": "many"}),
+    "ulps-list": _set_at(1, "ulps", [1]),
+    "ulps-digits": _set_at(1, "ulps", {"9" * 5000: 1}),
+    "ratios-negative": _set_at(1, "ratios", {"1": -5}),
+    "margin-text": _set_at(1, "margin", "small"),
+    "margin-negative": _set_at(1, "margin", -1.0),
+    "outcomes-number": _set_at(1, "outcomes", 7),
+    "outcomes-huge": _set_at(1, "outcomes", "999999999999p"),
+    "drawn-odd": _set_at(1, "drawn", {"a": {"values": 1, "cases": 2}}),
+    "status-long": _set_at(1, "status", "x" * 100_000),
+    "needs-odd": _change_failed(needs=[{"argument": "groups"}]),
+    "excess-word": _change_failed(excess="a lot"),
+    "bound-word": _change_failed(failure={"kind": "value", "bound": "tight", "error": "big"}),
+    "kind-unknown": _change_failed(failure={"kind": "splendid", "what": "output"}),
+    "others-deep": _change_failed(others=[{"message": "m", "case": {"a": _nested_list(200)}}]),
+    "case-deep": _change_failed(case={"call": _nested_list(100)}),
+    "case-deeper": _change_failed(case={"call": _nested_list(900)}),
+    "case-empty": _change_failed(case={}),
+    "case-number": _change_failed(case=3),
+    "case-arguments": _change_failed(case=CASE),
+    "case-nested-arguments": _change_failed(
         case={**CASE, "call": {**CASE["call"], "arguments": {"in_features": {"tuple": [{"a": 1}]}}}}
     ),
-    "case-layer": _failing(case={**CASE, "call": {**CASE["call"], "layer": "Nope"}}),
-    "case-object": _failing(
+    "case-layer": _change_failed(case={**CASE, "call": {**CASE["call"], "layer": "Nope"}}),
+    "case-object": _change_failed(
         case={**CASE, "inputs": {"input": {"shape": [1], "dtype": "object", "data": [{}]}}}
     ),
-    "case-shape": _failing(
+    "case-shape": _change_failed(
         case={**CASE, "inputs": {"input": {"shape": [10**12], "dtype": "float64", "data": [1]}}}
     ),
-    "case-same": _failing(case={**CASE, "inputs": {"input": {"same": "input"}}}),
-    "check-unknown": _failing(check="nope", case=CASE),
-    "benchmark-text": _benchmark(seconds="fast"),
-    "benchmark-negative": _benchmark(seconds=-1.0, ratio=-2.0),
-    "benchmark-zero": _benchmark(seconds=0, ratio=0, ratio_low=0, ratio_high=0, torch_seconds=0),
-    "benchmark-huge": _benchmark(seconds=1e308, ratio=1e308, flops=1e308, bytes=1e308),
-    "benchmark-timed-without-time": _benchmark(seconds=None),
-    "benchmark-interval": _benchmark(seconds=1.0, ratio=1.0, ratio_low=2.0, ratio_high=0.5),
-    "benchmark-list": _benchmark(rounds=[1]),
+    "case-same": _change_failed(case={**CASE, "inputs": {"input": {"same": "input"}}}),
+    "check-unknown": _change_failed(check="nope", case=CASE),
+    "benchmark-text": _add_benchmark(seconds="fast"),
+    "benchmark-negative": _add_benchmark(seconds=-1.0, ratio=-2.0),
+    "benchmark-zero": _add_benchmark(
+        seconds=0, ratio=0, ratio_low=0, ratio_high=0, torch_seconds=0
+    ),
+    "benchmark-huge": _add_benchmark(seconds=1e308, ratio=1e308, flops=1e308, bytes=1e308),
+    "benchmark-timed-without-time": _add_benchmark(seconds=None),
+    "benchmark-interval": _add_benchmark(seconds=1.0, ratio=1.0, ratio_low=2.0, ratio_high=0.5),
+    "benchmark-list": _add_benchmark(rounds=[1]),
     "timing-odd": lambda lines: lines.insert(2, {"kind": "timing", "machine": [1, 2]}),
-    "footer-text": _set(-1, "verdicts", "all"),
-    "footer-negative": _set(-1, "counts", {"passed": -5}),
-    "kind-list": _set(1, "kind", ["verdict"]),
+    "footer-text": _set_at(-1, "verdicts", "all"),
+    "footer-negative": _set_at(-1, "counts", {"passed": -5}),
+    "kind-list": _set_at(1, "kind", ["verdict"]),
     "no-header": lambda lines: lines.__delitem__(0),
 }
 
@@ -300,31 +302,31 @@ VALID = ("benchmark-zero", "benchmark-huge", "timing-odd")
 def test_no_command_ends_in_a_traceback_or_in_minutes(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = _lines()
+    lines = _valid_lines()
     MALFORMED[name](lines)
-    bad, good = _written(tmp_path / "bad.jsonl", lines), str(tmp_path / "good.jsonl")
-    _written(Path(good), _lines())
+    bad_file, good = _write_lines(tmp_path / "bad.jsonl", lines), str(tmp_path / "good.jsonl")
+    _write_lines(Path(good), _valid_lines())
     started = time.monotonic()
     for number, command in enumerate(
         (
-            ["verify", bad],
-            ["render", bad, "-o", "OUT"],
-            ["merge", bad, bad, "-o", "OUT"],
-            ["scoreboard", bad, good, "-o", "OUT"],
-            ["compare", good, bad, "-o", "OUT", "--force"],
-            ["badge", bad, "-o", "OUT"],
-            ["summary", bad],
-            ["bug-report", bad, IDS[0]],
-            ["known", bad, "--write", "OUT"],
+            ["verify", bad_file],
+            ["render", bad_file, "-o", "OUT"],
+            ["merge", bad_file, bad_file, "-o", "OUT"],
+            ["scoreboard", bad_file, good, "-o", "OUT"],
+            ["compare", good, bad_file, "-o", "OUT", "--force"],
+            ["badge", bad_file, "-o", "OUT"],
+            ["summary", bad_file],
+            ["bug-report", bad_file, IDS[0]],
+            ["known", bad_file, "--write", "OUT"],
         )
     ):
         out = str(tmp_path / f"out{number}")
         code = cli.main([out if word == "OUT" else word for word in command])
         assert code in ((1, 2) if command[0] == "verify" and name not in VALID else (0, 1, 2))
-        said = capsys.readouterr()
-        assert "a bug of nn-conformance" not in said.err, (command, said.err)
-        assert len(said.err) < 5000
-        assert command[0] in ("summary", "bug-report") or len(said.out) < 20_000
+        output = capsys.readouterr()
+        assert "a bug of nn-conformance" not in output.err, (command, output.err)
+        assert len(output.err) < 5000
+        assert command[0] in ("summary", "bug-report") or len(output.out) < 20_000
     assert time.monotonic() - started < 20
 
 
@@ -353,7 +355,7 @@ def test_bytes_that_are_no_text_are_told_of(tmp_path: Path) -> None:
 
 def test_a_file_that_nobody_could_read_line_by_line_names_some_lines_only() -> None:
     run = results.parse([results.encode_line(identity(())), *[b"nonsense"] * 1000], "r")
-    assert len(run.notes) == results.NOTES + 1
+    assert len(run.notes) == results.MAX_NOTES + 1
     assert run.notes[-1] == "r: 900 further lines that cannot be read"
 
 
@@ -361,7 +363,7 @@ def test_an_output_is_written_over_no_input(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "r.jsonl"
-    text = Path(_written(path, _lines())).read_text()
+    text = Path(_write_lines(path, _valid_lines())).read_text()
     link, hard = tmp_path / "link", tmp_path / "hard"
     link.symlink_to(path)
     os.link(path, hard)
@@ -380,7 +382,7 @@ def test_an_output_is_whole_or_as_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, out = tmp_path / "r.jsonl", tmp_path / "out.html"
-    _written(path, _lines())
+    _write_lines(path, _valid_lines())
     assert cli.main(["render", str(path), "-o", "/dev/full"]) == 2
     assert "/dev/full" in capsys.readouterr().err
     assert cli.main(["render", str(path), "-o", "/proc/none"]) == 2
@@ -398,14 +400,14 @@ def test_an_output_is_whole_or_as_it_was(
 def test_nothing_that_can_be_compared_is_no_success(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    halves = []
+    half_runs = []
     for k in (1, 2):
-        kept = tuple(v for v in _run().verdicts if shard_of(v.id, 2) == k)
-        run = whole(run_of(*kept))
+        verdicts = tuple(v for v in _make_run().verdicts if shard_of(v.id, 2) == k)
+        run = whole(run_of(*verdicts))
         run = replace(run, identity=replace(run.identity, shard=f"{k}/2", total=len(IDS)))
         results.write(tmp_path / f"{k}.jsonl", run)
-        halves.append(str(tmp_path / f"{k}.jsonl"))
-    command = ["compare", *halves, "-o", str(tmp_path / "c.html")]
+        half_runs.append(str(tmp_path / f"{k}.jsonl"))
+    command = ["compare", *half_runs, "-o", str(tmp_path / "c.html")]
     assert cli.main(command) == 2
     assert "shard: 1/2 and 2/2" in capsys.readouterr().err
     assert cli.main([*command, "--force"]) == 2
@@ -413,70 +415,79 @@ def test_nothing_that_can_be_compared_is_no_success(
 
 
 def test_a_run_that_was_cut_short_is_green_nowhere(tmp_path: Path) -> None:
-    good, cut = tmp_path / "good.jsonl", tmp_path / "cut.jsonl"
-    _written(good, _lines())
-    for lines in (_lines()[:1], _lines()[:3], [{**_lines()[0], "items": []}, _lines()[-1]]):
-        _written(cut, lines)
+    good_file, cut_file = tmp_path / "good.jsonl", tmp_path / "cut.jsonl"
+    _write_lines(good_file, _valid_lines())
+    for lines in (
+        _valid_lines()[:1],
+        _valid_lines()[:3],
+        [{**_valid_lines()[0], "items": []}, _valid_lines()[-1]],
+    ):
+        _write_lines(cut_file, lines)
         out = str(tmp_path / "out")
-        assert cli.main(["verify", str(cut)]) == 1
-        assert cli.main(["badge", str(cut), "-o", out]) == 1
-        assert cli.main(["summary", str(cut), "-o", out]) == 1
-        assert cli.main(["compare", str(good), str(cut), "-o", out]) > 0
-        assert cli.main(["compare", str(cut), str(good), "-o", out]) > 0
+        assert cli.main(["verify", str(cut_file)]) == 1
+        assert cli.main(["badge", str(cut_file), "-o", out]) == 1
+        assert cli.main(["summary", str(cut_file), "-o", out]) == 1
+        assert cli.main(["compare", str(good_file), str(cut_file), "-o", out]) > 0
+        assert cli.main(["compare", str(cut_file), str(good_file), "-o", out]) > 0
 
 
 def test_what_a_file_says_is_shown_without_control_characters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     odd = "\x1b[31mred\x1b]0;title\x07 \x00 \u202e"
-    lines = _lines()
+    lines = _valid_lines()
     lines[1] |= {"id": odd, "status": "failed", "message": odd * 100, "call": odd}
     lines[1]["reproducer"] = f"print({odd!r})\n{odd}"
-    path = _written(tmp_path / "r.jsonl", lines)
+    path = _write_lines(tmp_path / "r.jsonl", lines)
     for command in (["verify", path], ["summary", path], ["bug-report", path, "*title*"]):
         cli.main(command)
-        said = capsys.readouterr()
-        assert not set("\x1b\x00\x07\u202e") & set(said.out + said.err)
+        output = capsys.readouterr()
+        assert not set("\x1b\x00\x07\u202e") & set(output.out + output.err)
 
 
 def test_a_case_is_in_the_dtype_and_on_the_device_of_its_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = {"dtype": "float64"}, {"device": "cuda:0"}
-    for changes in wrong:
+    wrong_changes = {"dtype": "float64"}, {"device": "cuda:0"}
+    for changes in wrong_changes:
         case = {**CASE, "call": {**CASE["call"], **changes}}
         for fields in ({"case": case}, {"others": [{"message": "m", "case": case}]}):
-            lines = _lines()
-            _failing(**fields)(lines)
-            assert cli.main(["verify", _written(tmp_path / "r.jsonl", lines)]) == 1
-            said = "dtype 'float64'" if changes == wrong[0] else "device 'cuda:0'"
-            assert f"its case has the {said}" in capsys.readouterr().out
+            lines = _valid_lines()
+            _change_failed(**fields)(lines)
+            assert cli.main(["verify", _write_lines(tmp_path / "r.jsonl", lines)]) == 1
+            expected_text = "dtype 'float64'" if changes == wrong_changes[0] else "device 'cuda:0'"
+            assert f"its case has the {expected_text}" in capsys.readouterr().out
 
 
 def test_the_line_of_the_run_is_the_first() -> None:
-    run = _run()
+    run = _make_run()
     records = [run.verdicts[0], run.identity, *run.verdicts[1:]]
     with pytest.raises(results.ResultsError, match="line 2: the line of kind 'run' is not the"):
         results.parse(map(results.encode_line, records), "r")
 
 
 def test_shards_by_name() -> None:
-    assert parts("1,3/4") == ({1, 3}, 4)
-    assert absent({1, 3}, 4) == ("2/4", "4/4")
-    assert absent({1}, 10**9)[-1] == "999,999,979 more"
+    assert parse_shards("1,3/4") == ({1, 3}, 4)
+    assert missing_shard_names({1, 3}, 4) == ("2/4", "4/4")
+    assert missing_shard_names({1}, 10**9)[-1] == "999,999,979 more"
     with pytest.raises(ValueError, match="each shard once"):
-        parts("1,1/2")
+        parse_shards("1,1/2")
     for text in ("x", "a/b", "0/1", "3/2", "1/", "", "1/1/1", "1/" + "9" * 5000, "-1/2"):
         with pytest.raises(ValueError, match="expected i/N"):
-            parts(text)
+            parse_shards(text)
 
 
 def test_what_a_verdict_has_by_default_is_left_out_and_read_all_the_same() -> None:
-    given = verdict("Linear", "values", "float32", "passed", examples=Examples(3, 3), margin=None)
-    line = json.loads(results.encode_line(given))
+    sparse_verdict = verdict(
+        "Linear", "values", "float32", "passed", examples=Examples(3, 3), margin=None
+    )
+    line = json.loads(results.encode_line(sparse_verdict))
     assert line["examples"] == {"drawn": 3, "checked": 3}
     names = {"kind", "id", "layer", "check", "dtype", "device", "status", "examples"}
     assert line.keys() == {*names, "comparisons", "supported"}
-    assert results.parse_verdict(json.dumps(line).encode()) == given
+    assert results.parse_verdict(json.dumps(line).encode()) == sparse_verdict
     # Older files have them all.
-    assert results.parse_verdict(msgspec.json.encode({"kind": "verdict", **vars(given)})) == given
+    assert (
+        results.parse_verdict(msgspec.json.encode({"kind": "verdict", **vars(sparse_verdict)}))
+        == sparse_verdict
+    )

@@ -43,7 +43,7 @@ ADDED = {
         "def tanhshrink(",
         """def added_for_a_test(state: State, input: Rounded) -> Rounded | Updated:
     one = constant(1.0, input)
-    return returned(input / (one + absolute(input)) * constant(2.0, input), input)
+    return finish_activation(input / (one + absolute(input)) * constant(2.0, input), input)
 
 
 """,
@@ -96,23 +96,23 @@ for layer in ("AddedForATest", "functional.added_for_a_test"):
 """
 
 
-def _with_one_more(folder: Path, left_out: str = "") -> Path:
+def _add_activation(folder: Path, left_out: str = "") -> Path:
     """Copy the package and add AddedForATest in each place except `left_out`."""
     places = {
         "conformance": conformance,
         "conformance/strategies": conformance.strategies,
         "conformance/reports": conformance.reports,
     }
-    for place, package in places.items():
+    for location, package in places.items():
         source = Path(str(package.__file__)).parent
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, folder / place, ignore=ignored, dirs_exist_ok=True)
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, folder / location, ignore=ignore, dirs_exist_ok=True)
     for name, (line, text) in ADDED.items():
         file = folder / name
-        written = file.read_text(encoding="utf-8")
-        assert written.count(line) == 1, name
+        content = file.read_text(encoding="utf-8")
+        assert content.count(line) == 1, name
         if name != left_out:
-            file.write_text(written.replace(line, text + line), encoding="utf-8")
+            file.write_text(content.replace(line, text + line), encoding="utf-8")
     return folder
 
 
@@ -125,9 +125,9 @@ def _run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_one_more_activation_is_drawn_checked_and_passed(tmp_path: Path) -> None:
-    done = _run(_with_one_more(tmp_path), JUDGED)
-    assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()]
+    completed = _run(_add_activation(tmp_path), JUDGED)
+    assert completed.returncode == 0, completed.stderr
+    lines = [line.split() for line in completed.stdout.splitlines()]
     for layer in ("AddedForATest", "functional.added_for_a_test"):
         assert [layer, "activation", "12"] in lines
         assert ["wrong", layer, "failed"] in lines
@@ -138,20 +138,20 @@ def test_one_more_activation_is_drawn_checked_and_passed(tmp_path: Path) -> None
 
 def test_of_an_activation_that_torch_lacks_tests_hold_what_they_can(tmp_path: Path) -> None:
     """Tests compare it with its reference and shapes; tests that need torch skip with a reason."""
-    _with_one_more(tmp_path)
+    _add_activation(tmp_path)
     shutil.copytree(TESTS, tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(TESTS.parent / "pyproject.toml", tmp_path)
     file, (line, text) = tmp_path / "tests/brute_force/activation.py", REFERENCE
     file.write_text(file.read_text("utf-8").replace(line, text + line), "utf-8")
-    asked = ["tests/layers/test_rows.py", "tests/unit/test_oracles.py"]
+    test_files = ["tests/layers/test_rows.py", "tests/unit/test_oracles.py"]
     script = "import sys; sys.path.insert(0, 'tests'); import planted, pytest\n"
-    done = _run(tmp_path, script + f"raise SystemExit(pytest.main({[*OPTIONS, *asked]}))")
-    assert done.returncode == 0, done.stdout + done.stderr
+    completed = _run(tmp_path, script + f"raise SystemExit(pytest.main({[*OPTIONS, *test_files]}))")
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     for form in ("AddedForATest", "functional.added_for_a_test"):
-        assert f"torch has no {form}\n" in done.stdout
+        assert f"torch has no {form}\n" in completed.stdout
         for test in ("oracle_agrees_with_brute_force", "shape_formula_is_that_of_the_values"):
-            assert f"test_oracles.py::test_{test}[{form}] PASSED" in done.stdout
-        assert f"test_rows.py::test_defaults_are_torchs[{form}] SKIPPED" in done.stdout
+            assert f"test_oracles.py::test_{test}[{form}] PASSED" in completed.stdout
+        assert f"test_rows.py::test_defaults_are_torchs[{form}] SKIPPED" in completed.stdout
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_of_an_activation_that_torch_lacks_tests_hold_what_they_can(tmp_path: Pa
 def test_a_place_that_is_forgotten_is_named_at_import(
     left_out: str, said: str, tmp_path: Path
 ) -> None:
-    done = _run(_with_one_more(tmp_path, left_out), "import conformance.layers")
-    assert done.returncode == 1
-    assert said in done.stderr.splitlines()[-1]
+    completed = _run(_add_activation(tmp_path, left_out), "import conformance.layers")
+    assert completed.returncode == 1
+    assert said in completed.stderr.splitlines()[-1]
 
 
 def test_each_form_of_an_activation_is_a_row_and_is_found() -> None:
@@ -177,8 +177,8 @@ def test_each_form_of_an_activation_is_a_row_and_is_found() -> None:
         for form in (activation.module, activation.function, activation.in_place)
         if form
     ]
-    rows = [row.name for row in CATALOGUE.values() if row.family == "activation"]
-    assert sorted([*forms, "PReLU", "functional.prelu"]) == sorted(rows)
+    catalogue_names = [spec.name for spec in CATALOGUE.values() if spec.family == "activation"]
+    assert sorted([*forms, "PReLU", "functional.prelu"]) == sorted(catalogue_names)
     assert {activation_of(form).module for form in forms} == set(ACTIVATIONS)
     assert activation_of("functional.leaky_relu_") is ACTIVATIONS["LeakyReLU"]
 
@@ -193,26 +193,26 @@ def test_a_room_is_held_against_the_table() -> None:
     require_complete(KINDS, "a room")
     with pytest.raises(ActivationError, match=r"'Tanhshrink' .* no entry in a room"):
         require_complete({*KINDS} - {"Tanhshrink"}, "a room")
-    for holds in (require_known, require_complete):
+    for require in (require_known, require_complete):
         with pytest.raises(ActivationError, match="a room names an activation 'softsign'"):
-            holds((*KINDS, "softsign"), "a room")
+            require((*KINDS, "softsign"), "a room")
 
 
 def test_parameters_are_drawn_and_what_is_named_is_one() -> None:
-    alpha, drawn = (Parameter("alpha", 1.0),), {("alpha",): ((1.0,), (2.0,))}
-    right = Activation("Bent", "functional.bent", "", alpha, drawn, nonnegative="alpha")
-    assert right.defaults == {"alpha": 1.0}
-    assert [right.is_reversible({"alpha": x}) for x in (-1.0, 0.0)] == [False, True]
+    alpha, choices = (Parameter("alpha", 1.0),), {("alpha",): ((1.0,), (2.0,))}
+    valid = Activation("Bent", "functional.bent", "", alpha, choices, nonnegative_parameter="alpha")
+    assert valid.defaults == {"alpha": 1.0}
+    assert [valid.is_reversible({"alpha": x}) for x in (-1.0, 0.0)] == [False, True]
     with pytest.raises(ActivationError, match="'Bent': no values of 'alpha' are drawn"):
         Activation("Bent", "functional.bent", "", alpha)
     with pytest.raises(ActivationError, match="'Bent': no parameter 'alpha'"):
-        Activation("Bent", "functional.bent", "", (), drawn)
+        Activation("Bent", "functional.bent", "", (), choices)
     with pytest.raises(ActivationError, match="'Bent': no parameter 'beta'"):
-        Activation("Bent", "functional.bent", "", alpha, drawn, order="alpha < beta")
+        Activation("Bent", "functional.bent", "", alpha, choices, ordering="alpha < beta")
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
 def test_the_first_values_drawn_are_the_defaults(activation: Activation) -> None:
-    for names, choices in activation.drawn.items():
+    for names, choices in activation.drawn_values.items():
         for name, value in zip(names, choices[0], strict=True):
             assert activation.defaults.get(name, value) == value

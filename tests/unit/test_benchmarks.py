@@ -13,45 +13,47 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from conformance.reports.results import Benchmark, read
-from support import Spoiled, apart, plug_in, refused
+from support import SpoiledBackend, install_backends_module, run_forked_session, run_refused_session
 
 from conformance import Case
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.capabilities import numerics_of
-from conformance.checks.cotangents import expected
+from conformance.checks.cotangents import oracle_gradients
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call
 from conformance.timing import measure, peaks, rounds
-from conformance.timing.cost import cost, operations
+from conformance.timing.cost import cost, count_operations
 from conformance.timing.float64 import through_torch
 from conformance.timing.machine import largest_cache
 from conformance.timing.measure import Bench
 from conformance.timing.operands import TimedArrays
 from conformance.timing.peaks import Peak
-from conformance.timing.workloads import PASSES, WORKLOADS, Timed, Workload, plan
+from conformance.timing.workloads import PASSES, WORKLOADS, TimedCall, Workload, plan_calls
 
 pytestmark = pytest.mark.in_fork
 
-ONE = Workload("Linear", "tiny", {"in_features": 16, "out_features": 8}, ((4, 16),))
+TINY_LINEAR = Workload("Linear", "tiny", {"in_features": 16, "out_features": 8}, ((4, 16),))
 
 
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """One small workload, no time spent on the machine's peaks."""
-    monkeypatch.setitem(WORKLOADS, ("Linear", "tiny"), ONE)
-    monkeypatch.setattr(measure, "measured", lambda *_: Peak(1e9, 1e9))
+    monkeypatch.setitem(WORKLOADS, ("Linear", "tiny"), TINY_LINEAR)
+    monkeypatch.setattr(measure, "measure_peak", lambda *_: Peak(1e9, 1e9))
     monkeypatch.setitem(measure.SECONDS, "small", 0.05)
 
 
-def _timed(backend: Any, direction: str = "forward", layer: str = "Linear") -> Benchmark:
+def _benchmark(backend: Any, direction: str = "forward", layer: str = "Linear") -> Benchmark:
     name = "tiny" if layer == "Linear" else next(w.name for w in WORKLOADS.values()
                                                  if w.layer == layer and w.small)  # fmt: skip
-    line, _ = Bench(backend, 0).measure(Timed(layer, name, direction, "float32", "cpu"), "small")
+    line, _ = Bench(backend, 0).measure(
+        TimedCall(layer, name, direction, "float32", "cpu"), "small"
+    )
     return line
 
 
-class Sleeping(Spoiled):
+class Sleeping(SpoiledBackend):
     """torch, a fixed time later."""
 
     def __init__(self, seconds: float) -> None:
@@ -62,17 +64,17 @@ class Sleeping(Spoiled):
         super().__init__("sleeping", late)
 
 
-class Remembering(Spoiled):
+class Remembering(SpoiledBackend):
     """torch, but a layer repeats its first answer to every later call."""
 
     def build(self, call: Any) -> Any:
-        kept: list[Any] = []
+        remembered: list[Any] = []
 
-        def first(output: Any, inputs: Any) -> Any:
-            kept.append(output)
-            return kept[0]
+        def answer_first(output: Any, inputs: Any) -> Any:
+            remembered.append(output)
+            return remembered[0]
 
-        self._spoil = first
+        self._spoil = answer_first
         return super().build(call)
 
 
@@ -80,7 +82,7 @@ class Remembering(Spoiled):
 
 
 def test_a_sleeping_layer_is_slower_by_what_it_sleeps() -> None:
-    line = _timed(Sleeping(0.02))
+    line = _benchmark(Sleeping(0.02))
     assert line.status == "timed"
     assert line.torch_seconds
     assert line.ratio_low
@@ -92,7 +94,7 @@ def test_a_sleeping_layer_is_slower_by_what_it_sleeps() -> None:
 
 def test_torch_is_timed_in_both_passes() -> None:
     for direction in PASSES:
-        line = _timed(torch_backend, direction)
+        line = _benchmark(torch_backend, direction)
         assert (line.status, line.verified) == ("timed", "oracle")
         assert line.seconds
         assert line.flops == pytest.approx(
@@ -102,7 +104,7 @@ def test_torch_is_timed_in_both_passes() -> None:
 
 @pytest.mark.parametrize("factor", [1.001, 1 + 6e-7, 0.0])
 def test_a_wrong_layer_has_no_number(factor: float) -> None:
-    line = _timed(Spoiled("wrong", lambda y, _: y * factor))
+    line = _benchmark(SpoiledBackend("wrong", lambda y, _: y * factor))
     assert line.status == "not timed: failed values"
     assert line.seconds is None
     assert line.ratio is None
@@ -110,27 +112,27 @@ def test_a_wrong_layer_has_no_number(factor: float) -> None:
 
 
 def test_a_remembered_output_is_caught_by_fresh_inputs() -> None:
-    line = _timed(Remembering("remembering", lambda y, _: y))
+    line = _benchmark(Remembering("remembering", lambda y, _: y))
     assert line.status == "not timed: failed values"
     assert "wrong in a timed round" in str(line.message)
 
 
 def test_wrong_gradients_have_no_number() -> None:
-    class Wrong(Spoiled):
+    class Wrong(SpoiledBackend):
         def build(self, call: Any) -> Any:
             layer = super().build(call)
-            inner = layer.vjp
-            layer.vjp = lambda *a, **k: (tuple(g * 1.01 for g in inner(*a, **k)[0]), {})
+            true_vjp = layer.vjp
+            layer.vjp = lambda *a, **k: (tuple(g * 1.01 for g in true_vjp(*a, **k)[0]), {})
             return layer
 
-    line = _timed(Wrong("wrong gradients", lambda y, _: y), "forward+backward")
+    line = _benchmark(Wrong("wrong gradients", lambda y, _: y), "forward+backward")
     assert line.status == "not timed: failed gradients"
 
 
 def test_no_gradients_and_no_layer_are_unsupported() -> None:
     from conformance import Unsupported
 
-    class Less(Spoiled):
+    class ForwardOnly(SpoiledBackend):
         def build(self, call: Any) -> Any:
             if call.layer == "Identity":
                 raise Unsupported("layer Identity")
@@ -144,14 +146,20 @@ def test_no_gradients_and_no_layer_are_unsupported() -> None:
 
             return Forward()
 
-    less = Less("less", lambda y, _: y)
-    assert _timed(less).status == "timed"
-    assert _timed(less, PASSES[1]).status == "not timed: unsupported: gradients not offered"
-    assert _timed(less, layer="Identity").status == "not timed: unsupported: layer Identity"
+    forward_only = ForwardOnly("less", lambda y, _: y)
+    assert _benchmark(forward_only).status == "timed"
+    assert (
+        _benchmark(forward_only, PASSES[1]).status
+        == "not timed: unsupported: gradients not offered"
+    )
+    assert (
+        _benchmark(forward_only, layer="Identity").status
+        == "not timed: unsupported: layer Identity"
+    )
 
 
 def test_work_that_is_left_until_the_answer_is_fetched_is_not_timed() -> None:
-    class Lazy(Spoiled):
+    class Lazy(SpoiledBackend):
         def build(self, call: Any) -> Any:
             layer = super().build(call)
 
@@ -169,14 +177,14 @@ def test_work_that_is_left_until_the_answer_is_fetched_is_not_timed() -> None:
 
             return Later()
 
-    line = _timed(Lazy("lazy", lambda y, _: y))
+    line = _benchmark(Lazy("lazy", lambda y, _: y))
     assert line.status == "not timed: answers come late, and the layer offers no sync()"
     assert line.seconds is None
 
 
 def test_a_bound_as_large_as_the_answer_verifies_nothing() -> None:
     name = next(w.name for w in WORKLOADS.values() if w.layer == "LSTM" and w.small)
-    item = Timed("LSTM", name, "forward+backward", "bfloat16", "cpu")
+    item = TimedCall("LSTM", name, "forward+backward", "bfloat16", "cpu")
     line, _ = Bench(torch_backend, 0).measure(item, "small")
     assert line.status == "not timed: not verified"
 
@@ -187,15 +195,15 @@ def test_a_bound_as_large_as_the_answer_verifies_nothing() -> None:
 class _Machine:
     """A simulated clock: calls take a given time, and the first call of a block a bit more."""
 
-    def __init__(self, seed: int, first: float = 0.0) -> None:
-        self.generator, self.first = np.random.default_rng(seed), first
+    def __init__(self, seed: int, first_call_excess: float = 0.0) -> None:
+        self.generator, self.first_call_excess = np.random.default_rng(seed), first_call_excess
         self.now, self.calls = 0.0, 0
 
     def side(self, seconds: float) -> rounds.TimedSide:
         def call(natives: Any) -> Any:
             self.calls += 1
-            early = self.first if self.calls % 4 == 1 else 0.0
-            self.now += seconds * (1 + early) * float(self.generator.lognormal(0, 0.5))
+            excess = self.first_call_excess if self.calls % 4 == 1 else 0.0
+            self.now += seconds * (1 + excess) * float(self.generator.lognormal(0, 0.5))
 
         def stopwatch() -> Callable[[], float]:
             started = self.now
@@ -204,52 +212,54 @@ class _Machine:
         return rounds.TimedSide(lambda arrays: arrays, call, lambda: None, stopwatch)
 
     def ratio(self, own: float, reference: float) -> tuple[float, float]:
-        times = rounds.timed(
+        times = rounds.time_rounds(
             self.side(own), self.side(reference), lambda: 0, self.generator, seconds=0, size=0
         )
         assert times.calls == 1
-        found = rounds.interval(times.ratios)
-        assert found is not None
-        return found
+        interval = rounds.median_interval(times.ratios)
+        assert interval is not None
+        return interval
 
 
 def test_the_interval_holds_the_ratio_on_a_noisy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "_collector_off", nullcontext)
     for ratio in (1.0, 3.0):
-        inside = 0
+        hits = 0
         for seed in range(200):
-            low, high = _Machine(seed, first=0.5).ratio(ratio, 1.0)
-            inside += low <= ratio <= high
+            low, high = _Machine(seed, first_call_excess=0.5).ratio(ratio, 1.0)
+            hits += low <= ratio <= high
         # Binomial (200, .96): fewer than 180 in one of 10 000 runs.
-        assert inside >= 180
+        assert hits >= 180
 
 
 def test_interval_is_that_of_the_sign_test() -> None:
-    assert rounds.interval([1.0] * 5) is None
-    assert rounds.interval([3, 1, 2, 6, 5, 4]) == (1, 6)
-    assert rounds.interval(range(12)) == (2, 9)
+    assert rounds.median_interval([1.0] * 5) is None
+    assert rounds.median_interval([3, 1, 2, 6, 5, 4]) == (1, 6)
+    assert rounds.median_interval(range(12)) == (2, 9)
 
 
 def test_every_call_has_fresh_inputs_and_neither_side_is_always_first() -> None:
     made: list[int] = []
     order: list[str] = []
-    seen: dict[str, list[int]] = {"own": [], "torch": []}
+    calls_by_side: dict[str, list[int]] = {"own": [], "torch": []}
 
-    def fresh() -> int:
+    def next_natives() -> int:
         made.append(len(made))
         return made[-1]
 
     def side(name: str) -> rounds.TimedSide:
         def call(natives: int) -> int:
             order.append(name)
-            seen[name].append(natives)
+            calls_by_side[name].append(natives)
             return natives
 
         return rounds.TimedSide(lambda arrays: arrays, call, lambda: None, lambda: lambda: 1.0)
 
     generator = np.random.default_rng(0)
-    times = rounds.timed(side("own"), side("torch"), fresh, generator, seconds=0, size=0)
-    for inputs in seen.values():
+    times = rounds.time_rounds(
+        side("own"), side("torch"), next_natives, generator, seconds=0, size=0
+    )
+    for inputs in calls_by_side.values():
         assert len(set(inputs)) == len(inputs)
     blocks = ["".join(n[0] for n in order[8 + 4 * k : 12 + 4 * k]) for k in range(12)]
     assert sorted(blocks) == ["otto"] * 6 + ["toot"] * 6
@@ -269,78 +279,89 @@ def test_every_call_has_fresh_inputs_and_neither_side_is_always_first() -> None:
 def test_torch_float64_gives_the_oracles_values_and_bounds(layer: str, dtype: str) -> None:
     name = "tiny" if layer == "Linear" else next(w.name for w in WORKLOADS.values()
                                                  if w.layer == layer and w.small)  # fmt: skip
-    operands = TimedArrays(Timed(layer, name, "forward", dtype, "cpu"), WORKLOADS[layer, name])
+    operands = TimedArrays(TimedCall(layer, name, "forward", dtype, "cpu"), WORKLOADS[layer, name])
     generator = np.random.default_rng(0)
     for exact_regime in (True, False):
         case = Case(operands.call(generator), operands.inputs(generator, exact_regime=exact_regime))
-        given = operands.cotangents(generator, exact_regime=exact_regime)
-        rows = CATALOGUE[layer], through_torch(CATALOGUE[layer], case.call.arguments, torch_backend)
+        drawn_cotangents = operands.cotangents(generator, exact_regime=exact_regime)
+        specs = (
+            CATALOGUE[layer],
+            through_torch(CATALOGUE[layer], case.call.arguments, torch_backend),
+        )
         results = []
-        for row in rows:
+        for spec in specs:
             # A copy of the case, because the oracle caches its answers by case.
-            trial = Trial(torch_backend, row, Case(case.call, case.inputs),
+            trial = Trial(torch_backend, spec, Case(case.call, case.inputs),
                           numerics_of(torch_backend, dtype))  # fmt: skip
-            inputs, parameters = expected(trial, given)
+            inputs, parameters = oracle_gradients(trial, drawn_cotangents)
             results.append([*trial.expected, *inputs, *parameters.values()])
-        for plain, large in zip(*results, strict=True):
-            assert plain is not None
-            assert large is not None
-            np.testing.assert_allclose(large.value, plain.value, rtol=1e-9, atol=1e-9)
+        for reference_value, bounded_value in zip(*results, strict=True):
+            assert reference_value is not None
+            assert bounded_value is not None
+            np.testing.assert_allclose(
+                bounded_value.value, reference_value.value, rtol=1e-9, atol=1e-9
+            )
             if "ranspose" in layer:
                 # The oracle counts all products of a window, torch only those inside the input.
-                assert np.all(large.error <= plain.error * (1 + 1e-6) + 1e-12)
+                assert np.all(bounded_value.error <= reference_value.error * (1 + 1e-6) + 1e-12)
             else:
-                np.testing.assert_allclose(large.error, plain.error, rtol=1e-6, atol=1e-12)
-            assert not exact_regime or float(np.mean(plain.error == 0)) > 0.1
+                np.testing.assert_allclose(
+                    bounded_value.error, reference_value.error, rtol=1e-6, atol=1e-12
+                )
+            assert not exact_regime or float(np.mean(reference_value.error == 0)) > 0.1
 
 
 def test_every_layer_is_timed_in_both_sets() -> None:
-    for which in ("small", "full"):
-        items = plan(which, layers=list(CATALOGUE), dtypes=["float32"], devices=["cpu"])
+    for workload_set in ("small", "full"):
+        items = plan_calls(
+            workload_set, layers=list(CATALOGUE), dtypes=["float32"], devices=["cpu"]
+        )
         assert {item.layer for item in items} == set(CATALOGUE)
         assert len({item.id for item in items}) == len(items)
-    assert plan("none", layers=list(CATALOGUE), dtypes=["float32"], devices=["cpu"]) == ()
+    assert plan_calls("none", layers=list(CATALOGUE), dtypes=["float32"], devices=["cpu"]) == ()
 
 
 # Those whose outputs are sums of products.
-FAMILIES = ("convolution", "recurrent", "linear")
-SUMS = [k for k, w in WORKLOADS.items() if w.small and CATALOGUE[w.layer].family in FAMILIES]
+SUM_FAMILIES = ("convolution", "recurrent", "linear")
+SUM_WORKLOADS = [
+    k for k, w in WORKLOADS.items() if w.small and CATALOGUE[w.layer].family in SUM_FAMILIES
+]
 
 
-@pytest.mark.parametrize("key", SUMS)
+@pytest.mark.parametrize("key", SUM_WORKLOADS)
 def test_operations_are_counted_as_the_layer_does_them(key: tuple[str, str]) -> None:
     w = WORKLOADS[key]
-    operands = TimedArrays(Timed(*key, "forward", "float32", "cpu"), w)
-    assert operands.outputs
-    found = operations(operands)
+    operands = TimedArrays(TimedCall(*key, "forward", "float32", "cpu"), w)
+    assert operands.output_shapes
+    operation_count = count_operations(operands)
     if w.layer == "Identity":
-        assert found == 0
+        assert operation_count == 0
         return
     if "hidden_size" in w.arguments:
         gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[w.layer.removesuffix("Cell")]
-        assert found == 2 * math.prod(w.inputs[0][:-1]) * gates * 128 * (128 + 128)
+        assert operation_count == 2 * math.prod(w.inputs[0][:-1]) * gates * 128 * (128 + 128)
         return
     # Σ of a layer of ones counts its products, those with the padding left out.
-    without = {k: v for k, v in w.arguments.items() if k != "padding"}
+    unpadded = {k: v for k, v in w.arguments.items() if k != "padding"}
     call = operands.call(np.random.default_rng(0))
     state = {name: np.ones(a.shape) * (name == "weight") for name, a in call.state.items()}
     ones = [np.ones(s) for s in w.inputs]
     if not state:
         ones[-1][:] = 0
-    layer = torch_backend.build(type(call)(w.layer, without, state, "float64", "cpu"))
+    layer = torch_backend.build(type(call)(w.layer, unpadded, state, "float64", "cpu"))
     counted = 2 * float(layer.get(layer(*map(layer.put, ones))).sum())
     padded = w.arguments.get("padding", 0)
     if padded and "ranspose" not in w.layer:
-        assert found > counted
+        assert operation_count > counted
     elif "ilinear" in w.layer:  # a factor comes to each product of x₁ and the weight once summed
-        rows, width = w.inputs[1]
-        assert found == counted + 2 * rows * 32 * width
+        rows, out_features = w.inputs[1]
+        assert operation_count == counted + 2 * rows * 32 * out_features
     else:
-        assert found == counted
+        assert operation_count == counted
 
 
 # Bytes in float32: read and written by a forward pass; the cotangent and gradients of a backward.
-MOVED = {
+MOVED_BYTES = {
     "a linear layer": (
         ("Linear", {"in_features": 16, "out_features": 8}, ((4, 16),)),
         4 * (64 + 128 + 8 + 32),
@@ -379,17 +400,19 @@ MOVED = {
 }
 
 
-@pytest.mark.parametrize("what", MOVED)
+@pytest.mark.parametrize("what", MOVED_BYTES)
 def test_bytes_are_each_operand_and_each_result_once(what: str) -> None:
-    (layer, arguments, shapes), forward, more = MOVED[what]
-    below = {"input": 1} if "Embedding" in layer else {"tensor": 10}
-    w = Workload(layer, "tiny", arguments, shapes, below=below)
-    for direction, moved in zip(PASSES, (forward, forward + more), strict=True):
-        operands = TimedArrays(Timed(layer, "tiny", direction, "float32", "cpu"), w)
+    (layer, arguments, shapes), forward_bytes, backward_bytes = MOVED_BYTES[what]
+    index_limits = {"input": 1} if "Embedding" in layer else {"tensor": 10}
+    w = Workload(layer, "tiny", arguments, shapes, index_limits=index_limits)
+    for direction, expected_bytes in zip(
+        PASSES, (forward_bytes, forward_bytes + backward_bytes), strict=True
+    ):
+        operands = TimedArrays(TimedCall(layer, "tiny", direction, "float32", "cpu"), w)
         generator = np.random.default_rng(0)
         call = operands.call(generator)
-        assert cost(operands, call, operands.inputs(generator)).bytes == moved
-        if not more:
+        assert cost(operands, call, operands.inputs(generator)).bytes == expected_bytes
+        if not backward_bytes:
             return
 
 
@@ -398,9 +421,9 @@ def test_bytes_are_each_operand_and_each_result_once(what: str) -> None:
     [("ReLU", True), ("Identity", False), ("Dropout", False), ("Flatten", False)],
 )
 def test_a_call_that_hands_back_its_input_moves_nothing(layer: str, moves: bool) -> None:
-    found = _timed(torch_backend, layer=layer)
-    assert bool(found.bytes) == moves
-    assert bool(found.flops) == moves
+    benchmark = _benchmark(torch_backend, layer=layer)
+    assert bool(benchmark.bytes) == moves
+    assert bool(benchmark.flops) == moves
 
 
 @pytest.mark.parametrize(
@@ -424,10 +447,10 @@ def test_the_largest_cache(sizes: dict[str, str], largest: int, tmp_path: Path) 
 def test_the_copy_is_larger_than_the_cache(
     cache: int, copied: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peaks, "LEAST_COPIED", 1 << 16)
-    monkeypatch.setattr(peaks, "LEAST", 0.0)
+    monkeypatch.setattr(peaks, "MIN_COPY_BYTES", 1 << 16)
+    monkeypatch.setattr(peaks, "MIN_SECONDS", 0.0)
     monkeypatch.setattr(peaks, "largest_cache", lambda: cache)
-    seen = []
+    copied_sizes = []
     copy = torch_backend.build(Call("functional.linear", {}, {}, "float16", "cpu")).copy
 
     class Copying:
@@ -441,16 +464,16 @@ def test_the_copy_is_larger_than_the_cache(
             return self.layer(*inputs)
 
         def copy(self, source: Any, target: Any) -> None:
-            seen.append(2 * source.numel())
+            copied_sizes.append(2 * source.numel())
             copy(source, target)
 
     class Backend:
         def build(self, call: Call) -> Any:
             return Copying(torch_backend.build(call))
 
-    found = peaks.measured(cast(Any, Backend()), "float16", "cpu")
-    assert set(seen) == {copied}
-    assert found.bytes
+    peak = peaks.measure_peak(cast(Any, Backend()), "float16", "cpu")
+    assert set(copied_sizes) == {copied}
+    assert peak.bytes
 
 
 # Within pytest.
@@ -490,12 +513,12 @@ sleeping, wrong, dying, plain = map(like, (Sleeping, Wrong, Dying, torch.nn.Iden
 
 @pytest.fixture
 def bench(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
-    plug_in(pytester, monkeypatch, BACKENDS)
+    install_backends_module(pytester, monkeypatch, BACKENDS)
     # Also for the serial phase, which drops options of the session.
     pytester.makeini("[pytest]\naddopts = -pwarm")
 
     def run(backend: str, *options: str, target: str = "conformance.suite.test_benchmarks") -> Any:
-        return apart(
+        return run_forked_session(
             pytester, "-p", "no:cacheprovider", "--pyargs", target,
             "--conformance-layer=Identity",
             "--conformance-check=shape", "--conformance-examples=3", "--conformance-dtype=float32",
@@ -526,8 +549,8 @@ def test_serially_they_run_with_the_items_and_both_files_are_written(bench: Any)
     assert {"cpu", "governor", "threads", "devices", "versions", "spread", "note"} <= set(facts)
     written = json.loads(Path("b.json").read_text())["benchmarks"]
     assert [b["extra_info"]["pass"] for b in written] == list(PASSES)
-    for mine, its in zip(run.benchmarks, written, strict=True):
-        assert its["stats"]["median"] == pytest.approx(mine["seconds"])
+    for recorded, written_line in zip(run.benchmarks, written, strict=True):
+        assert written_line["stats"]["median"] == pytest.approx(recorded["seconds"])
     result.stdout.fnmatch_lines(["*benchmarks of look-alike*", "*2 timed, each verified*"])
 
 
@@ -570,15 +593,15 @@ def test_without_isolation_they_run_in_pytests_own_process(bench: Any) -> None:
 def test_a_regression_fails_the_run_on_a_ratio(bench: Any) -> None:
     assert bench("plain").ret == 0
     Path("r.jsonl").rename("before.jsonl")
-    earlier = "--conformance-compare=before.jsonl"
-    slower = bench("sleeping", earlier, "--conformance-regression=2")
+    compare_option = "--conformance-compare=before.jsonl"
+    slower = bench("sleeping", compare_option, "--conformance-regression=2")
     assert slower.ret == pytest.ExitCode.TESTS_FAILED
     slower.stdout.fnmatch_lines(["*times as slow as before, relative to torch*"])
     Path("r.jsonl").rename("slow.jsonl")
     # As slow in seconds, but no slower than before: a ratio is what counts.
     same = bench("sleeping", "--conformance-compare=slow.jsonl", "--conformance-regression=50")
     assert same.ret == 0
-    assert bench("sleeping", earlier).ret == 0
+    assert bench("sleeping", compare_option).ret == 0
     alone = bench("sleeping", "--conformance-regression=2")
     assert alone.ret == pytest.ExitCode.TESTS_FAILED
     alone.stdout.fnmatch_lines(["*times as slow as torch*"])
@@ -595,4 +618,4 @@ def test_a_regression_fails_the_run_on_a_ratio(bench: Any) -> None:
 )
 @pytest.mark.usefixtures("bench")
 def test_bad_options_are_usage_errors(pytester: pytest.Pytester, option: str, message: str) -> None:
-    assert message in refused(pytester, f"--conformance-{option}")
+    assert message in run_refused_session(pytester, f"--conformance-{option}")

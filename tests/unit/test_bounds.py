@@ -24,20 +24,20 @@ FRAGMENT = re.compile(rf"(\+[a-z0-9]+(-[a-z0-9]+)*|[0-9]+)\.({'|'.join(CATEGORIE
 
 
 def _tox() -> configparser.ConfigParser:
-    found = configparser.ConfigParser(interpolation=None)
-    found.read(ROOT / "tox.ini", encoding="utf-8")
-    return found
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "tox.ini", encoding="utf-8")
+    return parser
 
 
 def _bounds() -> dict[str, str]:
     """The least version of each dependency."""
-    found = {}
+    lower_bounds = {}
     for text in PROJECT["project"]["dependencies"]:
         requirement = Requirement(text)
-        (least,) = requirement.specifier
-        assert least.operator == ">=", text
-        found[requirement.name] = least.version
-    return found
+        (specifier,) = requirement.specifier
+        assert specifier.operator == ">=", text
+        lower_bounds[requirement.name] = specifier.version
+    return lower_bounds
 
 
 def test_the_oldest_environment_installs_every_lower_bound() -> None:
@@ -45,12 +45,12 @@ def test_the_oldest_environment_installs_every_lower_bound() -> None:
     lines = [Requirement(line) for line in section["deps"].split("\n") if line]
     pinned = {}
     for requirement in lines:
-        (exactly,) = requirement.specifier
-        assert exactly.operator == "==", str(requirement)
-        pinned[requirement.name] = exactly.version
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==", str(requirement)
+        pinned[requirement.name] = specifier.version
     assert pinned == _bounds()
-    least = PROJECT["project"]["requires-python"].removeprefix(">=")
-    assert section["base_python"] == f"py{least.replace('.', '')}"
+    minimum = PROJECT["project"]["requires-python"].removeprefix(">=")
+    assert section["base_python"] == f"py{minimum.replace('.', '')}"
 
 
 def test_the_newest_environment_names_what_the_oldest_holds_back() -> None:
@@ -62,16 +62,16 @@ def test_the_newest_environment_names_what_the_oldest_holds_back() -> None:
 
 def test_classifiers_name_the_least_python() -> None:
     prefix = "Programming Language :: Python :: 3."
-    named = [c for c in PROJECT["project"]["classifiers"] if c.startswith(prefix)]
-    least = min((c.rpartition(" ")[2] for c in named), key=Version)
-    assert PROJECT["project"]["requires-python"] == f">={least}"
+    classifiers = [c for c in PROJECT["project"]["classifiers"] if c.startswith(prefix)]
+    minimum = min((c.rpartition(" ")[2] for c in classifiers), key=Version)
+    assert PROJECT["project"]["requires-python"] == f">={minimum}"
 
 
 def fragments() -> list[Path]:
     return sorted(p for p in (ROOT / TOWNCRIER["directory"]).iterdir() if p.name != "README.md")
 
 
-def fault(path: Path) -> str:
+def find_fault(path: Path) -> str:
     """Describe what is wrong with a fragment; empty for a valid one."""
     if not FRAGMENT.fullmatch(path.name):
         return (
@@ -87,7 +87,7 @@ def fault(path: Path) -> str:
 
 
 def test_fragments_are_well_named() -> None:
-    assert [found for path in fragments() if (found := fault(path))] == []
+    assert [found for path in fragments() if (found := find_fault(path))] == []
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_what_is_wrong_with_a_fragment_is_said(
 ) -> None:
     path = tmp_path / name
     path.write_text(text)
-    found = fault(path)
-    assert (found == "") == (told == "")
-    assert told in found
+    fault_text = find_fault(path)
+    assert (fault_text == "") == (told == "")
+    assert told in fault_text
 
 
 def test_every_fragment_reaches_the_changelog() -> None:
@@ -139,8 +139,8 @@ def test_forms_ask_for_the_results_file_and_the_bug_report(path: Path) -> None:
     yaml = pytest.importorskip("yaml", reason="needs PyYAML")
     form = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert {"name", "description", "body"} <= {*form}
-    asked = [part["attributes"] for part in form["body"] if part["type"] != "markdown"]
-    text = " ".join(f"{a['label']} {a.get('description', '')}" for a in asked)
+    attributes = [part["attributes"] for part in form["body"] if part["type"] != "markdown"]
+    text = " ".join(f"{a['label']} {a.get('description', '')}" for a in attributes)
     assert "results file" in text
     assert "nn-conformance bug-report" in text
     ids = [part["id"] for part in form["body"] if part["type"] != "markdown"]

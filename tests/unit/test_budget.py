@@ -11,21 +11,21 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from support import plug_in, seen_here
+from support import install_backends_module, seen_here
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend
 from conformance.isolation.isolated_engine import IsolatedEngine
 from conformance.isolation.journal import Entry
-from conformance.isolation.process import Child, Died
+from conformance.isolation.process import Child, ChildDied
 from conformance.items import verdicts
-from conformance.items.forks import Expendable
+from conformance.items.forks import ExpendableProcess
 from conformance.items.outcomes import Outcome
-from conformance.items.planning import Item, in_rounds, plan
+from conformance.items.planning import Item, order_in_rounds, plan_items
 from conformance.known import entry as known_failures
 from conformance.layers.describe import case_text
 from conformance.layers.encoding import encode_case
-from conformance.model.budget import GRACE, KEPT, Budget, parse
+from conformance.model.budget import GRACE, GUARANTEED_SHARE, Budget, parse_budget
 from conformance.model.case import Case, Examples, Numerics, Verdict
 from conformance.run.engine import Engine
 
@@ -35,21 +35,21 @@ ITEM = Item("Linear", "values", "float32", "cpu")
 
 
 def test_a_budget_of_the_run_is_shared_by_items_and_carried_on() -> None:
-    assert parse("600", items=300, workers=2) == Budget(4.0, items=150, grace=60.0)
-    assert parse(" 2.5/item ", items=300, workers=2) == Budget(2.5)
+    assert parse_budget("600", items=300, workers=2) == Budget(4.0, items=150, grace=60.0)
+    assert parse_budget(" 2.5/item ", items=300, workers=2) == Budget(2.5)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "2/layer", "soon", "1e3"])
 def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected seconds of the whole run"):
-        parse(text, 1, 1)
+        parse_budget(text, 1, 1)
 
 
 def test_the_rest_of_an_item_goes_to_the_next_only_if_they_share() -> None:
-    for items, least, most in ((5, 19.0, 20.0), (0, 9.0, 10.0)):
+    for items, minimum, maximum in ((5, 19.0, 20.0), (0, 9.0, 10.0)):
         budget = Budget(10.0, items)
         assert budget.begin()() > 9.0
-        assert least < budget.begin()() <= most
+        assert minimum < budget.begin()() <= maximum
 
 
 @pytest.fixture
@@ -62,17 +62,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def _spend(budget: Budget, clock: list[float], seconds: float) -> float | None:
     """The seconds granted to an item that takes `seconds`; None if the budget skips the item."""
-    left = budget.begin()
-    if left is None:
+    seconds_left = budget.begin()
+    if seconds_left is None:
         return None
-    allowed = left()
+    allowed = seconds_left()
     clock[0] += seconds
-    left()
+    seconds_left()
     return allowed
 
 
 def test_what_an_item_takes_too_much_all_later_ones_do_without(clock: list[float]) -> None:
-    budget = parse("100", items=10, workers=1)
+    budget = parse_budget("100", items=10, workers=1)
     assert _spend(budget, clock, 37.0) == 10.0
     # The item takes 27 s too long, which the nine later items share.
     assert [_spend(budget, clock, 7.0) for _ in range(9)] == pytest.approx([7.0] * 9)
@@ -80,19 +80,19 @@ def test_what_an_item_takes_too_much_all_later_ones_do_without(clock: list[float
 
 
 def test_dear_items_that_come_first_leave_half_a_share_to_the_others(clock: list[float]) -> None:
-    budget = parse("100", items=20, workers=1)
-    given = [_spend(budget, clock, 20.0 if k < 6 else 2.0) for k in range(20)]
+    budget = parse_budget("100", items=20, workers=1)
+    grants = [_spend(budget, clock, 20.0 if k < 6 else 2.0) for k in range(20)]
     # The fifth begins at 80 s instead of 20 s. That is more than 10 s of grace plus half of the
     # time of sixteen items, 40 s. Each skipped item reduces the delay by 5 s, and the time to make
     # it up by 2.5 s.
-    assert given[4:8] == [None] * 4
-    assert None not in given[:4] + given[8:]
-    assert given[8] == pytest.approx(5.0 * KEPT - 10.0 / 12)
+    assert grants[4:8] == [None] * 4
+    assert None not in grants[:4] + grants[8:]
+    assert grants[8] == pytest.approx(5.0 * GUARANTEED_SHARE - 10.0 / 12)
     assert clock[0] == 4 * 20 + 12 * 2
 
 
 def test_what_a_lost_process_has_spent_counts(clock: list[float]) -> None:
-    asked: list[float] = []
+    times_asked: list[float] = []
 
     class Mortal:
         answered = 0
@@ -101,44 +101,46 @@ def test_what_a_lost_process_has_spent_counts(clock: list[float]) -> None:
             return 0
 
         def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-            asked.append(request["seconds"])
+            times_asked.append(request["seconds"])
             clock[0] += 4.0
-            if len(asked) == 1:
-                raise Died("crashed", "it died", Entry("pinned"))
-            return {"verdict": msgspec.to_builtins(verdicts.left_out(ITEM, 5))}
+            if len(times_asked) == 1:
+                raise ChildDied("crashed", "it died", Entry("pinned"))
+            return {"verdict": msgspec.to_builtins(verdicts.left_out_verdict(ITEM, 5))}
 
-    engine = IsolatedEngine(cast(Child, Mortal()), "mortal", 5, 0, budget=parse("25", 5, 1))
+    engine = IsolatedEngine(cast(Child, Mortal()), "mortal", 5, 0, budget=parse_budget("25", 5, 1))
     for _ in range(2):
         engine.run(ITEM)
     # The first item has 5 s and takes 8 s, of which its process took 4 s before it died. The other
     # four items share the 3 s.
-    assert asked == [5.0, 1.0, 5.0 - 3.0 / 4]
+    assert times_asked == [5.0, 1.0, 5.0 - 3.0 / 4]
 
 
 def test_a_run_of_items_that_are_all_too_dear_is_kept(clock: list[float]) -> None:
-    budget = parse("100", items=50, workers=1)
-    given = [_spend(budget, clock, 6.0) for _ in range(50)]
-    assert None in given
+    budget = parse_budget("100", items=50, workers=1)
+    grants = [_spend(budget, clock, 6.0) for _ in range(50)]
+    assert None in grants
     assert 100 <= clock[0] <= 100 * (1 + GRACE) + 6
 
 
 def test_an_item_stops_when_its_time_is_over_and_counts_what_it_left_out() -> None:
-    slow = Engine(backend, 60, 0, interrupted=lambda: bool(time.sleep(0.02)), budget=Budget(0.3))
-    verdict = slow.run(ITEM)
+    slow_engine = Engine(
+        backend, 60, 0, interrupted=lambda: bool(time.sleep(0.02)), budget=Budget(0.3)
+    )
+    verdict = slow_engine.run(ITEM)
     assert verdict.status == "passed"
     assert 0 < verdict.examples.drawn < 60
     assert verdict.examples.drawn + verdict.examples.stopped == 60
-    whole = Engine(backend, 60, 0, budget=Budget(60.0)).run(ITEM)
-    assert (whole.examples.drawn, whole.examples.stopped) == (60, 0)
+    unlimited = Engine(backend, 60, 0, budget=Budget(60.0)).run(ITEM)
+    assert (unlimited.examples.drawn, unlimited.examples.stopped) == (60, 0)
 
 
-def _out_of_time(monkeypatch: pytest.MonkeyPatch, *first: Outcome) -> Verdict:
+def _run_out_of_time(monkeypatch: pytest.MonkeyPatch, *first_outcomes: Outcome) -> Verdict:
     """The verdict of an item whose time is over at once and whose first cases end as given."""
-    engine, coming = Engine(backend, 60, 0, budget=Budget(0.0)), iter(first)
-    judged = engine.outcome
+    engine, remaining = Engine(backend, 60, 0, budget=Budget(0.0)), iter(first_outcomes)
+    original_outcome = engine.outcome
 
     def outcome(item: Item, case: Case, numerics: Numerics | None = None) -> Outcome:
-        return next(coming, None) or judged(item, case)
+        return next(remaining, None) or original_outcome(item, case)
 
     monkeypatch.setattr(engine, "outcome", outcome)
     return engine.run(ITEM)
@@ -146,27 +148,31 @@ def _out_of_time(monkeypatch: pytest.MonkeyPatch, *first: Outcome) -> Verdict:
 
 def test_where_a_check_never_applied_the_verdict_says_why() -> None:
     why = "the unbroken call raises KeyError, too"
-    nothing = verdicts.conclude(verdicts.begin(ITEM, Examples(3, invalid=3)), (), why)
-    assert nothing.status == "unchecked"
-    assert f"(most often: {why})" in str(nothing.message)
+    empty_verdict = verdicts.conclude_verdict(
+        verdicts.open_verdict(ITEM, Examples(3, invalid=3)), (), why
+    )
+    assert empty_verdict.status == "unchecked"
+    assert f"(most often: {why})" in str(empty_verdict.message)
 
 
 def test_an_item_whose_time_is_over_goes_on_until_a_case_tells_something(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    verdict = _out_of_time(monkeypatch, *[Outcome("invalid", "not for this case")] * 3)
+    verdict = _run_out_of_time(monkeypatch, *[Outcome("invalid", "not for this case")] * 3)
     assert (verdict.status, verdict.examples.drawn, verdict.examples.stopped) == ("passed", 4, 56)
     # A verdict without numbers names the budget only if no case ran to its end.
-    nothing = verdicts.conclude(verdicts.begin(ITEM, Examples(1, invalid=1, stopped=59)), ())
-    assert nothing.status == "unchecked"
-    assert nothing.message == f"{verdicts.NOTHING} (59 cases beyond the time budget)"
+    empty_verdict = verdicts.conclude_verdict(
+        verdicts.open_verdict(ITEM, Examples(1, invalid=1, stopped=59)), ()
+    )
+    assert empty_verdict.status == "unchecked"
+    assert empty_verdict.message == f"{verdicts.NOTHING_COMPARED} (59 cases beyond the time budget)"
 
 
 def test_an_item_of_which_the_rest_is_declined_goes_on_until_numbers_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     without_numbers = [Outcome("passed")] * 3
-    verdict = _out_of_time(
+    verdict = _run_out_of_time(
         monkeypatch, *without_numbers, *[Outcome("unsupported", "not this one")] * 60
     )
     assert verdict.status == "passed"
@@ -175,26 +181,26 @@ def test_an_item_of_which_the_rest_is_declined_goes_on_until_numbers_are_compare
 
 
 def test_cases_that_leave_nothing_to_compare_come_last_within_a_budget() -> None:
-    seen: list[int] = []
+    indices: list[int] = []
 
-    def note(phase: str, index: int, checked: int) -> None:
+    def record_index(phase: str, index: int, checked: int) -> None:
         if phase == "checking":
-            seen.append(index)
+            indices.append(index)
 
-    engine = Engine(backend, 60, 0, budget=Budget(60.0), process=Expendable(note))
+    engine = Engine(backend, 60, 0, budget=Budget(60.0), process=ExpendableProcess(record_index))
     engine.run(ITEM)
     cases = engine.cases(ITEM)
-    empty = [any(x is not None and not x.size for x in cases[k].inputs) for k in seen]
-    assert len(seen) == 60
-    assert any(empty)
-    assert empty == sorted(empty)
+    has_empty_input = [any(x is not None and not x.size for x in cases[k].inputs) for k in indices]
+    assert len(indices) == 60
+    assert any(has_empty_input)
+    assert has_empty_input == sorted(has_empty_input)
 
 
 def test_a_run_that_is_too_late_leaves_items_out_until_it_is_not() -> None:
-    late = Engine(backend, 60, 0, budget=Budget(0.06, items=1, grace=0.1, _saved=-0.15))
-    left_out, passed = late.run(ITEM), late.run(ITEM)
-    assert (left_out.status, left_out.examples.stopped) == ("unchecked", 60)
-    assert left_out.message == "left out: the run is behind its time budget"
+    late = Engine(backend, 60, 0, budget=Budget(0.06, items=1, grace=0.1, _saved_seconds=-0.15))
+    without_result, passed = late.run(ITEM), late.run(ITEM)
+    assert (without_result.status, without_result.examples.stopped) == ("unchecked", 60)
+    assert without_result.message == "left out: the run is behind its time budget"
     assert (passed.status, passed.examples.drawn) == ("passed", 1)
 
 
@@ -202,43 +208,48 @@ def test_pinned_cases_are_tried_while_there_is_time() -> None:
     case = json.dumps(encode_case(Engine(backend, 5, 0).cases(ITEM)[0]))
     entry = f"[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\ncase = '{case}'\n"
     entry += seen_here()
-    known = known_failures.parse(entry, "here")
+    known = known_failures.parse_entries(entry, "here")
     on_time = Engine(backend, 5, 0, known, budget=Budget(60.0)).run(ITEM)
     assert (on_time.status, "passes" in str(on_time.message)) == ("failed", True)
-    late = Engine(backend, 5, 0, known, budget=Budget(1.0, items=1, grace=9.0, _saved=-2.0)).run(
-        ITEM
-    )
+    late = Engine(
+        backend, 5, 0, known, budget=Budget(1.0, items=1, grace=9.0, _saved_seconds=-2.0)
+    ).run(ITEM)
     assert (late.status, late.message) == ("passed", "1 known failure applies")
 
 
 def test_within_a_budget_dtypes_take_turns_and_layers_do_not(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plug_in(pytester, monkeypatch, "")
+    install_backends_module(pytester, monkeypatch, "")
     chosen = ("--conformance-layer=Linear,Identity", "--conformance-check=values")
     dtypes = "--conformance-dtype=float32,float64"
 
-    def listed(*options: str) -> list[str]:
+    def list_items(*options: str) -> list[str]:
         result = pytester.runpytest_inprocess(
             "--pyargs", "conformance.suite", "--collect-only", "-q", *chosen, dtypes, *options
         )
-        found = [line.partition("[")[2] for line in result.outlines if "test_layer[" in line]
-        return [name.removesuffix("-cpu]").replace("-values", "") for name in found]
+        listed_ids = [line.partition("[")[2] for line in result.outlines if "test_layer[" in line]
+        return [name.removesuffix("-cpu]").replace("-values", "") for name in listed_ids]
 
-    assert listed() == ["Identity-float32", "Identity-float64", "Linear-float32", "Linear-float64"]
-    assert listed("--conformance-budget=60") == [
+    assert list_items() == [
+        "Identity-float32",
+        "Identity-float64",
+        "Linear-float32",
+        "Linear-float64",
+    ]
+    assert list_items("--conformance-budget=60") == [
         "Identity-float32", "Linear-float32", "Identity-float64", "Linear-float64"
     ]  # fmt: skip
 
 
 def test_of_a_compiler_the_checks_that_lead_come_first_and_each_worker_has_its_layers() -> None:
     names = ("Identity", "Linear", "ReLU")
-    items = plan(
+    items = plan_items(
         backend, layers=names, checks=("shape", "values", "gradients"),
         dtypes=("float32", "float64"), devices=("cpu",), every_dtype=False,
     )  # fmt: skip
-    assert [item.dtype for item in in_rounds(items)] == ["float32"] * 9 + ["float64"] * 9
-    both = in_rounds(items, 2, compiled=True)
+    assert [item.dtype for item in order_in_rounds(items)] == ["float32"] * 9 + ["float64"] * 9
+    both = order_in_rounds(items, 2, compiled=True)
     assert sorted(item.id for item in both) == sorted(item.id for item in items)
     first, second = both[:12], both[12:]
     assert {item.layer for item in first} == {"Identity", "ReLU"}
@@ -272,10 +283,10 @@ def test_a_dear_structure_is_drawn_once_for_several_values() -> None:
     cases = engine.cases(ITEM)
     assert len(cases) == 60
     for k in range(0, 60, 5):
-        same = cases[k : k + 5]
-        assert len({case_text(case) for case in same}) == 1
-        for other in same[1:]:
-            for a, b in zip(same[0].inputs, other.inputs, strict=True):
+        structure_group = cases[k : k + 5]
+        assert len({case_text(case) for case in structure_group}) == 1
+        for other in structure_group[1:]:
+            for a, b in zip(structure_group[0].inputs, other.inputs, strict=True):
                 np.testing.assert_array_equal(np.sort(np.abs(a), None), np.sort(np.abs(b), None))
     assert len({case_text(case) for case in cases}) > 6
 
@@ -283,11 +294,11 @@ def test_a_dear_structure_is_drawn_once_for_several_values() -> None:
 def test_a_failure_of_one_variant_only_is_found_and_shrunk() -> None:
     class Negative(torch.nn.Linear):
         def forward(self, input):
-            wrong = 1.0 if (self.weight < 0).all() and self.weight.numel() else 0.0
-            return super().forward(input) + wrong
+            offset = 1.0 if (self.weight < 0).all() and self.weight.numel() else 0.0
+            return super().forward(input) + offset
 
-    dear = Compiler("compiler", nn=SimpleNamespace(Linear=Negative))
-    verdict = Engine(dear, 200, 0).run(ITEM)
+    compiling = Compiler("compiler", nn=SimpleNamespace(Linear=Negative))
+    verdict = Engine(compiling, 200, 0).run(ITEM)
     assert verdict.status == "failed"
     assert verdict.call is not None
     assert verdict.call.startswith("Linear(1, 1")

@@ -16,7 +16,7 @@ from conformance.backends import FunctionBackend, implements
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
-from conformance.known.migrate import rewritten
+from conformance.known.migrate import rewrite_pinned_cases
 from conformance.layers import CATALOGUE
 from conformance.layers.encoding import decode_case, encode_case
 from conformance.model.case import Call, Case
@@ -72,8 +72,8 @@ def test_one_object_given_twice_is_put_once() -> None:
     case = _linear(inputs=(x, x, None))
     trial = _trial(torch_backend, "functional.linear", case)
     assert trial.natives[0] is trial.natives[1]
-    apart = _trial(torch_backend, "functional.linear", _linear(inputs=(x, x.copy(), None)))
-    assert apart.natives[0] is not apart.natives[1]
+    copied = _trial(torch_backend, "functional.linear", _linear(inputs=(x, x.copy(), None)))
+    assert copied.natives[0] is not copied.natives[1]
     CHECKS["gradients"].run(trial)
 
 
@@ -84,13 +84,13 @@ def test_a_case_names_its_tensors_and_comes_back() -> None:
     assert list(data["inputs"]) == ["input", "weight", "bias"]
     assert data["inputs"]["weight"] == {"same": "input"}
     assert data["layouts"] == {"input": "contiguous", "weight": "transposed"}
-    again = decode_case(data)
-    assert again.inputs[0] is again.inputs[1]
-    assert again.layouts == case.layouts
-    assert again.inputs[2] is None
+    decoded = decode_case(data)
+    assert decoded.inputs[0] is decoded.inputs[1]
+    assert decoded.layouts == case.layouts
+    assert decoded.inputs[2] is None
     masked = _linear(inputs=(np.array([[True, False]]), np.arange(2), None))
-    back = decode_case(json.loads(json.dumps(encode_case(masked))))
-    assert [None if y is None else y.dtype.kind for y in back.inputs] == ["b", "i", None]
+    decoded_mask = decode_case(json.loads(json.dumps(encode_case(masked))))
+    assert [None if y is None else y.dtype.kind for y in decoded_mask.inputs] == ["b", "i", None]
 
 
 @pytest.mark.parametrize("layer", ["LSTM", "Conv2d", "functional.bilinear"])
@@ -99,15 +99,15 @@ def test_files_of_earlier_schemas_list_their_tensors(layer: str) -> None:
         data = json.loads(json.dumps(encode_case(case)))
         data["inputs"] = list(data["inputs"].values())
         data["layouts"] = list(data["layouts"].values())
-        again = decode_case(data)
-        assert encode_case(again) == encode_case(case)
+        decoded = decode_case(data)
+        assert encode_case(decoded) == encode_case(case)
 
 
 def test_the_migrator_rewrites_pinned_cases_and_nothing_else() -> None:
     data = json.loads(json.dumps(encode_case(_linear())))
-    old = {**data, "inputs": list(data["inputs"].values()), "layouts": []}
+    old_form = {**data, "inputs": list(data["inputs"].values()), "layouts": []}
     head = '[[known]]\nlayer = "functional.linear"\nreason = "r"  # a comment\n'
-    text = f"{head}case = '''{json.dumps(old)}'''\n"
-    new = rewritten(text)
+    text = f"{head}case = '''{json.dumps(old_form)}'''\n"
+    new = rewrite_pinned_cases(text)
     assert new == f"{head}case = '''{json.dumps(data)}'''\n"
-    assert rewritten(new) == new
+    assert rewrite_pinned_cases(new) == new

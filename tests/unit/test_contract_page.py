@@ -26,16 +26,16 @@ PAGES = (
 OWN = {"inherits", "copy"}
 _CODE = re.compile(r"```.*?```|`[^`\n]*`(?!\]\()", re.DOTALL)
 _LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)")
-_ASKED = re.compile(
+_MEMBER_READ = re.compile(
     r"(?:getattr\(|hasattr\(|read\(|ask\(|_seconds\(|_truth\()\s*"
     r'(?:(?:\w+\.)*(?:backend|layer|door), )?"([a-z]\w*)"'
 )
 
 
 def _section(heading: str) -> str:
-    found = re.search(rf"^##+ {heading}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
-    assert found is not None, heading
-    return found[1]
+    match = re.search(rf"^##+ {heading}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    assert match is not None, heading
+    return match[1]
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -50,8 +50,10 @@ def _first_names(text: str) -> set[str]:
 
 @pytest.mark.parametrize("name", contract_tables.PAGES)
 def test_generated_parts_are_current(name: str) -> None:
-    stale = f"python tools/contract_tables.py writes {name}"
-    assert contract_tables.written(name) == (ROOT / name).read_text(encoding="utf-8"), stale
+    how_to_update = f"python tools/contract_tables.py writes {name}"
+    assert contract_tables.page_text(name) == (ROOT / name).read_text(encoding="utf-8"), (
+        how_to_update
+    )
 
 
 def test_every_member_has_a_row() -> None:
@@ -69,26 +71,28 @@ def test_every_member_has_a_row() -> None:
 def test_every_optional_member_that_is_asked_for_has_a_row() -> None:
     rooms = ("checks", "run", "timing", "plugin", "failures", "backends")
     sources = [p for room in rooms for p in (ROOT / "conformance" / room).glob("*.py")]
-    asked = {name for p in sources for name in _ASKED.findall(p.read_text(encoding="utf-8"))}
-    assert {"vjp", "forward_grad", "numerics", "accepts", "sync", "updated"} <= asked
-    named = _first_names(_section("Backend")) | _first_names(_section("Layer"))
-    assert asked - OWN <= named
+    members_read = {
+        name for p in sources for name in _MEMBER_READ.findall(p.read_text(encoding="utf-8"))
+    }
+    assert {"vjp", "forward_grad", "numerics", "accepts", "sync", "updated"} <= members_read
+    documented = _first_names(_section("Backend")) | _first_names(_section("Layer"))
+    assert members_read - OWN <= documented
 
 
 def test_the_members_that_checks_ask_for_are_those_declared() -> None:
-    asked: dict[str, set[str]] = {name: set() for name in CHECK_FACTS}
+    checks_by_member: dict[str, set[str]] = {name: set() for name in CHECK_FACTS}
     for member, _, checks in _rows(_section("Optional members of a layer"))[2:]:
         (name,) = re.findall(r"^`(\w+)", member)
         for check in re.findall(r"`(\w+)`", checks):
-            asked[check].add(name)
-    assert asked == {name: {*facts.members} for name, facts in CHECK_FACTS.items()}
+            checks_by_member[check].add(name)
+    assert checks_by_member == {name: {*facts.members} for name, facts in CHECK_FACTS.items()}
 
 
 def test_every_field_of_numerics_has_its_default() -> None:
     rows = [row for row in _rows(_section("Numerics")) if len(row) > 1]
-    told = {row[0].strip("`"): row[1].strip("`") for row in rows}
+    documented = {row[0].strip("`"): row[1].strip("`") for row in rows}
     for field in fields(Numerics):
-        assert told[field.name] == repr(getattr(Numerics(), field.name)), field.name
+        assert documented[field.name] == repr(getattr(Numerics(), field.name)), field.name
 
 
 def test_every_layout_has_a_row_and_a_picture() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import LAYERS, Spoiled, SpoiledLayer, cases, first_failure
+from support import LAYERS, SpoiledBackend, SpoiledLayer, cases, first_failure
 
 from conformance.arithmetic.derivatives import leaf, pull_back
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
@@ -27,17 +27,18 @@ def _slopes(case: Case) -> tuple[float, float, float]:
     inputs = [None if x is None else leaf(x, precision) for x in case.inputs]
     state = {name: leaf(x, precision) for name, x in case.call.state.items()}
     outputs = trial.evaluate(state, inputs)
-    cotangents = [exactly(generator.standard_normal(y.shape), precision) for y in outputs]
+    cotangents = [exact_operand(generator.standard_normal(y.shape), precision) for y in outputs]
     leaves = [x for x in (*inputs, *state.values()) if x is not None]
     gradients = pull_back(outputs, cotangents, leaves)
     directions = [generator.standard_normal(x.shape) for x in leaves]
 
-    def along(step: float) -> float:
+    def outputs_along(step: float) -> float:
         moved = iter(
-            exactly(x.value + step * d, precision) for x, d in zip(leaves, directions, strict=True)
+            exact_operand(x.value + step * d, precision)
+            for x, d in zip(leaves, directions, strict=True)
         )
-        there = [None if x is None else next(moved) for x in inputs]
-        values = trial.evaluate({name: next(moved) for name in state}, there)
+        moved_inputs = [None if x is None else next(moved) for x in inputs]
+        values = trial.evaluate({name: next(moved) for name in state}, moved_inputs)
         pairs = zip(values, cotangents, strict=True)
         return float(sum((y.value * c.value).sum() for y, c in pairs))
 
@@ -45,7 +46,7 @@ def _slopes(case: Case) -> tuple[float, float, float]:
     terms = [g.value * d for g, d in zip(gradients, directions, strict=True)]
     wanted = float(sum(term.sum() for term in terms))
     size = float(sum(np.abs(term).sum() for term in terms)) + 1
-    return (along(step) - along(-step)) / (2 * step), wanted, size
+    return (outputs_along(step) - outputs_along(-step)) / (2 * step), wanted, size
 
 
 # Families without kinks, indices and random numbers, except for the layers excluded below.
@@ -80,7 +81,7 @@ class _Vjp(SpoiledLayer):
         return self._change(*self._layer.vjp(inputs, cotangents, **keywords))
 
 
-class _Gradients(Spoiled):
+class _Gradients(SpoiledBackend):
     """torch with the result of `vjp` changed, which the checks shape and values do not see."""
 
     def __init__(self, change: Any) -> None:
@@ -108,21 +109,23 @@ def test_changed_gradients_are_seen_by_this_check_alone(layer: str, change: str)
     backend = _Gradients(CHANGES[change])
     assert first_failure(backend, layer, "gradients", examples=60).failure
     for check in ("values", "shape"):
-        found = first_failure(backend, layer, check, examples=60)
-        assert found.passed, found
+        search = first_failure(backend, layer, check, examples=60)
+        assert search.passed, search
 
 
 def test_a_second_call_that_accumulates_is_seen() -> None:
     class Accumulating(_Gradients):
         def build(self, call: Call) -> Any:
-            kept: dict[str, Any] = {}
+            accumulated: dict[str, Any] = {}
 
-            def change(inputs: Any, parameters: Any) -> Any:
+            def accumulate(inputs: Any, parameters: Any) -> Any:
                 for name, gradient in parameters.items():
-                    kept[name] = kept[name] + gradient if name in kept else gradient
-                return inputs, dict(kept)
+                    accumulated[name] = (
+                        accumulated[name] + gradient if name in accumulated else gradient
+                    )
+                return inputs, dict(accumulated)
 
-            return _Vjp(torch_backend.build(call), change)
+            return _Vjp(torch_backend.build(call), accumulate)
 
-    found = first_failure(Accumulating(None), "Linear", "gradients", examples=60)
-    assert "of a second call" in found.said
+    search = first_failure(Accumulating(None), "Linear", "gradients", examples=60)
+    assert "of a second call" in search.message

@@ -15,10 +15,10 @@ import numerics_page
 import prose
 import pytest
 import staging
-from conformance.strategies.invalid.breaks import breaks_of
-from findings import NO_BUG, seen
+from conformance.strategies.invalid.breaks import break_names
+from findings import NO_BUG, read_outcomes
 from known_layers import Divergences
-from layer_facts import facts
+from layer_facts import collect_facts
 
 from conformance.layers import CATALOGUE
 from conformance.spec.layer_spec import LayerSpec
@@ -31,38 +31,42 @@ def divergences() -> Divergences:
 
 @pytest.mark.parametrize("name", ["BatchNorm2d", "functional.linear", "utils.rnn.pack_sequence"])
 def test_a_page_has_all_that_the_row_says(name: str, divergences: Divergences) -> None:
-    row = CATALOGUE[name]
-    page = layer_pages.page(row, facts(row, valid=12, invalid=12), divergences)
-    assert all(line in page for line in row.oracle.formula)
-    assert row.page in page
-    assert all(f"| `{law.name}` |" in page for law in row.laws)
-    assert all(f"| `{a.name}` |" in page for a in row.signature.arguments)
-    assert row.generation.invalid is not None
+    spec = CATALOGUE[name]
+    page = layer_pages.page(spec, collect_facts(spec, valid=12, invalid=12), divergences)
+    assert all(line in page for line in spec.oracle.formula)
+    assert spec.documentation_url in page
+    assert all(f"| `{law.name}` |" in page for law in spec.laws)
+    assert all(f"| `{a.name}` |" in page for a in spec.signature.arguments)
+    assert spec.generation.invalid is not None
     assert all(
-        f"| {prose.escaped(broken)} |" in page for broken in breaks_of(row.generation.invalid)
+        f"| {prose.escape(broken)} |" in page for broken in break_names(spec.generation.invalid)
     )
     assert "| regime |" in page
     assert "{" not in page.partition("## Laws")[2].partition("## What is refused")[0]
 
 
 def test_what_was_not_looked_at_is_left_out(divergences: Divergences) -> None:
-    whole = layer_pages.page(CATALOGUE["Linear"], facts(CATALOGUE["Linear"], 6, 6), divergences)
-    partly = layer_pages.page(CATALOGUE["Linear"], None, divergences)
-    headings = re.findall("^## .*$", whole, re.M)
-    shown = ("## How its bound is derived", "## What is drawn", "## What is refused")
-    assert {*shown} < {*headings}
-    assert re.findall("^## .*$", partly, re.M) == [x for x in headings if x not in shown]
-    assert not re.search("knows no invalid call of it|None: the layer only", partly)
+    full_page = layer_pages.page(
+        CATALOGUE["Linear"], collect_facts(CATALOGUE["Linear"], 6, 6), divergences
+    )
+    partial_page = layer_pages.page(CATALOGUE["Linear"], None, divergences)
+    headings = re.findall("^## .*$", full_page, re.M)
+    optional_headings = ("## How its bound is derived", "## What is drawn", "## What is refused")
+    assert {*optional_headings} < {*headings}
+    assert re.findall("^## .*$", partial_page, re.M) == [
+        x for x in headings if x not in optional_headings
+    ]
+    assert not re.search("knows no invalid call of it|None: the layer only", partial_page)
 
 
 def test_the_layers_of_a_partial_build_are_a_comma_list_of_globs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert generate.chosen("*") == {*CATALOGUE}
-    assert generate.chosen("Linear, Conv[12]d") == {"Linear", "Conv1d", "Conv2d"}
+    assert generate.select_layers("*") == {*CATALOGUE}
+    assert generate.select_layers("Linear, Conv[12]d") == {"Linear", "Conv1d", "Conv2d"}
     for wrong in ("", "Linear,", "Linear,linear"):
         with pytest.raises(ValueError, match="no layer"):
-            generate.chosen(wrong)
+            generate.select_layers(wrong)
     with pytest.raises(SystemExit):
         generate.main([str(tmp_path / "source"), "--layers", "Linear,Convx*"])
     assert "argument --layers: no layer 'Convx*'" in capsys.readouterr().err
@@ -73,59 +77,61 @@ def test_the_signature_is_torchs() -> None:
     assert layer_pages.signature(CATALOGUE["Linear"]) == (
         "layer = torch.nn.Linear(in_features, out_features, bias=True)\nlayer(input)"
     )
-    shown = layer_pages.signature(CATALOGUE["functional.layer_norm"])
-    assert shown.split("(")[1].startswith("input, normalized_shape, weight=None") or (
-        "    input,\n    normalized_shape,\n" in shown
+    signature = layer_pages.signature(CATALOGUE["functional.layer_norm"])
+    assert signature.split("(")[1].startswith("input, normalized_shape, weight=None") or (
+        "    input,\n    normalized_shape,\n" in signature
     )
     packed = layer_pages.signature(CATALOGUE["utils.rnn.pack_sequence"])
     assert packed == "torch.nn.utils.rnn.pack_sequence(sequences, enforce_sorted=True)"
 
 
 def test_every_family_and_layer_is_reached(divergences: Divergences) -> None:
-    index, families = layer_pages.index_page(divergences), layer_pages.families()
-    assert {row.family for row in CATALOGUE.values()} == set(families)
-    for family, rows in families.items():
+    index, families = layer_pages.index_page(divergences), layer_pages.specs_by_family()
+    assert {spec.family for spec in CATALOGUE.values()} == set(families)
+    for family, specs in families.items():
         assert f"\n{family}/index" in index
-        page = layer_pages.family_page(family, rows, divergences)
-        for row in rows:
-            assert f"](<{row.name}.md>)" in page
-            assert f"](<{family}/{row.name}.md>)" in index
+        page = layer_pages.family_page(family, specs, divergences)
+        for spec in specs:
+            assert f"](<{spec.name}.md>)" in page
+            assert f"](<{family}/{spec.name}.md>)" in index
 
 
 def test_a_known_failure_is_on_the_page_of_its_layer(divergences: Divergences) -> None:
-    layer, found = next(iter(divergences.of.items()))
-    row: LayerSpec = CATALOGUE[layer]
-    page = layer_pages.page(row, None, divergences)
-    assert all(prose.escaped(bug.what) in page for bug, _ in found)
-    assert divergences.count(layer) == sum(bug.kind != NO_BUG for bug, _ in found)
-    none = next(name for name in CATALOGUE if name not in divergences.of)
-    assert "None is known" in layer_pages.page(CATALOGUE[none], None, divergences)
+    layer, layer_bugs = next(iter(divergences.by_layer.items()))
+    spec: LayerSpec = CATALOGUE[layer]
+    page = layer_pages.page(spec, None, divergences)
+    assert all(prose.escape(bug.what) in page for bug, _ in layer_bugs)
+    assert divergences.count(layer) == sum(bug.kind != NO_BUG for bug, _ in layer_bugs)
+    clean_layer = next(name for name in CATALOGUE if name not in divergences.by_layer)
+    assert "None is known" in layer_pages.page(CATALOGUE[clean_layer], None, divergences)
 
 
 def test_the_findings_that_are_linked_are_there(divergences: Divergences) -> None:
-    text = findings_table.full_page(seen())
+    text = findings_table.full_page(read_outcomes())
     headings = {x.replace(":", "").replace(" ", "-") for x in re.findall("^### (.*)$", text, re.M)}
-    wanted = {
+    anchors = {
         anchor
-        for layer in divergences.of
+        for layer in divergences.by_layer
         for line in divergences.section(layer, "")
         for anchor in re.findall(r"findings\.md#([\w-]+)", line)
     }
-    assert wanted
-    assert wanted <= headings
+    assert anchors
+    assert anchors <= headings
 
 
 def test_every_finding_and_measurement_has_a_page_that_the_index_lists(tmp_path: Path) -> None:
     generate.measurements(staging.Stage(tmp_path))
-    made = {path.stem: path.read_text(encoding="utf-8") for path in tmp_path.glob("measured/*.md")}
-    assert {*made} == {"findings", *evidence.full_pages()}
-    index = (staging.OWN / "index.md").read_text(encoding="utf-8")
-    assert all(f"\nmeasured/{name}\n" in index for name in made)
-    assert all(text.startswith("# ") and "\n\nFor " in text for text in made.values())
+    written = {
+        path.stem: path.read_text(encoding="utf-8") for path in tmp_path.glob("measured/*.md")
+    }
+    assert {*written} == {"findings", *evidence.full_pages()}
+    index = (staging.OWN_PAGES / "index.md").read_text(encoding="utf-8")
+    assert all(f"\nmeasured/{name}\n" in index for name in written)
+    assert all(text.startswith("# ") and "\n\nFor " in text for text in written.values())
 
 
 def test_what_an_oracle_uses_is_noted_and_has_a_section() -> None:
-    steps = facts(CATALOGUE["Softmax"], valid=6, invalid=1).steps
+    steps = collect_facts(CATALOGUE["Softmax"], valid=6, invalid=1).steps
     assert ("reductions", "softmax") in steps
     assert ("rounded", "exactly") not in steps
     assert {module for module, _ in steps} <= set(numerics_page.TITLES)
@@ -133,9 +139,9 @@ def test_what_an_oracle_uses_is_noted_and_has_a_section() -> None:
 
 def test_the_example_is_computed() -> None:
     text = numerics_page.example()
-    found = re.search(r"\| error ÷ bound \| (\S+) \|", text)
-    assert found is not None
-    assert 0 <= float(found[1]) <= 1
+    match = re.search(r"\| error ÷ bound \| (\S+) \|", text)
+    assert match is not None
+    assert 0 <= float(match[1]) <= 1
     assert "bound is 0, so the suite requires equality" in text
 
 
@@ -149,21 +155,21 @@ def test_a_check_page_shows_a_failure(name: str) -> None:
 def test_markdown_is_staged_as_it_stands_but_for_links_to_files(tmp_path: Path) -> None:
     stage = staging.Stage(tmp_path)
     text = "[a](../examples/torch_shaped) `[b](../examples)` [c](contract.md#layer) [d](#e)"
-    led = stage.linked(text, Path("docs/x.md"))
-    assert led == text.replace("torch_shaped)", "torch_shaped.md)")
-    shown = (tmp_path / "examples" / "torch_shaped.md").read_text(encoding="utf-8")
-    assert "ModuleBackend" in shown
+    linked = stage.redirect_links(text, Path("docs/x.md"))
+    assert linked == text.replace("torch_shaped)", "torch_shaped.md)")
+    staged_page = (tmp_path / "examples" / "torch_shaped.md").read_text(encoding="utf-8")
+    assert "ModuleBackend" in staged_page
 
 
 def test_a_picture_stays_beside_the_page_that_shows_it(tmp_path: Path) -> None:
     stage = staging.Stage(tmp_path)
     text = "[![the report](docs/report.png)](docs/running.md)"
-    assert stage.linked(text, Path("README.md")) == text
+    assert stage.redirect_links(text, Path("README.md")) == text
     assert (tmp_path / "docs" / "report.png").read_bytes()[1:4] == b"PNG"
 
 
 def test_the_start_page_shows_the_front_of_the_readme(tmp_path: Path) -> None:
-    staging.Stage(tmp_path).own()
+    staging.Stage(tmp_path).stage_own()
     start = (tmp_path / "index.md").read_text(encoding="utf-8")
     readme = (staging.ROOT / "README.md").read_text(encoding="utf-8")
     front = readme.partition("## Read on")[0]
@@ -177,7 +183,7 @@ def test_a_page_that_is_made_no_more_is_deleted(tmp_path: Path) -> None:
     (tmp_path / "old.md").write_text("# Old\n")
     stage = staging.Stage(tmp_path)
     stage.write("new.md", "# New\n")
-    stage.finish()
+    stage.delete_stale()
     assert [path.name for path in tmp_path.iterdir()] == ["new.md"]
 
 
@@ -186,7 +192,7 @@ def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
         '<a href="b.html#x"></a><a href="c.html"></a><a href="#y"></a>'
     )
     (tmp_path / "b.html").write_text('<p id="z"></p><a href="https://example.org/"></a>')
-    assert list(links.broken(tmp_path)) == [
+    assert list(links.broken_links(tmp_path)) == [
         "a.html: #y leads to no anchor",
         "a.html: b.html#x leads to no anchor",
         "a.html: c.html leads to no file",
@@ -207,4 +213,4 @@ def test_sentences(text: str, wanted: str) -> None:
 
 
 def test_prose_is_no_markup() -> None:
-    assert prose.escaped("(*, N_i) `a_b` x<y") == r"(\*, N\_i) `a_b` x\<y"
+    assert prose.escape("(*, N_i) `a_b` x<y") == r"(\*, N\_i) `a_b` x\<y"

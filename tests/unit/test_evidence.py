@@ -15,7 +15,7 @@ import peaks_table
 import pytest
 from conformance.reports.exhaustive import Line
 
-from conformance.model.exhaustive_range import Covered
+from conformance.model.exhaustive_range import RangeResult
 from conformance.model.max_error import Farthest
 
 
@@ -64,8 +64,8 @@ def test_a_layer_stays_as_measured_until_results_have_it(
 ) -> None:
     data, results = tmp_path / "peaks.json", tmp_path / "results.jsonl"
     monkeypatch.setattr(peaks_table, "DATA_FILE", data)
-    kept = {"Linear": {"values float32": 0.5}, "GELU": {"values float32": 0.5}}
-    measured.write(data, "tools/peaks_table.py", {"layers": kept})
+    measured_errors = {"Linear": {"values float32": 0.5}, "GELU": {"values float32": 0.5}}
+    measured.write(data, "tools/peaks_table.py", {"layers": measured_errors})
     verdict = {"kind": "verdict", "layer": "GELU", "check": "values", "dtype": "float32"}
     lines = [verdict | {"comparisons": 9, "margin": margin} for margin in (0.9, 0.8)]
     results.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
@@ -86,8 +86,8 @@ def test_a_wide_bound_without_a_reason_is_an_error() -> None:
 
 def test_parts_of_a_function_add_up() -> None:
     def line(part: int, wrong: int) -> Line:
-        far = Farthest(0.5 + wrong, 3.0, 1.0, 1.0)
-        covered = Covered(10, 10, wrong, 0.5, 1.0, far)
+        farthest = Farthest(0.5 + wrong, 3.0, 1.0, 1.0)
+        covered = RangeResult(10, 10, wrong, 0.5, 1.0, farthest)
         return Line("mine", "Tanh()", "float32", "forward", part, 4, covered)
 
     (row,) = exhaustive_table.rows_of([line(1, 0), line(2, 3), line(2, 3)])

@@ -10,14 +10,14 @@ import pytest
 import torch
 from conformance.reports.exhaustive import Line, table
 
-from conformance.arithmetic.ulps import farthest, unit_in_the_last_place
+from conformance.arithmetic.ulps import find_farthest, unit_in_the_last_place
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.commands.cli import main
-from conformance.model.exhaustive_range import Covered
-from conformance.model.formats import every_number
+from conformance.model.exhaustive_range import RangeResult
+from conformance.model.formats import all_finite_numbers
 from conformance.model.max_error import Farthest
-from conformance.run.exhaustive import blocks, covered, functions, named
+from conformance.run.exhaustive import compare_range, function_cases, function_name, number_blocks
 
 pytestmark = pytest.mark.in_fork
 
@@ -29,59 +29,66 @@ def _wrong_at_one(input: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_parts_hold_every_finite_number_once(dtype: str) -> None:
-    whole = np.concatenate([x for k in range(1, 4) for x in blocks(dtype, k, 3)])
-    wanted = every_number(dtype)
-    assert whole.size == wanted.size
-    assert (np.sort(whole) == np.sort(wanted)).all()
+    joined = np.concatenate([x for k in range(1, 4) for x in number_blocks(dtype, k, 3)])
+    wanted = all_finite_numbers(dtype)
+    assert joined.size == wanted.size
+    assert (np.sort(joined) == np.sort(wanted)).all()
 
 
 def test_a_part_of_float32_holds_its_numbers() -> None:
-    (first,) = blocks("float32", 1, 1 << 14)
+    (first,) = number_blocks("float32", 1, 1 << 14)
     assert first.size == 1 << 18
     assert first.min() == 0
     assert first.max() == (2**18 - 1) * 2.0**-149
 
 
 def test_what_is_wrong_is_counted_and_told() -> None:
-    (case,) = functions(["functional.tanh"])
-    right = covered(torch_backend, case, "float16", "forward")
-    assert right.numbers == right.compared == every_number("float16").size
-    assert not right.wrong
-    assert right.farthest is not None
-    assert right.farthest.ulps <= 0.51
+    (case,) = function_cases(["functional.tanh"])
+    faithful = compare_range(torch_backend, case, "float16", "forward")
+    assert faithful.numbers == faithful.compared == all_finite_numbers("float16").size
+    assert not faithful.wrong
+    assert faithful.farthest is not None
+    assert faithful.farthest.ulps <= 0.51
     backend = ModuleBackend("wrong", functional=SimpleNamespace(tanh=_wrong_at_one))
-    found = covered(backend, case, "float16", "forward")
-    assert found.wrong == 1
-    assert found.farthest is not None
-    assert found.farthest.at == 1.0
-    assert found.farthest.ulps > 10
+    wrong = compare_range(backend, case, "float16", "forward")
+    assert wrong.wrong == 1
+    assert wrong.farthest is not None
+    assert wrong.farthest.at == 1.0
+    assert wrong.farthest.ulps > 10
 
 
 def test_parts_add_up() -> None:
-    (case,) = functions(["functional.tanh"])
-    whole = covered(torch_backend, case, "bfloat16", "derivative")
-    first, second = (covered(torch_backend, case, "bfloat16", "derivative", k, 2) for k in (1, 2))
-    assert first + second == whole
+    (case,) = function_cases(["functional.tanh"])
+    full = compare_range(torch_backend, case, "bfloat16", "derivative")
+    first, second = (
+        compare_range(torch_backend, case, "bfloat16", "derivative", k, 2) for k in (1, 2)
+    )
+    assert first + second == full
 
 
 def test_a_word_names_another_function() -> None:
-    assert [named(case) for case in functions(["GELU"])] == ["GELU()", "GELU(approximate='tanh')"]
+    assert [function_name(case) for case in function_cases(["GELU"])] == [
+        "GELU()",
+        "GELU(approximate='tanh')",
+    ]
 
 
 def test_units_in_the_last_place() -> None:
     numbers = np.array([1.0, 1.5, 2.0, 0.0, 2.0**-30])
     units = unit_in_the_last_place(numbers, "float16")
     assert units.tolist() == [2.0**-10, 2.0**-10, 2.0**-9, 2.0**-24, 2.0**-24]
-    found = farthest(numbers, numbers + np.array([0, 2.0**-9, np.nan, 0, 0]), numbers, "float16")
-    assert found == Farthest(2.0, 1.5, 1.5 + 2.0**-9, 1.5)
-    assert farthest(np.array([]), np.array([]), np.array([]), "float16") is None
+    distances = find_farthest(
+        numbers, numbers + np.array([0, 2.0**-9, np.nan, 0, 0]), numbers, "float16"
+    )
+    assert distances == Farthest(2.0, 1.5, 1.5 + 2.0**-9, 1.5)
+    assert find_farthest(np.array([]), np.array([]), np.array([]), "float16") is None
 
 
 def test_the_table_adds_up_parts_and_says_what_is_missing() -> None:
     def line(part: int, wrong: int, ulps: float) -> Line:
-        far = Farthest(ulps, 3.0, 1.0, 1.0)
+        farthest = Farthest(ulps, 3.0, 1.0, 1.0)
         return Line("mine", "Tanh()", "float32", "forward", part, 4,
-                    Covered(10, 10, wrong, 0.5, 1.0, far))  # fmt: skip
+                    RangeResult(10, 10, wrong, 0.5, 1.0, farthest))  # fmt: skip
 
     lines = [line(1, 0, 0.5), line(2, 3, 0.75), line(2, 3, 0.75)]
     assert "| `Tanh()` | forward | **3 of 20 beyond the bound**; 0.75 ulp at 3" in table(lines)
@@ -94,8 +101,8 @@ def test_the_command_writes_lines_and_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines, page = tmp_path / "lines.jsonl", tmp_path / "table.md"
-    asked = ["exhaustive", str(lines), "--layer=functional.relu", "--dtype=float16"]
-    assert main(asked) == 0
+    arguments = ["exhaustive", str(lines), "--layer=functional.relu", "--dtype=float16"]
+    assert main(arguments) == 0
     assert "0 of 63,488 beyond the bound" in capsys.readouterr().out
     assert main(["exhaustive", str(lines), f"--table={page}"]) == 0
     assert "equal" in page.read_text(encoding="utf-8")

@@ -14,11 +14,11 @@ import pytest
 from conformance.reports.results import encode_line, parse
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.checks.values import compare
-from conformance.isolation.child import _in_copy
+from conformance.isolation.child import _run_in_fork
 from conformance.isolation.process import Child
-from conformance.items.outcomes import Outcome, alike
+from conformance.items.outcomes import Outcome, fail_alike
 from conformance.items.planning import Item
 from conformance.layers.encoding import encode_case
 from conformance.model.case import Verdict
@@ -27,14 +27,14 @@ from conformance.model.failure import Failure
 from conformance.model.finding import (
     KINDS,
     Finding,
-    counted,
-    differs,
-    innermost,
-    number,
-    raised,
-    returned,
+    contract_violation,
+    count_mismatch,
+    exception_finding,
+    fact_mismatch,
+    json_number,
+    raising_frame,
 )
-from conformance.model.finding_text import kind_words, text, words
+from conformance.model.finding_text import cause_kind, finding_message, kind_and_part
 from conformance.model.limits import Limits
 from conformance.run.engine import Engine
 
@@ -72,29 +72,29 @@ GOLDEN = [
         "the same call again: h_n[0, 1], 1 of 4 differ\n  got    1.0\n  wanted 2.0",
     ),
     (
-        differs("shape", "output", (1, 2), (2, 1), when="while recording gradients"),
+        fact_mismatch("shape", "output", (1, 2), (2, 1), when="while recording gradients"),
         "shape of output while recording gradients\n  got    (1, 2)\n  wanted (2, 1)",
     ),
-    (differs("dtype", "output", "'a'", "'b'"), "dtype of output\n  got    'a'\n  wanted 'b'"),
-    (counted("outputs", 1, 2), "got 1 outputs, wanted 2"),
+    (fact_mismatch("dtype", "output", "'a'", "'b'"), "dtype of output\n  got    'a'\n  wanted 'b'"),
+    (count_mismatch("outputs", 1, 2), "got 1 outputs, wanted 2"),
     (
-        counted("outputs", 1, 2, during="forward_grad"),
+        count_mismatch("outputs", 1, 2, during="forward_grad"),
         "forward_grad: got 1 outputs, wanted 2",
     ),
     (
-        returned("get", "list", "a numpy.ndarray"),
+        contract_violation("get", "list", "a numpy.ndarray"),
         "get returned list: expected a numpy.ndarray",
     ),
     (
-        differs("memory", "output", "input", "memory of its own"),
+        fact_mismatch("memory", "output", "input", "memory of its own"),
         "output shares memory with input: expected memory of its own",
     ),
     (
-        differs("names", "parameter gradients", ["a"], ["b"]),
+        fact_mismatch("names", "parameter gradients", ["a"], ["b"]),
         "parameter gradients\n  got    ['a']\n  wanted ['b']",
     ),
     (RAISED, "accepted, then failed: call raised ValueError: no"),
-    (RAISED.met("built anew"), "built anew: accepted, then failed: call raised ValueError: no"),
+    (RAISED.in_part("built anew"), "built anew: accepted, then failed: call raised ValueError: no"),
     (
         Finding("refusal", "negative padding", "(argument padding)", got="accepted silently: x",
                 wanted="a refusal: ValueError"),
@@ -114,9 +114,9 @@ GOLDEN = [
     ),
     (Finding("lost", "crashed", says="ended by signal 11"), "ended by signal 11"),
     (
-        counted("outputs", 1, 2)
-        .within("  one call    A", "  the other   B")
-        .within("law 'rows': each row", law="rows")
+        count_mismatch("outputs", 1, 2)
+        .in_context("  one call    A", "  the other   B")
+        .in_context("law 'rows': each row", law="rows")
         .noting("torch: same"),
         ("law 'rows': each row\n  one call    A\n  the other   B\ngot 1 outputs, wanted 2\n"
         "torch: same"),
@@ -126,55 +126,55 @@ GOLDEN = [
 
 @pytest.mark.parametrize(("finding", "said"), GOLDEN, ids=lambda value: str(value)[:30])
 def test_text(finding: Finding, said: str) -> None:
-    assert text(finding) == str(Failure(finding)) == said
-    assert text(finding, "Linear(1, 1)") == f"Linear(1, 1)\n{said}"
+    assert finding_message(finding) == str(Failure(finding)) == said
+    assert finding_message(finding, "Linear(1, 1)") == f"Linear(1, 1)\n{said}"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_a_text_and_words_without_numbers(kind: str) -> None:
     finding = dataclasses.replace(WORST, kind=kind, exception="", says="said")
-    assert text(finding)
-    for said in (words(finding), kind_words(finding)):
-        assert said
-        assert not re.search(r"\d", said)
+    assert finding_message(finding)
+    for description in (kind_and_part(finding), cause_kind(finding)):
+        assert description
+        assert not re.search(r"\d", description)
 
 
 def test_another_kind_is_refused_when_raised_and_shown_when_read() -> None:
     later = Finding("of a later version", "output")
     with pytest.raises(ValueError, match="no kind of finding: 'of a later version'"):
         Failure(later)
-    assert (words(later), text(later)) == ("of a later version", "output")
+    assert (kind_and_part(later), finding_message(later)) == ("of a later version", "output")
 
 
 def test_a_mere_text_is_a_failure_of_its_own_kind() -> None:
     failure = Failure("odd\nand more")
     assert (str(failure), failure.finding.kind) == ("odd\nand more", "other")
-    assert words(failure.finding) == "odd"
+    assert kind_and_part(failure.finding) == "odd"
 
 
 def test_causes_are_told_apart_by_fields() -> None:
-    law, other = WORST.within("law", law="rows"), WORST.met("built anew")
-    assert {kind_words(f) for f in (WORST, law, other)} == {"wrong values"}
-    assert len({f.manner for f in (WORST, law, other)}) == 3
-    elsewhere = dataclasses.replace(WORST, got="7", wrong=1, error=3.0)
-    assert elsewhere.manner == WORST.manner
-    assert kind_words(RAISED.met("built anew")) == "call raised ValueError"
+    law, other = WORST.in_context("law", law="rows"), WORST.in_part("built anew")
+    assert {cause_kind(f) for f in (WORST, law, other)} == {"wrong values"}
+    assert len({f.failure_mode for f in (WORST, law, other)}) == 3
+    other_numbers = dataclasses.replace(WORST, got="7", wrong=1, error=3.0)
+    assert other_numbers.failure_mode == WORST.failure_mode
+    assert cause_kind(RAISED.in_part("built anew")) == "call raised ValueError"
     refused = dataclasses.replace(RAISED, kind="refusal", what="negative padding")
-    assert kind_words(refused) == "negative padding: refused by ValueError"
+    assert cause_kind(refused) == "negative padding: refused by ValueError"
 
 
 def test_two_backends_fail_alike_by_their_exceptions_or_all_numbers() -> None:
     same = dataclasses.replace(RAISED, says="never", frame="b.py:1:f")
-    assert alike(Outcome.failed(RAISED), Outcome.failed(same))
+    assert fail_alike(Outcome.from_finding(RAISED), Outcome.from_finding(same))
     other = dataclasses.replace(RAISED, what="build")
-    assert not alike(Outcome.failed(RAISED), Outcome.failed(other))
-    assert alike(Outcome.failed(WORST), Outcome.failed(dataclasses.replace(WORST)))
+    assert not fail_alike(Outcome.from_finding(RAISED), Outcome.from_finding(other))
+    assert fail_alike(Outcome.from_finding(WORST), Outcome.from_finding(dataclasses.replace(WORST)))
     wrong = dataclasses.replace(WORST, got="7")
-    assert not alike(Outcome.failed(WORST), Outcome.failed(wrong))
+    assert not fail_alike(Outcome.from_finding(WORST), Outcome.from_finding(wrong))
     drawn = [dataclasses.replace(x, drawn=True) for x in (WORST, wrong)]
-    assert alike(*map(Outcome.failed, drawn))
+    assert fail_alike(*map(Outcome.from_finding, drawn))
     elsewhere = dataclasses.replace(drawn[0], what="another")
-    assert not alike(Outcome.failed(drawn[0]), Outcome.failed(elsewhere))
+    assert not fail_alike(Outcome.from_finding(drawn[0]), Outcome.from_finding(elsewhere))
 
 
 # --- through files and processes ---
@@ -183,9 +183,9 @@ def test_two_backends_fail_alike_by_their_exceptions_or_all_numbers() -> None:
 @pytest.mark.parametrize("finding", [finding for finding, _ in GOLDEN])
 def test_nothing_is_lost_in_a_results_file(finding: Finding) -> None:
     finding = dataclasses.replace(finding, layouts={"weight": "channels_last"})
-    cause = Cause.of(finding, "B()")
+    cause = Cause.from_finding(finding, "B()")
     verdict = Verdict(
-        "a", "b", "c", "d", "e", "failed", message=text(finding, "A()"), call="A()",
+        "a", "b", "c", "d", "e", "failed", message=finding_message(finding, "A()"), call="A()",
         failure=finding, others=(cause,),
     )  # fmt: skip
     (read,) = parse([b'{"kind": "run"}', encode_line(verdict)]).verdicts
@@ -198,7 +198,7 @@ def test_nothing_is_lost_between_processes() -> None:
     case, outcome = next((c, o) for c, o in outcomes if o.status == "failed")
     assert outcome.failure is not None
     assert outcome.failure.kind == "value"
-    assert _in_copy(lambda: outcome, 10.0) == (outcome if hasattr(os, "fork") else None)
+    assert _run_in_fork(lambda: outcome, 10.0) == (outcome if hasattr(os, "fork") else None)
     child = Child("buggy:grouped_dilation", 60, 0, (), Limits(60.0, None))
     try:
         request = {"item": dataclasses.asdict(ITEM), "case": encode_case(case)}
@@ -206,18 +206,18 @@ def test_nothing_is_lost_between_processes() -> None:
     finally:
         child.stop()
     assert msgspec.convert(answer["failure"], Finding, strict=False) == outcome.failure
-    assert answer["message"] == outcome.message == text(outcome.failure)
+    assert answer["message"] == outcome.message == finding_message(outcome.failure)
 
 
 def test_numbers_that_json_lacks_are_text() -> None:
-    expected = exactly(np.zeros(2), Precision.of("float32", None))
-    for got, said in ((math.inf, "inf"), (math.nan, "nan")):
-        with pytest.raises(Failure) as told:
+    expected = exact_operand(np.zeros(2), Precision.of("float32", None))
+    for got, spelling in ((math.inf, "inf"), (math.nan, "nan")):
+        with pytest.raises(Failure) as failure:
             compare("output", np.array([0.0, got]), expected)
-        assert told.value.finding.error == said == number(got)
-        assert f"\n  error  {said}\n" in str(told.value)
-        data = msgspec.json.encode(told.value.finding)
-        assert msgspec.json.decode(data, type=Finding) == told.value.finding
+        assert failure.value.finding.error == spelling == json_number(got)
+        assert f"\n  error  {spelling}\n" in str(failure.value)
+        data = msgspec.json.encode(failure.value.finding)
+        assert msgspec.json.decode(data, type=Finding) == failure.value.finding
 
 
 # --- where an exception came from ---
@@ -228,13 +228,13 @@ def test_the_innermost_frame_is_the_backends_and_names_no_folder() -> None:
 
     with pytest.raises(RuntimeError) as caught:
         torch.nn.Linear(2, 3)(torch.ones(1, 9))
-    found = innermost(caught.value)
-    assert re.fullmatch(r"torch/nn/modules/linear\.py:\d+:forward", found)
-    assert raised("call", caught.value, "").frame == found
+    frame = raising_frame(caught.value)
+    assert re.fullmatch(r"torch/nn/modules/linear\.py:\d+:forward", frame)
+    assert exception_finding("call", caught.value, "").frame == frame
 
 
 def test_the_suites_own_frames_are_no_backends() -> None:
     with pytest.raises(Failure) as caught:
-        compare("output", np.ones(1), exactly(np.zeros(2), Precision.of("float32", None)))
-    assert innermost(caught.value) == ""
-    assert innermost(ValueError("never raised")) == ""
+        compare("output", np.ones(1), exact_operand(np.zeros(2), Precision.of("float32", None)))
+    assert raising_frame(caught.value) == ""
+    assert raising_frame(ValueError("never raised")) == ""

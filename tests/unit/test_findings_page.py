@@ -20,8 +20,8 @@ def test_every_file_has_its_place_on_the_page() -> None:
 def test_reasons_begin_with_a_class(name: str) -> None:
     reasons = {entry.reason for file, entry in ALL if file == name}
     assert reasons
-    wrong = [reason for reason in reasons if findings.fault(reason)]
-    assert not wrong, f"expected 'class: what is wrong', of {', '.join(findings.CLASSES)}"
+    faulty = [reason for reason in reasons if findings.reason_fault(reason)]
+    assert not faulty, f"expected 'class: what is wrong', of {', '.join(findings.CLASSES)}"
 
 
 @pytest.mark.parametrize(
@@ -39,38 +39,41 @@ def test_reasons_begin_with_a_class(name: str) -> None:
     ],
 )
 def test_a_reason_without_class_or_content_is_told(reason: str, fault: str) -> None:
-    assert fault in findings.fault(reason)
-    assert bool(fault) == bool(findings.fault(reason))
+    assert fault in findings.reason_fault(reason)
+    assert bool(fault) == bool(findings.reason_fault(reason))
 
 
 def test_what_ends_the_process_is_of_a_class_that_does() -> None:
     """A crash is not a wrong value; overwritten memory may end the process, but need not."""
     allowed = {"crashed": {"crash", "memory"}, "hung": {"hang", "crash"}}
     for file, entry in ALL:
-        if entry.deadly:
-            kind, what, _ = findings.split(entry.reason)
-            assert kind in allowed[entry.status], f"{file}: {what}"
+        if entry.ends_process:
+            kind, title, _ = findings.split_reason(entry.reason)
+            assert kind in allowed[entry.status], f"{file}: {title}"
 
 
 def test_entries_of_one_bug_are_one_finding() -> None:
-    found = findings.bugs()
-    assert len({bug.key for bug in found}) == len(found)
-    assert sum(len(bug.entries) for bug in found) == len(ALL)
-    assert max(len(bug.entries) for bug in found) > 10
+    bugs = findings.bugs()
+    assert len({bug.key for bug in bugs}) == len(bugs)
+    assert sum(len(bug.entries) for bug in bugs) == len(ALL)
+    assert max(len(bug.entries) for bug in bugs) > 10
 
 
 def test_what_was_seen_is_of_a_finding_and_of_its_pinned_call() -> None:
-    known, stale = {bug.key: bug for bug in findings.bugs()}, "python tools/findings_seen.py NAME"
-    for key, here in findings.seen().items():
-        assert key in known, stale
-        calls = {findings.call_text(case) for _, _, case in findings.pinned(known[key])}
-        assert here["call"] in calls, f"{key}: {stale}"
+    bugs_by_key, stale = (
+        {bug.key: bug for bug in findings.bugs()},
+        "python tools/findings_seen.py NAME",
+    )
+    for key, places in findings.read_outcomes().items():
+        assert key in bugs_by_key, stale
+        calls = {findings.call_text(case) for _, _, case in findings.pinned_cases(bugs_by_key[key])}
+        assert places["call"] in calls, f"{key}: {stale}"
 
 
 def test_the_page_is_current() -> None:
-    written = findings_table.page()
-    stale = "python tools/findings_table.py writes it"
-    assert findings_table.PAGE.read_text(encoding="utf-8") == written, stale
+    page_text = findings_table.page()
+    how_to_update = "python tools/findings_table.py writes it"
+    assert findings_table.PAGE.read_text(encoding="utf-8") == page_text, how_to_update
 
 
 def test_the_gravest_are_findings_of_every_backend() -> None:
@@ -86,12 +89,12 @@ def test_the_gravest_are_findings_of_every_backend() -> None:
 
 def test_the_command_prints_all(capsys: pytest.CaptureFixture[str]) -> None:
     findings_table.main(["--all"])
-    assert capsys.readouterr().out == findings_table.full_page(findings.seen())
+    assert capsys.readouterr().out == findings_table.full_page(findings.read_outcomes())
 
 
 def test_the_table_counts_what_the_sections_list() -> None:
-    text = findings_table.full_page(findings.seen())
+    text = findings_table.full_page(findings.read_outcomes())
     total = int(re.findall(r"\*\*(\d+)\*\* \|$", text, re.MULTILINE)[-1])
-    listed, _, none = text.partition("\n## Listed, and no bug\n")
+    listed, _, not_bugs = text.partition("\n## Listed, and no bug\n")
     assert listed.count("\n- **") == total
-    assert none.count("\n- ") == sum(b.kind == findings.NO_BUG for b in findings.bugs())
+    assert not_bugs.count("\n- ") == sum(b.kind == findings.NO_BUG for b in findings.bugs())

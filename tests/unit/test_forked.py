@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not forked.FORKS, reason="tests run in pytest's process here")
 
 
-def _session(pytester: pytest.Pytester, text: str, folder: str = "layers") -> Any:
+def _run_session(pytester: pytest.Pytester, text: str, folder: str = "layers") -> Any:
     """Run a session of one test file in a folder, and return its result."""
     pytester.makeini("[pytest]\nmarkers = in_fork")
     pytester.makeconftest(
@@ -28,7 +28,7 @@ def _session(pytester: pytest.Pytester, text: str, folder: str = "layers") -> An
 def test_a_test_in_which_the_process_dies_fails_and_the_others_go_on(
     pytester: pytest.Pytester, name: str
 ) -> None:
-    result = _session(
+    result = _run_session(
         pytester,
         "import os, signal\n"
         "def test_one(): pass\n"
@@ -36,16 +36,16 @@ def test_a_test_in_which_the_process_dies_fails_and_the_others_go_on(
         "def test_three(): pass\n",
     )
     result.assert_outcomes(passed=2, failed=1)
-    how = f"died of {name}"
+    death = f"died of {name}"
     result.stdout.fnmatch_lines(
-        [f"its process {how}, a new one {how}", "FAILED layers/test_it.py::test_two - *"]
+        [f"its process {death}, a new one {death}", "FAILED layers/test_it.py::test_two - *"]
     )
 
 
 def test_a_test_that_dies_of_an_earlier_one_passes_in_a_new_process(
     pytester: pytest.Pytester,
 ) -> None:
-    result = _session(
+    result = _run_session(
         pytester,
         "import os\n"
         "HARMED = []\n"
@@ -94,14 +94,16 @@ def test_warning(record_property):
 def test_reports_are_those_of_any_test(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = []
+    reports = []
     for forks in (True, False):
         monkeypatch.setattr(forked, "FORKS", forks)
-        result = _session(pytester, KINDS)
+        result = _run_session(pytester, KINDS)
         result.assert_outcomes(passed=3, failed=1, skipped=1, xfailed=1, errors=1, warnings=1)
-        texts.append([line for line in result.outlines if line.startswith(("E  ", "torn", "  /"))])
-    assert texts[0] == texts[1]
-    assert texts[0]
+        reports.append(
+            [line for line in result.outlines if line.startswith(("E  ", "torn", "  /"))]
+        )
+    assert reports[0] == reports[1]
+    assert reports[0]
 
 
 @pytest.mark.parametrize(
@@ -116,15 +118,15 @@ def test_tests_elsewhere_run_in_a_fork_where_they_are_marked(
         f"{mark}\n"
         f"def test_it(): assert (os.getpid() != STARTED) is {forks}\n"
     )
-    _session(pytester, text, folder="unit").assert_outcomes(passed=1)
+    _run_session(pytester, text, folder="unit").assert_outcomes(passed=1)
 
 
 def test_a_function_called_in_a_fork_returns_raises_or_ends_it() -> None:
-    kept: list[int] = []
-    assert forked.called(lambda: kept.append(1) or len(kept)) == 1
-    assert kept == []
+    calls: list[int] = []
+    assert forked.call_in_fork(lambda: calls.append(1) or len(calls)) == 1
+    assert calls == []
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        forked.called(lambda: 1 / 0)
+        forked.call_in_fork(lambda: 1 / 0)
     with pytest.raises(forked.EndedError) as ended:
-        forked.called(lambda: os._exit(3))
+        forked.call_in_fork(lambda: os._exit(3))
     assert ended.value.args == (3,)

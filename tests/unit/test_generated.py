@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FIRST = 5  # lines of a file, among which one names the script that writes it
+HEADER_LINES = 5  # lines of a file, among which one names the script that writes it
 
 GENERATED = {
     "conformance/layers/reached.json": "tools/reached_table.py",
@@ -29,12 +29,12 @@ Of `docs/contract.md`, `docs/inputs.md`, `docs/layers.md` and `README.md` parts 
 """
 
 
-def _writer(file: Path) -> str | None:
+def _find_writer(file: Path) -> str | None:
     """The script that a file's first lines name as its writer; None if they name none."""
     with file.open(encoding="utf-8", errors="ignore") as lines:
-        text = " ".join(line.strip() for _, line in zip(range(FIRST), lines, strict=False))
-    _, said, rest = text.replace("Written by", "written by").partition("written by `")
-    return rest.partition("`")[0] if said else None
+        text = " ".join(line.strip() for _, line in zip(range(HEADER_LINES), lines, strict=False))
+    _, marker, remainder = text.replace("Written by", "written by").partition("written by `")
+    return remainder.partition("`")[0] if marker else None
 
 
 def test_generated_files_say_so_and_are_listed() -> None:
@@ -42,8 +42,8 @@ def test_generated_files_say_so_and_are_listed() -> None:
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split("\0")
     data = (ROOT / name for name in tracked if name.endswith((".json", ".md", ".toml")))
-    said = {str(path.relative_to(ROOT)): _writer(path) for path in data if path.exists()}
-    assert {name: writer for name, writer in said.items() if writer} == GENERATED
+    writers = {str(path.relative_to(ROOT)): _find_writer(path) for path in data if path.exists()}
+    assert {name: writer for name, writer in writers.items() if writer} == GENERATED
 
 
 def test_the_scripts_are_there() -> None:

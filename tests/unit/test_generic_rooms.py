@@ -16,14 +16,14 @@ from conformance.layers import CATALOGUE
 from conformance.spec.signature import ROLES
 
 ROOT = Path(str(conformance.__file__)).parent
-ROOMS = (
+GENERIC_PACKAGES = (
     *("checks", "commands", "diagnosis", "generation", "isolation", "items", "known"),
     *("matching", "model", "plugin", "run", "timing"),
 )
 # A table of layers, which specifications, strategies and laws read.
 TABLE = ROOT / "model" / "activations.py"
 FILES = (
-    *(f for room in ROOMS for f in sorted((ROOT / room).rglob("*.py")) if f != TABLE),
+    *(f for room in GENERIC_PACKAGES for f in sorted((ROOT / room).rglob("*.py")) if f != TABLE),
     *sorted(Path(str(conformance.reports.__file__)).parent.rglob("*.py")),
     ROOT / "backends" / "module.py",
     ROOT / "backends" / "function.py",
@@ -68,30 +68,30 @@ ALLOWED = {
 
 
 @lru_cache
-def _vocabulary() -> frozenset[str]:
+def _catalogue_words() -> frozenset[str]:
     words: set[str] = set()
-    for row in CATALOGUE.values():
-        words |= {row.name, row.name.removeprefix("functional."), *row.signature.input_names}
-        words |= {argument.name for argument in row.signature.arguments}
+    for spec in CATALOGUE.values():
+        words |= {spec.name, spec.name.removeprefix("functional."), *spec.signature.input_names}
+        words |= {argument.name for argument in spec.signature.arguments}
     return frozenset(words - set(ROLES) - set(COMMON))
 
 
-def _documentation(tree: ast.AST) -> set[int]:
+def _documentation_ids(tree: ast.AST) -> set[int]:
     """Docstrings, strings below an assignment, and the names that a module exports."""
-    found: set[int] = set()
+    documentation_ids: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            found |= {id(x) for x in ast.walk(node.value)}
+            documentation_ids |= {id(x) for x in ast.walk(node.value)}
         bodies = (getattr(node, name, None) for name in ("body", "orelse"))
         for body in (x for x in bodies if isinstance(x, list)):
-            found |= {id(x.value) for x in body if isinstance(x, ast.Expr)}
-    return found
+            documentation_ids |= {id(x.value) for x in body if isinstance(x, ast.Expr)}
+    return documentation_ids
 
 
-def literals(source: str) -> Iterator[str]:
+def code_literals(source: str) -> Iterator[str]:
     """The strings of a file that are not documentation."""
     tree = ast.parse(source)
-    documentation = _documentation(tree)
+    documentation = _documentation_ids(tree)
     for node in ast.walk(tree):
         text = node.value if isinstance(node, ast.Constant) else None
         if isinstance(text, str) and id(node) not in documentation:
@@ -100,38 +100,38 @@ def literals(source: str) -> Iterator[str]:
 
 @lru_cache
 def _literals_of(file: Path) -> tuple[str, ...]:
-    return tuple(literals(file.read_text(encoding="utf-8")))
+    return tuple(code_literals(file.read_text(encoding="utf-8")))
 
 
 @lru_cache
-def _stems(words: frozenset[str]) -> tuple[str, ...]:
+def _layer_stems(words: frozenset[str]) -> tuple[str, ...]:
     return tuple(word for word in words if re.fullmatch(r"[A-Z]\w{3,}", word))
 
 
-def named(text: str, words: frozenset[str]) -> set[str]:
+def find_catalogue_words(text: str, words: frozenset[str]) -> set[str]:
     """The words of the catalogue that a string names, alone or as the stem of a layer's name.
 
     Prose of several words may name anything.
     """
     if text in words:
         return {text}
-    found = {form for form in FORMS if text.startswith(form) and " " not in text}
-    within = {text} if any(len(text) > 3 and text in stem for stem in _stems(words)) else set()
-    return found | (within if re.fullmatch(r"[A-Za-z]+", text) and not text.islower() else set())
+    matches = {form for form in FORMS if text.startswith(form) and " " not in text}
+    stems = {text} if any(len(text) > 3 and text in stem for stem in _layer_stems(words)) else set()
+    return matches | (stems if re.fullmatch(r"[A-Za-z]+", text) and not text.islower() else set())
 
 
-def _hits(file: Path, words: frozenset[str]) -> set[str]:
+def _find_hits(file: Path, words: frozenset[str]) -> set[str]:
     return {
         hit
         for text in _literals_of(file)
-        for hit in named(text, words)
+        for hit in find_catalogue_words(text, words)
         if (file.name, hit) not in ALLOWED
     }
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.name}")
 def test_no_string_names_a_layer_an_input_or_an_argument(file: Path) -> None:
-    assert not _hits(file, _vocabulary())
+    assert not _find_hits(file, _catalogue_words())
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.name}")
@@ -140,13 +140,13 @@ def test_no_generic_code_reads_the_table_of_activations(file: Path) -> None:
 
 
 def test_the_allow_list_holds_nothing_that_is_gone() -> None:
-    there = {
+    current = {
         (file.name, hit)
         for file in FILES
         for text in _literals_of(file)
-        for hit in named(text, _vocabulary())
+        for hit in find_catalogue_words(text, _catalogue_words())
     }
-    assert set(ALLOWED) <= there
+    assert set(ALLOWED) <= current
 
 
 @pytest.mark.parametrize(
@@ -163,4 +163,4 @@ def test_the_allow_list_holds_nothing_that_is_gone() -> None:
 def test_a_planted_name_is_seen(tmp_path: Path, code: str, hit: str) -> None:
     file = tmp_path / "planted.py"
     file.write_text(f'"""Conv2d in a docstring is no hit."""\n{code}\n')
-    assert _hits(file, _vocabulary()) == {hit}
+    assert _find_hits(file, _catalogue_words()) == {hit}

@@ -18,25 +18,25 @@ import conformance
 from conformance.backends import FunctionBackend, capabilities, implements
 from conformance.backends.foreign_calls import HOOKS, hooks
 from conformance.backends.guard import BackendError, guarded
-from conformance.backends.sanitize import RESULTS
+from conformance.backends.sanitize import RESULT_READERS
 from conformance.items.planning import Item
 from conformance.model.case import Verdict
 from conformance.model.failure import Failure, Inapplicable
-from conformance.model.untrusted import shown, type_name, written
+from conformance.model.untrusted import exception_text, safe_repr, type_name
 from conformance.run.engine import Engine
 
 ROOT = Path(conformance.__file__).parent
 DOOR = ("conformance.backends.guard", "conformance.backends.foreign_calls")
-LISTED = {
+ALLOWED_IMPORTS = {
     # Imports backends and families of layers by name.
     "import_module": {"backends/coverage_audit.py", "backends/registry.py", "layers/__init__.py"},
     # Checks whether the suite ships a backend.
-    "inner": {"diagnosis/script_torch.py", "diagnosis/reproducer.py"},
+    "unguarded_backend": {"diagnosis/script_torch.py", "diagnosis/reproducer.py"},
     # Times calls without the time of the guard.
-    "itself": {"timing/measure.py"},
+    "unguarded_layer": {"timing/measure.py"},
     # The first loads a backend; the second attributes an error in a timed round to the backend.
-    "call": {"backends/registry.py", "timing/measure.py"},
-    "member": {"backends/registry.py"},
+    "call_foreign": {"backends/registry.py", "timing/measure.py"},
+    "read_member": {"backends/registry.py"},
 }
 
 
@@ -57,38 +57,38 @@ def test_the_faithful_backend_passes() -> None:
 
 
 def test_hooks_are_told_within_their_block_only() -> None:
-    before, asked, begun = HOOKS.get(), list[str](), list[str]()
-    with hooks(on_member=asked.append):
-        with suppress(ZeroDivisionError), hooks(on_step=lambda step, case: begun.append(step)):
+    outer_hooks, called, started = HOOKS.get(), list[str](), list[str]()
+    with hooks(on_member=called.append):
+        with suppress(ZeroDivisionError), hooks(on_step=lambda step, case: started.append(step)):
             assert _verdict(Faithful(), "shape").status == "passed"
             raise ZeroDivisionError
-        members, steps = len(asked), len(begun)
+        members, steps = len(called), len(started)
         assert _verdict(Faithful(), "shape").status == "passed"
-    assert len(asked) > members
-    members = len(asked)
+    assert len(called) > members
+    members = len(called)
     assert _verdict(Faithful(), "shape").status == "passed"
-    assert (len(asked), len(begun)) == (members, steps)
-    assert {"name", "build"} <= {*asked}
-    assert {"build", "put", "call", "get"} <= {*begun}
-    assert HOOKS.get() is before
+    assert (len(called), len(started)) == (members, steps)
+    assert {"name", "build"} <= {*called}
+    assert {"build", "put", "call", "get"} <= {*started}
+    assert HOOKS.get() is outer_hooks
 
 
 # --- nothing else touches a backend ---
 
 
 @cache
-def _sources() -> list[tuple[str, ast.Module]]:
-    own = [path for path in ROOT.rglob("*.py") if path.parent.name != "adapters"]
-    found = [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())) for path in own]
-    assert len(found) > 100
-    return found
+def _parse_sources() -> list[tuple[str, ast.Module]]:
+    own_files = [path for path in ROOT.rglob("*.py") if path.parent.name != "adapters"]
+    trees = [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())) for path in own_files]
+    assert len(trees) > 100
+    return trees
 
 
-@pytest.mark.parametrize("name", LISTED)
+@pytest.mark.parametrize("name", ALLOWED_IMPORTS)
 def test_what_goes_past_the_door_is_listed(name: str) -> None:
-    using = {
+    importers = {
         file
-        for file, tree in _sources()
+        for file, tree in _parse_sources()
         for node in ast.walk(tree)
         if (
             isinstance(node, ast.ImportFrom)
@@ -97,20 +97,22 @@ def test_what_goes_past_the_door_is_listed(name: str) -> None:
         )
         or (isinstance(node, ast.Attribute) and node.attr == name == "import_module")
     }
-    assert using - {"backends/guard.py", "backends/sanitize.py"} == LISTED[name]
+    assert importers - {"backends/guard.py", "backends/sanitize.py"} == ALLOWED_IMPORTS[name]
 
 
 def test_no_file_reads_a_member_of_a_backend_by_name() -> None:
     # The last one gets torch's object, or one of the same shape.
-    behind = ("backends/module.py", "backends/function.py", "backends/guard.py")
-    behind += ("diagnosis/script_torch.py",)
-    for file, tree in _sources():
+    exempt = ("backends/module.py", "backends/function.py", "backends/guard.py")
+    exempt += ("diagnosis/script_torch.py",)
+    for file, tree in _parse_sources():
         for node in ast.walk(tree):
-            if not isinstance(node, ast.Call) or file in behind:
+            if not isinstance(node, ast.Call) or file in exempt:
                 continue
             if isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr"):
-                asked = ast.unparse(node.args[0])
-                assert not asked.endswith("backend"), f"{file}:{node.lineno}: {asked}"
+                first_argument = ast.unparse(node.args[0])
+                assert not first_argument.endswith("backend"), (
+                    f"{file}:{node.lineno}: {first_argument}"
+                )
 
 
 # --- what passes the guard ---
@@ -122,11 +124,11 @@ class Lying(np.ndarray):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
         return True
 
-    def __array_function__(self, function: Any, *rest: Any) -> Any:
+    def __array_function__(self, function: Any, *arguments: Any) -> Any:
         return True
 
 
-def _returning(change: Any) -> Any:
+def _backend_returning(change: Any) -> Any:
     class Odd(Faithful):
         name = "odd"
 
@@ -147,29 +149,29 @@ def _returning(change: Any) -> Any:
     ],
 )
 def test_what_is_no_plain_array_is_no_answer(change: Any, says: str) -> None:
-    verdict = _verdict(_returning(change))
+    verdict = _verdict(_backend_returning(change))
     assert verdict.status == "failed"
     assert says in str(verdict.message)
 
 
 @pytest.mark.parametrize("layout", [lambda a: a.astype(">f8"), lambda a: np.array(a, order="F")])
 def test_a_plain_array_lies_in_memory_as_it_likes(layout: Any) -> None:
-    assert _verdict(_returning(layout)).status == "passed"
+    assert _verdict(_backend_returning(layout)).status == "passed"
 
 
 def test_what_changes_after_it_was_returned_does_not_change_the_answer() -> None:
-    kept: list[np.ndarray] = []
+    returned: list[np.ndarray] = []
 
-    def late(array: np.ndarray) -> np.ndarray:
-        for earlier in kept:
+    def keep_and_return(array: np.ndarray) -> np.ndarray:
+        for earlier in returned:
             earlier[...] = 0
-        kept.append(array)
+        returned.append(array)
         return array
 
-    assert _verdict(_returning(late)).status == "passed"
+    assert _verdict(_backend_returning(keep_and_return)).status == "passed"
 
 
-class Says(str):
+class EqualsAll(str):
     """A string that equals every string."""
 
     __hash__ = str.__hash__
@@ -184,14 +186,14 @@ class Says(str):
 def test_a_name_that_equals_all_names_is_the_one_it_has() -> None:
     class Odd(Faithful):
         def dtype(self, native: Any) -> str:
-            return Says("float16")
+            return EqualsAll("float16")
 
     verdict = _verdict(Odd(), "shape")
     assert verdict.status == "failed"
     assert "float16" in str(verdict.message)
 
 
-class Lies(tuple):
+class ClaimsEmpty(tuple):
     """A tuple that says it is empty."""
 
     def __len__(self) -> int:
@@ -218,24 +220,24 @@ X = np.zeros(2)
     ("member", "value", "made"),
     [
         ("shape", [np.int64(2), 3], (2, 3)),
-        ("shape", Lies((2,)), (2,)),
+        ("shape", ClaimsEmpty((2,)), (2,)),
         ("state", {"weight": X}, {"weight": X}),
         (
             "attributes",
-            {"padding": Lies((Says("a"), 1.0, True, None))},
+            {"padding": ClaimsEmpty((EqualsAll("a"), 1.0, True, None))},
             {"padding": ("a", 1.0, True, None)},
         ),
         ("attributes", {"dtype": np.dtype("f4")}, {"dtype": "dtype('float32')"}),
         ("aliases", np.True_, True),
         ("vjp", [[X, None], {"weight": X}], ((X, None), {"weight": X})),
         ("value_and_vjp", (X, (X,), {}), (X, (X,), {})),
-        ("call", Lies((X, X)), (X, X)),
+        ("call", ClaimsEmpty((X, X)), (X, X)),
     ],
 )
 def test_what_a_member_returns_is_of_builtin_types(member: str, value: Any, made: Any) -> None:
-    found = RESULTS[member](value)
-    assert type(found) is type(made)
-    assert repr(found) == repr(made)
+    made_value = RESULT_READERS[member](value)
+    assert type(made_value) is type(made)
+    assert repr(made_value) == repr(made)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,7 @@ def test_what_a_member_returns_is_of_builtin_types(member: str, value: Any, made
 )  # fmt: skip
 def test_what_a_member_may_not_return_is_a_failure_of_that_member(member: str, value: Any) -> None:
     with pytest.raises(Failure, match=f"^{member} returned .*: expected "):
-        RESULTS[member](value)
+        RESULT_READERS[member](value)
 
 
 class MuteError(Exception):
@@ -296,9 +298,9 @@ def test_what_a_call_raises_is_the_backends(error: BaseException, says: str) -> 
         (capabilities.compile_seconds_of, "compile_seconds", float("inf")),
         (capabilities.budget_of, "budget", "soon"),
         (capabilities.isolation_of, "isolate", "perhaps"),
-        (capabilities.accepted_by, "accepts", ("",)),
-        (capabilities.refused_by, "refusals", "ValueError"),
-        (capabilities.refused_by, "refusals", (Exception,)),
+        (capabilities.accepts_of, "accepts", ("",)),
+        (capabilities.refusals_of, "refusals", "ValueError"),
+        (capabilities.refusals_of, "refusals", (Exception,)),
         (capabilities.unasked_of, "unasked", (3,)),
         (capabilities.hits_of, "hits", {"a": 1}),
         (capabilities.hits_of, "hits", dict),
@@ -332,5 +334,5 @@ def test_nothing_that_can_be_said_of_an_object_raises() -> None:
             raise MuteError
 
     assert type_name(Odd()) == "Odd"
-    assert shown(Odd()) == "an object of class Odd whose __repr__ raises MuteError"
-    assert written(MuteError()) == "its __str__ raises RuntimeError"
+    assert safe_repr(Odd()) == "an object of class Odd whose __repr__ raises MuteError"
+    assert exception_text(MuteError()) == "its __str__ raises RuntimeError"

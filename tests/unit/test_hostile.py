@@ -7,9 +7,9 @@ import sys
 
 import pytest
 from hostile.attempt import attempt
-from hostile.deviations import deviations
-from hostile.entry import Due, Entry
-from hostile.run import catalogue, share
+from hostile.deviations import find_deviations
+from hostile.entry import Entry, Expected
+from hostile.run import catalogue, daily_share
 
 VERDICT = {"kind": "verdict", "id": "ReLU-values-float32-cpu", "status": "failed"}
 
@@ -24,28 +24,28 @@ def results(path, *verdicts, items=("ReLU-values-float32-cpu",)):
 def test_as_many_days_as_shares_try_each_entry_once():
     entries = list(range(20))
     for first in (0, 739947):
-        shares = [share(entries, 6, first + day) for day in range(6)]
+        shares = [daily_share(entries, 6, first + day) for day in range(6)]
         assert sorted(entry for part in shares for entry in part) == entries
         assert {len(part) for part in shares} == {3, 4}
-    assert share(entries, 1, 5) == entries
+    assert daily_share(entries, 1, 5) == entries
 
 
 @pytest.mark.parametrize(
     ("due", "code", "output", "told"),
     [
-        (Due(4, ("name",)), 4, "name: expected", ()),
-        (Due((0, 4)), 1, "", ("exit status 1, expected 0 or 4",)),
-        (Due(4, ("name",)), 4, "nothing", ("output lacks 'name'",)),
-        (Due(4), 4, "INTERNALERROR> x", ("output has 'INTERNALERROR'",)),
-        (Due(4, never="secret"), 4, "a secret", ("output has 'secret'",)),
-        (Due(4), 4, "red \x1b[31m", ("output has an unprintable '\\x1b'",)),
-        (Due(4), 4, "turned \u202e", ("output has an unprintable '\\u202e'",)),
-        (Due(4, longest=10), 4, "x" * 11, ("output of 11 characters, expected at most 10",)),
-        (Due(1, others="failed"), 1, "", ("no results",)),
+        (Expected(4, ("name",)), 4, "name: expected", ()),
+        (Expected((0, 4)), 1, "", ("exit status 1, expected 0 or 4",)),
+        (Expected(4, ("name",)), 4, "nothing", ("output lacks 'name'",)),
+        (Expected(4), 4, "INTERNALERROR> x", ("output has 'INTERNALERROR'",)),
+        (Expected(4, never="secret"), 4, "a secret", ("output has 'secret'",)),
+        (Expected(4), 4, "red \x1b[31m", ("output has an unprintable '\\x1b'",)),
+        (Expected(4), 4, "turned \u202e", ("output has an unprintable '\\u202e'",)),
+        (Expected(4, longest=10), 4, "x" * 11, ("output of 11 characters, expected at most 10",)),
+        (Expected(1, others="failed"), 1, "", ("no results",)),
     ],
 )
 def test_outputs_are_held_against_what_is_due(tmp_path, due, code, output, told):
-    assert tuple(deviations(due, code, output, tmp_path / "r.jsonl")) == told
+    assert tuple(find_deviations(due, code, output, tmp_path / "r.jsonl")) == told
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def test_outputs_are_held_against_what_is_due(tmp_path, due, code, output, told)
     ],
 )
 def test_verdicts_are_held_against_what_is_due(tmp_path, verdicts, told):
-    due = Due(1, verdicts={"ReLU-values-*": "failed: get returned"}, others="passed")
+    due = Expected(1, verdicts={"ReLU-values-*": "failed: get returned"}, others="passed")
     path = results(tmp_path / "r.jsonl", *verdicts)
-    found = list(deviations(due, 1, "", path))
-    assert len(found) == len(told)
-    assert all(part in text for part, text in zip(told, found, strict=True))
+    deviation_texts = list(find_deviations(due, 1, "", path))
+    assert len(deviation_texts) == len(told)
+    assert all(part in text for part, text in zip(told, deviation_texts, strict=True))
 
 
 PROGRAMS = {
@@ -76,10 +76,10 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=["fine", "slow", "litter", "orphan"])
 def test_nothing_of_an_entry_goes_on(program):
-    entry = Entry("x", 0, {"x.py": program}, ("x.py",), Due(0), seconds=2)
-    found = attempt("theme", entry, sys.executable)
-    assert len(found.deviations) == len(PROGRAMS[program])
-    for text, start in zip(found.deviations, PROGRAMS[program], strict=True):
+    entry = Entry("x", 0, {"x.py": program}, ("x.py",), Expected(0), seconds=2)
+    outcome = attempt("theme", entry, sys.executable)
+    assert len(outcome.deviations) == len(PROGRAMS[program])
+    for text, start in zip(outcome.deviations, PROGRAMS[program], strict=True):
         assert text.startswith(start)
 
 

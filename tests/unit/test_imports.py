@@ -26,10 +26,10 @@ PACKAGES = {
 @cache
 def _imports(file: Path, module: str) -> tuple[str, ...]:
     """Absolute names of all modules that a file imports, also inside functions."""
-    return tuple(_imported(file, module))
+    return tuple(_iterate_imports(file, module))
 
 
-def _imported(file: Path, module: str) -> Iterator[str]:
+def _iterate_imports(file: Path, module: str) -> Iterator[str]:
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -41,7 +41,7 @@ def _imported(file: Path, module: str) -> Iterator[str]:
             yield base
 
 
-def _modules() -> Iterator[tuple[str, Path]]:
+def _iterate_modules() -> Iterator[tuple[str, Path]]:
     for package, folder in PACKAGES.items():
         for file in sorted(folder.rglob("*.py")):
             parts = file.relative_to(folder).with_suffix("").parts
@@ -51,7 +51,7 @@ def _modules() -> Iterator[tuple[str, Path]]:
             yield ".".join([package, *names]), file
 
 
-MODULES = dict(_modules())
+MODULES = dict(_iterate_modules())
 
 
 def test_every_room_has_modules() -> None:
@@ -59,7 +59,7 @@ def test_every_room_has_modules() -> None:
         assert sum(name.rpartition(".")[0] == package for name in MODULES) > 5, package
 
 
-def _starts(name: str, *prefixes: str) -> bool:
+def _starts_with_any(name: str, *prefixes: str) -> bool:
     return any(name == p or name.startswith(p + ".") for p in prefixes)
 
 
@@ -88,26 +88,28 @@ WITH_TORCH = {
 }
 
 
-def _forbidden(module: str) -> tuple[str, ...]:
+def _forbidden_imports(module: str) -> tuple[str, ...]:
     """What a module may not import."""
     rules: list[str] = []
     if module not in WITH_TORCH:
         rules.append("torch")
-    if not _starts(module, "conformance.plugin", "conformance.suite"):
+    if not _starts_with_any(module, "conformance.plugin", "conformance.suite"):
         rules += ["pytest", "_pytest", "xdist", "conformance.plugin"]
-    if _starts(module, "conformance.oracles", "conformance.reports"):
+    if _starts_with_any(module, "conformance.oracles", "conformance.reports"):
         rules.append("hypothesis")
-    if _starts(module, "conformance.strategies"):
+    if _starts_with_any(module, "conformance.strategies"):
         rules.append("conformance.oracles")
     return tuple(rules)
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_module_imports_only_what_its_room_may(module: str) -> None:
-    found = {
-        name for name in _imports(MODULES[module], module) if _starts(name, *_forbidden(module))
+    forbidden = {
+        name
+        for name in _imports(MODULES[module], module)
+        if _starts_with_any(name, *_forbidden_imports(module))
     }
-    assert not found
+    assert not forbidden
 
 
 def test_the_rule_sees_a_forbidden_import(tmp_path: Path) -> None:
@@ -116,7 +118,9 @@ def test_the_rule_sees_a_forbidden_import(tmp_path: Path) -> None:
         "def f():\n    from torch.nn import functional\n    from ..strategies import values\n"
     )
     names = set(_imports(file, "conformance.oracles.convolution"))
-    assert any(_starts(n, *_forbidden("conformance.oracles.convolution")) for n in names)
+    assert any(
+        _starts_with_any(n, *_forbidden_imports("conformance.oracles.convolution")) for n in names
+    )
     assert "conformance.strategies.values" in names
 
 
@@ -139,27 +143,29 @@ def test_import_is_light(statement: str, heavy: tuple[str, ...]) -> None:
     assert result.stdout.strip() == "[]"
 
 
-def circles(imports: dict[str, set[str]]) -> list[list[str]]:
+def find_cycles(imports: dict[str, set[str]]) -> list[list[str]]:
     """Find groups of modules that import one another, directly or through other modules.
 
     `imports` maps a module to the modules that it imports, also those for types only.
     """
-    reached = {module: set(direct) for module, direct in imports.items()}
-    for middle in reached:
-        for module, found in reached.items():
-            if middle in found:
-                reached[module] = found | reached[middle]
-    together = {m: sorted(n for n in found if m in reached[n]) for m, found in reached.items()}
-    return sorted({tuple(group): group for group in together.values() if group}.values())
+    reachable = {module: set(direct) for module, direct in imports.items()}
+    for middle in reachable:
+        for module, targets in reachable.items():
+            if middle in targets:
+                reachable[module] = targets | reachable[middle]
+    cycle_members = {
+        m: sorted(n for n in targets if m in reachable[n]) for m, targets in reachable.items()
+    }
+    return sorted({tuple(group): group for group in cycle_members.values() if group}.values())
 
 
-def _direct(file: Path, module: str) -> set[str]:
-    found = set(_imports(file, module))
+def _direct_imports(file: Path, module: str) -> set[str]:
+    imported = set(_imports(file, module))
     # A name that is not a module belongs to the package.
-    return {name for name in found if name in MODULES and name != module} - {
+    return {name for name in imported if name in MODULES and name != module} - {
         name
-        for name in found
-        if any(other.startswith(f"{name}.") for other in found & set(MODULES))
+        for name in imported
+        if any(other.startswith(f"{name}.") for other in imported & set(MODULES))
     }
 
 
@@ -168,7 +174,7 @@ def _package(module: str) -> str:
     return module.partition(".")[2].partition(".")[0]
 
 
-def _levels() -> dict[str, int]:
+def _package_levels() -> dict[str, int]:
     """Package → its line in the picture of ARCHITECTURE.md, counted from 0 at the bottom."""
     text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
     picture = text.split("```")[1]
@@ -176,44 +182,49 @@ def _levels() -> dict[str, int]:
     return {name: level for level, line in enumerate(reversed(lines)) for name in line}
 
 
-def _upward(levels: dict[str, int], imports: dict[str, set[str]]) -> set[str]:
+def _find_upward_imports(levels: dict[str, int], imports: dict[str, set[str]]) -> set[str]:
     """Imports of a package that is not lower in the picture, and packages that are not in it."""
-    found = set()
+    upward = set()
     for module, direct in imports.items():
         for name in direct:
             above, below = _package(module), _package(name)
             if "" in (above, below) or "_version" in (above, below) or above == below:
                 continue
             if levels.get(below, len(levels)) >= levels.get(above, -1):
-                found.add(f"{module} → {name}")
-    return found
+                upward.add(f"{module} → {name}")
+    return upward
 
 
 def test_packages_import_lower_packages_only() -> None:
-    imports = {module: _direct(file, module) for module, file in MODULES.items()}
-    assert _upward(_levels(), imports) == set()
-    assert {_package(module) for module in MODULES} - {"", "_version"} == set(_levels())
+    imports = {module: _direct_imports(file, module) for module, file in MODULES.items()}
+    assert _find_upward_imports(_package_levels(), imports) == set()
+    assert {_package(module) for module in MODULES} - {"", "_version"} == set(_package_levels())
 
 
 def test_an_import_upward_is_seen() -> None:
     planted = {"conformance.oracles.linear": {"conformance.laws.linear"}}
-    assert _upward(_levels(), planted) == {"conformance.oracles.linear → conformance.laws.linear"}
+    assert _find_upward_imports(_package_levels(), planted) == {
+        "conformance.oracles.linear → conformance.laws.linear"
+    }
     planted = {"conformance.oracles.linear": {"conformance.arithmetic.rounded"}}
-    assert _upward(_levels(), planted) == set()
+    assert _find_upward_imports(_package_levels(), planted) == set()
 
 
 def test_no_modules_import_one_another_in_a_circle() -> None:
-    assert circles({module: _direct(file, module) for module, file in MODULES.items()}) == []
+    assert (
+        find_cycles({module: _direct_imports(file, module) for module, file in MODULES.items()})
+        == []
+    )
 
 
 def test_a_circle_is_seen(tmp_path: Path) -> None:
-    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert find_cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
     file = tmp_path / "law.py"
     file.write_text(
         "from typing import TYPE_CHECKING\n\n"
         "if TYPE_CHECKING:\n    from conformance.checks.trial import Trial\n"
     )
-    planted = {module: _direct(path, module) for module, path in MODULES.items()}
-    planted["conformance.spec.law"] |= _direct(file, "conformance.spec.law")
-    (found,) = circles(planted)
-    assert {"conformance.spec.law", "conformance.checks.trial"} <= set(found)
+    planted = {module: _direct_imports(path, module) for module, path in MODULES.items()}
+    planted["conformance.spec.law"] |= _direct_imports(file, "conformance.spec.law")
+    (cycle,) = find_cycles(planted)
+    assert {"conformance.spec.law", "conformance.checks.trial"} <= set(cycle)

@@ -20,10 +20,10 @@ os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_an_interrupt_while_the_session_begins_leaves_no_marker(tmp_path: Path) -> None:
-    found = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", BEGINS], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False,
         capture_output=True, text=True,
     )  # fmt: skip
-    assert "KeyboardInterrupt" in found.stderr
-    assert Path(found.stdout.strip()).parent == tmp_path
+    assert "KeyboardInterrupt" in completed.stderr
+    assert Path(completed.stdout.strip()).parent == tmp_path
     assert list(tmp_path.iterdir()) == []

@@ -14,23 +14,23 @@ from typing import Any
 import pytest
 import torch
 import warm
-from support import apart, cases, plug_in, session
+from support import cases, install_backends_module, run_forked_session, run_session
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.capabilities import DOZEN
+from conformance.backends.capabilities import BUILDS_PER_CHECK
 from conformance.isolation import isolated_engine
 from conformance.isolation.isolated_engine import IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
 from conformance.isolation.process import Child
-from conformance.items.forks import ALLOWED, Expendable
+from conformance.items.forks import ALLOWED_SECONDS, ExpendableProcess
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
-from conformance.known.entry import parse
+from conformance.known.entry import parse_entries
 from conformance.layers.encoding import encode_case
 from conformance.model import limits
 from conformance.model.case import Call
-from conformance.model.limits import LEAST, Limits
+from conformance.model.limits import MIN_MEMORY, Limits
 from conformance.run.engine import Engine
 
 BACKENDS = """
@@ -40,7 +40,7 @@ import torch
 from conformance.backends import ModuleBackend
 from conformance.diagnosis import reproducer
 
-reproducer.PATIENCE = 3.0  # a script of what hangs takes all of it
+reproducer.MAX_CRASH_SECONDS = 3.0  # a script of what hangs takes all of it
 
 with open("starts", "a") as starts:
     print(os.getpid(), file=starts)
@@ -127,20 +127,20 @@ EVIL = "--conformance-backend=plugged:evil"
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
-    plug_in(pytester, monkeypatch, BACKENDS)
+    install_backends_module(pytester, monkeypatch, BACKENDS)
 
     def run(*options: str) -> tuple[pytest.RunResult, dict[str, dict[str, Any]]]:
         path = pytester.path / "results.jsonl"
-        result = session(
+        result = run_session(
             pytester, "--conformance-profile=smoke", "--conformance-dtype=float32",
             f"--conformance-results={path}", *options,
         )  # fmt: skip
-        return result, _verdicts(path)
+        return result, _read_verdicts(path)
 
     return run
 
 
-def _verdicts(path: Path) -> dict[str, dict[str, Any]]:
+def _read_verdicts(path: Path) -> dict[str, dict[str, Any]]:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[-1]["kind"] == "footer"
     return {line["id"]: line for line in lines if line["kind"] == "verdict"}
@@ -168,22 +168,22 @@ def test_what_ends_or_stops_the_process_costs_one_verdict(
         "--conformance-check=values", "--conformance-timeout=3",
     )  # fmt: skip
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    found = {line["layer"]: line for line in verdicts.values()}
-    assert {layer: line["status"] for layer, line in found.items()} == expected
-    assert found["Conv1d"]["call"] == (
+    by_layer = {line["layer"]: line for line in verdicts.values()}
+    assert {layer: line["status"] for layer, line in by_layer.items()} == expected
+    assert by_layer["Conv1d"]["call"] == (
         "Conv1d(2, 2, 1, dilation=2, groups=2) on input (2, 1), float32, cpu"
     )
-    assert "SIGABRT (signal 6)" in found["Conv1d"]["message"]
-    assert "about to abort" in found["Conv1d"]["message"]
-    assert found["Bilinear"]["call"].startswith("Bilinear(1, 1, 1, bias=False) on input1 (1,)")
-    assert "exited with status 3" in found["Bilinear"]["message"]
+    assert "SIGABRT (signal 6)" in by_layer["Conv1d"]["message"]
+    assert "about to abort" in by_layer["Conv1d"]["message"]
+    assert by_layer["Bilinear"]["call"].startswith("Bilinear(1, 1, 1, bias=False) on input1 (1,)")
+    assert "exited with status 3" in by_layer["Bilinear"]["message"]
     if hangs:
-        assert "no answer within 3 s" in found["RNNCell"]["message"]
-        call = found["RNNCell"]["call"]
+        assert "no answer within 3 s" in by_layer["RNNCell"]["message"]
+        call = by_layer["RNNCell"]["call"]
         assert call.startswith("RNNCell(1, 1, nonlinearity='relu') on input (1,)")
     for layer in expected.keys() - {"Identity"}:
-        assert found[layer]["case"]["call"]["layer"] == layer
-        compile(found[layer]["reproducer"], layer, "exec")
+        assert by_layer[layer]["case"]["call"]["layer"] == layer
+        compile(by_layer[layer]["reproducer"], layer, "exec")
 
 
 @pytest.mark.usefixtures("patient")
@@ -194,22 +194,22 @@ def test_what_fills_the_memory_costs_one_verdict(suite: Any) -> None:
         "--conformance-check=values", "--conformance-memory=1800",
     )  # fmt: skip
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    found = {line["layer"]: line for line in verdicts.values()}
-    assert found["Identity"]["status"] == "passed"
-    assert found["Linear"]["status"] == "failed"
+    by_layer = {line["layer"]: line for line in verdicts.values()}
+    assert by_layer["Identity"]["status"] == "passed"
+    assert by_layer["Linear"]["status"] == "failed"
     # Whether an allocation fails, and so the smallest case, depends on the memory in use.
-    assert re.match(r"Linear\(1, 1\) on input \(\d, \d, 1\), ", found["Linear"]["call"])
-    assert "memory" in found["Linear"]["message"]
+    assert re.match(r"Linear\(1, 1\) on input \(\d, \d, 1\), ", by_layer["Linear"]["call"])
+    assert "memory" in by_layer["Linear"]["message"]
 
 
-def _known_crash(folder: Path, verdicts: dict[str, dict[str, Any]]) -> str:
+def _write_known_crash(folder: Path, verdicts: dict[str, dict[str, Any]]) -> str:
     case = json.dumps(verdicts["Bilinear-values-float32-cpu"]["case"])
-    known = folder / "known.toml"
-    known.write_text(
+    known_path = folder / "known.toml"
+    known_path.write_text(
         "[[known]]\nlayer = 'Bilinear'\ncheck = '*'\nstatus = 'crashed'\n"
         f"reason = 'exits without a bias'\nwhen = {{ bias = false }}\ncase = '''{case}'''\n"
     )
-    return f"--conformance-known={known}"
+    return f"--conformance-known={known_path}"
 
 
 @pytest.mark.parametrize(
@@ -220,10 +220,10 @@ def test_a_known_crash_costs_copies_or_its_cases_are_left_out(
 ) -> None:
     options = ("--conformance-layer=Bilinear", "--conformance-check=values")
     _, verdicts = suite(EVIL, *options)
-    known = _known_crash(tmp_path, verdicts)
+    known_path = _write_known_crash(tmp_path, verdicts)
     starts = pytester.path / "starts"
     starts.unlink()
-    result, verdicts = suite(f"--conformance-backend=plugged:{name}", *options, known)
+    result, verdicts = suite(f"--conformance-backend=plugged:{name}", *options, known_path)
     (line,) = verdicts.values()
     if name == "evil":
         assert line["status"] == "known"
@@ -238,7 +238,7 @@ def test_a_known_crash_costs_copies_or_its_cases_are_left_out(
     assert len(starts.read_text().splitlines()) == 1 + processes
     if name == "evil":
         # Another backend in its place, to which the entry does not apply.
-        _, verdicts = suite(*options, known)
+        _, verdicts = suite(*options, known_path)
         (verdict,) = verdicts.values()
         assert (verdict["status"], len(verdict["not_shown"])) == ("passed", 1)
 
@@ -286,16 +286,18 @@ def test_a_process_in_which_the_suite_fails_judges_no_other_item(
     limit: int,
     statuses: list[str],
 ) -> None:
-    plug_in(pytester, monkeypatch, WORN.replace("LIMIT", str(limit)).replace("ERROR", error))
+    install_backends_module(
+        pytester, monkeypatch, WORN.replace("LIMIT", str(limit)).replace("ERROR", error)
+    )
     child = Child("plugged:worn", 5, 0, (), Limits(60.0))
     engine = IsolatedEngine(child, "worn", 5, 0)
     item = Item("Identity", "values", "float32", "cpu")
-    found = [engine.run(item) for _ in statuses]
+    verdicts = [engine.run(item) for _ in statuses]
     engine.close()
     # Only memory that earlier items took does not count against the item.
-    assert [verdict.status for verdict in found] == statuses
-    said = [str(verdict.message) for verdict in found if verdict.status == "crashed"]
-    assert [("the suite's own code failed" in m, "nothing left" in m) for m in said] == [
+    assert [verdict.status for verdict in verdicts] == statuses
+    crash_messages = [str(verdict.message) for verdict in verdicts if verdict.status == "crashed"]
+    assert [("the suite's own code failed" in m, "nothing left" in m) for m in crash_messages] == [
         (True, True)
     ] * statuses.count("crashed")
 
@@ -303,7 +305,7 @@ def test_a_process_in_which_the_suite_fails_judges_no_other_item(
 def test_without_isolation_items_run_in_pytests_process(
     pytester: pytest.Pytester, suite: Any
 ) -> None:
-    result = apart(
+    result = run_forked_session(
         pytester, "--pyargs", "conformance.suite", EVIL, "--conformance-layer=Bilinear",
         "--conformance-check=values", "--conformance-isolation=none",
     )  # fmt: skip
@@ -311,39 +313,39 @@ def test_without_isolation_items_run_in_pytests_process(
 
 
 def test_journal_outlives_its_writer(tmp_path: Path) -> None:
-    writer = Journal(tmp_path / "journal")
-    assert writer.read() == Entry()
-    writer.note("checking", 17, 5)
-    writer.close()
+    journal = Journal(tmp_path / "journal")
+    assert journal.read() == Entry()
+    journal.note("checking", 17, 5)
+    journal.close()
     assert Journal(tmp_path / "journal").read() == Entry("checking", 17, 5, 1)
 
 
 @pytest.mark.parametrize(
     ("total", "workers", "share"),
     [
-        (10 * LEAST, 1, 8 * LEAST),
-        (10 * LEAST, 2, 4 * LEAST),
-        (10 * LEAST, 0, 8 * LEAST),
-        (10 * LEAST, 16, LEAST),
-        (LEAST // 2, 1, LEAST),
+        (10 * MIN_MEMORY, 1, 8 * MIN_MEMORY),
+        (10 * MIN_MEMORY, 2, 4 * MIN_MEMORY),
+        (10 * MIN_MEMORY, 0, 8 * MIN_MEMORY),
+        (10 * MIN_MEMORY, 16, MIN_MEMORY),
+        (MIN_MEMORY // 2, 1, MIN_MEMORY),
         (None, 2, None),
     ],
 )
 def test_workers_share_the_memory(
     monkeypatch: pytest.MonkeyPatch, total: int | None, workers: int, share: int | None
 ) -> None:
-    monkeypatch.setattr(limits, "_memory", lambda: total)
-    assert limits.share_of_memory(workers) == share
+    monkeypatch.setattr(limits, "_total_memory", lambda: total)
+    assert limits.memory_per_worker(workers) == share
 
 
 def test_memory_of_this_machine_is_told() -> None:
-    told = Path("/proc/meminfo")
-    if not told.is_file():
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.is_file():
         pytest.skip("no /proc/meminfo to compare with")
-    kilobytes = int(told.read_text(encoding="ascii").split("MemTotal:")[1].split()[0])
-    found = limits._memory()
-    assert found is not None
-    assert 0 < found <= kilobytes * 1024
+    kilobytes = int(meminfo.read_text(encoding="ascii").split("MemTotal:")[1].split()[0])
+    memory = limits._total_memory()
+    assert memory is not None
+    assert 0 < memory <= kilobytes * 1024
 
 
 class _Compiler(ModuleBackend):
@@ -355,28 +357,30 @@ def test_a_pinned_hang_has_the_time_of_compiling_in_its_copy() -> None:
     wide = next(case for case in cases("Linear") if case.call.arguments["in_features"] > 1)
     case = json.dumps(encode_case(wide))
     entry = "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\nstatus = 'hung'\n"
-    known = parse(f"{entry}when = {{ in_features = '>1' }}\ncase = '{case}'", "here")
-    asked: list[float] = []
+    known = parse_entries(f"{entry}when = {{ in_features = '>1' }}\ncase = '{case}'", "here")
+    granted: list[float] = []
 
-    def copied(run: Any, seconds: float) -> Outcome:
-        asked.append(seconds)
-        return Outcome("passed") if len(asked) <= 2 else Outcome("hung")
+    def run_in_copy(run: Any, seconds: float) -> Outcome:
+        granted.append(seconds)
+        return Outcome("passed") if len(granted) <= 2 else Outcome("hung")
 
     for backend in (_Compiler("compiler"), torch_backend):
-        asked.clear()
-        engine = Engine(backend, 20, 0, known, process=Expendable(lambda *said: None, copied))
+        granted.clear()
+        engine = Engine(
+            backend, 20, 0, known, process=ExpendableProcess(lambda *said: None, run_in_copy)
+        )
         assert engine.run(item).status == "known"
-        more = DOZEN * 0.5 if isinstance(backend, _Compiler) else 0.0
+        compile_allowance = BUILDS_PER_CHECK * 0.5 if isinstance(backend, _Compiler) else 0.0
         # A plain case has to survive in two copies; then come the pinned and the drawn cases.
-        assert asked[:2] == [ALLOWED["crashed"] + more] * 2
-        assert set(asked[2:]) == {ALLOWED["hung"] + more}
+        assert granted[:2] == [ALLOWED_SECONDS["crashed"] + compile_allowance] * 2
+        assert set(granted[2:]) == {ALLOWED_SECONDS["hung"] + compile_allowance}
 
 
 @pytest.mark.parametrize("check", ["values", "errors"])
 def test_copies_that_hang_once_their_process_has_computed_are_not_trusted(check: str) -> None:
     item = Item("Linear", check, "float32", "cpu")
     when = "{ in_features = '>1' }" if check == "values" else "{ broken = '*' }"
-    known = parse(
+    known = parse_entries(
         f"[[known]]\nlayer = 'Linear'\ncheck = '{check}'\nreason = 'none'\nstatus = 'crashed'\n"
         f"strict = false\nwhen = {when}",
         "here",
@@ -390,22 +394,22 @@ def test_copies_that_hang_once_their_process_has_computed_are_not_trusted(check:
             layer = super().build(call)
             forward = layer._forward
 
-            def noted(*inputs: Any, **keywords: Any) -> Any:
+            def noting_forward(*inputs: Any, **keywords: Any) -> Any:
                 result = forward(*inputs, **keywords)
                 computed.append(call.layer)
                 return result
 
-            layer._forward = noted
+            layer._forward = noting_forward
             return layer
 
-    def copied(run: Any, seconds: float) -> Outcome:
-        before = len(computed)
+    def run_in_copy(run: Any, seconds: float) -> Outcome:
+        had_computed = len(computed)
         outcome = run()
-        hangs = before and len(computed) > before
-        del computed[before:]
+        hangs = had_computed and len(computed) > had_computed
+        del computed[had_computed:]
         return Outcome("hung") if hangs else outcome
 
-    process = Expendable(lambda *said: None, copied)
+    process = ExpendableProcess(lambda *said: None, run_in_copy)
     engine = Engine(Threaded("threaded"), 20, 0, known, process=process)
     verdict = engine.run(item)
     assert verdict.status != "failed"
@@ -415,7 +419,7 @@ def test_copies_that_hang_once_their_process_has_computed_are_not_trusted(check:
 
 def test_a_case_known_to_crash_whose_copy_hangs_is_left_out() -> None:
     """A framework's threads may hang in a copy now and then; in this process the case crashes."""
-    known = parse(
+    known = parse_entries(
         "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\nstatus = 'crashed'\n"
         "strict = false\nwhen = { in_features = '>1' }",
         "here",
@@ -428,12 +432,12 @@ def test_a_case_known_to_crash_whose_copy_hangs_is_left_out() -> None:
 
     copies: list[Outcome] = []
 
-    def copied(run: Any, seconds: float) -> Outcome:
+    def run_in_copy(run: Any, seconds: float) -> Outcome:
         # A plain case survives in two copies, and copies are trusted from then on.
         copies.append(run() if len(copies) < 2 else Outcome("hung"))
         return copies[-1]
 
-    process = Expendable(lambda *said: None, copied)
+    process = ExpendableProcess(lambda *said: None, run_in_copy)
     engine = Engine(Crashing("crashing"), 20, 0, known, process=process)
     verdict = engine.run(Item("Linear", "values", "float32", "cpu"))
     assert len(copies) > 2
@@ -461,17 +465,17 @@ def test_the_script_of_a_death_does_what_the_check_did_until_then(
     child = Child("test_isolation:mortal", 1, 0, (), Limits(60.0))
     try:
         item = Item("Linear", check, "float32", "cpu")
-        source = child.script(item, cases("Linear")[0], "it died", deadly=True)
+        source = child.script(item, cases("Linear")[0], "it died", ends_process=True)
     finally:
         child.stop()
     assert source
     script = tmp_path / "script.py"
     script.write_text(source, encoding="utf-8")
     path = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1])))
-    done = subprocess.run([sys.executable, script], env={**os.environ, "PYTHONPATH": path},
+    completed = subprocess.run([sys.executable, script], env={**os.environ, "PYTHONPATH": path},
                           capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.returncode == ended, done.stderr
-    assert ("the process is still there" in done.stdout) == (ended == 0)
+    assert completed.returncode == ended, completed.stderr
+    assert ("the process is still there" in completed.stdout) == (ended == 0)
 
 
 MORTAL = """
@@ -560,7 +564,7 @@ def test_a_process_starts_no_threads_that_its_copies_would_wait_for(
         child.start()
     try:
         assert child._process is not None
-        found = Path(f"/proc/{child._process.pid}/environ").read_bytes().split(b"\0")
-        assert {b"OMP_NUM_THREADS=1", b"MKL_NUM_THREADS=3"} <= {*found}
+        environment_entries = Path(f"/proc/{child._process.pid}/environ").read_bytes().split(b"\0")
+        assert {b"OMP_NUM_THREADS=1", b"MKL_NUM_THREADS=3"} <= {*environment_entries}
     finally:
         child.stop()

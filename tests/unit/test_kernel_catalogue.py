@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from kernel_check import check
+from kernel_check import check_kernels
 from planted import KERNELS
 
 from conformance.layers import CATALOGUE
@@ -17,8 +17,8 @@ from conformance.layers import CATALOGUE
 pytestmark = pytest.mark.in_fork
 
 OPERATORS = sorted({kernel.operator for kernel in KERNELS})
-WRONG = [kernel for kernel in KERNELS if kernel.wrong is not None]
-SHORT = (
+WRONG_KERNELS = [kernel for kernel in KERNELS if kernel.wrong is not None]
+SHORT_LIST = (
     "addmm-drops-the-tail-of-k-past-128",
     "bmm-grid-ends-at-64-batches",
     "convolution-blocked",
@@ -35,10 +35,10 @@ def test_names_are_unique_and_in_kebab_case() -> None:
 
 
 def test_there_are_many_wrong_kernels_and_a_right_one_of_each_operator() -> None:
-    assert len(WRONG) >= 45
+    assert len(WRONG_KERNELS) >= 45
     right = Counter(kernel.operator for kernel in KERNELS if kernel.wrong is None)
     assert right == dict.fromkeys(OPERATORS, 1)
-    assert {kernel.operator for kernel in WRONG} == set(OPERATORS)
+    assert {kernel.operator for kernel in WRONG_KERNELS} == set(OPERATORS)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
@@ -59,22 +59,22 @@ def test_layers_of_an_operator_are_in_the_catalogue(operator: str) -> None:
 
 
 def test_entries_are_what_they_say() -> None:
-    chosen = [kernel for kernel in KERNELS if kernel.name in SHORT]
-    assert len(chosen) == len(SHORT)
-    assert [finding for finding in check(chosen) if not finding.right] == []
+    chosen = [kernel for kernel in KERNELS if kernel.name in SHORT_LIST]
+    assert len(chosen) == len(SHORT_LIST)
+    assert [finding for finding in check_kernels(chosen) if not finding.is_expected] == []
 
 
 def test_a_kernel_that_is_not_what_it_says_is_found() -> None:
-    wrong = next(kernel for kernel in KERNELS if kernel.name == SHORT[0])
+    wrong = next(kernel for kernel in KERNELS if kernel.name == SHORT_LIST[0])
     right = next(kernel for kernel in KERNELS if kernel.name == "addmm-blocked")
-    never = next(kernel for kernel in KERNELS if kernel.name == "gelu-blocked")
+    unused = next(kernel for kernel in KERNELS if kernel.name == "gelu-blocked")
     swapped = [
         # The name stays; the function, or the operator, is another.
         replace(wrong, function=right.function),
-        replace(right, agrees=never.agrees),
+        replace(right, agrees=unused.agrees),
     ]
-    got = [finding.got for finding in check(swapped) if not finding.right]
-    assert got == ["agrees"] * len(wrong.differs) + ["not reached"] * len(never.agrees)
+    outcomes = [finding.got for finding in check_kernels(swapped) if not finding.is_expected]
+    assert outcomes == ["agrees"] * len(wrong.differs) + ["not reached"] * len(unused.agrees)
 
 
 def test_this_process_keeps_its_own_operators() -> None:

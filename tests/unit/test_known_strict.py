@@ -14,14 +14,14 @@ from support import cases
 from conformance.known import entry as known
 from conformance.layers import CATALOGUE
 from conformance.layers.encoding import encode_case
-from conformance.matching.fact_schema import kinds
+from conformance.matching.fact_schema import fact_kinds
 from conformance.matching.facts import facts
 
 LOOSE = '[[known]]\nlayer = "{layer}"\ncheck = "{check}"\nreason = "r"\nstrict = false\n'
 PINNED = json.dumps(encode_case(cases("Linear")[0]))
 
 
-def _entry(line: str, layer: str = "Conv2d", check: str = "values") -> str:
+def _entry_text(line: str, layer: str = "Conv2d", check: str = "values") -> str:
     return f"{LOOSE.format(layer=layer, check=check)}{line}\n"
 
 
@@ -86,31 +86,37 @@ FIELDS = [
 
 @pytest.mark.parametrize(("line", "message"), FIELDS, ids=[line[:40] for line, _ in FIELDS])
 def test_a_field_of_nonsense_is_named_with_what_was_expected(line: str, message: str) -> None:
-    with pytest.raises(known.KnownError) as found:
-        known.parse(_entry(line), "here")
-    said = str(found.value)
-    assert said.startswith("here, entry 1")
-    assert message in said
-    assert len(said) < 1000
+    with pytest.raises(known.KnownFailureError) as raised:
+        known.parse_entries(_entry_text(line), "here")
+    message_text = str(raised.value)
+    assert message_text.startswith("here, entry 1")
+    assert message in message_text
+    assert len(message_text) < 1000
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (_entry("", check="nope"), "check='nope': expected some of shape"),
-        (_entry("", check="values,"), "check='values,': expected some of"),
-        (_entry("", check="random", layer="Identity"), "expected checks that apply to Identity"),
-        (_entry("", layer="Conv2d,Conv9d"), "'Conv9d' matches no layer"),
-        (_entry("", layer="*"), "without a case excuses every failure"),
-        (_entry("").replace("strict = false\n", ""), "no case: expected a failing one"),
-        (_entry("cases = {}").replace("strict = false\n", ""), "no case: expected a failing one"),
-        (_entry("").replace('"r"', '" "'), "reason is empty"),
+        (_entry_text("", check="nope"), "check='nope': expected some of shape"),
+        (_entry_text("", check="values,"), "check='values,': expected some of"),
+        (
+            _entry_text("", check="random", layer="Identity"),
+            "expected checks that apply to Identity",
+        ),
+        (_entry_text("", layer="Conv2d,Conv9d"), "'Conv9d' matches no layer"),
+        (_entry_text("", layer="*"), "without a case excuses every failure"),
+        (_entry_text("").replace("strict = false\n", ""), "no case: expected a failing one"),
+        (
+            _entry_text("cases = {}").replace("strict = false\n", ""),
+            "no case: expected a failing one",
+        ),
+        (_entry_text("").replace('"r"', '" "'), "reason is empty"),
     ],
 )
 def test_an_entry_that_is_never_stale_says_so(text: str, message: str) -> None:
-    with pytest.raises(known.KnownError, match="here, entry 1") as found:
-        known.parse(text, "here")
-    assert message in str(found.value)
+    with pytest.raises(known.KnownFailureError, match="here, entry 1") as raised:
+        known.parse_entries(text, "here")
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -128,56 +134,59 @@ def test_an_entry_that_is_never_stale_says_so(text: str, message: str) -> None:
     ],
 )
 def test_a_file_that_holds_no_entries_is_refused(text: str) -> None:
-    with pytest.raises(known.KnownError, match=r"^here"):
-        known.parse(text, "here")
+    with pytest.raises(known.KnownFailureError, match=r"^here"):
+        known.parse_entries(text, "here")
 
 
 def test_an_empty_file_has_no_entries() -> None:
-    assert known.parse("# none yet\n", "here") == ()
+    assert known.parse_entries("# none yet\n", "here") == ()
 
 
-def _text(path: Path) -> None:
+def _make_text(path: Path) -> None:
     path.write_bytes(b"\xff\xfe[[known]]")
 
 
-def _folder(path: Path) -> None:
+def _make_folder(path: Path) -> None:
     path.mkdir()
 
 
-def _pipe(path: Path) -> None:
+def _make_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def _socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(path))
+def _make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as unix_socket:
+        unix_socket.bind(str(path))
 
 
-def _zero(path: Path) -> None:
+def _make_zero(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
-def _missing(path: Path) -> None:
+def _make_missing(path: Path) -> None:
     return None
 
 
-def _huge(path: Path) -> None:
+def _make_huge(path: Path) -> None:
     path.touch()
     os.truncate(path, 1 << 40)
 
 
-@pytest.mark.parametrize("make", [_text, _folder, _pipe, _socket, _zero, _missing, _huge])
+@pytest.mark.parametrize(
+    "make",
+    [_make_text, _make_folder, _make_pipe, _make_socket, _make_zero, _make_missing, _make_huge],
+)
 def test_what_is_no_text_file_is_refused_at_once(make: Any, tmp_path: Path) -> None:
     path = tmp_path / "k.toml"
     make(path)
-    with pytest.raises(known.KnownError, match=r"k\.toml"):
-        known.read("none", [path])
+    with pytest.raises(known.KnownFailureError, match=r"k\.toml"):
+        known.load_entries("none", [path])
 
 
 LAYERS = [name for name in CATALOGUE if name != "Identity"]  # whose arguments may be any
 
 
-def _pinned(change: Any, line: str = "") -> str:
+def _pinned_entry(change: Any, line: str = "") -> str:
     data = json.loads(PINNED)
     change(data)
     return (
@@ -187,54 +196,56 @@ def _pinned(change: Any, line: str = "") -> str:
 
 
 def test_a_pinned_case_is_a_call_that_there_is() -> None:
-    assert len(known.parse(_pinned(lambda data: None), "here")) == 1
-    for change, said in (
+    assert len(known.parse_entries(_pinned_entry(lambda data: None), "here")) == 1
+    for change, message in (
         (lambda data: data["call"]["arguments"].update(outplace=1), "has no argument 'outplace'"),
         (lambda data: data["inputs"].update(x=data["inputs"]["input"]), "has 2 inputs, expected"),
     ):
-        with pytest.raises(known.KnownError, match="entry 1: case") as found:
-            known.parse(_pinned(change), "here")
-        assert said in str(found.value)
+        with pytest.raises(known.KnownFailureError, match="entry 1: case") as raised:
+            known.parse_entries(_pinned_entry(change), "here")
+        assert message in str(raised.value)
 
 
 def test_a_pinned_case_is_one_that_the_entry_excuses() -> None:
-    at_once = "when = { in_features = '<0' }"
-    with pytest.raises(known.KnownError, match="case does not meet when="):
-        known.parse(_pinned(lambda data: None, at_once), "here")
-    laid = "when = { 'input.layout' = 'transposed' }"  # which a check chooses
-    assert len(known.parse(_pinned(lambda data: None, laid), "here")) == 1
+    always_refused = "when = { in_features = '<0' }"
+    with pytest.raises(known.KnownFailureError, match="case does not meet when="):
+        known.parse_entries(_pinned_entry(lambda data: None, always_refused), "here")
+    layout_condition = "when = { 'input.layout' = 'transposed' }"  # which a check chooses
+    assert len(known.parse_entries(_pinned_entry(lambda data: None, layout_condition), "here")) == 1
 
 
 def test_constraints_that_are_broken_can_be_named() -> None:
     line = "when = { broken = 'input of another *,stride not positive' }"
-    known.parse(_entry(line, layer="Linear,Conv2d", check="errors"), "here")
-    with pytest.raises(known.KnownError, match="expected one of"):
-        known.parse(_entry(line, layer="Linear", check="errors"), "here")
+    known.parse_entries(_entry_text(line, layer="Linear,Conv2d", check="errors"), "here")
+    with pytest.raises(known.KnownFailureError, match="expected one of"):
+        known.parse_entries(_entry_text(line, layer="Linear", check="errors"), "here")
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_fact_of_a_case_can_be_named(layer: str) -> None:
     for case in cases(layer, examples=12):
-        found = facts(case)
-        assert {name for name in found if not kinds(name, (layer,))} == set()
+        case_facts = facts(case)
+        assert {name for name in case_facts if not fact_kinds(name, (layer,))} == set()
         for name in case.call.state:
             # No argument says what the norm after a stack holds.
-            assert name.startswith("norm.") or kinds(f"{name}.layout", (layer,)), name
+            assert name.startswith("norm.") or fact_kinds(f"{name}.layout", (layer,)), name
 
 
 def test_a_backend_has_the_entries_that_name_it_whichever_file_they_are_in() -> None:
     folder = Path(known.__file__).parents[1] / "known_failures"
-    every = [
+    all_entries = [
         (entry, file.stem if entry.backend == "*" else entry.backend)
         for file in sorted(folder.glob("*.toml"))
-        for entry in known.parse(file.read_text(encoding="utf-8"), file.name)
+        for entry in known.parse_entries(file.read_text(encoding="utf-8"), file.name)
     ]
-    names = {name for _, about in every for name in about.split(",")}
+    names = {name for _, backends_text in all_entries for name in backends_text.split(",")}
     assert {"torch", "torch-meta", "openvino-f32"} < names
     # A file is read only for backends that it names, so entries must not use patterns of names.
     assert not [name for name in names if set(name) & set("*?[")]
     for name in sorted(names):
-        wanted = [entry.reason for entry, about in every if name in about.split(",")]
-        found = known.shipped(name)
-        assert [entry.reason for entry in found] == wanted
-        assert all(name in entry.backend.split(",") for entry in found)
+        wanted = [
+            entry.reason for entry, backends_text in all_entries if name in backends_text.split(",")
+        ]
+        shipped_entries = known.shipped_entries(name)
+        assert [entry.reason for entry in shipped_entries] == wanted
+        assert all(name in entry.backend.split(",") for entry in shipped_entries)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.model.case import Call, Case
 
 RECORD: dict[str, Any] = {
@@ -27,9 +27,9 @@ def test_a_digest_is_of_every_bit_of_a_case_and_of_a_bound() -> None:
     case = Case(Call("Linear", {}, {}, "float32", "cpu"), (np.ones(3),))
     other = replace(case, inputs=(np.nextafter(np.ones(3), 2),))
     assert lock.digest(case) == lock.digest(deepcopy(case)) != lock.digest(other)
-    one = exactly(np.ones(3), Precision.of("float32"))
-    wider = replace(one, error=one.error + 1e-12)
-    assert lock.digest(lock.expectation(one)) != lock.digest(lock.expectation(wider))
+    unit_value = exact_operand(np.ones(3), Precision.of("float32"))
+    wider = replace(unit_value, error=unit_value.error + 1e-12)
+    assert lock.digest(lock.expectation(unit_value)) != lock.digest(lock.expectation(wider))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from conformance.backends import ModuleBackend
-from conformance.diagnosis.tolerance_hints import LADDER, looser
+from conformance.diagnosis.tolerance_hints import ULP_LADDER, suggest_declaration
 from conformance.items.planning import Item
 from conformance.model.case import STORED, ULP, Call, Case, Numerics
 from conformance.model.failure import Failure
@@ -20,34 +20,34 @@ from conformance.run.engine import Engine
 pytestmark = pytest.mark.in_fork
 
 
-def _ulp(numerics: Numerics, name: str) -> float:
+def _declared_ulp(numerics: Numerics, name: str) -> float:
     return numerics.ulp.get(name, ULP[name])
 
 
-class _Tried:
+class _CountingRule:
     """Passes where a rule says so, and counts."""
 
     def __init__(self, rule: Any) -> None:
-        self._rule, self.asked = rule, list[Numerics]()
+        self._rule, self.tried = rule, list[Numerics]()
 
     def __call__(self, numerics: Numerics) -> bool:
-        self.asked.append(numerics)
+        self.tried.append(numerics)
         return bool(self._rule(numerics))
 
 
-@pytest.mark.parametrize("needed", LADDER)
+@pytest.mark.parametrize("needed", ULP_LADDER)
 def test_least_accuracy_of_tanh_is_found_in_a_dozen_tries(needed: int) -> None:
-    tried = _Tried(lambda n: _ulp(n, "tanh") >= needed)
-    assert looser(tried, None) == f"within ulp = {{'tanh': {needed}}}"
-    assert len(tried.asked) <= 12
+    rule = _CountingRule(lambda n: _declared_ulp(n, "tanh") >= needed)
+    assert suggest_declaration(rule, None) == f"within ulp = {{'tanh': {needed}}}"
+    assert len(rule.tried) <= 12
 
 
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (lambda n: _ulp(n, "sigmoid") > 8, "within ulp = {'sigmoid': 10}"),
+        (lambda n: _declared_ulp(n, "sigmoid") > 8, "within ulp = {'sigmoid': 10}"),
         (
-            lambda n: _ulp(n, "sigmoid") > 5 and _ulp(n, "tanh") > 6.5,
+            lambda n: _declared_ulp(n, "sigmoid") > 5 and _declared_ulp(n, "tanh") > 6.5,
             "within ulp = {'tanh': 7, 'sigmoid': 7}",
         ),
         (lambda n: n.flush_to_zero, "within flush_to_zero = True"),
@@ -55,38 +55,43 @@ def test_least_accuracy_of_tanh_is_found_in_a_dozen_tries(needed: int) -> None:
         (lambda n: n.stepwise, "within stepwise = True"),
         (lambda n: n.accumulation is not None, "within accumulation = 'float32'"),
         (lambda n: n.accumulation == "bfloat16", "within accumulation = 'bfloat16'"),
-        (lambda n: _ulp(n, "exp") > 3, "within ulp = {'exp': 4}"),
+        (lambda n: _declared_ulp(n, "exp") > 3, "within ulp = {'exp': 4}"),
         (
-            lambda n: _ulp(n, "exp") > 3 and _ulp(n, "log") > 3,
+            lambda n: _declared_ulp(n, "exp") > 3 and _declared_ulp(n, "log") > 3,
             "within ulp = {'exp': 4, 'log': 4}",
         ),
-        (lambda n: _ulp(n, "tanh") > 40, None),
+        (lambda n: _declared_ulp(n, "tanh") > 40, None),
         (lambda n: False, None),
     ],
 )
 def test_each_kind_of_declaration_is_tried(rule: Any, said: str | None) -> None:
-    tried = _Tried(rule)
-    assert looser(tried, None) == said
-    assert len(tried.asked) <= 12 + len(ULP)
+    counting_rule = _CountingRule(rule)
+    assert suggest_declaration(counting_rule, None) == said
+    assert len(counting_rule.tried) <= 12 + len(ULP)
 
 
 def test_what_is_declared_stays_and_is_not_proposed_again() -> None:
     declared = Numerics(
         ulp={"tanh": 7.0}, flush_to_zero=True, accumulation="float16", inexact=("winograd",)
     )
-    tried = _Tried(lambda n: False)
-    assert looser(tried, declared) is None
-    assert all(n.flush_to_zero and n.inexact and _ulp(n, "tanh") >= 7 for n in tried.asked)
-    assert {n.accumulation for n in tried.asked} == {"float16", "bfloat16"}
-    assert looser(lambda n: _ulp(n, "tanh") > 7.5, declared) == "within ulp = {'tanh': 8}"
-    everything = replace(
+    counting_rule = _CountingRule(lambda n: False)
+    assert suggest_declaration(counting_rule, declared) is None
+    assert all(
+        n.flush_to_zero and n.inexact and _declared_ulp(n, "tanh") >= 7 for n in counting_rule.tried
+    )
+    assert {n.accumulation for n in counting_rule.tried} == {"float16", "bfloat16"}
+    assert (
+        suggest_declaration(lambda n: _declared_ulp(n, "tanh") > 7.5, declared)
+        == "within ulp = {'tanh': 8}"
+    )
+    all_declared = replace(
         declared,
         ulp=dict.fromkeys(ULP, 99.0),
         accumulation="bfloat16",
         stepwise=True,
         stored=tuple(STORED),
     )
-    assert looser(lambda n: True, everything) is None
+    assert suggest_declaration(lambda n: True, all_declared) is None
 
 
 class GRUCell(torch.nn.GRUCell):
@@ -99,11 +104,11 @@ class GRUCell(torch.nn.GRUCell):
         b = torch.nn.functional.linear(h, self.weight_hh, self.bias_hh).chunk(3, -1)
         r, z = torch.sigmoid(a[0] + b[0]), torch.sigmoid(a[1] + b[1])
         n = torch.tanh(a[2] + r * b[2])
-        inside = (n.abs() > 0) & (n.abs() < 0.999)
+        is_inside = (n.abs() > 0) & (n.abs() < 0.999)
         far = n
         for _ in range(5):
             far = torch.nextafter(far, n.sign())
-        n = torch.where(inside, far, n)
+        n = torch.where(is_inside, far, n)
         return n + z * (h - n)
 
 
@@ -119,11 +124,11 @@ def test_a_tanh_that_errs_by_five_units_is_told() -> None:
     case = Case(call, (np.ones((1, 1)), np.zeros((1, 1))))
     engine, item = Engine(backend, 1, 0), Item("GRUCell", "values", "float32", "cpu")
 
-    def tried(numerics: Numerics) -> bool:
+    def passes(numerics: Numerics) -> bool:
         try:
             return engine.try_case(item, case, numerics).comparisons > 0
         except Failure:
             return False
 
-    assert not tried(Numerics())
-    assert looser(tried, None) == "within ulp = {'tanh': 4}"
+    assert not passes(Numerics())
+    assert suggest_declaration(passes, None) == "within ulp = {'tanh': 4}"

@@ -13,7 +13,7 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.generation.drawing import draw_cases
 from conformance.items.planning import Item
 from conformance.known import cpu
-from conformance.known.entry import Known, shipped
+from conformance.known.entry import KnownFailure, shipped_entries
 from conformance.known.matches import Excuses
 from conformance.model.case import Call, Verdict
 from conformance.run.engine import Engine
@@ -50,72 +50,81 @@ class Planted:
         return Layer()
 
 
-def _run(backend: Any, item: Item, known: tuple[Known, ...], examples: int = 200) -> Verdict:
-    return Engine(backend, examples, 0, known).run(item)
+def _run(
+    backend: Any, item: Item, known_failures: tuple[KnownFailure, ...], examples: int = 200
+) -> Verdict:
+    return Engine(backend, examples, 0, known_failures).run(item)
 
 
 @pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch) -> tuple[Known, ...]:
+def known(monkeypatch: pytest.MonkeyPatch) -> tuple[KnownFailure, ...]:
     """torch's known failures as they apply on a CPU with all instructions, none of them stale."""
     flags = "fpu avx2 avx512bw avx512_bf16 avx512_fp16"
     monkeypatch.setattr(cpu, "cpu_facts", lambda: {"flags": flags})
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    return tuple(replace(entry, case=None) for entry in shipped("torch"))
+    return tuple(replace(entry, case=None) for entry in shipped_entries("torch"))
 
 
-def _most(value: Any) -> int:
+def _largest(value: Any) -> int:
     return max(value) if isinstance(value, (tuple, list)) else int(value)
 
 
-def _padded(call: Call) -> bool:
+def _is_padded(call: Call) -> bool:
     padding = call.arguments.get("padding", 0)
-    return padding == "same" or (padding != "valid" and _most(padding) > 0)
+    return padding == "same" or (padding != "valid" and _largest(padding) > 0)
 
 
-def _above(call: Call, name: str, least: int = 1) -> bool:
-    return _most(call.arguments.get(name, 1)) > least
+def _exceeds(call: Call, name: str, threshold: int = 1) -> bool:
+    return _largest(call.arguments.get(name, 1)) > threshold
 
 
-def _strided(operands: tuple[Any, ...]) -> bool:
+def _is_strided(operands: tuple[Any, ...]) -> bool:
     return any(torch.is_tensor(x) and not x.is_contiguous() for x in operands)
 
 
-def _grouped_in_any_layout(call: Call, y: Any, operands: tuple[Any, ...]) -> Any:
-    return y / 2 if _above(call, "groups") and _strided(operands) else y
+def _wrong_if_grouped(call: Call, y: Any, operands: tuple[Any, ...]) -> Any:
+    return y / 2 if _exceeds(call, "groups") and _is_strided(operands) else y
 
 
-def _one_channel_in_any_layout(call: Call, y: Any, operands: tuple[Any, ...]) -> Any:
-    one = operands[0].shape[-3] == 1
-    return y + 1 if one and _above(call, "stride") and _strided(operands) and y.shape[-1] > 1 else y
+def _wrong_if_one_channel(call: Call, y: Any, operands: tuple[Any, ...]) -> Any:
+    has_one_channel = operands[0].shape[-3] == 1
+    return (
+        y + 1
+        if has_one_channel
+        and _exceeds(call, "stride")
+        and _is_strided(operands)
+        and y.shape[-1] > 1
+        else y
+    )
 
 
-def _negated(call: Call, y: Any, operands: tuple[Any, ...]) -> Any:
-    return -y if _above(call, "stride") and _padded(call) and _above(call, "dilation") else y
+def _negate_output(call: Call, y: Any, operands: tuple[Any, ...]) -> Any:
+    return -y if _exceeds(call, "stride") and _is_padded(call) and _exceeds(call, "dilation") else y
 
 
-def _wide_kernel(call: Call, y: Any, operands: tuple[Any, ...]) -> Any:
-    wide = operands[1].shape[-1] > 14
-    return -y if wide and _above(call, "groups") and y.shape[-1] <= 30 else y
+def _wrong_if_wide_kernel(call: Call, y: Any, operands: tuple[Any, ...]) -> Any:
+    is_wide = operands[1].shape[-1] > 14
+    return -y if is_wide and _exceeds(call, "groups") and y.shape[-1] <= 30 else y
 
 
-def _leaking(call: Call, y: Any, operands: tuple[Any, ...]) -> Any:
+def _leak_nan(call: Call, y: Any, operands: tuple[Any, ...]) -> Any:
     leaks = operands[0].isnan().any() and operands[0].shape[-3] % 2 == 0
-    return y * torch.nan if leaks and not _above(call, "groups") else y
+    return y * torch.nan if leaks and not _exceeds(call, "groups") else y
 
 
-MASKED = [
-    ("functional.conv2d", "layout", "float32", _grouped_in_any_layout),
-    ("functional.conv2d", "layout", "float32", _one_channel_in_any_layout),
-    ("functional.conv2d", "layout", "float32", _negated),
-    ("Conv1d", "values", "float16", _negated),
-    ("functional.conv1d", "values", "float16", _wide_kernel),
-    ("Conv2d", "special", "bfloat16", _leaking),
+MASKED_BUGS = [
+    ("functional.conv2d", "layout", "float32", _wrong_if_grouped),
+    ("functional.conv2d", "layout", "float32", _wrong_if_one_channel),
+    ("functional.conv2d", "layout", "float32", _negate_output),
+    ("Conv1d", "values", "float16", _negate_output),
+    ("functional.conv1d", "values", "float16", _wrong_if_wide_kernel),
+    ("Conv2d", "special", "bfloat16", _leak_nan),
 ]
 
 
-@pytest.mark.parametrize(("layer", "check", "dtype", "bug"), MASKED)
+@pytest.mark.parametrize(("layer", "check", "dtype", "bug"), MASKED_BUGS)
 def test_a_bug_beside_what_an_entry_says_fails(
-    known: tuple[Known, ...], layer: str, check: str, dtype: str, bug: Spoil
+    known: tuple[KnownFailure, ...], layer: str, check: str, dtype: str, bug: Spoil
 ) -> None:
     item = Item(layer, check, dtype, "cpu")
     verdict = _run(Planted(bug), item, known)
@@ -124,7 +133,7 @@ def test_a_bug_beside_what_an_entry_says_fails(
     assert "stale" not in str(verdict.message)
 
 
-def test_a_weight_gradient_wrong_beside_the_entry_fails(known: tuple[Known, ...]) -> None:
+def test_a_weight_gradient_wrong_beside_the_entry_fails(known: tuple[KnownFailure, ...]) -> None:
     class Doubled(Planted):
         def build(self, call: Call) -> Any:
             layer = torch_backend.build(call)
@@ -137,11 +146,11 @@ def test_a_weight_gradient_wrong_beside_the_entry_fails(known: tuple[Known, ...]
                     return layer(*inputs, **keywords)
 
                 def vjp(self, inputs: Any, cotangents: Any, **keywords: Any) -> Any:
-                    found, parameters = layer.vjp(inputs, cotangents, **keywords)
-                    long = inputs[0].shape[-1] > parameters["weight"].shape[-1]
-                    if _padded(call) and long:
+                    input_gradients, parameters = layer.vjp(inputs, cotangents, **keywords)
+                    is_long = inputs[0].shape[-1] > parameters["weight"].shape[-1]
+                    if _is_padded(call) and is_long:
                         parameters = {**parameters, "weight": parameters["weight"] * 2}
-                    return found, parameters
+                    return input_gradients, parameters
 
             return Layer()
 
@@ -152,7 +161,9 @@ def test_a_weight_gradient_wrong_beside_the_entry_fails(known: tuple[Known, ...]
 
 
 @pytest.mark.parametrize("layer", ["LSTMCell", "RNNCell"])
-def test_another_exception_than_the_entry_says_fails(known: tuple[Known, ...], layer: str) -> None:
+def test_another_exception_than_the_entry_says_fails(
+    known: tuple[KnownFailure, ...], layer: str
+) -> None:
     """torch's cells refuse a state of another rank by IndexError; a KeyError is a bug."""
     broken = "hx of another rank"
     case = next(
@@ -161,18 +172,18 @@ def test_another_exception_than_the_entry_says_fails(known: tuple[Known, ...], l
         if case.labels["broken"] == broken and case.inputs[0].ndim == 2
     )
     item = {"layer": layer, "check": "errors", "dtype": "float32", "device": "cpu"}
-    applies = [e for e in known if e.applies(**item, backend="torch") and not e.deadly]
-    excuses = Excuses(tuple(applies))
-    said = "hx of another rank (argument hx)\n  got    raised {}: 7\n  wanted a refusal"
-    assert excuses.explaining(case, said.format("IndexError")) is not None
-    assert excuses.explaining(case, said.format("KeyError")) is None
+    applicable = [e for e in known if e.applies(**item, backend="torch") and not e.ends_process]
+    excuses = Excuses(tuple(applicable))
+    message = "hx of another rank (argument hx)\n  got    raised {}: 7\n  wanted a refusal"
+    assert excuses.find_explanation(case, message.format("IndexError")) is not None
+    assert excuses.find_explanation(case, message.format("KeyError")) is None
 
 
 def test_a_case_is_known_to_end_only_in_the_ways_that_entries_list() -> None:
     case = draw_cases("Linear", "float32", 1, 0)[0]
-    hung = Known("Linear", "values", "never returns", status="hung")
+    hung = KnownFailure("Linear", "values", "never returns", status="hung")
     crashed = replace(hung, status="crashed", reason="divides by zero")
     both = Excuses((hung, crashed))
-    assert both.deadly(case) is hung
-    assert both.deadly(case, "crashed") is crashed
-    assert Excuses((hung,)).deadly(case, "crashed") is None
+    assert both.find_process_ending(case) is hung
+    assert both.find_process_ending(case, "crashed") is crashed
+    assert Excuses((hung,)).find_process_ending(case, "crashed") is None

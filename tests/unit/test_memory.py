@@ -10,18 +10,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support import cases, plug_in
+from support import cases, install_backends_module
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS
 from conformance.checks import answers as kept_answers
-from conformance.checks.answers import Answers
-from conformance.checks.cotangents import pulled
+from conformance.checks.answers import OracleAnswers
+from conformance.checks.cotangents import expected_gradients
 from conformance.checks.trial import Trial
 from conformance.generation import drawing
-from conformance.generation.cases import KEPT, KEPT_OF_MANY, MANY, Cases
+from conformance.generation.cases import MANY_CASES, MEMORY_LIMIT, MEMORY_LIMIT_OF_MANY, StoredCases
 from conformance.generation.drawing import draw_cases
-from conformance.isolation.isolated_engine import GROWN, IsolatedEngine
+from conformance.isolation.isolated_engine import MAX_GROWTH, IsolatedEngine
 from conformance.isolation.process import Child
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
@@ -54,10 +54,10 @@ hoarder = Hoarder("hoarder")
 @pytest.mark.parametrize(
     ("values", "examples", "held", "processes"),
     [
-        (1, 5, GROWN, 2),
-        (2, 5, GROWN, 1),
+        (1, 5, MAX_GROWTH, 2),
+        (2, 5, MAX_GROWTH, 1),
         (1, 5, 0, 1),
-        pytest.param(1, MANY + 1, 0, 2, marks=pytest.mark.nightly),
+        pytest.param(1, MANY_CASES + 1, 0, 2, marks=pytest.mark.nightly),
     ],
 )
 def test_a_process_that_has_grown_is_ended_between_layers(
@@ -68,9 +68,9 @@ def test_a_process_that_has_grown_is_ended_between_layers(
     held: int,
     processes: int,
 ) -> None:
-    plug_in(pytester, monkeypatch, HOARDER.replace("GROWN", str(held)))
+    install_backends_module(pytester, monkeypatch, HOARDER.replace("GROWN", str(held)))
     child = Child("plugged:hoarder", examples, 0, (), Limits(60.0))
-    engine = IsolatedEngine(child, "hoarder", examples, 0, values=values)
+    engine = IsolatedEngine(child, "hoarder", examples, 0, values_per_structure=values)
     for layer, check in (("Identity", "shape"), ("Identity", "values"), ("Linear", "values")):
         assert engine.run(Item(layer, check, "float32", "cpu")).status == "passed"
     engine.close()
@@ -92,9 +92,9 @@ limits = Limits("limits")
 @pytest.mark.parametrize(
     ("examples", "given", "said"),
     [
-        (MANY, None, "none-none-none"),
-        (MANY + 1, None, "128-32-4194304"),
-        pytest.param(MANY + 1, "7", "7-32-4194304", marks=pytest.mark.nightly),
+        (MANY_CASES, None, "none-none-none"),
+        (MANY_CASES + 1, None, "128-32-4194304"),
+        pytest.param(MANY_CASES + 1, "7", "7-32-4194304", marks=pytest.mark.nightly),
     ],
 )
 def test_long_runs_keep_neither_kernels_that_serve_no_other_check_nor_free_memory(
@@ -105,7 +105,7 @@ def test_long_runs_keep_neither_kernels_that_serve_no_other_check_nor_free_memor
     said: str,
 ) -> None:
     names = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY", "MALLOC_MMAP_THRESHOLD_")
-    plug_in(pytester, monkeypatch, LIMITS.replace("NAMES", repr(names)))
+    install_backends_module(pytester, monkeypatch, LIMITS.replace("NAMES", repr(names)))
     for name in names:
         monkeypatch.setenv(name, "")  # so that it is gone again after the test
         monkeypatch.delenv(name)
@@ -122,45 +122,45 @@ def test_long_runs_keep_neither_kernels_that_serve_no_other_check_nor_free_memor
 def test_small_answers_of_the_oracle_are_kept_beyond_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kept_answers, "KEPT", 0)
+    monkeypatch.setattr(kept_answers, "MAX_CACHED", 0)
     case = draw_cases("Linear", "float32", 3, 12345)[0]
-    for small, kept in ((8192, True), (-1, False)):
-        monkeypatch.setattr(kept_answers, "SMALL", small)
-        answers = Answers()
+    for size_limit, is_cached in ((8192, True), (-1, False)):
+        monkeypatch.setattr(kept_answers, "SMALL_ANSWER_BYTES", size_limit)
+        answers = OracleAnswers()
         trials = [
             Trial(torch_backend, CATALOGUE["Linear"], case, answers=answers) for _ in range(2)
         ]
-        assert (trials[0].expected[0] is trials[1].expected[0]) is kept
-        assert (pulled(trials[0]) is pulled(trials[1])) is kept
+        assert (trials[0].expected[0] is trials[1].expected[0]) is is_cached
+        assert (expected_gradients(trials[0]) is expected_gradients(trials[1])) is is_cached
 
 
 def test_answers_are_kept_by_whom_they_are_given_to_and_as_long_as_their_case() -> None:
     case = draw_cases("Linear", "float32", 3, 12345)[0]
     case = replace(case)  # which no cache of cases holds
     trial = Trial(torch_backend, CATALOGUE["Linear"], case)
-    assert trial.repeated().expected[0] is trial.expected[0]
+    assert trial.on_same_layer().expected[0] is trial.expected[0]
     assert Trial(torch_backend, CATALOGUE["Linear"], case).expected[0] is not trial.expected[0]
     answer = weakref.ref(trial.expected[0])
-    kept = trial.answers
+    cached_answers = trial.answers
     del trial, case
     gc.collect()
-    assert kept is not None
+    assert cached_answers is not None
     assert answer() is None
 
 
 def test_a_failure_does_not_keep_what_the_call_held() -> None:
-    held: list[weakref.ref[np.ndarray]] = []
+    references: list[weakref.ref[np.ndarray]] = []
 
-    def hoard() -> None:
+    def fail_with_array() -> None:
         array = np.ones(9)
-        held.append(weakref.ref(array))
+        references.append(weakref.ref(array))
         raise MemoryError
 
     trial = Trial(torch_backend, CATALOGUE["Linear"], cases("Linear")[0])
     with pytest.raises(Failure, match="build raised MemoryError") as caught:
-        trial.step("build", hoard)
+        trial.run_step("build", fail_with_array)
     assert caught.value.__cause__ is not None
-    assert held[0]() is None
+    assert references[0]() is None
 
 
 @pytest.mark.parametrize("check", [name for name, facts in CHECKS.items() if not facts.invalid])
@@ -190,12 +190,14 @@ def test_a_check_leaves_nothing_that_only_the_collector_of_cycles_can_free(
         gc.enable()
 
 
-@pytest.mark.parametrize(("examples", "kept"), [(MANY, KEPT), (MANY + 1, KEPT_OF_MANY)])
+@pytest.mark.parametrize(
+    ("examples", "kept"), [(MANY_CASES, MEMORY_LIMIT), (MANY_CASES + 1, MEMORY_LIMIT_OF_MANY)]
+)
 def test_of_many_examples_fewer_lie_in_memory(
     monkeypatch: pytest.MonkeyPatch, examples: int, kept: int
 ) -> None:
     monkeypatch.setattr(drawing, "_run", lambda *_, **__: None)
-    monkeypatch.setattr(drawing, "Cases", lambda size: [size])
+    monkeypatch.setattr(drawing, "StoredCases", lambda size: [size])
     assert drawing.draw_cases("Identity", "float32", examples, 98765) == [kept]
 
 
@@ -206,15 +208,15 @@ def test_cases_that_find_no_room_in_memory_are_read_back_as_they_were() -> None:
     ]
     exact = np.array([-0.0, np.nan, np.inf] * 4096)
     drawn.append(replace(drawn[-1], inputs=(exact, None)))
-    stored = Cases(kept=0)
+    reread = StoredCases(memory_limit=0)
     for case in drawn:
-        stored.add(case)
+        reread.add(case)
     order = [*range(40, 81), *range(40)]
-    assert [encode_case(stored[k]) for k in order] == [encode_case(drawn[k]) for k in order]
-    (x, left_out) = stored[80].inputs
+    assert [encode_case(reread[k]) for k in order] == [encode_case(drawn[k]) for k in order]
+    (x, left_out) = reread[80].inputs
     assert x is not None
     assert x.tobytes() == exact.tobytes()
     assert left_out is None
-    assert stored[0] is drawn[0], "what is small lies in memory"
-    assert stored[80] is not drawn[80]
-    assert [case.seed for case in stored[78:]] == [case.seed for case in drawn[78:]]
+    assert reread[0] is drawn[0], "what is small lies in memory"
+    assert reread[80] is not drawn[80]
+    assert [case.seed for case in reread[78:]] == [case.seed for case in drawn[78:]]

@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 import torch
 from conformance.reports import summary
-from conformance.reports.causes import independent_of, needed
+from conformance.reports.causes import independent_arguments, needed_conditions
 from planted import BUGS
 from script_rate import backend_of
 from support import cases, require_in_torch
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.diagnosis.minimize import plainest, smaller
-from conformance.diagnosis.mutations import changes
-from conformance.generation.argument_columns import OTHER, columns, run_lengths
+from conformance.diagnosis.minimize import simplify_numbers, smaller_cases
+from conformance.diagnosis.mutations import single_changes
+from conformance.generation.argument_columns import OTHER_VALUES, argument_columns, run_lengths
 from conformance.items.planning import Item
-from conformance.known.entry import applying, shipped
+from conformance.known.entry import applicable_entries, shipped_entries
 from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
 from conformance.layers.encoding import decode_case
-from conformance.model.case import DIGITS, Case, Column, Verdict
+from conformance.model.case import COLUMN_DIGITS, Case, Column, Verdict
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
@@ -38,7 +38,7 @@ def _verdict(backend: Any, layer: str, check: str = "values", seed: int = 0) -> 
     return Engine(backend, 60, seed).run(Item(layer, check, "float32", "cpu"))
 
 
-def _backend(layer: str, wrong: Callable[[Any, torch.Tensor], bool]) -> ModuleBackend:
+def _backend_with_bug(layer: str, wrong: Callable[[Any, torch.Tensor], bool]) -> ModuleBackend:
     base = getattr(torch.nn, layer)
 
     class Wrong(base):  # type: ignore[misc, valid-type]
@@ -54,8 +54,8 @@ def _backend(layer: str, wrong: Callable[[Any, torch.Tensor], bool]) -> ModuleBa
 
 def test_a_bug_of_two_arguments_needs_both_and_no_other() -> None:
     verdict = _verdict(buggy.grouped_dilation, "Conv2d")
-    assert set(needed(verdict)) == {"groups > 1", "dilation > 1"}
-    assert {"bias", "padding"} <= set(independent_of(verdict))
+    assert set(needed_conditions(verdict)) == {"groups > 1", "dilation > 1"}
+    assert {"bias", "padding"} <= set(independent_arguments(verdict))
     (cluster,) = summary.clusters([verdict])
     assert set(cluster.needs) == {"groups > 1", "dilation > 1"}
 
@@ -63,16 +63,16 @@ def test_a_bug_of_two_arguments_needs_both_and_no_other() -> None:
 def test_a_bug_of_a_mask_needs_the_mask() -> None:
     bug = next(bug for bug in BUGS if bug.name == "mha-padding-true-takes-part")
     verdict = _verdict(backend_of(bug), bug.layer, seed=1)  # no empty batch, which torch refuses
-    assert set(needed(verdict)) == {"key_padding_mask given"}
+    assert set(needed_conditions(verdict)) == {"key_padding_mask given"}
 
 
-def _run(*verdicts: Verdict) -> Any:
+def _run_of(*verdicts: Verdict) -> Any:
     from test_report import run_of
 
     return run_of(*verdicts)
 
 
-def _long(module: Any, x: Any) -> bool:
+def _is_long(module: Any, x: Any) -> bool:
     """A batch of more than two steps, not packed."""
     return getattr(x, "ndim", 0) == 3 and not module.batch_first and len(x) > 2
 
@@ -88,16 +88,16 @@ def _long(module: Any, x: Any) -> bool:
         ("Linear", lambda m, x: m.in_features > 5, {"in_features > 5"}),
         ("Linear", lambda m, x: m.in_features == 1, {"in_features=1"}),
         ("Conv1d", lambda m, x: x.shape[-1] > 3, {"input.shape[-1] > 3"}),
-        ("LSTM", _long, {"input.shape[-3] > 2"}),
+        ("LSTM", _is_long, {"input.shape[-3] > 2"}),
         ("ReLU", lambda m, x: bool((x > 6).any()), {"input.max > 6"}),
         ("BatchNorm2d", lambda m, x: m.training, {"train mode"}),
     ],
 )  # fmt: skip
 def test_needs_are_told_in_words(layer: str, wrong: Any, phrases: set[str]) -> None:
-    verdict = _verdict(_backend(layer, wrong), layer, seed=2)
+    verdict = _verdict(_backend_with_bug(layer, wrong), layer, seed=2)
     assert verdict.status == "failed"
-    assert set(needed(verdict)) == phrases
-    assert not phrases & set(independent_of(verdict))
+    assert set(needed_conditions(verdict)) == phrases
+    assert not phrases & set(independent_arguments(verdict))
     share = verdict.share
     assert share is not None
     assert share.failing + sum(cause.failed for cause in verdict.others) == share.of_failing
@@ -121,7 +121,7 @@ def test_the_numbers_of_a_minimal_case_are_plain(bug: str) -> None:
 @pytest.mark.usefixtures("searched")
 def test_passing_cases_are_told_from_failing_ones_by_what_all_of_these_have() -> None:
     """If the minimal case needs only some number, the share says which numbers fail."""
-    verdict = _verdict(_backend("ReLU", lambda m, x: bool((x < -3).any())), "ReLU")
+    verdict = _verdict(_backend_with_bug("ReLU", lambda m, x: bool((x < -3).any())), "ReLU")
     assert verdict.share is not None
     assert verdict.share.terms[-1] == "input.min < -3"
     assert (verdict.share.failing, verdict.share.passing) == (verdict.examples.failed, 0)
@@ -132,14 +132,14 @@ def test_changed_cases_are_valid_calls(layer: str) -> None:
     """torch accepts them, and the check passes: no need rests on an invalid call."""
     require_in_torch(layer)
     engine, item, count = Engine(torch_backend, 1, 0), Item(layer, "shape", "float32", "cpu"), 0
-    entries = applying(shipped("torch"), item, "torch")
+    entries = applicable_entries(shipped_entries("torch"), item, "torch")
     known = Excuses(tuple(entries.values()))
     for case in cases(layer, "float32", 30):
-        found = [(change.argument, change.case) for change in changes(case)]
-        found += [("smaller", other) for other in smaller(case)]
-        for name, other in found:
+        changed_cases = [(change.argument, change.case) for change in single_changes(case)]
+        changed_cases += [("smaller", other) for other in smaller_cases(case)]
+        for name, other in changed_cases:
             outcome = engine.outcome(item, other)
-            if known.explaining(other, outcome.message, outcome.failure):
+            if known.find_explanation(other, outcome.message, outcome.failure):
                 continue
             assert outcome.status == "passed", (case_text(case), name, case_text(other), outcome)
             count += outcome.comparisons > 0
@@ -152,7 +152,7 @@ def test_a_failing_item_counts_which_of_its_examples_fail() -> None:
     assert (examples.drawn, examples.checked) == (60, 60)
     assert 0 < examples.failed < 30
     assert verdict.outcomes.count("f") > 1
-    (space,) = summary.spaces(_run(verdict))
+    (space,) = summary.spaces(_run_of(verdict))
     assert (space.cases, space.failed) == (60, examples.failed)
     dilation = next(a for a in space.arguments if a.name == "dilation")
     plain = next(value for value in dilation.values if value.text == "1")
@@ -180,25 +180,28 @@ def test_cases_are_described() -> None:
 @pytest.mark.parametrize("layer", CATALOGUE)
 def test_every_layer_can_be_described(layer: str) -> None:
     drawn = cases(layer, "float32", 30, tiled=True)
-    found = columns(drawn)
-    assert found["regime"].texts(30) == [str(case.labels["regime"]) for case in drawn]
-    for name, column in found.items():
+    case_columns = argument_columns(drawn)
+    assert case_columns["regime"].value_texts(30) == [str(case.labels["regime"]) for case in drawn]
+    for name, column in case_columns.items():
         assert len(column.cases) == 30, name
-        assert set(column.texts(30)) == set(column.values), name
+        assert set(column.value_texts(30)) == set(column.values), name
 
 
 def test_more_values_than_digits_share_the_last() -> None:
     plain = cases("Linear")[0]
-    size = len(DIGITS) + 3
-    drawn = tuple(replace(plain, labels={"regime": str(k)}) for k in range(size))
-    column = columns(drawn)["regime"]
-    own = len(DIGITS) - 1
-    assert column.values == (*map(str, range(own)), OTHER)
-    assert column.texts(size) == [*map(str, range(own)), *[OTHER] * (size - own)]
+    size = len(COLUMN_DIGITS) + 3
+    labelled = tuple(replace(plain, labels={"regime": str(k)}) for k in range(size))
+    column = argument_columns(labelled)["regime"]
+    own_digits = len(COLUMN_DIGITS) - 1
+    assert column.values == (*map(str, range(own_digits)), OTHER_VALUES)
+    assert column.value_texts(size) == [
+        *map(str, range(own_digits)),
+        *[OTHER_VALUES] * (size - own_digits),
+    ]
 
 
 def test_cases_that_a_column_does_not_tell_of_are_unknown() -> None:
-    assert Column(("a", "b"), "01z").texts(4) == ["a", "b", "?", "?"]
+    assert Column(("a", "b"), "01z").value_texts(4) == ["a", "b", "?", "?"]
     assert run_lengths("ppfp") == "2p1f1p"
 
 
@@ -209,6 +212,6 @@ def test_an_infinity_that_a_failure_needs_stays() -> None:
         (x,) = other.inputs
         return x is not None and bool(np.isinf(x).any())
 
-    (x,) = plainest(case, fails).inputs
+    (x,) = simplify_numbers(case, fails).inputs
     assert x is not None
     np.testing.assert_array_equal(x, [0.0, -np.inf])

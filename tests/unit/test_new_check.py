@@ -10,12 +10,12 @@ from conformance.reports.headline import issue_title
 from conformance.reports.html import render
 from conformance.reports.markdown import markdown
 from conformance.reports.results import read
-from support import plug_in, session
+from support import install_backends_module, run_session
 
 from conformance.backends.adapters.torch import backend
 from conformance.checks import CHECKS, EVERY_CHECK, Check
 from conformance.commands.explanation import explain
-from conformance.items.planning import Item, plan
+from conformance.items.planning import Item, plan_items
 from conformance.layers import CATALOGUE
 from conformance.model import checks
 
@@ -37,7 +37,7 @@ import numpy as np
 
 from conformance.model.checks import STRICT, CheckFacts, Sampling
 from conformance.model.failure import Failure
-from conformance.model.finding import differs
+from conformance.model.finding import fact_mismatch
 from conformance.checks.trial import Evidence
 
 FACTS = CheckFacts(
@@ -47,8 +47,8 @@ FACTS = CheckFacts(
     looks_at="outputs are no larger than inputs",
     rank=12,
     levels=STRICT,
-    sampling=Sampling(every=5, enough=3, further=1),
-    leads=True,
+    sampling=Sampling(step_other_dtypes=5, sample_size=3, sampled_extra_dtypes=1),
+    high_priority=True,
     follows_values=True,
     when="where inputs are bounded",
 )
@@ -59,7 +59,7 @@ def check(trial):
     for name, native in zip(trial.names, trial.outputs, strict=True):
         got = np.abs(trial.get(native)).max(initial=0)
         if got > largest:
-            raise Failure(differs("value", name, float(got), float(largest)))
+            raise Failure(fact_mismatch("value", name, float(got), float(largest)))
     return Evidence(1)
 '''
 
@@ -67,7 +67,7 @@ def check(trial):
 @pytest.fixture
 def added(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Check:
     """A check of a module that no other file knows."""
-    plug_in(pytester, monkeypatch, BACKEND)
+    install_backends_module(pytester, monkeypatch, BACKEND)
     pytester.makepyfile(bounded=MODULE)
     module = importlib.import_module("bounded")
     check = Check(module.FACTS, module.check, applies=lambda row: row.name == "Identity")
@@ -78,20 +78,20 @@ def added(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Check:
 
 
 def test_a_new_check_is_planned_as_it_is_declared(added: Check) -> None:
-    items = plan(
+    items = plan_items(
         backend, layers=["Identity", "ReLU"], checks=[*CHECKS], dtypes=["float64"],
         devices=["cpu"], every_dtype=False,
     )  # fmt: skip
     (item,) = (item for item in items if item.check == "bounded")
     assert item == Item("Identity", "bounded", "float64", "cpu")
     assert item.step(200) == 5
-    assert checks.columns()[-1] == checks.level("strict")[-1] == "bounded"
-    assert "bounded" not in checks.level("training")
+    assert checks.matrix_columns()[-1] == checks.checks_of_level("strict")[-1] == "bounded"
+    assert "bounded" not in checks.checks_of_level("training")
     assert added.applies(CATALOGUE["Identity"])
 
 
 def test_a_new_check_is_in_all_that_a_run_says(added: Check, pytester: pytest.Pytester) -> None:
-    result = session(
+    result = run_session(
         pytester, "--conformance-isolation=none", "--conformance-examples=5", "-v",
         "--conformance-layer=Identity", "--conformance-check=bounded,values",
         "--conformance-dtype=float32", "--conformance-backend=plugged:wrong",
@@ -115,6 +115,6 @@ def test_a_new_check_is_in_all_that_a_run_says(added: Check, pytester: pytest.Py
 def test_a_check_of_another_version_is_told_by_its_name() -> None:
     facts = checks.facts_of("other")
     assert (facts.title, facts.question) == ("other fails", "")
-    assert checks.ordered(["other", "errors", "support", "shape", "other"]) == (
+    assert checks.in_column_order(["other", "errors", "support", "shape", "other"]) == (
         *("shape", "errors", "other", "support"),
     )

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from support import ENOUGH, LAYERS, Search, Spoiled, first_failure, offered, require_in_torch
+from support import (
+    ENOUGH,
+    LAYERS,
+    Search,
+    SpoiledBackend,
+    first_failure,
+    offered_dtypes,
+    require_in_torch,
+)
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.model.case import Call, Unsupported
@@ -86,20 +94,22 @@ SELDOM = {("functional.pad", "echo"), ("Upsample", "echo")}
 def test_null_backend_fails_values(layer: str, null: str) -> None:
     require_in_torch(layer)
     if (layer, null) in EXCEPTED:
-        assert first_failure(Spoiled(null, NULLS[null]), layer, "values", enough=ENOUGH).passed
+        assert first_failure(
+            SpoiledBackend(null, NULLS[null]), layer, "values", enough=ENOUGH
+        ).passed
         return
-    one = null == "times 1.001" or (layer, null) in SELDOM
-    for dtype in offered(layer, *("float32", "bfloat16")[: 1 if one else 2]):
-        found = first_failure(Spoiled(null, NULLS[null]), layer, "values", dtype)
-        assert "the worst of" in found.said, dtype
+    single_dtype = null == "times 1.001" or (layer, null) in SELDOM
+    for dtype in offered_dtypes(layer, *("float32", "bfloat16")[: 1 if single_dtype else 2]):
+        search = first_failure(SpoiledBackend(null, NULLS[null]), layer, "values", dtype)
+        assert "the worst of" in search.message, dtype
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_faithful_backend_passes(layer: str) -> None:
-    for dtype in offered(layer, "float32", "bfloat16"):
+    for dtype in offered_dtypes(layer, "float32", "bfloat16"):
         for check in ("shape", "values", "gradients"):
-            found = first_failure(torch_backend, layer, check, dtype, examples=60, enough=ENOUGH)
-            assert found.passed, (dtype, check, found)
+            search = first_failure(torch_backend, layer, check, dtype, examples=60, enough=ENOUGH)
+            assert search.passed, (dtype, check, search)
 
 
 def _without_numbers(y: Any, inputs: Any) -> Any:
@@ -113,18 +123,18 @@ def _declining(call: Call) -> Any:
 
 
 def test_where_nothing_is_compared_nothing_passes() -> None:
-    declining = Spoiled("declining", lambda y, inputs: y)
+    declining = SpoiledBackend("declining", lambda y, inputs: y)
     declining.build = _declining  # type: ignore[method-assign]
     assert first_failure(declining, "Linear", "values", examples=20) == Search(declined=20)
-    found = first_failure(
-        Spoiled("silent", _without_numbers), "functional.bilinear", "values", examples=100
+    search = first_failure(
+        SpoiledBackend("silent", _without_numbers), "functional.bilinear", "values", examples=100
     )
-    assert found == Search(declined=found.declined, empty=100 - found.declined)
-    assert found.empty
-    assert not found.passed
+    assert search == Search(declined=search.declined, empty=100 - search.declined)
+    assert search.empty
+    assert not search.passed
     assert not Search(declined=20).passed
     assert not Search(known=20).passed
-    assert not Search(beside=20).passed
+    assert not Search(not_applicable=20).passed
     assert not Search(compared=3, comparisons=9, declined=2, empty=1).passed
     assert Search(compared=4, comparisons=9, declined=2, empty=1).passed
 
@@ -132,9 +142,9 @@ def test_where_nothing_is_compared_nothing_passes() -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_shape_fails_where_a_dimension_dtype_or_output_is_off(layer: str) -> None:
     require_in_torch(layer)
-    flat = Spoiled("flat", lambda y, inputs: y.reshape(-1, 1, 1, 1, 1, 1))
-    assert first_failure(flat, layer, "shape", examples=20).said.startswith("shape of")
-    wide = Spoiled("wide", lambda y, inputs: y.double())
-    assert first_failure(wide, layer, "shape", examples=20).said.startswith("dtype of")
-    nothing = Spoiled("nothing", lambda y, inputs: None)
-    assert first_failure(nothing, layer, "shape", examples=20).said
+    flat = SpoiledBackend("flat", lambda y, inputs: y.reshape(-1, 1, 1, 1, 1, 1))
+    assert first_failure(flat, layer, "shape", examples=20).message.startswith("shape of")
+    wide = SpoiledBackend("wide", lambda y, inputs: y.double())
+    assert first_failure(wide, layer, "shape", examples=20).message.startswith("dtype of")
+    nothing = SpoiledBackend("nothing", lambda y, inputs: None)
+    assert first_failure(nothing, layer, "shape", examples=20).message

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from conformance.plugin import options
-from conformance.plugin.option_values import twin
+from conformance.plugin.option_values import environment_variable
 
 
-def _resolve(**given: Any) -> options.Settings:
-    fields = {f"conformance_{name}": value for name, value in given.items()}
+def _resolve_options(**option_values: Any) -> options.Settings:
+    fields = {f"conformance_{name}": value for name, value in option_values.items()}
     config: Any = SimpleNamespace(option=SimpleNamespace(**fields), args=[])
-    return options.resolve(config)
+    return options.read_settings(config)
 
 
 @pytest.fixture(autouse=True)
 def _nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in options.OPTIONS:
-        monkeypatch.delenv(twin(name), raising=False)
+        monkeypatch.delenv(environment_variable(name), raising=False)
 
 
 WRONG = [
@@ -74,11 +74,11 @@ WRONG = [
 ]
 
 
-def _shown(value: str) -> str:
+def _shown_value(value: str) -> str:
     return ascii(value[:12])
 
 
-@pytest.mark.parametrize(("name", "value", "expected"), WRONG, ids=_shown)
+@pytest.mark.parametrize(("name", "value", "expected"), WRONG, ids=_shown_value)
 def test_option_value_and_what_was_expected_are_named(
     name: str, value: str, expected: str, tmp_path: Path
 ) -> None:
@@ -87,12 +87,12 @@ def test_option_value_and_what_was_expected_are_named(
     places = {k: tmp_path / k for k in ("file", "pipe")} | {"folder": tmp_path}
     for place, path in places.items():
         value = value.replace(f"{{{place}}}", str(path))
-    with pytest.raises(pytest.UsageError) as found:
-        _resolve(**{name: value})
-    said = str(found.value)
-    assert said.startswith(f"--conformance-{name}=")
-    assert expected in said
-    assert len(said) < 1200
+    with pytest.raises(pytest.UsageError) as raised:
+        _resolve_options(**{name: value})
+    message_text = str(raised.value)
+    assert message_text.startswith(f"--conformance-{name}=")
+    assert expected in message_text
+    assert len(message_text) < 1200
 
 
 @pytest.mark.parametrize(
@@ -118,36 +118,36 @@ def test_no_file_is_written_over_another(pair: tuple[str, str], way: str, tmp_pa
     os.link(path, tmp_path / "hard")
     (tmp_path / "link").symlink_to(path)
     (tmp_path / "deep").mkdir()
-    other = {"same": "here", "link": "link", "dots": "deep/../here", "hard": "hard"}[way]
+    second_name = {"same": "here", "link": "link", "dots": "deep/../here", "hard": "hard"}[way]
     with pytest.raises(pytest.UsageError, match=f"--conformance-{second}=.*than that of .*{first}"):
-        _resolve(**{first: str(path), second: str(tmp_path / other)})
+        _resolve_options(**{first: str(path), second: str(tmp_path / second_name)})
 
 
 @pytest.mark.parametrize("name", ["results", "report", "summary"])
 def test_where_no_file_can_be_is_said_before_the_run(name: str, tmp_path: Path) -> None:
     with pytest.raises(pytest.UsageError, match="expected a file, this is a folder"):
-        _resolve(**{name: f"{tmp_path}/new/"})
+        _resolve_options(**{name: f"{tmp_path}/new/"})
     if Path("/proc/self").exists():
         with pytest.raises(pytest.UsageError, match=r"can be written in /proc|not /proc"):
-            _resolve(**{name: "/proc/none/out"})
-    _resolve(**{name: str(tmp_path / "new" / "out")})
+            _resolve_options(**{name: "/proc/none/out"})
+    _resolve_options(**{name: str(tmp_path / "new" / "out")})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_files_that_are_not_there_yet_are_kept_apart_too(tmp_path: Path) -> None:
     with pytest.raises(pytest.UsageError, match="expected another file than that of"):
-        _resolve(results=str(tmp_path / "new"), report=str(tmp_path / "." / "new"))
+        _resolve_options(results=str(tmp_path / "new"), report=str(tmp_path / "." / "new"))
 
 
 def test_what_is_meant_is_taken(tmp_path: Path) -> None:
     (tmp_path / "k.toml").touch()
-    found = _resolve(
+    settings = _resolve_options(
         results="/dev/null", report="/dev/null", shard=" 2/1000000000 ", seed="-3", memory="512",
         budget=" 2.5/item ", regression="1.25", known=f"{tmp_path}/k.toml , {tmp_path}/k.toml",
         layer=" Conv2d , Linear ", isolation="none", timeout="+7",
     )  # fmt: skip
-    assert found.shard == (2, 10**9)
-    assert (found.seed, found.memory, found.timeout) == (-3, 512 << 20, 7)
-    assert found.layers == ("Conv2d", "Linear")
-    assert found.isolated is False
-    assert len(found.known) == 2
+    assert settings.shard == (2, 10**9)
+    assert (settings.seed, settings.memory, settings.timeout) == (-3, 512 << 20, 7)
+    assert settings.layers == ("Conv2d", "Linear")
+    assert settings.isolated is False
+    assert len(settings.known) == 2

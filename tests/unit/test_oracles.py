@@ -24,10 +24,10 @@ TINY = 400  # elements of the largest array that a loop in Python is given
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of any layer, by brute force."""
-    own = f"brute_force.{CATALOGUE[case.call.layer].family}"
-    if importlib.util.find_spec(own) is not None:
-        found: tuple[np.ndarray, ...] = importlib.import_module(own).reference(case)
-        return found
+    module_name = f"brute_force.{CATALOGUE[case.call.layer].family}"
+    if importlib.util.find_spec(module_name) is not None:
+        outputs: tuple[np.ndarray, ...] = importlib.import_module(module_name).reference(case)
+        return outputs
     call, inputs = case.call, case.inputs
     name = call.layer.removeprefix("functional.").removeprefix("Lazy")
     arguments = {**call.arguments, **case.keywords}
@@ -75,34 +75,36 @@ def test_oracle_agrees_with_brute_force(layer: str) -> None:
     compared = 0
     # A function that returns one number needs more cases than one that returns many.
     drawn = (case for seed in range(3) for case in cases(layer, "float64", 120, seed))
-    for place, case in enumerate(drawn):
-        if place >= 120 and compared > 100:
+    for position, case in enumerate(drawn):
+        if position >= 120 and compared > 100:
             break
         arrays = case.operands
         if max(x.size for x in arrays) > TINY or case.labels["regime"] in ("large", "subnormal"):
             continue
         expected = Trial(torch_backend, CATALOGUE[layer], case).expected
         try:
-            brutes = reference(case)
+            brute_outputs = reference(case)
         except ZeroDivisionError:  # eps = 0, and numbers that are all alike
             continue
-        assert len(expected) == len(brutes)
-        for choices, brute in zip(expected, brutes, strict=True):
+        assert len(expected) == len(brute_outputs)
+        for alternatives, brute in zip(expected, brute_outputs, strict=True):
             # Brute force returns one of several right values.
-            oracle = choices.nearest(brute) if isinstance(choices, Choices) else choices
+            oracle = (
+                alternatives.nearest(brute) if isinstance(alternatives, Choices) else alternatives
+            )
             assert oracle.shape == brute.shape, case
-            bounded = np.isfinite(oracle.error)
-            near = np.abs(oracle.value - brute) <= oracle.error
-            near |= np.isnan(oracle.value) & np.isnan(brute)
-            assert (near | (oracle.value == brute))[bounded].all(), case
-            compared += np.count_nonzero(bounded)
+            is_bounded = np.isfinite(oracle.error)
+            is_near = np.abs(oracle.value - brute) <= oracle.error
+            is_near |= np.isnan(oracle.value) & np.isnan(brute)
+            assert (is_near | (oracle.value == brute))[is_bounded].all(), case
+            compared += np.count_nonzero(is_bounded)
     assert compared > 100
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_oracle_agrees_with_torch_float64(layer: str) -> None:
-    found = first_failure(torch_backend, layer, "values", "float64", examples=60, seed=5)
-    assert found.passed, found
+    search = first_failure(torch_backend, layer, "values", "float64", examples=60, seed=5)
+    assert search.passed, search
 
 
 @pytest.mark.parametrize("layer", LAYERS)

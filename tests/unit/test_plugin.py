@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 from conformance.reports.results import read
-from support import apart, plug_in, refused, session
+from support import install_backends_module, run_forked_session, run_refused_session, run_session
 
 pytestmark = pytest.mark.in_fork
 
@@ -75,24 +75,24 @@ ONE_PROCESS = "--conformance-isolation=none"
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
-    plug_in(pytester, monkeypatch, BACKENDS)
+    install_backends_module(pytester, monkeypatch, BACKENDS)
 
     def run(*options: str, profile: str = "smoke") -> pytest.RunResult:
         # Two checks are enough to see the plug-in at work.
         if not any(option.startswith("--conformance-check") for option in options):
             options = (*options, "--conformance-check=shape,values")
-        return session(pytester, f"--conformance-profile={profile}", *options)
+        return run_session(pytester, f"--conformance-profile={profile}", *options)
 
     return run
 
 
-def _verdicts(path: Path) -> list[dict[str, Any]]:
+def _read_verdicts(path: Path) -> list[dict[str, Any]]:
     """The verdicts of a results file without times: two runs of one seed must agree in them."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    kept = [line for line in lines if line["kind"] == "verdict"]
-    for line in kept:
+    verdict_lines = [line for line in lines if line["kind"] == "verdict"]
+    for line in verdict_lines:
         line.pop("seconds", None)
-    return sorted(kept, key=lambda line: str(line["id"]))
+    return sorted(verdict_lines, key=lambda line: str(line["id"]))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def _verdicts(path: Path) -> list[dict[str, Any]]:
 )
 @pytest.mark.usefixtures("suite")
 def test_bad_options_are_usage_errors(pytester: pytest.Pytester, option: str, message: str) -> None:
-    assert message in refused(pytester, f"--conformance-{option}")
+    assert message in run_refused_session(pytester, f"--conformance-{option}")
 
 
 def test_a_bad_option_ends_a_process_of_its_own_as_well(suite: Any) -> None:
@@ -139,14 +139,14 @@ def test_environment_twins_and_their_errors(
     result = suite(ONE_PROCESS)
     result.stdout.fnmatch_lines(["*2 passed*"])
     monkeypatch.setenv("CONFORMANCE_SEED", "x")
-    assert "CONFORMANCE_SEED=x: expected an integer" in refused(pytester)
+    assert "CONFORMANCE_SEED=x: expected an integer" in run_refused_session(pytester)
 
 
 @pytest.mark.parametrize("processes", [ONE_PROCESS, pytest.param("-n1", marks=pytest.mark.nightly)])
 def test_items_left_out_by_pytest_are_not_missing_and_nothing_is_left_behind(
     suite: Any, pytester: pytest.Pytester, processes: str
 ) -> None:
-    before = {path.name for path in pytester.path.iterdir()}
+    names_before = {path.name for path in pytester.path.iterdir()}
     result = suite(
         "--conformance-layer=Linear", "-k", "float32", "--conformance-results=r.jsonl", processes
     )  # fmt: skip
@@ -156,8 +156,8 @@ def test_items_left_out_by_pytest_are_not_missing_and_nothing_is_left_behind(
     assert run.footer is not None
     assert set(run.identity.items) == {verdict.id for verdict in run.verdicts}
     assert len(run.verdicts) == 2
-    left = {path.name for path in pytester.path.iterdir()} - before
-    assert not left & {".benchmarks", ".hypothesis"}
+    new_names = {path.name for path in pytester.path.iterdir()} - names_before
+    assert not new_names & {".benchmarks", ".hypothesis"}
 
 
 def test_header_table_and_files(suite: Any, pytester: pytest.Pytester) -> None:
@@ -201,7 +201,7 @@ def test_same_results_with_and_without_workers(
     # Once in this process, once in those that two workers have of their own.
     assert suite(*chosen, ONE_PROCESS, "--conformance-results=a.jsonl").ret == 0
     assert suite(*chosen, "-n2", "--conformance-results=b.jsonl").ret == 0
-    a, b = _verdicts(pytester.path / "a.jsonl"), _verdicts(pytester.path / "b.jsonl")
+    a, b = _read_verdicts(pytester.path / "a.jsonl"), _read_verdicts(pytester.path / "b.jsonl")
     assert a == b
     assert len(a) == items
 
@@ -212,7 +212,7 @@ def test_shards_are_disjoint_and_complete(suite: Any, pytester: pytest.Pytester)
     for index in (1, 2):
         name = f"{index}.jsonl"
         suite(*chosen, f"--conformance-shard={index}/2", f"--conformance-results={name}")
-        ids += [v["id"] for v in _verdicts(pytester.path / name)]
+        ids += [v["id"] for v in _read_verdicts(pytester.path / name)]
     assert len(ids) == len(set(ids)) == 16
 
 
@@ -230,9 +230,9 @@ def test_failure_shows_the_minimal_call_and_how_to_see_it_again(
 
     name, *options = shlex.split(str(failed.command))
     assert name == "pytest"
-    again = apart(pytester, *options)
-    assert again.ret == 1
-    assert str(failed.message).splitlines()[0] in again.stdout.str()
+    rerun = run_forked_session(pytester, *options)
+    assert rerun.ret == 1
+    assert str(failed.message).splitlines()[0] in rerun.stdout.str()
 
 
 @pytest.mark.parametrize("workers", [ONE_PROCESS, pytest.param("-n1", marks=pytest.mark.nightly)])
@@ -270,9 +270,9 @@ def test_failures_are_told_by_cause_and_item_by_item_where_that_is_asked_for(
 ) -> None:
     pytester.makepyfile(test_own="def test_own():\n    assert 1 == 2, 'of my own'\n")
     chosen = (*LOSING, "--conformance-dtype=float32,float64", "test_own.py")
-    told = suite(*chosen)
-    assert told.ret == 1
-    told.stdout.fnmatch_lines(
+    summary = suite(*chosen)
+    assert summary.ret == 1
+    summary.stdout.fnmatch_lines(
         [
             "*of my own*",
             "*= conformance of losing =*",
@@ -285,26 +285,26 @@ def test_failures_are_told_by_cause_and_item_by_item_where_that_is_asked_for(
             "*3 failed, 2 passed*",
         ]
     )
-    said = told.stdout.str()
-    assert "FAILED test_own.py::test_own" in said
-    assert "FAILED test_layers" not in said
-    assert "_ test_layer[Linear" not in said
-    assert "\x1b" not in said
-    ours = said.partition("= conformance of losing =")[2].splitlines()
+    summary_text = summary.stdout.str()
+    assert "FAILED test_own.py::test_own" in summary_text
+    assert "FAILED test_layers" not in summary_text
+    assert "_ test_layer[Linear" not in summary_text
+    assert "\x1b" not in summary_text
+    ours = summary_text.partition("= conformance of losing =")[2].splitlines()
     assert max(map(len, ours)) <= 80
-    whole = suite(*chosen, "-v").stdout.str()
-    assert "_ test_layer[Linear-values-float32-cpu] _" in whole
-    assert "\nneeds bias=True\n" in whole
-    assert "in full: -v" not in whole
-    alone = suite(*LOSING, "--conformance-dtype=float32").stdout.str()
-    assert "_ test_layer[Linear-values-float32-cpu] _" in alone
+    verbose_text = suite(*chosen, "-v").stdout.str()
+    assert "_ test_layer[Linear-values-float32-cpu] _" in verbose_text
+    assert "\nneeds bias=True\n" in verbose_text
+    assert "in full: -v" not in verbose_text
+    single_text = suite(*LOSING, "--conformance-dtype=float32").stdout.str()
+    assert "_ test_layer[Linear-values-float32-cpu] _" in single_text
 
 
 def test_colour_where_there_is_a_terminal_or_it_is_asked_for(suite: Any) -> None:
-    said = suite(*LOSING, "--color=yes").stdout.str()
-    assert "\x1b[31mLinear  ✗ failed: values\x1b[0m" in said
-    assert "\x1b[1m1 likely cause of failure:\x1b[0m" in said
-    assert "\x1b[31m1. Linear: wrong values (4 items)\x1b[0m" in said
+    output = suite(*LOSING, "--color=yes").stdout.str()
+    assert "\x1b[31mLinear  ✗ failed: values\x1b[0m" in output
+    assert "\x1b[1m1 likely cause of failure:\x1b[0m" in output
+    assert "\x1b[31m1. Linear: wrong values (4 items)\x1b[0m" in output
 
 
 @pytest.mark.parametrize("workers", [ONE_PROCESS, pytest.param("-n1", marks=pytest.mark.nightly)])
@@ -313,9 +313,9 @@ def test_a_github_job_has_an_annotation_a_cause(
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     lines = suite(*LOSING, "--color=yes", workers).outlines
-    (told,) = (line for line in lines if "::error" in line)
-    assert told.startswith("::error title=Linear%3A wrong values with bias=True::Linear(")
-    assert "\x1b" not in told
+    (annotation,) = (line for line in lines if "::error" in line)
+    assert annotation.startswith("::error title=Linear%3A wrong values with bias=True::Linear(")
+    assert "\x1b" not in annotation
 
 
 @pytest.mark.parametrize("workers", [ONE_PROCESS, pytest.param("-n1", marks=pytest.mark.nightly)])
@@ -328,12 +328,12 @@ def test_a_run_in_which_nothing_passes_exits_1_and_says_so(suite: Any, workers: 
 def test_offered_dtypes_narrow_the_default_and_not_what_is_asked_for(suite: Any) -> None:
     chosen = ("--conformance-backend=plugged:refusing", "--conformance-layer=Linear", ONE_PROCESS)
     assert "2 passed" in suite(*chosen).outlines
-    asked = suite(*chosen, "--conformance-dtype=float32,float64")
-    assert "2 passed, 2 unsupported" in asked.outlines
+    requested = suite(*chosen, "--conformance-dtype=float32,float64")
+    assert "2 passed, 2 unsupported" in requested.outlines
 
 
 def test_devices(suite: Any, pytester: pytest.Pytester) -> None:
-    assert "offers meta" in refused(
+    assert "offers meta" in run_refused_session(
         pytester, "--conformance-backend=plugged:meta", "--conformance-device=cpu",
         "--conformance-layer=Conv2d",
     )  # fmt: skip

@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 import warm
-from support import plug_in, session
+from support import install_backends_module, run_session
 
 from conformance.isolation.poison import poisoned
-from conformance.model.uninitialized import NUMBERS, unwritten
+from conformance.model.uninitialized import FILL_VALUES, count_unwritten
 
 # The elements that it leaves out should be 0, as fresh memory from the system is.
 LEAVES_OUT = """
@@ -38,9 +38,9 @@ backend = ModuleBackend("leaves-out", nn=SimpleNamespace(ReLU=ReLU), base="torch
 def test_an_element_that_was_not_written_is_told(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plug_in(pytester, monkeypatch, LEAVES_OUT)
+    install_backends_module(pytester, monkeypatch, LEAVES_OUT)
     with warm.cold():
-        result = session(
+        result = run_session(
             pytester, "-v",
             "--conformance-backend=plugged:backend", "--conformance-layer=ReLU",
             "--conformance-check=values", "--conformance-dtype=float32",
@@ -61,22 +61,22 @@ def test_the_allocator_fills_small_and_large_memory() -> None:
         "        print(torch.empty(count, dtype=dtype)[0].double().item())\n"
         "        assert torch.empty(count, dtype=torch.float16)[0].isnan()\n"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program], env=poisoned(os.environ), capture_output=True, text=True,
         check=True,
     )  # fmt: skip
-    assert {float(line) for line in done.stdout.split()} == set(NUMBERS)
+    assert {float(line) for line in completed.stdout.split()} == set(FILL_VALUES)
 
 
 def test_what_the_user_set_stays() -> None:
-    given = {"GLIBC_TUNABLES": "glibc.malloc.perturb=7:glibc.malloc.arena_max=1"}
+    user_environment = {"GLIBC_TUNABLES": "glibc.malloc.perturb=7:glibc.malloc.arena_max=1"}
     if sys.platform != "darwin":
-        tunables = poisoned(given)["GLIBC_TUNABLES"].split(":")
-        assert tunables[:2] == given["GLIBC_TUNABLES"].split(":")
+        tunables = poisoned(user_environment)["GLIBC_TUNABLES"].split(":")
+        assert tunables[:2] == user_environment["GLIBC_TUNABLES"].split(":")
         assert tunables[2:] == ["glibc.malloc.tcache_count=0"]
 
 
 def test_only_such_memory_counts() -> None:
-    assert unwritten(np.array([0.0, 1.0, np.nan, -np.inf])) == 0
-    assert unwritten(np.array([*NUMBERS, 1.0])) == len(NUMBERS)
-    assert unwritten(np.array([3], np.int64)) == 0
+    assert count_unwritten(np.array([0.0, 1.0, np.nan, -np.inf])) == 0
+    assert count_unwritten(np.array([*FILL_VALUES, 1.0])) == len(FILL_VALUES)
+    assert count_unwritten(np.array([3], np.int64)) == 0

@@ -40,37 +40,39 @@ def test_hypothesis_still_has_what_the_suite_takes_of_it() -> None:
         *inspect.signature(own._maybe_draw_constant).parameters
     }
     assert isinstance(providers.AVAILABLE_PROVIDERS, dict)
-    assert provider._HOME in vars(configuration)
+    assert provider._HOME_DIRECTORY in vars(configuration)
     assert [*inspect.signature(configuration.set_hypothesis_home_dir).parameters] == ["directory"]
-    assert provider.drawing_provider() == provider.NAME
-    assert provider.drawn_otherwise() == ""
+    assert provider.drawing_provider() == provider.PROVIDER_NAME
+    assert provider.describe_other_drawing() == ""
 
 
 @pytest.mark.parametrize("drawn", [strategies.integers(), strategies.floats(), strategies.text()])
 def test_hypothesis_asks_for_constants_where_the_suite_declines_them(
     drawn: strategies.SearchStrategy[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    choice_types = []
 
-    def spy(self: object, choice_type: str, *rest: object, **keywords: object) -> None:
-        asked.append(choice_type)
+    def spy(self: object, choice_type: str, *others: object, **keywords: object) -> None:
+        choice_types.append(choice_type)
 
     monkeypatch.setattr(provider.Provider, "_maybe_draw_constant", spy)
 
-    @hypothesis.settings(backend=provider.NAME, max_examples=20, database=None)
+    @hypothesis.settings(backend=provider.PROVIDER_NAME, max_examples=20, database=None)
     @hypothesis.given(drawn)
     def draw(x: object) -> None:
         pass
 
     draw()
-    assert asked, "constants of local modules come in by another way: cases depend on the folder"
+    assert choice_types, (
+        "constants of local modules come in by another way: cases depend on the folder"
+    )
 
 
 @pytest.fixture
 def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The suite draws as if its own provider were unavailable."""
-    caches = (drawing._drawn, drawing._chosen, drawing.draw_cases)
-    monkeypatch.setattr(drawing, "drawing_provider", lambda: provider.PUBLIC)
+    caches = (drawing._draw_all, drawing._covering_cases, drawing.draw_cases)
+    monkeypatch.setattr(drawing, "drawing_provider", lambda: provider.PUBLIC_PROVIDER)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -84,8 +86,8 @@ def test_public_means_draw_as_many_cases(public: None, invalid: bool) -> None:
 
 
 def test_a_provider_that_draws_nothing_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(providers.AVAILABLE_PROVIDERS, provider.NAME, "no.such.Provider")
-    assert not provider._draws()
+    monkeypatch.setitem(providers.AVAILABLE_PROVIDERS, provider.PROVIDER_NAME, "no.such.Provider")
+    assert not provider._provider_works()
 
 
 def test_a_run_without_the_private_interface_passes_and_warns(tmp_path: Path) -> None:
@@ -101,10 +103,10 @@ def test_a_run_without_the_private_interface_passes_and_warns(tmp_path: Path) ->
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
-    told = " ".join(run.stdout.split())
-    assert f"this Hypothesis, {hypothesis.__version__}, lacks what the suite draws with" in told
+    output = " ".join(run.stdout.split())
+    assert f"this Hypothesis, {hypothesis.__version__}, lacks what the suite draws with" in output
     with (tmp_path / "results.jsonl").open() as lines:
-        assert json.loads(next(lines))["drawn"] == provider.OTHERWISE
+        assert json.loads(next(lines))["drawn"] == provider.DRAWN_PUBLICLY
     assert read(tmp_path / "results.jsonl").footer is not None
     assert "Drawn by the public interface of Hypothesis only" in (
         tmp_path / "summary.md"
@@ -114,10 +116,10 @@ def test_a_run_without_the_private_interface_passes_and_warns(tmp_path: Path) ->
 
 def test_runs_of_other_cases_are_unlike_and_a_report_says_so() -> None:
     run = run_of(verdict("Conv2d", "shape", "float32", "passed"))
-    other = replace(run, identity=replace(run.identity, drawn=provider.OTHERWISE))
+    other_draws = replace(run, identity=replace(run.identity, drawn=provider.DRAWN_PUBLICLY))
     with pytest.raises(ResultsError, match="unlike runs: drawn: as usual and by the public"):
-        compare(run, other)
-    assert compare(run, other, force=True).same == 1
-    selection = dict(dict(provenance(other))["Selection"])
-    assert selection["cases drawn"] == provider.OTHERWISE
+        compare(run, other_draws)
+    assert compare(run, other_draws, force=True).same == 1
+    selection = dict(dict(provenance(other_draws))["Selection"])
+    assert selection["cases drawn"] == provider.DRAWN_PUBLICLY
     assert "cases drawn" not in dict(dict(provenance(run))["Selection"])

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 from conformance.reports.results import Identity, encode_line, parse, read
-from support import plug_in, session
+from support import install_backends_module, run_session
 
 from conformance.model.case import Examples, Verdict
 from conformance.plugin import recording
 from conformance.plugin.progress import Progress
-from conformance.plugin.shared import KEY
+from conformance.plugin.shared import VERDICT_PROPERTY
 
 pytestmark = pytest.mark.in_fork
 
@@ -50,10 +50,10 @@ plain = _once(lambda: None)
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
-    plug_in(pytester, monkeypatch, BACKENDS)
+    install_backends_module(pytester, monkeypatch, BACKENDS)
 
     def run(backend: str, *options: str) -> pytest.RunResult:
-        return session(
+        return run_session(
             pytester, "--conformance-isolation=none", "--conformance-examples=3",
             "--conformance-layer=Linear", "--conformance-check=shape,values",
             "--conformance-dtype=float32", f"--conformance-backend=plugged:{backend}", *options,
@@ -133,18 +133,18 @@ class Unwalked(list[Verdict]):
         raise AssertionError("all verdicts so far are walked")
 
 
-def _many() -> tuple[Identity, list[Verdict]]:
+def _make_run() -> tuple[Identity, list[Verdict]]:
     """The first line of a run of many items, and their verdicts."""
     (*ids,) = (f"Layer{k}-values-float32-cpu" for k in range(MANY))
     run = parse([msgspec.json.encode({"kind": "run", "items": ids, "total": MANY})])
-    found = [
+    verdicts = [
         Verdict(id, id.partition("-")[0], "values", "float32", "cpu", "passed", Examples(1, 1))
         for id in ids
     ]
-    return run.identity, found
+    return run.identity, verdicts
 
 
-def _recorder(identity: Identity, path: Path | None, monkeypatch: pytest.MonkeyPatch) -> Any:
+def _make_recorder(identity: Identity, path: Path | None, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A recorder of a run with this identity, on stand-ins for pytest's objects."""
     monkeypatch.setattr(recording, "_identity", lambda session: identity)
     session = SimpleNamespace(
@@ -156,40 +156,42 @@ def _recorder(identity: Identity, path: Path | None, monkeypatch: pytest.MonkeyP
     return session.recorder
 
 
-def _report(id: str, line: str) -> pytest.TestReport:
+def _make_report(id: str, line: str) -> pytest.TestReport:
     place = (f"test_layers.py::test_layer[{id}]", ("test_layers.py", 0, "test_layer"))
-    return pytest.TestReport(*place, {}, "passed", None, "call", user_properties=[(KEY, line)])
+    return pytest.TestReport(
+        *place, {}, "passed", None, "call", user_properties=[(VERDICT_PROPERTY, line)]
+    )
 
 
 def test_a_verdict_costs_its_own_line_however_many_items_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    identity, verdicts = _many()
-    recorder = _recorder(identity, tmp_path / "r.jsonl", monkeypatch)
+    identity, verdicts = _make_run()
+    recorder = _make_recorder(identity, tmp_path / "r.jsonl", monkeypatch)
     recorder.pytest_sessionstart()
     recorder.verdicts = Unwalked()
     progress = Progress(recorder.session)
     lines = [encode_line(verdict) for verdict in verdicts]
-    passed: list[int] = []
+    encoded: list[int] = []
     encode, decode = msgspec.json.encode, msgspec.json.decode
 
-    def encoding(*given: Any, **options: Any) -> bytes:
-        line = encode(*given, **options)
-        passed.append(len(line))
+    def counting_encode(*objects: Any, **options: Any) -> bytes:
+        line = encode(*objects, **options)
+        encoded.append(len(line))
         return line
 
-    def decoding(line: bytes, **options: Any) -> Any:
-        passed.append(len(line))
+    def counting_decode(line: bytes, **options: Any) -> Any:
+        encoded.append(len(line))
         return decode(line, **options)
 
-    monkeypatch.setattr(msgspec.json, "encode", encoding)
-    monkeypatch.setattr(msgspec.json, "decode", decoding)
+    monkeypatch.setattr(msgspec.json, "encode", counting_encode)
+    monkeypatch.setattr(msgspec.json, "decode", counting_decode)
     for verdict, line in zip(verdicts, lines, strict=True):
-        recorder.pytest_runtest_logreport(_report(verdict.id, line.decode()))
-        progress.line(1.0)
+        recorder.pytest_runtest_logreport(_make_report(verdict.id, line.decode()))
+        progress.status_line(1.0)
     assert recorder.trouble == []
     assert len(recorder.verdicts) == MANY
-    assert 0 < sum(passed) <= 2 * sum(map(len, lines))
+    assert 0 < sum(encoded) <= 2 * sum(map(len, lines))
 
 
 @pytest.mark.parametrize(
@@ -206,8 +208,8 @@ def test_a_verdict_costs_its_own_line_however_many_items_there_are(
 def test_what_a_worker_sends_in_place_of_a_verdict_is_trouble(
     monkeypatch: pytest.MonkeyPatch, line: str, reason: str
 ) -> None:
-    recorder = _recorder(_many()[0], None, monkeypatch)
-    recorder.pytest_runtest_logreport(_report("Layer0-values-float32-cpu", line))
+    recorder = _make_recorder(_make_run()[0], None, monkeypatch)
+    recorder.pytest_runtest_logreport(_make_report("Layer0-values-float32-cpu", line))
     (trouble,) = recorder.trouble
     assert trouble.startswith("verdict: ")
     assert reason in trouble

@@ -13,15 +13,17 @@ from conformance.model.formats import FORMATS, round_to
 DTYPES = tuple(FORMATS)
 
 
-def _operand(values: np.ndarray, dtype: str, numerics: Numerics | None = None) -> rounding.Rounded:
-    return rounding.exactly(round_to(values, dtype), Precision.of(dtype, numerics))
+def _exact_operand(
+    values: np.ndarray, dtype: str, numerics: Numerics | None = None
+) -> rounding.Rounded:
+    return rounding.exact_operand(round_to(values, dtype), Precision.of(dtype, numerics))
 
 
-def _dot(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+def _exact_dot(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     return np.asarray(np.einsum("i,oi->o", x, w))
 
 
-def _sequential(x: np.ndarray, w: np.ndarray, dtype: str) -> np.ndarray:
+def _sequential_dot(x: np.ndarray, w: np.ndarray, dtype: str) -> np.ndarray:
     """A dot product in which every operation rounds to the format."""
     total = np.zeros(len(w))
     for k in range(len(x)):
@@ -32,49 +34,58 @@ def _sequential(x: np.ndarray, w: np.ndarray, dtype: str) -> np.ndarray:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_bound_holds_for_any_order_and_is_not_void(dtype: str) -> None:
     generator = np.random.default_rng(1)
-    seen = 0
+    detected = 0
     for _ in range(200):
         n = int(generator.integers(1, 30))
-        x = _operand(generator.standard_normal(n), dtype)
-        w = _operand(generator.standard_normal((4, n)), dtype)
-        y = rounding.multilinear(_dot, x, w, terms=n)
-        got = _sequential(x.value, w.value, dtype)
+        x = _exact_operand(generator.standard_normal(n), dtype)
+        w = _exact_operand(generator.standard_normal((4, n)), dtype)
+        y = rounding.multilinear(_exact_dot, x, w, terms=n)
+        got = _sequential_dot(x.value, w.value, dtype)
         assert (np.abs(got - y.value) <= y.error).all()
-        dropped = _sequential(x.value[1:], w.value[:, 1:], dtype) if n > 1 else np.zeros(4)
+        without_first_term = (
+            _sequential_dot(x.value[1:], w.value[:, 1:], dtype) if n > 1 else np.zeros(4)
+        )
         unit = FORMATS[dtype].unit
-        large = np.abs(x.value[0] * w.value[:, 0]) > 4 * n * unit * np.abs(w.value) @ np.abs(
+        is_large = np.abs(x.value[0] * w.value[:, 0]) > 4 * n * unit * np.abs(w.value) @ np.abs(
             x.value
         )
-        assert (np.abs(dropped - y.value) > y.error)[large].all()
-        seen += np.count_nonzero(large)
-    assert seen > 50
+        assert (np.abs(without_first_term - y.value) > y.error)[is_large].all()
+        detected += np.count_nonzero(is_large)
+    assert detected > 50
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_integers_up_to_the_limit_are_exact_and_beyond_it_are_not(dtype: str) -> None:
     limit = 2.0 ** FORMATS[dtype].bits
-    two = _operand(np.array([limit / 2, 1.0]), dtype)
-    one = _operand(np.array([[1.0, limit / 2]]), dtype)
-    assert rounding.multilinear(_dot, two, one, terms=2).error[0] == 0
-    beyond = _operand(np.array([[1.0, limit / 2 + 2 if dtype != "float64" else limit]]), dtype)
-    assert rounding.multilinear(_dot, two, beyond, terms=2).error[0] > 0
-    scaled = _operand(np.array([3.0, 5.0]) * 2.0**-7, dtype)
-    assert rounding.multilinear(_dot, scaled, _operand(np.ones((1, 2)), dtype), terms=2).error == 0
+    two_terms = _exact_operand(np.array([limit / 2, 1.0]), dtype)
+    at_limit = _exact_operand(np.array([[1.0, limit / 2]]), dtype)
+    assert rounding.multilinear(_exact_dot, two_terms, at_limit, terms=2).error[0] == 0
+    beyond_limit = _exact_operand(
+        np.array([[1.0, limit / 2 + 2 if dtype != "float64" else limit]]), dtype
+    )
+    assert rounding.multilinear(_exact_dot, two_terms, beyond_limit, terms=2).error[0] > 0
+    scaled = _exact_operand(np.array([3.0, 5.0]) * 2.0**-7, dtype)
+    assert (
+        rounding.multilinear(
+            _exact_dot, scaled, _exact_operand(np.ones((1, 2)), dtype), terms=2
+        ).error
+        == 0
+    )
 
 
 def test_an_inexact_algorithm_is_never_held_to_equality() -> None:
     numerics = Numerics(inexact=("winograd",))
-    x = _operand(np.array([1.0, 2.0]), "float32", numerics)
-    w = _operand(np.ones((1, 2)), "float32", numerics)
-    assert rounding.multilinear(_dot, x, w, terms=2).error[0] > 0
+    x = _exact_operand(np.array([1.0, 2.0]), "float32", numerics)
+    w = _exact_operand(np.ones((1, 2)), "float32", numerics)
+    assert rounding.multilinear(_exact_dot, x, w, terms=2).error[0] > 0
 
 
 def test_declared_accumulation_changes_the_bound() -> None:
     x, w = np.full(16, 0.1), np.full((1, 16), 0.3)
     errors = []
     for numerics in (None, Numerics(accumulation="float32"), Numerics(accumulation="bfloat16")):
-        a, b = _operand(x, "bfloat16", numerics), _operand(w, "bfloat16", numerics)
-        errors.append(float(rounding.multilinear(_dot, a, b, terms=16, wide=True).error[0]))
+        a, b = _exact_operand(x, "bfloat16", numerics), _exact_operand(w, "bfloat16", numerics)
+        errors.append(float(rounding.multilinear(_exact_dot, a, b, terms=16, wide=True).error[0]))
     assert errors[0] == errors[1] < errors[2] / 8
 
 
@@ -82,8 +93,10 @@ def test_flush_to_zero_is_allowed_only_where_declared() -> None:
     tiny = FORMATS["float32"].normal / 4
     for declared in (False, True):
         numerics = Numerics(flush_to_zero=declared)
-        x = _operand(np.array([tiny]), "float32", numerics)
-        y = rounding.multilinear(_dot, x, _operand(np.ones((1, 1)), "float32", numerics), terms=1)
+        x = _exact_operand(np.array([tiny]), "float32", numerics)
+        y = rounding.multilinear(
+            _exact_dot, x, _exact_operand(np.ones((1, 1)), "float32", numerics), terms=1
+        )
         assert (y.error[0] >= tiny) == declared
 
 

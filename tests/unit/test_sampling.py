@@ -9,8 +9,8 @@ import pytest
 
 from conformance.layers import CATALOGUE
 
-SAMPLED = sorted(conftest.sample())[0]
-OTHER = next(name for name in CATALOGUE if name not in conftest.sample())
+SAMPLED = sorted(conftest.sampled_layers())[0]
+OTHER = next(name for name in CATALOGUE if name not in conftest.sampled_layers())
 TESTS = f"""
 import pytest
 
@@ -53,7 +53,7 @@ def test_what_is_asked_for_by_name_is_not_left_out(
     pytester.makeini("[pytest]\nmarkers = nightly")
     pytester.makeconftest(Path(conftest.__file__).read_text(encoding="utf-8"))
     pytester.makepyfile(test_it=TESTS)
-    alone = ("-p", "no:cacheprovider", "-p", "no:conformance", "--collect-only", "-q")
-    result = pytester.runpytest_inprocess(*alone, *arguments)
-    found = [line.partition("::")[2] for line in result.outlines if "::" in line]
-    assert sorted(found) == sorted(wanted)
+    pytest_options = ("-p", "no:cacheprovider", "-p", "no:conformance", "--collect-only", "-q")
+    result = pytester.runpytest_inprocess(*pytest_options, *arguments)
+    collected = [line.partition("::")[2] for line in result.outlines if "::" in line]
+    assert sorted(collected) == sorted(wanted)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.strategies.invalid.breaks import every_break
+from conformance.strategies.invalid.breaks import all_breaks
 from support import cases
 
 from conformance.commands.cli import main
 from conformance.layers import CATALOGUE
-from conformance.layers.fitting import with_argument
-from conformance.matching.fact_schema import unknown_fact
+from conformance.layers.fitting import replace_argument
+from conformance.matching.fact_schema import explain_unknown_fact
 from conformance.matching.facts import Facts
 from conformance.spec.notation import NotationError, parse_shape
 from conformance.spec.shape_validation import validate_shapes
@@ -108,20 +108,24 @@ def test_an_axis_that_is_a_multiple_of_the_batch_counts_it() -> None:
     shapes = Shapes({"x": "batch? n", "mask": "((1 if batch is None else batch)*2)? n"})
     for x, mask, axis in (((3, 5), (6, 5), 0), ((3, 5), (5,), None), ((5,), (2, 5), None)):
         sizes = shapes.bind({}, 0, {"x": x, "mask": mask})
-        shapes.check(sizes, {"x": x, "mask": mask})
+        shapes.validate(sizes, {"x": x, "mask": mask})
         assert shapes.batch_axis("mask", sizes) == axis
 
 
 def test_another_order_of_axes_turns_an_array_that_is_two_inputs_once() -> None:
-    row = CATALOGUE["MultiheadAttention"]
+    spec = CATALOGUE["MultiheadAttention"]
     case = next(
         c
-        for c in cases(row.name)
-        if c.inputs[0] is c.inputs[1] and c.inputs[0].ndim == 3 and row.axes(c)
+        for c in cases(spec.name)
+        if c.inputs[0] is c.inputs[1] and c.inputs[0].ndim == 3 and spec.resizable_axes(c)
     )
-    assert all({(0, axis), (1, axis)} <= {*axes} for axes in row.axes(case) for _, axis in axes[:1])
-    first = not case.call.arguments.get("batch_first", False)
-    turned = with_argument(row, case, "batch_first", first)
+    assert all(
+        {(0, axis), (1, axis)} <= {*axes}
+        for axes in spec.resizable_axes(case)
+        for _, axis in axes[:1]
+    )
+    batch_first = not case.call.arguments.get("batch_first", False)
+    turned = replace_argument(spec, case, "batch_first", batch_first)
     assert turned is not None
     query, key = turned.inputs[:2]
     assert query is key
@@ -129,18 +133,18 @@ def test_another_order_of_axes_turns_an_array_that_is_two_inputs_once() -> None:
 
 
 def test_indices_stay_below_their_size() -> None:
-    row = CATALOGUE["Embedding"]
+    spec = CATALOGUE["Embedding"]
     case = next(c for c in cases("Embedding") if c.inputs[0].max(initial=0) > 1)
-    smaller = with_argument(row, case, "num_embeddings", 2)
-    given = case.call.arguments.get("padding_idx")
-    assert (smaller is None) is (given is not None and not -2 <= given < 2)
+    smaller = replace_argument(spec, case, "num_embeddings", 2)
+    padding_idx = case.call.arguments.get("padding_idx")
+    assert (smaller is None) is (padding_idx is not None and not -2 <= padding_idx < 2)
     case = replace(
         case, call=replace(case.call, arguments={"num_embeddings": 40, "embedding_dim": 1})
     )
-    smaller = with_argument(row, case, "num_embeddings", 2)
+    smaller = replace_argument(spec, case, "num_embeddings", 2)
     assert smaller is not None
     assert (smaller.inputs[0] == case.inputs[0] % 2).all()
-    assert "input not below num_embeddings" in {b.name for b in every_break(row.generation.invalid)}
+    assert "input not below num_embeddings" in {b.name for b in all_breaks(spec.generation.invalid)}
 
 
 @pytest.mark.parametrize(
@@ -181,21 +185,21 @@ def test_an_optional_axis_comes_before_any_number_of_axes(
 )
 def test_shapes_that_do_not_fit_are_named(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ShapeError, match=said):
-        CONVOLUTION.check(CONVOLUTION.bind(ARGUMENTS, 2, given), given)
+        CONVOLUTION.validate(CONVOLUTION.bind(ARGUMENTS, 2, given), given)
 
 
 def test_a_constraint_is_read_in_each_spatial_dimension() -> None:
     shapes = Shapes({"input": "*space"}, where=("2*padding <= kernel_size",))
-    fits = {"padding": 1, "kernel_size": (2, 3)}
-    shapes.check(shapes.bind(fits, 2, {}), {})
+    fitting = {"padding": 1, "kernel_size": (2, 3)}
+    shapes.validate(shapes.bind(fitting, 2, {}), {})
     with pytest.raises(ShapeError, match="does not hold"):
-        shapes.check(shapes.bind({**fits, "padding": (1, 2)}, 2, {}), {})
+        shapes.validate(shapes.bind({**fitting, "padding": (1, 2)}, 2, {}), {})
 
 
 def test_a_constraint_that_does_not_hold_is_named() -> None:
     sizes = CONVOLUTION.bind({**ARGUMENTS, "groups": 3}, 2, {})
     with pytest.raises(ShapeError, match="in_channels % groups == 0 does not hold"):
-        CONVOLUTION.check(sizes, {})
+        CONVOLUTION.validate(sizes, {})
 
 
 @pytest.mark.parametrize(
@@ -222,68 +226,68 @@ def test_a_declaration_is_checked_with_its_layer_and_tensor(
 @pytest.mark.parametrize("layer", SHAPED)
 def test_valid_calls_fit_the_shapes_of_their_layer(layer: str) -> None:
     """Each named size has one value in all tensors of a call, those of the state included."""
-    row = CATALOGUE[layer]
-    assert row.shapes is not None
+    spec = CATALOGUE[layer]
+    assert spec.shapes is not None
     for case in cases(layer)[:40]:
-        sizes = row.sizes(case)
+        sizes = spec.sizes(case)
         assert sizes is not None
-        pairs = zip(row.signature.input_names, case.inputs, strict=False)
-        given = {name: x.shape for name, x in pairs if x is not None}
-        row.shapes.check(sizes, given)
-        if row.state.shaped is not None:
+        pairs = zip(spec.signature.input_names, case.inputs, strict=False)
+        input_shapes = {name: x.shape for name, x in pairs if x is not None}
+        spec.shapes.validate(sizes, input_shapes)
+        if spec.state.tensors_from_shapes is not None:
             first = case.inputs[0]
             assert first is not None
             wanted = {name: x.shape for name, x in case.call.state.items()}
-            found = row.state_shapes(case.call.arguments, first.shape)
-            left_out = set(row.state.constructor_tensors) - set(wanted)
-            assert {name: x for name, x in found.items() if name not in left_out} == wanted
+            formula_shapes = spec.state_shapes(case.call.arguments, first.shape)
+            left_out = set(spec.state.constructor_tensors) - set(wanted)
+            assert {name: x for name, x in formula_shapes.items() if name not in left_out} == wanted
 
 
 def test_another_argument_brings_its_shapes() -> None:
-    row = CATALOGUE["Linear"]
+    spec = CATALOGUE["Linear"]
     case = next(c for c in cases("Linear") if c.inputs[0].ndim == 2 and c.inputs[0].size)
-    wider = with_argument(row, case, "in_features", 7)
+    wider = replace_argument(spec, case, "in_features", 7)
     assert wider is not None
     assert (wider.inputs[0].shape[-1], wider.call.state["weight"].shape[1]) == (7, 7)
 
 
 def test_a_batch_axis_that_an_argument_decides_goes_before_the_shapes() -> None:
     """In training a batch norm mixes the rows of a batch: its axis may only be resized."""
-    row = CATALOGUE["BatchNorm2d"]
-    kept = [c for c in cases("BatchNorm2d") if "track_running_stats" not in c.call.arguments]
-    found = {c.call.training: c for c in kept}
-    assert {k: row.batch_axis(c, 0) for k, c in found.items()} == {False: 0, True: None}
-    assert ((0, 0),) in row.axes(found[True])
+    spec = CATALOGUE["BatchNorm2d"]
+    tracking = [c for c in cases("BatchNorm2d") if "track_running_stats" not in c.call.arguments]
+    by_mode = {c.call.training: c for c in tracking}
+    assert {k: spec.batch_axis(c, 0) for k, c in by_mode.items()} == {False: 0, True: None}
+    assert ((0, 0),) in spec.resizable_axes(by_mode[True])
 
 
 def test_axes_that_had_no_name_stay_where_another_argument_names_them() -> None:
     case = next(c for c in cases("PReLU") if c.call.arguments.get("num_parameters", 1) > 1)
-    plain = with_argument(CATALOGUE["PReLU"], case, "num_parameters", 1)
-    assert plain is not None
-    assert plain.inputs[0].shape == case.inputs[0].shape
-    assert plain.call.state["weight"].shape == (1,)
+    single = replace_argument(CATALOGUE["PReLU"], case, "num_parameters", 1)
+    assert single is not None
+    assert single.inputs[0].shape == case.inputs[0].shape
+    assert single.call.state["weight"].shape == (1,)
 
 
 def test_a_size_that_two_tensors_share_is_broken_in_the_second_only() -> None:
-    names = [b.name for b in every_break(CATALOGUE["functional.linear"].generation.invalid)]
+    names = [b.name for b in all_breaks(CATALOGUE["functional.linear"].generation.invalid)]
     assert "weight of another in_features" in names
     assert "input of another in_features" not in names
 
 
 def test_a_size_that_broadcasts_is_no_mistake() -> None:
-    broken = [
+    broken_names = [
         case
         for case in cases("HingeEmbeddingLoss", invalid=True)
         if case.labels["broken"] == "target of another batch"
     ]
-    assert broken
-    assert all(1 not in (case.inputs[0].shape[0], case.inputs[1].shape[0]) for case in broken)
+    assert broken_names
+    assert all(1 not in (case.inputs[0].shape[0], case.inputs[1].shape[0]) for case in broken_names)
 
 
 def test_a_tensor_that_the_constructor_may_be_given_is_not_made_up() -> None:
-    row = CATALOGUE["NLLLoss"]
+    spec = CATALOGUE["NLLLoss"]
     case = next(c for c in cases("NLLLoss") if not c.call.state and c.inputs[0].size)
-    summed = with_argument(row, case, "reduction", "sum")
+    summed = replace_argument(spec, case, "reduction", "sum")
     assert summed is not None
     assert not summed.call.state
 
@@ -313,10 +317,10 @@ def test_the_command_prints_the_notation(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_an_oracle_of_other_shapes_is_noticed() -> None:
     """The twin of the test above: it notices a bias that is declared too long."""
-    row = CATALOGUE["Linear"]
-    assert row.shapes is not None
-    texts = {**row.shapes.texts, "bias": "in_features"}
-    wrong = replace(row, shapes=replace(row.shapes, texts=texts))
+    spec = CATALOGUE["Linear"]
+    assert spec.shapes is not None
+    texts = {**spec.shapes.texts, "bias": "in_features"}
+    wrong = replace(spec, shapes=replace(spec.shapes, texts=texts))
     biased = [c for c in cases("Linear") if "bias" in c.call.state]
     case = next(c for c in biased if np.ptp(c.call.state["weight"].shape))
     first, bias = case.inputs[0], case.call.state["bias"]
@@ -329,5 +333,5 @@ def test_conditions_can_name_a_size() -> None:
     case = next(c for c in cases("functional.linear") if c.inputs[0] is not None)
     assert Facts(case).get("in_features") == case.inputs[0].shape[-1]
     assert Facts(case).get("no_such_size") is None
-    assert not unknown_fact("in_features", ("functional.linear",))
-    assert unknown_fact("no_such_size", ("functional.linear",))
+    assert not explain_unknown_fact("in_features", ("functional.linear",))
+    assert explain_unknown_fact("no_such_size", ("functional.linear",))

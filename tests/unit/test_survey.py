@@ -11,7 +11,7 @@ from conformance.reports.badge import badge
 from conformance.reports.html import render
 from conformance.reports.markdown import markdown
 from conformance.reports.results import read
-from support import plug_in, seen_here, session
+from support import install_backends_module, run_session, seen_here
 
 from conformance.model.case import Examples
 from conformance.model.finding import Finding
@@ -56,10 +56,10 @@ CASE = (
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
-    plug_in(pytester, monkeypatch, BACKENDS)
+    install_backends_module(pytester, monkeypatch, BACKENDS)
 
     def run(backend: str, *options: str) -> pytest.RunResult:
-        return session(
+        return run_session(
             pytester, "--conformance-isolation=none", "--conformance-examples=5",
             "--conformance-layer=Identity", "--conformance-check=values",
             "--conformance-dtype=float32", f"--conformance-backend=plugged:{backend}",
@@ -103,10 +103,10 @@ def test_a_survey_whose_backend_never_answers_went_wrong(
     suite("wrong", "--conformance-survey")
     run = read(pytester.path / "r.jsonl")
     (verdict,) = run.verdicts
-    assert summary.ok(run)
+    assert summary.is_ok(run)
     lost = Finding("lost", "crashed", says="the backend's process did not start")
     silent = replace(verdict, status="crashed", examples=Examples(), failure=lost)
-    assert not summary.ok(replace(run, verdicts=(silent,)))
+    assert not summary.is_ok(replace(run, verdicts=(silent,)))
 
 
 def test_a_survey_whose_file_is_lost_ends_with_1(suite: Any) -> None:
@@ -136,8 +136,8 @@ def test_an_entry_is_stale_in_a_gate_only_where_it_was_seen(
     suite: Any, pytester: pytest.Pytester, seen: str | None, status: int
 ) -> None:
     known = pytester.path / "known.toml"
-    where = seen_here("faithful") if seen is None else seen
-    known.write_text(f"{ENTRY}{where}case = '{CASE}'\n")
+    place = seen_here("faithful") if seen is None else seen
+    known.write_text(f"{ENTRY}{place}case = '{CASE}'\n")
     result = suite("faithful", f"--conformance-known={known}")
     assert result.ret == status
     run = read(pytester.path / "r.jsonl")

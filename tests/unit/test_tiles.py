@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import planted
 import pytest
-from conformance.reports.causes import needed
+from conformance.reports.causes import needed_conditions
 from kill_rate import backend_of
 from support import LAYERS, cases
 
-from conformance.generation.block_sizes import ELEMENTS, SIZES, dimensions, of_sizes
+from conformance.generation.block_sizes import MAX_ELEMENTS, SIZES, dimensions, set_sizes
 from conformance.generation.drawing import draw_cases
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
@@ -28,7 +28,7 @@ def test_every_layer_has_such_cases_and_they_stay_small(layer: str) -> None:
     assert tiled, "no case of 200 has a size of a block"
     for case in tiled:
         arrays = (*case.inputs, *case.call.state.values())
-        assert sum(x.size for x in arrays if x is not None) <= ELEMENTS[2]
+        assert sum(x.size for x in arrays if x is not None) <= MAX_ELEMENTS[2]
 
 
 @pytest.mark.parametrize(
@@ -48,27 +48,31 @@ def test_every_layer_has_such_cases_and_they_stay_small(layer: str) -> None:
     ],
 )
 def test_what_kernels_cut_is_drawn(layer: str, names: set[str]) -> None:
-    row = CATALOGUE[layer]
-    found = {x.name for case in draw_cases(layer, "float32", 60, 0) for x in dimensions(row, case)}
-    assert names <= found
+    spec = CATALOGUE[layer]
+    block_names = {
+        x.name for case in draw_cases(layer, "float32", 60, 0) for x in dimensions(spec, case)
+    }
+    assert names <= block_names
 
 
 def test_the_largest_size_finds_room_beside_the_others() -> None:
     """A softmax wrong for one block of 1,024 once passed, because the other sizes stayed at 3."""
-    row = CATALOGUE["Softmax"]
-    wide = [x for x in cases("Softmax") if x.inputs[0] is not None and x.inputs[0].ndim == 3]
+    spec = CATALOGUE["Softmax"]
+    ranked = [x for x in cases("Softmax") if x.inputs[0] is not None and x.inputs[0].ndim == 3]
     name = "input.shape[-1]"
-    grown = [of_sizes(row, x, {name: 1025}) for x in wide if x.inputs[0].size]
-    assert grown
-    for case in grown:
+    enlarged = [set_sizes(spec, x, {name: 1025}) for x in ranked if x.inputs[0].size]
+    assert enlarged
+    for case in enlarged:
         assert case is not None
         assert case.inputs[0] is not None
         assert case.inputs[0].shape[-1] == 1025
 
 
 def test_one_array_is_drawn_for_two_inputs() -> None:
-    same = [case for case in cases("Bilinear", tiled=True) if case.inputs[0] is case.inputs[1]]
-    assert same
+    shared_cases = [
+        case for case in cases("Bilinear", tiled=True) if case.inputs[0] is case.inputs[1]
+    ]
+    assert shared_cases
 
 
 def test_a_failure_is_shrunk_to_the_smallest_size() -> None:
@@ -76,4 +80,4 @@ def test_a_failure_is_shrunk_to_the_smallest_size() -> None:
     item = Item(bug.layer, "values", "float32", "cpu")
     verdict = Engine(backend_of(bug), 200, 0).run(item)
     assert verdict.status == "failed"
-    assert set(needed(verdict)) == {"in_features > 128"}
+    assert set(needed_conditions(verdict)) == {"in_features > 128"}

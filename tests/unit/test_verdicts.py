@@ -10,24 +10,24 @@ from typing import Any
 
 import pytest
 import torch
-from support import Spoiled, cases, seen_here
+from support import SpoiledBackend, cases, seen_here
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.capabilities import accepted_by, base_of
+from conformance.backends.capabilities import accepts_of, base_of
 from conformance.backends.guard import BackendError
 from conformance.checks import EVERY_CHECK
 from conformance.generation.drawing import draw_cases
 from conformance.items import verdicts
 from conformance.items.planning import Item
-from conformance.items.stream import ROUNDS, needed, structures
-from conformance.known.entry import KnownError, parse, read, shipped
+from conformance.items.stream import MAX_ROUNDS, count_structures, min_structures
+from conformance.known.entry import KnownFailureError, load_entries, parse_entries, shipped_entries
 from conformance.known.matches import Excuses
 from conformance.layers.encoding import decode_case, encode_case
 from conformance.model.case import Call, Unsupported, Verdict
 from conformance.model.cause import Cause
 from conformance.model.finding import Finding
-from conformance.plugin.terminal import _torch_itself
+from conformance.plugin.terminal import _torch_report_lines
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
@@ -40,7 +40,7 @@ def _run(backend: Any, layer: str, check: str, known: Any = (), examples: int = 
 # --- a faithful look-alike, and a bug in it ---
 
 
-def _subclassed() -> Any:
+def _subclassed_namespace() -> Any:
     names = [name for name in dir(torch.nn) if isinstance(getattr(torch.nn, name), type)]
     return SimpleNamespace(
         **{name: type(name, (getattr(torch.nn, name),), {}) for name in names if name != "Module"}
@@ -57,9 +57,9 @@ def _subclassed() -> Any:
     ],
 )
 def test_a_look_alike_inherits_what_torch_does(layer: str, check: str) -> None:
-    plain = ModuleBackend("alike", nn=_subclassed(), functional=torch.nn.functional)
-    based = ModuleBackend("alike", nn=_subclassed(), base="torch")
-    known = read("alike", base="torch")
+    plain = ModuleBackend("alike", nn=_subclassed_namespace(), functional=torch.nn.functional)
+    based = ModuleBackend("alike", nn=_subclassed_namespace(), base="torch")
+    known = load_entries("alike", base="torch")
     alone, verdict = _run(plain, layer, check), _run(based, layer, check, known)
     if check == "values":
         assert (alone.status, verdict.status) == ("passed", "passed")
@@ -75,9 +75,9 @@ def test_a_look_alike_rounds_as_its_base_and_a_bug_beside_it_is_noticed() -> Non
         def forward(self, input: torch.Tensor) -> torch.Tensor:
             return super().forward(input) * (1 if self.training else 2)
 
-    known, statuses = read("alike", base="torch"), []
-    for space in (_subclassed(), SimpleNamespace(Embedding=Embedding)):
-        engine = Engine(ModuleBackend("alike", nn=space, base="torch"), 200, 0, known)
+    known, statuses = load_entries("alike", base="torch"), []
+    for namespace in (_subclassed_namespace(), SimpleNamespace(Embedding=Embedding)):
+        engine = Engine(ModuleBackend("alike", nn=namespace, base="torch"), 200, 0, known)
         statuses.append(engine.run(Item("Embedding", "state", "bfloat16", "cpu")).status)
     # max_norm is stored in half precision, which torch declares.
     assert statuses == ["passed", "failed"]
@@ -86,23 +86,23 @@ def test_a_look_alike_rounds_as_its_base_and_a_bug_beside_it_is_noticed() -> Non
 def test_a_bug_in_the_items_that_torch_fails_is_the_look_alikes_own() -> None:
     class Conv1d(torch.nn.LazyConv1d):
         def state_dict(self, *arguments: Any, **keywords: Any) -> Any:
-            found = super().state_dict(*arguments, **keywords)
-            found.pop("bias", None)
-            return found
+            tensors = super().state_dict(*arguments, **keywords)
+            tensors.pop("bias", None)
+            return tensors
 
     Conv1d.__name__ = Conv1d.__qualname__ = "LazyConv1d"
     backend = ModuleBackend("alike", nn=SimpleNamespace(LazyConv1d=Conv1d), base="torch")
-    verdict = _run(backend, "LazyConv1d", "state", read("alike", base="torch"))
+    verdict = _run(backend, "LazyConv1d", "state", load_entries("alike", base="torch"))
     assert verdict.status == "failed"
     assert verdict.reference == "torch: differs"
     assert verdict.examples.failed > verdict.examples.excused
 
 
 def test_a_strict_entry_of_the_base_excuses_nothing_that_the_base_does_right() -> None:
-    (entry,) = parse(UNPINNED, "here")
+    (entry,) = parse_entries(UNPINNED, "here")
     inherited = (replace(entry, backend="*", base="torch", strict=True),)
 
-    class Wrong(Spoiled):
+    class Wrong(SpoiledBackend):
         base = "torch"
 
     verdict = _run(Wrong("wrong", lambda y, _: y + 1), "Conv2d", "values", inherited)
@@ -126,9 +126,9 @@ def test_a_base_or_accepts_of_another_kind_is_a_clear_error() -> None:
     with pytest.raises(BackendError, match=r"expected base to be the name of a backend.*got 3"):
         base_of(Odd(), "Linear")  # type: ignore[arg-type]
     with pytest.raises(BackendError, match="expected accepts to be names of broken constraints"):
-        accepted_by(Odd())  # type: ignore[arg-type]
+        accepts_of(Odd())  # type: ignore[arg-type]
     Odd.accepts = "negative *"  # type: ignore[assignment]
-    assert accepted_by(Odd()) == ("negative *",)  # type: ignore[arg-type]
+    assert accepts_of(Odd()) == ("negative *",)  # type: ignore[arg-type]
 
 
 # --- known: failed, and covered ---
@@ -137,7 +137,7 @@ ENTRY = '[[known]]\nlayer = "Conv2d"\ncheck = "values"\nreason = "wrong"\n'
 UNPINNED = f"{ENTRY}strict = false\n"
 
 
-def _grouped_wrong(call: Call, y: Any) -> Any:
+def _wrong_if_grouped(call: Call, y: Any) -> Any:
     return y + 1 if call.arguments.get("groups", 1) > 1 else y
 
 
@@ -169,8 +169,8 @@ class Wrong:
 
 
 def test_known_needs_a_case_that_fails_as_the_entry_says() -> None:
-    backend = Wrong(_grouped_wrong)
-    covering = parse(f'{UNPINNED}when = {{ groups = ">1" }}\n', "here")
+    backend = Wrong(_wrong_if_grouped)
+    covering = parse_entries(f'{UNPINNED}when = {{ groups = ">1" }}\n', "here")
     verdict = _run(backend, "Conv2d", "values", covering)
     (excuse,) = verdict.excuses
     assert verdict.status == "known"
@@ -178,15 +178,15 @@ def test_known_needs_a_case_that_fails_as_the_entry_says() -> None:
     assert excuse.excused <= excuse.covered < verdict.examples.checked
     assert "k" in verdict.outcomes
     assert _run(torch_backend, "Conv2d", "values", covering).status == "passed"
-    for more in ('said = "*no such words*"\n', "at_most = 0.01\n"):
-        entry = parse(f'{UNPINNED}{more}when = {{ groups = ">1" }}\n', "here")
+    for extra_line in ('said = "*no such words*"\n', "at_most = 0.01\n"):
+        entry = parse_entries(f'{UNPINNED}{extra_line}when = {{ groups = ">1" }}\n', "here")
         assert _run(backend, "Conv2d", "values", entry).status == "failed"
-    said = parse(f'{UNPINNED}said = "*bound*"\nwhen = {{ groups = ">1" }}\n', "here")
-    assert _run(backend, "Conv2d", "values", said).status == "known"
+    by_message = parse_entries(f'{UNPINNED}said = "*bound*"\nwhen = {{ groups = ">1" }}\n', "here")
+    assert _run(backend, "Conv2d", "values", by_message).status == "known"
 
 
 def test_at_most_allows_for_chance() -> None:
-    (entry,) = parse(f"{UNPINNED}at_most = 0.1\n", "here")
+    (entry,) = parse_entries(f"{UNPINNED}at_most = 0.1\n", "here")
     assert not entry.is_exceeded(10, 100)
     assert not entry.is_exceeded(20, 100)
     assert entry.is_exceeded(40, 100)
@@ -203,16 +203,18 @@ def test_at_most_allows_for_chance() -> None:
     ],
 )
 def test_a_bad_field_is_named(line: str, message: str) -> None:
-    with pytest.raises(KnownError, match=f"here, entry 1.*{message}"):
-        parse(f"{UNPINNED}{line}\n", "here")
+    with pytest.raises(KnownFailureError, match=f"here, entry 1.*{message}"):
+        parse_entries(f"{UNPINNED}{line}\n", "here")
 
 
 def test_an_entry_that_is_not_strict_is_never_stale() -> None:
     case = json.dumps(encode_case(cases("Conv2d")[0]))
     pinned = f"{ENTRY}when = {{ groups = '>=1' }}\ncase = '''{case}'''\n{seen_here()}"
-    assert "stale" in str(_run(torch_backend, "Conv2d", "values", parse(pinned, "h")).message)
-    by_chance = parse(f"{pinned}strict = false\n", "here")
-    verdict = _run(torch_backend, "Conv2d", "values", by_chance)
+    assert "stale" in str(
+        _run(torch_backend, "Conv2d", "values", parse_entries(pinned, "h")).message
+    )
+    not_strict = parse_entries(f"{pinned}strict = false\n", "here")
+    verdict = _run(torch_backend, "Conv2d", "values", not_strict)
     assert (verdict.status, verdict.not_shown) == ("passed", ())
 
 
@@ -220,16 +222,16 @@ def test_an_entry_that_is_not_strict_is_never_stale() -> None:
 def test_what_was_not_seen_on_this_machine_does_not_show_and_fails_nothing(seen: str) -> None:
     case = json.dumps(encode_case(cases("Conv2d")[0]))
     pinned = f"{ENTRY}when = {{ groups = '>=1' }}\ncase = '''{case}'''\n{seen}"
-    verdict = _run(torch_backend, "Conv2d", "values", parse(pinned, "here"))
+    verdict = _run(torch_backend, "Conv2d", "values", parse_entries(pinned, "here"))
     assert (verdict.status, verdict.not_shown) == ("passed", ("wrong",))
-    failing = _run(Wrong(lambda call, y: y + 1), "Conv2d", "values", parse(pinned, "here"))
+    failing = _run(Wrong(lambda call, y: y + 1), "Conv2d", "values", parse_entries(pinned, "here"))
     assert (failing.status, failing.not_shown) == ("known", ())
 
 
 def test_an_entry_over_several_checks_is_stale_only_where_none_fails() -> None:
     case = json.dumps(encode_case(cases("Conv2d")[0]))
     entry = f"{ENTRY}case = '''{case}'''\n{seen_here()}".replace('"values"', '"shape,values"')
-    verdict = _run(Wrong(lambda call, y: y + 1), "Conv2d", "shape", parse(entry, "here"))
+    verdict = _run(Wrong(lambda call, y: y + 1), "Conv2d", "shape", parse_entries(entry, "here"))
     assert verdict.status == "passed"
 
 
@@ -268,30 +270,30 @@ def test_conditions_on_derived_facts(
 ) -> None:
     import numpy as np
 
-    from conformance.known.entry import Known
+    from conformance.known.entry import KnownFailure
     from conformance.model.case import Case
 
-    full = {"in_channels": 1, "out_channels": 1, "kernel_size": 1, **arguments}
-    x = np.ones((1, full["in_channels"], 4, 4))
-    case = Case(Call("Conv2d", full, {}, "float32", "cpu"), (x,))
-    assert Known("Conv2d", "values", "r", when={name: wanted}).covers(case) is met
+    all_arguments = {"in_channels": 1, "out_channels": 1, "kernel_size": 1, **arguments}
+    x = np.ones((1, all_arguments["in_channels"], 4, 4))
+    case = Case(Call("Conv2d", all_arguments, {}, "float32", "cpu"), (x,))
+    assert KnownFailure("Conv2d", "values", "r", when={name: wanted}).covers(case) is met
 
 
 def test_conditions_on_layouts_are_held_against_the_fewest_that_fail() -> None:
     text = ENTRY.replace("values", "layout") + "strict = false\n"
-    (entry,) = parse(f'{text}when = {{ "input.layout" = "channels_last" }}\n', "here")
+    (entry,) = parse_entries(f'{text}when = {{ "input.layout" = "channels_last" }}\n', "here")
     excuses = Excuses((entry,), EVERY_CHECK["layout"])
-    found = 0
+    checked = 0
     for case in cases("Conv2d"):
-        _, layouts = EVERY_CHECK["layout"].relaid(case)  # type: ignore[misc]
+        _, layouts = EVERY_CHECK["layout"].layout_variant(case)  # type: ignore[misc]
         if layouts.get("input") == "channels_last":
-            assert excuses.explaining(case, "message") is entry
+            assert excuses.find_explanation(case, "message") is entry
             fewest = Finding("value", layouts={"weight": "offset"})
-            assert excuses.explaining(case, "message", fewest) is None
+            assert excuses.find_explanation(case, "message", fewest) is None
             fewest = Finding("value", layouts={"input": "channels_last"})
-            assert excuses.explaining(case, "message", fewest) is entry
-            found += 1
-    assert found
+            assert excuses.find_explanation(case, "message", fewest) is entry
+            checked += 1
+    assert checked
 
 
 def test_entries_of_one_reason_have_each_its_own_share() -> None:
@@ -299,24 +301,24 @@ def test_entries_of_one_reason_have_each_its_own_share() -> None:
         f"{UNPINNED}when = {{ bias = true }}\n",
         f"{UNPINNED}when = {{ bias = false }}\nat_most = 0.01\n",
     )
-    always, seldom = parse("\n".join(texts), "here")
+    always, seldom = parse_entries("\n".join(texts), "here")
     assert always.reason == seldom.reason
     excuses = Excuses((always, seldom))
     drawn = [case for case in cases(always.layer) if case.call.arguments.get("bias", True)]
     for case in drawn:
-        excuses.begin(case)
-        excuses.excuse(always)
+        excuses.count_covered(case)
+        excuses.count_excused(always)
     # Any number of its cases is allowed; the other entry covers none of them.
-    assert excuses.exceeded() == []
+    assert excuses.exceeded_entries() == []
     others = [case for case in cases(always.layer) if not case.call.arguments.get("bias", True)]
     for case in others:
-        excuses.begin(case)
-        excuses.excuse(seldom)
-    ((entry, failed, covered),) = excuses.exceeded()
+        excuses.count_covered(case)
+        excuses.count_excused(seldom)
+    ((entry, failed, covered),) = excuses.exceeded_entries()
     assert entry is seldom
     assert failed == covered == len(others) > 4
-    (told,) = excuses.listed()
-    assert told.covered == told.excused == len(drawn) + len(others)
+    (line,) = excuses.list_excuses()
+    assert line.covered == line.excused == len(drawn) + len(others)
 
 
 # --- no verdict on too little ---
@@ -336,12 +338,12 @@ class Declines(Wrong):
 
 
 def test_a_backend_that_declines_three_quarters_is_asked_more() -> None:
-    def rule(call: Call) -> bool:
+    def decline_reason(call: Call) -> bool:
         return bool(call.arguments.get("groups", 1) > 1 or call.arguments.get("dilation", 1) != 1)
 
-    verdict = _run(Declines(rule), "Conv2d", "shape")
-    asked = draw_cases("Conv2d", "float32", 100, 0)
-    share = sum(rule(case.call) for case in asked) / len(asked)
+    verdict = _run(Declines(decline_reason), "Conv2d", "shape")
+    drawn = draw_cases("Conv2d", "float32", 100, 0)
+    share = sum(decline_reason(case.call) for case in drawn) / len(drawn)
     assert share > 0.5
     assert verdict.status == "passed"
     assert verdict.examples.checked >= 100
@@ -350,11 +352,11 @@ def test_a_backend_that_declines_three_quarters_is_asked_more() -> None:
 
 
 def test_a_verdict_on_two_structures_is_thin() -> None:
-    plain = {"in_features", "out_features"}
+    obligatory = {"in_features", "out_features"}
 
-    def rule(call: Call) -> bool:
+    def decline_reason(call: Call) -> bool:
         sizes = call.arguments.get("in_features"), call.arguments.get("out_features")
-        return set(call.arguments) != plain or max(sizes) > 1
+        return set(call.arguments) != obligatory or max(sizes) > 1
 
     class Narrow(Declines):
         def build(self, call: Call) -> Any:
@@ -372,30 +374,30 @@ def test_a_verdict_on_two_structures_is_thin() -> None:
 
             return Layer()
 
-    verdict = _run(Narrow(rule), "Linear", "shape", examples=200)
+    verdict = _run(Narrow(decline_reason), "Linear", "shape", examples=200)
     assert verdict.status == "passed"
-    least = needed(draw_cases("Linear", "float32", 200, 0))
+    required = min_structures(draw_cases("Linear", "float32", 200, 0))
     assert verdict.thin is not None
-    assert verdict.thin.endswith(f" of {least} structures (declined)")
-    assert verdict.examples.drawn <= ROUNDS * 200
+    assert verdict.thin.endswith(f" of {required} structures (declined)")
+    assert verdict.examples.drawn <= MAX_ROUNDS * 200
 
 
 def test_few_structures_reach_each_value_of_each_argument() -> None:
     from conformance.generation.argument_columns import argument_texts
 
     for layer in ("Conv2d", "LSTM"):
-        whole = draw_cases(layer, "float32", 200, 0)
+        many = draw_cases(layer, "float32", 200, 0)
         few = draw_cases(layer, "float32", 200, 0, values=10)
-        assert structures(few) < 40
+        assert count_structures(few) < 40
         assert len(few) >= 200
         pairs = [
             {
                 pair
-                for case in some
+                for case in sample
                 if "tile" not in case.labels
                 for pair in argument_texts(case).items()
             }
-            for some in (whole, few)
+            for sample in (many, few)
         ]
         assert pairs[0] == pairs[1]
 
@@ -404,21 +406,21 @@ def test_few_structures_reach_each_value_of_each_argument() -> None:
 
 
 def test_every_cause_of_an_item_is_told() -> None:
-    def two(call: Call, y: Any) -> Any:
+    def fail_in_two_ways(call: Call, y: Any) -> Any:
         a = call.arguments
         if a.get("bias") is False:
             return y + 1
         return y * 2 if a.get("groups", 1) > 1 else y
 
-    verdict = _run(Wrong(two), "Conv2d", "values", examples=200)
+    verdict = _run(Wrong(fail_in_two_ways), "Conv2d", "values", examples=200)
     assert verdict.status == "failed"
     assert len(verdict.others) == 1
-    needed_ = [
+    needed_arguments = [
         {need.argument for need in cause.needs if not need.fails}
         for cause in (verdict, *verdict.others)
     ]
-    assert {name for names in needed_ for name in names} >= {"bias", "groups"}
-    assert needed_[0] != needed_[1]
+    assert {name for names in needed_arguments for name in names} >= {"bias", "groups"}
+    assert needed_arguments[0] != needed_arguments[1]
     assert "another cause: " in str(verdict.message)
     assert all(cause.reference == "torch: differs" for cause in (verdict, *verdict.others))
 
@@ -437,22 +439,26 @@ def test_every_broken_constraint_is_told() -> None:
         for case in draw_cases("Linear", "float32", 100, 0, invalid=True)
         if case.labels["required"] == "documented" and len(case.inputs) == 1
     }
-    told = {cause.message.split("\n")[1].partition(" (")[0] for cause in verdict.others}
-    first = str(verdict.message).split("\n")[1].partition(" (")[0]
+    constraints = {cause.message.split("\n")[1].partition(" (")[0] for cause in verdict.others}
+    first_constraint = str(verdict.message).split("\n")[1].partition(" (")[0]
     assert len(documented) > 2
-    assert told | {first} == documented
+    assert constraints | {first_constraint} == documented
 
 
 def test_shipped_entries_of_torch_are_inherited_by_name() -> None:
-    own, inherited = shipped("torch"), read("mine", base="torch")
+    own, inherited = shipped_entries("torch"), load_entries("mine", base="torch")
     assert len(inherited) == len(own)
     assert all(entry.base == "torch" for entry in inherited)
-    assert all(not entry.base for entry in read("torch", base="torch"))
+    assert all(not entry.base for entry in load_entries("torch", base="torch"))
 
 
 def test_calls_accepted_on_purpose_are_counted_though_the_process_was_lost() -> None:
-    others = Verdict("i", "Linear", "errors", "float32", "cpu", "passed", accepted={"scalar": 2})
-    assert verdicts.joined(others, [Cause("lost", status="crashed")]).accepted == {"scalar": 2}
+    other_verdict = Verdict(
+        "i", "Linear", "errors", "float32", "cpu", "passed", accepted={"scalar": 2}
+    )
+    assert verdicts.with_lost_cases(other_verdict, [Cause("lost", status="crashed")]).accepted == {
+        "scalar": 2
+    }
 
 
 @pytest.mark.parametrize("kind", ["value", "internal", "stale"])
@@ -460,8 +466,8 @@ def test_torch_is_not_blamed_for_the_suites_own_faults(kind: str) -> None:
     failure = Finding(kind)  # type: ignore[arg-type]
     verdict = SimpleNamespace(id="x", status="crashed", failure=failure, reference=None)
     identity = SimpleNamespace(backend="torch", options={})
-    found = list(_torch_itself(SimpleNamespace(identity=identity, verdicts=[verdict])))
-    assert bool(found) == (kind == "value")
+    blamed = list(_torch_report_lines(SimpleNamespace(identity=identity, verdicts=[verdict])))
+    assert bool(blamed) == (kind == "value")
 
 
 class AtOneNumber(torch.nn.SiLU):

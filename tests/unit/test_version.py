@@ -24,11 +24,11 @@ if importlib.util.find_spec("setuptools_scm") is None:
 
 
 def _git(folder: Path, *arguments: str) -> None:
-    who = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+    identity = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def _version(folder: Path) -> Version:
+def _built_version(folder: Path) -> Version:
     """What a build in a folder would call itself."""
     command = [sys.executable, "-m", "setuptools_scm"]
     run = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
@@ -50,18 +50,18 @@ def _commit(folder: Path, message: str) -> None:
 
 
 def test_without_git_it_is_the_fallback(folder: Path) -> None:
-    assert _version(folder) == Version(FALLBACK)
+    assert _built_version(folder) == Version(FALLBACK)
 
 
 def test_tags_give_it_and_later_commits_are_of_the_next(folder: Path) -> None:
     _git(folder, "init")
     _commit(folder, "first")
-    assert _version(folder).base_version in ("0.1", "0.1.0")
-    assert _version(folder).is_devrelease
+    assert _built_version(folder).base_version in ("0.1", "0.1.0")
+    assert _built_version(folder).is_devrelease
     _git(folder, "tag", "v0.2.0")
-    assert _version(folder) == Version("0.2.0")
+    assert _built_version(folder) == Version("0.2.0")
     _commit(folder, "second")
-    later = _version(folder)
+    later = _built_version(folder)
     assert later.is_devrelease
     assert later > Version("0.2.0")
 
@@ -72,7 +72,7 @@ def test_a_shallow_clone_has_one(folder: Path, tmp_path_factory: pytest.TempPath
         _commit(folder, message)
     shallow = tmp_path_factory.mktemp("shallow")
     _git(shallow, "clone", "--depth=1", folder.as_uri(), ".")
-    assert _version(shallow).is_devrelease
+    assert _built_version(shallow).is_devrelease
 
 
 @pytest.mark.parametrize(("tag", "version"), [("v0.2.0", "0.2.0"), ("", FALLBACK)])
@@ -87,7 +87,7 @@ def test_an_archive_of_a_commit_tells_its_tag(
     unpacked = tmp_path_factory.mktemp("archive")
     _git(folder, "archive", "--output", str(unpacked / "commit.tar"), "HEAD")
     shutil.unpack_archive(unpacked / "commit.tar", unpacked)
-    assert _version(unpacked) == Version(version)
+    assert _built_version(unpacked) == Version(version)
 
 
 def test_a_folder_of_which_nothing_was_built_has_one() -> None:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conformance.plugin.worker_watchdog import ORPHANED
+from conformance.plugin.worker_watchdog import ORPHANED_STATUS
 
 LONG = 60
 WORKER = """
@@ -45,6 +45,6 @@ def test_a_worker_that_starts_after_its_parent_has_ended_ends() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
     started = time.monotonic()
-    worker = WORKER.format(parent=ended.pid, long=LONG)
-    assert subprocess.run([sys.executable, "-c", worker], check=False).returncode == ORPHANED
+    code = WORKER.format(parent=ended.pid, long=LONG)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == ORPHANED_STATUS
     assert time.monotonic() - started < LONG / 2

@@ -47,26 +47,26 @@ class Linear:
     def __init__(self, request: dict[str, Any]) -> None:
         self.dtype, self.state = request["dtype"], request["state"]
 
-    def _operands(self, given: dict[str, Any]) -> tuple[list[float], list[float], int, int, int]:
+    def _operands(self, x_tensor: dict[str, Any]) -> tuple[list[float], list[float], int, int, int]:
         weight = self.state["weight"]
-        outs, ins = weight["shape"]
-        rows = math.prod(given["shape"][:-1])
-        return numbers(given), numbers(weight), rows, outs, ins
+        out_features, in_features = weight["shape"]
+        rows = math.prod(x_tensor["shape"][:-1])
+        return numbers(x_tensor), numbers(weight), rows, out_features, in_features
 
-    def call(self, given: dict[str, Any]) -> dict[str, Any]:
+    def call(self, x_tensor: dict[str, Any]) -> dict[str, Any]:
         """The output."""
-        x, w, rows, outs, ins = self._operands(given)
+        x, w, rows, outs, ins = self._operands(x_tensor)
         bias = numbers(self.state["bias"]) if "bias" in self.state else [0.0] * outs
         y = [
             sum(x[r * ins + k] * w[o * ins + k] for k in range(ins)) + bias[o]
             for r in range(rows)
             for o in range(outs)
         ]
-        return tensor(y, [*given["shape"][:-1], outs], self.dtype)
+        return tensor(y, [*x_tensor["shape"][:-1], outs], self.dtype)
 
-    def vjp(self, given: dict[str, Any], cotangent: dict[str, Any]) -> dict[str, Any]:
+    def vjp(self, x_tensor: dict[str, Any], cotangent: dict[str, Any]) -> dict[str, Any]:
         """Gradients of the input and of the parameters."""
-        x, w, rows, outs, ins = self._operands(given)
+        x, w, rows, outs, ins = self._operands(x_tensor)
         g = numbers(cotangent)
         dx = [
             sum(g[r * outs + o] * w[o * ins + k] for o in range(outs))
@@ -82,7 +82,7 @@ class Linear:
         if "bias" in self.state:
             db = [sum(g[r * outs + o] for r in range(rows)) for o in range(outs)]
             parameters["bias"] = tensor(db, [outs], self.dtype)
-        return {"inputs": [tensor(dx, given["shape"], self.dtype)], "parameters": parameters}
+        return {"inputs": [tensor(dx, x_tensor["shape"], self.dtype)], "parameters": parameters}
 
 
 LAYERS: dict[int, Linear] = {}
@@ -109,12 +109,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"ok": {}}
     if op == "state":
         return {"ok": {"state": layer.state}}
-    given = request["inputs"][0]
-    if not given["shape"] or given["shape"][-1] != layer.state["weight"]["shape"][1]:
-        return {"error": f"in_features is not {given['shape']}"}
+    x_tensor = request["inputs"][0]
+    if not x_tensor["shape"] or x_tensor["shape"][-1] != layer.state["weight"]["shape"][1]:
+        return {"error": f"in_features is not {x_tensor['shape']}"}
     if op == "call":
-        return {"ok": {"outputs": [layer.call(given)]}}
-    return {"ok": layer.vjp(given, request["cotangents"][0])}
+        return {"ok": {"outputs": [layer.call(x_tensor)]}}
+    return {"ok": layer.vjp(x_tensor, request["cotangents"][0])}
 
 
 def _die(line: str) -> str:
@@ -123,28 +123,28 @@ def _die(line: str) -> str:
     return line
 
 
-def _half(line: str) -> str:
+def _cut_in_half(line: str) -> str:
     sys.stdout.write(line[: len(line) // 2])
     sys.stdout.flush()
     os._exit(5)
 
 
-def _sleep(line: str) -> str:
+def _sleep_first(line: str) -> str:
     time.sleep(1e6)
     return line
 
 
-def _short(line: str) -> str:
-    found = json.loads(line)
-    found["ok"]["outputs"][0]["data"] = ""
-    return json.dumps(found)
+def _shorten_data(line: str) -> str:
+    message = json.loads(line)
+    message["ok"]["outputs"][0]["data"] = ""
+    return json.dumps(message)
 
 
 FAULTS = {
     "die": _die,
-    "half": _half,
-    "sleep": _sleep,
-    "short": _short,
+    "half": _cut_in_half,
+    "sleep": _sleep_first,
+    "short": _shorten_data,
     "garbage": lambda line: "Segmentation fault? No: a print to standard output",
     "number": lambda line: line.replace('{"id": ', '{"id": 1'),
     "twice": lambda line: f"{line}\n{line}",

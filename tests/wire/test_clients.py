@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conformance.reports.results import read
-from support import plug_in, session
+from support import install_backends_module, run_session
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "wire"
 
@@ -59,7 +59,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     # pytester gives tests another home; a toolchain may lie in this one.
     environment = dict(os.environ)
 
-    def started(name: str) -> str:
+    def start_command(name: str) -> str:
         client, folder = CLIENTS[name], EXAMPLES / name
         if shutil.which(client.tool) is None:
             pytest.skip(f"{client.tool} is missing")
@@ -67,23 +67,23 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
             out = str(tmp_path_factory.mktemp(name))
             if client.build:
                 words = client.build.replace("OUT", out).split()
-                done = subprocess.run(
+                completed = subprocess.run(
                     words, cwd=folder, env=environment, capture_output=True, text=True, check=False
                 )
-                assert done.returncode == 0, done.stderr
+                assert completed.returncode == 0, completed.stderr
             built[name] = client.run.replace("OUT", shlex.quote(out))
             built[name] = built[name].replace("FOLDER", shlex.quote(str(folder)))
         return built[name]
 
-    return started
+    return start_command
 
 
-def _verdicts(
+def _session_verdicts(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, command: str, *options: str
 ) -> dict[tuple[str, str], Any]:
     """The verdicts of a session, by layer and check."""
-    plug_in(pytester, monkeypatch, "")
-    session(
+    install_backends_module(pytester, monkeypatch, "")
+    run_session(
         pytester, f"--conformance-backend=wire:{command}", "--conformance-isolation=none",
         "--conformance-examples=24", "--conformance-dtype=float32",
         "--conformance-results=r.jsonl", *options,
@@ -99,17 +99,17 @@ def test_an_example_passes_in_all_that_it_offers(
     name: str,
 ) -> None:
     client = CLIENTS[name]
-    found = _verdicts(
+    verdicts = _session_verdicts(
         pytester, monkeypatch, command(name), f"--conformance-layer={','.join(client.layers)}"
     )
-    assert {layer for layer, _ in found} == set(client.layers)
+    assert {layer for layer, _ in verdicts} == set(client.layers)
     lacking = {"layout"} if client.gradients else {"layout", "gradients"}
-    for (layer, check), verdict in found.items():
+    for (layer, check), verdict in verdicts.items():
         wanted = "unsupported" if check in lacking else "passed"
         assert verdict.status == wanted, f"{layer} {check}: {verdict.message}"
         assert check in lacking or verdict.examples.checked > 2
     # Wrong calls are refused, not declined, though there are no initial values.
-    assert not found["Linear", "errors"].examples.unsupported
+    assert not verdicts["Linear", "errors"].examples.unsupported
 
 
 @pytest.mark.parametrize("name", CLIENTS)
@@ -121,14 +121,14 @@ def test_a_bug_in_an_example_is_found_and_shrunk(
 ) -> None:
     client = CLIENTS[name]
     layers = [layer for layer in client.layers if layer != "ReLU"]
-    found = _verdicts(
+    verdicts = _session_verdicts(
         pytester, monkeypatch, f"{command(name)} --bug bias-dropped",
         f"--conformance-layer={','.join(layers)}", "--conformance-check=values",
     )  # fmt: skip
-    assert {layer for layer, _ in found} == set(layers)
-    for verdict in found.values():
+    assert {layer for layer, _ in verdicts} == set(layers)
+    for verdict in verdicts.values():
         assert verdict.status == "failed"
         # Every size is 1, and no argument is left that the bug does not need.
         assert set(re.findall(r"\d+", re.sub(r"[a-z]+\d+d?", "", str(verdict.call)))) == {"1"}
         assert "=" not in str(verdict.call)
-    assert str(found["Linear", "values"].call).startswith("Linear(1, 1) on input (1,), float32")
+    assert str(verdicts["Linear", "values"].call).startswith("Linear(1, 1) on input (1,), float32")

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 from conformance.reports.results import read
-from support import plug_in, session
+from support import install_backends_module, run_session
 
 from conformance.backends import WireBackend, wire_server
-from conformance.backends.capabilities import accepted_by, info_of
+from conformance.backends.capabilities import accepts_of, info_of
 from conformance.backends.registry import load
-from conformance.backends.wire_format import WireError, encoded, host
+from conformance.backends.wire_format import WireError, decode_tensor, encode_tensor
 from conformance.isolation import isolated_engine
 from conformance.items.planning import Item
-from conformance.known.entry import shipped
+from conformance.known.entry import shipped_entries
 from conformance.model.case import Call, Numerics, Unsupported
 from conformance.run.engine import Engine
 
@@ -33,16 +33,16 @@ def server(*words: str) -> WireBackend:
 
 def verdict(backend: Any, check: str = "values", examples: int = 30) -> Any:
     """The verdict on an item of Linear, run in this process."""
-    return Engine(backend, examples, 0, shipped("torch")).run(
+    return Engine(backend, examples, 0, shipped_entries("torch")).run(
         Item("Linear", check, "float32", "cpu")
     )
 
 
 @pytest.mark.parametrize("check", ["shape", "values", "gradients", "repeat"])
 def test_a_faithful_server_passes(check: str) -> None:
-    found = verdict(server(), check)
-    assert found.status == "passed", found.message
-    assert found.examples.checked > 5
+    result = verdict(server(), check)
+    assert result.status == "passed", result.message
+    assert result.examples.checked > 5
 
 
 @pytest.mark.parametrize(
@@ -72,18 +72,18 @@ def test_what_breaks_the_protocol_is_a_failure_that_says_so(fault: str, said: st
         layer(layer.put(np.ones(1)))
     assert said.format(id=4) in str(raised.value)
     # A new server serves the next request, and does not have the layer of the old one.
-    again = backend.build(call)
-    assert again.get(again(again.put(np.ones(1)))).tolist() == [1.0]
+    rebuilt = backend.build(call)
+    assert rebuilt.get(rebuilt(rebuilt.put(np.ones(1)))).tolist() == [1.0]
     if fault != "short":
         with pytest.raises(RuntimeError, match="has ended"):
             layer(layer.put(np.ones(1)))
 
 
 def test_a_server_that_breaks_the_protocol_fails_the_item() -> None:
-    found = verdict(server("garbage"))
-    assert found.status == "failed"
-    assert "answered 'call': JSON is malformed" in str(found.message)
-    assert found.examples.checked > 5
+    result = verdict(server("garbage"))
+    assert result.status == "failed"
+    assert "answered 'call': JSON is malformed" in str(result.message)
+    assert result.examples.checked > 5
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_a_server_that_breaks_the_protocol_fails_the_item() -> None:
 def test_a_server_that_dies_or_is_silent_costs_one_verdict(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fault: str, status: str
 ) -> None:
-    plug_in(pytester, monkeypatch, "")
+    install_backends_module(pytester, monkeypatch, "")
     # Each try with a silent server takes this timeout.
     monkeypatch.setattr(isolated_engine, "HANGS", 0.3)
     monkeypatch.setattr(isolated_engine, "SHRINKING_ITEM", 15.0)
-    session(
+    run_session(
         pytester, f"--conformance-backend=wire:{COMMAND} {fault}",
         "--conformance-layer=Linear", "--conformance-dtype=float32", "--conformance-examples=20",
         "--conformance-check=state,values", "--conformance-results=r.jsonl",
@@ -144,13 +144,13 @@ def test_a_command_in_the_place_of_a_name_is_a_server() -> None:
 def test_numbers_pass_bit_for_bit(dtype: str, numbers: list[Any]) -> None:
     kinds = {"complex64": np.complex128, "int64": np.int64, "bool": np.bool_}
     array = np.array(numbers, kinds.get(dtype, np.float64))
-    back = host(encoded(array, dtype))
-    assert back.dtype == array.dtype
-    assert back.tobytes() == array.tobytes()
+    decoded = decode_tensor(encode_tensor(array, dtype))
+    assert decoded.dtype == array.dtype
+    assert decoded.tobytes() == array.tobytes()
 
 
 def test_large_tensors_pass_as_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire_server, "LARGE", 8)
+    monkeypatch.setattr(wire_server, "FILE_THRESHOLD", 8)
     backend = server()
     layer = backend.build(Call("Linear", {}, {"weight": np.ones((1, 3))}, "float32", "cpu"))
     folder = backend._server._folder
@@ -166,18 +166,18 @@ def test_a_tensor_given_twice_is_named_by_its_first_place() -> None:
     backend = server()
     layer = backend.build(Call("Linear", {}, {"weight": np.ones((1, 1))}, "float32", "cpu"))
     x, y = layer.put(np.ones(1)), layer.put(np.ones(1))
-    assert layer._listed((x, None, y, x)) == [x, None, y, {"same": 0}]
+    assert layer._prepare_list((x, None, y, x)) == [x, None, y, {"same": 0}]
 
 
 def test_a_layer_that_nobody_has_is_dropped_with_the_next_request() -> None:
     backend = server()
     call = Call("Linear", {}, {"weight": np.ones((1, 1))}, "float32", "cpu")
     layer, other = backend.build(call), backend.build(call)
-    number = layer._number
+    number = layer._layer_number
     del layer
-    assert backend._server.dropped == [number]
+    assert backend._server.dropped_layers == [number]
     other(other.put(np.ones(1)))
-    assert backend._server.dropped == []
+    assert backend._server.dropped_layers == []
     # The server has dropped the layer, and fails if a request names it.
     with pytest.raises(WireError, match="exited with status 1"):
         backend._server.request("state", layer=number)
@@ -193,7 +193,7 @@ def test_what_a_server_says_of_its_arithmetic_is_declared(monkeypatch: pytest.Mo
         flush_to_zero=True, ulp={"exp": 4.0}, inexact=("sum",)
     )
     assert backend.numerics("float64") is None
-    assert accepted_by(backend) == ("negative padding",)
+    assert accepts_of(backend) == ("negative padding",)
 
 
 def test_layouts_and_layers_that_a_server_lacks_are_declined() -> None:

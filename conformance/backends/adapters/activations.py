@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from conformance.backends.adapters.names import function_name, with_functions
-from conformance.backends.adapters.shared import LACKED, State
+from conformance.backends.adapters.shared import IGNORED_DEFAULTS, State
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported
 
-SPELLED = {
+LIBRARY_NAMES = {
     "hardsigmoid": "hard_sigmoid", "hardswish": "hard_silu", "logsigmoid": "log_sigmoid",
     "tanhshrink": "tanh_shrink", "hardshrink": "hard_shrink", "softshrink": "soft_shrink",
     "hardtanh": "hard_tanh",
@@ -24,13 +24,13 @@ SPELLED = {
 class NamedActivations(FunctionBackend):
     """The part of an adapter for elementwise functions and functions along an axis."""
 
-    lacks: ClassVar[Mapping[str, Any]] = {**LACKED, "min_val": -1, "max_val": 1}
+    lacks: ClassVar[Mapping[str, Any]] = {**IGNORED_DEFAULTS, "min_val": -1, "max_val": 1}
     namespace: Any
-    spelled: Mapping[str, str] = SPELLED
+    library_names: Mapping[str, str] = LIBRARY_NAMES
 
-    def applied(self, function: Callable[..., Any], x: Any, **given: Any) -> Any:
+    def call_library(self, function: Callable[..., Any], x: Any, **arguments: Any) -> Any:
         """Call a function of the namespace; a subclass may compile it."""
-        return function(x, **given)
+        return function(x, **arguments)
 
     @implements(
         *with_functions(
@@ -39,39 +39,41 @@ class NamedActivations(FunctionBackend):
         ),
         passes=("negative_slope", "alpha"),
     )  # fmt: skip
-    def activation(self, state: State, x: Any, *, call: Any, **given: Any) -> Any:
+    def activation(self, state: State, x: Any, *, call: Any, **arguments: Any) -> Any:
         """`relu` and so on."""
         name = function_name(call.layer)
-        return self.applied(getattr(self.namespace, self.spelled.get(name, name)), x, **given)
+        return self.call_library(
+            getattr(self.namespace, self.library_names.get(name, name)), x, **arguments
+        )
 
     @implements("Hardtanh", "functional.hardtanh")
     def hardtanh(self, state: State, x: Any) -> Any:
         """`hard_tanh`, which ends at −1 and 1."""
-        return self.applied(self.namespace.hard_tanh, x)
+        return self.call_library(self.namespace.hard_tanh, x)
 
     @implements("GELU", "functional.gelu")
     def gelu(self, state: State, x: Any, *, approximate: str = "none") -> Any:
         """`gelu`."""
         if approximate not in ("none", "tanh"):
             raise ValueError(f"approximate={approximate!r}")
-        return self.applied(self.namespace.gelu, x, approximate=approximate == "tanh")
+        return self.call_library(self.namespace.gelu, x, approximate=approximate == "tanh")
 
     @implements("Softplus", "functional.softplus")
     def softplus(self, state: State, x: Any) -> Any:
         """`softplus`, which has no arguments and no threshold."""
-        return self.applied(self.namespace.softplus, x)
+        return self.call_library(self.namespace.softplus, x)
 
     @implements("Softmax", "LogSoftmax", "functional.softmax", "functional.log_softmax")
     def softmax(self, state: State, x: Any, *, call: Any, dim: int | None = None) -> Any:
         """`softmax` and `log_softmax` along one axis."""
         if dim is None:
             raise Unsupported("dim=None")
-        return self.applied(getattr(self.namespace, function_name(call.layer)), x, axis=dim)
+        return self.call_library(getattr(self.namespace, function_name(call.layer)), x, axis=dim)
 
     @implements("GLU", "functional.glu")
     def glu(self, state: State, x: Any, *, dim: int = -1) -> Any:
         """`glu`."""
-        return self.applied(self.namespace.glu, x, axis=dim)
+        return self.call_library(self.namespace.glu, x, axis=dim)
 
     @implements("functional.one_hot")
     def one_hot(self, state: State, tensor: Any, *, num_classes: int = -1) -> Any:

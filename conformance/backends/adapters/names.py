@@ -8,12 +8,12 @@ BATCH_NORM_RANKS = {"BatchNorm1d": (2, 3), "BatchNorm2d": (4,), "BatchNorm3d": (
 _WITH_UNDERSCORE = {"LeakyReLU": "leaky_relu", "LogSoftmax": "log_softmax"}
 
 
-def of_ranks(*names: str) -> tuple[str, ...]:
+def names_for_dims(*names: str) -> tuple[str, ...]:
     """Names of layers in one, two and three dimensions, such as `"Conv{}d"`."""
     return tuple(name.format(dims) for name in names for dims in (1, 2, 3))
 
 
-def dims_of(layer: str) -> int:
+def spatial_dims(layer: str) -> int:
     """Number of spatial dimensions in a layer's name: 2 for `"Conv2d"`."""
     return int(layer[-2])
 

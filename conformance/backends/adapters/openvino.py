@@ -19,15 +19,15 @@ import numpy as np
 import onnx
 import openvino as ov
 
-from conformance.backends.adapters.onnx.graph import GraphBackend, Made, Run
+from conformance.backends.adapters.onnx.graph import CallModel, GraphBackend, Run
 from conformance.backends.adapters.onnx.nodes import BFLOAT16
 from conformance.model.case import Call, Numerics, Unsupported
 
 DTYPES = ("float32", "float16", "bfloat16")
 # Lines of a conversion report that name an operator without a translation.
-_LACKS = re.compile(r"^Unsupported .*|^.* is (?:not|only) supported .*", re.MULTILINE)
+_UNTRANSLATED = re.compile(r"^Unsupported .*|^.* is (?:not|only) supported .*", re.MULTILINE)
 # The plugin's message for an operator that it cannot compile; refusals of calls read differently.
-_PLUGIN_LACKS = re.compile(r"^.* is supported only .*", re.MULTILINE)
+_UNSUPPORTED_BY_PLUGIN = re.compile(r"^.* is supported only .*", re.MULTILINE)
 # Elu, Celu and Selu compute eˣ − 1 as a difference. The measured error is 1.9·2⁻²⁴ on two million
 # points. For Elu in bfloat16 it is 0.5·2⁻²⁴ in addition to the rounding of the result, on all
 # numbers from −22 to 0.
@@ -43,8 +43,8 @@ class OpenVino(GraphBackend):
         precision: the precision hint, `"f32"`; None = the plugin's own choice.
     """
 
-    fixed = True
-    constant = False
+    fixed_shapes = True
+    constant_state = False
     compile_seconds = 0.1  # including the several shapes that the checks of a case need
     refusals = (ov.frontend.GeneralFailure, ov.frontend.OpConversionFailure)
 
@@ -85,31 +85,33 @@ class OpenVino(GraphBackend):
     def numerics(self, dtype: str) -> Numerics:
         """Declare the precision of inference if it is lower than the dtype's."""
         unit = UNITS.get(self.precision, 0.0)
-        own = UNITS["bf16" if dtype == "bfloat16" else dtype.replace("float", "f")]
+        dtype_unit = UNITS["bf16" if dtype == "bfloat16" else dtype.replace("float", "f")]
         # x86 multiplies bfloat16 without subnormals. A bias that is an input of the model is added
         # to a sum that is already rounded. The plugin splits an operator into several, and in a
         # bfloat16 model each of them stores its result in bfloat16, whatever the precision hint.
-        brief = max(unit, own) == UNITS["bf16"]
+        bf16 = max(unit, dtype_unit) == UNITS["bf16"]
         declared = Numerics(
-            accumulation="bfloat16" if brief else None, flush_to_zero=brief, stepwise=brief,
+            accumulation="bfloat16" if bf16 else None, flush_to_zero=bf16, stepwise=bf16,
             absolute={"expm1": EXPM1},
         )  # fmt: skip
-        if unit <= own:
+        if unit <= dtype_unit:
             return declared
         # The plugin rounds operands when it reads them.
         return replace(declared, unit_roundoff=unit, operand_roundoff=unit)
 
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
-    ) -> tuple[Run, Made]:
+    ) -> tuple[Run, CallModel]:
         """Prepare a model as the base does, but decline int64 and casts to another dtype.
 
         The CPU plugin keeps 32 bits of int64, and computes casts inside a model in the precision of
         inference.
         """
-        within = call.arguments.get("dtype")
-        if within not in (None, call.dtype):
-            raise Unsupported(f"dtype={within!r}, which the CPU plugin has in its own precision")
+        cast_dtype = call.arguments.get("dtype")
+        if cast_dtype not in (None, call.dtype):
+            raise Unsupported(
+                f"dtype={cast_dtype!r}, which the CPU plugin has in its own precision"
+            )
         if any(x is not None and x.dtype == np.int64 for x in inputs):
             raise Unsupported("input of int64, which the CPU plugin has as int32")
         return super().prepare(call, inputs, keywords)
@@ -120,36 +122,36 @@ class OpenVino(GraphBackend):
 
     def _compile(self, model: bytes) -> Run:
         try:
-            read = self._core.read_model(model, b"")
+            parsed = self._core.read_model(model, b"")
         except RuntimeError as error:
-            lacks = _LACKS.search(str(error))
-            if lacks is None:
+            reason = _UNTRANSLATED.search(str(error))
+            if reason is None:
                 raise
-            raise Unsupported(lacks[0].strip()) from error
+            raise Unsupported(reason[0].strip()) from error
         try:
-            compiled = self._core.compile_model(read, "CPU", self._options)
+            compiled = self._core.compile_model(parsed, "CPU", self._options)
         except RuntimeError as error:
-            lacks = _PLUGIN_LACKS.search(str(error))
-            if lacks is None:
+            reason = _UNSUPPORTED_BY_PLUGIN.search(str(error))
+            if reason is None:
                 raise
-            raise Unsupported(lacks[0].strip()) from error
+            raise Unsupported(reason[0].strip()) from error
         request = compiled.create_infer_request()
 
         def run(inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
-            request.infer({name: _tensor(x) for name, x in inputs.items()})
-            return [_array(output) for output in request.output_tensors]
+            request.infer({name: _to_tensor(x) for name, x in inputs.items()})
+            return [_to_array(output) for output in request.output_tensors]
 
         return run
 
 
-def _tensor(x: np.ndarray) -> Any:
+def _to_tensor(x: np.ndarray) -> Any:
     """Convert an array to an OpenVINO tensor; bfloat16 is passed by its bits."""
     if x.dtype != BFLOAT16:
         return x.copy(order="C")
     return ov.Tensor(x.view(np.uint16).copy(order="C"), x.shape, ov.Type.bf16)
 
 
-def _array(tensor: Any) -> np.ndarray:
+def _to_array(tensor: Any) -> np.ndarray:
     """Copy an OpenVINO tensor to an array; it returns the bits of bfloat16 as float16."""
     data = np.array(tensor.data)
     return data.view(BFLOAT16) if tensor.element_type == ov.Type.bf16 else data

@@ -10,7 +10,7 @@ from conformance.model.formats import format_of
 
 State = Mapping[str, Any]
 
-LACKED: Mapping[str, Any] = {
+IGNORED_DEFAULTS: Mapping[str, Any] = {
     "inplace": False, "dtype": None, "beta": 1, "threshold": 20,  # activations
     "return_indices": False, "ceil_mode": False, "divisor_override": None,  # pooling
     "count_include_pad": True, "padding_mode": "zeros", "recompute_scale_factor": None,
@@ -21,36 +21,36 @@ LACKED: Mapping[str, Any] = {
 }  # fmt: skip
 """`FunctionBackend.lacks` of all adapters."""
 
-ONE_LAYER = ("num_layers", "dropout", "bidirectional", "proj_size")
-"""Arguments of `one_layer`."""
+SINGLE_LAYER_OPTIONS = ("num_layers", "dropout", "bidirectional", "proj_size")
+"""Arguments of `require_single_layer`."""
 
 
-def only(**given: tuple[Any, Any]) -> None:
+def require_supported(**arguments: tuple[Any, Any]) -> None:
     """Decline arguments whose value differs from the only supported one.
 
     Args:
-        given: argument → (its value, the supported value).
+        arguments: argument → (its value, the supported value).
 
     Raises:
         Unsupported: for the first argument with another value.
     """
-    for name, (value, plain) in given.items():
-        if value != plain:
+    for name, (value, supported) in arguments.items():
+        if value != supported:
             raise Unsupported(f"{name}={value!r}")
 
 
-def one_layer(num_layers: int = 1, **others: Any) -> None:
+def require_single_layer(num_layers: int = 1, **options: Any) -> None:
     """Decline recurrent modules with several layers, or with any other of these options set.
 
     Raises:
         Unsupported: for the first such option.
     """
-    for name, value in {"num_layers": num_layers - 1, **others}.items():
+    for name, value in {"num_layers": num_layers - 1, **options}.items():
         if value:
             raise Unsupported(name)
 
 
-def ranked(layer: str, x: Any, *ranks: int) -> None:
+def check_rank(layer: str, x: Any, *ranks: int) -> None:
     """Refuse an input of another rank, for libraries with one class for all ranks.
 
     Raises:
@@ -60,7 +60,9 @@ def ranked(layer: str, x: Any, *ranks: int) -> None:
         raise ValueError(f"{layer}: an input of {x.ndim} axes")
 
 
-def projections(state: State, split: Callable[..., Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+def attention_projections(
+    state: State, split: Callable[..., Any]
+) -> tuple[Sequence[Any], Sequence[Any]]:
     """Matrices and biases of attention's query, key and value; torch may store each in one tensor.
 
     Args:
@@ -71,6 +73,6 @@ def projections(state: State, split: Callable[..., Any]) -> tuple[Sequence[Any],
     return matrices, split(state["in_proj_bias"], 3) if "in_proj_bias" in state else ()
 
 
-def own_epsilon(dtype: str) -> float:
+def default_epsilon(dtype: str) -> float:
     """RMSNorm's eps for None: the machine epsilon of the dtype in which the call is computed."""
     return 2 * format_of("float64" if dtype == "float64" else "float32").unit

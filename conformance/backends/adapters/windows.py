@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from conformance.backends.adapters.names import dims_of
-from conformance.backends.adapters.shared import ranked
+from conformance.backends.adapters.names import spatial_dims
+from conformance.backends.adapters.shared import check_rank
 
 PADDING_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 """torch's `padding_mode` of convolutions → NumPy's name."""
@@ -17,7 +17,7 @@ LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
 """torch's modes of linear interpolation → their number of dimensions."""
 
 
-def each(value: Any, dims: int) -> tuple[int, ...]:
+def per_dimension(value: Any, dims: int) -> tuple[int, ...]:
     """One number for each dimension, from a single number or a sequence.
 
     Raises:
@@ -29,13 +29,13 @@ def each(value: Any, dims: int) -> tuple[int, ...]:
     return numbers * dims if len(numbers) == 1 else numbers
 
 
-def windows(dims: int, size: Any, stride: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def pooling_window(dims: int, size: Any, stride: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Sizes and strides of pooling; a stride of None is the size."""
-    sizes = each(size, dims)
-    return sizes, sizes if stride is None else each(stride, dims)
+    sizes = per_dimension(size, dims)
+    return sizes, sizes if stride is None else per_dimension(stride, dims)
 
 
-def reaches(dilations: Sequence[int], sizes: Sequence[int]) -> list[int]:
+def kernel_reaches(dilations: Sequence[int], sizes: Sequence[int]) -> list[int]:
     """Distance from a kernel's first to its last element, in each dimension."""
     return [d * (k - 1) for d, k in zip(dilations, sizes, strict=True)]
 
@@ -45,9 +45,9 @@ def same_pads(reaches: Sequence[int]) -> list[tuple[int, int]]:
     return [(reach // 2, reach - reach // 2) for reach in reaches]
 
 
-def pad_of(layer: str, padding: Any) -> tuple[str, tuple[int, ...]]:
+def padding_of(layer: str, padding: Any) -> tuple[str, tuple[int, ...]]:
     """Mode and numbers of `functional.pad` for a padding module, such as `"ReflectionPad1d"`."""
-    numbers = (padding,) * 2 * dims_of(layer) if isinstance(padding, int) else tuple(padding)
+    numbers = (padding,) * 2 * spatial_dims(layer) if isinstance(padding, int) else tuple(padding)
     return _PADS.get(layer[: -len("Pad1d")], "constant"), numbers
 
 
@@ -57,7 +57,7 @@ def pad_pairs(pad: Sequence[int], rank: int) -> list[tuple[int, int]]:
     return [(0, 0)] * (rank - len(pairs)) + pairs
 
 
-def batched(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
+def call_batched(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
     """Call a function that needs a batch, (N, C, …); add one and remove it again if necessary."""
     if x.ndim != dims + 1:
         return function(x)
@@ -65,7 +65,7 @@ def batched(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
     return tuple(part[0] for part in y) if isinstance(y, tuple) else y[0]
 
 
-def spatial(function: Callable[[Any], Any], layer: str, x: Any) -> Any:
+def call_spatial(function: Callable[[Any], Any], layer: str, x: Any) -> Any:
     """Call a function that needs a batch, for a library that has one function for all ranks.
 
     The layer's name decides the number of dimensions.
@@ -73,11 +73,11 @@ def spatial(function: Callable[[Any], Any], layer: str, x: Any) -> Any:
     Raises:
         ValueError: for an input of another rank.
     """
-    dims = dims_of(layer)
-    ranked(layer, x, dims + 1, dims + 2)
-    return batched(function, x, dims)
+    dims = spatial_dims(layer)
+    check_rank(layer, x, dims + 1, dims + 2)
+    return call_batched(function, x, dims)
 
 
-def channels_last(function: Callable[[Any], Any], x: Any, move: Callable[..., Any]) -> Any:
+def call_channels_last(function: Callable[[Any], Any], x: Any, move: Callable[..., Any]) -> Any:
     """Call a function of (N, …, C) on an input (N, C, …); `move` is the library's `moveaxis`."""
     return move(function(move(x, 1, -1)), -1, 1)

@@ -7,46 +7,49 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.laws.activation.elementwise import doubled
 from conformance.model.case import is_function
-from conformance.spec.draws import Draws, Masked
-from conformance.spec.law import Claims, Generator, law, many, same
+from conformance.spec.draws import Draws, MaskedOutput
+from conformance.spec.law import Claims, Generator, equality_claim, large_size, law
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-_EVERY = 8  # one case in this many has a probe that measures a rate to within 0.02
-_PARTS = (0.5, 0.9)  # fractions of the way from lower to upper, with known rates above them
+_LARGE_PROBE_PERIOD = 8  # one case in this many has a probe that measures a rate to within 0.02
+_THRESHOLD_FRACTIONS = (
+    0.5,
+    0.9,
+)  # fractions of the way from lower to upper, with known rates above them
 
 
 @law("mean_slope", "without training it is LeakyReLU with a slope of (lower + upper)/2")
 def mean_slope(trial: Trial, generator: Generator) -> Claims:
     """Both on the same input."""
-    lower, upper = _ends(trial)
+    lower, upper = _slope_range(trial)
     function = is_function(trial.case.call.layer)
     name = "functional.leaky_relu" if function else "LeakyReLU"
     arguments = {"negative_slope": (lower + upper) / 2}
     call = replace(trial.case.call, layer=name, arguments=arguments, training=False)
-    leaky = trial.other(replace(trial.case, call=call, layouts=()))
-    yield same(leaky, _with(trial, training=False))
+    leaky = trial.trial_of(replace(trial.case, call=call, layouts=()))
+    yield equality_claim(leaky, _in_mode(trial, training=False))
 
 
-def _ends(trial: Trial) -> tuple[float, float]:
-    given, defaults = trial.case.call.arguments, trial.row.signature.defaults
-    lower, upper = (float(given.get(name, defaults[name])) for name in ("lower", "upper"))
+def _slope_range(trial: Trial) -> tuple[float, float]:
+    written, defaults = trial.case.call.arguments, trial.spec.signature.defaults
+    lower, upper = (float(written.get(name, defaults[name])) for name in ("lower", "upper"))
     return lower, upper
 
 
-def _with(trial: Trial, *, training: bool) -> Trial:
+def _in_mode(trial: Trial, *, training: bool) -> Trial:
     """The call in train or eval mode, never in place."""
     call = trial.case.call
-    given = {k: v for k, v in call.arguments.items() if k not in ("training", "inplace")}
+    arguments = {k: v for k, v in call.arguments.items() if k not in ("training", "inplace")}
     function = is_function(call.layer)
     if function:
-        given["training"] = training
-    call = replace(call, arguments=given, training=training and not function)
-    return trial.other(replace(trial.case, call=call, layouts=()))
+        arguments["training"] = training
+    call = replace(call, arguments=arguments, training=training and not function)
+    return trial.trial_of(replace(trial.case, call=call, layouts=()))
 
 
 def draws(trial: Trial, generator: Generator) -> Draws:
@@ -55,30 +58,41 @@ def draws(trial: Trial, generator: Generator) -> Draws:
     For an input of −1 the output is minus the slope, and the gradient is the slope. Both are
     compared with two thresholds between lower and upper, above which they must lie at a known rate.
     """
-    lower, upper = _ends(trial)
+    lower, upper = _slope_range(trial)
     if not lower < upper:
         return
-    large = 4 if generator.integers(_EVERY) == 0 else 1
+    size_factor = 4 if generator.integers(_LARGE_PROBE_PERIOD) == 0 else 1
     shape = (
-        8 * large + int(generator.integers(4)),
-        16 * large,
+        8 * size_factor + int(generator.integers(4)),
+        16 * size_factor,
         16 + int(generator.integers(-1, 4)),
     )
     case = trial.case
-    source = trial.other(replace(case, inputs=(np.full(shape, -1.0),), layouts=()))
-    first, second = (_with(source, training=True) for _ in range(2))
-    got, again = -first.answer[0], -second.answer[0]
-    (gradient,) = _with(source, training=True).pulled(np.ones(shape))
-    ones, everywhere = exactly(np.ones(shape), trial.precision), np.ones(shape, bool)
-    for part in _PARTS:
+    source = trial.trial_of(replace(case, inputs=(np.full(shape, -1.0),), layouts=()))
+    first, second = (_in_mode(source, training=True) for _ in range(2))
+    slopes, repeated_slopes = -first.answer[0], -second.answer[0]
+    (gradient,) = _in_mode(source, training=True).input_gradients(np.ones(shape))
+    ones, everywhere = exact_operand(np.ones(shape), trial.precision), np.ones(shape, bool)
+    for fraction in _THRESHOLD_FRACTIONS:
         # The threshold is no number of the dtype, so that rounding alone moves no slope across it.
-        end = lower + part * (upper - lower)
-        for name, numbers in (("slope", got), ("gradient of input", gradient)):
+        threshold = lower + fraction * (upper - lower)
+        for name, numbers in (("slope", slopes), ("gradient of input", gradient)):
             if numbers is not None:
-                above = (numbers > end).astype(float)
-                other = (again > end).astype(float) if name == "slope" else None
-                what = f"in training with lower={lower:g}, upper={upper:g}: 1 above {end:g}"
-                yield Masked(what, name, above, ones, 0.0, everywhere, 1 - part, again=other)
+                above = (numbers > threshold).astype(float)
+                repeated = (repeated_slopes > threshold).astype(float) if name == "slope" else None
+                description = (
+                    f"in training with lower={lower:g}, upper={upper:g}: 1 above {threshold:g}"
+                )
+                yield MaskedOutput(
+                    description,
+                    name,
+                    above,
+                    ones,
+                    0.0,
+                    everywhere,
+                    1 - fraction,
+                    second_call=repeated,
+                )
 
 
 @law("form", "the module and the function are one")
@@ -90,14 +104,16 @@ def form(trial: Trial, generator: Generator) -> Claims:
         weight = case.inputs[1]
         assert weight is not None
         slopes = weight.reshape(-1)
-        given, state = {"num_parameters": slopes.size}, {"weight": slopes}
-        other = replace(call, layer="PReLU", arguments=given, state=state, layouts={})
+        other_arguments, state = {"num_parameters": slopes.size}, {"weight": slopes}
+        other = replace(call, layer="PReLU", arguments=other_arguments, state=state, layouts={})
         inputs: tuple[np.ndarray | None, ...] = (x,)
     else:
         slopes = call.state.get("weight", np.full(1, 0.25))
         other = replace(call, layer="functional.prelu", arguments={}, state={}, layouts={})
         inputs = (x, slopes)
-    yield same(trial.other(replace(case, call=other, inputs=inputs, layouts=())), trial)
+    yield equality_claim(
+        trial.trial_of(replace(case, call=other, inputs=inputs, layouts=())), trial
+    )
 
 
 @law("one_slope", "with one slope it is LeakyReLU")
@@ -109,7 +125,9 @@ def one_slope(trial: Trial, generator: Generator) -> Claims:
         name = "functional.leaky_relu" if is_function(case.call.layer) else "LeakyReLU"
         arguments = {"negative_slope": float(weight.reshape(()))}
         call = replace(case.call, layer=name, arguments=arguments, state={}, layouts={})
-        yield same(trial.other(replace(case, call=call, inputs=case.inputs[:1], layouts=())), trial)
+        yield equality_claim(
+            trial.trial_of(replace(case, call=call, inputs=case.inputs[:1], layouts=())), trial
+        )
 
 
 @law("rows", "each row of a large batch is that row of a small one")
@@ -118,10 +136,10 @@ def rows(trial: Trial, generator: Generator) -> Claims:
     x = trial.case.inputs[0]
     assert x is not None
     if x.ndim > 1 and x.shape[0]:
-        chosen = generator.integers(x.shape[0], size=many(generator, cost=float(x.size)))
+        chosen = generator.integers(x.shape[0], size=large_size(generator, cost=float(x.size)))
         inputs = (x[chosen], *trial.case.inputs[1:])
-        other = trial.other(replace(trial.case, inputs=inputs, layouts=()))
-        yield same(other, trial, wanted_moves=lambda y: y[chosen])
+        other = trial.trial_of(replace(trial.case, inputs=inputs, layouts=()))
+        yield equality_claim(other, trial, wanted_moves=lambda y: y[chosen])
 
 
 PRELU = (form, one_slope, rows, doubled)

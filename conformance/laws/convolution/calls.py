@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _SIZES = ("in_channels", "out_channels", "kernel_size", "in_features", "out_features")
 # Copying, converting and comparing a number takes as long as this many products, and memory too.
-_MOVED = 8
-_REQUIRED = frozenset((*_SIZES, "in1_features", "in2_features", "bias"))
+_PRODUCTS_PER_NUMBER = 8
+_SIZE_ARGUMENTS = frozenset((*_SIZES, "in1_features", "in2_features", "bias"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,30 +43,33 @@ class Operands:
     @classmethod
     def of(cls, trial: Trial) -> Operands:
         """Read a case; an output_size is converted to the output_padding that it implies."""
-        call, given = trial.case.call, trial.case.inputs
+        call, case_inputs = trial.case.call, trial.case.inputs
         count = 2 if "ilinear" in call.layer else 1
-        inputs = tuple(x for x in given[:count] if x is not None)
+        inputs = tuple(x for x in case_inputs[:count] if x is not None)
         if is_function(call.layer):
-            weight, bias = given[count], given[count + 1] if len(given) > count + 1 else None
+            weight, bias = (
+                case_inputs[count],
+                case_inputs[count + 1] if len(case_inputs) > count + 1 else None,
+            )
         else:
             weight, bias = call.state["weight"], call.state.get("bias")
         assert weight is not None
-        arguments = {k: v for k, v in call.arguments.items() if k not in _REQUIRED}
+        arguments = {k: v for k, v in call.arguments.items() if k not in _SIZE_ARGUMENTS}
         operands = cls(trial, call.layer, inputs, weight, bias, arguments)
-        size = trial.case.keywords.get("output_size")
-        if size is None:
+        output_size = trial.case.keywords.get("output_size")
+        if output_size is None:
             return operands
-        extra = output_paddings(
-            size, inputs[0].shape[-operands.dims :], operands.kernel, operands.stride,
+        output_padding = output_paddings(
+            output_size, inputs[0].shape[-operands.dims :], operands.kernel, operands.stride,
             operands.padding, operands.dilation,
         )  # fmt: skip
-        return operands.having(output_padding=extra)
+        return operands.with_arguments(output_padding=output_padding)
 
-    def having(self, **arguments: Any) -> Operands:
+    def with_arguments(self, **arguments: Any) -> Operands:
         """The operands with changed arguments."""
         return replace(self, arguments={**self.arguments, **arguments})
 
-    def run(self) -> Trial:
+    def call(self) -> Trial:
         """The call on the same backend."""
         case = self.trial.case
         functional = is_function(self.layer)
@@ -81,7 +84,7 @@ class Operands:
             if self.bias is not None:
                 state["bias"] = self.bias
         call = replace(case.call, layer=self.layer, arguments=arguments, state=state, layouts={})
-        return self.trial.other(replace(case, call=call, inputs=inputs, keywords={}, layouts=()))
+        return self.trial.trial_of(replace(case, call=call, inputs=inputs, keywords={}, layouts=()))
 
     def _sizes(self) -> dict[str, Any]:
         """The size arguments of the module, from the arrays."""
@@ -122,7 +125,7 @@ class Operands:
         return self.weight.ndim - 2 if "onv" in self.layer else 0
 
     @property
-    def leading(self) -> int:
+    def leading_axes(self) -> int:
         """Number of axes before channels or features: 0 or 1 for a convolution."""
         return self.x.ndim - self.dims - 1
 
@@ -139,22 +142,22 @@ class Operands:
     @property
     def stride(self) -> tuple[int, ...]:
         """Stride of each dimension."""
-        return self._each("stride", 1)
+        return self._per_dimension("stride", 1)
 
     @property
     def dilation(self) -> tuple[int, ...]:
         """Dilation of each dimension."""
-        return self._each("dilation", 1)
+        return self._per_dimension("dilation", 1)
 
     @property
     def padding(self) -> tuple[int, ...]:
         """Padding of a transposed convolution."""
-        return self._each("padding", 0)
+        return self._per_dimension("padding", 0)
 
     @property
     def output_padding(self) -> tuple[int, ...]:
         """Output padding of a transposed convolution."""
-        return self._each("output_padding", 0)
+        return self._per_dimension("output_padding", 0)
 
     @property
     def pads(self) -> tuple[tuple[int, int], ...]:
@@ -162,12 +165,12 @@ class Operands:
         return paddings(self.arguments.get("padding", 0), self.kernel, self.dilation)
 
     @property
-    def mode(self) -> str:
+    def padding_mode(self) -> str:
         """What the padding holds."""
         return str(self.arguments.get("padding_mode", "zeros"))
 
     @property
-    def reach(self) -> tuple[int, ...]:
+    def window_extent(self) -> tuple[int, ...]:
         """Extent of a window in input positions, ends included."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
@@ -176,19 +179,19 @@ class Operands:
         """Products for one element of the batch, or the equivalent cost of moving its numbers."""
         outputs = math.prod(self.trial.shapes[0][-self.dims :]) if self.dims else 1
         inputs = math.prod(self.x.shape[-self.dims :]) if self.dims else 1
-        between = math.prod(self.x.shape[1 : self.leading])
-        products = self.weight.size * (inputs if self.transposed else outputs) * between
-        return float(max(products, _MOVED * self.numbers))
+        middle_axes = math.prod(self.x.shape[1 : self.leading_axes])
+        products = self.weight.size * (inputs if self.transposed else outputs) * middle_axes
+        return float(max(products, _PRODUCTS_PER_NUMBER * self.numbers_per_row))
 
     @property
-    def numbers(self) -> float:
+    def numbers_per_row(self) -> float:
         """Number of inputs and outputs of one element of the batch."""
-        return (self.x.size + math.prod(self.trial.shapes[0])) / self.rows
+        return (self.x.size + math.prod(self.trial.shapes[0])) / self.batch_size
 
     @property
-    def rows(self) -> int:
+    def batch_size(self) -> int:
         """Size of the batch."""
-        return max(len(self.x), 1) if self.leading else 1
+        return max(len(self.x), 1) if self.leading_axes else 1
 
-    def _each(self, name: str, default: int) -> tuple[int, ...]:
+    def _per_dimension(self, name: str, default: int) -> tuple[int, ...]:
         return per_dimension(self.arguments.get(name, default), self.dims)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.model.case import is_function
-from conformance.spec.law import Claims, Generator, law, many, same
+from conformance.spec.law import Claims, Generator, equality_claim, large_size, law
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
@@ -25,7 +25,7 @@ def _operands(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
     return index, weight
 
 
-def _calling(
+def _call_with(
     trial: Trial, index: np.ndarray, weight: np.ndarray, *, layer: str = "", **changes: Any
 ) -> Trial:
     """The call on other operands, or as another layer; a change to None removes an argument."""
@@ -39,7 +39,7 @@ def _calling(
     state = {} if function else {"weight": weight}
     call = replace(call, layer=name, arguments=arguments, state=state, layouts={})
     inputs = (index, weight) if function else (index,)
-    return trial.other(replace(trial.case, call=call, inputs=inputs, layouts=()))
+    return trial.trial_of(replace(trial.case, call=call, inputs=inputs, layouts=()))
 
 
 _SIZES = ("num_embeddings", "embedding_dim")
@@ -51,13 +51,13 @@ def rows(trial: Trial, generator: Generator) -> Claims:
     index, weight = _operands(trial)
     if not index.size:
         return
-    chosen = generator.integers(index.size, size=many(generator))
-    other = _calling(trial, index.reshape(-1)[chosen], weight)
+    chosen = generator.integers(index.size, size=large_size(generator))
+    other = _call_with(trial, index.reshape(-1)[chosen], weight)
 
-    def taken(y: np.ndarray) -> np.ndarray:
+    def select_rows(y: np.ndarray) -> np.ndarray:
         return y.reshape(index.size, y.shape[-1])[chosen]
 
-    yield same(other, trial, wanted_moves=taken)
+    yield equality_claim(other, trial, wanted_moves=select_rows)
 
 
 @law("reshaped", "the shape of the indices means nothing", EXACT)
@@ -66,48 +66,54 @@ def reshaped(trial: Trial, generator: Generator) -> Claims:
     index, weight = _operands(trial)
     flat = index.reshape(-1) if generator.integers(2) else index[np.newaxis]
     shape = trial.shapes[0]
-    yield same(_calling(trial, flat, weight), trial, got_moves=lambda y: y.reshape(shape))
+    yield equality_claim(
+        _call_with(trial, flat, weight), trial, got_moves=lambda y: y.reshape(shape)
+    )
 
 
 @law("function", "the module is the function of the same backend, with its own weight", EXACT)
 def function(trial: Trial, generator: Generator) -> Claims:
     """A module as a function, or a function as a module."""
-    module = not trial.row.function
+    module = not trial.spec.is_function
     other = "functional.embedding" if module else "Embedding"
-    yield same(_calling(trial, *_operands(trial), layer=other), trial)
+    yield equality_claim(_call_with(trial, *_operands(trial), layer=other), trial)
 
 
 @law("relabelled", "rows of the weight may come in any order, if the indices go with them", EXACT)
 def relabelled(trial: Trial, generator: Generator) -> Claims:
     """The rows permuted among 17 to 65 rows, most of them unused; without padding_idx."""
     index, weight = _operands(trial)
-    total = max(len(weight), many(generator))
-    places = generator.permutation(total)[: len(weight)]
+    total = max(len(weight), large_size(generator))
+    new_rows = generator.permutation(total)[: len(weight)]
     wide = np.resize(weight, (total, weight.shape[1]))
-    wide[places] = weight
-    yield same(_calling(trial, places[index], wide, padding_idx=None), trial)
+    wide[new_rows] = weight
+    yield equality_claim(_call_with(trial, new_rows[index], wide, padding_idx=None), trial)
 
 
 @law("options", "padding_idx and scale_grad_by_freq are matters of the gradient alone", EXACT)
 def options(trial: Trial, generator: Generator) -> Claims:
     """Each of the two inverted: set where the case lacks it, removed where it has it."""
     index, weight = _operands(trial)
-    given = trial.case.call.arguments
-    place = int(generator.integers(len(weight))) if given.get("padding_idx") is None else None
-    frequency = not given.get("scale_grad_by_freq", False)
-    other = _calling(trial, index, weight, padding_idx=place, scale_grad_by_freq=frequency)
-    yield same(other, trial)
+    written = trial.case.call.arguments
+    padding_row = (
+        int(generator.integers(len(weight))) if written.get("padding_idx") is None else None
+    )
+    by_frequency = not written.get("scale_grad_by_freq", False)
+    other = _call_with(
+        trial, index, weight, padding_idx=padding_row, scale_grad_by_freq=by_frequency
+    )
+    yield equality_claim(other, trial)
 
 
 @law("features", "features are looked up each by itself", EXACT)
 def features(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 features drawn from the case's; not with max_norm, which depends on all features."""
     index, weight = _operands(trial)
-    if trial.row.traits.updates(trial.case.call):
+    if trial.spec.traits.updates_state(trial.case.call):
         return
-    chosen = generator.integers(weight.shape[1], size=many(generator))
-    wide = _calling(trial, index, weight[:, chosen])
-    yield same(wide, trial, wanted_moves=lambda y: y[..., chosen])
+    chosen = generator.integers(weight.shape[1], size=large_size(generator))
+    wide = _call_with(trial, index, weight[:, chosen])
+    yield equality_claim(wide, trial, wanted_moves=lambda y: y[..., chosen])
 
 
 LAWS = (rows, reshaped, function, relabelled, options, features)

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.laws.loss.reductions import form, on, reductions, unbatched
+from conformance.laws.loss.reductions import call_on, form_law, reductions, unbatched_law
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
 from conformance.oracles.loss.linear import IGNORED
 from conformance.oracles.loss.nll import class_axis
-from conformance.spec.law import SUMMED, Claims, Generator, Law, Side, claim, law, measured, same
+from conformance.spec.law import (
+    WITHIN_SUM_OF_BOUNDS,
+    Claims,
+    Generator,
+    Law,
+    Side,
+    claim,
+    equality_claim,
+    law,
+    outputs_with_bounds,
+)
 
 if TYPE_CHECKING:
     from typing import Self
@@ -42,10 +52,10 @@ class Loss:
     @classmethod
     def of(cls, trial: Trial) -> Loss:
         """Read a case."""
-        call, (x, target, *given) = trial.case.call, trial.case.inputs
+        call, (x, target, *weights) = trial.case.call, trial.case.inputs
         assert x is not None
         assert target is not None
-        weight = given[0] if given else call.state.get("weight")
+        weight = weights[0] if weights else call.state.get("weight")
         return cls(trial, x, target, weight, dict(call.arguments))
 
     @property
@@ -59,22 +69,22 @@ class Loss:
         return int(self.x.shape[self.axis])
 
     @property
-    def indices(self) -> bool:
+    def has_indices(self) -> bool:
         """Whether the target holds class indices."""
         return self.target.dtype.kind == "i"
 
     @property
-    def ignored(self) -> int:
+    def ignored_index(self) -> int:
         """The ignored index."""
-        found = self.arguments.get("ignore_index")
-        return IGNORED if found is None else int(found)
+        index = self.arguments.get("ignore_index")
+        return IGNORED if index is None else int(index)
 
     @property
     def reduction(self) -> str:
         """The reduction, by default the mean."""
         return str(self.arguments.get("reduction", "mean"))
 
-    def counting(self, counts: np.ndarray) -> Self:
+    def select_samples(self, counts: np.ndarray) -> Self:
         """Select samples of a batch without positions.
 
         Args:
@@ -82,30 +92,30 @@ class Loss:
         """
         return replace(self, x=self.x[counts], target=self.target[counts])
 
-    def exchanged(self, order: np.ndarray) -> Self:
+    def permute_classes(self, order: np.ndarray) -> Self:
         """Permute the classes; ignore_index follows its class.
 
         Args:
             order: order[k] is the class that moves to index k.
         """
-        other = self._retargeted(order)
+        other = self._permute_targets(order)
         return replace(other, x=self.x.take(order, self.axis))
 
-    def _retargeted(self, order: np.ndarray) -> Self:
+    def _permute_targets(self, order: np.ndarray) -> Self:
         """Permute the classes in targets, weights and ignore_index."""
-        where = np.argsort(order)  # the new index of each class
+        new_places = np.argsort(order)  # the new index of each class
         target, arguments = self.target, dict(self.arguments)
-        if self.indices:
+        if self.has_indices:
             inside = (target >= 0) & (target < self.classes)
-            target = np.where(inside, where[np.where(inside, target, 0)], target)
-            if 0 <= self.ignored < self.classes:
-                arguments["ignore_index"] = int(where[self.ignored])
+            target = np.where(inside, new_places[np.where(inside, target, 0)], target)
+            if 0 <= self.ignored_index < self.classes:
+                arguments["ignore_index"] = int(new_places[self.ignored_index])
         else:
             target = target.take(order, self.axis)
         weight = None if self.weight is None else self.weight[order]
         return replace(self, target=target, weight=weight, arguments=arguments)
 
-    def run(self, layer: str | None = None) -> Trial:
+    def call(self, layer: str | None = None) -> Trial:
         """The call on the same backend.
 
         Args:
@@ -116,19 +126,19 @@ class Loss:
         state = {} if self.weight is None else {"weight": self.weight}
         if is_function(name):
             inputs, state = (*inputs, self.weight), {}
-        return on(self.trial, inputs, layer=name, state=state, only=self.arguments)
+        return call_on(self.trial, inputs, layer=name, state=state, only=self.arguments)
 
 
-Read = Callable[["Trial"], Loss]
+ReadCase = Callable[["Trial"], Loss]
 """trial → the operands of its case."""
 
 
-def mean_of_samples(trial: Trial, read: Read = Loss.of) -> float | None:
+def mean_of_samples(trial: Trial, read_case: ReadCase = Loss.of) -> float | None:
     """The number of samples, or None where they have weights or some are ignored."""
-    loss = read(trial)
-    if loss.weight is not None or (loss.indices and (loss.target == loss.ignored).any()):
+    loss = read_case(trial)
+    if loss.weight is not None or (loss.has_indices and (loss.target == loss.ignored_index).any()):
         return None
-    return float(loss.target.size if loss.indices else loss.target.size // loss.classes)
+    return float(loss.target.size if loss.has_indices else loss.target.size // loss.classes)
 
 
 @law("positions", "positions are as good as samples")
@@ -144,11 +154,11 @@ def positions(trial: Trial, generator: Generator) -> Claims:
             return np.moveaxis(array, 1, -1).reshape(math.prod(places), loss.classes)
         return array.reshape(-1)
 
-    other = replace(loss, x=flat(loss.x), target=flat(loss.target)).run()
-    yield same(other, trial, got_moves=lambda y: y.reshape(places) if y.ndim else y)
+    other = replace(loss, x=flat(loss.x), target=flat(loss.target)).call()
+    yield equality_claim(other, trial, got_moves=lambda y: y.reshape(places) if y.ndim else y)
 
 
-def classes(read: Read) -> Law:
+def classes_law(read_case: ReadCase) -> Law:
     """The law that permuting the classes changes nothing.
 
     Args:
@@ -158,8 +168,10 @@ def classes(read: Read) -> Law:
     @law("classes", "classes may change their places, with their weights and targets")
     def claims(trial: Trial, generator: Generator) -> Claims:
         """The call with the classes permuted."""
-        loss = read(trial)
-        yield same(loss.exchanged(generator.permutation(loss.classes)).run(), trial)
+        loss = read_case(trial)
+        yield equality_claim(
+            loss.permute_classes(generator.permutation(loss.classes)).call(), trial
+        )
 
     return claims
 
@@ -171,27 +183,31 @@ def shifted(trial: Trial, generator: Generator) -> Claims:
     shape = list(loss.x.shape)
     shape[loss.axis] = 1
     shift = generator.integers(-16, 16, shape).astype(np.float64)
-    moved_by = loss.x + shift
-    exact = (round_to(moved_by, trial.case.call.dtype) == moved_by) & (moved_by - shift == loss.x)
-    x = np.where(exact.all(axis=loss.axis, keepdims=True), moved_by, loss.x)
+    shifted_logits = loss.x + shift
+    exact = (round_to(shifted_logits, trial.case.call.dtype) == shifted_logits) & (
+        shifted_logits - shift == loss.x
+    )
+    x = np.where(exact.all(axis=loss.axis, keepdims=True), shifted_logits, loss.x)
     if not np.array_equal(x, loss.x):
         # The other call has its own bound: x − (max + log Σ) rounds the larger logits.
-        other = replace(loss, x=x).run()
-        yield claim(other, measured(other), Side(trial.text(), measured(trial)))
+        other = replace(loss, x=x).call()
+        yield claim(
+            other, outputs_with_bounds(other), Side(trial.text(), outputs_with_bounds(trial))
+        )
 
 
 @law("ignored", "the logits of a sample that is ignored mean nothing")
 def ignored(trial: Trial, generator: Generator) -> Claims:
     """The call with other logits for ignored samples."""
     loss = Loss.of(trial)
-    gone = loss.target == loss.ignored
-    if not loss.indices or not gone.any():
+    is_ignored = loss.target == loss.ignored_index
+    if not loss.has_indices or not is_ignored.any():
         return
-    other = np.where(np.expand_dims(gone, loss.axis), -loss.x[..., ::-1] / 2, loss.x)
-    yield same(replace(loss, x=round_to(other, trial.case.call.dtype)).run(), trial)
+    other = np.where(np.expand_dims(is_ignored, loss.axis), -loss.x[..., ::-1] / 2, loss.x)
+    yield equality_claim(replace(loss, x=round_to(other, trial.case.call.dtype)).call(), trial)
 
 
-def dropped(read: Read) -> Law:
+def dropped_law(read_case: ReadCase) -> Law:
     """The law that removing ignored samples changes nothing.
 
     Args:
@@ -201,12 +217,12 @@ def dropped(read: Read) -> Law:
     @law("dropped", "a sample that is ignored is as good as none")
     def claims(trial: Trial, generator: Generator) -> Claims:
         """The call without the ignored samples."""
-        loss = read(trial)
-        counts = loss.target != loss.ignored
-        if not loss.indices or loss.target.ndim != 1 or counts.all():
+        loss = read_case(trial)
+        counts = loss.target != loss.ignored_index
+        if not loss.has_indices or loss.target.ndim != 1 or counts.all():
             return
-        others = loss.counting(counts).run()
-        yield same(others, trial, wanted_moves=lambda y: y[counts] if y.ndim else y)
+        others = loss.select_samples(counts).call()
+        yield equality_claim(others, trial, wanted_moves=lambda y: y[counts] if y.ndim else y)
 
     return claims
 
@@ -216,38 +232,38 @@ def weighted(trial: Trial, generator: Generator) -> Claims:
     """Half the weights; or weights of 1, for a case without weights."""
     loss = Loss.of(trial)
     if loss.weight is None:
-        yield same(replace(loss, weight=np.ones(loss.classes)).run(), trial)
+        yield equality_claim(replace(loss, weight=np.ones(loss.classes)).call(), trial)
         return
-    other = replace(loss, weight=loss.weight / 2).run()  # larger ones might overflow
-    if loss.reduction == "mean" and loss.indices:
-        yield same(other, trial)
+    other = replace(loss, weight=loss.weight / 2).call()  # larger ones might overflow
+    if loss.reduction == "mean" and loss.has_indices:
+        yield equality_claim(other, trial)
         return
-    yield same(other, trial, got_moves=lambda y: y * 2)
+    yield equality_claim(other, trial, got_moves=lambda y: y * 2)
 
 
-@law("one-hot", "a class is a probability of 1", SUMMED)
+@law("one-hot", "a class is a probability of 1", WITHIN_SUM_OF_BOUNDS)
 def one_hot(trial: Trial, generator: Generator) -> Claims:
     """One-hot probabilities as target, where nothing is ignored and the mean is unweighted."""
     loss = Loss.of(trial)
-    mean = loss.reduction == "mean" and loss.weight is not None
-    if not loss.indices or mean or (loss.target == loss.ignored).any():
+    is_weighted_mean = loss.reduction == "mean" and loss.weight is not None
+    if not loss.has_indices or is_weighted_mean or (loss.target == loss.ignored_index).any():
         return
-    hot = np.moveaxis(np.eye(loss.classes)[loss.target], -1, loss.axis)
+    one_hot_target = np.moveaxis(np.eye(loss.classes)[loss.target], -1, loss.axis)
     arguments = {k: v for k, v in loss.arguments.items() if k != "ignore_index"}
-    other = replace(loss, target=hot, arguments=arguments).run()
-    yield claim(other, measured(other), Side(trial.text(), measured(trial)))
+    other = replace(loss, target=one_hot_target, arguments=arguments).call()
+    yield claim(other, outputs_with_bounds(other), Side(trial.text(), outputs_with_bounds(trial)))
 
 
-CLASSES, DROPPED = classes(Loss.of), dropped(Loss.of)
+CLASSES_LAW, DROPPED_LAW = classes_law(Loss.of), dropped_law(Loss.of)
 LAWS = (
-    form("CrossEntropyLoss", "functional.cross_entropy", ("weight",)),
+    form_law("CrossEntropyLoss", "functional.cross_entropy", ("weight",)),
     *reductions({"mean": mean_of_samples}),
-    unbatched(2),
+    unbatched_law(2),
     positions,
-    CLASSES,
+    CLASSES_LAW,
     shifted,
     ignored,
-    DROPPED,
+    DROPPED_LAW,
     weighted,
     one_hot,
 )

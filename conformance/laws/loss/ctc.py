@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.arithmetic.elementary import known
-from conformance.arithmetic.reductions import over, total
-from conformance.laws.loss.reductions import form, given, reduced_by, samples
+from conformance.arithmetic.elementary import constants
+from conformance.arithmetic.reductions import divide_by_count, total
+from conformance.laws.loss.reductions import argument_value, form_law, samples, with_reduction
 from conformance.model.formats import round_to
-from conformance.oracles.loss.ctc import padded
+from conformance.oracles.loss.ctc import pad_targets
 from conformance.spec.law import (
-    SUMMED,
+    WITHIN_SUM_OF_BOUNDS,
     Claims,
     Generator,
     Side,
-    bounded,
     claim,
+    equality_claim,
+    in_float64,
     law,
-    measured,
-    on_host,
-    same,
+    outputs_with_bounds,
+    with_bounds_of,
 )
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-_MORE = 17  # most extra steps or labels beyond the lengths
+_MAX_EXTRA = 17  # most extra steps or labels beyond the lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +59,22 @@ class Sequences:
         x, targets, *tensors = case.inputs
         assert x is not None
         assert targets is not None
-        both = tensors or [np.array(case.keywords[n]) for n in trial.row.signature.input_names[2:]]
-        steps, lengths = (np.atleast_1d(np.asarray(n, np.int64)) for n in both)
+        length_tensors = tensors or [
+            np.array(case.keywords[n]) for n in trial.spec.signature.input_names[2:]
+        ]
+        steps, lengths = (np.atleast_1d(np.asarray(n, np.int64)) for n in length_tensors)
         form = "padded" if targets.ndim == 2 else "concatenated"
         if x.ndim == 2:
             form, x = "unbatched", x[:, np.newaxis]
-        rows = padded(targets, lengths)
+        rows = pad_targets(targets, lengths)
         return cls(trial, x, rows, steps, lengths, form, not tensors)
 
     @property
     def blank(self) -> int:
         """The class of blanks."""
-        return int(given(self.trial, "blank"))
+        return int(argument_value(self.trial, "blank"))
 
-    def run(self, **changes: Any) -> Trial:
+    def call(self, **changes: Any) -> Trial:
         """The call on the same backend, in this form.
 
         Args:
@@ -82,19 +84,19 @@ class Sequences:
         inside = np.arange(targets.shape[1]) < self.lengths[:, np.newaxis]
         if self.form != "padded":
             targets = targets[inside]
-        both: list[Any] = [self.steps, self.lengths]
+        length_arrays: list[Any] = [self.steps, self.lengths]
         if self.form == "unbatched":
-            x, both = x[:, 0], [n[0] for n in both]
+            x, length_arrays = x[:, 0], [n[0] for n in length_arrays]
         call = case.call
         call = replace(call, arguments={**call.arguments, **changes}, layouts={})
         keywords: dict[str, Any] = {}
         inputs: tuple[np.ndarray, ...] = (x, targets)
         if self.tuples:
-            numbers = (tuple(map(int, np.atleast_1d(n))) for n in both)
-            keywords = dict(zip(self.trial.row.signature.input_names[2:], numbers, strict=True))
+            numbers = (tuple(map(int, np.atleast_1d(n))) for n in length_arrays)
+            keywords = dict(zip(self.trial.spec.signature.input_names[2:], numbers, strict=True))
         else:
-            inputs = (*inputs, *(np.asarray(n, np.int64) for n in both))
-        return self.trial.other(
+            inputs = (*inputs, *(np.asarray(n, np.int64) for n in length_arrays))
+        return self.trial.trial_of(
             replace(case, call=call, inputs=inputs, keywords=keywords, layouts=())
         )
 
@@ -102,115 +104,128 @@ class Sequences:
 @law("singles", "each loss of a batch is that of its sample alone")
 def singles(trial: Trial, generator: Generator) -> Claims:
     """At most three samples, each in a call of its own."""
-    whole = Sequences.of(trial)
-    if whole.form == "unbatched":
+    op = Sequences.of(trial)
+    if op.form == "unbatched":
         return
-    each = whole.run(reduction="none")
-    for n in generator.permutation(len(whole.steps))[:3]:
-        one = slice(int(n), int(n) + 1)
+    unreduced = op.call(reduction="none")
+    for n in generator.permutation(len(op.steps))[:3]:
+        sample = slice(int(n), int(n) + 1)
         alone = replace(
-            whole,
-            x=whole.x[:, one],
-            targets=whole.targets[one],
-            steps=whole.steps[one],
-            lengths=whole.lengths[one],
-        ).run(reduction="none")
-        yield same(alone, each, wanted_moves=lambda y, one=one: y[one])  # type: ignore[misc]
+            op,
+            x=op.x[:, sample],
+            targets=op.targets[sample],
+            steps=op.steps[sample],
+            lengths=op.lengths[sample],
+        ).call(reduction="none")
+        yield equality_claim(alone, unreduced, wanted_moves=lambda y, one=sample: y[one])  # type: ignore[misc]
 
 
 @law("targets", "padded targets are as good as concatenated ones")
 def targets(trial: Trial, generator: Generator) -> Claims:
     """Concatenated targets instead of padded ones, or the reverse."""
-    whole = Sequences.of(trial)
+    op = Sequences.of(trial)
     forms = {"padded": "concatenated", "concatenated": "padded"}
-    if whole.form in forms:
-        yield same(replace(whole, form=forms[whole.form]).run(), trial)
+    if op.form in forms:
+        yield equality_claim(replace(op, form=forms[op.form]).call(), trial)
 
 
 @law("unbatched", "a sequence without a batch dimension is a batch of one")
 def unbatched(trial: Trial, generator: Generator) -> Claims:
     """An unbatched sequence as a batch of one, or the reverse."""
-    whole = Sequences.of(trial)
-    if len(whole.steps) != 1:
+    op = Sequences.of(trial)
+    if len(op.steps) != 1:
         return
-    other = "padded" if whole.form == "unbatched" else "unbatched"
+    other = "padded" if op.form == "unbatched" else "unbatched"
     (shape,) = trial.shapes
-    yield same(replace(whole, form=other).run(), trial, got_moves=lambda y: y.reshape(shape))
+    yield equality_claim(
+        replace(op, form=other).call(), trial, got_moves=lambda y: y.reshape(shape)
+    )
 
 
 @law("tuples", "lengths are the same as a tuple and as a tensor")
 def tuples(trial: Trial, generator: Generator) -> Claims:
     """Lengths as tuples instead of tensors, or the reverse."""
-    whole = Sequences.of(trial)
-    yield same(replace(whole, tuples=not whole.tuples).run(), trial)
+    op = Sequences.of(trial)
+    yield equality_claim(replace(op, tuples=not op.tuples).call(), trial)
 
 
 @law("beyond", "what lies beyond the lengths means nothing")
 def beyond(trial: Trial, generator: Generator) -> Claims:
     """More steps and longer padding, filled with other numbers: blanks, or invalid classes."""
-    whole = Sequences.of(trial)
-    more, longer = generator.integers(_MORE, size=2, endpoint=True)
-    x = np.concatenate([whole.x, np.repeat(whole.x[:1], more, axis=0)])
-    ended = np.arange(len(x))[:, np.newaxis] >= whole.steps
+    op = Sequences.of(trial)
+    extra_steps, extra_labels = generator.integers(_MAX_EXTRA, size=2, endpoint=True)
+    x = np.concatenate([op.x, np.repeat(op.x[:1], extra_steps, axis=0)])
+    ended = np.arange(len(x))[:, np.newaxis] >= op.steps
     x = np.where(ended[..., np.newaxis], round_to(x[::-1] / 2, trial.case.call.dtype), x)
-    count, longest = whole.targets.shape
-    rows = np.concatenate([whole.targets, np.zeros((count, longer), np.int64)], axis=1)
-    padding = generator.choice([whole.blank, 0, whole.x.shape[2] - 1, 10**6, -1])
-    inside = np.arange(longest + longer) < whole.lengths[:, np.newaxis]
-    other = replace(whole, x=x, targets=np.where(inside, rows, padding)).run()
-    yield same(other, trial)
+    count, longest = op.targets.shape
+    rows = np.concatenate([op.targets, np.zeros((count, extra_labels), np.int64)], axis=1)
+    padding = generator.choice([op.blank, 0, op.x.shape[2] - 1, 10**6, -1])
+    inside = np.arange(longest + extra_labels) < op.lengths[:, np.newaxis]
+    other = replace(op, x=x, targets=np.where(inside, rows, padding)).call()
+    yield equality_claim(other, trial)
 
 
 @law("classes", "classes may change their places, the blank among them")
 def classes(trial: Trial, generator: Generator) -> Claims:
     """The classes permuted, in the targets, too."""
-    whole = Sequences.of(trial)
-    order = generator.permutation(whole.x.shape[2])
-    where = np.argsort(order)
-    other = replace(whole, x=whole.x[..., order], targets=where[whole.targets])
-    yield same(other.run(blank=int(where[whole.blank])), trial)
+    op = Sequences.of(trial)
+    order = generator.permutation(op.x.shape[2])
+    new_places = np.argsort(order)
+    other = replace(op, x=op.x[..., order], targets=new_places[op.targets])
+    yield equality_claim(other.call(blank=int(new_places[op.blank])), trial)
 
 
 @law("certain", "a step at which the blank is certain means nothing, put before all others")
 def certain(trial: Trial, generator: Generator) -> Claims:
     """A first step with log_probs of 0 for the blank and −∞ for the other classes."""
-    whole = Sequences.of(trial)
-    if not whole.steps.all():
+    op = Sequences.of(trial)
+    if not op.steps.all():
         return  # of no steps only the empty target has a probability
-    step = np.full((1, *whole.x.shape[1:]), -np.inf)
-    step[..., whole.blank] = 0.0
-    longer = replace(whole, x=np.concatenate([step, whole.x]), steps=whole.steps + 1).run()
-    yield claim(longer, measured(longer), Side(trial.text(), measured(trial), trial))
+    blank_step = np.full((1, *op.x.shape[1:]), -np.inf)
+    blank_step[..., op.blank] = 0.0
+    longer = replace(op, x=np.concatenate([blank_step, op.x]), steps=op.steps + 1).call()
+    yield claim(
+        longer, outputs_with_bounds(longer), Side(trial.text(), outputs_with_bounds(trial), trial)
+    )
 
 
-@law("averaged", "the mean is that of the losses over the lengths of the targets", SUMMED)
+@law(
+    "averaged",
+    "the mean is that of the losses over the lengths of the targets",
+    WITHIN_SUM_OF_BOUNDS,
+)
 def averaged(trial: Trial, generator: Generator) -> Claims:
     """Mean and sum, computed from the unreduced losses; an empty target has the length 1."""
-    whole = Sequences.of(trial)
-    single = reduced_by(trial, "none")
-    (losses,) = measured(single)
+    op = Sequences.of(trial)
+    unreduced = with_reduction(trial, "none")
+    (losses,) = outputs_with_bounds(unreduced)
     with np.errstate(all="ignore"):
-        each = on_host(losses)
-        mean = each / known(np.maximum(whole.lengths, 1).reshape(each.shape).astype(float), each)
-        sides = {"sum": total(each), "mean": over(total(mean), max(each.value.size, 1))}
+        wide_losses = in_float64(losses)
+        divided_losses = wide_losses / constants(
+            np.maximum(op.lengths, 1).reshape(wide_losses.shape).astype(float), wide_losses
+        )
+        sides = {
+            "sum": total(wide_losses),
+            "mean": divide_by_count(total(divided_losses), max(wide_losses.value.size, 1)),
+        }
     for reduction, side in sides.items():
-        other = reduced_by(trial, reduction)
-        text = f"the {reduction} of {single.text()}"
-        yield claim(other, measured(other), Side(text, (side,)))
+        other = with_reduction(trial, reduction)
+        text = f"the {reduction} of {unreduced.text()}"
+        yield claim(other, outputs_with_bounds(other), Side(text, (side,)))
 
 
 @law("zeroed", "zero_infinity makes impossible losses 0, and changes no other")
 def zeroed(trial: Trial, generator: Generator) -> Claims:
     """The unreduced losses with and without zero_infinity."""
-    whole = Sequences.of(trial)
-    plain, zero = (whole.run(reduction="none", zero_infinity=flag) for flag in (False, True))
+    op = Sequences.of(trial)
+    plain, zero = (op.call(reduction="none", zero_infinity=flag) for flag in (False, True))
     (losses,) = plain.answer
-    wanted = bounded((np.where(np.isposinf(losses), 0.0, losses),), plain.expected)
-    yield claim(zero, measured(zero), Side(f"{plain.text()}, without ∞", wanted))
+    wanted = with_bounds_of((np.where(np.isposinf(losses), 0.0, losses),), plain.expected)
+    yield claim(zero, outputs_with_bounds(zero), Side(f"{plain.text()}, without ∞", wanted))
 
 
 LAWS = (
-    form("CTCLoss", "functional.ctc_loss"),
+    form_law("CTCLoss", "functional.ctc_loss"),
     samples,
     singles,
     targets,

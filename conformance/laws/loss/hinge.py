@@ -6,19 +6,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.arithmetic.rounded import exactly
-from conformance.laws.loss.reductions import form, given, on, reductions, unbatched
+from conformance.arithmetic.rounded import exact_operand
+from conformance.laws.loss.reductions import (
+    argument_value,
+    call_on,
+    form_law,
+    reductions,
+    unbatched_law,
+)
 from conformance.model.formats import format_of
 from conformance.spec.law import (
-    SUMMED,
+    WITHIN_SUM_OF_BOUNDS,
     Claims,
     Generator,
     Side,
     claim,
+    equality_claim,
+    in_float64,
     law,
-    measured,
-    on_host,
-    same,
+    outputs_with_bounds,
 )
 
 if TYPE_CHECKING:
@@ -27,21 +33,21 @@ if TYPE_CHECKING:
 
 def may_double(trial: Trial, *arrays: np.ndarray) -> bool:
     """Whether doubling the numbers keeps them in the dtype's range, and none is subnormal."""
-    form = format_of(trial.case.call.dtype)
+    target = format_of(trial.case.call.dtype)
     sizes = np.concatenate([np.abs(x).reshape(-1) for x in arrays])
     sizes = sizes[sizes > 0]
     # Their sum must not overflow either.
-    return bool(((sizes > form.normal) & (sizes < form.largest / 4 / max(sizes.size, 1))).all())
+    return bool(((sizes > target.normal) & (sizes < target.largest / 4 / max(sizes.size, 1))).all())
 
 
 @law("scaled", "numbers and margin twice as large: a loss twice as large")
 def scaled(trial: Trial, generator: Generator) -> Claims:
     """Doubled numbers and margin, where nothing rounds or overflows."""
     *numbers, target = (x for x in trial.case.inputs if x is not None)
-    margin = given(trial, "margin")
+    margin = argument_value(trial, "margin")
     if may_double(trial, *numbers, np.array(margin)):
-        other = on(trial, [*(2 * x for x in numbers), target], margin=2 * margin)
-        yield same(other, trial, got_moves=lambda y: y / 2)
+        other = call_on(trial, [*(2 * x for x in numbers), target], margin=2 * margin)
+        yield equality_claim(other, trial, got_moves=lambda y: y / 2)
 
 
 @law("swapped", "neither input is the first: the labels tell")
@@ -49,7 +55,7 @@ def swapped(trial: Trial, generator: Generator) -> Claims:
     """The inputs exchanged and every label negated."""
     first, second, target = trial.case.inputs
     assert target is not None
-    yield same(on(trial, [second, first, -target]), trial)
+    yield equality_claim(call_on(trial, [second, first, -target]), trial)
 
 
 @law("mirrored", "a number and its label of the other sign mean the same")
@@ -58,21 +64,29 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
     x, target = trial.case.inputs
     assert x is not None
     assert target is not None
-    yield same(on(trial, [-x, -target]), trial)
+    yield equality_claim(call_on(trial, [-x, -target]), trial)
 
 
-@law("odd", "under the other label a loss is larger by the label times the number", SUMMED)
+@law(
+    "odd",
+    "under the other label a loss is larger by the label times the number",
+    WITHIN_SUM_OF_BOUNDS,
+)
 def odd(trial: Trial, generator: Generator) -> Claims:
     """log(1 + eᶻ) = log(1 + e⁻ᶻ) + z for each loss."""
     x, target = trial.case.inputs
     assert x is not None
     assert target is not None
-    one = on(trial, [x, target], reduction="none")
-    other = on(trial, [x, -target], reduction="none")
-    (loss,) = map(on_host, measured(one))
+    own_label = call_on(trial, [x, target], reduction="none")
+    other_label = call_on(trial, [x, -target], reduction="none")
+    (loss,) = map(in_float64, outputs_with_bounds(own_label))
     with np.errstate(all="ignore"):
-        wanted = loss + exactly(target * x, loss.precision)
-    yield claim(other, measured(other), Side(f"{one.text()} + target * input", (wanted,)))
+        wanted = loss + exact_operand(target * x, loss.precision)
+    yield claim(
+        other_label,
+        outputs_with_bounds(other_label),
+        Side(f"{own_label.text()} + target * input", (wanted,)),
+    )
 
 
 @law("label", "of label 1 the loss is the number, whatever the margin")
@@ -81,20 +95,23 @@ def label(trial: Trial, generator: Generator) -> Claims:
     x, target = trial.case.inputs
     assert target is not None
     ones = np.ones_like(target)
-    yield same(on(trial, [x, ones], margin=given(trial, "margin") + 1.0), on(trial, [x, ones]))
+    yield equality_claim(
+        call_on(trial, [x, ones], margin=argument_value(trial, "margin") + 1.0),
+        call_on(trial, [x, ones]),
+    )
 
 
-_ALL = (*reductions(), unbatched(1))
+_COMMON_LAWS = (*reductions(), unbatched_law(1))
 EMBEDDING = (
-    form("HingeEmbeddingLoss", "functional.hinge_embedding_loss"),
-    *_ALL,
+    form_law("HingeEmbeddingLoss", "functional.hinge_embedding_loss"),
+    *_COMMON_LAWS,
     scaled,
     label,
 )
 RANKING = (
-    form("MarginRankingLoss", "functional.margin_ranking_loss"),
-    *_ALL,
+    form_law("MarginRankingLoss", "functional.margin_ranking_loss"),
+    *_COMMON_LAWS,
     scaled,
     swapped,
 )
-SOFT = (form("SoftMarginLoss", "functional.soft_margin_loss"), *_ALL, mirrored, odd)
+SOFT = (form_law("SoftMarginLoss", "functional.soft_margin_loss"), *_COMMON_LAWS, mirrored, odd)

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.laws.loss.cross_entropy import Loss, classes, dropped, mean_of_samples
-from conformance.laws.loss.reductions import on, reductions
-from conformance.laws.loss.reductions import unbatched as single
+from conformance.laws.loss.cross_entropy import Loss, classes_law, dropped_law, mean_of_samples
+from conformance.laws.loss.reductions import call_on, reductions
+from conformance.laws.loss.reductions import unbatched_law as single
 from conformance.model.case import is_function
 from conformance.spec.law import (
-    SUMMED,
+    WITHIN_SUM_OF_BOUNDS,
     Claims,
     Generator,
     Side,
-    bounded,
     claim,
+    equality_claim,
     law,
-    measured,
-    same,
+    outputs_with_bounds,
+    with_bounds_of,
 )
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ class Map(Loss):
             assert linear is not None
         else:
             x, target = trial.case.inputs
-            facts = {**trial.row.signature.defaults, **call.arguments}
-            shape = (facts["num_classes"], *facts["out_features"])
+            all_arguments = {**trial.spec.signature.defaults, **call.arguments}
+            shape = (all_arguments["num_classes"], *all_arguments["out_features"])
             linear = call.state["linear.weight"].reshape(*shape, -1)
-            given = call.state.get("linear.bias")
-            bias = None if given is None else given.reshape(shape)
+            flat_bias = call.state.get("linear.bias")
+            bias = None if flat_bias is None else flat_bias.reshape(shape)
             weight = call.state.get("weight")
         assert x is not None
         assert target is not None
@@ -75,17 +75,17 @@ class Map(Loss):
         """The number of classes."""
         return len(self.linear)
 
-    def exchanged(self, order: np.ndarray) -> Self:
+    def permute_classes(self, order: np.ndarray) -> Self:
         """Permute the classes, with weight and bias of the linear map.
 
         Args:
             order: order[k] is the class that moves to index k.
         """
-        other, bias = self._retargeted(order), self.bias
+        other, bias = self._permute_targets(order), self.bias
         linear = self.linear[order]
         return replace(other, linear=linear, bias=None if bias is None else bias[order])
 
-    def run(self, layer: str | None = None, **changes: Any) -> Trial:
+    def call(self, layer: str | None = None, **changes: Any) -> Trial:
         """The call on the same backend.
 
         Args:
@@ -107,14 +107,14 @@ class Map(Loss):
             state["linear.weight"] = self.linear.reshape(-1, features)
             if self.bias is not None:
                 state["linear.bias"] = self.bias.reshape(-1)
-        return on(self.trial, inputs, layer=name, state=state, only=arguments)
+        return call_on(self.trial, inputs, layer=name, state=state, only=arguments)
 
 
 @law("form", "the module and the function are one")
 def form(trial: Trial, generator: Generator) -> Claims:
     """The function for the module, or the reverse."""
     other = _MODULE if is_function(trial.case.call.layer) else _FUNCTION
-    yield same(Map.of(trial).run(other), trial)
+    yield equality_claim(Map.of(trial).call(other), trial)
 
 
 @law("unbatched", "a sample without a batch dimension is a batch of one")
@@ -124,55 +124,55 @@ def unbatched(trial: Trial, generator: Generator) -> Claims:
         yield from single(2).claims(trial, generator)
 
 
-@law("composed", "it is the cross entropy of the linear map", SUMMED)
+@law("composed", "it is the cross entropy of the linear map", WITHIN_SUM_OF_BOUNDS)
 def composed(trial: Trial, generator: Generator) -> Claims:
     """functional.linear followed by functional.cross_entropy, as the page defines it."""
-    given = Map.of(trial)
-    classes, *places, features = given.linear.shape
-    flat = given.linear.reshape(-1, features)
-    bias = None if given.bias is None else given.bias.reshape(-1)
-    mapped = on(trial, (given.x, flat, bias), layer="functional.linear", state={}, only={})
-    logits = mapped.answer[0].reshape(*given.x.shape[:-1], classes, *places)
-    arguments = {k: v for k, v in given.arguments.items() if k != "options" and v is not None}
-    inputs, name = (logits, given.target, given.weight), "functional.cross_entropy"
-    crossed = on(trial, inputs, layer=name, state={}, only=arguments)
-    steps = bounded(crossed.answer, trial.expected)
-    side = Side(f"{crossed.text()} of {mapped.text()}", steps)
-    yield claim(trial, measured(trial), side)
+    op = Map.of(trial)
+    classes, *places, features = op.linear.shape
+    flat = op.linear.reshape(-1, features)
+    bias = None if op.bias is None else op.bias.reshape(-1)
+    linear_call = call_on(trial, (op.x, flat, bias), layer="functional.linear", state={}, only={})
+    logits = linear_call.answer[0].reshape(*op.x.shape[:-1], classes, *places)
+    arguments = {k: v for k, v in op.arguments.items() if k != "options" and v is not None}
+    inputs, name = (logits, op.target, op.weight), "functional.cross_entropy"
+    cross_entropy_call = call_on(trial, inputs, layer=name, state={}, only=arguments)
+    composed_losses = with_bounds_of(cross_entropy_call.answer, trial.expected)
+    side = Side(f"{cross_entropy_call.text()} of {linear_call.text()}", composed_losses)
+    yield claim(trial, outputs_with_bounds(trial), side)
 
 
 @law("chunked", "chunks of any size are as good as none")
 def chunked(trial: Trial, generator: Generator) -> Claims:
     """The call with two chunk sizes, with empty options, and without options."""
-    given = Map.of(trial)
-    count = max(len(given.x) if given.x.ndim == 2 else 1, 1)
+    op = Map.of(trial)
+    count = max(len(op.x) if op.x.ndim == 2 else 1, 1)
     sizes = generator.integers(1, count, size=2, endpoint=True)
-    each = [(("batch_chunk_size", int(size)),) for size in sizes]
-    for options in (None, (), *each):
-        yield same(given.run(options=options), trial)
+    chunk_options = [(("batch_chunk_size", int(size)),) for size in sizes]
+    for options in (None, (), *chunk_options):
+        yield equality_claim(op.call(options=options), trial)
 
 
 @law("features", "features may change their places, and have others of weight zero among them")
 def features(trial: Trial, generator: Generator) -> Claims:
     """Features permuted among others of weight 0."""
-    given = Map.of(trial)
-    count = given.x.shape[-1]
-    wide = count + int(generator.integers(34))
-    places = generator.permutation(wide)[:count]
-    linear = np.zeros((*given.linear.shape[:-1], wide))
-    linear[..., places] = given.linear
-    x = np.zeros((*given.x.shape[:-1], wide))
-    x[..., places] = given.x
-    yield same(replace(given, x=x, linear=linear).run(), trial)
+    op = Map.of(trial)
+    count = op.x.shape[-1]
+    width = count + int(generator.integers(34))
+    new_places = generator.permutation(width)[:count]
+    linear = np.zeros((*op.linear.shape[:-1], width))
+    linear[..., new_places] = op.linear
+    x = np.zeros((*op.x.shape[:-1], width))
+    x[..., new_places] = op.x
+    yield equality_claim(replace(op, x=x, linear=linear).call(), trial)
 
 
 LAWS = (
     form,
-    *reductions({"mean": partial(mean_of_samples, read=Map.of)}),
+    *reductions({"mean": partial(mean_of_samples, read_case=Map.of)}),
     unbatched,
     composed,
     chunked,
-    classes(Map.of),
+    classes_law(Map.of),
     features,
-    dropped(Map.of),
+    dropped_law(Map.of),
 )

@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.laws.loss.reductions import form, on, reductions, unbatched
+from conformance.laws.loss.reductions import call_on, form_law, reductions, unbatched_law
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
-from conformance.spec.law import SUMMED, Claims, Generator, Side, claim, law, measured, same
+from conformance.spec.law import (
+    WITHIN_SUM_OF_BOUNDS,
+    Claims,
+    Generator,
+    Side,
+    claim,
+    equality_claim,
+    law,
+    outputs_with_bounds,
+)
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
@@ -23,21 +32,21 @@ def _scores(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weight(trial: Trial) -> np.ndarray | None:
-    given = trial.case.inputs[2:]
-    return given[0] if given else trial.case.call.state.get("weight")
+    optional_inputs = trial.case.inputs[2:]
+    return optional_inputs[0] if optional_inputs else trial.case.call.state.get("weight")
 
 
-def _on(trial: Trial, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> Trial:
+def _call_with(trial: Trial, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> Trial:
     """The call on other scores, targets and weight; a module's weight goes to its state."""
     if is_function(trial.case.call.layer):
-        given = (weight,) if "weight" in trial.row.signature.input_names else ()
-        return on(trial, (x, target, *given))
-    return on(trial, (x, target), state={} if weight is None else {"weight": weight})
+        optional_inputs = (weight,) if "weight" in trial.spec.signature.input_names else ()
+        return call_on(trial, (x, target, *optional_inputs))
+    return call_on(trial, (x, target), state={} if weight is None else {"weight": weight})
 
 
-def _labels_moved(target: np.ndarray, where: np.ndarray) -> np.ndarray:
+def _renumber_labels(target: np.ndarray, new_places: np.ndarray) -> np.ndarray:
     """Labels after the classes moved to new indices; −1 stays."""
-    return np.where(target >= 0, where[np.maximum(target, 0)], target)
+    return np.where(target >= 0, new_places[np.maximum(target, 0)], target)
 
 
 @law("classes", "classes may change their places, with their weights and labels")
@@ -46,24 +55,28 @@ def classes(trial: Trial, generator: Generator) -> Claims:
     x, target = _scores(trial)
     weight, order = _weight(trial), generator.permutation(x.shape[-1])
     if target.dtype.kind == "i":
-        target = _labels_moved(target, np.argsort(order))
+        target = _renumber_labels(target, np.argsort(order))
     else:
         target = target.take(order, -1)
     weight = None if weight is None else weight[order]
-    yield same(_on(trial, x.take(order, -1), target, weight), trial)
+    yield equality_claim(_call_with(trial, x.take(order, -1), target, weight), trial)
 
 
-@law("shifted", "what is added to all scores of a sample means nothing", SUMMED)
+@law("shifted", "what is added to all scores of a sample means nothing", WITHIN_SUM_OF_BOUNDS)
 def shifted(trial: Trial, generator: Generator) -> Claims:
     """Integers added to all scores of a sample, where no sum rounds."""
     x, target = _scores(trial)
     shift = generator.integers(-16, 16, (*x.shape[:-1], 1)).astype(np.float64)
-    moved = x + shift
-    exact = (round_to(moved, trial.case.call.dtype) == moved) & (moved - shift == x)
-    moved = np.where(exact.all(-1, keepdims=True), moved, x)
-    if not np.array_equal(moved, x):
-        other = _on(trial, moved, target, _weight(trial))
-        yield claim(other, measured(other), Side(trial.text(), measured(trial)))
+    shifted_scores = x + shift
+    exact = (round_to(shifted_scores, trial.case.call.dtype) == shifted_scores) & (
+        shifted_scores - shift == x
+    )
+    shifted_scores = np.where(exact.all(-1, keepdims=True), shifted_scores, x)
+    if not np.array_equal(shifted_scores, x):
+        other = _call_with(trial, shifted_scores, target, _weight(trial))
+        yield claim(
+            other, outputs_with_bounds(other), Side(trial.text(), outputs_with_bounds(trial))
+        )
 
 
 @law("weighted", "weights half as large: half the loss; weights of 1 are none")
@@ -72,10 +85,10 @@ def weighted(trial: Trial, generator: Generator) -> Claims:
     x, target = _scores(trial)
     weight = _weight(trial)
     if weight is None:
-        yield same(_on(trial, x, target, np.ones(x.shape[-1])), trial)
+        yield equality_claim(_call_with(trial, x, target, np.ones(x.shape[-1])), trial)
     else:
-        other = _on(trial, x, target, weight / 2)
-        yield same(other, trial, got_moves=lambda y: y * 2)
+        other = _call_with(trial, x, target, weight / 2)
+        yield equality_claim(other, trial, got_moves=lambda y: y * 2)
 
 
 @law("labels", "labels may come in any order, and what stands behind the first -1 means nothing")
@@ -84,37 +97,37 @@ def labels(trial: Trial, generator: Generator) -> Claims:
     x, target = _scores(trial)
     other, count = target.copy(), x.shape[-1]
     for row in other.reshape(-1, count):
-        many = int(np.cumprod(row >= 0).sum())
-        row[:many] = generator.permutation(row[:many])
-        row[many + 1 :] = generator.integers(-1, count, len(row[many + 1 :]))
-    yield same(on(trial, (x, other)), trial)
+        label_count = int(np.cumprod(row >= 0).sum())
+        row[:label_count] = generator.permutation(row[:label_count])
+        row[label_count + 1 :] = generator.integers(-1, count, len(row[label_count + 1 :]))
+    yield equality_claim(call_on(trial, (x, other)), trial)
 
 
 @law("mirrored", "a score and its label negated mean the same")
 def mirrored(trial: Trial, generator: Generator) -> Claims:
     """The call on −x and 1 − y."""
     x, target = _scores(trial)
-    yield same(_on(trial, -x, 1 - target, _weight(trial)), trial)
+    yield equality_claim(_call_with(trial, -x, 1 - target, _weight(trial)), trial)
 
 
 MULTI_MARGIN = (
-    form("MultiMarginLoss", "functional.multi_margin_loss", ("weight",)),
+    form_law("MultiMarginLoss", "functional.multi_margin_loss", ("weight",)),
     *reductions(),
-    unbatched(2),
+    unbatched_law(2),
     classes,
     shifted,
     weighted,
 )
 MULTILABEL_MARGIN = (
-    form("MultiLabelMarginLoss", "functional.multilabel_margin_loss"),
+    form_law("MultiLabelMarginLoss", "functional.multilabel_margin_loss"),
     *reductions(),
-    unbatched(2),
+    unbatched_law(2),
     classes,
     shifted,
     labels,
 )
 MULTILABEL_SOFT = (
-    form("MultiLabelSoftMarginLoss", "functional.multilabel_soft_margin_loss", ("weight",)),
+    form_law("MultiLabelSoftMarginLoss", "functional.multilabel_soft_margin_loss", ("weight",)),
     *reductions(),
     classes,
     weighted,

@@ -5,52 +5,56 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.laws.loss.cross_entropy import (
-    CLASSES,
-    DROPPED,
+    CLASSES_LAW,
+    DROPPED_LAW,
     Loss,
     ignored,
     mean_of_samples,
     positions,
     weighted,
 )
-from conformance.laws.loss.reductions import form, on, reductions, unbatched
+from conformance.laws.loss.reductions import call_on, form_law, reductions, unbatched_law
 from conformance.model.case import is_function
 from conformance.spec.law import (
-    SUMMED,
+    WITHIN_SUM_OF_BOUNDS,
     Claims,
     Generator,
     Side,
-    bounded,
-    called,
     claim,
     law,
-    measured,
+    outputs_with_bounds,
+    trial_with,
+    with_bounds_of,
 )
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 
-@law("composed", "the loss of a log_softmax is the cross entropy", SUMMED)
+@law("composed", "the loss of a log_softmax is the cross entropy", WITHIN_SUM_OF_BOUNDS)
 def composed(trial: Trial, generator: Generator) -> Claims:
     """The case's numbers as logits: NLLLoss of log_softmax, the definition of cross entropy."""
     loss = Loss.of(trial)
-    logs = called(trial, loss.x, layer="functional.log_softmax", arguments={"dim": loss.axis})
-    by_steps = on(trial, (logs.answer[0], *trial.case.inputs[1:]))
+    logs = trial_with(trial, loss.x, layer="functional.log_softmax", arguments={"dim": loss.axis})
+    composed_call = call_on(trial, (logs.answer[0], *trial.case.inputs[1:]))
     name = "functional.cross_entropy" if is_function(trial.case.call.layer) else "CrossEntropyLoss"
-    at_once = on(trial, trial.case.inputs, layer=name)
-    steps = bounded(by_steps.answer, at_once.expected)
-    yield claim(at_once, measured(at_once), Side(f"{by_steps.text()} of {logs.text()}", steps))
+    cross_entropy_call = call_on(trial, trial.case.inputs, layer=name)
+    steps = with_bounds_of(composed_call.answer, cross_entropy_call.expected)
+    yield claim(
+        cross_entropy_call,
+        outputs_with_bounds(cross_entropy_call),
+        Side(f"{composed_call.text()} of {logs.text()}", steps),
+    )
 
 
 LAWS = (
-    form("NLLLoss", "functional.nll_loss", ("weight",)),
+    form_law("NLLLoss", "functional.nll_loss", ("weight",)),
     *reductions({"mean": mean_of_samples}),
-    unbatched(2),
+    unbatched_law(2),
     positions,
-    CLASSES,
+    CLASSES_LAW,
     ignored,
-    DROPPED,
+    DROPPED_LAW,
     weighted,
     composed,
 )

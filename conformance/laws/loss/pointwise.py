@@ -7,30 +7,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.laws.loss.reductions import Divisor, given, on, reduced_by, reductions
-from conformance.spec.law import Claims, Generator, Law, Move, law, many, same
+from conformance.laws.loss.reductions import (
+    Divisor,
+    argument_value,
+    call_on,
+    reductions,
+    with_reduction,
+)
+from conformance.spec.law import Claims, Generator, Law, Move, equality_claim, large_size, law
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 Inputs = tuple[np.ndarray | None, ...]
-Aligned = Callable[["Trial"], Inputs]
+AlignInputs = Callable[["Trial"], Inputs]
 
 
-def as_given(trial: Trial) -> Inputs:
+def case_inputs(trial: Trial) -> Inputs:
     """The inputs of the case."""
     return trial.case.inputs
 
 
-def given_inputs(trial: Trial) -> list[np.ndarray]:
+def required_inputs(trial: Trial) -> list[np.ndarray]:
     """The inputs of a loss without optional inputs."""
-    found = [x for x in trial.case.inputs if x is not None]
-    assert len(found) == len(trial.case.inputs)
-    return found
+    inputs = [x for x in trial.case.inputs if x is not None]
+    assert len(inputs) == len(trial.case.inputs)
+    return inputs
 
 
-def each(
-    trial: Trial, move: Move, aligned: Aligned = as_given
+def map_elements(
+    trial: Trial, move: Move, align: AlignInputs = case_inputs
 ) -> tuple[Inputs, dict[str, np.ndarray]]:
     """Broadcast all operands to one shape and move their elements: (inputs, state).
 
@@ -38,44 +44,44 @@ def each(
         move: applied to each broadcast operand.
         aligned: case → its inputs in shapes that broadcast.
     """
-    given, state = aligned(trial), trial.case.call.state
-    shapes = (x.shape for x in (*given, *state.values()) if x is not None)
-    whole = np.broadcast_shapes(*shapes)
+    inputs_of_case, state = align(trial), trial.case.call.state
+    shapes = (x.shape for x in (*inputs_of_case, *state.values()) if x is not None)
+    common_shape = np.broadcast_shapes(*shapes)
 
-    def moved(x: np.ndarray) -> np.ndarray:
-        return move(np.broadcast_to(x, whole))
+    def move_broadcast(x: np.ndarray) -> np.ndarray:
+        return move(np.broadcast_to(x, common_shape))
 
-    inputs = tuple(None if x is None else moved(x) for x in given)
-    return inputs, {name: moved(x) for name, x in state.items()}
+    inputs = tuple(None if x is None else move_broadcast(x) for x in inputs_of_case)
+    return inputs, {name: move_broadcast(x) for name, x in state.items()}
 
 
-def _elements(aligned: Aligned) -> Law:
+def _elements_law(align: AlignInputs) -> Law:
     @law("elements", "each loss among thousands is what it is among few")
     def claims(trial: Trial, generator: Generator) -> Claims:
         """Thousands of elements drawn from the case's: several vector blocks and a tail."""
-        single = reduced_by(trial, "none")
+        single = with_reduction(trial, "none")
         size = single.answer[0].size
         if not size:
             return
-        chosen = generator.integers(size, size=many(generator, least=1025, most=4097))
-        inputs, state = each(trial, lambda x: x.reshape(-1)[chosen], aligned)
-        other = on(trial, inputs, state=state, reduction="none")
-        yield same(other, single, wanted_moves=lambda y: y.reshape(-1)[chosen])
+        chosen = generator.integers(size, size=large_size(generator, minimum=1025, maximum=4097))
+        inputs, state = map_elements(trial, lambda x: x.reshape(-1)[chosen], align)
+        other = call_on(trial, inputs, state=state, reduction="none")
+        yield equality_claim(other, single, wanted_moves=lambda y: y.reshape(-1)[chosen])
 
     return claims
 
 
-def _shape(aligned: Aligned) -> Law:
+def _shape_law(align: AlignInputs) -> Law:
     @law("shape", "the shape means nothing to the losses")
     def claims(trial: Trial, generator: Generator) -> Claims:
         """All elements in one row, or each in its own row."""
-        if given(trial, "reduction") not in ("mean", "sum", "none"):
+        if argument_value(trial, "reduction") not in ("mean", "sum", "none"):
             return  # a mean over samples
         row = (-1, 1) if generator.integers(2) else (-1,)
-        inputs, state = each(trial, lambda x: x.reshape(row), aligned)
+        inputs, state = map_elements(trial, lambda x: x.reshape(row), align)
         shapes = trial.shapes
-        other = on(trial, inputs, state=state)
-        yield same(other, trial, got_moves=lambda y: y.reshape(shapes[0]))
+        other = call_on(trial, inputs, state=state)
+        yield equality_claim(other, trial, got_moves=lambda y: y.reshape(shapes[0]))
 
     return claims
 
@@ -83,46 +89,46 @@ def _shape(aligned: Aligned) -> Law:
 @law("swapped", "neither operand is the first")
 def swapped(trial: Trial, generator: Generator) -> Claims:
     """Input and target exchanged."""
-    first, second, *rest = each(trial, lambda x: x)[0]
-    yield same(on(trial, (second, first, *rest)), trial)
+    first, second, *rest = map_elements(trial, lambda x: x)[0]
+    yield equality_claim(call_on(trial, (second, first, *rest)), trial)
 
 
 @law("ones", "weights of 1 are none")
 def ones(trial: Trial, generator: Generator) -> Claims:
     """The calls with a weight of ones and without a weight, where the function takes one."""
-    names = trial.row.signature.input_names
+    names = trial.spec.signature.input_names
     if "weight" not in names:
         return
-    place = names.index("weight")
-    inputs = list(each(trial, lambda x: x)[0])
-    inputs[place] = None
-    without = on(trial, inputs)
+    index = names.index("weight")
+    inputs = list(map_elements(trial, lambda x: x)[0])
+    inputs[index] = None
+    without = call_on(trial, inputs)
     first = inputs[0]
     assert first is not None
-    inputs[place] = np.ones(first.shape)
-    yield same(on(trial, inputs), without)
+    inputs[index] = np.ones(first.shape)
+    yield equality_claim(call_on(trial, inputs), without)
 
 
 @law("weighted", "weights half as large: half the loss")
 def weighted(trial: Trial, generator: Generator) -> Claims:
     """The call with half the weights, where the mean does not divide by them."""
-    call, names = trial.case.call, trial.row.signature.input_names
-    place = names.index("weight") if "weight" in names else None
-    weight = call.state.get("weight") if place is None else trial.case.inputs[place]
+    call, names = trial.case.call, trial.spec.signature.input_names
+    index = names.index("weight") if "weight" in names else None
+    weight = call.state.get("weight") if index is None else trial.case.inputs[index]
     if weight is None:
         return
     half = weight / 2  # larger ones might overflow
-    if place is None:
-        other = on(trial, trial.case.inputs, state={**call.state, "weight": half})
+    if index is None:
+        other = call_on(trial, trial.case.inputs, state={**call.state, "weight": half})
     else:
         inputs = list(trial.case.inputs)
-        inputs[place] = half
-        other = on(trial, inputs)
-    yield same(other, trial, got_moves=lambda y: y * 2)
+        inputs[index] = half
+        other = call_on(trial, inputs)
+    yield equality_claim(other, trial, got_moves=lambda y: y * 2)
 
 
 def pointwise(
-    means: Mapping[str, Divisor] | None = None, aligned: Aligned = as_given
+    means: Mapping[str, Divisor] | None = None, align: AlignInputs = case_inputs
 ) -> tuple[Law, ...]:
     """The laws of any loss with one number for each element.
 
@@ -130,4 +136,4 @@ def pointwise(
         means: reduction → divisor of the sum; None = only the mean of all losses.
         aligned: case → its inputs in shapes that broadcast.
     """
-    return (*reductions(means), _elements(aligned), _shape(aligned))
+    return (*reductions(means), _elements_law(align), _shape_law(align))

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.elementary import constant
-from conformance.arithmetic.reductions import over, total
+from conformance.arithmetic.reductions import divide_by_count, total
 from conformance.model.case import is_function
 from conformance.spec.law import (
-    SUMMED,
+    WITHIN_SUM_OF_BOUNDS,
     Claims,
     Generator,
     Law,
     Move,
     Side,
     claim,
+    equality_claim,
+    in_float64,
+    large_size,
     law,
-    many,
-    measured,
-    on_host,
-    same,
+    outputs_with_bounds,
 )
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ Divisor = Callable[["Trial"], float | None]
 """trial → the divisor of the sum; None where it is not a number of losses."""
 
 
-def given(trial: Trial, name: str) -> Any:
+def argument_value(trial: Trial, name: str) -> Any:
     """An argument of the call, or its default if it is left out."""
-    return trial.case.call.arguments.get(name, trial.row.signature.defaults.get(name))
+    return trial.case.call.arguments.get(name, trial.spec.signature.defaults.get(name))
 
 
-def on(
+def call_on(
     trial: Trial,
     inputs: Sequence[np.ndarray | None],
     *,
@@ -58,35 +58,35 @@ def on(
         arguments: changed arguments.
     """
     call = trial.case.call
-    kept = call.arguments if only is None else only
+    base_arguments = call.arguments if only is None else only
     call = replace(
         call,
         layer=layer or call.layer,
-        arguments={**kept, **arguments},
+        arguments={**base_arguments, **arguments},
         state=call.state if state is None else state,
         layouts={},
     )
-    return trial.other(replace(trial.case, call=call, inputs=tuple(inputs), layouts=()))
+    return trial.trial_of(replace(trial.case, call=call, inputs=tuple(inputs), layouts=()))
 
 
-def reduced_by(trial: Trial, reduction: str) -> Trial:
+def with_reduction(trial: Trial, reduction: str) -> Trial:
     """The call with another reduction."""
-    return on(trial, trial.case.inputs, reduction=reduction)
+    return call_on(trial, trial.case.inputs, reduction=reduction)
 
 
-def batch(trial: Trial) -> int | None:
+def batch_size(trial: Trial) -> int | None:
     """The number of samples, or None if the first input has no batch."""
-    axis = trial.row.batch_axis(trial.case, 0)
+    axis = trial.spec.batch_axis(trial.case, 0)
     first = trial.case.inputs[0]
     return None if axis is None or first is None else int(first.shape[axis])
 
 
-def elements(trial: Trial) -> float:
+def count_losses(trial: Trial) -> float:
     """The number of losses."""
-    return float(reduced_by(trial, "none").answer[0].size)
+    return float(with_reduction(trial, "none").answer[0].size)
 
 
-def of_samples(trial: Trial, chosen: np.ndarray) -> Trial:
+def select_samples(trial: Trial, chosen: np.ndarray) -> Trial:
     """The call on selected samples; inputs without a batch axis stay.
 
     Args:
@@ -94,20 +94,20 @@ def of_samples(trial: Trial, chosen: np.ndarray) -> Trial:
         chosen: indices of samples, in any order, with repetitions.
     """
     inputs = list(trial.case.inputs)
-    for place, array in enumerate(inputs):
-        axis = trial.row.batch_axis(trial.case, place)
+    for index, array in enumerate(inputs):
+        axis = trial.spec.batch_axis(trial.case, index)
         if array is not None and axis is not None:
-            inputs[place] = np.take(array, chosen, axis)
-    return on(trial, inputs)
+            inputs[index] = np.take(array, chosen, axis)
+    return call_on(trial, inputs)
 
 
 def sample_axes(trial: Trial) -> list[int | None]:
     """For each output its batch axis, or None."""
-    row, case = trial.row, trial.case
-    return [row.output_batch_axis(case, output) for output in row.signature.outputs]
+    spec, case = trial.spec, trial.case
+    return [spec.output_batch_axis(case, output) for output in spec.signature.outputs]
 
 
-def _picks(trial: Trial, chosen: np.ndarray) -> list[Move]:
+def _sample_moves(trial: Trial, chosen: np.ndarray) -> list[Move]:
     """For each output a move that selects samples."""
 
     def pick(axis: int | None) -> Move:
@@ -116,11 +116,11 @@ def _picks(trial: Trial, chosen: np.ndarray) -> list[Move]:
     return [pick(axis) for axis in sample_axes(trial)]
 
 
-def _shaped(shape: tuple[int, ...]) -> Move:
+def _reshape_to(shape: tuple[int, ...]) -> Move:
     return lambda y: y.reshape(shape)
 
 
-def form(module: str, function: str, tensors: tuple[str, ...] = ()) -> Law:
+def form_law(module: str, function: str, tensors: tuple[str, ...] = ()) -> Law:
     """The law that module and function agree.
 
     Args:
@@ -133,23 +133,23 @@ def form(module: str, function: str, tensors: tuple[str, ...] = ()) -> Law:
         """The other form: tensors move between the module's state and the function's inputs."""
         call, inputs = trial.case.call, trial.case.inputs
         if not is_function(call.layer):
-            whole = (*inputs, *(call.state.get(name) for name in tensors))
-            yield same(on(trial, whole, layer=function, state={}), trial)
+            all_inputs = (*inputs, *(call.state.get(name) for name in tensors))
+            yield equality_claim(call_on(trial, all_inputs, layer=function, state={}), trial)
             return
-        state, kept = dict[str, np.ndarray](), list[np.ndarray | None]()
-        for taken, array in zip(trial.row.signature.inputs, inputs, strict=False):
-            if taken.name in tensors or taken.role == "weight":
+        state, other_inputs = dict[str, np.ndarray](), list[np.ndarray | None]()
+        for input_spec, array in zip(trial.spec.signature.inputs, inputs, strict=False):
+            if input_spec.name in tensors or input_spec.role == "weight":
                 if array is not None:
-                    state[taken.name] = array
+                    state[input_spec.name] = array
             else:
-                kept.append(array)
+                other_inputs.append(array)
         if set(state) <= set(tensors):  # else the module lacks one of these weights
-            yield same(on(trial, kept, layer=module, state=state), trial)
+            yield equality_claim(call_on(trial, other_inputs, layer=module, state=state), trial)
 
     return claims
 
 
-def unbatched(rank: int) -> Law:
+def unbatched_law(rank: int) -> Law:
     """The law that a sample without a batch dimension equals a batch of one.
 
     Args:
@@ -159,16 +159,21 @@ def unbatched(rank: int) -> Law:
     @law("unbatched", "a sample without a batch dimension is a batch of one")
     def claims(trial: Trial, generator: Generator) -> Claims:
         """An unbatched sample as a batch of one, or the reverse."""
-        inputs, sampled = list(trial.case.inputs), trial.row.signature.places("data", "target")
+        inputs, sample_inputs = (
+            list(trial.case.inputs),
+            trial.spec.signature.input_indices("data", "target"),
+        )
         first = inputs[0]
         assert first is not None
         if (first.ndim == rank and len(first) != 1) or first.ndim not in (rank, rank - 1):
             return
-        for place in sampled:
-            array = inputs[place]
+        for index in sample_inputs:
+            array = inputs[index]
             if array is not None:
-                inputs[place] = array[0] if first.ndim == rank else array[np.newaxis]
-        yield same(on(trial, inputs), trial, got_moves=[_shaped(s) for s in trial.shapes])
+                inputs[index] = array[0] if first.ndim == rank else array[np.newaxis]
+        yield equality_claim(
+            call_on(trial, inputs), trial, got_moves=[_reshape_to(s) for s in trial.shapes]
+        )
 
     return claims
 
@@ -176,63 +181,75 @@ def unbatched(rank: int) -> Law:
 @law("samples", "samples in another order: losses in that order, or the same sum")
 def samples(trial: Trial, generator: Generator) -> Claims:
     """The batch permuted."""
-    count = batch(trial)
+    count = batch_size(trial)
     if count is not None:
         order = generator.permutation(count)
-        yield same(of_samples(trial, order), trial, wanted_moves=_picks(trial, order))
+        yield equality_claim(
+            select_samples(trial, order), trial, wanted_moves=_sample_moves(trial, order)
+        )
 
 
 @law("rows", "each loss of a large batch is that of a small one")
 def rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 samples, drawn from the case's."""
-    count, first = batch(trial), trial.case.inputs[0]
+    count, first = batch_size(trial), trial.case.inputs[0]
     if not count or first is None or not first.size or None in sample_axes(trial):
         return
-    chosen = generator.integers(count, size=many(generator, first.size / count))
-    yield same(of_samples(trial, chosen), trial, wanted_moves=_picks(trial, chosen))
+    chosen = generator.integers(count, size=large_size(generator, first.size / count))
+    yield equality_claim(
+        select_samples(trial, chosen), trial, wanted_moves=_sample_moves(trial, chosen)
+    )
 
 
-@law("repeated", "a batch over and over: the same mean, that many times the sum", SUMMED)
+@law(
+    "repeated",
+    "a batch over and over: the same mean, that many times the sum",
+    WITHIN_SUM_OF_BOUNDS,
+)
 def repeated(trial: Trial, generator: Generator) -> Claims:
     """The whole batch repeated to at least 17 to 65 samples."""
-    count, first = batch(trial), trial.case.inputs[0]
+    count, first = batch_size(trial), trial.case.inputs[0]
     if not count or first is None or not first.size or sample_axes(trial) != [None]:
         return
-    times = -(-many(generator, first.size / count) // count)
-    large = of_samples(trial, np.tile(np.arange(count), times))
-    (once,) = measured(trial)
-    side = Side(trial.text(), (once,), trial)
-    if given(trial, "reduction") == "sum":
-        wide = on_host(once)
+    times = -(-large_size(generator, first.size / count) // count)
+    large = select_samples(trial, np.tile(np.arange(count), times))
+    (single,) = outputs_with_bounds(trial)
+    side = Side(trial.text(), (single,), trial)
+    if argument_value(trial, "reduction") == "sum":
+        wide = in_float64(single)
         with np.errstate(all="ignore"):
             side = Side(f"{times} · {trial.text()}", (wide * constant(float(times), wide),))
-    yield claim(large, measured(large), side)
+    yield claim(large, outputs_with_bounds(large), side)
 
 
-def reduced(**divisors: Divisor) -> Law:
+def reduction_law(**divisors: Divisor) -> Law:
     """The law that relates sum and means to the unreduced losses.
 
     Args:
         divisors: reduction → divisor of the sum.
     """
 
-    @law("reduced", "the sum is that of the losses, a mean is the sum over what counts", SUMMED)
+    @law(
+        "reduced",
+        "the sum is that of the losses, a mean is the sum over what counts",
+        WITHIN_SUM_OF_BOUNDS,
+    )
     def claims(trial: Trial, generator: Generator) -> Claims:
         """Sum and means, computed from the unreduced losses."""
-        single, whole = reduced_by(trial, "none"), reduced_by(trial, "sum")
-        (losses,), (got,) = measured(single), measured(whole)
+        unreduced, summed = with_reduction(trial, "none"), with_reduction(trial, "sum")
+        (losses,), (got,) = outputs_with_bounds(unreduced), outputs_with_bounds(summed)
         with np.errstate(all="ignore"):
-            added = total(on_host(losses))
-        yield claim(whole, (got,), Side(f"the sum of {single.text()}", (added,)))
+            sum_of_losses = total(in_float64(losses))
+        yield claim(summed, (got,), Side(f"the sum of {unreduced.text()}", (sum_of_losses,)))
         for reduction, divisor in divisors.items():
             count = divisor(trial)
             if not count:
                 continue  # without losses there is no quotient
-            average = reduced_by(trial, reduction)
+            average = with_reduction(trial, reduction)
             with np.errstate(all="ignore"):
-                quotient = over(on_host(got), count)
-            side = Side(f"{whole.text()} / {count:g}", (quotient,))
-            yield claim(average, measured(average), side)
+                quotient = divide_by_count(in_float64(got), count)
+            side = Side(f"{summed.text()} / {count:g}", (quotient,))
+            yield claim(average, outputs_with_bounds(average), side)
 
     return claims
 
@@ -243,4 +260,9 @@ def reductions(means: Mapping[str, Divisor] | None = None) -> tuple[Law, ...]:
     Args:
         means: reduction → divisor of the sum; None = only the mean of all losses.
     """
-    return (samples, rows, repeated, reduced(**({"mean": elements} if means is None else means)))
+    return (
+        samples,
+        rows,
+        repeated,
+        reduction_law(**({"mean": count_losses} if means is None else means)),
+    )

@@ -52,14 +52,16 @@ class RecurrentCall:
         return cls(
             trial,
             case.call.layer,
-            form.into(0)(x),
-            tuple(None if h is None else form.into(k)(h) for k, h in enumerate(states, 1)),
+            form.to_common_form(0)(x),
+            tuple(
+                None if h is None else form.to_common_form(k)(h) for k, h in enumerate(states, 1)
+            ),
             case.call.state,
             {k: v for k, v in case.call.arguments.items() if k not in ("batch_first", "dropout")},
             None if case.keywords.get("lengths") is None else tuple(case.keywords["lengths"]),
         )
 
-    def run(self, **arguments: Any) -> Trial:
+    def call(self, **arguments: Any) -> Trial:
         """The call on the same backend.
 
         Args:
@@ -75,20 +77,20 @@ class RecurrentCall:
         )
         keywords = {} if self.lengths is None else {"lengths": list(self.lengths)}
         inputs = (self.x, *self.hidden)
-        return self.trial.other(
+        return self.trial.trial_of(
             replace(case, call=call, inputs=inputs, keywords=keywords, layouts=())
         )
 
-    def having(self, **arguments: Any) -> RecurrentCall:
+    def with_arguments(self, **arguments: Any) -> RecurrentCall:
         """The call with changed arguments."""
         return replace(self, arguments={**self.arguments, **arguments})
 
-    def states(self, change: Callable[[np.ndarray], np.ndarray]) -> RecurrentCall:
+    def map_states(self, change: Callable[[np.ndarray], np.ndarray]) -> RecurrentCall:
         """The call with a function applied to every given initial state."""
         return replace(self, hidden=tuple(None if h is None else change(h) for h in self.hidden))
 
     @property
-    def cell(self) -> bool:
+    def is_cell(self) -> bool:
         """Whether the layer is a cell."""
         return self.layer.endswith("Cell")
 
@@ -98,7 +100,7 @@ class RecurrentCall:
         return self.layer.removesuffix("Cell")
 
     @property
-    def batch(self) -> int:
+    def batch_size(self) -> int:
         """Size of the batch."""
         return int(self.x.shape[-2])
 
@@ -118,14 +120,14 @@ class RecurrentCall:
         return int(self.arguments["hidden_size"])
 
     @property
-    def projected(self) -> int:
+    def projection_size(self) -> int:
         """Size of a projected hidden state, or 0."""
         return int(self.arguments.get("proj_size", 0))
 
     @property
     def output_size(self) -> int:
         """Size of the output of one direction."""
-        return self.projected or self.hidden_size
+        return self.projection_size or self.hidden_size
 
     def weights(self, layer: int, suffix: str) -> dict[str, np.ndarray]:
         """The weights of one layer and direction, under a cell's names."""
@@ -142,14 +144,14 @@ class RecurrentCall:
         Args:
             x: its input, (time, batch, features); reversed in time for the reverse direction.
         """
-        place = layer * len(self.directions) + self.directions.index(suffix)
+        index = layer * len(self.directions) + self.directions.index(suffix)
         arguments = {
             k: v for k, v in self.arguments.items() if k not in ("num_layers", "bidirectional")
         }
         return replace(
             self,
             x=x,
-            hidden=tuple(None if h is None else h[place : place + 1] for h in self.hidden),
+            hidden=tuple(None if h is None else h[index : index + 1] for h in self.hidden),
             state={f"{k}_l0": v for k, v in self.weights(layer, suffix).items()},
             arguments={**arguments, "input_size": x.shape[-1]},
         )
@@ -168,8 +170,8 @@ class Form:
         batch_first: the layer's argument.
     """
 
-    cell: bool
-    batched: bool
+    is_cell: bool
+    is_batched: bool
     batch_first: bool
 
     @classmethod
@@ -181,18 +183,18 @@ class Form:
         first = bool(call.arguments.get("batch_first", False))
         return cls(cell, x.ndim == (2 if cell else 3), first)
 
-    def into(self, place: int) -> Move:
+    def to_common_form(self, place: int) -> Move:
         """The move that converts an array to the common form.
 
         Args:
             place: 0 = the input, or a layer's output; else a state.
         """
-        if not self.batched:
-            return lambda array: array[np.newaxis] if self.cell else array[:, np.newaxis]
-        if place == 0 and self.batch_first and not self.cell:
+        if not self.is_batched:
+            return lambda array: array[np.newaxis] if self.is_cell else array[:, np.newaxis]
+        if place == 0 and self.batch_first and not self.is_cell:
             return lambda array: array.swapaxes(0, 1)
         return lambda array: array
 
     def outputs(self, count: int) -> tuple[Move, ...]:
         """The moves that convert a call's outputs to the common form."""
-        return tuple(self.into(place) for place in range(count))
+        return tuple(self.to_common_form(place) for place in range(count))

@@ -9,40 +9,40 @@ import numpy as np
 
 from conformance.model.formats import format_of
 from conformance.oracles.recurrent.state import GATES, layer_shapes
-from conformance.spec.draws import Draws, Masked
-from conformance.spec.law import Generator, same
+from conformance.spec.draws import Draws, MaskedOutput
+from conformance.spec.law import Generator, equality_claim
 from conformance.spec.trial_protocol import TrialLike
 
-_EVERY = 16  # one case in this many tests the rates
+_RATES_PERIOD = 16  # one case in this many tests the rates
 
 
 def draws(trial: TrialLike, generator: Generator) -> Draws:
     """No dropout for one layer or p = 0; nothing passes for p = 1; else rates and scale."""
     arguments = trial.case.call.arguments
 
-    def training(p: float) -> TrialLike:
-        return _with(trial, arguments={**arguments, "dropout": p}, training=True)
+    def in_training(p: float) -> TrialLike:
+        return _call_with(trial, arguments={**arguments, "dropout": p}, training=True)
 
     if arguments.get("num_layers", 1) == 1:
-        yield same(training(0.5), trial)
+        yield equality_claim(in_training(0.5), trial)
     else:
-        yield same(training(0.0), trial)
+        yield equality_claim(in_training(0.0), trial)
         # p = 1 equals weights of 0 for the inputs of the upper layers.
-        blind = {
+        blinded_state = {
             name: np.zeros_like(array)
             if name.startswith("weight_ih_l") and not name.startswith("weight_ih_l0")
             else array
             for name, array in trial.case.call.state.items()
         }
-        yield same(training(1.0), _with(trial, state=blind))
-    if generator.integers(_EVERY) == 0:
+        yield equality_claim(in_training(1.0), _call_with(trial, state=blinded_state))
+    if generator.integers(_RATES_PERIOD) == 0:
         yield from _rates(trial, generator)
 
 
-def _with(trial: TrialLike, **changes: Any) -> TrialLike:
-    inner = {k: changes.pop(k) for k in ("arguments", "state", "training") if k in changes}
-    call = replace(trial.case.call, layouts={}, **inner)
-    return trial.other(replace(trial.case, call=call, **{"layouts": (), **changes}))
+def _call_with(trial: TrialLike, **changes: Any) -> TrialLike:
+    call_changes = {k: changes.pop(k) for k in ("arguments", "state", "training") if k in changes}
+    call = replace(trial.case.call, layouts={}, **call_changes)
+    return trial.trial_of(replace(trial.case, call=call, **{"layouts": (), **changes}))
 
 
 def _rates(trial: TrialLike, generator: Generator) -> Draws:
@@ -56,21 +56,25 @@ def _rates(trial: TrialLike, generator: Generator) -> Draws:
     layers = max(2, call.arguments.get("num_layers", 1))
     arguments = {**call.arguments, "bias": True, "dropout": p, "num_layers": layers}
     x, state, scaled = probe(call.layer, arguments, 1 / (1 - p))
-    facts: dict[str, Any] = {"arguments": arguments, "inputs": (x,), "keywords": {}}
-    expected = _with(trial, state=scaled, **facts).expected
-    first = _with(trial, state=state, training=True, **facts)
-    second = first.repeated()
+    changes: dict[str, Any] = {"arguments": arguments, "inputs": (x,), "keywords": {}}
+    expected = _call_with(trial, state=scaled, **changes).expected
+    first = _call_with(trial, state=state, training=True, **changes)
+    second = first.on_same_layer()
     directions = 2 if arguments.get("bidirectional", False) else 1
-    what = f"in train mode with dropout={p} and num_layers={layers}"
+    description = f"in train mode with dropout={p} and num_layers={layers}"
     # A closed gate passes less than the smallest normal number.
-    shut = 2 * format_of(call.dtype).normal
-    for k, (name, got, kept) in enumerate(zip(first.names, first.answer, expected, strict=True)):
+    shut_gate = 2 * format_of(call.dtype).normal
+    for k, (name, got, undropped) in enumerate(
+        zip(first.names, first.answer, expected, strict=True)
+    ):
         droppable = np.ones(got.shape, bool)
         if k:
             droppable[:directions] = False  # final states of the first layer
         rate = None if k else (1 - p) ** (layers - 1)
         again = None if k else second.answer[0]
-        yield Masked(what, name, got, kept, shut, droppable, rate, again=again)
+        yield MaskedOutput(
+            description, name, got, undropped, shut_gate, droppable, rate, second_call=again
+        )
 
 
 def probe(
@@ -105,11 +109,11 @@ def probe(
             array[:, :output] = np.eye(output)
         elif name.startswith("bias_ih") and kind != "RNN":
             array[hidden : 2 * hidden] = -1000
-    lengthened = {
+    scaled_state = {
         name: array * scale if name.startswith("weight_ih") and "_l0" not in name else array
         for name, array in state.items()
     }
     width = output * (2 if arguments.get("bidirectional", False) else 1)
     length, batch = 4, -(-256 // width)
     leading = (batch, length) if arguments.get("batch_first", False) else (length, batch)
-    return np.ones((*leading, int(arguments["input_size"]))), state, lengthened
+    return np.ones((*leading, int(arguments["input_size"]))), state, scaled_state

@@ -14,40 +14,51 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.arithmetic.rounded import exactly
-from conformance.laws.softmax.softmax import adds_up, axis_of_case, plain
-from conformance.spec.draws import Draws, Masked
-from conformance.spec.law import Claims, Generator, Side, called, claim, input_of, law, measured
+from conformance.arithmetic.rounded import exact_operand
+from conformance.laws.softmax.softmax import axis_of_case, claim_sums, coarse_input
+from conformance.spec.draws import Draws, MaskedOutput
+from conformance.spec.law import (
+    Claims,
+    Generator,
+    Side,
+    claim,
+    get_input,
+    law,
+    outputs_with_bounds,
+    trial_with,
+)
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
-_EVERY = 8  # one case in this many measures a rate to within 0.02, the others to 0.04
-_FEW, _MANY = 8192, 32768
+_LARGE_PROBE_PERIOD = 8  # one case in this many measures a rate to within 0.02, the others to 0.04
+_SLICES, _MANY_SLICES = 8192, 32768
 # Logit of the threshold: smaller for a large τ, so that the rates stay away from 0 and 1.
-_AWAY, _MOST = 1.4, 2.0
+_THRESHOLD_LOGIT, _MAX_SCALED_LOGIT = 1.4, 2.0
 
 
 @law("whole", "each slice adds up to 1", "within what the sum and the quotients round")
 def whole(trial: Trial, generator: Generator) -> Claims:
     """Any sample sums to 1; a hard sample has a single 1."""
-    yield from adds_up(called(trial, plain(trial)))
+    yield from claim_sums(trial_with(trial, coarse_input(trial)))
 
 
 @law("certain", "a class beside which all others have the logit -inf is drawn", "always equal")
 def certain(trial: Trial, generator: Generator) -> Claims:
     """A random class in each slice."""
-    x, axis = input_of(trial), axis_of_case(trial.case)
+    x, axis = get_input(trial), axis_of_case(trial.case)
     if not x.size:
         return
-    x = plain(trial).reshape(x.shape or 1)
+    x = coarse_input(trial).reshape(x.shape or 1)
     sizes = [1 if place == axis else size for place, size in enumerate(x.shape)]
     chosen = generator.integers(x.shape[axis], size=sizes)
-    places = np.arange(x.shape[axis]).reshape([-1 if k == axis else 1 for k in range(x.ndim)])
-    at = (places == chosen).reshape(input_of(trial).shape)
-    other = called(trial, np.where(at, plain(trial), -np.inf))
-    wanted = (exactly(at.astype(float), trial.precision),)
-    yield claim(other, measured(other), Side("1 where the logit is a number, else 0", wanted))
+    class_index = np.arange(x.shape[axis]).reshape([-1 if k == axis else 1 for k in range(x.ndim)])
+    is_chosen = (class_index == chosen).reshape(get_input(trial).shape)
+    other = trial_with(trial, np.where(is_chosen, coarse_input(trial), -np.inf))
+    wanted = (exact_operand(is_chosen.astype(float), trial.precision),)
+    yield claim(
+        other, outputs_with_bounds(other), Side("1 where the logit is a number, else 0", wanted)
+    )
 
 
 LAWS = (whole, certain)
@@ -59,12 +70,14 @@ def draws(trial: Trial, generator: Generator) -> Draws:
     The probe has the case's axis, τ and dtype, and its own logits.
     """
     count = int(generator.integers(2, 5, endpoint=True))
-    size = (_MANY if generator.integers(_EVERY) == 0 else _FEW) + int(generator.integers(4))
+    size = (_MANY_SLICES if generator.integers(_LARGE_PROBE_PERIOD) == 0 else _SLICES) + int(
+        generator.integers(4)
+    )
     logits = generator.integers(-4, 4, count, endpoint=True) / 4.0
-    yield from _chosen(_probe(trial, logits, size), logits)
+    yield from _class_draws(_probe(trial, logits, size), logits)
     difference = float(generator.integers(-4, 4, endpoint=True)) / 4.0
     pair = np.array([difference, 0.0])
-    yield from _sharp(_probe(trial, pair, size), difference)
+    yield from _sample_draws(_probe(trial, pair, size), difference)
 
 
 class _Probe:
@@ -78,15 +91,15 @@ class _Probe:
 
     def __init__(self, trial: Trial, axis: int, shape: tuple[int, ...]) -> None:
         self.trial, self.axis, self.shape = trial, axis, shape
-        given = trial.case.call.arguments
-        self.tau, self.hard = float(given.get("tau", 1.0)), bool(given.get("hard", False))
+        written = trial.case.call.arguments
+        self.tau, self.hard = float(written.get("tau", 1.0)), bool(written.get("hard", False))
 
     def answer(self) -> np.ndarray:
         """The samples of a new call."""
-        new = self.trial.other(self.trial.case)
-        return np.asarray(new.answer[0])
+        fresh = self.trial.trial_of(self.trial.case)
+        return np.asarray(fresh.answer[0])
 
-    def of(self, array: np.ndarray, place: int) -> np.ndarray:
+    def of_class(self, array: np.ndarray, place: int) -> np.ndarray:
         """The samples of one class, for all slices."""
         return np.asarray(array.take(place, self.axis))
 
@@ -101,57 +114,64 @@ def _probe(trial: Trial, logits: np.ndarray, size: int) -> _Probe:
     shape = tuple(logits.size if k == axis else n for k, n in enumerate(sizes))
     x = logits.reshape([-1 if k == axis else 1 for k in range(rank)])
     x = np.ascontiguousarray(np.broadcast_to(x, shape))
-    return _Probe(trial.other(replace(trial.case, inputs=(x,), layouts=())), axis, shape)
+    return _Probe(trial.trial_of(replace(trial.case, inputs=(x,), layouts=())), axis, shape)
 
 
-def _chosen(probe: _Probe, logits: np.ndarray) -> Iterator[Masked]:
+def _class_draws(probe: _Probe, logits: np.ndarray) -> Iterator[MaskedOutput]:
     """Rates at which each class is the largest of a sample."""
-    raised = np.exp(logits - logits.max())
+    exponentials = np.exp(logits - logits.max())
     got, again = probe.answer(), probe.answer()
-    for place, chance in enumerate(raised / raised.sum()):
+    for index, chance in enumerate(exponentials / exponentials.sum()):
         first, second = (
-            (probe.of(y, place) >= y.max(probe.axis)).astype(float) for y in (got, again)
+            (probe.of_class(y, index) >= y.max(probe.axis)).astype(float) for y in (got, again)
         )
-        what = f"with tau={probe.tau:g}: class {place} of {logits.size} is the largest"
-        yield _often(probe, what, "sample", first, float(chance), second)
+        description = f"with tau={probe.tau:g}: class {index} of {logits.size} is the largest"
+        yield _rate_of(probe, description, "sample", first, float(chance), second)
 
 
-def _sharp(probe: _Probe, difference: float) -> Iterator[Masked]:
+def _sample_draws(probe: _Probe, difference: float) -> Iterator[MaskedOutput]:
     """For two classes: rates at which a soft sample, or a gradient, is above a threshold."""
-    tau, w = probe.tau, min(_AWAY, _MOST / probe.tau)
+    tau, w = probe.tau, min(_THRESHOLD_LOGIT, _MAX_SCALED_LOGIT / probe.tau)
     if not probe.hard:
-        got, again = (probe.of(probe.answer(), 0) for _ in range(2))
+        got, again = (probe.of_class(probe.answer(), 0) for _ in range(2))
         for sign in (1.0, -1.0):
-            end, chance = _logistic(sign * w), _logistic(difference - tau * sign * w)
-            first, second = ((y > end).astype(float) for y in (got, again))
-            what = f"with tau={tau:g}: 1 of 2 above {end:g}"
-            yield _often(probe, what, "sample", first, chance, second)
+            threshold, chance = _logistic(sign * w), _logistic(difference - tau * sign * w)
+            first, second = ((y > threshold).astype(float) for y in (got, again))
+            description = f"with tau={tau:g}: 1 of 2 above {threshold:g}"
+            yield _rate_of(probe, description, "sample", first, chance, second)
     cotangent = np.zeros(probe.shape)
     cotangent[tuple(0 if k == probe.axis else slice(None) for k in range(cotangent.ndim))] = 1.0
-    (gradient,) = probe.trial.other(probe.trial.case).pulled(cotangent)
-    if gradient is None or (w < _AWAY and probe.trial.precision.half):
+    (gradient,) = probe.trial.trial_of(probe.trial.case).input_gradients(cotangent)
+    if gradient is None or (w < _THRESHOLD_LOGIT and probe.trial.precision.is_half):
         return  # so close to the maximum that roundings of half precision decide
     # p₀p₁/τ is above σ(w)σ(−w)/τ where p₀ is between σ(−w) and σ(w).
-    end = _logistic(w) * _logistic(-w) / tau
+    threshold = _logistic(w) * _logistic(-w) / tau
     chance = _logistic(difference + tau * w) - _logistic(difference - tau * w)
-    for place, sign in ((0, 1.0), (1, -1.0)):
-        above = (sign * probe.of(gradient, place) > end).astype(float)
-        what = f"with tau={tau:g}: {sign:+.0f} times that of class {place} of 2 above {end:g}"
-        yield _often(probe, what, "gradient of logits", above, chance)
+    for index, sign in ((0, 1.0), (1, -1.0)):
+        above = (sign * probe.of_class(gradient, index) > threshold).astype(float)
+        description = (
+            f"with tau={tau:g}: {sign:+.0f} times that of class {index} of 2 above {threshold:g}"
+        )
+        yield _rate_of(probe, description, "gradient of logits", above, chance)
 
 
-def _often(
+def _rate_of(
     probe: _Probe,
-    what: str,
+    description: str,
     name: str,
     got: np.ndarray,
     chance: float,
     again: np.ndarray | None = None,
-) -> Masked:
+) -> MaskedOutput:
     got, again = got.reshape(-1), None if again is None else again.reshape(-1)
-    ones, everywhere = exactly(np.ones(got.shape), probe.trial.precision), np.ones(got.shape, bool)
+    ones, everywhere = (
+        exact_operand(np.ones(got.shape), probe.trial.precision),
+        np.ones(got.shape, bool),
+    )
     slack = _slack(probe.trial.precision, probe.tau)
-    return Masked(what, name, got, ones, 0.0, everywhere, chance, again=again, slack=slack)
+    return MaskedOutput(
+        description, name, got, ones, 0.0, everywhere, chance, second_call=again, slack=slack
+    )
 
 
 def _slack(precision: Any, tau: float) -> float:

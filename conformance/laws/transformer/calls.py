@@ -24,7 +24,7 @@ MASKS = {
 _LAYERS = ("encoder_layer", "decoder_layer")
 
 
-def kind_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def layer_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a layer: its own, or those of a stack's layer."""
     for name in _LAYERS:
         if name in arguments:
@@ -32,8 +32,8 @@ def kind_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return dict(arguments)
 
 
-def changed(
-    arguments: Mapping[str, Any], kind: Mapping[str, Any], *, plain: bool = False
+def change_layer(
+    arguments: Mapping[str, Any], changes: Mapping[str, Any], *, minimal: bool = False
 ) -> dict[str, Any]:
     """Change arguments of the layer, in the arguments of a layer or a stack.
 
@@ -45,32 +45,32 @@ def changed(
     for name in _LAYERS:
         if name in arguments:
             module, pairs = arguments[name]
-            given = {**({} if plain else dict(pairs)), **kind}
-            others = {"num_layers": 1} if plain else arguments
-            return {**others, name: (module, tuple(given.items()))}
-    return {**({} if plain else arguments), **kind}
+            new_pairs = {**({} if minimal else dict(pairs)), **changes}
+            others = {"num_layers": 1} if minimal else arguments
+            return {**others, name: (module, tuple(new_pairs.items()))}
+    return {**({} if minimal else arguments), **changes}
 
 
-def first(case: Case) -> bool:
+def is_batch_first(case: Case) -> bool:
     """Whether the batch is the first axis."""
-    return bool(kind_of(case.call.arguments).get("batch_first", False))
+    return bool(layer_arguments(case.call.arguments).get("batch_first", False))
 
 
-def batched(case: Case) -> bool:
+def is_batched(case: Case) -> bool:
     """Whether there is a batch."""
     return case.inputs[0] is not None and case.inputs[0].ndim == 3
 
 
-def named(trial: TrialLike) -> dict[str, np.ndarray | None]:
+def inputs_by_name(trial: TrialLike) -> dict[str, np.ndarray | None]:
     """The inputs by name; None for missing ones."""
-    names = trial.row.signature.input_names
+    names = trial.spec.signature.input_names
     return {**dict.fromkeys(names), **dict(zip(names, trial.case.inputs, strict=False))}
 
 
-def sides(name: str, given: Mapping[str, Any]) -> tuple[str, str]:
+def mask_sequences(name: str, inputs: Mapping[str, Any]) -> tuple[str, str]:
     """The names of a mask's query sequence ("" for a padding mask) and key sequence.
 
     In a whole transformer the memory comes from the source.
     """
     query, key = MASKS[name]
-    return query, key if key in given else "src"
+    return query, key if key in inputs else "src"

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.arithmetic.rounded import exactly
-from conformance.laws.transformer.calls import changed, named
-from conformance.oracles.dropout import kept
-from conformance.spec.draws import Draws, Masked
-from conformance.spec.law import Generator, same
+from conformance.arithmetic.rounded import exact_operand
+from conformance.laws.transformer.calls import change_layer, inputs_by_name
+from conformance.oracles.dropout import kept_value
+from conformance.spec.draws import Draws, MaskedOutput
+from conformance.spec.law import Generator, equality_claim
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
@@ -28,14 +28,14 @@ _BATCH, _LENGTH, _SIZE = 64, 3, 8
 
 def layer_draws(trial: Trial, generator: Generator) -> Draws:
     """Without dropout train mode equals eval mode; with it each sublayer drops as documented."""
-    yield from without(trial, generator)
+    yield from without_dropout(trial, generator)
     p = _RATES[generator.integers(3)]
-    given = [name for name in ("memory",) if name in named(trial)]
-    parts = ("self_attn", *(("multihead_attn",) if given else ()), "feed_forward")
-    name, inner = parts[generator.integers(len(parts))], bool(generator.integers(2))
+    memories = [name for name in ("memory",) if name in inputs_by_name(trial)]
+    sublayers = ("self_attn", *(("multihead_attn",) if memories else ()), "feed_forward")
+    name, is_inner = sublayers[generator.integers(len(sublayers))], bool(generator.integers(2))
     attention = name != "feed_forward"
-    length = 1 if attention and inner else _LENGTH
-    kind = {
+    length = 1 if attention and is_inner else _LENGTH
+    layer_changes = {
         "d_model": _SIZE,
         "nhead": _SIZE,
         "dim_feedforward": _SIZE,
@@ -43,37 +43,43 @@ def layer_draws(trial: Trial, generator: Generator) -> Draws:
         "norm_first": True,
     }
     call = trial.case.call
-    arguments = changed(call.arguments, kind, plain=True)
+    arguments = change_layer(call.arguments, layer_changes, minimal=True)
     shape = (_SIZE,)
-    state = {k: np.zeros(s) for k, s in trial.row.state_shapes(arguments, shape).items()}
-    start = "layers.0." if "linear1.weight" not in state else ""
+    state = {k: np.zeros(s) for k, s in trial.spec.state_shapes(arguments, shape).items()}
+    prefix = "layers.0." if "linear1.weight" not in state else ""
     ones, eye = np.ones(_SIZE), np.eye(_SIZE)
     if not attention:
-        state[f"{start}linear1.bias"] = ones * inner
-        state[f"{start}linear2.weight"] = eye * inner
-        state[f"{start}linear2.bias"] = ones * (not inner)
+        state[f"{prefix}linear1.bias"] = ones * is_inner
+        state[f"{prefix}linear2.weight"] = eye * is_inner
+        state[f"{prefix}linear2.bias"] = ones * (not is_inner)
     else:
-        state[f"{start}{name}.in_proj_bias"] = np.concatenate([0 * ones, 0 * ones, ones * inner])
-        state[f"{start}{name}.out_proj.weight"] = eye * inner
-        state[f"{start}{name}.out_proj.bias"] = ones * (not inner)
-    inputs = [np.zeros((length, _BATCH, _SIZE)) for _ in range(1 + len(given))]
+        state[f"{prefix}{name}.in_proj_bias"] = np.concatenate(
+            [0 * ones, 0 * ones, ones * is_inner]
+        )
+        state[f"{prefix}{name}.out_proj.weight"] = eye * is_inner
+        state[f"{prefix}{name}.out_proj.bias"] = ones * (not is_inner)
+    inputs = [np.zeros((length, _BATCH, _SIZE)) for _ in range(1 + len(memories))]
     call = replace(call, arguments=arguments, state=state, layouts={}, training=True)
     case = replace(trial.case, call=call, inputs=tuple(inputs), layouts=(), keywords={})
-    first = trial.other(case)
-    got, again = (x.answer[0] for x in (first, first.repeated()))
-    whole = kept(exactly(np.ones(got.shape), trial.precision), p)
+    first = trial.trial_of(case)
+    got, again = (x.answer[0] for x in (first, first.on_same_layer()))
+    undropped = kept_value(exact_operand(np.ones(got.shape), trial.precision), p)
     rate = 1 - p
-    if inner:
-        whole, rate = kept(whole, p), (1 - p) ** 2
-    what = f"in train mode with dropout={p:g}, {'within ' if inner else ''}{name}"
-    yield Masked(what, first.names[0], got, whole, 0.0, np.ones(got.shape, bool), rate, (), again)
+    if is_inner:
+        undropped, rate = kept_value(undropped, p), (1 - p) ** 2
+    description = f"in train mode with dropout={p:g}, {'within ' if is_inner else ''}{name}"
+    yield MaskedOutput(
+        description, first.names[0], got, undropped, 0.0, np.ones(got.shape, bool), rate, (), again
+    )
 
 
-def without(trial: Trial, generator: Generator) -> Draws:
+def without_dropout(trial: Trial, generator: Generator) -> Draws:
     """Without dropout train mode equals eval mode."""
     if not all(x is None or x.size for x in trial.case.inputs):
         return
     call = trial.case.call
-    arguments = changed(call.arguments, {"dropout": 0.0})
-    plain = trial.other(replace(trial.case, call=replace(call, arguments=arguments, training=True)))
-    yield same(plain, trial)
+    arguments = change_layer(call.arguments, {"dropout": 0.0})
+    undropped = trial.trial_of(
+        replace(trial.case, call=replace(call, arguments=arguments, training=True))
+    )
+    yield equality_claim(undropped, trial)

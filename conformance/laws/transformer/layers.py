@@ -10,14 +10,29 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
-from conformance.laws.transformer.calls import changed, first, kind_of, named, sides
-from conformance.spec.law import Claim, Claims, Generator, Law, Side, law, many, same
+from conformance.laws.transformer.calls import (
+    change_layer,
+    inputs_by_name,
+    is_batch_first,
+    layer_arguments,
+    mask_sequences,
+)
+from conformance.spec.law import (
+    Claim,
+    Claims,
+    Generator,
+    Law,
+    Side,
+    equality_claim,
+    large_size,
+    law,
+)
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike as Trial
 
 Array = np.ndarray
-Change = Callable[[Array], Array]
+ArrayChange = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +52,10 @@ class Operands:
         """The operands of a case, or None where several answers are right: two calls may differ."""
         if any(isinstance(x, Choices) for x in trial.expected):
             return None
-        return cls(trial, named(trial))
+        return cls(trial, inputs_by_name(trial))
 
     @property
-    def hinted(self) -> bool:
+    def has_causal_hint(self) -> bool:
         """Whether the call gives the hint that a mask is the causal one."""
         return any(name.endswith("is_causal") and x for name, x in self.trial.case.keywords.items())
 
@@ -55,35 +70,35 @@ class Operands:
         return {k: x for k, x in self.given.items() if x is not None and not k.endswith("mask")}
 
     @property
-    def query(self) -> str:
+    def query_name(self) -> str:
         """Name of the sequence whose shape is the output's."""
         return "tgt" if "tgt" in self.given else "src"
 
     @property
-    def batched(self) -> bool:
+    def is_batched(self) -> bool:
         """Whether there is a batch."""
         return next(iter(self.sequences.values())).ndim == 3
 
     @property
-    def batch(self) -> int:
+    def batch_axis(self) -> int:
         """The axis of the batch."""
-        return 0 if first(self.trial.case) else 1
+        return 0 if is_batch_first(self.trial.case) else 1
 
     @property
-    def positions(self) -> int:
+    def position_axis(self) -> int:
         """The axis of positions."""
-        return 1 - self.batch if self.batched else 0
+        return 1 - self.batch_axis if self.is_batched else 0
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether a sequence has no element."""
         return any(not x.size for x in self.sequences.values())
 
-    def run(
+    def call(
         self,
-        sequences: Change | None = None,
+        sequences: ArrayChange | None = None,
         masks: Callable[[str, Array], Array] | None = None,
-        kind: Mapping[str, Any] | None = None,
+        layer_changes: Mapping[str, Any] | None = None,
         state: Mapping[str, Array] | None = None,
         **keywords: Any,
     ) -> Trial:
@@ -98,16 +113,16 @@ class Operands:
             inputs.append(x)
         call = replace(
             case.call,
-            arguments=changed(case.call.arguments, kind or {}),
+            arguments=change_layer(case.call.arguments, layer_changes or {}),
             state=case.call.state if state is None else state,
         )
         changed_keywords = {**case.keywords, **keywords}
-        return self.trial.other(
+        return self.trial.trial_of(
             replace(case, call=call, inputs=tuple(inputs), layouts=(), keywords=changed_keywords)
         )
 
 
-def _padding(name: str) -> bool:
+def _is_padding_mask(name: str) -> bool:
     return "padding" in name
 
 
@@ -117,112 +132,126 @@ def unbatched(trial: Trial, generator: Generator) -> Claims:
     op = Operands.of(trial)
     if op is None:
         return
-    if not op.batched:
-        other = op.run(
-            lambda x: np.expand_dims(x, op.batch),
-            lambda name, x: x[np.newaxis] if _padding(name) else x,
+    if not op.is_batched:
+        other = op.call(
+            lambda x: np.expand_dims(x, op.batch_axis),
+            lambda name, x: x[np.newaxis] if _is_padding_mask(name) else x,
         )
-        yield same(other, trial, got_moves=lambda y: y.squeeze(op.batch))
-    elif all(x.shape[op.batch] == 1 for x in op.sequences.values()):
-        other = op.run(lambda x: x.squeeze(op.batch), lambda name, x: x[0] if _padding(name) else x)
-        yield same(other, trial, got_moves=lambda y: np.expand_dims(y, op.batch))
+        yield equality_claim(other, trial, got_moves=lambda y: y.squeeze(op.batch_axis))
+    elif all(x.shape[op.batch_axis] == 1 for x in op.sequences.values()):
+        other = op.call(
+            lambda x: x.squeeze(op.batch_axis),
+            lambda name, x: x[0] if _is_padding_mask(name) else x,
+        )
+        yield equality_claim(other, trial, got_moves=lambda y: np.expand_dims(y, op.batch_axis))
 
 
 @law("batch_first", "batch_first exchanges the first two axes")
 def batch_first(trial: Trial, generator: Generator) -> Claims:
     """The call with batch_first inverted and the first two axes exchanged."""
     op = Operands.of(trial)
-    if op is None or not op.batched:
+    if op is None or not op.is_batched:
         return
-    kind = {"batch_first": not first(trial.case)}
-    other = op.run(lambda x: np.ascontiguousarray(x.swapaxes(0, 1)), kind=kind)
-    yield same(other, trial, got_moves=lambda y: y.swapaxes(0, 1))
+    changes = {"batch_first": not is_batch_first(trial.case)}
+    other = op.call(lambda x: np.ascontiguousarray(x.swapaxes(0, 1)), layer_changes=changes)
+    yield equality_claim(other, trial, got_moves=lambda y: y.swapaxes(0, 1))
 
 
 @law("batch", "each element of a batch is as good as alone")
 def batch(trial: Trial, generator: Generator) -> Claims:
     """5 to 17 elements, drawn from the case's."""
     op = Operands.of(trial)
-    if op is None or not op.batched or op.empty:
+    if op is None or not op.is_batched or op.is_empty:
         return
-    size = next(iter(op.sequences.values())).shape[op.batch]
-    chosen = generator.integers(size, size=many(generator, least=5, most=17))
-    heads = kind_of(trial.case.call.arguments)["nhead"]
+    size = next(iter(op.sequences.values())).shape[op.batch_axis]
+    chosen = generator.integers(size, size=large_size(generator, minimum=5, maximum=17))
+    heads = layer_arguments(trial.case.call.arguments)["nhead"]
 
-    def taken(name: str, x: Array) -> Array:
-        if _padding(name):
+    def select_masks(name: str, x: Array) -> Array:
+        if _is_padding_mask(name):
             return np.asarray(x[chosen])
         if x.ndim == 2:
             return x
         return x.reshape(-1, heads, *x.shape[1:])[chosen].reshape(-1, *x.shape[1:])
 
-    other = op.run(lambda x: x.take(chosen, op.batch), taken)
-    yield same(other, trial, wanted_moves=lambda y: y.take(chosen, op.batch))
+    other = op.call(lambda x: x.take(chosen, op.batch_axis), select_masks)
+    yield equality_claim(other, trial, wanted_moves=lambda y: y.take(chosen, op.batch_axis))
 
 
 @law("order", "the order of the keys means nothing, and that of the queries is the output's")
 def order(trial: Trial, generator: Generator) -> Claims:
     """One sequence permuted, with its masks."""
     op = Operands.of(trial)
-    if op is None or op.hinted or op.empty:
+    if op is None or op.has_causal_hint or op.is_empty:
         return
     names = list(op.sequences)
-    moved = names[generator.integers(len(names))]
-    places = generator.permutation(op.sequences[moved].shape[op.positions])
+    moved_name = names[generator.integers(len(names))]
+    new_order = generator.permutation(op.sequences[moved_name].shape[op.position_axis])
 
-    def masked(name: str, x: Array) -> Array:
-        query, key = sides(name, op.given)
-        x = x.take(places, -1) if key == moved else x
-        return x.take(places, -2) if query == moved else x
+    def reorder_mask(name: str, x: Array) -> Array:
+        query, key = mask_sequences(name, op.given)
+        x = x.take(new_order, -1) if key == moved_name else x
+        return x.take(new_order, -2) if query == moved_name else x
 
-    found = replace(op, given={**op.given, moved: op.sequences[moved].take(places, op.positions)})
-    other = found.run(masks=masked)
-    if moved == op.query:
-        yield same(other, trial, wanted_moves=lambda y: y.take(places, op.positions))
+    reordered = replace(
+        op,
+        given={**op.given, moved_name: op.sequences[moved_name].take(new_order, op.position_axis)},
+    )
+    other = reordered.call(masks=reorder_mask)
+    if moved_name == op.query_name:
+        yield equality_claim(
+            other, trial, wanted_moves=lambda y: y.take(new_order, op.position_axis)
+        )
     else:
-        yield same(other, trial)
+        yield equality_claim(other, trial)
 
 
 @law("padding", "a padded key is as good as none")
 def padding(trial: Trial, generator: Generator) -> Claims:
     """More rows at the end of a sequence, hidden by its padding mask."""
     op = Operands.of(trial)
-    if op is None or op.hinted or op.empty:
+    if op is None or op.has_causal_hint or op.is_empty:
         return
     names = list(op.sequences)
-    longer = names[generator.integers(len(names))]
-    x, at = op.sequences[longer], op.positions
-    count, length = many(generator, least=1, most=9), x.shape[at]
-    added = np.concatenate([x, x.take(generator.integers(0, length, count), at)], at)
-    lead = (x.shape[op.batch],) if op.batched else ()
-    given: dict[str, Array | None] = {**op.given, longer: added}
+    longer_name = names[generator.integers(len(names))]
+    x, axis = op.sequences[longer_name], op.position_axis
+    count, length = large_size(generator, minimum=1, maximum=9), x.shape[axis]
+    extended = np.concatenate([x, x.take(generator.integers(0, length, count), axis)], axis)
+    batch_shape = (x.shape[op.batch_axis],) if op.is_batched else ()
+    inputs: dict[str, Array | None] = {**op.given, longer_name: extended}
     for name in op.given:
-        query, key = sides(name, op.given) if name.endswith("mask") else ("", "")
+        query, key = mask_sequences(name, op.given) if name.endswith("mask") else ("", "")
         mask = op.given[name]
-        if key != longer:
-            if query == longer and mask is not None:
-                given[name] = _extended(mask, count, -2)
+        if key != longer_name:
+            if query == longer_name and mask is not None:
+                inputs[name] = _extend_mask(mask, count, -2)
             continue
-        if not _padding(name):
+        if not _is_padding_mask(name):
             if mask is not None:
-                wide = _extended(mask, count, -1)
-                given[name] = _extended(wide, count, -2) if query == longer else wide
+                wide_mask = _extend_mask(mask, count, -1)
+                inputs[name] = (
+                    _extend_mask(wide_mask, count, -2) if query == longer_name else wide_mask
+                )
             continue
         # The attention mask of the same attention; an encoder's is named `mask` only.
-        pair = op.masks.get(name.replace("key_padding_mask", "mask"), op.masks.get("mask"))
-        like = pair if mask is None else mask
-        whole = like is None or like.dtype == bool
-        start = np.zeros((*lead, length), bool if whole else float) if mask is None else mask
-        hidden = np.full((*lead, count), True if whole else -np.inf)
-        given[name] = np.concatenate([start, hidden], -1)
-    other = replace(op, given=given).run()
-    if longer == op.query:
-        yield same(other, trial, got_moves=lambda y: y.take(range(length), at))
+        paired_mask = op.masks.get(name.replace("key_padding_mask", "mask"), op.masks.get("mask"))
+        mask_like = paired_mask if mask is None else mask
+        is_boolean = mask_like is None or mask_like.dtype == bool
+        present = (
+            np.zeros((*batch_shape, length), bool if is_boolean else float)
+            if mask is None
+            else mask
+        )
+        hidden = np.full((*batch_shape, count), True if is_boolean else -np.inf)
+        inputs[name] = np.concatenate([present, hidden], -1)
+    other = replace(op, given=inputs).call()
+    if longer_name == op.query_name:
+        yield equality_claim(other, trial, got_moves=lambda y: y.take(range(length), axis))
     else:
-        yield same(other, trial)
+        yield equality_claim(other, trial)
 
 
-def _extended(mask: Array, count: int, axis: int) -> Array:
+def _extend_mask(mask: Array, count: int, axis: int) -> Array:
     """The mask with more positions, which it allows."""
     shape = list(mask.shape)
     shape[axis] = count
@@ -233,9 +262,9 @@ def _extended(mask: Array, count: int, axis: int) -> Array:
 def hint(trial: Trial, generator: Generator) -> Claims:
     """The call without the hint."""
     op = Operands.of(trial)
-    if op is not None and op.hinted:
-        plain: dict[str, Any] = dict.fromkeys(trial.case.keywords, False)
-        yield same(op.run(**plain), trial)
+    if op is not None and op.has_causal_hint:
+        no_hints: dict[str, Any] = dict.fromkeys(trial.case.keywords, False)
+        yield equality_claim(op.call(**no_hints), trial)
 
 
 @law("masks", "a mask of truths is that of 0 and -inf")
@@ -244,32 +273,34 @@ def masks(trial: Trial, generator: Generator) -> Claims:
     op = Operands.of(trial)
     if op is None or not any(x.dtype == bool for x in op.masks.values()):
         return
-    numbers = op.run(masks=lambda name, x: np.where(x, -np.inf, 0.0) if x.dtype == bool else x)
-    yield same(numbers, trial)
+    numeric_masks = op.call(
+        masks=lambda name, x: np.where(x, -np.inf, 0.0) if x.dtype == bool else x
+    )
+    yield equality_claim(numeric_masks, trial)
 
 
 @law("heads", "the order of the heads means nothing")
 def heads(trial: Trial, generator: Generator) -> Claims:
     """The heads of every attention permuted, with their masks."""
-    op, kind = Operands.of(trial), kind_of(trial.case.call.arguments)
-    size, count = kind["d_model"], kind["nhead"]
+    op, arguments = Operands.of(trial), layer_arguments(trial.case.call.arguments)
+    size, count = arguments["d_model"], arguments["nhead"]
     if op is None or count == 1:
         return
-    turned = generator.permutation(count)
-    places = np.arange(size).reshape(count, -1)[turned].reshape(-1)
+    head_order = generator.permutation(count)
+    new_order = np.arange(size).reshape(count, -1)[head_order].reshape(-1)
     state = dict(trial.case.call.state)
     for name, x in state.items():
         if name.rpartition(".")[2].startswith("in_proj_"):
-            state[name] = x.reshape(3, size, *x.shape[1:])[:, places].reshape(x.shape)
+            state[name] = x.reshape(3, size, *x.shape[1:])[:, new_order].reshape(x.shape)
         elif name.endswith("out_proj.weight"):
-            state[name] = x[:, places]
+            state[name] = x[:, new_order]
 
-    def each(name: str, x: Array) -> Array:
-        if _padding(name) or x.ndim == 2:
+    def reorder_mask(name: str, x: Array) -> Array:
+        if _is_padding_mask(name) or x.ndim == 2:
             return x
-        return x.reshape(-1, count, *x.shape[1:])[:, turned].reshape(x.shape)
+        return x.reshape(-1, count, *x.shape[1:])[:, head_order].reshape(x.shape)
 
-    yield same(op.run(masks=each, state=state), trial)
+    yield equality_claim(op.call(masks=reorder_mask, state=state), trial)
 
 
 @law("residual", "with weights and biases of 0 in each sublayer norm_first leaves the input")
@@ -281,10 +312,13 @@ def residual(trial: Trial, generator: Generator) -> Claims:
     state = {
         name: x if "norm" in name else np.zeros_like(x) for name, x in trial.case.call.state.items()
     }
-    other, wanted = op.run(kind={"norm_first": True}, state=state), op.sequences[op.query]
+    other, wanted = (
+        op.call(layer_changes={"norm_first": True}, state=state),
+        op.sequences[op.query_name],
+    )
     exact = Rounded(wanted, np.zeros(wanted.shape), trial.precision)
     got = Rounded(other.answer[0], np.zeros(wanted.shape), trial.precision)
-    yield Claim(trial.names, Side(other.text(), (got,), other), Side(op.query, (exact,)))
+    yield Claim(trial.names, Side(other.text(), (got,), other), Side(op.query_name, (exact,)))
 
 
 @law("last", "a last norm without weights leaves its bias")
@@ -295,12 +329,12 @@ def last(trial: Trial, generator: Generator) -> Claims:
     if op is None or f"{name}.bias" not in state:
         return
     state[f"{name}.weight"] = np.zeros_like(state[f"{name}.weight"])
-    other = op.run(kind={"norm_first": False}, state=state)
-    shape = op.sequences[op.query].shape
-    wanted = np.broadcast_to(state[f"{name}.bias"], shape).copy()
+    other = op.call(layer_changes={"norm_first": False}, state=state)
+    shape = op.sequences[op.query_name].shape
+    bias = np.broadcast_to(state[f"{name}.bias"], shape).copy()
     if not np.isfinite(other.expected[0].error).all():
         return
-    exact = Rounded(wanted, np.zeros(shape), trial.precision)
+    exact = Rounded(bias, np.zeros(shape), trial.precision)
     got = Rounded(other.answer[0], np.zeros(shape), trial.precision)
     yield Claim(trial.names, Side(other.text(), (got,), other), Side(f"{name}.bias", (exact,)))
 

@@ -27,13 +27,13 @@ from conformance.strategies.invalid.breaks import invalid_cases
 _SDPA = "functional.scaled_dot_product_attention"
 
 
-def _batch(case: Case) -> int | None:
+def _batch_axis(case: Case) -> int | None:
     """Axis 0 if there are at least two leading axes: a single one counts heads."""
     query = case.inputs[0]
     return 0 if query is not None and query.ndim > 3 else None
 
 
-def _mask_batch(case: Case) -> int | None:
+def _mask_batch_axis(case: Case) -> int | None:
     """Axis 0 of the mask if it counts the batch; a mask may also have size 1 there, or no axis."""
     query, mask = case.inputs[0], case.inputs[3]
     if query is None or mask is None or query.ndim < 4:
@@ -41,7 +41,7 @@ def _mask_batch(case: Case) -> int | None:
     return 0 if mask.ndim == query.ndim and len(mask) == len(query) else None
 
 
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _resize(spec: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments; None with two masks, or where the heads do not match."""
     query, key = case.inputs[:2]
     assert query is not None
@@ -54,7 +54,7 @@ def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
-def _lengths(case: Case) -> tuple[Axes, ...]:
+def _independent_axes(case: Case) -> tuple[Axes, ...]:
     """The axes of the queries, of the keys, of their features, and of the values' features."""
     query, key, value, *masks = case.inputs
     assert query is not None
@@ -87,27 +87,29 @@ _HEADS: tuple[tuple[str, tuple[Shape, ...], dict[str, bool]], ...] = (
 )
 
 
-def _random(call: Call) -> bool:
+def _draws_random(call: Call) -> bool:
     return bool(call.arguments.get("dropout_p", 0.0) > 0)
 
 
-def _attention() -> LayerSpec:
+def _attention_spec() -> LayerSpec:
     return LayerSpec(
         _SDPA,
         "attention",
         signature=Signature(
             (
                 Argument("dropout_p", 0.0),
-                Argument("is_causal", False, other=True),
-                Argument("scale", None, other=1.0),
+                Argument("is_causal", False, alternative=True),
+                Argument("scale", None, alternative=1.0),
                 Argument("enable_gqa", False),
             ),
             (
-                *(Input(name, batch_axis=_batch) for name in ("query", "key", "value")),
-                Input("attn_mask", "mask", optional=True, batch_axis=_mask_batch, signed=False),
+                *(Input(name, batch_axis=_batch_axis) for name in ("query", "key", "value")),
+                Input(
+                    "attn_mask", "mask", optional=True, batch_axis=_mask_batch_axis, any_value=False
+                ),
             ),
-            (Output("output", _batch),),
-            complex=False,
+            (Output("output", _batch_axis),),
+            supports_complex=False,
         ),
         oracle=Oracle(
             values=oracle.functional_scaled_dot_product_attention,
@@ -122,9 +124,9 @@ def _attention() -> LayerSpec:
             cases=partial(cases.attentions, _SDPA),
             invalid=invalid_cases(partial(cases.attentions, _SDPA), invalid.BREAKS),
         ),
-        variation=Variation(refit=_refit, free=_lengths),
+        variation=Variation(resize=_resize, independent_axes=_independent_axes),
         laws=laws.LAWS,
-        randomness=Randomness(used=_random, draws=sdpa_draws),
+        randomness=Randomness(is_used=_draws_random, draws=sdpa_draws),
         benchmark=Benchmark(
             workloads=tuple(
                 Workload(_SDPA, name, arguments, inputs, k == 0)
@@ -136,7 +138,7 @@ def _attention() -> LayerSpec:
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
-    yield multihead_attention.row()
-    yield _attention()
+    yield multihead_attention.spec()
+    yield _attention_spec()

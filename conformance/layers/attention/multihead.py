@@ -24,15 +24,15 @@ from conformance.strategies.invalid.breaks import invalid_cases
 NAME = "MultiheadAttention"
 
 
-def _sequence(length: str, width: str) -> str:
+def _sequence_shape(length: str, width: str) -> str:
     return f"batch? {length} {width} if batch_first else {length} batch? {width}"
 
 
 _SHAPES = Shapes(
     {
-        "query": _sequence("queries", "embed_dim"),
-        "key": _sequence("keys", "kdim"),
-        "value": _sequence("keys", "vdim"),
+        "query": _sequence_shape("queries", "embed_dim"),
+        "key": _sequence_shape("keys", "kdim"),
+        "value": _sequence_shape("keys", "vdim"),
         "key_padding_mask": "batch? keys",
         "attn_mask": "((1 if batch is None else batch)*num_heads)? queries keys",
         "in_proj_weight": "(3*embed_dim) embed_dim if joint",
@@ -44,7 +44,7 @@ _SHAPES = Shapes(
         "bias_v": "1 1 embed_dim if add_bias_kv",
         "out_proj.weight": "embed_dim embed_dim",
         "out_proj.bias": "embed_dim if bias",
-        "attn_output": _sequence("queries", "embed_dim"),
+        "attn_output": _sequence_shape("queries", "embed_dim"),
         "attn_output_weights": "batch? queries sources if need_weights and average_attn_weights"
         " else batch? num_heads queries sources if need_weights",
     },
@@ -56,12 +56,12 @@ _SHAPES = Shapes(
 )
 
 
-def _state(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+def _state_tensors(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
     """The state's tensors; the documentation does not specify their initial values."""
     return tuple(StateTensor(name, shape) for name, shape in shapes.items())
 
 
-def _allows(row: LayerSpec, case: Case) -> bool:
+def _allows(spec: LayerSpec, case: Case) -> bool:
     """Whether the case has the mask that `is_causal` describes."""
     return not case.keywords.get("is_causal", False) or case.inputs[4] is not None
 
@@ -75,40 +75,43 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return 2 * embed * (projections + 2 * rows * key[axis])
 
 
-def _random(call: Call) -> bool:
+def _draws_random(call: Call) -> bool:
     return call.training and call.arguments.get("dropout", 0.0) > 0
 
 
 _BERT = {"embed_dim": 768, "num_heads": 12, "batch_first": True}
 
 
-def row() -> LayerSpec:
+def spec() -> LayerSpec:
     """The specification of MultiheadAttention."""
     signature = Signature(
         (
-            Argument("embed_dim", plain=1, size=True),
-            Argument("num_heads", plain=1),
+            Argument("embed_dim", simplest=1, size=True),
+            Argument("num_heads", simplest=1),
             Argument("dropout", 0.0),
-            Argument("bias", True, other=False),
-            Argument("add_bias_kv", False, other=True),
-            Argument("add_zero_attn", False, other=True),
-            Argument("kdim", None, ties=Ties(like="embed_dim")),
-            Argument("vdim", None, ties=Ties(like="embed_dim")),
-            Argument("batch_first", False, other=True),
+            Argument("bias", True, alternative=False),
+            Argument("add_bias_kv", False, alternative=True),
+            Argument("add_zero_attn", False, alternative=True),
+            Argument("kdim", None, ties=Ties(replaces_none="embed_dim")),
+            Argument("vdim", None, ties=Ties(replaces_none="embed_dim")),
+            Argument("batch_first", False, alternative=True),
             Argument("need_weights", True, keyword=True),
             Argument("average_attn_weights", True, keyword=True),
             # With is_causal the mask must stay the causal one, so that no length may change.
             Argument(
-                "is_causal", False, keyword=True, ties=Ties(fixes_sizes=True, fixes="attn_mask")
+                "is_causal",
+                False,
+                keyword=True,
+                ties=Ties(fixes_sizes=True, constrains="attn_mask"),
             ),
         ),
         (
             *map(Input, ("query", "key", "value")),
-            Input("key_padding_mask", "mask", True, signed=False),
-            Input("attn_mask", "mask", True, passed=BY_NAME, signed=False),
+            Input("key_padding_mask", "mask", True, any_value=False),
+            Input("attn_mask", "mask", True, passing=BY_NAME, any_value=False),
         ),
         (Output("attn_output"), Output("attn_output_weights")),
-        complex=False,
+        supports_complex=False,
     )
     breaks = invalid.multihead_breaks(signature, _SHAPES)
     return LayerSpec(
@@ -127,12 +130,12 @@ def row() -> LayerSpec:
         generation=Generation(
             cases=partial(cases.multihead_attentions, NAME),
             invalid=invalid_cases(partial(cases.multihead_attentions, NAME), breaks),
-            examples=0.8,
+            examples_fraction=0.8,
         ),
         variation=Variation(allows=_allows),
-        state=State(shaped=_state),
+        state=State(tensors_from_shapes=_state_tensors),
         laws=laws.LAWS,
-        randomness=Randomness(used=_random, draws=multihead_draws),
+        randomness=Randomness(is_used=_draws_random, draws=multihead_draws),
         benchmark=Benchmark(
             workloads=(
                 Workload(NAME, "bert 12 heads, 64", _BERT, ((1, 64, 768),) * 3, small=True),

@@ -11,11 +11,11 @@ import numpy as np
 
 from conformance.laws import multilinear
 from conformance.laws.convolution import convolution as laws
-from conformance.layers.convolution.facts import DERIVED, TRANSPOSED, allows, kernel_of
-from conformance.layers.convolution.workloads import flops, flops_transposed, workloads
+from conformance.layers.convolution.facts import DERIVED, TRANSPOSED, allows, implied_arguments
+from conformance.layers.convolution.workloads import flops, transposed_flops, workloads
 from conformance.model.case import Case
 from conformance.oracles import convolution as oracle
-from conformance.oracles.forms import of_module
+from conformance.oracles.forms import module_oracle
 from conformance.spec.law import Law
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import (
@@ -29,25 +29,28 @@ from conformance.spec.parts import (
 )
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Arguments, Input, Output, Signature, Ties
-from conformance.spec.state import Shape, StateTensor, products, uniform
+from conformance.spec.state import Shape, StateTensor, products_per_sum, uniform_parameters
 from conformance.spec.workload import Filling
 from conformance.strategies import convolution as cases
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.convolution import convolution as invalid
 
-_STRIDE = Argument("stride", 1, other=2, per_dimension=True, window=True)
-_PADDING = Argument("padding", 0, other=1, per_dimension=True, window=True)
-_DILATION = Argument("dilation", 1, other=2, per_dimension=True, window=True)
+_STRIDE = Argument("stride", 1, alternative=2, per_dimension=True, window=True)
+_PADDING = Argument("padding", 0, alternative=1, per_dimension=True, window=True)
+_DILATION = Argument("dilation", 1, alternative=2, per_dimension=True, window=True)
 _OUTPUT_PADDING = Argument("output_padding", 0, per_dimension=True, window=True)
 _OUTPUT_SIZE = Argument("output_size", None, keyword=True, ties=Ties(fixes_sizes=True))
-_SIZES = (Argument("in_channels", plain=1, size=True), Argument("out_channels", plain=1, size=True))
-_KERNEL = Argument("kernel_size", plain=1, per_dimension=True, size=True, window=True)
+_SIZES = (
+    Argument("in_channels", simplest=1, size=True),
+    Argument("out_channels", simplest=1, size=True),
+)
+_KERNEL = Argument("kernel_size", simplest=1, per_dimension=True, size=True, window=True)
 _GROUPS = Argument("groups", 1)
-_BIAS = Argument("bias", True, other=False)
+_BIAS = Argument("bias", True, alternative=False)
 _MODE = Argument("padding_mode", "zeros")
 
 _DIVISIBLE = ("in_channels % groups == 0", "out_channels % groups == 0")
-_ADDED = (
+_TOTAL_PADDING = (
     "0 if padding == 'valid' else dilation*(kernel_size - 1) if padding == 'same' else 2*padding"
 )
 _CONV = Shapes(
@@ -58,7 +61,10 @@ _CONV = Shapes(
         "output": "batch? out_channels *out",
     },
     where=_DIVISIBLE,
-    let={"added": _ADDED, "out": "(space + added - dilation*(kernel_size - 1) - 1)//stride + 1"},
+    let={
+        "added": _TOTAL_PADDING,
+        "out": "(space + added - dilation*(kernel_size - 1) - 1)//stride + 1",
+    },
 )
 _FUNCTIONAL_CONV = Shapes(
     {
@@ -122,24 +128,24 @@ _TRANSPOSED_FORMULA = (
 _AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 
-def _length(axis: str, k: int, dims: int, transposed: bool) -> str:
-    at = "" if dims == 1 else f"[{k}]"
-    kernel = f"dilation{at} × (kernel_size{at} − 1)"
+def _length_formula(axis: str, k: int, dims: int, transposed: bool) -> str:
+    index = "" if dims == 1 else f"[{k}]"
+    kernel = f"dilation{index} × (kernel_size{index} − 1)"
     if transposed:
         return (
-            f"{axis}_out = ({axis}_in − 1) × stride{at} − 2 × padding{at} + {kernel} "
-            f"+ output_padding{at} + 1"
+            f"{axis}_out = ({axis}_in − 1) × stride{index} − 2 × padding{index} + {kernel} "
+            f"+ output_padding{index} + 1"
         )
-    return f"{axis}_out = ⌊({axis}_in + 2 × padding{at} − {kernel} − 1) / stride{at} + 1⌋"
+    return f"{axis}_out = ⌊({axis}_in + 2 × padding{index} − {kernel} − 1) / stride{index} + 1⌋"
 
 
-def _inferred(dims: int, input: Shape) -> Mapping[str, Any]:
+def _inferred_arguments(dims: int, input: Shape) -> Mapping[str, Any]:
     return {"in_channels": input[-1 - dims]}
 
 
-def _initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+def _initial_tensors(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
     """Tensors drawn uniformly; the bound depends on the number of products in a sum."""
-    return uniform(shapes, products(shapes["weight"]))
+    return uniform_parameters(shapes, products_per_sum(shapes["weight"]))
 
 
 def _every_weight_counts(case: Case) -> bool:
@@ -151,12 +157,12 @@ def _every_weight_counts(case: Case) -> bool:
     return padding == "valid" or (padding != "same" and not np.any(padding))
 
 
-def _never(case: Case) -> bool:
+def _no_weight_counts(case: Case) -> bool:
     """Never: algorithms of a transposed convolution multiply or skip the zeros of its stride."""
     return False
 
 
-def _terms_transposed(weight: Shape) -> int:
+def _transposed_terms(weight: Shape) -> int:
     return weight[0] * math.prod(weight[2:])
 
 
@@ -175,7 +181,7 @@ def _arguments(form: str, transposed: bool) -> tuple[Argument, ...]:
     return (*required, *windows, _DILATION, _GROUPS, _BIAS, _MODE)
 
 
-def _row(form: str, dims: int, transposed: bool) -> LayerSpec:
+def _layer_spec(form: str, dims: int, transposed: bool) -> LayerSpec:
     function, lazy = form == "functional.", form == "Lazy"
     stem = (
         ("conv_transpose" if transposed else "conv")
@@ -197,47 +203,49 @@ def _row(form: str, dims: int, transposed: bool) -> LayerSpec:
         shapes = _FUNCTIONAL_CONV if function else _CONV
         values, draw = oracle.conv, cases.convolutions
     valid = partial(draw, name, dims)
-    lengths = (_length(axis, k, dims, transposed) for k, axis in enumerate(_AXES[dims]))
+    lengths = (_length_formula(axis, k, dims, transposed) for k, axis in enumerate(_AXES[dims]))
     return LayerSpec(
         name,
         "convolution",
         signature=signature,
         shapes=shapes,
         oracle=Oracle(
-            values=values if function else of_module(values, "weight", "bias"),
+            values=values if function else module_oracle(values, "weight", "bias"),
             formula=(*(_TRANSPOSED_FORMULA if transposed else _FORMULA), *lengths),
-            module=f"{'ConvTranspose' if transposed else 'Conv'}{dims}d" if function else None,
+            equivalent_module=f"{'ConvTranspose' if transposed else 'Conv'}{dims}d"
+            if function
+            else None,
         ),
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(valid, invalid.breaks(name, signature, shapes)),
             # A lazy module runs the eager module's kernels.
-            examples=0.3 if lazy else 0.6 if function else 1.0,
+            examples_fraction=0.3 if lazy else 0.6 if function else 1.0,
         ),
         variation=Variation(allows=allows),
-        state=State() if function else State(shaped=_initial),
+        state=State() if function else State(tensors_from_shapes=_initial_tensors),
         traits=Traits(
             wide_sums=not transposed,
-            every_weight_counts=_never if transposed else _every_weight_counts,
+            every_weight_counts=_no_weight_counts if transposed else _every_weight_counts,
         ),
         conditions=Conditions(
-            derived=TRANSPOSED if transposed else DERIVED,
-            numbers={"padding": "pads"},
-            shown=kernel_of,
+            derived_facts=TRANSPOSED if transposed else DERIVED,
+            numeric_facts={"padding": "pads"},
+            implied_arguments=implied_arguments,
         ),
         laws=_LAWS if function else (*_LAWS, multilinear.lazy_equals_eager),
         benchmark=Benchmark(
             workloads=workloads(name, dims, transposed=transposed),
-            filling=Filling(terms=_terms_transposed) if transposed else Filling(),
-            flops=flops_transposed if transposed else flops,
+            filling=Filling(terms=_transposed_terms) if transposed else Filling(),
+            flops=transposed_flops if transposed else flops,
         ),
-        lazy=Lazy(f"{stem}{dims}d", partial(_inferred, dims)) if lazy else None,
+        lazy=Lazy(f"{stem}{dims}d", partial(_inferred_arguments, dims)) if lazy else None,
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
     for transposed in (False, True):
         for form in ("", "Lazy", "functional."):
             for dims in (1, 2, 3):
-                yield _row(form, dims, transposed)
+                yield _layer_spec(form, dims, transposed)

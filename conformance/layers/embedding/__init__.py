@@ -23,14 +23,14 @@ from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.embedding import embedding as invalid
 
 _SIZES = (
-    Argument("num_embeddings", plain=1, size=True),
-    Argument("embedding_dim", plain=1, size=True),
+    Argument("num_embeddings", simplest=1, size=True),
+    Argument("embedding_dim", simplest=1, size=True),
 )
 _OPTIONS = (
-    Argument("padding_idx", None, other=0),
-    Argument("max_norm", None, other=1.0),
-    Argument("norm_type", 2.0, other=1.0),
-    Argument("scale_grad_by_freq", False, other=True),
+    Argument("padding_idx", None, alternative=0),
+    Argument("max_norm", None, alternative=1.0),
+    Argument("norm_type", 2.0, alternative=1.0),
+    Argument("scale_grad_by_freq", False, alternative=True),
     Argument("sparse", False),
 )
 _FORMULA = (
@@ -46,7 +46,7 @@ _SHAPES = Shapes(
         "output": "batch? *more embedding_dim",
     },
     where=("padding_idx is None or -num_embeddings <= padding_idx < num_embeddings",),
-    below={"input": "num_embeddings"},
+    index_limits={"input": "num_embeddings"},
 )
 
 
@@ -54,12 +54,12 @@ def _renormalises(call: Call) -> bool:
     return call.arguments.get("max_norm") is not None
 
 
-def _initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+def _initial_tensors(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
     """A weight drawn from N(0, 1), with row `padding_idx` zero."""
     return (StateTensor("weight", shapes["weight"], Normal(arguments.get("padding_idx"))),)
 
 
-def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+def _readback(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """The module stores padding_idx as a nonnegative index."""
     place = arguments["padding_idx"]
     if place is None or place >= 0:
@@ -67,7 +67,7 @@ def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"padding_idx": place + arguments["num_embeddings"]}
 
 
-def _moved(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+def _copied_numbers(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
     """Nothing is computed; each copied number counts as one operation."""
     return math.prod(outputs[0])
 
@@ -92,22 +92,22 @@ def _workloads(layer: str) -> Iterator[Workload]:
             {} if function else arguments,
             (indices, weight) if function else (indices,),
             small=k == 0,
-            below={"input": weight[0]},
+            index_limits={"input": weight[0]},
         )
 
 
-def _embedding(name: str) -> LayerSpec:
+def _embedding_spec(name: str) -> LayerSpec:
     function = is_function(name)
     valid = partial(cases.embeddings, name)
     signature = Signature(
         _OPTIONS if function else (*_SIZES, *_OPTIONS),
         (
-            Input("input", "index", differentiable=False, signed=False),
+            Input("input", "index", differentiable=False, any_value=False),
             *((Input("weight", "weight", updated=True),) if function else ()),
         ),
         (Output("output"),),
-        complex=False,
-        kept_as=_padding,
+        supports_complex=False,
+        readback=_readback,
     )
     breaks = invalid.embedding_breaks(signature, _SHAPES)
     return LayerSpec(
@@ -120,20 +120,22 @@ def _embedding(name: str) -> LayerSpec:
             formula=_FORMULA,
             propagation=looked_up,
         ),
-        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks), examples=0.4),
-        state=State() if function else State(shaped=_initial),
-        traits=Traits(copies=True, updates=_renormalises),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, breaks), examples_fraction=0.4
+        ),
+        state=State() if function else State(tensors_from_shapes=_initial_tensors),
+        traits=Traits(copies_input=True, updates_state=_renormalises),
         laws=laws.LAWS,
         benchmark=Benchmark(
             workloads=tuple(_workloads(name)),
             filling=Filling(contraction=False),
-            flops=_moved,
-            needed=embedding_bag.looked_up_rows,
+            flops=_copied_numbers,
+            elements_read=embedding_bag.elements_read,
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
-    yield from map(_embedding, ("Embedding", "functional.embedding"))
-    yield from embedding_bag.rows()
+    yield from map(_embedding_spec, ("Embedding", "functional.embedding"))
+    yield from embedding_bag.layer_specs()

@@ -13,7 +13,7 @@ import numpy as np
 from conformance.laws.embedding import bag as laws
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles.embedding import bag as oracle
-from conformance.spec.axes import Axes, joined
+from conformance.spec.axes import Axes, present_axes
 from conformance.spec.elementwise import every_axis
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import (
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import FactsLike as Facts
 
 _SIZES = (
-    Argument("num_embeddings", plain=1, size=True),
-    Argument("embedding_dim", plain=1, size=True),
+    Argument("num_embeddings", simplest=1, size=True),
+    Argument("embedding_dim", simplest=1, size=True),
 )
 _OPTIONS = (
-    Argument("max_norm", None, other=1.0),
-    Argument("norm_type", 2.0, other=1.0),
-    Argument("scale_grad_by_freq", False, other=True),
-    Argument("mode", "mean", other="sum"),
-    Argument("sparse", False, other=True),
-    Argument("include_last_offset", False, other=True),
-    Argument("padding_idx", None, other=0),
+    Argument("max_norm", None, alternative=1.0),
+    Argument("norm_type", 2.0, alternative=1.0),
+    Argument("scale_grad_by_freq", False, alternative=True),
+    Argument("mode", "mean", alternative="sum"),
+    Argument("sparse", False, alternative=True),
+    Argument("include_last_offset", False, alternative=True),
+    Argument("padding_idx", None, alternative=0),
 )
 _FORMULA = (
     "output[b, :] = sum, mean or max of per_sample_weights[b, n] weight[input[b, n], :] over n,",
@@ -57,32 +57,32 @@ _FORMULA = (
 )
 
 
-def _fixed(case: Case) -> int | None:
+def _batch_axis(case: Case) -> int | None:
     """Axis 0 counts the bags if the indices are a matrix with one bag per row."""
     index = case.inputs[0]
     return 0 if index is not None and index.ndim == 2 else None
 
 
-def _sizes(case: Case) -> tuple[Axes, ...]:
+def _bag_size_axes(case: Case) -> tuple[Axes, ...]:
     """The axis within a bag, if the indices are a matrix; otherwise offsets decide bag sizes."""
-    if _fixed(case) is None:
+    if _batch_axis(case) is None:
         return ()
     last = len(case.inputs) - 1
-    weighed = case.inputs[last] is not None
-    return (((0, 1), (last, 1)) if weighed else ((0, 1),),)
+    has_factors = case.inputs[last] is not None
+    return (((0, 1), (last, 1)) if has_factors else ((0, 1),),)
 
 
 def _renormalises(call: Call) -> bool:
     return call.arguments.get("max_norm") is not None
 
 
-def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+def _state_tensors(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
     """A weight (num_embeddings, embedding_dim) from N(0, 1), with row `padding_idx` zero."""
     shape = (arguments["num_embeddings"], arguments["embedding_dim"])
     return (StateTensor("weight", shape, Normal(arguments.get("padding_idx"))),)
 
 
-def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+def _readback(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """The module stores padding_idx as a nonnegative index."""
     place = arguments["padding_idx"]
     if place is None or place >= 0:
@@ -90,25 +90,32 @@ def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"padding_idx": place + arguments["num_embeddings"]}
 
 
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _resize(spec: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, its indices and offsets adapted; None where invalid."""
-    index, *given = case.inputs
-    weight = given.pop(0) if row.function else case.call.state["weight"]
-    offsets, factors = given
+    index, *others = case.inputs
+    weight = others.pop(0) if spec.is_function else case.call.state["weight"]
+    offsets, factors = others
     assert index is not None
     assert weight is not None
     if (offsets is None) is (index.ndim == 1):
         return None
-    mode, wanted = arguments.get("mode", "mean"), arguments.get
-    counting, sparse = wanted("scale_grad_by_freq", False), wanted("sparse", False)
-    if (factors is not None and mode != "sum") or (mode == "max" and (counting or sparse)):
+    mode, argument_or_default = arguments.get("mode", "mean"), arguments.get
+    by_frequency, sparse = (
+        argument_or_default("scale_grad_by_freq", False),
+        argument_or_default("sparse", False),
+    )
+    if (factors is not None and mode != "sum") or (mode == "max" and (by_frequency or sparse)):
         return None
-    if counting and sparse:
+    if by_frequency and sparse:
         return None  # torch has no such gradient
     if offsets is not None:
-        before = case.call.arguments.get("include_last_offset", False)
-        starts = offsets[:-1] if before else offsets
-        offsets = np.append(starts, index.size) if wanted("include_last_offset", False) else starts
+        had_last_offset = case.call.arguments.get("include_last_offset", False)
+        starts = offsets[:-1] if had_last_offset else offsets
+        offsets = (
+            np.append(starts, index.size)
+            if argument_or_default("include_last_offset", False)
+            else starts
+        )
         if len(starts) == 0 and index.size:
             return None
     sizes = {"num_embeddings": weight.shape[0], "embedding_dim": weight.shape[1], **arguments}
@@ -117,21 +124,25 @@ def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None
     if place is not None and not -count <= place < count:
         return None
     weight, index = resized(weight, (count, width)), index % count
-    call = replace(case.call, arguments=arguments, state={} if row.function else {"weight": weight})
-    rest = (offsets, factors)
-    return replace(case, call=call, inputs=(index, *((weight,) if row.function else ()), *rest))
+    call = replace(
+        case.call, arguments=arguments, state={} if spec.is_function else {"weight": weight}
+    )
+    optional_inputs = (offsets, factors)
+    return replace(
+        case, call=call, inputs=(index, *((weight,) if spec.is_function else ()), *optional_inputs)
+    )
 
 
-def _counts_differ(found: Facts) -> bool:
+def _counts_differ(facts: Facts) -> bool:
     """Whether the i-th distinct index and the i-th index occur differently often, for some i.
 
     Both are in ascending order. Torch uses the count of the one for the other.
     """
-    index = found.case.inputs[0]
+    index = facts.case.inputs[0]
     assert index is not None
-    named, counts = np.unique(index, return_counts=True)
-    others = np.sort(index, axis=None)[: len(named)]
-    return bool((counts != counts[np.searchsorted(named, others)]).any())
+    row_indices, counts = np.unique(index, return_counts=True)
+    sorted_indices = np.sort(index, axis=None)[: len(row_indices)]
+    return bool((counts != counts[np.searchsorted(row_indices, sorted_indices)]).any())
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -139,7 +150,7 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return math.prod(workload.inputs[0]) * outputs[0][-1]
 
 
-def looked_up_rows(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
+def elements_read(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
     """Count the elements of the table that are read: the rows that the indices name.
 
     Args:
@@ -162,36 +173,36 @@ def _workloads(layer: str) -> Iterator[Workload]:
             {"mode": "sum"} | ({} if function else arguments),
             (indices, weight) if function else (indices,),
             small=k == 0,
-            below={"input": weight[0]},
+            index_limits={"input": weight[0]},
         )
 
 
 # The oracle of a sum decides how NaN and infinities propagate; a maximum copies them.
-_PROPAGATION = Propagation(looked_up.expected, parameters=False, roles=("weight", "data"))
+_PROPAGATION = Propagation(looked_up.expected, special_parameters=False, roles=("weight", "data"))
 
 
-def table(case: Case) -> tuple[Axes, ...]:
+def weight_axes(case: Case) -> tuple[Axes, ...]:
     """Both axes of a function's weight."""
-    return joined(case, (1, 0)), joined(case, (1, 1))
+    return present_axes(case, (1, 0)), present_axes(case, (1, 1))
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The layers of bags, and one_hot, in the order of torch's documentation."""
-    index = Input("input", "index", batch_axis=_fixed, differentiable=False, signed=False)
-    rest = (
-        Input("offsets", "index", optional=True, differentiable=False, signed=False, fixed=True),
-        Input("per_sample_weights", optional=True, batch_axis=_fixed),
+    index = Input("input", "index", batch_axis=_batch_axis, differentiable=False, any_value=False)
+    optional_inputs = (
+        Input("offsets", "index", optional=True, differentiable=False, any_value=False, fixed=True),
+        Input("per_sample_weights", optional=True, batch_axis=_batch_axis),
     )
-    whole = partial(cases.embedding_bags, "EmbeddingBag")
+    module_cases = partial(cases.embedding_bags, "EmbeddingBag")
     module = LayerSpec(
         "EmbeddingBag",
         "embedding",
         signature=Signature(
             (*_SIZES, *_OPTIONS),
-            (index, *rest),
-            (Output("output", _fixed),),
-            complex=False,
-            kept_as=_padding,
+            (index, *optional_inputs),
+            (Output("output", _batch_axis),),
+            supports_complex=False,
+            readback=_readback,
         ),
         oracle=Oracle(
             values=oracle.embedding_bag,
@@ -200,20 +211,20 @@ def rows() -> Iterator[LayerSpec]:
             propagation=_PROPAGATION,
         ),
         generation=Generation(
-            cases=whole,
-            invalid=invalid_cases(whole, invalid.embedding_bag_breaks("EmbeddingBag")),
-            examples=0.4,
+            cases=module_cases,
+            invalid=invalid_cases(module_cases, invalid.embedding_bag_breaks("EmbeddingBag")),
+            examples_fraction=0.4,
         ),
-        variation=Variation(refit=_refit, free=_sizes),
-        state=State(_state),
-        traits=Traits(updates=_renormalises),
-        conditions=Conditions(derived={"counts_differ": _counts_differ}),
+        variation=Variation(resize=_resize, independent_axes=_bag_size_axes),
+        state=State(_state_tensors),
+        traits=Traits(updates_state=_renormalises),
+        conditions=Conditions(derived_facts={"counts_differ": _counts_differ}),
         laws=laws.LAWS,
         benchmark=Benchmark(
             workloads=tuple(_workloads("EmbeddingBag")),
             filling=Filling(contraction=False),
             flops=_flops,
-            needed=looked_up_rows,
+            elements_read=elements_read,
         ),
     )
     yield module
@@ -228,8 +239,8 @@ def rows() -> Iterator[LayerSpec]:
             inputs=(
                 index,
                 Input("weight", "weight", updated=True),
-                rest[0],
-                replace(rest[1], passed=BY_NAME),
+                optional_inputs[0],
+                replace(optional_inputs[1], passing=BY_NAME),
             ),
         ),
         oracle=replace(
@@ -241,64 +252,78 @@ def rows() -> Iterator[LayerSpec]:
             module.generation,
             cases=valid,
             invalid=invalid_cases(valid, invalid.embedding_bag_breaks(name)),
-            examples=0.4,
+            examples_fraction=0.4,
         ),
-        variation=replace(module.variation, shared=table),
+        variation=replace(module.variation, tied_axes=weight_axes),
         state=replace(module.state, tensors=stateless),
         benchmark=replace(module.benchmark, workloads=tuple(_workloads(name))),
     )
-    yield _one_hot()
+    yield _one_hot_spec()
 
 
-def _classes(case: Case) -> Mapping[str, Any]:
+def _class_count(case: Case) -> Mapping[str, Any]:
     """The number of classes: by default one more than the largest index."""
     (tensor,) = case.inputs
-    given = case.call.arguments.get("num_classes", -1)
+    num_classes = case.call.arguments.get("num_classes", -1)
     assert tensor is not None
-    return {"num_classes": int(tensor.max(initial=-1)) + 1 if given == -1 else given}
+    return {"num_classes": int(tensor.max(initial=-1)) + 1 if num_classes == -1 else num_classes}
 
 
-def _as_many(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _resize_one_hot(spec: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another `num_classes`, its indices reduced to that range."""
     (tensor,) = case.inputs
     assert tensor is not None
-    given = arguments.get("num_classes", -1)
-    if given < 1 and (given != -1 or not tensor.size):
+    num_classes = arguments.get("num_classes", -1)
+    if num_classes < 1 and (num_classes != -1 or not tensor.size):
         return None
     call = replace(case.call, arguments=arguments)
-    return replace(case, call=call, inputs=(tensor if given == -1 else tensor % given,))
+    return replace(case, call=call, inputs=(tensor if num_classes == -1 else tensor % num_classes,))
 
 
-def _axis(case: Case) -> int | None:
+def _one_hot_batch_axis(case: Case) -> int | None:
     """Axis 0 if the call passes num_classes; an inferred number depends on the whole batch."""
     (tensor,) = case.inputs
-    told = case.call.arguments.get("num_classes", -1) != -1
-    return 0 if told and tensor is not None and tensor.ndim else None
+    has_num_classes = case.call.arguments.get("num_classes", -1) != -1
+    return 0 if has_num_classes and tensor is not None and tensor.ndim else None
 
 
-def _one_hot() -> LayerSpec:
+def _one_hot_spec() -> LayerSpec:
     name = "functional.one_hot"
     valid = partial(cases.one_hots, name)
     return LayerSpec(
         name,
         "embedding",
         signature=Signature(
-            (Argument("num_classes", -1, other=17),),
-            (Input("tensor", "index", batch_axis=_axis, differentiable=False, signed=False),),
-            (Output("output", _axis, dtype=lambda case: "int64", differentiable=False),),
-            complex=False,
-            placed=False,
+            (Argument("num_classes", -1, alternative=17),),
+            (
+                Input(
+                    "tensor",
+                    "index",
+                    batch_axis=_one_hot_batch_axis,
+                    differentiable=False,
+                    any_value=False,
+                ),
+            ),
+            (
+                Output(
+                    "output", _one_hot_batch_axis, dtype=lambda case: "int64", differentiable=False
+                ),
+            ),
+            supports_complex=False,
+            takes_device_and_dtype=False,
         ),
         oracle=Oracle(
             values=oracle.one_hot,
             shapes=oracle.one_hot_shape,
             formula=("output[*, c] = 1 if c = tensor[*] else 0",),
-            counted=_classes,
+            value_inferred_arguments=_class_count,
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.one_hot_breaks()), examples=0.25
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.one_hot_breaks()),
+            examples_fraction=0.25,
         ),
-        variation=Variation(refit=_as_many, free=every_axis),
+        variation=Variation(resize=_resize_one_hot, independent_axes=every_axis),
         laws=laws.ONE_HOT_LAWS,
         benchmark=Benchmark(
             workloads=(
@@ -308,7 +333,7 @@ def _one_hot() -> LayerSpec:
                     {"num_classes": 1000},
                     ((4096,),),
                     small=True,
-                    below={"tensor": 1000},
+                    index_limits={"tensor": 1000},
                 ),
             ),
             filling=Filling(contraction=False),

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import grid as laws
-from conformance.layers.grid.propagation import placed, sampled
+from conformance.layers.grid.propagation import affine_propagation, sample_propagation
 from conformance.model.case import Case
 from conformance.oracles.grid import grid as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
@@ -23,7 +23,7 @@ from conformance.strategies.invalid import grid as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.shapes import shape_breaks
 
-_CORNERS = Argument("align_corners", None, other=True)
+_CORNERS = Argument("align_corners", None, alternative=True)
 
 
 _SAMPLE = Shapes(
@@ -36,17 +36,17 @@ _SAMPLE = Shapes(
 )
 
 
-def _affine_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _resize_affine(spec: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another size, whose batch is set to that of the matrices."""
     theta = case.inputs[0]
     size = arguments["size"]
     if theta is None or len(size) != theta.shape[1] + 2 or min(size) < 1 or not len(theta):
         return None
-    fitted = type(size)((len(theta), *size[1:]))
-    return replace(case, call=replace(case.call, arguments={**arguments, "size": fitted}))
+    new_size = type(size)((len(theta), *size[1:]))
+    return replace(case, call=replace(case.call, arguments={**arguments, "size": new_size}))
 
 
-def _sample_allows(row: LayerSpec, case: Case) -> bool:
+def _allows_sampling(spec: LayerSpec, case: Case) -> bool:
     """Whether the input has spatial elements, and bicubic mode has an image, not a volume."""
     x = case.inputs[0]
     assert x is not None
@@ -64,7 +64,7 @@ def _sample_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequenc
     return 2 * taps * math.prod(outputs[0])
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
     name = "functional.affine_grid"
     valid = partial(cases.affine_grids, name)
@@ -73,11 +73,14 @@ def rows() -> Iterator[LayerSpec]:
         name,
         "grid",
         signature=Signature(
-            (Argument("size", plain=(1, 1, 1, 1), size=True, form=Form(sequence=True)), _CORNERS),
+            (
+                Argument("size", simplest=(1, 1, 1, 1), size=True, form=Form(sequence=True)),
+                _CORNERS,
+            ),
             (Input("theta"),),
             (Output("output"),),
-            complex=False,
-            placed=False,
+            supports_complex=False,
+            takes_device_and_dtype=False,
         ),
         oracle=Oracle(
             values=oracle.affine_grid,
@@ -86,13 +89,15 @@ def rows() -> Iterator[LayerSpec]:
                 "output[n, h, w] = theta[n] (x_w, y_h, 1)",
                 "x_w = (2w + 1 - W) / W; align_corners: (2w + 1 - W) / (W - 1), 0 of W = 1",
             ),
-            propagation=placed,
+            propagation=affine_propagation,
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.affine_breaks()), examples=0.4
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.affine_breaks()),
+            examples_fraction=0.4,
         ),
-        variation=Variation(refit=_affine_refit),
-        traits=Traits(batched=True, wide_sums=True),
+        variation=Variation(resize=_resize_affine),
+        traits=Traits(always_batched=True, wide_sums=True),
         laws=laws.AFFINE,
         benchmark=Benchmark(
             workloads=(
@@ -107,18 +112,18 @@ def rows() -> Iterator[LayerSpec]:
     valid = partial(cases.grid_samples, name)
     signature = Signature(
         (
-            Argument("mode", "bilinear", other="nearest"),
-            Argument("padding_mode", "zeros", other="border"),
+            Argument("mode", "bilinear", alternative="nearest"),
+            Argument("padding_mode", "zeros", alternative="border"),
             _CORNERS,
         ),
         (Input("input"), Input("grid")),
         (Output("output"),),
-        complex=False,
-        placed=False,
+        supports_complex=False,
+        takes_device_and_dtype=False,
     )
     # Of input and grid each decides the rank of the other: `sample_breaks` has these breaks.
     breaks = shape_breaks(
-        signature, _SAMPLE, without=("input of another rank", "grid of another rank")
+        signature, _SAMPLE, excluded=("input of another rank", "grid of another rank")
     )
     yield LayerSpec(
         name,
@@ -132,13 +137,13 @@ def rows() -> Iterator[LayerSpec]:
                 "x = ((grid[n, h, w, 0] + 1) W − 1) / 2, y = ((grid[n, h, w, 1] + 1) H − 1) / 2",
                 "align_corners: x = (grid[n, h, w, 0] + 1) (W − 1) / 2, likewise y",
             ),
-            propagation=sampled,
+            propagation=sample_propagation,
         ),
         generation=Generation(
             cases=valid, invalid=invalid_cases(valid, (*breaks, *invalid.sample_breaks()))
         ),
-        variation=Variation(allows=_sample_allows),
-        traits=Traits(batched=True, wide_sums=True),
+        variation=Variation(allows=_allows_sampling),
+        traits=Traits(always_batched=True, wide_sums=True),
         laws=laws.SAMPLE,
         benchmark=Benchmark(
             workloads=(

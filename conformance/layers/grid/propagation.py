@@ -9,34 +9,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.oracles.grid.grid import pixels, taps_of
-from conformance.oracles.grid.sums import jointly
-from conformance.spec.propagation import Propagation, finite
+from conformance.arithmetic.rounded import Rounded, exact_operand
+from conformance.oracles.grid.grid import axis_taps, pixel_centres
+from conformance.oracles.grid.sums import read_elements
+from conformance.spec.propagation import Propagation, zero_nonfinite
 from conformance.spec.trial_protocol import TrialLike
 
 
-def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
-    given = {**trial.row.signature.defaults, **trial.case.call.arguments}
+def _expected_sample(trial: TrialLike) -> tuple[Rounded, ...]:
+    arguments = {**trial.spec.signature.defaults, **trial.case.call.arguments}
     x, grid = trial.case.inputs
     assert x is not None
     assert grid is not None
     with np.errstate(all="ignore"):
-        if given["mode"] == "nearest":
+        if arguments["mode"] == "nearest":
             return trial.expected
-        there = exactly(grid, trial.precision)
-        operands = [exactly(finite(x), trial.precision), there]
-        (whole,) = trial.evaluate({}, operands)
+        grid_values = exact_operand(grid, trial.precision)
+        operands = [exact_operand(zero_nonfinite(x), trial.precision), grid_values]
+        (finite_output,) = trial.evaluate({}, operands)
         # The alternatives differ in slope, not in value: the first will do.
-        whole = getattr(whole, "alternatives", (whole,))[0]
-        corners = bool(given["align_corners"])
-        taps = taps_of(x.shape, there, given["mode"], given["padding_mode"], corners)
-        return (_classified(x, whole, *jointly(taps, x.shape[2:])),)
+        finite_output = getattr(finite_output, "alternatives", (finite_output,))[0]
+        corners = bool(arguments["align_corners"])
+        taps = axis_taps(
+            x.shape, grid_values, arguments["mode"], arguments["padding_mode"], corners
+        )
+        return (_classify(x, finite_output, *read_elements(taps, x.shape[2:])),)
 
 
-def _classified(
+def _classify(
     x: np.ndarray,
-    whole: Rounded,
+    finite_output: Rounded,
     index: np.ndarray,
     signs: np.ndarray,
     touched: np.ndarray,
@@ -50,52 +52,79 @@ def _classified(
         touched: whether a form may multiply the element.
     """
     flat = x.reshape(*x.shape[:2], -1)
-    seen = np.moveaxis(flat[np.arange(len(x))[:, np.newaxis, np.newaxis], :, index], -1, 1)
+    read_elements = np.moveaxis(flat[np.arange(len(x))[:, np.newaxis, np.newaxis], :, index], -1, 1)
     signs, touched = signs[:, np.newaxis], touched[:, np.newaxis]
-    sure = signs != 0
-    odd = ~np.isfinite(seen)
-    lost = (np.isnan(seen) & sure).any(-1)
-    directed = np.where(np.isinf(seen) & sure, np.sign(seen) * signs, 0.0)
-    up, down = (directed > 0).any(-1), (directed < 0).any(-1)
-    doubtful = (odd & touched & ~sure).any(-1)
+    has_sign = signs != 0
+    nonfinite = ~np.isfinite(read_elements)
+    has_nan = (np.isnan(read_elements) & has_sign).any(-1)
+    infinity_signs = np.where(
+        np.isinf(read_elements) & has_sign, np.sign(read_elements) * signs, 0.0
+    )
+    positive_infinity, negative_infinity = (
+        (infinity_signs > 0).any(-1),
+        (infinity_signs < 0).any(-1),
+    )
+    undecided = (nonfinite & touched & ~has_sign).any(-1)
     # Sums along one axis may overflow, though the sum of all does not.
-    size = np.where(touched & np.isfinite(seen), np.abs(seen), 0.0)
-    mixed = (signs < 0).any(-1)
-    doubtful |= mixed & (2 * size.max(-1, initial=0.0) > whole.precision.largest)
-    doubtful |= mixed & up & down
-    shape = whole.shape
-    lost, up, down, doubtful = (array.reshape(shape) for array in (lost, up, down, doubtful))
-    value = np.where(up, np.inf, np.where(down, -np.inf, whole.value))
-    value = np.where(lost | (up & down), np.nan, value)
-    error = np.where(np.isinf(whole.error), np.inf, np.where(lost | up | down, 0.0, whole.error))
-    return Rounded(value, np.where(doubtful & ~lost, np.inf, error), whole.precision)
+    size = np.where(touched & np.isfinite(read_elements), np.abs(read_elements), 0.0)
+    has_negative_weight = (signs < 0).any(-1)
+    undecided |= has_negative_weight & (
+        2 * size.max(-1, initial=0.0) > finite_output.precision.largest
+    )
+    undecided |= has_negative_weight & positive_infinity & negative_infinity
+    shape = finite_output.shape
+    has_nan, positive_infinity, negative_infinity, undecided = (
+        array.reshape(shape) for array in (has_nan, positive_infinity, negative_infinity, undecided)
+    )
+    value = np.where(
+        positive_infinity, np.inf, np.where(negative_infinity, -np.inf, finite_output.value)
+    )
+    value = np.where(has_nan | (positive_infinity & negative_infinity), np.nan, value)
+    error = np.where(
+        np.isinf(finite_output.error),
+        np.inf,
+        np.where(has_nan | positive_infinity | negative_infinity, 0.0, finite_output.error),
+    )
+    return Rounded(value, np.where(undecided & ~has_nan, np.inf, error), finite_output.precision)
 
 
-def _of_matrix(trial: TrialLike) -> tuple[Rounded, ...]:
+def _expected_affine(trial: TrialLike) -> tuple[Rounded, ...]:
     """Expected grid: each number is a product of a matrix row and (a pixel's coordinates, 1)."""
-    given = {**trial.row.signature.defaults, **trial.case.call.arguments}
+    arguments = {**trial.spec.signature.defaults, **trial.case.call.arguments}
     theta = trial.case.inputs[0]
     assert theta is not None
     with np.errstate(all="ignore"):
-        (whole,) = trial.evaluate({}, [exactly(finite(theta), trial.precision)])
+        (finite_output,) = trial.evaluate(
+            {}, [exact_operand(zero_nonfinite(theta), trial.precision)]
+        )
         if np.isfinite(theta).all():
-            return (whole,)
-        base = pixels(tuple(given["size"][2:]), bool(given["align_corners"]), whole.precision)
+            return (finite_output,)
+        base = pixel_centres(
+            tuple(arguments["size"][2:]), bool(arguments["align_corners"]), finite_output.precision
+        )
         signs = np.where(np.abs(base.value) > base.error, np.sign(base.value), 0.0)
         rows, signs = theta[:, np.newaxis], signs[:, np.newaxis]
-        odd, sure = ~np.isfinite(rows), signs != 0
-        lost = np.isnan(rows).any(-1) & np.ones(signs.shape[:2], bool)
-        directed = np.where(np.isinf(rows), np.sign(rows) * signs, 0.0)
-        up, down = (directed > 0).any(-1), (directed < 0).any(-1)
-        open_ = (odd & ~np.isnan(rows) & ~sure).any(-1) & ~lost
-        lost, up, down, open_ = (x.reshape(whole.shape) for x in (lost, up, down, open_))
-        value = np.where(up, np.inf, np.where(down, -np.inf, whole.value))
-        value = np.where(lost | (up & down), np.nan, value)
-        error = np.where(lost | up | down, 0.0, whole.error)
-        return (Rounded(value, np.where(open_, np.inf, error), whole.precision),)
+        nonfinite, has_sign = ~np.isfinite(rows), signs != 0
+        has_nan = np.isnan(rows).any(-1) & np.ones(signs.shape[:2], bool)
+        infinity_signs = np.where(np.isinf(rows), np.sign(rows) * signs, 0.0)
+        positive_infinity, negative_infinity = (
+            (infinity_signs > 0).any(-1),
+            (infinity_signs < 0).any(-1),
+        )
+        undecided = (nonfinite & ~np.isnan(rows) & ~has_sign).any(-1) & ~has_nan
+        has_nan, positive_infinity, negative_infinity, undecided = (
+            x.reshape(finite_output.shape)
+            for x in (has_nan, positive_infinity, negative_infinity, undecided)
+        )
+        value = np.where(
+            positive_infinity, np.inf, np.where(negative_infinity, -np.inf, finite_output.value)
+        )
+        value = np.where(has_nan | (positive_infinity & negative_infinity), np.nan, value)
+        error = np.where(has_nan | positive_infinity | negative_infinity, 0.0, finite_output.error)
+        return (Rounded(value, np.where(undecided, np.inf, error), finite_output.precision),)
 
 
-placed = Propagation(_of_matrix, parameters=False)
+affine_propagation = Propagation(_expected_affine, special_parameters=False)
 """Propagation through products of matrix rows and the coordinates of pixels."""
-sampled = Propagation(_expected, parameters=False)
+sample_propagation = Propagation(_expected_sample, special_parameters=False)
 """Propagation through weighted sums of the input's elements, with weights that the grid decides."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import interpolation as laws
-from conformance.layers.interpolation.propagation import interpolated
+from conformance.layers.interpolation.propagation import interpolation_propagation
 from conformance.model.case import Case
 from conformance.oracles.interpolation import interpolate as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
@@ -26,37 +26,37 @@ from conformance.strategies.invalid.shapes import shape_breaks
 
 _SIZE = Argument("size", None, size=True)
 _FACTOR = Argument("scale_factor", None)
-_MODE = Argument("mode", "nearest", other="area")
-_CORNERS = Argument("align_corners", None, other=True)
-_RECOMPUTE = Argument("recompute_scale_factor", None, other=True)
-_ANTIALIAS = Argument("antialias", False, other=True)
+_MODE = Argument("mode", "nearest", alternative="area")
+_CORNERS = Argument("align_corners", None, alternative=True)
+_RECOMPUTE = Argument("recompute_scale_factor", None, alternative=True)
+_ANTIALIAS = Argument("antialias", False, alternative=True)
 
 _SHAPES = Shapes({"input": "batch channels *lengths", "output": "batch channels *out"})
 _IMAGES = Shapes({"input": "batch channels height width", "output": "batch channels *out"})
 _RANKS = {"linear": 3, "bilinear": 4, "bicubic": 4, "lanczos": 4, "trilinear": 5}
 
 
-def _numbers(value: Any, dims: int) -> tuple[Any, ...]:
+def _numbers_by_dimension(value: Any, dims: int) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
 
 
-def _allows(row: LayerSpec, case: Case) -> bool:
+def _allows(spec: LayerSpec, case: Case) -> bool:
     """Whether the call is valid, and no rounding makes the length of its output ambiguous."""
-    x, given = case.inputs[0], {**row.signature.defaults, **case.call.arguments}
+    x, arguments = case.inputs[0], {**spec.signature.defaults, **case.call.arguments}
     assert x is not None
-    shape, dims, mode = x.shape, x.ndim - 2, given.get("mode", "nearest")
-    size, factor = given["size"], given["scale_factor"]
-    corners, recompute = given.get("align_corners"), given.get("recompute_scale_factor")
+    shape, dims, mode = x.shape, x.ndim - 2, arguments.get("mode", "nearest")
+    size, factor = arguments["size"], arguments["scale_factor"]
+    corners, recompute = arguments.get("align_corners"), arguments.get("recompute_scale_factor")
     if (size is None) is (factor is None) or not min(shape[1:]):
         return False
-    numbers = _numbers(factor if size is None else size, dims)
+    numbers = _numbers_by_dimension(factor if size is None else size, dims)
     if len(numbers) != dims or (recompute and factor is None):
         return False
-    if size is None and not all(map(cases.clear, shape[2:], numbers)):
+    if size is None and not all(map(cases.is_unambiguous, shape[2:], numbers)):
         return False
     if size is not None and min(numbers) < 1:
         return False
-    antialias = given.get("antialias", False)
+    antialias = arguments.get("antialias", False)
     if mode in cases.SELECTING and (corners is not None or antialias):
         return False
     if antialias and mode not in cases.ANTIALIASED:
@@ -66,41 +66,43 @@ def _allows(row: LayerSpec, case: Case) -> bool:
     return _RANKS.get(mode, len(shape)) == len(shape)
 
 
-def _output_length(found: Facts) -> tuple[int, ...] | None:
+def _output_length(facts: Facts) -> tuple[int, ...] | None:
     """Length of the output in each spatial dimension."""
     try:
-        return tuple(found.row.output_shapes(found.case)[0][2:])
+        return tuple(facts.spec.output_shapes(facts.case)[0][2:])
     except (ValueError, TypeError, IndexError, KeyError, OverflowError):
         return None
 
 
-def _of_length(times: int) -> Callable[[Facts], bool | None]:
+def _has_length_ratio(ratio: int) -> Callable[[Facts], bool | None]:
     """Whether an output is `times` as long as the input, though its factor is another number.
 
     A factor that is recomputed, or replaced by align_corners, is not used.
     """
 
-    def fact(found: Facts) -> bool | None:
-        first, outputs, factor = found.case.inputs[0], _output_length(found), None
-        factor = found.get("scale_factor")
+    def has_ratio(facts: Facts) -> bool | None:
+        first, outputs, factor = facts.case.inputs[0], _output_length(facts), None
+        factor = facts.get("scale_factor")
         if first is None or outputs is None:
             return None
-        unused = found.get("recompute_scale_factor") or found.get("align_corners")
-        if factor is None or unused or found.get("mode") == "area":
+        unused = facts.get("recompute_scale_factor") or facts.get("align_corners")
+        if factor is None or unused or facts.get("mode") == "area":
             return False
-        rows = zip(outputs, first.shape[2:], _numbers(factor, first.ndim - 2), strict=True)
-        return any(o == times * n and f != times for o, n, f in rows)
+        dimensions = zip(
+            outputs, first.shape[2:], _numbers_by_dimension(factor, first.ndim - 2), strict=True
+        )
+        return any(o == ratio * n and f != ratio for o, n, f in dimensions)
 
-    return fact
+    return has_ratio
 
 
-def _narrowest(found: Facts) -> int | None:
+def _output_width(facts: Facts) -> int | None:
     """Length of the output's last dimension."""
-    outputs = _output_length(found)
+    outputs = _output_length(facts)
     return None if not outputs else outputs[-1]
 
 
-def _taps(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
     """Operations: a multiplication and an addition per tap, dimension by dimension."""
     taps = {"nearest": 0, "bicubic": 4}.get(workload.arguments.get("mode", "nearest"), 2)
     return 2 * taps * (len(outputs[0]) - 2) * math.prod(outputs[0])
@@ -112,16 +114,20 @@ def _workloads(layer: str, modes: Sequence[str]) -> tuple[Workload, ...]:
     Segmentation does the same (J. Long et al., 2015). Bilinear mode also gets the outputs of
     DeepLab (L.-C. Chen et al., 2017) by factor 8.
     """
-    found = []
+    workloads = []
     for mode in modes:
-        given: dict[str, Any] = {"scale_factor": 2.0} | ({"mode": mode} if mode else {})
+        arguments: dict[str, Any] = {"scale_factor": 2.0} | ({"mode": mode} if mode else {})
         name = mode or "doubled"
-        found.append(Workload(layer, f"{name}, 16 channels", given, ((1, 16, 28, 28),), small=True))
-        found.append(Workload(layer, f"{name}, 256 channels", given, ((1, 256, 56, 56),)))
+        workloads.append(
+            Workload(layer, f"{name}, 16 channels", arguments, ((1, 16, 28, 28),), small=True)
+        )
+        workloads.append(Workload(layer, f"{name}, 256 channels", arguments, ((1, 256, 56, 56),)))
         if mode == "bilinear":
             classes: dict[str, Any] = {"scale_factor": 8.0, "mode": mode}
-            found.append(Workload(layer, "bilinear, 21 classes by 8", classes, ((1, 21, 65, 65),)))
-    return tuple(found)
+            workloads.append(
+                Workload(layer, "bilinear, 21 classes by 8", classes, ((1, 21, 65, 65),))
+            )
+    return tuple(workloads)
 
 
 _FORMULA = (
@@ -132,7 +138,7 @@ _FORMULA = (
 )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, the function first."""
     name = "functional.interpolate"
     valid = partial(cases.interpolations, name)
@@ -143,34 +149,34 @@ def rows() -> Iterator[LayerSpec]:
             (_SIZE, _FACTOR, _MODE, _CORNERS, _RECOMPUTE, _ANTIALIAS),
             (Input("input"),),
             (Output("output"),),
-            complex=False,
-            placed=False,
+            supports_complex=False,
+            takes_device_and_dtype=False,
         ),
         shapes=_SHAPES,
         oracle=Oracle(
             values=oracle.interpolate,
             shapes=oracle.interpolate_shape,
             formula=_FORMULA,
-            propagation=interpolated(),
+            propagation=interpolation_propagation(),
         ),
         generation=Generation(
             cases=valid, invalid=invalid_cases(valid, invalid.interpolate_breaks(function=True))
         ),
         variation=Variation(allows=_allows),
-        traits=Traits(batched=True),
+        traits=Traits(always_batched=True),
         conditions=Conditions(
-            derived={
+            derived_facts={
                 "output_length": _output_length,
-                "output_width": _narrowest,
-                "length_kept": _of_length(1),
-                "length_doubled": _of_length(2),
+                "output_width": _output_width,
+                "length_kept": _has_length_ratio(1),
+                "length_doubled": _has_length_ratio(2),
             }
         ),
         laws=laws.LAWS,
         benchmark=Benchmark(
             workloads=_workloads(name, ("nearest", "bilinear", "bicubic", "area")),
             filling=Filling(contraction=False),
-            flops=_taps,
+            flops=_flops,
         ),
     )
     yield interpolate
@@ -181,26 +187,31 @@ def rows() -> Iterator[LayerSpec]:
         name=name,
         signature=replace(
             interpolate.signature,
-            arguments=(_SIZE, _FACTOR, replace(_MODE, other="bilinear"), _CORNERS, _RECOMPUTE),
+            arguments=(_SIZE, _FACTOR, replace(_MODE, alternative="bilinear"), _CORNERS, _RECOMPUTE),
         ),
         generation=replace(
             interpolate.generation,
             cases=valid,
             invalid=invalid_cases(valid, invalid.interpolate_breaks(function=False)),
-            examples=0.4,
+            examples_fraction=0.4,
         ),
         benchmark=replace(
             interpolate.benchmark, workloads=_workloads(name, ("nearest", "bilinear"))
         ),
     )
-    corners = interpolated(mode="bilinear", align_corners=True)
-    for name, values, own, propagation in (
-        ("UpsamplingNearest2d", oracle.upsampling_nearest2d, laws.NEAREST, interpolated()),
+    corners = interpolation_propagation(mode="bilinear", align_corners=True)
+    for name, values, form_laws, propagation in (
+        (
+            "UpsamplingNearest2d",
+            oracle.upsampling_nearest2d,
+            laws.NEAREST,
+            interpolation_propagation(),
+        ),
         ("UpsamplingBilinear2d", oracle.upsampling_bilinear2d, laws.BILINEAR, corners),
     ):
         valid = partial(cases.upsamplings, name)
         signature = replace(interpolate.signature, arguments=(_SIZE, _FACTOR))
-        breaks = shape_breaks(signature, _IMAGES, without=("input of another dtype",))
+        breaks = shape_breaks(signature, _IMAGES, excluded=("input of another dtype",))
         yield replace(
             interpolate,
             name=name,
@@ -211,8 +222,8 @@ def rows() -> Iterator[LayerSpec]:
                 interpolate.generation,
                 cases=valid,
                 invalid=invalid_cases(valid, (*breaks, *invalid.shared_breaks())),
-                examples=0.25,
+                examples_fraction=0.25,
             ),
-            laws=own,
+            laws=form_laws,
             benchmark=replace(interpolate.benchmark, workloads=_workloads(name, ("",))),
         )

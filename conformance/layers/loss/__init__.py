@@ -26,17 +26,17 @@ from conformance.layers.loss.nll import (
     SHAPES,
     WEIGHT,
     allows,
-    classes,
-    decided,
-    stand_in,
+    class_targets,
+    evaluate_some_scores,
+    replace_special_values,
     workloads,
 )
-from conformance.layers.loss.parts import REDUCTION, filled, unreduced, weights
-from conformance.layers.loss.parts import rows as batch
+from conformance.layers.loss.parts import REDUCTION, loss_output, make_filling, weight_tensors
+from conformance.layers.loss.parts import batch_axis as batch
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import cross_entropy as oracle
 from conformance.oracles.loss.nll import class_axis
-from conformance.spec.axes import Axes, joined
+from conformance.spec.axes import Axes, present_axes
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Generation, Oracle, State
 from conformance.spec.propagation import Propagation
@@ -51,7 +51,7 @@ from conformance.strategies.loss import cross_entropy as cases
 _ARGUMENTS = (
     IGNORED,
     REDUCTION,
-    Argument("label_smoothing", 0.0, other=0.25),
+    Argument("label_smoothing", 0.0, alternative=0.25),
 )
 _FORMULA = (
     "l_n = -w_{y_n} log(exp(x_{n,y_n}) / sum_c exp(x_{n,c})) 1{y_n != ignore_index}",
@@ -61,20 +61,20 @@ _FORMULA = (
 )
 
 
-def _weights(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+def _state_tensors(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
     """The weight for each class, which the constructor takes."""
     shape = (input[class_axis(input)],) if input else ()
-    return weights(arguments, {"weight": shape})
+    return weight_tensors(arguments, {"weight": shape})
 
 
-def _classes(case: Case) -> tuple[Axes, ...]:
+def _class_axes(case: Case) -> tuple[Axes, ...]:
     """The axis of the classes in scores, probabilities and a function's weight."""
     x, target = case.inputs[:2]
     if x is None or target is None or case.call.state:
         return ()
     axis = class_axis(x.shape)
-    probable = ((1, axis),) if target.dtype.kind == "f" else ()
-    return (joined(case, (0, axis), *probable, (2, 0)),)
+    probability_axis = ((1, axis),) if target.dtype.kind == "f" else ()
+    return (present_axes(case, (0, axis), *probability_axis, (2, 0)),)
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -82,35 +82,35 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return 4 * math.prod(workload.inputs[0])
 
 
-def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
+def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
     """The oracle's values, with NaN and ∞ where every order of a sum of losses ≥ 0 has them."""
-    (whole,) = trial.expected
+    (expected,) = trial.expected
     x = trial.case.inputs[0]
     assert x is not None
     if np.isfinite(x).all():
-        return (whole,)
+        return (expected,)
     # 0·∞ with a weight or a probability stays open.
-    lost = np.isnan(stand_in(trial, np.isnan(x) | np.isposinf(x)))
-    endless = stand_in(trial, ~np.isfinite(x))
-    return (decided(endless, lost, np.isposinf(endless), whole),)
+    is_nan = np.isnan(evaluate_some_scores(trial, np.isnan(x) | np.isposinf(x)))
+    special_values = evaluate_some_scores(trial, ~np.isfinite(x))
+    return (replace_special_values(special_values, is_nan, np.isposinf(special_values), expected),)
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """All losses, those of this module first."""
     for name in ("CrossEntropyLoss", "functional.cross_entropy"):
         function = is_function(name)
         inputs = (
             Input("input", batch_axis=batch),
-            Input("target", "target", batch_axis=batch, signed=False),
+            Input("target", "target", batch_axis=batch, any_value=False),
         )
         signature = Signature(
             _ARGUMENTS,
             (*inputs, WEIGHT) if function else inputs,
-            (unreduced(batch),),
-            complex=False,
-            placed=False,
+            (loss_output(batch),),
+            supports_complex=False,
+            takes_device_and_dtype=False,
         )
-        state = State() if function else State(_weights, constructor_tensors=("weight",))
+        state = State() if function else State(_state_tensors, constructor_tensors=("weight",))
         valid = partial(cases.cross_entropies, name)
         breaks = invalid.cross_entropy_breaks(signature, SHAPES)
         yield LayerSpec(
@@ -121,21 +121,31 @@ def rows() -> Iterator[LayerSpec]:
                 values=oracle.cross_entropy if function else oracle.cross_entropy_loss,
                 shapes=oracle.cross_entropy_shape,
                 formula=_FORMULA,
-                propagation=Propagation(_settled),
+                propagation=Propagation(_expected),
             ),
             generation=Generation(
                 cases=valid, invalid=invalid_cases(valid, breaks, state.constructor_tensors)
             ),
             state=state,
-            variation=Variation(allows=allows, shared=_classes),
+            variation=Variation(allows=allows, tied_axes=_class_axes),
             laws=laws.LAWS,
             benchmark=Benchmark(
-                workloads=workloads(name), filling=filled(target=classes), flops=_flops
+                workloads=workloads(name), filling=make_filling(target=class_targets), flops=_flops
             ),
         )
     for make_specs in (
-        *(loss_differences.rows, loss_divergence.rows, loss_binary.rows, loss_likelihood.rows),
-        *(loss_hinge.rows, loss_vectors.rows, loss_multi_margin.rows, loss_nll.rows),
-        *(loss_linear.rows, loss_ctc.rows, loss_adaptive.rows),
+        *(
+            loss_differences.layer_specs,
+            loss_divergence.layer_specs,
+            loss_binary.layer_specs,
+            loss_likelihood.layer_specs,
+        ),
+        *(
+            loss_hinge.layer_specs,
+            loss_vectors.layer_specs,
+            loss_multi_margin.layer_specs,
+            loss_nll.layer_specs,
+        ),
+        *(loss_linear.layer_specs, loss_ctc.layer_specs, loss_adaptive.layer_specs),
     ):
         yield from make_specs()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.laws.loss import adaptive as laws
-from conformance.layers.loss.linear import nearest
-from conformance.layers.loss.parts import LOSS, scale_of_weights
+from conformance.layers.loss.linear import smallest_logarithm
+from conformance.layers.loss.parts import LOSS, weight_scale
 from conformance.model.case import Case, class_and_method
 from conformance.oracles.loss import adaptive as oracle
 from conformance.spec.law import Law
@@ -23,7 +23,7 @@ from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, St
 from conformance.spec.propagation import computed
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Form, Input, Output, Signature
-from conformance.spec.state import Shape, StateTensor, uniform
+from conformance.spec.state import Shape, StateTensor, uniform_parameters
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.loss import adaptive as invalid
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import FactsLike as Facts
 
 _ARGUMENTS = (
-    Argument("in_features", plain=1, size=True),
-    Argument("n_classes", plain=2, size=True),
-    Argument("cutoffs", plain=(1,), form=Form(sequence=True)),
-    Argument("div_value", 4.0, other=2.0),
-    Argument("head_bias", False, other=True),
+    Argument("in_features", simplest=1, size=True),
+    Argument("n_classes", simplest=2, size=True),
+    Argument("cutoffs", simplest=(1,), form=Form(sequence=True)),
+    Argument("div_value", 4.0, alternative=2.0),
+    Argument("head_bias", False, alternative=True),
 )
 _NAMES = tuple(a.name for a in _ARGUMENTS)
 _FORMULA = (
@@ -48,41 +48,43 @@ _FORMULA = (
 )
 
 
-def _shapes(**arguments: Any) -> dict[str, Shape]:
+def _state_shapes(**arguments: Any) -> dict[str, Shape]:
     return oracle.state_shapes(**{k: v for k, v in arguments.items() if k in _NAMES})
 
 
-def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+def _state_tensors(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
     """The tensors of a Linear for the head and of two for each cluster."""
-    found: list[StateTensor] = []
-    for name, shape in _shapes(**arguments).items():
-        found += uniform({name: shape}, shape[1] if len(shape) > 1 else arguments["in_features"])
-    return tuple(found)
+    tensors: list[StateTensor] = []
+    for name, shape in _state_shapes(**arguments).items():
+        tensors += uniform_parameters(
+            {name: shape}, shape[1] if len(shape) > 1 else arguments["in_features"]
+        )
+    return tuple(tensors)
 
 
-def _increasing(cutoffs: Sequence[int], classes: int) -> bool:
+def _are_increasing(cutoffs: Sequence[int], classes: int) -> bool:
     ends = (0, *cutoffs, classes)
     return len(cutoffs) > 0 and all(a < b for a, b in pairwise(ends))
 
 
-def _allows(row: LayerSpec, case: Case) -> bool:
+def _allows(spec: LayerSpec, case: Case) -> bool:
     """Whether the cutoffs increase within the classes, and targets are classes."""
     count = case.call.arguments["n_classes"]
     targets = (y for y in case.inputs[1:] if y is not None and y.size)
-    return _increasing(case.call.arguments["cutoffs"], count) and all(
+    return _are_increasing(case.call.arguments["cutoffs"], count) and all(
         y.max() < count for y in targets
     )
 
 
-def _targets(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+def _zipf_targets(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
     """A class for each row, small indices more often, as in a vocabulary sorted by frequency."""
-    drawn = generator.exponential(500.0, size=shapes[1])
-    return np.minimum(drawn, _WORDS - 1).astype(np.int64)
+    draws = generator.exponential(500.0, size=shapes[1])
+    return np.minimum(draws, _VOCABULARY - 1).astype(np.int64)
 
 
 # The vocabulary of WikiText-2, as in PyTorch's examples.
-_WORDS = 33278
-_TIMED = {"in_features": 256, "n_classes": _WORDS, "cutoffs": (2000, 10000)}
+_VOCABULARY = 33278
+_TIMED_ARGUMENTS = {"in_features": 256, "n_classes": _VOCABULARY, "cutoffs": (2000, 10000)}
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -91,20 +93,20 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return rows * sum(2 * math.prod(shape) + 4 * shape[0] for shape in weights)
 
 
-def _row(name: str, laws: tuple[Law, ...]) -> LayerSpec:
+def _layer_spec(name: str, laws: tuple[Law, ...]) -> LayerSpec:
     """The specification of the module, or of a method, which takes no target."""
     method = class_and_method(name)[1]
-    valid = partial(cases.clusters, name, _shapes)
-    x, target = Input("input"), Input("target", "target", signed=False)
+    valid = partial(cases.adaptive_softmaxes, name, _state_shapes)
+    x, target = Input("input"), Input("target", "target", any_value=False)
     inputs: tuple[Shape, ...] = ((64, 256),) if method else ((64, 256), (64,))
-    predicted = method == "predict"
-    whole = Output("output", dtype=_whole if predicted else None, differentiable=not predicted)
+    is_predict = method == "predict"
+    output = Output("output", dtype=_int64 if is_predict else None, differentiable=not is_predict)
     values, shapes = _METHODS[method]
     signature = Signature(
         _ARGUMENTS,
         (x,) if method else (x, target),
-        (whole,) if method else (whole, LOSS),
-        complex=False,
+        (output,) if method else (output, LOSS),
+        supports_complex=False,
     )
     breaks = invalid.method_breaks if method else invalid.adaptive_breaks
     return LayerSpec(
@@ -116,35 +118,37 @@ def _row(name: str, laws: tuple[Law, ...]) -> LayerSpec:
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(valid, breaks(signature, shapes)),
-            examples=0.2 if method else 0.4,
+            examples_fraction=0.2 if method else 0.4,
         ),
         variation=Variation(allows=_allows),
-        state=State(_state),
-        conditions=Conditions(derived={"nearest": _nearest}),
+        state=State(_state_tensors),
+        conditions=Conditions(derived_facts={"nearest": _smallest_logarithm}),
         laws=laws,
         benchmark=Benchmark(
-            workloads=(Workload(name, "64 words", _TIMED, inputs, small=True),),
-            filling=Filling(contraction=False, scale=scale_of_weights, made={"target": _targets}),
+            workloads=(Workload(name, "64 words", _TIMED_ARGUMENTS, inputs, small=True),),
+            filling=Filling(
+                contraction=False, scale=weight_scale, array_makers={"target": _zipf_targets}
+            ),
             flops=_flops,
         ),
     )
 
 
-def _nearest(found: Facts) -> float | None:
+def _smallest_logarithm(facts: Facts) -> float | None:
     """Smallest magnitude of the logarithms that torch's softmax computes in this case."""
-    case, precision = found.case, Precision.of("float64")
+    case, precision = facts.case, Precision.of("float64")
     x = case.inputs[0]
     if x is None or not x.size:
         return None
-    state = {name: exactly(w, precision) for name, w in case.call.state.items()}
-    given = exactly(np.atleast_2d(x), precision)
+    state = {name: exact_operand(w, precision) for name, w in case.call.state.items()}
+    inputs = exact_operand(np.atleast_2d(x), precision)
     clusters = len(case.call.arguments["cutoffs"])
-    each = [oracle.head_logs(state, given)]
-    each += [oracle.cluster_logs(state, given, k) for k in range(clusters)]
-    return nearest(each)
+    logarithms = [oracle.head_logs(state, inputs)]
+    logarithms += [oracle.cluster_logs(state, inputs, k) for k in range(clusters)]
+    return smallest_logarithm(logarithms)
 
 
-def _whole(case: Case) -> str:
+def _int64(case: Case) -> str:
     """The dtype of class indices."""
     return "int64"
 
@@ -169,8 +173,8 @@ _METHODS: Mapping[str, tuple[Callable[..., Any], Shapes]] = {
 }
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The module, then its methods."""
-    yield _row(laws.LOSS, laws.LAWS)
-    yield _row(laws.LOG_PROB, laws.OF_ALL)
-    yield _row(laws.PREDICT, laws.OF_PREDICTED)
+    yield _layer_spec(laws.LOSS, laws.LOSS_LAWS)
+    yield _layer_spec(laws.LOG_PROB, laws.LOG_PROB_LAWS)
+    yield _layer_spec(laws.PREDICT, laws.PREDICT_LAWS)

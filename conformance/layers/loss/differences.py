@@ -10,7 +10,7 @@ from typing import Any
 from conformance.laws.loss import differences as laws
 from conformance.layers.loss import pointwise
 from conformance.layers.loss.parts import REDUCTION
-from conformance.layers.loss.pointwise import batch_of
+from conformance.layers.loss.pointwise import batch_axis_of
 from conformance.model.case import is_function
 from conformance.oracles.loss import differences as oracle
 from conformance.spec.layer_spec import LayerSpec
@@ -20,7 +20,7 @@ from conformance.strategies.loss import differences as cases
 
 
 @dataclass(frozen=True)
-class _Kind:
+class _DifferenceLoss:
     """One of the losses.
 
     Args:
@@ -44,9 +44,11 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind("L1Loss", "functional.l1_loss", oracle.l1_loss, ("l_n = |x_n - y_n|",), 2.0, 2),
-    _Kind("MSELoss", "functional.mse_loss", oracle.mse_loss, ("l_n = (x_n - y_n)^2",), 4.0, 2),
-    _Kind(
+    _DifferenceLoss("L1Loss", "functional.l1_loss", oracle.l1_loss, ("l_n = |x_n - y_n|",), 2.0, 2),
+    _DifferenceLoss(
+        "MSELoss", "functional.mse_loss", oracle.mse_loss, ("l_n = (x_n - y_n)^2",), 4.0, 2
+    ),
+    _DifferenceLoss(
         "SmoothL1Loss",
         "functional.smooth_l1_loss",
         oracle.smooth_l1_loss,
@@ -56,7 +58,7 @@ _KINDS = (
         "beta",
         weights=False,
     ),
-    _Kind(
+    _DifferenceLoss(
         "HuberLoss",
         "functional.huber_loss",
         oracle.huber_loss,
@@ -66,17 +68,17 @@ _KINDS = (
         "delta",
     ),
 )
-_PAIR = (Input("input", batch_axis=batch_of(0)), Input("target", batch_axis=batch_of(1)))
+_PAIR = (Input("input", batch_axis=batch_axis_of(0)), Input("target", batch_axis=batch_axis_of(1)))
 _WEIGHT = Input(
-    "weight", "weight", optional=True, batch_axis=batch_of(2), passed=BY_NAME, signed=False
+    "weight", "weight", optional=True, batch_axis=batch_axis_of(2), passing=BY_NAME, any_value=False
 )
 
 
-def _row(kind: _Kind, name: str) -> LayerSpec:
+def _layer_spec(kind: _DifferenceLoss, name: str) -> LayerSpec:
     function = is_function(name)
     weights = kind.weights and function
-    edge = (Argument(kind.edge, 1.0, other=0.5),) if kind.edge else ()
-    found = laws.laws(kind.module, kind.edge, kind.factor)
+    edge = (Argument(kind.edge, 1.0, alternative=0.5),) if kind.edge else ()
+    loss_laws = laws.laws(kind.module, kind.edge, kind.factor)
     return LayerSpec(
         name,
         "loss",
@@ -88,13 +90,13 @@ def _row(kind: _Kind, name: str) -> LayerSpec:
             invalid.difference_breaks(kind.edge, weights),
         ),
         variation=pointwise.VARIATION,
-        laws=(*found, *laws.WEIGHTED) if weights else found,
+        laws=(*loss_laws, *laws.WEIGHTED) if weights else loss_laws,
         benchmark=pointwise.benchmark(name, kind.operations),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """Each loss as a module and as a function."""
     for kind in _KINDS:
         for name in (kind.module, kind.function):
-            yield _row(kind, name)
+            yield _layer_spec(kind, name)

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from conformance.laws.loss import likelihood as laws
 from conformance.layers.loss import pointwise
 from conformance.layers.loss.parts import REDUCTION
-from conformance.layers.loss.pointwise import as_given, batch_of, every_axis, pair
+from conformance.layers.loss.pointwise import (
+    batch_axis_of,
+    independent_axes,
+    input_and_target,
+    input_shapes,
+)
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import likelihood as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
@@ -22,47 +27,50 @@ _POISSON = (
     "full: + y log y - y + log(2 pi y) / 2 where y > 1",
 )
 _GAUSSIAN = ("l = (log v + (x - y)^2 / v) / 2, v = max(var, eps)", "full: + log(2 pi) / 2")
-_FULL = Argument("full", False, other=True)
+_FULL = Argument("full", False, alternative=True)
 
 
-def _aligned(case: Case) -> list[Shape | None]:
+def _aligned_shapes(case: Case) -> list[Shape | None]:
     """The input shapes; variances without the last axis get one of length 1."""
-    first, *rest, var = as_given(case)
+    first, *middle, var = input_shapes(case)
     if var is not None and first is not None and len(var) == len(first) - 1:
         var = (*var, 1)
-    return [first, *rest, var]
+    return [first, *middle, var]
 
 
-def _poisson(name: str) -> LayerSpec:
-    logarithms = Argument("log_input", True, other=False)
-    eps = Argument("eps", 1e-8, other=1e-4)
+def _poisson_spec(name: str) -> LayerSpec:
+    logarithms = Argument("log_input", True, alternative=False)
+    eps = Argument("eps", 1e-8, alternative=1e-4)
     return LayerSpec(
         name,
         "loss",
-        signature=pointwise.signature(pair(signed=False), (logarithms, _FULL, eps, REDUCTION)),
+        signature=pointwise.signature(
+            input_and_target(signed=False), (logarithms, _FULL, eps, REDUCTION)
+        ),
         oracle=pointwise.oracle(
             "PoissonNLLLoss" if is_function(name) else None,
             oracle.poisson_nll_loss,
             _POISSON,
         ),
-        generation=pointwise.generation(name, cases.poisson, broadcast_breaks("batchmean")),
+        generation=pointwise.generation(name, cases.poisson_losses, broadcast_breaks("batchmean")),
         variation=pointwise.VARIATION,
         laws=laws.POISSON,
         benchmark=pointwise.benchmark(name, 4),
     )
 
 
-def _gaussian(name: str) -> LayerSpec:
-    numbers = (
-        Input(x, batch_axis=batch_of(k, _aligned)) for k, x in enumerate(("input", "target"))
+def _gaussian_spec(name: str) -> LayerSpec:
+    operands = (
+        Input(x, batch_axis=batch_axis_of(k, _aligned_shapes))
+        for k, x in enumerate(("input", "target"))
     )
-    var = Input("var", "statistic", batch_axis=batch_of(2, _aligned), signed=False)
-    eps = Argument("eps", 1e-6, other=1e-3)
+    var = Input("var", "statistic", batch_axis=batch_axis_of(2, _aligned_shapes), any_value=False)
+    eps = Argument("eps", 1e-6, alternative=1e-3)
     return LayerSpec(
         name,
         "loss",
         signature=pointwise.signature(
-            (*numbers, var), (_FULL, eps, REDUCTION), pointwise.losses(_aligned)
+            (*operands, var), (_FULL, eps, REDUCTION), pointwise.loss_outputs(_aligned_shapes)
         ),
         oracle=pointwise.oracle(
             "GaussianNLLLoss" if is_function(name) else None,
@@ -70,16 +78,16 @@ def _gaussian(name: str) -> LayerSpec:
             _GAUSSIAN,
             shapes=oracle.gaussian_nll_loss_shape,
         ),
-        generation=pointwise.generation(name, cases.gaussian, invalid.gaussian_breaks()),
-        variation=Variation(free=every_axis(_aligned)),
+        generation=pointwise.generation(name, cases.gaussian_losses, invalid.gaussian_breaks()),
+        variation=Variation(independent_axes=independent_axes(_aligned_shapes)),
         laws=laws.GAUSSIAN,
         benchmark=pointwise.benchmark(name, 6, operands=3),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """Each loss as a module and as a function."""
     for name in ("PoissonNLLLoss", "functional.poisson_nll_loss"):
-        yield _poisson(name)
+        yield _poisson_spec(name)
     for name in ("GaussianNLLLoss", "functional.gaussian_nll_loss"):
-        yield _gaussian(name)
+        yield _gaussian_spec(name)

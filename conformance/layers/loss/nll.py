@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.laws.loss import nll as laws
-from conformance.layers.loss.parts import LOSS, REDUCTION, WEIGHTED, filled, shapes_of
+from conformance.layers.loss.parts import CLASS_WEIGHTS, LOSS, REDUCTION, loss_shapes, make_filling
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import nll as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
@@ -24,9 +24,9 @@ from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.loss import nll as invalid
 from conformance.strategies.loss import nll as cases
 
-IGNORED = Argument("ignore_index", -100, other=-1)
-WEIGHT = Input("weight", "weight", optional=True, differentiable=False, signed=False)
-SHAPES = shapes_of(
+IGNORED = Argument("ignore_index", -100, alternative=-1)
+WEIGHT = Input("weight", "weight", optional=True, differentiable=False, any_value=False)
+SHAPES = loss_shapes(
     "batch? *positions",
     input="batch? classes *positions",
     target="batch? *positions",
@@ -38,7 +38,7 @@ _FORMULA = (
 )
 
 
-def classes(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+def class_targets(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
     """Draw a class for each sample."""
     scores, target = shapes[:2]
     return generator.integers(scores[oracle.class_axis(scores)], size=target)
@@ -55,14 +55,14 @@ _SIZES = (
 
 def workloads(layer: str) -> tuple[Workload, ...]:
     """The timed calls of a module; for a function the two smaller ones."""
-    found = [
+    all_workloads = [
         Workload(layer, name, {}, (scores, target), small=k == 0)
         for k, (name, scores, target) in enumerate(_SIZES)
     ]
-    return tuple(found[:2] if is_function(layer) else found)
+    return tuple(all_workloads[:2] if is_function(layer) else all_workloads)
 
 
-def allows(row: LayerSpec, case: Case) -> bool:
+def allows(spec: LayerSpec, case: Case) -> bool:
     """Whether indices are classes or ignored; with probabilities, whether no class is ignored."""
     x, target = case.inputs[:2]
     assert x is not None
@@ -74,27 +74,33 @@ def allows(row: LayerSpec, case: Case) -> bool:
     return bool((((target >= 0) & (target < count)) | (target == ignored)).all())
 
 
-def stand_in(trial: TrialLike, kept: np.ndarray, *, even: bool = False) -> np.ndarray:
+def evaluate_some_scores(
+    trial: TrialLike, is_kept: np.ndarray, *, equal_weights: bool = False
+) -> np.ndarray:
     """Evaluate the oracle with the scores where `kept` is true, and 0 elsewhere.
 
     Args:
         even: set the weight of every class to 1.
     """
-    x, *rest = trial.case.inputs
+    x, *other_inputs = trial.case.inputs
     assert x is not None
     precision = trial.precision
 
-    def known(array: np.ndarray) -> Rounded:
-        ones = even and array.dtype.kind == "f"
-        return exactly(np.ones(array.shape) if ones else array, precision)
+    def to_rounded(array: np.ndarray) -> Rounded:
+        ones = equal_weights and array.dtype.kind == "f"
+        return exact_operand(np.ones(array.shape) if ones else array, precision)
 
-    state = {k: known(w) for k, w in trial.case.call.state.items()}
-    others = [None if y is None else known(y) for y in rest]
-    (found,) = trial.evaluate(state, [exactly(np.where(kept, x, 0.0), precision), *others])
-    return np.asarray(found.value)
+    state = {k: to_rounded(w) for k, w in trial.case.call.state.items()}
+    rounded_inputs = [None if y is None else to_rounded(y) for y in other_inputs]
+    (output,) = trial.evaluate(
+        state, [exact_operand(np.where(is_kept, x, 0.0), precision), *rounded_inputs]
+    )
+    return np.asarray(output.value)
 
 
-def decided(value: np.ndarray, lost: np.ndarray, endless: np.ndarray, whole: Rounded) -> Rounded:
+def replace_special_values(
+    value: np.ndarray, is_nan: np.ndarray, is_infinite: np.ndarray, expected: Rounded
+) -> Rounded:
     """The oracle's values, with NaN and infinities that no order of a sum changes.
 
     Args:
@@ -102,36 +108,42 @@ def decided(value: np.ndarray, lost: np.ndarray, endless: np.ndarray, whole: Rou
         lost, endless: where the result is NaN, and where it is infinite.
         whole: the oracle's values for the whole case.
     """
-    found = np.where(lost, np.nan, np.where(endless, value, whole.value))
-    return Rounded(found, np.where(lost | endless, 0.0, whole.error), whole.precision)
+    values = np.where(is_nan, np.nan, np.where(is_infinite, value, expected.value))
+    return Rounded(values, np.where(is_nan | is_infinite, 0.0, expected.error), expected.precision)
 
 
-def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
+def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
     """Expected losses where scores hold NaN or infinities.
 
     A NaN gives NaN for any weight, and so does ∞ − ∞. Open stay 0·∞ with a weight, and an infinity
     where a part of the other scores' sum may overflow to the opposite one.
     """
-    (whole,) = trial.expected
+    (expected,) = trial.expected
     x = trial.case.inputs[0]
     assert x is not None
     if np.isfinite(x).all():
-        return (whole,)
-    endless = stand_in(trial, ~np.isfinite(x))
-    lost = np.isnan(stand_in(trial, np.isnan(x)))
-    lost |= np.isnan(endless) & np.isnan(stand_in(trial, ~np.isfinite(x), even=True))
-    return (decided(endless, lost, np.isinf(endless) & ~_overflows(trial, x), whole),)
+        return (expected,)
+    special_values = evaluate_some_scores(trial, ~np.isfinite(x))
+    is_nan = np.isnan(evaluate_some_scores(trial, np.isnan(x)))
+    is_nan |= np.isnan(special_values) & np.isnan(
+        evaluate_some_scores(trial, ~np.isfinite(x), equal_weights=True)
+    )
+    return (
+        replace_special_values(
+            special_values, is_nan, np.isinf(special_values) & ~_may_overflow(trial, x), expected
+        ),
+    )
 
 
-def _overflows(trial: TrialLike, x: np.ndarray) -> bool:
+def _may_overflow(trial: TrialLike, x: np.ndarray) -> bool:
     """Whether a weighted sum of some finite scores may overflow."""
     if trial.case.call.arguments.get("reduction", "mean") == "none":
         return False
-    given = (*trial.case.call.state.values(), *trial.case.inputs[2:])
-    weights = [float(w.max()) for w in given if w is not None and w.size]
+    weight_arrays = (*trial.case.call.state.values(), *trial.case.inputs[2:])
+    weights = [float(w.max()) for w in weight_arrays if w is not None and w.size]
     with np.errstate(over="ignore"):
-        reach = np.abs(x[np.isfinite(x)]).sum() * max((1.0, *weights))
-    return bool(reach > trial.precision.largest)
+        largest_sum = np.abs(x[np.isfinite(x)]).sum() * max((1.0, *weights))
+    return bool(largest_sum > trial.precision.largest)
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -139,24 +151,24 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return 2 * math.prod(workload.inputs[1])
 
 
-def _of_targets(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
+def _elements_read(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
     """Of the scores, one per sample is read: that of its class."""
     return {"input": arrays["target"].size}
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The specifications of the module and of the function."""
     for name in ("NLLLoss", "functional.nll_loss"):
         function = is_function(name)
-        inputs = (Input("input"), Input("target", "target", signed=False))
+        inputs = (Input("input"), Input("target", "target", any_value=False))
         signature = Signature(
             (IGNORED, REDUCTION),
             (*inputs, WEIGHT) if function else inputs,
             (LOSS,),
-            complex=False,
-            placed=False,
+            supports_complex=False,
+            takes_device_and_dtype=False,
         )
-        state = State() if function else WEIGHTED
+        state = State() if function else CLASS_WEIGHTS
         valid = partial(cases.log_likelihoods, name)
         breaks = invalid.log_likelihood_breaks(signature, SHAPES)
         yield LayerSpec(
@@ -167,20 +179,20 @@ def rows() -> Iterator[LayerSpec]:
             oracle=Oracle(
                 values=oracle.nll_loss if function else oracle.nll_loss_module,
                 formula=_FORMULA,
-                propagation=Propagation(_settled),
+                propagation=Propagation(_expected),
             ),
             generation=Generation(
                 cases=valid,
                 invalid=invalid_cases(valid, breaks, state.constructor_tensors),
-                examples=0.4 if function else 0.75,
+                examples_fraction=0.4 if function else 0.75,
             ),
             variation=Variation(allows=allows),
             state=state,
             laws=laws.LAWS,
             benchmark=Benchmark(
                 workloads=workloads(name),
-                filling=filled(target=classes),
+                filling=make_filling(target=class_targets),
                 flops=_flops,
-                needed=_of_targets,
+                elements_read=_elements_read,
             ),
         )

@@ -16,11 +16,11 @@ from conformance.spec.signature import Argument, Arguments, Output
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 
-REDUCTION = Argument("reduction", "mean", other="sum")
+REDUCTION = Argument("reduction", "mean", alternative="sum")
 LOSS = Output("loss")
 
 
-def shapes_of(loss: str, **tensors: str) -> Shapes:
+def loss_shapes(loss: str, **tensors: str) -> Shapes:
     """The shapes of a loss in named sizes.
 
     Args:
@@ -36,11 +36,11 @@ def first_axis(rank: int, case: Case) -> int | None:
     return 0 if first is not None and first.ndim >= rank else None
 
 
-rows = partial(first_axis, 2)
+batch_axis = partial(first_axis, 2)
 """Axis 0, if the first input has two axes or more; with one axis it is a single sample."""
 
 
-def weights(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+def weight_tensors(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
     """Weights of the losses, as buffers that the constructor takes."""
     return tuple(
         StateTensor(name, shape, buffer=True, constraint="positive")
@@ -48,16 +48,16 @@ def weights(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTen
     )
 
 
-WEIGHTED = State(shaped=weights, constructor_tensors=("weight",))
+CLASS_WEIGHTS = State(tensors_from_shapes=weight_tensors, constructor_tensors=("weight",))
 """State of a module with a weight for each class."""
 
 
-def scale_of_weights(name: str, arguments: Mapping[str, Any]) -> float:
+def weight_scale(name: str, arguments: Mapping[str, Any]) -> float:
     """Scale of the weights of timed linear maps: logits are then about 1."""
     return 0.1
 
 
-def unreduced(batch: Callable[[Case], int | None]) -> Output:
+def loss_output(batch: Callable[[Case], int | None]) -> Output:
     """The output, which has the batch axis `batch(case)` if the call does not reduce."""
 
     def losses(case: Case) -> int | None:
@@ -66,7 +66,7 @@ def unreduced(batch: Callable[[Case], int | None]) -> Output:
     return Output("loss", losses)
 
 
-def signs(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+def random_signs(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
     """±1 for each sample; the last input has their shape."""
     return generator.choice([1.0, -1.0], shapes[-1])
 
@@ -75,21 +75,23 @@ def _scale(name: str, arguments: Mapping[str, Any]) -> float:
     return 1.0
 
 
-def filled(**made: Callable[[tuple[Shape, ...], np.random.Generator], np.ndarray]) -> Filling:
+def make_filling(
+    **fillers: Callable[[tuple[Shape, ...], np.random.Generator], np.ndarray],
+) -> Filling:
     """How to fill the arrays of timed calls, which no matrix product reads.
 
     Args:
         made: input → function that makes it, for inputs that are not ordinary numbers.
     """
-    return Filling(contraction=False, scale=_scale, made=made)
+    return Filling(contraction=False, scale=_scale, array_makers=fillers)
 
 
-def flops(each: int) -> Callable[[Workload, Sequence[Shape], Sequence[Shape]], int]:
+def flops_per_element(count: int) -> Callable[[Workload, Sequence[Shape], Sequence[Shape]], int]:
     """Return a function that counts `each` operations per element of the first input."""
-    return lambda workload, weights, outputs: each * math.prod(workload.inputs[0])
+    return lambda workload, weights, outputs: count * math.prod(workload.inputs[0])
 
 
-def timed(name: str, *shapes: Shape) -> tuple[Workload, ...]:
+def timed_call(name: str, *shapes: Shape) -> tuple[Workload, ...]:
     """One timed call of the layer `name`, with inputs of these shapes."""
     text = " by ".join(map(str, shapes[0]))
     return (Workload(name, text, {}, shapes, small=True),)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.layers.loss.parts import REDUCTION, filled, flops, unreduced
+from conformance.layers.loss.parts import REDUCTION, flops_per_element, loss_output, make_filling
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss.reductions import common_shape
 from conformance.spec.axes import Axes
@@ -24,29 +24,29 @@ Shapes = Callable[[Case], list[Shape | None]]
 """Case → the shapes of its inputs, aligned at the last axis for broadcasting."""
 
 
-def as_given(case: Case) -> list[Shape | None]:
+def input_shapes(case: Case) -> list[Shape | None]:
     """The shapes of the inputs, None where one is left out."""
     return [None if x is None else x.shape for x in case.inputs]
 
 
-def _whole(case: Case, shapes: list[Shape | None]) -> Shape:
+def _common_shape(case: Case, shapes: list[Shape | None]) -> Shape:
     """The shape to which all operands broadcast."""
-    given = [shape for shape in shapes if shape is not None]
-    return np.broadcast_shapes(*given, *(x.shape for x in case.call.state.values()))
+    present = [shape for shape in shapes if shape is not None]
+    return np.broadcast_shapes(*present, *(x.shape for x in case.call.state.values()))
 
 
-def _axis(shape: Shape, whole: Shape, axis: int) -> int | None:
+def _operand_axis(shape: Shape, common: Shape, axis: int) -> int | None:
     """The operand's axis at an axis of the common shape; None where it lacks it or has size 1."""
-    place = axis - (len(whole) - len(shape))
-    return place if place >= 0 and shape[place] == whole[axis] else None
+    place = axis - (len(common) - len(shape))
+    return place if place >= 0 and shape[place] == common[axis] else None
 
 
-def _fixed(case: Case, whole: Shape, axis: int) -> bool:
+def _is_fixed_by_state(case: Case, common: Shape, axis: int) -> bool:
     """Whether a tensor of the state fixes the size of an axis of the common shape."""
-    return any(_axis(x.shape, whole, axis) is not None for x in case.call.state.values())
+    return any(_operand_axis(x.shape, common, axis) is not None for x in case.call.state.values())
 
 
-def every_axis(shapes: Shapes = as_given) -> Callable[[Case], tuple[Axes, ...]]:
+def independent_axes(shapes: Shapes = input_shapes) -> Callable[[Case], tuple[Axes, ...]]:
     """Return a function from a case to the axes whose size may change, the batch first.
 
     An operand with size 1 along an axis keeps that.
@@ -56,52 +56,62 @@ def every_axis(shapes: Shapes = as_given) -> Callable[[Case], tuple[Axes, ...]]:
     """
 
     def axes(case: Case) -> tuple[Axes, ...]:
-        given, found = shapes(case), list[Axes]()
-        whole = _whole(case, given)
-        for axis in range(len(whole)):
+        operand_shapes, groups = shapes(case), list[Axes]()
+        common = _common_shape(case, operand_shapes)
+        for axis in range(len(common)):
             places = [
                 (k, place)
-                for k, (shape, x) in enumerate(zip(given, case.inputs, strict=True))
+                for k, (shape, x) in enumerate(zip(operand_shapes, case.inputs, strict=True))
                 if shape is not None and x is not None
-                if (place := _axis(shape, whole, axis)) is not None and place < x.ndim
+                if (place := _operand_axis(shape, common, axis)) is not None and place < x.ndim
             ]
-            if not _fixed(case, whole, axis):
-                found.append(tuple(places))
-        return tuple(group for group in found if group)
+            if not _is_fixed_by_state(case, common, axis):
+                groups.append(tuple(places))
+        return tuple(group for group in groups if group)
 
     return axes
 
 
-def batch_of(place: int, shapes: Shapes = as_given) -> Callable[[Case], int | None]:
+def batch_axis_of(place: int, shapes: Shapes = input_shapes) -> Callable[[Case], int | None]:
     """Return a function from a case to the batch axis of the input `place`.
 
     Args:
         shapes: case → input shapes, with missing last axes added.
     """
 
-    def axis(case: Case) -> int | None:
-        given = shapes(case)
-        whole, shape, x = _whole(case, given), given[place], case.inputs[place]
-        if not whole or shape is None or x is None or not x.ndim or _fixed(case, whole, 0):
+    def batch_axis(case: Case) -> int | None:
+        operand_shapes = shapes(case)
+        common, shape, x = (
+            _common_shape(case, operand_shapes),
+            operand_shapes[place],
+            case.inputs[place],
+        )
+        if (
+            not common
+            or shape is None
+            or x is None
+            or not x.ndim
+            or _is_fixed_by_state(case, common, 0)
+        ):
             return None
-        return 0 if _axis(shape, whole, 0) == 0 else None
+        return 0 if _operand_axis(shape, common, 0) == 0 else None
 
-    return axis
+    return batch_axis
 
 
-def losses(shapes: Shapes = as_given) -> tuple[Output, ...]:
+def loss_outputs(shapes: Shapes = input_shapes) -> tuple[Output, ...]:
     """The output: one loss per element, or their reduction.
 
     Args:
         shapes: case → input shapes, with missing last axes added.
     """
-    return (unreduced(batch_of(0, shapes)),)
+    return (loss_output(batch_axis_of(0, shapes)),)
 
 
-VARIATION = Variation(free=every_axis())
-_OUTPUTS = losses()
-_PROPAGATION = Propagation(computed.expected, parameters=False)
-_FILLING = filled()
+VARIATION = Variation(independent_axes=independent_axes())
+_OUTPUTS = loss_outputs()
+_PROPAGATION = Propagation(computed.expected, special_parameters=False)
+_FILLING = make_filling()
 _REDUCED = ("mean: sum_n l_n / n", "sum: sum_n l_n")
 
 
@@ -111,7 +121,9 @@ def signature(
     outputs: tuple[Output, ...] = _OUTPUTS,
 ) -> Signature:
     """The signature of an elementwise loss."""
-    return Signature(arguments, inputs, outputs, complex=False, placed=False)
+    return Signature(
+        arguments, inputs, outputs, supports_complex=False, takes_device_and_dtype=False
+    )
 
 
 def oracle(
@@ -127,13 +139,13 @@ def oracle(
         shapes=shapes,
         formula=(*formula, *_REDUCED),
         propagation=propagation,
-        module=module,
+        equivalent_module=module,
     )
 
 
 def generation(
     name: str,
-    made: Callable[..., Any],
+    make_cases: Callable[..., Any],
     breaks: tuple[Break, ...],
     constructed: tuple[str, ...] = (),
 ) -> Generation:
@@ -145,11 +157,11 @@ def generation(
         breaks: ways to make these invalid.
         constructed: state tensors that the constructor takes.
     """
-    valid = partial(made, name)
+    valid = partial(make_cases, name)
     return Generation(
         cases=valid,
         invalid=invalid_cases(valid, breaks, constructed),
-        examples=0.25 if is_function(name) else 0.4,
+        examples_fraction=0.25 if is_function(name) else 0.4,
     )
 
 
@@ -164,10 +176,10 @@ def benchmark(
     """
     shape = (1024, 1024)
     workload = Workload(name, "1024 by 1024", {}, (shape,) * operands, small=True)
-    return Benchmark(workloads=(workload,), filling=filling, flops=flops(operations))
+    return Benchmark(workloads=(workload,), filling=filling, flops=flops_per_element(operations))
 
 
-def pair(*, signed: bool) -> tuple[Input, Input]:
+def input_and_target(*, signed: bool) -> tuple[Input, Input]:
     """Input and target; targets are probabilities or counts, never negative."""
-    first = Input("input", batch_axis=batch_of(0), signed=signed)
-    return first, Input("target", "target", batch_axis=batch_of(1), signed=False)
+    first = Input("input", batch_axis=batch_axis_of(0), any_value=signed)
+    return first, Input("target", "target", batch_axis=batch_axis_of(1), any_value=False)

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.laws.loss import vectors as laws
-from conformance.layers.loss.parts import LOSS, REDUCTION, filled, flops, shapes_of, signs, timed
+from conformance.layers.loss.parts import (
+    LOSS,
+    REDUCTION,
+    flops_per_element,
+    loss_shapes,
+    make_filling,
+    random_signs,
+    timed_call,
+)
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import vectors as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
@@ -22,33 +30,37 @@ from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle
 from conformance.spec.propagation import computed
 from conformance.spec.signature import Argument, Form, Input, Signature
 from conformance.strategies.invalid.breaks import invalid_cases
-from conformance.strategies.invalid.loss.parts import no_margin, operand_breaks
+from conformance.strategies.invalid.loss.parts import margin_not_positive, operand_breaks
 from conformance.strategies.loss import vectors as cases
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import FactsLike as Facts
 
-_MARGIN = Argument("margin", 1.0, other=2.0)
-_SWAP = Argument("swap", False, other=True)
-_FUNCTION = Argument("distance_function", None, other="pairwise_distance", form=Form(of_torch=True))
-_NORM = (Argument("p", 2.0, other=1.0), Argument("eps", 1e-6, other=0.0))
+_MARGIN = Argument("margin", 1.0, alternative=2.0)
+_SWAP = Argument("swap", False, alternative=True)
+_FUNCTION = Argument(
+    "distance_function", None, alternative="pairwise_distance", form=Form(torch_object=True)
+)
+_NORM = (Argument("p", 2.0, alternative=1.0), Argument("eps", 1e-6, alternative=0.0))
 
-_LABELLED = shapes_of("batch?", input1="batch? features", input2="batch? features", target="batch?")
-_TRIPLET = shapes_of(
+_LABELLED = loss_shapes(
+    "batch?", input1="batch? features", input2="batch? features", target="batch?"
+)
+_TRIPLET = loss_shapes(
     "batch?", anchor="batch? features", positive="batch? features", negative="batch? features"
 )
 
 
-def _allows(row: LayerSpec, case: Case) -> bool:
+def _allows(spec: LayerSpec, case: Case) -> bool:
     """Whether vectors have components, and suit the distance function."""
     first = case.inputs[0]
     if first is None or not first.shape[-1]:
         return False
     cosine = case.call.arguments.get("distance_function") == oracle.COSINE
-    return not cosine or oracle.comparable(case.inputs)
+    return not cosine or oracle.is_cosine_distance(case.inputs)
 
 
-def _squares(facts: Facts) -> list[float]:
+def _squared_length_products(facts: Facts) -> list[float]:
     """Product of both squared lengths, for each pair of vectors; special numbers count as 0."""
     pair = (np.where(np.isfinite(x), x, 0.0) for x in facts.case.inputs[:2] if x is not None)
     with np.errstate(over="ignore"):
@@ -56,26 +68,26 @@ def _squares(facts: Facts) -> list[float]:
         return [float(x) for x in first * second]
 
 
-def _largest(facts: Facts) -> float:
-    return max(_squares(facts), default=0.0)
+def _largest_product(facts: Facts) -> float:
+    return max(_squared_length_products(facts), default=0.0)
 
 
-def _smallest(facts: Facts) -> float:
-    return min(_squares(facts), default=1.0)
+def _smallest_product(facts: Facts) -> float:
+    return min(_squared_length_products(facts), default=1.0)
 
 
-def _cosine(name: str) -> LayerSpec:
-    valid, function = partial(cases.embeddings, name), is_function(name)
+def _cosine_spec(name: str) -> LayerSpec:
+    valid, function = partial(cases.cosine_embeddings, name), is_function(name)
     signature = Signature(
-        (Argument("margin", 0.0, other=0.5), REDUCTION),
+        (Argument("margin", 0.0, alternative=0.5), REDUCTION),
         (
             Input("input1"),
             Input("input2"),
-            Input("target", "target", differentiable=False, signed=False),
+            Input("target", "target", differentiable=False, any_value=False),
         ),
         (LOSS,),
-        complex=False,
-        placed=False,
+        supports_complex=False,
+        takes_device_and_dtype=False,
     )
     return LayerSpec(
         name,
@@ -92,32 +104,37 @@ def _cosine(name: str) -> LayerSpec:
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(valid, operand_breaks(signature, _LABELLED)),
-            examples=0.2 if function else 0.3,
+            examples_fraction=0.2 if function else 0.3,
         ),
         variation=Variation(allows=_allows),
-        conditions=Conditions(derived={"largest_squares": _largest, "smallest_squares": _smallest}),
+        conditions=Conditions(
+            derived_facts={
+                "largest_squares": _largest_product,
+                "smallest_squares": _smallest_product,
+            }
+        ),
         laws=laws.COSINE,
         benchmark=Benchmark(
-            workloads=timed(name, (512, 256), (512, 256), (512,)),
-            filling=filled(target=signs),
-            flops=flops(6),
+            workloads=timed_call(name, (512, 256), (512, 256), (512,)),
+            filling=make_filling(target=random_signs),
+            flops=flops_per_element(6),
         ),
     )
 
 
-def _triplet(name: str, *, distance: bool) -> LayerSpec:
+def _triplet_spec(name: str, *, distance: bool) -> LayerSpec:
     valid = partial(cases.triplets, name, distance=distance)
     names = ("anchor", "positive", "negative")
-    vectors = "d(x, y) = |x - y + eps|_p"
-    base = _cosine(name)
-    norm = (_FUNCTION, _MARGIN) if distance else (_MARGIN, *_NORM)
+    distance_formula = "d(x, y) = |x - y + eps|_p"
+    base = _cosine_spec(name)
+    leading_arguments = (_FUNCTION, _MARGIN) if distance else (_MARGIN, *_NORM)
     signature = replace(
         base.signature,
-        arguments=(*norm, _SWAP, REDUCTION),
+        arguments=(*leading_arguments, _SWAP, REDUCTION),
         inputs=tuple(map(Input, names)),
     )
-    without = ("* missing",) if distance else ()
-    breaks = (no_margin, *operand_breaks(signature, _TRIPLET, *without))
+    excluded = ("* missing",) if distance else ()
+    breaks = (margin_not_positive, *operand_breaks(signature, _TRIPLET, *excluded))
     return replace(
         base,
         signature=signature,
@@ -127,28 +144,28 @@ def _triplet(name: str, *, distance: bool) -> LayerSpec:
             values=oracle.triplet_margin_with_distance_loss
             if distance
             else oracle.triplet_margin_loss,
-            formula=("L(a, p, n) = max(d(a_i, p_i) - d(a_i, n_i) + margin, 0)", vectors),
+            formula=("L(a, p, n) = max(d(a_i, p_i) - d(a_i, n_i) + margin, 0)", distance_formula),
         ),
         generation=replace(base.generation, cases=valid, invalid=invalid_cases(valid, breaks)),
-        conditions=replace(base.conditions, derived={}),
+        conditions=replace(base.conditions, derived_facts={}),
         laws=laws.WITH_DISTANCE if distance else laws.TRIPLET,
         benchmark=replace(
             base.benchmark,
-            workloads=timed(name, (512, 256), (512, 256), (512, 256)),
-            filling=filled(),
-            flops=flops(8),
+            workloads=timed_call(name, (512, 256), (512, 256), (512, 256)),
+            filling=make_filling(),
+            flops=flops_per_element(8),
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """Each loss as a module and as a function."""
     for name in ("CosineEmbeddingLoss", "functional.cosine_embedding_loss"):
-        yield _cosine(name)
+        yield _cosine_spec(name)
     for name in ("TripletMarginLoss", "functional.triplet_margin_loss"):
-        yield _triplet(name, distance=False)
+        yield _triplet_spec(name, distance=False)
     for name in (
         "TripletMarginWithDistanceLoss",
         "functional.triplet_margin_with_distance_loss",
     ):
-        yield _triplet(name, distance=True)
+        yield _triplet_spec(name, distance=True)

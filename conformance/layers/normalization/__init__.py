@@ -8,7 +8,7 @@ from functools import partial
 
 from conformance.laws.normalization import batch_and_layer as laws
 from conformance.layers.normalization import groups, parts
-from conformance.layers.normalization.propagation import by_channel, by_row
+from conformance.layers.normalization.propagation import channel_propagation, row_propagation
 from conformance.model.case import is_function
 from conformance.oracles.normalization import batch_and_layer as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
@@ -29,25 +29,31 @@ from conformance.strategies.invalid.normalization import batch_and_layer as inva
 from conformance.strategies.normalization import batch_and_layer as cases
 
 # Images of ResNet-50, and sequences and volumes of about the size of the first one.
-_SHAPES = {
+_WORKLOAD_SHAPES = {
     1: ((8, 64, 3136),),
-    2: tuple(shape for _, shape in parts.IMAGES),
+    2: tuple(shape for _, shape in parts.TIMED_IMAGES),
     3: ((2, 64, 8, 28, 28),),
 }
-_TITLES = {1: ("sequence 64",), 2: tuple(title for title, _ in parts.IMAGES), 3: ("video 64",)}
+_WORKLOAD_NAMES = {
+    1: ("sequence 64",),
+    2: tuple(title for title, _ in parts.TIMED_IMAGES),
+    3: ("video 64",),
+}
 
 
 def _row_workloads(name: str) -> Iterator[Workload]:
-    for k, (title, shape) in enumerate(parts.ROWS):
+    for k, (title, shape) in enumerate(parts.TIMED_ROWS):
         if name == "LayerNorm":
             yield Workload(name, title, {"normalized_shape": shape[-1]}, (shape,), k == 0)
         else:
-            rows = (shape, shape[-1:], shape[-1:])
-            yield Workload(name, title, {"normalized_shape": shape[-1:]}, rows, k == 0)
+            inputs = (shape, shape[-1:], shape[-1:])
+            yield Workload(name, title, {"normalized_shape": shape[-1:]}, inputs, k == 0)
 
 
 def _batch_workloads(name: str, dims: int, lazy: bool) -> Iterator[Workload]:
-    for k, (title, shape) in enumerate(zip(_TITLES[dims], _SHAPES[dims], strict=True)):
+    for k, (title, shape) in enumerate(
+        zip(_WORKLOAD_NAMES[dims], _WORKLOAD_SHAPES[dims], strict=True)
+    ):
         arguments = {} if lazy else {"num_features": shape[1]}
         if not (lazy and k):
             yield Workload(name, title, arguments, (shape,), k == 0)
@@ -65,21 +71,23 @@ _WEIGHTS = dict.fromkeys(("weight", "bias"), "*normalized_shape")
 _FUNCTIONAL_LAYER_NORM = replace(_LAYER_NORM, texts={**_LAYER_NORM.texts, **_WEIGHTS})
 
 
-def _layer_norm(name: str) -> LayerSpec:
+def _layer_norm_spec(name: str) -> LayerSpec:
     valid, function = partial(cases.layer_norms, name), is_function(name)
-    plain = (1,) if function else 1
-    sizes = Argument("normalized_shape", plain=plain, size=True, form=Form(sequence=not function))
-    affine = (Argument("elementwise_affine", True, other=False), parts.BIAS)
+    simplest = (1,) if function else 1
+    normalized_shape = Argument(
+        "normalized_shape", simplest=simplest, size=True, form=Form(sequence=not function)
+    )
+    affine = (Argument("elementwise_affine", True, alternative=False), parts.BIAS)
     weights = (
-        Input("weight", "weight", optional=True, passed=BY_NAME),
-        Input("bias", "bias", optional=True, passed=BY_NAME),
+        Input("weight", "weight", optional=True, passing=BY_NAME),
+        Input("bias", "bias", optional=True, passing=BY_NAME),
     )
     shapes = _FUNCTIONAL_LAYER_NORM if function else _LAYER_NORM
     signature = Signature(
-        (sizes, parts.EPS, *(() if function else affine)),
-        (Input("input", batch_axis=parts.leading), *(weights if function else ())),
-        (Output("output", parts.leading),),
-        complex=False,
+        (normalized_shape, parts.EPS, *(() if function else affine)),
+        (Input("input", batch_axis=parts.leading_axis), *(weights if function else ())),
+        (Output("output", parts.leading_axis),),
+        supports_complex=False,
     )
     return LayerSpec(
         name,
@@ -89,14 +97,14 @@ def _layer_norm(name: str) -> LayerSpec:
         oracle=Oracle(
             values=oracle.functional_layer_norm if function else oracle.layer_norm,
             formula=(parts.FORMULA, "Var[x]: the biased estimator"),
-            propagation=by_row,
+            propagation=row_propagation,
         ),
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(valid, invalid.row_breaks(signature, shapes)),
-            examples=0.4 if function else 0.75,
+            examples_fraction=0.4 if function else 0.75,
         ),
-        state=State() if function else State(shaped=parts.initial),
+        state=State() if function else State(tensors_from_shapes=parts.initial_tensors),
         laws=laws.LAYER,
         benchmark=Benchmark(
             workloads=tuple(_row_workloads(name)), filling=parts.FILLING, flops=parts.flops
@@ -104,26 +112,26 @@ def _layer_norm(name: str) -> LayerSpec:
     )
 
 
-def _batch_norm(dims: int, *, lazy: bool = False) -> LayerSpec:
+def _batch_norm_spec(dims: int, *, lazy: bool = False) -> LayerSpec:
     eager = f"BatchNorm{dims}d"
     name = f"Lazy{eager}" if lazy else eager
-    valid = partial(cases.batch_modules, name)
+    valid = partial(cases.batch_norm_modules, name)
     # In one dimension the length is optional, so that it is not always the last axis.
     axes = "batch num_features " + ("length?" if dims == 1 else "*space")
-    shapes = parts.channelwise(axes)
+    shapes = parts.channelwise_shapes(axes)
     signature = Signature(
         (
             *(() if lazy else (parts.FEATURES,)),
             parts.EPS,
             parts.MOMENTUM,
-            Argument("affine", True, other=False),
-            Argument("track_running_stats", True, other=False),
+            Argument("affine", True, alternative=False),
+            Argument("track_running_stats", True, alternative=False),
             parts.BIAS,
         ),
-        (Input("input", batch_axis=parts.rows_apart),),
-        (Output("output", parts.rows_apart),),
+        (Input("input", batch_axis=parts.batch_axis),),
+        (Output("output", parts.batch_axis),),
         dims=0 if dims == 1 else dims,
-        complex=False,
+        supports_complex=False,
     )
     return LayerSpec(
         name,
@@ -137,18 +145,23 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> LayerSpec:
                 "x_new = (1 - momentum) * x + momentum * x_t",
                 "running_var: the unbiased estimator",
             ),
-            propagation=by_channel,
+            propagation=channel_propagation,
         ),
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(valid, invalid.batch_norm_breaks(signature, shapes)),
             # A lazy module computes the same: its cases test only what it infers.
-            examples=0.15 if lazy else 0.4,
+            examples_fraction=0.15 if lazy else 0.4,
         ),
         variation=Variation(allows=parts.allows),
-        state=State(shaped=parts.initial, roles=parts.STATISTICS),
-        traits=Traits(modes=True, updates=parts.updates, trains=parts.trains, batched=True),
-        conditions=Conditions(derived={"batch_statistics": parts.from_batch}),
+        state=State(tensors_from_shapes=parts.initial_tensors, roles=parts.STATISTICS),
+        traits=Traits(
+            train_and_eval_differ=True,
+            updates_state=parts.updates,
+            valid_in_train_mode=parts.can_train,
+            always_batched=True,
+        ),
+        conditions=Conditions(derived_facts={"batch_statistics": parts.has_batch_statistics}),
         laws=(*laws.BATCH, laws.lazy),
         benchmark=Benchmark(
             workloads=tuple(_batch_workloads(name, dims, lazy)),
@@ -159,13 +172,13 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> LayerSpec:
     )
 
 
-def _shared_batch_norm() -> LayerSpec:
+def _sync_batch_norm_spec() -> LayerSpec:
     """SyncBatchNorm, in one process a batch norm of any number of dimensions."""
     name = "SyncBatchNorm"
-    valid = partial(cases.batch_modules, name)
-    base = _batch_norm(2)
+    valid = partial(cases.batch_norm_modules, name)
+    base = _batch_norm_spec(2)
     signature = replace(base.signature, dims=0)
-    shapes = parts.channelwise("batch num_features *length")
+    shapes = parts.channelwise_shapes("batch num_features *length")
     return replace(
         base,
         name=name,
@@ -174,27 +187,27 @@ def _shared_batch_norm() -> LayerSpec:
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(valid, invalid.batch_norm_breaks(signature, shapes)),
-            examples=0.3,
+            examples_fraction=0.3,
         ),
         laws=(*laws.BATCH, laws.alone),
         benchmark=replace(base.benchmark, workloads=tuple(_batch_workloads(name, 2, lazy=False))),
     )
 
 
-def _functional_batch_norm() -> LayerSpec:
+def _functional_batch_norm_spec() -> LayerSpec:
     name = "functional.batch_norm"
     valid = partial(cases.batch_norms, name)
     signature = Signature(
-        (Argument("training", False, other=True), parts.MOMENTUM, parts.EPS),
+        (Argument("training", False, alternative=True), parts.MOMENTUM, parts.EPS),
         (
-            Input("input", batch_axis=parts.rows_apart),
+            Input("input", batch_axis=parts.batch_axis),
             Input("running_mean", "statistic", differentiable=False, updated=True),
-            Input("running_var", "statistic", differentiable=False, signed=False, updated=True),
+            Input("running_var", "statistic", differentiable=False, any_value=False, updated=True),
             Input("weight", "weight", optional=True),
             Input("bias", "bias", optional=True),
         ),
-        (Output("output", parts.rows_apart),),
-        complex=False,
+        (Output("output", parts.batch_axis),),
+        supports_complex=False,
     )
     breaks = invalid.functional_batch_norm_breaks(signature, parts.CHANNELWISE)
     return LayerSpec(
@@ -205,17 +218,19 @@ def _functional_batch_norm() -> LayerSpec:
         oracle=Oracle(
             values=oracle.functional_batch_norm,
             formula=(parts.FORMULA, "x_new = (1 - momentum) * x + momentum * x_t"),
-            propagation=by_channel,
+            propagation=channel_propagation,
         ),
-        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks), examples=0.35),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, breaks), examples_fraction=0.35
+        ),
         variation=Variation(allows=parts.allows),
-        traits=Traits(updates=parts.function_updates),
-        conditions=Conditions(derived={"batch_statistics": parts.from_batch}),
+        traits=Traits(updates_state=parts.function_updates),
+        conditions=Conditions(derived_facts={"batch_statistics": parts.has_batch_statistics}),
         laws=laws.BATCH,
         benchmark=Benchmark(
             workloads=tuple(
                 Workload(name, title, {"training": True}, (shape, *(shape[1:2],) * 4), k == 0)
-                for k, (title, shape) in enumerate(parts.IMAGES)
+                for k, (title, shape) in enumerate(parts.TIMED_IMAGES)
             ),
             filling=parts.FILLING,
             flops=parts.flops,
@@ -223,16 +238,16 @@ def _functional_batch_norm() -> LayerSpec:
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
     for dims in (1, 2, 3):
-        yield _batch_norm(dims)
+        yield _batch_norm_spec(dims)
     for dims in (1, 2, 3):
-        yield _batch_norm(dims, lazy=True)
-    yield _shared_batch_norm()
-    yield from groups.instance_rows()
-    yield _layer_norm("LayerNorm")
-    yield from groups.module_rows()
-    yield _functional_batch_norm()
-    yield _layer_norm("functional.layer_norm")
-    yield from groups.function_rows()
+        yield _batch_norm_spec(dims, lazy=True)
+    yield _sync_batch_norm_spec()
+    yield from groups.instance_norm_specs()
+    yield _layer_norm_spec("LayerNorm")
+    yield from groups.module_specs()
+    yield _functional_batch_norm_spec()
+    yield _layer_norm_spec("functional.layer_norm")
+    yield from groups.function_specs()

@@ -12,7 +12,7 @@ from conformance.oracles.normalization.modes import uses_batch_statistics
 from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Arguments
-from conformance.spec.sizes import sizes_of
+from conformance.spec.sizes import as_size_tuple
 from conformance.spec.state import Constant, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import FactsLike
 
 FORMULA = "y = (x - E[x]) / sqrt(Var[x] + eps) * gamma + beta"
-EPS = Argument("eps", 1e-5, other=0.1)
-MOMENTUM = Argument("momentum", 0.1, other=0.5)
-FEATURES = Argument("num_features", plain=1, size=True)
-BIAS = Argument("bias", True, other=False)
+EPS = Argument("eps", 1e-5, alternative=0.1)
+MOMENTUM = Argument("momentum", 0.1, alternative=0.5)
+FEATURES = Argument("num_features", simplest=1, size=True)
+BIAS = Argument("bias", True, alternative=False)
 FILLING = Filling(contraction=False, wide_adjoints=True)
 STATISTICS = {
     "running_mean": "statistic",
@@ -32,20 +32,20 @@ STATISTICS = {
 }
 
 
-def from_batch(found: FactsLike) -> bool:
+def has_batch_statistics(facts: FactsLike) -> bool:
     """Whether the call normalises by the batch's own statistics, not by running ones."""
-    return uses_batch_statistics(found.case)
+    return uses_batch_statistics(facts.case)
 
 
-def rows_apart(case: Case) -> int | None:
+def batch_axis(case: Case) -> int | None:
     """Axis 0 if samples are independent: not with statistics of the batch."""
     return None if uses_batch_statistics(case) else 0
 
 
-def leading(case: Case) -> int | None:
+def leading_axis(case: Case) -> int | None:
     """Axis 0, if it is not one of the normalised axes."""
     x = case.inputs[0]
-    sizes = sizes_of(case.call.arguments["normalized_shape"])
+    sizes = as_size_tuple(case.call.arguments["normalized_shape"])
     return 0 if x is not None and x.ndim > len(sizes) else None
 
 
@@ -54,17 +54,17 @@ def inferred_features(input: Shape) -> Arguments:
     return {"num_features": input[1]}
 
 
-def channelwise(input: str) -> Shapes:
+def channelwise_shapes(input: str) -> Shapes:
     """Shapes of a module with a weight and statistics per channel; `input` is the input's."""
-    tracked = "if track_running_stats"
+    if_tracked = "if track_running_stats"
     return Shapes(
         {
             "input": input,
             "weight": "num_features if affine",
             "bias": "num_features if affine and bias",
-            "running_mean": f"num_features {tracked}",
-            "running_var": f"num_features {tracked}",
-            "num_batches_tracked": f"() {tracked}",
+            "running_mean": f"num_features {if_tracked}",
+            "running_var": f"num_features {if_tracked}",
+            "num_batches_tracked": f"() {if_tracked}",
             "output": input,
         }
     )
@@ -88,19 +88,19 @@ _STATE = (
 )
 
 
-def initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+def initial_tensors(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
     """The tensors of the state: weights and variances of 1, biases, means and counts of 0."""
     return tuple(replace(x, shape=shapes[x.name]) for x in _STATE if x.name in shapes)
 
 
-def allows(row: LayerSpec, case: Case) -> bool:
+def allows(spec: LayerSpec, case: Case) -> bool:
     """Whether variances are defined, and running statistics are present where they are used."""
     if uses_batch_statistics(case):
-        return trains(case)
+        return can_train(case)
     return len(case.inputs) == 1 or case.inputs[1] is not None
 
 
-def trains(case: Case) -> bool:
+def can_train(case: Case) -> bool:
     """Whether a channel has more than one number: torch refuses a single one in training."""
     x = case.inputs[0]
     return x is not None and x.size != x.shape[1]
@@ -127,10 +127,10 @@ def scaling_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequenc
 
 
 # Sizes of BERT-base after J. Devlin et al. (2019) and ResNet-50 after K. He et al. (2015).
-ROWS = (
+TIMED_ROWS = (
     ("bert 768", (4, 128, 768)),
     ("bert large 1024", (4, 128, 1024)),
     ("gpt 4096", (1, 64, 4096)),
     ("llama 8192", (1, 64, 8192)),
 )
-IMAGES = (("resnet 64", (8, 64, 56, 56)), ("resnet 512", (8, 512, 7, 7)))
+TIMED_IMAGES = (("resnet 64", (8, 64, 56, 56)), ("resnet 512", (8, 512, 7, 7)))

@@ -25,11 +25,11 @@ from conformance.layers.pooling.windows import (
     STRIDE,
     Space,
     allows,
-    each_tap,
     input_length,
     int64,
-    kept_stride,
     output_length,
+    stride_readback,
+    tap_flops,
     workloads,
 )
 from conformance.oracles.pooling import maximum as oracle
@@ -46,47 +46,52 @@ from conformance.strategies.invalid.pooling import maximum as invalid
 from conformance.strategies.pooling import maximum as cases
 
 
-def _selected(space: Space) -> tuple[str, str]:
+def _selection_formula(space: Space) -> tuple[str, str]:
     """out(N, C, h, w) = max over m, n of input(N, C, stride[0] × h + m, stride[1] × w + n)."""
     taps = "kmn"[-space.dims :]
-    places = ", ".join(
-        f"stride[{k}] × {at} + {tap}"
-        for k, (at, tap) in enumerate(zip(space.indices, taps, strict=True))
+    positions = ", ".join(
+        f"stride[{k}] × {index} + {tap}"
+        for k, (index, tap) in enumerate(zip(space.indices, taps, strict=True))
     )
     ranges = " ".join(
         f"max_{{{tap} = 0, …, k{axis} − 1}}" for tap, axis in zip(taps, space.axes, strict=True)
     )
-    return f"out(N_i, C_j, {', '.join(space.indices)}) = {ranges}", f"input(N_i, C_j, {places})"
+    return f"out(N_i, C_j, {', '.join(space.indices)}) = {ranges}", f"input(N_i, C_j, {positions})"
 
 
-def _length(axis: str, k: int) -> str:
+def _length_formula(axis: str, k: int) -> str:
     return (
         f"{axis}_out = ⌊({axis}_in + 2 × padding[{k}] − dilation[{k}] × (kernel_size[{k}] − 1) "
         f"− 1) / stride[{k}] + 1⌋"
     )
 
 
-_SELECTION = replace(copied, parameters=False, crowds=True)
+_SELECTION = replace(copied, special_parameters=False, specials_may_dominate=True)
 """Propagation of a maximum: NaN counts as the largest number, −∞ is the smallest."""
 
 
-def _windows(found: Facts) -> tuple[int, ...] | None:
+def _nonempty_windows(facts: Facts) -> tuple[int, ...] | None:
     """In each dimension, the number of windows that contain at least one element of the input."""
-    outputs, first = output_length(found), found.case.inputs[0]
+    outputs, first = output_length(facts), facts.case.inputs[0]
     if outputs is None or first is None:
         return None
-    dims, kernel = found.row.signature.dims, found.get("kernel_size")
-    stride = kernel if found.get("stride") is None else found.get("stride")
-    given = (kernel, stride, found.get("padding"), found.get("dilation"))
-    rows = zip(outputs, first.shape[-dims:], *(per_dimension(x, dims) for x in given), strict=True)
+    dims, kernel = facts.spec.signature.dims, facts.get("kernel_size")
+    stride = kernel if facts.get("stride") is None else facts.get("stride")
+    window_arguments = (kernel, stride, facts.get("padding"), facts.get("dilation"))
+    dimensions = zip(
+        outputs,
+        first.shape[-dims:],
+        *(per_dimension(x, dims) for x in window_arguments),
+        strict=True,
+    )
     counts = []
-    for n, length, k, s, p, d in rows:
-        places = np.arange(n)[:, np.newaxis] * s - p + d * np.arange(k)
-        counts.append(int(((places >= 0) & (places < length)).any(axis=1).sum()))
+    for n, length, k, s, p, d in dimensions:
+        positions = np.arange(n)[:, np.newaxis] * s - p + d * np.arange(k)
+        counts.append(int(((positions >= 0) & (positions < length)).any(axis=1).sum()))
     return tuple(counts)
 
 
-def _max_pool(
+def _max_pool_spec(
     name: str, arguments: tuple[Argument, ...], space: Space, examples: float
 ) -> LayerSpec:
     dims = space.dims
@@ -99,9 +104,9 @@ def _max_pool(
             Output("indices", dtype=int64, differentiable=False),
         ),
         dims=dims,
-        complex=False,
-        placed=False,
-        kept_as=kept_stride,
+        supports_complex=False,
+        takes_device_and_dtype=False,
+        readback=stride_readback,
     )
     return LayerSpec(
         name,
@@ -111,40 +116,45 @@ def _max_pool(
         oracle=Oracle(
             values=partial(oracle.max_pool, dims),
             shapes=partial(oracle.max_pool_shape, dims),
-            formula=(*_selected(space), *(_length(axis, k) for k, axis in enumerate(space.axes))),
+            formula=(
+                *_selection_formula(space),
+                *(_length_formula(axis, k) for k, axis in enumerate(space.axes)),
+            ),
             propagation=_SELECTION,
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.window_breaks(signature, POOLED, dilated=True)),
-            examples=examples,
+            invalid=invalid_cases(
+                valid, invalid.window_breaks(signature, POOLED, has_dilation=True)
+            ),
+            examples_fraction=examples,
         ),
         variation=Variation(allows=allows),
         conditions=Conditions(
-            derived={
+            derived_facts={
                 "input_length": input_length,
                 "output_length": output_length,
-                "windows": _windows,
+                "windows": _nonempty_windows,
             }
         ),
         laws=laws.LAWS,
         benchmark=Benchmark(
-            workloads=workloads(name, dims), filling=Filling(contraction=False), flops=each_tap
+            workloads=workloads(name, dims), filling=Filling(contraction=False), flops=tap_flops
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
     sizes = (KERNEL, STRIDE, PADDING, DILATION)
     for space in SPACES:
-        plain = space.dims == 2
+        is_2d = space.dims == 2
         name = f"MaxPool{space.dims}d"
-        yield _max_pool(name, (*sizes, INDICES, CEIL), space, 0.5 if plain else 0.2)
+        yield _max_pool_spec(name, (*sizes, INDICES, CEIL), space, 0.5 if is_2d else 0.2)
         function = laws.FUNCTIONS[name]
-        yield _max_pool(function, (*sizes, CEIL, INDICES), space, 0.25 if plain else 0.15)
-    yield from pooling_inverse.rows()
-    yield from pooling_average.rows()
-    yield from pooling_fractional.rows()
-    yield from pooling_norm.rows()
-    yield from pooling_adaptive.rows()
+        yield _max_pool_spec(function, (*sizes, CEIL, INDICES), space, 0.25 if is_2d else 0.15)
+    yield from pooling_inverse.layer_specs()
+    yield from pooling_average.layer_specs()
+    yield from pooling_fractional.layer_specs()
+    yield from pooling_norm.layer_specs()
+    yield from pooling_adaptive.layer_specs()

@@ -17,10 +17,10 @@ from conformance.layers.pooling.windows import (
     STRIDE,
     Space,
     allows,
-    each_tap,
     input_length,
-    kept_stride,
     output_length,
+    stride_readback,
+    tap_flops,
     workloads,
 )
 from conformance.oracles.pooling import average as oracle
@@ -33,25 +33,25 @@ from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.pooling import maximum as invalid
 from conformance.strategies.pooling import average as cases
 
-_COUNTED = Argument("count_include_pad", True, other=False)
-_DIVISOR = Argument("divisor_override", None, other=3)
-_PROPAGATION = replace(sums, parameters=False)
+_COUNTED = Argument("count_include_pad", True, alternative=False)
+_DIVISOR = Argument("divisor_override", None, alternative=3)
+_PROPAGATION = replace(sums, special_parameters=False)
 
 
 def _formula(space: Space) -> tuple[str, ...]:
     """out = Σ over m, n of input / (kH × kW), and the output lengths."""
     taps = "kmn"[-space.dims :]
-    places = (
-        f"stride[{k}] × {at} + {tap}"
-        for k, (at, tap) in enumerate(zip(space.indices, taps, strict=True))
+    positions = (
+        f"stride[{k}] × {index} + {tap}"
+        for k, (index, tap) in enumerate(zip(space.indices, taps, strict=True))
     )
-    added = " ".join(
+    sums_text = " ".join(
         f"Σ_{{{tap} = 0}}^{{k{axis} − 1}}" for tap, axis in zip(taps, space.axes, strict=True)
     )
     size = " × ".join(f"k{axis}" for axis in space.axes)
     return (
-        f"out(N_i, C_j, {', '.join(space.indices)}) = 1 / ({size}) {added}",
-        f"input(N_i, C_j, {', '.join(places)})",
+        f"out(N_i, C_j, {', '.join(space.indices)}) = 1 / ({size}) {sums_text}",
+        f"input(N_i, C_j, {', '.join(positions)})",
         *(
             f"{axis}_out = ⌊({axis}_in + 2 × padding[{k}] − kernel_size[{k}]) / stride[{k}] + 1⌋"
             for k, axis in enumerate(space.axes)
@@ -59,7 +59,7 @@ def _formula(space: Space) -> tuple[str, ...]:
     )
 
 
-def _avg_pool(name: str, space: Space, examples: float) -> LayerSpec:
+def _avg_pool_spec(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.avg_pools, name, dims)
     divisor = (_DIVISOR,) if dims > 1 else ()
@@ -68,9 +68,9 @@ def _avg_pool(name: str, space: Space, examples: float) -> LayerSpec:
         (Input("input"),),
         (Output("output"),),
         dims=dims,
-        complex=False,
-        placed=False,
-        kept_as=kept_stride,
+        supports_complex=False,
+        takes_device_and_dtype=False,
+        readback=stride_readback,
     )
     return LayerSpec(
         name,
@@ -86,28 +86,28 @@ def _avg_pool(name: str, space: Space, examples: float) -> LayerSpec:
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(
-                valid, invalid.window_breaks(signature, POOLED_ONLY, divided=dims > 1)
+                valid, invalid.window_breaks(signature, POOLED_ONLY, has_divisor=dims > 1)
             ),
-            examples=examples,
+            examples_fraction=examples,
         ),
         variation=Variation(allows=allows),
         traits=Traits(wide_sums=True),
         conditions=Conditions(
-            derived={"input_length": input_length, "output_length": output_length}
+            derived_facts={"input_length": input_length, "output_length": output_length}
         ),
         # The last law adds a dimension, and no layer has four.
         laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],
         benchmark=Benchmark(
             workloads=workloads(name, dims),
             filling=Filling(terms=lambda shape: 9, factors=1, contraction=False),
-            flops=each_tap,
+            flops=tap_flops,
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The average poolings, each as a module and as a function."""
     for space in SPACES:
         name = f"AvgPool{space.dims}d"
-        yield _avg_pool(name, space, 0.4)
-        yield _avg_pool(forms.FUNCTIONS[name], space, 0.3)
+        yield _avg_pool_spec(name, space, 0.4)
+        yield _avg_pool_spec(forms.FUNCTIONS[name], space, 0.3)

@@ -15,10 +15,10 @@ from conformance.layers.pooling.windows import (
     POOLED,
     SPACES,
     Space,
-    each_tap,
     input_length,
     int64,
     output_length,
+    tap_flops,
 )
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles.pooling import fractional as oracle
@@ -36,21 +36,21 @@ _SIZE = Argument("output_size", None, per_dimension=True, window=True)
 _RATIO = Argument("output_ratio", None, window=True)
 
 
-def _allows(row: LayerSpec, case: Case) -> bool:
+def _allows(spec: LayerSpec, case: Case) -> bool:
     """Whether the windows fit into the input, and size or ratio is present, but not both."""
-    arguments, dims = case.call.arguments, row.signature.dims
-    first, sized = case.inputs[0], arguments.get("output_size") is not None
-    if first is None or sized is (arguments.get("output_ratio") is not None):
+    arguments, dims = case.call.arguments, spec.signature.dims
+    first, has_size = case.inputs[0], arguments.get("output_size") is not None
+    if first is None or has_size is (arguments.get("output_ratio") is not None):
         return False
-    (output, *_) = row.output_shapes(case)
+    (output, *_) = spec.output_shapes(case)
     if output is None:
         return False
     kernel = per_dimension(arguments["kernel_size"], dims)
-    rows = zip(first.shape[-dims:], output[-dims:], kernel, strict=True)
-    return all(o > 0 and k + o - 1 <= n for n, o, k in rows)
+    dimensions = zip(first.shape[-dims:], output[-dims:], kernel, strict=True)
+    return all(o > 0 and k + o - 1 <= n for n, o, k in dimensions)
 
 
-def _kept(dims: int, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+def _readback(dims: int, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """The module stores a ratio as one for each dimension."""
     ratio = arguments.get("output_ratio")
     return {"output_ratio": (ratio,) * dims} if isinstance(ratio, float) else {}
@@ -60,19 +60,19 @@ def _always(call: Call) -> bool:
     return True
 
 
-def _row(name: str, space: Space, examples: float) -> LayerSpec:
+def _layer_spec(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.fractional_pools, name, dims)
     shape = {2: (1, 64, 25, 25), 3: (1, 16, 9, 25, 25)}[dims]
-    given = {"kernel_size": 2, "output_size": {2: (17, 17), 3: (6, 17, 17)}[dims]}
+    timed_arguments = {"kernel_size": 2, "output_size": {2: (17, 17), 3: (6, 17, 17)}[dims]}
     signature = Signature(
         (KERNEL, _SIZE, _RATIO, INDICES),
         (Input("input"),),
         (Output("output"), Output("indices", dtype=int64, differentiable=False)),
         dims=dims,
-        complex=False,
-        placed=False,
-        kept_as=partial(_kept, dims),
+        supports_complex=False,
+        takes_device_and_dtype=False,
+        readback=partial(_readback, dims),
     )
     return LayerSpec(
         name,
@@ -86,32 +86,32 @@ def _row(name: str, space: Space, examples: float) -> LayerSpec:
                 "out(N_i, C_j, h, …) = max over windows of the kernel's size that begin at",
                 "⌊(h + u) α⌋ − ⌊u α⌋, α = (H_in − kH) / (H_out − 1), u drawn from [0, 1)",
             ),
-            propagation=replace(copied, parameters=False, crowds=True),
+            propagation=replace(copied, special_parameters=False, specials_may_dominate=True),
         ),
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(
                 valid, invalid.fractional_breaks(signature, POOLED, is_function(name))
             ),
-            examples=examples,
+            examples_fraction=examples,
         ),
         variation=Variation(allows=_allows),
         conditions=Conditions(
-            derived={"input_length": input_length, "output_length": output_length}
+            derived_facts={"input_length": input_length, "output_length": output_length}
         ),
         laws=laws.LAWS,
-        randomness=Randomness(used=_always, draws=laws.draws),
+        randomness=Randomness(is_used=_always, draws=laws.draws),
         benchmark=Benchmark(
-            workloads=(Workload(name, "25 to 17", given, (shape,), small=True),),
+            workloads=(Workload(name, "25 to 17", timed_arguments, (shape,), small=True),),
             filling=Filling(contraction=False),
-            flops=each_tap,
+            flops=tap_flops,
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The fractional poolings, each as a module and as a function."""
     for space in SPACES[1:]:
         name = f"FractionalMaxPool{space.dims}d"
-        yield _row(name, space, 0.15)
-        yield _row(forms.FUNCTIONS[name], space, 0.1)
+        yield _layer_spec(name, space, 0.15)
+        yield _layer_spec(forms.FUNCTIONS[name], space, 0.1)

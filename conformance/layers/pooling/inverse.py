@@ -17,8 +17,8 @@ from conformance.layers.pooling.windows import (
     SPACES,
     STRIDE,
     Space,
-    kept_stride,
     output_length,
+    stride_readback,
 )
 from conformance.model.case import Case, is_function
 from conformance.oracles.pooling import inverse as oracle
@@ -38,34 +38,34 @@ _SHAPES = Shapes({**POOLED_ONLY.texts, "indices": POOLED_ONLY.texts["input"]}, f
 _LENGTH = "{axis}_out = ({axis}_in − 1) × stride[{k}] − 2 × padding[{k}] + kernel_size[{k}]"
 
 
-def _sized(case: Case) -> bool:
+def _has_output_size(case: Case) -> bool:
     return bool(case.keywords)
 
 
-def _stride(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    return kept_stride({"stride": None, **arguments})
+def _readback(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    return stride_readback({"stride": None, **arguments})
 
 
-def _allows(row: LayerSpec, case: Case) -> bool:
+def _allows(spec: LayerSpec, case: Case) -> bool:
     """Whether the indices fit the output's planes, and an `output_size` is within its range."""
     x, index = case.inputs
-    dims, arguments = row.signature.dims, dict(case.call.arguments)
+    dims, arguments = spec.signature.dims, dict(case.call.arguments)
     if x is None or index is None or not x.size:
         return False
-    (output,) = row.output_shapes(case)
+    (output,) = spec.output_shapes(case)
     if output is None or min(output[-dims:]) <= 0 or int(index.max()) >= math.prod(output[-dims:]):
         return False
-    given = arguments.pop("output_size", case.keywords.get("output_size"))
-    if given is None:
+    output_size = arguments.pop("output_size", case.keywords.get("output_size"))
+    if output_size is None:
         return True
-    (usual,) = row.shapes_of((x.shape, index.shape), arguments)
+    (default_shape,) = spec.output_shapes_for((x.shape, index.shape), arguments)
     step = arguments.get("stride")
     steps = per_dimension(arguments["kernel_size"] if step is None else step, dims)
-    near = zip(given[-dims:], (usual or ())[-dims:], steps, strict=True)
-    return all(abs(a - b) < s for a, b, s in near)
+    sizes_and_steps = zip(output_size[-dims:], (default_shape or ())[-dims:], steps, strict=True)
+    return all(abs(a - b) < s for a, b, s in sizes_and_steps)
 
 
-def _moved(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+def _copied_numbers(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
     """Nothing is computed; each copied number counts as one operation."""
     return math.prod(outputs[0])
 
@@ -74,12 +74,21 @@ def _workloads(layer: str, dims: int) -> tuple[Workload, ...]:
     """A timed call: a part of SegNet's first upsampling (V. Badrinarayanan et al., 2015)."""
     plane = {1: (3136,), 2: (56, 56), 3: (14, 14, 14)}[dims]
     shape = (1, 64, *plane)
-    given = {"kernel_size": 2}
-    below = {"indices": math.prod(plane)}
-    return (Workload(layer, "segnet, 64 channels", given, (shape, shape), small=True, below=below),)
+    arguments = {"kernel_size": 2}
+    index_limits = {"indices": math.prod(plane)}
+    return (
+        Workload(
+            layer,
+            "segnet, 64 channels",
+            arguments,
+            (shape, shape),
+            small=True,
+            index_limits=index_limits,
+        ),
+    )
 
 
-def _max_unpool(name: str, space: Space, examples: float) -> LayerSpec:
+def _max_unpool_spec(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.max_unpools, name, dims)
     size = Argument("output_size", None, keyword=not is_function(name))
@@ -94,15 +103,15 @@ def _max_unpool(name: str, space: Space, examples: float) -> LayerSpec:
                     "indices",
                     "index",
                     differentiable=False,
-                    signed=False,
+                    any_value=False,
                     fixed=True,
                 ),
             ),
             (Output("output"),),
             dims=dims,
-            complex=False,
-            placed=False,
-            kept_as=_stride,
+            supports_complex=False,
+            takes_device_and_dtype=False,
+            readback=_readback,
         ),
         shapes=_SHAPES,
         oracle=Oracle(
@@ -114,26 +123,28 @@ def _max_unpool(name: str, space: Space, examples: float) -> LayerSpec:
             ),
             # Zeros of both signs may share an index, and either is right: no `copies` trait, which
             # would compare signs.
-            propagation=replace(copied, parameters=False),
+            propagation=replace(copied, special_parameters=False),
         ),
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(valid, invalid.unpool_breaks(dims)),
-            examples=examples,
+            examples_fraction=examples,
         ),
-        variation=Variation(needs_keywords=_sized, allows=_allows),
-        conditions=Conditions(derived={"output_length": output_length}),
+        variation=Variation(needs_keywords=_has_output_size, allows=_allows),
+        conditions=Conditions(derived_facts={"output_length": output_length}),
         # The last law adds a dimension, and no layer has four.
         laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],
         benchmark=Benchmark(
-            workloads=_workloads(name, dims), filling=Filling(contraction=False), flops=_moved
+            workloads=_workloads(name, dims),
+            filling=Filling(contraction=False),
+            flops=_copied_numbers,
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The inverses, each as a module and as a function."""
     for space in SPACES:
         name = f"MaxUnpool{space.dims}d"
-        yield _max_unpool(name, space, 0.2)
-        yield _max_unpool(forms.FUNCTIONS[name], space, 0.15)
+        yield _max_unpool_spec(name, space, 0.2)
+        yield _max_unpool_spec(forms.FUNCTIONS[name], space, 0.15)

@@ -20,10 +20,10 @@ from conformance.layers.pooling.windows import (
     STRIDE,
     Space,
     allows,
-    each_tap,
     input_length,
     output_length,
     overhang,
+    tap_flops,
     workloads,
 )
 from conformance.oracles.pooling import norm as oracle
@@ -37,7 +37,7 @@ from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.pooling import maximum as invalid
 from conformance.strategies.pooling import norm as cases
 
-_NORM = Argument("norm_type", plain=2, other=1)
+_NORM = Argument("norm_type", simplest=2, alternative=1)
 
 
 def _expected(trial: Trial) -> tuple[Rounded, ...]:
@@ -45,31 +45,31 @@ def _expected(trial: Trial) -> tuple[Rounded, ...]:
 
     Such a power of −∞ is ∞ if computed as a power, and NaN as a square root.
     """
-    found = sums.expected(trial)
+    expected = sums.expected(trial)
     p, x = float(trial.case.call.arguments["norm_type"]), trial.case.inputs[0]
     if p == math.inf or p.is_integer() or x is None or not (x < 0).any():
-        return found
-    return tuple(y.with_error(np.full(y.shape, np.inf)) for y in found)
+        return expected
+    return tuple(y.with_error(np.full(y.shape, np.inf)) for y in expected)
 
 
-def _lp_pool(name: str, space: Space, examples: float) -> LayerSpec:
+def _lp_pool_spec(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.lp_pools, name, dims)
-    timed = tuple(
+    timed_calls = tuple(
         replace(
-            work,
+            workload,
             arguments={"norm_type": 2}
-            | {k: v for k, v in work.arguments.items() if k != "padding"},
+            | {k: v for k, v in workload.arguments.items() if k != "padding"},
         )
-        for work in workloads(name, dims)
+        for workload in workloads(name, dims)
     )
     signature = Signature(
         (_NORM, KERNEL, STRIDE, CEIL),
         (Input("input"),),
         (Output("output"),),
         dims=dims,
-        complex=False,
-        placed=False,
+        supports_complex=False,
+        takes_device_and_dtype=False,
     )
     return LayerSpec(
         name,
@@ -87,18 +87,18 @@ def _lp_pool(name: str, space: Space, examples: float) -> LayerSpec:
                     for k, axis in enumerate(space.axes)
                 ),
             ),
-            propagation=replace(sums, expected=_expected, parameters=False),
+            propagation=replace(sums, expected=_expected, special_parameters=False),
         ),
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(
-                valid, invalid.window_breaks(signature, POOLED_ONLY, padded=False)
+                valid, invalid.window_breaks(signature, POOLED_ONLY, has_padding=False)
             ),
-            examples=examples,
+            examples_fraction=examples,
         ),
         variation=Variation(allows=allows),
         conditions=Conditions(
-            derived={
+            derived_facts={
                 "input_length": input_length,
                 "output_length": output_length,
                 "overhang": overhang,
@@ -107,16 +107,16 @@ def _lp_pool(name: str, space: Space, examples: float) -> LayerSpec:
         # The last law adds a dimension, and no layer has four.
         laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],
         benchmark=Benchmark(
-            workloads=timed,
+            workloads=timed_calls,
             filling=Filling(terms=lambda shape: 9, factors=2, contraction=False),
-            flops=each_tap,
+            flops=tap_flops,
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The norm poolings, each as a module and as a function."""
     for space in SPACES:
         name = f"LPPool{space.dims}d"
-        yield _lp_pool(name, space, 0.2)
-        yield _lp_pool(forms.FUNCTIONS[name], space, 0.12)
+        yield _lp_pool_spec(name, space, 0.2)
+        yield _lp_pool_spec(forms.FUNCTIONS[name], space, 0.12)

@@ -10,7 +10,7 @@ from typing import Any
 from conformance.laws.recurrent import layers as laws
 from conformance.laws.recurrent import sequences
 from conformance.laws.recurrent.dropout import draws
-from conformance.layers.recurrent.propagation import recurrent
+from conformance.layers.recurrent.propagation import recurrent_propagation
 from conformance.model.case import Call, Case
 from conformance.oracles.recurrent import cells, steps
 from conformance.oracles.recurrent import layers as oracle
@@ -28,7 +28,7 @@ from conformance.spec.signature import (
     Signature,
     Ties,
 )
-from conformance.spec.state import Shape, StateTensor, uniform
+from conformance.spec.state import Shape, StateTensor, uniform_parameters
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.recurrent import layers as invalid
@@ -96,14 +96,14 @@ def _layer_shapes(kind: str, names: Sequence[str], finals: Sequence[str]) -> Sha
     width = "(directions*output_size)"
     texts["output"] = f"batch? time {width} if batch_first else time batch? {width}"
     texts |= dict(zip(finals, hidden, strict=False))
-    projected = kind == "LSTM"
+    has_projection = kind == "LSTM"
     return Shapes(
         texts,
-        where=("proj_size < hidden_size",) if projected else (),
+        where=("proj_size < hidden_size",) if has_projection else (),
         let={
             "directions": "2 if bidirectional else 1",
             "slots": "num_layers*directions",
-            "output_size": "proj_size or hidden_size" if projected else "hidden_size",
+            "output_size": "proj_size or hidden_size" if has_projection else "hidden_size",
         },
     )
 
@@ -124,7 +124,7 @@ def _cell_shapes(kind: str, names: Sequence[str], finals: Sequence[str]) -> Shap
     )
 
 
-def _several_steps(case: Case) -> bool:
+def _has_hidden_steps(case: Case) -> bool:
     """Whether the outputs are all states of a single layer, and there is more than one step."""
     if case.call.arguments.get("num_layers", 1) > 1:
         return False
@@ -134,25 +134,27 @@ def _several_steps(case: Case) -> bool:
     return bool(first.shape[1 if batch_first else 0] != 1)
 
 
-def _drops(call: Call) -> bool:
+def _draws_dropout(call: Call) -> bool:
     """Whether the call draws dropout: between layers, in train mode."""
     drops = call.arguments.get("dropout", 0.0) > 0 and call.arguments.get("num_layers", 1) > 1
     return call.training and bool(drops)
 
 
-def _layer_state(gates: int, arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    return uniform(layer_shapes(gates, **arguments), arguments["hidden_size"])
+def _layer_tensors(
+    gates: int, arguments: Mapping[str, Any], input: Shape
+) -> tuple[StateTensor, ...]:
+    return uniform_parameters(layer_shapes(gates, **arguments), arguments["hidden_size"])
 
 
-def _cell_state(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
-    return uniform(shapes, arguments["hidden_size"])
+def _cell_tensors(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+    return uniform_parameters(shapes, arguments["hidden_size"])
 
 
-def _longest(case: Case) -> int:
+def _max_steps(case: Case) -> int:
     """Largest number of steps, so that all layers and directions together have at most 257."""
-    given = case.call.arguments
-    layers = int(given.get("num_layers", 1))
-    return 257 // (2 * layers if given.get("bidirectional", False) else layers)
+    arguments = case.call.arguments
+    layers = int(arguments.get("num_layers", 1))
+    return 257 // (2 * layers if arguments.get("bidirectional", False) else layers)
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -178,10 +180,10 @@ _FILLING = Filling(scale=_scale, contraction=False)
 
 
 def _layer_workloads(name: str) -> Iterator[Workload]:
-    for batch, length, width, more in _LAYERS:
+    for batch, length, width, extra_arguments in _LAYERS:
         text = f"batch {batch}, {length} steps, width {width}"
-        leading = (batch, length) if more.get("batch_first") else (length, batch)
-        arguments = {"input_size": width, "hidden_size": width, **more}
+        leading = (batch, length) if extra_arguments.get("batch_first") else (length, batch)
+        arguments = {"input_size": width, "hidden_size": width, **extra_arguments}
         yield Workload(name, text, arguments, ((*leading, width),), width == 128)
 
 
@@ -194,26 +196,26 @@ def _cell_workloads(name: str, states: int) -> Iterator[Workload]:
 
 _SIZES = (Argument("input_size", size=True), Argument("hidden_size", size=True))
 _NONLINEARITY = Argument("nonlinearity", "tanh")
-_BIAS = Argument("bias", True, other=False)
+_BIAS = Argument("bias", True, alternative=False)
 
 
 def _layer_arguments(kind: str) -> tuple[Argument, ...]:
-    found = (
+    arguments = (
         *_SIZES,
-        Argument("num_layers", 1, other=2),
+        Argument("num_layers", 1, alternative=2),
         *((_NONLINEARITY,) if kind == "RNN" else ()),
         _BIAS,
         Argument("batch_first", False),
         Argument("dropout", 0.0),
-        Argument("bidirectional", False, other=True),
+        Argument("bidirectional", False, alternative=True),
         *((Argument("proj_size", 0),) if kind == "LSTM" else ()),
         Argument("lengths", None, keyword=True, ties=Ties(fixes_sizes=True)),
     )
-    assert all(a.default is not REQUIRED for a in found[2:])
-    return found
+    assert all(a.default is not REQUIRED for a in arguments[2:])
+    return arguments
 
 
-def _layer(kind: str, states: int, values: Any, step_oracle: Any) -> LayerSpec:
+def _layer_spec(kind: str, states: int, values: Any, step_oracle: Any) -> LayerSpec:
     valid = partial(cases.recurrents, kind)
     names = ("h_0", "c_0")[:states]
     finals = ("h_n", "c_n")[:states]
@@ -222,8 +224,8 @@ def _layer(kind: str, states: int, values: Any, step_oracle: Any) -> LayerSpec:
         _layer_arguments(kind),
         (Input("input"), *(Input(name, "hidden", optional=True) for name in names)),
         (Output("output"), *map(Output, finals)),
-        complex=False,
-        bundles=Bundles(states=states),
+        supports_complex=False,
+        bundles=Bundles(state_count=states),
     )
     breaks = (*shape_breaks(signature, shapes), *invalid.breaks(kind))
     return LayerSpec(
@@ -234,21 +236,21 @@ def _layer(kind: str, states: int, values: Any, step_oracle: Any) -> LayerSpec:
         oracle=Oracle(
             values=values,
             formula=_FORMULAS[kind],
-            propagation=recurrent,
-            steps=Steps(step_oracle, _several_steps),
+            propagation=recurrent_propagation,
+            steps=Steps(step_oracle, _has_hidden_steps),
         ),
         generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks)),
-        variation=Variation(longest=_longest),
-        state=State(partial(_layer_state, GATES[kind])),
+        variation=Variation(max_axis_size=_max_steps),
+        state=State(partial(_layer_tensors, GATES[kind])),
         laws=_LAYER_LAWS,
-        randomness=Randomness(used=_drops, draws=draws),
+        randomness=Randomness(is_used=_draws_dropout, draws=draws),
         benchmark=Benchmark(
             workloads=tuple(_layer_workloads(kind)), filling=_FILLING, flops=_flops
         ),
     )
 
 
-def _cell(kind: str, states: int, values: Any) -> LayerSpec:
+def _cell_spec(kind: str, states: int, values: Any) -> LayerSpec:
     name = f"{kind}Cell"
     valid = partial(cases.cells, name)
     arguments = (*_SIZES, _BIAS, *((_NONLINEARITY,) if kind == "RNN" else ()))
@@ -259,8 +261,8 @@ def _cell(kind: str, states: int, values: Any) -> LayerSpec:
         arguments,
         (Input("input"), *(Input(x, "hidden", optional=True) for x in names)),
         tuple(map(Output, finals)),
-        complex=False,
-        bundles=Bundles(states=states if states > 1 else 0),
+        supports_complex=False,
+        bundles=Bundles(state_count=states if states > 1 else 0),
     )
     breaks = (*shape_breaks(signature, shapes), *invalid.breaks(name))
     return LayerSpec(
@@ -271,10 +273,10 @@ def _cell(kind: str, states: int, values: Any) -> LayerSpec:
         oracle=Oracle(
             values=values,
             formula=_FORMULAS[name],
-            propagation=recurrent,
+            propagation=recurrent_propagation,
         ),
         generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks)),
-        state=State(shaped=_cell_state),
+        state=State(tensors_from_shapes=_cell_tensors),
         laws=(*_CELL_LAWS, laws.as_layer),
         benchmark=Benchmark(
             workloads=tuple(_cell_workloads(name, states)), filling=_FILLING, flops=_flops
@@ -282,11 +284,11 @@ def _cell(kind: str, states: int, values: Any) -> LayerSpec:
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, in the order of torch's documentation."""
-    yield _layer("RNN", 1, oracle.rnn, steps.rnn_steps)
-    yield _layer("LSTM", 2, oracle.lstm, steps.lstm_steps)
-    yield _layer("GRU", 1, oracle.gru, steps.gru_steps)
-    yield _cell("RNN", 1, cells.rnn_cell)
-    yield _cell("LSTM", 2, cells.lstm_cell)
-    yield _cell("GRU", 1, cells.gru_cell)
+    yield _layer_spec("RNN", 1, oracle.rnn, steps.rnn_steps)
+    yield _layer_spec("LSTM", 2, oracle.lstm, steps.lstm_steps)
+    yield _layer_spec("GRU", 1, oracle.gru, steps.gru_steps)
+    yield _cell_spec("RNN", 1, cells.rnn_cell)
+    yield _cell_spec("LSTM", 2, cells.lstm_cell)
+    yield _cell_spec("GRU", 1, cells.gru_cell)

@@ -10,17 +10,22 @@ import numpy as np
 
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
-from conformance.spec.propagation import Propagation, finite, oracle, taken
+from conformance.spec.propagation import (
+    Propagation,
+    evaluate_oracle_on,
+    nan_reached,
+    zero_nonfinite,
+)
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike
 
 # A finite stand-in for ∞, in float64, and a bound that only multiples of it exceed.
-_FAR, _BEYOND = 2.0**664, 1e100
+_INFINITY_STAND_IN, _INFINITE_ABOVE = 2.0**664, 1e100
 _MODERATE = 1e60
 
 
-def expected(trial: TrialLike) -> tuple[Rounded, ...]:
+def expected_outputs(trial: TrialLike) -> tuple[Rounded, ...]:
     """Expected outputs where operands hold NaN or infinities.
 
     NaN makes every output NaN that it reaches. A single infinity saturates gates; what two
@@ -32,36 +37,40 @@ def expected(trial: TrialLike) -> tuple[Rounded, ...]:
 
 def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
     precision = trial.precision
-    lost = taken(trial, precision)
+    nan_outputs = nan_reached(trial, precision)
     saturates = _saturates(trial, precision)
 
-    def near(x: np.ndarray) -> np.ndarray:
-        far = np.copysign(_FAR if saturates else 0.0, x)
-        return np.where(np.isnan(x), 0.0, np.where(np.isinf(x), far, x))
+    def replace_special(x: np.ndarray) -> np.ndarray:
+        stand_in = np.copysign(_INFINITY_STAND_IN if saturates else 0.0, x)
+        return np.where(np.isnan(x), 0.0, np.where(np.isinf(x), stand_in, x))
 
     if saturates:
         # Even the smallest gate must be in doubt after multiplication by the stand-in.
-        doubting = replace(
+        wide_precision = replace(
             precision, largest=2.0**900, normal=max(precision.normal, 1e-80), saturates=False
         )
-        reached = lost
-        results = oracle(trial, doubting, near)
+        reached = nan_outputs
+        results = evaluate_oracle_on(trial, wide_precision, replace_special)
     else:
-        reached = lost
+        reached = nan_outputs
         if any(np.isinf(x).any() for x in trial.case.inputs if x is not None):
-            beyond = oracle(trial, precision, lambda x: np.where(np.isfinite(x), 0.0, np.nan))
-            reached = [np.isnan(result.value) for result in beyond]
-        results = oracle(trial, precision, near)
-    wanted = []
-    for result, nan, touched in zip(results, lost, reached, strict=True):
-        value, error = result.value, np.where(touched, np.inf, result.error)
+            nan_results = evaluate_oracle_on(
+                trial, precision, lambda x: np.where(np.isfinite(x), 0.0, np.nan)
+            )
+            reached = [np.isnan(result.value) for result in nan_results]
+        results = evaluate_oracle_on(trial, precision, replace_special)
+    outputs = []
+    for result, is_nan, is_reached in zip(results, nan_outputs, reached, strict=True):
+        value, error = result.value, np.where(is_reached, np.inf, result.error)
         size = np.abs(value)
-        infinite = saturates & (size - error > _BEYOND)
+        infinite = saturates & (size - error > _INFINITE_ABOVE)
         fits = size + error <= min(precision.largest, _MODERATE if saturates else np.inf)
         value = np.where(infinite, np.copysign(np.inf, value), value)
         error = np.where(infinite, 0.0, np.where(fits, error, np.inf))
-        wanted.append(Rounded(np.where(nan, np.nan, value), np.where(nan, 0.0, error), precision))
-    return tuple(wanted)
+        outputs.append(
+            Rounded(np.where(is_nan, np.nan, value), np.where(is_nan, 0.0, error), precision)
+        )
+    return tuple(outputs)
 
 
 def _saturates(trial: TrialLike, precision: Precision) -> bool:
@@ -71,8 +80,10 @@ def _saturates(trial: TrialLike, precision: Precision) -> bool:
     c stays infinite while no forget gate vanishes.
     """
     call, inputs = trial.case.call, trial.case.inputs
-    found = [k for k, x in enumerate(inputs) if x is not None for _ in range(np.isinf(x).sum())]
-    if len(found) != 1 or ("GRU" in call.layer and found[0] > 0):
+    infinity_positions = [
+        k for k, x in enumerate(inputs) if x is not None for _ in range(np.isinf(x).sum())
+    ]
+    if len(infinity_positions) != 1 or ("GRU" in call.layer and infinity_positions[0] > 0):
         return False  # r ⊙ ∞ where r may vanish, and (1 − z)·n + z·∞
     if call.arguments.get("nonlinearity") == "relu":
         x, first = inputs[0], call.arguments.get("batch_first", False)
@@ -82,17 +93,21 @@ def _saturates(trial: TrialLike, precision: Precision) -> bool:
             return False  # ∞ spreads to every unit, and meets −∞
     weights = [w for name, w in call.state.items() if name.startswith("weight")]
     biases = [np.abs(b).max() for name, b in call.state.items() if name.startswith("bias")]
-    least = min(np.abs(w).min() for w in weights)
+    smallest_weight = min(np.abs(w).min() for w in weights)
     columns = sum(max(w.shape[1] for w in weights) for _ in range(2))
-    heaviest = max(np.abs(w).max() for w in weights)
-    operand = max(1.0, *(np.abs(finite(x)).max(initial=0.0) for x in inputs if x is not None))
+    largest_weight = max(np.abs(w).max() for w in weights)
+    largest_operand = max(
+        1.0, *(np.abs(zero_nonfinite(x)).max(initial=0.0) for x in inputs if x is not None)
+    )
     if "proj_size" in call.arguments:
-        operand = max(operand, columns * heaviest)
-    most = columns * heaviest * operand + 2 * max(biases, default=0.0)
-    gentle = -0.9 * math.log(precision.normal)
-    limit = gentle if found[0] == 2 else min(precision.largest, _MODERATE) / 4
-    return bool(most <= limit and least >= max(precision.normal, 1.0 / _MODERATE))
+        largest_operand = max(largest_operand, columns * largest_weight)
+    largest_sum = columns * largest_weight * largest_operand + 2 * max(biases, default=0.0)
+    max_log_gate = -0.9 * math.log(precision.normal)
+    limit = max_log_gate if infinity_positions[0] == 2 else min(precision.largest, _MODERATE) / 4
+    return bool(largest_sum <= limit and smallest_weight >= max(precision.normal, 1.0 / _MODERATE))
 
 
-recurrent = Propagation(expected, infinities=1, parameters=False, zero_weights=False)
+recurrent_propagation = Propagation(
+    expected_outputs, max_infinities=1, special_parameters=False, zero_weights_allowed=False
+)
 """Propagation from step to step."""

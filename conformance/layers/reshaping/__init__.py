@@ -34,98 +34,100 @@ def _shape(case: Case) -> Shape:
     return x.shape
 
 
-def _samples(argument: str, case: Case) -> int | None:
+def _batch_axis(argument: str, case: Case) -> int | None:
     """Axis 0 counts the batch, unless it is the axis that `argument` names."""
     axes = len(_shape(case))
-    given: int = case.call.arguments.get(argument, 1)
-    return 0 if axes and given % axes else None
+    first_axis: int = case.call.arguments.get(argument, 1)
+    return 0 if axes and first_axis % axes else None
 
 
-def _with(case: Case, arguments: Mapping[str, Any]) -> Case:
+def _replace_arguments(case: Case, arguments: Mapping[str, Any]) -> Case:
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
-def _flatten_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _resize_flatten(spec: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another range of axes; None if the input does not have it."""
     axes = max(len(_shape(case)), 1)
-    ends = [arguments.get(name, row.signature.defaults[name]) for name in ("start_dim", "end_dim")]
+    ends = [arguments.get(name, spec.signature.defaults[name]) for name in ("start_dim", "end_dim")]
     if not all(-axes <= end < axes for end in ends) or ends[0] % axes > ends[1] % axes:
         return None
-    return _with(case, arguments)
+    return _replace_arguments(case, arguments)
 
 
-def _unflatten_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _resize_unflatten(spec: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other sizes, its axis resized to their product; None where invalid."""
     shape, dim, sizes = list(_shape(case)), arguments["dim"], arguments["unflattened_size"]
     if not sizes or not -len(shape) <= dim < len(shape) or list(sizes).count(-1) > 1:
         return None
-    known = math.prod(size for size in sizes if size != -1)
-    if -1 in sizes and not known:
+    known_product = math.prod(size for size in sizes if size != -1)
+    if -1 in sizes and not known_product:
         return None
-    if -1 not in sizes or shape[dim] % known:
-        shape[dim] = known
+    if -1 not in sizes or shape[dim] % known_product:
+        shape[dim] = known_product
     x = case.inputs[0]
     assert x is not None
-    return replace(_with(case, arguments), inputs=(resized(x, tuple(shape)),))
+    return replace(_replace_arguments(case, arguments), inputs=(resized(x, tuple(shape)),))
 
 
-def _unsplit(case: Case) -> tuple[Axes, ...]:
+def _unsplit_axes(case: Case) -> tuple[Axes, ...]:
     """Every axis except the one that is split."""
     split = case.call.arguments["dim"] % len(_shape(case))
     return tuple(group for group in every_axis(case) if group != ((0, split),))
 
 
-def _shuffle(name: str, row: LayerSpec) -> LayerSpec:
+def _shuffle_spec(name: str, spec: LayerSpec) -> LayerSpec:
     valid = partial(cases.shuffles, name)
-    given = {"groups": 3}
+    timed_arguments = {"groups": 3}
     return replace(
-        row,
+        spec,
         name=name,
         signature=replace(
-            row.signature,
-            arguments=(Argument("groups", plain=1),),
+            spec.signature,
+            arguments=(Argument("groups", simplest=1),),
             inputs=(Input("input"),),
             outputs=(Output("output", dtype=input_dtype),),
-            placed=False,
+            takes_device_and_dtype=False,
         ),
         shapes=Shapes(
             {"input": "batch channels *rest", "output": "batch channels *rest"},
             where=("groups > 0", "channels % groups == 0"),
         ),
         oracle=replace(
-            row.oracle,
+            spec.oracle,
             values=oracle.channel_shuffle,
             shapes=None,
             formula=("(N, C, *) as (N, g, C/g, *), whose second and third axis change places",),
         ),
         generation=replace(
-            row.generation,
+            spec.generation,
             cases=valid,
             invalid=invalid_cases(valid, invalid.shuffle_breaks()),
-            examples=0.4,
+            examples_fraction=0.4,
         ),
         variation=Variation(),
-        traits=Traits(copies=True),
+        traits=Traits(copies_input=True),
         laws=laws.SHUFFLE,
         benchmark=replace(
-            row.benchmark,
-            workloads=(Workload(name, "shufflenet 240", given, ((8, 240, 28, 28),), small=True),),
+            spec.benchmark,
+            workloads=(
+                Workload(name, "shufflenet 240", timed_arguments, ((8, 240, 28, 28),), small=True),
+            ),
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The family's layers, those of pixels last."""
-    samples = partial(_samples, "start_dim")
+    batch_axis = partial(_batch_axis, "start_dim")
     valid = partial(cases.flattens, "Flatten")
     flatten = LayerSpec(
         "Flatten",
         "reshaping",
         signature=Signature(
-            (Argument("start_dim", 1, other=0), Argument("end_dim", -1, other=1)),
-            (Input("input", batch_axis=samples),),
-            (Output("output", samples, input_dtype),),
-            placed=False,
+            (Argument("start_dim", 1, alternative=0), Argument("end_dim", -1, alternative=1)),
+            (Input("input", batch_axis=batch_axis),),
+            (Output("output", batch_axis, input_dtype),),
+            takes_device_and_dtype=False,
         ),
         oracle=Oracle(
             values=oracle.flatten,
@@ -134,10 +136,12 @@ def rows() -> Iterator[LayerSpec]:
             propagation=copied,
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.flatten_breaks()), examples=0.25
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.flatten_breaks()),
+            examples_fraction=0.25,
         ),
-        variation=Variation(refit=_flatten_refit, free=every_axis),
-        traits=Traits(aliases=True, copies=True),
+        variation=Variation(resize=_resize_flatten, independent_axes=every_axis),
+        traits=Traits(may_alias_inputs=True, copies_input=True),
         laws=laws.FLATTEN,
         benchmark=Benchmark(
             workloads=(Workload("Flatten", "vgg 512", {}, ((8, 512, 7, 7),), small=True),),
@@ -146,7 +150,7 @@ def rows() -> Iterator[LayerSpec]:
         ),
     )
     yield flatten
-    samples = partial(_samples, "dim")
+    batch_axis = partial(_batch_axis, "dim")
     valid = partial(cases.unflattens, "Unflatten")
     sizes = {"dim": 1, "unflattened_size": (512, 7, 7)}
     yield replace(
@@ -155,11 +159,11 @@ def rows() -> Iterator[LayerSpec]:
         signature=replace(
             flatten.signature,
             arguments=(
-                Argument("dim", plain=0),
-                Argument("unflattened_size", plain=(1,), form=Form(sequence=True)),
+                Argument("dim", simplest=0),
+                Argument("unflattened_size", simplest=(1,), form=Form(sequence=True)),
             ),
-            inputs=(Input("input", batch_axis=samples),),
-            outputs=(Output("output", samples, input_dtype),),
+            inputs=(Input("input", batch_axis=batch_axis),),
+            outputs=(Output("output", batch_axis, input_dtype),),
         ),
         oracle=replace(
             flatten.oracle,
@@ -172,14 +176,16 @@ def rows() -> Iterator[LayerSpec]:
             cases=valid,
             invalid=invalid_cases(valid, invalid.unflatten_breaks()),
         ),
-        variation=replace(flatten.variation, refit=_unflatten_refit, free=_unsplit),
+        variation=replace(
+            flatten.variation, resize=_resize_unflatten, independent_axes=_unsplit_axes
+        ),
         laws=laws.UNFLATTEN,
         benchmark=replace(
             flatten.benchmark,
             workloads=(Workload("Unflatten", "vgg 512", sizes, ((8, 25088),), small=True),),
         ),
     )
-    yield _shuffle("ChannelShuffle", flatten)
+    yield _shuffle_spec("ChannelShuffle", flatten)
     for name in ("functional.channel_shuffle", "functional.native_channel_shuffle"):
-        yield _shuffle(name, flatten)
-    yield from reshaping_pixels.rows()
+        yield _shuffle_spec(name, flatten)
+    yield from reshaping_pixels.layer_specs()

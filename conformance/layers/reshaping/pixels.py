@@ -44,24 +44,24 @@ _UNSHUFFLE = Shapes(
 )
 
 
-def _row(
+def _layer_spec(
     layer: str,
-    name: str,
+    factor_name: str,
     formula: tuple[str, ...],
     values: Callable[..., Any],
     shapes: Shapes,
-    divided: tuple[int, ...],
+    divided_axes: tuple[int, ...],
     power: int,
-    timed: Shape,
+    workload_shape: Shape,
 ) -> LayerSpec:
-    valid = partial(cases.pixels, layer, name, power == 2)
+    valid = partial(cases.pixels, layer, factor_name, power == 2)
     signature = Signature(
-        (Argument(name, plain=1),),
+        (Argument(factor_name, simplest=1),),
         (Input("input"),),
         (Output("output", dtype=input_dtype),),
-        placed=False,
+        takes_device_and_dtype=False,
     )
-    breaks = shape_breaks(signature, shapes, without=("input of another dtype",))
+    breaks = shape_breaks(signature, shapes, excluded=("input of another dtype",))
     return LayerSpec(
         layer,
         "reshaping",
@@ -70,26 +70,30 @@ def _row(
         oracle=Oracle(values=values, formula=formula, propagation=copied),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, (*breaks, *invalid.pixel_breaks(name, divided, power))),
-            examples=0.25 if is_function(layer) else 0.5,
+            invalid=invalid_cases(
+                valid, (*breaks, *invalid.pixel_breaks(factor_name, divided_axes, power))
+            ),
+            examples_fraction=0.25 if is_function(layer) else 0.5,
         ),
-        traits=Traits(copies=True),
+        traits=Traits(copies_input=True),
         laws=laws.LAWS,
         benchmark=Benchmark(
-            workloads=(Workload(layer, "espcn, factor 3", {name: 3}, (timed,), small=True),),
+            workloads=(
+                Workload(layer, "espcn, factor 3", {factor_name: 3}, (workload_shape,), small=True),
+            ),
             filling=Filling(contraction=False),
             flops=lambda workload, weights, outputs: 0,
         ),
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The modules, then the functions."""
     for shuffle, unshuffle in (
         ("PixelShuffle", "PixelUnshuffle"),
         ("functional.pixel_shuffle", "functional.pixel_unshuffle"),
     ):
-        yield _row(
+        yield _layer_spec(
             shuffle,
             "upscale_factor",
             ("(*, C r^2, H, W) -> (*, C, H r, W r)",),
@@ -99,7 +103,7 @@ def rows() -> Iterator[LayerSpec]:
             2,
             (8, 9, 168, 168),
         )
-        yield _row(
+        yield _layer_spec(
             unshuffle,
             "downscale_factor",
             ("(*, C, H r, W r) -> (*, C r^2, H, W)",),

@@ -10,10 +10,16 @@ from typing import Any
 from conformance.laws.transformer import layers as laws
 from conformance.laws.transformer.draws import layer_draws
 from conformance.layers.transformer import stacks
-from conformance.layers.transformer.inputs import KIND, drops, hint, inputs, shapes
+from conformance.layers.transformer.inputs import (
+    LAYER_ARGUMENTS,
+    call_shapes,
+    causal_hint,
+    draws_random,
+    make_inputs,
+)
 from conformance.layers.transformer.parts import FACTS, allows
-from conformance.layers.transformer.propagation import transformer
-from conformance.layers.transformer.state import decoder_layer, encoder_layer
+from conformance.layers.transformer.propagation import transformer_propagation
+from conformance.layers.transformer.state import decoder_layer_tensors, encoder_layer_tensors
 from conformance.oracles import transformer as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Randomness, State
@@ -43,9 +49,9 @@ def _flops(
 _SIZES = {"d_model": 256, "nhead": 4, "dim_feedforward": 1024, "batch_first": True}
 
 
-def _row(
+def _layer_spec(
     name: str,
-    taken: tuple[Input, ...],
+    layer_inputs: tuple[Input, ...],
     hints: tuple[Argument, ...],
     state: Callable[[Mapping[str, Any], Shape], tuple[StateTensor, ...]],
     formula: tuple[str, ...],
@@ -53,8 +59,10 @@ def _row(
 ) -> LayerSpec:
     count = 1 if prefix == "encoder" else 2
     valid = partial(getattr(cases, f"{prefix}_layers"), name)
-    signature = Signature((*KIND, *hints), taken, (Output("output"),), complex=False)
-    sizes = shapes(signature)
+    signature = Signature(
+        (*LAYER_ARGUMENTS, *hints), layer_inputs, (Output("output"),), supports_complex=False
+    )
+    sizes = call_shapes(signature)
     breaks = invalid.layer_breaks(name, signature, sizes)
     return LayerSpec(
         name,
@@ -64,18 +72,18 @@ def _row(
         oracle=Oracle(
             values=getattr(oracle, f"transformer_{prefix}_layer"),
             formula=formula,
-            propagation=transformer,
+            propagation=transformer_propagation,
         ),
         generation=Generation(
             cases=valid,
             invalid=invalid_cases(valid, breaks),
-            examples=0.25,
+            examples_fraction=0.25,
         ),
         variation=Variation(allows=allows),
         state=State(state),
-        conditions=Conditions(derived=FACTS),
+        conditions=Conditions(derived_facts=FACTS),
         laws=laws.SHARED,
-        randomness=Randomness(used=drops, draws=layer_draws),
+        randomness=Randomness(is_used=draws_random, draws=layer_draws),
         benchmark=Benchmark(
             workloads=(
                 Workload(name, "32 tokens of 256", _SIZES, ((1, 32, 256),) * count, small=True),
@@ -86,24 +94,24 @@ def _row(
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """The layers, then their stacks."""
-    yield _row(
+    yield _layer_spec(
         ENCODER,
-        inputs("src", "src_mask", "src_key_padding_mask"),
-        (hint("is_causal"),),
-        encoder_layer,
+        make_inputs("src", "src_mask", "src_key_padding_mask"),
+        (causal_hint("is_causal"),),
+        encoder_layer_tensors,
         (
             "y = norm1(x + attention(x, x, x)), norm2(y + linear2(activation(linear1(y))))",
             "norm_first: y = x + attention(norm1(x)), y + linear2(activation(linear1(norm2(y))))",
         ),
         "encoder",
     )
-    yield _row(
+    yield _layer_spec(
         DECODER,
-        inputs(*stacks.DECODER_INPUTS),
-        (hint("tgt_is_causal"), hint("memory_is_causal")),
-        decoder_layer,
+        make_inputs(*stacks.DECODER_INPUTS),
+        (causal_hint("tgt_is_causal"), causal_hint("memory_is_causal")),
+        decoder_layer_tensors,
         (
             "y = norm1(x + attention(x, x, x)), z = norm2(y + attention(y, memory, memory)),",
             "norm3(z + linear2(activation(linear1(z))))",
@@ -111,4 +119,4 @@ def rows() -> Iterator[LayerSpec]:
         ),
         "decoder",
     )
-    yield from stacks.rows()
+    yield from stacks.layer_specs()

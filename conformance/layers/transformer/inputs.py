@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from conformance.laws.transformer.calls import MASKS, kind_of
+from conformance.laws.transformer.calls import MASKS, layer_arguments
 from conformance.model.case import Call
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Form, Input, Signature, Ties
 
-KIND = (
-    Argument("d_model", plain=1, size=True),
-    Argument("nhead", plain=1),
+LAYER_ARGUMENTS = (
+    Argument("d_model", simplest=1, size=True),
+    Argument("nhead", simplest=1),
     Argument("dim_feedforward", 2048, size=True),
     Argument("dropout", 0.1),
-    Argument("activation", "functional.relu", other="functional.gelu", form=Form(function=True)),
-    Argument("layer_norm_eps", 1e-5, other=0.1),
-    Argument("batch_first", False, other=True),
-    Argument("norm_first", False, other=True),
-    Argument("bias", True, other=False),
+    Argument(
+        "activation", "functional.relu", alternative="functional.gelu", form=Form(function=True)
+    ),
+    Argument("layer_norm_eps", 1e-5, alternative=0.1),
+    Argument("batch_first", False, alternative=True),
+    Argument("norm_first", False, alternative=True),
+    Argument("bias", True, alternative=False),
 )
 
 
 _LENGTHS = {"src": "source", "tgt": "target", "memory": "source"}
 
 
-def hint(name: str, default: bool | None = False) -> Argument:
+def causal_hint(name: str, default: bool | None = False) -> Argument:
     """The argument that declares a mask causal, which fixes the numbers of queries and keys."""
     return Argument(name, default, keyword=True, ties=Ties(fixes_sizes=True))
 
 
-def inputs(*names: str) -> tuple[Input, ...]:
+def make_inputs(*names: str) -> tuple[Input, ...]:
     """Inputs of these names: sequences, and optional masks."""
     return tuple(
-        Input(name, "mask", True, signed=False) if name in MASKS else Input(name) for name in names
+        Input(name, "mask", True, any_value=False) if name in MASKS else Input(name)
+        for name in names
     )
 
 
-def shapes(signature: Signature) -> Shapes:
+def call_shapes(signature: Signature) -> Shapes:
     """Shapes of the sequences, the masks and the output, which has the length of `tgt` or `src`."""
 
     def sequence(name: str) -> str:
@@ -54,6 +57,6 @@ def shapes(signature: Signature) -> Shapes:
     return Shapes(texts, where=("d_model % nhead == 0",))
 
 
-def drops(call: Call) -> bool:
+def draws_random(call: Call) -> bool:
     """Whether the call draws dropout."""
-    return bool(call.training and kind_of(call.arguments).get("dropout", 0.1) > 0)
+    return bool(call.training and layer_arguments(call.arguments).get("dropout", 0.1) > 0)

@@ -8,14 +8,14 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
-from conformance.spec.propagation import Propagation, finite, oracle
+from conformance.spec.propagation import Propagation, evaluate_oracle_on, zero_nonfinite
 
 if TYPE_CHECKING:
     from conformance.spec.trial_protocol import TrialLike
 
 
-def _floats(x: np.ndarray) -> np.ndarray:
-    return x if x.dtype == bool else np.where(np.isneginf(x), x, finite(x))
+def _finite_except_masked(x: np.ndarray) -> np.ndarray:
+    return x if x.dtype == bool else np.where(np.isneginf(x), x, zero_nonfinite(x))
 
 
 def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
@@ -25,33 +25,35 @@ def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
     undecided: rows that attend to it, which forms skip or multiply by 0 where it is masked, and the
     effect of infinities. Other batch elements keep their values.
     """
-    (whole,) = oracle(trial, trial.precision, _floats)
-    row, case = trial.row, trial.case
-    given = dict(zip(row.signature.input_names, case.inputs, strict=False))
-    own = given["tgt"] if "tgt" in given else given["src"]
-    assert own is not None
-    axis = row.batch_axis(case, row.signature.input_names.index("tgt" if "tgt" in given else "src"))
-    touched = np.zeros(1 if axis is None else own.shape[axis], bool)
+    (finite_output,) = evaluate_oracle_on(trial, trial.precision, _finite_except_masked)
+    spec, case = trial.spec, trial.case
+    inputs = dict(zip(spec.signature.input_names, case.inputs, strict=False))
+    rows = inputs["tgt"] if "tgt" in inputs else inputs["src"]
+    assert rows is not None
+    axis = spec.batch_axis(
+        case, spec.signature.input_names.index("tgt" if "tgt" in inputs else "src")
+    )
+    is_reached = np.zeros(1 if axis is None else rows.shape[axis], bool)
     for name in ("src", "tgt", "memory"):
-        x = given.get(name)
+        x = inputs.get(name)
         if x is not None:
-            others = tuple(k for k in range(x.ndim) if k != axis)
-            touched |= ~np.isfinite(x).all(others)
-    shape = [1] * own.ndim
+            other_axes = tuple(k for k in range(x.ndim) if k != axis)
+            is_reached |= ~np.isfinite(x).all(other_axes)
+    shape = [1] * rows.ndim
     if axis is not None:
-        shape[axis] = len(touched)
-    undecided = touched.reshape(shape)
-    if isinstance(whole, Choices):
-        plain = whole.alternatives[0]
-        several = np.any([x.value != plain.value for x in whole.alternatives[1:]], 0)
-        undecided = undecided | several
+        shape[axis] = len(is_reached)
+    undecided = is_reached.reshape(shape)
+    if isinstance(finite_output, Choices):
+        first_choice = finite_output.alternatives[0]
+        differs = np.any([x.value != first_choice.value for x in finite_output.alternatives[1:]], 0)
+        undecided = undecided | differs
     else:
-        plain, several = whole, np.zeros(own.shape, bool)
-    lost = np.isnan(own).any(-1, keepdims=True) & ~several.any(-1, keepdims=True)
-    error = np.where(undecided, np.inf, plain.error)
-    value = np.where(lost, np.nan, plain.value)
-    return (Rounded(value, np.where(lost, 0.0, error), trial.precision),)
+        first_choice, differs = finite_output, np.zeros(rows.shape, bool)
+    is_nan = np.isnan(rows).any(-1, keepdims=True) & ~differs.any(-1, keepdims=True)
+    error = np.where(undecided, np.inf, first_choice.error)
+    value = np.where(is_nan, np.nan, first_choice.value)
+    return (Rounded(value, np.where(is_nan, 0.0, error), trial.precision),)
 
 
-transformer = Propagation(_expected, parameters=False)
+transformer_propagation = Propagation(_expected, special_parameters=False)
 """Propagation through sums of a row, of attentions to other rows, and of functions of the row."""

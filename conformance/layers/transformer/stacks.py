@@ -8,12 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.laws.transformer import stacks as laws
-from conformance.laws.transformer.calls import kind_of
-from conformance.laws.transformer.draws import layer_draws, without
+from conformance.laws.transformer.calls import layer_arguments
+from conformance.laws.transformer.draws import layer_draws, without_dropout
 from conformance.layers.transformer import state as states
-from conformance.layers.transformer.inputs import KIND, drops, hint, inputs, shapes
+from conformance.layers.transformer.inputs import (
+    LAYER_ARGUMENTS,
+    call_shapes,
+    causal_hint,
+    draws_random,
+    make_inputs,
+)
 from conformance.layers.transformer.parts import FACTS, allows
-from conformance.layers.transformer.propagation import transformer
+from conformance.layers.transformer.propagation import transformer_propagation
 from conformance.oracles import transformer as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Randomness, State
@@ -35,15 +41,15 @@ DECODER_INPUTS = (
     *("tgt", "memory", "tgt_mask", "memory_mask"),
     *("tgt_key_padding_mask", "memory_key_padding_mask"),
 )
-_PART = Form(module=True, names=("d_model", "nhead", "batch_first"))
+_LAYER_FORM = Form(module=True, module_arguments=("d_model", "nhead", "batch_first"))
 
 
-def _plain(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
+def _simplest_layer(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
     """The simplest layer of a class, as an argument of its stack."""
     return name, (("d_model", 1), ("nhead", 1))
 
 
-_COUNT = Argument("num_layers", plain=1)
+_COUNT = Argument("num_layers", simplest=1)
 _NORM = Argument("norm", None, form=Form(module=True))
 
 
@@ -59,20 +65,26 @@ def _flops(
         attentions: number of attentions per layer, for each stack.
     """
     width, length = outputs[0][-1], outputs[0][1]
-    rows, inner = math.prod(outputs[0][:-1]), kind_of(workload.arguments)["dim_feedforward"]
+    rows, inner = math.prod(outputs[0][:-1]), layer_arguments(workload.arguments)["dim_feedforward"]
     layers = workload.arguments.get("num_layers", 1)
     total = 0
     for count in attentions:
-        each = count * (4 * rows * width * width + 2 * rows * length * width)
-        total += layers * (each + 2 * rows * width * inner)
+        attention_flops = count * (4 * rows * width * width + 2 * rows * length * width)
+        total += layers * (attention_flops + 2 * rows * width * inner)
     return 2 * total
 
 
-def _called(
-    taken: tuple[Input, ...], arguments: tuple[Argument, ...], *, placed: bool = False
+def _signature(
+    stack_inputs: tuple[Input, ...], arguments: tuple[Argument, ...], *, placed: bool = False
 ) -> Signature:
     # A stack takes no device or dtype: its parts are constructed with them.
-    return Signature(arguments, taken, (Output("output"),), complex=False, placed=placed)
+    return Signature(
+        arguments,
+        stack_inputs,
+        (Output("output"),),
+        supports_complex=False,
+        takes_device_and_dtype=placed,
+    )
 
 
 def _benchmark(
@@ -92,18 +104,18 @@ def _benchmark(
     )
 
 
-def _row(
+def _layer_spec(
     name: str,
     signature: Signature,
     oracle: Oracle,
-    made: Callable[..., Any],
+    make_cases: Callable[..., Any],
     examples: float,
     state: State,
     draws: Callable[[TrialLike, np.random.Generator], Draws],
     benchmark: Benchmark,
 ) -> LayerSpec:
     """The parts that all stacks share."""
-    sizes, valid = shapes(signature), partial(made, name)
+    sizes, valid = call_shapes(signature), partial(make_cases, name)
     breaks = invalid.stack_breaks(name, signature, sizes)
     return LayerSpec(
         name,
@@ -111,98 +123,100 @@ def _row(
         signature=signature,
         shapes=sizes,
         oracle=oracle,
-        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks), examples=examples),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, breaks), examples_fraction=examples
+        ),
         variation=Variation(allows=allows),
         state=state,
-        conditions=Conditions(derived=FACTS),
+        conditions=Conditions(derived_facts=FACTS),
         laws=laws.of_stack(name),
-        randomness=Randomness(used=drops, draws=draws),
+        randomness=Randomness(is_used=draws_random, draws=draws),
         benchmark=benchmark,
     )
 
 
-def rows() -> Iterator[LayerSpec]:
+def layer_specs() -> Iterator[LayerSpec]:
     """Encoder, decoder, and the Transformer of both."""
     name = "TransformerEncoder"
-    part, module = f"{name}Layer", (f"{name}Layer", tuple(_SIZES.items()))
-    yield _row(
+    layer_name, timed_layer = f"{name}Layer", (f"{name}Layer", tuple(_SIZES.items()))
+    yield _layer_spec(
         name,
-        _called(
-            inputs("src", "mask", "src_key_padding_mask"),
+        _signature(
+            make_inputs("src", "mask", "src_key_padding_mask"),
             (
-                Argument("encoder_layer", plain=_plain(part), form=_PART),
+                Argument("encoder_layer", simplest=_simplest_layer(layer_name), form=_LAYER_FORM),
                 _COUNT,
                 _NORM,
-                Argument("enable_nested_tensor", True, other=False),
-                Argument("mask_check", True, other=False),
-                hint("is_causal", None),
+                Argument("enable_nested_tensor", True, alternative=False),
+                Argument("mask_check", True, alternative=False),
+                causal_hint("is_causal", None),
             ),
         ),
         Oracle(
             oracle.transformer_encoder,
             formula=("x = encoder_layer(x) for each layer; then norm(x)",),
-            propagation=transformer,
+            propagation=transformer_propagation,
         ),
         cases.encoders,
         0.2,
-        State(states.encoder),
+        State(states.encoder_tensors),
         layer_draws,
-        _benchmark(name, "2 layers", {"encoder_layer": module, "num_layers": 2}, (1,)),
+        _benchmark(name, "2 layers", {"encoder_layer": timed_layer, "num_layers": 2}, (1,)),
     )
     name = "TransformerDecoder"
-    part, module = f"{name}Layer", (f"{name}Layer", tuple(_SIZES.items()))
-    yield _row(
+    layer_name, timed_layer = f"{name}Layer", (f"{name}Layer", tuple(_SIZES.items()))
+    yield _layer_spec(
         name,
-        _called(
-            inputs(*DECODER_INPUTS),
+        _signature(
+            make_inputs(*DECODER_INPUTS),
             (
-                Argument("decoder_layer", plain=_plain(part), form=_PART),
+                Argument("decoder_layer", simplest=_simplest_layer(layer_name), form=_LAYER_FORM),
                 _COUNT,
                 _NORM,
-                hint("tgt_is_causal", None),
-                hint("memory_is_causal"),
+                causal_hint("tgt_is_causal", None),
+                causal_hint("memory_is_causal"),
             ),
         ),
         Oracle(
             oracle.transformer_decoder,
             formula=("x = decoder_layer(x, memory) for each layer; then norm(x)",),
-            propagation=transformer,
+            propagation=transformer_propagation,
         ),
         cases.decoders,
         0.2,
-        State(states.decoder),
+        State(states.decoder_tensors),
         layer_draws,
-        _benchmark(name, "2 layers", {"decoder_layer": module, "num_layers": 2}, (2,)),
+        _benchmark(name, "2 layers", {"decoder_layer": timed_layer, "num_layers": 2}, (2,)),
     )
     name = "Transformer"
     counts = {"num_encoder_layers": 1, "num_decoder_layers": 1}
-    yield _row(
+    yield _layer_spec(
         name,
-        _called(
-            inputs(
+        _signature(
+            make_inputs(
                 *("src", "tgt", "src_mask", "tgt_mask", "memory_mask"),
                 *("src_key_padding_mask", "tgt_key_padding_mask", "memory_key_padding_mask"),
             ),
             (
-                Argument("d_model", 512, plain=1, size=True, large=True),
-                Argument("nhead", 8, plain=1, large=True),
-                Argument("num_encoder_layers", 6, plain=1, large=True),
-                Argument("num_decoder_layers", 6, plain=1, large=True),
-                *KIND[2:],
-                hint("src_is_causal", None),
-                hint("tgt_is_causal", None),
-                hint("memory_is_causal"),
+                Argument("d_model", 512, simplest=1, size=True, large_default=True),
+                Argument("nhead", 8, simplest=1, large_default=True),
+                Argument("num_encoder_layers", 6, simplest=1, large_default=True),
+                Argument("num_decoder_layers", 6, simplest=1, large_default=True),
+                *LAYER_ARGUMENTS[2:],
+                causal_hint("src_is_causal", None),
+                causal_hint("tgt_is_causal", None),
+                causal_hint("memory_is_causal"),
             ),
             placed=True,
         ),
         Oracle(
             oracle.transformer,
             formula=("decoder(tgt, encoder(src)), each a stack of layers and a norm",),
-            propagation=transformer,
+            propagation=transformer_propagation,
         ),
         cases.transformers,
         0.25,
-        State(states.both),
-        without,
+        State(states.transformer_tensors),
+        without_dropout,
         _benchmark(name, "1 layer each", {**_SIZES, **counts}, (1, 2)),
     )

@@ -16,76 +16,82 @@ from conformance.spec.state import Constant, Shape, StateTensor, Uniform
 Arguments = Mapping[str, Any]
 
 
-def encoder_layer(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+def encoder_layer_tensors(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
     """Tensors of one attention, two linear layers and two norms."""
-    return _layer(arguments, ("self_attn",))
+    return _layer_tensors(arguments, ("self_attn",))
 
 
-def decoder_layer(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+def decoder_layer_tensors(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
     """Tensors of two attentions, two linear layers and three norms."""
-    return _layer(arguments, ("self_attn", "multihead_attn"))
+    return _layer_tensors(arguments, ("self_attn", "multihead_attn"))
 
 
-def encoder(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+def encoder_tensors(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
     """Tensors of an encoder: layers with equal initial values (documented), perhaps a norm."""
-    return _stack(arguments, "encoder_layer", ("self_attn",))
+    return _stack_tensors(arguments, "encoder_layer", ("self_attn",))
 
 
-def decoder(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+def decoder_tensors(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
     """Tensors of a decoder: layers with equal initial values, and perhaps a norm."""
-    return _stack(arguments, "decoder_layer", ("self_attn", "multihead_attn"))
+    return _stack_tensors(arguments, "decoder_layer", ("self_attn", "multihead_attn"))
 
 
-def both(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+def transformer_tensors(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
     """Tensors of both stacks, each with a norm; only initial values of norms are documented."""
-    found: list[StateTensor] = []
+    all_tensors: list[StateTensor] = []
     stacks = {"encoder": ("self_attn",), "decoder": ("self_attn", "multihead_attn")}
     for name, attentions in stacks.items():
         tensors: list[StateTensor] = []
-        for place in range(arguments.get(f"num_{name}_layers", 6)):
-            tensors += prefixed(f"layers.{place}", _layer(arguments, attentions))
-        ends = norm("norm", arguments["d_model"])
-        tensors += [x for x in ends if arguments.get("bias", True) or "bias" not in x.name]
-        found += prefixed(name, tensors)
-    return tuple(x if "norm" in x.name else replace(x, initial=None) for x in found)
+        for index in range(arguments.get(f"num_{name}_layers", 6)):
+            tensors += add_prefix(f"layers.{index}", _layer_tensors(arguments, attentions))
+        final_norm = norm_tensors("norm", arguments["d_model"])
+        tensors += [x for x in final_norm if arguments.get("bias", True) or "bias" not in x.name]
+        all_tensors += add_prefix(name, tensors)
+    return tuple(x if "norm" in x.name else replace(x, initial=None) for x in all_tensors)
 
 
-def _stack(arguments: Arguments, name: str, attentions: tuple[str, ...]) -> tuple[StateTensor, ...]:
-    layer, found = _layer(dict(arguments[name][1]), attentions), list[StateTensor]()
-    for place in range(arguments["num_layers"]):
-        tensors = prefixed(f"layers.{place}", layer)
-        like = (x.name.replace(f"layers.{place}.", "layers.0.", 1) for x in tensors)
-        found += [replace(x, like=k) if place else x for x, k in zip(tensors, like, strict=True)]
+def _stack_tensors(
+    arguments: Arguments, name: str, attentions: tuple[str, ...]
+) -> tuple[StateTensor, ...]:
+    layer, all_tensors = _layer_tensors(dict(arguments[name][1]), attentions), list[StateTensor]()
+    for index in range(arguments["num_layers"]):
+        tensors = add_prefix(f"layers.{index}", layer)
+        first_names = (x.name.replace(f"layers.{index}.", "layers.0.", 1) for x in tensors)
+        all_tensors += [
+            replace(x, same_values_as=k) if index else x for x, k in zip(tensors, first_names, strict=True)
+        ]
     if arguments.get("norm") is not None:
-        given = dict(arguments["norm"][1])
-        ends = norm("norm", given["normalized_shape"])
-        found += [x for x in ends if given.get("bias", True) or "bias" not in x.name]
-    return tuple(found)
+        norm_arguments = dict(arguments["norm"][1])
+        final_norm = norm_tensors("norm", norm_arguments["normalized_shape"])
+        all_tensors += [
+            x for x in final_norm if norm_arguments.get("bias", True) or "bias" not in x.name
+        ]
+    return tuple(all_tensors)
 
 
-def prefixed(prefix: str, tensors: Sequence[StateTensor]) -> tuple[StateTensor, ...]:
+def add_prefix(prefix: str, tensors: Sequence[StateTensor]) -> tuple[StateTensor, ...]:
     """Tensors of a part, with their names in the module that contains it."""
     return tuple(replace(x, name=f"{prefix}.{x.name}") for x in tensors)
 
 
-def _layer(arguments: Arguments, attentions: tuple[str, ...]) -> tuple[StateTensor, ...]:
-    size, inner = arguments["d_model"], arguments.get("dim_feedforward", 2048)
+def _layer_tensors(arguments: Arguments, attentions: tuple[str, ...]) -> tuple[StateTensor, ...]:
+    size, inner_size = arguments["d_model"], arguments.get("dim_feedforward", 2048)
     bias = arguments.get("bias", True)
-    found: list[StateTensor] = []
+    tensors: list[StateTensor] = []
     for name in attentions:
         shapes: dict[str, Shape] = {"in_proj_weight": (3 * size, size), "in_proj_bias": (3 * size,)}
         shapes |= {"out_proj.weight": (size, size), "out_proj.bias": (size,)}
-        found += [StateTensor(f"{name}.{k}", x) for k, x in shapes.items()]
-    for name, rows, columns in (("linear1", inner, size), ("linear2", size, inner)):
-        limit = Uniform(1 / math.sqrt(columns) if columns else math.inf)
-        found.append(StateTensor(f"{name}.weight", (rows, columns), limit))
-        found.append(StateTensor(f"{name}.bias", (rows,), limit))
-    for place in range(len(attentions) + 1):
-        found += norm(f"norm{place + 1}", size)
-    return tuple(x for x in found if bias or "bias" not in x.name)
+        tensors += [StateTensor(f"{name}.{k}", x) for k, x in shapes.items()]
+    for name, rows, columns in (("linear1", inner_size, size), ("linear2", size, inner_size)):
+        initial = Uniform(1 / math.sqrt(columns) if columns else math.inf)
+        tensors.append(StateTensor(f"{name}.weight", (rows, columns), initial))
+        tensors.append(StateTensor(f"{name}.bias", (rows,), initial))
+    for index in range(len(attentions) + 1):
+        tensors += norm_tensors(f"norm{index + 1}", size)
+    return tuple(x for x in tensors if bias or "bias" not in x.name)
 
 
-def norm(name: str, size: int) -> tuple[StateTensor, ...]:
+def norm_tensors(name: str, size: int) -> tuple[StateTensor, ...]:
     """Weight and bias of a LayerNorm."""
     values = {"weight": 1.0, "bias": 0.0}
     return tuple(StateTensor(f"{name}.{k}", (size,), Constant(x)) for k, x in values.items())

@@ -15,18 +15,18 @@ from collections.abc import Mapping
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
-from conformance.arithmetic.half_precision import kept, stored, widened
+from conformance.arithmetic.half_precision import saved_for_backward, stored, widened
 from conformance.arithmetic.reductions import mean
-from conformance.arithmetic.rounded import OWN, Rounded, join, traced
+from conformance.arithmetic.rounded import ORACLE_UNIT, Rounded, join, with_pullback
 from conformance.model.formats import FORMATS
 from conformance.oracles.attention.core import (
-    attended,
-    either,
+    attend,
     masked_scores,
     scaled_scores,
     settle_nan,
+    zero_or_nan,
 )
-from conformance.oracles.attention.scaled_dot_product import mask_of
+from conformance.oracles.attention.scaled_dot_product import split_mask
 from conformance.oracles.linear import functional_linear
 
 Shape = tuple[int, ...]
@@ -58,82 +58,92 @@ def multihead_attention(
     """Concat(head_1, …, head_h) W^O, head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V)."""
     precision, batched = query.precision, len(query.shape) == 3
 
-    def batch_leads(x: np.ndarray) -> np.ndarray:
+    def to_batch_first(x: np.ndarray) -> np.ndarray:
         if not batched:
             return x[np.newaxis]
         return x if batch_first else np.asarray(x.swapaxes(0, 1))
 
-    inputs = [x.map(batch_leads) for x in (query, key, value)]
+    inputs = [x.map(to_batch_first) for x in (query, key, value)]
     parts = zip(inputs, _weights(state, embed_dim), _biases(state, embed_dim, bias), strict=True)
-    q, k, v = (projected(x, w, b) for x, w, b in parts)
+    q, k, v = (project(x, w, b) for x, w, b in parts)
     extra = 0
     if add_bias_kv:
-        k, v = _with_row(k, state["bias_k"]), _with_row(v, state["bias_v"])
+        k, v = _append_position(k, state["bias_k"]), _append_position(v, state["bias_v"])
         extra += 1
     if add_zero_attn:
         zero = Rounded(np.zeros((1, 1, embed_dim)), np.zeros((1, 1, embed_dim)), precision)
-        k, v = _with_row(k, zero), _with_row(v, zero)
+        k, v = _append_position(k, zero), _append_position(v, zero)
         extra += 1
-    q, k, v = (widened(_heads(x, num_heads)) for x in (q, k, v))
+    q, k, v = (widened(_split_heads(x, num_heads)) for x in (q, k, v))
     scores = _stored_scores(scaled_scores(q, k, None), q, k)
-    hinted = attn_mask if attn_mask is None or not is_causal else _gradient_unspecified(attn_mask)
-    given = [
-        mask_of(place(mask, q.shape[0], num_heads, extra))
-        for mask, place in ((hinted, _pairs), (key_padding_mask, _columns))
+    hinted_mask = (
+        attn_mask if attn_mask is None or not is_causal else _gradient_unspecified(attn_mask)
+    )
+    mask_parts = [
+        split_mask(expand(mask, q.shape[0], num_heads, extra))
+        for mask, expand in ((hinted_mask, _attention_mask), (key_padding_mask, _key_padding_mask))
         if mask is not None
     ]
     allowed = np.ones((1, 1), bool)
-    for opened, _ in given:
-        allowed = allowed & opened
-    scores = _added(scores, [added for _, added in given if added is not None])
+    for attendable, _ in mask_parts:
+        allowed = allowed & attendable
+    scores = _add_masks(scores, [added for _, added in mask_parts if added is not None])
     scores, empty = masked_scores(scores, None, allowed)
-    found = [
-        _answer(scores, v, empty, nothing, state, embed_dim, bias, average_attn_weights)
-        for nothing in ((0.0, np.nan) if empty.any() else (0.0,))
+    results = [
+        _attend_and_project(
+            scores, v, empty, empty_weight, state, embed_dim, bias, average_attn_weights
+        )
+        for empty_weight in ((0.0, np.nan) if empty.any() else (0.0,))
     ]
     if is_causal and not is_causal_mask(attn_mask, query.shape, key.shape, batched, batch_first):
         # With a wrong hint any answer and any gradient is right.
-        found = [tuple(_gradient_unspecified(_anything(x)) for x in answers) for answers in found]
+        results = [
+            tuple(_gradient_unspecified(_unbounded(x)) for x in answers) for answers in results
+        ]
 
-    def batch_back(x: np.ndarray) -> np.ndarray:
+    def from_batch_first(x: np.ndarray) -> np.ndarray:
         if not batched:
             return np.asarray(x[0])
         return x if batch_first else np.asarray(x.swapaxes(0, 1))
 
-    (zero_output, zero_weights), (lost_output, lost_weights) = found[0], found[-1]
-    output = either(zero_output.map(batch_back), lost_output.map(batch_back), empty)
+    (zero_output, zero_weights), (nan_output, nan_weights) = results[0], results[-1]
+    output = zero_or_nan(zero_output.map(from_batch_first), nan_output.map(from_batch_first), empty)
     if not need_weights:
         return output, None
     unbatch = (lambda x: x) if batched else (lambda x: x[0])
-    return output, either(zero_weights.map(unbatch), lost_weights.map(unbatch), empty)
+    return output, zero_or_nan(zero_weights.map(unbatch), nan_weights.map(unbatch), empty)
 
 
 def _weights(state: State, embed_dim: int) -> tuple[Rounded, ...]:
     """W^Q, W^K, W^V; one stacked weight where all have the same number of features."""
     if "in_proj_weight" in state:
-        whole = state["in_proj_weight"]
-        return tuple(whole[k * embed_dim : (k + 1) * embed_dim] for k in range(3))
+        stacked = state["in_proj_weight"]
+        return tuple(stacked[k * embed_dim : (k + 1) * embed_dim] for k in range(3))
     return tuple(state[f"{name}_proj_weight"] for name in "qkv")
 
 
 def _biases(state: State, embed_dim: int, bias: bool) -> tuple[Rounded | None, ...]:
     if not bias:
         return (None,) * 3
-    whole = state["in_proj_bias"]
-    return tuple(whole[k * embed_dim : (k + 1) * embed_dim] for k in range(3))
+    stacked = state["in_proj_bias"]
+    return tuple(stacked[k * embed_dim : (k + 1) * embed_dim] for k in range(3))
 
 
-def projected(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
+def project(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
     """x Wᵀ + b; in half precision the product may be stored before the bias is added."""
-    fused = functional_linear({}, x, weight, bias)
-    if bias is None or not x.precision.half:
-        return fused
-    product = functional_linear({}, x.bare, weight.bare, None)
-    rounded = product.error + (x.precision.unit + OWN) * (fused.size + product.error)
-    return fused.with_error(np.where(fused.error == 0, 0.0, np.maximum(fused.error, rounded)))
+    one_step = functional_linear({}, x, weight, bias)
+    if bias is None or not x.precision.is_half:
+        return one_step
+    product = functional_linear({}, x.detached, weight.detached, None)
+    two_step_error = product.error + (x.precision.unit + ORACLE_UNIT) * (
+        one_step.abs_value + product.error
+    )
+    return one_step.with_error(
+        np.where(one_step.error == 0, 0.0, np.maximum(one_step.error, two_step_error))
+    )
 
 
-def _with_row(x: Rounded, row: Rounded) -> Rounded:
+def _append_position(x: Rounded, row: Rounded) -> Rounded:
     """Append one position, the same for the whole batch."""
     copies = Rounded(
         np.zeros((x.shape[0], 1, x.shape[2])), np.zeros((x.shape[0], 1, x.shape[2])), x.precision
@@ -141,7 +151,7 @@ def _with_row(x: Rounded, row: Rounded) -> Rounded:
     return join([x, copies + row], 1)
 
 
-def _heads(x: Rounded, heads: int) -> Rounded:
+def _split_heads(x: Rounded, heads: int) -> Rounded:
     """(N, L, E) → (N, heads, L, E/heads)."""
     batch, length, width = x.shape
     shape = (batch, length, heads, width // heads)
@@ -156,51 +166,53 @@ def _stored_scores(scores: Rounded, q: Rounded, k: Rounded) -> Rounded:
     factor = q.shape[-1] ** -0.5
     size = np.abs(q.value) @ np.abs(k.value).swapaxes(-1, -2) * factor
     exact = np.frexp(factor)[0] == 0.5
-    more = 0.0 if exact else unit * size
-    return scores.with_error(kept(scores.with_error(scores.error + more)).error)
+    scaling_error = 0.0 if exact else unit * size
+    return scores.with_error(
+        saved_for_backward(scores.with_error(scores.error + scaling_error)).error
+    )
 
 
-def _added(scores: Rounded, masks: list[Rounded]) -> Rounded:
+def _add_masks(scores: Rounded, masks: list[Rounded]) -> Rounded:
     """Scores plus float masks; two masks may be summed, and stored, first."""
     for mask in masks:
         scores = scores + mask
     if len(masks) > 1:
         first, second = masks
-        unit = FORMATS[scores.precision.store or scores.precision.dtype].unit + OWN
+        unit = FORMATS[scores.precision.store or scores.precision.dtype].unit + ORACLE_UNIT
         scores = scores.with_error(scores.error + unit * np.abs(first.value + second.value))
-    return scores.with_error(kept(scores).error) if masks else scores
+    return scores.with_error(saved_for_backward(scores).error) if masks else scores
 
 
-def _pairs(mask: Rounded, batch: int, heads: int, extra: int) -> Rounded:
+def _attention_mask(mask: Rounded, batch: int, heads: int, extra: int) -> Rounded:
     """(L, S) or (N·heads, L, S) → a shape that broadcasts against the scores, `extra` keys open."""
     if len(mask.shape) == 3:
         shape = (batch, heads, *mask.shape[1:])
         mask = mask.map(lambda a: a.reshape(shape))
-    return _taking_part(mask, extra)
+    return _extend_mask(mask, extra)
 
 
-def _columns(mask: Rounded, batch: int, heads: int, extra: int) -> Rounded:
+def _key_padding_mask(mask: Rounded, batch: int, heads: int, extra: int) -> Rounded:
     """(N, S) or (S) → (N, 1, 1, S), `extra` keys open."""
     shape = (batch, 1, 1, mask.shape[-1])
-    return _taking_part(mask.map(lambda a: a.reshape(shape)), extra)
+    return _extend_mask(mask.map(lambda a: a.reshape(shape)), extra)
 
 
-def _taking_part(mask: Rounded, extra: int) -> Rounded:
+def _extend_mask(mask: Rounded, extra: int) -> Rounded:
     """Append open keys; of a bool mask also invert it, so that True allows a key."""
     if mask.value.dtype == bool:
-        open_ = np.concatenate([~mask.value, np.ones((*mask.shape[:-1], extra), bool)], -1)
-        return Rounded(open_, np.zeros(open_.shape), mask.precision)
+        attendable = np.concatenate([~mask.value, np.ones((*mask.shape[:-1], extra), bool)], -1)
+        return Rounded(attendable, np.zeros(attendable.shape), mask.precision)
     if not extra:
         return mask
     zero = np.zeros((*mask.shape[:-1], extra))
     return join([mask, Rounded(zero, zero, mask.precision)], len(mask.shape) - 1)
 
 
-def _answer(
+def _attend_and_project(
     scores: Rounded,
     v: Rounded,
     empty: np.ndarray,
-    nothing: float,
+    empty_weight: float,
     state: State,
     embed_dim: int,
     bias: bool,
@@ -208,24 +220,24 @@ def _answer(
 ) -> tuple[Rounded, ...]:
     """Output (N, L, E) and weights, averaged over the heads or of each."""
     outer = state["out_proj.weight"].precision
-    p, heads = attended(scores, v, empty, nothing)
+    p, heads = attend(scores, v, empty, empty_weight)
     batch, _, length, _ = heads.shape
-    whole = (batch, length, embed_dim)
-    joined = stored(heads, outer).map(lambda a: np.asarray(a.swapaxes(1, 2).reshape(whole)))
+    merged_shape = (batch, length, embed_dim)
+    joined = stored(heads, outer).map(lambda a: np.asarray(a.swapaxes(1, 2).reshape(merged_shape)))
     offset = state["out_proj.bias"] if bias else None
     output = functional_linear({}, joined, state["out_proj.weight"], offset)
     p = stored(p, outer)
     if average:
         p = stored(mean(widened(p), 1), outer)
-    return settle_nan(output, nothing), settle_nan(p, nothing)
+    return settle_nan(output, empty_weight), settle_nan(p, empty_weight)
 
 
 def _gradient_unspecified(x: Rounded) -> Rounded:
     """A mask that the causal hint may replace: whether it has a gradient is not documented."""
-    return traced(x.bare, [x], lambda cotangent: [_anything(cotangent)])
+    return with_pullback(x.detached, [x], lambda cotangent: [_unbounded(cotangent)])
 
 
-def _anything(x: Rounded) -> Rounded:
+def _unbounded(x: Rounded) -> Rounded:
     return x.with_error(np.full(x.shape, np.inf))
 
 
@@ -237,5 +249,5 @@ def is_causal_mask(
         return False
     axis = 1 if batched and batch_first else 0
     later = ~np.tril(np.ones((query[axis], key[axis]), bool))
-    wanted = later if mask.value.dtype == bool else np.where(later, -np.inf, 0.0)
-    return bool((mask.value == wanted).all())
+    causal_mask = later if mask.value.dtype == bool else np.where(later, -np.inf, 0.0)
+    return bool((mask.value == causal_mask).all())

@@ -16,8 +16,8 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices, take
 from conformance.arithmetic.half_precision import stored, widened
-from conformance.arithmetic.rounded import Rounded, traced
-from conformance.oracles.attention.core import attended, either, masked_scores, scaled_scores
+from conformance.arithmetic.rounded import Rounded, with_pullback
+from conformance.oracles.attention.core import attend, masked_scores, scaled_scores, zero_or_nan
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -39,19 +39,19 @@ def functional_scaled_dot_product_attention(
     precision = query.precision
     if enable_gqa:
         # A separate repetition, as documented: the gradient of each head is stored before the sum.
-        key, value = (_repeated(x, query.shape[-3] // x.shape[-3]) for x in (key, value))
+        key, value = (_repeat_heads(x, query.shape[-3] // x.shape[-3]) for x in (key, value))
     q, k, v = (widened(x) for x in (query, key, value))
     scores = scaled_scores(q, k, scale)
-    allowed, added = mask_of(attn_mask)
+    allowed, bias = split_mask(attn_mask)
     if is_causal:
         allowed = np.tril(np.ones(scores.shape[-2:], bool))
-    scores, empty = masked_scores(scores, added, allowed)
-    outputs = [attended(scores, v, empty, nothing)[1] for nothing in (0.0, np.nan)]
-    zero, missing = (stored(y, precision) for y in outputs)
-    return either(zero, missing, empty)
+    scores, empty = masked_scores(scores, bias, allowed)
+    outputs = [attend(scores, v, empty, empty_weight)[1] for empty_weight in (0.0, np.nan)]
+    zero, nan = (stored(y, precision) for y in outputs)
+    return zero_or_nan(zero, nan, empty)
 
 
-def mask_of(mask: Rounded | None) -> tuple[np.ndarray, Rounded | None]:
+def split_mask(mask: Rounded | None) -> tuple[np.ndarray, Rounded | None]:
     """Which keys are allowed, and the finite numbers added to their scores.
 
     Args:
@@ -63,10 +63,10 @@ def mask_of(mask: Rounded | None) -> tuple[np.ndarray, Rounded | None]:
         return mask.value, None
     allowed = ~np.isneginf(mask.value)
     finite = Rounded(np.where(allowed, mask.value, 0.0), mask.error, mask.precision)
-    return allowed, widened(traced(finite, [mask], lambda cotangent: [cotangent]))
+    return allowed, widened(with_pullback(finite, [mask], lambda cotangent: [cotangent]))
 
 
-def _repeated(x: Rounded, times: int) -> Rounded:
+def _repeat_heads(x: Rounded, times: int) -> Rounded:
     """`repeat_interleave` along the heads: several query heads share each one."""
     heads = np.repeat(np.arange(x.shape[-3]), times)
     return take(x, heads, axis=len(x.shape) - 3)

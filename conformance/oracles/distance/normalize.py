@@ -15,7 +15,7 @@ import numpy as np
 
 from conformance.arithmetic.choices import maximum as larger
 from conformance.arithmetic.elementary import constant, ratio
-from conformance.arithmetic.rounded import Rounded, traced
+from conformance.arithmetic.rounded import Rounded, with_pullback
 from conformance.oracles.distance.vectors import State, norm
 
 
@@ -32,30 +32,32 @@ def normalize(
     axes = [axis % rank for axis in ((dim,) if isinstance(dim, int) else dim)]
     order = [*(axis for axis in range(rank) if axis not in axes), *axes]
     sizes = tuple(input.shape[axis] for axis in order)
-    kept = sizes[: rank - len(axes)]
+    leading = sizes[: rank - len(axes)]
     vectors = input.map(
-        lambda array: array.transpose(order).reshape(*kept, math.prod(sizes[len(kept) :]))
+        lambda array: array.transpose(order).reshape(*leading, math.prod(sizes[len(leading) :]))
     )
-    back = np.argsort(order)
-    return _unit(vectors, p, eps).map(lambda array: array.reshape(sizes).transpose(back))
+    inverse_order = np.argsort(order)
+    return _unit_vectors(vectors, p, eps).map(
+        lambda array: array.reshape(sizes).transpose(inverse_order)
+    )
 
 
-def _unit(x: Rounded, p: float, eps: float) -> Rounded:
+def _unit_vectors(x: Rounded, p: float, eps: float) -> Rounded:
     """v/max(‖v‖ₚ, eps) along the last axis."""
-    length, least = norm(x, p, -1), constant(eps, x)
-    quotient = ratio(x, larger(length, least))
+    length, floor = norm(x, p, -1), constant(eps, x)
+    quotient = ratio(x, larger(length, floor))
     # 0/eps is 0, even if the format cannot represent eps: float16 has no 1e-12.
-    nothing = (length.value == 0) & (length.error == 0) & (eps > 0)
-    value, error = quotient.value, np.where(nothing, 0.0, quotient.error)
-    value = np.where(nothing, 0.0, value)
-    missing, endless = np.isnan(x.value), np.isinf(x.value)
+    zero_vector = (length.value == 0) & (length.error == 0) & (eps > 0)
+    value, error = quotient.value, np.where(zero_vector, 0.0, quotient.error)
+    value = np.where(zero_vector, 0.0, value)
+    is_nan, is_infinite = np.isnan(x.value), np.isinf(x.value)
     if p == 0:
         # The page does not say whether NaN counts as a number other than 0.
-        lost, unknown = missing, missing.any(-1, keepdims=True)
+        gives_nan, unknown = is_nan, is_nan.any(-1, keepdims=True)
     else:
         # A finite element is divided by ∞; an implementation that scales the sum gives NaN.
-        lost = missing.any(-1, keepdims=True) | endless
-        unknown = endless.any(-1, keepdims=True)
-    error = np.where(lost, 0.0, np.where(unknown, np.inf, error))
-    result = Rounded(np.where(lost, np.nan, value), error, x.precision)
-    return traced(result, [quotient], lambda cotangent: [cotangent])
+        gives_nan = is_nan.any(-1, keepdims=True) | is_infinite
+        unknown = is_infinite.any(-1, keepdims=True)
+    error = np.where(gives_nan, 0.0, np.where(unknown, np.inf, error))
+    result = Rounded(np.where(gives_nan, np.nan, value), error, x.precision)
+    return with_pullback(result, [quotient], lambda cotangent: [cotangent])

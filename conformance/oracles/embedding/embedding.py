@@ -15,12 +15,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from conformance.arithmetic.choices import Choices, take, where_undecided
-from conformance.arithmetic.elementary import absolute, constant, known, power, sqrt, square
-from conformance.arithmetic.half_precision import noted, stored, widened
+from conformance.arithmetic.elementary import absolute, constant, constants, power, sqrt, square
+from conformance.arithmetic.half_precision import stored, stored_if_declared, widened
 from conformance.arithmetic.reductions import maximum, total
-from conformance.arithmetic.rounded import Rounded, choose, moved_cotangent, traced
+from conformance.arithmetic.rounded import Rounded, choose, move_cotangent, with_pullback
 from conformance.model.case import Updated
-from conformance.oracles.forms import of_module
+from conformance.oracles.forms import module_oracle
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -47,10 +47,10 @@ def functional_embedding(
     index = input.value.astype(np.int64)
     scale = gradient_scale(index, weight, padding_idx, by_frequency=scale_grad_by_freq)
     if max_norm is None:
-        return looked_up(weight, index, scale)
-    ways = renormalised(weight, index, max_norm, norm_type)
-    rows = Choices(tuple(looked_up(way, index, scale) for way in ways))
-    return Updated(rows, {"weight": Choices(ways)})
+        return look_up_rows(weight, index, scale)
+    tables = renormalise_rows(weight, index, max_norm, norm_type)
+    rows = Choices(tuple(look_up_rows(table, index, scale) for table in tables))
+    return Updated(rows, {"weight": Choices(tables)})
 
 
 def gradient_scale(
@@ -62,14 +62,14 @@ def gradient_scale(
     rounds once, which is less than the sum of these products, each rounded twice.
     """
     count = len(weight.value)
-    often = np.bincount(index.reshape(-1), minlength=count)
-    factors = 1.0 / np.maximum(often, 1) if by_frequency else np.ones(count)
+    frequencies = np.bincount(index.reshape(-1), minlength=count)
+    factors = 1.0 / np.maximum(frequencies, 1) if by_frequency else np.ones(count)
     if padding_idx is not None:
         factors[padding_idx] = 0.0
-    return known(factors[index][..., np.newaxis], weight)
+    return constants(factors[index][..., np.newaxis], weight)
 
 
-def looked_up(weight: Rounded, index: np.ndarray, scale: Rounded) -> Rounded:
+def look_up_rows(weight: Rounded, index: np.ndarray, scale: Rounded) -> Rounded:
     """Copied rows; the gradients of a row's copies are added up in the dtype.
 
     In half precision torch sums in the dtype, as every scatter by atomic additions does.
@@ -79,14 +79,14 @@ def looked_up(weight: Rounded, index: np.ndarray, scale: Rounded) -> Rounded:
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         if (scale.value == 1).all():
             return [cotangent]
-        whole = cotangent * scale
-        nothing = scale.value == 0
-        return [moved_cotangent(whole, lambda array: np.where(nothing, 0.0, array))]
+        scaled = cotangent * scale
+        zero_scale = scale.value == 0
+        return [move_cotangent(scaled, lambda array: np.where(zero_scale, 0.0, array))]
 
-    return traced(Rounded(rows.value, rows.error, rows.precision), [rows], pull)
+    return with_pullback(Rounded(rows.value, rows.error, rows.precision), [rows], pull)
 
 
-def renormalised(
+def renormalise_rows(
     weight: Rounded, index: np.ndarray, max_norm: float, norm_type: float
 ) -> tuple[Rounded, ...]:
     """The weight with each looked-up row of a larger norm scaled to `max_norm`.
@@ -94,19 +94,19 @@ def renormalised(
     Two alternatives: the documented factor max_norm ÷ norm, and the one with torch's guard added to
     the norm. The gradient does not pass through the scaling.
     """
-    rows = widened(weight.bare)
-    norm = noted(_norm(rows, norm_type), "row_norm")
-    occurs = np.zeros(weight.shape, bool)
-    occurs[index.reshape(-1)] = True
-    ways = []
+    rows = widened(weight.detached)
+    norm = stored_if_declared(_norm(rows, norm_type), "row_norm")
+    is_looked_up = np.zeros(weight.shape, bool)
+    is_looked_up[index.reshape(-1)] = True
+    tables = []
     for divisor in (norm, norm + constant(GUARD, rows)):
-        factor = noted(constant(max_norm, rows) / divisor, "row_norm")
+        factor = stored_if_declared(constant(max_norm, rows) / divisor, "row_norm")
         shorter = stored(rows * factor, weight.precision)
-        kept = where_undecided(norm, max_norm, above=shorter, below=weight.bare)
-        changed = choose(occurs, kept, weight.bare)
-        changed = Rounded(changed.value, changed.error, weight.precision)
-        ways.append(traced(changed, [weight], lambda cotangent: [cotangent]))
-    return tuple(ways)
+        bounded_rows = where_undecided(norm, max_norm, above=shorter, below=weight.detached)
+        table = choose(is_looked_up, bounded_rows, weight.detached)
+        table = Rounded(table.value, table.error, weight.precision)
+        tables.append(with_pullback(table, [weight], lambda cotangent: [cotangent]))
+    return tuple(tables)
 
 
 def _norm(x: Rounded, p: float) -> Rounded:
@@ -124,4 +124,4 @@ def _norm(x: Rounded, p: float) -> Rounded:
                  nonnegative=True)  # fmt: skip
 
 
-embedding = of_module(functional_embedding, "weight")
+embedding = module_oracle(functional_embedding, "weight")

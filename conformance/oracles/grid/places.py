@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance.arithmetic.exactness import quanta
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import OWN, Rounded
+from conformance.arithmetic.rounded import ORACLE_UNIT, Rounded
 from conformance.model.formats import round_to
 from conformance.oracles.interpolation.axis import cubic_weights
 
@@ -24,7 +24,7 @@ _VAGUE = 0.25
 
 
 @dataclass(frozen=True)
-class Along:
+class GridAxis:
     """One axis of the input: its length and how grid numbers map to it.
 
     Args:
@@ -42,38 +42,38 @@ class Along:
         """Elements for each unit of the grid."""
         return (self.length - 1) / 2 if self.corners else self.length / 2
 
-    def raw(self, grid: np.ndarray) -> np.ndarray:
+    def to_position(self, grid: np.ndarray) -> np.ndarray:
         """The position that a number of the grid stands for, before padding."""
         if self.corners:
             return np.asarray((grid + 1) * 0.5 * (self.length - 1))
         return np.asarray(((grid + 1) * self.length - 1) * 0.5)
 
-    def padded(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def apply_padding(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A position after padding, and the padding's slope: 1, −1, or 0 where it clamps."""
         if self.padding == "zeros":
-            return place, np.ones(place.shape)
+            return position, np.ones(position.shape)
         if self.padding == "border":
-            return self._clipped(place, np.ones(place.shape))
+            return self._clip(position, np.ones(position.shape))
         low = 0.0 if self.corners else -0.5
         span = self.length - 1 if self.corners else self.length
         if not span:
-            return np.zeros(place.shape), np.zeros(place.shape)
+            return np.zeros(position.shape), np.zeros(position.shape)
         # A remainder of numbers ≥ 0 is exact.
-        turned = np.mod(np.abs(place - low), 2 * span)
-        back = turned > span
-        wave = np.where(back, 2 * span - turned, turned) + low
-        return self._clipped(wave, np.where(back != (place < low), -1.0, 1.0))
+        folded = np.mod(np.abs(position - low), 2 * span)
+        is_reversed = folded > span
+        wave = np.where(is_reversed, 2 * span - folded, folded) + low
+        return self._clip(wave, np.where(is_reversed != (position < low), -1.0, 1.0))
 
-    def _clipped(self, place: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        within = (place > 0) & (place < self.length - 1)
-        return np.clip(place, 0, self.length - 1), np.where(within, slope, 0.0)
+    def _clip(self, position: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        within = (position > 0) & (position < self.length - 1)
+        return np.clip(position, 0, self.length - 1), np.where(within, slope, 0.0)
 
-    def tap(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read_index(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The element that a tap reads, and whether it reads one: outside, zero padding has
         none.
         """
         if self.padding != "zeros":
-            index = self.padded(index)[0]
+            index = self.apply_padding(index)[0]
         inside = (index >= 0) & (index < self.length)
         return np.where(inside, index, 0).astype(np.int64), inside
 
@@ -95,11 +95,11 @@ class Taps:
     inside: np.ndarray
     weights: Rounded
     touched: np.ndarray
-    vague: np.ndarray
-    usual: int
+    undecided: np.ndarray
+    tap_count: int
 
 
-def raw_error(grid: np.ndarray, along: Along, precision: Precision) -> np.ndarray:
+def position_error(grid: np.ndarray, axis: GridAxis, precision: Precision) -> np.ndarray:
     """δ: largest error of a computed position.
 
     g + 1, its product with n or n/2, and the difference round. Reflection adds a difference, a
@@ -109,58 +109,70 @@ def raw_error(grid: np.ndarray, along: Along, precision: Precision) -> np.ndarra
         grid: the grid's numbers along the axis.
         precision: in which positions are computed.
     """
-    unit = precision.unit + OWN
-    one, times = grid + 1, along.length - 1 if along.corners else along.length
+    unit = precision.unit + ORACLE_UNIT
+    shifted, factor = grid + 1, axis.length - 1 if axis.corners else axis.length
     # All steps are exact on small enough multiples of one power of two.
     quantum = np.minimum(quanta(grid), 1.0)
-    exact = np.abs(one) * times + np.abs(grid) + 2 <= np.ldexp(quantum, precision.bits)
-    size = np.abs(one) * along.stretch
+    exact = np.abs(shifted) * factor + np.abs(grid) + 2 <= np.ldexp(quantum, precision.bits)
+    size = np.abs(shifted) * axis.stretch
     error = unit * (3 * size + 2)
-    if along.padding == "reflection":
-        error = error + unit * (4 * np.abs(along.raw(grid)) + 4 * along.length)
+    if axis.padding == "reflection":
+        error = error + unit * (4 * np.abs(axis.to_position(grid)) + 4 * axis.length)
     return np.asarray(np.where(exact & bool(precision.bits), 0.0, error))
 
 
-def bilinear_taps(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
+def bilinear_taps(grid: np.ndarray, axis: GridAxis, precision: Precision) -> Taps:
     """Weights 1 − t for element ⌊s⌋ and t for the next one, t = s − ⌊s⌋.
 
     Args:
         grid: the grid's numbers along the axis, (N, P).
         precision: in which the weights are computed.
     """
-    place, doubt = _padded(grid, along, precision)
-    floor = np.floor(place)
-    rest = place - floor
-    up = rest > 0.5
+    position, uncertainty = _padded_positions(grid, axis, precision)
+    floor = np.floor(position)
+    fraction = position - floor
+    rounds_up = fraction > 0.5
     # Three taps: the nearest element and its two neighbours.
-    first = floor - 1 + up
-    values = [np.where(up, 1 - rest, 0.0), np.where(up, rest, 1 - rest), np.where(up, 0.0, rest)]
-    near = np.minimum(rest, 1 - rest) <= doubt
-    unit = precision.unit + OWN
-    found = []
+    first = floor - 1 + rounds_up
+    values = [
+        np.where(rounds_up, 1 - fraction, 0.0),
+        np.where(rounds_up, fraction, 1 - fraction),
+        np.where(rounds_up, 0.0, fraction),
+    ]
+    near_integer = np.minimum(fraction, 1 - fraction) <= uncertainty
+    unit = precision.unit + ORACLE_UNIT
+    errors = []
     for k, value in enumerate(values):
-        spare = np.where(up, k == 2, k == 0)
-        error = np.where(spare, np.where(near, doubt, 0.0), doubt)
-        same = (doubt == 0) & (round_to(value, precision.dtype) == value)
-        error = error + np.where(same, 0.0, unit * value)
-        found.append((error, ~spare | near))
-    return _made(first, along, values, found, precision, 2, _lost(place, doubt, along, precision))
+        is_extra = np.where(rounds_up, k == 2, k == 0)
+        error = np.where(is_extra, np.where(near_integer, uncertainty, 0.0), uncertainty)
+        is_exact = (uncertainty == 0) & (round_to(value, precision.dtype) == value)
+        error = error + np.where(is_exact, 0.0, unit * value)
+        errors.append((error, ~is_extra | near_integer))
+    return _build_taps(
+        first,
+        axis,
+        values,
+        errors,
+        precision,
+        2,
+        _undecided_positions(position, uncertainty, axis, precision),
+    )
 
 
-def cubic_taps(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
+def cubic_taps(grid: np.ndarray, axis: GridAxis, precision: Precision) -> Taps:
     """Cubic weights of the four elements around s; the padding moves each tap separately.
 
     Args:
         grid: the grid's numbers along the axis, (N, P).
         precision: in which the weights are computed.
     """
-    place, doubt = along.raw(grid), raw_error(grid, along, precision)
-    rest = place - np.floor(place)
-    four = cubic_weights(rest, doubt, precision)
-    return _cubic_made(place, doubt, along, four, precision)
+    position, uncertainty = axis.to_position(grid), position_error(grid, axis, precision)
+    fraction = position - np.floor(position)
+    weights = cubic_weights(fraction, uncertainty, precision)
+    return _build_cubic_taps(position, uncertainty, axis, weights, precision)
 
 
-def cubic_slopes(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
+def cubic_slopes(grid: np.ndarray, axis: GridAxis, precision: Precision) -> Taps:
     """The derivatives of the weights of `cubic_taps` by the position.
 
     They are continuous, too; their steepest slope is 4.5.
@@ -169,52 +181,52 @@ def cubic_slopes(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
         grid: the grid's numbers along the axis, (N, P).
         precision: in which they are computed.
     """
-    place, doubt = along.raw(grid), raw_error(grid, along, precision)
-    rest = place - np.floor(place)
-    unit = precision.unit + OWN
-    four = []
+    position, uncertainty = axis.to_position(grid), position_error(grid, axis, precision)
+    fraction = position - np.floor(position)
+    unit = precision.unit + ORACLE_UNIT
+    weights = []
     for offset, sign in ((1.0, 1.0), (0.0, 1.0), (-1.0, -1.0), (-2.0, -1.0)):
-        x, a = np.abs(rest + offset), -0.75
+        x, a = np.abs(fraction + offset), -0.75
         near = (3 * (a + 2) * x - 2 * (a + 3)) * x
         far = (3 * a * x - 10 * a) * x + 8 * a
         value = sign * np.where(x <= 1, near, far)
         # Horner's two or three steps on terms of at most 12·|a|, 20·|a| and 8·|a|.
         steps = np.where(x <= 1, 10.0 * x, 6 * abs(a) * (3 * x * x + 10 * x + 8) / 2)
-        four.append(Rounded(value, 4.5 * doubt + steps * unit, precision))
-    return _cubic_made(place, doubt, along, four, precision)
+        weights.append(Rounded(value, 4.5 * uncertainty + steps * unit, precision))
+    return _build_cubic_taps(position, uncertainty, axis, weights, precision)
 
 
-def _cubic_made(
-    place: np.ndarray,
-    doubt: np.ndarray,
-    along: Along,
-    four: list[Rounded],
+def _build_cubic_taps(
+    position: np.ndarray,
+    uncertainty: np.ndarray,
+    axis: GridAxis,
+    weights: list[Rounded],
     precision: Precision,
 ) -> Taps:
     """Five taps: the four of s, and the one that joins on the other side of an integer."""
-    floor = np.floor(place)
-    rest = place - floor
-    up = rest > 0.5
-    near = (np.minimum(rest, 1 - rest) <= doubt) & (doubt > 0)
-    across = np.where(near, np.max([w.error for w in four], axis=0), 0.0)
-    none = np.zeros(rest.shape)
+    floor = np.floor(position)
+    fraction = position - floor
+    rounds_up = fraction > 0.5
+    near_integer = (np.minimum(fraction, 1 - fraction) <= uncertainty) & (uncertainty > 0)
+    neighbour_error = np.where(near_integer, np.max([w.error for w in weights], axis=0), 0.0)
+    zero = np.zeros(fraction.shape)
     padded = [
-        (none, across),
-        *((w.value, np.maximum(w.error, across)) for w in four),
-        (none, across),
+        (zero, neighbour_error),
+        *((w.value, np.maximum(w.error, neighbour_error)) for w in weights),
+        (zero, neighbour_error),
     ]
-    values, found = [], []
+    values, errors = [], []
     for k in range(5):
         (low, low_error), (high, high_error) = padded[k], padded[k + 1]
-        values.append(np.where(up, high, low))
-        spare = np.where(up, k == 4, k == 0)
-        found.append((np.where(up, high_error, low_error), ~spare | near))
-    lost = _lost(place, doubt, along, precision)
-    return _made(floor - 2 + up, along, values, found, precision, 4, lost)
+        values.append(np.where(rounds_up, high, low))
+        is_extra = np.where(rounds_up, k == 4, k == 0)
+        errors.append((np.where(rounds_up, high_error, low_error), ~is_extra | near_integer))
+    undecided = _undecided_positions(position, uncertainty, axis, precision)
+    return _build_taps(floor - 2 + rounds_up, axis, values, errors, precision, 4, undecided)
 
 
 def nearest_taps(
-    grid: np.ndarray, along: Along, precision: Precision
+    grid: np.ndarray, axis: GridAxis, precision: Precision
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], np.ndarray]:
     """The nearest element, the other candidate (or the same), and where any element is possible.
 
@@ -224,13 +236,17 @@ def nearest_taps(
         grid: the grid's numbers along the axis, (N, P).
         precision: in which the positions are computed.
     """
-    place, doubt = _padded(grid, along, precision)
-    low, high = np.ceil(place - doubt - 0.5), np.floor(place + doubt + 0.5)
-    return along.tap(low), along.tap(high), _lost(place, doubt, along, precision)
+    position, uncertainty = _padded_positions(grid, axis, precision)
+    low, high = np.ceil(position - uncertainty - 0.5), np.floor(position + uncertainty + 0.5)
+    return (
+        axis.read_index(low),
+        axis.read_index(high),
+        _undecided_positions(position, uncertainty, axis, precision),
+    )
 
 
 def slopes(
-    grid: np.ndarray, along: Along, precision: Precision, side: int
+    grid: np.ndarray, axis: GridAxis, precision: Precision, side: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """⌊s⌋ and the padding's slope just below or just above all possible positions.
 
@@ -239,54 +255,67 @@ def slopes(
         precision: in which the positions are computed.
         side: −1 or 1.
     """
-    place, doubt = along.raw(grid), raw_error(grid, along, precision)
+    position, uncertainty = axis.to_position(grid), position_error(grid, axis, precision)
     # Beyond δ and this sum's own rounding; an exact position has two sides, too.
-    nudge = np.maximum(doubt * (1 + 2.0**-20), (1 + np.abs(place)) * 2.0**-44)
-    found, slope = along.padded(place + side * nudge)
-    return np.floor(found), slope
+    nudge = np.maximum(uncertainty * (1 + 2.0**-20), (1 + np.abs(position)) * 2.0**-44)
+    padded, slope = axis.apply_padding(position + side * nudge)
+    return np.floor(padded), slope
 
 
-def _padded(grid: np.ndarray, along: Along, precision: Precision) -> tuple[np.ndarray, np.ndarray]:
+def _padded_positions(
+    grid: np.ndarray, axis: GridAxis, precision: Precision
+) -> tuple[np.ndarray, np.ndarray]:
     """Positions after padding, and their errors: 0 where clamping certainly gives an end."""
-    place, doubt = along.raw(grid), raw_error(grid, along, precision)
-    found, slope = along.padded(place)
-    if along.padding == "zeros":
-        return found, doubt
-    (low, below), (high, above) = along.padded(place - doubt), along.padded(place + doubt)
-    if along.padding == "border":
-        still = np.isinf(place) | (place - doubt >= along.length - 1) | (place + doubt <= 0)
+    position, uncertainty = axis.to_position(grid), position_error(grid, axis, precision)
+    padded, slope = axis.apply_padding(position)
+    if axis.padding == "zeros":
+        return padded, uncertainty
+    (low, below), (high, above) = (
+        axis.apply_padding(position - uncertainty),
+        axis.apply_padding(position + uncertainty),
+    )
+    if axis.padding == "border":
+        is_constant = (
+            np.isinf(position)
+            | (position - uncertainty >= axis.length - 1)
+            | (position + uncertainty <= 0)
+        )
     else:
-        still = (slope == 0) & (below == 0) & (above == 0) & (low == high) & (low == found)
-        still &= doubt < along.length
-    return found, np.where(still, 0.0, doubt)
+        is_constant = (slope == 0) & (below == 0) & (above == 0) & (low == high) & (low == padded)
+        is_constant &= uncertainty < axis.length
+    return padded, np.where(is_constant, 0.0, uncertainty)
 
 
-def _lost(place: np.ndarray, doubt: np.ndarray, along: Along, precision: Precision) -> np.ndarray:
+def _undecided_positions(
+    position: np.ndarray, uncertainty: np.ndarray, axis: GridAxis, precision: Precision
+) -> np.ndarray:
     """Which positions may be on any element; not those certainly outside a zero-padded axis."""
-    vague = ~(doubt <= _VAGUE)
-    if along.padding == "zeros":
-        beyond = (place + doubt < -3) | (place - doubt > along.length + 2)
+    undecided = ~(uncertainty <= _VAGUE)
+    if axis.padding == "zeros":
+        outside = (position + uncertainty < -3) | (position - uncertainty > axis.length + 2)
         # An intermediate overflow gives ∞, whose weights are ∞ − ∞.
-        vague &= ~(beyond & (4 * np.abs(place) < precision.largest))
-    return np.asarray(vague)
+        undecided &= ~(outside & (4 * np.abs(position) < precision.largest))
+    return np.asarray(undecided)
 
 
-def _made(
+def _build_taps(
     first: np.ndarray,
-    along: Along,
+    axis: GridAxis,
     values: list[np.ndarray],
-    found: list[tuple[np.ndarray, np.ndarray]],
+    errors: list[tuple[np.ndarray, np.ndarray]],
     precision: Precision,
-    usual: int,
-    vague: np.ndarray,
+    tap_count: int,
+    undecided: np.ndarray,
 ) -> Taps:
     """Consecutive taps, beginning with `first`."""
     count = len(values)
-    index, inside = along.tap(first[..., np.newaxis] + np.arange(count))
+    index, inside = axis.read_index(first[..., np.newaxis] + np.arange(count))
     value = np.stack(values, -1)
-    error = np.stack([error for error, _ in found], -1)
-    touched = np.stack([np.broadcast_to(t, first.shape) for _, t in found], -1)
+    error = np.stack([error for error, _ in errors], -1)
+    touched = np.stack([np.broadcast_to(t, first.shape) for _, t in errors], -1)
     # Outside the axis nothing is multiplied.
-    known = inside & np.isfinite(value) & np.isfinite(error)
-    error, value = np.where(known, error, 0.0), np.where(known, value, 0.0)
-    return Taps(index, inside, Rounded(value, error, precision), touched & inside, vague, usual)
+    certain = inside & np.isfinite(value) & np.isfinite(error)
+    error, value = np.where(certain, error, 0.0), np.where(certain, value, 0.0)
+    return Taps(
+        index, inside, Rounded(value, error, precision), touched & inside, undecided, tap_count
+    )

@@ -21,21 +21,21 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
-from conformance.arithmetic.half_precision import declared, stored, wide, widened
+from conformance.arithmetic.half_precision import is_stored, stored, widened, working_precision
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.reductions import as_read
-from conformance.arithmetic.rounded import Rounded, traced
+from conformance.arithmetic.rounded import Rounded, with_pullback
 from conformance.oracles.interpolation.axis import (
     Axis,
     Scale,
-    antialiased,
-    averaged,
+    antialiased_axis,
+    averaging_axis,
     cubic,
     linear,
     nearest,
-    picked,
+    selection_axis,
 )
-from conformance.oracles.interpolation.sums import averages, pulled, weighted
+from conformance.oracles.interpolation.sums import input_cotangent, weighted_sum, window_averages
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -69,7 +69,7 @@ class Resize:
         recompute: bool | None,
     ) -> Resize:
         """The resize for the arguments of a call."""
-        outputs = _sizes(lengths, size, factor)
+        outputs = _output_lengths(lengths, size, factor)
         factors = None if recompute else _factors(lengths, factor)
         scales = [
             _scale(n, o, None if factors is None else factors[k], bool(corners))
@@ -78,12 +78,12 @@ class Resize:
         return cls(lengths, outputs, tuple(scales), bool(corners))
 
     @property
-    def rows(self) -> Iterator[tuple[int, int, Scale]]:
+    def dimensions(self) -> Iterator[tuple[int, int, Scale]]:
         """Length of the output, length of the input and step in each dimension."""
         return zip(self.outputs, self.lengths, self.scales, strict=True)
 
     def axes(
-        self, mode: str, antialias: bool, precision: Precision, stored: str = ""
+        self, mode: str, antialias: bool, precision: Precision, storage_dtype: str = ""
     ) -> list[Axis]:
         """The weights of a linear or cubic mode, or of an antialiasing filter.
 
@@ -94,10 +94,16 @@ class Resize:
         """
         if antialias:
             form = "corners" if self.corners else "edges"
-            return [antialiased(o, n, scale, form, precision, mode) for o, n, scale in self.rows]
-        weigh = cubic if mode == "bicubic" else linear
+            return [
+                antialiased_axis(o, n, scale, form, precision, mode)
+                for o, n, scale in self.dimensions
+            ]
+        make_axis = cubic if mode == "bicubic" else linear
         form = "corners" if self.corners else "centres"
-        return [weigh(o, n, scale, form, precision, stored) for o, n, scale in self.rows]
+        return [
+            make_axis(o, n, scale, form, precision, storage_dtype)
+            for o, n, scale in self.dimensions
+        ]
 
 
 def interpolate(
@@ -112,24 +118,24 @@ def interpolate(
     antialias: bool = False,
 ) -> Rounded | Choices:
     """The input resized to `size`, or by `scale_factor`, in all dimensions but the first two."""
-    lengths, inner = input.shape[2:], wide(input.precision)
+    lengths, inner = input.shape[2:], working_precision(input.precision)
     resize = Resize.of(lengths, size, scale_factor, align_corners, recompute_scale_factor)
     if mode == "area":
-        pairs = [averaged(o, n, inner) for o, n in zip(resize.outputs, lengths, strict=True)]
-        return averages(input, [axis for axis, _ in pairs], [count for _, count in pairs])
+        pairs = [averaging_axis(o, n, inner) for o, n in zip(resize.outputs, lengths, strict=True)]
+        return window_averages(input, [axis for axis, _ in pairs], [count for _, count in pairs])
     if mode in ("nearest", "nearest-exact"):
-        return _selected(input, resize, "corners" if mode == "nearest" else "edges", inner)
+        return _resize_nearest(input, resize, "corners" if mode == "nearest" else "edges", inner)
     axes = resize.axes(mode, antialias, inner)
-    coarse = inner.store if declared(inner, "interpolation_weights") else ""
-    forward = resize.axes(mode, antialias, inner, coarse) if coarse else axes
-    return weighted(input, forward, axes, apart=antialias)
+    storage_dtype = inner.store if is_stored(inner, "interpolation_weights") else ""
+    forward = resize.axes(mode, antialias, inner, storage_dtype) if storage_dtype else axes
+    return weighted_sum(input, forward, axes, separable=antialias)
 
 
 def interpolate_shape(
     input: Shape, *, size: Size = None, scale_factor: Factor = None, **unused: Any
 ) -> tuple[Shape, ...]:
     """(N, C, *) → (N, C, *size), or (N, C, ⌊length × scale_factor⌋ each)."""
-    return ((*input[:2], *_sizes(input[2:], size, scale_factor)),)
+    return ((*input[:2], *_output_lengths(input[2:], size, scale_factor)),)
 
 
 def upsampling_nearest2d(
@@ -154,7 +160,7 @@ def _factors(lengths: Shape, factor: Factor) -> Sequence[float] | None:
     return [factor] * len(lengths) if isinstance(factor, (int, float)) else factor
 
 
-def _sizes(lengths: Shape, size: Size, factor: Factor) -> Shape:
+def _output_lengths(lengths: Shape, size: Size, factor: Factor) -> Shape:
     """The output's spatial sizes."""
     if isinstance(size, int):
         return (size,) * len(lengths)
@@ -171,29 +177,35 @@ def _scale(length: int, count: int, factor: float | None, corners: bool) -> Scal
     if corners:
         return Scale(length - 1, count - 1) if count > 1 else Scale(0, 1)
     if factor is None:
-        return Scale(*_lowest(length, count))
-    above, below = float(factor).as_integer_ratio()
-    return Scale(below, above, factor=True)
+        return Scale(*_reduce_fraction(length, count))
+    numerator, denominator = float(factor).as_integer_ratio()
+    return Scale(denominator, numerator, from_factor=True)
 
 
-def _lowest(above: int, below: int) -> tuple[int, int]:
-    common = int(np.gcd(above, below))
-    return above // common, below // common
+def _reduce_fraction(numerator: int, denominator: int) -> tuple[int, int]:
+    common = int(np.gcd(numerator, denominator))
+    return numerator // common, denominator // common
 
 
-def _selected(x: Rounded, resize: Resize, form: str, precision: Precision) -> Rounded | Choices:
+def _resize_nearest(
+    x: Rounded, resize: Resize, form: str, precision: Precision
+) -> Rounded | Choices:
     """The element at ⌊s⌋ for each output, or either of two, in each dimension."""
-    read = as_read(x)
-    pairs = [nearest(o, n, scale, form, precision) for o, n, scale in resize.rows]
-    axes = [picked(*pair, n, precision) for pair, n in zip(pairs, resize.lengths, strict=True)]
-    ways = [(index,) if np.array_equal(index, other) else (index, other) for index, other in pairs]
+    flushed_input = as_read(x)
+    pairs = [nearest(o, n, scale, form, precision) for o, n, scale in resize.dimensions]
+    axes = [
+        selection_axis(*pair, n, precision) for pair, n in zip(pairs, resize.lengths, strict=True)
+    ]
+    choices = [
+        (index,) if np.array_equal(index, other) else (index, other) for index, other in pairs
+    ]
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        return [stored(pulled(widened(cotangent.bare), axes), x.precision)]
+        return [stored(input_cotangent(widened(cotangent.detached), axes), x.precision)]
 
-    found = []
-    for way in product(*ways):
-        grid = np.ix_(*(np.arange(n) for n in x.shape[:2]), *way)
-        copy = Rounded(read.value[grid], read.error[grid], x.precision)
-        found.append(traced(copy, [x], pull))
-    return found[0] if len(found) == 1 else Choices(tuple(found))
+    copies = []
+    for choice in product(*choices):
+        grid = np.ix_(*(np.arange(n) for n in x.shape[:2]), *choice)
+        copy = Rounded(flushed_input.value[grid], flushed_input.error[grid], x.precision)
+        copies.append(with_pullback(copy, [x], pull))
+    return copies[0] if len(copies) == 1 else Choices(tuple(copies))

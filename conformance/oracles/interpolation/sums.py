@@ -8,14 +8,14 @@ from functools import reduce
 
 import numpy as np
 
-from conformance.arithmetic.elementary import known
+from conformance.arithmetic.elementary import constants
 from conformance.arithmetic.half_precision import stored, widened
-from conformance.arithmetic.rounded import OWN, Rounded, multilinear, traced
+from conformance.arithmetic.rounded import ORACLE_UNIT, Rounded, multilinear, with_pullback
 from conformance.oracles.interpolation.axis import Axis
 
 
-def weighted(
-    x: Rounded, axes: Sequence[Axis], back: Sequence[Axis], *, apart: bool = False
+def weighted_sum(
+    x: Rounded, axes: Sequence[Axis], backward_axes: Sequence[Axis], *, separable: bool = False
 ) -> Rounded:
     """Σ x·w₁·…·w_d over all taps, computed wide.
 
@@ -26,17 +26,17 @@ def weighted(
         apart: every implementation sums one dimension after the other; otherwise it may multiply
             the weights first.
     """
-    taps = [_most(axis.touched) for axis in axes]
-    terms = sum(taps) if apart else math.prod(taps) + len(taps) - 1
-    result = stored(_summed(widened(x.bare), axes, terms), x.precision)
+    taps = [_max_taps(axis.touched) for axis in axes]
+    terms = sum(taps) if separable else math.prod(taps) + len(taps) - 1
+    result = stored(_sum_taps(widened(x.detached), axes, terms), x.precision)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        return [stored(pulled(widened(cotangent.bare), back), x.precision)]
+        return [stored(input_cotangent(widened(cotangent.detached), backward_axes), x.precision)]
 
-    return traced(result, [x], pull)
+    return with_pullback(result, [x], pull)
 
 
-def applied(x: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
+def apply_matrices(x: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
     """Apply each matrix (outputs, length) along its dimension.
 
     Args:
@@ -50,17 +50,17 @@ def applied(x: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
     return x
 
 
-def _summed(x: Rounded, axes: Sequence[Axis], terms: int) -> Rounded:
+def _sum_taps(x: Rounded, axes: Sequence[Axis], terms: int) -> Rounded:
     def function(x: np.ndarray, *weights: np.ndarray) -> np.ndarray:
         pairs = zip(axes, weights, strict=True)
-        return applied(x, [axis.gathered(weight) for axis, weight in pairs])
+        return apply_matrices(x, [axis.by_element(weight) for axis, weight in pairs])
 
-    fine = [_finest(axis.weights.quanta, 1) for axis in axes]
-    only = [_only(axis.weights.value, axis.weights.error, 1) for axis in axes]
-    return _sum(x, function, axes, terms, fine, only)
+    quanta = [_smallest_quantum(axis.weights.quanta, 1) for axis in axes]
+    single_taps = [_is_single_tap(axis.weights.value, axis.weights.error, 1) for axis in axes]
+    return _sum(x, function, axes, terms, quanta, single_taps)
 
 
-def pulled(cotangent: Rounded, axes: Sequence[Axis]) -> Rounded:
+def input_cotangent(cotangent: Rounded, axes: Sequence[Axis]) -> Rounded:
     """The cotangent of the input of a weighted sum.
 
     Args:
@@ -70,19 +70,19 @@ def pulled(cotangent: Rounded, axes: Sequence[Axis]) -> Rounded:
 
     def function(c: np.ndarray, *weights: np.ndarray) -> np.ndarray:
         pairs = zip(axes, weights, strict=True)
-        return applied(c, [axis.gathered(weight).T for axis, weight in pairs])
+        return apply_matrices(c, [axis.by_element(weight).T for axis, weight in pairs])
 
-    counts, fine, only = [], [], []
+    counts, quanta, single_taps = [], [], []
     for axis in axes:
-        used = (axis.weights.value != 0) | (axis.weights.error != 0)
-        counts.append(_most(axis.gathered(used.astype(float)).T))
-        finest = np.full(axis.length, np.inf)
-        np.minimum.at(finest, axis.reads, _finest(axis.weights.quanta, 0))
-        fine.append(finest)
-        value, error = axis.gathered(axis.weights.value), axis.gathered(axis.weights.error)
-        taps = axis.gathered(used.astype(float)).sum(0)
-        only.append(_only(value, error, 0) & (taps == 1))
-    return _sum(cotangent, function, axes, math.prod(counts) + len(axes) - 1, fine, only)
+        nonzero = (axis.weights.value != 0) | (axis.weights.error != 0)
+        counts.append(_max_taps(axis.by_element(nonzero.astype(float)).T))
+        element_quanta = np.full(axis.length, np.inf)
+        np.minimum.at(element_quanta, axis.read_index, _smallest_quantum(axis.weights.quanta, 0))
+        quanta.append(element_quanta)
+        value, error = axis.by_element(axis.weights.value), axis.by_element(axis.weights.error)
+        taps = axis.by_element(nonzero.astype(float)).sum(0)
+        single_taps.append(_is_single_tap(value, error, 0) & (taps == 1))
+    return _sum(cotangent, function, axes, math.prod(counts) + len(axes) - 1, quanta, single_taps)
 
 
 def _sum(
@@ -90,8 +90,8 @@ def _sum(
     function: object,
     axes: Sequence[Axis],
     terms: int,
-    fine: Sequence[np.ndarray],
-    only: Sequence[np.ndarray],
+    quanta: Sequence[np.ndarray],
+    single_taps: Sequence[np.ndarray],
 ) -> Rounded:
     """A sum whose products are multiples of x's quantum times the quanta of a row of weights.
 
@@ -99,7 +99,7 @@ def _sum(
     """
 
     def grain(*operands: Rounded) -> np.ndarray:
-        return np.asarray(operands[0].least * _outer(fine))
+        return np.asarray(operands[0].common_quantum * _outer(quanta))
 
     result = multilinear(
         function,  # type: ignore[arg-type]
@@ -109,36 +109,36 @@ def _sum(
         wide=True,
         grain=grain,
     )
-    copies = reduce(np.logical_and.outer, only)
+    copies = reduce(np.logical_and.outer, single_taps)
     if not copies.any():
         return result
-    read = x.flushed if x.precision.flushes else x
-    inherited = function(read.error, *(axis.weights.value for axis in axes))  # type: ignore[operator]
+    flushed_input = x.flushed if x.precision.flushes else x
+    inherited = function(flushed_input.error, *(axis.weights.value for axis in axes))  # type: ignore[operator]
     return result.with_error(np.where(copies, inherited, result.error))
 
 
 def _outer(factors: Sequence[np.ndarray]) -> np.ndarray:
     """The outer product; 0·∞ counts as 0, meaning unknown."""
     with np.errstate(invalid="ignore"):
-        found = np.asarray(reduce(np.multiply.outer, factors))
-    return np.where(np.isnan(found), 0.0, found)
+        products = np.asarray(reduce(np.multiply.outer, factors))
+    return np.where(np.isnan(products), 0.0, products)
 
 
-def _finest(quanta: np.ndarray, axis: int) -> np.ndarray:
+def _smallest_quantum(quanta: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray(quanta.min(axis=axis))
 
 
-def _only(value: np.ndarray, error: np.ndarray, axis: int) -> np.ndarray:
+def _is_single_tap(value: np.ndarray, error: np.ndarray, axis: int) -> np.ndarray:
     """Where the weights certainly consist of a single 1."""
-    one = (value == 1.0).sum(axis) == 1
-    return np.asarray(one & ((value != 0).sum(axis) == 1) & ~(error != 0).any(axis))
+    has_one = (value == 1.0).sum(axis) == 1
+    return np.asarray(has_one & ((value != 0).sum(axis) == 1) & ~(error != 0).any(axis))
 
 
-def _most(used: np.ndarray) -> int:
+def _max_taps(used: np.ndarray) -> int:
     return max(int(used.sum(1).max(initial=1)), 1)
 
 
-def averages(x: Rounded, axes: Sequence[Axis], counts: Sequence[np.ndarray]) -> Rounded:
+def window_averages(x: Rounded, axes: Sequence[Axis], counts: Sequence[np.ndarray]) -> Rounded:
     """Sums over windows, divided by the number of their elements.
 
     The sum is wide. The backward pass adds the quotients of overlapping windows in the dtype, like
@@ -149,33 +149,37 @@ def averages(x: Rounded, axes: Sequence[Axis], counts: Sequence[np.ndarray]) -> 
         axes: weights of 1.
         counts: for each axis the number of elements in each window.
     """
-    number = np.asarray(reduce(np.multiply.outer, counts))
-    taps = math.prod(_most(axis.touched) for axis in axes)
-    sums = _summed(widened(x.bare), axes, max(taps - 1, 1))
-    result = stored(_divided(sums, number), x.precision)
+    window_sizes = np.asarray(reduce(np.multiply.outer, counts))
+    taps = math.prod(_max_taps(axis.touched) for axis in axes)
+    sums = _sum_taps(widened(x.detached), axes, max(taps - 1, 1))
+    result = stored(_divide(sums, window_sizes), x.precision)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        each = stored(_divided(widened(cotangent.bare), number), x.precision)
+        quotients = stored(_divide(widened(cotangent.detached), window_sizes), x.precision)
         # Dividing by one length of the window after the other stores each quotient.
-        more = (len(counts) - 1) * (x.precision.unit + OWN) * each.reach
-        each = each.with_error(each.error + np.where(each.error > 0, more, 0.0))
+        storing_error = (len(counts) - 1) * (x.precision.unit + ORACLE_UNIT) * quotients.abs_bound
+        quotients = quotients.with_error(
+            quotients.error + np.where(quotients.error > 0, storing_error, 0.0)
+        )
         matrices = [axis.weights.value for axis in axes]
 
         def function(c: np.ndarray) -> np.ndarray:
-            return applied(c, [matrix.T for matrix in matrices])
+            return apply_matrices(c, [matrix.T for matrix in matrices])
 
-        most = math.prod(_most(matrix.T > 0) for matrix in matrices)
-        spread = multilinear(function, each.bare, terms=max(most - 1, 1))
-        alone = reduce(np.logical_and.outer, [matrix.sum(0) == 1 for matrix in matrices])
-        return [spread.with_error(np.where(alone, function(each.error), spread.error))]
+        max_windows = math.prod(_max_taps(matrix.T > 0) for matrix in matrices)
+        gradient = multilinear(function, quotients.detached, terms=max(max_windows - 1, 1))
+        single_window = reduce(np.logical_and.outer, [matrix.sum(0) == 1 for matrix in matrices])
+        return [
+            gradient.with_error(np.where(single_window, function(quotients.error), gradient.error))
+        ]
 
-    return traced(result, [x], pull)
+    return with_pullback(result, [x], pull)
 
 
-def _divided(sums: Rounded, number: np.ndarray) -> Rounded:
+def _divide(sums: Rounded, window_sizes: np.ndarray) -> Rounded:
     """Sums divided by counts, with a bound for reciprocals and for one dimension at a time."""
-    quotient = sums.bare / known(number, sums)
-    if (np.frexp(number)[0] == 0.5).all():
+    quotient = sums.detached / constants(window_sizes, sums)
+    if (np.frexp(window_sizes)[0] == 0.5).all():
         return quotient
-    more = 2 * (sums.precision.unit + OWN) * quotient.reach
-    return quotient.with_error(quotient.error + np.where(quotient.error > 0, more, 0.0))
+    reciprocal_error = 2 * (sums.precision.unit + ORACLE_UNIT) * quotient.abs_bound
+    return quotient.with_error(quotient.error + np.where(quotient.error > 0, reciprocal_error, 0.0))

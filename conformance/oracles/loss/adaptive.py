@@ -18,7 +18,7 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices, gather, take
 from conformance.arithmetic.half_precision import stored, widened
-from conformance.arithmetic.reductions import log_softmax, over, total
+from conformance.arithmetic.reductions import divide_by_count, log_softmax, total
 from conformance.arithmetic.rounded import Rounded, join
 from conformance.oracles.linear import functional_linear
 
@@ -26,7 +26,7 @@ Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 
-def projected(in_features: int, div_value: float, cluster: int) -> int:
+def projection_size(in_features: int, div_value: float, cluster: int) -> int:
     """Number of features that cluster 0, 1, … projects to."""
     return int(in_features // div_value ** (cluster + 1))
 
@@ -41,32 +41,34 @@ def state_shapes(
     """Names and shapes of the weights, in the order of the state_dict."""
     ends = (*cutoffs, n_classes)
     head = cutoffs[0] + len(cutoffs)
-    found: dict[str, Shape] = {"head.weight": (head, in_features)}
+    shapes: dict[str, Shape] = {"head.weight": (head, in_features)}
     if head_bias:
-        found["head.bias"] = (head,)
+        shapes["head.bias"] = (head,)
     for k in range(len(cutoffs)):
-        width = projected(in_features, div_value, k)
-        found[f"tail.{k}.0.weight"] = (width, in_features)
-        found[f"tail.{k}.1.weight"] = (ends[k + 1] - ends[k], width)
-    return found
+        width = projection_size(in_features, div_value, k)
+        shapes[f"tail.{k}.0.weight"] = (width, in_features)
+        shapes[f"tail.{k}.1.weight"] = (ends[k + 1] - ends[k], width)
+    return shapes
 
 
-def _logs(logits: Rounded) -> Rounded:
+def _stored_log_softmax(logits: Rounded) -> Rounded:
     return stored(log_softmax(widened(logits), 1), logits.precision)
 
 
 def head_logs(state: State, x: Rounded) -> Rounded:
     """log softmax of the head: first the frequent classes, then the clusters."""
-    return _logs(functional_linear({}, x, state["head.weight"], state.get("head.bias")))
+    return _stored_log_softmax(
+        functional_linear({}, x, state["head.weight"], state.get("head.bias"))
+    )
 
 
 def cluster_logs(state: State, x: Rounded, cluster: int) -> Rounded:
     """log softmax within a cluster."""
     narrow = functional_linear({}, x, state[f"tail.{cluster}.0.weight"])
-    return _logs(functional_linear({}, narrow, state[f"tail.{cluster}.1.weight"]))
+    return _stored_log_softmax(functional_linear({}, narrow, state[f"tail.{cluster}.1.weight"]))
 
 
-def _at(logs: Rounded, classes: np.ndarray) -> Rounded:
+def _pick_classes(logs: Rounded, classes: np.ndarray) -> Rounded:
     """Select one class of each row."""
     return gather(logs, classes[:, np.newaxis], 1).map(lambda array: array[:, 0])
 
@@ -95,16 +97,16 @@ def adaptive_log_softmax_with_loss(
             continue
         order.append(rows)
         if k < 0:
-            parts.append(_at(take(logs, rows), classes[rows]))
+            parts.append(_pick_classes(take(logs, rows), classes[rows]))
         else:
             cluster = np.full(rows.size, cutoffs[0] + k)
-            within = _at(cluster_logs(state, take(x, rows), k), classes[rows] - start)
-            parts.append(_at(take(logs, rows), cluster) + within)
+            within = _pick_classes(cluster_logs(state, take(x, rows), k), classes[rows] - start)
+            parts.append(_pick_classes(take(logs, rows), cluster) + within)
     if not parts:
         output = logs.map(lambda array: array[:, 0])  # of no rows
     else:
         output = take(join(parts, 0), np.argsort(np.concatenate(order)))
-    loss = over(total(-output), output.value.size)
+    loss = divide_by_count(total(-output), output.value.size)
     return output if batched else output[0], loss
 
 
@@ -146,9 +148,9 @@ def predict(
     count = max(int(possible.sum(axis=1).max(initial=1)), 1)
     # Possible classes come first; a row with fewer of them repeats its first one.
     ranked = np.argsort(~possible, axis=1, kind="stable")[:, :count]
-    kept = np.take_along_axis(possible, ranked, 1)
-    classes = np.where(kept, ranked, ranked[:, :1]).astype(np.int64)
-    known = np.isfinite(logs.value).all(axis=1) & np.isfinite(logs.error).all(axis=1)
-    error = np.where(known, 0.0, np.inf)
+    is_possible = np.take_along_axis(possible, ranked, 1)
+    classes = np.where(is_possible, ranked, ranked[:, :1]).astype(np.int64)
+    certain = np.isfinite(logs.value).all(axis=1) & np.isfinite(logs.error).all(axis=1)
+    error = np.where(certain, 0.0, np.inf)
     each = (Rounded(classes[:, k], error, logs.precision) for k in range(classes.shape[1]))
     return Choices(tuple(each))

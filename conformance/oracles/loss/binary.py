@@ -14,16 +14,21 @@ import numpy as np
 from conformance.arithmetic.activations import sigmoid
 from conformance.arithmetic.choices import maximum
 from conformance.arithmetic.elementary import absolute, constant, exp, log, log1p
-from conformance.arithmetic.rounded import Rounded, choose, traced, unbroadcast
+from conformance.arithmetic.rounded import Rounded, choose, unbroadcast, with_pullback
 from conformance.arithmetic.smooth import softplus
-from conformance.oracles.forms import of_module
-from conformance.oracles.loss.reductions import loosest, reduced, settled, weighed
+from conformance.oracles.forms import module_oracle
+from conformance.oracles.loss.reductions import (
+    cover_forms,
+    reduce_losses,
+    weight_losses,
+    with_special_values,
+)
 
 State = Mapping[str, Rounded]
 
-_LEAST_LOG = -100.0
+_MIN_LOG = -100.0
 # torch's gradient divides by x·(1 − x), but by at least this number; that is not documented.
-_LEAST_VARIANCE = 1e-12
+_MIN_VARIANCE = 1e-12
 
 
 def binary_cross_entropy(
@@ -38,24 +43,27 @@ def binary_cross_entropy(
     one = constant(1.0, input)
     mean = float(input.value.size) if reduction == "mean" else 1.0
     with np.errstate(all="ignore"):
-        x = input.bare
-        floor = constant(_LEAST_LOG, input)
-        of_one = maximum(log(x), floor)
-        of_zero = maximum(log1p(-x), floor)
-        bare = -(target * of_one + (one - target) * of_zero)
-        bare = weighed(bare, weight)
+        x = input.detached
+        floor = constant(_MIN_LOG, input)
+        log_x = maximum(log(x), floor)
+        log_complement = maximum(log1p(-x), floor)
+        losses = -(target * log_x + (one - target) * log_complement)
+        losses = weight_losses(losses, weight)
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             with np.errstate(all="ignore"):
-                return [_pulled(x, target.bare, cotangent.bare, weight, mean), cotangent]
+                return [
+                    _input_gradient(x, target.detached, cotangent.detached, weight, mean),
+                    cotangent,
+                ]
 
-        return reduced(traced(bare.bare, [input, bare], pull), reduction)
+        return reduce_losses(with_pullback(losses.detached, [input, losses], pull), reduction)
 
 
-bce_loss = of_module(binary_cross_entropy, "weight")
+bce_loss = module_oracle(binary_cross_entropy, "weight")
 
 
-def _pulled(
+def _input_gradient(
     x: Rounded, y: Rounded, cotangent: Rounded, weight: Rounded | None, count: float
 ) -> Rounded:
     """The slope times the cotangent times the weight, in either order.
@@ -67,35 +75,35 @@ def _pulled(
         count: number of losses; torch divides a mean's gradient by it last, after a possible
             overflow.
     """
-    slope, edge = _slope(x, y)
+    slope, clamped = _loss_slope(x, y)
     quotient = ((x - y) * cotangent) / (x * (constant(1.0, x) - x))
     if weight is None:
-        found = slope * cotangent
+        gradient = slope * cotangent
     else:
-        found, quotient = slope * (cotangent * weight.bare), quotient * weight.bare
-    found = loosest(found, choose(edge, found, quotient))
-    over = found.reach * count > x.precision.largest
-    return found.with_error(np.where(over, np.inf, found.error))
+        gradient, quotient = slope * (cotangent * weight.detached), quotient * weight.detached
+    gradient = cover_forms(gradient, choose(clamped, gradient, quotient))
+    overflows = gradient.abs_bound * count > x.precision.largest
+    return gradient.with_error(np.where(overflows, np.inf, gradient.error))
 
 
-def _slope(x: Rounded, y: Rounded) -> tuple[Rounded, np.ndarray]:
+def _loss_slope(x: Rounded, y: Rounded) -> tuple[Rounded, np.ndarray]:
     """(x − y)/(x·(1 − x)), or (1 − y)/(1 − x) − y/x.
 
     Close to 0 and 1, torch divides by a larger number. If the target equals that end, any slope
     from 0 to ±1 is right; else the slope is left open. The second result is True at such elements.
     """
     one = constant(1.0, x)
-    rest = one - x
-    variance = x * rest
-    found = loosest((x - y) / variance, (one - y) / rest - y / x)
+    complement = one - x
+    variance = x * complement
+    slope = cover_forms((x - y) / variance, (one - y) / complement - y / x)
     # Rounded twice in bfloat16, the product errs by 1 part in 128.
-    edge = x.value * (1.0 - x.value) < (1 + 2.0**-7) * _LEAST_VARIANCE
-    low = edge & (x.value < 0.5) & (y.value == 0)
-    high = edge & (x.value >= 0.5) & (y.value == 1)
-    value = np.where(edge, np.where(low, 0.5, np.where(high, -0.5, 0.0)), found.value)
-    near = 0.5 + 4 * x.precision.unit  # 1/(1 − x) of such an x, rounded
-    error = np.where(edge, np.where(low | high, near, np.inf), found.error)
-    return Rounded(value, error, x.precision), edge
+    clamped = x.value * (1.0 - x.value) < (1 + 2.0**-7) * _MIN_VARIANCE
+    low = clamped & (x.value < 0.5) & (y.value == 0)
+    high = clamped & (x.value >= 0.5) & (y.value == 1)
+    value = np.where(clamped, np.where(low, 0.5, np.where(high, -0.5, 0.0)), slope.value)
+    half_range = 0.5 + 4 * x.precision.unit  # 1/(1 − x) of such an x, rounded
+    error = np.where(clamped, np.where(low | high, half_range, np.inf), slope.error)
+    return Rounded(value, error, x.precision), clamped
 
 
 def binary_cross_entropy_with_logits(
@@ -114,36 +122,38 @@ def binary_cross_entropy_with_logits(
     """
     one = constant(1.0, input)
     with np.errstate(all="ignore"):
-        x, y = input.bare, target
+        x, y = input.detached, target
         positive = y if pos_weight is None else y * pos_weight
-        rest = one - y
-        against, towards = softplus(-x), softplus(x)
-        found = positive * against + rest * towards
+        complement = one - y
+        loss_of_positive, loss_of_negative = softplus(-x), softplus(x)
+        direct = positive * loss_of_positive + complement * loss_of_negative
         factor = one if pos_weight is None else one + (pos_weight - one) * y
-        others = [rest * x + factor * against]
+        alternatives = [complement * x + factor * loss_of_positive]
         if pos_weight is None:
             zero = constant(0.0, x)
-            others.append((maximum(x, zero) - x * y) + log1p(exp(-absolute(x))))
-        bare = loosest(found, *others)
+            alternatives.append((maximum(x, zero) - x * y) + log1p(exp(-absolute(x))))
+        unreduced = cover_forms(direct, *alternatives)
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             with np.errstate(all="ignore"):
-                slope = _slope_of_logits(x, y.bare, positive.bare)
-                return [unbroadcast(slope * cotangent.bare, input.shape), cotangent]
+                slope = _slope_of_logits(x, y.detached, positive.detached)
+                return [unbroadcast(slope * cotangent.detached, input.shape), cotangent]
 
         # With infinite logits one form gives NaN where another gives a limit.
-        losses = settled(traced(bare.bare, [input, bare], pull), x, where=np.isnan(x.value))
-        return reduced(weighed(losses, weight), reduction)
+        losses = with_special_values(
+            with_pullback(unreduced.detached, [input, unreduced], pull), x, where=np.isnan(x.value)
+        )
+        return reduce_losses(weight_losses(losses, weight), reduction)
 
 
-bce_with_logits_loss = of_module(binary_cross_entropy_with_logits, "weight", "pos_weight")
+bce_with_logits_loss = module_oracle(binary_cross_entropy_with_logits, "weight", "pos_weight")
 
 
 def _slope_of_logits(x: Rounded, y: Rounded, positive: Rounded) -> Rounded:
     """(1 − y)·σ(x) − p·y·σ(−x), or (p·y + 1 − y)·σ(x) − p·y, where p·y + 1 is computed first."""
     one = constant(1.0, x)
-    up, down, rest = sigmoid(x), sigmoid(-x), one - y
-    return loosest(
-        rest * up - positive * down,
+    up, down, complement = sigmoid(x), sigmoid(-x), one - y
+    return cover_forms(
+        complement * up - positive * down,
         ((positive + one) - y) * up - positive,
     )

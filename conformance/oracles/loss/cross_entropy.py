@@ -17,10 +17,10 @@ import numpy as np
 
 from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.half_precision import stored, widened
-from conformance.arithmetic.reductions import log_softmax, over, total
+from conformance.arithmetic.reductions import divide_by_count, log_softmax, total
 from conformance.arithmetic.rounded import Rounded, choose
-from conformance.oracles.forms import of_module
-from conformance.oracles.loss.nll import class_axis, of_indices, zeros
+from conformance.oracles.forms import module_oracle
+from conformance.oracles.loss.nll import class_axis, index_loss, zeros
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -45,14 +45,14 @@ def cross_entropy(
     axis = class_axis(input.shape)
     logs = stored(log_softmax(widened(input), axis), input.precision)
     if target.shape == input.shape:
-        return _of_probabilities(logs, target, weight, axis, reduction, label_smoothing)
-    return _of_indices(logs, target, weight, axis, ignore_index, reduction, label_smoothing)
+        return _probability_loss(logs, target, weight, axis, reduction, label_smoothing)
+    return _index_loss(logs, target, weight, axis, ignore_index, reduction, label_smoothing)
 
 
-cross_entropy_loss = of_module(cross_entropy, "weight")
+cross_entropy_loss = module_oracle(cross_entropy, "weight")
 
 
-def _of_indices(
+def _index_loss(
     logs: Rounded,
     target: Rounded,
     weight: Rounded | None,
@@ -61,18 +61,18 @@ def _of_indices(
     reduction: str,
     smoothing: float,
 ) -> Rounded:
-    loss, reduced = of_indices(logs, target, weight, axis, ignored, reduction)
+    loss, reduction_of_classes = index_loss(logs, target, weight, axis, ignored, reduction)
     if not smoothing:
         return loss
-    weighted = -logs if weight is None else -(logs * _along(weight, axis, logs))
-    kept = np.broadcast_to(np.expand_dims(reduced.counts, axis), weighted.shape)
-    terms = choose(kept, weighted, zeros(weighted))
+    weighted = -logs if weight is None else -(logs * _weight_along_classes(weight, axis, logs))
+    counted = np.broadcast_to(np.expand_dims(reduction_of_classes.counted, axis), weighted.shape)
+    terms = choose(counted, weighted, zeros(weighted))
     # A reduced loss sums all classes of all samples in any order; else the classes of one sample.
-    smooth = reduced.of(total(terms, axis) if reduction == "none" else total(terms))
-    return _mixed(loss, smooth, smoothing, logs.shape[axis])
+    smooth = reduction_of_classes.apply(total(terms, axis) if reduction == "none" else total(terms))
+    return _smooth_loss(loss, smooth, smoothing, logs.shape[axis])
 
 
-def _of_probabilities(
+def _probability_loss(
     logs: Rounded,
     target: Rounded,
     weight: Rounded | None,
@@ -82,30 +82,30 @@ def _of_probabilities(
 ) -> Rounded:
     classes = logs.shape[axis]
     if smoothing:
-        kept, shared = _shares(smoothing, classes, target)
-        target = target * kept + shared
+        target_share, uniform_share = _smoothing_weights(smoothing, classes, target)
+        target = target * target_share + uniform_share
     terms = -(logs * target)
     if weight is not None:
-        terms = terms * _along(weight, axis, logs)
+        terms = terms * _weight_along_classes(weight, axis, logs)
     if reduction == "none":
         return total(terms, axis)
     loss = total(terms)
-    return over(loss, logs.value.size // classes) if reduction == "mean" else loss
+    return divide_by_count(loss, logs.value.size // classes) if reduction == "mean" else loss
 
 
-def _mixed(loss: Rounded, smooth: Rounded, smoothing: float, classes: int) -> Rounded:
+def _smooth_loss(loss: Rounded, smooth: Rounded, smoothing: float, classes: int) -> Rounded:
     """(1 − ε)·loss + ε/C·smooth."""
-    kept, shared = _shares(smoothing, classes, loss)
-    return loss * kept + smooth * shared
+    target_share, uniform_share = _smoothing_weights(smoothing, classes, loss)
+    return loss * target_share + smooth * uniform_share
 
 
-def _shares(smoothing: float, classes: int, like: Rounded) -> tuple[Rounded, Rounded]:
+def _smoothing_weights(smoothing: float, classes: int, like: Rounded) -> tuple[Rounded, Rounded]:
     """1 − ε and ε/C, each rounded."""
-    part = constant(smoothing, like)
-    return constant(1.0, like) - part, part / constant(float(classes), like)
+    epsilon = constant(smoothing, like)
+    return constant(1.0, like) - epsilon, epsilon / constant(float(classes), like)
 
 
-def _along(weight: Rounded, axis: int, like: Rounded) -> Rounded:
+def _weight_along_classes(weight: Rounded, axis: int, like: Rounded) -> Rounded:
     """The class weights reshaped to broadcast along the axis of classes."""
     columns = (-1, *(1,) * (len(like.shape) - axis - 1))
     return weight.map(lambda array: array.reshape(columns))

@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from conformance.arithmetic.elementary import absolute, constant, square
-from conformance.arithmetic.piecewise import pieces
-from conformance.arithmetic.rounded import Rounded, traced
+from conformance.arithmetic.piecewise import piecewise
+from conformance.arithmetic.rounded import Rounded, with_pullback
 from conformance.oracles.loss.reductions import (
-    added,
-    loosest,
-    reduced,
-    settled,
-    weighed,
+    cover_forms,
+    reduce_losses,
+    stored_sum,
+    weight_losses,
+    with_special_values,
 )
 
 State = Mapping[str, Rounded]
@@ -63,13 +63,15 @@ def smooth_l1_loss(
 ) -> Rounded:
     """½(x − y)²/β where |x − y| < β, |x − y| − ½β elsewhere; |x − y| where β is 0."""
 
-    def smooth(apart: Rounded, count: float) -> Rounded:
+    def smooth(difference: Rounded, count: float) -> Rounded:
         if beta == 0:
-            return absolute(apart)
-        below = _times(beta, 0.5, apart)
-        return _bent(apart, beta, lambda d: _parabola(d, beta, count), lambda size: size - below)
+            return absolute(difference)
+        half_beta = _scaled_constant(beta, 0.5, difference)
+        return _parabola_and_line(
+            difference, beta, lambda d: _parabola(d, beta, count), lambda size: size - half_beta
+        )
 
-    return reduced(_losses(smooth, input, target, mean=reduction == "mean"), reduction)
+    return reduce_losses(_unreduced(smooth, input, target, mean=reduction == "mean"), reduction)
 
 
 def huber_loss(
@@ -86,61 +88,63 @@ def huber_loss(
     Unlike L1 and MSE, the mean with weights is Σ w·l ÷ n.
     """
 
-    def bent(apart: Rounded, count: float) -> Rounded:
-        below, slope = _times(delta, 0.5, apart), constant(delta, apart)
-        return _bent(
-            apart,
+    def huber(difference: Rounded, count: float) -> Rounded:
+        half_delta, slope = _scaled_constant(delta, 0.5, difference), constant(delta, difference)
+        return _parabola_and_line(
+            difference,
             delta,
             lambda d: _parabola(d, 1.0, count),
-            lambda size: (size - below) * slope,
+            lambda size: (size - half_delta) * slope,
         )
 
-    losses = _losses(bent, input, target, mean=weight is None and reduction == "mean")
-    return reduced(weighed(losses, weight), reduction)
+    losses = _unreduced(huber, input, target, mean=weight is None and reduction == "mean")
+    return reduce_losses(weight_losses(losses, weight), reduction)
 
 
 def _weighted_mean(
-    of: Losses,
+    formula: Losses,
     input: Rounded,
     target: Rounded,
     weight: Rounded | None,
     reduction: str,
 ) -> Rounded:
     """The documentation says "the mean of the output"; torch divides by the sum of the weights."""
-    losses = _losses(of, input, target, mean=weight is None and reduction == "mean")
+    losses = _unreduced(formula, input, target, mean=weight is None and reduction == "mean")
     if weight is None:
-        return reduced(losses, reduction)
-    losses = weighed(losses, weight)
+        return reduce_losses(losses, reduction)
+    losses = weight_losses(losses, weight)
     if reduction != "mean":
-        return reduced(losses, reduction)
+        return reduce_losses(losses, reduction)
     with np.errstate(all="ignore"):
-        return reduced(losses, "sum") / added(weight)
+        return reduce_losses(losses, "sum") / stored_sum(weight)
 
 
-def _losses(of: Losses, input: Rounded, target: Rounded, *, mean: bool) -> Rounded:
+def _unreduced(formula: Losses, input: Rounded, target: Rounded, *, mean: bool) -> Rounded:
     with np.errstate(all="ignore"):
-        apart = input - target
-        count = float(apart.value.size) if mean else 1.0
-        return settled(of(apart, count), input, target)
+        difference = input - target
+        count = float(difference.value.size) if mean else 1.0
+        return with_special_values(formula(difference, count), input, target)
 
 
-def _bent(
-    apart: Rounded,
+def _parabola_and_line(
+    difference: Rounded,
     edge: float,
     parabola: Callable[[Rounded], Rounded],
     line: Callable[[Rounded], Rounded],
 ) -> Rounded:
     """A parabola of the difference below an edge, a line of its absolute value beyond."""
-    return pieces(
-        apart, (-edge, edge), (lambda d: line(-d), parabola, lambda d: line(d)), above=(edge,)
+    return piecewise(
+        difference, (-edge, edge), (lambda d: line(-d), parabola, lambda d: line(d)), above=(edge,)
     )
 
 
 def _square(d: Rounded, count: float) -> Rounded:
     """d², whose slope is 2d."""
-    x = d.bare
-    twice = x * constant(2.0, x)
-    return traced(x * x, [d], lambda cotangent: [_pulled(twice, cotangent.bare, count)])
+    x = d.detached
+    slope = x * constant(2.0, x)
+    return with_pullback(
+        x * x, [d], lambda cotangent: [_loss_gradient(slope, cotangent.detached, count)]
+    )
 
 
 def _parabola(d: Rounded, beta: float, count: float) -> Rounded:
@@ -148,23 +152,25 @@ def _parabola(d: Rounded, beta: float, count: float) -> Rounded:
 
     Each order may underflow at another step.
     """
-    x, half, edge = d.bare, constant(0.5, d), constant(beta, d)
+    x, half, edge = d.detached, constant(0.5, d), constant(beta, d)
     squared = square(x)
     if beta == 1:
-        found = loosest(squared * half, (half * x) * x)
+        half_square = cover_forms(squared * half, (half * x) * x)
     else:
-        found = loosest((squared / edge) * half, (squared * half) / edge, ((half * x) * x) / edge)
+        half_square = cover_forms(
+            (squared / edge) * half, (squared * half) / edge, ((half * x) * x) / edge
+        )
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        c = cotangent.bare
+        c = cotangent.detached
         if beta == 1:
-            return [_pulled(x, c, count)]
-        return [loosest((c * x) / edge, _pulled(x, c / edge, count))]
+            return [_loss_gradient(x, c, count)]
+        return [cover_forms((c * x) / edge, _loss_gradient(x, c / edge, count))]
 
-    return traced(found.bare, [d], pull)
+    return with_pullback(half_square.detached, [d], pull)
 
 
-def _pulled(slope: Rounded, cotangent: Rounded, count: float) -> Rounded:
+def _loss_gradient(slope: Rounded, cotangent: Rounded, count: float) -> Rounded:
     """Slope times cotangent; for a mean a kernel may first divide the slope by the count.
 
     That quotient may underflow, by the smallest number times the undivided cotangent.
@@ -174,12 +180,14 @@ def _pulled(slope: Rounded, cotangent: Rounded, count: float) -> Rounded:
         cotangent: that of each loss.
         count: the divisor in the cotangent.
     """
-    found, precision = slope * cotangent, slope.precision
-    lost = (slope.size > 0) & (slope.size < count * precision.normal) & (count > 1)
-    more = precision.underflow * count * cotangent.reach
-    return found.with_error(found.error + np.where(lost, more, 0.0))
+    gradient, precision = slope * cotangent, slope.precision
+    may_underflow = (
+        (slope.abs_value > 0) & (slope.abs_value < count * precision.normal) & (count > 1)
+    )
+    underflow_error = precision.underflow * count * cotangent.abs_bound
+    return gradient.with_error(gradient.error + np.where(may_underflow, underflow_error, 0.0))
 
 
-def _times(value: float, power_of_two: float, like: Rounded) -> Rounded:
+def _scaled_constant(value: float, power_of_two: float, like: Rounded) -> Rounded:
     """A rounded constant times a power of two."""
     return constant(value, like) * constant(power_of_two, like)

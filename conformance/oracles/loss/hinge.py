@@ -18,10 +18,10 @@ from conformance.arithmetic.choices import maximum
 from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.reductions import total
-from conformance.arithmetic.rounded import OWN, Rounded, choose, join, traced
+from conformance.arithmetic.rounded import ORACLE_UNIT, Rounded, choose, join, with_pullback
 from conformance.arithmetic.smooth import softplus
-from conformance.oracles.distance.vectors import spread
-from conformance.oracles.loss.reductions import reduced, settled
+from conformance.oracles.distance.vectors import broadcast
+from conformance.oracles.loss.reductions import reduce_losses, with_special_values
 
 State = Mapping[str, Rounded]
 
@@ -30,8 +30,8 @@ def hinge_embedding_loss(
     state: State, input: Rounded, target: Rounded, *, margin: float = 1.0, reduction: str = "mean"
 ) -> Rounded:
     """l = x where y = 1, max(0, margin − x) where y = −1."""
-    apart = hinge(constant(margin, input), -input)
-    return reduced(choose(target.value == 1, input, apart), reduction)
+    dissimilar = hinge(constant(margin, input), -input)
+    return reduce_losses(choose(target.value == 1, input, dissimilar), reduction)
 
 
 def margin_ranking_loss(
@@ -47,14 +47,14 @@ def margin_ranking_loss(
     # With y = ±1 no product rounds.
     first = choose(target.value == 1, -input1, input1)
     second = choose(target.value == 1, input2, -input2)
-    return reduced(hinge(first, second, constant(margin, input1)), reduction)
+    return reduce_losses(hinge(first, second, constant(margin, input1)), reduction)
 
 
 def soft_margin_loss(
     state: State, input: Rounded, target: Rounded, *, reduction: str = "mean"
 ) -> Rounded:
     """l = log(1 + e^(−y·x))."""
-    return reduced(_soft(choose(target.value == 1, -input, input)), reduction)
+    return reduce_losses(_stepwise_softplus(choose(target.value == 1, -input, input)), reduction)
 
 
 def hinge(*terms: Rounded) -> Rounded:
@@ -67,28 +67,28 @@ def hinge(*terms: Rounded) -> Rounded:
     """
     shape = np.broadcast_shapes(*(x.shape for x in terms))
     with np.errstate(invalid="ignore"):
-        whole = total(join([spread(x, shape) for x in terms], 0, new=True), 0)
-    known = settled(whole, *terms)
+        summed = total(join([broadcast(x, shape) for x in terms], 0, new_axis=True), 0)
+    resolved = with_special_values(summed, *terms)
     if not all(np.isfinite(x.error).all() for x in terms):
         # A term that may have overflowed may be ∞ of either sign.
-        open_, lost = np.zeros(shape, bool), np.zeros(shape, bool)
+        undecided, gives_nan = np.zeros(shape, bool), np.zeros(shape, bool)
         for x in terms:
-            open_ |= ~np.isfinite(x.error)
-            lost |= np.isnan(x.value) & (x.error == 0)
-        known = known.with_error(np.where(open_ & ~lost, np.inf, known.error))
-    return maximum(known, constant(0.0, whole))
+            undecided |= ~np.isfinite(x.error)
+            gives_nan |= np.isnan(x.value) & (x.error == 0)
+        resolved = resolved.with_error(np.where(undecided & ~gives_nan, np.inf, resolved.error))
+    return maximum(resolved, constant(0.0, summed))
 
 
-def _soft(z: Rounded) -> Rounded:
+def _stepwise_softplus(z: Rounded) -> Rounded:
     """log(1 + e) with a stored e = eᶻ; its derivative is e/(1 + e), every step stored.
 
     A relative error of e is multiplied by e/(1 + e) in the logarithm.
     """
-    wide = softplus(widened(z.bare))
-    precision, slope = z.precision, sigmoid(widened(z.bare))
+    wide = softplus(widened(z.detached))
+    precision, slope = z.precision, sigmoid(widened(z.detached))
     if wide.precision != precision:
-        moved = (precision.unit + OWN) * slope.reach
-        moved = np.where(wide.error == 0, 0.0, moved + precision.underflow)
-        wide = wide.with_error(wide.error + moved)
+        storing_error = (precision.unit + ORACLE_UNIT) * slope.abs_bound
+        storing_error = np.where(wide.error == 0, 0.0, storing_error + precision.underflow)
+        wide = wide.with_error(wide.error + storing_error)
     result = stored(wide, precision)
-    return traced(result, [z], lambda cotangent: [cotangent * sigmoid(z.bare)])
+    return with_pullback(result, [z], lambda cotangent: [cotangent * sigmoid(z.detached)])

@@ -17,8 +17,14 @@ import numpy as np
 from conformance.arithmetic.choices import maximum
 from conformance.arithmetic.elementary import constant, exp, irrational, log, ratio, square
 from conformance.arithmetic.half_precision import stored, widened
-from conformance.arithmetic.rounded import OWN, Rounded, choose, exactly, traced
-from conformance.oracles.loss.reductions import common_shape, reduced, settled
+from conformance.arithmetic.rounded import (
+    ORACLE_UNIT,
+    Rounded,
+    choose,
+    exact_operand,
+    with_pullback,
+)
+from conformance.oracles.loss.reductions import common_shape, reduce_losses, with_special_values
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -39,13 +45,13 @@ def poisson_nll_loss(
         if log_input:
             losses = exp(input) - target * input
         else:
-            losses = input - target * _log_above(input, eps)
+            losses = input - target * _log_plus_eps(input, eps)
         if full:
             losses = losses + _stirling(target)
-        return reduced(settled(losses, input), reduction)
+        return reduce_losses(with_special_values(losses, input), reduction)
 
 
-def _log_above(x: Rounded, eps: float) -> Rounded:
+def _log_plus_eps(x: Rounded, eps: float) -> Rounded:
     """log(x + eps), where x + eps may be stored in the dtype.
 
     eps prevents log(0), which it cannot if it is rounded to 0 itself. So eps counts as a constant
@@ -53,20 +59,20 @@ def _log_above(x: Rounded, eps: float) -> Rounded:
     """
     outer = x.precision
     wide = widened(x)
-    above = wide + constant(eps, wide)
+    shifted = wide + constant(eps, wide)
     if wide.precision != outer:
-        above = above.with_error(above.error + (outer.unit + OWN) * above.reach)
-    return stored(log(above), outer)
+        shifted = shifted.with_error(shifted.error + (outer.unit + ORACLE_UNIT) * shifted.abs_bound)
+    return stored(log(shifted), outer)
 
 
 def _stirling(y: Rounded) -> Rounded:
     """y·log y − y + ½·log(2π·y) for targets above 1, else 0."""
     above = y.value > 1
-    two = exactly(np.full(y.shape, 2.0), y.precision)
+    two = exact_operand(np.full(y.shape, 2.0), y.precision)
     safe = choose(above, y, two)
     half = constant(0.5, y) * log(irrational(2 * math.pi, y) * safe)
-    whole = safe * log(safe) - safe + half
-    return choose(above, whole, exactly(np.zeros(y.shape), y.precision))
+    approximation = safe * log(safe) - safe + half
+    return choose(above, approximation, exact_operand(np.zeros(y.shape), y.precision))
 
 
 def gaussian_nll_loss(
@@ -83,18 +89,18 @@ def gaussian_nll_loss(
 
     The gradient ignores the clamping of v.
     """
-    spread = _spread(var, input.shape)
+    variance = _expand_variance(var, input.shape)
     with np.errstate(all="ignore"):
-        floor = maximum(spread.bare, constant(eps, var))
-        clamped = traced(floor, [spread], lambda cotangent: [cotangent])
-        apart = ratio(square(input - target), clamped)
-        losses = constant(0.5, input) * (log(clamped) + apart)
+        floor = maximum(variance.detached, constant(eps, var))
+        clamped = with_pullback(floor, [variance], lambda cotangent: [cotangent])
+        scaled_square = ratio(square(input - target), clamped)
+        losses = constant(0.5, input) * (log(clamped) + scaled_square)
         if full:
             losses = losses + irrational(0.5 * math.log(2 * math.pi), input)
-        return reduced(settled(losses, input, target), reduction)
+        return reduce_losses(with_special_values(losses, input, target), reduction)
 
 
-def _spread(var: Rounded, input: Shape) -> Rounded:
+def _expand_variance(var: Rounded, input: Shape) -> Rounded:
     """Append an axis of length 1 to variances that lack the last axis."""
     if len(var.shape) == len(input) - 1:
         return var.map(lambda array: array[..., np.newaxis])

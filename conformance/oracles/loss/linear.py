@@ -20,7 +20,7 @@ from conformance.arithmetic.reductions import total
 from conformance.arithmetic.rounded import Rounded
 from conformance.oracles.linear import functional_linear
 from conformance.oracles.loss.cross_entropy import cross_entropy
-from conformance.oracles.loss.nll import Reduced
+from conformance.oracles.loss.nll import ClassReduction
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -41,31 +41,37 @@ def linear_cross_entropy(
     options: Any = None,
 ) -> Rounded:
     """The cross entropy of x Aᵀ + b, A (C, in_features) or (C, d_1, …, d_K, in_features)."""
-    classes, *places, features = linear_weight.shape
+    classes, *positions, features = linear_weight.shape
     rows = linear_weight.map(lambda array: array.reshape(-1, features))
     bias = None if linear_bias is None else linear_bias.map(lambda array: array.reshape(-1))
     flat = functional_linear({}, input, rows, bias)
-    shape = (*input.shape[:-1], classes, *places)
+    shape = (*input.shape[:-1], classes, *positions)
     logits = flat.map(lambda array: array.reshape(shape))
     ignored = IGNORED if ignore_index is None else ignore_index
-    rest: Any = {"ignore_index": ignored, "label_smoothing": label_smoothing}
-    loss = cross_entropy({}, logits, target, weight, reduction=reduction, **rest)
+    shared_arguments: Any = {"ignore_index": ignored, "label_smoothing": label_smoothing}
+    loss = cross_entropy({}, logits, target, weight, reduction=reduction, **shared_arguments)
     if reduction != "mean" or target.shape == logits.shape:
         return loss
-    each = cross_entropy({}, logits.bare, target, weight, reduction="none", **rest)
-    return loss.with_error(np.maximum(loss.error, _divided(each, target, weight, ignored).error))
+    unreduced = cross_entropy(
+        {}, logits.detached, target, weight, reduction="none", **shared_arguments
+    )
+    return loss.with_error(
+        np.maximum(loss.error, _mean_of_quotients(unreduced, target, weight, ignored).error)
+    )
 
 
-def _divided(each: Rounded, target: Rounded, weight: Rounded | None, ignored: int) -> Rounded:
+def _mean_of_quotients(
+    unreduced: Rounded, target: Rounded, weight: Rounded | None, ignored: int
+) -> Rounded:
     """The mean over indices as CrossEntropyLoss prints it: the sum of divided losses.
 
     Chunks compute it so: each adds its share to the mean. Each quotient rounds.
     """
-    counts = target.value != ignored
-    classes = np.where(counts, target.value, 0).astype(np.int64)
-    shares = None if weight is None else take(weight, classes)
-    whole = Reduced("mean", counts, shares).whole(each)
-    return total(each / whole)
+    counted = target.value != ignored
+    classes = np.where(counted, target.value, 0).astype(np.int64)
+    class_weights = None if weight is None else take(weight, classes)
+    divisor = ClassReduction("mean", counted, class_weights).divisor(unreduced)
+    return total(unreduced / divisor)
 
 
 def linear_cross_entropy_loss(
@@ -85,16 +91,16 @@ def linear_cross_entropy_loss(
     """The function with weight and bias of a Linear: (C·d_1·…·d_K, in_features), (C·d_1·…·d_K)."""
     shape = (num_classes, *out_features)
 
-    def unflattened(array: np.ndarray) -> np.ndarray:
+    def unflatten(array: np.ndarray) -> np.ndarray:
         return array.reshape(shape if array.ndim == 1 else (*shape, in_features))
 
-    given = state.get("linear.bias") if bias else None
+    linear_bias = state.get("linear.bias") if bias else None
     return linear_cross_entropy(
         {},
         input,
-        state["linear.weight"].map(unflattened),
+        state["linear.weight"].map(unflatten),
         target,
-        None if given is None else given.map(unflattened),
+        None if linear_bias is None else linear_bias.map(unflatten),
         state.get("weight"),
         reduction=reduction,
         ignore_index=ignore_index,

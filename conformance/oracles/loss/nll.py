@@ -14,16 +14,16 @@ import numpy as np
 
 from conformance.arithmetic.choices import gather, take
 from conformance.arithmetic.elementary import constant
-from conformance.arithmetic.reductions import over, total
+from conformance.arithmetic.reductions import divide_by_count, total
 from conformance.arithmetic.rounded import Rounded, choose
-from conformance.oracles.forms import of_module
+from conformance.oracles.forms import module_oracle
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 
 @dataclass(frozen=True)
-class Reduced:
+class ClassReduction:
     """How losses of samples are reduced, each weighted by its target class.
 
     Args:
@@ -33,32 +33,32 @@ class Reduced:
     """
 
     reduction: str
-    counts: np.ndarray
-    shares: Rounded | None
+    counted: np.ndarray
+    class_weights: Rounded | None
 
-    def of(self, terms: Rounded) -> Rounded:
+    def apply(self, terms: Rounded) -> Rounded:
         """The terms, their sum, or their sum divided by the total weight of counted samples."""
         if self.reduction != "mean":
             return terms if self.reduction == "none" else total(terms)
-        if self.shares is None:
-            return over(total(terms), int(self.counts.sum()))
-        return total(terms) / self.whole(terms)
+        if self.class_weights is None:
+            return divide_by_count(total(terms), int(self.counted.sum()))
+        return total(terms) / self.divisor(terms)
 
-    def whole(self, like: Rounded) -> Rounded:
+    def divisor(self, like: Rounded) -> Rounded:
         """The divisor of the mean: the total weight, or number, of counted samples."""
-        if self.shares is None:
-            return constant(float(self.counts.sum()), like)
-        return total(choose(self.counts, self.shares, zeros(self.shares)))
+        if self.class_weights is None:
+            return constant(float(self.counted.sum()), like)
+        return total(choose(self.counted, self.class_weights, zeros(self.class_weights)))
 
 
-def of_indices(
+def index_loss(
     logs: Rounded,
     target: Rounded,
     weight: Rounded | None,
     axis: int,
     ignored: int,
     reduction: str,
-) -> tuple[Rounded, Reduced]:
+) -> tuple[Rounded, ClassReduction]:
     """The reduced l = −w_y log_y, 0 where y is the ignored index; and its reduction.
 
     Args:
@@ -69,15 +69,15 @@ def of_indices(
         ignored: the index that is no target.
         reduction: as torch's argument.
     """
-    counts = target.value != ignored
-    classes = np.where(counts, target.value, 0).astype(np.int64)
+    counted = target.value != ignored
+    classes = np.where(counted, target.value, 0).astype(np.int64)
     chosen = gather(logs, np.expand_dims(classes, axis), axis)
     losses = -chosen.map(lambda array: np.squeeze(array, axis))
-    shares = None if weight is None else take(weight, classes)
-    if shares is not None:
-        losses = losses * shares
-    reduced = Reduced(reduction, counts, shares)
-    return reduced.of(choose(counts, losses, zeros(losses))), reduced
+    class_weights = None if weight is None else take(weight, classes)
+    if class_weights is not None:
+        losses = losses * class_weights
+    class_reduction = ClassReduction(reduction, counted, class_weights)
+    return class_reduction.apply(choose(counted, losses, zeros(losses))), class_reduction
 
 
 def nll_loss(
@@ -91,16 +91,16 @@ def nll_loss(
 ) -> Rounded:
     """l_n = −w_{y_n} x_{n,y_n}, w_c = 0 for the ignored index; the mean is Σl_n/Σw_{y_n}."""
     axis = class_axis(input.shape)
-    return of_indices(input, target, weight, axis, ignore_index, reduction)[0]
+    return index_loss(input, target, weight, axis, ignore_index, reduction)[0]
 
 
-nll_loss_module = of_module(nll_loss, "weight")
+nll_loss_module = module_oracle(nll_loss, "weight")
 
 
 def zeros(like: Rounded) -> Rounded:
     """Exact zeros of the shape of another array."""
-    none = np.zeros(like.shape)
-    return Rounded(none, none, like.precision)
+    zero_array = np.zeros(like.shape)
+    return Rounded(zero_array, zero_array, like.precision)
 
 
 def class_axis(input: Shape) -> int:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.half_precision import stored, widened
-from conformance.arithmetic.reductions import over, total
-from conformance.arithmetic.rounded import Rounded, moved_cotangent, traced
+from conformance.arithmetic.reductions import divide_by_count, total
+from conformance.arithmetic.rounded import Rounded, move_cotangent, with_pullback
 
 Shape = tuple[int, ...]
 
 
-def reduced(losses: Rounded, reduction: str, count: float | None = None) -> Rounded:
+def reduce_losses(losses: Rounded, reduction: str, count: float | None = None) -> Rounded:
     """The losses themselves, their sum, or the sum divided by a count.
 
     Args:
@@ -29,34 +29,34 @@ def reduced(losses: Rounded, reduction: str, count: float | None = None) -> Roun
     """
     if reduction == "none":
         return losses
-    bare = losses.bare
-    wide = total(widened(bare))
+    detached_losses = losses.detached
+    wide = total(widened(detached_losses))
     divisor: float | None = None
     with np.errstate(all="ignore"):
         if reduction == "sum":
-            found = stored(wide, losses.precision).bare
+            reduced_value = stored(wide, losses.precision).detached
         elif count is None:
             divisor = float(losses.value.size)
-            found = stored(over(wide, divisor), losses.precision).bare
+            reduced_value = stored(divide_by_count(wide, divisor), losses.precision).detached
         else:
             divisor = count
-            found = over(stored(wide, losses.precision).bare, divisor)
-    result = _endless(found, bare)
+            reduced_value = divide_by_count(stored(wide, losses.precision).detached, divisor)
+    result = _special_sum(reduced_value, detached_losses)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        each = cotangent if divisor is None else over(cotangent, divisor)
-        return [moved_cotangent(each, lambda array: np.broadcast_to(array, losses.shape).copy())]
+        gradient = cotangent if divisor is None else divide_by_count(cotangent, divisor)
+        return [move_cotangent(gradient, lambda array: np.broadcast_to(array, losses.shape).copy())]
 
-    return traced(result, [losses], pull)
+    return with_pullback(result, [losses], pull)
 
 
-def added(x: Rounded) -> Rounded:
+def stored_sum(x: Rounded) -> Rounded:
     """A wide sum, stored in the dtype, such as the sum of weights."""
     return stored(total(widened(x)), x.precision)
 
 
-def settled(
-    found: Rounded,
+def with_special_values(
+    losses: Rounded,
     *operands: Rounded,
     factors: tuple[Rounded, ...] = (),
     where: np.ndarray | None = None,
@@ -70,24 +70,24 @@ def settled(
             multiplied by 0.
         where: elements for which this holds; None = all.
     """
-    lost, odd, open_ = (np.zeros(found.shape, bool) for _ in range(3))
+    gives_nan, has_infinity, undecided = (np.zeros(losses.shape, bool) for _ in range(3))
     for x in (*operands, *factors):
-        lost = lost | (np.isnan(x.value) & (x.error == 0))
+        gives_nan = gives_nan | (np.isnan(x.value) & (x.error == 0))
     for x in operands:
-        odd = odd | (np.isinf(x.value) & (x.error == 0))
+        has_infinity = has_infinity | (np.isinf(x.value) & (x.error == 0))
     for x in factors:
-        open_ = open_ | np.isinf(x.value)
-    certain = lost | (odd & ~open_ & ~np.isfinite(found.value))
+        undecided = undecided | np.isinf(x.value)
+    certain = gives_nan | (has_infinity & ~undecided & ~np.isfinite(losses.value))
     if where is not None:
-        certain, lost = certain & where, lost & where
+        certain, gives_nan = certain & where, gives_nan & where
     if not certain.any():
-        return found
-    value = np.where(lost, np.nan, found.value)
-    result = Rounded(value, np.where(certain, 0.0, found.error), found.precision)
-    return traced(result, [found], lambda cotangent: [cotangent])
+        return losses
+    value = np.where(gives_nan, np.nan, losses.value)
+    result = Rounded(value, np.where(certain, 0.0, losses.error), losses.precision)
+    return with_pullback(result, [losses], lambda cotangent: [cotangent])
 
 
-def weighed(losses: Rounded, weight: Rounded | None) -> Rounded:
+def weight_losses(losses: Rounded, weight: Rounded | None) -> Rounded:
     """The weighted losses; NaN where either is NaN, open where an infinite weight may multiply 0.
 
     Args:
@@ -97,10 +97,10 @@ def weighed(losses: Rounded, weight: Rounded | None) -> Rounded:
     if weight is None:
         return losses
     with np.errstate(all="ignore"):
-        return settled(losses * weight, losses, factors=(weight,))
+        return with_special_values(losses * weight, losses, factors=(weight,))
 
 
-def without_slope(x: Rounded, where: np.ndarray) -> Rounded:
+def with_open_gradient(x: Rounded, undefined: np.ndarray) -> Rounded:
     """The same numbers, with an open gradient at some of them.
 
     Args:
@@ -108,13 +108,13 @@ def without_slope(x: Rounded, where: np.ndarray) -> Rounded:
     """
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        value = np.where(where, 0.0, cotangent.value)
-        return [Rounded(value, np.where(where, np.inf, cotangent.error), x.precision)]
+        value = np.where(undefined, 0.0, cotangent.value)
+        return [Rounded(value, np.where(undefined, np.inf, cotangent.error), x.precision)]
 
-    return traced(x.bare, [x], pull)
+    return with_pullback(x.detached, [x], pull)
 
 
-def loosest(first: Rounded, *others: Rounded) -> Rounded:
+def cover_forms(first: Rounded, *others: Rounded) -> Rounded:
     """A number with a bound that covers several forms of computing it.
 
     The forms' float64 values may differ where one form loses all digits.
@@ -126,26 +126,28 @@ def loosest(first: Rounded, *others: Rounded) -> Rounded:
     error = first.error
     for other in others:
         with np.errstate(invalid="ignore"):
-            apart = np.where(other.value == first.value, 0.0, np.abs(other.value - first.value))
-            reach = other.error + apart
-        error = np.maximum(error, np.where(np.isnan(reach), np.inf, reach))
+            distance = np.where(other.value == first.value, 0.0, np.abs(other.value - first.value))
+            needed_error = other.error + distance
+        error = np.maximum(error, np.where(np.isnan(needed_error), np.inf, needed_error))
     return first.with_error(error)
 
 
-def _endless(found: Rounded, losses: Rounded) -> Rounded:
+def _special_sum(reduced_value: Rounded, losses: Rounded) -> Rounded:
     """An exact NaN for a sum with NaN or with ±∞, an exact ∞ for a sum with ∞ of one sign."""
     exact = losses.error == 0
-    lost = bool((np.isnan(losses.value) & exact).any())
-    up, down = (bool(((losses.value == end) & exact).any()) for end in (np.inf, -np.inf))
-    if not (lost or up or down):
-        return found
-    if lost or (up and down):
+    any_nan = bool((np.isnan(losses.value) & exact).any())
+    any_positive, any_negative = (
+        bool(((losses.value == end) & exact).any()) for end in (np.inf, -np.inf)
+    )
+    if not (any_nan or any_positive or any_negative):
+        return reduced_value
+    if any_nan or (any_positive and any_negative):
         value = np.nan
-    elif np.isfinite(np.where(np.isinf(losses.value) & exact, 0.0, losses.reach)).all():
-        value = np.inf if up else -np.inf
+    elif np.isfinite(np.where(np.isinf(losses.value) & exact, 0.0, losses.abs_bound)).all():
+        value = np.inf if any_positive else -np.inf
     else:
-        return found  # a finite loss may have overflowed to ∞ of the other sign
-    return Rounded(np.array(value), np.zeros(()), found.precision)
+        return reduced_value  # a finite loss may have overflowed to ∞ of the other sign
+    return Rounded(np.array(value), np.zeros(()), reduced_value.precision)
 
 
 def common_shape(
@@ -157,5 +159,5 @@ def common_shape(
         shapes: the operands' shapes; None for an operand that is left out.
         reduction: as torch's argument.
     """
-    given = [shape for shape in shapes if shape is not None]
-    return (np.broadcast_shapes(*given) if reduction == "none" else (),)
+    present_shapes = [shape for shape in shapes if shape is not None]
+    return (np.broadcast_shapes(*present_shapes) if reduction == "none" else (),)

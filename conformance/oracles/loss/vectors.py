@@ -16,13 +16,13 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices, minimum
 from conformance.arithmetic.elementary import constant, ratio, sqrt, square
-from conformance.arithmetic.half_precision import stored, wide
+from conformance.arithmetic.half_precision import stored, working_precision
 from conformance.arithmetic.reductions import total
-from conformance.arithmetic.rounded import Rounded, choose, traced
+from conformance.arithmetic.rounded import Rounded, choose, with_pullback
 from conformance.model.formats import FORMATS
 from conformance.oracles.distance.vectors import functional_cosine_similarity, pairwise_distance
 from conformance.oracles.loss.hinge import hinge
-from conformance.oracles.loss.reductions import reduced
+from conformance.oracles.loss.reductions import reduce_losses
 
 State = Mapping[str, Rounded]
 
@@ -48,24 +48,28 @@ def cosine_embedding_loss(
     cosine_similarity, where each length is at least 1e-8, and torch's, which adds 1e-12 to each
     square. In both a vector of zeros has the cosine 0 with any other.
     """
-    a, b = _in_steps(input1), _in_steps(input2)
+    a, b = _stepwise_operand(input1), _stepwise_operand(input2)
     finite = (np.isfinite(a.value) & np.isfinite(b.value)).all(-1)
     zero = finite & ~(a.value.any(-1) & b.value.any(-1))
     similar = target.value == 1
-    ways = []
-    for found in (functional_cosine_similarity({}, a, b, dim=-1), _cosine(a, b)):
-        value, error = (np.where(zero, 0.0, x) for x in (found.value, found.error))
-        settled = traced(Rounded(value, error, a.precision), [found], lambda c: [c])
-        cosine = stored(settled, input1.precision)
-        together = constant(1.0, cosine) - cosine
-        apart = hinge(cosine, -constant(margin, cosine))
-        ways.append(reduced(choose(similar, together, apart), reduction))
-    return Choices(tuple(ways))
+    alternatives = []
+    for similarity in (functional_cosine_similarity({}, a, b, dim=-1), _cosine(a, b)):
+        value, error = (np.where(zero, 0.0, x) for x in (similarity.value, similarity.error))
+        zero_resolved = with_pullback(
+            Rounded(value, error, a.precision), [similarity], lambda c: [c]
+        )
+        cosine = stored(zero_resolved, input1.precision)
+        similar_loss = constant(1.0, cosine) - cosine
+        dissimilar_loss = hinge(cosine, -constant(margin, cosine))
+        alternatives.append(
+            reduce_losses(choose(similar, similar_loss, dissimilar_loss), reduction)
+        )
+    return Choices(tuple(alternatives))
 
 
-def _in_steps(x: Rounded) -> Rounded:
+def _stepwise_operand(x: Rounded) -> Rounded:
     """The same operand; further steps round to the dtype, in the range of float32."""
-    outer, inner = x.precision, wide(x.precision)
+    outer, inner = x.precision, working_precision(x.precision)
     if inner == outer:
         return x
     bits = FORMATS[outer.dtype].bits if inner.bits else 0
@@ -73,17 +77,17 @@ def _in_steps(x: Rounded) -> Rounded:
         inner, unit=outer.unit, underflow=max(inner.underflow, outer.underflow), bits=bits
     )
     result = Rounded(x.value, x.error, steps)
-    return traced(result, [x], lambda cotangent: [stored(cotangent, outer)])
+    return with_pullback(result, [x], lambda cotangent: [stored(cotangent, outer)])
 
 
 def _cosine(a: Rounded, b: Rounded) -> Rounded:
     """Σab ÷ √((Σa² + ε)·(Σb² + ε)); NaN for a vector with NaN or ∞."""
     squares = [total(square(x), -1) + constant(_EPSILON, x) for x in (a, b)]
     cosine = ratio(total(a * b, -1), sqrt(squares[0] * squares[1], nonnegative=True))
-    lost = ~(np.isfinite(a.value) & np.isfinite(b.value)).all(-1)
-    value = np.where(lost, np.nan, cosine.value)
-    settled = Rounded(value, np.where(lost, 0.0, cosine.error), cosine.precision)
-    return traced(settled, [cosine], lambda cotangent: [cotangent])
+    gives_nan = ~(np.isfinite(a.value) & np.isfinite(b.value)).all(-1)
+    value = np.where(gives_nan, np.nan, cosine.value)
+    nan_resolved = Rounded(value, np.where(gives_nan, 0.0, cosine.error), cosine.precision)
+    return with_pullback(nan_resolved, [cosine], lambda cotangent: [cotangent])
 
 
 def triplet_margin_loss(
@@ -107,10 +111,10 @@ def triplet_margin_loss(
     def distance(x: Rounded, y: Rounded) -> Rounded:
         return pairwise_distance({}, x, y, p=p, eps=eps)
 
-    return _of_distances(distance, anchor, positive, negative, margin, swap, reduction)
+    return _triplet_loss(distance, anchor, positive, negative, margin, swap, reduction)
 
 
-def _of_distances(
+def _triplet_loss(
     distance: Callable[[Rounded, Rounded], Rounded],
     anchor: Rounded,
     positive: Rounded,
@@ -123,7 +127,7 @@ def _of_distances(
     if swap:
         far = minimum(far, distance(positive, negative))
     near = distance(anchor, positive)
-    return reduced(hinge(constant(margin, near), near, -far), reduction)
+    return reduce_losses(hinge(constant(margin, near), near, -far), reduction)
 
 
 def triplet_margin_with_distance_loss(
@@ -144,14 +148,14 @@ def triplet_margin_with_distance_loss(
             return functional_cosine_similarity({}, x, y)
         return pairwise_distance({}, x, y)
 
-    return _of_distances(distance, anchor, positive, negative, margin, swap, reduction)
+    return _triplet_loss(distance, anchor, positive, negative, margin, swap, reduction)
 
 
-def comparable(inputs: Sequence[np.ndarray | None]) -> bool:
+def is_cosine_distance(inputs: Sequence[np.ndarray | None]) -> bool:
     """Whether the cosine can serve as distance: for a batch without negative components.
 
     Args:
         inputs: those of the call.
     """
-    given = [x for x in inputs if x is not None]
-    return all(x.ndim == 2 and bool((x >= 0).all()) for x in given)
+    vectors = [x for x in inputs if x is not None]
+    return all(x.ndim == 2 and bool((x >= 0).all()) for x in vectors)

@@ -8,7 +8,7 @@ LazyBatchNorm3d and torch.nn.functional.layer_norm, batch_norm of the PyTorch do
 
 In half precision statistics and normalised numbers are computed in float32, and one rounding stores
 the result. With a mean of 100 rounded to bfloat16, no bit of a deviation of 1 would remain. A
-backend that stores its statistics declares it, and the oracle applies that by `noted`.
+backend that stores its statistics declares it, and the oracle applies that by `stored_if_declared`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from conformance.arithmetic.elementary import constant, reciprocal_sqrt
-from conformance.arithmetic.half_precision import declared, noted, stepwise, stored, widened
+from conformance.arithmetic.half_precision import (
+    is_stored,
+    stepwise_if_declared,
+    stored,
+    stored_if_declared,
+    widened,
+)
 from conformance.arithmetic.reductions import mean, variance
-from conformance.arithmetic.rounded import Rounded, traced, unbroadcast
+from conformance.arithmetic.rounded import Rounded, unbroadcast, with_pullback
 from conformance.model.case import Updated
 from conformance.model.formats import FORMATS
-from conformance.oracles.forms import of_module
+from conformance.oracles.forms import module_oracle
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -44,8 +50,8 @@ def functional_layer_norm(
 
     γ and β have the shape `normalized_shape`; left out, they are 1 and 0.
     """
-    found = wide_layer_norm(input, weight, bias, normalized_shape=normalized_shape, eps=eps)
-    return stored(found, input.precision)
+    output = wide_layer_norm(input, weight, bias, normalized_shape=normalized_shape, eps=eps)
+    return stored(output, input.precision)
 
 
 def wide_layer_norm(
@@ -59,15 +65,15 @@ def wide_layer_norm(
     """Layer normalisation in the wide precision, before the result is stored."""
     x = widened(input)
     axes = last_axes(x, normalized_shape)
-    found = normalised(x, axes, eps)
-    gain, shift = (None if w is None else copied(widened(w), x.shape) for w in (weight, bias))
+    normal = normalise(x, axes, eps)
+    gain, shift = (None if w is None else copy_weight(widened(w), x.shape) for w in (weight, bias))
     if x.precision.store:
         # In half precision an implementation may compute x·r − μ·r in float32.
-        return folded(x, found, gain, shift)
-    return _scaled(x, found, gain, shift)
+        return apply_folded_affine(x, normal, gain, shift)
+    return _apply_affine(x, normal, gain, shift)
 
 
-layer_norm = of_module(functional_layer_norm, "weight", "bias")
+layer_norm = module_oracle(functional_layer_norm, "weight", "bias")
 
 
 def last_axes(x: Rounded, sizes: int | Sequence[int]) -> tuple[int, ...]:
@@ -96,17 +102,25 @@ def batch_norm(
     """
     weight = state["weight"] if affine else None
     shift = state["bias"] if affine and bias else None
-    centre = state["running_mean"] if track_running_stats else None
-    spread = state["running_var"] if track_running_stats else None
+    running_mean = state["running_mean"] if track_running_stats else None
+    running_variance = state["running_var"] if track_running_stats else None
     if not (training and track_running_stats):
         batch = not track_running_stats
         return functional_batch_norm(
-            {}, input, centre, spread, weight, shift, training=batch, eps=eps
+            {}, input, running_mean, running_variance, weight, shift, training=batch, eps=eps
         )
     count = state["num_batches_tracked"].value + 1
     factor = 1.0 / float(count) if momentum is None else momentum
     result = functional_batch_norm(
-        {}, input, centre, spread, weight, shift, training=True, momentum=factor, eps=eps
+        {},
+        input,
+        running_mean,
+        running_variance,
+        weight,
+        shift,
+        training=True,
+        momentum=factor,
+        eps=eps,
     )
     assert isinstance(result, Updated)
     number = Rounded(count, np.zeros(count.shape), input.precision)
@@ -136,22 +150,27 @@ def functional_batch_norm(
     if not training:
         assert running_mean is not None
         assert running_var is not None
-        found = standardised(x, running_mean, running_var, eps)
-        return stored(folded(x, found, gain, shift), precision)
+        normal = normalise_by_running(x, running_mean, running_var, eps)
+        return stored(apply_folded_affine(x, normal, gain, shift), precision)
     axes = (0, *range(2, len(x.shape)))
-    found = normalised(x, axes, eps, "batch_statistics")
-    y = stored(folded(x, found, gain, shift), precision)
+    normal = normalise(x, axes, eps, "batch_statistics")
+    y = stored(apply_folded_affine(x, normal, gain, shift), precision)
     if running_mean is None or running_var is None:
         return y
     count = math.prod(x.shape[axis] for axis in axes)
     if not count:
         # An empty batch has no statistics: the running ones stay.
-        return Updated(y, {"running_mean": running_mean.bare, "running_var": running_var.bare})
-    new = {"running_mean": running_mean, "running_var": running_var}
-    seen = dict(zip(new, observed(x, axes), strict=True))
+        return Updated(
+            y, {"running_mean": running_mean.detached, "running_var": running_var.detached}
+        )
+    running = {"running_mean": running_mean, "running_var": running_var}
+    observations = dict(zip(running, observe_statistics(x, axes), strict=True))
     return Updated(
         y,
-        {name: stored(moved(old, seen[name], momentum), precision) for name, old in new.items()},
+        {
+            name: stored(update_running(old, observations[name], momentum), precision)
+            for name, old in running.items()
+        },
     )
 
 
@@ -167,40 +186,40 @@ class Normalised:
     """
 
     result: Rounded
-    centre: Rounded
-    inverse: Rounded
-    again: Rounded
+    mean: Rounded
+    inverse_deviation: Rounded
+    recomputed: Rounded
 
 
-def standardised(x: Rounded, mean: Rounded, variance: Rounded, eps: float) -> Normalised:
+def normalise_by_running(x: Rounded, mean: Rounded, variance: Rounded, eps: float) -> Normalised:
     """(x − μ)/√(v + ε) for each channel, with running statistics."""
     centre, spread = (by_channel(widened(s), x) for s in (mean, variance))
     inverse = reciprocal_sqrt(spread + constant(eps, x))
     result = (x - centre) * inverse
-    return Normalised(result, centre, inverse, result.bare)
+    return Normalised(result, centre, inverse, result.detached)
 
 
-def observed(x: Rounded, axes: tuple[int, ...]) -> tuple[Rounded, Rounded]:
+def observe_statistics(x: Rounded, axes: tuple[int, ...]) -> tuple[Rounded, Rounded]:
     """New values for running statistics: the mean along axes, and Σ(x − μ)²/(n − 1)."""
-    centre, spread = mean(x.bare, axes, running=True), variance(x.bare, axes)
-    middle = noted(centre, "batch_statistics")
-    if middle is not centre:
-        # As in `_inverse`; n/(n − 1) is at most 2.
-        spread = spread.with_error(spread.error + 2.0 * np.square(middle.error))
-    return middle, _noted_variance(spread, "batch_statistics")
+    centre, spread = mean(x.detached, axes, running=True), variance(x.detached, axes)
+    stored_mean = stored_if_declared(centre, "batch_statistics")
+    if stored_mean is not centre:
+        # As in `_inverse_deviation`; n/(n − 1) is at most 2.
+        spread = spread.with_error(spread.error + 2.0 * np.square(stored_mean.error))
+    return stored_mean, _stored_variance(spread, "batch_statistics")
 
 
-def _noted_variance(spread: Rounded, kept: str) -> Rounded:
+def _stored_variance(spread: Rounded, storage_name: str) -> Rounded:
     """A batch's variance, which a backend may store, like Σ(x − μ)²; the backward pass uses
     neither.
     """
-    if kept != "batch_statistics":
+    if storage_name != "batch_statistics":
         return spread
-    return noted(noted(spread, kept), kept)
+    return stored_if_declared(stored_if_declared(spread, storage_name), storage_name)
 
 
-def normalised(
-    x: Rounded, axes: tuple[int, ...], eps: float, kept: str = "saved_statistics"
+def normalise(
+    x: Rounded, axes: tuple[int, ...], eps: float, storage_name: str = "saved_statistics"
 ) -> Normalised:
     """(x − E[x])/√(Var[x] + ε) along axes, Var[x] = Σ(x − E[x])²/n.
 
@@ -214,46 +233,49 @@ def normalised(
         kept: name by which a backend declares that it stores μ and r. `"batch_statistics"` stores
             them, and Var[x], before they are used; another name stores them for the backward pass.
     """
-    numbers = x.bare
+    numbers = x.detached
     centre = mean(numbers, axes, keepdims=True, running=True)
     spread = variance(numbers, axes, correction=0.0, keepdims=True)
-    middle, slope = noted(centre, kept), _inverse(centre, spread, eps, kept)
-    again = (numbers - middle) * slope
-    if kept == "batch_statistics":
-        centre, inverse = middle, slope
+    stored_mean, slope = (
+        stored_if_declared(centre, storage_name),
+        _inverse_deviation(centre, spread, eps, storage_name),
+    )
+    recomputed = (numbers - stored_mean) * slope
+    if storage_name == "batch_statistics":
+        centre, inverse = stored_mean, slope
     else:
         inverse = reciprocal_sqrt(spread + constant(eps, x))
     result = (numbers - centre) * inverse
     with np.errstate(over="ignore", invalid="ignore"):
-        beyond = ~(np.square(x.reach).sum(axis=axes, keepdims=True) <= x.precision.largest)
-    result = result.with_error(np.where(beyond, np.inf, result.error))
+        overflows = ~(np.square(x.abs_bound).sum(axis=axes, keepdims=True) <= x.precision.largest)
+    result = result.with_error(np.where(overflows, np.inf, result.error))
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        c = cotangent.bare
-        weight = mean(c * again.bare, axes, keepdims=True)
-        found = slope * (c - mean(c, axes, keepdims=True) - again.bare * weight)
-        apart = _uncentred(numbers, c, axes, middle, slope, weight)
-        return [found.with_error(found.error + apart)]
+        c = cotangent.detached
+        weight = mean(c * recomputed.detached, axes, keepdims=True)
+        gradient = slope * (c - mean(c, axes, keepdims=True) - recomputed.detached * weight)
+        uncentred = _uncentred_error(numbers, c, axes, stored_mean, slope, weight)
+        return [gradient.with_error(gradient.error + uncentred)]
 
-    return Normalised(traced(result, [x], pull), centre, inverse, again)
+    return Normalised(with_pullback(result, [x], pull), centre, inverse, recomputed)
 
 
-def _inverse(centre: Rounded, spread: Rounded, eps: float, kept: str) -> Rounded:
+def _inverse_deviation(centre: Rounded, spread: Rounded, eps: float, storage_name: str) -> Rounded:
     """r = 1/√(v + ε), where the backend may store μ, v and r.
 
     With a stored mean m, Σ(x − m)²/n is v + (m − μ)², so r becomes r/√(1 + (m − μ)²·r²). The bound
     covers that decrease.
     """
-    found = reciprocal_sqrt(_noted_variance(spread, kept) + constant(eps, spread))
-    middle = noted(centre, kept)
-    if middle is not centre:
+    inverse = reciprocal_sqrt(_stored_variance(spread, storage_name) + constant(eps, spread))
+    stored_mean = stored_if_declared(centre, storage_name)
+    if stored_mean is not centre:
         with np.errstate(over="ignore", invalid="ignore"):
-            less = 1.0 - 1.0 / np.sqrt(1.0 + np.square(middle.error * found.reach))
-            found = found.with_error(found.error + less * found.reach)
-    return noted(found, kept)
+            decrease = 1.0 - 1.0 / np.sqrt(1.0 + np.square(stored_mean.error * inverse.abs_bound))
+            inverse = inverse.with_error(inverse.error + decrease * inverse.abs_bound)
+    return stored_if_declared(inverse, storage_name)
 
 
-def _uncentred(
+def _uncentred_error(
     x: Rounded,
     c: Rounded,
     axes: tuple[int, ...],
@@ -271,18 +293,18 @@ def _uncentred(
     """
     count, unit = math.prod(x.shape[axis] for axis in axes), x.precision.unit
     with np.errstate(over="ignore", invalid="ignore"):
-        r, size = inverse.reach, x.reach + centre.reach
-        terms = (c.reach * size).sum(axis=axes, keepdims=True) / max(count, 1)
+        r, magnitudes = inverse.abs_bound, x.abs_bound + centre.abs_bound
+        terms = (c.abs_bound * magnitudes).sum(axis=axes, keepdims=True) / max(count, 1)
         # A term in b: n − 1 additions, the quotient by n, the product, storing μ, and the
         # difference of the sums.
-        off = (count + 3) * unit * r**3 * terms
-        product = (r**2 * weight.reach + off) * size
-        mean_of = c.reach.sum(axis=axes, keepdims=True) / max(count, 1)
-        apart = off * (np.abs(x.value - centre.value) + centre.error)
+        slope_error = (count + 3) * unit * r**3 * terms
+        product = (r**2 * weight.abs_bound + slope_error) * magnitudes
+        mean_of = c.abs_bound.sum(axis=axes, keepdims=True) / max(count, 1)
+        error_bound = slope_error * (np.abs(x.value - centre.value) + centre.error)
         # b·x, b·μ and their sum: 3; storing r·c and r·mean(c): 2.
-        apart = apart + unit * (3 * product + 2 * r * (c.reach + mean_of))
-        known = product <= x.precision.largest
-    return np.where(known, apart, np.inf)
+        error_bound = error_bound + unit * (3 * product + 2 * r * (c.abs_bound + mean_of))
+        in_range = product <= x.precision.largest
+    return np.where(in_range, error_bound, np.inf)
 
 
 def by_channel(x: Rounded, like: Rounded) -> Rounded:
@@ -290,7 +312,7 @@ def by_channel(x: Rounded, like: Rounded) -> Rounded:
     return x.map(lambda array: array.reshape(-1, *(1 for _ in like.shape[2:])))
 
 
-def copied(weight: Rounded, shape: Shape) -> Rounded:
+def copy_weight(weight: Rounded, shape: Shape) -> Rounded:
     """The weight broadcast to a shape, for backends that store the partial sums of its gradient.
 
     Args:
@@ -298,58 +320,64 @@ def copied(weight: Rounded, shape: Shape) -> Rounded:
         shape: n copies of the weight; each of the n steps of the gradient's sum is stored.
     """
     inner = weight.precision
-    if not declared(inner, "weight_gradients") or weight.shape == shape:
+    if not is_stored(inner, "weight_gradients") or weight.shape == shape:
         return weight
     coarse = replace(inner, sum_unit=FORMATS[inner.store].unit, bits=0)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        apart = Rounded(cotangent.value, cotangent.error, coarse)
-        whole = unbroadcast(apart, weight.shape)
-        return [Rounded(whole.value, whole.error, inner)]
+        coarse_cotangent = Rounded(cotangent.value, cotangent.error, coarse)
+        summed = unbroadcast(coarse_cotangent, weight.shape)
+        return [Rounded(summed.value, summed.error, inner)]
 
     value, error = (np.broadcast_to(a, shape).copy() for a in (weight.value, weight.error))
-    return traced(Rounded(value, error, inner), [weight], pull)
+    return with_pullback(Rounded(value, error, inner), [weight], pull)
 
 
-def _scaled(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded | None) -> Rounded:
+def _apply_affine(
+    x: Rounded, normal: Normalised, gain: Rounded | None, shift: Rounded | None
+) -> Rounded:
     """x̂·γ + β, γ and β optional; γ's gradient may recompute x̂ as x·r − μ·r."""
-    y, standard = found.result, found.result.bare
+    y, detached = normal.result, normal.result.detached
     if gain is not None:
-        again = found.again.with_error(found.again.error + _folding(x, found))
+        recomputed = normal.recomputed.with_error(
+            normal.recomputed.error + _folding_error(x, normal)
+        )
         factor = gain
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
-            through = cotangent.bare * factor.bare
-            return [through, unbroadcast(cotangent.bare * again, factor.shape)]
+            through = cotangent.detached * factor.detached
+            return [through, unbroadcast(cotangent.detached * recomputed, factor.shape)]
 
-        y = traced(standard * gain.bare, [found.result, gain], pull)
+        y = with_pullback(detached * gain.detached, [normal.result, gain], pull)
     return y if shift is None else y + shift
 
 
-def _folding(x: Rounded, found: Normalised, gain: Rounded | None = None) -> np.ndarray:
+def _folding_error(x: Rounded, normal: Normalised, gain: Rounded | None = None) -> np.ndarray:
     """Error of the form x·s − μ·s, s = γ/√(v + ε): three roundings of numbers up to (|x| + |μ|)·s.
 
     s itself may underflow before it is multiplied.
     """
     precision = x.precision
     with np.errstate(over="ignore", invalid="ignore"):
-        size = x.reach + found.centre.reach
-        slope = found.inverse.reach * (1.0 if gain is None else gain.reach)
+        size = x.abs_bound + normal.mean.abs_bound
+        slope = normal.inverse_deviation.abs_bound * (1.0 if gain is None else gain.abs_bound)
         error = 3 * precision.unit * size * slope + precision.underflow * size
     return np.where(np.isnan(error), np.inf, error)
 
 
-def folded(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded | None) -> Rounded:
+def apply_folded_affine(
+    x: Rounded, normal: Normalised, gain: Rounded | None, shift: Rounded | None
+) -> Rounded:
     """x̂·γ + β, or x·s + (β − μ·s) with s = γ/√(v + ε), one number for a whole channel.
 
     The latter also rounds β together with μ·s.
     """
-    y = _scaled(x, found, gain, shift)
-    offset = x.precision.unit * (0.0 if shift is None else shift.reach)
-    return y.with_error(y.error + _folding(x, found, gain) + offset)
+    y = _apply_affine(x, normal, gain, shift)
+    offset = x.precision.unit * (0.0 if shift is None else shift.abs_bound)
+    return y.with_error(y.error + _folding_error(x, normal, gain) + offset)
 
 
-def moved(old: Rounded, new: Rounded, momentum: float) -> Rounded:
+def update_running(old: Rounded, new: Rounded, momentum: float) -> Rounded:
     """(1 − m)·old + m·new, or old + m·(new − old).
 
     The latter rounds the difference and its product with m, numbers up to m·(|old| + |new|). It is
@@ -359,8 +387,8 @@ def moved(old: Rounded, new: Rounded, momentum: float) -> Rounded:
         old: the running statistic before the call.
         new: the observed statistic, wide.
     """
-    old, new = (stepwise(x.bare, "batch_statistics") for x in (widened(old), new))
+    old, new = (stepwise_if_declared(x.detached, "batch_statistics") for x in (widened(old), new))
     m = constant(momentum, old)
-    moved = (constant(1.0, old) - m) * old + m * new
-    steps = 2 * old.precision.unit * abs(momentum) * (old.reach + new.reach)
-    return moved.with_error(moved.error + np.where(moved.error > 0, steps, 0.0))
+    updated = (constant(1.0, old) - m) * old + m * new
+    steps = 2 * old.precision.unit * abs(momentum) * (old.abs_bound + new.abs_bound)
+    return updated.with_error(updated.error + np.where(updated.error > 0, steps, 0.0))

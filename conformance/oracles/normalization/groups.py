@@ -13,29 +13,29 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.elementary import constant, power, ratio, reciprocal_sqrt, square
-from conformance.arithmetic.half_precision import stepwise, stored, widened
+from conformance.arithmetic.half_precision import stepwise_if_declared, stored, widened
 from conformance.arithmetic.reductions import mean
-from conformance.arithmetic.rounded import Rounded, multilinear, traced
+from conformance.arithmetic.rounded import Rounded, multilinear, with_pullback
 from conformance.model.case import Updated
 from conformance.model.formats import FORMATS
-from conformance.oracles.forms import of_module
+from conformance.oracles.forms import module_oracle
 from conformance.oracles.normalization.batch_and_layer import (
     Normalised,
     State,
+    apply_folded_affine,
     by_channel,
-    copied,
-    folded,
+    copy_weight,
     last_axes,
-    moved,
-    normalised,
-    observed,
-    standardised,
+    normalise,
+    normalise_by_running,
+    observe_statistics,
+    update_running,
 )
 
 
 def instance_norm(
     dims: int,
-    usual: bool,
+    default: bool,
     state: State,
     input: Rounded,
     *,
@@ -56,21 +56,21 @@ def instance_norm(
         input: (N, C, *) or (C, *).
         arguments: the other arguments of the constructor.
     """
-    tracked = arguments.get("track_running_stats", usual)
-    alone = len(input.shape) == dims + 1
-    x = input.map(lambda array: array[np.newaxis]) if alone else input
-    found = functional_instance_norm(
+    tracked = arguments.get("track_running_stats", default)
+    unbatched = len(input.shape) == dims + 1
+    x = input.map(lambda array: array[np.newaxis]) if unbatched else input
+    result = functional_instance_norm(
         {}, x,
         state["running_mean"] if tracked else None, state["running_var"] if tracked else None,
         state.get("weight"), state.get("bias"),
         use_input_stats=training or not tracked, momentum=momentum, eps=eps,
     )  # fmt: skip
-    if not alone:
-        return found
-    if isinstance(found, Rounded):
-        return found.map(lambda array: array[0])
-    assert isinstance(found.outputs, Rounded)
-    return Updated(found.outputs.map(lambda array: array[0]), found.state)
+    if not unbatched:
+        return result
+    if isinstance(result, Rounded):
+        return result.map(lambda array: array[0])
+    assert isinstance(result.outputs, Rounded)
+    return Updated(result.outputs.map(lambda array: array[0]), result.state)
 
 
 def functional_instance_norm(
@@ -95,27 +95,32 @@ def functional_instance_norm(
     axes = tuple(range(2, len(x.shape)))
     copies = (*x.shape[:2], *(1 for _ in axes))
     gain, shift = (
-        None if w is None else copied(by_channel(widened(w), x), copies) for w in (weight, bias)
+        None if w is None else copy_weight(by_channel(widened(w), x), copies)
+        for w in (weight, bias)
     )
     if not use_input_stats:
         assert running_mean is not None
         assert running_var is not None
-        found = standardised(x, running_mean, running_var, eps)
-        return stored(folded(x, found, gain, shift), precision)
-    found = normalised(x, axes, eps, "batch_statistics")
-    y = stored(folded(x, found, gain, shift), precision)
+        normal = normalise_by_running(x, running_mean, running_var, eps)
+        return stored(apply_folded_affine(x, normal, gain, shift), precision)
+    normal = normalise(x, axes, eps, "batch_statistics")
+    y = stored(apply_folded_affine(x, normal, gain, shift), precision)
     if running_mean is None or running_var is None:
         return y
     if not math.prod(x.shape):
         # Without a sample the running statistics stay.
-        return Updated(y, {"running_mean": running_mean.bare, "running_var": running_var.bare})
-    kept = {}
+        return Updated(
+            y, {"running_mean": running_mean.detached, "running_var": running_var.detached}
+        )
+    updates = {}
     statistics = {"running_mean": running_mean, "running_var": running_var}
-    for (name, before), new in zip(statistics.items(), observed(x, axes), strict=True):
-        each = mean(moved(before, new, momentum), 0)
-        together = moved(before, mean(new, 0), momentum)
-        kept[name] = stored(each.with_error(np.maximum(each.error, together.error)), precision)
-    return Updated(y, kept)
+    for (name, before), new in zip(statistics.items(), observe_statistics(x, axes), strict=True):
+        by_sample = mean(update_running(before, new, momentum), 0)
+        by_mean = update_running(before, mean(new, 0), momentum)
+        updates[name] = stored(
+            by_sample.with_error(np.maximum(by_sample.error, by_mean.error)), precision
+        )
+    return Updated(y, updates)
 
 
 def functional_group_norm(
@@ -131,22 +136,22 @@ def functional_group_norm(
     x, shape = widened(input), input.shape
     size = math.prod(shape[1:]) // num_groups
     groups = x.map(lambda array: array.reshape(shape[0], num_groups, size))
-    found = normalised(groups, (2,), eps)
+    normal = normalise(groups, (2,), eps)
 
-    def spread(array: np.ndarray) -> np.ndarray:
+    def expand(array: np.ndarray) -> np.ndarray:
         return np.broadcast_to(array, groups.shape).reshape(shape)
 
-    apart = Normalised(
-        found.result.map(lambda array: array.reshape(shape)),
-        found.centre.map(spread),
-        found.inverse.map(spread),
-        found.again.map(lambda array: array.reshape(shape)),
+    by_channel_shape = Normalised(
+        normal.result.map(lambda array: array.reshape(shape)),
+        normal.mean.map(expand),
+        normal.inverse_deviation.map(expand),
+        normal.recomputed.map(lambda array: array.reshape(shape)),
     )
     gain, shift = (None if w is None else by_channel(widened(w), x) for w in (weight, bias))
-    return stored(folded(x, apart, gain, shift), input.precision)
+    return stored(apply_folded_affine(x, by_channel_shape, gain, shift), input.precision)
 
 
-group_norm = of_module(functional_group_norm, "weight", "bias")
+group_norm = module_oracle(functional_group_norm, "weight", "bias")
 
 
 def functional_rms_norm(
@@ -166,32 +171,32 @@ def functional_rms_norm(
         eps = 2 * form.unit
     x = widened(input)
     axes = last_axes(x, normalized_shape)
-    numbers = x.bare
+    numbers = x.detached
     inverse = reciprocal_sqrt(mean(square(numbers), axes, keepdims=True) + constant(eps, x))
     result = numbers * inverse
     with np.errstate(over="ignore", invalid="ignore"):
-        beyond = ~(np.square(x.reach).sum(axis=axes, keepdims=True) <= x.precision.largest)
-    result = result.with_error(np.where(beyond, np.inf, result.error))
+        overflows = ~(np.square(x.abs_bound).sum(axis=axes, keepdims=True) <= x.precision.largest)
+    result = result.with_error(np.where(overflows, np.inf, result.error))
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         # r·(c − x̂·mean(c·x̂)), or r·c − x·(r³·mean(c·x)), where each factor rounds again.
-        c = cotangent.bare
-        within = inverse * (c - result.bare * mean(c * result.bare, axes, keepdims=True))
+        c = cotangent.detached
+        factored = inverse * (c - result.detached * mean(c * result.detached, axes, keepdims=True))
         slope = inverse * inverse * inverse * mean(c * numbers, axes, keepdims=True)
-        apart = inverse * c - numbers * slope
-        return [within.with_error(np.maximum(within.error, apart.error))]
+        expanded = inverse * c - numbers * slope
+        return [factored.with_error(np.maximum(factored.error, expanded.error))]
 
-    y = traced(result, [x], pull)
+    y = with_pullback(result, [x], pull)
     if weight is None:
         return stored(y, input.precision)
     gain = widened(weight)
     y = y * gain
     # x·(r·γ): the slope may underflow before it is multiplied.
-    y = y.with_error(y.error + x.precision.underflow * x.reach)
+    y = y.with_error(y.error + x.precision.underflow * x.abs_bound)
     return stored(y, input.precision)
 
 
-rms_norm = of_module(functional_rms_norm, "weight")
+rms_norm = module_oracle(functional_rms_norm, "weight")
 
 
 def local_response_norm(
@@ -207,7 +212,7 @@ def local_response_norm(
 
     The page calls n the number of summed channels; its formula has n + 1 of them for even n.
     """
-    x = stepwise(widened(input), "neighbours")
+    x = stepwise_if_declared(widened(input), "neighbours")
     base = _of_neighbours(x, size, alpha, k)
     # a/(…)^β, or a·(…)^−β.
     return stored(ratio(x, power(base, beta, nonnegative=True)), input.precision)
@@ -229,34 +234,34 @@ def cross_map_lrn(
     partial sums; the oracle does the same.
     """
     base = _of_neighbours(input, size, alpha, k)
-    divided = ratio(input, power(base, beta, nonnegative=True))
-    times = input * power(base, -beta, nonnegative=True)
-    return divided.with_error(np.maximum(divided.error, times.error))
+    quotient = ratio(input, power(base, beta, nonnegative=True))
+    product = input * power(base, -beta, nonnegative=True)
+    return quotient.with_error(np.maximum(quotient.error, product.error))
 
 
 def _of_neighbours(x: Rounded, size: int, alpha: float, k: float) -> Rounded:
     """k + α/n·Σa² of the n channels around each one."""
     below, above = size // 2, (size - 1) // 2
 
-    def within(array: np.ndarray, before: int = below, after: int = above) -> np.ndarray:
+    def window_sum(array: np.ndarray, before: int = below, after: int = above) -> np.ndarray:
         """The sum of each channel and its neighbours before and after."""
         count = array.shape[1]
-        found = np.zeros(array.shape)
+        sums = np.zeros(array.shape)
         for step in range(-min(before, count), min(after, count) + 1):
             low, high = max(0, -step), min(count, count - step)
             if low < high:
-                found[:, low:high] += array[:, low + step : high + step]
-        return found
+                sums[:, low:high] += array[:, low + step : high + step]
+        return sums
 
     squares = multilinear(
-        within,
+        window_sum,
         square(x),
         terms=max(min(size, x.shape[1]), 1),
-        adjoints=[lambda cotangent: within(cotangent, above, below)],
+        adjoints=[lambda cotangent: window_sum(cotangent, above, below)],
     )
     # (α/n)·Σ, or α·(Σ/n): the quotient, the product, and storing α.
-    scaled = squares.bare if squares.node is None else squares
+    scaled = squares.detached if squares.node is None else squares
     scaled = scaled * constant(alpha / size, x)
-    more = 2 * x.precision.unit * scaled.reach
-    scaled = scaled.with_error(scaled.error + np.where(scaled.error > 0, more, 0.0))
+    scaling_error = 2 * x.precision.unit * scaled.abs_bound
+    scaled = scaled.with_error(scaled.error + np.where(scaled.error > 0, scaling_error, 0.0))
     return scaled + constant(k, x)

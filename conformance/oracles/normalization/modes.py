@@ -13,7 +13,7 @@ def uses_batch_statistics(case: Case) -> bool:
     return call.training or not arguments.get("track_running_stats", True)
 
 
-def uses_own_statistics(usual: bool, case: Case) -> bool:
+def uses_own_statistics(default: bool, case: Case) -> bool:
     """Whether the mean and variance of each sample are used.
 
     Args:
@@ -23,4 +23,4 @@ def uses_own_statistics(usual: bool, case: Case) -> bool:
     call, arguments = case.call, case.call.arguments
     if is_function(call.layer):
         return bool(arguments.get("use_input_stats", True))
-    return call.training or not arguments.get("track_running_stats", usual)
+    return call.training or not arguments.get("track_running_stats", default)

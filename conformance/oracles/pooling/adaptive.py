@@ -17,9 +17,9 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
-from conformance.oracles.pooling.average import averaged
-from conformance.oracles.pooling.maximum import largest
-from conformance.oracles.pooling.windows import Shape, Taps, taps_of
+from conformance.oracles.pooling.average import average_taps
+from conformance.oracles.pooling.maximum import max_over_taps
+from conformance.oracles.pooling.windows import Shape, Taps, combine_taps
 
 State = Mapping[str, Rounded]
 AdaptiveSize = int | Sequence[int | None] | None
@@ -38,10 +38,13 @@ def regions(length: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         For each region the position of each tap, and whether the region has that tap.
     """
-    at = np.arange(outputs)
-    starts, ends = at * length // max(outputs, 1), -(-(at + 1) * length // max(outputs, 1))
-    most = int((ends - starts).max(initial=1))
-    places = starts[:, np.newaxis] + np.arange(most)
+    outputs_index = np.arange(outputs)
+    starts, ends = (
+        outputs_index * length // max(outputs, 1),
+        -(-(outputs_index + 1) * length // max(outputs, 1)),
+    )
+    max_size = int((ends - starts).max(initial=1))
+    places = starts[:, np.newaxis] + np.arange(max_size)
     return places, places < ends[:, np.newaxis]
 
 
@@ -54,8 +57,8 @@ def adaptive_avg_pool(
         dims: number of spatial dimensions.
         input: (N, C, *) or (C, *).
     """
-    seen, counts = adapted(input.shape[-dims:], output_size)
-    return averaged(input, seen, counts)
+    region_taps, counts = adaptive_taps(input.shape[-dims:], output_size)
+    return average_taps(input, region_taps, counts)
 
 
 def adaptive_avg_pool_shape(
@@ -72,23 +75,27 @@ adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = (
 
 def adaptive_sizes(sizes: Shape, output_size: AdaptiveSize) -> Shape:
     """The output's spatial sizes; None stands for the input's size."""
-    given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * len(sizes)
+    requested = (
+        output_size if isinstance(output_size, (tuple, list)) else (output_size,) * len(sizes)
+    )
     return tuple(
-        size if wanted is None else wanted for size, wanted in zip(sizes, given, strict=True)
+        size if wanted is None else wanted for size, wanted in zip(sizes, requested, strict=True)
     )
 
 
-def adapted(sizes: Shape, output_size: AdaptiveSize) -> tuple[Taps, np.ndarray]:
+def adaptive_taps(sizes: Shape, output_size: AdaptiveSize) -> tuple[Taps, np.ndarray]:
     """The taps of each region, and its number of elements.
 
     Args:
         sizes: the input's spatial sizes.
         output_size: as the argument.
     """
-    found = [regions(n, o) for n, o in zip(sizes, adaptive_sizes(sizes, output_size), strict=True)]
-    places, insides = zip(*found, strict=True)
-    seen = taps_of(places, insides, sizes)
-    return seen, seen.inside.sum(axis=1).astype(float)
+    axis_regions = [
+        regions(n, o) for n, o in zip(sizes, adaptive_sizes(sizes, output_size), strict=True)
+    ]
+    places, insides = zip(*axis_regions, strict=True)
+    region_taps = combine_taps(places, insides, sizes)
+    return region_taps, region_taps.inside.sum(axis=1).astype(float)
 
 
 def adaptive_max_pool(
@@ -105,8 +112,8 @@ def adaptive_max_pool(
         dims: number of spatial dimensions.
         input: (N, C, *) or (C, *).
     """
-    seen, _ = adapted(input.shape[-dims:], output_size)
-    return largest(input, seen, indices=return_indices)
+    region_taps, _ = adaptive_taps(input.shape[-dims:], output_size)
+    return max_over_taps(input, region_taps, indices=return_indices)
 
 
 def adaptive_max_pool_shape(

@@ -14,11 +14,11 @@ from functools import partial, reduce
 
 import numpy as np
 
-from conformance.arithmetic.elementary import known
+from conformance.arithmetic.elementary import constants
 from conformance.arithmetic.half_precision import stored, widened
 from conformance.arithmetic.reductions import total
-from conformance.arithmetic.rounded import OWN, Rounded, traced, with_node
-from conformance.oracles.pooling.windows import Shape, Size, Taps, Window, taps, windows_of
+from conformance.arithmetic.rounded import ORACLE_UNIT, Rounded, with_node, with_pullback
+from conformance.oracles.pooling.windows import Shape, Size, Taps, Window, make_windows, window_taps
 
 State = Mapping[str, Rounded]
 
@@ -44,15 +44,15 @@ def avg_pool(
             padding; that part never counts, which the page does not mention.
         divisor_override: replaces the number of elements; AvgPool1d does not have it.
     """
-    windows = windows_of(input.shape[-dims:], kernel_size, stride, padding, 1, ceil_mode)
-    seen = taps(windows)
+    windows = make_windows(input.shape[-dims:], kernel_size, stride, padding, 1, ceil_mode)
+    tap_table = window_taps(windows)
     if divisor_override is not None:
-        divisors = np.full(len(seen.index), float(divisor_override))
+        divisors = np.full(len(tap_table.index), float(divisor_override))
     elif count_include_pad:
-        divisors = _product([_within(window) for window in windows])
+        divisors = _product([_padded_counts(window) for window in windows])
     else:
-        divisors = seen.inside.sum(axis=1).astype(float)
-    return averaged(input, seen, divisors)
+        divisors = tap_table.inside.sum(axis=1).astype(float)
+    return average_taps(input, tap_table, divisors)
 
 
 def avg_pool_shape(
@@ -67,17 +67,17 @@ def avg_pool_shape(
     divisor_override: int | None = None,
 ) -> tuple[Shape, ...]:
     """(*, H, W) → (*, H_out, W_out)."""
-    windows = windows_of(input[-dims:], kernel_size, stride, padding, 1, ceil_mode)
+    windows = make_windows(input[-dims:], kernel_size, stride, padding, 1, ceil_mode)
     return ((*input[:-dims], *(w.outputs for w in windows)),)
 
 
 avg_pool1d, avg_pool2d, avg_pool3d = (partial(avg_pool, dims) for dims in (1, 2, 3))
 
 
-def _within(window: Window) -> np.ndarray:
+def _padded_counts(window: Window) -> np.ndarray:
     """Number of taps of each window that lie in the padded input."""
-    within = window.places < window.length + window.padding
-    return np.asarray(within.sum(axis=1).astype(float))
+    in_padded = window.positions < window.length + window.padding
+    return np.asarray(in_padded.sum(axis=1).astype(float))
 
 
 def _product(counts: Sequence[np.ndarray]) -> np.ndarray:
@@ -85,7 +85,7 @@ def _product(counts: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(reduce(lambda a, b: np.multiply.outer(a, b).reshape(-1), counts))
 
 
-def averaged(input: Rounded, seen: Taps, divisors: np.ndarray) -> Rounded:
+def average_taps(input: Rounded, tap_table: Taps, divisors: np.ndarray) -> Rounded:
     """The sum of each window's elements divided by its divisor.
 
     Half precision accumulates in float32 and stores once. The gradients of overlapping windows may
@@ -96,29 +96,29 @@ def averaged(input: Rounded, seen: Taps, divisors: np.ndarray) -> Rounded:
         seen: the taps of each window.
         divisors: one for each window.
     """
-    shape = seen.shape(input)
+    shape = tap_table.shape(input)
 
     def mean(x: Rounded) -> Rounded:
-        quotient = _over(total(seen.seen(x, 0.0), -1), divisors)
+        quotient = _divide(total(tap_table.gather(x, 0.0), -1), divisors)
         return quotient.map(lambda array: array.reshape(shape))
 
-    value = stored(mean(widened(input.bare)), input.precision)
+    value = stored(mean(widened(input.detached)), input.precision)
     return value if input.node is None else with_node(value, mean(input).node)
 
 
-def _over(x: Rounded, divisors: np.ndarray) -> Rounded:
+def _divide(x: Rounded, divisors: np.ndarray) -> Rounded:
     """Sums (*, windows) divided by divisors (windows).
 
     The bound covers the quotient, a product with the reciprocal, and dividing each term before the
     sum, as on the page of AvgPool3d: at most one more rounding of each term. With a power of two
     all are exact.
     """
-    quotient = x.bare / known(divisors, x)
+    quotient = x.detached / constants(divisors, x)
     if len(divisors):
         # |x| alone would ignore terms that cancel: each term is rounded.
-        terms = x.size if x.magnitude is None else x.magnitude
-        more = (x.precision.unit + OWN) * (terms + x.error) / np.abs(divisors)
+        terms = x.abs_value if x.magnitude is None else x.magnitude
+        reciprocal_error = (x.precision.unit + ORACLE_UNIT) * (terms + x.error) / np.abs(divisors)
         exact = (np.frexp(np.abs(divisors))[0] == 0.5) | (terms + x.error == 0)
-        more = np.where(exact, 0.0, more + x.precision.underflow)
-        quotient = quotient.with_error(quotient.error + more)
-    return traced(quotient, [x], lambda cotangent: [_over(cotangent, divisors)])
+        reciprocal_error = np.where(exact, 0.0, reciprocal_error + x.precision.underflow)
+        quotient = quotient.with_error(quotient.error + reciprocal_error)
+    return with_pullback(quotient, [x], lambda cotangent: [_divide(cotangent, divisors)])

@@ -20,10 +20,10 @@ from itertools import product
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
-from conformance.arithmetic.rounded import Rounded, traced
+from conformance.arithmetic.rounded import Rounded, with_pullback
 from conformance.oracles.convolution import per_dimension
-from conformance.oracles.pooling.maximum import largest
-from conformance.oracles.pooling.windows import Shape, Size, Taps, taps_of
+from conformance.oracles.pooling.maximum import max_over_taps
+from conformance.oracles.pooling.windows import Shape, Size, Taps, combine_taps
 
 State = Mapping[str, Rounded]
 Ratio = float | Sequence[float]
@@ -48,18 +48,25 @@ def fractional_max_pool(
     sizes = input.shape[-dims:]
     outputs = fractional_sizes(sizes, output_size, output_ratio)
     kernel = per_dimension(kernel_size, dims)
-    starts = [starts_of(*row) for row in zip(sizes, outputs, kernel, strict=True)]
-    ways = []
-    for chosen in product(*starts):
-        places = [s[:, np.newaxis] + np.arange(k) for s, k in zip(chosen, kernel, strict=True)]
-        ways.append(taps_of(places, [np.ones(p.shape, bool) for p in places], sizes))
-    found = [largest(input.bare, way, indices=return_indices) for way in ways]
-    values = [x for x, *_ in found if isinstance(x, Rounded)]
-    answer: list[Rounded | Choices] = [_one_of(_recorded(values, ways, input))]
+    starts = [window_starts(*row) for row in zip(sizes, outputs, kernel, strict=True)]
+    tap_choices = []
+    for window_begins in product(*starts):
+        places = [
+            s[:, np.newaxis] + np.arange(k) for s, k in zip(window_begins, kernel, strict=True)
+        ]
+        tap_choices.append(combine_taps(places, [np.ones(p.shape, bool) for p in places], sizes))
+    results = [
+        max_over_taps(input.detached, tap_table, indices=return_indices)
+        for tap_table in tap_choices
+    ]
+    values = [x for x, *_ in results if isinstance(x, Rounded)]
+    answer: list[Rounded | Choices] = [
+        _as_choices(_with_shared_gradient(values, tap_choices, input))
+    ]
     if return_indices:
-        indices = (x for _, *more in found for x in more)
-        several = [x.alternatives if isinstance(x, Choices) else (x,) for x in indices]
-        answer.append(_one_of([x for some in several for x in some]))
+        indices = (x for _, *more in results for x in more)
+        index_alternatives = [x.alternatives if isinstance(x, Choices) else (x,) for x in indices]
+        answer.append(_as_choices([x for alternatives in index_alternatives for x in alternatives]))
     return tuple(answer)
 
 
@@ -96,26 +103,31 @@ def fractional_sizes(sizes: Shape, output_size: Size | None, output_ratio: Ratio
     return tuple(int(n * ratio) for n, ratio in zip(sizes, ratios, strict=True))
 
 
-def starts_of(length: int, outputs: int, kernel: int) -> tuple[np.ndarray, ...]:
+def window_starts(length: int, outputs: int, kernel: int) -> tuple[np.ndarray, ...]:
     """The earliest start of each window along a dimension, and the latest if it differs.
 
     Args:
         outputs: number of windows.
         kernel: size of each window.
     """
-    room, at = length - kernel, np.arange(outputs)
+    span, positions = length - kernel, np.arange(outputs)
     if outputs == 1:
-        early, late = np.zeros(1, int), np.full(1, room)
+        early, late = np.zeros(1, int), np.full(1, span)
     else:
-        early, late = at * room // max(outputs - 1, 1), -(-at * room // max(outputs - 1, 1))
+        early, late = (
+            positions * span // max(outputs - 1, 1),
+            -(-positions * span // max(outputs - 1, 1)),
+        )
     return (early,) if (early == late).all() else (early, late)
 
 
-def _one_of(ways: list[Rounded]) -> Rounded | Choices:
-    return ways[0] if len(ways) == 1 else Choices(tuple(ways))
+def _as_choices(alternatives: list[Rounded]) -> Rounded | Choices:
+    return alternatives[0] if len(alternatives) == 1 else Choices(tuple(alternatives))
 
 
-def _recorded(values: list[Rounded], ways: list[Taps], input: Rounded) -> list[Rounded]:
+def _with_shared_gradient(
+    values: list[Rounded], tap_choices: list[Taps], input: Rounded
+) -> list[Rounded]:
     """The values of each choice of windows, with one gradient that covers all choices.
 
     An output's gradient goes to the element that is the largest in every choice, or else to any
@@ -124,26 +136,32 @@ def _recorded(values: list[Rounded], ways: list[Taps], input: Rounded) -> list[R
     if input.node is None:
         return values
     union = Taps(
-        np.concatenate([way.index for way in ways], axis=1),
-        np.concatenate([way.inside for way in ways], axis=1),
-        ways[0].outputs,
-        ways[0].plane,
+        np.concatenate([way.index for way in tap_choices], axis=1),
+        np.concatenate([way.inside for way in tap_choices], axis=1),
+        tap_choices[0].outputs,
+        tap_choices[0].plane,
     )
-    seen, taps = union.seen(input, -np.inf), ways[0].index.shape[1]
-    each = seen.value.reshape(*seen.shape[:-1], len(ways), taps)
-    candidate = (each >= each.max(axis=-1, keepdims=True, initial=-np.inf)) | np.isnan(each)
-    candidate = candidate.reshape(seen.shape)
-    index = np.broadcast_to(union.index, seen.shape)
-    beyond = np.iinfo(np.int64).max
-    low = np.where(candidate, index, beyond).min(axis=-1, keepdims=True, initial=beyond)
+    elements, taps = union.gather(input, -np.inf), tap_choices[0].index.shape[1]
+    by_choice = elements.value.reshape(*elements.shape[:-1], len(tap_choices), taps)
+    candidate = (by_choice >= by_choice.max(axis=-1, keepdims=True, initial=-np.inf)) | np.isnan(
+        by_choice
+    )
+    candidate = candidate.reshape(elements.shape)
+    index = np.broadcast_to(union.index, elements.shape)
+    largest_integer = np.iinfo(np.int64).max
+    low = np.where(candidate, index, largest_integer).min(
+        axis=-1, keepdims=True, initial=largest_integer
+    )
     high = np.where(candidate, index, -1).max(axis=-1, keepdims=True, initial=-1)
-    alone = low == high
+    unique_maximum = low == high
     first = candidate & (np.cumsum(candidate, axis=-1) == 1)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        c, e = (array.reshape(*seen.shape[:-1], 1) for array in (cotangent.value, cotangent.error))
-        value = np.where(alone & first, c, 0.0)
-        doubt = np.where(candidate & ~alone, np.abs(c) + e, 0.0)
-        return [Rounded(value, np.where(alone & first, e, doubt), input.precision)]
+        c, e = (
+            array.reshape(*elements.shape[:-1], 1) for array in (cotangent.value, cotangent.error)
+        )
+        value = np.where(unique_maximum & first, c, 0.0)
+        doubt = np.where(candidate & ~unique_maximum, np.abs(c) + e, 0.0)
+        return [Rounded(value, np.where(unique_maximum & first, e, doubt), input.precision)]
 
-    return [traced(y, [seen], pull) for y in values]
+    return [with_pullback(y, [elements], pull) for y in values]

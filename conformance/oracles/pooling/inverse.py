@@ -56,22 +56,22 @@ def max_unpool(
     planes, plane = math.prod(input.shape[:-dims]), math.prod(shape[-dims:])
     count = math.prod(input.shape[-dims:])
     starts = np.arange(planes)[:, np.newaxis] * plane
-    places = (indices.value.reshape(planes, count).astype(np.int64) + starts).reshape(-1)
+    positions = (indices.value.reshape(planes, count).astype(np.int64) + starts).reshape(-1)
     # The elements sorted by target, so that those with the same target are consecutive.
-    order = np.argsort(places, kind="stable")
-    named, first, counts = np.unique(places[order], return_index=True, return_counts=True)
-    flat, ways = input.map(lambda array: array.reshape(-1)), []
+    order = np.argsort(positions, kind="stable")
+    targets, first, counts = np.unique(positions[order], return_index=True, return_counts=True)
+    flat, alternatives = input.map(lambda array: array.reshape(-1)), []
     for k in range(int(counts.max(initial=1))):
         source = np.zeros(planes * plane, np.int64)
         inside = np.zeros(planes * plane, bool)
-        if len(named):
-            source[named], inside[named] = order[first + k % counts], True
+        if len(targets):
+            source[targets], inside[targets] = order[first + k % counts], True
         if not flat.shape[0]:
-            ways.append(Rounded(np.zeros(shape), np.zeros(shape), input.precision))
+            alternatives.append(Rounded(np.zeros(shape), np.zeros(shape), input.precision))
             continue
         chosen = take(flat, source, 0, inside=inside)
-        ways.append(chosen.map(lambda array: array.reshape(shape)))
-    return ways[0] if len(ways) == 1 else Choices(tuple(ways))
+        alternatives.append(chosen.map(lambda array: array.reshape(shape)))
+    return alternatives[0] if len(alternatives) == 1 else Choices(tuple(alternatives))
 
 
 def max_unpool_shape(
@@ -87,8 +87,8 @@ def max_unpool_shape(
     """H_out = (H_in − 1)·stride − 2·padding + kernel_size, or `output_size`."""
     if output_size is not None:
         return ((*input[:-dims], *output_size[-dims:]),)
-    given = (kernel_size, kernel_size if stride is None else stride, padding)
-    rows = zip(input[-dims:], *(per_dimension(size, dims) for size in given), strict=True)
+    sizes = (kernel_size, kernel_size if stride is None else stride, padding)
+    rows = zip(input[-dims:], *(per_dimension(size, dims) for size in sizes), strict=True)
     return ((*input[:-dims], *((n - 1) * s - 2 * p + k for n, k, s, p in rows)),)
 
 

@@ -22,10 +22,10 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.elementary import absolute, constant, power
-from conformance.arithmetic.rounded import Rounded, traced
-from conformance.oracles.pooling.average import averaged
-from conformance.oracles.pooling.maximum import largest
-from conformance.oracles.pooling.windows import Shape, Size, taps, windows_of
+from conformance.arithmetic.rounded import Rounded, with_pullback
+from conformance.oracles.pooling.average import average_taps
+from conformance.oracles.pooling.maximum import max_over_taps
+from conformance.oracles.pooling.windows import Shape, Size, make_windows, window_taps
 
 State = Mapping[str, Rounded]
 
@@ -49,13 +49,15 @@ def lp_pool(
         dims: number of spatial dimensions.
         input: (N, C, *) or (C, *).
     """
-    seen = taps(windows_of(input.shape[-dims:], kernel_size, stride, 0, 1, ceil_mode))
+    tap_table = window_taps(make_windows(input.shape[-dims:], kernel_size, stride, 0, 1, ceil_mode))
     if norm_type == math.inf:
-        (value,) = largest(absolute(input), seen, indices=False)
+        (value,) = max_over_taps(absolute(input), tap_table, indices=False)
         return value
     # The sum is k times the mean, which is exact if k is a power of two.
-    size = seen.index.shape[1]
-    mean = averaged(power(input, norm_type), seen, np.full(len(seen.index), float(size)))
+    size = tap_table.index.shape[1]
+    mean = average_taps(
+        power(input, norm_type), tap_table, np.full(len(tap_table.index), float(size))
+    )
     return _root(mean * constant(float(size), mean), norm_type)
 
 
@@ -69,7 +71,7 @@ def lp_pool_shape(
     ceil_mode: bool = False,
 ) -> tuple[Shape, ...]:
     """(*, H, W) → (*, H_out, W_out)."""
-    windows = windows_of(input[-dims:], kernel_size, stride, 0, 1, ceil_mode)
+    windows = make_windows(input[-dims:], kernel_size, stride, 0, 1, ceil_mode)
     return ((*input[:-dims], *(w.outputs for w in windows)),)
 
 
@@ -82,27 +84,27 @@ def _root(summed: Rounded, p: float) -> Rounded:
     For an even or fractional p a sum is negative only by rounding.
     """
     odd = float(p).is_integer() and p % 2 == 1
-    size = Rounded(summed.size, summed.error, summed.precision)
+    size = Rounded(summed.abs_value, summed.error, summed.precision)
     root = size if p == 1 else power(size, 1.0 / p, nonnegative=True)
     sign = np.sign(summed.value) if odd else np.where(summed.value < 0, np.nan, 1.0)
     value, error = sign * root.value, root.error
     if odd:
         # Where the sign is uncertain, either root is possible.
-        doubtful = summed.error >= summed.size
+        doubtful = summed.error >= summed.abs_value
         with np.errstate(all="ignore"):
-            error = np.where(doubtful & (summed.error > 0), error + 2 * root.reach, error)
+            error = np.where(doubtful & (summed.error > 0), error + 2 * root.abs_bound, error)
     result = Rounded(value, error, summed.precision)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        found = cotangent.bare
+        gradient = cotangent.detached
         if p != 1:
             slope = constant(1.0 / p, size) * power(size, 1.0 / p - 1.0, nonnegative=True)
-            found = found * slope
-        nothing = (summed.value == 0) & (summed.error == 0)
-        value = np.where(nothing, 0.0, found.value)
+            gradient = gradient * slope
+        zero_sum = (summed.value == 0) & (summed.error == 0)
+        value = np.where(zero_sum, 0.0, gradient.value)
         # Where the sum may be 0, the gradient may be that at 0.
-        perhaps = (summed.error > 0) & (summed.error >= summed.size)
-        error = np.where(perhaps, found.error + found.size, found.error)
-        return [Rounded(value, np.where(nothing, 0.0, error), found.precision)]
+        may_be_zero = (summed.error > 0) & (summed.error >= summed.abs_value)
+        error = np.where(may_be_zero, gradient.error + gradient.abs_value, gradient.error)
+        return [Rounded(value, np.where(zero_sum, 0.0, error), gradient.precision)]
 
-    return traced(result, [summed], pull)
+    return with_pullback(result, [summed], pull)

@@ -46,21 +46,21 @@ class Window:
         rounds up twice: 2 windows of size 3 with stride 2 in a length of 3. The page's own text,
         and the pages of all other poolings, only replace ⌊…⌋ by ⌈…⌉. torch computes that: 1 window.
         """
-        room = self.length + 2 * self.padding - self.dilation * (self.kernel - 1) - 1
+        span = self.length + 2 * self.padding - self.dilation * (self.kernel - 1) - 1
         if not self.ceil:
-            return room // self.stride + 1
-        count = -(-room // self.stride) + 1
+            return span // self.stride + 1
+        count = -(-span // self.stride) + 1
         starts_beyond = (count - 1) * self.stride >= self.length + self.padding
         return count - 1 if starts_beyond else count
 
     @property
-    def places(self) -> np.ndarray:
+    def positions(self) -> np.ndarray:
         """Position in the input of each tap of each window: (outputs, kernel)."""
         starts = np.arange(self.outputs) * self.stride - self.padding
         return starts[:, np.newaxis] + self.dilation * np.arange(self.kernel)
 
 
-def windows_of(
+def make_windows(
     sizes: Shape, kernel: Size, stride: Size | None, padding: Size, dilation: Size, ceil: bool
 ) -> tuple[Window, ...]:
     """A `Window` for each spatial dimension; a stride of None is the kernel's size.
@@ -70,8 +70,8 @@ def windows_of(
         kernel, stride, padding, dilation, ceil: as the arguments.
     """
     dims = len(sizes)
-    given = (kernel, kernel if stride is None else stride, padding, dilation)
-    kernels, strides, paddings, dilations = (per_dimension(size, dims) for size in given)
+    sizes_by_name = (kernel, kernel if stride is None else stride, padding, dilation)
+    kernels, strides, paddings, dilations = (per_dimension(size, dims) for size in sizes_by_name)
     return tuple(
         Window(sizes[k], kernels[k], strides[k], paddings[k], dilations[k], ceil)
         for k in range(dims)
@@ -98,7 +98,7 @@ class Taps:
         """The output's shape for an input."""
         return (*x.shape[: len(x.shape) - len(self.plane)], *self.outputs)
 
-    def seen(self, x: Rounded, fill: float) -> Rounded:
+    def gather(self, x: Rounded, fill: float) -> Rounded:
         """The input's elements in each window: (*, plane) → (*, windows, taps).
 
         Args:
@@ -109,7 +109,7 @@ class Taps:
         return take(flat, self.index, -1, inside=self.inside, fill=fill)
 
 
-def taps_of(places: Sequence[np.ndarray], insides: Sequence[np.ndarray], plane: Shape) -> Taps:
+def combine_taps(places: Sequence[np.ndarray], insides: Sequence[np.ndarray], plane: Shape) -> Taps:
     """The taps of multidimensional windows, from the taps along each dimension.
 
     Args:
@@ -118,25 +118,25 @@ def taps_of(places: Sequence[np.ndarray], insides: Sequence[np.ndarray], plane: 
         plane: number of elements in each dimension.
     """
     index, inside = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
-    for length, along, within in zip(plane, places, insides, strict=True):
-        place = np.where(within, along, 0)
-        size = index.shape[0] * place.shape[0], index.shape[1] * place.shape[1]
+    for length, axis_positions, axis_inside in zip(plane, places, insides, strict=True):
+        axis_index = np.where(axis_inside, axis_positions, 0)
+        size = index.shape[0] * axis_index.shape[0], index.shape[1] * axis_index.shape[1]
         before = (slice(None), np.newaxis, slice(None), np.newaxis)
         after = (np.newaxis, slice(None), np.newaxis, slice(None))
-        index = (index[before] * length + place[after]).reshape(size)
-        inside = (inside[before] & within[after]).reshape(size)
-    return Taps(index, inside, tuple(len(along) for along in places), plane)
+        index = (index[before] * length + axis_index[after]).reshape(size)
+        inside = (inside[before] & axis_inside[after]).reshape(size)
+    return Taps(index, inside, tuple(len(axis_positions) for axis_positions in places), plane)
 
 
-def taps(windows: Sequence[Window]) -> Taps:
+def window_taps(windows: Sequence[Window]) -> Taps:
     """The taps of multidimensional windows.
 
     Args:
         windows: one `Window` for each spatial dimension.
     """
-    places = [window.places for window in windows]
+    places = [window.positions for window in windows]
     insides = [
-        (along >= 0) & (along < window.length)
-        for along, window in zip(places, windows, strict=True)
+        (axis_positions >= 0) & (axis_positions < window.length)
+        for axis_positions, window in zip(places, windows, strict=True)
     ]
-    return taps_of(places, insides, tuple(window.length for window in windows))
+    return combine_taps(places, insides, tuple(window.length for window in windows))

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arithmetic.activations import blend, relu, sigmoid, sigmoid_and_rest, tanh
-from conformance.arithmetic.exactness import every
-from conformance.arithmetic.rounded import OWN, Rounded, exactly, join, multilinear
+from conformance.arithmetic.activations import blend, relu, sigmoid, sigmoid_and_complement, tanh
+from conformance.arithmetic.exactness import all_true
+from conformance.arithmetic.rounded import ORACLE_UNIT, Rounded, exact_operand, join, multilinear
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -37,46 +37,46 @@ class Weights:
     """
 
     def __init__(self, state: State, *suffixes: str) -> None:
-        def named(name: str) -> Rounded | None:
-            found = [state.get(name + suffix) for suffix in suffixes or ("",)]
-            given = [array for array in found if array is not None]
-            return join(given, axis=0, new=True) if given and suffixes else found[0]
+        def load(name: str) -> Rounded | None:
+            arrays = [state.get(name + suffix) for suffix in suffixes or ("",)]
+            present = [array for array in arrays if array is not None]
+            return join(present, axis=0, new_axis=True) if present and suffixes else arrays[0]
 
         def bias(name: str) -> Rounded | None:
-            found = named(name)
-            return found[:, np.newaxis] if found and len(suffixes) > 1 else found
+            array = load(name)
+            return array[:, np.newaxis] if array and len(suffixes) > 1 else array
 
-        ih, hh = named("weight_ih"), named("weight_hh")
+        ih, hh = load("weight_ih"), load("weight_hh")
         assert ih is not None
         assert hh is not None
-        self.ih, self.hh, self.projection = ih, hh, named("weight_hr")
+        self.ih, self.hh, self.projection = ih, hh, load("weight_hr")
         self.bias_ih, self.bias_hh = bias("bias_ih"), bias("bias_hh")
 
-    def of_input(self, x: Rounded) -> Rounded:
+    def apply_input(self, x: Rounded) -> Rounded:
         """W_ih x + b_ih for x (…, N, features)."""
         return affine(x, self.ih, self.bias_ih)
 
-    def of_hidden(self, h: Rounded) -> Rounded:
+    def apply_hidden(self, h: Rounded) -> Rounded:
         """W_hh h + b_hh for h (…, N, features)."""
         return affine(h, self.hh, self.bias_hh)
 
 
 def affine(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
     """W x + b for x (…, N, features); half precision stores W x before it adds b."""
-    separate = bias is not None and x.precision.half
+    separate_bias = bias is not None and x.precision.is_half
     product = multilinear(
         _product,
         x,
         weight,
-        plus=None if separate else bias,
+        addend=None if separate_bias else bias,
         terms=x.shape[-1],
         wide=True,
         adjoints=_ADJOINTS,
         grain=_grain,
     )
-    if bias is None or not separate:
+    if bias is None or not separate_bias:
         return product
-    return (product + bias).sum_of(product, bias)
+    return (product + bias).with_addends(product, bias)
 
 
 def _product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -85,9 +85,7 @@ def _product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _grain(x: Rounded, weight: Rounded) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # ∞ of zeros times 0 of an inexact operand
-        return np.asarray(
-            x.least_of_rows[..., np.newaxis] * weight.least_of_rows[..., np.newaxis, :]
-        )
+        return np.asarray(x.row_quanta[..., np.newaxis] * weight.row_quanta[..., np.newaxis, :])
 
 
 _ADJOINTS = (
@@ -100,66 +98,66 @@ def total(*sums: Rounded) -> Rounded:
     """The sum of several sums of products, with a bound for any order and any stored partial
     sum.
     """
-    added = sums[0]
+    summed = sums[0]
     for other in sums[1:]:
-        added = added + other
-    return _stored(sums, added) if added.precision.half else _as_one_sum(sums, added)
+        summed = summed + other
+    return _sum_of_stored(sums, summed) if summed.precision.is_half else _sum_as_one(sums, summed)
 
 
-def _stored(results: Sequence[Rounded], added: Rounded) -> Rounded:
+def _sum_of_stored(results: Sequence[Rounded], summed: Rounded) -> Rounded:
     """The sum of stored products and biases in any order: oneDNN adds the biases first.
 
     Each of the n − 1 partial sums of n addends is at most Σ|addends|, and is stored.
     """
     addends = [addend for result in results for addend in result.addends or (result,)]
     if len(addends) < 3:
-        return added
-    precision, inherited = added.precision, reduce(np.add, [x.error for x in addends])
-    reach = reduce(np.add, [x.reach for x in addends])
-    error = inherited + (len(addends) - 1) * (precision.unit + OWN) * reach
-    exact = reach == 0
+        return summed
+    precision, inherited = summed.precision, reduce(np.add, [x.error for x in addends])
+    magnitude_sum = reduce(np.add, [x.abs_bound for x in addends])
+    error = inherited + (len(addends) - 1) * (precision.unit + ORACLE_UNIT) * magnitude_sum
+    exact = magnitude_sum == 0
     if precision.bits:
         finest = reduce(np.minimum, [x.quanta for x in addends])
-        exact |= (inherited == 0) & (reach <= np.ldexp(finest, precision.bits))
+        exact |= (inherited == 0) & (magnitude_sum <= np.ldexp(finest, precision.bits))
     np.copyto(error, 0.0, where=exact)
-    np.copyto(error, np.inf, where=reach > precision.largest)
-    return added.with_error(np.maximum(added.error, error))
+    np.copyto(error, np.inf, where=magnitude_sum > precision.largest)
+    return summed.with_error(np.maximum(summed.error, error))
 
 
-def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
+def _sum_as_one(results: Sequence[Rounded], summed: Rounded) -> Rounded:
     """The sum with a bound for accumulating all products at once: n·u·Σ|terms| over all sums.
 
     Each result's error already has n_k·u·M_k; missing are the products of n_k with other sums' M.
     """
     exact = _exact_in_any_order(results)
-    if every(exact):
-        return added
+    if all_true(exact):
+        return summed
     magnitudes = [_terms(r) for r in results]
     total = reduce(np.add, magnitudes)
-    unit = added.precision.wide_unit
+    unit = summed.precision.wide_unit
     crossed = [
         result.terms * unit * (total - magnitude)
         for result, magnitude in zip(results, magnitudes, strict=True)
     ]
     joint = reduce(np.add, [result.error for result in results]) + reduce(np.add, crossed)
-    joint += OWN * added.size  # the oracle's own addition
-    if unit != added.precision.unit:  # accumulated in another format, then stored
-        joint = joint + added.precision.unit * (added.size + joint)
-    error = np.maximum(added.error, joint)
+    joint += ORACLE_UNIT * summed.abs_value  # the oracle's own addition
+    if unit != summed.precision.unit:  # accumulated in another format, then stored
+        joint = joint + summed.precision.unit * (summed.abs_value + joint)
+    error = np.maximum(summed.error, joint)
     np.copyto(error, 0.0, where=exact)
-    return added.with_error(error)
+    return summed.with_error(error)
 
 
 def _terms(x: Rounded) -> np.ndarray:
     """Σ|terms| of a sum."""
-    return x.size if x.magnitude is None else x.magnitude
+    return x.abs_value if x.magnitude is None else x.magnitude
 
 
 def _exact_in_any_order(results: Sequence[Rounded]) -> np.ndarray:
     """Where adding all terms of these sums is exact in any order, not only each sum by itself."""
     precision, total = results[0].precision, reduce(np.add, [_terms(x) for x in results])
     exact = total == 0
-    if precision.bits and not any(x.vague for x in results):
+    if precision.bits and not any(x.all_inexact for x in results):
         finest = reduce(np.minimum, [x.quanta if x.grain is None else x.grain for x in results])
         fits = (total <= np.ldexp(finest, precision.bits)) & (finest >= precision.underflow)
         exact = exact | fits
@@ -170,7 +168,7 @@ def rnn_step(a: Rounded, hidden: Hidden, w: Weights, nonlinearity: str = "tanh")
     """h' = tanh(a + W_hh h + b_hh), or relu, where a = W_ih x + b_ih."""
     (h,) = hidden
     activation = {"tanh": tanh, "relu": relu}[nonlinearity]
-    return (activation(total(a, w.of_hidden(h))),)
+    return (activation(total(a, w.apply_hidden(h))),)
 
 
 def lstm_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
@@ -183,7 +181,7 @@ def lstm_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
 
 def lstm_gates(a: Rounded, h: Rounded, w: Weights) -> tuple[Rounded, Rounded, Rounded, Rounded]:
     """i, f, g, o = σ, σ, tanh, σ of a + W_hh h + b_hh, where a = W_ih x + b_ih."""
-    sums = total(a, w.of_hidden(h))
+    sums = total(a, w.apply_hidden(h))
     if sums.node is None:
         # σ of g is unused, but one call on all gates costs less than two.
         i, f, _, o = _gates(sigmoid(sums), 4)
@@ -207,25 +205,27 @@ def gru_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
     """
     (h,) = hidden
     size = h.shape[-1]
-    gates, last = np.s_[..., : 2 * size], np.s_[..., 2 * size :]
-    b = w.of_hidden(h)
-    both, rest = sigmoid_and_rest(total(a.part(gates), b.part(gates)))
-    r, z = _gates(both, 2)
-    bias = None if w.bias_ih is None else w.bias_ih[last]
-    n = tanh(_in_any_order(a.part(last), r * b.part(last), bias))
-    return (blend(z, n, h, rest[..., size:]),)
+    gates, candidate = np.s_[..., : 2 * size], np.s_[..., 2 * size :]
+    b = w.apply_hidden(h)
+    gates_r_z, complement = sigmoid_and_complement(total(a.select(gates), b.select(gates)))
+    r, z = _gates(gates_r_z, 2)
+    bias = None if w.bias_ih is None else w.bias_ih[candidate]
+    n = tanh(_in_any_order(a.select(candidate), r * b.select(candidate), bias))
+    return (blend(z, n, h, complement[..., size:]),)
 
 
 def _in_any_order(from_input: Rounded, from_hidden: Rounded, bias: Rounded | None) -> Rounded:
     """(W x + b) + s, or (W x + s) + b as in ONNX's formula, which rounds once more."""
-    added = from_input + from_hidden
+    summed = from_input + from_hidden
     if bias is None:
-        return added
+        return summed
     exact = _exact_in_any_order([*(from_input.addends or (from_input,)), from_hidden])
-    if every(exact):
-        return added
-    once_more = added.precision.sum_unit * (from_input.size + from_hidden.size + bias.size)
-    return added.with_error(np.where(exact, 0.0, added.error + once_more))
+    if all_true(exact):
+        return summed
+    extra_rounding = summed.precision.sum_unit * (
+        from_input.abs_value + from_hidden.abs_value + bias.abs_value
+    )
+    return summed.with_error(np.where(exact, 0.0, summed.error + extra_rounding))
 
 
 def _gates(stacked: Rounded, count: int) -> list[Rounded]:
@@ -236,7 +236,7 @@ def _gates(stacked: Rounded, count: int) -> list[Rounded]:
 
 def zeros(shape: Shape, like: Rounded) -> Rounded:
     """An initial state of zeros, for a state that was left out."""
-    return exactly(np.zeros(shape), like.precision)
+    return exact_operand(np.zeros(shape), like.precision)
 
 
 def _cell(
@@ -247,9 +247,9 @@ def _cell(
     size = w.hh.shape[-1]
     states = tuple(zeros((*input.shape[:-1], size), input) if h is None else h for h in hidden)
     if len(input.shape) == 2:
-        result = step(w.of_input(input), states, w)
+        result = step(w.apply_input(input), states, w)
     else:
-        single = step(w.of_input(input[np.newaxis]), tuple(h[np.newaxis] for h in states), w)
+        single = step(w.apply_input(input[np.newaxis]), tuple(h[np.newaxis] for h in states), w)
         result = tuple(h[0] for h in single)
     return result if count > 1 else result[0]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from conformance.arithmetic.exactness import every
+from conformance.arithmetic.exactness import all_true
 from conformance.arithmetic.rounded import Rounded, choose, join
 from conformance.oracles.recurrent.cells import (
     Hidden,
@@ -26,15 +26,15 @@ from conformance.oracles.recurrent.cells import (
 )
 
 
-def _from_inputs(w: Weights, x: Rounded, suffixes: Sequence[str]) -> list[Rounded]:
+def _input_products(w: Weights, x: Rounded, suffixes: Sequence[str]) -> list[Rounded]:
     """W_ih x_t + b_ih for x (L, N, features), step by step, each (directions, N, rows)."""
     if x.node is None and w.ih.node is None:
-        together = w.of_input(turned(x, suffixes))
-        return [together.part(t) for t in range(x.shape[0])]
+        products = w.apply_input(to_directions(x, suffixes))
+        return [products.select(t) for t in range(x.shape[0])]
     # A gradient is a sum over the steps, and may be stored after each step.
     (suffix,) = suffixes
     order = range(x.shape[0])
-    return [w.of_input(x[np.newaxis, t]) for t in (reversed(order) if suffix else order)]
+    return [w.apply_input(x[np.newaxis, t]) for t in (reversed(order) if suffix else order)]
 
 
 def _sequence(
@@ -54,36 +54,36 @@ def _sequence(
     outputs: list[Rounded] = []
     for a, runs in zip(from_inputs, active[..., np.newaxis], strict=True):
         new = step(a, hidden, w)
-        if every(runs):
+        if all_true(runs):
             hidden = new
             outputs.append(new[0])
             continue
         hidden = tuple(choose(runs, n, old) for n, old in zip(new, hidden, strict=True))
         h = hidden[0]
         outputs.append(choose(runs, h, zeros(h.shape, h)))
-    return join(outputs, axis=0, new=True), hidden
+    return join(outputs, axis=0, new_axis=True), hidden
 
 
-def turned(x: Rounded, suffixes: Sequence[str]) -> Rounded:
+def to_directions(x: Rounded, suffixes: Sequence[str]) -> Rounded:
     """(L, …) → (L, directions, …), reversed in time for the reverse direction."""
-    return join([x[::-1] if suffix else x for suffix in suffixes], axis=1, new=True)
+    return join([x[::-1] if suffix else x for suffix in suffixes], axis=1, new_axis=True)
 
 
-def turned_back(y: Rounded, suffixes: Sequence[str]) -> list[Rounded]:
+def from_directions(y: Rounded, suffixes: Sequence[str]) -> list[Rounded]:
     """(L, directions, …) → (L, …) for each direction, in forward time."""
     return [y[::-1, k] if suffix else y[:, k] for k, suffix in enumerate(suffixes)]
 
 
-def timed(x: Rounded, batch_first: bool) -> Rounded:
+def time_first(x: Rounded, batch_first: bool) -> Rounded:
     """(L, N, features), (N, L, features) or (L, features) → (L, N, features)."""
     if len(x.shape) == 2:
         return x[:, np.newaxis]
     return x.map(lambda a: a.swapaxes(0, 1)) if batch_first else x
 
 
-def as_input(y: Rounded, x: Rounded, batch_first: bool) -> Rounded:
+def like_input(y: Rounded, x: Rounded, batch_first: bool) -> Rounded:
     """The output (L, N, features) in the layout of the input."""
-    return y[:, 0] if len(x.shape) == 2 else timed(y, batch_first)
+    return y[:, 0] if len(x.shape) == 2 else time_first(y, batch_first)
 
 
 def directions(bidirectional: bool) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def directions(bidirectional: bool) -> tuple[str, ...]:
     return ("", "_reverse") if bidirectional else ("",)
 
 
-def running(
+def active_steps(
     length: int, batch: int, lengths: Sequence[int] | None, suffixes: Sequence[str]
 ) -> np.ndarray:
     """(L, directions, N): whether a sequence runs at a step; `lengths` are those of a packed
@@ -101,7 +101,7 @@ def running(
     return np.stack([runs[::-1] if suffix else runs for suffix in suffixes], axis=1)
 
 
-def started(
+def initial_states(
     initial: Sequence[Rounded | None], sizes: Sequence[int], count: int, x: Rounded, batch: int
 ) -> list[Rounded]:
     """The initial states (count, N, size), zeros for missing ones.
@@ -139,31 +139,33 @@ def _layers(
         sizes: the last dimension of each of them.
         lengths: of each sequence of a packed batch, in the batch's order.
     """
-    x = timed(input, batch_first)
+    x = time_first(input, batch_first)
     length, batch, _ = x.shape
-    ends = directions(bidirectional)
-    given = started(initial, sizes, num_layers * len(ends), input, batch)
+    suffix_names = directions(bidirectional)
+    initial_hidden = initial_states(initial, sizes, num_layers * len(suffix_names), input, batch)
     # With gradients the directions run separately: one may be exact where the other is not.
     recorded = x.node is not None or any(array.node is not None for array in state.values())
-    passes = [(suffix,) for suffix in ends] if recorded else [ends]
-    finals: list[Hidden] = []
-    place = 0
+    passes = [(suffix,) for suffix in suffix_names] if recorded else [suffix_names]
+    pass_finals: list[Hidden] = []
+    state_index = 0
     for layer in range(num_layers):
         outputs: list[Rounded] = []
         for suffixes in passes:
             weights = Weights(state, *(f"_l{layer}{suffix}" for suffix in suffixes))
-            hidden = tuple(h[place : place + len(suffixes)] for h in given)
-            from_inputs = _from_inputs(weights, x, suffixes)
-            runs = running(length, batch, lengths, suffixes)
+            hidden = tuple(h[state_index : state_index + len(suffixes)] for h in initial_hidden)
+            from_inputs = _input_products(weights, x, suffixes)
+            runs = active_steps(length, batch, lengths, suffixes)
             y, final = _sequence(step, from_inputs, hidden, weights, runs)
-            outputs += turned_back(y, suffixes)
-            finals.append(final)
-            place += len(suffixes)
+            outputs += from_directions(y, suffixes)
+            pass_finals.append(final)
+            state_index += len(suffixes)
         x = join(outputs, axis=-1)
-    lasts = [join([final[k] for final in finals], axis=0) for k in range(len(given))]
+    final_states = [
+        join([final[k] for final in pass_finals], axis=0) for k in range(len(initial_hidden))
+    ]
     if len(input.shape) == 2:
-        lasts = [h[:, 0] for h in lasts]
-    return (as_input(x, input, batch_first), *lasts)
+        final_states = [h[:, 0] for h in final_states]
+    return (like_input(x, input, batch_first), *final_states)
 
 
 def rnn(

@@ -30,19 +30,19 @@ def layer_shapes(
     """A cell's parameters for each layer and direction, and weight_hr if proj_size is not 0."""
     directions = ("", "_reverse") if bidirectional else ("",)
     output = proj_size or hidden_size
-    found: Shapes = {}
+    shapes: Shapes = {}
     for index in range(num_layers):
         inputs = input_size if index == 0 else output * len(directions)
         for direction in directions:
             suffix = f"_l{index}{direction}"
-            found |= _gated(gates * hidden_size, inputs, output, bias, suffix)
+            shapes |= _gate_shapes(gates * hidden_size, inputs, output, bias, suffix)
             if proj_size:
-                found[f"weight_hr{suffix}"] = (proj_size, hidden_size)
-    return found
+                shapes[f"weight_hr{suffix}"] = (proj_size, hidden_size)
+    return shapes
 
 
-def _gated(rows: int, inputs: int, hidden: int, bias: bool, suffix: str) -> Shapes:
-    found: Shapes = {f"weight_ih{suffix}": (rows, inputs), f"weight_hh{suffix}": (rows, hidden)}
+def _gate_shapes(rows: int, inputs: int, hidden: int, bias: bool, suffix: str) -> Shapes:
+    shapes: Shapes = {f"weight_ih{suffix}": (rows, inputs), f"weight_hh{suffix}": (rows, hidden)}
     if bias:
-        found |= {f"bias_ih{suffix}": (rows,), f"bias_hh{suffix}": (rows,)}
-    return found
+        shapes |= {f"bias_ih{suffix}": (rows,), f"bias_hh{suffix}": (rows,)}
+    return shapes

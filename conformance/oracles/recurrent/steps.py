@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arithmetic.rounded import Rounded, choose, exactly, join
+from conformance.arithmetic.rounded import Rounded, choose, exact_operand, join
 from conformance.oracles.recurrent.cells import (
     Hidden,
     State,
@@ -32,13 +32,13 @@ from conformance.oracles.recurrent.cells import (
     zeros,
 )
 from conformance.oracles.recurrent.layers import (
-    as_input,
+    active_steps,
     directions,
-    running,
-    started,
-    timed,
-    turned,
-    turned_back,
+    from_directions,
+    initial_states,
+    like_input,
+    time_first,
+    to_directions,
 )
 
 # x and the implementation's previous h (L, directions, N, …), the initial states, the weights and
@@ -46,7 +46,7 @@ from conformance.oracles.recurrent.layers import (
 Steps = Callable[[Rounded, Rounded, Sequence[Rounded], Weights, np.ndarray], Hidden]
 
 
-def given(values: np.ndarray, like: Rounded) -> Rounded:
+def observed_state(values: np.ndarray, like: Rounded) -> Rounded:
     """A state that the implementation returned.
 
     The implementation may continue with the unrounded state: keeping the state in a wider format is
@@ -57,7 +57,7 @@ def given(values: np.ndarray, like: Rounded) -> Rounded:
     return Rounded(values, precision.unit * np.abs(values) + precision.underflow, precision)
 
 
-def _previous(own: np.ndarray, first: Rounded, active: np.ndarray) -> Rounded:
+def _previous_states(observed: np.ndarray, first: Rounded, active: np.ndarray) -> Rounded:
     """The state before each step: the previous step's output, or the initial state.
 
     Args:
@@ -65,11 +65,11 @@ def _previous(own: np.ndarray, first: Rounded, active: np.ndarray) -> Rounded:
         first: the initial state (directions, N, size).
         active: (L, directions, N), whether the sequence runs at that step.
     """
-    nowhere = exactly(np.zeros(first.shape), first.precision)[np.newaxis]
-    before = join([nowhere, given(own, first)[:-1]], axis=0)
+    no_state = exact_operand(np.zeros(first.shape), first.precision)[np.newaxis]
+    preceding = join([no_state, observed_state(observed, first)[:-1]], axis=0)
     starts = active & ~np.concatenate([np.zeros_like(active[:1]), active[:-1]])
-    initial = first.map(lambda array: np.broadcast_to(array, before.shape))
-    return choose(starts[..., np.newaxis], initial, before)
+    initial = first.map(lambda array: np.broadcast_to(array, preceding.shape))
+    return choose(starts[..., np.newaxis], initial, preceding)
 
 
 def _plain_steps(
@@ -81,21 +81,21 @@ def _plain_steps(
     active: np.ndarray,
 ) -> Hidden:
     """RNN, GRU: h_t from x_t and h_{t−1}."""
-    return step(w.of_input(x), (h,), w)
+    return step(w.apply_input(x), (h,), w)
 
 
 def _lstm_steps(
     x: Rounded, h: Rounded, initial: Sequence[Rounded], w: Weights, active: np.ndarray
 ) -> Hidden:
     """LSTM: gates from x_t and h_{t−1}; c_t = f⊙c_{t−1} + i⊙g in sequence; h_t from o and c_t."""
-    i, f, g, o = lstm_gates(w.of_input(x), h, w)
-    added = i * g
+    i, f, g, o = lstm_gates(w.apply_input(x), h, w)
+    new_input = i * g
     _, c = initial
     cells: list[Rounded] = []
     for t, runs in enumerate(active[..., np.newaxis]):
-        c = choose(runs, f[t] * c + added[t], c)
+        c = choose(runs, f[t] * c + new_input[t], c)
         cells.append(c)
-    return lstm_output(o, join(cells, axis=0, new=True), w), c
+    return lstm_output(o, join(cells, axis=0, new_axis=True), w), c
 
 
 def _layer(
@@ -114,23 +114,33 @@ def _layer(
 ) -> tuple[Rounded, ...]:
     """Output and final states of a single layer, in the shapes of the layer itself."""
     assert num_layers == 1
-    x = timed(input, batch_first)
+    x = time_first(input, batch_first)
     length, batch, _ = x.shape
-    ends = directions(bidirectional)
+    suffixes = directions(bidirectional)
     sizes = (proj_size or hidden_size, hidden_size)[: len(initial)]
-    states = started(initial, sizes, len(ends), input, batch)
-    active = running(length, batch, lengths, ends)
-    own = np.split(timed(exactly(output, x.precision), batch_first).value, len(ends), axis=-1)
-    own = [part[::-1] if suffix else part for part, suffix in zip(own, ends, strict=True)]
-    before = _previous(np.stack(own, axis=1), states[0], active)
-    weights = Weights(state, *(f"_l0{suffix}" for suffix in ends))
-    h, *rest = steps(turned(x, ends), before, states, weights, active)
-    shown = choose(active[..., np.newaxis], h, zeros(h.shape, h))
+    states = initial_states(initial, sizes, len(suffixes), input, batch)
+    active = active_steps(length, batch, lengths, suffixes)
+    observed = np.split(
+        time_first(exact_operand(output, x.precision), batch_first).value, len(suffixes), axis=-1
+    )
+    observed = [
+        part[::-1] if suffix else part for part, suffix in zip(observed, suffixes, strict=True)
+    ]
+    previous = _previous_states(np.stack(observed, axis=1), states[0], active)
+    weights = Weights(state, *(f"_l0{suffix}" for suffix in suffixes))
+    h, *other_states = steps(to_directions(x, suffixes), previous, states, weights, active)
+    visible_output = choose(active[..., np.newaxis], h, zeros(h.shape, h))
     last = length - 1 - np.argmax(active[::-1], axis=0)
-    lasts = [h[last, np.arange(len(ends))[:, np.newaxis], np.arange(batch)], *rest]
+    final_states = [
+        h[last, np.arange(len(suffixes))[:, np.newaxis], np.arange(batch)],
+        *other_states,
+    ]
     if len(input.shape) == 2:
-        lasts = [h[:, 0] for h in lasts]
-    return (as_input(join(turned_back(shown, ends), axis=-1), input, batch_first), *lasts)
+        final_states = [h[:, 0] for h in final_states]
+    return (
+        like_input(join(from_directions(visible_output, suffixes), axis=-1), input, batch_first),
+        *final_states,
+    )
 
 
 def rnn_steps(

@@ -12,13 +12,13 @@ from conformance.strategies.invalid.breaks import (
 )
 from conformance.strategies.invalid.convolution.parts import (
     Convolution,
-    bad_size,
-    broken_by,
-    dimension,
-    lazy,
-    replaced,
-    transposed,
-    written,
+    break_argument,
+    break_size,
+    convolution_break,
+    draw_dimension,
+    is_lazy,
+    is_transposed,
+    replace_at,
 )
 from conformance.strategies.invalid.convolution.windows import window_breaks
 from conformance.strategies.invalid.shapes import shape_breaks
@@ -37,104 +37,112 @@ known_paddings = st.sampled_from(("same", "valid"))
 def _indivisible_inputs(draw: Draw, conv: Convolution) -> Case:
     groups = draw(st.integers(2, 3))
     channels = groups * draw(st.integers(0, 2)) + draw(st.integers(1, groups - 1))
-    return conv.broken(groups=groups, in_channels=channels, out_channels=groups * conv.out_channels)
+    return conv.rebuild(
+        groups=groups, in_channels=channels, out_channels=groups * conv.out_channels
+    )
 
 
 def _indivisible_outputs(draw: Draw, conv: Convolution) -> Case:
     groups = draw(st.integers(2, 3))
     channels = groups * draw(st.integers(0, 2)) + draw(st.integers(1, groups - 1))
-    return conv.broken(groups=groups, in_channels=groups * conv.in_channels, out_channels=channels)
+    return conv.rebuild(groups=groups, in_channels=groups * conv.in_channels, out_channels=channels)
 
 
 def _groups(draw: Draw, conv: Convolution) -> Case:
-    return conv.broken(arguments={"groups": draw(not_positive)})
+    return conv.rebuild(arguments={"groups": draw(not_positive)})
 
 
 def _negative_inputs(draw: Draw, conv: Convolution) -> Case:
-    return conv.broken(arguments={"in_channels": -conv.in_channels})
+    return conv.rebuild(arguments={"in_channels": -conv.in_channels})
 
 
 def _negative_outputs(draw: Draw, conv: Convolution) -> Case:
-    return conv.broken(arguments={"out_channels": -conv.out_channels})
+    return conv.rebuild(arguments={"out_channels": -conv.out_channels})
 
 
 def _no_inputs(draw: Draw, conv: Convolution) -> Case:
-    return conv.broken(in_channels=0)
+    return conv.rebuild(in_channels=0)
 
 
 def _no_outputs(draw: Draw, conv: Convolution) -> Case:
-    return conv.broken(out_channels=0)
+    return conv.rebuild(out_channels=0)
 
 
 def _small_output(draw: Draw, conv: Convolution) -> Case:
-    k = dimension(draw, conv)
-    padding = (conv.full[k] + conv.output_padding[k]) // 2 + draw(surplus)
-    return conv.broken(padding=replaced(conv.pads, k, padding))
+    k = draw_dimension(draw, conv)
+    padding = (conv.full_lengths[k] + conv.output_padding[k]) // 2 + draw(surplus)
+    return conv.rebuild(padding=replace_at(conv.numeric_padding, k, padding))
 
 
 def _output_padding(draw: Draw, conv: Convolution) -> Case:
-    k = dimension(draw, conv)
+    k = draw_dimension(draw, conv)
     extra = max(conv.stride[k], conv.dilation[k]) + draw(st.integers(0, 1))
-    return conv.broken(output_padding=replaced(conv.output_padding, k, extra))
+    return conv.rebuild(output_padding=replace_at(conv.output_padding, k, extra))
 
 
 def _output_size(draw: Draw, conv: Convolution) -> Case:
-    k = dimension(draw, conv)
-    size = conv.full[k] - 1 - draw(st.integers(0, 1)) * (conv.full[k] - 1)
+    k = draw_dimension(draw, conv)
+    size = conv.full_lengths[k] - 1 - draw(st.integers(0, 1)) * (conv.full_lengths[k] - 1)
     if draw(yes_no):
-        size = conv.full[k] + conv.stride[k]
-    sizes = list(replaced(conv.full, k, size))
-    whole = [*conv.leading, conv.out_channels] if draw(yes_no) else []
-    return conv.broken(padding=(0,) * conv.dims, output_size=whole + sizes)
+        size = conv.full_lengths[k] + conv.stride[k]
+    sizes = list(replace_at(conv.full_lengths, k, size))
+    leading = [*conv.leading, conv.out_channels] if draw(yes_no) else []
+    return conv.rebuild(padding=(0,) * conv.dims, output_size=leading + sizes)
 
 
 def _output_size_length(draw: Draw, conv: Convolution) -> Case:
-    longer = [*conv.full, 1, 1, 1]
-    sizes = draw(st.sampled_from((longer, list(conv.full)[:-1])))
-    return conv.broken(padding=(0,) * conv.dims, output_size=sizes)
+    longer = [*conv.full_lengths, 1, 1, 1]
+    sizes = draw(st.sampled_from((longer, list(conv.full_lengths)[:-1])))
+    return conv.rebuild(padding=(0,) * conv.dims, output_size=sizes)
 
 
-def _of_every_layer(layer: str) -> list[Break]:
-    found = [
-        broken_by("groups do not divide in_channels", "groups", _indivisible_inputs),
-        broken_by("groups not positive", "groups", _groups),
+def _common_breaks(layer: str) -> list[Break]:
+    common_breaks = [
+        convolution_break("groups do not divide in_channels", "groups", _indivisible_inputs),
+        convolution_break("groups not positive", "groups", _groups),
     ]
-    if not (is_function(layer) and transposed(layer)):
-        found.append(broken_by("groups do not divide out_channels", "groups", _indivisible_outputs))
-    return found
+    if not (is_function(layer) and is_transposed(layer)):
+        common_breaks.append(
+            convolution_break("groups do not divide out_channels", "groups", _indivisible_outputs)
+        )
+    return common_breaks
 
 
-def _of_modules(layer: str) -> list[Break]:
-    found = [
-        broken_by("out_channels negative", "out_channels", _negative_outputs),
-        broken_by("out_channels zero", "out_channels", _no_outputs, required=CUSTOMARY),
-        broken_by("unknown padding_mode", "padding_mode", written("padding_mode", unknown_modes)),
+def _module_breaks(layer: str) -> list[Break]:
+    module_breaks = [
+        convolution_break("out_channels negative", "out_channels", _negative_outputs),
+        convolution_break("out_channels zero", "out_channels", _no_outputs, required=CUSTOMARY),
+        convolution_break(
+            "unknown padding_mode", "padding_mode", break_argument("padding_mode", unknown_modes)
+        ),
     ]
-    if not lazy(layer):
-        found += [
-            broken_by("in_channels negative", "in_channels", _negative_inputs),
-            broken_by("in_channels zero", "in_channels", _no_inputs, required=CUSTOMARY),
+    if not is_lazy(layer):
+        module_breaks += [
+            convolution_break("in_channels negative", "in_channels", _negative_inputs),
+            convolution_break("in_channels zero", "in_channels", _no_inputs, required=CUSTOMARY),
         ]
-    return found
+    return module_breaks
 
 
-def _of_transposed(layer: str) -> list[Break]:
+def _transposed_breaks(layer: str) -> list[Break]:
     name = "output_padding"
-    found = [
-        broken_by("output_padding too large", name, _output_padding),
-        broken_by("negative output_padding", name, bad_size(name, negative)),
-        broken_by("padding leaves no output", "padding", _small_output),
-        broken_by("padding a string", "padding", written("padding", known_paddings)),
+    transposed_breaks = [
+        convolution_break("output_padding too large", name, _output_padding),
+        convolution_break("negative output_padding", name, break_size(name, negative)),
+        convolution_break("padding leaves no output", "padding", _small_output),
+        convolution_break("padding a string", "padding", break_argument("padding", known_paddings)),
     ]
     if not is_function(layer):
-        found += [
-            broken_by(
-                "padding_mode not zeros", "padding_mode", written("padding_mode", other_modes)
+        transposed_breaks += [
+            convolution_break(
+                "padding_mode not zeros",
+                "padding_mode",
+                break_argument("padding_mode", other_modes),
             ),
-            broken_by("output_size out of range", "output_size", _output_size),
-            broken_by("output_size of a wrong length", "output_size", _output_size_length),
+            convolution_break("output_size out of range", "output_size", _output_size),
+            convolution_break("output_size of a wrong length", "output_size", _output_size_length),
         ]
-    return found
+    return transposed_breaks
 
 
 def breaks(layer: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
@@ -144,11 +152,11 @@ def breaks(layer: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...
         layer: `"Conv2d"`, `"LazyConvTranspose1d"`, `"functional.conv3d"`, …
     """
     # For a bias of another dtype torch either promotes it or refuses the call.
-    without = ("bias of another dtype",) if is_function(layer) else ()
+    excluded = ("bias of another dtype",) if is_function(layer) else ()
     return (
-        *shape_breaks(signature, shapes, without=without),
-        *_of_every_layer(layer),
+        *shape_breaks(signature, shapes, excluded=excluded),
+        *_common_breaks(layer),
         *window_breaks(layer),
-        *(() if is_function(layer) else _of_modules(layer)),
-        *(_of_transposed(layer) if transposed(layer) else ()),
+        *(() if is_function(layer) else _module_breaks(layer)),
+        *(_transposed_breaks(layer) if is_transposed(layer) else ()),
     )

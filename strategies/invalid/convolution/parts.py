@@ -19,7 +19,7 @@ NEUTRAL = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1, "output_p
 Sizes = tuple[int, ...]
 
 
-def _plain(value: Any) -> Any:
+def _one_number_or_tuple(value: Any) -> Any:
     """One number where all dimensions have the same; otherwise the value itself."""
     return value[0] if isinstance(value, tuple) and value and len(set(value)) == 1 else value
 
@@ -50,22 +50,22 @@ class Convolution:
     lengths: Sizes
 
     @classmethod
-    def of(cls, case: Case) -> Convolution:
+    def from_case(cls, case: Case) -> Convolution:
         """Read the parts of a case."""
         call, dims = case.call, int(case.call.layer[-2])
-        given, (x, *weights) = call.arguments, case.inputs
+        arguments, (x, *weights) = call.arguments, case.inputs
         assert x is not None
 
         def sizes(name: str) -> Any:
-            value = given.get(name, NEUTRAL[name])
+            value = arguments.get(name, NEUTRAL[name])
             return (value,) * dims if isinstance(value, int) else value
 
-        groups = given.get("groups", 1)
+        groups = arguments.get("groups", 1)
         if weights and weights[0] is not None:
             shape = weights[0].shape
-            kernel, out = shape[2:], shape[1] * groups if transposed(call.layer) else shape[0]
+            kernel, out = shape[2:], shape[1] * groups if is_transposed(call.layer) else shape[0]
         else:
-            kernel, out = sizes("kernel_size"), given["out_channels"]
+            kernel, out = sizes("kernel_size"), arguments["out_channels"]
         return cls(
             case=case,
             dims=dims,
@@ -82,7 +82,7 @@ class Convolution:
         )
 
     @property
-    def pads(self) -> Sizes:
+    def numeric_padding(self) -> Sizes:
         """The padding as numbers; zeros for a string."""
         return (0,) * self.dims if isinstance(self.padding, str) else self.padding
 
@@ -92,17 +92,17 @@ class Convolution:
         return tuple(d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True))
 
     @property
-    def full(self) -> Sizes:
+    def full_lengths(self) -> Sizes:
         """Lengths of a transposed convolution's output without padding and output_padding."""
-        rows = zip(self.lengths, self.stride, self.reach, strict=True)
-        return tuple((n - 1) * s + reach + 1 for n, s, reach in rows)
+        dimensions = zip(self.lengths, self.stride, self.reach, strict=True)
+        return tuple((n - 1) * s + reach + 1 for n, s, reach in dimensions)
 
     @property
-    def mode(self) -> str:
+    def padding_mode(self) -> str:
         """The padding mode, by default zeros."""
         return str(self.case.call.arguments.get("padding_mode", "zeros"))
 
-    def broken(
+    def rebuild(
         self,
         *,
         arguments: dict[str, Any] | None = None,
@@ -115,29 +115,35 @@ class Convolution:
             arguments: arguments to pass as they are.
             output_size: passed to forward; otherwise the old one is left out if a size changes.
         """
-        new = replace(self, **parts)
+        changed = replace(self, **parts)
         call, function = self.case.call, is_function(self.case.call.layer)
-        written = dict(call.arguments)
+        written_arguments = dict(call.arguments)
         for name in ("in_channels", "out_channels", "kernel_size", "groups", *SIZES):
-            fixed = function and name in ("in_channels", "out_channels", "kernel_size")
-            if name in parts and not fixed and not (name == "in_channels" and lazy(call.layer)):
-                written[name] = _plain(parts[name])
+            implied_by_weight = function and name in ("in_channels", "out_channels", "kernel_size")
+            if (
+                name in parts
+                and not implied_by_weight
+                and not (name == "in_channels" and is_lazy(call.layer))
+            ):
+                written_arguments[name] = _one_number_or_tuple(parts[name])
         x, *weights = self.case.inputs
         inputs: list[np.ndarray | None] = [
-            resized(x, (*new.leading, new.in_channels, *new.lengths))
+            resized(x, (*changed.leading, changed.in_channels, *changed.lengths))
         ]
         if function:
             per_group = (
-                new.in_channels // max(new.groups, 1),
-                new.out_channels // max(new.groups, 1),
+                changed.in_channels // max(changed.groups, 1),
+                changed.out_channels // max(changed.groups, 1),
             )
-            pair = (
-                (new.in_channels, per_group[1])
-                if transposed(call.layer)
-                else (new.out_channels, per_group[0])
+            channel_sizes = (
+                (changed.in_channels, per_group[1])
+                if is_transposed(call.layer)
+                else (changed.out_channels, per_group[0])
             )
-            inputs.append(resized(weights[0], (*pair, *new.kernel_size)))
-            inputs.append(None if weights[1] is None else resized(weights[1], (new.out_channels,)))
+            inputs.append(resized(weights[0], (*channel_sizes, *changed.kernel_size)))
+            inputs.append(
+                None if weights[1] is None else resized(weights[1], (changed.out_channels,))
+            )
         keywords: Mapping[str, Any] = {}
         if output_size is not None:
             keywords = {"output_size": output_size}
@@ -145,18 +151,18 @@ class Convolution:
             keywords = self.case.keywords
         return replace(
             self.case,
-            call=replace(call, arguments=written | (arguments or {})),
+            call=replace(call, arguments=written_arguments | (arguments or {})),
             inputs=tuple(inputs),
             keywords=keywords,
         )
 
 
-def lazy(layer: str) -> bool:
+def is_lazy(layer: str) -> bool:
     """Whether the name is that of a lazy layer."""
     return layer.startswith("Lazy")
 
 
-def transposed(layer: str) -> bool:
+def is_transposed(layer: str) -> bool:
     """Whether the name is that of a transposed convolution."""
     return "ranspose" in layer
 
@@ -168,7 +174,7 @@ def _always(conv: Convolution) -> bool:
     return True
 
 
-def broken_by(
+def convolution_break(
     name: str,
     argument: str,
     apply: Apply,
@@ -179,38 +185,38 @@ def broken_by(
     return Break(
         name,
         argument,
-        lambda draw, case: apply(draw, Convolution.of(case)),
+        lambda draw, case: apply(draw, Convolution.from_case(case)),
         required,
-        lambda case: applies(Convolution.of(case)),
+        lambda case: applies(Convolution.from_case(case)),
     )
 
 
-def replaced(sizes: Sizes, index: int, value: int) -> Sizes:
+def replace_at(sizes: Sizes, index: int, value: int) -> Sizes:
     """The sizes with the one at `index` replaced."""
     return (*sizes[:index], value, *sizes[index + 1 :])
 
 
-def somewhere(draw: Draw, sizes: Sizes, bad: int) -> Sizes:
+def put_somewhere(draw: Draw, sizes: Sizes, bad: int) -> Sizes:
     """Put a number into all dimensions, or into one that is drawn."""
-    where = draw(st.integers(0, len(sizes))) if len(sizes) > 1 else 0
-    return tuple(bad if where in (0, k + 1) else size for k, size in enumerate(sizes))
+    dimension_or_all = draw(st.integers(0, len(sizes))) if len(sizes) > 1 else 0
+    return tuple(bad if dimension_or_all in (0, k + 1) else size for k, size in enumerate(sizes))
 
 
-def dimension(draw: Draw, conv: Convolution) -> int:
+def draw_dimension(draw: Draw, conv: Convolution) -> int:
     """Draw one of the spatial dimensions."""
     return int(draw(st.integers(0, conv.dims - 1)))
 
 
-def bad_size(name: str, values: st.SearchStrategy[int]) -> Apply:
+def break_size(name: str, values: st.SearchStrategy[int]) -> Apply:
     """Break a size in all dimensions or in one of them; `values` are invalid numbers."""
 
     def apply(draw: Draw, conv: Convolution) -> Case:
-        changed: dict[str, Any] = {name: somewhere(draw, getattr(conv, name), draw(values))}
-        return conv.broken(**changed)
+        changed: dict[str, Any] = {name: put_somewhere(draw, getattr(conv, name), draw(values))}
+        return conv.rebuild(**changed)
 
     return apply
 
 
-def written(name: str, values: st.SearchStrategy[Any]) -> Apply:
+def break_argument(name: str, values: st.SearchStrategy[Any]) -> Apply:
     """Break an argument on which nothing else depends; `values` are invalid."""
-    return lambda draw, conv: conv.broken(arguments={name: draw(values)})
+    return lambda draw, conv: conv.rebuild(arguments={name: draw(values)})

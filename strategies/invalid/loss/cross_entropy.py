@@ -8,12 +8,16 @@ import numpy as np
 from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
-    argument,
-    with_arguments,
-    with_inputs,
+    replace_arguments,
+    resize_inputs,
+    set_argument,
 )
-from conformance.strategies.invalid.loss.nll import log_likelihood_breaks, of_indices, weight_length
-from conformance.strategies.invalid.loss.parts import array_of, with_input
+from conformance.strategies.invalid.loss.nll import (
+    has_indices,
+    log_likelihood_breaks,
+    wrong_weight_length,
+)
+from conformance.strategies.invalid.loss.parts import present_input, replace_input
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -23,69 +27,69 @@ from conformance.spec.signature import Signature
 
 _too_large = st.sampled_from((1.5, 2.0, 1.25))
 _below_zero = st.sampled_from((-0.5, -0.1, -1.0))
-_indices_of_classes = st.sampled_from((0, 1, 255))
+_class_indices = st.sampled_from((0, 1, 255))
 
 
-def _of_probabilities(case: Case) -> bool:
-    return not of_indices(case)
+def _has_probabilities(case: Case) -> bool:
+    return not has_indices(case)
 
 
-def _probabilities_of_more(draw: Draw, case: Case) -> Case:
-    shape = list(array_of(case, 1).shape)
+def _more_probabilities(draw: Draw, case: Case) -> Case:
+    shape = list(present_input(case, 1).shape)
     shape[0 if len(shape) == 1 else 1] += draw(st.integers(1, 2))
-    return with_inputs(case, {1: shape})
+    return resize_inputs(case, {1: shape})
 
 
-def _whole_probabilities(draw: Draw, case: Case) -> Case:
-    return with_input(case, 1, np.rint(array_of(case, 1)).astype(np.int64))
+def _integer_probabilities(draw: Draw, case: Case) -> Case:
+    return replace_input(case, 1, np.rint(present_input(case, 1)).astype(np.int64))
 
 
 def _ignored_class(draw: Draw, case: Case) -> Case:
-    return with_arguments(case, ignore_index=draw(_indices_of_classes))
+    return replace_arguments(case, ignore_index=draw(_class_indices))
 
 
 def smoothing_breaks() -> tuple[Break, ...]:
     """The breaks of label smoothing."""
     name = "label_smoothing"
     return (
-        Break("label_smoothing above 1", name, argument(name, _too_large)),
-        Break("label_smoothing negative", name, argument(name, _below_zero)),
+        Break("label_smoothing above 1", name, set_argument(name, _too_large)),
+        Break("label_smoothing negative", name, set_argument(name, _below_zero)),
     )
 
 
-def _with_indices(known: Break) -> Break:
+def _restrict_to_indices(break_: Break) -> Break:
     """Restrict a break to calls with class indices."""
-    return replace(known, applies=lambda case: of_indices(case) and known.applies(case))
+    return replace(break_, applies=lambda case: has_indices(case) and break_.applies(case))
 
 
 def cross_entropy_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of the module and of the function; `shapes` are those with class indices."""
     return (
-        *map(_with_indices, log_likelihood_breaks(signature, shapes)),
+        *map(_restrict_to_indices, log_likelihood_breaks(signature, shapes)),
         *smoothing_breaks(),
         Break(
             "probabilities of another number of classes",
             "target",
-            _probabilities_of_more,
-            applies=_of_probabilities,
+            _more_probabilities,
+            applies=_has_probabilities,
         ),
         Break(
             "probabilities of another dtype",
             "target",
-            _whole_probabilities,
-            applies=_of_probabilities,
+            _integer_probabilities,
+            applies=_has_probabilities,
         ),
         Break(
             "ignored class of probabilities",
             "ignore_index",
             _ignored_class,
-            applies=_of_probabilities,
+            applies=_has_probabilities,
         ),
         Break(
             "weight of another length with probabilities",
             "weight",
-            weight_length,
+            wrong_weight_length,
             required=CUSTOMARY,
-            applies=_of_probabilities,
+            applies=_has_probabilities,
         ),
     )

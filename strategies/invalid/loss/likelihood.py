@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from conformance.strategies.invalid.breaks import Break, with_inputs
+from conformance.strategies.invalid.breaks import Break, resize_inputs
 from conformance.strategies.invalid.loss.pointwise import (
     has_axes,
-    shape_of,
+    input_shape,
     unknown_reduction,
     wider_target,
 )
@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Case
 
-_more = st.integers(1, 2)
+_surplus = st.integers(1, 2)
 
 
-def _negative(draw: Draw, case: Case) -> Case:
+def _negative_variance(draw: Draw, case: Case) -> Case:
     var = case.inputs[2]
     assert var is not None
     var = var.copy()
@@ -28,22 +28,22 @@ def _negative(draw: Draw, case: Case) -> Case:
     return replace(case, inputs=(*case.inputs[:2], var))
 
 
-def _any_variance(case: Case) -> bool:
-    return math.prod(shape_of(case, 2)) > 0
+def _has_variances(case: Case) -> bool:
+    return math.prod(input_shape(case, 2)) > 0
 
 
 def _long_variances(draw: Draw, case: Case) -> Case:
     """More variances than numbers along the last axis."""
-    shape = list(shape_of(case, 0))
-    shape[-1] = max(shape[-1], 1) + draw(_more)
-    return with_inputs(case, {2: shape})
+    shape = list(input_shape(case, 0))
+    shape[-1] = max(shape[-1], 1) + draw(_surplus)
+    return resize_inputs(case, {2: shape})
 
 
 def gaussian_breaks() -> tuple[Break, ...]:
     """The breaks of the Gaussian negative log likelihood."""
     return (
         unknown_reduction("batchmean"),
-        Break("variance negative", "var", _negative, applies=_any_variance),
+        Break("variance negative", "var", _negative_variance, applies=_has_variances),
         Break("variances of another length", "var", _long_variances, applies=has_axes),
         wider_target(),
     )

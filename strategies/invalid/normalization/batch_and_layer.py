@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from conformance.strategies.invalid.breaks import Break, argument, with_arguments, with_inputs
+from conformance.strategies.invalid.breaks import (
+    Break,
+    replace_arguments,
+    resize_inputs,
+    set_argument,
+)
 from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -17,27 +22,27 @@ from conformance.spec.signature import Signature
 _below = st.sampled_from((-1e-5, -1.0))
 # The functions check the number of elements of a weight and of a statistic, not their rank.
 RANKS = tuple(f"{x} of another rank" for x in ("running_mean", "running_var", "weight", "bias"))
-none_or_negative = st.sampled_from((0.0, -1e-5, -1.0))
+zero_or_negative = st.sampled_from((0.0, -1e-5, -1.0))
 
 
-def shape_of(case: Case) -> tuple[int, ...]:
+def input_shape(case: Case) -> tuple[int, ...]:
     """The input's shape."""
     array = case.inputs[0]
     assert array is not None
     return array.shape
 
 
-def no_sizes(draw: Draw, case: Case) -> Case:
-    bare = replace(case, inputs=(case.inputs[0], *(None for _ in case.inputs[1:])))
-    return with_arguments(bare, normalized_shape=())
+def empty_normalized_shape(draw: Draw, case: Case) -> Case:
+    input_only = replace(case, inputs=(case.inputs[0], *(None for _ in case.inputs[1:])))
+    return replace_arguments(input_only, normalized_shape=())
 
 
 def row_breaks(
-    signature: Signature, shapes: Shapes, without: Collection[str] = ()
+    signature: Signature, shapes: Shapes, excluded: Collection[str] = ()
 ) -> tuple[Break, ...]:
     """The breaks of a normalisation over the last dimensions."""
-    empty = Break("normalized_shape empty", "normalized_shape", no_sizes)
-    return (*shape_breaks(signature, shapes, without=without), empty)
+    empty = Break("normalized_shape empty", "normalized_shape", empty_normalized_shape)
+    return (*shape_breaks(signature, shapes, excluded=excluded), empty)
 
 
 def channel_breaks(
@@ -48,42 +53,47 @@ def channel_breaks(
     A module without state accepts any number of channels.
     """
     sizes = {f"input of another {name}" for name in ("num_features", "num_channels")}
-    told = shape_breaks(signature, shapes, customary=customary)
+    from_shapes = shape_breaks(signature, shapes, customary=customary)
     return tuple(
         replace(b, applies=lambda case: bool(case.call.state)) if b.name in sizes else b
-        for b in told
+        for b in from_shapes
     )
 
 
-def _batch_statistics(case: Case) -> bool:
-    given = case.call.arguments.get
+def _uses_batch_statistics(case: Case) -> bool:
+    argument_or_default = case.call.arguments.get
     if is_function(case.call.layer):
-        return bool(given("training", False))
-    return case.call.training or not given("track_running_stats", True)
+        return bool(argument_or_default("training", False))
+    return case.call.training or not argument_or_default("track_running_stats", True)
 
 
-def _one_number(draw: Draw, case: Case) -> Case:
-    shape = shape_of(case)
-    return with_inputs(case, {0: (1, shape[1], *(1 for _ in shape[2:]))})
+def _one_number_per_channel(draw: Draw, case: Case) -> Case:
+    shape = input_shape(case)
+    return resize_inputs(case, {0: (1, shape[1], *(1 for _ in shape[2:]))})
 
 
-def without_statistics(draw: Draw, case: Case) -> Case:
+def drop_statistics(draw: Draw, case: Case) -> Case:
     return replace(case, inputs=(case.inputs[0], None, None, *case.inputs[3:]))
 
 
-def _evaluates(case: Case) -> bool:
-    return not _batch_statistics(case)
+def _uses_running_statistics(case: Case) -> bool:
+    return not _uses_batch_statistics(case)
 
 
 _BATCH = (
-    Break("one number a channel in training", "input", _one_number, applies=_batch_statistics),
+    Break(
+        "one number a channel in training",
+        "input",
+        _one_number_per_channel,
+        applies=_uses_batch_statistics,
+    ),
     Break(
         "eps not positive in training",
         "eps",
-        argument("eps", none_or_negative),
-        applies=_batch_statistics,
+        set_argument("eps", zero_or_negative),
+        applies=_uses_batch_statistics,
     ),
-    Break("eps negative", "eps", argument("eps", _below), applies=_evaluates),
+    Break("eps negative", "eps", set_argument("eps", _below), applies=_uses_running_statistics),
 )
 
 
@@ -95,7 +105,10 @@ def batch_norm_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]
 def functional_batch_norm_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of the function, whose statistics may be None in training."""
     missing = ("running_mean missing", "running_var missing")
-    none = Break(
-        "no statistics in evaluation", "running_mean", without_statistics, applies=_evaluates
+    no_statistics = Break(
+        "no statistics in evaluation",
+        "running_mean",
+        drop_statistics,
+        applies=_uses_running_statistics,
     )
-    return (*shape_breaks(signature, shapes, without=(*missing, *RANKS)), *_BATCH, none)
+    return (*shape_breaks(signature, shapes, excluded=(*missing, *RANKS)), *_BATCH, no_statistics)

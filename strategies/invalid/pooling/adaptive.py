@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.strategies.invalid.breaks import Break, negative, with_arguments
+from conformance.strategies.invalid.breaks import Break, negative, replace_arguments
 from conformance.strategies.invalid.pooling.maximum import input_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -14,24 +14,24 @@ from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Signature
 
 
-def _outputs(case: Case, dims: int) -> list[Any]:
+def _output_sizes(case: Case, dims: int) -> list[Any]:
     size = case.call.arguments["output_size"]
     return list(size) if isinstance(size, (tuple, list)) else [size] * dims
 
 
-def _negative(dims: int) -> Break:
+def _negative_size(dims: int) -> Break:
     def apply(draw: Draw, case: Case) -> Case:
-        sizes = _outputs(case, dims)
+        sizes = _output_sizes(case, dims)
         sizes[draw(st.integers(0, dims - 1))] = draw(negative)
-        return with_arguments(case, output_size=tuple(sizes))
+        return replace_arguments(case, output_size=tuple(sizes))
 
     return Break("output_size negative", "output_size", apply)
 
 
-def _too_many(dims: int) -> Break:
+def _too_many_sizes(dims: int) -> Break:
     def apply(draw: Draw, case: Case) -> Case:
-        sizes = _outputs(case, dims)
-        return with_arguments(case, output_size=(*sizes, sizes[-1] if sizes[-1] else 1))
+        sizes = _output_sizes(case, dims)
+        return replace_arguments(case, output_size=(*sizes, sizes[-1] if sizes[-1] else 1))
 
     return Break("output_size of too many numbers", "output_size", apply)
 
@@ -39,4 +39,4 @@ def _too_many(dims: int) -> Break:
 def adaptive_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of adaptive pooling."""
     dims = signature.dims
-    return (*input_breaks(signature, shapes), _negative(dims), _too_many(dims))
+    return (*input_breaks(signature, shapes), _negative_size(dims), _too_many_sizes(dims))

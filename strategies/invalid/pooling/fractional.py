@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.strategies.invalid.breaks import Break, surplus, with_arguments
+from conformance.strategies.invalid.breaks import Break, replace_arguments, surplus
 from conformance.strategies.invalid.pooling.maximum import input_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -16,33 +16,33 @@ from conformance.spec.signature import Signature
 _RATIOS = st.sampled_from((1.0, 0.0, -0.5, 1.5))
 
 
-def _without(case: Case, **arguments: Any) -> Case:
+def _replace_size(case: Case, **arguments: Any) -> Case:
     """The case with output size and ratio set to None, then other arguments set."""
-    given = {k: None for k in ("output_size", "output_ratio") if k in case.call.arguments}
-    return with_arguments(case, **{**given, **arguments})
+    none = {k: None for k in ("output_size", "output_ratio") if k in case.call.arguments}
+    return replace_arguments(case, **{**none, **arguments})
 
 
-def _neither(draw: Draw, case: Case) -> Case:
-    return _without(case)
+def _neither_size_nor_ratio(draw: Draw, case: Case) -> Case:
+    return _replace_size(case)
 
 
-def _both(dims: int) -> Break:
+def _size_and_ratio(dims: int) -> Break:
     def apply(draw: Draw, case: Case) -> Case:
-        return with_arguments(case, output_size=(1,) * dims, output_ratio=(0.5,) * dims)
+        return replace_arguments(case, output_size=(1,) * dims, output_ratio=(0.5,) * dims)
 
     return Break("output_size and output_ratio", "output_size or output_ratio", apply)
 
 
-def _ratio(dims: int) -> Break:
+def _wrong_ratio(dims: int) -> Break:
     def apply(draw: Draw, case: Case) -> Case:
         ratios = [0.5] * dims
         ratios[draw(st.integers(0, dims - 1))] = draw(_RATIOS)
-        return _without(case, output_ratio=tuple(ratios))
+        return _replace_size(case, output_ratio=tuple(ratios))
 
     return Break("output_ratio out of range", "output_ratio", apply)
 
 
-def _too_large(dims: int) -> Break:
+def _size_too_large(dims: int) -> Break:
     """The break of an output too large for its input: kH + oH − 1 > H."""
 
     def apply(draw: Draw, case: Case) -> Case:
@@ -51,14 +51,14 @@ def _too_large(dims: int) -> Break:
         kernels = kernel if isinstance(kernel, tuple) else (kernel,) * dims
         sizes = [n - k + 1 for n, k in zip(x.shape[-dims:], kernels, strict=True)]
         sizes[draw(st.integers(0, dims - 1))] += draw(surplus)
-        return _without(case, output_size=tuple(sizes))
+        return _replace_size(case, output_size=tuple(sizes))
 
     return Break("output_size too large", "output_size", apply)
 
 
-def _too_many(dims: int) -> Break:
+def _too_many_sizes(dims: int) -> Break:
     def apply(draw: Draw, case: Case) -> Case:
-        return _without(case, output_size=(1,) * (dims + 1))
+        return _replace_size(case, output_size=(1,) * (dims + 1))
 
     return Break("output_size of too many numbers", "output_size", apply)
 
@@ -72,9 +72,13 @@ def fractional_breaks(signature: Signature, shapes: Shapes, function: bool) -> t
     dims = signature.dims
     return (
         *input_breaks(signature, shapes),
-        Break("neither output_size nor output_ratio", "output_size or output_ratio", _neither),
-        *(() if function else (_both(dims),)),
-        _ratio(dims),
-        _too_large(dims),
-        _too_many(dims),
+        Break(
+            "neither output_size nor output_ratio",
+            "output_size or output_ratio",
+            _neither_size_nor_ratio,
+        ),
+        *(() if function else (_size_and_ratio(dims),)),
+        _wrong_ratio(dims),
+        _size_too_large(dims),
+        _too_many_sizes(dims),
     )

@@ -9,9 +9,9 @@ from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
     negative,
+    replace_arguments,
+    resize_inputs,
     surplus,
-    with_arguments,
-    with_inputs,
 )
 from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
@@ -21,7 +21,7 @@ from conformance.model.case import Case
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Signature
 
-zero = st.just(0)
+zeros = st.just(0)
 
 
 def _shape(case: Case) -> tuple[int, ...]:
@@ -30,81 +30,85 @@ def _shape(case: Case) -> tuple[int, ...]:
     return x.shape
 
 
-def numbers_of(case: Case, name: str, dims: int) -> list[int]:
+def numbers_by_dimension(case: Case, name: str, dims: int) -> list[int]:
     """An argument as one number per dimension, of `dims`; the stride defaults to the kernel."""
-    given = case.call.arguments
-    value = given.get(name, {"padding": 0, "dilation": 1}.get(name))
-    value = given["kernel_size"] if value is None else value
+    arguments = case.call.arguments
+    value = arguments.get(name, {"padding": 0, "dilation": 1}.get(name))
+    value = arguments["kernel_size"] if value is None else value
     return [value] * dims if isinstance(value, int) else list(value)
 
 
-def _somewhere(draw: Draw, case: Case, dims: int, name: str, value: int) -> Any:
+def _change_one_number(draw: Draw, case: Case, dims: int, name: str, value: int) -> Any:
     """Change one of an argument's numbers; return one number if all are then equal."""
-    numbers = numbers_of(case, name, dims)
+    numbers = numbers_by_dimension(case, name, dims)
     numbers[draw(st.integers(0, dims - 1))] = value
     return numbers[0] if len(set(numbers)) == 1 else tuple(numbers)
 
 
-def _bad(name: str, dims: int, values: st.SearchStrategy[int]) -> Break:
+def _bad_number(name: str, dims: int, values: st.SearchStrategy[int]) -> Break:
     """The break of an argument one of whose numbers is zero, or is negative."""
-    word = "zero" if values is zero else "negative"
+    word = "zero" if values is zeros else "negative"
 
     def apply(draw: Draw, case: Case) -> Case:
-        value = _somewhere(draw, case, dims, name, draw(values))
-        changed = with_arguments(case, **{name: value})
+        value = _change_one_number(draw, case, dims, name, draw(values))
+        changed = replace_arguments(case, **{name: value})
         # The stride must not follow an invalid kernel.
         if name == "kernel_size" and "stride" not in case.call.arguments:
-            changed = with_arguments(changed, stride=1)
+            changed = replace_arguments(changed, stride=1)
         return changed
 
     # A kernel of size 0 has no largest element, but torch's messages forbid negative ones only.
     return Break(f"{name} {word}", name, apply)
 
 
-def _padding(dims: int) -> Break:
+def _large_padding(dims: int) -> Break:
     """The break of a padding of more than half the kernel."""
 
     def apply(draw: Draw, case: Case) -> Case:
         k = draw(st.integers(0, dims - 1))
-        kernel, padding = (numbers_of(case, name, dims) for name in ("kernel_size", "padding"))
-        before = padding[k]
+        kernel, padding = (
+            numbers_by_dimension(case, name, dims) for name in ("kernel_size", "padding")
+        )
+        old_padding = padding[k]
         padding[k] = kernel[k] // 2 + draw(surplus)
         # Long enough for the window even without the new padding.
         shape = list(_shape(case))
-        shape[k - dims] = max(shape[k - dims], 2 * before, 1)
-        changed = with_inputs(case, {0: shape})
-        return with_arguments(changed, padding=tuple(padding))
+        shape[k - dims] = max(shape[k - dims], 2 * old_padding, 1)
+        changed = resize_inputs(case, {0: shape})
+        return replace_arguments(changed, padding=tuple(padding))
 
     return Break("padding of more than half the kernel", "padding", apply)
 
 
-def _too_short(dims: int) -> Break:
+def _window_too_long(dims: int) -> Break:
     """The break of a window longer than the padded input."""
 
     def apply(draw: Draw, case: Case) -> Case:
         k = draw(st.integers(0, dims - 1))
         names = ("kernel_size", "padding", "dilation")
-        kernel, padding, dilation = (numbers_of(case, name, dims)[k] for name in names)
-        stride = numbers_of(case, "stride", dims)[k]
+        kernel, padding, dilation = (numbers_by_dimension(case, name, dims)[k] for name in names)
+        stride = numbers_by_dimension(case, "stride", dims)[k]
         length = _shape(case)[k - dims]
         reach = length + 2 * padding + stride + draw(surplus)
-        kernels = numbers_of(case, "kernel_size", dims)
+        kernels = numbers_by_dimension(case, "kernel_size", dims)
         kernels[k] = max(kernel, -(-reach // dilation) + 1)
-        changed = with_arguments(case, kernel_size=tuple(kernels))
+        changed = replace_arguments(case, kernel_size=tuple(kernels))
         if "stride" not in case.call.arguments or case.call.arguments["stride"] is None:
-            changed = with_arguments(changed, stride=tuple(numbers_of(case, "stride", dims)))
+            changed = replace_arguments(
+                changed, stride=tuple(numbers_by_dimension(case, "stride", dims))
+            )
         return changed
 
     return Break("window longer than the padded input", "kernel_size", apply)
 
 
-def _too_many(dims: int, names: tuple[str, ...]) -> Break:
+def _too_many_numbers(dims: int, names: tuple[str, ...]) -> Break:
     """The break of a tuple with a number too many."""
 
     def apply(draw: Draw, case: Case) -> Case:
         name = draw(st.sampled_from(names))
-        numbers = numbers_of(case, name, dims)
-        return with_arguments(case, **{name: (*numbers, numbers[-1])})
+        numbers = numbers_by_dimension(case, name, dims)
+        return replace_arguments(case, **{name: (*numbers, numbers[-1])})
 
     return Break("size of too many numbers", " or ".join(names), apply)
 
@@ -112,8 +116,8 @@ def _too_many(dims: int, names: tuple[str, ...]) -> Break:
 def input_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of the input: its rank, and empty axes. Integers may be pooled."""
     dims = signature.dims
-    told = shape_breaks(signature, shapes, without=("input of another dtype",))
-    return (*told, no_channels(dims), no_length(dims))
+    from_shapes = shape_breaks(signature, shapes, excluded=("input of another dtype",))
+    return (*from_shapes, no_channels(dims), no_length(dims))
 
 
 def no_channels(dims: int) -> Break:
@@ -138,17 +142,17 @@ def no_length(dims: int) -> Break:
     return Break("no length", "input", apply)
 
 
-def _no_divisor(draw: Draw, case: Case) -> Case:
-    return with_arguments(case, divisor_override=0)
+def _zero_divisor(draw: Draw, case: Case) -> Case:
+    return replace_arguments(case, divisor_override=0)
 
 
 def window_breaks(
     signature: Signature,
     shapes: Shapes,
     *,
-    padded: bool = True,
-    dilated: bool = False,
-    divided: bool = False,
+    has_padding: bool = True,
+    has_dilation: bool = False,
+    has_divisor: bool = False,
 ) -> tuple[Break, ...]:
     """The breaks of pooling by windows.
 
@@ -156,14 +160,18 @@ def window_breaks(
         padded, dilated, divided: the layer has padding, dilation, divisor_override.
     """
     dims = signature.dims
-    names = ("stride", *(("dilation",) if dilated else ()), "kernel_size")
-    more = (("padding",) if padded else ()) + (("dilation",) if dilated else ())
+    names = ("stride", *(("dilation",) if has_dilation else ()), "kernel_size")
+    optional_names = (("padding",) if has_padding else ()) + (("dilation",) if has_dilation else ())
     return (
-        *((_padding(dims), _bad("padding", dims, negative)) if padded else ()),
-        *(_bad(name, dims, zero) for name in names),
-        *(_bad(name, dims, negative) for name in names),
-        _too_short(dims),
-        _too_many(dims, ("kernel_size", "stride", *more)),
+        *((_large_padding(dims), _bad_number("padding", dims, negative)) if has_padding else ()),
+        *(_bad_number(name, dims, zeros) for name in names),
+        *(_bad_number(name, dims, negative) for name in names),
+        _window_too_long(dims),
+        _too_many_numbers(dims, ("kernel_size", "stride", *optional_names)),
         *input_breaks(signature, shapes),
-        *((Break("divisor_override zero", "divisor_override", _no_divisor),) if divided else ()),
+        *(
+            (Break("divisor_override zero", "divisor_override", _zero_divisor),)
+            if has_divisor
+            else ()
+        ),
     )

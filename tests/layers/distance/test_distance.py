@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
@@ -52,7 +52,7 @@ def test_every_norm_is_drawn(layer: str) -> None:
 
 
 def test_the_two_pages_differ_where_both_vectors_are_short() -> None:
-    x = exactly(np.array([[1e-6, 0.0]]), FLOAT64)
+    x = exact_operand(np.array([[1e-6, 0.0]]), FLOAT64)
     of_function, of_module = cosine_similarity({}, x, x).alternatives
     assert np.allclose(of_function.value, 1.0)
     assert np.allclose(of_module.value, 1e-4)
@@ -63,7 +63,7 @@ def test_gradients_of_norms_are_differences(p: float) -> None:
     generator = np.random.default_rng(0)
     x = generator.standard_normal((3, 4))
     taken = leaf(x, FLOAT64)
-    (found,) = pull_back([norm(taken, p, -1)], [exactly(np.ones((3, 1)), FLOAT64)], [taken])
+    (found,) = pull_back([norm(taken, p, -1)], [exact_operand(np.ones((3, 1)), FLOAT64)], [taken])
     step = 1e-6
     for at in np.ndindex(x.shape):
         moved = x.copy()
@@ -75,9 +75,9 @@ def test_gradients_of_norms_are_differences(p: float) -> None:
 
 def test_below_eps_the_norm_is_no_part_of_the_gradient() -> None:
     """Of 0.3·x₂ ÷ 1 it is x₂; torch has 0.7 for 1."""
-    x1, x2 = leaf(np.array([[0.3]]), FLOAT64), exactly(np.array([[1.0]]), FLOAT64)
+    x1, x2 = leaf(np.array([[0.3]]), FLOAT64), exact_operand(np.array([[1.0]]), FLOAT64)
     found = functional_cosine_similarity({}, x1, x2, eps=1.0)
-    (gradient,) = pull_back([found], [exactly(np.ones(1), FLOAT64)], [x1])
+    (gradient,) = pull_back([found], [exact_operand(np.ones(1), FLOAT64)], [x1])
     assert abs(float(gradient.value[0, 0]) - 1.0) <= float(gradient.error[0, 0]) < 1e-14
 
 
@@ -148,7 +148,7 @@ def test_a_subnormal_part_of_a_unit_vector_is_rounded_before_it_is_multiplied() 
     unit = (torch.tensor(x, dtype=torch.float16) / 28) * torch.tensor(1.57, dtype=torch.float16)
     precision = Precision.of("float16")
     given = leaf(x, precision)
-    cotangent = exactly(np.array([[float(np.float16(1.57))]]), precision)
+    cotangent = exact_operand(np.array([[float(np.float16(1.57))]]), precision)
     (wanted,) = pull_back([norm(given, 2.0, -1)], [cotangent], [given])
     assert unit[0, 0] == 2.0**-23
     assert abs(unit[0, 0].item() - wanted.value[0, 0]) <= wanted.error[0, 0]

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, DTYPES
@@ -45,7 +45,7 @@ def test_every_form_of_a_vector_is_drawn() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_vector_of_zeros_stays_one(dtype: str) -> None:
     """Whether or not the dtype has a number for eps."""
-    found = normalize({}, exactly(np.zeros((1, 2)), Precision.of(dtype)))
+    found = normalize({}, exact_operand(np.zeros((1, 2)), Precision.of(dtype)))
     assert (found.value == 0).all()
     assert (found.error == 0).all()
 
@@ -57,10 +57,10 @@ def test_gradients_are_differences(p: float) -> None:
     precision = Precision.of("float64")
     taken = leaf(x, precision)
     output = normalize({}, taken, p=p)
-    (found,) = pull_back([output], [exactly(weight, precision)], [taken])
+    (found,) = pull_back([output], [exact_operand(weight, precision)], [taken])
 
     def total(y: np.ndarray) -> float:
-        return float((normalize({}, exactly(y, precision), p=p).value * weight).sum())
+        return float((normalize({}, exact_operand(y, precision), p=p).value * weight).sum())
 
     for at in np.ndindex(x.shape):
         step = np.zeros(x.shape)

@@ -15,7 +15,7 @@ from torch import nn
 
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.trial import Trial
@@ -80,7 +80,11 @@ def test_the_weight_after_a_call_is_that_of_the_loops(layer: str) -> None:
         _, wanted = brute_force.embedding(
             case.inputs[0], _weight(case), most, given.get("norm_type", 2.0)
         )
-        found = Trial(torch_backend, CATALOGUE[layer], case).after.state["weight"].nearest(wanted)
+        found = (
+            Trial(torch_backend, CATALOGUE[layer], case)
+            .expected_update.state["weight"]
+            .nearest(wanted)
+        )
         bounded = np.isfinite(found.error)
         assert (np.abs(found.value - wanted) <= found.error)[bounded].all()
         compared += int(bounded.sum())
@@ -98,9 +102,13 @@ def test_gradients_are_those_of_the_loops(
     cotangent = generator.standard_normal((3, 4, 2))
     weight = leaf(generator.standard_normal((3, 2)), FLOAT64)
     output = functional_embedding(
-        {}, exactly(index, FLOAT64), weight, padding_idx=padding, scale_grad_by_freq=by_frequency
+        {},
+        exact_operand(index, FLOAT64),
+        weight,
+        padding_idx=padding,
+        scale_grad_by_freq=by_frequency,
     )
-    (found,) = pull_back([output], [exactly(cotangent, FLOAT64)], [weight])
+    (found,) = pull_back([output], [exact_operand(cotangent, FLOAT64)], [weight])
     wanted = brute_force.gradient(index, cotangent, 3, padding, by_frequency)
     assert (np.abs(found.value - wanted) <= found.error + 1e-15).all()
     if padding is not None:
@@ -109,8 +117,10 @@ def test_gradients_are_those_of_the_loops(
 
 
 def test_a_row_may_be_divided_by_its_norm_with_or_without_a_guard() -> None:
-    weight = exactly(np.array([[0.003, 0.004]]), FLOAT64)
-    updated = functional_embedding({}, exactly(np.array([0]), FLOAT64), weight, max_norm=0.001)
+    weight = exact_operand(np.array([[0.003, 0.004]]), FLOAT64)
+    updated = functional_embedding(
+        {}, exact_operand(np.array([0]), FLOAT64), weight, max_norm=0.001
+    )
     plain, guarded = updated.outputs.alternatives
     assert np.allclose(plain.value, [[0.0006, 0.0008]], rtol=1e-15)
     assert np.allclose(guarded.value, plain.value * (0.005 / (0.005 + 1e-7)), rtol=1e-15)

@@ -15,13 +15,13 @@ from torch import nn
 
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks.cotangents import expected
+from conformance.checks.cotangents import oracle_gradients
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
-from conformance.layers.embedding.bag import rows
+from conformance.layers.embedding.bag import layer_specs
 from conformance.model.case import Case
 from conformance.oracles.embedding.bag import bags, functional_embedding_bag
 
@@ -92,11 +92,11 @@ def test_gradients_are_those_of_the_loops(
         cotangent = generator.standard_normal((3, 2))
         weight = leaf(generator.standard_normal((3, 2)), FLOAT64)
         output = functional_embedding_bag(
-            {}, exactly(index, FLOAT64), weight,
-            None if offsets is None else exactly(offsets, FLOAT64),
+            {}, exact_operand(index, FLOAT64), weight,
+            None if offsets is None else exact_operand(offsets, FLOAT64),
             mode=mode, padding_idx=padding, scale_grad_by_freq=by_frequency,
         )  # fmt: skip
-        (found,) = pull_back([output], [exactly(cotangent, FLOAT64)], [weight])
+        (found,) = pull_back([output], [exact_operand(cotangent, FLOAT64)], [weight])
         wanted = brute_force.gradient(index, offsets, cotangent, 3, mode, by_frequency, padding)
         assert (np.abs(found.value - wanted) <= found.error + 1e-15).all()
         assert (found.error <= 40 * FLOAT64.unit * (1 + np.abs(cotangent).sum())).all()
@@ -110,8 +110,8 @@ def test_weights_of_samples_have_the_gradient_of_torch() -> None:
             continue
         trial = Trial(torch_backend, CATALOGUE[LAYERS[0]], case)
         cotangent = np.ones(trial.shapes[0])
-        (_, _, wanted), _ = expected(trial, [cotangent])
-        got = trial.pulled(cotangent)[2] if cotangent.size else None
+        (_, _, wanted), _ = oracle_gradients(trial, [cotangent])
+        got = trial.input_gradients(cotangent)[2] if cotangent.size else None
         if got is not None and wanted is not None:
             decided = np.isfinite(wanted.error)
             assert (np.abs(got - wanted.value) <= wanted.error)[decided].all()
@@ -121,14 +121,14 @@ def test_weights_of_samples_have_the_gradient_of_torch() -> None:
 
 def test_a_row_of_a_fitted_case_keeps_its_offsets() -> None:
     """Where `include_last_offset` changes, the end of the last bag comes or goes."""
-    row = next(iter(rows()))
-    assert row.variation.refit is not None
+    row = next(iter(layer_specs()))
+    assert row.variation.resize is not None
     for case in cases(LAYERS[0]):
         if case.inputs[1] is None:
             continue
         last = case.call.arguments.get("include_last_offset", False)
         arguments = {**case.call.arguments, "include_last_offset": not last}
-        other = row.variation.refit(row, case, arguments)
+        other = row.variation.resize(row, case, arguments)
         assert other is not None
         assert len(other.inputs[1]) - len(case.inputs[1]) == (-1 if last else 1)
         assert row.output_shapes(other) == row.output_shapes(case)

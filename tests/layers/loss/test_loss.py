@@ -13,7 +13,7 @@ from support import cases, law_findings
 from torch.nn import functional
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.laws.loss.cross_entropy import LAWS
@@ -100,14 +100,14 @@ def test_margins_are_exact() -> None:
     x, target = np.array([[0.0, -1024.0], [-2048.0, 0.0]]), np.array([1, 1])
     for dtype in DTYPES:
         precision = Precision.of(dtype)
-        loss = cross_entropy({}, exactly(x, precision), exactly(target, precision))
+        loss = cross_entropy({}, exact_operand(x, precision), exact_operand(target, precision))
         assert loss.value == 512
         assert loss.error == 0
 
 
 def test_the_mean_of_nothing_is_nan_for_certain() -> None:
     precision = Precision.of("float32")
-    x = exactly(np.zeros((2, 3)), precision)
-    loss = cross_entropy({}, x, exactly(np.array([-100, -100]), precision))
+    x = exact_operand(np.zeros((2, 3)), precision)
+    loss = cross_entropy({}, x, exact_operand(np.array([-100, -100]), precision))
     assert np.isnan(loss.value)
     assert loss.error == 0

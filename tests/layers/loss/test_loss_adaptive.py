@@ -13,7 +13,7 @@ from support import cases, law_findings
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.laws.loss.adaptive import LAWS, LOSS, OF_ALL, OF_PREDICTED
+from conformance.laws.loss.adaptive import LOG_PROB_LAWS, LOSS, LOSS_LAWS, PREDICT_LAWS
 from conformance.layers import DTYPES
 
 Pair = tuple[Any, Any]
@@ -48,7 +48,7 @@ OF_METHODS: dict[tuple[str, str], Callable[[torch.Tensor, torch.Tensor], Any]] =
 }
 
 
-@pytest.mark.parametrize("name", [law.name for law in LAWS])
+@pytest.mark.parametrize("name", [law.name for law in LOSS_LAWS])
 @pytest.mark.filterwarnings("ignore")
 def test_each_law_is_seen_failing(name: str) -> None:
     added = BROKEN[name]
@@ -81,8 +81,8 @@ def test_each_law_of_a_method_is_seen_failing(method: str, name: str) -> None:
 
 
 def test_every_law_of_a_method_has_its_fake() -> None:
-    wanted = {("log_prob", law.name) for law in OF_ALL}
-    wanted |= {("predict", law.name) for law in OF_PREDICTED}
+    wanted = {("log_prob", law.name) for law in LOG_PROB_LAWS}
+    wanted |= {("predict", law.name) for law in PREDICT_LAWS}
     assert wanted == set(OF_METHODS)
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.laws.loss.ctc import LAWS
@@ -125,10 +125,10 @@ def test_the_gradient_is_that_of_the_enumeration() -> None:
         logits = generator.standard_normal((steps, 3))
         x = logits - np.log(np.exp(logits).sum(1, keepdims=True))
         given = leaf(x, precision)
-        labels = exactly(np.array(target, np.int64), precision)
+        labels = exact_operand(np.array(target, np.int64), precision)
         found = ctc_loss({}, given, labels, (steps,), (len(target),), reduction="sum")
         assert isinstance(found, Choices)
-        one = exactly(np.ones(()), precision)
+        one = exact_operand(np.ones(()), precision)
         own, behind = (pull_back([way], [one], [given])[0] for way in found.alternatives)
         wanted, through = np.zeros_like(x), np.zeros_like(x)
         for place in np.ndindex(*x.shape):
@@ -158,7 +158,7 @@ def test_classes_share_each_step_of_a_sequence() -> None:
         steps, labels = (np.atleast_1d(n) for n in lengths if n is not None)
         precision = Precision.of("float64")
         given = leaf(x, precision)
-        rest = [exactly(n, precision) for n in (targets, steps, labels)]
+        rest = [exact_operand(n, precision) for n in (targets, steps, labels)]
         found = ctc_loss({}, given, *rest, **facts)
         assert isinstance(found, Choices)
         # A loss that is infinite has no gradient, be it given as 0.
@@ -168,7 +168,7 @@ def test_classes_share_each_step_of_a_sequence() -> None:
         assert isinstance(whole, Choices)
         if not np.isfinite(whole.alternatives[0].value):
             continue
-        one = exactly(np.ones(()), precision)
+        one = exact_operand(np.ones(()), precision)
         own = pull_back([found.alternatives[0]], [one], [given])[0]
         sums = own.value.sum(-1).reshape(len(x), -1)
         wanted = np.where(np.arange(len(x))[:, np.newaxis] < steps, -1.0, 0.0)

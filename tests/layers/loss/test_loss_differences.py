@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, DTYPES
@@ -96,9 +96,9 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
 
 
 def _slope(loss: Callable[..., Any], at: float, **facts: Any) -> tuple[float, float]:
-    x, y = leaf(np.array([at]), FLOAT64), exactly(np.zeros(1), FLOAT64)
+    x, y = leaf(np.array([at]), FLOAT64), exact_operand(np.zeros(1), FLOAT64)
     found = loss({}, x, y, reduction="sum", **facts)
-    (gradient,) = pull_back([found], [exactly(np.array(1.0), FLOAT64)], [x])
+    (gradient,) = pull_back([found], [exact_operand(np.array(1.0), FLOAT64)], [x])
     return float(gradient.value[0]), float(gradient.error[0])
 
 

@@ -13,11 +13,11 @@ from support import cases, law_findings
 from torch.nn import functional
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, DTYPES
-from conformance.layers.fitting import resized
+from conformance.layers.fitting import select_places
 from conformance.oracles.loss.multi_margin import (
     multi_margin_loss,
     multilabel_margin_loss,
@@ -73,7 +73,7 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
 def test_each_law_holds_of_torch_and_none_is_forgotten(layer: str) -> None:
     assert {law.name for law in CATALOGUE[layer].laws} == set(BROKEN[layer])
     for name in BROKEN[layer]:
-        compared, found = law_findings(torch_backend, layer, name, unlisted=True)
+        compared, found = law_findings(torch_backend, layer, name, unlisted_only=True)
         assert compared
         assert not found
 
@@ -109,10 +109,10 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
 
 
 def test_the_examples_of_the_pages() -> None:
-    x = exactly(np.array([[0.1, 0.2, 0.4, 0.8]]), FLOAT64)
-    loss = multi_margin_loss({}, x, exactly(np.array([3]), FLOAT64))
+    x = exact_operand(np.array([[0.1, 0.2, 0.4, 0.8]]), FLOAT64)
+    loss = multi_margin_loss({}, x, exact_operand(np.array([3]), FLOAT64))
     assert abs(loss.value - 0.325) <= loss.error < 1e-14
-    labels = exactly(np.array([[3, 0, -1, 1]]), FLOAT64)
+    labels = exact_operand(np.array([[3, 0, -1, 1]]), FLOAT64)
     loss = multilabel_margin_loss({}, x, labels)
     assert abs(loss.value - 0.85) <= loss.error < 1e-14
 
@@ -121,9 +121,10 @@ def test_the_examples_of_the_pages() -> None:
 def test_whole_numbers_are_exact_where_nothing_is_divided_by_three(dtype: str) -> None:
     precision = Precision.of(dtype)
     x, weight = (
-        exactly(np.array(v), precision) for v in ([[3.0, 1.0, 4.0, 1.0]], [1.0, 2.0, 4.0, 1.0])
+        exact_operand(np.array(v), precision)
+        for v in ([[3.0, 1.0, 4.0, 1.0]], [1.0, 2.0, 4.0, 1.0])
     )
-    target = exactly(np.array([1]), precision)
+    target = exact_operand(np.array([1]), precision)
     loss = multi_margin_loss({}, x, target, weight, p=2)
     assert loss.value == 2 * (9 + 16 + 1) / 4
     assert loss.error == 0
@@ -131,9 +132,9 @@ def test_whole_numbers_are_exact_where_nothing_is_divided_by_three(dtype: str) -
 
 def test_sums_of_samples_divided_by_three_round_each() -> None:
     precision = Precision.of("float32")
-    target = exactly(np.zeros(17, int), precision)
+    target = exact_operand(np.zeros(17, int), precision)
     of_three, of_four = (
-        exactly(np.tile([scores], (17, 1)), precision)
+        exact_operand(np.tile([scores], (17, 1)), precision)
         for scores in ([0.0, 1.0, 2.0], [0.0, 1.0, 2.0, -1.0])
     )
     each, whole = (multi_margin_loss({}, of_three, target, reduction=x) for x in ("none", "sum"))
@@ -147,15 +148,17 @@ def test_sums_of_samples_divided_by_three_round_each() -> None:
 
 
 def test_a_saturated_score_has_its_loss_and_a_small_one_its_digits() -> None:
-    x = exactly(np.array([[-1000.0], [40.0]]), FLOAT64)
-    loss = multilabel_soft_margin_loss({}, x, exactly(np.ones((2, 1)), FLOAT64), reduction="none")
+    x = exact_operand(np.array([[-1000.0], [40.0]]), FLOAT64)
+    loss = multilabel_soft_margin_loss(
+        {}, x, exact_operand(np.ones((2, 1)), FLOAT64), reduction="none"
+    )
     assert np.allclose(loss.value, [1000.0, np.exp(-40.0)], rtol=1e-15, atol=0)
 
 
 def test_nan_is_left_open_where_it_is_compared_and_certain_where_it_is_added() -> None:
-    x = exactly(np.array([np.nan, 1.0, 2.0]), FLOAT64)
-    compared = multi_margin_loss({}, x, exactly(np.array(1), FLOAT64))
-    added = multilabel_soft_margin_loss({}, x, exactly(np.ones(3), FLOAT64))
+    x = exact_operand(np.array([np.nan, 1.0, 2.0]), FLOAT64)
+    compared = multi_margin_loss({}, x, exact_operand(np.array(1), FLOAT64))
+    added = multilabel_soft_margin_loss({}, x, exact_operand(np.ones(3), FLOAT64))
     assert np.isinf(compared.error)
     assert np.isnan(added.value)
     assert added.error == 0
@@ -168,8 +171,8 @@ def test_a_resized_case_has_different_labels_still(size: int) -> None:
         x = case.inputs[0]
         assert x is not None
         places = np.arange(size) % max(x.shape[-1], 1)
-        axes = row.axes(case)[-1]
-        other = resized(row, case, axes, places.tolist())
+        axes = row.resizable_axes(case)[-1]
+        other = select_places(row, case, axes, places.tolist())
         assert other is not None
         moved, target = other.inputs[:2]
         assert moved is not None

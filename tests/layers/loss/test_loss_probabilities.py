@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, DTYPES
@@ -134,7 +134,7 @@ def _gradients(
     """A single loss and its gradients."""
     leaves = [leaf(np.array([x]), precision) for x in inputs]
     found = loss({}, *leaves, reduction="sum", **facts)
-    return found, pull_back([found], [exactly(np.array(1.0), precision)], leaves)
+    return found, pull_back([found], [exact_operand(np.array(1.0), precision)], leaves)
 
 
 def test_no_logarithm_of_a_probability_is_below_minus_100() -> None:

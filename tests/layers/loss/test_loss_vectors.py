@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, DTYPES
@@ -104,7 +104,7 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
 def test_of_whole_lengths_the_loss_is_exact(dtype: str) -> None:
     precision = Precision.of(dtype)
     anchor, positive, negative = (
-        exactly(np.array(x), precision) for x in ([[0.0, 0.0]], [[3.0, 4.0]], [[0.0, 4.0]])
+        exact_operand(np.array(x), precision) for x in ([[0.0, 0.0]], [[3.0, 4.0]], [[0.0, 4.0]])
     )
     # The anchor is 4 from either; they are 3 from each other.
     for swap, wanted in ((False, 1.0), (True, 2.0)):
@@ -114,7 +114,7 @@ def test_of_whole_lengths_the_loss_is_exact(dtype: str) -> None:
 
 
 def test_a_distance_is_swapped_only_where_the_other_is_smaller() -> None:
-    anchor, positive, negative = (exactly(np.array([[x]]), FLOAT64) for x in (0.0, 3.0, 4.0))
+    anchor, positive, negative = (exact_operand(np.array([[x]]), FLOAT64) for x in (0.0, 3.0, 4.0))
     one, other = (
         float(triplet_margin_loss({}, anchor, positive, negative, margin=2.0, swap=swap).value)
         for swap in (False, True)
@@ -125,15 +125,15 @@ def test_a_distance_is_swapped_only_where_the_other_is_smaller() -> None:
 def test_where_both_distances_are_equal_a_gradient_may_go_to_either() -> None:
     anchor, positive, negative = (leaf(np.array([[x]]), FLOAT64) for x in (1.0, -1.0, 0.0))
     loss = triplet_margin_loss({}, anchor, positive, negative, eps=0.0, swap=True)
-    (slope,) = pull_back([loss], [exactly(np.ones(()), FLOAT64)], [negative])
+    (slope,) = pull_back([loss], [exact_operand(np.ones(()), FLOAT64)], [negative])
     assert slope.error > 0.4
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_vector_of_zeros_has_the_cosine_0(dtype: str) -> None:
     precision = Precision.of(dtype)
-    a, b = (exactly(np.array(x), precision) for x in ([[0.0, 0.0]] * 2, [[3.0, 4.0]] * 2))
-    y = exactly(np.array([1.0, -1.0]), precision)
+    a, b = (exact_operand(np.array(x), precision) for x in ([[0.0, 0.0]] * 2, [[3.0, 4.0]] * 2))
+    y = exact_operand(np.array([1.0, -1.0]), precision)
     loss = cosine_embedding_loss({}, a, b, y, margin=-0.5, reduction="none")
     for way in loss.alternatives:
         assert list(way.value) == [1.0, 0.5]
@@ -142,7 +142,7 @@ def test_a_vector_of_zeros_has_the_cosine_0(dtype: str) -> None:
 
 def test_long_vectors_of_float16_have_a_cosine() -> None:
     precision = Precision.of("float16")
-    a, b = (exactly(np.array(x), precision) for x in ([300.0, 400.0], [400.0, 300.0]))
-    loss = cosine_embedding_loss({}, a, b, exactly(np.ones(()), precision))
+    a, b = (exact_operand(np.array(x), precision) for x in ([300.0, 400.0], [400.0, 300.0]))
+    loss = cosine_embedding_loss({}, a, b, exact_operand(np.ones(()), precision))
     for way in loss.alternatives:
         assert abs(way.value - 0.04) <= way.error < 0.01

@@ -12,7 +12,7 @@ from support import ENOUGH, cases, first_failure, law_findings
 from torch import nn
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.layers import CATALOGUE
 from conformance.oracles.normalization.groups import cross_map_lrn, local_response_norm
@@ -86,7 +86,9 @@ def test_torch_is_right_in_many_cases_and_wrong_in_many() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 5, 9])
 def test_it_is_the_local_response_norm(size: int) -> None:
-    x = exactly(np.random.default_rng(0).standard_normal((2, 5, 1, 2)), Precision.of("float64"))
+    x = exact_operand(
+        np.random.default_rng(0).standard_normal((2, 5, 1, 2)), Precision.of("float64")
+    )
     ours = cross_map_lrn({}, x, size=size, alpha=1.0)
     theirs = local_response_norm({}, x, size=size, alpha=1.0)
     assert np.array_equal(ours.value, theirs.value)

@@ -41,7 +41,7 @@ def test_state_after_a_call_agrees_with_brute_force(layer: str) -> None:
         assert first is not None
         if first.size > 400 or case.labels["regime"] == "large":
             continue
-        expected = _trial(torch_backend, case).after.state
+        expected = _trial(torch_backend, case).expected_update.state
         _, brute = brute_force.answer(case)
         assert set(expected) == set(brute)
         for name, oracle in expected.items():
@@ -222,7 +222,7 @@ def test_a_case_is_not_tried_in_a_mode_that_refuses_it() -> None:
     one = next(
         case
         for case in cases("BatchNorm2d", "float32", 200)
-        if not CATALOGUE["BatchNorm2d"].traits.trains(case)
+        if not CATALOGUE["BatchNorm2d"].traits.valid_in_train_mode(case)
     )
     state.check(_trial(torch_backend, one))
     training = replace(one, call=replace(one.call, training=True))

@@ -30,7 +30,7 @@ def test_state_after_a_call_agrees_with_brute_force(layer: str) -> None:
         assert first is not None
         if first.size > 400 or case.labels["regime"] == "large":
             continue
-        expected = Trial(torch_backend, CATALOGUE[layer], case).after.state
+        expected = Trial(torch_backend, CATALOGUE[layer], case).expected_update.state
         _, brute = brute_force.answer(case)
         assert set(expected) == set(brute)
         for name, oracle in expected.items():
@@ -107,11 +107,11 @@ def _fake(word: str, added: str) -> ModuleBackend:
 @pytest.mark.parametrize(("layer", "name", "added"), FAKES)
 def test_every_law_is_seen_failing(layer: str, name: str, added: str) -> None:
     _, found = law_findings(
-        _fake(layer.removeprefix("functional."), added), layer, name, 120, every=True
+        _fake(layer.removeprefix("functional."), added), layer, name, 120, all_cases=True
     )
     found = [message for message in found if f"law {name!r}" in message]
     assert found
-    compared, wrong = law_findings(torch_backend, layer, name, 120, every=True)
+    compared, wrong = law_findings(torch_backend, layer, name, 120, all_cases=True)
     assert compared >= 5
     # An empty batch with a weight is refused by torch.
     assert all("select(): index 0" in message for message in wrong)
@@ -131,6 +131,6 @@ class LazyOfSizes(nn.LazyInstanceNorm1d):
 def test_a_lazy_layer_of_its_own_is_seen() -> None:
     space = SimpleNamespace(LazyInstanceNorm1d=LazyOfSizes, InstanceNorm1d=nn.InstanceNorm1d)
     _, found = law_findings(
-        ModuleBackend("fake", nn=space), "LazyInstanceNorm1d", "eager", 60, every=True
+        ModuleBackend("fake", nn=space), "LazyInstanceNorm1d", "eager", 60, all_cases=True
     )
     assert any("the worst of" in message for message in found)

@@ -16,7 +16,7 @@ from torch import nn
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import values
@@ -69,7 +69,9 @@ def _facts(case: Case) -> set[str]:
             -(-(w.length + 2 * w.padding - r) // w.stride) + 1 > w.outputs
             for w, r in zip(windows, reaches, strict=True)
         ),
-        "hopping": any(((w.places < 0) | (w.places >= w.length)).all(1).any() for w in windows),
+        "hopping": any(
+            ((w.positions < 0) | (w.positions >= w.length)).all(1).any() for w in windows
+        ),
     }
     return {name for name, holds in found.items() if holds} | {case.labels["regime"]}
 
@@ -102,7 +104,7 @@ def test_every_corner_is_drawn(layer: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_numbers_apart_of_a_large_plane_are_in_the_format(dtype: str) -> None:
-    numbers = pooling._apart((1, 9, 493), 1, 0, dtype)
+    numbers = pooling._distinct_numbers((1, 9, 493), 1, 0, dtype)
     assert (round_to(numbers, dtype) == numbers).all()
     assert len(np.unique(numbers)) == numbers.size
 
@@ -120,7 +122,7 @@ def test_numbers_apart_are_apart(dtype: str) -> None:
 
 
 def _pooled(x: Any, **arguments: Any) -> Any:
-    return max_pool2d({}, exactly(np.array(x), FLOAT32), return_indices=True, **arguments)
+    return max_pool2d({}, exact_operand(np.array(x), FLOAT32), return_indices=True, **arguments)
 
 
 def test_any_index_of_a_largest_element_is_right_and_no_other() -> None:
@@ -166,7 +168,7 @@ def test_of_a_window_that_hops_over_the_input_the_value_is_known_only() -> None:
 def test_a_gradient_goes_to_the_largest_or_anywhere_among_the_largest() -> None:
     x = leaf(np.array([[[4.0, 1.0, 2.0, 2.0]]]), FLOAT32)
     (y,) = max_pool2d({}, x, kernel_size=(1, 2))
-    (gradient,) = pull_back([y], [exactly(np.array([[[3.0, 5.0]]]), FLOAT32)], [x])
+    (gradient,) = pull_back([y], [exact_operand(np.array([[[3.0, 5.0]]]), FLOAT32)], [x])
     assert (gradient.value == [3.0, 0.0, 2.5, 2.5]).all()
     assert (gradient.error == [0.0, 0.0, 2.5, 2.5]).all()
 

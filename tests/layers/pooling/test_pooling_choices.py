@@ -15,12 +15,12 @@ from torch import nn
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
-from conformance.oracles.pooling.fractional import fractional_max_pool2d, starts_of
+from conformance.oracles.pooling.fractional import fractional_max_pool2d, window_starts
 from conformance.oracles.pooling.inverse import max_unpool1d
 
 FLOAT32 = Precision.of("float32")
@@ -69,18 +69,18 @@ def test_every_corner_of_fractional_pooling_is_drawn(layer: str) -> None:
 
 
 def test_of_a_repeated_index_either_element_is_right() -> None:
-    x = exactly(np.array([[1.0, 2.0, 3.0]]), FLOAT32)
-    index = exactly(np.array([[2, 0, 2]]), FLOAT32)
+    x = exact_operand(np.array([[1.0, 2.0, 3.0]]), FLOAT32)
+    index = exact_operand(np.array([[2, 0, 2]]), FLOAT32)
     y = max_unpool1d({}, x, index, kernel_size=1)
     assert isinstance(y, Choices)
     assert {tuple(way.value[0]) for way in y.alternatives} == {(2, 0, 1), (2, 0, 3)}
 
 
 def test_windows_begin_at_either_side_of_their_share() -> None:
-    early, late = starts_of(7, 4, 2)
+    early, late = window_starts(7, 4, 2)
     assert early.tolist() == [0, 1, 3, 5]
     assert late.tolist() == [0, 2, 4, 5]
-    (only,) = starts_of(5, 4, 2)
+    (only,) = window_starts(5, 4, 2)
     assert only.tolist() == [0, 1, 2, 3]
 
 
@@ -92,7 +92,7 @@ def test_torchs_windows_are_among_those(u: float) -> None:
         torch.from_numpy(x), 2, (4, 4), None, True, samples
     )
     wanted = fractional_max_pool2d(
-        {}, exactly(x, FLOAT32), kernel_size=2, output_size=(4, 4), return_indices=True
+        {}, exact_operand(x, FLOAT32), kernel_size=2, output_size=(4, 4), return_indices=True
     )
     for answer, ways in zip((got, index), wanted, strict=True):
         assert isinstance(ways, Choices)
@@ -104,7 +104,7 @@ def test_a_gradient_is_certain_where_every_window_has_the_same_largest_element()
     x = leaf(np.array([[[9.0, 1.0, 2.0, 3.0, 8.0]]]), FLOAT32)
     y, *_ = fractional_max_pool2d({}, x, kernel_size=(1, 2), output_size=(1, 3))
     y = y.alternatives[0] if isinstance(y, Choices) else y
-    (gradient,) = pull_back([y], [exactly(np.ones((1, 1, 3)), FLOAT32)], [x])
+    (gradient,) = pull_back([y], [exact_operand(np.ones((1, 1, 3)), FLOAT32)], [x])
     assert gradient.value[0, 0, 0] == 1
     assert gradient.error[0, 0, 0] == 0
     assert gradient.value[0, 0, 4] == 1

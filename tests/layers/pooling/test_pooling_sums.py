@@ -15,7 +15,7 @@ from torch import nn
 
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
@@ -127,7 +127,7 @@ def test_regions_overlap_where_the_output_does_not_divide_the_input() -> None:
 
 
 def test_an_average_that_half_precision_cannot_count_is_exact() -> None:
-    ones = exactly(np.ones((1, 1, 4096)), BFLOAT16)
+    ones = exact_operand(np.ones((1, 1, 4096)), BFLOAT16)
     for y in (
         adaptive_avg_pool1d({}, ones, output_size=1),
         avg_pool1d({}, ones, kernel_size=4096),
@@ -137,7 +137,7 @@ def test_an_average_that_half_precision_cannot_count_is_exact() -> None:
 
 
 def test_what_goes_off_bounds_is_no_padding() -> None:
-    x = exactly(np.array([[[1.0, 2.0, 4.0]]]), FLOAT32)
+    x = exact_operand(np.array([[[1.0, 2.0, 4.0]]]), FLOAT32)
     y = avg_pool1d({}, x, kernel_size=2, padding=1, stride=3, ceil_mode=True)
     assert y.value.tolist() == [[[0.5, 2.0]]]
     y = avg_pool1d({}, x, kernel_size=2, ceil_mode=True)
@@ -150,12 +150,12 @@ def test_the_gradient_of_a_norm_is_0_where_the_sum_is() -> None:
         if p == 2:
             x = leaf(np.array([[[-1.0, 1.0, 0.0, 0.0]]]), FLOAT32)
         y = lp_pool1d({}, x, norm_type=p, kernel_size=2)
-        (gradient,) = pull_back([y], [exactly(np.ones((1, 1, 2)), FLOAT32)], [x])
+        (gradient,) = pull_back([y], [exact_operand(np.ones((1, 1, 2)), FLOAT32)], [x])
         assert np.allclose(gradient.value, wanted, atol=1e-4)
 
 
 def test_a_cube_root_has_a_sign() -> None:
-    x = exactly(np.array([[[-1.0, -1.0, 1.0, -1.0]]]), FLOAT32)
+    x = exact_operand(np.array([[[-1.0, -1.0, 1.0, -1.0]]]), FLOAT32)
     y = lp_pool1d({}, x, norm_type=3, kernel_size=2)
     assert np.allclose(y.value, [[[-(2 ** (1 / 3)), 0.0]]])
 

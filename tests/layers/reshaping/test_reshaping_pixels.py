@@ -14,11 +14,11 @@ from torch import nn
 from torch.nn import functional
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
-from conformance.layers.fitting import with_argument
+from conformance.layers.fitting import replace_argument
 from conformance.oracles.reshaping import pixel_shuffle, pixel_unshuffle
 
 LAYERS = ("PixelShuffle", "PixelUnshuffle", "functional.pixel_shuffle")
@@ -41,7 +41,7 @@ def test_every_factor_rank_and_edge_is_drawn(layer: str) -> None:
 
 
 def test_a_channel_becomes_the_pixel_that_torch_makes_of_it() -> None:
-    channels = exactly(np.arange(18.0).reshape(18, 1, 1), Precision.of("float32"))
+    channels = exact_operand(np.arange(18.0).reshape(18, 1, 1), Precision.of("float32"))
     pixels = pixel_shuffle({}, channels, upscale_factor=3)
     assert list(pixels.value[0].reshape(-1)) == list(range(9))
     assert pixels.value[1, 1, 2] == 9 + 3 + 2
@@ -52,12 +52,12 @@ def test_a_channel_becomes_the_pixel_that_torch_makes_of_it() -> None:
 def test_a_factor_is_valid_where_it_divides() -> None:
     for layer, name in (("PixelShuffle", "upscale_factor"), ("PixelUnshuffle", "downscale_factor")):
         case = next(c for c in cases(layer) if c.call.arguments[name] == 3 and c.inputs[0].size)
-        plain = with_argument(CATALOGUE[layer], case, name, 1)
+        plain = replace_argument(CATALOGUE[layer], case, name, 1)
         assert plain is not None
         assert plain.inputs[0].shape == case.inputs[0].shape
-        assert with_argument(CATALOGUE[layer], plain, name, 3) is not None
+        assert replace_argument(CATALOGUE[layer], plain, name, 3) is not None
         for wrong in (0, -3, 128):
-            assert with_argument(CATALOGUE[layer], case, name, wrong) is None
+            assert replace_argument(CATALOGUE[layer], case, name, wrong) is None
 
 
 def _fake(layer: str, when: Callable[[torch.Tensor, int], bool]) -> ModuleBackend:

@@ -17,18 +17,18 @@ from flax import nnx
 
 from conformance.backends.adapters.flax.attention import Attention
 from conformance.backends.adapters.flax.normalization import Normalization
-from conformance.backends.adapters.flax.parts import channels_last, made, named
+from conformance.backends.adapters.flax.parts import call_channels_last, make_layer, renamed
 from conformance.backends.adapters.flax.recurrent import Recurrent
 from conformance.backends.adapters.flax.windows import Windows
-from conformance.backends.adapters.jax.parts import Asked, OnJax, compiled
-from conformance.backends.adapters.names import dims_of, of_ranks
+from conformance.backends.adapters.jax.parts import JaxBackend, JitCall, compiled
+from conformance.backends.adapters.names import names_for_dims, spatial_dims
 from conformance.backends.adapters.shared import State
-from conformance.backends.adapters.windows import each, reaches
+from conformance.backends.adapters.windows import kernel_reaches, per_dimension
 from conformance.backends.function import implements
 from conformance.model.case import Unsupported
 
 
-class Flax(OnJax, Attention, Normalization, Recurrent, Windows):
+class Flax(JaxBackend, Attention, Normalization, Recurrent, Windows):
     """Flax's NNX on the CPU."""
 
     name = "flax"
@@ -51,60 +51,60 @@ class Flax(OnJax, Attention, Normalization, Recurrent, Windows):
     @implements("Linear", ignores=())
     @compiled
     def linear(
-        self, state: State, x: Any, *, call: Asked, in_features: int, out_features: int,
+        self, state: State, x: Any, *, call: JitCall, in_features: int, out_features: int,
         bias: bool = True,
     ) -> Any:  # fmt: skip
         """`nnx.Linear`, whose kernel is (in, out)."""
-        given = named(state, bias="bias")
+        parameters = renamed(state, bias="bias")
         if state:
-            given["kernel"] = state["weight"].T
+            parameters["kernel"] = state["weight"].T
         sizes = {"in_features": in_features, "out_features": out_features, "use_bias": bias}
-        return made(nnx.Linear, call, given, "kernel_init", **sizes)(x)
+        return make_layer(nnx.Linear, call, parameters, "kernel_init", **sizes)(x)
 
-    @implements(*of_ranks("Conv{}d"))
+    @implements(*names_for_dims("Conv{}d"))
     @compiled
     def conv(
-        self, state: State, x: Any, *, call: Asked, in_channels: int, out_channels: int,
+        self, state: State, x: Any, *, call: JitCall, in_channels: int, out_channels: int,
         kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
         bias: bool = True, padding_mode: str = "zeros",
     ) -> Any:  # fmt: skip
         """`nnx.Conv`, whose kernel is (…, in, out)."""
-        dims = dims_of(call.layer)
-        sizes, dilations = each(kernel_size, dims), each(dilation, dims)
-        layer = made(
-            nnx.Conv, call, _kernel(state), "kernel_init", in_features=in_channels,
-            out_features=out_channels, kernel_size=sizes, strides=each(stride, dims),
-            padding=_padding(padding, padding_mode, reaches(dilations, sizes)),
+        dims = spatial_dims(call.layer)
+        sizes, dilations = per_dimension(kernel_size, dims), per_dimension(dilation, dims)
+        layer = make_layer(
+            nnx.Conv, call, _flax_kernel(state), "kernel_init", in_features=in_channels,
+            out_features=out_channels, kernel_size=sizes, strides=per_dimension(stride, dims),
+            padding=_flax_padding(padding, padding_mode, kernel_reaches(dilations, sizes)),
             kernel_dilation=dilations, feature_group_count=groups, use_bias=bias,
         )  # fmt: skip
-        return channels_last(layer, x, dims)
+        return call_channels_last(layer, x, dims)
 
-    @implements(*of_ranks("ConvTranspose{}d"))
+    @implements(*names_for_dims("ConvTranspose{}d"))
     @compiled
     def conv_transpose(
-        self, state: State, x: Any, *, call: Asked, in_channels: int, out_channels: int,
+        self, state: State, x: Any, *, call: JitCall, in_channels: int, out_channels: int,
         kernel_size: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
         groups: int = 1, bias: bool = True, dilation: Any = 1,
     ) -> Any:  # fmt: skip
         """`nnx.ConvTranspose`, whose documentation translates torch's padding into its own."""
         if groups != 1:
             raise Unsupported("groups>1")
-        dims = dims_of(call.layer)
-        given = (kernel_size, stride, dilation, padding, output_padding)
-        sizes, strides, dilations, pads, extras = (each(value, dims) for value in given)
-        rows = zip(reaches(dilations, sizes), pads, extras, strict=True)
-        layer = made(
-            nnx.ConvTranspose, call, _kernel(state), "kernel_init", in_features=in_channels,
+        dims = spatial_dims(call.layer)
+        options = (kernel_size, stride, dilation, padding, output_padding)
+        sizes, strides, dilations, pads, extras = (per_dimension(value, dims) for value in options)
+        pads_by_axis = zip(kernel_reaches(dilations, sizes), pads, extras, strict=True)
+        layer = make_layer(
+            nnx.ConvTranspose, call, _flax_kernel(state), "kernel_init", in_features=in_channels,
             out_features=out_channels, kernel_size=sizes, strides=strides,
-            padding=[(reach - p, reach - p + extra) for reach, p, extra in rows],
+            padding=[(reach - p, reach - p + extra) for reach, p, extra in pads_by_axis],
             kernel_dilation=dilations, use_bias=bias, transpose_kernel=True,
         )  # fmt: skip
-        return channels_last(layer, x, dims)
+        return call_channels_last(layer, x, dims)
 
     @implements("PReLU")
     @compiled
     def prelu(
-        self, state: State, x: Any, *, call: Asked, num_parameters: int = 1, init: float = 0.25
+        self, state: State, x: Any, *, call: JitCall, num_parameters: int = 1, init: float = 0.25
     ) -> Any:
         """`nnx.PReLU`, which has one slope."""
         if num_parameters != 1:
@@ -118,20 +118,29 @@ class Flax(OnJax, Attention, Normalization, Recurrent, Windows):
 backend = Flax()
 
 
-def _kernel(state: State) -> dict[str, Any]:
+def _flax_kernel(state: State) -> dict[str, Any]:
     """Move the first two axes of torch's kernel to the end, swapped; transposed kernels as well."""
     if not state:
         return {}
-    return {"kernel": jnp.moveaxis(state["weight"], (0, 1), (-1, -2)), **named(state, bias="bias")}
+    return {
+        "kernel": jnp.moveaxis(state["weight"], (0, 1), (-1, -2)),
+        **renamed(state, bias="bias"),
+    }
 
 
-def _padding(padding: Any, mode: str, reaches: list[int]) -> Any:
+def _flax_padding(padding: Any, mode: str, reaches: list[int]) -> Any:
     """Translate torch's padding to Flax's, whose other modes than zeros always keep the size."""
-    whole = (
-        [2 * p for p in each(padding, len(reaches))] if not isinstance(padding, str) else reaches
+    total_padding = (
+        [2 * p for p in per_dimension(padding, len(reaches))]
+        if not isinstance(padding, str)
+        else reaches
     )
-    if mode == "zeros" or padding == "valid" or not any(whole):
-        return padding.upper() if isinstance(padding, str) else [(p // 2, p // 2) for p in whole]
-    if mode not in ("circular", "reflect") or whole != reaches:
+    if mode == "zeros" or padding == "valid" or not any(total_padding):
+        return (
+            padding.upper()
+            if isinstance(padding, str)
+            else [(p // 2, p // 2) for p in total_padding]
+        )
+    if mode not in ("circular", "reflect") or total_padding != reaches:
         raise Unsupported(f"padding_mode={mode!r}, padding={padding!r}")
     return mode.upper()

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from conformance.backends.adapters.flax.parts import made
-from conformance.backends.adapters.jax.parts import Asked, compiled
-from conformance.backends.adapters.shared import State, projections
+from conformance.backends.adapters.flax.parts import make_layer
+from conformance.backends.adapters.jax.parts import JitCall, compiled
+from conformance.backends.adapters.shared import State, attention_projections
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported
 
@@ -25,7 +25,7 @@ class Attention(FunctionBackend):
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name)
-        self._draws = count()
+        self._call_count = count()
 
     @implements(
         "MultiheadAttention",
@@ -36,7 +36,7 @@ class Attention(FunctionBackend):
     def multihead_attention(
         self, state: State, query: Any, key: Any, value: Any, key_padding_mask: Any = None,
         attn_mask: Any = None, *, call: Any, training: bool, dropout: float = 0.0,
-        need_weights: bool = True, average_attn_weights: bool = True, **given: Any,
+        need_weights: bool = True, average_attn_weights: bool = True, **arguments: Any,
     ) -> Any:  # fmt: skip
         """`nnx.MultiHeadAttention`, which expects the batch first."""
         if need_weights and average_attn_weights:
@@ -44,14 +44,16 @@ class Attention(FunctionBackend):
         rate = dropout if training else 0.0
         if need_weights and rate:
             raise Unsupported("weights after a dropout")
-        drawn = jax.random.fold_in(jax.random.key(0), next(self._draws)) if rate else None
-        inputs = (query, key, value, key_padding_mask, attn_mask, drawn)
-        return self._attention(state, *inputs, call=call, rate=rate, sown=need_weights, **given)
+        rng = jax.random.fold_in(jax.random.key(0), next(self._call_count)) if rate else None
+        inputs = (query, key, value, key_padding_mask, attn_mask, rng)
+        return self._compute_attention(
+            state, *inputs, call=call, rate=rate, sow_weights=need_weights, **arguments
+        )
 
     @compiled
-    def _attention(
+    def _compute_attention(
         self, state: State, query: Any, key: Any, value: Any, padding: Any, mask: Any,
-        drawn: Any, *, call: Asked, rate: float, sown: bool, embed_dim: int, num_heads: int,
+        rng: Any, *, call: JitCall, rate: float, sow_weights: bool, embed_dim: int, num_heads: int,
         bias: bool = True, kdim: int | None = None, vdim: int | None = None,
         batch_first: bool = False, is_causal: bool = False,
     ) -> Any:  # fmt: skip
@@ -59,29 +61,29 @@ class Attention(FunctionBackend):
             raise Unsupported("keys of another width than values")
         if is_causal and mask is None:
             raise ValueError("is_causal=True without attn_mask")
-        batched, swapped = query.ndim == 3, query.ndim == 3 and not batch_first
-        samples = query.shape[1 - batch_first] if batched else None
-        masks = [_pairs(mask, samples, num_heads), _columns(padding, samples)]
-        layer = made(
-            nnx.MultiHeadAttention, call, _given(state, embed_dim, num_heads), "kernel_init",
+        has_batch, swaps_axes = query.ndim == 3, query.ndim == 3 and not batch_first
+        samples = query.shape[1 - batch_first] if has_batch else None
+        masks = [_attention_mask(mask, samples, num_heads), _padding_mask(padding, samples)]
+        layer = make_layer(
+            nnx.MultiHeadAttention, call, _parameters(state, embed_dim, num_heads), "kernel_init",
             num_heads=num_heads, in_features=embed_dim, in_kv_features=kdim or embed_dim,
             use_bias=bias, dropout_rate=rate, broadcast_dropout=False, decode=False,
         )  # fmt: skip
-        q, k, v = (x.swapaxes(0, 1) if swapped else x for x in (query, key, value))
+        q, k, v = (x.swapaxes(0, 1) if swaps_axes else x for x in (query, key, value))
         y = layer(
-            q, k, v, mask=nnx.combine_masks(*masks, dtype=bool), sow_weights=sown,
+            q, k, v, mask=nnx.combine_masks(*masks, dtype=bool), sow_weights=sow_weights,
             is_causal=is_causal, deterministic=not rate,
-            rngs=None if drawn is None else nnx.Rngs(drawn),
+            rngs=None if rng is None else nnx.Rngs(rng),
         )  # fmt: skip
-        weights = nnx.pop(layer, nnx.Intermediate)["attention_weights"][0] if sown else None
-        return y.swapaxes(0, 1) if swapped else y, weights
+        weights = nnx.pop(layer, nnx.Intermediate)["attention_weights"][0] if sow_weights else None
+        return y.swapaxes(0, 1) if swaps_axes else y, weights
 
 
-def _given(state: State, width: int, heads: int) -> dict[str, Any]:
+def _parameters(state: State, width: int, heads: int) -> dict[str, Any]:
     """Translate torch's matrices to Flax's parameters, which separate the heads."""
     if not state:
         return {}
-    matrices, offsets = projections(state, jnp.split)
+    matrices, offsets = attention_projections(state, jnp.split)
     names, sizes = ("query", "key", "value"), (heads, width // heads)
     kernels = {f"{n}.kernel": w.T.reshape(-1, *sizes) for n, w in zip(names, matrices, strict=True)}
     kernels["out.kernel"] = state["out_proj.weight"].T.reshape(*sizes, width)
@@ -89,7 +91,7 @@ def _given(state: State, width: int, heads: int) -> dict[str, Any]:
     return kernels | biases | ({"out.bias": state["out_proj.bias"]} if biases else {})
 
 
-def _pairs(mask: Any, samples: int | None, heads: int) -> Any:
+def _attention_mask(mask: Any, samples: int | None, heads: int) -> Any:
     """Invert an attention mask, (L, S) or (N·heads, L, S), and split the heads from the batch."""
     if mask is None:
         return None
@@ -102,7 +104,7 @@ def _pairs(mask: Any, samples: int | None, heads: int) -> Any:
     return ~mask.reshape(*shape, *mask.shape[-2:])
 
 
-def _columns(mask: Any, samples: int | None) -> Any:
+def _padding_mask(mask: Any, samples: int | None) -> Any:
     """Invert a key padding mask, (N, S) or (S), and add axes for heads and queries."""
     if mask is None:
         return None

@@ -12,11 +12,11 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from conformance.backends.adapters.flax.parts import channels_last, made, named
-from conformance.backends.adapters.jax.parts import Asked, compiled
-from conformance.backends.adapters.names import BATCH_NORM_RANKS, of_ranks
-from conformance.backends.adapters.shared import State, own_epsilon, ranked
-from conformance.backends.adapters.windows import spatial
+from conformance.backends.adapters.flax.parts import call_channels_last, make_layer, renamed
+from conformance.backends.adapters.jax.parts import JitCall, compiled
+from conformance.backends.adapters.names import BATCH_NORM_RANKS, names_for_dims
+from conformance.backends.adapters.shared import State, check_rank, default_epsilon
+from conformance.backends.adapters.windows import call_spatial
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported, Updated
 
@@ -33,70 +33,70 @@ class Normalization(FunctionBackend):
         """`nnx.BatchNorm`, which does not count its calls; the adapter does."""
         if momentum is None:
             raise Unsupported("momentum=None")
-        y, after = self._batch_norm(
+        y, statistics = self._batch_norm(
             {name: array for name, array in state.items() if name != "num_batches_tracked"}, x,
             call=call, num_features=num_features, eps=eps, momentum=momentum,
-            scale=affine, bias=affine and bias, running=track_running_stats and not training,
+            scale=affine, bias=affine and bias, use_running=track_running_stats and not training,
         )  # fmt: skip
         if not (training and track_running_stats and state):
             return y
-        return Updated(y, {**after, "num_batches_tracked": state["num_batches_tracked"] + 1})
+        return Updated(y, {**statistics, "num_batches_tracked": state["num_batches_tracked"] + 1})
 
     @compiled
     def _batch_norm(
-        self, state: State, x: Any, *, call: Asked, num_features: int, eps: float,
-        momentum: float, scale: bool, bias: bool, running: bool,
+        self, state: State, x: Any, *, call: JitCall, num_features: int, eps: float,
+        momentum: float, scale: bool, bias: bool, use_running: bool,
     ) -> Any:  # fmt: skip
-        ranked(call.layer, x, *BATCH_NORM_RANKS[call.layer])
+        check_rank(call.layer, x, *BATCH_NORM_RANKS[call.layer])
         names = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
-        layer = made(
-            nnx.BatchNorm, call, named(state, **names), num_features=num_features, epsilon=eps,
+        layer = make_layer(
+            nnx.BatchNorm, call, renamed(state, **names), num_features=num_features, epsilon=eps,
             momentum=1 - momentum, axis=1, use_scale=scale, use_bias=bias,
-            use_running_average=running, dtype=jnp.dtype(call.dtype), use_fast_variance=False,
+            use_running_average=use_running, dtype=jnp.dtype(call.dtype), use_fast_variance=False,
         )  # fmt: skip
         y = layer(x)
         dtype = jnp.dtype(call.dtype)
-        after = {"running_mean": layer.mean[...], "running_var": layer.var[...]}
-        return y, {name: array.astype(dtype) for name, array in after.items()}
+        statistics = {"running_mean": layer.mean[...], "running_var": layer.var[...]}
+        return y, {name: array.astype(dtype) for name, array in statistics.items()}
 
-    @implements(*of_ranks("InstanceNorm{}d"), ignores=("momentum",))
+    @implements(*names_for_dims("InstanceNorm{}d"), ignores=("momentum",))
     @compiled
     def instance_norm(
-        self, state: State, x: Any, *, call: Asked, num_features: int, eps: float = 1e-5,
+        self, state: State, x: Any, *, call: JitCall, num_features: int, eps: float = 1e-5,
         affine: bool = False, bias: bool = True,
     ) -> Any:  # fmt: skip
         """`nnx.InstanceNorm`, which keeps no statistics and has a batch."""
-        layer = made(
-            nnx.InstanceNorm, call, named(state, weight="scale", bias="bias"),
+        layer = make_layer(
+            nnx.InstanceNorm, call, renamed(state, weight="scale", bias="bias"),
             num_features=num_features, epsilon=eps, use_scale=affine, use_bias=affine and bias,
             feature_axes=1, dtype=jnp.dtype(call.dtype), use_fast_variance=False,
         )  # fmt: skip
-        return spatial(layer, call.layer, x)
+        return call_spatial(layer, call.layer, x)
 
     @implements("GroupNorm")
     @compiled
     def group_norm(
-        self, state: State, x: Any, *, call: Asked, num_groups: int, num_channels: int,
+        self, state: State, x: Any, *, call: JitCall, num_groups: int, num_channels: int,
         eps: float = 1e-5, affine: bool = True, bias: bool = True,
     ) -> Any:  # fmt: skip
         """`nnx.GroupNorm`."""
-        layer = made(
-            nnx.GroupNorm, call, named(state, weight="scale", bias="bias"),
+        layer = make_layer(
+            nnx.GroupNorm, call, renamed(state, weight="scale", bias="bias"),
             num_features=num_channels, num_groups=num_groups, epsilon=eps, use_scale=affine,
             use_bias=affine and bias, dtype=jnp.dtype(call.dtype), use_fast_variance=False,
         )  # fmt: skip
-        return channels_last(layer, x, x.ndim - 2)
+        return call_channels_last(layer, x, x.ndim - 2)
 
     @implements("LayerNorm")
     @compiled
     def layer_norm(
-        self, state: State, x: Any, *, call: Asked, normalized_shape: Any, eps: float = 1e-5,
+        self, state: State, x: Any, *, call: JitCall, normalized_shape: Any, eps: float = 1e-5,
         elementwise_affine: bool = True, bias: bool = True,
     ) -> Any:  # fmt: skip
         """`nnx.LayerNorm` of the last axes."""
-        axes = _last(normalized_shape)
-        layer = made(
-            nnx.LayerNorm, call, named(state, weight="scale", bias="bias"), epsilon=eps,
+        axes = _last_axes(normalized_shape)
+        layer = make_layer(
+            nnx.LayerNorm, call, renamed(state, weight="scale", bias="bias"), epsilon=eps,
             use_scale=elementwise_affine, use_bias=elementwise_affine and bias, **axes,
             dtype=jnp.dtype(call.dtype), use_fast_variance=False,
         )  # fmt: skip
@@ -105,20 +105,20 @@ class Normalization(FunctionBackend):
     @implements("RMSNorm")
     @compiled
     def rms_norm(
-        self, state: State, x: Any, *, call: Asked, normalized_shape: Any,
+        self, state: State, x: Any, *, call: JitCall, normalized_shape: Any,
         eps: float | None = None, elementwise_affine: bool = True,
     ) -> Any:  # fmt: skip
         """`nnx.RMSNorm` of the last axes."""
-        epsilon = own_epsilon(call.dtype) if eps is None else eps
-        layer = made(
-            nnx.RMSNorm, call, named(state, weight="scale"), epsilon=epsilon,
-            use_scale=elementwise_affine, **_last(normalized_shape),
+        epsilon = default_epsilon(call.dtype) if eps is None else eps
+        layer = make_layer(
+            nnx.RMSNorm, call, renamed(state, weight="scale"), epsilon=epsilon,
+            use_scale=elementwise_affine, **_last_axes(normalized_shape),
             dtype=jnp.dtype(call.dtype), use_fast_variance=False,
         )  # fmt: skip
         return layer(x)
 
 
-def _last(shape: Any) -> dict[str, Any]:
+def _last_axes(shape: Any) -> dict[str, Any]:
     """Flax's arguments for a norm over the last axes, for both statistics and weights."""
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     axes = tuple(range(-len(sizes), 0))

@@ -8,33 +8,35 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from conformance.backends.adapters.jax.parts import Asked
+from conformance.backends.adapters.jax.parts import JitCall
 
 _ZEROS = nnx.initializers.zeros_init()
 
 
-def made(cls: Any, call: Asked, given: Mapping[str, Any], *starts: str, **arguments: Any) -> Any:
+def make_layer(
+    cls: Any, call: JitCall, parameters: Mapping[str, Any], *initializers: str, **arguments: Any
+) -> Any:
     """Make a layer with the given parameters, or with its own initial ones.
 
     Args:
-        given: parameters by name, such as `dense_i.kernel` for an inner layer; empty for
+        parameters: parameters by name, such as `dense_i.kernel` for an inner layer; empty for
             initial ones.
-        starts: arguments for initialisers, which become zeros if parameters are given.
+        initializers: arguments for initialisers, which become zeros if parameters are given.
             Drawing unused random numbers would take time.
     """
-    if given:
-        arguments |= dict.fromkeys(starts, _ZEROS)
+    if parameters:
+        arguments |= dict.fromkeys(initializers, _ZEROS)
     layer = cls(param_dtype=jnp.dtype(call.dtype), rngs=nnx.Rngs(0), **arguments)
-    for name, value in given.items():
-        *within, last = name.split(".")
+    for name, value in parameters.items():
+        *path, last = name.split(".")
         owner = layer
-        for part in within:
+        for part in path:
             owner = getattr(owner, part)
         setattr(owner, last, type(getattr(owner, last))(value))
     return layer
 
 
-def channels_last(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
+def call_channels_last(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
     """Call a function of (N, …, C) or (…, C) on an input (N, C, …) or (C, …).
 
     Raises:
@@ -46,6 +48,10 @@ def channels_last(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
     return jnp.moveaxis(function(jnp.moveaxis(x, axis, -1)), -1, axis)
 
 
-def named(state: Mapping[str, Any], **names: str) -> dict[str, Any]:
+def renamed(state: Mapping[str, Any], **names: str) -> dict[str, Any]:
     """Rename the tensors of a state; `names` maps torch's names to Flax's."""
-    return {theirs: state[own] for own, theirs in names.items() if own in state}
+    return {
+        flax_name: state[torch_name]
+        for torch_name, flax_name in names.items()
+        if torch_name in state
+    }

@@ -17,16 +17,22 @@ import jax.numpy as jnp
 from jax import lax
 
 from conformance.backends.adapters.jax.attention import Attention
-from conformance.backends.adapters.jax.parts import OnJax, compiled
+from conformance.backends.adapters.jax.parts import JaxBackend, compiled
 from conformance.backends.adapters.jax.windows import Windows
-from conformance.backends.adapters.names import of_ranks
-from conformance.backends.adapters.shared import ONE_LAYER, State, one_layer
-from conformance.backends.adapters.windows import PADDING_MODES, batched, each, reaches, same_pads
+from conformance.backends.adapters.names import names_for_dims
+from conformance.backends.adapters.shared import SINGLE_LAYER_OPTIONS, State, require_single_layer
+from conformance.backends.adapters.windows import (
+    PADDING_MODES,
+    call_batched,
+    kernel_reaches,
+    per_dimension,
+    same_pads,
+)
 from conformance.backends.function import implements
 from conformance.model.case import Unsupported
 
 
-class Jax(OnJax, Attention, Windows):
+class Jax(JaxBackend, Attention, Windows):
     """JAX on the CPU."""
 
     name = "jax"
@@ -46,7 +52,7 @@ class Jax(OnJax, Attention, Windows):
     @compiled
     def linear(self, state: State, x: Any, *weights: Any) -> Any:
         """`jnp.matmul`, and a sum."""
-        weight, bias = _weights(state, weights)
+        weight, bias = _weight_and_bias(state, weights)
         y = jnp.matmul(x, weight.T)
         return y if bias is None else y + bias
 
@@ -57,12 +63,12 @@ class Jax(OnJax, Attention, Windows):
     @compiled
     def bilinear(self, state: State, x1: Any, x2: Any, *weights: Any) -> Any:
         """`jnp.einsum`, and a sum."""
-        weight, bias = _weights(state, weights)
+        weight, bias = _weight_and_bias(state, weights)
         y = jnp.einsum("...i,oij,...j->...o", x1, weight, x2)
         return y if bias is None else y + bias
 
     @implements(
-        *of_ranks("Conv{}d", "functional.conv{}d"),
+        *names_for_dims("Conv{}d", "functional.conv{}d"),
         ignores=("in_channels", "out_channels", "kernel_size", "bias"),
     )  # fmt: skip
     @compiled
@@ -71,29 +77,29 @@ class Jax(OnJax, Attention, Windows):
         dilation: Any = 1, groups: int = 1, padding_mode: str = "zeros",
     ) -> Any:  # fmt: skip
         """`lax.conv_general_dilated` and a sum; padding other than zeros is a `jnp.pad` before."""
-        weight, bias = _weights(state, weights)
+        weight, bias = _weight_and_bias(state, weights)
         dims = weight.ndim - 2
-        strides, dilations = each(stride, dims), each(dilation, dims)
+        strides, dilations = per_dimension(stride, dims), per_dimension(dilation, dims)
         pads = [(0, 0)] * dims
         if padding == "same":
             if set(strides) != {1}:
                 raise Unsupported("padding='same' with a stride")
-            pads = same_pads(reaches(dilations, weight.shape[2:]))
+            pads = same_pads(kernel_reaches(dilations, weight.shape[2:]))
         elif padding != "valid":
-            pads = [(p, p) for p in each(padding, dims)]
+            pads = [(p, p) for p in per_dimension(padding, dims)]
 
         def function(x: Any) -> Any:
-            if ahead := padding_mode != "zeros":
+            if padded := padding_mode != "zeros":
                 x = jnp.pad(x, [(0, 0), (0, 0), *pads], mode=PADDING_MODES[padding_mode])
             return lax.conv_general_dilated(
-                x, weight, strides, [(0, 0)] * dims if ahead else pads, rhs_dilation=dilations,
-                feature_group_count=groups, dimension_numbers=_numbers(dims),
+                x, weight, strides, [(0, 0)] * dims if padded else pads, rhs_dilation=dilations,
+                feature_group_count=groups, dimension_numbers=_dimension_numbers(dims),
             )  # fmt: skip
 
-        return _with_bias(function, x, dims, bias)
+        return _call_with_bias(function, x, dims, bias)
 
     @implements(
-        *of_ranks("ConvTranspose{}d", "functional.conv_transpose{}d"),
+        *names_for_dims("ConvTranspose{}d", "functional.conv_transpose{}d"),
         ignores=("in_channels", "out_channels", "kernel_size", "bias", "padding_mode"),
     )  # fmt: skip
     @compiled
@@ -102,32 +108,34 @@ class Jax(OnJax, Attention, Windows):
         output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
     ) -> Any:  # fmt: skip
         """`lax.conv_transpose`, or, with groups, which it lacks, the equivalent convolution."""
-        weight, bias = _weights(state, weights)
+        weight, bias = _weight_and_bias(state, weights)
         dims = weight.ndim - 2
         if groups < 1:
             raise Unsupported(f"groups={groups}")
-        names = (stride, padding, output_padding, dilation)
-        strides, paddings, extras, dilations = (each(value, dims) for value in names)
+        options = (stride, padding, output_padding, dilation)
+        strides, paddings, extras, dilations = (per_dimension(value, dims) for value in options)
 
         def function(x: Any) -> Any:
             if groups == 1:
                 pads = [(p, p - extra) for p, extra in zip(paddings, extras, strict=True)]
                 return lax.conv_transpose(
                     x, weight, strides, pads, rhs_dilation=dilations, transpose_kernel=True,
-                    dimension_numbers=_numbers(dims), use_consistent_padding=True,
+                    dimension_numbers=_dimension_numbers(dims), use_consistent_padding=True,
                 )  # fmt: skip
-            rows = zip(reaches(dilations, weight.shape[2:]), paddings, extras, strict=True)
-            pads = [(reach - p, reach - p + extra) for reach, p, extra in rows]
+            pads_by_axis = zip(
+                kernel_reaches(dilations, weight.shape[2:]), paddings, extras, strict=True
+            )
+            pads = [(reach - p, reach - p + extra) for reach, p, extra in pads_by_axis]
             inputs, outputs, *kernel = weight.shape
-            apart = weight.reshape(groups, inputs // groups, outputs, *kernel)
-            turned = apart.swapaxes(1, 2).reshape(groups * outputs, inputs // groups, *kernel)
+            by_group = weight.reshape(groups, inputs // groups, outputs, *kernel)
+            swapped = by_group.swapaxes(1, 2).reshape(groups * outputs, inputs // groups, *kernel)
             return lax.conv_general_dilated(
-                x, jnp.flip(turned, range(2, dims + 2)), (1,) * dims, pads, lhs_dilation=strides,
+                x, jnp.flip(swapped, range(2, dims + 2)), (1,) * dims, pads, lhs_dilation=strides,
                 rhs_dilation=dilations, feature_group_count=groups,
-                dimension_numbers=_numbers(dims),
+                dimension_numbers=_dimension_numbers(dims),
             )  # fmt: skip
 
-        return _with_bias(function, x, dims, bias)
+        return _call_with_bias(function, x, dims, bias)
 
     @implements("Mish", "functional.mish")
     @compiled
@@ -136,22 +144,28 @@ class Jax(OnJax, Attention, Windows):
         return jax.nn.mish(x)
 
     @implements(
-        "RNN", "LSTM", "GRU", ignores=("input_size", "hidden_size", "bias"), passes=ONE_LAYER
+        "RNN",
+        "LSTM",
+        "GRU",
+        ignores=("input_size", "hidden_size", "bias"),
+        passes=SINGLE_LAYER_OPTIONS,
     )
     @compiled
     def recurrent(
         self, state: State, x: Any, *states: Any, nonlinearity: str = "tanh",
-        batch_first: bool = False, **beyond: Any,
+        batch_first: bool = False, **options: Any,
     ) -> Any:  # fmt: skip
         """A cell in `lax.scan`."""
-        one_layer(**beyond)
+        require_single_layer(**options)
         names = [f"{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        w_x, w_h, b_x, b_h = (_of(state, n) if "w" in n else state.get(n, 0) for n in names)
+        w_x, w_h, b_x, b_h = (
+            _require_state(state, n) if "w" in n else state.get(n, 0) for n in names
+        )
         width, gates = w_h.shape[1], len(w_h) // w_h.shape[1]
-        swapped = batch_first and x.ndim == 3
-        x = x.swapaxes(0, 1) if swapped else x
+        swaps_axes = batch_first and x.ndim == 3
+        x = x.swapaxes(0, 1) if swaps_axes else x
         start = jnp.zeros((*x.shape[1:-1], width), x.dtype)
-        first = tuple(s[0] for s in states if s is not None) or (start,) * (1 + (gates == 4))
+        initial = tuple(s[0] for s in states if s is not None) or (start,) * (1 + (gates == 4))
         activation = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
 
         def step(carried: Any, x: Any) -> Any:
@@ -159,8 +173,8 @@ class Jax(OnJax, Attention, Windows):
             new = _CELLS[gates](from_x, from_h, carried, activation)
             return new, new[0]
 
-        last, output = lax.scan(step, first, x)
-        return (output.swapaxes(0, 1) if swapped else output, *(s[None] for s in last))
+        last, output = lax.scan(step, initial, x)
+        return (output.swapaxes(0, 1) if swaps_axes else output, *(s[None] for s in last))
 
 
 backend = Jax()
@@ -185,33 +199,33 @@ def _lstm(x: Any, h: Any, carried: Any, _: Any) -> tuple[Any, ...]:
 _CELLS = {1: _rnn, 3: _gru, 4: _lstm}
 
 
-def _of(state: State, name: str) -> Any:
+def _require_state(state: State, name: str) -> Any:
     if name not in state:
         raise Unsupported("initial values")
     return state[name]
 
 
-def _weights(state: State, given: Sequence[Any]) -> Sequence[Any]:
+def _weight_and_bias(state: State, inputs: Sequence[Any]) -> Sequence[Any]:
     """Weight and bias, from a function's inputs or from a layer's state."""
-    return (*given, None)[:2] if given else (_of(state, "weight"), state.get("bias"))
+    return (*inputs, None)[:2] if inputs else (_require_state(state, "weight"), state.get("bias"))
 
 
-def _numbers(dims: int) -> Any:
-    return tuple(ends + "HWD"[:dims] for ends in ("NC", "OI", "NC"))
+def _dimension_numbers(dims: int) -> Any:
+    return tuple(prefix + "HWD"[:dims] for prefix in ("NC", "OI", "NC"))
 
 
-def _biased(y: Any, bias: Any) -> Any:
+def _add_bias(y: Any, bias: Any) -> Any:
     """Add a bias of shape (out_channels,); refuse other shapes, which would be broadcast."""
     if bias.shape != y.shape[1:2]:
         raise ValueError(f"bias of shape {bias.shape}: expected {y.shape[1:2]}")
     return y + bias.reshape(-1, *(1,) * (y.ndim - 2))
 
 
-def _with_bias(function: Callable[[Any], Any], x: Any, dims: int, bias: Any) -> Any:
+def _call_with_bias(function: Callable[[Any], Any], x: Any, dims: int, bias: Any) -> Any:
     """Call a function that needs a batch, and add a bias to its result."""
 
-    def biased(x: Any) -> Any:
+    def call_and_add(x: Any) -> Any:
         y = function(x)
-        return y if bias is None else _biased(y, bias)
+        return y if bias is None else _add_bias(y, bias)
 
-    return batched(biased, x, dims)
+    return call_batched(call_and_add, x, dims)

@@ -11,18 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from conformance.backends.adapters.activations import SPELLED, NamedActivations
+from conformance.backends.adapters.activations import LIBRARY_NAMES, NamedActivations
 from conformance.backends.adapters.shared import State
 from conformance.model.case import Numerics, Unsupported
 
 jax.config.update("jax_enable_x64", True)  # otherwise JAX converts float64 to float32
 
 
-class OnJax(NamedActivations):
+class JaxBackend(NamedActivations):
     """A backend on the CPU with the arrays and activations of JAX."""
 
     compile_seconds, budget = 0.2, "700"
-    namespace, spelled = jax.nn, {**SPELLED, "softsign": "soft_sign"}
+    namespace, library_names = jax.nn, {**LIBRARY_NAMES, "softsign": "soft_sign"}
 
     def numerics(self, dtype: str) -> Numerics:
         """Declare that XLA flushes subnormal numbers, and stores a sum before adding a bias.
@@ -33,10 +33,13 @@ class OnJax(NamedActivations):
         precision sigmoid is 1 / (1 + e⁻ˣ) with each step stored, for all numbers of float16 and all
         but four of bfloat16. For one number in six (float16) that is not the rounded true value.
         """
-        own = dtype if dtype in ("bfloat16", "float16") else None
+        half_dtype = dtype if dtype in ("bfloat16", "float16") else None
         ulp = {"tanh": 7.0} if dtype == "float64" else {}
         return Numerics(
-            flush_to_zero=dtype != "float16", accumulation=own, ulp=ulp, stepwise=own is not None
+            flush_to_zero=dtype != "float16",
+            accumulation=half_dtype,
+            ulp=ulp,
+            stepwise=half_dtype is not None,
         )
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
@@ -59,9 +62,9 @@ class OnJax(NamedActivations):
         """Gradients by `jax.vjp`."""
         return tuple(jax.vjp(fn, *primals)[1](tuple(cotangents)))
 
-    def applied(self, function: Callable[..., Any], x: Any, **given: Any) -> Any:
+    def call_library(self, function: Callable[..., Any], x: Any, **arguments: Any) -> Any:
         """Call a function of `jax.nn`, compiled."""
-        return _applied(function, _Given(given))(x)
+        return _compile_function(function, _HashableArguments(arguments))(x)
 
     def softmax(self, state: State, x: Any, *, call: Any, dim: int | None = None) -> Any:
         """`jax.nn.softmax` and `jax.nn.log_softmax` along one axis."""
@@ -71,14 +74,14 @@ class OnJax(NamedActivations):
 
 
 @dataclass(frozen=True)
-class Asked:
+class JitCall:
     """The parts of a call, besides its arguments, on which compiled code depends."""
 
     layer: str
     dtype: str
 
 
-class _Given:
+class _HashableArguments:
     """Hashable arguments by name, compared by their repr, so that -0.0 differs from 0.0."""
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
@@ -89,28 +92,28 @@ class _Given:
         return hash(self._text)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Given) and self._text == other._text
+        return isinstance(other, _HashableArguments) and self._text == other._text
 
 
 @lru_cache(maxsize=256)
-def _applied(function: Callable[..., Any], given: _Given) -> Any:
-    return jax.jit(lambda x: function(x, **given.arguments))
+def _compile_function(function: Callable[..., Any], arguments: _HashableArguments) -> Any:
+    return jax.jit(lambda x: function(x, **arguments.arguments))
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a method once for equal arguments and shapes, for all cases together.
 
-    A parameter `call` receives its `Asked` in place of the `Call`.
+    A parameter `call` receives its `JitCall` in place of the `Call`.
     """
 
     @lru_cache(maxsize=256)  # without a limit, compiled code takes 4 GB after half a run
-    def jitted(backend: Any, given: _Given) -> Any:
-        return jax.jit(lambda state, *x: function(backend, state, *x, **given.arguments))
+    def jitted(backend: Any, arguments: _HashableArguments) -> Any:
+        return jax.jit(lambda state, *x: function(backend, state, *x, **arguments.arguments))
 
     @wraps(function)
     def call(self: Any, state: State, *inputs: Any, **arguments: Any) -> Any:
         if "call" in arguments:
-            arguments["call"] = Asked(arguments["call"].layer, arguments["call"].dtype)
-        return jitted(self, _Given(arguments))(state, *inputs)
+            arguments["call"] = JitCall(arguments["call"].layer, arguments["call"].dtype)
+        return jitted(self, _HashableArguments(arguments))(state, *inputs)
 
     return call

@@ -11,16 +11,16 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from conformance.backends.adapters.jax.parts import Asked, compiled
-from conformance.backends.adapters.names import dims_of, of_ranks
-from conformance.backends.adapters.shared import State, ranked
+from conformance.backends.adapters.jax.parts import JitCall, compiled
+from conformance.backends.adapters.names import names_for_dims, spatial_dims
+from conformance.backends.adapters.shared import State, check_rank
 from conformance.backends.adapters.windows import (
     PAD_MODES,
-    batched,
-    each,
-    pad_of,
+    call_batched,
     pad_pairs,
-    windows,
+    padding_of,
+    per_dimension,
+    pooling_window,
 )
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported
@@ -29,41 +29,41 @@ from conformance.model.case import Unsupported
 class Windows(FunctionBackend):
     """The part of JAX's adapter for pooling, padding and embedding."""
 
-    @implements(*of_ranks("MaxPool{}d", "functional.max_pool{}d"))
+    @implements(*names_for_dims("MaxPool{}d", "functional.max_pool{}d"))
     @compiled
     def max_pool(
-        self, state: State, x: Any, *, call: Asked, kernel_size: Any, stride: Any = None,
+        self, state: State, x: Any, *, call: JitCall, kernel_size: Any, stride: Any = None,
         padding: Any = 0, dilation: Any = 1,
     ) -> Any:  # fmt: skip
         """`lax.reduce_window` of `lax.max`, with the initial value −∞."""
-        return _pooled(call, x, lax.max, -jnp.inf, kernel_size, stride, padding, dilation)
+        return _pool(call, x, lax.max, -jnp.inf, kernel_size, stride, padding, dilation)
 
-    @implements(*of_ranks("AvgPool{}d", "functional.avg_pool{}d"))
+    @implements(*names_for_dims("AvgPool{}d", "functional.avg_pool{}d"))
     @compiled
     def avg_pool(
-        self, state: State, x: Any, *, call: Asked, kernel_size: Any, stride: Any = None,
+        self, state: State, x: Any, *, call: JitCall, kernel_size: Any, stride: Any = None,
         padding: Any = 0, divisor_override: int | None = None,
     ) -> Any:  # fmt: skip
         """`lax.reduce_window` of `lax.add`, divided by the size of a window."""
-        total = _pooled(call, x, lax.add, 0.0, kernel_size, stride, padding)
-        size = math.prod(each(kernel_size, dims_of(call.layer)))
+        total = _pool(call, x, lax.add, 0.0, kernel_size, stride, padding)
+        size = math.prod(per_dimension(kernel_size, spatial_dims(call.layer)))
         return total / (size if divisor_override is None else divisor_override)
 
     @implements(
-        *of_ranks("ReflectionPad{}d", "ReplicationPad{}d", "CircularPad{}d"),
-        *of_ranks("ZeroPad{}d", "ConstantPad{}d"),
+        *names_for_dims("ReflectionPad{}d", "ReplicationPad{}d", "CircularPad{}d"),
+        *names_for_dims("ZeroPad{}d", "ConstantPad{}d"),
     )
     @compiled
     def pad_module(
-        self, state: State, x: Any, *, call: Asked, padding: Any, value: float = 0.0
+        self, state: State, x: Any, *, call: JitCall, padding: Any, value: float = 0.0
     ) -> Any:
         """`jnp.pad` of the last axes; the layer's name says how many."""
-        dims, (mode, pad) = dims_of(call.layer), pad_of(call.layer, padding)
+        dims, (mode, pad) = spatial_dims(call.layer), padding_of(call.layer, padding)
         if mode != "constant":
-            ranked(call.layer, x, dims + 1, dims + 2)
+            check_rank(call.layer, x, dims + 1, dims + 2)
         if len(pad) != 2 * dims:
             raise ValueError(f"{call.layer}: padding={padding!r}")
-        return _padded(x, pad, mode, value if mode == "constant" else None)
+        return _pad_array(x, pad, mode, value if mode == "constant" else None)
 
     @implements("functional.pad")
     @compiled
@@ -71,7 +71,7 @@ class Windows(FunctionBackend):
         self, state: State, x: Any, *, pad: Any, mode: str = "constant", value: float | None = None
     ) -> Any:
         """`jnp.pad`."""
-        return _padded(x, pad, mode, value)
+        return _pad_array(x, pad, mode, value)
 
     @implements(
         "Embedding", "functional.embedding",
@@ -85,26 +85,26 @@ class Windows(FunctionBackend):
         return jnp.take(weights[0] if weights else state["weight"], indices, axis=0)
 
 
-def _pooled(
-    call: Asked, x: Any, reduce: Any, first: float, size: Any, stride: Any, padding: Any,
+def _pool(
+    call: JitCall, x: Any, reduce: Any, initial: float, size: Any, stride: Any, padding: Any,
     dilation: Any = 1,
 ) -> Any:  # fmt: skip
-    dims = dims_of(call.layer)
-    sizes, strides = windows(dims, size, stride)
-    pads = [(0, 0), (0, 0), *((p, p) for p in each(padding, dims))]
-    dilations = each(dilation, dims)
+    dims = spatial_dims(call.layer)
+    sizes, strides = pooling_window(dims, size, stride)
+    pads = [(0, 0), (0, 0), *((p, p) for p in per_dimension(padding, dims))]
+    dilations = per_dimension(dilation, dims)
 
     def function(x: Any) -> Any:
         ones = (1, 1)
         return lax.reduce_window(
-            x, first, reduce, ones + sizes, ones + strides, pads,
+            x, initial, reduce, ones + sizes, ones + strides, pads,
             window_dilation=ones + dilations,
         )  # fmt: skip
 
-    return batched(function, x, dims)
+    return call_batched(function, x, dims)
 
 
-def _padded(x: Any, pad: Any, mode: str, value: float | None) -> Any:
+def _pad_array(x: Any, pad: Any, mode: str, value: float | None) -> Any:
     """Pad by torch's list of numbers, which begins with the last axis."""
     if any(p < 0 for p in pad):
         raise Unsupported("negative padding")
@@ -112,5 +112,5 @@ def _padded(x: Any, pad: Any, mode: str, value: float | None) -> Any:
         raise ValueError(f"padding of {len(pad)} numbers for {x.ndim} axes")
     if mode not in PAD_MODES:
         raise ValueError(f"mode={mode!r}")
-    named = {} if value is None else {"constant_values": value}
-    return jnp.pad(x, pad_pairs(pad, x.ndim), mode=PAD_MODES[mode], **named)
+    keywords = {} if value is None else {"constant_values": value}
+    return jnp.pad(x, pad_pairs(pad, x.ndim), mode=PAD_MODES[mode], **keywords)

@@ -17,14 +17,14 @@ import torch
 from conformance.backends.adapters.keras.activations import Activations
 from conformance.backends.adapters.keras.attention import Attention
 from conformance.backends.adapters.keras.normalization import Normalization
-from conformance.backends.adapters.keras.parts import keras, layer_of, pairs
+from conformance.backends.adapters.keras.parts import argument_pairs, build_layer, keras
 from conformance.backends.adapters.keras.windows import Windows
-from conformance.backends.adapters.names import dims_of, of_ranks
+from conformance.backends.adapters.names import names_for_dims, spatial_dims
 from conformance.backends.adapters.shared import State
-from conformance.backends.adapters.windows import batched, channels_last
+from conformance.backends.adapters.windows import call_batched, call_channels_last
 from conformance.backends.function import implements
 from conformance.backends.module import pin_precision
-from conformance.backends.torch_layouts import laid_out
+from conformance.backends.torch_layouts import apply_layout
 from conformance.model.case import Call, Numerics, Unsupported
 
 _RECURRENT = {"RNN": "SimpleRNN", "LSTM": "LSTM", "GRU": "GRU"}
@@ -60,7 +60,7 @@ class Keras(Activations, Attention, Normalization, Windows):
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
         """Convert a host array to a torch tensor."""
         tensor = torch.tensor(array, dtype=getattr(torch, dtype), device=device)
-        return tensor if layout == "contiguous" else laid_out(tensor, array, layout)
+        return tensor if layout == "contiguous" else apply_layout(tensor, array, layout)
 
     def get(self, native: Any) -> np.ndarray:
         """Convert a torch tensor to a host array."""
@@ -78,12 +78,12 @@ class Keras(Activations, Attention, Normalization, Windows):
         leaves = [primal.detach().requires_grad_() for primal in primals]
         pairs = zip(fn(*leaves), cotangents, strict=True)
         # A dropout's constant zeros, for example, require no gradient.
-        reached = [(y, c) for y, c in pairs if y.requires_grad]
-        if not reached:
+        differentiable = [(y, c) for y, c in pairs if y.requires_grad]
+        if not differentiable:
             return [torch.zeros_like(leaf) for leaf in leaves]
-        outputs, given = zip(*reached, strict=True)
+        outputs, given_cotangents = zip(*differentiable, strict=True)
         return torch.autograd.grad(
-            outputs, leaves, given, allow_unused=True, materialize_grads=True
+            outputs, leaves, given_cotangents, allow_unused=True, materialize_grads=True
         )
 
     @implements("Identity", ignores=("everything",))
@@ -96,12 +96,12 @@ class Keras(Activations, Attention, Normalization, Windows):
         self, state: State, x: Any, *, call: Call, out_features: int, bias: bool = True, **_: int
     ) -> Any:
         """`Dense`, which needs a batch."""
-        weights = [state["weight"].T, *_bias(state)] if state else []
+        weights = [state["weight"].T, *_bias_weights(state)] if state else []
         batch = x[None] if x.ndim == 1 else x
-        y = _called("Dense", call, weights, batch, units=out_features, use_bias=bias)
+        y = _call_layer("Dense", call, weights, batch, units=out_features, use_bias=bias)
         return y[0] if x.ndim == 1 else y
 
-    @implements(*of_ranks("Conv{}d", "LazyConv{}d"), passes=("in_channels",))
+    @implements(*names_for_dims("Conv{}d", "LazyConv{}d"), passes=("in_channels",))
     def conv(
         self, state: State, x: Any, *, call: Call, out_channels: int, kernel_size: Any,
         stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
@@ -110,11 +110,17 @@ class Keras(Activations, Attention, Normalization, Windows):
         """`Conv1D` and so on, whose kernel is (…, in, out)."""
         window = _window(call, padding, stride, dilation)
         window |= {"filters": out_channels, "kernel_size": kernel_size, "groups": groups}
-        weights = [state["weight"].movedim((1, 0), (-2, -1)), *_bias(state)] if state else []
+        weights = (
+            [state["weight"].movedim((1, 0), (-2, -1)), *_bias_weights(state)] if state else []
+        )
         name = call.layer.removeprefix("Lazy").replace("d", "D")
-        return _spatial(call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **window))
+        return _call_spatial(
+            call, x, lambda x: _call_layer(name, call, weights, x, use_bias=bias, **window)
+        )
 
-    @implements(*of_ranks("ConvTranspose{}d", "LazyConvTranspose{}d"), passes=("in_channels",))
+    @implements(
+        *names_for_dims("ConvTranspose{}d", "LazyConvTranspose{}d"), passes=("in_channels",)
+    )
     def conv_transpose(
         self, state: State, x: Any, *, call: Call, out_channels: int, kernel_size: Any,
         stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
@@ -131,9 +137,13 @@ class Keras(Activations, Attention, Normalization, Windows):
         window["output_padding"] = output_padding
         if np.any(np.asarray(output_padding) >= np.asarray(stride)):
             raise Unsupported("output_padding>=stride")
-        weights = [state["weight"].movedim((0, 1), (-1, -2)), *_bias(state)] if state else []
+        weights = (
+            [state["weight"].movedim((0, 1), (-1, -2)), *_bias_weights(state)] if state else []
+        )
         name = f"Conv{call.layer[-2]}DTranspose"
-        return _spatial(call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **window))
+        return _call_spatial(
+            call, x, lambda x: _call_layer(name, call, weights, x, use_bias=bias, **window)
+        )
 
     @implements("RNN", "LSTM", "GRU", passes=("input_size",))
     def recurrent(
@@ -150,41 +160,43 @@ class Keras(Activations, Attention, Normalization, Windows):
             raise Unsupported("dropout" if dropout else "bidirectional=True")
         if nonlinearity not in ("tanh", "relu"):
             raise Unsupported(f"nonlinearity={nonlinearity!r}")  # Keras accepts more than torch
-        given: dict[str, Any] = {"units": hidden_size, "use_bias": bias}
-        given |= {"activation": nonlinearity} if call.layer == "RNN" else {}
-        given |= {"return_sequences": True, "return_state": True}
+        arguments: dict[str, Any] = {"units": hidden_size, "use_bias": bias}
+        arguments |= {"activation": nonlinearity} if call.layer == "RNN" else {}
+        arguments |= {"return_sequences": True, "return_state": True}
         # torch's initialiser. Keras's own, orthogonal, uses LAPACK, which has no half precision.
-        given["recurrent_initializer"] = "random_uniform"
-        single, swapped = x.ndim == 2, x.ndim == 3 and not batch_first
-        x = x[None] if single else x.swapaxes(0, 1) if swapped else x
-        first = [s if single else s.squeeze(0) for s in states if s is not None]
-        y, *last = _called(
-            _RECURRENT[call.layer], call, _gates(call.layer, state), x, first, **given
+        arguments["recurrent_initializer"] = "random_uniform"
+        is_unbatched, swaps_axes = x.ndim == 2, x.ndim == 3 and not batch_first
+        x = x[None] if is_unbatched else x.swapaxes(0, 1) if swaps_axes else x
+        initial = [s if is_unbatched else s.squeeze(0) for s in states if s is not None]
+        y, *last = _call_layer(
+            _RECURRENT[call.layer], call, _gates(call.layer, state), x, initial, **arguments
         )
-        y = y[0] if single else y.swapaxes(0, 1) if swapped else y
-        return (y, *(s if single else s[None] for s in last))
+        y = y[0] if is_unbatched else y.swapaxes(0, 1) if swaps_axes else y
+        return (y, *(s if is_unbatched else s[None] for s in last))
 
 
 backend = Keras()
 
 
-def _called(
-    name: str, call: Call, weights: list[Any], x: Any, states: Sequence[Any] = (), **given: Any
+def _call_layer(
+    name: str, call: Call, weights: list[Any], x: Any, states: Sequence[Any] = (), **arguments: Any
 ) -> Any:
     """Call a layer with the given weights, or with its own initial ones."""
     sizes = [call.arguments.get(n) for n in ("in_features", "in_channels", "input_size")]
     size = next((n for n in sizes if n is not None), None)
     if size is None and not weights:
-        return getattr(keras.layers, name)(dtype=call.dtype, **given)(x)  # its first call builds it
+        return getattr(keras.layers, name)(dtype=call.dtype, **arguments)(
+            x
+        )  # its first call builds it
     shape = (*(None,) * (x.ndim - 1), x.shape[-1] if size is None else size)
-    layer = layer_of(name, call.dtype, shape, pairs(given))
+    layer = build_layer(name, call.dtype, shape, argument_pairs(arguments))
     keywords = {"initial_state": list(states)} if states else {}
     if not weights:
         return layer(x, **keywords)
     return layer.stateless_call(weights, layer.non_trainable_variables, x, **keywords)[0]
 
 
-def _bias(state: State) -> list[Any]:
+def _bias_weights(state: State) -> list[Any]:
     return [state["bias"]] if "bias" in state else []
 
 
@@ -193,13 +205,13 @@ def _gates(layer: str, state: State) -> list[Any]:
     if not state:
         return []
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    named: list[Any] = [state.get(f"{kind}_l0") for kind in kinds]
+    arrays: list[Any] = [state.get(f"{kind}_l0") for kind in kinds]
     if layer == "GRU":
-        for k, array in enumerate(named):
+        for k, array in enumerate(arrays):
             if array is not None:
                 r, z, n = array.chunk(3)
-                named[k] = torch.cat([z, r, n])
-    w_ih, w_hh, b_ih, b_hh = named
+                arrays[k] = torch.cat([z, r, n])
+    w_ih, w_hh, b_ih, b_hh = arrays
     if b_ih is None:
         return [w_ih.T, w_hh.T]
     return [w_ih.T, w_hh.T, torch.stack([b_ih, b_hh]) if layer == "GRU" else b_ih + b_hh]
@@ -207,18 +219,18 @@ def _gates(layer: str, state: State) -> list[Any]:
 
 def _window(call: Call, padding: Any, stride: Any, dilation: Any) -> dict[str, Any]:
     """Keras's arguments for padding, stride and dilation."""
-    numbers = not isinstance(padding, str)
-    if numbers and padding not in (0, (0,) * dims_of(call.layer)):
+    is_numeric = not isinstance(padding, str)
+    if is_numeric and padding not in (0, (0,) * spatial_dims(call.layer)):
         raise Unsupported("padding by numbers")
     if np.max(stride) > 1 and np.max(dilation) > 1:
         raise Unsupported("stride>1 with dilation>1")
-    words = {"padding": "valid" if numbers else padding}
-    return {"strides": stride, "dilation_rate": dilation, **words}
+    mode = {"padding": "valid" if is_numeric else padding}
+    return {"strides": stride, "dilation_rate": dilation, **mode}
 
 
-def _spatial(call: Call, x: Any, function: Callable[[Any], Any]) -> Any:
+def _call_spatial(call: Call, x: Any, function: Callable[[Any], Any]) -> Any:
     """Call a function of (N, …, C) on (N, C, …) or (C, …); Keras itself refuses other ranks."""
-    dims = dims_of(call.layer)
+    dims = spatial_dims(call.layer)
     if x.ndim not in (dims + 1, dims + 2):
         return function(x)
-    return batched(lambda x: channels_last(function, x, torch.movedim), x, dims)
+    return call_batched(lambda x: call_channels_last(function, x, torch.movedim), x, dims)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.backends.adapters.activations import SPELLED, NamedActivations
-from conformance.backends.adapters.keras.parts import called, keras
+from conformance.backends.adapters.activations import LIBRARY_NAMES, NamedActivations
+from conformance.backends.adapters.keras.parts import call_layer, keras
 from conformance.backends.adapters.names import function_name, with_functions
 from conformance.backends.adapters.shared import State
 from conformance.backends.function import implements
@@ -38,7 +38,7 @@ class Activations(NamedActivations):
     @implements(*with_functions("Hardshrink", "Softshrink"))
     def shrink(self, state: State, x: Any, *, call: Call, lambd: float = 0.5) -> Any:
         """`keras.ops.hard_shrink` and `keras.ops.soft_shrink`."""
-        return getattr(keras.ops, SPELLED[function_name(call.layer)])(x, lambd)
+        return getattr(keras.ops, LIBRARY_NAMES[function_name(call.layer)])(x, lambd)
 
     @implements("Threshold", "functional.threshold")
     def threshold(self, state: State, x: Any, *, threshold: float, value: float) -> Any:
@@ -52,7 +52,7 @@ class Activations(NamedActivations):
         """`PReLU` with one slope, or one for each channel; `shared_axes` names the other axes."""
         if x.ndim < 2:
             raise Unsupported("an input without a batch")
-        shared = tuple(range(1 if num_parameters == 1 else 2, x.ndim))
+        shared_axes = tuple(range(1 if num_parameters == 1 else 2, x.ndim))
         weights = []
         if state:
             weights = [state["weight"].reshape(-1, *(1,) * (x.ndim - 2))]
@@ -61,4 +61,4 @@ class Activations(NamedActivations):
         if not weights:
             shape = (num_parameters, *(1,) * (x.ndim - 2))
             weights = [keras.ops.full(shape, init, call.dtype)]
-        return called("PReLU", call.dtype, x, weights, shared_axes=shared)
+        return call_layer("PReLU", call.dtype, x, weights, shared_axes=shared_axes)

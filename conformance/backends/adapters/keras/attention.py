@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from conformance.backends.adapters.keras.parts import keras
-from conformance.backends.adapters.shared import State, projections
+from conformance.backends.adapters.shared import State, attention_projections
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported
 
@@ -37,40 +37,41 @@ class Attention(FunctionBackend):
             raise ValueError(f"embed_dim={embed_dim}, num_heads={num_heads}")
         if is_causal and attn_mask is None:
             raise ValueError("is_causal=True without attn_mask")
-        single = query.ndim == 2
-        swapped = not single and not batch_first
+        is_unbatched = query.ndim == 2
+        swaps_axes = not is_unbatched and not batch_first
         q, k, v = (
-            x[None] if single else x.swapaxes(0, 1) if swapped else x for x in (query, key, value)
+            x[None] if is_unbatched else x.swapaxes(0, 1) if swaps_axes else x
+            for x in (query, key, value)
         )
         padding, mask = _open(key_padding_mask, "key_padding_mask"), _open(attn_mask, "attn_mask")
         if mask is not None and mask.ndim != 2:
             raise Unsupported("attn_mask of each head")
-        if padding is not None and padding.ndim != 2 - single:
+        if padding is not None and padding.ndim != 2 - is_unbatched:
             raise ValueError(f"key_padding_mask of {padding.ndim} axes")
-        layer = _built(
+        layer = _build_layer(
             call.dtype, num_heads, embed_dim, dropout, bias, kdim or embed_dim, vdim or embed_dim
         )
         keywords = {
-            "value_mask": padding[None] if single and padding is not None else padding,
+            "value_mask": padding[None] if is_unbatched and padding is not None else padding,
             "attention_mask": None if mask is None else mask[None],
             "return_attention_scores": need_weights, "training": training,
             "use_causal_mask": is_causal,
         }  # fmt: skip
         if state:
-            weights = _weights(state, num_heads)
+            weights = _keras_weights(state, num_heads)
             y = layer.stateless_call(
                 weights, layer.non_trainable_variables, q, v, k, **keywords
             )[0]  # fmt: skip
         else:
             y = layer(q, v, k, **keywords)
         y, scores = y if need_weights else (y, None)
-        if single:
+        if is_unbatched:
             return y[0], None if scores is None else scores[0]
-        return y.swapaxes(0, 1) if swapped else y, scores
+        return y.swapaxes(0, 1) if swaps_axes else y, scores
 
 
 @cache
-def _built(
+def _build_layer(
     dtype: str, heads: int, width: int, dropout: float, bias: bool, keys: int, values: int
 ) -> Any:
     layer = keras.layers.MultiHeadAttention(
@@ -80,17 +81,17 @@ def _built(
     return layer
 
 
-def _weights(state: State, heads: int) -> list[Any]:
+def _keras_weights(state: State, heads: int) -> list[Any]:
     """torch's matrices in Keras's order: query, key, value, output, each with its bias."""
-    matrices, offsets = projections(state, torch.chunk)
+    matrices, offsets = attention_projections(state, torch.chunk)
     width = len(matrices[0])
     sizes = (heads, width // heads)
-    found: list[Any] = []
+    weights: list[Any] = []
     for k, matrix in enumerate(matrices):
-        found.append(matrix.T.reshape(-1, *sizes))
-        found += [offsets[k].reshape(sizes)] if offsets else []
-    found.append(state["out_proj.weight"].T.reshape(*sizes, width))
-    return found + ([state["out_proj.bias"]] if offsets else [])
+        weights.append(matrix.T.reshape(-1, *sizes))
+        weights += [offsets[k].reshape(sizes)] if offsets else []
+    weights.append(state["out_proj.weight"].T.reshape(*sizes, width))
+    return weights + ([state["out_proj.bias"]] if offsets else [])
 
 
 def _open(mask: Any, name: str) -> Any:

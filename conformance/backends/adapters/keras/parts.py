@@ -13,24 +13,24 @@ import keras
 
 from conformance.model.case import Unsupported
 
-__all__ = ["called", "keras", "layer_of", "pairs"]
+__all__ = ["argument_pairs", "build_layer", "call_layer", "keras"]
 
 
 @cache
-def layer_of(name: str, dtype: str, shape: tuple[Any, ...], given: tuple[Any, ...]) -> Any:
+def build_layer(name: str, dtype: str, shape: tuple[Any, ...], arguments: tuple[Any, ...]) -> Any:
     """Build a layer of `keras.layers` for a shape, which has None where any size is valid.
 
     Args:
-        given: the layer's arguments as sorted pairs, see `pairs`.
+        given: the layer's arguments as sorted pairs, see `argument_pairs`.
     """
-    layer = getattr(keras.layers, name)(dtype=dtype, **dict(given))
+    layer = getattr(keras.layers, name)(dtype=dtype, **dict(arguments))
     layer.build(shape)
     return layer
 
 
-def called(
+def call_layer(
     name: str, dtype: str, x: Any, weights: Sequence[Any] | None = None, *,
-    shape: tuple[Any, ...] | None = None, **given: Any,
+    shape: tuple[Any, ...] | None = None, **arguments: Any,
 ) -> Any:  # fmt: skip
     """Call a layer with the given trainable weights, or with its own initial ones.
 
@@ -38,7 +38,9 @@ def called(
         weights: in Keras's order; None or empty for initial ones.
         shape: the shape for which the layer is built; None for the input's shape.
     """
-    layer = layer_of(name, dtype, tuple(x.shape) if shape is None else shape, pairs(given))
+    layer = build_layer(
+        name, dtype, tuple(x.shape) if shape is None else shape, argument_pairs(arguments)
+    )
     try:
         if not weights:
             return layer(x)
@@ -47,6 +49,6 @@ def called(
         raise Unsupported(f"{name} of {keras.backend.standardize_dtype(x.dtype)}") from None
 
 
-def pairs(given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+def argument_pairs(arguments: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Arguments as sorted pairs, which are hashable."""
-    return tuple(sorted(given.items()))
+    return tuple(sorted(arguments.items()))

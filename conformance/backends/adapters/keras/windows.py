@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.backends.adapters.keras.parts import called, keras
-from conformance.backends.adapters.names import dims_of, of_ranks
-from conformance.backends.adapters.shared import State, only, ranked
-from conformance.backends.adapters.windows import batched, each, pad_of, pad_pairs, windows
+from conformance.backends.adapters.keras.parts import call_layer, keras
+from conformance.backends.adapters.names import names_for_dims, spatial_dims
+from conformance.backends.adapters.shared import State, check_rank, require_supported
+from conformance.backends.adapters.windows import (
+    call_batched,
+    pad_pairs,
+    padding_of,
+    per_dimension,
+    pooling_window,
+)
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported, bare_name
 
-_FIRST = {"data_format": "channels_first"}
+_CHANNELS_FIRST = {"data_format": "channels_first"}
 _LOSSES = {
     "MSELoss": "MeanSquaredError", "mse_loss": "MeanSquaredError",
     "L1Loss": "MeanAbsoluteError", "l1_loss": "MeanAbsoluteError",
@@ -26,42 +32,44 @@ _LOSSES = {
 class Windows(FunctionBackend):
     """The part of Keras's adapter for pooling, padding, upsampling and losses."""
 
-    @implements(*of_ranks("MaxPool{}d", "AvgPool{}d"), ignores=("count_include_pad",))
+    @implements(*names_for_dims("MaxPool{}d", "AvgPool{}d"), ignores=("count_include_pad",))
     def pool(
         self, state: State, x: Any, *, call: Call, kernel_size: Any, stride: Any = None,
         padding: Any = 0, dilation: Any = 1,
     ) -> Any:  # fmt: skip
         """`MaxPooling1D` and so on."""
-        dims = dims_of(call.layer)
-        if any(each(padding, dims)):
+        dims = spatial_dims(call.layer)
+        if any(per_dimension(padding, dims)):
             raise Unsupported("padding by numbers")
-        only(dilation=(each(dilation, dims), (1,) * dims))
-        sizes, strides = windows(dims, kernel_size, stride)
+        require_supported(dilation=(per_dimension(dilation, dims), (1,) * dims))
+        sizes, strides = pooling_window(dims, kernel_size, stride)
         name = f"{'Max' if 'Max' in call.layer else 'Average'}Pooling{dims}D"
-        return _batched(name, call, x, dims, pool_size=sizes, strides=strides, **_FIRST)
+        return _call_batched(
+            name, call, x, dims, pool_size=sizes, strides=strides, **_CHANNELS_FIRST
+        )
 
-    @implements(*of_ranks("AdaptiveMaxPool{}d", "AdaptiveAvgPool{}d"))
+    @implements(*names_for_dims("AdaptiveMaxPool{}d", "AdaptiveAvgPool{}d"))
     def adaptive_pool(self, state: State, x: Any, *, call: Call, output_size: Any) -> Any:
         """`AdaptiveMaxPooling1D` and so on."""
-        dims = dims_of(call.layer)
-        if output_size is None or None in (sizes := each(output_size, dims)):
+        dims = spatial_dims(call.layer)
+        if output_size is None or None in (sizes := per_dimension(output_size, dims)):
             raise Unsupported("an output size of None")
         if 0 in sizes:
             raise Unsupported("an output size of 0")
         name = f"Adaptive{'Max' if 'Max' in call.layer else 'Average'}Pooling{dims}D"
-        return _batched(name, call, x, dims, output_size=sizes, **_FIRST)
+        return _call_batched(name, call, x, dims, output_size=sizes, **_CHANNELS_FIRST)
 
-    @implements(*of_ranks("ZeroPad{}d"))
+    @implements(*names_for_dims("ZeroPad{}d"))
     def zero_pad(self, state: State, x: Any, *, call: Call, padding: Any) -> Any:
         """`ZeroPadding1D` and so on; torch's list begins with the last axis."""
-        dims, (_, numbers) = dims_of(call.layer), pad_of(call.layer, padding)
+        dims, (_, numbers) = spatial_dims(call.layer), padding_of(call.layer, padding)
         if len(numbers) != 2 * dims:
             raise ValueError(f"{call.layer}: padding={padding!r}")
         if min(numbers) < 0:
             raise Unsupported("negative padding")
         sides = tuple(pad_pairs(numbers, dims))
-        given = {"padding": sides[0] if dims == 1 else sides, **_FIRST}
-        return _batched(f"ZeroPadding{dims}D", call, x, dims, **given)
+        arguments = {"padding": sides[0] if dims == 1 else sides, **_CHANNELS_FIRST}
+        return _call_batched(f"ZeroPadding{dims}D", call, x, dims, **arguments)
 
     @implements("Upsample", "UpsamplingNearest2d")
     def upsample(
@@ -69,15 +77,17 @@ class Windows(FunctionBackend):
         mode: str = "nearest", align_corners: bool | None = None,
     ) -> Any:  # fmt: skip
         """`UpSampling2D` and `UpSampling3D`, which repeat each element a whole number of times."""
-        only(size=(size, None), mode=(mode, "nearest"), align_corners=(align_corners, None))
+        require_supported(
+            size=(size, None), mode=(mode, "nearest"), align_corners=(align_corners, None)
+        )
         dims = x.ndim - 2
         if dims not in (2, 3):
             raise Unsupported(f"an input of {x.ndim} axes")
         factors = (scale_factor,) * dims if isinstance(scale_factor, (int, float)) else scale_factor
         if factors is None or any(not float(f).is_integer() or f < 1 for f in factors):
             raise Unsupported(f"scale_factor={scale_factor!r}")
-        times = tuple(int(f) for f in factors)
-        return _batched(f"UpSampling{dims}D", call, x, dims, size=times, **_FIRST)
+        repeats = tuple(int(f) for f in factors)
+        return _call_batched(f"UpSampling{dims}D", call, x, dims, size=repeats, **_CHANNELS_FIRST)
 
     @implements("MSELoss", "L1Loss", "functional.mse_loss", "functional.l1_loss")
     def loss(
@@ -85,7 +95,7 @@ class Windows(FunctionBackend):
         reduction: str = "mean",
     ) -> Any:  # fmt: skip
         """`MeanSquaredError` and `MeanAbsoluteError`."""
-        _mean_only(input, target, weight, reduction)
+        _require_mean(input, target, weight, reduction)
         name = _LOSSES[bare_name(call.layer)]
         return getattr(keras.losses, name)(dtype=call.dtype)(target, input)
 
@@ -95,12 +105,12 @@ class Windows(FunctionBackend):
         reduction: str = "mean", delta: float = 1.0,
     ) -> Any:  # fmt: skip
         """`Huber`."""
-        _mean_only(input, target, weight, reduction)
+        _require_mean(input, target, weight, reduction)
         return keras.losses.Huber(delta=delta, dtype=call.dtype)(target, input)
 
 
-def _mean_only(input: Any, target: Any, weight: Any, reduction: str) -> None:
-    only(reduction=(reduction, "mean"))
+def _require_mean(input: Any, target: Any, weight: Any, reduction: str) -> None:
+    require_supported(reduction=(reduction, "mean"))
     if input.shape != target.shape:
         raise Unsupported("shapes that are broadcast")
     if weight is not None:
@@ -109,7 +119,9 @@ def _mean_only(input: Any, target: Any, weight: Any, reduction: str) -> None:
         raise Unsupported("an input of no axes")
 
 
-def _batched(name: str, call: Call, x: Any, dims: int, **given: Any) -> Any:
-    ranked(call.layer, x, dims + 1, dims + 2)
+def _call_batched(name: str, call: Call, x: Any, dims: int, **arguments: Any) -> Any:
+    check_rank(call.layer, x, dims + 1, dims + 2)
     shape = (None,) * (dims + 2)
-    return batched(lambda x: called(name, call.dtype, x, shape=shape, **given), x, dims)
+    return call_batched(
+        lambda x: call_layer(name, call.dtype, x, shape=shape, **arguments), x, dims
+    )

@@ -17,14 +17,19 @@ import numpy as np
 
 from conformance.backends.adapters.mlx.activations import Activations
 from conformance.backends.adapters.mlx.attention import Attention
-from conformance.backends.adapters.mlx.layouts import laid_out
+from conformance.backends.adapters.mlx.layouts import apply_layout
 from conformance.backends.adapters.mlx.losses import Losses
 from conformance.backends.adapters.mlx.normalization import Normalization
-from conformance.backends.adapters.mlx.parts import DTYPES, loaded
+from conformance.backends.adapters.mlx.parts import DTYPES, load_state
 from conformance.backends.adapters.mlx.windows import Windows
-from conformance.backends.adapters.names import dims_of, of_ranks
-from conformance.backends.adapters.shared import LACKED, State
-from conformance.backends.adapters.windows import batched, channels_last, reaches, same_pads
+from conformance.backends.adapters.names import names_for_dims, spatial_dims
+from conformance.backends.adapters.shared import IGNORED_DEFAULTS, State
+from conformance.backends.adapters.windows import (
+    call_batched,
+    call_channels_last,
+    kernel_reaches,
+    same_pads,
+)
 from conformance.backends.function import implements
 from conformance.model.case import Call, Numerics, Unsupported
 
@@ -36,7 +41,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
 
     name = "mlx"
     # MLX compiles its activations, and each case of a known crash runs in a fork of the process.
-    budget, lacks = "700", LACKED
+    budget, lacks = "700", IGNORED_DEFAULTS
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +73,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
             raise Unsupported(f"dtype={dtype!r}")
         native = mx.array(array, dtype=DTYPES[dtype])
         if layout != "contiguous":
-            native = laid_out(native, array, layout)
+            native = apply_layout(native, array, layout)
         mx.eval(native)
         return native
 
@@ -91,8 +96,10 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
         self, fn: Callable[..., Any], primals: Sequence[Any], cotangents: Sequence[Any]
     ) -> Sequence[Any]:
         """Gradients by `mx.vjp`."""
-        found: Sequence[Any] = mx.vjp(lambda *x: list(fn(*x)), list(primals), list(cotangents))[1]
-        return found
+        gradients: Sequence[Any] = mx.vjp(lambda *x: list(fn(*x)), list(primals), list(cotangents))[
+            1
+        ]
+        return gradients
 
     @implements("Identity", ignores=("everything",))
     def identity(self, state: State, input: Any) -> Any:
@@ -101,10 +108,17 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
 
     @implements("Linear", passes=("bias",))
     def linear(
-        self, state: State, x: Any, *, call: Call, in_features: int, out_features: int, **given: Any
+        self,
+        state: State,
+        x: Any,
+        *,
+        call: Call,
+        in_features: int,
+        out_features: int,
+        **arguments: Any,
     ) -> Any:
         """`nn.Linear`."""
-        return loaded(nn.Linear(in_features, out_features, **given), call, state)(x)
+        return load_state(nn.Linear(in_features, out_features, **arguments), call, state)(x)
 
     @implements("functional.linear")
     def functional_linear(self, state: State, input: Any, weight: Any, bias: Any = None) -> Any:
@@ -114,135 +128,139 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
     @implements("Bilinear", passes=("bias",))
     def bilinear(
         self, state: State, input1: Any, input2: Any, *, call: Call, in1_features: int,
-        in2_features: int, out_features: int, **given: Any,
+        in2_features: int, out_features: int, **arguments: Any,
     ) -> Any:  # fmt: skip
         """`nn.Bilinear`, whose weight is (out, in2, in1)."""
-        layer = nn.Bilinear(in1_features, in2_features, out_features, **given)
-        mapped = _with(state, weight=lambda w: w.swapaxes(1, 2))
-        return loaded(layer, call, mapped)(input1, input2)
+        layer = nn.Bilinear(in1_features, in2_features, out_features, **arguments)
+        mlx_state = _convert_state(state, weight=lambda w: w.swapaxes(1, 2))
+        return load_state(layer, call, mlx_state)(input1, input2)
 
     @implements(
-        *of_ranks("Conv{}d", "ConvTranspose{}d"),
+        *names_for_dims("Conv{}d", "ConvTranspose{}d"),
         passes=("in_channels", "out_channels", "bias", *_SIZES),
     )
-    def conv(self, state: State, x: Any, *, call: Call, groups: int = 1, **given: Any) -> Any:
+    def conv(self, state: State, x: Any, *, call: Call, groups: int = 1, **arguments: Any) -> Any:
         """`nn.Conv1d` and so on: padding is a number of zeros; 3d and transposed have no groups."""
         if call.layer in ("Conv1d", "Conv2d"):
-            given["groups"] = groups
+            arguments["groups"] = groups
         elif groups != 1:
             raise Unsupported("groups>1")
-        layer = getattr(nn, call.layer)(**_sizes(call, given))
+        layer = getattr(nn, call.layer)(**_mlx_arguments(call, arguments))
         axis = 0 if "Transpose" in call.layer else 1
-        mapped = _with(state, weight=lambda w: mx.moveaxis(w, axis, -1))
-        return _spatial(call, loaded(layer, call, mapped), x)
+        mlx_state = _convert_state(state, weight=lambda w: mx.moveaxis(w, axis, -1))
+        return _call_spatial(call, load_state(layer, call, mlx_state), x)
 
-    @implements(*of_ranks("functional.conv{}d"), passes=("stride",))
+    @implements(*names_for_dims("functional.conv{}d"), passes=("stride",))
     def functional_conv(
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
-        padding: Any = 0, dilation: Any = 1, groups: int = 1, **given: Any,
+        padding: Any = 0, dilation: Any = 1, groups: int = 1, **arguments: Any,
     ) -> Any:  # fmt: skip
         """`mx.conv_general`, which can pad unequal sides, as 'same' needs; the bias is a sum."""
         if groups != 1 and call.layer == "functional.conv3d":
             raise Unsupported("groups>1")
         weight = mx.moveaxis(weight, 1, -1)
         if padding == "same":
-            if given.get("stride", 1) not in (1, (1,), (1, 1), (1, 1, 1)):
+            if arguments.get("stride", 1) not in (1, (1,), (1, 1), (1, 1, 1)):
                 raise Unsupported("padding='same' with a stride")
             dims = weight.ndim - 2
             dilations = (dilation,) * dims if isinstance(dilation, int) else dilation
-            pads = same_pads(reaches(dilations, weight.shape[1:-1]))
+            pads = same_pads(kernel_reaches(dilations, weight.shape[1:-1]))
             padding = [list(side) for side in zip(*pads, strict=True)]
-        given |= {"padding": 0 if padding == "valid" else padding, "kernel_dilation": dilation}
-        given |= {"groups": groups}
-        return _spatial(call, lambda x: mx.conv_general(x, weight, **given), input, bias)
+        arguments |= {"padding": 0 if padding == "valid" else padding, "kernel_dilation": dilation}
+        arguments |= {"groups": groups}
+        return _call_spatial(call, lambda x: mx.conv_general(x, weight, **arguments), input, bias)
 
-    @implements(*of_ranks("functional.conv_transpose{}d"), passes=_SIZES[1:])
+    @implements(*names_for_dims("functional.conv_transpose{}d"), passes=_SIZES[1:])
     def functional_conv_transpose(
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
-        groups: int = 1, **given: Any,
+        groups: int = 1, **arguments: Any,
     ) -> Any:  # fmt: skip
         """`mx.conv_transpose1d` and so on, documented for one group only; the bias is a sum."""
         if groups != 1:
             raise Unsupported("groups>1")
         operation = getattr(mx, call.layer.removeprefix("functional."))
-        weight, given = mx.moveaxis(weight, 0, -1), _sizes(call, given)
-        return _spatial(call, lambda x: operation(x, weight, **given), input, bias)
+        weight, arguments = mx.moveaxis(weight, 0, -1), _mlx_arguments(call, arguments)
+        return _call_spatial(call, lambda x: operation(x, weight, **arguments), input, bias)
 
     @implements("RNN", "LSTM", "GRU", passes=("input_size", "hidden_size", "bias"))
     def recurrent(
         self, state: State, x: Any, *states: Any, call: Call, num_layers: int = 1,
         nonlinearity: str = "tanh", batch_first: bool = False, dropout: float = 0.0,
-        bidirectional: bool = False, proj_size: int = 0, **given: Any,
+        bidirectional: bool = False, proj_size: int = 0, **arguments: Any,
     ) -> Any:  # fmt: skip
         """`nn.RNN`, `nn.LSTM`, `nn.GRU`, which return all states; the last one is final."""
-        beyond = {"dropout": dropout, "bidirectional": bidirectional, "proj_size": proj_size}
-        beyond |= {"num_layers": num_layers - 1}
-        for name, value in beyond.items():
+        unsupported = {"dropout": dropout, "bidirectional": bidirectional, "proj_size": proj_size}
+        unsupported |= {"num_layers": num_layers - 1}
+        for name, value in unsupported.items():
             if value or (name == "proj_size" in call.arguments and call.layer != "LSTM"):
                 raise Unsupported(name)
         if call.layer == "RNN":
             if nonlinearity not in ("tanh", "relu"):
                 raise Unsupported(f"nonlinearity={nonlinearity!r}")
-            given["nonlinearity"] = getattr(nn, nonlinearity)
-        layer = loaded(getattr(nn, call.layer)(**given), call, _gates(call.layer, state))
-        swapped = x.ndim == 3 and not batch_first
-        first = (None if s is None else s.squeeze(0) for s in states)
-        outputs = layer(x.swapaxes(0, 1) if swapped else x, *first)
+            arguments["nonlinearity"] = getattr(nn, nonlinearity)
+        layer = load_state(
+            getattr(nn, call.layer)(**arguments), call, _mlx_weights(call.layer, state)
+        )
+        swaps_axes = x.ndim == 3 and not batch_first
+        initial = (None if s is None else s.squeeze(0) for s in states)
+        outputs = layer(x.swapaxes(0, 1) if swaps_axes else x, *initial)
         sequences = outputs if isinstance(outputs, tuple) else (outputs,)
-        output = sequences[0].swapaxes(0, 1) if swapped else sequences[0]
+        output = sequences[0].swapaxes(0, 1) if swaps_axes else sequences[0]
         return (output, *(s[..., -1, :][None] for s in sequences))
 
 
 backend = Mlx()
 
 
-def _with(state: State, **maps: Callable[[Any], Any]) -> State:
-    return {name: maps[name](x) if name in maps else x for name, x in state.items()}
+def _convert_state(state: State, **converters: Callable[[Any], Any]) -> State:
+    return {name: converters[name](x) if name in converters else x for name, x in state.items()}
 
 
-def _gates(layer: str, state: State) -> dict[str, Any]:
+def _mlx_weights(layer: str, state: State) -> dict[str, Any]:
     """Rename torch's weights; a GRU has a separate hidden bias of its new gate in MLX."""
     if not state:
         return {}
     names = ("Wxh", "Whh") if layer == "RNN" else ("Wx", "Wh")
-    found = dict(zip(names, (state["weight_ih_l0"], state["weight_hh_l0"]), strict=True))
+    weights = dict(zip(names, (state["weight_ih_l0"], state["weight_hh_l0"]), strict=True))
     if "bias_ih_l0" not in state:
-        return found
+        return weights
     b_x, b_h = state["bias_ih_l0"], state["bias_hh_l0"]
     if layer != "GRU":
-        return {**found, "bias": b_x + b_h}
+        return {**weights, "bias": b_x + b_h}
     shared, new = mx.split(b_h, [2 * len(b_h) // 3])
-    return {**found, "b": b_x + mx.concatenate([shared, mx.zeros_like(new)]), "bhn": new}
+    return {**weights, "b": b_x + mx.concatenate([shared, mx.zeros_like(new)]), "bhn": new}
 
 
-def _sizes(call: Call, given: dict[str, Any]) -> dict[str, Any]:
+def _mlx_arguments(call: Call, arguments: dict[str, Any]) -> dict[str, Any]:
     """Translate arguments to MLX's: 'valid' becomes 0, a tuple of one number becomes the number."""
-    words = {"same", "valid"} & {given.get("padding")} if "ranspose" not in call.layer else ()
+    words = {"same", "valid"} & {arguments.get("padding")} if "ranspose" not in call.layer else ()
     if "same" in words:
         raise Unsupported("padding='same'")
-    given = {**given, "padding": 0} if words else given
-    one = call.layer.endswith("1d")
+    arguments = {**arguments, "padding": 0} if words else arguments
+    is_one_dimensional = call.layer.endswith("1d")
     return {
-        k: v[0] if one and k in _SIZES and isinstance(v, tuple) and len(v) == 1 else v
-        for k, v in given.items()
+        k: v[0]
+        if is_one_dimensional and k in _SIZES and isinstance(v, tuple) and len(v) == 1
+        else v
+        for k, v in arguments.items()
     }
 
 
-def _biased(y: Any, bias: Any) -> Any:
+def _add_bias(y: Any, bias: Any) -> Any:
     """Add a bias of shape (out_channels,); refuse other shapes, which would be broadcast."""
     if tuple(bias.shape) != y.shape[-1:]:
         raise ValueError(f"bias of shape {tuple(bias.shape)}: expected {tuple(y.shape[-1:])}")
     return y + bias
 
 
-def _spatial(call: Call, function: Callable[[Any], Any], x: Any, bias: Any = None) -> Any:
+def _call_spatial(call: Call, function: Callable[[Any], Any], x: Any, bias: Any = None) -> Any:
     """Call a function of (N, …, C) on (N, C, …) or (C, …); MLX itself refuses other ranks."""
-    dims = dims_of(call.layer)
+    dims = spatial_dims(call.layer)
     if x.ndim not in (dims + 1, dims + 2):
         return function(x)
 
-    def biased(x: Any) -> Any:
+    def call_and_add(x: Any) -> Any:
         y = function(x)
-        return y if bias is None else _biased(y, bias)
+        return y if bias is None else _add_bias(y, bias)
 
-    return batched(lambda x: channels_last(biased, x, mx.moveaxis), x, dims)
+    return call_batched(lambda x: call_channels_last(call_and_add, x, mx.moveaxis), x, dims)

@@ -13,7 +13,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from conformance.backends.adapters.mlx.parts import DTYPES
-from conformance.backends.adapters.shared import State, only, projections
+from conformance.backends.adapters.shared import State, attention_projections, require_supported
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported
 
@@ -40,16 +40,16 @@ class Attention(FunctionBackend):
                 raise Unsupported("is_causal=True with other lengths")
         if query.shape[-1] == 0:
             raise Unsupported("heads of no features")
-        three = query.ndim == 3
-        if attn_mask is not None and three and attn_mask.ndim == 3:
+        lacks_batch = query.ndim == 3
+        if attn_mask is not None and lacks_batch and attn_mask.ndim == 3:
             attn_mask = attn_mask[None]
-        given = {
+        arguments = {
             "scale": 1 / math.sqrt(query.shape[-1]) if scale is None else scale,
             "mask": "causal" if is_causal else attn_mask,
         }
-        q, k, v = (x[None] if three else x for x in (query, key, value))
-        y = mx.fast.scaled_dot_product_attention(q, k, v, **given)
-        return y[0] if three else y
+        q, k, v = (x[None] if lacks_batch else x for x in (query, key, value))
+        y = mx.fast.scaled_dot_product_attention(q, k, v, **arguments)
+        return y[0] if lacks_batch else y
 
     @implements("MultiheadAttention")
     def multi_head_attention(
@@ -60,7 +60,7 @@ class Attention(FunctionBackend):
         is_causal: bool = False,
     ) -> Any:  # fmt: skip
         """`nn.MultiHeadAttention`, which returns no weights, and adds its masks to the scores."""
-        only(need_weights=(need_weights, False), dropout=(dropout, 0.0))
+        require_supported(need_weights=(need_weights, False), dropout=(dropout, 0.0))
         if key_padding_mask is not None:
             raise Unsupported("key_padding_mask")
         if attn_mask is not None and attn_mask.dtype == mx.bool_:
@@ -72,19 +72,19 @@ class Attention(FunctionBackend):
             value_input_dims=vdim or embed_dim, bias=bias,
         )  # fmt: skip
         layer.set_dtype(DTYPES[call.dtype])
-        weights, biases = projections(state, mx.split)
-        own = (layer.query_proj, layer.key_proj, layer.value_proj, layer.out_proj)
-        for linear, weight in zip(own, (*weights, state["out_proj.weight"]), strict=True):
+        weights, biases = attention_projections(state, mx.split)
+        linears = (layer.query_proj, layer.key_proj, layer.value_proj, layer.out_proj)
+        for linear, weight in zip(linears, (*weights, state["out_proj.weight"]), strict=True):
             linear.weight = weight
         if biases:
-            for linear, offset in zip(own, (*biases, state["out_proj.bias"]), strict=True):
+            for linear, offset in zip(linears, (*biases, state["out_proj.bias"]), strict=True):
                 linear.bias = offset
-        single = query.ndim == 2
+        is_unbatched = query.ndim == 2
         q, k, v = (
-            x[None] if single else x if batch_first else x.swapaxes(0, 1)
+            x[None] if is_unbatched else x if batch_first else x.swapaxes(0, 1)
             for x in (query, key, value)
         )
         if attn_mask is not None and attn_mask.ndim == 3:
             attn_mask = attn_mask.reshape(-1, num_heads, *attn_mask.shape[1:])
         y = layer(q, k, v, attn_mask)
-        return (y[0] if single else y if batch_first else y.swapaxes(0, 1)), None
+        return (y[0] if is_unbatched else y if batch_first else y.swapaxes(0, 1)), None

@@ -14,29 +14,29 @@ from typing import Any
 import numpy as np
 
 from conformance.backends.adapters.onnx.nodes import BFLOAT16, Graph, Value, numpy_dtype
-from conformance.backends.adapters.shared import only
+from conformance.backends.adapters.shared import require_supported
 from conformance.model.case import Unsupported
 
 # The opset that first has the operator, if it is later than the default.
-SWISH = 24
+SWISH_OPSET = 24
 APPROXIMATE = ("none", "tanh")
 
 
-def plain(graph: Graph, input: Value, *, operator: str, inplace: bool = False) -> str:
+def elementwise(graph: Graph, input: Value, *, operator: str, inplace: bool = False) -> str:
     """An elementwise operator without arguments."""
-    only(inplace=(inplace, False))
+    require_supported(inplace=(inplace, False))
     return graph.add(operator, input.name)
 
 
 def swish(graph: Graph, input: Value, *, inplace: bool = False) -> str:
     """SiLU: Swish, whose alpha is 1."""
-    only(inplace=(inplace, False))
-    return graph.add("Swish", input.name, since=SWISH)
+    require_supported(inplace=(inplace, False))
+    return graph.add("Swish", input.name, since=SWISH_OPSET)
 
 
 def selu(graph: Graph, input: Value, *, inplace: bool = False) -> str:
     """Selu, whose constants have the precision of float32."""
-    only(inplace=(inplace, False))
+    require_supported(inplace=(inplace, False))
     if graph.dtype == np.float64:
         raise Unsupported("Selu in float64, whose constants are of float32")
     return graph.add("Selu", input.name)
@@ -44,28 +44,30 @@ def selu(graph: Graph, input: Value, *, inplace: bool = False) -> str:
 
 def hardsigmoid(graph: Graph, input: Value, *, inplace: bool = False) -> str:
     """HardSigmoid with a slope of 1/6."""
-    only(inplace=(inplace, False))
-    return graph.add("HardSigmoid", input.name, alpha=graph.number("alpha", 1 / 6), beta=0.5)
+    require_supported(inplace=(inplace, False))
+    return graph.add("HardSigmoid", input.name, alpha=graph.attribute("alpha", 1 / 6), beta=0.5)
 
 
 def leaky_relu(
     graph: Graph, input: Value, *, negative_slope: float = 0.01, inplace: bool = False
 ) -> str:
     """LeakyRelu."""
-    only(inplace=(inplace, False))
-    return graph.add("LeakyRelu", input.name, alpha=graph.number("negative_slope", negative_slope))
+    require_supported(inplace=(inplace, False))
+    return graph.add(
+        "LeakyRelu", input.name, alpha=graph.attribute("negative_slope", negative_slope)
+    )
 
 
 def elu(
     graph: Graph, input: Value, *, operator: str = "Elu", alpha: float = 1.0, inplace: bool = False
 ) -> str:
     """Elu, and Celu, which ONNX has in float32 only."""
-    only(inplace=(inplace, False))
+    require_supported(inplace=(inplace, False))
     if operator == "Celu" and graph.dtype != np.float32:
         raise Unsupported(f"Celu in {graph.dtype}")
     if operator == "Celu" and alpha == 0:
         raise Unsupported("alpha=0, which Celu takes")
-    return graph.add(operator, input.name, alpha=graph.number("alpha", alpha))
+    return graph.add(operator, input.name, alpha=graph.attribute("alpha", alpha))
 
 
 def gelu(graph: Graph, input: Value, *, approximate: str = "none") -> str:
@@ -80,7 +82,7 @@ def clip(
     inplace: bool = False,
 ) -> str:  # fmt: skip
     """Hardtanh: Clip."""
-    only(inplace=(inplace, False))
+    require_supported(inplace=(inplace, False))
     if min_val > max_val:
         raise Unsupported(f"min_val={min_val!r}, above max_val, which Clip takes")
     return graph.add("Clip", input.name, graph.scalar(min_val), graph.scalar(max_val))
@@ -97,16 +99,16 @@ def shrink(graph: Graph, input: Value, *, soft: bool, lambd: float = 0.5) -> str
         raise Unsupported(f"lambd={lambd!r}, which Shrink takes")
     if graph.dtype == BFLOAT16:
         raise Unsupported("Shrink in bfloat16")
-    kept = graph.number("lambd", lambd)
-    return graph.add("Shrink", input.name, lambd=kept, bias=kept if soft else 0.0)
+    bound = graph.attribute("lambd", lambd)
+    return graph.add("Shrink", input.name, lambd=bound, bias=bound if soft else 0.0)
 
 
 def threshold(
     graph: Graph, input: Value, *, threshold: float, value: float, inplace: bool = False
 ) -> str:
     """ThresholdedRelu, which replaces elements that are not above the threshold by 0."""
-    only(inplace=(inplace, False), value=(value, 0))
-    return graph.add("ThresholdedRelu", input.name, alpha=graph.number("threshold", threshold))
+    require_supported(inplace=(inplace, False), value=(value, 0))
+    return graph.add("ThresholdedRelu", input.name, alpha=graph.attribute("threshold", threshold))
 
 
 def softplus(graph: Graph, input: Value, *, beta: float = 1.0, threshold: float = 20.0) -> str:
@@ -114,7 +116,7 @@ def softplus(graph: Graph, input: Value, *, beta: float = 1.0, threshold: float 
 
     In float64 torch's threshold matters, because e⁻²⁰ is more than a rounding error.
     """
-    only(beta=(beta, 1.0), threshold=(threshold, 20.0))
+    require_supported(beta=(beta, 1.0), threshold=(threshold, 20.0))
     if graph.dtype == np.float64:
         raise Unsupported(f"threshold={threshold!r} in float64, of which Softplus has none")
     return graph.add("Softplus", input.name)
@@ -157,7 +159,7 @@ def softmax(
     if negated:
         x = graph.add("Neg", x)
     y = graph.add(operator, x, axis=dim)
-    return graph.typed(y, graph.dtype if dtype is None else numpy_dtype(dtype))
+    return graph.set_dtype(y, graph.dtype if dtype is None else numpy_dtype(dtype))
 
 
 def softmax2d(graph: Graph, input: Value) -> str:
@@ -170,7 +172,7 @@ def softmax2d(graph: Graph, input: Value) -> str:
 def _functions() -> dict[str, Callable[..., Any]]:
     """Implementations by layer: modules and functions."""
     both: dict[tuple[str, str], Callable[..., Any]] = {
-        ("ReLU", "relu"): partial(plain, operator="Relu"),
+        ("ReLU", "relu"): partial(elementwise, operator="Relu"),
         ("ReLU6", "relu6"): relu6,
         ("LeakyReLU", "leaky_relu"): leaky_relu,
         ("Threshold", "threshold"): threshold,
@@ -178,25 +180,25 @@ def _functions() -> dict[str, Callable[..., Any]]:
         ("Hardshrink", "hardshrink"): partial(shrink, soft=False),
         ("Softshrink", "softshrink"): partial(shrink, soft=True),
         ("Hardsigmoid", "hardsigmoid"): hardsigmoid,
-        ("Hardswish", "hardswish"): partial(plain, operator="HardSwish"),
+        ("Hardswish", "hardswish"): partial(elementwise, operator="HardSwish"),
         ("ELU", "elu"): elu,
         ("CELU", "celu"): partial(elu, operator="Celu"),
         ("SELU", "selu"): selu,
         ("GELU", "gelu"): gelu,
         ("SiLU", "silu"): swish,
-        ("Mish", "mish"): partial(plain, operator="Mish"),
-        ("Sigmoid", "sigmoid"): partial(plain, operator="Sigmoid"),
-        ("Tanh", "tanh"): partial(plain, operator="Tanh"),
+        ("Mish", "mish"): partial(elementwise, operator="Mish"),
+        ("Sigmoid", "sigmoid"): partial(elementwise, operator="Sigmoid"),
+        ("Tanh", "tanh"): partial(elementwise, operator="Tanh"),
         ("Softplus", "softplus"): softplus,
-        ("Softsign", "softsign"): partial(plain, operator="Softsign"),
+        ("Softsign", "softsign"): partial(elementwise, operator="Softsign"),
         ("PReLU", "prelu"): prelu,
         ("Softmin", "softmin"): partial(softmax, negated=True),
         ("Softmax", "softmax"): softmax,
         ("LogSoftmax", "log_softmax"): partial(softmax, operator="LogSoftmax"),
     }
-    found = {name: f for (name, _), f in both.items()}
-    found |= {f"functional.{name}": f for (_, name), f in both.items()}
-    return found | {"Softmax2d": softmax2d}
+    implementations = {name: f for (name, _), f in both.items()}
+    implementations |= {f"functional.{name}": f for (_, name), f in both.items()}
+    return implementations | {"Softmax2d": softmax2d}
 
 
 FUNCTIONS = _functions()

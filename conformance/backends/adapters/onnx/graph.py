@@ -26,16 +26,16 @@ from conformance.backends.adapters.onnx import recurrent as onnx_recurrent
 from conformance.backends.adapters.onnx import sampling as onnx_sampling
 from conformance.backends.adapters.onnx import sums as onnx_sums
 from conformance.backends.adapters.onnx.nodes import Graph, Value, numpy_dtype
-from conformance.backends.numpy_layouts import laid_out
+from conformance.backends.numpy_layouts import apply_layout
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Unsupported, is_function
 
 Run = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
 # The buffer that counts the calls of a batch normalisation; the adapter counts them for ONNX.
-COUNT = "num_batches_tracked"
+BATCH_COUNT = "num_batches_tracked"
 
 # Arguments that the shapes of the state already show; `bias` is the argument of a module.
-SHOWN = frozenset(
+SHAPE_ARGUMENTS = frozenset(
     {"in_channels", "out_channels", "kernel_size", "bias"}
     | {"in_features", "in1_features", "in2_features", "out_features"}
     | {"num_parameters", "init", "num_features", "affine", "elementwise_affine"}
@@ -61,7 +61,7 @@ for _family in (
 
 
 @dataclass(frozen=True)
-class Made:
+class CallModel:
     """The model of a call, with its weights.
 
     Args:
@@ -75,14 +75,14 @@ class Made:
     updates: tuple[str, ...]
 
 
-def model_of(
+def build_model(
     call: Call,
     inputs: Sequence[np.ndarray | None],
     keywords: Mapping[str, Any],
     *,
     fixed: bool,
     constant: bool = True,
-) -> Made:
+) -> CallModel:
     """Build the model of a call for inputs of given shapes and dtypes.
 
     Args:
@@ -102,32 +102,37 @@ def model_of(
     ]
     arguments: dict[str, Any] = {}
     if call.layer != "Identity":
-        module = not is_function(call.layer)
-        known = inspect.signature(function).parameters
+        is_module = not is_function(call.layer)
+        parameters = inspect.signature(function).parameters
         for name, value in {**call.arguments, **keywords}.items():
             # The state shows whether there is a bias, so the argument is not needed.
-            asked = name in known and name != "bias"
-            if "state" not in known and module and name in SHOWN and not asked:
+            is_parameter = name in parameters and name != "bias"
+            if (
+                "state" not in parameters
+                and is_module
+                and name in SHAPE_ARGUMENTS
+                and not is_parameter
+            ):
                 continue
-            if name not in known:
+            if name not in parameters:
                 raise Unsupported(f"{name}={value!r}")
             arguments[name] = value
         # A law may leave a module's state in the call of a function, which has none.
-        state = (call.state or zeros(call, inputs)) if module else {}
-        if "state" in known:
+        state = (call.state or zero_state(call, inputs)) if is_module else {}
+        if "state" in parameters:
             arguments["state"] = state
         else:
             arguments |= {
-                name: graph.weight(array) for name, array in state.items() if name != COUNT
+                name: graph.weight(array) for name, array in state.items() if name != BATCH_COUNT
             }
     result = function(graph, *values, **arguments)
     outputs = [result] if isinstance(result, str) else result
-    given = [x for x in values if x is not None]
-    model = graph.model(given, outputs, fixed=fixed)
-    return Made(model, graph.weights, tuple(graph.updates))
+    given_values = [x for x in values if x is not None]
+    model = graph.build_model(given_values, outputs, fixed=fixed)
+    return CallModel(model, graph.weights, tuple(graph.updates))
 
 
-def operator_of(layer: str) -> str:
+def main_operator(layer: str) -> str:
     """The main ONNX operator of a layer."""
     if layer == "Identity":
         return "Identity"
@@ -138,7 +143,7 @@ def operator_of(layer: str) -> str:
     return layer.removesuffix("Cell")
 
 
-def zeros(call: Call, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarray]:
+def zero_state(call: Call, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarray]:
     """A module's state of zeros.
 
     Raises:
@@ -153,10 +158,12 @@ def zeros(call: Call, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarr
     try:
         if any(count % groups for count in channels):
             raise ValueError("groups do not divide the channels")
-        row = CATALOGUE[call.layer]
-        shapes = row.state_shapes(arguments, first.shape)
+        spec = CATALOGUE[call.layer]
+        shapes = spec.state_shapes(arguments, first.shape)
         # Tensors that the constructor takes are optional.
-        return {k: np.zeros(v) for k, v in shapes.items() if k not in row.state.constructor_tensors}
+        return {
+            k: np.zeros(v) for k, v in shapes.items() if k not in spec.state.constructor_tensors
+        }
     except (ArithmeticError, IndexError, TypeError, ValueError) as error:
         raise Unsupported(f"a state as these arguments have it: {error}") from error
 
@@ -165,8 +172,8 @@ class GraphBackend:
     """A backend that runs ONNX models on the CPU; a subclass defines `compile`."""
 
     # Whether a model contains the shapes of its inputs, and a module's state.
-    fixed = False
-    constant = True
+    fixed_shapes = False
+    constant_state = True
     budget = "700"
 
     def __init__(self, name: str) -> None:
@@ -190,10 +197,12 @@ class GraphBackend:
 
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
-    ) -> tuple[Run, Made]:
+    ) -> tuple[Run, CallModel]:
         """Compile the model of a call for inputs of these shapes; return both."""
-        made = model_of(call, inputs, keywords, fixed=self.fixed, constant=self.constant)
-        return self.compile(made.model), made
+        call_model = build_model(
+            call, inputs, keywords, fixed=self.fixed_shapes, constant=self.constant_state
+        )
+        return self.compile(call_model.model), call_model
 
     def build(self, call: Call) -> GraphLayer:
         """Create a layer that builds its models when it is called."""
@@ -214,29 +223,34 @@ class GraphLayer:
 
     def __init__(self, backend: GraphBackend, call: Call) -> None:
         self._backend, self._call = backend, call
-        self._runs: dict[Any, tuple[Run, Made]] = {}
+        self._runs: dict[Any, tuple[Run, CallModel]] = {}
         self.updated: dict[str, Any] = {}
 
     def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
         """Convert a host array to a NumPy array of the dtype, in a memory layout."""
-        named = {"i": "int64", "b": "bool"}.get(array.dtype.kind, self._call.dtype)
+        default_dtype = {"i": "int64", "b": "bool"}.get(array.dtype.kind, self._call.dtype)
         with np.errstate(over="ignore"):
-            return laid_out(np.asarray(array, dtype=numpy_dtype(dtype or named)), layout)
+            return apply_layout(
+                np.asarray(array, dtype=numpy_dtype(dtype or default_dtype)), layout
+            )
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Run the model for inputs of this form, after building it if necessary."""
-        shaped = self._backend.fixed or bool(keywords) or self._call.layer not in BY_RANK
+        by_shape = self._backend.fixed_shapes or bool(keywords) or self._call.layer not in BY_RANK
         form = (repr(keywords), *(
-            None if x is None else (x.dtype, x.shape if shaped else x.ndim) for x in inputs
+            None if x is None else (x.dtype, x.shape if by_shape else x.ndim) for x in inputs
         ))  # fmt: skip
         if form not in self._runs:
             self._runs[form] = self._backend.prepare(self._call, inputs, keywords)
-        run, made = self._runs[form]
-        given = {f"input_{place}": x for place, x in enumerate(inputs) if x is not None}
-        outputs = list(run({**given, **made.weights}))
-        if made.updates:
-            outputs, last = outputs[: -len(made.updates)], outputs[-len(made.updates) :]
-            self._update(dict(zip(made.updates, last, strict=True)))
+        run, call_model = self._runs[form]
+        arrays = {f"input_{place}": x for place, x in enumerate(inputs) if x is not None}
+        outputs = list(run({**arrays, **call_model.weights}))
+        if call_model.updates:
+            outputs, updates = (
+                outputs[: -len(call_model.updates)],
+                outputs[-len(call_model.updates) :],
+            )
+            self._update(dict(zip(call_model.updates, updates, strict=True)))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _update(self, values: Mapping[str, np.ndarray]) -> None:
@@ -248,8 +262,8 @@ class GraphLayer:
             return  # no state was loaded, and zeros stand in for the initial values
         self.updated = dict(values)
         state = {**self._call.state, **{name: self.get(x) for name, x in values.items()}}
-        if COUNT in state:
-            state[COUNT] = state[COUNT] + 1
+        if BATCH_COUNT in state:
+            state[BATCH_COUNT] = state[BATCH_COUNT] + 1
         self.load(state)
 
     def get(self, native: Any) -> np.ndarray:

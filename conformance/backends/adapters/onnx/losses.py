@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from conformance.backends.adapters.onnx.nodes import Graph, Value
-from conformance.backends.adapters.shared import only
+from conformance.backends.adapters.shared import require_supported
 from conformance.model.case import Unsupported
 
 # The opset that first has the operator, if it is later than the default.
-ATTENTION = 23
+ATTENTION_OPSET = 23
 REDUCTIONS = ("none", "mean", "sum")
 
 
@@ -26,26 +26,26 @@ def class_loss(
     ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0,
 ) -> str:  # fmt: skip
     """NLLLoss and CrossEntropyLoss with classes as targets."""
-    only(label_smoothing=(label_smoothing, 0.0))
+    require_supported(label_smoothing=(label_smoothing, 0.0))
     if reduction not in REDUCTIONS:
         raise Unsupported(f"reduction={reduction!r}")
     if target.dtype != np.int64:
         raise Unsupported("target of probabilities")
-    single = input.rank == 1
-    wanted = () if single else (input.shape[0], *input.shape[2:])
-    if input.rank < 1 or target.shape != wanted:
+    is_unbatched = input.rank == 1
+    expected_shape = () if is_unbatched else (input.shape[0], *input.shape[2:])
+    if input.rank < 1 or target.shape != expected_shape:
         raise Unsupported(f"a target of shape {target.shape}, which an operator may take")
-    classes = input.shape[0 if single else 1]
+    classes = input.shape[0 if is_unbatched else 1]
     if weight is not None and weight.shape != (classes,):
         raise Unsupported("a weight of another shape, which an operator may take")
-    x, classes_of = input.name, target.name
-    if single:
-        x, classes_of = (graph.add("Unsqueeze", y, graph.integers(0)) for y in (x, classes_of))
+    x, targets = input.name, target.name
+    if is_unbatched:
+        x, targets = (graph.add("Unsqueeze", y, graph.integers(0)) for y in (x, targets))
     y = graph.add(
-        operator, x, classes_of, None if weight is None else weight.name, reduction=reduction,
+        operator, x, targets, None if weight is None else weight.name, reduction=reduction,
         ignore_index=ignore_index,
     )  # fmt: skip
-    return graph.add("Squeeze", y, graph.integers(0)) if single and reduction == "none" else y
+    return graph.add("Squeeze", y, graph.integers(0)) if is_unbatched and reduction == "none" else y
 
 
 def attention(
@@ -54,7 +54,7 @@ def attention(
     enable_gqa: bool = False,
 ) -> str:  # fmt: skip
     """Attention of four axes; three axes get an axis of heads."""
-    only(dropout_p=(dropout_p, 0.0))
+    require_supported(dropout_p=(dropout_p, 0.0))
     if {x.rank for x in (query, key, value)} not in ({3}, {4}):
         raise Unsupported("other than three or four axes")
     if query.shape[:-3] != key.shape[:-3] or key.shape[:-1] != value.shape[:-1]:
@@ -81,8 +81,10 @@ def attention(
             mask = graph.add("Unsqueeze", attn_mask.name, axis)
     if scale is not None and scale < 0:
         raise Unsupported(f"scale={scale!r}, of which Attention takes the square root")
-    given = {} if scale is None else {"scale": graph.number("scale", scale)}
-    y = graph.add("Attention", *names, mask, since=ATTENTION, is_causal=int(is_causal), **given)
+    attributes = {} if scale is None else {"scale": graph.attribute("scale", scale)}
+    y = graph.add(
+        "Attention", *names, mask, since=ATTENTION_OPSET, is_causal=int(is_causal), **attributes
+    )
     return graph.add("Squeeze", y, graph.integers(1)) if query.rank == 3 else y
 
 
@@ -91,7 +93,7 @@ def dropout(
     inplace: bool = False,
 ) -> str:  # fmt: skip
     """Dropout, whose ratio must be below 1."""
-    only(inplace=(inplace, False))
+    require_supported(inplace=(inplace, False))
     mode = graph.training if training is None else training
     if not 0 <= p < 1:
         raise Unsupported(f"p={p!r}")

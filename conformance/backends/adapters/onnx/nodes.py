@@ -25,7 +25,7 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return BFLOAT16 if name == "bfloat16" else np.dtype(name)
 
 
-def sizes(value: int | Sequence[int], dims: int) -> list[int]:
+def per_dimension(value: int | Sequence[int], dims: int) -> list[int]:
     """One number for each dimension, from a single number or a sequence."""
     return [value] * dims if isinstance(value, int) else list(value)
 
@@ -68,7 +68,7 @@ class Graph:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
 
-    def several(
+    def add_several(
         self, operator: str, count: int, *inputs: str | None, since: int = OPSET, **attributes: Any
     ) -> list[str]:
         """Add an operator with several outputs, and return their names.
@@ -81,31 +81,31 @@ class Graph:
         """
         self._opset = max(self._opset, since)
         names = [f"{operator}_{len(self._nodes)}_{k}" for k in range(count)]
-        given = [name or "" for name in inputs]
-        while given and not given[-1]:
-            given.pop()
-        self._nodes.append(helper.make_node(operator, given, names, **attributes))
+        input_names = [name or "" for name in inputs]
+        while input_names and not input_names[-1]:
+            input_names.pop()
+        self._nodes.append(helper.make_node(operator, input_names, names, **attributes))
         return names
 
     def add(self, operator: str, *inputs: str | None, **attributes: Any) -> str:
         """Add an operator with one output, and return its name."""
-        return self.several(operator, 1, *inputs, **attributes)[0]
+        return self.add_several(operator, 1, *inputs, **attributes)[0]
 
     def cast(self, name: str, dtype: np.dtype[Any]) -> str:
         """Add a Cast to a dtype."""
         return self.add("Cast", name, to=helper.np_dtype_to_tensor_dtype(dtype))
 
-    def typed(self, name: str, dtype: np.dtype[Any]) -> str:
+    def set_dtype(self, name: str, dtype: np.dtype[Any]) -> str:
         """Declare the dtype of a result that differs from the first input's."""
         self._dtypes[name] = dtype
         return name
 
-    def ranked(self, name: str, rank: int) -> str:
+    def set_rank(self, name: str, rank: int) -> str:
         """Declare the rank of a result that shape inference does not find."""
         self._ranks[name] = rank
         return name
 
-    def number(self, name: str, value: float) -> float:
+    def attribute(self, name: str, value: float) -> float:
         """Return a number for an attribute, which stores it in float32.
 
         Args:
@@ -115,8 +115,8 @@ class Graph:
             Unsupported: if the call is in float64, and float32 does not have the number.
         """
         with np.errstate(over="ignore"):
-            kept = float(np.float32(value))
-        if self.dtype == np.float64 and kept != value:
+            stored = float(np.float32(value))
+        if self.dtype == np.float64 and stored != value:
             raise Unsupported(f"{name}={value!r}, which an attribute keeps in float32")
         return float(value)
 
@@ -124,7 +124,7 @@ class Graph:
         """Add a zero-dimensional constant of the call's dtype."""
         return self.constant(np.array(value, dtype=self.dtype))
 
-    def filled(self, value: float, *shape: int) -> str:
+    def full(self, value: float, *shape: int) -> str:
         """Add a constant of the call's dtype with one number in all elements."""
         return self.constant(np.full(shape, value, dtype=self.dtype))
 
@@ -148,32 +148,32 @@ class Graph:
         self.weights[name] = array
         return Value(name, array.shape, self.dtype)
 
-    def model(
+    def build_model(
         self, inputs: Sequence[Value], outputs: Sequence[str], *, fixed: bool
     ) -> onnx.ModelProto:
-        """Build the model; outputs have the first input's dtype unless `typed` declares one.
+        """Build the model; outputs have the first input's dtype unless `set_dtype` declares one.
 
         Args:
             outputs: names of the outputs.
             fixed: whether the model has the input shapes, or only their ranks.
         """
-        form = helper.np_dtype_to_tensor_dtype
+        onnx_dtype = helper.np_dtype_to_tensor_dtype
         weights = [Value(name, x.shape, x.dtype) for name, x in self.weights.items()]
-        given = [
+        input_infos = [
             helper.make_tensor_value_info(
-                x.name, form(x.dtype), x.shape if fixed else [None] * x.rank
+                x.name, onnx_dtype(x.dtype), x.shape if fixed else [None] * x.rank
             )
             for x in (*inputs, *weights)
         ]
-        results = [
+        output_infos = [
             helper.make_tensor_value_info(
                 y,
-                form(self._dtypes.get(y, inputs[0].dtype)),
+                onnx_dtype(self._dtypes.get(y, inputs[0].dtype)),
                 [None] * self._ranks[y] if y in self._ranks else None,
             )
             for y in (*outputs, *self.updates.values())
         ]
-        graph = helper.make_graph(self._nodes, "call", given, results, self._constants)
+        graph = helper.make_graph(self._nodes, "call", input_infos, output_infos, self._constants)
         opset = helper.make_opsetid("", self._opset)
         version = IR_VERSIONS[self._opset]
         return helper.make_model(graph, opset_imports=[opset], ir_version=version)

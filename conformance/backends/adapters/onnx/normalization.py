@@ -19,8 +19,8 @@ from conformance.backends.adapters.onnx.nodes import Graph, Value
 from conformance.model.case import Unsupported
 
 # The opset that first has the operator, if it is later than the default.
-RMS = 23
-DOUBLE = 11  # ONNX's number of float64, for the dtype of a mean
+RMS_OPSET = 23
+DOUBLE_TYPE = 11  # ONNX's number of float64, for the dtype of a mean
 
 
 def batch_norm(
@@ -43,12 +43,12 @@ def batch_norm(
         raise Unsupported(f"an input of {input.rank} axes, which BatchNormalization takes")
     if momentum is None:
         raise Unsupported("momentum=None")
-    _of_channels(input, running_mean, running_var, weight, bias)
-    parameters = _scaled(graph, input, weight, bias)
+    _check_channels(input, running_mean, running_var, weight, bias)
+    parameters = _scale_and_shift(graph, input, weight, bias)
     mode = graph.training if training is None else training
     if eps < 0 or (eps == 0 and (mode or running_mean is None)):
         raise Unsupported(f"eps={eps!r}, which BatchNormalization takes")
-    epsilon = graph.number("eps", eps)
+    epsilon = graph.attribute("eps", eps)
     if (running_mean is None) != (running_var is None):
         raise Unsupported("one statistic of two")
     if running_mean is not None and running_var is not None and not mode:
@@ -61,16 +61,16 @@ def batch_norm(
     count = input.shape[0] * math.prod(input.shape[2:])
     if count < 2:
         raise Unsupported("one value for each channel, which BatchNormalization takes")
-    zeros, ones = (graph.filled(x, input.shape[1]) for x in (0.0, 1.0))
-    y, mean, variance = graph.several(
+    zeros, ones = (graph.full(x, input.shape[1]) for x in (0.0, 1.0))
+    y, mean, variance = graph.add_several(
         "BatchNormalization", 3, input.name, *parameters, zeros, ones,
         epsilon=epsilon, momentum=0.0, training_mode=1,
     )  # fmt: skip
     if running_mean is not None and running_var is not None:
-        wider = momentum * count / (count - 1)
+        variance_factor = momentum * count / (count - 1)
         graph.updates = {
-            "running_mean": _moved(graph, running_mean, mean, momentum, momentum),
-            "running_var": _moved(graph, running_var, variance, momentum, wider),
+            "running_mean": _moving_average(graph, running_mean, mean, momentum, momentum),
+            "running_var": _moving_average(graph, running_var, variance, momentum, variance_factor),
         }
     return y
 
@@ -93,20 +93,20 @@ def instance_norm(
     """
     if input.rank not in ((dims + 1, dims + 2) if dims else (3, 4, 5)):
         raise Unsupported(f"an input of {input.rank} axes, which InstanceNormalization takes")
-    single = dims is not None and input.rank == dims + 1
-    shape = (1, *input.shape) if single else input.shape
-    x = graph.add("Unsqueeze", input.name, graph.integers(0)) if single else input.name
-    given = Value(x, shape, input.dtype)
-    _of_channels(given, running_mean, running_var, weight, bias)
-    own = use_input_stats
-    if own is None:
-        own = graph.training or running_mean is None
-    if own and running_mean is not None:
+    is_unbatched = dims is not None and input.rank == dims + 1
+    shape = (1, *input.shape) if is_unbatched else input.shape
+    x = graph.add("Unsqueeze", input.name, graph.integers(0)) if is_unbatched else input.name
+    batched_input = Value(x, shape, input.dtype)
+    _check_channels(batched_input, running_mean, running_var, weight, bias)
+    uses_input_statistics = use_input_stats
+    if uses_input_statistics is None:
+        uses_input_statistics = graph.training or running_mean is None
+    if uses_input_statistics and running_mean is not None:
         raise Unsupported("statistics that are moved, which InstanceNormalization has not")
-    if not own and (running_mean is None or running_var is None):
+    if not uses_input_statistics and (running_mean is None or running_var is None):
         raise Unsupported("no statistics")
-    parameters = _scaled(graph, given, weight, bias)
-    epsilon = graph.number("eps", eps)
+    parameters = _scale_and_shift(graph, batched_input, weight, bias)
+    epsilon = graph.attribute("eps", eps)
     if running_mean is not None and running_var is not None:
         y = graph.add(
             "BatchNormalization", x, *parameters, running_mean.name, running_var.name,
@@ -116,7 +116,7 @@ def instance_norm(
         if math.prod(shape[2:]) < 2:
             raise Unsupported("one value for each channel, which InstanceNormalization takes")
         y = graph.add("InstanceNormalization", x, *parameters, epsilon=epsilon)
-    return graph.add("Squeeze", y, graph.integers(0)) if single else y
+    return graph.add("Squeeze", y, graph.integers(0)) if is_unbatched else y
 
 
 def layer_norm(
@@ -124,11 +124,11 @@ def layer_norm(
     normalized_shape: Any, eps: float = 1e-5,
 ) -> str:  # fmt: skip
     """LayerNormalization; the mean is computed in float32, or in float64 for float64."""
-    sizes = _of_last(input, normalized_shape, weight, bias)
-    scale = graph.filled(1.0, *sizes) if weight is None else weight.name
+    sizes = _last_sizes(input, normalized_shape, weight, bias)
+    scale = graph.full(1.0, *sizes) if weight is None else weight.name
     return graph.add(
         "LayerNormalization", input.name, scale, None if bias is None else bias.name,
-        axis=-len(sizes), epsilon=graph.number("eps", eps), **_kept(graph),
+        axis=-len(sizes), epsilon=graph.attribute("eps", eps), **_stash_attribute(graph),
     )  # fmt: skip
 
 
@@ -137,13 +137,13 @@ def rms_norm(
     eps: float | None = None,
 ) -> str:  # fmt: skip
     """RMSNormalization; the default eps is that of the dtype in which it is computed."""
-    sizes = _of_last(input, normalized_shape, weight, None)
-    scale = graph.filled(1.0, *sizes) if weight is None else weight.name
+    sizes = _last_sizes(input, normalized_shape, weight, None)
+    scale = graph.full(1.0, *sizes) if weight is None else weight.name
     wide = np.float64 if graph.dtype == np.float64 else np.float32
     epsilon = float(np.finfo(wide).eps) if eps is None else eps
     return graph.add(
-        "RMSNormalization", input.name, scale, since=RMS, axis=-len(sizes),
-        epsilon=graph.number("eps", epsilon), **_kept(graph),
+        "RMSNormalization", input.name, scale, since=RMS_OPSET, axis=-len(sizes),
+        epsilon=graph.attribute("eps", epsilon), **_stash_attribute(graph),
     )  # fmt: skip
 
 
@@ -158,12 +158,12 @@ def group_norm(
         raise Unsupported(f"num_groups={num_groups} of {input.shape[1]} channels")
     if math.prod(input.shape[2:], start=input.shape[1] // num_groups * input.shape[0]) < 2:
         raise Unsupported("one value in all, which GroupNormalization takes")
-    _of_channels(input, weight, bias)
+    _check_channels(input, weight, bias)
     y = graph.add(
-        "GroupNormalization", input.name, *_scaled(graph, input, weight, bias),
-        num_groups=num_groups, epsilon=graph.number("eps", eps), **_kept(graph),
+        "GroupNormalization", input.name, *_scale_and_shift(graph, input, weight, bias),
+        num_groups=num_groups, epsilon=graph.attribute("eps", eps), **_stash_attribute(graph),
     )  # fmt: skip
-    return graph.ranked(y, input.rank)
+    return graph.set_rank(y, input.rank)
 
 
 def local_response_norm(
@@ -177,47 +177,47 @@ def local_response_norm(
         raise Unsupported(f"size={size}, of which LRN has the larger half behind")
     numbers = {"alpha": alpha, "beta": beta, "bias": k}
     return graph.add(
-        "LRN", input.name, size=size, **{n: graph.number(n, x) for n, x in numbers.items()}
+        "LRN", input.name, size=size, **{n: graph.attribute(n, x) for n, x in numbers.items()}
     )
 
 
-def _kept(graph: Graph) -> dict[str, int]:
+def _stash_attribute(graph: Graph) -> dict[str, int]:
     """The attribute for the dtype in which the mean is computed."""
-    return {"stash_type": DOUBLE} if graph.dtype == np.float64 else {}
+    return {"stash_type": DOUBLE_TYPE} if graph.dtype == np.float64 else {}
 
 
-def _moved(graph: Graph, old: Value, new: str, momentum: float, factor: float) -> str:
+def _moving_average(graph: Graph, old: Value, new: str, momentum: float, factor: float) -> str:
     """Add nodes for (1 − momentum)·old + factor·new."""
-    left = graph.add("Mul", old.name, graph.scalar(1 - momentum))
-    return graph.add("Add", left, graph.add("Mul", new, graph.scalar(factor)))
+    old_part = graph.add("Mul", old.name, graph.scalar(1 - momentum))
+    return graph.add("Add", old_part, graph.add("Mul", new, graph.scalar(factor)))
 
 
-def _scaled(
+def _scale_and_shift(
     graph: Graph, input: Value, weight: Value | None, bias: Value | None
 ) -> tuple[str, str]:
     count = input.shape[1]
     return (
-        graph.filled(1.0, count) if weight is None else weight.name,
-        graph.filled(0.0, count) if bias is None else bias.name,
+        graph.full(1.0, count) if weight is None else weight.name,
+        graph.full(0.0, count) if bias is None else bias.name,
     )
 
 
-def _of_channels(input: Value, *given: Value | None) -> None:
+def _check_channels(input: Value, *tensors: Value | None) -> None:
     """Require that each tensor has one number for each channel.
 
     Raises:
         Unsupported: for another shape, because an operator may broadcast it.
     """
-    if any(x is not None and x.shape != (input.shape[1],) for x in given):
+    if any(x is not None and x.shape != (input.shape[1],) for x in tensors):
         raise Unsupported("another number of channels, which an operator broadcasts")
 
 
-def _of_last(
+def _last_sizes(
     input: Value, normalized_shape: Any, weight: Value | None, bias: Value | None
 ) -> tuple[int, ...]:
     """The sizes of the last axes, which the input and the weights must have."""
-    one = isinstance(normalized_shape, int)
-    sizes = (normalized_shape,) if one else tuple(normalized_shape)
+    is_number = isinstance(normalized_shape, int)
+    sizes = (normalized_shape,) if is_number else tuple(normalized_shape)
     if not sizes or input.shape[-len(sizes) :] != sizes:
         raise Unsupported(f"normalized_shape={normalized_shape!r}, of which no operator is told")
     if any(x is not None and x.shape != sizes for x in (weight, bias)):
@@ -227,12 +227,12 @@ def _of_last(
 
 def _functions() -> dict[str, Callable[..., Any]]:
     """Implementations by layer: modules and functions."""
-    found: dict[str, Callable[..., Any]] = {}
+    implementations: dict[str, Callable[..., Any]] = {}
     for dims in (1, 2, 3):
         ranks = (2, 3) if dims == 1 else (dims + 2,)
         for prefix in ("", "Lazy"):
-            found[f"{prefix}BatchNorm{dims}d"] = partial(batch_norm, ranks=ranks)
-            found[f"{prefix}InstanceNorm{dims}d"] = partial(instance_norm, dims=dims)
+            implementations[f"{prefix}BatchNorm{dims}d"] = partial(batch_norm, ranks=ranks)
+            implementations[f"{prefix}InstanceNorm{dims}d"] = partial(instance_norm, dims=dims)
     for names, function in (
         (("functional.batch_norm",), partial(batch_norm, training=False)),
         (("functional.instance_norm",), partial(instance_norm, use_input_stats=True)),
@@ -242,8 +242,8 @@ def _functions() -> dict[str, Callable[..., Any]]:
         (("LocalResponseNorm", "functional.local_response_norm"), local_response_norm),
         (("CrossMapLRN2d",), partial(local_response_norm, ranks=(4,))),
     ):
-        found |= dict.fromkeys(names, function)
-    return found
+        implementations |= dict.fromkeys(names, function)
+    return implementations
 
 
 FUNCTIONS = _functions()

@@ -18,35 +18,37 @@ from conformance.backends.adapters.onnx.graph import (
     FUNCTIONS,
     GraphBackend,
     Run,
-    model_of,
-    operator_of,
+    build_model,
+    main_operator,
 )
 from conformance.backends.adapters.onnx.nodes import BFLOAT16, Graph, Value, numpy_dtype
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Numerics, Unsupported
 
 PROVIDERS = ["CPUExecutionProvider"]
-LACKING = "Could not find an implementation"
+MISSING_KERNEL = "Could not find an implementation"
 
 
-def options() -> Any:
+def session_options() -> Any:
     """Session options: defaults except for the number of threads, and no log."""
-    chosen = ort.SessionOptions()
-    chosen.log_severity_level = 4
+    session_options_object = ort.SessionOptions()
+    session_options_object.log_severity_level = 4
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdigit():
-        chosen.intra_op_num_threads = int(threads)
-    return chosen
+        session_options_object.intra_op_num_threads = int(threads)
+    return session_options_object
 
 
-def session(model: onnx.ModelProto) -> Any:
+def create_session(model: onnx.ModelProto) -> Any:
     """Create a session for a model.
 
     Raises:
         Unsupported: if ONNX Runtime reports that it lacks a kernel for an operator and dtype.
     """
     try:
-        return ort.InferenceSession(model.SerializeToString(), options(), providers=PROVIDERS)
+        return ort.InferenceSession(
+            model.SerializeToString(), session_options(), providers=PROVIDERS
+        )
     except errors.NotImplemented as error:
         reason = str(error).rpartition(" : ")[2].partition(" with name")[0]
         raise Unsupported(reason) from error
@@ -63,7 +65,7 @@ class OnnxRuntime(GraphBackend):
             **super().info(),
             "onnxruntime": ort.__version__,
             "providers": ", ".join(PROVIDERS),
-            "threads": str(options().intra_op_num_threads or "default"),
+            "threads": str(session_options().intra_op_num_threads or "default"),
         }
 
     def numerics(self, dtype: str) -> Numerics:
@@ -92,7 +94,7 @@ class OnnxRuntime(GraphBackend):
             return False
         if layer not in BY_RANK:
             return _has_kernels(layer, dtype)
-        operator = operator_of(layer)
+        operator = main_operator(layer)
         graph = Graph(numpy_dtype(dtype))
         ranks = {"Identity": 1, "Einsum": 1, "MatMul": 2}.get(operator, 3)
         form = (0,) * ranks
@@ -103,47 +105,51 @@ class OnnxRuntime(GraphBackend):
             attributes["equation"] = "i,i->i"
         output = graph.add(operator, *(x.name for x in inputs), **attributes)
         try:
-            session(graph.model(inputs, [output], fixed=False))
+            create_session(graph.build_model(inputs, [output], fixed=False))
         except (Unsupported, errors.InvalidGraph):
             return False
         return True
 
     def compile(self, model: onnx.ModelProto) -> Run:
         """Create a session, and return a function that runs it."""
-        made = session(model)
+        session_object = create_session(model)
         # An embedding with a constant weight has bfloat16 only in its output.
-        given = (*made.get_inputs(), *made.get_outputs())
-        by_bits = any(place.type == "tensor(bfloat16)" for place in given)
+        places = (*session_object.get_inputs(), *session_object.get_outputs())
+        by_bits = any(place.type == "tensor(bfloat16)" for place in places)
 
         def run(inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
             if by_bits:
-                values = made.run_with_ort_values(None, {k: _value(x) for k, x in inputs.items()})
-                return [_array(value) for value in values]
-            return [np.asarray(y) for y in made.run(None, dict(inputs))]
+                values = session_object.run_with_ort_values(
+                    None, {k: _to_ort_value(x) for k, x in inputs.items()}
+                )
+                return [_to_array(value) for value in values]
+            return [np.asarray(y) for y in session_object.run(None, dict(inputs))]
 
         return run
 
 
 def _has_kernels(layer: str, dtype: str) -> bool:
     """Whether a session for the layer's first workload can be created."""
-    row = CATALOGUE[layer]
-    workload = row.benchmark.workloads[0]
-    whole = {*row.benchmark.filling.made, *workload.below}
+    spec = CATALOGUE[layer]
+    workload = spec.benchmark.workloads[0]
+    integer_inputs = {*spec.benchmark.filling.array_makers, *workload.index_limits}
     inputs = [
-        np.broadcast_to(numpy_dtype("int64" if place.name in whole else dtype).type(0), shape)
-        for place, shape in zip(row.signature.inputs, workload.inputs, strict=False)
+        np.broadcast_to(
+            numpy_dtype("int64" if place.name in integer_inputs else dtype).type(0), shape
+        )
+        for place, shape in zip(spec.signature.inputs, workload.inputs, strict=False)
     ]
     call = Call(layer, workload.arguments, {}, dtype, "cpu")
     try:
-        session(model_of(call, inputs, {}, fixed=False, constant=False).model)
+        create_session(build_model(call, inputs, {}, fixed=False, constant=False).model)
     except Unsupported as reason:
-        return not str(reason).startswith(LACKING)
+        return not str(reason).startswith(MISSING_KERNEL)
     except errors.InvalidGraph:
         return False
     return True
 
 
-def _value(x: np.ndarray) -> Any:
+def _to_ort_value(x: np.ndarray) -> Any:
     """Convert an array to an OrtValue; ONNX Runtime takes NumPy's bfloat16 only as bits."""
     if x.dtype != BFLOAT16:
         return ort.OrtValue.ortvalue_from_numpy(x)
@@ -151,7 +157,7 @@ def _value(x: np.ndarray) -> Any:
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.TensorProto.BFLOAT16)
 
 
-def _array(value: Any) -> np.ndarray:
+def _to_array(value: Any) -> np.ndarray:
     if value.data_type() != "tensor(bfloat16)":
         return value.numpy()  # type: ignore[no-any-return]
     size = value.tensor_size_in_bytes()

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from conformance.backends.adapters.onnx.graph import Made, Run, zeros
+from conformance.backends.adapters.onnx.graph import CallModel, Run, zero_state
 from conformance.backends.adapters.onnx.nodes import numpy_dtype
 from conformance.backends.adapters.onnx.onnxruntime import OnnxRuntime
 from conformance.backends.module import ModuleBackend, info
 from conformance.model.case import Call, Unsupported
 
 _TORCH = ModuleBackend("torch")
-_KEPT = 2048
+_MAX_PROGRAMS = 2048
 
 
-class _Program(torch.nn.Module):
+class _CallProgram(torch.nn.Module):
     """A call as a function of tensors only: first the inputs, then the parameters.
 
     Args:
@@ -53,13 +53,13 @@ class _Program(torch.nn.Module):
             return self._layer(*inputs, **self._keywords)
         states = dict(zip(self._names, tensors[len(self._places) :], strict=True))
         first, *hidden = inputs
-        given: tuple[Any, ...] = (first,)
+        arguments: tuple[Any, ...] = (first,)
         if hidden:
-            cells = "LSTM" in self._call.layer
-            given = (first, tuple(hidden) if cells else hidden[0])
+            has_cell_state = "LSTM" in self._call.layer
+            arguments = (first, tuple(hidden) if has_cell_state else hidden[0])
             if self._call.layer == "Bilinear":
-                given = tuple(inputs)
-        return torch.func.functional_call(module, states, given, dict(self._keywords))
+                arguments = tuple(inputs)
+        return torch.func.functional_call(module, states, arguments, dict(self._keywords))
 
 
 class OnnxRuntimeExport(OnnxRuntime):
@@ -67,7 +67,7 @@ class OnnxRuntimeExport(OnnxRuntime):
 
     compile_seconds = 0.8
     # An exported model is valid only for the shapes of its export.
-    fixed = True
+    fixed_shapes = True
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -81,7 +81,7 @@ class OnnxRuntimeExport(OnnxRuntime):
 
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
-    ) -> tuple[Run, Made]:
+    ) -> tuple[Run, CallModel]:
         """Export each structure once, for all values of its state."""
         if "lengths" in keywords:
             raise Unsupported("lengths: the exporter takes no packed sequences")
@@ -93,57 +93,62 @@ class OnnxRuntimeExport(OnnxRuntime):
         states = {name: x.shape for name, x in call.state.items()}
         form = repr((call.layer, call.arguments, call.dtype, shapes, states, keywords))
         if form not in self._programs:
-            if len(self._programs) >= _KEPT:
+            if len(self._programs) >= _MAX_PROGRAMS:
                 self._programs.clear()
-            self._programs[form] = self._exported(call, inputs, keywords)
+            self._programs[form] = self._export(call, inputs, keywords)
         run, model = self._programs[form]
-        wanted = numpy_dtype(call.dtype)
+        dtype = numpy_dtype(call.dtype)
         state = {
-            f"state_{k}": x if x.dtype.kind == "i" else np.asarray(x, wanted)
+            f"state_{k}": x if x.dtype.kind == "i" else np.asarray(x, dtype)
             for k, x in enumerate(call.state.values())
         }
-        return run, Made(model, state, ())
+        return run, CallModel(model, state, ())
 
-    def _exported(
+    def _export(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
     ) -> tuple[Run, Any]:
         places = [place for place, x in enumerate(inputs) if x is not None]
-        if not call.state and zeros(call, inputs):
+        if not call.state and zero_state(call, inputs):
             raise Unsupported("initial state")
-        program = _Program(call, places, keywords).eval()
+        program = _CallProgram(call, places, keywords).eval()
         layer = _TORCH.build(call)
-        tensors = [layer.put(_wide(inputs[place])) for place in places]
+        tensors = [layer.put(_to_torch_input(inputs[place])) for place in places]
         tensors += [layer.put(x) for x in call.state.values()]
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             try:
-                made = torch.onnx.export(program, tuple(tensors), dynamo=True, verbose=False)
+                exported = torch.onnx.export(program, tuple(tensors), dynamo=True, verbose=False)
             except torch.onnx.OnnxExporterError as error:
                 if not isinstance(error.__cause__, GuardOnDataDependentSymNode):
                     raise
                 # torch's page on export says that such a layer must be rewritten.
                 raise Unsupported("control flow that depends on data") from error
-        assert made is not None
-        model = made.model_proto
-        return _named(self.compile(model), model, places), model
+        assert exported is not None
+        model = exported.model_proto
+        return _rename_inputs(self.compile(model), model, places), model
 
 
-def _wide(x: np.ndarray | None) -> np.ndarray:
+def _to_torch_input(x: np.ndarray | None) -> np.ndarray:
     """An input for torch's `put`: integers and bool unchanged, other dtypes as float64."""
     assert x is not None
     return x if x.dtype.kind in "ib" else x.astype(np.float64)
 
 
-def _named(run: Run, model: Any, places: Sequence[int]) -> Run:
+def _rename_inputs(run: Run, model: Any, places: Sequence[int]) -> Run:
     """Rename inputs from this package's names to the exporter's."""
     order = [f"input_{place}" for place in places]
-    theirs = [x.name for x in model.graph.input]
+    exported_names = [x.name for x in model.graph.input]
 
-    def renamed(inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
-        ours = [*order, *(name for name in inputs if name.startswith("state_"))]
-        return run({name: inputs[mine] for name, mine in zip(theirs, ours, strict=True)})
+    def run_renamed(inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+        own_names = [*order, *(name for name in inputs if name.startswith("state_"))]
+        return run(
+            {
+                name: inputs[own_name]
+                for name, own_name in zip(exported_names, own_names, strict=True)
+            }
+        )
 
-    return renamed
+    return run_renamed
 
 
 backend = OnnxRuntimeExport("onnxruntime-export")

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.adapters.onnx.nodes import Graph, Value, sizes
-from conformance.backends.adapters.shared import only
+from conformance.backends.adapters.onnx.nodes import Graph, Value, per_dimension
+from conformance.backends.adapters.shared import require_supported
 from conformance.backends.adapters.windows import PAD_MODES
 from conformance.model.case import Unsupported
 
-INTEGERS = np.dtype(np.int64)
+INT64 = np.dtype(np.int64)
 
 
 def pad(
@@ -43,23 +43,23 @@ def pad(
             raise Unsupported(f"value={value!r} with mode={mode!r}")
         if 0 in input.shape[input.rank - axes - 1 :]:
             raise Unsupported("an input of no elements, which Pad takes")
-        most = [n - (mode == "reflect") for n in lengths]
+        limits = [n - (mode == "reflect") for n in lengths]
         if mode != "replicate" and any(
-            max(b, a) > m for b, a, m in zip(before, after, most, strict=True)
+            max(b, a) > m for b, a, m in zip(before, after, limits, strict=True)
         ):
             raise Unsupported("padding beyond the input, where Pad wraps and reflects on")
     if any(b + n + a < 0 for b, n, a in zip(before, lengths, after, strict=True)):
         raise Unsupported("an output of fewer than no elements")
     if not axes:
         return graph.add("Identity", input.name)
-    rest = [0] * (input.rank - axes)
+    other_axes = [0] * (input.rank - axes)
     number = 0 if value is None else value
     filling = np.array(number, dtype=input.dtype)
     if input.dtype.kind == "i" and int(filling) != number:
         raise Unsupported(f"value={value!r} of {input.dtype}")
-    given = () if mode != "constant" else (graph.constant(filling),)
-    pads = graph.integers(*rest, *before, *rest, *after)
-    return graph.add("Pad", input.name, pads, *given, mode=PAD_MODES[mode])
+    value_inputs = () if mode != "constant" else (graph.constant(filling),)
+    pads = graph.integers(*other_axes, *before, *other_axes, *after)
+    return graph.add("Pad", input.name, pads, *value_inputs, mode=PAD_MODES[mode])
 
 
 def padding_layer(
@@ -71,10 +71,10 @@ def padding_layer(
         raise Unsupported(f"padding={padding!r}")
     if input.rank < dims or (mode != "constant" and input.rank not in (dims + 1, dims + 2)):
         raise Unsupported(f"an input of {input.rank} axes, which Pad takes")
-    return _padded(graph, input, pad=numbers, mode=mode, value=value)
+    return _pad_input(graph, input, pad=numbers, mode=mode, value=value)
 
 
-_padded = pad
+_pad_input = pad
 
 
 def pixel_shuffle(graph: Graph, input: Value, *, upscale_factor: int) -> str:
@@ -82,10 +82,10 @@ def pixel_shuffle(graph: Graph, input: Value, *, upscale_factor: int) -> str:
     if input.rank < 3 or upscale_factor < 1 or input.shape[-3] % upscale_factor**2:
         raise Unsupported(f"upscale_factor={upscale_factor} of shape {input.shape}")
     c, h, w = input.shape[-3:]
-    x = _as_images(graph, input.name, input)
+    x = _to_images(graph, input.name, input)
     y = graph.add("DepthToSpace", x, blocksize=upscale_factor, mode="CRD")
     r = upscale_factor
-    return _reshaped(graph, y, input, (*input.shape[:-3], c // r**2, h * r, w * r))
+    return _reshape_back(graph, y, input, (*input.shape[:-3], c // r**2, h * r, w * r))
 
 
 def pixel_unshuffle(graph: Graph, input: Value, *, downscale_factor: int) -> str:
@@ -94,7 +94,7 @@ def pixel_unshuffle(graph: Graph, input: Value, *, downscale_factor: int) -> str
     if input.rank < 3 or r < 1 or input.shape[-2] % r or input.shape[-1] % r:
         raise Unsupported(f"downscale_factor={r} of shape {input.shape}")
     c, h, w = input.shape[-3] * r**2, input.shape[-2] // r, input.shape[-1] // r
-    y = graph.add("SpaceToDepth", _as_images(graph, input.name, input), blocksize=r)
+    y = graph.add("SpaceToDepth", _to_images(graph, input.name, input), blocksize=r)
     batch = math.prod(input.shape[:-3])
     y = graph.add("Reshape", y, graph.integers(batch, r**2, input.shape[-3], h, w), allowzero=1)
     y = graph.add("Transpose", y, perm=[0, 2, 1, 3, 4])
@@ -129,24 +129,24 @@ def fold(
     padding: Any = 0, stride: Any = 1,
 ) -> str:  # fmt: skip
     """Col2Im."""
-    image, block, spread, pads, steps = (
-        sizes(x, 2) for x in (output_size, kernel_size, dilation, padding, stride)
+    image, block, dilations, pads, steps = (
+        per_dimension(x, 2) for x in (output_size, kernel_size, dilation, padding, stride)
     )
-    if any(len(x) != 2 for x in (image, block, spread, pads, steps)):
+    if any(len(x) != 2 for x in (image, block, dilations, pads, steps)):
         raise Unsupported("a tuple of another number than two")
-    if input.rank not in (2, 3) or min(*block, *spread, *steps) < 1 or min(pads) < 0:
+    if input.rank not in (2, 3) or min(*block, *dilations, *steps) < 1 or min(pads) < 0:
         raise Unsupported(f"an input of {input.rank} axes, or sizes, that Col2Im takes")
-    rows = zip(image, block, spread, pads, steps, strict=True)
+    rows = zip(image, block, dilations, pads, steps, strict=True)
     blocks = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in rows]
     if input.shape[-2] % math.prod(block) or math.prod(blocks) != input.shape[-1]:
         raise Unsupported("blocks of another number, which Col2Im takes")
-    single = input.rank == 2
-    x = graph.add("Unsqueeze", input.name, graph.integers(0)) if single else input.name
+    is_unbatched = input.rank == 2
+    x = graph.add("Unsqueeze", input.name, graph.integers(0)) if is_unbatched else input.name
     y = graph.add(
-        "Col2Im", x, graph.integers(*image), graph.integers(*block), dilations=spread,
+        "Col2Im", x, graph.integers(*image), graph.integers(*block), dilations=dilations,
         pads=pads * 2, strides=steps,
     )  # fmt: skip
-    return graph.add("Squeeze", y, graph.integers(0)) if single else y
+    return graph.add("Squeeze", y, graph.integers(0)) if is_unbatched else y
 
 
 def embedding(
@@ -155,18 +155,18 @@ def embedding(
     sparse: bool = False,
 ) -> str:  # fmt: skip
     """Gather; arguments about gradients and initial values do not change the output."""
-    only(max_norm=(max_norm, None))
+    require_supported(max_norm=(max_norm, None))
     if weight.rank != 2:
         raise Unsupported(f"a weight of {weight.rank} axes, which Gather takes")
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise Unsupported(f"padding_idx={padding_idx} of {rows} rows")
-    return graph.typed(graph.add("Gather", weight.name, input.name), weight.dtype)
+    return graph.set_dtype(graph.add("Gather", weight.name, input.name), weight.dtype)
 
 
 def one_hot(graph: Graph, tensor: Value, *, num_classes: int = -1) -> str:
     """OneHot of integers, along the last axis."""
-    if tensor.dtype != INTEGERS:
+    if tensor.dtype != INT64:
         raise Unsupported(f"classes of {tensor.dtype}, which OneHot takes")
     if tensor.rank == 0:
         raise Unsupported("a scalar, of which OneHot has no axis")
@@ -174,10 +174,10 @@ def one_hot(graph: Graph, tensor: Value, *, num_classes: int = -1) -> str:
         raise Unsupported(f"num_classes={num_classes}")
     depth = graph.constant(np.array(num_classes, dtype=np.int64))
     y = graph.add("OneHot", tensor.name, depth, graph.integers(0, 1))
-    return graph.typed(y, INTEGERS)
+    return graph.set_dtype(y, INT64)
 
 
-def _as_images(graph: Graph, x: str, input: Value) -> str:
+def _to_images(graph: Graph, x: str, input: Value) -> str:
     """Reshape to four axes; the first one combines all axes before the channels."""
     if input.rank == 4:
         return x
@@ -185,7 +185,7 @@ def _as_images(graph: Graph, x: str, input: Value) -> str:
     return graph.add("Reshape", x, graph.integers(*shape), allowzero=1)
 
 
-def _reshaped(graph: Graph, y: str, input: Value, shape: Sequence[int]) -> str:
+def _reshape_back(graph: Graph, y: str, input: Value, shape: Sequence[int]) -> str:
     if input.rank == 4:
         return y
     return graph.add("Reshape", y, graph.integers(*shape), allowzero=1)
@@ -193,13 +193,15 @@ def _reshaped(graph: Graph, y: str, input: Value, shape: Sequence[int]) -> str:
 
 def _functions() -> dict[str, Callable[..., Any]]:
     """Implementations by layer: modules and functions."""
-    found: dict[str, Callable[..., Any]] = {"functional.pad": pad}
+    implementations: dict[str, Callable[..., Any]] = {"functional.pad": pad}
     kinds = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
     for dims in (1, 2, 3):
         for kind, mode in kinds.items():
-            found[f"{kind}Pad{dims}d"] = partial(padding_layer, dims=dims, mode=mode)
+            implementations[f"{kind}Pad{dims}d"] = partial(padding_layer, dims=dims, mode=mode)
         for kind in ("Zero", "Constant"):
-            found[f"{kind}Pad{dims}d"] = partial(padding_layer, dims=dims, mode="constant")
+            implementations[f"{kind}Pad{dims}d"] = partial(
+                padding_layer, dims=dims, mode="constant"
+            )
     for names, function in (
         (("PixelShuffle", "functional.pixel_shuffle"), pixel_shuffle),
         (("PixelUnshuffle", "functional.pixel_unshuffle"), pixel_unshuffle),
@@ -209,8 +211,8 @@ def _functions() -> dict[str, Callable[..., Any]]:
         (("Embedding", "functional.embedding"), embedding),
         (("functional.one_hot",), one_hot),
     ):
-        found |= dict.fromkeys(names, function)
-    return found
+        implementations |= dict.fromkeys(names, function)
+    return implementations
 
 
 FUNCTIONS = _functions()

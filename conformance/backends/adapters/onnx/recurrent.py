@@ -47,25 +47,31 @@ def recurrent(
         x = graph.add("Unsqueeze", x, graph.integers(1))
     elif batch_first and input.rank == 3:
         x = graph.add("Transpose", x, perm=[1, 0, 2])
-    initial = [_by_layers(graph, given, num_layers, unbatched) for given in _both(kind, h_0, c_0)]
+    initial = [
+        _split_layers(graph, state_value, num_layers, unbatched)
+        for state_value in _initial_states(kind, h_0, c_0)
+    ]
     steps = None if lengths is None else graph.constant(np.array(lengths, dtype=np.int32))
-    last: list[list[str]] = []
+    final_states: list[list[str]] = []
     for layer in range(num_layers):
         if layer and graph.training and dropout:
             ratio, active = graph.constant(np.array(dropout, np.float32)), np.array(True)
             x = graph.add("Dropout", x, ratio, graph.constant(active))
         weights = _weights(graph, kind, state, [f"_l{layer}{end}" for end in suffixes])
-        attributes = _attributes(kind, nonlinearity, len(suffixes))
-        y, *final = graph.several(
-            kind, 1 + STATES[kind], x, *weights, steps, *(given[layer] for given in initial),
+        attributes = _operator_attributes(kind, nonlinearity, len(suffixes))
+        y, *final = graph.add_several(
+            kind, 1 + STATES[kind], x, *weights, steps, *(state_value[layer] for state_value in initial),
             hidden_size=hidden_size, **attributes,
         )  # fmt: skip
         y = graph.add("Transpose", y, perm=[0, 2, 1, 3])
         x = graph.add("Reshape", y, graph.integers(0, 0, len(suffixes) * hidden_size))
-        last.append(final)
+        final_states.append(final)
     if batch_first and not unbatched:
         x = graph.add("Transpose", x, perm=[1, 0, 2])
-    outputs = [x, *(graph.add("Concat", *states, axis=0) for states in zip(*last, strict=True))]
+    outputs = [
+        x,
+        *(graph.add("Concat", *states, axis=0) for states in zip(*final_states, strict=True)),
+    ]
     if unbatched:
         outputs = [graph.add("Squeeze", y, graph.integers(1)) for y in outputs]
     return outputs
@@ -78,37 +84,39 @@ def cell(
     """RNNCell, LSTMCell or GRUCell, as a sequence of one step."""
     axes = (0, 1) if input.rank == 1 else (0,)
     x, *initial = (
-        None if given is None else graph.add("Unsqueeze", given.name, graph.integers(*axes))
-        for given in (input, *_both(kind, hx, cx))
+        None
+        if tensor_value is None
+        else graph.add("Unsqueeze", tensor_value.name, graph.integers(*axes))
+        for tensor_value in (input, *_initial_states(kind, hx, cx))
     )
     weights = _weights(graph, kind, state, [""])
-    attributes = _attributes(kind, nonlinearity, 1)
-    _, *final = graph.several(
+    attributes = _operator_attributes(kind, nonlinearity, 1)
+    _, *final = graph.add_several(
         kind, 1 + STATES[kind], x, *weights, None, *initial, hidden_size=hidden_size, **attributes
     )
-    return [graph.add("Squeeze", given, graph.integers(*axes)) for given in final]
+    return [graph.add("Squeeze", tensor_value, graph.integers(*axes)) for tensor_value in final]
 
 
-def _both(kind: str, h: Value | None, c: Value | None) -> list[Value | None]:
+def _initial_states(kind: str, h: Value | None, c: Value | None) -> list[Value | None]:
     """The initial states that this kind of layer has."""
     if kind == "LSTM" and (h is None) != (c is None):
         raise Unsupported("one initial state of two, which ONNX takes")
     return [h, c][: STATES[kind]]
 
 
-def _by_layers(
-    graph: Graph, given: Value | None, layers: int, unbatched: bool
+def _split_layers(
+    graph: Graph, initial: Value | None, layers: int, unbatched: bool
 ) -> Sequence[str | None]:
     """Split an initial state (layers·directions, batch, size) into one for each layer."""
-    if given is None:
+    if initial is None:
         return [None] * layers
-    name = graph.add("Unsqueeze", given.name, graph.integers(1)) if unbatched else given.name
+    name = graph.add("Unsqueeze", initial.name, graph.integers(1)) if unbatched else initial.name
     if layers == 1:
         return [name]
-    return graph.several("Split", layers, name, axis=0, num_outputs=layers)
+    return graph.add_several("Split", layers, name, axis=0, num_outputs=layers)
 
 
-def _attributes(kind: str, nonlinearity: str, directions: int) -> dict[str, Any]:
+def _operator_attributes(kind: str, nonlinearity: str, directions: int) -> dict[str, Any]:
     attributes: dict[str, Any] = {"direction": "bidirectional" if directions == 2 else "forward"}
     if kind == "GRU":
         attributes["linear_before_reset"] = 1
@@ -132,5 +140,5 @@ def _weights(graph: Graph, kind: str, state: State, suffixes: Sequence[str]) -> 
     )
     if f"bias_ih{suffixes[0]}" not in state:
         return [w, r, None]
-    both = [np.concatenate([gates(f"bias_ih{end}"), gates(f"bias_hh{end}")]) for end in suffixes]
-    return [w, r, graph.weight(np.stack(both)).name]
+    biases = [np.concatenate([gates(f"bias_ih{end}"), gates(f"bias_hh{end}")]) for end in suffixes]
+    return [w, r, graph.weight(np.stack(biases)).name]

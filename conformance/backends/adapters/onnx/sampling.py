@@ -31,7 +31,7 @@ def interpolate(
     dims = input.rank - 2
     if dims not in (1, 2, 3) or rank not in (0, input.rank):
         raise Unsupported(f"an input of {input.rank} axes, which Resize takes")
-    attributes = _mode(mode, dims, align_corners, antialias)
+    attributes = _mode_attributes(mode, dims, align_corners, antialias)
     scales, lengths = None, None
     if (size is None) == (scale_factor is None):
         raise Unsupported(f"size={size!r} and scale_factor={scale_factor!r}")
@@ -42,46 +42,48 @@ def interpolate(
         if len(lengths) != dims or min(lengths) < 1:
             raise Unsupported(f"size={size!r}")
     else:
-        each = [scale_factor] * dims if isinstance(scale_factor, int | float) else [*scale_factor]
-        if len(each) != dims or not all(0 < s < math.inf for s in each):
+        factors = (
+            [scale_factor] * dims if isinstance(scale_factor, int | float) else [*scale_factor]
+        )
+        if len(factors) != dims or not all(0 < s < math.inf for s in factors):
             raise Unsupported(f"scale_factor={scale_factor!r}")
-        wanted = [math.floor(n * s) for n, s in zip(input.shape[2:], each, strict=True)]
-        if min(wanted) < 1:
+        output_sizes = [math.floor(n * s) for n, s in zip(input.shape[2:], factors, strict=True)]
+        if min(output_sizes) < 1:
             raise Unsupported("an output of no elements")
         # With aligned corners only the sizes matter.
         if recompute_scale_factor or align_corners:
-            lengths = wanted
+            lengths = output_sizes
         else:
-            if any(float(np.float32(s)) != s for s in each):
+            if any(float(np.float32(s)) != s for s in factors):
                 raise Unsupported(f"scale_factor={scale_factor!r}, which Resize keeps in float32")
-            scales = graph.constant(np.array([1, 1, *each], dtype=np.float32))
+            scales = graph.constant(np.array([1, 1, *factors], dtype=np.float32))
     if 0 in input.shape:
         raise Unsupported("an input of no elements")
-    form = None if lengths is None else graph.integers(*input.shape[:2], *lengths)
-    return graph.add("Resize", input.name, None, scales, form, **attributes)
+    sizes = None if lengths is None else graph.integers(*input.shape[:2], *lengths)
+    return graph.add("Resize", input.name, None, scales, sizes, **attributes)
 
 
 def upsampling(
     graph: Graph, input: Value, *, mode: str, size: Any = None, scale_factor: Any = None
 ) -> str:
     """UpsamplingNearest2d, and UpsamplingBilinear2d, which aligns corners."""
-    corners = True if mode == "bilinear" else None
+    align_corners = True if mode == "bilinear" else None
     return interpolate(
-        graph, input, size=size, scale_factor=scale_factor, mode=mode, align_corners=corners,
+        graph, input, size=size, scale_factor=scale_factor, mode=mode, align_corners=align_corners,
         rank=4,
     )  # fmt: skip
 
 
-def _mode(mode: str, dims: int, corners: bool | None, antialias: bool) -> dict[str, Any]:
+def _mode_attributes(mode: str, dims: int, corners: bool | None, antialias: bool) -> dict[str, Any]:
     """Resize's attributes for a mode of torch."""
-    transformed = "align_corners" if corners else "half_pixel"
-    found: dict[str, Any] = {"coordinate_transformation_mode": transformed}
+    transformation = "align_corners" if corners else "half_pixel"
+    attributes: dict[str, Any] = {"coordinate_transformation_mode": transformation}
     if antialias:
         if mode not in ("bilinear", "bicubic"):
             raise Unsupported(f"antialias=True with mode={mode!r}")
         if corners:
             raise Unsupported("antialias=True with align_corners, where Resize's filter is wider")
-        found |= {"antialias": 1, "exclude_outside": 1}
+        attributes |= {"antialias": 1, "exclude_outside": 1}
     if mode in ("nearest", "nearest-exact"):
         if corners is not None:
             raise Unsupported(f"align_corners={corners!r} with mode={mode!r}")
@@ -90,11 +92,11 @@ def _mode(mode: str, dims: int, corners: bool | None, antialias: bool) -> dict[s
                 "mode": "nearest", "coordinate_transformation_mode": "asymmetric",
                 "nearest_mode": "floor",
             }  # fmt: skip
-        return found | {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}
+        return attributes | {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}
     if LINEAR.get(mode) == dims:
-        return found | {"mode": "linear"}
+        return attributes | {"mode": "linear"}
     if mode == "bicubic" and dims == 2:
-        return found | {"mode": "cubic", "cubic_coeff_a": -0.5 if antialias else -0.75}
+        return attributes | {"mode": "cubic", "cubic_coeff_a": -0.5 if antialias else -0.75}
     raise Unsupported(f"mode={mode!r} of {dims} dimensions")
 
 

@@ -18,14 +18,20 @@ os.environ.setdefault("PARALLEL", "0")  # no pool of compilers in each process o
 
 from tinygrad import Device, Tensor, nn
 
-from conformance.backends.adapters.names import of_ranks
-from conformance.backends.adapters.shared import LACKED, State
+from conformance.backends.adapters.names import names_for_dims
+from conformance.backends.adapters.shared import IGNORED_DEFAULTS, State
 from conformance.backends.adapters.tinygrad.activations import Activations
 from conformance.backends.adapters.tinygrad.losses import Losses
 from conformance.backends.adapters.tinygrad.normalization import Normalization
-from conformance.backends.adapters.tinygrad.parts import DTYPES, NAMES, compiled, loaded, tensor
+from conformance.backends.adapters.tinygrad.parts import (
+    DTYPES,
+    NAMES,
+    has_compiler_support,
+    make_layer,
+    make_tensor,
+)
 from conformance.backends.adapters.tinygrad.windows import Windows
-from conformance.backends.adapters.windows import spatial
+from conformance.backends.adapters.windows import call_spatial
 from conformance.backends.function import implements
 from conformance.model.case import Call, Numerics, Unsupported
 from conformance.model.formats import format_of
@@ -34,7 +40,7 @@ from conformance.model.formats import format_of
 class Tinygrad(Activations, Losses, Normalization, Windows):
     """tinygrad on the CPU."""
 
-    name, lacks = "tinygrad", LACKED
+    name, lacks = "tinygrad", IGNORED_DEFAULTS
     # Measured: a convolution's kernel 0.15 s, its gradients 1.7 s; an activation's 0.1 s.
     compile_seconds, budget = 0.3, "700"
     # tinygrad checks arguments by `assert`, and raises IndexError for shapes that do not match.
@@ -49,7 +55,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """Offer the functions below in the real dtypes that the compiler supports."""
-        return super().offers(layer, dtype, device) and compiled(dtype)
+        return super().offers(layer, dtype, device) and has_compiler_support(dtype)
 
     def numerics(self, dtype: str) -> Numerics:
         """Declare stored steps in half precision, and functions computed from 2ˣ and log₂.
@@ -79,7 +85,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
         """Convert a host array to a tensor."""
         if dtype not in DTYPES:
             raise Unsupported(f"dtype={dtype!r}")
-        return tensor(array, layout, dtype)
+        return make_tensor(array, layout, dtype)
 
     def get(self, native: Any) -> np.ndarray:
         """Convert a tensor to a host array; bfloat16 goes through float32."""
@@ -91,24 +97,26 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
 
     def wait(self, outputs: Any) -> None:
         """Realize the tensors, because tinygrad is lazy."""
-        found = outputs if isinstance(outputs, (list, tuple)) else (outputs,)
-        if lazy := [x for x in found if x is not None]:
+        tensors = outputs if isinstance(outputs, (list, tuple)) else (outputs,)
+        if lazy := [x for x in tensors if x is not None]:
             Tensor.realize(*lazy)
 
     def vjp(
         self, fn: Callable[..., Any], primals: Sequence[Any], cotangents: Sequence[Any]
     ) -> Sequence[Any]:
         """Gradients by `Tensor.gradient`, added up over the outputs."""
-        found: list[Any] = []
+        gradients: list[Any] = []
         for output, cotangent in zip(fn(*primals), cotangents, strict=True):
             parts = output.gradient(*primals, gradient=cotangent)
-            found = [a + b for a, b in zip(found, parts, strict=True)] if found else parts
-        return found
+            gradients = (
+                [a + b for a, b in zip(gradients, parts, strict=True)] if gradients else parts
+            )
+        return gradients
 
     @implements("Linear", passes=("in_features", "out_features", "bias"))
-    def linear(self, state: State, x: Any, **given: Any) -> Any:
+    def linear(self, state: State, x: Any, **arguments: Any) -> Any:
         """`nn.Linear`."""
-        return loaded(lambda: nn.Linear(**given), state)(x)
+        return make_layer(lambda: nn.Linear(**arguments), state)(x)
 
     @implements("functional.linear")
     def functional_linear(self, state: State, input: Any, weight: Any, bias: Any = None) -> Any:
@@ -118,13 +126,13 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
         return input.linear(weight.transpose(), bias)
 
     @implements("LSTMCell", passes=("input_size", "hidden_size", "bias"))
-    def lstm_cell(self, state: State, x: Any, *states: Any, **given: Any) -> Any:
+    def lstm_cell(self, state: State, x: Any, *states: Any, **arguments: Any) -> Any:
         """`nn.LSTMCell`."""
-        layer = loaded(lambda: nn.LSTMCell(**given), state)
-        first = tuple(s for s in states if s is not None)
+        layer = make_layer(lambda: nn.LSTMCell(**arguments), state)
+        initial = tuple(s for s in states if s is not None)
         if x.ndim != 1:
-            return layer(x, first or None)
-        h, c = layer(x.unsqueeze(0), tuple(s.unsqueeze(0) for s in first) or None)
+            return layer(x, initial or None)
+        h, c = layer(x.unsqueeze(0), tuple(s.unsqueeze(0) for s in initial) or None)
         return h.squeeze(0), c.squeeze(0)
 
     @implements("Embedding", ignores=("norm_type",))
@@ -132,7 +140,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
         self, state: State, indices: Any, *, num_embeddings: int, embedding_dim: int
     ) -> Any:
         """`nn.Embedding`."""
-        return loaded(lambda: nn.Embedding(num_embeddings, embedding_dim), state)(indices)
+        return make_layer(lambda: nn.Embedding(num_embeddings, embedding_dim), state)(indices)
 
     @implements("Flatten")
     def flatten(self, state: State, x: Any, *, start_dim: int = 1, end_dim: int = -1) -> Any:
@@ -151,35 +159,44 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
             "bias", "output_padding",
         ),
     )  # fmt: skip
-    def conv(self, state: State, x: Any, *, call: Call, **given: Any) -> Any:
+    def conv(self, state: State, x: Any, *, call: Call, **arguments: Any) -> Any:
         """`nn.Conv1d` and so on, which have no padding 'valid'."""
-        if given.get("padding") == "valid":
+        if arguments.get("padding") == "valid":
             raise Unsupported("padding='valid'")
-        if call.layer.endswith("1d") and isinstance(given["kernel_size"], tuple):
-            given["kernel_size"] = given["kernel_size"][0]
-        layer = loaded(lambda: getattr(nn, call.layer)(**given), state)
-        return spatial(layer, call.layer, x)
+        if call.layer.endswith("1d") and isinstance(arguments["kernel_size"], tuple):
+            arguments["kernel_size"] = arguments["kernel_size"][0]
+        layer = make_layer(lambda: getattr(nn, call.layer)(**arguments), state)
+        return call_spatial(layer, call.layer, x)
 
-    @implements(*of_ranks("functional.conv{}d"), passes=("stride", "dilation", "groups"))
+    @implements(*names_for_dims("functional.conv{}d"), passes=("stride", "dilation", "groups"))
     def functional_conv(
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
-        padding: Any = 0, **given: Any,
+        padding: Any = 0, **arguments: Any,
     ) -> Any:  # fmt: skip
         """`Tensor.conv2d`, which takes any number of axes, and pads by numbers."""
         if isinstance(padding, str):
             raise Unsupported(f"padding={padding!r}")
-        given["padding"] = padding
-        return spatial(lambda x: x.conv2d(weight, bias, **given), call.layer, input)
+        arguments["padding"] = padding
+        return call_spatial(lambda x: x.conv2d(weight, bias, **arguments), call.layer, input)
 
     @implements(
-        *of_ranks("functional.conv_transpose{}d"),
+        *names_for_dims("functional.conv_transpose{}d"),
         passes=("stride", "padding", "dilation", "groups", "output_padding"),
     )
     def functional_conv_transpose(
-        self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call, **given: Any
+        self,
+        state: State,
+        input: Any,
+        weight: Any,
+        bias: Any = None,
+        *,
+        call: Call,
+        **arguments: Any,
     ) -> Any:
         """`Tensor.conv_transpose2d`, which takes any number of axes."""
-        return spatial(lambda x: x.conv_transpose2d(weight, bias, **given), call.layer, input)
+        return call_spatial(
+            lambda x: x.conv_transpose2d(weight, bias, **arguments), call.layer, input
+        )
 
 
 backend = Tinygrad()

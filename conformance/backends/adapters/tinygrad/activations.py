@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.backends.adapters.names import function_name, with_functions
 from conformance.backends.adapters.shared import State
-from conformance.backends.adapters.tinygrad.parts import DTYPES, compiled
+from conformance.backends.adapters.tinygrad.parts import DTYPES, has_compiler_support
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported
 
@@ -21,9 +21,9 @@ class Activations(FunctionBackend):
         ),
         passes=("alpha", "min_val", "max_val"),
     )  # fmt: skip
-    def activation(self, state: State, x: Any, *, call: Call, **given: Any) -> Any:
+    def activation(self, state: State, x: Any, *, call: Call, **arguments: Any) -> Any:
         """`Tensor.relu` and so on."""
-        return getattr(x, function_name(call.layer))(**given)
+        return getattr(x, function_name(call.layer))(**arguments)
 
     @implements("LeakyReLU", "functional.leaky_relu")
     def leaky_relu(self, state: State, x: Any, *, negative_slope: float = 0.01) -> Any:
@@ -47,7 +47,7 @@ class Activations(FunctionBackend):
         """`Tensor.softmax` and so on along an explicit axis; functions may convert the dtype."""
         if dim is None:
             raise Unsupported("dim=None")
-        if dtype is not None and not compiled(dtype):
+        if dtype is not None and not has_compiler_support(dtype):
             raise Unsupported(f"dtype={dtype!r}")
-        given = {} if dtype is None else {"dtype": DTYPES[dtype]}
-        return getattr(x, function_name(call.layer))(dim, **given)
+        keywords = {} if dtype is None else {"dtype": DTYPES[dtype]}
+        return getattr(x, function_name(call.layer))(dim, **keywords)

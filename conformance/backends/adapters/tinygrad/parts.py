@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad import Tensor, dtypes
 
 from conformance.backends.adapters.shared import State
-from conformance.backends.numpy_layouts import repeated, room, spoiled, swapped
+from conformance.backends.numpy_layouts import enlarged_memory, gap_value, swapped_axes, unexpanded
 from conformance.model.case import Unsupported
 
 DTYPES = {
@@ -24,18 +24,18 @@ _seeds = itertools.count()
 
 
 @cache
-def compiled(dtype: str) -> bool:
+def has_compiler_support(dtype: str) -> bool:
     """Whether the compiler supports a dtype; clang has bfloat16 since version 15."""
     if dtype not in DTYPES:
         return False
     try:
-        tensor(np.ones(1), "contiguous", dtype)
+        make_tensor(np.ones(1), "contiguous", dtype)
     except CalledProcessError:
         return False
     return True
 
 
-def loaded(make: Callable[[], Any], state: State) -> Any:
+def make_layer(make: Callable[[], Any], state: State) -> Any:
     """Make a layer and load a state, whose names are tinygrad's as well as torch's.
 
     An empty state keeps the layer's initial values.
@@ -48,21 +48,21 @@ def loaded(make: Callable[[], Any], state: State) -> Any:
     return layer
 
 
-def tensor(array: np.ndarray, layout: str, dtype: str) -> Any:
+def make_tensor(array: np.ndarray, layout: str, dtype: str) -> Any:
     """Copy a host array into a tensor; layouts other than contiguous are views of its memory."""
     if layout == "contiguous":
         return _buffer(array, dtype).reshape(array.shape)
     if layout == "channels_last" and array.ndim in (4, 5):
         order = (0, array.ndim - 1, *range(1, array.ndim - 1))
         return _buffer(np.moveaxis(array, 1, -1), dtype).permute(order)
-    if layout == "transposed" and (pair := swapped(array)):
+    if layout == "transposed" and (pair := swapped_axes(array)):
         return _buffer(array.swapaxes(*pair), dtype).transpose(*pair)
-    if found := room(array, layout):
-        size, place = found
-        memory = np.full(size, spoiled(array.dtype.kind == "i"))
+    if enlarged := enlarged_memory(array, layout):
+        size, place = enlarged
+        memory = np.full(size, gap_value(array.dtype.kind == "i"))
         memory[place] = array.reshape(memory[place].shape)
         return _buffer(memory, dtype)[place].reshape(array.shape)
-    if layout == "expanded" and (first := repeated(array)) is not None:
+    if layout == "expanded" and (first := unexpanded(array)) is not None:
         return _buffer(first, dtype).reshape(first.shape).expand(array.shape)
     raise Unsupported(f"layout={layout!r} of shape {array.shape}")
 

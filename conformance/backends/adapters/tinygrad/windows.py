@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.backends.adapters.names import dims_of, of_ranks
-from conformance.backends.adapters.shared import State, only
-from conformance.backends.adapters.windows import LINEAR, pad_of, spatial
+from conformance.backends.adapters.names import names_for_dims, spatial_dims
+from conformance.backends.adapters.shared import State, require_supported
+from conformance.backends.adapters.windows import LINEAR, call_spatial, padding_of
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported
 
@@ -17,38 +17,44 @@ class Windows(FunctionBackend):
     """The part of tinygrad's adapter for pooling, padding and interpolation."""
 
     @implements(
-        *of_ranks("MaxPool{}d", "functional.max_pool{}d"),
+        *names_for_dims("MaxPool{}d", "functional.max_pool{}d"),
         passes=("dilation", "padding", "ceil_mode", "return_indices"),
     )
     def max_pool(
         self, state: State, x: Any, *, call: Call, kernel_size: Any, stride: Any = None,
-        **given: Any,
+        **arguments: Any,
     ) -> Any:  # fmt: skip
         """`Tensor.max_pool2d`."""
-        given |= {"kernel_size": _each(kernel_size, dims_of(call.layer)), "stride": stride}
-        return spatial(lambda x: x.max_pool2d(**given), call.layer, x)
+        arguments |= {
+            "kernel_size": _per_axis(kernel_size, spatial_dims(call.layer)),
+            "stride": stride,
+        }
+        return call_spatial(lambda x: x.max_pool2d(**arguments), call.layer, x)
 
     @implements(
-        *of_ranks("AvgPool{}d", "functional.avg_pool{}d"),
+        *names_for_dims("AvgPool{}d", "functional.avg_pool{}d"),
         passes=("padding", "ceil_mode", "count_include_pad"),
     )
     def avg_pool(
         self, state: State, x: Any, *, call: Call, kernel_size: Any, stride: Any = None,
-        **given: Any,
+        **arguments: Any,
     ) -> Any:  # fmt: skip
         """`Tensor.avg_pool2d`."""
-        given |= {"kernel_size": _each(kernel_size, dims_of(call.layer)), "stride": stride}
-        return spatial(lambda x: x.avg_pool2d(**given), call.layer, x)
+        arguments |= {
+            "kernel_size": _per_axis(kernel_size, spatial_dims(call.layer)),
+            "stride": stride,
+        }
+        return call_spatial(lambda x: x.avg_pool2d(**arguments), call.layer, x)
 
     @implements(
-        *of_ranks("ReflectionPad{}d", "ReplicationPad{}d", "CircularPad{}d"),
-        *of_ranks("ZeroPad{}d", "ConstantPad{}d"),
+        *names_for_dims("ReflectionPad{}d", "ReplicationPad{}d", "CircularPad{}d"),
+        *names_for_dims("ZeroPad{}d", "ConstantPad{}d"),
         passes=("value",),
     )
-    def pad(self, state: State, x: Any, *, call: Call, padding: Any, **given: Any) -> Any:
+    def pad(self, state: State, x: Any, *, call: Call, padding: Any, **arguments: Any) -> Any:
         """`Tensor.pad`, whose numbers begin with the last axis, as torch's do."""
-        mode, pads = pad_of(call.layer, padding)
-        return spatial(lambda x: x.pad(pads, mode, **given), call.layer, x)
+        mode, pads = padding_of(call.layer, padding)
+        return call_spatial(lambda x: x.pad(pads, mode, **arguments), call.layer, x)
 
     @implements("functional.pad")
     def functional_pad(
@@ -70,15 +76,15 @@ class Windows(FunctionBackend):
         mode = mode or "nearest"
         if mode not in _MODES:
             raise Unsupported(f"mode={mode!r}")
-        only(scale_factor=(scale_factor, None), antialias=(antialias, False))
+        require_supported(scale_factor=(scale_factor, None), antialias=(antialias, False))
         if x.ndim not in (3, 4, 5) or LINEAR.get(mode, x.ndim - 2) != x.ndim - 2:
             raise ValueError(f"mode={mode!r} of an input of {x.ndim} axes")
         if align_corners is not None and mode not in LINEAR:
             raise ValueError(f"align_corners with mode={mode!r}")
-        return x.interpolate(_each(size, x.ndim - 2), _MODES[mode], bool(align_corners))
+        return x.interpolate(_per_axis(size, x.ndim - 2), _MODES[mode], bool(align_corners))
 
 
-def _each(value: Any, dims: int) -> tuple[int, ...]:
+def _per_axis(value: Any, dims: int) -> tuple[int, ...]:
     """One number for each axis; tinygrad infers the number of axes from their count."""
     numbers = (value,) * dims if isinstance(value, int) else tuple(value)
     if len(numbers) != dims:

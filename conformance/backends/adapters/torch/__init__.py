@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from conformance.backends.module import STORES, ModuleBackend
+from conformance.backends.module import TORCH_STORED, ModuleBackend
 
-backend = ModuleBackend("torch", stored=STORES)
+backend = ModuleBackend("torch", stored=TORCH_STORED)

@@ -21,7 +21,7 @@ from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.model.case import Call, Unsupported
 
 # Compiled graphs until dynamo is reset, because each takes memory and adds guards to check.
-KEPT = 400
+MAX_GRAPHS = 400
 # Beyond its own limit of 8 recompilations, torch runs a call uncompiled, or refuses it.
 _NO_LIMIT = 1_000_000
 
@@ -35,7 +35,7 @@ def _configure() -> None:
     torch._inductor.config.compile_threads = 1
 
 
-class _Counting:
+class _CountingInductor:
     """Inductor that counts its compiled graphs and their runs."""
 
     def __init__(self) -> None:
@@ -66,16 +66,16 @@ class CompiledLayer(ModuleLayer):
         call: Call,
         module: torch.nn.Module | None,
         function: Callable[..., Any],
-        inductor: _Counting,
+        inductor: _CountingInductor,
     ) -> None:
         super().__init__(call, module, function)
         self._inductor = inductor
-        self._elsewhere: tuple[str, ...] = ()
+        self._fallbacks: tuple[str, ...] = ()
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
         if "lengths" in keywords:
             raise Unsupported("lengths: shapes that depend on data")
-        before = self._inductor.runs
+        runs_before = self._inductor.runs
         try:
             result = super()._forward(*inputs, **keywords)
         except torch._dynamo.exc.Unsupported as error:
@@ -84,13 +84,13 @@ class CompiledLayer(ModuleLayer):
             if reason.startswith("Observed exception"):
                 raise
             raise Unsupported(f"graph break: {reason}") from error
-        ran = self._inductor.runs > before
-        self._elsewhere = () if ran else ("the whole call, no compiled graph ran",)
+        has_run = self._inductor.runs > runs_before
+        self._fallbacks = () if has_run else ("the whole call, no compiled graph ran",)
         return result
 
     def fallbacks(self) -> Sequence[str]:
         """The parts of the last call that did not run compiled."""
-        return self._elsewhere
+        return self._fallbacks
 
 
 class CompileBackend(ModuleBackend):
@@ -101,13 +101,13 @@ class CompileBackend(ModuleBackend):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._inductor, self._forgotten = _Counting(), 0
+        self._inductor, self._graphs_at_reset = _CountingInductor(), 0
         _configure()
 
     def info(self) -> Mapping[str, str]:
         """Facts about torch, the C++ compiler, and the options of compilation."""
-        how = "inductor, fullgraph=True, dynamic=False, allow_rnn=True"
-        return {**super().info(), "compiler": _compiler(), "compile": how}
+        options = "inductor, fullgraph=True, dynamic=False, allow_rnn=True"
+        return {**super().info(), "compiler": _find_compiler(), "compile": options}
 
     def devices(self) -> Sequence[str]:
         """torch's devices.
@@ -115,14 +115,14 @@ class CompileBackend(ModuleBackend):
         Raises:
             RuntimeError: if there is no C++ compiler, which inductor needs.
         """
-        _compiler()
+        _find_compiler()
         return super().devices()
 
     def build(self, call: Call) -> CompiledLayer:
         """Build the module or function; its first call compiles it."""
-        if self._inductor.compiled - self._forgotten > KEPT:
+        if self._inductor.compiled - self._graphs_at_reset > MAX_GRAPHS:
             torch._dynamo.reset()
-            self._forgotten = self._inductor.compiled
+            self._graphs_at_reset = self._inductor.compiled
         layer = super().build(call)
         compiled = torch.compile(
             layer.function, fullgraph=True, dynamic=False, backend=self._inductor
@@ -130,11 +130,11 @@ class CompileBackend(ModuleBackend):
         return CompiledLayer(call, layer.module, compiled, self._inductor)
 
 
-def _compiler() -> str:
+def _find_compiler() -> str:
     """Path of the C++ compiler that inductor will call."""
     for name in (os.environ.get("CXX"), "g++", "clang++"):
-        if name and (found := shutil.which(name)):
-            return found
+        if name and (path := shutil.which(name)):
+            return path
     raise RuntimeError(
         "torch.compile generates C++ and needs a compiler: no g++ or clang++ on the path, and none "
         "named by the environment variable CXX"

@@ -16,14 +16,14 @@ import torch
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as pytree
 
-from conformance.backends.module import STORES, ModuleBackend, ModuleLayer
+from conformance.backends.module import TORCH_STORED, ModuleBackend, ModuleLayer
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Unsupported
 
-KEPT = 200
+MAX_PROGRAMS = 200
 
 
-class _Function(torch.nn.Module):
+class _FunctionModule(torch.nn.Module):
     """A module that calls a function, because `torch.export` takes only modules."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -35,7 +35,7 @@ class _Function(torch.nn.Module):
         return self._function(*inputs, **arguments)
 
 
-class _Exported:
+class _ExportedModule:
     """A callable that exports a module for each new signature, and runs the program.
 
     Args:
@@ -70,21 +70,21 @@ class _Exported:
                 # torch's page on export says that such a layer must be rewritten.
                 raise Unsupported("control flow that depends on data") from error
             self._programs[key] = program.module()
-            while len(self._programs) > KEPT:
+            while len(self._programs) > MAX_PROGRAMS:
                 self._programs.popitem(last=False)
         return torch.func.functional_call(self._programs[key], state, inputs, keywords)
 
 
 def _signature(tree: Any) -> tuple[Any, ...]:
     """The properties of inputs to which a program is specialised."""
-    leaves, form = pytree.tree_flatten(tree)
-    facts = tuple(
+    leaves, structure = pytree.tree_flatten(tree)
+    leaf_facts = tuple(
         (tuple(x.shape), x.stride(), x.dtype, x.requires_grad)
         if isinstance(x, torch.Tensor)
         else repr(x)
         for x in leaves
     )
-    return (str(form), *facts)
+    return (str(structure), *leaf_facts)
 
 
 class ExportBackend(ModuleBackend):
@@ -94,7 +94,7 @@ class ExportBackend(ModuleBackend):
     compile_seconds, budget = 0.1, "700"
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, stored=STORES)
+        super().__init__(name, stored=TORCH_STORED)
         self._programs: OrderedDict[Any, Any] = OrderedDict()
 
     def info(self) -> Mapping[str, str]:
@@ -105,19 +105,21 @@ class ExportBackend(ModuleBackend):
         """Build the module or function; its first call exports it."""
         layer = super().build(call)
         # A program takes only tensors and numbers; torch's own objects become a part of it.
-        row = CATALOGUE.get(call.layer)
-        parts = (
+        spec = CATALOGUE.get(call.layer)
+        torch_objects = (
             frozenset()
-            if row is None
-            else row.signature.of_torch | row.signature.records.keys() | row.signature.modules
+            if spec is None
+            else spec.signature.torch_objects
+            | spec.signature.record_arguments.keys()
+            | spec.signature.module_arguments
         )
-        fixed = {k: x for k, x in layer.arguments.items() if k in parts}
+        fixed = {k: x for k, x in layer.arguments.items() if k in torch_objects}
         for name in fixed:
             del layer.arguments[name]
         module = layer.function
         if not isinstance(module, torch.nn.Module):
-            module = _Function(partial(module, **fixed))
-        layer.function = _Exported(call, module, self._programs)
+            module = _FunctionModule(partial(module, **fixed))
+        layer.function = _ExportedModule(call, module, self._programs)
         # A program has no attributes, and those of the module would say nothing about it.
         layer.attributes = dict  # type: ignore[method-assign]
         return layer

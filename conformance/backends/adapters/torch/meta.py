@@ -14,23 +14,23 @@ from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.model.case import Call, Unsupported
 
 # torch's errors for reading a number, for places of true elements, and for foreach kernels.
-_VALUES = re.compile(
+_VALUES_NEEDED = re.compile(
     r"called on meta tensors|data-independent|foreach API on meta tensors"
     r"|operator with Meta tensors"
 )
 
 # Layers for which such failures are declined; for all others they are listed as known failures.
-_LISTED_NOWHERE = ("utils.", "init.", "Transformer")
+_DECLINED_LAYERS = ("utils.", "init.", "Transformer")
 
 
-def _declining(function: Callable[..., Any]) -> Callable[..., Any]:
+def _decline_values(function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a function so that calls which need values are declined."""
 
     def call(*inputs: Any, **arguments: Any) -> Any:
         try:
             return function(*inputs, **arguments)
         except RuntimeError as error:
-            if _VALUES.search(str(error)):
+            if _VALUES_NEEDED.search(str(error)):
                 raise Unsupported("values on device 'meta'") from error
             raise
 
@@ -47,8 +47,8 @@ class MetaBackend(ModuleBackend):
     def build(self, call: Call) -> ModuleLayer:
         """Build the module or function; some layers decline calls that need values inside."""
         layer = super().build(call)
-        if call.layer.startswith(_LISTED_NOWHERE):
-            layer.function = _declining(layer.function)
+        if call.layer.startswith(_DECLINED_LAYERS):
+            layer.function = _decline_values(layer.function)
         return layer
 
 
