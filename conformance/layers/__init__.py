@@ -64,7 +64,7 @@ def _validated_specs() -> Iterator[tuple[str, LayerSpec]]:
             if spec.shapes is not None:
                 has_formula = (
                     spec.oracle.shapes is not None
-                    or spec.oracle.counted is not no_value_inferred_arguments
+                    or spec.oracle.value_inferred_arguments is not no_value_inferred_arguments
                 )
                 validate_shapes(spec.name, spec.shapes, spec.signature, formula=has_formula)
             yield spec.name, spec

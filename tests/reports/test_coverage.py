@@ -6,7 +6,7 @@ import pytest
 from conformance.reports import html, summary
 from conformance.reports.coverage import OUTCOMES, Coverage, coverage, layer_outcome
 from conformance.reports.results import Run
-from test_report import Page, mixed, run_of, verdict
+from test_report import Page, mixed_run, run_of, verdict
 
 from conformance.layers import CATALOGUE
 from conformance.layers.layer_facts import layers_by_family
@@ -22,7 +22,7 @@ def _outcome_counts(**counts: int) -> dict[str, int]:
 
 
 def test_layers_are_counted_by_family() -> None:
-    rows = _coverage_by_family(mixed())
+    rows = _coverage_by_family(mixed_run())
     families = layers_by_family()
     assert tuple(rows) == ("linear", "convolution", "recurrent", "")
     linear = _outcome_counts(passed=1, unchecked=1, unsupported=1)
@@ -73,7 +73,7 @@ def test_a_layer_of_no_known_family_is_not_counted() -> None:
 
 
 def test_the_page_has_the_table() -> None:
-    text = html.render(mixed())
+    text = html.render(mixed_run())
     page = Page(text)
     assert "coverage" in page.ids
     assert "#coverage" in page.links

@@ -18,7 +18,7 @@ from conformance.reports.embedded_data import pack_results
 from conformance.reports.markdown import markdown
 from made_runs import DTYPES, next_run, passing_run, rich_run
 from support import install_backends_module, run_session
-from test_report import NASTY, Page, identity, mixed, run_of, verdict
+from test_report import NASTY, Page, identity, mixed_run, run_of, verdict
 
 from conformance.commands import cli
 from conformance.model import finding_text
@@ -265,14 +265,14 @@ def test_unlike_runs_are_compared_only_by_force(field: str, tmp_path: Path) -> N
 
 
 def test_two_backends_can_be_compared() -> None:
-    run = mixed()
+    run = mixed_run()
     other_run = replace(run, identity=replace(run.identity, backend="theirs"))
     assert compare.compare(run, other_run).changes == ()
 
 
 def test_a_badge_is_a_picture_that_says_it() -> None:
     for run, text in (
-        (mixed(), "5 failing"),
+        (mixed_run(), "5 failing"),
         (run_of(verdict("A", "values", "f", "passed")), "of 1 passed"),
     ):
         picture = badge(run)

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from conformance.reports import results
 from test_report import identity, run_of, verdict
-from test_report_parts import whole
+from test_report_parts import completed_run
 
 from conformance.commands import cli
 from conformance.model.case import Examples
@@ -26,7 +26,7 @@ Lines = list[dict[str, Any]]
 
 def _make_run() -> results.Run:
     verdicts = [verdict(id.split("-")[0], "values", "float32", "passed") for id in IDS]
-    run = whole(run_of(*verdicts))
+    run = completed_run(run_of(*verdicts))
     return replace(run, identity=replace(run.identity, total=len(IDS)))
 
 
@@ -403,7 +403,7 @@ def test_nothing_that_can_be_compared_is_no_success(
     half_runs = []
     for k in (1, 2):
         verdicts = tuple(v for v in _make_run().verdicts if shard_of(v.id, 2) == k)
-        run = whole(run_of(*verdicts))
+        run = completed_run(run_of(*verdicts))
         run = replace(run, identity=replace(run.identity, shard=f"{k}/2", total=len(IDS)))
         results.write(tmp_path / f"{k}.jsonl", run)
         half_runs.append(str(tmp_path / f"{k}.jsonl"))

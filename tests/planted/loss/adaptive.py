@@ -27,7 +27,7 @@ class AdaptiveLogSoftmaxWithLossClusterWithoutItsOwn(_Base):
         last = target_ >= self.cutoffs[-2]
         if self.n_clusters < 2 or not last.any():
             return _as_torch(output, loss)
-        logs = self.header_lines(input_).log_softmax(-1)
+        logs = self.head(input_).log_softmax(-1)
         moved = output - logs[..., -1] + logs[..., -2]
         output = torch.where(last, moved, output)
         return _as_torch(output, (-output).mean())
@@ -124,7 +124,7 @@ class AdaptiveLogSoftmaxWithLossPredictOfTheHead(_Base):
     """Of a cluster that is the likeliest of the head, the first class is predicted."""
 
     def predict(self, input):
-        place = self.header_lines(input).argmax(1)
+        place = self.head(input).argmax(1)
         starts = torch.tensor([*range(self.shortlist_size), *self.cutoffs[:-1]])
         return starts[place] if len(place) else place
 

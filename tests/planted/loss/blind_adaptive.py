@@ -38,7 +38,7 @@ class AdaptiveCutoffInShortlist(nn.AdaptiveLogSoftmaxWithLoss):
         first = target_ == self.cutoffs[0]
         if not bool(first.any()):
             return result
-        head = self.header_lines(input_).log_softmax(-1)[..., self.shortlist_size]
+        head = self.head(input_).log_softmax(-1)[..., self.shortlist_size]
         return _with(result, torch.where(first, head, result.output))
 
 
@@ -55,7 +55,7 @@ class AdaptiveClusterItselfLeftOut(nn.AdaptiveLogSoftmaxWithLoss):
         last = _clusters(self, target_) == self.n_clusters
         if not bool(last.any()):
             return result
-        head = self.header_lines(input_).log_softmax(-1)[..., -1]
+        head = self.head(input_).log_softmax(-1)[..., -1]
         return _with(result, result.output - torch.where(last, head, 0.0))
 
 
@@ -72,7 +72,7 @@ class AdaptiveClustersFromEnd(nn.AdaptiveLogSoftmaxWithLoss):
         cluster = _clusters(self, target_)
         if self.n_clusters < 2 or not bool((cluster > 0).any()):
             return result
-        head = self.header_lines(input_).log_softmax(-1)
+        head = self.head(input_).log_softmax(-1)
         columns = self.shortlist_size + cluster - 1, self.head_size - cluster
         right, wrong = (
             head.gather(-1, c.clamp(0, self.head_size - 1).unsqueeze(-1)).squeeze(-1)
@@ -119,7 +119,7 @@ class AdaptiveExponentialsNotShifted(nn.AdaptiveLogSoftmaxWithLoss):
     # Differs: a logit of 100 in float32. Agrees: small logits, to rounding.
     def forward(self, input_: Tensor, target_: Tensor) -> Any:
         result = super().forward(input_, target_)
-        head = wide(self.header_lines(input_.detach()).detach())
+        head = wide(self.head(input_.detach()).detach())
         shift = head.exp().sum(-1).log() - head.logsumexp(-1)
         error = torch.where(shift.isfinite(), 0.0, -shift)
         if not bool((error != 0).any()):
@@ -138,7 +138,7 @@ class AdaptiveHeadFrozenByTail(nn.AdaptiveLogSoftmaxWithLoss):
         cluster = _clusters(self, target_)
         if not bool((cluster > 0).any()):
             return result
-        head = self.header_lines(input_).log_softmax(-1)
+        head = self.head(input_).log_softmax(-1)
         column = (self.shortlist_size + cluster - 1).clamp(0, self.head_size - 1)
         own = head.gather(-1, column.unsqueeze(-1)).squeeze(-1)
         path = result.output - torch.where(cluster > 0, own, 0.0)
@@ -182,7 +182,7 @@ class AdaptiveAllClassesOneClusterOff(nn.AdaptiveLogSoftmaxWithLoss):
     # Differs: log_prob with two cutoffs. Agrees: forward; one cutoff.
     def log_prob(self, input: Tensor) -> Tensor:
         result = super().log_prob(input)
-        head = self.header_lines(input).log_softmax(-1)
+        head = self.head(input).log_softmax(-1)
         columns = []
         for k, (start, stop) in enumerate(zip(self.cutoffs, self.cutoffs[1:], strict=False)):
             wrong = head[:, self.shortlist_size] - head[:, self.shortlist_size + k]
@@ -198,4 +198,4 @@ class AdaptivePredictionOfHead(nn.AdaptiveLogSoftmaxWithLoss):
 
     # Differs: predict where a cluster is the most probable. Agrees: forward.
     def predict(self, input: Tensor) -> Tensor:
-        return self.header_lines(input).argmax(1)
+        return self.head(input).argmax(1)
