@@ -40,8 +40,9 @@ def require_python() -> None:
         minimum = "{}.{}".format(*MIN_PYTHON)
         refuse(
             f"needs Python {minimum} or later, and {sys.executable} is {version}: install one "
-            f"(Debian, Ubuntu: apt install python{minimum}-venv; Fedora: dnf install python{minimum}; "
-            f"Homebrew: brew install python@{minimum}), then: python{minimum} run.py ..."
+            f"(Debian, Ubuntu: apt install python{minimum}-venv; "
+            f"Fedora: dnf install python{minimum}; Homebrew: brew install python@{minimum}), "
+            f"then: python{minimum} run.py ..."
         )
     try:
         import venv  # noqa: F401

@@ -225,7 +225,8 @@ def main() -> None:
         ]
         print(
             f"| {family} | {count} | {run_seconds:.1f} | {run_seconds / count:.2f} "
-            f"| {work_seconds:.1f} | {(run_seconds - start_seconds) / work_seconds - 1:.2f} | {run_seconds / work_seconds - 1:.2f} "
+            f"| {work_seconds:.1f} | {(run_seconds - start_seconds) / work_seconds - 1:.2f} "
+            f"| {run_seconds / work_seconds - 1:.2f} "
             f"| {' | '.join(shares)} | {1000 * overhead / count:.0f} |",
             flush=True,
         )

@@ -34,7 +34,10 @@ def badge(run: Run) -> str:
         summary.NOT_CONFORMANT: f"{sum(totals.statuses.get(s, 0) for s in summary.BAD)} failing",
         summary.INCOMPLETE: "incomplete",
         summary.NOTHING_PASSED: "nothing passed",
-        summary.SURVEYED: f"{share(divergences.checked - divergences.failed, divergences.checked)} of cases conform",
+        summary.SURVEYED: (
+            f"{share(divergences.checked - divergences.failed, divergences.checked)} "
+            "of cases conform"
+        ),
         summary.WENT_WRONG: "survey went wrong",
     }[name]
     label = f"nn-conformance {visible(cut(run.identity.backend, 30))}"
@@ -53,11 +56,13 @@ def _draw_badge(left_text: str, right_text: str, colour: str) -> str:
     label = escape(f"{left_text}: {right_text}")
     font = 'font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" fill="#fff"'
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left_width + right_width}" height="20" role="img" '
-        f'aria-label="{label}"><title>{label}</title>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left_width + right_width}" height="20" '
+        f'role="img" aria-label="{label}"><title>{label}</title>'
         f'<rect width="{left_width + right_width}" height="20" rx="3" fill="#3a4149"/>'
-        f'<path d="M{left_width} 0h{right_width - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{right_width - 3}z" fill="{colour}"/>'
+        f'<path d="M{left_width} 0h{right_width - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3'
+        f'h-{right_width - 3}z" fill="{colour}"/>'
         f'<g {font}><text x="6" y="14" textLength="{left_width - 12}">{escape(left_text)}</text>'
-        f'<text x="{left_width + 6}" y="14" textLength="{right_width - 12}">{escape(right_text)}</text></g></svg>\n'
+        f'<text x="{left_width + 6}" y="14" textLength="{right_width - 12}">'
+        f"{escape(right_text)}</text></g></svg>\n"
     )
     return svg.encode("utf-8", "backslashreplace").decode()

@@ -192,9 +192,9 @@ def _found_by_lines(run: Run, subject: Subject, results: str) -> Iterator[str]:
         else "compares the results with NumPy oracles of the documented formulas"
     )
     yield (
-        f"By nn-conformance {plain_text(who.suite)}, check {code_span(verdict.check)}, which draws {kind} "
-        f"calls at random (seed {who.seed}, {who.examples} examples) and {method}; the call is "
-        "the simplest that it found."
+        f"By nn-conformance {plain_text(who.suite)}, check {code_span(verdict.check)}, which draws "
+        f"{kind} calls at random (seed {who.seed}, {who.examples} examples) and {method}; the call "
+        "is the simplest that it found."
     )
     if verdict.command:
         yield from ("", code_block(verdict.command, "sh"))

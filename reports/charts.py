@@ -18,7 +18,7 @@ MAX_RATIO = 8.0
 
 
 def bars(counts: Mapping[str, int], low: int, high: int) -> str:
-    """The heights of a histogram, a character of `COLUMN_DIGITS` per bar; the page's script draws it.
+    """Heights of a histogram, a character of `COLUMN_DIGITS` per bar; the page's script draws it.
 
     The first bar counts exact numbers; after a gap follow the powers of 2. Heights grow with the
     square root of the counts, so that small counts stay visible.

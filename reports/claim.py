@@ -27,7 +27,8 @@ def claim(run: Run, *, conformant: bool) -> str:
     limits = _limits(run, standard, level)
     known_divergences = _known_divergences(run)
     opening = f"Conforms to {standard.name}, {level}"
-    return f"{opening}{', '.join(['', *limits])}{f', but for {known_divergences}' if known_divergences else ''}."
+    exception = f", but for {known_divergences}" if known_divergences else ""
+    return f"{opening}{', '.join(['', *limits])}{exception}."
 
 
 def _limits(run: Run, standard: Standard, level: str) -> list[str]:

@@ -51,8 +51,8 @@ def _numbers(run: Run, totals: summary.Totals) -> str:
     return (
         f"{grouped(totals.checked)} of {grouped(totals.drawn)} examples checked "
         f"({share(totals.checked, totals.drawn)}), {grouped(totals.comparisons)} numbers compared, "
-        f"largest error ÷ bound {ratio(totals.margin)}. Profile {_plain_text(run.identity.profile)}, "
-        f"seed {run.identity.seed}."
+        f"largest error ÷ bound {ratio(totals.margin)}. "
+        f"Profile {_plain_text(run.identity.profile)}, seed {run.identity.seed}."
     )
 
 
@@ -66,8 +66,8 @@ def _failures(run: Run, table: summary.Matrix, max_causes: int) -> list[str]:
         needs = f", needs {bug.needs_words}" if bug.needs_words else ""
         count = f"{len(bug.items)} item{'s' if len(bug.items) > 1 else ''}"
         lines.append(
-            f"- {summary.GLYPHS[bug.status]} **{_plain_text(layers)}**: {_plain_text(bug.title, 160)}"
-            f"{_plain_text(needs)} ({count})"
+            f"- {summary.GLYPHS[bug.status]} **{_plain_text(layers)}**: "
+            f"{_plain_text(bug.title, 160)}{_plain_text(needs)} ({count})"
         )
         if first.call:
             lines.append(f"  {_code_span(first.call)}")

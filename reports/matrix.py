@@ -188,8 +188,8 @@ def tally(verdict_list: Iterable[Verdict], gap: int = 0) -> Totals:
     return Totals(
         next((name for name in SEVERITY if number[name]), "missing"),
         {name: number[name] for name in SEVERITY if number[name]},
-        gap, drawn, checked, declined, invalid, comparisons, largest_margin, failed, excused, left_out,
-        thin,
+        gap, drawn, checked, declined, invalid, comparisons, largest_margin, failed, excused,
+        left_out, thin,
     )  # fmt: skip
 
 

@@ -77,7 +77,8 @@ def outcome(run: Run) -> RunOutcome:
         )
     elif gap:
         name = INCOMPLETE
-        summary = f"{_number_or_none(status_counts['passed']).capitalize()} of {_items(total)} passed so far."
+        passed = _number_or_none(status_counts["passed"]).capitalize()
+        summary = f"{passed} of {_items(total)} passed so far."
     elif not status_counts["passed"] and not status_counts["known"]:
         name = NOTHING_PASSED
         other_counts = _join(

@@ -137,7 +137,8 @@ def _require_comparable(runs: Sequence[Run], names: Sequence[str]) -> None:
             first_value, other_value = getattr(first, field), getattr(run.identity, field)
             if first_value != other_value:
                 raise ResultsError(
-                    f"not comparable: {field} is {first_value!r} in {names[0]} and {other_value!r} in {name}"
+                    f"not comparable: {field} is {first_value!r} in {names[0]} "
+                    f"and {other_value!r} in {name}"
                 )
 
 

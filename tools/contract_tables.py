@@ -195,7 +195,9 @@ def _stem(name: str) -> str:
 
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
-    "docs/contract.md": {"layouts": layout_pictures, "functions": functions_table, "stored": stored_table},
+    "docs/contract.md": {
+        "layouts": layout_pictures, "functions": functions_table, "stored": stored_table,
+    },
     "docs/inputs.md": {"inputs": inputs_table},
     "docs/layers.md": {"families": families_table, "checks": checks_table},
     "README.md": {"found": findings_table},

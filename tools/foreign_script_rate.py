@@ -146,8 +146,9 @@ def main() -> None:
                 continue
             unseen = ", unseen" * (NOT_REPRODUCED in script.source)
             print(
-                f"{bug.name} {script.layer} {script.check}: with the bug {status_with_bug}, without {status_without_bug}"
-                f"{unseen}{f', not printed: {missing_numbers}' if missing_numbers else ''}"
+                f"{bug.name} {script.layer} {script.check}: "
+                f"with the bug {status_with_bug}, without {status_without_bug}{unseen}"
+                f"{f', not printed: {missing_numbers}' if missing_numbers else ''}"
             )
             if options.show:
                 print(script.source, output_with_bug, output_without_bug, sep="\n-----\n")

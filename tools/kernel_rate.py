@@ -139,7 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{kernel.name} at seed {run.seed}: {killer}", flush=True)
     wrong_count = sum(kernel.wrong is not None for kernel in chosen)
     print(
-        f"{killed} of {wrong_count * len(seeds)} kills of {wrong_count} wrong kernels at {len(seeds)} seeds"
+        f"{killed} of {wrong_count * len(seeds)} kills of "
+        f"{wrong_count} wrong kernels at {len(seeds)} seeds"
     )
     print(f"{alarms} failures of {len(chosen) - wrong_count} correct ones")
     return 1 if alarms or killed < wrong_count * len(seeds) else 0

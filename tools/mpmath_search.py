@@ -481,7 +481,8 @@ class SearchResult:
             where = tuple(index)
             self.beyond.append(
                 f"{call.layer} {call.dtype}, {who}: {direction} {position}{index.tolist()} wanted "
-                f"{expected.value[where]!r} bound {expected.error[where]!r} error {distance[where]!r}"
+                f"{expected.value[where]!r} bound {expected.error[where]!r} "
+                f"error {distance[where]!r}"
             )
 
 

@@ -177,7 +177,8 @@ def main() -> None:
                     counts["fresh, shown"] += run_in_new_process(source, bug) == 1
                 continue
             print(
-                f"{bug.name} {check}: with the bug {status_with_bug}, with torch {status_without_bug}{', unseen' * is_unseen}"
+                f"{bug.name} {check}: with the bug {status_with_bug}, "
+                f"with torch {status_without_bug}{', unseen' * is_unseen}"
             )
             if options.show:
                 print(source)

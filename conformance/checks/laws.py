@@ -104,7 +104,9 @@ def _oracle_opinion(claim: Claim) -> Iterator[str]:
     first_is_right, second_is_right = (_is_right(side.trial) for side in (claim.got, claim.wanted))
     words = {True: "right", False: "wrong", None: "not asked"}
     if first_is_right is not None or second_is_right is not None:
-        yield f"by the oracle one call is {words[first_is_right]}, the other {words[second_is_right]}"
+        yield (
+            f"by the oracle one call is {words[first_is_right]}, the other {words[second_is_right]}"
+        )
 
 
 def _is_right(trial: TrialLike | None) -> bool | None:

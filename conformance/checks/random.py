@@ -172,8 +172,8 @@ def _check_neighbours(masked: MaskedOutput, draws: np.ndarray) -> None:
             allowed_text = f"{equal_rate:.4g}: from {low:.6g} to {high:.6g}"
             when = f"{masked.call_text}, along axis {axis}"
             proof = _mask_proof(masked, lines, along=axis, low=low, high=high)
-            finding = fact_mismatch("random", "neighbours that are both kept or both dropped", got, allowed_text,
-                            when=when)  # fmt: skip
+            fact = "neighbours that are both kept or both dropped"
+            finding = fact_mismatch("random", fact, got, allowed_text, when=when)
             raise Failure(finding, proof)
 
 
@@ -188,7 +188,10 @@ def _check_same_mask(masked: MaskedOutput, mask: np.ndarray) -> None:
         lines = ("failed = not np.array_equal(abs(got) > dropped, abs(alike) > least)",)
         proof = _mask_proof(masked, lines, least=dropped)
         proof = replace(proof, got={**proof.got, "alike": (numbers, None)})
-        when = f"{masked.call_text} has another mask than the output at {wrong} of {mask.size} elements"
+        when = (
+            f"{masked.call_text} has another mask than the output "
+            f"at {wrong} of {mask.size} elements"
+        )
         raise Failure(Finding("random", masked.name, when), proof)
 
 

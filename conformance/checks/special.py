@@ -192,8 +192,8 @@ def _insert_specials(
         elif theme == "crowd":
             shares = [share for _, share in _DENSE_SPECIALS]
             which = generator.choice(len(_DENSE_SPECIALS) + 1, size, p=[*shares, 1 - sum(shares)])
-            flat = np.where(which < len(_DENSE_SPECIALS), np.array([*(x for x, _ in _DENSE_SPECIALS), 0.0])[which],
-                            flat)  # fmt: skip
+            specials = np.array([*(x for x, _ in _DENSE_SPECIALS), 0.0])
+            flat = np.where(which < len(_DENSE_SPECIALS), specials[which], flat)
         elif k in chosen:
             max_count = trial.spec.oracle.propagation.max_infinities if theme == "infinite" else 3
             for at in generator.integers(0, size, generator.integers(1, max_count, endpoint=True)):

@@ -165,7 +165,8 @@ def _format_topics(declared: Sequence[DeclinedTopic], total: int) -> Iterator[st
                 else []
             )
             yield f"  reasons: {', '.join(listed_reasons + omitted)}"
-        yield f"  least restrictive condition found: {declined_topic.loosest_condition or NO_CONDITION}"
+        loosest_condition = declined_topic.loosest_condition or NO_CONDITION
+        yield f"  least restrictive condition found: {loosest_condition}"
         yield f"  most restrictive: {declined_topic.tightest_condition}"
         for contradiction in declined_topic.contradictions:
             yield f"  contradicted: {contradiction}"

@@ -120,7 +120,7 @@ def _split_earlier_entries(
 
 
 def _read_reason(part: str) -> str:
-    """The reason of an entry; a dummy reason for invalid text, which `parse_entries` then refuses."""
+    """The reason of an entry; a dummy one for invalid text, which `parse_entries` then refuses."""
     try:
         return str(tomllib.loads(part)["known"][0].get("reason", ""))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):

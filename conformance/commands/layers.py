@@ -103,7 +103,8 @@ def account_lines(account: CoverageAudit) -> Iterator[str]:
         yield from _name_lines(account.not_in_torch)
         yield from _wrapped("A run on torch reports them as unsupported: a newer torch has them.")
     if account.stale_exclusions:
-        yield f"\nExcluded, and not in {torch}: {_count_text(len(account.stale_exclusions), 'name')}"
+        count_text = _count_text(len(account.stale_exclusions), "name")
+        yield f"\nExcluded, and not in {torch}: {count_text}"
         yield from _name_lines(account.stale_exclusions)
 
 

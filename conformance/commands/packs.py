@@ -35,10 +35,16 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     pack_parser.add_argument(
         "--dtype", default="float32", help="comma list of dtypes (default: float32)"
     )
-    pack_parser.add_argument("--examples", type=int, default=DEFAULT_EXAMPLES, metavar="N",
-                      help=f"examples of each layer and dtype (default: {DEFAULT_EXAMPLES})")  # fmt: skip
-    pack_parser.add_argument("--seed", type=int, default=0, metavar="N",
-                      help="seed of the cases (default: 0)")  # fmt: skip
+    pack_parser.add_argument(
+        "--examples",
+        type=int,
+        default=DEFAULT_EXAMPLES,
+        metavar="N",
+        help=f"examples of each layer and dtype (default: {DEFAULT_EXAMPLES})",
+    )
+    pack_parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the cases (default: 0)"
+    )
     pack_parser.set_defaults(run=_write_pack)
 
     judge_parser = commands.add_parser(

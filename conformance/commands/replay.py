@@ -34,8 +34,8 @@ def installed_backend(run: Run) -> str:
         return name
     shortened_name = bounded(name, 200)
     raise UsageError(
-        f"the results name the backend {shortened_name!r}, which is not an installed entry point of "
-        f"{GROUP}; modules that a results file names are not imported: expected --backend=NAME, "
+        f"the results name the backend {shortened_name!r}, which is not an installed entry point "
+        f"of {GROUP}; modules that a results file names are not imported: expected --backend=NAME, "
         "or --backend=package.module:attribute of your own choice"
     )
 

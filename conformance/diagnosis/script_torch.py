@@ -125,8 +125,9 @@ def recording(call, inputs, without=(), written=()):
     return result
 '''
 _HELPERS: Mapping[str, str] = {
-    "tensor": _TENSOR_HELPER, "numbers": _NUMBERS_HELPER, "room": _ROOM_HELPER, "flat": _FLAT_HELPER, "packed": _PACKED_HELPER,
-    "changed": _CHANGED_HELPER, "leaves": _LEAVES_HELPER, "vjp": _VJP_HELPER, "recording": _RECORDING_HELPER,
+    "tensor": _TENSOR_HELPER, "numbers": _NUMBERS_HELPER, "room": _ROOM_HELPER,
+    "flat": _FLAT_HELPER, "packed": _PACKED_HELPER, "changed": _CHANGED_HELPER,
+    "leaves": _LEAVES_HELPER, "vjp": _VJP_HELPER, "recording": _RECORDING_HELPER,
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ class Item:
 
     Args:
         layer, check, dtype, device: names.
-        samples: it tests only a sample of the cases (`Sampling.sample_size`, `MAX_SAMPLED_OTHER_DTYPES`).
+        samples: it tests only some cases (`Sampling.sample_size`, `MAX_SAMPLED_OTHER_DTYPES`).
     """
 
     layer: str

@@ -125,7 +125,8 @@ def _find_layers(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
             expected = "layers of the suite: nn-conformance layers lists them"
             raise KnownFailureError(
                 f"{where}: layer={bounded(repr(table['layer']), MAX_TEXT_LENGTH)}: "
-                f"{bounded(repr(part.strip()), MAX_TEXT_LENGTH)} matches no layer; expected {expected}"
+                f"{bounded(repr(part.strip()), MAX_TEXT_LENGTH)} matches no layer; "
+                f"expected {expected}"
             )
     return find_layers(table["layer"])
 
@@ -257,8 +258,8 @@ def _decode_pinned_case(text: Any, layers: tuple[str, ...], where: str) -> Case:
         raise KnownFailureError(f"{where} is not a case of a results file: {reason}") from error
     if case.call.layer not in layers:
         raise KnownFailureError(
-            f"{where} is a call of {bounded(repr(case.call.layer), MAX_TEXT_LENGTH)}, expected one of "
-            f"{', '.join(layers[:5])}{', …' if len(layers) > 5 else ''}"
+            f"{where} is a call of {bounded(repr(case.call.layer), MAX_TEXT_LENGTH)}, "
+            f"expected one of {', '.join(layers[:5])}{', …' if len(layers) > 5 else ''}"
         )
     spec, arguments = CATALOGUE[case.call.layer], {**case.call.arguments, **case.keywords}
     # An input that is not an array is passed by its name.

@@ -132,8 +132,8 @@ def transposed(trial: Trial, generator: Generator) -> Claims:
     def transpose_spatial(array: np.ndarray, columns: bool) -> np.ndarray:
         if not columns:
             return np.ascontiguousarray(array.swapaxes(-1, -2))
-        split = array.reshape(*array.shape[:-2], array.shape[-2] // (kernel_height * kernel_width), kernel_height, kernel_width,
-                              *counts)  # fmt: skip
+        channels = array.shape[-2] // (kernel_height * kernel_width)
+        split = array.reshape(*array.shape[:-2], channels, kernel_height, kernel_width, *counts)
         return np.ascontiguousarray(split.swapaxes(-1, -2).swapaxes(-3, -4)).reshape(array.shape)
 
     exchanged: dict[str, Any] = {name: value[::-1] for name, value in arguments.items()}

@@ -104,8 +104,10 @@ def _xavier(normal: bool) -> _Kind:
     distribution = partial(laws.of_xavier, normal)
     kept_laws = (laws.returned, laws.evenly(distribution), laws.zero_scale_law("gain"))
     is_deterministic = partial(_is_zero, "gain", 1.0)
-    return _Kind((_GAIN,), (f"each number from {distribution_text}", *_FANS), kept_laws, (512, 256), _WEIGHT, distribution,
-                 is_deterministic=is_deterministic)  # fmt: skip
+    return _Kind(
+        (_GAIN,), (f"each number from {distribution_text}", *_FANS), kept_laws, (512, 256), _WEIGHT,
+        distribution, is_deterministic=is_deterministic,
+    )  # fmt: skip
 
 
 _CONSTANT = (laws.returned, laws.overwritten)
@@ -120,8 +122,8 @@ _KINDS = {
     ),
     "normal_": _Kind(
         _NORMAL, ("each number from N(mean, std^2)",),
-        (laws.returned, laws.evenly(laws.of_normal), laws.fixed), (512, 256), distribution=laws.of_normal,
-        is_deterministic=partial(_is_zero, "std", 1.0),
+        (laws.returned, laws.evenly(laws.of_normal), laws.fixed), (512, 256),
+        distribution=laws.of_normal, is_deterministic=partial(_is_zero, "std", 1.0),
     ),
     "constant_": _Kind(
         (Argument("val", simplest=1.0),), ("each number is val",), (*_CONSTANT, laws.flat),
@@ -161,7 +163,8 @@ _KINDS = {
     "sparse_": _Kind(
         (Argument("sparsity", simplest=0.5), Argument("std", 0.01, alternative=1.0)),
         ("each number from N(0, std^2)", "ceil(sparsity rows) of each column are 0 in its place"),
-        laws.SPARSE, (64, 64), _MATRIX, draws=laws.draws_sparse, workload_arguments={"sparsity": 0.5},
+        laws.SPARSE, (64, 64), _MATRIX, draws=laws.draws_sparse,
+        workload_arguments={"sparsity": 0.5},
     ),
 }  # fmt: skip
 

@@ -218,7 +218,10 @@ def operands_differentiated_alone(case: Case) -> frozenset[str]:
 
 
 def operands_alone_in_layout(case: Case) -> frozenset[str]:
-    """`operands_differentiated_alone` in every second case of the check `layout`; else empty: it computes all."""
+    """`operands_differentiated_alone` in every second case of the check `layout`; else empty.
+
+    If it is empty, the check computes all gradients.
+    """
     return operands_differentiated_alone(case) if case.seed % 2 else frozenset()
 
 

@@ -151,7 +151,8 @@ _ENTRIES = (
         "LeakyReLU(x) = max(0, x) + negative_slope * min(0, x)",
         (Parameter("negative_slope", 0.01, alternative=0.5),),
         _values_of_one("negative_slope", 0.01, 0.5, 0.2, 0.0, 1.0, 3.0, -0.5),
-        inplace=True, has_underscore_function=True, nonnegative_parameter="negative_slope", operations=2, examples_fraction=0.4,
+        inplace=True, has_underscore_function=True, nonnegative_parameter="negative_slope",
+        operations=2, examples_fraction=0.4,
     ),
     Activation(
         "RReLU", "functional.rrelu",
@@ -160,8 +161,8 @@ _ENTRIES = (
         {("lower", "upper"): _with_default_twice(
             (1 / 8, 1 / 3), (0.25, 0.75), (0.1, 0.1), (0.0, 1.0), (-0.5, 0.5),
         )},
-        ordering="lower <= upper", inplace=True, has_underscore_function=True, nonnegative_parameter="lower", random=True,
-        operations=2,
+        ordering="lower <= upper", inplace=True, has_underscore_function=True,
+        nonnegative_parameter="lower", random=True, operations=2,
     ),
     Activation(
         "Threshold", "functional.threshold",
@@ -170,7 +171,8 @@ _ENTRIES = (
         {("threshold", "value"): (
             (0.0, 0.0), (1.0, -2.0), (0.1, 20.0), (-1.0, 0.3), (0.5, 0.5), (2.0, 1.0),
         )},
-        kinks=lambda values: (values["threshold"],), inplace=True, has_underscore_function=True, operations=1,
+        kinks=lambda values: (values["threshold"],), inplace=True, has_underscore_function=True,
+        operations=1,
     ),
     Activation(
         "Hardtanh", "functional.hardtanh",

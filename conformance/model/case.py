@@ -69,7 +69,7 @@ class Unsupported(Exception):  # noqa: N818 - the contract's name
 
 
 LIST, GRADIENTS = "list", "gradients"
-"""How torch takes the parts of an argument (`Bundles.composite_arguments`), if not as fields of a class."""
+"""How torch takes the parts of a composite argument (`Bundles`), if not as fields of a class."""
 UNREACHED_PREFIX = "reached none of: "
 """The beginning of the reason for declining a call that ran nothing under test."""
 
@@ -409,7 +409,8 @@ class Numerics:
     def __post_init__(self) -> None:
         if self.accumulation is not None and self.accumulation not in ACCUMULATION_DTYPES:
             raise ValueError(
-                f"accumulation={self.accumulation!r}: expected one of {', '.join(ACCUMULATION_DTYPES)}"
+                f"accumulation={self.accumulation!r}: expected one of "
+                f"{', '.join(ACCUMULATION_DTYPES)}"
             )
         if not all(isinstance(name, str) for name in self.inexact):
             raise ValueError(f"inexact={self.inexact!r}: expected names of algorithms")

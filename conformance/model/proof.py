@@ -52,7 +52,10 @@ def out_of_bounds_proof(
         "wanted": [(value[index].item(), float(bound[index])) for value, bound in alternatives]
     }
     index_text = ", ".join(map(str, index)) or "()"
-    print_line = f'print("at [{index_text}]", got[{index_text}], [value[{index_text}] for value, _ in wanted])'
+    print_line = (
+        f'print("at [{index_text}]", got[{index_text}], '
+        f"[value[{index_text}] for value, _ in wanted])"
+    )
     all_elements = (print_line, "failed = not near(got, wanted).all()")
     whole = Proof(
         all_elements, {"got": (outputs, None)}, {"wanted": [tuple(way) for way in alternatives]}

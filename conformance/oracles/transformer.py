@@ -7,7 +7,7 @@ so that row has two right values.
 
 In half precision each step is stored: projections, attention, both products of the feed-forward
 network, the activation, each sum with the residual, each norm. A norm makes exact numbers inexact;
-where all values within its bound round to one number, storing makes them exact again (`stored_or_exact`).
+where all values within its bound round to one number, storing makes them exact (`stored_or_exact`).
 
 Sources: the pages torch.nn.TransformerEncoderLayer, TransformerDecoderLayer, TransformerEncoder,
 TransformerDecoder and Transformer of the PyTorch documentation; Xiong et al., *On Layer

@@ -281,8 +281,8 @@ def _read_memory(reader: OptionReader) -> int | None:
     if value < MIN_MEMORY_MIB:
         raise reader.error(
             "memory",
-            f"expected MiB, at least {MIN_MEMORY_MIB}: importing NumPy, the suite and a backend such "
-            "as torch fills some hundred before the first case",
+            f"expected MiB, at least {MIN_MEMORY_MIB}: importing NumPy, the suite and a backend "
+            "such as torch fills some hundred before the first case",
         )
     return value << 20
 

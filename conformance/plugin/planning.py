@@ -74,8 +74,8 @@ def make_plan(settings: Settings, workers: int) -> Plan:
     from conformance.isolation.process import start_seconds
 
     request = ProbeQuery(
-        settings.backend, settings.layers, settings.checks, settings.dtypes, settings.explicit_dtypes,
-        settings.devices, settings.budget,
+        settings.backend, settings.layers, settings.checks, settings.dtypes,
+        settings.explicit_dtypes, settings.devices, settings.budget,
     )  # fmt: skip
     try:
         offer = probe_in_process(request, start_seconds(settings.timeout or DEFAULT_TIMEOUT))

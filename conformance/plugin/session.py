@@ -168,8 +168,8 @@ class Session:
             f"conformance: {mode} of backend {self.plan.backend} ({facts})",
             (
                 f"conformance: device {', '.join(self.plan.devices)}; profile {s.profile}, "
-                f"up to {s.examples} examples an item{values_note}{budget_note}, seed {s.seed}{shard}; "
-                f"hypothesis {hypothesis}, numpy {numpy}"
+                f"up to {s.examples} examples an item{values_note}{budget_note}, "
+                f"seed {s.seed}{shard}; hypothesis {hypothesis}, numpy {numpy}"
             ),
         ]
         import importlib.util

@@ -94,7 +94,10 @@ def table_lines(run: Run, changes: Sequence[TimingChange] = ()) -> Iterator[str]
     timed = [line for line in lines if line.status == "timed"]
     untimed_count = len(lines) - len(timed)
     references = sorted({line.verified for line in timed if line.verified})
-    yield f"{len(timed)} timed, each verified against {' or '.join(references) or 'nothing'}; {untimed_count} not"
+    yield (
+        f"{len(timed)} timed, each verified against {' or '.join(references) or 'nothing'}; "
+        f"{untimed_count} not"
+    )
     if any(line.bytes and line.peak_bytes and line.bytes > line.peak_bytes for line in timed):
         yield "GB/s of more than 100 % of what a large copy reaches came out of a cache"
     for facts in run.timing:

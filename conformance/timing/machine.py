@@ -62,7 +62,7 @@ def assess_noise(lines: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]
         return typical_spread, ""
     note = (
         f"the machine was noisy: for half of the calls the middle half of torch's own rounds "
-        f"spread over {typical_spread:.0%} of the median or more; a ratio is of neighbouring rounds and "
-        "survives that, a time does not"
+        f"spread over {typical_spread:.0%} of the median or more; a ratio is of neighbouring "
+        "rounds and survives that, a time does not"
     )
     return typical_spread, note

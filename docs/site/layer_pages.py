@@ -185,8 +185,8 @@ def _bounds_section(spec: LayerSpec, case_facts: CaseFacts) -> Iterator[str]:
     yield "## How its bound is derived\n"
     yield (
         f"The oracle's numbers carry the largest error of a correct implementation "
-        f"([how bounds are derived]({_root(spec)}numerics.md)). In the first {VALID} cases the oracle "
-        "uses these functions:\n"
+        f"([how bounds are derived]({_root(spec)}numerics.md)). In the first {VALID} cases the "
+        "oracle uses these functions:\n"
     )
     rows = {}
     for (module, name), function in sorted(case_facts.steps.items()):
@@ -249,9 +249,9 @@ def _errors_section(spec: LayerSpec, case_facts: CaseFacts) -> Iterator[str]:
         yield "The suite knows no invalid call of it: `errors` does not apply.\n"
         return
     yield (
-        f"Invalid calls that a backend must refuse ([errors]({_root(spec)}checks/errors.md)). torch "
-        "refuses *customary* ones without documenting that, and other implementations may accept "
-        "them.\n"
+        f"Invalid calls that a backend must refuse ([errors]({_root(spec)}checks/errors.md)). "
+        "torch refuses *customary* ones without documenting that, and other implementations "
+        "may accept them.\n"
     )
     rows = [
         (escape(r.name), code(r.argument), r.required, code(r.call) if r.call else "")

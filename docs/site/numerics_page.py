@@ -107,8 +107,8 @@ def example() -> str:
     (exact,) = integer_trial.expected
     lines.append(
         "In whole numbers no partial sum rounds, in any order. "
-        f"Σ is {exact.value.item():g} and the bound is {_bound(integer_trial):g}, so the suite requires "
-        f"equality; torch returns {integer_trial.answer[0].item():g}.\n"
+        f"Σ is {exact.value.item():g} and the bound is {_bound(integer_trial):g}, so the suite "
+        f"requires equality; torch returns {integer_trial.answer[0].item():g}.\n"
     )
     lines.append("A backend's declarations change the bound of the same numbers:\n")
     lines.append(table(("dtype", "declared", "bound"), list(_declared_rows(x, w))))

@@ -13,7 +13,7 @@ Screenshot = Callable[..., None]
 
 
 def chromium_path() -> str | None:
-    """The path of the browser: `CHROMIUM`, or `chromium_path` on the path; None if there is none."""
+    """The path of the browser: `CHROMIUM`, or `chromium` on the path; None if there is none."""
     from_environment = os.environ.get("CHROMIUM")
     return from_environment or shutil.which("chromium") or shutil.which("chromium-browser")
 

@@ -122,7 +122,10 @@ def fold_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
             "channels that the block's size does not divide", "input", _indivisible_channels,
             applies=_can_be_indivisible,
         ),
-        Break("output_size of three numbers", "output_size", set_argument("output_size", _THREE_NUMBERS)),
+        Break(
+            "output_size of three numbers", "output_size",
+            set_argument("output_size", _THREE_NUMBERS),
+        ),
         Break("output_size not positive", "output_size", set_argument("output_size", not_positive)),
         *_input_breaks(signature, shapes, 2),
     )  # fmt: skip

@@ -120,7 +120,10 @@ def sample_breaks() -> tuple[Break, ...]:
             "bicubic of a volume", "mode", _cubic_volume,
             applies=lambda case: len(_shape(case)) == 5 and _has_elements(case),
         ),
-        Break("grid of vectors of another length", "grid", _grid_vector_length, applies=_has_elements),
+        Break(
+            "grid of vectors of another length", "grid", _grid_vector_length,
+            applies=_has_elements,
+        ),
         Break("grid of another rank", "grid", _grid_rank, applies=_has_elements),
         Break("input of another rank", "input", _input_rank, applies=_has_elements),
         Break("no length", "input", _empty_length, applies=_has_elements),

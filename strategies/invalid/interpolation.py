@@ -183,6 +183,9 @@ def interpolate_breaks(*, function: bool) -> tuple[Break, ...]:
             "antialias of a mode without", "antialias", _superfluous_antialias,
             applies=lambda case: _mode(case) not in ("bilinear", "bicubic", "lanczos"),
         ),
-        Break("lanczos without antialias", "antialias", _lanczos_without_antialias, applies=_is_image),
+        Break(
+            "lanczos without antialias", "antialias", _lanczos_without_antialias,
+            applies=_is_image,
+        ),
         Break("lanczos with align_corners", "align_corners", _lanczos_corners, applies=_is_image),
     )  # fmt: skip

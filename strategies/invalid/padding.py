@@ -155,15 +155,21 @@ def _breaks(facts: Facts, argument_name: str, modes: Sequence[str]) -> tuple[Bre
             "more cropped than there is", argument_name, _change_one_side(facts, _crop_all),
             applies=has_mode(*all_modes),
         )),
-        (all_modes, Break("an odd number of paddings", argument_name, _odd_count(facts), applies=has_mode(*all_modes))),
         (all_modes, Break(
-            "padding by half an element", argument_name, _half_an_element(facts), applies=has_mode(*all_modes)
+            "an odd number of paddings", argument_name, _odd_count(facts),
+            applies=has_mode(*all_modes),
+        )),
+        (all_modes, Break(
+            "padding by half an element", argument_name, _half_an_element(facts),
+            applies=has_mode(*all_modes),
         )),
         (modes_of_modules, Break(
-            "input of another rank", "input", _change_rank(facts, 0, 3), applies=has_mode(*modes_of_modules)
+            "input of another rank", "input", _change_rank(facts, 0, 3),
+            applies=has_mode(*modes_of_modules),
         )),
         (("constant",), Break(
-            "fewer dimensions than are padded", "input", _change_rank(facts, -1), applies=has_mode("constant")
+            "fewer dimensions than are padded", "input", _change_rank(facts, -1),
+            applies=has_mode("constant"),
         )),
         (("reflect", "replicate"), Break(
             "input with an empty dimension", "input", _empty_dimension(facts),

@@ -33,7 +33,7 @@ smoothings = st.sampled_from((0.0, 0.0, 0.25, 0.1, 0.5, 1.0))
 ignorings = st.sampled_from((-100, -100, -1, "class", 255))
 shares = st.sampled_from((0.0, 0.0, 0.25, 0.5, 1.0))
 flags = st.sampled_from((False, True))
-# `integers` and `saturated_logits` have whole cotangents; in `saturated_logits` e^−x of every margin x is 0.
+# `integers` and `saturated` have whole cotangents; in `saturated` e^−x of every margin x is 0.
 REGIMES = ("integers", "saturated", "normal", "offset", "spread", "tiny")
 regimes = st.sampled_from(REGIMES)
 MARGIN = 1024.0

@@ -26,7 +26,7 @@ classes = st.sampled_from((2, 3, 4, 5, 8, 17, 1, 33))
 profiles = st.sampled_from(("plain", "plain", "plain", "impossible", "long"))
 blanks = st.sampled_from(("default", "default", "last", "middle"))
 flags = st.sampled_from((False, True))
-# `saturated_logits`: one class is certain. `masked`: one class is impossible, its log probability −∞.
+# `saturated`: one class is certain. `masked`: one class is impossible, its log probability −∞.
 REGIMES = ("normal", "even", "saturated", "spread", "masked", "integers")
 regimes = st.sampled_from(REGIMES)
 

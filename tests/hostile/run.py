@@ -107,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.table.write_text(render([asdict(x) for x in outcomes], earlier), encoding="utf-8")
     as_expected = sum(not outcome.deviations for outcome in outcomes)
     print(
-        f"tried {len(outcomes)}, as expected {as_expected}, seconds {time.perf_counter() - started:.0f}"
+        f"tried {len(outcomes)}, as expected {as_expected}, "
+        f"seconds {time.perf_counter() - started:.0f}"
     )
     return 0 if as_expected == len(outcomes) else 1
 

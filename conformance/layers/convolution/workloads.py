@@ -16,7 +16,7 @@ from conformance.spec.workload import Shape, Workload
 
 
 @dataclass(frozen=True)
-class _TimedConvolution:
+class _Timed:
     """One convolution, timed as a module and, if small, as lazy module and function."""
 
     name: str
@@ -29,46 +29,46 @@ class _TimedConvolution:
 
 _CONVOLUTIONS = {
     1: (
-        _TimedConvolution("audio stem 16 kHz", (1, 512), 10, (1, 1, 4000), {"stride": 5}, small=True),
-        _TimedConvolution("wav2vec 512 kernel 3", (512, 512), 3, (1, 512, 800), {"stride": 2}),
-        _TimedConvolution("mel 80 kernel 3", (80, 384), 3, (4, 80, 500), {"padding": 1}),
+        _Timed("audio stem 16 kHz", (1, 512), 10, (1, 1, 4000), {"stride": 5}, small=True),
+        _Timed("wav2vec 512 kernel 3", (512, 512), 3, (1, 512, 800), {"stride": 2}),
+        _Timed("mel 80 kernel 3", (80, 384), 3, (4, 80, 500), {"padding": 1}),
     ),
     2: (
-        _TimedConvolution("resnet 128 3x3", (128, 128), 3, (1, 128, 28, 28), {"padding": 1}, small=True),
-        _TimedConvolution("mobilenet depthwise 144", (144, 144), 3, (1, 144, 28, 28),
-                {"padding": 1, "groups": 144, "bias": False}, small=True),
-        _TimedConvolution("resnet stem", (3, 64), 7, (1, 3, 224, 224), {"stride": 2, "padding": 3}),
-        _TimedConvolution("resnet 64 to 256 1x1", (64, 256), 1, (8, 64, 56, 56), {"bias": False}),
-        _TimedConvolution("resnet 64 3x3", (64, 64), 3, (8, 64, 56, 56), {"padding": 1, "bias": False}),
-        _TimedConvolution("resnet 128 3x3 stride 2", (128, 128), 3, (8, 128, 56, 56),
-                {"stride": 2, "padding": 1, "bias": False}),
-        _TimedConvolution("resnet 1024 to 256 1x1", (1024, 256), 1, (8, 1024, 14, 14), {"bias": False}),
-        _TimedConvolution("resnet 512 3x3", (512, 512), 3, (8, 512, 7, 7), {"padding": 1, "bias": False}),
-        _TimedConvolution("unet decoder 128 to 64", (128, 64), 3, (1, 128, 112, 112), {"padding": 1}),
-        _TimedConvolution("mobilenet depthwise 960", (960, 960), 3, (8, 960, 7, 7),
-                {"padding": 1, "groups": 960, "bias": False}),
-        _TimedConvolution("dilated 256 rate 6", (256, 256), 3, (1, 256, 33, 33),
-                {"padding": 6, "dilation": 6}),
+        _Timed("resnet 128 3x3", (128, 128), 3, (1, 128, 28, 28), {"padding": 1}, small=True),
+        _Timed("mobilenet depthwise 144", (144, 144), 3, (1, 144, 28, 28),
+               {"padding": 1, "groups": 144, "bias": False}, small=True),
+        _Timed("resnet stem", (3, 64), 7, (1, 3, 224, 224), {"stride": 2, "padding": 3}),
+        _Timed("resnet 64 to 256 1x1", (64, 256), 1, (8, 64, 56, 56), {"bias": False}),
+        _Timed("resnet 64 3x3", (64, 64), 3, (8, 64, 56, 56), {"padding": 1, "bias": False}),
+        _Timed("resnet 128 3x3 stride 2", (128, 128), 3, (8, 128, 56, 56),
+               {"stride": 2, "padding": 1, "bias": False}),
+        _Timed("resnet 1024 to 256 1x1", (1024, 256), 1, (8, 1024, 14, 14), {"bias": False}),
+        _Timed("resnet 512 3x3", (512, 512), 3, (8, 512, 7, 7), {"padding": 1, "bias": False}),
+        _Timed("unet decoder 128 to 64", (128, 64), 3, (1, 128, 112, 112), {"padding": 1}),
+        _Timed("mobilenet depthwise 960", (960, 960), 3, (8, 960, 7, 7),
+               {"padding": 1, "groups": 960, "bias": False}),
+        _Timed("dilated 256 rate 6", (256, 256), 3, (1, 256, 33, 33),
+               {"padding": 6, "dilation": 6}),
     ),
     3: (
-        _TimedConvolution("video 16 3x3x3", (16, 16), 3, (1, 16, 8, 16, 16), {"padding": 1}, small=True),
-        _TimedConvolution("video 64 3x3x3", (64, 64), 3, (1, 64, 8, 28, 28), {"padding": 1}),
+        _Timed("video 16 3x3x3", (16, 16), 3, (1, 16, 8, 16, 16), {"padding": 1}, small=True),
+        _Timed("video 64 3x3x3", (64, 64), 3, (1, 64, 8, 28, 28), {"padding": 1}),
     ),
 }  # fmt: skip
 _TRANSPOSED = {
     1: (
-        _TimedConvolution("vocoder 64 to 32", (64, 32), 16, (1, 64, 100), {"stride": 8, "padding": 4},
-                small=True),
-        _TimedConvolution("vocoder 256 to 128", (256, 128), 16, (1, 256, 200), {"stride": 8, "padding": 4}),
+        _Timed("vocoder 64 to 32", (64, 32), 16, (1, 64, 100), {"stride": 8, "padding": 4},
+               small=True),
+        _Timed("vocoder 256 to 128", (256, 128), 16, (1, 256, 200), {"stride": 8, "padding": 4}),
     ),
     2: (
-        _TimedConvolution("unet up 64 to 32", (64, 32), 2, (1, 64, 28, 28), {"stride": 2}, small=True),
-        _TimedConvolution("unet up 512 to 256", (512, 256), 2, (1, 512, 28, 28), {"stride": 2}),
-        _TimedConvolution("dcgan 256 to 128", (256, 128), 4, (8, 256, 8, 8), {"stride": 2, "padding": 1}),
+        _Timed("unet up 64 to 32", (64, 32), 2, (1, 64, 28, 28), {"stride": 2}, small=True),
+        _Timed("unet up 512 to 256", (512, 256), 2, (1, 512, 28, 28), {"stride": 2}),
+        _Timed("dcgan 256 to 128", (256, 128), 4, (8, 256, 8, 8), {"stride": 2, "padding": 1}),
     ),
     3: (
-        _TimedConvolution("unet up 32 to 16", (32, 16), 2, (1, 32, 8, 8, 8), {"stride": 2}, small=True),
-        _TimedConvolution("unet up 128 to 64", (128, 64), 2, (1, 128, 8, 14, 14), {"stride": 2}),
+        _Timed("unet up 32 to 16", (32, 16), 2, (1, 32, 8, 8, 8), {"stride": 2}, small=True),
+        _Timed("unet up 128 to 64", (128, 64), 2, (1, 128, 8, 14, 14), {"stride": 2}),
     ),
 }  # fmt: skip
 
@@ -96,7 +96,7 @@ def transposed_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequ
     return 2 * math.prod(weights[0]) * x[0] * math.prod(x[-dims:])
 
 
-def _workloads_of(convolution: _TimedConvolution, name: str, dims: int) -> Iterator[Workload]:
+def _workloads_of(convolution: _Timed, name: str, dims: int) -> Iterator[Workload]:
     arguments = {
         "out_channels": convolution.channels[1],
         "kernel_size": convolution.kernel,

@@ -187,7 +187,13 @@ def layer_specs() -> Iterator[LayerSpec]:
         name=name,
         signature=replace(
             interpolate.signature,
-            arguments=(_SIZE, _FACTOR, replace(_MODE, alternative="bilinear"), _CORNERS, _RECOMPUTE),
+            arguments=(
+                _SIZE,
+                _FACTOR,
+                replace(_MODE, alternative="bilinear"),
+                _CORNERS,
+                _RECOMPUTE,
+            ),
         ),
         generation=replace(
             interpolate.generation,

@@ -164,7 +164,7 @@ def smallest_logarithm(logs: Iterable[Rounded]) -> float | None:
 
 
 def _smallest_logit_logarithm(facts: Facts) -> float | None:
-    """`smallest_logarithm` of the logits, where the classes are their last dimension; otherwise None.
+    """`smallest_logarithm` of the logits, where the classes are their last dimension; else None.
 
     There torch's softmax stores its sum.
     """

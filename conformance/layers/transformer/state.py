@@ -58,7 +58,8 @@ def _stack_tensors(
         tensors = add_prefix(f"layers.{index}", layer)
         first_names = (x.name.replace(f"layers.{index}.", "layers.0.", 1) for x in tensors)
         all_tensors += [
-            replace(x, same_values_as=k) if index else x for x, k in zip(tensors, first_names, strict=True)
+            replace(x, same_values_as=k) if index else x
+            for x, k in zip(tensors, first_names, strict=True)
         ]
     if arguments.get("norm") is not None:
         norm_arguments = dict(arguments["norm"][1])

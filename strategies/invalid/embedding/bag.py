@@ -75,9 +75,9 @@ def _index_out_of_range(bag_inputs: _BagInputs, below: bool) -> Break:
     )
 
 
-def _change_offsets(bag_inputs: _BagInputs, change: Callable[[Draw, np.ndarray, int], np.ndarray]) -> Callable[
-    [Draw, Case], Case
-]:  # fmt: skip
+def _change_offsets(
+    bag_inputs: _BagInputs, change: Callable[[Draw, np.ndarray, int], np.ndarray]
+) -> Callable[[Draw, Case], Case]:
     def apply(draw: Draw, case: Case) -> Case:
         offsets = case.inputs[bag_inputs.offsets]
         assert offsets is not None
@@ -149,10 +149,12 @@ def embedding_bag_breaks(layer: str) -> tuple[Break, ...]:
         Break("offsets of indices in rows", "offsets", superfluous_offsets,
               applies=lambda case: not _is_flat(case)),
         Break("no offsets", "offsets",
-              lambda draw, case: bag_inputs.replace_input(case, bag_inputs.offsets, None), applies=_is_flat),
+              lambda draw, case: bag_inputs.replace_input(case, bag_inputs.offsets, None),
+              applies=_is_flat),
         Break("first offset not 0", "offsets", _change_offsets(bag_inputs, _first_offset_not_zero),
               applies=_has_bags(bag_inputs)),
-        Break("offset beyond the indices", "offsets", _change_offsets(bag_inputs, _offset_beyond_indices), CUSTOMARY,
+        Break("offset beyond the indices", "offsets",
+              _change_offsets(bag_inputs, _offset_beyond_indices), CUSTOMARY,
               applies=_has_bags(bag_inputs)),
         Break("indices of three axes", "input",
               lambda draw, case: bag_inputs.replace_input(case, 0, _index(case)[np.newaxis]),

@@ -60,7 +60,8 @@ def recurrent(
         weights = _weights(graph, kind, state, [f"_l{layer}{end}" for end in suffixes])
         attributes = _operator_attributes(kind, nonlinearity, len(suffixes))
         y, *final = graph.add_several(
-            kind, 1 + STATES[kind], x, *weights, steps, *(state_value[layer] for state_value in initial),
+            kind, 1 + STATES[kind], x, *weights, steps,
+            *(state_value[layer] for state_value in initial),
             hidden_size=hidden_size, **attributes,
         )  # fmt: skip
         y = graph.add("Transpose", y, perm=[0, 2, 1, 3])
