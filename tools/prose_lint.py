@@ -32,7 +32,6 @@ WORDS = {
     "what came of": "the result of",
     "came of it": "resulted",
     "comes to": "adds up to, amounts to",
-    "is at": "does",
     "all the same": "nevertheless, or nothing",
     "beyond that": "otherwise, further",
     "likewise": "also, or repeat what is meant",
