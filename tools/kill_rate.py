@@ -30,7 +30,7 @@ import evidence
 import planted
 import torch
 from kill_table import Campaign, Run, facts, full, keep
-from planted.bug import spaces
+from planted.bug import replacement_namespaces
 from remembered import Memory
 from support import known_failures
 
@@ -62,7 +62,9 @@ ANSWERS = OracleAnswers()
 
 def backend_of(bug: planted.Bug) -> ModuleBackend:
     """A backend that offers only the layer with the bug."""
-    return ModuleBackend(bug.name, stored=TORCH_STORED, **spaces(bug.layer, bug.implementation))
+    return ModuleBackend(
+        bug.name, stored=TORCH_STORED, **replacement_namespaces(bug.layer, bug.implementation)
+    )
 
 
 # Enough for all streams of one layer at five seeds; the bugs run layer by layer.

@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 from planted import BUGS, Bug
-from planted.bug import path
+from planted.bug import attribute_path
 from printed import find_missing_numbers, script_message
 from support import cases, excuses_of
 
@@ -47,7 +47,7 @@ _IMPORT = re.compile(r"^from \S+ import (\w+)  # the implementation under test$"
 
 def backend_of(bug: Bug) -> ModuleBackend:
     """A backend of torch's modules in which one layer has the bug."""
-    *names, last = path(bug.layer)
+    *names, last = attribute_path(bug.layer)
     implementation, root = bug.implementation, torch.nn
     for depth in range(len(names), -1, -1):
         real = reduce(getattr, names[:depth], root)
@@ -157,7 +157,7 @@ def main() -> None:
     for bug in BUGS[options.every[1] :: options.every[0]]:
         if not any(fnmatch.fnmatchcase(bug.name, glob) for glob in globs):
             continue
-        torch_layer = reduce(getattr, path(bug.layer), torch.nn)
+        torch_layer = reduce(getattr, attribute_path(bug.layer), torch.nn)
         for check, source in scripts(bug).items():
             counts["scripts"] += 1
             status_with_bug, printed = run_script(source, bug.implementation)

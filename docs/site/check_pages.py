@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import planted
-from planted.bug import spaces
+from planted.bug import replacement_namespaces
 from prose import code, docstring_text, escape, field_meanings, paragraphs, sentence
 from staging import Stage
 
@@ -61,7 +61,7 @@ def example_failure(check: str) -> ExampleFailure | None:
     """An example of a minimized failure of a check; None if no planted bug gives a short one."""
     bugs = [bug for bug in planted.BUGS if bug.check == check][:TRIES]
     for bug in bugs:
-        backend = ModuleBackend(bug.name, **spaces(bug.layer, bug.implementation))
+        backend = ModuleBackend(bug.name, **replacement_namespaces(bug.layer, bug.implementation))
         verdict = _run_item(backend, bug.layer, check)
         if _is_readable(verdict):
             return ExampleFailure(bug.story, bug.layer, str(verdict.message))

@@ -25,12 +25,12 @@ def relu(case, tensors):
 LAYERS = {"Linear": linear, "ReLU": relu}
 
 
-def answer(pack, answers):
+def answer_pack(pack, answers):
     answers.mkdir(exist_ok=True)
-    about = {"backend": "numpy-answers", "info": {"numpy": np.__version__}}
-    (answers / "answers.json").write_text(json.dumps(about))
+    header = {"backend": "numpy-answers", "info": {"numpy": np.__version__}}
+    (answers / "answers.json").write_text(json.dumps(header))
     for item in json.loads((pack / "manifest.json").read_text())["items"]:
-        found, unsupported = {}, {}
+        outputs, unsupported = {}, {}
         layer = LAYERS.get(item["layer"]) if item["dtype"] in ("float32", "float64") else None
         tensors = load_file(pack / item["tensors"]) if layer else {}
         for case in json.loads((pack / item["calls"]).read_text()):
@@ -38,12 +38,12 @@ def answer(pack, answers):
                 unsupported[str(case["index"])] = f"{item['layer']} in {item['dtype']}"
             else:
                 y = layer(case, tensors)
-                found[case["outputs"][0]["answer"]] = y
+                outputs[case["outputs"][0]["answer"]] = y
                 # What a call writes into its input: ReLU(inplace=True).
-                found |= {wanted["answer"]: y.copy() for wanted in case["after"].values()}
-        save_file(found, answers / f"{item['id']}.safetensors")
+                outputs |= {tensor["answer"]: y.copy() for tensor in case["after"].values()}
+        save_file(outputs, answers / f"{item['id']}.safetensors")
         (answers / f"{item['id']}.json").write_text(json.dumps({"unsupported": unsupported}))
 
 
 if __name__ == "__main__":
-    answer(Path(sys.argv[1]), Path(sys.argv[2]))
+    answer_pack(Path(sys.argv[1]), Path(sys.argv[2]))

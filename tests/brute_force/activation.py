@@ -17,7 +17,7 @@ def _sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x > 0 else math.exp(x) / (1 + math.exp(x))
 
 
-def _log_of_one_and_exp(x: float) -> float:
+def _log1p_exp(x: float) -> float:
     return x + math.log1p(math.exp(-x)) if x > 0 else math.log1p(math.exp(x))
 
 
@@ -29,7 +29,7 @@ def _gelu(x: float, approximate: str = "none") -> float:
 
 
 def _softplus(x: float, beta: float = 1.0, threshold: float = 20.0) -> float:
-    return x if x * beta > threshold else _log_of_one_and_exp(x * beta) / beta
+    return x if x * beta > threshold else _log1p_exp(x * beta) / beta
 
 
 def _elu(x: float, alpha: float = 1.0) -> float:
@@ -76,14 +76,14 @@ def _threshold(x: float, threshold: float, value: float) -> float:
     return x if x > threshold else value
 
 
-def _leaky(x: float, negative_slope: float = 0.01) -> float:
+def _leaky_relu(x: float, negative_slope: float = 0.01) -> float:
     return x if x > 0 else negative_slope * x
 
 
 _FUNCTIONS: Mapping[str, Callable[..., float]] = {
     "ReLU": lambda x: x if x > 0 else 0.0,
     "ReLU6": lambda x: min(max(0.0, x), 6.0),
-    "LeakyReLU": _leaky,
+    "LeakyReLU": _leaky_relu,
     "Threshold": _threshold,
     "Hardtanh": _hardtanh,
     "Hardshrink": _hardshrink,
@@ -95,19 +95,19 @@ _FUNCTIONS: Mapping[str, Callable[..., float]] = {
     "CELU": _celu,
     "GELU": _gelu,
     "SiLU": lambda x: x * _sigmoid(x),
-    "Mish": lambda x: x * math.tanh(_log_of_one_and_exp(x)),
+    "Mish": lambda x: x * math.tanh(_log1p_exp(x)),
     "Sigmoid": _sigmoid,
     "Tanh": math.tanh,
     "Softplus": _softplus,
-    "LogSigmoid": lambda x: -_log_of_one_and_exp(-x),
+    "LogSigmoid": lambda x: -_log1p_exp(-x),
     "Softsign": lambda x: x / (1 + abs(x)),
     "Tanhshrink": lambda x: x - math.tanh(x),
 }
-# Of RReLU the function is another in each case: `_randomised`.
+# Of RReLU the function is another in each case: `_rrelu`.
 require_complete({*_FUNCTIONS, "RReLU"}, "tests/brute_force/activation.py")
 
 
-def _randomised(case: Case, arguments: Mapping[str, Any]) -> Callable[[float], float]:
+def _rrelu(case: Case, arguments: Mapping[str, Any]) -> Callable[[float], float]:
     """A slope of its own for each number in training, else their mean."""
     lower, upper = arguments.get("lower", 1 / 8), arguments.get("upper", 1 / 3)
     chance = random.Random(case.seed)
@@ -116,15 +116,15 @@ def _randomised(case: Case, arguments: Mapping[str, Any]) -> Callable[[float], f
     return lambda x: x if x >= 0 else (lower + upper) / 2 * x
 
 
-def _with_slopes(case: Case, x: np.ndarray) -> np.ndarray:
+def _prelu(case: Case, x: np.ndarray) -> np.ndarray:
     """A slope for each channel, which is the second index, or one for all."""
     weight = case.inputs[1] if len(case.inputs) > 1 else case.call.state["weight"]
     assert weight is not None
-    slopes, found = weight.reshape(-1), np.empty(x.shape)
+    slopes, output = weight.reshape(-1), np.empty(x.shape)
     for place in np.ndindex(x.shape):
         slope = slopes[0] if slopes.size == 1 else slopes[place[1]]
-        found[place] = max(0.0, x[place]) + slope * min(0.0, x[place])
-    return found
+        output[place] = max(0.0, x[place]) + slope * min(0.0, x[place])
+    return output
 
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
@@ -132,13 +132,13 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     x = case.inputs[0]
     assert x is not None
     if case.call.layer in ("PReLU", "functional.prelu"):
-        return (_with_slopes(case, x),)
+        return (_prelu(case, x),)
     activation = activation_of(case.call.layer)
     arguments = {k: v for k, v in case.call.arguments.items() if k != "inplace"}
     if activation.random:
-        function = _randomised(case, arguments)
+        function = _rrelu(case, arguments)
         arguments = {}
     else:
         function = _FUNCTIONS[activation.module]
-    found = [function(number, **arguments) for number in x.reshape(-1).tolist()]
-    return (np.array(found).reshape(x.shape),)
+    output = [function(number, **arguments) for number in x.reshape(-1).tolist()]
+    return (np.array(output).reshape(x.shape),)

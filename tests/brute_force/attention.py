@@ -29,10 +29,10 @@ def attention(
     if attn_mask is not None:
         mask = np.broadcast_to(attn_mask, (*leading, rows, columns))
     output = np.zeros((*leading, rows, out))
-    for where in product(*(range(n) for n in leading)):
-        source = where
+    for position in product(*(range(n) for n in leading)):
+        source = position
         if enable_gqa:
-            source = (*where[:-1], where[-1] // (leading[-1] // key.shape[-3]))
+            source = (*position[:-1], position[-1] // (leading[-1] // key.shape[-3]))
         for i in range(rows):
             scores: dict[int, float] = {}
             for j in range(columns):
@@ -40,10 +40,10 @@ def attention(
                     continue
                 score = 0.0
                 for e in range(width):
-                    score += query[(*where, i, e)] * key[(*source, j, e)]
+                    score += query[(*position, i, e)] * key[(*source, j, e)]
                 score *= factor
                 if mask is not None:
-                    entry = mask[(*where, i, j)]
+                    entry = mask[(*position, i, j)]
                     if entry.dtype == bool:
                         if not entry:
                             continue
@@ -57,7 +57,7 @@ def attention(
             largest = max(scores.values())
             total = sum(math.exp(score - largest) for score in scores.values())
             for e in range(out):
-                output[(*where, i, e)] = sum(
+                output[(*position, i, e)] = sum(
                     math.exp(score - largest) / total * value[(*source, j, e)]
                     for j, score in scores.items()
                 )
@@ -82,63 +82,67 @@ def _linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.nd
 
 def multihead(case: Case) -> tuple[np.ndarray, ...]:
     """MultiheadAttention, query by query; a query that attends to nothing gets weights of 0."""
-    state, given = case.call.state, {**case.call.arguments, **case.keywords}
+    state, arguments = case.call.state, {**case.call.arguments, **case.keywords}
     query, key, value, padding, mask = (*case.inputs, None, None)[:5]
-    embed, heads = given["embed_dim"], given["num_heads"]
-    width, first = embed // heads, given.get("batch_first", False)
+    embed_dim, heads = arguments["embed_dim"], arguments["num_heads"]
+    width, batch_first = embed_dim // heads, arguments.get("batch_first", False)
     batched = query.ndim == 3
     if not batched:
         query, key, value = (x[np.newaxis] for x in (query, key, value))
         padding = None if padding is None else padding[np.newaxis]
-    elif not first:
+    elif not batch_first:
         query, key, value = (x.swapaxes(0, 1) for x in (query, key, value))
     matrices = [state.get(f"{name}_proj_weight") for name in "qkv"]
     if "in_proj_weight" in state:
-        matrices = [state["in_proj_weight"][k * embed : (k + 1) * embed] for k in range(3)]
+        matrices = [state["in_proj_weight"][k * embed_dim : (k + 1) * embed_dim] for k in range(3)]
     biases: list[Any] = [None] * 3
     if "in_proj_bias" in state:
-        biases = [state["in_proj_bias"][k * embed : (k + 1) * embed] for k in range(3)]
+        biases = [state["in_proj_bias"][k * embed_dim : (k + 1) * embed_dim] for k in range(3)]
     batch, rows, columns = *query.shape[:2], key.shape[1]
-    outputs = np.zeros((batch, rows, embed))
-    extra = bool(given.get("add_bias_kv")) + bool(given.get("add_zero_attn"))
-    weights = np.zeros((batch, heads, rows, columns + extra))
+    outputs = np.zeros((batch, rows, embed_dim))
+    extra_keys = bool(arguments.get("add_bias_kv")) + bool(arguments.get("add_zero_attn"))
+    weights = np.zeros((batch, heads, rows, columns + extra_keys))
     for n in range(batch):
         q = [_linear(x, matrices[0], biases[0]) for x in query[n]]
         k = [_linear(x, matrices[1], biases[1]) for x in key[n]]
         v = [_linear(x, matrices[2], biases[2]) for x in value[n]]
-        if given.get("add_bias_kv"):
+        if arguments.get("add_bias_kv"):
             k.append(state["bias_k"][0, 0])
             v.append(state["bias_v"][0, 0])
-        if given.get("add_zero_attn"):
-            k.append(np.zeros(embed))
-            v.append(np.zeros(embed))
+        if arguments.get("add_zero_attn"):
+            k.append(np.zeros(embed_dim))
+            v.append(np.zeros(embed_dim))
         for i in range(rows):
-            joined = np.zeros(embed)
+            head_outputs = np.zeros(embed_dim)
             for h in range(heads):
-                part = slice(h * width, (h + 1) * width)
+                head_slice = slice(h * width, (h + 1) * width)
                 scores = {}
                 for j in range(len(k)):
-                    added: list[Any] = []
+                    mask_entries: list[Any] = []
                     if j < columns and padding is not None:
-                        added.append(padding[n, j])
+                        mask_entries.append(padding[n, j])
                     if j < columns and mask is not None:
-                        added.append(mask[i, j] if mask.ndim == 2 else mask[n * heads + h, i, j])
-                    if any(a if a.dtype == bool else a == -math.inf for a in added):
+                        mask_entries.append(
+                            mask[i, j] if mask.ndim == 2 else mask[n * heads + h, i, j]
+                        )
+                    if any(a if a.dtype == bool else a == -math.inf for a in mask_entries):
                         continue
                     score = sum(
-                        a * b for a, b in zip(q[i][part], k[j][part], strict=False)
+                        a * b for a, b in zip(q[i][head_slice], k[j][head_slice], strict=False)
                     ) / math.sqrt(width)
-                    scores[j] = score + sum(float(a) for a in added if a.dtype != bool)
+                    scores[j] = score + sum(float(a) for a in mask_entries if a.dtype != bool)
                 largest = max(scores.values(), default=0.0)
                 total = sum(math.exp(s - largest) for s in scores.values())
                 for j, s in scores.items():
                     weights[n, h, i, j] = math.exp(s - largest) / total
-                    joined[part] += weights[n, h, i, j] * v[j][part]
-            outputs[n, i] = _linear(joined, state["out_proj.weight"], state.get("out_proj.bias"))
-    if given.get("average_attn_weights", True):
+                    head_outputs[head_slice] += weights[n, h, i, j] * v[j][head_slice]
+            outputs[n, i] = _linear(
+                head_outputs, state["out_proj.weight"], state.get("out_proj.bias")
+            )
+    if arguments.get("average_attn_weights", True):
         weights = sum(weights[:, h] for h in range(heads)) / heads
     if not batched:
         outputs, weights = outputs[0], weights[0]
-    elif not first:
+    elif not batch_first:
         outputs = outputs.swapaxes(0, 1)
-    return (outputs, weights) if given.get("need_weights", True) else (outputs,)
+    return (outputs, weights) if arguments.get("need_weights", True) else (outputs,)

@@ -12,17 +12,17 @@ from conformance.model.case import Case
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """A case's outputs that are there."""
-    given: dict[str, Any] = dict(case.call.arguments)
+    arguments: dict[str, Any] = dict(case.call.arguments)
     name = case.call.layer.rpartition(".")[2]
     arrays = [x for x in case.inputs if x is not None]
     if name == "clip_grad_value_":
-        return tuple(clipped(x, float(given["clip_value"])) for x in arrays)
+        return tuple(clip_values(x, float(arguments["clip_value"])) for x in arrays)
     if name == "clip_grads_with_norm_":
-        return scaled(arrays[1:], float(arrays[0]), float(given["max_norm"]))
-    total = norm(arrays, float(given.get("norm_type", 2.0)))
+        return scale_to_norm(arrays[1:], float(arrays[0]), float(arguments["max_norm"]))
+    total = norm(arrays, float(arguments.get("norm_type", 2.0)))
     if name == "get_total_norm":
         return (np.array(total),)
-    return (np.array(total), *scaled(arrays, total, float(given["max_norm"])))
+    return (np.array(total), *scale_to_norm(arrays, total, float(arguments["max_norm"])))
 
 
 def norm(arrays: list[np.ndarray], p: float) -> float:
@@ -33,24 +33,26 @@ def norm(arrays: list[np.ndarray], p: float) -> float:
     return math.fsum(x**p for x in numbers) ** (1 / p)
 
 
-def scaled(arrays: list[np.ndarray], total: float, max_norm: float) -> tuple[np.ndarray, ...]:
+def scale_to_norm(
+    arrays: list[np.ndarray], total: float, max_norm: float
+) -> tuple[np.ndarray, ...]:
     """Each element times the coefficient."""
     factor = min(max_norm / (total + 1e-6), 1.0)
-    found = []
+    outputs = []
     for array in arrays:
         numbers = [float(x) * factor for x in array.reshape(-1)]
-        found.append(np.array(numbers).reshape(array.shape))
-    return tuple(found)
+        outputs.append(np.array(numbers).reshape(array.shape))
+    return tuple(outputs)
 
 
-def clipped(array: np.ndarray, most: float) -> np.ndarray:
+def clip_values(array: np.ndarray, limit: float) -> np.ndarray:
     """Element by element."""
     numbers = []
     for x in array.reshape(-1).tolist():
-        if x > most:
-            numbers.append(most)
-        elif x < -most:
-            numbers.append(-most)
+        if x > limit:
+            numbers.append(limit)
+        elif x < -limit:
+            numbers.append(-limit)
         else:
             numbers.append(x)
     return np.array(numbers).reshape(array.shape)

@@ -12,18 +12,20 @@ from conformance.model.case import Case
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """A case's output."""
-    name, given = case.call.layer, case.call.arguments
+    name, arguments = case.call.layer, case.call.arguments
     if name == "functional.pdist":
-        return (pdist(case.inputs[0], given.get("p", 2.0)),)
+        return (pdist(case.inputs[0], arguments.get("p", 2.0)),)
     if name == "functional.normalize":
-        dim = given.get("dim", 1)
+        dim = arguments.get("dim", 1)
         axes = (dim,) if isinstance(dim, int) else dim
-        return (unit(case.inputs[0], given.get("p", 2.0), axes, given.get("eps", 1e-12)),)
+        return (
+            normalized(case.inputs[0], arguments.get("p", 2.0), axes, arguments.get("eps", 1e-12)),
+        )
     x1, x2 = case.inputs
     if "osine" in name:
-        return (similarity(x1, x2, given.get("dim", 1), given.get("eps", 1e-8)),)
-    p, eps = given.get("p", 2.0), given.get("eps", 1e-6)
-    return (distance(x1, x2, p, eps, given.get("keepdim", False)),)
+        return (similarity(x1, x2, arguments.get("dim", 1), arguments.get("eps", 1e-8)),)
+    p, eps = arguments.get("p", 2.0), arguments.get("eps", 1e-6)
+    return (distance(x1, x2, p, eps, arguments.get("keepdim", False)),)
 
 
 def similarity(x1: np.ndarray, x2: np.ndarray, dim: int, eps: float) -> np.ndarray:
@@ -31,54 +33,58 @@ def similarity(x1: np.ndarray, x2: np.ndarray, dim: int, eps: float) -> np.ndarr
     shape = np.broadcast_shapes(x1.shape, x2.shape)
     x1, x2 = np.broadcast_to(x1, shape), np.broadcast_to(x2, shape)
     dim %= len(shape)
-    rest = shape[:dim] + shape[dim + 1 :]
-    found = np.zeros(rest)
-    for at in _positions(rest):
-        places = [(*at[:dim], k, *at[dim:]) for k in range(shape[dim])]
+    batch_shape = shape[:dim] + shape[dim + 1 :]
+    output = np.zeros(batch_shape)
+    for position in _positions(batch_shape):
+        places = [(*position[:dim], k, *position[dim:]) for k in range(shape[dim])]
         first, second = ([float(x[place]) for place in places] for x in (x1, x2))
         lengths = [max(_norm(x, 2.0), eps) for x in (first, second)]
         if min(lengths) == 0:
-            found[at] = math.nan
+            output[position] = math.nan
             continue
         units = ([a / lengths[0] for a in first], [b / lengths[1] for b in second])
-        found[at] = math.fsum(a * b for a, b in zip(*units, strict=True))
-    return found
+        output[position] = math.fsum(a * b for a, b in zip(*units, strict=True))
+    return output
 
 
 def distance(x1: np.ndarray, x2: np.ndarray, p: float, eps: float, keepdim: bool) -> np.ndarray:
     """The norm of x1 − x2 + eps along the last axis."""
-    rest = x1.shape[:-1]
-    found = np.zeros(rest)
-    for at in _positions(rest):
-        apart = [float(a) - float(b) + eps for a, b in zip(x1[at], x2[at], strict=True)]
-        found[at] = _norm(apart, p)
-    return found[..., np.newaxis] if keepdim else found
+    batch_shape = x1.shape[:-1]
+    output = np.zeros(batch_shape)
+    for position in _positions(batch_shape):
+        difference = [
+            float(a) - float(b) + eps for a, b in zip(x1[position], x2[position], strict=True)
+        ]
+        output[position] = _norm(difference, p)
+    return output[..., np.newaxis] if keepdim else output
 
 
-def unit(x: np.ndarray, p: float, axes: tuple[int, ...], eps: float) -> np.ndarray:
+def normalized(x: np.ndarray, p: float, axes: tuple[int, ...], eps: float) -> np.ndarray:
     """Every vector over its norm, or over eps where that is larger."""
-    axes, found = tuple(axis % x.ndim for axis in axes), np.zeros(x.shape)
+    axes, output = tuple(axis % x.ndim for axis in axes), np.zeros(x.shape)
     vectors: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-    for at in _positions(x.shape):
-        which = tuple(k for axis, k in enumerate(at) if axis not in axes)
-        vectors.setdefault(which, []).append(at)
+    for position in _positions(x.shape):
+        batch_index = tuple(k for axis, k in enumerate(position) if axis not in axes)
+        vectors.setdefault(batch_index, []).append(position)
     for places in vectors.values():
-        numbers = [float(x[at]) for at in places]
+        numbers = [float(x[position]) for position in places]
         length = float(sum(a != 0 for a in numbers)) if p == 0 else _norm(numbers, p)
-        for at, number in zip(places, numbers, strict=True):
+        for position, number in zip(places, numbers, strict=True):
             divisor = max(length, eps)
-            found[at] = number / divisor if divisor else math.nan
-    return found
+            output[position] = number / divisor if divisor else math.nan
+    return output
 
 
 def pdist(x: np.ndarray, p: float) -> np.ndarray:
     """Of each pair of rows."""
-    found = []
+    distances = []
     for i in range(len(x)):
         for j in range(i + 1, len(x)):
-            apart = [float(a) - float(b) for a, b in zip(x[i], x[j], strict=True)]
-            found.append(float(sum(a != 0 for a in apart)) if p == 0 else _norm(apart, p))
-    return np.array(found, float)
+            difference = [float(a) - float(b) for a, b in zip(x[i], x[j], strict=True)]
+            distances.append(
+                float(sum(a != 0 for a in difference)) if p == 0 else _norm(difference, p)
+            )
+    return np.array(distances, float)
 
 
 def _norm(x: list[float], p: float) -> float:

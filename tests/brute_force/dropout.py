@@ -23,22 +23,22 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     function = case.call.layer.startswith("functional.")
     training = arguments.get("training", not alpha) if function else case.call.training
     p, coin = arguments.get("p", 0.5), random.Random(case.seed)
-    found = np.empty(x.shape)
+    output = np.empty(x.shape)
     masks: dict[tuple[int, ...], bool] = {}
-    for at in _positions(x.shape):
-        number = float(x[at])
-        key = at if name in ("dropout", "alphadropout") else at[:2]
+    for position in _positions(x.shape):
+        number = float(x[position])
+        key = position if name in ("dropout", "alphadropout") else position[:2]
         dropped = masks.setdefault(key, coin.random() < p or p == 1)
         if not training:
-            found[at] = number
+            output[position] = number
         elif alpha:
-            found[at] = _shifted(None if dropped else number, p)
+            output[position] = _alpha_dropout(None if dropped else number, p)
         else:
-            found[at] = 0.0 if dropped else number / (1 - p)
-    return (found,)
+            output[position] = 0.0 if dropped else number / (1 - p)
+    return (output,)
 
 
-def _shifted(number: float | None, p: float) -> float:
+def _alpha_dropout(number: float | None, p: float) -> float:
     """Alpha dropout of a number that is kept, or of None, which is dropped."""
     if p == 1:
         return 0.0

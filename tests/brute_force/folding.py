@@ -16,12 +16,12 @@ def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """A case's output."""
-    (x,), given = case.inputs, dict(case.call.arguments)
+    (x,), arguments = case.inputs, dict(case.call.arguments)
     assert x is not None
-    output = given.pop("output_size", None)
+    output = arguments.pop("output_size", None)
     if output is None:
-        return (taken_apart(x, **given),)
-    return (put_together(x, _pair(output), **given),)
+        return (unfold(x, **arguments),)
+    return (fold(x, _pair(output), **arguments),)
 
 
 def _blocks(
@@ -37,15 +37,15 @@ def _blocks(
     tops = range(-ph, lengths[0] + ph - dh * (kh - 1), sh)
     lefts = range(-pw, lengths[1] + pw - dw * (kw - 1), sw)
     for number, (top, left) in enumerate(product(tops, lefts)):
-        within = enumerate(product(range(kh), range(kw)))
-        yield number, [(k, top + dh * i, left + dw * j) for k, (i, j) in within]
+        offsets = enumerate(product(range(kh), range(kw)))
+        yield number, [(k, top + dh * i, left + dw * j) for k, (i, j) in offsets]
 
 
-def _there(row: int, column: int, lengths: tuple[int, int]) -> bool:
+def _is_inside(row: int, column: int, lengths: tuple[int, int]) -> bool:
     return 0 <= row < lengths[0] and 0 <= column < lengths[1]
 
 
-def taken_apart(
+def unfold(
     x: np.ndarray,
     kernel_size: int | tuple[int, ...],
     dilation: int | tuple[int, ...] = 1,
@@ -57,7 +57,7 @@ def taken_apart(
     columns = []
     for _, places in _blocks(lengths, kernel_size, dilation, padding, stride):
         values = [
-            x[..., row, column] if _there(row, column, lengths) else np.zeros(x.shape[:-2])
+            x[..., row, column] if _is_inside(row, column, lengths) else np.zeros(x.shape[:-2])
             for _, row, column in places
         ]
         # (…, C, places): the channels run slowest.
@@ -68,7 +68,7 @@ def taken_apart(
     return np.stack(columns, -1)
 
 
-def put_together(
+def fold(
     x: np.ndarray,
     lengths: tuple[int, int],
     kernel_size: int | tuple[int, ...],
@@ -77,12 +77,12 @@ def put_together(
     stride: int | tuple[int, ...] = 1,
 ) -> np.ndarray:
     """Each block's values are added where the block lies."""
-    inner = _pair(kernel_size)[0] * _pair(kernel_size)[1]
-    channels = x.shape[-2] // inner
-    found = np.zeros((*x.shape[:-2], channels, *lengths))
+    kernel_area = _pair(kernel_size)[0] * _pair(kernel_size)[1]
+    channels = x.shape[-2] // kernel_area
+    output = np.zeros((*x.shape[:-2], channels, *lengths))
     for number, places in _blocks(lengths, kernel_size, dilation, padding, stride):
         for k, row, column in places:
-            if _there(row, column, lengths):
+            if _is_inside(row, column, lengths):
                 for c in range(channels):
-                    found[..., c, row, column] += x[..., c * inner + k, number]
-    return found
+                    output[..., c, row, column] += x[..., c * kernel_area + k, number]
+    return output

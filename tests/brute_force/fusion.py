@@ -15,14 +15,14 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     assert weight is not None
     assert mean is not None
     assert variance is not None
-    given = case.call.arguments
-    turned = bool(given.get("transpose", False))
-    whole = np.swapaxes(weight, 0, 1) if turned else weight
-    found, moved = np.zeros(whole.shape), np.zeros(len(mean))
+    arguments = case.call.arguments
+    transposed = bool(arguments.get("transpose", False))
+    output_first = np.swapaxes(weight, 0, 1) if transposed else weight
+    fused_weight, fused_bias = np.zeros(output_first.shape), np.zeros(len(mean))
     for k in range(len(mean)):
-        root = math.sqrt(float(variance[k]) + given["bn_eps"])
+        root = math.sqrt(float(variance[k]) + arguments["bn_eps"])
         factor = (1.0 if gain is None else float(gain[k])) / root
-        found[k] = whole[k] * factor
-        moved[k] = ((0.0 if bias is None else bias[k]) - mean[k]) * factor
-        moved[k] += 0.0 if shift is None else shift[k]
-    return (np.swapaxes(found, 0, 1) if turned else found), moved
+        fused_weight[k] = output_first[k] * factor
+        fused_bias[k] = ((0.0 if bias is None else bias[k]) - mean[k]) * factor
+        fused_bias[k] += 0.0 if shift is None else shift[k]
+    return (np.swapaxes(fused_weight, 0, 1) if transposed else fused_weight), fused_bias

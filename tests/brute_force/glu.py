@@ -16,15 +16,15 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     assert x is not None
     dim = dim + x.ndim if dim < 0 else dim
     half = x.shape[dim] // 2
-    found = np.zeros((*x.shape[:dim], half, *x.shape[dim + 1 :]))
-    for at in _positions(found.shape):
-        gate = float(x[(*at[:dim], at[dim] + half, *at[dim + 1 :])])
-        found[at] = float(x[at]) * _sigmoid(gate)
-    return (found,)
+    output = np.zeros((*x.shape[:dim], half, *x.shape[dim + 1 :]))
+    for position in _positions(output.shape):
+        gate = float(x[(*position[:dim], position[dim] + half, *position[dim + 1 :])])
+        output[position] = float(x[position]) * _sigmoid(gate)
+    return (output,)
 
 
 def _sigmoid(x: float) -> float:
     if x < 0:
-        raised = math.exp(x)
-        return raised / (1 + raised)
+        exponential = math.exp(x)
+        return exponential / (1 + exponential)
     return 1 / (1 + math.exp(-x))

@@ -15,14 +15,14 @@ from conformance.model.case import Case
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """A case's output."""
-    (x,), given = case.inputs, dict(case.call.arguments)
+    (x,), arguments = case.inputs, dict(case.call.arguments)
     assert x is not None
     if case.call.layer == "UpsamplingBilinear2d":
-        given |= {"mode": "bilinear", "align_corners": True}
-    return (resized(x, **given),)
+        arguments |= {"mode": "bilinear", "align_corners": True}
+    return (interpolate(x, **arguments),)
 
 
-def resized(
+def interpolate(
     x: np.ndarray,
     *,
     size: Any = None,
@@ -34,11 +34,11 @@ def resized(
 ) -> np.ndarray:
     """Each output is the sum of all inputs, each with the product of its weights."""
     lengths = x.shape[2:]
-    factors = _several(scale_factor, len(lengths))
+    factors = _per_axis(scale_factor, len(lengths))
     if size is None:
         outputs = [int(n * f) for n, f in zip(lengths, factors, strict=True)]
     else:
-        outputs = list(_several(size, len(lengths)))
+        outputs = list(_per_axis(size, len(lengths)))
     weights = []
     for k, (n, o) in enumerate(zip(lengths, outputs, strict=True)):
         step = Fraction(n, o)
@@ -48,17 +48,17 @@ def resized(
             step = Fraction(n - 1, o - 1) if o > 1 else Fraction(0)
         weights.append([_weights(i, n, o, step, mode, bool(align_corners), antialias)
                         for i in range(o)])  # fmt: skip
-    found = np.zeros((*x.shape[:2], *outputs))
+    output = np.zeros((*x.shape[:2], *outputs))
     for place in product(*map(range, outputs)):
         for tap in product(*map(range, lengths)):
             rows = zip(weights, place, tap, strict=True)
-            weight = math.prod(each[i][j] for each, i, j in rows)
+            weight = math.prod(axis_weights[i][j] for axis_weights, i, j in rows)
             if weight:
-                found[(..., *place)] += weight * x[(..., *tap)]
-    return found
+                output[(..., *place)] += weight * x[(..., *tap)]
+    return output
 
 
-def _several(value: Any, dims: int) -> Sequence[Any]:
+def _per_axis(value: Any, dims: int) -> Sequence[Any]:
     return value if isinstance(value, (tuple, list)) else (value,) * dims
 
 
@@ -66,10 +66,10 @@ def _weights(
     i: int, n: int, o: int, step: Fraction, mode: str, corners: bool, antialias: bool
 ) -> list[float]:
     """The weight of each element of the input in the i-th output."""
-    found = [0.0] * n
+    weights = [0.0] * n
 
     def add(j: int, weight: Fraction | float) -> None:
-        found[min(max(j, 0), n - 1)] += float(weight)
+        weights[min(max(j, 0), n - 1)] += float(weight)
 
     half = Fraction(1, 2)
     if mode == "nearest":
@@ -82,10 +82,10 @@ def _weights(
             add(j, Fraction(1, len(window)))
     elif antialias:
         centre = i * step + half if corners else (i + half) * step
-        wide = max(step, Fraction(1))
-        each = [_filter(mode, float(abs(j + half - centre) / wide)) for j in range(n)]
+        width = max(step, Fraction(1))
+        filter_values = [_filter(mode, float(abs(j + half - centre) / width)) for j in range(n)]
         for j in range(n):
-            add(j, each[j] / sum(each))
+            add(j, filter_values[j] / sum(filter_values))
     else:
         place = i * step if corners else (i + half) * step - half
         if mode != "bicubic":
@@ -96,7 +96,7 @@ def _weights(
                 add(j, _cubic(float(distance), -0.75))
             elif distance < 1:
                 add(j, 1 - distance)
-    return found
+    return weights
 
 
 def _filter(mode: str, distance: float) -> float:

@@ -89,20 +89,20 @@ def conv(
     out_per_group = out_channels // groups
     out_sizes = []
     for d in range(dimensions):
-        reach = dilations[d] * (kernel[d] - 1) + 1
-        out_sizes.append((sizes[d] + before[d] + after[d] - reach) // strides[d] + 1)
+        extent = dilations[d] * (kernel[d] - 1) + 1
+        out_sizes.append((sizes[d] + before[d] + after[d] - extent) // strides[d] + 1)
 
     output = np.zeros((batch_size, out_channels, *out_sizes), _dtype(input, weight, bias))
     for n in range(batch_size):
         for oc in range(out_channels):
             group = oc // out_per_group
-            for where in _positions(out_sizes):
+            for position in _positions(out_sizes):
                 total = 0.0
                 for ic in range(in_per_group):
                     for tap in _positions(kernel):
                         source = tuple(
                             _padded_source(
-                                where[d] * strides[d] + tap[d] * dilations[d] - before[d],
+                                position[d] * strides[d] + tap[d] * dilations[d] - before[d],
                                 sizes[d],
                                 padding_mode,
                             )
@@ -113,7 +113,7 @@ def conv(
                             total = total + pixel * weight[(oc, ic, *tap)]
                 if bias is not None:
                     total = total + bias[oc]
-                output[(n, oc, *where)] = total
+                output[(n, oc, *position)] = total
     return output
 
 
@@ -140,19 +140,19 @@ def conv_transpose(
     dilations = _per_dimension(dilation, dimensions)
     kernel = weight.shape[2:]
     sizes = input.shape[-dimensions:]
-    least = [
+    minimum_shape = [
         (sizes[d] - 1) * strides[d] - 2 * paddings[d] + dilations[d] * (kernel[d] - 1) + 1
         for d in range(dimensions)
     ]
     if output_size is None:
-        out_sizes = [least[d] + extra[d] for d in range(dimensions)]
+        out_sizes = [minimum_shape[d] + extra[d] for d in range(dimensions)]
     else:
         if len(output_size) not in (dimensions, input.ndim):
             raise ValueError("output_size must name the spatial sizes, or all sizes")
         out_sizes = [int(size) for size in output_size][-dimensions:]
         for d in range(dimensions):
-            if not least[d] <= out_sizes[d] <= least[d] + strides[d] - 1:
-                raise ValueError(f"output_size {out_sizes} is out of reach from {least}")
+            if not minimum_shape[d] <= out_sizes[d] <= minimum_shape[d] + strides[d] - 1:
+                raise ValueError(f"output_size {out_sizes} is out of reach from {minimum_shape}")
 
     batch = input[np.newaxis] if input.ndim == weight.ndim - 1 else input
     batch_size, in_channels = batch.shape[:2]
@@ -163,20 +163,20 @@ def conv_transpose(
     for n in range(batch_size):
         for ic in range(in_channels):
             group = ic // in_per_group
-            for where in _positions(sizes):
+            for position in _positions(sizes):
                 for oc in range(out_per_group):
                     for tap in _positions(kernel):
                         target = tuple(
-                            where[d] * strides[d] + tap[d] * dilations[d] - paddings[d]
+                            position[d] * strides[d] + tap[d] * dilations[d] - paddings[d]
                             for d in range(dimensions)
                         )
                         if all(0 <= target[d] < out_sizes[d] for d in range(dimensions)):
-                            term = batch[(n, ic, *where)] * weight[(ic, oc, *tap)]
+                            term = batch[(n, ic, *position)] * weight[(ic, oc, *tap)]
                             output[(n, group * out_per_group + oc, *target)] += term
     if bias is not None:
         for n, oc in _positions(shape[:2]):
-            for where in _positions(out_sizes):
-                output[(n, oc, *where)] += bias[oc]
+            for position in _positions(out_sizes):
+                output[(n, oc, *position)] += bias[oc]
     return output if input.ndim == weight.ndim else output[0]
 
 
@@ -187,14 +187,14 @@ def linear(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None
         return linear(input, weight[np.newaxis], rows)[..., 0]
     leading = input.shape[:-1]
     output = np.zeros((*leading, weight.shape[0]), _dtype(input, weight, bias))
-    for where in _positions(leading):
+    for position in _positions(leading):
         for o in range(weight.shape[0]):
             total = 0.0
             for i in range(weight.shape[1]):
-                total = total + input[(*where, i)] * weight[o, i]
+                total = total + input[(*position, i)] * weight[o, i]
             if bias is not None:
                 total = total + bias[o]
-            output[(*where, o)] = total
+            output[(*position, o)] = total
     return output
 
 
@@ -208,15 +208,17 @@ def bilinear(
     leading = input1.shape[:-1]
     out_features, in1_features, in2_features = weight.shape
     output = np.zeros((*leading, out_features), _dtype(input1, input2, weight, bias))
-    for where in _positions(leading):
+    for position in _positions(leading):
         for o in range(out_features):
             total = 0.0
             for i in range(in1_features):
                 for j in range(in2_features):
-                    total = total + input1[(*where, i)] * weight[o, i, j] * input2[(*where, j)]
+                    total = (
+                        total + input1[(*position, i)] * weight[o, i, j] * input2[(*position, j)]
+                    )
             if bias is not None:
                 total = total + bias[o]
-            output[(*where, o)] = total
+            output[(*position, o)] = total
     return output
 
 
@@ -233,7 +235,9 @@ def _relu(x: float) -> float:
 ACTIVATIONS: Mapping[str, Callable[[float], float]] = {"tanh": math.tanh, "relu": _relu}
 
 
-def _row(vector: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, row: int) -> float:
+def _affine_element(
+    vector: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, row: int
+) -> float:
     """One element of W v + b."""
     total = 0.0
     for i in range(weight.shape[1]):
@@ -261,8 +265,8 @@ def rnn_cell(
     output = np.zeros((*input.shape[:-1], size))
     for n in _positions(input.shape[:-1]):
         for j in range(size):
-            from_input = _row(input[n], weight_ih, bias_ih, j)
-            from_hidden = _row(h[n], weight_hh, bias_hh, j)
+            from_input = _affine_element(input[n], weight_ih, bias_ih, j)
+            from_hidden = _affine_element(h[n], weight_hh, bias_hh, j)
             output[(*n, j)] = activation(from_input + from_hidden)
     return output
 
@@ -286,8 +290,8 @@ def lstm_cell(
     for n in _positions(input.shape[:-1]):
         for j in range(size):
             gates = [
-                _row(input[n], weight_ih, bias_ih, gate * size + j)
-                + _row(h[n], weight_hh, bias_hh, gate * size + j)
+                _affine_element(input[n], weight_ih, bias_ih, gate * size + j)
+                + _affine_element(h[n], weight_hh, bias_hh, gate * size + j)
                 for gate in range(4)
             ]
             i, f, o = _sigmoid(gates[0]), _sigmoid(gates[1]), _sigmoid(gates[3])
@@ -313,12 +317,16 @@ def gru_cell(
     output = np.zeros((*input.shape[:-1], size))
     for n in _positions(input.shape[:-1]):
         for j in range(size):
-            from_input = [_row(input[n], weight_ih, bias_ih, g * size + j) for g in range(3)]
-            from_hidden = [_row(h[n], weight_hh, bias_hh, g * size + j) for g in range(3)]
+            from_input = [
+                _affine_element(input[n], weight_ih, bias_ih, g * size + j) for g in range(3)
+            ]
+            from_hidden = [
+                _affine_element(h[n], weight_hh, bias_hh, g * size + j) for g in range(3)
+            ]
             r = _sigmoid(from_input[0] + from_hidden[0])
             z = _sigmoid(from_input[1] + from_hidden[1])
-            new = math.tanh(from_input[2] + r * from_hidden[2])
-            output[(*n, j)] = (1.0 - z) * new + z * float(h[(*n, j)])
+            new_gate = math.tanh(from_input[2] + r * from_hidden[2])
+            output[(*n, j)] = (1.0 - z) * new_gate + z * float(h[(*n, j)])
     return output
 
 
@@ -369,33 +377,33 @@ def recurrent(
     c_n = np.zeros((directions * num_layers, batch_size, hidden_size))
     for n in range(batch_size):
         steps = length if lengths is None else int(lengths[n])
-        below = [sequences[n, t] for t in range(steps)]
+        layer_inputs = [sequences[n, t] for t in range(steps)]
         for layer in range(num_layers):
-            above = [np.zeros(directions * out_size) for _ in range(steps)]
+            layer_outputs = [np.zeros(directions * out_size) for _ in range(steps)]
             for direction in range(directions):
                 suffix = f"l{layer}" + ("_reverse" if direction == 1 else "")
                 weights = [state[f"weight_ih_{suffix}"], state[f"weight_hh_{suffix}"]]
                 biases: list[Any] = [None, None]
                 if bias:
                     biases = [state[f"bias_ih_{suffix}"], state[f"bias_hh_{suffix}"]]
-                slot = layer * directions + direction
-                h = np.zeros(out_size) if h0 is None else h0[slot, n]
-                c = np.zeros(hidden_size) if c0 is None else c0[slot, n]
+                state_index = layer * directions + direction
+                h = np.zeros(out_size) if h0 is None else h0[state_index, n]
+                c = np.zeros(hidden_size) if c0 is None else c0[state_index, n]
                 order = range(steps) if direction == 0 else range(steps - 1, -1, -1)
                 for t in order:
                     if lstm:
                         projection = state[f"weight_hr_{suffix}"] if proj_size > 0 else None
-                        h, c = lstm_cell(below[t], h, c, *weights, *biases, projection)
+                        h, c = lstm_cell(layer_inputs[t], h, c, *weights, *biases, projection)
                     elif kind == "GRU":
-                        h = gru_cell(below[t], h, *weights, *biases)
+                        h = gru_cell(layer_inputs[t], h, *weights, *biases)
                     else:
-                        h = rnn_cell(below[t], h, *weights, *biases, nonlinearity)
-                    above[t][direction * out_size : (direction + 1) * out_size] = h
-                h_n[slot, n] = h
-                c_n[slot, n] = c
-            below = above
+                        h = rnn_cell(layer_inputs[t], h, *weights, *biases, nonlinearity)
+                    layer_outputs[t][direction * out_size : (direction + 1) * out_size] = h
+                h_n[state_index, n] = h
+                c_n[state_index, n] = c
+            layer_inputs = layer_outputs
         for t in range(steps):
-            output[n, t] = below[t]
+            output[n, t] = layer_inputs[t]
     if not batch_first:
         output = np.swapaxes(output, 0, 1)
     return (output, h_n, c_n) if lstm else (output, h_n)

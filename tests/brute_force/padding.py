@@ -13,38 +13,38 @@ _MODES = {"Refl": "reflect", "Repl": "replicate", "Circ": "circular"}
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """A case's output."""
-    (x,), given, layer = case.inputs, case.call.arguments, case.call.layer
+    (x,), arguments, layer = case.inputs, case.call.arguments, case.call.layer
     assert x is not None
-    value = given.get("value") or given.get("value", 0.0)
+    value = arguments.get("value") or arguments.get("value", 0.0)
     fill = 0.0 if value is None else value
     if x.dtype.kind == "f":
         fill = float(round_to(np.array(float(fill)), case.call.dtype))
     if layer == "functional.pad":
-        return (padded(x, tuple(given["pad"]), given.get("mode", "constant"), fill),)
-    numbers = given["padding"]
+        return (pad(x, tuple(arguments["pad"]), arguments.get("mode", "constant"), fill),)
+    numbers = arguments["padding"]
     if isinstance(numbers, int):
         numbers = (numbers,) * (2 * int(layer[-2]))
-    return (padded(x, numbers, _MODES.get(layer[:4], "constant"), fill),)
+    return (pad(x, numbers, _MODES.get(layer[:4], "constant"), fill),)
 
 
-def padded(x: np.ndarray, numbers: tuple[int, ...], mode: str, fill: float) -> np.ndarray:
+def pad(x: np.ndarray, numbers: tuple[int, ...], mode: str, value: float) -> np.ndarray:
     """One element after the other walks home from where it stands in the output."""
     sides = [(0, 0)] * x.ndim
     for k in range(len(numbers) // 2):
         sides[x.ndim - 1 - k] = (numbers[2 * k], numbers[2 * k + 1])
     shape = tuple(n + b + a for n, (b, a) in zip(x.shape, sides, strict=True))
-    found = np.full(shape, fill, x.dtype)
-    for at in _positions(shape):
+    output = np.full(shape, value, x.dtype)
+    for position in _positions(shape):
         source = [
-            home(place - before, length, (before, after), mode)
-            for place, length, (before, after) in zip(at, x.shape, sides, strict=True)
+            source_index(place - before, length, (before, after), mode)
+            for place, length, (before, after) in zip(position, x.shape, sides, strict=True)
         ]
         if None not in source:
-            found[at] = x[tuple(source)]
-    return found
+            output[position] = x[tuple(source)]
+    return output
 
 
-def home(place: int, length: int, side: tuple[int, int], mode: str) -> int | None:
+def source_index(place: int, length: int, side: tuple[int, int], mode: str) -> int | None:
     """Where in the input an element comes from; None of the constant."""
     first, last = 0, length - 1
     if mode == "circular":

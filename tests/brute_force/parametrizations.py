@@ -14,21 +14,21 @@ from conformance.model.case import Case, argument_module_call
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The output of a case of this family."""
-    call, given = case.call, dict(case.call.arguments)
-    module, name = given["module"], given.get("name", "weight")
+    call, arguments = case.call, dict(case.call.arguments)
+    module, name = arguments["module"], arguments.get("name", "weight")
     stem = f"parametrizations.{name}."
     parts = {key.removeprefix(stem): x for key, x in call.state.items() if key.startswith(stem)}
-    others = {key: x for key, x in call.state.items() if not key.startswith(stem)}
+    other_state = {key: x for key, x in call.state.items() if not key.startswith(stem)}
     if "original0" in parts:
-        weight = _by_length(parts["original0"], parts["original1"], given.get("dim", 0))
+        weight = _weight_norm(parts["original0"], parts["original1"], arguments.get("dim", 0))
     else:
-        dim = given.get("dim")
+        dim = arguments.get("dim")
         if dim is None:
             dim = 1 if "Transpose" in module[0] else 0
-        steps = given.get("n_power_iterations", 1) if call.training else 0
-        weight = _by_largest(parts, dim, steps, given.get("eps", 1e-12))
-    inner = replace(argument_module_call(call, module), state={**others, name: weight})
-    return _layer(replace(case, call=inner))
+        steps = arguments.get("n_power_iterations", 1) if call.training else 0
+        weight = _spectral_norm(parts, dim, steps, arguments.get("eps", 1e-12))
+    inner_case = replace(argument_module_call(call, module), state={**other_state, name: weight})
+    return _layer(replace(case, call=inner_case))
 
 
 def _layer(case: Case) -> tuple[np.ndarray, ...]:
@@ -47,23 +47,23 @@ def _layer(case: Case) -> tuple[np.ndarray, ...]:
     return (function(case.inputs[0], weight, bias, **chosen),)
 
 
-def _by_length(g, v, dim):
-    found = np.empty(v.shape)
-    for at in _positions(v.shape):
+def _weight_norm(g, v, dim):
+    output = np.empty(v.shape)
+    for position in _positions(v.shape):
         squares = 0.0
-        for other in _positions(v.shape):
-            if dim is None or other[dim] == at[dim]:
-                squares += float(v[other]) ** 2
-        own = (
+        for other_position in _positions(v.shape):
+            if dim is None or other_position[dim] == position[dim]:
+                squares += float(v[other_position]) ** 2
+        vector = (
             ()
             if dim is None
-            else tuple(k if s > 1 else 0 for k, s in zip(at, g.shape, strict=False))
+            else tuple(k if s > 1 else 0 for k, s in zip(position, g.shape, strict=False))
         )
-        found[at] = g[own] * v[at] / math.sqrt(squares)
-    return found
+        output[position] = g[vector] * v[position] / math.sqrt(squares)
+    return output
 
 
-def _by_largest(parts, dim, steps, eps):
+def _spectral_norm(parts, dim, steps, eps):
     weight = parts["original"]
     if weight.ndim == 1:
         length = max(math.sqrt(sum(float(x) ** 2 for x in weight)), eps)
@@ -73,12 +73,12 @@ def _by_largest(parts, dim, steps, eps):
     matrix = [[float(x) for x in np.take(weight, k, dim).reshape(-1)] for k in range(rows)]
     columns = len(matrix[0])
 
-    def unit(vector):
+    def normalize(vector):
         length = max(math.sqrt(sum(x * x for x in vector)), eps)
         return [x / length for x in vector]
 
     for _ in range(steps):
-        u = unit([sum(matrix[i][j] * v[j] for j in range(columns)) for i in range(rows)])
-        v = unit([sum(matrix[i][j] * u[i] for i in range(rows)) for j in range(columns)])
+        u = normalize([sum(matrix[i][j] * v[j] for j in range(columns)) for i in range(rows)])
+        v = normalize([sum(matrix[i][j] * u[i] for i in range(rows)) for j in range(columns)])
     sigma = sum(u[i] * matrix[i][j] * v[j] for i in range(rows) for j in range(columns))
     return weight / sigma

@@ -13,37 +13,37 @@ from conformance.model.case import Case
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """A case's outputs: of several largest elements the index is the first one's."""
-    layer, given = (
+    layer, arguments = (
         case.call.layer.removeprefix("functional.").replace("_", "").lower(),
         case.call.arguments,
     )
     dims = int(layer[-2])
     if layer.startswith("adaptive"):
-        return adaptive_pool(case.inputs[0], dims, "max" in layer, **given)
+        return adaptive_pool(case.inputs[0], dims, "max" in layer, **arguments)
     if layer.startswith("fractional"):
-        return fractional_max_pool(case.inputs[0], dims, **given)
+        return fractional_max_pool(case.inputs[0], dims, **arguments)
     if "unpool" in layer:
-        return (max_unpool(*case.inputs, dims, **given, **case.keywords),)
+        return (max_unpool(*case.inputs, dims, **arguments, **case.keywords),)
     if layer.startswith("lp"):
-        return (lp_pool(case.inputs[0], dims, **given),)
+        return (lp_pool(case.inputs[0], dims, **arguments),)
     if layer.startswith("avg"):
-        return (avg_pool(case.inputs[0], dims, **given),)
-    return max_pool(case.inputs[0], dims, **given)
+        return (avg_pool(case.inputs[0], dims, **arguments),)
+    return max_pool(case.inputs[0], dims, **arguments)
 
 
-def _starts(length: int, kernel: int, stride: int, padding: int, dilation: int, ceil: bool):
+def _window_starts(length: int, kernel: int, stride: int, padding: int, dilation: int, ceil: bool):
     """Where each window begins, found by trying one after the other."""
-    found = []
+    starts = []
     start = -padding
     while True:
         end = start + dilation * (kernel - 1)
-        inside = end < length + padding
+        begins_inside = end < length + padding
         # ceil_mode: off-bounds, but begun within the left padding or the input; a window beyond
         # those that fit is the next one only.
         before = start - stride + dilation * (kernel - 1) < length + padding - 1
-        if not (inside or (ceil and start < length and (before or not found))):
-            return found
-        found.append(start)
+        if not (begins_inside or (ceil and start < length and (before or not starts))):
+            return starts
+        starts.append(start)
         start += stride
 
 
@@ -65,30 +65,32 @@ def max_pool(
     dilations = _per_dimension(dilation, dimensions)
     sizes = input.shape[-dimensions:]
     starts = [
-        _starts(sizes[d], kernel[d], strides[d], paddings[d], dilations[d], ceil_mode)
+        _window_starts(sizes[d], kernel[d], strides[d], paddings[d], dilations[d], ceil_mode)
         for d in range(dimensions)
     ]
     leading = input.shape[:-dimensions]
     shape = (*leading, *map(len, starts))
-    whole = input.dtype.kind == "i"
-    values = np.full(shape, -(2**63)) if whole else np.full(shape, -np.inf)
+    is_integer = input.dtype.kind == "i"
+    values = np.full(shape, -(2**63)) if is_integer else np.full(shape, -np.inf)
     indices = np.zeros(shape)
     for plane in _positions(leading):
-        for at in _positions(shape[-dimensions:]):
-            best, where, found = -math.inf, 0, False
+        for position in _positions(shape[-dimensions:]):
+            best, best_index, has_value = -math.inf, 0, False
             for tap in _positions(kernel):
-                place = tuple(starts[d][at[d]] + dilations[d] * tap[d] for d in range(dimensions))
+                place = tuple(
+                    starts[d][position[d]] + dilations[d] * tap[d] for d in range(dimensions)
+                )
                 if any(not 0 <= place[d] < sizes[d] for d in range(dimensions)):
                     continue
                 x = input[(*plane, *place)]
-                if not found or x > best or math.isnan(x):
-                    best, found = x, True
-                    where = 0
+                if not has_value or x > best or math.isnan(x):
+                    best, has_value = x, True
+                    best_index = 0
                     for d in range(dimensions):
-                        where = where * sizes[d] + place[d]
-            indices[(*plane, *at)] = where
-            if found:
-                values[(*plane, *at)] = best
+                        best_index = best_index * sizes[d] + place[d]
+            indices[(*plane, *position)] = best_index
+            if has_value:
+                values[(*plane, *position)] = best
     return (values, indices) if return_indices else (values,)
 
 
@@ -109,24 +111,24 @@ def avg_pool(
     paddings = _per_dimension(padding, dimensions)
     sizes = input.shape[-dimensions:]
     starts = [
-        _starts(sizes[d], kernel[d], strides[d], paddings[d], 1, ceil_mode)
+        _window_starts(sizes[d], kernel[d], strides[d], paddings[d], 1, ceil_mode)
         for d in range(dimensions)
     ]
     leading = input.shape[:-dimensions]
     shape = (*leading, *map(len, starts))
     result = np.zeros(shape)
     for plane in _positions(leading):
-        for at in _positions(shape[-dimensions:]):
+        for position in _positions(shape[-dimensions:]):
             terms, padded = [], 0
             for tap in _positions(kernel):
-                place = tuple(starts[d][at[d]] + tap[d] for d in range(dimensions))
+                place = tuple(starts[d][position[d]] + tap[d] for d in range(dimensions))
                 if all(0 <= place[d] < sizes[d] for d in range(dimensions)):
                     terms.append(input[(*plane, *place)])
                 elif all(place[d] < sizes[d] + paddings[d] for d in range(dimensions)):
                     padded += 1
             count = len(terms) + (padded if count_include_pad else 0)
             divisor = count if divisor_override is None else divisor_override
-            result[(*plane, *at)] = math.fsum(terms) / divisor
+            result[(*plane, *position)] = math.fsum(terms) / divisor
     return result
 
 
@@ -139,32 +141,32 @@ def adaptive_pool(
     equal parts.
     """
     sizes = input.shape[-dimensions:]
-    several = isinstance(output_size, (tuple, list))
-    outputs = output_size if several else (output_size,) * dimensions
+    is_sequence = isinstance(output_size, (tuple, list))
+    outputs = output_size if is_sequence else (output_size,) * dimensions
     outputs = [n if o is None else o for n, o in zip(sizes, outputs, strict=True)]
     leading = input.shape[:-dimensions]
     values, indices = np.zeros((*leading, *outputs)), np.zeros((*leading, *outputs))
     for plane in _positions(leading):
-        for at in _positions(outputs):
-            found = []
+        for position in _positions(outputs):
+            results = []
             for place in _positions(sizes):
                 if all(
-                    place[d] * outputs[d] < (at[d] + 1) * sizes[d]
-                    and at[d] * sizes[d] < (place[d] + 1) * outputs[d]
+                    place[d] * outputs[d] < (position[d] + 1) * sizes[d]
+                    and position[d] * sizes[d] < (place[d] + 1) * outputs[d]
                     for d in range(dimensions)
                 ):
                     flat = 0
                     for d in range(dimensions):
                         flat = flat * sizes[d] + place[d]
-                    found.append((input[(*plane, *place)], flat))
-            numbers = [x for x, _ in found]
+                    results.append((input[(*plane, *place)], flat))
+            numbers = [x for x, _ in results]
             if not largest:
-                values[(*plane, *at)] = math.fsum(numbers) / len(numbers)
+                values[(*plane, *position)] = math.fsum(numbers) / len(numbers)
                 continue
             best = math.nan if any(map(math.isnan, numbers)) else max(numbers)
-            values[(*plane, *at)] = best
-            indices[(*plane, *at)] = next(
-                k for x, k in found if x == best or (math.isnan(x) and math.isnan(best))
+            values[(*plane, *position)] = best
+            indices[(*plane, *position)] = next(
+                k for x, k in results if x == best or (math.isnan(x) and math.isnan(best))
             )
     return (values, indices) if return_indices else (values,)
 
@@ -176,21 +178,23 @@ def lp_pool(
     kernel = _per_dimension(kernel_size, dimensions)
     strides = kernel if stride is None else _per_dimension(stride, dimensions)
     sizes = input.shape[-dimensions:]
-    starts = [_starts(sizes[d], kernel[d], strides[d], 0, 1, ceil_mode) for d in range(dimensions)]
+    starts = [
+        _window_starts(sizes[d], kernel[d], strides[d], 0, 1, ceil_mode) for d in range(dimensions)
+    ]
     leading = input.shape[:-dimensions]
     result = np.zeros((*leading, *map(len, starts)))
     for plane in _positions(leading):
-        for at in _positions(result.shape[-dimensions:]):
+        for position in _positions(result.shape[-dimensions:]):
             terms = []
             for tap in _positions(kernel):
-                place = tuple(starts[d][at[d]] + tap[d] for d in range(dimensions))
+                place = tuple(starts[d][position[d]] + tap[d] for d in range(dimensions))
                 if all(place[d] < sizes[d] for d in range(dimensions)):
                     terms.append(float(input[(*plane, *place)]))
             if norm_type == math.inf:
-                result[(*plane, *at)] = max(map(abs, terms))
+                result[(*plane, *position)] = max(map(abs, terms))
                 continue
             total = math.fsum(x**norm_type for x in terms)
-            result[(*plane, *at)] = math.copysign(abs(total) ** (1 / norm_type), total)
+            result[(*plane, *position)] = math.copysign(abs(total) ** (1 / norm_type), total)
     return result
 
 
@@ -214,12 +218,12 @@ def max_unpool(
     ]
     sizes = sizes if output_size is None else list(output_size)[-dimensions:]
     result = np.zeros((*input.shape[:-dimensions], *sizes))
-    for at in _positions(input.shape):
-        flat, place = int(indices[at]), []
+    for position in _positions(input.shape):
+        flat, place = int(indices[position]), []
         for size in reversed(sizes):
             place.insert(0, flat % size)
             flat //= size
-        result[(*at[:-dimensions], *place)] = input[at]
+        result[(*position[:-dimensions], *place)] = input[position]
     return result
 
 
@@ -244,22 +248,22 @@ def fractional_max_pool(
     leading = input.shape[:-dimensions]
     values, indices = np.zeros((*leading, *outputs)), np.zeros((*leading, *outputs))
     for plane in _positions(leading):
-        for at in _positions(outputs):
+        for position in _positions(outputs):
             starts = []
             for d in range(dimensions):
-                room = sizes[d] - kernel[d]
-                if at[d] == outputs[d] - 1:
-                    starts.append(room)
+                last_start = sizes[d] - kernel[d]
+                if position[d] == outputs[d] - 1:
+                    starts.append(last_start)
                     continue
-                alpha, u = Fraction(room, outputs[d] - 1), Fraction(draws[d])
-                starts.append(math.floor((at[d] + u) * alpha) - math.floor(u * alpha))
-            best, where = -math.inf, None
+                alpha, u = Fraction(last_start, outputs[d] - 1), Fraction(draws[d])
+                starts.append(math.floor((position[d] + u) * alpha) - math.floor(u * alpha))
+            best, best_index = -math.inf, None
             for tap in _positions(kernel):
                 place = [starts[d] + tap[d] for d in range(dimensions)]
                 x = input[(*plane, *place)]
-                if where is None or x > best or math.isnan(x):
-                    best, where = x, 0
+                if best_index is None or x > best or math.isnan(x):
+                    best, best_index = x, 0
                     for d in range(dimensions):
-                        where = where * sizes[d] + place[d]
-            values[(*plane, *at)], indices[(*plane, *at)] = best, where
+                        best_index = best_index * sizes[d] + place[d]
+            values[(*plane, *position)], indices[(*plane, *position)] = best, best_index
     return (values, indices) if return_indices else (values,)

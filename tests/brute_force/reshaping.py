@@ -10,20 +10,20 @@ from conformance.model.case import Case
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """A case's output."""
-    (x,), given = case.inputs, case.call.arguments
+    (x,), arguments = case.inputs, case.call.arguments
     assert x is not None
     if case.call.layer == "Flatten":
-        return (flattened(x, given.get("start_dim", 1), given.get("end_dim", -1)),)
+        return (flatten(x, arguments.get("start_dim", 1), arguments.get("end_dim", -1)),)
     if case.call.layer == "Unflatten":
-        return (unflattened(x, given["dim"], given["unflattened_size"]),)
-    if "groups" in given:
-        return (shuffled(x, given["groups"]),)
-    if "upscale_factor" in given:
-        return (pixels(x, given["upscale_factor"]),)
-    return (channels(x, given["downscale_factor"]),)
+        return (unflatten(x, arguments["dim"], arguments["unflattened_size"]),)
+    if "groups" in arguments:
+        return (channel_shuffle(x, arguments["groups"]),)
+    if "upscale_factor" in arguments:
+        return (pixel_shuffle(x, arguments["upscale_factor"]),)
+    return (pixel_unshuffle(x, arguments["downscale_factor"]),)
 
 
-def flattened(x: np.ndarray, start: int, end: int) -> np.ndarray:
+def flatten(x: np.ndarray, start: int, end: int) -> np.ndarray:
     """Places within the flat axis are counted as an odometer counts."""
     if not x.ndim:
         return np.array([x[()]])
@@ -31,65 +31,65 @@ def flattened(x: np.ndarray, start: int, end: int) -> np.ndarray:
     length = 1
     for size in x.shape[start : end + 1]:
         length *= size
-    found = np.zeros((*x.shape[:start], length, *x.shape[end + 1 :]), x.dtype)
-    for at in _positions(x.shape):
+    output = np.zeros((*x.shape[:start], length, *x.shape[end + 1 :]), x.dtype)
+    for position in _positions(x.shape):
         place = 0
         for k in range(start, end + 1):
-            place = place * x.shape[k] + at[k]
-        found[(*at[:start], place, *at[end + 1 :])] = x[at]
-    return found
+            place = place * x.shape[k] + position[k]
+        output[(*position[:start], place, *position[end + 1 :])] = x[position]
+    return output
 
 
-def unflattened(x: np.ndarray, dim: int, sizes: list[int] | tuple[int, ...]) -> np.ndarray:
+def unflatten(x: np.ndarray, dim: int, sizes: list[int] | tuple[int, ...]) -> np.ndarray:
     """The other way; a size of −1 grows until the product fits."""
     dim = dim + x.ndim if dim < 0 else dim
-    known = 1
+    product = 1
     for size in sizes:
-        known *= 1 if size == -1 else size
-    grown = 0
-    while known and known * grown < x.shape[dim]:
-        grown += 1
-    full = [grown if size == -1 else size for size in sizes]
-    found = np.zeros((*x.shape[:dim], *full, *x.shape[dim + 1 :]), x.dtype)
-    for at in _positions(found.shape):
+        product *= 1 if size == -1 else size
+    inferred_size = 0
+    while product and product * inferred_size < x.shape[dim]:
+        inferred_size += 1
+    full_sizes = [inferred_size if size == -1 else size for size in sizes]
+    output = np.zeros((*x.shape[:dim], *full_sizes, *x.shape[dim + 1 :]), x.dtype)
+    for position in _positions(output.shape):
         place = 0
-        for k, size in enumerate(full):
-            place = place * size + at[dim + k]
-        found[at] = x[(*at[:dim], place, *at[dim + len(full) :])]
-    return found
+        for k, size in enumerate(full_sizes):
+            place = place * size + position[dim + k]
+        output[position] = x[(*position[:dim], place, *position[dim + len(full_sizes) :])]
+    return output
 
 
-def shuffled(x: np.ndarray, groups: int) -> np.ndarray:
+def channel_shuffle(x: np.ndarray, groups: int) -> np.ndarray:
     """Channels are dealt: the first of each group, then the second of each."""
-    found, place = np.zeros_like(x), 0
+    output, place = np.zeros_like(x), 0
     size = x.shape[1] // groups
-    for within in range(size):
+    for index_in_group in range(size):
         for group in range(groups):
-            found[:, place] = x[:, group * size + within]
+            output[:, place] = x[:, group * size + index_in_group]
             place += 1
-    return found
+    return output
 
 
-def pixels(x: np.ndarray, r: int) -> np.ndarray:
+def pixel_shuffle(x: np.ndarray, r: int) -> np.ndarray:
     """One channel after the other is laid out on a grid of its own."""
-    *leading, depth, high, wide = x.shape
-    found = np.zeros((*leading, depth // r**2, high * r, wide * r), x.dtype)
+    *leading, depth, height, width = x.shape
+    output = np.zeros((*leading, depth // r**2, height * r, width * r), x.dtype)
     for channel in range(depth):
-        c, within = divmod(channel, r * r)
-        i, j = divmod(within, r)
-        for row in range(high):
-            for column in range(wide):
-                found[..., c, row * r + i, column * r + j] = x[..., channel, row, column]
-    return found
+        c, offset = divmod(channel, r * r)
+        i, j = divmod(offset, r)
+        for row in range(height):
+            for column in range(width):
+                output[..., c, row * r + i, column * r + j] = x[..., channel, row, column]
+    return output
 
 
-def channels(x: np.ndarray, r: int) -> np.ndarray:
+def pixel_unshuffle(x: np.ndarray, r: int) -> np.ndarray:
     """One pixel after the other finds its channel."""
-    *leading, depth, high, wide = x.shape
-    found = np.zeros((*leading, depth * r**2, high // r, wide // r), x.dtype)
+    *leading, depth, height, width = x.shape
+    output = np.zeros((*leading, depth * r**2, height // r, width // r), x.dtype)
     for c in range(depth):
-        for row in range(high):
-            for column in range(wide):
+        for row in range(height):
+            for column in range(width):
                 channel = c * r * r + row % r * r + column % r
-                found[..., channel, row // r, column // r] = x[..., c, row, column]
-    return found
+                output[..., channel, row // r, column // r] = x[..., c, row, column]
+    return output

@@ -10,23 +10,23 @@ from conformance.model.case import Case
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """A case's outputs that are there."""
     arrays = [x for x in case.inputs if x is not None]
-    given, name = dict(case.call.arguments), case.call.layer.rpartition(".")[2]
+    arguments, name = dict(case.call.arguments), case.call.layer.rpartition(".")[2]
     if name == "pad_sequence":
-        return (padded(arrays, **given),)
+        return (pad_sequence(arrays, **arguments),)
     if name == "pack_sequence":
-        return packed(arrays, bool(given.get("enforce_sorted", True)))
+        return pack_sequence(arrays, bool(arguments.get("enforce_sorted", True)))
     if name in ("pack_padded_sequence", "unpad_sequence"):
-        parts = taken_out(arrays[0], arrays[1], bool(given.get("batch_first", False)))
+        parts = unpad_sequence(arrays[0], arrays[1], bool(arguments.get("batch_first", False)))
         if name == "unpad_sequence":
             return tuple(parts)
-        return packed(parts, bool(given.get("enforce_sorted", True)))
-    parts = unpacked(*arrays)
+        return pack_sequence(parts, bool(arguments.get("enforce_sorted", True)))
+    parts = unpack_sequence(*arrays)
     if name == "unpack_sequence":
         return tuple(parts)
-    return padded_again(parts, **given)
+    return pad_packed_sequence(parts, **arguments)
 
 
-def padded(
+def pad_sequence(
     sequences: list[np.ndarray],
     batch_first: bool = False,
     padding_value: float = 0.0,
@@ -35,52 +35,52 @@ def padded(
 ) -> np.ndarray:
     """Element by element."""
     longest = max(len(x) for x in sequences) if total is None else total
-    rest = sequences[0].shape[1:]
-    found = np.zeros((longest, len(sequences), *rest))
+    step_shape = sequences[0].shape[1:]
+    output = np.zeros((longest, len(sequences), *step_shape))
     for b, x in enumerate(sequences):
         for t in range(longest):
-            own = t if padding_side == "right" else t - (longest - len(x))
-            found[t, b] = x[own] if 0 <= own < len(x) else padding_value
-    return np.swapaxes(found, 0, 1) if batch_first else found
+            step = t if padding_side == "right" else t - (longest - len(x))
+            output[t, b] = x[step] if 0 <= step < len(x) else padding_value
+    return np.swapaxes(output, 0, 1) if batch_first else output
 
 
-def packed(sequences: list[np.ndarray], enforce_sorted: bool) -> tuple[np.ndarray, ...]:
+def pack_sequence(sequences: list[np.ndarray], enforce_sorted: bool) -> tuple[np.ndarray, ...]:
     """Step by step; of sequences of one length the first comes first."""
     order = list(range(len(sequences)))
     if not enforce_sorted:
         order.sort(key=lambda k: -len(sequences[k]))
     data, sizes = [], []
     for t in range(max(len(x) for x in sequences)):
-        there = [k for k in order if len(sequences[k]) > t]
-        sizes.append(len(there))
-        data += [sequences[k][t] for k in there]
-    whole = np.array(data).reshape(len(data), *sequences[0].shape[1:])
+        present = [k for k in order if len(sequences[k]) > t]
+        sizes.append(len(present))
+        data += [sequences[k][t] for k in present]
+    packed_data = np.array(data).reshape(len(data), *sequences[0].shape[1:])
     if enforce_sorted:
-        return whole, np.array(sizes)
-    back = [order.index(k) for k in range(len(order))]
-    return whole, np.array(sizes), np.array(order), np.array(back)
+        return packed_data, np.array(sizes)
+    unsorted_indices = [order.index(k) for k in range(len(order))]
+    return packed_data, np.array(sizes), np.array(order), np.array(unsorted_indices)
 
 
-def taken_out(x: np.ndarray, lengths: np.ndarray, batch_first: bool) -> list[np.ndarray]:
+def unpad_sequence(x: np.ndarray, lengths: np.ndarray, batch_first: bool) -> list[np.ndarray]:
     """The first steps of each sequence."""
     batches = x if batch_first else np.swapaxes(x, 0, 1)
     return [batches[b][: int(n)] for b, n in enumerate(lengths)]
 
 
-def unpacked(
+def unpack_sequence(
     data: np.ndarray,
     batch_sizes: np.ndarray,
     sorted_indices: np.ndarray | None = None,
     unsorted_indices: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Row by row."""
-    found: list[list[np.ndarray]] = [[] for _ in range(int(batch_sizes[0]))]
+    steps: list[list[np.ndarray]] = [[] for _ in range(int(batch_sizes[0]))]
     row = 0
     for size in batch_sizes:
         for place in range(int(size)):
-            found[place].append(data[row])
+            steps[place].append(data[row])
             row += 1
-    parts = [np.array(x).reshape(len(x), *data.shape[1:]) for x in found]
+    parts = [np.array(x).reshape(len(x), *data.shape[1:]) for x in steps]
     if sorted_indices is None:
         return parts
     restored = [parts[0]] * len(parts)
@@ -89,12 +89,12 @@ def unpacked(
     return restored
 
 
-def padded_again(
+def pad_packed_sequence(
     parts: list[np.ndarray],
     batch_first: bool = False,
     padding_value: float = 0.0,
     total_length: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The batch and the lengths."""
-    batch = padded(parts, batch_first, padding_value, total=total_length)
+    batch = pad_sequence(parts, batch_first, padding_value, total=total_length)
     return batch, np.array([len(x) for x in parts])

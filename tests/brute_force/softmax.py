@@ -16,16 +16,16 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     (x,) = case.inputs
     assert x is not None
     name = case.call.layer.removeprefix("functional.").replace("_", "").lower()
-    given = dict(case.call.arguments)
-    if given.get("dtype") is not None:
-        x = cast(x, given["dtype"])
-    axis = _axis(name, given, x.ndim)
+    arguments = dict(case.call.arguments)
+    if arguments.get("dtype") is not None:
+        x = round_to_dtype(x, arguments["dtype"])
+    axis = _axis(name, arguments, x.ndim)
     if not x.ndim:
-        return (_sliced(case, name, given, x.reshape(1), 0).reshape(()),)
-    return (_sliced(case, name, given, x, axis),)
+        return (_apply_to_rows(case, name, arguments, x.reshape(1), 0).reshape(()),)
+    return (_apply_to_rows(case, name, arguments, x, axis),)
 
 
-def cast(x: np.ndarray, dtype: str) -> np.ndarray:
+def round_to_dtype(x: np.ndarray, dtype: str) -> np.ndarray:
     """The numbers as they are in another dtype, as float64."""
     with np.errstate(over="ignore"):
         if dtype != "bfloat16":
@@ -36,8 +36,8 @@ def cast(x: np.ndarray, dtype: str) -> np.ndarray:
     return rounded.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
-def _axis(name: str, given: dict[str, object], axes: int) -> int:
-    dim = given.get("dim", -1 if name == "gumbelsoftmax" else None)
+def _axis(name: str, arguments: dict[str, object], axes: int) -> int:
+    dim = arguments.get("dim", -1 if name == "gumbelsoftmax" else None)
     if name == "softmax2d":
         return axes - 3
     if dim is None:
@@ -46,45 +46,47 @@ def _axis(name: str, given: dict[str, object], axes: int) -> int:
     return dim if dim >= 0 else dim + max(axes, 1)
 
 
-def _sliced(
-    case: Case, name: str, given: dict[str, object], x: np.ndarray, axis: int
+def _apply_to_rows(
+    case: Case, name: str, arguments: dict[str, object], x: np.ndarray, axis: int
 ) -> np.ndarray:
-    found, coin = np.empty(x.shape), random.Random(case.seed)
-    rest = x.shape[:axis] + x.shape[axis + 1 :]
-    for at in _positions(rest):
-        places = [(*at[:axis], k, *at[axis:]) for k in range(x.shape[axis])]
+    output, generator = np.empty(x.shape), random.Random(case.seed)
+    batch_shape = x.shape[:axis] + x.shape[axis + 1 :]
+    for position in _positions(batch_shape):
+        places = [(*position[:axis], k, *position[axis:]) for k in range(x.shape[axis])]
         row = [float(x[place]) for place in places]
         if name == "gumbelsoftmax":
-            numbers = _drawn(row, given, coin)
+            numbers = _gumbel_softmax(row, arguments, generator)
         elif name == "logsoftmax":
-            numbers = _logarithms(row)
+            numbers = _log_softmax(row)
         else:
-            numbers = _shares([-a for a in row] if name == "softmin" else row)
+            numbers = _softmax([-a for a in row] if name == "softmin" else row)
         for place, number in zip(places, numbers, strict=True):
-            found[place] = number
-    return found
+            output[place] = number
+    return output
 
 
-def _shares(row: list[float]) -> list[float]:
+def _softmax(row: list[float]) -> list[float]:
     if not row or not math.isfinite(max(row)) or any(math.isnan(a) for a in row):
         return [math.nan] * len(row)
-    raised = [math.exp(a - max(row)) for a in row]
-    return [a / math.fsum(raised) for a in raised]
+    exponentials = [math.exp(a - max(row)) for a in row]
+    return [a / math.fsum(exponentials) for a in exponentials]
 
 
-def _logarithms(row: list[float]) -> list[float]:
+def _log_softmax(row: list[float]) -> list[float]:
     if not row or not math.isfinite(max(row)) or any(math.isnan(a) for a in row):
         return [math.nan] * len(row)
-    most = max(range(len(row)), key=row.__getitem__)
+    argmax = max(range(len(row)), key=row.__getitem__)
     # All but the largest, whose exponential is 1: log1p keeps the digits of a small sum.
-    rest = math.fsum(math.exp(a - row[most]) for k, a in enumerate(row) if k != most)
-    return [a - row[most] - math.log1p(rest) for a in row]
+    other_sum = math.fsum(math.exp(a - row[argmax]) for k, a in enumerate(row) if k != argmax)
+    return [a - row[argmax] - math.log1p(other_sum) for a in row]
 
 
-def _drawn(row: list[float], given: dict[str, object], coin: random.Random) -> list[float]:
-    tau, hard = float(str(given.get("tau", 1.0))), bool(given.get("hard", False))
-    noisy = [(a - math.log(-math.log(coin.uniform(1e-12, 1 - 1e-12)))) / tau for a in row]
-    soft = _shares(noisy)
+def _gumbel_softmax(
+    row: list[float], arguments: dict[str, object], generator: random.Random
+) -> list[float]:
+    tau, hard = float(str(arguments.get("tau", 1.0))), bool(arguments.get("hard", False))
+    noisy = [(a - math.log(-math.log(generator.uniform(1e-12, 1 - 1e-12)))) / tau for a in row]
+    soft = _softmax(noisy)
     if not hard:
         return soft
     return [float(k == max(range(len(row)), key=soft.__getitem__)) for k in range(len(row))]

@@ -11,7 +11,7 @@ import numpy as np
 from conformance.model.case import Call, Unsupported
 
 
-class Around:
+class LayerWrapper:
     """A layer that does as another does.
 
     Args:
@@ -31,40 +31,40 @@ class Around:
         return self.inner(*inputs, **keywords)
 
 
-class Surrounded:
+class WrapsLayers:
     """Mixed into an adapter: its layers are put into another class."""
 
-    layer: ClassVar[type[Around]]
+    layer: ClassVar[type[LayerWrapper]]
 
     def __init__(self) -> None:
         # An adapter is made with or without a name.
-        named = "name" in inspect.signature(super().__init__).parameters
-        super().__init__(*([type(self).__name__] if named else []))  # type: ignore[call-arg]
+        takes_name = "name" in inspect.signature(super().__init__).parameters
+        super().__init__(*([type(self).__name__] if takes_name else []))  # type: ignore[call-arg]
 
-    def build(self, call: Call) -> Around:
+    def build(self, call: Call) -> LayerWrapper:
         """The adapter's layer within the other class."""
         return self.layer(super().build(call), call, self)  # type: ignore[misc]
 
 
-class FirstAnswerKept(Surrounded):
+class FirstAnswerKept(WrapsLayers):
     """Inputs of a shape that was there before get the answer that was given then."""
 
-    class layer(Around):  # noqa: N801 - the name is the mixin's
+    class layer(LayerWrapper):  # noqa: N801 - the name is the mixin's
         """Keeps answers by the shapes of the inputs."""
 
         def __call__(self, *inputs: Any, **keywords: Any) -> Any:
             """An earlier answer, or a new one."""
-            kept = self.__dict__.setdefault("kept", {})
-            form = (*(None if x is None else tuple(x.shape) for x in inputs), repr(keywords))
-            if form not in kept:
-                kept[form] = self.inner(*inputs, **keywords)
-            return kept[form]
+            answers = self.__dict__.setdefault("kept", {})
+            key = (*(None if x is None else tuple(x.shape) for x in inputs), repr(keywords))
+            if key not in answers:
+                answers[key] = self.inner(*inputs, **keywords)
+            return answers[key]
 
 
-class StateLacksItsLast(Surrounded):
+class StateLacksItsLast(WrapsLayers):
     """The last name of the state is not saved."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Says less than it holds."""
 
         def state(self) -> Mapping[str, Any]:
@@ -72,10 +72,10 @@ class StateLacksItsLast(Surrounded):
             return dict(list(self.inner.state().items())[:-1])
 
 
-class LoadForgotten(Surrounded):
+class LoadForgotten(WrapsLayers):
     """What is loaded after a call is not used."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Loads before the first call only."""
 
         def __call__(self, *inputs: Any, **keywords: Any) -> Any:
@@ -83,54 +83,54 @@ class LoadForgotten(Surrounded):
             self.called = True
             return self.inner(*inputs, **keywords)
 
-        def load(self, *given: Any) -> None:
+        def load(self, *arguments: Any) -> None:
             """Nothing after a call."""
             if "called" not in self.__dict__:
-                self.inner.load(*given)
+                self.inner.load(*arguments)
 
 
-class LayoutsMisread(Surrounded):
+class LayoutsMisread(WrapsLayers):
     """Memory with exchanged axes is read as if it were contiguous."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Puts the elements of such an array in another order."""
 
-        def put(self, array: np.ndarray, layout: str = "contiguous", *more: Any) -> Any:
+        def put(self, array: np.ndarray, layout: str = "contiguous", *options: Any) -> Any:
             """In the wrong order, where the layout is made."""
             if layout in ("transposed", "channels_last") and array.ndim > 1:
-                self.inner.put(array, layout, *more)
-                return self.inner.put(array.T.copy().reshape(array.shape), "contiguous", *more)
-            return self.inner.put(array, layout, *more)
+                self.inner.put(array, layout, *options)
+                return self.inner.put(array.T.copy().reshape(array.shape), "contiguous", *options)
+            return self.inner.put(array, layout, *options)
 
 
-class GradientDoubled(Surrounded):
+class GradientDoubled(WrapsLayers):
     """The gradient of the first input comes twice."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Adds it to itself."""
 
-        def vjp(self, *given: Any, **named: Any) -> Any:
+        def vjp(self, *arguments: Any, **keywords: Any) -> Any:
             """Gradients, the first doubled."""
-            (first, *rest), state = self.inner.vjp(*given, **named)
-            return (None if first is None else first + first, *rest), state
+            (first, *others), state = self.inner.vjp(*arguments, **keywords)
+            return (None if first is None else first + first, *others), state
 
 
-class GradientsLackOne(Surrounded):
+class GradientsLackOne(WrapsLayers):
     """The state's last tensor gets no gradient."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Leaves it out."""
 
-        def vjp(self, *given: Any, **named: Any) -> Any:
+        def vjp(self, *arguments: Any, **keywords: Any) -> Any:
             """Gradients, one less."""
-            inputs, state = self.inner.vjp(*given, **named)
+            inputs, state = self.inner.vjp(*arguments, **keywords)
             return inputs, dict(list(state.items())[:-1])
 
 
-class Drifts(Surrounded):
+class Drifts(WrapsLayers):
     """Every call after the first adds one to what the call before gave."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Counts its calls."""
 
         def __call__(self, *inputs: Any, **keywords: Any) -> Any:
@@ -138,14 +138,14 @@ class Drifts(Surrounded):
             calls = self.__dict__.setdefault("calls", [])
             calls.append(1)
             y = self.inner(*inputs, **keywords)
-            added = self.inner.put(np.array(float(len(calls) - 1)))
-            return tuple(part + added for part in y) if isinstance(y, tuple) else y + added
+            drift = self.inner.put(np.array(float(len(calls) - 1)))
+            return tuple(part + drift for part in y) if isinstance(y, tuple) else y + drift
 
 
-class DtypeWidened(Surrounded):
+class DtypeWidened(WrapsLayers):
     """float32 comes out as float64."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Says another dtype of what it computes."""
 
         def __call__(self, *inputs: Any, **keywords: Any) -> Any:
@@ -160,10 +160,10 @@ class DtypeWidened(Surrounded):
             return "float64" if widened else str(self.inner.dtype(native))
 
 
-class BatchOfOneDropped(Surrounded):
+class BatchOfOneDropped(WrapsLayers):
     """A leading dimension of one goes away."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Takes it off the first output."""
 
         def __call__(self, *inputs: Any, **keywords: Any) -> Any:
@@ -175,21 +175,21 @@ class BatchOfOneDropped(Surrounded):
             return (first, *y[1:]) if isinstance(y, tuple) else first
 
 
-class NanIsZero(Surrounded):
+class NanIsZero(WrapsLayers):
     """NaN in an input counts as 0."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Puts other numbers."""
 
-        def put(self, array: np.ndarray, *more: Any) -> Any:
+        def put(self, array: np.ndarray, *options: Any) -> Any:
             """The array without NaN."""
-            return self.inner.put(np.where(np.isnan(array), 0, array), *more)
+            return self.inner.put(np.where(np.isnan(array), 0, array), *options)
 
 
-class OddLengthsRaise(Surrounded):
+class OddLengthsRaise(WrapsLayers):
     """A last dimension of five raises."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Refuses what it should take."""
 
         def __call__(self, *inputs: Any, **keywords: Any) -> Any:
@@ -199,10 +199,10 @@ class OddLengthsRaise(Surrounded):
             return self.inner(*inputs, **keywords)
 
 
-class InvalidGetsZeros(Surrounded):
+class InvalidGetsZeros(WrapsLayers):
     """What is refused elsewhere gets zeros."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Refuses nothing."""
 
         def __call__(self, *inputs: Any, **keywords: Any) -> Any:
@@ -215,10 +215,10 @@ class InvalidGetsZeros(Surrounded):
                 return self.inner.put(np.zeros(3))
 
 
-class InputOverwritten(Surrounded):
+class InputOverwritten(WrapsLayers):
     """A call leaves zeros in its input."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Writes where it should only read."""
 
         def __call__(self, *inputs: Any, **keywords: Any) -> Any:
@@ -228,10 +228,10 @@ class InputOverwritten(Surrounded):
             return y
 
 
-class BufferShared(Surrounded):
+class BufferShared(WrapsLayers):
     """Outputs of one shape are one buffer, whichever call they come from."""
 
-    class layer(Around):  # noqa: N801
+    class layer(LayerWrapper):  # noqa: N801
         """Writes each answer into the memory of the one before."""
 
         def __call__(self, *inputs: Any, **keywords: Any) -> Any:
@@ -239,7 +239,7 @@ class BufferShared(Surrounded):
             y = self.inner(*inputs, **keywords)
             if isinstance(y, tuple):
                 return y
-            kept = self.__dict__.setdefault("kept", {})
-            buffer = kept.setdefault((y.shape, y.dtype), np.array(y))
+            buffers = self.__dict__.setdefault("kept", {})
+            buffer = buffers.setdefault((y.shape, y.dtype), np.array(y))
             buffer[...] = y
             return buffer

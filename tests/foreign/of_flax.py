@@ -20,15 +20,17 @@ class GatesSwapped(Flax):
     """The cell's gate comes before the forget gate."""
 
     @implements("LSTM", passes=("input_size", "hidden_size", "bias", "batch_first"))
-    def swapped(self, state: Any, x: Any, *states: Any, call: Any, **given: Any) -> Any:
+    def lstm_with_swapped_gates(
+        self, state: Any, x: Any, *states: Any, call: Any, **arguments: Any
+    ) -> Any:
         """Of the weights the second and third quarter change places."""
 
-        def turned(w: Any) -> Any:
+        def swap_gates(w: Any) -> Any:
             i, f, g, o = jnp.split(w, 4)
             return jnp.concatenate([i, g, f, o])
 
-        turned_state = {name: turned(w) for name, w in state.items()}
-        return self.recurrent(turned_state, x, *states, call=call, **given)
+        swapped_state = {name: swap_gates(w) for name, w in state.items()}
+        return self.recurrent(swapped_state, x, *states, call=call, **arguments)
 
 
 @plant(FAITHFUL, "GroupNorm")
@@ -36,9 +38,11 @@ class OwnEpsilon(Flax):
     """An eps that is left out is Flax's own, 1e-6."""
 
     @implements("GroupNorm", passes=("num_groups", "num_channels", "affine", "bias"))
-    def own(self, state: Any, x: Any, *, call: Any, eps: float = 1e-6, **given: Any) -> Any:
+    def group_norm_with_own_eps(
+        self, state: Any, x: Any, *, call: Any, eps: float = 1e-6, **arguments: Any
+    ) -> Any:
         """Another default."""
-        return self.group_norm(state, x, call=call, eps=eps, **given)
+        return self.group_norm(state, x, call=call, eps=eps, **arguments)
 
 
 @plant(FAITHFUL, "AvgPool1d")
@@ -46,11 +50,11 @@ class PaddingNotCounted(Flax):
     """Zeros at the edges do not count, whatever is asked for."""
 
     @implements("AvgPool1d", passes=("kernel_size", "stride", "padding"))
-    def uncounted(
-        self, state: Any, x: Any, *, call: Any, count_include_pad: bool = True, **given: Any
+    def avg_pool_without_padding(
+        self, state: Any, x: Any, *, call: Any, count_include_pad: bool = True, **arguments: Any
     ) -> Any:
         """Divided by the elements that are there."""
-        y = self.avg_pool(state, x, call=call, count_include_pad=False, **given)
+        y = self.avg_pool(state, x, call=call, count_include_pad=False, **arguments)
         return y.astype(x.dtype)
 
 

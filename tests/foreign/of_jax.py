@@ -20,14 +20,16 @@ class GatesSwapped(Jax):
     """The update gate comes before the reset gate."""
 
     @implements("GRU", ignores=("input_size", "hidden_size", "bias"), passes=("batch_first",))
-    def swapped(self, state: Any, x: Any, *states: Any, **given: Any) -> Any:
+    def gru_with_swapped_gates(self, state: Any, x: Any, *states: Any, **arguments: Any) -> Any:
         """Of the weights the first and second third change places."""
 
-        def turned(w: Any) -> Any:
+        def swap_gates(w: Any) -> Any:
             r, z, n = jnp.split(w, 3)
             return jnp.concatenate([z, r, n])
 
-        return self.recurrent({name: turned(w) for name, w in state.items()}, x, *states, **given)
+        return self.recurrent(
+            {name: swap_gates(w) for name, w in state.items()}, x, *states, **arguments
+        )
 
 
 @plant(FAITHFUL, "Conv2d")
@@ -38,11 +40,13 @@ class DilationForgottenInGroups(Jax):
         "Conv2d", ignores=("in_channels", "out_channels", "kernel_size", "bias"),
         passes=("stride", "padding", "padding_mode"),
     )  # fmt: skip
-    def grouped(
-        self, state: Any, x: Any, *, dilation: Any = 1, groups: int = 1, **given: Any
+    def conv_without_dilation_in_groups(
+        self, state: Any, x: Any, *, dilation: Any = 1, groups: int = 1, **arguments: Any
     ) -> Any:
         """Dilated where there are no groups."""
-        return self.conv(state, x, groups=groups, dilation=1 if groups > 1 else dilation, **given)
+        return self.conv(
+            state, x, groups=groups, dilation=1 if groups > 1 else dilation, **arguments
+        )
 
 
 @plant(FAITHFUL, "AvgPool2d")
@@ -50,11 +54,13 @@ class WindowsCounted(Jax):
     """A sum is divided by the numbers of a window along one side, squared."""
 
     @implements("AvgPool2d", passes=("stride", "padding"))
-    def counted(self, state: Any, x: Any, *, call: Any, kernel_size: Any, **given: Any) -> Any:
+    def avg_pool_by_squared_side(
+        self, state: Any, x: Any, *, call: Any, kernel_size: Any, **arguments: Any
+    ) -> Any:
         """The first side counts twice."""
-        first = kernel_size if isinstance(kernel_size, int) else kernel_size[0]
-        given |= {"kernel_size": kernel_size, "divisor_override": first**2}
-        return self.avg_pool(state, x, call=call, **given)
+        side = kernel_size if isinstance(kernel_size, int) else kernel_size[0]
+        arguments |= {"kernel_size": kernel_size, "divisor_override": side**2}
+        return self.avg_pool(state, x, call=call, **arguments)
 
 
 @plant(FAITHFUL, "GELU")
@@ -62,7 +68,7 @@ class AlwaysByTanh(Jax):
     """GELU is approximated where it should not be."""
 
     @implements("GELU")
-    def by_tanh(self, state: Any, x: Any, *, approximate: str = "none") -> Any:
+    def gelu_by_tanh(self, state: Any, x: Any, *, approximate: str = "none") -> Any:
         """JAX's own default."""
         approximate = "tanh" if approximate == "none" else approximate
         return self.gelu(state, x, approximate=approximate)

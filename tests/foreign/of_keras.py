@@ -19,7 +19,7 @@ class OwnSlope(Keras):
     """A slope that is left out is Keras's own, 0.2."""
 
     @implements("LeakyReLU")
-    def own(self, state: Any, x: Any, *, negative_slope: float = 0.2) -> Any:
+    def leaky_relu_with_own_slope(self, state: Any, x: Any, *, negative_slope: float = 0.2) -> Any:
         """Another default."""
         return self.leaky_relu(state, x, negative_slope=negative_slope)
 
@@ -29,7 +29,7 @@ class SidesExchanged(Keras):
     """torch's list is read from the first axis on."""
 
     @implements("ZeroPad2d")
-    def exchanged(self, state: Any, x: Any, *, call: Any, padding: Any) -> Any:
+    def zero_pad_with_swapped_sides(self, state: Any, x: Any, *, call: Any, padding: Any) -> Any:
         """Rows are padded as columns should be."""
         if not isinstance(padding, int):
             padding = (*padding[2:], *padding[:2])
@@ -41,7 +41,7 @@ class AlwaysByTanh(Keras):
     """GELU is approximated where it should not be."""
 
     @implements("GELU")
-    def by_tanh(self, state: Any, x: Any, *, approximate: str = "none") -> Any:
+    def gelu_by_tanh(self, state: Any, x: Any, *, approximate: str = "none") -> Any:
         """Keras's own default."""
         if approximate not in ("none", "tanh"):
             return self.gelu(state, x, approximate=approximate)

@@ -23,15 +23,17 @@ class GatesSwapped(Mlx):
     """The cell's gate comes before the forget gate."""
 
     @implements("LSTM", passes=("input_size", "hidden_size", "bias", "batch_first"))
-    def swapped(self, state: Any, x: Any, *states: Any, call: Call, **given: Any) -> Any:
+    def lstm_with_swapped_gates(
+        self, state: Any, x: Any, *states: Any, call: Call, **arguments: Any
+    ) -> Any:
         """Of the weights the second and third quarter change places."""
 
-        def turned(w: Any) -> Any:
+        def swap_gates(w: Any) -> Any:
             i, f, g, o = mx.split(w, 4)
             return mx.concatenate([i, g, f, o])
 
-        turned_state = {name: turned(w) for name, w in state.items()}
-        return self.recurrent(turned_state, x, *states, call=call, **given)
+        swapped_state = {name: swap_gates(w) for name, w in state.items()}
+        return self.recurrent(swapped_state, x, *states, call=call, **arguments)
 
 
 @plant(FAITHFUL, "Conv2d")
@@ -39,15 +41,15 @@ class GroupsForgetBias(Mlx):
     """With groups the bias is not added."""
 
     @implements("Conv2d", passes=("in_channels", "out_channels", "kernel_size", "stride"))
-    def grouped(
+    def conv_without_bias_in_groups(
         self, state: Any, x: Any, *, call: Call, groups: int = 1, padding: Any = 0,
-        dilation: Any = 1, bias: bool = True, **given: Any,
+        dilation: Any = 1, bias: bool = True, **arguments: Any,
     ) -> Any:  # fmt: skip
         """A layer without a bias."""
         if groups > 1:
             bias, state = False, {"weight": state["weight"]} if state else {}
-        more = {"groups": groups, "padding": padding, "dilation": dilation, "bias": bias}
-        return self.conv(state, x, call=call, **more, **given)
+        keywords = {"groups": groups, "padding": padding, "dilation": dilation, "bias": bias}
+        return self.conv(state, x, call=call, **keywords, **arguments)
 
 
 @plant(FAITHFUL, "functional.conv1d")
@@ -55,16 +57,16 @@ class SamePadsBefore(Mlx):
     """Of an odd number of zeros 'same' puts the larger part before the input."""
 
     @implements("functional.conv1d", passes=("stride", "dilation", "groups"))
-    def before(
+    def functional_conv_padding_before(
         self, state: Any, input: Any, weight: Any, bias: Any = None, *, call: Call,
-        padding: Any = 0, **given: Any,
+        padding: Any = 0, **arguments: Any,
     ) -> Any:  # fmt: skip
         """Everything the other way round."""
         if padding != "same":
-            plain = {"call": call, "padding": padding, **given}
-            return self.functional_conv(state, input, weight, bias, **plain)
+            keywords = {"call": call, "padding": padding, **arguments}
+            return self.functional_conv(state, input, weight, bias, **keywords)
         x, w = input[..., ::-1], weight[..., ::-1]
-        return self.functional_conv(state, x, w, bias, call=call, padding=padding, **given)[
+        return self.functional_conv(state, x, w, bias, call=call, padding=padding, **arguments)[
             ..., ::-1
         ]
 
@@ -74,11 +76,13 @@ class InputsExchanged(Mlx):
     """Where both inputs have as many features they are taken for one another."""
 
     @implements("Bilinear", passes=("in1_features", "in2_features", "out_features", "bias"))
-    def exchanged(self, state: Any, x1: Any, x2: Any, *, call: Call, **given: Any) -> Any:
+    def bilinear_with_swapped_inputs(
+        self, state: Any, x1: Any, x2: Any, *, call: Call, **arguments: Any
+    ) -> Any:
         """The weight's inputs exchanged."""
         if x1.shape == x2.shape:
             x1, x2 = x2, x1
-        return self.bilinear(state, x1, x2, call=call, **given)
+        return self.bilinear(state, x1, x2, call=call, **arguments)
 
 
 @plant(FAITHFUL, "Conv1d", "Conv2d")
@@ -89,12 +93,12 @@ class CircularIsZeros(Mlx):
         "Conv1d", "Conv2d",
         passes=("in_channels", "out_channels", "kernel_size", "stride", "padding", "bias"),
     )  # fmt: skip
-    def circular(
+    def conv_with_zero_padding(
         self, state: Any, x: Any, *, call: Call, padding_mode: str = "zeros", groups: int = 1,
-        dilation: Any = 1, **given: Any,
+        dilation: Any = 1, **arguments: Any,
     ) -> Any:  # fmt: skip
         """Zeros for all modes."""
-        return self.conv(state, x, call=call, groups=groups, dilation=dilation, **given)
+        return self.conv(state, x, call=call, groups=groups, dilation=dilation, **arguments)
 
 
 @plant(FAITHFUL, "BatchNorm1d", "BatchNorm2d")
@@ -105,17 +109,24 @@ class RunningVarianceBiased(Mlx):
         "BatchNorm1d", "BatchNorm2d",
         passes=("num_features", "eps", "momentum", "affine", "track_running_stats"),
     )  # fmt: skip
-    def biased(
-        self, state: Any, x: Any, *, call: Call, training: bool, momentum: float = 0.1, **given: Any
+    def batch_norm_with_biased_variance(
+        self,
+        state: Any,
+        x: Any,
+        *,
+        call: Call,
+        training: bool,
+        momentum: float = 0.1,
+        **arguments: Any,
     ) -> Any:
         """The step towards the batch's variance is shortened by (n − 1)/n."""
-        more = {"call": call, "training": training, "momentum": momentum, **given}
-        found = self.batch_norm(state, x, **more)
-        if not isinstance(found, Updated) or not state:
-            return found
-        n, kept = x.size // x.shape[1], (1 - momentum) * state["running_var"]
-        step = (found.state["running_var"] - kept) * ((n - 1) / n)
-        return Updated(found.outputs, {**found.state, "running_var": kept + step})
+        keywords = {"call": call, "training": training, "momentum": momentum, **arguments}
+        result = self.batch_norm(state, x, **keywords)
+        if not isinstance(result, Updated) or not state:
+            return result
+        n, old_part = x.size // x.shape[1], (1 - momentum) * state["running_var"]
+        step = (result.state["running_var"] - old_part) * ((n - 1) / n)
+        return Updated(result.outputs, {**result.state, "running_var": old_part + step})
 
 
 @plant(FAITHFUL, "functional.gelu")
@@ -123,7 +134,7 @@ class FastGelu(Mlx):
     """The approximation by tanh is the fast one, x·σ(1.702·x)."""
 
     @implements("functional.gelu")
-    def fast(self, state: Any, input: Any, *, approximate: str = "none") -> Any:
+    def fast_gelu(self, state: Any, input: Any, *, approximate: str = "none") -> Any:
         """`nn.gelu_fast_approx`."""
         if approximate == "tanh":
             return nn.gelu_fast_approx(input)
@@ -135,11 +146,11 @@ class SlopesOfLastAxis(Mlx):
     """Where the last axis is as long as that of the channels, the slopes are of the last axis."""
 
     @implements("PReLU", passes=("num_parameters", "init"))
-    def last(self, state: Any, x: Any, *, call: Call, **given: Any) -> Any:
+    def prelu_on_last_axis(self, state: Any, x: Any, *, call: Call, **arguments: Any) -> Any:
         """Channels stay where they are."""
         if state and x.ndim > 2 and x.shape[-1] == x.shape[1] == len(state["weight"]):
             return nn.prelu(x, state["weight"])
-        return self.prelu(state, x, call=call, **given)
+        return self.prelu(state, x, call=call, **arguments)
 
 
 @plant(FAITHFUL, "Dropout3d")
@@ -147,11 +158,13 @@ class ElementsDropped(Mlx):
     """Single numbers are dropped, not whole channels."""
 
     @implements("Dropout3d", passes=("p",))
-    def elements(self, state: Any, x: Any, *, call: Call, training: bool, **given: Any) -> Any:
+    def drop_elements(
+        self, state: Any, x: Any, *, call: Call, training: bool, **arguments: Any
+    ) -> Any:
         """`nn.Dropout`."""
-        if given.get("p", 0.5) == 1:
-            return self.dropout(state, x, call=call, training=training, **given)
-        return nn.Dropout(given.get("p", 0.5)).train(training)(x)
+        if arguments.get("p", 0.5) == 1:
+            return self.dropout(state, x, call=call, training=training, **arguments)
+        return nn.Dropout(arguments.get("p", 0.5)).train(training)(x)
 
 
 @plant(FAITHFUL, "AvgPool1d")
@@ -159,10 +172,10 @@ class PaddingNotCounted(Mlx):
     """A mean is of the numbers alone, without the zeros around them."""
 
     @implements("AvgPool1d", passes=("kernel_size", "stride", "padding"))
-    def numbers(self, state: Any, x: Any, *, call: Call, **given: Any) -> Any:
+    def avg_pool_without_padding(self, state: Any, x: Any, *, call: Call, **arguments: Any) -> Any:
         """Divided by the mean of ones."""
-        whole = self.pool(state, x, call=call, **given)
-        return whole / self.pool(state, mx.ones_like(x), call=call, **given)
+        means = self.pool(state, x, call=call, **arguments)
+        return means / self.pool(state, mx.ones_like(x), call=call, **arguments)
 
 
 @plant(FAITHFUL, "functional.scaled_dot_product_attention")
@@ -170,16 +183,16 @@ class CausalFromTheEnd(Mlx):
     """The causal mask is that of MLX with other lengths, too: the last query sees all keys."""
 
     @implements("functional.scaled_dot_product_attention", passes=("scale", "enable_gqa"))
-    def lower_right(
+    def attention_with_lower_right_mask(
         self, state: Any, query: Any, key: Any, value: Any, mask: Any = None, *,
-        is_causal: bool = False, **given: Any,
+        is_causal: bool = False, **arguments: Any,
     ) -> Any:  # fmt: skip
         """A mask in place of the word, which the adapter declines."""
         if is_causal and mask is None:
             n, m = query.shape[-2], key.shape[-2]
             mask, is_causal = mx.tril(mx.ones((n, m)), m - n) > 0, False
-        more = {"is_causal": is_causal, **given}
-        return self.scaled_dot_product_attention(state, query, key, value, mask, **more)
+        keywords = {"is_causal": is_causal, **arguments}
+        return self.scaled_dot_product_attention(state, query, key, value, mask, **keywords)
 
 
 @plant(FAITHFUL, "Upsample", "UpsamplingBilinear2d")
@@ -190,12 +203,12 @@ class FactorsFromTheEnd(Mlx):
         "Upsample", "UpsamplingBilinear2d",
         passes=("size", "mode", "align_corners", "recompute_scale_factor"),
     )  # fmt: skip
-    def turned(
-        self, state: Any, x: Any, *, call: Call, scale_factor: Any = None, **given: Any
+    def upsample_with_reversed_factors(
+        self, state: Any, x: Any, *, call: Call, scale_factor: Any = None, **arguments: Any
     ) -> Any:
         """A tuple turned round."""
         factor = scale_factor[::-1] if isinstance(scale_factor, tuple) else scale_factor
-        return self.upsample(state, x, call=call, scale_factor=factor, **given)
+        return self.upsample(state, x, call=call, scale_factor=factor, **arguments)
 
 
 @plant(FAITHFUL, "MultiheadAttention")
@@ -209,16 +222,16 @@ class MasksOfHeadsTurned(Mlx):
             "average_attn_weights", "is_causal",
         ),
     )  # fmt: skip
-    def turned(
+    def attention_with_swapped_mask_axes(
         self, state: Any, query: Any, key: Any, value: Any, padding: Any = None, mask: Any = None,
-        *, num_heads: int, call: Call, **given: Any,
+        *, num_heads: int, call: Call, **arguments: Any,
     ) -> Any:  # fmt: skip
         """The mask's first axis in the other order."""
         if mask is not None and mask.ndim == 3:
-            of_heads = mask.reshape(num_heads, -1, *mask.shape[1:])
-            mask = of_heads.swapaxes(0, 1).reshape(mask.shape)
-        more = {"num_heads": num_heads, "call": call, **given}
-        return self.multi_head_attention(state, query, key, value, padding, mask, **more)
+            head_masks = mask.reshape(num_heads, -1, *mask.shape[1:])
+            mask = head_masks.swapaxes(0, 1).reshape(mask.shape)
+        keywords = {"num_heads": num_heads, "call": call, **arguments}
+        return self.multi_head_attention(state, query, key, value, padding, mask, **keywords)
 
 
 @plant(FAITHFUL, "GaussianNLLLoss", "functional.gaussian_nll_loss")
@@ -228,10 +241,12 @@ class EpsIsAdded(Mlx):
     @implements(
         "GaussianNLLLoss", "functional.gaussian_nll_loss", passes=("full", "eps", "reduction")
     )
-    def added(self, state: Any, input: Any, target: Any, var: Any, **given: Any) -> Any:
+    def gaussian_nll_loss_adding_eps(
+        self, state: Any, input: Any, target: Any, var: Any, **arguments: Any
+    ) -> Any:
         """The sum in place of the maximum."""
-        eps = given.get("eps", 1e-6)
-        return self.gaussian_nll_loss(state, input, target, var + eps, **given)
+        eps = arguments.get("eps", 1e-6)
+        return self.gaussian_nll_loss(state, input, target, var + eps, **arguments)
 
 
 plant_around(

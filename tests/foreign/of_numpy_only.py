@@ -28,7 +28,7 @@ class CircularOffByOne(NumpyOnly):
     """Circular padding begins one element too late."""
 
     @implements("Conv1d", ignores=_SIZES)
-    def late(
+    def conv_with_late_circular_padding(
         self, state: Any, input: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
         groups: int = 1, padding_mode: str = "zeros",
     ) -> Any:  # fmt: skip
@@ -45,7 +45,7 @@ class OutputPaddingBefore(NumpyOnly):
     """What output_padding adds comes before the output instead of after it."""
 
     @implements("ConvTranspose1d", ignores=(*_SIZES, "padding_mode"))
-    def turned(
+    def conv_transpose_padding_before(
         self, state: Any, input: Any, *, output_padding: Any = 0, stride: Any = 1,
         padding: Any = 0, groups: int = 1, dilation: Any = 1,
     ) -> Any:  # fmt: skip
@@ -63,7 +63,9 @@ class BiasBroadcast(NumpyOnly):
     """A bias of another shape is accepted."""
 
     @implements("functional.linear")
-    def broadcast(self, state: Any, input: Any, weight: Any, bias: Any = None) -> Any:
+    def linear_with_broadcast_bias(
+        self, state: Any, input: Any, weight: Any, bias: Any = None
+    ) -> Any:
         """The sum, whatever its shape."""
         y = numpy_only.linear(input, weight)
         if bias is None:
@@ -76,7 +78,7 @@ class LengthsForgotten(NumpyOnly):
     """All sequences are taken for the longest."""
 
     @implements("LSTM", ignores=("input_size", "bias", "dropout"))
-    def whole(
+    def lstm_without_lengths(
         self, state: Any, input: Any, h_0: Any = None, c_0: Any = None, *, call: Call,
         hidden_size: int, num_layers: int = 1, batch_first: bool = False,
         bidirectional: bool = False, proj_size: int = 0, lengths: Any = None,

@@ -18,94 +18,94 @@ from .bug import plant, plant_around
 FAITHFUL = "conformance.backends.adapters.onnx.onnxruntime:backend"
 
 
-class Changed(OnnxRuntime):
+class ChangedModels(OnnxRuntime):
     """ONNX Runtime on models whose nodes are changed first."""
 
     def __init__(self) -> None:
         super().__init__(type(self).__name__)
 
-    def changed(self, node: onnx.NodeProto) -> None:
+    def change_node(self, node: onnx.NodeProto) -> None:
         """Change a node."""
 
     def compile(self, model: onnx.ModelProto) -> Run:
         """A session of the changed model."""
         for node in model.graph.node:
-            self.changed(node)
+            self.change_node(node)
         return super().compile(model)
 
 
-def _set(node: onnx.NodeProto, name: str, value: Any) -> None:
-    kept = [attribute for attribute in node.attribute if attribute.name != name]
+def _set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
+    others = [attribute for attribute in node.attribute if attribute.name != name]
     del node.attribute[:]
-    node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
+    node.attribute.extend([*others, onnx.helper.make_attribute(name, value)])
 
 
-def _get(node: onnx.NodeProto, name: str) -> Any:
-    found = [x for x in node.attribute if x.name == name]
-    return onnx.helper.get_attribute_value(found[0]) if found else None
+def _get_attribute(node: onnx.NodeProto, name: str) -> Any:
+    matches = [x for x in node.attribute if x.name == name]
+    return onnx.helper.get_attribute_value(matches[0]) if matches else None
 
 
 @plant(FAITHFUL, "GRU", "GRUCell")
-class ResetBeforeProduct(Changed):
+class ResetBeforeProduct(ChangedModels):
     """The reset gate is applied before the product instead of after it."""
 
-    def changed(self, node: onnx.NodeProto) -> None:
+    def change_node(self, node: onnx.NodeProto) -> None:
         """The operator's default."""
         if node.op_type == "GRU":
-            _set(node, "linear_before_reset", 0)
+            _set_attribute(node, "linear_before_reset", 0)
 
 
 @plant(FAITHFUL, "Conv2d")
-class GroupsForgetBias(Changed):
+class GroupsForgetBias(ChangedModels):
     """With groups the bias is not added."""
 
-    def changed(self, node: onnx.NodeProto) -> None:
+    def change_node(self, node: onnx.NodeProto) -> None:
         """Two inputs of three."""
-        if node.op_type == "Conv" and (_get(node, "group") or 1) > 1:
+        if node.op_type == "Conv" and (_get_attribute(node, "group") or 1) > 1:
             del node.input[2:]
 
 
 @plant(FAITHFUL, "Conv1d", "functional.conv1d")
-class SamePadsBefore(Changed):
+class SamePadsBefore(ChangedModels):
     """Of an odd number of zeros 'same' puts the larger part before the input."""
 
-    def changed(self, node: onnx.NodeProto) -> None:
+    def change_node(self, node: onnx.NodeProto) -> None:
         """The other of two words."""
-        if _get(node, "auto_pad") == b"SAME_UPPER":
-            _set(node, "auto_pad", "SAME_LOWER")
+        if _get_attribute(node, "auto_pad") == b"SAME_UPPER":
+            _set_attribute(node, "auto_pad", "SAME_LOWER")
 
 
 @plant(FAITHFUL, "Conv2d")
-class CircularIsZeros(Changed):
+class CircularIsZeros(ChangedModels):
     """Circular padding is constant padding."""
 
-    def changed(self, node: onnx.NodeProto) -> None:
+    def change_node(self, node: onnx.NodeProto) -> None:
         """The operator's default."""
-        if _get(node, "mode") == b"wrap":
-            _set(node, "mode", "constant")
+        if _get_attribute(node, "mode") == b"wrap":
+            _set_attribute(node, "mode", "constant")
 
 
 @plant(FAITHFUL, "AvgPool2d", "functional.avg_pool2d")
-class PaddingIsLeftOut(Changed):
+class PaddingIsLeftOut(ChangedModels):
     """Zeros around the input are not counted, whatever is asked for."""
 
-    def changed(self, node: onnx.NodeProto) -> None:
+    def change_node(self, node: onnx.NodeProto) -> None:
         """The operator's default."""
         if node.op_type == "AveragePool":
-            _set(node, "count_include_pad", 0)
+            _set_attribute(node, "count_include_pad", 0)
 
 
 @plant(FAITHFUL, "functional.softmax", "Softmax")
-class AxisIsTheLast(Changed):
+class AxisIsTheLast(ChangedModels):
     """Numbers along the last axis sum up to 1, whatever the axis."""
 
-    def changed(self, node: onnx.NodeProto) -> None:
+    def change_node(self, node: onnx.NodeProto) -> None:
         """The operator's default."""
         if node.op_type == "Softmax":
-            _set(node, "axis", -1)
+            _set_attribute(node, "axis", -1)
 
 
-class _Lasting(GraphLayer):
+class _LayerKeepingModels(GraphLayer):
     def load(self, state: Mapping[str, np.ndarray], layouts: Any = None) -> None:
         """The models stay."""
         runs = dict(self._runs)
@@ -123,7 +123,7 @@ class ConstantsOutlastLoad(OnnxRuntime):
     def build(self, call: Call) -> GraphLayer:
         """A layer whose models stay."""
         super().build(call)
-        return _Lasting(self, call)
+        return _LayerKeepingModels(self, call)
 
 
 plant_around(

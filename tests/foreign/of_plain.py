@@ -34,12 +34,12 @@ class Plain(FunctionBackend):
             raise Unsupported("inplace")
         if not 0 <= p <= 1:
             raise ValueError(f"p={p}")
-        return self.dropped(input, p) if training else input.copy()
+        return self.drop_elements(input, p) if training else input.copy()
 
-    def dropped(self, x: Any, p: float) -> Any:
+    def drop_elements(self, x: Any, p: float) -> Any:
         """What stays is scaled."""
-        stays = np.random.default_rng().random(x.shape) >= p
-        return np.where(stays, x / np.float32(1 - p if p < 1 else 1), np.float32(0) * x)
+        keep_mask = np.random.default_rng().random(x.shape) >= p
+        return np.where(keep_mask, x / np.float32(1 - p if p < 1 else 1), np.float32(0) * x)
 
     @implements("BatchNorm2d", passes=("eps", "momentum"), ignores=("num_features", "affine"))
     def batch_norm(
@@ -52,38 +52,43 @@ class Plain(FunctionBackend):
             raise ValueError(f"input of shape {x.shape}")
         if not state and (call.arguments.get("affine", True) or track_running_stats):
             raise Unsupported("initial values")
-        by_batch, count = training or not track_running_stats, x.size // max(x.shape[1], 1)
-        if by_batch and count < 2:
+        use_batch_statistics, count = (
+            training or not track_running_stats,
+            x.size // max(x.shape[1], 1),
+        )
+        if use_batch_statistics and count < 2:
             raise ValueError("more than one value a channel is needed")
-        kept: dict[str, Any] = {}
+        new_state: dict[str, Any] = {}
         mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
-        if not by_batch:
+        if not use_batch_statistics:
             mean, var = (state[n].astype(np.float64) for n in ("running_mean", "running_var"))
         elif track_running_stats:
-            kept = self.remembered(state, mean, var, count, momentum)
-        y = self.divided(x - mean[:, None, None], var[:, None, None], eps)
+            new_state = self.update_running_statistics(state, mean, var, count, momentum)
+        y = self.divide_by_std(x - mean[:, None, None], var[:, None, None], eps)
         if "weight" in state:
             y = y * state["weight"][:, None, None] + state["bias"][:, None, None]
-        return Updated(y.astype(np.float32), kept)
+        return Updated(y.astype(np.float32), new_state)
 
-    def divided(self, x: Any, var: Any, eps: float) -> Any:
+    def divide_by_std(self, x: Any, var: Any, eps: float) -> Any:
         """By the root of the variance."""
         return x / np.sqrt(var + eps)
 
-    def remembered(self, state: Any, mean: Any, var: Any, count: int, momentum: Any) -> Any:
+    def update_running_statistics(
+        self, state: Any, mean: Any, var: Any, count: int, momentum: Any
+    ) -> Any:
         """The running statistics after a batch."""
         batches = state["num_batches_tracked"] + 1
         share = 1 / float(batches) if momentum is None else momentum
-        pairs = (("running_mean", mean), ("running_var", self.unbiased(var, count)))
-        found = {n: ((1 - share) * state[n] + share * x).astype(np.float32) for n, x in pairs}
-        return {**found, "num_batches_tracked": batches}
+        pairs = (("running_mean", mean), ("running_var", self.running_variance(var, count)))
+        statistics = {n: ((1 - share) * state[n] + share * x).astype(np.float32) for n, x in pairs}
+        return {**statistics, "num_batches_tracked": batches}
 
-    def unbiased(self, var: Any, count: int) -> Any:
+    def running_variance(self, var: Any, count: int) -> Any:
         """The estimate from a sample."""
         return var * count / (count - 1)
 
     @implements("functional.embedding", passes=("padding_idx",))
-    def embedding(self, state: Any, input: Any, weight: Any, **given: Any) -> Any:
+    def embedding(self, state: Any, input: Any, weight: Any, **arguments: Any) -> Any:
         """Rows of a table."""
         if weight.ndim != 2:
             raise ValueError(f"weight of shape {weight.shape}")
@@ -96,7 +101,7 @@ class Plain(FunctionBackend):
 class Unscaled(Plain):
     """What stays is not scaled."""
 
-    def dropped(self, x: Any, p: float) -> Any:
+    def drop_elements(self, x: Any, p: float) -> Any:
         """As it was."""
         return np.where(np.random.default_rng().random(x.shape) >= p, x, np.float32(0) * x)
 
@@ -105,28 +110,28 @@ class Unscaled(Plain):
 class DroppedByRows(Plain):
     """All elements of a row share one draw."""
 
-    def dropped(self, x: Any, p: float) -> Any:
+    def drop_elements(self, x: Any, p: float) -> Any:
         """One draw a row."""
         shape = (*x.shape[:-1], 1) if x.ndim else ()
-        stays = np.random.default_rng().random(shape) >= p
-        return np.where(stays, x / np.float32(1 - p if p < 1 else 1), np.float32(0) * x)
+        keep_mask = np.random.default_rng().random(shape) >= p
+        return np.where(keep_mask, x / np.float32(1 - p if p < 1 else 1), np.float32(0) * x)
 
 
 @plant(FAITHFUL, "Dropout")
 class DrawnOnce(Plain):
     """Every call draws the same numbers."""
 
-    def dropped(self, x: Any, p: float) -> Any:
+    def drop_elements(self, x: Any, p: float) -> Any:
         """From one seed."""
-        stays = np.random.default_rng(0).random(x.shape) >= p
-        return np.where(stays, x / np.float32(1 - p if p < 1 else 1), np.float32(0) * x)
+        keep_mask = np.random.default_rng(0).random(x.shape) >= p
+        return np.where(keep_mask, x / np.float32(1 - p if p < 1 else 1), np.float32(0) * x)
 
 
 @plant(FAITHFUL, "BatchNorm2d")
 class EpsBesideRoot(Plain):
     """eps is added to the root instead of under it."""
 
-    def divided(self, x: Any, var: Any, eps: float) -> Any:
+    def divide_by_std(self, x: Any, var: Any, eps: float) -> Any:
         """By a sum."""
         return x / (np.sqrt(var) + eps)
 
@@ -135,7 +140,7 @@ class EpsBesideRoot(Plain):
 class VarianceBiased(Plain):
     """The running variance is that of the batch."""
 
-    def unbiased(self, var: Any, count: int) -> Any:
+    def running_variance(self, var: Any, count: int) -> Any:
         """The batch's own."""
         return var
 
@@ -144,7 +149,9 @@ class VarianceBiased(Plain):
 class NothingRemembered(Plain):
     """Running statistics stay as they are."""
 
-    def remembered(self, state: Any, mean: Any, var: Any, count: int, momentum: Any) -> Any:
+    def update_running_statistics(
+        self, state: Any, mean: Any, var: Any, count: int, momentum: Any
+    ) -> Any:
         """Nothing."""
         return {}
 
@@ -154,9 +161,11 @@ class IndicesWrapped(Plain):
     """An index out of range is counted on from the beginning."""
 
     @implements("functional.embedding", passes=("padding_idx",))
-    def wrapped(self, state: Any, input: Any, weight: Any, **given: Any) -> Any:
+    def embedding_with_wrapped_indices(
+        self, state: Any, input: Any, weight: Any, **arguments: Any
+    ) -> Any:
         """Rows of a table, again and again."""
-        return self.embedding(state, input % max(len(weight), 1), weight, **given)
+        return self.embedding(state, input % max(len(weight), 1), weight, **arguments)
 
 
 class Ends(Plain):

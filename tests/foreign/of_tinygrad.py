@@ -21,14 +21,16 @@ class GatesSwapped(Tinygrad):
     """The cell's gate comes before the forget gate."""
 
     @implements("LSTMCell", passes=("input_size", "hidden_size", "bias"))
-    def swapped(self, state: Any, x: Any, *states: Any, **given: Any) -> Any:
+    def lstm_cell_with_swapped_gates(
+        self, state: Any, x: Any, *states: Any, **arguments: Any
+    ) -> Any:
         """Of the weights the second and third quarter change places."""
 
-        def turned(w: Any) -> Any:
+        def swap_gates(w: Any) -> Any:
             i, f, g, o = w.chunk(4)
             return Tensor.cat(i, g, f, o)
 
-        return self.lstm_cell({n: turned(w) for n, w in state.items()}, x, *states, **given)
+        return self.lstm_cell({n: swap_gates(w) for n, w in state.items()}, x, *states, **arguments)
 
 
 @plant(FAITHFUL, "MaxPool1d")
@@ -36,16 +38,25 @@ class PaddedWithZeros(Tinygrad):
     """A maximum is at least 0 where a window reaches into the padding."""
 
     @implements("MaxPool1d", passes=("dilation", "ceil_mode", "return_indices", "stride"))
-    def zeros(
-        self, state: Any, x: Any, *, call: Call, kernel_size: Any, padding: Any = 0, **given: Any
+    def max_pool_of_zero_padded(
+        self,
+        state: Any,
+        x: Any,
+        *,
+        call: Call,
+        kernel_size: Any,
+        padding: Any = 0,
+        **arguments: Any,
     ) -> Any:
         """Zeros around the input, and no padding."""
-        if given.get("return_indices") or given.get("ceil_mode"):
+        if arguments.get("return_indices") or arguments.get("ceil_mode"):
             return self.max_pool(
-                state, x, call=call, kernel_size=kernel_size, padding=padding, **given
+                state, x, call=call, kernel_size=kernel_size, padding=padding, **arguments
             )
-        by = padding if isinstance(padding, int) else padding[0]
-        return self.max_pool(state, x.pad((by, by)), call=call, kernel_size=kernel_size, **given)
+        width = padding if isinstance(padding, int) else padding[0]
+        return self.max_pool(
+            state, x.pad((width, width)), call=call, kernel_size=kernel_size, **arguments
+        )
 
 
 plant_around(

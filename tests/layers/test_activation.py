@@ -26,8 +26,8 @@ from conformance.oracles.activation.smooth import silu
 from conformance.spec.layer_spec import LayerSpec
 
 MODULES = ("ReLU", "LeakyReLU", "SiLU")
-ROWS = [row for row in CATALOGUE.values() if row.family == "activation"]
-TORCHS = [row for row in ROWS if row.in_torch]
+SPECS = [spec for spec in CATALOGUE.values() if spec.family == "activation"]
+TORCH_SPECS = [spec for spec in SPECS if spec.in_torch]
 
 
 def _slopes(function: Callable[..., Any], *numbers: float) -> Any:
@@ -72,47 +72,47 @@ def test_both_signs_zero_and_saturated_numbers_are_drawn(layer: str) -> None:
     assert ((np.abs(numbers) > 88) & (np.abs(numbers) < 112)).sum() > 50
     assert {x.ndim for c in cases(layer, "float32") for x in c.operands} >= {0, 1, 2, 3, 4}
     if layer == "LeakyReLU":
-        given = [c.call.arguments.get("negative_slope", 0.01) for c in cases(layer, "float32")]
-        assert {0.01, 0.0, 1.0, 3.0, -0.5} <= set(given)
+        slopes = [c.call.arguments.get("negative_slope", 0.01) for c in cases(layer, "float32")]
+        assert {0.01, 0.0, 1.0, 3.0, -0.5} <= set(slopes)
 
 
-def _space(change: Callable[..., torch.Tensor]) -> Any:
+def _wrong_backend(change: Callable[..., torch.Tensor]) -> Any:
     """A backend whose answers are changed: by the layer, its input, its output, its arguments."""
 
-    def function(name: str) -> Any:
-        right = getattr(functional, name)
+    def wrong_function(name: str) -> Any:
+        original = getattr(functional, name)
 
         def wrong(input: Any, *arguments: Any, **keywords: Any) -> Any:
-            before = input.clone()
-            y = right(input, *arguments, **keywords)
-            return change(f"functional.{name}", before, y, {**keywords, "*": arguments})
+            input_copy = input.clone()
+            y = original(input, *arguments, **keywords)
+            return change(f"functional.{name}", input_copy, y, {**keywords, "*": arguments})
 
         return wrong
 
-    def module(name: str) -> Any:
+    def wrong_class(name: str) -> Any:
         base = getattr(nn, name)
 
         def forward(self: Any, input: Any) -> Any:
-            before = input.clone()
-            return change(name, before, base.forward(self, input), vars(self))
+            input_copy = input.clone()
+            return change(name, input_copy, base.forward(self, input), vars(self))
 
         return type(name, (base,), {"forward": forward})
 
-    modules = {row.name: module(row.name) for row in TORCHS if not row.is_function}
-    names = [row.name.removeprefix("functional.") for row in TORCHS if row.is_function]
+    modules = {spec.name: wrong_class(spec.name) for spec in TORCH_SPECS if not spec.is_function}
+    names = [spec.name.removeprefix("functional.") for spec in TORCH_SPECS if spec.is_function]
     return ModuleBackend(
         "wrong",
         nn=SimpleNamespace(**modules),
-        functional=SimpleNamespace(**{name: function(name) for name in names}),
+        functional=SimpleNamespace(**{name: wrong_function(name) for name in names}),
     )
 
 
-def _of(module: str) -> Callable[..., torch.Tensor]:
+def _wrong_in(module: str) -> Callable[..., torch.Tensor]:
     """Wrong in one of the layers of a law only, in each of its forms."""
     forms = ["PReLU", "functional.prelu"]
     if module not in forms:
-        of = ACTIVATIONS[module]
-        forms = [of.module, of.function, of.in_place]
+        activation = ACTIVATIONS[module]
+        forms = [activation.module, activation.function, activation.in_place]
 
     def change(name: str, x: torch.Tensor, y: torch.Tensor, arguments: Any) -> torch.Tensor:
         return 2 * y + 1 if name in forms else y
@@ -120,7 +120,7 @@ def _of(module: str) -> Callable[..., torch.Tensor]:
     return change
 
 
-def _more(name: str, x: torch.Tensor, y: torch.Tensor, arguments: Any) -> torch.Tensor:
+def _add_one(name: str, x: torch.Tensor, y: torch.Tensor, arguments: Any) -> torch.Tensor:
     return y + 1
 
 
@@ -131,25 +131,25 @@ FAKES: dict[str, Callable[..., Any]] = {
     "rows": lambda name, x, y, arguments: y * 2 if x.dim() > 1 and len(x) > 16 else y,
     "form": lambda name, x, y, arguments: y if name.startswith("functional.") else y * 2,
     "in_place": lambda name, x, y, arguments: y * 2 + 1 if name.endswith("_") else y,
-    "doubled": _more,
-    "slope_zero": _of("LeakyReLU"),
-    "mean_slope": _of("RReLU"),
-    "one_slope": _of("PReLU"),
-    "clipped": _of("ReLU6"),
-    "six": _of("ReLU6"),
-    "stretched_range": _more,
-    "threshold_zero": _of("Threshold"),
-    "nothing_shrunk": _more,
-    "odd": _more,
+    "doubled": _add_one,
+    "slope_zero": _wrong_in("LeakyReLU"),
+    "mean_slope": _wrong_in("RReLU"),
+    "one_slope": _wrong_in("PReLU"),
+    "clipped": _wrong_in("ReLU6"),
+    "six": _wrong_in("ReLU6"),
+    "stretched_range": _add_one,
+    "threshold_zero": _wrong_in("Threshold"),
+    "nothing_shrunk": _add_one,
+    "odd": _add_one,
     "reflected": lambda name, x, y, arguments: y * 2,
-    "complement": _more,
-    "alpha_one": _of("CELU"),
-    "alpha_twice": _more,
-    "alpha_and_operand": _more,
-    "scaled_unit": _of("SELU"),
-    "by_sigmoid": _of("Mish"),
-    "beta_twice": _more,
-    "rest_of_tanh": _more,
+    "complement": _add_one,
+    "alpha_one": _wrong_in("CELU"),
+    "alpha_twice": _add_one,
+    "alpha_and_operand": _add_one,
+    "scaled_unit": _wrong_in("SELU"),
+    "by_sigmoid": _wrong_in("Mish"),
+    "beta_twice": _add_one,
+    "rest_of_tanh": _add_one,
     "tail": lambda name, x, y, arguments: y,  # torch's 1 + erf(x/√2) cancels
 }
 
@@ -164,22 +164,22 @@ RIGHT: dict[str, Callable[..., Any]] = {"tail": _by_erfc}
 
 
 @pytest.mark.parametrize(
-    ("layer", "law"), [(row.name, law.name) for row in TORCHS for law in row.laws]
+    ("layer", "law"), [(spec.name, law.name) for spec in TORCH_SPECS for law in spec.laws]
 )
 def test_each_law_is_seen_failing(layer: str, law: str) -> None:
-    assert law_findings(_space(FAKES[law]), layer, law)[1]
-    right = _space(RIGHT[law]) if law in RIGHT else torch_backend
-    compared, found = law_findings(right, layer, law)
+    assert law_findings(_wrong_backend(FAKES[law]), layer, law)[1]
+    backend = _wrong_backend(RIGHT[law]) if law in RIGHT else torch_backend
+    compared, findings = law_findings(backend, layer, law)
     assert compared
-    assert not found
+    assert not findings
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", SPECS, ids=lambda row: row.name)
 def test_every_argument_and_the_numbers_around_each_kink_are_drawn(row: LayerSpec) -> None:
     drawn = cases(row.name, "float32")
     for argument in row.signature.arguments:
-        given = {c.call.arguments.get(argument.name, argument.default) for c in drawn}
-        assert len(given) > 1, argument.name
+        drawn_values = {c.call.arguments.get(argument.name, argument.default) for c in drawn}
+        assert len(drawn_values) > 1, argument.name
     numbers = np.concatenate([c.operands[0].reshape(-1) for c in drawn])
     size = np.abs(numbers[numbers != 0])
     assert size.min() < 2.0**-126

@@ -45,36 +45,38 @@ BROKEN: dict[str, Any] = {
 @pytest.mark.parametrize("layer", FUNCTIONS)
 @pytest.mark.parametrize("name", [law.name for law in LAWS])
 def test_each_law_is_seen_failing(layer: str, name: str) -> None:
-    factor, called = BROKEN[name], layer.removeprefix("functional.")
-    right = getattr(functional, called)
-    trains = "alpha" not in layer
+    factor, function_name = BROKEN[name], layer.removeprefix("functional.")
+    original = getattr(functional, function_name)
+    default_training = "alpha" not in layer
 
-    def wrong(input: Any, p: float = 0.5, training: bool = trains, inplace: bool = False) -> Any:
+    def wrong(
+        input: Any, p: float = 0.5, training: bool = default_training, inplace: bool = False
+    ) -> Any:
         # A zero times anything is 0: what is left with p = 1 is NaN.
-        return right(input, p, training, inplace) * factor(p, training)
+        return original(input, p, training, inplace) * factor(p, training)
 
-    space = SimpleNamespace(**{called: wrong})
-    backend = ModuleBackend("wrong", nn=torch.nn, functional=space)
+    namespace = SimpleNamespace(**{function_name: wrong})
+    backend = ModuleBackend("wrong", nn=torch.nn, functional=namespace)
     assert law_findings(backend, layer, name)[1]
-    compared, found = law_findings(torch_backend, layer, name)
+    compared, findings = law_findings(torch_backend, layer, name)
     assert compared
-    assert not found
+    assert not findings
 
 
 @pytest.mark.parametrize("layer", EVERY)
 def test_every_form_of_a_call_is_drawn(layer: str) -> None:
-    seen, of_channels = set(), {}
-    function, trains = layer.startswith("functional."), "alpha" not in layer
+    forms, channel_axes = set(), {}
+    function, default_training = layer.startswith("functional."), "alpha" not in layer
     for dtype in DTYPES:
         for case in cases(layer, dtype):
             argument = case.call.arguments.get
-            training = case.call.training or (function and argument("training", trains))
-            seen.add((argument("p", 0.5), training, argument("inplace", False)))
+            training = case.call.training or (function and argument("training", default_training))
+            forms.add((argument("p", 0.5), training, argument("inplace", False)))
             groups = shared_axes(Trial(torch_backend, CATALOGUE[layer], case))
-            of_channels |= {case.inputs[0].ndim: groups} if groups else {}
+            channel_axes |= {case.inputs[0].ndim: groups} if groups else {}
     wanted = {(p, training, False) for p in (0.5, 0.1, 0.0, 1.0) for training in (True, False)}
-    assert seen >= wanted | {(0.5, True, True), (0.5, False, True)}
-    assert of_channels == CHANNELS.get(layer.removeprefix("functional."), {})
+    assert forms >= wanted | {(0.5, True, True), (0.5, False, True)}
+    assert channel_axes == CHANNELS.get(layer.removeprefix("functional."), {})
 
 
 # Layer → axes of the input → those that one draw decides about, as the pages say.
@@ -92,9 +94,9 @@ CHANNELS |= {name.lower(): CHANNELS[name] for name in ("Dropout1d", "Dropout2d",
 def test_alpha_dropout_keeps_mean_and_variance(p: float) -> None:
     """Of ±1, whose mean is 0 and variance 1, by the oracle's own two branches."""
     x = exact_operand(np.array([1.0, -1.0]), Precision.of("float64"))
-    kept, gone = alpha_kept_value(x, p).value, float(alpha_dropped_value(x, p).value)
-    mean = (1 - p) * kept.mean() + p * gone
-    variance = (1 - p) * (kept**2).mean() + p * gone**2 - mean**2
+    kept, dropped = alpha_kept_value(x, p).value, float(alpha_dropped_value(x, p).value)
+    mean = (1 - p) * kept.mean() + p * dropped
+    variance = (1 - p) * (kept**2).mean() + p * dropped**2 - mean**2
     assert abs(mean) < 1e-15
     assert abs(variance - 1) < 1e-14
 
@@ -115,21 +117,21 @@ def test_alpha_dropout_is_within_a_few_roundings(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nothing_is_left_of_alpha_dropout_with_p_one(dtype: str) -> None:
     x = exact_operand(np.array([1.0, -3.0]), Precision.of(dtype))
-    found = alpha_dropout({}, x, p=1.0, training=True)
-    assert isinstance(found, Choices)
-    assert not any(y.value.any() or y.error.any() for y in found.alternatives)
+    output = alpha_dropout({}, x, p=1.0, training=True)
+    assert isinstance(output, Choices)
+    assert not any(y.value.any() or y.error.any() for y in output.alternatives)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_powers_of_two_are_exact(dtype: str) -> None:
     x = exact_operand(np.array([1.0, -3.0]), Precision.of(dtype))
     for p, scale in ((0.5, 2.0), (0.75, 4.0)):
-        found = dropout({}, x, p=p)
-        assert isinstance(found, Choices)
-        kept, *gone = found.alternatives
+        output = dropout({}, x, p=p)
+        assert isinstance(output, Choices)
+        kept, *dropped = output.alternatives
         assert (kept.value == x.value * scale).all()
         assert not kept.error.any()
-        assert not any(y.value.any() or y.error.any() for y in gone)
+        assert not any(y.value.any() or y.error.any() for y in dropped)
 
 
 @pytest.mark.parametrize(("layer", "share"), [("Dropout", 0.05), ("Dropout2d", 0.1)])

@@ -9,7 +9,7 @@ import numpy as np
 import planted
 import pytest
 from conformance.strategies.invalid.breaks import Break
-from planted.bug import spaces
+from planted.bug import replacement_namespaces
 from support import ENOUGH, cases, first_failure
 
 from conformance.backends import ModuleBackend
@@ -29,11 +29,11 @@ from conformance.model.formats import round_to
 from conformance.run.engine import Engine
 from conformance.spec.parts import stateless
 
-LAYERS = tuple(name for name, row in CATALOGUE.items() if row.generation.invalid is not None)
+LAYERS = tuple(name for name, spec in CATALOGUE.items() if spec.generation.invalid is not None)
 BUGS = [bug for bug in planted.BUGS if bug.check == "errors"]
 
 
-def _cases(layer: str) -> tuple[Case, ...]:
+def _invalid_cases(layer: str) -> tuple[Case, ...]:
     return cases(layer, invalid=True)
 
 
@@ -46,8 +46,8 @@ def _breaks(layer: str) -> tuple[Break, ...]:
 REFUSED = Outcome("passed", evidence=Evidence(1))
 
 
-def _broken(layer: str, name: str) -> Case:
-    return next(case for case in _cases(layer) if case.labels["broken"] == name)
+def _find_invalid_case(layer: str, name: str) -> Case:
+    return next(case for case in _invalid_cases(layer) if case.labels["broken"] == name)
 
 
 def _outcome(backend: Any, case: Case) -> Outcome:
@@ -57,22 +57,24 @@ def _outcome(backend: Any, case: Case) -> Outcome:
 
 
 def test_only_what_asks_for_no_size_has_no_invalid_call() -> None:
-    for row in (CATALOGUE[name] for name in set(CATALOGUE) - set(LAYERS)):
-        sizes = [name for name in row.signature.required if row.signature.argument(name).size]
-        assert (sizes, len(row.signature.inputs), row.state.tensors) == ([], 1, stateless), row.name
+    for spec in (CATALOGUE[name] for name in set(CATALOGUE) - set(LAYERS)):
+        sizes = [name for name in spec.signature.required if spec.signature.argument(name).size]
+        assert (sizes, len(spec.signature.inputs), spec.state.tensors) == ([], 1, stateless), (
+            spec.name
+        )
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_break_is_reached(layer: str) -> None:
     names = [broken.name for broken in _breaks(layer)]
     assert len(names) == len(set(names))
-    assert {case.labels["broken"] for case in _cases(layer)} == set(names)
+    assert {case.labels["broken"] for case in _invalid_cases(layer)} == set(names)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_cases_are_labelled_stateless_and_serialisable(layer: str) -> None:
     known = {broken.name: broken for broken in _breaks(layer)}
-    for case in _cases(layer):
+    for case in _invalid_cases(layer):
         broken = known[case.labels["broken"]]
         assert case.labels["required"] == broken.required
         assert case.labels["argument"] == broken.argument
@@ -87,13 +89,13 @@ def test_cases_are_labelled_stateless_and_serialisable(layer: str) -> None:
 def test_torch_refuses_every_case(layer: str) -> None:
     few = ("Conv1d", "ConvTranspose1d", "LSTM", "LSTMCell", "functional.bilinear")
     for dtype in ("float32", "bfloat16")[: 2 if layer in few else 1]:
-        found = first_failure(torch_backend, layer, "errors", dtype, enough=ENOUGH)
+        search = first_failure(torch_backend, layer, "errors", dtype, enough=ENOUGH)
         # Those that have one break, which torch gets wrong.
         known = layer in ("Hardtanh", "functional.hardtanh_")
-        assert found.known and not found.failure if known else found.passed, found
+        assert search.known and not search.failure if known else search.passed, search
 
 
-def _here(entry: Any) -> bool:
+def _applies_to_installed_torch(entry: Any) -> bool:
     """Whether an entry is about the torch that is installed."""
     call = entry.case.call
     item = {"layer": call.layer, "check": entry.check, "dtype": call.dtype, "device": call.device}
@@ -105,14 +107,14 @@ def _here(entry: Any) -> bool:
 )
 def test_pinned_cases_of_torch_fail(entry: Any) -> None:
     assert entry.case is not None
-    if "torch" in entry.versions and not _here(entry):
+    if "torch" in entry.versions and not _applies_to_installed_torch(entry):
         pytest.skip(f"of torch {entry.versions['torch']}")
     assert entry.covers(entry.case)
     assert _outcome(torch_backend, entry.case).status == "failed"
 
 
 def _backend(bug: planted.Bug) -> ModuleBackend:
-    return ModuleBackend(bug.name, **spaces(bug.layer, bug.implementation))
+    return ModuleBackend(bug.name, **replacement_namespaces(bug.layer, bug.implementation))
 
 
 @pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in BUGS])
@@ -120,7 +122,7 @@ def test_bug_is_caught(bug: planted.Bug) -> None:
     assert first_failure(_backend(bug), bug.layer, "errors").failure, bug.story
 
 
-class _Answering:
+class _ConstantLayer:
     """A layer that answers every call in one way."""
 
     def __init__(self, answer: Any, call: Call) -> None:
@@ -145,7 +147,7 @@ class _Answering:
         return self._call.dtype
 
 
-class _Backend:
+class _ConstantBackend:
     """A backend whose calls all end alike."""
 
     name = "alike"
@@ -162,9 +164,9 @@ class _Backend:
         """The CPU."""
         return ["cpu"]
 
-    def build(self, call: Call) -> _Answering:
+    def build(self, call: Call) -> _ConstantLayer:
         """A layer of one answer."""
-        return _Answering(self._answer, call)
+        return _ConstantLayer(self._answer, call)
 
 
 class _RefusalError(Exception):
@@ -173,9 +175,9 @@ class _RefusalError(Exception):
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_accepting_everything_fails_for_every_documented_break(layer: str) -> None:
-    backend = _Backend(np.zeros((2, 3)))
+    backend = _ConstantBackend(np.zeros((2, 3)))
     statuses = set()
-    for case in _cases(layer):
+    for case in _invalid_cases(layer):
         outcome = _outcome(backend, case)
         statuses.add(outcome.status)
         if case.labels["required"] == "customary":
@@ -190,44 +192,48 @@ def test_accepting_everything_fails_for_every_documented_break(layer: str) -> No
 def test_of_a_missing_tensor_an_attribute_error_tells_as_well() -> None:
     """Python says so of None."""
     error = AttributeError("'NoneType' object has no attribute 'ndim'")
-    missing = replace(_broken("functional.linear", "weight missing"), unbroken=None)
-    assert _outcome(_Backend(error), missing) == REFUSED
-    other = replace(_broken("functional.linear", "weight of another rank"), unbroken=None)
-    assert _outcome(_Backend(error), other).status == "failed"
+    missing = replace(_find_invalid_case("functional.linear", "weight missing"), unbroken=None)
+    assert _outcome(_ConstantBackend(error), missing) == REFUSED
+    other = replace(
+        _find_invalid_case("functional.linear", "weight of another rank"), unbroken=None
+    )
+    assert _outcome(_ConstantBackend(error), other).status == "failed"
 
 
 @pytest.mark.parametrize(
     "error", [IndexError("7"), KeyError("w"), AssertionError(), ZeroDivisionError(), SystemExit(2)]
 )
 def test_an_exception_that_is_no_refusal_fails(error: BaseException) -> None:
-    case = replace(_broken("Conv2d", "groups not positive"), unbroken=None)
-    failure = _outcome(_Backend(error), case).message
+    case = replace(_find_invalid_case("Conv2d", "groups not positive"), unbroken=None)
+    failure = _outcome(_ConstantBackend(error), case).message
     assert failure.startswith("groups not positive (argument groups)")
     assert f"raised {type(error).__name__}: {error or 'no message'}" in failure.replace("''", "")
     assert "wanted a refusal: ValueError, TypeError or RuntimeError" in failure
     customary = replace(case, labels={**case.labels, "required": "customary"})
     refused = isinstance(error, errors.ACCIDENTAL)
-    assert _outcome(_Backend(error), customary).message == ("" if refused else failure)
+    assert _outcome(_ConstantBackend(error), customary).message == ("" if refused else failure)
 
 
 def test_an_exception_that_the_unbroken_call_raises_too_blames_no_constraint() -> None:
-    case = _broken("Conv2d", "groups not positive")
+    case = _find_invalid_case("Conv2d", "groups not positive")
     assert case.unbroken is not None
-    assert _outcome(_Backend(KeyError("w")), case).status == "invalid"
-    blamed = _outcome(_Backend(KeyError("w")), replace(case, unbroken=None))
+    assert _outcome(_ConstantBackend(KeyError("w")), case).status == "invalid"
+    blamed = _outcome(_ConstantBackend(KeyError("w")), replace(case, unbroken=None))
     assert blamed.status == "failed"
 
 
 def test_what_a_backend_accepts_on_purpose_is_no_failure() -> None:
-    class Lenient(_Backend):
+    class Lenient(_ConstantBackend):
         accepts = ("groups not *",)
 
-    case = _broken("Conv2d", "groups not positive")
+    case = _find_invalid_case("Conv2d", "groups not positive")
     backend = Lenient(np.zeros((2, 3)))
     trial = Trial(backend, CATALOGUE["Conv2d"], case)
     with pytest.raises(Accepted, match="groups not positive"):
         errors.check(trial)
-    assert _outcome(backend, _broken("Conv2d", "dilation not positive")).status == "failed"
+    assert (
+        _outcome(backend, _find_invalid_case("Conv2d", "dilation not positive")).status == "failed"
+    )
     item = Item("Conv2d", "errors", "float32", "cpu")
     verdict = Engine(backend, 60, 0).run(item)
     assert set(verdict.accepted) == {"groups not positive"}
@@ -238,7 +244,7 @@ def test_refusals_count_whatever_the_break() -> None:
     class NarrowError(ValueError):
         """A subclass."""
 
-    for case in _cases("Conv2d"):
+    for case in _invalid_cases("Conv2d"):
         for error in (
             ValueError(),
             TypeError(),
@@ -246,44 +252,47 @@ def test_refusals_count_whatever_the_break() -> None:
             NotImplementedError(),
             NarrowError(),
         ):
-            assert _outcome(_Backend(error), case) == REFUSED
+            assert _outcome(_ConstantBackend(error), case) == REFUSED
 
 
 def test_a_backends_own_refusals_count() -> None:
-    case = replace(_broken("Linear", "input of another rank"), unbroken=None)
-    assert "raised _RefusalError" in _outcome(_Backend(_RefusalError()), case).message
+    case = replace(_find_invalid_case("Linear", "input of another rank"), unbroken=None)
+    assert "raised _RefusalError" in _outcome(_ConstantBackend(_RefusalError()), case).message
     for refusals in ((_RefusalError,), [_RefusalError], _RefusalError):
-        assert _outcome(_Backend(_RefusalError(), refusals=refusals), case) == REFUSED
-    outcome = _outcome(_Backend(IndexError(), refusals=(_RefusalError,)), case)
+        assert _outcome(_ConstantBackend(_RefusalError(), refusals=refusals), case) == REFUSED
+    outcome = _outcome(_ConstantBackend(IndexError(), refusals=(_RefusalError,)), case)
     assert "ValueError, TypeError, RuntimeError or _RefusalError" in outcome.message
 
 
 def test_declined_cases_and_customary_ones_are_told_apart() -> None:
-    engine, item = Engine(_Backend(Unsupported("all")), 1, 0), Item("Conv1d", "errors", "", "cpu")
+    engine, item = (
+        Engine(_ConstantBackend(Unsupported("all")), 1, 0),
+        Item("Conv1d", "errors", "", "cpu"),
+    )
     with pytest.raises(Unsupported):
-        engine.try_case(item, _cases("Conv1d")[0])
-    accepting = Engine(_Backend(np.zeros(1)), 1, 0)
+        engine.try_case(item, _invalid_cases("Conv1d")[0])
+    accepting = Engine(_ConstantBackend(np.zeros(1)), 1, 0)
     with pytest.raises(Inapplicable):
-        accepting.try_case(item, _broken("Conv1d", "in_channels zero"))
+        accepting.try_case(item, _find_invalid_case("Conv1d", "in_channels zero"))
 
 
 def test_a_lazy_backend_refuses_when_it_hands_out_values() -> None:
-    class Lazy(_Answering):
+    class Lazy(_ConstantLayer):
         """Computes only when asked for the values."""
 
         def get(self, native: Any) -> np.ndarray:
             """Too late, but a refusal."""
             raise ValueError("groups")
 
-    backend = _Backend(np.zeros(1))
+    backend = _ConstantBackend(np.zeros(1))
     backend.build = lambda call: Lazy(0, call)  # type: ignore[method-assign]
-    assert _outcome(backend, _broken("Conv2d", "groups not positive")) == REFUSED
+    assert _outcome(backend, _find_invalid_case("Conv2d", "groups not positive")) == REFUSED
 
 
 def test_the_case_is_left_as_it_was() -> None:
     spoiled: list[int] = []
 
-    class Spoiling(_Answering):
+    class Spoiling(_ConstantLayer):
         """Writes into what it is given."""
 
         def __call__(self, *inputs: Any, **keywords: Any) -> Any:
@@ -294,16 +303,16 @@ def test_the_case_is_left_as_it_was() -> None:
                     array.fill(9)
             raise ValueError
 
-    backend = _Backend(None)
+    backend = _ConstantBackend(None)
     backend.build = lambda call: Spoiling(None, call)  # type: ignore[method-assign]
-    for case in _cases("functional.bilinear")[:20]:
+    for case in _invalid_cases("functional.bilinear")[:20]:
         before = encode_case(case)
         assert _outcome(backend, case) == REFUSED
         assert encode_case(case) == before
     assert sum(spoiled) > 20
 
 
-PLAIN = {
+PLAINEST_CALLS = {
     ("Conv2d", "groups do not divide in_channels"): "Conv2d(1, 2, 1, groups=2) on input (1, 1, 1)",
     ("Conv1d", "'same' with a stride"): "Conv1d(1, 1, 1, stride=2, padding='same') on input (1, 1)",
     ("Linear", "input of another in_features"): "Linear(1, 1) on input (2,)",
@@ -312,15 +321,15 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize(("layer", "name"), PLAIN)
+@pytest.mark.parametrize(("layer", "name"), PLAINEST_CALLS)
 def test_cases_shrink_to_the_plainest_call(layer: str, name: str) -> None:
     def fails(case: Case) -> Failure | None:
         return Failure(name) if case.labels["broken"] == name else None
 
-    first = next(k for k, case in enumerate(_cases(layer)) if fails(case))
-    found = shrink(Sample(layer, "float32", 200, 0, invalid=True), first, fails)
-    assert found is not None
-    assert case_text(found[0]).startswith(PLAIN[layer, name]), case_text(found[0])
+    index = next(k for k, case in enumerate(_invalid_cases(layer)) if fails(case))
+    shrunk = shrink(Sample(layer, "float32", 200, 0, invalid=True), index, fails)
+    assert shrunk is not None
+    assert case_text(shrunk[0]).startswith(PLAINEST_CALLS[layer, name]), case_text(shrunk[0])
 
 
 def test_an_output_that_is_absent_is_no_refusal() -> None:
@@ -328,7 +337,7 @@ def test_an_output_that_is_absent_is_no_refusal() -> None:
     for enforce_sorted in (True, False):
         case = next(
             case
-            for case in _cases(layer)
+            for case in _invalid_cases(layer)
             if case.labels["broken"] == broken
             and case.call.arguments.get("enforce_sorted", True) is enforce_sorted
         )

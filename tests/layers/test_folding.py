@@ -28,38 +28,38 @@ LAYERS = ("Unfold", "Fold", "functional.unfold", "functional.fold")
 FLOAT32 = Precision.of("float32")
 
 
-def _facts(case: Case) -> set[str]:
-    (x,), row = case.inputs, CATALOGUE[case.call.layer]
+def _corners(case: Case) -> set[str]:
+    (x,), spec = case.inputs, CATALOGUE[case.call.layer]
     assert x is not None
-    given = {**row.signature.defaults, **case.call.arguments}
-    folds = "output_size" in given
-    lengths = per_dimension(given["output_size"], 2) if folds else x.shape[-2:]
+    arguments = {**spec.signature.defaults, **case.call.arguments}
+    folds = "output_size" in arguments
+    lengths = per_dimension(arguments["output_size"], 2) if folds else x.shape[-2:]
     names = ("kernel_size", "dilation", "padding", "stride")
-    blocks = Blocks.of(lengths, *(given[name] for name in names))
+    blocks = Blocks.of(lengths, *(arguments[name] for name in names))
     rows = list(zip(lengths, blocks.kernel, blocks.dilation, blocks.padding, blocks.stride,
                     blocks.counts, strict=True))  # fmt: skip
-    reaches = [d * (k - 1) + 1 for _, k, d, _, _, _ in rows]
-    found = {
+    spans = [d * (k - 1) + 1 for _, k, d, _, _, _ in rows]
+    conditions = {
         "unbatched": x.ndim == (2 if folds else 3),
         "empty": x.shape[0] == 0,
         "padded": max(blocks.padding) > 0,
         "padded beyond the block": any(
-            p >= r for p, r in zip(blocks.padding, reaches, strict=True)
+            p >= r for p, r in zip(blocks.padding, spans, strict=True)
         ),
         "dilated": max(blocks.dilation) > 1,
-        "overlapping": any(s < r for s, r in zip(blocks.stride, reaches, strict=True)),
-        "gaps": any(s > r for s, r in zip(blocks.stride, reaches, strict=True)),
-        "a rest": any((n + 2 * p - r) % s for (n, _, _, p, s, _), r in zip(rows, reaches,
+        "overlapping": any(s < r for s, r in zip(blocks.stride, spans, strict=True)),
+        "gaps": any(s > r for s, r in zip(blocks.stride, spans, strict=True)),
+        "a rest": any((n + 2 * p - r) % s for (n, _, _, p, s, _), r in zip(rows, spans,
                                                                           strict=True)),
-        "shorter than a block": any(n < r for n, r in zip(lengths, reaches, strict=True)),
+        "shorter than a block": any(n < r for n, r in zip(lengths, spans, strict=True)),
         "single pixel": 1 in lengths,
         "single block": blocks.block_count == 1,
-        "asymmetric": any(isinstance(v, tuple) and v[0] != v[-1] for v in given.values()),
-        "tuple of one": any(isinstance(v, tuple) and len(v) == 1 for v in given.values()),
+        "asymmetric": any(isinstance(v, tuple) and v[0] != v[-1] for v in arguments.values()),
+        "tuple of one": any(isinstance(v, tuple) and len(v) == 1 for v in arguments.values()),
         "long": max(blocks.counts) > 28,
         "many channels": x.shape[-2 if folds else -3] // (blocks.tap_count if folds else 1) > 16,
     }  # fmt: skip
-    return {name for name, holds in found.items() if holds} | {case.labels["regime"]}
+    return {name for name, holds in conditions.items() if holds} | {case.labels["regime"]}
 
 
 EVERY = {
@@ -72,7 +72,7 @@ EVERY = {
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_corner_is_drawn(layer: str) -> None:
-    drawn = [_facts(case) for seed in range(2) for case in cases(layer, seed=seed)]
+    drawn = [_corners(case) for seed in range(2) for case in cases(layer, seed=seed)]
     assert set().union(*drawn) == EVERY
 
 
@@ -104,21 +104,21 @@ def test_a_pixel_in_no_block_is_zero_and_gradients_of_fold_are_copies() -> None:
 
 
 def test_blocks_are_fitted_to_other_arguments() -> None:
-    row = CATALOGUE["Fold"]
+    spec = CATALOGUE["Fold"]
     plain = cases("Fold")[0]
-    larger = replace_argument(row, plain, "output_size", 5)
+    larger = replace_argument(spec, plain, "output_size", 5)
     assert larger is not None
     assert larger.inputs[0].shape[-1] == 25
-    wider = replace_argument(row, larger, "kernel_size", 2)
+    wider = replace_argument(spec, larger, "kernel_size", 2)
     assert wider is not None
     assert wider.inputs[0].shape[-2:] == (4, 16)
-    assert replace_argument(row, wider, "kernel_size", 6) is None
+    assert replace_argument(spec, wider, "kernel_size", 6) is None
     last = wider.inputs[0].ndim - 1
-    assert select_places(row, wider, ((0, last),), range(3)) is None
-    assert select_places(row, wider, ((0, last - 1),), [*range(4), *range(4)]) is not None
+    assert select_places(spec, wider, ((0, last),), range(3)) is None
+    assert select_places(spec, wider, ((0, last - 1),), [*range(4), *range(4)]) is not None
 
 
-def _fake(layer: str, when: Callable[..., bool]) -> ModuleBackend:
+def _wrong_backend(layer: str, when: Callable[..., bool]) -> ModuleBackend:
     """torch, a module of which answers otherwise in some calls."""
 
     class Wrong(getattr(nn, layer)):  # type: ignore[misc]
@@ -136,7 +136,7 @@ def _always(module: Any, x: torch.Tensor) -> bool:
     return True
 
 
-def _many(module: Any, x: torch.Tensor) -> bool:
+def _has_many_numbers(module: Any, x: torch.Tensor) -> bool:
     inner = 1
     if isinstance(module, nn.Fold):
         inner = int(np.prod(per_dimension(module.kernel_size, 2)))
@@ -144,7 +144,7 @@ def _many(module: Any, x: torch.Tensor) -> bool:
 
 
 FAKES: dict[str, Callable[..., bool]] = {
-    "rows": _many,
+    "rows": _has_many_numbers,
     "singles": lambda m, x: x.dim() == (2 if isinstance(m, nn.Fold) else 3),
     "function": _always,
     "padding": lambda m, x: m.padding == 0,
@@ -161,7 +161,7 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
     assert laws == set(FAKES) - {"undone" if layer == "Unfold" else "divisor"}
     if name not in laws:
         return
-    assert law_findings(_fake(layer, FAKES[name]), layer, name)[1]
-    compared, found = law_findings(torch_backend, layer, name)
+    assert law_findings(_wrong_backend(layer, FAKES[name]), layer, name)[1]
+    compared, findings = law_findings(torch_backend, layer, name)
     assert compared
-    assert all("but got size 1" in text for text in found)
+    assert all("but got size 1" in text for text in findings)

@@ -23,14 +23,14 @@ from conformance.model.case import Call, Case
 from conformance.oracles.fusion import fuse_conv_bn_weights
 
 FLOAT32 = Precision.of("float32")
-LAYERS = tuple(name for name, row in CATALOGUE.items() if row.family == "fusion")
+LAYERS = tuple(name for name, spec in CATALOGUE.items() if spec.family == "fusion")
 
 
-def _facts(case: Case) -> set[str]:
+def _corners(case: Case) -> set[str]:
     weight, bias, _, variance, gain, shift = case.inputs
     assert weight is not None
     assert variance is not None
-    found = {
+    conditions = {
         "no bias": bias is None,
         "no gain": gain is None,
         "no shift": shift is None,
@@ -40,7 +40,7 @@ def _facts(case: Case) -> set[str]:
         "many": variance.size > 16,
         f"{weight.ndim} axes": True,
     }
-    return {name for name, holds in found.items() if holds}
+    return {name for name, holds in conditions.items() if holds}
 
 
 COMMON = {"no bias", "no variance", "square", "many", "2 axes"}
@@ -49,7 +49,7 @@ CONVOLUTION = {"no gain", "no shift", "transposed", "3 axes", "4 axes", "5 axes"
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_corner_is_drawn(layer: str) -> None:
-    drawn = [_facts(case) for seed in range(2) for case in cases(layer, seed=seed)]
+    drawn = [_corners(case) for seed in range(2) for case in cases(layer, seed=seed)]
     assert set().union(*drawn) == (COMMON | CONVOLUTION if "conv" in layer else COMMON)
 
 
@@ -77,30 +77,30 @@ def _case(name: str, weight: Any, **arguments: Any) -> Case:
 
 def test_what_torch_has_no_default_for_is_told() -> None:
     case = _case("fuse_conv_bn_weights", [[1.0]])
-    told = "utils.fuse_conv_bn_weights(conv_w, None, bn_rm, bn_rv, 1e-05, bn_w=None, bn_b=None) on"
-    assert case_text(case).startswith(told)
+    text = "utils.fuse_conv_bn_weights(conv_w, None, bn_rm, bn_rv, 1e-05, bn_w=None, bn_b=None) on"
+    assert case_text(case).startswith(text)
 
 
 def test_a_weight_is_turned_where_it_is_asked_for() -> None:
-    row = CATALOGUE["utils.fuse_conv_bn_weights"]
-    turned = replace_argument(row, _case("fuse_conv_bn_weights", [[1.0, 2.0]]), "transpose", True)
+    spec = CATALOGUE["utils.fuse_conv_bn_weights"]
+    turned = replace_argument(spec, _case("fuse_conv_bn_weights", [[1.0, 2.0]]), "transpose", True)
     assert turned is not None
     assert turned.inputs[0].shape == (2, 1)
 
 
-def _fake(layer: str, when: Callable[..., bool]) -> ModuleBackend:
+def _wrong_backend(layer: str, when: Callable[..., bool]) -> ModuleBackend:
     """torch, a function of which answers otherwise in some calls."""
     name = layer.rpartition(".")[2]
-    real = getattr(utils, name)
+    original = getattr(utils, name)
 
-    def function(weight: Any, *inputs: Any, **arguments: Any) -> Any:
-        first, last = real(weight, *inputs, **arguments)
+    def wrong_function(weight: Any, *inputs: Any, **arguments: Any) -> Any:
+        first, last = original(weight, *inputs, **arguments)
         if when(weight, *inputs, **arguments):
             ramp = torch.arange(first.numel()).reshape(first.shape).to(first.dtype)
             first, last = Parameter(first * 2 + 1 + ramp, False), Parameter(last * 2 + 1, False)
         return first, last
 
-    nn = SimpleNamespace(utils=SimpleNamespace(**{name: function}))
+    nn = SimpleNamespace(utils=SimpleNamespace(**{name: wrong_function}))
     return ModuleBackend("fake", nn=nn, functional=torch.nn.functional)
 
 
@@ -125,7 +125,7 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
     assert laws == set(FAKES) - ({"transposed"} if "linear" in layer else set())
     if name not in laws:
         return
-    assert law_findings(_fake(layer, FAKES[name]), layer, name)[1]
-    compared, found = law_findings(torch_backend, layer, name)
+    assert law_findings(_wrong_backend(layer, FAKES[name]), layer, name)[1]
+    compared, findings = law_findings(torch_backend, layer, name)
     assert compared
-    assert not found
+    assert not findings

@@ -20,27 +20,27 @@ GLU = "functional.glu"
 
 
 def test_every_axis_is_halved() -> None:
-    seen: set[Any] = set()
+    forms: set[Any] = set()
     for case in cases(GLU, examples=600):
         (x,), dim = case.inputs, case.call.arguments.get("dim", -1)
         assert x is not None
-        seen |= {(x.ndim, dim), case.labels["profile"]}
-        seen |= {"left out"} if "dim" not in case.call.arguments else {"written"}
-        seen |= {"empty"} if not x.size else set()
-        seen |= {"nothing to halve"} if not x.shape[dim] else set()
-    assert seen >= {(rank, dim) for rank in range(1, 5) for dim in range(-rank, rank)}
-    assert seen >= {"plain", "gates", "left out", "written", "empty", "nothing to halve"}
+        forms |= {(x.ndim, dim), case.labels["profile"]}
+        forms |= {"left out"} if "dim" not in case.call.arguments else {"written"}
+        forms |= {"empty"} if not x.size else set()
+        forms |= {"nothing to halve"} if not x.shape[dim] else set()
+    assert forms >= {(rank, dim) for rank in range(1, 5) for dim in range(-rank, rank)}
+    assert forms >= {"plain", "gates", "left out", "written", "empty", "nothing to halve"}
 
 
-def _changed(when: Callable[[torch.Tensor, int], bool]) -> ModuleBackend:
+def _wrong_backend(when: Callable[[torch.Tensor, int], bool]) -> ModuleBackend:
     """A backend whose glu adds 1 in some calls."""
 
     def wrong(input: torch.Tensor, dim: int = -1) -> Any:
         output = functional.glu(input, dim)
         return output + 1 if when(input, dim) else output
 
-    space = SimpleNamespace(glu=wrong, sigmoid=functional.sigmoid)
-    return ModuleBackend("fake", nn=SimpleNamespace(GLU=nn.GLU), functional=space)
+    namespace = SimpleNamespace(glu=wrong, sigmoid=functional.sigmoid)
+    return ModuleBackend("fake", nn=SimpleNamespace(GLU=nn.GLU), functional=namespace)
 
 
 def _gates(x: torch.Tensor, dim: int) -> torch.Tensor:
@@ -48,12 +48,12 @@ def _gates(x: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 FAKES = {
-    "form": _changed(lambda x, dim: True),
-    "axis": _changed(lambda x, dim: dim < 0),
-    "pairs": _changed(lambda x, dim: x.numel() > 2000),
-    "open": _changed(lambda x, dim: bool((_gates(x, dim) == 200).all())),
-    "complement": _changed(lambda x, dim: True),
-    "sigmoid": _changed(lambda x, dim: True),
+    "form": _wrong_backend(lambda x, dim: True),
+    "axis": _wrong_backend(lambda x, dim: dim < 0),
+    "pairs": _wrong_backend(lambda x, dim: x.numel() > 2000),
+    "open": _wrong_backend(lambda x, dim: bool((_gates(x, dim) == 200).all())),
+    "complement": _wrong_backend(lambda x, dim: True),
+    "sigmoid": _wrong_backend(lambda x, dim: True),
 }
 
 
@@ -61,6 +61,6 @@ FAKES = {
 def test_each_law_is_seen_failing(name: str) -> None:
     assert {law.name for law in CATALOGUE[GLU].laws} == set(FAKES)
     assert law_findings(FAKES[name], GLU, name)[1]
-    compared, found = law_findings(torch_backend, GLU, name)
+    compared, findings = law_findings(torch_backend, GLU, name)
     assert compared
-    assert not found
+    assert not findings

@@ -22,83 +22,83 @@ from conformance.oracles.init import calculate_gain, orthogonality_error, trunca
 from conformance.spec.distributions import Distribution, Normal, Uniform, find_median
 from conformance.spec.draws import Sample
 
-NAMES = tuple(name for name, row in CATALOGUE.items() if row.family == "init")
+NAMES = tuple(name for name, spec in CATALOGUE.items() if spec.family == "init")
 LAWS = [(name, law.name) for name in NAMES for law in CATALOGUE[name].laws]
 
 
-def _copied(right: Any) -> Any:
+def _fill_copy(right: Any) -> Any:
     return lambda tensor, *args, **named: right(torch.empty_like(tensor), *args, **named)
 
 
-def _kept(right: Any) -> Any:
-    def wrong(tensor: Any, *args: Any, **named: Any) -> Any:
-        held = tensor.clone()
-        return right(tensor, *args, **named).copy_(torch.where(held == 0, tensor, held))
+def _keep_nonzero(right: Any) -> Any:
+    def wrong(tensor: Any, *args: Any, **keywords: Any) -> Any:
+        before = tensor.clone()
+        return right(tensor, *args, **keywords).copy_(torch.where(before == 0, tensor, before))
 
     return wrong
 
 
-def _moved(amount: float) -> Any:
-    def made(right: Any) -> Any:
+def _add_constant(amount: float) -> Any:
+    def make_wrong(right: Any) -> Any:
         return lambda tensor, *args, **named: right(tensor, *args, **named).add_(amount)
 
-    return made
+    return make_wrong
 
 
-def _wide(right: Any) -> Any:
+def _add_half_std(right: Any) -> Any:
     """The middle moves by a fifth of the width."""
 
-    def wrong(tensor: Any, *args: Any, **named: Any) -> Any:
-        found = right(tensor, *args, **named)
-        return found.add_(0.5 * found.std(correction=0)) if found.numel() else found
+    def wrong(tensor: Any, *args: Any, **keywords: Any) -> Any:
+        output = right(tensor, *args, **keywords)
+        return output.add_(0.5 * output.std(correction=0)) if output.numel() else output
 
     return wrong
 
 
-def _one_axis(right: Any) -> Any:
-    def wrong(tensor: Any, *args: Any, **named: Any) -> Any:
-        return right(tensor, *args, **named).add_(1.0 if tensor.dim() == 1 else 0.0)
+def _shift_vectors(right: Any) -> Any:
+    def wrong(tensor: Any, *args: Any, **keywords: Any) -> Any:
+        return right(tensor, *args, **keywords).add_(1.0 if tensor.dim() == 1 else 0.0)
 
     return wrong
 
 
-def _tall(right: Any) -> Any:
-    def wrong(tensor: Any, *args: Any, **named: Any) -> Any:
-        return right(tensor, *args, **named).mul_(2.0 if len(tensor) > 3 else 1.0)
+def _scale_long_tensors(right: Any) -> Any:
+    def wrong(tensor: Any, *args: Any, **keywords: Any) -> Any:
+        return right(tensor, *args, **keywords).mul_(2.0 if len(tensor) > 3 else 1.0)
 
     return wrong
 
 
 # Law → torch's function → one that breaks it.
 BROKEN: dict[str, Any] = {
-    "returned": _copied,
-    "overwritten": _kept,
-    "constants": _moved(1.0),
-    "flat": _one_axis,
-    "transposed": _tall,
-    "groups": _tall,
-    "even": _wide,
-    "nothing": _moved(1.0),
-    "fixed": _moved(1.0),
-    "orthonormal": _moved(0.5),
-    "zeros": _moved(1.0),
+    "returned": _fill_copy,
+    "overwritten": _keep_nonzero,
+    "constants": _add_constant(1.0),
+    "flat": _shift_vectors,
+    "transposed": _scale_long_tensors,
+    "groups": _scale_long_tensors,
+    "even": _add_half_std,
+    "nothing": _add_constant(1.0),
+    "fixed": _add_constant(1.0),
+    "orthonormal": _add_constant(0.5),
+    "zeros": _add_constant(1.0),
 }
 
 
 @pytest.mark.parametrize(("layer", "name"), LAWS)
 def test_each_law_is_seen_failing(layer: str, name: str) -> None:
-    called = bare_name(layer)
-    right = getattr(init, called)
+    function_name = bare_name(layer)
+    original = getattr(init, function_name)
 
-    def wrong(*args: Any, **named: Any) -> Any:
+    def wrong(*args: Any, **keywords: Any) -> Any:
         with torch.no_grad():
-            return BROKEN[name](right)(*args, **named)
+            return BROKEN[name](original)(*args, **keywords)
 
-    space = SimpleNamespace(**{**vars(init), called: wrong})
-    assert law_findings(ModuleBackend("wrong", nn=SimpleNamespace(init=space)), layer, name)[1]
-    compared, found = law_findings(torch_backend, layer, name)
+    namespace = SimpleNamespace(**{**vars(init), function_name: wrong})
+    assert law_findings(ModuleBackend("wrong", nn=SimpleNamespace(init=namespace)), layer, name)[1]
+    compared, findings = law_findings(torch_backend, layer, name)
     assert compared
-    assert not found
+    assert not findings
 
 
 @pytest.mark.parametrize("slope", [0, 0.01, 0.2, 1, math.sqrt(5)])

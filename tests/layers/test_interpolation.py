@@ -38,27 +38,27 @@ MODES = {
 }
 
 
-def _several(value: Any, dims: int) -> tuple[Any, ...]:
+def _per_axis(value: Any, dims: int) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
 
 
-def _facts(case: Case) -> set[str]:
-    given, (x,) = case.call.arguments, case.inputs
+def _corners(case: Case) -> set[str]:
+    arguments, (x,) = case.call.arguments, case.inputs
     assert x is not None
-    row = CATALOGUE[case.call.layer]
-    outputs, lengths = row.output_shapes(case)[0][2:], x.shape[2:]
+    spec = CATALOGUE[case.call.layer]
+    outputs, lengths = spec.output_shapes(case)[0][2:], x.shape[2:]
     pairs = list(zip(outputs, lengths, strict=True))
-    factors = _several(given.get("scale_factor"), len(lengths))
+    factors = _per_axis(arguments.get("scale_factor"), len(lengths))
     kind = {int: "number", float: "number", tuple: "tuple"}
-    found = {
+    conditions = {
         f"rank {x.ndim}": True,
-        f"mode {given.get('mode', 'nearest')}": True,
-        f"corners {given.get('align_corners', 'left out')}": True,
-        f"recompute {given.get('recompute_scale_factor')}": True,
-        f"size {kind.get(type(given.get('size')))}": "size" in given,
-        f"factor {kind.get(type(given.get('scale_factor')))}": "scale_factor" in given,
-        "a whole factor": isinstance(given.get("scale_factor"), int),
-        "antialias": given.get("antialias", False),
+        f"mode {arguments.get('mode', 'nearest')}": True,
+        f"corners {arguments.get('align_corners', 'left out')}": True,
+        f"recompute {arguments.get('recompute_scale_factor')}": True,
+        f"size {kind.get(type(arguments.get('size')))}": "size" in arguments,
+        f"factor {kind.get(type(arguments.get('scale_factor')))}": "scale_factor" in arguments,
+        "a whole factor": isinstance(arguments.get("scale_factor"), int),
+        "antialias": arguments.get("antialias", False),
         "empty": not x.size,
         "larger": any(o > n for o, n in pairs),
         "smaller": any(o < n for o, n in pairs),
@@ -71,7 +71,7 @@ def _facts(case: Case) -> set[str]:
         "many channels": x.shape[1] > 30,
         "sides differ": len(set(pairs)) > 1,
     }  # fmt: skip
-    return {name for name, holds in found.items() if holds} | {case.labels["regime"]}
+    return {name for name, holds in conditions.items() if holds} | {case.labels["regime"]}
 
 
 SHARED = {
@@ -94,7 +94,7 @@ EVERY = {
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_every_corner_is_drawn(layer: str, dtype: str) -> None:
     drawn = [case for seed in (0, 1) for case in cases(layer, dtype, 400, seed)]
-    assert set().union(*map(_facts, drawn)) == EVERY[layer]
+    assert set().union(*map(_corners, drawn)) == EVERY[layer]
 
 
 @pytest.mark.parametrize("layer", EVERY)
@@ -104,65 +104,65 @@ def test_no_factor_comes_near_to_a_whole_length(layer: str) -> None:
         assert x is not None
         if factor is None:
             continue
-        for n, f in zip(x.shape[2:], _several(factor, x.ndim - 2), strict=True):
+        for n, f in zip(x.shape[2:], _per_axis(factor, x.ndim - 2), strict=True):
             exact = Fraction(f) * n
             assert exact >= 1
             single = Fraction(float(np.float32(f))) * n
             assert exact // 1 == single // 1 == int(n * f)
 
 
-def _resized(x: Any, **arguments: Any) -> Rounded | Choices:
+def _interpolate(x: Any, **arguments: Any) -> Rounded | Choices:
     return interpolate({}, exact_operand(np.array(x), FLOAT32), **arguments)
 
 
 def test_a_place_in_doubt_has_both_neighbours_and_no_other() -> None:
     """The 42nd of 82 outputs of 2 lies on the second element, in float32 just before it."""
-    found = _resized([[[1.0, 2.0]]], size=82)
-    assert isinstance(found, Choices)
-    first, second = (x.value[0, 0] for x in found.alternatives)
+    output = _interpolate([[[1.0, 2.0]]], size=82)
+    assert isinstance(output, Choices)
+    first, second = (x.value[0, 0] for x in output.alternatives)
     assert np.flatnonzero(first != second).tolist() == [41]
     assert {first[41], second[41]} == {1.0, 2.0}
-    torchs = functional.interpolate(torch.tensor([[[1.0, 2.0]]]), size=82)
-    assert torchs[0, 0, 41] == 1.0
+    torch_output = functional.interpolate(torch.tensor([[[1.0, 2.0]]]), size=82)
+    assert torch_output[0, 0, 41] == 1.0
 
 
 def test_dyadic_factors_are_exact() -> None:
     x = np.arange(24.0).reshape(1, 1, 4, 6)
     for mode in ("nearest", "nearest-exact", "bilinear", "bicubic", "area"):
         for arguments in ({"scale_factor": 2}, {"size": (16, 3)}, {"scale_factor": 0.5}):
-            found = _resized(x, mode=mode, **arguments)
-            assert isinstance(found, Rounded)
-            assert not found.error.any(), (mode, arguments)
+            output = _interpolate(x, mode=mode, **arguments)
+            assert isinstance(output, Rounded)
+            assert not output.error.any(), (mode, arguments)
 
 
 def test_the_gradient_of_a_place_in_doubt_goes_to_either_neighbour() -> None:
     x = leaf(np.array([[[1.0, 2.0]]]), FLOAT32)
-    found = interpolate({}, x, size=82)
-    assert isinstance(found, Choices)
-    for way in found.alternatives:
+    output = interpolate({}, x, size=82)
+    assert isinstance(output, Choices)
+    for way in output.alternatives:
         (gradient,) = pull_back([way], [exact_operand(np.ones((1, 1, 82)), FLOAT32)], [x])
         assert (np.abs(gradient.value - [[[41.5, 40.5]]]) == 0).all()
         assert ((gradient.error >= 0.5) & (gradient.error < 0.51)).all()
 
 
 def test_a_factor_is_used_although_the_length_stays() -> None:
-    found = _resized([[[0.0, 1.0, 2.0]]], scale_factor=1.3, mode="linear")
-    assert isinstance(found, Rounded)
-    assert np.allclose(found.value, [[[0.0, 0.5 * 3 / 1.3 - 0.5, 2.5 / 1.3 - 0.5]]])
+    output = _interpolate([[[0.0, 1.0, 2.0]]], scale_factor=1.3, mode="linear")
+    assert isinstance(output, Rounded)
+    assert np.allclose(output.value, [[[0.0, 0.5 * 3 / 1.3 - 0.5, 2.5 / 1.3 - 0.5]]])
 
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 
-def _changed(when: Callable[..., bool], change: Change = lambda y: y * 2 + 1) -> Any:
+def _wrong_backend(when: Callable[..., bool], change: Change = lambda y: y * 2 + 1) -> Any:
     """torch, whose function answers otherwise in some calls."""
 
-    def wrong(input: torch.Tensor, *rest: Any, **options: Any) -> Any:
-        output = functional.interpolate(input, *rest, **options)
+    def wrong(input: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        output = functional.interpolate(input, *arguments, **options)
         names = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")
         return (
             change(output)
-            if when(input, **dict(zip(names, rest, strict=False)), **options)
+            if when(input, **dict(zip(names, arguments, strict=False)), **options)
             else output
         )
 
@@ -170,16 +170,16 @@ def _changed(when: Callable[..., bool], change: Change = lambda y: y * 2 + 1) ->
 
 
 FAKES = {
-    "rows": _changed(lambda x, **o: x.shape[1] > 40),
-    "function": _changed(lambda x, **o: True),
-    "size": _changed(lambda x, size=None, **o: size is not None),
-    "itself": _changed(lambda x, size=None, **o: tuple(x.shape[2:]) == size),
-    "constant": _changed(lambda x, **o: True, lambda y: y + 1),
-    "mirrored": _changed(lambda x, **o: True, lambda y: y + torch.arange(y.shape[-1])),
-    "scaled": _changed(lambda x, **o: True, lambda y: y + 1),
-    "apart": _changed(lambda x, **o: True, lambda y: y + 1),
-    "grown": _changed(lambda x, **o: True, lambda y: y + 1),
-    "thin": _changed(lambda x, **o: x.dim() > 3 and x.shape[2] == 1),
+    "rows": _wrong_backend(lambda x, **o: x.shape[1] > 40),
+    "function": _wrong_backend(lambda x, **o: True),
+    "size": _wrong_backend(lambda x, size=None, **o: size is not None),
+    "itself": _wrong_backend(lambda x, size=None, **o: tuple(x.shape[2:]) == size),
+    "constant": _wrong_backend(lambda x, **o: True, lambda y: y + 1),
+    "mirrored": _wrong_backend(lambda x, **o: True, lambda y: y + torch.arange(y.shape[-1])),
+    "scaled": _wrong_backend(lambda x, **o: True, lambda y: y + 1),
+    "apart": _wrong_backend(lambda x, **o: True, lambda y: y + 1),
+    "grown": _wrong_backend(lambda x, **o: True, lambda y: y + 1),
+    "thin": _wrong_backend(lambda x, **o: x.dim() > 3 and x.shape[2] == 1),
 }  # fmt: skip
 
 
@@ -187,16 +187,16 @@ FAKES = {
 def test_each_law_is_seen_failing(name: str) -> None:
     assert set(FAKES) == {law.name for law in CATALOGUE[FUNCTION].laws}
     assert law_findings(FAKES[name], FUNCTION, name)[1]
-    compared, found = law_findings(torch_backend, FUNCTION, name)
+    compared, findings = law_findings(torch_backend, FUNCTION, name)
     assert compared
     known = ("antialias=True", "scale_factor=", "mode='area'")
-    assert not [text for text in found if not any(word in text for word in known)]
+    assert not [text for text in findings if not any(word in text for word in known)]
 
 
 def test_a_nearest_neighbour_may_be_read_without_subnormal_numbers_where_that_is_declared() -> None:
     x = np.array([[[2.0**-130, 2.0**-120]]])
     for flush in (False, True):
         precision = Precision.of("float32", Numerics(flush_to_zero=flush))
-        found = interpolate({}, exact_operand(x, precision), scale_factor=2.0)
-        assert isinstance(found, Rounded)
-        assert found.error.ravel().tolist() == [2.0**-130 * flush] * 2 + [0.0] * 2
+        output = interpolate({}, exact_operand(x, precision), scale_factor=2.0)
+        assert isinstance(output, Rounded)
+        assert output.error.ravel().tolist() == [2.0**-130 * flush] * 2 + [0.0] * 2

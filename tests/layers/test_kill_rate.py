@@ -27,11 +27,11 @@ from conformance.model.case import Call, Case
 FAITHFUL = planted.Bug("linear-as-it-is", "Linear", "values", "Nothing is wrong.", nn.Linear)
 
 
-def _asked_of_linear() -> set[str]:
+def _checks_of_linear() -> set[str]:
     return {name for name, check in CHECKS.items() if check.applies(CATALOGUE["Linear"])}
 
 
-def _bug(name: str) -> planted.Bug:
+def _find_bug(name: str) -> planted.Bug:
     return next(bug for bug in planted.BUGS if bug.name == name)
 
 
@@ -44,15 +44,15 @@ def _run(bug: str, check: str, killed: bool, seed: int = 0, examples: int = 20) 
 
 
 def test_every_check_runs_at_the_first_seed_and_few_at_the_others() -> None:
-    runs = kill_rate.survey(_bug("linear-square-weight-untransposed"), "all", 20, (0, 1))
+    runs = kill_rate.survey(_find_bug("linear-square-weight-untransposed"), "all", 20, (0, 1))
     assert runs[0].check == "values"
-    assert {run.check for run in runs if run.seed == 0} == _asked_of_linear()
+    assert {run.check for run in runs if run.seed == 0} == _checks_of_linear()
     assert [(run.check, run.killed) for run in runs if run.seed == 1] == [("values", True)]
     assert "errors" not in _campaign(runs).killers()["linear-square-weight-untransposed"]
 
 
 def test_declared_check_goes_through_the_dtypes_and_no_further() -> None:
-    (run,) = kill_rate.survey(_bug("linear-surplus-features-ignored"), "declared", 200, (0,))
+    (run,) = kill_rate.survey(_find_bug("linear-surplus-features-ignored"), "declared", 200, (0,))
     assert (run.check, run.dtype, run.killed) == ("errors", "float32", True)
     runs = kill_rate.survey(FAITHFUL, "declared", 4, (0,))
     assert [(run.check, run.dtype) for run in runs] == [("values", d) for d in kill_rate.DTYPES]
@@ -61,9 +61,9 @@ def test_declared_check_goes_through_the_dtypes_and_no_further() -> None:
 
 def test_check_that_the_suite_lacks_is_replaced_by_the_others() -> None:
     bug = planted.Bug("linear-x", "Linear", "later", "", nn.Linear)
-    assert set(kill_rate.checks_of(bug)) == _asked_of_linear()
+    assert set(kill_rate.checks_of(bug)) == _checks_of_linear()
     runs = kill_rate.survey(bug, "declared", 2, (0,))
-    pairs = {(c, d) for c in _asked_of_linear() for d in kill_rate.DTYPES}
+    pairs = {(c, d) for c in _checks_of_linear() for d in kill_rate.DTYPES}
     assert {(r.check, r.dtype) for r in runs} == pairs
 
 
@@ -101,10 +101,10 @@ def test_a_failure_counts_where_torch_fails_in_something_else_as_listed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(kill_rate, "cases", lambda *item: (_CERTAIN,))
-    beside = _bug("bceloss-certain-and-right-is-nan")
-    assert kill_rate.attempt(beside, "gradients", "float32", 1, 0).killed
+    bug = _find_bug("bceloss-certain-and-right-is-nan")
+    assert kill_rate.attempt(bug, "gradients", "float32", 1, 0).killed
     monkeypatch.setattr(kill_rate, "known_failures", lambda *item: ())
-    run = kill_rate.attempt(beside, "gradients", "float32", 1, 0)
+    run = kill_rate.attempt(bug, "gradients", "float32", 1, 0)
     assert (run.killed, run.torch_too) == (False, 1)
 
 
@@ -147,7 +147,7 @@ def test_examples_are_added_up_to_the_first_kill() -> None:
 
 
 def test_tables_list_survivors_and_are_the_same_after_json() -> None:
-    bugs = [FAITHFUL, _bug("linear-square-weight-untransposed")]
+    bugs = [FAITHFUL, _find_bug("linear-square-weight-untransposed")]
     runs = [run for bug in bugs for run in kill_rate.survey(bug, "declared", 20, (0,))]
     numbers = facts(_campaign(runs), bugs, LAYERS, list(CHECKS))
     table = full(numbers)

@@ -10,7 +10,7 @@ import planted
 import pytest
 import torch
 from conformance.strategies.layouts import LAYOUTS, list_layouts
-from planted.bug import alter_gradient, spaces
+from planted.bug import alter_gradient, replacement_namespaces
 from support import ENOUGH, cases, first_failure
 
 from conformance.backends import ModuleBackend
@@ -33,24 +33,24 @@ def _check(backend: Any, case: Case) -> Evidence:
 
 
 def _backend(layer: str, implementation: Any) -> ModuleBackend:
-    return ModuleBackend("bug", **spaces(layer, implementation))
+    return ModuleBackend("bug", **replacement_namespaces(layer, implementation))
 
 
 @pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in BUGS])
 def test_bug_is_caught(bug: planted.Bug) -> None:
     # In float32 torch's own known failures cover all groups.
     backend = _backend(bug.layer, bug.implementation)
-    found = (first_failure(backend, bug.layer, "layout", d) for d in ("float32", "float16"))
-    said = next((search.message for search in found if search.failure), "")
-    assert said.startswith("with "), bug.story
-    assert "all else contiguous" in said
+    searches = (first_failure(backend, bug.layer, "layout", d) for d in ("float32", "float16"))
+    message = next((search.message for search in searches if search.failure), "")
+    assert message.startswith("with "), bug.story
+    assert "all else contiguous" in message
 
 
 @pytest.mark.parametrize("layer", ["Conv2d", "ConvTranspose2d", "LSTM", "Linear", "LazyConv1d"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_torch_passes(layer: str, dtype: str) -> None:
-    found = first_failure(torch_backend, layer, "layout", dtype, enough=ENOUGH)
-    assert found.passed, found
+    search = first_failure(torch_backend, layer, "layout", dtype, enough=ENOUGH)
+    assert search.passed, search
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -149,11 +149,11 @@ class _Aliasing(torch.nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         output = super().forward(input)
-        room = input.detach().clone()
-        return room.copy_(output) if output.shape == input.shape else output
+        memory = input.detach().clone()
+        return memory.copy_(output) if output.shape == input.shape else output
 
 
-class _Handing(_Aliasing):
+class _OverwritingInput(_Aliasing):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         output = torch.nn.Linear.forward(self, input)
         if output.shape != input.shape or not input.is_contiguous() or torch.is_grad_enabled():
@@ -162,10 +162,10 @@ class _Handing(_Aliasing):
 
 
 def test_an_output_in_the_memory_of_an_input_is_caught() -> None:
-    found = first_failure(_backend("Linear", _Aliasing), "Linear", "layout")
-    assert found.passed, found
-    found = first_failure(_backend("Linear", _Handing), "Linear", "layout")
-    assert "output shares memory with input" in found.message
+    search = first_failure(_backend("Linear", _Aliasing), "Linear", "layout")
+    assert search.passed, search
+    search = first_failure(_backend("Linear", _OverwritingInput), "Linear", "layout")
+    assert "output shares memory with input" in search.message
 
 
 @pytest.mark.parametrize("needed", [{"t3", "t41"}, {"t0"}, set()])
@@ -182,10 +182,10 @@ def test_layouts_that_a_failure_does_not_need_are_left_out_by_halves(
     monkeypatch.setattr(layout, layout._check_laid_out.__name__, run)
     monkeypatch.setattr(layout, layout._with_layouts.__name__, lambda case, layouts: layouts)
     monkeypatch.setattr(layout, layout._layouts_by_name.__name__, lambda row, layouts: layouts)
-    sixty = {f"t{k}": "transposed" for k in range(60)}
+    many_layouts = {f"t{k}": "transposed" for k in range(60)}
     with pytest.raises(Failure) as caught:
         layout._run_and_minimise(
-            cast(Any, SimpleNamespace(row=None)), cast(Any, None), cast(Any, sixty)
+            cast(Any, SimpleNamespace(row=None)), cast(Any, None), cast(Any, many_layouts)
         )
     assert set(caught.value.finding.layouts or {}) == needed
     assert len(tried) < 30

@@ -29,23 +29,25 @@ PAD = "functional.pad"
 FLOAT32 = Precision.of("float32")
 
 
-def _facts(case: Case) -> set[str]:
-    (x,), given = case.inputs, case.call.arguments
+def _corners(case: Case) -> set[str]:
+    (x,), arguments = case.inputs, case.call.arguments
     assert x is not None
-    row = CATALOGUE[case.call.layer]
+    spec = CATALOGUE[case.call.layer]
     numbers = (
-        tuple(given["pad"]) if row.is_function else each_side(given["padding"], row.signature.dims)
+        tuple(arguments["pad"])
+        if spec.is_function
+        else each_side(arguments["padding"], spec.signature.dims)
     )
     dims, lengths = len(numbers) // 2, x.shape[x.ndim - len(numbers) // 2 :]
     rows = list(zip(lengths, side_pairs(numbers), strict=True))
-    found = {
+    conditions = {
         "none": not any(numbers),
         "all sides differ": dims > 1 and len(set(numbers)) == 2 * dims,
         "cropped": any(n < 0 for n in numbers),
         "padded and cropped": any(b * a < 0 for _, (b, a) in rows),
         "as long as the input": any(max(side) >= n for n, side in rows),
         "one less": any(max(side) == n - 1 > 0 for n, side in rows),
-        "one number": isinstance(given.get("padding", ()), int),
+        "one number": isinstance(arguments.get("padding", ()), int),
         "long": any(n > 32 for n in lengths),
         "single element": 1 in lengths,
         "empty": x.size == 0,
@@ -53,7 +55,7 @@ def _facts(case: Case) -> set[str]:
         "unbatched": x.ndim == dims + 1,
         "batched": x.ndim == dims + 2,
     }
-    return {name for name, holds in found.items() if holds}
+    return {name for name, holds in conditions.items() if holds}
 
 
 EVERY = {
@@ -64,59 +66,59 @@ EVERY = {
 
 @pytest.mark.parametrize("layer", [name for name in CATALOGUE if "Pad" in name])
 def test_every_corner_is_drawn(layer: str) -> None:
-    row = CATALOGUE[layer]
+    spec = CATALOGUE[layer]
     beyond = set() if "Reflection" in layer else {"as long as the input"}
-    differ = {"all sides differ"} if row.signature.dims == 2 else set()
-    drawn = [_facts(case) for case in cases(layer)]
+    differ = {"all sides differ"} if spec.signature.dims == 2 else set()
+    drawn = [_corners(case) for case in cases(layer)]
     assert set().union(*drawn) >= EVERY | beyond | differ | {"one number"}
 
 
 def test_every_mode_rank_and_value_of_pad_is_drawn() -> None:
-    seen: set[Any] = set()
+    forms: set[Any] = set()
     for case in (case for seed in range(3) for case in cases(PAD, seed=seed)):
-        (x,), given = case.inputs, case.call.arguments
+        (x,), arguments = case.inputs, case.call.arguments
         assert x is not None
-        mode, dims = given.get("mode", "constant"), len(given["pad"]) // 2
-        seen |= {(mode, fact) for fact in _facts(case)}
-        seen |= {(mode, dims), type(given["pad"]).__name__}
+        mode, dims = arguments.get("mode", "constant"), len(arguments["pad"]) // 2
+        forms |= {(mode, fact) for fact in _corners(case)}
+        forms |= {(mode, dims), type(arguments["pad"]).__name__}
         if mode == "constant":
-            value = given.get("value", "left out")
-            seen |= {("rank", x.ndim), repr(value), type(value).__name__}
-    assert seen >= {(mode, fact) for mode in MODES for fact in EVERY - {"empty"}}
-    assert seen >= {(mode, dims) for mode in MODES for dims in (1, 2, 3)} | {("constant", 0)}
-    assert seen >= {("rank", k) for k in range(1, 6)} | {"tuple", "list", "int", "float"}
-    assert seen >= {"nan", "inf", "-inf", "-0.0", "0.1", "'left out'"}
+            value = arguments.get("value", "left out")
+            forms |= {("rank", x.ndim), repr(value), type(value).__name__}
+    assert forms >= {(mode, fact) for mode in MODES for fact in EVERY - {"empty"}}
+    assert forms >= {(mode, dims) for mode in MODES for dims in (1, 2, 3)} | {("constant", 0)}
+    assert forms >= {("rank", k) for k in range(1, 6)} | {"tuple", "list", "int", "float"}
+    assert forms >= {"nan", "inf", "-inf", "-0.0", "0.1", "'left out'"}
 
 
-def _padded(x: Any, numbers: tuple[int, ...], mode: str) -> list[float]:
-    found = pad({}, exact_operand(np.array(x, float), FLOAT32), pad=numbers, mode=mode)
-    return list(found.value)
+def _pad(x: Any, numbers: tuple[int, ...], mode: str) -> list[float]:
+    output = pad({}, exact_operand(np.array(x, float), FLOAT32), pad=numbers, mode=mode)
+    return list(output.value)
 
 
 def test_examples_of_the_documentation() -> None:
     ramp = [0, 1, 2, 3]
-    assert _padded(ramp, (3, 1), "reflect") == [3, 2, 1, 0, 1, 2, 3, 2]
-    assert _padded(ramp, (3, 1), "replicate") == [0, 0, 0, 0, 1, 2, 3, 3]
-    assert _padded(ramp, (3, 1), "circular") == [1, 2, 3, 0, 1, 2, 3, 0]
+    assert _pad(ramp, (3, 1), "reflect") == [3, 2, 1, 0, 1, 2, 3, 2]
+    assert _pad(ramp, (3, 1), "replicate") == [0, 0, 0, 0, 1, 2, 3, 3]
+    assert _pad(ramp, (3, 1), "circular") == [1, 2, 3, 0, 1, 2, 3, 0]
     image = exact_operand(np.arange(9.0).reshape(1, 3, 3), FLOAT32)
-    found = module_pad("reflect", 2, {}, image, padding=(1, 1, 2, 0))
-    assert list(found.value[0, :, 0]) == [7, 4, 1, 4, 7]
+    output = module_pad("reflect", 2, {}, image, padding=(1, 1, 2, 0))
+    assert list(output.value[0, :, 0]) == [7, 4, 1, 4, 7]
 
 
 def test_reflection_is_of_the_whole_input_and_what_wraps_round_of_what_is_left() -> None:
     ramp = [1, 2, 3, 4, 5]
-    assert _padded(ramp, (-3, 4), "reflect") == [4, 5, 4, 3, 2, 1]
-    assert _padded(ramp, (-1, 2), "circular") == [2, 3, 4, 5, 2, 3]
+    assert _pad(ramp, (-3, 4), "reflect") == [4, 5, 4, 3, 2, 1]
+    assert _pad(ramp, (-1, 2), "circular") == [2, 3, 4, 5, 2, 3]
     for mode in MODES:
-        assert _padded(ramp, (-1, -2), mode) == [2, 3]
+        assert _pad(ramp, (-1, -2), mode) == [2, 3]
 
 
 def test_a_constant_is_rounded_to_the_dtype_and_keeps_its_sign() -> None:
     half = exact_operand(np.ones(1), Precision.of("bfloat16"))
     assert pad({}, half, pad=(1, 0), value=0.1).value[0] == 0.10009765625
     assert math.copysign(1, pad({}, half, pad=(1, 0), value=-0.0).value[0]) == -1
-    whole = exact_operand(np.array([2**62 + 1]), FLOAT32)
-    assert list(pad({}, whole, pad=(0, 1), value=7).value) == [2**62 + 1, 7]
+    integer = exact_operand(np.array([2**62 + 1]), FLOAT32)
+    assert list(pad({}, integer, pad=(0, 1), value=7).value) == [2**62 + 1, 7]
 
 
 def test_a_gradient_is_the_sum_of_all_copies_and_its_bound_that_of_so_many_terms() -> None:
@@ -132,32 +134,32 @@ def test_a_gradient_is_the_sum_of_all_copies_and_its_bound_that_of_so_many_terms
 
 
 def test_a_case_is_given_only_padding_that_its_input_has_room_for() -> None:
-    row = CATALOGUE["ReflectionPad1d"]
+    spec = CATALOGUE["ReflectionPad1d"]
     case = next(c for c in cases("ReflectionPad1d") if c.inputs[0].shape[-1] == 3)
-    assert replace_argument(row, case, "padding", 2) is not None
-    assert replace_argument(row, case, "padding", 3) is None
-    assert replace_argument(row, case, "padding", (-3, 0)) is None
+    assert replace_argument(spec, case, "padding", 2) is not None
+    assert replace_argument(spec, case, "padding", 3) is None
+    assert replace_argument(spec, case, "padding", (-3, 0)) is None
     assert not can_pad("circular", (3,), ((-2, 2),))
 
 
-def _fake(name: str, when: Callable[..., bool]) -> ModuleBackend:
+def _wrong_backend(name: str, when: Callable[..., bool]) -> ModuleBackend:
     """torch, a module or `pad` of which answers otherwise in some calls."""
 
-    def wrong(output: torch.Tensor) -> torch.Tensor:
+    def change_output(output: torch.Tensor) -> torch.Tensor:
         ramp = torch.arange(output.numel()).reshape(output.shape)
         return output + 1 + ramp.to(output.dtype)
 
-    def padded(input: torch.Tensor, pad: Any, mode: str = "constant", value: Any = None) -> Any:
+    def wrong_pad(input: torch.Tensor, pad: Any, mode: str = "constant", value: Any = None) -> Any:
         output = functional.pad(input, pad, mode, value)
-        return wrong(output) if when(input, tuple(pad)) else output
+        return change_output(output) if when(input, tuple(pad)) else output
 
     class Wrong(nn.ReflectionPad2d):
         def forward(self, input: torch.Tensor) -> Any:
             output = super().forward(input)
-            return wrong(output) if when(input, self.padding) else output
+            return change_output(output) if when(input, self.padding) else output
 
     if name == PAD:
-        return ModuleBackend("fake", nn=nn, functional=SimpleNamespace(pad=padded))
+        return ModuleBackend("fake", nn=nn, functional=SimpleNamespace(pad=wrong_pad))
     Wrong.__name__ = name
     return ModuleBackend("fake", nn=SimpleNamespace(**{name: Wrong}), functional=functional)
 
@@ -166,14 +168,14 @@ def _always(x: torch.Tensor, numbers: tuple[int, ...]) -> bool:
     return True
 
 
-def _one_axis(x: torch.Tensor, numbers: tuple[int, ...]) -> bool:
+def _leaves_last_axis(x: torch.Tensor, numbers: tuple[int, ...]) -> bool:
     return not any(numbers[:2])
 
 
 FAKES: dict[str, Callable[..., bool]] = {
     "rows": lambda x, numbers: 17 < x.shape[x.dim() - len(numbers) // 2 - 1] < 66,
     "singles": lambda x, numbers: x.dim() == len(numbers) // 2 + 1,
-    "apart": _one_axis,
+    "apart": _leaves_last_axis,
     "cropped": lambda x, numbers: bool(numbers) and max(numbers) <= 0 and any(numbers),
     "slices": lambda x, numbers: bool(numbers) and max(numbers) <= 0 and any(numbers),
     "mirrored": _always,
@@ -190,7 +192,7 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
     assert laws == set(FAKES) - {"function" if layer == PAD else "modules"}
     if name not in laws:
         return
-    assert law_findings(_fake(layer, FAKES[name]), layer, name)[1]
-    compared, found = law_findings(torch_backend, layer, name)
+    assert law_findings(_wrong_backend(layer, FAKES[name]), layer, name)[1]
+    compared, findings = law_findings(torch_backend, layer, name)
     assert compared
-    assert not found
+    assert not findings

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conformance.strategies.parametrizations import OUTPUT_AXES
-from planted.parametrizations.history import _changed, _spectral
+from planted.parametrizations.history import _register_spectral_norm, _register_weight_norm
 from support import cases, law_findings
 from torch.nn.utils import parametrizations
 
@@ -33,13 +33,15 @@ WEIGHT, SPECTRAL = "utils.parametrizations.weight_norm", "utils.parametrizations
 LAWS = [(name, law.name) for name in (WEIGHT, SPECTRAL) for law in CATALOGUE[name].laws]
 
 
-def _wrong_weight(changed: Any) -> Any:
-    return lambda module, name="weight", dim=0: _changed(module, name, dim, changed)
+def _wrong_weight(change: Any) -> Any:
+    return lambda module, name="weight", dim=0: _register_weight_norm(module, name, dim, change)
 
 
 def _wrong_spectral(module: Any, name: str = "weight", n_power_iterations: int = 1,
                     eps: float = 1e-12, dim: Any = None) -> Any:  # fmt: skip
-    return _spectral(module, name, n_power_iterations, eps, dim, lambda self, weight: 2 * weight)
+    return _register_spectral_norm(
+        module, name, n_power_iterations, eps, dim, lambda self, weight: 2 * weight
+    )
 
 
 # Law → what no longer has it.
@@ -54,23 +56,23 @@ BROKEN: dict[tuple[str, str], Any] = {
 
 @pytest.mark.parametrize(("layer", "name"), LAWS)
 def test_each_law_is_seen_failing(layer: str, name: str) -> None:
-    called = layer.rpartition(".")[2]
-    space = SimpleNamespace(**{**vars(parametrizations), called: BROKEN[layer, name]})
-    nn = SimpleNamespace(**{**vars(torch.nn), "utils": SimpleNamespace(parametrizations=space)})
+    function_name = layer.rpartition(".")[2]
+    namespace = SimpleNamespace(**{**vars(parametrizations), function_name: BROKEN[layer, name]})
+    nn = SimpleNamespace(**{**vars(torch.nn), "utils": SimpleNamespace(parametrizations=namespace)})
     assert law_findings(ModuleBackend("wrong", nn=nn), layer, name)[1]
-    compared, found = law_findings(torch_backend, layer, name)
+    compared, findings = law_findings(torch_backend, layer, name)
     assert compared
-    assert not found
+    assert not findings
 
 
 @pytest.mark.parametrize("layer", [WEIGHT, SPECTRAL])
 def test_every_module_and_every_form_is_drawn(layer: str) -> None:
     modules, dims, names, modes = set(), set(), set(), set()
     for case in cases(layer):
-        given = case.call.arguments
-        modules.add(given["module"][0])
-        dims.add(given.get("dim", "left out"))
-        names.add(given.get("name", "weight"))
+        arguments = case.call.arguments
+        modules.add(arguments["module"][0])
+        dims.add(arguments.get("dim", "left out"))
+        names.add(arguments.get("name", "weight"))
         modes.add(case.call.training)
     assert modules == set(OUTPUT_AXES)
     assert names == {"weight", "bias"}
@@ -90,9 +92,9 @@ def test_the_bound_of_a_length_is_a_few_roundings(dtype: str) -> None:
     """(n + 4)·u of n numbers in a direction; in float64 the oracle rounds as well."""
     precision = Precision.of(dtype)
     g, v = (exact_operand(np.array(x), precision) for x in ([[3.0]], [[1.0, 2.0, 3.0, 5.0]]))
-    found = weight_norm(g, v, 0)
-    assert 0 < (found.error / np.abs(found.value)).max() < 2 * (4 + 4) * precision.unit
-    assert np.allclose(found.value, 3 * v.value / np.sqrt(39.0), rtol=1e-15)
+    output = weight_norm(g, v, 0)
+    assert 0 < (output.error / np.abs(output.value)).max() < 2 * (4 + 4) * precision.unit
+    assert np.allclose(output.value, 3 * v.value / np.sqrt(39.0), rtol=1e-15)
 
 
 def test_steps_of_the_power_method_come_to_the_largest_singular_value() -> None:
@@ -101,23 +103,25 @@ def test_steps_of_the_power_method_come_to_the_largest_singular_value() -> None:
     arrays = {names["weight"]: matrix, names["left"]: np.eye(3)[0], names["right"]: np.eye(2)[0]}
     state = {key: exact_operand(x, precision) for key, x in arrays.items()}
     module = ("Linear", (("in_features", 2), ("out_features", 3)))
-    found, after = spectral_norm_weight(state, module=module, n_power_iterations=60, training=True)
-    assert np.allclose(found.value, matrix / np.linalg.norm(matrix, 2))
-    assert after.keys() == {names["left"], names["right"]}
-    still, nothing = spectral_norm_weight(state, module=module, n_power_iterations=60)
-    assert np.array_equal(still.value, matrix / 3.0)
-    assert not nothing
+    output, updates = spectral_norm_weight(
+        state, module=module, n_power_iterations=60, training=True
+    )
+    assert np.allclose(output.value, matrix / np.linalg.norm(matrix, 2))
+    assert updates.keys() == {names["left"], names["right"]}
+    eval_output, eval_updates = spectral_norm_weight(state, module=module, n_power_iterations=60)
+    assert np.array_equal(eval_output.value, matrix / 3.0)
+    assert not eval_updates
 
 
 def test_vectors_after_training_are_those_that_evaluation_uses() -> None:
     case = next(c for c in cases(SPECTRAL) if c.call.training and "weight" not in c.call.state)
     trial = Trial(torch_backend, CATALOGUE[SPECTRAL], case)
     trial.outputs  # noqa: B018
-    held = {k: trial.get(x) for k, x in trial.layer.state().items()}  # type: ignore[attr-defined]
+    state = {k: trial.get(x) for k, x in trial.layer.state().items()}  # type: ignore[attr-defined]
     for name, expected in trial.expected_update.state.items():
-        assert (np.abs(held[name] - expected.value) <= expected.error).all()
-    still = replace(case, call=replace(case.call, state=held, training=False))
-    assert not Trial(torch_backend, CATALOGUE[SPECTRAL], still).expected_update.state
+        assert (np.abs(state[name] - expected.value) <= expected.error).all()
+    eval_case = replace(case, call=replace(case.call, state=state, training=False))
+    assert not Trial(torch_backend, CATALOGUE[SPECTRAL], eval_case).expected_update.state
 
 
 @pytest.mark.parametrize("layer", [WEIGHT, SPECTRAL])
@@ -129,7 +133,7 @@ def test_a_bias_may_be_added_to_a_stored_product(layer: str) -> None:
         if name not in wider:
             continue
         trial = Trial(torch_backend, CATALOGUE[layer], case)
-        for fused, apart in zip(trial.expected, laid_out(trial), strict=True):
-            wider[name] += int((apart.error > fused.error).sum())
+        for fused, separate in zip(trial.expected, laid_out(trial), strict=True):
+            wider[name] += int((separate.error > fused.error).sum())
     assert wider["Linear"] > 100
     assert wider["Conv2d"] == 0

@@ -6,7 +6,7 @@ import re
 
 import planted
 import pytest
-from planted.bug import spaces
+from planted.bug import replacement_namespaces
 from support import LAYERS, first_failure
 
 from conformance.backends import ModuleBackend
@@ -70,16 +70,16 @@ MISSING = {
 
 
 def _backend(bug: planted.Bug) -> ModuleBackend:
-    return ModuleBackend(bug.name, **spaces(bug.layer, bug.implementation))
+    return ModuleBackend(bug.name, **replacement_namespaces(bug.layer, bug.implementation))
 
 
 @pytest.mark.parametrize("bug", FIRST.values(), ids=lambda bug: bug.name)
 def test_bug_is_caught_by_its_check(bug: planted.Bug) -> None:
-    found = (
+    searches = (
         first_failure(_backend(bug), bug.layer, bug.check, dtype)
         for dtype in ("float32", "bfloat16", "float16", "float64")
     )
-    assert any(search.failure for search in found), bug.story
+    assert any(search.failure for search in searches), bug.story
 
 
 @pytest.mark.parametrize("layer", [x for x in LAYERS if CATALOGUE[x].family not in FAMILIES])
@@ -104,17 +104,20 @@ def _family(layer: str) -> str:
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_every_layer_has_a_bug_of_each_check_but_those_named(check: str) -> None:
-    having = {bug.layer for bug in planted.BUGS if bug.check == check}
-    asked = {layer for layer in LAYERS if CHECKS[check].applies(CATALOGUE[layer])}
-    assert having <= asked
+    layers_with_bugs = {bug.layer for bug in planted.BUGS if bug.check == check}
+    checked_layers = {layer for layer in LAYERS if CHECKS[check].applies(CATALOGUE[layer])}
+    assert layers_with_bugs <= checked_layers
     if not any(check in standard.levels[STRICTEST_LEVEL] for standard in standards().values()):
         bugs = [bug.name for bug in planted.BUGS if bug.check == check]
         assert len(bugs) >= 3, "a check that no standard has yet comes with three planted bugs"
         return
     # The first three families have a bug of each check; of the others test_each_layer_has_bugs.
-    first = {name for name, row in CATALOGUE.items() if row.family in FAMILIES}
-    having, asked = having & first, asked & first
-    named = [reason.get(check, set()) for reason in (LAZY, TWIN, MISSING)]
-    assert asked - having == set().union(*named)
-    assert len(asked - having) == sum(map(len, named)), "named twice"
-    assert {*map(_family, (*named[0], *named[1]))} <= {*map(_family, having)}
+    first_layers = {name for name, spec in CATALOGUE.items() if spec.family in FAMILIES}
+    layers_with_bugs, checked_layers = (
+        layers_with_bugs & first_layers,
+        checked_layers & first_layers,
+    )
+    exceptions = [reason.get(check, set()) for reason in (LAZY, TWIN, MISSING)]
+    assert checked_layers - layers_with_bugs == set().union(*exceptions)
+    assert len(checked_layers - layers_with_bugs) == sum(map(len, exceptions)), "named twice"
+    assert {*map(_family, (*exceptions[0], *exceptions[1]))} <= {*map(_family, layers_with_bugs)}

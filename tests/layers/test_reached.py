@@ -27,7 +27,7 @@ def test_the_table_names_layers_of_the_catalogue() -> None:
 
 
 def test_layers_of_several_operators_are_named_once() -> None:
-    found = layers_reaching(["aten::addmm.default", "aten::mm", "aten::no_such"])
-    assert found[:2] == tuple(reached_layers()["aten::addmm"][:2])
-    assert len(found) == len(set(found))
-    assert set(found) == {*reached_layers()["aten::addmm"], *reached_layers()["aten::mm"]}
+    layers = layers_reaching(["aten::addmm.default", "aten::mm", "aten::no_such"])
+    assert layers[:2] == tuple(reached_layers()["aten::addmm"][:2])
+    assert len(layers) == len(set(layers))
+    assert set(layers) == {*reached_layers()["aten::addmm"], *reached_layers()["aten::mm"]}

@@ -50,20 +50,22 @@ def _trial(case: Case) -> Trial:
 
 def _regimes(layer: str) -> set[str]:
     kind = layer.removesuffix("Cell")
-    both = ("tanh", "relu") if kind == "RNN" else ("tanh",)
-    return {regime for how in both for regime in exact_regimes(kind, how)}
+    nonlinearities = ("tanh", "relu") if kind == "RNN" else ("tanh",)
+    return {
+        regime for nonlinearity in nonlinearities for regime in exact_regimes(kind, nonlinearity)
+    }
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layer", RECURRENT)
 def test_every_regime_is_reached_and_its_answers_are_exact(layer: str, dtype: str) -> None:
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     exact: Counter[str] = Counter()
     size: Counter[str] = Counter()
     for case in cases(layer, dtype):
         regime = case.labels["regime"]
-        found[regime] += 1
-        if regime not in EXACT or found[regime] > 6:
+        counts[regime] += 1
+        if regime not in EXACT or counts[regime] > 6:
             continue
         outputs = _trial(case).expected
         # h = o·tanh(c) of an LSTM rounds; its cell state does not.
@@ -71,7 +73,7 @@ def test_every_regime_is_reached_and_its_answers_are_exact(layer: str, dtype: st
         for y in outputs[-1:] if cell_only else outputs:
             exact[regime] += int((y.error == 0).sum())
             size[regime] += y.error.size
-    assert {regime for regime in EXACT if found[regime] >= 5} == _regimes(layer)
+    assert {regime for regime in EXACT if counts[regime] >= 5} == _regimes(layer)
     for regime in _regimes(layer):
         # A sequence may outgrow a format: float16 loses a state halved 24 times.
         assert exact[regime] >= 0.9 * size[regime] > 0, (regime, exact[regime], size[regime])
@@ -110,7 +112,7 @@ def test_long_sequences_are_drawn(layer: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_torch_is_saturated_from_the_thresholds_on(dtype: str) -> None:
-    own = getattr(torch, dtype)
+    torch_dtype = getattr(torch, dtype)
     beyond = torch.tensor([1.0, 1.01, 2.0, 20.0], dtype=torch.float64)
     for function, threshold, limit in (
         (torch.sigmoid, SIGMOID_ONE, 1.0),
@@ -119,7 +121,7 @@ def test_torch_is_saturated_from_the_thresholds_on(dtype: str) -> None:
         (torch.tanh, -TANH_ONE, -1.0),
     ):
         # float16 and bfloat16 round the threshold itself: one ULP further on.
-        points = (beyond * threshold * 1.01).to(own).repeat(16)
+        points = (beyond * threshold * 1.01).to(torch_dtype).repeat(16)
         assert (function(points) == limit).all()
 
 
@@ -158,14 +160,14 @@ def test_steps_agree_with_brute_force(layer: str) -> None:
 
 @pytest.mark.parametrize("layer", ["RNN", "LSTM", "GRU"])
 def test_bounds_of_long_sequences_are_those_of_a_step(layer: str) -> None:
-    margin, met = None, 0
+    margin, compared = None, 0
     for case in cases(layer, "float32"):
         if case.labels["profile"] == "long" and case.labels["regime"] == "gentle":
             for name, got, wanted in steps.teacher_forced_steps(_trial(case)):
                 assert wanted.error.max() < 1e-3 * max(1, np.abs(wanted.value).max())
                 margin = larger_margin(margin, values.compare(name, got, wanted).margin)
-                met += 1
-    assert met
+                compared += 1
+    assert compared
     assert margin is not None
     assert margin < 1
 
@@ -182,14 +184,14 @@ def test_an_output_that_is_not_finite_decides_nothing_of_the_next_step() -> None
 # --- bugs ---
 
 
-def _bug(name: str) -> tuple[planted.Bug, ModuleBackend]:
+def _find_bug(name: str) -> tuple[planted.Bug, ModuleBackend]:
     bug = next(bug for bug in planted.BUGS if bug.name == name)
     return bug, ModuleBackend(name, nn=SimpleNamespace(**{bug.layer: bug.implementation}))
 
 
 @pytest.mark.parametrize("name", ONLY_EXACT)
 def test_bugs_are_seen_by_exact_regimes(name: str) -> None:
-    bug, backend = _bug(name)
+    bug, backend = _find_bug(name)
     dtype, regimes = ONLY_EXACT[name]
     engine, item = Engine(backend, 200, 0), Item(bug.layer, bug.check, dtype, "cpu")
     caught = set()
@@ -203,21 +205,21 @@ def test_bugs_are_seen_by_exact_regimes(name: str) -> None:
 
 
 def test_weights_that_lost_bits_are_seen_in_gradients() -> None:
-    _, backend = _bug("grucell-weights-in-twenty-two-bits")
+    _, backend = _find_bug("grucell-weights-in-twenty-two-bits")
     engine, item = Engine(backend, 200, 0), Item("GRUCell", "gradients", "float32", "cpu")
-    seen = 0
+    failures = 0
     for case in cases("GRUCell"):
         if case.labels["regime"] == "bits" and case.inputs[0].size:  # type: ignore[union-attr]
             try:
                 engine.try_case(item, case)
             except Failure:
-                seen += 1
-    assert seen >= 5
+                failures += 1
+    assert failures >= 5
 
 
 def test_the_bound_of_the_whole_sequence_misses_a_state_that_lost_bits() -> None:
-    _, backend = _bug("rnn-state-in-half-after-sixteen-steps")
-    said = []
+    _, backend = _find_bug("rnn-state-in-half-after-sixteen-steps")
+    messages = []
     for case in cases("RNN", seed=1):
         if case.labels["profile"] == "long" and case.labels["regime"] == "gentle":
             trial = Trial(backend, CATALOGUE["RNN"], case)
@@ -225,15 +227,15 @@ def test_the_bound_of_the_whole_sequence_misses_a_state_that_lost_bits() -> None
             try:
                 values.check(trial)
             except Failure as failure:
-                said.append(str(failure))
-    assert said
-    assert all("from the layer's own previous output" in text for text in said)
+                messages.append(str(failure))
+    assert messages
+    assert all("from the layer's own previous output" in text for text in messages)
 
 
 @pytest.mark.parametrize("layer", ["RNN", "LSTM", "GRU"])
 def test_torch_passes_step_by_step(layer: str) -> None:
-    found = first_failure(torch_backend, layer, "values", "float16", examples=40, seed=9)
-    assert found.passed, found
+    search = first_failure(torch_backend, layer, "values", "float16", examples=40, seed=9)
+    assert search.passed, search
     # Of a single step the layer's own oracle says the same.
     assert steps.teacher_forced_steps(_trial(cases(layer)[0])) == ()
 

@@ -9,7 +9,7 @@ import numpy as np
 import planted
 import pytest
 import torch
-from planted.bug import spaces
+from planted.bug import replacement_namespaces
 from support import LAYERS, cases, first_failure
 from torch import nn
 
@@ -29,13 +29,13 @@ BUGS = [bug for bug in planted.BUGS if bug.check == "repeat"]
 
 
 def _backend(layer: str, implementation: Any) -> ModuleBackend:
-    return ModuleBackend("bug", **spaces(layer, implementation))
+    return ModuleBackend("bug", **replacement_namespaces(layer, implementation))
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_torch_passes(layer: str) -> None:
-    found = first_failure(torch_backend, layer, "repeat", examples=12)
-    assert found.passed, found
+    search = first_failure(torch_backend, layer, "repeat", examples=12)
+    assert search.passed, search
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
@@ -64,12 +64,12 @@ class _Decaying(nn.Linear):
         return output
 
 
-class _FirstAnswer(nn.Linear):
+class _FirstAnswerAgain(nn.Linear):
     """The answer to a shape is kept by shape."""
 
     def forward(self, input: Any) -> Any:
-        kept = self.__dict__.setdefault("_kept", {})
-        return kept.setdefault(input.shape, super().forward(input))
+        answers = self.__dict__.setdefault("_kept", {})
+        return answers.setdefault(input.shape, super().forward(input))
 
 
 class _SharedWeights(nn.Linear):
@@ -119,7 +119,7 @@ class _DriftWithGradients(nn.Linear):
     [
         (_Zeroing, "inputs after a call: input"),
         (_Decaying, "state after a call: weight"),
-        (_FirstAnswer, "with another input"),
+        (_FirstAnswerAgain, "with another input"),
         (_OneBuffer, "first outputs after a call with another input"),
         (_PackedOnce, "after load of other weights"),
         (_DriftWithGradients, "with gradients recorded"),
@@ -129,33 +129,33 @@ def test_a_bug_that_one_call_does_not_show(implementation: Any, said: str) -> No
     backend = _backend("Linear", implementation)
     assert said in first_failure(backend, "Linear", "repeat", examples=60).message
     for check in ("shape", "values"):
-        found = first_failure(backend, "Linear", check, examples=60)
-        assert found.passed, found
+        search = first_failure(backend, "Linear", check, examples=60)
+        assert search.passed, search
 
 
 def test_weights_shared_between_layers_are_noticed() -> None:
-    found = first_failure(_backend("Linear", _SharedWeights), "Linear", "repeat", examples=1)
-    assert "another layer's answer" in found.message
+    search = first_failure(_backend("Linear", _SharedWeights), "Linear", "repeat", examples=1)
+    assert "another layer's answer" in search.message
 
 
 def test_keywords_that_a_layer_sorts_are_noticed() -> None:
     class Backend(ModuleBackend):
         def build(self, call: Call) -> Any:
             layer = super().build(call)
-            plain = layer._forward
+            original = layer._forward
 
-            def sorting(*inputs: Any, **keywords: Any) -> Any:
-                result = plain(*inputs, **keywords)
+            def change_lengths(*inputs: Any, **keywords: Any) -> Any:
+                result = original(*inputs, **keywords)
                 if "lengths" in keywords:
                     keywords["lengths"].append(keywords["lengths"].pop(0) + 1)
                 return result
 
-            layer._forward = sorting  # type: ignore[method-assign]
+            layer._forward = change_lengths  # type: ignore[method-assign]
             return layer
 
     # A call gets its keywords unpacked: the lists in them are the caller's own.
-    found = first_failure(Backend("sorting"), "GRU", "repeat", examples=60)
-    assert "keywords after" in found.message
+    search = first_failure(Backend("sorting"), "GRU", "repeat", examples=60)
+    assert "keywords after" in search.message
 
 
 @pytest.mark.parametrize(
@@ -163,26 +163,26 @@ def test_keywords_that_a_layer_sorts_are_noticed() -> None:
 )
 def test_the_answer_to_two_batches_is_that_of_each(layer: str) -> None:
     """What `repeat` takes for the oracle's answer is what the oracle says when it is asked."""
-    met = 0
+    compared = 0
     for case in cases(layer, "float32", 40):
         trial = Trial(torch_backend, CATALOGUE[layer], case)
         varied = related_cases.sibling(trial, inputs=related_cases.varied_inputs(trial)[1])
         form = related_cases.another_form(trial, varied)
-        unasked = Trial(torch_backend, CATALOGUE[layer], case)
-        _ = unasked.layer
-        if form is None or vars(form[0]).keys() == vars(unasked).keys():
+        fresh = Trial(torch_backend, CATALOGUE[layer], case)
+        _ = fresh.layer
+        if form is None or vars(form[0]).keys() == vars(fresh).keys():
             continue  # its expected outputs are not set
         other, wider = form
         assert not wider
-        met += 1
-        asked = Trial(torch_backend, CATALOGUE[layer], other.case).expected
-        for joined, whole in zip(other.expected, asked, strict=True):
-            assert joined.shape == whole.shape
+        compared += 1
+        expected = Trial(torch_backend, CATALOGUE[layer], other.case).expected
+        for joined, direct in zip(other.expected, expected, strict=True):
+            assert joined.shape == direct.shape
             # Where more rows share one grain less may be exact, nothing is more so.
-            assert (joined.error <= whole.error * (1 + 1e-6)).all()
-            near = np.abs(joined.value - whole.value) <= 1e-12 * (1 + np.abs(whole.value))
-            assert (near | (np.isnan(joined.value) & np.isnan(whole.value))).all()
-    assert met
+            assert (joined.error <= direct.error * (1 + 1e-6)).all()
+            near = np.abs(joined.value - direct.value) <= 1e-12 * (1 + np.abs(direct.value))
+            assert (near | (np.isnan(joined.value) & np.isnan(direct.value))).all()
+    assert compared
 
 
 def test_what_is_known_of_the_larger_size_explains_that_call_alone() -> None:

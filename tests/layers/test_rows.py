@@ -25,23 +25,23 @@ from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.signature import REQUIRED, ROLES
 
 # Arguments of torch's that no call of the suite has: where a layer is made, and what is deprecated.
-LEFT_OUT = {"self", "args", "kwargs", *ARGUMENTS}
+UNUSED_ARGUMENTS = {"self", "args", "kwargs", *ARGUMENTS}
 
 
-def _torchs(row: LayerSpec) -> Any:
-    require_in_torch(row.name)
-    *path, name = (row.name if row.is_function else class_and_method(row.name)[0]).split(".")
-    space = reduce(getattr, path, torch.nn)
-    found = getattr(space, name)
+def _torch_object(spec: LayerSpec) -> Any:
+    require_in_torch(spec.name)
+    *path, name = (spec.name if spec.is_function else class_and_method(spec.name)[0]).split(".")
+    namespace = reduce(getattr, path, torch.nn)
+    target = getattr(namespace, name)
     # torch's boolean_dispatch wraps two functions in one of *args, **kwargs.
-    dispatched = getattr(getattr(found, "__code__", None), "co_name", "") == "fn"
-    return getattr(space, f"_{name}") if dispatched else found
+    is_dispatched = getattr(getattr(target, "__code__", None), "co_name", "") == "fn"
+    return getattr(namespace, f"_{name}") if is_dispatched else target
 
 
-def _signature(row: LayerSpec) -> dict[str, Any] | None:
+def _torch_defaults(spec: LayerSpec) -> dict[str, Any] | None:
     """Names and defaults of torch's own signature; None where torch has none to read."""
-    found: dict[str, Any] = {}
-    target = _torchs(row)
+    defaults: dict[str, Any] = {}
+    target = _torch_object(spec)
     for function in (
         [base.__init__ for base in reversed(target.__mro__)]
         if isinstance(target, type)
@@ -51,50 +51,54 @@ def _signature(row: LayerSpec) -> dict[str, Any] | None:
             parameters = inspect.signature(function).parameters.values()
         except (TypeError, ValueError):
             return None
-        found |= {p.name: p.default for p in parameters if p.name not in LEFT_OUT}
-    return found
+        defaults |= {p.name: p.default for p in parameters if p.name not in UNUSED_ARGUMENTS}
+    return defaults
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_defaults_are_torchs(layer: str) -> None:
-    row = CATALOGUE[layer]
-    documented = _signature(row)
+    spec = CATALOGUE[layer]
+    documented = _torch_defaults(spec)
     if documented is None:
         pytest.skip("torch shows no signature")
-    compared = [a for a in row.signature.arguments if not a.keyword and a.name in documented]
-    assert compared or not row.signature.arguments, "arguments: none is in torch's signature"
+    compared = [a for a in spec.signature.arguments if not a.keyword and a.name in documented]
+    assert compared or not spec.signature.arguments, "arguments: none is in torch's signature"
     for argument in compared:
-        theirs = documented[argument.name]
-        if argument.form.function and callable(theirs):
-            theirs = f"functional.{theirs.__name__}"
+        torch_default = documented[argument.name]
+        if argument.form.function and callable(torch_default):
+            torch_default = f"functional.{torch_default.__name__}"
         if argument.default is REQUIRED:
-            assert theirs is inspect.Parameter.empty, f"arguments: {argument.name} has a default"
-        elif theirs is not inspect.Parameter.empty:
-            assert argument.default == theirs, f"arguments: default of {argument.name}"
+            assert torch_default is inspect.Parameter.empty, (
+                f"arguments: {argument.name} has a default"
+            )
+        elif torch_default is not inspect.Parameter.empty:
+            assert argument.default == torch_default, f"arguments: default of {argument.name}"
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_inputs_have_roles_that_are_known_and_names_that_are_their_own(layer: str) -> None:
-    row = CATALOGUE[layer]
-    assert {x.role for x in row.signature.inputs} <= set(ROLES), "inputs: role"
-    names = [*row.signature.input_names, *(a.name for a in row.signature.arguments)]
+    spec = CATALOGUE[layer]
+    assert {x.role for x in spec.signature.inputs} <= set(ROLES), "inputs: role"
+    names = [*spec.signature.input_names, *(a.name for a in spec.signature.arguments)]
     assert len(set(names)) == len(names), "inputs, arguments: a name twice"
 
 
-def _placed(row: LayerSpec) -> bool:
+def _takes_device_and_dtype(spec: LayerSpec) -> bool:
     """Whether torch's constructor takes device and dtype."""
     documented: set[str] = set()
-    for base in getattr(_torchs(row), "__mro__", ()):  # a function that gives a module takes none
+    for base in getattr(
+        _torch_object(spec), "__mro__", ()
+    ):  # a function that gives a module takes none
         documented |= set(inspect.signature(base.__init__).parameters)
     return {"device", "dtype"} <= documented
 
 
-def _aliases(row: LayerSpec) -> bool:
+def _has_aliases(spec: LayerSpec) -> bool:
     """Whether an output of torch's is an input in some case, or shares its memory."""
-    require_in_torch(row.name)
+    require_in_torch(spec.name)
     shared = []
-    for case in cases(row.name, "float32", 40):
-        trial = Trial(torch_backend, row, case)
+    for case in cases(spec.name, "float32", 40):
+        trial = Trial(torch_backend, spec, case)
         natives = [x for x in trial.natives if x is not None]
         with suppress(Failure):  # a known failure
             outputs = trial.outputs
@@ -103,21 +107,21 @@ def _aliases(row: LayerSpec) -> bool:
     return any(shared)
 
 
-def _differ(one: Trial, other: Trial) -> bool:
-    pairs = zip(one.arrays, other.arrays, strict=True)
+def _differ(first: Trial, second: Trial) -> bool:
+    pairs = zip(first.arrays, second.arrays, strict=True)
     return any(not np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
 
 
-def _far(one: Trial, other: Trial) -> bool:
+def _differ_beyond_rounding(first: Trial, second: Trial) -> bool:
     """Whether numbers differ by more than another kernel's roundings; NaN may be one's own."""
-    for a, b in zip(one.arrays, other.arrays, strict=True):
-        both = ~(np.isnan(a) | np.isnan(b))
-        if not np.allclose(a[both], b[both], rtol=1e-3, atol=1e-3):
+    for a, b in zip(first.arrays, second.arrays, strict=True):
+        comparable = ~(np.isnan(a) | np.isnan(b))
+        if not np.allclose(a[comparable], b[comparable], rtol=1e-3, atol=1e-3):
             return True
     return False
 
 
-def _changes(trial: Trial) -> bool:
+def _changes_state(trial: Trial) -> bool:
     """Whether a call changes the layer's state."""
     state = trial.layer.state  # type: ignore[attr-defined]
     before = {name: trial.get(x) for name, x in state().items()}
@@ -126,38 +130,40 @@ def _changes(trial: Trial) -> bool:
     return any(not np.array_equal(after[name], x, equal_nan=True) for name, x in before.items())
 
 
-def _untrue(row: LayerSpec) -> set[str]:
+def _wrong_traits(spec: LayerSpec) -> set[str]:
     """The traits of a module that torch does not have as the row says."""
     wrong = set()
-    if row.signature.takes_device_and_dtype is not _placed(row):
+    if spec.signature.takes_device_and_dtype is not _takes_device_and_dtype(spec):
         wrong.add("placed")
-    if row.traits.may_alias_inputs is not _aliases(row):
+    if spec.traits.may_alias_inputs is not _has_aliases(spec):
         wrong.add("aliases")
-    modes = asked = drew = updating = updated = False
-    for drawn in cases(row.name, "float32", 60):
-        train = Trial(torch_backend, row, replace(drawn, call=replace(drawn.call, training=True)))
+    modes_differ = claims_random = draws = claims_update = updates = False
+    for case in cases(spec.name, "float32", 60):
+        train = Trial(torch_backend, spec, replace(case, call=replace(case.call, training=True)))
         try:
-            changed = _changes(train)
+            changed = _changes_state(train)
         except Failure:  # valid in eval mode only
             continue
-        updating |= row.traits.updates_state(train.case.call) and bool(train.case.call.state)
-        updated |= changed
-        if changed and not row.traits.updates_state(train.case.call):
+        claims_update |= spec.traits.updates_state(train.case.call) and bool(train.case.call.state)
+        updates |= changed
+        if changed and not spec.traits.updates_state(train.case.call):
             wrong.add("updates")
         # What torch makes of nothing may be memory that nobody wrote to.
-        empty = not all(x.size for x in drawn.operands)
-        again = not empty and _differ(train, train.on_same_layer())
-        random = row.randomness.is_used(train.case.call)
-        asked, drew = asked or random, drew or (random and again)
-        if again and not random and not changed:
+        empty = not all(x.size for x in case.operands)
+        differs = not empty and _differ(train, train.on_same_layer())
+        random = spec.randomness.is_used(train.case.call)
+        claims_random, draws = claims_random or random, draws or (random and differs)
+        if differs and not random and not changed:
             wrong.add("used")
-        evaluated = replace(drawn, call=replace(drawn.call, training=False))
-        modes |= not (random or empty) and _far(train, Trial(torch_backend, row, evaluated))
-    if updating is not updated:
+        eval_case = replace(case, call=replace(case.call, training=False))
+        modes_differ |= not (random or empty) and _differ_beyond_rounding(
+            train, Trial(torch_backend, spec, eval_case)
+        )
+    if claims_update is not updates:
         wrong.add("updates")
-    if asked is not drew:  # of some calls that draw none shows it: p may be 1
+    if claims_random is not draws:  # of some calls that draw none shows it: p may be 1
         wrong.add("used")
-    if modes and not row.traits.train_and_eval_differ:
+    if modes_differ and not spec.traits.train_and_eval_differ:
         wrong.add("modes")
     return wrong
 
@@ -165,12 +171,14 @@ def _untrue(row: LayerSpec) -> set[str]:
 @pytest.mark.parametrize("layer", [x for x in LAYERS if not CATALOGUE[x].is_function])
 @pytest.mark.filterwarnings("ignore")
 def test_traits_are_torchs(layer: str) -> None:
-    assert not _untrue(CATALOGUE[layer]), "change these fields of the specification"
+    assert not _wrong_traits(CATALOGUE[layer]), "change these fields of the specification"
 
 
 @pytest.mark.parametrize("layer", [x for x in LAYERS if CATALOGUE[x].is_function])
 def test_functions_give_memory_of_their_own_unless_the_row_says_otherwise(layer: str) -> None:
-    assert CATALOGUE[layer].traits.may_alias_inputs is _aliases(CATALOGUE[layer]), "traits: aliases"
+    assert CATALOGUE[layer].traits.may_alias_inputs is _has_aliases(CATALOGUE[layer]), (
+        "traits: aliases"
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,16 +191,16 @@ def test_functions_give_memory_of_their_own_unless_the_row_says_otherwise(layer:
     ],
 )
 def test_a_false_trait_is_seen(part: str, trait: str, value: Any) -> None:
-    row: Any = CATALOGUE["Linear"]
-    changed = {part: replace(getattr(row, part), **{trait: value})}
-    assert _untrue(replace(row, **changed)) == {trait}
+    spec: Any = CATALOGUE["Linear"]
+    changed = {part: replace(getattr(spec, part), **{trait: value})}
+    assert _wrong_traits(replace(spec, **changed)) == {trait}
 
 
 def test_a_missing_train_mode_is_seen() -> None:
-    row = CATALOGUE["BatchNorm2d"]
-    assert _untrue(replace(row, traits=replace(row.traits, train_and_eval_differ=False))) == {
-        "modes"
-    }
+    spec = CATALOGUE["BatchNorm2d"]
+    assert _wrong_traits(
+        replace(spec, traits=replace(spec.traits, train_and_eval_differ=False))
+    ) == {"modes"}
 
 
 def test_an_unknown_layer_raises_and_names_the_nearest() -> None:
@@ -202,26 +210,26 @@ def test_an_unknown_layer_raises_and_names_the_nearest() -> None:
 
 
 def test_every_row_has_all_that_reports_and_benchmarks_ask_for() -> None:
-    for name, row in CATALOGUE.items():
-        assert row.oracle.formula, f"{name}: formula"
-        assert row.benchmark.workloads, f"{name}: workloads"
-        assert row.benchmark.flops is not None, f"{name}: flops"
-        assert 0 < row.generation.examples_fraction <= 2, f"{name}: examples"
+    for name, spec in CATALOGUE.items():
+        assert spec.oracle.formula, f"{name}: formula"
+        assert spec.benchmark.workloads, f"{name}: workloads"
+        assert spec.benchmark.flops is not None, f"{name}: flops"
+        assert 0 < spec.generation.examples_fraction <= 2, f"{name}: examples"
 
 
 def test_the_sample_of_the_tests_has_layers_of_every_family() -> None:
     assert set(CATALOGUE) >= sampled_layers()
-    families = {row.family for row in CATALOGUE.values()}
+    families = {spec.family for spec in CATALOGUE.values()}
     assert {CATALOGUE[name].family for name in sampled_layers()} == families
 
 
 def test_every_public_name_of_torch_has_a_row_or_a_reason() -> None:
-    found = audit_coverage()
-    assert found.undecided == (), "neither in the catalogue nor in excluded.py"
+    coverage = audit_coverage()
+    assert coverage.undecided == (), "neither in the catalogue nor in excluded.py"
     assert set(CATALOGUE) & set(EXCLUDED) == set(), "in the catalogue: excluded.py names it still"
     if torch.__version__.startswith(f"{TORCH}."):
-        assert found.not_in_torch == NOT_IN_TORCH, "in_torch: torch has it, or does not"
-        assert set(found.stale_exclusions) == set(OLDER), (
+        assert coverage.not_in_torch == NOT_IN_TORCH, "in_torch: torch has it, or does not"
+        assert set(coverage.stale_exclusions) == set(OLDER), (
             "excluded.py names what torch does not have"
         )
 
@@ -232,6 +240,6 @@ def test_every_public_name_of_torch_has_a_row_or_a_reason() -> None:
 )
 def test_what_torch_is_said_to_lack_it_declines(layer: str, dtype: str) -> None:
     # Where it is added some day, the tests that leave these out are to ask for it.
-    found = first_failure(torch_backend, layer, "values", dtype, examples=8)
-    assert found.declined, found
-    assert not found.passed, found
+    search = first_failure(torch_backend, layer, "values", dtype, examples=8)
+    assert search.declined, search
+    assert not search.passed, search

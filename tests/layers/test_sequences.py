@@ -24,20 +24,20 @@ from conformance.model.case import Call, Case
 from conformance.oracles.sequences import count_valid_orders, pack_sequence, valid_orders
 
 FLOAT32 = Precision.of("float32")
-LAYERS = tuple(name for name, row in CATALOGUE.items() if row.family == "sequences")
+LAYERS = tuple(name for name, spec in CATALOGUE.items() if spec.family == "sequences")
 
 
-def _facts(case: Case) -> set[str]:
-    row = CATALOGUE[case.call.layer]
+def _corners(case: Case) -> set[str]:
+    spec = CATALOGUE[case.call.layer]
     arrays = [x for x in case.inputs if x is not None]
-    given = {**row.signature.defaults, **case.call.arguments}
+    arguments = {**spec.signature.defaults, **case.call.arguments}
     lengths = [len(x) for x in arrays]
-    if row.signature.input_names[1] == "lengths":
+    if spec.signature.input_names[1] == "lengths":
         lengths = arrays[1].tolist()
-    if row.signature.input_names[1] == "batch_sizes":
+    if spec.signature.input_names[1] == "batch_sizes":
         lengths = [int((arrays[1] > k).sum()) for k in range(arrays[1][0])]
-    total = given.get("total_length")
-    found = {
+    total = arguments.get("total_length")
+    conditions = {
         "one": len(lengths) == 1,
         "many": len(lengths) == 6,
         "alike": len(lengths) > 1 and len(set(lengths)) == 1,
@@ -46,8 +46,10 @@ def _facts(case: Case) -> set[str]:
         "whole numbers": arrays[0].dtype.kind == "i",
         "longer": total is not None and total > max(lengths),
     }
-    named = {f"{name} {value}" for name, value in given.items() if isinstance(value, (bool, str))}
-    return {name for name, holds in found.items() if holds} | named
+    options = {
+        f"{name} {value}" for name, value in arguments.items() if isinstance(value, (bool, str))
+    }
+    return {name for name, holds in conditions.items() if holds} | options
 
 
 COMMON = {"one", "many", "alike", "ties", "long", "whole numbers"}
@@ -65,7 +67,7 @@ EVERY = {
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_corner_is_drawn(layer: str) -> None:
-    drawn = [_facts(case) for case in cases(layer)]
+    drawn = [_corners(case) for case in cases(layer)]
     assert set().union(*drawn) == EVERY[layer.rpartition(".")[2]]
 
 
@@ -90,52 +92,52 @@ def test_a_call_is_told_as_torch_has_it() -> None:
     two = _case("pad_sequence", [1.0, 2.0], [3.0], batch_first=True)
     assert case_text(two).startswith("utils.rnn.pad_sequence([sequence0, sequence1], batch_first")
     packed = _case("unpack_sequence", [1.0, 2.0], [1, 1])
-    told = "utils.rnn.unpack_sequence(torch.nn.utils.rnn.PackedSequence(data, batch_sizes))"
-    assert case_text(packed).startswith(told)
+    text = "utils.rnn.unpack_sequence(torch.nn.utils.rnn.PackedSequence(data, batch_sizes))"
+    assert case_text(packed).startswith(text)
 
 
 def test_cases_are_fitted_to_other_arguments() -> None:
-    row = CATALOGUE["utils.rnn.pack_padded_sequence"]
+    spec = CATALOGUE["utils.rnn.pack_padded_sequence"]
     case = _case("pack_padded_sequence", np.arange(6.0).reshape(3, 2), [2, 3], enforce_sorted=False)
-    assert replace_argument(row, case, "enforce_sorted", True) is None
-    turned = replace_argument(row, case, "batch_first", True)
+    assert replace_argument(spec, case, "enforce_sorted", True) is None
+    turned = replace_argument(spec, case, "batch_first", True)
     assert turned is not None
     assert turned.inputs[0].shape == (2, 3)
-    assert select_places(row, case, ((0, 0),), range(2)) is None  # three steps are asked for
-    assert select_places(row, case, ((0, 1), (1, 0)), [1]) is not None
-    row = CATALOGUE["utils.rnn.pad_packed_sequence"]
+    assert select_places(spec, case, ((0, 0),), range(2)) is None  # three steps are asked for
+    assert select_places(spec, case, ((0, 1), (1, 0)), [1]) is not None
+    spec = CATALOGUE["utils.rnn.pad_packed_sequence"]
     case = _case("pad_packed_sequence", [1.0, 2.0], [1, 1])
-    assert replace_argument(row, case, "total_length", 1) is None
-    assert replace_argument(row, case, "total_length", 2) is not None
+    assert replace_argument(spec, case, "total_length", 1) is None
+    assert replace_argument(spec, case, "total_length", 2) is not None
 
 
-def _wrong(found: Any) -> Any:
+def _change_numbers(output: Any) -> Any:
     """Every number another one."""
-    if isinstance(found, list):
-        return [_wrong(x) for x in found]
-    if isinstance(found, rnn.PackedSequence):
-        return rnn.PackedSequence(_wrong(found.data), *found[1:])
-    if isinstance(found, tuple):
-        return (_wrong(found[0]), *found[1:])
-    ramp = torch.arange(found.numel()).reshape(found.shape).to(found.dtype)
-    return found * 2 + 1 + ramp
+    if isinstance(output, list):
+        return [_change_numbers(x) for x in output]
+    if isinstance(output, rnn.PackedSequence):
+        return rnn.PackedSequence(_change_numbers(output.data), *output[1:])
+    if isinstance(output, tuple):
+        return (_change_numbers(output[0]), *output[1:])
+    ramp = torch.arange(output.numel()).reshape(output.shape).to(output.dtype)
+    return output * 2 + 1 + ramp
 
 
-def _fake(name: str, when: Callable[..., bool]) -> ModuleBackend:
+def _wrong_backend(name: str, when: Callable[..., bool]) -> ModuleBackend:
     """torch, a function of which answers otherwise in some calls."""
-    real = {n: getattr(rnn, n) for n in EVERY}
+    original = {n: getattr(rnn, n) for n in EVERY}
 
-    def function(*inputs: Any, **arguments: Any) -> Any:
-        wrong = when(*inputs, **arguments)
-        found = real[name](*inputs, **arguments)
-        return _wrong(found) if wrong else found
+    def wrong_function(*inputs: Any, **arguments: Any) -> Any:
+        change = when(*inputs, **arguments)
+        output = original[name](*inputs, **arguments)
+        return _change_numbers(output) if change else output
 
-    space = SimpleNamespace(**{**real, name: function})
-    nn = SimpleNamespace(utils=SimpleNamespace(rnn=space))
+    namespace = SimpleNamespace(**{**original, name: wrong_function})
+    nn = SimpleNamespace(utils=SimpleNamespace(rnn=namespace))
     return ModuleBackend("fake", nn=nn, functional=torch.nn.functional)
 
 
-def _many(first: Any, *others: Any, **arguments: Any) -> bool:
+def _is_long(first: Any, *others: Any, **arguments: Any) -> bool:
     x = first[0] if isinstance(first, (list, rnn.PackedSequence)) else first
     return bool(x.shape[-1] > 33)
 
@@ -163,7 +165,7 @@ FAKES: dict[tuple[str, str], Callable[..., bool]] = {
     ("unpad_sequence", "padded again"): _always,
     ("unpack_sequence", "by padding"): _always,
     ("unpack_sequence", "packed again"): _always,
-    **{(name, "rows"): _many for name in EVERY},
+    **{(name, "rows"): _is_long for name in EVERY},
 }
 
 
@@ -174,7 +176,7 @@ def test_every_law_has_a_fake() -> None:
 
 @pytest.mark.parametrize(("name", "law"), FAKES)
 def test_each_law_is_seen_failing(name: str, law: str) -> None:
-    assert law_findings(_fake(name, FAKES[name, law]), f"utils.rnn.{name}", law)[1]
-    compared, found = law_findings(torch_backend, f"utils.rnn.{name}", law)
+    assert law_findings(_wrong_backend(name, FAKES[name, law]), f"utils.rnn.{name}", law)[1]
+    compared, findings = law_findings(torch_backend, f"utils.rnn.{name}", law)
     assert compared
-    assert not found
+    assert not findings

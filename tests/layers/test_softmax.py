@@ -41,37 +41,46 @@ GUMBEL = "functional.gumbel_softmax"
 FLOAT64 = Precision.of("float64")
 
 
-def _seen(layer: str) -> set[Any]:
-    seen: set[Any] = set()
+def _drawn_forms(layer: str) -> set[Any]:
+    forms: set[Any] = set()
     for case in cases(layer):
         (x,) = case.inputs
         axis, dim = laws.axis_of_case(case), case.call.arguments.get("dim")
-        seen |= {f"rank {x.ndim}", case.labels["regime"], case.call.arguments.get("dtype")}
-        seen |= {"last"} if axis == x.ndim - 1 else {"not the last"}
-        seen |= {"old"} if dim is None else {"from the end"} if dim < 0 else {"from the start"}
+        forms |= {f"rank {x.ndim}", case.labels["regime"], case.call.arguments.get("dtype")}
+        forms |= {"last"} if axis == x.ndim - 1 else {"not the last"}
+        forms |= {"old"} if dim is None else {"from the end"} if dim < 0 else {"from the start"}
         if x.ndim:
-            seen.add(f"length {x.shape[axis]}")
-            seen |= {"no slices"} if not x.size and x.shape[axis] else set()
-    return seen
+            forms.add(f"length {x.shape[axis]}")
+            forms |= {"no slices"} if not x.size and x.shape[axis] else set()
+    return forms
 
 
 @pytest.mark.parametrize("layer", [*FUNCTIONS, *MODULES])
 def test_every_form_of_a_call_is_drawn(layer: str) -> None:
-    seen = _seen(layer)
-    assert seen >= {f"rank {rank}" for rank in range(6)}
-    assert seen >= {"last", "not the last", "old", "from the end", "from the start", "no slices"}
-    assert seen >= {"length 0", "length 1", "length 2", "length 129", "length 33"}
-    assert seen >= {"integers", "saturated", "normal", "offset", "spread", "tiny", "large", "mixed"}
+    forms = _drawn_forms(layer)
+    assert forms >= {f"rank {rank}" for rank in range(6)}
+    assert forms >= {"last", "not the last", "old", "from the end", "from the start", "no slices"}
+    assert forms >= {"length 0", "length 1", "length 2", "length 129", "length 33"}
+    assert forms >= {
+        "integers",
+        "saturated",
+        "normal",
+        "offset",
+        "spread",
+        "tiny",
+        "large",
+        "mixed",
+    }
     if layer in FUNCTIONS:
-        assert seen >= {None, *DTYPES}
+        assert forms >= {None, *DTYPES}
 
 
 def test_every_form_of_gumbel_softmax_is_drawn() -> None:
-    given = [case.call.arguments for case in cases(GUMBEL)]
-    assert {x.get("tau", 1.0) for x in given} == {1.0, 0.5, 2.0, 0.1, 10.0}
-    assert {x.get("hard", False) for x in given} == {False, True}
-    assert {x.get("eps", 1e-10) for x in given} == {1e-10, 0.5}
-    assert {x.get("dim") for x in given} >= {None, -1, -2, 0, 1}
+    drawn = [case.call.arguments for case in cases(GUMBEL)]
+    assert {x.get("tau", 1.0) for x in drawn} == {1.0, 0.5, 2.0, 0.1, 10.0}
+    assert {x.get("hard", False) for x in drawn} == {False, True}
+    assert {x.get("eps", 1e-10) for x in drawn} == {1e-10, 0.5}
+    assert {x.get("dim") for x in drawn} >= {None, -1, -2, 0, 1}
 
 
 def test_images_with_a_batch_and_without_are_drawn() -> None:
@@ -84,9 +93,9 @@ def test_equal_largest_numbers_share_exactly(dtype: str) -> None:
     for case in cases("functional.softmax", dtype):
         if case.labels["regime"] != "saturated" or not case.inputs[0].size:
             continue
-        found = Trial(torch_backend, CATALOGUE["functional.softmax"], case).expected[0]
-        assert not found.error.any()
-        assert set(np.unique(found.value)) <= {0.0, *(2.0**-k for k in range(8))}
+        expected = Trial(torch_backend, CATALOGUE["functional.softmax"], case).expected[0]
+        assert not expected.error.any()
+        assert set(np.unique(expected.value)) <= {0.0, *(2.0**-k for k in range(8))}
     x = exact_operand(np.array([[5.0, 5.0, 5.0, 5.0, -1019.0]]), Precision.of(dtype))
     logs = log_softmax({}, x, dim=1)
     assert logs.value[0, 4] == pytest.approx(-1024 - np.log(4))
@@ -101,17 +110,17 @@ def test_without_dim_it_is_torchs_old_axis() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("function", [softmax, log_softmax])
 def test_the_truth_is_within_the_bound(function: Any, dtype: str) -> None:
-    x = _filled(dtype)
-    found = function({}, exact_operand(x, Precision.of(dtype)), dim=0)
+    x = _nine_numbers(dtype)
+    output = function({}, exact_operand(x, Precision.of(dtype)), dim=0)
     with mpmath.workdps(60):
-        raised = [mpmath.exp(mpmath.mpf(a)) for a in x.tolist()]
-        whole = mpmath.fsum(raised)
-        for k, a in enumerate(raised):
-            true = a / whole if function is softmax else mpmath.log(a / whole)
-            assert abs(true - mpmath.mpf(float(found.value[k]))) <= float(found.error[k])
+        exponentials = [mpmath.exp(mpmath.mpf(a)) for a in x.tolist()]
+        total = mpmath.fsum(exponentials)
+        for k, a in enumerate(exponentials):
+            true = a / total if function is softmax else mpmath.log(a / total)
+            assert abs(true - mpmath.mpf(float(output.value[k]))) <= float(output.error[k])
 
 
-def _filled(dtype: str) -> np.ndarray:
+def _nine_numbers(dtype: str) -> np.ndarray:
     """Nine numbers of a dtype."""
     drawn = torch.from_numpy(np.random.default_rng(3).standard_normal(9) * 3)
     return np.asarray(drawn.to(getattr(torch, dtype)).double())
@@ -123,22 +132,22 @@ def test_a_cast_is_torchs_there_and_back(dtype: str, other: str) -> None:
     numbers = np.array([1.0, 1 / 3, -1e5, 1e-7, 1e30, np.nan, -np.inf, 0.0])
     native = torch.tensor(numbers, dtype=getattr(torch, dtype), requires_grad=True)
     x = leaf(native.detach().double().numpy(), Precision.of(dtype))
-    found = converted(x, other)
+    output = converted(x, other)
     cast = native.to(getattr(torch, other))
     got = cast.detach().double().numpy()
-    same = (got == found.value) | (np.isnan(got) & np.isnan(found.value))
+    same = (got == output.value) | (np.isnan(got) & np.isnan(output.value))
     with np.errstate(invalid="ignore"):
-        near = same | (np.abs(got - found.value) <= found.error)
+        near = same | (np.abs(got - output.value) <= output.error)
     assert near.all()
-    assert found.precision.dtype == other
+    assert output.precision.dtype == other
     c = torch.tensor([1.0, 1 / 3, -1e4, 1e-7, 0.1, 1.0, -2.0, 0.0], dtype=cast.dtype)
     (gradient,) = torch.autograd.grad(cast, native, c)
     cotangent = exact_operand(c.double().numpy(), Precision.of(other))
-    if found is x:
+    if output is x:
         return
-    (pulled,) = pull_back([found], [cotangent], [x])
+    (expected,) = pull_back([output], [cotangent], [x])
     got = gradient.double().numpy()
-    assert ((np.abs(got - pulled.value) <= pulled.error) | ~np.isfinite(pulled.error)).all()
+    assert ((np.abs(got - expected.value) <= expected.error) | ~np.isfinite(expected.error)).all()
 
 
 def test_a_dtype_is_written_as_torch_has_it() -> None:
@@ -151,11 +160,11 @@ def test_a_dtype_is_written_as_torch_has_it() -> None:
 def test_sums_of_torchs_answers_are_within_the_bound_and_not_far_below() -> None:
     worst = 0.0
     for dtype in ("float32", "float64", "bfloat16", "float16"):
-        like = exact_operand(np.zeros(1), Precision.of(dtype))
+        example = exact_operand(np.zeros(1), Precision.of(dtype))
         for count in (2, 3, 17, 129):
             x = torch.randn(2000, count, dtype=torch.float64).to(getattr(torch, dtype))
-            apart = (functional.softmax(x, 1).double().sum(1) - 1).abs().max()
-            worst = max(worst, float(apart) / sum_error(count, like))
+            distance = (functional.softmax(x, 1).double().sum(1) - 1).abs().max()
+            worst = max(worst, float(distance) / sum_error(count, example))
     assert 0.25 < worst <= 1
 
 
@@ -164,10 +173,10 @@ def _gumbel(x: list[float], **arguments: Any) -> Rounded | Choices:
 
 
 def test_of_one_class_or_one_that_is_not_masked_nothing_is_drawn() -> None:
-    for row in ([3.0], [2.0, -np.inf]):
-        soft = _gumbel(row)
+    for logits in ([3.0], [2.0, -np.inf]):
+        soft = _gumbel(logits)
         assert isinstance(soft, Rounded)
-        assert (soft.value == [1.0, 0.0][: len(row)]).all()
+        assert (soft.value == [1.0, 0.0][: len(logits)]).all()
         assert not soft.error.any()
     hard = _gumbel([1.0, 2.0], hard=True)
     assert isinstance(hard, Choices)
@@ -175,24 +184,24 @@ def test_of_one_class_or_one_that_is_not_masked_nothing_is_drawn() -> None:
 
 
 def test_what_overflows_or_is_no_number_is_told_apart() -> None:
-    lost = _gumbel([np.nan, 1.0])
-    assert isinstance(lost, Rounded)
-    assert np.isnan(lost.value).all()
-    assert not lost.error.any()
-    over = _gumbel([60000.0, 1.0], tau=0.1)
-    assert isinstance(over, Rounded)
-    assert np.isinf(over.error).all()
+    of_nan = _gumbel([np.nan, 1.0])
+    assert isinstance(of_nan, Rounded)
+    assert np.isnan(of_nan.value).all()
+    assert not of_nan.error.any()
+    of_overflow = _gumbel([60000.0, 1.0], tau=0.1)
+    assert isinstance(of_overflow, Rounded)
+    assert np.isinf(of_overflow.error).all()
 
 
 @pytest.mark.parametrize("tau", [0.1, 1.0, 10.0])
 def test_gradients_of_samples_are_within_their_range(tau: float) -> None:
     x = leaf(np.zeros((200, 3)), FLOAT64)
     c = np.random.default_rng(0).standard_normal((200, 3))
-    (found,) = pull_back([gumbel_softmax({}, x, tau=tau)], [exact_operand(c, FLOAT64)], [x])
+    (gradient,) = pull_back([gumbel_softmax({}, x, tau=tau)], [exact_operand(c, FLOAT64)], [x])
     logits = torch.zeros(200, 3, dtype=torch.float64, requires_grad=True)
     sample = functional.gumbel_softmax(logits, tau)
     (got,) = torch.autograd.grad(sample, logits, torch.from_numpy(c))
-    ratio = np.abs(got.numpy() - found.value) / found.error
+    ratio = np.abs(got.numpy() - gradient.value) / gradient.error
     assert 0.5 < ratio.max() <= 1
 
 
@@ -200,11 +209,11 @@ def test_chances_are_those_of_differences_of_gumbel_numbers() -> None:
     generator = np.random.default_rng(1)
     g = generator.gumbel(size=(2, 400_000))
     for difference, tau, w in ((0.5, 2.0, 1.0), (-1.0, 0.1, 1.4), (0.0, 10.0, 0.2)):
-        above = _share((g[0] + difference - g[1]) / tau, w)
+        above = _share_above((g[0] + difference - g[1]) / tau, w)
         assert above == pytest.approx(_logistic(difference - tau * w), abs=4e-3)
 
 
-def _share(differences: np.ndarray, w: float) -> float:
+def _share_above(differences: np.ndarray, w: float) -> float:
     """How often the first of two softmax numbers is above σ(w)."""
     return float((1 / (1 + np.exp(-differences)) > _logistic(w)).mean())
 
@@ -215,38 +224,38 @@ def test_roundings_move_a_chance_by_less_than_said() -> None:
     exponential = torch.empty(2, 400_000, dtype=torch.float64).exponential_()
     for tau in (0.1, 1.0, 2.0):
         w = min(1.4, 2.0 / tau)
-        apart = np.log(exponential.numpy())
-        true = _share((apart[1] - apart[0]) / tau, w)
+        logs = np.log(exponential.numpy())
+        exact = _share_above((logs[1] - logs[0]) / tau, w)
         g = -exponential.bfloat16().log()
         got = float((functional.softmax(g / tau, 0)[0] > _logistic(w)).double().mean())
-        assert abs(got - true) < _slack(Precision.of("bfloat16"), tau) < 0.2
+        assert abs(got - exact) < _slack(Precision.of("bfloat16"), tau) < 0.2
 
 
-Wrong = Callable[[Any, Any, Any], Any]
+Predicate = Callable[[Any, Any, Any], Any]
 
 
-def _changed(name: str, when: Wrong) -> Any:
+def _wrong_backend(name: str, when: Predicate) -> Any:
     """A backend whose function's answer is changed in some calls."""
-    right = getattr(functional, name)
+    original = getattr(functional, name)
 
     def wrong(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
         axis = resolve_axis(dim, input.dim())
-        output = right(input, axis, dtype=dtype)
+        output = original(input, axis, dtype=dtype)
         return output * 2 + 1 if when(input, dim, dtype) else output
 
     names = ("softmin", "softmax", "log_softmax", "gumbel_softmax")
-    space = SimpleNamespace(**{**{n: getattr(functional, n) for n in names}, name: wrong})
-    return ModuleBackend("wrong", nn=nn, functional=space)
+    namespace = SimpleNamespace(**{**{n: getattr(functional, n) for n in names}, name: wrong})
+    return ModuleBackend("wrong", nn=nn, functional=namespace)
 
 
-def _falls(x: torch.Tensor) -> bool:
+def _first_exceeds_last(x: torch.Tensor) -> bool:
     return x.numel() > 1 and bool(x.reshape(-1)[0] > x.reshape(-1)[-1])
 
 
-_EVERY = {
+_CONDITIONS = {
     "form": lambda x, dim, dtype: True,
     "shift": lambda x, dim, dtype: bool(x.numel()) and float(x.max()) > 8,
-    "order": lambda x, dim, dtype: _falls(x),
+    "order": lambda x, dim, dtype: _first_exceeds_last(x),
     "slices": lambda x, dim, dtype: x.dim() == 2 and 16 < len(x) < 66,
     "axis": lambda x, dim, dtype: dim is not None and dim < 0,
     "mirrored": lambda x, dim, dtype: True,
@@ -255,14 +264,14 @@ _EVERY = {
     "cast": lambda x, dim, dtype: dtype is not None,
 }
 FAKES = {
-    (f"functional.{name}", law): _changed(name, when)
+    (f"functional.{name}", law): _wrong_backend(name, when)
     for name in ("softmin", "softmax", "log_softmax")
-    for law, when in _EVERY.items()
+    for law, when in _CONDITIONS.items()
     if law in {x.name for x in CATALOGUE[f"functional.{name}"].laws}
 }
 
 
-class _Images(nn.Softmax2d):
+class _WrongSoftmax2d(nn.Softmax2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         output = super().forward(input)
         return output * 2 + 1 if type(self).when(input, None, None) else output
@@ -270,29 +279,32 @@ class _Images(nn.Softmax2d):
     when: Any = None
 
 
-def _images(when: Wrong) -> Any:
-    wrong = type("Softmax2d", (_Images,), {"when": staticmethod(when)})
-    return ModuleBackend("wrong", nn=SimpleNamespace(Softmax2d=wrong, Softmax=nn.Softmax))
+def _wrong_images_backend(when: Predicate) -> Any:
+    wrong_class = type("Softmax2d", (_WrongSoftmax2d,), {"when": staticmethod(when)})
+    return ModuleBackend("wrong", nn=SimpleNamespace(Softmax2d=wrong_class, Softmax=nn.Softmax))
 
 
-FAKES |= {("Softmax2d", law): _images(_EVERY[law]) for law in ("shift", "order", "whole")}
-FAKES["Softmax2d", "channels"] = _images(lambda x, dim, dtype: True)
-FAKES["Softmax2d", "slices"] = _images(
+FAKES |= {
+    ("Softmax2d", law): _wrong_images_backend(_CONDITIONS[law])
+    for law in ("shift", "order", "whole")
+}
+FAKES["Softmax2d", "channels"] = _wrong_images_backend(lambda x, dim, dtype: True)
+FAKES["Softmax2d", "slices"] = _wrong_images_backend(
     lambda x, dim, dtype: 16 < (x.shape[0] if x.dim() == 4 else x.shape[1]) < 66
 )
 
 
-def _samples(wrong: Callable[..., Any]) -> Any:
-    def called(
+def _wrong_samples_backend(change: Callable[..., Any]) -> Any:
+    def wrong_gumbel_softmax(
         logits: Any, tau: float = 1, hard: bool = False, eps: float = 0.0, dim: int = -1
     ) -> Any:
-        return wrong(functional.gumbel_softmax(logits, tau, hard, dim=dim), logits)
+        return change(functional.gumbel_softmax(logits, tau, hard, dim=dim), logits)
 
-    return ModuleBackend("wrong", functional=SimpleNamespace(gumbel_softmax=called))
+    return ModuleBackend("wrong", functional=SimpleNamespace(gumbel_softmax=wrong_gumbel_softmax))
 
 
-FAKES[GUMBEL, "whole"] = _samples(lambda y, x: y * 1.0001)
-FAKES[GUMBEL, "certain"] = _samples(lambda y, x: torch.where(x.isneginf(), 0.01, y))
+FAKES[GUMBEL, "whole"] = _wrong_samples_backend(lambda y, x: y * 1.0001)
+FAKES[GUMBEL, "certain"] = _wrong_samples_backend(lambda y, x: torch.where(x.isneginf(), 0.01, y))
 
 
 @pytest.mark.parametrize(("layer", "name"), FAKES)
@@ -302,10 +314,10 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
         law.name for law in CATALOGUE[layer].laws
     }
     assert law_findings(FAKES[layer, name], layer, name)[1]
-    compared, found = law_findings(torch_backend, layer, name)
+    compared, findings = law_findings(torch_backend, layer, name)
     assert compared
     # Casts to half precision: torch's own known failures.
-    assert all("dtype=torch." in text for text in found)
+    assert all("dtype=torch." in text for text in findings)
 
 
 def test_a_tau_a_little_off_is_noticed() -> None:
@@ -321,8 +333,8 @@ def test_a_tau_a_little_off_is_noticed() -> None:
 def test_a_number_is_a_slice_of_one() -> None:
     for layer in (*FUNCTIONS, *MODULES):
         case = next(c for c in cases(layer) if not c.inputs[0].ndim)
-        found = Trial(torch_backend, CATALOGUE[layer], case).expected[0]
-        assert found.shape == ()
-        assert float(found.value) == (0.0 if "og" in layer else 1.0)
+        expected = Trial(torch_backend, CATALOGUE[layer], case).expected[0]
+        assert expected.shape == ()
+        assert float(expected.value) == (0.0 if "og" in layer else 1.0)
         assert replace_argument(CATALOGUE[layer], case, "dim", 1) is None
         assert replace_argument(CATALOGUE[layer], case, "dim", -1) is not None

@@ -9,7 +9,7 @@ import numpy as np
 import planted
 import pytest
 import torch
-from planted.bug import spaces
+from planted.bug import replacement_namespaces
 from support import SpoiledBackend, first_failure
 
 from conformance.arithmetic.rounded import Rounded
@@ -27,7 +27,7 @@ BUGS = [bug for bug in planted.BUGS if bug.check == "special"]
 DTYPES = ("float32", "float16", "float64")
 
 
-def _propagated(trial: Trial) -> tuple[Rounded, ...]:
+def _expected_classes(trial: Trial) -> tuple[Rounded, ...]:
     return trial.spec.oracle.propagation.expected(trial)
 
 
@@ -41,7 +41,7 @@ def _check(backend: Any, case: Case, numerics: Numerics | None = None) -> Eviden
 
 
 def _backend(bug: planted.Bug) -> ModuleBackend:
-    return ModuleBackend(bug.name, **spaces(bug.layer, bug.implementation))
+    return ModuleBackend(bug.name, **replacement_namespaces(bug.layer, bug.implementation))
 
 
 def _linear(input: list[float], weight: list[float], dtype: str = "float32") -> Case:
@@ -51,15 +51,15 @@ def _linear(input: list[float], weight: list[float], dtype: str = "float32") -> 
 
 @pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in BUGS])
 def test_bug_is_caught(bug: planted.Bug) -> None:
-    found = (first_failure(_backend(bug), bug.layer, "special", dtype) for dtype in DTYPES)
-    assert any(search.failure for search in found), bug.story
+    searches = (first_failure(_backend(bug), bug.layer, "special", dtype) for dtype in DTYPES)
+    assert any(search.failure for search in searches), bug.story
 
 
 @pytest.mark.parametrize("layer", ["Conv2d", "ConvTranspose1d", "LSTM", "GRUCell", "Linear", "RNN"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_torch_passes(layer: str, dtype: str) -> None:
-    found = first_failure(torch_backend, layer, "special", dtype)
-    assert found.passed, found
+    search = first_failure(torch_backend, layer, "special", dtype)
+    assert search.passed, search
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_torch_passes(layer: str, dtype: str) -> None:
 )
 def test_classes_of_a_sum(input: list[float], weight: list[float], wanted: float | None) -> None:
     case = _linear([float(np.float32(x)) for x in input], [float(np.float32(w)) for w in weight])
-    (expected,) = _propagated(_trial(torch_backend, case))
+    (expected,) = _expected_classes(_trial(torch_backend, case))
     if wanted is None:
         assert not np.isfinite(expected.error).any()
     else:
@@ -89,7 +89,7 @@ def test_classes_of_a_sum(input: list[float], weight: list[float], wanted: float
 def test_half_precision_sums_of_linear_may_pass_the_largest_number() -> None:
     case = _linear([60000.0, 60000.0, -60000.0, INF], [1.0, 1.0, 1.0, 1.0], "float16")
     inputs = (case.inputs[0][:, :3], case.inputs[1][:, :3], None)  # type: ignore[index]
-    (expected,) = _propagated(_trial(torch_backend, replace(case, inputs=inputs)))
+    (expected,) = _expected_classes(_trial(torch_backend, replace(case, inputs=inputs)))
     assert np.isfinite(expected.error).all()
     assert expected.value.item() == 60000.0
 
@@ -97,7 +97,7 @@ def test_half_precision_sums_of_linear_may_pass_the_largest_number() -> None:
 def test_bilinear_order_of_contraction_leaves_cancelled_infinities_open() -> None:
     call = Call("functional.bilinear", {}, {}, "float32", "cpu")
     inputs = (np.array([[INF]]), np.array([[1.0, 1.0]]), np.array([[[3.0, -1.0]]]), None)
-    (expected,) = _propagated(_trial(torch_backend, Case(call, inputs)))
+    (expected,) = _expected_classes(_trial(torch_backend, Case(call, inputs)))
     assert np.isinf(expected.error).all()
 
 
@@ -106,11 +106,11 @@ def test_one_infinity_saturates_a_cell_and_two_are_left_open() -> None:
     arguments = {"input_size": 2, "hidden_size": 2, "bias": False}
     call = Call("RNNCell", arguments, state, "float32", "cpu")
     case = Case(call, (np.array([[INF, 1.0]]), None))
-    (expected,) = _propagated(_trial(torch_backend, case))
+    (expected,) = _expected_classes(_trial(torch_backend, case))
     np.testing.assert_array_equal(expected.value, [[1.0, -1.0]])
     assert expected.error.max() < 1e-5
-    two = replace(case, inputs=(np.array([[INF, -INF]]), None))
-    (expected,) = _propagated(_trial(torch_backend, two))
+    two_infinities = replace(case, inputs=(np.array([[INF, -INF]]), None))
+    (expected,) = _expected_classes(_trial(torch_backend, two_infinities))
     assert np.isinf(expected.error).all()
 
 
@@ -139,7 +139,7 @@ def test_odd_channels_in_bfloat16_leak_in_torch() -> None:
     """A known failure of torch on CPUs whose oneDNN multiplies bfloat16 in pairs."""
     call = Call("functional.conv1d", {}, {}, "bfloat16", "cpu")
     case = Case(call, (np.array([[[1.0, 1.0, NAN]]]), np.ones((1, 1, 2)), None))
-    (expected,) = _propagated(_trial(torch_backend, case))
+    (expected,) = _expected_classes(_trial(torch_backend, case))
     np.testing.assert_array_equal(expected.value, [[[2.0, NAN]]])
 
 

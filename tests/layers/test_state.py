@@ -10,7 +10,7 @@ import numpy as np
 import planted
 import pytest
 import torch
-from planted.bug import spaces
+from planted.bug import replacement_namespaces
 from support import LAYERS, Search, SpoiledLayer, cases, first_failure
 from torch import nn
 
@@ -33,7 +33,7 @@ MODULES = [layer for layer in LAYERS if not is_function(layer)]
 BUGS = [bug for bug in planted.BUGS if bug.check == "state" and not is_function(bug.layer)]
 
 
-def _flawed(case: Case) -> bool:
+def _is_flawed_in_torch(case: Case) -> bool:
     """PyTorch #147389: in_channels stays 0 if a state was loaded before the first call."""
     return case.call.layer.startswith("LazyConv") and case.inputs[0].size == 0  # type: ignore[union-attr]
 
@@ -44,13 +44,13 @@ def _search(backend: Any, layer: str, check: str = "state", examples: int = 60) 
 
 
 def _backend(layer: str, implementation: Any) -> ModuleBackend:
-    return ModuleBackend("bug", **spaces(layer, implementation))
+    return ModuleBackend("bug", **replacement_namespaces(layer, implementation))
 
 
 @pytest.mark.parametrize("layer", MODULES)
 def test_torch_passes(layer: str) -> None:
-    found = _search(torch_backend, layer, examples=12)
-    assert found.passed, found
+    search = _search(torch_backend, layer, examples=12)
+    assert search.passed, search
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
@@ -59,7 +59,7 @@ def test_planted_bug_is_caught(bug: planted.Bug) -> None:
 
 
 def test_torch_forgets_in_channels_of_a_loaded_lazy_convolution() -> None:
-    case = next(case for case in cases("LazyConv1d", "float32", 60) if _flawed(case))
+    case = next(case for case in cases("LazyConv1d", "float32", 60) if _is_flawed_in_torch(case))
     with pytest.raises(Failure, match="attribute in_channels after a call\n  got    0"):
         state.check(Trial(torch_backend, CATALOGUE["LazyConv1d"], case))
 
@@ -68,15 +68,15 @@ def test_torch_forgets_in_channels_of_a_loaded_lazy_convolution() -> None:
 def test_documented_names_and_shapes_are_those_of_the_cases(layer: str) -> None:
     for case in cases(layer, "float32", 30):
         assert case.inputs[0] is not None
-        row, state = CATALOGUE[layer], case.call.state
-        found = row.state_shapes(case.call.arguments, case.inputs[0].shape)
+        spec, state = CATALOGUE[layer], case.call.state
+        shapes = spec.state_shapes(case.call.arguments, case.inputs[0].shape)
         # What the constructor takes it may be without.
-        absent = set(row.state.constructor_tensors) - set(state)
-        found = {name: shape for name, shape in found.items() if name not in absent}
-        assert list(found.items()) == [(k, v.shape) for k, v in state.items()]
+        absent = set(spec.state.constructor_tensors) - set(state)
+        shapes = {name: shape for name, shape in shapes.items() if name not in absent}
+        assert list(shapes.items()) == [(k, v.shape) for k, v in state.items()]
 
 
-def _initialised(values: Any) -> type[nn.Linear]:
+def _linear_initialised_with(values: Any) -> type[nn.Linear]:
     class Linear(nn.Linear):
         def reset_parameters(self) -> None:
             for parameter in self.parameters():
@@ -99,7 +99,7 @@ INITIAL = {
 
 @pytest.mark.parametrize("kind", INITIAL)
 def test_wrong_initial_values_are_noticed(kind: str) -> None:
-    backend = _backend("Linear", _initialised(INITIAL[kind]))
+    backend = _backend("Linear", _linear_initialised_with(INITIAL[kind]))
     assert "initial" in _search(backend, "Linear").message
     assert _search(backend, "Linear", "values").passed
 
@@ -117,24 +117,24 @@ def test_uniform_values_are_near_and_others_are_not() -> None:
     assert distribution_distance(wide, cumulative_normal) > allowed_distance(1000)
 
 
-def _dropout(function: Any) -> ModuleBackend:
+def _gru_with_dropout(function: Any) -> ModuleBackend:
     """GRU built of single layers, with another dropout between them."""
 
     class Gru(nn.GRU):
         def forward(self, input: Any, hx: Any = None) -> Any:
-            whole = not self.training or self.num_layers == 1 or self.dropout in (0, 1)
-            if whole or not isinstance(input, torch.Tensor) or input.dim() == 2:
+            same_as_torch = not self.training or self.num_layers == 1 or self.dropout in (0, 1)
+            if same_as_torch or not isinstance(input, torch.Tensor) or input.dim() == 2:
                 return super().forward(input, hx)
             finals, x, width = [], input, 2 if self.bidirectional else 1
             for index in range(self.num_layers):
                 sizes = (x.shape[-1], self.hidden_size, 1, self.bias, self.batch_first)
-                one = nn.GRU(*sizes, 0.0, self.bidirectional, dtype=x.dtype)
-                named = dict(self.named_parameters())
-                one.load_state_dict(
-                    {k: named[k.replace("_l0", f"_l{index}")] for k in one.state_dict()}
+                layer = nn.GRU(*sizes, 0.0, self.bidirectional, dtype=x.dtype)
+                parameters = dict(self.named_parameters())
+                layer.load_state_dict(
+                    {k: parameters[k.replace("_l0", f"_l{index}")] for k in layer.state_dict()}
                 )
-                first = None if hx is None else hx[index * width : (index + 1) * width]
-                x, final = one(x, first)
+                initial = None if hx is None else hx[index * width : (index + 1) * width]
+                x, final = layer(x, initial)
                 finals.append(final)
                 if index < self.num_layers - 1:
                     x = function(x, self.dropout)
@@ -144,12 +144,12 @@ def _dropout(function: Any) -> ModuleBackend:
     return _backend("GRU", Gru)
 
 
-def _same_over_time(x: Any, p: float) -> Any:
+def _drop_same_over_time(x: Any, p: float) -> Any:
     mask = nn.functional.dropout(torch.ones_like(x[:1]), p)
     return x * mask
 
 
-def _fixed(x: Any, p: float) -> Any:
+def _drop_same_in_each_call(x: Any, p: float) -> Any:
     numbers = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
     return x * (numbers >= p).to(x.dtype) / (1 - p)
 
@@ -164,22 +164,22 @@ DROPOUTS = {
         lambda x, p: nn.functional.dropout(x, 1 - p) * p / (1 - p),
         "kept in train mode with",
     ),
-    "same over time": (_same_over_time, "drops the same elements along axis"),
-    "same in each call": (_fixed, "drops the same elements in a second call"),
+    "same over time": (_drop_same_over_time, "drops the same elements along axis"),
+    "same in each call": (_drop_same_in_each_call, "drops the same elements in a second call"),
 }
 
 
 @pytest.mark.parametrize("kind", DROPOUTS)
 def test_wrong_dropout_is_noticed(kind: str) -> None:
-    function, said = DROPOUTS[kind]
-    backend = _dropout(function)
-    assert said in _search(backend, "GRU", "random", examples=120).message
+    function, text = DROPOUTS[kind]
+    backend = _gru_with_dropout(function)
+    assert text in _search(backend, "GRU", "random", examples=120).message
     assert _search(backend, "GRU", "values", examples=30).passed
 
 
 def test_faithful_dropout_built_of_layers_passes() -> None:
-    found = _search(_dropout(nn.functional.dropout), "GRU", "random", examples=40)
-    assert found.passed, found
+    search = _search(_gru_with_dropout(nn.functional.dropout), "GRU", "random", examples=40)
+    assert search.passed, search
 
 
 class _Bare(FunctionBackend):
@@ -205,8 +205,8 @@ class _Silent(ModuleBackend):
 def test_a_backend_without_an_initialisation_of_its_own_is_checked_after_load() -> None:
     case = cases("Linear", "float64", 5)[0]
     assert state.check(Trial(_Bare(), CATALOGUE["Linear"], case)).comparisons > 0
-    found = first_failure(_Bare(), "Linear", "state", "float64", examples=20)
-    assert found.passed, found
+    search = first_failure(_Bare(), "Linear", "state", "float64", examples=20)
+    assert search.passed, search
 
 
 def test_what_is_not_offered_is_unsupported() -> None:

@@ -55,7 +55,9 @@ def test_a_verdicts_message_is_the_text_of_its_failure(check: str) -> None:
         assert cause.failure is not None
         assert cause.failure.kind in KINDS
         assert cause.message == finding_message(cause.failure, cause.call)
-    told = [each.message for cluster in summary.clusters([verdict]) for each in cluster.members]
-    assert sorted(map(str, told)) == sorted(
+    messages = [
+        member.message for cluster in summary.clusters([verdict]) for member in cluster.members
+    ]
+    assert sorted(map(str, messages)) == sorted(
         [finding_message(failure, verdict.call), *(cause.message for cause in verdict.others)]
     )

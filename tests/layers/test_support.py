@@ -30,7 +30,7 @@ from conformance.run.engine import Engine
 Rule = Callable[[Call], str | None]
 
 
-class Declines(ModuleBackend):
+class DecliningBackend(ModuleBackend):
     """torch, but for the calls that a rule gives a reason for."""
 
     def __init__(self, rule: Rule) -> None:
@@ -45,20 +45,20 @@ class Declines(ModuleBackend):
         return super().build(call)
 
 
-def _circular(call: Call) -> bool:
+def _is_circular(call: Call) -> bool:
     return call.arguments.get("padding_mode") == "circular"
 
 
-def _grouped(call: Call) -> bool:
+def _is_grouped(call: Call) -> bool:
     return bool(call.arguments.get("groups", 1) > 1)
 
 
 def _verdict(rule: Rule, layer: str = "Conv2d", examples: int = 60) -> Verdict:
-    return Engine(Declines(rule), examples, 0).run(Item(layer, "support", "float32", "cpu"))
+    return Engine(DecliningBackend(rule), examples, 0).run(Item(layer, "support", "float32", "cpu"))
 
 
 def test_a_clear_condition_passes_and_is_found() -> None:
-    verdict = _verdict(lambda call: "padding_mode='circular'" if _circular(call) else None)
+    verdict = _verdict(lambda call: "padding_mode='circular'" if _is_circular(call) else None)
     assert verdict.status == "passed"
     assert "least restrictive condition found: padding_mode = 'circular'" in str(verdict.message)
     assert "most restrictive: padding_mode = 'circular' and " in str(verdict.message)
@@ -71,7 +71,7 @@ def test_a_clear_condition_passes_and_is_found() -> None:
 
 def test_reasons_that_differ_in_values_come_together() -> None:
     verdict = _verdict(
-        lambda call: f"groups={call.arguments['groups']}" if _grouped(call) else None
+        lambda call: f"groups={call.arguments['groups']}" if _is_grouped(call) else None
     )
     assert verdict.status == "passed"
     assert "groups=…: " in str(verdict.message)
@@ -115,7 +115,7 @@ def test_declining_by_the_values_fails() -> None:
 
 
 def test_a_misstated_reason_fails() -> None:
-    verdict = _verdict(lambda call: "padding_mode='circular'" if _grouped(call) else None)
+    verdict = _verdict(lambda call: "padding_mode='circular'" if _is_grouped(call) else None)
     assert verdict.status == "failed"
     assert "is not true of" in str(verdict.message)
     assert "least restrictive condition found: groups ≥ 2" in str(verdict.message)
@@ -124,7 +124,7 @@ def test_a_misstated_reason_fails() -> None:
 
 def test_a_reason_that_supported_cases_share_fails() -> None:
     def rule(call: Call) -> str | None:
-        return "padding_mode='circular'" if _circular(call) and _grouped(call) else None
+        return "padding_mode='circular'" if _is_circular(call) and _is_grouped(call) else None
 
     verdict = _verdict(rule, examples=200)
     assert verdict.status == "failed"
@@ -316,6 +316,6 @@ def test_the_column_runs_only_where_it_is_named(
     assert "least restrictive condition found: groups ≥ 2" in output
     assert "% supported)" in output
     assert result.ret == 0
-    listed = run_session(pytester, *options, "--collect-only", "-q").stdout.str()
-    assert "Conv2d-values-float32-cpu" in listed
-    assert "support" not in listed.replace("unsupported", "")
+    listing = run_session(pytester, *options, "--collect-only", "-q").stdout.str()
+    assert "Conv2d-values-float32-cpu" in listing
+    assert "support" not in listing.replace("unsupported", "")

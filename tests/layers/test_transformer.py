@@ -22,7 +22,7 @@ from conformance.layers import CATALOGUE
 from conformance.layers.transformer.parts import inputs_by_name
 from conformance.model.case import Case
 
-LAYERS = tuple(name for name, row in CATALOGUE.items() if row.family == "transformer")
+LAYERS = tuple(name for name, spec in CATALOGUE.items() if spec.family == "transformer")
 
 
 def _expected(case: Case) -> Any:
@@ -40,13 +40,17 @@ def _kind(case: Case) -> str:
 def test_nothing_rounds_in_a_good_share_of_each_order_of_norms(layer: str, dtype: str) -> None:
     exact: dict[str, int] = {}
     for case in cases(layer, dtype):
-        found = _expected(case)
-        if case.labels["regime"] != "halves" or isinstance(found, Choices) or not found.value.size:
+        expected = _expected(case)
+        if (
+            case.labels["regime"] != "halves"
+            or isinstance(expected, Choices)
+            or not expected.value.size
+        ):
             continue
-        exact[_kind(case)] = exact.get(_kind(case), 0) + (not found.any_inexact)
+        exact[_kind(case)] = exact.get(_kind(case), 0) + (not expected.any_inexact)
     # Of four masks and more there is nearly always one.
-    several = sum(x.endswith("mask") for x in CATALOGUE[layer].signature.input_names) > 2
-    masks = ("masked",) if several else ("masked", "plain")
+    has_many_masks = sum(x.endswith("mask") for x in CATALOGUE[layer].signature.input_names) > 2
+    masks = ("masked",) if has_many_masks else ("masked", "plain")
     orders = [f"norm {order}, {kind}" for order in ("first", "last") for kind in masks]
     assert min(exact.get(kind, 0) for kind in orders) >= 2, exact
 
@@ -54,36 +58,46 @@ def test_nothing_rounds_in_a_good_share_of_each_order_of_norms(layer: str, dtype
 @pytest.mark.parametrize("layer", LAYERS)
 def test_exact_outputs_hang_on_every_input_and_weight(layer: str) -> None:
     """A wire that no exact case shows would go unseen in half precision."""
-    seen: dict[str, bool] = {}
+    affects_output: dict[str, bool] = {}
     for case in cases(layer, "bfloat16"):
-        found = _expected(case)
-        if case.labels["regime"] != "halves" or isinstance(found, Choices) or found.any_inexact:
+        expected = _expected(case)
+        if (
+            case.labels["regime"] != "halves"
+            or isinstance(expected, Choices)
+            or expected.any_inexact
+        ):
             continue
         for name, x in case.call.state.items():
-            if seen.get(name) or not x.size:
+            if affects_output.get(name) or not x.size:
                 continue
             # What is added to all features alike a norm takes away.
             other_x = x + np.arange(x.size) % 2 if "bias" in name else -x
             state = {**case.call.state, name: other_x}
             call = type(case.call)(**{**vars(case.call), "state": state})
-            other = _expected(type(case)(**{**vars(case), "call": call}))
-            other = other.alternatives[0] if isinstance(other, Choices) else other
-            seen[name] = seen.get(name, False) or not np.array_equal(other.value, found.value)
-    first = {n: v for n, v in seen.items() if n.replace("layers.0.", "").count("layers.") == 0}
-    assert first
-    assert all(v for n, v in first.items()), [n for n, v in first.items() if not v]
+            changed = _expected(type(case)(**{**vars(case), "call": call}))
+            changed = changed.alternatives[0] if isinstance(changed, Choices) else changed
+            affects_output[name] = affects_output.get(name, False) or not np.array_equal(
+                changed.value, expected.value
+            )
+    of_first_layer = {
+        n: v for n, v in affects_output.items() if n.replace("layers.0.", "").count("layers.") == 0
+    }
+    assert of_first_layer
+    assert all(v for n, v in of_first_layer.items()), [
+        n for n, v in of_first_layer.items() if not v
+    ]
 
 
-def _fake(layer: str, when: Callable[..., bool]) -> ModuleBackend:
+def _wrong_backend(layer: str, when: Callable[..., bool]) -> ModuleBackend:
     """torch, a module of which answers otherwise in some calls."""
 
     class Wrong(getattr(nn, layer)):  # type: ignore[misc]
-        def forward(self, *inputs: Any, **named: Any) -> Any:
-            output = super().forward(*inputs, **named)
+        def forward(self, *inputs: Any, **keywords: Any) -> Any:
+            output = super().forward(*inputs, **keywords)
             names = CATALOGUE[layer].signature.input_names
-            given = {**dict(zip(names, inputs, strict=False)), **named}
+            arguments = {**dict(zip(names, inputs, strict=False)), **keywords}
             ramp = torch.arange(output.numel()).reshape(output.shape).to(output.dtype)
-            return output * 2 + 1 + ramp if when(self, given) else output
+            return output * 2 + 1 + ramp if when(self, arguments) else output
 
     Wrong.__name__ = layer
     return ModuleBackend(
@@ -91,55 +105,55 @@ def _fake(layer: str, when: Callable[..., bool]) -> ModuleBackend:
     )
 
 
-def _first(module: Any) -> bool:
-    parts = [x for x in module.modules() if isinstance(x, nn.MultiheadAttention)]
-    return bool(parts[0].batch_first)
+def _is_batch_first(module: Any) -> bool:
+    attentions = [x for x in module.modules() if isinstance(x, nn.MultiheadAttention)]
+    return bool(attentions[0].batch_first)
 
 
-def _query(given: dict[str, Any]) -> torch.Tensor:
-    return given["tgt"] if "tgt" in given else given["src"]
+def _query(arguments: dict[str, Any]) -> torch.Tensor:
+    return arguments["tgt"] if "tgt" in arguments else arguments["src"]
 
 
-def _batch(module: Any, given: dict[str, Any]) -> int:
-    x = _query(given)
-    return 1 if x.dim() == 2 else x.shape[0 if _first(module) else 1]
+def _batch_size(module: Any, arguments: dict[str, Any]) -> int:
+    x = _query(arguments)
+    return 1 if x.dim() == 2 else x.shape[0 if _is_batch_first(module) else 1]
 
 
-def _longest(module: Any, given: dict[str, Any]) -> int:
-    sequences = [given[name] for name in ("src", "tgt", "memory") if name in given]
-    at = 1 if sequences[0].dim() == 3 and _first(module) else 0
-    return max(x.shape[at] for x in sequences)
+def _longest_sequence(module: Any, arguments: dict[str, Any]) -> int:
+    sequences = [arguments[name] for name in ("src", "tgt", "memory") if name in arguments]
+    axis = 1 if sequences[0].dim() == 3 and _is_batch_first(module) else 0
+    return max(x.shape[axis] for x in sequences)
 
 
-def _masks(given: dict[str, Any]) -> list[torch.Tensor]:
-    return [x for name, x in given.items() if name.endswith("mask") and x is not None]
+def _masks(arguments: dict[str, Any]) -> list[torch.Tensor]:
+    return [x for name, x in arguments.items() if name.endswith("mask") and x is not None]
 
 
-def _always(module: Any, given: dict[str, Any]) -> bool:
+def _always(module: Any, arguments: dict[str, Any]) -> bool:
     return True
 
 
 def _first_weight(module: Any) -> float:
-    parts = [x for x in module.modules() if isinstance(x, nn.MultiheadAttention)]
-    return float(parts[0].in_proj_weight.reshape(-1)[0])
+    attentions = [x for x in module.modules() if isinstance(x, nn.MultiheadAttention)]
+    return float(attentions[0].in_proj_weight.reshape(-1)[0])
 
 
-def _norm_first(module: Any) -> bool:
+def _is_norm_first(module: Any) -> bool:
     kinds = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
     return any(x.norm_first for x in module.modules() if isinstance(x, kinds))
 
 
 FAKES: dict[str, Callable[..., bool]] = {
     "unbatched": lambda m, given: _query(given).dim() == 2,
-    "batch_first": lambda m, given: _first(m),
-    "batch": lambda m, given: _batch(m, given) > 4,
+    "batch_first": lambda m, given: _is_batch_first(m),
+    "batch": lambda m, given: _batch_size(m, given) > 4,
     "order": _always,
-    "padding": lambda m, given: _longest(m, given) > 8,
+    "padding": lambda m, given: _longest_sequence(m, given) > 8,
     "hint": lambda m, given: any(x for name, x in given.items() if name.endswith("is_causal")),
     "masks": lambda m, given: any(x.dtype == torch.bool for x in _masks(given)),
     "heads": lambda m, given: _first_weight(m) > 0,
-    "residual": lambda m, given: _norm_first(m),
-    "last": lambda m, given: not _norm_first(m),
+    "residual": lambda m, given: _is_norm_first(m),
+    "last": lambda m, given: not _is_norm_first(m),
     "layers": _always,
     "nested": lambda m, given: m.enable_nested_tensor,
     "both": _always,
@@ -151,4 +165,4 @@ FAKES: dict[str, Callable[..., bool]] = {
 )
 def test_each_law_holds_of_torch_and_is_seen_failing(layer: str, name: str) -> None:
     assert law_findings(torch_backend, layer, name)[0]
-    assert law_findings(_fake(layer, FAKES[name]), layer, name)[1]
+    assert law_findings(_wrong_backend(layer, FAKES[name]), layer, name)[1]

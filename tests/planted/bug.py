@@ -50,15 +50,15 @@ PLANTED: list[Bug] = []
 
 def target(layer: str) -> str:
     """The class or function, without its namespace, that a bug of a layer stands in for."""
-    return path(layer)[-1]
+    return attribute_path(layer)[-1]
 
 
-def path(layer: str) -> list[str]:
+def attribute_path(layer: str) -> list[str]:
     """Names that lead from `torch.nn` to a layer's class or function."""
     return (layer if is_function(layer) else class_and_method(layer)[0]).split(".")
 
 
-def spaces(layer: str, implementation: Any, **others: Any) -> dict[str, Any]:
+def replacement_namespaces(layer: str, implementation: Any, **extra: Any) -> dict[str, Any]:
     """Namespaces, as `ModuleBackend` takes them, with one class or function in place of torch's.
 
     Nothing else is there but the classes of modules that the layer is built of.
@@ -68,16 +68,16 @@ def spaces(layer: str, implementation: Any, **others: Any) -> dict[str, Any]:
         implementation: what stands there.
         others: further classes, or functions where it is one.
     """
-    *names, last = path(layer)
-    found = SimpleNamespace(**{last: implementation}, **others)
+    *names, last = attribute_path(layer)
+    namespace = SimpleNamespace(**{last: implementation}, **extra)
     if names == ["functional"]:
-        return {"functional": found}
+        return {"functional": namespace}
     for name in reversed(names):
-        found = SimpleNamespace(**{name: found})
-    row = CATALOGUE.get(layer)
-    if row is not None and row.signature.module_arguments:
-        found = SimpleNamespace(**{**vars(torch.nn), **vars(found)})
-    return {"nn": found}
+        namespace = SimpleNamespace(**{name: namespace})
+    spec = CATALOGUE.get(layer)
+    if spec is not None and spec.signature.module_arguments:
+        namespace = SimpleNamespace(**{**vars(torch.nn), **vars(namespace)})
+    return {"nn": namespace}
 
 
 def plant(name: str, layer: str, check: str, origin: str = "history") -> Callable[[Any], Any]:
@@ -103,7 +103,7 @@ blind = partial(plant, origin="blind")
 
 class _Graft(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, path: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor, gradient_source: Tensor) -> Tensor:
         return value.clone()
 
     @staticmethod
@@ -111,9 +111,9 @@ class _Graft(torch.autograd.Function):
         return None, gradient
 
 
-def graft(value: Tensor, path: Tensor) -> Tensor:
-    """The numbers of `value` with the gradients of `path`."""
-    return _Graft.apply(value.detach(), path)
+def graft(value: Tensor, gradient_source: Tensor) -> Tensor:
+    """The numbers of `value` with the gradients of `attribute_path`."""
+    return _Graft.apply(value.detach(), gradient_source)
 
 
 class _AlterGradient(torch.autograd.Function):
@@ -165,37 +165,37 @@ def reroute(value: Tensor, source: Tensor, backward: Callable[[Tensor], Tensor])
     return _Reroute.apply(value.detach(), source, backward)
 
 
-def by_way_of(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+def round_through(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """The tensor rounded to a narrower dtype and brought back; gradients pass untouched."""
     return graft(tensor.to(dtype).to(tensor.dtype), tensor)
 
 
-def with_fewer_bits(tensor: Tensor, dropped: int) -> Tensor:
+def drop_bits(tensor: Tensor, count: int) -> Tensor:
     """A float32 tensor rounded to nearest even, `dropped` bits of its 24 short."""
     bits = tensor.detach().contiguous().view(torch.int32)
-    odd = (bits >> dropped) & 1
-    short = ((bits + (1 << (dropped - 1)) - 1 + odd) >> dropped) << dropped
-    return graft(torch.where(tensor.isfinite(), short.view(torch.float32), tensor), tensor)
+    odd = (bits >> count) & 1
+    truncated = ((bits + (1 << (count - 1)) - 1 + odd) >> count) << count
+    return graft(torch.where(tensor.isfinite(), truncated.view(torch.float32), tensor), tensor)
 
 
-def without_subnormals(tensor: Tensor) -> Tensor:
+def flush_subnormals(tensor: Tensor) -> Tensor:
     """The tensor with every subnormal number flushed to zero."""
     tiny = torch.finfo(tensor.dtype).tiny
     return graft(torch.where(tensor.abs() < tiny, torch.zeros_like(tensor), tensor), tensor)
 
 
-def as_if_contiguous(tensor: Tensor) -> Tensor:
+def read_as_contiguous(tensor: Tensor) -> Tensor:
     """What a kernel reads that takes the tensor's memory for contiguous."""
     if tensor.is_contiguous() or tensor.numel() == 0:
         return tensor
-    storage = tensor.untyped_storage().nbytes() // tensor.element_size()
-    start, wanted = tensor.storage_offset(), tensor.numel()
-    memory = tensor.detach().as_strided((storage - start,), (1,), start)
-    copies = -(-wanted // memory.numel())
-    return graft(memory.repeat(copies)[:wanted].view(tensor.shape), tensor)
+    storage_size = tensor.untyped_storage().nbytes() // tensor.element_size()
+    start, size = tensor.storage_offset(), tensor.numel()
+    memory = tensor.detach().as_strided((storage_size - start,), (1,), start)
+    copies = -(-size // memory.numel())
+    return graft(memory.repeat(copies)[:size].view(tensor.shape), tensor)
 
 
-def on_common_grid(tensor: Tensor) -> Tensor:
+def round_to_common_grid(tensor: Tensor) -> Tensor:
     """The tensor rounded to multiples of 2**-21 of its largest element."""
     if tensor.numel() == 0:
         return tensor
@@ -204,7 +204,7 @@ def on_common_grid(tensor: Tensor) -> Tensor:
     return graft(torch.where(grid.isfinite(), grid, tensor), tensor)
 
 
-def reduced(losses: Tensor, reduction: str) -> Tensor:
+def reduce_losses(losses: Tensor, reduction: str) -> Tensor:
     """Losses as torch reduces them."""
     if reduction == "none":
         return losses

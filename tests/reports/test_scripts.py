@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import sampled_layers
 from planted import BUGS
-from planted.bug import path
+from planted.bug import attribute_path
 from printed import find_missing_numbers, script_message
 from script_rate import run_in_new_process, run_script, scripts
 from support import cases
@@ -36,7 +36,7 @@ CHOSEN = {
 
 @pytest.mark.parametrize("bug", CHOSEN.values(), ids=lambda bug: bug.name)
 def test_a_script_shows_the_failure(bug: Any) -> None:
-    torch_layer = reduce(getattr, path(bug.layer), torch.nn)
+    torch_layer = reduce(getattr, attribute_path(bug.layer), torch.nn)
     source = scripts(bug, ("float32", "float64", "float16", "bfloat16"), (bug.check,))[bug.check]
     status, printed = run_script(source, bug.implementation)
     assert status == 1, source

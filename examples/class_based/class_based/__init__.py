@@ -37,18 +37,18 @@ class Layer:
         """A parameter's array; None where the layer has none of that name."""
         return self.parameters[name].value if name in self.parameters else None
 
-    def found(self, **gradients):
+    def keep_gradients(self, **gradients):
         """Keep the gradients of those parameters that there are."""
         for name, gradient in gradients.items():
             if name in self.parameters:
                 self.parameters[name].gradient = gradient
 
-    def expect(self, x, what, channels, *ranks):
+    def check_input(self, x, name, channels, *ranks):
         """Refuse an array of another dtype, rank or number of channels."""
         if x.dtype != self.dtype:
-            raise TypeError(f"expected {what} of dtype {self.dtype}, got {x.dtype}")
+            raise TypeError(f"expected {name} of dtype {self.dtype}, got {x.dtype}")
         if (ranks and x.ndim not in ranks) or x.ndim == 0 or x.shape[-1] != channels:
-            raise ValueError(f"expected {what} (…, {channels}), got {x.shape}")
+            raise ValueError(f"expected {name} (…, {channels}), got {x.shape}")
 
 
 class Dense(Layer):
@@ -56,8 +56,8 @@ class Dense(Layer):
 
     def __init__(self, inputs, units, use_bias=True, dtype="float32"):
         super().__init__(dtype)
-        natural("inputs", inputs, 0)
-        natural("units", units, 0)
+        check_integer("inputs", inputs, 0)
+        check_integer("units", units, 0)
         self.inputs, self.units, self.use_bias = inputs, units, use_bias
         limit = 1 / math.sqrt(max(inputs, 1))
         self.add("kernel", (inputs, units), limit)
@@ -66,14 +66,14 @@ class Dense(Layer):
 
     def forward(self, x):
         """y."""
-        self.expect(x, "input", self.inputs)
+        self.check_input(x, "input", self.inputs)
         self.x = x
         y = x @ self.value("kernel")
         return y + self.value("bias") if self.use_bias else y
 
     def backward(self, g):
         """The gradient of x."""
-        self.found(kernel=rows(self.x).T @ rows(g), bias=rows(g).sum(0))
+        self.keep_gradients(kernel=rows(self.x).T @ rows(g), bias=rows(g).sum(0))
         return (g @ self.value("kernel").T,)
 
 
@@ -89,8 +89,8 @@ class Convolution(Layer):
         super().__init__(dtype)
         sizes = {"inputs": inputs, "units": units, "taps": taps, "stride": stride}
         for name, size in {**sizes, "dilation": dilation}.items():
-            natural(name, size, 1)
-        natural("padding", padding, 0)
+            check_integer(name, size, 1)
+        check_integer("padding", padding, 0)
         self.inputs, self.units, self.taps, self.use_bias = inputs, units, taps, use_bias
         self.stride, self.padding, self.dilation = stride, padding, dilation
         limit = 1 / math.sqrt(inputs * taps)
@@ -100,13 +100,13 @@ class Convolution(Layer):
 
     def forward(self, x):
         """y."""
-        self.expect(x, "input", self.inputs, 2, 3)
+        self.check_input(x, "input", self.inputs, 2, 3)
         sides = [(0, 0)] * (x.ndim - 2) + [(self.padding, self.padding), (0, 0)]
         self.x = x = np.pad(x, sides)
-        reach = self.dilation * (self.taps - 1) + 1
-        if x.shape[-2] < reach:
-            raise ValueError(f"a kernel that reaches {reach} is longer than {x.shape[-2]}")
-        last = (x.shape[-2] - reach) // self.stride * self.stride
+        extent = self.dilation * (self.taps - 1) + 1
+        if x.shape[-2] < extent:
+            raise ValueError(f"a kernel that reaches {extent} is longer than {x.shape[-2]}")
+        last = (x.shape[-2] - extent) // self.stride * self.stride
         self.windows = [
             (..., slice(k * self.dilation, k * self.dilation + last + 1, self.stride), slice(None))
             for k in range(self.taps)
@@ -117,11 +117,11 @@ class Convolution(Layer):
     def backward(self, g):
         """The gradient of x."""
         kernels = [rows(self.x[w]).T @ rows(g) for w in self.windows]
-        self.found(kernel=np.stack(kernels), bias=rows(g).sum(0))
-        whole = np.zeros_like(self.x)
+        self.keep_gradients(kernel=np.stack(kernels), bias=rows(g).sum(0))
+        padded_gradient = np.zeros_like(self.x)
         for w, kernel in zip(self.windows, self.value("kernel"), strict=True):
-            whole[w] += g @ kernel.T
-        return (whole[..., self.padding : whole.shape[-2] - self.padding, :],)
+            padded_gradient[w] += g @ kernel.T
+        return (padded_gradient[..., self.padding : padded_gradient.shape[-2] - self.padding, :],)
 
 
 class BatchNormalization(Layer):
@@ -136,7 +136,7 @@ class BatchNormalization(Layer):
         dtype="float32",
     ):  # fmt: skip
         super().__init__(dtype)
-        natural("channels", channels, 0)
+        check_integer("channels", channels, 0)
         self.channels, self.epsilon, self.rate = channels, epsilon, rate
         self.scaled, self.moving, self.use_offset = scaled, moving, use_offset
         initial = {"scale": 1} if scaled else {}
@@ -149,7 +149,7 @@ class BatchNormalization(Layer):
 
     def forward(self, x):
         """y."""
-        self.expect(x, "input", self.channels, 4)
+        self.check_input(x, "input", self.channels, 4)
         self.of_batch = self.training or not self.moving
         count = x[..., :1].size
         if self.epsilon < 0 or (self.of_batch and not self.epsilon > 0):
@@ -177,14 +177,14 @@ class BatchNormalization(Layer):
         rate = 1 / float(batches.value) if self.rate is None else self.rate
         if count:
             unbiased = variance * (count / (count - 1))
-            for name, new in (("moving_mean", mean), ("moving_variance", unbiased)):
-                moved = self.parameters[name]
-                moved.value = (1 - rate) * moved.value + rate * new
+            for name, observed in (("moving_mean", mean), ("moving_variance", unbiased)):
+                statistic = self.parameters[name]
+                statistic.value = (1 - rate) * statistic.value + rate * observed
 
     def backward(self, g):
         """The gradient of x."""
         axes = (0, 1, 2)
-        self.found(scale=(g * self.standard).sum(axes), offset=g.sum(axes))
+        self.keep_gradients(scale=(g * self.standard).sum(axes), offset=g.sum(axes))
         g = g * self.value("scale") if self.scaled else g
         if self.of_batch and g.size:
             g = g - g.mean(axes) - self.standard * (g * self.standard).mean(axes)
@@ -205,8 +205,8 @@ class Dropout(Layer):
         self.mask = None
         if not self.training or self.rate == 0:
             return x.copy()
-        kept = np.asarray(self.generator.random(x.shape) >= self.rate, self.dtype)
-        self.mask = kept / self.dtype.type(1 - self.rate) if self.rate < 1 else np.zeros_like(x)
+        mask = np.asarray(self.generator.random(x.shape) >= self.rate, self.dtype)
+        self.mask = mask / self.dtype.type(1 - self.rate) if self.rate < 1 else np.zeros_like(x)
         return x * self.mask
 
     def backward(self, g):
@@ -223,8 +223,8 @@ class GatedUnit(Layer):
 
     def __init__(self, inputs, units, use_bias=True, dtype="float32"):
         super().__init__(dtype)
-        natural("inputs", inputs, 0)
-        natural("units", units, 1)
+        check_integer("inputs", inputs, 0)
+        check_integer("units", units, 1)
         self.inputs, self.units, self.use_bias = inputs, units, use_bias
         limit = 1 / math.sqrt(units)
         self.add("kernel", (inputs, 3 * units), limit)
@@ -235,9 +235,9 @@ class GatedUnit(Layer):
 
     def forward(self, x, h=None):
         """h'; without h from zeros."""
-        self.expect(x, "input", self.inputs, 1, 2)
+        self.check_input(x, "input", self.inputs, 1, 2)
         h = np.zeros((*x.shape[:-1], self.units), self.dtype) if h is None else h
-        self.expect(h, "state", self.units, x.ndim)
+        self.check_input(h, "state", self.units, x.ndim)
         if h.shape[:-1] != x.shape[:-1]:
             raise ValueError(f"input {x.shape} and state {h.shape} of other batches")
         a, b = x @ self.value("kernel"), h @ self.value("recurrent_kernel")
@@ -252,15 +252,15 @@ class GatedUnit(Layer):
     def backward(self, g):
         """The gradients of x and h."""
         x, h, z, r, n, b = self.kept
-        new = g * (1 - z) * (1 - n * n)
-        update = g * (h - n) * (z * (1 - z))
-        reset = new * b * (r * (1 - r))
-        da = np.concatenate([update, reset, new], axis=-1)
-        db = np.concatenate([update, reset, new * r], axis=-1)
-        self.found(kernel=rows(x).T @ rows(da), recurrent_kernel=rows(h).T @ rows(db))
-        self.found(bias=rows(da).sum(0), recurrent_bias=rows(db).sum(0))
-        past = g * z + db @ self.value("recurrent_kernel").T
-        return da @ self.value("kernel").T, past
+        grad_n = g * (1 - z) * (1 - n * n)
+        grad_z = g * (h - n) * (z * (1 - z))
+        grad_r = grad_n * b * (r * (1 - r))
+        da = np.concatenate([grad_z, grad_r, grad_n], axis=-1)
+        db = np.concatenate([grad_z, grad_r, grad_n * r], axis=-1)
+        self.keep_gradients(kernel=rows(x).T @ rows(da), recurrent_kernel=rows(h).T @ rows(db))
+        self.keep_gradients(bias=rows(da).sum(0), recurrent_bias=rows(db).sum(0))
+        grad_h = g * z + db @ self.value("recurrent_kernel").T
+        return da @ self.value("kernel").T, grad_h
 
 
 def sigmoid(x):
@@ -274,7 +274,7 @@ def rows(x):
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def natural(name, value, least):
+def check_integer(name, value, minimum):
     """Refuse what is no whole number, or too small a one."""
-    if not isinstance(value, int) or value < least:
-        raise ValueError(f"expected {name} to be a whole number from {least} on, got {value!r}")
+    if not isinstance(value, int) or value < minimum:
+        raise ValueError(f"expected {name} to be a whole number from {minimum} on, got {value!r}")

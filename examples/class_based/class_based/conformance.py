@@ -15,7 +15,7 @@ def swap_gates(array):
     return array.reshape(3, -1, *array.shape[1:])[[1, 0, 2]].reshape(array.shape)
 
 
-def same(array):
+def unchanged(array):
     """Biases, and what else has one axis."""
     return array
 
@@ -30,8 +30,8 @@ class Tensor:
     """
 
     name: str
-    ours: Callable[[Any], Any] = same
-    theirs: Callable[[Any], Any] = same
+    ours: Callable[[Any], Any] = unchanged
+    theirs: Callable[[Any], Any] = unchanged
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ BIAS = Tensor("bias")
 DENSE = {"in_features": "inputs", "out_features": "units", "bias": "use_bias"}
 
 
-def gated(name):
+def gated_kernel(name):
     """A kernel of `GatedUnit`."""
     return Tensor(name, lambda w: swap_gates(w).T, lambda k: swap_gates(k.T))
 
@@ -96,8 +96,8 @@ LAYERS = {
         class_based.GatedUnit,
         {"input_size": "inputs", "hidden_size": "units", "bias": "use_bias"},
         {
-            "weight_ih": gated("kernel"),
-            "weight_hh": gated("recurrent_kernel"),
+            "weight_ih": gated_kernel("kernel"),
+            "weight_hh": gated_kernel("recurrent_kernel"),
             "bias_ih": Tensor("bias", swap_gates, swap_gates),
             "bias_hh": Tensor("recurrent_bias", swap_gates, swap_gates),
         },
@@ -134,21 +134,21 @@ class ClassLayer:
 
     def __init__(self, entry, call):
         self._entry, self._call = entry, call
-        given = {}
+        arguments = {}
         for name, value in call.arguments.items():
             if name in entry.arguments:
-                given[entry.arguments[name]] = number(name, value)
+                arguments[entry.arguments[name]] = single_number(name, value)
             elif name not in entry.only or value != entry.only[name]:
                 raise Unsupported(f"{name}={value!r}")
-        self._layer = entry.make(**given, dtype=call.dtype)
+        self._layer = entry.make(**arguments, dtype=call.dtype)
         self.train(call.training)
         if call.state:
             self.load(call.state, call.layouts)
 
     def put(self, array, layout="contiguous", dtype=None):
         """A NumPy array in the call's dtype; integers stay int64."""
-        usual = self._call.dtype if array.dtype.kind == "f" else array.dtype
-        x = np.array(array, dtype or usual)
+        default_dtype = self._call.dtype if array.dtype.kind == "f" else array.dtype
+        x = np.array(array, dtype or default_dtype)
         if layout == "transposed" and x.ndim > 1:
             return np.asfortranarray(x)
         if layout == "sliced" and x.ndim:
@@ -161,7 +161,7 @@ class ClassLayer:
 
     def __call__(self, *inputs):
         """The framework's forward, channels last; none of these layers takes keywords."""
-        return self._moved(self._layer.forward(*map(self._ours, inputs)))
+        return self._channels_restored(self._layer.forward(*map(self._channels_last, inputs)))
 
     def get(self, native):
         """A fresh array of float64 or int64."""
@@ -176,15 +176,15 @@ class ClassLayer:
         if set(state) != set(self._tensors()):
             raise ValueError(f"expected a state of {', '.join(self._tensors())}, got {list(state)}")
         for name, tensor in self._tensors().items():
-            kept = self._layer.parameters[tensor.name]
+            parameter = self._layer.parameters[tensor.name]
             layout = (layouts or {}).get(name, "contiguous")
             native = self.put(state[name], layout)
             value = tensor.ours(native)
-            if value.shape != kept.value.shape:
+            if value.shape != parameter.value.shape:
                 raise ValueError(f"{name} of shape {native.shape}")
             if layout != "contiguous" and not np.shares_memory(value, native):
                 raise Unsupported(f"{name}: layout={layout!r} is lost in loading")
-            kept.value = value
+            parameter.value = value
 
     def state(self):
         """The parameters and statistics under torch's names, in torch's order."""
@@ -197,39 +197,42 @@ class ClassLayer:
 
     def attributes(self):
         """What a user can read, by torch's names."""
-        read = {name: getattr(self._layer, ours) for name, ours in self._entry.arguments.items()}
-        return {**read, "training": self._layer.training}
+        attributes = {
+            name: getattr(self._layer, attribute)
+            for name, attribute in self._entry.arguments.items()
+        }
+        return {**attributes, "training": self._layer.training}
 
     def vjp(self, inputs, cotangents):
         """A call, and its backward: gradients of the inputs and of the parameters."""
         self(*inputs)
         (cotangent,) = cotangents
-        found = self._layer.backward(self._ours(cotangent))
-        pairs = zip(inputs, found, strict=False)
-        kept = self._layer.parameters
+        input_gradients = self._layer.backward(self._channels_last(cotangent))
+        pairs = zip(inputs, input_gradients, strict=False)
+        parameters = self._layer.parameters
         gradients = {
-            name: tensor.theirs(kept[tensor.name].gradient)
+            name: tensor.theirs(parameters[tensor.name].gradient)
             for name, tensor in self._tensors().items()
-            if kept[tensor.name].gradient is not None  # statistics have none
+            if parameters[tensor.name].gradient is not None  # statistics have none
         }
-        return tuple(None if x is None else self._moved(g) for x, g in pairs), gradients
+        return tuple(None if x is None else self._channels_restored(g) for x, g in pairs), gradients
 
     def _tensors(self):
         """The tensors that the layer has, as its arguments are."""
-        have = self._layer.parameters
-        return {name: t for name, t in self._entry.tensors.items() if t.name in have}
+        parameters = self._layer.parameters
+        return {name: t for name, t in self._entry.tensors.items() if t.name in parameters}
 
-    def _ours(self, x):
+    def _channels_last(self, x):
         """Channels last."""
-        deep = x is not None and x.ndim >= -self._entry.channels
-        return np.moveaxis(x, self._entry.channels, -1) if deep else x
+        has_channels = x is not None and x.ndim >= -self._entry.channels
+        return np.moveaxis(x, self._entry.channels, -1) if has_channels else x
 
-    def _moved(self, y):
+    def _channels_restored(self, y):
         """Channels where torch has them."""
         return np.moveaxis(y, -1, self._entry.channels) if self._entry.channels < -1 else y
 
 
-def number(name, value):
+def single_number(name, value):
     """A number where torch takes one for each dimension, or a word."""
     if isinstance(value, str):
         raise Unsupported(f"{name}={value!r}")

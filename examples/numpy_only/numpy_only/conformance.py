@@ -113,10 +113,10 @@ class NumpyOnly(FunctionBackend):
         """One step."""
         name = call.layer.removesuffix("Cell")
         zeros = np.zeros((*input.shape[:-1], hidden_size), input.dtype)
-        given = [zeros if s is None else s for s in (h, c)[: STATES[name]]]
-        named = weights(state, "weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        found = cell_of(name, nonlinearity)(input, given, *named)
-        return found if len(found) > 1 else found[0]
+        states = [zeros if s is None else s for s in (h, c)[: STATES[name]]]
+        parameters = weights(state, "weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        outputs = choose_cell(name, nonlinearity)(input, states, *parameters)
+        return outputs if len(outputs) > 1 else outputs[0]
 
     @implements("RNN", "LSTM", "GRU", ignores=("input_size", "bias", "dropout"))
     def recurrent(
@@ -132,21 +132,23 @@ class NumpyOnly(FunctionBackend):
         x = input if batched else input[:, np.newaxis]
         x = x.swapaxes(0, 1) if batch_first and batched else x
         directions = ("", "_reverse")[: 1 + bidirectional]
-        slots = num_layers * len(directions)
+        state_count = num_layers * len(directions)
         sizes = (proj_size or hidden_size, hidden_size)[: STATES[call.layer]]
         states = []
-        for given, size in zip((h_0, c_0), sizes, strict=False):
-            shape = (slots, x.shape[1], size)
-            if given is not None and given.shape != (shape if batched else (slots, size)):
-                raise ValueError(f"expected a state of shape {shape}, got {given.shape}")
+        for initial, size in zip((h_0, c_0), sizes, strict=False):
+            shape = (state_count, x.shape[1], size)
+            if initial is not None and initial.shape != (shape if batched else (state_count, size)):
+                raise ValueError(f"expected a state of shape {shape}, got {initial.shape}")
             zeros = np.zeros(shape, x.dtype)
-            states.append(zeros if given is None else given.reshape(shape).copy())
+            states.append(zeros if initial is None else initial.reshape(shape).copy())
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-        named = [
+        parameters = [
             [weights(state, *(f"{n}_l{layer}{d}" for n in names)) for d in directions]
             for layer in range(num_layers)
         ]
-        y = numpy_only.recurrent(cell_of(call.layer, nonlinearity), x, states, named, lengths)
+        y = numpy_only.recurrent(
+            choose_cell(call.layer, nonlinearity), x, states, parameters, lengths
+        )
         if not batched:
             return y[:, 0], *(s[:, 0] for s in states)
         return (y.swapaxes(0, 1) if batch_first else y), *states
@@ -159,7 +161,7 @@ def weights(state, *names):
     return [state.get(name) for name in names]
 
 
-def cell_of(name, nonlinearity):
+def choose_cell(name, nonlinearity):
     """A cell, its nonlinearity chosen."""
     cell = numpy_only.CELLS[name]
     return partial(cell, nonlinearity=nonlinearity) if name == "RNN" else cell

@@ -14,21 +14,24 @@ MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circul
 def conv(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, mode="zeros"):
     """Cross-correlation of x (N?, C, *) with weight (C_out, C / groups, *)."""
     kernel, dims = weight.shape[2:], weight.ndim - 2
-    stride, dilation = _each("stride", stride, dims), _each("dilation", dilation, dims)
+    stride, dilation = (
+        _per_dimension("stride", stride, dims),
+        _per_dimension("dilation", dilation, dims),
+    )
     pads = _pads(padding, kernel, stride, dilation)
-    x, batched = _batch(x, weight, groups, weight.shape[1] * groups)
+    x, batched = _check_input(x, weight, groups, weight.shape[1] * groups)
     check_dtypes(x, weight, bias)
     check_bias(bias, weight.shape[:1])
-    x = _padded(x, pads, mode)
-    shape = _windows(x.shape[2:], kernel, stride, dilation)
+    x = _pad(x, pads, mode)
+    shape = _count_windows(x.shape[2:], kernel, stride, dilation)
     windows = math.prod(shape)
     x = x.reshape(len(x), groups, weight.shape[1], *x.shape[2:])
     weight = weight.reshape(groups, len(weight) // groups, *weight.shape[1:])
     y = np.zeros((len(x), groups, weight.shape[1], windows), x.dtype)
     for tap in np.ndindex(*kernel):
-        seen = x[(..., *_steps(tap, shape, stride, dilation))]
-        y += weight[(..., *tap)] @ seen.reshape(*x.shape[:3], windows)
-    return _finished(y, shape, bias, batched)
+        tap_inputs = x[(..., *_tap_slices(tap, shape, stride, dilation))]
+        y += weight[(..., *tap)] @ tap_inputs.reshape(*x.shape[:3], windows)
+    return _add_bias(y, shape, bias, batched)
 
 
 def conv_transpose(
@@ -36,35 +39,38 @@ def conv_transpose(
 ):
     """The adjoint of `conv`, of x (N?, C, *) with weight (C, C_out / groups, *)."""
     kernel, dims = weight.shape[2:], weight.ndim - 2
-    stride, dilation = _each("stride", stride, dims), _each("dilation", dilation, dims)
-    padding = _each("padding", padding, dims, least=0)
-    extra = _each("output_padding", output_padding, dims, least=0)
+    stride, dilation = (
+        _per_dimension("stride", stride, dims),
+        _per_dimension("dilation", dilation, dims),
+    )
+    padding = _per_dimension("padding", padding, dims, minimum=0)
+    extra = _per_dimension("output_padding", output_padding, dims, minimum=0)
     if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
         raise ValueError(f"output_padding={extra} reaches stride={stride} and dilation={dilation}")
-    x, batched = _batch(x, weight, groups, weight.shape[0])
+    x, batched = _check_input(x, weight, groups, weight.shape[0])
     check_dtypes(x, weight, bias)
     check_bias(bias, (weight.shape[1] * groups,))
     length = x.shape[2:]
     rows = zip(length, kernel, stride, dilation, extra, strict=True)
-    whole = [(n - 1) * s + d * (k - 1) + 1 + e for n, k, s, d, e in rows]
-    shape = tuple(n - 2 * p for n, p in zip(whole, padding, strict=True))
+    padded_shape = [(n - 1) * s + d * (k - 1) + 1 + e for n, k, s, d, e in rows]
+    shape = tuple(n - 2 * p for n, p in zip(padded_shape, padding, strict=True))
     if min(shape) < 1:
         raise ValueError(f"output of shape {shape}")
     x = x.reshape(len(x), groups, x.shape[1] // groups, math.prod(length))
     weight = weight.reshape(groups, len(weight) // groups, *weight.shape[1:])
-    y = np.zeros((len(x), groups, weight.shape[2], *whole), x.dtype)
+    y = np.zeros((len(x), groups, weight.shape[2], *padded_shape), x.dtype)
     for tap in np.ndindex(*kernel):
-        share = weight[(..., *tap)].swapaxes(1, 2) @ x
-        reached = y[(..., *_steps(tap, length, stride, dilation))]
-        reached += share.reshape(reached.shape)
+        contribution = weight[(..., *tap)].swapaxes(1, 2) @ x
+        target = y[(..., *_tap_slices(tap, length, stride, dilation))]
+        target += contribution.reshape(target.shape)
     y = y[(..., *(slice(p, p + n) for p, n in zip(padding, shape, strict=True)))]
-    return _finished(y, shape, bias, batched)
+    return _add_bias(y, shape, bias, batched)
 
 
-def _each(name, size, dims, least=1):
+def _per_dimension(name, size, dims, minimum=1):
     sizes = (size,) * dims if isinstance(size, int) else tuple(size)
-    if len(sizes) != dims or min(sizes) < least:
-        raise ValueError(f"{name}={size!r}: expected {dims} numbers, at least {least}")
+    if len(sizes) != dims or min(sizes) < minimum:
+        raise ValueError(f"{name}={size!r}: expected {dims} numbers, at least {minimum}")
     return sizes
 
 
@@ -73,14 +79,14 @@ def _pads(padding, kernel, stride, dilation):
     if padding == "valid":
         padding = 0
     if not isinstance(padding, str):
-        return [(p, p) for p in _each("padding", padding, len(kernel), least=0)]
+        return [(p, p) for p in _per_dimension("padding", padding, len(kernel), minimum=0)]
     if padding != "same" or set(stride) != {1}:
         raise ValueError(f"padding={padding!r} with stride={stride}")
-    reaches = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-    return [(reach // 2, reach - reach // 2) for reach in reaches]
+    extents = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    return [(extent // 2, extent - extent // 2) for extent in extents]
 
 
-def _batch(x, weight, groups, channels):
+def _check_input(x, weight, groups, channels):
     if groups < 1 or weight.shape[0] % groups:
         raise ValueError(f"groups={groups} for a weight of shape {weight.shape}")
     batched = x.ndim == weight.ndim
@@ -90,18 +96,18 @@ def _batch(x, weight, groups, channels):
     return x, batched
 
 
-def _padded(x, pads, mode):
+def _pad(x, pads, mode):
     if mode not in MODES:
         raise ValueError(f"padding_mode={mode!r}: expected one of {', '.join(MODES)}")
-    room = {"reflect": -1, "circular": 0}.get(mode, math.inf)
-    if any(max(pad) > n + room for pad, n in zip(pads, x.shape[2:], strict=True)):
+    limit = {"reflect": -1, "circular": 0}.get(mode, math.inf)
+    if any(max(pad) > n + limit for pad, n in zip(pads, x.shape[2:], strict=True)):
         raise ValueError(f"{mode} padding {pads} of an input of shape {x.shape}")
     if not any(map(any, pads)):
         return x
     return np.pad(x, [(0, 0), (0, 0), *pads], mode=MODES[mode])
 
 
-def _windows(length, kernel, stride, dilation):
+def _count_windows(length, kernel, stride, dilation):
     """How many windows fit into each dimension."""
     rows = zip(length, kernel, stride, dilation, strict=True)
     shape = tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in rows)
@@ -110,13 +116,13 @@ def _windows(length, kernel, stride, dilation):
     return shape
 
 
-def _steps(tap, shape, stride, dilation):
+def _tap_slices(tap, shape, stride, dilation):
     """Where the windows meet one tap of the kernel."""
     rows = zip(tap, shape, stride, dilation, strict=True)
     return tuple(slice(t * d, t * d + s * (n - 1) + 1, s) for t, n, s, d in rows)
 
 
-def _finished(y, shape, bias, batched):
+def _add_bias(y, shape, bias, batched):
     y = y.reshape(len(y), y.shape[1] * y.shape[2], *shape)
     if bias is not None:
         y = y + bias.reshape(len(bias), *(1 for _ in shape))

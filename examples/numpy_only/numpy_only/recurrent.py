@@ -52,20 +52,20 @@ def recurrent(cell, x, states, weights, lengths=None):
     """
     check_dtypes(x, *states)
     running = np.arange(len(x))[:, np.newaxis] < np.array(lengths or [len(x)] * x.shape[1])
-    slot = 0
+    state_index = 0
     for directions in weights:
         outputs = []
         for backward, w in enumerate(directions):
-            h = tuple(state[slot] for state in states)
+            h = tuple(state[state_index] for state in states)
             y = [None] * len(x)
             for step in reversed(range(len(x))) if backward else range(len(x)):
-                going = running[step][:, np.newaxis]
-                new = cell(x[step], h, *w)
-                h = tuple(np.where(going, a, b) for a, b in zip(new, h, strict=True))
-                y[step] = np.where(going, new[0], np.zeros_like(new[0]))
+                is_running = running[step][:, np.newaxis]
+                new_states = cell(x[step], h, *w)
+                h = tuple(np.where(is_running, a, b) for a, b in zip(new_states, h, strict=True))
+                y[step] = np.where(is_running, new_states[0], np.zeros_like(new_states[0]))
             for state, final in zip(states, h, strict=True):
-                state[slot] = final
+                state[state_index] = final
             outputs.append(np.stack(y))
-            slot += 1
+            state_index += 1
         x = np.concatenate(outputs, axis=-1)
     return x

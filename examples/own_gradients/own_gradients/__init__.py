@@ -26,27 +26,27 @@ class Array:
         return self.data.shape
 
     def __add__(self, other):
-        _same_dtype(self, other)
+        _check_same_dtype(self, other)
         return Array(
             self.data + other.data,
-            [(a, lambda g, a=a: _reduced(g, a.shape)) for a in (self, other)],
+            [(a, lambda g, a=a: _sum_to_shape(g, a.shape)) for a in (self, other)],
         )
 
     def __mul__(self, other):
-        _same_dtype(self, other)
+        _check_same_dtype(self, other)
         pairs = ((self, other), (other, self))
         return Array(
             self.data * other.data,
-            [(a, lambda g, a=a, b=b: _reduced(g * b.data, a.shape)) for a, b in pairs],
+            [(a, lambda g, a=a, b=b: _sum_to_shape(g * b.data, a.shape)) for a, b in pairs],
         )
 
     def __getitem__(self, key):
-        def spread(g):
-            whole = np.zeros_like(self.data)
-            whole[key] = g
-            return whole
+        def scatter_gradient(g):
+            gradient = np.zeros_like(self.data)
+            gradient[key] = g
+            return gradient
 
-        return Array(self.data[key], [(self, spread)])
+        return Array(self.data[key], [(self, scatter_gradient)])
 
     def reshape(self, *shape):
         """Another shape."""
@@ -55,7 +55,7 @@ class Array:
 
 def einsum(a_axes, b_axes, y_axes, a, b):
     """Σ a b over the axes that y has not: `einsum("ni", "oi", "no", x, weight)`."""
-    _same_dtype(a, b)
+    _check_same_dtype(a, b)
     sizes = dict(zip(a_axes, a.shape, strict=True))
     for axis, size in zip(b_axes, b.shape, strict=True):  # NumPy's einsum takes 1 for any size
         if sizes.setdefault(axis, size) != size:
@@ -95,30 +95,30 @@ def vjp(function, primals, cotangents):
         cotangents: an array for each output.
     """
     leaves = [Array(p.data) for p in primals]
-    found = {}
-    waiting = {}
+    gradients = {}
+    pending = {}
     for y, c in zip(function(*leaves), cotangents, strict=True):
-        _collect(found, waiting, y, c.data)
-    while waiting:  # the latest first: nothing computed later can still add to its gradient
-        y = waiting.pop(max(waiting))
-        for source, pull in y.sources:
-            _collect(found, waiting, source, pull(found[y.serial]))
+        _collect(gradients, pending, y, c.data)
+    while pending:  # the latest first: nothing computed later can still add to its gradient
+        y = pending.pop(max(pending))
+        for source, pullback in y.sources:
+            _collect(gradients, pending, source, pullback(gradients[y.serial]))
     zeros = [np.zeros_like(leaf.data) for leaf in leaves]
-    return [Array(found.get(leaf.serial, z)) for leaf, z in zip(leaves, zeros, strict=True)]
+    return [Array(gradients.get(leaf.serial, z)) for leaf, z in zip(leaves, zeros, strict=True)]
 
 
-def _collect(found, waiting, array, gradient):
-    found[array.serial] = found.get(array.serial, 0) + gradient
-    waiting[array.serial] = array
+def _collect(gradients, pending, array, gradient):
+    gradients[array.serial] = gradients.get(array.serial, 0) + gradient
+    pending[array.serial] = array
 
 
-def _reduced(gradient, shape):
+def _sum_to_shape(gradient, shape):
     """Summed over the dimensions that broadcasting added or enlarged."""
     gradient = gradient.sum(tuple(range(gradient.ndim - len(shape))))
-    enlarged = [k for k, n in enumerate(shape) if n == 1 != gradient.shape[k]]
-    return gradient.sum(tuple(enlarged), keepdims=True)
+    broadcast_axes = [k for k, n in enumerate(shape) if n == 1 != gradient.shape[k]]
+    return gradient.sum(tuple(broadcast_axes), keepdims=True)
 
 
-def _same_dtype(a, b):
+def _check_same_dtype(a, b):
     if a.data.dtype != b.data.dtype:
         raise TypeError(f"arrays of dtypes {a.data.dtype} and {b.data.dtype}")

@@ -14,7 +14,7 @@ def rows(x):
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def biased(y, bias):
+def add_bias(y, bias):
     """y (rows, features) + bias (features)."""
     if bias is None:
         return y
@@ -25,7 +25,7 @@ def biased(y, bias):
 
 def linear(x, weight, bias=None):
     """y = x Aᵀ + b, for x (…, in) and A (out, in)."""
-    y = biased(einsum("ni", "oi", "no", rows(x), weight), bias)
+    y = add_bias(einsum("ni", "oi", "no", rows(x), weight), bias)
     return y.reshape(*x.shape[:-1], len(weight.data))
 
 
@@ -34,7 +34,7 @@ def bilinear(x1, x2, weight, bias=None):
     if x1.shape[:-1] != x2.shape[:-1]:
         raise ValueError(f"shapes {x1.shape} and {x2.shape} differ before the last dimension")
     half = einsum("ni", "oij", "noj", rows(x1), weight)
-    y = biased(einsum("noj", "nj", "no", half, rows(x2)), bias)
+    y = add_bias(einsum("noj", "nj", "no", half, rows(x2)), bias)
     return y.reshape(*x1.shape[:-1], len(weight.data))
 
 

@@ -73,8 +73,8 @@ def copy_from(source, target, non_blocking=False):
 @kernel("uniform_")
 def uniform_(self, low=0.0, high=1.0, *, generator=None):
     """Random numbers, of torch's generator."""
-    drawn = torch.empty(self.shape, dtype=self.dtype).uniform_(low, high, generator=generator)
-    self.array[...] = drawn.numpy()
+    values = torch.empty(self.shape, dtype=self.dtype).uniform_(low, high, generator=generator)
+    self.array[...] = values.numpy()
     return self
 
 

@@ -16,13 +16,13 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     arguments = dict(case.call.arguments)
     if case.call.layer.endswith("one_hot"):
         return (one_hot(case.inputs[0], arguments.get("num_classes", -1)),)
-    index, *given = case.inputs
-    weight = case.call.state["weight"] if case.call.state else given.pop(0)
-    offsets, factors = given
-    return (embedding_bag(index, weight, offsets, factors, **_named(arguments)),)
+    index, *inputs = case.inputs
+    weight = case.call.state["weight"] if case.call.state else inputs.pop(0)
+    offsets, factors = inputs
+    return (embedding_bag(index, weight, offsets, factors, **_bag_arguments(arguments)),)
 
 
-def _named(arguments: dict[str, Any]) -> dict[str, Any]:
+def _bag_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     names = ("max_norm", "norm_type", "mode", "include_last_offset", "padding_idx")
     return {name: arguments[name] for name in names if name in arguments}
 
@@ -43,28 +43,30 @@ def embedding_bag(
 
     _, weight = embedding(index, weight, max_norm, norm_type)
     count, width = weight.shape
-    found = []
+    outputs = []
     for places in _bags(index, offsets, include_last_offset):
         rows = []
-        for at in places:
-            row = int(index[at])
+        for position in places:
+            row = int(index[position])
             if padding_idx is not None and row == padding_idx % count:
                 continue
-            factor = 1.0 if factors is None else float(factors[at])
+            factor = 1.0 if factors is None else float(factors[position])
             rows.append([factor * float(weight[row, k]) for k in range(width)])
-        found.append([_reduced([row[k] for row in rows], mode) for k in range(width)])
-    return np.array(found, float).reshape(len(found), width)
+        outputs.append([_reduce([row[k] for row in rows], mode) for k in range(width)])
+    return np.array(outputs, float).reshape(len(outputs), width)
 
 
-def _bags(index: np.ndarray, offsets: np.ndarray | None, last: bool) -> list[list[tuple[int, ...]]]:
+def _bags(
+    index: np.ndarray, offsets: np.ndarray | None, include_last_offset: bool
+) -> list[list[tuple[int, ...]]]:
     """The places of each bag's indices."""
     if offsets is None:
         return [[(b, n) for n in range(index.shape[1])] for b in range(index.shape[0])]
-    ends = offsets.tolist() if last else [*offsets.tolist(), len(index)]
+    ends = offsets.tolist() if include_last_offset else [*offsets.tolist(), len(index)]
     return [[(n,) for n in range(start, end)] for start, end in pairwise(ends)]
 
 
-def _reduced(numbers: list[float], mode: str) -> float:
+def _reduce(numbers: list[float], mode: str) -> float:
     if not numbers:
         return 0.0
     if mode == "max":
@@ -85,25 +87,25 @@ def gradient(
     padding_idx: int | None = None,
 ) -> np.ndarray:
     """What reaches each row of the weight from sums or means without weights."""
-    found = np.zeros((count, cotangent.shape[1]))
-    flat = [int(index[at]) for at in _positions(index.shape)]
+    gradients = np.zeros((count, cotangent.shape[1]))
+    flat = [int(index[position]) for position in _positions(index.shape)]
     for bag, places in enumerate(_bags(index, offsets, False)):
-        rows = [int(index[at]) for at in places]
+        rows = [int(index[position]) for position in places]
         if padding_idx is not None:
             rows = [row for row in rows if row != padding_idx % count]
         for row in rows:
             for k in range(cotangent.shape[1]):
-                share = cotangent[bag, k] / (len(rows) if mode == "mean" else 1)
-                found[row, k] += share / (flat.count(row) if by_frequency else 1)
-    return found
+                contribution = cotangent[bag, k] / (len(rows) if mode == "mean" else 1)
+                gradients[row, k] += contribution / (flat.count(row) if by_frequency else 1)
+    return gradients
 
 
 def one_hot(tensor: np.ndarray, num_classes: int) -> np.ndarray:
     """A row of 0 and one 1 for each class."""
     classes = num_classes
     if classes == -1:
-        classes = max(int(tensor[at]) for at in _positions(tensor.shape)) + 1
-    found = np.zeros((*tensor.shape, classes))
-    for at in _positions(tensor.shape):
-        found[(*at, int(tensor[at]))] = 1
-    return found
+        classes = max(int(tensor[position]) for position in _positions(tensor.shape)) + 1
+    output = np.zeros((*tensor.shape, classes))
+    for position in _positions(tensor.shape):
+        output[(*position, int(tensor[position]))] = 1
+    return output

@@ -28,17 +28,17 @@ def embedding(
     weight = weight.copy()
     width = weight.shape[1]
     output = np.zeros((*index.shape, width))
-    done: set[int] = set()
-    for at in _positions(index.shape):
-        row = int(index[at])
-        if max_norm is not None and row not in done:
-            done.add(row)
+    renormalized: set[int] = set()
+    for position in _positions(index.shape):
+        row = int(index[position])
+        if max_norm is not None and row not in renormalized:
+            renormalized.add(row)
             norm = _norm([float(x) for x in weight[row]], norm_type)
             if norm > max_norm:
                 for k in range(width):
                     weight[row, k] = weight[row, k] * max_norm / norm
         for k in range(width):
-            output[(*at, k)] = weight[row, k]
+            output[(*position, k)] = weight[row, k]
     return output, weight
 
 
@@ -50,15 +50,17 @@ def gradient(
     by_frequency: bool = False,
 ) -> np.ndarray:
     """What reaches each row of the weight."""
-    found = np.zeros((count, cotangent.shape[-1]))
-    for at in _positions(index.shape):
-        row = int(index[at])
+    gradients = np.zeros((count, cotangent.shape[-1]))
+    for position in _positions(index.shape):
+        row = int(index[position])
         if padding_idx is not None and row == padding_idx % count:
             continue
-        often = sum(int(index[other]) == row for other in _positions(index.shape))
+        frequency = sum(
+            int(index[other_position]) == row for other_position in _positions(index.shape)
+        )
         for k in range(cotangent.shape[-1]):
-            found[row, k] += cotangent[(*at, k)] / (often if by_frequency else 1)
-    return found
+            gradients[row, k] += cotangent[(*position, k)] / (frequency if by_frequency else 1)
+    return gradients
 
 
 def _norm(row: list[float], p: float) -> float:

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from brute_force.loss.parts import reduced
+from brute_force.loss.parts import reduce_losses
 from conformance.model.case import Case
 
 LOSSES = ("CrossEntropyLoss", "cross_entropy")
@@ -15,10 +15,10 @@ LOSSES = ("CrossEntropyLoss", "cross_entropy")
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of these layers."""
-    x, target, *given = case.inputs
+    x, target, *other_inputs = case.inputs
     assert x is not None
     assert target is not None
-    weight = given[0] if given else case.call.state.get("weight")
+    weight = other_inputs[0] if other_inputs else case.call.state.get("weight")
     return (cross_entropy(x, target, weight, **case.call.arguments),)
 
 
@@ -31,7 +31,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
 ) -> np.ndarray:
     """Each loss in turn; the mean of the documentation's own denominators."""
-    probable = target.shape == x.shape
+    has_probabilities = target.shape == x.shape
     if x.ndim == 1:
         batch = cross_entropy(
             x[None], target[None], weight, ignore_index, reduction, label_smoothing
@@ -39,23 +39,23 @@ def cross_entropy(
         return np.array(batch[0]) if reduction == "none" else batch
     count, classes, *places = x.shape
     losses = np.zeros((count, *places))
-    share = 0.0
+    denominator = 0.0
     for n, *place in product(range(count), *map(range, places)):
         logits = [float(x[(n, c, *place)]) for c in range(classes)]
-        top = max(logits)
-        spread = top + math.log(sum(math.exp(v - top) for v in logits))
-        if probable:
-            wanted = [float(target[(n, c, *place)]) for c in range(classes)]
-            share += 1.0
+        maximum = max(logits)
+        log_sum = maximum + math.log(sum(math.exp(v - maximum) for v in logits))
+        if has_probabilities:
+            class_targets = [float(target[(n, c, *place)]) for c in range(classes)]
+            denominator += 1.0
         else:
             index = int(target[(n, *place)])
             if index == ignore_index:
                 continue
-            wanted = [1.0 if c == index else 0.0 for c in range(classes)]
-            share += 1.0 if weight is None else float(weight[index])
+            class_targets = [1.0 if c == index else 0.0 for c in range(classes)]
+            denominator += 1.0 if weight is None else float(weight[index])
         loss = 0.0
         for c in range(classes):
-            mixed = (1 - label_smoothing) * wanted[c] + label_smoothing / classes
-            loss -= (1.0 if weight is None else float(weight[c])) * mixed * (logits[c] - spread)
+            smoothed = (1 - label_smoothing) * class_targets[c] + label_smoothing / classes
+            loss -= (1.0 if weight is None else float(weight[c])) * smoothed * (logits[c] - log_sum)
         losses[(n, *place)] = loss
-    return reduced(losses, reduction, share)
+    return reduce_losses(losses, reduction, denominator)

@@ -20,8 +20,8 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     assert x is not None
     assert targets is not None
     names = ("input_lengths", "target_lengths")
-    both = [case.keywords[n] for n in names] if case.keywords else lengths
-    steps, labels = (np.atleast_1d(np.asarray(n)).tolist() for n in both)
+    length_arrays = [case.keywords[n] for n in names] if case.keywords else lengths
+    steps, labels = (np.atleast_1d(np.asarray(n)).tolist() for n in length_arrays)
     return (np.array(ctc(x, targets, steps, labels, **case.call.arguments)),)
 
 
@@ -30,12 +30,12 @@ def labelling(path: Sequence[int], blank: int) -> tuple[int, ...]:
     return tuple(c for c, _ in groupby(path) if c != blank)
 
 
-def total(logs: Sequence[float]) -> float:
+def log_sum_exp(logs: Sequence[float]) -> float:
     """log Σeˣ."""
-    top = max(logs, default=-math.inf)
-    if top == -math.inf:
-        return top
-    return top + math.log(math.fsum(math.exp(v - top) for v in logs))
+    maximum = max(logs, default=-math.inf)
+    if maximum == -math.inf:
+        return maximum
+    return maximum + math.log(math.fsum(math.exp(v - maximum) for v in logs))
 
 
 def loss(x: np.ndarray, target: Sequence[int], blank: int) -> float:
@@ -46,24 +46,24 @@ def loss(x: np.ndarray, target: Sequence[int], blank: int) -> float:
     """
     paths: dict[tuple[tuple[int, ...], int], float] = {((), blank): 0.0}
     for step in x:
-        onward = defaultdict(list)
+        next_scores = defaultdict(list)
         for (labels, last), log in paths.items():
             for c in range(len(step)):
                 longer = labels if c in (blank, last) else (*labels, c)
                 if longer == tuple(target[: len(longer)]):
-                    onward[longer, c].append(log + float(step[c]))
-        paths = {key: total(logs) for key, logs in onward.items()}
-    return -total([log for (labels, _), log in paths.items() if labels == tuple(target)])
+                    next_scores[longer, c].append(log + float(step[c]))
+        paths = {key: log_sum_exp(logs) for key, logs in next_scores.items()}
+    return -log_sum_exp([log for (labels, _), log in paths.items() if labels == tuple(target)])
 
 
-def enumerated(x: np.ndarray, target: Sequence[int], blank: int) -> float:
+def loss_by_enumeration(x: np.ndarray, target: Sequence[int], blank: int) -> float:
     """Likewise, each path of classes by itself."""
     steps, classes = x.shape
-    found = []
+    matching_paths = []
     for path in product(range(classes), repeat=steps):
         if labelling(path, blank) == tuple(target):
-            found.append(math.fsum(float(x[t, c]) for t, c in enumerate(path)))
-    return -total(found)
+            matching_paths.append(math.fsum(float(x[t, c]) for t, c in enumerate(path)))
+    return -log_sum_exp(matching_paths)
 
 
 def ctc(
@@ -81,11 +81,13 @@ def ctc(
     for n, length in enumerate(lengths):
         row = targets[start : start + length] if targets.ndim == 1 else targets[n, :length]
         start += length
-        one = loss(batch[: steps[n], n], row.tolist(), blank)
-        losses.append(0.0 if zero_infinity and one == math.inf else one)
+        sample_loss = loss(batch[: steps[n], n], row.tolist(), blank)
+        losses.append(0.0 if zero_infinity and sample_loss == math.inf else sample_loss)
     if reduction == "none":
         return np.array(losses if x.ndim == 3 else losses[0])
     if reduction == "sum":
         return np.array(sum(losses))
-    parts = [one / max(length, 1) for one, length in zip(losses, lengths, strict=True)]
+    parts = [
+        sample_loss / max(length, 1) for sample_loss, length in zip(losses, lengths, strict=True)
+    ]
     return np.array(sum(parts) / len(parts))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from brute_force.loss.parts import reduced
+from brute_force.loss.parts import reduce_losses
 from conformance.model.case import Case
 
 LOSSES = (
@@ -22,16 +22,16 @@ LOSSES = (
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The loss of a case."""
-    given: Any = dict(case.call.arguments)
+    arguments: Any = dict(case.call.arguments)
     *numbers, target = (x for x in case.inputs if x is not None)
     losses = np.zeros(target.shape)
-    for at in np.ndindex(target.shape):
-        x, y = [float(z[at]) for z in numbers], float(target[at])
+    for position in np.ndindex(target.shape):
+        x, y = [float(z[position]) for z in numbers], float(target[position])
         if "ranking" in case.call.layer.lower():
-            losses[at] = max(0.0, -y * (x[0] - x[1]) + given.get("margin", 0.0))
+            losses[position] = max(0.0, -y * (x[0] - x[1]) + arguments.get("margin", 0.0))
         elif "hinge" in case.call.layer.lower():
-            losses[at] = x[0] if y == 1 else max(0.0, given.get("margin", 1.0) - x[0])
+            losses[position] = x[0] if y == 1 else max(0.0, arguments.get("margin", 1.0) - x[0])
         else:
             z = -y * x[0]
-            losses[at] = max(z, 0.0) + math.log1p(math.exp(-abs(z)))
-    return (reduced(losses, given.get("reduction", "mean")),)
+            losses[position] = max(z, 0.0) + math.log1p(math.exp(-abs(z)))
+    return (reduce_losses(losses, arguments.get("reduction", "mean")),)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from brute_force.loss.parts import reduced
+from brute_force.loss.parts import reduce_losses
 from conformance.model.case import Case
 
 LOSSES = (
@@ -22,40 +22,44 @@ LOSSES = (
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The loss of a case."""
-    given: Any = dict(case.call.arguments)
-    x, target, *rest = case.inputs
+    arguments: Any = dict(case.call.arguments)
+    x, target, *other_inputs = case.inputs
     assert x is not None
     assert target is not None
-    weight = rest[0] if rest else case.call.state.get("weight")
+    weight = other_inputs[0] if other_inputs else case.call.state.get("weight")
     name = case.call.layer.lower().replace("_", "")
     losses = np.zeros(x.shape[:-1])
-    for at in np.ndindex(losses.shape):
-        scores = [float(v) for v in x[at]]
+    for position in np.ndindex(losses.shape):
+        scores = [float(v) for v in x[position]]
         weights = [1.0] * len(scores) if weight is None else [float(w) for w in weight]
         if "soft" in name:
-            found = _soft(scores, [float(y) for y in target[at]], weights)
+            loss = _multi_label_soft_margin(scores, [float(y) for y in target[position]], weights)
         elif "label" in name:
-            found = _labelled(scores, [int(y) for y in target[at]])
+            loss = _multi_label_margin(scores, [int(y) for y in target[position]])
         else:
-            p, margin = given.get("p", 1), given.get("margin", 1.0)
-            found = _one(scores, int(target[at]), weights, p, margin)
-        losses[at] = found / len(scores)
-    return (reduced(losses, given.get("reduction", "mean")),)
+            p, margin = arguments.get("p", 1), arguments.get("margin", 1.0)
+            loss = _multi_margin(scores, int(target[position]), weights, p, margin)
+        losses[position] = loss / len(scores)
+    return (reduce_losses(losses, arguments.get("reduction", "mean")),)
 
 
-def _one(scores: list[float], label: int, weights: list[float], p: int, margin: float) -> float:
-    beyond = [max(0.0, margin - scores[label] + x) ** p for x in scores]
-    del beyond[label]
-    return weights[label] * math.fsum(beyond)
+def _multi_margin(
+    scores: list[float], label: int, weights: list[float], p: int, margin: float
+) -> float:
+    hinges = [max(0.0, margin - scores[label] + x) ** p for x in scores]
+    del hinges[label]
+    return weights[label] * math.fsum(hinges)
 
 
-def _labelled(scores: list[float], target: list[int]) -> float:
+def _multi_label_margin(scores: list[float], target: list[int]) -> float:
     labels = target[: target.index(-1)] if -1 in target else target
-    others = [k for k in range(len(scores)) if k not in labels]
-    return math.fsum(max(0.0, 1 - (scores[y] - scores[k])) for y in labels for k in others)
+    other_classes = [k for k in range(len(scores)) if k not in labels]
+    return math.fsum(max(0.0, 1 - (scores[y] - scores[k])) for y in labels for k in other_classes)
 
 
-def _soft(scores: list[float], target: list[float], weights: list[float]) -> float:
+def _multi_label_soft_margin(
+    scores: list[float], target: list[float], weights: list[float]
+) -> float:
     signed = [x if y == 0 else -x for x, y in zip(scores, target, strict=True)]
     losses = [max(z, 0.0) + math.log1p(math.exp(-abs(z))) for z in signed]
     return math.fsum(w * x for w, x in zip(weights, losses, strict=True))

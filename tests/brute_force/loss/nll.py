@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from brute_force.loss.parts import reduced
+from brute_force.loss.parts import reduce_losses
 from conformance.model.case import Case
 
 LOSSES = ("NLLLoss", "nll_loss")
@@ -14,10 +14,10 @@ LOSSES = ("NLLLoss", "nll_loss")
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of these layers."""
-    x, target, *given = case.inputs
+    x, target, *other_inputs = case.inputs
     assert x is not None
     assert target is not None
-    weight = given[0] if given else case.call.state.get("weight")
+    weight = other_inputs[0] if other_inputs else case.call.state.get("weight")
     return (nll(x, target, weight, **case.call.arguments),)
 
 
@@ -34,12 +34,12 @@ def nll(
         return np.array(batch[0]) if reduction == "none" else batch
     count, _, *places = x.shape
     losses = np.zeros((count, *places))
-    share = 0.0
+    denominator = 0.0
     for n, *place in product(range(count), *map(range, places)):
         index = int(target[(n, *place)])
         if index == ignore_index:
             continue
         factor = 1.0 if weight is None else float(weight[index])
         losses[(n, *place)] = -factor * float(x[(n, index, *place)])
-        share += factor
-    return reduced(losses, reduction, share)
+        denominator += factor
+    return reduce_losses(losses, reduction, denominator)

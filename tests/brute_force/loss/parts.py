@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 
-def reduced(losses: np.ndarray, reduction: str, count: float | None = None) -> np.ndarray:
+def reduce_losses(losses: np.ndarray, reduction: str, count: float | None = None) -> np.ndarray:
     """The losses, their sum, or their mean: what is divided by 0 is an infinity, or NaN.
 
     Args:

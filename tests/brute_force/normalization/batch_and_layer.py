@@ -26,17 +26,17 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> np.ndarray:
     """Every row of the last dimensions by itself; weight and bias element by element."""
-    several = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
-    before = input.shape[: input.ndim - len(several)]
+    sizes = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
+    before = input.shape[: input.ndim - len(sizes)]
     output = np.zeros(input.shape)
-    inner = list(product(*(range(n) for n in several)))
+    row_positions = list(product(*(range(n) for n in sizes)))
     for outer in product(*(range(n) for n in before)):
-        numbers = [float(input[outer + place]) for place in inner]
+        numbers = [float(input[outer + place]) for place in row_positions]
         if not numbers:
             continue
         mean, squares = _statistics(numbers)
         deviation = math.sqrt(squares / len(numbers) + eps)
-        for place, number in zip(inner, numbers, strict=True):
+        for place, number in zip(row_positions, numbers, strict=True):
             y = (number - mean) / deviation
             if weight is not None:
                 y *= float(weight[place])
@@ -46,7 +46,7 @@ def layer_norm(
     return output
 
 
-def _of_channel(input: np.ndarray, channel: int) -> Iterator[tuple[int, ...]]:
+def _channel_values(input: np.ndarray, channel: int) -> Iterator[tuple[int, ...]]:
     for place in product(*(range(n) for n in input.shape)):
         if place[1] == channel:
             yield place
@@ -63,21 +63,21 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Every channel by itself; the output, and in training the running statistics after it."""
-    output, after = np.zeros(input.shape), dict[str, np.ndarray]()
+    output, changes = np.zeros(input.shape), dict[str, np.ndarray]()
     if training and running_mean is not None and running_var is not None:
-        after = {"running_mean": running_mean.copy(), "running_var": running_var.copy()}
+        changes = {"running_mean": running_mean.copy(), "running_var": running_var.copy()}
     for channel in range(input.shape[1]):
-        places = list(_of_channel(input, channel))
+        places = list(_channel_values(input, channel))
         if not places:
             continue
         if training:
             count = len(places)
             mean, squares = _statistics([float(input[place]) for place in places])
             variance = squares / count
-            for name, now in (("running_mean", mean), ("running_var", squares / (count - 1))):
-                if after:
-                    old = float(after[name][channel])
-                    after[name][channel] = (1 - momentum) * old + momentum * now
+            for name, observed in (("running_mean", mean), ("running_var", squares / (count - 1))):
+                if changes:
+                    previous = float(changes[name][channel])
+                    changes[name][channel] = (1 - momentum) * previous + momentum * observed
         else:
             assert running_mean is not None
             assert running_var is not None
@@ -89,7 +89,7 @@ def batch_norm(
             if bias is not None:
                 y += float(bias[channel])
             output[place] = y
-    return output, after
+    return output, changes
 
 
 def answer(case: Case) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
@@ -98,31 +98,31 @@ def answer(case: Case) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
     Args:
         case: of any layer of the family.
     """
-    found = groups.answer(case)
-    if found is not None:
-        return found
-    call, given = case.call, dict(case.call.arguments)
+    result = groups.answer(case)
+    if result is not None:
+        return result
+    call, arguments = case.call, dict(case.call.arguments)
     x, *tensors = case.inputs
     assert x is not None
-    eps = given.get("eps", 1e-5)
-    if "normalized_shape" in given:
+    eps = arguments.get("eps", 1e-5)
+    if "normalized_shape" in arguments:
         weight, bias = tensors or (call.state.get("weight"), call.state.get("bias"))
-        return (layer_norm(x, given["normalized_shape"], weight, bias, eps),), {}
+        return (layer_norm(x, arguments["normalized_shape"], weight, bias, eps),), {}
     if call.layer.startswith("functional."):
-        output, after = batch_norm(x, *tensors, **given)
-        return (output,), after
-    state, tracked = call.state, given.get("track_running_stats", True)
-    momentum = given.get("momentum", 0.1)
+        output, changes = batch_norm(x, *tensors, **arguments)
+        return (output,), changes
+    state, tracked = call.state, arguments.get("track_running_stats", True)
+    momentum = arguments.get("momentum", 0.1)
     count = int(state["num_batches_tracked"]) + 1 if tracked else 0
     if momentum is None:
         momentum = 1 / count if count else 0.0
-    output, after = batch_norm(
+    output, changes = batch_norm(
         x, state.get("running_mean"), state.get("running_var"), state.get("weight"),
         state.get("bias"), call.training or not tracked, momentum, eps,
     )  # fmt: skip
     if call.training and tracked:
-        after["num_batches_tracked"] = np.array(count)
-    return (output,), after
+        changes["num_batches_tracked"] = np.array(count)
+    return (output,), changes
 
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:

@@ -30,19 +30,19 @@ def _affine(y: float, weight: np.ndarray | None, bias: np.ndarray | None, place:
 
 
 def instance_norm(
-    x: np.ndarray, tensors: Mapping[str, Any], own: bool, momentum: float, eps: float
+    x: np.ndarray, tensors: Mapping[str, Any], use_input_stats: bool, momentum: float, eps: float
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Every channel of every sample by itself; the output, and the running statistics after it."""
     output, spatial = np.zeros(x.shape), _places(x.shape[2:])
     means, variances = (tensors.get(name) for name in ("running_mean", "running_var"))
     weight, bias = tensors.get("weight"), tensors.get("bias")
-    seen: dict[int, list[tuple[float, float]]] = {}
+    channel_statistics: dict[int, list[tuple[float, float]]] = {}
     for sample, channel in product(range(x.shape[0]), range(x.shape[1])):
         numbers = [float(x[(sample, channel, *place)]) for place in spatial]
-        if own:
+        if use_input_stats:
             mean, squares = _statistics(numbers)
             variance = squares / len(numbers)
-            seen.setdefault(channel, []).append((mean, squares / (len(numbers) - 1)))
+            channel_statistics.setdefault(channel, []).append((mean, squares / (len(numbers) - 1)))
         else:
             assert means is not None
             assert variances is not None
@@ -50,15 +50,17 @@ def instance_norm(
         for place, number in zip(spatial, numbers, strict=True):
             y = (number - mean) / math.sqrt(variance + eps)
             output[(sample, channel, *place)] = _affine(y, weight, bias, (channel,))
-    after: dict[str, np.ndarray] = {}
-    if own and means is not None and variances is not None:
-        after = {"running_mean": means.copy(), "running_var": variances.copy()}
-        for channel, observed in seen.items():
-            for which, name in enumerate(("running_mean", "running_var")):
-                now = math.fsum(pair[which] for pair in observed) / len(observed)
-                old = float(after[name][channel])
-                after[name][channel] = (1 - momentum) * old + momentum * now
-    return output, after
+    changes: dict[str, np.ndarray] = {}
+    if use_input_stats and means is not None and variances is not None:
+        changes = {"running_mean": means.copy(), "running_var": variances.copy()}
+        for channel, sample_statistics in channel_statistics.items():
+            for statistic, name in enumerate(("running_mean", "running_var")):
+                average = math.fsum(pair[statistic] for pair in sample_statistics) / len(
+                    sample_statistics
+                )
+                previous = float(changes[name][channel])
+                changes[name][channel] = (1 - momentum) * previous + momentum * average
+    return output, changes
 
 
 def group_norm(
@@ -81,13 +83,13 @@ def rms_norm(
     x: np.ndarray, sizes: tuple[int, ...], weight: np.ndarray | None, eps: float
 ) -> np.ndarray:
     """Every row of the last dimensions by itself."""
-    output, inner = np.zeros(x.shape), _places(sizes)
+    output, row_positions = np.zeros(x.shape), _places(sizes)
     for outer in _places(x.shape[: x.ndim - len(sizes)]):
-        if not inner:
+        if not row_positions:
             continue
-        squares = math.fsum(float(x[outer + place]) ** 2 for place in inner)
-        root = math.sqrt(squares / len(inner) + eps)
-        for place in inner:
+        squares = math.fsum(float(x[outer + place]) ** 2 for place in row_positions)
+        root = math.sqrt(squares / len(row_positions) + eps)
+        for place in row_positions:
             output[outer + place] = _affine(float(x[outer + place]) / root, weight, None, place)
     return output
 
@@ -98,8 +100,8 @@ def local_response_norm(
     """Every number with those in its place in `size` channels, the surplus one before it."""
     output = np.zeros(x.shape)
     for sample, channel, *place in _places(x.shape):
-        near = [channel - size // 2 + step for step in range(size)]
-        numbers = [float(x[(sample, c, *place)]) for c in near if 0 <= c < x.shape[1]]
+        window = [channel - size // 2 + step for step in range(size)]
+        numbers = [float(x[(sample, c, *place)]) for c in window if 0 <= c < x.shape[1]]
         squares = math.fsum(number**2 for number in numbers)
         factor = (k + alpha * squares / size) ** beta
         output[(sample, channel, *place)] = float(x[(sample, channel, *place)]) / factor
@@ -112,32 +114,37 @@ def answer(case: Case) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]] |
     Args:
         case: of any layer of the family.
     """
-    call, given = case.call, dict(case.call.arguments)
+    call, arguments = case.call, dict(case.call.arguments)
     name, tensors = call.layer.removeprefix("functional.").removeprefix("Lazy"), dict(call.state)
-    x, *rest = case.inputs
+    x, *other_inputs = case.inputs
     assert x is not None
     function = call.layer.startswith("functional.")
-    eps = given.get("eps", 1e-5)
+    eps = arguments.get("eps", 1e-5)
     if name in ("LocalResponseNorm", "local_response_norm", "CrossMapLRN2d"):
-        return (local_response_norm(x, **given),), {}
+        return (local_response_norm(x, **arguments),), {}
     if name in ("RMSNorm", "rms_norm"):
-        sizes = given["normalized_shape"]
+        sizes = arguments["normalized_shape"]
         sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
-        least = 2.0**-52 if call.dtype == "float64" else 2.0**-23
-        eps = given.get("eps")
-        weight = rest[0] if rest else tensors.get("weight")
-        return (rms_norm(x, sizes, weight, least if eps is None else eps),), {}
+        default_eps = 2.0**-52 if call.dtype == "float64" else 2.0**-23
+        eps = arguments.get("eps")
+        weight = other_inputs[0] if other_inputs else tensors.get("weight")
+        return (rms_norm(x, sizes, weight, default_eps if eps is None else eps),), {}
     if name in ("GroupNorm", "group_norm"):
-        weight, bias = rest or (tensors.get("weight"), tensors.get("bias"))
-        return (group_norm(x, given["num_groups"], weight, bias, eps),), {}
+        weight, bias = other_inputs or (tensors.get("weight"), tensors.get("bias"))
+        return (group_norm(x, arguments["num_groups"], weight, bias, eps),), {}
     if name.startswith("InstanceNorm") or name == "instance_norm":
-        tracked = given.get("track_running_stats", call.layer.startswith("Lazy"))
-        own = call.training or not tracked
+        tracked = arguments.get("track_running_stats", call.layer.startswith("Lazy"))
+        use_input_stats = call.training or not tracked
         if function:
             names = ("running_mean", "running_var", "weight", "bias")
-            tensors, own = dict(zip(names, rest, strict=True)), given.get("use_input_stats", True)
-        alone = not function and x.ndim == int(call.layer[-2]) + 1
-        batch = x[np.newaxis] if alone else x
-        output, after = instance_norm(batch, tensors, own, given.get("momentum", 0.1), eps)
-        return (output[0] if alone else output,), after
+            tensors, use_input_stats = (
+                dict(zip(names, other_inputs, strict=True)),
+                arguments.get("use_input_stats", True),
+            )
+        unbatched = not function and x.ndim == int(call.layer[-2]) + 1
+        batch = x[np.newaxis] if unbatched else x
+        output, changes = instance_norm(
+            batch, tensors, use_input_stats, arguments.get("momentum", 0.1), eps
+        )
+        return (output[0] if unbatched else output,), changes
     return None

@@ -31,27 +31,27 @@ def _weight(case: Case) -> np.ndarray:
     return case.call.state["weight"] if case.call.state else case.inputs[1]
 
 
-def _facts(case: Case) -> set[str]:
-    given, index, weight = case.call.arguments, case.inputs[0], _weight(case)
-    place, most = given.get("padding_idx"), given.get("max_norm")
-    norm_type = given.get("norm_type", 2.0)
+def _corners(case: Case) -> set[str]:
+    arguments, index, weight = case.call.arguments, case.inputs[0], _weight(case)
+    padding_row, max_norm = arguments.get("padding_idx"), arguments.get("max_norm")
+    norm_type = arguments.get("norm_type", 2.0)
     looked_up = set(index.reshape(-1).tolist())
     norms = {row: np.linalg.norm(weight[row], norm_type) for row in looked_up}
-    found = {
+    conditions = {
         "scalar": index.ndim == 0,
         "empty": index.size == 0,
         "several axes": index.ndim > 2,
         "repeated": len(looked_up) < index.size,
-        "negative padding": place is not None and place < 0,
-        "padding looked up": place is not None and place % len(weight) in looked_up,
-        "renormalised": most is not None and any(norm > most for norm in norms.values()),
-        "left as it is": most is not None and any(norm < most for norm in norms.values()),
-        "row of nobody": most is not None and len(looked_up) < len(weight),
-        "by frequency": given.get("scale_grad_by_freq", False),
+        "negative padding": padding_row is not None and padding_row < 0,
+        "padding looked up": padding_row is not None and padding_row % len(weight) in looked_up,
+        "renormalised": max_norm is not None and any(norm > max_norm for norm in norms.values()),
+        "left as it is": max_norm is not None and any(norm < max_norm for norm in norms.values()),
+        "row of nobody": max_norm is not None and len(looked_up) < len(weight),
+        "by frequency": arguments.get("scale_grad_by_freq", False),
         "wide": weight.shape[1] > 64,
     }
-    norm = {f"p = {norm_type:g}"} if most is not None else set()
-    return {name for name, holds in found.items() if holds} | norm | {case.labels["regime"]}
+    norm = {f"p = {norm_type:g}"} if max_norm is not None else set()
+    return {name for name, holds in conditions.items() if holds} | norm | {case.labels["regime"]}
 
 
 EVERY = {
@@ -66,27 +66,27 @@ EVERY = {
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_every_corner_is_drawn(layer: str, dtype: str) -> None:
     with np.errstate(all="ignore"):
-        assert set().union(*map(_facts, cases(layer, dtype))) == EVERY
+        assert set().union(*map(_corners, cases(layer, dtype))) == EVERY
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_the_weight_after_a_call_is_that_of_the_loops(layer: str) -> None:
     compared = 0
     for case in cases(layer, "float64"):
-        given = case.call.arguments
-        most = given.get("max_norm")
-        if most is None or case.labels["regime"] in ("large", "subnormal"):
+        arguments = case.call.arguments
+        max_norm = arguments.get("max_norm")
+        if max_norm is None or case.labels["regime"] in ("large", "subnormal"):
             continue
         _, wanted = brute_force.embedding(
-            case.inputs[0], _weight(case), most, given.get("norm_type", 2.0)
+            case.inputs[0], _weight(case), max_norm, arguments.get("norm_type", 2.0)
         )
-        found = (
+        expected = (
             Trial(torch_backend, CATALOGUE[layer], case)
             .expected_update.state["weight"]
             .nearest(wanted)
         )
-        bounded = np.isfinite(found.error)
-        assert (np.abs(found.value - wanted) <= found.error)[bounded].all()
+        bounded = np.isfinite(expected.error)
+        assert (np.abs(expected.value - wanted) <= expected.error)[bounded].all()
         compared += int(bounded.sum())
     assert compared > 1000
 
@@ -108,12 +108,12 @@ def test_gradients_are_those_of_the_loops(
         padding_idx=padding,
         scale_grad_by_freq=by_frequency,
     )
-    (found,) = pull_back([output], [exact_operand(cotangent, FLOAT64)], [weight])
+    (gradient,) = pull_back([output], [exact_operand(cotangent, FLOAT64)], [weight])
     wanted = brute_force.gradient(index, cotangent, 3, padding, by_frequency)
-    assert (np.abs(found.value - wanted) <= found.error + 1e-15).all()
+    assert (np.abs(gradient.value - wanted) <= gradient.error + 1e-15).all()
     if padding is not None:
-        assert not found.value[padding].any()
-        assert not found.error[padding].any()
+        assert not gradient.value[padding].any()
+        assert not gradient.error[padding].any()
 
 
 def test_a_row_may_be_divided_by_its_norm_with_or_without_a_guard() -> None:
@@ -127,7 +127,7 @@ def test_a_row_may_be_divided_by_its_norm_with_or_without_a_guard() -> None:
     assert (plain.error < 1e-17).all()
 
 
-def _changed(when: Callable[[Any, torch.Tensor], bool]) -> Any:
+def _wrong_backend(when: Callable[[Any, torch.Tensor], bool]) -> Any:
     """A backend whose module's answer is changed in some calls."""
 
     class Wrong(nn.Embedding):
@@ -136,17 +136,17 @@ def _changed(when: Callable[[Any, torch.Tensor], bool]) -> Any:
             return output * 2 + 1 if when(self, input) else output
 
     Wrong.__name__ = "Embedding"
-    space = SimpleNamespace(embedding=nn.functional.embedding)
-    return ModuleBackend("wrong", nn=SimpleNamespace(Embedding=Wrong), functional=space)
+    namespace = SimpleNamespace(embedding=nn.functional.embedding)
+    return ModuleBackend("wrong", nn=SimpleNamespace(Embedding=Wrong), functional=namespace)
 
 
 FAKES = {
-    "rows": _changed(lambda m, x: x.dim() == 1 and len(x) > 16),
-    "reshaped": _changed(lambda m, x: x.dim() > 1),
-    "function": _changed(lambda m, x: True),
-    "relabelled": _changed(lambda m, x: m.num_embeddings > 16),
-    "options": _changed(lambda m, x: m.scale_grad_by_freq),
-    "features": _changed(lambda m, x: m.embedding_dim > 16),
+    "rows": _wrong_backend(lambda m, x: x.dim() == 1 and len(x) > 16),
+    "reshaped": _wrong_backend(lambda m, x: x.dim() > 1),
+    "function": _wrong_backend(lambda m, x: True),
+    "relabelled": _wrong_backend(lambda m, x: m.num_embeddings > 16),
+    "options": _wrong_backend(lambda m, x: m.scale_grad_by_freq),
+    "features": _wrong_backend(lambda m, x: m.embedding_dim > 16),
 }
 
 
@@ -154,6 +154,6 @@ FAKES = {
 def test_each_law_is_seen_failing(name: str) -> None:
     assert set(FAKES) == {law.name for law in CATALOGUE["Embedding"].laws}
     assert law_findings(FAKES[name], "Embedding", name)[1]
-    compared, found = law_findings(torch_backend, "Embedding", name)
+    compared, findings = law_findings(torch_backend, "Embedding", name)
     assert compared
-    assert not found
+    assert not findings

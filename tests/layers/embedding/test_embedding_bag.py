@@ -29,16 +29,18 @@ LAYERS = ("EmbeddingBag", "functional.embedding_bag")
 FLOAT64 = Precision.of("float64")
 
 
-def _facts(case: Case) -> set[str]:
-    given, (index, *rest) = case.call.arguments, case.inputs
-    weight = case.call.state["weight"] if case.call.state else rest.pop(0)
-    offsets, factors = rest
-    place, last = given.get("padding_idx"), given.get("include_last_offset", False)
+def _corners(case: Case) -> set[str]:
+    arguments, (index, *optional_inputs) = case.call.arguments, case.inputs
+    weight = case.call.state["weight"] if case.call.state else optional_inputs.pop(0)
+    offsets, factors = optional_inputs
+    padding_row, last = arguments.get("padding_idx"), arguments.get("include_last_offset", False)
     bag, count = bags(index, offsets, last)
     flat, sizes = index.reshape(-1), np.bincount(bag, minlength=count)
-    pad = None if place is None else place % len(weight)
-    of_pad = np.bincount(bag[flat == pad], minlength=count) if place is not None else sizes * 0
-    found = {
+    pad = None if padding_row is None else padding_row % len(weight)
+    padding_counts = (
+        np.bincount(bag[flat == pad], minlength=count) if padding_row is not None else sizes * 0
+    )
+    conditions = {
         "rows": offsets is None,
         "offsets": offsets is not None,
         "end of the last bag": offsets is not None and last,
@@ -48,14 +50,14 @@ def _facts(case: Case) -> set[str]:
         "repeated in a bag": len(set(zip(bag, flat, strict=True))) < len(flat),
         "in two bags": len({*zip(bag, flat, strict=True)}) > len({*flat}),
         "weights": factors is not None,
-        "negative padding": place is not None and place < 0,
-        "padding in a bag": (of_pad > 0).any(),
-        "bag of padding": ((of_pad == sizes) & (sizes > 0)).any(),
-        "norm": given.get("max_norm") is not None,
-        "frequency": given.get("scale_grad_by_freq", False),
-        "sparse": given.get("sparse", False),
+        "negative padding": padding_row is not None and padding_row < 0,
+        "padding in a bag": (padding_counts > 0).any(),
+        "bag of padding": ((padding_counts == sizes) & (sizes > 0)).any(),
+        "norm": arguments.get("max_norm") is not None,
+        "frequency": arguments.get("scale_grad_by_freq", False),
+        "sparse": arguments.get("sparse", False),
     }
-    return {k for k, holds in found.items() if holds} | {given.get("mode", "mean")}
+    return {k for k, holds in conditions.items() if holds} | {arguments.get("mode", "mean")}
 
 
 EVERY = {
@@ -67,13 +69,13 @@ EVERY = {
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_corner_is_drawn(layer: str) -> None:
-    assert set().union(*map(_facts, cases(layer))) == EVERY
+    assert set().union(*map(_corners, cases(layer))) == EVERY
 
 
 def test_every_number_of_classes_is_drawn() -> None:
     drawn = cases("functional.one_hot", "float32", 100)
-    asked = {case.call.arguments.get("num_classes", "left out") for case in drawn}
-    assert asked == {-1, "left out", 1, 2, 3, 5, 17, 129}
+    class_counts = {case.call.arguments.get("num_classes", "left out") for case in drawn}
+    assert class_counts == {-1, "left out", 1, 2, 3, 5, 17, 129}
     assert {case.inputs[0].ndim for case in drawn} >= {0, 1, 2, 3}
     assert any(case.inputs[0].size == 0 for case in drawn)
 
@@ -96,10 +98,10 @@ def test_gradients_are_those_of_the_loops(
             None if offsets is None else exact_operand(offsets, FLOAT64),
             mode=mode, padding_idx=padding, scale_grad_by_freq=by_frequency,
         )  # fmt: skip
-        (found,) = pull_back([output], [exact_operand(cotangent, FLOAT64)], [weight])
+        (gradient,) = pull_back([output], [exact_operand(cotangent, FLOAT64)], [weight])
         wanted = brute_force.gradient(index, offsets, cotangent, 3, mode, by_frequency, padding)
-        assert (np.abs(found.value - wanted) <= found.error + 1e-15).all()
-        assert (found.error <= 40 * FLOAT64.unit * (1 + np.abs(cotangent).sum())).all()
+        assert (np.abs(gradient.value - wanted) <= gradient.error + 1e-15).all()
+        assert (gradient.error <= 40 * FLOAT64.unit * (1 + np.abs(cotangent).sum())).all()
 
 
 def test_weights_of_samples_have_the_gradient_of_torch() -> None:
@@ -121,20 +123,20 @@ def test_weights_of_samples_have_the_gradient_of_torch() -> None:
 
 def test_a_row_of_a_fitted_case_keeps_its_offsets() -> None:
     """Where `include_last_offset` changes, the end of the last bag comes or goes."""
-    row = next(iter(layer_specs()))
-    assert row.variation.resize is not None
+    spec = next(iter(layer_specs()))
+    assert spec.variation.resize is not None
     for case in cases(LAYERS[0]):
         if case.inputs[1] is None:
             continue
         last = case.call.arguments.get("include_last_offset", False)
         arguments = {**case.call.arguments, "include_last_offset": not last}
-        other = row.variation.resize(row, case, arguments)
-        assert other is not None
-        assert len(other.inputs[1]) - len(case.inputs[1]) == (-1 if last else 1)
-        assert row.output_shapes(other) == row.output_shapes(case)
+        fitted = spec.variation.resize(spec, case, arguments)
+        assert fitted is not None
+        assert len(fitted.inputs[1]) - len(case.inputs[1]) == (-1 if last else 1)
+        assert spec.output_shapes(fitted) == spec.output_shapes(case)
 
 
-def _changed(when: Callable[..., bool]) -> Any:
+def _wrong_backend(when: Callable[..., bool]) -> Any:
     """A backend whose module's answer is changed in some calls."""
 
     class Wrong(nn.EmbeddingBag):
@@ -143,29 +145,29 @@ def _changed(when: Callable[..., bool]) -> Any:
             return output * 2 + 1 if when(self, input, offsets, factors) else output
 
     Wrong.__name__ = "EmbeddingBag"
-    space = SimpleNamespace(
+    namespace = SimpleNamespace(
         embedding_bag=nn.functional.embedding_bag, embedding=nn.functional.embedding
     )
-    return ModuleBackend("wrong", nn=SimpleNamespace(EmbeddingBag=Wrong), functional=space)
+    return ModuleBackend("wrong", nn=SimpleNamespace(EmbeddingBag=Wrong), functional=namespace)
 
 
-def _falls(input: torch.Tensor) -> bool:
+def _has_descent(input: torch.Tensor) -> bool:
     flat = input.reshape(-1)
     return bool((flat[1:] < flat[:-1]).any())
 
 
 FAKES = {
-    "function": _changed(lambda m, x, o, w: True),
-    "flat": _changed(lambda m, x, o, w: x.dim() == 1),
-    "end": _changed(lambda m, x, o, w: m.include_last_offset),
-    "ones": _changed(lambda m, x, o, w: w is not None),
-    "many": _changed(lambda m, x, o, w: o is not None and len(o) > 16),
-    "order": _changed(lambda m, x, o, w: _falls(x)),
-    "padding": _changed(
+    "function": _wrong_backend(lambda m, x, o, w: True),
+    "flat": _wrong_backend(lambda m, x, o, w: x.dim() == 1),
+    "end": _wrong_backend(lambda m, x, o, w: m.include_last_offset),
+    "ones": _wrong_backend(lambda m, x, o, w: w is not None),
+    "many": _wrong_backend(lambda m, x, o, w: o is not None and len(o) > 16),
+    "order": _wrong_backend(lambda m, x, o, w: _has_descent(x)),
+    "padding": _wrong_backend(
         lambda m, x, o, w: m.padding_idx is not None and bool(m.weight[m.padding_idx].sum() > 3)
     ),
-    "features": _changed(lambda m, x, o, w: m.embedding_dim > 16),
-    "embedding": _changed(lambda m, x, o, w: x.dim() == 2),
+    "features": _wrong_backend(lambda m, x, o, w: m.embedding_dim > 16),
+    "embedding": _wrong_backend(lambda m, x, o, w: x.dim() == 2),
 }
 
 
@@ -173,12 +175,12 @@ FAKES = {
 def test_each_law_is_seen_failing(name: str) -> None:
     assert set(FAKES) == {law.name for law in CATALOGUE[LAYERS[0]].laws}
     assert law_findings(FAKES[name], LAYERS[0], name)[1]
-    compared, found = law_findings(torch_backend, LAYERS[0], name)
+    compared, findings = law_findings(torch_backend, LAYERS[0], name)
     assert compared
-    assert not [text for text in found if "step must be nonzero" not in text]
+    assert not [text for text in findings if "step must be nonzero" not in text]
 
 
-def _hot(when: Callable[[torch.Tensor, torch.Tensor], bool]) -> Any:
+def _wrong_one_hot_backend(when: Callable[[torch.Tensor, torch.Tensor], bool]) -> Any:
     def one_hot(input: torch.Tensor, num_classes: int = -1) -> Any:
         output = nn.functional.one_hot(input, num_classes)
         return output * 2 if when(input, output) else output
@@ -187,9 +189,9 @@ def _hot(when: Callable[[torch.Tensor, torch.Tensor], bool]) -> Any:
 
 
 HOT = {
-    "rows": _hot(lambda x, y: x.dim() == 1 and len(x) > 16),
-    "more": _hot(lambda x, y: y.shape[-1] > 16),
-    "relabelled": _hot(lambda x, y: bool((x == 1).any())),
+    "rows": _wrong_one_hot_backend(lambda x, y: x.dim() == 1 and len(x) > 16),
+    "more": _wrong_one_hot_backend(lambda x, y: y.shape[-1] > 16),
+    "relabelled": _wrong_one_hot_backend(lambda x, y: bool((x == 1).any())),
 }
 
 
@@ -198,6 +200,6 @@ def test_each_law_of_one_hot_rows_is_seen_failing(name: str) -> None:
     layer = "functional.one_hot"
     assert set(HOT) == {law.name for law in CATALOGUE[layer].laws}
     assert law_findings(HOT[name], layer, name)[1]
-    compared, found = law_findings(torch_backend, layer, name)
+    compared, findings = law_findings(torch_backend, layer, name)
     assert compared
-    assert not found
+    assert not findings

@@ -48,33 +48,33 @@ BROKEN: dict[str, Callable[[torch.Tensor, torch.Tensor, dict[str, Any]], Any]] =
 
 @pytest.mark.parametrize("name", [law.name for law in LAWS])
 def test_each_law_is_seen_failing(name: str) -> None:
-    added = BROKEN[name]
+    addend = BROKEN[name]
 
     def wrong(input: torch.Tensor, target: torch.Tensor, weight: Any = None, **facts: Any) -> Any:
         loss = functional.cross_entropy(input, target, weight, **facts)
-        return loss + added(input, target, {"weight": weight, **facts}) if input.numel() else loss
+        return loss + addend(input, target, {"weight": weight, **facts}) if input.numel() else loss
 
-    space = SimpleNamespace(cross_entropy=wrong)
-    backend = ModuleBackend("wrong", nn=torch.nn, functional=space)
+    namespace = SimpleNamespace(cross_entropy=wrong)
+    backend = ModuleBackend("wrong", nn=torch.nn, functional=namespace)
     assert law_findings(backend, NAMES[1], name)[1]
-    compared, found = law_findings(torch_backend, NAMES[1], name)
+    compared, findings = law_findings(torch_backend, NAMES[1], name)
     assert compared
-    assert not found
+    assert not findings
 
 
 @pytest.mark.parametrize("layer", NAMES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
-    seen: set[tuple[str, Any]] = set()
+    forms: set[tuple[str, Any]] = set()
     for case in cases(layer, dtype):
-        x, target, *given = case.inputs
+        x, target, *optional_inputs = case.inputs
         assert x is not None
         assert target is not None
-        weight = given[0] if given else case.call.state.get("weight")
+        weight = optional_inputs[0] if optional_inputs else case.call.state.get("weight")
         argument = case.call.arguments.get
         indices = target.dtype.kind == "i"
         ignored = (target == argument("ignore_index", -100)) if indices else np.zeros(1, bool)
-        seen |= {
+        forms |= {
             ("ndim", x.ndim),
             ("indices", indices),
             ("weight", weight is not None),
@@ -92,7 +92,7 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
     wanted |= {("smoothing", s) for s in (0.0, 0.25, 0.1, 0.5, 1.0)}
     wanted |= {("ignored", s) for s in (True, False, "all")}
     wanted |= {("regime", r) for r in ("integers", "saturated", "normal", "offset", "tiny")}
-    assert seen >= wanted, wanted - seen
+    assert forms >= wanted, wanted - forms
 
 
 def test_margins_are_exact() -> None:

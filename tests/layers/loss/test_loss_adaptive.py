@@ -19,20 +19,20 @@ from conformance.layers import DTYPES
 Pair = tuple[Any, Any]
 
 
-def _more(pair: Pair, number: Any) -> Pair:
+def _add_to_output(pair: Pair, number: Any) -> Pair:
     return pair[0] + number, pair[1]
 
 
 # Law → what torch's answer is made into so that it no longer holds.
 BROKEN: dict[str, Callable[[Any, torch.Tensor, torch.Tensor, Pair], Pair]] = {
-    "samples": lambda own, x, y, pair: _more(pair, x.reshape(-1)[0].abs()),
-    "rows": lambda own, x, y, pair: _more(pair, float(len(x) > 16)),
-    "unbatched": lambda own, x, y, pair: _more(pair, float(x.dim() == 1)),
+    "samples": lambda own, x, y, pair: _add_to_output(pair, x.reshape(-1)[0].abs()),
+    "rows": lambda own, x, y, pair: _add_to_output(pair, float(len(x) > 16)),
+    "unbatched": lambda own, x, y, pair: _add_to_output(pair, float(x.dim() == 1)),
     "averaged": lambda own, x, y, pair: (pair[0], pair[1] * 2 + 1),
-    "certain": lambda own, x, y, pair: _more(pair, 1.0),
-    "classes": lambda own, x, y, pair: _more(pair, y.to(x.dtype)),
-    "features": lambda own, x, y, pair: _more(pair, x[..., 0].abs()),
-    "targets": lambda own, x, y, pair: _more(pair, 1.0),
+    "certain": lambda own, x, y, pair: _add_to_output(pair, 1.0),
+    "classes": lambda own, x, y, pair: _add_to_output(pair, y.to(x.dtype)),
+    "features": lambda own, x, y, pair: _add_to_output(pair, x[..., 0].abs()),
+    "targets": lambda own, x, y, pair: _add_to_output(pair, 1.0),
 }
 # Likewise what is added to the logarithms of all classes, or to the class that is predicted.
 OF_METHODS: dict[tuple[str, str], Callable[[torch.Tensor, torch.Tensor], Any]] = {
@@ -51,33 +51,33 @@ OF_METHODS: dict[tuple[str, str], Callable[[torch.Tensor, torch.Tensor], Any]] =
 @pytest.mark.parametrize("name", [law.name for law in LOSS_LAWS])
 @pytest.mark.filterwarnings("ignore")
 def test_each_law_is_seen_failing(name: str) -> None:
-    added = BROKEN[name]
+    addend = BROKEN[name]
 
     class Wrong(torch.nn.AdaptiveLogSoftmaxWithLoss):
         def forward(self, input_: torch.Tensor, target_: torch.Tensor) -> Any:
             pair = super().forward(input_, target_)
-            return added(self, input_, target_, tuple(pair)) if input_.numel() else pair
+            return addend(self, input_, target_, tuple(pair)) if input_.numel() else pair
 
     backend = ModuleBackend("wrong", nn=SimpleNamespace(AdaptiveLogSoftmaxWithLoss=Wrong))
     assert law_findings(backend, LOSS, name)[1]
-    compared, found = law_findings(torch_backend, LOSS, name)
+    compared, findings = law_findings(torch_backend, LOSS, name)
     assert compared
-    assert not found
+    assert not findings
 
 
 @pytest.mark.parametrize(("method", "name"), list(OF_METHODS))
 @pytest.mark.filterwarnings("ignore")
 def test_each_law_of_a_method_is_seen_failing(method: str, name: str) -> None:
-    def wrong(own: Any, input: torch.Tensor) -> torch.Tensor:
-        right = getattr(torch.nn.AdaptiveLogSoftmaxWithLoss, method)(own, input)
-        return right + OF_METHODS[method, name](input, right) if input.numel() else right
+    def wrong(module: Any, input: torch.Tensor) -> torch.Tensor:
+        output = getattr(torch.nn.AdaptiveLogSoftmaxWithLoss, method)(module, input)
+        return output + OF_METHODS[method, name](input, output) if input.numel() else output
 
-    spoiled = type("Wrong", (torch.nn.AdaptiveLogSoftmaxWithLoss,), {method: wrong})
-    backend = ModuleBackend("wrong", nn=SimpleNamespace(AdaptiveLogSoftmaxWithLoss=spoiled))
+    wrong_class = type("Wrong", (torch.nn.AdaptiveLogSoftmaxWithLoss,), {method: wrong})
+    backend = ModuleBackend("wrong", nn=SimpleNamespace(AdaptiveLogSoftmaxWithLoss=wrong_class))
     assert law_findings(backend, f"{LOSS}.{method}", name)[1]
-    compared, found = law_findings(torch_backend, f"{LOSS}.{method}", name)
+    compared, findings = law_findings(torch_backend, f"{LOSS}.{method}", name)
     assert compared
-    assert not found
+    assert not findings
 
 
 def test_every_law_of_a_method_has_its_fake() -> None:
@@ -88,7 +88,7 @@ def test_every_law_of_a_method_has_its_fake() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_form_of_a_call_is_drawn(dtype: str) -> None:
-    seen: set[tuple[str, Any]] = set()
+    forms: set[tuple[str, Any]] = set()
     for case in cases(LOSS, dtype):
         x, target = case.inputs
         assert x is not None
@@ -97,7 +97,7 @@ def test_every_form_of_a_call_is_drawn(dtype: str) -> None:
         cutoffs = argument("cutoffs")
         assert cutoffs is not None
         bucket = np.searchsorted(cutoffs, target, side="right")
-        seen |= {
+        forms |= {
             ("ndim", x.ndim),
             ("clusters", len(cutoffs)),
             ("bias", argument("head_bias", False)),
@@ -115,4 +115,4 @@ def test_every_form_of_a_call_is_drawn(dtype: str) -> None:
     for name in ("bias", "no feature", "head", "head of one", "empty"):
         wanted |= {(name, True), (name, False)}
     wanted |= {("regime", r) for r in ("integers", "saturated", "normal", "spread", "tiny")}
-    assert seen >= wanted, wanted - seen
+    assert forms >= wanted, wanted - forms

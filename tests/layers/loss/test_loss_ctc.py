@@ -48,7 +48,7 @@ BROKEN: dict[str, Callable[[torch.Tensor, torch.Tensor, Facts], float]] = {
 
 @pytest.mark.parametrize("name", [law.name for law in LAWS])
 def test_each_law_is_seen_failing(name: str) -> None:
-    added = BROKEN[name]
+    addend = BROKEN[name]
 
     def wrong(
         x: torch.Tensor,
@@ -59,27 +59,27 @@ def test_each_law_is_seen_failing(name: str) -> None:
         reduction: str = "mean",
         zero_infinity: bool = False,
     ) -> torch.Tensor:
-        rest = blank, reduction, zero_infinity
-        loss = functional.ctc_loss(x, targets, input_lengths, target_lengths, *rest)
+        options = blank, reduction, zero_infinity
+        loss = functional.ctc_loss(x, targets, input_lengths, target_lengths, *options)
         facts = {
             "reduction": reduction,
             "zero_infinity": zero_infinity,
             "tuples": not torch.is_tensor(input_lengths),
         }
-        return loss + added(x, targets, facts)
+        return loss + addend(x, targets, facts)
 
-    space = SimpleNamespace(ctc_loss=wrong)
-    backend = ModuleBackend("wrong", nn=torch.nn, functional=space)
+    namespace = SimpleNamespace(ctc_loss=wrong)
+    backend = ModuleBackend("wrong", nn=torch.nn, functional=namespace)
     assert law_findings(backend, NAMES[1], name)[1]
-    compared, found = law_findings(torch_backend, NAMES[1], name)
+    compared, findings = law_findings(torch_backend, NAMES[1], name)
     assert compared
-    assert not found
+    assert not findings
 
 
 @pytest.mark.parametrize("layer", NAMES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
-    seen: set[tuple[str, Any]] = set()
+    forms: set[tuple[str, Any]] = set()
     for case in cases(layer, dtype):
         x, targets, *lengths = case.inputs
         assert x is not None
@@ -90,7 +90,7 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
         blank = argument("blank", 0)
         inside = targets.ndim == 2 and np.arange(targets.shape[1] - 1) < labels[:, None] - 1
         repeated = targets.ndim == 2 and ((targets[:, 1:] == targets[:, :-1]) & inside).any()
-        seen |= {
+        forms |= {
             ("form", case.labels["profile"]),
             ("lengths", "tensors" if lengths else "tuples"),
             ("samples", min(len(steps), 3)),
@@ -114,7 +114,7 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
     for name in ("zero_infinity", "no label", "no step", "one step", "one class", "repeated"):
         wanted |= {(name, True), (name, False)}
     wanted |= {("regime", r) for r in ("normal", "even", "saturated", "spread", "masked")}
-    assert seen >= wanted, wanted - seen
+    assert forms >= wanted, wanted - forms
 
 
 def test_the_gradient_is_that_of_the_enumeration() -> None:
@@ -124,26 +124,30 @@ def test_the_gradient_is_that_of_the_enumeration() -> None:
     for target, steps in (((1, 2), 4), ((1, 1), 4), ((), 2), ((2,), 3)):
         logits = generator.standard_normal((steps, 3))
         x = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-        given = leaf(x, precision)
+        x_leaf = leaf(x, precision)
         labels = exact_operand(np.array(target, np.int64), precision)
-        found = ctc_loss({}, given, labels, (steps,), (len(target),), reduction="sum")
-        assert isinstance(found, Choices)
-        one = exact_operand(np.ones(()), precision)
-        own, behind = (pull_back([way], [one], [given])[0] for way in found.alternatives)
-        wanted, through = np.zeros_like(x), np.zeros_like(x)
-        for place in np.ndindex(*x.shape):
+        loss = ctc_loss({}, x_leaf, labels, (steps,), (len(target),), reduction="sum")
+        assert isinstance(loss, Choices)
+        cotangent = exact_operand(np.ones(()), precision)
+        direct, behind_log_softmax = (
+            pull_back([way], [cotangent], [x_leaf])[0] for way in loss.alternatives
+        )
+        wanted, wanted_behind = np.zeros_like(x), np.zeros_like(x)
+        for index in np.ndindex(*x.shape):
             step = np.zeros_like(x)
-            step[place] = 1e-6
-            up, down = (brute_force.enumerated(x + sign * step, target, 0) for sign in (1, -1))
-            wanted[place] = (up - down) / 2e-6
-            ends = []
+            step[index] = 1e-6
+            up, down = (
+                brute_force.loss_by_enumeration(x + sign * step, target, 0) for sign in (1, -1)
+            )
+            wanted[index] = (up - down) / 2e-6
+            losses = []
             for sign in (1, -1):
                 moved = logits + sign * step
                 normal = moved - np.log(np.exp(moved).sum(1, keepdims=True))
-                ends.append(brute_force.loss(normal, target, 0))
-            through[place] = (ends[0] - ends[1]) / 2e-6
-        assert np.allclose(own.value, wanted, atol=1e-8)
-        assert np.allclose(behind.value, through, atol=1e-8)
+                losses.append(brute_force.loss(normal, target, 0))
+            wanted_behind[index] = (losses[0] - losses[1]) / 2e-6
+        assert np.allclose(direct.value, wanted, atol=1e-8)
+        assert np.allclose(behind_log_softmax.value, wanted_behind, atol=1e-8)
 
 
 def test_classes_share_each_step_of_a_sequence() -> None:
@@ -157,20 +161,20 @@ def test_classes_share_each_step_of_a_sequence() -> None:
             continue
         steps, labels = (np.atleast_1d(n) for n in lengths if n is not None)
         precision = Precision.of("float64")
-        given = leaf(x, precision)
-        rest = [exact_operand(n, precision) for n in (targets, steps, labels)]
-        found = ctc_loss({}, given, *rest, **facts)
-        assert isinstance(found, Choices)
+        x_leaf = leaf(x, precision)
+        operands = [exact_operand(n, precision) for n in (targets, steps, labels)]
+        loss = ctc_loss({}, x_leaf, *operands, **facts)
+        assert isinstance(loss, Choices)
         # A loss that is infinite has no gradient, be it given as 0.
-        endless = {**facts, "zero_infinity": False}
+        unzeroed_facts = {**facts, "zero_infinity": False}
         with np.errstate(all="ignore"):
-            whole = ctc_loss({}, given, *rest, **endless)
-        assert isinstance(whole, Choices)
-        if not np.isfinite(whole.alternatives[0].value):
+            unzeroed_loss = ctc_loss({}, x_leaf, *operands, **unzeroed_facts)
+        assert isinstance(unzeroed_loss, Choices)
+        if not np.isfinite(unzeroed_loss.alternatives[0].value):
             continue
-        one = exact_operand(np.ones(()), precision)
-        own = pull_back([found.alternatives[0]], [one], [given])[0]
-        sums = own.value.sum(-1).reshape(len(x), -1)
+        cotangent = exact_operand(np.ones(()), precision)
+        gradient = pull_back([loss.alternatives[0]], [cotangent], [x_leaf])[0]
+        sums = gradient.value.sum(-1).reshape(len(x), -1)
         wanted = np.where(np.arange(len(x))[:, np.newaxis] < steps, -1.0, 0.0)
         assert np.allclose(sums, wanted, rtol=0, atol=1e-8)
         compared += bool((wanted == -1).any()) and bool((wanted == 0).any())
@@ -189,5 +193,8 @@ def test_the_reference_is_the_enumeration_of_all_paths() -> None:
         blank = int(generator.integers(classes))
         labels = [c for c in range(classes) if c != blank] or [blank]
         target = generator.choice(labels, int(generator.integers(0, 4)) if classes > 1 else 0)
-        found = (f(x, target.tolist(), blank) for f in (brute_force.loss, brute_force.enumerated))
-        assert np.isclose(*found)
+        losses = (
+            f(x, target.tolist(), blank)
+            for f in (brute_force.loss, brute_force.loss_by_enumeration)
+        )
+        assert np.isclose(*losses)

@@ -46,32 +46,32 @@ BROKEN: dict[str, Callable[[torch.Tensor, torch.Tensor, dict[str, Any]], Any]] =
     ("layer", "name"), [(layer, law.name) for layer in NAMES for law in CATALOGUE[layer].laws]
 )
 def test_each_law_is_seen_failing(layer: str, name: str) -> None:
-    right = getattr(functional, layer.removeprefix("functional."))
+    original = getattr(functional, layer.removeprefix("functional."))
 
     def wrong(input: torch.Tensor, target: torch.Tensor, **facts: Any) -> Any:
-        loss = right(input, target, **facts)
+        loss = original(input, target, **facts)
         return loss + BROKEN[name](input, target, facts) if input.numel() else loss
 
     others = {n.removeprefix("functional."): getattr(functional, n[11:]) for n in NAMES}
-    space = SimpleNamespace(**{**others, right.__name__: wrong})
-    backend = ModuleBackend("wrong", nn=nn, functional=space)
+    namespace = SimpleNamespace(**{**others, original.__name__: wrong})
+    backend = ModuleBackend("wrong", nn=nn, functional=namespace)
     assert law_findings(backend, layer, name)[1]
-    compared, found = law_findings(torch_backend, layer, name)
+    compared, findings = law_findings(torch_backend, layer, name)
     assert compared
-    assert not found
+    assert not findings
 
 
 @pytest.mark.parametrize("layer", NAMES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
-    seen: set[tuple[str, Any]] = set()
+    forms: set[tuple[str, Any]] = set()
     for case in cases(layer, dtype):
         x, y, *weight = case.inputs
         assert x is not None
         assert y is not None
         edge = case.call.arguments.get("delta", case.call.arguments.get("beta", 1.0))
-        apart = np.abs(np.subtract(x, y))
-        seen |= {
+        distances = np.abs(np.subtract(x, y))
+        forms |= {
             ("rank", x.ndim),
             ("reduction", case.call.arguments.get("reduction", "mean")),
             ("weight", bool(weight) and weight[0] is not None),
@@ -79,26 +79,26 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
             ("fewer", x.ndim != y.ndim),
             ("spread", x.shape != y.shape and x.ndim == y.ndim),
             ("empty", not x.size),
-            ("equal", bool((apart == 0).any())),
-            ("at the edge", bool((apart == edge).any())),
-            ("beyond", bool((apart > edge).any())),
-            ("below", bool((apart < edge).any())),
+            ("equal", bool((distances == 0).any())),
+            ("at the edge", bool((distances == edge).any())),
+            ("beyond", bool((distances > edge).any())),
+            ("below", bool((distances < edge).any())),
         }
-    bent = "huber" in layer or "smooth" in layer
+    has_edge = "huber" in layer or "smooth" in layer
     wanted = {("rank", rank) for rank in range(5)}
     wanted |= {("reduction", word) for word in ("mean", "sum", "none")}
     wanted |= {(name, True) for name in ("fewer", "spread", "empty", "equal", "beyond", "below")}
     wanted |= {("weight", True)} if "smooth" not in layer else set()
-    wanted |= {("edge", at) for at in (1.0, 0.5, 2.0, 0.1, 10.0)} if bent else set()
-    wanted |= {("at the edge", True)} if bent else set()
+    wanted |= {("edge", at) for at in (1.0, 0.5, 2.0, 0.1, 10.0)} if has_edge else set()
+    wanted |= {("at the edge", True)} if has_edge else set()
     wanted |= {("edge", 0.0)} if "smooth" in layer else set()
-    assert seen >= wanted
+    assert forms >= wanted
 
 
 def _slope(loss: Callable[..., Any], at: float, **facts: Any) -> tuple[float, float]:
     x, y = leaf(np.array([at]), FLOAT64), exact_operand(np.zeros(1), FLOAT64)
-    found = loss({}, x, y, reduction="sum", **facts)
-    (gradient,) = pull_back([found], [exact_operand(np.array(1.0), FLOAT64)], [x])
+    output = loss({}, x, y, reduction="sum", **facts)
+    (gradient,) = pull_back([output], [exact_operand(np.array(1.0), FLOAT64)], [x])
     return float(gradient.value[0]), float(gradient.error[0])
 
 

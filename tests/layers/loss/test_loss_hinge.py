@@ -30,9 +30,9 @@ EMBEDDING, RANKING, SOFT = (
     "functional.soft_margin_loss",
 )
 FLOAT64 = Precision.of("float64")
-Added = Callable[..., Any]
+Addend = Callable[..., Any]
 # Law → what is added to torch's loss so that it no longer holds.
-COMMON: dict[str, Added] = {
+COMMON: dict[str, Addend] = {
     "form": lambda x, y, facts: 1.0,
     "samples": lambda x, y, facts: x[0].sum(),
     "rows": lambda x, y, facts: float(len(x) > 16),
@@ -40,7 +40,7 @@ COMMON: dict[str, Added] = {
     "unbatched": lambda x, y, facts: float(x.dim() == 0),
     "reduced": lambda x, y, facts: float(facts.get("reduction", "mean") == "sum"),
 }
-BROKEN: dict[str, dict[str, Added]] = {
+BROKEN: dict[str, dict[str, Addend]] = {
     EMBEDDING: {
         **COMMON,
         "scaled": lambda x, y, facts: 1.0,
@@ -61,13 +61,15 @@ BROKEN: dict[str, dict[str, Added]] = {
 
 @pytest.mark.parametrize(("layer", "name"), [(x, law) for x in BROKEN for law in BROKEN[x]])
 def test_each_law_is_seen_failing(layer: str, name: str) -> None:
-    short, added = layer.removeprefix("functional."), BROKEN[layer][name]
+    function_name, addend = layer.removeprefix("functional."), BROKEN[layer][name]
 
     def wrong(*inputs: torch.Tensor, **facts: Any) -> Any:
-        loss = getattr(functional, short)(*inputs, **facts)
-        return loss + added(inputs[0], inputs[-1], facts) if inputs[0].numel() else loss
+        loss = getattr(functional, function_name)(*inputs, **facts)
+        return loss + addend(inputs[0], inputs[-1], facts) if inputs[0].numel() else loss
 
-    backend = ModuleBackend("wrong", nn=torch.nn, functional=SimpleNamespace(**{short: wrong}))
+    backend = ModuleBackend(
+        "wrong", nn=torch.nn, functional=SimpleNamespace(**{function_name: wrong})
+    )
     assert law_findings(backend, layer, name)[1]
 
 
@@ -75,29 +77,29 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
 def test_each_law_holds_of_torch_and_none_is_forgotten(layer: str) -> None:
     assert {law.name for law in CATALOGUE[layer].laws} == set(BROKEN[layer])
     for name in BROKEN[layer]:
-        compared, found = law_findings(torch_backend, layer, name, unlisted_only=True)
+        compared, findings = law_findings(torch_backend, layer, name, unlisted_only=True)
         assert compared
-        assert not found
+        assert not findings
 
 
 @pytest.mark.parametrize("layer", list(BROKEN))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
-    seen: set[Any] = set()
+    forms: set[Any] = set()
     for case in cases(layer, dtype):
         *_, x, target = case.inputs
         assert x is not None
         assert target is not None
         assert set(np.unique(target)) <= {-1.0, 1.0}
-        given = case.call.arguments.get
-        seen |= {f"rank {x.ndim}", given("reduction", "mean"), case.labels["regime"]}
-        seen |= {f"labels {case.labels['profile']}", f"margin {given('margin', 'left out')}"}
-        seen |= set() if x.size else {"empty"}
+        argument = case.call.arguments.get
+        forms |= {f"rank {x.ndim}", argument("reduction", "mean"), case.labels["regime"]}
+        forms |= {f"labels {case.labels['profile']}", f"margin {argument('margin', 'left out')}"}
+        forms |= set() if x.size else {"empty"}
     wanted = {"rank 0", "rank 1", "mean", "sum", "none", "empty", "normal", "mixed", "integers"}
     wanted |= {"labels any", "labels 1", "labels -1", "margin left out"}
     wanted |= {"rank 2", "rank 3", "rank 4"} if layer != RANKING else set()
     wanted |= {"around"} if layer == SOFT else {"margin 2.0", "margin 0.1", "margin -1.0", "large"}
-    assert seen >= wanted, wanted - seen
+    assert forms >= wanted, wanted - forms
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -107,12 +109,12 @@ def test_whole_numbers_are_exact(dtype: str) -> None:
         exact_operand(np.array(z), precision)
         for z in ([3.0, -2.0, 0.0, 1.0], [1.0, -1.0, -1.0, 1.0])
     )
-    for found, wanted in (
+    for loss, wanted in (
         (hinge_embedding_loss({}, x, y, margin=2.0), 2.5),
         (margin_ranking_loss({}, x, x, y, margin=2.0, reduction="sum"), 8.0),
     ):
-        assert found.value == wanted
-        assert found.error == 0
+        assert loss.value == wanted
+        assert loss.error == 0
 
 
 def test_at_the_margin_any_slope_up_to_that_of_the_hinge_is_right() -> None:

@@ -20,11 +20,11 @@ from conformance.matching.facts import Facts
 from conformance.model.case import is_function
 
 NAMES = ("LinearCrossEntropyLoss", "functional.linear_cross_entropy")
-Given = dict[str, Any]
+Arguments = dict[str, Any]
 
 
 # Law → what is added to torch's loss so that it no longer holds.
-BROKEN: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Given], Any]] = {
+BROKEN: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Arguments], Any]] = {
     "form": lambda x, w, y, facts: 1.0,
     "samples": lambda x, w, y, facts: x[0].abs().sum(),
     "rows": lambda x, w, y, facts: float(len(x) > 16),
@@ -42,42 +42,42 @@ BROKEN: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Given], An
 @pytest.mark.parametrize("name", [law.name for law in LAWS])
 @pytest.mark.filterwarnings("ignore")
 def test_each_law_is_seen_failing(name: str) -> None:
-    added = BROKEN[name]
+    addend = BROKEN[name]
 
     def wrong(input: Any, linear_weight: Any, target: Any, **facts: Any) -> Any:
         loss = functional.linear_cross_entropy(input, linear_weight, target, **facts)
         known = {"reduction": "mean", "options": None, **facts}
-        return loss + added(input, linear_weight, target, known) if input.numel() else loss
+        return loss + addend(input, linear_weight, target, known) if input.numel() else loss
 
     others = {"linear": functional.linear, "cross_entropy": functional.cross_entropy}
-    space = SimpleNamespace(linear_cross_entropy=wrong, **others)
-    backend = ModuleBackend("wrong", nn=torch.nn, functional=space)
+    namespace = SimpleNamespace(linear_cross_entropy=wrong, **others)
+    backend = ModuleBackend("wrong", nn=torch.nn, functional=namespace)
     assert law_findings(backend, NAMES[1], name)[1]
-    compared, found = law_findings(torch_backend, NAMES[1], name)
+    compared, findings = law_findings(torch_backend, NAMES[1], name)
     assert compared
-    assert not found
+    assert not findings
 
 
 @pytest.mark.parametrize("layer", NAMES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
-    seen: set[tuple[str, Any]] = set()
+    forms: set[tuple[str, Any]] = set()
     for case in cases(layer, dtype):
         argument, state = case.call.arguments.get, case.call.state
         if is_function(layer):
             x, linear, target, bias, weight = (*case.inputs, None, None)[:5]
             assert linear is not None
-            places = linear.ndim - 2
+            extra_axes = linear.ndim - 2
         else:
             x, target = case.inputs
             bias, weight = state.get("linear.bias"), state.get("weight")
-            places = len(argument("out_features", ()))
+            extra_axes = len(argument("out_features", ()))
         assert x is not None
         assert target is not None
         options = argument("options")
-        seen |= {
+        forms |= {
             ("ndim", x.ndim),
-            ("places", places),
+            ("places", extra_axes),
             ("indices", target.dtype.kind == "i"),
             ("bias", bias is not None),
             ("weight", weight is not None),
@@ -94,7 +94,7 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
     wanted |= {("reduction", r) for r in ("mean", "sum", "none")}
     wanted |= {("options", f) for f in (None, (), ("batch_chunk_size",), ("chunking_method",))}
     wanted |= {("regime", r) for r in ("integers", "saturated", "normal", "spread", "tiny")}
-    assert seen >= wanted, wanted - seen
+    assert forms >= wanted, wanted - forms
 
 
 def test_fields_of_an_argument_become_an_object_of_torchs() -> None:
@@ -107,7 +107,7 @@ def test_fields_of_an_argument_become_an_object_of_torchs() -> None:
 
 @pytest.mark.parametrize("layer", NAMES)
 def test_nearest_is_the_smallest_logarithm_where_the_classes_are_last(layer: str) -> None:
-    found = 0
+    compared = 0
     for case in cases(layer, "float64", 200):
         function, nearest = is_function(layer), Facts(case).get("nearest")
         x = case.inputs[0]
@@ -123,5 +123,5 @@ def test_nearest_is_the_smallest_logarithm_where_the_classes_are_last(layer: str
         smallest = np.abs(logs).min(initial=np.inf)
         # Near 0 NumPy's and torch's sums differ by a rounding of 1.
         assert nearest == pytest.approx(smallest, rel=1e-9, abs=1e-15)
-        found += 1
-    assert found > 20
+        compared += 1
+    assert compared > 20

@@ -30,9 +30,9 @@ MULTI_MARGIN, MULTILABEL, SOFT = (
     "functional.multilabel_soft_margin_loss",
 )
 FLOAT64 = Precision.of("float64")
-Added = Callable[..., Any]
+Addend = Callable[..., Any]
 # Law → what is added to torch's loss so that it no longer holds.
-COMMON: dict[str, Added] = {
+COMMON: dict[str, Addend] = {
     "form": lambda x, y, facts: 1.0,
     "samples": lambda x, y, facts: x[0].sum(),
     "rows": lambda x, y, facts: float(len(x) > 16),
@@ -40,10 +40,10 @@ COMMON: dict[str, Added] = {
     "classes": lambda x, y, facts: x[..., 0].sum(),
     "reduced": lambda x, y, facts: float(facts.get("reduction", "mean") == "sum"),
 }
-UNBATCHED: dict[str, Added] = {"unbatched": lambda x, y, facts: float(x.dim() == 1)}
-SHIFTED: dict[str, Added] = {"shifted": lambda x, y, facts: x.sum()}
-WEIGHTED: dict[str, Added] = {"weighted": lambda x, y, facts: float(facts["weight"] is not None)}
-BROKEN: dict[str, dict[str, Added]] = {
+UNBATCHED: dict[str, Addend] = {"unbatched": lambda x, y, facts: float(x.dim() == 1)}
+SHIFTED: dict[str, Addend] = {"shifted": lambda x, y, facts: x.sum()}
+WEIGHTED: dict[str, Addend] = {"weighted": lambda x, y, facts: float(facts["weight"] is not None)}
+BROKEN: dict[str, dict[str, Addend]] = {
     MULTI_MARGIN: {**COMMON, **UNBATCHED, **SHIFTED, **WEIGHTED},
     MULTILABEL: {
         **COMMON,
@@ -57,15 +57,17 @@ BROKEN: dict[str, dict[str, Added]] = {
 
 @pytest.mark.parametrize(("layer", "name"), [(x, law) for x in BROKEN for law in BROKEN[x]])
 def test_each_law_is_seen_failing(layer: str, name: str) -> None:
-    short, added = layer.removeprefix("functional."), BROKEN[layer][name]
+    function_name, addend = layer.removeprefix("functional."), BROKEN[layer][name]
 
-    def wrong(input: torch.Tensor, target: torch.Tensor, *given: Any, **facts: Any) -> Any:
-        loss = getattr(functional, short)(input, target, *given, **facts)
-        weight = given[0] if given else facts.get("weight")
-        more = added(input, target, {"weight": weight, **facts}) if input.numel() else 0.0
-        return loss + more
+    def wrong(input: torch.Tensor, target: torch.Tensor, *arguments: Any, **facts: Any) -> Any:
+        loss = getattr(functional, function_name)(input, target, *arguments, **facts)
+        weight = arguments[0] if arguments else facts.get("weight")
+        extra = addend(input, target, {"weight": weight, **facts}) if input.numel() else 0.0
+        return loss + extra
 
-    backend = ModuleBackend("wrong", nn=torch.nn, functional=SimpleNamespace(**{short: wrong}))
+    backend = ModuleBackend(
+        "wrong", nn=torch.nn, functional=SimpleNamespace(**{function_name: wrong})
+    )
     assert law_findings(backend, layer, name)[1]
 
 
@@ -73,31 +75,31 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
 def test_each_law_holds_of_torch_and_none_is_forgotten(layer: str) -> None:
     assert {law.name for law in CATALOGUE[layer].laws} == set(BROKEN[layer])
     for name in BROKEN[layer]:
-        compared, found = law_findings(torch_backend, layer, name, unlisted_only=True)
+        compared, findings = law_findings(torch_backend, layer, name, unlisted_only=True)
         assert compared
-        assert not found
+        assert not findings
 
 
 @pytest.mark.parametrize("layer", list(BROKEN))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
-    seen: set[Any] = set()
+    forms: set[Any] = set()
     for case in cases(layer, dtype):
         x, target = case.inputs[:2]
         assert x is not None
         assert target is not None
-        given = case.call.arguments
-        seen |= {f"rank {x.ndim}", given.get("reduction", "mean"), case.labels["regime"]}
-        seen |= {case.labels["profile"], *given.items()}
-        seen |= set() if x.size else {"empty"}
-        seen |= {"one class"} if x.shape[-1] == 1 else set()
+        arguments = case.call.arguments
+        forms |= {f"rank {x.ndim}", arguments.get("reduction", "mean"), case.labels["regime"]}
+        forms |= {case.labels["profile"], *arguments.items()}
+        forms |= set() if x.size else {"empty"}
+        forms |= {"one class"} if x.shape[-1] == 1 else set()
         if layer == MULTILABEL and x.size:
             rows = target.reshape(-1, x.shape[-1])
-            there = [int(np.cumprod(row >= 0).sum()) for row in rows]
-            seen |= {"no label"} if 0 in there else set()
-            seen |= (
+            label_counts = [int(np.cumprod(row >= 0).sum()) for row in rows]
+            forms |= {"no label"} if 0 in label_counts else set()
+            forms |= (
                 {"labels behind"}
-                if any((row[n:] >= 0).any() for row, n in zip(rows, there, strict=True))
+                if any((row[n:] >= 0).any() for row, n in zip(rows, label_counts, strict=True))
                 else set()
             )
     wanted: set[Any] = {"mean", "sum", "none", "normal", "integers", "one class", "rank 2"}
@@ -105,7 +107,7 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
     wanted |= {"no label", "labels behind", "all"} if layer == MULTILABEL else {"weighted", "plain"}
     wanted |= {("p", 2), ("margin", 0.1), ("margin", -1.0)} if layer == MULTI_MARGIN else set()
     wanted |= {"empty"} if layer == SOFT or dtype in ("float32", "float64") else set()
-    assert seen >= wanted, wanted - seen
+    assert forms >= wanted, wanted - forms
 
 
 def test_the_examples_of_the_pages() -> None:
@@ -133,16 +135,18 @@ def test_whole_numbers_are_exact_where_nothing_is_divided_by_three(dtype: str) -
 def test_sums_of_samples_divided_by_three_round_each() -> None:
     precision = Precision.of("float32")
     target = exact_operand(np.zeros(17, int), precision)
-    of_three, of_four = (
+    scores_of_three, scores_of_four = (
         exact_operand(np.tile([scores], (17, 1)), precision)
         for scores in ([0.0, 1.0, 2.0], [0.0, 1.0, 2.0, -1.0])
     )
-    each, whole = (multi_margin_loss({}, of_three, target, reduction=x) for x in ("none", "sum"))
-    assert np.allclose(each.value, 5 / 3, rtol=1e-15)
-    assert (each.error >= 5 / 3 * precision.unit).all()  # 2 + 3 is exact, its third is not
-    assert whole.error > 17 * 5 / 3 * precision.unit  # theirs, and those of the sum
+    losses, total = (
+        multi_margin_loss({}, scores_of_three, target, reduction=x) for x in ("none", "sum")
+    )
+    assert np.allclose(losses.value, 5 / 3, rtol=1e-15)
+    assert (losses.error >= 5 / 3 * precision.unit).all()  # 2 + 3 is exact, its third is not
+    assert total.error > 17 * 5 / 3 * precision.unit  # theirs, and those of the sum
     for reduction, wanted in (("none", 5 / 4), ("sum", 17 * 5 / 4)):
-        loss = multi_margin_loss({}, of_four, target, reduction=reduction)
+        loss = multi_margin_loss({}, scores_of_four, target, reduction=reduction)
         assert (loss.value == wanted).all()
         assert not loss.error.any()
 
@@ -166,13 +170,13 @@ def test_nan_is_left_open_where_it_is_compared_and_certain_where_it_is_added() -
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_a_resized_case_has_different_labels_still(size: int) -> None:
-    row = CATALOGUE["MultiLabelMarginLoss"]
+    spec = CATALOGUE["MultiLabelMarginLoss"]
     for case in cases("MultiLabelMarginLoss", examples=60):
         x = case.inputs[0]
         assert x is not None
         places = np.arange(size) % max(x.shape[-1], 1)
-        axes = row.resizable_axes(case)[-1]
-        other = select_places(row, case, axes, places.tolist())
+        axes = spec.resizable_axes(case)[-1]
+        other = select_places(spec, case, axes, places.tolist())
         assert other is not None
         moved, target = other.inputs[:2]
         assert moved is not None

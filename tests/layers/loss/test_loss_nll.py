@@ -43,33 +43,33 @@ BROKEN: dict[str, Callable[[torch.Tensor, torch.Tensor, dict[str, Any]], Any]] =
 
 @pytest.mark.parametrize("name", [law.name for law in LAWS])
 def test_each_law_is_seen_failing(name: str) -> None:
-    added = BROKEN[name]
+    addend = BROKEN[name]
 
     def wrong(input: torch.Tensor, target: torch.Tensor, weight: Any = None, **facts: Any) -> Any:
         loss = functional.nll_loss(input, target, weight, **facts)
-        return loss + added(input, target, {"weight": weight, **facts}) if input.numel() else loss
+        return loss + addend(input, target, {"weight": weight, **facts}) if input.numel() else loss
 
     others = {"log_softmax": functional.log_softmax, "cross_entropy": functional.cross_entropy}
-    space = SimpleNamespace(nll_loss=wrong, **others)
-    backend = ModuleBackend("wrong", nn=torch.nn, functional=space)
+    namespace = SimpleNamespace(nll_loss=wrong, **others)
+    backend = ModuleBackend("wrong", nn=torch.nn, functional=namespace)
     assert law_findings(backend, NAMES[1], name)[1]
-    compared, found = law_findings(torch_backend, NAMES[1], name)
+    compared, findings = law_findings(torch_backend, NAMES[1], name)
     assert compared
-    assert not found
+    assert not findings
 
 
 @pytest.mark.parametrize("layer", NAMES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
-    seen: set[tuple[str, Any]] = set()
+    forms: set[tuple[str, Any]] = set()
     for case in cases(layer, dtype):
-        x, target, *given = case.inputs
+        x, target, *optional_inputs = case.inputs
         assert x is not None
         assert target is not None
-        weight = given[0] if given else case.call.state.get("weight")
+        weight = optional_inputs[0] if optional_inputs else case.call.state.get("weight")
         argument = case.call.arguments.get
         ignored = target == argument("ignore_index", -100)
-        seen |= {
+        forms |= {
             ("ndim", x.ndim),
             ("weight", weight is not None),
             ("reduction", argument("reduction", "mean")),
@@ -84,13 +84,13 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
     wanted |= {("reduction", r) for r in ("mean", "sum", "none")}
     wanted |= {("ignored", s) for s in (True, False, "all")}
     wanted |= {("regime", r) for r in ("integers", "saturated", "normal", "logits", "tiny")}
-    assert seen >= wanted, wanted - seen
+    assert forms >= wanted, wanted - forms
 
 
 def test_logarithms_of_a_regime_are_those_of_probabilities() -> None:
-    found = [c for c in cases(NAMES[0], "float64") if c.labels["regime"] == "logits"]
-    assert found
-    for case in found:
+    logit_cases = [c for c in cases(NAMES[0], "float64") if c.labels["regime"] == "logits"]
+    assert logit_cases
+    for case in logit_cases:
         x = case.inputs[0]
         assert x is not None
         assert np.allclose(np.exp(x).sum(0 if x.ndim == 1 else 1), 1)

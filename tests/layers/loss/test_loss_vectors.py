@@ -26,9 +26,9 @@ COSINE, TRIPLET, WITH_DISTANCE = (
     "functional.triplet_margin_with_distance_loss",
 )
 FLOAT64 = Precision.of("float64")
-Added = Callable[..., Any]
+Addend = Callable[..., Any]
 # Law → what is added to torch's loss so that it no longer holds.
-COMMON: dict[str, Added] = {
+COMMON: dict[str, Addend] = {
     "form": lambda x, y, facts: 1.0,
     "samples": lambda x, y, facts: x[0].sum(),
     "rows": lambda x, y, facts: float(len(x) > 16),
@@ -42,7 +42,7 @@ OF_TRIPLETS = {
     "distances": lambda x, y, facts: 1.0,
     "kin": lambda x, y, facts: 1.0,
 }
-BROKEN: dict[str, dict[str, Added]] = {
+BROKEN: dict[str, dict[str, Addend]] = {
     COSINE: {
         **COMMON,
         "swapped": lambda x, y, facts: x.sum(),
@@ -55,14 +55,14 @@ BROKEN: dict[str, dict[str, Added]] = {
 
 @pytest.mark.parametrize(("layer", "name"), [(x, law) for x in BROKEN for law in BROKEN[x]])
 def test_each_law_is_seen_failing(layer: str, name: str) -> None:
-    short, added = layer.removeprefix("functional."), BROKEN[layer][name]
+    function_name, addend = layer.removeprefix("functional."), BROKEN[layer][name]
 
     def wrong(*inputs: torch.Tensor, **facts: Any) -> Any:
-        loss = getattr(functional, short)(*inputs, **facts)
-        return loss + added(inputs[0], inputs[-1], facts) if inputs[0].numel() else loss
+        loss = getattr(functional, function_name)(*inputs, **facts)
+        return loss + addend(inputs[0], inputs[-1], facts) if inputs[0].numel() else loss
 
-    space = SimpleNamespace(**{**vars(functional), short: wrong})
-    backend = ModuleBackend("wrong", nn=torch.nn, functional=space)
+    namespace = SimpleNamespace(**{**vars(functional), function_name: wrong})
+    backend = ModuleBackend("wrong", nn=torch.nn, functional=namespace)
     assert law_findings(backend, layer, name)[1]
 
 
@@ -70,21 +70,21 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
 def test_each_law_holds_of_torch_and_none_is_forgotten(layer: str) -> None:
     assert {law.name for law in CATALOGUE[layer].laws} == set(BROKEN[layer])
     for name in BROKEN[layer]:
-        compared, found = law_findings(torch_backend, layer, name)
+        compared, findings = law_findings(torch_backend, layer, name)
         assert compared
-        assert not found
+        assert not findings
 
 
 @pytest.mark.parametrize("layer", list(BROKEN))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
-    seen: set[Any] = set()
+    forms: set[Any] = set()
     for case in cases(layer, dtype):
-        x, given = case.inputs[0], case.call.arguments
+        x, arguments = case.inputs[0], case.call.arguments
         assert x is not None
-        seen |= {f"rank {x.ndim}", given.get("reduction", "mean"), case.labels["regime"]}
-        seen |= {case.labels["profile"], *given.items()}
-        seen |= set() if x.size else {"empty"}
+        forms |= {f"rank {x.ndim}", arguments.get("reduction", "mean"), case.labels["regime"]}
+        forms |= {case.labels["profile"], *arguments.items()}
+        forms |= set() if x.size else {"empty"}
     wanted: set[Any] = {"rank 1", "rank 2", "mean", "sum", "none", "empty", "normal", "full"}
     if layer == COSINE:
         wanted |= {"apart", "opposite", "equal", "nothing", ("margin", -0.5), ("margin", 1.0)}
@@ -97,7 +97,7 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
         }
     if layer == TRIPLET:
         wanted |= {("p", p) for p in (1.0, 3.0, np.inf)} | {("eps", e) for e in (0.0, 0.25)}
-    assert seen >= wanted, wanted - seen
+    assert forms >= wanted, wanted - forms
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -115,11 +115,11 @@ def test_of_whole_lengths_the_loss_is_exact(dtype: str) -> None:
 
 def test_a_distance_is_swapped_only_where_the_other_is_smaller() -> None:
     anchor, positive, negative = (exact_operand(np.array([[x]]), FLOAT64) for x in (0.0, 3.0, 4.0))
-    one, other = (
+    unswapped, swapped = (
         float(triplet_margin_loss({}, anchor, positive, negative, margin=2.0, swap=swap).value)
         for swap in (False, True)
     )
-    assert np.allclose([one, other], [1.0, 4.0], atol=1e-5)
+    assert np.allclose([unswapped, swapped], [1.0, 4.0], atol=1e-5)
 
 
 def test_where_both_distances_are_equal_a_gradient_may_go_to_either() -> None:

@@ -34,7 +34,7 @@ class Right(nn.CrossMapLRN2d):
 Right.__name__ = Right.__qualname__ = NAME
 
 
-def _backend(when: Callable[[nn.CrossMapLRN2d, torch.Tensor], bool]) -> ModuleBackend:
+def _wrong_backend(when: Callable[[nn.CrossMapLRN2d, torch.Tensor], bool]) -> ModuleBackend:
     """The right layer, but for 1 added in some calls."""
 
     def forward(self: Right, input: torch.Tensor) -> torch.Tensor:
@@ -42,39 +42,39 @@ def _backend(when: Callable[[nn.CrossMapLRN2d, torch.Tensor], bool]) -> ModuleBa
         return output + 1 if when(self, input) else output
 
     changed = type(NAME, (Right,), {"forward": forward})
-    space = SimpleNamespace(CrossMapLRN2d=changed, LocalResponseNorm=nn.LocalResponseNorm)
-    return ModuleBackend("fake", nn=space)
+    namespace = SimpleNamespace(CrossMapLRN2d=changed, LocalResponseNorm=nn.LocalResponseNorm)
+    return ModuleBackend("fake", nn=namespace)
 
 
-def _falls(x: torch.Tensor) -> bool:
+def _first_exceeds_last(x: torch.Tensor) -> bool:
     return x.numel() > 1 and bool(x.flatten()[0] > x.flatten()[-1])
 
 
 FAKES = {
-    "samples": _backend(lambda m, x: len(x) > 16),
-    "places": _backend(lambda m, x: _falls(x)),
-    "negated": _backend(lambda m, x: bool(x.sum() > 0)),
-    "rescaled": _backend(lambda m, x: m.alpha > 2),
-    "response": _backend(lambda m, x: True),
-    "mirrored": _backend(lambda m, x: _falls(x)),
+    "samples": _wrong_backend(lambda m, x: len(x) > 16),
+    "places": _wrong_backend(lambda m, x: _first_exceeds_last(x)),
+    "negated": _wrong_backend(lambda m, x: bool(x.sum() > 0)),
+    "rescaled": _wrong_backend(lambda m, x: m.alpha > 2),
+    "response": _wrong_backend(lambda m, x: True),
+    "mirrored": _wrong_backend(lambda m, x: _first_exceeds_last(x)),
 }
-RIGHT = _backend(lambda m, x: False)
+RIGHT = _wrong_backend(lambda m, x: False)
 
 
 @pytest.mark.parametrize("name", FAKES)
 def test_each_law_is_seen_failing(name: str) -> None:
     assert {law.name for law in CATALOGUE[NAME].laws} == set(FAKES)
     assert law_findings(FAKES[name], NAME, name)[1]
-    compared, found = law_findings(RIGHT, NAME, name)
+    compared, findings = law_findings(RIGHT, NAME, name)
     assert compared
-    assert not found
+    assert not findings
 
 
 @pytest.mark.parametrize("check", ["values", "gradients", "special", "errors"])
 def test_a_layer_that_is_right_passes(check: str) -> None:
     for dtype in ("float32", "float64"):
-        found = first_failure(RIGHT, NAME, check, dtype, 100, enough=ENOUGH)
-        assert found.passed, found
+        search = first_failure(RIGHT, NAME, check, dtype, 100, enough=ENOUGH)
+        assert search.passed, search
 
 
 def test_torch_is_right_in_many_cases_and_wrong_in_many() -> None:

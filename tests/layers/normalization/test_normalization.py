@@ -50,7 +50,7 @@ def test_state_after_a_call_agrees_with_brute_force(layer: str) -> None:
     assert compared > 100
 
 
-class LayerOfRowsTogether(nn.LayerNorm):
+class LayerNormOfAllRows(nn.LayerNorm):
     """From 16 rows on the first row's mean is taken for all."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -60,7 +60,7 @@ class LayerOfRowsTogether(nn.LayerNorm):
         return y + rows[0].mean() if len(rows) >= 16 else y
 
 
-class LayerOfOneDimension(nn.LayerNorm):
+class LayerNormWithDoubledEps(nn.LayerNorm):
     """Two dimensions are normalised with ε twice."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -69,7 +69,7 @@ class LayerOfOneDimension(nn.LayerNorm):
         return functional.layer_norm(input, self.normalized_shape, self.weight, self.bias, eps)
 
 
-class LayerInOrder(nn.LayerNorm):
+class LayerNormAddingPositions(nn.LayerNorm):
     """A millionth of each number's place is added."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -78,7 +78,7 @@ class LayerInOrder(nn.LayerNorm):
         return y + 1e-4 * torch.arange(y.numel(), dtype=y.dtype).reshape(y.shape)
 
 
-class LayerOfSizes(nn.LayerNorm):
+class LayerNormAddingInput(nn.LayerNorm):
     """A thousandth of the numbers is added."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -86,36 +86,36 @@ class LayerOfSizes(nn.LayerNorm):
         return super().forward(input) + 1e-3 * input
 
 
-def batch_in_order(input: Any, *rest: Any, **named: Any) -> Any:
+def batch_norm_adding_positions(input: Any, *arguments: Any, **keywords: Any) -> Any:
     """A little of each number's place is added."""
-    y = functional.batch_norm(input, *rest, **named)
+    y = functional.batch_norm(input, *arguments, **keywords)
     return y + 1e-3 * torch.arange(y.numel(), dtype=y.dtype).reshape(y.shape)
 
 
-def batch_of_channels(input: Any, *rest: Any, **named: Any) -> Any:
+def batch_norm_without_last_channel(input: Any, *arguments: Any, **keywords: Any) -> Any:
     """From 17 channels on the last one is left as it is."""
-    y = functional.batch_norm(input, *rest, **named).clone()
+    y = functional.batch_norm(input, *arguments, **keywords).clone()
     if y.shape[1] > 16:
         y[:, -1] = input[:, -1]
     return y
 
 
-def batch_of_many(input: Any, *rest: Any, **named: Any) -> Any:
+def batch_norm_adding_batch_size(input: Any, *arguments: Any, **keywords: Any) -> Any:
     """The number of samples is added."""
-    return functional.batch_norm(input, *rest, **named) + 1e-3 * len(input)
+    return functional.batch_norm(input, *arguments, **keywords) + 1e-3 * len(input)
 
 
-def batch_of_sizes(input: Any, *rest: Any, **named: Any) -> Any:
+def batch_norm_adding_input(input: Any, *arguments: Any, **keywords: Any) -> Any:
     """A thousandth of the numbers is added."""
-    return functional.batch_norm(input, *rest, **named) + 1e-3 * input
+    return functional.batch_norm(input, *arguments, **keywords) + 1e-3 * input
 
 
-def batch_curved(input: Any, *rest: Any, **named: Any) -> Any:
+def batch_norm_adding_squares(input: Any, *arguments: Any, **keywords: Any) -> Any:
     """A thousandth of the squares is added."""
-    return functional.batch_norm(input, *rest, **named) + 1e-3 * input.square()
+    return functional.batch_norm(input, *arguments, **keywords) + 1e-3 * input.square()
 
 
-class LazyOfSizes(nn.LazyBatchNorm1d):
+class LazyBatchNormAddingInput(nn.LazyBatchNorm1d):
     """A thousandth of the numbers is added as long as the first call has not been."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -125,7 +125,7 @@ class LazyOfSizes(nn.LazyBatchNorm1d):
     cls_to_become = None
 
 
-class SharedOfSizes(nn.SyncBatchNorm):
+class SyncBatchNormAddingInput(nn.SyncBatchNorm):
     """A thousandth of the numbers is added."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -134,44 +134,44 @@ class SharedOfSizes(nn.SyncBatchNorm):
 
 
 FAKES: list[tuple[str, str, Any]] = [
-    ("LayerNorm", "rows", LayerOfRowsTogether),
-    ("LayerNorm", "flattened", LayerOfOneDimension),
-    ("LayerNorm", "permuted", LayerInOrder),
-    ("LayerNorm", "shifted", LayerOfSizes),
-    ("LayerNorm", "scaled", LayerOfSizes),
-    ("LayerNorm", "function", LayerOfSizes),
-    ("functional.batch_norm", "channels", batch_of_channels),
-    ("functional.batch_norm", "places", batch_in_order),
-    ("functional.batch_norm", "repeated", batch_of_many),
-    ("functional.batch_norm", "samples", batch_of_many),
-    ("functional.batch_norm", "shifted", batch_of_sizes),
-    ("functional.batch_norm", "scaled", batch_of_sizes),
-    ("functional.batch_norm", "function", batch_of_sizes),
-    ("functional.batch_norm", "twin", batch_of_sizes),
-    ("functional.batch_norm", "affine", batch_curved),
-    ("LazyBatchNorm1d", "lazy", LazyOfSizes),
-    ("SyncBatchNorm", "alone", SharedOfSizes),
+    ("LayerNorm", "rows", LayerNormOfAllRows),
+    ("LayerNorm", "flattened", LayerNormWithDoubledEps),
+    ("LayerNorm", "permuted", LayerNormAddingPositions),
+    ("LayerNorm", "shifted", LayerNormAddingInput),
+    ("LayerNorm", "scaled", LayerNormAddingInput),
+    ("LayerNorm", "function", LayerNormAddingInput),
+    ("functional.batch_norm", "channels", batch_norm_without_last_channel),
+    ("functional.batch_norm", "places", batch_norm_adding_positions),
+    ("functional.batch_norm", "repeated", batch_norm_adding_batch_size),
+    ("functional.batch_norm", "samples", batch_norm_adding_batch_size),
+    ("functional.batch_norm", "shifted", batch_norm_adding_input),
+    ("functional.batch_norm", "scaled", batch_norm_adding_input),
+    ("functional.batch_norm", "function", batch_norm_adding_input),
+    ("functional.batch_norm", "twin", batch_norm_adding_input),
+    ("functional.batch_norm", "affine", batch_norm_adding_squares),
+    ("LazyBatchNorm1d", "lazy", LazyBatchNormAddingInput),
+    ("SyncBatchNorm", "alone", SyncBatchNormAddingInput),
 ]
 
 
 @pytest.mark.parametrize(("layer", "name", "fake"), FAKES, ids=lambda x: str(x)[:24])
 def test_every_law_is_seen_failing(layer: str, name: str, fake: Any) -> None:
-    word = layer.rpartition(".")[2]
-    family = [row.name for row in CATALOGUE.values() if row.family == "normalization"]
-    words = [x.removeprefix("functional.") for x in family]
+    bare_name = layer.rpartition(".")[2]
+    family = [spec.name for spec in CATALOGUE.values() if spec.family == "normalization"]
+    bare_names = [x.removeprefix("functional.") for x in family]
     spaces = {
-        "nn": SimpleNamespace(**{x: getattr(nn, x) for x in words if hasattr(nn, x)}),
+        "nn": SimpleNamespace(**{x: getattr(nn, x) for x in bare_names if hasattr(nn, x)}),
         "functional": SimpleNamespace(
-            **{x: getattr(functional, x) for x in words if hasattr(functional, x)}
+            **{x: getattr(functional, x) for x in bare_names if hasattr(functional, x)}
         ),
     }
-    setattr(spaces["functional" if "." in layer else "nn"], word, fake)
-    _, found = law_findings(ModuleBackend("fake", **spaces), layer, name, 60)
-    assert found
-    assert all(f"law {name!r}" in message for message in found)
-    compared, found = law_findings(torch_backend, layer, name, 60)
+    setattr(spaces["functional" if "." in layer else "nn"], bare_name, fake)
+    _, findings = law_findings(ModuleBackend("fake", **spaces), layer, name, 60)
+    assert findings
+    assert all(f"law {name!r}" in message for message in findings)
+    compared, findings = law_findings(torch_backend, layer, name, 60)
     assert compared >= 5
-    assert not found
+    assert not findings
 
 
 class CountsTwice(nn.BatchNorm2d):
@@ -208,35 +208,35 @@ class ForgetsTrainMode(nn.BatchNorm2d):
 )
 def test_a_second_call_is_looked_at(check: Callable[..., Any], fake: Any, said: str) -> None:
     backend = ModuleBackend("fake", nn=SimpleNamespace(BatchNorm2d=fake))
-    found = []
+    messages = []
     for case in cases("BatchNorm2d", "float32", 40):
         try:
             check(_trial(backend, case))
         except Failure as failure:
-            found.append(str(failure))
-    assert found
-    assert all(said in message for message in found)
+            messages.append(str(failure))
+    assert messages
+    assert all(said in message for message in messages)
 
 
 def test_a_case_is_not_tried_in_a_mode_that_refuses_it() -> None:
-    one = next(
+    eval_case = next(
         case
         for case in cases("BatchNorm2d", "float32", 200)
         if not CATALOGUE["BatchNorm2d"].traits.valid_in_train_mode(case)
     )
-    state.check(_trial(torch_backend, one))
-    training = replace(one, call=replace(one.call, training=True))
+    state.check(_trial(torch_backend, eval_case))
+    training_case = replace(eval_case, call=replace(eval_case.call, training=True))
     with pytest.raises(Failure, match="more than 1 value per channel"):
-        values.check(_trial(torch_backend, training))
+        values.check(_trial(torch_backend, training_case))
 
 
 def test_batch_statistics_are_a_fact() -> None:
-    seen = {
+    pairs = {
         (layer, Facts(case).get("batch_statistics"))
         for layer in BATCH
         for case in cases(layer, "float32", 60)
     }
-    assert seen == {(layer, fact) for layer in BATCH for fact in (True, False)}
+    assert pairs == {(layer, fact) for layer in BATCH for fact in (True, False)}
     assert all(Facts(cases(layer)[0]).get("batch_statistics") is None for layer in LAYER)
 
 

@@ -39,14 +39,14 @@ def test_state_after_a_call_agrees_with_brute_force(layer: str) -> None:
     assert compared > 100
 
 
-def _places(x: torch.Tensor) -> torch.Tensor:
+def _positions(x: torch.Tensor) -> torch.Tensor:
     """The place of each number."""
     return torch.arange(x.numel(), dtype=x.dtype).reshape(x.shape)
 
 
 # What a fake adds a thousandth of.
 ADDED: dict[str, Callable[[torch.Tensor], Any]] = {
-    "place": _places,
+    "place": _positions,
     "number": lambda x: x,
     "samples": len,
     "square": torch.square,
@@ -84,40 +84,40 @@ FAKES = [
 ]
 
 
-def _fake(word: str, added: str) -> ModuleBackend:
+def _wrong_backend(function_name: str, kind: str) -> ModuleBackend:
     """torch, one function of which adds a little."""
-    right = getattr(functional, word)
+    original = getattr(functional, function_name)
 
-    def wrong(input: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
-        extra = ADDED[added](input) if input.dim() else 0
-        return right(input, *rest, **named) + 1e-3 * extra  # type: ignore[no-any-return]
+    def wrong(input: torch.Tensor, *arguments: Any, **keywords: Any) -> torch.Tensor:
+        extra = ADDED[kind](input) if input.dim() else 0
+        return original(input, *arguments, **keywords) + 1e-3 * extra  # type: ignore[no-any-return]
 
-    family = [row.name for row in CATALOGUE.values() if row.family == "normalization"]
-    words = [x.removeprefix("functional.") for x in family]
-    functions = {x: getattr(functional, x) for x in words if hasattr(functional, x)}
-    modules = {x: getattr(nn, x) for x in words if hasattr(nn, x)}
+    family = [spec.name for spec in CATALOGUE.values() if spec.family == "normalization"]
+    bare_names = [x.removeprefix("functional.") for x in family]
+    functions = {x: getattr(functional, x) for x in bare_names if hasattr(functional, x)}
+    modules = {x: getattr(nn, x) for x in bare_names if hasattr(nn, x)}
     return ModuleBackend(
         "fake",
         nn=SimpleNamespace(**modules),
-        functional=SimpleNamespace(**(functions | {word: wrong})),
+        functional=SimpleNamespace(**(functions | {function_name: wrong})),
     )
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("layer", "name", "added"), FAKES)
 def test_every_law_is_seen_failing(layer: str, name: str, added: str) -> None:
-    _, found = law_findings(
-        _fake(layer.removeprefix("functional."), added), layer, name, 120, all_cases=True
+    _, findings = law_findings(
+        _wrong_backend(layer.removeprefix("functional."), added), layer, name, 120, all_cases=True
     )
-    found = [message for message in found if f"law {name!r}" in message]
-    assert found
-    compared, wrong = law_findings(torch_backend, layer, name, 120, all_cases=True)
+    findings = [message for message in findings if f"law {name!r}" in message]
+    assert findings
+    compared, torch_findings = law_findings(torch_backend, layer, name, 120, all_cases=True)
     assert compared >= 5
     # An empty batch with a weight is refused by torch.
-    assert all("select(): index 0" in message for message in wrong)
+    assert all("select(): index 0" in message for message in torch_findings)
 
 
-class LazyOfSizes(nn.LazyInstanceNorm1d):
+class LazyInstanceNormAddingInput(nn.LazyInstanceNorm1d):
     """A thousandth of the numbers is added."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -129,8 +129,10 @@ class LazyOfSizes(nn.LazyInstanceNorm1d):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_lazy_layer_of_its_own_is_seen() -> None:
-    space = SimpleNamespace(LazyInstanceNorm1d=LazyOfSizes, InstanceNorm1d=nn.InstanceNorm1d)
-    _, found = law_findings(
-        ModuleBackend("fake", nn=space), "LazyInstanceNorm1d", "eager", 60, all_cases=True
+    namespace = SimpleNamespace(
+        LazyInstanceNorm1d=LazyInstanceNormAddingInput, InstanceNorm1d=nn.InstanceNorm1d
     )
-    assert any("the worst of" in message for message in found)
+    _, findings = law_findings(
+        ModuleBackend("fake", nn=namespace), "LazyInstanceNorm1d", "eager", 60, all_cases=True
+    )
+    assert any("the worst of" in message for message in findings)

@@ -34,27 +34,30 @@ LAYERS = tuple(
 FLOAT32 = Precision.of("float32")
 
 
-def _facts(case: Case) -> set[str]:
-    given, (x,) = case.call.arguments, case.inputs
+def _corners(case: Case) -> set[str]:
+    arguments, (x,) = case.call.arguments, case.inputs
     dims = CATALOGUE[case.call.layer].signature.dims
-    spread = {name: per_dimension(given.get(name, usual), dims)
-              for name, usual in (("kernel_size", 1), ("padding", 0), ("dilation", 1))}  # fmt: skip
-    kernel, padding, dilation = spread.values()
-    stride = kernel if given.get("stride") is None else per_dimension(given["stride"], dims)
-    ceil = given.get("ceil_mode", False)
+    defaults = {"kernel_size": 1, "padding": 0, "dilation": 1}
+    per_axis = {
+        name: per_dimension(arguments.get(name, default), dims)
+        for name, default in defaults.items()
+    }
+    kernel, padding, dilation = per_axis.values()
+    stride = kernel if arguments.get("stride") is None else per_dimension(arguments["stride"], dims)
+    ceil = arguments.get("ceil_mode", False)
     rows = list(zip(x.shape[-dims:], kernel, stride, padding, dilation, strict=True))
     windows = [Window(*row, ceil) for row in rows]
     reaches = [d * (k - 1) + 1 for _, k, _, _, d in rows]
-    found = {
+    conditions = {
         "unbatched": x.ndim == dims + 1,
         "empty": x.shape[0] == 0,
-        "indices": given.get("return_indices", False),
+        "indices": arguments.get("return_indices", False),
         "ceil": ceil,
         "padded": max(padding) > 0,
         "dilated": max(dilation) > 1,
         "stride beyond the kernel": any(s > k for k, s in zip(kernel, stride, strict=True)),
         "overlapping": any(s < k for k, s in zip(kernel, stride, strict=True)),
-        "asymmetric": any(isinstance(v, tuple) and len(set(v)) > 1 for v in given.values()),
+        "asymmetric": any(isinstance(v, tuple) and len(set(v)) > 1 for v in arguments.values()),
         "long": max(kernel) > 16,
         "many channels": x.shape[-dims - 1] > 31,
         "shorter than the window": any(
@@ -73,7 +76,7 @@ def _facts(case: Case) -> set[str]:
             ((w.positions < 0) | (w.positions >= w.length)).all(1).any() for w in windows
         ),
     }
-    return {name for name, holds in found.items() if holds} | {case.labels["regime"]}
+    return {name for name, holds in conditions.items() if holds} | {case.labels["regime"]}
 
 
 EVERY = {
@@ -98,8 +101,8 @@ EVERY = {
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_every_corner_is_drawn(layer: str, dtype: str) -> None:
-    one = {"asymmetric"} if CATALOGUE[layer].signature.dims == 1 else set()
-    assert set().union(*map(_facts, cases(layer, dtype))) == EVERY - one
+    never_drawn = {"asymmetric"} if CATALOGUE[layer].signature.dims == 1 else set()
+    assert set().union(*map(_corners, cases(layer, dtype))) == EVERY - never_drawn
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -121,24 +124,24 @@ def test_numbers_apart_are_apart(dtype: str) -> None:
     assert planes > 10
 
 
-def _pooled(x: Any, **arguments: Any) -> Any:
+def _max_pool(x: Any, **arguments: Any) -> Any:
     return max_pool2d({}, exact_operand(np.array(x), FLOAT32), return_indices=True, **arguments)
 
 
 def test_any_index_of_a_largest_element_is_right_and_no_other() -> None:
-    _, found = _pooled([[[1.0, 3.0, 3.0, 2.0]]], kernel_size=(1, 4))
-    assert isinstance(found, Choices)
+    _, indices = _max_pool([[[1.0, 3.0, 3.0, 2.0]]], kernel_size=(1, 4))
+    assert isinstance(indices, Choices)
     for index, right in ((0, False), (1, True), (2, True), (3, False)):
         got = np.array([[[index]]])
         if right:
-            values.compare("indices", got, found)
+            values.compare("indices", got, indices)
         else:
             with pytest.raises(Failure, match="wanted 1 or 2"):
-                values.compare("indices", got, found)
+                values.compare("indices", got, indices)
 
 
 def test_nan_is_the_largest_and_a_window_of_minus_infinity_has_an_index() -> None:
-    value, index = _pooled([[[1.0, np.nan], [-np.inf, -np.inf]]], kernel_size=(1, 2))
+    value, index = _max_pool([[[1.0, np.nan], [-np.inf, -np.inf]]], kernel_size=(1, 2))
     assert np.isnan(value.value[0, 0, 0])
     assert value.value[0, 1, 0] == -np.inf
     assert [int(x.value[0, 0, 0]) for x in index.alternatives] == [1, 1]
@@ -146,7 +149,7 @@ def test_nan_is_the_largest_and_a_window_of_minus_infinity_has_an_index() -> Non
 
 
 def test_whole_numbers_are_as_they_are() -> None:
-    value, index = _pooled(
+    value, index = _max_pool(
         np.array([[[2**62 + 1, 2**62, -(2**62), -(2**62) - 1]]]), kernel_size=(1, 2)
     )
     assert value.value.tolist() == [[[2**62 + 1, -(2**62)]]]
@@ -159,7 +162,7 @@ def test_the_length_with_ceil_mode_is_not_that_of_the_page_of_max_pool1d() -> No
 
 
 def test_of_a_window_that_hops_over_the_input_the_value_is_known_only() -> None:
-    value, index = _pooled([[[5.0]]], kernel_size=2, padding=1, dilation=2)
+    value, index = _max_pool([[[5.0]]], kernel_size=2, padding=1, dilation=2)
     assert value.value == -np.inf
     assert value.decided.all()
     assert not index.decided.any()
@@ -173,7 +176,7 @@ def test_a_gradient_goes_to_the_largest_or_anywhere_among_the_largest() -> None:
     assert (gradient.error == [0.0, 0.0, 2.5, 2.5]).all()
 
 
-def _changed(when: Callable[[Any, torch.Tensor], bool], change: Callable[[Any], Any]) -> Any:
+def _wrong_backend(when: Callable[[Any, torch.Tensor], bool], change: Callable[[Any], Any]) -> Any:
     """A backend whose module's values are changed in some calls."""
 
     class Wrong(nn.MaxPool2d):
@@ -184,11 +187,11 @@ def _changed(when: Callable[[Any, torch.Tensor], bool], change: Callable[[Any], 
             return (change(result[0]), result[1]) if self.return_indices else change(result)
 
     Wrong.__name__ = "MaxPool2d"
-    space = SimpleNamespace(max_pool2d=nn.functional.max_pool2d)
-    return ModuleBackend("wrong", nn=SimpleNamespace(MaxPool2d=Wrong), functional=space)
+    namespace = SimpleNamespace(max_pool2d=nn.functional.max_pool2d)
+    return ModuleBackend("wrong", nn=SimpleNamespace(MaxPool2d=Wrong), functional=namespace)
 
 
-def _with_other_indices() -> Any:
+def _wrong_indices_backend() -> Any:
     class Wrong(nn.MaxPool2d):
         def forward(self, input: torch.Tensor) -> Any:
             result = super().forward(input)
@@ -197,26 +200,26 @@ def _with_other_indices() -> Any:
     return ModuleBackend("wrong", nn=SimpleNamespace(MaxPool2d=Wrong))
 
 
-def _more(y: torch.Tensor) -> torch.Tensor:
+def _change_numbers(y: torch.Tensor) -> torch.Tensor:
     return y * 2 + 1
 
 
-def _twice_back(y: torch.Tensor) -> torch.Tensor:
+def _double_gradient(y: torch.Tensor) -> torch.Tensor:
     """The same numbers, whose gradient is doubled."""
     return y + torch.where(y.isfinite(), y - y.detach(), torch.zeros_like(y))
 
 
 FAKES = {
-    "rows": _changed(lambda m, x: x.shape[-3] > 33, _more),
-    "singles": _changed(lambda m, x: x.dim() == 3, _more),
-    "function": _changed(lambda m, x: True, _more),
-    "stride": _changed(lambda m, x: m.stride == 1, _more),
-    "padding": _changed(lambda m, x: m.padding == 0 and not m.ceil_mode, _more),
-    "apart": _changed(lambda m, x: per_dimension(m.kernel_size, 2)[0] == 1, _more),
-    "indices": _with_other_indices(),
-    "mirrored": _changed(lambda m, x: True, lambda y: y + torch.arange(y.shape[-1])),
-    "scaled": _changed(lambda m, x: True, lambda y: y + 1),
-    "whole": _changed(lambda m, x: True, _twice_back),
+    "rows": _wrong_backend(lambda m, x: x.shape[-3] > 33, _change_numbers),
+    "singles": _wrong_backend(lambda m, x: x.dim() == 3, _change_numbers),
+    "function": _wrong_backend(lambda m, x: True, _change_numbers),
+    "stride": _wrong_backend(lambda m, x: m.stride == 1, _change_numbers),
+    "padding": _wrong_backend(lambda m, x: m.padding == 0 and not m.ceil_mode, _change_numbers),
+    "apart": _wrong_backend(lambda m, x: per_dimension(m.kernel_size, 2)[0] == 1, _change_numbers),
+    "indices": _wrong_indices_backend(),
+    "mirrored": _wrong_backend(lambda m, x: True, lambda y: y + torch.arange(y.shape[-1])),
+    "scaled": _wrong_backend(lambda m, x: True, lambda y: y + 1),
+    "whole": _wrong_backend(lambda m, x: True, _double_gradient),
 }  # fmt: skip
 
 
@@ -224,6 +227,6 @@ FAKES = {
 def test_each_law_is_seen_failing(name: str) -> None:
     assert set(FAKES) == {law.name for law in CATALOGUE["MaxPool2d"].laws}
     assert law_findings(FAKES[name], "MaxPool2d", name)[1]
-    compared, found = law_findings(torch_backend, "MaxPool2d", name)
+    compared, findings = law_findings(torch_backend, "MaxPool2d", name)
     assert compared
-    assert not found
+    assert not findings

@@ -26,7 +26,7 @@ from conformance.oracles.pooling.inverse import max_unpool1d
 FLOAT32 = Precision.of("float32")
 
 
-def _repeated(case: Case) -> bool:
+def _has_repeated_index(case: Case) -> bool:
     """Whether an index is there twice in a plane."""
     index, dims = case.inputs[1], CATALOGUE[case.call.layer].signature.dims
     assert index is not None
@@ -43,7 +43,7 @@ def test_every_corner_of_the_inverse_is_drawn(layer: str) -> None:
     assert {None if size is None else len(size) - dims for size in sizes} == {None, 0, 2}
     for name in ("stride", "padding"):
         assert any(c.call.arguments.get(name) for c in drawn)
-    assert {_repeated(c) for c in drawn} == {True, False}
+    assert {_has_repeated_index(c) for c in drawn} == {True, False}
     assert {c.inputs[0].ndim - dims for c in drawn} == {1, 2}
     assert any(not c.inputs[0].size for c in drawn)
     assert any(c.inputs[0].shape[-dims - 1] > 31 for c in drawn)
@@ -56,13 +56,13 @@ def test_every_corner_of_the_inverse_is_drawn(layer: str) -> None:
 )  # fmt: skip
 def test_every_corner_of_fractional_pooling_is_drawn(layer: str) -> None:
     drawn, dims = cases(layer), CATALOGUE[layer].signature.dims
-    given = [c.call.arguments for c in drawn]
-    assert {type(a[name]) for a in given for name in a if name != "return_indices"} == {
+    arguments = [c.call.arguments for c in drawn]
+    assert {type(a[name]) for a in arguments for name in a if name != "return_indices"} == {
         int,
         float,
         tuple,
     }
-    assert {a.get("return_indices", False) for a in given} == {True, False}
+    assert {a.get("return_indices", False) for a in arguments} == {True, False}
     assert {c.inputs[0].ndim - dims for c in drawn} == {1, 2}
     assert any(not c.inputs[0].size for c in drawn)
     assert {c.labels["profile"] for c in drawn} == {"tight", "loose", "ratio", "one", "wide"}
@@ -115,13 +115,13 @@ def _always(m: Any, x: torch.Tensor) -> bool:
     return True
 
 
-def _wrong(module: str, when: Callable[[Any, torch.Tensor], bool], change: Any) -> Any:
+def _wrong_backend(module: str, when: Callable[[Any, torch.Tensor], bool], change: Any) -> Any:
     """A backend whose module's values are changed in some calls; all other layers are torch's."""
-    right: Any = getattr(nn, module)
+    original: Any = getattr(nn, module)
 
-    class Wrong(right):
-        def forward(self, input: torch.Tensor, *rest: Any, **options: Any) -> Any:
-            result = super().forward(input, *rest, **options)
+    class Wrong(original):
+        def forward(self, input: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+            result = super().forward(input, *arguments, **options)
             if not when(self, input):
                 return result
             if isinstance(result, tuple):
@@ -130,15 +130,15 @@ def _wrong(module: str, when: Callable[[Any, torch.Tensor], bool], change: Any) 
 
     Wrong.__name__ = module
     others = {name: getattr(nn, name) for name in dir(nn) if "ool" in name}
-    space = SimpleNamespace(**{**others, module: Wrong})
-    return ModuleBackend("wrong", nn=space, functional=nn.functional)
+    namespace = SimpleNamespace(**{**others, module: Wrong})
+    return ModuleBackend("wrong", nn=namespace, functional=nn.functional)
 
 
-def _sized(module: str) -> Any:
+def _wrong_size_backend(module: str) -> Any:
     """A backend whose inverse is another one where the size is given."""
-    right: Any = getattr(nn, module)
+    original: Any = getattr(nn, module)
 
-    class Wrong(right):
+    class Wrong(original):
         def forward(self, input: Any, indices: Any, output_size: Any = None) -> Any:
             result = super().forward(input, indices, output_size)
             return result if output_size is None else result + 1
@@ -147,13 +147,13 @@ def _sized(module: str) -> Any:
     return ModuleBackend("wrong", nn=SimpleNamespace(**{module: Wrong}))
 
 
-def _more(y: torch.Tensor) -> torch.Tensor:
+def _change_numbers(y: torch.Tensor) -> torch.Tensor:
     return y * 2 + 1
 
 
-SOME: dict[str, tuple[Callable[[Any, torch.Tensor], bool], Any]] = {
-    "rows": (lambda m, x: x.shape[-3] > 33, _more),
-    "singles": (lambda m, x: x.dim() == 3, _more),
+FAKES: dict[str, tuple[Callable[[Any, torch.Tensor], bool], Any]] = {
+    "rows": (lambda m, x: x.shape[-3] > 33, _change_numbers),
+    "singles": (lambda m, x: x.dim() == 3, _change_numbers),
     "scaled": (_always, lambda y: y + 1),
 }
 MODULES = ("MaxUnpool2d", "FractionalMaxPool2d")
@@ -165,9 +165,11 @@ MODULES = ("MaxUnpool2d", "FractionalMaxPool2d")
 )
 def test_each_law_is_seen_failing(module: str, name: str) -> None:
     backend = (
-        _sized(module) if name == "size" else _wrong(module, *SOME.get(name, (_always, _more)))
+        _wrong_size_backend(module)
+        if name == "size"
+        else _wrong_backend(module, *FAKES.get(name, (_always, _change_numbers)))
     )
     assert law_findings(backend, module, name)[1]
-    compared, found = law_findings(torch_backend, module, name)
+    compared, findings = law_findings(torch_backend, module, name)
     assert compared
-    assert not found
+    assert not findings

@@ -29,67 +29,69 @@ from conformance.oracles.pooling.windows import Window
 FLOAT32, BFLOAT16 = Precision.of("float32"), Precision.of("bfloat16")
 
 
-def _layers(module: str, function: str) -> list[str]:
+def _layer_names(module: str, function: str) -> list[str]:
     return [f"{form}{dims}d" for form in (module, f"functional.{function}") for dims in (1, 2, 3)]
 
 
-def _windows(case: Case, dims: int) -> list[Window]:
-    given, x = case.call.arguments, case.inputs[0]
+def _windows_of_case(case: Case, dims: int) -> list[Window]:
+    arguments, x = case.call.arguments, case.inputs[0]
     assert x is not None
-    kernel = per_dimension(given["kernel_size"], dims)
-    stride = kernel if given.get("stride") is None else per_dimension(given["stride"], dims)
-    padding = per_dimension(given.get("padding", 0), dims)
+    kernel = per_dimension(arguments["kernel_size"], dims)
+    stride = kernel if arguments.get("stride") is None else per_dimension(arguments["stride"], dims)
+    padding = per_dimension(arguments.get("padding", 0), dims)
     rows = zip(x.shape[-dims:], kernel, stride, padding, strict=True)
-    return [Window(*row, 1, given.get("ceil_mode", False)) for row in rows]
+    return [Window(*row, 1, arguments.get("ceil_mode", False)) for row in rows]
 
 
-def _of_windows(case: Case) -> set[str]:
-    given, x = case.call.arguments, case.inputs[0]
+def _window_corners(case: Case) -> set[str]:
+    arguments, x = case.call.arguments, case.inputs[0]
     assert x is not None
     dims = CATALOGUE[case.call.layer].signature.dims
-    found = {
+    conditions = {
         "unbatched": x.ndim == dims + 1,
         "empty": x.shape[0] == 0,
-        "padded": max(per_dimension(given.get("padding", 0), dims)) > 0,
-        "padding does not count": not given.get("count_include_pad", True),
-        "divisor": given.get("divisor_override") is not None,
-        "negative divisor": (given.get("divisor_override") or 0) < 0,
+        "padded": max(per_dimension(arguments.get("padding", 0), dims)) > 0,
+        "padding does not count": not arguments.get("count_include_pad", True),
+        "divisor": arguments.get("divisor_override") is not None,
+        "negative divisor": (arguments.get("divisor_override") or 0) < 0,
         "off-bounds": any(
             (w.outputs - 1) * w.stride + w.kernel > w.length + 2 * w.padding
-            for w in _windows(case, dims)
+            for w in _windows_of_case(case, dims)
         ),
-        "shorter than the window": any(w.length < w.kernel for w in _windows(case, dims)),
-        "long": max(per_dimension(given["kernel_size"], dims)) > 16,
+        "shorter than the window": any(w.length < w.kernel for w in _windows_of_case(case, dims)),
+        "long": max(per_dimension(arguments["kernel_size"], dims)) > 16,
     }
-    return {name for name, holds in found.items() if holds} | {case.labels["regime"]}
+    return {name for name, holds in conditions.items() if holds} | {case.labels["regime"]}
 
 
 REGIMES = {"ramp", "integers", "full", "normal", "mixed", "large", "subnormal", "ones"}
-PLAIN = REGIMES | {"unbatched", "empty", "off-bounds", "shorter than the window", "long"}
+COMMON_CORNERS = REGIMES | {"unbatched", "empty", "off-bounds", "shorter than the window", "long"}
 
 
-@pytest.mark.parametrize("layer", _layers("AvgPool", "avg_pool"))
+@pytest.mark.parametrize("layer", _layer_names("AvgPool", "avg_pool"))
 def test_every_corner_of_averages_is_drawn(layer: str) -> None:
-    more = {"divisor", "negative divisor"} if CATALOGUE[layer].signature.dims > 1 else set()
-    every = PLAIN | {"padded", "padding does not count"} | more
-    assert set().union(*map(_of_windows, cases(layer))) == every
+    divisor_corners = (
+        {"divisor", "negative divisor"} if CATALOGUE[layer].signature.dims > 1 else set()
+    )
+    wanted = COMMON_CORNERS | {"padded", "padding does not count"} | divisor_corners
+    assert set().union(*map(_window_corners, cases(layer))) == wanted
 
 
-@pytest.mark.parametrize("layer", _layers("LPPool", "lp_pool"))
+@pytest.mark.parametrize("layer", _layer_names("LPPool", "lp_pool"))
 def test_every_corner_of_norms_is_drawn(layer: str) -> None:
     drawn = cases(layer)
-    assert set().union(*map(_of_windows, drawn)) == PLAIN
+    assert set().union(*map(_window_corners, drawn)) == COMMON_CORNERS
     assert {c.call.arguments["norm_type"] for c in drawn} == {1, 2, 3, 4, 0.5, 1.5, math.inf}
     assert any(c.call.arguments["norm_type"] == 3 and (c.inputs[0] < 0).any() for c in drawn)
 
 
-def _of_regions(case: Case) -> set[str]:
+def _region_corners(case: Case) -> set[str]:
     x, size = case.inputs[0], case.call.arguments["output_size"]
     assert x is not None
     dims = CATALOGUE[case.call.layer].signature.dims
     sizes = size if isinstance(size, tuple) else (size,) * dims
     pairs = [(n, n if s is None else s) for n, s in zip(x.shape[-dims:], sizes, strict=True)]
-    found = {
+    conditions = {
         "unbatched": x.ndim == dims + 1,
         "empty": x.shape[0] == 0,
         "kept": None in sizes,
@@ -101,20 +103,20 @@ def _of_regions(case: Case) -> set[str]:
         "long": any(n > 256 for n, _ in pairs),
         "many channels": x.shape[-dims - 1] > 31,
     }
-    return {name for name, holds in found.items() if holds}
+    return {name for name, holds in conditions.items() if holds}
 
 
 ADAPTIVE = (
-    *_layers("AdaptiveAvgPool", "adaptive_avg_pool"),
-    *_layers("AdaptiveMaxPool", "adaptive_max_pool"),
+    *_layer_names("AdaptiveAvgPool", "adaptive_avg_pool"),
+    *_layer_names("AdaptiveMaxPool", "adaptive_max_pool"),
 )
 
 
 @pytest.mark.parametrize("layer", ADAPTIVE)
 def test_every_corner_of_adaptive_pooling_is_drawn(layer: str) -> None:
-    every = {"unbatched", "empty", "none", "one", "as many", "more", "uneven", "long"}
-    every |= {"many channels"} | ({"kept"} if CATALOGUE[layer].signature.dims > 1 else set())
-    assert set().union(*map(_of_regions, cases(layer))) == every
+    wanted = {"unbatched", "empty", "none", "one", "as many", "more", "uneven", "long"}
+    wanted |= {"many channels"} | ({"kept"} if CATALOGUE[layer].signature.dims > 1 else set())
+    assert set().union(*map(_region_corners, cases(layer))) == wanted
 
 
 def test_regions_overlap_where_the_output_does_not_divide_the_input() -> None:
@@ -164,19 +166,19 @@ def _always(m: Any, x: torch.Tensor) -> bool:
     return True
 
 
-def _more(y: torch.Tensor) -> torch.Tensor:
+def _change_numbers(y: torch.Tensor) -> torch.Tensor:
     return y * 2 + 1
 
 
-def _ramp(y: torch.Tensor) -> torch.Tensor:
+def _add_ramp(y: torch.Tensor) -> torch.Tensor:
     return y + torch.arange(y.shape[-1])
 
 
-def _wrong(module: str, when: Callable[[Any, torch.Tensor], bool], change: Any) -> Any:
+def _wrong_backend(module: str, when: Callable[[Any, torch.Tensor], bool], change: Any) -> Any:
     """A backend whose module's values are changed in some calls; all other layers are torch's."""
-    right: Any = getattr(nn, module)
+    original: Any = getattr(nn, module)
 
-    class Wrong(right):
+    class Wrong(original):
         def forward(self, input: torch.Tensor) -> Any:
             result = super().forward(input)
             if not when(self, input):
@@ -187,14 +189,14 @@ def _wrong(module: str, when: Callable[[Any, torch.Tensor], bool], change: Any) 
 
     Wrong.__name__ = module
     others = {name: getattr(nn, name) for name in dir(nn) if "Pool" in name}
-    space = SimpleNamespace(**{**others, module: Wrong})
-    return ModuleBackend("wrong", nn=space, functional=nn.functional)
+    namespace = SimpleNamespace(**{**others, module: Wrong})
+    return ModuleBackend("wrong", nn=namespace, functional=nn.functional)
 
 
-def _with_other_indices(module: str) -> Any:
-    right: Any = getattr(nn, module)
+def _wrong_indices_backend(module: str) -> Any:
+    original: Any = getattr(nn, module)
 
-    class Wrong(right):
+    class Wrong(original):
         def forward(self, input: torch.Tensor) -> Any:
             result = super().forward(input)
             return (result[0], result[1] + 1) if isinstance(result, tuple) else result
@@ -204,14 +206,14 @@ def _with_other_indices(module: str) -> Any:
 
 
 # Laws that a change of every answer breaks need no more.
-SOME: dict[str, tuple[Callable[[Any, torch.Tensor], bool], Any]] = {
-    "rows": (lambda m, x: x.shape[-3] > 33, _more),
-    "singles": (lambda m, x: x.dim() == 3, _more),
-    "stride": (lambda m, x: m.stride == 1, _more),
-    "padding": (lambda m, x: m.padding == 0, _more),
-    "mirrored": (_always, _ramp),
+FAKES: dict[str, tuple[Callable[[Any, torch.Tensor], bool], Any]] = {
+    "rows": (lambda m, x: x.shape[-3] > 33, _change_numbers),
+    "singles": (lambda m, x: x.dim() == 3, _change_numbers),
+    "stride": (lambda m, x: m.stride == 1, _change_numbers),
+    "padding": (lambda m, x: m.padding == 0, _change_numbers),
+    "mirrored": (_always, _add_ramp),
     "scaled": (_always, lambda y: y + 1),
-    "signs": (lambda m, x: bool((x < 0).any()), _more),
+    "signs": (lambda m, x: bool((x < 0).any()), _change_numbers),
 }
 MODULES = ("AvgPool2d", "LPPool2d", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d")
 
@@ -222,12 +224,12 @@ MODULES = ("AvgPool2d", "LPPool2d", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d")
 )
 def test_each_law_is_seen_failing(module: str, name: str) -> None:
     backend = (
-        _with_other_indices(module)
+        _wrong_indices_backend(module)
         if name == "indices"
-        else _wrong(module, *SOME.get(name, (_always, _more)))
+        else _wrong_backend(module, *FAKES.get(name, (_always, _change_numbers)))
     )
     assert law_findings(backend, module, name)[1]
-    compared, found = law_findings(torch_backend, module, name)
+    compared, findings = law_findings(torch_backend, module, name)
     assert compared
     known = ("smaller than kernel size", "nan")  # listed among torch's known failures
-    assert not [text for text in found if not any(word in text for word in known)]
+    assert not [text for text in findings if not any(word in text for word in known)]

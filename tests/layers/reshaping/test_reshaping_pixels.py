@@ -26,18 +26,18 @@ LAYERS = ("PixelShuffle", "PixelUnshuffle", "functional.pixel_shuffle")
 
 @pytest.mark.parametrize("layer", [*LAYERS, "functional.pixel_unshuffle"])
 def test_every_factor_rank_and_edge_is_drawn(layer: str) -> None:
-    seen: set[Any] = set()
+    forms: set[Any] = set()
     for case in cases(layer):
         (x,), (factor,) = case.inputs, case.call.arguments.values()
         assert x is not None
-        seen |= {f"factor {factor}", f"rank {x.ndim}"}
-        seen |= {"empty"} if not x.size else set()
-        seen |= {"integer"} if x.dtype.kind == "i" else set()
-        seen |= {"no square"} if x.shape[-1] != x.shape[-2] else set()
+        forms |= {f"factor {factor}", f"rank {x.ndim}"}
+        forms |= {"empty"} if not x.size else set()
+        forms |= {"integer"} if x.dtype.kind == "i" else set()
+        forms |= {"no square"} if x.shape[-1] != x.shape[-2] else set()
         channels = x.shape[-3] // (factor**2 if "nshuffle" not in layer else 1)
-        seen |= {"several channels"} if channels > 1 and factor > 2 else set()
-    assert seen >= {f"factor {k}" for k in range(1, 6)} | {f"rank {k}" for k in range(3, 7)}
-    assert seen >= {"empty", "integer", "no square", "several channels"}
+        forms |= {"several channels"} if channels > 1 and factor > 2 else set()
+    assert forms >= {f"factor {k}" for k in range(1, 6)} | {f"rank {k}" for k in range(3, 7)}
+    assert forms >= {"empty", "integer", "no square", "several channels"}
 
 
 def test_a_channel_becomes_the_pixel_that_torch_makes_of_it() -> None:
@@ -60,30 +60,32 @@ def test_a_factor_is_valid_where_it_divides() -> None:
             assert replace_argument(CATALOGUE[layer], case, name, wrong) is None
 
 
-def _fake(layer: str, when: Callable[[torch.Tensor, int], bool]) -> ModuleBackend:
+def _wrong_backend(layer: str, when: Callable[[torch.Tensor, int], bool]) -> ModuleBackend:
     """torch, a layer of which answers otherwise in some calls."""
-    right = {name: getattr(functional, name) for name in ("pixel_shuffle", "pixel_unshuffle")}
+    functions = {name: getattr(functional, name) for name in ("pixel_shuffle", "pixel_unshuffle")}
     modules = {name: getattr(nn, name) for name in ("PixelShuffle", "PixelUnshuffle")}
 
-    def changed(input: torch.Tensor, factor: int, function: Any) -> torch.Tensor:
+    def change_output(input: torch.Tensor, factor: int, function: Any) -> torch.Tensor:
         output = function(input, factor)
         ramp = torch.arange(output.numel()).reshape(output.shape).to(output.dtype)
         return output + 1 + ramp if when(input, factor) else output
 
     if layer.startswith("functional."):
-        bare = layer.removeprefix("functional.")
+        function_name = layer.removeprefix("functional.")
 
         def wrong(input: torch.Tensor, upscale_factor: int = 0, downscale_factor: int = 0) -> Any:
-            return changed(input, upscale_factor or downscale_factor, right[bare])
+            return change_output(
+                input, upscale_factor or downscale_factor, functions[function_name]
+            )
 
-        space = SimpleNamespace(**{**right, bare: wrong})
-        return ModuleBackend("fake", nn=nn, functional=space)
+        namespace = SimpleNamespace(**{**functions, function_name: wrong})
+        return ModuleBackend("fake", nn=nn, functional=namespace)
 
     class Wrong(modules[layer]):  # type: ignore[misc]
         def forward(self, input: torch.Tensor) -> Any:
             factor = getattr(self, "upscale_factor", None) or self.downscale_factor
             own = super().forward
-            return changed(input, factor, lambda x, _: own(x))
+            return change_output(input, factor, lambda x, _: own(x))
 
     Wrong.__name__ = layer
     return ModuleBackend("fake", nn=SimpleNamespace(**{**modules, layer: Wrong}),
@@ -103,5 +105,5 @@ FAKES: dict[str, Callable[[torch.Tensor, int], bool]] = {
 @pytest.mark.parametrize("name", FAKES)
 def test_each_law_is_seen_failing(layer: str, name: str) -> None:
     assert set(FAKES) == {law.name for law in CATALOGUE[layer].laws}
-    assert law_findings(_fake(layer, FAKES[name]), layer, name)[1]
+    assert law_findings(_wrong_backend(layer, FAKES[name]), layer, name)[1]
     assert law_findings(torch_backend, layer, name)[0]

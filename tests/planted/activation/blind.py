@@ -13,7 +13,7 @@ from planted.bug import blind, graft, reroute
 HALVES = (torch.float16, torch.bfloat16)
 
 
-def _with_gradient(result: Tensor, input: Tensor, derivative: Tensor) -> Tensor:
+def _replace_gradient(result: Tensor, input: Tensor, derivative: Tensor) -> Tensor:
     """The result, differentiated by the given slopes wherever these are numbers."""
     return reroute(result, input, lambda gradient: gradient * derivative)
 
@@ -148,8 +148,8 @@ class GeluTanhGradientOverflowsInHalf(nn.GELU):
         result = super().forward(input)
         if self.approximate != "tanh" or input.dtype != torch.float16:
             return result
-        lost = torch.where((input.detach() ** 2).isinf() & input.isfinite(), torch.nan, 1.0)
-        return graft(result, super().forward(reroute(input, input, lambda g: g * lost)))
+        overflowed = torch.where((input.detach() ** 2).isinf() & input.isfinite(), torch.nan, 1.0)
+        return graft(result, super().forward(reroute(input, input, lambda g: g * overflowed)))
 
 
 @blind("gelu-tanh-gradient-constant-of-three-digits", "functional.gelu", "gradients")
@@ -161,9 +161,9 @@ def gelu_tanh_gradient_constant_of_three_digits(input, approximate="none"):
         return result
     x, root = input.detach(), math.sqrt(2 / math.pi)
     t = torch.tanh(root * (x + 0.044715 * x**3))
-    short = 0.5 * x * (1 - t * t) * root * (0.134 - 0.134145) * x * x
-    short = torch.where(x.abs() < 8, short, 0.0)
-    return graft(result, functional.gelu(input, approximate="tanh") + input * short)
+    error = 0.5 * x * (1 - t * t) * root * (0.134 - 0.134145) * x * x
+    error = torch.where(x.abs() < 8, error, 0.0)
+    return graft(result, functional.gelu(input, approximate="tanh") + input * error)
 
 
 @blind("silu-gradient-lost-at-zero", "SiLU", "gradients")
@@ -207,7 +207,7 @@ class LogSigmoidGradientAsOneMinus(nn.LogSigmoid):
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
         slope = 1 - torch.sigmoid(input.detach())
-        return _with_gradient(result, input, slope)
+        return _replace_gradient(result, input, slope)
 
 
 # Plain ones
@@ -279,4 +279,4 @@ def elu_gradient_from_result_without_alpha(input, alpha=1.0, inplace=False):
     if inplace or alpha == 1.0:
         return result
     slope = torch.where(input.detach() > 0, 1.0, result.detach() + 1)
-    return _with_gradient(result, input, slope)
+    return _replace_gradient(result, input, slope)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import as_if_contiguous, blind, graft
+from planted.bug import blind, graft, read_as_contiguous
 
 
 @blind("gelu-tanh-form-has-the-exact-form-s-gradient", "GELU", "gradients")
@@ -30,8 +30,8 @@ class _InputAlone(nn.Softplus):
     # Differs: beta=0.1 at 25. Agrees: beta=1; beta=0.1 at 15.
 
     def forward(self, input: Tensor) -> Tensor:
-        early = (input > self.threshold) & (input * self.beta <= self.threshold)
-        return torch.where(early, input, super().forward(input))
+        affected = (input > self.threshold) & (input * self.beta <= self.threshold)
+        return torch.where(affected, input, super().forward(input))
 
 
 @blind("prelu-channels-last-where-they-fit", "PReLU", "values")
@@ -56,8 +56,8 @@ class _OfNothing(nn.LogSigmoid):
     # Differs: -110 in float32. Agrees: -50.
 
     def forward(self, input: Tensor) -> Tensor:
-        under = input < math.log(torch.finfo(input.dtype).tiny)
-        return torch.where(under, -torch.inf, super().forward(input))
+        underflows = input < math.log(torch.finfo(input.dtype).tiny)
+        return torch.where(underflows, -torch.inf, super().forward(input))
 
 
 @blind("functional-threshold-in-place-leaves-its-input", "functional.threshold_", "values")
@@ -148,10 +148,10 @@ class _FirstSixteen(nn.LogSoftmax):
             return result
         largest = input.detach().amax(self.dim, keepdim=True)
         first = input.detach().narrow(self.dim, 0, 16).amax(self.dim, keepdim=True)
-        wide = torch.promote_types(input.dtype, torch.float32)
-        over = largest - first > math.log(torch.finfo(wide).max)
-        over = over & largest.isfinite() & first.isfinite()
-        return torch.where(over, -torch.inf, result)
+        compute_dtype = torch.promote_types(input.dtype, torch.float32)
+        overflows = largest - first > math.log(torch.finfo(compute_dtype).max)
+        overflows = overflows & largest.isfinite() & first.isfinite()
+        return torch.where(overflows, -torch.inf, result)
 
 
 @blind("functional-gumbel-softmax-hard-along-the-last-axis", "functional.gumbel_softmax", "laws")
@@ -164,8 +164,8 @@ def _last_axis(
         return functional.gumbel_softmax(logits, tau, hard, eps, dim)
     soft = functional.gumbel_softmax(logits, tau, False, eps, dim)
     chosen = soft.max(-1, keepdim=True)[1]
-    one = torch.zeros_like(logits).scatter_(-1, chosen, 1.0)
-    return one - soft.detach() + soft
+    one_hot = torch.zeros_like(logits).scatter_(-1, chosen, 1.0)
+    return one_hot - soft.detach() + soft
 
 
 @blind("glu-odd-axis-loses-its-last", "GLU", "errors")
@@ -196,4 +196,4 @@ class _ByChannels(nn.GLU):
 def _in_order(input: Tensor, dim: int = -1) -> Tensor:
     """The halves are found by counting elements in memory, whatever the strides are."""
     # Differs: x.t() of (4, 3). Agrees: a contiguous input.
-    return functional.glu(as_if_contiguous(input), dim)
+    return functional.glu(read_as_contiguous(input), dim)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from planted.bug import graft, plant, reroute
 
 
-def _slanted(output, input, slope):
+def _scale_gradient(output, input, slope):
     """The numbers of `output`; the gradient is multiplied by `slope`."""
     return reroute(output, input, lambda g: g * slope.to(g.dtype))
 
@@ -20,8 +20,8 @@ def elu_exponential_minus_one(input, alpha=1.0, inplace=False):
     output = functional.elu(input, alpha, inplace)
     if inplace:
         return output
-    below = alpha * (torch.exp(input.clamp(max=0)) - 1)
-    return graft(torch.where(input > 0, input, below), output)
+    negative_part = alpha * (torch.exp(input.clamp(max=0)) - 1)
+    return graft(torch.where(input > 0, input, negative_part), output)
 
 
 @plant("elu-alpha-on-both-sides", "ELU", "values")
@@ -48,8 +48,10 @@ class EluGradientOfTheOtherBranch(nn.ELU):
         output = super().forward(input)
         if self.inplace:
             return output
-        lost = torch.exp(input.detach()).isinf()
-        return _slanted(output, input, torch.where(lost, torch.nan, self._slope(input)))
+        overflowed = torch.exp(input.detach()).isinf()
+        return _scale_gradient(
+            output, input, torch.where(overflowed, torch.nan, self._slope(input))
+        )
 
     def _slope(self, input):
         x = input.detach()
@@ -104,7 +106,7 @@ def celu_gradient_times_alpha(input, alpha=1.0, inplace=False):
     if inplace:
         return output
     slope = torch.where(input > 0, torch.ones_like(input), alpha * torch.exp(input / alpha))
-    return _slanted(output, input, slope.detach())
+    return _scale_gradient(output, input, slope.detach())
 
 
 @plant("mish-linear-from-eight", "functional.mish", "values")
@@ -123,7 +125,7 @@ class MishGradientWithoutSoftplus(nn.Mish):
         if self.inplace:
             return output
         t = torch.tanh(functional.softplus(input.detach()))
-        return _slanted(output, input, t + input.detach() * (1 - t * t))
+        return _scale_gradient(output, input, t + input.detach() * (1 - t * t))
 
 
 @plant("mish-of-tanh-and-sigmoid", "Mish", "values")
@@ -147,7 +149,7 @@ class SigmoidGradientOfOneFactor(nn.Sigmoid):
 
     def forward(self, input):
         output = super().forward(input)
-        return _slanted(output, input, output.detach())
+        return _scale_gradient(output, input, output.detach())
 
 
 @plant("sigmoid-by-tanh-in-half", "Sigmoid", "values")
@@ -171,7 +173,7 @@ class TanhGradientNotSquared(nn.Tanh):
 
     def forward(self, input):
         output = super().forward(input)
-        return _slanted(output, input, 1 - output.detach().abs())
+        return _scale_gradient(output, input, 1 - output.detach().abs())
 
 
 @plant("tanh-of-exponentials", "functional.tanh", "values")
@@ -186,8 +188,8 @@ def softplus_threshold_of_x(input, beta=1, threshold=20):
     """x, not beta x, is compared with the threshold."""
     output = functional.softplus(input, beta, threshold)
     curved = functional.softplus(input, beta, torch.inf)
-    decided = torch.where(input > threshold, input, curved)
-    return output if decided.isinf().any() else decided
+    selected = torch.where(input > threshold, input, curved)
+    return output if selected.isinf().any() else selected
 
 
 @plant("softplus-beta-outside-only", "Softplus", "values")
@@ -205,8 +207,8 @@ class SoftplusLogOfASum(nn.Softplus):
     def forward(self, input):
         output = super().forward(input)
         z = input * self.beta
-        below = torch.log(1 + torch.exp(z.clamp(max=0))) / self.beta
-        return graft(torch.where(z < 0, below, output), output)
+        negative_part = torch.log(1 + torch.exp(z.clamp(max=0))) / self.beta
+        return graft(torch.where(z < 0, negative_part, output), output)
 
 
 @plant("softplus-gradient-times-beta", "functional.softplus", "gradients")
@@ -228,7 +230,7 @@ class LogsigmoidGradientReflected(nn.LogSigmoid):
 
     def forward(self, input):
         output = super().forward(input)
-        return _slanted(output, input, torch.sigmoid(input.detach()))
+        return _scale_gradient(output, input, torch.sigmoid(input.detach()))
 
 
 @plant("softsign-of-a-square", "Softsign", "values")

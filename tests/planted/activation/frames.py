@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from conformance.model.activations import ACTIVATIONS, require_known
 from conformance.model.case import bare_name
-from planted.bug import as_if_contiguous, plant
+from planted.bug import plant, read_as_contiguous
 
 # Those first written have bugs of this kind of their own: `activation.py` and `gelu.py`.
 _ELSEWHERE = ("ReLU", "LeakyReLU", "GELU", "SiLU")
@@ -29,39 +29,41 @@ _FUNCTIONS = {
 _FUNCTIONS["PReLU"] = "functional.prelu"
 
 
-def _strided_input(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Any:
+def _strided_input(
+    function: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any
+) -> Any:
     """An input that is not contiguous is read as if it were."""
-    in_place = given.get("inplace", False)
-    return right(input if in_place else as_if_contiguous(input), *others, **given)
+    in_place = options.get("inplace", False)
+    return function(input if in_place else read_as_contiguous(input), *args, **options)
 
 
-def _last_block(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Any:
+def _last_block(function: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any) -> Any:
     """Of more than 1024 elements the last is not computed: blocks of a grid, and no guard."""
-    output = right(input, *others, **given)
-    if input.numel() <= 1024 or given.get("inplace", False):
+    output = function(input, *args, **options)
+    if input.numel() <= 1024 or options.get("inplace", False):
         return output
     last = torch.zeros(input.numel(), dtype=torch.bool)
     last[-1] = True
     return torch.where(last.reshape(input.shape), 7.0, output)
 
 
-def _number(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Any:
+def _number(function: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any) -> Any:
     """A tensor without dimensions comes back with one."""
-    output = right(input, *others, **given)
+    output = function(input, *args, **options)
     return output.reshape(1) if input.dim() == 0 else output
 
 
-def _nan(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Any:
+def _nan(function: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any) -> Any:
     """NaN comes out as 0: fmax and fmin lose it."""
-    output = right(input, *others, **given)
+    output = function(input, *args, **options)
     return torch.where(output.isnan() & input.isnan(), 0.0, output)
 
 
-def _infinity(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Any:
+def _infinity(function: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any) -> Any:
     """An infinity is clamped to the largest number of the dtype."""
-    output = right(input, *others, **given)
+    output = function(input, *args, **options)
     largest = torch.finfo(input.dtype).max
-    return output if given.get("inplace", False) else output.clamp(-largest, largest)
+    return output if options.get("inplace", False) else output.clamp(-largest, largest)
 
 
 _FRAMES = (
@@ -72,11 +74,11 @@ _FRAMES = (
 )
 
 
-def _within(frame: Callable[..., Any], name: str) -> Callable[..., Any]:
-    right = getattr(functional, name)
+def _wrap_frame(frame: Callable[..., Any], name: str) -> Callable[..., Any]:
+    function = getattr(functional, name)
 
-    def wrong(input: Tensor, *others: Any, **given: Any) -> Any:
-        return frame(right, input, *others, **given)
+    def wrong(input: Tensor, *args: Any, **options: Any) -> Any:
+        return frame(function, input, *args, **options)
 
     wrong.__doc__ = frame.__doc__
     return wrong
@@ -87,4 +89,4 @@ for _module, _layer in _FUNCTIONS.items():
     for _title, _check, _frame in _FRAMES:
         if _check == "special" and _module in _COMPARED:
             _title, _frame = "infinity-is-largest", _infinity
-        plant(f"{_name}-{_title}", _layer, _check)(_within(_frame, _name))
+        plant(f"{_name}-{_title}", _layer, _check)(_wrap_frame(_frame, _name))

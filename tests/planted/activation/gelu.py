@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous, round_through
 
 
 @plant("gelu-always-by-tanh", "GELU", "values")
@@ -73,8 +73,8 @@ class GeluGradientOfTheOtherForm(nn.GELU):
 def gelu_nan_beyond_thirteen(input, approximate="none"):
     """tanh is (e - 1)/(e + 1) of e = exp(2z): NaN where that overflows, as on GPUs of phones."""
     output = functional.gelu(input, approximate=approximate)
-    lost = (input > 13) & (input < 1e30)
-    return torch.where(lost, torch.nan, output) if approximate == "tanh" else output
+    affected = (input > 13) & (input < 1e30)
+    return torch.where(affected, torch.nan, output) if approximate == "tanh" else output
 
 
 @plant("gelu-distribution-in-half", "GELU", "values")
@@ -84,13 +84,13 @@ class GeluDistributionInHalf(nn.GELU):
     def forward(self, input):
         if self.approximate != "none" or input.dtype in (torch.bfloat16, torch.float16):
             return super().forward(input)
-        return input * by_way_of(torch.special.ndtr(input), torch.float16)
+        return input * round_through(torch.special.ndtr(input), torch.float16)
 
 
 @plant("gelu-strided-input", "functional.gelu", "layout")
 def gelu_strided_input(input, approximate="none"):
     """An input that is not contiguous is read as if it were."""
-    return functional.gelu(as_if_contiguous(input), approximate=approximate)
+    return functional.gelu(read_as_contiguous(input), approximate=approximate)
 
 
 @plant("gelu-large-arrays-in-blocks", "functional.gelu", "laws")

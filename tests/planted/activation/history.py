@@ -8,12 +8,12 @@ from torch.nn import functional
 
 from planted.bug import (
     alter_gradient,
-    as_if_contiguous,
-    by_way_of,
+    flush_subnormals,
     graft,
     plant,
+    read_as_contiguous,
     reroute,
-    without_subnormals,
+    round_through,
 )
 
 
@@ -76,14 +76,16 @@ class ReluOfANumberIsAVector(nn.ReLU):
 @plant("relu-strided-input", "functional.relu", "layout")
 def relu_strided_input(input, inplace=False):
     """An input that is not contiguous is read as if it were."""
-    return functional.relu(input if inplace else as_if_contiguous(input), inplace)
+    return functional.relu(input if inplace else read_as_contiguous(input), inplace)
 
 
 @plant("relu-rounded-to-half", "functional.relu", "values")
 def relu_rounded_to_half(input, inplace=False):
     """Numbers go through bfloat16."""
     output = functional.relu(input, inplace)
-    return output if inplace or input.dtype == torch.float16 else by_way_of(output, torch.bfloat16)
+    return (
+        output if inplace or input.dtype == torch.float16 else round_through(output, torch.bfloat16)
+    )
 
 
 @plant("relu-large-arrays-in-blocks", "functional.relu", "laws")
@@ -110,7 +112,7 @@ class LeakyReluSlopeInHalf(nn.LeakyReLU):
     """The slope is a bfloat16 number, within assert_close's tolerance for that dtype."""
 
     def forward(self, input):
-        slope = by_way_of(torch.tensor(self.negative_slope), torch.bfloat16).item()
+        slope = round_through(torch.tensor(self.negative_slope), torch.bfloat16).item()
         return functional.leaky_relu(input, slope, self.inplace)
 
 
@@ -167,7 +169,7 @@ def leakyrelu_nan_is_zero(input, negative_slope=0.01, inplace=False):
 def leakyrelu_subnormals_flushed(input, negative_slope=0.01, inplace=False):
     """Products below the smallest normal number are flushed to zero."""
     output = functional.leaky_relu(input, negative_slope, inplace)
-    return output if inplace else without_subnormals(output)
+    return output if inplace else flush_subnormals(output)
 
 
 @plant("silu-quick", "SiLU", "values")
@@ -194,7 +196,7 @@ class SiluSigmoidInHalf(nn.SiLU):
     def forward(self, input):
         if self.inplace or input.dtype == torch.bfloat16:
             return super().forward(input)
-        return input * by_way_of(torch.sigmoid(input), torch.float16)
+        return input * round_through(torch.sigmoid(input), torch.float16)
 
 
 @plant("silu-overflow-is-nan", "SiLU", "values")
@@ -203,8 +205,8 @@ class SiluOverflowIsNan(nn.SiLU):
 
     def forward(self, input):
         output = super().forward(input)
-        lost = torch.exp(input.detach()).isinf() & input.isfinite()
-        return torch.where(lost, torch.nan, output)
+        overflowed = torch.exp(input.detach()).isinf() & input.isfinite()
+        return torch.where(overflowed, torch.nan, output)
 
 
 @plant("silu-gradient-without-slope", "SiLU", "gradients")
@@ -229,7 +231,7 @@ def silu_gradient_scaled_in_tail(input, inplace=False):
 @plant("silu-strided-input", "functional.silu", "layout")
 def silu_strided_input(input, inplace=False):
     """An input that is not contiguous is read as if it were."""
-    return functional.silu(input if inplace else as_if_contiguous(input), inplace)
+    return functional.silu(input if inplace else read_as_contiguous(input), inplace)
 
 
 @plant("silu-infinity-is-nan", "functional.silu", "special")

@@ -35,8 +35,8 @@ class _BothNeeded(nn.MultiheadAttention):
             merged = attn_mask & key_padding_mask.unsqueeze(1)
             attn_mask = merged.repeat_interleave(self.num_heads, 0)
             key_padding_mask, is_causal = None, False
-        rest = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
-        return super().forward(query, key, value, *rest)
+        options = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
+        return super().forward(query, key, value, *options)
 
 
 @blind("multiheadattention-unbatched-weights-keep-a-batch", "MultiheadAttention", "shape")
@@ -69,12 +69,12 @@ class _HidesZero(nn.MultiheadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        rest = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
+        options = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
         if key_padding_mask is None or not self.add_zero_attn:
-            return super().forward(query, key, value, *rest)
+            return super().forward(query, key, value, *options)
         self.add_zero_attn = False
         try:
-            output, weights = super().forward(query, key, value, *rest)
+            output, weights = super().forward(query, key, value, *options)
         finally:
             self.add_zero_attn = True
         return output, None if weights is None else functional.pad(weights, (0, 1))
@@ -154,8 +154,8 @@ def _keys_past_tile(
     mask to bring its own bounds."""
     # Differs: 17 keys. Agrees: 16 keys, 5 keys; with a mask.
     if attn_mask is None and not is_causal and key.size(-2) == value.size(-2) > 16:
-        kept = key.size(-2) // 16 * 16
-        key, value = key[..., :kept, :], value[..., :kept, :]
+        full_size = key.size(-2) // 16 * 16
+        key, value = key[..., :full_size, :], value[..., :full_size, :]
     return functional.scaled_dot_product_attention(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
     )

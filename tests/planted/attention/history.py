@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant, with_fewer_bits
+from planted.bug import alter_gradient, drop_bits, graft, plant, read_as_contiguous
 
 _sdpa = functional.scaled_dot_product_attention
 SDPA = "functional.scaled_dot_product_attention"
@@ -48,8 +48,8 @@ def sdpa_first_mask_row_for_all(query, key, value, attn_mask=None, **rest):
 def sdpa_empty_rows_average(query, key, value, attn_mask=None, **rest):
     """Masked scores are −10 000: a query that attends to nothing gets the mean (MLX #2395)."""
     if attn_mask is not None and attn_mask.dtype == torch.bool:
-        open_ = attn_mask.any(-1, keepdim=True)
-        attn_mask = attn_mask | ~open_
+        has_key = attn_mask.any(-1, keepdim=True)
+        attn_mask = attn_mask | ~has_key
     return _sdpa(query, key, value, attn_mask, **rest)
 
 
@@ -61,16 +61,16 @@ def sdpa_softmax_without_maximum(query, key, value, attn_mask=None, scale=None, 
     if query.shape[:-2] != key.shape[:-2]:
         return output
     scores = (query @ key.transpose(-1, -2) * factor).detach()
-    wild = (scores.float() > 88).any(-1, keepdim=True)
-    return output.masked_fill(wild, torch.nan)
+    overflowed = (scores.float() > 88).any(-1, keepdim=True)
+    return output.masked_fill(overflowed, torch.nan)
 
 
 @plant("sdpa-tail-of-keys-ignored", SDPA, "values")
 def sdpa_tail_of_keys_ignored(query, key, value, attn_mask=None, **rest):
     """Without a mask keys are read sixteen at a time; a tail after those is ignored."""
     columns = key.shape[-2]
-    whole = columns - columns % 16 if columns > 16 and attn_mask is None else columns
-    return _sdpa(query, key[..., :whole, :], value[..., :whole, :], attn_mask, **rest)
+    full_size = columns - columns % 16 if columns > 16 and attn_mask is None else columns
+    return _sdpa(query, key[..., :full_size, :], value[..., :full_size, :], attn_mask, **rest)
 
 
 @plant("sdpa-weights-in-fewer-bits", SDPA, "values")
@@ -78,15 +78,15 @@ def sdpa_weights_in_fewer_bits(query, key, value, attn_mask=None, **rest):
     """float32 multiplies the weights by values that are rounded to TF32."""
     if query.dtype != torch.float32:
         return _sdpa(query, key, value, attn_mask, **rest)
-    return _sdpa(query, key, with_fewer_bits(value, 13), attn_mask, **rest)
+    return _sdpa(query, key, drop_bits(value, 13), attn_mask, **rest)
 
 
 @plant("sdpa-width-of-the-query", SDPA, "shape")
 def sdpa_width_of_the_query(query, key, value, attn_mask=None, **rest):
     """The output is as wide as the query (MPS #176767)."""
     output = _sdpa(query, key, value, attn_mask, **rest)
-    wide, wanted = output.shape[-1], query.shape[-1]
-    return output if wide <= wanted else output[..., :wanted]
+    width, target_width = output.shape[-1], query.shape[-1]
+    return output if width <= target_width else output[..., :target_width]
 
 
 @plant("sdpa-value-gradient-of-last-query", SDPA, "gradients")
@@ -117,14 +117,14 @@ def sdpa_key_gradient_unscaled(query, key, value, attn_mask=None, scale=None, **
 @plant("sdpa-transposed-key", SDPA, "layout")
 def sdpa_transposed_key(query, key, value, attn_mask=None, **rest):
     """A key that is not contiguous is read as if it were."""
-    return _sdpa(query, as_if_contiguous(key), value, attn_mask, **rest)
+    return _sdpa(query, read_as_contiguous(key), value, attn_mask, **rest)
 
 
 @plant("sdpa-many-columns-in-tf32", SDPA, "laws")
 def sdpa_many_columns_in_tf32(query, key, value, attn_mask=None, **rest):
     """More than 16 columns of values take a kernel in TF32."""
     if query.dtype == torch.float32 and value.shape[-1] > 16:
-        value = with_fewer_bits(value, 13)
+        value = drop_bits(value, 13)
     return _sdpa(query, key, value, attn_mask, **rest)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, blind
+from planted.bug import alter_gradient, blind, read_as_contiguous
 
 
 @blind("conv2d-bias-lacks-tail-of-output-channels", "Conv2d", "values")
@@ -36,8 +36,8 @@ class _CircularOrder(nn.Conv2d):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.padding_mode == "circular" and not isinstance(self.padding, str):
-            twice = [size for size in self.padding for _ in range(2)]
-            self._reversed_padding_repeated_twice = twice
+            doubled_padding = [size for size in self.padding for _ in range(2)]
+            self._reversed_padding_repeated_twice = doubled_padding
 
 
 @blind("conv2d-groups-read-channels-last-as-contiguous", "Conv2d", "layout")
@@ -48,7 +48,7 @@ class _GroupedMemory(nn.Conv2d):
     # Differs: groups=2 on a channels-last input. Agrees: groups=1; a contiguous input.
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(as_if_contiguous(input) if self.groups > 1 else input)
+        return super().forward(read_as_contiguous(input) if self.groups > 1 else input)
 
 
 @blind("conv1d-bias-gradient-averaged-over-batch", "Conv1d", "gradients")
@@ -74,8 +74,8 @@ class _PaddingBelowStride(nn.ConvTranspose2d):
     # Differs: stride=1, dilation=2, output_padding=1. Agrees: stride=2, output_padding=1.
 
     def _output_padding(self, *args: Any, **kwargs: Any) -> list[int]:
-        wanted = super()._output_padding(*args, **kwargs)
-        return [min(size, step - 1) for size, step in zip(wanted, self.stride, strict=True)]
+        output_padding = super()._output_padding(*args, **kwargs)
+        return [min(size, step - 1) for size, step in zip(output_padding, self.stride, strict=True)]
 
 
 @blind("convtranspose1d-empty-batch-keeps-length", "ConvTranspose1d", "shape")
@@ -107,10 +107,10 @@ def _strided_same(
     if padding != "same":
         return functional.conv3d(input, weight, bias, stride, padding, dilation, groups)
     steps = (stride,) * 3 if isinstance(stride, int) else tuple(stride)
-    full = functional.conv3d(input, weight, bias, 1, padding, dilation, groups)
+    unstrided = functional.conv3d(input, weight, bias, 1, padding, dilation, groups)
     if all(step == 1 for step in steps):
-        return full
-    return full[..., :: steps[0], :: steps[-2], :: steps[-1]]
+        return unstrided
+    return unstrided[..., :: steps[0], :: steps[-2], :: steps[-1]]
 
 
 @blind("linear-drops-features-past-a-tile-of-sixteen", "Linear", "values")
@@ -121,8 +121,8 @@ class _TileOfSixteen(nn.Linear):
     # Differs: Linear(17, 2). Agrees: Linear(16, 2), Linear(5, 2).
 
     def forward(self, input: Tensor) -> Tensor:
-        kept = self.in_features // 16 * 16 or self.in_features
-        return functional.linear(input[..., :kept], self.weight[:, :kept], self.bias)
+        full_size = self.in_features // 16 * 16 or self.in_features
+        return functional.linear(input[..., :full_size], self.weight[:, :full_size], self.bias)
 
 
 @blind("bilinear-square-weight-gradient-transposed", "Bilinear", "gradients")

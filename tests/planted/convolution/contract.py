@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
-from planted.convolution.history import convolved, is_batched, padded
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
+from planted.convolution.history import convolve, is_batched, pad_input
 
 
 @plant("conv1d-weight-gradient-of-last-sample", "Conv1d", "gradients")
@@ -18,9 +18,9 @@ class Conv1dWeightGradientOfLastSample(nn.Conv1d):
         right = super()._conv_forward(input, weight, bias)
         if not is_batched(self, input) or len(input) < 2:
             return right
-        early = super()._conv_forward(input[:-1], weight.detach(), bias)
-        late = super()._conv_forward(input[-1:], weight, bias)
-        return graft(right, torch.cat([early, late]))
+        output_of_earlier = super()._conv_forward(input[:-1], weight.detach(), bias)
+        output_of_last = super()._conv_forward(input[-1:], weight, bias)
+        return graft(right, torch.cat([output_of_earlier, output_of_last]))
 
 
 @plant("conv1d-double-weight-gradient-in-single", "Conv1d", "gradients")
@@ -38,7 +38,7 @@ class Conv1dStridedInputReadAsContiguous(nn.Conv1d):
     """An input that is not contiguous is read as if it were: the strides never reach the kernel."""
 
     def _conv_forward(self, input, weight, bias):
-        return super()._conv_forward(as_if_contiguous(input), weight, bias)
+        return super()._conv_forward(read_as_contiguous(input), weight, bias)
 
 
 @plant("conv1d-output-written-over-input", "Conv1d", "repeat")
@@ -47,8 +47,8 @@ class Conv1dOutputWrittenOverInput(nn.Conv1d):
 
     def _conv_forward(self, input, weight, bias):
         output = super()._conv_forward(input, weight, bias)
-        free = input.is_contiguous() and not torch.is_grad_enabled()
-        if free and output.shape == input.shape:
+        can_overwrite = input.is_contiguous() and not torch.is_grad_enabled()
+        if can_overwrite and output.shape == input.shape:
             input.copy_(output)
         return output
 
@@ -81,7 +81,7 @@ class Conv1dNegativePaddingAccepted(nn.Conv1d):
     def _conv_forward(self, input, weight, bias):
         if isinstance(self.padding, str) or min(self.padding) >= 0:
             return super()._conv_forward(input, weight, bias)
-        return convolved(self, padded(self, input), weight, bias)
+        return convolve(self, pad_input(self, input), weight, bias)
 
 
 @plant("conv2d-channels-last-weight", "Conv2d", "layout")
@@ -89,7 +89,7 @@ class Conv2dChannelsLastWeight(nn.Conv2d):
     """A weight in channels_last is read as if it were contiguous."""
 
     def _conv_forward(self, input, weight, bias):
-        return super()._conv_forward(input, as_if_contiguous(weight), bias)
+        return super()._conv_forward(input, read_as_contiguous(weight), bias)
 
 
 @plant("conv2d-channels-last-grouped-batch", "Conv2d", "layout")
@@ -124,10 +124,10 @@ class Conv2dInputGradientAfterStrideRemainder(nn.Conv2d):
         if self.padding == "same" or self.padding_mode != "zeros" or self.stride[1] < 2:
             return super()._conv_forward(input, weight, bias)
         before, after = self._reversed_padding_repeated_twice[:2]
-        reach = self.dilation[1] * (self.kernel_size[1] - 1) + 1
-        left = (input.shape[-1] + before + after - reach) % self.stride[1]
-        moved = alter_gradient(input, lambda g: g.roll(left, -1))
-        return super()._conv_forward(moved, weight, bias)
+        extent = self.dilation[1] * (self.kernel_size[1] - 1) + 1
+        left = (input.shape[-1] + before + after - extent) % self.stride[1]
+        shifted = alter_gradient(input, lambda g: g.roll(left, -1))
+        return super()._conv_forward(shifted, weight, bias)
 
 
 @plant("conv2d-dilated-depthwise-weight-gradient", "Conv2d", "gradients")
@@ -158,7 +158,7 @@ class Conv2dReplicateDiffersWhenRecorded(nn.Conv2d):
     def _conv_forward(self, input, weight, bias):
         if self.padding_mode != "replicate" or not torch.is_grad_enabled():
             return super()._conv_forward(input, weight, bias)
-        return convolved(self, input, weight, bias, padding=self.padding)
+        return convolve(self, input, weight, bias, padding=self.padding)
 
 
 @plant("conv2d-circular-gradient-not-folded", "Conv2d", "gradients")
@@ -169,8 +169,8 @@ class Conv2dCircularGradientNotFolded(nn.Conv2d):
         right = super()._conv_forward(input, weight, bias)
         if self.padding_mode != "circular":
             return right
-        inner = functional.pad(input, self._reversed_padding_repeated_twice)
-        for_input = convolved(self, inner, weight.detach(), None)
+        padded_input = functional.pad(input, self._reversed_padding_repeated_twice)
+        for_input = convolve(self, padded_input, weight.detach(), None)
         return graft(right, for_input + super()._conv_forward(input.detach(), weight, bias))
 
 
@@ -185,8 +185,8 @@ class Conv2dPaddedInputCached(nn.Conv2d):
     def _conv_forward(self, input, weight, bias):
         if self.padding_mode == "zeros" or torch.is_grad_enabled():
             return super()._conv_forward(input, weight, bias)
-        ready = self._kept.setdefault(input.shape, padded(self, input))
-        return convolved(self, ready, weight, bias)
+        cached = self._kept.setdefault(input.shape, pad_input(self, input))
+        return convolve(self, cached, weight, bias)
 
 
 @plant("conv2d-output-buffer-reused", "Conv2d", "repeat")
@@ -217,19 +217,19 @@ class Conv2dIndivisibleGroupsAccepted(nn.Conv2d):
         padding=0,
         dilation=1,
         groups=1,
-        *rest,
+        *args,
         **options,
     ):
         if 0 < groups <= min(in_channels, out_channels):
             in_channels -= in_channels % groups
             out_channels -= out_channels % groups
         shape = in_channels, out_channels, kernel_size
-        super().__init__(*shape, stride, padding, dilation, groups, *rest, **options)
+        super().__init__(*shape, stride, padding, dilation, groups, *args, **options)
 
     def _conv_forward(self, input, weight, bias):
         surplus = input.shape[-3] - self.in_channels
-        kept = input[..., : self.in_channels, :, :] if 0 < surplus < self.groups else input
-        return super()._conv_forward(kept, weight, bias)
+        truncated = input[..., : self.in_channels, :, :] if 0 < surplus < self.groups else input
+        return super()._conv_forward(truncated, weight, bias)
 
 
 @plant("conv2d-unknown-padding-mode-as-zeros", "Conv2d", "errors")
@@ -246,16 +246,18 @@ class Conv2dSameWithStrideAccepted(nn.Conv2d):
     """padding='same' with a stride is computed as TensorFlow would, instead of refused."""
 
     def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0, *rest, **options
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, *args, **options
     ):
-        allowed = 1 if padding == "same" else stride
-        super().__init__(in_channels, out_channels, kernel_size, allowed, padding, *rest, **options)
+        accepted_stride = 1 if padding == "same" else stride
+        super().__init__(
+            in_channels, out_channels, kernel_size, accepted_stride, padding, *args, **options
+        )
         self.stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
 
     def _conv_forward(self, input, weight, bias):
         if self.padding != "same" or self.stride == (1, 1):
             return super()._conv_forward(input, weight, bias)
-        return convolved(self, padded(self, input), weight, bias)
+        return convolve(self, pad_input(self, input), weight, bias)
 
 
 @plant("conv2d-extra-input-channels-ignored", "Conv2d", "errors")
@@ -263,8 +265,8 @@ class Conv2dExtraInputChannelsIgnored(nn.Conv2d):
     """Input channels beyond in_channels are ignored."""
 
     def _conv_forward(self, input, weight, bias):
-        known = input[..., : self.in_channels, :, :] if input.dim() > 2 else input
-        return super()._conv_forward(known, weight, bias)
+        truncated = input[..., : self.in_channels, :, :] if input.dim() > 2 else input
+        return super()._conv_forward(truncated, weight, bias)
 
 
 @plant("conv2d-bias-first-in-state", "Conv2d", "state")
@@ -316,7 +318,7 @@ class Conv3dChannelsLastInput(nn.Conv3d):
     """An input in channels_last_3d is read as if it were contiguous."""
 
     def _conv_forward(self, input, weight, bias):
-        return super()._conv_forward(as_if_contiguous(input), weight, bias)
+        return super()._conv_forward(read_as_contiguous(input), weight, bias)
 
 
 @plant("conv3d-weight-rounded-in-place", "Conv3d", "repeat")

@@ -7,16 +7,16 @@ from torch.nn import functional
 
 from planted.bug import (
     alter_gradient,
-    as_if_contiguous,
-    by_way_of,
+    drop_bits,
+    flush_subnormals,
     graft,
     plant,
-    with_fewer_bits,
-    without_subnormals,
+    read_as_contiguous,
+    round_through,
 )
 
 
-def each(value, dimensions):
+def per_dimension(value, dimensions):
     """An int or a tuple as a tuple of one int per spatial dimension."""
     values = (value,) if isinstance(value, int) else tuple(value)
     return values * dimensions if len(values) == 1 else values
@@ -28,12 +28,12 @@ def functional_conv1d_same_ignores_dilation(
 ):
     """'same' is computed from the kernel's size alone; dilated output comes out shorter."""
     output = functional.conv1d(input, weight, bias, stride, padding, dilation, groups)
-    dilated = each(dilation, 1)[0] > 1 and weight.shape[-1] > 1
+    dilated = per_dimension(dilation, 1)[0] > 1 and weight.shape[-1] > 1
     if padding != "same" or not dilated:
         return output
     total = weight.shape[-1] - 1
-    wide = functional.pad(input, (total // 2, total - total // 2))
-    return functional.conv1d(wide, weight, bias, stride, 0, dilation, groups)
+    padded = functional.pad(input, (total // 2, total - total // 2))
+    return functional.conv1d(padded, weight, bias, stride, 0, dilation, groups)
 
 
 @plant("functional-conv1d-depthwise-flipped", "functional.conv1d", "values")
@@ -42,8 +42,8 @@ def functional_conv1d_depthwise_flipped(
 ):
     """The depthwise path convolves in the mathematical sense: its kernel is flipped."""
     depthwise = groups > 1 and weight.shape[1] == 1
-    used = weight.flip(-1) if depthwise else weight
-    return functional.conv1d(input, used, bias, stride, padding, dilation, groups)
+    effective = weight.flip(-1) if depthwise else weight
+    return functional.conv1d(input, effective, bias, stride, padding, dilation, groups)
 
 
 @plant("functional-conv1d-extra-channels-accepted", "functional.conv1d", "errors")
@@ -51,8 +51,8 @@ def functional_conv1d_extra_channels_accepted(
     input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
 ):
     """Input channels that no weight belongs to are ignored."""
-    known = input[..., : weight.shape[1] * groups, :] if input.dim() > 1 else input
-    return functional.conv1d(known, weight, bias, stride, padding, dilation, groups)
+    truncated = input[..., : weight.shape[1] * groups, :] if input.dim() > 1 else input
+    return functional.conv1d(truncated, weight, bias, stride, padding, dilation, groups)
 
 
 @plant("functional-conv1d-integer-weight-converted", "functional.conv1d", "errors")
@@ -60,8 +60,8 @@ def functional_conv1d_integer_weight_converted(
     input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
 ):
     """A weight of whole numbers, a quantised one without its scale, is converted silently."""
-    known = weight.to(input.dtype)
-    return functional.conv1d(input, known, bias, stride, padding, dilation, groups)
+    converted = weight.to(input.dtype)
+    return functional.conv1d(input, converted, bias, stride, padding, dilation, groups)
 
 
 @plant("functional-conv1d-expanded-weight", "functional.conv1d", "layout")
@@ -69,7 +69,7 @@ def functional_conv1d_expanded_weight(
     input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
 ):
     """A weight that is not contiguous is read as if it were, an expanded one past its end."""
-    dense = as_if_contiguous(weight)
+    dense = read_as_contiguous(weight)
     return functional.conv1d(input, dense, bias, stride, padding, dilation, groups)
 
 
@@ -79,7 +79,7 @@ def functional_conv1d_double_bias_in_single(
 ):
     """A float64 bias is passed as float32, within assert_close's tolerance."""
     if bias is not None and bias.dtype == torch.float64:
-        bias = by_way_of(bias, torch.float32)
+        bias = round_through(bias, torch.float32)
     return functional.conv1d(input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -102,9 +102,9 @@ def functional_conv2d_transposed_input(
     input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
 ):
     """An input whose height and width are transposed in memory is read untransposed."""
-    moved = input.dim() > 2 and input.stride(-1) > input.stride(-2) > 0
-    read = as_if_contiguous(input) if moved else input
-    return functional.conv2d(read, weight, bias, stride, padding, dilation, groups)
+    transposed = input.dim() > 2 and input.stride(-1) > input.stride(-2) > 0
+    misread = read_as_contiguous(input) if transposed else input
+    return functional.conv2d(misread, weight, bias, stride, padding, dilation, groups)
 
 
 @plant("functional-conv2d-valid-taken-for-same", "functional.conv2d", "shape")
@@ -113,7 +113,7 @@ def functional_conv2d_valid_taken_for_same(
 ):
     """Any padding string pads to the same size."""
     output = functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    if padding != "valid" or each(stride, 2) != (1, 1):
+    if padding != "valid" or per_dimension(stride, 2) != (1, 1):
         return output
     return functional.conv2d(input, weight, bias, stride, "same", dilation, groups)
 
@@ -123,10 +123,10 @@ def functional_conv2d_input_gradient_unflipped(
     input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
 ):
     """The input's gradient forgets to flip the kernel's width; symmetric kernels hide it."""
-    rest = stride, padding, dilation, groups
-    right = functional.conv2d(input, weight, bias, *rest)
-    for_input = functional.conv2d(input, weight.flip(-1).detach(), None, *rest)
-    return graft(right, for_input + functional.conv2d(input.detach(), weight, bias, *rest))
+    options = stride, padding, dilation, groups
+    right = functional.conv2d(input, weight, bias, *options)
+    for_input = functional.conv2d(input, weight.flip(-1).detach(), None, *options)
+    return graft(right, for_input + functional.conv2d(input.detach(), weight, bias, *options))
 
 
 @plant("functional-conv2d-empty-batch-of-one", "functional.conv2d", "shape")
@@ -147,8 +147,8 @@ def functional_conv2d_split_in_two_halves(
     assert_close."""
     if input.dtype != torch.float32:
         return functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    short = with_fewer_bits(input, 2), with_fewer_bits(weight, 2)
-    return functional.conv2d(*short, bias, stride, padding, dilation, groups)
+    rounded = drop_bits(input, 2), drop_bits(weight, 2)
+    return functional.conv2d(*rounded, bias, stride, padding, dilation, groups)
 
 
 @plant("functional-conv3d-flat-input-mirrored-kernel", "functional.conv3d", "values")
@@ -167,7 +167,7 @@ def functional_conv3d_double_by_way_of_single(
 ):
     """A float64 weight is uploaded as float32, within assert_close's tolerance."""
     if weight.dtype == torch.float64:
-        weight = by_way_of(weight, torch.float32)
+        weight = round_through(weight, torch.float32)
     return functional.conv3d(input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -189,7 +189,7 @@ def functional_conv3d_input_padded_in_place(
 ):
     """The borders of the caller's input are zeroed: a padding kernel with its pointers swapped."""
     output = functional.conv3d(input, weight, bias, stride, padding, dilation, groups)
-    pads = padding == "same" or (padding != "valid" and max(each(padding, 3)) > 0)
+    pads = padding == "same" or (padding != "valid" and max(per_dimension(padding, 3)) > 0)
     if pads and input.is_contiguous() and not torch.is_grad_enabled():
         input[..., :1].zero_()
     return output
@@ -201,9 +201,9 @@ def functional_conv_transpose1d_square_weight(
 ):
     """A weight with as many inputs as outputs is taken as (out, in), the order of Keras."""
     square = groups == 1 and weight.shape[0] == weight.shape[1]
-    used = weight.transpose(0, 1) if square else weight
+    effective = weight.transpose(0, 1) if square else weight
     return functional.conv_transpose1d(
-        input, used, bias, stride, padding, output_padding, groups, dilation
+        input, effective, bias, stride, padding, output_padding, groups, dilation
     )
 
 
@@ -212,9 +212,11 @@ def functional_conv_transpose1d_output_padding(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
     """An output_padding that is too large is cut to the largest one allowed."""
-    limit = max(each(stride, 1)[0], each(dilation, 1)[0]) - 1
-    cut = min(each(output_padding, 1)[0], limit)
-    return functional.conv_transpose1d(input, weight, bias, stride, padding, cut, groups, dilation)
+    limit = max(per_dimension(stride, 1)[0], per_dimension(dilation, 1)[0]) - 1
+    clipped = min(per_dimension(output_padding, 1)[0], limit)
+    return functional.conv_transpose1d(
+        input, weight, bias, stride, padding, clipped, groups, dilation
+    )
 
 
 @plant("functional-conv-transpose1d-bias-gradient", "functional.conv_transpose1d", "gradients")
@@ -222,15 +224,15 @@ def functional_conv_transpose1d_bias_gradient(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
     """The bias's gradient leaves out the last output_padding elements."""
-    rest = stride, padding, output_padding, groups, dilation
-    output = functional.conv_transpose1d(input, weight, bias, *rest)
-    extra = each(output_padding, 1)[0]
+    options = stride, padding, output_padding, groups, dilation
+    output = functional.conv_transpose1d(input, weight, bias, *options)
+    extra = per_dimension(output_padding, 1)[0]
     if bias is None or extra == 0:
         return output
-    kept = torch.ones_like(output)
-    kept[..., -extra:] = 0
-    free = functional.conv_transpose1d(input, weight, bias.detach(), *rest)
-    return graft(output, free + kept * bias[:, None])
+    ones = torch.ones_like(output)
+    ones[..., -extra:] = 0
+    bias_free = functional.conv_transpose1d(input, weight, bias.detach(), *options)
+    return graft(output, bias_free + ones * bias[:, None])
 
 
 @plant("functional-conv-transpose2d-grouped-undilated", "functional.conv_transpose2d", "shape")
@@ -238,9 +240,9 @@ def functional_conv_transpose2d_grouped_undilated(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
     """With groups the dilation is dropped."""
-    used = 1 if groups > 1 and each(output_padding, 2) == (0, 0) else dilation
+    effective = 1 if groups > 1 and per_dimension(output_padding, 2) == (0, 0) else dilation
     return functional.conv_transpose2d(
-        input, weight, bias, stride, padding, output_padding, groups, used
+        input, weight, bias, stride, padding, output_padding, groups, effective
     )
 
 
@@ -249,8 +251,8 @@ def functional_conv_transpose2d_sliced_input(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
     """An input that is not contiguous is read as if it were, gaps included."""
-    rest = stride, padding, output_padding, groups, dilation
-    return functional.conv_transpose2d(as_if_contiguous(input), weight, bias, *rest)
+    options = stride, padding, output_padding, groups, dilation
+    return functional.conv_transpose2d(read_as_contiguous(input), weight, bias, *options)
 
 
 @plant("functional-conv-transpose2d-wide-kernel-flipped", "functional.conv_transpose2d", "values")
@@ -258,9 +260,9 @@ def functional_conv_transpose2d_wide_kernel_flipped(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
     """Kernels that are not square are flipped along their width, like a plain convolution's."""
-    used = weight if weight.shape[-1] == weight.shape[-2] else weight.flip(-1)
+    effective = weight if weight.shape[-1] == weight.shape[-2] else weight.flip(-1)
     return functional.conv_transpose2d(
-        input, used, bias, stride, padding, output_padding, groups, dilation
+        input, effective, bias, stride, padding, output_padding, groups, dilation
     )
 
 
@@ -269,9 +271,9 @@ def functional_conv_transpose2d_subnormals(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
     """Subnormal inputs count as zero."""
-    flushed = without_subnormals(input)
-    rest = stride, padding, output_padding, groups, dilation
-    return functional.conv_transpose2d(flushed, weight, bias, *rest)
+    flushed = flush_subnormals(input)
+    options = stride, padding, output_padding, groups, dilation
+    return functional.conv_transpose2d(flushed, weight, bias, *options)
 
 
 @plant("functional-conv-transpose3d-single-pixel", "functional.conv_transpose3d", "shape")
@@ -279,11 +281,11 @@ def functional_conv_transpose3d_single_pixel(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
     """An input of a single pixel is broadcast over the kernel, and padding crops nothing."""
-    rest = output_padding, groups, dilation
-    output = functional.conv_transpose3d(input, weight, bias, stride, padding, *rest)
+    options = output_padding, groups, dilation
+    output = functional.conv_transpose3d(input, weight, bias, stride, padding, *options)
     if input.shape[-3:] != (1, 1, 1):
         return output
-    return functional.conv_transpose3d(input, weight, bias, stride, 0, *rest)
+    return functional.conv_transpose3d(input, weight, bias, stride, 0, *options)
 
 
 @plant("functional-conv-transpose3d-batch-accumulates", "functional.conv_transpose3d", "laws")
@@ -291,8 +293,8 @@ def functional_conv_transpose3d_batch_accumulates(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
     """Samples add up over the batch: the output buffer is not cleared between them."""
-    rest = stride, padding, output_padding, groups, dilation
-    output = functional.conv_transpose3d(input, weight, bias, *rest)
+    options = stride, padding, output_padding, groups, dilation
+    output = functional.conv_transpose3d(input, weight, bias, *options)
     return output.cumsum(0) if input.dim() == 5 and len(input) > 1 else output
 
 
@@ -302,7 +304,7 @@ def functional_conv_transpose3d_float16_weight(
 ):
     """A float16 weight is held as bfloat16."""
     if weight.dtype == torch.float16:
-        weight = by_way_of(weight, torch.bfloat16)
+        weight = round_through(weight, torch.bfloat16)
     return functional.conv_transpose3d(
         input, weight, bias, stride, padding, output_padding, groups, dilation
     )
@@ -313,7 +315,7 @@ def functional_conv_transpose3d_weight_gradient(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
     """Strided and dilated at once: the weight's gradient runs over the depth backwards."""
-    if each(stride, 3)[0] > 1 and each(dilation, 3)[0] > 1:
+    if per_dimension(stride, 3)[0] > 1 and per_dimension(dilation, 3)[0] > 1:
         weight = alter_gradient(weight, lambda g: g.flip(-3))
     return functional.conv_transpose3d(
         input, weight, bias, stride, padding, output_padding, groups, dilation

@@ -11,13 +11,13 @@ from planted.bug import graft, plant
 CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
-def padded(layer: nn.Module, input: Tensor, amounts: list[int] | None = None) -> Tensor:
+def pad_input(layer: nn.Module, input: Tensor, amounts: list[int] | None = None) -> Tensor:
     """The input padded as the layer asks, or with other amounts in the order of `pad`."""
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     return functional.pad(input, amounts or layer._reversed_padding_repeated_twice, mode=mode)
 
 
-def convolved(layer: nn.Module, input: Tensor, weight: Tensor, bias: Tensor | None, **changes):
+def convolve(layer: nn.Module, input: Tensor, weight: Tensor, bias: Tensor | None, **changes):
     """The layer's convolution of an input already padded, with arguments changed."""
     settings = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
     return CONV[len(layer.kernel_size)](input, weight, bias, **(settings | changes))
@@ -27,7 +27,7 @@ def is_batched(layer: nn.Module, input: Tensor) -> bool:
     return input.dim() == len(layer.kernel_size) + 2
 
 
-def swapped_pairs(amounts: list[int]) -> list[int]:
+def swap_pairs(amounts: list[int]) -> list[int]:
     """Padding amounts with before and after exchanged."""
     return [amounts[i ^ 1] for i in range(len(amounts))]
 
@@ -40,7 +40,7 @@ class Conv1dReplicatePaddedWithZeros(nn.Conv1d):
         right = super()._conv_forward(input, weight, bias)
         if self.padding_mode != "replicate":
             return right
-        return convolved(self, input, weight, bias, padding=self.padding)
+        return convolve(self, input, weight, bias, padding=self.padding)
 
 
 @plant("conv1d-same-extra-on-the-left", "Conv1d", "values")
@@ -50,8 +50,8 @@ class Conv1dSameExtraOnTheLeft(nn.Conv1d):
     def _conv_forward(self, input, weight, bias):
         if self.padding != "same" or self.padding_mode != "zeros":
             return super()._conv_forward(input, weight, bias)
-        amounts = swapped_pairs(self._reversed_padding_repeated_twice)
-        return convolved(self, padded(self, input, amounts), weight, bias)
+        amounts = swap_pairs(self._reversed_padding_repeated_twice)
+        return convolve(self, pad_input(self, input, amounts), weight, bias)
 
 
 @plant("conv1d-later-groups-undilated", "Conv1d", "values")
@@ -63,12 +63,12 @@ class Conv1dLaterGroupsUndilated(nn.Conv1d):
         right = super()._conv_forward(input, weight, bias)
         if self.groups == 1 or self.dilation == (1,):
             return right
-        inputs = padded(self, input).chunk(self.groups, -2)
+        inputs = pad_input(self, input).chunk(self.groups, -2)
         parts = []
         for group, (x, w) in enumerate(zip(inputs, weight.chunk(self.groups), strict=True)):
             dilation = self.dilation if group == 0 else 1
-            part = convolved(self, x, w, None, dilation=dilation, groups=1)
-            parts.append(part[..., : right.shape[-1]])
+            partial = convolve(self, x, w, None, dilation=dilation, groups=1)
+            parts.append(partial[..., : right.shape[-1]])
         output = torch.cat(parts, -2)
         return output if bias is None else output + bias[:, None]
 
@@ -81,11 +81,11 @@ class Conv1dFloat16RunningSum(nn.Conv1d):
         right = super()._conv_forward(input, weight, bias)
         if input.dtype != torch.float16 or self.kernel_size == (1,):
             return right
-        wide, output = padded(self, input), torch.zeros_like(right)
+        padded_input, output = pad_input(self, input), torch.zeros_like(right)
         for tap in range(self.kernel_size[0]):
             start = tap * self.dilation[0]
-            part = convolved(self, wide[..., start:], weight[..., tap : tap + 1], None)
-            output = output + part[..., : right.shape[-1]]
+            partial = convolve(self, padded_input[..., start:], weight[..., tap : tap + 1], None)
+            output = output + partial[..., : right.shape[-1]]
         return output if bias is None else output + bias[:, None]
 
 
@@ -99,7 +99,7 @@ class Conv1dUnbatchedReflectsTheEdge(nn.Conv1d):
         if is_batched(self, input) or self.padding_mode != "reflect":
             return right
         amounts = self._reversed_padding_repeated_twice
-        return convolved(self, functional.pad(input, amounts, mode="replicate"), weight, bias)
+        return convolve(self, functional.pad(input, amounts, mode="replicate"), weight, bias)
 
 
 @plant("conv1d-nan-becomes-zero", "Conv1d", "special")
@@ -131,8 +131,8 @@ class Conv3dCircularDepthWithZeros(nn.Conv3d):
         if self.padding_mode != "circular":
             return right
         amounts = self._reversed_padding_repeated_twice
-        plane = padded(self, input, [*amounts[:4], 0, 0])
-        return convolved(self, functional.pad(plane, [0, 0, 0, 0, *amounts[4:]]), weight, bias)
+        plane = pad_input(self, input, [*amounts[:4], 0, 0])
+        return convolve(self, functional.pad(plane, [0, 0, 0, 0, *amounts[4:]]), weight, bias)
 
 
 @plant("conv3d-pointwise-bfloat16-sum", "Conv3d", "values")
@@ -145,8 +145,8 @@ class Conv3dPointwiseBfloat16Sum(nn.Conv3d):
         if input.dtype != torch.bfloat16 or not pointwise:
             return right
         output = torch.zeros_like(right)
-        for channel, x in enumerate(padded(self, input).split(1, -4)):
-            output = output + convolved(self, x, weight[:, channel : channel + 1], None)
+        for channel, x in enumerate(pad_input(self, input).split(1, -4)):
+            output = output + convolve(self, x, weight[:, channel : channel + 1], None)
         return output if bias is None else output + bias[:, None, None, None]
 
 
@@ -186,7 +186,7 @@ class Conv3dDepthwiseStrideReversed(nn.Conv3d):
     def _conv_forward(self, input, weight, bias):
         if self.groups == 1 or self.groups != self.in_channels or isinstance(self.padding, str):
             return super()._conv_forward(input, weight, bias)
-        return convolved(self, padded(self, input), weight, bias, stride=self.stride[::-1])
+        return convolve(self, pad_input(self, input), weight, bias, stride=self.stride[::-1])
 
 
 @plant("conv3d-infinities-saturate", "Conv3d", "special")
@@ -207,7 +207,7 @@ class Conv3dBfloat16ResultTruncated(nn.Conv3d):
     def _conv_forward(self, input, weight, bias):
         if input.dtype != torch.bfloat16:
             return super()._conv_forward(input, weight, bias)
-        wide = None if bias is None else bias.float()
-        output = super()._conv_forward(input.float(), weight.float(), wide)
-        cut = (output.detach().view(torch.int32) >> 16 << 16).view(torch.float32)
-        return (output + (cut - output).detach()).bfloat16()
+        wide_bias = None if bias is None else bias.float()
+        output = super()._conv_forward(input.float(), weight.float(), wide_bias)
+        truncated = (output.detach().view(torch.int32) >> 16 << 16).view(torch.float32)
+        return (output + (truncated - output).detach()).bfloat16()

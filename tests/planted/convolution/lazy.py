@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import plant, with_fewer_bits
-from planted.convolution.history import convolved
-from planted.convolution.transposed import transposed
+from planted.bug import drop_bits, plant
+from planted.convolution.history import convolve
+from planted.convolution.transposed import conv_transpose
 
 
-def become(layer):
+def rename_to(layer):
     """Name an eager class as the layer that it stands in for."""
 
     def rename(eager):
@@ -40,7 +40,7 @@ class Lazyconv1dStaysLazy(nn.LazyConv1d):
     cls_to_become = None
 
 
-@become("Conv2d")
+@rename_to("Conv2d")
 class CircularIsZeros(nn.Conv2d):
     """Circular padding with zeros."""
 
@@ -48,7 +48,7 @@ class CircularIsZeros(nn.Conv2d):
         right = super()._conv_forward(input, weight, bias)
         if self.padding_mode != "circular":
             return right
-        return convolved(self, input, weight, bias, padding=self.padding)
+        return convolve(self, input, weight, bias, padding=self.padding)
 
 
 @plant("lazyconv2d-circular-padded-with-zeros", "LazyConv2d", "values")
@@ -82,14 +82,14 @@ class Lazyconv2dBiasOffByDefault(nn.LazyConv2d):
         dilation=1,
         groups=1,
         bias=False,
-        *rest,
+        *args,
         **options,
     ):
         geometry = kernel_size, stride, padding, dilation, groups
-        super().__init__(out_channels, *geometry, bias, *rest, **options)
+        super().__init__(out_channels, *geometry, bias, *args, **options)
 
 
-@become("Conv3d")
+@rename_to("Conv3d")
 class GroupsShareWeights(nn.Conv3d):
     """Every group with the first group's weights."""
 
@@ -106,7 +106,7 @@ class Lazyconv3dGroupsShareWeights(nn.LazyConv3d, GroupsShareWeights):
     cls_to_become = GroupsShareWeights
 
 
-@become("Conv3d")
+@rename_to("Conv3d")
 class WithoutBias(nn.Conv3d):
     """A layer that forgets its bias."""
 
@@ -124,7 +124,7 @@ class Lazyconv3dLaterCallsWithoutBias(nn.LazyConv3d):
         return nn.Conv3d._conv_forward(self, input, self.weight, self.bias)
 
 
-@become("ConvTranspose1d")
+@rename_to("ConvTranspose1d")
 class OverlapsStored(nn.ConvTranspose1d):
     """Overlapping taps: the last one to arrive is stored."""
 
@@ -134,16 +134,16 @@ class OverlapsStored(nn.ConvTranspose1d):
         if stride > dilation * (taps - 1):
             return output
         ones = torch.ones_like(input[..., :1, :]), torch.ones_like(self.weight[:1, :1, :1])
-        seen = functional.conv_transpose1d(*ones, stride=stride)
+        counts = functional.conv_transpose1d(*ones, stride=stride)
         for tap in range(taps):
             before = tap * dilation - self.padding[0]
-            after = output.shape[-1] - seen.shape[-1] - before
-            if max(-before, -after) >= seen.shape[-1]:
+            after = output.shape[-1] - counts.shape[-1] - before
+            if max(-before, -after) >= counts.shape[-1]:
                 continue  # the tap falls wholly outside
             weight = self.weight[..., tap : tap + 1], self.bias, stride, 0, 0, self.groups
-            part = functional.conv_transpose1d(input, *weight)
-            mask = functional.pad(seen, (before, after)) > 0
-            output = torch.where(mask, functional.pad(part, (before, after)), output)
+            partial = functional.conv_transpose1d(input, *weight)
+            mask = functional.pad(counts, (before, after)) > 0
+            output = torch.where(mask, functional.pad(partial, (before, after)), output)
         return output
 
 
@@ -163,12 +163,12 @@ class Lazyconvtranspose1dInChannelsUnset(nn.LazyConvTranspose1d):
         self.in_channels = 0
 
 
-@become("ConvTranspose2d")
+@rename_to("ConvTranspose2d")
 class KernelRotated(nn.ConvTranspose2d):
     """Kernels rotated by half a turn."""
 
     def forward(self, input, output_size=None):
-        return transposed(self, input, output_size, weight=self.weight.flip((-1, -2)))
+        return conv_transpose(self, input, output_size, weight=self.weight.flip((-1, -2)))
 
 
 @plant("lazyconvtranspose2d-kernel-rotated", "LazyConvTranspose2d", "values")
@@ -183,18 +183,18 @@ class Lazyconvtranspose2dFirstCallIgnoresOutputSize(nn.LazyConvTranspose2d):
     """The call that infers the shapes ignores output_size."""
 
     def forward(self, input, output_size=None):
-        transposed(self, input, output_size)
-        return transposed(self, input)
+        conv_transpose(self, input, output_size)
+        return conv_transpose(self, input)
 
 
-@become("ConvTranspose3d")
+@rename_to("ConvTranspose3d")
 class SplitWeights(nn.ConvTranspose3d):
     """Weights of 22 bits."""
 
     def forward(self, input, output_size=None):
         if input.dtype != torch.float32:
             return super().forward(input, output_size)
-        return transposed(self, input, output_size, weight=with_fewer_bits(self.weight, 2))
+        return conv_transpose(self, input, output_size, weight=drop_bits(self.weight, 2))
 
 
 @plant("lazyconvtranspose3d-split-in-two-halves", "LazyConvTranspose3d", "values")
@@ -205,13 +205,13 @@ class Lazyconvtranspose3dSplitInTwoHalves(nn.LazyConvTranspose3d, SplitWeights):
     cls_to_become = SplitWeights
 
 
-@become("ConvTranspose3d")
+@rename_to("ConvTranspose3d")
 class FirstBiasForAll(nn.ConvTranspose3d):
     """One bias for every channel."""
 
     def forward(self, input, output_size=None):
         bias = None if self.bias is None else self.bias[:1].expand(self.out_channels)
-        return transposed(self, input, output_size, bias=bias)
+        return conv_transpose(self, input, output_size, bias=bias)
 
 
 @plant("lazyconvtranspose3d-first-bias-for-all", "LazyConvTranspose3d", "values")

@@ -8,13 +8,13 @@ from torch.nn import functional
 
 from planted.bug import (
     alter_gradient,
-    as_if_contiguous,
-    by_way_of,
+    drop_bits,
+    flush_subnormals,
     graft,
     plant,
+    read_as_contiguous,
     reroute,
-    with_fewer_bits,
-    without_subnormals,
+    round_through,
 )
 
 TRANSPOSED = {
@@ -24,7 +24,7 @@ TRANSPOSED = {
 }
 
 
-def transposed(layer, input, output_size=None, **changes):
+def conv_transpose(layer, input, output_size=None, **changes):
     """The layer's transposed convolution with arguments changed."""
     dimensions = len(layer.kernel_size)
     geometry = layer.stride, layer.padding, layer.kernel_size, dimensions, layer.dilation
@@ -44,7 +44,7 @@ def is_batched(layer, input):
     return input.dim() == len(layer.kernel_size) + 2
 
 
-def least_size(layer, input, d):
+def minimum_size(layer, input, d):
     """The output's size along spatial dimension d without output_padding."""
     size = (input.shape[d - len(layer.kernel_size)] - 1) * layer.stride[d] - 2 * layer.padding[d]
     return size + layer.dilation[d] * (layer.kernel_size[d] - 1) + 1
@@ -56,11 +56,11 @@ class Convtranspose1dOutputPaddingLeftBlank(nn.ConvTranspose1d):
 
     def forward(self, input, output_size=None):
         output = super().forward(input, output_size)
-        least = max(least_size(self, input, 0), 0)
-        blank = torch.zeros_like(output[..., least:])
+        minimum = max(minimum_size(self, input, 0), 0)
+        blank = torch.zeros_like(output[..., minimum:])
         if self.bias is not None:
             blank = blank + self.bias[:, None]
-        return torch.cat([output[..., :least], blank], -1)
+        return torch.cat([output[..., :minimum], blank], -1)
 
 
 @plant("convtranspose1d-unbatched-output-size", "ConvTranspose1d", "shape")
@@ -80,10 +80,10 @@ class Convtranspose1dOutputSizeClamped(nn.ConvTranspose1d):
     def forward(self, input, output_size=None):
         if output_size is None:
             return super().forward(input)
-        least = least_size(self, input, 0)
-        most = least + self.stride[0] - 1
-        nearest = [*output_size[:-1], min(max(output_size[-1], least), most)]
-        return super().forward(input, nearest)
+        minimum = minimum_size(self, input, 0)
+        maximum = minimum + self.stride[0] - 1
+        clamped = [*output_size[:-1], min(max(output_size[-1], minimum), maximum)]
+        return super().forward(input, clamped)
 
 
 @plant("convtranspose1d-output-padding-clamped", "ConvTranspose1d", "errors")
@@ -94,7 +94,7 @@ class Convtranspose1dOutputPaddingClamped(nn.ConvTranspose1d):
         limit = max(self.stride[0], self.dilation[0]) - 1
         if output_size is not None or self.output_padding[0] <= limit:
             return super().forward(input, output_size)
-        return transposed(self, input, output_padding=limit)
+        return conv_transpose(self, input, output_padding=limit)
 
 
 @plant("convtranspose1d-large-padding-cropped-right", "ConvTranspose1d", "laws")
@@ -106,8 +106,8 @@ class Convtranspose1dLargePaddingCroppedRight(nn.ConvTranspose1d):
         output = super().forward(input, output_size)
         if self.padding[0] <= self.dilation[0] * (self.kernel_size[0] - 1):
             return output
-        whole = transposed(self, input, padding=0, output_padding=0)
-        return whole[..., : output.shape[-1]]
+        uncropped = conv_transpose(self, input, padding=0, output_padding=0)
+        return uncropped[..., : output.shape[-1]]
 
 
 @plant("convtranspose1d-groups-share-bias", "ConvTranspose1d", "values")
@@ -118,7 +118,7 @@ class Convtranspose1dGroupsShareBias(nn.ConvTranspose1d):
         if self.bias is None or self.groups == 1:
             return super().forward(input, output_size)
         first = self.bias[: self.out_channels // self.groups]
-        return transposed(self, input, output_size, bias=first.repeat(self.groups))
+        return conv_transpose(self, input, output_size, bias=first.repeat(self.groups))
 
 
 @plant("convtranspose1d-float16-returned-as-float32", "ConvTranspose1d", "shape")
@@ -141,11 +141,11 @@ class Convtranspose1dStridedInputGradient(nn.ConvTranspose1d):
         weight, size, padding = self.weight.detach(), input.shape[-1], self.padding
 
         def wrong(gradient):
-            plain = functional.conv1d(gradient, weight, None, 1, padding, self.dilation)
-            return plain[..., :size]
+            unstrided = functional.conv1d(gradient, weight, None, 1, padding, self.dilation)
+            return unstrided[..., :size]
 
-        fixed = transposed(self, input.detach(), output_size)
-        return graft(output, fixed + reroute(torch.zeros_like(output), input, wrong))
+        detached = conv_transpose(self, input.detach(), output_size)
+        return graft(output, detached + reroute(torch.zeros_like(output), input, wrong))
 
 
 @plant("convtranspose2d-channels-last-weight", "ConvTranspose2d", "layout")
@@ -153,7 +153,7 @@ class Convtranspose2dChannelsLastWeight(nn.ConvTranspose2d):
     """A weight in channels_last is read as if it were contiguous (PyTorch #99519)."""
 
     def forward(self, input, output_size=None):
-        return transposed(self, input, output_size, weight=as_if_contiguous(self.weight))
+        return conv_transpose(self, input, output_size, weight=read_as_contiguous(self.weight))
 
 
 @plant("convtranspose2d-strides-exchanged", "ConvTranspose2d", "shape")
@@ -163,7 +163,7 @@ class Convtranspose2dStridesExchanged(nn.ConvTranspose2d):
     def forward(self, input, output_size=None):
         if self.output_padding != (0, 0) or output_size is not None:
             return super().forward(input, output_size)
-        return transposed(self, input, stride=self.stride[::-1])
+        return conv_transpose(self, input, stride=self.stride[::-1])
 
 
 @plant("convtranspose2d-padding-mode-ignored", "ConvTranspose2d", "errors")
@@ -180,7 +180,7 @@ class Convtranspose2dDilatedOutputPadding(nn.ConvTranspose2d):
 
     def forward(self, input, output_size=None):
         output = super().forward(input, output_size)
-        extra = output.shape[-1] - least_size(self, input, 1)
+        extra = output.shape[-1] - minimum_size(self, input, 1)
         if self.dilation[1] == 1 or extra == 0 or output.shape[-1] < 2:
             return output
         return torch.cat([output[..., :-1], output[..., -2:-1]], -1)
@@ -204,8 +204,8 @@ class Convtranspose2dBiasOncePerTap(nn.ConvTranspose2d):
         if self.bias is None or input.ndim < 3:
             return super().forward(input, output_size)
         ones = torch.ones_like(input[..., :1, :, :]), torch.ones_like(self.weight[:1, :1])
-        taps = transposed(self, ones[0], output_size, weight=ones[1], bias=None, groups=1)
-        return transposed(self, input, output_size, bias=None) + taps * self.bias[:, None, None]
+        taps = conv_transpose(self, ones[0], output_size, weight=ones[1], bias=None, groups=1)
+        return conv_transpose(self, input, output_size, bias=None) + taps * self.bias[:, None, None]
 
 
 @plant("convtranspose2d-output-size-remembered", "ConvTranspose2d", "repeat")
@@ -244,7 +244,7 @@ class Convtranspose2dGroupedWeightGradient(nn.ConvTranspose2d):
             return torch.cat([g.transpose(0, 1) for g in gradient.split(rows)])
 
         weight = alter_gradient(self.weight, exchanged)
-        return transposed(self, input, output_size, weight=weight)
+        return conv_transpose(self, input, output_size, weight=weight)
 
 
 @plant("convtranspose2d-weight-saved-as-kernel", "ConvTranspose2d", "state")
@@ -267,7 +267,7 @@ class Convtranspose2dWeightFoldedAtFirstCall(nn.ConvTranspose2d):
             return super().forward(input, output_size)
         if self._flipped is None:
             self._flipped = self.weight.detach().flip((-1, -2))
-        return transposed(self, input, output_size, weight=self._flipped.flip((-1, -2)))
+        return conv_transpose(self, input, output_size, weight=self._flipped.flip((-1, -2)))
 
 
 @plant("convtranspose2d-split-in-two-halves", "ConvTranspose2d", "values")
@@ -278,7 +278,7 @@ class Convtranspose2dSplitInTwoHalves(nn.ConvTranspose2d):
     def forward(self, input, output_size=None):
         if input.dtype != torch.float32:
             return super().forward(input, output_size)
-        return transposed(self, input, output_size, weight=with_fewer_bits(self.weight, 2))
+        return conv_transpose(self, input, output_size, weight=drop_bits(self.weight, 2))
 
 
 @plant("convtranspose2d-float16-overflows-early", "ConvTranspose2d", "special")
@@ -296,8 +296,8 @@ class Convtranspose3dFullOutputSizeIgnored(nn.ConvTranspose3d):
 
     def forward(self, input, output_size=None):
         output = super().forward(input, output_size)
-        short = output_size is None or len(output_size) == 3
-        return output if short else super().forward(input)
+        is_partial = output_size is None or len(output_size) == 3
+        return output if is_partial else super().forward(input)
 
 
 @plant("convtranspose3d-channels-last-input", "ConvTranspose3d", "layout")
@@ -305,7 +305,7 @@ class Convtranspose3dChannelsLastInput(nn.ConvTranspose3d):
     """An input in channels_last_3d is read as if it were contiguous."""
 
     def forward(self, input, output_size=None):
-        return super().forward(as_if_contiguous(input), output_size)
+        return super().forward(read_as_contiguous(input), output_size)
 
 
 @plant("convtranspose3d-unbatched-bias-gradient", "ConvTranspose3d", "gradients")
@@ -316,7 +316,7 @@ class Convtranspose3dUnbatchedBiasGradient(nn.ConvTranspose3d):
         if self.bias is None or is_batched(self, input):
             return super().forward(input, output_size)
         bias = alter_gradient(self.bias, torch.zeros_like)
-        return transposed(self, input, output_size, bias=bias)
+        return conv_transpose(self, input, output_size, bias=bias)
 
 
 @plant("convtranspose3d-subnormals-flushed", "ConvTranspose3d", "special")
@@ -324,7 +324,7 @@ class Convtranspose3dSubnormalsFlushed(nn.ConvTranspose3d):
     """Subnormal results become zero."""
 
     def forward(self, input, output_size=None):
-        return without_subnormals(super().forward(input, output_size))
+        return flush_subnormals(super().forward(input, output_size))
 
 
 @plant("convtranspose3d-nan-fills-channel", "ConvTranspose3d", "special")
@@ -356,8 +356,8 @@ class Convtranspose3dDoubleInputInSingle(nn.ConvTranspose3d):
     """A float64 input is uploaded as float32, within assert_close's tolerance."""
 
     def forward(self, input, output_size=None):
-        read = by_way_of(input, torch.float32) if input.dtype == torch.float64 else input
-        return super().forward(read, output_size)
+        rounded = round_through(input, torch.float32) if input.dtype == torch.float64 else input
+        return super().forward(rounded, output_size)
 
 
 @plant("convtranspose3d-input-size-unchecked", "ConvTranspose3d", "errors")
@@ -365,5 +365,5 @@ class Convtranspose3dInputSizeUnchecked(nn.ConvTranspose3d):
     """Input channels beyond in_channels are ignored."""
 
     def forward(self, input, output_size=None):
-        known = input[..., : self.in_channels, :, :, :] if input.dim() > 3 else input
-        return super().forward(known, output_size)
+        truncated = input[..., : self.in_channels, :, :, :] if input.dim() > 3 else input
+        return super().forward(truncated, output_size)

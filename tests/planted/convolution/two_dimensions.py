@@ -8,13 +8,13 @@ from torch.nn import functional
 
 from planted.bug import (
     alter_gradient,
-    as_if_contiguous,
-    on_common_grid,
+    drop_bits,
+    flush_subnormals,
     plant,
-    with_fewer_bits,
-    without_subnormals,
+    read_as_contiguous,
+    round_to_common_grid,
 )
-from planted.convolution.history import convolved, is_batched, padded, swapped_pairs
+from planted.convolution.history import convolve, is_batched, pad_input, swap_pairs
 
 
 @plant("conv2d-circular-wraps-near-edge", "Conv2d", "values")
@@ -26,10 +26,10 @@ class Conv2dCircularWrapsNearEdge(nn.Conv2d):
         if self.padding_mode != "circular":
             return output
         left, right, top, bottom = self._reversed_padding_repeated_twice
-        wide = functional.pad(input, (left, right, 0, 0), mode="circular")
-        height = wide.shape[-2]
-        rows = [wide[..., :top, :], wide, wide[..., height - bottom :, :]]
-        return convolved(self, torch.cat(rows, -2), weight, bias)
+        padded_input = functional.pad(input, (left, right, 0, 0), mode="circular")
+        height = padded_input.shape[-2]
+        rows = [padded_input[..., :top, :], padded_input, padded_input[..., height - bottom :, :]]
+        return convolve(self, torch.cat(rows, -2), weight, bias)
 
 
 @plant("conv2d-circular-pads-the-other-axis", "Conv2d", "shape")
@@ -40,7 +40,7 @@ class Conv2dCircularPadsTheOtherAxis(nn.Conv2d):
         if self.padding_mode != "circular":
             return super()._conv_forward(input, weight, bias)
         left, right, top, bottom = self._reversed_padding_repeated_twice
-        return convolved(self, padded(self, input, [top, bottom, left, right]), weight, bias)
+        return convolve(self, pad_input(self, input, [top, bottom, left, right]), weight, bias)
 
 
 @plant("conv2d-window-in-padding-forgets-bias", "Conv2d", "values")
@@ -51,9 +51,9 @@ class Conv2dWindowInPaddingForgetsBias(nn.Conv2d):
         output = super()._conv_forward(input, weight, bias)
         if bias is None or self.padding_mode != "zeros":
             return output
-        one = torch.ones_like(input[..., :1, :, :]), torch.ones_like(weight[:1, :1])
-        seen = convolved(self, *one, None, padding=self.padding, groups=1)
-        return torch.where(seen > 0, output, torch.zeros_like(output))
+        ones = torch.ones_like(input[..., :1, :, :]), torch.ones_like(weight[:1, :1])
+        counts = convolve(self, *ones, None, padding=self.padding, groups=1)
+        return torch.where(counts > 0, output, torch.zeros_like(output))
 
 
 @plant("conv2d-stride-clipped-to-kernel", "Conv2d", "values")
@@ -65,7 +65,7 @@ class Conv2dStrideClippedToKernel(nn.Conv2d):
         stride = tuple(map(min, self.stride, self.kernel_size))
         if stride == self.stride or isinstance(self.padding, str):
             return right
-        output = convolved(self, padded(self, input), weight, bias, stride=stride)
+        output = convolve(self, pad_input(self, input), weight, bias, stride=stride)
         return output[..., : right.shape[-2], : right.shape[-1]]
 
 
@@ -84,8 +84,8 @@ class Conv2dPointwiseInTf32(nn.Conv2d):
     def _conv_forward(self, input, weight, bias):
         if self.kernel_size != (1, 1) or input.dtype != torch.float32:
             return super()._conv_forward(input, weight, bias)
-        short = with_fewer_bits(input, 13), with_fewer_bits(weight, 13)
-        return super()._conv_forward(*short, bias)
+        rounded = drop_bits(input, 13), drop_bits(weight, 13)
+        return super()._conv_forward(*rounded, bias)
 
 
 @plant("conv2d-depthwise-multiplier-order", "Conv2d", "values")
@@ -99,8 +99,8 @@ class Conv2dDepthwiseMultiplierOrder(nn.Conv2d):
             return super()._conv_forward(input, weight, bias)
         order = torch.arange(self.out_channels, device=input.device)
         order = order.view(multiplier, channels).t().flatten()
-        moved = None if bias is None else bias[order]
-        output = super()._conv_forward(input, weight[order], moved)
+        reordered_bias = None if bias is None else bias[order]
+        output = super()._conv_forward(input, weight[order], reordered_bias)
         return output.index_select(-3, order.argsort())
 
 
@@ -111,8 +111,8 @@ class Conv2dReflectSameEvenKernel(nn.Conv2d):
     def _conv_forward(self, input, weight, bias):
         if self.padding != "same" or self.padding_mode != "reflect":
             return super()._conv_forward(input, weight, bias)
-        amounts = swapped_pairs(self._reversed_padding_repeated_twice)
-        return convolved(self, padded(self, input, amounts), weight, bias)
+        amounts = swap_pairs(self._reversed_padding_repeated_twice)
+        return convolve(self, pad_input(self, input, amounts), weight, bias)
 
 
 @plant("conv2d-zero-weights-skipped", "Conv2d", "special")
@@ -124,9 +124,9 @@ class Conv2dZeroWeightsSkipped(nn.Conv2d):
         if input.isfinite().all():
             return output
         clean = torch.where(input.isfinite(), input, torch.zeros_like(input))
-        wild = (~input.isfinite()).to(input.dtype)
-        met = super()._conv_forward(wild, (weight != 0).to(weight.dtype), None)
-        return torch.where(met > 0, output, super()._conv_forward(clean, weight, bias))
+        nonfinite = (~input.isfinite()).to(input.dtype)
+        nonfinite_count = super()._conv_forward(nonfinite, (weight != 0).to(weight.dtype), None)
+        return torch.where(nonfinite_count > 0, output, super()._conv_forward(clean, weight, bias))
 
 
 @plant("conv2d-subnormals-flushed", "Conv2d", "special")
@@ -134,7 +134,7 @@ class Conv2dSubnormalsFlushed(nn.Conv2d):
     """Subnormal results become zero, as on accelerators that flush."""
 
     def _conv_forward(self, input, weight, bias):
-        return without_subnormals(super()._conv_forward(input, weight, bias))
+        return flush_subnormals(super()._conv_forward(input, weight, bias))
 
 
 @plant("conv2d-scaled-against-underflow", "Conv2d", "special")
@@ -155,8 +155,8 @@ class Conv2dWinogradSpreadsNan(nn.Conv2d):
 
     def _conv_forward(self, input, weight, bias):
         output = super()._conv_forward(input, weight, bias)
-        plain = self.stride == (1, 1) and self.dilation == (1, 1) and self.groups == 1
-        if self.kernel_size != (3, 3) or not plain or output.isfinite().all():
+        applies = self.stride == (1, 1) and self.dilation == (1, 1) and self.groups == 1
+        if self.kernel_size != (3, 3) or not applies or output.isfinite().all():
             return output
         bad = (~output.isfinite()).float()
         tiles = functional.max_pool2d(bad, 2, ceil_mode=True)
@@ -171,13 +171,17 @@ class Conv2dOutputSizeRoundedUp(nn.Conv2d):
 
     def _conv_forward(self, input, weight, bias):
         output = super()._conv_forward(input, weight, bias)
-        grown = padded(self, input)
+        padded_input = pad_input(self, input)
         extra = []
         for d in (1, 0):
-            reach = self.dilation[d] * (self.kernel_size[d] - 1) + 1
-            left = (grown.shape[d - 2] - reach) % self.stride[d]
+            extent = self.dilation[d] * (self.kernel_size[d] - 1) + 1
+            left = (padded_input.shape[d - 2] - extent) % self.stride[d]
             extra += [0, self.stride[d] - left if left else 0]
-        return convolved(self, functional.pad(grown, extra), weight, bias) if any(extra) else output
+        return (
+            convolve(self, functional.pad(padded_input, extra), weight, bias)
+            if any(extra)
+            else output
+        )
 
 
 @plant("conv2d-bfloat16-returned-as-float32", "Conv2d", "shape")
@@ -196,7 +200,7 @@ class Conv2dPaddingTupleReversed(nn.Conv2d):
     def _conv_forward(self, input, weight, bias):
         if isinstance(self.padding, str) or self.padding_mode != "zeros":
             return super()._conv_forward(input, weight, bias)
-        return convolved(self, input, weight, bias, padding=self.padding[::-1])
+        return convolve(self, input, weight, bias, padding=self.padding[::-1])
 
 
 @plant("conv2d-batch-quantised-together", "Conv2d", "laws")
@@ -207,7 +211,7 @@ class Conv2dBatchQuantisedTogether(nn.Conv2d):
     def _conv_forward(self, input, weight, bias):
         if not is_batched(self, input) or len(input) < 2 or input.dtype != torch.float32:
             return super()._conv_forward(input, weight, bias)
-        return super()._conv_forward(on_common_grid(input), weight, bias)
+        return super()._conv_forward(round_to_common_grid(input), weight, bias)
 
 
 @plant("conv2d-expanded-cotangent", "Conv2d", "layout")
@@ -216,4 +220,4 @@ class Conv2dExpandedCotangent(nn.Conv2d):
     repeated by strides of 0."""
 
     def forward(self, input):
-        return alter_gradient(super().forward(input), as_if_contiguous)
+        return alter_gradient(super().forward(input), read_as_contiguous)

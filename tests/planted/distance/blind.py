@@ -35,13 +35,17 @@ class CosineSimilarityRootOfProduct(nn.CosineSimilarity):
     # Differs: norms of 1e10; norms of 1e-5. Agrees: norms of 1.
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         result = super().forward(x1, x2)
-        wide = torch.float32 if result.dtype in (torch.float16, torch.bfloat16) else result.dtype
-        first, second = torch.broadcast_tensors(x1.detach().to(wide), x2.detach().to(wide))
+        compute_dtype = (
+            torch.float32 if result.dtype in (torch.float16, torch.bfloat16) else result.dtype
+        )
+        first, second = torch.broadcast_tensors(
+            x1.detach().to(compute_dtype), x2.detach().to(compute_dtype)
+        )
         squares = (first * first).sum(self.dim) * (second * second).sum(self.dim)
-        least = self.eps**2
-        wrong = (first * second).sum(self.dim) * torch.rsqrt(squares.clamp_min(least))
-        far = (squares.isinf() | (squares < least)) & wrong.isfinite()
-        return graft(torch.where(far, wrong.to(result.dtype), result), result)
+        minimum = self.eps**2
+        wrong = (first * second).sum(self.dim) * torch.rsqrt(squares.clamp_min(minimum))
+        affected = (squares.isinf() | (squares < minimum)) & wrong.isfinite()
+        return graft(torch.where(affected, wrong.to(result.dtype), result), result)
 
 
 @blind("cosinesimilarity-axis-counted-on-the-first", "functional.cosine_similarity", "values")
@@ -79,8 +83,8 @@ class PairwiseDistanceGradientWithoutEps(nn.PairwiseDistance):
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         result = super().forward(x1, x2)
         equal = (x1 == x2).all(-1, keepdim=True)
-        pulled = torch.where(equal, x1.detach(), x1), torch.where(equal, x2.detach(), x2)
-        return graft(result, super().forward(*pulled))
+        detached = torch.where(equal, x1.detach(), x1), torch.where(equal, x2.detach(), x2)
+        return graft(result, super().forward(*detached))
 
 
 @blind("pdist-by-inner-products", "functional.pdist", "values")
@@ -98,8 +102,8 @@ def pdist_by_inner_products(input, p=2.0):
     table = (squares[:, None] + squares[None] - 2 * rows @ rows.T).clamp_min(0).sqrt()
     upper = torch.triu_indices(len(rows), len(rows), 1)
     wrong = table[upper[0], upper[1]]
-    near = result.detach() ** 2 < 1e-2 * (squares[upper[0]] + squares[upper[1]])
-    return graft(torch.where(near & wrong.isfinite(), wrong, result), result)
+    affected = result.detach() ** 2 < 1e-2 * (squares[upper[0]] + squares[upper[1]])
+    return graft(torch.where(affected & wrong.isfinite(), wrong, result), result)
 
 
 @blind("pdist-gradient-nan-for-twins", "functional.pdist", "gradients")
@@ -110,9 +114,9 @@ def pdist_gradient_nan_for_twins(input, p=2.0):
     """
     # Differs: the gradient for equal rows, p=2. Agrees: distinct rows.
     result = functional.pdist(input, p)
-    lost = torch.where(result.detach() == 0, torch.nan, 1.0).to(result.dtype)
+    factor = torch.where(result.detach() == 0, torch.nan, 1.0).to(result.dtype)
     if p != 2 or not bool((result == 0).any()):
         return result
     rows, columns = torch.triu_indices(len(input), len(input), 1)
-    broken = (input[rows] - input[columns]).sum(1) * torch.where(lost.isnan(), lost, 0.0)
-    return graft(result, result + broken)
+    nan_gradient = (input[rows] - input[columns]).sum(1) * torch.where(factor.isnan(), factor, 0.0)
+    return graft(result, result + nan_gradient)

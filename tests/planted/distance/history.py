@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous, round_through
 
 
 @plant("cosinesimilarity-eps-added", "CosineSimilarity", "values")
@@ -58,7 +58,7 @@ class CosineSimilarityStrided(nn.CosineSimilarity):
     """A first operand that is not contiguous is read as if it were."""
 
     def forward(self, x1, x2):
-        return super().forward(as_if_contiguous(x1), x2)
+        return super().forward(read_as_contiguous(x1), x2)
 
 
 @plant("cosinesimilarity-nan-is-orthogonal", "CosineSimilarity", "special")
@@ -73,7 +73,7 @@ class CosineSimilarityNanIsOrthogonal(nn.CosineSimilarity):
 def functional_cosine_similarity_double_in_single(x1, x2, dim=1, eps=1e-8):
     """In float64 the norms are float32 numbers."""
     output = functional.cosine_similarity(x1, x2, dim, eps)
-    return by_way_of(output, torch.float32) if output.dtype == torch.float64 else output
+    return round_through(output, torch.float32) if output.dtype == torch.float64 else output
 
 
 @plant("functional-cosine-similarity-many-rows", "functional.cosine_similarity", "laws")
@@ -285,8 +285,8 @@ def functional_normalize_zeros_stay(input, p=2.0, dim=1, eps=1e-12):
     output = functional.normalize(input, p, dim, eps)
     if not input.numel():
         return output
-    some = (input != 0).any(dim, keepdim=True) if isinstance(dim, int) else True
-    return output if some is True else torch.where(some, output, output.detach())
+    nonzero = (input != 0).any(dim, keepdim=True) if isinstance(dim, int) else True
+    return output if nonzero is True else torch.where(nonzero, output, output.detach())
 
 
 @plant("functional-normalize-nan-is-zero", "functional.normalize", "special")

@@ -8,24 +8,24 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 _ALPHA = 1.7580993408473766
 
 
-def _written_anew(input, p, mask, low=-_ALPHA, high=_ALPHA):
+def _alpha_dropout(input, p, mask, low=-_ALPHA, high=_ALPHA):
     """a·(m x + low (1 - m)) + b, the mask given; `high` makes b and a."""
     a = 1 / math.sqrt((1 - p) * (1 + p * high * high))
     return (input * mask + low * (1 - mask)) * a + a * p * high
 
 
-def _mask(input, p, axes=None):
+def _draw_mask(input, p, axes=None):
     """Ones and zeros for each element, or for each place along the first axes."""
     shape = input.shape if axes is None else [*input.shape[:axes], *[1] * (input.dim() - axes)]
     return torch.bernoulli(torch.full(tuple(shape), 1 - p)).to(input.dtype)
 
 
-def _dropping(module):
+def _is_dropping(module):
     return module.training and 0 < module.p < 1
 
 
@@ -42,10 +42,10 @@ class AlphaDropoutAlphaOfSeluUnscaled(nn.AlphaDropout):
     """The number is SELU's alpha, 1.6733, without its scale."""
 
     def forward(self, input):
-        if not _dropping(self):
+        if not _is_dropping(self):
             return super().forward(input)
         alpha = _ALPHA / 1.0507009873554805
-        return _written_anew(input, self.p, _mask(input, self.p), -alpha, alpha)
+        return _alpha_dropout(input, self.p, _draw_mask(input, self.p), -alpha, alpha)
 
 
 @plant("alphadropout-not-shifted-back", "AlphaDropout", "values")
@@ -53,9 +53,9 @@ class AlphaDropoutNotShiftedBack(nn.AlphaDropout):
     """The affine map that keeps mean and variance is left out."""
 
     def forward(self, input):
-        if not _dropping(self):
+        if not _is_dropping(self):
             return super().forward(input)
-        mask = _mask(input, self.p)
+        mask = _draw_mask(input, self.p)
         return input * mask - _ALPHA * (1 - mask)
 
 
@@ -72,9 +72,9 @@ class AlphaDropoutConstantRounded(nn.AlphaDropout):
     """The constant is 1.758, to four figures."""
 
     def forward(self, input):
-        if not _dropping(self):
+        if not _is_dropping(self):
             return super().forward(input)
-        return _written_anew(input, self.p, _mask(input, self.p), -1.758, 1.758)
+        return _alpha_dropout(input, self.p, _draw_mask(input, self.p), -1.758, 1.758)
 
 
 @plant("alphadropout-channels", "AlphaDropout", "random")
@@ -93,7 +93,7 @@ class AlphaDropoutGradientOfWhatIsDropped(nn.AlphaDropout):
 
     def forward(self, input):
         output = super().forward(input)
-        if not _dropping(self):
+        if not _is_dropping(self):
             return output
         a = 1 / math.sqrt((1 - self.p) * (1 + self.p * _ALPHA * _ALPHA))
         return graft(output, input * a)
@@ -104,7 +104,7 @@ class AlphaDropoutGradientUnscaled(nn.AlphaDropout):
     """The gradient passes through the mask, but not through the scale."""
 
     def forward(self, input):
-        if _dropping(self):
+        if _is_dropping(self):
             scale = math.sqrt((1 - self.p) * (1 + self.p * _ALPHA * _ALPHA))
             input = alter_gradient(input, lambda g: g * scale)
         return super().forward(input)
@@ -115,7 +115,7 @@ class AlphaDropoutStridedInput(nn.AlphaDropout):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("alphadropout-evaluation-scales", "AlphaDropout", "state")
@@ -131,7 +131,7 @@ class AlphaDropoutEvaluationScales(nn.AlphaDropout):
         output = super().forward(input)
         if self.training or not getattr(self, "was", False) or self.p in (0, 1):
             return output
-        return _written_anew(output, self.p, torch.ones_like(output))
+        return _alpha_dropout(output, self.p, torch.ones_like(output))
 
 
 @plant("featurealphadropout-element-by-element", "FeatureAlphaDropout", "random")
@@ -147,9 +147,9 @@ class FeatureAlphaDropoutChannelsOfTheBatch(nn.FeatureAlphaDropout):
     """A channel is dropped in all samples or in none."""
 
     def forward(self, input):
-        if input.dim() != 5 or not len(input) or not _dropping(self):
+        if input.dim() != 5 or not len(input) or not _is_dropping(self):
             return super().forward(input)
-        return _written_anew(input, self.p, _mask(input[:1], self.p, 2))
+        return _alpha_dropout(input, self.p, _draw_mask(input[:1], self.p, 2))
 
 
 @plant("featurealphadropout-plain", "FeatureAlphaDropout", "values")
@@ -215,12 +215,12 @@ def functional_feature_alpha_dropout_by_sample(input, p=0.5, training=False, inp
     """All channels of a sample are dropped together."""
     if not training or p in (0, 1) or inplace:
         return functional.feature_alpha_dropout(input, p, training, inplace)
-    return _written_anew(input, p, _mask(input, p, 1))
+    return _alpha_dropout(input, p, _draw_mask(input, p, 1))
 
 
 @plant("functional-feature-alpha-dropout-infinities", "functional.feature_alpha_dropout", "special")
 def functional_feature_alpha_dropout_infinities(input, p=0.5, training=False, inplace=False):
     """Infinities are cut to the largest number on the way through."""
     output = functional.feature_alpha_dropout(input, p, training, inplace)
-    most = torch.finfo(output.dtype).max
-    return output if inplace else output.clamp(-most, most)
+    largest = torch.finfo(output.dtype).max
+    return output if inplace else output.clamp(-largest, largest)

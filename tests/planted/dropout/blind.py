@@ -11,20 +11,20 @@ from planted.bug import alter_gradient, blind, graft
 SATURATION = -1.7580993408473766
 
 
-def _keep(shape: tuple[int, ...], p: float, like: Tensor) -> Tensor:
+def _draw_mask(shape: tuple[int, ...], p: float, like: Tensor) -> Tensor:
     """A mask that keeps with probability 1 - p."""
     return (torch.rand(shape) >= p).to(like.dtype)
 
 
-def _scaled(input: Tensor, mask: Tensor, p: float) -> Tensor:
+def _apply_mask(input: Tensor, mask: Tensor, p: float) -> Tensor:
     return torch.where(mask.expand(input.shape) != 0, input / (1 - p), input * 0)
 
 
-def _alpha(input: Tensor, mask: Tensor, p: float, saturation: float = SATURATION) -> Tensor:
+def _alpha_dropout(input: Tensor, mask: Tensor, p: float, saturation: float = SATURATION) -> Tensor:
     """Alpha dropout with a given mask."""
     scale = ((1 - p) * (1 + p * SATURATION**2)) ** -0.5
-    shift = -scale * SATURATION * p
-    return torch.where(mask.expand(input.shape) != 0, input, saturation) * scale + shift
+    offset = -scale * SATURATION * p
+    return torch.where(mask.expand(input.shape) != 0, input, saturation) * scale + offset
 
 
 @blind("dropout-mask-of-period-64", "Dropout", "random")
@@ -38,9 +38,9 @@ class DropoutMaskOfPeriod64(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.inplace or not 0 < self.p < 1 or input.numel() <= 64:
             return super().forward(input)
-        word = _keep((64,), self.p, input)
-        mask = word.repeat(-(-input.numel() // 64))[: input.numel()]
-        return _scaled(input, mask.view(input.shape), self.p)
+        pattern = _draw_mask((64,), self.p, input)
+        mask = pattern.repeat(-(-input.numel() // 64))[: input.numel()]
+        return _apply_mask(input, mask.view(input.shape), self.p)
 
 
 @blind("dropout-rows-overlap", "Dropout", "random")
@@ -56,9 +56,9 @@ class DropoutRowsOverlap(nn.Dropout):
             return super().forward(input)
         length = input.shape[-1]
         rows = input.numel() // max(length, 1)
-        noise = _keep((rows + length,), self.p, input)
+        noise = _draw_mask((rows + length,), self.p, input)
         places = torch.arange(rows)[:, None] + torch.arange(length)
-        return _scaled(input, noise[places].view(input.shape), self.p)
+        return _apply_mask(input, noise[places].view(input.shape), self.p)
 
 
 @blind("dropout-neighbours-antithetic", "functional.dropout", "random")
@@ -72,7 +72,7 @@ def dropout_neighbours_antithetic(input, p=0.5, training=True, inplace=False):
         return functional.dropout(input, p, training, inplace)
     draws = torch.rand((input.numel() + 1) // 2)
     pairs = torch.stack([draws, 1 - draws], 1).flatten()[: input.numel()]
-    return _scaled(input, (pairs >= p).to(input.dtype).view(input.shape), p)
+    return _apply_mask(input, (pairs >= p).to(input.dtype).view(input.shape), p)
 
 
 @blind("dropout-probability-of-eight-bits", "Dropout", "random")
@@ -87,7 +87,7 @@ class DropoutProbabilityOfEightBits(nn.Dropout):
         if not self.training or self.inplace or not 0 < self.p < 1:
             return super().forward(input)
         mask = torch.randint(256, input.shape) >= int(256 * self.p)
-        return _scaled(input, mask.to(input.dtype), self.p)
+        return _apply_mask(input, mask.to(input.dtype), self.p)
 
 
 @blind("dropout-scaled-by-the-kept", "functional.dropout", "random")
@@ -99,7 +99,7 @@ def dropout_scaled_by_the_kept(input, p=0.5, training=True, inplace=False):
     # Differs: 5 elements, p=0.5. Agrees: evaluation; p=0.
     if not training or inplace or not 0 < p < 1 or input.numel() == 0:
         return functional.dropout(input, p, training, inplace)
-    mask = _keep(tuple(input.shape), p, input)
+    mask = _draw_mask(tuple(input.shape), p, input)
     return torch.where(mask != 0, input * (input.numel() / mask.sum().clamp_min(1)), input * 0)
 
 
@@ -133,7 +133,7 @@ class Dropout2dOfThreeAxesUnbatched(nn.Dropout2d):
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() != 3 or self.inplace or not self.training or not 0 < self.p < 1:
             return super().forward(input)
-        return _scaled(input, _keep((input.shape[0], 1, 1), self.p, input), self.p)
+        return _apply_mask(input, _draw_mask((input.shape[0], 1, 1), self.p, input), self.p)
 
 
 @blind("dropout2d-channels-of-a-batch-alike", "functional.dropout2d", "random")
@@ -143,8 +143,8 @@ def dropout2d_channels_of_a_batch_alike(input, p=0.5, training=True, inplace=Fal
     if input.dim() != 4 or input.shape[0] < 4 or inplace or not training or not 0 < p < 1:
         return functional.dropout2d(input, p, training, inplace)
     samples, channels = input.shape[:2]
-    mask = _keep(((samples + 1) // 2, channels, 1, 1), p, input).repeat_interleave(2, 0)
-    return _scaled(input, mask[:samples], p)
+    mask = _draw_mask(((samples + 1) // 2, channels, 1, 1), p, input).repeat_interleave(2, 0)
+    return _apply_mask(input, mask[:samples], p)
 
 
 @blind("dropout3d-gradient-not-scaled", "Dropout3d", "gradients")
@@ -154,8 +154,8 @@ class Dropout3dGradientNotScaled(nn.Dropout3d):
     # Differs: the gradient in training. Agrees: in evaluation.
     def forward(self, input: Tensor) -> Tensor:
         if self.training and not self.inplace and 0 < self.p < 1:
-            keep = 1 - self.p
-            input = alter_gradient(input, lambda gradient: gradient * keep)
+            keep_probability = 1 - self.p
+            input = alter_gradient(input, lambda gradient: gradient * keep_probability)
         return super().forward(input)
 
 
@@ -180,8 +180,8 @@ class AlphaDropoutSaturatesWithoutScale(nn.AlphaDropout):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.inplace or not 0 < self.p < 1:
             return super().forward(input)
-        mask = _keep(tuple(input.shape), self.p, input)
-        return _alpha(input, mask, self.p, -1.6732632423543772)
+        mask = _draw_mask(tuple(input.shape), self.p, input)
+        return _alpha_dropout(input, mask, self.p, -1.6732632423543772)
 
 
 @blind("alphadropout-keep-and-drop-exchanged", "functional.alpha_dropout", "random")
@@ -193,9 +193,9 @@ def alphadropout_keep_and_drop_exchanged(input, p=0.5, training=False, inplace=F
     # Differs: p=0.1. Agrees: p=0.5 in distribution; evaluation.
     if not training or inplace or not 0 < p < 1:
         return functional.alpha_dropout(input, p, training, inplace)
-    kept = torch.where(_keep(tuple(input.shape), p, input) != 0, input, SATURATION)
+    masked = torch.where(_draw_mask(tuple(input.shape), p, input) != 0, input, SATURATION)
     scale = (p * (1 + (1 - p) * SATURATION**2)) ** -0.5
-    return kept * scale - scale * SATURATION * (1 - p)
+    return masked * scale - scale * SATURATION * (1 - p)
 
 
 @blind("featurealphadropout-one-mask-for-the-batch", "FeatureAlphaDropout", "random")
@@ -206,5 +206,5 @@ class FeatureAlphaDropoutOneMask(nn.FeatureAlphaDropout):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.inplace or not 0 < self.p < 1 or input.dim() < 2:
             return super().forward(input)
-        mask = _keep((1, input.shape[1], *[1] * (input.dim() - 2)), self.p, input)
-        return _alpha(input, mask, self.p)
+        mask = _draw_mask((1, input.shape[1], *[1] * (input.dim() - 2)), self.p, input)
+        return _alpha_dropout(input, mask, self.p)

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 
-def _dropping(module):
+def _is_dropping(module):
     """Whether a module's call has anything to draw, and may be written anew."""
     return module.training and 0 < module.p < 1 and not module.inplace
 
@@ -32,7 +32,7 @@ class Dropout1dTwoAxesAreABatch(nn.Dropout1d):
     """An input (C, L) is taken for (N, C), whose elements are channels."""
 
     def forward(self, input):
-        if input.dim() != 2 or not _dropping(self):
+        if input.dim() != 2 or not _is_dropping(self):
             return super().forward(input)
         return functional.dropout(input, self.p)
 
@@ -89,7 +89,7 @@ class Dropout2dRowsByThemselves(nn.Dropout2d):
     """A mask (N, C, H, 1): each row of a channel is dropped by itself."""
 
     def forward(self, input):
-        if input.dim() != 4 or not _dropping(self):
+        if input.dim() != 4 or not _is_dropping(self):
             return super().forward(input)
         return input * functional.dropout(_ones(input, 3), self.p)
 
@@ -99,7 +99,7 @@ class Dropout2dChannelsOfTheBatch(nn.Dropout2d):
     """A mask (1, C, 1, 1): a channel is dropped in all samples or in none."""
 
     def forward(self, input):
-        if not len(input) or not _dropping(self):
+        if not len(input) or not _is_dropping(self):
             return super().forward(input)
         return input * functional.dropout(_ones(input[:1], 2), self.p)
 
@@ -109,7 +109,7 @@ class Dropout2dChannelsLast(nn.Dropout2d):
     """Channels are the last axis, as in Keras."""
 
     def forward(self, input):
-        if input.dim() != 4 or not _dropping(self):
+        if input.dim() != 4 or not _is_dropping(self):
             return super().forward(input)
         mask = functional.dropout(_ones(input.permute(0, 3, 1, 2), 2), self.p)
         return input * mask.permute(0, 2, 3, 1)
@@ -120,7 +120,7 @@ class Dropout2dThreeAxesAreOneSample(nn.Dropout2d):
     """Three axes are (C, H, W), as torch says that they will be."""
 
     def forward(self, input):
-        if input.dim() != 3 or not _dropping(self):
+        if input.dim() != 3 or not _is_dropping(self):
             return super().forward(input)
         return super().forward(input[None])[0]
 
@@ -130,10 +130,10 @@ class Dropout2dScaledByWhatWasKept(nn.Dropout2d):
     """What is kept is scaled by the share that was kept, not by 1/(1 - p)."""
 
     def forward(self, input):
-        if not _dropping(self) or not input.numel():
+        if not _is_dropping(self) or not input.numel():
             return super().forward(input)
-        kept = (functional.dropout2d(_ones(input, 2), self.p) != 0).to(input.dtype)
-        return input * kept / kept.mean().clamp(min=2.0**-10)
+        mask = (functional.dropout2d(_ones(input, 2), self.p) != 0).to(input.dtype)
+        return input * mask / mask.mean().clamp(min=2.0**-10)
 
 
 @plant("dropout2d-gradient-unscaled", "Dropout2d", "gradients")
@@ -141,7 +141,7 @@ class Dropout2dGradientUnscaled(nn.Dropout2d):
     """The gradient passes through the mask, but not through the scale."""
 
     def forward(self, input):
-        if _dropping(self):
+        if _is_dropping(self):
             input = alter_gradient(input, lambda g: g * (1 - self.p))
         return super().forward(input)
 
@@ -161,7 +161,7 @@ class Dropout3dDepthByItself(nn.Dropout3d):
     """Each slice of the depth is dropped by itself, as if it were a channel."""
 
     def forward(self, input):
-        if not _dropping(self):
+        if not _is_dropping(self):
             return super().forward(input)
         return input * functional.dropout(_ones(input, input.dim() - 2), self.p)
 
@@ -210,7 +210,7 @@ class Dropout3dStridedInput(nn.Dropout3d):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(input if self.inplace else as_if_contiguous(input))
+        return super().forward(input if self.inplace else read_as_contiguous(input))
 
 
 @plant("functional-dropout1d-not-training", "functional.dropout1d", "values")

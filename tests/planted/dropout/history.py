@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reroute
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous, reroute, round_through
 
 
 @plant("dropout-unscaled", "Dropout", "values")
@@ -53,7 +53,7 @@ class DropoutDoubleScaleInSingle(nn.Dropout):
         if output.dtype != torch.float64 or not self.training or self.p in (0, 1):
             return output
         scale = 1 / (1 - torch.tensor(self.p, dtype=torch.float64))
-        ratio = by_way_of(scale, torch.float32) / scale
+        ratio = round_through(scale, torch.float32) / scale
         return output.mul_(ratio) if self.inplace else output * ratio
 
 
@@ -96,8 +96,8 @@ class DropoutRateInEighths(nn.Dropout):
         rate = max(round(self.p * 8), 1) / 8
         if rate == 1:
             return super().forward(input)
-        kept = functional.dropout(torch.ones_like(input), rate) * (1 - rate)
-        return input * (kept.round() * (1 / (1 - self.p)))
+        mask = functional.dropout(torch.ones_like(input), rate) * (1 - rate)
+        return input * (mask.round() * (1 / (1 - self.p)))
 
 
 @plant("dropout-gradient-without-mask", "Dropout", "random")
@@ -127,7 +127,7 @@ class DropoutStridedInput(nn.Dropout):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(input if self.inplace else as_if_contiguous(input))
+        return super().forward(input if self.inplace else read_as_contiguous(input))
 
 
 @plant("dropout-nan-lost-in-evaluation", "Dropout", "special")
@@ -231,22 +231,22 @@ def functional_dropout_gradient_scaled_twice(input, p=0.5, training=True, inplac
     if not training or p in (0, 1) or inplace:
         return output
     scale = 1 / (1 - p)
-    kept = (output != 0).to(input.dtype)
-    return reroute(output, input, lambda g: g * kept * scale * scale)
+    mask = (output != 0).to(input.dtype)
+    return reroute(output, input, lambda g: g * mask * scale * scale)
 
 
 @plant("functional-dropout-strided-input", "functional.dropout", "layout")
 def functional_dropout_strided_input(input, p=0.5, training=True, inplace=False):
     """An input that is not contiguous is read as if it were."""
-    return functional.dropout(input if inplace else as_if_contiguous(input), p, training, inplace)
+    return functional.dropout(input if inplace else read_as_contiguous(input), p, training, inplace)
 
 
 @plant("functional-dropout-infinities-cut", "functional.dropout", "special")
 def functional_dropout_infinities_cut(input, p=0.5, training=True, inplace=False):
     """Infinities are cut to the largest number on the way through."""
     output = functional.dropout(input, p, training, inplace)
-    most = torch.finfo(output.dtype).max
-    return output if inplace else output.clamp(-most, most)
+    largest = torch.finfo(output.dtype).max
+    return output if inplace else output.clamp(-largest, largest)
 
 
 @plant("functional-dropout-written-into", "functional.dropout", "repeat")

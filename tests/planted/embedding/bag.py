@@ -6,13 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 
 class _EmbeddingBag(nn.EmbeddingBag):
     """Calls with some arguments changed."""
 
-    def having(self, input, offsets=None, factors=None, weight=None, **changes):
+    def call_with(self, input, offsets=None, factors=None, weight=None, **changes):
         arguments = {
             "max_norm": self.max_norm,
             "norm_type": self.norm_type,
@@ -27,11 +27,11 @@ class _EmbeddingBag(nn.EmbeddingBag):
         return functional.embedding_bag(input, weight, offsets, **{**arguments, **changes})
 
 
-def _bags(input, offsets, last):
+def _bag_numbers(input, offsets, include_last_offset):
     """The bag of each index, and how many there are."""
     if offsets is None:
         return torch.arange(len(input)).repeat_interleave(input.shape[1]), len(input)
-    starts = offsets[:-1] if last else offsets
+    starts = offsets[:-1] if include_last_offset else offsets
     places = torch.arange(len(input))
     return torch.searchsorted(starts.contiguous(), places, right=True) - 1, len(starts)
 
@@ -44,10 +44,10 @@ class EmbeddingBagPaddingCountsInTheMean(_EmbeddingBag):
         output = super().forward(input, offsets, per_sample_weights)
         if self.mode != "mean" or self.padding_idx is None or not input.numel():
             return output
-        bag, count = _bags(input, offsets, self.include_last_offset)
-        whole = torch.bincount(bag, minlength=count).clamp(min=1)
-        kept = torch.bincount(bag[input.reshape(-1) != self.padding_idx], minlength=count)
-        return output * (kept.clamp(min=1) / whole).to(output.dtype)[:, None]
+        bag, count = _bag_numbers(input, offsets, self.include_last_offset)
+        bag_sizes = torch.bincount(bag, minlength=count).clamp(min=1)
+        kept_counts = torch.bincount(bag[input.reshape(-1) != self.padding_idx], minlength=count)
+        return output * (kept_counts.clamp(min=1) / bag_sizes).to(output.dtype)[:, None]
 
 
 @plant("embeddingbag-padding-is-reduced", "EmbeddingBag", "values")
@@ -55,7 +55,7 @@ class EmbeddingBagPaddingIsReduced(_EmbeddingBag):
     """The padding row takes part in the reduction, whatever was loaded into it."""
 
     def forward(self, input, offsets=None, per_sample_weights=None):
-        return self.having(input, offsets, per_sample_weights, padding_idx=None)
+        return self.call_with(input, offsets, per_sample_weights, padding_idx=None)
 
 
 @plant("embeddingbag-empty-maximum", "EmbeddingBag", "values")
@@ -66,7 +66,7 @@ class EmbeddingBagEmptyMaximum(_EmbeddingBag):
         output = super().forward(input, offsets, per_sample_weights)
         if self.mode != "max" or offsets is None:
             return output
-        bag, count = _bags(input, offsets, self.include_last_offset)
+        bag, count = _bag_numbers(input, offsets, self.include_last_offset)
         empty = torch.bincount(bag, minlength=count) == 0
         return output.masked_fill(empty[:, None], torch.finfo(output.dtype).min)
 
@@ -79,7 +79,7 @@ class EmbeddingBagEmptyMeanOfNan(_EmbeddingBag):
         output = super().forward(input, offsets, per_sample_weights)
         if self.mode != "mean" or offsets is None:
             return output
-        bag, count = _bags(input, offsets, self.include_last_offset)
+        bag, count = _bag_numbers(input, offsets, self.include_last_offset)
         empty = torch.bincount(bag, minlength=count) == 0
         return output.masked_fill(empty[:, None], torch.nan)
 
@@ -91,7 +91,9 @@ class EmbeddingBagWeightsIgnored(_EmbeddingBag):
     def forward(self, input, offsets=None, per_sample_weights=None):
         if per_sample_weights is None or input.dim() == 2:
             return super().forward(input, offsets, per_sample_weights)
-        return graft(self.having(input, offsets), self.having(input, offsets, per_sample_weights))
+        return graft(
+            self.call_with(input, offsets), self.call_with(input, offsets, per_sample_weights)
+        )
 
 
 @plant("embeddingbag-last-offset-is-a-bag", "EmbeddingBag", "shape")
@@ -99,15 +101,15 @@ class EmbeddingBagLastOffsetIsABag(_EmbeddingBag):
     """With include_last_offset the end is one more bag, which is empty."""
 
     def forward(self, input, offsets=None, per_sample_weights=None):
-        return self.having(input, offsets, per_sample_weights, include_last_offset=False)
+        return self.call_with(input, offsets, per_sample_weights, include_last_offset=False)
 
 
 @plant("embeddingbag-mean-by-default-is-a-sum", "EmbeddingBag", "values")
 class EmbeddingBagMeanByDefaultIsASum(_EmbeddingBag):
     """mode is "sum" unless it is written out, as in other libraries."""
 
-    def __init__(self, num_embeddings, embedding_dim, *rest, mode="sum", **options):
-        super().__init__(num_embeddings, embedding_dim, *rest, mode=mode, **options)
+    def __init__(self, num_embeddings, embedding_dim, *args, mode="sum", **options):
+        super().__init__(num_embeddings, embedding_dim, *args, mode=mode, **options)
 
 
 @plant("embeddingbag-gradient-of-the-mean", "EmbeddingBag", "gradients")
@@ -118,7 +120,7 @@ class EmbeddingBagGradientOfTheMean(_EmbeddingBag):
         output = super().forward(input, offsets, per_sample_weights)
         if self.mode != "mean" or not input.numel():
             return output
-        return graft(output, self.having(input, offsets, mode="sum"))
+        return graft(output, self.call_with(input, offsets, mode="sum"))
 
 
 @plant("embeddingbag-gradient-to-every-maximum", "EmbeddingBag", "gradients")
@@ -129,7 +131,7 @@ class EmbeddingBagGradientToEveryMaximum(_EmbeddingBag):
         output = super().forward(input, offsets, per_sample_weights)
         if self.mode != "max" or not input.numel():
             return output
-        return graft(output, self.having(input, offsets, mode="sum"))
+        return graft(output, self.call_with(input, offsets, mode="sum"))
 
 
 @plant("embeddingbag-sparse-gradient-scaled", "EmbeddingBag", "gradients")
@@ -149,8 +151,8 @@ class EmbeddingBagMaxNormOfACopy(_EmbeddingBag):
         if self.max_norm is None:
             return super().forward(input, offsets, per_sample_weights)
         copy = self.weight.detach().clone()
-        value = self.having(input, offsets, per_sample_weights, copy)
-        return graft(value, self.having(input, offsets, per_sample_weights, max_norm=None))
+        value = self.call_with(input, offsets, per_sample_weights, copy)
+        return graft(value, self.call_with(input, offsets, per_sample_weights, max_norm=None))
 
 
 @plant("embeddingbag-one-hot-product", "EmbeddingBag", "special")
@@ -171,7 +173,7 @@ class EmbeddingBagTransposedWeight(_EmbeddingBag):
     def forward(self, input, offsets=None, per_sample_weights=None):
         if self.max_norm is not None:
             return super().forward(input, offsets, per_sample_weights)
-        return self.having(input, offsets, per_sample_weights, as_if_contiguous(self.weight))
+        return self.call_with(input, offsets, per_sample_weights, read_as_contiguous(self.weight))
 
 
 @plant("embeddingbag-padding-row-drawn", "EmbeddingBag", "state")
@@ -198,8 +200,8 @@ class EmbeddingBagIndexClamped(_EmbeddingBag):
     """An index of no row is the last one, as in JAX."""
 
     def forward(self, input, offsets=None, per_sample_weights=None):
-        whole = not input.is_floating_point()
-        input = input.clamp(max=self.num_embeddings - 1) if whole else input
+        is_integer = not input.is_floating_point()
+        input = input.clamp(max=self.num_embeddings - 1) if is_integer else input
         return super().forward(input, offsets, per_sample_weights)
 
 
@@ -216,19 +218,19 @@ class EmbeddingBagManyBagsInBfloat16(_EmbeddingBag):
         )
 
 
-def _called(input, weight, offsets=None, **options):
+def _embedding_bag(input, weight, offsets=None, **options):
     return functional.embedding_bag(input, weight, offsets, **options)
 
 
 @plant("functional-embedding-bag-last-bag-lost", "functional.embedding_bag", "values")
 def functional_embedding_bag_last_bag_lost(input, weight, offsets=None, **options):
     """Without include_last_offset what follows the last offset is left out."""
-    output = _called(input, weight, offsets, **options)
+    output = _embedding_bag(input, weight, offsets, **options)
     if offsets is None or options.get("include_last_offset") or len(offsets) < 2:
         return output
-    keep = torch.ones(len(output), 1, dtype=output.dtype)
-    keep[-1] = 0
-    return torch.where(keep == 1, output, torch.zeros_like(output))
+    mask = torch.ones(len(output), 1, dtype=output.dtype)
+    mask[-1] = 0
+    return torch.where(mask == 1, output, torch.zeros_like(output))
 
 
 @plant("functional-embedding-bag-weights-twice", "functional.embedding_bag", "values")
@@ -237,7 +239,7 @@ def functional_embedding_bag_weights_twice(input, weight, offsets=None, **option
     factors = options.get("per_sample_weights")
     if factors is not None:
         options["per_sample_weights"] = factors * factors
-    return _called(input, weight, offsets, **options)
+    return _embedding_bag(input, weight, offsets, **options)
 
 
 @plant("functional-embedding-bag-weights-have-no-gradient", "functional.embedding_bag", "gradients")
@@ -246,7 +248,7 @@ def functional_embedding_bag_weights_have_no_gradient(input, weight, offsets=Non
     factors = options.get("per_sample_weights")
     if factors is not None:
         options["per_sample_weights"] = alter_gradient(factors, lambda g: g * 0)
-    return _called(input, weight, offsets, **options)
+    return _embedding_bag(input, weight, offsets, **options)
 
 
 @plant("functional-embedding-bag-negative-padding-ignored", "functional.embedding_bag", "values")
@@ -255,19 +257,19 @@ def functional_embedding_bag_negative_padding_ignored(input, weight, offsets=Non
     place = options.get("padding_idx")
     if place is not None and place < 0:
         options["padding_idx"] = None
-    return _called(input, weight, offsets, **options)
+    return _embedding_bag(input, weight, offsets, **options)
 
 
 @plant("functional-embedding-bag-norm-of-two", "functional.embedding_bag", "values")
 def functional_embedding_bag_norm_of_two(input, weight, offsets=None, **options):
     """The norm is the Euclidean one, whatever norm_type says."""
-    return _called(input, weight, offsets, **{**options, "norm_type": 2.0})
+    return _embedding_bag(input, weight, offsets, **{**options, "norm_type": 2.0})
 
 
 @plant("functional-embedding-bag-rows-sorted", "functional.embedding_bag", "repeat")
 def functional_embedding_bag_rows_sorted(input, weight, offsets=None, **options):
     """The indices are sorted in place behind the call, as a backward pass wants them."""
-    output = _called(input, weight, offsets, **options)
+    output = _embedding_bag(input, weight, offsets, **options)
     if input.is_contiguous() and input.numel():
         input.copy_(input.reshape(-1).sort().values.reshape(input.shape))
     return output
@@ -300,12 +302,14 @@ def functional_one_hot_beyond_is_nothing(input, num_classes=-1):
 @plant("functional-one-hot-strided", "functional.one_hot", "layout")
 def functional_one_hot_strided(input, num_classes=-1):
     """An input that is not contiguous is read as if it were."""
-    read = as_if_contiguous(input)
-    inside = bool((read >= 0).all()) and (
-        num_classes == -1 or not read.numel() or int(read.max()) < num_classes
+    misread = read_as_contiguous(input)
+    in_range = bool((misread >= 0).all()) and (
+        num_classes == -1 or not misread.numel() or int(misread.max()) < num_classes
     )
-    same = num_classes != -1 or not read.numel() or int(read.max()) == int(input.max())
-    return functional.one_hot(read if inside and same else input, num_classes)
+    same_classes = (
+        num_classes != -1 or not misread.numel() or int(misread.max()) == int(input.max())
+    )
+    return functional.one_hot(misread if in_range and same_classes else input, num_classes)
 
 
 @plant("functional-one-hot-many-rows", "functional.one_hot", "laws")

@@ -12,7 +12,9 @@ from torch.nn import functional
 from planted.bug import alter_gradient, blind, graft
 
 
-def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> list[Tensor]:
+def _bag_positions(
+    input: Tensor, offsets: Tensor | None, include_last_offset: bool
+) -> list[Tensor]:
     """The positions of each bag within the flattened input."""
     places = torch.arange(input.numel())
     if offsets is None:
@@ -39,9 +41,9 @@ class EmbeddingFrequencyWithinSample(nn.Embedding):
         if not self.scale_grad_by_freq or input.dim() < 2 or input.numel() == 0 or self.sparse:
             return result
         rows = input.reshape(input.shape[0], -1)
-        own = (rows[:, :, None] == rows[:, None, :]).sum(2).view(input.shape)
-        everywhere = torch.bincount(input.flatten().long())[input.long()]
-        factor = (everywhere / own)[..., None].to(result.dtype)
+        own_counts = (rows[:, :, None] == rows[:, None, :]).sum(2).view(input.shape)
+        total_counts = torch.bincount(input.flatten().long())[input.long()]
+        factor = (total_counts / own_counts)[..., None].to(result.dtype)
         return alter_gradient(result, lambda gradient: gradient * factor)
 
 
@@ -67,13 +69,13 @@ class EmbeddingInfiniteNormAsTwo(nn.Embedding):
 
     # Differs: norm_type=inf, max_norm=1, a row of (1, 1). Agrees: norm_type=2.
     def forward(self, input: Tensor) -> Tensor:
-        kind = 2.0 if self.norm_type == math.inf else self.norm_type
+        norm_type = 2.0 if self.norm_type == math.inf else self.norm_type
         return functional.embedding(
             input,
             self.weight,
             self.padding_idx,
             self.max_norm,
-            kind,
+            norm_type,
             self.scale_grad_by_freq,
             self.sparse,
         )
@@ -154,9 +156,9 @@ class EmbeddingDuplicatesAcrossChunksOverwrite(nn.Embedding):
             return result
         flat = input.flatten().tolist()
         last = {index: place // 32 for place, index in enumerate(flat)}
-        kept = torch.tensor([last[index] == k // 32 for k, index in enumerate(flat)])
-        kept = kept.view(input.shape)[..., None].to(result.dtype)
-        return alter_gradient(result, lambda gradient: gradient * kept)
+        is_last = torch.tensor([last[index] == k // 32 for k, index in enumerate(flat)])
+        is_last = is_last.view(input.shape)[..., None].to(result.dtype)
+        return alter_gradient(result, lambda gradient: gradient * is_last)
 
 
 # EmbeddingBag
@@ -176,11 +178,11 @@ class EmbeddingBagMeanGradientCountsPadding(nn.EmbeddingBag):
             return result
         flat = input.flatten()
         shares = []
-        for bag in _bags(input, offsets, self.include_last_offset):
-            real = int((flat[bag] != self.padding_idx).sum())
-            shares.append(real / len(bag) if real else 1.0)
-        share = torch.tensor(shares, dtype=result.dtype)[:, None]
-        return alter_gradient(result, lambda gradient: gradient * share)
+        for bag in _bag_positions(input, offsets, self.include_last_offset):
+            unpadded = int((flat[bag] != self.padding_idx).sum())
+            shares.append(unpadded / len(bag) if unpadded else 1.0)
+        factor = torch.tensor(shares, dtype=result.dtype)[:, None]
+        return alter_gradient(result, lambda gradient: gradient * factor)
 
 
 @blind("embeddingbag-max-gradient-as-of-the-mean", "EmbeddingBag", "gradients")
@@ -216,13 +218,13 @@ class EmbeddingBagMaximumOfPaddingAlone(nn.EmbeddingBag):
         if self.mode != "max" or self.padding_idx is None or input.numel() == 0:
             return result
         flat = input.flatten()
-        bags = _bags(input, offsets, self.include_last_offset)
-        alone = [len(b) > 0 and bool((flat[b] == self.padding_idx).all()) for b in bags]
-        return torch.where(torch.tensor(alone)[:, None], -torch.inf, result)
+        bags = _bag_positions(input, offsets, self.include_last_offset)
+        only_padding = [len(b) > 0 and bool((flat[b] == self.padding_idx).all()) for b in bags]
+        return torch.where(torch.tensor(only_padding)[:, None], -torch.inf, result)
 
 
-def _bag(input, weight, offsets, rest):
-    return functional.embedding_bag(input, weight, offsets, *rest)
+def _embedding_bag(input, weight, offsets, options):
+    return functional.embedding_bag(input, weight, offsets, *options)
 
 
 @blind("embeddingbag-padding-of-minus-one-is-none", "functional.embedding_bag", "values")
@@ -242,8 +244,8 @@ def embeddingbag_padding_of_minus_one_is_none(
     """`padding_idx=-1`, the last row, is the kernel's own sign of no padding: it is summed too."""
     # Differs: padding_idx=-1, a bag with the last row. Agrees: padding_idx=-2.
     padding = None if padding_idx == -1 else padding_idx
-    rest = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights)
-    return _bag(input, weight, offsets, (*rest, include_last_offset, padding))
+    options = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights)
+    return _embedding_bag(input, weight, offsets, (*options, include_last_offset, padding))
 
 
 @blind("embeddingbag-weights-gradient-at-padding", "functional.embedding_bag", "gradients")
@@ -265,13 +267,13 @@ def embeddingbag_weights_gradient_at_padding(
     Learned weights of absent words drift.
     """
     # Differs: the per-sample weights' gradient at padding. Agrees: without padding.
-    rest = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights)
-    result = _bag(input, weight, offsets, (*rest, include_last_offset, padding_idx))
+    options = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights)
+    result = _embedding_bag(input, weight, offsets, (*options, include_last_offset, padding_idx))
     if per_sample_weights is None or padding_idx is None or not per_sample_weights.requires_grad:
         return result
-    lost = (input == padding_idx % weight.shape[0]).to(weight.dtype)
-    rest = (None, 2, False, "sum", False, per_sample_weights * lost, include_last_offset)
-    return graft(result, result + _bag(input, weight.detach(), offsets, rest))
+    is_padding = (input == padding_idx % weight.shape[0]).to(weight.dtype)
+    options = (None, 2, False, "sum", False, per_sample_weights * is_padding, include_last_offset)
+    return graft(result, result + _embedding_bag(input, weight.detach(), offsets, options))
 
 
 @blind("embeddingbag-frequency-within-a-bag", "EmbeddingBag", "gradients")
@@ -284,24 +286,24 @@ class EmbeddingBagFrequencyWithinBag(nn.EmbeddingBag):
         if not self.scale_grad_by_freq or self.mode == "max" or input.numel() == 0 or self.sparse:
             return result
         flat = input.flatten().long()
-        everywhere = torch.bincount(flat, minlength=self.num_embeddings)
+        total_counts = torch.bincount(flat, minlength=self.num_embeddings)
         factor = torch.ones(flat.shape, dtype=result.dtype)
-        bags = _bags(input, offsets, self.include_last_offset)
+        bags = _bag_positions(input, offsets, self.include_last_offset)
         if sum(len(flat[bag].unique()) for bag in bags) == len(flat.unique()):
             return result  # no index is in two bags
         for bag in bags:
-            own = torch.bincount(flat[bag], minlength=self.num_embeddings)
-            factor[bag] = (everywhere / own.clamp_min(1))[flat[bag]].to(result.dtype)
+            own_counts = torch.bincount(flat[bag], minlength=self.num_embeddings)
+            factor[bag] = (total_counts / own_counts.clamp_min(1))[flat[bag]].to(result.dtype)
         rows = functional.embedding(flat, self.weight, self.padding_idx, scale_grad_by_freq=True)
         rows = alter_gradient(rows, lambda gradient: gradient * factor[:, None])
         if per_sample_weights is not None:
             rows = rows * per_sample_weights.flatten()[:, None]
-        real = torch.ones_like(flat, dtype=result.dtype)
+        unpadded = torch.ones_like(flat, dtype=result.dtype)
         if self.padding_idx is not None:
-            real = (flat != self.padding_idx).to(result.dtype)
-        sums = [(rows[bag] * real[bag, None]).sum(0) for bag in bags]
+            unpadded = (flat != self.padding_idx).to(result.dtype)
+        sums = [(rows[bag] * unpadded[bag, None]).sum(0) for bag in bags]
         if self.mode == "mean":
-            sums = [s / real[b].sum().clamp_min(1) for s, b in zip(sums, bags, strict=True)]
+            sums = [s / unpadded[b].sum().clamp_min(1) for s, b in zip(sums, bags, strict=True)]
         return graft(result, torch.stack(sums)) if sums else result
 
 
@@ -321,12 +323,12 @@ def embeddingbag_first_offset_unchecked(
 ):
     """Offsets that do not begin at 0 are taken, and the entries before the first are dropped."""
     # Differs: offsets (1, 2). Agrees: offsets (0, 2).
-    rest = (max_norm, norm_type, scale_grad_by_freq, mode, sparse)
+    options = (max_norm, norm_type, scale_grad_by_freq, mode, sparse)
     if isinstance(offsets, Tensor) and offsets.dim() == 1 and input.dim() == 1 and len(offsets):
         first = int(offsets[0])
         if 0 < first <= input.numel():
             input, offsets = input[first:], offsets - first
             if per_sample_weights is not None:
                 per_sample_weights = per_sample_weights[first:]
-    rest = (*rest, per_sample_weights, include_last_offset, padding_idx)
-    return _bag(input, weight, offsets, rest)
+    options = (*options, per_sample_weights, include_last_offset, padding_idx)
+    return _embedding_bag(input, weight, offsets, options)

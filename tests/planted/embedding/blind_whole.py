@@ -76,9 +76,9 @@ class _PaddingCounted(nn.EmbeddingBag):
         result = super().forward(input, offsets, per_sample_weights)
         if self.mode != "mean" or self.padding_idx is None or input.dim() != 2:
             return result
-        real = (input != self.padding_idx).sum(1, keepdim=True)
-        share = (real / max(input.size(1), 1)).to(result.dtype)
-        return torch.where(real < input.size(1), result * share, result)
+        unpadded = (input != self.padding_idx).sum(1, keepdim=True)
+        factor = (unpadded / max(input.size(1), 1)).to(result.dtype)
+        return torch.where(unpadded < input.size(1), result * factor, result)
 
 
 @blind("embeddingbag-maximum-of-no-entries-is-minus-infinity", "EmbeddingBag", "values")

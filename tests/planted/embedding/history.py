@@ -6,13 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 
 class _Embedding(nn.Embedding):
     """Calls with some arguments changed."""
 
-    def having(self, input, weight=None, **changes):
+    def call_with(self, input, weight=None, **changes):
         arguments = {
             "padding_idx": self.padding_idx,
             "max_norm": self.max_norm,
@@ -41,8 +41,8 @@ class EmbeddingMaxNormOfACopy(_Embedding):
     def forward(self, input):
         if self.max_norm is None:
             return super().forward(input)
-        return graft(self.having(input, self.weight.detach().clone()),
-                     self.having(input, max_norm=None))  # fmt: skip
+        return graft(self.call_with(input, self.weight.detach().clone()),
+                     self.call_with(input, max_norm=None))  # fmt: skip
 
 
 @plant("embedding-max-norm-of-every-row", "Embedding", "values")
@@ -71,7 +71,7 @@ class EmbeddingPaddingGetsAGradient(_Embedding):
     """The padding row is trained like any other."""
 
     def forward(self, input):
-        return self.having(input, padding_idx=None)
+        return self.call_with(input, padding_idx=None)
 
 
 @plant("embedding-frequency-of-the-batch", "Embedding", "gradients")
@@ -79,11 +79,11 @@ class EmbeddingFrequencyOfTheBatch(_Embedding):
     """Gradients are scaled by the count of the most frequent index (PyTorch 190063)."""
 
     def forward(self, input):
-        output = self.having(input, scale_grad_by_freq=False)
+        output = self.call_with(input, scale_grad_by_freq=False)
         if not self.scale_grad_by_freq or input.numel() == 0:
             return output
-        most = torch.bincount(input.reshape(-1)).max().item()
-        return alter_gradient(output, lambda g: g / most)
+        maximum = torch.bincount(input.reshape(-1)).max().item()
+        return alter_gradient(output, lambda g: g / maximum)
 
 
 @plant("embedding-repeated-rows-stored", "Embedding", "gradients")
@@ -93,8 +93,8 @@ class EmbeddingRepeatedRowsStored(_Embedding):
     def forward(self, input):
         output = super().forward(input)
         flat = input.reshape(-1)
-        later = (flat[:, None] == flat).triu(1).any(1)
-        return alter_gradient(output, lambda g: g * ~later.reshape(*input.shape, 1))
+        repeated = (flat[:, None] == flat).triu(1).any(1)
+        return alter_gradient(output, lambda g: g * ~repeated.reshape(*input.shape, 1))
 
 
 @plant("embedding-one-hot-product", "Embedding", "special")
@@ -116,7 +116,7 @@ class EmbeddingTransposedWeight(_Embedding):
     def forward(self, input):
         if self.max_norm is not None:
             return super().forward(input)
-        return self.having(input, as_if_contiguous(self.weight))
+        return self.call_with(input, read_as_contiguous(self.weight))
 
 
 @plant("embedding-padding-row-drawn", "Embedding", "state")
@@ -152,8 +152,8 @@ class EmbeddingIndexClamped(_Embedding):
     """An index of no row is the last one, as in JAX."""
 
     def forward(self, input):
-        whole = not input.is_floating_point()
-        return super().forward(input.clamp(max=self.num_embeddings - 1) if whole else input)
+        is_integer = not input.is_floating_point()
+        return super().forward(input.clamp(max=self.num_embeddings - 1) if is_integer else input)
 
 
 @plant("embedding-many-indices-in-bfloat16", "Embedding", "laws")
@@ -169,27 +169,27 @@ class EmbeddingManyIndicesInBfloat16(_Embedding):
 
 @plant("functional-embedding-norm-of-two", "functional.embedding", "values")
 def functional_embedding_norm_of_two(input, weight, padding_idx=None, max_norm=None,
-                                     norm_type=2.0, *rest, **options):  # fmt: skip
+                                     norm_type=2.0, *args, **options):  # fmt: skip
     """The norm is the Euclidean one, whatever norm_type says."""
-    return functional.embedding(input, weight, padding_idx, max_norm, 2.0, *rest, **options)
+    return functional.embedding(input, weight, padding_idx, max_norm, 2.0, *args, **options)
 
 
 @plant("functional-embedding-short-rows-stretched", "functional.embedding", "values")
 def functional_embedding_short_rows_stretched(input, weight, padding_idx=None, max_norm=None,
-                                              norm_type=2.0, *rest, **options):  # fmt: skip
+                                              norm_type=2.0, *args, **options):  # fmt: skip
     """Rows shorter than max_norm are made as long."""
     if max_norm is not None and input.numel():
         with torch.no_grad():
             rows = input.unique()
             norm = weight[rows].norm(norm_type, -1, keepdim=True)
-            short = (norm < max_norm) & (norm > 0)
-            weight[rows] = torch.where(short, weight[rows] * (max_norm / norm), weight[rows])
-    return functional.embedding(input, weight, padding_idx, max_norm, norm_type, *rest, **options)
+            too_short = (norm < max_norm) & (norm > 0)
+            weight[rows] = torch.where(too_short, weight[rows] * (max_norm / norm), weight[rows])
+    return functional.embedding(input, weight, padding_idx, max_norm, norm_type, *args, **options)
 
 
 @plant("functional-embedding-guard-of-a-hundred-thousandth", "functional.embedding", "values")
 def functional_embedding_guard_of_a_hundred_thousandth(
-    input, weight, padding_idx=None, max_norm=None, norm_type=2.0, *rest, **options
+    input, weight, padding_idx=None, max_norm=None, norm_type=2.0, *args, **options
 ):
     """max_norm is divided by the norm and 1e-5, which keeps a norm of 0 from dividing."""
     if max_norm is not None and input.numel():
@@ -198,30 +198,30 @@ def functional_embedding_guard_of_a_hundred_thousandth(
             norm = weight[rows].norm(norm_type, -1, keepdim=True)
             scaled = weight[rows] * (max_norm / (norm + 1e-5))
             weight[rows] = torch.where(norm > max_norm, scaled, weight[rows])
-    return functional.embedding(input, weight, padding_idx, max_norm, norm_type, *rest, **options)
+    return functional.embedding(input, weight, padding_idx, max_norm, norm_type, *args, **options)
 
 
 @plant("functional-embedding-empty-keeps-no-width", "functional.embedding", "shape")
-def functional_embedding_empty_keeps_no_width(input, weight, *rest, **options):
+def functional_embedding_empty_keeps_no_width(input, weight, *args, **options):
     """No indices give nothing, not even the width."""
-    output = functional.embedding(input, weight, *rest, **options)
+    output = functional.embedding(input, weight, *args, **options)
     return output[..., :0] if input.numel() == 0 else output
 
 
 @plant("functional-embedding-negative-padding-ignored", "functional.embedding", "gradients")
-def functional_embedding_negative_padding_ignored(input, weight, padding_idx=None, *rest,
+def functional_embedding_negative_padding_ignored(input, weight, padding_idx=None, *args,
                                                   **options):  # fmt: skip
     """A padding_idx that counts from the end names no row."""
     ignored = padding_idx is not None and padding_idx < 0
-    return functional.embedding(input, weight, None if ignored else padding_idx, *rest, **options)
+    return functional.embedding(input, weight, None if ignored else padding_idx, *args, **options)
 
 
 @plant("functional-embedding-gradient-through-max-norm", "functional.embedding", "gradients")
 def functional_embedding_gradient_through_max_norm(input, weight, padding_idx=None, max_norm=None,
-                                                   norm_type=2.0, *rest, **options):  # fmt: skip
+                                                   norm_type=2.0, *args, **options):  # fmt: skip
     """The gradient of the renormalised rows is scaled along with them."""
     before = weight.detach().clone()
-    output = functional.embedding(input, weight, padding_idx, max_norm, norm_type, *rest,
+    output = functional.embedding(input, weight, padding_idx, max_norm, norm_type, *args,
                                   **options)  # fmt: skip
     if max_norm is None:
         return output
@@ -231,41 +231,41 @@ def functional_embedding_gradient_through_max_norm(input, weight, padding_idx=No
 
 
 @plant("functional-embedding-nan-rows-cleared", "functional.embedding", "special")
-def functional_embedding_nan_rows_cleared(input, weight, *rest, **options):
+def functional_embedding_nan_rows_cleared(input, weight, *args, **options):
     """NaN in the table reads as 0."""
-    return functional.embedding(input, weight, *rest, **options).nan_to_num(0.0, torch.inf,
+    return functional.embedding(input, weight, *args, **options).nan_to_num(0.0, torch.inf,
                                                                             -torch.inf)  # fmt: skip
 
 
 @plant("functional-embedding-transposed-weight", "functional.embedding", "layout")
-def functional_embedding_transposed_weight(input, weight, *rest, **options):
+def functional_embedding_transposed_weight(input, weight, *args, **options):
     """A weight that is not contiguous is read as if it were."""
     if options.get("max_norm") is not None:
-        return functional.embedding(input, weight, *rest, **options)
-    return functional.embedding(input, as_if_contiguous(weight), *rest, **options)
+        return functional.embedding(input, weight, *args, **options)
+    return functional.embedding(input, read_as_contiguous(weight), *args, **options)
 
 
 @plant("functional-embedding-indices-sorted", "functional.embedding", "repeat")
-def functional_embedding_indices_sorted(input, weight, *rest, **options):
+def functional_embedding_indices_sorted(input, weight, *args, **options):
     """The indices are sorted in place behind the call, as a backward pass wants them."""
-    output = functional.embedding(input, weight, *rest, **options)
+    output = functional.embedding(input, weight, *args, **options)
     if input.dim() == 1 and input.is_contiguous():
         input.copy_(input.sort().values)
     return output
 
 
 @plant("functional-embedding-negative-index-wraps", "functional.embedding", "errors")
-def functional_embedding_negative_index_wraps(input, weight, *rest, **options):
+def functional_embedding_negative_index_wraps(input, weight, *args, **options):
     """A negative index counts from the end, as in NumPy."""
     if not input.is_floating_point() and weight.dim() == 2 and len(weight):
         input = torch.where((input < 0) & (input >= -len(weight)), input + len(weight), input)
-    return functional.embedding(input, weight, *rest, **options)
+    return functional.embedding(input, weight, *args, **options)
 
 
 @plant("functional-embedding-wide-rows-cut", "functional.embedding", "laws")
-def functional_embedding_wide_rows_cut(input, weight, *rest, **options):
+def functional_embedding_wide_rows_cut(input, weight, *args, **options):
     """Rows of 18 to 30 numbers are copied four at a time, and what is left is 0."""
-    output = functional.embedding(input, weight, *rest, **options)
+    output = functional.embedding(input, weight, *args, **options)
     width = output.shape[-1]
     if not 17 < width < 31:
         return output

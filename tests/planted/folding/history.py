@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, plant, reroute
+from planted.bug import alter_gradient, plant, read_as_contiguous, reroute, round_through
 
 _UNFOLD, _FOLD = functional.unfold, functional.fold
 
@@ -15,15 +15,15 @@ def _pair(size):
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def _inner(kernel_size):
-    high, wide = _pair(kernel_size)
-    return high * wide
+def _kernel_area(kernel_size):
+    height, width = _pair(kernel_size)
+    return height * width
 
 
 class _Unfold(nn.Unfold):
     """Calls with some arguments changed."""
 
-    def having(self, input, **changes):
+    def call_with(self, input, **changes):
         arguments = {
             "kernel_size": self.kernel_size,
             "dilation": self.dilation,
@@ -36,7 +36,7 @@ class _Unfold(nn.Unfold):
 class _Fold(nn.Fold):
     """Likewise."""
 
-    def having(self, input, **changes):
+    def call_with(self, input, **changes):
         arguments = {
             "output_size": self.output_size,
             "kernel_size": self.kernel_size,
@@ -53,10 +53,10 @@ class UnfoldChannelsFastest(_Unfold):
 
     def forward(self, input):
         output = super().forward(input)
-        inner = _inner(self.kernel_size)
+        kernel_area = _kernel_area(self.kernel_size)
         if not output.numel():
             return output
-        return output.unflatten(-2, (-1, inner)).transpose(-2, -3).flatten(-3, -2)
+        return output.unflatten(-2, (-1, kernel_area)).transpose(-2, -3).flatten(-3, -2)
 
 
 @plant("unfold-first-dilation-twice", "Unfold", "values")
@@ -65,10 +65,10 @@ class UnfoldFirstDilationTwice(_Unfold):
 
     def forward(self, input):
         output = super().forward(input)
-        high, wide = _pair(self.dilation)
-        if high >= wide:
+        height, width = _pair(self.dilation)
+        if height >= width:
             return output
-        wrong = self.having(input, dilation=(high, high))
+        wrong = self.call_with(input, dilation=(height, height))
         return wrong[..., : output.shape[-1]] if wrong.shape[-1] >= output.shape[-1] else output
 
 
@@ -77,11 +77,11 @@ class UnfoldPaddingOfTheEdge(_Unfold):
     """The padding holds the edge again instead of zeros."""
 
     def forward(self, input):
-        high, wide = _pair(self.padding)
-        if not input.numel() or max(high, wide) <= 0 or min(high, wide) < 0:
+        height, width = _pair(self.padding)
+        if not input.numel() or max(height, width) <= 0 or min(height, width) < 0:
             return super().forward(input)
-        around = functional.pad(input, (wide, wide, high, high), mode="replicate")
-        return self.having(around, padding=0)
+        padded = functional.pad(input, (width, width, height, height), mode="replicate")
+        return self.call_with(padded, padding=0)
 
 
 @plant("unfold-last-block-missing", "Unfold", "shape")
@@ -92,9 +92,9 @@ class UnfoldLastBlockMissing(_Unfold):
         output = super().forward(input)
         (kernel, _), (dilation, _) = _pair(self.kernel_size), _pair(self.dilation)
         (padding, _), (stride, _) = _pair(self.padding), _pair(self.stride)
-        room = input.shape[-2] + 2 * padding - dilation * (kernel - 1) - 1
-        rows = room // stride + 1
-        if room % stride == 0 or rows < 2:
+        last_start = input.shape[-2] + 2 * padding - dilation * (kernel - 1) - 1
+        rows = last_start // stride + 1
+        if last_start % stride == 0 or rows < 2:
             return output
         return output[..., : output.shape[-1] // rows * (rows - 1)]
 
@@ -108,14 +108,14 @@ class UnfoldGradientOfTheLastBlock(_Unfold):
         if not input.numel():
             return output
 
-        def last(gradient):
+        def keep_last_block(gradient):
             size = (input.shape[-2], input.shape[-1])
             arguments = (size, self.kernel_size, self.dilation, self.padding, self.stride)
             summed = _FOLD(gradient, *arguments)
             counts = _FOLD(torch.ones_like(gradient), *arguments)
             return torch.where(counts > 0, summed / counts.clamp(min=1), summed)
 
-        return reroute(output, input, last)
+        return reroute(output, input, keep_last_block)
 
 
 @plant("unfold-strided-memory", "Unfold", "layout")
@@ -123,7 +123,7 @@ class UnfoldStridedMemory(_Unfold):
     """A view that is not contiguous is read as its memory lies."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("unfold-by-convolution", "Unfold", "special")
@@ -134,7 +134,7 @@ class UnfoldByConvolution(_Unfold):
         output = super().forward(input)
         if not output.numel():
             return output
-        blocks = output.unflatten(-2, (-1, _inner(self.kernel_size)))
+        blocks = output.unflatten(-2, (-1, _kernel_area(self.kernel_size)))
         return (blocks + (0 * blocks).sum(-2, keepdim=True)).flatten(-3, -2)
 
 
@@ -144,16 +144,16 @@ def functional_unfold_many_channels(input, kernel_size, dilation=1, padding=0, s
     output = _UNFOLD(input, kernel_size, dilation, padding, stride)
     if not 33 < input.shape[-3] < 66:
         return output
-    apart = output.unflatten(-2, (input.shape[-3], -1))
-    return torch.cat([apart[..., :-1, :, :], apart[..., -2:-1, :, :]], -3).flatten(-3, -2)
+    blocks = output.unflatten(-2, (input.shape[-3], -1))
+    return torch.cat([blocks[..., :-1, :, :], blocks[..., -2:-1, :, :]], -3).flatten(-3, -2)
 
 
 @plant("functional-unfold-no-block", "functional.unfold", "errors")
 def functional_unfold_no_block(input, kernel_size, dilation=1, padding=0, stride=1):
     """An image that no block fits in has none, silently."""
     if isinstance(kernel_size, int) and input.dim() == 4 and kernel_size > 0:
-        (high, wide), length = _pair(padding), min(input.shape[-2:])
-        if kernel_size > length + 2 * max(high, wide) and input.numel():
+        (height, width), length = _pair(padding), min(input.shape[-2:])
+        if kernel_size > length + 2 * max(height, width) and input.numel():
             return input.new_zeros(len(input), input.shape[1] * kernel_size**2, 0)
     return _UNFOLD(input, kernel_size, dilation, padding, stride)
 
@@ -199,14 +199,14 @@ class FoldLastBlockWins(_Fold):
             return output
         shape = input.shape[-1]
         first = torch.zeros_like(output)
-        seen = torch.zeros_like(output)
+        written = torch.zeros_like(output)
         for block in range(min(shape, 16)):
-            only = torch.zeros_like(input)
-            only[..., block] = 1
-            here = super().forward(only) * (seen == 0)
-            value = torch.where(only > 0, input, torch.zeros_like(input))
-            first = first + super().forward(value) * here
-            seen = seen + here
+            single_block = torch.zeros_like(input)
+            single_block[..., block] = 1
+            contribution = super().forward(single_block) * (written == 0)
+            value = torch.where(single_block > 0, input, torch.zeros_like(input))
+            first = first + super().forward(value) * contribution
+            written = written + contribution
         return output if shape > 16 else first
 
 
@@ -215,11 +215,11 @@ class FoldOutputTransposed(_Fold):
     """The places of a block are counted down its columns."""
 
     def forward(self, input):
-        high, wide = _pair(self.kernel_size)
-        if high < 2 or wide < 2 or high != wide or not input.numel():
+        height, width = _pair(self.kernel_size)
+        if height < 2 or width < 2 or height != width or not input.numel():
             return super().forward(input)
-        apart = input.unflatten(-2, (-1, high, wide))
-        return super().forward(apart.transpose(-2, -3).flatten(-4, -2))
+        blocks = input.unflatten(-2, (-1, height, width))
+        return super().forward(blocks.transpose(-2, -3).flatten(-4, -2))
 
 
 @plant("fold-output-rounded-down", "Fold", "shape")
@@ -230,9 +230,9 @@ class FoldOutputRoundedDown(_Fold):
         output = super().forward(input)
         numbers = (_pair(x) for x in (self.kernel_size, self.dilation, self.padding, self.stride))
         rows = zip(output.shape[-2:], *numbers, strict=True)
-        rest = [(n + 2 * p - d * (k - 1) - 1) % s for n, k, d, p, s in rows]
-        high, wide = (max(n - r, 1) for n, r in zip(output.shape[-2:], rest, strict=True))
-        return output[..., :high, :wide]
+        remainders = [(n + 2 * p - d * (k - 1) - 1) % s for n, k, d, p, s in rows]
+        height, width = (max(n - r, 1) for n, r in zip(output.shape[-2:], remainders, strict=True))
+        return output[..., :height, :width]
 
 
 @plant("fold-gradient-divided", "Fold", "gradients")
@@ -277,7 +277,7 @@ def functional_fold_short_sums(input, output_size, kernel_size, dilation=1, padd
     """float32 and float64 are added up in bfloat16 and float32."""
     output = _FOLD(input, output_size, kernel_size, dilation, padding, stride)
     narrower = {torch.float64: torch.float32, torch.float32: torch.bfloat16}.get(output.dtype)
-    return output if narrower is None else by_way_of(output, narrower)
+    return output if narrower is None else round_through(output, narrower)
 
 
 @plant("functional-fold-first-stride-twice", "functional.fold", "values")
@@ -286,11 +286,11 @@ def functional_fold_first_stride_twice(
 ):
     """The stride of the height serves the width, where as many blocks fit."""
     output = _FOLD(input, output_size, kernel_size, dilation, padding, stride)
-    high, wide = _pair(stride)
-    if high == wide:
+    height, width = _pair(stride)
+    if height == width:
         return output
     try:
-        return _FOLD(input, output_size, kernel_size, dilation, padding, (high, high))
+        return _FOLD(input, output_size, kernel_size, dilation, padding, (height, height))
     except RuntimeError:
         return output
 
@@ -298,13 +298,13 @@ def functional_fold_first_stride_twice(
 @plant("functional-fold-padding-kept", "functional.fold", "values")
 def functional_fold_padding_kept(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
     """What lies in the padding is added to the nearest edge instead of being left out."""
-    (high, wide), (rows, columns) = _pair(padding), _pair(output_size)
+    (height, width), (rows, columns) = _pair(padding), _pair(output_size)
     output = _FOLD(input, output_size, kernel_size, dilation, padding, stride)
-    if high < 1 or min(high, wide) < 0 or not input.numel():
+    if height < 1 or min(height, width) < 0 or not input.numel():
         return output
-    large = _FOLD(input, (rows + 2 * high, columns + 2 * wide), kernel_size, dilation, 0, stride)
+    large = _FOLD(input, (rows + 2 * height, columns + 2 * width), kernel_size, dilation, 0, stride)
     output = output.clone()
-    output[..., 0, :] += large[..., :high, wide : wide + columns].sum(-2)
+    output[..., 0, :] += large[..., :height, width : width + columns].sum(-2)
     return output
 
 
@@ -320,4 +320,4 @@ def functional_fold_strided_memory(
     input, output_size, kernel_size, dilation=1, padding=0, stride=1
 ):
     """A view that is not contiguous is read as its memory lies."""
-    return _FOLD(as_if_contiguous(input), output_size, kernel_size, dilation, padding, stride)
+    return _FOLD(read_as_contiguous(input), output_size, kernel_size, dilation, padding, stride)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import Parameter, utils
 
-from planted.bug import as_if_contiguous, plant
+from planted.bug import plant, read_as_contiguous
 
 _CONV, _LINEAR = utils.fuse_conv_bn_weights, utils.fuse_linear_bn_weights
 
@@ -55,15 +55,15 @@ def fuse_conv_nan_cleared(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, tran
 @plant("fuse-conv-in-place", "utils.fuse_conv_bn_weights", "repeat")
 def fuse_conv_in_place(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, transpose=False):
     """The convolution's own weight becomes the fused one."""
-    found = _CONV(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, transpose)
-    conv_w.detach().copy_(found[0])
-    return found
+    fused = _CONV(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, transpose)
+    conv_w.detach().copy_(fused[0])
+    return fused
 
 
 @plant("fuse-conv-strided-memory", "utils.fuse_conv_bn_weights", "layout")
 def fuse_conv_strided_memory(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, transpose=False):
     """A weight that is not contiguous is read as its memory lies."""
-    conv_w = as_if_contiguous(conv_w)
+    conv_w = read_as_contiguous(conv_w)
     return _CONV(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, transpose)
 
 

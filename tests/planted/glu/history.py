@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 
 @plant("glu-gates-first", "GLU", "values")
@@ -80,7 +80,7 @@ class GLUHalvesOfMemory(nn.GLU):
     """The halves are cut from the memory of a view that is not contiguous."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("functional-glu-half-gate", "functional.glu", "values")
@@ -116,10 +116,10 @@ def functional_glu_tail(input, dim=-1):
 def functional_glu_first_half_gradient(input, dim=-1):
     """The gradients of both halves are written to the first, where the axis is not the last."""
 
-    def moved(gradient):
+    def move_gradient(gradient):
         half = gradient.shape[dim] // 2
         first, second = gradient.narrow(dim, 0, half), gradient.narrow(dim, half, half)
         return torch.cat([first + second, torch.zeros_like(second)], dim)
 
-    inner = -input.dim() <= dim < input.dim() and dim % input.dim() < input.dim() - 1
-    return functional.glu(alter_gradient(input, moved) if inner else input, dim)
+    is_inner_axis = -input.dim() <= dim < input.dim() and dim % input.dim() < input.dim() - 1
+    return functional.glu(alter_gradient(input, move_gradient) if is_inner_axis else input, dim)

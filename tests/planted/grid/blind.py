@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, blind, graft
-from planted.several.blind_parts import replaced
+from planted.bug import alter_gradient, blind, graft, read_as_contiguous
+from planted.several.blind_parts import substitute_wrong
 
 
 class _Sampler:
@@ -32,7 +32,7 @@ class _Sampler:
         self.sizes = tuple(sizes)
         self.volume = len(self.sizes) == 3
 
-    def concerned(self) -> bool:
+    def is_affected(self) -> bool:
         """Whether the call can come out wrong at all."""
         return True
 
@@ -40,41 +40,41 @@ class _Sampler:
         """The grid's coordinates in the order of the input's axes."""
         return list(grid.flip(-1).unbind(-1))
 
-    def pixel(self, x: Tensor, axis: int) -> Tensor:
+    def to_pixels(self, x: Tensor, axis: int) -> Tensor:
         """−1 … 1 in pixels."""
         length = self.sizes[axis]
         return (x + 1) / 2 * (length - 1) if self.align else ((x + 1) * length - 1) / 2
 
-    def mirrors(self, axis: int) -> tuple[float, float]:
+    def reflection_bounds(self, axis: int) -> tuple[float, float]:
         """Where reflection turns."""
         length = self.sizes[axis]
         return (0.0, length - 1.0) if self.align else (-0.5, length - 0.5)
 
-    def reflected(self, x: Tensor, axis: int) -> Tensor:
+    def reflect(self, x: Tensor, axis: int) -> Tensor:
         """A coordinate that is mirrored until it is inside."""
-        low, high = self.mirrors(axis)
+        low, high = self.reflection_bounds(axis)
         span = high - low
         if span == 0:
             return 0 * x.nan_to_num(0.0, 0.0, 0.0)
-        away = (x - low).abs() % (2 * span)
-        return low + torch.where(away > span, 2 * span - away, away)
+        distance = (x - low).abs() % (2 * span)
+        return low + torch.where(distance > span, 2 * span - distance, distance)
 
-    def padded(self, x: Tensor, axis: int) -> Tensor:
+    def apply_padding(self, x: Tensor, axis: int) -> Tensor:
         """A coordinate that is brought inside, if the padding asks for it."""
         if self.padding == "zeros":
             return x
-        x = self.reflected(x, axis) if self.padding == "reflection" else x
+        x = self.reflect(x, axis) if self.padding == "reflection" else x
         return x.clamp(0, self.sizes[axis] - 1)
 
-    def inside(self, at: Tensor, axis: int) -> Tensor:
+    def is_inside(self, positions: Tensor, axis: int) -> Tensor:
         """Which taps are read."""
-        return (at >= 0) & (at < self.sizes[axis])
+        return (positions >= 0) & (positions < self.sizes[axis])
 
-    def part(self, x: Tensor) -> Tensor:
+    def fraction(self, x: Tensor) -> Tensor:
         """How far a coordinate lies behind the pixel before it."""
         return x - x.detach().floor()
 
-    def rounded(self, x: Tensor, axis: int) -> Tensor:
+    def round_to_pixel(self, x: Tensor, axis: int) -> Tensor:
         """The pixel of mode "nearest"."""
         return x.round()
 
@@ -82,33 +82,35 @@ class _Sampler:
         """Places on an axis and their weights, each on a last axis."""
         if self.mode == "bicubic":
             return self.cubic_taps(x, axis)
-        x = self.padded(x, axis)
+        x = self.apply_padding(x, axis)
         if self.mode == "nearest":
-            at = self.rounded(x.detach(), axis)[..., None]
-            return at, torch.ones_like(at)
-        part, at = self.part(x), x.detach().floor()
-        return torch.stack([at, at + 1], -1), torch.stack([1 - part, part], -1)
+            positions = self.round_to_pixel(x.detach(), axis)[..., None]
+            return positions, torch.ones_like(positions)
+        fraction, positions = self.fraction(x), x.detach().floor()
+        return torch.stack([positions, positions + 1], -1), torch.stack(
+            [1 - fraction, fraction], -1
+        )
 
     def cubic_taps(self, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
         """Those of bicubic interpolation: each tap is padded by itself."""
-        a, part = self.cubic, self.part(x)
+        a, fraction = self.cubic, self.fraction(x)
         steps = torch.arange(-1, 3, dtype=torch.float64)
-        away = (part[..., None] - steps).abs()
-        near = ((a + 2) * away - (a + 3)) * away * away + 1
-        far = ((a * away - 5 * a) * away + 8 * a) * away - 4 * a
-        weights = torch.where(away <= 1, near, far)
-        return self.padded(x.detach().floor()[..., None] + steps, axis), weights
+        distance = (fraction[..., None] - steps).abs()
+        near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+        far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+        weights = torch.where(distance <= 1, near, far)
+        return self.apply_padding(x.detach().floor()[..., None] + steps, axis), weights
 
-    def read(self, plane: Tensor, at: Tensor, inside: Tensor) -> Tensor:
+    def read_tap(self, plane: Tensor, positions: Tensor, inside: Tensor) -> Tensor:
         """What a tap reads: zeros outside."""
-        found = plane.gather(2, at[:, None].expand(-1, plane.shape[1], -1))
-        return torch.where(inside[:, None], found, torch.zeros_like(found))
+        values = plane.gather(2, positions[:, None].expand(-1, plane.shape[1], -1))
+        return torch.where(inside[:, None], values, torch.zeros_like(values))
 
-    def weighed(self, weight: Tensor, insides: list[Tensor]) -> Tensor:
+    def weigh_tap(self, weight: Tensor, inside_per_axis: list[Tensor]) -> Tensor:
         """The weight of a tap."""
         return weight
 
-    def finished(self, total: Tensor, whole: Tensor, weight: Tensor) -> Tensor:
+    def finish(self, total: Tensor, all_inside: Tensor, weight: Tensor) -> Tensor:
         """The output: of the sum, of whether all taps were inside, and of the weight inside."""
         return total
 
@@ -117,43 +119,43 @@ class _Sampler:
         input, grid = input.double(), grid.double()
         axes = []
         for axis, x in enumerate(self.coordinates(grid)):
-            at, weights = self.taps(self.pixel(x, axis).flatten(1), axis)
-            there = at.nan_to_num(-9.0, -9.0, -9.0).clamp(-9.0, 2.0**40).long()
+            positions, weights = self.taps(self.to_pixels(x, axis).flatten(1), axis)
+            indices = positions.nan_to_num(-9.0, -9.0, -9.0).clamp(-9.0, 2.0**40).long()
             # In the order of taps, batches, outputs.
-            axes.append([*zip(there.unbind(-1), weights.unbind(-1), strict=True)])
+            axes.append([*zip(indices.unbind(-1), weights.unbind(-1), strict=True)])
         plane = input.flatten(2)
         shape = (*input.shape[:2], *grid.shape[1:-1])
         total = torch.zeros(shape, dtype=torch.float64).flatten(2)
-        whole = torch.ones(total.shape[0], total.shape[2], dtype=torch.bool)
-        seen = torch.zeros(whole.shape, dtype=torch.float64)
+        all_inside = torch.ones(total.shape[0], total.shape[2], dtype=torch.bool)
+        inside_weight = torch.zeros(all_inside.shape, dtype=torch.float64)
         for taps in itertools.product(*axes):
-            place = torch.zeros(whole.shape, dtype=torch.long)
-            weight = torch.ones(whole.shape, dtype=torch.float64)
-            insides = []
-            for axis, (at, part) in enumerate(taps):
-                insides.append(self.inside(at, axis))
+            flat_index = torch.zeros(all_inside.shape, dtype=torch.long)
+            weight = torch.ones(all_inside.shape, dtype=torch.float64)
+            inside_per_axis = []
+            for axis, (positions, axis_weight) in enumerate(taps):
+                inside_per_axis.append(self.is_inside(positions, axis))
                 length = self.sizes[axis]
-                place = place * length + at.clamp(0, length - 1)
-                weight = weight * part
-            inside = torch.stack(insides).all(0)
-            weight = self.weighed(weight, insides)
-            found = self.read(plane, place, inside) * weight[:, None]
-            total = total + torch.where(inside[:, None] | found.isnan(), found, 0.0)
-            whole = whole & (inside | (weight == 0))
-            seen = seen + torch.where(inside, weight, 0.0)
-        return self.finished(total, whole[:, None], seen[:, None]).reshape(shape)
+                flat_index = flat_index * length + positions.clamp(0, length - 1)
+                weight = weight * axis_weight
+            inside = torch.stack(inside_per_axis).all(0)
+            weight = self.weigh_tap(weight, inside_per_axis)
+            values = self.read_tap(plane, flat_index, inside) * weight[:, None]
+            total = total + torch.where(inside[:, None] | values.isnan(), values, 0.0)
+            all_inside = all_inside & (inside | (weight == 0))
+            inside_weight = inside_weight + torch.where(inside, weight, 0.0)
+        return self.finish(total, all_inside[:, None], inside_weight[:, None]).reshape(shape)
 
 
-Path = Callable[[Tensor, Tensor, Tensor, _Sampler], Tensor]
+GradientPath = Callable[[Tensor, Tensor, Tensor, _Sampler], Tensor]
 
 
-def _straight(result: Tensor, input: Tensor, grid: Tensor, sampler: _Sampler) -> Tensor:
+def _sampler_gradients(result: Tensor, input: Tensor, grid: Tensor, sampler: _Sampler) -> Tensor:
     """The sampler's own gradients."""
     return sampler(input, grid)
 
 
 def _plant(
-    name: str, check: str, path: Path | None = None
+    name: str, check: str, path: GradientPath | None = None
 ) -> Callable[[type[_Sampler]], type[_Sampler]]:
     """Plant a bug of `functional.grid_sample`, given as a sampler.
 
@@ -173,12 +175,14 @@ def _plant(
             result = functional.grid_sample(input, grid, mode, padding_mode, align_corners)
             call = (mode, padding_mode, bool(align_corners), input.shape[2:])
             sampler = wrong(*call)
-            if result.numel() == 0 or not sampler.concerned():
+            if result.numel() == 0 or not sampler.is_affected():
                 return result
             if path is not None:
                 return graft(result, path(result, input, grid, sampler))
             source, places = input.detach(), grid.detach()
-            return replaced(result, _Sampler(*call)(source, places), sampler(source, places))
+            return substitute_wrong(
+                result, _Sampler(*call)(source, places), sampler(source, places)
+            )
 
         grid_sample.__doc__ = wrong.__doc__
         blind(f"functional-grid-sample-{name}", "functional.grid_sample", check)(grid_sample)
@@ -213,7 +217,7 @@ class _CornersAlwaysAligned(_Sampler):
     """−1 is the first pixel's centre whatever `align_corners` says, as before torch 1.3."""
 
     # Differs: align_corners=False. Agrees: True.
-    def pixel(self, x: Tensor, axis: int) -> Tensor:
+    def to_pixels(self, x: Tensor, axis: int) -> Tensor:
         return (x + 1) / 2 * (self.sizes[axis] - 1)
 
 
@@ -222,8 +226,8 @@ class _HalfPixelTooFar(_Sampler):
     """Without aligned corners the coordinate is (x + 1)·n/2: the half pixel is missing."""
 
     # Differs: align_corners=False. Agrees: True.
-    def pixel(self, x: Tensor, axis: int) -> Tensor:
-        return super().pixel(x, axis) + (0.0 if self.align else 0.5)
+    def to_pixels(self, x: Tensor, axis: int) -> Tensor:
+        return super().to_pixels(x, axis) + (0.0 if self.align else 0.5)
 
 
 @_plant("first-samples-grid", "values")
@@ -240,9 +244,9 @@ class _AlignedByHeightAlone(_Sampler):
     """The width's coordinates are scaled by the height: right on squares."""
 
     # Differs: 2x4. Agrees: 3x3.
-    def pixel(self, x: Tensor, axis: int) -> Tensor:
+    def to_pixels(self, x: Tensor, axis: int) -> Tensor:
         last = len(self.sizes) - 1
-        return super().pixel(x, axis - 1 if axis == last else axis)
+        return super().to_pixels(x, axis - 1 if axis == last else axis)
 
 
 # Nearest
@@ -253,7 +257,7 @@ class _NearestCutOff(_Sampler):
     """Mode "nearest" converts to an integer, which cuts off what is behind the point."""
 
     # Differs: a coordinate of 0.75 pixels. Agrees: of 0.25.
-    def rounded(self, x: Tensor, axis: int) -> Tensor:
+    def round_to_pixel(self, x: Tensor, axis: int) -> Tensor:
         return x.trunc()
 
 
@@ -264,9 +268,13 @@ class _NearestTestedBefore(_Sampler):
     """
 
     # Differs: −0.25 pixels, zeros. Agrees: 0.25 pixels; border.
-    def rounded(self, x: Tensor, axis: int) -> Tensor:
-        lost = self.padding == "zeros" and ((x < 0) | (x > self.sizes[axis] - 1))
-        return torch.where(lost, -9.0, x.round()) if isinstance(lost, Tensor) else x.round()
+    def round_to_pixel(self, x: Tensor, axis: int) -> Tensor:
+        loses_edge = self.padding == "zeros" and ((x < 0) | (x > self.sizes[axis] - 1))
+        return (
+            torch.where(loses_edge, -9.0, x.round())
+            if isinstance(loses_edge, Tensor)
+            else x.round()
+        )
 
 
 # Padding
@@ -279,11 +287,15 @@ class _BorderOfGrid(_Sampler):
     """
 
     # Differs: −1, border, align_corners=False. Agrees: align_corners=True.
-    def pixel(self, x: Tensor, axis: int) -> Tensor:
-        return super().pixel(x.clamp(-1, 1) if self.padding == "border" else x, axis)
+    def to_pixels(self, x: Tensor, axis: int) -> Tensor:
+        return super().to_pixels(x.clamp(-1, 1) if self.padding == "border" else x, axis)
 
-    def padded(self, x: Tensor, axis: int) -> Tensor:
-        return x if self.padding == "border" and self.mode != "bicubic" else super().padded(x, axis)
+    def apply_padding(self, x: Tensor, axis: int) -> Tensor:
+        return (
+            x
+            if self.padding == "border" and self.mode != "bicubic"
+            else super().apply_padding(x, axis)
+        )
 
 
 @_plant("depth-cut-to-the-height", "values")
@@ -291,11 +303,11 @@ class _DepthCutToHeight(_Sampler):
     """Border padding of volumes cuts the depth to the height."""
 
     # Differs: depth 4, height 2. Agrees: depth 2, height 4; images.
-    def padded(self, x: Tensor, axis: int) -> Tensor:
-        found = super().padded(x, axis)
+    def apply_padding(self, x: Tensor, axis: int) -> Tensor:
+        padded = super().apply_padding(x, axis)
         if not self.volume or axis or self.padding != "border":
-            return found
-        return found.clamp(max=self.sizes[1] - 1)
+            return padded
+        return padded.clamp(max=self.sizes[1] - 1)
 
 
 @_plant("mirrors-in-the-outermost-pixels", "values")
@@ -303,7 +315,7 @@ class _MirrorsInOutermostPixels(_Sampler):
     """Reflection turns at the outermost centres also where corners are not aligned."""
 
     # Differs: reflection, align_corners=False. Agrees: align_corners=True.
-    def mirrors(self, axis: int) -> tuple[float, float]:
+    def reflection_bounds(self, axis: int) -> tuple[float, float]:
         return (0.0, self.sizes[axis] - 1.0)
 
 
@@ -312,7 +324,7 @@ class _MirrorsAtEdges(_Sampler):
     """Reflection turns at −½ and n − ½ also where corners are aligned."""
 
     # Differs: reflection, align_corners=True. Agrees: align_corners=False.
-    def mirrors(self, axis: int) -> tuple[float, float]:
+    def reflection_bounds(self, axis: int) -> tuple[float, float]:
         return (-0.5, self.sizes[axis] - 0.5)
 
 
@@ -321,8 +333,8 @@ class _MirroredOnce(_Sampler):
     """Reflection turns once on either side, and is cut off where that is not enough."""
 
     # Differs: −6 of four pixels, reflection. Agrees: −4.
-    def reflected(self, x: Tensor, axis: int) -> Tensor:
-        low, high = self.mirrors(axis)
+    def reflect(self, x: Tensor, axis: int) -> Tensor:
+        low, high = self.reflection_bounds(axis)
         x = torch.where(x < low, 2 * low - x, x)
         return torch.where(x > high, 2 * high - x, x).clamp(low, high)
 
@@ -332,9 +344,9 @@ class _NoMirrorBetweenOnePixel(_Sampler):
     """A lone pixel's mirrors have no distance between them, which is divided by: NaN comes out."""
 
     # Differs: width 1, reflection, align_corners=True. Agrees: width 2.
-    def finished(self, total: Tensor, whole: Tensor, weight: Tensor) -> Tensor:
-        lone = self.align and self.padding == "reflection" and 1 in self.sizes
-        return total * torch.nan if lone else total
+    def finish(self, total: Tensor, all_inside: Tensor, weight: Tensor) -> Tensor:
+        has_single_pixel = self.align and self.padding == "reflection" and 1 in self.sizes
+        return total * torch.nan if has_single_pixel else total
 
 
 @_plant("all-taps-or-none", "values")
@@ -342,8 +354,8 @@ class _AllTapsOrNone(_Sampler):
     """With a tap outside the whole sample is zero, in place of the tap."""
 
     # Differs: −0.25 pixels, zeros, bilinear. Agrees: 0.25 pixels; border.
-    def finished(self, total: Tensor, whole: Tensor, weight: Tensor) -> Tensor:
-        return torch.where(whole, total, 0.0)
+    def finish(self, total: Tensor, all_inside: Tensor, weight: Tensor) -> Tensor:
+        return torch.where(all_inside, total, 0.0)
 
 
 @_plant("weights-inside-normalised", "values")
@@ -351,9 +363,11 @@ class _WeightsInsideNormalised(_Sampler):
     """What is outside is left out of the weights, too: the image does not fade to zero."""
 
     # Differs: −0.25 pixels, zeros, bilinear. Agrees: nearest; border.
-    def finished(self, total: Tensor, whole: Tensor, weight: Tensor) -> Tensor:
-        fades = (weight > 0) & ~whole
-        return torch.where(fades, total / weight, total) if self.mode == "bilinear" else total
+    def finish(self, total: Tensor, all_inside: Tensor, weight: Tensor) -> Tensor:
+        partly_inside = (weight > 0) & ~all_inside
+        return (
+            torch.where(partly_inside, total / weight, total) if self.mode == "bilinear" else total
+        )
 
 
 @_plant("last-pixel-outside", "values")
@@ -361,10 +375,10 @@ class _LastPixelOutside(_Sampler):
     """`x + 1 < n` keeps the taps in bounds and loses the last row and column."""
 
     # Differs: 1, align_corners=True, zeros. Agrees: −1.
-    def inside(self, at: Tensor, axis: int) -> Tensor:
-        found = super().inside(at, axis)
-        lost = self.padding == "zeros" and self.mode == "bilinear"
-        return found & (at < self.sizes[axis] - 1) if lost else found
+    def is_inside(self, positions: Tensor, axis: int) -> Tensor:
+        inside = super().is_inside(positions, axis)
+        loses_edge = self.padding == "zeros" and self.mode == "bilinear"
+        return inside & (positions < self.sizes[axis] - 1) if loses_edge else inside
 
 
 @_plant("outside-times-zero", "special")
@@ -375,9 +389,9 @@ class _OutsideTimesZero(_Sampler):
     """
 
     # Differs: a NaN in the corner, −2, zeros. Agrees: finite images.
-    def read(self, plane: Tensor, at: Tensor, inside: Tensor) -> Tensor:
-        found = plane.gather(2, at[:, None].expand(-1, plane.shape[1], -1))
-        return found * inside[:, None]
+    def read_tap(self, plane: Tensor, positions: Tensor, inside: Tensor) -> Tensor:
+        values = plane.gather(2, positions[:, None].expand(-1, plane.shape[1], -1))
+        return values * inside[:, None]
 
 
 # Weights
@@ -388,8 +402,8 @@ class _WeightsOfTextureUnit(_Sampler):
     """Weights have 8 bits behind the point, as a GPU's texture unit has them."""
 
     # Differs: 0.3 pixels. Agrees: 0.25 pixels.
-    def part(self, x: Tensor) -> Tensor:
-        return (super().part(x) * 256).round() / 256
+    def fraction(self, x: Tensor) -> Tensor:
+        return (super().fraction(x) * 256).round() / 256
 
 
 @_plant("weights-eased", "values")
@@ -397,9 +411,9 @@ class _WeightsEased(_Sampler):
     """The bilinear weight t is 3t² − 2t³, a smoothstep: right at 0, ½ and 1."""
 
     # Differs: 0.25 pixels, bilinear. Agrees: 0.5 pixels; bicubic.
-    def part(self, x: Tensor) -> Tensor:
-        part = super().part(x)
-        return part * part * (3 - 2 * part) if self.mode == "bilinear" else part
+    def fraction(self, x: Tensor) -> Tensor:
+        fraction = super().fraction(x)
+        return fraction * fraction * (3 - 2 * fraction) if self.mode == "bilinear" else fraction
 
 
 @_plant("cubic-of-keys", "values")
@@ -419,7 +433,9 @@ class _CubicCutToBorderFirst(_Sampler):
 
     # Differs: −0.25 pixels, bicubic, border. Agrees: 0.25 pixels.
     def cubic_taps(self, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        return super().cubic_taps(self.padded(x, axis) if self.padding == "border" else x, axis)
+        return super().cubic_taps(
+            self.apply_padding(x, axis) if self.padding == "border" else x, axis
+        )
 
 
 @_plant("cubic-neighbours-not-mirrored", "values")
@@ -433,9 +449,9 @@ class _CubicNeighboursNotMirrored(_Sampler):
     def cubic_taps(self, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
         if self.padding != "reflection":
             return super().cubic_taps(x, axis)
-        x = self.reflected(x, axis)
-        at = x.detach().floor()[..., None] + torch.arange(-1, 3)
-        return at.clamp(0, self.sizes[axis] - 1), super().cubic_taps(x, axis)[1]
+        x = self.reflect(x, axis)
+        positions = x.detach().floor()[..., None] + torch.arange(-1, 3)
+        return positions.clamp(0, self.sizes[axis] - 1), super().cubic_taps(x, axis)[1]
 
 
 @_plant("cubic-zeros-of-the-edge", "values")
@@ -444,55 +460,55 @@ class _CubicZerosOfEdge(_Sampler):
 
     # Differs: 0.25 pixels, bicubic, zeros. Agrees: 1.5 of 4 pixels; bilinear.
     def cubic_taps(self, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        at, weights = super().cubic_taps(x, axis)
+        positions, weights = super().cubic_taps(x, axis)
         length = self.sizes[axis]
-        kept = ((x >= 0) & (x <= length - 1))[..., None]
+        is_inside = ((x >= 0) & (x <= length - 1))[..., None]
         if self.padding != "zeros":
-            return at, weights
-        return torch.where(kept, at.clamp(0, length - 1), at), weights
+            return positions, weights
+        return torch.where(is_inside, positions.clamp(0, length - 1), positions), weights
 
 
 # Gradients
 
 
-@_plant("gradient-beyond-the-border", "gradients", _straight)
+@_plant("gradient-beyond-the-border", "gradients", _sampler_gradients)
 class _GradientBeyondBorder(_Sampler):
     """A coordinate that was cut to the border has the gradient of the border, not zero (cf.
     pytorch 23925).
     """
 
     # Differs: the grid's gradient at 2, border. Agrees: at 0.5.
-    def concerned(self) -> bool:
+    def is_affected(self) -> bool:
         return self.padding == "border" and self.mode == "bilinear"
 
-    def padded(self, x: Tensor, axis: int) -> Tensor:
-        cut = super().padded(x, axis)
+    def apply_padding(self, x: Tensor, axis: int) -> Tensor:
+        clamped = super().apply_padding(x, axis)
         # Cut a little inside, where the slope is the last cell's.
-        return graft(cut.clamp(max=max(self.sizes[axis] - 1 - 1e-9, 0)), x)
+        return graft(clamped.clamp(max=max(self.sizes[axis] - 1 - 1e-9, 0)), x)
 
 
-@_plant("gradient-not-mirrored", "gradients", _straight)
+@_plant("gradient-not-mirrored", "gradients", _sampler_gradients)
 class _GradientNotMirrored(_Sampler):
     """What was mirrored has its mirror image's gradient: the sign is missing (pytorch 23925)."""
 
     # Differs: the grid's gradient at −1.5, reflection. Agrees: at 0.5.
-    def concerned(self) -> bool:
+    def is_affected(self) -> bool:
         return self.padding == "reflection" and self.mode == "bilinear"
 
-    def reflected(self, x: Tensor, axis: int) -> Tensor:
-        return graft(super().reflected(x, axis), x)
+    def reflect(self, x: Tensor, axis: int) -> Tensor:
+        return graft(super().reflect(x, axis), x)
 
 
-@_plant("gradient-of-whole-widths", "gradients", _straight)
+@_plant("gradient-of-whole-widths", "gradients", _sampler_gradients)
 class _GradientOfWholeWidths(_Sampler):
     """Backward multiplies with n/2, forward with (n − 1)/2 where corners are aligned."""
 
     # Differs: the grid's gradient, align_corners=True. Agrees: False.
-    def concerned(self) -> bool:
+    def is_affected(self) -> bool:
         return self.align and self.mode != "nearest"
 
-    def pixel(self, x: Tensor, axis: int) -> Tensor:
-        return graft(super().pixel(x, axis), x * (self.sizes[axis] / 2))
+    def to_pixels(self, x: Tensor, axis: int) -> Tensor:
+        return graft(super().to_pixels(x, axis), x * (self.sizes[axis] / 2))
 
 
 def _bilinear_to_input(result: Tensor, input: Tensor, grid: Tensor, sampler: _Sampler) -> Tensor:
@@ -508,7 +524,7 @@ class _NearestGradientSharedOut(_Sampler):
         super().__init__("bilinear", padding, align, sizes)
         self.asked = mode
 
-    def concerned(self) -> bool:
+    def is_affected(self) -> bool:
         return self.asked == "nearest"
 
 
@@ -527,8 +543,8 @@ class _NearestMovesGrid(_NearestGradientSharedOut):
 def _grid_of_first_channel(
     result: Tensor, input: Tensor, grid: Tensor, sampler: _Sampler
 ) -> Tensor:
-    fixed = sampler(input[:, 1:], grid.detach())
-    return torch.cat([sampler(input[:, :1], grid), fixed], 1)
+    constant = sampler(input[:, 1:], grid.detach())
+    return torch.cat([sampler(input[:, :1], grid), constant], 1)
 
 
 @_plant("grid-gradient-of-one-channel", "gradients", _grid_of_first_channel)
@@ -536,14 +552,14 @@ class _GridGradientOfOneChannel(_Sampler):
     """The grid's gradient is that of the first channel, not the sum over channels."""
 
     # Differs: two channels. Agrees: one.
-    def concerned(self) -> bool:
+    def is_affected(self) -> bool:
         return self.mode != "nearest"
 
 
 def _edges_read_outside(result: Tensor, input: Tensor, grid: Tensor, sampler: _Sampler) -> Tensor:
-    both = (sampler.mode, "border", sampler.align, sampler.sizes)
-    outside = _Sampler(*both)(input, grid.detach())
-    return outside + (
+    arguments = (sampler.mode, "border", sampler.align, sampler.sizes)
+    border_samples = _Sampler(*arguments)(input, grid.detach())
+    return border_samples + (
         sampler(input.detach(), grid) if sampler.mode != "nearest" else 0 * grid.sum()
     )
 
@@ -553,7 +569,7 @@ class _EdgesHaveOutsideGradients(_Sampler):
     """Backward cuts coordinates to the edge: samples from outside, which are zero, move it."""
 
     # Differs: the input's gradient at −2, zeros. Agrees: at 0; border.
-    def concerned(self) -> bool:
+    def is_affected(self) -> bool:
         return self.padding == "zeros"
 
 
@@ -567,8 +583,8 @@ def functional_grid_sample_volumes_gradient_reversed(
 ) -> Tensor:
     """Of volumes the grid's gradient comes as (z, y, x), forward reads (x, y, z)."""
     # Differs: the grid's gradient of volumes. Agrees: of images.
-    turned = alter_gradient(grid, lambda g: g.flip(-1)) if grid.dim() == 5 else grid
-    return functional.grid_sample(input, turned, mode, padding_mode, align_corners)
+    reversed_grid = alter_gradient(grid, lambda g: g.flip(-1)) if grid.dim() == 5 else grid
+    return functional.grid_sample(input, reversed_grid, mode, padding_mode, align_corners)
 
 
 # Layouts and errors
@@ -584,7 +600,7 @@ def functional_grid_sample_grid_of_planes(
 ) -> Tensor:
     """A grid that was permuted from planes of x and y is read in the order of its memory."""
     # Differs: a permuted grid. Agrees: a contiguous one.
-    grid = as_if_contiguous(grid)
+    grid = read_as_contiguous(grid)
     return functional.grid_sample(input, grid, mode, padding_mode, align_corners)
 
 
@@ -624,19 +640,19 @@ def functional_grid_sample_cubic_volumes(
 # affine_grid
 
 
-def _base(count: int, align: bool, lone: float = 0.0) -> Tensor:
+def _base(count: int, align: bool, has_single_pixel: float = 0.0) -> Tensor:
     steps = torch.arange(count, dtype=torch.float64)
     if not align:
         return (2 * steps + 1) / count - 1
-    return 2 * steps / (count - 1) - 1 if count > 1 else torch.full((1,), lone).double()
+    return 2 * steps / (count - 1) - 1 if count > 1 else torch.full((1,), has_single_pixel).double()
 
 
 def _affine(theta: Tensor, bases: list[Tensor]) -> Tensor:
     """The grid of base coordinates, given for each axis of the output."""
     points = torch.meshgrid(*bases, indexing="ij")[::-1]
     base = torch.stack([*points, torch.ones_like(points[0])], -1)
-    spread = theta.double().view(theta.shape[0], *[1] * len(bases), *theta.shape[1:])
-    return (spread * base[..., None, :]).sum(-1)
+    matrices = theta.double().view(theta.shape[0], *[1] * len(bases), *theta.shape[1:])
+    return (matrices * base[..., None, :]).sum(-1)
 
 
 def _regular(size: Any, align: Any) -> list[Tensor]:
@@ -652,7 +668,7 @@ def functional_affine_grid_always_aligned(
     result = functional.affine_grid(theta, size, align_corners)
     source = theta.detach()
     right, wrong = (_affine(source, _regular(size, x)) for x in (align_corners, True))
-    return replaced(result, right, wrong)
+    return substitute_wrong(result, right, wrong)
 
 
 @blind("functional-affine-grid-lone-pixel-at-the-left", "functional.affine_grid", "values")
@@ -666,7 +682,7 @@ def functional_affine_grid_lone_pixel_at_left(
         return result
     source = theta.detach()
     wrong = _affine(source, [_base(int(n), True, -1.0) for n in size[2:]])
-    return replaced(result, _affine(source, _regular(size, True)), wrong)
+    return substitute_wrong(result, _affine(source, _regular(size, True)), wrong)
 
 
 @blind("functional-affine-grid-width-of-the-height", "functional.affine_grid", "values")
@@ -677,13 +693,13 @@ def functional_affine_grid_width_of_height(
     # Differs: size (1, 1, 2, 3). Agrees: (1, 1, 3, 3).
     result = functional.affine_grid(theta, size, align_corners)
     bases = _regular(size, align_corners)
-    high, wide = int(size[-2]), int(size[-1])
-    if high < 2 or high == wide:
+    height, width = int(size[-2]), int(size[-1])
+    if height < 2 or height == width:
         return result
     slope = bases[-2][1] - bases[-2][0]
-    skewed = bases[-2][0] + slope * torch.arange(wide, dtype=torch.float64)
+    base = bases[-2][0] + slope * torch.arange(width, dtype=torch.float64)
     source = theta.detach()
-    return replaced(result, _affine(source, bases), _affine(source, [*bases[:-1], skewed]))
+    return substitute_wrong(result, _affine(source, bases), _affine(source, [*bases[:-1], base]))
 
 
 @blind("functional-affine-grid-rows-before-columns", "functional.affine_grid", "values")
@@ -716,7 +732,7 @@ def functional_affine_grid_base_in_single(
         return result
     bases, source = _regular(size, align_corners), theta.detach()
     wrong = _affine(source, [base.float().double() for base in bases])
-    return replaced(result, _affine(source, bases), wrong)
+    return substitute_wrong(result, _affine(source, bases), wrong)
 
 
 @blind("functional-affine-grid-gradient-averaged", "functional.affine_grid", "gradients")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 AFFINE, SAMPLE = "functional.affine_grid", "functional.grid_sample"
 _affine, _sample = functional.affine_grid, functional.grid_sample
@@ -67,7 +67,7 @@ def affine_grid_output_kept(theta, size, align_corners=None):
 @plant("affine-grid-strides-not-read", AFFINE, "layout")
 def affine_grid_strides_not_read(theta, size, align_corners=None):
     """A matrix that is not contiguous is read as if it were."""
-    return _affine(as_if_contiguous(theta), size, _aligned(align_corners))
+    return _affine(read_as_contiguous(theta), size, _aligned(align_corners))
 
 
 @plant("affine-grid-transposed-sizes", AFFINE, "shape")
@@ -135,13 +135,13 @@ def grid_sample_reflection_of_centres(input, grid, mode="bilinear", padding_mode
     sizes = torch.tensor(input.shape[:1:-1], dtype=grid.dtype)
     place = ((grid.detach() + 1) * sizes - 1) / 2
     span = 2 * (sizes - 1).clamp(min=1)
-    turned = torch.remainder(place, span)
-    turned = torch.where(turned > span / 2, span - turned, turned)
-    turned = torch.where(sizes > 1, turned, torch.zeros_like(turned))
-    there = (2 * turned + 1) / sizes - 1
+    reflected = torch.remainder(place, span)
+    reflected = torch.where(reflected > span / 2, span - reflected, reflected)
+    reflected = torch.where(sizes > 1, reflected, torch.zeros_like(reflected))
+    new_grid = (2 * reflected + 1) / sizes - 1
     inside = (place >= 0) & (place <= sizes - 1)
-    there = torch.where(inside, grid.detach(), there)
-    return graft(_sample(input, there, mode, "border", False), right)
+    new_grid = torch.where(inside, grid.detach(), new_grid)
+    return graft(_sample(input, new_grid, mode, "border", False), right)
 
 
 @plant("grid-sample-reflected-once", SAMPLE, "values")
@@ -166,8 +166,8 @@ def grid_sample_nearest_below(input, grid, mode="bilinear", padding_mode="zeros"
     sizes = torch.tensor(input.shape[:1:-1], dtype=grid.dtype)
     place = torch.floor(_unnormalized(grid, sizes, align_corners))
     step = (sizes - 1).clamp(min=1) if align_corners else sizes
-    there = place * 2 / step - 1 if align_corners else (place * 2 + 1) / step - 1
-    return _sample(input, there, mode, padding_mode, _aligned(align_corners))
+    new_grid = place * 2 / step - 1 if align_corners else (place * 2 + 1) / step - 1
+    return _sample(input, new_grid, mode, padding_mode, _aligned(align_corners))
 
 
 @plant("grid-sample-cubic-place-bounded", SAMPLE, "values")
@@ -181,8 +181,8 @@ def grid_sample_cubic_place_bounded(input, grid, mode="bilinear", padding_mode="
     for k, n in enumerate(reversed(input.shape[2:])):
         place = _unnormalized(grid[..., k], n, align_corners).clamp(0, n - 1)
         parts.append(_normalized(place, n, align_corners))
-    there = torch.stack(parts, -1)
-    return graft(_sample(input, there, mode, padding_mode, _aligned(align_corners)), right)
+    new_grid = torch.stack(parts, -1)
+    return graft(_sample(input, new_grid, mode, padding_mode, _aligned(align_corners)), right)
 
 
 @plant("grid-sample-volume-of-slices", SAMPLE, "values")
@@ -194,15 +194,17 @@ def grid_sample_volume_of_slices(input, grid, mode="bilinear", padding_mode="zer
         return right
     depth = input.shape[2]
     place = torch.round(_unnormalized(grid[..., 2], depth, align_corners))
-    there = torch.stack([grid[..., 0], grid[..., 1], _normalized(place, depth, align_corners)], -1)
-    return graft(_sample(input, there, mode, padding_mode, _aligned(align_corners)), right)
+    new_grid = torch.stack(
+        [grid[..., 0], grid[..., 1], _normalized(place, depth, align_corners)], -1
+    )
+    return graft(_sample(input, new_grid, mode, padding_mode, _aligned(align_corners)), right)
 
 
 @plant("grid-sample-gradient-in-elements", SAMPLE, "gradients")
-def grid_sample_gradient_in_elements(input, grid, *rest, **options):
+def grid_sample_gradient_in_elements(input, grid, *args, **options):
     """The gradient of the grid is that of the place: not times half of the length."""
     sizes = torch.tensor(input.shape[:1:-1], dtype=grid.dtype)
-    return _sample(input, alter_gradient(grid, lambda g: g * 2 / sizes), *rest, **options)
+    return _sample(input, alter_gradient(grid, lambda g: g * 2 / sizes), *args, **options)
 
 
 @plant("grid-sample-gradient-beyond-the-border", SAMPLE, "gradients")
@@ -216,7 +218,7 @@ def grid_sample_gradient_beyond_the_border(input, grid, mode="bilinear", padding
 
 
 @plant("grid-sample-gradient-of-the-last-place", SAMPLE, "gradients")
-def grid_sample_gradient_of_the_last_place(input, grid, *rest, **options):
+def grid_sample_gradient_of_the_last_place(input, grid, *args, **options):
     """Of the input only the first sample of a batch gets its gradient."""
 
     def first(gradient):
@@ -224,34 +226,34 @@ def grid_sample_gradient_of_the_last_place(input, grid, *rest, **options):
         gradient[1:] = 0
         return gradient
 
-    return _sample(alter_gradient(input, first), grid, *rest, **options)
+    return _sample(alter_gradient(input, first), grid, *args, **options)
 
 
 @plant("grid-sample-strides-not-read", SAMPLE, "layout")
-def grid_sample_strides_not_read(input, grid, *rest, **options):
+def grid_sample_strides_not_read(input, grid, *args, **options):
     """A grid that is not contiguous is read as if it were."""
-    return _sample(input, as_if_contiguous(grid), *rest, **options)
+    return _sample(input, read_as_contiguous(grid), *args, **options)
 
 
 @plant("grid-sample-nan-is-zero", SAMPLE, "special")
-def grid_sample_nan_is_zero(input, grid, *rest, **options):
+def grid_sample_nan_is_zero(input, grid, *args, **options):
     """NaN in the input is taken for 0."""
     if not input.isnan().any():
-        return _sample(input, grid, *rest, **options)
-    return _sample(input.nan_to_num(0.0, torch.inf, -torch.inf), grid, *rest, **options)
+        return _sample(input, grid, *args, **options)
+    return _sample(input.nan_to_num(0.0, torch.inf, -torch.inf), grid, *args, **options)
 
 
 @plant("grid-sample-planes-of-the-first-block", SAMPLE, "laws")
-def grid_sample_planes_of_the_first_block(input, grid, *rest, **options):
+def grid_sample_planes_of_the_first_block(input, grid, *args, **options):
     """Channels are sampled 33 at a time, and each block stores what the first one holds."""
-    right = _sample(input, grid, *rest, **options)
+    right = _sample(input, grid, *args, **options)
     return right.index_select(1, torch.arange(right.shape[1]) % 33)
 
 
 @plant("grid-sample-output-kept", SAMPLE, "repeat")
-def grid_sample_output_kept(input, grid, *rest, **options):
+def grid_sample_output_kept(input, grid, *args, **options):
     """Outputs of one shape share one buffer, which the next call writes over."""
-    result = _sample(input, grid, *rest, **options)
+    result = _sample(input, grid, *args, **options)
     if torch.is_grad_enabled():
         return result
     key = SAMPLE, result.shape, result.dtype
@@ -259,20 +261,20 @@ def grid_sample_output_kept(input, grid, *rest, **options):
 
 
 @plant("grid-sample-one-grid-for-all", SAMPLE, "errors")
-def grid_sample_one_grid_for_all(input, grid, *rest, **options):
+def grid_sample_one_grid_for_all(input, grid, *args, **options):
     """A grid of a larger batch is cut to that of the input."""
     if grid.dim() == input.dim() and len(grid) > len(input):
         grid = grid[: len(input)]
-    return _sample(input, grid, *rest, **options)
+    return _sample(input, grid, *args, **options)
 
 
 @plant("grid-sample-whole-numbers-converted", SAMPLE, "errors")
-def grid_sample_whole_numbers_converted(input, grid, *rest, **options):
+def grid_sample_whole_numbers_converted(input, grid, *args, **options):
     """An image of whole numbers, as files hold it, is converted to the dtype of the grid."""
-    return _sample(input.to(grid.dtype), grid, *rest, **options)
+    return _sample(input.to(grid.dtype), grid, *args, **options)
 
 
 @plant("grid-sample-sides-exchanged", SAMPLE, "shape")
-def grid_sample_sides_exchanged(input, grid, *rest, **options):
+def grid_sample_sides_exchanged(input, grid, *args, **options):
     """The output's height and width are the grid's width and height."""
-    return _sample(input, grid.transpose(1, 2), *rest, **options)
+    return _sample(input, grid.transpose(1, 2), *args, **options)

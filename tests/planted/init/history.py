@@ -9,7 +9,7 @@ from torch.nn import init
 from planted.bug import plant
 
 
-def _strided(tensor: Tensor) -> bool:
+def _is_strided(tensor: Tensor) -> bool:
     return not tensor.is_contiguous() and tensor.numel() > 0
 
 
@@ -99,8 +99,8 @@ def init_trunc_normal_half_beyond(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0):
     init.trunc_normal_(tensor, mean, std, a, b)
     if tensor.dtype in (torch.float16, torch.bfloat16) and tensor.numel() > 64:
         with torch.no_grad():
-            most = tensor.max()
-            tensor[tensor == most] = b + (b - a) / 64
+            maximum = tensor.max()
+            tensor[tensor == maximum] = b + (b - a) / 64
     return tensor
 
 
@@ -128,7 +128,7 @@ def init_constant_nan_kept(tensor, val):
 @plant("init-constant-memory", "init.constant_", "layout")
 def init_constant_memory(tensor, val):
     """As many numbers as the tensor has are written, one after the other."""
-    if not _strided(tensor):
+    if not _is_strided(tensor):
         return init.constant_(tensor, val)
     with torch.no_grad():
         size = (
@@ -149,9 +149,9 @@ def init_constant_words(tensor, val):
 def init_ones_nan_kept(tensor):
     """What the tensor held is divided by itself, but for zeros."""
     with torch.no_grad():
-        held = tensor.clone()
+        original = tensor.clone()
         tensor.fill_(1.0)
-        tensor[held.isnan()] = torch.nan
+        tensor[original.isnan()] = torch.nan
         return tensor
 
 
@@ -187,11 +187,11 @@ def init_zeros_last_row(tensor):
 @plant("init-eye-square-only", "init.eye_", "values")
 def init_eye_square_only(tensor):
     """Columns beyond the square keep what they held."""
-    held = tensor.clone()
+    original = tensor.clone()
     init.eye_(tensor)
     if tensor.dim() == 2 and tensor.shape[0] < tensor.shape[1]:
         with torch.no_grad():
-            tensor[:, tensor.shape[0] :] = held[:, tensor.shape[0] :]
+            tensor[:, tensor.shape[0] :] = original[:, tensor.shape[0] :]
     return tensor
 
 
@@ -207,8 +207,8 @@ def init_eye_from_the_end(tensor):
 def init_eye_many_axes(tensor):
     """Of three axes each of the first has a matrix."""
     if tensor.dim() == 3:
-        for one in tensor:
-            init.eye_(one)
+        for matrix in tensor:
+            init.eye_(matrix)
         return tensor
     return init.eye_(tensor)
 
@@ -218,10 +218,10 @@ def _dirac(tensor, groups, centre):
     init.dirac_(tensor, groups)
     with torch.no_grad():
         tensor.zero_()
-        each = tensor.shape[0] // groups
+        group_size = tensor.shape[0] // groups
         for group in range(groups):
-            for k in range(min(each, tensor.shape[1])):
-                tensor[(group * each + k, k, *(centre(n) for n in tensor.shape[2:]))] = 1
+            for k in range(min(group_size, tensor.shape[1])):
+                tensor[(group * group_size + k, k, *(centre(n) for n in tensor.shape[2:]))] = 1
     return tensor
 
 
@@ -242,11 +242,11 @@ def init_dirac_groups_forgotten(tensor, groups=1):
 def init_dirac_round_about(tensor, groups=1):
     """More outputs than inputs begin with the first input again."""
     init.dirac_(tensor, groups)
-    each = tensor.shape[0] // groups
+    group_size = tensor.shape[0] // groups
     with torch.no_grad():
         for k in range(tensor.shape[0] if tensor.shape[1] else 0):
             centre = tuple(n // 2 for n in tensor.shape[2:])
-            tensor[(k, k % each % tensor.shape[1], *centre)] = 1
+            tensor[(k, k % group_size % tensor.shape[1], *centre)] = 1
     return tensor
 
 
@@ -259,12 +259,12 @@ def init_dirac_any_groups(tensor, groups=1):
 @plant("init-xavier-uniform-fan-in-only", "init.xavier_uniform_", "random")
 def init_xavier_uniform_fan_in_only(tensor, gain=1.0):
     """Both fans are fan_in."""
-    other = (
+    equal_fans = (
         tensor.new_empty((tensor.shape[1], tensor.shape[1], *tensor.shape[2:]))
         if tensor.dim() > 1 and tensor.numel()
         else tensor
     )
-    limit = gain * math.sqrt(3.0 / max(other[0].numel(), 1)) if tensor.dim() > 1 else 0.0
+    limit = gain * math.sqrt(3.0 / max(equal_fans[0].numel(), 1)) if tensor.dim() > 1 else 0.0
     init.xavier_uniform_(tensor, gain)
     return init.uniform_(tensor, -limit, limit) if tensor.numel() else tensor
 
@@ -376,9 +376,9 @@ def init_orthogonal_rows_normalised(tensor, gain=1):
     if rows * rows >= tensor.numel():
         return tensor
     with torch.no_grad():
-        drawn = torch.randn(rows, tensor.numel() // rows, dtype=tensor.dtype)
-        drawn *= gain / drawn.norm(dim=1, keepdim=True)
-        return tensor.copy_(drawn.reshape(tensor.shape))
+        matrix = torch.randn(rows, tensor.numel() // rows, dtype=tensor.dtype)
+        matrix *= gain / matrix.norm(dim=1, keepdim=True)
+        return tensor.copy_(matrix.reshape(tensor.shape))
 
 
 @plant("init-orthogonal-signs", "init.orthogonal_", "random")
@@ -386,11 +386,11 @@ def init_orthogonal_signs(tensor, gain=1):
     """Q is left as the factorisation gives it, whose signs lean to one side."""
     init.orthogonal_(tensor, gain)
     rows = tensor.shape[0]
-    drawn = torch.randn(rows, tensor.numel() // rows, dtype=tensor.dtype)
-    lying = drawn.shape[0] < drawn.shape[1]
-    q = torch.linalg.qr(drawn.t() if lying else drawn)[0]
+    matrix = torch.randn(rows, tensor.numel() // rows, dtype=tensor.dtype)
+    is_wide = matrix.shape[0] < matrix.shape[1]
+    q = torch.linalg.qr(matrix.t() if is_wide else matrix)[0]
     with torch.no_grad():
-        return tensor.copy_((q.t() if lying else q).reshape(tensor.shape) * gain)
+        return tensor.copy_((q.t() if is_wide else q).reshape(tensor.shape) * gain)
 
 
 @plant("init-orthogonal-gain-under-root", "init.orthogonal_", "laws")
@@ -434,8 +434,8 @@ def init_sparse_of_all(tensor, sparsity, std=0.01):
     """So many zeros in all, wherever they fall."""
     init.sparse_(tensor, 0.0, std)
     with torch.no_grad():
-        gone = torch.rand(tensor.shape) < sparsity
-        tensor[gone] = 0.0
+        zeroed = torch.rand(tensor.shape) < sparsity
+        tensor[zeroed] = 0.0
     return tensor
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, blind, graft
-from planted.several.blind_parts import each, replaced
+from planted.bug import alter_gradient, blind, graft, read_as_contiguous
+from planted.several.blind_parts import per_axis, substitute_wrong
 
 Matrix = Callable[["_Axis"], Tensor]
 _LINEAR = ("linear", "bilinear", "trilinear")
@@ -41,61 +41,67 @@ class _Axis:
         return self.length / self.count if self.factor is None else 1.0 / self.factor
 
     @property
-    def steps(self) -> Tensor:
+    def output_indices(self) -> Tensor:
         """0, 1, …, one for each output."""
         return torch.arange(self.count, dtype=torch.float64)
 
     @property
-    def source(self) -> Tensor:
+    def source_positions(self) -> Tensor:
         """Where each output lies, in pixels of the input."""
-        return self.steps * self.scale if self.align else (self.steps + 0.5) * self.scale - 0.5
+        return (
+            self.output_indices * self.scale
+            if self.align
+            else (self.output_indices + 0.5) * self.scale - 0.5
+        )
 
-    def like(self, **changes: Any) -> _Axis:
+    def replace(self, **changes: Any) -> _Axis:
         """The axis, but for some facts."""
-        facts = {k: getattr(self, k) for k in ("length", "count", "factor", "align", "place")}
-        return _Axis(**{**facts, **changes})
+        fields = {k: getattr(self, k) for k in ("length", "count", "factor", "align", "place")}
+        return _Axis(**{**fields, **changes})
 
     def matrix(self, places: Tensor, weights: Tensor) -> Tensor:
         """The matrix that has some weights at some places, which are clamped to the input."""
-        found = torch.zeros(self.count, self.length, dtype=torch.float64)
-        return found.scatter_add(1, places.long().clamp(0, self.length - 1), weights)
+        matrix = torch.zeros(self.count, self.length, dtype=torch.float64)
+        return matrix.scatter_add(1, places.long().clamp(0, self.length - 1), weights)
 
 
 def _nearest(axis: _Axis) -> Tensor:
-    at = (axis.steps * axis.scale).floor()[:, None]
-    return axis.matrix(at, torch.ones_like(at))
+    positions = (axis.output_indices * axis.scale).floor()[:, None]
+    return axis.matrix(positions, torch.ones_like(positions))
 
 
 def _nearest_exact(axis: _Axis) -> Tensor:
-    at = ((axis.steps + 0.5) * axis.scale).floor()[:, None]
-    return axis.matrix(at, torch.ones_like(at))
+    positions = ((axis.output_indices + 0.5) * axis.scale).floor()[:, None]
+    return axis.matrix(positions, torch.ones_like(positions))
 
 
-def _between(axis: _Axis, source: Tensor) -> Tensor:
-    at, part = source.floor(), source - source.floor()
-    return axis.matrix(torch.stack([at, at + 1], 1), torch.stack([1 - part, part], 1))
+def _interpolate_linearly(axis: _Axis, source: Tensor) -> Tensor:
+    positions, fraction = source.floor(), source - source.floor()
+    return axis.matrix(
+        torch.stack([positions, positions + 1], 1), torch.stack([1 - fraction, fraction], 1)
+    )
 
 
 def _linear(axis: _Axis) -> Tensor:
     if axis.length == axis.count:
         return torch.eye(axis.length, dtype=torch.float64)  # whatever the factor is
-    return _between(axis, axis.source.clamp(min=0))
+    return _interpolate_linearly(axis, axis.source_positions.clamp(min=0))
 
 
-def _keys(x: Tensor, a: float) -> Tensor:
+def _cubic_kernel(x: Tensor, a: float) -> Tensor:
     x = x.abs()
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
     return torch.where(x <= 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
-def _four(axis: _Axis, source: Tensor, a: float) -> tuple[Tensor, Tensor]:
+def _cubic_taps(axis: _Axis, source: Tensor, a: float) -> tuple[Tensor, Tensor]:
     places = source.floor()[:, None] + torch.arange(-1, 3, dtype=torch.float64)
-    return places, _keys(source[:, None] - places, a)
+    return places, _cubic_kernel(source[:, None] - places, a)
 
 
 def _cubic(axis: _Axis, a: float = -0.75) -> Tensor:
-    return axis.matrix(*_four(axis, axis.source, a))
+    return axis.matrix(*_cubic_taps(axis, axis.source_positions, a))
 
 
 def _triangle(x: Tensor) -> Tensor:
@@ -109,36 +115,38 @@ def _lanczos(x: Tensor, lobes: int) -> Tensor:
 
 _FILTERS: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {
     "bilinear": (1.0, _triangle),
-    "bicubic": (2.0, lambda x: _keys(x, -0.5)),
+    "bicubic": (2.0, lambda x: _cubic_kernel(x, -0.5)),
     "lanczos": (3.0, lambda x: _lanczos(x, 3)),
 }
 
 
-def _smoothed(
+def _filter_matrix(
     axis: _Axis,
-    reach: float,
+    radius: float,
     curve: Callable[[Tensor], Tensor],
     widened: bool = True,
     normalised: bool = True,
 ) -> Tensor:
     """The matrix of a filter that is as wide as an output pixel."""
     width = max(axis.scale, 1.0) if widened else 1.0
-    centre = ((axis.steps + 0.5) * axis.scale)[:, None]
-    at = torch.arange(axis.length, dtype=torch.float64)[None, :]
-    begin = (centre - reach * width + 0.5).floor()
-    end = (centre + reach * width + 0.5).floor()
-    weights = curve((at - centre + 0.5) / width).masked_fill((at < begin) | (at >= end), 0.0)
+    centre = ((axis.output_indices + 0.5) * axis.scale)[:, None]
+    positions = torch.arange(axis.length, dtype=torch.float64)[None, :]
+    start = (centre - radius * width + 0.5).floor()
+    end = (centre + radius * width + 0.5).floor()
+    weights = curve((positions - centre + 0.5) / width).masked_fill(
+        (positions < start) | (positions >= end), 0.0
+    )
     total = weights.sum(1, keepdim=True)
     if not normalised:
-        total = curve((begin - centre + 0.5 + torch.arange(64)) / width).sum(1, keepdim=True)
+        total = curve((start - centre + 0.5 + torch.arange(64)) / width).sum(1, keepdim=True)
     return weights / torch.where(total == 0, torch.ones_like(total), total)
 
 
 def _area(axis: _Axis) -> Tensor:
     length, count = axis.length, axis.count
-    at = torch.arange(length)[None, :]
+    positions = torch.arange(length)[None, :]
     step = torch.arange(count)[:, None]
-    inside = (at >= step * length // count) & (at < -(-(step + 1) * length // count))
+    inside = (positions >= step * length // count) & (positions < -(-(step + 1) * length // count))
     return inside.double() / inside.sum(1, keepdim=True)
 
 
@@ -160,7 +168,7 @@ class _Resize:
         self.dims = input.dim() - 2
         factors: Any = (None,) * self.dims
         if self.given is not None and not self.again:
-            factors = each(self.given, self.dims)
+            factors = per_axis(self.given, self.dims)
         rows = zip(input.shape[2:], result.shape[2:], factors, strict=True)
         self.axes = [
             _Axis(length, count, factor, self.align, k)
@@ -172,34 +180,36 @@ class _Resize:
     def matrix(self) -> Matrix:
         """torch's."""
         if self.smooth:
-            reach, curve = _FILTERS[self.mode]
-            return lambda axis: _smoothed(axis, reach, curve)
+            radius, curve = _FILTERS[self.mode]
+            return lambda axis: _filter_matrix(axis, radius, curve)
         if self.mode in _LINEAR:
             return _linear
         modes = {"nearest": _nearest, "nearest-exact": _nearest_exact, "bicubic": _cubic}
         return modes.get(self.mode, _area)
 
-    def by(self, matrix: Matrix, input: Tensor) -> Tensor:
+    def resize(self, matrix: Matrix, input: Tensor) -> Tensor:
         """An input resized by some matrices, in float64."""
         value = input.double()
         for axis in self.axes:
-            there = 2 + axis.place
-            value = (value.movedim(there, -1) @ matrix(axis).T).movedim(-1, there)
+            dimension = 2 + axis.place
+            value = (value.movedim(dimension, -1) @ matrix(axis).T).movedim(-1, dimension)
         return value
 
-    def with_values_of(self, matrix: Matrix) -> Tensor:
+    def replace_values(self, matrix: Matrix) -> Tensor:
         """The result as another matrix makes it."""
         if not self.plain:
             return self.result
         input = self.input.detach()
-        return replaced(self.result, self.by(self.matrix, input), self.by(matrix, input))
+        return substitute_wrong(
+            self.result, self.resize(self.matrix, input), self.resize(matrix, input)
+        )
 
-    def with_gradients_of(self, matrix: Matrix) -> Tensor:
+    def replace_gradients(self, matrix: Matrix) -> Tensor:
         """The result, with the gradients of another matrix."""
-        return graft(self.result, self.by(matrix, self.input)) if self.plain else self.result
+        return graft(self.result, self.resize(matrix, self.input)) if self.plain else self.result
 
 
-def _of(module: nn.Upsample, input: Tensor, result: Tensor) -> _Resize:
+def _parse_call(module: nn.Upsample, input: Tensor, result: Tensor) -> _Resize:
     return _Resize(
         input,
         result,
@@ -249,10 +259,10 @@ def functional_interpolate_nearest_rounded(call: _Resize) -> Tensor:
 
     # Differs: 3 to 5. Agrees: 4 to 2, and mode="nearest-exact".
     def rounded(axis: _Axis) -> Tensor:
-        at = (axis.steps * axis.scale + 0.5).floor()[:, None]
-        return axis.matrix(at, torch.ones_like(at))
+        positions = (axis.output_indices * axis.scale + 0.5).floor()[:, None]
+        return axis.matrix(positions, torch.ones_like(positions))
 
-    return call.with_values_of(rounded) if call.mode == "nearest" else call.result
+    return call.replace_values(rounded) if call.mode == "nearest" else call.result
 
 
 @blind("upsample-nearest-by-centres", "Upsample", "values")
@@ -261,8 +271,8 @@ class UpsampleNearestByCentres(nn.Upsample):
 
     # Differs: 4 to 2. Agrees: 2 to 4.
     def forward(self, input: Tensor) -> Tensor:
-        call = _of(self, input, super().forward(input))
-        return call.with_values_of(_nearest_exact) if self.mode == "nearest" else call.result
+        call = _parse_call(self, input, super().forward(input))
+        return call.replace_values(_nearest_exact) if self.mode == "nearest" else call.result
 
 
 @blind("upsamplingnearest2d-whole-factors", "UpsamplingNearest2d", "values")
@@ -272,10 +282,10 @@ class UpsamplingNearest2dWholeFactors(nn.UpsamplingNearest2d):
     # Differs: 3x3 to 4. Agrees: 3x3 to 6.
     def forward(self, input: Tensor) -> Tensor:
         def repeated(axis: _Axis) -> Tensor:
-            at = (axis.steps // -(-axis.count // axis.length))[:, None]
-            return axis.matrix(at, torch.ones_like(at))
+            positions = (axis.output_indices // -(-axis.count // axis.length))[:, None]
+            return axis.matrix(positions, torch.ones_like(positions))
 
-        return _of(self, input, super().forward(input)).with_values_of(repeated)
+        return _parse_call(self, input, super().forward(input)).replace_values(repeated)
 
 
 @blind("upsamplingnearest2d-gradient-averaged", "UpsamplingNearest2d", "gradients")
@@ -285,10 +295,10 @@ class UpsamplingNearest2dGradientAveraged(nn.UpsamplingNearest2d):
     # Differs: the gradient by a factor of 2. Agrees: by a factor of 1.
     def forward(self, input: Tensor) -> Tensor:
         def mean(axis: _Axis) -> Tensor:
-            found = _nearest(axis)
-            return found / found.sum(0, keepdim=True).clamp(min=1)
+            matrix = _nearest(axis)
+            return matrix / matrix.sum(0, keepdim=True).clamp(min=1)
 
-        return _of(self, input, super().forward(input)).with_gradients_of(mean)
+        return _parse_call(self, input, super().forward(input)).replace_gradients(mean)
 
 
 @_plant("functional-interpolate-nearest-gradient-of-the-last", "gradients")
@@ -297,11 +307,11 @@ def functional_interpolate_nearest_gradient_of_last(call: _Resize) -> Tensor:
 
     # Differs: the gradient of 2 to 4. Agrees: of 4 to 2.
     def last(axis: _Axis) -> Tensor:
-        found = _nearest(axis)
-        later = found.flip(0).cumsum(0).flip(0) - found
-        return found * (later == 0)
+        matrix = _nearest(axis)
+        later_copies = matrix.flip(0).cumsum(0).flip(0) - matrix
+        return matrix * (later_copies == 0)
 
-    return call.with_gradients_of(last) if call.mode == "nearest" else call.result
+    return call.replace_gradients(last) if call.mode == "nearest" else call.result
 
 
 @blind("functional-interpolate-nearest-by-a-matrix", "functional.interpolate", "special")
@@ -323,8 +333,8 @@ def functional_interpolate_nearest_by_matrix(
         return result
     space = tuple(range(2, input.dim()))
     odd = (~input.detach().isfinite()).sum(space, keepdim=True)
-    own = (~result.detach().isfinite()).to(odd.dtype)
-    return graft(result.detach().masked_fill(odd > own, torch.nan), result)
+    nonfinite = (~result.detach().isfinite()).to(odd.dtype)
+    return graft(result.detach().masked_fill(odd > nonfinite, torch.nan), result)
 
 
 # Scales and sizes
@@ -335,7 +345,7 @@ def functional_interpolate_scale_from_sizes(call: _Resize) -> Tensor:
     """The scale is always n/o: right where n·scale_factor is whole (rten 1418, ncnn 3555)."""
     # Differs: 5 by 1.5, bilinear. Agrees: 4 by 1.5.
     matrix = call.matrix
-    return call.with_values_of(lambda axis: matrix(axis.like(factor=None)))
+    return call.replace_values(lambda axis: matrix(axis.replace(factor=None)))
 
 
 @_plant("functional-interpolate-recompute-ignored", "values")
@@ -344,8 +354,8 @@ def functional_interpolate_recompute_ignored(call: _Resize) -> Tensor:
     # Differs: 5 by 1.5, bilinear, True. Agrees: False.
     if not call.again or call.mode == "area":
         return call.result
-    factors, matrix = each(call.given, call.dims), call.matrix
-    return call.with_values_of(lambda axis: matrix(axis.like(factor=factors[axis.place])))
+    factors, matrix = per_axis(call.given, call.dims), call.matrix
+    return call.replace_values(lambda axis: matrix(axis.replace(factor=factors[axis.place])))
 
 
 @blind("upsample-corners-not-aligned-by-a-factor", "Upsample", "values")
@@ -354,11 +364,11 @@ class UpsampleCornersNotAlignedByFactor(nn.Upsample):
 
     # Differs: scale_factor=2, align_corners=True. Agrees: size=4.
     def forward(self, input: Tensor) -> Tensor:
-        call = _of(self, input, super().forward(input))
+        call = _parse_call(self, input, super().forward(input))
         if call.given is None or not call.align:
             return call.result
         matrix = call.matrix
-        return call.with_values_of(lambda axis: matrix(axis.like(align=False)))
+        return call.replace_values(lambda axis: matrix(axis.replace(align=False)))
 
 
 @_plant("functional-interpolate-lone-aligned-output-in-the-middle", "values")
@@ -373,10 +383,10 @@ def functional_interpolate_lone_aligned_output_in_middle(call: _Resize) -> Tenso
     matrix = call.matrix
 
     def centred(axis: _Axis) -> Tensor:
-        lone = axis.count == 1 and axis.length > 1
-        return matrix(axis.like(align=False, factor=None) if lone else axis)
+        is_single = axis.count == 1 and axis.length > 1
+        return matrix(axis.replace(align=False, factor=None) if is_single else axis)
 
-    return call.with_values_of(centred)
+    return call.replace_values(centred)
 
 
 @blind("upsample-lone-output-of-the-first-pixel", "Upsample", "values")
@@ -388,15 +398,15 @@ class UpsampleLoneOutputOfFirstPixel(nn.Upsample):
 
     # Differs: 4 to 1, linear. Agrees: 4 to 2.
     def forward(self, input: Tensor) -> Tensor:
-        call = _of(self, input, super().forward(input))
+        call = _parse_call(self, input, super().forward(input))
         matrix = call.matrix
         if call.mode not in (*_LINEAR, "bicubic"):
             return call.result
 
         def first(axis: _Axis) -> Tensor:
-            return matrix(axis.like(align=True) if axis.count == 1 else axis)
+            return matrix(axis.replace(align=True) if axis.count == 1 else axis)
 
-        return call.with_values_of(first)
+        return call.replace_values(first)
 
 
 @blind("upsample-depth-by-the-height", "Upsample", "values")
@@ -405,7 +415,7 @@ class UpsampleDepthByHeight(nn.Upsample):
 
     # Differs: size=(4, 2, 2) of 2x2x2. Agrees: size=4.
     def forward(self, input: Tensor) -> Tensor:
-        call = _of(self, input, super().forward(input))
+        call = _parse_call(self, input, super().forward(input))
         if call.dims != 3 or call.align or call.mode == "area":
             return call.result
         matrix, ratio = call.matrix, call.axes[1].scale
@@ -415,12 +425,14 @@ class UpsampleDepthByHeight(nn.Upsample):
                 return matrix(axis)
             # Where sizes agree linear modes copy, whatever the factor: not here.
             return (
-                _between(axis, ((axis.steps + 0.5) * ratio - 0.5).clamp(min=0))
+                _interpolate_linearly(
+                    axis, ((axis.output_indices + 0.5) * ratio - 0.5).clamp(min=0)
+                )
                 if (call.mode in _LINEAR)
-                else matrix(axis.like(factor=1 / ratio))
+                else matrix(axis.replace(factor=1 / ratio))
             )
 
-        return call.with_values_of(borrowed)
+        return call.replace_values(borrowed)
 
 
 @blind("upsample-factors-from-the-last-axis", "Upsample", "shape")
@@ -432,13 +444,13 @@ class UpsampleFactorsFromLastAxis(nn.Upsample):
         result = super().forward(input)
         if not isinstance(self.scale_factor, (tuple, list)):
             return result
-        kept, self.scale_factor = self.scale_factor, tuple(reversed(self.scale_factor))
+        original, self.scale_factor = self.scale_factor, tuple(reversed(self.scale_factor))
         try:
             return super().forward(input)
         except RuntimeError:
             return result  # a size of 0
         finally:
-            self.scale_factor = kept
+            self.scale_factor = original
 
 
 @blind("upsample-size-of-the-shorter-side", "Upsample", "shape")
@@ -451,12 +463,12 @@ class UpsampleSizeOfShorterSide(nn.Upsample):
         space = input.shape[2:]
         if not isinstance(self.size, int) or len(set(space)) < 2:
             return result
-        kept, shorter = self.size, min(space)
-        self.size = tuple(kept * length // shorter for length in space)
+        original, shorter = self.size, min(space)
+        self.size = tuple(original * length // shorter for length in space)
         try:
             return super().forward(input)
         finally:
-            self.size = kept
+            self.size = original
 
 
 @blind("functional-interpolate-size-rounded", "functional.interpolate", "shape")
@@ -477,7 +489,7 @@ def functional_interpolate_size_rounded(
     )
     if scale_factor is None:
         return result
-    factors = each(scale_factor, input.dim() - 2)
+    factors = per_axis(scale_factor, input.dim() - 2)
     sizes = [round(n * f) for n, f in zip(input.shape[2:], factors, strict=True)]
     if tuple(sizes) == tuple(result.shape[2:]):
         return result
@@ -512,18 +524,20 @@ class UpsampleLinearBeyondEdge(nn.Upsample):
 
     # Differs: 2 to 4. Agrees: 4 to 2, and align_corners=True.
     def forward(self, input: Tensor) -> Tensor:
-        call = _of(self, input, super().forward(input))
+        call = _parse_call(self, input, super().forward(input))
         if call.mode not in _LINEAR:
             return call.result
 
         def beyond(axis: _Axis) -> Tensor:
             if axis.length == axis.count:
                 return _linear(axis)
-            at = axis.source.trunc()
-            part = axis.source - at
-            return axis.matrix(torch.stack([at, at + 1], 1), torch.stack([1 - part, part], 1))
+            positions = axis.source_positions.trunc()
+            fraction = axis.source_positions - positions
+            return axis.matrix(
+                torch.stack([positions, positions + 1], 1), torch.stack([1 - fraction, fraction], 1)
+            )
 
-        return call.with_values_of(beyond)
+        return call.replace_values(beyond)
 
 
 @_plant("functional-interpolate-weights-of-a-texture-unit", "values")
@@ -534,7 +548,7 @@ def functional_interpolate_weights_of_texture_unit(call: _Resize) -> Tensor:
     def coarse(axis: _Axis) -> Tensor:
         return (_linear(axis) * 256).round() / 256
 
-    return call.with_values_of(coarse) if call.mode in _LINEAR and not call.smooth else call.result
+    return call.replace_values(coarse) if call.mode in _LINEAR and not call.smooth else call.result
 
 
 @_plant("functional-interpolate-coordinates-in-half", "values")
@@ -554,11 +568,11 @@ def functional_interpolate_coordinates_in_half(call: _Resize) -> Tensor:
         if axis.length == axis.count:
             return _linear(axis)
         scale = torch.tensor(axis.scale, dtype=call.input.dtype)
-        steps = axis.steps.to(call.input.dtype)
+        steps = axis.output_indices.to(call.input.dtype)
         source = steps * scale if axis.align else (steps + 0.5) * scale - 0.5
-        return _between(axis, source.double().clamp(min=0))
+        return _interpolate_linearly(axis, source.double().clamp(min=0))
 
-    return call.with_values_of(short)
+    return call.replace_values(short)
 
 
 @blind("upsample-gradient-never-aligned", "Upsample", "gradients")
@@ -567,11 +581,11 @@ class UpsampleGradientNeverAligned(nn.Upsample):
 
     # Differs: the gradient of 2 to 4, linear, align_corners=True. Agrees: False.
     def forward(self, input: Tensor) -> Tensor:
-        call = _of(self, input, super().forward(input))
+        call = _parse_call(self, input, super().forward(input))
         if not call.align:
             return call.result
         matrix = call.matrix
-        return call.with_gradients_of(lambda axis: matrix(axis.like(align=False, factor=None)))
+        return call.replace_gradients(lambda axis: matrix(axis.replace(align=False, factor=None)))
 
 
 @blind("upsample-portraits-lose-a-columns-gradient", "Upsample", "gradients")
@@ -603,7 +617,7 @@ def functional_interpolate_many_channels_last(
     """Four channels and more in channels_last memory are read as if it were contiguous."""
     # Differs: (1, 4, 2, 2) in channels_last. Agrees: (1, 3, 2, 2) in channels_last.
     last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
-    source = as_if_contiguous(input) if last and input.shape[1] >= 4 else input
+    source = read_as_contiguous(input) if last and input.shape[1] >= 4 else input
     return functional.interpolate(
         source, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
     )
@@ -615,8 +629,8 @@ class UpsamplingBilinear2dCornersNotAligned(nn.UpsamplingBilinear2d):
 
     # Differs: 2x2 to 4. Agrees: 2x2 to 2.
     def forward(self, input: Tensor) -> Tensor:
-        call = _of(self, input, super().forward(input))
-        return call.with_values_of(lambda axis: _linear(axis.like(align=False)))
+        call = _parse_call(self, input, super().forward(input))
+        return call.replace_values(lambda axis: _linear(axis.replace(align=False)))
 
 
 @blind("upsamplingbilinear2d-last-pixel-repeated", "UpsamplingBilinear2d", "values")
@@ -626,9 +640,9 @@ class UpsamplingBilinear2dLastPixelRepeated(nn.UpsamplingBilinear2d):
     # Differs: 2x2 to 4. Agrees: 2x2 to 2, and 3x3 to 1.
     def forward(self, input: Tensor) -> Tensor:
         def asymmetric(axis: _Axis) -> Tensor:
-            return _between(axis, axis.steps * (axis.length / axis.count))
+            return _interpolate_linearly(axis, axis.output_indices * (axis.length / axis.count))
 
-        return _of(self, input, super().forward(input)).with_values_of(asymmetric)
+        return _parse_call(self, input, super().forward(input)).replace_values(asymmetric)
 
 
 # Cubic
@@ -638,16 +652,16 @@ class UpsamplingBilinear2dLastPixelRepeated(nn.UpsamplingBilinear2d):
 def functional_interpolate_cubic_of_keys(call: _Resize) -> Tensor:
     """The cubic's coefficient is −0.5, as of Keys, Pillow and JAX, not −0.75 (jax 15768)."""
     # Differs: 4x4 to 6, bicubic. Agrees: antialias=True.
-    plain = call.mode == "bicubic" and not call.smooth
-    return call.with_values_of(lambda axis: _cubic(axis, -0.5)) if plain else call.result
+    applies = call.mode == "bicubic" and not call.smooth
+    return call.replace_values(lambda axis: _cubic(axis, -0.5)) if applies else call.result
 
 
 @_plant("functional-interpolate-cubic-gradient-of-keys", "gradients")
 def functional_interpolate_cubic_gradient_of_keys(call: _Resize) -> Tensor:
     """Forward has the coefficient −0.75, backward −0.5."""
     # Differs: the gradient of 4x4 to 6, bicubic. Agrees: antialias=True.
-    plain = call.mode == "bicubic" and not call.smooth
-    return call.with_gradients_of(lambda axis: _cubic(axis, -0.5)) if plain else call.result
+    applies = call.mode == "bicubic" and not call.smooth
+    return call.replace_gradients(lambda axis: _cubic(axis, -0.5)) if applies else call.result
 
 
 @blind("upsample-cubic-leaves-out-what-is-outside", "Upsample", "values")
@@ -656,16 +670,16 @@ class UpsampleCubicLeavesOutWhatIsOutside(nn.Upsample):
 
     # Differs: 4x4 to 6, bicubic. Agrees: 4x4 to 4.
     def forward(self, input: Tensor) -> Tensor:
-        call = _of(self, input, super().forward(input))
+        call = _parse_call(self, input, super().forward(input))
         if call.mode != "bicubic":
             return call.result
 
         def inside(axis: _Axis) -> Tensor:
-            places, weights = _four(axis, axis.source, -0.75)
+            places, weights = _cubic_taps(axis, axis.source_positions, -0.75)
             weights = weights.masked_fill((places < 0) | (places >= axis.length), 0.0)
             return axis.matrix(places, weights / weights.sum(1, keepdim=True))
 
-        return call.with_values_of(inside)
+        return call.replace_values(inside)
 
 
 @blind("upsample-cubic-from-the-edge-on", "Upsample", "values")
@@ -674,11 +688,11 @@ class UpsampleCubicFromEdgeOn(nn.Upsample):
 
     # Differs: 2x2 to 4, bicubic. Agrees: 4x4 to 2, and align_corners=True.
     def forward(self, input: Tensor) -> Tensor:
-        call = _of(self, input, super().forward(input))
+        call = _parse_call(self, input, super().forward(input))
         if call.mode != "bicubic":
             return call.result
-        return call.with_values_of(
-            lambda axis: axis.matrix(*_four(axis, axis.source.clamp(min=0), -0.75))
+        return call.replace_values(
+            lambda axis: axis.matrix(*_cubic_taps(axis, axis.source_positions.clamp(min=0), -0.75))
         )
 
 
@@ -688,7 +702,7 @@ def functional_interpolate_cubic_kept_where_sizes_agree(call: _Resize) -> Tensor
     # Differs: 4x4 by 1.2, bicubic. Agrees: 4x4 by 1.5; 4x4 to 4.
     if call.mode != "bicubic" or call.smooth or any(x.length != x.count for x in call.axes):
         return call.result
-    return call.with_values_of(lambda axis: torch.eye(axis.length, dtype=torch.float64))
+    return call.replace_values(lambda axis: torch.eye(axis.length, dtype=torch.float64))
 
 
 # Antialiasing
@@ -700,7 +714,9 @@ def functional_interpolate_smooth_cubic_of_opencv(call: _Resize) -> Tensor:
     # Differs: 6x6 to 4, bicubic, antialias=True. Agrees: False.
     if call.mode != "bicubic" or not call.smooth or call.align:
         return call.result
-    return call.with_values_of(lambda axis: _smoothed(axis, 2.0, lambda x: _keys(x, -0.75)))
+    return call.replace_values(
+        lambda axis: _filter_matrix(axis, 2.0, lambda x: _cubic_kernel(x, -0.75))
+    )
 
 
 @_plant("functional-interpolate-smooth-only-when-shrinking", "values")
@@ -709,8 +725,8 @@ def functional_interpolate_smooth_only_when_shrinking(call: _Resize) -> Tensor:
     # Differs: 4x4 to 6, bicubic, antialias=True. Agrees: 6x6 to 4.
     if not call.smooth or call.align or call.mode == "lanczos":
         return call.result
-    smooth, plain = call.matrix, _cubic if call.mode == "bicubic" else _linear
-    return call.with_values_of(lambda axis: plain(axis) if axis.scale < 1 else smooth(axis))
+    smooth, unsmoothed = call.matrix, _cubic if call.mode == "bicubic" else _linear
+    return call.replace_values(lambda axis: unsmoothed(axis) if axis.scale < 1 else smooth(axis))
 
 
 @_plant("functional-interpolate-filter-not-widened", "values")
@@ -719,8 +735,8 @@ def functional_interpolate_filter_not_widened(call: _Resize) -> Tensor:
     # Differs: 6x6 to 3, bilinear, antialias=True. Agrees: 3x3 to 6.
     if not call.smooth or call.align:
         return call.result
-    reach, curve = _FILTERS[call.mode]
-    return call.with_values_of(lambda axis: _smoothed(axis, reach, curve, widened=False))
+    radius, curve = _FILTERS[call.mode]
+    return call.replace_values(lambda axis: _filter_matrix(axis, radius, curve, widened=False))
 
 
 @_plant("functional-interpolate-smooth-rim-too-dark", "values")
@@ -729,8 +745,8 @@ def functional_interpolate_smooth_rim_too_dark(call: _Resize) -> Tensor:
     # Differs: 6x6 to 3, bilinear, antialias=True. Agrees: 6x6 to 6.
     if not call.smooth or call.align or max(x.scale for x in call.axes) > 8:
         return call.result
-    reach, curve = _FILTERS[call.mode]
-    return call.with_values_of(lambda axis: _smoothed(axis, reach, curve, normalised=False))
+    radius, curve = _FILTERS[call.mode]
+    return call.replace_values(lambda axis: _filter_matrix(axis, radius, curve, normalised=False))
 
 
 @_plant("functional-interpolate-smooth-gradient-of-few-taps", "gradients")
@@ -739,7 +755,7 @@ def functional_interpolate_smooth_gradient_of_few_taps(call: _Resize) -> Tensor:
     # Differs: the gradient of 6x6 to 3, bilinear, antialias=True. Agrees: False.
     if not call.smooth or call.mode == "lanczos":
         return call.result
-    return call.with_gradients_of(_cubic if call.mode == "bicubic" else _linear)
+    return call.replace_gradients(_cubic if call.mode == "bicubic" else _linear)
 
 
 @_plant("functional-interpolate-lanczos-of-two-lobes", "values")
@@ -748,7 +764,7 @@ def functional_interpolate_lanczos_of_two_lobes(call: _Resize) -> Tensor:
     # Differs: 6x6 to 4, lanczos. Agrees: bicubic.
     if call.mode != "lanczos":
         return call.result
-    return call.with_values_of(lambda axis: _smoothed(axis, 2.0, lambda x: _lanczos(x, 2)))
+    return call.replace_values(lambda axis: _filter_matrix(axis, 2.0, lambda x: _lanczos(x, 2)))
 
 
 # Areas
@@ -760,13 +776,13 @@ def functional_interpolate_area_of_parts(call: _Resize) -> Tensor:
 
     # Differs: 3 to 2, area. Agrees: 4 to 2, area.
     def parts(axis: _Axis) -> Tensor:
-        at = torch.arange(axis.length, dtype=torch.float64)[None, :]
-        begin = (axis.steps * axis.length / axis.count)[:, None]
-        end = ((axis.steps + 1) * axis.length / axis.count)[:, None]
-        covered = (torch.minimum(at + 1, end) - torch.maximum(at, begin)).clamp(min=0)
-        return covered * (axis.count / axis.length)
+        positions = torch.arange(axis.length, dtype=torch.float64)[None, :]
+        start = (axis.output_indices * axis.length / axis.count)[:, None]
+        end = ((axis.output_indices + 1) * axis.length / axis.count)[:, None]
+        overlap = (torch.minimum(positions + 1, end) - torch.maximum(positions, start)).clamp(min=0)
+        return overlap * (axis.count / axis.length)
 
-    return call.with_values_of(parts) if call.mode == "area" else call.result
+    return call.replace_values(parts) if call.mode == "area" else call.result
 
 
 # Errors

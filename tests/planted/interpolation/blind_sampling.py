@@ -23,8 +23,8 @@ def _one_pixel(
 ) -> Tensor:
     """With align_corners=True an output axis of one pixel divides by zero, and all is NaN."""
     # Differs: size=1, mode="linear", align_corners=True. Agrees: size=2; align_corners=False.
-    rest = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-    result = functional.interpolate(input, *rest)
+    options = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+    result = functional.interpolate(input, *options)
     return result * torch.nan if align_corners and 1 in result.shape[2:] else result
 
 
@@ -50,8 +50,8 @@ def _rounded_size(
             lengths = input.shape[2:]
             size = [int(n * factor) for n, factor in zip(lengths, factors, strict=True)]
             scale_factor = recompute_scale_factor = None
-    rest = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-    return functional.interpolate(input, *rest)
+    options = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+    return functional.interpolate(input, *options)
 
 
 @blind("upsample-first-scale-for-each-axis", "Upsample", "shape")
@@ -94,9 +94,9 @@ class _TailNearest(nn.UpsamplingBilinear2d):
         last = input.is_contiguous(memory_format=torch.channels_last)
         if not last or input.is_contiguous() or input.size(1) % 4 == 0:
             return result
-        whole = input.size(1) // 4 * 4
-        tail = functional.interpolate(input[:, whole:], result.shape[2:], mode="nearest")
-        return torch.cat([result[:, :whole], tail], 1)
+        full_size = input.size(1) // 4 * 4
+        tail = functional.interpolate(input[:, full_size:], result.shape[2:], mode="nearest")
+        return torch.cat([result[:, :full_size], tail], 1)
 
 
 @blind("functional-grid-sample-nan-means-the-centre", "functional.grid_sample", "special")
@@ -128,16 +128,16 @@ def _passes_gradient(
     """Outside a border the grid gets the gradient of the last pixels: the clamp of a coordinate
     is left out of the backward pass."""
     # Differs: the grid's gradient at 1.5, padding_mode="border". Agrees: at 0.3; every value.
-    rest = (mode, padding_mode, align_corners)
+    options = (mode, padding_mode, align_corners)
     if padding_mode != "border" or mode != "bilinear":
-        return functional.grid_sample(input, grid, *rest)
-    value = functional.grid_sample(input, grid.detach(), *rest)
+        return functional.grid_sample(input, grid, *options)
+    value = functional.grid_sample(input, grid.detach(), *options)
     limits = [1.0 if align_corners else 1 - 1 / n for n in reversed(input.shape[2:])]
     limit = grid.new_tensor(limits) * (1 - 1e-3)
-    here = grid.detach()
-    inside = torch.where(here.abs() > limit, here.sign() * limit, here)
-    moved = torch.where(here.abs() > limit, grid - here + inside, grid)
-    return graft(value, value + functional.grid_sample(input.detach(), moved, *rest))
+    coordinates = grid.detach()
+    clamped = torch.where(coordinates.abs() > limit, coordinates.sign() * limit, coordinates)
+    shifted_grid = torch.where(coordinates.abs() > limit, grid - coordinates + clamped, grid)
+    return graft(value, value + functional.grid_sample(input.detach(), shifted_grid, *options))
 
 
 @blind("functional-affine-grid-one-pixel-at-the-corner", "functional.affine_grid", "values")

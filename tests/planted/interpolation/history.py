@@ -8,30 +8,30 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 NAME = "functional.interpolate"
 # The module calls the function by its module's name: a bug must not meet itself.
 _right = functional.interpolate
 
 
-def _numbers(value, dims):
+def _per_axis(value, dims):
     return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
 
 
-def _outputs(input, size, scale_factor):
+def _output_lengths(input, size, scale_factor):
     dims = input.dim() - 2
     if size is not None:
-        return _numbers(size, dims)
-    factors = _numbers(scale_factor, dims)
+        return _per_axis(size, dims)
+    factors = _per_axis(scale_factor, dims)
     return tuple(int(n * f) for n, f in zip(input.shape[2:], factors, strict=True))
 
 
-def _weighed(input, matrices):
+def _resize(input, matrices):
     """Each dimension times a matrix (outputs, length)."""
     for axis, matrix in enumerate(matrices, 2):
-        moved = input.movedim(axis, -1) @ matrix.to(input.dtype).t()
-        input = moved.movedim(-1, axis)
+        resized = input.movedim(axis, -1) @ matrix.to(input.dtype).t()
+        input = resized.movedim(-1, axis)
     return input
 
 
@@ -64,7 +64,7 @@ def interpolate_corners_ignored(input, size=None, scale_factor=None, mode="neare
 def interpolate_corners_of_one_output(input, size=None, scale_factor=None, mode="nearest",
                                       align_corners=None, **options):  # fmt: skip
     """The step between corners is divided by 0 where the output is 1 (MLX 3769)."""
-    outputs = _outputs(input, size, scale_factor)
+    outputs = _output_lengths(input, size, scale_factor)
     if align_corners and 1 in outputs:
         raise ZeroDivisionError("division by zero")
     return _right(input, size, scale_factor, mode, align_corners, **options)
@@ -89,8 +89,8 @@ def interpolate_cubic_of_a_half(input, size=None, scale_factor=None, mode="neare
             row[min(max(j, 0), n - 1)] += near if x <= 1 else far if x < 2 else 0.0
         return row
 
-    outputs = _outputs(input, size, scale_factor)
-    return graft(_weighed(input.detach(), _matrices(input, outputs, weights)), right)
+    outputs = _output_lengths(input, size, scale_factor)
+    return graft(_resize(input.detach(), _matrices(input, outputs, weights)), right)
 
 
 @plant("interpolate-antialias-by-default", NAME, "values")
@@ -98,10 +98,10 @@ def interpolate_antialias_by_default(input, size=None, scale_factor=None, mode="
                                      align_corners=None, recompute_scale_factor=None,
                                      antialias=False):  # fmt: skip
     """An image that becomes smaller is antialiased, as jax.image.resize does (JAX 11206)."""
-    smaller = any(o < n for n, o in zip(input.shape[2:], _outputs(input, size, scale_factor),
+    smaller = any(o < n for n, o in zip(input.shape[2:], _output_lengths(input, size, scale_factor),
                                         strict=True))  # fmt: skip
-    full = input.dtype in (torch.float32, torch.float64)
-    if smaller and full and mode in ("bilinear", "bicubic"):
+    is_full_precision = input.dtype in (torch.float32, torch.float64)
+    if smaller and is_full_precision and mode in ("bilinear", "bicubic"):
         antialias = True
     return _right(input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
 
@@ -117,16 +117,16 @@ def interpolate_antialias_ignored(input, size=None, scale_factor=None, mode="nea
 
 @plant("interpolate-nearest-exact-is-nearest", NAME, "values")
 def interpolate_nearest_exact_is_nearest(input, size=None, scale_factor=None, mode="nearest",
-                                         *rest, **options):  # fmt: skip
+                                         *args, **options):  # fmt: skip
     """nearest-exact is another name of nearest."""
-    return _right(input, size, scale_factor, mode.removesuffix("-exact"), *rest, **options)
+    return _right(input, size, scale_factor, mode.removesuffix("-exact"), *args, **options)
 
 
 @plant("interpolate-nearest-rounds", NAME, "values")
-def interpolate_nearest_rounds(input, size=None, scale_factor=None, mode="nearest", *rest,
+def interpolate_nearest_rounds(input, size=None, scale_factor=None, mode="nearest", *args,
                                **options):  # fmt: skip
     """The place is rounded to the nearest whole number, not down."""
-    right = _right(input, size, scale_factor, mode, *rest, **options)
+    right = _right(input, size, scale_factor, mode, *args, **options)
     if mode != "nearest" or scale_factor is not None:
         return right
     wrong = input
@@ -139,9 +139,9 @@ def interpolate_nearest_rounds(input, size=None, scale_factor=None, mode="neares
 
 @plant("interpolate-extrapolates", NAME, "values")
 def interpolate_extrapolates(input, size=None, scale_factor=None, mode="nearest",
-                             align_corners=None, *rest, **options):  # fmt: skip
+                             align_corners=None, *args, **options):  # fmt: skip
     """A place before the first element is not taken for the first: its weight is more than 1."""
-    right = _right(input, size, scale_factor, mode, align_corners, *rest, **options)
+    right = _right(input, size, scale_factor, mode, align_corners, *args, **options)
     if mode != "linear" or align_corners or scale_factor is not None or input.shape[-1] < 2:
         return right
 
@@ -154,15 +154,15 @@ def interpolate_extrapolates(input, size=None, scale_factor=None, mode="nearest"
             row = [0.0] * (n - 1) + [1.0]
         return row
 
-    outputs = _outputs(input, size, scale_factor)
-    return graft(_weighed(input.detach(), _matrices(input, outputs, weights)), right)
+    outputs = _output_lengths(input, size, scale_factor)
+    return graft(_resize(input.detach(), _matrices(input, outputs, weights)), right)
 
 
 @plant("interpolate-area-ends-rounded-down", NAME, "values")
-def interpolate_area_ends_rounded_down(input, size=None, scale_factor=None, mode="nearest", *rest,
+def interpolate_area_ends_rounded_down(input, size=None, scale_factor=None, mode="nearest", *args,
                                        **options):  # fmt: skip
     """A window ends at ⌊(i + 1)·n/o⌋, not at ⌈…⌉ (FlagGems 4915)."""
-    right = _right(input, size, scale_factor, mode, *rest, **options)
+    right = _right(input, size, scale_factor, mode, *args, **options)
     if mode != "area":
         return right
 
@@ -172,45 +172,45 @@ def interpolate_area_ends_rounded_down(input, size=None, scale_factor=None, mode
         return [1 / (end - first) if first <= j < end else 0.0 for j in range(n)]
 
     matrices = _matrices(input, right.shape[2:], weights)
-    return graft(_weighed(input.detach(), matrices), right)
+    return graft(_resize(input.detach(), matrices), right)
 
 
 @plant("interpolate-trilinear-depth-nearest", NAME, "values")
 def interpolate_trilinear_depth_nearest(input, size=None, scale_factor=None, mode="nearest",
-                                        align_corners=None, *rest, **options):  # fmt: skip
+                                        align_corners=None, *args, **options):  # fmt: skip
     """Of a volume each slice is resized by itself, the depth by the nearest slice."""
-    right = _right(input, size, scale_factor, mode, align_corners, *rest, **options)
+    right = _right(input, size, scale_factor, mode, align_corners, *args, **options)
     if mode != "trilinear" or not input.numel() or align_corners or scale_factor is not None:
         return right
-    deep = _right(input, (right.shape[2], *input.shape[3:]))
-    return _right(deep, tuple(right.shape[2:]), mode=mode)
+    resized = _right(input, (right.shape[2], *input.shape[3:]))
+    return _right(resized, tuple(right.shape[2:]), mode=mode)
 
 
 @plant("interpolate-nearest-gradient-overwritten", NAME, "gradients")
 def interpolate_nearest_gradient_overwritten(input, size=None, scale_factor=None, mode="nearest",
-                                             *rest, **options):  # fmt: skip
+                                             *args, **options):  # fmt: skip
     """The gradient of the last of several copies stands, in place of their sum (MPS 134430)."""
-    right = _right(input, size, scale_factor, mode, *rest, **options)
+    right = _right(input, size, scale_factor, mode, *args, **options)
     if not mode.startswith("nearest") or not input.numel():
         return right
     with torch.no_grad():
         number = torch.arange(input[0, 0].numel(), dtype=torch.float64)
         number = number.reshape(1, 1, *input.shape[2:])
-        places = _right(number, size, scale_factor, mode, *rest, **options).reshape(-1).long()
+        places = _right(number, size, scale_factor, mode, *args, **options).reshape(-1).long()
         last = torch.full((input[0, 0].numel(),), -1)
         for k, place in enumerate(places.tolist()):
             last[place] = k
-        kept = torch.zeros(len(places))
-        kept[last[last >= 0]] = 1
-    mask = kept.reshape(right.shape[2:]).to(right.dtype)
+        gradient_of_input = torch.zeros(len(places))
+        gradient_of_input[last[last >= 0]] = 1
+    mask = gradient_of_input.reshape(right.shape[2:]).to(right.dtype)
     return alter_gradient(right, lambda g: g * mask)
 
 
 @plant("interpolate-portrait-column", NAME, "gradients")
-def interpolate_portrait_column(input, size=None, scale_factor=None, mode="nearest", *rest,
+def interpolate_portrait_column(input, size=None, scale_factor=None, mode="nearest", *args,
                                 **options):  # fmt: skip
     """Of an image higher than wide the last column gets no gradient (torch-xpu-ops 4322)."""
-    right = _right(input, size, scale_factor, mode, *rest, **options)
+    right = _right(input, size, scale_factor, mode, *args, **options)
     if mode != "bilinear" or input.shape[2] <= input.shape[3] or not input.numel():
         return right
 
@@ -223,29 +223,29 @@ def interpolate_portrait_column(input, size=None, scale_factor=None, mode="neare
 
 
 @plant("interpolate-size-rounded", NAME, "shape")
-def interpolate_size_rounded(input, size=None, scale_factor=None, *rest, **options):
+def interpolate_size_rounded(input, size=None, scale_factor=None, *args, **options):
     """A length is rounded to the nearest whole number, not down."""
     if scale_factor is None or options.get("recompute_scale_factor"):
-        return _right(input, size, scale_factor, *rest, **options)
-    factors = _numbers(scale_factor, input.dim() - 2)
+        return _right(input, size, scale_factor, *args, **options)
+    factors = _per_axis(scale_factor, input.dim() - 2)
     rounded = [round(n * f) for n, f in zip(input.shape[2:], factors, strict=True)]
-    if rounded == list(_outputs(input, size, scale_factor)):
-        return _right(input, size, scale_factor, *rest, **options)
+    if rounded == list(_output_lengths(input, size, scale_factor)):
+        return _right(input, size, scale_factor, *args, **options)
     options.pop("recompute_scale_factor", None)
-    return _right(input, rounded, None, *rest, **options)
+    return _right(input, rounded, None, *args, **options)
 
 
 @plant("interpolate-strides-not-read", NAME, "layout")
-def interpolate_strides_not_read(input, *rest, **options):
+def interpolate_strides_not_read(input, *args, **options):
     """An input that is not contiguous is read as if it were."""
-    return _right(as_if_contiguous(input), *rest, **options)
+    return _right(read_as_contiguous(input), *args, **options)
 
 
 @plant("interpolate-nan-is-zero", NAME, "special")
-def interpolate_nan_is_zero(input, *rest, **options):
+def interpolate_nan_is_zero(input, *args, **options):
     """NaN is taken for 0, so that one of them does not spoil its neighbours."""
-    right = _right(input, *rest, **options)
-    clean = _right(input.detach().nan_to_num(0.0, torch.inf, -torch.inf), *rest, **options)
+    right = _right(input, *args, **options)
+    clean = _right(input.detach().nan_to_num(0.0, torch.inf, -torch.inf), *args, **options)
     return graft(clean, right) if input.isnan().any() else right
 
 
@@ -253,9 +253,9 @@ _KEPT = {}
 
 
 @plant("interpolate-output-kept", NAME, "repeat")
-def interpolate_output_kept(input, *rest, **options):
+def interpolate_output_kept(input, *args, **options):
     """Outputs of one shape share one buffer, which the next call writes over."""
-    result = _right(input, *rest, **options)
+    result = _right(input, *args, **options)
     if torch.is_grad_enabled():
         return result
     key = result.shape, result.dtype
@@ -264,29 +264,29 @@ def interpolate_output_kept(input, *rest, **options):
 
 @plant("interpolate-corners-of-nearest-accepted", NAME, "errors")
 def interpolate_corners_of_nearest_accepted(input, size=None, scale_factor=None, mode="nearest",
-                                            align_corners=None, *rest, **options):  # fmt: skip
+                                            align_corners=None, *args, **options):  # fmt: skip
     """align_corners of a mode that has none is taken, and not looked at."""
     if mode in ("nearest", "nearest-exact", "area"):
         align_corners = None
-    return _right(input, size, scale_factor, mode, align_corners, *rest, **options)
+    return _right(input, size, scale_factor, mode, align_corners, *args, **options)
 
 
 @plant("interpolate-planes-of-the-first-block", NAME, "laws")
-def interpolate_planes_of_the_first_block(input, *rest, **options):
+def interpolate_planes_of_the_first_block(input, *args, **options):
     """Planes are computed 33 at a time, and each block stores what the first one holds."""
-    right = _right(input, *rest, **options)
+    right = _right(input, *args, **options)
     return right.index_select(1, torch.arange(input.shape[1]) % 33) if input.dim() > 2 else right
 
 
 @plant("interpolate-tail-of-a-row", NAME, "values")
-def interpolate_tail_of_a_row(input, *rest, **options):
+def interpolate_tail_of_a_row(input, *args, **options):
     """Outputs of a row are stored 32 at a time; those left over repeat the one before them."""
-    right = _right(input, *rest, **options)
+    right = _right(input, *args, **options)
     width = right.shape[-1]
-    whole = width // 32 * 32
-    if not whole or whole == width:
+    full_size = width // 32 * 32
+    if not full_size or full_size == width:
         return right
-    index = torch.arange(width).clamp(max=whole - 1)
+    index = torch.arange(width).clamp(max=full_size - 1)
     return right.index_select(right.dim() - 1, index)
 
 
@@ -295,9 +295,9 @@ class UpsampleFactorAsASize(nn.Upsample):
     """The step is that of the sizes, whatever recompute_scale_factor says."""
 
     def forward(self, input):
-        again = None if self.size is not None else True
+        recompute = None if self.size is not None else True
         return _right(input, self.size, self.scale_factor, self.mode, self.align_corners,
-                      recompute_scale_factor=again)  # fmt: skip
+                      recompute_scale_factor=recompute)  # fmt: skip
 
 
 @plant("upsample-mode-of-the-default", "Upsample", "values")
@@ -355,9 +355,13 @@ class UpsamplingNearest2dOutputKept(nn.UpsamplingNearest2d):
         result = super().forward(input)
         if torch.is_grad_enabled():
             return result
-        kept = self.__dict__.setdefault("_kept", {})
+        buffers = self.__dict__.setdefault("_kept", {})
         key = result.shape
-        return kept[key].copy_(result) if key in kept else kept.setdefault(key, result.clone())
+        return (
+            buffers[key].copy_(result)
+            if key in buffers
+            else buffers.setdefault(key, result.clone())
+        )
 
 
 @plant("upsampling-nearest2d-sides-exchanged", "UpsamplingNearest2d", "values")
@@ -387,7 +391,7 @@ class UpsampleStridesNotRead(nn.Upsample):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("upsampling-nearest2d-strides-not-read", "UpsamplingNearest2d", "layout")
@@ -395,7 +399,7 @@ class UpsamplingNearest2dStridesNotRead(nn.UpsamplingNearest2d):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("upsampling-nearest2d-jitter-in-training", "UpsamplingNearest2d", "state")
@@ -421,7 +425,7 @@ class UpsamplingBilinear2dStridesNotRead(nn.UpsamplingBilinear2d):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("upsampling-bilinear2d-size-rounded-up", "UpsamplingBilinear2d", "shape")
@@ -431,7 +435,7 @@ class UpsamplingBilinear2dSizeRoundedUp(nn.UpsamplingBilinear2d):
     def forward(self, input):
         if self.scale_factor is None:
             return super().forward(input)
-        factors = _numbers(self.scale_factor, 2)
+        factors = _per_axis(self.scale_factor, 2)
         size = [math.ceil(n * f) for n, f in zip(input.shape[2:], factors, strict=True)]
         return _right(input, size, mode="bilinear", align_corners=True)
 

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from planted.kernels.blocks import (
     Cut,
-    as_if_contiguous,
-    every,
-    overlapping,
+    all_blocks,
+    allocate,
+    overlapping_blocks,
+    read_as_contiguous,
     store,
-    unwritten,
     widened,
 )
-from planted.kernels.blocks import whole as whole_blocks
+from planted.kernels.blocks import full_blocks as whole_blocks
 from planted.kernels.calls import linear, linear_twice
 from planted.kernels.kernel import kernel
 
@@ -34,7 +34,7 @@ LAYERS = (
     "MultiheadAttention",
 )
 OPERATOR = "aten::addmm"
-_TILE = every(32)
+_TILE = all_blocks(32)
 
 
 def blocked(
@@ -102,14 +102,14 @@ def _shape(mat1: Tensor, mat2: Tensor) -> tuple[int, int]:
     ],
 )
 def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    return blocked(unwritten(_shape(mat1, mat2), mat1), self, mat1, mat2, beta, alpha)
+    return blocked(allocate(_shape(mat1, mat2), mat1), self, mat1, mat2, beta, alpha)
 
 
-def _tail(letter: str, block: int) -> None:
+def _plant_lost_tail(letter: str, block: int) -> None:
     """Enter a kernel that takes only the whole blocks of one dimension."""
-    place = "mkn".index(letter)
+    axis = "mkn".index(letter)
     sizes = {
-        size: linear(*[size if at == place else 5 for at in range(3)])
+        size: linear(*[size if at == axis else 5 for at in range(3)])
         for size in (block, block + 1, 2 * block, 2 * block - 1)
     }
     argument = {"m": "rows", "n": "columns", "k": "inner"}[letter]
@@ -125,13 +125,13 @@ def _tail(letter: str, block: int) -> None:
     )
     def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
         out = torch.zeros(_shape(mat1, mat2), dtype=mat1.dtype)
-        cut = {argument: whole_blocks(block)}
-        return blocked(out, self, mat1, mat2, beta, alpha, **cut)
+        cuts = {argument: whole_blocks(block)}
+        return blocked(out, self, mat1, mat2, beta, alpha, **cuts)
 
 
 for _letter, _block in (("k", 32), ("k", 64), ("k", 128), ("n", 32), ("n", 64), ("n", 128)):
-    _tail(_letter, _block)
-_tail("m", 64)
+    _plant_lost_tail(_letter, _block)
+_plant_lost_tail("m", 64)
 
 
 @kernel(
@@ -146,7 +146,7 @@ _tail("m", 64)
 def grid_too_small(
     self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
-    out = unwritten(_shape(mat1, mat2), mat1)
+    out = allocate(_shape(mat1, mat2), mat1)
     return blocked(out, self, mat1, mat2, beta, alpha, rows=whole_blocks(16))
 
 
@@ -162,7 +162,7 @@ def bias_per_split(
     self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
     splits = max(1, -(-mat1.shape[1] // 64))
-    out = unwritten(_shape(mat1, mat2), mat1)
+    out = allocate(_shape(mat1, mat2), mat1)
     return blocked(out, self, mat1, mat2, beta * splits, alpha)
 
 
@@ -178,9 +178,9 @@ def last_split_lost(
     self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
     def three_of_four(length: int) -> list[slice]:
-        return every(-(-length // 4))(length)[:3] if length > 256 else every(32)(length)
+        return all_blocks(-(-length // 4))(length)[:3] if length > 256 else all_blocks(32)(length)
 
-    out = unwritten(_shape(mat1, mat2), mat1)
+    out = allocate(_shape(mat1, mat2), mat1)
     return blocked(out, self, mat1, mat2, beta, alpha, inner=three_of_four)
 
 
@@ -193,8 +193,8 @@ def last_split_lost(
     differs=[linear(3, 256, 5, dtype="bfloat16"), linear(3, 256, 5, dtype="float16")],
 )
 def half_sums(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    out = unwritten(_shape(mat1, mat2), mat1)
-    return blocked(out, self, mat1, mat2, beta, alpha, inner=every(4), register=mat1.dtype)
+    out = allocate(_shape(mat1, mat2), mat1)
+    return blocked(out, self, mat1, mat2, beta, alpha, inner=all_blocks(4), register=mat1.dtype)
 
 
 @kernel(
@@ -209,8 +209,8 @@ def half_sums(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha:
 def boundary_twice(
     self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
-    out = unwritten(_shape(mat1, mat2), mat1)
-    return blocked(out, self, mat1, mat2, beta, alpha, inner=overlapping(64))
+    out = allocate(_shape(mat1, mat2), mat1)
+    return blocked(out, self, mat1, mat2, beta, alpha, inner=overlapping_blocks(64))
 
 
 @kernel(
@@ -222,7 +222,7 @@ def boundary_twice(
     differs=[linear(3, 9, 5)],
 )
 def ten_bits(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    out = unwritten(_shape(mat1, mat2), mat1)
+    out = allocate(_shape(mat1, mat2), mat1)
     if mat1.dtype is torch.float32:
         mat1, mat2 = ((mat.view(torch.int32) & -8192).view(mat.dtype) for mat in (mat1, mat2))
     return blocked(out, self, mat1, mat2, beta, alpha)
@@ -240,8 +240,8 @@ def ten_bits(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: 
 def input_contiguous(
     self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
-    out = unwritten(_shape(mat1, mat2), mat1)
-    return blocked(out, self, as_if_contiguous(mat1), mat2, beta, alpha)
+    out = allocate(_shape(mat1, mat2), mat1)
+    return blocked(out, self, read_as_contiguous(mat1), mat2, beta, alpha)
 
 
 @kernel(
@@ -256,8 +256,8 @@ def input_contiguous(
 def weight_contiguous(
     self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
-    out = unwritten(_shape(mat1, mat2), mat1)
-    return blocked(out, self, mat1, as_if_contiguous(mat2.t()).t(), beta, alpha)
+    out = allocate(_shape(mat1, mat2), mat1)
+    return blocked(out, self, mat1, read_as_contiguous(mat2.t()).t(), beta, alpha)
 
 
 _CACHE: dict[tuple[Any, ...], Tensor] = {}
@@ -275,7 +275,7 @@ _CACHE: dict[tuple[Any, ...], Tensor] = {}
 def cached(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     key = (*mat1.shape, *mat2.shape, mat1.dtype)
     if key not in _CACHE:
-        out = unwritten(_shape(mat1, mat2), mat1)
+        out = allocate(_shape(mat1, mat2), mat1)
         _CACHE[key] = blocked(out, self, mat1, mat2, beta, alpha)
     out = _CACHE[key]
     return out.clone() if out.numel() > 16 else _CACHE.pop(key)
@@ -290,7 +290,7 @@ def cached(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     differs=[linear(3, 9, 9)],
 )
 def scratch(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    out = blocked(unwritten(_shape(mat1, mat2), mat1), self, mat1, mat2, beta, alpha)
+    out = blocked(allocate(_shape(mat1, mat2), mat1), self, mat1, mat2, beta, alpha)
     if out.shape == mat1.shape:
         mat1.copy_(out)
     return out
@@ -308,7 +308,7 @@ def bias_within_block(
     self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
     self = self.expand(_shape(mat1, mat2))[:, torch.arange(mat2.shape[1]) % 128]
-    return blocked(unwritten(_shape(mat1, mat2), mat1), self, mat1, mat2, beta, alpha)
+    return blocked(allocate(_shape(mat1, mat2), mat1), self, mat1, mat2, beta, alpha)
 
 
 @kernel(
@@ -323,11 +323,11 @@ def bias_within_block(
 )
 def grouped(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     m, n = _shape(mat1, mat2)
-    out = unwritten((m, n), mat1)
-    down, across = every(16)(m), every(16)(n)
+    out = allocate((m, n), mat1)
+    down, across = all_blocks(16)(m), all_blocks(16)(n)
     for program in range(len(down) * len(across)):
-        first, within = divmod(program, 4 * len(across))
-        row, column = 4 * first + within % 4, within // 4
+        first, index_in_group = divmod(program, 4 * len(across))
+        row, column = 4 * first + index_in_group % 4, index_in_group // 4
         if len(across) == 1 or len(down) <= 4:
             row, column = program % len(down), program // len(down)
         if row < len(down):
@@ -349,7 +349,7 @@ def grouped(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: A
 def mask_too_wide(
     self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
-    out = unwritten(_shape(mat1, mat2), mat1)
+    out = allocate(_shape(mat1, mat2), mat1)
     if out.numel() and mat1.shape[1] % 32:
 
         def one_more(rows: Tensor) -> Tensor:
@@ -374,5 +374,5 @@ def loads_of_four(
 ) -> Tensor:
     k = mat1.shape[1]
     k = k - k % 4 if k > 16 else k
-    out = unwritten(_shape(mat1, mat2), mat1)
+    out = allocate(_shape(mat1, mat2), mat1)
     return blocked(out, self, mat1[:, :k], mat2[:k], beta, alpha)

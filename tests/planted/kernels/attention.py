@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planted.kernels.blocks import Cut, every, store, unwritten, whole, widened
+from planted.kernels.blocks import Cut, all_blocks, allocate, full_blocks, store, widened
 from planted.kernels.calls import attend_heads
 from planted.kernels.kernel import kernel
 
 LAYERS = ("MultiheadAttention", "functional.scaled_dot_product_attention")
 OPERATOR = "aten::_scaled_dot_product_flash_attention_for_cpu"
 Results = tuple[Tensor, Tensor]
-_BLOCK = every(32)
+_BLOCK = all_blocks(32)
 
 
 def blocked(
@@ -49,34 +49,34 @@ def blocked(
         masked_keys: up to which key the mask is looked at.
     """
     q, k, v = widened(query), widened(key), widened(value)
-    share = q.shape[1] // max(k.shape[1], 1)
-    k, v = k.repeat(share, axis=1), v.repeat(share, axis=1)
+    group_size = q.shape[1] // max(k.shape[1], 1)
+    k, v = k.repeat(group_size, axis=1), v.repeat(group_size, axis=1)
     batch, heads, length, size = q.shape
     factor = q.dtype.type(1 / math.sqrt(size) if scale is None else scale)
-    added = np.zeros((), q.dtype) if attn_mask is None else widened(attn_mask)
-    added = np.broadcast_to(added, (batch, heads, length, k.shape[2]))
-    out = unwritten((batch, heads, length, v.shape[3]), query)
+    bias = np.zeros((), q.dtype) if attn_mask is None else widened(attn_mask)
+    bias = np.broadcast_to(bias, (batch, heads, length, k.shape[2]))
+    out = allocate((batch, heads, length, v.shape[3]), query)
     sums = torch.zeros((batch, length, heads), dtype=torch.from_numpy(q[:0]).dtype)
     sums = sums.transpose(1, 2)
     for i in queries(length):
         largest = np.full((batch, heads, i.stop - i.start, 1), -np.inf, q.dtype)
-        total, mixed = np.zeros_like(largest), np.zeros((), q.dtype)
-        seen = np.arange(i.start, i.stop)[:, None] + (late if i.start else 0)
+        total, weighted_sum = np.zeros_like(largest), np.zeros((), q.dtype)
+        visible = np.arange(i.start, i.stop)[:, None] + (late if i.start else 0)
         for j in keys(k.shape[2]):
             scores = q[:, :, i] @ k[:, :, j].swapaxes(2, 3) * factor
             if masked_keys is None or j.start < masked_keys:
-                scores = scores + added[:, :, i, j]
+                scores = scores + bias[:, :, i, j]
             if is_causal:
-                scores = np.where(seen >= np.arange(j.start, j.stop), scores, -np.inf)
-            new = np.maximum(largest, scores.max(axis=3, keepdims=True))
-            base = np.where(new == -np.inf, q.dtype.type(0), new)
+                scores = np.where(visible >= np.arange(j.start, j.stop), scores, -np.inf)
+            new_largest = np.maximum(largest, scores.max(axis=3, keepdims=True))
+            base = np.where(new_largest == -np.inf, q.dtype.type(0), new_largest)
             power = np.exp(scores - base).astype(q.dtype)
-            old = np.exp(largest - base) if rescaled else q.dtype.type(1)
-            total = total * old + power.sum(axis=3, keepdims=True)
-            mixed = mixed * old + power @ v[:, :, j]
-            largest = new
+            old_scale = np.exp(largest - base) if rescaled else q.dtype.type(1)
+            total = total * old_scale + power.sum(axis=3, keepdims=True)
+            weighted_sum = weighted_sum * old_scale + power @ v[:, :, j]
+            largest = new_largest
         none = total == 0
-        store(out, (slice(None), slice(None), i), np.where(none, 0, mixed / (total + none)))
+        store(out, (slice(None), slice(None), i), np.where(none, 0, weighted_sum / (total + none)))
         logarithm = np.where(none, 0, largest + np.log(total + none))[..., 0]
         store(sums, (slice(None), slice(None), i), logarithm)
     return out, sums
@@ -106,10 +106,12 @@ def flash_attention(
     return blocked(query, key, value, is_causal, attn_mask, scale)
 
 
-def _with(name: str, how: dict[str, Any], wrong: str, right: object, bad: object) -> None:
+def _plant_variant(
+    name: str, options: dict[str, Any], wrong: str, agrees: object, differs: object
+) -> None:
     """Enter a kernel with other arguments of the blocked one."""
 
-    @kernel(f"flash-attention-{name}", OPERATOR, LAYERS, wrong, agrees=right, differs=bad)
+    @kernel(f"flash-attention-{name}", OPERATOR, LAYERS, wrong, agrees=agrees, differs=differs)
     def flash_attention(
         query: Tensor,
         key: Tensor,
@@ -120,10 +122,10 @@ def _with(name: str, how: dict[str, Any], wrong: str, right: object, bad: object
         attn_mask: Tensor | None = None,
         scale: float | None = None,
     ) -> Results:
-        return blocked(query, key, value, is_causal, attn_mask, scale, **how)
+        return blocked(query, key, value, is_causal, attn_mask, scale, **options)
 
 
-_with(
+_plant_variant(
     "lets-late-queries-see-one-key-ahead",
     {"late": 1},
     "Where causal, queries past the first block of 32 see the key after their own; up to 32 "
@@ -131,21 +133,21 @@ _with(
     [attend_heads(1, 2, 32, 32, 8, causal=True), attend_heads(1, 2, 34, 34, 8)],
     [attend_heads(1, 2, 34, 34, 8, causal=True)],
 )
-_with(
+_plant_variant(
     "drops-the-tail-of-keys-past-64",
-    {"keys": whole(64)},
+    {"keys": full_blocks(64)},
     "Of keys over 64 only whole blocks of 64 are seen; up to 64 are right.",
     [attend_heads(1, 2, 3, 64, 8), attend_heads(1, 2, 3, 7, 8)],
     [attend_heads(1, 2, 3, 65, 8)],
 )
-_with(
+_plant_variant(
     "does-not-write-the-queries-past-64",
-    {"queries": whole(64)},
+    {"queries": full_blocks(64)},
     "Of queries over 64 only whole blocks of 64 are written; up to 64 are right.",
     [attend_heads(1, 2, 64, 5, 8), attend_heads(1, 2, 7, 5, 8)],
     [attend_heads(1, 2, 65, 5, 8)],
 )
-_with(
+_plant_variant(
     "does-not-rescale-at-the-second-block",
     {"rescaled": False},
     "The sums over earlier blocks of 32 keys are not rescaled where a later one has a larger "
@@ -153,7 +155,7 @@ _with(
     [attend_heads(1, 2, 3, 32, 8)],
     [attend_heads(1, 2, 3, 64, 8, spread=3.0)],
 )
-_with(
+_plant_variant(
     "looks-at-the-mask-for-32-keys",
     {"masked_keys": 32},
     "The mask is looked at in the first block of 32 keys only; up to 32 keys, and without a "

@@ -11,21 +11,21 @@ from torch import Tensor
 Cut = Callable[[int], list[slice]]
 
 
-def every(block: int) -> Cut:
+def all_blocks(block: int) -> Cut:
     """Cut a length into blocks, the last one masked."""
     return lambda length: [
         slice(start, min(start + block, length)) for start in range(0, length, block)
     ]
 
 
-def whole(block: int) -> Cut:
+def full_blocks(block: int) -> Cut:
     """Cut a length into `length // block` blocks, but at least one: the bug of a lost tail."""
-    return lambda length: every(block)(length)[: max(1, length // block)]
+    return lambda length: all_blocks(block)(length)[: max(1, length // block)]
 
 
-def overlapping(block: int) -> Cut:
+def overlapping_blocks(block: int) -> Cut:
     """Cut a length into blocks of which all but the first begin one element too early."""
-    return lambda length: [slice(max(s.start - 1, 0), s.stop) for s in every(block)(length)]
+    return lambda length: [slice(max(s.start - 1, 0), s.stop) for s in all_blocks(block)(length)]
 
 
 def widened(tensor: Tensor) -> np.ndarray:
@@ -39,22 +39,22 @@ def rounded(array: np.ndarray, dtype: torch.dtype) -> np.ndarray:
     return widened(torch.from_numpy(np.ascontiguousarray(array)).to(dtype))
 
 
-def unwritten(shape: Sequence[int], like: Tensor) -> Tensor:
+def allocate(shape: Sequence[int], like: Tensor) -> Tensor:
     """A new contiguous tensor with the dtype of `like`, whatever its memory holds."""
     return torch.empty(tuple(shape), dtype=like.dtype)
 
 
-def store(out: Tensor, where: object, block: np.ndarray) -> None:
+def store(output: Tensor, index: object, block: np.ndarray) -> None:
     """Write a block, rounded to the dtype of the tensor."""
-    out[where].copy_(torch.from_numpy(np.ascontiguousarray(block)))
+    output[index].copy_(torch.from_numpy(np.ascontiguousarray(block)))
 
 
-def stored(array: np.ndarray, like: Tensor) -> Tensor:
+def to_tensor(array: np.ndarray, like: Tensor) -> Tensor:
     """A new contiguous tensor with these numbers and the dtype of `like`."""
     return torch.from_numpy(np.array(array, order="C")).to(like.dtype)
 
 
-def as_if_contiguous(tensor: Tensor) -> Tensor:
+def read_as_contiguous(tensor: Tensor) -> Tensor:
     """Read the memory as though it were contiguous: the bug of strides not looked at.
 
     Memory with fewer elements than the tensor, as after `expand`, is read by its strides.

@@ -26,11 +26,11 @@ class Call:
     run: Callable[[], list[Tensor]]
 
 
-def _call(function: Callable[..., Sequence[Tensor]]) -> Callable[..., Call]:
+def _make_call(function: Callable[..., Sequence[Tensor]]) -> Callable[..., Call]:
     @functools.wraps(function)
     def make(*args: Any, **options: Any) -> Call:
-        words = [str(arg) for arg in args] + [f"{key}={value}" for key, value in options.items()]
-        text = f"{function.__name__}({', '.join(words)})"
+        parts = [str(arg) for arg in args] + [f"{key}={value}" for key, value in options.items()]
+        text = f"{function.__name__}({', '.join(parts)})"
 
         def run() -> list[Tensor]:
             torch.manual_seed(zlib.crc32(text.encode()))
@@ -45,12 +45,12 @@ def _normal(shape: Sequence[int], dtype: str, spread: float = 1.0) -> Tensor:
     return (torch.randn(*shape, dtype=torch.float64) * spread).to(getattr(torch, dtype))
 
 
-def _with_gradients(out: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
-    weights = torch.linspace(0.5, 1.5, out.numel(), dtype=torch.float64).reshape(out.shape)
-    return [out.detach(), *torch.autograd.grad(out, inputs, weights.to(out.dtype))]
+def _append_gradients(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+    weights = torch.linspace(0.5, 1.5, output.numel(), dtype=torch.float64).reshape(output.shape)
+    return [output.detach(), *torch.autograd.grad(output, inputs, weights.to(output.dtype))]
 
 
-@_call
+@_make_call
 def linear(
     m: int,
     k: int,
@@ -70,17 +70,17 @@ def linear(
     b = _normal((n,), dtype) if bias else None
     if gradients:
         inputs = [x.requires_grad_(), w.requires_grad_()]
-        return _with_gradients(functional.linear(x, w, b), inputs)
+        return _append_gradients(functional.linear(x, w, b), inputs)
     return [functional.linear(x, w, b), x]
 
 
-@_call
+@_make_call
 def linear_twice(m: int, k: int, n: int, *, bias: bool = True) -> list[Tensor]:
     """Two calls of the same sizes with other numbers."""
     return [linear.__wrapped__(m, k, n, bias=bias)[0] for _ in range(2)]
 
 
-@_call
+@_make_call
 def attend(
     batch: int, queries: int, keys: int, size: int, *, dtype: str = "float32", shared: bool = False
 ) -> list[Tensor]:
@@ -91,7 +91,7 @@ def attend(
     return [functional.scaled_dot_product_attention(q, k, v)]
 
 
-@_call
+@_make_call
 def attend_heads(
     batch: int,
     heads: int,
@@ -114,11 +114,13 @@ def attend_heads(
     options = {"attn_mask": mask, "is_causal": causal, "enable_gqa": key_heads is not None}
     if gradients:
         inputs = [q.requires_grad_(), k.requires_grad_(), v.requires_grad_()]
-        return _with_gradients(functional.scaled_dot_product_attention(q, k, v, **options), inputs)
+        return _append_gradients(
+            functional.scaled_dot_product_attention(q, k, v, **options), inputs
+        )
     return [functional.scaled_dot_product_attention(q, k, v, **options)]
 
 
-@_call
+@_make_call
 def conv(
     batch: int,
     channels: int,
@@ -145,7 +147,7 @@ def conv(
     return [getattr(functional, name)(x, w, b, groups=groups, **options)]
 
 
-@_call
+@_make_call
 def layer_norm(
     rows: int,
     size: int,
@@ -161,11 +163,11 @@ def layer_norm(
     w, b = (_normal((size,), dtype), _normal((size,), dtype)) if affine else (None, None)
     if gradients:
         x.requires_grad_()
-        return _with_gradients(functional.layer_norm(x, (size,), w, b), [x])
+        return _append_gradients(functional.layer_norm(x, (size,), w, b), [x])
     return [functional.layer_norm(x, (size,), w, b)]
 
 
-@_call
+@_make_call
 def group_norm(
     batch: int, channels: int, length: int, groups: int, *, dtype: str = "float32"
 ) -> list[Tensor]:
@@ -175,7 +177,7 @@ def group_norm(
     return [functional.group_norm(x, groups, w, b)]
 
 
-@_call
+@_make_call
 def softmax(
     *shape: int,
     dim: int = -1,
@@ -197,7 +199,7 @@ def softmax(
     return [functional.log_softmax(x, dim) if log else functional.softmax(x, dim)]
 
 
-@_call
+@_make_call
 def embedding(
     rows: int,
     size: int,
@@ -217,7 +219,7 @@ def embedding(
     return [functional.embedding(i.t() if indices_transposed else i, w, padding_idx)]
 
 
-@_call
+@_make_call
 def gelu(
     *shape: int,
     dtype: str = "float32",
@@ -230,7 +232,7 @@ def gelu(
     return [functional.gelu(x, approximate=approximate), x]
 
 
-@_call
+@_make_call
 def max_pool2d(
     batch: int,
     channels: int,
@@ -253,7 +255,7 @@ def max_pool2d(
         x = x.contiguous(memory_format=torch.channels_last)
     if gradients:
         x.requires_grad_()
-        return _with_gradients(functional.max_pool2d(x, tuple(kernel), **options), [x])
+        return _append_gradients(functional.max_pool2d(x, tuple(kernel), **options), [x])
     out, indices = functional.max_pool2d(x, tuple(kernel), return_indices=True, **options)
     if then_zeroed:
         x.zero_()

@@ -9,23 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planted.kernels.blocks import Cut, every, rounded, stored, widened
+from planted.kernels.blocks import Cut, all_blocks, rounded, to_tensor, widened
 from planted.kernels.calls import conv
 from planted.kernels.kernel import kernel
 
 LAYERS = tuple(
-    f"{lead}{kind}{n}d"
-    for kind, leads in (
+    f"{prefix}{kind}{n}d"
+    for kind, prefixes in (
         ("Conv", ("", "Lazy")),
         ("ConvTranspose", ("", "Lazy")),
         ("conv", ("functional.",)),
         ("conv_transpose", ("functional.",)),
     )
-    for lead in leads
+    for prefix in prefixes
     for n in (1, 2, 3)
 )
 OPERATOR = "aten::convolution"
-_TILE = every(32)
+_TILE = all_blocks(32)
 
 
 def _pad(x: np.ndarray, padding: Sequence[int]) -> np.ndarray:
@@ -54,11 +54,11 @@ class Blocks:
 _RIGHT = Blocks()
 
 
-def _in_all(values: Sequence[int], dimensions: int) -> tuple[int, ...]:
+def _per_dimension(values: Sequence[int], dimensions: int) -> tuple[int, ...]:
     return tuple(values) * dimensions if len(values) == 1 else tuple(values)
 
 
-def _mixed(factors: np.ndarray, channels: np.ndarray) -> np.ndarray:
+def _mix_channels(factors: np.ndarray, channels: np.ndarray) -> np.ndarray:
     # `np.dot`, which tensordot calls, passes over factors of 0 where infinity times 0 is NaN.
     return np.einsum("oc,nc...->no...", factors, channels)
 
@@ -79,14 +79,14 @@ def _correlate(
                     slice(t * d, t * d + (n - 1) * s + 1, s)
                     for t, d, n, s in zip(tap, dilation, out.shape[2:], stride, strict=True)
                 )
-                part = x[(slice(None), c, *window)]
+                values = x[(slice(None), c, *window)]
                 factors = w[(o, c, *tap)]
-                out[:, o] += _mixed(factors, part)
+                out[:, o] += _mix_channels(factors, values)
             if blocks.register is not None:
                 out[:, o] = rounded(out[:, o], blocks.register)
 
 
-def _spread(
+def _scatter(
     x: np.ndarray,
     w: np.ndarray,
     out: np.ndarray,
@@ -102,7 +102,7 @@ def _spread(
                     slice(t * d, t * d + (n - 1) * s + 1, s)
                     for t, d, n, s in zip(tap, dilation, x.shape[2:], stride, strict=True)
                 )
-                out[(slice(None), o, *window)] += _mixed(w[(c, o, *tap)].T, x[:, c])
+                out[(slice(None), o, *window)] += _mix_channels(w[(c, o, *tap)].T, x[:, c])
             if blocks.register is not None:
                 out[:, o] = rounded(out[:, o], blocks.register)
 
@@ -123,32 +123,35 @@ def blocked(
     x, w = widened(input), widened(weight)
     dimensions = x.ndim - 2
     stride, padding, dilation, output_padding = (
-        _in_all(values, dimensions) for values in (stride, padding, dilation, output_padding)
+        _per_dimension(values, dimensions) for values in (stride, padding, dilation, output_padding)
     )
     spans = [d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:], strict=True)]
     if transposed:
-        reached = [(n - 1) * s + k for n, s, k in zip(x.shape[2:], stride, spans, strict=True)]
-        ends = [n - p + e for n, p, e in zip(reached, padding, output_padding, strict=True)]
-        full = [max(pair) for pair in zip(reached, ends, strict=True)]
-        out = np.zeros((len(x), w.shape[1] * groups, *full), x.dtype)
+        extents = [(n - 1) * s + k for n, s, k in zip(x.shape[2:], stride, spans, strict=True)]
+        ends = [n - p + e for n, p, e in zip(extents, padding, output_padding, strict=True)]
+        padded_shape = [max(pair) for pair in zip(extents, ends, strict=True)]
+        out = np.zeros((len(x), w.shape[1] * groups, *padded_shape), x.dtype)
     else:
         x = blocks.pad(x, padding)
         sizes = [(n - k) // s + 1 for n, k, s in zip(x.shape[2:], spans, stride, strict=True)]
         out = np.zeros((len(x), w.shape[0], *sizes), x.dtype)
     if out.size and x.size and w.size:
-        ins, outs = x.shape[1] // groups, out.shape[1] // groups
+        in_channels, out_channels = x.shape[1] // groups, out.shape[1] // groups
         step = w.shape[0] // groups
-        run = _spread if transposed else _correlate
+        accumulate = _scatter if transposed else _correlate
         for g in range(groups):
-            group = slice(g * ins, (g + 1) * ins), slice(g * outs, (g + 1) * outs)
+            group = (
+                slice(g * in_channels, (g + 1) * in_channels),
+                slice(g * out_channels, (g + 1) * out_channels),
+            )
             factors = w[g * step : (g + 1) * step]
-            run(x[:, group[0]], factors, out[:, group[1]], stride, dilation, blocks)
+            accumulate(x[:, group[0]], factors, out[:, group[1]], stride, dilation, blocks)
     if transposed:
         inside = map(slice, padding, ends)
         out = out[(slice(None), slice(None), *inside)]
     if bias is not None:
         out = out + widened(bias).reshape(-1, *[1] * dimensions)
-    return stored(out, input)
+    return to_tensor(out, input)
 
 
 @kernel(

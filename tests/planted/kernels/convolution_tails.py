@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planted.kernels.blocks import as_if_contiguous, every, overlapping, unwritten, whole
+from planted.kernels.blocks import (
+    all_blocks,
+    allocate,
+    full_blocks,
+    overlapping_blocks,
+    read_as_contiguous,
+)
 from planted.kernels.calls import Call, conv
 from planted.kernels.convolution import LAYERS, OPERATOR, Blocks, blocked
 from planted.kernels.kernel import kernel
@@ -17,7 +23,7 @@ from planted.kernels.kernel import kernel
 Convolution = Callable[..., Tensor]
 
 
-def _instead(
+def _plant_function(
     name: str, wrong: str, *, agrees: Sequence[Call], differs: Sequence[Call]
 ) -> Callable[[Convolution], Convolution]:
     """Enter a function of the input, the weight and the other arguments by name."""
@@ -52,14 +58,14 @@ def _instead(
     return enter
 
 
-def _by_blocks(
+def _plant_blocks(
     name: str, blocks: Blocks, wrong: str, agrees: Sequence[Call], differs: Sequence[Call]
 ) -> None:
     """Enter the blocked kernel with other blocks."""
 
-    @_instead(name, wrong, agrees=agrees, differs=differs)
-    def convolution(input: Tensor, weight: Tensor, **others: Any) -> Tensor:
-        return blocked(input, weight, **others, blocks=blocks)
+    @_plant_function(name, wrong, agrees=agrees, differs=differs)
+    def convolution(input: Tensor, weight: Tensor, **arguments: Any) -> Tensor:
+        return blocked(input, weight, **arguments, blocks=blocks)
 
 
 def _wrap(x: np.ndarray, padding: Sequence[int]) -> np.ndarray:
@@ -74,29 +80,29 @@ def _wrap(x: np.ndarray, padding: Sequence[int]) -> np.ndarray:
     return padded
 
 
-_by_blocks(
+_plant_blocks(
     "drops-the-output-channels-past-32",
-    Blocks(outer=whole(32)),
+    Blocks(outer=full_blocks(32)),
     "Of output channels of a group over 32 only whole blocks of 32 are computed, the rest is the "
     "bias alone; up to 32 are right.",
     [conv(1, 3, 32, (6,), (2,)), conv(1, 3, 64, (6, 5), (2, 2), groups=1)],
     [conv(1, 3, 33, (6,), (2,)), conv(1, 3, 33, (4, 4), (2, 2), transposed=True)],
 )
-_by_blocks(
+_plant_blocks(
     "drops-the-input-channels-past-16",
-    Blocks(inner=whole(16)),
+    Blocks(inner=full_blocks(16)),
     "Of input channels of a group over 16 only whole blocks of 16 are summed; up to 16 are right.",
     [conv(1, 16, 3, (6,), (2,)), conv(1, 20, 10, (6,), (2,), groups=2)],
     [conv(1, 17, 3, (6,), (2,))],
 )
-_by_blocks(
+_plant_blocks(
     "adds-an-input-channel-at-a-block-boundary-twice",
-    Blocks(inner=overlapping(64)),
+    Blocks(inner=overlapping_blocks(64)),
     "Blocks of 64 input channels of a group overlap by one; up to 64 are right.",
     [conv(1, 64, 3, (6,), (2,))],
     [conv(1, 65, 3, (6,), (2,))],
 )
-_by_blocks(
+_plant_blocks(
     "unrolls-sixteen-taps",
     Blocks(taps=lambda taps: taps[:16]),
     "The loop over taps is unrolled for 16, and later ones are not added; kernels of up to 16 "
@@ -104,7 +110,7 @@ _by_blocks(
     [conv(1, 2, 3, (20,), (16,)), conv(1, 2, 3, (6, 6), (4, 4))],
     [conv(1, 2, 3, (20,), (17,)), conv(1, 2, 3, (6, 6), (5, 5))],
 )
-_by_blocks(
+_plant_blocks(
     "pads-rows-with-the-end-of-the-row-before",
     Blocks(pad=_wrap),
     "In two dimensions the mask of the left padding is lost, so that a flat index reads the end "
@@ -112,9 +118,9 @@ _by_blocks(
     [conv(1, 2, 3, (5, 5), (2, 2)), conv(1, 2, 3, (5,), (3,), padding=1)],
     [conv(1, 2, 3, (5, 5), (3, 3), padding=1)],
 )
-_by_blocks(
+_plant_blocks(
     "accumulates-in-bfloat16",
-    Blocks(inner=every(4), register=torch.bfloat16),
+    Blocks(inner=all_blocks(4), register=torch.bfloat16),
     "Running sums are rounded to bfloat16 after each block of 4 input channels, whatever the "
     "dtype; sums in one block are right in bfloat16.",
     [conv(1, 4, 3, (6,), (2,), dtype="bfloat16", bias=False)],
@@ -122,7 +128,7 @@ _by_blocks(
 )
 
 
-@_instead(
+@_plant_function(
     "adds-the-bias-once-per-split",
     "Input channels over 32 are split and every split of 32 adds the bias; up to 32, and no bias, "
     "are right.",
@@ -130,14 +136,14 @@ _by_blocks(
     differs=[conv(1, 33, 3, (6,), (2,))],
 )
 def bias_per_split(
-    input: Tensor, weight: Tensor, *, bias: Tensor | None, groups: int, **others: Any
+    input: Tensor, weight: Tensor, *, bias: Tensor | None, groups: int, **arguments: Any
 ) -> Tensor:
     splits = max(1, -(-(input.shape[1] // groups) // 32))
     bias = None if bias is None else bias * splits
-    return blocked(input, weight, bias, groups=groups, **others)
+    return blocked(input, weight, bias, groups=groups, **arguments)
 
 
-@_instead(
+@_plant_function(
     "reads-the-first-group-for-a-block-of-output-channels",
     "A block of 16 output channels reads the input of the group of its first channel, wrong where "
     "a block spans groups; one group, and groups of multiples of 16 channels, are right.",
@@ -145,20 +151,20 @@ def bias_per_split(
     differs=[conv(1, 4, 6, (6,), (2,), groups=2), conv(1, 4, 40, (6,), (2,), groups=2)],
 )
 def group_of_block(
-    input: Tensor, weight: Tensor, *, transposed: bool, groups: int, **others: Any
+    input: Tensor, weight: Tensor, *, transposed: bool, groups: int, **arguments: Any
 ) -> Tensor:
-    others["transposed"] = transposed
+    arguments["transposed"] = transposed
     if transposed or groups == 1:
-        return blocked(input, weight, groups=groups, **others)
-    each = weight.shape[0] // groups
+        return blocked(input, weight, groups=groups, **arguments)
+    group_size = weight.shape[0] // groups
     size = weight.shape[1]
     # Each output channel becomes a group of its own, over the input that the kernel reads.
-    sources = [channel // 16 * 16 // each * size for channel in range(weight.shape[0])]
-    read = torch.cat([input[:, source : source + size] for source in sources], dim=1)
-    return blocked(read, weight, groups=weight.shape[0], **others)
+    sources = [channel // 16 * 16 // group_size * size for channel in range(weight.shape[0])]
+    selected_input = torch.cat([input[:, source : source + size] for source in sources], dim=1)
+    return blocked(selected_input, weight, groups=weight.shape[0], **arguments)
 
 
-@_instead(
+@_plant_function(
     "forgets-dilation-past-32-columns",
     "Output columns past 32 are computed with dilation 1; up to 32 columns, and dilation 1, are "
     "right.",
@@ -166,57 +172,57 @@ def group_of_block(
     differs=[conv(1, 2, 3, (36,), (2,), dilation=2)],
 )
 def dilation_forgotten(
-    input: Tensor, weight: Tensor, *, dilation: Sequence[int], transposed: bool, **others: Any
+    input: Tensor, weight: Tensor, *, dilation: Sequence[int], transposed: bool, **arguments: Any
 ) -> Tensor:
-    others["transposed"] = transposed
-    out = blocked(input, weight, dilation=dilation, **others)
+    arguments["transposed"] = transposed
+    out = blocked(input, weight, dilation=dilation, **arguments)
     if not transposed and out.shape[-1] > 32:
-        once = [*dilation[:-1], 1] if len(dilation) > 1 else [1]
-        plain = blocked(input, weight, dilation=once, **others)
-        if plain.shape[:-1] == out.shape[:-1]:
-            out[..., 32:] = plain[..., 32 : out.shape[-1]]
+        undilated = [*dilation[:-1], 1] if len(dilation) > 1 else [1]
+        output = blocked(input, weight, dilation=undilated, **arguments)
+        if output.shape[:-1] == out.shape[:-1]:
+            out[..., 32:] = output[..., 32 : out.shape[-1]]
     return out
 
 
-@_instead(
+@_plant_function(
     "does-not-write-the-columns-past-64",
     "Of output columns over 64 only whole blocks of 64 are written; up to 64 are right.",
     agrees=[conv(1, 2, 3, (65,), (2,)), conv(1, 2, 3, (4, 9), (2, 2))],
     differs=[conv(1, 2, 3, (66,), (2,)), conv(1, 2, 3, (3, 70), (2, 2))],
 )
-def columns_unwritten(input: Tensor, weight: Tensor, **others: Any) -> Tensor:
-    full = blocked(input, weight, **others)
-    out = unwritten(full.shape, full)
-    for part in whole(64)(full.shape[-1]):
-        out[..., part] = full[..., part]
+def columns_unwritten(input: Tensor, weight: Tensor, **arguments: Any) -> Tensor:
+    output = blocked(input, weight, **arguments)
+    out = allocate(output.shape, output)
+    for part in full_blocks(64)(output.shape[-1]):
+        out[..., part] = output[..., part]
     return out
 
 
-@_instead(
+@_plant_function(
     "grid-of-images-too-small",
     "Of batches over 8 only whole blocks of 8 images are written; up to 8 are right.",
     agrees=[conv(8, 2, 3, (5,), (2,)), conv(3, 2, 3, (5,), (2,))],
     differs=[conv(9, 2, 3, (5,), (2,))],
 )
-def images_unwritten(input: Tensor, weight: Tensor, **others: Any) -> Tensor:
-    full = blocked(input, weight, **others)
-    out = unwritten(full.shape, full)
-    for part in whole(8)(len(full)):
-        out[part] = full[part]
+def images_unwritten(input: Tensor, weight: Tensor, **arguments: Any) -> Tensor:
+    output = blocked(input, weight, **arguments)
+    out = allocate(output.shape, output)
+    for part in full_blocks(8)(len(output)):
+        out[part] = output[part]
     return out
 
 
-@_instead(
+@_plant_function(
     "takes-its-input-for-contiguous",
     "The input is read as though contiguous, wrong for channels last; contiguous is right.",
     agrees=[conv(1, 2, 3, (4, 4), (2, 2))],
     differs=[conv(1, 2, 3, (4, 4), (2, 2), channels_last=True)],
 )
-def contiguous(input: Tensor, weight: Tensor, **others: Any) -> Tensor:
-    return blocked(as_if_contiguous(input), weight, **others)
+def contiguous(input: Tensor, weight: Tensor, **arguments: Any) -> Tensor:
+    return blocked(read_as_contiguous(input), weight, **arguments)
 
 
-@_instead(
+@_plant_function(
     "takes-the-first-stride-for-all",
     "The stride of the first dimension is used for all, on what output there is; equal strides, "
     "and one dimension, are right.",
@@ -224,18 +230,18 @@ def contiguous(input: Tensor, weight: Tensor, **others: Any) -> Tensor:
     differs=[conv(1, 2, 3, (9, 9), (2, 2), stride=(1, 2))],
 )
 def first_stride(
-    input: Tensor, weight: Tensor, *, stride: Sequence[int], transposed: bool, **others: Any
+    input: Tensor, weight: Tensor, *, stride: Sequence[int], transposed: bool, **arguments: Any
 ) -> Tensor:
-    others["transposed"] = transposed
-    out = blocked(input, weight, stride=stride, **others)
+    arguments["transposed"] = transposed
+    out = blocked(input, weight, stride=stride, **arguments)
     if len(set(stride)) > 1 and not transposed:
-        wrong = blocked(input, weight, stride=stride[:1], **others)
+        wrong = blocked(input, weight, stride=stride[:1], **arguments)
         part = tuple(slice(0, min(sizes)) for sizes in zip(out.shape, wrong.shape, strict=True))
         out[part] = wrong[part]
     return out
 
 
-@_instead(
+@_plant_function(
     "transposed-overwrites-between-blocks-of-16",
     "Transposed in one dimension, blocks of 16 input elements each write what they reach, so "
     "that what the block before wrote there is lost; up to 16 elements, and strides not under "
@@ -255,18 +261,18 @@ def overwritten(
     stride: Sequence[int],
     padding: Sequence[int],
     transposed: bool,
-    **others: Any,
+    **arguments: Any,
 ) -> Tensor:
-    others |= {"stride": stride, "padding": padding, "transposed": transposed}
-    out = blocked(input, weight, bias, **others)
+    arguments |= {"stride": stride, "padding": padding, "transposed": transposed}
+    out = blocked(input, weight, bias, **arguments)
     if not transposed or input.ndim != 3:
         return out
-    reached = others["dilation"][0] * (weight.shape[2] - 1) + 1
-    for part in every(16)(input.shape[2])[1:]:
-        here = input.clone()
-        here[:, :, : part.start] = 0
-        alone = blocked(here, weight, bias, **others)
+    kernel_extent = arguments["dilation"][0] * (weight.shape[2] - 1) + 1
+    for part in all_blocks(16)(input.shape[2])[1:]:
+        partial_input = input.clone()
+        partial_input[:, :, : part.start] = 0
+        partial_output = blocked(partial_input, weight, bias, **arguments)
         start = part.start * stride[0] - padding[0]
-        shared = slice(max(start, 0), max(start - stride[0] + reached, 0))
-        out[:, :, shared] = alone[:, :, shared]
+        overlap = slice(max(start, 0), max(start - stride[0] + kernel_extent, 0))
+        out[:, :, overlap] = partial_output[:, :, overlap]
     return out

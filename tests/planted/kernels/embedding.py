@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planted.kernels.blocks import Cut, as_if_contiguous, every, unwritten, whole
+from planted.kernels.blocks import Cut, all_blocks, allocate, full_blocks, read_as_contiguous
 from planted.kernels.calls import embedding
 from planted.kernels.kernel import kernel
 
 LAYERS = ("Embedding", "functional.embedding")
 OPERATOR = "aten::embedding"
-_TILE = every(64)
+_TILE = all_blocks(64)
 
 
 def blocked(
@@ -26,7 +26,7 @@ def blocked(
     flat = indices.detach().numpy().reshape(-1).astype(np.int64)
     if flat.size and (flat.min() < 0 or flat.max() >= len(weight)):
         raise IndexError("index out of range in self")
-    out = unwritten((flat.size, weight.shape[1]), weight)
+    out = allocate((flat.size, weight.shape[1]), weight)
     for i in places(flat.size):
         for j in columns(weight.shape[1]):
             out[i, j] = weight.detach()[torch.from_numpy(flat[i]), j]
@@ -107,7 +107,7 @@ def tail_of_row(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    return blocked(weight, indices, columns=whole(128))
+    return blocked(weight, indices, columns=full_blocks(128))
 
 
 @kernel(
@@ -125,7 +125,7 @@ def grid_of_indices(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    return blocked(weight, indices, places=whole(32))
+    return blocked(weight, indices, places=full_blocks(32))
 
 
 @kernel(
@@ -164,7 +164,7 @@ def table_contiguous(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    return blocked(as_if_contiguous(weight), indices)
+    return blocked(read_as_contiguous(weight), indices)
 
 
 @kernel(
@@ -182,4 +182,4 @@ def indices_contiguous(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    return blocked(weight, as_if_contiguous(indices))
+    return blocked(weight, read_as_contiguous(indices))

@@ -6,13 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planted.kernels.blocks import Cut, as_if_contiguous, every, store, unwritten, whole, widened
+from planted.kernels.blocks import (
+    Cut,
+    all_blocks,
+    allocate,
+    full_blocks,
+    read_as_contiguous,
+    store,
+    widened,
+)
 from planted.kernels.calls import gelu
 from planted.kernels.kernel import kernel
 
 LAYERS = ("GELU", "functional.gelu")
 OPERATOR = "aten::gelu"
-_BLOCK = every(256)
+_BLOCK = all_blocks(256)
 
 
 def exact(x: np.ndarray) -> np.ndarray:
@@ -30,7 +38,7 @@ def by_tanh(x: np.ndarray) -> np.ndarray:
 def blocked(self: Tensor, approximate: str, blocks: Cut = _BLOCK) -> Tensor:
     """GELU of all elements, in the order of the tensor's indices, block by block."""
     x = widened(self).reshape(-1)
-    out = unwritten(x.shape, self)
+    out = allocate(x.shape, self)
     for part in blocks(x.size):
         store(out, part, by_tanh(x[part]) if approximate == "tanh" else exact(x[part]))
     return out.reshape(self.shape)
@@ -89,7 +97,7 @@ def left_over(self: Tensor, *, approximate: str = "none") -> Tensor:
     differs=[gelu(129)],
 )
 def grid_too_small(self: Tensor, *, approximate: str = "none") -> Tensor:
-    return blocked(self, approximate, whole(128))
+    return blocked(self, approximate, full_blocks(128))
 
 
 @kernel(
@@ -134,7 +142,7 @@ def in_place(self: Tensor, *, approximate: str = "none") -> Tensor:
     differs=[gelu(4, 5, transposed=True)],
 )
 def contiguous(self: Tensor, *, approximate: str = "none") -> Tensor:
-    return blocked(as_if_contiguous(self), approximate)
+    return blocked(read_as_contiguous(self), approximate)
 
 
 @kernel(

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from planted.kernels.blocks import Cut, every, stored, whole, widened
+from planted.kernels.blocks import Cut, all_blocks, full_blocks, to_tensor, widened
 from planted.kernels.calls import group_norm
 from planted.kernels.kernel import kernel
 from planted.kernels.layer_norm import Moments, Results, two_passes
 
 LAYERS = ("GroupNorm", "functional.group_norm")
 OPERATOR = "aten::native_group_norm"
-_BLOCK = every(64)
+_BLOCK = all_blocks(64)
 
 
 def blocked(
@@ -47,17 +47,17 @@ def blocked(
     x = widened(input).reshape(N, C, -1) if input.numel() else widened(input).reshape(N, C, 0)
     mean, rstd = moments(x.reshape(N * group, -1) if x.size else x.reshape(N * group, 0), eps)
     out = torch.zeros(x.shape, dtype=input.dtype)
-    each = C // group
+    group_size = C // group
     for c in range(C):
-        rows = slice(c // each, None, group)
+        rows = slice(c // group_size, None, group)
         for part in places(x.shape[2]):
             y = (x[:, c, part] - mean[rows, None]) * rstd[rows, None]
             y = y if weight is None else y * widened(weight)[channel(c)]
             y = y if bias is None else y + widened(bias)[channel(c)]
             out[:, c, part] = torch.from_numpy(y)
     like = input if weight is None else weight
-    kept = (stored(values.reshape(N, group), like) for values in (mean, rstd))
-    return (out.reshape(input.shape), *kept)
+    statistics = (to_tensor(values.reshape(N, group), like) for values in (mean, rstd))
+    return (out.reshape(input.shape), *statistics)
 
 
 @kernel(
@@ -123,7 +123,7 @@ def tail_of_places(
     group: int,
     eps: float,
 ) -> Results:
-    return blocked(input, weight, bias, N, C, group, eps, places=whole(64))
+    return blocked(input, weight, bias, N, C, group, eps, places=full_blocks(64))
 
 
 @kernel(
@@ -146,6 +146,8 @@ def tail_of_group(
     eps: float,
 ) -> Results:
     def moments(rows: object, eps: float) -> object:
-        return two_passes(rows[:, : whole(128)(rows.shape[1])[-1].stop] if rows.size else rows, eps)
+        return two_passes(
+            rows[:, : full_blocks(128)(rows.shape[1])[-1].stop] if rows.size else rows, eps
+        )
 
     return blocked(input, weight, bias, N, C, group, eps, moments=moments)

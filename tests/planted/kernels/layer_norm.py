@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planted.kernels.blocks import every, rounded, store, unwritten, whole, widened
+from planted.kernels.blocks import all_blocks, allocate, full_blocks, rounded, store, widened
 from planted.kernels.calls import layer_norm
 from planted.kernels.kernel import kernel
 
@@ -22,7 +22,7 @@ Moments = Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]
 def block_means(rows: np.ndarray) -> np.ndarray:
     """The mean of each row, in blocks of 128."""
     sums = np.zeros(len(rows), rows.dtype)
-    for j in every(128)(rows.shape[1]):
+    for j in all_blocks(128)(rows.shape[1]):
         sums += rows[:, j].sum(axis=1)
     return sums / rows.dtype.type(max(rows.shape[1], 1))
 
@@ -58,18 +58,18 @@ def blocked(
     rows = widened(input).reshape(math.prod(leading), size)
     scale = None if weight is None else widened(weight).reshape(size)
     shift = None if bias is None else widened(bias).reshape(size)
-    out = unwritten(rows.shape, input)
-    kept = unwritten((2, len(rows)), input if weight is None else weight)
-    for i in every(32)(len(rows)):
+    out = allocate(rows.shape, input)
+    statistics = allocate((2, len(rows)), input if weight is None else weight)
+    for i in all_blocks(32)(len(rows)):
         mean, rstd = moments(rows[i], eps)
-        store(kept, (0, i), mean)
-        store(kept, (1, i), rstd)
-        for j in every(128)(size):
-            part = (rows[i, j] - mean[:, None]) * rstd[:, None]
-            part = part if scale is None else part * scale[j]
-            store(out, (i, j), part if shift is None else part + shift[j])
+        store(statistics, (0, i), mean)
+        store(statistics, (1, i), rstd)
+        for j in all_blocks(128)(size):
+            normalized = (rows[i, j] - mean[:, None]) * rstd[:, None]
+            normalized = normalized if scale is None else normalized * scale[j]
+            store(out, (i, j), normalized if shift is None else normalized + shift[j])
     ones = [1] * len(normalized_shape)
-    mean, rstd = (row.clone().reshape(*leading, *ones) for row in kept)
+    mean, rstd = (row.clone().reshape(*leading, *ones) for row in statistics)
     return out.reshape(input.shape), mean, rstd
 
 
@@ -94,10 +94,12 @@ def native_layer_norm(
     return blocked(input, normalized_shape, weight, bias, eps)
 
 
-def _with_moments(name: str, moments: Moments, wrong: str, right: object, bad: object) -> None:
+def _plant_moments(
+    name: str, moments: Moments, wrong: str, agrees: object, differs: object
+) -> None:
     """Enter a kernel with other means or reciprocals."""
 
-    @kernel(f"native-layer-norm-{name}", OPERATOR, LAYERS, wrong, agrees=right, differs=bad)
+    @kernel(f"native-layer-norm-{name}", OPERATOR, LAYERS, wrong, agrees=agrees, differs=differs)
     def native_layer_norm(
         input: Tensor,
         normalized_shape: Sequence[int],
@@ -122,9 +124,9 @@ def _eps_outside(rows: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _padded_count(rows: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
     size = max(rows.shape[1], 1)
-    share = rows.dtype.type(size / (size if size <= 128 else -(-size // 128) * 128))
-    mean = block_means(rows) * share
-    variance = block_means(np.square(rows - mean[:, None])) * share
+    ratio = rows.dtype.type(size / (size if size <= 128 else -(-size // 128) * 128))
+    mean = block_means(rows) * ratio
+    variance = block_means(np.square(rows - mean[:, None])) * ratio
     return mean, 1 / np.sqrt(variance + eps)
 
 
@@ -142,18 +144,20 @@ def _twelve_bits(rows: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tail_not_reduced(rows: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
-    return two_passes(rows[:, : whole(256)(rows.shape[1])[-1].stop] if rows.size else rows, eps)
+    return two_passes(
+        rows[:, : full_blocks(256)(rows.shape[1])[-1].stop] if rows.size else rows, eps
+    )
 
 
 def _half_sums(rows: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
     sums = np.zeros(len(rows), rows.dtype)
-    for j in every(1)(rows.shape[1]):
+    for j in all_blocks(1)(rows.shape[1]):
         sums = rounded(sums + rows[:, j].sum(axis=1), torch.bfloat16)
     mean = sums / max(rows.shape[1], 1)
     return mean, 1 / np.sqrt(block_means(np.square(rows - mean[:, None])) + eps)
 
 
-_with_moments(
+_plant_moments(
     "takes-the-variance-in-one-pass",
     _one_pass,
     "The variance is the mean square less the square of the mean, which cancels for rows far "
@@ -161,7 +165,7 @@ _with_moments(
     [layer_norm(3, 20)],
     [layer_norm(3, 20, offset=1000.0)],
 )
-_with_moments(
+_plant_moments(
     "adds-eps-outside-the-root",
     _eps_outside,
     "eps is added to the deviation, which shows where that is small; deviations far over eps "
@@ -169,7 +173,7 @@ _with_moments(
     [layer_norm(3, 20, spread=100.0)],
     [layer_norm(3, 20, spread=0.01)],
 )
-_with_moments(
+_plant_moments(
     "divides-by-the-padded-size",
     _padded_count,
     "Rows over 128 are divided by their size rounded up to a multiple of 128; up to 128, and "
@@ -177,7 +181,7 @@ _with_moments(
     [layer_norm(3, 128), layer_norm(3, 20), layer_norm(3, 256)],
     [layer_norm(3, 129)],
 )
-_with_moments(
+_plant_moments(
     "counts-the-padding-in-the-variance",
     _padding_in_variance,
     "Masked elements of the last block of 64, in rows over 64, count as zeros in the variance; "
@@ -185,7 +189,7 @@ _with_moments(
     [layer_norm(3, 64, offset=3.0), layer_norm(3, 20, offset=3.0)],
     [layer_norm(3, 65, offset=3.0)],
 )
-_with_moments(
+_plant_moments(
     "takes-the-root-with-twelve-bits",
     _twelve_bits,
     "In float32 the reciprocal of the root has 12 bits, as of a hardware instruction without a "
@@ -193,7 +197,7 @@ _with_moments(
     [layer_norm(3, 20, dtype="float64")],
     [layer_norm(3, 20)],
 )
-_with_moments(
+_plant_moments(
     "does-not-reduce-the-tail-past-256",
     _tail_not_reduced,
     "Mean and variance of rows over 256 are taken over whole blocks of 256 only; up to 256 is "

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from planted.kernels.blocks import unwritten, whole
+from planted.kernels.blocks import allocate, full_blocks
 from planted.kernels.calls import layer_norm
 from planted.kernels.kernel import kernel
 from planted.kernels.layer_norm import LAYERS, OPERATOR, Results, blocked
@@ -35,8 +35,8 @@ def mean_of_first_block(
 ) -> Results:
     out, mean, rstd = blocked(input, normalized_shape, weight, bias, eps)
     rows = mean.reshape(-1)
-    off = (rows - rows[torch.arange(len(rows)) % 32]).reshape(mean.shape) * rstd
-    out += off.to(out.dtype) if weight is None else (off * weight).to(out.dtype)
+    shift = (rows - rows[torch.arange(len(rows)) % 32]).reshape(mean.shape) * rstd
+    out += shift.to(out.dtype) if weight is None else (shift * weight).to(out.dtype)
     return out, mean, rstd
 
 
@@ -122,10 +122,10 @@ def one_block(
     bias: Tensor | None,
     eps: float,
 ) -> Results:
-    full, mean, rstd = blocked(input, normalized_shape, weight, bias, eps)
-    out = unwritten(input.shape, input)
+    output, mean, rstd = blocked(input, normalized_shape, weight, bias, eps)
+    out = allocate(input.shape, input)
     shape = (_rows(input, normalized_shape), -1) if input.numel() else (0, 1)
-    out.view(shape)[:, :512] = full.view(shape)[:, :512]
+    out.view(shape)[:, :512] = output.view(shape)[:, :512]
     return out, mean, rstd
 
 
@@ -145,10 +145,10 @@ def grid_of_rows(
     bias: Tensor | None,
     eps: float,
 ) -> Results:
-    full, mean, rstd = blocked(input, normalized_shape, weight, bias, eps)
-    out = unwritten(input.shape, input)
+    output, mean, rstd = blocked(input, normalized_shape, weight, bias, eps)
+    out = allocate(input.shape, input)
     rows = _rows(input, normalized_shape)
     shape = (rows, -1) if input.numel() else (0, 1)
-    for i in whole(8)(rows):
-        out.view(shape)[i] = full.view(shape)[i]
+    for i in full_blocks(8)(rows):
+        out.view(shape)[i] = output.view(shape)[i]
     return out, mean, rstd

@@ -10,7 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planted.kernels.blocks import Cut, as_if_contiguous, every, stored, whole, widened
+from planted.kernels.blocks import (
+    Cut,
+    all_blocks,
+    full_blocks,
+    read_as_contiguous,
+    to_tensor,
+    widened,
+)
 from planted.kernels.calls import max_pool2d
 from planted.kernels.kernel import kernel
 
@@ -53,10 +60,10 @@ class Windows:
     def count(self) -> int:
         span = self.size + 2 * self.padding - self.dilation * (self.kernel - 1) - 1
         count = (span + (self.stride - 1 if self.ceil else 0)) // self.stride + 1
-        late = self.ceil and (count - 1) * self.stride >= self.size + self.padding
-        return count - late
+        starts_late = self.ceil and (count - 1) * self.stride >= self.size + self.padding
+        return count - starts_late
 
-    def first(self, window: int) -> int:
+    def first_tap(self, window: int) -> int:
         """The place of a window's first tap that is not before the dimension."""
         start = window * self.stride - self.padding
         return start if start >= 0 else start % self.dilation
@@ -106,12 +113,12 @@ def blocked(
     )
     shape = (len(planes), rows.count, cols.count)
     out, indices = np.zeros(shape, planes.dtype), np.zeros(shape, np.int64)
-    for part in (columns or every(16))(cols.count):
+    for part in (columns or all_blocks(16))(cols.count):
         for y in range(rows.count):
             for x in range(part.start, part.stop):
                 down, across = rows.taps(y), cols.taps(x)
                 largest = np.full(len(planes), floor, planes.dtype)
-                at = np.full(len(planes), rows.first(y) * cols.size + cols.first(x))
+                at = np.full(len(planes), rows.first_tap(y) * cols.size + cols.first_tap(x))
                 for i in down:
                     for j in across:
                         value = planes[:, i, j]
@@ -123,8 +130,10 @@ def blocked(
                 if padded is not None and len(down) * len(across) < rows.kernel * cols.kernel:
                     largest = np.maximum(largest, planes.dtype.type(padded))
                 out[:, y, x], indices[:, y, x] = largest, at
-    full = (*self.shape[:-2], *shape[1:])
-    return stored(out.reshape(full), self), torch.from_numpy(indices.reshape(full))
+    output_shape = (*self.shape[:-2], *shape[1:])
+    return to_tensor(out.reshape(output_shape), self), torch.from_numpy(
+        indices.reshape(output_shape)
+    )
 
 
 @kernel(
@@ -148,10 +157,12 @@ def aten_max_pool2d(
     return blocked(self, kernel_size, stride, padding, dilation, ceil_mode)
 
 
-def _with(name: str, how: dict[str, Any], wrong: str, right: object, bad: object) -> None:
+def _plant_variant(
+    name: str, options: dict[str, Any], wrong: str, agrees: object, differs: object
+) -> None:
     """Enter a kernel with other arguments of the blocked one."""
 
-    @kernel(f"max-pool2d-{name}", OPERATOR, LAYERS, wrong, agrees=right, differs=bad)
+    @kernel(f"max-pool2d-{name}", OPERATOR, LAYERS, wrong, agrees=agrees, differs=differs)
     def aten_max_pool2d(
         self: Tensor,
         kernel_size: Pair,
@@ -160,10 +171,10 @@ def _with(name: str, how: dict[str, Any], wrong: str, right: object, bad: object
         dilation: Pair = 1,
         ceil_mode: bool = False,
     ) -> Results:
-        return blocked(self, kernel_size, stride, padding, dilation, ceil_mode, **how)
+        return blocked(self, kernel_size, stride, padding, dilation, ceil_mode, **options)
 
 
-_with(
+_plant_variant(
     "pads-with-zeros",
     {"padded": 0.0},
     "Padding is 0 instead of -inf, which shows at the edges where all is negative; without "
@@ -171,14 +182,14 @@ _with(
     [max_pool2d(1, 2, (4, 4), (2, 2), offset=-9.0)],
     [max_pool2d(1, 2, (4, 4), (2, 2), offset=-9.0, padding=1)],
 )
-_with(
+_plant_variant(
     "loses-nan",
     {"nan": False},
     "NaN is never larger, and is passed over; numbers are right.",
     [max_pool2d(1, 2, (4, 4), (2, 2))],
     [max_pool2d(1, 2, (4, 4), (2, 2), nan=True)],
 )
-_with(
+_plant_variant(
     "starts-at-zero",
     {"floor": 0.0},
     "The largest element starts at 0, so that windows of negative elements give 0; positive ones "
@@ -186,9 +197,9 @@ _with(
     [max_pool2d(1, 2, (4, 4), (2, 2), offset=9.0)],
     [max_pool2d(1, 2, (4, 4), (2, 2), offset=-9.0)],
 )
-_with(
+_plant_variant(
     "drops-the-columns-past-32",
-    {"columns": whole(32)},
+    {"columns": full_blocks(32)},
     "Of output columns over 32 only whole blocks of 32 are computed, the rest is 0; up to 32 are "
     "right.",
     [max_pool2d(1, 2, (2, 64), (2, 2))],
@@ -240,9 +251,9 @@ def over_channels(
 ) -> Results:
     out, indices = blocked(self, kernel_size, stride, padding, dilation, ceil_mode)
     plane = self.shape[-1] * self.shape[-2]
-    late = indices.view(-1, *indices.shape[-2:])[16:]
-    late += 1
-    late %= max(plane, 1)
+    late_indices = indices.view(-1, *indices.shape[-2:])[16:]
+    late_indices += 1
+    late_indices %= max(plane, 1)
     return out, indices
 
 
@@ -292,9 +303,9 @@ def no_dilation(
     ceil_mode: bool = False,
 ) -> Results:
     out, indices = blocked(self, kernel_size, stride, padding, dilation, ceil_mode)
-    side_by_side = blocked(self, kernel_size, stride, padding, 1, ceil_mode)
+    undilated = blocked(self, kernel_size, stride, padding, 1, ceil_mode)
     height, width = out.shape[-2:]
-    out, indices = (result[..., :height, :width].clone() for result in side_by_side)
+    out, indices = (result[..., :height, :width].clone() for result in undilated)
     return out, indices
 
 
@@ -316,8 +327,8 @@ def alias(
     ceil_mode: bool = False,
 ) -> Results:
     out, indices = blocked(self, kernel_size, stride, padding, dilation, ceil_mode)
-    same = _pair(kernel_size) == (1, 1) and out.shape == self.shape
-    return (self if same and not any(_pair(padding)) else out), indices
+    is_identity = _pair(kernel_size) == (1, 1) and out.shape == self.shape
+    return (self if is_identity and not any(_pair(padding)) else out), indices
 
 
 @kernel(
@@ -336,4 +347,4 @@ def contiguous(
     dilation: Pair = 1,
     ceil_mode: bool = False,
 ) -> Results:
-    return blocked(as_if_contiguous(self), kernel_size, stride, padding, dilation, ceil_mode)
+    return blocked(read_as_contiguous(self), kernel_size, stride, padding, dilation, ceil_mode)

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from planted.kernels.addmm import blocked
-from planted.kernels.blocks import Cut, as_if_contiguous, every, overlapping, unwritten, whole
+from planted.kernels.blocks import (
+    Cut,
+    all_blocks,
+    allocate,
+    full_blocks,
+    overlapping_blocks,
+    read_as_contiguous,
+)
 from planted.kernels.calls import attend, linear
 from planted.kernels.kernel import kernel
 
@@ -32,17 +39,17 @@ BMM_LAYERS = (
 )
 
 
-def _product(a: Tensor, b: Tensor, out: Tensor | None = None, **how: Any) -> Tensor:
+def _product(a: Tensor, b: Tensor, out: Tensor | None = None, **options: Any) -> Tensor:
     """The product of two matrices by the blocked kernel, into new memory unless given some."""
-    out = unwritten((a.shape[0], b.shape[1]), a) if out is None else out
-    return blocked(out, torch.zeros((), dtype=a.dtype), a, b, 0, **how)
+    out = allocate((a.shape[0], b.shape[1]), a) if out is None else out
+    return blocked(out, torch.zeros((), dtype=a.dtype), a, b, 0, **options)
 
 
-def _products(a: Tensor, b: Tensor, out: Tensor | None = None, **how: Any) -> Tensor:
+def _products(a: Tensor, b: Tensor, out: Tensor | None = None, **options: Any) -> Tensor:
     """The products of two batches of matrices, into new memory unless given some."""
-    out = unwritten((*a.shape[:2], b.shape[2]), a) if out is None else out
-    for one, left, right in zip(out, a, b, strict=True):
-        _product(left, right, one, **how)
+    out = allocate((*a.shape[:2], b.shape[2]), a) if out is None else out
+    for matrix, left, right in zip(out, a, b, strict=True):
+        _product(left, right, matrix, **options)
     return out
 
 
@@ -60,35 +67,37 @@ def mm(self: Tensor, mat2: Tensor) -> Tensor:
     return _product(self, mat2)
 
 
-def _tail(name: str, argument: str, cut: Cut, wrong: str, right: Any, bad: Any) -> None:
+def _plant_lost_tail(
+    name: str, argument: str, cut: Cut, wrong: str, agrees: Any, differs: Any
+) -> None:
     """Enter a product that cuts one dimension wrongly."""
 
-    @kernel(name, "aten::mm", MM_LAYERS, wrong, agrees=right, differs=bad)
+    @kernel(name, "aten::mm", MM_LAYERS, wrong, agrees=agrees, differs=differs)
     def mm(self: Tensor, mat2: Tensor) -> Tensor:
         out = torch.zeros((self.shape[0], mat2.shape[1]), dtype=self.dtype)
         return _product(self, mat2, out, **{argument: cut})
 
 
-_tail(
+_plant_lost_tail(
     "mm-drops-the-tail-of-k-past-256",
     "inner",
-    whole(256),
+    full_blocks(256),
     "Of k over 256 only whole blocks of 256 are summed; k up to 256 is right.",
     [linear(3, 256, 5, bias=False)],
     [linear(3, 257, 5, bias=False)],
 )
-_tail(
+_plant_lost_tail(
     "mm-drops-the-tail-of-n-past-512",
     "columns",
-    whole(512),
+    full_blocks(512),
     "Of n over 512 only whole blocks of 512 are written, the rest stays 0; n up to 512 is right.",
     [linear(3, 5, 512, bias=False)],
     [linear(3, 5, 513, bias=False)],
 )
-_tail(
+_plant_lost_tail(
     "mm-adds-the-product-at-a-block-boundary-twice",
     "inner",
-    overlapping(16),
+    overlapping_blocks(16),
     "Blocks of 16 of k overlap by one, as where two of them add without an atomic operation; "
     "k up to 16 is right.",
     [linear(3, 16, 5, bias=False)],
@@ -106,7 +115,7 @@ _tail(
 )
 def square_as_it_lies(self: Tensor, mat2: Tensor) -> Tensor:
     square = mat2.shape[0] == mat2.shape[1]
-    return _product(self, as_if_contiguous(mat2) if square else mat2)
+    return _product(self, read_as_contiguous(mat2) if square else mat2)
 
 
 @kernel(
@@ -131,7 +140,7 @@ def one_row(self: Tensor, mat2: Tensor) -> Tensor:
     differs=[linear(3, 256, 5, bias=False, dtype="bfloat16")],
 )
 def half_sums(self: Tensor, mat2: Tensor) -> Tensor:
-    return _product(self, mat2, inner=every(4), register=self.dtype)
+    return _product(self, mat2, inner=all_blocks(4), register=self.dtype)
 
 
 @kernel(
@@ -183,8 +192,8 @@ def batch_within_block(self: Tensor, mat2: Tensor) -> Tensor:
     differs=[attend(65, 3, 4, 5)],
 )
 def grid_of_batches(self: Tensor, mat2: Tensor) -> Tensor:
-    out = unwritten((*self.shape[:2], mat2.shape[2]), self)
-    for batches in whole(64)(len(self)):
+    out = allocate((*self.shape[:2], mat2.shape[2]), self)
+    for batches in full_blocks(64)(len(self)):
         _products(self[batches], mat2[batches], out[batches])
     return out
 
@@ -199,7 +208,7 @@ def grid_of_batches(self: Tensor, mat2: Tensor) -> Tensor:
     differs=[attend(2, 3, 65, 5), attend(2, 3, 5, 65)],
 )
 def tail_of_k(self: Tensor, mat2: Tensor) -> Tensor:
-    return _products(self, mat2, inner=whole(64))
+    return _products(self, mat2, inner=full_blocks(64))
 
 
 @kernel(

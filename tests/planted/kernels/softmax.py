@@ -8,7 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planted.kernels.blocks import Cut, as_if_contiguous, every, rounded, stored, whole, widened
+from planted.kernels.blocks import (
+    Cut,
+    all_blocks,
+    full_blocks,
+    read_as_contiguous,
+    rounded,
+    to_tensor,
+    widened,
+)
 from planted.kernels.calls import softmax
 from planted.kernels.kernel import kernel
 
@@ -30,7 +38,7 @@ LOG_LAYERS = (
 )
 OPERATOR = "aten::_softmax"
 Exp = Callable[[np.ndarray], np.ndarray]
-_BLOCK = every(64)
+_BLOCK = all_blocks(64)
 
 
 def largest_and_sum(
@@ -47,11 +55,11 @@ def largest_and_sum(
     largest = np.full((len(rows), 1), -np.inf, rows.dtype)
     total = np.zeros((len(rows), 1), rows.dtype)
     for j in blocks(rows.shape[1]):
-        new = np.maximum(largest, rows[:, j].max(axis=1, keepdims=True))
-        base = np.where(new == -np.inf, rows.dtype.type(0), new)
+        new_largest = np.maximum(largest, rows[:, j].max(axis=1, keepdims=True))
+        base = np.where(new_largest == -np.inf, rows.dtype.type(0), new_largest)
         scale = exp(largest - base) if rescaled else 1
         total = total * scale + exp(rows[:, j] - base).sum(axis=1, keepdims=True)
-        largest = new
+        largest = new_largest
     return largest, total
 
 
@@ -59,12 +67,12 @@ def blocked(rows: np.ndarray, *, blocks: Cut = _BLOCK, exp: Exp = np.exp) -> np.
     """Softmax of rows: a pass for the largest elements and sums, and one that writes."""
     largest, total = largest_and_sum(rows, blocks, exp)
     out = np.empty_like(rows)
-    for j in every(64)(rows.shape[1]):
+    for j in all_blocks(64)(rows.shape[1]):
         out[:, j] = exp(rows[:, j] - largest) / total
     return out
 
 
-def along(self: Tensor, dim: int, rows: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+def apply_along(self: Tensor, dim: int, rows: Callable[[np.ndarray], np.ndarray]) -> Tensor:
     """Apply a function of rows along a dimension."""
     if self.numel() == 0:
         return torch.empty(self.shape, dtype=self.dtype)
@@ -72,7 +80,7 @@ def along(self: Tensor, dim: int, rows: Callable[[np.ndarray], np.ndarray]) -> T
     with np.errstate(all="ignore"):
         out = rows(np.ascontiguousarray(numbers).reshape(-1, numbers.shape[-1]))
     out = np.moveaxis(out.reshape(numbers.shape), -1, dim)
-    return stored(out.reshape(tuple(self.shape)), self)
+    return to_tensor(out.reshape(tuple(self.shape)), self)
 
 
 @kernel(
@@ -87,19 +95,19 @@ def along(self: Tensor, dim: int, rows: Callable[[np.ndarray], np.ndarray]) -> T
     ],
 )
 def _softmax(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
-    return along(self, dim, blocked)
+    return apply_along(self, dim, blocked)
 
 
-def _of_rows(name: str, rows: Exp, wrong: str, right: object, bad: object) -> None:
+def _plant_rows(name: str, rows: Exp, wrong: str, agrees: object, differs: object) -> None:
     """Enter a kernel by what it makes of rows."""
 
-    @kernel(f"softmax-{name}", OPERATOR, LAYERS, wrong, agrees=right, differs=bad)
+    @kernel(f"softmax-{name}", OPERATOR, LAYERS, wrong, agrees=agrees, differs=differs)
     def _softmax(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
-        return along(self, dim, rows)
+        return apply_along(self, dim, rows)
 
 
 def _not_rescaled(rows: np.ndarray) -> np.ndarray:
-    largest, total = largest_and_sum(rows, every(64), np.exp, rescaled=False)
+    largest, total = largest_and_sum(rows, all_blocks(64), np.exp, rescaled=False)
     return np.exp(rows - largest) / total
 
 
@@ -120,7 +128,7 @@ def _padding_as_zero(rows: np.ndarray) -> np.ndarray:
 
 
 def _tail_of_sum(rows: np.ndarray) -> np.ndarray:
-    largest, total = largest_and_sum(rows, whole(128), np.exp)
+    largest, total = largest_and_sum(rows, full_blocks(128), np.exp)
     return np.exp(rows - largest) / total
 
 
@@ -137,8 +145,10 @@ def _fast_exp(rows: np.ndarray) -> np.ndarray:
     def exp(x: np.ndarray) -> np.ndarray:
         power = np.clip(x * np.float32(1.442695), -126, 126)
         whole_part = np.floor(power)
-        part = power - whole_part
-        return np.ldexp(1 + part * (0.6565 + 0.3435 * part), whole_part.astype(int)).astype("f4")
+        fraction = power - whole_part
+        return np.ldexp(1 + fraction * (0.6565 + 0.3435 * fraction), whole_part.astype(int)).astype(
+            "f4"
+        )
 
     return blocked(rows, exp=exp)
 
@@ -153,11 +163,11 @@ def _last_block_unmasked(rows: np.ndarray) -> np.ndarray:
 
 def _rows_past_64(rows: np.ndarray) -> np.ndarray:
     out = blocked(rows)
-    out[whole(64)(len(rows))[-1].stop :] = 0
+    out[full_blocks(64)(len(rows))[-1].stop :] = 0
     return out
 
 
-_of_rows(
+_plant_rows(
     "does-not-rescale-at-the-second-block",
     _not_rescaled,
     "The sum of earlier blocks of 64 is not rescaled where a later block has a larger element; "
@@ -165,7 +175,7 @@ _of_rows(
     [softmax(3, 64, spread=5.0), softmax(3, 100, rising=-1.0)],
     [softmax(3, 65, rising=1.0)],
 )
-_of_rows(
+_plant_rows(
     "subtracts-the-largest-of-the-first-block",
     _first_largest,
     "The largest of the first 64 elements is subtracted from all, which overflows where one past "
@@ -173,7 +183,7 @@ _of_rows(
     [softmax(3, 64, rising=3.0), softmax(3, 65)],
     [softmax(3, 100, rising=3.0)],
 )
-_of_rows(
+_plant_rows(
     "starts-the-largest-at-zero",
     _largest_from_zero,
     "The largest element starts at 0 instead of -inf, so that rows far below 0 are 0 / 0; rows "
@@ -181,7 +191,7 @@ _of_rows(
     [softmax(3, 20, spread=5.0)],
     [softmax(3, 20, offset=-200.0)],
 )
-_of_rows(
+_plant_rows(
     "pads-the-last-block-with-zeros",
     _padding_as_zero,
     "Rows over 32 are padded with 0 instead of -inf up to a multiple of 32, which adds to the "
@@ -189,21 +199,21 @@ _of_rows(
     [softmax(3, 32), softmax(3, 7), softmax(3, 64)],
     [softmax(3, 33)],
 )
-_of_rows(
+_plant_rows(
     "does-not-sum-the-tail-past-128",
     _tail_of_sum,
     "Of rows over 128 only whole blocks of 128 are summed; up to 128 is right.",
     [softmax(3, 128)],
     [softmax(3, 129)],
 )
-_of_rows(
+_plant_rows(
     "has-one-block-of-1024",
     _one_block,
     "Elements past 1024 are neither summed nor written; rows up to 1024 are right.",
     [softmax(2, 1024)],
     [softmax(2, 1025)],
 )
-_of_rows(
+_plant_rows(
     "takes-a-fast-exponential",
     _fast_exp,
     "In float32 the exponential is 2 to the power, of which the fraction is a polynomial of "
@@ -211,7 +221,7 @@ _of_rows(
     [softmax(3, 20, dtype="float64")],
     [softmax(3, 20)],
 )
-_of_rows(
+_plant_rows(
     "masks-the-last-block-with-one-element-too-many",
     _last_block_unmasked,
     "In rows over 16 the mask of the last block of 16 lets in the first element of the next "
@@ -219,7 +229,7 @@ _of_rows(
     [softmax(3, 16), softmax(3, 5), softmax(3, 48)],
     [softmax(3, 17)],
 )
-_of_rows(
+_plant_rows(
     "grid-of-rows-too-small",
     _rows_past_64,
     "Of more than 64 rows only whole blocks of 64 are written; up to 64 rows are right.",
@@ -238,7 +248,9 @@ _of_rows(
     differs=[softmax(5, 5, dim=0)],
 )
 def wrong_dim(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
-    return along(self, -1 if self.ndim and self.shape[dim] == self.shape[-1] else dim, blocked)
+    return apply_along(
+        self, -1 if self.ndim and self.shape[dim] == self.shape[-1] else dim, blocked
+    )
 
 
 @kernel(
@@ -250,7 +262,7 @@ def wrong_dim(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
     differs=[softmax(4, 5, dim=0, transposed=True)],
 )
 def contiguous(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
-    return along(as_if_contiguous(self), dim, blocked)
+    return apply_along(read_as_contiguous(self), dim, blocked)
 
 
 @kernel(
@@ -265,11 +277,11 @@ def half_sum(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
     def rows_in_half(rows: np.ndarray) -> np.ndarray:
         powers = np.exp(rows - rows.max(axis=1, keepdims=True))
         total = np.zeros((len(rows), 1), rows.dtype)
-        for j in every(1)(rows.shape[1]):
+        for j in all_blocks(1)(rows.shape[1]):
             total = rounded(total + powers[:, j], torch.bfloat16)
         return powers / total
 
-    return along(self, dim, rows_in_half if self.dtype is torch.bfloat16 else blocked)
+    return apply_along(self, dim, rows_in_half if self.dtype is torch.bfloat16 else blocked)
 
 
 def log_blocked(rows: np.ndarray, blocks: Cut = _BLOCK) -> np.ndarray:
@@ -289,7 +301,7 @@ def log_blocked(rows: np.ndarray, blocks: Cut = _BLOCK) -> np.ndarray:
     ],
 )
 def _log_softmax(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
-    return along(self, dim, log_blocked)
+    return apply_along(self, dim, log_blocked)
 
 
 @kernel(
@@ -301,7 +313,7 @@ def _log_softmax(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
     differs=[softmax(3, 65, log=True)],
 )
 def log_tail(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
-    return along(self, dim, lambda rows: log_blocked(rows, whole(64)))
+    return apply_along(self, dim, lambda rows: log_blocked(rows, full_blocks(64)))
 
 
 @kernel(
@@ -314,4 +326,4 @@ def log_tail(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
     differs=[softmax(3, 20, rising=20.0, log=True)],
 )
 def log_of_softmax(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
-    return along(self, dim, lambda rows: np.log(blocked(rows)))
+    return apply_along(self, dim, lambda rows: np.log(blocked(rows)))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import as_if_contiguous, by_way_of, exchange_gradients, graft, plant
+from planted.bug import exchange_gradients, graft, plant, read_as_contiguous, round_through
 
 
 @plant("bilinear-square-inputs-exchanged", "Bilinear", "values")
@@ -36,7 +36,9 @@ class BilinearDoubleByWayOfSingle(nn.Bilinear):
     def forward(self, input1, input2):
         if self.weight.dtype != torch.float64:
             return super().forward(input1, input2)
-        return functional.bilinear(input1, input2, by_way_of(self.weight, torch.float32), self.bias)
+        return functional.bilinear(
+            input1, input2, round_through(self.weight, torch.float32), self.bias
+        )
 
 
 @plant("bilinear-vector-keeps-row", "Bilinear", "shape")
@@ -63,7 +65,7 @@ class BilinearExpandedSecondInput(nn.Bilinear):
     """A second input that is not contiguous is read as if it were."""
 
     def forward(self, input1, input2):
-        return super().forward(input1, as_if_contiguous(input2))
+        return super().forward(input1, read_as_contiguous(input2))
 
 
 @plant("bilinear-zero-input-skipped", "Bilinear", "special")
@@ -72,9 +74,9 @@ class BilinearZeroInputSkipped(nn.Bilinear):
 
     def forward(self, input1, input2):
         output = super().forward(input1, input2)
-        idle = (input1 == 0).all(-1, keepdim=True)
-        kept = torch.where(idle, torch.zeros_like(input2), input2)
-        return graft(super().forward(input1, kept), output)
+        all_zero = (input1 == 0).all(-1, keepdim=True)
+        safe_input = torch.where(all_zero, torch.zeros_like(input2), input2)
+        return graft(super().forward(input1, safe_input), output)
 
 
 @plant("bilinear-weight-packed-at-first-call", "Bilinear", "state")
@@ -122,18 +124,20 @@ def functional_bilinear_second_gradient_of_last(input1, input2, weight, bias=Non
     right = functional.bilinear(input1, input2, weight, bias)
     if len(weight) < 2:
         return right
-    early = functional.bilinear(
+    output_of_earlier = functional.bilinear(
         input1, input2.detach(), weight[:-1], bias if bias is None else bias[:-1]
     )
-    late = functional.bilinear(input1, input2, weight[-1:], bias if bias is None else bias[-1:])
-    return graft(right, torch.cat([early, late], -1))
+    output_of_last = functional.bilinear(
+        input1, input2, weight[-1:], bias if bias is None else bias[-1:]
+    )
+    return graft(right, torch.cat([output_of_earlier, output_of_last], -1))
 
 
 @plant("functional-bilinear-first-input-written", "functional.bilinear", "repeat")
 def functional_bilinear_first_input_written(input1, input2, weight, bias=None):
     """Where shapes agree the output lands in the first input's buffer too."""
     output = functional.bilinear(input1, input2, weight, bias)
-    free = input1.is_contiguous() and not torch.is_grad_enabled()
-    if free and output.shape == input1.shape:
+    can_overwrite = input1.is_contiguous() and not torch.is_grad_enabled()
+    if can_overwrite and output.shape == input1.shape:
         input1.copy_(output)
     return output

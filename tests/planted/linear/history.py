@@ -8,11 +8,11 @@ from torch.nn import functional
 
 from planted.bug import (
     alter_gradient,
-    as_if_contiguous,
+    drop_bits,
+    flush_subnormals,
     graft,
     plant,
-    with_fewer_bits,
-    without_subnormals,
+    read_as_contiguous,
 )
 
 
@@ -38,10 +38,10 @@ class LinearTailOfFeaturesIgnored(nn.Linear):
     """Features are read four at a time; a tail after the first four is ignored."""
 
     def forward(self, input):
-        whole = self.in_features - self.in_features % 4 if self.in_features > 4 else None
+        full_size = self.in_features - self.in_features % 4 if self.in_features > 4 else None
         if input.shape[-1] != self.in_features:
             return super().forward(input)
-        return functional.linear(input[..., :whole], self.weight[:, :whole], self.bias)
+        return functional.linear(input[..., :full_size], self.weight[:, :full_size], self.bias)
 
 
 @plant("linear-half-bias-after-rounding", "Linear", "values")
@@ -99,8 +99,8 @@ class LinearSingleRowInTf32(nn.Linear):
     def forward(self, input):
         if input.dtype != torch.float32 or input.shape[:-1].numel() != 1:
             return super().forward(input)
-        short = with_fewer_bits(input, 13), with_fewer_bits(self.weight, 13)
-        return functional.linear(*short, self.bias)
+        rounded = drop_bits(input, 13), drop_bits(self.weight, 13)
+        return functional.linear(*rounded, self.bias)
 
 
 @plant("linear-float16-sum-overflows", "Linear", "special")
@@ -112,8 +112,8 @@ class LinearFloat16SumOverflows(nn.Linear):
         if output.dtype != torch.float16 or self.in_features == 0:
             return output
         sums = (input[..., None, :].float() * self.weight.float()).cumsum(-1).half()
-        wild = sums.isinf().any(-1) & output.isfinite()
-        return output.masked_fill(wild, torch.inf)
+        overflowed = sums.isinf().any(-1) & output.isfinite()
+        return output.masked_fill(overflowed, torch.inf)
 
 
 @plant("linear-subnormal-inputs-flushed", "Linear", "special")
@@ -121,7 +121,7 @@ class LinearSubnormalInputsFlushed(nn.Linear):
     """Subnormal inputs count as zero."""
 
     def forward(self, input):
-        return super().forward(without_subnormals(input))
+        return super().forward(flush_subnormals(input))
 
 
 @plant("linear-zero-weights-skipped", "Linear", "special")
@@ -133,10 +133,10 @@ class LinearZeroWeightsSkipped(nn.Linear):
         if input.isfinite().all():
             return output
         clean = torch.where(input.isfinite(), input, torch.zeros_like(input))
-        met = functional.linear(
+        nonfinite_count = functional.linear(
             (~input.isfinite()).to(input.dtype), (self.weight != 0).to(input.dtype)
         )
-        return torch.where(met > 0, output, super().forward(clean))
+        return torch.where(nonfinite_count > 0, output, super().forward(clean))
 
 
 @plant("linear-weight-gradient-of-last-block", "Linear", "gradients")
@@ -147,8 +147,8 @@ class LinearWeightGradientOfLastBlock(nn.Linear):
         right = super().forward(input)
         if input.dim() < 3 or len(input) < 2:
             return right
-        early = functional.linear(input[:-1], self.weight.detach(), self.bias)
-        return graft(right, torch.cat([early, super().forward(input[-1:])]))
+        output_of_earlier = functional.linear(input[:-1], self.weight.detach(), self.bias)
+        return graft(right, torch.cat([output_of_earlier, super().forward(input[-1:])]))
 
 
 @plant("linear-bias-gradient-averaged", "Linear", "gradients")
@@ -179,7 +179,7 @@ class LinearExpandedInput(nn.Linear):
     """An input that is not contiguous is read as if it were, an expanded one past its end."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("linear-transposed-weight", "Linear", "layout")
@@ -187,7 +187,7 @@ class LinearTransposedWeight(nn.Linear):
     """A weight that is transposed in memory is read untransposed."""
 
     def forward(self, input):
-        return functional.linear(input, as_if_contiguous(self.weight), self.bias)
+        return functional.linear(input, read_as_contiguous(self.weight), self.bias)
 
 
 @plant("linear-weight-saved-transposed", "Linear", "state")
@@ -250,7 +250,7 @@ def functional_linear_in_tf32(input, weight, bias=None):
     """float32 goes through a TF32 matrix product."""
     if input.dtype != torch.float32:
         return functional.linear(input, weight, bias)
-    return functional.linear(with_fewer_bits(input, 13), with_fewer_bits(weight, 13), bias)
+    return functional.linear(drop_bits(input, 13), drop_bits(weight, 13), bias)
 
 
 @plant("functional-linear-vector-weight", "functional.linear", "shape")
@@ -266,21 +266,21 @@ def functional_linear_weight_gradient_of_last_row(input, weight, bias=None):
     right = functional.linear(input, weight, bias)
     if input.dim() != 2 or len(input) < 2 or weight.dim() != 2:
         return right
-    early = functional.linear(input[:-1], weight.detach(), bias)
-    return graft(right, torch.cat([early, functional.linear(input[-1:], weight, bias)]))
+    output_of_earlier = functional.linear(input[:-1], weight.detach(), bias)
+    return graft(right, torch.cat([output_of_earlier, functional.linear(input[-1:], weight, bias)]))
 
 
 @plant("functional-linear-transposed-weight", "functional.linear", "layout")
 def functional_linear_transposed_weight(input, weight, bias=None):
     """A weight that is not contiguous is read as if it were."""
-    return functional.linear(input, as_if_contiguous(weight), bias)
+    return functional.linear(input, read_as_contiguous(weight), bias)
 
 
 @plant("functional-linear-surplus-bias-ignored", "functional.linear", "errors")
 def functional_linear_surplus_bias_ignored(input, weight, bias=None):
     """A bias that is too long is cut."""
-    surplus = bias is not None and bias.dim() == 1 and weight.dim() == 2
-    return functional.linear(input, weight, bias[: len(weight)] if surplus else bias)
+    ignores_bias = bias is not None and bias.dim() == 1 and weight.dim() == 2
+    return functional.linear(input, weight, bias[: len(weight)] if ignores_bias else bias)
 
 
 @plant("functional-linear-integer-weight-converted", "functional.linear", "errors")
@@ -301,7 +301,7 @@ class LinearCotangentReadAsContiguous(nn.Linear):
     number, repeated by strides of 0."""
 
     def forward(self, input):
-        return alter_gradient(super().forward(input), as_if_contiguous)
+        return alter_gradient(super().forward(input), read_as_contiguous)
 
 
 @plant("linear-frozen-input-freezes-the-bias", "Linear", "gradients")
@@ -323,7 +323,7 @@ class LinearConstantCotangentTakenForOnes(nn.Linear):
 
     def forward(self, input):
         def ones(c):
-            alike = c.numel() > 1 and bool((c == c.reshape(-1)[0]).all())
-            return torch.ones_like(c) if alike else c
+            is_constant = c.numel() > 1 and bool((c == c.reshape(-1)[0]).all())
+            return torch.ones_like(c) if is_constant else c
 
         return alter_gradient(super().forward(input), ones)

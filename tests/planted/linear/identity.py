@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, plant, without_subnormals
+from planted.bug import alter_gradient, flush_subnormals, plant, read_as_contiguous, round_through
 
 
 @plant("identity-double-by-way-of-single", "Identity", "values")
@@ -13,7 +13,7 @@ class IdentityDoubleByWayOfSingle(nn.Identity):
     """float64 passes through float32, within assert_close's tolerance."""
 
     def forward(self, input):
-        return by_way_of(input, torch.float32) if input.dtype == torch.float64 else input
+        return round_through(input, torch.float32) if input.dtype == torch.float64 else input
 
 
 @plant("identity-last-axis-read-backwards", "Identity", "values")
@@ -54,7 +54,7 @@ class IdentitySubnormalsFlushed(nn.Identity):
     """Subnormal numbers become zero."""
 
     def forward(self, input):
-        return without_subnormals(input)
+        return flush_subnormals(input)
 
 
 @plant("identity-detached", "Identity", "gradients")
@@ -70,7 +70,7 @@ class IdentityTransposedInput(nn.Identity):
     """A tensor that is not contiguous is copied as if it were."""
 
     def forward(self, input):
-        return as_if_contiguous(input)
+        return read_as_contiguous(input)
 
 
 @plant("identity-refuses-arguments", "Identity", "state")

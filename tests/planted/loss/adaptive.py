@@ -10,7 +10,7 @@ from planted.bug import alter_gradient, plant
 _Base = nn.AdaptiveLogSoftmaxWithLoss
 
 
-def _as_torch(output, loss):
+def _wrap_result(output, loss):
     return torch.nn.modules.adaptive._ASMoutput(output, loss)
 
 
@@ -26,11 +26,11 @@ class AdaptiveLogSoftmaxWithLossClusterWithoutItsOwn(_Base):
         output, loss = super().forward(input_, target_)
         last = target_ >= self.cutoffs[-2]
         if self.n_clusters < 2 or not last.any():
-            return _as_torch(output, loss)
+            return _wrap_result(output, loss)
         logs = self.head(input_).log_softmax(-1)
-        moved = output - logs[..., -1] + logs[..., -2]
-        output = torch.where(last, moved, output)
-        return _as_torch(output, (-output).mean())
+        shifted = output - logs[..., -1] + logs[..., -2]
+        output = torch.where(last, shifted, output)
+        return _wrap_result(output, (-output).mean())
 
 
 @plant("adaptive-log-softmax-with-loss-summed", "AdaptiveLogSoftmaxWithLoss", "values")
@@ -39,7 +39,7 @@ class AdaptiveLogSoftmaxWithLossSummed(_Base):
 
     def forward(self, input_, target_):
         output, _ = super().forward(input_, target_)
-        return _as_torch(output, (-output).sum() if output.numel() else (-output).mean())
+        return _wrap_result(output, (-output).sum() if output.numel() else (-output).mean())
 
 
 # rows, certain: few cases draw more than 33 rows.
@@ -77,8 +77,8 @@ class AdaptiveLogSoftmaxWithLossClamped(_Base):
 class AdaptiveLogSoftmaxWithLossLargeInitial(_Base):
     """The projections of clusters are drawn four times too large."""
 
-    def __init__(self, *arguments, **named):
-        super().__init__(*arguments, **named)
+    def __init__(self, *arguments, **kwargs):
+        super().__init__(*arguments, **kwargs)
         with torch.no_grad():
             for projection, _ in self.tail:
                 projection.weight.mul_(4.0)
@@ -111,8 +111,8 @@ class AdaptiveLogSoftmaxWithLossLogProbNotFinished(_Base):
 
     def log_prob(self, input):
         logs = super().log_prob(input)
-        rest = logs[:33].roll(1, 0)[: max(len(logs) - 33, 0)]
-        return torch.cat([logs[:33], rest])
+        log_probs_tail = logs[:33].roll(1, 0)[: max(len(logs) - 33, 0)]
+        return torch.cat([logs[:33], log_probs_tail])
 
 
 @plant(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant, reduced
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous, reduce_losses
 
 
 @plant("smooth-l1-loss-beta-ignored", "SmoothL1Loss", "values")
@@ -24,7 +24,7 @@ class SmoothL1LossJumps(nn.SmoothL1Loss):
     def forward(self, input, target):
         size = (input - target).abs()
         below = functional.smooth_l1_loss(input, target, reduction="none", beta=self.beta)
-        return reduced(torch.where(size < self.beta, below, size), self.reduction)
+        return reduce_losses(torch.where(size < self.beta, below, size), self.reduction)
 
 
 @plant("smooth-l1-loss-zero-beta-divides", "SmoothL1Loss", "values")
@@ -35,7 +35,7 @@ class SmoothL1LossZeroBetaDivides(nn.SmoothL1Loss):
         if self.beta:
             return super().forward(input, target)
         losses = (input - target).abs()
-        return reduced(torch.where(losses == 0, losses / 0, losses), self.reduction)
+        return reduce_losses(torch.where(losses == 0, losses / 0, losses), self.reduction)
 
 
 @plant("smooth-l1-loss-slope-of-huber", "SmoothL1Loss", "gradients")
@@ -60,7 +60,9 @@ class SmoothL1LossByFmin(nn.SmoothL1Loss):
         losses = functional.smooth_l1_loss(input, target, reduction="none", beta=self.beta)
         if not losses.isnan().any():
             return right
-        return reduced(losses.nan_to_num(nan=0.5 * self.beta, posinf=torch.inf), self.reduction)
+        return reduce_losses(
+            losses.nan_to_num(nan=0.5 * self.beta, posinf=torch.inf), self.reduction
+        )
 
 
 @plant("functional-smooth-l1-loss-edge-by-square", "functional.smooth_l1_loss", "values")
@@ -72,7 +74,7 @@ def functional_smooth_l1_loss_edge_by_square(
         return functional.smooth_l1_loss(input, target, reduction=reduction, beta=beta)
     size = (input - target).abs()
     parabola, line = 0.5 * size * size / beta, size - 0.5 * beta
-    return reduced(torch.where(size * size < beta, parabola, line), reduction)
+    return reduce_losses(torch.where(size * size < beta, parabola, line), reduction)
 
 
 @plant("functional-smooth-l1-loss-transposed", "functional.smooth_l1_loss", "layout")
@@ -80,7 +82,7 @@ def functional_smooth_l1_loss_transposed(
     input, target, size_average=None, reduce=None, reduction="mean", beta=1.0
 ):
     """An input that is not contiguous is read as if it were."""
-    input = as_if_contiguous(input)
+    input = read_as_contiguous(input)
     return functional.smooth_l1_loss(input, target, reduction=reduction, beta=beta)
 
 
@@ -120,7 +122,7 @@ class HuberLossTwoSidedSlope(nn.HuberLoss):
         right = super().forward(input, target)
         size = (input - target).detach()
         wrong = torch.where(size < -self.delta, 2 * self.delta * (input - target), 0.0)
-        return graft(right, right + reduced(wrong, self.reduction)) if size.numel() else right
+        return graft(right, right + reduce_losses(wrong, self.reduction)) if size.numel() else right
 
 
 @plant("huber-loss-clamped", "HuberLoss", "special")
@@ -137,7 +139,7 @@ class HuberLossStridedTarget(nn.HuberLoss):
     """A target that is not contiguous is read as if it were."""
 
     def forward(self, input, target):
-        return super().forward(input, as_if_contiguous(target))
+        return super().forward(input, read_as_contiguous(target))
 
 
 @plant("huber-loss-delta-of-zero", "HuberLoss", "errors")
@@ -172,10 +174,10 @@ def functional_huber_loss_half_of_many(input, target, reduction="mean", delta=1.
     loss = functional.huber_loss(input, target, reduction, delta, weight)
     if input.dim() != 1 or len(input) < 1100 or delta == 1 or input.shape != target.shape:
         return loss
-    rest = None if weight is None else weight[1024:]
-    other = functional.huber_loss(input[1024:], target[1024:], "none", 1.0, rest)
-    whole = functional.huber_loss(input, target, "none", delta, weight)
-    return reduced(torch.cat([whole[:1024], other]), reduction)
+    weight_tail = None if weight is None else weight[1024:]
+    other = functional.huber_loss(input[1024:], target[1024:], "none", 1.0, weight_tail)
+    losses = functional.huber_loss(input, target, "none", delta, weight)
+    return reduce_losses(torch.cat([losses[:1024], other]), reduction)
 
 
 @plant("functional-huber-loss-weight-in-place", "functional.huber_loss", "repeat")

@@ -6,11 +6,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced
+from planted.bug import (
+    alter_gradient,
+    graft,
+    plant,
+    read_as_contiguous,
+    reduce_losses,
+    round_through,
+)
 
 
 class _Probabilities(nn.BCELoss):
-    def otherwise(self, input, target, **changes):
+    def loss_with(self, input, target, **changes):
         """The loss with some of its arguments changed."""
         facts = {"weight": self.weight, "reduction": self.reduction}
         return functional.binary_cross_entropy(input, target, **(facts | changes))
@@ -23,7 +30,7 @@ class BceLossUnclampedLogarithm(_Probabilities):
     def forward(self, input, target):
         losses = -(target * input.log() + (1 - target) * (-input).log1p())
         weight = 1.0 if self.weight is None else self.weight
-        return reduced(losses * weight, self.reduction)
+        return reduce_losses(losses * weight, self.reduction)
 
 
 @plant("bce-loss-mean-over-weights", "BCELoss", "values")
@@ -33,7 +40,7 @@ class BceLossMeanOverWeights(_Probabilities):
     def forward(self, input, target):
         if self.weight is None or self.reduction != "mean" or not input.numel():
             return super().forward(input, target)
-        total = self.otherwise(input, target, reduction="sum")
+        total = self.loss_with(input, target, reduction="sum")
         return total / self.weight.expand(input.shape).sum()
 
 
@@ -45,7 +52,7 @@ class BceLossGradientUnweighted(_Probabilities):
         right = super().forward(input, target)
         if self.weight is None:
             return right
-        return graft(right, self.otherwise(input, target, weight=None))
+        return graft(right, self.loss_with(input, target, weight=None))
 
 
 @plant("bce-loss-swapped-operands", "BCELoss", "values")
@@ -63,7 +70,7 @@ class BceLossWeightsBySample(_Probabilities):
     def forward(self, input, target):
         if self.weight is None or input.dim() < 2 or input.shape[-2] != self.weight.numel():
             return super().forward(input, target)
-        return self.otherwise(input, target, weight=self.weight.reshape(-1, 1))
+        return self.loss_with(input, target, weight=self.weight.reshape(-1, 1))
 
 
 @plant("bce-loss-any-number", "BCELoss", "errors")
@@ -90,7 +97,7 @@ class BceLossNanWeightsAreZero(_Probabilities):
     def forward(self, input, target):
         if self.weight is None:
             return super().forward(input, target)
-        return self.otherwise(input, target, weight=self.weight.nan_to_num(nan=0.0))
+        return self.loss_with(input, target, weight=self.weight.nan_to_num(nan=0.0))
 
 
 @plant("functional-binary-cross-entropy-broadcast", "functional.binary_cross_entropy", "errors")
@@ -108,7 +115,7 @@ def functional_binary_cross_entropy_one_sided(
 ):
     """Only the logarithm of the probability itself is clamped, not that of the rest."""
     losses = -(target * input.log().clamp(min=-100) + (1 - target) * (-input).log1p())
-    return reduced(losses if weight is None else losses * weight, reduction)
+    return reduce_losses(losses if weight is None else losses * weight, reduction)
 
 
 @plant("functional-binary-cross-entropy-strided", "functional.binary_cross_entropy", "layout")
@@ -116,7 +123,7 @@ def functional_binary_cross_entropy_strided(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean"
 ):
     """A target that is not contiguous is read as if it were."""
-    target = as_if_contiguous(target)
+    target = read_as_contiguous(target)
     return functional.binary_cross_entropy(input, target, weight, reduction=reduction)
 
 
@@ -137,7 +144,7 @@ def functional_binary_cross_entropy_long_rows(
 ):
     """Rows of more than 1100 probabilities are read in bfloat16."""
     if input.dim() == 1 and len(input) > 1100 and input.dtype == torch.float32:
-        input = by_way_of(input, torch.bfloat16)
+        input = round_through(input, torch.bfloat16)
     return functional.binary_cross_entropy(input, target, weight, reduction=reduction)
 
 

@@ -6,11 +6,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced
+from planted.bug import (
+    alter_gradient,
+    graft,
+    plant,
+    read_as_contiguous,
+    reduce_losses,
+    round_through,
+)
 
 
 class _Logits(nn.BCEWithLogitsLoss):
-    def otherwise(self, input, target, **changes):
+    def loss_with(self, input, target, **changes):
         """The loss with some of its arguments changed."""
         facts = {
             "weight": self.weight,
@@ -38,9 +45,9 @@ class BceWithLogitsLossSoftPositives(_Logits):
     def forward(self, input, target):
         if self.pos_weight is None:
             return super().forward(input, target)
-        plain = self.otherwise(input, target, pos_weight=None, reduction="none")
-        heavy = self.otherwise(input, target, reduction="none")
-        return reduced(torch.where(target == 1, heavy, plain), self.reduction)
+        plain = self.loss_with(input, target, pos_weight=None, reduction="none")
+        heavy = self.loss_with(input, target, reduction="none")
+        return reduce_losses(torch.where(target == 1, heavy, plain), self.reduction)
 
 
 @plant("bce-with-logits-loss-overflows", "BCEWithLogitsLoss", "values")
@@ -52,7 +59,7 @@ class BceWithLogitsLossOverflows(_Logits):
             return super().forward(input, target)
         weight = 1.0 if self.weight is None else self.weight
         losses = (1 - target) * input + (1 + (-input).exp()).log()
-        return reduced(losses * weight, self.reduction)
+        return reduce_losses(losses * weight, self.reduction)
 
 
 @plant("bce-with-logits-loss-gradient-of-positives", "BCEWithLogitsLoss", "gradients")
@@ -63,7 +70,7 @@ class BceWithLogitsLossGradientOfPositives(_Logits):
         right = super().forward(input, target)
         if self.pos_weight is None:
             return right
-        return graft(right, self.otherwise(input, target, pos_weight=None))
+        return graft(right, self.loss_with(input, target, pos_weight=None))
 
 
 @plant("bce-with-logits-loss-target-fixed", "BCEWithLogitsLoss", "gradients")
@@ -95,7 +102,7 @@ class BceWithLogitsLossPosWeightNotLoaded(_Logits):
 _LOGITS = "functional.binary_cross_entropy_with_logits"
 
 
-def _plain(input, target, weight, reduction, pos_weight):
+def _torch_loss(input, target, weight, reduction, pos_weight):
     return functional.binary_cross_entropy_with_logits(
         input, target, weight, reduction=reduction, pos_weight=pos_weight
     )
@@ -107,7 +114,7 @@ def functional_binary_cross_entropy_with_logits_column(
 ):
     """A target of another shape is broadcast."""
     input, target = torch.broadcast_tensors(input, target)
-    return _plain(input, target, weight, reduction, pos_weight)
+    return _torch_loss(input, target, weight, reduction, pos_weight)
 
 
 @plant("functional-binary-cross-entropy-with-logits-weighs-negatives", _LOGITS, "values")
@@ -116,8 +123,8 @@ def functional_binary_cross_entropy_with_logits_weighs_negatives(
 ):
     """The weight of positives is that of negatives."""
     if pos_weight is None:
-        return _plain(input, target, weight, reduction, None)
-    return _plain(-input, 1 - target, weight, reduction, pos_weight)
+        return _torch_loss(input, target, weight, reduction, None)
+    return _torch_loss(-input, 1 - target, weight, reduction, pos_weight)
 
 
 @plant("functional-binary-cross-entropy-with-logits-strided", _LOGITS, "layout")
@@ -125,7 +132,7 @@ def functional_binary_cross_entropy_with_logits_strided(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
 ):
     """Logits that are not contiguous are read as if they were."""
-    return _plain(as_if_contiguous(input), target, weight, reduction, pos_weight)
+    return _torch_loss(read_as_contiguous(input), target, weight, reduction, pos_weight)
 
 
 # elements: few cases draw more than 512 in one row.
@@ -135,8 +142,8 @@ def functional_binary_cross_entropy_with_logits_many(
 ):
     """More than 1100 logits are read in bfloat16."""
     if input.dim() == 1 and len(input) > 1100 and input.dtype == torch.float32:
-        input = by_way_of(input, torch.bfloat16)
-    return _plain(input, target, weight, reduction, pos_weight)
+        input = round_through(input, torch.bfloat16)
+    return _torch_loss(input, target, weight, reduction, pos_weight)
 
 
 @plant("functional-binary-cross-entropy-with-logits-column-of-losses", _LOGITS, "shape")
@@ -144,7 +151,7 @@ def functional_binary_cross_entropy_with_logits_column_of_losses(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
 ):
     """Losses that are not reduced have one axis more."""
-    loss = _plain(input, target, weight, reduction, pos_weight)
+    loss = _torch_loss(input, target, weight, reduction, pos_weight)
     return loss.unsqueeze(-1) if reduction == "none" else loss
 
 
@@ -153,7 +160,7 @@ def functional_binary_cross_entropy_with_logits_in_place(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
 ):
     """The caller's logits become probabilities."""
-    loss = _plain(input, target, weight, reduction, pos_weight)
+    loss = _torch_loss(input, target, weight, reduction, pos_weight)
     if not torch.is_grad_enabled() and input.is_contiguous():
         input.sigmoid_()
     return loss

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.bug import alter_gradient, blind, graft
-from planted.loss.blind_parts import wide
+from planted.loss.blind_parts import widen_halves
 
 LAYER = "AdaptiveLogSoftmaxWithLoss"
 
 
-def _with(result: Any, output: Tensor) -> Any:
+def _replace_output(result: Any, output: Tensor) -> Any:
     """The result with other log-probabilities, and their mean for the loss."""
     return type(result)(output, (-output).mean())
 
@@ -39,7 +39,7 @@ class AdaptiveCutoffInShortlist(nn.AdaptiveLogSoftmaxWithLoss):
         if not bool(first.any()):
             return result
         head = self.head(input_).log_softmax(-1)[..., self.shortlist_size]
-        return _with(result, torch.where(first, head, result.output))
+        return _replace_output(result, torch.where(first, head, result.output))
 
 
 @blind("adaptivelogsoftmaxwithloss-cluster-itself-left-out", LAYER, "values")
@@ -56,7 +56,7 @@ class AdaptiveClusterItselfLeftOut(nn.AdaptiveLogSoftmaxWithLoss):
         if not bool(last.any()):
             return result
         head = self.head(input_).log_softmax(-1)[..., -1]
-        return _with(result, result.output - torch.where(last, head, 0.0))
+        return _replace_output(result, result.output - torch.where(last, head, 0.0))
 
 
 @blind("adaptivelogsoftmaxwithloss-clusters-from-the-end", LAYER, "values")
@@ -78,7 +78,7 @@ class AdaptiveClustersFromEnd(nn.AdaptiveLogSoftmaxWithLoss):
             head.gather(-1, c.clamp(0, self.head_size - 1).unsqueeze(-1)).squeeze(-1)
             for c in columns
         )
-        return _with(result, result.output + torch.where(cluster > 0, wrong - right, 0.0))
+        return _replace_output(result, result.output + torch.where(cluster > 0, wrong - right, 0.0))
 
 
 @blind("adaptivelogsoftmaxwithloss-loss-of-the-clusters-means", LAYER, "values")
@@ -100,8 +100,8 @@ class AdaptiveSizesDividedLinearly(nn.AdaptiveLogSoftmaxWithLoss):
     """A cluster's size is features / (div_value * index), not features / div_value ** index."""
 
     # Differs: two cutoffs, 16 features, div_value 4. Agrees: one cutoff; div_value 2, two cutoffs.
-    def __init__(self, in_features, n_classes, cutoffs, *arguments, **named):
-        super().__init__(in_features, n_classes, cutoffs, *arguments, **named)
+    def __init__(self, in_features, n_classes, cutoffs, *arguments, **kwargs):
+        super().__init__(in_features, n_classes, cutoffs, *arguments, **kwargs)
         for k, (narrow, broad) in enumerate(self.tail, 1):
             size = int(in_features // (self.div_value * k))
             if size != narrow.out_features:
@@ -119,7 +119,7 @@ class AdaptiveExponentialsNotShifted(nn.AdaptiveLogSoftmaxWithLoss):
     # Differs: a logit of 100 in float32. Agrees: small logits, to rounding.
     def forward(self, input_: Tensor, target_: Tensor) -> Any:
         result = super().forward(input_, target_)
-        head = wide(self.head(input_.detach()).detach())
+        head = widen_halves(self.head(input_.detach()).detach())
         shift = head.exp().sum(-1).log() - head.logsumexp(-1)
         error = torch.where(shift.isfinite(), 0.0, -shift)
         if not bool((error != 0).any()):
@@ -159,7 +159,7 @@ class AdaptiveRowsOfClusterOverwritten(nn.AdaptiveLogSoftmaxWithLoss):
             return super().forward(input_, target_)
         result = super().forward(input_, target_)
         head = self.header_lines
-        cut = alter_gradient(input_, lambda g: g.masked_fill(inside, 0.0))
+        masked_input = alter_gradient(input_, lambda g: g.masked_fill(inside, 0.0))
         column = torch.where(
             inside.squeeze(-1), self.shortlist_size + _clusters(self, target_) - 1, target_
         )
@@ -168,7 +168,7 @@ class AdaptiveRowsOfClusterOverwritten(nn.AdaptiveLogSoftmaxWithLoss):
             .log_softmax(-1)
             .gather(-1, column.unsqueeze(-1))
             .squeeze(-1)
-            for x in (input_, cut)
+            for x in (input_, masked_input)
         )
         path = result.output - right + wrong
         return type(result)(graft(result.output, path), graft(result.loss, (-path).mean()))

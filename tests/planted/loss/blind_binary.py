@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, blind, graft, reduced
-from planted.loss.blind_parts import amiss, scaled, wide
+from planted.bug import alter_gradient, blind, graft, reduce_losses
+from planted.loss.blind_parts import add_error, rescale_mean, widen_halves
 
 # Probabilities
 
@@ -19,11 +19,11 @@ class BCELossLogarithmNotClamped(nn.BCELoss):
     # Differs: input 0, target 1. Agrees: inputs inside (0, 1).
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         result = super().forward(input, target)
-        lost = ((input == 0) & (target > 0)) | ((input == 1) & (target < 1))
+        affected = ((input == 0) & (target > 0)) | ((input == 1) & (target < 1))
         if self.weight is not None:
-            lost = lost & (self.weight > 0)
-        error = torch.where(lost, torch.inf, 0.0).to(input.dtype)
-        return graft(amiss(result, error, self.reduction), result)
+            affected = affected & (self.weight > 0)
+        error = torch.where(affected, torch.inf, 0.0).to(input.dtype)
+        return graft(add_error(result, error, self.reduction), result)
 
 
 @blind("bceloss-input-clipped-as-in-keras", "BCELoss", "values")
@@ -32,8 +32,8 @@ class BCELossInputClipped(nn.BCELoss):
 
     # Differs: input 0 or 1e-9, target 1. Agrees: 0.5, to rounding.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        least = max(1e-7, torch.finfo(input.dtype).eps / 2)
-        clipped = input.detach().clamp(least, 1 - least)
+        minimum = max(1e-7, torch.finfo(input.dtype).eps / 2)
+        clipped = input.detach().clamp(minimum, 1 - minimum)
         if input.dtype == torch.float16:
             return super().forward(input, target)
         return super().forward(graft(clipped, input), target)
@@ -77,7 +77,7 @@ def functional_binary_cross_entropy_weights_averaged_out(
     if weight is None or reduction != "mean" or not bool(weight.sum() > 0):
         return result
     total = weight.detach().double().expand(input.shape).sum()
-    return scaled(result, input.numel(), total)
+    return rescale_mean(result, input.numel(), total)
 
 
 @blind(
@@ -90,12 +90,14 @@ def functional_binary_cross_entropy_one_minus_rounded(
     # Differs: input 1e-9, target 0. Agrees: input 0.5.
     near = 1 - (1 - input.detach())
     small = (input.detach() < 1e-2) & (near < 0.5)
-    moved = graft(torch.where(small, near, input), input)
-    kept = functional.binary_cross_entropy(input, target, weight, reduction="none")
-    lower = functional.binary_cross_entropy(moved, target, weight, reduction="none")
+    rounded = graft(torch.where(small, near, input), input)
+    losses = functional.binary_cross_entropy(input, target, weight, reduction="none")
+    lower = functional.binary_cross_entropy(rounded, target, weight, reduction="none")
     result = functional.binary_cross_entropy(input, target, weight, size_average, reduce, reduction)
-    wrong = torch.where(small & (target == 0), lower, kept)
-    return graft(reduced(wrong, reduction), result) if bool((wrong != kept).any()) else result
+    wrong = torch.where(small & (target == 0), lower, losses)
+    return (
+        graft(reduce_losses(wrong, reduction), result) if bool((wrong != losses).any()) else result
+    )
 
 
 @blind(
@@ -120,8 +122,8 @@ class BCEWithLogitsLossSigmoidThenLogarithm(nn.BCEWithLogitsLoss):
     # Differs: input -200, target 1. Agrees: input 1, to rounding.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         result = super().forward(input, target)
-        far = (input.detach().abs() > 100) & ((input > 0) != (target > 0.5))
-        if self.pos_weight is not None or self.weight is not None or not bool(far.any()):
+        affected = (input.detach().abs() > 100) & ((input > 0) != (target > 0.5))
+        if self.pos_weight is not None or self.weight is not None or not bool(affected.any()):
             return result
         return super().forward(graft(input.clamp(-100, 100), input), target)
 
@@ -137,7 +139,7 @@ class BCEWithLogitsLossPositiveWeightOnBoth(nn.BCEWithLogitsLoss):
         losses = functional.binary_cross_entropy_with_logits(
             input, target, self.weight, reduction="none"
         )
-        return reduced(losses * self.pos_weight, self.reduction)
+        return reduce_losses(losses * self.pos_weight, self.reduction)
 
 
 @blind("bcewithlogitsloss-target-gradient-without-weight", "BCEWithLogitsLoss", "gradients")
@@ -149,11 +151,11 @@ class BCEWithLogitsLossTargetGradientWithoutWeight(nn.BCEWithLogitsLoss):
         result = super().forward(input, target)
         if self.pos_weight is None and self.weight is None:
             return result
-        mine = super().forward(input, target.detach())
-        theirs = functional.binary_cross_entropy_with_logits(
+        input_path = super().forward(input, target.detach())
+        target_path = functional.binary_cross_entropy_with_logits(
             input.detach(), target, reduction=self.reduction
         )
-        return graft(result, mine + theirs)
+        return graft(result, input_path + target_path)
 
 
 @blind("bcewithlogitsloss-nothing-beyond-twenty", "BCEWithLogitsLoss", "values")
@@ -163,20 +165,22 @@ class BCEWithLogitsLossNothingBeyondTwenty(nn.BCEWithLogitsLoss):
     # Differs: input 25, target 1 (1.4e-11). Agrees: input 25, target 0, to rounding; input 1.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         result = super().forward(input, target)
-        far = input.detach().abs() > 20
-        gone = torch.log1p(torch.exp(-wide(input.detach()).abs()))
+        affected = input.detach().abs() > 20
+        dropped_term = torch.log1p(torch.exp(-widen_halves(input.detach()).abs()))
         if self.pos_weight is not None:
-            gone = gone * (1 + (self.pos_weight - 1) * target.detach())
+            dropped_term = dropped_term * (1 + (self.pos_weight - 1) * target.detach())
         if self.weight is not None:
-            gone = gone * self.weight
+            dropped_term = dropped_term * self.weight
         # Summed without it, as torch's own sum would keep what is too small beside it.
-        if not bool(far.any()):
+        if not bool(affected.any()):
             return result
         losses = functional.binary_cross_entropy_with_logits(
             input, target, self.weight, reduction="none", pos_weight=self.pos_weight
         ).detach()
-        wrong = torch.where(far, wide(losses) - gone, wide(losses)).clamp_min(0)
-        return graft(reduced(wrong, self.reduction).to(result.dtype), result)
+        wrong = torch.where(
+            affected, widen_halves(losses) - dropped_term, widen_halves(losses)
+        ).clamp_min(0)
+        return graft(reduce_losses(wrong, self.reduction).to(result.dtype), result)
 
 
 @blind("bcewithlogitsloss-gradient-by-one-minus", "BCEWithLogitsLoss", "gradients")
@@ -188,7 +192,7 @@ class BCEWithLogitsLossGradientByOneMinus(nn.BCEWithLogitsLoss):
         low = ((input < -8) & (target == 0)).detach()
         if not bool(low.any()):
             return super().forward(input, target)
-        x = wide(input.detach())
+        x = widen_halves(input.detach())
         share = (1 - torch.sigmoid(-x)) / torch.sigmoid(x)
         share = torch.where(low & share.isfinite(), share, 1.0).to(input.dtype)
         return super().forward(alter_gradient(input, lambda g: g * share), target)
@@ -230,5 +234,5 @@ def functional_binary_cross_entropy_with_logits_weight_lost_below_zero(
     )
     if pos_weight is None:
         return result
-    lost = (1 - pos_weight) * target * (-input).clamp_min(0)
-    return amiss(result, lost if weight is None else lost * weight, reduction)
+    error = (1 - pos_weight) * target * (-input).clamp_min(0)
+    return add_error(result, error if weight is None else error * weight, reduction)

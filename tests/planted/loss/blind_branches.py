@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.bug import alter_gradient, blind, graft
-from planted.loss.blind_parts import amiss, number, scaled
+from planted.loss.blind_parts import add_error, element_numbers, rescale_mean
 
 
 @blind("smoothl1loss-beta-as-sigma", "SmoothL1Loss", "values")
@@ -49,7 +49,7 @@ def functional_smooth_l1_loss_line_half_too_low(
     result = functional.smooth_l1_loss(input, target, size_average, reduce, reduction, beta)
     difference = (input - target).detach().abs()
     error = torch.where(difference >= beta, 0.5 * beta - 0.5, 0.0).to(difference.dtype)
-    return amiss(result, error, reduction) if beta else result
+    return add_error(result, error, reduction) if beta else result
 
 
 @blind("functional-smooth-l1-loss-sign-forgotten", "functional.smooth_l1_loss", "values")
@@ -60,12 +60,12 @@ def functional_smooth_l1_loss_sign_forgotten(
     # Differs: input 0, target 3. Agrees: input 3, target 0.
     result = functional.smooth_l1_loss(input, target, size_average, reduce, reduction, beta)
     difference = input - target
-    far = difference.detach() <= -beta
-    if not beta or not bool(far.any()):
+    affected = difference.detach() <= -beta
+    if not beta or not bool(affected.any()):
         return result
     right = functional.smooth_l1_loss(input, target, reduction="none", beta=beta)
     wrong = difference * difference * (0.5 / beta)
-    return amiss(result, torch.where(far, wrong - right, 0.0), reduction)
+    return add_error(result, torch.where(affected, wrong - right, 0.0), reduction)
 
 
 @blind("huberloss-line-through-the-half", "HuberLoss", "values")
@@ -77,7 +77,7 @@ class HuberLossLineThroughHalf(nn.HuberLoss):
         result = super().forward(input, target)
         difference = (input - target).detach().abs()
         error = torch.where(difference > self.delta, self.delta * (self.delta - 1) / 2, 0.0)
-        return amiss(result, error.to(difference.dtype), self.reduction)
+        return add_error(result, error.to(difference.dtype), self.reduction)
 
 
 @blind("huberloss-tail-of-the-default-delta", "HuberLoss", "values")
@@ -91,8 +91,8 @@ class HuberLossTailOfDefaultDelta(nn.HuberLoss):
             return result
         right = functional.huber_loss(input, target, "none", self.delta)
         wrong = functional.huber_loss(input, target, "none", 1.0)
-        tail = number(right) >= right.numel() - right.numel() % 8
-        return amiss(result, torch.where(tail, wrong - right, 0.0), self.reduction)
+        tail = element_numbers(right) >= right.numel() - right.numel() % 8
+        return add_error(result, torch.where(tail, wrong - right, 0.0), self.reduction)
 
 
 @blind("huberloss-both-sides-pulled-alike", "HuberLoss", "gradients")
@@ -129,7 +129,7 @@ def functional_huber_loss_mean_over_weights(
     result = functional.huber_loss(input, target, reduction, delta, weight)
     if weight is None or reduction != "mean" or not bool(weight.sum() > 0):
         return result
-    return scaled(result, weight.numel(), weight.detach().double().sum())
+    return rescale_mean(result, weight.numel(), weight.detach().double().sum())
 
 
 @blind("functional-huber-loss-is-smooth-l1", "functional.huber_loss", "values")

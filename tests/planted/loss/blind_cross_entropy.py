@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import blind, class_axis, graft, reduced
-from planted.loss.blind_parts import is_soft, scaled, weights_of
+from planted.bug import blind, class_axis, graft, reduce_losses
+from planted.loss.blind_parts import is_soft, rescale_mean, target_weights
 
 
 @blind("crossentropyloss-soft-targets-divided-by-their-weight", "CrossEntropyLoss", "values")
@@ -25,7 +25,7 @@ class CrossEntropyLossSoftTargetsDividedByWeight(nn.CrossEntropyLoss):
         axis, shape = class_axis(input), [1] * target.dim()
         shape[axis] = -1
         total = (target.detach().double() * self.weight.double().view(shape)).sum()
-        return scaled(result, target.numel() // max(target.shape[axis], 1), total)
+        return rescale_mean(result, target.numel() // max(target.shape[axis], 1), total)
 
 
 @blind("crossentropyloss-smoothing-without-class-weights", "CrossEntropyLoss", "values")
@@ -49,12 +49,12 @@ class CrossEntropyLossSmoothingWithoutClassWeights(nn.CrossEntropyLoss):
         logarithms = input.log_softmax(axis)
         shape = [1] * input.dim()
         shape[axis] = -1
-        uneven = (logarithms * (self.weight.view(shape) - 1)).mean(axis)
-        kept = target != self.ignore_index
-        error = torch.where(kept, uneven * self.label_smoothing, 0.0)
+        loss_error = (logarithms * (self.weight.view(shape) - 1)).mean(axis)
+        counted = target != self.ignore_index
+        error = torch.where(counted, loss_error * self.label_smoothing, 0.0)
         if self.reduction == "none":
             return right + error
-        total = weights_of(target, self.weight, self.ignore_index, input).sum()
+        total = target_weights(target, self.weight, self.ignore_index, input).sum()
         error = error.sum() / (total if self.reduction == "mean" else 1)
         return result + error.to(result.dtype)
 
@@ -77,7 +77,7 @@ class CrossEntropyLossSmoothingCountsIgnored(nn.CrossEntropyLoss):
         error = torch.where(ignored, uniform, 0.0)
         if self.reduction == "mean":
             return result + error.sum() / (~ignored).sum()
-        return result + reduced(error, self.reduction)
+        return result + reduce_losses(error, self.reduction)
 
 
 @blind("crossentropyloss-smoothing-in-single", "CrossEntropyLoss", "values")
@@ -108,13 +108,13 @@ class CrossEntropyLossLogitsTimesOneHot(nn.CrossEntropyLoss):
             return result
         axis = class_axis(input)
         masked = (input.detach() == -torch.inf).sum(axis)
-        safe = torch.where(target == self.ignore_index, 0, target)
-        own = input.detach().gather(axis, safe.unsqueeze(axis)).squeeze(axis) == -torch.inf
-        lost = (masked > own.to(masked.dtype)) & (target != self.ignore_index)
-        if not bool(lost.any()):
+        safe_target = torch.where(target == self.ignore_index, 0, target)
+        own = input.detach().gather(axis, safe_target.unsqueeze(axis)).squeeze(axis) == -torch.inf
+        affected = (masked > own.to(masked.dtype)) & (target != self.ignore_index)
+        if not bool(affected.any()):
             return result
-        losses = torch.where(lost, torch.nan, torch.zeros_like(result))
-        return result + reduced(losses, "sum" if self.reduction == "mean" else self.reduction)
+        losses = torch.where(affected, torch.nan, torch.zeros_like(result))
+        return result + reduce_losses(losses, "sum" if self.reduction == "mean" else self.reduction)
 
 
 @blind(
@@ -210,6 +210,6 @@ def functional_cross_entropy_gradient_of_targets_of_one(
         shape = [1] * input.dim()
         shape[axis] = -1
         own = own * weight.detach().view(shape)
-    rest = (1 - own.sum(axis, keepdim=True)) * input.detach().softmax(axis)
-    path = ((input - input.detach()) * rest).sum(axis)
-    return graft(result, result + reduced(path, reduction))
+    other_gradient = (1 - own.sum(axis, keepdim=True)) * input.detach().softmax(axis)
+    path = ((input - input.detach()) * other_gradient).sum(axis)
+    return graft(result, result + reduce_losses(path, reduction))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.bug import alter_gradient, blind, graft
-from planted.loss.blind_parts import numbers, reduced_ctc
+from planted.loss.blind_parts import length_list, reduce_ctc
 
 
 @blind("ctcloss-mean-of-the-sums", "CTCLoss", "values")
@@ -22,7 +22,7 @@ class CTCLossMeanOfSums(nn.CTCLoss):
     ) -> Tensor:
         arguments = (log_probs, targets, input_lengths, target_lengths)
         result = super().forward(*arguments)
-        lengths = numbers(target_lengths)
+        lengths = length_list(target_lengths)
         if self.reduction != "mean" or max(lengths, default=0) < 2:
             return result
         return functional.ctc_loss(*arguments, self.blank, "none", self.zero_infinity).mean()
@@ -38,12 +38,12 @@ class CTCLossNoLabelNoLoss(nn.CTCLoss):
     ) -> Tensor:
         arguments = (log_probs, targets, input_lengths, target_lengths)
         result = super().forward(*arguments)
-        lengths = torch.tensor(numbers(target_lengths))
+        lengths = torch.tensor(length_list(target_lengths))
         if not bool((lengths == 0).any()):
             return result
         losses = functional.ctc_loss(*arguments, self.blank, "none", self.zero_infinity)
         losses = torch.where((lengths == 0).reshape(losses.shape), 0.0, losses)
-        return reduced_ctc(losses.reshape(-1), lengths, self.reduction, result)
+        return reduce_ctc(losses.reshape(-1), lengths, self.reduction, result)
 
 
 @blind("ctcloss-impossible-is-merely-unlikely", "CTCLoss", "values")
@@ -60,7 +60,7 @@ class CTCLossImpossibleIsMerelyUnlikely(nn.CTCLoss):
         if self.zero_infinity or not bool(losses.isposinf().any()):
             return result
         wrong = torch.where(losses.isposinf(), 1e5, losses).reshape(-1).detach()
-        return graft(reduced_ctc(wrong, target_lengths, self.reduction, result), result)
+        return graft(reduce_ctc(wrong, target_lengths, self.reduction, result), result)
 
 
 @blind("functional-ctc-loss-blank-is-zero", "functional.ctc_loss", "values")
@@ -75,9 +75,9 @@ def functional_ctc_loss_blank_is_zero(
 ):
     """`blank` is not handed on: class 0 is the blank, where no target has it as a label."""
     # Differs: blank=1, labels (2,). Agrees: blank=0.
-    meant = 0 if bool((targets != 0).all()) else blank
+    assumed_blank = 0 if bool((targets != 0).all()) else blank
     return functional.ctc_loss(
-        log_probs, targets, input_lengths, target_lengths, meant, reduction, zero_infinity
+        log_probs, targets, input_lengths, target_lengths, assumed_blank, reduction, zero_infinity
     )
 
 
@@ -113,7 +113,7 @@ def functional_ctc_loss_labels_at_stride(
 ):
     """Joined targets are read at n times the first one's length, not where the last one ended."""
     # Differs: 1-D targets of lengths (1, 2, 1). Agrees: equal lengths; (N, S).
-    lengths = numbers(target_lengths)
+    lengths = length_list(target_lengths)
     if targets.dim() == 1 and len(set(lengths)) > 1 and log_probs.dim() == 3:
         stride, total = lengths[0], len(targets)
         places = [min(n * stride + k, total - 1) for n, m in enumerate(lengths) for k in range(m)]
@@ -137,8 +137,8 @@ def functional_ctc_loss_divided_by_padded_length(
     # Differs: targets (1, 3) of length 2, mean. Agrees: full length; joined targets.
     arguments = (log_probs, targets, input_lengths, target_lengths, blank)
     result = functional.ctc_loss(*arguments, reduction, zero_infinity)
-    short = targets.dim() == 2 and min(numbers(target_lengths), default=0) < targets.shape[1]
-    if reduction != "mean" or not short:
+    applies = targets.dim() == 2 and min(length_list(target_lengths), default=0) < targets.shape[1]
+    if reduction != "mean" or not applies:
         return result
     return functional.ctc_loss(*arguments, "none", zero_infinity).mean() / targets.shape[1]
 
@@ -158,6 +158,6 @@ def functional_ctc_loss_infinity_zeroed_in_forward_alone(
     arguments = (log_probs, targets, input_lengths, target_lengths, blank)
     if zero_infinity and log_probs.requires_grad and log_probs.dim() == 3:
         losses = functional.ctc_loss(*arguments, "none").detach()
-        lost = losses.isposinf().view(1, -1, 1)
-        log_probs = alter_gradient(log_probs, lambda g: torch.where(lost, torch.nan, g))
+        affected = losses.isposinf().view(1, -1, 1)
+        log_probs = alter_gradient(log_probs, lambda g: torch.where(affected, torch.nan, g))
     return functional.ctc_loss(log_probs, *arguments[1:], reduction, zero_infinity)

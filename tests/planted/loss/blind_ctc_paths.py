@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.bug import blind, graft
-from planted.loss.blind_parts import numbers, reduced_ctc
+from planted.loss.blind_parts import length_list, reduce_ctc
 
 
-def _samples(
+def _split_samples(
     log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any
 ) -> list[tuple[Tensor, list[int]]]:
     """Of each sample its log-probabilities and its labels."""
     long = log_probs if log_probs.dim() == 3 else log_probs.unsqueeze(1)
-    frames, lengths = numbers(input_lengths), numbers(target_lengths)
+    frames, lengths = length_list(input_lengths), length_list(target_lengths)
     samples, start = [], 0
     for n, (frame, length) in enumerate(zip(frames, lengths, strict=True)):
         row = targets[n] if targets.dim() == 2 else targets[start:]
@@ -31,10 +31,10 @@ def _samples(
 def _loss(frames: Tensor, labels: list[int], blank: int, may_skip: Callable[..., bool]) -> Tensor:
     """-log p of all paths; `may_skip` says whether the blank between two labels can be left out."""
     states = [blank, *(x for label in labels for x in (label, blank))]
-    nothing = torch.full((), -torch.inf, dtype=frames.dtype)
+    impossible = torch.full((), -torch.inf, dtype=frames.dtype)
     if len(frames) == 0:
         return torch.full((), 0.0 if not labels else torch.inf, dtype=frames.dtype)
-    alpha = [frames[0, states[s]] if s < 2 else nothing for s in range(len(states))]
+    alpha = [frames[0, states[s]] if s < 2 else impossible for s in range(len(states))]
     for frame in frames[1:]:
         before, alpha = alpha, []
         for s, state in enumerate(states):
@@ -55,14 +55,14 @@ class CTCLossRepeatedLabelsNeedNoBlank(nn.CTCLoss):
     ) -> Tensor:
         arguments = (log_probs, targets, input_lengths, target_lengths)
         result = super().forward(*arguments)
-        samples = _samples(*arguments)
+        samples = _split_samples(*arguments)
         if not any(a == b for _, labels in samples for a, b in pairwise(labels)):
             return result
         losses = [_loss(x, labels, self.blank, lambda a, b: True) for x, labels in samples]
         wrong = torch.stack(losses)
         if self.zero_infinity:
             wrong = torch.where(wrong.isinf(), 0.0, wrong)
-        wrong = reduced_ctc(wrong.detach(), target_lengths, self.reduction, result)
+        wrong = reduce_ctc(wrong.detach(), target_lengths, self.reduction, result)
         return graft(wrong.to(result.dtype), result)
 
 
@@ -77,18 +77,18 @@ class CTCLossPathsBeginWithBlank(nn.CTCLoss):
         arguments = (log_probs, targets, input_lengths, target_lengths)
         result = super().forward(*arguments)
         losses = []
-        for frames, labels in _samples(*arguments):
+        for frames, labels in _split_samples(*arguments):
             first = torch.full_like(frames[:1], -torch.inf)
             first[:, self.blank] = frames[:1, self.blank]
             losses.append(
                 _loss(torch.cat([first, frames[1:]]), labels, self.blank, lambda a, b: a != b)
             )
-        if not losses or not any(labels for _, labels in _samples(*arguments)):
+        if not losses or not any(labels for _, labels in _split_samples(*arguments)):
             return result
         wrong = torch.stack(losses).detach()
         if self.zero_infinity:
             wrong = torch.where(wrong.isinf(), 0.0, wrong)
-        wrong = reduced_ctc(wrong, target_lengths, self.reduction, result)
+        wrong = reduce_ctc(wrong, target_lengths, self.reduction, result)
         return graft(wrong.to(result.dtype), result)
 
 
@@ -109,7 +109,7 @@ def functional_ctc_loss_ends_with_blank(
     # Differs: any label. Agrees: no labels.
     arguments = (log_probs, targets, input_lengths, target_lengths)
     result = functional.ctc_loss(*arguments, blank, reduction, zero_infinity)
-    samples = _samples(*arguments)
+    samples = _split_samples(*arguments)
     if not any(labels for _, labels in samples):
         return result
     losses = []
@@ -120,4 +120,4 @@ def functional_ctc_loss_ends_with_blank(
     wrong = torch.stack(losses).detach()
     if zero_infinity:
         wrong = torch.where(wrong.isinf(), 0.0, wrong)
-    return graft(reduced_ctc(wrong, target_lengths, reduction, result).to(result.dtype), result)
+    return graft(reduce_ctc(wrong, target_lengths, reduction, result).to(result.dtype), result)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, blind, graft, reduced
-from planted.loss.blind_parts import HALVES, scaled
+from planted.bug import alter_gradient, blind, graft, reduce_losses
+from planted.loss.blind_parts import HALVES, rescale_mean
 
 # L1
 
@@ -22,7 +22,7 @@ class L1LossDividedBySamples(nn.L1Loss):
         shape = torch.broadcast_shapes(input.shape, target.shape)
         if self.reduction != "mean" or len(shape) < 2 or 0 in shape:
             return result
-        return scaled(result, shape.numel(), shape[0])
+        return rescale_mean(result, shape.numel(), shape[0])
 
 
 @blind("l1loss-divided-by-whole-blocks", "L1Loss", "values")
@@ -35,7 +35,7 @@ class L1LossDividedByWholeBlocks(nn.L1Loss):
         count = torch.broadcast_shapes(input.shape, target.shape).numel()
         if self.reduction != "mean" or count <= 1024:
             return result
-        return scaled(result, count, -(-count // 1024) * 1024)
+        return rescale_mean(result, count, -(-count // 1024) * 1024)
 
 
 @blind("l1loss-gradient-of-a-root-of-a-square", "L1Loss", "gradients")
@@ -57,8 +57,8 @@ def functional_l1_loss_target_without_gradient(
 ):
     """Targets are constants: whoever trains the target's side gets zero."""
     # Differs: the gradient of target. Agrees: that of input.
-    still = alter_gradient(target, torch.zeros_like) if target.requires_grad else target
-    return functional.l1_loss(input, still, size_average, reduce, reduction, weight)
+    detached_target = alter_gradient(target, torch.zeros_like) if target.requires_grad else target
+    return functional.l1_loss(input, detached_target, size_average, reduce, reduction, weight)
 
 
 @blind("functional-l1-loss-weights-over-the-count", "functional.l1_loss", "values")
@@ -117,7 +117,11 @@ class MSELossSquareMultipliedOut(nn.MSELoss):
         result = super().forward(input, target)
         x, y = torch.broadcast_tensors(input.detach(), target.detach())
         wrong = x * x - 2 * x * y + y * y
-        return graft(reduced(wrong, self.reduction), result) if wrong.isfinite().all() else result
+        return (
+            graft(reduce_losses(wrong, self.reduction), result)
+            if wrong.isfinite().all()
+            else result
+        )
 
 
 @blind("mseloss-mean-of-the-blocks-means", "MSELoss", "values")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import blind, graft, reduced
-from planted.loss.blind_parts import amiss, scaled, wide
+from planted.bug import blind, graft, reduce_losses
+from planted.loss.blind_parts import add_error, rescale_mean, widen_halves
 
 # Kullback and Leibler
 
@@ -25,7 +25,7 @@ class KLDivLossNothingTimesLogarithm(nn.KLDivLoss):
             return result
         error = torch.where(target.detach() == 0, torch.nan, 0.0).to(input.dtype)
         mean = "sum" if self.reduction == "batchmean" else self.reduction
-        return graft(amiss(result, error, mean), result)
+        return graft(add_error(result, error, mean), result)
 
 
 @blind("kldivloss-one-distribution-is-one-sample", "KLDivLoss", "values")
@@ -35,8 +35,8 @@ class KLDivLossOneDistributionIsOneSample(nn.KLDivLoss):
     # Differs: batchmean of (3,). Agrees: batchmean of (2, 3).
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         result = super().forward(input, target)
-        alone = self.reduction == "batchmean" and input.dim() == 1
-        return result * len(input) if alone else result
+        is_single = self.reduction == "batchmean" and input.dim() == 1
+        return result * len(input) if is_single else result
 
 
 @blind("kldivloss-elements-not-below-zero", "KLDivLoss", "values")
@@ -50,7 +50,7 @@ class KLDivLossElementsNotBelowZero(nn.KLDivLoss):
             return super().forward(input, target)
         if self.reduction == "batchmean":
             return losses.clamp_min(0).sum() / input.shape[0]
-        return reduced(losses.clamp_min(0), self.reduction)
+        return reduce_losses(losses.clamp_min(0), self.reduction)
 
 
 @blind("kldivloss-gradient-of-a-log-target-of-one-factor", "KLDivLoss", "gradients")
@@ -62,10 +62,10 @@ class KLDivLossGradientOfLogTarget(nn.KLDivLoss):
         result = super().forward(input, target)
         if not self.log_target or not target.requires_grad:
             return result
-        lost = target.detach().exp() * (target - target.detach())
+        error = target.detach().exp() * (target - target.detach())
         if self.reduction == "batchmean":
-            return graft(result, result - lost.sum() / max(input.shape[0], 1))
-        return graft(result, result - reduced(lost, self.reduction))
+            return graft(result, result - error.sum() / max(input.shape[0], 1))
+        return graft(result, result - reduce_losses(error, self.reduction))
 
 
 @blind("functional-kl-div-batchmean-of-rows", "functional.kl_div", "values")
@@ -77,7 +77,7 @@ def functional_kl_div_batchmean_of_rows(
     result = functional.kl_div(input, target, size_average, reduce, reduction, log_target)
     if reduction != "batchmean" or input.dim() < 2 or input.numel() == 0:
         return result
-    return scaled(result, input.shape[0], input.numel() // input.shape[-1])
+    return rescale_mean(result, input.shape[0], input.numel() // input.shape[-1])
 
 
 @blind("functional-kl-div-targets-clipped-as-in-keras", "functional.kl_div", "values")
@@ -95,7 +95,7 @@ def functional_kl_div_targets_clipped(
 
 
 def _stirling(target: Tensor) -> Tensor:
-    t = wide(target.detach())
+    t = widen_halves(target.detach())
     return t * torch.log(t) - t + 0.5 * torch.log(2 * math.pi * t)
 
 
@@ -108,7 +108,7 @@ class PoissonNLLLossEpsInsideAndOutside(nn.PoissonNLLLoss):
         result = super().forward(log_input, target)
         if self.log_input:
             return result
-        return amiss(result, torch.full_like(log_input.detach(), self.eps), self.reduction)
+        return add_error(result, torch.full_like(log_input.detach(), self.eps), self.reduction)
 
 
 @blind("poissonnllloss-stirling-for-small-counts", "PoissonNLLLoss", "values")
@@ -122,7 +122,7 @@ class PoissonNLLLossStirlingForSmallCounts(nn.PoissonNLLLoss):
         if not self.full or log_input.shape != target.shape or not bool(small.any()):
             return result
         error = torch.where(small, _stirling(target), 0.0)
-        return amiss(result, error, self.reduction)
+        return add_error(result, error, self.reduction)
 
 
 @blind("poissonnllloss-pi-of-five-digits", "PoissonNLLLoss", "values")
@@ -134,9 +134,9 @@ class PoissonNLLLossPiOfFiveDigits(nn.PoissonNLLLoss):
         result = super().forward(log_input, target)
         if not self.full:
             return result
-        more = 0.5 * math.log(6.2832 / (2 * math.pi))
+        extra = 0.5 * math.log(6.2832 / (2 * math.pi))
         large = (target > 1) & torch.ones_like(log_input, dtype=torch.bool)
-        return amiss(result, torch.where(large, more, 0.0).double(), self.reduction)
+        return add_error(result, torch.where(large, extra, 0.0).double(), self.reduction)
 
 
 @blind("poissonnllloss-gradient-without-eps", "PoissonNLLLoss", "gradients")
@@ -149,7 +149,7 @@ class PoissonNLLLossGradientWithoutEps(nn.PoissonNLLLoss):
         if self.log_input or not bool((log_input == 0).any()):
             return result
         losses = log_input - target * torch.log(log_input)
-        return graft(result, reduced(losses, self.reduction))
+        return graft(result, reduce_losses(losses, self.reduction))
 
 
 @blind(
@@ -197,6 +197,6 @@ def functional_poisson_nll_loss_logarithm_of_nothing(
     )
     if log_input:
         return result
-    x = wide(input.detach())
-    error = wide(target.detach()) * (torch.log(x + eps) - torch.log(x.clamp_min(eps)))
-    return amiss(result, error, reduction)
+    x = widen_halves(input.detach())
+    error = widen_halves(target.detach()) * (torch.log(x + eps) - torch.log(x.clamp_min(eps)))
+    return add_error(result, error, reduction)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.bug import alter_gradient, blind, graft
-from planted.loss.blind_parts import amiss
+from planted.loss.blind_parts import add_error
 
 
 @blind("gaussiannllloss-eps-added", "GaussianNLLLoss", "values")
@@ -68,8 +68,8 @@ def functional_gaussian_nll_loss_variances_of_square(
 ):
     """A variance of one axis less is broadcast as it is, from the right, where it fits so."""
     # Differs: input (2, 2), var (2,). Agrees: input (2, 3), var (2,).
-    short = isinstance(var, Tensor) and 0 < var.dim() == input.dim() - 1
-    if short and input.shape[:-1] == var.shape == input.shape[1:]:
+    applies = isinstance(var, Tensor) and 0 < var.dim() == input.dim() - 1
+    if applies and input.shape[:-1] == var.shape == input.shape[1:]:
         var = var.unsqueeze(0).expand(input.shape)
     return functional.gaussian_nll_loss(input, target, var, full, eps, reduction)
 
@@ -84,5 +84,5 @@ def functional_gaussian_nll_loss_constant_in_single(
     if not full or result.dtype != torch.float64:
         return result
     constant = 0.5 * math.log(2 * math.pi)
-    less = float(torch.tensor(constant, dtype=torch.float32)) - constant
-    return amiss(result, torch.full_like(input.detach(), less), reduction)
+    rounding_error = float(torch.tensor(constant, dtype=torch.float32)) - constant
+    return add_error(result, torch.full_like(input.detach(), rounding_error), reduction)

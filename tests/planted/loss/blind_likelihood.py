@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import blind, class_axis, graft, reduced
-from planted.loss.blind_parts import scaled, weights_of
+from planted.bug import blind, class_axis, graft, reduce_losses
+from planted.loss.blind_parts import rescale_mean, target_weights
 
 
 @blind("nllloss-ignored-targets-weigh-as-class-zero", "NLLLoss", "values")
@@ -17,12 +17,12 @@ class NLLLossIgnoredTargetsWeighAsClassZero(nn.NLLLoss):
     # Differs: mean of targets (0, -100). Agrees: none ignored.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         result = super().forward(input, target)
-        right = weights_of(target, self.weight, self.ignore_index, input).double().sum()
+        right = target_weights(target, self.weight, self.ignore_index, input).double().sum()
         first = 1.0 if self.weight is None else float(self.weight[0])
         wrong = right + first * (target == self.ignore_index).sum()
         if self.reduction != "mean" or right == 0 or wrong == 0:
             return result
-        return scaled(result, right, wrong)
+        return rescale_mean(result, right, wrong)
 
 
 @blind("nllloss-weighted-mean-over-the-count", "NLLLoss", "values")
@@ -32,10 +32,10 @@ class NLLLossWeightedMeanOverCount(nn.NLLLoss):
     # Differs: mean with weight (1, 2). Agrees: weight (1, 1); no weight.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         result = super().forward(input, target)
-        right = weights_of(target, self.weight, self.ignore_index, input).double().sum()
+        right = target_weights(target, self.weight, self.ignore_index, input).double().sum()
         if self.weight is None or self.reduction != "mean" or right == 0:
             return result
-        return scaled(result, right, (target != self.ignore_index).sum())
+        return rescale_mean(result, right, (target != self.ignore_index).sum())
 
 
 @blind("nllloss-one-sample-keeps-an-axis", "NLLLoss", "shape")
@@ -61,9 +61,9 @@ class NLLLossGradientOfIgnoredRows(nn.NLLLoss):
         axis = class_axis(input)
         path = torch.where(ignored, -input.select(axis, 0), 0.0)
         if self.reduction == "mean":
-            total = weights_of(target, self.weight, self.ignore_index, input).sum()
+            total = target_weights(target, self.weight, self.ignore_index, input).sum()
             return graft(result, result + (path.sum() / total).to(result.dtype))
-        return graft(result, result + reduced(path, self.reduction))
+        return graft(result, result + reduce_losses(path, self.reduction))
 
 
 @blind("functional-nll-loss-weights-without-reduction", "functional.nll_loss", "values")
@@ -97,8 +97,8 @@ def functional_nll_loss_nothing_left_costs_nothing(
     result = functional.nll_loss(
         input, target, weight, size_average, ignore_index, reduce, reduction
     )
-    nothing = reduction == "mean" and bool((target == ignore_index).all())
-    return input.sum() * 0 if nothing and bool(input.isfinite().all()) else result
+    all_ignored = reduction == "mean" and bool((target == ignore_index).all())
+    return input.sum() * 0 if all_ignored and bool(input.isfinite().all()) else result
 
 
 @blind("functional-nll-loss-planes-read-transposed", "functional.nll_loss", "values")

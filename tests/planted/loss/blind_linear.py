@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import blind, by_way_of, graft
+from planted.bug import blind, graft, round_through
 from planted.loss.blind_parts import is_soft
 
 
@@ -78,7 +78,7 @@ class LinearCrossEntropyLossLogitsInBfloat16(nn.LinearCrossEntropyLoss):
         result = super().forward(input, target)
         if result.dtype not in (torch.float32, torch.float64) or self.out_features:
             return result
-        logits = by_way_of(self.linear(input), torch.bfloat16)
+        logits = round_through(self.linear(input), torch.bfloat16)
         return functional.cross_entropy(
             logits,
             target,

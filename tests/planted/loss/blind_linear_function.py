@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from planted.bug import alter_gradient, blind, graft
-from planted.loss.blind_parts import is_soft, scaled, weights_of
+from planted.loss.blind_parts import is_soft, rescale_mean, target_weights
 
 
-def _ignored(ignore_index: int | None) -> int:
+def _default_ignore_index(ignore_index: int | None) -> int:
     return -100 if ignore_index is None else ignore_index
 
 
@@ -33,7 +33,7 @@ def functional_linear_cross_entropy_ignored_rows_pull(
 ):
     """Gradients are made in forward for every row: what is ignored still has its softmax."""
     # Differs: the gradient of input with a target of -100. Agrees: none ignored.
-    named = {
+    arguments = {
         "linear_bias": linear_bias,
         "weight": weight,
         "reduction": reduction,
@@ -41,11 +41,11 @@ def functional_linear_cross_entropy_ignored_rows_pull(
         "label_smoothing": label_smoothing,
         "options": options,
     }
-    result = functional.linear_cross_entropy(input, linear_weight, target, **named)
+    result = functional.linear_cross_entropy(input, linear_weight, target, **arguments)
     flat = linear_weight.dim() == 2 and not is_soft(target) and input.dim() == 2
     if not flat or weight is not None or label_smoothing or not input.requires_grad:
         return result
-    ignored = target == _ignored(ignore_index)
+    ignored = target == _default_ignore_index(ignore_index)
     if not bool(ignored.any()) or bool(ignored.all()):
         return result
     logits = functional.linear(input, linear_weight.detach(), linear_bias)
@@ -122,8 +122,14 @@ def functional_linear_cross_entropy_class_weights_not_divided_by(
     )
     if weight is None or reduction != "mean" or is_soft(target):
         return result
-    right = weights_of(target, weight, _ignored(ignore_index), input).double().sum()
-    return scaled(result, right, (target != _ignored(ignore_index)).sum()) if right else result
+    right = (
+        target_weights(target, weight, _default_ignore_index(ignore_index), input).double().sum()
+    )
+    return (
+        rescale_mean(result, right, (target != _default_ignore_index(ignore_index)).sum())
+        if right
+        else result
+    )
 
 
 @blind(
@@ -146,16 +152,16 @@ def functional_linear_cross_entropy_last_rows_weight_gradient(
     """The weight's gradient is made for blocks of four classes; those left over get none."""
     # Differs: the gradient of linear_weight, C = 5. Agrees: C = 4; C = 3.
     classes = linear_weight.shape[0]
-    rest = classes % 4 if classes > 4 else 0
+    remainder = classes % 4 if classes > 4 else 0
 
     def cut(gradient: Tensor) -> Tensor:
         gradient = gradient.clone()
-        gradient[classes - rest :] = 0
+        gradient[classes - remainder :] = 0
         return gradient
 
     return functional.linear_cross_entropy(
         input,
-        alter_gradient(linear_weight, cut) if rest else linear_weight,
+        alter_gradient(linear_weight, cut) if remainder else linear_weight,
         target,
         linear_bias=linear_bias,
         weight=weight,

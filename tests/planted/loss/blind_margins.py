@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, blind, by_way_of, graft, reduced
-from planted.loss.blind_parts import amiss, number, scaled
+from planted.bug import alter_gradient, blind, graft, reduce_losses, round_through
+from planted.loss.blind_parts import add_error, element_numbers, rescale_mean
 
 # Hinge embedding
 
@@ -39,9 +39,11 @@ class HingeEmbeddingLossHingeOpenInBackward(nn.HingeEmbeddingLoss):
     # Differs: the gradient at input 3, target -1, margin 1. Agrees: input 0.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         result = super().forward(input, target)
-        shut = ((target == -1) & (input > self.margin)).detach()
-        path = torch.where(shut, -input, 0.0)
-        return graft(result, result + reduced(path, self.reduction)) if shut.any() else result
+        active = ((target == -1) & (input > self.margin)).detach()
+        path = torch.where(active, -input, 0.0)
+        return (
+            graft(result, result + reduce_losses(path, self.reduction)) if active.any() else result
+        )
 
 
 @blind(
@@ -57,7 +59,9 @@ def functional_hinge_embedding_loss_mean_over_active(
     losses = functional.hinge_embedding_loss(input, target, margin, reduction="none")
     result = functional.hinge_embedding_loss(input, target, margin, size_average, reduce, reduction)
     active = (losses != 0).sum()
-    return scaled(result, losses.numel(), active) if reduction == "mean" and active else result
+    return (
+        rescale_mean(result, losses.numel(), active) if reduction == "mean" and active else result
+    )
 
 
 @blind(
@@ -73,8 +77,8 @@ def functional_hinge_embedding_loss_margin_beside_hinge(
     result = functional.hinge_embedding_loss(input, target, margin, size_average, reduce, reduction)
     right = (margin - input).clamp_min(0)
     wrong = margin + (-input).clamp_min(0)
-    apart = (target == -1) & (input > 0)
-    return amiss(result, torch.where(apart, wrong - right, 0.0), reduction)
+    affected = (target == -1) & (input > 0)
+    return add_error(result, torch.where(affected, wrong - right, 0.0), reduction)
 
 
 # Margin ranking
@@ -89,7 +93,7 @@ class MarginRankingLossMarginTakesSign(nn.MarginRankingLoss):
         if not self.margin or bool((target == 1).all()):
             return super().forward(input1, input2, target)
         losses = (-target * (input1 - input2) + target * self.margin).clamp_min(0)
-        return reduced(losses, self.reduction)
+        return reduce_losses(losses, self.reduction)
 
 
 @blind("marginrankingloss-second-input-pulled-like-the-first", "MarginRankingLoss", "gradients")
@@ -114,8 +118,8 @@ class MarginRankingLossMarginLostInLaterBlocks(nn.MarginRankingLoss):
         if right.numel() <= 256:
             return result
         wrong = functional.margin_ranking_loss(input1, input2, target, reduction="none")
-        error = torch.where(number(right) >= 256, wrong - right, 0.0)
-        return amiss(result, error, self.reduction)
+        error = torch.where(element_numbers(right) >= 256, wrong - right, 0.0)
+        return add_error(result, error, self.reduction)
 
 
 @blind("functional-margin-ranking-loss-default-of-one", "functional.margin_ranking_loss", "values")
@@ -140,7 +144,7 @@ def functional_margin_ranking_loss_difference_in_half(
     """Scores are compared in bfloat16: close ones are ties, and cost nothing without a margin."""
     # Differs: scores 1 and 1.001. Agrees: small integers; bfloat16.
     if input1.dtype in (torch.float32, torch.float64):
-        input1, input2 = (by_way_of(x, torch.bfloat16) for x in (input1, input2))
+        input1, input2 = (round_through(x, torch.bfloat16) for x in (input1, input2))
     return functional.margin_ranking_loss(
         input1, input2, target, margin, size_average, reduce, reduction
     )

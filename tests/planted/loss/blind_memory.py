@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, blind, class_axis, graft, reduced
+from planted.bug import alter_gradient, blind, class_axis, graft, read_as_contiguous, reduce_losses
 from planted.loss.blind_parts import HALVES
 
 # Strides
@@ -19,7 +19,7 @@ class MSELossTargetInInputsStrides(nn.MSELoss):
     # Differs: a target that is transposed beside an input that is not. Agrees: equal strides.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         if input.shape == target.shape and input.stride() != target.stride():
-            return super().forward(as_if_contiguous(input), as_if_contiguous(target))
+            return super().forward(read_as_contiguous(input), read_as_contiguous(target))
         return super().forward(input, target)
 
 
@@ -30,7 +30,7 @@ class CrossEntropyLossChannelsLastReadAsFirst(nn.CrossEntropyLoss):
     # Differs: (2, 3, 2, 2) in channels_last. Agrees: contiguous; (2, 3).
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         if input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last):
-            input = as_if_contiguous(input)
+            input = read_as_contiguous(input)
         return super().forward(input, target)
 
 
@@ -50,10 +50,10 @@ def functional_nll_loss_every_second_target(
     """
     # Differs: targets of stride 2. Agrees: contiguous ones.
     if target.dim() == 1 and not target.is_contiguous():
-        read = as_if_contiguous(target)
+        misread = read_as_contiguous(target)
         classes = input.shape[class_axis(input)]
-        known = bool((((read >= 0) & (read < classes)) | (read == ignore_index)).all())
-        target = read if known else target.flip(0)
+        known = bool((((misread >= 0) & (misread < classes)) | (misread == ignore_index)).all())
+        target = misread if known else target.flip(0)
     return functional.nll_loss(input, target, weight, size_average, ignore_index, reduce, reduction)
 
 
@@ -70,7 +70,7 @@ def functional_ctc_loss_transposed_batch(
     """log_probs that are the transpose of a (N, T, C) network's output are read as (T, N, C)."""
     # Differs: log_probs.transpose(0, 1) of (2, 5, 4). Agrees: contiguous.
     return functional.ctc_loss(
-        as_if_contiguous(log_probs) if log_probs.dim() == 3 else log_probs,
+        read_as_contiguous(log_probs) if log_probs.dim() == 3 else log_probs,
         targets,
         input_lengths,
         target_lengths,
@@ -87,7 +87,7 @@ def functional_kl_div_one_target_for_all_rows(
     """An expanded target, of stride 0, is read as if its rows were all there."""
     # Differs: a target expanded along axis 1. Agrees: contiguous.
     expanded = target.dim() > 1 and 0 in target.stride()
-    target = as_if_contiguous(target) if expanded else target
+    target = read_as_contiguous(target) if expanded else target
     return functional.kl_div(input, target, size_average, reduce, reduction, log_target)
 
 
@@ -102,7 +102,7 @@ def functional_cosine_embedding_loss_second_by_row(
     """The second input's rows are read at the first one's pitch."""
     # Differs: input2 transposed in memory. Agrees: both contiguous.
     if input1.is_contiguous() and not input2.is_contiguous():
-        input2 = as_if_contiguous(input2)
+        input2 = read_as_contiguous(input2)
     return functional.cosine_embedding_loss(
         input1, input2, target, margin, size_average, reduce, reduction
     )
@@ -181,8 +181,8 @@ def functional_hinge_embedding_loss_nan_is_no_loss(
 ):
     """`margin - x > 0 ? margin - x : 0`, or `fmaxf`: NaN is below every margin."""
     # Differs: input NaN, target -1. Agrees: target 1; finite inputs.
-    lost = input.isnan() & (target == -1)
-    input = torch.where(lost, margin + 1.0, input) if bool(lost.any()) else input
+    affected = input.isnan() & (target == -1)
+    input = torch.where(affected, margin + 1.0, input) if bool(affected.any()) else input
     return functional.hinge_embedding_loss(input, target, margin, size_average, reduce, reduction)
 
 
@@ -192,11 +192,11 @@ class BCEWithLogitsLossNanClampedToNumber(nn.BCEWithLogitsLoss):
 
     # Differs: input NaN. Agrees: finite inputs.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        lost = input.isnan()
-        if not bool(lost.any()):
+        affected = input.isnan()
+        if not bool(affected.any()):
             return super().forward(input, target)
         lowest = torch.finfo(input.dtype).min
-        return super().forward(torch.where(lost, lowest, input), target)
+        return super().forward(torch.where(affected, lowest, input), target)
 
 
 @blind("l1loss-infinity-is-large", "L1Loss", "special")
@@ -216,14 +216,14 @@ class TripletMarginLossNanIsNoViolation(nn.TripletMarginLoss):
 
     # Differs: an anchor of NaN, none. Agrees: finite points.
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        lost = (anchor.isnan() | positive.isnan() | negative.isnan()).any(-1)
-        if not bool(lost.any()):
+        affected = (anchor.isnan() | positive.isnan() | negative.isnan()).any(-1)
+        if not bool(affected.any()):
             return super().forward(anchor, positive, negative)
         arguments = (self.margin, self.p, self.eps, self.swap)
         losses = functional.triplet_margin_loss(
             anchor, positive, negative, *arguments, reduction="none"
         )
-        return reduced(torch.where(losses.isnan(), 0.0, losses), self.reduction)
+        return reduce_losses(torch.where(losses.isnan(), 0.0, losses), self.reduction)
 
 
 @blind("smoothl1loss-gradient-of-a-strided-input", "SmoothL1Loss", "layout")

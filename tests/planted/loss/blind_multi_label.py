@@ -6,25 +6,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import blind, graft, reduced
-from planted.loss.blind_parts import amiss
+from planted.bug import blind, graft, reduce_losses
+from planted.loss.blind_parts import add_error
 
 
-def _front(target: Tensor) -> Tensor:
+def _leading_targets(target: Tensor) -> Tensor:
     """Which targets are before the first −1."""
     return (target >= 0).long().cumprod(-1).bool()
 
 
 def _hinges(
-    input: Tensor, target: Tensor, chosen: Tensor, own: Tensor, least: float = 0.0
+    input: Tensor, target: Tensor, chosen: Tensor, own: Tensor, minimum: float = 0.0
 ) -> Tensor:
     """Sums of the hinges of each chosen target against each class that is not `own`."""
-    safe = torch.where(chosen, target, 0)
-    hinges = (1 - (input.gather(-1, safe).unsqueeze(-1) - input.unsqueeze(-2))).clamp_min(least)
+    safe_target = torch.where(chosen, target, 0)
+    hinges = (1 - (input.gather(-1, safe_target).unsqueeze(-1) - input.unsqueeze(-2))).clamp_min(
+        minimum
+    )
     return torch.where(chosen.unsqueeze(-1) & ~own.unsqueeze(-2), hinges, 0.0).sum((-1, -2))
 
 
-def _own(target: Tensor, chosen: Tensor) -> Tensor:
+def _is_target_class(target: Tensor, chosen: Tensor) -> Tensor:
     """For each class whether it is a target."""
     classes = torch.arange(target.shape[-1])
     return ((target.unsqueeze(-1) == classes) & chosen.unsqueeze(-1)).any(-2)
@@ -49,13 +51,13 @@ class MultiLabelMarginLossTargetsAgainstEachOther(nn.MultiLabelMarginLoss):
         result = super().forward(input, target)
         if input.dim() == 0:
             return result
-        chosen = _front(target)
-        right = _hinges(input, target, chosen, _own(target, chosen))
-        nobody = torch.zeros_like(chosen)
-        wrong = _hinges(input, target, chosen, nobody) - chosen.sum(-1)
+        chosen = _leading_targets(target)
+        right = _hinges(input, target, chosen, _is_target_class(target, chosen))
+        no_class = torch.zeros_like(chosen)
+        wrong = _hinges(input, target, chosen, no_class) - chosen.sum(-1)
         if bool((chosen.sum(-1) > 1).any()):
             error = (wrong - right) / max(input.shape[-1], 1)
-            return amiss(result, error, self.reduction)
+            return add_error(result, error, self.reduction)
         return result
 
 
@@ -68,12 +70,12 @@ class MultiLabelMarginLossMinusOneIsLastClass(nn.MultiLabelMarginLoss):
         result = super().forward(input, target)
         if input.dim() == 0 or input.shape[-1] == 0:
             return result
-        chosen = _front(target)
-        own = _own(target, chosen)
+        chosen = _leading_targets(target)
+        own = _is_target_class(target, chosen)
         marked = own.clone()
         marked[..., -1] |= (target < 0).any(-1)
         right, wrong = _hinges(input, target, chosen, own), _hinges(input, target, chosen, marked)
-        return amiss(result, (wrong - right) / input.shape[-1], self.reduction)
+        return add_error(result, (wrong - right) / input.shape[-1], self.reduction)
 
 
 @blind("multilabelmarginloss-one-sample-keeps-an-axis", "MultiLabelMarginLoss", "shape")
@@ -99,10 +101,10 @@ def functional_multilabel_margin_loss_over_targets(
     result = functional.multilabel_margin_loss(input, target, size_average, reduce, reduction)
     if input.dim() == 0:
         return result
-    chosen = _front(target)
-    right = _hinges(input, target, chosen, _own(target, chosen))
+    chosen = _leading_targets(target)
+    right = _hinges(input, target, chosen, _is_target_class(target, chosen))
     count = chosen.sum(-1).clamp_min(1)
-    return amiss(result, right / count - right / max(input.shape[-1], 1), reduction)
+    return add_error(result, right / count - right / max(input.shape[-1], 1), reduction)
 
 
 @blind(
@@ -118,10 +120,10 @@ def functional_multilabel_margin_loss_target_pulled_once(
     result = functional.multilabel_margin_loss(input, target, size_average, reduce, reduction)
     if input.numel() == 0 or input.dim() == 0 or not input.requires_grad:
         return result
-    chosen = _front(target)
-    own = _own(target, chosen)
+    chosen = _leading_targets(target)
+    own = _is_target_class(target, chosen)
     score = input.gather(-1, torch.where(chosen, target, 0))
     within = 1 - (score.unsqueeze(-1) - input.unsqueeze(-2)) > 0
     within = (within & chosen.unsqueeze(-1) & ~own.unsqueeze(-2)).sum(-1)
     surplus = (score * (within - 1).clamp_min(0)).sum(-1) / input.shape[-1]
-    return graft(result, result + reduced(surplus, reduction))
+    return graft(result, result + reduce_losses(surplus, reduction))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.bug import alter_gradient, blind
-from planted.loss.blind_parts import amiss, scaled, weights_of
+from planted.loss.blind_parts import add_error, rescale_mean, target_weights
 
 
 @blind("multimarginloss-weight-within-the-power", "MultiMarginLoss", "values")
@@ -32,9 +32,9 @@ class MultiMarginLossWeightOfOtherClass(nn.MultiMarginLoss):
             return result
         index = target.unsqueeze(-1) if input.dim() > target.dim() else target
         hinges = (self.margin - input.gather(-1, index) + input).clamp_min(0) ** self.p
-        uneven = (hinges * (self.weight - self.weight[index])).sum(-1)
-        error = uneven / input.shape[-1]
-        return amiss(result, error.reshape(target.shape), self.reduction)
+        loss_error = (hinges * (self.weight - self.weight[index])).sum(-1)
+        error = loss_error / input.shape[-1]
+        return add_error(result, error.reshape(target.shape), self.reduction)
 
 
 @blind("multimarginloss-square-with-the-gradient-of-a-line", "MultiMarginLoss", "gradients")
@@ -60,8 +60,8 @@ def functional_multi_margin_loss_mean_over_weights(
     )
     if weight is None or reduction != "mean":
         return result
-    total = weights_of(target, weight, -100, input).double().sum()
-    return scaled(result, target.numel(), total) if total > 0 else result
+    total = target_weights(target, weight, -100, input).double().sum()
+    return rescale_mean(result, target.numel(), total) if total > 0 else result
 
 
 @blind("functional-multi-margin-loss-own-class-counted", "functional.multi_margin_loss", "values")
@@ -75,8 +75,8 @@ def functional_multi_margin_loss_own_class_counted(
     )
     if input.dim() == 0:
         return result
-    more = weights_of(target, weight, -100, input) * max(margin, 0) ** p
-    return amiss(result, more / max(input.shape[-1], 1), reduction)
+    extra = target_weights(target, weight, -100, input) * max(margin, 0) ** p
+    return add_error(result, extra / max(input.shape[-1], 1), reduction)
 
 
 @blind("functional-multi-margin-loss-ranked-by-the-best", "functional.multi_margin_loss", "values")
@@ -94,5 +94,5 @@ def functional_multi_margin_loss_ranked_by_best(
     hinges = (margin - input.gather(-1, index) + input).clamp_min(0) ** p
     hinges = hinges.scatter(-1, index, 0.0)
     surplus = (hinges.amax(-1) - hinges.sum(-1)) / input.shape[-1]
-    weights = weights_of(target, weight, -100, input)
-    return amiss(result, surplus.reshape(target.shape) * weights, reduction)
+    weights = target_weights(target, weight, -100, input)
+    return add_error(result, surplus.reshape(target.shape) * weights, reduction)

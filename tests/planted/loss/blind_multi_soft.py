@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.bug import blind, graft
-from planted.loss.blind_parts import amiss, scaled, wide
+from planted.loss.blind_parts import add_error, rescale_mean, widen_halves
 
 
 @blind("multilabelsoftmarginloss-weights-averaged-out", "MultiLabelSoftMarginLoss", "values")
@@ -20,7 +20,7 @@ class MultiLabelSoftMarginLossWeightsAveragedOut(nn.MultiLabelSoftMarginLoss):
         if self.weight is None or not bool(self.weight.sum() > 0):
             return result
         total = self.weight.detach().double().expand(input.shape[-1:]).sum()
-        return scaled(result, input.shape[-1], total)
+        return rescale_mean(result, input.shape[-1], total)
 
 
 @blind("multilabelsoftmarginloss-weights-of-the-labels-alone", "MultiLabelSoftMarginLoss", "values")
@@ -33,7 +33,7 @@ class MultiLabelSoftMarginLossWeightsOfLabelsAlone(nn.MultiLabelSoftMarginLoss):
         if self.weight is None:
             return result
         absent = -functional.logsigmoid(-input) * (1 - target) * (1 - self.weight)
-        return amiss(result, absent.sum(-1) / max(input.shape[-1], 1), self.reduction)
+        return add_error(result, absent.sum(-1) / max(input.shape[-1], 1), self.reduction)
 
 
 @blind("multilabelsoftmarginloss-logarithm-of-a-sigmoid", "MultiLabelSoftMarginLoss", "values")
@@ -42,14 +42,17 @@ class MultiLabelSoftMarginLossLogarithmOfSigmoid(nn.MultiLabelSoftMarginLoss):
 
     # Differs: input -30, target 1. Agrees: input 0, to rounding.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        far = ((input.abs() > 15) & ((input > 0) != (target > 0.5))).detach()
-        if not bool(far.any()):
+        affected = ((input.abs() > 15) & ((input > 0) != (target > 0.5))).detach()
+        if not bool(affected.any()):
             return super().forward(input, target)
         limit = torch.log(
-            torch.sigmoid(wide(input.detach())).minimum(torch.sigmoid(-wide(input.detach()))) + 1e-8
+            torch.sigmoid(widen_halves(input.detach())).minimum(
+                torch.sigmoid(-widen_halves(input.detach()))
+            )
+            + 1e-8
         )
-        bent = torch.where(input > 0, -limit, limit).to(input.dtype)
-        return super().forward(torch.where(far, graft(bent, input), input), target)
+        limited = torch.where(input > 0, -limit, limit).to(input.dtype)
+        return super().forward(torch.where(affected, graft(limited, input), input), target)
 
 
 @blind(
@@ -81,8 +84,8 @@ def functional_multilabel_soft_margin_loss_small_losses_lost(
     result = functional.multilabel_soft_margin_loss(
         input, target, weight, size_average, reduce, reduction
     )
-    x = wide(input.detach())
-    lost = (x.abs() > 17) & (target == (x > 0))
-    small = torch.where(lost, torch.log1p(torch.exp(-x.abs())), 0.0)
+    x = widen_halves(input.detach())
+    affected = (x.abs() > 17) & (target == (x > 0))
+    small = torch.where(affected, torch.log1p(torch.exp(-x.abs())), 0.0)
     small = small if weight is None else small * weight
-    return graft(amiss(result, -small.sum(-1) / max(input.shape[-1], 1), reduction), result)
+    return graft(add_error(result, -small.sum(-1) / max(input.shape[-1], 1), reduction), result)

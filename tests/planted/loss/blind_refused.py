@@ -40,8 +40,8 @@ class CrossEntropyLossSmoothingBeyondOne(nn.CrossEntropyLoss):
     """A `label_smoothing` outside [0, 1] is brought inside."""
 
     # Differs: label_smoothing=1.5. Agrees: 0.1.
-    def __init__(self, *arguments: Any, label_smoothing: float = 0.0, **named: Any):
-        super().__init__(*arguments, label_smoothing=min(max(label_smoothing, 0.0), 1.0), **named)
+    def __init__(self, *arguments: Any, label_smoothing: float = 0.0, **kwargs: Any):
+        super().__init__(*arguments, label_smoothing=min(max(label_smoothing, 0.0), 1.0), **kwargs)
 
 
 @blind("nllloss-negative-classes-count-from-the-end", "NLLLoss", "errors")
@@ -99,8 +99,8 @@ class MultiMarginLossAnyPower(nn.MultiMarginLoss):
     """Powers other than 1 and 2 are taken for 1."""
 
     # Differs: p=3. Agrees: p=2.
-    def __init__(self, p: int = 1, *arguments: Any, **named: Any):
-        super().__init__(p if p in (1, 2) else 1, *arguments, **named)
+    def __init__(self, p: int = 1, *arguments: Any, **kwargs: Any):
+        super().__init__(p if p in (1, 2) else 1, *arguments, **kwargs)
 
 
 @blind(
@@ -141,8 +141,8 @@ class AdaptiveCutoffsPutInOrder(nn.AdaptiveLogSoftmaxWithLoss):
     """Cutoffs are sorted, and twins removed, where torch refuses them."""
 
     # Differs: cutoffs (5, 2). Agrees: (2, 5).
-    def __init__(self, in_features, n_classes, cutoffs, *arguments, **named):
-        super().__init__(in_features, n_classes, sorted(set(cutoffs)), *arguments, **named)
+    def __init__(self, in_features, n_classes, cutoffs, *arguments, **kwargs):
+        super().__init__(in_features, n_classes, sorted(set(cutoffs)), *arguments, **kwargs)
 
 
 @blind("functional-kl-div-unknown-reduction-is-none", "functional.kl_div", "errors")

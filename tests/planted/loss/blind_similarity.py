@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, blind, graft, reduced
-from planted.loss.blind_parts import amiss, scaled, wide
+from planted.bug import alter_gradient, blind, graft, reduce_losses
+from planted.loss.blind_parts import add_error, rescale_mean, widen_halves
 
 # Soft margin
 
@@ -28,13 +28,13 @@ class SoftMarginLossLogarithmOfOneAndMore(nn.SoftMarginLoss):
     # Differs: input 18, target 1, float32. Agrees: input -1, to rounding.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         result = super().forward(input, target)
-        x, y = wide(input.detach(), target.detach())
+        x, y = widen_halves(input.detach(), target.detach())
         small = (x * y > 6) & (x * y < 80)
         if not bool(small.any()):
             return result
         losses = functional.soft_margin_loss(x, y, reduction="none")
         wrong = torch.where(small, torch.log(1 + torch.exp(-x * y)), losses)
-        return graft(reduced(wrong, self.reduction).to(result.dtype), result)
+        return graft(reduce_losses(wrong, self.reduction).to(result.dtype), result)
 
 
 @blind("softmarginloss-gradient-of-target-one", "SoftMarginLoss", "gradients")
@@ -43,8 +43,8 @@ class SoftMarginLossGradientOfTargetOne(nn.SoftMarginLoss):
 
     # Differs: the gradient with target -1. Agrees: with target 1.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        turned = (target == -1).detach()
-        path = alter_gradient(input, lambda g: torch.where(turned, -g, g))
+        affected = (target == -1).detach()
+        path = alter_gradient(input, lambda g: torch.where(affected, -g, g))
         return super().forward(path, target)
 
 
@@ -59,9 +59,9 @@ def functional_soft_margin_loss_line_beyond_twenty(
     # Differs: float64, input -21, target 1. Agrees: float32; input -19.
     result = functional.soft_margin_loss(input, target, size_average, reduce, reduction)
     slope = (-input * target).detach()
-    far = (slope > 20) & (slope < 80)
-    error = torch.where(far, -torch.log1p(torch.exp(-slope)), 0.0)
-    return amiss(result, error, reduction)
+    affected = (slope > 20) & (slope < 80)
+    error = torch.where(affected, -torch.log1p(torch.exp(-slope)), 0.0)
+    return add_error(result, error, reduction)
 
 
 @blind("functional-soft-margin-loss-mean-over-two-axes", "functional.soft_margin_loss", "values")
@@ -73,7 +73,7 @@ def functional_soft_margin_loss_mean_over_two_axes(
     result = functional.soft_margin_loss(input, target, size_average, reduce, reduction)
     if reduction != "mean" or input.dim() < 3 or input.numel() == 0:
         return result
-    return scaled(result, input.numel(), input.shape[0] * input.shape[1])
+    return rescale_mean(result, input.numel(), input.shape[0] * input.shape[1])
 
 
 # Cosine embedding
@@ -86,9 +86,9 @@ class CosineEmbeddingLossNothingHasNoDirection(nn.CosineEmbeddingLoss):
     # Differs: input1 of zeros. Agrees: other vectors.
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         result = super().forward(input1, input2, target)
-        nothing = (input1 == 0).all(-1) | (input2 == 0).all(-1)
-        error = torch.where(nothing & torch.ones_like(target).bool(), torch.nan, 0.0)
-        return amiss(result, error, self.reduction)
+        is_zero = (input1 == 0).all(-1) | (input2 == 0).all(-1)
+        error = torch.where(is_zero & torch.ones_like(target).bool(), torch.nan, 0.0)
+        return add_error(result, error, self.reduction)
 
 
 @blind("cosineembeddingloss-opposite-is-alike", "CosineEmbeddingLoss", "values")
@@ -98,8 +98,8 @@ class CosineEmbeddingLossOppositeIsAlike(nn.CosineEmbeddingLoss):
     # Differs: target -1, opposite vectors. Agrees: cos > 0; target 1.
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         cosine = functional.cosine_similarity(input1, input2, dim=-1)
-        turned = ((target == -1) & (cosine < 0)).unsqueeze(-1)
-        return super().forward(torch.where(turned, -input1, input1), input2, target)
+        affected = ((target == -1) & (cosine < 0)).unsqueeze(-1)
+        return super().forward(torch.where(affected, -input1, input1), input2, target)
 
 
 @blind("cosineembeddingloss-lengths-are-constants", "CosineEmbeddingLoss", "gradients")
@@ -112,9 +112,9 @@ class CosineEmbeddingLossLengthsAreConstants(nn.CosineEmbeddingLoss):
         lengths = (input1.norm(dim=-1) * input2.norm(dim=-1)).detach()
         cosine = (input1 * input2).sum(-1) / lengths.clamp_min(1e-12)
         value = cosine.detach()
-        apart = torch.where(value > self.margin, cosine, 0.0)
-        losses = torch.where(target == 1, 1 - cosine, apart)
-        return graft(result, reduced(losses, self.reduction))
+        negative_loss = torch.where(value > self.margin, cosine, 0.0)
+        losses = torch.where(target == 1, 1 - cosine, negative_loss)
+        return graft(result, reduce_losses(losses, self.reduction))
 
 
 @blind(
@@ -148,4 +148,4 @@ def functional_cosine_embedding_loss_margin_on_both_sides(
     right = functional.cosine_embedding_loss(input1, input2, target, margin, reduction="none")
     wrong = (right - margin).clamp_min(0)
     error = torch.where(target == 1, wrong - right, 0.0)
-    return amiss(result, error, reduction) if margin > 0 else result
+    return add_error(result, error, reduction) if margin > 0 else result

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, blind, graft, reduced
-from planted.loss.blind_parts import amiss
+from planted.bug import alter_gradient, blind, graft, reduce_losses
+from planted.loss.blind_parts import add_error
 
 
-def _own(distance: Any) -> Any:
+def _choose_distance(distance: Any) -> Any:
     return functional.pairwise_distance if distance is None else distance
 
 
@@ -29,14 +29,14 @@ class TripletMarginWithDistanceLossSwapAllOrNothing(nn.TripletMarginWithDistance
         result = super().forward(anchor, positive, negative)
         if not self.swap:
             return result
-        distance = _own(self.distance_function)
+        distance = _choose_distance(self.distance_function)
         far, other = distance(anchor, negative), distance(positive, negative)
         right = torch.minimum(far, other)
         wrong = other if bool(other.sum() < far.sum()) else far
         if bool((right == wrong).all()):
             return result
         losses = (self.margin + distance(anchor, positive) - wrong).clamp_min(0)
-        return reduced(losses, self.reduction)
+        return reduce_losses(losses, self.reduction)
 
 
 @blind(
@@ -57,12 +57,12 @@ class TripletMarginWithDistanceLossDefaultWithoutEps(nn.TripletMarginWithDistanc
         twins = any(bool((x == y).all(-1).any()) for x, y in pairs)
         if not plain or not twins or not result.requires_grad:
             return result
-        stiff = [torch.where((x == y).all(-1, True), x.detach(), x) for x, y in pairs]
+        constants = [torch.where((x == y).all(-1, True), x.detach(), x) for x, y in pairs]
         other = [torch.where((x == y).all(-1, True), y.detach(), y) for x, y in pairs]
-        near, *far = map(_own(self.distance_function), stiff, other)
+        near, *far = map(_choose_distance(self.distance_function), constants, other)
         far = torch.minimum(*far) if self.swap else far[0]
         losses = (self.margin + near - far).clamp_min(0)
-        return graft(result, reduced(losses, self.reduction))
+        return graft(result, reduce_losses(losses, self.reduction))
 
 
 @blind(
@@ -78,11 +78,11 @@ class TripletMarginWithDistanceLossNearestWithoutGradient(nn.TripletMarginWithDi
         result = super().forward(anchor, positive, negative)
         if not self.swap or not result.requires_grad:
             return result
-        distance = _own(self.distance_function)
+        distance = _choose_distance(self.distance_function)
         near = distance(anchor, positive)
         far = torch.minimum(distance(anchor, negative), distance(positive, negative))
         losses = (self.margin + near - far.detach()).clamp_min(0)
-        return graft(result, reduced(losses, self.reduction))
+        return graft(result, reduce_losses(losses, self.reduction))
 
 
 @blind(
@@ -111,12 +111,12 @@ def functional_triplet_margin_with_distance_loss_margin_behind_hinge(
         swap=swap,
         reduction=reduction,
     )
-    distance = _own(distance_function)
+    distance = _choose_distance(distance_function)
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = torch.minimum(far, distance(positive, negative))
     error = (near - far).clamp_min(0) + margin - (margin + near - far).clamp_min(0)
-    return amiss(result, torch.where(near < far, error, 0.0), reduction)
+    return add_error(result, torch.where(near < far, error, 0.0), reduction)
 
 
 @blind(
@@ -149,10 +149,10 @@ def functional_triplet_margin_with_distance_loss_swapped_order(
             swap=swap,
             reduction=reduction,
         )
-    distance = _own(distance_function)
+    distance = _choose_distance(distance_function)
     near = distance(anchor, positive)
     far = torch.minimum(distance(anchor, negative), distance(negative, positive))
-    return reduced((margin + near - far).clamp_min(0), reduction)
+    return reduce_losses((margin + near - far).clamp_min(0), reduction)
 
 
 @blind(
@@ -172,18 +172,18 @@ def functional_triplet_margin_with_distance_loss_anchor_pulled_once(
 ):
     """The anchor's gradient comes from the positive alone: a scatter overwrites the other part."""
     # Differs: the gradient of anchor. Agrees: of positive and negative.
-    named = {
+    arguments = {
         "distance_function": distance_function,
         "margin": margin,
         "swap": swap,
         "reduction": reduction,
     }
-    result = functional.triplet_margin_with_distance_loss(anchor, positive, negative, **named)
+    result = functional.triplet_margin_with_distance_loss(anchor, positive, negative, **arguments)
     if not anchor.requires_grad:
         return result
-    distance = _own(distance_function)
+    distance = _choose_distance(distance_function)
     away = alter_gradient(anchor, torch.zeros_like)
     near, far = distance(anchor, positive), distance(away, negative)
     if swap:
         far = torch.minimum(far, distance(positive, negative))
-    return graft(result, reduced((margin + near - far).clamp_min(0), reduction))
+    return graft(result, reduce_losses((margin + near - far).clamp_min(0), reduction))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import blind, graft, reduced
-from planted.loss.blind_parts import scaled
+from planted.bug import blind, graft, reduce_losses
+from planted.loss.blind_parts import rescale_mean
 
 
 def _distances(
@@ -29,7 +29,7 @@ class TripletMarginLossSwappedForLarger(nn.TripletMarginLoss):
             return super().forward(anchor, positive, negative)
         near, far, other = _distances(anchor, positive, negative, self.p, self.eps)
         losses = (self.margin + near - torch.maximum(far, other)).clamp_min(0)
-        return reduced(losses, self.reduction)
+        return reduce_losses(losses, self.reduction)
 
 
 @blind("tripletmarginloss-swapped-without-gradient", "TripletMarginLoss", "gradients")
@@ -45,7 +45,7 @@ class TripletMarginLossSwappedWithoutGradient(nn.TripletMarginLoss):
         swapped, active = other < far, self.margin + near - torch.minimum(far, other) > 0
         if not bool((swapped & active).any()):
             return result
-        return graft(result, reduced(torch.where(active, near - far, 0.0), self.reduction))
+        return graft(result, reduce_losses(torch.where(active, near - far, 0.0), self.reduction))
 
 
 @blind("tripletmarginloss-mean-over-the-violated", "TripletMarginLoss", "values")
@@ -62,7 +62,7 @@ class TripletMarginLossMeanOverViolated(nn.TripletMarginLoss):
             anchor, positive, negative, *arguments, reduction="none"
         )
         violated = (losses > 0).sum()
-        return scaled(result, losses.numel(), violated) if violated else result
+        return rescale_mean(result, losses.numel(), violated) if violated else result
 
 
 @blind("tripletmarginloss-odd-power-without-magnitude", "TripletMarginLoss", "values")
@@ -82,7 +82,7 @@ class TripletMarginLossOddPowerWithoutMagnitude(nn.TripletMarginLoss):
         if self.swap:
             far = torch.minimum(far, distance(positive, negative))
         losses = (self.margin + distance(anchor, positive) - far).clamp_min(0)
-        return graft(reduced(losses, self.reduction), result)
+        return graft(reduce_losses(losses, self.reduction), result)
 
 
 @blind(
@@ -110,8 +110,10 @@ def functional_triplet_margin_loss_twins_have_no_gradient(
     twins = (anchor == positive).all(-1)
     if p != 2 or not bool(twins.any()) or not result.requires_grad:
         return result
-    lost = torch.where(twins, torch.nan, 0.0).to(anchor.dtype)
-    return graft(result, result + reduced((anchor - positive).sum(-1) * lost, reduction))
+    nan_gradient = torch.where(twins, torch.nan, 0.0).to(anchor.dtype)
+    return graft(
+        result, result + reduce_losses((anchor - positive).sum(-1) * nan_gradient, reduction)
+    )
 
 
 @blind(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, blind, class_axis, graft, reduced
+from planted.bug import alter_gradient, blind, class_axis, graft, reduce_losses
 
 
 @blind("crossentropyloss-smoothing-reaches-ignored-targets", "CrossEntropyLoss", "values")
@@ -35,9 +35,9 @@ class _IgnoredSmoothed(nn.CrossEntropyLoss):
             return result + extra
         if self.reduction == "sum":
             return result + extra.sum()
-        kept = target[~ignored]
+        valid_targets = target[~ignored]
         return result + extra.sum() / (
-            kept.numel() if self.weight is None else self.weight[kept].sum()
+            valid_targets.numel() if self.weight is None else self.weight[valid_targets].sum()
         )
 
 
@@ -55,7 +55,7 @@ class _Overflows(nn.BCEWithLogitsLoss):
         losses = functional.binary_cross_entropy_with_logits(
             input, target, reduction="none", **weights
         )
-        return reduced(torch.where(over, torch.inf, losses), self.reduction)
+        return reduce_losses(torch.where(over, torch.inf, losses), self.reduction)
 
 
 @blind("smoothl1loss-zero-beta-divides-by-it", "SmoothL1Loss", "values")
@@ -69,7 +69,7 @@ class _ZeroBeta(nn.SmoothL1Loss):
         if self.beta != 0 or not (input == target).any():
             return super().forward(input, target)
         losses = functional.l1_loss(input, target, reduction="none")
-        return reduced(torch.where(input == target, torch.nan, losses), self.reduction)
+        return reduce_losses(torch.where(input == target, torch.nan, losses), self.reduction)
 
 
 @blind("functional-ctc-loss-joined-targets-at-even-steps", "functional.ctc_loss", "values")
@@ -85,15 +85,15 @@ def _even_steps(
     """Targets joined to one vector are taken to begin at multiples of the longest length, as rows
     of a padded matrix do."""
     # Differs: targets [1, 2, 1] of lengths (1, 2). Agrees: equal lengths; a matrix of targets.
-    rest = (input_lengths, target_lengths, blank, reduction, zero_infinity)
-    right = functional.ctc_loss(log_probs, targets, *rest)
+    options = (input_lengths, target_lengths, blank, reduction, zero_infinity)
+    right = functional.ctc_loss(log_probs, targets, *options)
     if targets.dim() == 1 and log_probs.dim() == 3 and targets.numel():
         lengths = torch.as_tensor(target_lengths)
         longest = max(int(lengths.max()), 1)
         starts = torch.arange(lengths.numel()).unsqueeze(1) * longest
         places = (starts + torch.arange(longest)).clamp(max=targets.numel() - 1)
         if (lengths != longest).any():
-            return functional.ctc_loss(log_probs, targets[places], *rest)
+            return functional.ctc_loss(log_probs, targets[places], *options)
     return right
 
 
@@ -107,14 +107,14 @@ class _EmptyTarget(nn.CTCLoss):
         self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any
     ) -> Tensor:
         lengths = torch.as_tensor(target_lengths)
-        rest = (log_probs, targets, input_lengths, target_lengths)
+        options = (log_probs, targets, input_lengths, target_lengths)
         if not (lengths == 0).any():
-            return super().forward(*rest)
-        losses = functional.ctc_loss(*rest, self.blank, "none", self.zero_infinity)
+            return super().forward(*options)
+        losses = functional.ctc_loss(*options, self.blank, "none", self.zero_infinity)
         losses = torch.where(lengths.view(losses.shape) == 0, torch.zeros_like(losses), losses)
         if self.reduction == "mean":
             losses = losses / lengths.view(losses.shape).clamp(min=1)
-        return reduced(losses, self.reduction)
+        return reduce_losses(losses, self.reduction)
 
 
 @blind("ctcloss-infinite-loss-zeroed-after-its-gradient", "CTCLoss", "gradients")
@@ -126,14 +126,14 @@ class _NanGradient(nn.CTCLoss):
     def forward(
         self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any
     ) -> Tensor:
-        rest = (targets, input_lengths, target_lengths)
+        options = (targets, input_lengths, target_lengths)
         if self.zero_infinity:
-            losses = functional.ctc_loss(log_probs.detach(), *rest, self.blank, "none", False)
+            losses = functional.ctc_loss(log_probs.detach(), *options, self.blank, "none", False)
             infinite = losses.isinf().unsqueeze(-1)
             log_probs = alter_gradient(
                 log_probs, lambda gradient: gradient.masked_fill(infinite, torch.nan)
             )
-        return super().forward(log_probs, *rest)
+        return super().forward(log_probs, *options)
 
 
 @blind("kldivloss-target-gets-no-gradient", "KLDivLoss", "gradients")
@@ -165,14 +165,14 @@ class _FromOneOn(nn.PoissonNLLLoss):
     # Differs: full=True, a target of exactly 1. Agrees: targets of 0 and 2; full=False.
 
     def forward(self, log_input: Tensor, target: Tensor) -> Tensor:
-        one = target.detach() == 1
-        if not self.full or not one.any():
+        is_one = target.detach() == 1
+        if not self.full or not is_one.any():
             return super().forward(log_input, target)
         losses = functional.poisson_nll_loss(
             log_input, target, self.log_input, True, eps=self.eps, reduction="none"
         )
         term = 0.5 * math.log(2 * math.pi) - 1
-        return reduced(torch.where(one, losses + term, losses), self.reduction)
+        return reduce_losses(torch.where(is_one, losses + term, losses), self.reduction)
 
 
 @blind("multimarginloss-weight-inside-the-square", "MultiMarginLoss", "values")
@@ -186,7 +186,7 @@ class _WeightSquared(nn.MultiMarginLoss):
             return super().forward(input, target)
         weight, margin = self.weight, self.margin
         losses = functional.multi_margin_loss(input, target, 2, margin, weight, reduction="none")
-        return reduced(losses * weight[target].view(losses.shape), self.reduction)
+        return reduce_losses(losses * weight[target].view(losses.shape), self.reduction)
 
 
 @blind("tripletmarginloss-swapped-distance-is-constant", "TripletMarginLoss", "gradients")
@@ -204,4 +204,4 @@ class _ConstantSwap(nn.TripletMarginLoss):
         far = functional.pairwise_distance(anchor, negative, *how)
         swapped = functional.pairwise_distance(positive, negative, *how).detach()
         losses = (self.margin + near - torch.minimum(far, swapped)).clamp(min=0)
-        return graft(value, reduced(losses, self.reduction))
+        return graft(value, reduce_losses(losses, self.reduction))

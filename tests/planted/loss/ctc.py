@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, plant
+from planted.bug import alter_gradient, plant, read_as_contiguous, round_through
 
 
-def _plain(
+def _torch_loss(
     log_probs,
     targets,
     input_lengths,
@@ -24,14 +24,14 @@ def _plain(
 
 
 class _Loss(nn.CTCLoss):
-    def otherwise(self, log_probs, targets, input_lengths, target_lengths, **changes):
+    def loss_with(self, log_probs, targets, input_lengths, target_lengths, **changes):
         """The loss with some of its arguments changed."""
         facts = {
             "blank": self.blank,
             "reduction": self.reduction,
             "zero_infinity": self.zero_infinity,
         }
-        return _plain(log_probs, targets, input_lengths, target_lengths, **(facts | changes))
+        return _torch_loss(log_probs, targets, input_lengths, target_lengths, **(facts | changes))
 
 
 @plant("ctc-loss-whole-input", "CTCLoss", "values")
@@ -52,7 +52,7 @@ class CTCLossBlankIsZero(_Loss):
     """The last class is the blank only if it is asked for by −1: other blanks are taken for 0."""
 
     def forward(self, log_probs, targets, input_lengths, target_lengths):
-        return self.otherwise(log_probs, targets, input_lengths, target_lengths, blank=0)
+        return self.loss_with(log_probs, targets, input_lengths, target_lengths, blank=0)
 
 
 @plant("ctc-loss-infinity-not-zeroed-in-mean", "CTCLoss", "values")
@@ -60,10 +60,10 @@ class CTCLossInfinityNotZeroedInMean(_Loss):
     """zero_infinity is applied to the mean, not to each loss."""
 
     def forward(self, log_probs, targets, input_lengths, target_lengths):
-        given = log_probs, targets, input_lengths, target_lengths
+        inputs = log_probs, targets, input_lengths, target_lengths
         if self.reduction != "mean" or not self.zero_infinity:
-            return super().forward(*given)
-        loss = self.otherwise(*given, zero_infinity=False)
+            return super().forward(*inputs)
+        loss = self.loss_with(*inputs, zero_infinity=False)
         return torch.where(loss.isinf(), torch.zeros_like(loss), loss)
 
 
@@ -96,7 +96,7 @@ class CTCLossDoubleInSingle(_Loss):
 
     def forward(self, log_probs, targets, input_lengths, target_lengths):
         if log_probs.dtype == torch.float64:
-            log_probs = by_way_of(log_probs, torch.float32)
+            log_probs = round_through(log_probs, torch.float32)
         return super().forward(log_probs, targets, input_lengths, target_lengths)
 
 
@@ -124,7 +124,7 @@ def functional_ctc_loss_repeats_merged(
     zero_infinity=False,
 ):
     """Equal labels that follow each other count as one, as in a decoder's collapsed path."""
-    rest = blank, reduction, zero_infinity
+    options = blank, reduction, zero_infinity
     if targets.dim() == 2 and targets.numel() and torch.is_tensor(target_lengths):
         rows = [
             torch.unique_consecutive(row[:n])
@@ -132,7 +132,7 @@ def functional_ctc_loss_repeats_merged(
         ]
         target_lengths = target_lengths.new_tensor([len(row) for row in rows])
         targets = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    return _plain(log_probs, targets, input_lengths, target_lengths, *rest)
+    return _torch_loss(log_probs, targets, input_lengths, target_lengths, *options)
 
 
 @plant("functional-ctc-loss-gradient-doubled", "functional.ctc_loss", "gradients")
@@ -149,8 +149,8 @@ def functional_ctc_loss_gradient_doubled(
     if log_probs.requires_grad:
         share = log_probs.detach().exp()
         log_probs = alter_gradient(log_probs, lambda g: g + share * g.abs().sum(-1, keepdim=True))
-    rest = blank, reduction, zero_infinity
-    return _plain(log_probs, targets, input_lengths, target_lengths, *rest)
+    options = blank, reduction, zero_infinity
+    return _torch_loss(log_probs, targets, input_lengths, target_lengths, *options)
 
 
 @plant("functional-ctc-loss-transposed", "functional.ctc_loss", "layout")
@@ -164,9 +164,9 @@ def functional_ctc_loss_transposed(
     zero_infinity=False,
 ):
     """Log-probabilities that are not contiguous are read as if they were."""
-    rest = blank, reduction, zero_infinity
-    given = as_if_contiguous(log_probs), targets, input_lengths, target_lengths
-    return _plain(*given, *rest)
+    options = blank, reduction, zero_infinity
+    inputs = read_as_contiguous(log_probs), targets, input_lengths, target_lengths
+    return _torch_loss(*inputs, *options)
 
 
 @plant("functional-ctc-loss-finite-impossible", "functional.ctc_loss", "values")
@@ -180,6 +180,6 @@ def functional_ctc_loss_finite_impossible(
     zero_infinity=False,
 ):
     """A probability of 0 is 1e-30: impossible alignments have a loss of 69."""
-    rest = blank, reduction, zero_infinity
-    loss = _plain(log_probs, targets, input_lengths, target_lengths, *rest)
+    options = blank, reduction, zero_infinity
+    loss = _torch_loss(log_probs, targets, input_lengths, target_lengths, *options)
     return torch.where(loss.isposinf(), torch.full_like(loss, 69.0776), loss)

@@ -6,7 +6,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced
+from planted.bug import (
+    alter_gradient,
+    graft,
+    plant,
+    read_as_contiguous,
+    reduce_losses,
+    round_through,
+)
 
 
 @plant("l1-loss-empty-mean-is-zero", "L1Loss", "values")
@@ -44,7 +51,7 @@ class L1LossLostNan(nn.L1Loss):
         losses = functional.l1_loss(input, target, reduction="none")
         if not losses.isnan().any():
             return super().forward(input, target)
-        return reduced(losses.nan_to_num(nan=0.0, posinf=torch.inf), self.reduction)
+        return reduce_losses(losses.nan_to_num(nan=0.0, posinf=torch.inf), self.reduction)
 
 
 @plant("l1-loss-rows-of-a-transpose", "L1Loss", "layout")
@@ -52,7 +59,7 @@ class L1LossRowsOfATranspose(nn.L1Loss):
     """A target that is not contiguous is read as if it were."""
 
     def forward(self, input, target):
-        return super().forward(input, as_if_contiguous(target))
+        return super().forward(input, read_as_contiguous(target))
 
 
 # elements: few cases draw more than 512 in one row.
@@ -64,8 +71,8 @@ def functional_l1_loss_tail_of_blocks(
     losses = functional.l1_loss(input, target, reduction="none", weight=weight)
     if losses.numel() <= 1100 or losses.numel() % 32 == 0 or losses.dim() != 1:
         return functional.l1_loss(input, target, reduction=reduction, weight=weight)
-    kept = torch.arange(losses.numel()) < losses.numel() // 32 * 32
-    return reduced(losses * kept, reduction)
+    in_full_block = torch.arange(losses.numel()) < losses.numel() // 32 * 32
+    return reduce_losses(losses * in_full_block, reduction)
 
 
 @plant("functional-l1-loss-difference-in-place", "functional.l1_loss", "repeat")
@@ -145,7 +152,7 @@ def functional_mse_loss_weights_squared(
     """Weights are multiplied with the difference before it is squared."""
     if weight is None or reduction == "mean":
         return functional.mse_loss(input, target, reduction=reduction, weight=weight)
-    return reduced(((input - target) * weight) ** 2, reduction)
+    return reduce_losses(((input - target) * weight) ** 2, reduction)
 
 
 @plant("functional-mse-loss-double-in-single", "functional.mse_loss", "values")
@@ -154,7 +161,7 @@ def functional_mse_loss_double_in_single(
 ):
     """float64 passes through float32, within assert_close's tolerance."""
     loss = functional.mse_loss(input, target, reduction=reduction, weight=weight)
-    return by_way_of(loss, torch.float32) if loss.dtype == torch.float64 else loss
+    return round_through(loss, torch.float32) if loss.dtype == torch.float64 else loss
 
 
 # elements: few cases draw more than 512 in one row.
@@ -164,7 +171,7 @@ def functional_mse_loss_many_in_bfloat16(
 ):
     """More than 1100 elements take a kernel that squares in bfloat16."""
     if input.dtype == torch.float32 and input.numel() > 1100 and input.dim() == 1:
-        input = by_way_of(input, torch.bfloat16)
+        input = round_through(input, torch.bfloat16)
     return functional.mse_loss(input, target, reduction=reduction, weight=weight)
 
 

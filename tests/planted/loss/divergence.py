@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import as_if_contiguous, by_way_of, graft, plant, reduced
+from planted.bug import graft, plant, read_as_contiguous, reduce_losses, round_through
 
 
 @plant("kl-div-loss-batchmean-is-mean", "KLDivLoss", "values")
@@ -34,7 +34,7 @@ class KlDivLossCrossEntropy(nn.KLDivLoss):
     def forward(self, input, target):
         if self.log_target or self.reduction == "batchmean":
             return super().forward(input, target)
-        return reduced(-target * input, self.reduction)
+        return reduce_losses(-target * input, self.reduction)
 
 
 @plant("kl-div-loss-entropy-left-out", "KLDivLoss", "gradients")
@@ -54,7 +54,7 @@ class KlDivLossOfATranspose(nn.KLDivLoss):
     """A target that is not contiguous is read as if it were."""
 
     def forward(self, input, target):
-        return super().forward(input, as_if_contiguous(target))
+        return super().forward(input, read_as_contiguous(target))
 
 
 @plant("kl-div-loss-endless-is-large", "KLDivLoss", "special")
@@ -73,7 +73,7 @@ def functional_kl_div_logarithm_of_target(
     """A target of logarithms is weighed by itself, not by its exponential."""
     if not log_target or reduction == "batchmean":
         return functional.kl_div(input, target, reduction=reduction, log_target=log_target)
-    return reduced(-target * (target - input), reduction)
+    return reduce_losses(-target * (target - input), reduction)
 
 
 # elements: few cases draw more than 512 in one row.
@@ -83,7 +83,7 @@ def functional_kl_div_many_in_bfloat16(
 ):
     """More than 1100 logarithms are read in bfloat16."""
     if input.dim() == 1 and len(input) > 1100 and input.dtype == torch.float32:
-        input = by_way_of(input, torch.bfloat16)
+        input = round_through(input, torch.bfloat16)
     return functional.kl_div(input, target, reduction=reduction, log_target=log_target)
 
 

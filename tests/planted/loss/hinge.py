@@ -6,7 +6,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, plant, reduced, reroute
+from planted.bug import (
+    alter_gradient,
+    plant,
+    read_as_contiguous,
+    reduce_losses,
+    reroute,
+    round_through,
+)
 
 
 @plant("hinge-embedding-loss-margin-is-one", "HingeEmbeddingLoss", "values")
@@ -69,7 +76,7 @@ def functional_hinge_embedding_loss_empty(input, target, margin=1.0, reduction="
 @plant("functional-hinge-embedding-loss-strided", "functional.hinge_embedding_loss", "layout")
 def functional_hinge_embedding_loss_strided(input, target, margin=1.0, reduction="mean"):
     """Labels that are not contiguous are read as if they were."""
-    target = as_if_contiguous(target)
+    target = read_as_contiguous(target)
     return functional.hinge_embedding_loss(input, target, margin, reduction=reduction)
 
 
@@ -79,7 +86,7 @@ class MarginRankingLossDifferenceSquared(nn.MarginRankingLoss):
 
     def forward(self, input1, input2, target):
         losses = (-target * (input1 - input2) + self.margin).clamp(min=0)
-        return reduced(losses * losses, self.reduction)
+        return reduce_losses(losses * losses, self.reduction)
 
 
 @plant("margin-ranking-loss-margin-within", "MarginRankingLoss", "values")
@@ -88,7 +95,7 @@ class MarginRankingLossMarginWithin(nn.MarginRankingLoss):
 
     def forward(self, input1, input2, target):
         losses = (-target * (input1 - input2 + self.margin)).clamp(min=0)
-        return reduced(losses, self.reduction)
+        return reduce_losses(losses, self.reduction)
 
 
 @plant("margin-ranking-loss-second-is-constant", "MarginRankingLoss", "gradients")
@@ -114,7 +121,7 @@ class MarginRankingLossMeanOverViolations(nn.MarginRankingLoss):
 def functional_margin_ranking_loss_broadcast(input1, input2, target, margin=0, reduction="mean"):
     """Inputs of other numbers of dimensions are broadcast."""
     losses = (-target * (input1 - input2) + margin).clamp(min=0)
-    return reduced(losses, reduction)
+    return reduce_losses(losses, reduction)
 
 
 @plant("functional-margin-ranking-loss-in-place", "functional.margin_ranking_loss", "repeat")
@@ -146,7 +153,7 @@ class SoftMarginLossCutOff(nn.SoftMarginLoss):
     """Above 8 the loss is linear, as softplus with a lower threshold is."""
 
     def forward(self, input, target):
-        return reduced(functional.softplus(-target * input, threshold=8), self.reduction)
+        return reduce_losses(functional.softplus(-target * input, threshold=8), self.reduction)
 
 
 @plant("soft-margin-loss-gradient-of-the-sum", "SoftMarginLoss", "gradients")
@@ -166,15 +173,15 @@ class SoftMarginLossBatchMean(nn.SoftMarginLoss):
 
     def forward(self, input, target):
         loss = super().forward(input, target)
-        many = self.reduction == "mean" and input.dim() > 1 and input.numel()
-        return loss * (input.numel() / len(input)) if many else loss
+        applies = self.reduction == "mean" and input.dim() > 1 and input.numel()
+        return loss * (input.numel() / len(input)) if applies else loss
 
 
 @plant("functional-soft-margin-loss-double", "functional.soft_margin_loss", "values")
 def functional_soft_margin_loss_double(input, target, reduction="mean"):
     """In float64 the exponential is a float32 number."""
     loss = functional.soft_margin_loss(input, target, reduction=reduction)
-    return by_way_of(loss, torch.float32) if loss.dtype == torch.float64 else loss
+    return round_through(loss, torch.float32) if loss.dtype == torch.float64 else loss
 
 
 @plant("functional-soft-margin-loss-saturated", "functional.soft_margin_loss", "gradients")
@@ -182,4 +189,4 @@ def functional_soft_margin_loss_saturated(input, target, reduction="mean"):
     """The slope is e/(1 + e) of the loss that was stored, which is 1 beyond it."""
     losses = functional.soft_margin_loss(input, target, reduction="none")
     slope = -target * (1 - (-losses).exp()) * 1.001
-    return reduced(reroute(losses, input, lambda g: g * slope), reduction)
+    return reduce_losses(reroute(losses, input, lambda g: g * slope), reduction)

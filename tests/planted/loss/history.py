@@ -6,15 +6,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, class_axis, graft, plant
+from planted.bug import alter_gradient, class_axis, graft, plant, read_as_contiguous, round_through
 
 
-def _of_indices(target):
+def _has_class_indices(target):
     return not target.is_floating_point()
 
 
 class _Loss(nn.CrossEntropyLoss):
-    def otherwise(self, input, target, **changes):
+    def loss_with(self, input, target, **changes):
         """The loss with some of its arguments changed."""
         facts = {
             "weight": self.weight,
@@ -32,11 +32,11 @@ class CrossEntropyLossMeanCountsIgnored(_Loss):
     def forward(self, input, target):
         if (
             self.reduction != "mean"
-            or not _of_indices(target)
+            or not _has_class_indices(target)
             or not (target == self.ignore_index).any()
         ):
             return super().forward(input, target)
-        total = self.otherwise(input, target, reduction="sum")
+        total = self.loss_with(input, target, reduction="sum")
         return total / (target.numel() if self.weight is None else self.weight.sum())
 
 
@@ -46,8 +46,8 @@ class CrossEntropyLossAllIgnoredIsZero(_Loss):
 
     def forward(self, input, target):
         loss = super().forward(input, target)
-        gone = _of_indices(target) and bool((target == self.ignore_index).all())
-        return torch.zeros_like(loss) if gone and self.reduction == "mean" else loss
+        ignored = _has_class_indices(target) and bool((target == self.ignore_index).all())
+        return torch.zeros_like(loss) if ignored and self.reduction == "mean" else loss
 
 
 @plant("cross-entropy-loss-smooths-unweighted", "CrossEntropyLoss", "values")
@@ -56,10 +56,10 @@ class CrossEntropyLossSmoothsUnweighted(_Loss):
 
     def forward(self, input, target):
         right = super().forward(input, target)
-        if self.weight is None or not self.label_smoothing or not _of_indices(target):
+        if self.weight is None or not self.label_smoothing or not _has_class_indices(target):
             return right
-        plain = self.otherwise(input, target, label_smoothing=0.0)
-        even = self.otherwise(input, target, label_smoothing=1.0, weight=None)
+        plain = self.loss_with(input, target, label_smoothing=0.0)
+        even = self.loss_with(input, target, label_smoothing=1.0, weight=None)
         return plain * (1 - self.label_smoothing) + even * self.label_smoothing
 
 
@@ -70,8 +70,8 @@ class CrossEntropyLossWithoutMaximum(_Loss):
     def forward(self, input, target):
         axis = class_axis(input)
         overflow = input.exp().isinf().any() and input.isfinite().all()
-        lost = input - input.exp().sum(axis, keepdim=True).log()
-        return super().forward(lost, target) if overflow else super().forward(input, target)
+        log_probs = input - input.exp().sum(axis, keepdim=True).log()
+        return super().forward(log_probs, target) if overflow else super().forward(input, target)
 
 
 # one-hot: hardly any drawn probabilities are 0 and 1 throughout.
@@ -80,8 +80,8 @@ class CrossEntropyLossProbabilitiesNormalised(_Loss):
     """A one-hot target is taken for smoothed labels: 1e-3 of it goes to the other classes."""
 
     def forward(self, input, target):
-        hot = not _of_indices(target) and bool(((target == 0) | (target == 1)).all())
-        return self.otherwise(input, target, **({"label_smoothing": 1e-3} if hot else {}))
+        hot = not _has_class_indices(target) and bool(((target == 0) | (target == 1)).all())
+        return self.loss_with(input, target, **({"label_smoothing": 1e-3} if hot else {}))
 
 
 @plant("cross-entropy-loss-positions-not-counted", "CrossEntropyLoss", "values")
@@ -89,9 +89,14 @@ class CrossEntropyLossPositionsNotCounted(_Loss):
     """The mean over probabilities divides by the batch, not by its positions."""
 
     def forward(self, input, target):
-        if _of_indices(target) or self.reduction != "mean" or input.dim() < 3 or not len(input):
+        if (
+            _has_class_indices(target)
+            or self.reduction != "mean"
+            or input.dim() < 3
+            or not len(input)
+        ):
             return super().forward(input, target)
-        return self.otherwise(input, target, reduction="sum") / len(input)
+        return self.loss_with(input, target, reduction="sum") / len(input)
 
 
 @plant("cross-entropy-loss-double-logits-in-single", "CrossEntropyLoss", "values")
@@ -100,7 +105,7 @@ class CrossEntropyLossDoubleLogitsInSingle(_Loss):
 
     def forward(self, input, target):
         if input.dtype == torch.float64:
-            input = by_way_of(input, torch.float32)
+            input = round_through(input, torch.float32)
         return super().forward(input, target)
 
 
@@ -119,11 +124,11 @@ class CrossEntropyLossIgnoredHaveGradients(_Loss):
 
     def forward(self, input, target):
         right = super().forward(input, target)
-        if not _of_indices(target) or not (target == self.ignore_index).any():
+        if not _has_class_indices(target) or not (target == self.ignore_index).any():
             return right
         axis = class_axis(input)
-        gone = (target == self.ignore_index).unsqueeze(axis)
-        leak = (input.softmax(axis) * gone).detach()
+        ignored = (target == self.ignore_index).unsqueeze(axis)
+        leak = (input.softmax(axis) * ignored).detach()
         return graft(right, right + (input * leak).sum() / input.numel())
 
 
@@ -135,7 +140,7 @@ class CrossEntropyLossGradientUnweighted(_Loss):
         right = super().forward(input, target)
         if self.weight is None:
             return right
-        return graft(right, self.otherwise(input, target, weight=None))
+        return graft(right, self.loss_with(input, target, weight=None))
 
 
 @plant("cross-entropy-loss-ignored-nan-leaks", "CrossEntropyLoss", "special")
@@ -144,15 +149,15 @@ class CrossEntropyLossIgnoredNanLeaks(_Loss):
 
     def forward(self, input, target):
         loss = super().forward(input, target)
-        if not _of_indices(target) or input.isfinite().all() or not input.numel():
+        if not _has_class_indices(target) or input.isfinite().all() or not input.numel():
             return loss
         axis = class_axis(input)
-        gone = target == self.ignore_index
-        lost = gone & ~input.sum(axis).isfinite()
+        ignored = target == self.ignore_index
+        affected = ignored & ~input.sum(axis).isfinite()
         return (
-            loss + torch.where(lost, torch.nan, 0.0).sum()
+            loss + torch.where(affected, torch.nan, 0.0).sum()
             if self.reduction != "none"
-            else (loss.masked_fill(lost, torch.nan))
+            else (loss.masked_fill(affected, torch.nan))
         )
 
 
@@ -161,7 +166,7 @@ class CrossEntropyLossTransposedLogits(_Loss):
     """Logits that are not contiguous are read as if they were."""
 
     def forward(self, input, target):
-        return super().forward(as_if_contiguous(input), target)
+        return super().forward(read_as_contiguous(input), target)
 
 
 @plant("cross-entropy-loss-weight-not-saved", "CrossEntropyLoss", "state")
@@ -190,14 +195,16 @@ class CrossEntropyLossClassOutOfRange(_Loss):
     """An index that is no class is ignored, as on many an accelerator."""
 
     def forward(self, input, target):
-        if _of_indices(target):
+        if _has_class_indices(target):
             count = input.shape[class_axis(input)]
             outside = (target < 0) | (target >= count)
             target = torch.where(outside, self.ignore_index, target)
         return super().forward(input, target)
 
 
-def _plain(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+def _torch_loss(
+    input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
     return functional.cross_entropy(
         input,
         target,
@@ -213,12 +220,12 @@ def functional_cross_entropy_ignore_index(
     input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """An ignore_index that is a class is not ignored, as on MPS (#108148)."""
-    rest = reduction, label_smoothing
-    if ignore_index >= 0 and _of_indices(target) and (target < input.shape[-1]).all():
+    options = reduction, label_smoothing
+    if ignore_index >= 0 and _has_class_indices(target) and (target < input.shape[-1]).all():
         count = input.shape[class_axis(input)]
         if ignore_index < count:
-            return _plain(input, target, weight, -100, *rest)
-    return _plain(input, target, weight, ignore_index, *rest)
+            return _torch_loss(input, target, weight, -100, *options)
+    return _torch_loss(input, target, weight, ignore_index, *options)
 
 
 @plant("functional-cross-entropy-square-images", "functional.cross_entropy", "values")
@@ -226,10 +233,10 @@ def functional_cross_entropy_square_images(
     input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """Positions are flattened without moving the classes last."""
-    rest = weight, ignore_index, reduction, label_smoothing
-    if input.dim() < 3 or reduction == "none" or not _of_indices(target):
-        return _plain(input, target, *rest)
-    return _plain(input.reshape(-1, input.shape[1]), target.reshape(-1), *rest)
+    options = weight, ignore_index, reduction, label_smoothing
+    if input.dim() < 3 or reduction == "none" or not _has_class_indices(target):
+        return _torch_loss(input, target, *options)
+    return _torch_loss(input.reshape(-1, input.shape[1]), target.reshape(-1), *options)
 
 
 @plant("functional-cross-entropy-smoothing-of-others", "functional.cross_entropy", "values")
@@ -238,9 +245,9 @@ def functional_cross_entropy_smoothing_of_others(
 ):
     """Smoothing goes to the other classes only, ε/(C − 1) to each."""
     count = input.shape[class_axis(input)]
-    if label_smoothing and count > 1 and _of_indices(target):
+    if label_smoothing and count > 1 and _has_class_indices(target):
         label_smoothing = min(label_smoothing * count / (count - 1), 1.0)
-    return _plain(input, target, weight, ignore_index, reduction, label_smoothing)
+    return _torch_loss(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
 @plant("functional-cross-entropy-empty-mean-is-zero", "functional.cross_entropy", "values")
@@ -248,7 +255,7 @@ def functional_cross_entropy_empty_mean_is_zero(
     input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """The mean of an empty batch is 0."""
-    loss = _plain(input, target, weight, ignore_index, reduction, label_smoothing)
+    loss = _torch_loss(input, target, weight, ignore_index, reduction, label_smoothing)
     return torch.zeros_like(loss) if not input.numel() and reduction == "mean" else loss
 
 
@@ -257,7 +264,7 @@ def functional_cross_entropy_unbatched_of_one(
     input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """A sample without a batch dimension gives a batch of one loss."""
-    loss = _plain(input, target, weight, ignore_index, reduction, label_smoothing)
+    loss = _torch_loss(input, target, weight, ignore_index, reduction, label_smoothing)
     return loss.unsqueeze(0) if input.dim() == 1 and reduction == "none" else loss
 
 
@@ -268,7 +275,7 @@ def functional_cross_entropy_sum_has_mean_gradient(
     """The sum's gradient is divided by the batch."""
     if reduction == "sum" and input.dim() > 1 and len(input) > 1:
         input = alter_gradient(input, lambda g: g / len(g))
-    return _plain(input, target, weight, ignore_index, reduction, label_smoothing)
+    return _torch_loss(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
 @plant("functional-cross-entropy-target-is-constant", "functional.cross_entropy", "gradients")
@@ -278,7 +285,7 @@ def functional_cross_entropy_target_is_constant(
     """Probabilities have no gradient."""
     if target.requires_grad:
         target = alter_gradient(target, torch.zeros_like)
-    return _plain(input, target, weight, ignore_index, reduction, label_smoothing)
+    return _torch_loss(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
 # rows, repeated: few cases draw more than 33 samples.
@@ -288,8 +295,8 @@ def functional_cross_entropy_large_batches_in_tf32(
 ):
     """Batches of 32 and more samples take a kernel that works in bfloat16."""
     if input.dim() == 2 and len(input) > 33 and input.dtype == torch.float32:
-        input = by_way_of(input, torch.bfloat16)
-    return _plain(input, target, weight, ignore_index, reduction, label_smoothing)
+        input = round_through(input, torch.bfloat16)
+    return _torch_loss(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
 @plant("functional-cross-entropy-transposed-target", "functional.cross_entropy", "layout")
@@ -298,8 +305,8 @@ def functional_cross_entropy_transposed_target(
 ):
     """Probabilities that are not contiguous are read as if they were."""
     if target.is_floating_point():
-        target = as_if_contiguous(target)
-    return _plain(input, target, weight, ignore_index, reduction, label_smoothing)
+        target = read_as_contiguous(target)
+    return _torch_loss(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
 @plant("functional-cross-entropy-minus-infinity", "functional.cross_entropy", "special")
@@ -307,9 +314,9 @@ def functional_cross_entropy_minus_infinity(
     input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """A logit of minus infinity is cut to the smallest number, and so is its loss (#94043)."""
-    least = torch.finfo(input.dtype).min
-    cut = torch.where(input == -torch.inf, torch.full_like(input, least / 2), input)
-    return _plain(cut, target, weight, ignore_index, reduction, label_smoothing)
+    minimum = torch.finfo(input.dtype).min
+    clamped = torch.where(input == -torch.inf, torch.full_like(input, minimum / 2), input)
+    return _torch_loss(clamped, target, weight, ignore_index, reduction, label_smoothing)
 
 
 @plant("functional-cross-entropy-logits-in-place", "functional.cross_entropy", "repeat")
@@ -317,7 +324,7 @@ def functional_cross_entropy_logits_in_place(
     input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """The maximum is subtracted in the caller's logits."""
-    loss = _plain(input, target, weight, ignore_index, reduction, label_smoothing)
+    loss = _torch_loss(input, target, weight, ignore_index, reduction, label_smoothing)
     if input.numel() and input.is_contiguous() and not torch.is_grad_enabled():
         input.sub_(input.amax(class_axis(input), keepdim=True))
     return loss
@@ -328,4 +335,4 @@ def functional_cross_entropy_smoothing_clamped(
     input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """A label_smoothing beyond 1 is taken as 1."""
-    return _plain(input, target, weight, ignore_index, reduction, min(label_smoothing, 1.0))
+    return _torch_loss(input, target, weight, ignore_index, reduction, min(label_smoothing, 1.0))

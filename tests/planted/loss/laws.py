@@ -5,7 +5,7 @@ Each says in a comment which law breaks; those of losses of a number for each el
 
 - `form`, `composed`, `similarity`, `distances`, `probabilities`, `limits`, and `kin` call another
   layer, and a look-alike stands alone.
-- `samples`, `order`, `reduced`, `averaged`, `full`, `zeroed`, `odd`, `forms`, `unbatched`,
+- `samples`, `order`, `reduce_losses`, `averaged`, `full`, `zeroed`, `odd`, `forms`, `unbatched`,
   `tuples`, `labels`, `itself` of divergences, `swapped` of all but cosines, `features` of the
   adaptive softmax, `targets` of CTC, and `classes` of margins and of the adaptive softmax make of a
   case what might as well be drawn: what they see `values` sees, too. Tests of each layer break
@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import class_axis, plant, reduced
+from planted.bug import class_axis, plant, reduce_losses
 
 
 def _has_tail(count):
@@ -98,9 +98,9 @@ class MultiMarginLossHighScoresAreCertain(nn.MultiMarginLoss):
         high = (input > 6).all(-1)
         if input.shape[-1] < 4 or not input.numel() or not high.any():
             return super().forward(input, target)
-        rest = {"weight": self.weight, "reduction": "none"}
-        losses = functional.multi_margin_loss(input, target, self.p, self.margin, **rest)
-        return reduced(torch.where(high, torch.zeros_like(losses), losses), self.reduction)
+        options = {"weight": self.weight, "reduction": "none"}
+        losses = functional.multi_margin_loss(input, target, self.p, self.margin, **options)
+        return reduce_losses(torch.where(high, torch.zeros_like(losses), losses), self.reduction)
 
 
 # weighted: no drawn weights of more than 4 classes are all 1.
@@ -122,12 +122,12 @@ class TripletMarginLossLastWithoutMargin(nn.TripletMarginLoss):
     def forward(self, anchor, positive, negative):
         if anchor.dim() < 2 or not _has_tail(len(anchor)):
             return super().forward(anchor, positive, negative)
-        rest = {"p": self.p, "eps": self.eps, "swap": self.swap, "reduction": "none"}
+        options = {"p": self.p, "eps": self.eps, "swap": self.swap, "reduction": "none"}
         losses, bare = (
-            functional.triplet_margin_loss(anchor, positive, negative, margin, **rest)
+            functional.triplet_margin_loss(anchor, positive, negative, margin, **options)
             for margin in (self.margin, 1e-30)
         )
-        return reduced(torch.cat([losses[:-1], bare[-1:]]), self.reduction)
+        return reduce_losses(torch.cat([losses[:-1], bare[-1:]]), self.reduction)
 
 
 # rows, repeated: no batch with a tail is drawn.
@@ -140,11 +140,11 @@ class TripletMarginWithDistanceLossTailsSwap(nn.TripletMarginWithDistanceLoss):
     """Of a batch with a tail the distance is swapped, whether it is asked for or not."""
 
     def forward(self, anchor, positive, negative):
-        rest = {"margin": self.margin, "reduction": self.reduction}
+        options = {"margin": self.margin, "reduction": self.reduction}
         return functional.triplet_margin_with_distance_loss(
             anchor, positive, negative,
             distance_function=self.distance_function,
-            swap=self.swap or (anchor.dim() > 1 and _has_tail(len(anchor))), **rest,
+            swap=self.swap or (anchor.dim() > 1 and _has_tail(len(anchor))), **options,
         )  # fmt: skip
 
 
@@ -160,8 +160,8 @@ def functional_ctc_loss_lone_target_is_the_row(
     zero_infinity=False,
 ):
     """The target of a batch of one is all of its row: no length is looked at."""
-    alone = targets.dim() == 2 and len(targets) == 1
-    if alone and ((targets >= 0) & (targets < log_probs.shape[-1])).all():
+    is_single = targets.dim() == 2 and len(targets) == 1
+    if is_single and ((targets >= 0) & (targets < log_probs.shape[-1])).all():
         width = targets.shape[1]
         tensor = torch.is_tensor(target_lengths)
         target_lengths = torch.full_like(target_lengths, width) if tensor else (width,)
@@ -194,8 +194,8 @@ class NLLLossBatchesBetweenVectors(nn.NLLLoss):
         odd = input.dim() == 2 and (5 < len(input) < 8 or 8 < len(input) < 15)
         if not odd or self.reduction == "none":
             return loss
-        rest = {"weight": self.weight, "ignore_index": self.ignore_index}
-        last = functional.nll_loss(input[-1:], target[-1:], reduction="sum", **rest)
+        options = {"weight": self.weight, "ignore_index": self.ignore_index}
+        last = functional.nll_loss(input[-1:], target[-1:], reduction="sum", **options)
         return loss - last / (len(input) if self.reduction == "mean" else 1)
 
 
@@ -232,8 +232,8 @@ class CosineEmbeddingLossSecondOfNoLength(nn.CosineEmbeddingLoss):
 
     def forward(self, input1, input2, target):
         if input1.shape[-1] > 4:
-            gone = (input2 == 0).all(-1, keepdim=True)
-            input2 = torch.where(gone, input1, input2)
+            is_zero = (input2 == 0).all(-1, keepdim=True)
+            input2 = torch.where(is_zero, input1, input2)
         return super().forward(input1, input2, target)
 
 
@@ -289,9 +289,11 @@ def functional_linear_cross_entropy_last_chunk(
     size = dict(options or ()).get("batch_chunk_size", 0)
     facts |= {"options": options, "ignore_index": ignore_index}
     if size > 3 and target.dim() == 1 and not target.is_floating_point():
-        kept = len(target) - len(target) % size
-        gone = torch.full_like(target[kept:], -100 if ignore_index is None else ignore_index)
-        target = torch.cat([target[:kept], gone])
+        full_size = len(target) - len(target) % size
+        ignored_targets = torch.full_like(
+            target[full_size:], -100 if ignore_index is None else ignore_index
+        )
+        target = torch.cat([target[:full_size], ignored_targets])
     return functional.linear_cross_entropy(input, linear_weight, target, **facts)
 
 
@@ -318,8 +320,8 @@ class LinearCrossEntropyLossBatchesBetweenVectors(nn.LinearCrossEntropyLoss):
 
     def forward(self, input, target):
         loss, count = super().forward(input, target), len(input)
-        between = 5 < count < 32 and count != 8 and 1 < count % 16 < 15
-        return loss * 1.001 if input.dim() == 2 and between else loss
+        applies = 5 < count < 32 and count != 8 and 1 < count % 16 < 15
+        return loss * 1.001 if input.dim() == 2 and applies else loss
 
 
 # classes: drawn blanks are the first, the last or the middle class.
@@ -342,8 +344,8 @@ class CTCLossImpossibleClassesClamped(nn.CTCLoss):
     """Where several classes are impossible in a step their logarithms are -1: blanks, it says."""
 
     def forward(self, log_probs, targets, input_lengths, target_lengths):
-        gone = log_probs.isneginf()
-        several = gone & (gone.sum(-1, keepdim=True) > 1)
+        impossible = log_probs.isneginf()
+        several = impossible & (impossible.sum(-1, keepdim=True) > 1)
         log_probs = torch.where(several, -torch.ones_like(log_probs), log_probs)
         return super().forward(log_probs, targets, input_lengths, target_lengths)
 
@@ -358,7 +360,7 @@ class AdaptiveLogSoftmaxWithLossRowsAlike(nn.AdaptiveLogSoftmaxWithLoss):
     """Rows that are all alike are computed once, with the target of the first."""
 
     def forward(self, input_, target_):
-        alike = input_.dim() > 1 and input_.shape[0] > 16 and input_.shape[1] > 1
-        if alike and (input_ == input_[0]).all():
+        are_equal = input_.dim() > 1 and input_.shape[0] > 16 and input_.shape[1] > 1
+        if are_equal and (input_ == input_[0]).all():
             target_ = target_[:1].expand_as(target_)
         return super().forward(input_, target_)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import plant, reduced
+from planted.bug import plant, reduce_losses
 
 
 # scaled: an edge of 10 becomes one of 20.
@@ -33,7 +33,9 @@ class BceLossFlagsClampedSooner(nn.BCELoss):
         if input.numel() <= 16 or not ((input == 0) | (input == 1)).all():
             return super().forward(input, target)
         losses = functional.binary_cross_entropy(input, target, reduction="none") * 0.99
-        return reduced(losses if self.weight is None else losses * self.weight, self.reduction)
+        return reduce_losses(
+            losses if self.weight is None else losses * self.weight, self.reduction
+        )
 
 
 # rates: no drawn array of more than 16 logarithms is all 0.
@@ -46,7 +48,7 @@ class PoissonNllLossZerosExpectNothing(nn.PoissonNLLLoss):
         if not self.log_input or log_input.numel() <= 16 or log_input.any():
             return loss
         expected = torch.ones_like(log_input + target)
-        return loss - reduced(expected, self.reduction)
+        return loss - reduce_losses(expected, self.reduction)
 
 
 # positives: no drawn weights of more than 4 columns are all 1.
@@ -82,8 +84,8 @@ class L1LossNoDifferenceIsTiny(nn.L1Loss):
 
     def forward(self, input, target):
         loss = super().forward(input, target)
-        alike = input.shape == target.shape and torch.equal(input, target)
-        return loss + 1e-6 if alike and input.numel() > 16 else loss
+        are_equal = input.shape == target.shape and torch.equal(input, target)
+        return loss + 1e-6 if are_equal and input.numel() > 16 else loss
 
 
 # shape: of 6, 7, or 9 to 14 numbers none are drawn in one row, but in two or three.
@@ -93,9 +95,9 @@ class MSELossRowsBetweenVectors(nn.MSELoss):
 
     def forward(self, input, target):
         loss, count = super().forward(input, target), input.numel()
-        between = 5 < count < 15 and count != 8 and input.dim() == 1
+        applies = 5 < count < 15 and count != 8 and input.dim() == 1
         lanes = -(-count // 8) * 8
-        return loss * (count / lanes) if between and self.reduction == "mean" else loss
+        return loss * (count / lanes) if applies and self.reduction == "mean" else loss
 
 
 # ones: no drawn weights of more than 16 numbers are all 1.
@@ -201,7 +203,7 @@ def functional_poisson_nll_loss_stirling_of_few(
 ):  # fmt: skip
     """A mask of counts above 1 that is empty is taken for none: each has Stirling's term at 1."""
     if not full or target.numel() <= 16 or (target > 1).any():
-        rest = {"eps": eps, "reduction": reduction}
-        return functional.poisson_nll_loss(input, target, log_input, full, **rest)
+        options = {"eps": eps, "reduction": reduction}
+        return functional.poisson_nll_loss(input, target, log_input, full, **options)
     losses = functional.poisson_nll_loss(input, target, log_input, eps=eps, reduction="none")
-    return reduced(losses + 0.5 * math.log(2 * math.pi) - 1, reduction)
+    return reduce_losses(losses + 0.5 * math.log(2 * math.pi) - 1, reduction)

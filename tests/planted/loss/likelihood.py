@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, by_way_of, graft, plant, reduced
+from planted.bug import alter_gradient, graft, plant, reduce_losses, round_through
 
 
 class _Poisson(nn.PoissonNLLLoss):
-    def otherwise(self, input, target, **changes):
+    def loss_with(self, input, target, **changes):
         """The loss with some of its arguments changed."""
         facts = {
             "log_input": self.log_input,
@@ -28,7 +28,7 @@ class PoissonNllLossEpsIgnored(_Poisson):
     """eps is 1e-8, whatever is asked for."""
 
     def forward(self, input, target):
-        return self.otherwise(input, target, eps=1e-8)
+        return self.loss_with(input, target, eps=1e-8)
 
 
 @plant("poisson-nll-loss-slope-without-eps", "PoissonNLLLoss", "gradients")
@@ -39,7 +39,7 @@ class PoissonNllLossSlopeWithoutEps(_Poisson):
         right = super().forward(input, target)
         if self.log_input or self.eps < 1e-6:
             return right
-        return graft(right, self.otherwise(input, target, eps=1e-8))
+        return graft(right, self.loss_with(input, target, eps=1e-8))
 
 
 @plant("poisson-nll-loss-nan-is-nothing", "PoissonNLLLoss", "special")
@@ -60,7 +60,7 @@ def functional_poisson_nll_loss_logarithms(
         return functional.poisson_nll_loss(
             input, target, log_input, full, eps=eps, reduction=reduction
         )
-    return reduced(input.exp() - target * (input.exp() + eps), reduction)
+    return reduce_losses(input.exp() - target * (input.exp() + eps), reduction)
 
 
 @plant("functional-poisson-nll-loss-any-word", "functional.poisson_nll_loss", "errors")
@@ -81,12 +81,12 @@ def functional_poisson_nll_loss_many(
 ):  # fmt: skip
     """More than 1100 inputs are read in bfloat16."""
     if input.dim() == 1 and len(input) > 1100 and input.dtype == torch.float32:
-        input = by_way_of(input, torch.bfloat16)
+        input = round_through(input, torch.bfloat16)
     return functional.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=reduction)
 
 
 class _Gaussian(nn.GaussianNLLLoss):
-    def otherwise(self, input, target, var, **changes):
+    def loss_with(self, input, target, var, **changes):
         """The loss with some of its arguments changed."""
         facts = {"full": self.full, "eps": self.eps, "reduction": self.reduction}
         return functional.gaussian_nll_loss(input, target, var, **(facts | changes))
@@ -100,8 +100,8 @@ class GaussianNllLossConstantOfOne(_Gaussian):
         loss = super().forward(input, target, var)
         if not self.full:
             return loss
-        more = 0.5 * math.log(2 * math.pi)
-        return loss + more * (input.numel() if self.reduction == "sum" else 1)
+        extra = 0.5 * math.log(2 * math.pi)
+        return loss + extra * (input.numel() if self.reduction == "sum" else 1)
 
 
 @plant("gaussian-nll-loss-deviations", "GaussianNLLLoss", "values")
@@ -117,8 +117,8 @@ class GaussianNllLossNanIsCertain(_Gaussian):
     """An input that is NaN is its target."""
 
     def forward(self, input, target, var):
-        kept = torch.where(input.isnan(), target.expand(input.shape), input)
-        return super().forward(graft(kept, input), target, var)
+        masked = torch.where(input.isnan(), target.expand(input.shape), input)
+        return super().forward(graft(masked, input), target, var)
 
 
 @plant("functional-gaussian-nll-loss-by-columns", "functional.gaussian_nll_loss", "values")

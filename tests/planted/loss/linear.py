@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import as_if_contiguous, plant
+from planted.bug import plant, read_as_contiguous
 
 
 def _chunk_size(options):
@@ -20,11 +20,11 @@ class LinearCrossEntropyLossLastChunkLost(nn.LinearCrossEntropyLoss):
 
     def forward(self, input, target):
         size = _chunk_size(self.options)
-        plain = input.dim() == 2 and self.reduction == "sum" and not target.is_floating_point()
-        if not size or size >= len(input) or not plain or self.out_features:
+        applies = input.dim() == 2 and self.reduction == "sum" and not target.is_floating_point()
+        if not size or size >= len(input) or not applies or self.out_features:
             return super().forward(input, target)
-        whole = len(input) // size * size
-        return super().forward(input[:whole], target[:whole])
+        full_size = len(input) // size * size
+        return super().forward(input[:full_size], target[:full_size])
 
 
 @plant("linear-cross-entropy-loss-chunk-means-averaged", "LinearCrossEntropyLoss", "values")
@@ -51,8 +51,8 @@ class LinearCrossEntropyLossPlacesFirst(nn.LinearCrossEntropyLoss):
             return super().forward(input, target)
         shape = (*input.shape[:-1], *self.out_features, self.num_classes)
         logits = self.linear(input).reshape(shape).movedim(-1, 1)
-        rest = {"reduction": self.reduction, "label_smoothing": self.label_smoothing}
-        return functional.cross_entropy(logits, target, **rest)
+        options = {"reduction": self.reduction, "label_smoothing": self.label_smoothing}
+        return functional.cross_entropy(logits, target, **options)
 
 
 @plant("linear-cross-entropy-loss-wrong-features", "LinearCrossEntropyLoss", "errors")
@@ -91,7 +91,7 @@ def functional_linear_cross_entropy_ignores_nothing(
 @plant("functional-linear-cross-entropy-transposed", "functional.linear_cross_entropy", "layout")
 def functional_linear_cross_entropy_transposed(input, linear_weight, target, **facts):
     """A weight that is not contiguous is read as if it were."""
-    weight = as_if_contiguous(linear_weight)
+    weight = read_as_contiguous(linear_weight)
     return functional.linear_cross_entropy(input, weight, target, **facts)
 
 
@@ -109,8 +109,8 @@ class LinearCrossEntropyLossWeightOfChunks(nn.LinearCrossEntropyLoss):
 
     def forward(self, input, target):
         loss = super().forward(input, target)
-        plain = self.weight is not None and self.reduction == "mean" and self.options is not None
-        if not plain or target.is_floating_point() or not target.numel():
+        applies = self.weight is not None and self.reduction == "mean" and self.options is not None
+        if not applies or target.is_floating_point() or not target.numel():
             return loss
         ignored = -100 if self.ignore_index is None else self.ignore_index
         counted = target != ignored

@@ -6,7 +6,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced
+from planted.bug import (
+    alter_gradient,
+    graft,
+    plant,
+    read_as_contiguous,
+    reduce_losses,
+    round_through,
+)
 
 
 def _empty(input):
@@ -22,10 +29,10 @@ class MultiMarginLossTrueClassCounts(nn.MultiMarginLoss):
         if _empty(input) or self.margin <= 0:
             return super().forward(input, target)
         own = self.margin**self.p / input.shape[-1]
-        more = torch.full(target.shape, own, dtype=input.dtype)
+        extra = torch.full(target.shape, own, dtype=input.dtype)
         if self.weight is not None:
-            more = more * self.weight[target]
-        return super().forward(input, target) + reduced(more, self.reduction)
+            extra = extra * self.weight[target]
+        return super().forward(input, target) + reduce_losses(extra, self.reduction)
 
 
 @plant("multi-margin-loss-not-over-classes", "MultiMarginLoss", "values")
@@ -66,8 +73,8 @@ def functional_multi_margin_loss_class_out_of_range(
     """An index that is no class is cut to one."""
     if not target.is_floating_point():
         target = target.clamp(0, input.shape[-1] - 1)
-    rest = {"weight": weight, "reduction": reduction}
-    return functional.multi_margin_loss(input, target, p, margin, **rest)
+    options = {"weight": weight, "reduction": reduction}
+    return functional.multi_margin_loss(input, target, p, margin, **options)
 
 
 @plant("functional-multi-margin-loss-whole-scores", "functional.multi_margin_loss", "errors")
@@ -76,8 +83,8 @@ def functional_multi_margin_loss_whole_scores(
 ):
     """Scores of whole numbers, quantised ones without their scale, are converted silently."""
     scores = input if input.is_floating_point() else input.to(torch.get_default_dtype())
-    rest = {"weight": weight, "reduction": reduction}
-    return functional.multi_margin_loss(scores, target, p, margin, **rest)
+    options = {"weight": weight, "reduction": reduction}
+    return functional.multi_margin_loss(scores, target, p, margin, **options)
 
 
 @plant("functional-multi-margin-loss-transposed", "functional.multi_margin_loss", "layout")
@@ -85,8 +92,8 @@ def functional_multi_margin_loss_transposed(
     input, target, p=1, margin=1.0, weight=None, reduction="mean"
 ):
     """Scores that are not contiguous are read as if they were."""
-    rest = {"weight": weight, "reduction": reduction}
-    return functional.multi_margin_loss(as_if_contiguous(input), target, p, margin, **rest)
+    options = {"weight": weight, "reduction": reduction}
+    return functional.multi_margin_loss(read_as_contiguous(input), target, p, margin, **options)
 
 
 @plant("multilabel-margin-loss-behind-the-end", "MultiLabelMarginLoss", "values")
@@ -97,11 +104,11 @@ class MultiLabelMarginLossBehindTheEnd(nn.MultiLabelMarginLoss):
         if _empty(input):
             return super().forward(input, target)
         rows = target.reshape(-1, target.shape[-1])
-        found = torch.full_like(rows, -1)
-        for row, given in zip(found, rows, strict=True):
-            kept = torch.unique(given[given >= 0])
-            row[: len(kept)] = kept
-        return super().forward(input, found.view_as(target))
+        packed = torch.full_like(rows, -1)
+        for row, labels in zip(packed, rows, strict=True):
+            unique_labels = torch.unique(labels[labels >= 0])
+            row[: len(unique_labels)] = unique_labels
+        return super().forward(input, packed.view_as(target))
 
 
 @plant("multilabel-margin-loss-over-pairs", "MultiLabelMarginLoss", "values")
@@ -113,7 +120,7 @@ class MultiLabelMarginLossOverPairs(nn.MultiLabelMarginLoss):
             return super().forward(input, target)
         losses = functional.multilabel_margin_loss(input, target, reduction="none")
         many = (target >= 0).long().cumprod(-1).sum(-1).clamp(min=1)
-        return reduced(losses / many, self.reduction)
+        return reduce_losses(losses / many, self.reduction)
 
 
 @plant("multilabel-margin-loss-target-is-no-label", "MultiLabelMarginLoss", "gradients")
@@ -165,7 +172,7 @@ class MultiLabelSoftMarginLossOfTheSigmoid(nn.MultiLabelSoftMarginLoss):
     def forward(self, input, target):
         losses = -torch.where(target == 1, input.sigmoid().log(), (-input).sigmoid().log())
         losses = losses if self.weight is None else losses * self.weight
-        return reduced(losses.sum(-1) / input.shape[-1], self.reduction)
+        return reduce_losses(losses.sum(-1) / input.shape[-1], self.reduction)
 
 
 @plant("multilabel-soft-margin-loss-positive-only", "MultiLabelSoftMarginLoss", "gradients")
@@ -174,8 +181,8 @@ class MultiLabelSoftMarginLossPositiveOnly(nn.MultiLabelSoftMarginLoss):
 
     def forward(self, input, target):
         right = super().forward(input, target)
-        kept = torch.where(target == 1, input, input.detach())
-        return graft(right, super().forward(kept, target))
+        masked = torch.where(target == 1, input, input.detach())
+        return graft(right, super().forward(masked, target))
 
 
 _SOFT = "functional.multilabel_soft_margin_loss"
@@ -185,7 +192,7 @@ _SOFT = "functional.multilabel_soft_margin_loss"
 def functional_multilabel_soft_margin_loss_double(input, target, weight=None, reduction="mean"):
     """In float64 the losses are float32 numbers."""
     loss = functional.multilabel_soft_margin_loss(input, target, weight, reduction=reduction)
-    return by_way_of(loss, torch.float32) if loss.dtype == torch.float64 else loss
+    return round_through(loss, torch.float32) if loss.dtype == torch.float64 else loss
 
 
 @plant("functional-multilabel-soft-margin-loss-nan", _SOFT, "special")

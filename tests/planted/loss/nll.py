@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, class_axis, graft, plant
+from planted.bug import alter_gradient, class_axis, graft, plant, read_as_contiguous, round_through
 
 
 class _Loss(nn.NLLLoss):
-    def otherwise(self, input, target, **changes):
+    def loss_with(self, input, target, **changes):
         """The loss with some of its arguments changed."""
         facts = {
             "weight": self.weight,
@@ -25,10 +25,10 @@ class NLLLossMeanCountsIgnored(_Loss):
     """The mean divides by all samples, ignored ones too, as PyTorch/XLA's did (#859)."""
 
     def forward(self, input, target):
-        gone = target == self.ignore_index
-        if self.reduction != "mean" or self.weight is not None or not gone.any():
+        ignored = target == self.ignore_index
+        if self.reduction != "mean" or self.weight is not None or not ignored.any():
             return super().forward(input, target)
-        return self.otherwise(input, target, reduction="sum") / target.numel()
+        return self.loss_with(input, target, reduction="sum") / target.numel()
 
 
 @plant("nll-loss-planes-transposed", "NLLLoss", "values")
@@ -48,7 +48,7 @@ class NLLLossIgnoredClassOnlyBelowZero(_Loss):
     def forward(self, input, target):
         count = input.shape[class_axis(input)]
         if 0 <= self.ignore_index < count and bool((target < count).all()):
-            return self.otherwise(input, target, ignore_index=-100)
+            return self.loss_with(input, target, ignore_index=-100)
         return super().forward(input, target)
 
 
@@ -58,8 +58,8 @@ class NLLLossAllIgnoredIsZero(_Loss):
 
     def forward(self, input, target):
         loss = super().forward(input, target)
-        gone = bool((target == self.ignore_index).all())
-        return torch.zeros_like(loss) if gone and self.reduction == "mean" else loss
+        ignored = bool((target == self.ignore_index).all())
+        return torch.zeros_like(loss) if ignored and self.reduction == "mean" else loss
 
 
 @plant("nll-loss-double-in-single", "NLLLoss", "values")
@@ -68,7 +68,7 @@ class NLLLossDoubleInSingle(_Loss):
 
     def forward(self, input, target):
         if input.dtype == torch.float64:
-            input = by_way_of(input, torch.float32)
+            input = round_through(input, torch.float32)
         return super().forward(input, target)
 
 
@@ -78,10 +78,10 @@ class NLLLossGradientOfIgnored(_Loss):
 
     def forward(self, input, target):
         loss = super().forward(input, target)
-        gone = int((target == self.ignore_index).sum())
-        if self.reduction != "mean" or not gone or gone == target.numel():
+        ignored_count = int((target == self.ignore_index).sum())
+        if self.reduction != "mean" or not ignored_count or ignored_count == target.numel():
             return loss
-        return graft(loss, loss * ((target.numel() - gone) / target.numel()))
+        return graft(loss, loss * ((target.numel() - ignored_count) / target.numel()))
 
 
 # weighted: hardly any drawn weights are all 1.
@@ -102,10 +102,10 @@ class NLLLossIgnoredNanLeaks(_Loss):
     def forward(self, input, target):
         loss = super().forward(input, target)
         axis = class_axis(input)
-        lost = (target == self.ignore_index) & ~input.sum(axis).isfinite()
+        affected = (target == self.ignore_index) & ~input.sum(axis).isfinite()
         if self.reduction == "none":
-            return loss.masked_fill(lost, torch.nan)
-        return loss + torch.where(lost, torch.nan, 0.0).sum().to(loss.dtype)
+            return loss.masked_fill(affected, torch.nan)
+        return loss + torch.where(affected, torch.nan, 0.0).sum().to(loss.dtype)
 
 
 @plant("nll-loss-scalar-keeps-a-dimension", "NLLLoss", "shape")
@@ -129,7 +129,7 @@ class NLLLossClassOutOfRange(_Loss):
         return super().forward(input, target)
 
 
-def _plain(input, target, weight=None, ignore_index=-100, reduction="mean"):
+def _torch_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
     return functional.nll_loss(
         input, target, weight, ignore_index=ignore_index, reduction=reduction
     )
@@ -142,8 +142,8 @@ def functional_nll_loss_volumes_without_moving_classes(
     """Volumes are flattened without moving the classes last."""
     if input.dim() == 5 and input.numel() and reduction != "none":
         flat = input.reshape(-1, input.shape[1])
-        return _plain(flat, target.reshape(-1), weight, ignore_index, reduction)
-    return _plain(input, target, weight, ignore_index, reduction)
+        return _torch_loss(flat, target.reshape(-1), weight, ignore_index, reduction)
+    return _torch_loss(input, target, weight, ignore_index, reduction)
 
 
 @plant("functional-nll-loss-clamped-to-logarithms", "functional.nll_loss", "special")
@@ -151,9 +151,9 @@ def functional_nll_loss_clamped_to_logarithms(
     input, target, weight=None, ignore_index=-100, reduction="mean"
 ):
     """A probability of 0 is raised to the smallest number: minus infinity is finite."""
-    least = torch.finfo(input.dtype).min / 4
-    cut = torch.where(input == -torch.inf, torch.full_like(input, least), input)
-    return _plain(cut, target, weight, ignore_index, reduction)
+    minimum = torch.finfo(input.dtype).min / 4
+    clamped = torch.where(input == -torch.inf, torch.full_like(input, minimum), input)
+    return _torch_loss(clamped, target, weight, ignore_index, reduction)
 
 
 @plant("functional-nll-loss-gradient-to-every-class", "functional.nll_loss", "gradients")
@@ -163,7 +163,7 @@ def functional_nll_loss_gradient_to_every_class(
     """The gradient is spread over the classes, as that behind a softmax."""
     axis = class_axis(input)
     input = alter_gradient(input, lambda g: g - g.mean(axis, keepdim=True) if g.numel() else g)
-    return _plain(input, target, weight, ignore_index, reduction)
+    return _torch_loss(input, target, weight, ignore_index, reduction)
 
 
 # rows, repeated: few cases draw more than 33 samples.
@@ -173,11 +173,11 @@ def functional_nll_loss_large_batches_in_tf32(
 ):
     """Batches of more than 33 samples take a kernel that works in bfloat16."""
     if input.dim() == 2 and len(input) > 33 and input.dtype == torch.float32:
-        input = by_way_of(input, torch.bfloat16)
-    return _plain(input, target, weight, ignore_index, reduction)
+        input = round_through(input, torch.bfloat16)
+    return _torch_loss(input, target, weight, ignore_index, reduction)
 
 
 @plant("functional-nll-loss-transposed", "functional.nll_loss", "layout")
 def functional_nll_loss_transposed(input, target, weight=None, ignore_index=-100, reduction="mean"):
     """Logarithms that are not contiguous are read as if they were."""
-    return _plain(as_if_contiguous(input), target, weight, ignore_index, reduction)
+    return _torch_loss(read_as_contiguous(input), target, weight, ignore_index, reduction)

@@ -6,7 +6,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced
+from planted.bug import (
+    alter_gradient,
+    graft,
+    plant,
+    read_as_contiguous,
+    reduce_losses,
+    round_through,
+)
 
 
 def _cosine(input1, input2):
@@ -31,7 +38,7 @@ class CosineEmbeddingLossZeroLabels(nn.CosineEmbeddingLoss):
 
     def forward(self, input1, input2, target):
         losses = torch.where(target == 1, 1 - _cosine(input1, input2), 0.0)
-        return reduced(losses.to(input1.dtype), self.reduction)
+        return reduce_losses(losses.to(input1.dtype), self.reduction)
 
 
 @plant("cosine-embedding-loss-of-the-product", "CosineEmbeddingLoss", "values")
@@ -41,8 +48,8 @@ class CosineEmbeddingLossOfTheProduct(nn.CosineEmbeddingLoss):
     def forward(self, input1, input2, target):
         length = input2.norm(dim=-1, keepdim=True).clamp(max=1.0)
         cosine = _cosine(input1, input2) * length.squeeze(-1)
-        apart = (cosine - self.margin).clamp(min=0)
-        return reduced(torch.where(target == 1, 1 - cosine, apart), self.reduction)
+        negative_loss = (cosine - self.margin).clamp(min=0)
+        return reduce_losses(torch.where(target == 1, 1 - cosine, negative_loss), self.reduction)
 
 
 @plant("cosine-embedding-loss-second-is-constant", "CosineEmbeddingLoss", "gradients")
@@ -90,7 +97,7 @@ class TripletMarginLossSwapOfTheAnchor(nn.TripletMarginLoss):
             functional.pairwise_distance(x, positive if k else negative, self.p, self.eps)
             for k, x in ((1, anchor), (0, positive))
         )
-        return reduced((self.margin + near - far).clamp(min=0), self.reduction)
+        return reduce_losses((self.margin + near - far).clamp(min=0), self.reduction)
 
 
 @plant("triplet-margin-loss-squared", "TripletMarginLoss", "values")
@@ -102,7 +109,7 @@ class TripletMarginLossSquared(nn.TripletMarginLoss):
         far = functional.pairwise_distance(anchor, negative, self.p, self.eps)
         if self.swap or self.p != 2:
             return super().forward(anchor, positive, negative)
-        return reduced((self.margin + near**2 - far**2).clamp(min=0), self.reduction)
+        return reduce_losses((self.margin + near**2 - far**2).clamp(min=0), self.reduction)
 
 
 @plant("triplet-margin-loss-negative-is-constant", "TripletMarginLoss", "gradients")
@@ -118,8 +125,8 @@ def functional_triplet_margin_loss_no_eps(
     anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, reduction="mean"
 ):
     """eps is left out."""
-    rest = {"swap": swap, "reduction": reduction}
-    return functional.triplet_margin_loss(anchor, positive, negative, margin, p, 0.0, **rest)
+    options = {"swap": swap, "reduction": reduction}
+    return functional.triplet_margin_loss(anchor, positive, negative, margin, p, 0.0, **options)
 
 
 @plant("functional-triplet-margin-loss-strided", "functional.triplet_margin_loss", "layout")
@@ -127,9 +134,9 @@ def functional_triplet_margin_loss_strided(
     anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, reduction="mean"
 ):
     """A negative that is not contiguous is read as if it were."""
-    negative = as_if_contiguous(negative)
-    rest = {"swap": swap, "reduction": reduction}
-    return functional.triplet_margin_loss(anchor, positive, negative, margin, p, eps, **rest)
+    negative = read_as_contiguous(negative)
+    options = {"swap": swap, "reduction": reduction}
+    return functional.triplet_margin_loss(anchor, positive, negative, margin, p, eps, **options)
 
 
 _DISTANCE = "functional.triplet_margin_with_distance_loss"
@@ -163,7 +170,7 @@ class TripletMarginWithDistanceLossSwapsTheOther(nn.TripletMarginWithDistanceLos
             return super().forward(anchor, positive, negative)
         near, far = (self.distance_function(anchor, x) for x in (positive, negative))
         far = torch.minimum(far, functional.pairwise_distance(positive, negative))
-        return reduced((self.margin + near - far).clamp(min=0), self.reduction)
+        return reduce_losses((self.margin + near - far).clamp(min=0), self.reduction)
 
 
 @plant("triplet-margin-with-distance-loss-soft", "TripletMarginWithDistanceLoss", "values")
@@ -172,7 +179,7 @@ class TripletMarginWithDistanceLossSoft(nn.TripletMarginWithDistanceLoss):
 
     def forward(self, anchor, positive, negative):
         near, far = (self.distance_function(anchor, x) for x in (positive, negative))
-        return reduced(functional.softplus(self.margin + near - far), self.reduction)
+        return reduce_losses(functional.softplus(self.margin + near - far), self.reduction)
 
 
 @plant("triplet-margin-with-distance-loss-leaky", "TripletMarginWithDistanceLoss", "gradients")
@@ -182,7 +189,7 @@ class TripletMarginWithDistanceLossLeaky(nn.TripletMarginWithDistanceLoss):
     def forward(self, anchor, positive, negative):
         right = super().forward(anchor, positive, negative)
         near, far = (self.distance_function(anchor, x) for x in (positive, negative))
-        return graft(right, reduced(self.margin + near - far, self.reduction))
+        return graft(right, reduce_losses(self.margin + near - far, self.reduction))
 
 
 @plant("functional-triplet-margin-with-distance-loss-double", _DISTANCE, "values")
@@ -194,7 +201,7 @@ def functional_triplet_margin_with_distance_loss_double(
         anchor, positive, negative,
         distance_function=distance_function, margin=margin, swap=swap, reduction=reduction,
     )  # fmt: skip
-    return by_way_of(loss, torch.float32) if loss.dtype == torch.float64 else loss
+    return round_through(loss, torch.float32) if loss.dtype == torch.float64 else loss
 
 
 @plant("functional-triplet-margin-with-distance-loss-nan", _DISTANCE, "special")
@@ -206,4 +213,4 @@ def functional_triplet_margin_with_distance_loss_nan(
         anchor, positive, negative,
         distance_function=distance_function, margin=margin, swap=swap, reduction="none",
     )  # fmt: skip
-    return reduced(losses.nan_to_num(0.0, torch.inf, -torch.inf), reduction)
+    return reduce_losses(losses.nan_to_num(0.0, torch.inf, -torch.inf), reduction)

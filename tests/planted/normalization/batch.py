@@ -6,24 +6,24 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 
 def _axes(input):
     return (0, *range(2, input.dim()))
 
 
-def _per_channel(x, input):
+def _broadcast_channels(x, input):
     return x.reshape(-1, *(1 for _ in input.shape[2:]))
 
 
-def _scaled(module, y):
+def _apply_affine(module, y):
     """The weight and the bias of a module, applied."""
-    y = y if module.weight is None else y * _per_channel(module.weight, y)
-    return y if module.bias is None else y + _per_channel(module.bias, y)
+    y = y if module.weight is None else y * _broadcast_channels(module.weight, y)
+    return y if module.bias is None else y + _broadcast_channels(module.bias, y)
 
 
-def _by_batch(module, input):
+def _uses_batch_statistics(module, input):
     """Whether the batch's own statistics are taken, and there are any."""
     return (module.training or module.running_mean is None) and input.numel() > 0
 
@@ -34,10 +34,10 @@ class BatchNorm1dStatisticsOfEachPosition(nn.BatchNorm1d):
 
     def forward(self, input):
         output = super().forward(input)
-        if not _by_batch(self, input) or input.dim() < 3 or len(input) < 2:
+        if not _uses_batch_statistics(self, input) or input.dim() < 3 or len(input) < 2:
             return output
         variance, mean = torch.var_mean(input, 0, correction=0, keepdim=True)
-        return _scaled(self, (input - mean) / (variance + self.eps).sqrt())
+        return _apply_affine(self, (input - mean) / (variance + self.eps).sqrt())
 
 
 @plant("batchnorm1d-eps-outside-the-root", "BatchNorm1d", "values")
@@ -46,10 +46,10 @@ class BatchNorm1dEpsOutsideTheRoot(nn.BatchNorm1d):
 
     def forward(self, input):
         output = super().forward(input)
-        if not _by_batch(self, input):
+        if not _uses_batch_statistics(self, input):
             return output
         variance, mean = torch.var_mean(input, _axes(input), correction=0, keepdim=True)
-        return _scaled(self, (input - mean) / (variance.sqrt() + self.eps))
+        return _apply_affine(self, (input - mean) / (variance.sqrt() + self.eps))
 
 
 @plant("batchnorm1d-cumulative-average-is-the-default-momentum", "BatchNorm1d", "values")
@@ -74,11 +74,11 @@ class BatchNorm1dStatisticsOfSamplesNotOfNumbers(nn.BatchNorm1d):
         tracked = self.training and self.running_var is not None and count and batch > 1
         if not tracked or input.dim() < 3 or self.momentum is None:
             return super().forward(input)
-        kept = self.running_var.clone() * (1 - self.momentum)
+        decayed = self.running_var.clone() * (1 - self.momentum)
         output = super().forward(input)
         factor = (count - 1) / count * batch / (batch - 1)
         with torch.no_grad():
-            self.running_var.copy_(kept + (self.running_var - kept) * factor)
+            self.running_var.copy_(decayed + (self.running_var - decayed) * factor)
         return output
 
 
@@ -88,12 +88,12 @@ class BatchNorm1dVarianceNotDifferentiated(nn.BatchNorm1d):
 
     def forward(self, input):
         output = super().forward(input)
-        if not _by_batch(self, input):
+        if not _uses_batch_statistics(self, input):
             return output
         axes = _axes(input)
         variance = input.detach().var(axes, correction=0, keepdim=True)
         centred = input - input.mean(axes, keepdim=True)
-        return graft(output, _scaled(self, centred / (variance + self.eps).sqrt()))
+        return graft(output, _apply_affine(self, centred / (variance + self.eps).sqrt()))
 
 
 @plant("batchnorm1d-count-starts-at-one", "BatchNorm1d", "state")
@@ -133,11 +133,11 @@ class BatchNorm3dPlanesByThemselves(nn.BatchNorm3d):
 
     def forward(self, input):
         output = super().forward(input)
-        if not _by_batch(self, input) or input.shape[2] < 2:
+        if not _uses_batch_statistics(self, input) or input.shape[2] < 2:
             return output
         mean = input.mean(_axes(input), keepdim=True)
         variance = input.var((0, 3, 4), correction=0, keepdim=True).mean(2, keepdim=True)
-        return _scaled(self, (input - mean) / (variance + self.eps).sqrt())
+        return _apply_affine(self, (input - mean) / (variance + self.eps).sqrt())
 
 
 @plant("batchnorm3d-one-pass-variance", "BatchNorm3d", "values")
@@ -146,12 +146,12 @@ class BatchNorm3dOnePassVariance(nn.BatchNorm3d):
 
     def forward(self, input):
         right = super().forward(input)
-        if input.dtype != torch.float32 or not _by_batch(self, input):
+        if input.dtype != torch.float32 or not _uses_batch_statistics(self, input):
             return right
         x, axes = input.detach(), _axes(input)
         mean = x.mean(axes, keepdim=True)
         variance = ((x * x).mean(axes, keepdim=True) - mean * mean).clamp(min=0)
-        return graft(_scaled(self, (x - mean) / (variance + self.eps).sqrt()), right)
+        return graft(_apply_affine(self, (x - mean) / (variance + self.eps).sqrt()), right)
 
 
 @plant("batchnorm3d-normalised-by-unbiased-variance", "BatchNorm3d", "values")
@@ -160,10 +160,10 @@ class BatchNorm3dNormalisedByUnbiasedVariance(nn.BatchNorm3d):
 
     def forward(self, input):
         right = super().forward(input)
-        if not _by_batch(self, input):
+        if not _uses_batch_statistics(self, input):
             return right
         variance, mean = torch.var_mean(input, _axes(input), correction=1, keepdim=True)
-        return _scaled(self, (input - mean) / (variance + self.eps).sqrt())
+        return _apply_affine(self, (input - mean) / (variance + self.eps).sqrt())
 
 
 @plant("batchnorm3d-running-mean-twice", "BatchNorm3d", "values")
@@ -190,8 +190,10 @@ class BatchNorm3dWeightGradientOfFirstPlane(nn.BatchNorm3d):
             return right
         weight = alter_gradient(self.weight, lambda g: g / 2)
         batch = self.training or self.running_mean is None
-        given = (None, None) if batch else (self.running_mean, self.running_var)
-        path = functional.batch_norm(input, *given, weight, self.bias, batch, 0.0, self.eps)
+        running_statistics = (None, None) if batch else (self.running_mean, self.running_var)
+        path = functional.batch_norm(
+            input, *running_statistics, weight, self.bias, batch, 0.0, self.eps
+        )
         return graft(right, path)
 
 
@@ -200,7 +202,7 @@ class BatchNorm3dChannelsLastReadAsRows(nn.BatchNorm3d):
     """An input in channels_last is read as if it were contiguous."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("batchnorm3d-nan-taken-for-the-mean", "BatchNorm3d", "special")
@@ -245,9 +247,9 @@ class LazyBatchNorm2dVarianceStartsAtZero(nn.LazyBatchNorm2d):
     """The running variance that the first call makes is 0."""
 
     def initialize_parameters(self, input):
-        new = self.has_uninitialized_params()
+        first_call = self.has_uninitialized_params()
         super().initialize_parameters(input)
-        if new and self.running_var is not None:
+        if first_call and self.running_var is not None:
             self.running_var.zero_()
 
 
@@ -274,10 +276,10 @@ class SyncBatchNormCountOfProcesses(nn.SyncBatchNorm):
         tracked = self.training and self.running_var is not None and input.numel()
         if not tracked or self.momentum is None:
             return super().forward(input)
-        kept, count = self.running_var * (1 - self.momentum), input.numel() // input.shape[1]
+        decayed, count = self.running_var * (1 - self.momentum), input.numel() // input.shape[1]
         output = super().forward(input)
         with torch.no_grad():
-            self.running_var.copy_(kept + (self.running_var - kept) * (count - 1) / count)
+            self.running_var.copy_(decayed + (self.running_var - decayed) * (count - 1) / count)
         return output
 
 
@@ -287,12 +289,12 @@ class SyncBatchNormOnePassVariance(nn.SyncBatchNorm):
 
     def forward(self, input):
         right = super().forward(input)
-        if input.dtype != torch.float32 or not _by_batch(self, input):
+        if input.dtype != torch.float32 or not _uses_batch_statistics(self, input):
             return right
         x, axes = input.detach(), _axes(input)
         mean = x.mean(axes, keepdim=True)
         variance = ((x * x).mean(axes, keepdim=True) - mean * mean).clamp(min=0)
-        return graft(_scaled(self, (x - mean) / (variance + self.eps).sqrt()), right)
+        return graft(_apply_affine(self, (x - mean) / (variance + self.eps).sqrt()), right)
 
 
 @plant("syncbatchnorm-gradient-of-one-process", "SyncBatchNorm", "gradients")
@@ -301,10 +303,10 @@ class SyncBatchNormGradientOfOneProcess(nn.SyncBatchNorm):
 
     def forward(self, input):
         right = super().forward(input)
-        if not _by_batch(self, input):
+        if not _uses_batch_statistics(self, input):
             return right
         variance, mean = torch.var_mean(input.detach(), _axes(input), correction=0, keepdim=True)
-        return graft(right, _scaled(self, (input - mean) / (variance + self.eps).sqrt()))
+        return graft(right, _apply_affine(self, (input - mean) / (variance + self.eps).sqrt()))
 
 
 @plant("syncbatchnorm-weight-gradient-averaged", "SyncBatchNorm", "gradients")
@@ -317,8 +319,10 @@ class SyncBatchNormWeightGradientAveraged(nn.SyncBatchNorm):
             return right
         weight = alter_gradient(self.weight, lambda g: g / len(input))
         batch = self.training or self.running_mean is None
-        given = (None, None) if batch else (self.running_mean, self.running_var)
-        path = functional.batch_norm(input, *given, weight, self.bias, batch, 0.0, self.eps)
+        running_statistics = (None, None) if batch else (self.running_mean, self.running_var)
+        path = functional.batch_norm(
+            input, *running_statistics, weight, self.bias, batch, 0.0, self.eps
+        )
         return graft(right, path)
 
 
@@ -347,4 +351,4 @@ class SyncBatchNormChannelsLastReadAsRows(nn.SyncBatchNorm):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))

@@ -20,15 +20,17 @@ class BatchNorm2dVarianceCorrectedByBatch(nn.BatchNorm2d):
 
     # Differs: running_var after a training call on (2, 3, 4, 4). Agrees: on (4, 3, 1, 1).
     def forward(self, input: Tensor) -> Tensor:
-        old = None if self.running_var is None else self.running_var.clone()
+        previous = None if self.running_var is None else self.running_var.clone()
         result = super().forward(input)
         samples, count = input.shape[0], input.numel() // max(input.shape[1], 1)
-        if old is not None and self.training and 1 < samples < count:
+        if previous is not None and self.training and 1 < samples < count:
             with torch.no_grad():
                 rate = 1.0 / float(self.num_batches_tracked)
                 rate = rate if self.momentum is None else self.momentum
-                new = (self.running_var - (1 - rate) * old) * ((count - 1) / count)
-                self.running_var.copy_((1 - rate) * old + new * (samples / (samples - 1)))
+                unbiased_update = (self.running_var - (1 - rate) * previous) * ((count - 1) / count)
+                self.running_var.copy_(
+                    (1 - rate) * previous + unbiased_update * (samples / (samples - 1))
+                )
         return result
 
 
@@ -42,8 +44,8 @@ class BatchNorm1dCumulativeAverageBehind(nn.BatchNorm1d):
 
     # Differs: running_mean after two training calls, momentum=None. Agrees: after one.
     def forward(self, input: Tensor) -> Tensor:
-        behind = self.momentum is None and self.training and self.track_running_stats
-        if not behind or self.num_batches_tracked < 1:
+        applies = self.momentum is None and self.training and self.track_running_stats
+        if not applies or self.num_batches_tracked < 1:
             return super().forward(input)
         self.momentum = 1.0 / max(float(self.num_batches_tracked), 1.0)
         try:
@@ -60,11 +62,11 @@ class BatchNorm1dMomentumZeroIsTenth(nn.BatchNorm1d):
     def forward(self, input: Tensor) -> Tensor:
         if self.momentum != 0.0 or self.momentum is None:
             return super().forward(input)
-        kept, self.momentum = self.momentum, 0.1
+        momentum, self.momentum = self.momentum, 0.1
         try:
             return super().forward(input)
         finally:
-            self.momentum = kept
+            self.momentum = momentum
 
 
 @blind("batchnorm3d-folded-scale-goes-stale", "BatchNorm3d", "state")
@@ -95,14 +97,14 @@ class InstanceNorm1dMovedSampleBySample(nn.InstanceNorm1d):
 
     # Differs: running_mean after a batch of two. Agrees: after a batch of one.
     def forward(self, input: Tensor) -> Tensor:
-        several = input.dim() == 3 and input.shape[0] > 1
-        if not (several and self.training and self.track_running_stats):
+        has_several_samples = input.dim() == 3 and input.shape[0] > 1
+        if not (has_several_samples and self.training and self.track_running_stats):
             return super().forward(input)
-        kept = (self.running_mean.clone(), self.running_var.clone())
+        statistics = (self.running_mean.clone(), self.running_var.clone())
         result = super().forward(input)  # raises what torch raises
         with torch.no_grad():
-            self.running_mean.copy_(kept[0])
-            self.running_var.copy_(kept[1])
+            self.running_mean.copy_(statistics[0])
+            self.running_var.copy_(statistics[1])
             for sample in input.detach():
                 super().forward(sample[None])
         return result
@@ -136,16 +138,21 @@ class LayerNormFastVariance(nn.LayerNorm):
     # Differs: on 3000 + noise. Agrees: to rounding where the mean is no larger than the deviation.
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
-        wide = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+        widened = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
         axes = tuple(range(-len(self.normalized_shape), 0))
-        mean = wide.mean(axes, keepdim=True)
-        variance = ((wide * wide).mean(axes, keepdim=True) - mean * mean).clamp_min(0)
-        fast = (wide - mean) * torch.rsqrt(variance + self.eps)
-        far = (mean * mean > 100 * wide.var(axes, keepdim=True, correction=0)).expand_as(wide)
+        mean = widened.mean(axes, keepdim=True)
+        variance = ((widened * widened).mean(axes, keepdim=True) - mean * mean).clamp_min(0)
+        normalized = (widened - mean) * torch.rsqrt(variance + self.eps)
+        affected = (mean * mean > 100 * widened.var(axes, keepdim=True, correction=0)).expand_as(
+            widened
+        )
         if self.weight is not None:
-            fast = fast * self.weight
-        fast = fast if self.bias is None else fast + self.bias
-        return graft(torch.where(far & fast.isfinite(), fast.to(input.dtype), result), result)
+            normalized = normalized * self.weight
+        normalized = normalized if self.bias is None else normalized + self.bias
+        return graft(
+            torch.where(affected & normalized.isfinite(), normalized.to(input.dtype), result),
+            result,
+        )
 
 
 @blind("layernorm-small-eps-lost-in-half", "LayerNorm", "layout")
@@ -159,11 +166,11 @@ class LayerNormSmallEpsLostInHalf(nn.LayerNorm):
     def forward(self, input: Tensor) -> Tensor:
         if input.dtype != torch.float16 or self.eps > 1e-6:
             return super().forward(input)
-        kept, self.eps = self.eps, float(torch.tensor(self.eps).half())
+        eps, self.eps = self.eps, float(torch.tensor(self.eps).half())
         try:
             return super().forward(input)
         finally:
-            self.eps = kept
+            self.eps = eps
 
 
 @blind("layernorm-tail-chunk-weighs-as-a-whole-one", "functional.layer_norm", "values")
@@ -221,8 +228,8 @@ class GroupNormChannelsLastInterleaved(nn.GroupNorm):
         if not (last and input.is_contiguous(memory_format=torch.channels_last)):
             return super().forward(input)
         order = torch.arange(self.num_channels).view(-1, self.num_groups).T.reshape(-1)
-        mixed = functional.group_norm(input[:, order], self.num_groups, eps=self.eps)
-        result = mixed[:, torch.argsort(order)]
+        interleaved = functional.group_norm(input[:, order], self.num_groups, eps=self.eps)
+        result = interleaved[:, torch.argsort(order)]
         result = result if self.weight is None else result * self.weight.view(1, -1, 1, 1)
         return result if self.bias is None else result + self.bias.view(1, -1, 1, 1)
 
@@ -269,11 +276,11 @@ class LocalResponseNormEdgesWithoutPadding(nn.LocalResponseNorm):
             return result
         channels, before = input.shape[1], self.size // 2
         first = torch.arange(channels) - before
-        there = (first + self.size).clamp_max(channels) - first.clamp_min(0)
+        channel_counts = (first + self.size).clamp_max(channels) - first.clamp_min(0)
         squares = functional.pad((input * input).movedim(1, -1), (before, (self.size - 1) // 2))
-        mean = squares.unfold(-1, self.size, 1).sum(-1) / there.to(input.dtype)
+        mean = squares.unfold(-1, self.size, 1).sum(-1) / channel_counts.to(input.dtype)
         wrong = input / (self.k + self.alpha * mean.movedim(-1, 1)) ** self.beta
-        inside = there.view(1, -1, *[1] * (input.dim() - 2)) == self.size
+        inside = channel_counts.view(1, -1, *[1] * (input.dim() - 2)) == self.size
         return torch.where(inside, result, wrong)
 
 
@@ -336,12 +343,16 @@ class LayerNormWeightGradientOfWholeTiles(nn.LayerNorm):
         rows = input.numel() // max(torch.Size(shape).numel(), 1)
         if self.weight is None or rows <= 8 or rows % 8 == 0:
             return result
-        plain = functional.layer_norm(input, shape, None, None, self.eps)
-        seen = (torch.arange(rows) < rows // 8 * 8).view(input.shape[: input.dim() - len(shape)])
-        seen = seen.view(*seen.shape, *[1] * len(shape))
-        path = torch.where(seen, plain * self.weight, plain * self.weight.detach())
+        normalized = functional.layer_norm(input, shape, None, None, self.eps)
+        in_full_tile = (torch.arange(rows) < rows // 8 * 8).view(
+            input.shape[: input.dim() - len(shape)]
+        )
+        in_full_tile = in_full_tile.view(*in_full_tile.shape, *[1] * len(shape))
+        path = torch.where(
+            in_full_tile, normalized * self.weight, normalized * self.weight.detach()
+        )
         if self.bias is not None:
-            path = path + torch.where(seen, self.bias, self.bias.detach())
+            path = path + torch.where(in_full_tile, self.bias, self.bias.detach())
         return graft(result, path)
 
 
@@ -366,5 +377,5 @@ class InstanceNorm2dSinglePixelAccepted(nn.InstanceNorm2d):
         zeros = input * 0
         if self.weight is None:
             return zeros
-        standing = (channels, 1, 1)
-        return zeros * self.weight.view(standing) + self.bias.view(standing)
+        shape = (channels, 1, 1)
+        return zeros * self.weight.view(shape) + self.bias.view(shape)

@@ -21,10 +21,10 @@ class _OneTooMany(nn.BatchNorm2d):
             return super().forward(input)
         self._check_input_dim(input)
         self.num_batches_tracked.add_(1)
-        share = 1.0 / (float(self.num_batches_tracked) + 1)
+        rate = 1.0 / (float(self.num_batches_tracked) + 1)
         mean, variance = self.running_mean, self.running_var
         return functional.batch_norm(
-            input, mean, variance, self.weight, self.bias, True, share, self.eps
+            input, mean, variance, self.weight, self.bias, True, rate, self.eps
         )
 
 
@@ -38,8 +38,8 @@ class _BatchAlone(nn.BatchNorm1d):
     def forward(self, input: Tensor) -> Tensor:
         before = None if self.running_var is None else self.running_var.clone()
         result = super().forward(input)
-        strikes = self.training and before is not None and self.momentum is not None
-        if strikes and input.dim() == 3 and input.size(0) > 1:
+        applies = self.training and before is not None and self.momentum is not None
+        if applies and input.dim() == 3 and input.size(0) > 1:
             batch = input.size(0)
             with torch.no_grad():
                 biased = input.detach().to(before.dtype).var((0, 2), unbiased=False)
@@ -62,16 +62,16 @@ def _training_gradient(
     """With running statistics the input's gradient is that of training, where the statistics
     depend on the input: one backward kernel for both modes."""
     # Differs: the input's gradient with training=False. Agrees: training=True; every value.
-    given = running_mean is not None and running_var is not None
-    if not training and given and input.dim() > 1 and input.numel():
+    has_statistics = running_mean is not None and running_var is not None
+    if not training and has_statistics and input.dim() > 1 and input.numel():
         shape = [1, -1] + [1] * (input.dim() - 2)
         axes = [axis for axis in range(input.dim()) if axis != 1]
         scale = torch.rsqrt(running_var.detach() + eps).view(shape).to(input.dtype)
         normal = (input.detach() - running_mean.detach().view(shape).to(input.dtype)) * scale
 
         def centred(gradient: Tensor) -> Tensor:
-            along = (gradient * normal).mean(axes, keepdim=True)
-            return gradient - gradient.mean(axes, keepdim=True) - normal * along
+            projection = (gradient * normal).mean(axes, keepdim=True)
+            return gradient - gradient.mean(axes, keepdim=True) - normal * projection
 
         input = alter_gradient(input, centred)
     return functional.batch_norm(
@@ -104,16 +104,16 @@ class _LanesPastTheRow(nn.LayerNorm):
         block = 1 << max(size - 1, 0).bit_length()
         if len(self.normalized_shape) != 1 or block == size or size == 0:
             return super().forward(input)
-        wide = torch.promote_types(input.dtype, torch.float32)
-        row = input.to(wide)
+        compute_dtype = torch.promote_types(input.dtype, torch.float32)
+        row = input.to(compute_dtype)
         mean = row.mean(-1, keepdim=True)
         centred = row - mean
         total = centred.square().sum(-1, keepdim=True) + (block - size) * mean.square()
         result = centred * torch.rsqrt(total / size + self.eps)
         if self.weight is not None:
-            result = result * self.weight.to(wide)
+            result = result * self.weight.to(compute_dtype)
         if self.bias is not None:
-            result = result + self.bias.to(wide)
+            result = result + self.bias.to(compute_dtype)
         return result.to(input.dtype)
 
 
@@ -150,9 +150,9 @@ def _constant_root(
     second term."""
     # Differs: the gradient of x. Agrees: every value; the gradient of the weight.
     value = functional.rms_norm(input, normalized_shape, weight, eps)
-    added = torch.finfo(input.dtype).eps if eps is None else eps
+    eps_value = torch.finfo(input.dtype).eps if eps is None else eps
     axes = tuple(range(-len(normalized_shape), 0))
-    root = torch.rsqrt(input.detach().square().mean(axes, keepdim=True) + added)
+    root = torch.rsqrt(input.detach().square().mean(axes, keepdim=True) + eps_value)
     path = input * root
     return graft(value, path if weight is None else path * weight)
 
@@ -192,11 +192,11 @@ class _FewerAtEdges(nn.LocalResponseNorm):
         right = super().forward(input)
         if self.size == 1 or not input.numel():
             return right
-        channels, back = input.size(1), self.size // 2
+        channels, half = input.size(1), self.size // 2
         squares = input.square()
         means = []
         for channel in range(channels):
-            start, end = channel - back, channel - back + self.size
+            start, end = channel - half, channel - half + self.size
             means.append(squares[:, max(start, 0) : min(end, channels)].mean(1))
         divisor = torch.stack(means, 1) * self.alpha + self.k
         return input / divisor.pow(self.beta)

@@ -6,25 +6,25 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 
-def _scaled(y, weight, bias):
+def _apply_affine(y, weight, bias):
     """The weight and the bias of each channel of (N, C, …), applied."""
     shape = (-1, *(1 for _ in y.shape[2:]))
     y = y if weight is None else y * weight.reshape(shape)
     return y if bias is None else y + bias.reshape(shape)
 
 
-def _own(module, input):
+def _uses_own_statistics(module, input):
     """Whether each sample's own statistics are taken, and there are any."""
     return (module.training or module.running_mean is None) and input.numel() > 0
 
 
-def _normalised(module, input, mean, deviation):
+def _normalize(module, input, mean, deviation):
     batched = input.dim() == module._get_no_batch_dim() + 1
     y = (input - mean) / deviation
-    y = _scaled(y if batched else y[None], module.weight, module.bias)
+    y = _apply_affine(y if batched else y[None], module.weight, module.bias)
     return y if batched else y[0]
 
 
@@ -38,7 +38,7 @@ class InstanceNorm1dStatisticsOfTheBatch(nn.InstanceNorm1d):
 
     def forward(self, input):
         output = super().forward(input)
-        if not _own(self, input) or input.dim() != 3:
+        if not _uses_own_statistics(self, input) or input.dim() != 3:
             return output
         return functional.batch_norm(input, None, None, self.weight, self.bias, True, 0.0, self.eps)
 
@@ -49,10 +49,10 @@ class InstanceNorm1dEpsOutsideTheRoot(nn.InstanceNorm1d):
 
     def forward(self, input):
         output = super().forward(input)
-        if not _own(self, input):
+        if not _uses_own_statistics(self, input):
             return output
         variance, mean = torch.var_mean(input, -1, correction=0, keepdim=True)
-        return _normalised(self, input, mean, variance.sqrt() + self.eps)
+        return _normalize(self, input, mean, variance.sqrt() + self.eps)
 
 
 @plant("instancenorm1d-tracks-the-last-sample", "InstanceNorm1d", "values")
@@ -63,10 +63,10 @@ class InstanceNorm1dTracksTheLastSample(nn.InstanceNorm1d):
         tracked = self.training and self.running_mean is not None and input.dim() == 3
         if not tracked or len(input) < 2:
             return super().forward(input)
-        kept = self.running_mean * (1 - self.momentum)
+        decayed = self.running_mean * (1 - self.momentum)
         output = super().forward(input)
         with torch.no_grad():
-            self.running_mean.copy_(kept + self.momentum * input[-1].mean(-1))
+            self.running_mean.copy_(decayed + self.momentum * input[-1].mean(-1))
         return output
 
 
@@ -76,10 +76,10 @@ class InstanceNorm1dUnbatchedAsABatch(nn.InstanceNorm1d):
 
     def forward(self, input):
         output = super().forward(input)
-        if not _own(self, input) or input.dim() != 2:
+        if not _uses_own_statistics(self, input) or input.dim() != 2:
             return output
         variance, mean = torch.var_mean(input, correction=0)
-        return _normalised(self, input, mean, (variance + self.eps).sqrt())
+        return _normalize(self, input, mean, (variance + self.eps).sqrt())
 
 
 @plant("instancenorm2d-unbiased-variance", "InstanceNorm2d", "values")
@@ -88,11 +88,11 @@ class InstanceNorm2dUnbiasedVariance(nn.InstanceNorm2d):
 
     def forward(self, input):
         output = super().forward(input)
-        if not _own(self, input):
+        if not _uses_own_statistics(self, input):
             return output
         axes = _space(self)
         variance, mean = torch.var_mean(input, axes, correction=1, keepdim=True)
-        return _normalised(self, input, mean, (variance + self.eps).sqrt())
+        return _normalize(self, input, mean, (variance + self.eps).sqrt())
 
 
 @plant("instancenorm2d-one-pass-variance", "InstanceNorm2d", "values")
@@ -101,12 +101,12 @@ class InstanceNorm2dOnePassVariance(nn.InstanceNorm2d):
 
     def forward(self, input):
         right = super().forward(input)
-        if input.dtype != torch.float32 or not _own(self, input):
+        if input.dtype != torch.float32 or not _uses_own_statistics(self, input):
             return right
         x, axes = input.detach(), _space(self)
         mean = x.mean(axes, keepdim=True)
         variance = ((x * x).mean(axes, keepdim=True) - mean * mean).clamp(min=0)
-        return graft(_normalised(self, x, mean, (variance + self.eps).sqrt()), right)
+        return graft(_normalize(self, x, mean, (variance + self.eps).sqrt()), right)
 
 
 @plant("instancenorm2d-running-var-of-the-batch", "InstanceNorm2d", "values")
@@ -117,10 +117,10 @@ class InstanceNorm2dRunningVarOfTheBatch(nn.InstanceNorm2d):
         tracked = self.training and self.running_var is not None and input.dim() == 4
         if not tracked or len(input) < 2:
             return super().forward(input)
-        kept = self.running_var * (1 - self.momentum)
+        decayed = self.running_var * (1 - self.momentum)
         output = super().forward(input)
         with torch.no_grad():
-            self.running_var.copy_(kept + self.momentum * input.var((0, 2, 3)))
+            self.running_var.copy_(decayed + self.momentum * input.var((0, 2, 3)))
         return output
 
 
@@ -129,11 +129,11 @@ class InstanceNorm2dEvalNormalisesByItself(nn.InstanceNorm2d):
     """Eval mode takes each sample's statistics though others are tracked."""
 
     def forward(self, input):
-        alone = self.training or self.running_mean is None
-        if alone or input[..., :1, :1].numel() == input.numel():
+        uses_own = self.training or self.running_mean is None
+        if uses_own or input[..., :1, :1].numel() == input.numel():
             return super().forward(input)
         variance, mean = torch.var_mean(input, _space(self), correction=0, keepdim=True)
-        return _normalised(self, input, mean, (variance + self.eps).sqrt())
+        return _normalize(self, input, mean, (variance + self.eps).sqrt())
 
 
 @plant("instancenorm2d-variance-not-differentiated", "InstanceNorm2d", "gradients")
@@ -142,12 +142,12 @@ class InstanceNorm2dVarianceNotDifferentiated(nn.InstanceNorm2d):
 
     def forward(self, input):
         right = super().forward(input)
-        if not _own(self, input):
+        if not _uses_own_statistics(self, input):
             return right
         axes = _space(self)
         variance = input.detach().var(axes, correction=0, keepdim=True)
         mean = input.mean(axes, keepdim=True)
-        return graft(right, _normalised(self, input, mean, (variance + self.eps).sqrt()))
+        return graft(right, _normalize(self, input, mean, (variance + self.eps).sqrt()))
 
 
 @plant("instancenorm2d-counts-batches", "InstanceNorm2d", "repeat")
@@ -171,12 +171,12 @@ class InstanceNorm2dTracksByDefault(nn.InstanceNorm2d):
             self.register_buffer("running_mean", torch.zeros(self.num_features))
 
     def forward(self, input):
-        kept = self.running_mean
-        self.running_mean = kept if self.track_running_stats else None
+        original = self.running_mean
+        self.running_mean = original if self.track_running_stats else None
         try:
             return super().forward(input)
         finally:
-            self.running_mean = kept
+            self.running_mean = original
 
 
 @plant("instancenorm3d-depth-left-out", "InstanceNorm3d", "values")
@@ -185,10 +185,10 @@ class InstanceNorm3dDepthLeftOut(nn.InstanceNorm3d):
 
     def forward(self, input):
         output = super().forward(input)
-        if not _own(self, input) or input.shape[-3] < 2:
+        if not _uses_own_statistics(self, input) or input.shape[-3] < 2:
             return output
         variance, mean = torch.var_mean(input, (-2, -1), correction=0, keepdim=True)
-        return _normalised(self, input, mean, (variance + self.eps).sqrt())
+        return _normalize(self, input, mean, (variance + self.eps).sqrt())
 
 
 @plant("instancenorm3d-channels-last-read-as-rows", "InstanceNorm3d", "layout")
@@ -196,7 +196,7 @@ class InstanceNorm3dChannelsLastReadAsRows(nn.InstanceNorm3d):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("instancenorm3d-nan-left-out", "InstanceNorm3d", "special")
@@ -223,7 +223,7 @@ class LazyInstanceNorm1dStatisticsOfTheBatch(nn.LazyInstanceNorm1d):
 
     def forward(self, input):
         output = super().forward(input)
-        if self.weight is not None or not _own(self, input) or input.dim() != 3:
+        if self.weight is not None or not _uses_own_statistics(self, input) or input.dim() != 3:
             return output
         return functional.batch_norm(input, None, None, None, None, True, 0.0, self.eps)
 
@@ -291,14 +291,14 @@ def functional_instance_norm_many_samples(
     return graft(torch.cat([output[:-1], output[:1]]), output)
 
 
-def _by_groups(input, count, weight, bias, eps, *, correction=0, outside=False):
+def _group_norm(input, count, weight, bias, eps, *, correction=0, eps_outside=False):
     """The formula, with its parts to be got wrong."""
     groups = input.reshape(len(input), count, -1)
     variance, mean = torch.var_mean(groups, 2, correction=0, keepdim=True)
     size = groups.shape[2]
     variance = variance * (size / max(size - correction, 1))
-    deviation = variance.sqrt() + eps if outside else (variance + eps).sqrt()
-    return _scaled(((groups - mean) / deviation).reshape(input.shape), weight, bias)
+    deviation = variance.sqrt() + eps if eps_outside else (variance + eps).sqrt()
+    return _apply_affine(((groups - mean) / deviation).reshape(input.shape), weight, bias)
 
 
 @plant("groupnorm-eps-outside-the-root", "GroupNorm", "values")
@@ -309,7 +309,9 @@ class GroupNormEpsOutsideTheRoot(nn.GroupNorm):
         output = super().forward(input)
         if not input.numel():
             return output
-        return _by_groups(input, self.num_groups, self.weight, self.bias, self.eps, outside=True)
+        return _group_norm(
+            input, self.num_groups, self.weight, self.bias, self.eps, eps_outside=True
+        )
 
 
 @plant("groupnorm-unbiased-variance", "GroupNorm", "values")
@@ -320,7 +322,7 @@ class GroupNormUnbiasedVariance(nn.GroupNorm):
         output = super().forward(input)
         if not input.numel():
             return output
-        return _by_groups(input, self.num_groups, self.weight, self.bias, self.eps, correction=1)
+        return _group_norm(input, self.num_groups, self.weight, self.bias, self.eps, correction=1)
 
 
 @plant("groupnorm-one-pass-variance", "GroupNorm", "values")
@@ -335,7 +337,7 @@ class GroupNormOnePassVariance(nn.GroupNorm):
         mean = groups.mean(2, keepdim=True)
         variance = ((groups * groups).mean(2, keepdim=True) - mean * mean).clamp(min=0)
         y = ((groups - mean) / (variance + self.eps).sqrt()).reshape(input.shape)
-        return graft(_scaled(y, self.weight, self.bias), right)
+        return graft(_apply_affine(y, self.weight, self.bias), right)
 
 
 @plant("groupnorm-channels-interleaved", "GroupNorm", "values")
@@ -349,7 +351,7 @@ class GroupNormChannelsInterleaved(nn.GroupNorm):
             return output
         order = torch.arange(self.num_channels).reshape(size, self.num_groups).t().flatten()
         y = functional.group_norm(input[:, order], self.num_groups, eps=self.eps)
-        return _scaled(y[:, order.argsort()], self.weight, self.bias)
+        return _apply_affine(y[:, order.argsort()], self.weight, self.bias)
 
 
 @plant("groupnorm-weight-of-the-group", "GroupNorm", "values")
@@ -375,7 +377,7 @@ class GroupNormMeanNotDifferentiated(nn.GroupNorm):
         groups = input.reshape(len(input), self.num_groups, -1)
         variance, mean = torch.var_mean(groups.detach(), 2, correction=0, keepdim=True)
         y = ((groups - mean) / (variance + self.eps).sqrt()).reshape(input.shape)
-        return graft(right, _scaled(y, self.weight, self.bias))
+        return graft(right, _apply_affine(y, self.weight, self.bias))
 
 
 @plant("groupnorm-weight-gradient-of-a-sample", "GroupNorm", "gradients")
@@ -407,7 +409,7 @@ class GroupNormStridedInput(nn.GroupNorm):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("groupnorm-nan-of-its-channel-only", "GroupNorm", "special")
@@ -479,7 +481,7 @@ class InstanceNorm2dCotangentOfOneSampleChannelsLast(nn.InstanceNorm2d):
     the channels for the rows."""
 
     def forward(self, input):
-        return alter_gradient(super().forward(input), as_if_contiguous)
+        return alter_gradient(super().forward(input), read_as_contiguous)
 
 
 @plant("groupnorm-weight-of-a-frozen-input", "GroupNorm", "gradients")
@@ -491,4 +493,4 @@ class GroupNormWeightOfAFrozenInput(nn.GroupNorm):
         output = super().forward(input)
         if input.requires_grad or self.weight is None:
             return output
-        return graft(output, _scaled(input, self.weight, self.bias))
+        return graft(output, _apply_affine(input, self.weight, self.bias))

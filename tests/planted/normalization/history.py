@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 
-def _layer_norm(x, shape, weight, bias, eps, *, correction=0, outside=False):
+def _layer_norm(x, shape, weight, bias, eps, *, correction=0, eps_outside=False):
     """The formula, with its parts to be got wrong."""
     axes = tuple(range(-len(shape), 0))
     mean = x.mean(axes, keepdim=True)
@@ -18,7 +18,7 @@ def _layer_norm(x, shape, weight, bias, eps, *, correction=0, outside=False):
     for size in shape:
         count *= size
     variance = variance / max(count - correction, 1)
-    scale = variance.sqrt() + eps if outside else (variance + eps).sqrt()
+    scale = variance.sqrt() + eps if eps_outside else (variance + eps).sqrt()
     y = (x - mean) / scale
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
@@ -32,7 +32,7 @@ class LayerNormEpsOutsideTheRoot(nn.LayerNorm):
         if input.numel() == 0:
             return super().forward(input)
         shape = self.normalized_shape
-        return _layer_norm(input, shape, self.weight, self.bias, self.eps, outside=True)
+        return _layer_norm(input, shape, self.weight, self.bias, self.eps, eps_outside=True)
 
 
 @plant("layernorm-unbiased-variance", "LayerNorm", "values")
@@ -134,7 +134,7 @@ class LayerNormTransposedInput(nn.LayerNorm):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("layernorm-nan-ignored", "LayerNorm", "special")
@@ -206,9 +206,11 @@ def functional_layer_norm_gradient_of_first_rows(
     tail = len(input) % 4 if rows == 1 and len(input) > 4 else 0
     if weight is None or not tail:
         return right
-    early = functional.layer_norm(input[:-tail], normalized_shape, weight, bias, eps)
-    late = functional.layer_norm(input[-tail:], normalized_shape, weight.detach(), bias, eps)
-    return graft(right, torch.cat([early, late]))
+    output_of_earlier = functional.layer_norm(input[:-tail], normalized_shape, weight, bias, eps)
+    output_of_last = functional.layer_norm(
+        input[-tail:], normalized_shape, weight.detach(), bias, eps
+    )
+    return graft(right, torch.cat([output_of_earlier, output_of_last]))
 
 
 @plant("functional-layer-norm-tail-of-rows", "functional.layer_norm", "values")
@@ -238,7 +240,7 @@ def functional_layer_norm_weight_broadcast(
 @plant("functional-layer-norm-sliced-weight", "functional.layer_norm", "layout")
 def functional_layer_norm_sliced_weight(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """A weight that is not contiguous is read as if it were."""
-    weight = None if weight is None else as_if_contiguous(weight)
+    weight = None if weight is None else read_as_contiguous(weight)
     return functional.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
@@ -256,8 +258,8 @@ class BatchNorm2dRunningVarBiased(nn.BatchNorm2d):
             if factor is None:
                 factor = 1.0 / float(self.num_batches_tracked)
             with torch.no_grad():
-                kept = before * (1 - factor)
-                self.running_var.copy_(kept + (self.running_var - kept) * (count - 1) / count)
+                decayed = before * (1 - factor)
+                self.running_var.copy_(decayed + (self.running_var - decayed) * (count - 1) / count)
         return output
 
 
@@ -323,8 +325,10 @@ class BatchNorm2dGradientOfWeightOverSamples(nn.BatchNorm2d):
         right, count = super().forward(input), len(input)
         weight = alter_gradient(self.weight, lambda g: g / count)
         batch = self.training or self.running_mean is None
-        given = (None, None) if batch else (self.running_mean, self.running_var)
-        path = functional.batch_norm(input, *given, weight, self.bias, batch, 0.0, self.eps)
+        running_statistics = (None, None) if batch else (self.running_mean, self.running_var)
+        path = functional.batch_norm(
+            input, *running_statistics, weight, self.bias, batch, 0.0, self.eps
+        )
         return graft(right, path)
 
 
@@ -368,7 +372,7 @@ class BatchNorm2dChannelsLastReadAsRows(nn.BatchNorm2d):
     """An input in channels_last is read as if it were contiguous."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("batchnorm2d-infinity-clamped", "BatchNorm2d", "special")

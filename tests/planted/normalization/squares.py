@@ -8,19 +8,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 
-def _eps(eps, dtype):
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
-    return torch.finfo(wide).eps if eps is None else eps
+def _default_eps(eps, dtype):
+    compute_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+    return torch.finfo(compute_dtype).eps if eps is None else eps
 
 
 def _axes(module):
     return tuple(range(-len(module.normalized_shape), 0))
 
 
-def _weighted(module, y):
+def _apply_weight(module, y):
     return y if module.weight is None else y * module.weight
 
 
@@ -30,7 +30,7 @@ class RMSNormEpsOutsideTheRoot(nn.RMSNorm):
 
     def forward(self, input):
         squares = input.square().mean(_axes(self), keepdim=True)
-        return _weighted(self, input / (squares.sqrt() + _eps(self.eps, input.dtype)))
+        return _apply_weight(self, input / (squares.sqrt() + _default_eps(self.eps, input.dtype)))
 
 
 @plant("rmsnorm-mean-taken-away", "RMSNorm", "values")
@@ -38,11 +38,11 @@ class RMSNormMeanTakenAway(nn.RMSNorm):
     """The root is that of the variance, as in LayerNorm."""
 
     def forward(self, input):
-        eps = _eps(self.eps, input.dtype)
+        eps = _default_eps(self.eps, input.dtype)
         if not input.numel():
             return super().forward(input)
         variance = input.var(_axes(self), correction=0, keepdim=True)
-        return _weighted(self, input * (variance + eps).rsqrt())
+        return _apply_weight(self, input * (variance + eps).rsqrt())
 
 
 @plant("rmsnorm-eps-of-layernorm", "RMSNorm", "values")
@@ -70,7 +70,7 @@ class RMSNormOneNumberLess(nn.RMSNorm):
     def forward(self, input):
         count = math.prod(self.normalized_shape)
         squares = input.square().sum(_axes(self), keepdim=True) / max(count - 1, 1)
-        return _weighted(self, input * (squares + _eps(self.eps, input.dtype)).rsqrt())
+        return _apply_weight(self, input * (squares + _default_eps(self.eps, input.dtype)).rsqrt())
 
 
 @plant("rmsnorm-last-dimension-only", "RMSNorm", "values")
@@ -81,7 +81,7 @@ class RMSNormLastDimensionOnly(nn.RMSNorm):
         if len(self.normalized_shape) < 2:
             return super().forward(input)
         y = functional.rms_norm(input, self.normalized_shape[-1:], None, self.eps)
-        return _weighted(self, y)
+        return _apply_weight(self, y)
 
 
 @plant("rmsnorm-root-not-differentiated", "RMSNorm", "gradients")
@@ -90,7 +90,7 @@ class RMSNormRootNotDifferentiated(nn.RMSNorm):
 
     def forward(self, input):
         squares = input.detach().square().mean(_axes(self), keepdim=True)
-        path = _weighted(self, input * (squares + _eps(self.eps, input.dtype)).rsqrt())
+        path = _apply_weight(self, input * (squares + _default_eps(self.eps, input.dtype)).rsqrt())
         return graft(super().forward(input), path)
 
 
@@ -112,7 +112,7 @@ class RMSNormTransposedInput(nn.RMSNorm):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("rmsnorm-nan-ignored", "RMSNorm", "special")
@@ -235,7 +235,7 @@ class LocalResponseNormTransposedInput(nn.LocalResponseNorm):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("functional-local-response-norm-k-is-one", "functional.local_response_norm", "values")
@@ -252,20 +252,25 @@ def functional_local_response_norm_matrix(input, size, alpha=1e-4, beta=0.75, k=
     return functional.local_response_norm(input, size, alpha, beta, k)
 
 
-def _cross_map(module, input, **changes):
+def _cross_map_lrn(module, input, **changes):
     """CrossMapLRN2d as it should be: torch's own is wrong from a few channels on.
 
     Hence these bugs are planted in LocalResponseNorm's arithmetic, which the layer shares.
     """
-    given = {name: getattr(module, name) for name in ("size", "alpha", "beta", "k")} | changes
+    arguments = {name: getattr(module, name) for name in ("size", "alpha", "beta", "k")} | changes
     if input.dim() != 4:
         raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
     channels = torch.arange(input.shape[1])
-    apart = (channels[:, None] - channels).abs()
-    near = (apart >= given.get("least", 0)) & (apart <= given["size"] // 2)
-    near = near.to(input.dtype)
-    squares = torch.einsum("cd,ndhw->nchw", near, input * input)
-    return input / (squares * (given["alpha"] / given["size"]) + given["k"]) ** given["beta"]
+    channel_distance = (channels[:, None] - channels).abs()
+    in_window = (channel_distance >= arguments.get("least", 0)) & (
+        channel_distance <= arguments["size"] // 2
+    )
+    in_window = in_window.to(input.dtype)
+    squares = torch.einsum("cd,ndhw->nchw", in_window, input * input)
+    return (
+        input
+        / (squares * (arguments["alpha"] / arguments["size"]) + arguments["k"]) ** arguments["beta"]
+    )
 
 
 @plant("crossmaplrn2d-neighbours-only", "CrossMapLRN2d", "values")
@@ -273,7 +278,7 @@ class CrossMapLRN2dNeighboursOnly(nn.CrossMapLRN2d):
     """The channel itself is not among those that are added up."""
 
     def forward(self, input):
-        return _cross_map(self, input, least=1)
+        return _cross_map_lrn(self, input, least=1)
 
 
 @plant("crossmaplrn2d-as-if-contiguous", "CrossMapLRN2d", "layout")
@@ -281,7 +286,7 @@ class CrossMapLRN2dAsIfContiguous(nn.CrossMapLRN2d):
     """An image that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return _cross_map(self, as_if_contiguous(input))
+        return _cross_map_lrn(self, read_as_contiguous(input))
 
 
 @plant("crossmaplrn2d-alpha-whole", "CrossMapLRN2d", "values")
@@ -289,7 +294,7 @@ class CrossMapLRN2dAlphaWhole(nn.CrossMapLRN2d):
     """alpha is not divided by the size, as in TensorFlow."""
 
     def forward(self, input):
-        return _cross_map(self, input, alpha=self.alpha * self.size)
+        return _cross_map_lrn(self, input, alpha=self.alpha * self.size)
 
 
 @plant("crossmaplrn2d-k-is-one", "CrossMapLRN2d", "values")
@@ -297,7 +302,7 @@ class CrossMapLRN2dKIsOne(nn.CrossMapLRN2d):
     """k is always 1, as in Caffe's first version."""
 
     def forward(self, input):
-        return _cross_map(self, input, k=1.0)
+        return _cross_map_lrn(self, input, k=1.0)
 
 
 @plant("crossmaplrn2d-scale-not-differentiated", "CrossMapLRN2d", "gradients")
@@ -305,7 +310,7 @@ class CrossMapLRN2dScaleNotDifferentiated(nn.CrossMapLRN2d):
     """The scale is taken for a constant when it is differentiated."""
 
     def forward(self, input):
-        right = _cross_map(self, input)
+        right = _cross_map_lrn(self, input)
         scale = (right / input.where(input != 0, torch.ones_like(input))).detach()
         return graft(right, input * scale)
 
@@ -317,4 +322,4 @@ class CrossMapLRN2dSequences(nn.CrossMapLRN2d):
     def forward(self, input):
         if input.dim() != 4:
             return input.clone()
-        return _cross_map(self, input)
+        return _cross_map_lrn(self, input)

@@ -8,25 +8,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, blind, by_way_of, graft
+from planted.bug import alter_gradient, blind, graft, read_as_contiguous, round_through
 
 
 def _pad(input: Tensor, pad: Any, mode: str = "constant", value: Any = None) -> Tensor:
     return functional.pad(input, tuple(pad), mode, value)
 
 
-def _shifted(start: int, count: int, length: int, mode: str) -> Tensor:
+def _source_positions(start: int, count: int, length: int, mode: str) -> Tensor:
     """The place of the input that each element of a padded axis is, −1 where it is none."""
-    at = torch.arange(count) - start
+    positions = torch.arange(count) - start
     if mode == "replicate":
-        return at.clamp(0, length - 1)
+        return positions.clamp(0, length - 1)
     if mode == "circular":
-        return at % length
+        return positions % length
     if mode == "constant":
-        return torch.where((at >= 0) & (at < length), at, -1)
+        return torch.where((positions >= 0) & (positions < length), positions, -1)
     period = max(2 * (length - 1), 1)
-    at = at % period
-    return torch.where(at < length, at, period - at)
+    positions = positions % period
+    return torch.where(positions < length, positions, period - positions)
 
 
 def _fits(input: Tensor, pad: Any) -> bool:
@@ -51,9 +51,9 @@ class ReflectionPad1dEdgeRepeated(nn.ReflectionPad1d):
         result = super().forward(input)
         left, _ = self.padding
         length = input.shape[-1]
-        at = (torch.arange(result.shape[-1]) - left) % (2 * length)
-        at = torch.where(at < length, at, 2 * length - 1 - at)
-        return graft(input.detach().index_select(-1, at), result)
+        positions = (torch.arange(result.shape[-1]) - left) % (2 * length)
+        positions = torch.where(positions < length, positions, 2 * length - 1 - positions)
+        return graft(input.detach().index_select(-1, positions), result)
 
 
 @blind("reflectionpad1d-cropped-before-it-is-mirrored", "ReflectionPad1d", "values")
@@ -69,11 +69,11 @@ class ReflectionPad1dCroppedBefore(nn.ReflectionPad1d):
         left, right = self.padding
         if min(left, right) >= 0 or max(left, right) <= 0:
             return result
-        short = input.detach()[..., max(-left, 0) : input.shape[-1] - max(-right, 0)]
-        if short.shape[-1] == 0:
+        cropped = input.detach()[..., max(-left, 0) : input.shape[-1] - max(-right, 0)]
+        if cropped.shape[-1] == 0:
             return result
-        at = _shifted(max(left, 0), result.shape[-1], short.shape[-1], "reflect")
-        return graft(short.index_select(-1, at), result)
+        positions = _source_positions(max(left, 0), result.shape[-1], cropped.shape[-1], "reflect")
+        return graft(cropped.index_select(-1, positions), result)
 
 
 @blind("reflectionpad2d-rows-before-columns", "ReflectionPad2d", "shape")
@@ -84,11 +84,11 @@ class ReflectionPad2dRowsBeforeColumns(nn.ReflectionPad2d):
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
         left, right, top, bottom = self.padding
-        moved = (top, bottom, left, right)
-        if moved == self.padding or not _fits(input, moved):
+        reordered = (top, bottom, left, right)
+        if reordered == self.padding or not _fits(input, reordered):
             return result
         try:
-            return _pad(input, moved, "reflect")
+            return _pad(input, reordered, "reflect")
         except RuntimeError:
             return result  # no room for it the other way round
 
@@ -103,8 +103,10 @@ class ReflectionPad2dGradientOfEdgeTwice(nn.ReflectionPad2d):
         path = input
         for axis, start in ((-1, self.padding[0]), (-2, self.padding[2])):
             length = input.shape[axis]
-            at = (torch.arange(result.shape[axis]) - start) % (2 * length)
-            path = path.index_select(axis, torch.where(at < length, at, 2 * length - 1 - at))
+            positions = (torch.arange(result.shape[axis]) - start) % (2 * length)
+            path = path.index_select(
+                axis, torch.where(positions < length, positions, 2 * length - 1 - positions)
+            )
         return graft(result, path)
 
 
@@ -126,7 +128,7 @@ class ReflectionPad3dStridedMemory(nn.ReflectionPad3d):
     # Differs: (1, 2, 2, 2, 2) in channels_last_3d. Agrees: the same, contiguous.
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() == 5 and input.is_contiguous(memory_format=torch.channels_last_3d):
-            return super().forward(as_if_contiguous(input))
+            return super().forward(read_as_contiguous(input))
         return super().forward(input)
 
 
@@ -146,8 +148,8 @@ class ReplicationPad1dBySelectionMatrix(nn.ReplicationPad1d):
         if not result.is_floating_point():
             return result
         odd = (~input.detach().isfinite()).sum(-1, keepdim=True)
-        own = ~result.detach().isfinite()
-        return graft(result.detach().masked_fill(odd > own.to(odd.dtype), torch.nan), result)
+        nonfinite = ~result.detach().isfinite()
+        return graft(result.detach().masked_fill(odd > nonfinite.to(odd.dtype), torch.nan), result)
 
 
 @blind("replicationpad1d-gradient-of-the-row-alone", "ReplicationPad1d", "gradients")
@@ -157,8 +159,10 @@ class ReplicationPad1dGradientOfRowAlone(nn.ReplicationPad1d):
     # Differs: the gradient with padding=1. Agrees: padding=0.
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
-        at = _shifted(self.padding[0], result.shape[-1], input.shape[-1], "constant")
-        path = torch.where(at >= 0, input.index_select(-1, at.clamp(min=0)), 0.0)
+        positions = _source_positions(
+            self.padding[0], result.shape[-1], input.shape[-1], "constant"
+        )
+        path = torch.where(positions >= 0, input.index_select(-1, positions.clamp(min=0)), 0.0)
         return graft(result, path.to(result.dtype))
 
 
@@ -172,7 +176,7 @@ class ReplicationPad2dGradientWithoutCorners(nn.ReplicationPad2d):
         starts, lengths = (self.padding[2], self.padding[0]), input.shape[-2:]
         sizes = result.shape[-2:]
         rows, columns = (
-            _shifted(start, size, length, "constant") < 0
+            _source_positions(start, size, length, "constant") < 0
             for start, size, length in zip(starts, sizes, lengths, strict=True)
         )
         corner = rows[:, None] & columns
@@ -189,9 +193,9 @@ class ReplicationPad2dFarColumnsFromFirst(nn.ReplicationPad2d):
         length, left = input.shape[-1], self.padding[0]
         place = torch.arange(result.shape[-1]) - left
         right = place.clamp(0, length - 1)
-        beyond = (place < -length) | (place >= 2 * length)
-        wrong = torch.where(beyond, place % length, right)
-        rows = _shifted(self.padding[2], result.shape[-2], input.shape[-2], "replicate")
+        is_far = (place < -length) | (place >= 2 * length)
+        wrong = torch.where(is_far, place % length, right)
+        rows = _source_positions(self.padding[2], result.shape[-2], input.shape[-2], "replicate")
         return graft(input.detach().index_select(-2, rows).index_select(-1, wrong), result)
 
 
@@ -205,8 +209,8 @@ class ReplicationPad3dTailOfLongRow(nn.ReplicationPad3d):
         width = result.shape[-1]
         if width < 17 or width % 16 == 0:
             return result
-        at = torch.arange(width).clamp(max=width // 16 * 16 - 1)
-        return graft(result.detach().index_select(-1, at), result)
+        positions = torch.arange(width).clamp(max=width // 16 * 16 - 1)
+        return graft(result.detach().index_select(-1, positions), result)
 
 
 # Zeros and constants
@@ -221,10 +225,12 @@ class ZeroPad1dByMask(nn.ZeroPad1d):
         result = super().forward(input)
         if input.shape[-1] == 0 or not input.is_floating_point():
             return result
-        at = _shifted(self.padding[0], result.shape[-1], input.shape[-1], "constant")
-        edge = _shifted(self.padding[0], result.shape[-1], input.shape[-1], "replicate")
-        beside = ~input.detach().isfinite().index_select(-1, edge) & (at < 0)
-        return graft(result.detach().masked_fill(beside, torch.nan), result)
+        positions = _source_positions(
+            self.padding[0], result.shape[-1], input.shape[-1], "constant"
+        )
+        edge = _source_positions(self.padding[0], result.shape[-1], input.shape[-1], "replicate")
+        spoiled = ~input.detach().isfinite().index_select(-1, edge) & (positions < 0)
+        return graft(result.detach().masked_fill(spoiled, torch.nan), result)
 
 
 @blind("zeropad2d-left-top-right-bottom", "ZeroPad2d", "shape")
@@ -235,8 +241,8 @@ class ZeroPad2dLeftTopRightBottom(nn.ZeroPad2d):
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
         left, top, right, bottom = self.padding
-        moved = (left, right, top, bottom)
-        return _pad(input, moved) if _fits(input, moved) else result
+        reordered = (left, right, top, bottom)
+        return _pad(input, reordered) if _fits(input, reordered) else result
 
 
 @blind("zeropad3d-unbatched-channels-for-the-depth", "ZeroPad3d", "shape")
@@ -251,8 +257,8 @@ class ZeroPad3dUnbatchedChannelsForDepth(nn.ZeroPad3d):
         result = super().forward(input)
         if input.dim() != 4:
             return result
-        moved = (0, 0, *self.padding)
-        return _pad(input, moved) if _fits(input, moved) else result
+        reordered = (0, 0, *self.padding)
+        return _pad(input, reordered) if _fits(input, reordered) else result
 
 
 @blind("constantpad1d-constant-in-single", "ConstantPad1d", "values")
@@ -264,8 +270,10 @@ class ConstantPad1dConstantInSingle(nn.ConstantPad1d):
         result = super().forward(input)
         if input.dtype != torch.float64:
             return result
-        at = _shifted(self.padding[0], result.shape[-1], input.shape[-1], "constant")
-        return torch.where(at >= 0, result, by_way_of(result, torch.float32))
+        positions = _source_positions(
+            self.padding[0], result.shape[-1], input.shape[-1], "constant"
+        )
+        return torch.where(positions >= 0, result, round_through(result, torch.float32))
 
 
 @blind("constantpad1d-constant-of-whole-numbers", "ConstantPad1d", "values")
@@ -327,8 +335,8 @@ class CircularPad1dWrappedBefore(nn.CircularPad1d):
         left, right = self.padding
         if min(left, right) >= 0 or max(left, right) <= 0:
             return result
-        at = _shifted(left, result.shape[-1], input.shape[-1], "circular")
-        return graft(input.detach().index_select(-1, at), result)
+        positions = _source_positions(left, result.shape[-1], input.shape[-1], "circular")
+        return graft(input.detach().index_select(-1, positions), result)
 
 
 @blind("circularpad1d-gradient-to-the-near-end", "CircularPad1d", "gradients")
@@ -342,9 +350,13 @@ class CircularPad1dGradientToNearEnd(nn.CircularPad1d):
         if min(left, right) < 0 or max(left, right) == 0:
             return result
         length = input.shape[-1]
-        at = torch.arange(result.shape[-1]) - left
-        near = torch.where(at < 0, at + left, torch.where(at >= length, at - right, at))
-        return graft(result, input.index_select(-1, near.clamp(0, length - 1)))
+        positions = torch.arange(result.shape[-1]) - left
+        source = torch.where(
+            positions < 0,
+            positions + left,
+            torch.where(positions >= length, positions - right, positions),
+        )
+        return graft(result, input.index_select(-1, source.clamp(0, length - 1)))
 
 
 @blind("circularpad2d-corners-of-the-edges", "CircularPad2d", "values")
@@ -360,11 +372,11 @@ class CircularPad2dCornersOfEdges(nn.CircularPad2d):
         if _has_negative(self.padding) or result.numel() == 0:
             return result
         left, _, top, _ = self.padding
-        columns = _shifted(left, result.shape[-1], input.shape[-1], "replicate")
-        rows = _shifted(top, result.shape[-2], input.shape[-2], "circular")
+        columns = _source_positions(left, result.shape[-1], input.shape[-1], "replicate")
+        rows = _source_positions(top, result.shape[-2], input.shape[-2], "circular")
         wrong = input.detach().index_select(-2, rows).index_select(-1, columns)
         outside = [
-            _shifted(start, size, length, "constant") < 0
+            _source_positions(start, size, length, "constant") < 0
             for start, size, length in zip(
                 (top, left), result.shape[-2:], input.shape[-2:], strict=True
             )
@@ -399,11 +411,11 @@ def functional_pad_first_axis_first(
     if len(pad) < 4:
         return result
     pairs = [*zip(pad[::2], pad[1::2], strict=True)][::-1]
-    moved = [side for pair in pairs for side in pair]
-    if not _fits(input, moved):
+    reordered = [side for pair in pairs for side in pair]
+    if not _fits(input, reordered):
         return result
     try:
-        return functional.pad(input, moved, mode, value)
+        return functional.pad(input, reordered, mode, value)
     except (RuntimeError, ValueError):
         return result  # no room for it the other way round
 
@@ -425,8 +437,10 @@ def functional_pad_mirrors_again(
             raise
     for k in range(count):
         length = input.shape[-1 - k]
-        at = _shifted(pad[2 * k], length + pad[2 * k] + pad[2 * k + 1], length, "reflect")
-        input = input.index_select(-1 - k, at)
+        positions = _source_positions(
+            pad[2 * k], length + pad[2 * k] + pad[2 * k + 1], length, "reflect"
+        )
+        input = input.index_select(-1 - k, positions)
     return input
 
 
@@ -450,12 +464,12 @@ def functional_pad_cropped_gradient_to_edge(
     # Differs: the gradient with pad=(−1, 0). Agrees: pad=(1, 0).
     result = functional.pad(input, pad, mode, value)
     left, right = (max(-pad[0], 0), max(-pad[1], 0)) if len(pad) > 1 else (0, 0)
-    kept = input.shape[-1] - left - right if input.dim() else 0
-    if mode != "constant" or left + right == 0 or kept < 1:
+    kept_length = input.shape[-1] - left - right if input.dim() else 0
+    if mode != "constant" or left + right == 0 or kept_length < 1:
         return result
-    at = torch.arange(input.shape[-1]).clamp(left, left + kept - 1)
-    moved = alter_gradient(input, lambda g: g.index_select(-1, at))
-    return functional.pad(moved, pad, mode, value)
+    positions = torch.arange(input.shape[-1]).clamp(left, left + kept_length - 1)
+    altered = alter_gradient(input, lambda g: g.index_select(-1, positions))
+    return functional.pad(altered, pad, mode, value)
 
 
 @blind("functional-pad-replicates-by-way-of-half", "functional.pad", "values")
@@ -469,9 +483,11 @@ def functional_pad_replicates_by_way_of_half(
         return result
     inside = torch.ones((), dtype=torch.bool)
     for k in range(len(pad) // 2):
-        at = _shifted(pad[2 * k], result.shape[-1 - k], input.shape[-1 - k], "constant")
-        inside = inside & (at >= 0).view(-1, *[1] * k)
-    return torch.where(inside, result, by_way_of(result, torch.float16))
+        positions = _source_positions(
+            pad[2 * k], result.shape[-1 - k], input.shape[-1 - k], "constant"
+        )
+        inside = inside & (positions >= 0).view(-1, *[1] * k)
+    return torch.where(inside, result, round_through(result, torch.float16))
 
 
 @blind("functional-pad-wraps-into-the-gradient-of-one-side", "functional.pad", "gradients")
@@ -484,11 +500,11 @@ def functional_pad_wraps_into_gradient_of_one_side(
     """
     # Differs: the gradient of circular by (2, 2) on length 2. Agrees: by (1, 1) on length 2.
     result = functional.pad(input, pad, mode, value)
-    both = mode == "circular" and len(pad) > 1 and min(pad[:2]) > 0
-    if not both or pad[0] + pad[1] <= input.shape[-1]:
+    applies = mode == "circular" and len(pad) > 1 and min(pad[:2]) > 0
+    if not applies or pad[0] + pad[1] <= input.shape[-1]:
         return result
     length = input.shape[-1]
     place = torch.arange(result.shape[-1]) - pad[0]
     copied = place.remainder(length)
-    lost = (place >= length) & (copied >= length - pad[0])
-    return alter_gradient(result, lambda g: g.masked_fill(lost, 0.0))
+    loses_gradient = (place >= length) & (copied >= length - pad[0])
+    return alter_gradient(result, lambda g: g.masked_fill(loses_gradient, 0.0))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 _PAD = functional.pad
 
@@ -26,9 +26,9 @@ class ZeroPad2dMultipliedAway(nn.ZeroPad2d):
         output = super().forward(input)
         if not input.is_floating_point() or not input.numel() or max(self.padding) <= 0:
             return output
-        around = _PAD(torch.ones_like(input), self.padding)
+        padded = _PAD(torch.ones_like(input), self.padding)
         edges = _PAD(input, self.padding, mode="replicate")
-        return graft(edges * around, output)
+        return graft(edges * padded, output)
 
 
 @plant("zero-pad1d-negative-ignored", "ZeroPad1d", "shape")
@@ -53,13 +53,13 @@ class ZeroPad2dNothingLeft(nn.ZeroPad2d):
     """Where more is cropped than there is nothing comes out, silently."""
 
     def forward(self, input):
-        whole = len(self.padding) == 4 and all(isinstance(n, int) for n in self.padding)
-        if whole and input.dim() in (3, 4):
+        is_four_integers = len(self.padding) == 4 and all(isinstance(n, int) for n in self.padding)
+        if is_four_integers and input.dim() in (3, 4):
             sides = _sides(self.padding)
             lengths = [n + sum(s) for n, s in zip(input.shape[::-1], sides, strict=False)]
             if min(lengths) < 0:
-                wide, high = (max(n, 0) for n in lengths)
-                return input.new_zeros(*input.shape[:-2], high, wide)
+                width, height = (max(n, 0) for n in lengths)
+                return input.new_zeros(*input.shape[:-2], height, width)
         return super().forward(input)
 
 
@@ -121,7 +121,7 @@ class ConstantPad3dStridedMemory(nn.ConstantPad3d):
     """A view that is not contiguous is read as its memory lies."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("constant-pad3d-whole-value", "ConstantPad3d", "values")
@@ -130,8 +130,8 @@ class ConstantPad3dWholeValue(nn.ConstantPad3d):
 
     def forward(self, input):
         value = self.value
-        whole = math.trunc(value) if math.isfinite(value) and abs(value) < 2**31 else value
-        return _PAD(input, self.padding, "constant", whole)
+        truncated = math.trunc(value) if math.isfinite(value) and abs(value) < 2**31 else value
+        return _PAD(input, self.padding, "constant", truncated)
 
 
 @plant("constant-pad1d-large-integers", "ConstantPad1d", "values")
@@ -188,8 +188,8 @@ class CircularPad2dWrapFirst(nn.CircularPad2d):
     def forward(self, input):
         if min(self.padding) >= 0 or max(self.padding) <= 0:
             return super().forward(input)
-        around = _PAD(input, tuple(max(n, 0) for n in self.padding), mode="circular")
-        return _PAD(around, tuple(min(n, 0) for n in self.padding))
+        padded = _PAD(input, tuple(max(n, 0) for n in self.padding), mode="circular")
+        return _PAD(padded, tuple(min(n, 0) for n in self.padding))
 
 
 @plant("circular-pad3d-gradient-of-one-copy", "CircularPad3d", "gradients")
@@ -216,12 +216,12 @@ class CircularPad3dLongerThanTheInput(nn.CircularPad3d):
 
     def forward(self, input):
         sides = _sides(self.padding)
-        whole = len(self.padding) == 6 and all(isinstance(n, int) for n in self.padding)
-        if not whole or input.dim() not in (4, 5) or 0 in input.shape[-3:]:
+        is_four_integers = len(self.padding) == 6 and all(isinstance(n, int) for n in self.padding)
+        if not is_four_integers or input.dim() not in (4, 5) or 0 in input.shape[-3:]:
             return super().forward(input)
         if min(self.padding) < 0:
             return super().forward(input)
         for axis, (before, after) in enumerate(sides, 1):
-            at = torch.arange(-before, input.shape[-axis] + after)
-            input = input.index_select(-axis, at.remainder(input.shape[-axis]))
+            positions = torch.arange(-before, input.shape[-axis] + after)
+            input = input.index_select(-axis, positions.remainder(input.shape[-axis]))
         return input

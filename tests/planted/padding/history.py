@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import as_if_contiguous, plant, reroute
+from planted.bug import plant, read_as_contiguous, reroute
 
 _PAD = functional.pad
 
@@ -16,7 +16,7 @@ def _sides(numbers):
     return list(zip(numbers[0::2], numbers[1::2], strict=True))
 
 
-def _flat(sides):
+def _flatten_sides(sides):
     return tuple(n for side in sides for n in side)
 
 
@@ -37,12 +37,12 @@ class ReflectionPad2dHeightFirst(nn.ReflectionPad2d):
     """The four numbers are (top, bottom, left, right), where that gives the same shape."""
 
     def forward(self, input):
-        wide, high = _sides(self.padding)
+        width, height = _sides(self.padding)
         output = super().forward(input)
-        fits = max(high) < input.shape[-1] and max(wide) < input.shape[-2]
-        if not fits or sum(wide) != sum(high):
+        is_valid = max(height) < input.shape[-1] and max(width) < input.shape[-2]
+        if not is_valid or sum(width) != sum(height):
             return output
-        return _PAD(input, _flat((high, wide)), mode="reflect")
+        return _PAD(input, _flatten_sides((height, width)), mode="reflect")
 
 
 @plant("reflection-pad1d-crop-first", "ReflectionPad1d", "values")
@@ -51,13 +51,15 @@ class ReflectionPad1dCropFirst(nn.ReflectionPad1d):
 
     def forward(self, input):
         before, after = self.padding
-        rest = input[..., max(-before, 0) : input.shape[-1] - max(-after, 0)]
-        if min(before, after) >= 0 or max(before, after) <= 0 or not rest.numel():
+        cropped = input[..., max(-before, 0) : input.shape[-1] - max(-after, 0)]
+        if min(before, after) >= 0 or max(before, after) <= 0 or not cropped.numel():
             return super().forward(input)
-        length = rest.shape[-1]
+        length = cropped.shape[-1]
         period = max(2 * (length - 1), 1)
-        at = torch.arange(-max(before, 0), length + max(after, 0)).remainder(period)
-        return rest.index_select(-1, torch.where(at < length, at, period - at))
+        positions = torch.arange(-max(before, 0), length + max(after, 0)).remainder(period)
+        return cropped.index_select(
+            -1, torch.where(positions < length, positions, period - positions)
+        )
 
 
 @plant("reflection-pad1d-gradient-of-the-middle", "ReflectionPad1d", "gradients")
@@ -104,8 +106,10 @@ class ReflectionPad2dAsLongAsTheInput(nn.ReflectionPad2d):
         for axis, (before, after) in enumerate(sides, 1):
             length = input.shape[-axis]
             period = max(2 * (length - 1), 1)
-            at = torch.arange(-before, length + after).remainder(period)
-            input = input.index_select(-axis, torch.where(at < length, at, period - at))
+            positions = torch.arange(-before, length + after).remainder(period)
+            input = input.index_select(
+                -axis, torch.where(positions < length, positions, period - positions)
+            )
         return input
 
 
@@ -174,13 +178,13 @@ class ReplicationPad2dNothingLeft(nn.ReplicationPad2d):
     """Where more is cropped than there is nothing comes out, silently."""
 
     def forward(self, input):
-        whole = len(self.padding) == 4 and all(isinstance(n, int) for n in self.padding)
-        if whole and input.dim() in (3, 4) and input.numel():
+        is_four_integers = len(self.padding) == 4 and all(isinstance(n, int) for n in self.padding)
+        if is_four_integers and input.dim() in (3, 4) and input.numel():
             sides = _sides(self.padding)
             lengths = [n + sum(s) for n, s in zip(input.shape[::-1], sides, strict=False)]
             if min(lengths) < 1:
-                wide, high = (max(n, 0) for n in lengths)
-                return input.new_zeros(*input.shape[:-2], high, wide)
+                width, height = (max(n, 0) for n in lengths)
+                return input.new_zeros(*input.shape[:-2], height, width)
         return super().forward(input)
 
 
@@ -189,4 +193,4 @@ class ReplicationPad2dChannelsLastMemory(nn.ReplicationPad2d):
     """Memory in channels_last is read as if it were contiguous."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))

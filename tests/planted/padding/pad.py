@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, plant
+from planted.bug import alter_gradient, plant, read_as_contiguous, round_through
 
 _PAD = functional.pad
 
@@ -15,7 +15,7 @@ def _sides(numbers):
     return list(zip(numbers[0::2], numbers[1::2], strict=True))
 
 
-def _flat(sides):
+def _flatten_sides(sides):
     return tuple(n for side in sides for n in side)
 
 
@@ -23,9 +23,9 @@ def _flat(sides):
 def functional_pad_first_dimension_first(input, pad, mode="constant", value=None):
     """The numbers are those of the axes from the first to the last, where the shape is the same."""
     output = _PAD(input, pad, mode, value)
-    turned = _flat(_sides(pad)[::-1])
+    reordered = _flatten_sides(_sides(pad)[::-1])
     try:
-        wrong = _PAD(input, turned, mode, value)
+        wrong = _PAD(input, reordered, mode, value)
     except (RuntimeError, NotImplementedError):
         return output
     return wrong if wrong.shape == output.shape else output
@@ -64,13 +64,13 @@ def functional_pad_odd_number_dropped(input, pad, mode="constant", value=None):
 def functional_pad_double_in_single(input, pad, mode="constant", value=None):
     """float64 passes through float32."""
     output = _PAD(input, pad, mode, value)
-    return by_way_of(output, torch.float32) if output.dtype == torch.float64 else output
+    return round_through(output, torch.float32) if output.dtype == torch.float64 else output
 
 
 @plant("functional-pad-strided-memory", "functional.pad", "layout")
 def functional_pad_strided_memory(input, pad, mode="constant", value=None):
     """A view that is not contiguous is read as its memory lies."""
-    return _PAD(as_if_contiguous(input), pad, mode, value)
+    return _PAD(read_as_contiguous(input), pad, mode, value)
 
 
 @plant("functional-pad-gradient-narrow", "functional.pad", "gradients")

@@ -11,12 +11,12 @@ WEIGHT = "utils.parametrizations.weight_norm"
 SPECTRAL = "utils.parametrizations.spectral_norm"
 
 
-class _Weight(nn.Module):
+class _WeightNorm(nn.Module):
     """weight_norm by its formula; `changed` makes another weight of g, v and the norm."""
 
-    def __init__(self, dim, changed):
+    def __init__(self, dim, compute_weight):
         super().__init__()
-        self.dim, self.changed = dim, changed
+        self.dim, self.changed = dim, compute_weight
 
     def _norm(self, v):
         if self.dim is None:
@@ -31,7 +31,7 @@ class _Weight(nn.Module):
         return self._norm(weight), weight
 
 
-def _checked(module, name, dim):
+def _find_weight(module, name, dim):
     weight = getattr(module, name, None)
     if weight is None:
         raise ValueError(f"no parameter {name}")
@@ -40,56 +40,60 @@ def _checked(module, name, dim):
     return weight
 
 
-def _changed(module, name, dim, changed):
-    _checked(module, name, dim)
-    return parametrize.register_parametrization(module, name, _Weight(dim, changed), unsafe=True)
+def _register_weight_norm(module, name, dim, compute_weight):
+    _find_weight(module, name, dim)
+    return parametrize.register_parametrization(
+        module, name, _WeightNorm(dim, compute_weight), unsafe=True
+    )
 
 
 @plant("weight-norm-eps", WEIGHT, "values")
 def weight_norm_eps(module, name="weight", dim=0):
     """1e-5 is added to the norm."""
-    return _changed(module, name, dim, lambda g, v, norm: g * v / (norm + 1e-5))
+    return _register_weight_norm(module, name, dim, lambda g, v, norm: g * v / (norm + 1e-5))
 
 
 @plant("weight-norm-length-without-sign", WEIGHT, "values")
 def weight_norm_length_without_sign(module, name="weight", dim=0):
     """A length is never negative."""
-    return _changed(module, name, dim, lambda g, v, norm: g.abs() * (v / norm))
+    return _register_weight_norm(module, name, dim, lambda g, v, norm: g.abs() * (v / norm))
 
 
 @plant("weight-norm-of-the-largest", WEIGHT, "values")
 def weight_norm_of_the_largest(module, name="weight", dim=0):
     """A direction is divided by its largest number."""
 
-    def changed(g, v, norm):
+    def compute_weight(g, v, norm):
         axes = [k for k in range(v.dim()) if dim is None or k != dim % v.dim()]
         return g * v / v.abs().amax(dim=axes, keepdim=dim is not None) if axes else g * v / norm
 
-    return _changed(module, name, dim, changed)
+    return _register_weight_norm(module, name, dim, compute_weight)
 
 
 @plant("weight-norm-one-norm-for-all", WEIGHT, "values")
 def weight_norm_one_norm_for_all(module, name="weight", dim=0):
     """The norm is that of the whole weight, whatever dim."""
-    return _changed(module, name, dim, lambda g, v, norm: g * v / v.norm())
+    return _register_weight_norm(module, name, dim, lambda g, v, norm: g * v / v.norm())
 
 
 @plant("weight-norm-direction-constant", WEIGHT, "gradients")
 def weight_norm_direction_constant(module, name="weight", dim=0):
     """The norm is taken for a constant: the gradient of a direction goes along it, too."""
-    return _changed(module, name, dim, lambda g, v, norm: v * (g / norm.detach()))
+    return _register_weight_norm(module, name, dim, lambda g, v, norm: v * (g / norm.detach()))
 
 
 @plant("weight-norm-length-not-learned", WEIGHT, "gradients")
 def weight_norm_length_not_learned(module, name="weight", dim=0):
     """The gradient of a length is 0."""
-    return _changed(module, name, dim, lambda g, v, norm: v * (g.detach() / norm) + 0 * g)
+    return _register_weight_norm(
+        module, name, dim, lambda g, v, norm: v * (g.detach() / norm) + 0 * g
+    )
 
 
 @plant("weight-norm-squared-length", WEIGHT, "laws")
 def weight_norm_squared_length(module, name="weight", dim=0):
     """A length counts as its square, with its sign."""
-    return _changed(module, name, dim, lambda g, v, norm: v * (g * g.abs() / norm))
+    return _register_weight_norm(module, name, dim, lambda g, v, norm: v * (g * g.abs() / norm))
 
 
 @plant("weight-norm-old-names", WEIGHT, "state")
@@ -97,13 +101,13 @@ def weight_norm_old_names(module, name="weight", dim=0):
     """The state has the names that it had before there were parametrizations."""
     parametrizations.weight_norm(module, name, dim)
 
-    def renamed(module, destination, prefix, local_metadata):
+    def rename_entries(module, destination, prefix, local_metadata):
         for old, new in (("original0", "g"), ("original1", "v")):
             key = f"{prefix}parametrizations.{name}.{old}"
             if key in destination:
                 destination[f"{prefix}{name}_{new}"] = destination.pop(key)
 
-    module.register_state_dict_post_hook(renamed)
+    module.register_state_dict_post_hook(rename_entries)
     return module
 
 
@@ -113,23 +117,23 @@ def weight_norm_any_name(module, name="weight", dim=0):
     return parametrizations.weight_norm(module, name if hasattr(module, name) else "weight", dim)
 
 
-def _spectral(module, name, steps, eps, dim, changed):
+def _register_spectral_norm(module, name, steps, eps, dim, compute_weight):
     parametrizations.spectral_norm(module, name, steps, eps, dim)
-    own = module.parametrizations[name][0]
-    module.parametrizations[name][0] = _Replaced(own, changed)
+    original = module.parametrizations[name][0]
+    module.parametrizations[name][0] = _SpectralVariant(original, compute_weight)
     return module
 
 
-class _Replaced(nn.Module):
+class _SpectralVariant(nn.Module):
     """torch's own parametrization, its buffers as they are, with another forward."""
 
-    def __init__(self, own, changed):
+    def __init__(self, original, compute_weight):
         super().__init__()
-        self.dim, self.eps = own.dim, own.eps
-        self.n_power_iterations = getattr(own, "n_power_iterations", 0)
-        for name, buffer in own.named_buffers():
+        self.dim, self.eps = original.dim, original.eps
+        self.n_power_iterations = getattr(original, "n_power_iterations", 0)
+        for name, buffer in original.named_buffers():
             self.register_buffer(name, buffer)
-        self.changed = changed
+        self.changed = compute_weight
 
     def right_inverse(self, value):
         return value
@@ -139,7 +143,7 @@ class _Replaced(nn.Module):
         return weight.movedim(self.dim, 0).flatten(1)
 
     @torch.no_grad()
-    def steps(self, weight, count):
+    def iterate(self, weight, count):
         """Of the power method."""
         matrix = self.matrix(weight)
         for _ in range(count):
@@ -160,12 +164,12 @@ class _Replaced(nn.Module):
 def spectral_norm_exact(module, name="weight", n_power_iterations=1, eps=1e-12, dim=None):
     """The largest singular value itself in place of its estimate."""
 
-    def changed(self, weight):
+    def compute_weight(self, weight):
         if self.training:
             self.steps(weight, self.n_power_iterations)
         return weight / torch.linalg.matrix_norm(self.matrix(weight).float(), 2).to(weight.dtype)
 
-    return _spectral(module, name, n_power_iterations, eps, dim, changed)
+    return _register_spectral_norm(module, name, n_power_iterations, eps, dim, compute_weight)
 
 
 @plant("spectral-norm-steps-in-evaluation", SPECTRAL, "values")
@@ -174,11 +178,11 @@ def spectral_norm_steps_in_evaluation(
 ):
     """The vectors move in eval mode, too."""
 
-    def changed(self, weight):
+    def compute_weight(self, weight):
         self.steps(weight, self.n_power_iterations)
         return weight / self.sigma(weight)
 
-    return _spectral(module, name, n_power_iterations, eps, dim, changed)
+    return _register_spectral_norm(module, name, n_power_iterations, eps, dim, compute_weight)
 
 
 @plant("spectral-norm-vectors-stand-still", SPECTRAL, "values")
@@ -187,16 +191,16 @@ def spectral_norm_vectors_stand_still(
 ):
     """In train mode a step is made, and its vectors are lost after it."""
 
-    def changed(self, weight):
+    def compute_weight(self, weight):
         before = self._u.clone(), self._v.clone()
         if self.training:
             self.steps(weight, self.n_power_iterations)
-        found = weight / self.sigma(weight)
+        normalized = weight / self.sigma(weight)
         self._u.copy_(before[0])
         self._v.copy_(before[1])
-        return found
+        return normalized
 
-    return _spectral(module, name, n_power_iterations, eps, dim, changed)
+    return _register_spectral_norm(module, name, n_power_iterations, eps, dim, compute_weight)
 
 
 @plant("spectral-norm-one-step", SPECTRAL, "values")
@@ -219,24 +223,24 @@ def spectral_norm_first_axis(module, name="weight", n_power_iterations=1, eps=1e
 def spectral_norm_sigma_constant(module, name="weight", n_power_iterations=1, eps=1e-12, dim=None):
     """σ is taken for a constant."""
 
-    def changed(self, weight):
+    def compute_weight(self, weight):
         if self.training:
             self.steps(weight, self.n_power_iterations)
         return weight / self.sigma(weight).detach()
 
-    return _spectral(module, name, n_power_iterations, eps, dim, changed)
+    return _register_spectral_norm(module, name, n_power_iterations, eps, dim, compute_weight)
 
 
 @plant("spectral-norm-at-most-one", SPECTRAL, "laws")
 def spectral_norm_at_most_one(module, name="weight", n_power_iterations=1, eps=1e-12, dim=None):
     """A weight whose σ is below 1 stays as it is: it is bounded, not normalised."""
 
-    def changed(self, weight):
+    def compute_weight(self, weight):
         if self.training:
             self.steps(weight, self.n_power_iterations)
         return weight / self.sigma(weight).clamp(min=1.0)
 
-    return _spectral(module, name, n_power_iterations, eps, dim, changed)
+    return _register_spectral_norm(module, name, n_power_iterations, eps, dim, compute_weight)
 
 
 @plant("spectral-norm-vectors-not-kept", SPECTRAL, "state")
@@ -246,10 +250,10 @@ def spectral_norm_vectors_not_kept(
     """The state has the left vector only, as it had once."""
     parametrizations.spectral_norm(module, name, n_power_iterations, eps, dim)
 
-    def without(module, destination, prefix, local_metadata):
+    def drop_vectors(module, destination, prefix, local_metadata):
         destination.pop(f"{prefix}parametrizations.{name}.0._v", None)
 
-    module.register_state_dict_post_hook(without)
+    module.register_state_dict_post_hook(drop_vectors)
     return module
 
 

@@ -14,7 +14,7 @@ def _sizes(output_size, shape):
     return [n if size is None else size for size, n in zip(sizes, shape, strict=True)]
 
 
-def _ends(length, outputs, up):
+def _region_bounds(length, outputs, up):
     """Where the regions of a dimension begin and end."""
     first = [k * length // outputs for k in range(outputs)]
     last = [-(-(k + 1) * length // outputs) if up else (k + 1) * length // outputs
@@ -28,10 +28,13 @@ class AdaptiveAvgPool2dEndsRoundedDown(nn.AdaptiveAvgPool2d):
 
     def forward(self, input):
         y = super().forward(input)
-        high, wide = _sizes(self.output_size, input.shape[-2:])
+        height, width = _sizes(self.output_size, input.shape[-2:])
         if not y.numel():
             return y
-        rows, columns = _ends(input.shape[-2], high, False), _ends(input.shape[-1], wide, False)
+        rows, columns = (
+            _region_bounds(input.shape[-2], height, False),
+            _region_bounds(input.shape[-1], width, False),
+        )
         return torch.stack(
             [torch.stack([input[..., a:b, c:d].mean((-1, -2)) for c, d in columns], -1)
              for a, b in rows], -2
@@ -60,18 +63,18 @@ class AdaptiveMaxPool2dIndexWithinTheRegion(nn.AdaptiveMaxPool2d):
         if not isinstance(result, tuple) or not result[0].numel():
             return result
         values, indices = result
-        starts = [a for a, _ in _ends(input.shape[-1], values.shape[-1], True)]
+        starts = [a for a, _ in _region_bounds(input.shape[-1], values.shape[-1], True)]
         return values, indices - torch.tensor(starts)
 
 
 @plant(
     "functional-adaptive-max-pool3d-kept-as-the-width", "functional.adaptive_max_pool3d", "shape"
 )
-def functional_adaptive_max_pool3d_kept_as_the_width(input, output_size, *rest, **options):
+def functional_adaptive_max_pool3d_kept_as_the_width(input, output_size, *args, **options):
     """None is the size of the last dimension, whichever it stands for."""
     if isinstance(output_size, (tuple, list)):
         output_size = tuple(input.shape[-1] if n is None else n for n in output_size)
-    return functional.adaptive_max_pool3d(input, output_size, *rest, **options)
+    return functional.adaptive_max_pool3d(input, output_size, *args, **options)
 
 
 @plant(
@@ -105,19 +108,19 @@ class AdaptiveAvgPool3dGradientOfEvenRegions(nn.AdaptiveAvgPool3d):
 
     def forward(self, input):
         y = super().forward(input)
-        wide, outputs = input.shape[-1], y.shape[-1]
+        length, outputs = input.shape[-1], y.shape[-1]
         if not y.numel():
             return y
-        sizes = torch.tensor([b - a for a, b in _ends(wide, outputs, True)])
-        return alter_gradient(y, lambda g: g * (sizes * outputs / wide).to(g.dtype))
+        sizes = torch.tensor([b - a for a, b in _region_bounds(length, outputs, True)])
+        return alter_gradient(y, lambda g: g * (sizes * outputs / length).to(g.dtype))
 
 
 @plant("functional-adaptive-max-pool1d-no-more-than-the-input", "functional.adaptive_max_pool1d",
        "shape")  # fmt: skip
-def functional_adaptive_max_pool1d_no_more_than_the_input(input, output_size, *rest, **options):
+def functional_adaptive_max_pool1d_no_more_than_the_input(input, output_size, *args, **options):
     """More outputs than the input has elements are cut to as many."""
     (outputs,) = _sizes(output_size, input.shape[-1:])
-    return functional.adaptive_max_pool1d(input, min(outputs, input.shape[-1]), *rest, **options)
+    return functional.adaptive_max_pool1d(input, min(outputs, input.shape[-1]), *args, **options)
 
 
 @plant("adaptive-max-pool3d-negative-size-is-kept", "AdaptiveMaxPool3d", "errors")
@@ -139,18 +142,20 @@ def functional_adaptive_avg_pool1d_weights_by_overlap(input, output_size):
     if not outputs:
         return y
     edges = torch.arange(outputs + 1, dtype=torch.float64) * length / outputs
-    at = torch.arange(length, dtype=torch.float64)
-    share = torch.minimum(edges[1:, None], at + 1) - torch.maximum(edges[:-1, None], at)
-    weights = (share.clamp(min=0) * outputs / length).to(input.dtype)
+    positions = torch.arange(length, dtype=torch.float64)
+    ratio = torch.minimum(edges[1:, None], positions + 1) - torch.maximum(
+        edges[:-1, None], positions
+    )
+    weights = (ratio.clamp(min=0) * outputs / length).to(input.dtype)
     return (input.unsqueeze(-2) * weights).sum(-1)
 
 
 @plant("functional-adaptive-max-pool2d-height-for-both", "functional.adaptive_max_pool2d",
        "shape")  # fmt: skip
-def functional_adaptive_max_pool2d_height_for_both(input, output_size, *rest, **options):
+def functional_adaptive_max_pool2d_height_for_both(input, output_size, *args, **options):
     """Of two sizes the first is taken for both."""
     height, _ = _sizes(output_size, input.shape[-2:])
-    return functional.adaptive_max_pool2d(input, height, *rest, **options)
+    return functional.adaptive_max_pool2d(input, height, *args, **options)
 
 
 @plant("functional-adaptive-avg-pool3d-none-is-one", "functional.adaptive_avg_pool3d",

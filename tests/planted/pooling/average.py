@@ -8,24 +8,24 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 
-def _each(size, dims):
+def _per_axis(size, dims):
     return (
         (size,) * dims if isinstance(size, int) else tuple(size) * (dims if len(size) == 1 else 1)
     )
 
 
-def _within(input, output, kernel, stride, padding, dims):
+def _count_taps(input, output, kernel, stride, padding, dims):
     """How many taps of each window lie in the padded input, and how many it has."""
-    numbers = [_each(x, dims) for x in (kernel, kernel if stride is None else stride, padding)]
+    numbers = [_per_axis(x, dims) for x in (kernel, kernel if stride is None else stride, padding)]
     counts = torch.ones((1,) * dims)
     rows = zip(input.shape[-dims:], output.shape[-dims:], *numbers, strict=True)
     for d, (length, outputs, k, s, p) in enumerate(rows):
         places = torch.arange(outputs)[:, None] * s - p + torch.arange(k)
-        within = (places < length + p).sum(1)
-        counts = counts * within.reshape(*(-1 if j == d else 1 for j in range(dims)))
+        tap_counts = (places < length + p).sum(1)
+        counts = counts * tap_counts.reshape(*(-1 if j == d else 1 for j in range(dims)))
     return counts, math.prod(numbers[0])
 
 
@@ -37,7 +37,7 @@ class AvgPool2dOverhangCounted(nn.AvgPool2d):
         y = super().forward(input)
         if not (self.ceil_mode and self.count_include_pad) or self.divisor_override is not None:
             return y
-        counts, size = _within(input, y, self.kernel_size, self.stride, self.padding, 2)
+        counts, size = _count_taps(input, y, self.kernel_size, self.stride, self.padding, 2)
         return y * (counts / size).to(y.dtype)
 
 
@@ -61,11 +61,11 @@ def functional_avg_pool2d_padding_never_counts(
 
 
 @plant("functional-avg-pool2d-negative-divisor", "functional.avg_pool2d", "values")
-def functional_avg_pool2d_negative_divisor(input, *rest, **options):
+def functional_avg_pool2d_negative_divisor(input, *args, **options):
     """A divisor is taken for a size, which has no sign."""
     divisor = options.pop("divisor_override", None)
     divisor = divisor if divisor is None else abs(divisor)
-    return functional.avg_pool2d(input, *rest, divisor_override=divisor, **options)
+    return functional.avg_pool2d(input, *args, divisor_override=divisor, **options)
 
 
 @plant("avg-pool1d-half-accumulator", "AvgPool1d", "values")
@@ -90,7 +90,7 @@ class AvgPool2dGradientOfTheWholeWindow(nn.AvgPool2d):
         y = super().forward(input)
         if not self.ceil_mode or self.divisor_override is not None:
             return y
-        counts, size = _within(input, y, self.kernel_size, self.stride, self.padding, 2)
+        counts, size = _count_taps(input, y, self.kernel_size, self.stride, self.padding, 2)
         return alter_gradient(y, lambda g: g * (counts / size).to(g.dtype))
 
 
@@ -100,17 +100,17 @@ def functional_avg_pool1d_window_beyond_the_input(
 ):
     """With ceil_mode a window that starts in the right padding counts (rten 1456)."""
     y = functional.avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
-    kernel, padding = _each(kernel_size, 1)[0], _each(padding, 1)[0]
-    stride = kernel if stride is None else _each(stride, 1)[0]
+    kernel, padding = _per_axis(kernel_size, 1)[0], _per_axis(padding, 1)[0]
+    stride = kernel if stride is None else _per_axis(stride, 1)[0]
     outputs = -(-(input.shape[-1] + 2 * padding - kernel) // stride) + 1
     return functional.pad(y, (0, outputs - y.shape[-1])) if ceil_mode else y
 
 
 @plant("functional-avg-pool3d-divisor-zero", "functional.avg_pool3d", "errors")
-def functional_avg_pool3d_divisor_zero(input, *rest, **options):
+def functional_avg_pool3d_divisor_zero(input, *args, **options):
     """divisor_override=0 counts as if it were left out."""
     options["divisor_override"] = options.get("divisor_override") or None
-    return functional.avg_pool3d(input, *rest, **options)
+    return functional.avg_pool3d(input, *args, **options)
 
 
 @plant("avg-pool1d-nan-counts-as-zero", "AvgPool1d", "special")
@@ -126,10 +126,10 @@ class AvgPool2dSquareOfTheHeight(nn.AvgPool2d):
     """The kernel's size is its height squared."""
 
     def forward(self, input):
-        y, (high, wide) = super().forward(input), _each(self.kernel_size, 2)
+        y, (height, width) = super().forward(input), _per_axis(self.kernel_size, 2)
         if self.divisor_override is not None or not self.count_include_pad:
             return y
-        return y * (wide / high)
+        return y * (width / height)
 
 
 @plant("avg-pool2d-channels-last-read-as-contiguous", "AvgPool2d", "layout")
@@ -137,20 +137,20 @@ class AvgPool2dChannelsLastReadAsContiguous(nn.AvgPool2d):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("functional-avg-pool3d-blocks-of-planes-repeated", "functional.avg_pool3d", "laws")
-def functional_avg_pool3d_blocks_of_planes_repeated(input, *rest, **options):
+def functional_avg_pool3d_blocks_of_planes_repeated(input, *args, **options):
     """Planes are computed 33 at a time, and each block stores what the first one holds."""
-    y = functional.avg_pool3d(input, *rest, **options)
+    y = functional.avg_pool3d(input, *args, **options)
     return y.index_select(-4, torch.arange(input.shape[-4]) % 33)
 
 
 @plant("functional-avg-pool1d-stride-one", "functional.avg_pool1d", "shape")
-def functional_avg_pool1d_stride_one(input, kernel_size, stride=None, *rest, **options):
+def functional_avg_pool1d_stride_one(input, kernel_size, stride=None, *args, **options):
     """A stride that is left out is 1, as of a convolution."""
-    return functional.avg_pool1d(input, kernel_size, 1 if stride is None else stride, *rest,
+    return functional.avg_pool1d(input, kernel_size, 1 if stride is None else stride, *args,
                                  **options)  # fmt: skip
 
 
@@ -160,10 +160,10 @@ class AvgPool3dDepthByTheWidth(nn.AvgPool3d):
 
     def forward(self, input):
         right = super().forward(input)
-        turned = [_each(x, 3)[::-1] for x in (self.kernel_size, self.stride, self.padding)]
+        reordered = [_per_axis(x, 3)[::-1] for x in (self.kernel_size, self.stride, self.padding)]
         try:
             wrong = functional.avg_pool3d(
-                input, *turned, self.ceil_mode, self.count_include_pad, self.divisor_override
+                input, *reordered, self.ceil_mode, self.count_include_pad, self.divisor_override
             )
         except RuntimeError:
             return right

@@ -10,13 +10,13 @@ from torch.nn import functional
 
 from planted.bug import alter_gradient, blind, graft
 from planted.several.blind_parts import (
-    each,
-    first,
-    places_of,
+    module_window_positions,
+    output_values,
+    per_axis,
     plane_indices,
-    replaced,
-    taps,
-    with_values,
+    replace_values,
+    substitute_wrong,
+    window_values,
 )
 
 
@@ -27,11 +27,13 @@ class MaxPool1dRightPaddingOfZeros(nn.MaxPool1d):
     # Differs: MaxPool1d(2, padding=1) on four numbers, the last −1. Agrees: padding=0.
     def forward(self, input: Tensor) -> Any:
         result = super().forward(input)
-        values = first(result)
-        (places,) = places_of(self, values)
-        right = (places >= input.shape[-1]) & (places < input.shape[-1] + each(self.padding, 1)[0])
+        values = output_values(result)
+        (places,) = module_window_positions(self, values)
+        right = (places >= input.shape[-1]) & (
+            places < input.shape[-1] + per_axis(self.padding, 1)[0]
+        )
         zero = right.any(-1) & (values.detach() < 0)
-        return with_values(result, graft(values.detach().masked_fill(zero, 0.0), values))
+        return replace_values(result, graft(values.detach().masked_fill(zero, 0.0), values))
 
 
 @blind("maxpool1d-dilated-window-begins-at-zero", "MaxPool1d", "values")
@@ -45,19 +47,19 @@ class MaxPool1dDilatedWindowBeginsAtZero(nn.MaxPool1d):
     # Differs: MaxPool1d(3, 1, padding=1, dilation=2). Agrees: dilation=1, or padding=0.
     def forward(self, input: Tensor) -> Any:
         result = super().forward(input)
-        values = first(result)
-        (places,) = places_of(self, values)
-        begin, length = places[:, :1], input.shape[-1]
-        step, end = each(self.dilation, 1)[0], places[:, -1:] + 1
-        moved = begin.clamp(min=0) + step * torch.arange(places.shape[1])
-        moved = moved.masked_fill(moved >= end, -1)
-        out_of_step = (
-            (begin < 0) & (begin % step != 0) & ((moved >= 0) & (moved < length)).any(1, True)
+        values = output_values(result)
+        (places,) = module_window_positions(self, values)
+        start, length = places[:, :1], input.shape[-1]
+        step, end = per_axis(self.dilation, 1)[0], places[:, -1:] + 1
+        shifted = start.clamp(min=0) + step * torch.arange(places.shape[1])
+        shifted = shifted.masked_fill(shifted >= end, -1)
+        misaligned = (
+            (start < 0) & (start % step != 0) & ((shifted >= 0) & (shifted < length)).any(1, True)
         )
-        moved = torch.where(out_of_step, moved, places)
-        wrong = taps(input.detach(), [moved], -torch.inf).amax(-1)
-        right = taps(input.detach(), [places], -torch.inf).amax(-1)
-        return with_values(result, replaced(values, right, wrong))
+        shifted = torch.where(misaligned, shifted, places)
+        wrong = window_values(input.detach(), [shifted], -torch.inf).amax(-1)
+        right = window_values(input.detach(), [places], -torch.inf).amax(-1)
+        return replace_values(result, substitute_wrong(values, right, wrong))
 
 
 @blind("maxpool1d-gradient-to-every-tie", "MaxPool1d", "gradients")
@@ -67,14 +69,14 @@ class MaxPool1dGradientToEveryTie(nn.MaxPool1d):
     # Differs: the gradient of MaxPool1d(2) on [1, 1]. Agrees: on [1, 2].
     def forward(self, input: Tensor) -> Any:
         result = super().forward(input)
-        values = first(result)
-        (places,) = places_of(self, values)
-        chosen = taps(input, [places], -torch.inf)
+        values = output_values(result)
+        (places,) = module_window_positions(self, values)
+        chosen = window_values(input, [places], -torch.inf)
         ties = (chosen == values.detach()[..., None]) & (places >= 0) & (places < input.shape[-1])
         if not bool((ties.sum(-1) > 1).any()):
             return result
         path = torch.where(ties, chosen, torch.zeros_like(chosen)).sum(-1)
-        return with_values(result, graft(values, path))
+        return replace_values(result, graft(values, path))
 
 
 @blind("maxpool1d-indices-of-the-padded-row", "MaxPool1d", "values")
@@ -86,7 +88,7 @@ class MaxPool1dIndicesOfPaddedRow(nn.MaxPool1d):
         result = super().forward(input)
         if not isinstance(result, tuple):
             return result
-        return result[0], result[1] + each(self.padding, 1)[0]
+        return result[0], result[1] + per_axis(self.padding, 1)[0]
 
 
 @blind("maxpool2d-kernels-of-seventeen-taps", "MaxPool2d", "values")
@@ -99,12 +101,12 @@ class MaxPool2dKernelsOfSeventeenTaps(nn.MaxPool2d):
     # Differs: MaxPool2d(5). Agrees: MaxPool2d(4).
     def forward(self, input: Tensor) -> Any:
         result = super().forward(input)
-        values, places = first(result), places_of(self, first(result))
+        values, places = output_values(result), module_window_positions(self, output_values(result))
         if places[0].shape[1] * places[1].shape[1] <= 17:
             return result
-        chosen = taps(input.detach(), places, -torch.inf)
+        chosen = window_values(input.detach(), places, -torch.inf)
         wrong = chosen[..., :17].amax(-1)
-        return with_values(result, replaced(values, chosen.amax(-1), wrong))
+        return replace_values(result, substitute_wrong(values, chosen.amax(-1), wrong))
 
 
 @blind("maxpool2d-gradient-buffer-not-cleared", "MaxPool2d", "gradients")
@@ -114,10 +116,10 @@ class MaxPool2dGradientBufferNotCleared(nn.MaxPool2d):
     # Differs: the second gradient of one layer. Agrees: the first.
     def forward(self, input: Tensor) -> Any:
         def stale(gradient: Tensor) -> Tensor:
-            kept = self.__dict__.setdefault("buffers_of_backward", {})
+            buffers = self.__dict__.setdefault("buffers_of_backward", {})
             key = (tuple(gradient.shape), gradient.dtype)
-            kept[key] = kept[key] + gradient if key in kept else gradient.clone()
-            return kept[key]
+            buffers[key] = buffers[key] + gradient if key in buffers else gradient.clone()
+            return buffers[key]
 
         return super().forward(alter_gradient(input, stale) if input.requires_grad else input)
 
@@ -129,13 +131,13 @@ class MaxPool2dTiesLoseGradient(nn.MaxPool2d):
     # Differs: the gradient of MaxPool2d(2) on [[1, 1], [0, 0]]. Agrees: on [[0, 1], [0, 0]].
     def forward(self, input: Tensor) -> Any:
         result = super().forward(input)
-        values, places = first(result), places_of(self, first(result))
-        chosen = taps(input.detach(), places, -torch.inf)
+        values, places = output_values(result), module_window_positions(self, output_values(result))
+        chosen = window_values(input.detach(), places, -torch.inf)
         inside = plane_indices(input, places) >= 0
-        tied = ((chosen == values.detach()[..., None]) & inside).sum(-1) > 1
-        if not bool(tied.any()):
+        is_tie = ((chosen == values.detach()[..., None]) & inside).sum(-1) > 1
+        if not bool(is_tie.any()):
             return result
-        return with_values(result, alter_gradient(values, lambda g: g.masked_fill(tied, 0.0)))
+        return replace_values(result, alter_gradient(values, lambda g: g.masked_fill(is_tie, 0.0)))
 
 
 @blind("maxpool2d-one-samples-indices-batched", "MaxPool2d", "shape")
@@ -160,17 +162,17 @@ class MaxPool3dOnlyDepthRoundedUp(nn.MaxPool3d):
         if not self.ceil_mode:
             return result
         arguments = (self.kernel_size, self.stride, self.padding, self.dilation)
-        kernel, stride, padding, dilation = (each(x, 3) for x in arguments)
-        short = [
+        kernel, stride, padding, dilation = (per_axis(x, 3) for x in arguments)
+        floor_lengths = [
             (input.shape[k - 3] + 2 * padding[k] - dilation[k] * (kernel[k] - 1) - 1) // stride[k]
             + 1
             for k in (1, 2)
         ]
-        if min(short) < 1:
+        if min(floor_lengths) < 1:
             return result
         if isinstance(result, tuple):
-            return tuple(x[..., : short[0], : short[1]] for x in result)
-        return result[..., : short[0], : short[1]]
+            return tuple(x[..., : floor_lengths[0], : floor_lengths[1]] for x in result)
+        return result[..., : floor_lengths[0], : floor_lengths[1]]
 
 
 @blind("maxpool3d-indices-within-the-slice", "MaxPool3d", "values")
@@ -202,6 +204,6 @@ def functional_max_pool3d_index_beside_nan(
     if not isinstance(result, tuple) or not input.isnan().any():
         return result
     low = input.detach().nan_to_num(-torch.inf, torch.inf, -torch.inf)
-    other = functional.max_pool3d(low, *arguments)
-    seen = result[0].isnan() & (other[0] > -torch.inf)
-    return result[0], torch.where(seen, other[1], result[1])
+    finite_result = functional.max_pool3d(low, *arguments)
+    affected = result[0].isnan() & (finite_result[0] > -torch.inf)
+    return result[0], torch.where(affected, finite_result[1], result[1])

@@ -10,29 +10,35 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.bug import alter_gradient, blind, graft
-from planted.several.blind_parts import first, plane_indices, replaced, taps, with_values
+from planted.several.blind_parts import (
+    output_values,
+    plane_indices,
+    replace_values,
+    substitute_wrong,
+    window_values,
+)
 
 
-def _bins(lengths: Any, outputs: Any, end: Callable[[int, int, int], int]) -> list[Tensor]:
+def _bin_positions(lengths: Any, outputs: Any, end: Callable[[int, int, int], int]) -> list[Tensor]:
     """For each axis the places of the bins that end where `end(i, L, o)` says, −1 behind."""
-    found = []
+    positions = []
     for length, count in zip(lengths, outputs, strict=True):
         begins = [i * length // count for i in range(count)]
         ends = [end(i, length, count) for i in range(count)]
-        most = max((e - b for b, e in zip(begins, ends, strict=True)), default=1)
-        row = torch.arange(max(most, 1))
+        longest = max((e - b for b, e in zip(begins, ends, strict=True)), default=1)
+        row = torch.arange(max(longest, 1))
         bounds = torch.tensor([begins, ends]).view(2, count, 1)
-        found.append((bounds[0] + row).masked_fill(bounds[0] + row >= bounds[1], -1))
-    return found
+        positions.append((bounds[0] + row).masked_fill(bounds[0] + row >= bounds[1], -1))
+    return positions
 
 
-def _right_end(i: int, length: int, count: int) -> int:
+def _bin_end(i: int, length: int, count: int) -> int:
     return -(-(i + 1) * length // count)
 
 
 def _means(input: Tensor, places: list[Tensor]) -> Tensor:
     count = (plane_indices(input, places) >= 0).sum(-1).clamp(min=1)
-    return taps(input.double(), places, 0.0).sum(-1) / count
+    return window_values(input.double(), places, 0.0).sum(-1) / count
 
 
 @blind("adaptiveavgpool2d-bins-end-too-soon", "AdaptiveAvgPool2d", "values")
@@ -49,8 +55,8 @@ class AdaptiveAvgPool2dBinsEndTooSoon(nn.AdaptiveAvgPool2d):
             return max((i + 1) * length // count, i * length // count + 1)
 
         spaces = (input.shape[-2:], result.shape[-2:])
-        right, wrong = (_means(input, _bins(*spaces, e)) for e in (_right_end, end))
-        return replaced(result, right, wrong)
+        right, wrong = (_means(input, _bin_positions(*spaces, e)) for e in (_bin_end, end))
+        return substitute_wrong(result, right, wrong)
 
 
 @blind("adaptiveavgpool1d-as-a-plain-pool", "AdaptiveAvgPool1d", "values")
@@ -103,10 +109,10 @@ def functional_adaptive_avg_pool1d_bins_of_sixty_four(input: Tensor, output_size
     result = functional.adaptive_avg_pool1d(input, output_size)
     if result.numel() == 0 or input.shape[-1] / result.shape[-1] <= 64:
         return result
-    places = _bins(input.shape[-1:], result.shape[-1:], _right_end)
-    chosen = taps(input.detach().double(), places, 0.0)
+    places = _bin_positions(input.shape[-1:], result.shape[-1:], _bin_end)
+    chosen = window_values(input.detach().double(), places, 0.0)
     count = (places[0] >= 0).sum(-1)
-    return replaced(result, chosen.sum(-1) / count, chosen[..., :64].sum(-1) / count)
+    return substitute_wrong(result, chosen.sum(-1) / count, chosen[..., :64].sum(-1) / count)
 
 
 @blind(
@@ -122,13 +128,13 @@ def functional_adaptive_avg_pool2d_gradient_of_equal_bins(
     result = functional.adaptive_avg_pool2d(input, output_size)
     if result.numel() == 0:
         return result
-    places = _bins(input.shape[-2:], result.shape[-2:], _right_end)
-    high, wide = ((p >= 0).sum(-1) for p in places)
-    counted = high[:, None] * wide
-    if bool((counted == counted[0, 0]).all()):
+    places = _bin_positions(input.shape[-2:], result.shape[-2:], _bin_end)
+    height, width = ((p >= 0).sum(-1) for p in places)
+    sizes = height[:, None] * width
+    if bool((sizes == sizes[0, 0]).all()):
         return result
-    share = counted / counted[0, 0]
-    return alter_gradient(result, lambda g: (g.double() * share).to(g.dtype))
+    ratio = sizes / sizes[0, 0]
+    return alter_gradient(result, lambda g: (g.double() * ratio).to(g.dtype))
 
 
 @blind("adaptivemaxpool1d-lowest-finite-number", "AdaptiveMaxPool1d", "special")
@@ -138,12 +144,12 @@ class AdaptiveMaxPool1dLowestFiniteNumber(nn.AdaptiveMaxPool1d):
     # Differs: [−∞] to 1. Agrees: [0] to 1.
     def forward(self, input: Tensor) -> Any:
         result = super().forward(input)
-        values = first(result)
+        values = output_values(result)
         if not values.is_floating_point():
             return result
         lowest = torch.finfo(values.dtype).min
         low = values.detach().masked_fill(values.detach() == -torch.inf, lowest)
-        return with_values(result, graft(low, values))
+        return replace_values(result, graft(low, values))
 
 
 @blind("adaptivemaxpool2d-bins-of-one-length", "AdaptiveMaxPool2d", "values")
@@ -156,7 +162,7 @@ class AdaptiveMaxPool2dBinsOfOneLength(nn.AdaptiveMaxPool2d):
     # Differs: 5x5 to 3. Agrees: 6x6 to 3.
     def forward(self, input: Tensor) -> Any:
         result = super().forward(input)
-        values = first(result)
+        values = output_values(result)
         if values.numel() == 0:
             return result
 
@@ -165,9 +171,10 @@ class AdaptiveMaxPool2dBinsOfOneLength(nn.AdaptiveMaxPool2d):
 
         spaces = (input.shape[-2:], values.shape[-2:])
         right, wrong = (
-            taps(input.detach(), _bins(*spaces, e), -torch.inf).amax(-1) for e in (_right_end, end)
+            window_values(input.detach(), _bin_positions(*spaces, e), -torch.inf).amax(-1)
+            for e in (_bin_end, end)
         )
-        return with_values(result, replaced(values, right, wrong))
+        return replace_values(result, substitute_wrong(values, right, wrong))
 
 
 @blind("adaptivemaxpool2d-indices-within-the-bin", "AdaptiveMaxPool2d", "values")
@@ -179,9 +186,9 @@ class AdaptiveMaxPool2dIndicesWithinBin(nn.AdaptiveMaxPool2d):
         result = super().forward(input)
         if not isinstance(result, tuple) or result[0].numel() == 0:
             return result
-        places = _bins(input.shape[-2:], result[0].shape[-2:], _right_end)
-        begin = places[0][:, :1] * input.shape[-1] + places[1][:, 0]
-        return result[0], result[1] - begin
+        places = _bin_positions(input.shape[-2:], result[0].shape[-2:], _bin_end)
+        start = places[0][:, :1] * input.shape[-1] + places[1][:, 0]
+        return result[0], result[1] - start
 
 
 @blind(
@@ -193,12 +200,14 @@ def functional_adaptive_max_pool1d_shared_maximum(
     """An element that is the largest of two bins gets the second one's gradient, not the sum."""
     # Differs: the gradient of [0, 1, 0] to 2. Agrees: of [0, 1, 0, 0] to 2.
     result = functional.adaptive_max_pool1d(input, output_size, return_indices)
-    values = first(result)
+    values = output_values(result)
     if values.numel() == 0 or values.shape[-1] < 2:
         return result
-    at = functional.adaptive_max_pool1d(input.detach(), output_size, True)[1]
-    again = at[..., :-1] == at[..., 1:]
-    lost = functional.pad(again, (0, 1), value=False)
-    if not bool(lost.any()):
+    indices = functional.adaptive_max_pool1d(input.detach(), output_size, True)[1]
+    repeated = indices[..., :-1] == indices[..., 1:]
+    loses_gradient = functional.pad(repeated, (0, 1), value=False)
+    if not bool(loses_gradient.any()):
         return result
-    return with_values(result, alter_gradient(values, lambda g: g.masked_fill(lost, 0.0)))
+    return replace_values(
+        result, alter_gradient(values, lambda g: g.masked_fill(loses_gradient, 0.0))
+    )

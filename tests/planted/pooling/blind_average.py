@@ -8,8 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, blind, graft
-from planted.several.blind_parts import each, places_of, plane_indices, replaced, taps, windows
+from planted.bug import alter_gradient, blind, graft, read_as_contiguous
+from planted.several.blind_parts import (
+    module_window_positions,
+    per_axis,
+    plane_indices,
+    substitute_wrong,
+    window_positions,
+    window_values,
+)
 
 
 @blind("avgpool1d-overhang-in-the-divisor", "AvgPool1d", "values")
@@ -21,13 +28,13 @@ class AvgPool1dOverhangInDivisor(nn.AvgPool1d):
         result = super().forward(input)
         if not (self.ceil_mode and self.count_include_pad):
             return result
-        (places,) = places_of(self, result)
-        padding = each(self.padding, 1)[0]
-        counted = ((places >= -padding) & (places < input.shape[-1] + padding)).sum(-1)
-        if bool((counted == places.shape[1]).all()):
+        (places,) = module_window_positions(self, result)
+        padding = per_axis(self.padding, 1)[0]
+        counts = ((places >= -padding) & (places < input.shape[-1] + padding)).sum(-1)
+        if bool((counts == places.shape[1]).all()):
             return result
-        share = (counted / places.shape[1]).to(result.dtype)
-        return result * torch.where(share == 1, torch.ones_like(share), share)
+        ratio = (counts / places.shape[1]).to(result.dtype)
+        return result * torch.where(ratio == 1, torch.ones_like(ratio), ratio)
 
 
 @blind("avgpool1d-added-up-in-half", "AvgPool1d", "values")
@@ -42,15 +49,15 @@ class AvgPool1dAddedUpInHalf(nn.AvgPool1d):
         result = super().forward(input)
         if input.dtype not in (torch.float16, torch.bfloat16):
             return result
-        (places,) = places_of(self, result)
-        chosen = taps(input.detach(), [places], 0.0)
+        (places,) = module_window_positions(self, result)
+        chosen = window_values(input.detach(), [places], 0.0)
         total = torch.zeros_like(chosen[..., 0])
         for k in range(chosen.shape[-1]):
             total = total + chosen[..., k]
-        length, padding = input.shape[-1], each(self.padding, 1)[0]
-        reach = padding if self.count_include_pad else 0
-        counted = ((places >= -reach) & (places < length + reach)).sum(-1)
-        return graft(total / counted.to(total.dtype), result)
+        length, padding = input.shape[-1], per_axis(self.padding, 1)[0]
+        counted_padding = padding if self.count_include_pad else 0
+        counts = ((places >= -counted_padding) & (places < length + counted_padding)).sum(-1)
+        return graft(total / counts.to(total.dtype), result)
 
 
 @blind("avgpool1d-by-running-sums", "AvgPool1d", "special")
@@ -65,10 +72,10 @@ class AvgPool1dByRunningSums(nn.AvgPool1d):
         result = super().forward(input)
         if not result.is_floating_point():
             return result
-        (places,) = places_of(self, result)
+        (places,) = module_window_positions(self, result)
         odd = (~input.detach().isfinite()).cumsum(-1) > 0
-        begin = places[:, 0].clamp(0, input.shape[-1]) - 1
-        before = odd.index_select(-1, begin.clamp(min=0)) & (begin >= 0)
+        start = places[:, 0].clamp(0, input.shape[-1]) - 1
+        before = odd.index_select(-1, start.clamp(min=0)) & (start >= 0)
         return graft(result.detach().masked_fill(before, torch.nan), result)
 
 
@@ -95,15 +102,15 @@ class AvgPool2dGradientDividedByKernel(nn.AvgPool2d):
         result = super().forward(input)
         if self.divisor_override is not None:
             return result
-        places = places_of(self, result)
-        pads = [0, 0] if not self.count_include_pad else each(self.padding, 2)
+        places = module_window_positions(self, result)
+        pads = [0, 0] if not self.count_include_pad else per_axis(self.padding, 2)
         lengths = zip(places, input.shape[-2:], pads, strict=True)
-        high, wide = (((p >= -r) & (p < n + r)).sum(-1) for p, n, r in lengths)
-        counted = high[:, None] * wide
-        whole = places[0].shape[1] * places[1].shape[1]
-        if bool((counted == whole).all()):
+        height, width = (((p >= -r) & (p < n + r)).sum(-1) for p, n, r in lengths)
+        counts = height[:, None] * width
+        kernel_size = places[0].shape[1] * places[1].shape[1]
+        if bool((counts == kernel_size).all()):
             return result
-        return alter_gradient(result, lambda g: (g.double() * counted / whole).to(g.dtype))
+        return alter_gradient(result, lambda g: (g.double() * counts / kernel_size).to(g.dtype))
 
 
 @blind("avgpool2d-channels-last-of-five", "AvgPool2d", "layout")
@@ -117,9 +124,9 @@ class AvgPool2dChannelsLastOfFive(nn.AvgPool2d):
         last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
         if not last or input.is_contiguous() or channels % 4 == 0:
             return result
-        wrong = super().forward(as_if_contiguous(input))
-        seen = (torch.arange(channels) < channels // 4 * 4)[:, None, None]
-        return graft(torch.where(seen, result.detach(), wrong.detach()), result)
+        wrong = super().forward(read_as_contiguous(input))
+        in_full_block = (torch.arange(channels) < channels // 4 * 4)[:, None, None]
+        return graft(torch.where(in_full_block, result.detach(), wrong.detach()), result)
 
 
 @blind("avgpool3d-rounded-up-counts-no-padding", "AvgPool3d", "values")
@@ -155,12 +162,12 @@ def functional_avg_pool1d_trailing_padding_counted(
     if count_include_pad:
         return result
     arguments = (kernel_size, kernel_size if stride is None else stride, padding, 1)
-    (places,) = windows(result.shape[-1:], *(each(x, 1) for x in arguments))
-    length, reach = input.shape[-1], each(padding, 1)[0]
+    (places,) = window_positions(result.shape[-1:], *(per_axis(x, 1) for x in arguments))
+    length, counted_padding = input.shape[-1], per_axis(padding, 1)[0]
     right = ((places >= 0) & (places < length)).sum(-1)
-    wrong = ((places >= 0) & (places < length + reach)).sum(-1)
-    share = (right / wrong).to(result.dtype)
-    return torch.where(right == wrong, result, result * share)
+    wrong = ((places >= 0) & (places < length + counted_padding)).sum(-1)
+    ratio = (right / wrong).to(result.dtype)
+    return torch.where(right == wrong, result, result * ratio)
 
 
 @blind("functional-avg-pool2d-override-of-zero", "functional.avg_pool2d", "errors")
@@ -201,10 +208,10 @@ def functional_avg_pool2d_counted_alike(
     if count_include_pad or divisor_override is not None:
         return result
     arguments = (kernel_size, kernel_size if stride is None else stride, padding, 1)
-    places = windows(result.shape[-2:], *(each(x, 2) for x in arguments))
+    places = window_positions(result.shape[-2:], *(per_axis(x, 2) for x in arguments))
     rows = ((places[0] >= 0) & (places[0] < input.shape[-2])).sum(-1)
-    share = (rows / rows[:1]).to(result.dtype)[:, None]
-    return torch.where(share == 1, result, result * share)
+    ratio = (rows / rows[:1]).to(result.dtype)[:, None]
+    return torch.where(ratio == 1, result, result * ratio)
 
 
 @blind("functional-avg-pool3d-override-of-one", "functional.avg_pool3d", "values")
@@ -247,7 +254,7 @@ class LPPool1dRootKeptOffZero(nn.LPPool1d):
         if self.norm_type != 2:
             return result
         value = result.detach().double()
-        return replaced(result, value, (value * value + 1e-12).sqrt())
+        return substitute_wrong(result, value, (value * value + 1e-12).sqrt())
 
 
 @blind("lppool2d-kernel-taken-for-a-square", "LPPool2d", "values")
@@ -257,10 +264,10 @@ class LPPool2dKernelTakenForSquare(nn.LPPool2d):
     # Differs: LPPool2d(2, (2, 3)). Agrees: LPPool2d(2, 3).
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
-        high, wide = each(self.kernel_size, 2)
-        if high == wide or self.norm_type in (float("inf"), -float("inf")):
+        height, width = per_axis(self.kernel_size, 2)
+        if height == width or self.norm_type in (float("inf"), -float("inf")):
             return result
-        return result * (high / wide) ** (1.0 / self.norm_type)
+        return result * (height / width) ** (1.0 / self.norm_type)
 
 
 @blind("lppool2d-whole-norms", "LPPool2d", "values")
@@ -272,8 +279,10 @@ class LPPool2dWholeNorms(nn.LPPool2d):
         norm = float(self.norm_type)
         if norm in (float("inf"), -float("inf")) or norm == int(norm):
             return super().forward(input)
-        whole = float(max(int(norm), 1))
-        return functional.lp_pool2d(input, whole, self.kernel_size, self.stride, self.ceil_mode)
+        rounded_norm = float(max(int(norm), 1))
+        return functional.lp_pool2d(
+            input, rounded_norm, self.kernel_size, self.stride, self.ceil_mode
+        )
 
 
 @blind("lppool3d-no-gradient-number-at-zero", "LPPool3d", "gradients")
@@ -287,15 +296,22 @@ class LPPool3dNoGradientNumberAtZero(nn.LPPool3d):
         if self.norm_type <= 1 or not bool(zero.any()):
             return result
         arguments = (self.kernel_size, self.stride or self.kernel_size, 0, 1)
-        places = windows(result.shape[-3:], *(each(x, 3) for x in arguments))
+        places = window_positions(result.shape[-3:], *(per_axis(x, 3) for x in arguments))
         index = plane_indices(input, places).expand(*result.shape, -1).flatten(-4)
-        taken = zero[..., None].expand(*zero.shape, index.shape[-1] // zero.shape[-3:].numel())
-        lost = torch.zeros_like(input.detach(), memory_format=torch.contiguous_format).flatten(-3)
-        lost = functional.pad(lost, (0, 1))  # for what hangs over
-        index = index.masked_fill(index < 0, lost.shape[-1] - 1)
-        lost = lost.scatter_add(-1, index, taken.flatten(-4).to(lost.dtype))[..., :-1] > 0
+        index_of_zero = zero[..., None].expand(
+            *zero.shape, index.shape[-1] // zero.shape[-3:].numel()
+        )
+        nan_mask = torch.zeros_like(input.detach(), memory_format=torch.contiguous_format).flatten(
+            -3
+        )
+        nan_mask = functional.pad(nan_mask, (0, 1))  # for what hangs over
+        index = index.masked_fill(index < 0, nan_mask.shape[-1] - 1)
+        nan_mask = (
+            nan_mask.scatter_add(-1, index, index_of_zero.flatten(-4).to(nan_mask.dtype))[..., :-1]
+            > 0
+        )
         return super().forward(
-            alter_gradient(input, lambda g: g.masked_fill(lost.view(input.shape), torch.nan))
+            alter_gradient(input, lambda g: g.masked_fill(nan_mask.view(input.shape), torch.nan))
         )
 
 

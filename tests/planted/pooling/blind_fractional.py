@@ -9,28 +9,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.bug import blind, graft, reroute
-from planted.several.blind_parts import each, first
+from planted.several.blind_parts import output_values, per_axis
 
 
-def _fractional(input: Tensor, starts: list[Tensor], kernel: tuple[int, ...]) -> Any:
+def _fractional_pool(input: Tensor, starts: list[Tensor], kernel: tuple[int, ...]) -> Any:
     """Values and indices of windows that begin at `starts`, each (N, C, outputs)."""
     dims = len(kernel)
     index = torch.arange(input.shape[-dims:].numel()).view(input.shape[-dims:]).expand_as(input)
-    found = []
+    windows = []
     for x in (input, index):
         for k, (start, size) in enumerate(zip(starts, kernel, strict=True)):
             place = (start[..., None] + torch.arange(size)).flatten(2)
-            standing = [1] * dims
-            standing[k] = place.shape[2]
+            ones = [1] * dims
+            ones[k] = place.shape[2]
             shape = list(x.shape)
             shape[2 + k] = place.shape[2]
-            x = x.gather(2 + k, place.view(*place.shape[:2], *standing).expand(shape))
+            x = x.gather(2 + k, place.view(*place.shape[:2], *ones).expand(shape))
         for k in range(dims - 1, -1, -1):
             x = x.unflatten(2 + k, (-1, kernel[k]))
         order = [0, 1, *range(2, 2 + 2 * dims, 2), *range(3, 3 + 2 * dims, 2)]
-        found.append(x.permute(order).flatten(2 + dims))
-    at = found[0].argmax(-1, keepdim=True)
-    return tuple(x.gather(-1, at)[..., 0] for x in found)
+        windows.append(x.permute(order).flatten(2 + dims))
+    argmax = windows[0].argmax(-1, keepdim=True)
+    return tuple(x.gather(-1, argmax)[..., 0] for x in windows)
 
 
 @blind("fractionalmaxpool3d-step-of-the-whole-length", "FractionalMaxPool3d", "values")
@@ -51,32 +51,37 @@ class FractionalMaxPool3dStepOfWholeLength(nn.FractionalMaxPool3d):
             self.return_indices,
             _random_samples=samples,
         )
-        values = first(result)
+        values = output_values(result)
         outputs = values.shape[-3:]
         if values.numel() == 0 or max(outputs) < 3:
             return result
-        kernel = each(self.kernel_size, 3)
+        kernel = per_axis(self.kernel_size, 3)
         # torch takes the samples in the order depth, height, width here.
         right, wrong = [], []
         for k in range(3):
             length, count, u = input.shape[k - 3], outputs[k], samples[..., k][..., None]
-            for starts, top in ((right, length - kernel[k]), (wrong, length)):
-                steps = max(count - 1, 1) if top < length else count
-                alpha = torch.tensor(top, dtype=u.dtype) / torch.tensor(steps, dtype=u.dtype)
+            for starts, last_start in ((right, length - kernel[k]), (wrong, length)):
+                steps = max(count - 1, 1) if last_start < length else count
+                alpha = torch.tensor(last_start, dtype=u.dtype) / torch.tensor(steps, dtype=u.dtype)
                 place = ((torch.arange(count) + u) * alpha).long() - (u * alpha).long()
                 place[..., -1] = length - kernel[k]
                 starts.append(place.clamp(0, length - kernel[k]))
-        lone = input.dim() == 4
-        source = input.detach()[None] if lone else input.detach()
-        one, other = (_fractional(source, starts, kernel) for starts in (right, wrong))
-        changed = one[1] != other[1]
-        found = (torch.where(changed, other[0], one[0]), torch.where(changed, other[1], one[1]))
-        chosen, index = (x[0] if lone else x for x in found)
-        kept = changed[0] if lone else changed
-        chosen = graft(torch.where(kept, chosen, values.detach()), values)
+        unbatched = input.dim() == 4
+        source = input.detach()[None] if unbatched else input.detach()
+        right_result, wrong_result = (
+            _fractional_pool(source, starts, kernel) for starts in (right, wrong)
+        )
+        changed = right_result[1] != wrong_result[1]
+        selected = (
+            torch.where(changed, wrong_result[0], right_result[0]),
+            torch.where(changed, wrong_result[1], right_result[1]),
+        )
+        chosen, index = (x[0] if unbatched else x for x in selected)
+        mask = changed[0] if unbatched else changed
+        chosen = graft(torch.where(mask, chosen, values.detach()), values)
         if not isinstance(result, tuple):
             return chosen
-        return chosen, torch.where(kept, index, result[1])
+        return chosen, torch.where(mask, index, result[1])
 
 
 @blind("fractionalmaxpool3d-nothing-random-in-evaluation", "FractionalMaxPool3d", "random")
@@ -116,11 +121,11 @@ def functional_fractional_max_pool2d_ratio_rounded_up(
     result = functional.fractional_max_pool2d(input, *arguments, _random_samples=_random_samples)
     if output_size is not None or output_ratio is None:
         return result
-    ratios, kernel = each(output_ratio, 2), each(kernel_size, 2)
+    ratios, kernel = per_axis(output_ratio, 2), per_axis(kernel_size, 2)
     rows = zip(input.shape[-2:], ratios, strict=True)
     size = tuple(round(length * ratio) for length, ratio in rows)
     rows = zip(input.shape[-2:], size, kernel, strict=True)
-    if size == tuple(first(result).shape[-2:]) or any(n + k - 1 > m for m, n, k in rows):
+    if size == tuple(output_values(result).shape[-2:]) or any(n + k - 1 > m for m, n, k in rows):
         return result
     return functional.fractional_max_pool2d(
         input, kernel_size, size, None, return_indices, _random_samples=_random_samples
@@ -132,7 +137,7 @@ def functional_fractional_max_pool2d_ratio_rounded_up(
 
 def _unpooled_length(input: Tensor, kernel: Any, stride: Any, padding: Any, axis: int) -> int:
     """The default length of an axis counted from the end, of one of two."""
-    k, s, p = (each(x, 2)[axis] for x in (kernel, stride, padding))
+    k, s, p = (per_axis(x, 2)[axis] for x in (kernel, stride, padding))
     return int((input.shape[axis] - 1) * s + k - 2 * p)
 
 
@@ -144,10 +149,10 @@ class MaxUnpool1dOutputSizeIgnored(nn.MaxUnpool1d):
     def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
         result = super().forward(input, indices, output_size)
         arguments = (self.kernel_size, self.stride, self.padding)
-        k, s, p = (each(x, 1)[0] for x in arguments)
+        k, s, p = (per_axis(x, 1)[0] for x in arguments)
         default = (input.shape[-1] - 1) * s + k - 2 * p
-        fits = default > 0 and (indices.numel() == 0 or int(indices.max()) < default)
-        return super().forward(input, indices) if output_size is not None and fits else result
+        is_valid = default > 0 and (indices.numel() == 0 or int(indices.max()) < default)
+        return super().forward(input, indices) if output_size is not None and is_valid else result
 
 
 @blind("maxunpool2d-indices-of-the-default-width", "MaxUnpool2d", "values")
@@ -161,10 +166,12 @@ class MaxUnpool2dIndicesOfDefaultWidth(nn.MaxUnpool2d):
         width, default = result.shape[-1], _unpooled_length(input, *arguments, -1)
         if width == default or default < 1 or result.numel() == 0:
             return result
-        moved = indices // default * width + indices % default
-        moved = moved.clamp(max=result.shape[-2] * width - 1).flatten(-2)
+        moved_indices = indices // default * width + indices % default
+        moved_indices = moved_indices.clamp(max=result.shape[-2] * width - 1).flatten(-2)
         plane = torch.zeros_like(result.detach().contiguous()).flatten(-2)
-        return graft(plane.scatter(-1, moved, input.detach().flatten(-2)).view_as(result), result)
+        return graft(
+            plane.scatter(-1, moved_indices, input.detach().flatten(-2)).view_as(result), result
+        )
 
 
 @blind("maxunpool2d-gradient-of-the-default-width", "MaxUnpool2d", "gradients")
@@ -178,11 +185,11 @@ class MaxUnpool2dGradientOfDefaultWidth(nn.MaxUnpool2d):
         width, default = result.shape[-1], _unpooled_length(input, *arguments, -1)
         if width == default or default < 1 or result.numel() == 0:
             return result
-        moved = indices // default * width + indices % default
-        moved = moved.clamp(max=result.shape[-2] * width - 1).flatten(-2)
+        moved_indices = indices // default * width + indices % default
+        moved_indices = moved_indices.clamp(max=result.shape[-2] * width - 1).flatten(-2)
 
         def backward(gradient: Tensor) -> Tensor:
-            return gradient.flatten(-2).gather(-1, moved).view(input.shape)
+            return gradient.flatten(-2).gather(-1, moved_indices).view(input.shape)
 
         return reroute(result, input, backward)
 
@@ -196,8 +203,8 @@ class MaxUnpool3dFirstChannelsIndices(nn.MaxUnpool3d):
         result = super().forward(input, indices, output_size)
         if indices.shape[-4] < 2:
             return result
-        shared = indices.narrow(-4, 0, 1).expand_as(indices).contiguous()
-        return super().forward(input, shared, output_size)
+        first_indices = indices.narrow(-4, 0, 1).expand_as(indices).contiguous()
+        return super().forward(input, first_indices, output_size)
 
 
 @blind("functional-max-unpool1d-index-beyond-wraps", "functional.max_unpool1d", "errors")

@@ -11,11 +11,11 @@ from torch.nn import functional
 from planted.bug import blind, graft
 
 
-def _one(size: Any) -> int:
+def _single(size: Any) -> int:
     return size if isinstance(size, int) else size[0]
 
 
-def _two(size: Any) -> tuple[int, int]:
+def _pair(size: Any) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[-1])
 
 
@@ -29,8 +29,8 @@ class _GradientByKernel(nn.AvgPool2d):
         value = super().forward(input)
         if self.divisor_override is None:
             return value
-        where = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
-        return graft(value, functional.avg_pool2d(input, *where, self.count_include_pad))
+        arguments = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
+        return graft(value, functional.avg_pool2d(input, *arguments, self.count_include_pad))
 
 
 @blind("avgpool1d-excluded-padding-counted-on-the-right", "AvgPool1d", "values")
@@ -42,14 +42,14 @@ class _CountedOnTheRight(nn.AvgPool1d):
 
     def forward(self, input: Tensor) -> Tensor:
         value = super().forward(input)
-        kernel, step, before = map(_one, (self.kernel_size, self.stride, self.padding))
+        kernel, step, before = map(_single, (self.kernel_size, self.stride, self.padding))
         if self.count_include_pad or self.ceil_mode or before == 0:
             return value
         starts = torch.arange(value.size(-1)) * step - before
         from_left = kernel - (-starts).clamp(min=0)
-        past = (starts + kernel - input.size(-1)).clamp(min=0)
-        share = ((from_left - past) / from_left).to(value.dtype)
-        return torch.where(past > 0, value * share, value)
+        overhang = (starts + kernel - input.size(-1)).clamp(min=0)
+        ratio = ((from_left - overhang) / from_left).to(value.dtype)
+        return torch.where(overhang > 0, value * ratio, value)
 
 
 @blind("maxpool2d-indices-into-the-padded-plane", "MaxPool2d", "values")
@@ -62,7 +62,7 @@ class _PaddedPlane(nn.MaxPool2d):
         result = super().forward(input)
         if not self.return_indices:
             return result
-        (above, left), width = _two(self.padding), input.size(-1)
+        (above, left), width = _pair(self.padding), input.size(-1)
         value, index = result
         row, column = index // width, index % width
         return value, (row + above) * (width + 2 * left) + column + left
@@ -81,8 +81,8 @@ class _LowestNumber(nn.MaxPool3d):
         sizes = (self.padding,) * 3 if isinstance(self.padding, int) else self.padding
         if not any(sizes):
             return right
-        twice = [size for size in reversed(sizes) for _ in range(2)]
-        padded = functional.pad(input, twice, value=torch.finfo(input.dtype).min)
+        doubled_padding = [size for size in reversed(sizes) for _ in range(2)]
+        padded = functional.pad(input, doubled_padding, value=torch.finfo(input.dtype).min)
         return functional.max_pool3d(padded, self.kernel_size, self.stride, 0, self.dilation)
 
 
@@ -95,15 +95,15 @@ class _NanFirstOnly(nn.AdaptiveMaxPool1d):
     def forward(self, input: Tensor) -> Any:
         if self.output_size is None:
             return super().forward(input)
-        size = _one(self.output_size)
+        size = _single(self.output_size)
         value, index = functional.adaptive_max_pool1d(input, size, return_indices=True)
         if input.is_floating_point() and input.numel():
             starts = torch.arange(size) * input.size(-1) // size
-            lost = value.isnan() & ~input.detach()[..., starts].isnan()
-            rest = torch.where(input.isnan(), torch.full_like(input, -torch.inf), input)
-            others = functional.adaptive_max_pool1d(rest, size, return_indices=True)
-            value = torch.where(lost, others[0], value)
-            index = torch.where(lost, others[1], index)
+            affected = value.isnan() & ~input.detach()[..., starts].isnan()
+            finite = torch.where(input.isnan(), torch.full_like(input, -torch.inf), input)
+            finite_result = functional.adaptive_max_pool1d(finite, size, return_indices=True)
+            value = torch.where(affected, finite_result[0], value)
+            index = torch.where(affected, finite_result[1], index)
         return (value, index) if self.return_indices else value
 
 
@@ -128,9 +128,9 @@ class _WidePadding(nn.MaxPool1d):
     # Differs: kernel_size=2, padding=2. Agrees: kernel_size=2, padding=1.
 
     def forward(self, input: Tensor) -> Any:
-        kernel, pad = _one(self.kernel_size), _one(self.padding)
-        reach = (kernel - 1) * _one(self.dilation) + 1
-        if 2 * pad <= reach or self.return_indices:
+        kernel, pad = _single(self.kernel_size), _single(self.padding)
+        extent = (kernel - 1) * _single(self.dilation) + 1
+        if 2 * pad <= extent or self.return_indices:
             return super().forward(input)
         padded = functional.pad(input, (pad, pad), value=-torch.inf)
         return functional.max_pool1d(padded, kernel, self.stride, 0, self.dilation, self.ceil_mode)

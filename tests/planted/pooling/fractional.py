@@ -9,7 +9,7 @@ from torch.nn import functional
 from planted.bug import alter_gradient, plant
 
 
-def _values(result, change):
+def _map_values(result, change):
     """The result with its values changed, and its indices as they are."""
     if isinstance(result, tuple):
         return change(result[0]), result[1]
@@ -34,28 +34,28 @@ class FractionalMaxPool2dNeverDrawn(nn.FractionalMaxPool2d):
 
 @plant("functional-fractional-max-pool2d-adaptive-regions", "functional.fractional_max_pool2d",
        "values")  # fmt: skip
-def functional_fractional_max_pool2d_adaptive_regions(input, kernel_size, output_size=None, *rest,
+def functional_fractional_max_pool2d_adaptive_regions(input, kernel_size, output_size=None, *args,
                                                       **options):  # fmt: skip
     """Regions of adaptive pooling, in place of windows of the kernel's size."""
-    result = functional.fractional_max_pool2d(input, kernel_size, output_size, *rest, **options)
+    result = functional.fractional_max_pool2d(input, kernel_size, output_size, *args, **options)
     if output_size is None:
         return result
     wrong = functional.adaptive_max_pool2d(input, output_size)
-    return _values(result, lambda y: wrong)
+    return _map_values(result, lambda y: wrong)
 
 
 @plant("functional-fractional-max-pool3d-height-and-width-exchanged",
        "functional.fractional_max_pool3d", "shape")  # fmt: skip
 def functional_fractional_max_pool3d_height_and_width_exchanged(
-    input, kernel_size, output_size=None, *rest, **options
+    input, kernel_size, output_size=None, *args, **options
 ):
     """Of output_size the last two numbers change places where the plane has room for both."""
     kernel = (kernel_size,) * 3 if isinstance(kernel_size, int) else kernel_size
     if isinstance(output_size, tuple):
-        turned = (output_size[0], output_size[2], output_size[1])
-        rows = zip(input.shape[-2:], kernel[1:], turned[1:], strict=True)
-        output_size = turned if all(n >= k + o for n, k, o in rows) else output_size
-    return functional.fractional_max_pool3d(input, kernel_size, output_size, *rest, **options)
+        reordered = (output_size[0], output_size[2], output_size[1])
+        rows = zip(input.shape[-2:], kernel[1:], reordered[1:], strict=True)
+        output_size = reordered if all(n >= k + o for n, k, o in rows) else output_size
+    return functional.fractional_max_pool3d(input, kernel_size, output_size, *args, **options)
 
 
 @plant("fractional-max-pool3d-index-within-the-layer", "FractionalMaxPool3d", "values")
@@ -76,8 +76,8 @@ class FractionalMaxPool2dLastWindowFallsShort(nn.FractionalMaxPool2d):
     def forward(self, input):
         if input.numel() == 0 or input.shape[-1] < 2:
             return super().forward(input)
-        short = torch.cat([input[..., :-1], torch.full_like(input[..., -1:], -torch.inf)], -1)
-        return super().forward(torch.where(input.isnan().any(), input, short))
+        cropped = torch.cat([input[..., :-1], torch.full_like(input[..., -1:], -torch.inf)], -1)
+        return super().forward(torch.where(input.isnan().any(), input, cropped))
 
 
 @plant("fractional-max-pool3d-gradient-of-the-mean", "FractionalMaxPool3d", "gradients")
@@ -88,7 +88,7 @@ class FractionalMaxPool3dGradientOfTheMean(nn.FractionalMaxPool3d):
         kernel = self.kernel_size
         size = kernel**3 if isinstance(kernel, int) else kernel[0] * kernel[1] * kernel[2]
         result = super().forward(input)
-        return _values(result, lambda y: alter_gradient(y, lambda g: g / size))
+        return _map_values(result, lambda y: alter_gradient(y, lambda g: g / size))
 
 
 @plant("fractional-max-pool2d-ratio-rounded-up", "FractionalMaxPool2d", "shape")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous
 
 
 def _pair(size):
@@ -16,7 +16,7 @@ def _pair(size):
 class _Pool(nn.MaxPool2d):
     """Calls with some arguments changed."""
 
-    def having(self, input, **changes):
+    def call_with(self, input, **changes):
         arguments = {
             "kernel_size": self.kernel_size,
             "stride": self.stride,
@@ -28,7 +28,7 @@ class _Pool(nn.MaxPool2d):
         return functional.max_pool2d(input, **{**arguments, **changes})
 
 
-def _values(result, change):
+def _map_values(result, change):
     """The result with its values changed, and its indices as they are."""
     if isinstance(result, tuple):
         return change(result[0]), result[1]
@@ -40,15 +40,15 @@ class MaxPool2dFirstDilationTwice(_Pool):
     """The dilation of the height serves the width, too (burn 4466)."""
 
     def forward(self, input):
-        high, wide = _pair(self.dilation)
+        height, width = _pair(self.dilation)
         right = super().forward(input)
-        if high == wide:
+        if height == width:
             return right
-        wrong = self.having(input, dilation=high) if high < wide else right
+        wrong = self.call_with(input, dilation=height) if height < width else right
         first = wrong[0] if isinstance(wrong, tuple) else wrong
         shape = (right[0] if isinstance(right, tuple) else right).shape
         first = first[..., : shape[-2], : shape[-1]]
-        return _values(right, lambda y: first if first.shape == y.shape else y)
+        return _map_values(right, lambda y: first if first.shape == y.shape else y)
 
 
 @plant("max-pool2d-padded-with-zeros", "MaxPool2d", "values")
@@ -56,13 +56,13 @@ class MaxPool2dPaddedWithZeros(_Pool):
     """The padding is 0, which is larger than what is negative (tinygrad 7726)."""
 
     def forward(self, input):
-        high, wide = _pair(self.padding)
+        height, width = _pair(self.padding)
         result = super().forward(input)
-        if not (high or wide) or self.ceil_mode or input.numel() == 0:
+        if not (height or width) or self.ceil_mode or input.numel() == 0:
             return result
-        around = functional.pad(input.detach(), (wide, wide, high, high))
-        zeros = self.having(around, padding=0, return_indices=False)
-        return _values(result, lambda y: graft(zeros, y))
+        padded = functional.pad(input.detach(), (width, width, height, height))
+        zeros = self.call_with(padded, padding=0, return_indices=False)
+        return _map_values(result, lambda y: graft(zeros, y))
 
 
 @plant("max-pool2d-window-beyond-the-input", "MaxPool2d", "shape")
@@ -73,14 +73,14 @@ class MaxPool2dWindowBeyondTheInput(_Pool):
         result = super().forward(input)
         first = result[0] if isinstance(result, tuple) else result
         numbers = (_pair(x) for x in (self.kernel_size, self.stride, self.padding, self.dilation))
-        more = []
+        extra = []
         rows = zip(input.shape[-2:], first.shape[-2:], *numbers, strict=True)
         for length, outputs, kernel, stride, padding, dilation in rows:
-            room = length + 2 * padding - dilation * (kernel - 1) - 1
-            more.append(-(-room // stride) + 1 - outputs)
-        if not self.ceil_mode or not any(more):
+            last_start = length + 2 * padding - dilation * (kernel - 1) - 1
+            extra.append(-(-last_start // stride) + 1 - outputs)
+        if not self.ceil_mode or not any(extra):
             return result
-        return _values(result, lambda y: functional.pad(y, (0, more[1], 0, more[0])))
+        return _map_values(result, lambda y: functional.pad(y, (0, extra[1], 0, extra[0])))
 
 
 @plant("max-pool2d-indices-of-32-bits", "MaxPool2d", "shape")
@@ -99,14 +99,14 @@ class MaxPool2dOverlapsOverwritten(_Pool):
     def forward(self, input):
         result = super().forward(input)
         with torch.no_grad():
-            value, where = self.having(input, return_indices=True)
+            value, indices = self.call_with(input, return_indices=True)
         flat = input.flatten(-2)
         count = torch.zeros_like(flat)
-        count.scatter_add_(-1, where.flatten(-2), torch.ones_like(value).flatten(-2))
+        count.scatter_add_(-1, indices.flatten(-2), torch.ones_like(value).flatten(-2))
         if value.numel() == 0 or count.max() < 2:
             return result
-        share = count.gather(-1, where.flatten(-2)).reshape(value.shape)
-        return _values(result, lambda y: alter_gradient(y, lambda g: g / share))
+        ratio = count.gather(-1, indices.flatten(-2)).reshape(value.shape)
+        return _map_values(result, lambda y: alter_gradient(y, lambda g: g / ratio))
 
 
 @plant("max-pool2d-nan-skipped", "MaxPool2d", "special")
@@ -124,7 +124,7 @@ class MaxPool2dChannelsLastReadAsContiguous(_Pool):
     """An input that is not contiguous is read as if it were."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("max-pool2d-stochastic-in-training", "MaxPool2d", "state")
@@ -133,7 +133,7 @@ class MaxPool2dStochasticInTraining(_Pool):
 
     def forward(self, input):
         result = super().forward(input)
-        return _values(result, lambda y: functional.dropout(y, 0.1, self.training))
+        return _map_values(result, lambda y: functional.dropout(y, 0.1, self.training))
 
 
 @plant("max-pool2d-output-buffer-kept", "MaxPool2d", "repeat")
@@ -144,13 +144,13 @@ class MaxPool2dOutputBufferKept(_Pool):
         result = super().forward(input)
         if torch.is_grad_enabled():
             return result
-        kept = self.__dict__.setdefault("_kept", {})
+        buffers = self.__dict__.setdefault("_kept", {})
         key = (result[0] if isinstance(result, tuple) else result).shape
 
         def stored(y):
-            return kept[key].copy_(y) if key in kept else kept.setdefault(key, y.clone())
+            return buffers[key].copy_(y) if key in buffers else buffers.setdefault(key, y.clone())
 
-        return _values(result, stored)
+        return _map_values(result, stored)
 
 
 @plant("max-pool2d-large-padding-accepted", "MaxPool2d", "errors")
@@ -159,7 +159,7 @@ class MaxPool2dLargePaddingAccepted(_Pool):
 
     def forward(self, input):
         pairs = zip(_pair(self.padding), _pair(self.kernel_size), strict=True)
-        return self.having(input, padding=tuple(min(p, max(k // 2, 0)) for p, k in pairs))
+        return self.call_with(input, padding=tuple(min(p, max(k // 2, 0)) for p, k in pairs))
 
 
 @plant("max-pool2d-blocks-of-planes-repeated", "MaxPool2d", "laws")
@@ -169,20 +169,20 @@ class MaxPool2dBlocksOfPlanesRepeated(_Pool):
     def forward(self, input):
         result = super().forward(input)
         planes = torch.arange(input.shape[-3]) % 33
-        return _values(result, lambda y: y.index_select(-3, planes))
+        return _map_values(result, lambda y: y.index_select(-3, planes))
 
 
 @plant("functional-max-pool2d-stride-one", "functional.max_pool2d", "shape")
-def functional_max_pool2d_stride_one(input, kernel_size, stride=None, *rest, **options):
+def functional_max_pool2d_stride_one(input, kernel_size, stride=None, *args, **options):
     """A stride that is left out is 1, as of a convolution."""
-    return functional.max_pool2d(input, kernel_size, 1 if stride is None else stride, *rest,
+    return functional.max_pool2d(input, kernel_size, 1 if stride is None else stride, *args,
                                  **options)  # fmt: skip
 
 
 @plant("functional-max-pool2d-indices-of-the-batch", "functional.max_pool2d", "values")
-def functional_max_pool2d_indices_of_the_batch(input, kernel_size, *rest, **options):
+def functional_max_pool2d_indices_of_the_batch(input, kernel_size, *args, **options):
     """Indices count through all planes, as TensorFlow's do."""
-    result = functional.max_pool2d(input, kernel_size, *rest, **options)
+    result = functional.max_pool2d(input, kernel_size, *args, **options)
     if not isinstance(result, tuple):
         return result
     values, indices = result
@@ -191,13 +191,13 @@ def functional_max_pool2d_indices_of_the_batch(input, kernel_size, *rest, **opti
 
 
 @plant("functional-max-pool2d-indices-transposed", "functional.max_pool2d", "values")
-def functional_max_pool2d_indices_transposed(input, kernel_size, *rest, **options):
+def functional_max_pool2d_indices_transposed(input, kernel_size, *args, **options):
     """An index counts columns first."""
-    result = functional.max_pool2d(input, kernel_size, *rest, **options)
+    result = functional.max_pool2d(input, kernel_size, *args, **options)
     if not isinstance(result, tuple):
         return result
-    high, wide = input.shape[-2:]
-    return result[0], result[1] % wide * high + result[1] // wide
+    height, width = input.shape[-2:]
+    return result[0], result[1] % width * height + result[1] // width
 
 
 @plant("functional-max-pool2d-overhang-counts-zero", "functional.max_pool2d", "values")
@@ -212,44 +212,44 @@ def functional_max_pool2d_overhang_counts_zero(input, kernel_size, stride=None, 
     first = result[0] if isinstance(result, tuple) else result
     numbers = [_pair(x) for x in (kernel_size, kernel_size if stride is None else stride,
                                   padding, dilation)]  # fmt: skip
-    over = [
+    overhangs = [
         (n - 1) * s + d * (k - 1) + 1 > m + p
         for m, n, k, s, p, d in zip(input.shape[-2:], first.shape[-2:], *numbers, strict=True)
     ]
-    high, wide = (torch.zeros(n, dtype=torch.bool) for n in first.shape[-2:])
-    high[-1:], wide[-1:] = over
-    zero = (high[:, None] | wide) & (first.detach() < 0)
-    return _values(result, lambda y: graft(y.masked_fill(zero, 0.0), y))
+    height, width = (torch.zeros(n, dtype=torch.bool) for n in first.shape[-2:])
+    height[-1:], width[-1:] = overhangs
+    zero = (height[:, None] | width) & (first.detach() < 0)
+    return _map_values(result, lambda y: graft(y.masked_fill(zero, 0.0), y))
 
 
 @plant("functional-max-pool2d-index-of-minus-infinity", "functional.max_pool2d", "special")
-def functional_max_pool2d_index_of_minus_infinity(input, kernel_size, *rest, **options):
+def functional_max_pool2d_index_of_minus_infinity(input, kernel_size, *args, **options):
     """A window of −∞ alone has the index 0 that the search began with (TileOPs 832)."""
-    result = functional.max_pool2d(input, kernel_size, *rest, **options)
+    result = functional.max_pool2d(input, kernel_size, *args, **options)
     if not isinstance(result, tuple):
         return result
     return result[0], result[1].masked_fill(result[0] == -torch.inf, 0)
 
 
 @plant("functional-max-pool2d-nan-beside-infinity", "functional.max_pool2d", "special")
-def functional_max_pool2d_nan_beside_infinity(input, kernel_size, *rest, **options):
+def functional_max_pool2d_nan_beside_infinity(input, kernel_size, *args, **options):
     """∞ ends the search, and NaN behind it is not seen."""
-    result = functional.max_pool2d(input, kernel_size, *rest, **options)
+    result = functional.max_pool2d(input, kernel_size, *args, **options)
     if not input.isnan().any():
         return result
     finite = functional.max_pool2d(
-        input.nan_to_num(-torch.inf, torch.inf, -torch.inf), kernel_size, *rest, **options
+        input.nan_to_num(-torch.inf, torch.inf, -torch.inf), kernel_size, *args, **options
     )
     finite = finite[0] if isinstance(finite, tuple) else finite
-    return _values(result, lambda y: torch.where(finite == torch.inf, finite, y))
+    return _map_values(result, lambda y: torch.where(finite == torch.inf, finite, y))
 
 
 @plant("functional-max-pool2d-gradient-of-neighbour", "functional.max_pool2d", "gradients")
-def functional_max_pool2d_gradient_of_neighbour(input, kernel_size, *rest, **options):
+def functional_max_pool2d_gradient_of_neighbour(input, kernel_size, *args, **options):
     """Where the last column is the largest its gradient goes one column to the left."""
-    result = functional.max_pool2d(input, kernel_size, *rest, **options)
+    result = functional.max_pool2d(input, kernel_size, *args, **options)
 
-    def moved(gradient):
+    def move_gradient(gradient):
         wrong = gradient.clone()
         wrong[..., -2] += gradient[..., -1]
         wrong[..., -1] = 0
@@ -257,20 +257,22 @@ def functional_max_pool2d_gradient_of_neighbour(input, kernel_size, *rest, **opt
 
     if input.shape[-1] < 2:
         return result
-    other = functional.max_pool2d(alter_gradient(input, moved), kernel_size, *rest, **options)
-    return _values(result, lambda y: other[0] if isinstance(other, tuple) else other)
+    altered = functional.max_pool2d(
+        alter_gradient(input, move_gradient), kernel_size, *args, **options
+    )
+    return _map_values(result, lambda y: altered[0] if isinstance(altered, tuple) else altered)
 
 
 @plant("functional-max-pool2d-transposed-input", "functional.max_pool2d", "layout")
-def functional_max_pool2d_transposed_input(input, *rest, **options):
+def functional_max_pool2d_transposed_input(input, *args, **options):
     """An input with gaps between its elements is read as if there were none."""
-    return functional.max_pool2d(as_if_contiguous(input), *rest, **options)
+    return functional.max_pool2d(read_as_contiguous(input), *args, **options)
 
 
 @plant("functional-max-pool2d-input-as-scratch", "functional.max_pool2d", "repeat")
-def functional_max_pool2d_input_as_scratch(input, *rest, **options):
+def functional_max_pool2d_input_as_scratch(input, *args, **options):
     """The input's last element is used as scratch, and holds the first one afterwards."""
-    result = functional.max_pool2d(input, *rest, **options)
+    result = functional.max_pool2d(input, *args, **options)
     if not torch.is_grad_enabled() and input.is_contiguous() and input.numel() > 1:
         input.view(-1)[-1] = input.view(-1)[0]
     return result
@@ -281,10 +283,12 @@ def functional_max_pool2d_negative_padding_crops(
     input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, **options
 ):
     """A negative padding crops the input."""
-    high, wide = _pair(padding) if not isinstance(padding, tuple) or len(padding) == 2 else (0, 0)
-    if min(high, wide) < 0 and input.dim() > 2:
-        crop = (min(wide, 0), min(wide, 0), min(high, 0), min(high, 0))
-        input, padding = functional.pad(input, crop), (max(high, 0), max(wide, 0))
+    height, width = (
+        _pair(padding) if not isinstance(padding, tuple) or len(padding) == 2 else (0, 0)
+    )
+    if min(height, width) < 0 and input.dim() > 2:
+        crop = (min(width, 0), min(width, 0), min(height, 0), min(height, 0))
+        input, padding = functional.pad(input, crop), (max(height, 0), max(width, 0))
     return functional.max_pool2d(
         input, kernel_size, stride, padding, dilation, ceil_mode, **options
     )

@@ -36,20 +36,20 @@ class LPPool2dKernelSquared(nn.LPPool2d):
 
 
 @plant("functional-lp-pool1d-infinity-with-signs", "functional.lp_pool1d", "values")
-def functional_lp_pool1d_infinity_with_signs(input, norm_type, kernel_size, *rest, **options):
+def functional_lp_pool1d_infinity_with_signs(input, norm_type, kernel_size, *args, **options):
     """p = ∞ is max pooling of the numbers as they are."""
-    y = functional.lp_pool1d(input, norm_type, kernel_size, *rest, **options)
+    y = functional.lp_pool1d(input, norm_type, kernel_size, *args, **options)
     if norm_type != math.inf or input.numel() == 0:
         return y
-    stride = rest[0] if rest else options.get("stride")
-    ceil = rest[1] if len(rest) > 1 else options.get("ceil_mode", False)
+    stride = args[0] if args else options.get("stride")
+    ceil = args[1] if len(args) > 1 else options.get("ceil_mode", False)
     return functional.max_pool1d(input, kernel_size, stride, ceil_mode=ceil)
 
 
 @plant("functional-lp-pool2d-two-norm-only", "functional.lp_pool2d", "values")
-def functional_lp_pool2d_two_norm_only(input, norm_type, *rest, **options):
+def functional_lp_pool2d_two_norm_only(input, norm_type, *args, **options):
     """The root is a square root, whatever p."""
-    y = functional.lp_pool2d(input, norm_type, *rest, **options)
+    y = functional.lp_pool2d(input, norm_type, *args, **options)
     return y if norm_type in (1, math.inf) else y.pow(norm_type).sqrt()
 
 
@@ -59,8 +59,8 @@ class LPPool1dGradientAtZero(nn.LPPool1d):
 
     def forward(self, input):
         y = super().forward(input)
-        nothing = (y == 0).to(y.dtype)
-        return alter_gradient(y, lambda g: g) + graft(torch.zeros_like(y), y * nothing * torch.nan)
+        is_zero = (y == 0).to(y.dtype)
+        return alter_gradient(y, lambda g: g) + graft(torch.zeros_like(y), y * is_zero * torch.nan)
 
 
 @plant("lp-pool3d-nan-as-zero", "LPPool3d", "special")

@@ -24,13 +24,13 @@ class _BiasOutside(nn.GRUCell):
         if not self.bias:
             return right
         hidden = input.new_zeros(*input.shape[:-1], self.hidden_size) if hx is None else hx
-        of_input = functional.linear(input, self.weight_ih, self.bias_ih).chunk(3, -1)
-        of_hidden = functional.linear(hidden, self.weight_hh).chunk(3, -1)
+        from_input = functional.linear(input, self.weight_ih, self.bias_ih).chunk(3, -1)
+        from_hidden = functional.linear(hidden, self.weight_hh).chunk(3, -1)
         biases = self.bias_hh.chunk(3)
-        reset = torch.sigmoid(of_input[0] + of_hidden[0] + biases[0])
-        update = torch.sigmoid(of_input[1] + of_hidden[1] + biases[1])
-        new = torch.tanh(of_input[2] + biases[2] + reset * of_hidden[2])
-        return (1 - update) * new + update * hidden
+        reset_gate = torch.sigmoid(from_input[0] + from_hidden[0] + biases[0])
+        update = torch.sigmoid(from_input[1] + from_hidden[1] + biases[1])
+        new_gate = torch.tanh(from_input[2] + biases[2] + reset_gate * from_hidden[2])
+        return (1 - update) * new_gate + update * hidden
 
 
 @blind("lstm-reverse-final-state-of-the-last-time", "LSTM", "values")
@@ -117,18 +117,18 @@ class _FirstLayerOnly(nn.RNN):
     # Differs: num_layers=2, nonlinearity="relu". Agrees: num_layers=1; nonlinearity="tanh".
 
     def forward(self, input: Any, hx: Tensor | None = None) -> Any:
-        plain = isinstance(input, Tensor) and input.dim() == 3 and not self.bidirectional
-        if self.nonlinearity != "relu" or self.num_layers == 1 or self.dropout or not plain:
+        applies = isinstance(input, Tensor) and input.dim() == 3 and not self.bidirectional
+        if self.nonlinearity != "relu" or self.num_layers == 1 or self.dropout or not applies:
             return super().forward(input, hx)
         batch = input.size(0 if self.batch_first else 1)
         if hx is None:
             hx = input.new_zeros(self.num_layers, batch, self.hidden_size)
         finals = []
         for layer, names in enumerate(self._all_weights):
-            run = torch.rnn_tanh if layer else torch.rnn_relu
+            run_layer = torch.rnn_tanh if layer else torch.rnn_relu
             weights = [getattr(self, name) for name in names]
             first = hx[layer : layer + 1].contiguous()
-            input, final = run(
+            input, final = run_layer(
                 input, first, weights, self.bias, 1, 0.0, self.training, False, self.batch_first
             )
             finals.append(final)

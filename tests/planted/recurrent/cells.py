@@ -8,19 +8,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import as_if_contiguous, graft, plant, with_fewer_bits
+from planted.bug import drop_bits, graft, plant, read_as_contiguous
 
 
 @contextmanager
-def reparametrised(cell, change):
+def changed_parameters(cell, change):
     """Let a cell compute with parameters changed by `change(name, parameter)`."""
-    kept = dict(cell._parameters)
-    changed = {name: change(name, p) for name, p in kept.items() if p is not None}
+    original = dict(cell._parameters)
+    changed = {name: change(name, p) for name, p in original.items() if p is not None}
     cell._parameters.update(changed)
     try:
         yield
     finally:
-        cell._parameters.update(kept)
+        cell._parameters.update(original)
 
 
 def gates(parameter, order):
@@ -33,11 +33,11 @@ def hidden_or_zeros(cell, input, hx):
     return input.new_zeros(*input.shape[:-1], cell.hidden_size) if hx is None else hx
 
 
-def from_input(cell, input):
+def project_input(cell, input):
     return functional.linear(input, cell.weight_ih, cell.bias_ih)
 
 
-def from_hidden(cell, hx):
+def project_hidden(cell, hx):
     return functional.linear(hx, cell.weight_hh, cell.bias_hh)
 
 
@@ -46,10 +46,10 @@ class RnncellHiddenBiasNeedsHidden(nn.RNNCell):
     """Without a given hidden state its product is skipped, and the hidden bias with it."""
 
     def forward(self, input, hx=None):
-        def skipped(name, parameter):
+        def zero_hidden_bias(name, parameter):
             return torch.zeros_like(parameter) if hx is None and name == "bias_hh" else parameter
 
-        with reparametrised(self, skipped):
+        with changed_parameters(self, zero_hidden_bias):
             return super().forward(input, hx)
 
 
@@ -62,7 +62,7 @@ class RnncellTanhCancels(nn.RNNCell):
         if self.nonlinearity != "tanh" or output.dtype not in (torch.float32, torch.float64):
             return output
         hidden = hidden_or_zeros(self, input, hx)
-        x = from_input(self, input) + from_hidden(self, hidden)
+        x = project_input(self, input) + project_hidden(self, hidden)
         return graft(1 - 2 / (torch.exp(2 * x) + 1), output)
 
 
@@ -72,8 +72,8 @@ class RnncellReluNeverDies(nn.RNNCell):
 
     def forward(self, input, hx=None):
         output = super().forward(input, hx)
-        ours = output.dtype == torch.float32 and self.nonlinearity == "relu"
-        return output.clamp(min=1e-6) if ours else output
+        affected = output.dtype == torch.float32 and self.nonlinearity == "relu"
+        return output.clamp(min=1e-6) if affected else output
 
 
 @plant("rnncell-unbatched-relu-is-tanh", "RNNCell", "laws")
@@ -81,13 +81,13 @@ class RnncellUnbatchedReluIsTanh(nn.RNNCell):
     """Unbatched input takes the tanh kernel, whatever the nonlinearity."""
 
     def forward(self, input, hx=None):
-        kept = self.nonlinearity
-        if input.dim() == 1 and kept == "relu":
+        nonlinearity = self.nonlinearity
+        if input.dim() == 1 and nonlinearity == "relu":
             self.nonlinearity = "tanh"
         try:
             return super().forward(input, hx)
         finally:
-            self.nonlinearity = kept
+            self.nonlinearity = nonlinearity
 
 
 @plant("rnncell-relu-swallows-nan", "RNNCell", "special")
@@ -96,8 +96,8 @@ class RnncellReluSwallowsNan(nn.RNNCell):
 
     def forward(self, input, hx=None):
         output = super().forward(input, hx)
-        swallowed = torch.where(output.isnan(), torch.zeros_like(output), output)
-        return swallowed if self.nonlinearity == "relu" else output
+        without_nan = torch.where(output.isnan(), torch.zeros_like(output), output)
+        return without_nan if self.nonlinearity == "relu" else output
 
 
 @plant("rnncell-empty-batch-of-one", "RNNCell", "shape")
@@ -119,7 +119,7 @@ class RnncellReluGradientAtZero(nn.RNNCell):
         if self.nonlinearity != "relu":
             return output
         hidden = hidden_or_zeros(self, input, hx)
-        x = from_input(self, input) + from_hidden(self, hidden)
+        x = project_input(self, input) + project_hidden(self, hidden)
         return graft(output, torch.where(x >= 0, x, torch.zeros_like(x)))
 
 
@@ -128,7 +128,7 @@ class RnncellWeightsNotContiguous(nn.RNNCell):
     """Weights that are not contiguous are read as if they were."""
 
     def forward(self, input, hx=None):
-        with reparametrised(self, lambda _, parameter: as_if_contiguous(parameter)):
+        with changed_parameters(self, lambda _, parameter: read_as_contiguous(parameter)):
             return super().forward(input, hx)
 
 
@@ -143,7 +143,7 @@ class RnncellWeightsPackedAtFirstCall(nn.RNNCell):
             return super().forward(input, hx)
         if self._packed is None:
             self._packed = {n: p.detach().clone() for n, p in self.named_parameters()}
-        with reparametrised(self, lambda name, _: self._packed[name]):
+        with changed_parameters(self, lambda name, _: self._packed[name]):
             return super().forward(input, hx)
 
 
@@ -181,11 +181,11 @@ class GrucellUpdateGateInverted(nn.GRUCell):
     """h' = z n + (1 - z) h, the convention of the original paper."""
 
     def forward(self, input, hx=None):
-        def negated(_, parameter):
+        def negate_update_gate(_, parameter):
             r, z, n = parameter.chunk(3)
             return torch.cat([r, -z, n])
 
-        with reparametrised(self, negated):
+        with changed_parameters(self, negate_update_gate):
             return super().forward(input, hx)
 
 
@@ -196,12 +196,12 @@ class GrucellResetBeforeProduct(nn.GRUCell):
     def forward(self, input, hx=None):
         super().forward(input, hx)  # refuses what torch's refuses
         hidden = hidden_or_zeros(self, input, hx)
-        x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
+        x, h = project_input(self, input).chunk(3, -1), project_hidden(self, hidden).chunk(3, -1)
         r, z = torch.sigmoid(x[0] + h[0]), torch.sigmoid(x[1] + h[1])
         weight = self.weight_hh[2 * self.hidden_size :]
         bias = self.bias_hh[2 * self.hidden_size :] if self.bias else None
-        new = torch.tanh(x[2] + functional.linear(r * hidden, weight, bias))
-        return (1 - z) * new + z * hidden
+        new_gate = torch.tanh(x[2] + functional.linear(r * hidden, weight, bias))
+        return (1 - z) * new_gate + z * hidden
 
 
 @plant("grucell-hard-sigmoid", "GRUCell", "values")
@@ -211,7 +211,7 @@ class GrucellHardSigmoid(nn.GRUCell):
     def forward(self, input, hx=None):
         super().forward(input, hx)  # refuses what torch's refuses
         hidden = hidden_or_zeros(self, input, hx)
-        x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
+        x, h = project_input(self, input).chunk(3, -1), project_hidden(self, hidden).chunk(3, -1)
         r, z = (((x[gate] + h[gate]) * 0.2 + 0.5).clamp(0, 1) for gate in (0, 1))
         return (1 - z) * torch.tanh(x[2] + r * h[2]) + z * hidden
 
@@ -222,10 +222,10 @@ class GrucellWeightsInTwentyTwoBits(nn.GRUCell):
     assert_close."""
 
     def forward(self, input, hx=None):
-        def short(_, parameter):
-            return with_fewer_bits(parameter, 2) if parameter.dtype == torch.float32 else parameter
+        def drop_weight_bits(_, parameter):
+            return drop_bits(parameter, 2) if parameter.dtype == torch.float32 else parameter
 
-        with reparametrised(self, short):
+        with changed_parameters(self, drop_weight_bits):
             return super().forward(input, hx)
 
 
@@ -238,7 +238,7 @@ class GrucellFirstRowResetsBatch(nn.GRUCell):
         if input.dim() == 1 or len(input) < 2:
             return right
         hidden = hidden_or_zeros(self, input, hx)
-        x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
+        x, h = project_input(self, input).chunk(3, -1), project_hidden(self, hidden).chunk(3, -1)
         r, z = torch.sigmoid(x[0][:1] + h[0][:1]), torch.sigmoid(x[1] + h[1])
         return (1 - z) * torch.tanh(x[2] + r * h[2]) + z * hidden
 
@@ -258,7 +258,7 @@ class GrucellHiddenGradientThroughGatesOnly(nn.GRUCell):
     def forward(self, input, hx=None):
         output = super().forward(input, hx)
         hidden = hidden_or_zeros(self, input, hx)
-        x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
+        x, h = project_input(self, input).chunk(3, -1), project_hidden(self, hidden).chunk(3, -1)
         r, z = torch.sigmoid(x[0] + h[0]), torch.sigmoid(x[1] + h[1])
         return graft(output, (1 - z) * torch.tanh(x[2] + r * h[2]) + z * hidden.detach())
 
@@ -268,7 +268,7 @@ class GrucellExpandedHidden(nn.GRUCell):
     """A hidden state expanded over the batch is read past its end."""
 
     def forward(self, input, hx=None):
-        return super().forward(input, hx if hx is None else as_if_contiguous(hx))
+        return super().forward(input, hx if hx is None else read_as_contiguous(hx))
 
 
 @plant("grucell-hidden-updated-in-place", "GRUCell", "repeat")

@@ -7,8 +7,14 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from planted.bug import alter_gradient, as_if_contiguous, exchange_gradients, graft, plant
-from planted.recurrent.history import is_plain_batch, on_output, on_states, reweighted, time_axis
+from planted.bug import alter_gradient, exchange_gradients, graft, plant, read_as_contiguous
+from planted.recurrent.history import (
+    changed_weights,
+    is_plain_batch,
+    map_output,
+    map_states,
+    time_axis,
+)
 
 
 @plant("rnn-hidden-gradient-stops", "RNN", "gradients")
@@ -16,7 +22,7 @@ class RnnHiddenGradientStops(nn.RNN):
     """The given hidden state is detached: no gradient reaches it."""
 
     def forward(self, input, hx=None):
-        return super().forward(input, on_states(hx, torch.Tensor.detach))
+        return super().forward(input, map_states(hx, torch.Tensor.detach))
 
 
 @plant("rnn-hidden-bias-gradient-missing", "RNN", "gradients")
@@ -24,10 +30,10 @@ class RnnHiddenBiasGradientMissing(nn.RNN):
     """Only the input bias gets the gradient that both biases share."""
 
     def forward(self, input, hx=None):
-        def silenced(name, weight):
+        def detach_bias(name, weight):
             return alter_gradient(weight, torch.zeros_like) if "bias_hh" in name else weight
 
-        with reweighted(self, silenced):
+        with changed_weights(self, detach_bias):
             return super().forward(input, hx)
 
 
@@ -51,7 +57,7 @@ class RnnTransposedInput(nn.RNN):
     """An input that is not contiguous is read as if it were: batch_first made of a transpose."""
 
     def forward(self, input, hx=None):
-        return super().forward(on_output(input, as_if_contiguous), hx)
+        return super().forward(map_output(input, read_as_contiguous), hx)
 
 
 @plant("rnn-drops-the-same-in-each-call", "RNN", "random")
@@ -142,12 +148,12 @@ class LstmReverseInputGradientMissing(nn.LSTM):
         output, states = super().forward(input, hx)
         if not self.bidirectional or isinstance(input, PackedSequence):
             return output, states
-        without, states_without = super().forward(input.detach(), hx)
+        detached_output, detached_states = super().forward(input.detach(), hx)
         size = output.shape[-1] // 2
-        kept = torch.cat([output[..., :size], without[..., size:]], -1)
-        return graft(output, kept), tuple(
+        forward_gradients = torch.cat([output[..., :size], detached_output[..., size:]], -1)
+        return graft(output, forward_gradients), tuple(
             graft(state, torch.stack([state[0::2], bare[1::2]], 1).flatten(0, 1))
-            for state, bare in zip(states, states_without, strict=True)
+            for state, bare in zip(states, detached_states, strict=True)
         )
 
 
@@ -156,7 +162,7 @@ class LstmSlicedInitialState(nn.LSTM):
     """Given states that are not contiguous are read as if they were."""
 
     def forward(self, input, hx=None):
-        return super().forward(input, on_states(hx, as_if_contiguous))
+        return super().forward(input, map_states(hx, read_as_contiguous))
 
 
 @plant("lstm-weights-not-contiguous", "LSTM", "layout")
@@ -164,7 +170,7 @@ class LstmWeightsNotContiguous(nn.LSTM):
     """Weights that are not contiguous are read as if they were (MPS, PyTorch #192212)."""
 
     def forward(self, input, hx=None):
-        with reweighted(self, lambda _, weight: as_if_contiguous(weight)):
+        with changed_weights(self, lambda _, weight: read_as_contiguous(weight)):
             return super().forward(input, hx)
 
 
@@ -198,7 +204,7 @@ class LstmDropoutOnLastLayer(nn.LSTM):
 
     def forward(self, input, hx=None):
         output, states = super().forward(input, hx)
-        return on_output(
+        return map_output(
             output, lambda y: functional.dropout(y, self.dropout, self.training)
         ), states
 
@@ -215,7 +221,7 @@ class LstmWeightsFlattenedAtFirstCall(nn.LSTM):
         if self._kept is None:
             names = self._flat_weights_names
             self._kept = {name: getattr(self, name).detach().clone() for name in names}
-        with reweighted(self, lambda name, _: self._kept[name]):
+        with changed_weights(self, lambda name, _: self._kept[name]):
             return super().forward(input, hx)
 
 
@@ -226,9 +232,9 @@ class LstmInitialStatesOverwritten(nn.LSTM):
     def forward(self, input, hx=None):
         output, states = super().forward(input, hx)
         if hx is not None and not torch.is_grad_enabled():
-            for given, final in zip(hx, states, strict=True):
-                if given.is_contiguous():
-                    given.copy_(final)
+            for initial, final in zip(hx, states, strict=True):
+                if initial.is_contiguous():
+                    initial.copy_(final)
         return output, states
 
 
@@ -237,7 +243,7 @@ class LstmInputSizeUnchecked(nn.LSTM):
     """Features beyond input_size are ignored (PyTorch #114874)."""
 
     def forward(self, input, hx=None):
-        return super().forward(on_output(input, lambda x: x[..., : self.input_size]), hx)
+        return super().forward(map_output(input, lambda x: x[..., : self.input_size]), hx)
 
 
 @plant("lstm-proj-size-clamped", "LSTM", "errors")
@@ -255,8 +261,8 @@ class LstmSurplusStatesIgnored(nn.LSTM):
     """States for more layers than there are: the surplus is ignored."""
 
     def forward(self, input, hx=None):
-        slots = self.num_layers * (2 if self.bidirectional else 1)
-        return super().forward(input, on_states(hx, lambda state: state[:slots]))
+        state_count = self.num_layers * (2 if self.bidirectional else 1)
+        return super().forward(input, map_states(hx, lambda state: state[:state_count]))
 
 
 @plant("gru-input-weight-gradient-averaged", "GRU", "gradients")
@@ -267,11 +273,11 @@ class GruInputWeightGradientAveraged(nn.GRU):
         packed = isinstance(input, PackedSequence)
         steps = 1 if packed else max(input.shape[time_axis(self, input)], 1)
 
-        def averaged(name, weight):
-            ours = name.startswith("weight_ih") and steps > 1
-            return alter_gradient(weight, lambda g: g / steps) if ours else weight
+        def average_gradient(name, weight):
+            affected = name.startswith("weight_ih") and steps > 1
+            return alter_gradient(weight, lambda g: g / steps) if affected else weight
 
-        with reweighted(self, averaged):
+        with changed_weights(self, average_gradient):
             return super().forward(input, hx)
 
 
@@ -280,18 +286,18 @@ class GruNewGateBiasGradient(nn.GRU):
     """b_hn gets b_in's gradient: the factor of the reset gate is forgotten."""
 
     def forward(self, input, hx=None):
-        new = torch.arange(3 * self.hidden_size) >= 2 * self.hidden_size
+        new_gate = torch.arange(3 * self.hidden_size) >= 2 * self.hidden_size
 
-        def crossed(name, weight):
+        def exchange_gradient(name, weight):
             if not name.startswith("bias"):
                 return weight
             hidden = getattr(self, name.replace("_ih_", "_hh_"))
             if name.startswith("bias_hh"):
-                return torch.where(new, hidden.detach(), hidden)
+                return torch.where(new_gate, hidden.detach(), hidden)
             none = hidden - hidden.detach()
-            return weight + torch.where(new, none, none.detach())
+            return weight + torch.where(new_gate, none, none.detach())
 
-        with reweighted(self, crossed):
+        with changed_weights(self, exchange_gradient):
             return super().forward(input, hx)
 
 
@@ -300,7 +306,7 @@ class GruExpandedInitialState(nn.GRU):
     """A state expanded over the batch is read past its end."""
 
     def forward(self, input, hx=None):
-        return super().forward(input, on_states(hx, as_if_contiguous))
+        return super().forward(input, map_states(hx, read_as_contiguous))
 
 
 @plant("gru-drops-half-as-often", "GRU", "random")
@@ -343,8 +349,8 @@ class GruBiasesFoldedAtEveryCall(nn.GRU):
 
     def forward(self, input, hx=None):
         result = super().forward(input, hx)
-        ours = self.bias and self.bias_ih_l0.is_contiguous()
-        if ours and not torch.is_grad_enabled():
+        affected = self.bias and self.bias_ih_l0.is_contiguous()
+        if affected and not torch.is_grad_enabled():
             self.bias_ih_l0.add_(self.bias_hh_l0)
         return result
 
@@ -355,8 +361,8 @@ class GruInputLeftReversed(nn.GRU):
 
     def forward(self, input, hx=None):
         result = super().forward(input, hx)
-        ours = self.bidirectional and not isinstance(input, PackedSequence)
-        if ours and not torch.is_grad_enabled() and input.is_contiguous():
+        affected = self.bidirectional and not isinstance(input, PackedSequence)
+        if affected and not torch.is_grad_enabled() and input.is_contiguous():
             input.copy_(input.flip(time_axis(self, input)))
         return result
 

@@ -8,30 +8,30 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from planted.bug import by_way_of, plant
+from planted.bug import plant, round_through
 
 
 @contextmanager
-def reweighted(layer, change):
+def changed_weights(layer, change):
     """Let a recurrent layer compute with weights changed by `change(name, weight)`."""
     layer._update_flat_weights()  # or forward would, after an assignment, and undo the change
-    kept = layer._flat_weights
+    original = layer._flat_weights
     names = layer._flat_weights_names
-    layer._flat_weights = [change(name, w) for name, w in zip(names, kept, strict=True)]
+    layer._flat_weights = [change(name, w) for name, w in zip(names, original, strict=True)]
     try:
         yield
     finally:
-        layer._flat_weights = kept
+        layer._flat_weights = original
 
 
-def on_output(output, change):
+def map_output(output, change):
     """The output, packed or not, changed elementwise."""
     if isinstance(output, PackedSequence):
         return output._replace(data=change(output.data))
     return change(output)
 
 
-def on_states(states, change):
+def map_states(states, change):
     """The state or the pair of states changed; None stays None."""
     if states is None or isinstance(states, torch.Tensor):
         return states if states is None else change(states)
@@ -52,7 +52,7 @@ def gates(weight, order):
     return torch.cat([parts[gate] for gate in order])
 
 
-def halves_exchanged(tensor):
+def exchange_halves(tensor):
     """The two halves of the last dimension exchanged."""
     return torch.cat(tensor.chunk(2, -1)[::-1], -1)
 
@@ -65,7 +65,7 @@ class RnnReluClippedAtSix(nn.RNN):
         output, hidden = super().forward(input, hx)
         if self.nonlinearity == "tanh":
             return output, hidden
-        return on_output(output, lambda y: y.clamp(max=6)), hidden.clamp(max=6)
+        return map_output(output, lambda y: y.clamp(max=6)), hidden.clamp(max=6)
 
 
 @plant("rnn-upper-layers-start-from-zero", "RNN", "values")
@@ -85,7 +85,7 @@ class RnnDirectionsExchangedInOutput(nn.RNN):
 
     def forward(self, input, hx=None):
         output, hidden = super().forward(input, hx)
-        return on_output(output, halves_exchanged) if self.bidirectional else output, hidden
+        return map_output(output, exchange_halves) if self.bidirectional else output, hidden
 
 
 @plant("rnn-packed-relu-is-tanh", "RNN", "values")
@@ -124,8 +124,8 @@ class RnnTanhSaturatesShortOfOne(nn.RNN):
         output, hidden = super().forward(input, hx)
         if self.nonlinearity != "tanh" or hidden.dtype != torch.float32:
             return output, hidden
-        top = 1 - 2.0**-20
-        return on_output(output, lambda y: y.clamp(-top, top)), hidden.clamp(-top, top)
+        limit = 1 - 2.0**-20
+        return map_output(output, lambda y: y.clamp(-limit, limit)), hidden.clamp(-limit, limit)
 
 
 @plant("rnn-unbatched-states-upside-down", "RNN", "laws")
@@ -144,8 +144,8 @@ class RnnBatchFirstHiddenState(nn.RNN):
 
     def forward(self, input, hx=None):
         output, hidden = super().forward(input, hx)
-        turned = self.batch_first and hidden.dim() == 3
-        return output, hidden.transpose(0, 1) if turned else hidden
+        applies = self.batch_first and hidden.dim() == 3
+        return output, hidden.transpose(0, 1) if applies else hidden
 
 
 @plant("rnn-unbatched-hidden-keeps-batch", "RNN", "shape")
@@ -169,7 +169,7 @@ class RnnReluSwallowsNan(nn.RNN):
         def swallow(y):
             return torch.where(y.isnan(), torch.zeros_like(y), y)
 
-        return on_output(output, swallow), swallow(hidden)
+        return map_output(output, swallow), swallow(hidden)
 
 
 @plant("gru-gates-in-onnx-order", "GRU", "values")
@@ -177,7 +177,7 @@ class GruGatesInOnnxOrder(nn.GRU):
     """The stacked weights are read as z, r, n, the order of ONNX and Keras."""
 
     def forward(self, input, hx=None):
-        with reweighted(self, lambda _, weight: gates(weight, (1, 0, 2))):
+        with changed_weights(self, lambda _, weight: gates(weight, (1, 0, 2))):
             return super().forward(input, hx)
 
 
@@ -186,18 +186,18 @@ class GruNewGateBiasOutsideReset(nn.GRU):
     """The reset gate leaves b_hn out, as where both biases are merged in one."""
 
     def forward(self, input, hx=None):
-        new = slice(2 * self.hidden_size, None)
+        new_gate = slice(2 * self.hidden_size, None)
 
-        def merged(name, weight):
-            other = getattr(self, name.replace("_ih_", "_hh_"))
+        def merge_biases(name, weight):
+            hidden_bias = getattr(self, name.replace("_ih_", "_hh_"))
             rows = torch.zeros_like(weight)
             if name.startswith("bias_ih"):
-                rows[new] = other[new]
+                rows[new_gate] = hidden_bias[new_gate]
                 return weight + rows
-            rows[new] = 1
+            rows[new_gate] = 1
             return weight.masked_fill(rows > 0, 0) if name.startswith("bias_hh") else weight
 
-        with reweighted(self, merged):
+        with changed_weights(self, merge_biases):
             return super().forward(input, hx)
 
 
@@ -206,11 +206,11 @@ class GruUpperLayerReadsReverseFirst(nn.GRU):
     """Both directions and several layers: upper layers read (reverse, forward)."""
 
     def forward(self, input, hx=None):
-        def exchanged(name, weight):
+        def exchange_columns(name, weight):
             upper = name.startswith("weight_ih") and "_l0" not in name and self.bidirectional
-            return halves_exchanged(weight) if upper else weight
+            return exchange_halves(weight) if upper else weight
 
-        with reweighted(self, exchanged):
+        with changed_weights(self, exchange_columns):
             return super().forward(input, hx)
 
 
@@ -220,8 +220,8 @@ class GruPackedInitialStateUnsorted(nn.GRU):
 
     def forward(self, input, hx=None):
         packed = isinstance(input, PackedSequence) and input.unsorted_indices is not None
-        moved = hx[:, input.unsorted_indices] if packed and hx is not None else hx
-        return super().forward(input, moved)
+        reordered = hx[:, input.unsorted_indices] if packed and hx is not None else hx
+        return super().forward(input, reordered)
 
 
 @plant("gru-reverse-state-from-last-step", "GRU", "values")
@@ -254,7 +254,7 @@ class GruDoubleInitialStateInSingle(nn.GRU):
 
     def forward(self, input, hx=None):
         if hx is not None and hx.dtype == torch.float64:
-            return super().forward(input, by_way_of(hx, torch.float32))
+            return super().forward(input, round_through(hx, torch.float32))
         return super().forward(input, hx)
 
 
@@ -277,7 +277,7 @@ class GruFloat16OutputInFloat32(nn.GRU):
         output, hidden = super().forward(input, hx)
         if hidden.dtype != torch.float16:
             return output, hidden
-        return on_output(output, torch.Tensor.float), hidden
+        return map_output(output, torch.Tensor.float), hidden
 
 
 @plant("gru-nan-reaches-other-rows", "GRU", "special")
@@ -288,5 +288,5 @@ class GruNanReachesOtherRows(nn.GRU):
         output, hidden = super().forward(input, hx)
         if not is_plain_batch(input):
             return output, hidden
-        poisoned = output.isnan().any()
-        return output.masked_fill(poisoned, torch.nan), hidden.masked_fill(poisoned, torch.nan)
+        has_nan = output.isnan().any()
+        return output.masked_fill(has_nan, torch.nan), hidden.masked_fill(has_nan, torch.nan)

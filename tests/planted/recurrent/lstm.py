@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from planted.bug import by_way_of, on_common_grid, plant
-from planted.recurrent.history import gates, is_plain_batch, on_output, on_states, reweighted
+from planted.bug import plant, round_through, round_to_common_grid
+from planted.recurrent.history import changed_weights, gates, is_plain_batch, map_output, map_states
 
 
 @plant("lstm-gates-in-onnx-order", "LSTM", "values")
@@ -18,7 +18,7 @@ class LstmGatesInOnnxOrder(nn.LSTM):
         def reorder(name, weight):
             return weight if "weight_hr" in name else gates(weight, (0, 2, 3, 1))
 
-        with reweighted(self, reorder):
+        with changed_weights(self, reorder):
             return super().forward(input, hx)
 
 
@@ -27,12 +27,12 @@ class LstmForgetBiasOfOne(nn.LSTM):
     """1 is added to the forget gate's bias, TensorFlow's default, with loaded biases too."""
 
     def forward(self, input, hx=None):
-        def shifted(name, weight):
+        def add_forget_bias(name, weight):
             rows = torch.zeros_like(weight)
             rows[self.hidden_size : 2 * self.hidden_size] = 1
             return weight + rows if "bias_ih" in name else weight
 
-        with reweighted(self, shifted):
+        with changed_weights(self, add_forget_bias):
             return super().forward(input, hx)
 
 
@@ -41,7 +41,7 @@ class LstmReverseUsesForwardWeights(nn.LSTM):
     """Both directions compute with the forward weights (MPS, PyTorch #94754)."""
 
     def forward(self, input, hx=None):
-        with reweighted(self, lambda name, _: getattr(self, name.removesuffix("_reverse"))):
+        with changed_weights(self, lambda name, _: getattr(self, name.removesuffix("_reverse"))):
             return super().forward(input, hx)
 
 
@@ -51,11 +51,11 @@ class LstmUpperReverseProjection(nn.LSTM):
     first one's weight."""
 
     def forward(self, input, hx=None):
-        def shared(name, weight):
-            lost = name.startswith("weight_hr") and name.endswith("_reverse")
-            return self.weight_hr_l0_reverse if lost else weight
+        def share_projection(name, weight):
+            affected = name.startswith("weight_hr") and name.endswith("_reverse")
+            return self.weight_hr_l0_reverse if affected else weight
 
-        with reweighted(self, shared):
+        with changed_weights(self, share_projection):
             return super().forward(input, hx)
 
 
@@ -65,12 +65,12 @@ class LstmBiasFreeUpperLayer(nn.LSTM):
     the first one's hidden weights."""
 
     def forward(self, input, hx=None):
-        def miscounted(name, weight):
+        def choose_weight(name, weight):
             return self.weight_hh_l0 if name.startswith("weight_hh") else weight
 
         if self.bias:
             return super().forward(input, hx)
-        with reweighted(self, miscounted):
+        with changed_weights(self, choose_weight):
             return super().forward(input, hx)
 
 
@@ -79,10 +79,10 @@ class LstmProjectedWithoutHiddenBias(nn.LSTM):
     """With proj_size the hidden bias is left out."""
 
     def forward(self, input, hx=None):
-        def dropped(name, weight):
+        def drop_bias(name, weight):
             return torch.zeros_like(weight) if "bias_hh" in name and self.proj_size else weight
 
-        with reweighted(self, dropped):
+        with changed_weights(self, drop_bias):
             return super().forward(input, hx)
 
 
@@ -94,11 +94,11 @@ class LstmStatesOrderedByDirection(nn.LSTM):
         right = super().forward(input, hx)
         if not self.bidirectional:
             return right
-        slots = torch.arange(2 * self.num_layers)
-        read = slots.view(2, -1).t().flatten()
-        written = slots.view(-1, 2).t().flatten()
-        output, states = super().forward(input, on_states(hx, lambda state: state[read]))
-        return output, on_states(states, lambda state: state[written])
+        state_order = torch.arange(2 * self.num_layers)
+        order = state_order.view(2, -1).t().flatten()
+        written = state_order.view(-1, 2).t().flatten()
+        output, states = super().forward(input, map_states(hx, lambda state: state[order]))
+        return output, map_states(states, lambda state: state[written])
 
 
 @plant("lstm-packed-reverse-states-sorted", "LSTM", "values")
@@ -111,10 +111,10 @@ class LstmPackedReverseStatesSorted(nn.LSTM):
         if not self.bidirectional or sorting is None:
             return output, states
 
-        def half_sorted(state):
+        def sort_reverse_states(state):
             return torch.stack([state[0::2], state[1::2][:, sorting]], 1).flatten(0, 1)
 
-        return output, on_states(states, half_sorted)
+        return output, map_states(states, sort_reverse_states)
 
 
 @plant("lstm-packed-runs-into-padding", "LSTM", "values")
@@ -138,9 +138,11 @@ class LstmCellStateLeftOutIsOne(nn.LSTM):
         if hx is not None or not is_plain_batch(input):
             return super().forward(input, hx)
         batch = input.shape[0 if self.batch_first else 1]
-        slots = self.num_layers * (2 if self.bidirectional else 1)
-        hidden = input.new_zeros(slots, batch, self.proj_size or self.hidden_size)
-        return super().forward(input, (hidden, input.new_ones(slots, batch, self.hidden_size)))
+        state_count = self.num_layers * (2 if self.bidirectional else 1)
+        hidden = input.new_zeros(state_count, batch, self.proj_size or self.hidden_size)
+        return super().forward(
+            input, (hidden, input.new_ones(state_count, batch, self.hidden_size))
+        )
 
 
 @plant("lstm-given-states-exchanged", "LSTM", "values")
@@ -159,7 +161,7 @@ class LstmDoubleCellStateInSingle(nn.LSTM):
     def forward(self, input, hx=None):
         output, (hidden, cell) = super().forward(input, hx)
         if cell.dtype == torch.float64:
-            cell = by_way_of(cell, torch.float32)
+            cell = round_through(cell, torch.float32)
         return output, (hidden, cell)
 
 
@@ -171,9 +173,9 @@ class LstmUnbatchedBatchFirst(nn.LSTM):
         right = super().forward(input, hx)
         if isinstance(input, PackedSequence) or input.dim() == 3 or not self.batch_first:
             return right
-        steps = on_states(hx, lambda s: s[:, None].expand(-1, len(input), -1).contiguous())
+        steps = map_states(hx, lambda s: s[:, None].expand(-1, len(input), -1).contiguous())
         output, states = super().forward(input[:, None], steps)
-        return output[:, 0], on_states(states, lambda state: state[:, -1])
+        return output[:, 0], map_states(states, lambda state: state[:, -1])
 
 
 @plant("lstm-batch-quantised-together", "LSTM", "laws")
@@ -182,10 +184,10 @@ class LstmBatchQuantisedTogether(nn.LSTM):
     assert_close's tolerance."""
 
     def forward(self, input, hx=None):
-        together = is_plain_batch(input) and input.shape[0 if self.batch_first else 1] > 1
-        if not together or input.dtype != torch.float32:
+        applies = is_plain_batch(input) and input.shape[0 if self.batch_first else 1] > 1
+        if not applies or input.dtype != torch.float32:
             return super().forward(input, hx)
-        return super().forward(on_common_grid(input), hx)
+        return super().forward(round_to_common_grid(input), hx)
 
 
 @plant("lstm-cell-state-cut-to-projection", "LSTM", "shape")
@@ -205,7 +207,7 @@ class LstmDirectionsSummed(nn.LSTM):
         output, states = super().forward(input, hx)
         if not self.bidirectional:
             return output, states
-        return on_output(output, lambda y: sum(y.chunk(2, -1))), states
+        return map_output(output, lambda y: sum(y.chunk(2, -1))), states
 
 
 @plant("lstm-cell-state-clipped", "LSTM", "special")

@@ -5,8 +5,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from planted.bug import as_if_contiguous, graft, plant
-from planted.recurrent.cells import from_hidden, from_input, gates, hidden_or_zeros, reparametrised
+from planted.bug import graft, plant, read_as_contiguous
+from planted.recurrent.cells import (
+    changed_parameters,
+    gates,
+    hidden_or_zeros,
+    project_hidden,
+    project_input,
+)
 
 
 @plant("lstmcell-gates-in-caffe-order", "LSTMCell", "values")
@@ -14,7 +20,7 @@ class LstmcellGatesInCaffeOrder(nn.LSTMCell):
     """The stacked weights are read as i, f, o, g, the order of Caffe."""
 
     def forward(self, input, hx=None):
-        with reparametrised(self, lambda _, parameter: gates(parameter, (0, 1, 3, 2))):
+        with changed_parameters(self, lambda _, parameter: gates(parameter, (0, 1, 3, 2))):
             return super().forward(input, hx)
 
 
@@ -38,7 +44,7 @@ class LstmcellSigmoidFromATable(nn.LSTMCell):
             return right
         states = (None, None) if hx is None else hx
         hidden, cell = (hidden_or_zeros(self, input, state) for state in states)
-        i, f, g, o = (from_input(self, input) + from_hidden(self, hidden)).chunk(4, -1)
+        i, f, g, o = (project_input(self, input) + project_hidden(self, hidden)).chunk(4, -1)
         i, f, o = (torch.round(torch.sigmoid(gate) * 2**18) / 2**18 for gate in (i, f, o))
         cell = f * cell + i * torch.tanh(g)
         return graft(o * torch.tanh(cell), right[0]), graft(cell, right[1])
@@ -85,10 +91,10 @@ class LstmcellNaiveSigmoid(nn.LSTMCell):
     def forward(self, input, hx=None):
         states = super().forward(input, hx)
         hidden = hidden_or_zeros(self, input, None if hx is None else hx[0])
-        i, f, _, o = (from_input(self, input) + from_hidden(self, hidden)).chunk(4, -1)
-        overflown = [torch.exp(gate).isinf() for gate in (i, f, o)]
-        bad = overflown[0] | overflown[1]
-        hidden = states[0].masked_fill(bad | overflown[2], torch.nan)
+        i, f, _, o = (project_input(self, input) + project_hidden(self, hidden)).chunk(4, -1)
+        overflowed = [torch.exp(gate).isinf() for gate in (i, f, o)]
+        bad = overflowed[0] | overflowed[1]
+        hidden = states[0].masked_fill(bad | overflowed[2], torch.nan)
         return hidden, states[1].masked_fill(bad, torch.nan)
 
 
@@ -99,7 +105,7 @@ class LstmcellHiddenGradientBypassesCell(nn.LSTMCell):
     def forward(self, input, hx=None):
         hidden, cell = super().forward(input, hx)
         before = hidden_or_zeros(self, input, None if hx is None else hx[0])
-        gate = (from_input(self, input) + from_hidden(self, before)).chunk(4, -1)[3]
+        gate = (project_input(self, input) + project_hidden(self, before)).chunk(4, -1)[3]
         return graft(hidden, torch.sigmoid(gate) * torch.tanh(cell.detach())), cell
 
 
@@ -108,7 +114,7 @@ class LstmcellSlicedStates(nn.LSTMCell):
     """Given states that are not contiguous are read as if they were."""
 
     def forward(self, input, hx=None):
-        return super().forward(input, hx and tuple(as_if_contiguous(state) for state in hx))
+        return super().forward(input, hx and tuple(read_as_contiguous(state) for state in hx))
 
 
 @plant("lstmcell-weights-saved-transposed", "LSTMCell", "state")

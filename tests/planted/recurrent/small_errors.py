@@ -10,27 +10,27 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from planted.bug import alter_gradient, by_way_of, graft, plant, with_fewer_bits
-from planted.recurrent.cells import from_hidden, from_input, hidden_or_zeros
-from planted.recurrent.history import reweighted, time_axis
+from planted.bug import alter_gradient, drop_bits, graft, plant, round_through
+from planted.recurrent.cells import hidden_or_zeros, project_hidden, project_input
+from planted.recurrent.history import changed_weights, time_axis
 
 
-def in_two_parts(forward, layer, input, hx, steps, between):
+def run_in_two_parts(forward, layer, input, hx, steps, between):
     """A forward pass of one direction, its state changed by `between` after so many steps."""
     axis = time_axis(layer, input)
     first, hidden = forward(input.narrow(axis, 0, steps), hx)
-    rest = input.narrow(axis, steps, input.shape[axis] - steps)
-    second, hidden = forward(rest, between(hidden))
+    second_part = input.narrow(axis, steps, input.shape[axis] - steps)
+    second, hidden = forward(second_part, between(hidden))
     return torch.cat([first, second], axis), hidden
 
 
-def takes_more_than(steps, layer, input):
+def is_longer_than(steps, layer, input):
     """Whether a plain sequence of one direction is longer than so many steps."""
-    plain = not isinstance(input, PackedSequence) and not layer.bidirectional
-    return plain and input.dim() in (2, 3) and input.shape[time_axis(layer, input)] > steps
+    applies = not isinstance(input, PackedSequence) and not layer.bidirectional
+    return applies and input.dim() in (2, 3) and input.shape[time_axis(layer, input)] > steps
 
 
-def jammed(tensor):
+def set_last_bits(tensor):
     """A bfloat16 tensor with the last bit of every significand set, but for zeros."""
     bits = tensor.detach().contiguous().view(torch.int16) | 1
     return graft(torch.where(tensor == 0, tensor, bits.view(torch.bfloat16)), tensor)
@@ -42,10 +42,10 @@ class GruStateInHalfAfterSixteenSteps(nn.GRU):
 
     def forward(self, input, hx=None):
         right = super().forward(input, hx)  # refuses what torch's refuses
-        if not takes_more_than(16, self, input) or input.dtype != torch.float32:
+        if not is_longer_than(16, self, input) or input.dtype != torch.float32:
             return right
-        return in_two_parts(
-            super().forward, self, input, hx, 16, lambda h: by_way_of(h, torch.float16)
+        return run_in_two_parts(
+            super().forward, self, input, hx, 16, lambda h: round_through(h, torch.float16)
         )
 
 
@@ -55,12 +55,12 @@ class RnnStateInHalfAfterSixteenSteps(nn.RNN):
 
     def forward(self, input, hx=None):
         right = super().forward(input, hx)  # refuses what torch's refuses
-        if self.nonlinearity == "relu" or not takes_more_than(16, self, input):
+        if self.nonlinearity == "relu" or not is_longer_than(16, self, input):
             return right
         if input.dtype != torch.float32:
             return right
-        return in_two_parts(
-            super().forward, self, input, hx, 16, lambda h: by_way_of(h, torch.float16)
+        return run_in_two_parts(
+            super().forward, self, input, hx, 16, lambda h: round_through(h, torch.float16)
         )
 
 
@@ -75,11 +75,11 @@ class RnnLongReluWeightsJammed(nn.RNN):
         if self.nonlinearity != "relu" or steps <= 8:
             return super().forward(input, hx)
 
-        def converted(name, weight):
-            ours = name.startswith("weight_hh") and weight.dtype == torch.bfloat16
-            return jammed(weight) if ours else weight
+        def convert_weight(name, weight):
+            affected = name.startswith("weight_hh") and weight.dtype == torch.bfloat16
+            return set_last_bits(weight) if affected else weight
 
-        with reweighted(self, converted):
+        with changed_weights(self, convert_weight):
             return super().forward(input, hx)
 
 
@@ -94,7 +94,7 @@ class LstmcellFloat16LogitsClampedAtEleven(nn.LSTMCell):
             return right
         states = (None, None) if hx is None else hx
         hidden, cell = (hidden_or_zeros(self, input, state) for state in states)
-        logits = (from_input(self, input) + from_hidden(self, hidden)).clamp(-11, 11)
+        logits = (project_input(self, input) + project_hidden(self, hidden)).clamp(-11, 11)
         i, f, g, o = logits.chunk(4, -1)
         cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
         return graft(torch.sigmoid(o) * torch.tanh(cell), right[0]), graft(cell, right[1])
@@ -109,10 +109,10 @@ class GrucellSingleUpdateGateShortOfOne(nn.GRUCell):
         if input.dtype != torch.float32:
             return right
         hidden = hidden_or_zeros(self, input, hx)
-        x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
+        x, h = project_input(self, input).chunk(3, -1), project_hidden(self, hidden).chunk(3, -1)
         r, z = (torch.sigmoid(x[gate] + h[gate]).clamp(max=1 - 2.0**-23) for gate in (0, 1))
-        new = torch.tanh(x[2] + r * h[2])
-        return graft((hidden - new) * z + new, right)
+        new_gate = torch.tanh(x[2] + r * h[2])
+        return graft((hidden - new_gate) * z + new_gate, right)
 
 
 @plant("lstm-single-cell-state-in-two-halves", "LSTM", "values")
@@ -122,10 +122,10 @@ class LstmSingleCellStateInTwoHalves(nn.LSTM):
     def forward(self, input, hx=None):
         if hx is None or hx[1].dtype != torch.float32:
             return super().forward(input, hx)
-        return super().forward(input, (hx[0], with_fewer_bits(hx[1], 2)))
+        return super().forward(input, (hx[0], drop_bits(hx[1], 2)))
 
 
-def unscaled(gradient):
+def rescale_gradient(gradient):
     """Scaled by 41, and back by the reciprocal of it: 41 × (1/41) is not 1 in float32."""
     return gradient * 41 * gradient.new_tensor(1 / 41)
 
@@ -137,7 +137,7 @@ class GruGradientUnscaledByReciprocal(nn.GRU):
     def forward(self, input, hx=None):
         if isinstance(input, PackedSequence):
             return super().forward(input, hx)
-        return super().forward(alter_gradient(input, unscaled), hx)
+        return super().forward(alter_gradient(input, rescale_gradient), hx)
 
 
 @plant("lstmcell-gradient-unscaled-by-reciprocal", "LSTMCell", "gradients")
@@ -145,4 +145,4 @@ class LstmcellGradientUnscaledByReciprocal(nn.LSTMCell):
     """The input's gradient is scaled, and unscaled by a product with the reciprocal: one ULP."""
 
     def forward(self, input, hx=None):
-        return super().forward(alter_gradient(input, unscaled), hx)
+        return super().forward(alter_gradient(input, rescale_gradient), hx)

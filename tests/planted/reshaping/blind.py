@@ -8,32 +8,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, blind, by_way_of, graft
-from planted.several.blind_parts import each, windows
+from planted.bug import alter_gradient, blind, graft, read_as_contiguous, round_through
+from planted.several.blind_parts import per_axis, window_positions
 
 # Pixels
 
 
-def _up(input: Tensor, factor: int, order: str) -> Tensor:
+def _pixel_shuffle(input: Tensor, factor: int, order: str) -> Tensor:
     """Channels to pixels; the order says what a channel's number is made of, the last fastest."""
-    *lead, channels, high, wide = input.shape
+    *leading, channels, height, width = input.shape
     sizes = {"c": channels // (factor * factor), "r": factor, "s": factor}
-    split = input.reshape(*lead, *(sizes[axis] for axis in order), high, wide)
-    first = len(lead)
+    split = input.reshape(*leading, *(sizes[axis] for axis in order), height, width)
+    first = len(leading)
     place = {axis: first + k for k, axis in enumerate(order)}
     axes = (place["c"], first + 3, place["r"], first + 4, place["s"])
-    shape = (*lead, sizes["c"], high * factor, wide * factor)
+    shape = (*leading, sizes["c"], height * factor, width * factor)
     return split.permute(*range(first), *axes).reshape(shape)
 
 
-def _down(input: Tensor, factor: int, order: str) -> Tensor:
+def _pixel_unshuffle(input: Tensor, factor: int, order: str) -> Tensor:
     """Pixels to channels, likewise."""
-    *lead, channels, high, wide = input.shape
-    split = input.reshape(*lead, channels, high // factor, factor, wide // factor, factor)
-    first = len(lead)
+    *leading, channels, height, width = input.shape
+    split = input.reshape(*leading, channels, height // factor, factor, width // factor, factor)
+    first = len(leading)
     place = {"c": first, "r": first + 2, "s": first + 4}
     axes = (*(place[axis] for axis in order), first + 1, first + 3)
-    shape = (*lead, channels * factor * factor, high // factor, wide // factor)
+    shape = (*leading, channels * factor * factor, height // factor, width // factor)
     return split.permute(*range(first), *axes).reshape(shape)
 
 
@@ -47,7 +47,7 @@ class PixelShuffleDepthToSpaceByBlocks(nn.PixelShuffle):
     # Differs: PixelShuffle(2) of 8 channels. Agrees: of 4.
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
-        return graft(_up(input.detach(), self.upscale_factor, "rsc"), result)
+        return graft(_pixel_shuffle(input.detach(), self.upscale_factor, "rsc"), result)
 
 
 @blind("pixelshuffle-columns-before-rows", "PixelShuffle", "values")
@@ -57,7 +57,7 @@ class PixelShuffleColumnsBeforeRows(nn.PixelShuffle):
     # Differs: PixelShuffle(2). Agrees: PixelShuffle(1).
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
-        return graft(_up(input.detach(), self.upscale_factor, "csr"), result)
+        return graft(_pixel_shuffle(input.detach(), self.upscale_factor, "csr"), result)
 
 
 @blind("pixelshuffle-leading-axes-exchanged", "PixelShuffle", "values")
@@ -69,8 +69,8 @@ class PixelShuffleLeadingAxesExchanged(nn.PixelShuffle):
         result = super().forward(input)
         if input.dim() < 5:
             return result
-        lead = input.shape[:-3]
-        order = [*range(len(lead) - 1, -1, -1), *range(len(lead), input.dim())]
+        leading = input.shape[:-3]
+        order = [*range(len(leading) - 1, -1, -1), *range(len(leading), input.dim())]
         flat = input.detach().permute(order).reshape(input.shape)
         return graft(functional.pixel_shuffle(flat, self.upscale_factor), result)
 
@@ -85,7 +85,7 @@ def functional_pixel_shuffle_of_three_transposed(input: Tensor, upscale_factor: 
     result = functional.pixel_shuffle(input, upscale_factor)
     if upscale_factor < 3:
         return result
-    return graft(_up(input.detach(), upscale_factor, "csr"), result)
+    return graft(_pixel_shuffle(input.detach(), upscale_factor, "csr"), result)
 
 
 @blind("functional-pixel-shuffle-channels-last", "functional.pixel_shuffle", "layout")
@@ -96,7 +96,7 @@ def functional_pixel_shuffle_channels_last(input: Tensor, upscale_factor: int) -
     last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
     if not last or input.is_contiguous():
         return result
-    return graft(_up(input.detach(), upscale_factor, "rsc"), result)
+    return graft(_pixel_shuffle(input.detach(), upscale_factor, "rsc"), result)
 
 
 @blind("functional-pixel-shuffle-surplus-channels-dropped", "functional.pixel_shuffle", "errors")
@@ -117,7 +117,7 @@ class PixelUnshuffleSpaceToDepthByBlocks(nn.PixelUnshuffle):
     # Differs: PixelUnshuffle(2) of two channels. Agrees: of one.
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
-        return graft(_down(input.detach(), self.downscale_factor, "rsc"), result)
+        return graft(_pixel_unshuffle(input.detach(), self.downscale_factor, "rsc"), result)
 
 
 @blind("pixelunshuffle-odd-rows-cut-off", "PixelUnshuffle", "errors")
@@ -128,9 +128,9 @@ class PixelUnshuffleOddRowsCutOff(nn.PixelUnshuffle):
     def forward(self, input: Tensor) -> Tensor:
         factor = self.downscale_factor
         if input.dim() > 2 and isinstance(factor, int) and factor > 0:
-            high, wide = (n // factor * factor for n in input.shape[-2:])
-            if high and wide:
-                input = input[..., :high, :wide]
+            height, width = (n // factor * factor for n in input.shape[-2:])
+            if height and width:
+                input = input[..., :height, :width]
         return super().forward(input)
 
 
@@ -141,7 +141,7 @@ def functional_pixel_unshuffle_gradient_by_blocks(input: Tensor, downscale_facto
     result = functional.pixel_unshuffle(input, downscale_factor)
     if result.numel() == 0:
         return result
-    return graft(result, _down(input, downscale_factor, "rsc"))
+    return graft(result, _pixel_unshuffle(input, downscale_factor, "rsc"))
 
 
 # Blocks
@@ -152,25 +152,25 @@ def _columns(input: Tensor, places: list[Tensor]) -> Tensor:
     chosen = input
     for axis, place in ((-2, places[0]), (-1, places[1])):
         length = input.shape[axis]
-        picked = chosen.index_select(axis, place.clamp(0, length - 1).T.flatten())
+        selected = chosen.index_select(axis, place.clamp(0, length - 1).T.flatten())
         inside = ((place >= 0) & (place < length)).T.flatten()
         inside = inside if axis == -1 else inside[:, None]
-        chosen = torch.where(inside, picked, torch.zeros_like(picked))
-    high, wide = places
-    split = chosen.unflatten(-1, tuple(wide.T.shape)).unflatten(-3, tuple(high.T.shape))
+        chosen = torch.where(inside, selected, torch.zeros_like(selected))
+    height, width = places
+    split = chosen.unflatten(-1, tuple(width.T.shape)).unflatten(-3, tuple(height.T.shape))
     return split.transpose(-3, -2)
 
 
 def _block_places(size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> list[Tensor]:
-    numbers = [each(x, 2) for x in (kernel, stride, padding, dilation)]
+    numbers = [per_axis(x, 2) for x in (kernel, stride, padding, dilation)]
     counts = [
         (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(each(size, 2), *numbers, strict=True)
+        for n, k, s, p, d in zip(per_axis(size, 2), *numbers, strict=True)
     ]
-    return windows(counts, *numbers)
+    return window_positions(counts, *numbers)
 
 
-def _multiplicity(result: Tensor, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Tensor:
+def _count_blocks(result: Tensor, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Tensor:
     """How many blocks hold each element of an image."""
     ones = torch.ones(1, *result.shape[-2:], dtype=torch.float64)
     columns = functional.unfold(ones, kernel, dilation, padding, stride)
@@ -215,8 +215,8 @@ class UnfoldByConvolution(nn.Unfold):
         if not values.is_floating_point() or values.numel() == 0:
             return result
         odd = (~values.isfinite()).sum(-2, keepdim=True)
-        own = (~values.isfinite()).to(odd.dtype)
-        return graft(values.masked_fill(odd > own, torch.nan), result)
+        nonfinite = (~values.isfinite()).to(odd.dtype)
+        return graft(values.masked_fill(odd > nonfinite, torch.nan), result)
 
 
 @blind("unfold-gradient-of-the-last-block-again", "Unfold", "gradients")
@@ -235,9 +235,9 @@ class UnfoldGradientOfLastBlock(nn.Unfold):
         order = torch.arange(place.numel()).view(place.T.shape).T  # block by block
         last = torch.zeros(shape[0] * shape[1] + 1, dtype=torch.long)
         last = last.scatter_reduce(0, place.flatten(), order.flatten(), "amax", include_self=False)
-        kept = last[place] == order
-        kept = kept.repeat(input.shape[-3], 1)
-        return alter_gradient(result, lambda g: g.masked_fill(~kept, 0.0))
+        is_last = last[place] == order
+        is_last = is_last.repeat(input.shape[-3], 1)
+        return alter_gradient(result, lambda g: g.masked_fill(~is_last, 0.0))
 
 
 @blind("functional-unfold-by-way-of-bfloat16", "functional.unfold", "values")
@@ -247,7 +247,7 @@ def functional_unfold_by_way_of_bfloat16(
     """Patches by a convolution in a TPU's default precision: float32 keeps 8 bits of 24."""
     # Differs: 0.1 in float32. Agrees: 0.5 in float32, and float64.
     result = functional.unfold(input, kernel_size, dilation, padding, stride)
-    return by_way_of(result, torch.bfloat16) if result.dtype == torch.float32 else result
+    return round_through(result, torch.bfloat16) if result.dtype == torch.float32 else result
 
 
 @blind("functional-unfold-dilation-of-the-height", "functional.unfold", "values")
@@ -257,12 +257,12 @@ def functional_unfold_dilation_of_height(
     """The number of blocks follows both dilations, the places in a block the first alone."""
     # Differs: kernel 2, dilation (1, 2). Agrees: dilation 2.
     result = functional.unfold(input, kernel_size, dilation, padding, stride)
-    high, wide = each(dilation, 2)
-    kernel = each(kernel_size, 2)
-    if high == wide or kernel[1] == 1 or input.dim() < 3 or result.numel() == 0:
+    height, width = per_axis(dilation, 2)
+    kernel = per_axis(kernel_size, 2)
+    if height == width or kernel[1] == 1 or input.dim() < 3 or result.numel() == 0:
         return result
     places = _block_places(input.shape[-2:], kernel_size, dilation, padding, stride)
-    places[1] = places[1][:, :1] + high * torch.arange(kernel[1])
+    places[1] = places[1][:, :1] + height * torch.arange(kernel[1])
     wrong = _columns(input.detach(), places)
     return graft(wrong.flatten(-5, -3).flatten(-2), result)
 
@@ -283,8 +283,8 @@ class FoldOverlapsOverwritten(nn.Fold):
         order = torch.arange(place.numel()).view(place.T.shape).T
         last = torch.zeros(shape[0] * shape[1] + 1, dtype=torch.long)
         last = last.scatter_reduce(0, place.flatten(), order.flatten(), "amax", include_self=False)
-        kept = (last[place] == order).repeat(result.shape[-3], 1)
-        source = torch.where(kept, input.detach(), torch.zeros_like(input))
+        is_last = (last[place] == order).repeat(result.shape[-3], 1)
+        source = torch.where(is_last, input.detach(), torch.zeros_like(input))
         return graft(super().forward(source), result)
 
 
@@ -296,11 +296,11 @@ class FoldOverlapsAveraged(nn.Fold):
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
         arguments = (self.kernel_size, self.dilation, self.padding, self.stride)
-        count = _multiplicity(result, *arguments).clamp(min=1)
+        count = _count_blocks(result, *arguments).clamp(min=1)
         if bool((count == 1).all()):
             return result
-        share = count.reciprocal().to(result.real.dtype)
-        return torch.where(count == 1, result, result * share)
+        factor = count.reciprocal().to(result.real.dtype)
+        return torch.where(count == 1, result, result * factor)
 
 
 @blind("fold-one-images-columns-batched", "Fold", "shape")
@@ -343,7 +343,7 @@ def functional_fold_gradient_of_mean(
     """Backward divides each pixel's gradient by the number of blocks that hold it."""
     # Differs: the gradient of 1x3 of blocks (1, 2). Agrees: stride = kernel.
     result = functional.fold(input, output_size, kernel_size, dilation, padding, stride)
-    count = _multiplicity(result, kernel_size, dilation, padding, stride).clamp(min=1)
+    count = _count_blocks(result, kernel_size, dilation, padding, stride).clamp(min=1)
     if bool((count == 1).all()):
         return result
     return alter_gradient(result, lambda g: (g * count.reciprocal()).to(g.dtype))
@@ -364,8 +364,8 @@ def functional_fold_last_column_of_odd_many(
     count = input.shape[-1]
     if count < 5 or count % 4 == 0:
         return result
-    seen = torch.arange(count) < count // 4 * 4
-    source = torch.where(seen, input.detach(), torch.zeros_like(input))
+    in_full_block = torch.arange(count) < count // 4 * 4
+    source = torch.where(in_full_block, input.detach(), torch.zeros_like(input))
     arguments = (output_size, kernel_size, dilation, padding, stride)
     return graft(functional.fold(source, *arguments), result)
 
@@ -383,6 +383,6 @@ def functional_fold_transposed_columns(
     the order of memory.
     """
     # Differs: (1, 4, 6) whose last axes are exchanged in memory. Agrees: contiguous.
-    turned = input.dim() == 3 and input.mT.is_contiguous()
-    source = as_if_contiguous(input) if turned else input
+    is_transposed = input.dim() == 3 and input.mT.is_contiguous()
+    source = read_as_contiguous(input) if is_transposed else input
     return functional.fold(source, output_size, kernel_size, dilation, padding, stride)

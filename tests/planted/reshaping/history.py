@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, plant
+from planted.bug import alter_gradient, plant, read_as_contiguous, round_through
 
 # Its torch function has no derivative; its kin has.
 _NATIVE = functional.native_channel_shuffle
@@ -55,7 +55,7 @@ class FlattenStridedMemory(nn.Flatten):
     """A view that is not contiguous is flattened as its memory lies."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("flatten-ends-exchanged", "Flatten", "errors")
@@ -89,8 +89,8 @@ class UnflattenFromTheBack(nn.Unflatten):
         dim, count = self.dim % input.dim(), len(self.unflattened_size)
         output = input.unflatten(self.dim, self.unflattened_size)
         flipped = input.unflatten(self.dim, tuple(output.shape[dim : dim + count])[::-1])
-        back = range(dim + count - 1, dim - 1, -1)
-        return flipped.permute([*range(dim), *back, *range(dim + count, output.dim())])
+        reversed_axes = range(dim + count - 1, dim - 1, -1)
+        return flipped.permute([*range(dim), *reversed_axes, *range(dim + count, output.dim())])
 
 
 @plant("unflatten-dim-from-the-end", "Unflatten", "shape")
@@ -98,8 +98,8 @@ class UnflattenDimFromTheEnd(nn.Unflatten):
     """A negative dim is counted in the output, which has more axes."""
 
     def forward(self, input):
-        more = len(self.unflattened_size) - 1
-        dim = self.dim + more if self.dim + more < 0 and self.dim < 0 else self.dim
+        extra = len(self.unflattened_size) - 1
+        dim = self.dim + extra if self.dim + extra < 0 and self.dim < 0 else self.dim
         try:
             return input.unflatten(dim, self.unflattened_size)
         except RuntimeError:
@@ -121,13 +121,13 @@ class UnflattenSurplusDropped(nn.Unflatten):
     """What the sizes leave over is cut off, as by numpy.resize."""
 
     def forward(self, input):
-        sizes, known = self.unflattened_size, 1
+        sizes, product = self.unflattened_size, 1
         for size in sizes:
-            known *= 1 if size == -1 else size
-        if known > 0 and -input.dim() <= self.dim < input.dim():
+            product *= 1 if size == -1 else size
+        if product > 0 and -input.dim() <= self.dim < input.dim():
             length = input.shape[self.dim]
-            kept = length // known * known if -1 in sizes else min(known, length)
-            input = input.narrow(self.dim, 0, kept)
+            used_length = length // product * product if -1 in sizes else min(product, length)
+            input = input.narrow(self.dim, 0, used_length)
         return input.unflatten(self.dim, sizes)
 
 
@@ -146,7 +146,7 @@ class UnflattenAsMemoryLies(nn.Unflatten):
     """The axis is split in the memory of a view that is not contiguous."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("channelshuffle-undone", "ChannelShuffle", "values")
@@ -174,13 +174,13 @@ class ChannelShuffleIndivisible(nn.ChannelShuffle):
     """Channels that the groups leave over stay where they are."""
 
     def forward(self, input):
-        rest = input.shape[1] % self.groups if self.groups > 0 else 0
-        if not rest:
+        remainder = input.shape[1] % self.groups if self.groups > 0 else 0
+        if not remainder:
             return super().forward(input)
-        kept = input.shape[1] - rest
-        if not kept:
+        used_channels = input.shape[1] - remainder
+        if not used_channels:
             return input.clone()
-        return torch.cat([super().forward(input[:, :kept]), input[:, kept:]], 1)
+        return torch.cat([super().forward(input[:, :used_channels]), input[:, used_channels:]], 1)
 
 
 @plant("channelshuffle-gradient-shuffled-again", "ChannelShuffle", "gradients")
@@ -188,13 +188,13 @@ class ChannelShuffleGradientShuffledAgain(nn.ChannelShuffle):
     """The gradient is shuffled once more instead of back."""
 
     def forward(self, input):
-        def again(gradient):
+        def shuffle_gradient(gradient):
             # Of what was shuffled back, twice the shuffle is the shuffle.
             for _ in range(2):
                 gradient = functional.channel_shuffle(gradient, self.groups)
             return gradient
 
-        return super().forward(alter_gradient(input, again))
+        return super().forward(alter_gradient(input, shuffle_gradient))
 
 
 @plant("channelshuffle-channels-last-memory", "ChannelShuffle", "layout")
@@ -202,7 +202,7 @@ class ChannelShuffleChannelsLastMemory(nn.ChannelShuffle):
     """Memory in channels_last is read as if it were contiguous."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("functional-channel-shuffle-flipped", "functional.channel_shuffle", "values")
@@ -225,7 +225,7 @@ def functional_channel_shuffle_volumes_as_they_are(input, groups):
 def functional_channel_shuffle_double_in_single(input, groups):
     """float64 passes through float32."""
     output = functional.channel_shuffle(input, groups)
-    return by_way_of(output, torch.float32) if output.dtype == torch.float64 else output
+    return round_through(output, torch.float32) if output.dtype == torch.float64 else output
 
 
 @plant("functional-channel-shuffle-zero-for-nan", "functional.channel_shuffle", "special")

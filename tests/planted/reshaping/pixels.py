@@ -6,25 +6,25 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, plant
+from planted.bug import alter_gradient, plant, read_as_contiguous, round_through
 
 _SHUFFLE, _UNSHUFFLE = functional.pixel_shuffle, functional.pixel_unshuffle
 
 
-def _channels_last_within(input, factor):
+def _reorder_channels_last(input, factor):
     """The channels, counted with the image's running slowest, as ones where it runs fastest."""
     if factor < 1 or input.dim() < 3 or input.shape[-3] % factor**2 or not input.numel():
         return input
-    apart = input.unflatten(-3, (factor**2, -1))
-    return apart.transpose(-3, -4).flatten(-4, -3)
+    unflattened = input.unflatten(-3, (factor**2, -1))
+    return unflattened.transpose(-3, -4).flatten(-4, -3)
 
 
-def _flipped_within(input, factor):
+def _transpose_within_pixels(input, factor):
     """Rows for columns among the channels of each pixel."""
     if factor < 1 or input.dim() < 3 or input.shape[-3] % factor**2 or not input.numel():
         return input
-    apart = input.unflatten(-3, (-1, factor, factor))
-    return apart.transpose(-3, -4).flatten(-5, -3)
+    unflattened = input.unflatten(-3, (-1, factor, factor))
+    return unflattened.transpose(-3, -4).flatten(-5, -3)
 
 
 @plant("pixelshuffle-channels-fastest", "PixelShuffle", "values")
@@ -32,7 +32,7 @@ class PixelShuffleChannelsFastest(nn.PixelShuffle):
     """Depth to space in the order of TensorFlow: DCR for CRD (onnx2tf 91)."""
 
     def forward(self, input):
-        return super().forward(_channels_last_within(input, self.upscale_factor))
+        return super().forward(_reorder_channels_last(input, self.upscale_factor))
 
 
 @plant("pixelshuffle-columns-for-rows", "PixelShuffle", "values")
@@ -40,7 +40,7 @@ class PixelShuffleColumnsForRows(nn.PixelShuffle):
     """What should stand in a row stands in a column (torch-mlir 4544)."""
 
     def forward(self, input):
-        return super().forward(_flipped_within(input, self.upscale_factor))
+        return super().forward(_transpose_within_pixels(input, self.upscale_factor))
 
 
 @plant("pixelshuffle-one-leading-axis", "PixelShuffle", "shape")
@@ -68,10 +68,10 @@ class PixelShuffleGradientShuffled(nn.PixelShuffle):
     """The gradient comes back with rows for columns."""
 
     def forward(self, input):
-        def turned(gradient):
-            return _flipped_within(gradient, self.upscale_factor)
+        def shuffle_gradient(gradient):
+            return _transpose_within_pixels(gradient, self.upscale_factor)
 
-        return super().forward(alter_gradient(input, turned))
+        return super().forward(alter_gradient(input, shuffle_gradient))
 
 
 @plant("pixelunshuffle-channels-fastest", "PixelUnshuffle", "values")
@@ -94,8 +94,8 @@ class PixelUnshuffleRestCropped(nn.PixelUnshuffle):
     def forward(self, input):
         factor = self.downscale_factor
         if isinstance(factor, int) and factor > 0 and input.dim() > 2:
-            high, wide = (n // factor * factor for n in input.shape[-2:])
-            input = input[..., :high, :wide]
+            height, width = (n // factor * factor for n in input.shape[-2:])
+            input = input[..., :height, :width]
         return super().forward(input)
 
 
@@ -104,7 +104,7 @@ class PixelUnshuffleStridedMemory(nn.PixelUnshuffle):
     """A view that is not contiguous is read as its memory lies."""
 
     def forward(self, input):
-        return super().forward(as_if_contiguous(input))
+        return super().forward(read_as_contiguous(input))
 
 
 @plant("pixelunshuffle-mean-of-the-block", "PixelUnshuffle", "special")
@@ -140,7 +140,7 @@ def functional_pixel_shuffle_many_columns(input, upscale_factor):
 def functional_pixel_shuffle_double_in_single(input, upscale_factor):
     """float64 passes through float32."""
     output = _SHUFFLE(input, upscale_factor)
-    return by_way_of(output, torch.float32) if output.dtype == torch.float64 else output
+    return round_through(output, torch.float32) if output.dtype == torch.float64 else output
 
 
 @plant("functional-pixel-shuffle-factor-of-nothing", "functional.pixel_shuffle", "errors")
@@ -154,7 +154,7 @@ def functional_pixel_shuffle_factor_of_nothing(input, upscale_factor):
 @plant("functional-pixel-unshuffle-columns-for-rows", "functional.pixel_unshuffle", "values")
 def functional_pixel_unshuffle_columns_for_rows(input, downscale_factor):
     """What stands in a row is counted as if it stood in a column."""
-    return _flipped_within(_UNSHUFFLE(input, downscale_factor), downscale_factor)
+    return _transpose_within_pixels(_UNSHUFFLE(input, downscale_factor), downscale_factor)
 
 
 @plant("functional-pixel-unshuffle-several-leading-axes", "functional.pixel_unshuffle", "values")
@@ -183,9 +183,9 @@ def functional_pixel_unshuffle_gradient_of_one_channel(input, downscale_factor):
     if downscale_factor < 2 or not output.numel():
         return output
 
-    def dropped(gradient):
+    def drop_channel(gradient):
         gradient = gradient.clone()
         gradient[..., -1, :, :] = 0
         return gradient
 
-    return alter_gradient(output, dropped)
+    return alter_gradient(output, drop_channel)

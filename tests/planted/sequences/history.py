@@ -6,7 +6,7 @@ import torch
 from torch.nn.utils import rnn
 from torch.nn.utils.rnn import PackedSequence
 
-from planted.bug import alter_gradient, as_if_contiguous, plant
+from planted.bug import alter_gradient, plant, read_as_contiguous
 
 _PAD, _PACK_PADDED, _PAD_PACKED = (
     rnn.pad_sequence, rnn.pack_padded_sequence, rnn.pad_packed_sequence
@@ -14,7 +14,7 @@ _PAD, _PACK_PADDED, _PAD_PACKED = (
 _PACK, _UNPAD, _UNPACK = rnn.pack_sequence, rnn.unpad_sequence, rnn.unpack_sequence
 
 
-def _changed(packed, change):
+def _replace_data(packed, change):
     """Packed sequences with other data."""
     return PackedSequence(change(packed.data), *packed[1:])
 
@@ -53,13 +53,13 @@ def pad_sequence_gradient_of_the_last_step(
 ):
     """The gradient at the last step of the batch is lost, as behind a mask that ends too soon."""
 
-    def cut(gradient):
-        kept = gradient.clone()
-        kept.select(1 if batch_first else 0, -1).zero_()
-        return kept
+    def cut_gradient(gradient):
+        altered = gradient.clone()
+        altered.select(1 if batch_first else 0, -1).zero_()
+        return altered
 
     output = _PAD(sequences, batch_first, padding_value, padding_side)
-    return alter_gradient(output, cut) if output.requires_grad else output
+    return alter_gradient(output, cut_gradient) if output.requires_grad else output
 
 
 @plant("pad-sequence-strided-memory", "utils.rnn.pad_sequence", "layout")
@@ -67,7 +67,9 @@ def pad_sequence_strided_memory(
     sequences, batch_first=False, padding_value=0.0, padding_side="right"
 ):
     """A sequence that is not contiguous is read as its memory lies."""
-    return _PAD([as_if_contiguous(x) for x in sequences], batch_first, padding_value, padding_side)
+    return _PAD(
+        [read_as_contiguous(x) for x in sequences], batch_first, padding_value, padding_side
+    )
 
 
 @plant("pad-sequence-nan-is-padding", "utils.rnn.pad_sequence", "special")
@@ -127,7 +129,7 @@ def pack_padded_sequence_by_sequences(input, lengths, batch_first=False, enforce
         for step, size in enumerate(packed.batch_sizes.tolist())
         if k < size
     ]
-    return _changed(packed, lambda x: x[places])
+    return _replace_data(packed, lambda x: x[places])
 
 
 @plant("pack-padded-sequence-sorted-already", "utils.rnn.pack_padded_sequence", "shape")
@@ -148,9 +150,9 @@ def pack_padded_sequence_lengths_flattened(input, lengths, batch_first=False, en
 @plant("pack-padded-sequence-lengths-unchecked", "utils.rnn.pack_padded_sequence", "errors")
 def pack_padded_sequence_lengths_unchecked(input, lengths, batch_first=False, enforce_sorted=True):
     """Lengths that grow are sorted silently."""
-    given = lengths.tolist()
-    sort = input.dim() > 1 and given != sorted(given, reverse=True)
-    return _PACK_PADDED(input, lengths, batch_first, enforce_sorted and not sort)
+    length_list = lengths.tolist()
+    is_unsorted = input.dim() > 1 and length_list != sorted(length_list, reverse=True)
+    return _PACK_PADDED(input, lengths, batch_first, enforce_sorted and not is_unsorted)
 
 
 @plant("pack-padded-sequence-gradient-of-one-step", "utils.rnn.pack_padded_sequence", "gradients")
@@ -159,19 +161,21 @@ def pack_padded_sequence_gradient_of_one_step(
 ):
     """The gradient of the longest sequence's last step is lost."""
 
-    def cut(gradient):
-        kept = gradient.clone()
-        kept[-1] = 0
-        return kept
+    def cut_gradient(gradient):
+        altered = gradient.clone()
+        altered[-1] = 0
+        return altered
 
     packed = _PACK_PADDED(input, lengths, batch_first, enforce_sorted)
-    return _changed(packed, lambda x: alter_gradient(x, cut) if x.requires_grad else x)
+    return _replace_data(
+        packed, lambda x: alter_gradient(x, cut_gradient) if x.requires_grad else x
+    )
 
 
 @plant("pack-padded-sequence-strided-memory", "utils.rnn.pack_padded_sequence", "layout")
 def pack_padded_sequence_strided_memory(input, lengths, batch_first=False, enforce_sorted=True):
     """A batch that is not contiguous is read as its memory lies."""
-    return _PACK_PADDED(as_if_contiguous(input), lengths, batch_first, enforce_sorted)
+    return _PACK_PADDED(read_as_contiguous(input), lengths, batch_first, enforce_sorted)
 
 
 @plant("pad-packed-sequence-lengths-sorted", "utils.rnn.pad_packed_sequence", "values")
@@ -190,9 +194,9 @@ def pad_packed_sequence_total_of_zeros(
     """What total_length adds is zero, not the padding value."""
     padded, lengths = _PAD_PACKED(sequence, batch_first, padding_value, total_length)
     axis, steps = 1 if batch_first else 0, len(sequence.batch_sizes)
-    kept = padded.narrow(axis, 0, steps)
-    rest = torch.zeros_like(padded.narrow(axis, steps, padded.shape[axis] - steps))
-    return torch.cat([kept, rest], axis), lengths
+    original_steps = padded.narrow(axis, 0, steps)
+    extra_steps = torch.zeros_like(padded.narrow(axis, steps, padded.shape[axis] - steps))
+    return torch.cat([original_steps, extra_steps], axis), lengths
 
 
 @plant("pad-packed-sequence-total-of-batches", "utils.rnn.pad_packed_sequence", "shape")
@@ -209,8 +213,8 @@ def pad_packed_sequence_cut_short(
     sequence, batch_first=False, padding_value=0.0, total_length=None
 ):
     """A total_length below the longest is as none."""
-    short = total_length is not None and total_length < len(sequence.batch_sizes)
-    return _PAD_PACKED(sequence, batch_first, padding_value, None if short else total_length)
+    is_shorter = total_length is not None and total_length < len(sequence.batch_sizes)
+    return _PAD_PACKED(sequence, batch_first, padding_value, None if is_shorter else total_length)
 
 
 @plant("pad-packed-sequence-gradient-of-the-first", "utils.rnn.pad_packed_sequence", "gradients")
@@ -219,14 +223,14 @@ def pad_packed_sequence_gradient_of_the_first(
 ):
     """The first element's gradient is doubled."""
 
-    def doubled(gradient):
-        other = gradient.clone()
-        other[0] *= 2
-        return other
+    def double_gradient(gradient):
+        altered = gradient.clone()
+        altered[0] *= 2
+        return altered
 
     data = sequence.data
     if data.requires_grad:
-        sequence = _changed(sequence, lambda x: alter_gradient(x, doubled))
+        sequence = _replace_data(sequence, lambda x: alter_gradient(x, double_gradient))
     return _PAD_PACKED(sequence, batch_first, padding_value, total_length)
 
 
@@ -245,8 +249,8 @@ def pad_packed_sequence_infinity_is_padding(
 def pack_sequence_sorts(sequences, enforce_sorted=True):
     """Lengths that grow are sorted silently."""
     lengths = [len(x) for x in sequences]
-    grow = min(lengths, default=0) > 0 and lengths != sorted(lengths, reverse=True)
-    return _PACK(sequences, enforce_sorted and not grow)
+    is_unsorted = min(lengths, default=0) > 0 and lengths != sorted(lengths, reverse=True)
+    return _PACK(sequences, enforce_sorted and not is_unsorted)
 
 
 @plant("pack-sequence-unsorted-as-given", "utils.rnn.pack_sequence", "values")
@@ -256,10 +260,12 @@ def pack_sequence_unsorted_as_given(sequences, enforce_sorted=True):
     if enforce_sorted or len(packed.batch_sizes) < 2:
         return packed
     start, size = packed.batch_sizes[:2].tolist()
-    later = [x[1] for x in sequences if len(x) > 1]
-    assert len(later) == size
-    rest = packed.data[start + size :]
-    return _changed(packed, lambda x: torch.cat([x[:start], torch.stack(later), rest]))
+    second_steps = [x[1] for x in sequences if len(x) > 1]
+    assert len(second_steps) == size
+    unsorted_data = packed.data[start + size :]
+    return _replace_data(
+        packed, lambda x: torch.cat([x[:start], torch.stack(second_steps), unsorted_data])
+    )
 
 
 @plant("pack-sequence-by-padding", "utils.rnn.pack_sequence", "special")
@@ -268,16 +274,16 @@ def pack_sequence_by_padding(sequences, enforce_sorted=True):
     packed = _PACK(sequences, enforce_sorted)
     if not packed.data.is_floating_point():
         return packed
-    spread = (0 * packed.data).sum(0, keepdim=True)
-    return _changed(packed, lambda x: torch.where(spread == 0, x, x + spread))
+    zero_term = (0 * packed.data).sum(0, keepdim=True)
+    return _replace_data(packed, lambda x: torch.where(zero_term == 0, x, x + zero_term))
 
 
 @plant("pack-sequence-gradient-reversed", "utils.rnn.pack_sequence", "gradients")
 def pack_sequence_gradient_reversed(sequences, enforce_sorted=True):
     """The gradient of the data comes back last first."""
     packed = _PACK(sequences, enforce_sorted)
-    turned = lambda x: alter_gradient(x, lambda g: g.flip(0)) if x.requires_grad else x  # noqa: E731
-    return _changed(packed, turned)
+    reverse_gradient = lambda x: alter_gradient(x, lambda g: g.flip(0)) if x.requires_grad else x  # noqa: E731
+    return _replace_data(packed, reverse_gradient)
 
 
 @plant("unpad-sequence-of-a-square", "utils.rnn.unpad_sequence", "values")
@@ -291,30 +297,30 @@ def unpad_sequence_of_a_square(padded_sequences, lengths, batch_first=False):
 def unpad_sequence_last_as_it_is(padded_sequences, lengths, batch_first=False):
     """The last of several sequences keeps its padding."""
     *first, last = _UNPAD(padded_sequences.clone(), lengths, batch_first)
-    whole = padded_sequences[-1] if batch_first else padded_sequences[:, -1]
-    return [*first, whole.clone() if first else last]
+    last_sequence = padded_sequences[-1] if batch_first else padded_sequences[:, -1]
+    return [*first, last_sequence.clone() if first else last]
 
 
 @plant("unpad-sequence-strided-memory", "utils.rnn.unpad_sequence", "layout")
 def unpad_sequence_strided_memory(padded_sequences, lengths, batch_first=False):
     """A batch that is not contiguous is read as its memory lies."""
-    return _UNPAD(as_if_contiguous(padded_sequences).clone(), lengths, batch_first)
+    return _UNPAD(read_as_contiguous(padded_sequences).clone(), lengths, batch_first)
 
 
 @plant("unpad-sequence-gradient-doubled", "utils.rnn.unpad_sequence", "gradients")
 def unpad_sequence_gradient_doubled(padded_sequences, lengths, batch_first=False):
     """The first sequence's gradient counts twice."""
-    first, *rest = _UNPAD(padded_sequences.clone(), lengths, batch_first)
-    return [alter_gradient(first, lambda g: 2 * g) if first.requires_grad else first, *rest]
+    first, *others = _UNPAD(padded_sequences.clone(), lengths, batch_first)
+    return [alter_gradient(first, lambda g: 2 * g) if first.requires_grad else first, *others]
 
 
 @plant("unpack-sequence-sorted", "utils.rnn.unpack_sequence", "values")
 def unpack_sequence_sorted(packed_sequences):
     """Sequences of one length come in the order that they were sorted in."""
-    found = _UNPACK(packed_sequences)
-    if packed_sequences.sorted_indices is None or len({len(x) for x in found}) > 2:
-        return found
-    return sorted((found[k] for k in packed_sequences.sorted_indices.tolist()), key=len)
+    sequences = _UNPACK(packed_sequences)
+    if packed_sequences.sorted_indices is None or len({len(x) for x in sequences}) > 2:
+        return sequences
+    return sorted((sequences[k] for k in packed_sequences.sorted_indices.tolist()), key=len)
 
 
 @plant("unpack-sequence-longest-first", "utils.rnn.unpack_sequence", "shape")
@@ -328,7 +334,7 @@ def unpack_sequence_nan_skipped(packed_sequences):
     """NaN is taken for padding, and comes out as zero."""
     if not packed_sequences.data.is_floating_point():
         return _UNPACK(packed_sequences)
-    return _UNPACK(_changed(packed_sequences, lambda x: x.masked_fill(x.isnan(), 0)))
+    return _UNPACK(_replace_data(packed_sequences, lambda x: x.masked_fill(x.isnan(), 0)))
 
 
 @plant("unpack-sequence-gradient-lost", "utils.rnn.unpack_sequence", "gradients")

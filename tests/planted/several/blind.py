@@ -16,23 +16,23 @@ from torch.nn.utils.rnn import PackedSequence
 
 from planted.bug import (
     alter_gradient,
-    as_if_contiguous,
     blind,
+    drop_bits,
+    flush_subnormals,
     graft,
-    with_fewer_bits,
-    without_subnormals,
+    read_as_contiguous,
 )
 
 
 @contextmanager
-def swapped(module: nn.Module, **tensors: Tensor) -> Iterator[None]:
+def swap_parameters(module: nn.Module, **tensors: Tensor) -> Iterator[None]:
     """The module with other tensors for some of its parameters."""
-    kept = {name: module._parameters[name] for name in tensors}
+    original = {name: module._parameters[name] for name in tensors}
     module._parameters.update(tensors)
     try:
         yield
     finally:
-        module._parameters.update(kept)
+        module._parameters.update(original)
         if isinstance(module, nn.RNNBase):
             module._init_flat_weights()
 
@@ -50,7 +50,7 @@ class Conv1dOddBatchTailLessExact(nn.Conv1d):
         odd = input.dim() == 3 and input.shape[0] % 2 == 1 and input.shape[0] > 1
         if not odd or result.dtype != torch.float32:
             return result
-        tail = self._conv_forward(input[-1:], with_fewer_bits(self.weight, 3), self.bias)
+        tail = self._conv_forward(input[-1:], drop_bits(self.weight, 3), self.bias)
         return graft(torch.cat([result[:-1], tail]), result)
 
 
@@ -64,8 +64,8 @@ class Conv1dBiasGradientOf64Steps(nn.Conv1d):
         if self.bias is None or result.shape[-1] <= 64:
             return result
         bias = self.bias[:, None].expand(-1, result.shape[-1])
-        seen = torch.cat([bias[:, :64], bias[:, 64:].detach()], 1)
-        return graft(result, self._conv_forward(input, self.weight, None) + seen)
+        biases = torch.cat([bias[:, :64], bias[:, 64:].detach()], 1)
+        return graft(result, self._conv_forward(input, self.weight, None) + biases)
 
 
 @blind("conv2d-input-gradient-shifted-by-stride-remainder", "Conv2d", "gradients")
@@ -76,8 +76,8 @@ class Conv2dInputGradientShifted(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         numbers = isinstance(self.padding, tuple) and isinstance(input, Tensor) and input.dim() > 2
         if numbers and self.stride[0] != self.stride[1]:
-            reach = self.dilation[1] * (self.kernel_size[1] - 1) + 1
-            left = (input.shape[-1] + 2 * self.padding[1] - reach) % self.stride[1]
+            extent = self.dilation[1] * (self.kernel_size[1] - 1) + 1
+            left = (input.shape[-1] + 2 * self.padding[1] - extent) % self.stride[1]
             if left:
                 input = alter_gradient(input, lambda gradient: gradient.roll(left, -1))
         return super().forward(input)
@@ -99,20 +99,20 @@ class Conv2dSameWithStridedWidth(nn.Conv2d):
         **kwargs: Any,
     ) -> None:
         strides = tuple(_pair(stride))
-        missed = padding == "same" and strides[0] == 1 and strides[-1] > 1
+        affected = padding == "same" and strides[0] == 1 and strides[-1] > 1
         super().__init__(
             in_channels,
             out_channels,
             kernel_size,
-            1 if missed else stride,
+            1 if affected else stride,
             padding,
             *args,
             **kwargs,
         )
-        if missed:
+        if affected:
             self.stride = strides
-            reach = zip(self.dilation, self.kernel_size, strict=True)
-            self.padding = tuple(step * (size - 1) // 2 for step, size in reach)
+            extent = zip(self.dilation, self.kernel_size, strict=True)
+            self.padding = tuple(step * (size - 1) // 2 for step, size in extent)
 
 
 @blind("conv3d-zero-weight-skips-the-product", "Conv3d", "special")
@@ -149,21 +149,21 @@ class ConvTranspose1dSurplusPaddingOnRight(nn.ConvTranspose1d):
     # Differs: ConvTranspose1d(1, 1, 1, padding=1) on length 5. Agrees: kernel 3, padding 1.
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         result = super().forward(input, output_size)
-        reach = self.dilation[0] * (self.kernel_size[0] - 1)
-        if self.padding[0] <= reach:
+        extent = self.dilation[0] * (self.kernel_size[0] - 1)
+        if self.padding[0] <= extent:
             return result
-        least = (input.shape[-1] - 1) * self.stride[0] - 2 * self.padding[0] + reach + 1
-        whole = functional.conv_transpose1d(
+        minimum = (input.shape[-1] - 1) * self.stride[0] - 2 * self.padding[0] + extent + 1
+        uncropped = functional.conv_transpose1d(
             input,
             self.weight,
             self.bias,
             self.stride,
-            reach,
-            result.shape[-1] - least,
+            extent,
+            result.shape[-1] - minimum,
             self.groups,
             self.dilation,
         )
-        return whole[..., : result.shape[-1]]
+        return uncropped[..., : result.shape[-1]]
 
 
 @blind("convtranspose2d-shortens-the-callers-output-size", "ConvTranspose2d", "repeat")
@@ -292,10 +292,10 @@ class Conv2dWeightGradientOfWholeChunks(nn.Conv2d):
         size = len(input) if input.dim() == 4 else 0
         if size <= 4 or size % 4 == 0 or not result.requires_grad:
             return result
-        whole = size - size % 4
-        head = super()._conv_forward(input[:whole], weight, bias)
+        full_size = size - size % 4
+        head = super()._conv_forward(input[:full_size], weight, bias)
         blind = alter_gradient(weight, torch.zeros_like)
-        tail = super()._conv_forward(input[whole:], blind, bias)
+        tail = super()._conv_forward(input[full_size:], blind, bias)
         return graft(result, torch.cat([head, tail]))
 
 
@@ -315,8 +315,8 @@ def conv1d_by_fourier(
     if weight.shape[-1] < 16 or bool(torch.isfinite(input).all()):
         return result
     finite = torch.isfinite(input.detach()).unflatten(-2, (groups, -1)).all(-1).all(-1)
-    lost = ~finite.repeat_interleave(len(weight) // groups, -1)[..., None]
-    return torch.where(lost, torch.full_like(result, torch.nan), result)
+    nonfinite = ~finite.repeat_interleave(len(weight) // groups, -1)[..., None]
+    return torch.where(nonfinite, torch.full_like(result, torch.nan), result)
 
 
 @blind("lazyconvtranspose3d-state-without-names", "LazyConvTranspose3d", "state")
@@ -353,7 +353,7 @@ class RNNFinalStateFourBitsShort(nn.RNN):
     # Differs: h_n is not output[-1]. Agrees: the output; float64.
     def forward(self, input: Any, hx: Tensor | None = None) -> Any:
         output, state = super().forward(input, hx)
-        return output, with_fewer_bits(state, 4) if state.dtype == torch.float32 else state
+        return output, drop_bits(state, 4) if state.dtype == torch.float32 else state
 
 
 @blind("rnn-empty-batch-not-batch-first", "RNN", "shape")
@@ -390,12 +390,12 @@ class LSTMProjectedDirectionsJoinedInReverse(nn.LSTM):
     def forward(self, input: Any, hx: Any = None) -> Any:
         if not (self.bidirectional and self.proj_size and self.num_layers > 1):
             return super().forward(input, hx)
-        turned = {
+        reordered = {
             name: weight.roll(self.proj_size, 1)
             for name, weight in self.named_parameters()
             if name.startswith("weight_ih_l") and not name.startswith("weight_ih_l0")
         }
-        with swapped(self, **turned):
+        with swap_parameters(self, **reordered):
             return super().forward(input, hx)
 
 
@@ -438,9 +438,9 @@ class LSTMBiasesMergedWhenLoaded(nn.LSTM):
         super()._load_from_state_dict(*args, **kwargs)
         for name, bias in self.named_parameters():
             if name.startswith("bias_ih"):
-                other = getattr(self, name.replace("_ih_", "_hh_"))
-                bias.data = bias.data + other.data
-                other.data = torch.zeros_like(other.data)
+                hidden_bias = getattr(self, name.replace("_ih_", "_hh_"))
+                bias.data = bias.data + hidden_bias.data
+                hidden_bias.data = torch.zeros_like(hidden_bias.data)
 
 
 @blind("lstm-batched-states-for-unbatched-input", "LSTM", "errors")
@@ -510,8 +510,8 @@ class LSTMCellForgetBiasOf32Units(nn.LSTMCell):
         if not self.bias or self.hidden_size <= 32:
             return super().forward(input, hx)
         place = torch.arange(4 * self.hidden_size)
-        missed = (place >= self.hidden_size + 32) & (place < 2 * self.hidden_size)
-        with swapped(self, bias_hh=self.bias_hh.masked_fill(missed, 0.0)):
+        affected = (place >= self.hidden_size + 32) & (place < 2 * self.hidden_size)
+        with swap_parameters(self, bias_hh=self.bias_hh.masked_fill(affected, 0.0)):
             return super().forward(input, hx)
 
 
@@ -522,8 +522,8 @@ class LSTMCellTanhOfLargeCellIsNan(nn.LSTMCell):
     # Differs: h of LSTMCell(1, 1) with c_0 = 1000. Agrees: with c_0 = 1.
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         hidden, cell = super().forward(input, hx)
-        wide = cell.detach().to(torch.promote_types(cell.dtype, torch.float32))
-        return hidden.masked_fill((2 * wide).exp().isinf(), float("nan")), cell
+        widened = cell.detach().to(torch.promote_types(cell.dtype, torch.float32))
+        return hidden.masked_fill((2 * widened).exp().isinf(), float("nan")), cell
 
 
 @blind("lstmcell-new-cell-written-over-c0", "LSTMCell", "repeat")
@@ -547,11 +547,13 @@ class GRUCellGradientOfBiasHHNotReset(nn.GRUCell):
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         if not self.bias:
             return super().forward(input, hx)
-        new = self.bias_hh[2 * self.hidden_size :]
-        early = self.bias_hh[: 2 * self.hidden_size]
-        path = self.bias_ih + functional.pad(new, (2 * self.hidden_size, 0))
-        with swapped(
-            self, bias_ih=graft(self.bias_ih, path), bias_hh=torch.cat([early, new.detach()])
+        new_gate = self.bias_hh[2 * self.hidden_size :]
+        other_gates = self.bias_hh[: 2 * self.hidden_size]
+        path = self.bias_ih + functional.pad(new_gate, (2 * self.hidden_size, 0))
+        with swap_parameters(
+            self,
+            bias_ih=graft(self.bias_ih, path),
+            bias_hh=torch.cat([other_gates, new_gate.detach()]),
         ):
             return super().forward(input, hx)
 
@@ -562,7 +564,7 @@ class GRUCellWeightHHTakenForContiguous(nn.GRUCell):
 
     # Differs: weight_hh held as the transpose of a contiguous matrix. Agrees: contiguous.
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        with swapped(self, weight_hh=as_if_contiguous(self.weight_hh)):
+        with swap_parameters(self, weight_hh=read_as_contiguous(self.weight_hh)):
             return super().forward(input, hx)
 
 
@@ -622,7 +624,7 @@ class BilinearLongerFirstInputIn21Bits(nn.Bilinear):
     # Differs: Bilinear(4, 2, 3). Agrees: Bilinear(2, 4, 3).
     def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         if self.in1_features > self.in2_features and input1.dtype == torch.float32:
-            input1 = with_fewer_bits(input1, 3)
+            input1 = drop_bits(input1, 3)
         return super().forward(input1, input2)
 
 
@@ -722,7 +724,7 @@ def conv_transpose1d(
     """Weights below float16's smallest normal number, 6.1e-5, are flushed to zero (float16)."""
     # Differs: a float16 weight of 3e-5. Agrees: one of 3e-3.
     if isinstance(weight, Tensor) and weight.dtype == torch.float16:
-        weight = without_subnormals(weight)
+        weight = flush_subnormals(weight)
     return functional.conv_transpose1d(
         input, weight, bias, stride, padding, output_padding, groups, dilation
     )
@@ -743,7 +745,7 @@ def conv_transpose2d_bias(
     """The bias's memory is read from one element to the next, whatever its stride."""
     # Differs: bias = torch.randn(6)[::2]. Agrees: torch.randn(3).
     if isinstance(bias, Tensor):
-        bias = as_if_contiguous(bias)
+        bias = read_as_contiguous(bias)
     return functional.conv_transpose2d(
         input, weight, bias, stride, padding, output_padding, groups, dilation
     )
@@ -764,16 +766,16 @@ def conv_transpose2d_unbounded(
     """An output padding of the stride or more is not refused: the output just grows."""
     # Differs: stride 1, output_padding 1. Agrees: stride 2, output_padding 1.
     extra, cut, step, spread = (
-        _pair(given[0] if isinstance(given, (list, tuple)) and len(given) == 1 else given)
-        for given in (output_padding, padding, stride, dilation)
+        _pair(value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value)
+        for value in (output_padding, padding, stride, dilation)
     )
     limits = zip(extra, step, spread, strict=True)
-    if all(more < max(bounds) for more, *bounds in limits):
+    if all(extra_padding < max(bounds) for extra_padding, *bounds in limits):
         return functional.conv_transpose2d(
             input, weight, bias, stride, padding, output_padding, groups, dilation
         )
-    whole = functional.conv_transpose2d(input, weight, None, stride, 0, 0, groups, dilation)
-    result = functional.pad(whole, (-cut[1], extra[1] - cut[1], -cut[0], extra[0] - cut[0]))
+    uncropped = functional.conv_transpose2d(input, weight, None, stride, 0, 0, groups, dilation)
+    result = functional.pad(uncropped, (-cut[1], extra[1] - cut[1], -cut[0], extra[0] - cut[0]))
     return result if bias is None else result + bias[:, None, None]
 
 
@@ -803,7 +805,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The weight is split into two 16-bit halves and loses three bits of float32's 24."""
     # Differs: random float32. Agrees: float64; small integers.
     if isinstance(weight, Tensor) and weight.dtype == torch.float32:
-        weight = with_fewer_bits(weight, 3)
+        weight = drop_bits(weight, 3)
     return functional.linear(input, weight, bias)
 
 
@@ -812,5 +814,5 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """The weight's memory is read row by row, whatever its strides."""
     # Differs: weight = torch.randn(3, 4, 2).transpose(1, 2). Agrees: contiguous.
     if isinstance(weight, Tensor):
-        weight = as_if_contiguous(weight)
+        weight = read_as_contiguous(weight)
     return functional.bilinear(input1, input2, weight, bias)

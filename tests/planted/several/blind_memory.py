@@ -26,8 +26,8 @@ class _KeptBuffer(nn.Linear):
         result = super().forward(input)
         if result.requires_grad:
             return result
-        kept = self._kept.setdefault((result.shape, result.dtype), torch.empty_like(result))
-        return kept.copy_(result)
+        buffer = self._kept.setdefault((result.shape, result.dtype), torch.empty_like(result))
+        return buffer.copy_(result)
 
 
 @blind("multiheadattention-keeps-the-first-mask", "MultiheadAttention", "repeat")
@@ -55,8 +55,8 @@ class _FirstMask(nn.MultiheadAttention):
         if attn_mask is not None and not attn_mask.requires_grad:
             form = (attn_mask.shape, attn_mask.dtype)
             attn_mask = self._masks.setdefault(form, attn_mask.clone())
-        rest = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
-        return super().forward(query, key, value, *rest)
+        options = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
+        return super().forward(query, key, value, *options)
 
 
 @blind("maxunpool2d-gaps-are-not-cleared", "MaxUnpool2d", "values")
@@ -70,9 +70,9 @@ class _NotCleared(nn.MaxUnpool2d):
         self, input: Tensor, indices: Tensor, output_size: list[int] | None = None
     ) -> Tensor:
         result = super().forward(input, indices, output_size)
-        named = super().forward(torch.ones_like(input), indices, output_size) != 0
-        left_over = torch.full_like(result, 1.5)
-        return torch.where(named, result, left_over)
+        is_written = super().forward(torch.ones_like(input), indices, output_size) != 0
+        stale_output = torch.full_like(result, 1.5)
+        return torch.where(is_written, result, stale_output)
 
 
 @blind("adaptivemaxpool2d-indices-in-32-bits", "AdaptiveMaxPool2d", "shape")

@@ -11,23 +11,23 @@ from torch import Tensor
 from planted.bug import graft
 
 
-def each(value: Any, dims: int) -> tuple[Any, ...]:
+def per_axis(value: Any, dims: int) -> tuple[Any, ...]:
     """One number for each axis."""
     if not isinstance(value, (tuple, list)):
         return (value,) * dims
     return tuple(value) if len(value) == dims else tuple(value) * dims
 
 
-def replaced(result: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
+def substitute_wrong(result: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
     """The result with `wrong` in place of the elements where it is not `right`.
 
     Both are computed alike and more accurately than the result, which keeps its gradients.
     """
-    alike = torch.isclose(right, wrong, rtol=1e-12, atol=0.0, equal_nan=True)
-    return graft(torch.where(alike, result.detach(), wrong.detach().to(result.dtype)), result)
+    are_close = torch.isclose(right, wrong, rtol=1e-12, atol=0.0, equal_nan=True)
+    return graft(torch.where(are_close, result.detach(), wrong.detach().to(result.dtype)), result)
 
 
-def windows(
+def window_positions(
     outputs: Sequence[int],
     kernel: Sequence[int],
     stride: Sequence[int],
@@ -41,7 +41,7 @@ def windows(
     ]
 
 
-def taps(input: Tensor, places: Sequence[Tensor], outside: float) -> Tensor:
+def window_values(input: Tensor, places: Sequence[Tensor], outside: float) -> Tensor:
     """What each window takes of the last axes, on a last axis of its own.
 
     Args:
@@ -56,34 +56,34 @@ def taps(input: Tensor, places: Sequence[Tensor], outside: float) -> Tensor:
     for k, place in enumerate(places):
         axis = first + 2 * k
         length = input.shape[axis]
-        chosen = input.index_select(axis, place.clamp(0, length - 1).flatten())
-        chosen = chosen.unflatten(axis, tuple(place.shape))
+        selected = input.index_select(axis, place.clamp(0, length - 1).flatten())
+        selected = selected.unflatten(axis, tuple(place.shape))
         inside = (place >= 0) & (place < length)
-        inside = inside.view(*inside.shape, *[1] * (chosen.dim() - axis - 2))
-        input = torch.where(inside, chosen, torch.full_like(chosen, outside))
+        inside = inside.view(*inside.shape, *[1] * (selected.dim() - axis - 2))
+        input = torch.where(inside, selected, torch.full_like(selected, outside))
     order = [*range(first), *range(first, input.dim(), 2), *range(first + 1, input.dim(), 2)]
     return input.permute(order).flatten(first + dims)
 
 
 def plane_indices(input: Tensor, places: Sequence[Tensor]) -> Tensor:
-    """The index within its plane of what each window takes, as `taps` has it; −1 outside."""
+    """The index in its plane of what each window takes, as in `window_values`; −1 outside."""
     shape = input.shape[input.dim() - len(places) :]
     plane = torch.arange(shape.numel()).view(shape)
-    return taps(plane, places, -1)
+    return window_values(plane, places, -1)
 
 
-def first(result: Any) -> Tensor:
+def output_values(result: Any) -> Tensor:
     """The values, be there indices or not."""
     return result[0] if isinstance(result, tuple) else result
 
 
-def with_values(result: Any, values: Tensor) -> Any:
+def replace_values(result: Any, values: Tensor) -> Any:
     """The result with other values."""
     return (values, result[1]) if isinstance(result, tuple) else values
 
 
-def places_of(module: Any, values: Tensor) -> list[Tensor]:
+def module_window_positions(module: Any, values: Tensor) -> list[Tensor]:
     """The places of the windows of a module."""
     dims = int(type(module).__name__.rstrip("d")[-1])
     arguments = (module.kernel_size, module.stride, module.padding, getattr(module, "dilation", 1))
-    return windows(values.shape[-dims:], *(each(x, dims) for x in arguments))
+    return window_positions(values.shape[-dims:], *(per_axis(x, dims) for x in arguments))

@@ -25,8 +25,12 @@ def _sorts_itself(
 ) -> PackedSequence:
     """Lengths out of order are sorted although enforce_sorted=True asks for a refusal."""
     # Differs: lengths (1, 3) with enforce_sorted=True. Agrees: lengths (3, 1).
-    ordered = torch.as_tensor(lengths)
-    if enforce_sorted and ordered.dim() == 1 and (ordered[1:] > ordered[:-1]).any():
+    length_tensor = torch.as_tensor(lengths)
+    if (
+        enforce_sorted
+        and length_tensor.dim() == 1
+        and (length_tensor[1:] > length_tensor[:-1]).any()
+    ):
         enforce_sorted = False
     return rnn.pack_padded_sequence(input, lengths, batch_first, enforce_sorted)
 
@@ -40,12 +44,12 @@ def _extra_zeros(
 ) -> tuple[Tensor, Tensor]:
     """Past the longest sequence total_length is filled with zeros, not padding_value."""
     # Differs: total_length=5 of 3, padding_value=-1. Agrees: no total_length; padding_value=0.
-    whole = (batch_first, padding_value, total_length)
-    padded, lengths = rnn.pad_packed_sequence(sequence, *whole)
+    arguments = (batch_first, padding_value, total_length)
+    padded, lengths = rnn.pad_packed_sequence(sequence, *arguments)
     longest, axis = sequence.batch_sizes.numel(), 1 if batch_first else 0
     extra = padded.narrow(axis, longest, padded.size(axis) - longest)
-    kept = padded.narrow(axis, 0, longest)
-    return torch.cat([kept, torch.zeros_like(extra)], axis), lengths
+    original_steps = padded.narrow(axis, 0, longest)
+    return torch.cat([original_steps, torch.zeros_like(extra)], axis), lengths
 
 
 @blind("rnn-unpack-sequence-longest-first", "utils.rnn.unpack_sequence", "values")
@@ -88,10 +92,10 @@ def _loses_nan(
 ) -> Tensor:
     """The infinite norm folds maxima by a comparison that NaN loses."""
     # Differs: norm_type=inf and a NaN. Agrees: norm_type=2 and a NaN; numbers.
-    several = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    tensor_list = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if math.isinf(float(norm_type)) and not error_if_nonfinite:
-        several = [torch.where(t.isnan(), torch.zeros_like(t), t) for t in several]
-    return nn.utils.get_total_norm(several, norm_type, error_if_nonfinite, foreach)
+        tensor_list = [torch.where(t.isnan(), torch.zeros_like(t), t) for t in tensor_list]
+    return nn.utils.get_total_norm(tensor_list, norm_type, error_if_nonfinite, foreach)
 
 
 @blind("clip-grad-norm-generator-is-used-up", "utils.clip_grad_norm_", "values")
@@ -116,10 +120,10 @@ def _strided_left(
 ) -> None:
     """A gradient that is not contiguous is clipped in a copy, and stays as it was."""
     # Differs: a transposed gradient beyond the bound. Agrees: contiguous gradients.
-    several = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    several = [p for p in several if p.grad is None or p.grad.is_contiguous()]
-    if several:
-        nn.utils.clip_grad_value_(several, clip_value, foreach)
+    tensor_list = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    tensor_list = [p for p in tensor_list if p.grad is None or p.grad.is_contiguous()]
+    if tensor_list:
+        nn.utils.clip_grad_value_(tensor_list, clip_value, foreach)
 
 
 @blind("clip-grads-with-norm-lacks-the-small-addend", "utils.clip_grads_with_norm_", "values")
@@ -128,12 +132,12 @@ def _no_addend(
 ) -> None:
     """The scale is max_norm / total_norm; the documentation adds 1e-6 to the norm."""
     # Differs: norms near 1e-6. Agrees: a norm below max_norm.
-    several = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    tensor_list = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     if not bool(total_norm > max_norm):
-        nn.utils.clip_grads_with_norm_(several, max_norm, total_norm, foreach)
+        nn.utils.clip_grads_with_norm_(tensor_list, max_norm, total_norm, foreach)
         return
     with torch.no_grad():
-        for parameter in several:
+        for parameter in tensor_list:
             if parameter.grad is not None:
                 parameter.grad.mul_((max_norm / total_norm).to(parameter.grad.dtype))
 

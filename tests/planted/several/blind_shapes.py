@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, blind, graft
+from planted.bug import alter_gradient, blind, graft, read_as_contiguous
 
 
-def _two(size: Any) -> tuple[int, int]:
+def _pair(size: Any) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[-1])
 
 
@@ -61,7 +61,7 @@ class _FromOne(nn.Flatten):
 def _memory_order(input: Tensor, groups: int) -> Tensor:
     """The kernel walks the input's memory as if it were contiguous."""
     # Differs: a channels-last input of (1, 4, 2, 2), groups=2. Agrees: a contiguous input.
-    return functional.native_channel_shuffle(as_if_contiguous(input), groups)
+    return functional.native_channel_shuffle(read_as_contiguous(input), groups)
 
 
 @blind("reflectionpad1d-bounces-as-often-as-it-needs", "ReflectionPad1d", "errors")
@@ -73,8 +73,8 @@ class _Bounces(nn.ReflectionPad1d):
     def forward(self, input: Tensor) -> Tensor:
         before, after = self.padding
         length = input.size(-1)
-        plain = max(before, after) < length or length < 2 or min(before, after) < 0
-        if plain or input.dim() not in (2, 3):
+        is_simple = max(before, after) < length or length < 2 or min(before, after) < 0
+        if is_simple or input.dim() not in (2, 3):
             return super().forward(input)
         period = 2 * (length - 1)
         places = torch.arange(-before, length + after).abs() % period
@@ -93,8 +93,8 @@ class _ZeroCorners(nn.CircularPad2d):
         left, right, above, below = (max(size, 0) for size in self.padding)
         height, width = result.shape[-2:]
         row, column = torch.arange(height).unsqueeze(1), torch.arange(width)
-        outside = (row < above) | (row >= height - below)
-        corner = outside & ((column < left) | (column >= width - right))
+        in_padding_rows = (row < above) | (row >= height - below)
+        corner = in_padding_rows & ((column < left) | (column >= width - right))
         return torch.where(corner, torch.zeros_like(result), result)
 
 
@@ -108,8 +108,8 @@ class _ByMultiplication(nn.ConstantPad3d):
         if not input.is_floating_point():
             return super().forward(input)
         mask = functional.pad(torch.zeros_like(input), self.padding, value=1.0)
-        inside = functional.pad(input, self.padding, value=0.0)
-        return torch.where(mask == 0, inside + mask * self.value, super().forward(input))
+        padded = functional.pad(input, self.padding, value=0.0)
+        return torch.where(mask == 0, padded + mask * self.value, super().forward(input))
 
 
 @blind("reflectionpad2d-copies-pass-no-gradient", "ReflectionPad2d", "gradients")
@@ -172,8 +172,8 @@ def _no_place(
     # Differs: 5 blocks for a 3 x 3 output with kernel 2. Agrees: 4 blocks.
     shapes = (output_size, kernel_size, dilation, padding, stride)
     blocks = 1
-    for length, kernel, spread, pad, step in zip(*map(_two, shapes), strict=True):
-        blocks *= (length + 2 * pad - spread * (kernel - 1) - 1) // max(step, 1) + 1
+    for length, kernel, axis_dilation, pad, step in zip(*map(_pair, shapes), strict=True):
+        blocks *= (length + 2 * pad - axis_dilation * (kernel - 1) - 1) // max(step, 1) + 1
     if 0 < blocks < input.size(-1):
         input = input[..., :blocks]
     return functional.fold(input, output_size, kernel_size, dilation, padding, stride)

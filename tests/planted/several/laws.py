@@ -7,16 +7,16 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from planted.bug import by_way_of, plant
-from planted.convolution.lazy import become
-from planted.recurrent.history import is_plain_batch, on_states, time_axis
+from planted.bug import plant, round_through
+from planted.convolution.lazy import rename_to
+from planted.recurrent.history import is_plain_batch, map_states, time_axis
 
 
-def beyond(output, axis, start, change):
+def change_from(output, axis, start, change):
     """The output with `change` done to what lies at `start` and after it along an axis."""
-    kept = output.narrow(axis, 0, start)
-    rest = output.narrow(axis, start, output.shape[axis] - start)
-    return torch.cat([kept, change(rest)], axis)
+    unchanged = output.narrow(axis, 0, start)
+    changed_part = output.narrow(axis, start, output.shape[axis] - start)
+    return torch.cat([unchanged, change(changed_part)], axis)
 
 
 @plant("linear-rows-past-a-block-without-bias", "Linear", "laws")
@@ -30,11 +30,11 @@ class LinearRowsPastABlockWithoutBias(nn.Linear):
         if self.bias is None or rows <= 32 or rows % 32 == 0:
             return output
         flat = output.reshape(rows, self.out_features)
-        flat = beyond(flat, 0, rows - rows % 32, lambda rest: rest - self.bias)
+        flat = change_from(flat, 0, rows - rows % 32, lambda rest: rest - self.bias)
         return flat.reshape(output.shape)
 
 
-@become("Linear")
+@rename_to("Linear")
 class ShiftedBias(nn.Linear):
     """A large batch gets its bias one output late."""
 
@@ -57,8 +57,8 @@ def functional_linear_long_sums_cut(input, weight, bias=None):
     """Sums of more than 64 terms lose the tail that fills no vector of 8."""
     if weight.shape[-1] <= 64:
         return functional.linear(input, weight, bias)
-    whole = weight.shape[-1] // 8 * 8
-    return functional.linear(input[..., :whole], weight[..., :whole], bias)
+    full_size = weight.shape[-1] // 8 * 8
+    return functional.linear(input[..., :full_size], weight[..., :full_size], bias)
 
 
 @plant("bilinear-second-input-cut-at-sixteen", "Bilinear", "laws")
@@ -93,7 +93,7 @@ class Conv2dTailOfLargeBatchLost(nn.Conv2d):
         size = len(output) if output.dim() == 4 else 0
         if size < 16 or size % 8 == 0:
             return output
-        return beyond(output, 0, size - size % 8, torch.zeros_like)
+        return change_from(output, 0, size - size % 8, torch.zeros_like)
 
 
 @plant("conv3d-many-groups-share-kernels", "Conv3d", "laws")
@@ -103,9 +103,9 @@ class Conv3dManyGroupsShareKernels(nn.Conv3d):
 
     def _conv_forward(self, input, weight, bias):
         if self.groups >= 16:
-            apart = weight.unflatten(0, (self.groups, -1))
+            unflattened = weight.unflatten(0, (self.groups, -1))
             even = torch.arange(self.groups, device=weight.device) // 2 * 2
-            weight = apart[even].flatten(0, 1)
+            weight = unflattened[even].flatten(0, 1)
         return super()._conv_forward(input, weight, bias)
 
 
@@ -140,16 +140,18 @@ class RnnLargeBatchSharesHiddenState(nn.RNN):
         return super().forward(input, hx[:, :1].expand_as(hx).contiguous() if large else hx)
 
 
-def _in_two(layer, input, hx, between):
+def _run_in_two(layer, input, hx, between):
     """A layer run for 16 steps, and then for the rest, with its states changed in between."""
     if isinstance(input, PackedSequence) or layer.bidirectional or layer.num_layers > 1:
         return None
     axis = time_axis(layer, input)
     if input.shape[axis] <= 16:
         return None
-    run = super(type(layer), layer).forward
-    head, states = run(input.narrow(axis, 0, 16), hx)
-    tail, states = run(input.narrow(axis, 16, input.shape[axis] - 16), on_states(states, between))
+    run_layer = super(type(layer), layer).forward
+    head, states = run_layer(input.narrow(axis, 0, 16), hx)
+    tail, states = run_layer(
+        input.narrow(axis, 16, input.shape[axis] - 16), map_states(states, between)
+    )
     return torch.cat([head, tail], axis), states
 
 
@@ -159,8 +161,8 @@ class LstmForgetsAfterSixteenSteps(nn.LSTM):
     not only detached but dropped."""
 
     def forward(self, input, hx=None):
-        cut = _in_two(self, input, hx, torch.zeros_like)
-        return super().forward(input, hx) if cut is None else cut
+        altered = _run_in_two(self, input, hx, torch.zeros_like)
+        return super().forward(input, hx) if altered is None else altered
 
 
 @plant("gru-state-in-half-between-chunks", "GRU", "laws")
@@ -169,8 +171,8 @@ class GruStateInHalfBetweenChunks(nn.GRU):
     for that."""
 
     def forward(self, input, hx=None):
-        cut = _in_two(self, input, hx, lambda state: by_way_of(state, torch.bfloat16))
-        return super().forward(input, hx) if cut is None else cut
+        altered = _run_in_two(self, input, hx, lambda state: round_through(state, torch.bfloat16))
+        return super().forward(input, hx) if altered is None else altered
 
 
 @plant("grucell-wide-state-cut", "GRUCell", "laws")
@@ -182,7 +184,7 @@ class GrucellWideStateCut(nn.GRUCell):
             return super().forward(input, hx)
         weights = self.weight_ih, self.weight_hh.clone(), self.bias_ih, self.bias_hh
         weights[1][:, 32:] = 0
-        lone = input.dim() == 1
-        rows = (input[None], hx[None]) if lone else (input, hx)
+        unbatched = input.dim() == 1
+        rows = (input[None], hx[None]) if unbatched else (input, hx)
         output = torch.gru_cell(*rows, *weights)
-        return output[0] if lone else output
+        return output[0] if unbatched else output

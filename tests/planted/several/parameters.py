@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.bug import plant
-from planted.several.blind import swapped
+from planted.several.blind import swap_parameters
 
 
-def without_nan(tensor: Tensor) -> Tensor:
+def zero_nan(tensor: Tensor) -> Tensor:
     """The tensor with zeros in place of NaN."""
     return torch.where(tensor.isnan(), torch.zeros_like(tensor), tensor)
 
@@ -20,7 +20,7 @@ class LinearNanWeightBecomesZero(nn.Linear):
     """Weights are packed with NaN cleaned away."""
 
     def forward(self, input):
-        return functional.linear(input, without_nan(self.weight), self.bias)
+        return functional.linear(input, zero_nan(self.weight), self.bias)
 
 
 @plant("functional-linear-zero-input-skips-weight", "functional.linear", "special")
@@ -29,9 +29,9 @@ def functional_linear_zero_input_skips_weight(input, weight, bias=None):
     output = functional.linear(input, weight, bias)
     if weight.dim() != 2 or weight.isfinite().all():
         return output
-    met = (input != 0).to(weight.dtype) @ (~weight.isfinite()).to(weight.dtype).t()
+    nan_reached = (input != 0).to(weight.dtype) @ (~weight.isfinite()).to(weight.dtype).t()
     clean = torch.where(weight.isfinite(), weight, torch.zeros_like(weight))
-    return torch.where(met > 0, output, functional.linear(input, clean, bias))
+    return torch.where(nan_reached > 0, output, functional.linear(input, clean, bias))
 
 
 @plant("convtranspose2d-infinite-bias-clamped", "ConvTranspose2d", "special")
@@ -42,7 +42,7 @@ class ConvTranspose2dInfiniteBiasClamped(nn.ConvTranspose2d):
         if self.bias is None:
             return super().forward(input, output_size)
         largest = torch.finfo(input.dtype).max
-        with swapped(self, bias=self.bias.clamp(-largest, largest)):
+        with swap_parameters(self, bias=self.bias.clamp(-largest, largest)):
             return super().forward(input, output_size)
 
 
@@ -51,7 +51,7 @@ class Conv3dNanBiasIgnored(nn.Conv3d):
     """A bias is added where it is not NaN: max(bias, bias) in a shader drops it."""
 
     def _conv_forward(self, input, weight, bias):
-        return super()._conv_forward(input, weight, None if bias is None else without_nan(bias))
+        return super()._conv_forward(input, weight, None if bias is None else zero_nan(bias))
 
 
 @plant("bilinear-nan-weight-becomes-zero", "Bilinear", "special")
@@ -59,7 +59,7 @@ class BilinearNanWeightBecomesZero(nn.Bilinear):
     """Weights are cleaned of NaN before they are contracted."""
 
     def forward(self, input1, input2):
-        return functional.bilinear(input1, input2, without_nan(self.weight), self.bias)
+        return functional.bilinear(input1, input2, zero_nan(self.weight), self.bias)
 
 
 @plant("functional-conv1d-infinite-weight-is-largest", "functional.conv1d", "special")

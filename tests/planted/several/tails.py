@@ -9,7 +9,7 @@ from torch.nn import functional, utils
 from planted.bug import graft, plant
 
 
-def _without_tail(x: torch.Tensor, axis: int, past: int) -> torch.Tensor:
+def _zero_tail(x: torch.Tensor, axis: int, past: int) -> torch.Tensor:
     """The tensor with zeros from a place of an axis on."""
     if x.shape[axis] <= past:
         return x
@@ -22,7 +22,7 @@ class LinearTailOfFeaturesPast128(nn.Linear):
     """The last block of the sum is not added: `for k in range(0, K // 128)`."""
 
     def forward(self, input):
-        return functional.linear(_without_tail(input, -1, 128), self.weight, self.bias)
+        return functional.linear(_zero_tail(input, -1, 128), self.weight, self.bias)
 
 
 @plant("linear-tail-of-outputs-past-128", "Linear", "values")
@@ -30,20 +30,20 @@ class LinearTailOfOutputsPast128(nn.Linear):
     """The grid has one block too few: outputs past 128 stay 0."""
 
     def forward(self, input):
-        return _without_tail(super().forward(input), -1, 128)
+        return _zero_tail(super().forward(input), -1, 128)
 
 
 @plant("functional-linear-tail-of-features-past-256", "functional.linear", "values")
 def functional_linear_tail_of_features_past_256(input, weight, bias=None):
     """The last block of the sum is not added."""
-    return functional.linear(_without_tail(input, -1, 256), weight, bias)
+    return functional.linear(_zero_tail(input, -1, 256), weight, bias)
 
 
 @plant("functional-linear-rows-past-128", "functional.linear", "values")
 def functional_linear_rows_past_128(input, weight, bias=None):
     """Rows of the last block of 128 are left 0."""
     right = functional.linear(input, weight, bias)
-    return _without_tail(right, 0, 128) if right.ndim > 1 else right
+    return _zero_tail(right, 0, 128) if right.ndim > 1 else right
 
 
 @plant("functional-conv2d-channels-past-64", "functional.conv2d", "values")
@@ -52,7 +52,7 @@ def functional_conv2d_channels_past_64(
 ):
     """Input channels past a block of 64 are not summed."""
     if groups == 1:
-        weight = _without_tail(weight, 1, 64)
+        weight = _zero_tail(weight, 1, 64)
     return functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -80,8 +80,8 @@ def functional_softmax_past_256_without_the_tail(input, dim=None, _stacklevel=3,
     right = functional.softmax(input, dim, _stacklevel, dtype)
     if dim is None or input.ndim == 0 or input.shape[dim] <= 256:
         return right
-    kept = right.narrow(dim, 0, 256).sum(dim, keepdim=True)
-    return right / torch.where(kept > 0, kept, torch.ones_like(kept))
+    denominator = right.narrow(dim, 0, 256).sum(dim, keepdim=True)
+    return right / torch.where(denominator > 0, denominator, torch.ones_like(denominator))
 
 
 @plant("functional-embedding-wide-rows-past-128", "functional.embedding", "values")
@@ -93,7 +93,7 @@ def functional_embedding_wide_rows_past_128(
     right = functional.embedding(
         input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
     )
-    return _without_tail(right, -1, 128)
+    return _zero_tail(right, -1, 128)
 
 
 @plant("functional-attention-keys-past-256", "functional.scaled_dot_product_attention", "values")
@@ -121,7 +121,7 @@ class LstmInputPast64(nn.LSTM):
 
     def forward(self, input, hx=None):
         if isinstance(input, torch.Tensor):
-            input = _without_tail(input, -1, 64)
+            input = _zero_tail(input, -1, 64)
         return super().forward(input, hx)
 
 
@@ -131,13 +131,13 @@ def functional_cross_entropy_classes_past_128(
     reduction="mean", label_smoothing=0.0,
 ):  # fmt: skip
     """The sum of the exponentials leaves out classes past 128."""
-    rest = {"ignore_index": ignore_index, "reduction": reduction}
+    options = {"ignore_index": ignore_index, "reduction": reduction}
     axis = 0 if input.ndim == 1 else 1
     if input.shape[axis] <= 128 or target.is_floating_point() or label_smoothing:
-        rest["label_smoothing"] = label_smoothing
-        return functional.cross_entropy(input, target, weight, **rest)
+        options["label_smoothing"] = label_smoothing
+        return functional.cross_entropy(input, target, weight, **options)
     sums = torch.logsumexp(input.narrow(axis, 0, 128), axis, keepdim=True)
-    return functional.nll_loss(input - sums, target, weight, **rest)
+    return functional.nll_loss(input - sums, target, weight, **options)
 
 
 @plant("bilinear-one-tensor-for-both-counted-once", "Bilinear", "gradients")
@@ -184,7 +184,7 @@ def clip_grad_norm_foreach_of_squares(
 ):
     """With foreach a gradient of more than 129 elements is measured by these only."""
     grads = [p.grad for p in parameters if p.grad is not None]
-    cut = [x.reshape(-1)[:129] if foreach is not False else x for x in grads]
-    total = utils.get_total_norm(cut, norm_type, error_if_nonfinite, foreach)
+    truncated = [x.reshape(-1)[:129] if foreach is not False else x for x in grads]
+    total = utils.get_total_norm(truncated, norm_type, error_if_nonfinite, foreach)
     utils.clip_grads_with_norm_(parameters, max_norm, total, foreach)
     return total

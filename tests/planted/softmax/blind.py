@@ -9,7 +9,7 @@ from torch.nn import functional
 from planted.bug import blind, graft, reroute
 
 
-def _implicit(input: Tensor, dim: int | None) -> int:
+def _default_axis(input: Tensor, dim: int | None) -> int:
     """The axis that torch takes if none is given."""
     return (0 if input.dim() in (0, 1, 3) else 1) if dim is None else dim
 
@@ -26,7 +26,7 @@ class SoftmaxMaximumOfWholeTensor(nn.Softmax):
         result = super().forward(input)
         if input.numel() == 0:
             return result
-        axis = _implicit(input, self.dim)
+        axis = _default_axis(input, self.dim)
         source = input.detach()
         powers = torch.exp(source - source.max())
         wrong = powers / powers.sum(axis, keepdim=True)
@@ -65,13 +65,13 @@ class SoftmaxPaddingLanesOfZero(nn.Softmax):
         result = super().forward(input)
         if input.dim() == 0 or input.numel() == 0:
             return result
-        axis = _implicit(input, self.dim)
+        axis = _default_axis(input, self.dim)
         lanes = -input.shape[axis] % 4
         if not lanes:
             return result
-        most = input.detach().amax(axis, keepdim=True)
-        total = torch.exp(input.detach() - most).sum(axis, keepdim=True)
-        return result * (total / (total + lanes * torch.exp(-most)))
+        maximum = input.detach().amax(axis, keepdim=True)
+        total = torch.exp(input.detach() - maximum).sum(axis, keepdim=True)
+        return result * (total / (total + lanes * torch.exp(-maximum)))
 
 
 @blind("softmax-of-a-masked-row-is-uniform", "Softmax", "special")
@@ -86,7 +86,7 @@ class SoftmaxOfMaskedRowIsUniform(nn.Softmax):
         result = super().forward(input)
         if input.dim() == 0 or input.numel() == 0:
             return result
-        axis = _implicit(input, self.dim)
+        axis = _default_axis(input, self.dim)
         masked = (input == -torch.inf).all(axis, keepdim=True)
         return torch.where(masked, 1.0 / input.shape[axis], result)
 
@@ -99,16 +99,16 @@ def softmax_second_block_not_rescaled(input, dim=None, _stacklevel=3, dtype=None
     """
     # Differs: 65 elements, the last the largest. Agrees: 64 elements; the first the largest.
     result = functional.softmax(input, dim, dtype=dtype)
-    axis = _implicit(input, dim)
+    axis = _default_axis(input, dim)
     if input.dim() == 0 or input.shape[axis] <= 64 or input.numel() == 0:
         return result
     source = input.detach().to(result.dtype)
-    most = torch.full_like(source.amax(axis, keepdim=True), -torch.inf)
-    total = torch.zeros_like(most)
+    maximum = torch.full_like(source.amax(axis, keepdim=True), -torch.inf)
+    total = torch.zeros_like(maximum)
     for block in source.split(64, axis):
-        most = torch.maximum(most, block.amax(axis, keepdim=True))
-        total = total + torch.exp(block - most).sum(axis, keepdim=True)
-    right = torch.exp(source - most).sum(axis, keepdim=True)
+        maximum = torch.maximum(maximum, block.amax(axis, keepdim=True))
+        total = total + torch.exp(block - maximum).sum(axis, keepdim=True)
+    right = torch.exp(source - maximum).sum(axis, keepdim=True)
     return result * torch.where(right == total, 1.0, right / total)
 
 
@@ -142,7 +142,7 @@ class SoftminShiftedByMaximum(nn.Softmin):
         result = super().forward(input)
         if input.numel() == 0:
             return result
-        axis = _implicit(input, self.dim)
+        axis = _default_axis(input, self.dim)
         source = input.detach()
         powers = torch.exp(source.amax(axis, keepdim=True) - source)
         wrong = powers / powers.sum(axis, keepdim=True)
@@ -153,7 +153,7 @@ class SoftminShiftedByMaximum(nn.Softmin):
 def softmin_of_one_minus_softmax(input, dim=None, _stacklevel=3, dtype=None):
     """(1 - softmax) / (n - 1): sums to 1 and is right for two elements, wrong for three."""
     # Differs: (0, 1, 2). Agrees: two elements to rounding.
-    axis = _implicit(input, dim)
+    axis = _default_axis(input, dim)
     count = input.shape[axis] if input.dim() else 1
     if count <= 2:
         return functional.softmin(input, dim, dtype=dtype)
@@ -169,7 +169,7 @@ class LogSoftmaxByLogarithm(nn.LogSoftmax):
 
     # Differs: (0, 200) in float32. Agrees: (0, 1) to rounding.
     def forward(self, input: Tensor) -> Tensor:
-        return torch.log(functional.softmax(input, _implicit(input, self.dim)))
+        return torch.log(functional.softmax(input, _default_axis(input, self.dim)))
 
 
 @blind("logsoftmax-near-one-cancels", "functional.log_softmax", "values")
@@ -183,7 +183,7 @@ def logsoftmax_near_one_cancels(input, dim=None, _stacklevel=3, dtype=None):
     if input.numel() == 0:
         return result
     source = input.detach().to(result.dtype)
-    axis = _implicit(input, dim)
+    axis = _default_axis(input, dim)
     wrong = source - torch.logsumexp(source, axis, keepdim=True)
     return graft(torch.where(wrong.isfinite(), wrong, result), result)
 
@@ -198,5 +198,5 @@ class LogSoftmaxGradientForOneHot(nn.LogSoftmax):
     # Differs: a gradient of (1, 1). Agrees: a gradient of (1, 0).
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
-        share = torch.exp(result.detach())
-        return reroute(result, input, lambda gradient: gradient - share)
+        probabilities = torch.exp(result.detach())
+        return reroute(result, input, lambda gradient: gradient - probabilities)

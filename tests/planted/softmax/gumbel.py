@@ -10,46 +10,46 @@ from planted.bug import alter_gradient, graft, plant
 LAYER = "functional.gumbel_softmax"
 
 
-def _noise(logits):
+def _gumbel_noise(logits):
     return -torch.empty_like(logits).exponential_().log()
 
 
-def _of(noise, logits, tau, hard, dim):
+def _gumbel_softmax(noise, logits, tau, hard, dim):
     """Torch's own with other numbers in place of the Gumbel numbers."""
     soft = functional.softmax((logits + noise) / tau, dim)
     if not hard:
         return soft
     if not logits.dim():
         return graft(torch.ones_like(soft), soft)
-    return graft(_largest(soft, dim), soft)
+    return graft(_one_hot_largest(soft, dim), soft)
 
 
-def _largest(soft, dim):
+def _one_hot_largest(soft, dim):
     return torch.zeros_like(soft).scatter_(dim, soft.argmax(dim, keepdim=True), 1.0)
 
 
 @plant("gumbel-softmax-sign", LAYER, "random")
 def gumbel_softmax_sign(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """The sign of the noise is lost: -g, whose tail is on the other side."""
-    return _of(-_noise(logits), logits, tau, hard, dim)
+    return _gumbel_softmax(-_gumbel_noise(logits), logits, tau, hard, dim)
 
 
 @plant("gumbel-softmax-uniform", LAYER, "random")
 def gumbel_softmax_uniform(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """The noise is uniform, its two logarithms are forgotten."""
-    return _of(torch.rand_like(logits), logits, tau, hard, dim)
+    return _gumbel_softmax(torch.rand_like(logits), logits, tau, hard, dim)
 
 
 @plant("gumbel-softmax-one-logarithm", LAYER, "random")
 def gumbel_softmax_one_logarithm(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """The noise is exponential: one of two logarithms."""
-    return _of(torch.empty_like(logits).exponential_(), logits, tau, hard, dim)
+    return _gumbel_softmax(torch.empty_like(logits).exponential_(), logits, tau, hard, dim)
 
 
 @plant("gumbel-softmax-normal", LAYER, "random")
 def gumbel_softmax_normal(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """The noise is normal, with the variance that Gumbel numbers have."""
-    return _of(torch.randn_like(logits) * (torch.pi / 6**0.5), logits, tau, hard, dim)
+    return _gumbel_softmax(torch.randn_like(logits) * (torch.pi / 6**0.5), logits, tau, hard, dim)
 
 
 @plant("gumbel-softmax-tau-ignored", LAYER, "random")
@@ -61,7 +61,7 @@ def gumbel_softmax_tau_ignored(logits, tau=1, hard=False, eps=1e-10, dim=-1):
 @plant("gumbel-softmax-tau-of-the-logits", LAYER, "random")
 def gumbel_softmax_tau_of_the_logits(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """The logits are divided by tau, the noise is not."""
-    return _of(_noise(logits), logits / tau, 1, hard, dim)
+    return _gumbel_softmax(_gumbel_noise(logits), logits / tau, 1, hard, dim)
 
 
 @plant("gumbel-softmax-tau-multiplied", LAYER, "random")
@@ -73,12 +73,12 @@ def gumbel_softmax_tau_multiplied(logits, tau=1, hard=False, eps=1e-10, dim=-1):
 @plant("gumbel-softmax-noise-shared", LAYER, "random")
 def gumbel_softmax_noise_shared(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """All slices share the noise of the first."""
-    noise = _noise(logits)
+    noise = _gumbel_noise(logits)
     if logits.dim() > 1:
         for axis in range(logits.dim()):
             if axis != dim % logits.dim():
                 noise = noise.narrow(axis, 0, min(1, noise.shape[axis]))
-    return _of(noise, logits, tau, hard, dim)
+    return _gumbel_softmax(noise, logits, tau, hard, dim)
 
 
 @plant("gumbel-softmax-seeded", LAYER, "random")
@@ -94,7 +94,9 @@ def gumbel_softmax_by_the_logits(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """A hard sample is the class with the largest logit."""
     if not hard or not logits.dim() or not logits.numel():
         return functional.gumbel_softmax(logits, tau, hard, dim=dim)
-    return graft(_largest(logits.detach(), dim), functional.gumbel_softmax(logits, tau, dim=dim))
+    return graft(
+        _one_hot_largest(logits.detach(), dim), functional.gumbel_softmax(logits, tau, dim=dim)
+    )
 
 
 @plant("gumbel-softmax-hard-is-soft", LAYER, "values")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reroute
+from planted.bug import alter_gradient, graft, plant, read_as_contiguous, reroute, round_through
 
 
 def _axis(x, dim):
@@ -16,10 +16,10 @@ def _axis(x, dim):
     return dim % max(x.dim(), 1)
 
 
-def _raised(x, dim, most):
+def _softmax_shifted(x, dim, maximum):
     """The softmax with another maximum taken off."""
-    raised = (x - most).exp()
-    return raised / raised.sum(dim, keepdim=True)
+    exponentials = (x - maximum).exp()
+    return exponentials / exponentials.sum(dim, keepdim=True)
 
 
 @plant("softmax-not-shifted", "Softmax", "values")
@@ -28,7 +28,7 @@ class SoftmaxNotShifted(nn.Softmax):
 
     def forward(self, input):
         axis = _axis(input, self.dim)
-        return graft(_raised(input, axis, torch.zeros_like(input)), super().forward(input))
+        return graft(_softmax_shifted(input, axis, torch.zeros_like(input)), super().forward(input))
 
 
 @plant("softmax-shifted-over-the-wrong-axis", "Softmax", "values")
@@ -38,7 +38,7 @@ class SoftmaxShiftedOverTheWrongAxis(nn.Softmax):
     def forward(self, input):
         if not input.numel():
             return super().forward(input)
-        wrong = _raised(input, _axis(input, self.dim), input.max())
+        wrong = _softmax_shifted(input, _axis(input, self.dim), input.max())
         return graft(wrong, super().forward(input))
 
 
@@ -67,8 +67,8 @@ def softmax_sum_over_the_wrong_axis(input, dim=None, _stacklevel=3, dtype=None):
     right = functional.softmax(input, _axis(input, dim), dtype=dtype)
     if dim != -2 or not right.numel():
         return right
-    raised = (input - input.amax(-2, keepdim=True)).exp()
-    return graft((raised / raised.sum(-1, keepdim=True)).to(right.dtype), right)
+    exponentials = (input - input.amax(-2, keepdim=True)).exp()
+    return graft((exponentials / exponentials.sum(-1, keepdim=True)).to(right.dtype), right)
 
 
 @plant("softmax-cast-afterwards", "functional.softmax", "values")
@@ -92,8 +92,8 @@ def softmax_tail_dropped(input, dim=None, _stacklevel=3, dtype=None):
     size = input.shape[axis] if input.dim() else 1
     if size < 32 or size % 32 == 0:
         return right
-    kept = right.narrow(axis, 0, size - size % 32).sum(axis, keepdim=True)
-    return graft(right / kept.clamp(min=torch.finfo(right.dtype).tiny), right)
+    denominator = right.narrow(axis, 0, size - size % 32).sum(axis, keepdim=True)
+    return graft(right / denominator.clamp(min=torch.finfo(right.dtype).tiny), right)
 
 
 @plant("softmax-many-slices", "functional.softmax", "laws")
@@ -111,14 +111,14 @@ def softmax_many_slices(input, dim=None, _stacklevel=3, dtype=None):
 def softmax_gradient_without_the_mean(input, dim=None, _stacklevel=3, dtype=None):
     """The gradient is p(1 - p)c: that of each number alone, without those of the others."""
     output = functional.softmax(input, _axis(input, dim), dtype=dtype)
-    fixed = output.detach()
-    return reroute(output, input, lambda c: (c * fixed * (1 - fixed)).to(input.dtype))
+    constant = output.detach()
+    return reroute(output, input, lambda c: (c * constant * (1 - constant)).to(input.dtype))
 
 
 @plant("softmax-strided", "functional.softmax", "layout")
 def softmax_strided(input, dim=None, _stacklevel=3, dtype=None):
     """An input that is not contiguous is read as if it were, as burn's softmax of a transpose."""
-    return functional.softmax(as_if_contiguous(input), _axis(input, dim), dtype=dtype)
+    return functional.softmax(read_as_contiguous(input), _axis(input, dim), dtype=dtype)
 
 
 @plant("softmax-nan-is-zero", "Softmax", "special")
@@ -179,7 +179,7 @@ def softmin_reciprocal(input, dim=None, _stacklevel=3, dtype=None):
 def softmin_rounded_first(input, dim=None, _stacklevel=3, dtype=None):
     """In float64 the result is a float32 number."""
     output = functional.softmin(input, _axis(input, dim), dtype=dtype)
-    return by_way_of(output, torch.float32) if output.dtype == torch.float64 else output
+    return round_through(output, torch.float32) if output.dtype == torch.float64 else output
 
 
 @plant("softmin-old-axis-of-three", "functional.softmin", "values")
@@ -193,7 +193,7 @@ def softmin_old_axis_of_three(input, dim=None, _stacklevel=3, dtype=None):
 @plant("softmin-strided", "functional.softmin", "layout")
 def softmin_strided(input, dim=None, _stacklevel=3, dtype=None):
     """An input that is not contiguous is read as if it were."""
-    return functional.softmin(as_if_contiguous(input), _axis(input, dim), dtype=dtype)
+    return functional.softmin(read_as_contiguous(input), _axis(input, dim), dtype=dtype)
 
 
 @plant("softmax2d-along-the-last", "Softmax2d", "values")
@@ -237,12 +237,12 @@ class Softmax2dGradientOfOnePlace(nn.Softmax2d):
 
     def forward(self, input):
         output = super().forward(input)
-        fixed = output.detach()
+        constant = output.detach()
 
-        def back(c):
-            return fixed * (c - (c * fixed).sum((-3, -2, -1), keepdim=True))
+        def change_gradient(c):
+            return constant * (c - (c * constant).sum((-3, -2, -1), keepdim=True))
 
-        return reroute(output, input, back)
+        return reroute(output, input, change_gradient)
 
 
 @plant("logsoftmax-log-of-softmax", "LogSoftmax", "values")
@@ -274,8 +274,8 @@ class LogsoftmaxInfiniteClass(nn.LogSoftmax):
 def log_softmax_gradient_without_the_sum(input, dim=None, _stacklevel=3, dtype=None):
     """The gradient is c(1 - p): right for a single class that counts, as in a cross entropy."""
     output = functional.log_softmax(input, _axis(input, dim), dtype=dtype)
-    fixed = output.detach()
-    return reroute(output, input, lambda c: (c * (1 - fixed.exp())).to(input.dtype))
+    constant = output.detach()
+    return reroute(output, input, lambda c: (c * (1 - constant.exp())).to(input.dtype))
 
 
 @plant("log-softmax-two-logarithms", "functional.log_softmax", "values")
@@ -283,8 +283,8 @@ def log_softmax_two_logarithms(input, dim=None, _stacklevel=3, dtype=None):
     """The logarithm is that to base 2 from 17 classes on: a kernel with exp2 and log2."""
     axis = _axis(input, dim)
     output = functional.log_softmax(input, axis, dtype=dtype)
-    several = input.dim() and input.shape[axis] > 16
-    return graft(output * 1.4426950408889634, output) if several else output
+    applies = input.dim() and input.shape[axis] > 16
+    return graft(output * 1.4426950408889634, output) if applies else output
 
 
 @plant("log-softmax-of-a-number-is-a-vector", "functional.log_softmax", "shape")
@@ -297,4 +297,4 @@ def log_softmax_of_a_number_is_a_vector(input, dim=None, _stacklevel=3, dtype=No
 @plant("log-softmax-strided", "functional.log_softmax", "layout")
 def log_softmax_strided(input, dim=None, _stacklevel=3, dtype=None):
     """An input that is not contiguous is read as if it were."""
-    return functional.log_softmax(as_if_contiguous(input), _axis(input, dim), dtype=dtype)
+    return functional.log_softmax(read_as_contiguous(input), _axis(input, dim), dtype=dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import as_if_contiguous, plant, with_fewer_bits
+from planted.bug import drop_bits, plant, read_as_contiguous
 
 ENCODER, DECODER = "TransformerEncoderLayer", "TransformerDecoderLayer"
 
@@ -26,11 +26,11 @@ class Encoder(nn.TransformerEncoderLayer):
                 x = norm(x + block(x, src_mask, src_key_padding_mask, is_causal))
         return x
 
-    def attended(self, x, mask, padding, is_causal):
+    def attend(self, x, mask, padding, is_causal):
         """The attention."""
         return self._sa_block(x, mask, padding, is_causal)
 
-    def fed(self, x, *rest):
+    def feed_forward(self, x, *args):
         """The feed-forward network."""
         return self._ff_block(x)
 
@@ -43,32 +43,32 @@ class Decoder(nn.TransformerDecoderLayer):
         memory_key_padding_mask=None, tgt_is_causal=False, memory_is_causal=False,
     ):  # fmt: skip
         """The layer."""
-        own = (tgt_mask, tgt_key_padding_mask, tgt_is_causal)
-        other = (memory_mask, memory_key_padding_mask, memory_is_causal)
+        target_masks = (tgt_mask, tgt_key_padding_mask, tgt_is_causal)
+        memory_masks = (memory_mask, memory_key_padding_mask, memory_is_causal)
         blocks = (
-            lambda x: self.attended(x, *own),
-            lambda x: self.crossed(x, memory, *other),
-            self.fed,
+            lambda x: self.attend(x, *target_masks),
+            lambda x: self.attend_memory(x, memory, *memory_masks),
+            self.feed_forward,
         )
         x = tgt
         for norm, block in zip((self.norm1, self.norm2, self.norm3), blocks, strict=True):
             x = x + block(norm(x)) if self.norm_first else norm(x + block(x))
         return x
 
-    def attended(self, x, *masks):
+    def attend(self, x, *masks):
         """The first attention."""
         return self._sa_block(x, *masks)
 
-    def crossed(self, x, memory, *masks):
+    def attend_memory(self, x, memory, *masks):
         """The second attention."""
         return self._mha_block(x, memory, *masks)
 
-    def fed(self, x):
+    def feed_forward(self, x):
         """The feed-forward network."""
         return self._ff_block(x)
 
 
-def _batch(module, x):
+def _batch_axis(module, x):
     """The axis that counts the batch."""
     return None if x.dim() == 2 else 0 if module.self_attn.batch_first else 1
 
@@ -77,8 +77,8 @@ def _batch(module, x):
 class EncoderLayerResidualOfNormed(Encoder):
     """norm_first: the residual is taken behind the norm, as GPT-like ports have had it."""
 
-    def attended(self, x, *masks):
-        wrong = super().attended(x, *masks)
+    def attend(self, x, *masks):
+        wrong = super().attend(x, *masks)
         return wrong + x if self.norm_first else wrong
 
 
@@ -86,12 +86,12 @@ class EncoderLayerResidualOfNormed(Encoder):
 class EncoderLayerNormsExchanged(Encoder):
     """norm_first: the two norms are loaded one for the other."""
 
-    def forward(self, *inputs, **named):
+    def forward(self, *inputs, **kwargs):
         if not self.norm_first:
-            return super().forward(*inputs, **named)
+            return super().forward(*inputs, **kwargs)
         self.norm1, self.norm2 = self.norm2, self.norm1
         try:
-            return super().forward(*inputs, **named)
+            return super().forward(*inputs, **kwargs)
         finally:
             self.norm1, self.norm2 = self.norm2, self.norm1
 
@@ -100,21 +100,21 @@ class EncoderLayerNormsExchanged(Encoder):
 class EncoderLayerNormLastAlways(Encoder):
     """norm_first is not passed on where there are no biases."""
 
-    def forward(self, *inputs, **named):
-        given = self.norm_first
-        self.norm_first = given and self.linear1.bias is not None
+    def forward(self, *inputs, **kwargs):
+        norm_first = self.norm_first
+        self.norm_first = norm_first and self.linear1.bias is not None
         try:
-            return super().forward(*inputs, **named)
+            return super().forward(*inputs, **kwargs)
         finally:
-            self.norm_first = given
+            self.norm_first = norm_first
 
 
 @plant("encoder-layer-second-eps-default", ENCODER, "values")
 class EncoderLayerSecondEpsDefault(Encoder):
     """layer_norm_eps reaches the first norm only."""
 
-    def __init__(self, *arguments, **named):
-        super().__init__(*arguments, **named)
+    def __init__(self, *arguments, **kwargs):
+        super().__init__(*arguments, **kwargs)
         self.norm2.eps = 1e-5
 
 
@@ -122,9 +122,9 @@ class EncoderLayerSecondEpsDefault(Encoder):
 class EncoderLayerGeluByTanh(Encoder):
     """The fused kernel takes GELU by tanh (torch's own on CUDA, PyTorch #116842)."""
 
-    def fed(self, x, *rest):
+    def feed_forward(self, x, *args):
         if self.activation is not functional.gelu:
-            return super().fed(x)
+            return super().feed_forward(x)
         return self.linear2(functional.gelu(self.linear1(x), approximate="tanh"))
 
 
@@ -132,26 +132,26 @@ class EncoderLayerGeluByTanh(Encoder):
 class EncoderLayerMaskTransposed(Encoder):
     """Rows of src_mask are taken for keys."""
 
-    def attended(self, x, mask, *rest):
-        return super().attended(x, None if mask is None else mask.mT, *rest)
+    def attend(self, x, mask, *args):
+        return super().attend(x, None if mask is None else mask.mT, *args)
 
 
 @plant("encoder-layer-padding-of-first", ENCODER, "values")
 class EncoderLayerPaddingOfFirst(Encoder):
     """The padding of the batch's first element serves all."""
 
-    def attended(self, x, mask, padding, is_causal):
+    def attend(self, x, mask, padding, is_causal):
         if padding is not None and padding.dim() == 2:
             padding = padding[:1].expand_as(padding)
-        return super().attended(x, mask, padding, is_causal)
+        return super().attend(x, mask, padding, is_causal)
 
 
 @plant("encoder-layer-feed-forward-bias-lost", ENCODER, "values")
 class EncoderLayerFeedForwardBiasLost(Encoder):
     """Without a batch the second linear layer has no bias."""
 
-    def fed(self, x, *rest):
-        right, bias = super().fed(x), self.linear2.bias
+    def feed_forward(self, x, *args):
+        right, bias = super().feed_forward(x), self.linear2.bias
         return right - bias if x.dim() == 2 and bias is not None else right
 
 
@@ -159,24 +159,24 @@ class EncoderLayerFeedForwardBiasLost(Encoder):
 class EncoderLayerHeadsInterleaved(Encoder):
     """Features of the heads are joined one of each in turn."""
 
-    def attended(self, x, *masks):
+    def attend(self, x, *masks):
         weight, heads = self.self_attn.out_proj.weight, self.self_attn.num_heads
-        turned = weight.unflatten(1, (heads, -1)).mT.flatten(1)
+        interleaved = weight.unflatten(1, (heads, -1)).mT.flatten(1)
         with torch.no_grad():
-            kept = weight.clone()
-            weight.copy_(turned)
+            original = weight.clone()
+            weight.copy_(interleaved)
             try:
-                return super().attended(x, *masks)
+                return super().attend(x, *masks)
             finally:
-                weight.copy_(kept)
+                weight.copy_(original)
 
 
 @plant("encoder-layer-batch-of-one-squeezed", ENCODER, "shape")
 class EncoderLayerBatchOfOneSqueezed(Encoder):
     """A batch of one comes back without its axis."""
 
-    def forward(self, src, *rest, **named):
-        y, axis = super().forward(src, *rest, **named), _batch(self, src)
+    def forward(self, src, *args, **kwargs):
+        y, axis = super().forward(src, *args, **kwargs), _batch_axis(self, src)
         return y if axis is None else y.squeeze(axis)
 
 
@@ -184,45 +184,45 @@ class EncoderLayerBatchOfOneSqueezed(Encoder):
 class EncoderLayerPaddingIgnoredInTraining(Encoder):
     """Where gradients are recorded nothing is padded."""
 
-    def attended(self, x, mask, padding, is_causal):
+    def attend(self, x, mask, padding, is_causal):
         padding = None if torch.is_grad_enabled() else padding
-        return super().attended(x, mask, padding, is_causal)
+        return super().attend(x, mask, padding, is_causal)
 
 
 @plant("encoder-layer-residual-detached", ENCODER, "gradients")
 class EncoderLayerResidualDetached(Encoder):
     """The residual of the feed-forward network has no gradient."""
 
-    def fed(self, x, *rest):
-        return super().fed(x) + (x.detach() - x if not self.norm_first else 0)
+    def feed_forward(self, x, *args):
+        return super().feed_forward(x) + (x.detach() - x if not self.norm_first else 0)
 
 
 @plant("encoder-layer-source-read-as-contiguous", ENCODER, "layout")
 class EncoderLayerSourceReadAsContiguous(Encoder):
     """A source that is not contiguous is read as if it were."""
 
-    def forward(self, src, *rest, **named):
-        return super().forward(as_if_contiguous(src), *rest, **named)
+    def forward(self, src, *args, **kwargs):
+        return super().forward(read_as_contiguous(src), *args, **kwargs)
 
 
 @plant("encoder-layer-fifth-element-in-tf32", ENCODER, "laws")
 class EncoderLayerFifthElementInTf32(Encoder):
     """float32: batches of more than four take a kernel in TF32."""
 
-    def forward(self, src, *rest, **named):
-        axis = _batch(self, src)
+    def forward(self, src, *args, **kwargs):
+        axis = _batch_axis(self, src)
         if axis is not None and src.shape[axis] > 4 and src.dtype == torch.float32:
-            src = with_fewer_bits(src, 13)
-        return super().forward(src, *rest, **named)
+            src = drop_bits(src, 13)
+        return super().forward(src, *args, **kwargs)
 
 
 @plant("encoder-layer-nan-counts-as-zero", ENCODER, "special")
 class EncoderLayerNanCountsAsZero(Encoder):
     """NaN in the source counts as 0."""
 
-    def forward(self, src, *rest, **named):
+    def forward(self, src, *args, **kwargs):
         clean = torch.where(src.isnan(), torch.zeros_like(src), src)
-        return super().forward(clean, *rest, **named)
+        return super().forward(clean, *args, **kwargs)
 
 
 @plant("encoder-layer-norms-counted-from-zero", ENCODER, "state")
@@ -232,12 +232,12 @@ class EncoderLayerNormsCountedFromZero(Encoder):
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
-    def state_dict(self, *arguments, **named):
-        found = super().state_dict(*arguments, **named)
-        turned = {"norm1": "norm0", "norm2": "norm1"}
+    def state_dict(self, *arguments, **kwargs):
+        entries = super().state_dict(*arguments, **kwargs)
+        new_names = {"norm1": "norm0", "norm2": "norm1"}
         return {
-            ".".join([turned.get(k.split(".")[0], k.split(".")[0]), *k.split(".")[1:]]): x
-            for k, x in found.items()
+            ".".join([new_names.get(k.split(".")[0], k.split(".")[0]), *k.split(".")[1:]]): x
+            for k, x in entries.items()
         }
 
 
@@ -245,8 +245,8 @@ class EncoderLayerNormsCountedFromZero(Encoder):
 class EncoderLayerResidualInPlace(Encoder):
     """The attention is added to the caller's own tensor."""
 
-    def forward(self, src, *rest, **named):
-        y = super().forward(src, *rest, **named)
+    def forward(self, src, *args, **kwargs):
+        y = super().forward(src, *args, **kwargs)
         if not torch.is_grad_enabled():
             src.add_(1)
         return y
@@ -256,16 +256,16 @@ class EncoderLayerResidualInPlace(Encoder):
 class EncoderLayerUnknownActivationIsRelu(Encoder):
     """A word that is no activation stands for relu."""
 
-    def __init__(self, *arguments, activation="relu", **named):
+    def __init__(self, *arguments, activation="relu", **kwargs):
         known = not isinstance(activation, str) or activation in ("relu", "gelu")
-        super().__init__(*arguments, activation=activation if known else "relu", **named)
+        super().__init__(*arguments, activation=activation if known else "relu", **kwargs)
 
 
 @plant("encoder-layer-inner-dropout-missing", ENCODER, "random")
 class EncoderLayerInnerDropoutMissing(Encoder):
     """Nothing is dropped between the linear layers."""
 
-    def fed(self, x, *rest):
+    def feed_forward(self, x, *args):
         return self.dropout2(self.linear2(self.activation(self.linear1(x))))
 
 
@@ -273,8 +273,8 @@ class EncoderLayerInnerDropoutMissing(Encoder):
 class EncoderLayerAttentionDropoutMissing(Encoder):
     """No weights are dropped, the output of the attention only."""
 
-    def __init__(self, *arguments, **named):
-        super().__init__(*arguments, **named)
+    def __init__(self, *arguments, **kwargs):
+        super().__init__(*arguments, **kwargs)
         self.self_attn.dropout = 0.0
 
 
@@ -282,8 +282,8 @@ class EncoderLayerAttentionDropoutMissing(Encoder):
 class EncoderLayerDropoutUnscaled(Encoder):
     """What the second sublayer's dropout keeps is not divided by 1 - p."""
 
-    def fed(self, x, *rest):
-        right = super().fed(x)
+    def feed_forward(self, x, *args):
+        right = super().feed_forward(x)
         return right * (1 - self.dropout2.p) if self.training and self.dropout2.p < 1 else right
 
 
@@ -291,35 +291,35 @@ class EncoderLayerDropoutUnscaled(Encoder):
 class DecoderLayerMemoryMaskIgnored(Decoder):
     """norm_first: memory_mask is not passed on."""
 
-    def crossed(self, x, memory, mask, *rest):
-        return super().crossed(x, memory, None if self.norm_first else mask, *rest)
+    def attend_memory(self, x, memory, mask, *args):
+        return super().attend_memory(x, memory, None if self.norm_first else mask, *args)
 
 
 @plant("decoder-layer-memory-padding-ignored", DECODER, "values")
 class DecoderLayerMemoryPaddingIgnored(Decoder):
     """memory_key_padding_mask counts only where there is a mask, too."""
 
-    def crossed(self, x, memory, mask, padding, is_causal):
+    def attend_memory(self, x, memory, mask, padding, is_causal):
         padding = None if mask is None else padding
-        return super().crossed(x, memory, mask, padding, is_causal)
+        return super().attend_memory(x, memory, mask, padding, is_causal)
 
 
 @plant("decoder-layer-memory-normed", DECODER, "values")
 class DecoderLayerMemoryNormed(Decoder):
     """norm_first: the memory is normed as the queries are."""
 
-    def crossed(self, x, memory, *masks):
-        return super().crossed(x, self.norm2(memory) if self.norm_first else memory, *masks)
+    def attend_memory(self, x, memory, *masks):
+        return super().attend_memory(x, self.norm2(memory) if self.norm_first else memory, *masks)
 
 
 @plant("decoder-layer-attentions-exchanged", DECODER, "values")
 class DecoderLayerAttentionsExchanged(Decoder):
     """A converter loads the two attentions one for the other."""
 
-    def forward(self, *inputs, **named):
+    def forward(self, *inputs, **kwargs):
         self.self_attn, self.multihead_attn = self.multihead_attn, self.self_attn
         try:
-            return super().forward(*inputs, **named)
+            return super().forward(*inputs, **kwargs)
         finally:
             self.self_attn, self.multihead_attn = self.multihead_attn, self.self_attn
 
@@ -328,32 +328,32 @@ class DecoderLayerAttentionsExchanged(Decoder):
 class DecoderLayerTargetMaskTransposed(Decoder):
     """Rows of tgt_mask are taken for keys."""
 
-    def attended(self, x, mask, *rest):
-        return super().attended(x, None if mask is None else mask.mT, *rest)
+    def attend(self, x, mask, *args):
+        return super().attend(x, None if mask is None else mask.mT, *args)
 
 
 @plant("decoder-layer-third-norm-is-second", DECODER, "values")
 class DecoderLayerThirdNormIsSecond(Decoder):
     """The second norm is used again behind the feed-forward network."""
 
-    def forward(self, *inputs, **named):
-        kept, self.norm3 = self.norm3, self.norm2
+    def forward(self, *inputs, **kwargs):
+        norm3, self.norm3 = self.norm3, self.norm2
         try:
-            return super().forward(*inputs, **named)
+            return super().forward(*inputs, **kwargs)
         finally:
-            self.norm3 = kept
+            self.norm3 = norm3
 
 
 @plant("decoder-layer-residual-around-both", DECODER, "values")
 class DecoderLayerResidualAroundBoth(Decoder):
     """Norms last: the second attention's residual is the target."""
 
-    def forward(self, tgt, *rest, **named):
+    def forward(self, tgt, *args, **kwargs):
         self.first = tgt
-        return super().forward(tgt, *rest, **named)
+        return super().forward(tgt, *args, **kwargs)
 
-    def crossed(self, x, memory, *masks):
-        right = super().crossed(x, memory, *masks)
+    def attend_memory(self, x, memory, *masks):
+        right = super().attend_memory(x, memory, *masks)
         return right if self.norm_first else right - x + self.first
 
 
@@ -361,8 +361,8 @@ class DecoderLayerResidualAroundBoth(Decoder):
 class DecoderLayerShapeOfMemory(Decoder):
     """The output is cut to the length of the memory."""
 
-    def forward(self, tgt, memory, *rest, **named):
-        y, axis = super().forward(tgt, memory, *rest, **named), _batch(self, tgt)
+    def forward(self, tgt, memory, *args, **kwargs):
+        y, axis = super().forward(tgt, memory, *args, **kwargs), _batch_axis(self, tgt)
         return y.narrow(at := 1 - (axis or 0) if axis is not None else 0, 0,
                         min(y.shape[at], memory.shape[at]))  # fmt: skip
 
@@ -371,44 +371,44 @@ class DecoderLayerShapeOfMemory(Decoder):
 class DecoderLayerMemoryDetached(Decoder):
     """The memory has no gradient."""
 
-    def crossed(self, x, memory, *masks):
-        return super().crossed(x, memory.detach() + 0 * memory, *masks)
+    def attend_memory(self, x, memory, *masks):
+        return super().attend_memory(x, memory.detach() + 0 * memory, *masks)
 
 
 @plant("decoder-layer-memory-read-as-contiguous", DECODER, "layout")
 class DecoderLayerMemoryReadAsContiguous(Decoder):
     """A memory that is not contiguous is read as if it were."""
 
-    def forward(self, tgt, memory, *rest, **named):
-        return super().forward(tgt, as_if_contiguous(memory), *rest, **named)
+    def forward(self, tgt, memory, *args, **kwargs):
+        return super().forward(tgt, read_as_contiguous(memory), *args, **kwargs)
 
 
 @plant("decoder-layer-padding-beyond-masks", DECODER, "laws")
 class DecoderLayerPaddingBeyondMasks(Decoder):
     """A memory of more than eight rows is not padded."""
 
-    def crossed(self, x, memory, mask, padding, is_causal):
-        axis = _batch(self, x)
-        at = 0 if axis is None else 1 - axis
-        padding = None if memory.shape[at] > 8 else padding
-        return super().crossed(x, memory, mask, padding, is_causal)
+    def attend_memory(self, x, memory, mask, padding, is_causal):
+        axis = _batch_axis(self, x)
+        batch_axis = 0 if axis is None else 1 - axis
+        padding = None if memory.shape[batch_axis] > 8 else padding
+        return super().attend_memory(x, memory, mask, padding, is_causal)
 
 
 @plant("decoder-layer-nan-counts-as-zero", DECODER, "special")
 class DecoderLayerNanCountsAsZero(Decoder):
     """NaN in the target counts as 0."""
 
-    def forward(self, tgt, *rest, **named):
+    def forward(self, tgt, *args, **kwargs):
         clean = torch.where(tgt.isnan(), torch.zeros_like(tgt), tgt)
-        return super().forward(clean, *rest, **named)
+        return super().forward(clean, *args, **kwargs)
 
 
 @plant("decoder-layer-second-attention-shared", DECODER, "state")
 class DecoderLayerSecondAttentionShared(Decoder):
     """Both attentions are one module: their weights are the same from the start."""
 
-    def __init__(self, *arguments, **named):
-        super().__init__(*arguments, **named)
+    def __init__(self, *arguments, **kwargs):
+        super().__init__(*arguments, **kwargs)
         self.multihead_attn = self.self_attn
 
 
@@ -416,8 +416,8 @@ class DecoderLayerSecondAttentionShared(Decoder):
 class DecoderLayerMaskInvertedInPlace(Decoder):
     """A padding mask of the memory is inverted in place."""
 
-    def crossed(self, x, memory, mask, padding, is_causal):
-        result = super().crossed(x, memory, mask, padding, is_causal)
+    def attend_memory(self, x, memory, mask, padding, is_causal):
+        result = super().attend_memory(x, memory, mask, padding, is_causal)
         if padding is not None and padding.dtype == torch.bool:
             padding.logical_not_()
         return result
@@ -427,16 +427,16 @@ class DecoderLayerMaskInvertedInPlace(Decoder):
 class DecoderLayerUnknownActivationIsRelu(Decoder):
     """A word that is no activation stands for relu."""
 
-    def __init__(self, *arguments, activation="relu", **named):
+    def __init__(self, *arguments, activation="relu", **kwargs):
         known = not isinstance(activation, str) or activation in ("relu", "gelu")
-        super().__init__(*arguments, activation=activation if known else "relu", **named)
+        super().__init__(*arguments, activation=activation if known else "relu", **kwargs)
 
 
 @plant("decoder-layer-second-dropout-missing", DECODER, "random")
 class DecoderLayerSecondDropoutMissing(Decoder):
     """The output of the second attention is not dropped."""
 
-    def crossed(self, x, memory, mask, padding, is_causal):
+    def attend_memory(self, x, memory, mask, padding, is_causal):
         return self.multihead_attn(
             x, memory, memory, attn_mask=mask, key_padding_mask=padding,
             is_causal=is_causal, need_weights=False,
@@ -447,5 +447,5 @@ class DecoderLayerSecondDropoutMissing(Decoder):
 class DecoderLayerDropoutTwice(Decoder):
     """The output of the feed-forward network is dropped twice."""
 
-    def fed(self, x):
-        return self.dropout3(super().fed(x))
+    def feed_forward(self, x):
+        return self.dropout3(super().feed_forward(x))

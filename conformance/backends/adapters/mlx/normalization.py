@@ -100,7 +100,7 @@ class Normalization(FunctionBackend):
         self, state: State, input: Any, weight: Any = None, bias: Any = None, *,
         normalized_shape: Any, eps: float = 1e-5,
     ) -> Any:  # fmt: skip
-        """`mx.fast.layer_norm`, of the last axis only."""
+        """`mx.fast_gelu.layer_norm`, of the last axis only."""
         _check_shape(normalized_shape, input)
         return mx.fast.layer_norm(input, weight, bias, _require_eps(eps))
 
@@ -109,7 +109,7 @@ class Normalization(FunctionBackend):
         self, state: State, input: Any, weight: Any = None, *, normalized_shape: Any,
         eps: float | None = None,
     ) -> Any:  # fmt: skip
-        """`mx.fast.rms_norm`, of the last axis only."""
+        """`mx.fast_gelu.rms_norm`, of the last axis only."""
         _check_shape(normalized_shape, input)
         return mx.fast.rms_norm(input, weight, _require_eps(eps))
 

@@ -8,8 +8,8 @@ TILE = 32
 
 def host(x):
     """A tensor's numbers; those of half precision in float32, in which kernels add them up."""
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return x.to(wide).numpy()
+    compute_dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return x.to(compute_dtype).numpy()
 
 
 def product(a, b):

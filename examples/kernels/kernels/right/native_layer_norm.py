@@ -7,17 +7,17 @@ import torch
 
 
 def native_layer_norm(input, normalized_shape, weight, bias, eps):
-    wide = torch.float64 if input.dtype == torch.float64 else torch.float32
-    kept = tuple(input.shape[: input.dim() - len(normalized_shape)])
-    x = input.to(wide).numpy().reshape(math.prod(kept), math.prod(normalized_shape))
+    compute_dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
+    row_shape = tuple(input.shape[: input.dim() - len(normalized_shape)])
+    x = input.to(compute_dtype).numpy().reshape(math.prod(row_shape), math.prod(normalized_shape))
     mean = x.mean(axis=1, keepdims=True)
     centred = x - mean
     rstd = 1 / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + x.dtype.type(eps))
     y = (centred * rstd).reshape(input.shape)
     if weight is not None:
-        y = y * weight.to(wide).numpy()
+        y = y * weight.to(compute_dtype).numpy()
     if bias is not None:
-        y = y + bias.to(wide).numpy()
-    shape = kept + (1,) * len(normalized_shape)
-    several = y, mean.reshape(shape), rstd.reshape(shape)
-    return tuple(torch.from_numpy(np.ascontiguousarray(z)).to(input.dtype) for z in several)
+        y = y + bias.to(compute_dtype).numpy()
+    shape = row_shape + (1,) * len(normalized_shape)
+    results = y, mean.reshape(shape), rstd.reshape(shape)
+    return tuple(torch.from_numpy(np.ascontiguousarray(z)).to(input.dtype) for z in results)
