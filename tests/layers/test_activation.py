@@ -174,10 +174,10 @@ def test_each_law_is_seen_failing(layer: str, law: str) -> None:
     assert not findings
 
 
-@pytest.mark.parametrize("row", SPECS, ids=lambda row: row.name)
-def test_every_argument_and_the_numbers_around_each_kink_are_drawn(row: LayerSpec) -> None:
-    drawn = cases(row.name, "float32")
-    for argument in row.signature.arguments:
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_every_argument_and_the_numbers_around_each_kink_are_drawn(spec: LayerSpec) -> None:
+    drawn = cases(spec.name, "float32")
+    for argument in spec.signature.arguments:
         drawn_values = {c.call.arguments.get(argument.name, argument.default) for c in drawn}
         assert len(drawn_values) > 1, argument.name
     numbers = np.concatenate([c.operands[0].reshape(-1) for c in drawn])

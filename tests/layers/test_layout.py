@@ -181,11 +181,11 @@ def test_layouts_that_a_failure_does_not_need_are_left_out_by_halves(
 
     monkeypatch.setattr(layout, layout._check_laid_out.__name__, run)
     monkeypatch.setattr(layout, layout._with_layouts.__name__, lambda case, layouts: layouts)
-    monkeypatch.setattr(layout, layout._layouts_by_name.__name__, lambda row, layouts: layouts)
+    monkeypatch.setattr(layout, layout._layouts_by_name.__name__, lambda spec, layouts: layouts)
     many_layouts = {f"t{k}": "transposed" for k in range(60)}
     with pytest.raises(Failure) as caught:
         layout._run_and_minimise(
-            cast(Any, SimpleNamespace(row=None)), cast(Any, None), cast(Any, many_layouts)
+            cast(Any, SimpleNamespace(spec=None)), cast(Any, None), cast(Any, many_layouts)
         )
     assert set(caught.value.finding.layouts or {}) == needed
     assert len(tried) < 30
