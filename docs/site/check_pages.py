@@ -83,15 +83,15 @@ def _is_readable(verdict: Verdict) -> bool:
 
 def _fact_sentences(check: CheckFacts) -> Iterator[str]:
     """The facts of a check that differ from the defaults, as sentences."""
-    for name in ("invalid", "whole"):
+    for name in ("invalid", "exhaustive"):
         if getattr(check, name):
             yield sentence(field_meanings(CheckFacts)[name])
     if check.members:
         yield f"Members of a layer that it calls: {', '.join(map(code, check.members))}."
     sampling = check.sampling
     for name, step in (
-        ("every", sampling.step_other_dtypes),
-        ("of_many", sampling.step_full_share),
+        ("step_other_dtypes", sampling.step_other_dtypes),
+        ("step_full_share", sampling.step_full_share),
     ):
         if step > 1:
             yield f"{sentence(field_meanings(Sampling)[name])} For this check: one case of {step}."

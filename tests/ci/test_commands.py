@@ -77,7 +77,7 @@ def test_ci_runs_the_commands_of_readme() -> None:
 
 
 def test_the_script_knows_what_the_project_needs() -> None:
-    minimum = ".".join(map(str, SCRIPT["LEAST_PYTHON"]))
+    minimum = ".".join(map(str, SCRIPT["MIN_PYTHON"]))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["requires-python"] == f">={minimum}"
     assert f"Python ≥ {minimum} " in SECTION

@@ -12,7 +12,7 @@ FAITHFUL = '''
 import numpy as np
 
 from conformance import Unsupported
-from conformance.backends.numpy_layouts import laid_out
+from conformance.backends.numpy_layouts import apply_layout
 
 ARGUMENTS = {
     "ReLU": ("inplace",),
@@ -37,7 +37,7 @@ class Layer:
         self.load(call.state, call.layouts)
 
     def put(self, array, layout="contiguous", dtype=None):
-        return laid_out(np.array(array, dtype or self.native(array)), layout)
+        return apply_layout(np.array(array, dtype or self.native(array)), layout)
 
     def native(self, array):
         return self.call.dtype if array.dtype.kind == "f" else array.dtype

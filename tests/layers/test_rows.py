@@ -131,12 +131,12 @@ def _changes_state(trial: Trial) -> bool:
 
 
 def _wrong_traits(spec: LayerSpec) -> set[str]:
-    """The traits of a module that torch does not have as the row says."""
+    """The traits of a module that torch does not have as its specification says."""
     wrong = set()
     if spec.signature.takes_device_and_dtype is not _takes_device_and_dtype(spec):
-        wrong.add("placed")
+        wrong.add("takes_device_and_dtype")
     if spec.traits.may_alias_inputs is not _has_aliases(spec):
-        wrong.add("aliases")
+        wrong.add("may_alias_inputs")
     modes_differ = claims_random = draws = claims_update = updates = False
     for case in cases(spec.name, "float32", 60):
         train = Trial(torch_backend, spec, replace(case, call=replace(case.call, training=True)))
@@ -147,22 +147,22 @@ def _wrong_traits(spec: LayerSpec) -> set[str]:
         claims_update |= spec.traits.updates_state(train.case.call) and bool(train.case.call.state)
         updates |= changed
         if changed and not spec.traits.updates_state(train.case.call):
-            wrong.add("updates")
+            wrong.add("updates_state")
         # What torch makes of nothing may be memory that nobody wrote to.
         empty = not all(x.size for x in case.operands)
         differs = not empty and _differ(train, train.on_same_layer())
         random = spec.randomness.is_used(train.case.call)
         claims_random, draws = claims_random or random, draws or (random and differs)
         if differs and not random and not changed:
-            wrong.add("used")
+            wrong.add("is_used")
         eval_case = replace(case, call=replace(case.call, training=False))
         modes_differ |= not (random or empty) and _differ_beyond_rounding(
             train, Trial(torch_backend, spec, eval_case)
         )
     if claims_update is not updates:
-        wrong.add("updates")
+        wrong.add("updates_state")
     if claims_random is not draws:  # of some calls that draw none shows it: p may be 1
-        wrong.add("used")
+        wrong.add("is_used")
     if modes_differ and not spec.traits.train_and_eval_differ:
         wrong.add("modes")
     return wrong
@@ -177,17 +177,17 @@ def test_traits_are_torchs(layer: str) -> None:
 @pytest.mark.parametrize("layer", [x for x in LAYERS if CATALOGUE[x].is_function])
 def test_functions_give_memory_of_their_own_unless_the_row_says_otherwise(layer: str) -> None:
     assert CATALOGUE[layer].traits.may_alias_inputs is _has_aliases(CATALOGUE[layer]), (
-        "traits: aliases"
+        "traits: may_alias_inputs"
     )
 
 
 @pytest.mark.parametrize(
     ("part", "trait", "value"),
     [
-        ("signature", "placed", False),
-        ("traits", "aliases", True),
-        ("traits", "updates", lambda call: True),
-        ("randomness", "used", lambda call: True),
+        ("signature", "takes_device_and_dtype", False),
+        ("traits", "may_alias_inputs", True),
+        ("traits", "updates_state", lambda call: True),
+        ("randomness", "is_used", lambda call: True),
     ],
 )
 def test_a_false_trait_is_seen(part: str, trait: str, value: Any) -> None:

@@ -419,7 +419,7 @@ def test_progress_in_a_log_is_whole_lines(
     install_backends_module(pytester, monkeypatch, BACKEND)
     monkeypatch.setattr(progress, "LOG_INTERVAL", 0.0)
     (pytester.path / "at_once.py").write_text(
-        "import conformance.plugin.progress\nconformance.plugin.progress.LOGGED = 0.0\n"
+        "import conformance.plugin.progress\nconformance.plugin.progress.LOG_INTERVAL = 0.0\n"
     )
     completed = run_session(
         pytester, "-p", "at_once", workers,

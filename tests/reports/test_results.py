@@ -138,7 +138,7 @@ def test_replay_runs_the_case_without_hypothesis(failed: Verdict) -> None:
     for field, other_value in (("dtype", "float64"), ("device", "cuda:9"), ("layer", "Linear")):
         case = {**failed.case, "call": {**failed.case["call"], field: other_value}}
         odd_run = replace(run, verdicts=(replace(failed, case=case),))
-        with pytest.raises(UsageError, match=f"a call of {field} '{other_value}'"):
+        with pytest.raises(UsageError, match=f"its case has the {field} '{other_value}'"):
             replay(odd_run, ITEM.id, "torch")
 
 

@@ -95,9 +95,9 @@ def test_what_a_lost_process_has_spent_counts(clock: list[float]) -> None:
     times_asked: list[float] = []
 
     class Mortal:
-        answered = 0
+        answer_count = 0
 
-        def grown(self) -> int:
+        def memory_growth(self) -> int:
             return 0
 
         def ask(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -258,15 +258,15 @@ WORN = """
 import conformance.run.engine as engine
 from conformance.backends import ModuleBackend
 
-honest, summed_up = engine.columns, []
+honest, summed_up = engine.argument_columns, []
 
-def columns(cases):
+def argument_columns(cases):
     summed_up.append(1)
     if len(summed_up) > LIMIT:
         raise ERROR("nothing left")
     return honest(cases)
 
-engine.columns = columns
+engine.argument_columns = argument_columns
 worn = ModuleBackend("worn")
 """
 

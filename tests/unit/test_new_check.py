@@ -50,7 +50,7 @@ FACTS = CheckFacts(
     sampling=Sampling(step_other_dtypes=5, sample_size=3, sampled_extra_dtypes=1),
     high_priority=True,
     follows_values=True,
-    when="where inputs are bounded",
+    title_suffix="where inputs are bounded",
 )
 
 

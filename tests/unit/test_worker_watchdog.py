@@ -14,9 +14,9 @@ from conformance.plugin.worker_watchdog import ORPHANED_STATUS
 LONG = 60
 WORKER = """
 import time
-from conformance.plugin.worker_watchdog import end_with
+from conformance.plugin.worker_watchdog import exit_with_controller
 
-end_with({parent})
+exit_with_controller({parent})
 print("ready", flush=True)
 time.sleep({long})
 """
