@@ -159,7 +159,7 @@ def _check_neighbours(masked: MaskedOutput, draws: np.ndarray) -> None:
         if not first.size:
             continue
         share = float((first == second).mean())
-        # The derivative of `alike` by the rate is 2·(2·rate − 1), at most 2.
+        # The derivative of `equal_rate` by the rate is 2·(2·rate − 1), at most 2.
         low, high = _allowed_means(equal_rate, first.size, 2 * masked.slack)
         if not low <= share <= high:
             lines = (

@@ -36,7 +36,7 @@ class Stream:
 
     Args:
         item: the item.
-        profile: examples of the run's profile.
+        profile_examples: examples of the run's profile.
         seed: the run's seed.
         values: approximate number of cases that share a structure.
     """

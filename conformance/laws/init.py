@@ -220,7 +220,7 @@ def evenly(distribution_of: DistributionOf) -> Any:
     """The law that a layer's numbers lie above and below the median equally often.
 
     Args:
-        distributed: see `DistributionOf`.
+        distribution_of: see `DistributionOf`.
     """
     statement = "as many numbers are above the middle of the distribution as below it"
     exact = "within what is exceeded by a chance of 1e-12 (Hoeffding)"

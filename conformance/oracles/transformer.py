@@ -153,7 +153,7 @@ def _layer_with_fill(
     x: Rounded,
     attentions: Sequence[Attention],
 ) -> tuple[Rounded, bool]:
-    """The layer with answer `way` for queries that attend to nothing; and whether there are any."""
+    """The layer with one alternative for queries that attend to nothing; whether there are any."""
     has_choices = False
     count = len(attentions)
     for index in range(count + 1):

@@ -135,7 +135,7 @@ def _mask_breaks(
 
     Args:
         mask, padding: names of the two inputs.
-        place, other: positions of the two inputs.
+        place, padding_place: positions of the two inputs.
         keys, queries: positions of the sequences that they mask.
     """
     sequences = (keys, queries)

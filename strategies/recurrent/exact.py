@@ -46,7 +46,7 @@ class SaturatedFiller(OrdinaryFiller):
     The odd number is the bias or, without one, comes from the input through one odd weight in each
     row. All other weights are even, and hidden states are integers. So no pre-activation of a tanh
     RNN or a GRU is closer to 0 than U = 2048; closer than 746 it would not be saturated in float64
-    (`oracles.saturation`). The largest sum is 29·U, which float16 holds.
+    (`arithmetic.saturation`). The largest sum is 29·U, which float16 holds.
 
     An LSTM's cell state is an integer, too, but its |h| = |o·tanh(c)| is 0 or in [0.76, 1]. So a
     row has one ±2 for h. If the input is the h of a layer below, the row has another ±2 for that
@@ -61,7 +61,7 @@ class SaturatedFiller(OrdinaryFiller):
         return 4096.0 if self.kind == "LSTM" else 2048.0
 
     def _even_weights(self, columns: int, max_per_row: int) -> np.ndarray:
-        """±2 in up to `most` places of each row."""
+        """±2 in up to `max_per_row` places of each row."""
         parts = [self.one_per_row(self.gate_rows, columns) for _ in range(max_per_row)]
         is_used = [self.generator.integers(0, 2, (self.gate_rows, 1)) for _ in parts[1:]]
         weight = parts[0] + sum((p * k for p, k in zip(parts[1:], is_used, strict=True)), 0.0)

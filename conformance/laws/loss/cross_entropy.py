@@ -162,7 +162,7 @@ def classes_law(read_case: ReadCase) -> Law:
     """The law that permuting the classes changes nothing.
 
     Args:
-        read: reads a case.
+        read_case: reads a case.
     """
 
     @law("classes", "classes may change their places, with their weights and targets")
@@ -211,7 +211,7 @@ def dropped_law(read_case: ReadCase) -> Law:
     """The law that removing ignored samples changes nothing.
 
     Args:
-        read: reads a case.
+        read_case: reads a case.
     """
 
     @law("dropped", "a sample that is ignored is as good as none")

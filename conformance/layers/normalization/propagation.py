@@ -175,6 +175,6 @@ def instance_propagation(tracks_by_default: bool) -> Propagation:
     """Propagation where each channel of a sample is normalised, or each number is scaled.
 
     Args:
-        usual: default of `track_running_stats`.
+        tracks_by_default: default of `track_running_stats`.
     """
     return Propagation(partial(_expected_instances, tracks_by_default))

@@ -87,8 +87,8 @@ class Taps:
         inside: whether each tap reads an element, (N, P, K).
         weights: of shape (N, P, K).
         touched: where a correct implementation may multiply by a weight, even by 0.
-        vague: which positions may be on any element, (N, P).
-        usual: number of taps that an implementation uses.
+        undecided: which positions may be on any element, (N, P).
+        tap_count: number of taps that an implementation uses.
     """
 
     index: np.ndarray

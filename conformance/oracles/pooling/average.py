@@ -93,7 +93,7 @@ def average_taps(input: Rounded, tap_table: Taps, divisors: np.ndarray) -> Round
 
     Args:
         input: (*, plane).
-        seen: the taps of each window.
+        tap_table: the taps of each window.
         divisors: one for each window.
     """
     shape = tap_table.shape(input)
