@@ -178,7 +178,7 @@ def _saturate(
 
     Args:
         value, error: the result elsewhere; the function may overwrite `error`.
-        limits: (operand, limit) pairs; beyond that operand the activation equals the limit.
+        limits: (operand, limit) pairs; further from 0 the activation equals the limit.
     """
     # NumPy makes scalars of results without dimensions.
     error = np.asarray(error)

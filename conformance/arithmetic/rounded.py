@@ -3,11 +3,11 @@
 A `Rounded` is (value, error): the exact result computed in float64, and how far a correct
 floating-point implementation may be from it. It follows the running error analysis of Higham,
 *Accuracy and Stability of Numerical Algorithms* (2002), §3.3. A sum of n terms errs by at most
-n·u·Σ|terms| in any order (Jeannerod and Rump, *Improved error bounds for inner products in
-floating-point arithmetic*, 2013: no second-order term).
+n·u·Σ|terms| in any order. There is no second-order term: Jeannerod and Rump, *Improved error bounds
+for inner products in floating-point arithmetic* (2013).
 
-Where every term is an integer multiple of one power of two q and Σ|terms| ≤ 2^p·q, no partial sum
-in any order rounds at all: the error is 0 and the check requires equality.
+A sum may be exact: every term is an integer multiple of one power of two q, and Σ|terms| ≤ 2^p·q.
+Then no partial sum in any order rounds. The error is 0, and the check requires equality.
 
 Operands near the end of the range overflow on purpose: callers set `numpy.errstate` to ignore it.
 Most arrays are small, so that calling NumPy costs more than the arithmetic: hence the short cuts
@@ -113,7 +113,7 @@ class Rounded:
 
     @lazy
     def abs_value(self) -> np.ndarray:
-        """|value|."""
+        """|value|, the modulus of complex numbers."""
         return np.asarray(np.abs(self.value))
 
     @lazy

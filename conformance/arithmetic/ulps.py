@@ -20,7 +20,7 @@ def find_farthest(
     Args:
         points: the function's operands.
         actual, expected: actual and right answers, of the same shape.
-        array_name: how the message names the array.
+        array_name: how the result names the array of the answers.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         ulps = np.abs(actual - expected) / unit_in_the_last_place(expected, dtype)

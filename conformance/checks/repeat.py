@@ -1,8 +1,8 @@
 """`repeat`: a call leaves nothing behind: no stale cache, no overwritten input, no drift.
 
-On the CPU, the very same call on the same layer must give the same bits, because a sum of the same
-shape is taken in the same order each time. Kernels of other devices may add atomically, and a call
-of another shape may compile another kernel. In these cases the oracle's bound applies instead.
+On the CPU, the same call on the same layer must give the same bits: a sum of the same shape is
+taken in the same order each time. Kernels of other devices may add atomically, and a call of
+another shape may compile another kernel. In these cases the oracle's bound applies instead.
 """
 
 from __future__ import annotations

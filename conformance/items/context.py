@@ -17,7 +17,7 @@ class ItemContext:
     """An item that is being run.
 
     Args:
-        item: the item.
+        item: a check on a layer, in one dtype on one device.
         numerics: the backend's declaration for its dtype.
         excuses: the known failures that apply, with counts of the cases that each explains.
         stream: its cases.

@@ -178,7 +178,7 @@ def _equals_layer(trial: Trial, layer: str, **arguments: Any) -> Claims:
 
 @law("constants", "ones and zeros are constants", EXACT)
 def constants(trial: Trial, generator: Generator) -> Claims:
-    """constant_ with 1 or 0."""
+    """`ones_` and `zeros_` give what `constant_` gives for 1 and 0."""
     value = 1.0 if trial.case.call.layer == "init.ones_" else 0.0
     yield from _equals_layer(trial, "init.constant_", val=value)
 

@@ -117,7 +117,7 @@ def plain_layer_law(weight_oracle: WeightOracle, takes_mode: bool) -> Law:
     """The law that the plain layer with the computed weight gives the same output.
 
     Args:
-        weight_oracle: the oracle of the weight.
+        weight_oracle: computes the weight from the state and the arguments.
         takes_mode: whether the oracle takes `training`.
     """
     exact = "within twice its bound, which is that of every weight near the computed one"

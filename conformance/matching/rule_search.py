@@ -20,7 +20,7 @@ class Term:
 
     Args:
         feature: its name.
-        relation: `"="`, `"≠"`, `"≥"` or `"≤"`.
+        relation: how the feature compares with the value: `"="`, `"≠"`, `"≥"` or `"≤"`.
         value: the value to compare with.
         met: one bool for each case: whether it meets the condition.
     """

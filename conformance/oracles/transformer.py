@@ -10,8 +10,8 @@ network, the activation, each sum with the residual, each norm. A norm makes exa
 where all values within its bound round to one number, storing makes them exact (`stored_or_exact`).
 
 Sources: the pages torch.nn.TransformerEncoderLayer, TransformerDecoderLayer, TransformerEncoder,
-TransformerDecoder and Transformer of the PyTorch documentation; Xiong et al., *On Layer
-Normalization in the Transformer Architecture* (2020), figure 1, for the order of residual and norm.
+TransformerDecoder and Transformer of the PyTorch documentation. The order of residual and norm is
+that of figure 1 in Xiong et al., *On Layer Normalization in the Transformer Architecture* (2020).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class MaskedOutput:
         shared_axes: axes along which all elements share one draw.
         second_call: numbers of a second call, which must draw new ones; None = no second call.
         same_mask: other numbers of the same call that must have the same mask (the gradient of the
-            output), and the largest absolute value that counts as dropped among them; None = none.
+            output), and the largest absolute value of a dropped one; None = none.
         slack: how far roundings may move the rate.
     """
 

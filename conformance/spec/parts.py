@@ -226,7 +226,7 @@ class Benchmark:
         flops: (workload, weights' shapes, outputs' shapes) → multiplications and additions of the
             textbook algorithm.
         elements_read: inputs and state tensors by name → number of elements that the call must
-            read, for tensors that it need not read in full: of a table, the rows that it looks up.
+            read. It lists tensors that are not read in full, as a table whose rows are looked up.
     """
 
     workloads: tuple[Workload, ...] = ()

@@ -50,9 +50,9 @@ class SaturatedFiller(OrdinaryFiller):
 
     An LSTM's cell state is an integer, too, but its |h| = |o·tanh(c)| is 0 or in [0.76, 1]. So a
     row has one ±2 for h. If the input is the h of a layer below, the row has another ±2 for that
-    and an odd bias of ±1, or without a bias ±1 for it: odd ± 2h and ±1 ± 2h ± 2h′ are at least 0.52
-    away from 0. Half precision rounds h and the sums by up to 0.17·U together. U is 4096, and the
-    largest sum is 11·U.
+    and an odd bias of ±1. Without a bias the row has ±1 for that h. Both odd ± 2h and ±1 ± 2h ± 2h′
+    are at least 0.52 away from 0. Half precision rounds h and the sums by up to 0.17·U together. U
+    is 4096, and the largest sum is 11·U.
     """
 
     @property
@@ -114,7 +114,7 @@ class SaturatedFiller(OrdinaryFiller):
 class HoldFiller(OrdinaryFiller):
     """Gates that hold a state of all significant bits: LSTM i = 0, f = 1, o = 1; GRU z = 1.
 
-    ±2048 on those gates comes from the bias or, without one, from the first column: the first
+    ±2048 on those gates comes from the bias or, without one, from the first column. There the first
     element of the input is 1, that of the state in [1, 2), and an LSTM's h = tanh(c) above 0.76.
     All else adds up to at most 816. A GRU's n is 0, because n + z·(h − n) would round h − n; so its
     rows are 0, for any r.

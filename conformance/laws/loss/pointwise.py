@@ -24,7 +24,7 @@ AlignInputs = Callable[["Trial"], Inputs]
 
 
 def case_inputs(trial: Trial) -> Inputs:
-    """The inputs of the case."""
+    """The inputs as the case has them: `align` of losses whose input and target broadcast."""
     return trial.case.inputs
 
 

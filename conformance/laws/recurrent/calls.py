@@ -101,7 +101,7 @@ class RecurrentCall:
 
     @property
     def batch_size(self) -> int:
-        """Size of the batch."""
+        """Number of sequences: the last axis but one of `x`."""
         return int(self.x.shape[-2])
 
     @property

@@ -1,8 +1,8 @@
 """How NaN and infinities propagate through normalisations.
 
-If one of the numbers in a group is NaN or infinite, every form of the variance is NaN: ∞ − ∞ in two
-passes, by updates, and as E[x²] − E[x]². The whole group is then NaN. With running statistics every
-number is scaled by itself.
+If one of the numbers in a group is NaN or infinite, every form of the variance is NaN. In two
+passes, by updates, and as E[x²] − E[x]², it subtracts ∞ from ∞. The whole group is then NaN. With
+running statistics every number is scaled by itself.
 """
 
 from __future__ import annotations

@@ -253,7 +253,7 @@ def slopes(
     Args:
         grid: the grid's numbers along the axis, (N, P).
         precision: in which the positions are computed.
-        side: −1 or 1.
+        side: −1 for just below, 1 for just above.
     """
     position, uncertainty = axis.to_position(grid), position_error(grid, axis, precision)
     # Beyond δ and this sum's own rounding; an exact position has two sides, too.

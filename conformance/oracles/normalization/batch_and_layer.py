@@ -180,7 +180,7 @@ class Normalised:
 
     Args:
         result: (x − μ)/√(v + ε).
-        mean: μ.
+        mean: μ, as the forward pass subtracts it.
         inverse_deviation: 1/√(v + ε).
         recomputed: the result as the backward pass recomputes it.
     """
@@ -229,7 +229,7 @@ def normalise(
 
     Args:
         axes: axes of mean and variance.
-        eps: ε.
+        eps: ε, which is added to the variance.
         storage_name: name by which a backend declares that it stores μ and r. `"batch_statistics"`
             stores them, and Var[x], before they are used; another name stores them for the backward
             pass.

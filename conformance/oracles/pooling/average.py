@@ -109,9 +109,9 @@ def average_taps(input: Rounded, tap_table: Taps, divisors: np.ndarray) -> Round
 def _divide(x: Rounded, divisors: np.ndarray) -> Rounded:
     """Sums (*, windows) divided by divisors (windows).
 
-    The bound covers the quotient, a product with the reciprocal, and dividing each term before the
-    sum, as on the page of AvgPool3d: at most one more rounding of each term. With a power of two
-    all are exact.
+    The bound covers the quotient, and a product with the reciprocal. It also covers the form on the
+    page of AvgPool3d, which divides each term before the sum. That is at most one more rounding of
+    each term. With a power of two all are exact.
     """
     quotient = x.detached / constants(divisors, x)
     if len(divisors):
