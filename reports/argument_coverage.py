@@ -62,7 +62,7 @@ class Space:
         cases: number of cases.
         failed: number of cases that failed in at least one check.
         declined: number of cases that the backend declined.
-        arguments: the arguments.
+        arguments: for each argument or other fact, the values that were drawn.
         failing: a bit for each case, set if the case failed.
     """
 

@@ -117,11 +117,11 @@ def clusters(
 ) -> tuple[Cluster, ...]:
     """Group failing verdicts by cause, worst first, then those with most items.
 
-    Two verdicts belong together if they fail in the same manner (the same exception, wrong numbers,
-    a wrong shape, …) on the same layer or its lazy or functional form, and need a common argument.
-    A verdict without needs joins them, too: the simplest call fails, and others fail with it.
-    Where a layer's values are wrong, verdicts of other checks join that cluster if they need the
-    same, or make calls of their own.
+    Two verdicts belong together if they are of the same layer or its lazy or functional form, fail
+    in the same manner, and need a common argument. A manner is the same exception, wrong numbers, a
+    wrong shape, …. A verdict without needs joins them, too: the simplest call fails, and others
+    fail with it. Where a layer's values are wrong, verdicts of other checks join that cluster if
+    they need the same, or make calls of their own.
 
     Args:
         failing: the verdicts, in the order of the clusters.

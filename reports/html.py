@@ -26,7 +26,7 @@ from conformance.model.case import Verdict
 from conformance.model.plain_text import visible
 
 PAGE = 16_000_000
-"""Characters of messages, calls and reproducers on a page; after that texts are cut to `SHORT`."""
+"""Characters of messages, calls and reproducers on a page; after that texts are short."""
 
 MAX_DETAILED = 100
 """Likely causes shown with all details; further ones get a headline only."""

@@ -23,7 +23,7 @@ MAX_TEXT = 200_000
 def markdown(run: Run, *, all_causes: bool = False) -> str:
     """Render the outcome, the failures by cause, and layers × checks.
 
-    With `every`, all causes are listed, however long the page becomes.
+    With `all_causes`, all causes are listed, however long the page becomes.
     """
     outcome, totals = summary.outcome(run), summary.totals(run)
     table = summary.matrix(run)

@@ -72,13 +72,13 @@ def render_page(
 
 
 class TextBudget:
-    """Cut texts, each to its own length and all together to `room` characters of a page."""
+    """Cut texts, each to its own length and all together to the `characters` of a page."""
 
     def __init__(self, characters: int) -> None:
         self._remaining = characters
 
     def cut(self, long: str, length: int) -> str:
-        """The text, or as much of it as fits, but at least `text.SHORT` characters."""
+        """The text, or as much of it as fits, but at least `text.MAX_SHORT` characters."""
         cut_text = text.cut(long, min(length, max(text.MAX_SHORT, self._remaining)))
         self._remaining -= len(cut_text)
         return cut_text

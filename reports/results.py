@@ -139,9 +139,8 @@ class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
         torch_seconds: torch's median, timed in turns with the backend.
         spread: interquartile range of torch's rounds ÷ their median: the machine's noise.
         rounds, calls: number of timed rounds, and of calls in each.
-        flops, bytes: operations of the textbook algorithm per second, and bytes moved per second,
-            with each operand read once and each result written once; 0 if the answer is the input
-            itself.
+        flops, bytes: operations of the textbook algorithm and bytes moved, per second. Each operand
+            is read once, each result written once; 0 if the answer is the input itself.
         peak_flops, peak_bytes: rates of a large matrix product, and of a copy larger than any
             cache, in the same run.
         verified: what the answer was compared with: `"oracle"`, `"torch float64"`.

@@ -80,7 +80,7 @@ def format_layers(
 ) -> str:
     """List layers by name; a family that is complete is named in their place.
 
-    `asked` are the layers of the run, `facts` the facts about layers by name.
+    `run_layers` are the layers of the run, `facts` the facts about layers by name.
     """
     families: dict[str, list[str]] = {}
     for layer in run_layers:

@@ -79,7 +79,7 @@ def _keeps_defaults(profile: str, remaining_dims: int) -> bool:
     """Whether a dimension's stride, padding and dilation keep their defaults.
 
     Args:
-        left: number of dimensions not drawn yet, this one included; 1 = the last.
+        remaining_dims: number of dimensions not drawn yet, this one included; 1 = the last.
     """
     return profile in ("plain", "long depthwise") or (profile in LAST_ONLY and remaining_dims > 1)
 
@@ -88,7 +88,7 @@ def _sources(profile: str, remaining_dims: int, long: st.SearchStrategy[int]) ->
     """Strategies of a window's numbers; the last dimension may have special ones.
 
     Args:
-        left: number of dimensions not drawn yet, this one included; 1 = the last.
+        remaining_dims: number of dimensions not drawn yet, this one included; 1 = the last.
         long: number of further outputs in a long dimension.
     """
     if remaining_dims > 1:

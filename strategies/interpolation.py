@@ -98,7 +98,7 @@ def draw_sizes(
     Args:
         profile: one of `profiles`.
         dims: number of spatial dimensions.
-        written: decides whether sizes are one number or a tuple.
+        writer: decides whether sizes are one number or a tuple.
     """
     kind = draw(st.sampled_from(("factor", "size", "factor", "size", "factors")))
     last = [k == dims - 1 for k in range(dims)]

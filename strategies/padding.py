@@ -110,7 +110,7 @@ def module_pads(
     Args:
         mode: its padding mode.
         dims: number of spatial dimensions.
-        valued: the module has the argument `value`.
+        takes_value: the module has the argument `value`.
     """
     profile, integer = draw(profiles), draw(_SELDOM)
     sides = _sides(draw, profile, dims)

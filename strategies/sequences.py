@@ -75,9 +75,9 @@ class _DrawnSequences:
         return values.astype(np.int64) if self.has_integers else values
 
     def sort(self, *, decreasing: bool) -> bool:
-        """Sort the lengths if `always`; otherwise limit the number of right orders.
+        """Sort the lengths if `decreasing`; otherwise limit the number of right orders.
 
-        Returns `always`: whether the lengths decrease.
+        Returns `decreasing`: whether the lengths decrease.
         """
         if decreasing:
             self.lengths.sort(reverse=True)

@@ -20,8 +20,8 @@ seeds = st.integers(0, 2**32 - 1)
 class Filler:
     """Fills the arrays of one case, every element exactly representable in its dtype.
 
-    `ramp`, `integers` and `full` are integers so small that every sum of products is exact in the
-    dtype, forward and backward, whenever that is possible; `full` goes up to that limit,
+    `ramp`, `integers` and `full` are integers so small that, if possible, every sum of products is
+    exact in the dtype, forward and backward. `full` goes up to that limit,
     ⌊(2^p/terms)^(1/factors)⌋. `subnormal` has products around the smallest normal number. Either
     all factors are equally small, or one (such as the weight) is subnormal and the others around 1.
 

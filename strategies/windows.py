@@ -75,7 +75,7 @@ def kernel_sizes(profile: str, dims: int, remaining_dims: int) -> st.SearchStrat
         profile: "pointwise" is a kernel of 1, "long" has a long last dimension, "narrow" a
             short one.
         dims: number of spatial dimensions.
-        left: number of dimensions not drawn yet, this one included; 1 = the last.
+        remaining_dims: number of dimensions not drawn yet, this one included; 1 = the last.
     """
     if remaining_dims == 1 and profile in ("long", "long depthwise"):
         return longest_kernels
@@ -98,7 +98,7 @@ def conv_window(
     """Draw a window and, from the output length backwards, an input length that it is valid for.
 
     Args:
-        plain: stride, dilation and padding keep their defaults.
+        keeps_defaults: stride, dilation and padding keep their defaults.
         padding_kind: "number", "same" or "valid".
         padding_mode: decides how long an input must be to be padded.
     """
@@ -137,8 +137,8 @@ def transposed_window(
     """Draw a window of a transposed convolution and an input length that it is valid for.
 
     Args:
-        plain: all but the kernel keep their defaults.
-        sized: the call passes output_size to forward.
+        keeps_defaults: all but the kernel keep their defaults.
+        has_output_size: the call passes output_size to forward.
     """
     kernel = draw(kernels)
     length = 1 + draw(sources.extras)

@@ -77,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Failing cases are made as small and plain as for users; see `warm.hasten`."""
+    """Failing cases are made as small and plain as for users; see `warm.shorten_search`."""
     monkeypatch.setenv(warm.SEARCH, "1")
 
 

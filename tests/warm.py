@@ -1,7 +1,7 @@
 """Processes for sessions of tests, forked from one that has torch already.
 
 Importing torch takes two seconds, and tests start some 150 processes of the suite. They run the
-same modules as otherwise, `conformance.isolation.child` and `planner`. Started as
+same modules as otherwise, `conformance.isolation.child` and `probe_process`. Started as
 `python -P warm.py SOCKET`, this module is the process that they are forked from. As a plug-in
 (`-p warm`) it serves a session in another process.
 """

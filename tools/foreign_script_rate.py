@@ -43,7 +43,7 @@ class Script:
     """The script for the failure of a check on a foreign bug.
 
     Args:
-        bug: the bug.
+        bug: a mistake planted in an adapter.
         layer, check: what failed.
         message: the failure's message.
         source: the script's source.

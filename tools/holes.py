@@ -4,7 +4,7 @@
     python tools/holes.py --entry 142
 
 For each entry of a file of known failures a backend computes as torch does, except for cases that
-meet the entry's conditions: there its outputs are negated (zeros become 7, NaN becomes 0), or its
+meet the entry's conditions. There its outputs are negated (zeros become 7, NaN becomes 0), or its
 gradients are doubled. Every check of the layer looks at such cases, in the dtypes of the entry and
 in the others. An entry is a hole for what no check of its own dtypes sees: each failure is excused.
 `elsewhere` says whether checks in other dtypes see the same mistake if it is made there, too.
@@ -118,8 +118,8 @@ class WrongBackend(ModuleBackend):
 class Hole:
     """What became of one mistake within the conditions of one entry.
 
-    `cases` met the conditions; `seen` names the checks, with dtypes, that fail for the mistake;
-    `hidden` those in which it is excused; `elsewhere` those of other dtypes that fail for it.
+    `cases` met the conditions. `seen` names the checks, with dtypes, that fail for the mistake.
+    `hidden` names those in which it is excused, `elsewhere` those of other dtypes that fail for it.
     """
 
     entry: int

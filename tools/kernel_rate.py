@@ -64,7 +64,7 @@ def runs_of(kernel: Kernel, examples: int, seeds: Sequence[int]) -> list[Run]:
     """Run the suite on a kernel.
 
     Args:
-        kernel: the kernel.
+        kernel: a right or wrong implementation of one operator of torch.
         examples: number of examples for a wrong kernel.
         seeds: seeds of the suite; a correct kernel runs only at the first.
 

@@ -130,8 +130,8 @@ def _either(
 
     Args:
         slope: the true derivative at the operand's value.
-        moved: largest change of the true derivative within the operand's error.
-        relative: relative error of the form computed from the operand.
+        slope_change: largest change of the true derivative within the operand's error.
+        relative_error: relative error of the form computed from the operand.
     """
     precision = x.precision
     largest_slope = slope + slope_change
@@ -178,7 +178,7 @@ def _saturate(
 
     Args:
         value, error: the result elsewhere; the function may overwrite `error`.
-        ends: (operand, limit) pairs; beyond that operand the activation equals the limit.
+        limits: (operand, limit) pairs; further from 0 the activation equals the limit.
     """
     # NumPy makes scalars of results without dimensions.
     error = np.asarray(error)
@@ -218,7 +218,7 @@ def blend(z: Rounded, n: Rounded, h: Rounded, complement: np.ndarray | None = No
 
     Args:
         z, n, h: the update gate, the new state and the old state.
-        rest: 1 − z, where the caller knows it more accurately than by subtraction.
+        complement: 1 − z, where the caller knows it more accurately than by subtraction.
     """
     subtracted = 1.0 - z.value
     complement = subtracted if complement is None else complement

@@ -58,7 +58,7 @@ class Choices:
         """For each element the alternative with the smallest error ÷ bound, the first if equal.
 
         Args:
-            got: the answer, of the same shape.
+            actual: the answer, of the same shape.
         """
         value, error = self.alternatives[0].value, self.alternatives[0].error
         best_ratio = _error_ratio(actual, self.alternatives[0])

@@ -319,7 +319,7 @@ def _build_result(
         inherited: largest change of the result within the operand's error.
         exact: where an exact operand has an exact result, if the accuracy is standard.
         pole: where an exact operand gives an infinity.
-        least: absolute error in addition to underflow.
+        extra_absolute: absolute error in addition to underflow.
     """
     precision = x.precision
     with np.errstate(all="ignore"):

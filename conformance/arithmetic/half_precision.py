@@ -11,9 +11,9 @@ declares `Numerics(stepwise=True)`:
     return stored(y, precision)   # precision: that of the operands; rounds once
 
 Some kernels compute in float32 except for a few results that they store. A backend names those by
-`Numerics(stored=("batch_statistics",))`. The oracle applies this by `noted(x, "…")`, or by
-`stepwise(x, "…")` where all steps of a part are stored. Both keep the range of float32: an overflow
-of a stored result is not a rounding error.
+`Numerics(stored=("batch_statistics",))`. The oracle applies this by
+`stored_if_declared(x, "…")`, or by `stepwise_if_declared(x, "…")` where all steps of a part are
+stored. Both keep the range of float32: an overflow of a stored result is not a rounding error.
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ class Precision:
         operand_unit: unit roundoff of reading an operand.
         complex: whether the dtype is complex.
         saturates: tanh and the logistic function reach their limits exactly (`saturation`).
-        stepwise: every step of a composite is stored in the dtype (`wide`).
-        stored: names of intermediate results that the backend stores in the dtype (`noted`).
+        stepwise: every step of a composite is stored in the dtype (`working_precision`).
+        stored: names of intermediate results that the backend stores in the dtype
+            (`stored_if_declared`).
         store: the dtype in which a wide composite stores its result; empty if it is not wide.
     """
 

@@ -3,11 +3,11 @@
 A `Rounded` is (value, error): the exact result computed in float64, and how far a correct
 floating-point implementation may be from it. It follows the running error analysis of Higham,
 *Accuracy and Stability of Numerical Algorithms* (2002), §3.3. A sum of n terms errs by at most
-n·u·Σ|terms| in any order (Jeannerod and Rump, *Improved error bounds for inner products in
-floating-point arithmetic*, 2013: no second-order term).
+n·u·Σ|terms| in any order. There is no second-order term: Jeannerod and Rump, *Improved error bounds
+for inner products in floating-point arithmetic* (2013).
 
-Where every term is an integer multiple of one power of two q and Σ|terms| ≤ 2^p·q, no partial sum
-in any order rounds at all: the error is 0 and the check requires equality.
+A sum may be exact: every term is an integer multiple of one power of two q, and Σ|terms| ≤ 2^p·q.
+Then no partial sum in any order rounds. The error is 0, and the check requires equality.
 
 Operands near the end of the range overflow on purpose: callers set `numpy.errstate` to ignore it.
 Most arrays are small, so that calling NumPy costs more than the arithmetic: hence the short cuts
@@ -113,7 +113,7 @@ class Rounded:
 
     @lazy
     def abs_value(self) -> np.ndarray:
-        """|value|."""
+        """|value|, the modulus of complex numbers."""
         return np.asarray(np.abs(self.value))
 
     @lazy
@@ -175,7 +175,7 @@ class Rounded:
 
     @lazy
     def row_quanta(self) -> np.ndarray:
-        """`least` along the last axis."""
+        """The smallest of `quanta` along the last axis; ∞ where all elements are 0."""
         return np.asarray(np.minimum.reduce(self.quanta, axis=-1, initial=np.inf))
 
     def map(self, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
@@ -441,7 +441,7 @@ def multilinear(
         function: linear in each operand, with coefficients ≥ 0 (a contraction, a convolution).
             Hence |function(v + e) − function(v)| ≤ function(|v| + e) − function(|v|).
         operands: the factors.
-        plus: one more term for every sum (a bias), broadcast against the result.
+        addend: one more term for every sum (a bias), broadcast against the result.
         terms: largest number of products in one sum.
         wide: half-precision formats accumulate the sum in float32 and round it once (Linear and the
             forward convolution, docs/design.md); otherwise partial sums may be stored in the format
@@ -450,7 +450,7 @@ def multilinear(
         adjoints: for each operand the function (cotangent, *other operands) → its cotangent,
             multilinear with coefficients ≥ 0 as well.
         grain: operands → for each sum a power of two that divides its products, 0 or NaN = unknown;
-            None = one for all sums, the product of the operands' `least`.
+            None = one for all sums, the product of the operands' `common_quantum`.
     """
     original_operands, original_addend, precision = operands, addend, operands[0].precision
     if precision.flushes:

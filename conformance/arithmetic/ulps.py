@@ -18,9 +18,9 @@ def find_farthest(
     """The finite answer with the largest error in units in the last place; None if there is none.
 
     Args:
-        at: the function's operands.
-        got, wanted: actual and right answers, of the same shape.
-        what: name of the array.
+        points: the function's operands.
+        actual, expected: actual and right answers, of the same shape.
+        array_name: how the result names the array of the answers.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         ulps = np.abs(actual - expected) / unit_in_the_last_place(expected, dtype)

@@ -49,9 +49,10 @@ class Check:
         facts: the declaration.
         run: checks one case; raises `Failure`, `Unsupported`, or `Inapplicable`.
         applies: whether the check applies to a layer.
-        relaid: case → the case as the check lays it out in memory, and the layout of each operand
-            by name; None if the check does not choose layouts.
-        larger: case → the case of another size that the check also calls; None if there is none.
+        layout_variant: case → the case as the check lays it out in memory, and the layout of each
+            operand by name; None if the check does not choose layouts.
+        size_variant: case → the case of another size that the check also calls; None if there is
+            none.
         conclude: answers to all cases → conclusion, for what no single case shows.
     """
 

@@ -39,7 +39,7 @@ class ExpectedGradients:
     parameters: Mapping[str, Expected]
 
     def only(self, selected: frozenset[str], names: Sequence[str]) -> ExpectedGradients:
-        """Keep only the gradients of the inputs and parameters in `wanted`.
+        """Keep only the gradients of the inputs and parameters in `selected`.
 
         `names` are the names of all inputs, in order.
         """

@@ -50,7 +50,7 @@ def _compute_gradients(trial: Trial) -> ExpectedGradients:
 def put_cotangents(trial: Trial, cotangent_arrays: Sequence[np.ndarray | None]) -> list[Any]:
     """Put cotangents on the device, in the layouts of the case; absent outputs have none.
 
-    `given` has one for each output that is present.
+    `cotangent_arrays` has one for each output that is present.
     """
     values = iter(zip(cotangent_arrays, _output_dtypes(trial), strict=True))
     shapes = trial.spec.output_shapes(trial.case)
@@ -135,7 +135,7 @@ def oracle_gradients(
 ) -> tuple[list[Rounded | None], dict[str, Rounded]]:
     """Expected gradients of the inputs (None if absent or integers) and of the state.
 
-    `given` has one cotangent for each output that is present.
+    `cotangent_arrays` has one for each output that is present.
     """
     precision = trial.precision
     inputs = _leaves(trial)

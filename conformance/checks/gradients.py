@@ -54,7 +54,7 @@ def call_vjp(trial: Trial, natives: Sequence[Any]) -> Any:
 def compare_selected(
     trial: Trial, natives: Sequence[Any], expected: ExpectedGradients, selected: frozenset[str]
 ) -> Evidence:
-    """Compare the gradients of the inputs and parameters in `some`, requested by `vjp_of`.
+    """Compare the gradients of the inputs and parameters in `selected`, requested by `vjp_of`.
 
     `natives` are the cotangents.
 
@@ -104,7 +104,7 @@ def compare_gradients(
 
     Args:
         result: a tuple for the inputs, and a mapping for the parameters.
-        again: which of several calls it was, for the message.
+        which_call: which of several calls it was, for the message.
 
     Raises:
         Failure: if a gradient is missing, unexpected, of the wrong shape, or beyond its bound.

@@ -57,7 +57,7 @@ def check(trial: Trial) -> Evidence:
 
 
 def check_law(trial: Trial, law: Law, index: int) -> Evidence:
-    """Check one law on one case; `place`, its index among the laws, seeds its random numbers.
+    """Check one law on one case; `index`, its place among the laws, seeds its random numbers.
 
     Raises:
         Failure: naming the law and the two calls that disagree.

@@ -24,7 +24,7 @@ from conformance.strategies.layouts import list_layouts, repeat_first
 
 @dataclass(frozen=True)
 class Cotangent:
-    """The cotangent of the output with index `place`, as a key of `Layouts`."""
+    """The cotangent of the output with index `output_index`, as a key of `Layouts`."""
 
     output_index: int
 

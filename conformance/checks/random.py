@@ -1,9 +1,9 @@
 """`random`: masks, rates and distributions of layers that draw random numbers.
 
-Each test of a rate fails a correct layer with a probability below 1e-10. By Chernoff's bound, the
-mean of n draws of rate r is at least as far away as m with a probability of at most
-e^(-n·KL(m, r)) on either side. For disjoint pairs of neighbours, the rate is the probability that
-two draws are equal.
+Each test of a rate fails a correct layer with a probability below 1e-10. The reason is Chernoff's
+bound for the mean of n draws of rate r. On either side, the mean is at least as far away as m with
+a probability of at most e^(-n·KL(m, r)). For disjoint pairs of neighbours, the rate is the
+probability that two draws are equal.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _check_neighbours(masked: MaskedOutput, draws: np.ndarray) -> None:
         if not first.size:
             continue
         share = float((first == second).mean())
-        # The derivative of `alike` by the rate is 2·(2·rate − 1), at most 2.
+        # The derivative of `equal_rate` by the rate is 2·(2·rate − 1), at most 2.
         low, high = _allowed_means(equal_rate, first.size, 2 * masked.slack)
         if not low <= share <= high:
             lines = (

@@ -118,7 +118,7 @@ def other_values(x: np.ndarray, *, signed: bool) -> np.ndarray:
 
 
 def another_form(trial: Trial, varied: Trial) -> tuple[Trial, bool] | None:
-    """Choose a call of another form on the same built layer, and say whether it is `enlarge_case`.
+    """Choose a call of another form on the same built layer, and say whether it is larger.
 
     Forms are: without keywords, without hidden states, two batches in one call (the second is that
     of `varied`), or one size larger by one. The seed chooses; None if no form is possible.

@@ -1,8 +1,8 @@
 """`repeat`: a call leaves nothing behind: no stale cache, no overwritten input, no drift.
 
-On the CPU, the very same call on the same layer must give the same bits, because a sum of the same
-shape is taken in the same order each time. Kernels of other devices may add atomically, and a call
-of another shape may compile another kernel. In these cases the oracle's bound applies instead.
+On the CPU, the same call on the same layer must give the same bits: a sum of the same shape is
+taken in the same order each time. Kernels of other devices may add atomically, and a call of
+another shape may compile another kernel. In these cases the oracle's bound applies instead.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ class Tally:
         """Require that a trial's outputs are within the oracle's bounds, then drop them.
 
         Args:
-            what: the situation, for the message.
-            like: a trial with the same expected outputs, which saves the oracle's work; ignored if
-                the call changes the layer's state, which then differs each time.
+            situation: how the call differs from the first, for the message.
+            same_outputs_as: a trial with the same expected outputs, which saves the oracle's work;
+                ignored if the call changes the layer's state, which then differs each time.
             text: the trial's call, where it differs from the case's.
             drawn: the layer drew the state itself.
-            larger: the trial is that of the enlarged case (`related_cases.larger`).
+            larger: the trial is that of the enlarged case (`related_cases.enlarge_case`).
         """
         if same_outputs_as is not None and not updates_state(trial):
             trial.expected = same_outputs_as.expected
@@ -205,7 +205,7 @@ class _FirstAnswer:
         self._tally.require_same_bits(
             situation, dict(zip(call.names, call.arrays, strict=True)), self._arrays
         )
-        # Alive until `kept`: an implementation may reuse a buffer once nobody refers to it.
+        # Kept alive until then: an implementation may reuse a buffer once nobody refers to it.
         self._kept_outputs.append(call.outputs)
 
     def require_within_bounds(self, situation: str) -> None:

@@ -81,9 +81,9 @@ class DeclinedTopic:
     Args:
         topic: the common part of the reasons: `"stride=…"`.
         reasons: reason → number of cases declined for it.
-        least: the least restrictive condition found that separates the declined cases from the
-            supported ones; None if none was found.
-        most: the conjunction of all that the declined cases have in common.
+        loosest_condition: the least restrictive condition found that separates the declined cases
+            from the supported ones; None if none was found.
+        tightest_condition: the conjunction of all that the declined cases have in common.
         contradictions: observations that show that a reason is not true.
         witness: a case of the first contradiction.
     """

@@ -66,7 +66,7 @@ class Trial:
 
     Args:
         backend: the implementation under test.
-        row: the layer's specification.
+        spec: the layer's specification.
         case: the case, its device filled in.
         numerics: what the backend declares for the dtype.
         answers: cache of oracle answers, shared with other trials; None = a new cache.

@@ -27,7 +27,7 @@ def check(trial: Trial) -> Evidence:
     """Compare the outputs, and the state after the call, with the oracle.
 
     Values must be equal where no rounding is possible, else within bounds. A recurrent layer is
-    also compared step by step (`steps`).
+    also compared step by step (`teacher_forced_steps`).
 
     Raises:
         Failure: if any element is further away than its bound.

@@ -21,7 +21,8 @@ class Culprit:
     Args:
         call: the case as text.
         failure: the message of the check, or why the backend declines the case; empty if it passes.
-        operators: the operators (`conformance.backends.operator_trace.OperatorRun`), in order of execution.
+        operators: each an `OperatorRun` of `conformance.backends.operator_trace`, in the order in
+            which they ran.
         culprit: the first wrong operator; None if none is wrong.
     """
 

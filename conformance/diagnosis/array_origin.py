@@ -27,8 +27,8 @@ def locate_array(
     Args:
         steps: the steps that returned arrays.
         array: an array that was read, or that was computed from such arrays.
-        where: the element's index; None = the whole array.
-        apart: the expression of another array; this one must not be part of that.
+        index: the element's index; None = the whole array.
+        excluded_origin: the expression of another array; this one must not be part of that.
     """
     read_steps = [
         s for s in steps if not (excluded_origin or "").startswith((f"{s.name}[", f"{s.name}."))

@@ -117,7 +117,7 @@ def _smaller_values(value: Any, smallest_number: int) -> Iterator[Any]:
 
 
 def _smaller_numbers(smallest_number: int, value: int) -> list[int]:
-    """Some numbers from `least` to below `value`, in ascending order."""
+    """Some numbers from `smallest_number` to below `value`, in ascending order."""
     candidates = {
         smallest_number,
         smallest_number + 1,

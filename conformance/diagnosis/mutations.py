@@ -20,7 +20,7 @@ class Change:
 
     Args:
         argument: its name.
-        value, other: its value in the minimal case, and in the changed one.
+        value, replacement: its value in the minimal case, and in the changed one.
         case: the changed case.
         varied: see `Need`.
     """
@@ -87,7 +87,7 @@ def change_argument(
     """Change one argument of a case and fit the arrays; None if the call would be invalid.
 
     Args:
-        value, other: the argument's present and its new value.
+        value, replacement: the argument's present and its new value.
         varied: see `Need`.
     """
     changed_case = replace_argument(spec, case, name, replacement)

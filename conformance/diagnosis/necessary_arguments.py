@@ -27,7 +27,7 @@ def find_needs(
 
     Args:
         case: the minimal failing case, a valid call.
-        tried: runs the check on a case: True if it fails in the same way, False if it passes,
+        run_case: runs the check on a case: True if it fails in the same way, False if it passes,
             None if that is unknown.
 
     Returns:
@@ -62,7 +62,7 @@ def find_number_threshold(case: Case, run_case: Callable[[Case], bool | None]) -
 
     Args:
         case: the failing case with the simplest numbers.
-        tried: as in `find_needs`.
+        run_case: as in `find_needs`.
 
     Returns:
         The change to the next smaller integer, if the case then passes; else None.
@@ -153,7 +153,7 @@ def has_all_needs(passing_changes: Sequence[Change], case: Case) -> bool:
     """Whether a case has everything that a failure needs.
 
     Args:
-        needed: the changes that make the failure's minimal case pass.
+        passing_changes: the changes that make the failure's minimal case pass.
         case: another case.
     """
     facts = Facts(case)

@@ -49,7 +49,7 @@ def make_reproducer(
         trial: the failing trial.
         check: the check that failed.
         message: the failure's message, for the script's title.
-        deadly: the case ends the process.
+        ends_process: the case ends the process.
         write: for such a case, called before each step with the script up to that step, since the
             step may end the process. None = the case does not run.
     """

@@ -48,7 +48,8 @@ class Printer(Protocol):
     """Writes steps as code.
 
     Attributes:
-        declined: name of the exception by which a backend declines a call; empty if there is none.
+        declining_exception: name of the exception by which a backend declines a call; empty if
+            there is none.
         helpers: functions that the code may use, by name; a function comes after those it uses.
     """
 

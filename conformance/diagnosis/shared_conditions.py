@@ -33,11 +33,12 @@ def describe_shared_conditions(
     """Find the conditions that all cases of a cause share, and count the cases that meet them.
 
     Args:
-        needs, needed: the needs of the minimal case, as stored and as changes.
-        number: the change of a number that makes the minimal case pass; None if there is none.
+        needs, passing_changes: the needs of the minimal case, as stored and as changes.
+        number_change: the change of a number that makes the minimal case pass; None if there is
+            none.
         minimal: the cause's minimal case.
         failing: its failing cases.
-        others: failing cases of other causes.
+        other_failures: failing cases of other causes.
         passing: the item's passing cases.
     """
     # A case with an empty operand compares nothing, so that it passes proves nothing.

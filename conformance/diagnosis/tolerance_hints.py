@@ -31,7 +31,7 @@ def suggest_declaration(
     if it passes, bisection finds the least.
 
     Args:
-        tried: whether the case passes with a declaration and compares numbers.
+        passes: whether the case passes with a declaration and compares numbers.
         declared: the backend's declaration; None = nothing.
 
     Returns:

@@ -82,7 +82,7 @@ class Transcript:
     """The steps of one check on one case.
 
     Args:
-        begun: called with the transcript before each step, which may end the process.
+        before_step: called with the transcript before each step, which may end the process.
     """
 
     def __init__(self, before_step: Callable[[Transcript], None] | None = None) -> None:

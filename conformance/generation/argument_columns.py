@@ -84,7 +84,7 @@ def cover_values(cases: Sequence[Case], min_count: int) -> tuple[int, ...]:
 
     Args:
         cases: the cases to choose from.
-        least: the least number of cases to choose, even if fewer reach every value.
+        min_count: the least number of cases to choose, even if fewer reach every value.
 
     Returns:
         Indices of the chosen cases, those that bring the most new values first.

@@ -49,8 +49,8 @@ class Dimension:
     Args:
         name: the argument, or the input with its axis: `"input.shape[-1]"`.
         size: its present value.
-        sized: (case, size) → the case with that size; None if the call would be invalid.
-        most: the largest value to draw.
+        resize: (case, size) → the case with that size; None if the call would be invalid.
+        max_size: the largest value to draw.
     """
 
     name: str

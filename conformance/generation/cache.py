@@ -33,5 +33,5 @@ class CacheOfOneLayer(Generic[_P, _R]):
         return self._cached(*args, **kwargs)  # type: ignore[arg-type]
 
     def cache_clear(self) -> None:
-        """Clear the cache."""
+        """Forget all results, so that the next call computes its own."""
         self._cached.cache_clear()

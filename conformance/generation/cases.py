@@ -24,7 +24,7 @@ class StoredCases(Sequence[Case]):
     The file has no name and disappears with the process. Each access to a case in it reads it anew.
 
     Args:
-        kept: bytes of arrays to keep in memory.
+        memory_limit: bytes of arrays to keep in memory.
     """
 
     def __init__(self, memory_limit: int = MEMORY_LIMIT) -> None:

@@ -17,13 +17,13 @@ class ItemContext:
     """An item that is being run.
 
     Args:
-        item: the item.
+        item: a check on a layer, in one dtype on one device.
         numerics: the backend's declaration for its dtype.
         excuses: the known failures that apply, with counts of the cases that each explains.
         stream: its cases.
         log: the outcomes so far.
-        left: returns the remaining seconds of its budget.
-        careful: cases run in copies of the process, because a case of the layer has ended it.
+        seconds_left: returns the remaining seconds of its budget.
+        in_fork: cases run in copies of the process, because a case of the layer has ended it.
     """
 
     item: Item

@@ -30,7 +30,7 @@ class ExpendableProcess:
 
     Args:
         note: called before each step with `(phase, index, checked)` of `isolation.journal`.
-        copied: calls a function in a copy of the process; None = copies are not available.
+        run_in_fork: calls a function in a copy of the process; None = copies are not available.
     """
 
     note: Callable[[str, int, int], None]
@@ -54,7 +54,7 @@ class Forks:
 
     Args:
         engine: runs the cases.
-        copied: calls a function in a copy; None = copies are not available.
+        run_in_fork: calls a function in a copy; None = copies are not available.
     """
 
     def __init__(self, engine: EngineLike, run_in_fork: RunInFork | None) -> None:

@@ -64,7 +64,7 @@ class Log:
         """Record that a case fails.
 
         Args:
-            excess: largest error ÷ bound.
+            error_ratio: largest error ÷ bound.
             excused: whether a known failure explains it.
         """
         if error_ratio is not None:

@@ -35,8 +35,8 @@ class Stream:
     """The cases of an item, in rounds of equal size.
 
     Args:
-        item: the item.
-        profile: examples of the run's profile.
+        item: the check, layer, dtype and device that the cases are for.
+        profile_examples: examples of the run's profile.
         seed: the run's seed.
         values: approximate number of cases that share a structure.
     """

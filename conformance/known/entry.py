@@ -77,8 +77,8 @@ class KnownFailure:
             item.
         within: the largest error ÷ bound that it excuses, so that an entry for rounding errors
             does not excuse a wrong formula.
-        seen: the places (`cpu.place_of`) where all its pinned cases fail. The entry becomes stale
-            only if a pinned case passes in such a place.
+        seen: the places (`cpu.describe_place`) where all its pinned cases fail. The entry becomes
+            stale only if a pinned case passes in such a place.
         strict: False if no case is pinned, or if the pinned case may pass: it is never stale.
         chance: what decides the failure besides the case, such as `"what memory holds"`. Empty if
             the case decides: then an entry of a base excuses only what the base does, too.
@@ -158,7 +158,7 @@ class KnownFailure:
 
         Args:
             message: the message of the failure.
-            excess: largest error ÷ bound; None if no numbers are wrong.
+            error_ratio: largest error ÷ bound; None if no numbers are wrong.
         """
         message_matches = self.said == "*" or fnmatch.fnmatchcase(
             message[:MAX_MESSAGE_LENGTH], self.said
@@ -192,7 +192,7 @@ class KnownFailure:
         """The pinned case in a dtype and on a device; None if there is none.
 
         Args:
-            item: the item's id, for an entry with a case for each item.
+            item_id: the item's id, for an entry with a case for each item.
         """
         case = self.cases.get(item_id, self.case)
         return None if case is None else with_dtype_and_device(case, dtype, device)

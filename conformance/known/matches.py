@@ -91,7 +91,7 @@ class Excuses:
         return next((e for e in self.entries if e.explains(facts, message, error_ratio)), None)
 
     def _facts_of_failing_call(self, case: Case, failure: Finding | None) -> Facts:
-        """Facts of the call that failed."""
+        """Facts of the enlarged call if that failed, else of the case in the failing layouts."""
         calls = self._facts_of_calls(case)
         if failure is not None and failure.larger:
             return calls[-1]

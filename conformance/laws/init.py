@@ -178,7 +178,7 @@ def _equals_layer(trial: Trial, layer: str, **arguments: Any) -> Claims:
 
 @law("constants", "ones and zeros are constants", EXACT)
 def constants(trial: Trial, generator: Generator) -> Claims:
-    """constant_ with 1 or 0."""
+    """`ones_` and `zeros_` give what `constant_` gives for 1 and 0."""
     value = 1.0 if trial.case.call.layer == "init.ones_" else 0.0
     yield from _equals_layer(trial, "init.constant_", val=value)
 
@@ -220,7 +220,7 @@ def evenly(distribution_of: DistributionOf) -> Any:
     """The law that a layer's numbers lie above and below the median equally often.
 
     Args:
-        distributed: see `DistributionOf`.
+        distribution_of: see `DistributionOf`.
     """
     statement = "as many numbers are above the middle of the distribution as below it"
     exact = "within what is exceeded by a chance of 1e-12 (Hoeffding)"

@@ -117,8 +117,8 @@ def plain_layer_law(weight_oracle: WeightOracle, takes_mode: bool) -> Law:
     """The law that the plain layer with the computed weight gives the same output.
 
     Args:
-        computed: the oracle of the weight.
-        modes: whether the oracle takes `training`.
+        weight_oracle: computes the weight from the state and the arguments.
+        takes_mode: whether the oracle takes `training`.
     """
     exact = "within twice its bound, which is that of every weight near the computed one"
 

@@ -64,7 +64,7 @@ def _select_features(chosen: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _features_law(first_feature_axis: int) -> Any:
-    """The law of many features; `least` is the number of axes before the features."""
+    """The law of many features; `first_feature_axis` is the number of axes before them."""
 
     @law("rows", "each feature among many is that feature of few", EXACT)
     def rows(trial: Trial, generator: Generator) -> Claims:

@@ -45,7 +45,7 @@ class _Kind:
 
     Args:
         module: name of the module.
-        timed: input shape of the timed call.
+        workload_shape: input shape of the timed call.
         shape: notation of the input's shape.
         alpha: alpha dropout, which shifts dropped elements.
         channels: whole channels are dropped.

@@ -59,13 +59,13 @@ class _Kind:
         arguments: those besides the tensor.
         formula: what the function writes.
         laws: relations that hold of it.
-        shape: tensor shape of the timed call.
+        workload_shape: tensor shape of the timed call.
         shapes: notation of the tensor's shape.
-        drawn: distribution of each number; None where nothing is drawn, or numbers depend on each
-            other.
+        distribution: distribution of each number; None where nothing is drawn, or numbers depend on
+            each other.
         draws: (trial, generator) → what must hold of numbers that depend on each other.
-        given: arguments of the timed call.
-        steady: call → whether its arguments leave nothing to draw.
+        workload_arguments: arguments of the timed call.
+        is_deterministic: call → whether its arguments leave nothing to draw.
     """
 
     arguments: tuple[Argument, ...]

@@ -104,7 +104,7 @@ def _pooling(layer: str, *names: str, **extra_arguments: Any) -> Oracle:
     Args:
         layer: name of the function.
         names: its arguments besides those of every window.
-        more: values of further arguments.
+        extra_arguments: values of further arguments.
     """
 
     def oracle(arguments: OperatorArguments) -> Sequence[OperatorResult]:

@@ -210,7 +210,7 @@ class _Kind:
         cases: strategy of valid cases.
         breaks: ways to make a call invalid.
         laws: relations that hold of it.
-        modes: train mode differs from eval mode.
+        train_and_eval_differ: train mode differs from eval mode.
     """
 
     arguments: tuple[Argument, ...]

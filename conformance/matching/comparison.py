@@ -43,7 +43,7 @@ def matches(value: Any, condition: Any) -> bool:
 
     Args:
         value: the fact; if it is a sequence, one element must meet the condition.
-        wanted: a value, a comma list of globs, or a comparison such as `">1"`.
+        condition: a value, a comma list of globs, or a comparison such as `">1"`.
     """
     values: Sequence[Any] = value if isinstance(value, (tuple, list)) else [value]
     comparison = COMPARISON.match(condition) if isinstance(condition, str) else None

@@ -22,7 +22,7 @@ class ReasonClaim:
 
     Args:
         name: the argument, or `<input>.ndim`.
-        relation: `"=="`, `">"`, ….
+        relation: how the argument compares with the value: `"=="`, `">"`, ….
         value: the value to compare with.
     """
 

@@ -96,7 +96,7 @@ def explain_unmeetable(name: str, condition: Any, layers: tuple[str, ...]) -> st
 
     Args:
         name: a fact that one of the layers has.
-        wanted: the condition.
+        condition: the value that the entry asks of the fact.
         layers: the layers of the entry.
     """
     kinds_of_fact = fact_kinds(name, layers)

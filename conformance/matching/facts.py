@@ -63,7 +63,7 @@ class Facts:
     """The facts of one case, derived ones included.
 
     Args:
-        case: the case.
+        case: holds the arguments and arrays that the facts come from.
         layouts: memory layout of each operand that is not contiguous, by name; None = the layouts
             that the case itself names.
     """
@@ -76,16 +76,17 @@ class Facts:
         """Find a fact by its name, or compute it; None if the case has no such fact.
 
         Args:
-            name: one of
-                an argument, or one dimension of it (`stride[-1]`);
-                two arguments with ` = ` between them: whether they are equal;
-                `<input>.ndim`, `<input>.size`, `<input>.shape[k]`;
-                `<operand>.max`, `<operand>.min`: of its finite numbers;
-                `<operand>.layout`, also for a cotangent: `grad_output.layout`;
-                `<operand>.swapped`: the axes that its transposed layout swaps;
-                `<operand>.asked`: whether the check `layout` computes its gradient;
-                a derived fact of the layer, or a size of its shapes (`in_features`);
-                arithmetic on these, for each dimension: `"padding - dilation * (kernel_size - 1)"`.
+            name: one of these:
+                - an argument, or one dimension of it (`stride[-1]`);
+                - two arguments with ` = ` between them: whether they are equal;
+                - `<input>.ndim`, `<input>.size`, `<input>.shape[k]`;
+                - `<operand>.max`, `<operand>.min`: of its finite numbers;
+                - `<operand>.layout`, also for a cotangent: `grad_output.layout`;
+                - `<operand>.swapped`: the axes that its transposed layout swaps;
+                - `<operand>.asked`: whether the check `layout` computes its gradient;
+                - a derived fact of the layer, or a size of its shapes (`in_features`);
+                - arithmetic on these for each dimension:
+                  `"padding - dilation * (kernel_size - 1)"`.
         """
         if name in self._values:
             return self._values[name]

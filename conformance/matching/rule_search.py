@@ -20,7 +20,7 @@ class Term:
 
     Args:
         feature: its name.
-        relation: `"="`, `"≠"`, `"≥"` or `"≤"`.
+        relation: how the feature compares with the value: `"="`, `"≠"`, `"≥"` or `"≤"`.
         value: the value to compare with.
         met: one bool for each case: whether it meets the condition.
     """
@@ -44,7 +44,7 @@ def format_rules(rules: Sequence[Conjunction], max_terms: int = 8) -> str:
 
     Args:
         rules: alternatives, of which one must hold.
-        most: largest number of terms to show of one rule.
+        max_terms: largest number of terms to show of one rule.
     """
     return " or ".join(_format_rule(rule, max_terms) for rule in rules)
 
@@ -81,7 +81,7 @@ class FeatureTable:
         """The terms that all chosen cases meet, without those that every case meets.
 
         Args:
-            chosen: one bool for each case; at least one is true.
+            is_chosen: one bool for each case; at least one is true.
         """
         terms = (
             term
@@ -114,7 +114,7 @@ class FeatureTable:
 
         Args:
             chosen: one bool for each case: the rules must hold.
-            others: one bool for each case: no rule may hold. Cases in neither do not matter.
+            excluded: one bool for each case: no rule may hold. Cases in neither do not matter.
             mentioned: names that a condition should preferably use.
 
         Returns:

@@ -30,8 +30,8 @@ class Parameter:
     Args:
         name: torch's.
         default: torch's; None if there is none.
-        plain: the simplest value, if there is no default.
-        other: a value to try in place of the default, to find out whether a failure needs it.
+        simplest: the simplest value, if there is no default.
+        alternative: a value to try in place of the default, to find out whether a failure needs it.
     """
 
     name: str
@@ -53,16 +53,19 @@ class Activation:
         function: the layer name of the function: `"functional.leaky_relu"`.
         formula: as documented.
         parameters: in torch's order, without `inplace` and `training`.
-        drawn: names of parameters that are drawn together → their values, the simplest first.
+        drawn_values: names of parameters that are drawn together → their values, the simplest
+            first.
         kinks: values of the parameters → inputs, besides 0, where the formula changes.
-        order: condition on two parameters: `"min_val < max_val"`; empty = none.
+        ordering: condition on two parameters: `"min_val < max_val"`; empty = none.
         inplace: module and function take `inplace`.
-        underscored: the function has an in-place form, whose name ends in an underscore.
-        nonnegative: torch refuses to differentiate in place if this parameter is negative. It
-            differentiates from the result, which is then ambiguous. Empty = it never refuses.
+        has_underscore_function: the function has an in-place form, whose name ends in an
+            underscore.
+        nonnegative_parameter: torch refuses to differentiate in place if this parameter is
+            negative. It differentiates from the result, which is then ambiguous. Empty = it never
+            refuses.
         random: it draws numbers in training; the function takes `training`.
         operations: floating-point operations per element.
-        examples: share of the profile's examples.
+        examples_fraction: share of the profile's examples.
         feeds_forward: transformers use it in their wide layers, so it is also timed at such widths.
         in_torch: as in `LayerSpec`.
 
@@ -318,7 +321,7 @@ def require_known(entries: Collection[str], module_file: str) -> None:
 
     Args:
         entries: names of activations.
-        room: the path of that code, for the message.
+        module_file: the path of that code, for the message.
 
     Raises:
         ActivationError: if the table does not list one.
@@ -335,7 +338,7 @@ def require_complete(entries: Collection[str], module_file: str) -> None:
 
     Args:
         entries: names of activations.
-        room: the path of that code, for the message.
+        module_file: the path of that code, for the message.
 
     Raises:
         ActivationError: if one is missing, or the table does not list one.

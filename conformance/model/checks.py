@@ -29,13 +29,16 @@ class Sampling:
     A step of n means that the check tests one case in n.
 
     Args:
-        every: step in dtypes other than `MAIN_DTYPE`, for a check that depends little on the dtype.
-        of_many: step in these dtypes for a layer with all of a profile's examples, if larger.
-        of_medium: the same for a layer with a share of at least `MEDIUM_SHARE` of them.
-        in_full: step in `MAIN_DTYPE` for a layer with a share of at least `MEDIUM_SHARE`.
-        enough: approximate number of cases in `MAIN_DTYPE`, in a profile that samples.
-        enough_further: the same in other dtypes.
-        further: in a profile that samples, how many dtypes it runs in besides a layer's first.
+        step_other_dtypes: step in dtypes other than `MAIN_DTYPE`, for a check that depends little
+            on the dtype.
+        step_full_share: step in these dtypes for a layer with all of a profile's examples, if
+            larger.
+        step_medium_share: the same for a layer with a share of at least `MEDIUM_SHARE` of them.
+        step_main_dtype: step in `MAIN_DTYPE` for a layer with a share of at least `MEDIUM_SHARE`.
+        sample_size: approximate number of cases in `MAIN_DTYPE`, in a profile that samples.
+        sample_size_other_dtypes: the same in other dtypes.
+        sampled_extra_dtypes: in a profile that samples, how many dtypes it runs in besides a
+            layer's first.
     """
 
     step_other_dtypes: int = 1
@@ -84,14 +87,14 @@ class CheckFacts:
         members: optional members of a layer that it calls, see `docs/contract.md`.
         sampling: how many cases it tests.
         invalid: its cases are invalid calls.
-        whole: for a function of single numbers, it tests every number of a 16-bit dtype.
-        leads: it runs before other checks if the time budget may not be enough for all.
+        exhaustive: for a function of single numbers, it tests every number of a 16-bit dtype.
+        high_priority: it runs before other checks if the time budget may not be enough for all.
         on_request: it runs only if the user names it, and is no part of conformance.
-        plain: its failures show most clearly what is wrong; a report shows them first.
+        clearest: its failures show most clearly what is wrong; a report shows them first.
         follows_values: wrong values also fail this check, because it compares outputs with the
             oracle.
         contains_values: every answer that is wrong in `values` is also wrong here.
-        when: words about its operands, for titles about wrong numbers.
+        title_suffix: words about its operands, for titles about wrong numbers.
     """
 
     name: str

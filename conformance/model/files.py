@@ -36,10 +36,10 @@ def open_file(path: Path, max_bytes: int) -> IO[bytes]:
     """Open a file for reading; reject a pipe, a socket or a device without waiting.
 
     Args:
-        most: the largest size in bytes.
+        max_bytes: the largest size in bytes.
 
     Raises:
-        FileError: if it is not a regular file, or is larger than `most`.
+        FileError: if it is not a regular file, or is larger than `max_bytes`.
         OSError: if it cannot be opened.
     """
     # Opening a device may have side effects.
@@ -59,10 +59,10 @@ def open_file(path: Path, max_bytes: int) -> IO[bytes]:
 
 
 def read_text(path: Path, max_bytes: int) -> str:
-    """Read the text of a file of at most `most` bytes.
+    """Read the text of a file of at most `max_bytes` bytes.
 
     Raises:
-        FileError: if it is not a regular file, is larger than `most`, or is not UTF-8.
+        FileError: if it is not a regular file, is larger than `max_bytes`, or is not UTF-8.
         OSError: if it cannot be read.
     """
     with open_file(path, max_bytes) as file:

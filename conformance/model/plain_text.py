@@ -25,7 +25,7 @@ def visible(text: str) -> str:
 
 
 def bounded(text: str, max_length: int = MAX_LENGTH) -> str:
-    """Make text printable and cut it after `most` characters.
+    """Make text printable and cut it after `max_length` characters.
 
     A cut text ends with a note of its original length.
     """

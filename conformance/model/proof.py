@@ -22,9 +22,10 @@ class Proof:
             of the element; None = the whole array.
         known: name → literal numbers.
         state: the layer's state before the last call, if earlier calls changed it.
-        whole: a proof about whole arrays, for calls that draw random numbers.
+        whole_array_proof: a proof about whole arrays, for calls that draw random numbers.
         others: proofs for further wrong elements.
-        given: names in `got` that may be inputs of the backend; a script writes these as literals.
+        possible_inputs: names in `got` that may be inputs of the backend; a script writes these as
+            literals.
         refusals: exceptions that refuse an invalid call.
     """
 
@@ -44,8 +45,8 @@ def out_of_bounds_proof(
     """Show that an element is further from each of its right values than the bound allows.
 
     Args:
-        got: the backend's array.
-        ways: pairs of arrays: right values, and their bounds.
+        outputs: the backend's array.
+        alternatives: pairs of arrays: right values, and their bounds.
     """
     lines = ("failed = not near(got, wanted)",)
     known = {

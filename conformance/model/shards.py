@@ -37,12 +37,12 @@ def parse_shards(shard: str) -> tuple[frozenset[int], int]:
 def missing_shard_names(
     present: Collection[int], count: int, max_listed: int = 20
 ) -> tuple[str, ...]:
-    """Names of missing shards; if there are more than `most`, the last entry counts the others.
+    """Names of missing shards; beyond `max_listed` of them, the last entry counts the others.
 
     Args:
         present: numbers of the shards that are there.
         count: the number of shards of the run.
-        most: how many names to list.
+        max_listed: how many names to list.
     """
     missing_count = count - len(present)
     names = list[str]()

@@ -28,7 +28,7 @@ def class_and_bases(kind: type) -> tuple[type, ...]:
 
 
 def exception_text(error: BaseException, max_length: int = MAX_LENGTH) -> str:
-    """The printable text of an exception, of at most `most` characters.
+    """The printable text of an exception, of at most `max_length` characters.
 
     If `__str__` raises, the text says so.
     """

@@ -10,8 +10,8 @@ network, the activation, each sum with the residual, each norm. A norm makes exa
 where all values within its bound round to one number, storing makes them exact (`stored_or_exact`).
 
 Sources: the pages torch.nn.TransformerEncoderLayer, TransformerDecoderLayer, TransformerEncoder,
-TransformerDecoder and Transformer of the PyTorch documentation; Xiong et al., *On Layer
-Normalization in the Transformer Architecture* (2020), figure 1, for the order of residual and norm.
+TransformerDecoder and Transformer of the PyTorch documentation. The order of residual and norm is
+that of figure 1 in Xiong et al., *On Layer Normalization in the Transformer Architecture* (2020).
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _layer_with_fill(
     x: Rounded,
     attentions: Sequence[Attention],
 ) -> tuple[Rounded, bool]:
-    """The layer with answer `way` for queries that attend to nothing; and whether there are any."""
+    """The layer with one alternative for queries that attend to nothing; whether there are any."""
     has_choices = False
     count = len(attentions)
     for index in range(count + 1):

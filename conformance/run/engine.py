@@ -420,7 +420,7 @@ class Engine:
         Args:
             item: the check, and the device.
             message: the message of its failure.
-            deadly: the case ends the process.
+            ends_process: the case ends the process.
             write: for such a case, called before each step with the script up to that step; None =
                 the case does not run.
         """

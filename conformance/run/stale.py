@@ -36,9 +36,9 @@ def find_not_failing(
     For an entry about several checks, it is enough that the case fails in one of them.
 
     Args:
-        applies: the known failures that apply to the item, by their index.
-        dead: indices of entries whose pinned case is known to end the process.
-        left: returns the remaining seconds of the item's budget.
+        entries: the known failures that apply to the item, by their index.
+        fatal: indices of entries whose pinned case is known to end the process.
+        seconds_left: returns the remaining seconds of the item's budget.
     """
     not_failing_entries = []
     for index, entry in entries.items():
@@ -64,7 +64,7 @@ def describe_not_failing(
     Empty, too, for an entry that never becomes stale, or that has no case for the item.
 
     Args:
-        run: returns the outcome of a case.
+        run_case: returns the outcome of a case.
     """
     case = entry.pinned_case(item.dtype, item.device, item.id)
     if case is None or not entry.strict or entry.base:

@@ -17,18 +17,18 @@ class MaskedOutput:
     """An output whose elements are each either kept or dropped, as by dropout.
 
     Args:
-        what: the call, for messages.
+        call_text: the call, for messages.
         name: of the output.
         got: the backend's numbers.
         kept: value of each element if it is kept.
-        dropped: largest absolute value of an element that counts as dropped.
+        drop_threshold: largest absolute value of an element that counts as dropped.
         droppable: where an element may be dropped at all.
-        rate: probability that an element is kept; None where an output element depends on several
-            draws.
-        groups: axes along which all elements share one draw.
-        again: numbers of a second call, which must draw new ones; None = no second call.
-        alike: other numbers of the same call that must have the same mask (the gradient of the
-            output), and the largest absolute value that counts as dropped among them; None = none.
+        keep_rate: probability that an element is kept; None where an output element depends on
+            several draws.
+        shared_axes: axes along which all elements share one draw.
+        second_call: numbers of a second call, which must draw new ones; None = no second call.
+        same_mask: other numbers of the same call that must have the same mask (the gradient of the
+            output), and the largest absolute value of a dropped one; None = none.
         slack: how far roundings may move the rate.
     """
 
@@ -50,13 +50,13 @@ class Sample:
     """An output whose elements are independent draws from one distribution.
 
     Args:
-        what: the call, for messages.
+        call_text: the call, for messages.
         name: of the output.
         got: the backend's numbers.
         distribution: the documented distribution.
         slack: how far roundings may move a share of the numbers.
         ends: the smallest and the largest number that may be drawn, roundings included.
-        again: numbers of a second call, which must draw new ones; None = no second call.
+        second_call: numbers of a second call, which must draw new ones; None = no second call.
     """
 
     call_text: str

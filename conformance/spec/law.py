@@ -125,7 +125,7 @@ def outputs_with_bounds(trial: Trial) -> tuple[Rounded, ...]:
 def with_bounds_of(
     arrays: Sequence[np.ndarray], expected: Sequence[Rounded | Choices]
 ) -> tuple[Rounded, ...]:
-    """The backend's numbers with the bounds of the expected values in `like`.
+    """The backend's numbers with the bounds of the `expected` values.
 
     Where several values are right, two calls may give different ones: the bound encloses them all.
     """
@@ -198,7 +198,7 @@ def inner_product(x: Rounded, y: np.ndarray) -> Rounded:
 def large_size(
     generator: Generator, cost: float = 0.0, minimum: int = 17, maximum: int = 65
 ) -> int:
-    """Draw a size from `least` to `most`, larger than cases have; odd sizes included.
+    """Draw a size from `minimum` to `maximum`, larger than cases have; odd sizes included.
 
     `cost` is the number of products for each unit of size: where it is high, the size is lower.
     """

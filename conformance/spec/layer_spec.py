@@ -45,17 +45,18 @@ class Variation:
     """How the suite may change a valid call into another valid call.
 
     Args:
-        refit: (spec, case, new arguments) → the case with its arrays resized to the new arguments,
+        resize: (spec, case, new arguments) → the case with its arrays resized to the new arguments,
             or None where the call would be invalid. None where `LayerSpec.shapes` gives the sizes,
             or no argument changes a shape.
         allows: (spec, changed case) → whether the documentation allows the call; `LayerSpec.shapes`
             is checked besides.
-        free: case → axes whose size neither an argument nor a weight decides, besides batch and
-            spatial axes: the steps of a sequence, every axis of an elementwise layer. `free` and
-            `shared` apply only to layers without `LayerSpec.shapes`.
-        shared: case → axes that inputs of a function share with its weights: the features of input
-            and weight.
-        longest: case → the largest size that an axis may get: each step of a sequence takes time.
+        independent_axes: case → axes whose size neither an argument nor a weight decides, besides
+            batch and spatial axes: the steps of a sequence, every axis of an elementwise layer.
+            This and `tied_axes` apply only to layers without `LayerSpec.shapes`.
+        tied_axes: case → axes that inputs of a function share with its weights: the features of
+            input and weight.
+        max_axis_size: case → the largest size that an axis may get: each step of a sequence takes
+            time.
         needs_keywords: case → whether the call is invalid without its keywords, as with indices
             into an output whose size a keyword gives.
     """

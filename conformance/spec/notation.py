@@ -6,8 +6,8 @@ A shape is a list of axes with blanks between them, the first axis first:
 - `8`, `in_channels//groups`, `(kernel_size - 1)`: a number, or an expression of sizes and
   arguments, with blanks in parentheses only;
 - `batch?`: an optional axis, present in all tensors or in none; in `batch? *more` it takes the
-  first axis, if there is one; `(batch*num_heads)?`: an optional axis of that size, present or
-  absent in each tensor separately;
+  first axis, if there is one;
+- `(batch*num_heads)?`: an optional axis of that size, present or absent in each tensor separately;
 - `*batch`: any number of axes, the same in all tensors; `*normalized_shape`: one for each number
   of an argument; `*space`, `*kernel_size`, `*(2*space - 1)`: one for each spatial dimension;
 - `()`: no axis at all.

@@ -64,7 +64,7 @@ class Steps:
     Args:
         values: `(output, state, *inputs, **arguments)` → expected outputs, each step computed from
             the backend's own previous output.
-        shown: case → whether the outputs include the states between the steps.
+        states_visible: case → whether the outputs include the states between the steps.
     """
 
     values: Callable[..., Any]
@@ -82,10 +82,10 @@ class Oracle:
             absent output. None where `LayerSpec.shapes` gives the shapes.
         formula: the documented formula, line by line.
         propagation: how NaN and infinities reach the outputs.
-        module: the class that computes the same as a function; None for a class, or if there is
-            none.
-        counted: case → arguments inferred from input values that decide a shape, e.g. num_classes
-            from the largest index.
+        equivalent_module: the class that computes the same as a function; None for a class, or if
+            there is none.
+        value_inferred_arguments: case → arguments inferred from input values that decide a shape,
+            e.g. num_classes from the largest index.
         steps: for a recurrent layer, else None.
     """
 
@@ -105,9 +105,9 @@ class Generation:
     Args:
         cases: dtype → strategy of valid cases.
         invalid: dtype → strategy of invalid cases; None where no call is invalid.
-        examples: share of the profile's examples that the layer needs.
-        whole: dtype → cases that each hold every finite number of a 16-bit dtype; empty for other
-            dtypes. None where an output element depends on more than one number.
+        examples_fraction: share of the profile's examples that the layer needs.
+        exhaustive_cases: dtype → cases that each hold every finite number of a 16-bit dtype; empty
+            for other dtypes. None where an output element depends on more than one number.
     """
 
     cases: Callable[[str], SearchStrategy[Case]]
@@ -123,8 +123,8 @@ class State:
     Args:
         tensors: (arguments, shape of the first input) → the state tensors, in the order of the
             state_dict.
-        shaped: (arguments, shapes of the state tensors by name) → the state tensors, where
-            `LayerSpec.shapes` gives the shapes.
+        tensors_from_shapes: (arguments, shapes of the state tensors by name) → the state tensors,
+            where `LayerSpec.shapes` gives the shapes.
         constructor_tensors: names of tensors that the constructor takes; a call may lack them.
         roles: of tensors whose names do not say whether they are a weight or a bias.
     """
@@ -147,7 +147,7 @@ class Lazy:
 
     Args:
         eager: the class of the layer after its first call.
-        inferred: shape of the first input → arguments inferred from it.
+        inferred_arguments: shape of the first input → arguments inferred from it.
     """
 
     eager: str
@@ -159,16 +159,17 @@ class Traits:
     """Behaviour of a layer that checks depend on.
 
     Args:
-        aliases: an output may be an input, or share its memory.
-        copies: outputs are elements of the input, so NaN, infinities and signs of zero survive.
+        may_alias_inputs: an output may be an input, or share its memory.
+        copies_input: outputs are elements of the input, so NaN, infinities and signs of zero
+            survive.
         wide_sums: in half precision, sums are accumulated in float32 and rounded once.
-        product: trial → the product that is stored before a bias is added to it, for inconvenient
-            memory layouts; None if the layer has no such product.
-        modes: train mode and eval mode differ: the oracle takes `training`.
-        updates: call → whether it changes the layer's state, or inputs marked `updated`: the oracle
-            returns `Updated`.
-        trains: case → whether the case is valid in train mode, too.
-        batched: inputs always have a batch axis, even if outputs mix its rows.
+        stored_product: trial → the product that is stored before a bias is added to it, for
+            inconvenient memory layouts; None if the layer has no such product.
+        train_and_eval_differ: train mode and eval mode differ: the oracle takes `training`.
+        updates_state: call → whether it changes the layer's state, or inputs marked `updated`: the
+            oracle returns `Updated`.
+        valid_in_train_mode: case → whether the case is valid in train mode, too.
+        always_batched: inputs always have a batch axis, even if outputs mix its rows.
         every_weight_counts: case → whether each output contains a product with each of its weights,
             whatever the algorithm.
         refuses_special: case → whether the layer refuses NaN and infinities.
@@ -191,7 +192,7 @@ class Randomness:
     """The random numbers that a layer draws.
 
     Args:
-        used: call → whether it draws any.
+        is_used: call → whether it draws any.
         draws: (trial, random generator) → claims about the draws; None if the layer draws none.
     """
 
@@ -204,9 +205,10 @@ class Conditions:
     """Facts that conditions of known failures can name, besides the arguments.
 
     Args:
-        derived: functions that compute a fact from the facts of a case, by name.
-        numbers: argument whose value may be a word → the derived fact that has it in numbers.
-        shown: case → arguments of the module that the arrays of a function imply (sizes).
+        derived_facts: functions that compute a fact from the facts of a case, by name.
+        numeric_facts: argument whose value may be a word → the derived fact that has it in numbers.
+        implied_arguments: case → arguments of the module that the arrays of a function imply
+            (sizes).
     """
 
     derived_facts: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
@@ -223,8 +225,8 @@ class Benchmark:
         filling: how their arrays are filled.
         flops: (workload, weights' shapes, outputs' shapes) → multiplications and additions of the
             textbook algorithm.
-        needed: inputs and state tensors by name → number of elements that the call must read, for
-            tensors that it need not read in full: of a table, the rows that it looks up.
+        elements_read: inputs and state tensors by name → number of elements that the call must
+            read. It lists tensors that are not read in full, as a table whose rows are looked up.
     """
 
     workloads: tuple[Workload, ...] = ()

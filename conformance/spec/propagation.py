@@ -31,12 +31,13 @@ class Propagation:
     Args:
         expected: trial → values and bounds; values may be NaN or infinite. An infinite bound means
             that IEEE arithmetic leaves the element undecided.
-        infinities: the most infinite numbers that `special` puts among the data.
-        parameters: `special` also puts NaN and infinities among weights and biases, and tries
-            weights that are all zero.
-        zero_weights: a weight may be zero where the data hold an infinity.
+        max_infinities: the most infinite numbers that `special` puts among the data.
+        special_parameters: `special` also puts NaN and infinities among weights and biases, and
+            tries weights that are all zero.
+        zero_weights_allowed: a weight may be zero where the data hold an infinity.
         roles: roles of the inputs and state tensors that take all special numbers.
-        crowds: most of the data may be NaN or infinite: the layer compares elements, and adds none.
+        specials_may_dominate: most of the data may be NaN or infinite: the layer compares elements,
+            and adds none.
     """
 
     expected: Callable[[TrialLike], tuple[Rounded, ...]]

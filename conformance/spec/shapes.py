@@ -53,8 +53,8 @@ class Sizes(Mapping[str, Any]):
     Args:
         arguments: all of them, with defaults.
         dims: number of spatial dimensions.
-        found: sizes that no argument gives, read from tensors: a tuple for several axes, None for
-            an absent axis.
+        from_tensors: sizes that no argument gives, read from tensors: a tuple for several axes,
+            None for an absent axis.
         defined: sizes that follow from others, by name.
     """
 
@@ -183,8 +183,8 @@ class Shapes:
             `"in_channels % groups == 0"`.
         fixed: sizes that must not change because values depend on them, as indices into a plane do.
         let: sizes that follow from sizes and arguments: `"width"` → `"proj_size or hidden_size"`.
-        below: input that holds indices → the size that each index is below; indices are at least
-            0: `"input"` → `"num_embeddings"`.
+        index_limits: input that holds indices → the size that each index is below; indices are at
+            least 0: `"input"` → `"num_embeddings"`.
     """
 
     texts: Mapping[str, str]
@@ -219,7 +219,7 @@ class Shapes:
     ) -> Sizes:
         """Find the sizes of a call from all its arguments, with defaults, and shapes of tensors.
 
-        Tensors in `given` that have no shape in `texts` are ignored.
+        Tensors in `tensor_shapes` that have no shape in `texts` are ignored.
         """
         sizes = Sizes(arguments, dims, {}, self.defined)
         pending = [

@@ -30,14 +30,15 @@ class Form:
 
     Args:
         sequence: the layer stores it as a tuple, even if it is written as one number.
-        of_torch: the value is a name in `torch`, of a dtype or a function; torch gets the object.
+        torch_object: the value is a name in `torch`, of a dtype or a function; torch gets the
+            object.
         function: the value is a word, or the name of a function with its namespace,
             `"functional.relu"`; torch gets the word, or the function.
         record: name of a class of torch.nn; the value is (field, value) pairs, and torch gets an
             instance of the class.
         module: the value is the name of a layer and (argument, value) pairs; torch gets the module,
             whose state is part of the outer layer's.
-        names: names of the module's arguments that shapes may use.
+        module_arguments: names of the module's arguments that shapes may use.
     """
 
     sequence: bool = False
@@ -54,9 +55,9 @@ class Ties:
 
     Args:
         fixes_sizes: where it is given, no size of the inputs can change by itself.
-        fixes: name of an input that must not change while the argument's value is true: `is_causal`
-            says what the mask holds.
-        like: the argument whose value replaces None: `kdim=None` means `embed_dim`.
+        constrains: name of an input that must not change while the argument's value is true:
+            `is_causal` says what the mask holds.
+        replaces_none: the argument whose value replaces None: `kdim=None` means `embed_dim`.
     """
 
     fixes_sizes: bool = False
@@ -71,14 +72,15 @@ class Argument:
     Args:
         name: torch's.
         default: torch's; `REQUIRED` where it has none.
-        plain: the simplest value, for an argument without a default.
-        other: a value to try in place of the default, to find out whether a failure depends on the
-            argument; None = none is tried.
+        simplest: the simplest value, for an argument without a default.
+        alternative: a value to try in place of the default, to find out whether a failure depends
+            on the argument; None = none is tried.
         per_dimension: one number for each spatial dimension, or one for all.
         size: it sets the size of a case, which seldom causes a failure.
         window: its values decide which output sizes are possible.
         keyword: it is passed to the call, not to the constructor: `output_size`.
-        large: its default makes a case large, so the simplest cases write out a smaller value.
+        large_default: its default makes a case large, so the simplest cases write out a smaller
+            value.
         form, ties: see `Form` and `Ties`.
     """
 
@@ -101,7 +103,7 @@ class Passing:
 
     Args:
         by_name: by keyword: an argument that is not a tensor precedes it.
-        said: torch has no default for it: an absent input is passed as None.
+        explicit_none: torch has no default for it: an absent input is passed as None.
         part_of: torch's argument that this input and its neighbours with the same value are parts
             of, as tensors of one list (`Bundles.composite_arguments`).
         on_host: on the CPU, wherever the other inputs are.
@@ -128,11 +130,11 @@ class Input:
         batch_axis: case → its batch axis; None where the case has none. Only where
             `LayerSpec.shapes` cannot say it: an argument decides whether rows are independent.
         differentiable: it has a gradient, if its dtype allows one.
-        signed: each element may be replaced by any number. Otherwise elements may at most change
+        any_value: each element may be replaced by any number. Otherwise elements may at most change
             places (indices, probabilities, variances).
         updated: the call may write into it.
         fixed: elements may neither change nor move: offsets, which never decrease.
-        passed: see `Passing`.
+        passing: see `Passing`.
     """
 
     name: str
@@ -174,12 +176,12 @@ class Bundles:
     """Several tensors of the suite that torch takes, or returns, as one object.
 
     Args:
-        wholes: torch's argument that consists of several inputs → its form. `LIST`: a list of the
-            inputs that are present. `GRADIENTS`: a list of parameters whose `grad` the inputs are;
-            after the call these gradients follow the outputs. Otherwise the name of a class of
-            torch.nn that has the inputs as fields.
-        states: number of hidden states that torch takes, and returns, as one argument.
-        lists: torch returns the outputs as a list.
+        composite_arguments: torch's argument that consists of several inputs → its form. `LIST`: a
+            list of the inputs that are present. `GRADIENTS`: a list of parameters whose `grad` the
+            inputs are; after the call these gradients follow the outputs. Otherwise the name of a
+            class of torch.nn that has the inputs as fields.
+        state_count: number of hidden states that torch takes, and returns, as one argument.
+        returns_list: torch returns the outputs as a list.
     """
 
     composite_arguments: Mapping[str, str] = field(default_factory=dict)
@@ -194,10 +196,10 @@ class Signature:
     Args:
         arguments, inputs, outputs: in torch's order.
         dims: number of spatial dimensions, the last ones of the input's shape.
-        complex: the layer supports complex dtypes.
-        placed: its constructor takes `device` and `dtype`.
-        kept_as: all arguments → the attributes that differ from what was written: an omitted stride
-            reads as the kernel size.
+        supports_complex: the layer supports complex dtypes.
+        takes_device_and_dtype: its constructor takes `device` and `dtype`.
+        readback: all arguments → the attributes that differ from what was written: an omitted
+            stride reads as the kernel size.
         bundles: see `Bundles`.
     """
 

@@ -53,7 +53,7 @@ class StateTensor:
         initial: its initial distribution; None where the documentation promises none.
         buffer: it is a buffer, which has no gradient.
         integer: it holds int64.
-        like: name of a state tensor with the same initial values; "" = none.
+        same_values_as: name of a state tensor with the same initial values; "" = none.
         constraint: values that it may hold: `"any"`, `"positive"` (a variance), `"count"`.
     """
 

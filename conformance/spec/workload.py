@@ -23,7 +23,8 @@ class Workload:
         arguments: of the call; omitted ones have their defaults.
         inputs: shapes, in torch's order, with the weight and bias of a functional layer.
         small: belongs to the set that takes seconds; the full set has every call.
-        below: name of an input of integers → its values are at least 0 and below this number.
+        index_limits: name of an input of integers → its values are at least 0 and below this
+            number.
     """
 
     layer: str
@@ -48,8 +49,9 @@ class Filling:
         scale: (name of a weight, arguments) → largest absolute value of its elements, drawn
             uniformly; None = weights are integers times a power of two, so that sums are exact.
         contraction: torch may compute the oracle's sums in float64 at these sizes.
-        made: name of an input → function (shapes of the workload's inputs, random generator) → its
-            array, for inputs that are not arbitrary numbers, such as class indices.
+        array_makers: name of an input → function (shapes of the workload's inputs, random
+            generator) → its array, for inputs that are not arbitrary numbers, such as class
+            indices.
         wide_adjoints: in half precision, the sums of gradients are accumulated in float32.
     """
 

@@ -33,7 +33,7 @@ class TimedArrays:
 
     Args:
         timed: the timed call.
-        workload: its workload.
+        workload: the arguments and shapes of the call.
     """
 
     timed: TimedCall
@@ -57,7 +57,7 @@ class TimedArrays:
 
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the outputs."""
+        """Shapes of the outputs that are present, in torch's order."""
         shapes = self.spec.output_shapes_for(self.workload.inputs, self.workload.arguments)
         return tuple(shape for shape in shapes if shape is not None)
 

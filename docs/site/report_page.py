@@ -140,7 +140,7 @@ def page(head: str, terminal_ends: dict[str, str], shown: dict[str, str]) -> str
 
     Args:
         head: the hand-written page, with a placeholder for each part.
-        ends: the result of `make_samples`.
+        terminal_ends: the result of `make_samples`.
         shown: the result of `take_pictures`.
     """
     parts = {f"picture: {name}": text for name, text in shown.items()}

@@ -81,7 +81,7 @@ def _input_breaks(signature: Signature, shapes: Shapes, axes: int) -> tuple[Brea
 
 
 def unfold_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """The breaks of Unfold."""
+    """Wrong sizes, a wrong input, and a kernel longer than the padded image."""
     return (
         *_size_breaks(),
         Break("no room for a block", "kernel_size", _kernel_beyond_image),
@@ -114,7 +114,7 @@ def _can_be_indivisible(case: Case) -> bool:
 
 
 def fold_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """The breaks of Fold."""
+    """Wrong sizes, a wrong input, and blocks that do not make up the output."""
     return (
         *_size_breaks(),
         Break("another number of blocks", "input", _wrong_block_count),

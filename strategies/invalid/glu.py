@@ -21,7 +21,7 @@ def _scalar_input(draw: Draw, case: Case) -> Case:
 
 
 def glu_breaks() -> tuple[Break, ...]:
-    """The breaks of GLU."""
+    """An odd length, an axis that the input lacks, and an input without axes."""
     return (
         Break("an odd length to be halved", "input", _odd_length),
         no_such_axis("dim"),

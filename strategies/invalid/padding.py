@@ -42,7 +42,7 @@ def _numbers(case: Case, dims: int) -> list[int]:
 
 
 def _change_one_side(facts: Facts, new_padding: Callable[[Draw, int], tuple[int, int]]) -> Any:
-    """Change the padding of one dimension; `changed` maps its length to (before, after)."""
+    """Change the padding of one dimension; `new_padding` maps its length to (before, after)."""
 
     def apply(draw: Draw, case: Case) -> Case:
         _, dims = facts(case)
@@ -55,7 +55,7 @@ def _change_one_side(facts: Facts, new_padding: Callable[[Draw, int], tuple[int,
 
 
 def _pad_beyond(margin: int) -> Callable[[Draw, int], tuple[int, int]]:
-    """Pad one side by more than the length plus `most`, or exactly by that."""
+    """Pad one side by more than the length plus `margin`, or exactly by that."""
 
     def new_padding(draw: Draw, length: int) -> tuple[int, int]:
         long = length + margin + draw(_EXCESS)

@@ -44,7 +44,7 @@ def _exchanged_ends(draw: Draw, case: Case) -> Case:
 
 
 def flatten_breaks() -> tuple[Break, ...]:
-    """The breaks of Flatten."""
+    """Axes that the input lacks, and `start_dim` after `end_dim`."""
     return (
         no_such_axis("start_dim"),
         no_such_axis("end_dim"),
@@ -78,7 +78,7 @@ def _one_of(*values: object) -> st.SearchStrategy[object]:
 
 
 def unflatten_breaks() -> tuple[Break, ...]:
-    """The breaks of Unflatten."""
+    """An axis that the input lacks, and sizes that are invalid or do not give its length."""
     name = "unflattened_size"
     return (
         no_such_axis("dim"),

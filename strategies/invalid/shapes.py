@@ -38,7 +38,7 @@ def shape_breaks(
     """The breaks of a layer's inputs: dtype, rank, sizes that something decides, presence.
 
     Args:
-        without: patterns (`*` matches anything) of breaks to leave out: valid calls, and breaks
+        excluded: patterns (`*` matches anything) of breaks to leave out: valid calls, and breaks
             that the layer defines itself.
         customary: patterns of breaks that torch merely happens to refuse.
         broadcast: inputs broadcast, so that a size of 1 is valid.

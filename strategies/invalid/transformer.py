@@ -135,7 +135,7 @@ def _mask_breaks(
 
     Args:
         mask, padding: names of the two inputs.
-        place, other: positions of the two inputs.
+        place, padding_place: positions of the two inputs.
         keys, queries: positions of the sequences that they mask.
     """
     sequences = (keys, queries)
@@ -184,7 +184,7 @@ def _from_shapes(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
 
 
 def layer_breaks(name: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """The breaks of a layer."""
+    """Wrong arguments, shapes and masks of an encoder's or decoder's layer."""
     masks = _DECODER if "Decoder" in name else _ENCODER
     return (*_ARGUMENTS, *_from_shapes(signature, shapes), *masks)
 

@@ -69,7 +69,7 @@ class BinaryFiller:
 
         Args:
             kind: one of `targets`.
-            own: the input's probabilities.
+            input_probabilities: the input's probabilities.
         """
         draw = self.generator
         if kind == "own" and input_probabilities is not None:

@@ -55,7 +55,7 @@ class LinearOperands:
     Args:
         rows: leading shape of the input.
         classes, features: their numbers.
-        places: sizes (d_1, …, d_K) of a K-dimensional loss.
+        positions: sizes (d_1, …, d_K) of a K-dimensional loss.
     """
 
     def __init__(

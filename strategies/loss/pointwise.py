@@ -41,7 +41,7 @@ def draw_shape(draw: Draw) -> tuple[int, ...]:
 def draw_broadcast_shapes(
     draw: Draw, shape_: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Draw shapes of input and target that broadcast to `whole`, mostly `whole` itself.
+    """Draw shapes of input and target that broadcast to `shape_`, mostly `shape_` itself.
 
     The exception is a column and a row, (N, 1) and (N), which broadcast to (N, N).
     """

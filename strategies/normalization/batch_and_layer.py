@@ -113,14 +113,14 @@ class NormFiller:
         """Fill weight and bias.
 
         Args:
-            which: `"both"`, `"weight"`, `"bias"` or `"none"`.
+            present: `"both"`, `"weight"`, `"bias"` or `"none"`.
         """
         weight = self.draw_weight(*shape) if present in ("both", "weight") else None
         return weight, self.draw_weight(*shape) if present in ("both", "bias") else None
 
 
 def present_parameters(affine: bool, bias: bool) -> str:
-    """Which parameters a module has, as `NormFiller.parameters` takes it."""
+    """Which parameters a module has, as `NormFiller.draw_parameters` takes it."""
     return "none" if not affine else "both" if bias else "weight"
 
 
@@ -172,7 +172,7 @@ def _draw_shape(draw: Draw, rank: int, *, needs_variance: bool) -> tuple[str, tu
     """Draw a profile, and the shape of an input with `rank` spatial dimensions.
 
     Args:
-        several: a channel needs more than one number.
+        needs_variance: a channel needs more than one number.
     """
     profile = draw(st.sampled_from(("plain", "plain", "plain", "block")))
     long = profile == "block"

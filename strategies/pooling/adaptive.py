@@ -60,7 +60,7 @@ def adaptive_pools(draw: Draw, layer: str, dims: int, has_indices: bool, dtype: 
     Args:
         layer: `"AdaptiveAvgPool2d"`, `"functional.adaptive_max_pool3d"`, …
         dims: number of spatial dimensions.
-        indexed: pooling by maximum, which can return indices.
+        has_indices: pooling by maximum, which can return indices.
     """
     profile = draw(profiles)
     if profile == "kept" and dims == 1:

@@ -47,7 +47,7 @@ class Window:
         stride: None = the kernel's size.
         length: length of the input.
         ceil: the last window may exceed the input.
-        hops: no tap is in the input.
+        skips_input: no tap is in the input.
     """
 
     kernel: int = 1
@@ -107,7 +107,7 @@ def draw_windows(
 
     Args:
         profile: one of `profiles`.
-        padded, dilated: the layer has the argument padding, dilation.
+        has_padding, has_dilation: the layer has the argument padding, dilation.
     """
     count = 1 if profile in ONE_WINDOW else dims
     windows_drawn = [
@@ -137,7 +137,7 @@ def window_arguments(
     """The arguments of the windows that are listed in `names`, each a key of `DEFAULTS`.
 
     Args:
-        written: decides whether a size is one number or a tuple.
+        writer: decides whether a size is one number or a tuple.
         windows: one for each dimension.
     """
     values: dict[str, Any] = {

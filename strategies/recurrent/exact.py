@@ -46,13 +46,13 @@ class SaturatedFiller(OrdinaryFiller):
     The odd number is the bias or, without one, comes from the input through one odd weight in each
     row. All other weights are even, and hidden states are integers. So no pre-activation of a tanh
     RNN or a GRU is closer to 0 than U = 2048; closer than 746 it would not be saturated in float64
-    (`oracles.saturation`). The largest sum is 29·U, which float16 holds.
+    (`arithmetic.saturation`). The largest sum is 29·U, which float16 holds.
 
     An LSTM's cell state is an integer, too, but its |h| = |o·tanh(c)| is 0 or in [0.76, 1]. So a
     row has one ±2 for h. If the input is the h of a layer below, the row has another ±2 for that
-    and an odd bias of ±1, or without a bias ±1 for it: odd ± 2h and ±1 ± 2h ± 2h′ are at least 0.52
-    away from 0. Half precision rounds h and the sums by up to 0.17·U together. U is 4096, and the
-    largest sum is 11·U.
+    and an odd bias of ±1. Without a bias the row has ±1 for that h. Both odd ± 2h and ±1 ± 2h ± 2h′
+    are at least 0.52 away from 0. Half precision rounds h and the sums by up to 0.17·U together. U
+    is 4096, and the largest sum is 11·U.
     """
 
     @property
@@ -61,7 +61,7 @@ class SaturatedFiller(OrdinaryFiller):
         return 4096.0 if self.kind == "LSTM" else 2048.0
 
     def _even_weights(self, columns: int, max_per_row: int) -> np.ndarray:
-        """±2 in up to `most` places of each row."""
+        """±2 in up to `max_per_row` places of each row."""
         parts = [self.one_per_row(self.gate_rows, columns) for _ in range(max_per_row)]
         is_used = [self.generator.integers(0, 2, (self.gate_rows, 1)) for _ in parts[1:]]
         weight = parts[0] + sum((p * k for p, k in zip(parts[1:], is_used, strict=True)), 0.0)
@@ -114,7 +114,7 @@ class SaturatedFiller(OrdinaryFiller):
 class HoldFiller(OrdinaryFiller):
     """Gates that hold a state of all significant bits: LSTM i = 0, f = 1, o = 1; GRU z = 1.
 
-    ±2048 on those gates comes from the bias or, without one, from the first column: the first
+    ±2048 on those gates comes from the bias or, without one, from the first column. There the first
     element of the input is 1, that of the state in [1, 2), and an LSTM's h = tanh(c) above 0.76.
     All else adds up to at most 816. A GRU's n is 0, because n + z·(h − n) would round h − n; so its
     rows are 0, for any r.

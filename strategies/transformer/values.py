@@ -46,8 +46,8 @@ class TransformerFiller:
 
     Args:
         regime: one that `regimes` draws.
-        kind: all arguments of the layers, defaults included.
-        alike: in `halves`, whether all rows of a sequence are equal.
+        layer_arguments: all arguments of the layers, defaults included.
+        equal_rows: in `halves`, whether all rows of a sequence are equal.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class TransformerFiller:
 
         Args:
             attentions: names of its attentions.
-            after: consumer of its output: `"layer"`, `"norm"`, or `""` for none.
+            consumer: consumer of its output: `"layer"`, `"norm"`, or `""` for none.
         """
         feed_forward, state, norms = (
             len(attentions),
@@ -106,7 +106,7 @@ class TransformerFiller:
 
         Args:
             layers: number of layers.
-            after: consumer of the last layer's output.
+            consumer: consumer of the last layer's output.
         """
         self.half = 0
         state: dict[str, np.ndarray] = {}
@@ -119,7 +119,7 @@ class TransformerFiller:
         """Fill weight and bias of a norm.
 
         Args:
-            after: consumer of its output, as in `layer`; `"memory"` if a decoder attends to it.
+            consumer: consumer of its output, as in `layer`; `"memory"` if a decoder attends to it.
         """
         size, draw = self.layer_arguments["d_model"], self.generator
         weight, bias = self._numbers((size,)), self._numbers((size,))

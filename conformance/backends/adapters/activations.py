@@ -53,7 +53,7 @@ class NamedActivations(FunctionBackend):
 
     @implements("GELU", "functional.gelu")
     def gelu(self, state: State, x: Any, *, approximate: str = "none") -> Any:
-        """`gelu`."""
+        """`gelu`, where `approximate` is a boolean: True is torch's "tanh"."""
         if approximate not in ("none", "tanh"):
             raise ValueError(f"approximate={approximate!r}")
         return self.call_library(self.namespace.gelu, x, approximate=approximate == "tanh")
@@ -72,7 +72,7 @@ class NamedActivations(FunctionBackend):
 
     @implements("GLU", "functional.glu")
     def glu(self, state: State, x: Any, *, dim: int = -1) -> Any:
-        """`glu`."""
+        """`glu`, which halves an axis; torch's `dim` is its `axis`."""
         return self.call_library(self.namespace.glu, x, axis=dim)
 
     @implements("functional.one_hot")

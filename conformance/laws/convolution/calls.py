@@ -190,7 +190,7 @@ class Operands:
 
     @property
     def batch_size(self) -> int:
-        """Size of the batch."""
+        """Number of samples, at least 1: an input without a batch axis is one sample."""
         return max(len(self.x), 1) if self.leading_axes else 1
 
     def _per_dimension(self, name: str, default: int) -> tuple[int, ...]:

@@ -75,7 +75,7 @@ class Loss:
 
     @property
     def ignored_index(self) -> int:
-        """The ignored index."""
+        """`ignore_index` of the call, or torch's default of −100."""
         index = self.arguments.get("ignore_index")
         return IGNORED if index is None else int(index)
 
@@ -162,7 +162,7 @@ def classes_law(read_case: ReadCase) -> Law:
     """The law that permuting the classes changes nothing.
 
     Args:
-        read: reads a case.
+        read_case: a trial → the operands of its loss.
     """
 
     @law("classes", "classes may change their places, with their weights and targets")
@@ -211,7 +211,7 @@ def dropped_law(read_case: ReadCase) -> Law:
     """The law that removing ignored samples changes nothing.
 
     Args:
-        read: reads a case.
+        read_case: a trial → the operands of its loss.
     """
 
     @law("dropped", "a sample that is ignored is as good as none")

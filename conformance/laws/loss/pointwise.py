@@ -24,7 +24,7 @@ AlignInputs = Callable[["Trial"], Inputs]
 
 
 def case_inputs(trial: Trial) -> Inputs:
-    """The inputs of the case."""
+    """The inputs as the case has them: `align` of losses whose input and target broadcast."""
     return trial.case.inputs
 
 
@@ -42,7 +42,7 @@ def map_elements(
 
     Args:
         move: applied to each broadcast operand.
-        aligned: case → its inputs in shapes that broadcast.
+        align: case → its inputs in shapes that broadcast.
     """
     inputs_of_case, state = align(trial), trial.case.call.state
     shapes = (x.shape for x in (*inputs_of_case, *state.values()) if x is not None)
@@ -134,6 +134,6 @@ def pointwise(
 
     Args:
         means: reduction → divisor of the sum; None = only the mean of all losses.
-        aligned: case → its inputs in shapes that broadcast.
+        align: case → its inputs in shapes that broadcast.
     """
     return (*reductions(means), _elements_law(align), _shape_law(align))

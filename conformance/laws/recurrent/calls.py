@@ -101,7 +101,7 @@ class RecurrentCall:
 
     @property
     def batch_size(self) -> int:
-        """Size of the batch."""
+        """Number of sequences: the last axis but one of `x`."""
         return int(self.x.shape[-2])
 
     @property
@@ -162,11 +162,11 @@ _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 @dataclass(frozen=True)
 class Form:
-    """The axes of a case's arrays; `into(k)` converts input or output k to `RecurrentCall`'s form.
+    """The axes of a case's arrays; `to_common_form(k)` converts array k to `RecurrentCall`'s.
 
     Args:
-        cell: whether it is a cell, whose arrays have no axes of time and layers.
-        batched: whether the arrays have a batch axis.
+        is_cell: whether it is a cell, whose arrays have no axes of time and layers.
+        is_batched: whether the arrays have a batch axis.
         batch_first: the layer's argument.
     """
 

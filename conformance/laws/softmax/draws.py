@@ -177,11 +177,11 @@ def _rate_of(
 def _slack(precision: Any, tau: float) -> float:
     """Largest change of a probability by roundings.
 
-    In units of L, for each of the two classes: the exponential number errs by u, its logarithm by
-    u·|g|, sum and quotient by u·|l + g| each, the sample at these thresholds by τ·6u, the gradient
-    by 7τu. As |l| ≤ 1 and |threshold| ≤ 2, one |g| is at most the other's + 3. That makes u(15 +
-    6|g| + 14τ) on each side of the threshold. The mean of |g| is about 1, the density of g at most
-    1/e.
+    These errors are in units of L, for each of the two classes. The exponential number errs by u,
+    and its logarithm by u·|g|. Sum and quotient err by u·|l + g| each. The sample at these
+    thresholds errs by τ·6u, the gradient by 7τu. As |l| ≤ 1 and |threshold| ≤ 2, one |g| is at most
+    the other's + 3. That makes u(15 + 6|g| + 14τ) on each side of the threshold. The mean of |g| is
+    about 1, the density of g at most 1/e.
     """
     return float(2 / math.e * precision.unit * (21 + 14 * min(tau, 2.0)))
 

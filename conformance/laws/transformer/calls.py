@@ -39,8 +39,8 @@ def change_layer(
 
     Args:
         arguments: those of a layer, or of a stack.
-        kind: the layer's changed arguments.
-        plain: drop the layer's other arguments; a stack becomes one layer without a norm.
+        changes: the layer's changed arguments.
+        minimal: drop the layer's other arguments; a stack becomes one layer without a norm.
     """
     for name in _LAYERS:
         if name in arguments:

@@ -81,12 +81,12 @@ class Operands:
 
     @property
     def batch_axis(self) -> int:
-        """The axis of the batch."""
+        """0 if `batch_first`, else 1; only sequences of three axes have it."""
         return 0 if is_batch_first(self.trial.case) else 1
 
     @property
     def position_axis(self) -> int:
-        """The axis of positions."""
+        """The axis that is not the batch's: 0 or 1; without a batch 0."""
         return 1 - self.batch_axis if self.is_batched else 0
 
     @property

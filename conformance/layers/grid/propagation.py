@@ -46,7 +46,7 @@ def _classify(
     """Set outputs to NaN, ±∞ or undecided, by the input's elements that they read.
 
     Args:
-        whole: outputs where every special number of the input is replaced by a finite one.
+        finite_output: outputs where every special number of the input is replaced by a finite one.
         index: positions in the flat input that are read, (N, P, taps).
         signs: signs of their weights; 0 where a weight may be 0.
         touched: whether a form may multiply the element.

@@ -75,7 +75,7 @@ def _output_length(facts: Facts) -> tuple[int, ...] | None:
 
 
 def _has_length_ratio(ratio: int) -> Callable[[Facts], bool | None]:
-    """Whether an output is `times` as long as the input, though its factor is another number.
+    """Whether an output is `ratio` times as long as the input, though its factor is another number.
 
     A factor that is recomputed, or replaced by align_corners, is not used.
     """

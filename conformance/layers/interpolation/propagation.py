@@ -115,6 +115,6 @@ def interpolation_propagation(**fixed_arguments: Any) -> Propagation:
     """Propagation through weighted sums of the input's elements.
 
     Args:
-        fixed: arguments that the layer itself fixes, such as its mode.
+        fixed_arguments: arguments that the layer itself fixes, such as its mode.
     """
     return Propagation(partial(_expected, fixed_arguments), special_parameters=False)

@@ -77,10 +77,10 @@ def allows(spec: LayerSpec, case: Case) -> bool:
 def evaluate_some_scores(
     trial: TrialLike, is_kept: np.ndarray, *, equal_weights: bool = False
 ) -> np.ndarray:
-    """Evaluate the oracle with the scores where `kept` is true, and 0 elsewhere.
+    """Evaluate the oracle with the scores where `is_kept` is true, and 0 elsewhere.
 
     Args:
-        even: set the weight of every class to 1.
+        equal_weights: set the weight of every class to 1.
     """
     x, *other_inputs = trial.case.inputs
     assert x is not None
@@ -105,8 +105,8 @@ def replace_special_values(
 
     Args:
         value: holds the infinities, with their sign.
-        lost, endless: where the result is NaN, and where it is infinite.
-        whole: the oracle's values for the whole case.
+        is_nan, is_infinite: where the result is NaN, and where it is infinite.
+        expected: the oracle's values for the whole case.
     """
     values = np.where(is_nan, np.nan, np.where(is_infinite, value, expected.value))
     return Rounded(values, np.where(is_nan | is_infinite, 0.0, expected.error), expected.precision)

@@ -81,13 +81,13 @@ def make_filling(
     """How to fill the arrays of timed calls, which no matrix product reads.
 
     Args:
-        made: input → function that makes it, for inputs that are not ordinary numbers.
+        fillers: input → function that makes it, for inputs that are not ordinary numbers.
     """
     return Filling(contraction=False, scale=_scale, array_makers=fillers)
 
 
 def flops_per_element(count: int) -> Callable[[Workload, Sequence[Shape], Sequence[Shape]], int]:
-    """Return a function that counts `each` operations per element of the first input."""
+    """Return a function that counts `count` operations per element of the first input."""
     return lambda workload, weights, outputs: count * math.prod(workload.inputs[0])
 
 

@@ -153,7 +153,7 @@ def generation(
 
     Args:
         name: name of the module or of the function.
-        made: (name, dtype) → strategy of valid cases.
+        make_cases: (name, dtype) → strategy of valid cases.
         breaks: ways to make these invalid.
         constructed: state tensors that the constructor takes.
     """

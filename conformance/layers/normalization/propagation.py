@@ -1,8 +1,8 @@
 """How NaN and infinities propagate through normalisations.
 
-If one of the numbers in a group is NaN or infinite, every form of the variance is NaN: ∞ − ∞ in two
-passes, by updates, and as E[x²] − E[x]². The whole group is then NaN. With running statistics every
-number is scaled by itself.
+If one of the numbers in a group is NaN or infinite, every form of the variance is NaN. In two
+passes, by updates, and as E[x²] − E[x]², it subtracts ∞ from ∞. The whole group is then NaN. With
+running statistics every number is scaled by itself.
 """
 
 from __future__ import annotations
@@ -175,6 +175,6 @@ def instance_propagation(tracks_by_default: bool) -> Propagation:
     """Propagation where each channel of a sample is normalised, or each number is scaled.
 
     Args:
-        usual: default of `track_running_stats`.
+        tracks_by_default: default of `track_running_stats`.
     """
     return Propagation(partial(_expected_instances, tracks_by_default))

@@ -121,7 +121,7 @@ def _max_unpool_spec(name: str, space: Space, examples: float) -> LayerSpec:
                 "out(N_i, C_j, indices(N_i, C_j, x)) = input(N_i, C_j, x), 0 elsewhere",
                 *(_LENGTH.format(axis=axis, k=k) for k, axis in enumerate(space.axes)),
             ),
-            # Zeros of both signs may share an index, and either is right: no `copies` trait, which
+            # Zeros of both signs may share an index, and either is right: no `copies_input`, which
             # would compare signs.
             propagation=replace(copied, special_parameters=False),
         ),

@@ -202,7 +202,7 @@ def _piecewise(
     """See `piecewise`.
 
     Args:
-        compared: the formula compares. NaN is neither above nor below an edge, so it gives the
+        by_comparison: the formula compares. NaN is neither above nor below an edge, so it gives the
             middle piece by the formula and NaN by other forms.
     """
     y = piecewise(widened(input), edges, functions, above=above)
@@ -226,7 +226,7 @@ def finish_activation(
 
     Args:
         y: the output.
-        either: where else the usual forms of the formula differ; None = nowhere.
+        forms_differ: where else the usual forms of the formula differ; None = nowhere.
         inplace: the output is written into the input.
     """
     nonfinite = ~np.isfinite(x.value)

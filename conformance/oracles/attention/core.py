@@ -166,7 +166,7 @@ def attend(
         scores: (…, L, S), from `masked_scores`.
         value: (…, S, E).
         empty: rows (…, L, 1) that attend to nothing.
-        nothing: the weights in such a row: 0, or NaN.
+        empty_weight: the weights in such a row: 0, or NaN.
     """
     softmax_weights = attention_weights(scores)
     empty_weights = Rounded(
@@ -258,7 +258,7 @@ def zero_or_nan(zero: Rounded, nan: Rounded, empty: np.ndarray) -> Rounded | Cho
     The formula gives NaN; kernels that skip masked keys give 0.
 
     Args:
-        zero, missing: the answers with 0 and with NaN.
+        zero, nan: the answers with 0 and with NaN.
         empty: rows that attend to nothing.
     """
     return Choices((zero, nan)) if empty.any() else zero

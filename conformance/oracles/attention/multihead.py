@@ -3,9 +3,9 @@
 The oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
 those of the documentation page torch.nn.MultiheadAttention and of its `forward`.
 
-In half precision the documented composition stores these steps: the projections, before or after
-their bias is added; the scaled query and the scores, where weights are returned; the weights; each
-head's output.
+In half precision the documented composition stores the projections, before or after their bias is
+added. It also stores the weights and each head's output, and where weights are returned, the scaled
+query and the scores.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Sources: the pages torch.nn.functional.affine_grid and grid_sample of the PyTorch documentation.
 The former page has no formula: the grid consists of the centres of the output's pixels by the
-convention of `align_corners`, each a vector (x, y, 1) or (x, y, z, 1) multiplied by the matrix. The
-latter page does not say which of two equally near elements `nearest` takes: either is right. At an
-element, and where the padding reflects or clamps a position, the output has two one-sided slopes:
-either is right in the gradient of the grid.
+convention of `align_corners`. Each is a vector (x, y, 1) or (x, y, z, 1), multiplied by the matrix.
+The latter page does not say which of two equally near elements `nearest` takes: either is right. At
+an element, and where the padding reflects or clamps a position, the output has two one-sided
+slopes: either is right in the gradient of the grid.
 """
 
 from __future__ import annotations

@@ -87,8 +87,8 @@ class Taps:
         inside: whether each tap reads an element, (N, P, K).
         weights: of shape (N, P, K).
         touched: where a correct implementation may multiply by a weight, even by 0.
-        vague: which positions may be on any element, (N, P).
-        usual: number of taps that an implementation uses.
+        undecided: which positions may be on any element, (N, P).
+        tap_count: number of taps that an implementation uses.
     """
 
     index: np.ndarray
@@ -253,7 +253,7 @@ def slopes(
     Args:
         grid: the grid's numbers along the axis, (N, P).
         precision: in which the positions are computed.
-        side: −1 or 1.
+        side: −1 for just below, 1 for just above.
     """
     position, uncertainty = axis.to_position(grid), position_error(grid, axis, precision)
     # Beyond δ and this sum's own rounding; an exact position has two sides, too.

@@ -14,12 +14,12 @@ Shape = tuple[int, ...]
 
 
 def sample(x: Rounded, taps: Sequence[Taps], multiplier: Rounded | None = None) -> Rounded:
-    """Σ x·w₁·…·w_d at each position, (N, C, P); with `times`, Σ over C of the product, (N, P).
+    """Σ x·w₁·…·w_d at each position, (N, C, P); with `multiplier`, Σ over C of the product, (N, P).
 
     Args:
         x: (N, C, *), wide.
         taps: one for each axis.
-        times: (N, C, P), multiplied with the sums; None = the sums alone.
+        multiplier: (N, C, P), multiplied with the sums; None = the sums alone.
     """
     index, inside = _flat_index(taps, x.shape[2:])
     batch = np.arange(x.shape[0])[:, np.newaxis, np.newaxis]

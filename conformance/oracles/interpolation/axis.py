@@ -31,8 +31,8 @@ class Scale:
     """The step in the input for each step of the output, as a fraction.
 
     Args:
-        above, below: numerator and denominator.
-        factor: the step is the reciprocal of a scale factor, which may be rounded as well.
+        numerator, denominator: numerator and denominator.
+        from_factor: the step is the reciprocal of a scale factor, which may be rounded as well.
     """
 
     numerator: int
@@ -51,7 +51,7 @@ class Positions:
 
     Args:
         floor: ⌊s⌋.
-        rest: s − ⌊s⌋.
+        fraction: s − ⌊s⌋.
         error: δ, the largest error of a computed s.
     """
 
@@ -66,7 +66,7 @@ class Axis:
 
     Args:
         weights: (outputs, taps).
-        reads: the element of the input that each tap reads, (taps).
+        read_index: the element of the input that each tap reads, (taps).
         touched: where a correct implementation may multiply by a weight, even by 0.
         length: the input's length.
     """
@@ -151,7 +151,7 @@ def linear(
     Args:
         scale, form: as in `output_positions`.
         precision: in which the weights are computed.
-        stored: a dtype in which they may be stored; empty = none.
+        storage_dtype: a dtype in which they may be stored; empty = none.
     """
     positions = output_positions(count, scale, form, precision)
     floor, fraction, uncertainty = positions.floor, positions.fraction, positions.error
@@ -197,7 +197,7 @@ def cubic(
     Args:
         scale, form: as in `output_positions`.
         precision: in which the weights are computed.
-        stored: a dtype in which each step may be stored; empty = none.
+        storage_dtype: a dtype in which each step may be stored; empty = none.
     """
     positions = output_positions(count, scale, form, precision)
     weights = cubic_weights(positions.fraction, positions.error, precision, storage_dtype)
@@ -226,10 +226,10 @@ def cubic_weights(
     """The weights of elements ⌊s⌋ − 1, …, ⌊s⌋ + 2 for s − ⌊s⌋ = t.
 
     Args:
-        rest: t, from 0 to 1.
+        fraction: t, from 0 to 1.
         error: largest error of t.
         precision: in which the weights are computed.
-        stored: a dtype in which each step may be stored; empty = none.
+        storage_dtype: a dtype in which each step may be stored; empty = none.
     """
     weights = []
     for offset in (1.0, 0.0, -1.0, -2.0):
@@ -280,9 +280,9 @@ class Filter:
     """A filter for antialiasing.
 
     Args:
-        reach: the filter is 0 from this distance on.
+        radius: the filter is 0 from this distance on.
         steepest: largest absolute slope.
-        at: (distance ≥ 0, precision, where the distance is exact) → the filter's values.
+        evaluate: (distance ≥ 0, precision, where the distance is exact) → the filter's values.
     """
 
     radius: float
@@ -418,7 +418,7 @@ def selection_axis(
     """Weights of a selection: 1, or anything from 0 to 1 for each of two possible elements.
 
     Args:
-        index, other: the selected element and the other candidate.
+        index, neighbour: the selected element and the other candidate.
         precision: that of the sums.
     """
     rows = np.arange(len(index))

@@ -90,7 +90,7 @@ class Resize:
         Args:
             antialias: with a filter as wide as a step.
             precision: in which the weights are computed.
-            stored: a dtype in which they may be stored; empty = none.
+            storage_dtype: a dtype in which they may be stored; empty = none.
         """
         if antialias:
             form = "corners" if self.corners else "edges"

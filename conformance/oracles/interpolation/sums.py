@@ -22,9 +22,9 @@ def weighted_sum(
     Args:
         x: (*, one length for each axis).
         axes: weights of the forward pass, in the order of the dimensions.
-        back: weights of the backward pass.
-        apart: every implementation sums one dimension after the other; otherwise it may multiply
-            the weights first.
+        backward_axes: weights of the backward pass.
+        separable: every implementation sums one dimension after the other; otherwise it may
+            multiply the weights first.
     """
     taps = [_max_taps(axis.touched) for axis in axes]
     terms = sum(taps) if separable else math.prod(taps) + len(taps) - 1

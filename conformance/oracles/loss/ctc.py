@@ -215,7 +215,7 @@ def posteriors(
         logs: log_probs (T, N, C).
         alignments: those of the batch.
         alpha: result of `forward`.
-        likely: log p of each sample.
+        log_likelihood: log p of each sample.
     """
     precision = logs.precision
     unit, beta = precision.unit + ORACLE_UNIT, alignments.backward(logs)

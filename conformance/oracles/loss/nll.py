@@ -28,8 +28,8 @@ class ClassReduction:
 
     Args:
         reduction: as torch's argument.
-        counts: which samples count, because they are not ignored.
-        shares: for each sample the weight of its class; None = all 1.
+        counted: which samples count, because they are not ignored.
+        class_weights: for each sample the weight of its class; None = all 1.
     """
 
     reduction: str

@@ -64,7 +64,7 @@ def with_special_values(
     """The losses with exact NaN and ∞ where every form of the formula gives them.
 
     Args:
-        found: the losses, computed by a formula from exact operands.
+        losses: the losses, computed by a formula from exact operands.
         operands: the formula's operands: NaN gives NaN, an infinity the formula's result.
         factors: factors of the losses: NaN gives NaN, an infinite one leaves open whether it is
             multiplied by 0.
@@ -104,7 +104,7 @@ def with_open_gradient(x: Rounded, undefined: np.ndarray) -> Rounded:
     """The same numbers, with an open gradient at some of them.
 
     Args:
-        where: elements at which the formula has no slope.
+        undefined: elements at which the formula has no slope.
     """
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:

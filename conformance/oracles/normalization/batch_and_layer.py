@@ -180,9 +180,9 @@ class Normalised:
 
     Args:
         result: (x − μ)/√(v + ε).
-        centre: μ.
-        inverse: 1/√(v + ε).
-        again: the result as the backward pass recomputes it.
+        mean: μ, as the forward pass subtracts it.
+        inverse_deviation: 1/√(v + ε).
+        recomputed: the result as the backward pass recomputes it.
     """
 
     result: Rounded
@@ -229,9 +229,10 @@ def normalise(
 
     Args:
         axes: axes of mean and variance.
-        eps: ε.
-        kept: name by which a backend declares that it stores μ and r. `"batch_statistics"` stores
-            them, and Var[x], before they are used; another name stores them for the backward pass.
+        eps: ε, which is added to the variance.
+        storage_name: name by which a backend declares that it stores μ and r. `"batch_statistics"`
+            stores them, and Var[x], before they are used; another name stores them for the backward
+            pass.
     """
     numbers = x.detached
     centre = mean(numbers, axes, keepdims=True, running=True)

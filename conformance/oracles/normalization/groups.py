@@ -51,7 +51,7 @@ def instance_norm(
 
     Args:
         dims: number of spatial dimensions; an input with dims + 1 axes is one sample.
-        usual: the default of `affine` and of `track_running_stats`.
+        default: the default of `affine` and of `track_running_stats`.
         state: weight, bias and running statistics.
         input: (N, C, *) or (C, *).
         arguments: the other arguments of the constructor.

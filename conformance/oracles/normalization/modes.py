@@ -17,7 +17,7 @@ def uses_own_statistics(default: bool, case: Case) -> bool:
     """Whether the mean and variance of each sample are used.
 
     Args:
-        usual: the default of `track_running_stats`.
+        default: the default of `track_running_stats`.
         case: a case of an instance normalisation.
     """
     call, arguments = case.call, case.call.arguments

@@ -93,7 +93,7 @@ def average_taps(input: Rounded, tap_table: Taps, divisors: np.ndarray) -> Round
 
     Args:
         input: (*, plane).
-        seen: the taps of each window.
+        tap_table: the taps of each window.
         divisors: one for each window.
     """
     shape = tap_table.shape(input)
@@ -109,9 +109,9 @@ def average_taps(input: Rounded, tap_table: Taps, divisors: np.ndarray) -> Round
 def _divide(x: Rounded, divisors: np.ndarray) -> Rounded:
     """Sums (*, windows) divided by divisors (windows).
 
-    The bound covers the quotient, a product with the reciprocal, and dividing each term before the
-    sum, as on the page of AvgPool3d: at most one more rounding of each term. With a power of two
-    all are exact.
+    The bound covers the quotient, and a product with the reciprocal. It also covers the form on the
+    page of AvgPool3d, which divides each term before the sum. That is at most one more rounding of
+    each term. With a power of two all are exact.
     """
     quotient = x.detached / constants(divisors, x)
     if len(divisors):

@@ -61,7 +61,7 @@ def _previous_states(observed: np.ndarray, first: Rounded, active: np.ndarray) -
     """The state before each step: the previous step's output, or the initial state.
 
     Args:
-        own: the outputs (L, directions, N, size).
+        observed: the outputs (L, directions, N, size).
         first: the initial state (directions, N, size).
         active: (L, directions, N), whether the sequence runs at that step.
     """

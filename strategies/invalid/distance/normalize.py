@@ -31,7 +31,7 @@ def _largest_of_nothing(draw: Draw, case: Case) -> Case:
 
 
 def normalize_breaks() -> tuple[Break, ...]:
-    """The breaks of normalize."""
+    """An axis that is missing or given twice, a maximum of no numbers, and integers as input."""
     return (
         no_such_axis("dim"),
         Break("an axis twice", "dim", _repeated_axis),

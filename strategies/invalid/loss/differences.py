@@ -31,8 +31,8 @@ def difference_breaks(edge_argument: str, takes_weights: bool) -> tuple[Break, .
     """The breaks of a loss of differences.
 
     Args:
-        edge: name of the argument that says where a parabola becomes a line; empty = none.
-        weights: whether the loss takes weights.
+        edge_argument: name of the argument that says where a parabola becomes a line; empty = none.
+        takes_weights: whether the loss takes weights.
     """
     loss_breaks = [unknown_reduction("batchmean"), wider_target()]
     if edge_argument == "beta":

@@ -25,7 +25,7 @@ def _has_labels(case: Case) -> bool:
 
 
 def _class_out_of_range(min_index: int) -> Break:
-    """The break of an index that is not a class; `least` is the smallest valid index."""
+    """The break of an index that is not a class; `min_index` is the smallest valid index."""
 
     def apply(draw: Draw, case: Case) -> Case:
         target, count = present_input(case, 1).copy(), present_input(case, 0).shape[-1]

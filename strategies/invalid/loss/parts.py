@@ -35,7 +35,7 @@ def operand_breaks(signature: Signature, shapes: Shapes, *excluded: str) -> tupl
     """The breaks of a loss whose operands torch promotes and broadcasts.
 
     Args:
-        without: names of further breaks that torch accepts.
+        excluded: names of further breaks that torch accepts.
     """
     all_excluded = ("* of another dtype", *excluded)
     return (
@@ -77,7 +77,7 @@ def longer_axis(name: str, place: int, axis: int = 0, *, min_size: int = 2) -> B
 
     Args:
         place: position of the input.
-        least: smallest size of the axis at which the longer one cannot broadcast.
+        min_size: smallest size of the axis at which the longer one cannot broadcast.
     """
 
     def applies(case: Case) -> bool:

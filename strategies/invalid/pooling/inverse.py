@@ -54,7 +54,7 @@ def _has_elements(case: Case) -> bool:
 
 
 def _index_out_of_range(name: str, direction: int) -> Break:
-    """The break of an index out of range; `change` sets its sign and size."""
+    """The break of an index out of range; `direction` sets its sign and size."""
 
     def apply(draw: Draw, case: Case) -> Case:
         x, index = _input_and_indices(case)

@@ -157,7 +157,7 @@ def window_breaks(
     """The breaks of pooling by windows.
 
     Args:
-        padded, dilated, divided: the layer has padding, dilation, divisor_override.
+        has_padding, has_dilation, has_divisor: the layer has padding, dilation, divisor_override.
     """
     dims = signature.dims
     names = ("stride", *(("dilation",) if has_dilation else ()), "kernel_size")

@@ -1,7 +1,7 @@
 """Bugs of losses of samples that begin beyond what cases draw: `laws` goes there.
 
 Each says in a comment which law breaks; those of losses of a number for each element stand in
-`loss_laws_pointwise.py`. Of the laws of losses these have no such bug:
+`laws_pointwise.py`. Of the laws of losses these have no such bug:
 
 - `form`, `composed`, `similarity`, `distances`, `probabilities`, `limits`, and `kin` call another
   layer, and a look-alike stands alone.

@@ -88,7 +88,7 @@ class Normalization(FunctionBackend):
     def embedding(
         self, state: State, indices: Any, *, call: Call, num_embeddings: int, embedding_dim: int
     ) -> Any:
-        """`Embedding`."""
+        """`Embedding`, built for any shape of indices; without a state it keeps its own weight."""
         sizes = {"input_dim": num_embeddings, "output_dim": embedding_dim}
         weights = [state["weight"]] if state else []
         return call_layer("Embedding", call.dtype, indices, weights, shape=(None,), **sizes)

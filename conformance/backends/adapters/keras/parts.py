@@ -21,7 +21,7 @@ def build_layer(name: str, dtype: str, shape: tuple[Any, ...], arguments: tuple[
     """Build a layer of `keras.layers` for a shape, which has None where any size is valid.
 
     Args:
-        given: the layer's arguments as sorted pairs, see `argument_pairs`.
+        arguments: the layer's arguments as sorted pairs, see `argument_pairs`.
     """
     layer = getattr(keras.layers, name)(dtype=dtype, **dict(arguments))
     layer.build(shape)

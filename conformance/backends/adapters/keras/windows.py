@@ -104,7 +104,7 @@ class Windows(FunctionBackend):
         self, state: State, input: Any, target: Any, weight: Any = None, *, call: Call,
         reduction: str = "mean", delta: float = 1.0,
     ) -> Any:  # fmt: skip
-        """`Huber`."""
+        """`Huber`, as a mean of operands of one shape."""
         _require_mean(input, target, weight, reduction)
         return keras.losses.Huber(delta=delta, dtype=call.dtype)(target, input)
 

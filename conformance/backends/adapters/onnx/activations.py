@@ -51,7 +51,7 @@ def hardsigmoid(graph: Graph, input: Value, *, inplace: bool = False) -> str:
 def leaky_relu(
     graph: Graph, input: Value, *, negative_slope: float = 0.01, inplace: bool = False
 ) -> str:
-    """LeakyRelu."""
+    """LeakyRelu, whose slope ONNX calls `alpha`."""
     require_supported(inplace=(inplace, False))
     return graph.add(
         "LeakyRelu", input.name, alpha=graph.attribute("negative_slope", negative_slope)
@@ -71,7 +71,7 @@ def elu(
 
 
 def gelu(graph: Graph, input: Value, *, approximate: str = "none") -> str:
-    """Gelu."""
+    """Gelu, whose `approximate` takes torch's words."""
     if approximate not in APPROXIMATE:
         raise Unsupported(f"approximate={approximate!r}")
     return graph.add("Gelu", input.name, approximate=approximate)
