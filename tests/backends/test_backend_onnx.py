@@ -54,9 +54,12 @@ def test_passes_or_knows(name: str, layer: str, check: str) -> None:
         ("GRU", lambda m: m.setitem(_family_of("recurrent").GATES, "GRU", (0, 1, 2))),
         (
             "Conv2d",
-            lambda m: m.setattr(_family_of("sums"), "per_dimension", lambda value, dims: [1] * dims),
+            lambda m: m.setattr(_family_of("sums"), "per_dimension", lambda _, dims: [1] * dims),
         ),
-        ("ConvTranspose1d", lambda m: m.setattr(_family_of("sums"), "_optional_name", lambda value: None)),
+        (
+            "ConvTranspose1d",
+            lambda m: m.setattr(_family_of("sums"), "_optional_name", lambda value: None),
+        ),
         (
             "ReplicationPad1d",
             lambda m: m.setitem(_family_of("places").PAD_MODES, "replicate", "reflect"),

@@ -158,7 +158,7 @@ class AdaptiveRowsOfClusterOverwritten(nn.AdaptiveLogSoftmaxWithLoss):
         if not bool(inside.any()):
             return super().forward(input_, target_)
         result = super().forward(input_, target_)
-        head = self.header_lines
+        head = self.head
         masked_input = alter_gradient(input_, lambda g: g.masked_fill(inside, 0.0))
         column = torch.where(
             inside.squeeze(-1), self.shortlist_size + _clusters(self, target_) - 1, target_

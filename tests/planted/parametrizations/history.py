@@ -166,7 +166,7 @@ def spectral_norm_exact(module, name="weight", n_power_iterations=1, eps=1e-12, 
 
     def compute_weight(self, weight):
         if self.training:
-            self.steps(weight, self.n_power_iterations)
+            self.iterate(weight, self.n_power_iterations)
         return weight / torch.linalg.matrix_norm(self.matrix(weight).float(), 2).to(weight.dtype)
 
     return _register_spectral_norm(module, name, n_power_iterations, eps, dim, compute_weight)
@@ -179,7 +179,7 @@ def spectral_norm_steps_in_evaluation(
     """The vectors move in eval mode, too."""
 
     def compute_weight(self, weight):
-        self.steps(weight, self.n_power_iterations)
+        self.iterate(weight, self.n_power_iterations)
         return weight / self.sigma(weight)
 
     return _register_spectral_norm(module, name, n_power_iterations, eps, dim, compute_weight)
@@ -194,7 +194,7 @@ def spectral_norm_vectors_stand_still(
     def compute_weight(self, weight):
         before = self._u.clone(), self._v.clone()
         if self.training:
-            self.steps(weight, self.n_power_iterations)
+            self.iterate(weight, self.n_power_iterations)
         normalized = weight / self.sigma(weight)
         self._u.copy_(before[0])
         self._v.copy_(before[1])
@@ -225,7 +225,7 @@ def spectral_norm_sigma_constant(module, name="weight", n_power_iterations=1, ep
 
     def compute_weight(self, weight):
         if self.training:
-            self.steps(weight, self.n_power_iterations)
+            self.iterate(weight, self.n_power_iterations)
         return weight / self.sigma(weight).detach()
 
     return _register_spectral_norm(module, name, n_power_iterations, eps, dim, compute_weight)
@@ -237,7 +237,7 @@ def spectral_norm_at_most_one(module, name="weight", n_power_iterations=1, eps=1
 
     def compute_weight(self, weight):
         if self.training:
-            self.steps(weight, self.n_power_iterations)
+            self.iterate(weight, self.n_power_iterations)
         return weight / self.sigma(weight).clamp(min=1.0)
 
     return _register_spectral_norm(module, name, n_power_iterations, eps, dim, compute_weight)

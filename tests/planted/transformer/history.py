@@ -17,9 +17,9 @@ class Encoder(nn.TransformerEncoderLayer):
     def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
         """The layer."""
         x = src
-        for name in ("attended", "fed"):
+        for name in ("attend", "feed_forward"):
             block = getattr(self, name)
-            norm = self.norm1 if name == "attended" else self.norm2
+            norm = self.norm1 if name == "attend" else self.norm2
             if self.norm_first:
                 x = x + block(norm(x), src_mask, src_key_padding_mask, is_causal)
             else:
