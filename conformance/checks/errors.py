@@ -9,35 +9,38 @@ from typing import Any
 from conformance.backends.capabilities import accepts_of, refusals_of
 from conformance.backends.foreign_calls import original_exception
 from conformance.checks.trial import Evidence, Trial
+from conformance.layers.documented import find_quote
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding, raising_frame
 from conformance.model.proof import Proof
 from conformance.model.untrusted import class_name, exception_text, type_name
 
-# A call that no documentation forbids is refused by these as well: no class is promised.
-ACCIDENTAL = (IndexError, AssertionError, ZeroDivisionError)
-REFUSALS: tuple[type[BaseException], ...] = (ValueError, TypeError, RuntimeError)
+# No page of torch promises a class of exceptions. Others, such as an AttributeError, are mistakes
+# of the implementation itself.
+REFUSALS: tuple[type[BaseException], ...] = (
+    ValueError, TypeError, RuntimeError, IndexError, KeyError, AssertionError, ZeroDivisionError
+)  # fmt: skip
 
 
 def check(trial: Trial) -> Evidence:
     """Build and call an invalid case, whose labels say what is broken, and expect a refusal.
 
-    If torch's documentation states the broken constraint, the backend must refuse the call by a
-    refusal exception. If torch refuses the call without documenting it, the backend may also accept
-    it, or fail by accident.
+    If torch's page states the broken constraint (`find_quote`), or torch lacks the layer, the
+    backend must refuse the call by an exception that refuses. A constraint of which the page says
+    nothing is customary: the backend may accept the call, or refuse it by any exception.
 
     Raises:
-        Failure: if the call is accepted, or ends in an exception that is not a refusal.
-        Accepted: if the backend accepts such calls on purpose (`accepts`).
-        Inapplicable: if the call is accepted and torch does not document the constraint, or the
-            call without the broken constraint ends in the same exception.
+        Failure: if a documented constraint is accepted, or ends in an exception that is not a
+            refusal.
+        Accepted: if the backend accepts such calls on purpose (`accepts`), or a call whose
+            constraint is customary.
+        Inapplicable: if the call without the broken constraint ends in the same exception.
     """
     labels = trial.case.labels
-    broken, required = str(labels.get("broken", "invalid call")), labels.get("required")
+    broken, argument = str(labels.get("broken", "invalid call")), str(labels.get("argument", ""))
+    documented = not trial.spec.in_torch or bool(find_quote(trial.spec.name, broken, argument))
     refusals = (*REFUSALS, *refusals_of(trial.backend))
-    if "index" in labels or trial.spec.role(str(labels.get("argument", ""))) == "index":
-        refusals = (*refusals, IndexError)
     if "missing" in labels:
         # Python raises this on None, and so does torch in some functions.
         refusals = (*refusals, AttributeError)
@@ -53,7 +56,7 @@ def check(trial: Trial) -> Evidence:
         exception_name = type_name(original_error)
         if _unbroken_call_raises(trial, type(original_error)):
             raise Inapplicable(f"the unbroken call raises {exception_name}, too") from error
-        if required == "customary" and isinstance(original_error, ACCIDENTAL):
+        if not documented:
             return Evidence(1)
         exception, frame, says = (
             exception_name,
@@ -63,17 +66,17 @@ def check(trial: Trial) -> Evidence:
         outcome = f"raised {exception_name}: {says}"
     else:
         if _accepts(trial, broken):
-            raise Accepted(broken)
-        if required == "customary":
-            raise Inapplicable(outcome)
+            raise Accepted(broken, f"accepted on purpose: {broken}")
+        if not documented:
+            raise Accepted(broken, outcome)
     wanted = " or ".join(", ".join(map(class_name, refusals)).rsplit(", ", 1))
     raise Failure(
         Finding(
-            "refusal", broken, f"(argument {labels.get('argument', 'unknown')})",
+            "refusal", broken, f"(argument {argument or 'unknown'})",
             got=outcome, wanted=f"a refusal: {wanted}",
             exception=exception, frame=frame, says=says,
         ),
-        Proof((), refusals=(*refusals, *(ACCIDENTAL if required == "customary" else ()))),
+        Proof((), refusals=refusals),
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ class Outcome:
         evidence: the comparisons that were made.
         kind: the kind of failure, in words (`cause_kind`).
         failure: why it failed, as data.
-        accepted: the broken constraint that the backend accepts on purpose.
+        accepted: the broken constraint that the backend accepts, without failing.
         hits: how often each function under test ran; None if the backend does not count.
     """
 

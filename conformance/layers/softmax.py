@@ -158,7 +158,7 @@ def _softmax2d_spec(base_name: str, kind: _Kind) -> LayerSpec:
         base.signature, arguments=(), inputs=(Input("input"),), outputs=(Output("output"),)
     )
     shapes = Shapes(dict.fromkeys(("input", "output"), "batch? channels height width"))
-    breaks = shape_breaks(signature, shapes, customary=("input of another dtype",))
+    breaks = shape_breaks(signature, shapes)
     return replace(
         base,
         name=name,

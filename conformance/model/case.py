@@ -299,7 +299,8 @@ class Verdict:
             `"torch: differs"`; None where nothing fails, or on torch itself.
         others: further causes of failure besides the one that `message` describes.
         excuses: the known failures that apply to the item.
-        accepted: invalid examples that the backend accepts on purpose, by broken constraint.
+        accepted: invalid examples that the backend accepts on purpose, or that no page of torch
+            rules out, by broken constraint.
         thin: why a verdict rests on too few structures: `"2 of 40 structures (declined)"`.
         hits: how often each function under test ran, by name, if the backend counts that: operators
             that a kernel replaces.

@@ -47,12 +47,12 @@ class Inapplicable(Exception):  # noqa: N818 - no error
 
 
 class Accepted(Inapplicable):
-    """A backend accepts an invalid call on purpose.
+    """A backend accepts an invalid call on purpose, or one that no page of torch rules out.
 
     Args:
         broken: the broken constraint.
     """
 
-    def __init__(self, broken: str) -> None:
-        super().__init__(f"accepted on purpose: {broken}")
+    def __init__(self, broken: str, message: str) -> None:
+        super().__init__(message)
         self.broken = broken

@@ -21,6 +21,7 @@ from conformance.backends.adapters.torch import backend
 from conformance.checks.trial import Trial
 from conformance.generation.drawing import draw_cases
 from conformance.layers.describe import case_text
+from conformance.layers.documented import find_quote
 from conformance.model.case import Case
 from conformance.spec.layer_spec import LayerSpec
 
@@ -61,13 +62,13 @@ class InvalidForm:
     Args:
         name: the name of the break.
         argument: the argument that becomes invalid.
-        required: who demands that the call is refused.
+        quote: the sentence of torch's page that rules it out; empty if the page says nothing.
         call: an example; empty if none was drawn.
     """
 
     name: str
     argument: str
-    required: str
+    quote: str
     call: str
 
 
@@ -180,5 +181,8 @@ def _invalid_forms(spec: LayerSpec, count: int) -> tuple[InvalidForm, ...]:
             calls[name] = text
     breaks = {b.name: b for b in all_breaks(spec.generation.invalid)}
     return tuple(
-        InvalidForm(b.name, b.argument, b.required, calls.get(b.name, "")) for b in breaks.values()
+        InvalidForm(
+            b.name, b.argument, find_quote(spec.name, b.name, b.argument), calls.get(b.name, "")
+        )
+        for b in breaks.values()
     )

@@ -249,15 +249,20 @@ def _errors_section(spec: LayerSpec, case_facts: CaseFacts) -> Iterator[str]:
         yield "The suite knows no invalid call of it: `errors` does not apply.\n"
         return
     yield (
-        f"Invalid calls that a backend must refuse ([errors]({_root(spec)}checks/errors.md)). "
-        "torch refuses *customary* ones without documenting that, and other implementations "
-        "may accept them.\n"
+        f"Invalid calls ([errors]({_root(spec)}checks/errors.md)). A backend must refuse those "
+        "that torch's page rules out, in the words beside them. The others are customary: "
+        "torch refuses them, and other implementations may accept them.\n"
     )
     rows = [
-        (escape(r.name), code(r.argument), r.required, code(r.call) if r.call else "")
+        (
+            escape(r.name),
+            code(r.argument),
+            escape(r.quote) or "customary",
+            code(r.call) if r.call else "",
+        )
         for r in case_facts.refused
     ]
-    yield table(("what is wrong", "argument", "demand", "example"), rows) + "\n"
+    yield table(("what is wrong", "argument", "torch's page", "example"), rows) + "\n"
 
 
 def _value_text(value: Any) -> str:

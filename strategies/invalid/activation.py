@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     negative,
     replace_arguments,
@@ -71,7 +70,7 @@ def prelu_breaks(layer: str) -> tuple[Break, ...]:
     """The breaks of PReLU or its function that do not follow from its shapes."""
     if not is_function(layer):
         number = set_argument("num_parameters", negative)
-        return (Break("num_parameters negative", "num_parameters", number, CUSTOMARY),)
+        return (Break("num_parameters negative", "num_parameters", number),)
     return (
         Break("no slope for each channel", "weight", _wrong_slope_count, applies=_has_channels),
         Break("weight of two dimensions", "weight", _matrix_of_slopes),

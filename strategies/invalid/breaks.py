@@ -14,11 +14,6 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Case
 
-# torch states the constraint in its documentation, or in an error message written for it.
-DOCUMENTED = "documented"
-# torch happens to refuse the call; an implementation that accepts it is not wrong.
-CUSTOMARY = "customary"
-
 surplus = st.integers(1, 2)
 yes_no = st.booleans()
 not_positive = st.sampled_from((0, -1, -2))
@@ -33,13 +28,13 @@ def _always(case: Case) -> bool:
 class Break:
     """One constraint, and a way to violate it and nothing else.
 
+    `conformance/layers/documented.json` says for which layers torch's page states the constraint.
+
     Args:
         name: name of the break in plain words.
         argument: the argument or input that becomes invalid.
         apply: draws and builds the invalid case from a valid one.
-        required: `DOCUMENTED` or `CUSTOMARY`.
         applies: whether this break can be applied to a valid case.
-        index: an index is out of range: an IndexError is a proper refusal, too.
         missing: a tensor is None: an AttributeError is a proper refusal, too.
         constraint: the constraint in words; "" where the name says it.
     """
@@ -47,9 +42,7 @@ class Break:
     name: str
     argument: str
     apply: Callable[[Draw, Case], Case]
-    required: str = DOCUMENTED
     applies: Callable[[Case], bool] = _always
-    index: bool = False
     missing: bool = False
     constraint: str = ""
 
@@ -137,9 +130,7 @@ def broken_cases(
         # An empty batch hides other mistakes: a second draw makes it rare.
         case = draw(cases(dtype))
     broken = next(b for b in (*breaks[first:], *breaks[:first]) if b.applies(case))
-    labels = {"broken": broken.name, "required": broken.required, "argument": broken.argument}
-    if broken.index:
-        labels["index"] = "out of range"
+    labels = {"broken": broken.name, "argument": broken.argument}
     if broken.missing:
         labels["missing"] = "None in its place"
 

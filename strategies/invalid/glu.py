@@ -25,5 +25,5 @@ def glu_breaks() -> tuple[Break, ...]:
     return (
         Break("an odd length to be halved", "input", _odd_length),
         no_such_axis("dim"),
-        Break("a number", "input", _scalar_input, index=True),
+        Break("a number", "input", _scalar_input),
     )

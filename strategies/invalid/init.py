@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     replace_arguments,
     resize_inputs,
@@ -49,7 +48,7 @@ def _has_elements(case: Case) -> bool:
 
 
 _NEGATIVE_STD = Break("std negative", "std", set_argument("std", _negative))
-_NEGATIVE_GAIN = Break("gain negative", "gain", set_argument("gain", _negative), CUSTOMARY)
+_NEGATIVE_GAIN = Break("gain negative", "gain", set_argument("gain", _negative))
 _ENDS = Break("a above b", "a", _exchanged_ends)
 _KAIMING = (
     Break("mode unknown", "mode", set_argument("mode", _unknown_modes), applies=_has_elements),
@@ -91,6 +90,6 @@ def init_breaks(layer: str, signature: Signature, shapes: Shapes) -> tuple[Break
     )
     excluded |= {dtype} if name in _ANY_DTYPE else set()
     return (
-        *shape_breaks(signature, shapes, excluded=excluded, customary={dtype} - excluded),
+        *shape_breaks(signature, shapes, excluded=excluded),
         *layer_breaks,
     )

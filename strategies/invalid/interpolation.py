@@ -8,7 +8,6 @@ from typing import Any
 
 from conformance.strategies.interpolation import SELECTING
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     not_positive,
     replace_arguments,
@@ -126,7 +125,7 @@ def _empty_axis(axis: int) -> Break:
         return replace(replace_arguments(without_sizes, size=2), inputs=(empty_input,))
 
     name = "no channels" if axis == 1 else "no length"
-    return Break(name, "input", apply, CUSTOMARY)
+    return Break(name, "input", apply)
 
 
 def _lanczos_without_antialias(draw: Draw, case: Case) -> Case:

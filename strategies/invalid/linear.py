@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     negative,
     replace_arguments,
@@ -26,7 +25,7 @@ def _zero_inputs(name: str) -> Break:
     def apply(draw: Draw, case: Case) -> Case:
         return replace_arguments(resize_axis(case, position, -1)(0), **{name: 0})
 
-    return Break(f"{name} zero", name, apply, required="documented" if "1" in name else CUSTOMARY)
+    return Break(f"{name} zero", name, apply)
 
 
 def bilinear_breaks() -> tuple[Break, ...]:

@@ -24,7 +24,7 @@ def _dim_out_of_range(draw: Draw, case: Case) -> Case:
 
 
 _NAME = Break("name of no parameter", "name", set_argument("name", _unknown_names))
-_DIM = Break("dim out of range", "dim", _dim_out_of_range, index=True)
+_DIM = Break("dim out of range", "dim", _dim_out_of_range)
 WEIGHT = (_NAME, _DIM)
 SPECTRAL = (
     _NAME,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     not_positive,
     replace_arguments,
@@ -34,7 +33,7 @@ def no_such_axis(name: str) -> Break:
         wrong_axis = draw(st.sampled_from((axes + excess, -axes - 1 - excess)))
         return replace_arguments(case, **{name: wrong_axis})
 
-    return Break(f"no such {name}", name, apply, index=True)
+    return Break(f"no such {name}", name, apply)
 
 
 def _exchanged_ends(draw: Draw, case: Case) -> Case:
@@ -116,7 +115,7 @@ def shuffle_breaks() -> tuple[Break, ...]:
             applies=lambda case: math.prod(_shape(case)[1:2]) > 0,
         ),
         Break("groups not positive", "groups", set_argument("groups", not_positive)),
-        Break("fewer than three axes", "input", _two_axes, CUSTOMARY),
+        Break("fewer than three axes", "input", _two_axes),
     )
 
 

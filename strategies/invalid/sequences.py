@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     replace_arguments,
     resize_inputs,
@@ -92,7 +91,7 @@ def list_breaks() -> tuple[Break, ...]:
             applies=_has_several_sequences,
         ),
         Break("no sequence", "sequence0", _no_sequences),
-        Break("sequences without a length", "sequence0", _scalars, CUSTOMARY),
+        Break("sequences without a length", "sequence0", _scalars),
     )
 
 
@@ -156,7 +155,6 @@ def padded_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     return (
         *shape_breaks(
             signature, shapes, excluded=("input of another dtype",),
-            customary=("input of another rank",),
         ),
         Break("lengths that grow", "lengths", _ascending_lengths, applies=_can_be_unsorted),
         Break("a length beyond the input's", "lengths", _length_beyond_batch),
@@ -168,7 +166,6 @@ def unpad_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of `unpad_sequence`."""
     return shape_breaks(
         signature, shapes, excluded=("padded_sequences of another dtype", "lengths missing"),
-        customary=("padded_sequences of another rank", "lengths of another rank"),
     )  # fmt: skip
 
 

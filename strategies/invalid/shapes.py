@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
-    DOCUMENTED,
     Break,
     integer_input,
     resize_inputs,
@@ -32,7 +30,6 @@ def shape_breaks(
     shapes: Shapes,
     *,
     excluded: Collection[str] = (),
-    customary: Collection[str] = (),
     broadcast: bool = False,
 ) -> tuple[Break, ...]:
     """The breaks of a layer's inputs: dtype, rank, sizes that something decides, presence.
@@ -40,7 +37,6 @@ def shape_breaks(
     Args:
         excluded: patterns (`*` matches anything) of breaks to leave out: valid calls, and breaks
             that the layer defines itself.
-        customary: patterns of breaks that torch merely happens to refuse.
         broadcast: inputs broadcast, so that a size of 1 is valid.
 
     Raises:
@@ -48,7 +44,7 @@ def shape_breaks(
     """
     places = range(len(signature.inputs))
     all_breaks = [b for place in places for b in _breaks(signature, shapes, place, broadcast)]
-    for text in (*excluded, *customary):
+    for text in excluded:
         if not any(_matches(b, (text,)) for b in all_breaks):
             raise ValueError(f"no such break: {text}")
     optional_inputs = {
@@ -58,11 +54,7 @@ def shape_breaks(
         _add_missing_inputs(signature, shapes, b) if b.argument in optional_inputs else b
         for b in all_breaks
     ]
-    return tuple(
-        replace(b, required=CUSTOMARY) if _matches(b, customary) else b
-        for b in completed
-        if not _matches(b, excluded)
-    )
+    return tuple(b for b in completed if not _matches(b, excluded))
 
 
 def _matches(break_: Break, patterns: Collection[str]) -> bool:
@@ -114,13 +106,10 @@ def _drop_states(signature: Signature, function: Callable[..., Result]) -> Calla
 def _breaks(signature: Signature, shapes: Shapes, place: int, broadcast: bool) -> Iterator[Break]:
     tensor = signature.inputs[place]
     if tensor.role in ("data", "hidden", "weight", "bias"):
-        # A hidden state or bias is only added to a result: torch may promote its dtype.
-        is_added = tensor.role in ("hidden", "bias")
         yield Break(
             f"{tensor.name} of another dtype",
             tensor.name,
             integer_input(place),
-            CUSTOMARY if is_added else DOCUMENTED,
             applies=_is_present(place),
             constraint=f"{tensor.name} has the dtype of the call",
         )

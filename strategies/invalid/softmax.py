@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     integer_input,
     replace_arguments,
@@ -33,13 +32,13 @@ def _keeps_dtype(case: Case) -> bool:
 def softmax_breaks(layer: str) -> tuple[Break, ...]:
     """The breaks of a layer of the family that takes a `dim`."""
     integer_input_break = Break(
-        "input of whole numbers", "input", integer_input(), CUSTOMARY, applies=_keeps_dtype
+        "input of whole numbers", "input", integer_input(), applies=_keeps_dtype
     )
-    common_breaks = (Break("no such dim", "dim", _no_such_dim, index=True),)
+    common_breaks = (Break("no such dim", "dim", _no_such_dim),)
     if layer == "functional.gumbel_softmax":
         # The page asks for a tau that is not negative; torch does not check it.
         return (
             *common_breaks,
-            Break("tau negative", "tau", set_argument("tau", _negative), CUSTOMARY),
+            Break("tau negative", "tau", set_argument("tau", _negative)),
         )
     return (*common_breaks, integer_input_break)

@@ -1,8 +1,4 @@
-"""Ways to break a valid call of a transformer's layers.
-
-torch refuses most of them by an assertion, not by an error written for the purpose: these are
-customary.
-"""
+"""Ways to break a valid call of a transformer's layers."""
 
 from __future__ import annotations
 
@@ -12,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
-    DOCUMENTED,
     Break,
     negative,
     not_positive,
@@ -103,27 +97,24 @@ def _indivisible(draw: Draw, case: Case) -> Case:
 
 
 _ARGUMENTS = (
-    Break("nhead negative", "nhead", set_argument("nhead", negative), CUSTOMARY),
-    Break("nhead zero", "nhead", set_argument("nhead", st.just(0)), CUSTOMARY),
-    Break("d_model not positive", "d_model", set_argument("d_model", not_positive), CUSTOMARY),
-    Break("d_model that nhead does not divide", "nhead", _indivisible, CUSTOMARY),
+    Break("nhead negative", "nhead", set_argument("nhead", negative)),
+    Break("nhead zero", "nhead", set_argument("nhead", st.just(0))),
+    Break("d_model not positive", "d_model", set_argument("d_model", not_positive)),
+    Break("d_model that nhead does not divide", "nhead", _indivisible),
     Break(
         "dim_feedforward negative",
         "dim_feedforward",
         set_argument("dim_feedforward", negative),
-        CUSTOMARY,
     ),
     Break(
         "activation unknown",
         "activation",
         set_argument("activation", unknown_activations),
-        DOCUMENTED,
     ),
     Break(
         "dropout no probability",
         "dropout",
         set_argument("dropout", st.sampled_from((-0.1, 1.5, 2.0))),
-        CUSTOMARY,
     ),
 )
 
@@ -144,22 +135,19 @@ def _mask_breaks(
             f"{mask} of another number",
             mask,
             _wrong_mask_count(place, sequences),
-            CUSTOMARY,
-            _has_elements,
+            applies=_has_elements,
         ),
         Break(
             f"{mask} of whole numbers",
             mask,
             _integer_mask(place, sequences),
-            CUSTOMARY,
-            _has_elements,
+            applies=_has_elements,
         ),
         Break(
             f"{padding} of whole numbers",
             padding,
             _integer_padding(padding_place, sequences),
-            CUSTOMARY,
-            _has_elements,
+            applies=_has_elements,
         ),
     )
 
@@ -174,13 +162,10 @@ _TRANSFORMER = _mask_breaks("memory_mask", 4, "memory_key_padding_mask", 7, 0, 1
 
 
 def _from_shapes(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
-    """The breaks from the shapes. Documented are dtypes, and the common batch of both stacks."""
+    """The breaks from the shapes, without heads and tensors that may be missing."""
     names = {b.name for b in shape_breaks(signature, shapes)}
     excluded = {x for x in names if x.endswith((" missing", "nhead)"))}
-    documented = {x for x in names if x.endswith(" dtype")}
-    documented |= {"tgt of another batch"} & names
-    customary = names - excluded - documented
-    return shape_breaks(signature, shapes, excluded=excluded, customary=customary)
+    return shape_breaks(signature, shapes, excluded=excluded)
 
 
 def layer_breaks(name: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
@@ -192,9 +177,7 @@ def layer_breaks(name: str, signature: Signature, shapes: Shapes) -> tuple[Break
 def stack_breaks(name: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of a stack, or of the Transformer, which has both stacks."""
     count = "num_layers" if "coder" in name else "num_encoder_layers"
-    layer_count = Break(
-        f"{count} not positive", count, set_argument(count, not_positive), CUSTOMARY
-    )
+    layer_count = Break(f"{count} not positive", count, set_argument(count, not_positive))
     masks = _TRANSFORMER if "coder" not in name else _DECODER if "Decoder" in name else _STACK
     layer_arguments = () if "coder" in name else _ARGUMENTS
     return (*layer_arguments, layer_count, *_from_shapes(signature, shapes), *masks)

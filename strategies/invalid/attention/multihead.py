@@ -1,8 +1,4 @@
-"""Ways to break a valid call of MultiheadAttention.
-
-torch refuses most of them by an assertion, not by an error written for the purpose: these are
-customary.
-"""
+"""Ways to break a valid call of MultiheadAttention."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
-    DOCUMENTED,
     Break,
     negative,
     not_positive,
@@ -99,20 +93,16 @@ def _indivisible(draw: Draw, case: Case) -> Case:
 
 
 _BREAKS = (
-    Break("num_heads negative", "num_heads", set_argument("num_heads", negative), CUSTOMARY),
-    Break("num_heads zero", "num_heads", set_argument("num_heads", st.just(0)), CUSTOMARY),
-    Break(
-        "embed_dim not positive", "embed_dim", set_argument("embed_dim", not_positive), CUSTOMARY
-    ),
-    Break("embed_dim that num_heads does not divide", "num_heads", _indivisible, CUSTOMARY),
-    Break(
-        "padding of whole numbers", "key_padding_mask", _padding_integer, CUSTOMARY, _has_elements
-    ),
-    Break("mask of too many columns", "attn_mask", _mask_columns, DOCUMENTED, _has_elements),
-    Break("mask of too many rows", "attn_mask", _mask_rows, DOCUMENTED, _has_elements),
-    Break("masks of another number", "attn_mask", _mask_count, CUSTOMARY, _has_elements),
-    Break("mask of whole numbers", "attn_mask", _mask_integer, CUSTOMARY, _has_elements),
-    Break("is_causal without a mask", "is_causal", _causal_without_mask, CUSTOMARY, _has_elements),
+    Break("num_heads negative", "num_heads", set_argument("num_heads", negative)),
+    Break("num_heads zero", "num_heads", set_argument("num_heads", st.just(0))),
+    Break("embed_dim not positive", "embed_dim", set_argument("embed_dim", not_positive)),
+    Break("embed_dim that num_heads does not divide", "num_heads", _indivisible),
+    Break("padding of whole numbers", "key_padding_mask", _padding_integer, applies=_has_elements),
+    Break("mask of too many columns", "attn_mask", _mask_columns, applies=_has_elements),
+    Break("mask of too many rows", "attn_mask", _mask_rows, applies=_has_elements),
+    Break("masks of another number", "attn_mask", _mask_count, applies=_has_elements),
+    Break("mask of whole numbers", "attn_mask", _mask_integer, applies=_has_elements),
+    Break("is_causal without a mask", "is_causal", _causal_without_mask, applies=_has_elements),
 )
 
 
@@ -122,6 +112,4 @@ def multihead_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     # torch refuses a wrong mask for each head by an assertion.
     mask_breaks = (f"attn_mask of another {x}" for x in (mask_count, "queries", "keys"))
     excluded = ("key missing", "value missing", *mask_breaks)
-    shaped = shape_breaks(signature, shapes, excluded=excluded)
-    customary = {b.name for b in shaped} - {"query of another dtype"}
-    return (*shape_breaks(signature, shapes, excluded=excluded, customary=customary), *_BREAKS)
+    return (*shape_breaks(signature, shapes, excluded=excluded), *_BREAKS)

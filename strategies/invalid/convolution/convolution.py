@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     negative,
     not_positive,
@@ -111,7 +110,7 @@ def _common_breaks(layer: str) -> list[Break]:
 def _module_breaks(layer: str) -> list[Break]:
     module_breaks = [
         convolution_break("out_channels negative", "out_channels", _negative_outputs),
-        convolution_break("out_channels zero", "out_channels", _no_outputs, required=CUSTOMARY),
+        convolution_break("out_channels zero", "out_channels", _no_outputs),
         convolution_break(
             "unknown padding_mode", "padding_mode", break_argument("padding_mode", unknown_modes)
         ),
@@ -119,7 +118,7 @@ def _module_breaks(layer: str) -> list[Break]:
     if not is_lazy(layer):
         module_breaks += [
             convolution_break("in_channels negative", "in_channels", _negative_inputs),
-            convolution_break("in_channels zero", "in_channels", _no_inputs, required=CUSTOMARY),
+            convolution_break("in_channels zero", "in_channels", _no_inputs),
         ]
     return module_breaks
 

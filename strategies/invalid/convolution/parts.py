@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from conformance.strategies.invalid.breaks import DOCUMENTED, Break, resized
+from conformance.strategies.invalid.breaks import Break, resized
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -179,15 +179,13 @@ def convolution_break(
     argument: str,
     apply: Apply,
     applies: Callable[[Convolution], bool] = _always,
-    required: str = DOCUMENTED,
 ) -> Break:
     """A `Break` whose functions take a `Convolution` in place of a case."""
     return Break(
         name,
         argument,
         lambda draw, case: apply(draw, Convolution.from_case(case)),
-        required,
-        lambda case: applies(Convolution.from_case(case)),
+        applies=lambda case: applies(Convolution.from_case(case)),
     )
 
 

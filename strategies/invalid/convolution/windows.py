@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.strategies.invalid.breaks import CUSTOMARY, Break, negative, not_positive, surplus
+from conformance.strategies.invalid.breaks import Break, negative, not_positive, surplus
 from conformance.strategies.invalid.convolution.parts import (
     NEUTRAL,
     Apply,
@@ -102,7 +102,7 @@ def _has_reach(conv: Convolution) -> bool:
 
 
 def _tuple_breaks(layer: str) -> list[Break]:
-    """Breaks of a tuple's length: one number per dimension is documented, one for all customary."""
+    """Breaks of a tuple's length."""
     sizes: tuple[str, ...] = ("stride", "dilation")
     sizes += ("output_padding",) if is_transposed(layer) else ()
     sizes += () if is_function(layer) else ("kernel_size",)
@@ -118,7 +118,7 @@ def _tuple_breaks(layer: str) -> list[Break]:
         short = _too_short(all_names)
         name = " or ".join(all_names)
         tuple_breaks.append(
-            convolution_break("size of one number", name, short, _has_numeric_padding, CUSTOMARY)
+            convolution_break("size of one number", name, short, _has_numeric_padding)
         )
     if int(layer[-2]) == 3:
         tuple_breaks += [
@@ -163,7 +163,7 @@ def window_breaks(layer: str) -> list[Break]:
         ),
         convolution_break("negative padding", "padding", _negative_padding, _is_not_same),
         convolution_break(
-            "kernel_size zero", kernel, break_size("kernel_size", zeros), _is_not_same, CUSTOMARY
+            "kernel_size zero", kernel, break_size("kernel_size", zeros), _is_not_same
         ),
     ]
     if not is_function(layer):

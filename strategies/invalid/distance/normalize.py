@@ -35,6 +35,6 @@ def normalize_breaks() -> tuple[Break, ...]:
     return (
         no_such_axis("dim"),
         Break("an axis twice", "dim", _repeated_axis),
-        Break("the largest of no numbers", "p", _largest_of_nothing, index=True),
+        Break("the largest of no numbers", "p", _largest_of_nothing),
         Break("input of another dtype", "input", integer_input()),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     replace_arguments,
     resize_axis,
@@ -53,11 +52,9 @@ def _wrong_length(axis: int | None) -> Break:
 def cosine_breaks() -> tuple[Break, ...]:
     """The breaks of cosine similarity."""
     return (
-        Break("no such dim", "dim", _no_such_dim, index=True),
+        Break("no such dim", "dim", _no_such_dim),
         _wrong_length(None),
-        Break(
-            "eps negative", "eps", set_argument("eps", st.sampled_from((-1.0, -1e-8))), CUSTOMARY
-        ),
+        Break("eps negative", "eps", set_argument("eps", st.sampled_from((-1.0, -1e-8)))),
     )
 
 

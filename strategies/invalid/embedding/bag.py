@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     replace_arguments,
     set_argument,
@@ -154,7 +153,7 @@ def embedding_bag_breaks(layer: str) -> tuple[Break, ...]:
         Break("first offset not 0", "offsets", _change_offsets(bag_inputs, _first_offset_not_zero),
               applies=_has_bags(bag_inputs)),
         Break("offset beyond the indices", "offsets",
-              _change_offsets(bag_inputs, _offset_beyond_indices), CUSTOMARY,
+              _change_offsets(bag_inputs, _offset_beyond_indices),
               applies=_has_bags(bag_inputs)),
         Break("indices of three axes", "input",
               lambda draw, case: bag_inputs.replace_input(case, 0, _index(case)[np.newaxis]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     replace_arguments,
     set_argument,
@@ -40,14 +39,12 @@ def method_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of the methods, which take no target."""
     return (
         Break("cutoffs that are no cutoffs", "cutoffs", _wrong_cutoffs),
-        Break("div_value of 0", "div_value", set_argument("div_value", st.just(0.0)), CUSTOMARY),
+        Break("div_value of 0", "div_value", set_argument("div_value", st.just(0.0))),
         *shape_breaks(signature, shapes),
     )
 
 
 def adaptive_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of the module."""
-    out_of_range = Break(
-        "class out of range", "target", _class_out_of_range, applies=_has_targets, index=True
-    )
+    out_of_range = Break("class out of range", "target", _class_out_of_range, applies=_has_targets)
     return (*method_breaks(signature, shapes), out_of_range)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     replace_arguments,
     resize_inputs,
@@ -89,7 +88,6 @@ def cross_entropy_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, .
             "weight of another length with probabilities",
             "weight",
             wrong_weight_length,
-            required=CUSTOMARY,
             applies=_has_probabilities,
         ),
     )

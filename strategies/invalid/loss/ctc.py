@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     integer_input,
     replace_arguments,
@@ -165,16 +164,15 @@ def ctc_breaks() -> tuple[Break, ...]:
         Break(
             "input lengths of another dtype", _INPUTS, _float_lengths, applies=_has_tensor_lengths
         ),
-        Break("targets of another dtype", "targets", _float_targets, CUSTOMARY),
+        Break("targets of another dtype", "targets", _float_targets),
         Break("blank that is no class", "blank", _blank_out_of_range),
         Break(
             "label that is no class",
             "targets",
             _label_out_of_range,
             applies=_has_labels,
-            index=True,
         ),
-        Break("label that is the blank", "targets", _blank_label, applies=_has_labels, index=True),
+        Break("label that is the blank", "targets", _blank_label, applies=_has_labels),
         Break(
             "concatenated targets of another length",
             "targets",

@@ -123,9 +123,7 @@ def linear_cross_entropy_breaks(function: bool) -> tuple[Break, ...]:
         *((bias_break,) if function else ()),
         unknown_batchmean,
         *smoothing_breaks(),
-        Break(
-            "class out of range", "target", _class_out_of_range, applies=_has_any_index, index=True
-        ),
+        Break("class out of range", "target", _class_out_of_range, applies=_has_any_index),
         Break(
             "target of another batch size", "target", _wrong_batch_size, applies=_has_index_batch
         ),

@@ -33,7 +33,7 @@ def _class_out_of_range(min_index: int) -> Break:
         target.reshape(-1)[position] = draw(st.sampled_from((count, count + 7, min_index - 1)))
         return replace_input(case, 1, target)
 
-    return Break("class out of range", "target", apply, applies=_has_labels, index=True)
+    return Break("class out of range", "target", apply, applies=_has_labels)
 
 
 def _float_indices(draw: Draw, case: Case) -> Case:
@@ -73,11 +73,7 @@ def _constructor_breaks(signature: Signature, *breaks: Break) -> tuple[Break, ..
 
 def multi_margin_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of the multi-class margin loss; torch does not check the targets' rank."""
-    from_shapes = shape_breaks(
-        signature,
-        shapes,
-        customary=("input of another rank", "target of another rank"),
-    )
+    from_shapes = shape_breaks(signature, shapes)
     return (
         unknown_batchmean,
         Break("p neither 1 nor 2", "p", set_argument("p", st.sampled_from((3, 0, -1)))),

@@ -72,9 +72,7 @@ def log_likelihood_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, 
         excluded, weight_breaks = [*excluded, "weight of another dtype"], []
     return (
         unknown_batchmean,
-        Break(
-            "class out of range", "target", _class_out_of_range, applies=_has_any_index, index=True
-        ),
+        Break("class out of range", "target", _class_out_of_range, applies=_has_any_index),
         extra_axis("target", 1, applies=_has_flat_target),
         Break("indices of another dtype", "target", _float_indices),
         *weight_breaks,

@@ -45,15 +45,13 @@ def row_breaks(
     return (*shape_breaks(signature, shapes, excluded=excluded), empty)
 
 
-def channel_breaks(
-    signature: Signature, shapes: Shapes, customary: Collection[str] = ()
-) -> tuple[Break, ...]:
+def channel_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks that follow from a module's shapes.
 
     A module without state accepts any number of channels.
     """
     sizes = {f"input of another {name}" for name in ("num_features", "num_channels")}
-    from_shapes = shape_breaks(signature, shapes, customary=customary)
+    from_shapes = shape_breaks(signature, shapes)
     return tuple(
         replace(b, applies=lambda case: bool(case.call.state)) if b.name in sizes else b
         for b in from_shapes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     replace_arguments,
     resize_inputs,
@@ -89,7 +88,7 @@ def _one_number_per_group(draw: Draw, case: Case) -> Case:
 def group_norm_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of `"GroupNorm"` or `"functional.group_norm"`."""
     return (
-        *channel_breaks(signature, shapes, customary=("input of another rank",)),
+        *channel_breaks(signature, shapes),
         Break("groups do not divide the channels", "num_groups", _indivisible_channels),
         Break("one number a group", "input", _one_number_per_group),
     )
@@ -111,7 +110,6 @@ def response_norm_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, .
             "size not positive",
             "size",
             set_argument("size", _not_positive),
-            CUSTOMARY,
             applies=_has_elements,
         ),
     )
@@ -119,7 +117,5 @@ def response_norm_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, .
 
 def cross_map_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of `"CrossMapLRN2d"`."""
-    empty_window = Break(
-        "no channels in a window", "size", set_argument("size", st.just(0)), CUSTOMARY
-    )
+    empty_window = Break("no channels in a window", "size", set_argument("size", st.just(0)))
     return (*shape_breaks(signature, shapes, excluded=_ANY_DTYPE), empty_window)

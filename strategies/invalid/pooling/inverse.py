@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     replace_arguments,
     resized,
@@ -63,7 +62,7 @@ def _index_out_of_range(name: str, direction: int) -> Break:
         wrong_indices.reshape(-1)[position] = direction * draw(surplus)
         return _replace_inputs(case, x, wrong_indices)
 
-    return Break(name, "indices", apply, applies=_has_elements, index=True)
+    return Break(name, "indices", apply, applies=_has_elements)
 
 
 def _wrong_index_shape(draw: Draw, case: Case) -> Case:
@@ -108,13 +107,13 @@ def _wrong_size_length(dims: int) -> Break:
     return Break("output_size of a wrong length", "output_size", apply)
 
 
-def _empty_axis(dims: int, name: str, axis: st.SearchStrategy[int], required: str) -> Break:
+def _empty_axis(dims: int, name: str, axis: st.SearchStrategy[int]) -> Break:
     def apply(draw: Draw, case: Case) -> Case:
         x, index = _input_and_indices(case)
         empty_axis = draw(axis)
         return _replace_inputs(case, x.take([], axis=empty_axis), index.take([], axis=empty_axis))
 
-    return Break(name, "input", apply, required=required)
+    return Break(name, "input", apply)
 
 
 def unpool_breaks(dims: int) -> tuple[Break, ...]:
@@ -126,6 +125,6 @@ def unpool_breaks(dims: int) -> tuple[Break, ...]:
         Break("indices of another shape", "indices", _wrong_index_shape, applies=_has_elements),
         _wrong_output_size(dims),
         _wrong_size_length(dims),
-        _empty_axis(dims, "no channels", st.just(-dims - 1), CUSTOMARY),
-        _empty_axis(dims, "no length", st.integers(-dims, -1), CUSTOMARY),
+        _empty_axis(dims, "no channels", st.just(-dims - 1)),
+        _empty_axis(dims, "no length", st.integers(-dims, -1)),
     )

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     negative,
     replace_arguments,
@@ -128,7 +127,7 @@ def no_channels(dims: int) -> Break:
         assert x is not None
         return replace(case, inputs=(x.take([], axis=-dims - 1),))
 
-    return Break("no channels", "input", apply, required=CUSTOMARY)
+    return Break("no channels", "input", apply)
 
 
 def no_length(dims: int) -> Break:

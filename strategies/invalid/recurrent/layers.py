@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     negative,
     not_positive,
@@ -78,8 +77,7 @@ def _size_breaks(layer: str) -> list[Break]:
     ]
     if is_cell(layer):
         size_breaks += [
-            Break(f"{name} zero", name, _zero_size(name), CUSTOMARY)
-            for name in ("input_size", "hidden_size")
+            Break(f"{name} zero", name, _zero_size(name)) for name in ("input_size", "hidden_size")
         ]
     return size_breaks
 

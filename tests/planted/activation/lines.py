@@ -55,14 +55,6 @@ class PreluWeightGradientOfOneRow(nn.PReLU):
         return torch.cat([first, functional.prelu(input[1:], self.weight.detach())])
 
 
-@plant("prelu-whole-numbers-converted", "PReLU", "errors")
-class PreluWholeNumbersConverted(nn.PReLU):
-    """A batch of whole numbers, whose normalisation was forgotten, is converted silently."""
-
-    def forward(self, input):
-        return super().forward(input.to(self.weight.dtype))
-
-
 @plant("prelu-init-ignored", "PReLU", "state")
 class PreluInitIgnored(nn.PReLU):
     """Slopes begin at 0.25 whatever `init` is."""

@@ -74,16 +74,6 @@ class Conv1dBiasOffByDefault(nn.Conv1d):
         super().__init__(*shape, stride, padding, dilation, groups, bias, padding_mode, **factory)
 
 
-@plant("conv1d-negative-padding-accepted", "Conv1d", "errors")
-class Conv1dNegativePaddingAccepted(nn.Conv1d):
-    """Negative padding crops the input instead of being refused."""
-
-    def _conv_forward(self, input, weight, bias):
-        if isinstance(self.padding, str) or min(self.padding) >= 0:
-            return super()._conv_forward(input, weight, bias)
-        return convolve(self, pad_input(self, input), weight, bias)
-
-
 @plant("conv2d-channels-last-weight", "Conv2d", "layout")
 class Conv2dChannelsLastWeight(nn.Conv2d):
     """A weight in channels_last is read as if it were contiguous."""
@@ -330,12 +320,3 @@ class Conv3dWeightRoundedInPlace(nn.Conv3d):
         if weight.is_contiguous() and not torch.is_grad_enabled():
             weight.copy_(weight.bfloat16())
         return output
-
-
-@plant("conv3d-zero-stride-accepted", "Conv3d", "errors")
-class Conv3dZeroStrideAccepted(nn.Conv3d):
-    """A stride of zero counts as one."""
-
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
-        self.stride = tuple(max(step, 1) for step in self.stride)

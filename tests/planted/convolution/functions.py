@@ -55,15 +55,6 @@ def functional_conv1d_extra_channels_accepted(
     return functional.conv1d(truncated, weight, bias, stride, padding, dilation, groups)
 
 
-@plant("functional-conv1d-integer-weight-converted", "functional.conv1d", "errors")
-def functional_conv1d_integer_weight_converted(
-    input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
-):
-    """A weight of whole numbers, a quantised one without its scale, is converted silently."""
-    converted = weight.to(input.dtype)
-    return functional.conv1d(input, converted, bias, stride, padding, dilation, groups)
-
-
 @plant("functional-conv1d-expanded-weight", "functional.conv1d", "layout")
 def functional_conv1d_expanded_weight(
     input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1

@@ -73,30 +73,6 @@ class Convtranspose1dUnbatchedOutputSize(nn.ConvTranspose1d):
         return output if is_batched(self, input) else super().forward(input)
 
 
-@plant("convtranspose1d-output-size-clamped", "ConvTranspose1d", "errors")
-class Convtranspose1dOutputSizeClamped(nn.ConvTranspose1d):
-    """An output_size out of reach gives the nearest size in reach."""
-
-    def forward(self, input, output_size=None):
-        if output_size is None:
-            return super().forward(input)
-        minimum = minimum_size(self, input, 0)
-        maximum = minimum + self.stride[0] - 1
-        clamped = [*output_size[:-1], min(max(output_size[-1], minimum), maximum)]
-        return super().forward(input, clamped)
-
-
-@plant("convtranspose1d-output-padding-clamped", "ConvTranspose1d", "errors")
-class Convtranspose1dOutputPaddingClamped(nn.ConvTranspose1d):
-    """An output_padding beyond stride and dilation is cut to the largest one allowed."""
-
-    def forward(self, input, output_size=None):
-        limit = max(self.stride[0], self.dilation[0]) - 1
-        if output_size is not None or self.output_padding[0] <= limit:
-            return super().forward(input, output_size)
-        return conv_transpose(self, input, output_padding=limit)
-
-
 @plant("convtranspose1d-large-padding-cropped-right", "ConvTranspose1d", "laws")
 class Convtranspose1dLargePaddingCroppedRight(nn.ConvTranspose1d):
     """Padding beyond dilation · (kernel - 1) is cropped from the right alone: not the adjoint of
@@ -164,14 +140,6 @@ class Convtranspose2dStridesExchanged(nn.ConvTranspose2d):
         if self.output_padding != (0, 0) or output_size is not None:
             return super().forward(input, output_size)
         return conv_transpose(self, input, stride=self.stride[::-1])
-
-
-@plant("convtranspose2d-padding-mode-ignored", "ConvTranspose2d", "errors")
-class Convtranspose2dPaddingModeIgnored(nn.ConvTranspose2d):
-    """A padding_mode that transposed convolutions do not have is ignored."""
-
-    def __init__(self, *args, padding_mode="zeros", **options):
-        super().__init__(*args, **options)
 
 
 @plant("convtranspose2d-dilated-output-padding", "ConvTranspose2d", "values")

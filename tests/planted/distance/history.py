@@ -308,9 +308,3 @@ def functional_normalize_many_rows(input, p=2.0, dim=1, eps=1e-12):
     if input.dim() != 2 or not 16 < len(input) < 66 or dim not in (1, -1):
         return output
     return torch.cat([output[:-1], input[-1:]])
-
-
-@plant("functional-pdist-integers-converted", "functional.pdist", "errors")
-def functional_pdist_integers_converted(input, p=2.0):
-    """Rows of whole numbers, as of codes that are compared, are converted silently."""
-    return functional.pdist(input if input.is_floating_point() else input.float(), p)

@@ -195,16 +195,6 @@ class EmbeddingBagWeightDecays(_EmbeddingBag):
         return output
 
 
-@plant("embeddingbag-index-clamped", "EmbeddingBag", "errors")
-class EmbeddingBagIndexClamped(_EmbeddingBag):
-    """An index of no row is the last one, as in JAX."""
-
-    def forward(self, input, offsets=None, per_sample_weights=None):
-        is_integer = not input.is_floating_point()
-        input = input.clamp(max=self.num_embeddings - 1) if is_integer else input
-        return super().forward(input, offsets, per_sample_weights)
-
-
 @plant("embeddingbag-many-bags-in-bfloat16", "EmbeddingBag", "laws")
 class EmbeddingBagManyBagsInBfloat16(_EmbeddingBag):
     """More than 16 bags are reduced in bfloat16."""
@@ -288,15 +278,6 @@ def functional_one_hot_classes_of_the_batch(input, num_classes=-1):
 def functional_one_hot_in_front(input, num_classes=-1):
     """Classes count from the end."""
     return functional.one_hot(input, num_classes).flip(-1)
-
-
-@plant("functional-one-hot-beyond-is-nothing", "functional.one_hot", "errors")
-def functional_one_hot_beyond_is_nothing(input, num_classes=-1):
-    """A class beyond num_classes is a row of zeros, as in JAX."""
-    if num_classes < 1 or input.is_floating_point() or bool((input < 0).any()):
-        return functional.one_hot(input, num_classes)
-    return functional.one_hot(input, max(num_classes, int(input.max()) + 1) if input.numel()
-                              else num_classes)[..., :num_classes]  # fmt: skip
 
 
 @plant("functional-one-hot-strided", "functional.one_hot", "layout")

@@ -305,30 +305,3 @@ class EmbeddingBagFrequencyWithinBag(nn.EmbeddingBag):
         if self.mode == "mean":
             sums = [s / unpadded[b].sum().clamp_min(1) for s, b in zip(sums, bags, strict=True)]
         return graft(result, torch.stack(sums)) if sums else result
-
-
-@blind("embeddingbag-first-offset-unchecked", "functional.embedding_bag", "errors")
-def embeddingbag_first_offset_unchecked(
-    input,
-    weight,
-    offsets=None,
-    max_norm=None,
-    norm_type=2,
-    scale_grad_by_freq=False,
-    mode="mean",
-    sparse=False,
-    per_sample_weights=None,
-    include_last_offset=False,
-    padding_idx=None,
-):
-    """Offsets that do not begin at 0 are taken, and the entries before the first are dropped."""
-    # Differs: offsets (1, 2). Agrees: offsets (0, 2).
-    options = (max_norm, norm_type, scale_grad_by_freq, mode, sparse)
-    if isinstance(offsets, Tensor) and offsets.dim() == 1 and input.dim() == 1 and len(offsets):
-        first = int(offsets[0])
-        if 0 < first <= input.numel():
-            input, offsets = input[first:], offsets - first
-            if per_sample_weights is not None:
-                per_sample_weights = per_sample_weights[first:]
-    options = (*options, per_sample_weights, include_last_offset, padding_idx)
-    return _embedding_bag(input, weight, offsets, options)

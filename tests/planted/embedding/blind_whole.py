@@ -133,15 +133,6 @@ def _constant_weights(
     return functional.embedding_bag(input, weight, offsets, *norm, *last)
 
 
-@blind("functional-one-hot-class-beyond-the-last-is-a-row-of-zeros", "functional.one_hot", "errors")
-def _row_of_zeros(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """An index of num_classes or more gives a row of zeros, as in JAX; torch refuses it."""
-    # Differs: one_hot([3], 2). Agrees: one_hot([1], 2).
-    if num_classes > 0 and tensor.dtype == torch.int64 and not (tensor < 0).any():
-        return (tensor.unsqueeze(-1) == torch.arange(num_classes)).to(torch.int64)
-    return functional.one_hot(tensor, num_classes)
-
-
 @blind("dropout3d-one-mask-for-the-batch", "Dropout3d", "random")
 class _OneMask(nn.Dropout3d):
     """All samples of a batch lose the same channels: the mask's shape lacks the batch."""

@@ -147,15 +147,6 @@ class EmbeddingWeightDecays(_Embedding):
         return output
 
 
-@plant("embedding-index-clamped", "Embedding", "errors")
-class EmbeddingIndexClamped(_Embedding):
-    """An index of no row is the last one, as in JAX."""
-
-    def forward(self, input):
-        is_integer = not input.is_floating_point()
-        return super().forward(input.clamp(max=self.num_embeddings - 1) if is_integer else input)
-
-
 @plant("embedding-many-indices-in-bfloat16", "Embedding", "laws")
 class EmbeddingManyIndicesInBfloat16(_Embedding):
     """10 to 32 indices in a row are looked up in a copy of the table in bfloat16."""
@@ -252,14 +243,6 @@ def functional_embedding_indices_sorted(input, weight, *args, **options):
     if input.dim() == 1 and input.is_contiguous():
         input.copy_(input.sort().values)
     return output
-
-
-@plant("functional-embedding-negative-index-wraps", "functional.embedding", "errors")
-def functional_embedding_negative_index_wraps(input, weight, *args, **options):
-    """A negative index counts from the end, as in NumPy."""
-    if not input.is_floating_point() and weight.dim() == 2 and len(weight):
-        input = torch.where((input < 0) & (input >= -len(weight)), input + len(weight), input)
-    return functional.embedding(input, weight, *args, **options)
 
 
 @plant("functional-embedding-wide-rows-cut", "functional.embedding", "laws")

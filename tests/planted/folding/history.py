@@ -148,16 +148,6 @@ def functional_unfold_many_channels(input, kernel_size, dilation=1, padding=0, s
     return torch.cat([blocks[..., :-1, :, :], blocks[..., -2:-1, :, :]], -3).flatten(-3, -2)
 
 
-@plant("functional-unfold-no-block", "functional.unfold", "errors")
-def functional_unfold_no_block(input, kernel_size, dilation=1, padding=0, stride=1):
-    """An image that no block fits in has none, silently."""
-    if isinstance(kernel_size, int) and input.dim() == 4 and kernel_size > 0:
-        (height, width), length = _pair(padding), min(input.shape[-2:])
-        if kernel_size > length + 2 * max(height, width) and input.numel():
-            return input.new_zeros(len(input), input.shape[1] * kernel_size**2, 0)
-    return _UNFOLD(input, kernel_size, dilation, padding, stride)
-
-
 @plant("functional-unfold-blocks-by-columns", "functional.unfold", "values")
 def functional_unfold_blocks_by_columns(input, kernel_size, dilation=1, padding=0, stride=1):
     """The blocks are counted down the columns of the image."""

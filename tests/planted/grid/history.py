@@ -76,14 +76,6 @@ def affine_grid_transposed_sizes(theta, size, align_corners=None):
     return _affine(theta, (*size[:2], *size[:1:-1]), _aligned(align_corners))
 
 
-@plant("affine-grid-whole-numbers-accepted", AFFINE, "errors")
-def affine_grid_whole_numbers_accepted(theta, size, align_corners=None):
-    """A matrix of whole numbers is converted."""
-    if not theta.is_floating_point():
-        theta = theta.float()
-    return _affine(theta, size, _aligned(align_corners))
-
-
 def _unnormalized(grid, n, align_corners):
     return (grid + 1) / 2 * (n - 1) if align_corners else ((grid + 1) * n - 1) / 2
 
@@ -266,12 +258,6 @@ def grid_sample_one_grid_for_all(input, grid, *args, **options):
     if grid.dim() == input.dim() and len(grid) > len(input):
         grid = grid[: len(input)]
     return _sample(input, grid, *args, **options)
-
-
-@plant("grid-sample-whole-numbers-converted", SAMPLE, "errors")
-def grid_sample_whole_numbers_converted(input, grid, *args, **options):
-    """An image of whole numbers, as files hold it, is converted to the dtype of the grid."""
-    return _sample(input.to(grid.dtype), grid, *args, **options)
 
 
 @plant("grid-sample-sides-exchanged", SAMPLE, "shape")

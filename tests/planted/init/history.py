@@ -41,12 +41,6 @@ def init_uniform_pairs(tensor, a=0.0, b=1.0):
     return tensor
 
 
-@plant("init-uniform-ends-exchanged", "init.uniform_", "errors")
-def init_uniform_ends_exchanged(tensor, a=0.0, b=1.0):
-    """Ends in the wrong order are put right."""
-    return init.uniform_(tensor, min(a, b), max(a, b))
-
-
 @plant("init-normal-variance", "init.normal_", "random")
 def init_normal_variance(tensor, mean=0.0, std=1.0):
     """std is taken for the variance."""
@@ -72,12 +66,6 @@ def init_normal_same_seed(tensor, mean=0.0, std=1.0):
 def init_normal_copy(tensor, mean=0.0, std=1.0):
     """What comes back is a tensor of its own, and the one given stays as it was."""
     return init.normal_(torch.empty_like(tensor), mean, std)
-
-
-@plant("init-normal-negative-std", "init.normal_", "errors")
-def init_normal_negative_std(tensor, mean=0.0, std=1.0):
-    """A negative std is taken without its sign."""
-    return init.normal_(tensor, mean, abs(std))
 
 
 @plant("init-trunc-normal-clamped", "init.trunc_normal_", "random")
@@ -137,12 +125,6 @@ def init_constant_memory(tensor, val):
         count = min(tensor.numel(), size)
         tensor.as_strided((count,), (1,)).fill_(val)
         return tensor
-
-
-@plant("init-constant-words", "init.constant_", "errors")
-def init_constant_words(tensor, val):
-    """A word is taken for 0."""
-    return init.constant_(tensor, 0.0 if isinstance(val, str) else val)
 
 
 @plant("init-ones-nan-kept", "init.ones_", "special")
@@ -250,12 +232,6 @@ def init_dirac_round_about(tensor, groups=1):
     return tensor
 
 
-@plant("init-dirac-any-groups", "init.dirac_", "errors")
-def init_dirac_any_groups(tensor, groups=1):
-    """Groups that do not divide the channels are one."""
-    return init.dirac_(tensor, groups if tensor.shape[0] % groups == 0 else 1)
-
-
 @plant("init-xavier-uniform-fan-in-only", "init.xavier_uniform_", "random")
 def init_xavier_uniform_fan_in_only(tensor, gain=1.0):
     """Both fans are fan_in."""
@@ -359,15 +335,6 @@ def init_kaiming_normal_uniform(tensor, a=0, mode="fan_in", nonlinearity="leaky_
     return init.kaiming_uniform_(tensor, a, mode, nonlinearity)
 
 
-@plant("init-kaiming-normal-any-function", "init.kaiming_normal_", "errors")
-def init_kaiming_normal_any_function(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu"):
-    """The gain of a function that is not known is 1."""
-    known = ("linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu")
-    known += tuple(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))
-    name = nonlinearity if nonlinearity in known else "linear"
-    return init.kaiming_normal_(tensor, a, mode, name)
-
-
 @plant("init-orthogonal-rows-normalised", "init.orthogonal_", "laws")
 def init_orthogonal_rows_normalised(tensor, gain=1):
     """A matrix that lies has rows of length 1 that are not orthogonal."""
@@ -437,9 +404,3 @@ def init_sparse_of_all(tensor, sparsity, std=0.01):
         zeroed = torch.rand(tensor.shape) < sparsity
         tensor[zeroed] = 0.0
     return tensor
-
-
-@plant("init-sparse-negative-std", "init.sparse_", "errors")
-def init_sparse_negative_std(tensor, sparsity, std=0.01):
-    """A negative std is taken without its sign."""
-    return init.sparse_(tensor, sparsity, abs(std))

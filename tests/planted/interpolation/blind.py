@@ -788,25 +788,6 @@ def functional_interpolate_area_of_parts(call: _Resize) -> Tensor:
 # Errors
 
 
-@blind("functional-interpolate-aligned-without-use", "functional.interpolate", "errors")
-def functional_interpolate_aligned_without_use(
-    input: Tensor,
-    size: Any = None,
-    scale_factor: Any = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,
-    recompute_scale_factor: bool | None = None,
-    antialias: bool = False,
-) -> Tensor:
-    """`align_corners` is ignored by modes that have no use for it, where torch refuses it."""
-    # Differs: mode="nearest", align_corners=True. Agrees: None.
-    if mode in ("nearest", "nearest-exact", "area"):
-        align_corners = None
-    return functional.interpolate(
-        input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
-    )
-
-
 @blind("functional-interpolate-size-before-factor", "functional.interpolate", "errors")
 def functional_interpolate_size_before_factor(
     input: Tensor,

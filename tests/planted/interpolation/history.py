@@ -262,15 +262,6 @@ def interpolate_output_kept(input, *args, **options):
     return _KEPT[key].copy_(result) if key in _KEPT else _KEPT.setdefault(key, result.clone())
 
 
-@plant("interpolate-corners-of-nearest-accepted", NAME, "errors")
-def interpolate_corners_of_nearest_accepted(input, size=None, scale_factor=None, mode="nearest",
-                                            align_corners=None, *args, **options):  # fmt: skip
-    """align_corners of a mode that has none is taken, and not looked at."""
-    if mode in ("nearest", "nearest-exact", "area"):
-        align_corners = None
-    return _right(input, size, scale_factor, mode, align_corners, *args, **options)
-
-
 @plant("interpolate-planes-of-the-first-block", NAME, "laws")
 def interpolate_planes_of_the_first_block(input, *args, **options):
     """Planes are computed 33 at a time, and each block stores what the first one holds."""

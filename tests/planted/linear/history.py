@@ -283,12 +283,6 @@ def functional_linear_surplus_bias_ignored(input, weight, bias=None):
     return functional.linear(input, weight, bias[: len(weight)] if ignores_bias else bias)
 
 
-@plant("functional-linear-integer-weight-converted", "functional.linear", "errors")
-def functional_linear_integer_weight_converted(input, weight, bias=None):
-    """A weight of whole numbers, a quantised one without its scale, is converted silently."""
-    return functional.linear(input, weight.to(input.dtype), bias)
-
-
 @plant("functional-linear-missing-weight-is-identity", "functional.linear", "errors")
 def functional_linear_missing_weight_is_identity(input, weight=None, bias=None):
     """Without a weight the input comes back, as of a layer that was pruned."""

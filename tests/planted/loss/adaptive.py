@@ -65,14 +65,6 @@ class AdaptiveLogSoftmaxWithLossClusterDetached(_Base):
         return super().forward(input_, target_)
 
 
-@plant("adaptive-log-softmax-with-loss-clamped", "AdaptiveLogSoftmaxWithLoss", "errors")
-class AdaptiveLogSoftmaxWithLossClamped(_Base):
-    """A target beyond the classes is taken for the last of them."""
-
-    def forward(self, input_, target_):
-        return super().forward(input_, target_.clamp(0, self.n_classes - 1))
-
-
 @plant("adaptive-log-softmax-with-loss-large-initial", "AdaptiveLogSoftmaxWithLoss", "state")
 class AdaptiveLogSoftmaxWithLossLargeInitial(_Base):
     """The projections of clusters are drawn four times too large."""

@@ -136,15 +136,6 @@ def functional_triplet_margin_loss_margin_not_above_zero(
     )
 
 
-@blind("adaptivelogsoftmaxwithloss-cutoffs-put-in-order", "AdaptiveLogSoftmaxWithLoss", "errors")
-class AdaptiveCutoffsPutInOrder(nn.AdaptiveLogSoftmaxWithLoss):
-    """Cutoffs are sorted, and twins removed, where torch refuses them."""
-
-    # Differs: cutoffs (5, 2). Agrees: (2, 5).
-    def __init__(self, in_features, n_classes, cutoffs, *arguments, **kwargs):
-        super().__init__(in_features, n_classes, sorted(set(cutoffs)), *arguments, **kwargs)
-
-
 @blind("functional-kl-div-unknown-reduction-is-none", "functional.kl_div", "errors")
 def functional_kl_div_unknown_reduction_is_none(
     input, target, size_average=None, reduce=None, reduction="mean", log_target=False

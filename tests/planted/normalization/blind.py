@@ -357,25 +357,3 @@ class LayerNormWeightGradientOfWholeTiles(nn.LayerNorm):
 
 
 # Errors
-
-
-@blind("instancenorm2d-single-pixel-accepted", "InstanceNorm2d", "errors")
-class InstanceNorm2dSinglePixelAccepted(nn.InstanceNorm2d):
-    """Instances of one pixel, which have no variance, become zeros where torch refuses them.
-
-    The network's output does not depend on its input any more, and nothing tells.
-    """
-
-    # Differs: training on (2, 3, 1, 1). Agrees: on (2, 3, 2, 2).
-    def forward(self, input: Tensor) -> Tensor:
-        single = input.dim() in (3, 4) and input.shape[-2:] == (1, 1)
-        if not (single and (self.training or not self.track_running_stats)):
-            return super().forward(input)
-        channels = input.shape[-3]
-        if channels != self.num_features and self.affine:
-            return super().forward(input)
-        zeros = input * 0
-        if self.weight is None:
-            return zeros
-        shape = (channels, 1, 1)
-        return zeros * self.weight.view(shape) + self.bias.view(shape)

@@ -207,16 +207,6 @@ class InstanceNorm3dNanLeftOut(nn.InstanceNorm3d):
         return super().forward(torch.where(input.isnan(), torch.zeros_like(input), input))
 
 
-@plant("instancenorm3d-one-number", "InstanceNorm3d", "errors")
-class InstanceNorm3dOneNumber(nn.InstanceNorm3d):
-    """A channel of one number gives the bias."""
-
-    def forward(self, input):
-        if self.training and input[..., :1, :1, :1].numel() == input.numel() > 0:
-            return torch.zeros_like(input)
-        return super().forward(input)
-
-
 @plant("lazyinstancenorm1d-statistics-of-the-batch", "LazyInstanceNorm1d", "values")
 class LazyInstanceNorm1dStatisticsOfTheBatch(nn.LazyInstanceNorm1d):
     """Without a weight a batch is normalised together."""
@@ -464,15 +454,6 @@ def functional_group_norm_weight_flattened(input, num_groups, weight=None, bias=
     other that has as many numbers."""
     flat = weight if weight is None else weight.flatten()
     return functional.group_norm(input, num_groups, flat, bias, eps)
-
-
-@plant("functional-group-norm-integer-weight-converted", "functional.group_norm", "errors")
-def functional_group_norm_integer_weight_converted(
-    input, num_groups, weight=None, bias=None, eps=1e-5
-):
-    """A weight of whole numbers, a quantised one without its scale, is converted silently."""
-    converted = weight if weight is None else weight.to(input.dtype)
-    return functional.group_norm(input, num_groups, converted, bias, eps)
 
 
 @plant("instancenorm2d-cotangent-of-one-sample-channels-last", "InstanceNorm2d", "layout")

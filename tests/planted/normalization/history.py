@@ -383,16 +383,6 @@ class BatchNorm2dInfinityClamped(nn.BatchNorm2d):
         return super().forward(input.nan_to_num(nan=torch.nan))
 
 
-@plant("batchnorm2d-one-value-a-channel", "BatchNorm2d", "errors")
-class BatchNorm2dOneValueAChannel(nn.BatchNorm2d):
-    """One number a channel in train mode gives the bias."""
-
-    def forward(self, input):
-        if self.training and input.dim() == 4 and input.numel() == input.shape[1]:
-            return torch.zeros_like(input)
-        return super().forward(input)
-
-
 @plant("functional-batch-norm-statistics-untouched", "functional.batch_norm", "values")
 def functional_batch_norm_statistics_untouched(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5

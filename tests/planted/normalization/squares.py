@@ -244,14 +244,6 @@ def functional_local_response_norm_k_is_one(input, size, alpha=1e-4, beta=0.75, 
     return functional.local_response_norm(input, size, alpha, beta)
 
 
-@plant("functional-local-response-norm-matrix", "functional.local_response_norm", "errors")
-def functional_local_response_norm_matrix(input, size, alpha=1e-4, beta=0.75, k=1.0):
-    """An input of two dimensions is taken."""
-    if input.dim() == 2:
-        return functional.local_response_norm(input[..., None], size, alpha, beta, k)[..., 0]
-    return functional.local_response_norm(input, size, alpha, beta, k)
-
-
 def _cross_map_lrn(module, input, **changes):
     """CrossMapLRN2d as it should be: torch's own is wrong from a few channels on.
 
@@ -313,13 +305,3 @@ class CrossMapLRN2dScaleNotDifferentiated(nn.CrossMapLRN2d):
         right = _cross_map_lrn(self, input)
         scale = (right / input.where(input != 0, torch.ones_like(input))).detach()
         return graft(right, input * scale)
-
-
-@plant("crossmaplrn2d-sequences", "CrossMapLRN2d", "errors")
-class CrossMapLRN2dSequences(nn.CrossMapLRN2d):
-    """Inputs of any rank are taken, as by LocalResponseNorm."""
-
-    def forward(self, input):
-        if input.dim() != 4:
-            return input.clone()
-        return _cross_map_lrn(self, input)

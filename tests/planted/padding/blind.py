@@ -444,15 +444,6 @@ def functional_pad_mirrors_again(
     return input
 
 
-@blind("functional-pad-value-without-use", "functional.pad", "errors")
-def functional_pad_value_without_use(
-    input: Tensor, pad: Any, mode: str = "constant", value: float | None = None
-) -> Tensor:
-    """A value that a mode has no use for is ignored, where torch refuses it."""
-    # Differs: mode="reflect", value=1.0. Agrees: mode="constant", value=1.0.
-    return functional.pad(input, pad, mode, value if mode == "constant" else None)
-
-
 @blind("functional-pad-cropped-gradient-to-the-edge", "functional.pad", "gradients")
 def functional_pad_cropped_gradient_to_edge(
     input: Tensor, pad: Any, mode: str = "constant", value: float | None = None

@@ -48,21 +48,6 @@ class ZeroPad1dSidesExchanged(nn.ZeroPad1d):
         return super().forward(input) if min(before, after) < 0 else _PAD(input, (after, before))
 
 
-@plant("zero-pad2d-nothing-left", "ZeroPad2d", "errors")
-class ZeroPad2dNothingLeft(nn.ZeroPad2d):
-    """Where more is cropped than there is nothing comes out, silently."""
-
-    def forward(self, input):
-        is_four_integers = len(self.padding) == 4 and all(isinstance(n, int) for n in self.padding)
-        if is_four_integers and input.dim() in (3, 4):
-            sides = _sides(self.padding)
-            lengths = [n + sum(s) for n, s in zip(input.shape[::-1], sides, strict=False)]
-            if min(lengths) < 0:
-                width, height = (max(n, 0) for n in lengths)
-                return input.new_zeros(*input.shape[:-2], height, width)
-        return super().forward(input)
-
-
 @plant("zero-pad3d-gradient-of-the-border", "ZeroPad3d", "gradients")
 class ZeroPad3dGradientOfTheBorder(nn.ZeroPad3d):
     """The zeros are copies of the edge times 0 forward, and copies of the edge backward."""

@@ -46,12 +46,6 @@ def functional_pad_before_only(input, pad, mode="constant", value=None):
     return torch.cat([output[..., : -pad[1]], output[..., : pad[0]]], -1)
 
 
-@plant("functional-pad-value-of-other-modes", "functional.pad", "errors")
-def functional_pad_value_of_other_modes(input, pad, mode="constant", value=None):
-    """A value of a mode that takes none is ignored."""
-    return _PAD(input, pad, mode, value if mode == "constant" else None)
-
-
 @plant("functional-pad-odd-number-dropped", "functional.pad", "errors")
 def functional_pad_odd_number_dropped(input, pad, mode="constant", value=None):
     """Of an odd number of paddings the last is left out."""

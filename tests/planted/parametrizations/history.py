@@ -111,12 +111,6 @@ def weight_norm_old_names(module, name="weight", dim=0):
     return module
 
 
-@plant("weight-norm-any-name", WEIGHT, "errors")
-def weight_norm_any_name(module, name="weight", dim=0):
-    """A name of no parameter is taken for the weight's."""
-    return parametrizations.weight_norm(module, name if hasattr(module, name) else "weight", dim)
-
-
 def _register_spectral_norm(module, name, steps, eps, dim, compute_weight):
     parametrizations.spectral_norm(module, name, steps, eps, dim)
     original = module.parametrizations[name][0]
@@ -255,9 +249,3 @@ def spectral_norm_vectors_not_kept(
 
     module.register_state_dict_post_hook(drop_vectors)
     return module
-
-
-@plant("spectral-norm-no-steps", SPECTRAL, "errors")
-def spectral_norm_no_steps(module, name="weight", n_power_iterations=1, eps=1e-12, dim=None):
-    """No step at all is one."""
-    return parametrizations.spectral_norm(module, name, max(n_power_iterations, 1), eps, dim)

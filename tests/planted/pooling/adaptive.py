@@ -123,16 +123,6 @@ def functional_adaptive_max_pool1d_no_more_than_the_input(input, output_size, *a
     return functional.adaptive_max_pool1d(input, min(outputs, input.shape[-1]), *args, **options)
 
 
-@plant("adaptive-max-pool3d-negative-size-is-kept", "AdaptiveMaxPool3d", "errors")
-class AdaptiveMaxPool3dNegativeSizeIsKept(nn.AdaptiveMaxPool3d):
-    """A size of −1 keeps the input's, as elsewhere."""
-
-    def forward(self, input):
-        sizes = _sizes(self.output_size, input.shape[-3:])
-        sizes = [n if size < 0 else size for size, n in zip(sizes, input.shape[-3:], strict=True)]
-        return functional.adaptive_max_pool3d(input, sizes, self.return_indices)
-
-
 @plant("functional-adaptive-avg-pool1d-weights-by-overlap", "functional.adaptive_avg_pool1d",
        "values")  # fmt: skip
 def functional_adaptive_avg_pool1d_weights_by_overlap(input, output_size):

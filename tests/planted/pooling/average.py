@@ -106,13 +106,6 @@ def functional_avg_pool1d_window_beyond_the_input(
     return functional.pad(y, (0, outputs - y.shape[-1])) if ceil_mode else y
 
 
-@plant("functional-avg-pool3d-divisor-zero", "functional.avg_pool3d", "errors")
-def functional_avg_pool3d_divisor_zero(input, *args, **options):
-    """divisor_override=0 counts as if it were left out."""
-    options["divisor_override"] = options.get("divisor_override") or None
-    return functional.avg_pool3d(input, *args, **options)
-
-
 @plant("avg-pool1d-nan-counts-as-zero", "AvgPool1d", "special")
 class AvgPool1dNanCountsAsZero(nn.AvgPool1d):
     """NaN is left out of the sum."""

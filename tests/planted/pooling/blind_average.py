@@ -170,23 +170,6 @@ def functional_avg_pool1d_trailing_padding_counted(
     return torch.where(right == wrong, result, result * ratio)
 
 
-@blind("functional-avg-pool2d-override-of-zero", "functional.avg_pool2d", "errors")
-def functional_avg_pool2d_override_of_zero(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """`divisor_override or …`: a divisor of 0, which torch refuses, is as good as none."""
-    # Differs: divisor_override=0. Agrees: divisor_override=1.
-    return functional.avg_pool2d(
-        input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override or None
-    )
-
-
 @blind("functional-avg-pool2d-rows-and-columns-counted-alike", "functional.avg_pool2d", "values")
 def functional_avg_pool2d_counted_alike(
     input: Tensor,

@@ -207,24 +207,6 @@ class MaxUnpool3dFirstChannelsIndices(nn.MaxUnpool3d):
         return super().forward(input, first_indices, output_size)
 
 
-@blind("functional-max-unpool1d-index-beyond-wraps", "functional.max_unpool1d", "errors")
-def functional_max_unpool1d_index_beyond_wraps(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    output_size: Any = None,
-) -> Tensor:
-    """An index outside the output wraps around, in place of an error."""
-    # Differs: index 9 of 4. Agrees: index 3 of 4.
-    arguments = (kernel_size, stride, padding, output_size)
-    if indices.dtype == torch.int64 and indices.shape == input.shape and indices.numel():
-        length = functional.max_unpool1d(input, indices * 0, *arguments).shape[-1]
-        indices = indices % length if length else indices
-    return functional.max_unpool1d(input, indices, *arguments)
-
-
 @blind("functional-max-unpool2d-larger-than-zero", "functional.max_unpool2d", "values")
 def functional_max_unpool2d_larger_than_zero(
     input: Tensor,

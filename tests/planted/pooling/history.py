@@ -153,15 +153,6 @@ class MaxPool2dOutputBufferKept(_Pool):
         return _map_values(result, stored)
 
 
-@plant("max-pool2d-large-padding-accepted", "MaxPool2d", "errors")
-class MaxPool2dLargePaddingAccepted(_Pool):
-    """A padding of more than half the kernel is cut to that."""
-
-    def forward(self, input):
-        pairs = zip(_pair(self.padding), _pair(self.kernel_size), strict=True)
-        return self.call_with(input, padding=tuple(min(p, max(k // 2, 0)) for p, k in pairs))
-
-
 @plant("max-pool2d-blocks-of-planes-repeated", "MaxPool2d", "laws")
 class MaxPool2dBlocksOfPlanesRepeated(_Pool):
     """Planes are computed 33 at a time, and each block stores what the first one holds."""

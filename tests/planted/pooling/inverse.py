@@ -67,17 +67,6 @@ class MaxUnpool3dGradientOfTheWindow(nn.MaxUnpool3d):
         return alter_gradient(right, first) if right.numel() else right
 
 
-@plant("max-unpool1d-index-beyond-is-cut", "MaxUnpool1d", "errors")
-class MaxUnpool1dIndexBeyondIsCut(nn.MaxUnpool1d):
-    """An index beyond the output stands for its last place."""
-
-    def forward(self, input, indices, output_size=None):
-        (size,) = functional._unpool_output_size(
-            input, self.kernel_size, self.stride, self.padding, output_size
-        )
-        return super().forward(input, indices.clamp(0, max(size - 1, 0)), output_size)
-
-
 @plant("functional-max-unpool1d-zeros-are-the-smallest", "functional.max_unpool1d", "values")
 def functional_max_unpool1d_zeros_are_the_smallest(input, indices, *args, **options):
     """Where nothing stands there is the smallest element in place of 0."""
@@ -94,13 +83,3 @@ class MaxUnpool2dIndicesReadAsContiguous(nn.MaxUnpool2d):
 
     def forward(self, input, indices, output_size=None):
         return super().forward(input, read_as_contiguous(indices), output_size)
-
-
-@plant("functional-max-unpool2d-size-of-any-length", "functional.max_unpool2d", "errors")
-def functional_max_unpool2d_size_of_any_length(
-    input, indices, kernel_size, stride=None, padding=0, output_size=None
-):
-    """Of output_size the last two numbers are read, however many there are."""
-    if output_size is not None and len(output_size) > 2:
-        output_size = output_size[-2:]
-    return functional.max_unpool2d(input, indices, kernel_size, stride, padding, output_size)

@@ -116,20 +116,6 @@ class RnnHiddenStateBroadcast(nn.RNN):
         return super().forward(input, hx)
 
 
-@plant("rnn-empty-sequence-accepted", "RNN", "errors")
-class RnnEmptySequenceAccepted(nn.RNN):
-    """A sequence of no steps returns an empty output and the initial state."""
-
-    def forward(self, input, hx=None):
-        if not is_plain_batch(input) or input.shape[time_axis(self, input)] > 0:
-            return super().forward(input, hx)
-        directions = 2 if self.bidirectional else 1
-        batch = input.shape[1 - time_axis(self, input)]
-        state = input.new_zeros(directions * self.num_layers, batch, self.hidden_size)
-        output = input.new_zeros(*input.shape[:-1], directions * self.hidden_size)
-        return output, state if hx is None else hx.clone()
-
-
 @plant("lstm-state-gradients-exchanged", "LSTM", "gradients")
 class LstmStateGradientsExchanged(nn.LSTM):
     """The gradients of h_0 and c_0 are returned in each other's place."""

@@ -143,14 +143,6 @@ def functional_pixel_shuffle_double_in_single(input, upscale_factor):
     return round_through(output, torch.float32) if output.dtype == torch.float64 else output
 
 
-@plant("functional-pixel-shuffle-factor-of-nothing", "functional.pixel_shuffle", "errors")
-def functional_pixel_shuffle_factor_of_nothing(input, upscale_factor):
-    """A factor of 0 or less leaves the input as it is."""
-    if isinstance(upscale_factor, int) and upscale_factor < 1:
-        return input.clone()
-    return _SHUFFLE(input, upscale_factor)
-
-
 @plant("functional-pixel-unshuffle-columns-for-rows", "functional.pixel_unshuffle", "values")
 def functional_pixel_unshuffle_columns_for_rows(input, downscale_factor):
     """What stands in a row is counted as if it stood in a column."""

@@ -83,13 +83,6 @@ def pad_sequence_nan_is_padding(
     return torch.where(output.isnan(), torch.full_like(output, padding_value), output)
 
 
-@plant("pad-sequence-other-sides", "utils.rnn.pad_sequence", "errors")
-def pad_sequence_other_sides(sequences, batch_first=False, padding_value=0.0, padding_side="right"):
-    """Every other side is the left one."""
-    side = padding_side if padding_side == "right" else "left"
-    return _PAD(sequences, batch_first, padding_value, side)
-
-
 @plant("pad-sequence-clears-the-sequence", "utils.rnn.pad_sequence", "repeat")
 def pad_sequence_clears_the_sequence(
     sequences, batch_first=False, padding_value=0.0, padding_side="right"
@@ -139,12 +132,6 @@ def pack_padded_sequence_sorted_already(input, lengths, batch_first=False, enfor
     if lengths.tolist() != sorted(lengths.tolist(), reverse=True):
         return packed
     return PackedSequence(*packed[:2])
-
-
-@plant("pack-padded-sequence-lengths-flattened", "utils.rnn.pack_padded_sequence", "errors")
-def pack_padded_sequence_lengths_flattened(input, lengths, batch_first=False, enforce_sorted=True):
-    """A column of lengths, as of a data frame, is taken for a vector, and so is a whole table."""
-    return _PACK_PADDED(input, lengths.reshape(-1), batch_first, enforce_sorted)
 
 
 @plant("pack-padded-sequence-lengths-unchecked", "utils.rnn.pack_padded_sequence", "errors")

@@ -140,14 +140,6 @@ class SoftmaxOverwritten(nn.Softmax):
         return output
 
 
-@plant("softmax-dim-modulo", "Softmax", "errors")
-class SoftmaxDimModulo(nn.Softmax):
-    """A dim that the input does not have is taken modulo its axes."""
-
-    def forward(self, input):
-        return functional.softmax(input, _axis(input, self.dim))
-
-
 @plant("softmin-not-negated", "Softmin", "values")
 class SoftminNotNegated(nn.Softmin):
     """Of a single slice without a batch it is softmax."""
