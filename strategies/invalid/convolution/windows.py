@@ -102,7 +102,7 @@ def _has_reach(conv: Convolution) -> bool:
 
 
 def _tuple_breaks(layer: str) -> list[Break]:
-    """Breaks of a tuple's length: one number per dimension is documented, one for all customary."""
+    """Breaks of a tuple's length; that torch refuses a tuple of one number is not documented."""
     sizes: tuple[str, ...] = ("stride", "dilation")
     sizes += ("output_padding",) if is_transposed(layer) else ()
     sizes += () if is_function(layer) else ("kernel_size",)
