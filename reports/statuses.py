@@ -16,14 +16,14 @@ Value = TypeVar("Value")
 SEVERITY = ("crashed", "hung", "failed", "unchecked", "known", "passed", "unsupported")
 """Statuses, worst first: the order in which a cell of the matrix chooses among its verdicts.
 
-`unsupported` comes last: a cell has it only if all its verdicts do, and `support_gaps` lists those.
+`unsupported` comes last: a cell shows it only if all its verdicts do. `support_gaps` lists those.
 """
 
 BAD = ("crashed", "hung", "failed", "unchecked")
 """Statuses that make a run fail."""
 
 PARTIAL = "partly"
-"""On a scoreboard: nothing fails, and something is unsupported or was not run."""
+"""Status on a scoreboard: nothing fails, but something is unsupported or was not run."""
 
 GLYPHS: Mapping[str, str] = {
     "passed": "✓",
@@ -36,7 +36,7 @@ GLYPHS: Mapping[str, str] = {
     "missing": "…",
     PARTIAL: "◐",
 }
-"""One character per status, for an item without a verdict, and for `PARTIAL`."""
+"""One character for each status, for an item without a verdict (`"missing"`), and for `PARTIAL`."""
 
 
 def status(verdict: Verdict) -> str:
@@ -95,7 +95,7 @@ def devices(run: Run) -> tuple[str, ...]:
 
 
 def is_ok(run: Run) -> bool:
-    """Whether the session may exit with 0: nothing bad, and something passed or failed as listed.
+    """Whether the session may exit with 0: no status of `BAD`, and something passed or is known.
 
     A survey may exit with 0 unless it went wrong itself. An interrupted session has its own exit
     status, so the run need not be complete, and may lack a footer.
@@ -122,7 +122,7 @@ def is_stale(verdict: Verdict) -> bool:
 
 
 def has_run_error(run: Run) -> bool:
-    """Whether a survey went wrong: an item did, or no answer of the backend was checked."""
+    """Whether a survey itself went wrong: an item has a run error, or no case was checked."""
     looked_at = any(verdict.examples.checked for verdict in run.verdicts)
     return not looked_at or any(map(is_run_error, run.verdicts))
 

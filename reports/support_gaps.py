@@ -12,7 +12,7 @@ from conformance.model.case import Verdict
 from conformance.model.layer_facts import LayerFacts
 
 MAX_NAMED = 3
-"""A family with at most so many layers is always listed by its layers' names."""
+"""Families of up to this size are listed layer by layer, even if they are complete."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,12 @@ def _entirely_unsupported(
 def format_layers(
     layers: Sequence[str], run_layers: Sequence[str], facts: Mapping[str, LayerFacts]
 ) -> str:
-    """List layers by name; a family that is complete is named in their place.
+    """List layers by name; a family all of whose layers are among them is named in their place.
 
-    `run_layers` are the layers of the run, `facts` the facts about layers by name.
+    Args:
+        layers: the layers to list.
+        run_layers: all layers of the run, of which families consist.
+        facts: facts by layer.
     """
     families: dict[str, list[str]] = {}
     for layer in run_layers:

@@ -1,4 +1,4 @@
-"""Cases of initialisations: a tensor that holds other numbers, and the arguments."""
+"""Cases of initialisations: a tensor with numbers to overwrite, and arguments."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _sparse_stds = st.sampled_from((0.01, 1.0, 0.1))
 _SHAPES = {
     "eye_": _matrices,
     "sparse_": _matrices,
-    # None is empty: torch returns an empty tensor even in dtypes that orthogonal_ does not support.
+    # No empty shapes: torch accepts them even in dtypes that orthogonal_ does not support.
     "orthogonal_": _full_matrices | _kernel_weights,
     **dict.fromkeys(("constant_", "ones_", "zeros_", "uniform_", "normal_", "trunc_normal_"),
                     any_shapes),

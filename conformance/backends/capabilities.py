@@ -25,11 +25,16 @@ from conformance.model.untrusted import (
     sequence_elements,
 )
 
+SLOW_MACHINE_FACTOR = 10
+"""How many times as long a case or a compilation may take on a loaded machine."""
 # A case takes at most 0.1 s in all checks together (measured on torch: LSTM 0.1, Linear 0.02), and
-# ten times as long on a loaded machine. The rest is a margin for backends that are merely slow.
-DEFAULT_TIMEOUT, BUILDS_PER_CHECK, SLOW_MACHINE_FACTOR = 30, 12, 10
+# 1 s on a loaded machine. The rest is a margin for backends that are merely slow.
+DEFAULT_TIMEOUT = 30
+"""Seconds for a case."""
+BUILDS_PER_CHECK = 12
+"""How many layers a check of one case may build."""
 SECONDS_PER_DAY = 86_400.0
-"""Seconds. The longest time that a backend may declare for a case or a compilation."""
+"""The most seconds that a backend may declare for a case or a compilation."""
 MAX_FACTS = 100
 """Most entries accepted from `info()` and `hits()`."""
 MAX_DEVICES = 1000
@@ -60,13 +65,13 @@ def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
         validated = Numerics(**{name: getattr(numerics, name) for name in names})
     except Exception as error:
         raise Failure(
-            contract_violation(member_text, safe_repr(numerics), f"sound numbers: {error}")
+            contract_violation(member_text, safe_repr(numerics), f"valid numbers: {error}")
         ) from error
     # One unit in the last place is two units of roundoff.
     max_ulp = MAX_UNIT_ROUNDOFF / (2 * format_of(dtype).unit)
     for name, number in validated.ulp.items():
         if number > max_ulp:
-            expected = f"sound numbers: of {dtype} no more than {max_ulp:g} ulp of {name}"
+            expected = f"valid numbers: at most {max_ulp:g} ulp for {name} in {dtype}"
             raise Failure(contract_violation(member_text, safe_repr(numerics), expected))
     return validated
 
@@ -164,7 +169,7 @@ def compile_seconds_of(backend: Backend) -> float:
 
 
 def values_per_structure(backend: Backend) -> int:
-    """How many cases share shapes and arguments: more of them where compilation takes longer."""
+    """How many cases share shapes and arguments: the more, the longer compilation takes."""
     # Without compilation a case takes about 10 ms (measured on torch: 2 ms per check for Linear,
     # 3 for Conv2d, 12 for LSTM). With more than ten cases per structure a run has too few
     # structures.

@@ -19,8 +19,8 @@ from conformance.model.finding import Finding, fact_mismatch, json_number
 from conformance.model.proof import Proof, out_of_bounds_proof, shape_proof
 from conformance.model.uninitialized import count_unwritten
 
-_MAX_POWER = 64  # all distances from 2⁶⁴ units in the last place share one histogram key
-_BLOCK = 1 << 17  # numbers compared at once: a comparison makes a dozen arrays of that size
+_MAX_POWER = 64  # histograms count powers beyond ±64 under the last key
+_BLOCK = 1 << 17  # numbers compared at once: a comparison allocates a dozen arrays of this size
 
 
 def check(trial: Trial) -> Evidence:
@@ -106,8 +106,8 @@ def compare(
     Args:
         name: of the array, for the message.
         got: the backend's values.
-        expected: values and bounds of the same shape. Of several right values one is enough. NaN
-            with error 0 requires NaN, and an infinity requires the same infinity.
+        expected: values and bounds of the same shape. Of `Choices`, an element need match one only.
+            NaN with error 0 requires NaN, and an infinity requires the same infinity.
         when, kind: see `Finding`.
 
     Raises:
@@ -159,7 +159,7 @@ def _compare_arrays(
         if any_true(wrong):
             worst = _worst_element(finding, got, expected, distance, wrong, choices)
             raise Failure(worst, _proof(worst, got, choices or expected))
-    # Other distances are finite now, except NaN between equal infinities.
+    # The remaining distances are finite, except for NaN between equal infinities.
     bounded = within & (expected.error > 0)
     if count < decided.size:
         bounded &= decided
@@ -177,20 +177,20 @@ def _compare_arrays(
 
 
 def _select(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """`array[which]` as one dimension, without a copy if it selects everything."""
+    """`array[mask]` as one dimension, without a copy if the mask selects everything."""
     return array.reshape(-1) if all_true(mask) else array[mask]
 
 
 def _exponents(numbers: np.ndarray) -> np.ndarray:
     """`numpy.frexp(numbers)[1]` of finite numbers ≥ 0, read off their bits, which is faster."""
     exponents = numbers.view(np.int64) >> 52
-    if not all_true(exponents):  # there is a zero, or a subnormal number
+    if not all_true(exponents):  # zeros and subnormal numbers have exponent bits of 0
         return np.asarray(np.frexp(numbers)[1])
     return exponents - 1022
 
 
 def _count_ratio_powers(ratios: np.ndarray) -> dict[str, int]:
-    """Histogram of the ratios in powers of 2."""
+    """Histogram of error ÷ bound in powers of 2."""
     counts: dict[str, int] = {}
     if not ratios.size:
         return counts

@@ -16,8 +16,8 @@ class Outcome:
     """The outcome of one check on one case.
 
     Args:
-        status: `"passed"`, `"failed"`, `"unsupported"` or `"invalid"`; for a copy of the process
-            also `"crashed"` or `"hung"`.
+        status: `"passed"`, `"failed"`, `"unsupported"` or `"invalid"`; if the check ran in a copy
+            of the process also `"crashed"` or `"hung"`.
         message: why it failed, was declined or does not apply.
         evidence: the comparisons that were made.
         kind: the kind of failure, in words (`cause_kind`).
@@ -91,7 +91,10 @@ def _exception_and_step(failure: Finding) -> tuple[str, str]:
 
 
 def on_device(case: Case, device: str) -> Case:
-    """Return the case on a device; the same object if unchanged, since answers are cached by it."""
+    """Return the case on a device.
+
+    A case that is already there is returned as the same object: answers are cached by object.
+    """
     if case.call.device == device:
         return case
     return replace(case, call=replace(case.call, device=device))

@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# Importing torch alone fills some hundred MiB.
+# In bytes. Importing torch alone takes several hundred MiB.
 MIN_MEMORY = 2 << 30
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Environment variables that set how many threads a library may start."""

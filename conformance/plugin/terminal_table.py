@@ -59,8 +59,9 @@ def _row_style(row: LayerRow) -> str:
 def _cell_text(cell: summary.MatrixCell | None) -> str:
     """Format a cell: the glyph of the worst status, the verdicts by status, the numbers compared.
 
-    A cell with known failures shows the number of cases that conform and that do not. If the
-    backend declines examples, the cell shows the supported share. It also counts thin verdicts.
+    If the worst status is `known`, the cell also shows how many cases conform and how many known
+    failures excuse. If the backend declines cases, it shows the supported share; if
+    verdicts are thin, their number.
     """
     if cell is None:
         return "-"

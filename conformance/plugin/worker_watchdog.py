@@ -21,7 +21,7 @@ def exit_with_controller(controller: int | None, seconds: float = POLL_SECONDS) 
     reads its verdict. The process that runs the backend ends with this process.
 
     Args:
-        controller: pytest's process id, which may have ended already; None = on another machine.
+        controller: id of pytest's process, which may have ended; None = on another machine.
         seconds: time between two checks.
     """
     # On Windows a process keeps its parent's id after the parent has ended, and signal 0 kills.

@@ -13,5 +13,5 @@ from conformance.plugin.benchmarks import replayed
 def test_benchmark(
     conformance_timed: Any, conformance_benchmark: Any, request: pytest.FixtureRequest
 ) -> None:
-    """Time a call in turns with torch's, if its answer is right before and during the timing."""
+    """Time a call and torch's in turns; its answer must be right before and during the timing."""
     conformance_benchmark(request, conformance_timed)

@@ -30,13 +30,13 @@ def _keeps_dtype(case: Case) -> bool:
 
 
 def softmax_breaks(layer: str) -> tuple[Break, ...]:
-    """The breaks of a layer of the family that takes a `dim`."""
+    """The breaks of a layer that takes a `dim`, by its catalogue name."""
     integer_input_break = Break(
         "input of whole numbers", "input", integer_input(), applies=_keeps_dtype
     )
     common_breaks = (Break("no such dim", "dim", _no_such_dim),)
     if layer == "functional.gumbel_softmax":
-        # The page asks for a tau that is not negative; torch does not check it.
+        # torch documents that tau is not negative, and does not check it.
         return (
             *common_breaks,
             Break("tau negative", "tau", set_argument("tau", _negative)),

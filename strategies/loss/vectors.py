@@ -1,4 +1,4 @@
-"""Cases of the losses of vectors: pairs with a ±1 label, and triplets."""
+"""Cases of the losses that compare vectors: pairs with a label of ±1, and triplets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def cosine_embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=case_labels, seed=seed)
 
 
-# Vectors that are equal in about half of the samples.
+# Which of a triplet's vectors are equal, in about half of the samples.
 equal_pairs = st.sampled_from(
     ("none", "none", "anchor, positive", "anchor, negative", "positive, negative", "all")
 )

@@ -209,7 +209,7 @@ def test_what_no_function_implements_is_asked_for_in_one_dtype() -> None:
 
 
 class SelfBuilding(Functions):
-    """A backend that builds layers that no function implements."""
+    """A backend with a `build` of its own, so that no function need implement a layer."""
 
     def build(self, call: Call) -> Any:
         return super().build(Call("functional.linear", {}, {}, call.dtype, call.device))
@@ -221,7 +221,7 @@ def test_a_backend_that_builds_itself_is_asked_for_every_layer() -> None:
 
 
 class _Lacking(FunctionBackend):
-    """A function that does not name `inplace`."""
+    """A ReLU whose function does not name `inplace`."""
 
     name, lacks = "lacking", {"inplace": False}
 

@@ -1,4 +1,4 @@
-"""Computed weights, number by number, and the layer itself by its own brute force."""
+"""Parametrized weights, number by number; then the layer's own brute force with them."""
 
 from __future__ import annotations
 

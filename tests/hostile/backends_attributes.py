@@ -49,19 +49,19 @@ def endless():
 
 
 def method_source(member: str, result: str) -> str:
-    """A method that returns something."""
+    """Source of a method that returns the value of the expression `result`."""
     return f"def {member}(self):\n    return {result}\n"
 
 
 def raising_source(member: str, exception: str, *, attribute: bool) -> str:
-    """A member that raises when it is read, or when it is called."""
+    """Source of a member that raises: an attribute when read, a method when called."""
     return f"{'@property' if attribute else ''}\ndef {member}(self):\n    raise {exception}\n"
 
 
 def attribute_entry(
     name: str, point: int, backend: str, expected: Expected, **fields: object
 ) -> Entry:
-    """An entry of a class body."""
+    """An entry whose `backend` is the source of the class body."""
     return backend_entry(name, point, source(backend=backend, before=BEFORE), expected, **fields)
 
 
@@ -110,7 +110,7 @@ def _wrong_entries() -> list[Entry]:
     return entries
 
 
-# Odd strings and mappings: refused, or shown escaped and cut.
+# Odd names, facts and devices: the suite refuses them, or shows them escaped and shortened.
 REFUSED_OR_ESCAPED: dict[str, tuple[int, str]] = {
     "name-with-escapes": (19, "name = 'hostile\\x1b[31m\\x07'\n"),
     "name-with-nul": (19, "name = 'hostile\\x00'\n"),

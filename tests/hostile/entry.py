@@ -17,8 +17,8 @@ class Expected:
 
     Args:
         code: exit status, or a choice of several.
-        says: patterns that must all occur in the output, stdout and stderr together.
-        never: a pattern that must not occur there, besides `NEVER`.
+        says: patterns that must all occur in the output (stdout and stderr).
+        never: a pattern that must not occur in the output, in addition to `NEVER`.
         verdicts: glob of ids → pattern of status and message, e.g. `"failed: get returned .*"`.
             Each must match at least one verdict of the results.
         others: status of every other verdict; empty = any.
@@ -39,7 +39,7 @@ class Entry:
 
     Args:
         name: unique, in words joined by hyphens.
-        point: number in the first list of hostile inputs (1 to 19); 0 = not in that list.
+        point: the kind of hostile input, a key of `POINTS` (`table.py`); 0 = any other kind.
         files: contents by name, written into an empty folder first; `{folder}` is that folder.
         command: arguments after the interpreter, run in the folder: `("-m", "pytest", …)`.
         expected: the expected outcome.

@@ -1,6 +1,6 @@
 """Runs entries of the hostile catalogue, each in an empty folder, and reports deviations.
 
-Run by hand, by `tox -e hostile` (one entry of six, others each day) or by `tox -e hostile-all`. The
+`tox -e hostile` runs a sixth of the entries, others each day; `tox -e hostile-all` runs all. The
 exit status is 1 if any entry deviates.
 """
 
@@ -34,14 +34,14 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
     """The entries by theme.
 
     Raises:
-        ValueError: if two have the same name.
+        ValueError: if two entries have the same name.
     """
     paths = sorted([*HERE.glob("backends_*.py"), *HERE.glob("files_*.py")])
     themes = {p.stem: importlib.import_module(f"hostile.{p.stem}").ENTRIES for p in paths}
     count = Counter(entry.name for entries in themes.values() for entry in entries)
     duplicates = [name for name, number in count.items() if number > 1]
     if duplicates:
-        raise ValueError(f"names of several entries: {', '.join(duplicates)}")
+        raise ValueError(f"several entries have the same name: {', '.join(duplicates)}")
     return themes
 
 
@@ -63,12 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="number of entries at once")
     parser.add_argument("--only", default="*", help="a glob of names")
     parser.add_argument("--theme", default="*", help="a glob of themes: backends_*")
-    parser.add_argument("--point", type=int, help="number in the first list of hostile inputs")
+    parser.add_argument(
+        "--point", type=int, help="number of a kind of hostile input (POINTS in table.py)"
+    )
     parser.add_argument(
         "--every", type=_parse_positive, default=1, metavar="N", help="one entry of N"
     )
     parser.add_argument(
-        "--offset", type=int, help="index of the first entry (default: the number of the day)"
+        "--offset",
+        type=int,
+        help="index of the first entry (default: another one each day)",
     )
     parser.add_argument("--python", default=sys.executable, help="the interpreter to test")
     parser.add_argument("--output", type=Path, help="JSON lines to write")

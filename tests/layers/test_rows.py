@@ -1,4 +1,4 @@
-"""What a row says of a layer is true of torch; a message names the field to change."""
+"""A layer's specification says what is true of torch; a message names the field to change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from conformance.model.failure import Failure
 from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.signature import REQUIRED, ROLES
 
-# Arguments of torch's that no call of the suite has: where a layer is made, and what is deprecated.
+# Arguments of torch that no call of the suite passes.
 UNUSED_ARGUMENTS = {"self", "args", "kwargs", *ARGUMENTS}
 
 
@@ -86,15 +86,14 @@ def test_inputs_have_roles_that_are_known_and_names_that_are_their_own(layer: st
 def _takes_device_and_dtype(spec: LayerSpec) -> bool:
     """Whether torch's constructor takes device and dtype."""
     documented: set[str] = set()
-    for base in getattr(
-        _torch_object(spec), "__mro__", ()
-    ):  # a function that gives a module takes none
+    # A function that gives a module has no __mro__, and takes neither.
+    for base in getattr(_torch_object(spec), "__mro__", ()):
         documented |= set(inspect.signature(base.__init__).parameters)
     return {"device", "dtype"} <= documented
 
 
 def _has_aliases(spec: LayerSpec) -> bool:
-    """Whether an output of torch's is an input in some case, or shares its memory."""
+    """Whether in some case an output of torch is an input, or shares its memory."""
     require_in_torch(spec.name)
     shared = []
     for case in cases(spec.name, "float32", 40):
@@ -113,7 +112,7 @@ def _differ(first: Trial, second: Trial) -> bool:
 
 
 def _differ_beyond_rounding(first: Trial, second: Trial) -> bool:
-    """Whether numbers differ by more than another kernel's roundings; NaN may be one's own."""
+    """Whether outputs differ by more than rounding; elements that are NaN in either are ignored."""
     for a, b in zip(first.arrays, second.arrays, strict=True):
         comparable = ~(np.isnan(a) | np.isnan(b))
         if not np.allclose(a[comparable], b[comparable], rtol=1e-3, atol=1e-3):
@@ -131,7 +130,7 @@ def _changes_state(trial: Trial) -> bool:
 
 
 def _wrong_traits(spec: LayerSpec) -> set[str]:
-    """The traits of a module that torch does not have as its specification says."""
+    """The fields of a module's specification that do not agree with torch."""
     wrong = set()
     if spec.signature.takes_device_and_dtype is not _takes_device_and_dtype(spec):
         wrong.add("takes_device_and_dtype")
@@ -148,7 +147,7 @@ def _wrong_traits(spec: LayerSpec) -> set[str]:
         updates |= changed
         if changed and not spec.traits.updates_state(train.case.call):
             wrong.add("updates_state")
-        # What torch makes of nothing may be memory that nobody wrote to.
+        # The output for an empty input may be memory that nobody wrote to.
         empty = not all(x.size for x in case.operands)
         differs = not empty and _differ(train, train.on_same_layer())
         random = spec.randomness.is_used(train.case.call)
@@ -161,10 +160,10 @@ def _wrong_traits(spec: LayerSpec) -> set[str]:
         )
     if claims_update is not updates:
         wrong.add("updates_state")
-    if claims_random is not draws:  # of some calls that draw none shows it: p may be 1
+    if claims_random is not draws:  # over all cases: with p=1 a single one draws nothing
         wrong.add("is_used")
     if modes_differ and not spec.traits.train_and_eval_differ:
-        wrong.add("modes")
+        wrong.add("train_and_eval_differ")
     return wrong
 
 
@@ -200,7 +199,7 @@ def test_a_missing_train_mode_is_seen() -> None:
     spec = CATALOGUE["BatchNorm2d"]
     assert _wrong_traits(
         replace(spec, traits=replace(spec.traits, train_and_eval_differ=False))
-    ) == {"modes"}
+    ) == {"train_and_eval_differ"}
 
 
 def test_an_unknown_layer_raises_and_names_the_nearest() -> None:
@@ -226,9 +225,11 @@ def test_the_sample_of_the_tests_has_layers_of_every_family() -> None:
 def test_every_public_name_of_torch_has_a_row_or_a_reason() -> None:
     coverage = audit_coverage()
     assert coverage.undecided == (), "neither in the catalogue nor in excluded.py"
-    assert set(CATALOGUE) & set(EXCLUDED) == set(), "in the catalogue: excluded.py names it still"
+    assert set(CATALOGUE) & set(EXCLUDED) == set(), (
+        "in the catalogue, but excluded.py still names it"
+    )
     if torch.__version__.startswith(f"{TORCH}."):
-        assert coverage.not_in_torch == NOT_IN_TORCH, "in_torch: torch has it, or does not"
+        assert coverage.not_in_torch == NOT_IN_TORCH, "in_torch: disagrees with the installed torch"
         assert set(coverage.stale_exclusions) == set(OLDER), (
             "excluded.py names what torch does not have"
         )
@@ -239,7 +240,7 @@ def test_every_public_name_of_torch_has_a_row_or_a_reason() -> None:
     [(x, dtype) for x in OFFERED for dtype in ("float16", "bfloat16") if dtype not in OFFERED[x]],
 )
 def test_what_torch_is_said_to_lack_it_declines(layer: str, dtype: str) -> None:
-    # Where it is added some day, the tests that leave these out are to ask for it.
+    # If torch adds the dtype some day, remove it from OFFERED, so that other tests use it.
     search = first_failure(torch_backend, layer, "values", dtype, examples=8)
     assert search.declined, search
     assert not search.passed, search

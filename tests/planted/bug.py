@@ -66,7 +66,7 @@ def replacement_namespaces(layer: str, implementation: Any, **extra: Any) -> dic
     Args:
         layer: whose class or function it stands in for.
         implementation: what stands there.
-        others: further classes, or functions where it is one.
+        extra: further classes, or functions if the implementation is one.
     """
     *names, last = attribute_path(layer)
     namespace = SimpleNamespace(**{last: implementation}, **extra)
@@ -112,7 +112,7 @@ class _Graft(torch.autograd.Function):
 
 
 def graft(value: Tensor, gradient_source: Tensor) -> Tensor:
-    """The numbers of `value` with the gradients of `attribute_path`."""
+    """The numbers of `value` with the gradients of `gradient_source`."""
     return _Graft.apply(value.detach(), gradient_source)
 
 
@@ -171,7 +171,7 @@ def round_through(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def drop_bits(tensor: Tensor, count: int) -> Tensor:
-    """A float32 tensor rounded to nearest even, `dropped` bits of its 24 short."""
+    """A float32 tensor rounded to nearest even, with `count` of its 24 bits dropped."""
     bits = tensor.detach().contiguous().view(torch.int32)
     odd = (bits >> count) & 1
     truncated = ((bits + (1 << (count - 1)) - 1 + odd) >> count) << count

@@ -1,4 +1,4 @@
-"""Tensors by name across the backend boundary, and the messages for answers that break it."""
+"""Cases store tensors by name; a message says how an answer breaks the contract."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _linear(**changes: Any) -> Case:
 
 
 class _Linear(FunctionBackend):
-    """Linear, its answer spoiled by `spoil`."""
+    """Linear, with `spoil` applied to its answer."""
 
     name = "spoiled"
 

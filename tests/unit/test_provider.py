@@ -29,7 +29,7 @@ import hypothesis
 import hypothesis.internal.conjecture as package
 from hypothesis.internal.conjecture import providers
 
-# As if a later Hypothesis had it elsewhere: its own modules hold what they need of it already.
+# As if a later Hypothesis had it elsewhere. Its own modules have imported what they need by now.
 package.providers = types.ModuleType(providers.__name__)
 """
 
@@ -64,7 +64,7 @@ def test_hypothesis_asks_for_constants_where_the_suite_declines_them(
 
     draw()
     assert choice_types, (
-        "constants of local modules come in by another way: cases depend on the folder"
+        "Hypothesis reads constants of local modules elsewhere: cases depend on the current folder"
     )
 
 

@@ -40,7 +40,7 @@ class Loss:
         trial: the case that they were read from.
         x, target: logits, and class indices or probabilities.
         weight: weights of the classes, or None.
-        arguments: the written arguments.
+        arguments: the arguments that the call has written out.
     """
 
     trial: Trial
@@ -85,7 +85,7 @@ class Loss:
         return str(self.arguments.get("reduction", "mean"))
 
     def select_samples(self, counts: np.ndarray) -> Self:
-        """Select samples of a batch without positions.
+        """Select samples; inputs are of shape (N, C).
 
         Args:
             counts: a mask of the samples.
@@ -93,7 +93,7 @@ class Loss:
         return replace(self, x=self.x[counts], target=self.target[counts])
 
     def permute_classes(self, order: np.ndarray) -> Self:
-        """Permute the classes; ignore_index follows its class.
+        """Permute the classes in all operands; ignore_index follows its class.
 
         Args:
             order: order[k] is the class that moves to index k.
@@ -134,7 +134,7 @@ ReadCase = Callable[["Trial"], Loss]
 
 
 def mean_of_samples(trial: Trial, read_case: ReadCase = Loss.of) -> float | None:
-    """The number of samples, or None where they have weights or some are ignored."""
+    """The divisor of the mean: the number of samples; None if weighted, or if some are ignored."""
     loss = read_case(trial)
     if loss.weight is not None or (loss.has_indices and (loss.target == loss.ignored_index).any()):
         return None
@@ -178,7 +178,7 @@ def classes_law(read_case: ReadCase) -> Law:
 
 @law("shifted", "what is added to all logits of a sample means nothing")
 def shifted(trial: Trial, generator: Generator) -> Claims:
-    """Integers added to all logits of a sample, where no sum rounds."""
+    """The call with an integer added to all logits of a sample, where no sum rounds."""
     loss = Loss.of(trial)
     shape = list(loss.x.shape)
     shape[loss.axis] = 1
@@ -229,7 +229,7 @@ def dropped_law(read_case: ReadCase) -> Law:
 
 @law("weighted", "weights half as large: the same mean over indices, otherwise half the loss")
 def weighted(trial: Trial, generator: Generator) -> Claims:
-    """Half the weights; or weights of 1, for a case without weights."""
+    """The call with half the weights; without weights, the call with weights of 1."""
     loss = Loss.of(trial)
     if loss.weight is None:
         yield equality_claim(replace(loss, weight=np.ones(loss.classes)).call(), trial)
@@ -243,7 +243,7 @@ def weighted(trial: Trial, generator: Generator) -> Claims:
 
 @law("one-hot", "a class is a probability of 1", WITHIN_SUM_OF_BOUNDS)
 def one_hot(trial: Trial, generator: Generator) -> Claims:
-    """One-hot probabilities as target, where nothing is ignored and the mean is unweighted."""
+    """The call with one-hot targets, if nothing is ignored and the mean is unweighted."""
     loss = Loss.of(trial)
     is_weighted_mean = loss.reduction == "mean" and loss.weight is not None
     if not loss.has_indices or is_weighted_mean or (loss.target == loss.ignored_index).any():

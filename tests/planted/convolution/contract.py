@@ -1,4 +1,4 @@
-"""Conv1d, Conv2d, Conv3d that break a promise: gradients, layout, state, repeat, errors."""
+"""Convolutions with right values but wrong gradients, layout, state, repeat or errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planted.convolution.history import convolve, is_batched, pad_input
 
 @plant("conv1d-weight-gradient-of-last-sample", "Conv1d", "gradients")
 class Conv1dWeightGradientOfLastSample(nn.Conv1d):
-    """The weight's gradient is the last sample's alone: each block stores instead of adding."""
+    """The weight's gradient is the last sample's alone: each sample's is stored, not added."""
 
     def _conv_forward(self, input, weight, bias):
         right = super()._conv_forward(input, weight, bias)
@@ -224,7 +224,7 @@ class Conv2dIndivisibleGroupsAccepted(nn.Conv2d):
 
 @plant("conv2d-unknown-padding-mode-as-zeros", "Conv2d", "errors")
 class Conv2dUnknownPaddingModeAsZeros(nn.Conv2d):
-    """A padding_mode that nobody knows means zeros."""
+    """An unknown padding_mode means zeros."""
 
     def __init__(self, *args, padding_mode="zeros", **options):
         known = padding_mode in ("zeros", "reflect", "replicate", "circular")

@@ -1,7 +1,7 @@
-"""The lazy layers: wrong before, during or after the call that makes them what they are.
+"""Lazy layers that are wrong before, during or after their first call.
 
-A lazy layer changes its class before its first call goes on, so what is to be wrong from then on
-stands in the class that it becomes.
+A lazy layer changes its class at the start of its first call. A bug of later calls is therefore in
+the class that it becomes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from planted.convolution.transposed import conv_transpose
 
 
 def rename_to(layer):
-    """Name an eager class as the layer that it stands in for."""
+    """Give an eager class the name of the layer that it stands in for."""
 
     def rename(eager):
         eager.__name__ = eager.__qualname__ = layer
@@ -53,7 +53,7 @@ class CircularIsZeros(nn.Conv2d):
 
 @plant("lazyconv2d-circular-padded-with-zeros", "LazyConv2d", "values")
 class Lazyconv2dCircularPaddedWithZeros(nn.LazyConv2d, CircularIsZeros):
-    """padding_mode='circular' is lost on the way to the eager layer."""
+    """The eager layer has lost padding_mode='circular', and pads with zeros."""
 
     cls_to_become = CircularIsZeros
 
@@ -173,7 +173,7 @@ class KernelRotated(nn.ConvTranspose2d):
 
 @plant("lazyconvtranspose2d-kernel-rotated", "LazyConvTranspose2d", "values")
 class Lazyconvtranspose2dKernelRotated(nn.LazyConvTranspose2d, KernelRotated):
-    """Kernels are rotated by half a turn, as a convolution that stands in would need it."""
+    """Kernels are rotated by half a turn, as an ordinary convolution in its place would need."""
 
     cls_to_become = KernelRotated
 
@@ -199,8 +199,8 @@ class SplitWeights(nn.ConvTranspose3d):
 
 @plant("lazyconvtranspose3d-split-in-two-halves", "LazyConvTranspose3d", "values")
 class Lazyconvtranspose3dSplitInTwoHalves(nn.LazyConvTranspose3d, SplitWeights):
-    """float32 weights are split in two float16 halves, which keep 22 of 24 bits; invisible to
-    assert_close."""
+    """float32 weights are split into two float16 numbers, which keep 22 of 24 bits. assert_close
+    does not notice."""
 
     cls_to_become = SplitWeights
 

@@ -18,7 +18,7 @@ def _leading_targets(target: Tensor) -> Tensor:
 def _hinges(
     input: Tensor, target: Tensor, chosen: Tensor, own: Tensor, minimum: float = 0.0
 ) -> Tensor:
-    """Sums of the hinges of each chosen target against each class that is not `own`."""
+    """For each sample the sum of hinges of chosen targets with all classes but the masked ones."""
     safe_target = torch.where(chosen, target, 0)
     hinges = (1 - (input.gather(-1, safe_target).unsqueeze(-1) - input.unsqueeze(-2))).clamp_min(
         minimum
@@ -27,14 +27,14 @@ def _hinges(
 
 
 def _is_target_class(target: Tensor, chosen: Tensor) -> Tensor:
-    """For each class whether it is a target."""
+    """Whether each class is a target."""
     classes = torch.arange(target.shape[-1])
     return ((target.unsqueeze(-1) == classes) & chosen.unsqueeze(-1)).any(-2)
 
 
 @blind("multilabelmarginloss-targets-behind-the-gap", "MultiLabelMarginLoss", "values")
 class MultiLabelMarginLossTargetsBehindGap(nn.MultiLabelMarginLoss):
-    """All targets that are not negative count, those behind the first -1, too."""
+    """All targets that are not negative count, also those after the first -1."""
 
     # Differs: target (1, -1, 0). Agrees: target (1, 0, -1).
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class MultiLabelMarginLossTargetsBehindGap(nn.MultiLabelMarginLoss):
 
 @blind("multilabelmarginloss-targets-against-each-other", "MultiLabelMarginLoss", "values")
 class MultiLabelMarginLossTargetsAgainstEachOther(nn.MultiLabelMarginLoss):
-    """A target is held against every class but itself; torch leaves out all targets."""
+    """A target is compared with every other class; torch leaves out all targets."""
 
     # Differs: target (0, 1, -1). Agrees: target (0, -1, -1).
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class MultiLabelMarginLossTargetsAgainstEachOther(nn.MultiLabelMarginLoss):
 
 @blind("multilabelmarginloss-minus-one-is-the-last-class", "MultiLabelMarginLoss", "values")
 class MultiLabelMarginLossMinusOneIsLastClass(nn.MultiLabelMarginLoss):
-    """`is_target[target] = 1` of Python: -1 marks the last class, which no target meets then."""
+    """`is_target[target] = 1` in Python: -1 marks the last class, which then counts as a target."""
 
     # Differs: target (0, -1, -1). Agrees: target (2, -1, -1).
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -80,9 +80,9 @@ class MultiLabelMarginLossMinusOneIsLastClass(nn.MultiLabelMarginLoss):
 
 @blind("multilabelmarginloss-one-sample-keeps-an-axis", "MultiLabelMarginLoss", "shape")
 class MultiLabelMarginLossOneSampleKeepsAxis(nn.MultiLabelMarginLoss):
-    """Without a reduction a sample without a batch comes back as a batch of one."""
+    """Without a reduction, the loss of an unbatched sample is a batch of one."""
 
-    # Differs: input (3,), none. Agrees: input (1, 3).
+    # Differs: input (3,), reduction="none". Agrees: input (1, 3).
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         result = super().forward(input, target)
         return result[None] if input.dim() == 1 and self.reduction == "none" else result
@@ -115,7 +115,7 @@ def functional_multilabel_margin_loss_over_targets(
 def functional_multilabel_margin_loss_target_pulled_once(
     input, target, size_average=None, reduce=None, reduction="mean"
 ):
-    """A target is pulled by 1 / C however many classes are within its margin."""
+    """A target's gradient is -1 / C however many classes are within its margin."""
     # Differs: the gradient with two classes within. Agrees: with one; the values.
     result = functional.multilabel_margin_loss(input, target, size_average, reduce, reduction)
     if input.numel() == 0 or input.dim() == 0 or not input.requires_grad:

@@ -13,7 +13,7 @@ from planted.loss.blind_parts import rescale_mean
 def _distances(
     anchor: Tensor, positive: Tensor, negative: Tensor, p: float, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """From the anchor to the positive and to the negative, and between these."""
+    """The distances anchor to positive, anchor to negative, and positive to negative."""
     pairs = (anchor, positive), (anchor, negative), (positive, negative)
     near, far, other = (functional.pairwise_distance(*pair, p, eps) for pair in pairs)
     return near, far, other
@@ -34,7 +34,7 @@ class TripletMarginLossSwappedForLarger(nn.TripletMarginLoss):
 
 @blind("tripletmarginloss-swapped-without-gradient", "TripletMarginLoss", "gradients")
 class TripletMarginLossSwappedWithoutGradient(nn.TripletMarginLoss):
-    """Where the positive is nearer to the negative, backward still pulls at the anchor."""
+    """Where `swap` exchanges the distances, the gradient still goes to the anchor."""
 
     # Differs: the gradient with swap where it swaps. Agrees: where it does not.
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def functional_triplet_margin_loss_twins_have_no_gradient(
     reduce=None,
     reduction="mean",
 ):
-    """`eps` is left out in backward: 0 / 0 where the anchor is the positive."""
+    """`eps` is left out in backward: 0 / 0 where anchor and positive are equal."""
     # Differs: the gradient at anchor = positive, p=2. Agrees: three different points.
     result = functional.triplet_margin_loss(
         anchor, positive, negative, margin, p, eps, swap, size_average, reduce, reduction

@@ -35,8 +35,8 @@ class _GradientByKernel(nn.AvgPool2d):
 
 @blind("avgpool1d-excluded-padding-counted-on-the-right", "AvgPool1d", "values")
 class _CountedOnTheRight(nn.AvgPool1d):
-    """With count_include_pad=False the padding on the left is left out of the count, that on the
-    right is not: the window's end is clipped to the padded length."""
+    """With count_include_pad=False only the padding on the left is left out of the count: the
+    window's end is clipped to the padded length."""
 
     # Differs: the last window of padding=1, count_include_pad=False. Agrees: padding=0.
 
@@ -88,9 +88,9 @@ class _LowestNumber(nn.MaxPool3d):
 
 @blind("adaptivemaxpool1d-nan-noticed-first-in-window-only", "AdaptiveMaxPool1d", "special")
 class _NanFirstOnly(nn.AdaptiveMaxPool1d):
-    """NaN only stays where it is the window's first element: later ones lose each comparison."""
+    """NaN survives only as the first element of a window: later ones lose each comparison."""
 
-    # Differs: [1, NaN] to 1. Agrees: [NaN, 1] to 1; numbers.
+    # Differs: [1, NaN], output_size=1. Agrees: [NaN, 1], output_size=1; finite numbers.
 
     def forward(self, input: Tensor) -> Any:
         if self.output_size is None:
@@ -122,8 +122,8 @@ class _NoneIsOne(nn.AdaptiveAvgPool2d):
 
 @blind("maxpool1d-takes-padding-over-half-the-kernel", "MaxPool1d", "errors")
 class _WidePadding(nn.MaxPool1d):
-    """Padding of more than half the kernel is taken, and whole windows lie in it: a port whose
-    kernel needs no such rule, and whose author left it out."""
+    """Padding of more than half the kernel is accepted, and whole windows lie in it: a port
+    whose kernel needs no such limit, and that does not check it."""
 
     # Differs: kernel_size=2, padding=2. Agrees: kernel_size=2, padding=1.
 
@@ -158,7 +158,7 @@ def _from_the_start(
 
 @blind("lppool2d-drops-ceil-mode", "LPPool2d", "shape")
 class _NoCeiling(nn.LPPool2d):
-    """ceil_mode is taken and not handed on."""
+    """ceil_mode is accepted and ignored."""
 
     # Differs: ceil_mode=True, kernel 2 on 3 x 3. Agrees: ceil_mode=True, kernel 2 on 4 x 4.
 

@@ -66,7 +66,7 @@ def elu(
     if operator == "Celu" and graph.dtype != np.float32:
         raise Unsupported(f"Celu in {graph.dtype}")
     if operator == "Celu" and alpha == 0:
-        raise Unsupported("alpha=0, which Celu takes")
+        raise Unsupported("alpha=0, which Celu does not refuse")
     return graph.add(operator, input.name, alpha=graph.attribute("alpha", alpha))
 
 
@@ -84,7 +84,7 @@ def clip(
     """Hardtanh: Clip."""
     require_supported(inplace=(inplace, False))
     if min_val > max_val:
-        raise Unsupported(f"min_val={min_val!r}, above max_val, which Clip takes")
+        raise Unsupported(f"min_val={min_val!r}, above max_val, which Clip does not refuse")
     return graph.add("Clip", input.name, graph.scalar(min_val), graph.scalar(max_val))
 
 
@@ -96,7 +96,7 @@ def relu6(graph: Graph, input: Value, *, inplace: bool = False) -> str:
 def shrink(graph: Graph, input: Value, *, soft: bool, lambd: float = 0.5) -> str:
     """Hardshrink and Softshrink: Shrink, whose bias is 0 or lambd."""
     if lambd < 0:
-        raise Unsupported(f"lambd={lambd!r}, which Shrink takes")
+        raise Unsupported(f"lambd={lambd!r}, which Shrink does not refuse")
     if graph.dtype == BFLOAT16:
         raise Unsupported("Shrink in bfloat16")
     bound = graph.attribute("lambd", lambd)
@@ -165,7 +165,7 @@ def softmax(
 def softmax2d(graph: Graph, input: Value) -> str:
     """Softmax over the channels, the third axis from the end."""
     if input.rank not in (3, 4):
-        raise Unsupported(f"an input of {input.rank} axes, which Softmax takes")
+        raise Unsupported(f"an input of {input.rank} axes, which Softmax does not refuse")
     return graph.add("Softmax", input.name, axis=-3)
 
 

@@ -58,14 +58,14 @@ def attention(
     if {x.rank for x in (query, key, value)} not in ({3}, {4}):
         raise Unsupported("other than three or four axes")
     if query.shape[:-3] != key.shape[:-3] or key.shape[:-1] != value.shape[:-1]:
-        raise Unsupported("leading dimensions that differ, which Attention takes")
+        raise Unsupported("leading dimensions that differ, which Attention does not refuse")
     heads = query.rank == 4 and query.shape[1] != key.shape[1]
     if query.shape[-1] != key.shape[-1] or (heads and not enable_gqa):
         raise Unsupported("sizes that differ, which Attention may take")
     if query.rank == 3 and query.shape[0] != key.shape[0]:
         raise Unsupported("batches that differ, which Attention may take")
     if attn_mask is not None and attn_mask.dtype not in (query.dtype, np.bool_):
-        raise Unsupported(f"a mask of {attn_mask.dtype}, which Attention takes")
+        raise Unsupported(f"a mask of {attn_mask.dtype}, which Attention does not refuse")
     if attn_mask is not None and attn_mask.rank < 2:
         raise Unsupported(f"a mask of {attn_mask.rank} axes")
     if attn_mask is not None and attn_mask.shape[-1] != key.shape[-2]:

@@ -1,9 +1,9 @@
 """Normalisations in ONNX: of batches, instances, layers and groups, RMS, and LRN.
 
-ONNX stores the batch variance divided by n, torch that divided by n − 1, so running statistics are
-composed. BatchNormalization with a momentum of 0 returns the statistics of the batch; Mul and Add
-update the old ones. Operators need a scale and a shift, which are ones and zeros by default. eps is
-an attribute, in float32.
+For running statistics ONNX divides a batch's variance by n, torch by n − 1. BatchNormalization with
+a momentum of 0 therefore returns the statistics of the batch, and Mul and Add update the old ones.
+Operators need a scale and a shift: ones and zeros where torch has none. eps is an attribute, which
+ONNX keeps in float32.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import numpy as np
 from conformance.backends.adapters.onnx.nodes import Graph, Value
 from conformance.model.case import Unsupported
 
-# The opset that first has the operator, if it is later than the default.
-RMS_OPSET = 23
-DOUBLE_TYPE = 11  # ONNX's number of float64, for the dtype of a mean
+RMS_OPSET = 23  # the first with RMSNormalization
+DOUBLE_TYPE = 11  # ONNX's code of float64, for the attribute stash_type
 
 
 def batch_norm(
@@ -40,17 +39,19 @@ def batch_norm(
         training: the argument of a function; None for a module, which has a mode.
     """
     if input.rank not in ranks if ranks else input.rank < 2:
-        raise Unsupported(f"an input of {input.rank} axes, which BatchNormalization takes")
+        raise Unsupported(
+            f"an input of {input.rank} axes, which BatchNormalization does not refuse"
+        )
     if momentum is None:
         raise Unsupported("momentum=None")
     _check_channels(input, running_mean, running_var, weight, bias)
     parameters = _scale_and_shift(graph, input, weight, bias)
     mode = graph.training if training is None else training
     if eps < 0 or (eps == 0 and (mode or running_mean is None)):
-        raise Unsupported(f"eps={eps!r}, which BatchNormalization takes")
+        raise Unsupported(f"eps={eps!r}, which BatchNormalization does not refuse")
     epsilon = graph.attribute("eps", eps)
     if (running_mean is None) != (running_var is None):
-        raise Unsupported("one statistic of two")
+        raise Unsupported("running_mean or running_var without the other")
     if running_mean is not None and running_var is not None and not mode:
         return graph.add(
             "BatchNormalization", input.name, *parameters, running_mean.name, running_var.name,
@@ -60,7 +61,7 @@ def batch_norm(
         raise Unsupported("no statistics in eval mode")
     count = input.shape[0] * math.prod(input.shape[2:])
     if count < 2:
-        raise Unsupported("one value for each channel, which BatchNormalization takes")
+        raise Unsupported("one value for each channel, which BatchNormalization does not refuse")
     zeros, ones = (graph.full(x, input.shape[1]) for x in (0.0, 1.0))
     y, mean, variance = graph.add_several(
         "BatchNormalization", 3, input.name, *parameters, zeros, ones,
@@ -92,7 +93,9 @@ def instance_norm(
         use_input_stats: the argument of a function; None for a module, which has a mode.
     """
     if input.rank not in ((dims + 1, dims + 2) if dims else (3, 4, 5)):
-        raise Unsupported(f"an input of {input.rank} axes, which InstanceNormalization takes")
+        raise Unsupported(
+            f"an input of {input.rank} axes, which InstanceNormalization does not refuse"
+        )
     is_unbatched = dims is not None and input.rank == dims + 1
     shape = (1, *input.shape) if is_unbatched else input.shape
     x = graph.add("Unsqueeze", input.name, graph.integers(0)) if is_unbatched else input.name
@@ -102,7 +105,7 @@ def instance_norm(
     if uses_input_statistics is None:
         uses_input_statistics = graph.training or running_mean is None
     if uses_input_statistics and running_mean is not None:
-        raise Unsupported("statistics that are moved, which InstanceNormalization has not")
+        raise Unsupported("an update of running statistics, which InstanceNormalization lacks")
     if not uses_input_statistics and (running_mean is None or running_var is None):
         raise Unsupported("no statistics")
     parameters = _scale_and_shift(graph, batched_input, weight, bias)
@@ -114,7 +117,9 @@ def instance_norm(
         )  # fmt: skip
     else:
         if math.prod(shape[2:]) < 2:
-            raise Unsupported("one value for each channel, which InstanceNormalization takes")
+            raise Unsupported(
+                "one value for each channel, which InstanceNormalization does not refuse"
+            )
         y = graph.add("InstanceNormalization", x, *parameters, epsilon=epsilon)
     return graph.add("Squeeze", y, graph.integers(0)) if is_unbatched else y
 
@@ -153,11 +158,13 @@ def group_norm(
 ) -> str:  # fmt: skip
     """GroupNormalization, which has a scale for each channel since opset 21."""
     if input.rank < 2 or num_channels not in (None, input.shape[1]):
-        raise Unsupported(f"an input of shape {input.shape}, which GroupNormalization takes")
+        raise Unsupported(
+            f"an input of shape {input.shape}, which GroupNormalization does not refuse"
+        )
     if num_groups < 1 or input.shape[1] % num_groups:
         raise Unsupported(f"num_groups={num_groups} of {input.shape[1]} channels")
     if math.prod(input.shape[2:], start=input.shape[1] // num_groups * input.shape[0]) < 2:
-        raise Unsupported("one value in all, which GroupNormalization takes")
+        raise Unsupported("one value in all, which GroupNormalization does not refuse")
     _check_channels(input, weight, bias)
     y = graph.add(
         "GroupNormalization", input.name, *_scale_and_shift(graph, input, weight, bias),
@@ -170,11 +177,11 @@ def local_response_norm(
     graph: Graph, input: Value, *, size: int, alpha: float = 1e-4, beta: float = 0.75,
     k: float = 1.0, ranks: Sequence[int] = (),
 ) -> str:  # fmt: skip
-    """LRN; for an even size its window has the larger half after the element, torch's before."""
+    """LRN; of a window of even size it has the larger half after the element, torch before it."""
     if input.rank not in ranks if ranks else input.rank < 3:
-        raise Unsupported(f"an input of {input.rank} axes, which LRN takes")
+        raise Unsupported(f"an input of {input.rank} axes, which LRN does not refuse")
     if size < 1 or size % 2 == 0:
-        raise Unsupported(f"size={size}, of which LRN has the larger half behind")
+        raise Unsupported(f"size={size}: LRN and torch have the same window for odd sizes only")
     numbers = {"alpha": alpha, "beta": beta, "bias": k}
     return graph.add(
         "LRN", input.name, size=size, **{n: graph.attribute(n, x) for n, x in numbers.items()}
@@ -182,7 +189,7 @@ def local_response_norm(
 
 
 def _stash_attribute(graph: Graph) -> dict[str, int]:
-    """The attribute for the dtype in which the mean is computed."""
+    """The attribute that sets the dtype of the mean: float64 for float64, else the default."""
     return {"stash_type": DOUBLE_TYPE} if graph.dtype == np.float64 else {}
 
 
@@ -215,11 +222,15 @@ def _check_channels(input: Value, *tensors: Value | None) -> None:
 def _last_sizes(
     input: Value, normalized_shape: Any, weight: Value | None, bias: Value | None
 ) -> tuple[int, ...]:
-    """The sizes of the last axes, which the input and the weights must have."""
+    """Read normalized_shape as a tuple; the input's last axes and the weights must have it.
+
+    Raises:
+        Unsupported: for other shapes, because an operator may broadcast them.
+    """
     is_number = isinstance(normalized_shape, int)
     sizes = (normalized_shape,) if is_number else tuple(normalized_shape)
     if not sizes or input.shape[-len(sizes) :] != sizes:
-        raise Unsupported(f"normalized_shape={normalized_shape!r}, of which no operator is told")
+        raise Unsupported(f"normalized_shape={normalized_shape!r}, which no operator checks")
     if any(x is not None and x.shape != sizes for x in (weight, bias)):
         raise Unsupported("a weight of another shape, which an operator broadcasts")
     return sizes

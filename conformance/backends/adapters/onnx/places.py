@@ -42,7 +42,7 @@ def pad(
         if value is not None:
             raise Unsupported(f"value={value!r} with mode={mode!r}")
         if 0 in input.shape[input.rank - axes - 1 :]:
-            raise Unsupported("an input of no elements, which Pad takes")
+            raise Unsupported("an input of no elements, which Pad does not refuse")
         limits = [n - (mode == "reflect") for n in lengths]
         if mode != "replicate" and any(
             max(b, a) > m for b, a, m in zip(before, after, limits, strict=True)
@@ -70,7 +70,7 @@ def padding_layer(
     if len(numbers) != 2 * dims:
         raise Unsupported(f"padding={padding!r}")
     if input.rank < dims or (mode != "constant" and input.rank not in (dims + 1, dims + 2)):
-        raise Unsupported(f"an input of {input.rank} axes, which Pad takes")
+        raise Unsupported(f"an input of {input.rank} axes, which Pad does not refuse")
     return _pad_input(graph, input, pad=numbers, mode=mode, value=value)
 
 
@@ -139,7 +139,7 @@ def fold(
     rows = zip(image, block, dilations, pads, steps, strict=True)
     blocks = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in rows]
     if input.shape[-2] % math.prod(block) or math.prod(blocks) != input.shape[-1]:
-        raise Unsupported("blocks of another number, which Col2Im takes")
+        raise Unsupported("blocks of another number, which Col2Im does not refuse")
     is_unbatched = input.rank == 2
     x = graph.add("Unsqueeze", input.name, graph.integers(0)) if is_unbatched else input.name
     y = graph.add(
@@ -157,7 +157,7 @@ def embedding(
     """Gather; arguments about gradients and initial values do not change the output."""
     require_supported(max_norm=(max_norm, None))
     if weight.rank != 2:
-        raise Unsupported(f"a weight of {weight.rank} axes, which Gather takes")
+        raise Unsupported(f"a weight of {weight.rank} axes, which Gather does not refuse")
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise Unsupported(f"padding_idx={padding_idx} of {rows} rows")
@@ -167,7 +167,7 @@ def embedding(
 def one_hot(graph: Graph, tensor: Value, *, num_classes: int = -1) -> str:
     """OneHot of integers, along the last axis."""
     if tensor.dtype != INT64:
-        raise Unsupported(f"classes of {tensor.dtype}, which OneHot takes")
+        raise Unsupported(f"classes of {tensor.dtype}, which OneHot does not refuse")
     if tensor.rank == 0:
         raise Unsupported("a scalar, of which OneHot has no axis")
     if num_classes < 1:

@@ -101,7 +101,7 @@ def cell(
 def _initial_states(kind: str, h: Value | None, c: Value | None) -> list[Value | None]:
     """The initial states that this kind of layer has."""
     if kind == "LSTM" and (h is None) != (c is None):
-        raise Unsupported("one initial state of two, which ONNX takes")
+        raise Unsupported("one initial state of two, which ONNX does not refuse")
     return [h, c][: STATES[kind]]
 
 

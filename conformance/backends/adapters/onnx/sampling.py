@@ -30,7 +30,7 @@ def interpolate(
     """Resize to a size, or by factors, which it stores in float32."""
     dims = input.rank - 2
     if dims not in (1, 2, 3) or rank not in (0, input.rank):
-        raise Unsupported(f"an input of {input.rank} axes, which Resize takes")
+        raise Unsupported(f"an input of {input.rank} axes, which Resize does not refuse")
     attributes = _mode_attributes(mode, dims, align_corners, antialias)
     scales, lengths = None, None
     if (size is None) == (scale_factor is None):
