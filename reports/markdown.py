@@ -63,7 +63,7 @@ def _failures(run: Run, table: summary.Matrix, max_causes: int) -> list[str]:
     lines = [f"### {len(bugs)} likely cause{'s' if len(bugs) > 1 else ''} of failure", ""]
     for bug in bugs[:max_causes]:
         layers, first = ", ".join(bug.layers[:4]), bug.first
-        needs = f", needs {bug.needs_words}" if bug.needs_words else ""
+        needs = f", {bug.relation} {bug.needs_words}" if bug.needs_words else ""
         count = f"{len(bug.items)} item{'s' if len(bug.items) > 1 else ''}"
         lines.append(
             f"- {summary.GLYPHS[bug.status]} **{_plain_text(layers)}**: "

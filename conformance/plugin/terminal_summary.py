@@ -128,15 +128,15 @@ def _cause_lines(number: int, bug: Cluster, width: int) -> Iterator[Line]:
 
 
 def _needs_lines(bug: Cluster, width: int) -> Iterator[Line]:
-    """The arguments that the failure needs, and the share of such cases that fail."""
+    """The conditions of the failure, and how many failing and passing cases meet them."""
     needs = " and ".join((*bug.needs, *(["one of:"] if bug.one_of else [])))
     if bug.one_of:
-        yield from styled(f"   needs {needs}", width, "     ")
+        yield from styled(f"   {bug.relation} {needs}", width, "     ")
         for words, _, share in bug.alternatives:
             text = f"     {words}{f' ({share})' if share else ''}"
             yield from styled(text, width, "       ")
     elif needs or bug.share:
-        text = f"needs {needs}" if needs else "the plainest call fails"
+        text = f"{bug.relation} {needs}" if needs else "the plainest call fails"
         yield from styled(f"   {text}{f' ({bug.share})' if bug.share else ''}", width, "     ")
 
 

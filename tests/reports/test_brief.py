@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from conformance.reports.html import render
 from conformance.reports.markdown import markdown
 from conformance.reports.results import Run
 from made_runs import WRONG, large_run, rich_run
 from test_report import run_of, verdict
 
 from conformance.model.case import Verdict
-from conformance.model.cause import Cause
+from conformance.model.cause import Cause, Need, Share
 from conformance.model.finding import Finding
 from conformance.model.layer_facts import LayerFacts
+from conformance.plugin.failure_report import failure_text
 from conformance.plugin.terminal_summary import MAX_CAUSES, MAX_NAMED_KNOWN, summary_lines
 from conformance.plugin.terminal_table import table_lines
 from conformance.plugin.terminal_text import HEADING, Line
@@ -147,6 +149,25 @@ def test_an_item_of_several_causes_is_counted_once() -> None:
     failed = verdict("Linear", "values", "float32", "failed", failure=WRONG, others=(second_cause,))
     assert "1. Linear: wrong values (1 item)" in _text_lines(run_of(failed))
     assert "**Linear**: wrong values (1 item)" in markdown(run_of(failed))
+
+
+def test_conditions_that_most_passing_cases_meet_are_not_needed() -> None:
+    needs = (Need("dim", "None", "0", False, varied=True),)
+    for counts, words in {
+        (6, 6, 1, 100): "needs dim=None (6 of 6 failing and 1 of 100 passing cases)",
+        (6, 9, 2, 14): "fails more often with dim=None (6 of 9 failing and 2 of 14 passing cases)",
+        (4, 6, 9, 10): "this call needs dim=None (4 of 6 failing and 9 of 10 passing cases)",
+    }.items():
+        share = Share(("dim=None",), *counts)
+        failed = verdict(
+            "Softmax", "values", "f", "failed", failure=WRONG, needs=needs, share=share
+        )
+        run = run_of(failed)
+        assert f"   {words}" in _text_lines(run, 100)
+        words = words.partition(" (")[0]
+        assert f", {words} (1 item)" in markdown(run)
+        assert words.replace("dim=None", "") in render(run)
+        assert words in failure_text(failed)
 
 
 def test_lines_are_styled_by_what_they_tell() -> None:

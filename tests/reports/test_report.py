@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conformance.reports import html, results, summary, text
 from conformance.reports import page as pages
+from conformance.reports.markdown import markdown
 
 from conformance.layers import CATALOGUE
 from conformance.layers.layer_facts import facts_of_layers, layers_by_family
@@ -252,6 +253,27 @@ def test_the_lead_sentence_counts_cases_and_layers() -> None:
         "of 2 layers, 1 is not fully tested and 1 passes."
     )
     assert "has not been tested: no test case has a result." in _lead()
+
+
+def test_headline_names_checks_that_compared_nothing_or_too_little() -> None:
+    gaps = {"random": ("D",), "layout": ("A", "B", "C", "D")}
+    run = run_of(
+        *(verdict(layer, "shape", "f", "passed") for layer in "ABCD"),
+        *(verdict(layer, c, "f", "unsupported") for c, layers in gaps.items() for layer in layers),
+        verdict("A", "values", "f", "passed", thin="2 of 40 structures (declined)"),
+        verdict("B", "values", "f", "unsupported"),
+        verdict("B", "values", "g", "passed"),
+        verdict("Unsupported", "values", "f", "unsupported"),
+    )
+    outcome = summary.outcome(run)
+    untested = "ot tested: random (D), layout (A, B, C and 1 more)"
+    thin = "1 verdict is thin (declined): values (A)"
+    assert outcome.headline.endswith(f"0 new; n{untested}; {thin}.")
+    assert f"N{untested}. {thin}." in Page(html.render(run)).text("p")
+    assert f"; n{untested}; {thin}.**" in markdown(run)
+    assert outcome.lead.endswith("of 5 layers, 1 is not supported and 4 pass what was tested.")
+    complete = summary.outcome(run_of(verdict("A", "values", "f", "passed")))
+    assert (complete.untested, complete.lead[-22:]) == ("", "its only layer passes.")
 
 
 @pytest.mark.parametrize("status", ["unsupported", "unchecked"])
