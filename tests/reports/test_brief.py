@@ -116,18 +116,45 @@ def test_what_layers_lack_in_part_is_told_once_and_is_not_all_that_they_are() ->
     verdicts += [verdict("Conv1d", c, "float32", s) for c, s in _PARTLY_UNSUPPORTED.items()]
     verdicts += [verdict("LSTM", "shape", "float32", "unsupported")]
     verdicts += [verdict("GRU", "shape", "float32", "passed")]
-    lines = _text_lines(run_of(*verdicts))
-    assert lines[: lines.index("")] == [
+    assert _text_lines(run_of(*verdicts))[:-1] == [
+        "✓ 3 layers passed all that is supported of them",
+        "✓ 1 layer passed every check",
+        "",
         "– 1 layer not supported: LSTM",
         "– 2 layers not supported in float64: Linear, Bilinear",
         "– 1 layer not supported in gradients: Conv1d",
-        "✓ 3 layers passed all that is supported of them",
-        "✓ 1 layer passed every check",
     ]
     page = markdown(run_of(*verdicts))
     assert "- – 2 not supported in float64: Linear, Bilinear\n" in page
     assert "| Linear | ✓ passed 1/2 |" in page
     assert "| LSTM |" not in page
+
+
+def test_many_unsupported_layers_are_counted_after_the_failures() -> None:
+    unsupported = [verdict(f"Layer{k}", "values", "f", "unsupported") for k in range(40)]
+    run = run_of(verdict("Linear", "values", "f", "failed"), *unsupported)
+    lines = _text_lines(run)
+    gap_index = lines.index("– 40 layers not supported (-v names them)")
+    assert gap_index > lines.index("1 likely cause of failure:")
+    assert "Layer1" not in " ".join(lines)
+    assert "Layer1, Layer2" in " ".join(x.text for x in summary_lines(run, 80, in_full=True))
+    page = markdown(run, results="out/r.jsonl")
+    assert "- – 40 not supported (`nn-conformance summary out/r.jsonl --all`)" in page
+    assert "Layer1, Layer2" in markdown(run, all_causes=True)
+
+
+def test_causes_that_do_not_show_are_listed_by_a_whole_command() -> None:
+    layers = ("Linear", "Conv2d", "ReLU", "LSTM", "GELU", "Softmax", "Dropout")
+    failed = [
+        verdict(layer, check, "f", "failed", failure=Finding("other", says=f"{layer} {check}"))
+        for layer in layers
+        for check in ("values", "shape")
+    ]
+    run = run_of(*failed, options={"results": "out put/r.jsonl"})
+    lines = _text_lines(run)
+    place = lines.index(f"… and {len(failed) - MAX_CAUSES} more:")
+    assert lines[place + 1] == "  nn-conformance summary 'out put/r.jsonl' --all"
+    assert "--conformance-results=FILE" in " ".join(_text_lines(run_of(*failed)))
 
 
 _PARTLY_UNSUPPORTED = {"shape": "passed", "values": "passed", "gradients": "unsupported"}
