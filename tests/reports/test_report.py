@@ -17,6 +17,8 @@ from conformance.reports.markdown import markdown
 from conformance.layers import CATALOGUE
 from conformance.layers.layer_facts import facts_of_layers, layers_by_family
 from conformance.model.case import STATUSES, Examples, Verdict
+from conformance.model.cause import Cause
+from conformance.model.finding import Finding
 
 DTYPES = ("float32", "bfloat16")
 
@@ -360,6 +362,22 @@ def test_margins_that_are_no_numbers_are_left_out() -> None:
     run = run_of(verdict("A", "values", "f", "passed", margin=float("nan")))
     assert summary.margins(run).rows == ()
     assert summary.totals(run).margin is None
+
+
+def test_the_page_names_the_dtypes_that_have_verdicts() -> None:
+    shown = Page(html.render(run_of(verdict("A", "values", "float32", "passed")))).text("p")
+    assert "· cpu · float32 · seed" in shown
+    assert "· cpu · float32, bfloat16 · seed" in Page(html.render(run_of())).text("p")
+
+
+def test_an_item_with_two_causes_is_one_failing_item() -> None:
+    second_cause = Cause("second", failure=Finding("other", says="second"))
+    failed = verdict(
+        "Linear", "values", "float32", "failed",
+        failure=Finding("other", says="first"), others=(second_cause,),
+    )  # fmt: skip
+    shown = Page(html.render(run_of(failed))).text("p")
+    assert "1 failing item with 2 likely causes" in shown
 
 
 def test_the_page_is_well_formed_and_its_links_lead_somewhere() -> None:
