@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from conformance.reports.causes import independent_arguments, needed_conditions
+from conformance.reports.causes import independent_arguments, needed_conditions, needs_relation
 from conformance.reports.clusters import split_by_cause
 from conformance.reports.headline import issue_title, whose_bug
 from conformance.reports.results import Run
 
 from conformance.model.case import Verdict
+from conformance.model.cause import CALL_NEEDS
 from conformance.model.checks import facts_of
 from conformance.model.finding import Finding
 from conformance.model.layer_facts import LayerFacts, facts_of_unknown_layer
@@ -172,7 +173,9 @@ def _expected(verdict: Verdict, facts: LayerFacts) -> Iterator[str]:
 def _needs_lines(verdict: Verdict) -> Iterator[str]:
     """The conditions that the failure needs, and arguments that do not matter."""
     if needs := needed_conditions(verdict):
-        yield from ("", f"It needs {' and '.join(map(code_span, needs))}.")
+        relation = needs_relation(verdict)
+        opening = "This call needs" if relation == CALL_NEEDS else f"It {relation}"
+        yield from ("", f"{opening} {' and '.join(map(code_span, needs))}.")
     if others := independent_arguments(verdict):
         yield from ("", f"It persists with other values of {', '.join(map(code_span, others))}.")
 

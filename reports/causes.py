@@ -10,6 +10,7 @@ from typing import Any
 from conformance.reports.statuses import status
 
 from conformance.model.case import Verdict
+from conformance.model.cause import NEEDS
 from conformance.model.checks import facts_of
 from conformance.model.finding import IN_TRAIN_MODE
 from conformance.model.finding_text import (
@@ -155,6 +156,11 @@ def _non_default_arguments(case: Mapping[str, Any] | None, facts: LayerFacts) ->
 def needed_conditions(verdict: Verdict) -> tuple[str, ...]:
     """The conditions that a failure needs, as phrases: `"groups > 1"`."""
     return tuple(need.phrase for need in verdict.needs if not need.fails)
+
+
+def needs_relation(verdict: Verdict) -> str:
+    """The words before the conditions that a failure needs, by the evidence: `"needs"`."""
+    return NEEDS if verdict.share is None else verdict.share.relation
 
 
 def independent_arguments(verdict: Verdict) -> tuple[str, ...]:

@@ -12,11 +12,13 @@ from conformance.reports.causes import (
     manner_key,
     needed_arguments,
     needed_conditions,
+    needs_relation,
     title,
 )
 from conformance.reports.statuses import SEVERITY, severity_rank, status
 
 from conformance.model.case import Verdict
+from conformance.model.cause import NEEDS
 from conformance.model.checks import facts_of
 from conformance.model.layer_facts import LayerFacts, facts_of_unknown_layer
 
@@ -77,10 +79,19 @@ class Cluster:
 
     @property
     def needs_words(self) -> str:
-        """What the failure needs, as a clause; empty if the simplest call fails."""
+        """The conditions of the failure, as a clause; empty if the simplest call fails."""
         choices = "; ".join(" and ".join(alternative) for alternative in self.one_of)
         parts = [*self.needs, *([f"one of: {choices}"] if choices else [])]
         return " and ".join(parts)
+
+    @property
+    def relation(self) -> str:
+        """The words before `needs_words`, by the evidence of its cases: `"needs"`."""
+        if not self.one_of:
+            return needs_relation(self.first)
+        # Each alternative has a part of the failing cases.
+        shares = [verdict.share for _, verdict, _ in self.alternatives]
+        return NEEDS if all(x is None or x.is_separating for x in shares) else "fails with"
 
     @property
     def items(self) -> tuple[Verdict, ...]:

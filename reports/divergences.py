@@ -10,6 +10,7 @@ from conformance.reports.matrix import matrix, verdicts_with_status
 from conformance.reports.results import Run
 from conformance.reports.statuses import cached_per_run, is_run_error, is_stale, status, verdicts
 from conformance.reports.text import share
+from conformance.reports.untested import check_names, checks_of, untested_checks
 
 from conformance.model.case import Verdict
 from conformance.model.cause import Excuse
@@ -47,6 +48,7 @@ class Divergences:
         left_out: examples not run because a known failure would end the process.
         excused: failed examples that a known failure explains.
         thin: verdicts that rest on too few structures.
+        untested: checks that compared nothing, each with the supported layers concerned.
         not_shown: reasons of known failures whose pinned case passes here, with their verdicts.
         survey: the run is a survey: new divergences are new on this machine.
     """
@@ -59,6 +61,7 @@ class Divergences:
     left_out: int
     excused: int
     thin: tuple[Verdict, ...]
+    untested: Mapping[str, tuple[str, ...]]
     not_shown: Mapping[str, tuple[Verdict, ...]]
     survey: bool
 
@@ -79,13 +82,20 @@ class Divergences:
 
     @property
     def headline(self) -> str:
-        """The counts, followed by the number of verdicts that rest on too few structures."""
-        summary = self.counts
+        """The counts, followed by the checks that compared nothing or too little."""
+        return "; ".join([self.counts, *self.gaps])
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """The checks that compared nothing, then those that rest on too few structures."""
+        untested = f"not tested: {check_names(self.untested)}" if self.untested else ""
+        thin = ""
         if self.thin:
             verb = "verdict is" if len(self.thin) == 1 else "verdicts are"
             reasons = sorted({(v.thin or "").rpartition("(")[2].rstrip(")") for v in self.thin})
-            summary += f"; {len(self.thin)} {verb} thin ({', '.join(reasons)})"
-        return summary
+            names = check_names(checks_of(self.thin))
+            thin = f"{len(self.thin)} {verb} thin ({', '.join(reasons)}): {names}"
+        return tuple(text for text in (untested, thin) if text)
 
 
 @cached_per_run
@@ -124,6 +134,7 @@ def divergences(run: Run) -> Divergences:
         left_out=sum(v.examples.left_out for v in all_verdicts),
         excused=sum(v.examples.excused for v in all_verdicts),
         thin=tuple(v for v in all_verdicts if v.thin and v.status == "passed"),
+        untested=untested_checks(matrix(run)),
         not_shown=_not_shown(all_verdicts),
         survey=run.identity.survey,
     )

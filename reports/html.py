@@ -90,7 +90,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         families={name: layer_facts.family for name, layer_facts in run.identity.layers.items()},
         totals=summary.totals(run),
         counts=summary.counts(run),
-        failures=sum(len(bug.items) for bug in bugs),
+        failures=len({verdict.id for bug in bugs for verdict in bug.items}),
         bugs=bugs,
         causes=[(bug, cluster_title(bug)) for bug in bugs[:MAX_CAUSES]],
         found=divergences,
@@ -102,6 +102,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         spaces=spaces,
         timings=summary.timings(run),
         dtypes=summary.dtypes(run),
+        judged_dtypes=_judged_dtypes(run),
         devices=summary.devices(run),
         provenance=provenance(run),
         linked=set(summary.BAD),
@@ -127,6 +128,12 @@ def _accepted(run: Run) -> dict[str, int]:
     for verdict in summary.verdicts(run):
         accepted.update(verdict.accepted)
     return dict(accepted.most_common())
+
+
+def _judged_dtypes(run: Run) -> tuple[str, ...]:
+    """The dtypes in which the run has verdicts; those selected if it has none."""
+    with_verdict = {verdict.dtype for verdict in run.verdicts}
+    return tuple(name for name in summary.dtypes(run) if name in with_verdict or not with_verdict)
 
 
 def _script_data(

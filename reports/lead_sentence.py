@@ -46,8 +46,9 @@ def _layers(run: Run) -> str:
     rows = [row for row in matrix(run).rows if row.tally.items]
     results = Counter(_result(row, survey=survey) for row in rows)
     total = len(rows)
+    limit = " what was tested" if divergences(run).gaps else ""
     if results["pass"] == total:
-        return "its only layer passes" if total == 1 else f"all {total} layers pass"
+        return f"{'its only layer passes' if total == 1 else f'all {total} layers pass'}{limit}"
     singular, plural = ("differs", "differ") if survey else ("fails", "fail")
     parts = []
     if results["fail"]:
@@ -59,7 +60,7 @@ def _layers(run: Run) -> str:
     if results["open"]:
         parts.append(_count(results["open"], "is not fully tested", "are not fully tested"))
     if results["pass"] and len(parts) == 1:
-        parts.append(_count(results["pass"], "passes", "pass"))
+        parts.append(f"{_count(results['pass'], 'passes', 'pass')}{limit}")
     if total == 1:
         return f"its only layer {parts[0].removeprefix('1 ')}"
     *first, last = parts

@@ -20,13 +20,15 @@ MAX_TEXT = 200_000
 """The most characters: CI services refuse pages beyond a mebibyte."""
 
 
-def markdown(run: Run, *, all_causes: bool = False) -> str:
+def markdown(run: Run, *, all_causes: bool = False, results: str = "RESULTS") -> str:
     """Render the outcome, the failures by cause, and layers × checks.
 
-    With `all_causes`, all causes are listed, however long the page becomes.
+    With `all_causes`, all causes and all unsupported layers are listed, however long the page
+    becomes. `results` is the name of the results file in commands.
     """
     outcome, totals = summary.outcome(run), summary.totals(run)
     table = summary.matrix(run)
+    command = _code_span(f"nn-conformance summary {results} --all")
     lines = [
         f"## {_icon(outcome.name)} {_plain_text(run.identity.backend, 80)}: {outcome.name}",
         "",
@@ -38,9 +40,9 @@ def markdown(run: Run, *, all_causes: bool = False) -> str:
         "",
         *([f"> Drawn {_plain_text(run.identity.drawn, 300)}.", ""] if run.identity.drawn else []),
         *(f"> {_plain_text(note, 300)}" for note in run.notes[:5]),
-        *_failures(run, table, len(run.verdicts) + 1 if all_causes else MAX_CAUSES),
+        *_failures(run, table, None if all_causes else MAX_CAUSES, command),
         *_not_occurring_lines(run),
-        *_support_gap_lines(run, table),
+        *_support_gap_lines(run, table, "" if all_causes else command),
         *_matrix(table),
     ]
     text = "\n".join(lines).encode("utf-8", "backslashreplace").decode() + "\n"
@@ -56,14 +58,15 @@ def _numbers(run: Run, totals: summary.Totals) -> str:
     )
 
 
-def _failures(run: Run, table: summary.Matrix, max_causes: int) -> list[str]:
+def _failures(run: Run, table: summary.Matrix, max_causes: int | None, command: str) -> list[str]:
+    """The causes of failure; `command` lists those beyond `max_causes`."""
     bugs = summary.clusters(summary.verdicts_with_status(table), run.identity.layers)
     if not bugs:
         return []
     lines = [f"### {len(bugs)} likely cause{'s' if len(bugs) > 1 else ''} of failure", ""]
     for bug in bugs[:max_causes]:
         layers, first = ", ".join(bug.layers[:4]), bug.first
-        needs = f", needs {bug.needs_words}" if bug.needs_words else ""
+        needs = f", {bug.relation} {bug.needs_words}" if bug.needs_words else ""
         count = f"{len(bug.items)} item{'s' if len(bug.items) > 1 else ''}"
         lines.append(
             f"- {summary.GLYPHS[bug.status]} **{_plain_text(layers)}**: "
@@ -71,8 +74,8 @@ def _failures(run: Run, table: summary.Matrix, max_causes: int) -> list[str]:
         )
         if first.call:
             lines.append(f"  {_code_span(first.call)}")
-    if len(bugs) > max_causes:
-        lines.append(f"- … and {len(bugs) - max_causes} more: nn-conformance summary --all")
+    if max_causes is not None and len(bugs) > max_causes:
+        lines.append(f"- … and {len(bugs) - max_causes} more: {command}")
     return [*lines, ""]
 
 
@@ -88,14 +91,17 @@ def _not_occurring_lines(run: Run) -> list[str]:
     return [f"### Known failures that do not show on {places}", "", *lines, ""]
 
 
-def _support_gap_lines(run: Run, table: summary.Matrix) -> list[str]:
-    """A line for each gap in the backend's support."""
+def _support_gap_lines(run: Run, table: summary.Matrix, command: str) -> list[str]:
+    """A line for each gap in the backend's support.
+
+    Many layers are only counted if a `command` lists them.
+    """
+    format_layers = support_gaps.format_few_layers if command else support_gaps.format_layers
     lines = []
     for lack in support_gaps.support_gaps(table):
-        names = support_gaps.format_layers(lack.layers, table.layers, run.identity.layers)
-        lines.append(
-            f"- – {_plain_text(f'{len(lack.layers)} not supported{lack.where}: {names}', 2000)}"
-        )
+        names = format_layers(lack.layers, table.layers, run.identity.layers)
+        text = _plain_text(f"{len(lack.layers)} not supported{lack.where}")
+        lines.append(f"- – {text}{f': {_plain_text(names, 2000)}' if names else f' ({command})'}")
     title = "### Layers that the backend lacks, in whole or in part"
     return [title, "", *lines, ""] if lines else []
 

@@ -39,10 +39,11 @@ class RunOutcome:
         reason: the counts behind the name, with their totals.
         gap: why the run is incomplete; empty for a complete one.
         missing: ids of the items without a verdict.
-        headline: the backend, the share of cases that conform, and how many divergences are known
-            and new; empty if nothing was checked.
+        headline: the backend, the share of cases that conform, how many divergences are known
+            and new, and the gaps; empty if nothing was checked.
         claim: what the run shows about the standard that it is checked against; empty without one.
         lead: one sentence for readers who know neither checks nor items.
+        untested: the checks that compared nothing or too little, as sentences; else empty.
     """
 
     name: str
@@ -52,6 +53,7 @@ class RunOutcome:
     headline: str = ""
     claim: str = ""
     lead: str = ""
+    untested: str = ""
 
     @property
     def sentence(self) -> str:
@@ -104,8 +106,16 @@ def outcome(run: Run) -> RunOutcome:
         )
     conformant = name == CONFORMANT or (name == SURVEYED and not bad)
     claim_sentence = claim(run, conformant=conformant)
+    gaps = [f"{text[0].upper()}{text[1:]}." for text in divergences(run).gaps]
     return RunOutcome(
-        name, summary, gap, without_verdict, _headline(run), claim_sentence, lead_sentence(run)
+        name,
+        summary,
+        gap,
+        without_verdict,
+        _headline(run),
+        claim_sentence,
+        lead_sentence(run),
+        " ".join(gaps),
     )
 
 

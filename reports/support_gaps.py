@@ -13,6 +13,8 @@ from conformance.model.layer_facts import LayerFacts
 
 MAX_NAMED = 3
 """Families of up to this size are listed layer by layer, even if they are complete."""
+MAX_LISTED = 6
+"""Families and layers of one gap that a short list names."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,21 @@ def format_layers(
         run_layers: all layers of the run, of which families consist.
         facts: facts by layer.
     """
+    return ", ".join(_layer_names(layers, run_layers, facts))
+
+
+def format_few_layers(
+    layers: Sequence[str], run_layers: Sequence[str], facts: Mapping[str, LayerFacts]
+) -> str:
+    """List layers as `format_layers` does; empty if that takes more than `MAX_LISTED` names."""
+    names = _layer_names(layers, run_layers, facts)
+    return ", ".join(names) if len(names) <= MAX_LISTED else ""
+
+
+def _layer_names(
+    layers: Sequence[str], run_layers: Sequence[str], facts: Mapping[str, LayerFacts]
+) -> tuple[str, ...]:
+    """The complete families among some layers, then the other layers."""
     families: dict[str, list[str]] = {}
     for layer in run_layers:
         if (layer_facts := facts.get(layer)) is not None and layer_facts.family:
@@ -101,4 +118,4 @@ def format_layers(
     named_layers = {
         layer for family_layers in complete_families.values() for layer in family_layers
     }
-    return ", ".join((*family_texts, *(layer for layer in layers if layer not in named_layers)))
+    return (*family_texts, *(layer for layer in layers if layer not in named_layers))

@@ -95,7 +95,7 @@ def _check_rate(masked: MaskedOutput, mask: np.ndarray) -> Evidence:
         return Evidence()
     low, high = _allowed_means(masked.keep_rate, draws.size, masked.slack)
     if not low <= draws.mean() <= high:
-        share = f"{draws.mean():.6g} of {draws.size}"
+        share = f"a share of {draws.mean():.6g} of {draws.size}"
         allowed_text = f"{masked.keep_rate:.4g}: from {low:.6g} to {high:.6g}"
         print_line = 'print("kept", mask.mean(), "of", mask.size)'
         lines = (_MASK, *_SINGLE, print_line, "failed = not low <= mask.mean() <= high")
@@ -168,7 +168,7 @@ def _check_neighbours(masked: MaskedOutput, draws: np.ndarray) -> None:
                 'print("neighbours alike", (a == b).mean(), "of", a.size)',
                 "failed = not low <= (a == b).mean() <= high",
             )  # fmt: skip
-            got = f"{share:.6g} of {first.size}"
+            got = f"a share of {share:.6g} of {first.size}"
             allowed_text = f"{equal_rate:.4g}: from {low:.6g} to {high:.6g}"
             when = f"{masked.call_text}, along axis {axis}"
             proof = _mask_proof(masked, lines, along=axis, low=low, high=high)

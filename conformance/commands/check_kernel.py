@@ -202,7 +202,8 @@ def _score_lines(score: Score) -> Iterator[str]:
         for line in bounded(score.smallest.message).splitlines()[:MAX_MESSAGE_LINES]:
             yield from _wrapped(line)
         if score.smallest.needs:
-            yield from _wrapped(f"needs {' and '.join(score.smallest.needs)}")
+            conditions = " and ".join(score.smallest.needs)
+            yield from _wrapped(f"{score.smallest.relation} {conditions}")
         yield ""
     if score.largest is not None:
         yield from _wrapped(f"largest error ÷ bound: {score.largest:.3g}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -371,7 +372,8 @@ def _summary(options: argparse.Namespace) -> int:
     from conformance.reports.results import read
 
     run = merge([read(path) for path in options.results])
-    text = markdown(run, all_causes=options.all)
+    results = shlex.join(map(str, options.results))
+    text = markdown(run, all_causes=options.all, results=results)
     if options.output is None:
         sys.stdout.buffer.write(text.encode())
     else:

@@ -21,6 +21,7 @@ from conformance.items.planning import PROFILES, Item
 from conformance.known.entry import load_entries
 from conformance.layers.encoding import CaseError, decode_verdict_case
 from conformance.model.case import Verdict
+from conformance.model.cause import NEEDS
 from conformance.model.limits import Limits, memory_per_worker
 from conformance.timing.workloads import plan_calls
 
@@ -62,12 +63,14 @@ class SmallestFailure:
         call: the call as a person would type it.
         message: what is wrong.
         needs: arguments and sizes that the failure needs, in words.
+        relation: the words before them, by the evidence: `"needs"`.
     """
 
     id: str
     call: str
     message: str
     needs: tuple[str, ...] = ()
+    relation: str = NEEDS
 
 
 @dataclass(frozen=True)
@@ -236,7 +239,8 @@ def _smallest_failure(failing: Sequence[Verdict]) -> SmallestFailure | None:
     # Prefer a verdict that states what the failure needs: it says more than a smaller case.
     verdict = min(failing, key=lambda v: (all(need.fails for need in v.needs), _size(v)))
     needs = tuple(dict.fromkeys(need.phrase for need in verdict.needs if not need.fails))
-    return SmallestFailure(verdict.id, verdict.call or "", verdict.own_message, needs)
+    relation = NEEDS if verdict.share is None else verdict.share.relation
+    return SmallestFailure(verdict.id, verdict.call or "", verdict.own_message, needs, relation)
 
 
 def _size(verdict: Verdict) -> float:

@@ -251,7 +251,7 @@ def _installed_versions(info: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def _comment(bug: Cluster) -> str:
     first = bug.first
-    needs = f"; needs {bug.needs_words}" if bug.needs_words else ""
+    needs = f"; {bug.relation} {bug.needs_words}" if bug.needs_words else ""
     return bounded(" ".join(f"{bug.title}: {first.call or first.id}{needs}".split()))
 
 

@@ -15,10 +15,7 @@ from conformance.matching.facts import EQUALITY_SIGN, Facts
 from conformance.matching.features import features
 from conformance.matching.rule_search import FeatureTable, Term
 from conformance.model.case import Case
-from conformance.model.cause import Need, Share
-
-MAX_COINCIDENCE = 0.01
-"""The largest accepted probability that a condition separates the cases by chance alone."""
+from conformance.model.cause import MAX_COINCIDENCE, Need, Share
 
 
 def describe_shared_conditions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +11,11 @@ from typing import Any
 
 from conformance.model.finding import Finding
 from conformance.model.finding_text import finding_message
+
+MAX_COINCIDENCE = 0.01
+"""The largest accepted probability that a condition separates the cases by chance alone."""
+NEEDS, MORE_OFTEN, CALL_NEEDS = "needs", "fails more often with", "this call needs"
+"""The words before the conditions of a cause, from the strongest evidence to the weakest."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,33 @@ class Share:
             f"{self.failing} of {self.of_failing} failing and "
             f"{self.passing} of {self.of_passing} passing cases"
         )
+
+    @property
+    def relation(self) -> str:
+        """The words before the conditions: `NEEDS`, `MORE_OFTEN` or `CALL_NEEDS`.
+
+        A failure needs conditions that all failing cases meet and that passing cases seldom meet.
+        """
+        if self.failing == self.of_failing and self.is_separating:
+            return NEEDS
+        is_more_frequent = self.failing * self.of_passing > self.passing * self.of_failing
+        return MORE_OFTEN if is_more_frequent else CALL_NEEDS
+
+    @property
+    def is_separating(self) -> bool:
+        """Whether no passing case meets the conditions, or too few for a coincidence.
+
+        If cases failed at random, the number of failing cases that meet the conditions would have a
+        hypergeometric distribution.
+        """
+        if not self.passing:
+            return True
+        meeting, cases = self.failing + self.passing, self.of_failing + self.of_passing
+        ways = sum(
+            math.comb(meeting, failing) * math.comb(cases - meeting, self.of_failing - failing)
+            for failing in range(self.failing, self.of_failing + 1)
+        )
+        return ways <= MAX_COINCIDENCE * math.comb(cases, self.of_failing)
 
 
 @dataclass(frozen=True)

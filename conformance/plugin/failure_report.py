@@ -8,7 +8,7 @@ from typing import Any
 from conformance.model.case import Verdict
 from conformance.model.plain_text import bounded, visible
 from conformance.plugin.shared import DATA_PROPERTIES
-from conformance.reports.causes import needed_conditions, numbers
+from conformance.reports.causes import needed_conditions, needs_relation, numbers
 from conformance.reports.clusters import split_by_cause
 from conformance.reports.text import cut
 
@@ -64,4 +64,4 @@ def message_lines(verdict: Verdict, limit: int, shown_line: str = "") -> list[st
 def _cause_lines(verdict: Verdict) -> Iterator[str]:
     yield verdict.message or ""
     if needs := needed_conditions(verdict):
-        yield f"needs {' and '.join(needs)}"
+        yield f"{needs_relation(verdict)} {' and '.join(needs)}"

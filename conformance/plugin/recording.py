@@ -238,17 +238,19 @@ class Recorder:
 
     def _write_pages(self) -> None:
         settings = self.session.settings
+        name = str(settings.results) if settings.results else "RESULTS"
         if settings.report is not None:
             from conformance.reports import html
 
-            name = str(settings.results) if settings.results else "RESULTS"
             self._write_page(
                 "report", settings.report, lambda: html.render(self.run(), results=name)
             )
         if settings.summary is not None:
             from conformance.reports.markdown import markdown
 
-            self._write_page("summary", settings.summary, lambda: markdown(self.run()))
+            self._write_page(
+                "summary", settings.summary, lambda: markdown(self.run(), results=name)
+            )
 
     def _write_page(self, kind: str, path: Path, text: Callable[[], str]) -> None:
         try:

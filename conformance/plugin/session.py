@@ -163,9 +163,11 @@ class Session:
         values = self.plan.values
         values_note = f", {values} of each structure" if values > 1 else ""
         budget_note = f", budget {self.plan.budget} s" if self.plan.budget else ""
-        mode = "survey" if s.survey else "gate"
+        subject = "survey of backend" if s.survey else "backend"
+        effect = "differences do not fail" if s.survey else "unlisted differences fail"
+        versions = f" ({facts})" if facts else ""
         header = [
-            f"conformance: {mode} of backend {self.plan.backend} ({facts})",
+            f"conformance: {subject} {self.plan.backend}{versions}; {effect} the run",
             (
                 f"conformance: device {', '.join(self.plan.devices)}; profile {s.profile}, "
                 f"up to {s.examples} examples an item{values_note}{budget_note}, "

@@ -104,10 +104,11 @@ class Terminal:
         outcome = summary.outcome(run)
         width = min(terminal_width(), MAX_PROSE_WIDTH)
         reporter.write_sep("=", f"conformance of {self.session.plan.backend}")
-        if reporter.config.option.verbose > 0:
+        is_verbose = reporter.config.option.verbose > 0
+        if is_verbose:
             _write_lines(reporter, table_lines(run, terminal_width()))
             reporter.write_line("")
-        _write_lines(reporter, summary_lines(run, width))
+        _write_lines(reporter, summary_lines(run, width, in_full=is_verbose))
         _write_lines(reporter, _budget_lines(run.verdicts), width)
         _write_lines(reporter, _unsupported_lines(run.verdicts), width)
         reporter.write_line("")
@@ -116,9 +117,7 @@ class Terminal:
         _write_lines(reporter, [Line(outcome.claim, HEADING)] if outcome.claim else [], width)
         for text in wrapped(outcome.sentence, width):
             reporter.write_line(text, **MARKUP[style], bold=True)
-        _write_lines(
-            reporter, _hidden_known_lines(run, in_full=reporter.config.option.verbose > 0), width
-        )
+        _write_lines(reporter, _hidden_known_lines(run, in_full=is_verbose), width)
         if not run.identity.survey:
             _write_lines(reporter, _torch_report_lines(run), width)
         if not in_full:

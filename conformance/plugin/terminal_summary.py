@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from conformance.model.layer_facts import LayerFacts
@@ -26,10 +27,13 @@ MAX_MESSAGE_LINES = 4
 """Lines of a message to show for a failure without numbers."""
 
 
-def summary_lines(run: Run, width: int = 80) -> Iterator[Line]:
-    """What did not pass by layer and check, then the causes of failure, then the counts."""
+def summary_lines(run: Run, width: int = 80, *, in_full: bool = False) -> Iterator[Line]:
+    """What did not pass, then the causes of failure, what is not supported, and the counts.
+
+    With `in_full`, all layers are named.
+    """
     matrix = summary.matrix(run)
-    yield from _layer_lines(matrix, run.identity.layers, width)
+    yield from _layer_lines(matrix, run.identity.layers, width, in_full=in_full)
     bugs = summary.clusters(summary.verdicts_with_status(matrix), run.identity.layers)
     if bugs:
         yield Line("")
@@ -38,16 +42,28 @@ def summary_lines(run: Run, width: int = 80) -> Iterator[Line]:
         for number, bug in enumerate(bugs[:MAX_CAUSES], 1):
             yield from _cause_lines(number, bug, width)
         if len(bugs) > MAX_CAUSES:
-            text = f"… and {len(bugs) - MAX_CAUSES} more: nn-conformance summary --all lists them"
-            yield from styled(text, width)
+            yield from _more_causes_lines(run, len(bugs) - MAX_CAUSES, width)
     yield Line("")
+    yield from _gap_lines(matrix, run.identity.layers, width, in_full=in_full)
     counts = summary.counts(run)
     text = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
     yield from styled(text, width)
 
 
+def _more_causes_lines(run: Run, count: int, width: int) -> Iterator[Line]:
+    """The number of causes that do not show, and the command that lists them."""
+    results = run.identity.options.get("results")
+    if results is None:
+        text = f"… and {count} more; a run with --conformance-results=FILE records them"
+        yield from styled(text, width)
+        return
+    # A command is one line, so that it can be copied.
+    yield Line(f"… and {count} more:")
+    yield Line(f"  {visible(shlex.join(['nn-conformance', 'summary', results, '--all']))}")
+
+
 def _layer_lines(
-    matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int
+    matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int, *, in_full: bool
 ) -> Iterator[Line]:
     """A line for each layer that did not pass everywhere, then a line for each common outcome."""
     layers_by_outcome: dict[str, list[str]] = {}
@@ -72,21 +88,28 @@ def _layer_lines(
             for s, x in checks_by_status.items()
         )
         yield from styled(f"{row.layer}  {'; '.join(parts)}", width, style=worst)
-    for gap in support_gaps.support_gaps(matrix):
-        names = support_gaps.format_layers(gap.layers, matrix.layers, facts)
-        sentence = f"{_layer_count(gap.layers)} not supported{gap.where}: {names}"
-        text = f"{summary.GLYPHS['unsupported']} {sentence}"
-        yield from styled(text, width, style="unsupported")
     for status, words in _OUTCOME_SENTENCES.items():
         layers = layers_by_outcome.get(status, [])
         if layers:
             sentence = words.format(layers=_layer_count(layers))
             style = "passed" if status == "supported" else status
-            if status == "known" and len(layers) > MAX_NAMED_KNOWN:
+            if status == "known" and len(layers) > MAX_NAMED_KNOWN and not in_full:
                 sentence += " (-v names them)"
             elif style != "passed":
                 sentence += f": {support_gaps.format_layers(layers, matrix.layers, facts)}"
             yield from styled(f"{summary.GLYPHS[style]} {sentence}", width, style=style)
+
+
+def _gap_lines(
+    matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int, *, in_full: bool
+) -> Iterator[Line]:
+    """A line for each gap in the backend's support; `in_full` also names many layers."""
+    format_layers = support_gaps.format_layers if in_full else support_gaps.format_few_layers
+    for gap in support_gaps.support_gaps(matrix):
+        names = format_layers(gap.layers, matrix.layers, facts)
+        text = f"{summary.GLYPHS['unsupported']} {_layer_count(gap.layers)} not supported"
+        text += f"{gap.where}{f': {names}' if names else ' (-v names them)'}"
+        yield from styled(text, width, style="unsupported")
 
 
 _OUTCOME_SENTENCES = {
@@ -128,15 +151,15 @@ def _cause_lines(number: int, bug: Cluster, width: int) -> Iterator[Line]:
 
 
 def _needs_lines(bug: Cluster, width: int) -> Iterator[Line]:
-    """The arguments that the failure needs, and the share of such cases that fail."""
+    """The conditions of the failure, and how many failing and passing cases meet them."""
     needs = " and ".join((*bug.needs, *(["one of:"] if bug.one_of else [])))
     if bug.one_of:
-        yield from styled(f"   needs {needs}", width, "     ")
+        yield from styled(f"   {bug.relation} {needs}", width, "     ")
         for words, _, share in bug.alternatives:
             text = f"     {words}{f' ({share})' if share else ''}"
             yield from styled(text, width, "       ")
     elif needs or bug.share:
-        text = f"needs {needs}" if needs else "the plainest call fails"
+        text = f"{bug.relation} {needs}" if needs else "the plainest call fails"
         yield from styled(f"   {text}{f' ({bug.share})' if bug.share else ''}", width, "     ")
 
 

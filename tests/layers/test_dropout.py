@@ -146,7 +146,9 @@ def test_a_rate_a_little_off_is_noticed(layer: str, share: float) -> None:
             return output * (single > share)
 
     backend = ModuleBackend("wrong", nn=SimpleNamespace(**{layer: Wrong}))
-    assert "kept" in first_failure(backend, layer, "random").message
+    message = first_failure(backend, layer, "random").message
+    assert "kept" in message
+    assert "got a share of 0." in " ".join(message.split())
 
 
 def test_an_empty_mask_compares_nothing() -> None:

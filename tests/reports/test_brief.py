@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from conformance.reports.html import render
 from conformance.reports.markdown import markdown
 from conformance.reports.results import Run
 from made_runs import WRONG, large_run, rich_run
 from test_report import run_of, verdict
 
 from conformance.model.case import Verdict
-from conformance.model.cause import Cause
+from conformance.model.cause import Cause, Need, Share
 from conformance.model.finding import Finding
 from conformance.model.layer_facts import LayerFacts
+from conformance.plugin.failure_report import failure_text
 from conformance.plugin.terminal_summary import MAX_CAUSES, MAX_NAMED_KNOWN, summary_lines
 from conformance.plugin.terminal_table import table_lines
 from conformance.plugin.terminal_text import HEADING, Line
@@ -114,18 +116,45 @@ def test_what_layers_lack_in_part_is_told_once_and_is_not_all_that_they_are() ->
     verdicts += [verdict("Conv1d", c, "float32", s) for c, s in _PARTLY_UNSUPPORTED.items()]
     verdicts += [verdict("LSTM", "shape", "float32", "unsupported")]
     verdicts += [verdict("GRU", "shape", "float32", "passed")]
-    lines = _text_lines(run_of(*verdicts))
-    assert lines[: lines.index("")] == [
+    assert _text_lines(run_of(*verdicts))[:-1] == [
+        "✓ 3 layers passed all that is supported of them",
+        "✓ 1 layer passed every check",
+        "",
         "– 1 layer not supported: LSTM",
         "– 2 layers not supported in float64: Linear, Bilinear",
         "– 1 layer not supported in gradients: Conv1d",
-        "✓ 3 layers passed all that is supported of them",
-        "✓ 1 layer passed every check",
     ]
     page = markdown(run_of(*verdicts))
     assert "- – 2 not supported in float64: Linear, Bilinear\n" in page
     assert "| Linear | ✓ passed 1/2 |" in page
     assert "| LSTM |" not in page
+
+
+def test_many_unsupported_layers_are_counted_after_the_failures() -> None:
+    unsupported = [verdict(f"Layer{k}", "values", "f", "unsupported") for k in range(40)]
+    run = run_of(verdict("Linear", "values", "f", "failed"), *unsupported)
+    lines = _text_lines(run)
+    gap_index = lines.index("– 40 layers not supported (-v names them)")
+    assert gap_index > lines.index("1 likely cause of failure:")
+    assert "Layer1" not in " ".join(lines)
+    assert "Layer1, Layer2" in " ".join(x.text for x in summary_lines(run, 80, in_full=True))
+    page = markdown(run, results="out/r.jsonl")
+    assert "- – 40 not supported (`nn-conformance summary out/r.jsonl --all`)" in page
+    assert "Layer1, Layer2" in markdown(run, all_causes=True)
+
+
+def test_causes_that_do_not_show_are_listed_by_a_whole_command() -> None:
+    layers = ("Linear", "Conv2d", "ReLU", "LSTM", "GELU", "Softmax", "Dropout")
+    failed = [
+        verdict(layer, check, "f", "failed", failure=Finding("other", says=f"{layer} {check}"))
+        for layer in layers
+        for check in ("values", "shape")
+    ]
+    run = run_of(*failed, options={"results": "out put/r.jsonl"})
+    lines = _text_lines(run)
+    place = lines.index(f"… and {len(failed) - MAX_CAUSES} more:")
+    assert lines[place + 1] == "  nn-conformance summary 'out put/r.jsonl' --all"
+    assert "--conformance-results=FILE" in " ".join(_text_lines(run_of(*failed)))
 
 
 _PARTLY_UNSUPPORTED = {"shape": "passed", "values": "passed", "gradients": "unsupported"}
@@ -147,6 +176,25 @@ def test_an_item_of_several_causes_is_counted_once() -> None:
     failed = verdict("Linear", "values", "float32", "failed", failure=WRONG, others=(second_cause,))
     assert "1. Linear: wrong values (1 item)" in _text_lines(run_of(failed))
     assert "**Linear**: wrong values (1 item)" in markdown(run_of(failed))
+
+
+def test_conditions_that_most_passing_cases_meet_are_not_needed() -> None:
+    needs = (Need("dim", "None", "0", False, varied=True),)
+    for counts, words in {
+        (6, 6, 1, 100): "needs dim=None (6 of 6 failing and 1 of 100 passing cases)",
+        (6, 9, 2, 14): "fails more often with dim=None (6 of 9 failing and 2 of 14 passing cases)",
+        (4, 6, 9, 10): "this call needs dim=None (4 of 6 failing and 9 of 10 passing cases)",
+    }.items():
+        share = Share(("dim=None",), *counts)
+        failed = verdict(
+            "Softmax", "values", "f", "failed", failure=WRONG, needs=needs, share=share
+        )
+        run = run_of(failed)
+        assert f"   {words}" in _text_lines(run, 100)
+        words = words.partition(" (")[0]
+        assert f", {words} (1 item)" in markdown(run)
+        assert words.replace("dim=None", "") in render(run)
+        assert words in failure_text(failed)
 
 
 def test_lines_are_styled_by_what_they_tell() -> None:

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from conformance.reports import html, results, summary, text
 from conformance.reports import page as pages
+from conformance.reports.markdown import markdown
 
 from conformance.layers import CATALOGUE
 from conformance.layers.layer_facts import facts_of_layers, layers_by_family
 from conformance.model.case import STATUSES, Examples, Verdict
+from conformance.model.cause import Cause
+from conformance.model.finding import Finding
 
 DTYPES = ("float32", "bfloat16")
 
@@ -254,6 +257,27 @@ def test_the_lead_sentence_counts_cases_and_layers() -> None:
     assert "has not been tested: no test case has a result." in _lead()
 
 
+def test_headline_names_checks_that_compared_nothing_or_too_little() -> None:
+    gaps = {"random": ("D",), "layout": ("A", "B", "C", "D")}
+    run = run_of(
+        *(verdict(layer, "shape", "f", "passed") for layer in "ABCD"),
+        *(verdict(layer, c, "f", "unsupported") for c, layers in gaps.items() for layer in layers),
+        verdict("A", "values", "f", "passed", thin="2 of 40 structures (declined)"),
+        verdict("B", "values", "f", "unsupported"),
+        verdict("B", "values", "g", "passed"),
+        verdict("Unsupported", "values", "f", "unsupported"),
+    )
+    outcome = summary.outcome(run)
+    untested = "ot tested: random (D), layout (A, B, C and 1 more)"
+    thin = "1 verdict is thin (declined): values (A)"
+    assert outcome.headline.endswith(f"0 new; n{untested}; {thin}.")
+    assert f"N{untested}. {thin}." in Page(html.render(run)).text("p")
+    assert f"; n{untested}; {thin}.**" in markdown(run)
+    assert outcome.lead.endswith("of 5 layers, 1 is not supported and 4 pass what was tested.")
+    complete = summary.outcome(run_of(verdict("A", "values", "f", "passed")))
+    assert (complete.untested, complete.lead[-22:]) == ("", "its only layer passes.")
+
+
 @pytest.mark.parametrize("status", ["unsupported", "unchecked"])
 def test_outcome_nothing_passed(status: str) -> None:
     run = run_of(verdict("A", "values", "f", status))
@@ -338,6 +362,22 @@ def test_margins_that_are_no_numbers_are_left_out() -> None:
     run = run_of(verdict("A", "values", "f", "passed", margin=float("nan")))
     assert summary.margins(run).rows == ()
     assert summary.totals(run).margin is None
+
+
+def test_the_page_names_the_dtypes_that_have_verdicts() -> None:
+    shown = Page(html.render(run_of(verdict("A", "values", "float32", "passed")))).text("p")
+    assert "· cpu · float32 · seed" in shown
+    assert "· cpu · float32, bfloat16 · seed" in Page(html.render(run_of())).text("p")
+
+
+def test_an_item_with_two_causes_is_one_failing_item() -> None:
+    second_cause = Cause("second", failure=Finding("other", says="second"))
+    failed = verdict(
+        "Linear", "values", "float32", "failed",
+        failure=Finding("other", says="first"), others=(second_cause,),
+    )  # fmt: skip
+    shown = Page(html.render(run_of(failed))).text("p")
+    assert "1 failing item with 2 likely causes" in shown
 
 
 def test_the_page_is_well_formed_and_its_links_lead_somewhere() -> None:

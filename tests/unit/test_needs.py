@@ -29,6 +29,7 @@ from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
 from conformance.layers.encoding import decode_case
 from conformance.model.case import COLUMN_DIGITS, Case, Column, Verdict
+from conformance.model.cause import CALL_NEEDS, MORE_OFTEN, NEEDS, Share
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
@@ -104,6 +105,26 @@ def test_needs_are_told_in_words(layer: str, wrong: Any, phrases: set[str]) -> N
     assert share.of_failing == verdict.examples.failed
     assert 0 < share.of_passing <= verdict.examples.checked - verdict.examples.failed
     assert share.passing <= share.of_passing / 4 or not phrases
+    assert share.relation == NEEDS or verdict.others
+
+
+@pytest.mark.parametrize(
+    ("counts", "relation"),
+    [
+        ((6, 6, 0, 14), NEEDS),
+        ((1, 1, 0, 39), NEEDS),
+        ((18, 18, 20, 140), NEEDS),
+        ((27, 27, 84, 91), MORE_OFTEN),
+        ((6, 9, 2, 14), MORE_OFTEN),
+        ((4, 6, 9, 10), CALL_NEEDS),
+        ((9, 9, 0, 0), NEEDS),
+        ((9, 9, 5, 5), CALL_NEEDS),
+    ],
+)
+def test_failure_needs_what_all_failing_and_few_passing_cases_meet(
+    counts: tuple[int, int, int, int], relation: str
+) -> None:
+    assert Share(("dim=None",), *counts).relation == relation
 
 
 @pytest.mark.parametrize("bug", ["grucell-reset", "conv1d-later-groups-undilated"])

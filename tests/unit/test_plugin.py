@@ -168,7 +168,8 @@ def test_header_table_and_files(suite: Any, pytester: pytest.Pytester) -> None:
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
-            "conformance: gate of backend torch (*torch 2.*",
+            "conformance: backend torch (*torch 2.*",
+            "*unlisted differences fail the run",
             "conformance: device cpu; profile smoke, up to 40 examples an item, seed 5;*",
             "*test_layer[[]GRUCell-shape-float32-cpu[]] PASSED*",
             "layer * shape * values*",
@@ -321,6 +322,8 @@ def test_a_github_job_has_an_annotation_a_cause(
 @pytest.mark.parametrize("workers", [ONE_PROCESS, pytest.param("-n1", marks=pytest.mark.nightly)])
 def test_a_run_in_which_nothing_passes_exits_1_and_says_so(suite: Any, workers: str) -> None:
     result = suite("--conformance-backend=plugged:nothing", "--conformance-layer=Linear", workers)
+    opening = "conformance: backend nothing; unlisted differences fail the run"
+    assert opening in " ".join(result.outlines)
     assert result.ret == 1
     assert "one passed" in result.stdout.str()  # "None passed" or "none passed"
 
