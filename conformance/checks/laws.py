@@ -56,6 +56,19 @@ def check(trial: Trial) -> Evidence:
     return evidence
 
 
+def check_named_law(trial: Trial, name: str) -> Evidence:
+    """Check the law of that name on one case, with the random numbers that `check` gives it.
+
+    Raises:
+        Failure, Unsupported, Inapplicable: as `check_law` does.
+        LookupError: if the layer has no such law.
+    """
+    for index, law in enumerate(trial.spec.laws):
+        if law.name == name:
+            return check_law(trial, law, index)
+    raise LookupError(f"{trial.spec.name} has no law {name!r}")
+
+
 def check_law(trial: Trial, law: Law, index: int) -> Evidence:
     """Check one law on one case; `index`, its place among the laws, seeds its random numbers.
 
