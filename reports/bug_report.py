@@ -174,7 +174,7 @@ def _needs_lines(verdict: Verdict) -> Iterator[str]:
     if needs := needed_conditions(verdict):
         yield from ("", f"It needs {' and '.join(map(code_span, needs))}.")
     if others := independent_arguments(verdict):
-        yield from ("", f"It persists with other values of {', '.join(map(code_span, others))}.")
+        yield from ("", f"It also fails with other values of {', '.join(map(code_span, others))}.")
 
 
 def _message_without_call(subject: Subject) -> str:

@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import fnmatch
 import io
+import os
 import re
 import subprocess
 import tempfile
@@ -141,8 +142,9 @@ def run_in_new_process(source: str, bug: Bug | None) -> int:
         path = Path(folder) / "script.py"
         path.write_text(_IMPORT.sub(import_bug, source), encoding="utf-8")
         folders = (Path(__file__).parents[1] / "tests", Path(__file__).parent)
+        paths = os.pathsep.join(map(str, folders))
         process = subprocess.run(
-            [sys.executable, path], env={"PYTHONPATH": ":".join(map(str, folders)), "OMP_NUM_THREADS": "1"},
+            [sys.executable, path], env={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
             capture_output=True, check=False,
         )  # fmt: skip
         return process.returncode

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from conformance.checks.trial import Trial
 from conformance.diagnosis.literals import literal
 from conformance.diagnosis.script import title_docstring
 from conformance.diagnosis.script_contract import call_literal
-from conformance.model.case import Numerics
 
 
 def build_law_script(
@@ -32,7 +30,7 @@ def build_law_script(
         torch_seed: argument of `torch.manual_seed`; None = the script does not import torch.
     """
     case, name = trial.case, loaded_as(trial.backend) or trial.backend.name
-    numerics = "None" if trial.numerics is None else _numerics_literal(trial.numerics)
+    numerics = f"numerics_of(backend, {case.call.dtype!r})"
     array_lines, inputs = _input_lines(case.inputs)
     case_parts = ["call", inputs, f"labels={literal(dict(case.labels))}", f"seed={case.seed}"]
     case_parts += [f"keywords={literal(dict(case.keywords))}"] if case.keywords else []
@@ -50,7 +48,8 @@ def build_law_script(
         "import numpy as np",
         *([] if torch_seed is None else ["import torch"]),
         "",
-        "from conformance import Call, Case, Numerics, Unsupported",
+        "from conformance import Call, Case, Unsupported",
+        "from conformance.backends.capabilities import numerics_of",
         "from conformance.backends.registry import load",
         "from conformance.checks.laws import check_named_law",
         "from conformance.checks.trial import Trial",
@@ -90,11 +89,3 @@ def _input_lines(inputs: Sequence[np.ndarray | None]) -> tuple[list[str], str]:
         names.append(f"x{index + 1}")
         lines.append(f"x{index + 1} = {literal(x)}")
     return lines, f"({', '.join(names)}{',' * (len(names) == 1)})"
-
-
-def _numerics_literal(numerics: Numerics) -> str:
-    """The code of declared numerics: the fields that differ from their defaults."""
-    default = Numerics()
-    values = ((x.name, getattr(numerics, x.name)) for x in fields(Numerics))
-    parts = [f"{k}={literal(v)}" for k, v in values if v != getattr(default, k)]
-    return f"Numerics({', '.join(parts)})"

@@ -11,7 +11,7 @@ from made_runs import WRONG, large_run, rich_run
 from test_report import run_of, verdict
 
 from conformance.model.case import Verdict
-from conformance.model.cause import Cause
+from conformance.model.cause import Cause, Excuse
 from conformance.model.finding import Finding
 from conformance.model.layer_facts import LayerFacts
 from conformance.plugin.terminal_summary import MAX_CAUSES, MAX_NAMED_KNOWN, summary_lines
@@ -53,6 +53,9 @@ def test_whose_bug_it_is_stands_in_words_and_a_number_stays_with_its_unit() -> N
     facts = {"reference": "torch: same", "failure": WRONG}
     failed_verdict = verdict("Conv2d", "values", "float32", "failed", **facts)
     lines = _text_lines(run_of(failed_verdict))
+    assert "   torch does the same with this call." in lines
+    inherited = replace(failed_verdict, excuses=(Excuse("reason", base="torch"),))
+    lines = _text_lines(run_of(inherited))
     assert "   torch does the same with this call: the bug is torch's." in lines
     long_finding = Finding("other", says="x" * 50 + " " + "y" * 13)
     lines = _text_lines(run_of(replace(failed_verdict, failure=long_finding)))
