@@ -105,7 +105,10 @@ def check_claim(claim: Claim) -> Evidence:
         except Failure as failure:
             calls = f"  one call    {claim.got.text}", f"  the other   {claim.wanted.text}"
             worst_index = failure.finding.where
-            proof = None if worst_index is None else _proof(got, wanted, worst_index)
+            proof = None
+            if worst_index is not None:
+                computed = claim.got.trial is None or claim.wanted.trial is None
+                proof = replace(_proof(got, wanted, worst_index), computed=computed)
             finding = failure.finding.in_context(*calls).noting(*_oracle_opinion(claim))
             raise Failure(finding, proof) from failure
         evidence += claim_evidence

@@ -30,7 +30,7 @@ def assertion_lines(
 
 def proof_lines(transcript: Transcript, proof: Proof | None) -> list[str] | None:
     """The lines of the first comparison of a proof that can be written; None if there is none."""
-    proofs = () if proof is None else (proof, *proof.others)
+    proofs = () if proof is None or proof.computed else (proof, *proof.others)
     return next(filter(None, (_single_proof_lines(transcript, x) for x in proofs)), None)
 
 
