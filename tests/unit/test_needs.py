@@ -219,6 +219,7 @@ def test_an_infinity_that_a_failure_needs_stays() -> None:
 
 def test_only_small_operands_are_written_out() -> None:
     weight, x = np.array([[0.0, 1.5]]), np.zeros((5, 2))
-    case = Case(Call("Linear", {"in_features": 2, "out_features": 1}, {"weight": weight}), (x,))
+    arguments = {"in_features": 2, "out_features": 1}
+    case = Case(Call("Linear", arguments, {"weight": weight}, "float32", "cpu"), (x,))
     assert operands_text(case) == "weight = [0, 1.5]"
     assert operands_text(case, 10) == f"input = [{', '.join('0' * 10)}], weight = [0, 1.5]"
