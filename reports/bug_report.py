@@ -177,7 +177,7 @@ def _needs_lines(verdict: Verdict) -> Iterator[str]:
         opening = "This call needs" if relation == CALL_NEEDS else f"It {relation}"
         yield from ("", f"{opening} {' and '.join(map(code_span, needs))}.")
     if others := independent_arguments(verdict):
-        yield from ("", f"It persists with other values of {', '.join(map(code_span, others))}.")
+        yield from ("", f"It also fails with other values of {', '.join(map(code_span, others))}.")
 
 
 def _message_without_call(subject: Subject) -> str:

@@ -12,7 +12,7 @@ from conformance.reports.statuses import status
 from conformance.model.case import Verdict
 from conformance.model.cause import NEEDS
 from conformance.model.checks import facts_of
-from conformance.model.finding import IN_TRAIN_MODE
+from conformance.model.finding import IN_TRAIN_MODE, OPERANDS_PREFIX
 from conformance.model.finding_text import (
     bound_text,
     element_phrase,
@@ -68,6 +68,20 @@ def numbers(verdict: Verdict) -> Numbers | None:
         "" if failure.error is None else error_text(failure.error),
         arrays,
     )
+
+
+def small_operands(verdict: Verdict) -> str:
+    """The numbers of small inputs and state of the minimal call; empty if there are none."""
+    notes = () if verdict.failure is None else verdict.failure.notes
+    return next((note.strip() for note in notes if note.startswith(OPERANDS_PREFIX)), "")
+
+
+def law_statement(verdict: Verdict) -> str:
+    """The line that names the law that does not hold, and what it states; else empty."""
+    failure = verdict.failure
+    if failure is None or not failure.law:
+        return ""
+    return next((line for line in failure.context if line.startswith("law ")), "")
 
 
 def manner_key(verdict: Verdict) -> tuple[str, ...]:

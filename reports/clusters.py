@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from conformance.reports.causes import (
     independent_arguments,
+    law_statement,
     manner_key,
     needed_arguments,
     needed_conditions,
@@ -21,6 +22,9 @@ from conformance.model.case import Verdict
 from conformance.model.cause import NEEDS
 from conformance.model.checks import facts_of
 from conformance.model.layer_facts import LayerFacts, facts_of_unknown_layer
+
+MAX_LAWS = 3
+"""The largest number of laws that a cluster names."""
 
 # Status, family of layers, manner of failing, whether the check follows `values`.
 GroupKey = tuple[str, str, tuple[str, ...], bool]
@@ -76,6 +80,17 @@ class Cluster:
     def devices(self) -> tuple[str, ...]:
         """The devices of the members."""
         return _unique(v.device for v in self.members)
+
+    @property
+    def law_statements(self) -> tuple[str, ...]:
+        """What laws of the first member's layer state that fail beside it: they hint at causes."""
+        own = law_statement(self.first)
+        return _unique(
+            text
+            for verdict in self.members
+            if verdict.layer == self.first.layer
+            and (text := law_statement(verdict)) not in ("", own)
+        )[:MAX_LAWS]
 
     @property
     def needs_words(self) -> str:

@@ -66,11 +66,21 @@ def whose_bug(verdict: Verdict) -> str:
     if base and verdict.status == "known":
         return f"The failure is inherited: {base} fails alike on the same calls."
     name, _, answer = (verdict.reference or "").partition(": ")
-    if answer == "same":
+    if answer == "same" and is_inherited(verdict):
         return f"{name} does the same with this call: the bug is {name}'s."
+    if answer == "same":
+        return f"{name} does the same with this call."
     if answer == "differs":
         return f"{name} answers this call otherwise: the bug is not {name}'s."
     return ""
+
+
+def is_inherited(verdict: Verdict) -> bool:
+    """Whether the reference that does the same is the backend's base, whose kernels it calls."""
+    name, _, answer = (verdict.reference or "").partition(": ")
+    # Without a base, the suite compares with torch.
+    is_base = name != "torch" or any(excuse.base == name for excuse in verdict.excuses)
+    return answer == "same" and is_base
 
 
 def shorten(text: str, length: int = MAX_MESSAGE) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from conformance.reports import summary, support_gaps
 from conformance.reports.bug_report import backend_option
-from conformance.reports.causes import numbers
+from conformance.reports.causes import numbers, small_operands
 from conformance.reports.charts import bars, heat_map, whisker
 from conformance.reports.coverage import coverage
 from conformance.reports.embedded_data import compress, pack_results
@@ -109,6 +109,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         long=TextBudget(PAGE).cut,
         many={"bugs": MAX_DETAILED, "members": MAX_MEMBERS},
         numbers=numbers,
+        small_operands=small_operands,
         whisker=whisker,
         good=is_drawable,
         rate=rate,

@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import fnmatch
 import io
+import os
 import re
 import subprocess
 import tempfile
@@ -42,6 +43,7 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure, Inapplicable
 
+_LOAD = re.compile(r"^backend = load\('planted'\)$", re.MULTILINE)
 _IMPORT = re.compile(r"^from \S+ import (\w+)  # the implementation under test$", re.MULTILINE)
 
 
@@ -94,9 +96,17 @@ def run_check(backend: Any, case: Case, check: str) -> tuple[Trial, Failure | No
     return trial, None
 
 
-def run_script(source: str, implementation: Any) -> tuple[int | str, str]:
-    """Run a script in this process; return its exit status or exception, and its output."""
-    names: dict[str, Any] = {"__name__": "script"}
+def run_script(
+    source: str, implementation: Any, backend: Any = torch_backend
+) -> tuple[int | str, str]:
+    """Run a script in this process; return its exit status or exception, and its output.
+
+    Args:
+        implementation: takes the place of the imported implementation under test.
+        backend: takes the place of the backend that the script loads, if it loads one.
+    """
+    names: dict[str, Any] = {"__name__": "script", "given_backend": backend}
+    source = _LOAD.sub("backend = given_backend", source)
 
     def use_implementation(match: re.Match[str]) -> str:
         names["given"] = implementation
@@ -126,11 +136,15 @@ def run_in_new_process(source: str, bug: Bug | None) -> int:
             chosen = f"next(b.implementation for b in BUGS if b.name == {name!r})"
             return f"from planted import BUGS\n{match[1]} = {chosen}"
 
+        found = f"backend_of(next(b for b in BUGS if b.name == {name!r}))"
+        loading = f"from planted import BUGS\nfrom script_rate import backend_of\nbackend = {found}"
+        source = _LOAD.sub("backend = load('torch')" if bug is None else loading, source)
         path = Path(folder) / "script.py"
         path.write_text(_IMPORT.sub(import_bug, source), encoding="utf-8")
-        tests = Path(__file__).parents[1] / "tests"
+        folders = (Path(__file__).parents[1] / "tests", Path(__file__).parent)
+        paths = os.pathsep.join(map(str, folders))
         process = subprocess.run(
-            [sys.executable, path], env={"PYTHONPATH": str(tests), "OMP_NUM_THREADS": "1"},
+            [sys.executable, path], env={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
             capture_output=True, check=False,
         )  # fmt: skip
         return process.returncode
@@ -160,9 +174,10 @@ def main() -> None:
         torch_layer = reduce(getattr, attribute_path(bug.layer), torch.nn)
         for check, source in scripts(bug).items():
             counts["scripts"] += 1
-            status_with_bug, printed = run_script(source, bug.implementation)
+            status_with_bug, printed = run_script(source, bug.implementation, backend_of(bug))
             status_without_bug, _ = run_script(source, torch_layer)
             counts[check] += 1
+            counts["law itself"] += "check_named_law(" in source
             is_unseen, missing_numbers = (
                 NOT_REPRODUCED in source,
                 find_missing_numbers(script_message(source), printed),

@@ -56,6 +56,19 @@ def check(trial: Trial) -> Evidence:
     return evidence
 
 
+def check_named_law(trial: Trial, name: str) -> Evidence:
+    """Check the law of that name on one case, with the random numbers that `check` gives it.
+
+    Raises:
+        Failure, Unsupported, Inapplicable: as `check_law` does.
+        LookupError: if the layer has no such law.
+    """
+    for index, law in enumerate(trial.spec.laws):
+        if law.name == name:
+            return check_law(trial, law, index)
+    raise LookupError(f"{trial.spec.name} has no law {name!r}")
+
+
 def check_law(trial: Trial, law: Law, index: int) -> Evidence:
     """Check one law on one case; `index`, its place among the laws, seeds its random numbers.
 
@@ -92,7 +105,10 @@ def check_claim(claim: Claim) -> Evidence:
         except Failure as failure:
             calls = f"  one call    {claim.got.text}", f"  the other   {claim.wanted.text}"
             worst_index = failure.finding.where
-            proof = None if worst_index is None else _proof(got, wanted, worst_index)
+            proof = None
+            if worst_index is not None:
+                computed = claim.got.trial is None or claim.wanted.trial is None
+                proof = replace(_proof(got, wanted, worst_index), computed=computed)
             finding = failure.finding.in_context(*calls).noting(*_oracle_opinion(claim))
             raise Failure(finding, proof) from failure
         evidence += claim_evidence

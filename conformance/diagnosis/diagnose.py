@@ -23,11 +23,12 @@ from conformance.items.log import Log
 from conformance.items.outcomes import Outcome, on_device
 from conformance.items.stream import Stream
 from conformance.layers import CATALOGUE
+from conformance.layers.describe import operands_text
 from conformance.layers.encoding import decode_case, encode_case
 from conformance.model.case import Case, Numerics, Unsupported
 from conformance.model.cause import Cause, Need
 from conformance.model.failure import Failure, Inapplicable
-from conformance.model.finding import Finding, json_number_or_none
+from conformance.model.finding import OPERANDS_PREFIX, Finding, json_number_or_none
 from conformance.model.finding_text import finding_message
 
 if TYPE_CHECKING:
@@ -191,6 +192,8 @@ class _Investigation:
                     failure_with_notes = failure_with_notes.noting(f"  {declaration}")
         if reference is not None:
             failure_with_notes = failure_with_notes.noting(reference)
+        if small_operands := operands_text(trial.case):
+            failure_with_notes = failure_with_notes.noting(f"{OPERANDS_PREFIX}{small_operands}")
         cause = Cause.from_finding(
             failure_with_notes,
             trial.text(),

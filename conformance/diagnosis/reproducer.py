@@ -11,7 +11,9 @@ from conformance.checks import EVERY_CHECK
 from conformance.checks.trial import Trial
 from conformance.diagnosis.recording_backend import RecordingBackend
 from conformance.diagnosis.script import MAX_DRAWS, Printer, build_script
+from conformance.diagnosis.script_assertions import proof_lines
 from conformance.diagnosis.script_contract import ContractPrinter
+from conformance.diagnosis.script_law import build_law_script
 from conformance.diagnosis.script_torch import TorchPrinter, is_torch_shaped, seeded
 from conformance.diagnosis.transcript import Transcript, plan_call
 from conformance.layers import CATALOGUE
@@ -42,8 +44,9 @@ def make_reproducer(
     """Write a script of the steps of a check; it exits with 1 if the failure occurs, else with 0.
 
     For a torch-shaped backend, it needs torch, NumPy, and the module of a layer that is not torch's
-    own. For any other backend it needs the adapter. A backend may write its own script by
-    `script(transcript)`.
+    own. For any other backend it needs the adapter. The script of a law that calculates with the
+    outputs runs the law itself, so it also needs this package. A backend may write its own script
+    by `script(transcript)`.
 
     Args:
         trial: the failing trial.
@@ -55,7 +58,7 @@ def make_reproducer(
     """
     if ends_process:
         return _script_of_crash(trial, check, _title(trial, check, message), write)
-    seed = 0
+    seed, law_trial = 0, trial
     for seed in range(ATTEMPTS):
         transcript = Transcript()
         failure = _record_check(trial, check, transcript, seed)
@@ -64,6 +67,7 @@ def make_reproducer(
                 shorter = Transcript()
                 shorter_failure = _record_check(trial.trial_of(failure.case), check, shorter, seed)
                 if shorter_failure is not None:
+                    law_trial = trial.trial_of(failure.case)
                     transcript, failure = shorter, shorter_failure
             break
     has_own_script = trial.backend.read("script")  # type: ignore[attr-defined]
@@ -85,6 +89,10 @@ def make_reproducer(
     # A bug may draw random numbers anywhere, so the script always sets a seed.
     printer = _make_printer(trial, seed)
     draws = MAX_DRAWS if random and not is_torch_shaped(trial.backend) else 1
+    law = failure.finding.law
+    if law and transcript.steps[-1].error is None and proof_lines(transcript, proof) is None:
+        torch_seed = seed if is_torch_shaped(trial.backend) else None
+        return build_law_script(title, law_trial, law, draws=draws, torch_seed=torch_seed)
     return build_script(title, transcript, printer, failure.finding, proof, draws=draws)
 
 

@@ -135,6 +135,11 @@ def _with_state(steps: Sequence[Step], state: Mapping[str, np.ndarray]) -> list[
     ]
 
 
+def title_docstring(title: Sequence[str]) -> str:
+    """The docstring at the beginning of a script."""
+    return '"""' + escape_for_docstring("\n".join(title)) + '\n"""'
+
+
 def _assemble(title: Sequence[str], printer: Printer, body: Sequence[str]) -> str:
     if printer.declining_exception:
         body = ["with declining():", *_indent(body)]
@@ -148,8 +153,7 @@ def _assemble(title: Sequence[str], printer: Printer, body: Sequence[str]) -> st
         *(["import contextlib", ""] if "contextlib." in source_and_helpers else []),
         *printer.header_lines(),
     ]
-    title = ['"""' + escape_for_docstring("\n".join(title)), '"""']
-    return "\n\n".join(["\n".join(title), "\n".join(head), *helpers, source]) + "\n"
+    return "\n\n".join([title_docstring(title), "\n".join(head), *helpers, source]) + "\n"
 
 
 def _used_steps(steps: Sequence[Step], assertion_text: str) -> list[Step]:

@@ -24,12 +24,17 @@ def assertion_lines(
     transcript: Transcript, proof: Proof | None, finding: Finding
 ) -> tuple[Sequence[str], bool]:
     """The lines that set `failed`, and whether they are a proof's comparison."""
-    proofs = () if proof is None else (proof, *proof.others)
-    lines = next(filter(None, (_proof_lines(transcript, candidate) for candidate in proofs)), None)
+    lines = proof_lines(transcript, proof)
     return (_snapshot_lines(transcript, finding), False) if lines is None else (lines, True)
 
 
-def _proof_lines(transcript: Transcript, proof: Proof) -> list[str] | None:
+def proof_lines(transcript: Transcript, proof: Proof | None) -> list[str] | None:
+    """The lines of the first comparison of a proof that can be written; None if there is none."""
+    proofs = () if proof is None or proof.computed else (proof, *proof.others)
+    return next(filter(None, (_single_proof_lines(transcript, x) for x in proofs)), None)
+
+
+def _single_proof_lines(transcript: Transcript, proof: Proof) -> list[str] | None:
     """The proof's comparison; None if an array cannot be expressed by arrays that were read."""
     lines: list[str] = []
     origins: dict[str, str] = {}

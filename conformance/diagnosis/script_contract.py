@@ -52,7 +52,7 @@ class ContractPrinter:
         """The lines of one step."""
         layer = f"layer{step.layer}"
         if step.member == "build":
-            return [f"{layer} = backend.build({_call_literal(step.call)})"]
+            return [f"{layer} = backend.build({call_literal(step.call)})"]
         if step.member == "updated":
             return [f"{step.name} = {layer}.updated"]
         argument_texts = [literal(x) for x in step.arguments]
@@ -64,6 +64,7 @@ class ContractPrinter:
         return [f"{assignment}{layer}{member}({', '.join(argument_texts)})"]
 
 
-def _call_literal(call: Call) -> str:
+def call_literal(call: Call) -> str:
+    """The code that makes a call."""
     parts = [f"{x.name}={literal(getattr(call, x.name))}" for x in fields(call)]
     return f"Call({', '.join(parts)})"

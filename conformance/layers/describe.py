@@ -134,6 +134,22 @@ def case_text(case: Case) -> str:
     return f"{text}{mode} on {', '.join(descriptions)}, {case.call.dtype}, {case.call.device}"
 
 
+def operands_text(case: Case, limit: int = 8) -> str:
+    """Inputs and state of at most `limit` elements with their numbers; empty if there are none."""
+    spec = CATALOGUE.get(case.call.layer)
+    names = spec.signature.input_names if spec else ()
+    operands = {
+        names[index] if index < len(names) else f"input {index}": array
+        for index, array in enumerate(case.inputs)
+    }
+    texts = [
+        f"{name} = [{', '.join(map(number_text, array.reshape(-1).tolist()))}]"
+        for name, array in [*operands.items(), *case.call.state.items()]
+        if array is not None and 0 < array.size <= limit
+    ]
+    return ", ".join(texts)
+
+
 def array_text(array: np.ndarray, limit: int = 60) -> str:
     """An array's first `limit` elements in one line, with its shape."""
     flat = array.reshape(-1)

@@ -43,6 +43,10 @@ IN_TRAIN_MODE = "in train mode"
 _BACKENDS = "conformance.backends"
 
 
+OPERANDS_PREFIX = "  where "
+"""Beginning of the note with the numbers of small inputs and state."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One fault that a check found.

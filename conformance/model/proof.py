@@ -27,6 +27,8 @@ class Proof:
         possible_inputs: names in `got` that may be inputs of the backend; a script writes these as
             literals.
         refusals: exceptions that refuse an invalid call.
+        computed: an array may be computed from outputs, and equal another one by chance, so no
+            array may be recognised by its numbers.
     """
 
     lines: tuple[str, ...]
@@ -37,6 +39,7 @@ class Proof:
     others: tuple[Proof, ...] = ()
     possible_inputs: tuple[str, ...] = ()
     refusals: tuple[type[BaseException], ...] = ()
+    computed: bool = False
 
 
 def out_of_bounds_proof(

@@ -15,6 +15,7 @@ from conformance.plugin.terminal_summary import summary_lines
 from conformance.plugin.terminal_table import table_lines
 from conformance.plugin.terminal_text import HEADING, Line, terminal_width, wrapped
 from conformance.reports import summary
+from conformance.reports.headline import is_inherited
 from conformance.reports.results import Run
 from conformance.reports.statuses import is_stale
 
@@ -220,9 +221,12 @@ def _torch_report_lines(run: Run) -> Iterator[Line]:
         )
         if (is_torch_failure and not is_suite_failure) or verdict.reference == "torch: same":
             results = run.identity.options.get("results", "RESULTS")
+            is_torch_bug = is_torch_failure or is_inherited(verdict)
             yield Line(
                 "torch itself is wrong here: list it in a file for --conformance-known "
                 "(CONTRIBUTING.md, Add a backend), and report it:"
+                if is_torch_bug
+                else "torch does the same here:"
             )
             yield Line(f"  nn-conformance bug-report {results} {verdict.id}")
             return

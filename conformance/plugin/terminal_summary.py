@@ -133,6 +133,8 @@ def _cause_lines(number: int, bug: Cluster, width: int) -> Iterator[Line]:
     yield from styled(title, width, "   ", style=bug.status)
     if first.call:
         yield from styled(f"   {_one_line(first.call)}", width, "     ")
+    if operands := causes.small_operands(first):
+        yield from styled(f"   {_one_line(operands)}", width, "     ")
     numbers = causes.numbers(first)
     if numbers is not None:
         yield from styled(f"   {_one_line(numbers.what)}", width, "     ")
@@ -144,6 +146,8 @@ def _cause_lines(number: int, bug: Cluster, width: int) -> Iterator[Line]:
     else:
         for text in message_lines(first, MAX_MESSAGE_LINES, shown_line=bug.title):
             yield from styled(f"   {shorten(_one_line(text), MAX_NUMBER_LENGTH)}", width, "     ")
+    for text in bug.law_statements:
+        yield from styled(f"   also fails: {_one_line(text)}", width, "     ")
     yield from _needs_lines(bug, width)
     if reference_note := whose_bug(first):
         yield from styled(f"   {reference_note}", width, "     ")

@@ -12,7 +12,7 @@ from made_runs import WRONG, large_run, rich_run
 from test_report import run_of, verdict
 
 from conformance.model.case import Verdict
-from conformance.model.cause import Cause, Need, Share
+from conformance.model.cause import Cause, Excuse, Need, Share
 from conformance.model.finding import Finding
 from conformance.model.layer_facts import LayerFacts
 from conformance.plugin.failure_report import failure_text
@@ -51,10 +51,25 @@ def test_a_terminal_is_taken_as_wide_as_it_is(width: int) -> None:
     assert max(map(len, rows)) <= 200
 
 
+def test_small_operands_and_the_laws_that_fail_beside_wrong_values_are_shown() -> None:
+    numbers_note = "  where input = [0, 2], weight = [1]"
+    wrong = verdict("Conv2d", "values", "float32", "failed", failure=WRONG.noting(numbers_note))
+    context = "law 'scaled': of c·x with c²·eps it is the same"
+    law = replace(WRONG, law="scaled", context=(context,))
+    lines = _text_lines(
+        run_of(wrong, verdict("Conv2d", "laws", "float32", "failed", failure=law)), 200
+    )
+    assert f"   {numbers_note.strip()}" in lines
+    assert f"   also fails: {context}" in lines
+
+
 def test_whose_bug_it_is_stands_in_words_and_a_number_stays_with_its_unit() -> None:
     facts = {"reference": "torch: same", "failure": WRONG}
     failed_verdict = verdict("Conv2d", "values", "float32", "failed", **facts)
     lines = _text_lines(run_of(failed_verdict))
+    assert "   torch does the same with this call." in lines
+    inherited = replace(failed_verdict, excuses=(Excuse("reason", base="torch"),))
+    lines = _text_lines(run_of(inherited))
     assert "   torch does the same with this call: the bug is torch's." in lines
     long_finding = Finding("other", says="x" * 50 + " " + "y" * 13)
     lines = _text_lines(run_of(replace(failed_verdict, failure=long_finding)))

@@ -81,7 +81,7 @@ def test_a_report_has_all_its_parts(failed: Verdict) -> None:
     assert re.search(r"got +-?\d", text)
     assert "nn-conformance replay r.jsonl Conv2d-values-float32-cpu" in text
     assert "\nIt needs `groups > 1` and `bias=True`.\n" in text
-    assert "It persists with other values of " in text
+    assert "It also fails with other values of " in text
     # The call stands on a line of its own, once: the message is shown without it.
     assert text.count(f"\n{failed.call}\n") == 1
 

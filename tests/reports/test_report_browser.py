@@ -183,7 +183,9 @@ def test_the_map_at_a_glance_has_a_square_for_each_cell(opened: Opener, report: 
 
 def test_a_failure_says_what_it_needs(opened: Opener, report: str) -> None:
     text = opened(report).locator(".entry.failed").first.inner_text()
-    assert "needs dilation > 1 and groups > 1; independent of padding, bias" in text
+    assert (
+        "needs dilation > 1 and groups > 1; also fails with other values of padding, bias" in text
+    )
     assert "7 of 40 examples fail" in text
     assert "nn-conformance replay 'runs/my results.jsonl' Conv2d-values-float32-cpu" in text
 

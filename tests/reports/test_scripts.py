@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import math
 import re
 from functools import reduce
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import sampled_layers
 from planted import BUGS
 from planted.bug import attribute_path
 from printed import find_missing_numbers, script_message
-from script_rate import run_in_new_process, run_script, scripts
+from script_rate import backend_of, run_in_new_process, run_script, scripts
 from support import cases
 from torch import nn
 
@@ -22,10 +26,12 @@ from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
 from conformance.diagnosis.reproducer import NOT_REPRODUCED, make_reproducer
 from conformance.layers import CATALOGUE
+from conformance.model.case import Unsupported
 from conformance.model.failure import Failure, Inapplicable
 
 pytestmark = pytest.mark.in_fork
 
+_UNDER_TEST = re.compile(r"^from \S+ import (\w+)  # the implementation under test$", re.M)
 # One bug for each family and check, without bugs at block sizes, which few cases show.
 CHOSEN = {
     (CATALOGUE[bug.layer].family, bug.check): bug
@@ -38,7 +44,7 @@ CHOSEN = {
 def test_a_script_shows_the_failure(bug: Any) -> None:
     torch_layer = reduce(getattr, attribute_path(bug.layer), torch.nn)
     source = scripts(bug, ("float32", "float64", "float16", "bfloat16"), (bug.check,))[bug.check]
-    status, printed = run_script(source, bug.implementation)
+    status, printed = run_script(source, bug.implementation, backend_of(bug))
     assert status == 1, source
     assert not find_missing_numbers(script_message(source), printed), source
     assert run_script(source, torch_layer)[0] == 0, source
@@ -62,6 +68,101 @@ class DoubledRows(FunctionBackend):
         """Twice the product."""
         y = input @ state["weight"].T + (state["bias"] if bias else 0)
         return y * 2 if input.ndim > 1 else y
+
+
+class Scaled(FunctionBackend):
+    """A GELU and a ReLU on NumPy whose results are multiplied by a factor."""
+
+    name = "scaled"
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    @implements("GELU")
+    def gelu(self, state: Any, input: Any, *, approximate: str = "none") -> Any:
+        """x·Φ(x), with no cancellation far below 0, and the operand multiplied by the factor."""
+        if approximate != "none":
+            raise Unsupported("approximate")
+        x = torch.from_numpy(np.asarray(input, np.float64))
+        return (0.5 * x * torch.erfc(-x * self.factor / math.sqrt(2))).numpy().astype(input.dtype)
+
+    @implements("ReLU")
+    def relu(self, state: Any, input: Any, *, inplace: bool = False) -> Any:
+        """max(x, 0), times the factor if x has more than one dimension."""
+        return np.maximum(input, 0) * input.dtype.type(1 if input.ndim < 2 else self.factor)
+
+    @implements("Softplus")
+    def softplus(
+        self, state: Any, input: Any, *, beta: float = 1.0, threshold: float = 20.0
+    ) -> Any:
+        """log(1 + exp(βx))/β, times the factor if β is not 1."""
+        x = torch.from_numpy(np.asarray(input, np.float64))
+        y = nn.functional.softplus(x, beta, threshold) * (1 if beta == 1 else self.factor)
+        return y.numpy().astype(input.dtype)
+
+
+def module_backend(factor: float) -> ModuleBackend:
+    """Torch's layers, except a GELU, a ReLU and a Softplus wrong by a factor."""
+
+    class GELU(nn.GELU):
+        def forward(self, input: Any) -> Any:
+            if self.approximate != "none":
+                return super().forward(input)
+            x = input.double()
+            return (0.5 * x * torch.erfc(-x * factor / math.sqrt(2))).to(input.dtype)
+
+    class ReLU(nn.ReLU):
+        def forward(self, input: Any) -> Any:
+            return super().forward(input) * (1 if input.ndim < 2 else factor)
+
+    class Softplus(nn.Softplus):
+        def forward(self, input: Any) -> Any:
+            return super().forward(input) * (1 if self.beta == 1 else factor)
+
+    layers = {layer.__name__: layer for layer in (GELU, ReLU, Softplus)}
+    for name, layer in layers.items():
+        layer.__qualname__ = name  # as if it could be imported
+    return ModuleBackend("scaled", nn=SimpleNamespace(**layers))
+
+
+@pytest.mark.parametrize("make_backend", [Scaled, module_backend])
+@pytest.mark.parametrize(
+    ("layer", "law"),
+    [("GELU", "tail"), ("Softplus", "beta_twice"), ("ReLU", "")],  # "" = any law
+    ids=["constant-side", "computed-side", "equality"],
+)
+def test_a_script_of_a_law_judges_the_layer_that_it_runs(
+    layer: str, law: str, make_backend: Any
+) -> None:
+    source = law_script(layer, law, make_backend(1.25))
+    for factor, status in ((1.25, 1), (1.5, 1), (0.75, 1), (1, 0)):
+        backend = make_backend(factor)
+        implementation = getattr(getattr(backend, "nn", None), layer, None)
+        tested = _UNDER_TEST.sub(r"\1 = implementation", source).replace("load('scaled')", "given")
+        printed = io.StringIO()
+        with pytest.raises(SystemExit) as raised, contextlib.redirect_stdout(printed):
+            exec(
+                compile(tested, "script.py", "exec"),
+                {"given": backend, "implementation": implementation},
+            )
+        assert (raised.value.code or 0) == status, (factor, source)
+        assert printed.getvalue().rstrip().endswith("FAILED" if status else "passed")
+    torch.set_grad_enabled(True)
+
+
+def law_script(layer: str, law: str, backend: Any) -> str:
+    """The script of the first case in which the law fails."""
+    for case in cases(layer, "float64"):
+        trial = Trial(backend, CATALOGUE[layer], case)
+        try:
+            CHECKS["laws"].run(trial)
+        except (Inapplicable, Unsupported):
+            continue
+        except Failure as failure:
+            if law in ("", failure.finding.law):
+                return make_reproducer(trial, "laws", str(failure))
+    raise AssertionError(f"law {law!r} of {layer} never failed")
 
 
 def test_the_script_of_another_framework_goes_through_its_adapter() -> None:
@@ -96,6 +197,8 @@ def test_the_script_of_another_framework_goes_through_its_adapter() -> None:
         ("conv2d-subnormals-flushed", "laws"),
         # NaN where NaN is wanted, too.
         ("conv2d-scaled-against-underflow", "laws"),
+        # Twice an output that equals another output by chance.
+        ("softplus-beta-outside-only", "laws"),
         # The output is an input of the next call, but integers.
         ("identity-integers-become-floats", "laws"),
     ],
@@ -103,7 +206,7 @@ def test_the_script_of_another_framework_goes_through_its_adapter() -> None:
 def test_a_script_shows_what_once_hid(name: str, check: str) -> None:
     bug = next(bug for bug in BUGS if bug.name == name)
     source = scripts(bug, checks=(check,))[check]
-    assert run_script(source, bug.implementation)[0] == 1, source
+    assert run_script(source, bug.implementation, backend_of(bug))[0] == 1, source
     assert run_script(source, getattr(torch.nn, bug.layer))[0] == 0, source
 
 

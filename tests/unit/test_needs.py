@@ -26,9 +26,9 @@ from conformance.items.planning import Item
 from conformance.known.entry import applicable_entries, shipped_entries
 from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
-from conformance.layers.describe import case_text
+from conformance.layers.describe import case_text, operands_text
 from conformance.layers.encoding import decode_case
-from conformance.model.case import COLUMN_DIGITS, Case, Column, Verdict
+from conformance.model.case import COLUMN_DIGITS, Call, Case, Column, Verdict
 from conformance.model.cause import CALL_NEEDS, MORE_OFTEN, NEEDS, Share
 from conformance.run.engine import Engine
 
@@ -236,3 +236,11 @@ def test_an_infinity_that_a_failure_needs_stays() -> None:
     (x,) = simplify_numbers(case, fails).inputs
     assert x is not None
     np.testing.assert_array_equal(x, [0.0, -np.inf])
+
+
+def test_only_small_operands_are_written_out() -> None:
+    weight, x = np.array([[0.0, 1.5]]), np.zeros((5, 2))
+    arguments = {"in_features": 2, "out_features": 1}
+    case = Case(Call("Linear", arguments, {"weight": weight}, "float32", "cpu"), (x,))
+    assert operands_text(case) == "weight = [0, 1.5]"
+    assert operands_text(case, 10) == f"input = [{', '.join('0' * 10)}], weight = [0, 1.5]"

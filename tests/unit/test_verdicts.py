@@ -26,7 +26,7 @@ from conformance.known.matches import Excuses
 from conformance.layers.documented import find_quote
 from conformance.layers.encoding import decode_case, encode_case
 from conformance.model.case import Call, Unsupported, Verdict
-from conformance.model.cause import Cause
+from conformance.model.cause import Cause, Excuse
 from conformance.model.finding import Finding
 from conformance.plugin.terminal import _torch_report_lines
 from conformance.run.engine import Engine
@@ -470,6 +470,17 @@ def test_torch_is_not_blamed_for_the_suites_own_faults(kind: str) -> None:
     identity = SimpleNamespace(backend="torch", options={})
     blamed = list(_torch_report_lines(SimpleNamespace(identity=identity, verdicts=[verdict])))
     assert bool(blamed) == (kind == "value")
+
+
+def test_torch_is_not_blamed_for_code_that_does_not_call_it() -> None:
+    verdict = SimpleNamespace(
+        id="x", status="failed", failure=Finding("value"), reference="torch: same", excuses=()
+    )
+    identity = SimpleNamespace(backend="mine", options={})
+    run = SimpleNamespace(identity=identity, verdicts=[verdict])
+    assert next(_torch_report_lines(run)).text == "torch does the same here:"
+    verdict.excuses = (Excuse("known", base="torch"),)
+    assert next(_torch_report_lines(run)).text.startswith("torch itself is wrong here")
 
 
 class AtOneNumber(torch.nn.SiLU):
