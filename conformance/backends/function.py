@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,15 +27,15 @@ def implements(
     Arguments that the call leaves out are not passed, so the method's own defaults are tested.
 
     An argument that the method does not name is Unsupported, even if it takes `**anything`. The
-    exceptions are `ignores`, `passes`, and arguments of `FunctionBackend.lacks` that have the value
-    given there.
+    exceptions are `ignores`, `passes`, and arguments that are written with torch's default: they
+    are dropped, because they mean the same as left out.
 
     A parameter `call` receives the `Call`: the layer's name, its dtype, its device. A parameter
     `training` receives the mode of a module; for a function it is an ordinary argument. A method
     without it never receives a call that draws random numbers in train mode.
 
     Args:
-        layers: names as in `Call.layer`.
+        layers: names as in `Call.layer`; the class definition raises ValueError for unknown ones.
         ignores: arguments that need no handling, such as `in_channels`; `"*"` stands for extra
             positional ones. `("everything",)` ignores all (Identity).
         passes: arguments that the method takes by `**arguments` and passes on unchanged.
@@ -62,8 +63,6 @@ class FunctionBackend:
     """
 
     name: str = ""
-    lacks: ClassVar[Mapping[str, Any]] = {}
-    """Arguments that a function need not name, each with the one value that needs no handling."""
     _functions: ClassVar[dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]] = {}
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -73,6 +72,7 @@ class FunctionBackend:
             functions |= vars(base).get("_functions", {})  # a backend may combine several bases
         for attribute, value in vars(cls).items():
             layers, ignores, passes = getattr(value, "__conformance__", ((), (), ()))
+            _validate_layers(layers)
             functions |= dict.fromkeys(layers, (attribute, ignores, passes))
         cls._functions = functions
 
@@ -132,6 +132,29 @@ def _find_spec(call: Call) -> LayerSpec | None:
     return CATALOGUE.get(call.layer)
 
 
+def _validate_layers(layers: Iterable[str]) -> None:
+    """Raise ValueError, with the nearest names, for a layer that the catalogue does not have."""
+    from conformance.layers import CATALOGUE  # late, as in `_find_spec`
+
+    for layer in layers:
+        if layer not in CATALOGUE:
+            nearest = difflib.get_close_matches(layer, CATALOGUE, 3)
+            hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
+            raise ValueError(f"implements({layer!r}): no such layer{hint}")
+
+
+def _is_default(call: Call, name: str, value: Any) -> bool:
+    """Whether an argument has torch's default value, in any form: `(1, 1)` for `stride=1`."""
+    spec = _find_spec(call)
+    if spec is None or name not in spec.signature.defaults:
+        return False
+    default = spec.signature.defaults[name]
+    if isinstance(value, float) and isinstance(default, (int, float)):
+        return value == default and bool(np.signbit(value) == np.signbit(default))
+    read = spec.signature.readable_value
+    return bool(read(name, value) == read(name, default))
+
+
 def _draws_in_train_mode(call: Call) -> bool:
     """Whether a call draws random numbers and its mode, not an input, turns that on."""
     spec = _find_spec(call)
@@ -175,12 +198,11 @@ class FunctionLayer:
     def _supported_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if "everything" in self._ignores:
             return {}
-        lacks = self._backend.lacks
         supported = {
             name: value
             for name, value in arguments.items()
             if name not in self._ignores
-            and (name in self._accepted_names or name not in lacks or value != lacks[name])
+            and (name in self._accepted_names or not _is_default(self._call, name, value))
         }
         for name, value in supported.items():
             if name not in self._accepted_names:

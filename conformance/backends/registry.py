@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -54,7 +55,10 @@ def load(name: str) -> Backend:
     elif ":" in name:
         module, _, attribute = name.partition(":")
         label = f"backend {name!r}"
-        value = _call_or_fail(f"{label} fails to import", importlib.import_module, module)
+        try:
+            value = _call_or_fail(f"{label} fails to import", importlib.import_module, module)
+        except BackendError as error:
+            raise _say_where_python_looked(module, error) from error.__cause__
         for part in attribute.split("."):
             holder, value = (
                 value,
@@ -104,6 +108,19 @@ def _suggest_extra(name: str, point: EntryPoint, error: BackendError) -> Backend
     return BackendError(
         f"backend {name!r} needs the package {cause.name!r}, which is not installed: "
         f"pip install '{point.dist.name}[{name}]'"
+    )
+
+
+def _say_where_python_looked(module: str, error: BackendError) -> BackendError:
+    """Add it to an error, if what is missing is the package of the backend's own module."""
+    cause, package = error.__cause__, module.partition(".")[0]
+    if not isinstance(cause, ModuleNotFoundError) or cause.name != package:
+        return error
+    folder = os.getcwd()
+    conjunction = "and" if {"", folder} & set(sys.path) else "but not"
+    return BackendError(
+        f"{error}; {sys.executable} looked in its installed packages, {conjunction} in {folder}: "
+        f"install {package}, or run `python -m pytest` in the folder that contains it"
     )
 
 

@@ -21,6 +21,8 @@ from conformance.model.untrusted import class_name, exception_text, type_name
 REFUSALS: tuple[type[BaseException], ...] = (
     ValueError, TypeError, RuntimeError, IndexError, KeyError, AssertionError, ZeroDivisionError
 )  # fmt: skip
+# Code that validates nothing ends in these, too: on an empty state, for example.
+ACCIDENTS = (IndexError, KeyError, AssertionError, ZeroDivisionError, AttributeError)
 
 
 def check(trial: Trial) -> Evidence:
@@ -35,7 +37,7 @@ def check(trial: Trial) -> Evidence:
             refusal.
         Accepted: if the backend accepts such calls on purpose (`accepts`), or a call whose
             constraint is customary.
-        Inapplicable: if the call without the broken constraint ends in the same exception.
+        Inapplicable: if the corresponding valid call ends in the same exception.
     """
     labels = trial.case.labels
     broken, argument = str(labels.get("broken", "invalid call")), str(labels.get("argument", ""))
@@ -49,15 +51,16 @@ def check(trial: Trial) -> Evidence:
         outcome = f"accepted silently: {_run_call(trial, trial.case)}"
     except (Unsupported, Failure):
         raise
-    except refusals:
+    except refusals as error:
+        if isinstance(error, ACCIDENTS):
+            _require_other_outcome(trial, error)
         return Evidence(1)
     except Exception as error:
-        original_error = original_exception(error)
-        exception_name = type_name(original_error)
-        if _unbroken_call_raises(trial, type(original_error)):
-            raise Inapplicable(f"the unbroken call raises {exception_name}, too") from error
+        _require_other_outcome(trial, error)
         if not documented:
             return Evidence(1)
+        original_error = original_exception(error)
+        exception_name = type_name(original_error)
         exception, frame, says = (
             exception_name,
             raising_frame(original_error),
@@ -80,17 +83,20 @@ def check(trial: Trial) -> Evidence:
     )  # fmt: skip
 
 
-def _unbroken_call_raises(trial: Trial, kind: type[BaseException]) -> bool:
-    """Whether the corresponding valid call ends in an exception of the same class."""
+def _require_other_outcome(trial: Trial, error: Exception) -> None:
+    """Raise Inapplicable if the corresponding valid call ends in an exception of the same class."""
     unbroken = trial.case.unbroken
     if unbroken is None:
-        return False
+        return
     device = trial.case.call.device
     try:
         _run_call(trial, replace(unbroken, call=replace(unbroken.call, device=device)))
-    except Exception as error:
-        return type(original_exception(error)) is kind
-    return False
+    except Exception as valid_error:
+        kind = type(original_exception(valid_error))
+        if kind is type(original_exception(error)):
+            why = "; this check loads no state" if trial.spec.state_names else ""
+            text = f"the valid call raises {class_name(kind)}, too{why}"
+            raise Inapplicable(text) from error
 
 
 def _accepts(trial: Trial, broken: str) -> bool:

@@ -16,7 +16,8 @@ from conformance.model.finding_text import finding_message
 NO_EXAMPLES = Examples()
 CAUSE_FIELDS = ("call", "case", "needs", "share", "excess", "reproducer", "reference", "failure")
 """Fields that a verdict copies from the first of its causes."""
-NOTHING_COMPARED = "nothing was compared: no example gave a number with a finite bound"
+NO_CASE_CHECKED = "nothing was compared: the check could judge no case"
+NO_FINITE_BOUND = "nothing was compared: no expected number has a finite bound"
 
 
 def open_verdict(item: Item, examples: Examples = NO_EXAMPLES) -> Verdict:
@@ -66,8 +67,9 @@ def conclude_verdict(
     notes = _format_notes(examples, excuses)
     if inapplicable and not examples.checked:
         notes = f"{notes}; most often: {inapplicable}" if notes else f"most often: {inapplicable}"
+    what = NO_FINITE_BOUND if examples.checked else NO_CASE_CHECKED
     return with_failure(
-        verdict, "unchecked", Finding("unchecked", NOTHING_COMPARED, f"({notes})" if notes else "")
+        verdict, "unchecked", Finding("unchecked", what, f"({notes})" if notes else "")
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import types
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,6 +112,25 @@ def test_unknown_names_and_failing_imports_are_clear() -> None:
         registry.load("torhc")
     with pytest.raises(BackendError, match="fails to import: ModuleNotFoundError"):
         registry.load("no.such.module:backend")
+
+
+@pytest.mark.parametrize(("on_path", "where"), [(True, "and in"), (False, "but not in")])
+def test_a_missing_package_is_reported_with_the_places_where_python_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_path: bool, where: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = [path for path in sys.path if path]
+    monkeypatch.setattr(sys, "path", [*([str(tmp_path)] if on_path else []), *kept])
+    message = (
+        rf"looked in its installed packages, {where} {re.escape(str(tmp_path))}: install "
+        r"my_package, or run `python -m pytest` in the folder that contains it"
+    )
+    with pytest.raises(BackendError, match=message):
+        registry.load("my_package.conformance:backend")
+    (tmp_path / "needing.py").write_text("import absent_package")
+    if on_path:  # what the backend itself imports is another matter
+        with pytest.raises(BackendError, match=r"No module named 'absent_package'$"):
+            registry.load("needing:backend")
 
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(

@@ -220,20 +220,65 @@ def test_a_backend_that_builds_itself_is_asked_for_every_layer() -> None:
     assert SelfBuilding().offers("Fold", "float64", "cpu")
 
 
-class _Lacking(FunctionBackend):
-    """A ReLU whose function does not name `inplace`."""
+class _FewArguments(FunctionBackend):
+    """Functions that name few of their layers' arguments."""
 
-    name, lacks = "lacking", {"inplace": False}
+    name = "few-arguments"
 
-    @implements("ReLU")
-    def relu(self, state: Any, x: Any) -> Any:
+    @implements("ReLU", "Hardtanh", "AvgPool2d", "utils.rnn.pad_sequence")
+    def call_without_arguments(self, state: Any, x: Any) -> Any:
         return np.maximum(x, 0)
 
+    @implements("Embedding", ignores=("num_embeddings", "embedding_dim"))
+    def embedding(self, state: Mapping[str, Any], input: Any, *, padding_idx: Any = -1) -> Any:
+        assert padding_idx == -1 or padding_idx is None
+        return state["weight"][input]
 
-def test_what_a_backend_lacks_is_declined_unless_it_asks_for_nothing() -> None:
-    def build_relu(**arguments: Any) -> Any:
-        return _Lacking().build(Call("ReLU", arguments, {}, "float32", "cpu"))
 
-    assert build_relu(inplace=False)(np.array([-1.0])) == 0
-    with pytest.raises(Unsupported, match="inplace=True"):
-        build_relu(inplace=True)
+@pytest.mark.parametrize(
+    ("layer", "arguments"),
+    [
+        ("ReLU", {"inplace": False}),
+        ("Hardtanh", {"min_val": -1, "max_val": 1.0}),
+        ("AvgPool2d", {"padding": (0, 0), "divisor_override": None}),
+        ("utils.rnn.pad_sequence", {"padding_value": 0.0}),
+    ],
+)
+def test_an_argument_with_its_default_is_dropped_if_the_function_does_not_name_it(
+    layer: str, arguments: Mapping[str, Any]
+) -> None:
+    built = _FewArguments().build(Call(layer, arguments, {}, "float32", "cpu"))
+    assert built(np.array([-1.0])) == 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments"),
+    [
+        ("ReLU", {"inplace": True}),
+        ("Hardtanh", {"min_val": -2}),
+        ("AvgPool2d", {"padding": (0, 1)}),
+        ("AvgPool2d", {"padding": (0, 0, 0)}),
+        ("AvgPool2d", {"unknown": None}),
+        ("utils.rnn.pad_sequence", {"padding_value": -0.0}),
+    ],
+)
+def test_any_other_value_of_an_argument_that_the_function_does_not_name_is_declined(
+    layer: str, arguments: Mapping[str, Any]
+) -> None:
+    with pytest.raises(Unsupported, match=next(reversed(arguments))):
+        _FewArguments().build(Call(layer, arguments, {}, "float32", "cpu"))
+
+
+def test_an_argument_that_the_function_names_arrives_as_written() -> None:
+    state = {"weight": np.ones((2, 3))}
+    call = Call("Embedding", {"padding_idx": None, "max_norm": None}, state, "float32", "cpu")
+    assert _FewArguments().build(call)(np.array([1])).shape == (1, 3)
+
+
+def test_a_function_of_an_unknown_layer_is_an_error_with_the_nearest_name() -> None:
+    with pytest.raises(ValueError, match=r"implements\('Liner'\): no such layer; nearest: Linear"):
+
+        class Misspelt(FunctionBackend):
+            @implements("Linear", "Liner")
+            def linear(self, state: Any, input: Any) -> Any:
+                return input

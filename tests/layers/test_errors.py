@@ -221,10 +221,21 @@ def test_no_page_promises_a_class_of_exceptions(error: Exception) -> None:
     assert _outcome(_ConstantBackend(error), case) == REFUSED
 
 
-def test_an_exception_that_the_unbroken_call_raises_too_blames_no_constraint() -> None:
+@pytest.mark.parametrize("error", [NameError("w"), KeyError("weight"), IndexError(), ValueError()])
+def test_an_exception_that_the_valid_call_raises_too_judges_no_constraint(error: Exception) -> None:
     case = _find_invalid_case("Conv2d", "groups do not divide in_channels")
     assert case.unbroken is not None
-    assert _outcome(_ConstantBackend(NameError("w")), case).status == "invalid"
+    outcome = _outcome(_ConstantBackend(error), case)
+    if isinstance(error, ValueError):  # nobody raises it by accident
+        assert outcome == REFUSED
+        return
+    assert outcome.status == "invalid"
+    name = type(error).__name__
+    assert outcome.message == f"the valid call raises {name}, too; this check loads no state"
+
+
+def test_an_accident_that_the_valid_call_does_not_raise_fails() -> None:
+    case = _find_invalid_case("Conv2d", "groups do not divide in_channels")
     blamed = _outcome(_ConstantBackend(NameError("w")), replace(case, unbroken=None))
     assert blamed.status == "failed"
 

@@ -149,9 +149,15 @@ def test_everything_declined_is_unsupported_and_everything_supported_passes() ->
     assert verdict.message == "supported: 20 of 20 cases (100.0%); declined: 0"
 
 
-def test_an_argument_that_a_function_does_not_name_is_no_contradiction() -> None:
+def test_an_argument_that_is_declined_only_where_it_is_written_is_no_contradiction() -> None:
+    verdict = _verdict(lambda call: "bias" if "bias" in call.arguments else None, "Linear", 60)
+    assert verdict.status == "passed"
+    assert "least restrictive condition found: bias written out" in str(verdict.message)
+
+
+def test_an_argument_that_a_function_does_not_name_is_declined_unless_it_has_its_default() -> None:
     class Functions(FunctionBackend):
-        """`bias=True` written out is declined, left out it is not."""
+        """Of `bias` only False is declined."""
 
         name = "functions"
 
@@ -161,7 +167,8 @@ def test_an_argument_that_a_function_does_not_name_is_no_contradiction() -> None
 
     verdict = Engine(Functions(), 60, 0).run(Item("Linear", "support", "float32", "cpu"))
     assert verdict.status == "passed"
-    assert "least restrictive condition found: bias written out" in str(verdict.message)
+    assert "least restrictive condition found: bias = False" in str(verdict.message)
+    assert "most restrictive: bias = False" in str(verdict.message)
 
 
 class Fails(torch.nn.Conv2d):

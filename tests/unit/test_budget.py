@@ -147,12 +147,16 @@ def _run_out_of_time(monkeypatch: pytest.MonkeyPatch, *first_outcomes: Outcome) 
 
 
 def test_where_a_check_never_applied_the_verdict_says_why() -> None:
-    why = "the unbroken call raises KeyError, too"
+    why = "the valid call raises KeyError, too"
     empty_verdict = verdicts.conclude_verdict(
         verdicts.open_verdict(ITEM, Examples(3, invalid=3)), (), why
     )
     assert empty_verdict.status == "unchecked"
-    assert f"(most often: {why})" in str(empty_verdict.message)
+    assert empty_verdict.message == f"{verdicts.NO_CASE_CHECKED} (most often: {why})"
+    without_numbers = verdicts.conclude_verdict(
+        verdicts.open_verdict(ITEM, Examples(3, checked=3)), ()
+    )
+    assert without_numbers.message == verdicts.NO_FINITE_BOUND
 
 
 def test_an_item_whose_time_is_over_goes_on_until_a_case_tells_something(
@@ -165,7 +169,7 @@ def test_an_item_whose_time_is_over_goes_on_until_a_case_tells_something(
         verdicts.open_verdict(ITEM, Examples(1, invalid=1, stopped=59)), ()
     )
     assert empty_verdict.status == "unchecked"
-    assert empty_verdict.message == f"{verdicts.NOTHING_COMPARED} (59 cases beyond the time budget)"
+    assert empty_verdict.message == f"{verdicts.NO_CASE_CHECKED} (59 cases beyond the time budget)"
 
 
 def test_an_item_of_which_the_rest_is_declined_goes_on_until_numbers_are_compared(

@@ -6,10 +6,10 @@ Each function returns a new array, so nothing runs in place.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from conformance.backends.adapters.names import function_name, with_functions
-from conformance.backends.adapters.shared import IGNORED_DEFAULTS, State
+from conformance.backends.adapters.shared import State
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported
 
@@ -24,7 +24,6 @@ LIBRARY_NAMES = {
 class NamedActivations(FunctionBackend):
     """The part of an adapter for elementwise functions and functions along an axis."""
 
-    lacks: ClassVar[Mapping[str, Any]] = {**IGNORED_DEFAULTS, "min_val": -1, "max_val": 1}
     namespace: Any
     library_names: Mapping[str, str] = LIBRARY_NAMES
 

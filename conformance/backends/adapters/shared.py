@@ -10,17 +10,6 @@ from conformance.model.formats import format_of
 
 State = Mapping[str, Any]
 
-IGNORED_DEFAULTS: Mapping[str, Any] = {
-    "inplace": False, "dtype": None, "beta": 1, "threshold": 20,  # activations
-    "return_indices": False, "ceil_mode": False, "divisor_override": None,  # pooling
-    "count_include_pad": True, "padding_mode": "zeros", "recompute_scale_factor": None,
-    "padding_idx": None, "max_norm": None, "scale_grad_by_freq": False, "sparse": False,
-    "bias": True, "elementwise_affine": True, "track_running_stats": False,  # normalization
-    "add_bias_kv": False, "add_zero_attn": False, "dropout_p": 0.0, "scale": None,  # attention
-    "ignore_index": -100,
-}  # fmt: skip
-"""`FunctionBackend.lacks` of all adapters."""
-
 SINGLE_LAYER_OPTIONS = ("num_layers", "dropout", "bidirectional", "proj_size")
 """Arguments of `require_single_layer`."""
 

@@ -23,7 +23,7 @@ from conformance.backends.adapters.mlx.normalization import Normalization
 from conformance.backends.adapters.mlx.parts import DTYPES, load_state
 from conformance.backends.adapters.mlx.windows import Windows
 from conformance.backends.adapters.names import names_for_dims, spatial_dims
-from conformance.backends.adapters.shared import IGNORED_DEFAULTS, State
+from conformance.backends.adapters.shared import State
 from conformance.backends.adapters.windows import (
     call_batched,
     call_channels_last,
@@ -41,7 +41,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
 
     name = "mlx"
     # MLX compiles its activations, and each case of a known crash runs in a fork of the process.
-    budget, lacks = "700", IGNORED_DEFAULTS
+    budget = "700"
 
     def __init__(self) -> None:
         super().__init__()

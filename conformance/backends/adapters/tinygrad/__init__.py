@@ -19,7 +19,7 @@ os.environ.setdefault("PARALLEL", "0")  # no pool of compilers in each process o
 from tinygrad import Device, Tensor, nn
 
 from conformance.backends.adapters.names import names_for_dims
-from conformance.backends.adapters.shared import IGNORED_DEFAULTS, State
+from conformance.backends.adapters.shared import State
 from conformance.backends.adapters.tinygrad.activations import Activations
 from conformance.backends.adapters.tinygrad.losses import Losses
 from conformance.backends.adapters.tinygrad.normalization import Normalization
@@ -40,7 +40,7 @@ from conformance.model.formats import format_of
 class Tinygrad(Activations, Losses, Normalization, Windows):
     """tinygrad on the CPU."""
 
-    name, lacks = "tinygrad", IGNORED_DEFAULTS
+    name = "tinygrad"
     # Measured: a convolution's kernel 0.15 s, its gradients 1.7 s; an activation's 0.1 s.
     compile_seconds, budget = 0.3, "700"
     # tinygrad checks arguments by `assert`, and raises IndexError for shapes that do not match.
