@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from conformance.reports.results import Run
-from conformance.reports.statuses import verdicts
+from conformance.reports.statuses import unique_verdicts
 
 from conformance.model.case import COLUMN_DIGITS, Column, Verdict
 from conformance.model.checks import facts_of
@@ -98,7 +98,7 @@ def spaces(run: Run) -> tuple[Space, ...]:
     """The space of each layer whose cases are recorded, in the order of the run."""
     parts_by_layer: dict[str, list[_Part]] = {}
     verdicts_by_group: dict[tuple[str, str, bool], list[Verdict]] = {}
-    for verdict in verdicts(run):
+    for verdict in unique_verdicts(run):
         # Checks that get invalid calls have other cases.
         key = (verdict.layer, verdict.dtype, facts_of(verdict.check).invalid)
         verdicts_by_group.setdefault(key, []).append(verdict)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from conformance.reports.page import render_page
 from conformance.reports.performance import benchmarks, is_drawable
 from conformance.reports.results import Benchmark, Identity, ResultsError, Run
-from conformance.reports.statuses import BAD, status, verdicts
+from conformance.reports.statuses import BAD, status, unique_verdicts
 
 from conformance.model.case import Verdict
 
@@ -122,8 +122,8 @@ def compare(before: Run, after: Run, *, force: bool = False) -> Comparison:
             f"unlike runs: {'; '.join(unlike)}; differences between them may be due to that "
             "(--force compares them anyway)"
         )
-    old = {verdict.id: verdict for verdict in verdicts(before)}
-    new = {verdict.id: verdict for verdict in verdicts(after)}
+    old = {verdict.id: verdict for verdict in unique_verdicts(before)}
+    new = {verdict.id: verdict for verdict in unique_verdicts(after)}
     timed = [*_speeds(before, after)]
     if not old.keys() & new.keys() and not timed:
         raise ResultsError(

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from conformance.reports.clusters import Cluster, clusters
 from conformance.reports.matrix import matrix, verdicts_with_status
 from conformance.reports.results import Run
-from conformance.reports.statuses import cached_per_run, is_run_error, is_stale, status, verdicts
+from conformance.reports.statuses import (
+    cached_per_run,
+    is_run_error,
+    is_stale,
+    status,
+    unique_verdicts,
+)
 from conformance.reports.text import share
 from conformance.reports.untested import check_names, checks_of, untested_checks
 
@@ -101,7 +107,7 @@ class Divergences:
 @cached_per_run
 def divergences(run: Run) -> Divergences:
     """Collect the divergences of a run from its verdicts."""
-    all_verdicts = verdicts(run)
+    all_verdicts = unique_verdicts(run)
     groups: dict[tuple[str, str, str], list[tuple[Verdict, Excuse]]] = {}
     for verdict in all_verdicts:
         for excuse in _excuses_of(verdict):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from conformance.reports.results import Run
-from conformance.reports.statuses import verdicts
+from conformance.reports.statuses import unique_verdicts
 
 from conformance.model.case import Verdict
 
@@ -29,7 +29,7 @@ EVIDENCE = ("case", "reproducer", "needs", "command", "failure")
 def pack_results(run: Run) -> tuple[str, tuple[str, ...]]:
     """The results as base64 of gzipped JSON lines, and the names of the fields left out.
 
-    Verdicts are in the order of `statuses.verdicts`.
+    Verdicts are in the order of `statuses.unique_verdicts`.
     """
     choices = ((), HISTOGRAMS, (*HISTOGRAMS, *EVIDENCE))
     for left_out in choices[len(run.verdicts) > SURELY_TOO_MANY :]:
@@ -46,7 +46,7 @@ def compress(data: bytes) -> str:
 
 def _lines(run: Run, left_out: tuple[str, ...]) -> Iterator[bytes]:
     yield _encode({"kind": "run", **vars(run.identity)})
-    for verdict in verdicts(run):
+    for verdict in unique_verdicts(run):
         yield _line(verdict, left_out)
     for line in (*run.benchmarks, *run.timing):
         yield _encode(line)

@@ -83,13 +83,13 @@ def render(run: Run, results: str = "RESULTS") -> str:
         matrix=table,
         rows=support_gaps.supported_rows(table),
         lacks=[
-            (lack, support_gaps.format_layers(lack.layers, table.layers, run.identity.layers))
-            for lack in support_gaps.support_gaps(table)
+            (gap, support_gaps.format_layers(gap.layers, table.layers, run.identity.layers))
+            for gap in support_gaps.support_gaps(table)
         ],
         coverage=coverage(run, table),
         families={name: layer_facts.family for name, layer_facts in run.identity.layers.items()},
         totals=summary.totals(run),
-        counts=summary.counts(run),
+        counts=summary.count_statuses(run),
         failures=len({verdict.id for bug in bugs for verdict in bug.items}),
         bugs=bugs,
         causes=[(bug, cluster_title(bug)) for bug in bugs[:MAX_CAUSES]],
@@ -126,7 +126,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
 def _accepted(run: Run) -> dict[str, int]:
     """Invalid examples that the backend accepts on purpose, by broken constraint."""
     accepted: Counter[str] = Counter()
-    for verdict in summary.verdicts(run):
+    for verdict in summary.unique_verdicts(run):
         accepted.update(verdict.accepted)
     return dict(accepted.most_common())
 
@@ -144,13 +144,13 @@ def _script_data(
     nearness: Iterable[tuple[str, list[Nearness]]],
 ) -> bytes:
     """Data for the page's script: charts in the order of the page, and the items of each cause."""
-    index_by_id = {verdict.id: index for index, verdict in enumerate(summary.verdicts(run))}
+    index_by_id = {verdict.id: index for index, verdict in enumerate(summary.unique_verdicts(run))}
     return json.dumps(
         {
             "heat": [heat_map(space) for space in spaces],
             "bars": [near.bars for _, entries in nearness for near in entries],
             "bugs": {bug.id: [index_by_id[v.id] for v in bug.items] for bug in bugs},
-            "missing": [visible(item) for item in summary.missing(run)],
+            "missing": [visible(item) for item in summary.items_without_verdict(run)],
         },
         separators=(",", ":"),
     ).encode("ascii", "backslashreplace")

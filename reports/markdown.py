@@ -98,9 +98,9 @@ def _support_gap_lines(run: Run, table: summary.Matrix, command: str) -> list[st
     """
     format_layers = support_gaps.format_few_layers if command else support_gaps.format_layers
     lines = []
-    for lack in support_gaps.support_gaps(table):
-        names = format_layers(lack.layers, table.layers, run.identity.layers)
-        text = _plain_text(f"{len(lack.layers)} not supported{lack.where}")
+    for gap in support_gaps.support_gaps(table):
+        names = format_layers(gap.layers, table.layers, run.identity.layers)
+        text = _plain_text(f"{len(gap.layers)} not supported{gap.where}")
         lines.append(f"- – {text}{f': {_plain_text(names, 2000)}' if names else f' ({command})'}")
     title = "### Layers that the backend lacks, in whole or in part"
     return [title, "", *lines, ""] if lines else []

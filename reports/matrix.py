@@ -12,10 +12,10 @@ from conformance.reports.statuses import (
     BAD,
     SEVERITY,
     cached_per_run,
-    missing,
+    items_without_verdict,
     severity_rank,
     status,
-    verdicts,
+    unique_verdicts,
 )
 
 from conformance.model.case import Verdict
@@ -129,7 +129,7 @@ def matrix(run: Run) -> Matrix:
     gaps: Counter[tuple[str, str]] = Counter()
     layers: dict[str, None] = {}
     check_names: dict[str, None] = {}
-    without_verdict = set(missing(run))
+    without_verdict = set(items_without_verdict(run))
     for item in run.identity.items:
         parts = item.split("-", 3)
         if len(parts) == 4:
@@ -138,7 +138,7 @@ def matrix(run: Run) -> Matrix:
             if item in without_verdict:
                 without_verdict.discard(item)
                 gaps[parts[0], parts[1]] += 1
-    for verdict in sorted(verdicts(run), key=lambda v: order.get(v.id, len(order))):
+    for verdict in sorted(unique_verdicts(run), key=lambda v: order.get(v.id, len(order))):
         layers[verdict.layer] = None
         check_names[verdict.check] = None
         verdicts_by_cell.setdefault((verdict.layer, verdict.check), []).append(verdict)
@@ -163,7 +163,7 @@ def matrix(run: Run) -> Matrix:
 @cached_per_run
 def totals(run: Run) -> Totals:
     """Sums over the whole run."""
-    return tally(verdicts(run), len(missing(run)))
+    return tally(unique_verdicts(run), len(items_without_verdict(run)))
 
 
 def tally(verdict_list: Iterable[Verdict], gap: int = 0) -> Totals:

@@ -45,12 +45,12 @@ def merge(runs: Sequence[Run]) -> Run:
         timing=tuple(line for run in runs for line in run.timing),
         notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
     )
-    joined = replace(joined, verdicts=summary.verdicts(joined))
+    joined = replace(joined, verdicts=summary.unique_verdicts(joined))
     footers = [run.footer for run in runs if run.footer is not None]
     if len(footers) < len(runs):
         return joined
     footer = Footer(
-        counts=summary.counts(joined),
+        counts=summary.count_statuses(joined),
         verdicts=len(joined.verdicts),
         seconds=max(footer.seconds for footer in footers),
         finished=max(footer.finished for footer in footers),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from conformance.reports.matrix import Matrix, margin_of, matrix
 from conformance.reports.results import Run
-from conformance.reports.statuses import dtypes, verdicts
+from conformance.reports.statuses import dtypes, unique_verdicts
 
 from conformance.model.case import Verdict
 
@@ -47,7 +47,7 @@ def margins(run: Run, table: Matrix | None = None) -> Margins:
     columns = tuple(d for d in dtypes(run) if d in dtypes_with_margin)
     ulps: dict[tuple[str, str], Counter[str]] = {}
     ratios: dict[tuple[str, str], Counter[str]] = {}
-    for verdict in verdicts(run):
+    for verdict in unique_verdicts(run):
         layer_and_dtype = verdict.layer, verdict.dtype
         ulps.setdefault(layer_and_dtype, Counter()).update(verdict.ulps)
         ratios.setdefault(layer_and_dtype, Counter()).update(verdict.ratios)

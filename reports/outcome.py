@@ -12,11 +12,11 @@ from conformance.reports.results import Run
 from conformance.reports.statuses import (
     BAD,
     SEVERITY,
-    counts,
+    count_statuses,
     has_run_error,
     is_run_error,
     is_stale,
-    missing,
+    items_without_verdict,
 )
 
 from conformance.model.shards import missing_shard_names, parse_shards
@@ -63,9 +63,9 @@ class RunOutcome:
 
 def outcome(run: Run) -> RunOutcome:
     """Judge a run, complete or not."""
-    status_counts = counts(run)
+    status_counts = count_statuses(run)
     total = sum(status_counts.values())
-    without_verdict = missing(run)
+    without_verdict = items_without_verdict(run)
     gap = _gap(run, without_verdict)
     bad = [name for name in BAD if status_counts[name]]
     if run.identity.survey and total and not gap:

@@ -195,7 +195,7 @@ def _fill_cells(
     all_verdicts = Run(column.identity, tuple(v for part in column.parts for v in part.verdicts))
     verdicts = {
         (v.layer, v.check, v.dtype): v
-        for v in summary.verdicts(all_verdicts)
+        for v in summary.unique_verdicts(all_verdicts)
         if v.device == column.device
     }
     declined = _not_offered(column, space)

@@ -61,7 +61,7 @@ def cached_per_run(compute: Callable[[Run], Value]) -> Callable[[Run], Value]:
 
 
 @cached_per_run
-def verdicts(run: Run) -> tuple[Verdict, ...]:
+def unique_verdicts(run: Run) -> tuple[Verdict, ...]:
     """One verdict for each id: of several the worst, and of equally bad ones the later."""
     worst_by_id: dict[str, Verdict] = {}
     for verdict in run.verdicts:
@@ -71,14 +71,14 @@ def verdicts(run: Run) -> tuple[Verdict, ...]:
     return tuple(worst_by_id.values())
 
 
-def counts(run: Run) -> dict[str, int]:
+def count_statuses(run: Run) -> dict[str, int]:
     """Number of verdicts by status; has every status, in the order of `STATUSES`."""
-    numbers = Counter(status(verdict) for verdict in verdicts(run))
+    numbers = Counter(status(verdict) for verdict in unique_verdicts(run))
     return {name: numbers[name] for name in STATUSES}
 
 
 @cached_per_run
-def missing(run: Run) -> tuple[str, ...]:
+def items_without_verdict(run: Run) -> tuple[str, ...]:
     """Ids of the items that the run announced, but that have no verdict."""
     ids_with_verdict = {verdict.id for verdict in run.verdicts}
     return tuple(item for item in dict.fromkeys(run.identity.items) if item not in ids_with_verdict)
@@ -102,7 +102,7 @@ def is_ok(run: Run) -> bool:
     """
     if run.identity.survey:
         return not has_run_error(run)
-    numbers = counts(run)
+    numbers = count_statuses(run)
     compared = numbers["passed"] + numbers["known"]
     return compared > 0 and not any(numbers[name] for name in BAD)
 
@@ -123,8 +123,8 @@ def is_stale(verdict: Verdict) -> bool:
 
 def has_run_error(run: Run) -> bool:
     """Whether a survey itself went wrong: an item has a run error, or no case was checked."""
-    looked_at = any(verdict.examples.checked for verdict in run.verdicts)
-    return not looked_at or any(map(is_run_error, run.verdicts))
+    any_checked = any(verdict.examples.checked for verdict in run.verdicts)
+    return not any_checked or any(map(is_run_error, run.verdicts))
 
 
 def severity_rank(verdict: Verdict) -> int:

@@ -67,14 +67,16 @@ def unsupported_parts(row: LayerRow) -> tuple[str, ...]:
 
 
 def _entirely_unsupported(
-    verdicts: Iterable[Verdict], part: Callable[[Verdict], str]
+    verdicts: Iterable[Verdict], part_of: Callable[[Verdict], str]
 ) -> tuple[str, ...]:
     """The parts (dtypes or checks) whose verdicts are all unsupported."""
-    has: dict[str, bool] = {}
+    supported_by_part: dict[str, bool] = {}
     for verdict in verdicts:
-        name = part(verdict)
-        has[name] = has.get(name, False) or status(verdict) != "unsupported"
-    return tuple(name for name, supported in has.items() if not supported)
+        name = part_of(verdict)
+        supported_by_part[name] = (
+            supported_by_part.get(name, False) or status(verdict) != "unsupported"
+        )
+    return tuple(name for name, supported in supported_by_part.items() if not supported)
 
 
 def format_layers(

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case, bare_name
 
 _sizes = st.sampled_from((1, 2, 3, 1, 5, 4, 7))
-_matrices = st.sampled_from(
+_matrix_shapes = st.sampled_from(
     ((1, 1), (3, 5), (5, 3), (2, 1), (1, 4), (0, 3), (3, 0), (4, 4), (17, 2))
 )
-_full_matrices = st.sampled_from(((1, 1), (3, 5), (5, 3), (2, 1), (1, 4), (4, 4), (17, 2)))
-_kernels = st.integers(1, 5)
-_kernel_weights = st.integers(1, 3).flatmap(
-    lambda dims: st.tuples(_sizes, _sizes, *[_kernels] * dims)
+_nonempty_matrix_shapes = st.sampled_from(((1, 1), (3, 5), (5, 3), (2, 1), (1, 4), (4, 4), (17, 2)))
+_kernel_sizes = st.integers(1, 5)
+_kernel_weight_shapes = st.integers(1, 3).flatmap(
+    lambda dims: st.tuples(_sizes, _sizes, *[_kernel_sizes] * dims)
 )
-_weights = _matrices | _kernel_weights
+_weight_shapes = _matrix_shapes | _kernel_weight_shapes
 _groups = st.sampled_from((1, 1, 2, 3))
 
 _values = st.sampled_from((1.0, 0.3, 0.0, -2.5, 1e-3, 7.0))
@@ -52,16 +52,16 @@ _sparsities = st.sampled_from((0.5, 0.25, 0.1, 0.3, 0.75, 0.0, 1.0))
 _sparse_stds = st.sampled_from((0.01, 1.0, 0.1))
 
 _SHAPES = {
-    "eye_": _matrices,
-    "sparse_": _matrices,
+    "eye_": _matrix_shapes,
+    "sparse_": _matrix_shapes,
     # No empty shapes: torch accepts them even in dtypes that orthogonal_ does not support.
-    "orthogonal_": _full_matrices | _kernel_weights,
+    "orthogonal_": _nonempty_matrix_shapes | _kernel_weight_shapes,
     **dict.fromkeys(("constant_", "ones_", "zeros_", "uniform_", "normal_", "trunc_normal_"),
                     any_shapes),
 }  # fmt: skip
 
 
-def _arguments(draw: Draw, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _draw_arguments(draw: Draw, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Draw values of the optional arguments; return them and their defaults."""
     if name == "uniform_":
         a, b = draw(_intervals)
@@ -94,14 +94,14 @@ def inits(draw: Draw, layer: str, dtype: str) -> Case:
     """
     name = bare_name(layer)
     required: dict[str, Any] = {}
-    values, defaults = _arguments(draw, name)
+    values, defaults = _draw_arguments(draw, name)
     if name == "dirac_":
         groups = draw(_groups)
-        shape = (groups * draw(_sizes), draw(_sizes), *draw(st.lists(_kernels, min_size=1,
+        shape = (groups * draw(_sizes), draw(_sizes), *draw(st.lists(_kernel_sizes, min_size=1,
                                                                      max_size=3)))  # fmt: skip
         values, defaults = {"groups": groups}, {"groups": 1}
     else:
-        shape = draw(_SHAPES.get(name, _weights))
+        shape = draw(_SHAPES.get(name, _weight_shapes))
     if name == "constant_":
         required["val"] = draw(_values)
     if name == "sparse_":

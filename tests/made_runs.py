@@ -111,7 +111,7 @@ def large_run(count: int, *, simplified: bool = False) -> results.Run:
         line = verdict(layer, check, dtype, "failed" if is_bad else "passed", **facts)
         verdicts.append(replace(line, device=device))
     total = tuple(v.id for v in verdicts)
-    counts = summary.counts(results.Run(identity(), tuple(verdicts)))
+    counts = summary.count_statuses(results.Run(identity(), tuple(verdicts)))
     footer = results.Footer(counts, len(verdicts), 9.0, "now")
     return results.Run(
         identity(total, dtypes=DTYPES, devices=tuple(devices)), tuple(verdicts), footer

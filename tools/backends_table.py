@@ -28,8 +28,8 @@ SHORT = ("backend", "items", "passed", "known", "unsupported", "failed", "left_o
 
 def row_of(run: Run) -> Row:
     """The facts of one run."""
-    identity, counts = run.identity, summary.counts(run)
-    verdicts = summary.verdicts(run)
+    identity, counts = run.identity, summary.count_statuses(run)
+    verdicts = summary.unique_verdicts(run)
     left_out = sum(v.status == "unchecked" and not v.examples.drawn for v in verdicts)
     judged = sum(counts.get(status, 0) for status in ("passed", "known", "unsupported"))
     drawn = sum(v.examples.drawn for v in verdicts)

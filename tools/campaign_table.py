@@ -29,7 +29,7 @@ _CPU_LIMIT = re.compile(r"\b[A-Z][A-Z_]*=[^ `]+")
 
 def row_of(run: Run) -> Row:
     """The facts of one run."""
-    identity, counts, totals = run.identity, summary.counts(run), summary.totals(run)
+    identity, counts, totals = run.identity, summary.count_statuses(run), summary.totals(run)
     judged = sum(counts.get(status, 0) for status in ("passed", "known", "unsupported"))
     return {
         "seed": int(identity.seed),
@@ -39,7 +39,7 @@ def row_of(run: Run) -> Row:
         "items": len(identity.items),
         "passed": counts.get("passed", 0),
         "known": counts.get("known", 0),
-        "failed": len(summary.verdicts(run)) - judged,
+        "failed": len(summary.unique_verdicts(run)) - judged,
         "comparisons": totals.comparisons,
         "ratio": None if totals.margin is None else round(totals.margin, 3),
         "torch": identity.torch,

@@ -32,7 +32,7 @@ from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.checks import CHECKS
 from conformance.items.context import ItemContext
 from conformance.items.log import Log
-from conformance.items.outcomes import fail_alike
+from conformance.items.outcomes import is_same_failure
 from conformance.items.planning import Item
 from conformance.items.stream import Stream
 from conformance.known.entry import (
@@ -199,7 +199,7 @@ def ask(engine: Engine, backend: WrongBackend, item: Item, entry: KnownFailure) 
             backend.wrong = False
         count += outcome.status in ("passed", "failed")
         if outcome.status == "failed" and (
-            backend.mistake == "faithful" or not fail_alike(outcome, right)
+            backend.mistake == "faithful" or not is_same_failure(outcome, right)
         ):
             excuse = engine.reference.find_excuse(context, case, outcome)
             if excuse is None:

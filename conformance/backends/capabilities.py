@@ -33,7 +33,7 @@ DEFAULT_TIMEOUT = 30
 """Seconds for a case."""
 BUILDS_PER_CHECK = 12
 """How many layers a check of one case may build."""
-SECONDS_PER_DAY = 86_400.0
+MAX_DECLARED_SECONDS = 86_400.0
 """The most seconds that a backend may declare for a case or a compilation."""
 MAX_FACTS = 100
 """Most entries accepted from `info()` and `hits()`."""
@@ -153,9 +153,9 @@ def _read_seconds(backend: Backend, name: str, default: float) -> float:
     number = float.__float__(value) if is_of_type(value, float) else value
     number = int.__int__(value) if is_of_type(value, int) and type(value) is not bool else number
     if type(number) not in (int, float) or not (
-        0 <= number <= SECONDS_PER_DAY and math.isfinite(number)
+        0 <= number <= MAX_DECLARED_SECONDS and math.isfinite(number)
     ):
-        raise guard.unexpected_member(name, f"seconds from 0 to {SECONDS_PER_DAY:.0f}", value)
+        raise guard.unexpected_member(name, f"seconds from 0 to {MAX_DECLARED_SECONDS:.0f}", value)
     return float(number)
 
 
@@ -168,7 +168,7 @@ def compile_seconds_of(backend: Backend) -> float:
     return _read_seconds(backend, "compile_seconds", 0.0)
 
 
-def values_per_structure(backend: Backend) -> int:
+def cases_per_structure(backend: Backend) -> int:
     """How many cases share shapes and arguments: the more, the longer compilation takes."""
     # Without compilation a case takes about 10 ms (measured on torch: 2 ms per check for Linear,
     # 3 for Conv2d, 12 for LSTM). With more than ten cases per structure a run has too few

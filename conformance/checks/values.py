@@ -157,7 +157,7 @@ def _compare_arrays(
         both_nan = np.isnan(got) & np.isnan(expected.value)
         wrong = decided & ~(within | (got == expected.value) | both_nan)
         if any_true(wrong):
-            worst = _worst_element(finding, got, expected, distance, wrong, choices)
+            worst = _worst_finding(finding, got, expected, distance, wrong, choices)
             raise Failure(worst, _proof(worst, got, choices or expected))
     # The remaining distances are finite, except for NaN between equal infinities.
     bounded = within & (expected.error > 0)
@@ -216,10 +216,10 @@ def _count_ulp_powers(
         counts["exact"] = compared - count
     if count:
         precision = expected.precision
-        size = np.abs(_select(expected.value, inexact))
-        normal = _exponents(size) + math.frexp(precision.unit)[1]
+        magnitude = np.abs(_select(expected.value, inexact))
+        normal_ulp = _exponents(magnitude) + math.frexp(precision.unit)[1]
         smallest = math.frexp(precision.underflow)[1]
-        powers = _exponents(_select(distance, inexact)) - np.maximum(normal, smallest)
+        powers = _exponents(_select(distance, inexact)) - np.maximum(normal_ulp, smallest)
         lowest = int(powers.min())
         for offset, number in enumerate(np.bincount(powers - lowest).tolist()):
             if number:
@@ -236,7 +236,7 @@ def _proof(worst: Finding, got: np.ndarray, expected: Rounded | Choices) -> Proo
     )
 
 
-def _worst_element(
+def _worst_finding(
     finding: Finding,
     got: np.ndarray,
     expected: Rounded,

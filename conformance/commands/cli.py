@@ -403,14 +403,14 @@ def _verify_file(path: Path) -> int:
     ids = [verdict.id for verdict in run.verdicts]
     repeats = sorted(Counter(ids).items())
     faults += [f"{id}: more than one verdict" for id, number in repeats if number > 1]
-    faults += [f"{id}: no verdict" for id in summary.missing(run)]
+    faults += [f"{id}: no verdict" for id in summary.items_without_verdict(run)]
     faults += [f"shard {shard} is missing" for shard in missing_shards(run)]
     if run.footer is None:
         faults.append("no last line: the session was cut short")
     elif run.footer.verdicts != len(ids):
         faults.append(f"the last line counts {run.footer.verdicts} verdicts, here are {len(ids)}")
     elif {k: v for k, v in run.footer.counts.items() if v} != {
-        k: v for k, v in summary.counts(run).items() if v
+        k: v for k, v in summary.count_statuses(run).items() if v
     }:
         faults.append("the last line's counts are not those of the verdicts")
     for fault in faults[:MAX_LISTED_FAULTS]:

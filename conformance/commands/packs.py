@@ -155,4 +155,6 @@ def _make_run(
     )
     run = Run(identity, verdicts)
     seconds = round(sum(verdict.seconds for verdict in verdicts), 3)
-    return replace(run, footer=Footer(summary.counts(run), len(verdicts), seconds, current_time()))
+    return replace(
+        run, footer=Footer(summary.count_statuses(run), len(verdicts), seconds, current_time())
+    )

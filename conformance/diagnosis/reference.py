@@ -11,7 +11,7 @@ from conformance.backends.guard import BackendError
 from conformance.backends.registry import load
 from conformance.items.context import ItemContext
 from conformance.items.forks import ALLOWED_SECONDS
-from conformance.items.outcomes import Outcome, fail_alike
+from conformance.items.outcomes import Outcome, is_same_failure
 from conformance.items.planning import Item
 from conformance.known.entry import KnownFailure
 from conformance.matching.facts import Facts
@@ -63,7 +63,7 @@ class Reference:
                 if entry.explains(Facts(case), base_outcome.message, base_outcome.error_ratio)
                 else None
             )
-        if base_outcome is None or not fail_alike(outcome, base_outcome):
+        if base_outcome is None or not is_same_failure(outcome, base_outcome):
             return None
         if entry is not None:
             return entry
@@ -84,7 +84,7 @@ class Reference:
         reference_outcome = self._reference_outcome(name, item, case, outcome)
         if reference_outcome is None or reference_outcome.status in ("unsupported", "invalid"):
             return None
-        return f"{name}: {'same' if fail_alike(outcome, reference_outcome) else 'differs'}"
+        return f"{name}: {'same' if is_same_failure(outcome, reference_outcome) else 'differs'}"
 
     def base_outcome(self, item: Item, case: Case, seconds: float) -> Outcome | None:
         """The base's outcome of a case in a copy of the process; None if it is unknown.

@@ -78,7 +78,7 @@ class IsolatedEngine:
     seed: int
     known: Sequence[KnownFailure] = ()
     interrupted: Callable[[], bool] = lambda: False
-    values_per_structure: int = 1
+    cases_per_structure: int = 1
     budget: Budget | None = None
     bases: Mapping[str, str] = field(default_factory=dict)
     _ending_pinned: set[tuple[int, str, str]] = field(default_factory=set)
@@ -115,7 +115,7 @@ class IsolatedEngine:
         allowed = MAX_GROWTH if self.examples <= MANY_CASES else 0
         if (
             group != self._group
-            and self.values_per_structure == 1
+            and self.cases_per_structure == 1
             and self.child.memory_growth() > allowed
         ):
             self.child.stop()
@@ -218,7 +218,7 @@ class IsolatedEngine:
         return self._build_cause(item, case, outcome, reference)
 
     def _stream(self, item: Item) -> Stream:
-        return Stream(item, self.examples, self.seed, self.values_per_structure)
+        return Stream(item, self.examples, self.seed, self.cases_per_structure)
 
     def _minimise(self, item: Item, index: int, first_outcome: Outcome) -> tuple[Case, Outcome]:
         """Shrink a case that ended the process, or failed, within the time limits of shrinking.

@@ -65,7 +65,7 @@ class ProbeResult:
     items: tuple[Item, ...] = ()
     isolation: str = "process"
     numerics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    values_per_structure: int = 1
+    cases_per_structure: int = 1
     budget: str | None = None
     timeout: int = 0
     bases: Mapping[str, str] = field(default_factory=dict)
@@ -109,7 +109,7 @@ def probe_backend(query: ProbeQuery) -> ProbeResult:
         tuple(items),
         capabilities.isolation_of(backend),
         {dtype: capabilities.declared_deviations(backend, dtype) for dtype in used},
-        capabilities.values_per_structure(backend),
+        capabilities.cases_per_structure(backend),
         budget,
         capabilities.timeout_of(backend),
         bases,

@@ -60,12 +60,12 @@ class Outcome:
         return self.failure is not None and self.failure.drawn
 
     @classmethod
-    def from_finding(cls, failure: Finding) -> Outcome:
+    def from_finding(cls, finding: Finding) -> Outcome:
         """Make the outcome of a check that failed with a finding."""
-        return cls("failed", finding_message(failure), kind=cause_kind(failure), failure=failure)
+        return cls("failed", finding_message(finding), kind=cause_kind(finding), failure=finding)
 
 
-def fail_alike(ours: Outcome, theirs: Outcome) -> bool:
+def is_same_failure(ours: Outcome, theirs: Outcome) -> bool:
     """Whether two backends fail a case in the same way.
 
     They do with the same exception in the same step, the same end of the process, or the same wrong

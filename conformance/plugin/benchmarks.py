@@ -31,7 +31,7 @@ class _Clock:
     now = 0.0
 
 
-def replayed() -> float:
+def replayed_seconds() -> float:
     """Return the time that pytest-benchmark sees, in seconds."""
     return _Clock.now
 

@@ -85,11 +85,11 @@ def make_plan(settings: Settings, workers: int) -> Plan:
     items = PROFILES[settings.profile].choose_items(offer.items)
     shard_items = tuple(item for item in items if shard_of(item.id, count) == index)
     if offer.budget is not None:
-        shard_items = order_in_rounds(shard_items, workers, compiled=offer.values_per_structure > 1)
+        shard_items = order_in_rounds(shard_items, workers, compiled=offer.cases_per_structure > 1)
     isolated = settings.isolated
     if isolated is None:
         isolated = offer.isolation == "process"
     return Plan(
         offer.backend, offer.info, offer.devices, shard_items, len(items), isolated, offer.numerics,
-        offer.values_per_structure, offer.budget, settings.timeout or offer.timeout, offer.bases,
+        offer.cases_per_structure, offer.budget, settings.timeout or offer.timeout, offer.bases,
     )  # fmt: skip

@@ -215,7 +215,7 @@ class Recorder:
             self._run = None
         if (self.verdicts or self.benchmarks) and judged_ids >= set(self.identity.items):
             self.footer = Footer(
-                counts=summary.counts(self.run()),
+                counts=summary.count_statuses(self.run()),
                 verdicts=len(self.verdicts),
                 seconds=round(time.perf_counter() - self.started, 3),
                 finished=current_time(),

@@ -45,7 +45,7 @@ def summary_lines(run: Run, width: int = 80, *, in_full: bool = False) -> Iterat
             yield from _more_causes_lines(run, len(bugs) - MAX_CAUSES, width)
     yield Line("")
     yield from _gap_lines(matrix, run.identity.layers, width, in_full=in_full)
-    counts = summary.counts(run)
+    counts = summary.count_statuses(run)
     text = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
     yield from styled(text, width)
 

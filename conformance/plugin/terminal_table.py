@@ -67,12 +67,12 @@ def _cell_text(cell: summary.MatrixCell | None) -> str:
         return "-"
     tally = cell.tally
     counts = ", ".join(f"{number} {status}" for status, number in tally.statuses.items() if number)
-    numbers = f"{tally.comparisons:,} compared"
+    details = f"{tally.comparisons:,} compared"
     if tally.declined:
-        numbers += f", {tally.checked / (tally.checked + tally.declined):.1%} supported"
+        details += f", {tally.checked / (tally.checked + tally.declined):.1%} supported"
     if tally.thin:
-        numbers += f", {tally.thin} thin"
+        details += f", {tally.thin} thin"
     if tally.status == "known":
         conforming = f"{summary.GLYPHS['passed']} {tally.checked - tally.failed:,}"
-        return f"{conforming} {summary.GLYPHS['known']} {tally.excused:,} ({counts}; {numbers})"
-    return f"{summary.GLYPHS[tally.status]} {counts} ({numbers})"
+        return f"{conforming} {summary.GLYPHS['known']} {tally.excused:,} ({counts}; {details})"
+    return f"{summary.GLYPHS[tally.status]} {counts} ({details})"

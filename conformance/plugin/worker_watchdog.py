@@ -14,7 +14,7 @@ ORPHANED_STATUS = 1
 """Exit status of a process that has lost its parent."""
 
 
-def exit_with_controller(controller: int | None, seconds: float = POLL_SECONDS) -> None:
+def exit_with_controller(controller_pid: int | None, poll_seconds: float = POLL_SECONDS) -> None:
     """End this process as soon as the pytest that started it has ended.
 
     execnet would wait until the running item has ended, up to fifteen seconds, although nobody
@@ -27,20 +27,20 @@ def exit_with_controller(controller: int | None, seconds: float = POLL_SECONDS) 
     # On Windows a process keeps its parent's id after the parent has ended, and signal 0 kills.
     if os.name == "posix":
         threading.Thread(
-            target=_watch, args=(os.getppid(), controller, seconds), daemon=True
+            target=_watch, args=(os.getppid(), controller_pid, poll_seconds), daemon=True
         ).start()
 
 
-def _watch(parent: int, controller: int | None, seconds: float) -> None:
+def _watch(parent_pid: int, controller_pid: int | None, poll_seconds: float) -> None:
     # The parent of this process may be a script instead of pytest itself.
-    while os.getppid() == parent and (controller is None or _exists(controller)):
-        time.sleep(seconds)
+    while os.getppid() == parent_pid and (controller_pid is None or _is_running(controller_pid)):
+        time.sleep(poll_seconds)
     os._exit(ORPHANED_STATUS)
 
 
-def _exists(process: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
-        os.kill(process, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:

@@ -10,11 +10,11 @@ from functools import cached_property
 
 from conformance.backends.capabilities import (
     base_of,
+    cases_per_structure,
     hits_of,
     info_of,
     is_offered,
     numerics_of,
-    values_per_structure,
 )
 from conformance.backends.guard import BackendError, guarded
 from conformance.checks import EVERY_CHECK
@@ -78,7 +78,7 @@ class Engine:
         self.backend: Backend = guarded(backend)
         self.examples, self.seed = examples, seed
         self.known, self.interrupted = tuple(known), interrupted
-        self.budget, self.values = budget, values_per_structure(backend)
+        self.budget, self.values = budget, cases_per_structure(backend)
         self.expendable = process is not None
         self.note = _keep_no_journal if process is None else process.note
         self.forks = Forks(self, None if process is None else process.run_in_fork)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from conformance.plugin.benchmarks import replayed
+from conformance.plugin.benchmarks import replayed_seconds
 
 
-@pytest.mark.benchmark(timer=replayed, disable_gc=False)
+@pytest.mark.benchmark(timer=replayed_seconds, disable_gc=False)
 def test_benchmark(
     conformance_timed: Any, conformance_benchmark: Any, request: pytest.FixtureRequest
 ) -> None:

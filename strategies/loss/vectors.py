@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
-_counts = st.sampled_from((1, 2, 3, 4, 5, 0, 17))
+_batch_sizes = st.sampled_from((1, 2, 3, 4, 5, 0, 17))
 _unbatched = st.sampled_from((False, False, False, True))
 COSINE = "cosine_similarity"
-_MARGINS = st.sampled_from((0.0, 0.0, 0.5, 1.0, -0.5, 0.1))
+_margins = st.sampled_from((0.0, 0.0, 0.5, 1.0, -0.5, 0.1))
 
 
-def _shape(draw: Draw) -> tuple[int, ...]:
+def _draw_shape(draw: Draw) -> tuple[int, ...]:
     length = draw(lengths)
-    return (length,) if draw(_unbatched) else (draw(_counts), length)
+    return (length,) if draw(_unbatched) else (draw(_batch_sizes), length)
 
 
 @composite
@@ -34,8 +34,8 @@ def cosine_embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     Args:
         layer: `"CosineEmbeddingLoss"` or `"functional.cosine_embedding_loss"`.
     """
-    shape, relation, kind = _shape(draw), draw(relations), draw(label_kinds)
-    values = {"margin": draw(_MARGINS), "reduction": draw(reductions)}
+    shape, relation, kind = _draw_shape(draw), draw(relations), draw(label_kinds)
+    values = {"margin": draw(_margins), "reduction": draw(reductions)}
     writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     filler = Filler(regime, dtype, seed, shape[-1])
@@ -50,21 +50,23 @@ def cosine_embeddings(draw: Draw, layer: str, dtype: str) -> Case:
 equal_pairs = st.sampled_from(
     ("none", "none", "anchor, positive", "anchor, negative", "positive, negative", "all")
 )
-_TRIPLET_MARGINS = st.sampled_from((1.0, 1.0, 0.5, 0.1, 3.0, 16.0))
-_FUNCTIONS = st.sampled_from((None, None, "pairwise_distance", COSINE))
-_NORMS = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0))
-_EPS = st.sampled_from((1e-6, 1e-6, 0.0, 0.25))
+_triplet_margins = st.sampled_from((1.0, 1.0, 0.5, 0.1, 3.0, 16.0))
+_distance_functions = st.sampled_from((None, None, "pairwise_distance", COSINE))
+_norms = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0))
+_eps = st.sampled_from((1e-6, 1e-6, 0.0, 0.25))
 
 
-def _draw_triplet(filler: Filler, kind: str, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+def _draw_triplet(
+    filler: Filler, equal_pair: str, shape: tuple[int, ...]
+) -> tuple[np.ndarray, ...]:
     anchor, positive, negative = (filler.operand(*shape) for _ in range(3))
     is_equal = filler.generator.integers(0, 2, (*shape[:-1], 1)) == 1
     is_equal.reshape(-1)[:1] = True
-    if kind in ("anchor, positive", "all"):
+    if equal_pair in ("anchor, positive", "all"):
         positive = np.where(is_equal, anchor, positive)
-    if kind in ("anchor, negative", "all"):
+    if equal_pair in ("anchor, negative", "all"):
         negative = np.where(is_equal, anchor, negative)
-    if kind == "positive, negative":
+    if equal_pair == "positive, negative":
         negative = np.where(is_equal, positive, negative)
     return anchor, positive, negative
 
@@ -77,16 +79,16 @@ def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
         distance: the layer takes a distance function in place of a norm.
     """
     norm_arguments: dict[str, Any] = (
-        {"distance_function": draw(_FUNCTIONS)}
+        {"distance_function": draw(_distance_functions)}
         if distance
-        else {"p": draw(_NORMS), "eps": draw(_EPS)}
+        else {"p": draw(_norms), "eps": draw(_eps)}
     )
     uses_cosine = norm_arguments.get("distance_function") == COSINE
     # cosine_similarity needs a batch of vectors: its default axis is 1.
-    shape = (draw(_counts), draw(lengths)) if uses_cosine else _shape(draw)
-    kind = draw(equal_pairs)
+    shape = (draw(_batch_sizes), draw(lengths)) if uses_cosine else _draw_shape(draw)
+    equal_pair = draw(equal_pairs)
     values: dict[str, Any] = {
-        "margin": draw(_TRIPLET_MARGINS),
+        "margin": draw(_triplet_margins),
         **norm_arguments,
         "swap": draw(st.booleans()),
         "reduction": draw(reductions),
@@ -97,8 +99,8 @@ def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
     regime, seed = draw(regimes), draw(seeds)
     # With 4 terms per component the sum of squared differences of integers is exact.
     filler = Filler(regime, dtype, seed, 4 * shape[-1])
-    case_labels = {"profile": kind, "regime": regime}
-    arrays = _draw_triplet(filler, kind, shape)
+    case_labels = {"profile": equal_pair, "regime": regime}
+    arrays = _draw_triplet(filler, equal_pair, shape)
     if uses_cosine:
         arrays = tuple(np.abs(x) for x in arrays)
     call = Call(layer, arguments, {}, dtype, "cpu")

@@ -15,9 +15,9 @@ from conformance.backends.adapters.torch import export as torch_export
 from conformance.backends.adapters.torch import meta as torch_meta
 from conformance.backends.capabilities import (
     budget_of,
+    cases_per_structure,
     devices_of,
     timeout_of,
-    values_per_structure,
 )
 from conformance.backends.guard import BackendError
 from conformance.generation.drawing import draw_cases
@@ -88,7 +88,7 @@ def test_a_program_serves_all_weights_of_a_structure(monkeypatch: pytest.MonkeyP
     export = torch.export.export
     monkeypatch.setattr(torch.export, "export", lambda *a, **k: calls.append(a) or export(*a, **k))
     backend = torch_export.ExportBackend("torch-export")
-    assert values_per_structure(backend) == 10
+    assert cases_per_structure(backend) == 10
     assert _verdict(backend, "Linear", "values", examples=60).status == "passed"
     drawn = draw_cases("Linear", "float32", 60, 0, values=10)
     assert len(calls) == count_structures(drawn) <= len(drawn) / 3

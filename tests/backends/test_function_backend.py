@@ -23,7 +23,7 @@ pytestmark = pytest.mark.in_fork
 functional = torch.nn.functional
 
 
-class Functions(FunctionBackend):
+class TorchFunctions(FunctionBackend):
     """torch's functions, and their gradients."""
 
     name = "functions"
@@ -79,10 +79,10 @@ class Functions(FunctionBackend):
             new_state["num_batches_tracked"] += 1
             if momentum is None:
                 momentum = 1 / float(new_state["num_batches_tracked"])
-        tensors = (new_state.get("running_mean"), new_state.get("running_var"))
+        statistics = (new_state.get("running_mean"), new_state.get("running_var"))
         affine = state.get("weight"), state.get("bias")
         uses_batch = training or not new_state
-        y = functional.batch_norm(input, *tensors, *affine, uses_batch, momentum or 0.0, eps)
+        y = functional.batch_norm(input, *statistics, *affine, uses_batch, momentum or 0.0, eps)
         return Updated(y, new_state) if new_state else y
 
     @implements("functional.batch_norm", passes=("training", "momentum", "eps"))
@@ -134,7 +134,7 @@ class Functions(FunctionBackend):
         )
 
 
-backend = Functions()
+backend = TorchFunctions()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_what_is_given_twice_has_one_gradient() -> None:
     assert evidence.comparisons
 
 
-class WaitingFunctions(Functions):
+class WaitingFunctions(TorchFunctions):
     """Records the arguments of `wait`."""
 
     def __init__(self) -> None:
@@ -198,7 +198,7 @@ def test_of_updated_the_outputs_are_waited_for() -> None:
 def test_what_no_function_implements_is_asked_for_in_one_dtype() -> None:
     layers = ("functional.linear", "Fold")
     items = plan_items(
-        Functions(), layers=layers, checks=("values",), dtypes=("float32", "float64"),
+        TorchFunctions(), layers=layers, checks=("values",), dtypes=("float32", "float64"),
         devices=("cpu",), every_dtype=False,
     )  # fmt: skip
     assert [(item.layer, item.dtype) for item in items] == [
@@ -208,7 +208,7 @@ def test_what_no_function_implements_is_asked_for_in_one_dtype() -> None:
     ]
 
 
-class SelfBuilding(Functions):
+class SelfBuilding(TorchFunctions):
     """A backend with a `build` of its own, so that no function need implement a layer."""
 
     def build(self, call: Call) -> Any:
@@ -216,7 +216,7 @@ class SelfBuilding(Functions):
 
 
 def test_a_backend_that_builds_itself_is_asked_for_every_layer() -> None:
-    assert not Functions().offers("Fold", "float64", "cpu")
+    assert not TorchFunctions().offers("Fold", "float64", "cpu")
     assert SelfBuilding().offers("Fold", "float64", "cpu")
 
 

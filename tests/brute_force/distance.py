@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from brute_force.oracles import _positions
+from brute_force.oracles import positions
 from conformance.model.case import Case
 
 
@@ -35,7 +35,7 @@ def similarity(x1: np.ndarray, x2: np.ndarray, dim: int, eps: float) -> np.ndarr
     dim %= len(shape)
     batch_shape = shape[:dim] + shape[dim + 1 :]
     output = np.zeros(batch_shape)
-    for position in _positions(batch_shape):
+    for position in positions(batch_shape):
         places = [(*position[:dim], k, *position[dim:]) for k in range(shape[dim])]
         first, second = ([float(x[place]) for place in places] for x in (x1, x2))
         lengths = [max(_norm(x, 2.0), eps) for x in (first, second)]
@@ -51,7 +51,7 @@ def distance(x1: np.ndarray, x2: np.ndarray, p: float, eps: float, keepdim: bool
     """The norm of x1 − x2 + eps along the last axis."""
     batch_shape = x1.shape[:-1]
     output = np.zeros(batch_shape)
-    for position in _positions(batch_shape):
+    for position in positions(batch_shape):
         difference = [
             float(a) - float(b) + eps for a, b in zip(x1[position], x2[position], strict=True)
         ]
@@ -63,7 +63,7 @@ def normalized(x: np.ndarray, p: float, axes: tuple[int, ...], eps: float) -> np
     """Every vector over its norm, or over eps where that is larger."""
     axes, output = tuple(axis % x.ndim for axis in axes), np.zeros(x.shape)
     vectors: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-    for position in _positions(x.shape):
+    for position in positions(x.shape):
         batch_index = tuple(k for axis, k in enumerate(position) if axis not in axes)
         vectors.setdefault(batch_index, []).append(position)
     for places in vectors.values():

@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 
-from brute_force.oracles import _positions
+from brute_force.oracles import positions
 from conformance.model.case import Case
 
 _SCALE, _ALPHA = 1.0507009873554805, 1.6732632423543772  # of SELU
@@ -25,7 +25,7 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     p, coin = arguments.get("p", 0.5), random.Random(case.seed)
     output = np.empty(x.shape)
     masks: dict[tuple[int, ...], bool] = {}
-    for position in _positions(x.shape):
+    for position in positions(x.shape):
         number = float(x[position])
         key = position if name in ("dropout", "alphadropout") else position[:2]
         dropped = masks.setdefault(key, coin.random() < p or p == 1)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from brute_force.oracles import _positions
+from brute_force.oracles import positions
 from conformance.model.case import Case
 
 
@@ -17,7 +17,7 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     dim = dim + x.ndim if dim < 0 else dim
     half = x.shape[dim] // 2
     output = np.zeros((*x.shape[:dim], half, *x.shape[dim + 1 :]))
-    for position in _positions(output.shape):
+    for position in positions(output.shape):
         gate = float(x[(*position[:dim], position[dim] + half, *position[dim + 1 :])])
         output[position] = float(x[position]) * _sigmoid(gate)
     return (output,)

@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 
-from brute_force.oracles import _positions
+from brute_force.oracles import positions
 from conformance.model.case import Case, bare_name
 
 _GAINS = {"relu": 2**0.5, "tanh": 5 / 3, "selu": 0.75}
@@ -25,14 +25,14 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
         return (_sparse(x.shape, arguments, random.Random(case.seed)),)
     if name == "dirac_":
         groups = arguments.get("groups", 1)
-        for position in _positions(x.shape):
+        for position in positions(x.shape):
             output, channel, *kernel = position
             index_in_group = output % (x.shape[0] // groups)
             centred = all(k == n // 2 for k, n in zip(kernel, x.shape[2:], strict=True))
             values[position] = 1.0 if index_in_group == channel and centred else 0.0
         return (values,)
     generator = random.Random(case.seed)
-    for position in _positions(x.shape):
+    for position in positions(x.shape):
         values[position] = _initial_value(name, arguments, x.shape, position, generator)
     return (values,)
 

@@ -18,7 +18,7 @@ import numpy as np
 Size = int | Sequence[int]
 
 
-def _per_dimension(value: Size, dimensions: int) -> tuple[int, ...]:
+def per_dimension(value: Size, dimensions: int) -> tuple[int, ...]:
     """An int or a tuple as one int for each spatial dimension."""
     if isinstance(value, int | np.integer):
         return (int(value),) * dimensions
@@ -26,7 +26,7 @@ def _per_dimension(value: Size, dimensions: int) -> tuple[int, ...]:
     return values * dimensions if len(values) == 1 else values
 
 
-def _positions(shape: Sequence[int]) -> Any:
+def positions(shape: Sequence[int]) -> Any:
     """Every index of an array of this shape."""
     return product(*(range(size) for size in shape))
 
@@ -69,8 +69,8 @@ def conv(
     if input.ndim == weight.ndim - 1:
         batch = input[np.newaxis]
         return conv(batch, weight, bias, stride, padding, dilation, groups, padding_mode)[0]
-    strides = _per_dimension(stride, dimensions)
-    dilations = _per_dimension(dilation, dimensions)
+    strides = per_dimension(stride, dimensions)
+    dilations = per_dimension(dilation, dimensions)
     kernel = weight.shape[2:]
     if padding == "same":
         totals = [dilations[d] * (kernel[d] - 1) for d in range(dimensions)]
@@ -80,7 +80,7 @@ def conv(
         before = after = [0] * dimensions
     else:
         assert not isinstance(padding, str)
-        before = after = list(_per_dimension(padding, dimensions))
+        before = after = list(per_dimension(padding, dimensions))
 
     batch_size, in_channels = input.shape[:2]
     sizes = input.shape[2:]
@@ -96,10 +96,10 @@ def conv(
     for n in range(batch_size):
         for oc in range(out_channels):
             group = oc // out_per_group
-            for position in _positions(out_sizes):
+            for position in positions(out_sizes):
                 total = 0.0
                 for ic in range(in_per_group):
-                    for tap in _positions(kernel):
+                    for tap in positions(kernel):
                         source = tuple(
                             _padded_source(
                                 position[d] * strides[d] + tap[d] * dilations[d] - before[d],
@@ -134,10 +134,10 @@ def conv_transpose(
     or without the leading ones) takes the place of `output_padding`.
     """
     dimensions = weight.ndim - 2
-    strides = _per_dimension(stride, dimensions)
-    paddings = _per_dimension(padding, dimensions)
-    extra = _per_dimension(output_padding, dimensions)
-    dilations = _per_dimension(dilation, dimensions)
+    strides = per_dimension(stride, dimensions)
+    paddings = per_dimension(padding, dimensions)
+    extra = per_dimension(output_padding, dimensions)
+    dilations = per_dimension(dilation, dimensions)
     kernel = weight.shape[2:]
     sizes = input.shape[-dimensions:]
     minimum_shape = [
@@ -163,9 +163,9 @@ def conv_transpose(
     for n in range(batch_size):
         for ic in range(in_channels):
             group = ic // in_per_group
-            for position in _positions(sizes):
+            for position in positions(sizes):
                 for oc in range(out_per_group):
-                    for tap in _positions(kernel):
+                    for tap in positions(kernel):
                         target = tuple(
                             position[d] * strides[d] + tap[d] * dilations[d] - paddings[d]
                             for d in range(dimensions)
@@ -174,8 +174,8 @@ def conv_transpose(
                             term = batch[(n, ic, *position)] * weight[(ic, oc, *tap)]
                             output[(n, group * out_per_group + oc, *target)] += term
     if bias is not None:
-        for n, oc in _positions(shape[:2]):
-            for position in _positions(out_sizes):
+        for n, oc in positions(shape[:2]):
+            for position in positions(out_sizes):
                 output[(n, oc, *position)] += bias[oc]
     return output if input.ndim == weight.ndim else output[0]
 
@@ -187,7 +187,7 @@ def linear(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None
         return linear(input, weight[np.newaxis], rows)[..., 0]
     leading = input.shape[:-1]
     output = np.zeros((*leading, weight.shape[0]), _dtype(input, weight, bias))
-    for position in _positions(leading):
+    for position in positions(leading):
         for o in range(weight.shape[0]):
             total = 0.0
             for i in range(weight.shape[1]):
@@ -208,7 +208,7 @@ def bilinear(
     leading = input1.shape[:-1]
     out_features, in1_features, in2_features = weight.shape
     output = np.zeros((*leading, out_features), _dtype(input1, input2, weight, bias))
-    for position in _positions(leading):
+    for position in positions(leading):
         for o in range(out_features):
             total = 0.0
             for i in range(in1_features):
@@ -263,7 +263,7 @@ def rnn_cell(
     size = weight_hh.shape[0]
     h = _hidden(h, input, size)
     output = np.zeros((*input.shape[:-1], size))
-    for n in _positions(input.shape[:-1]):
+    for n in positions(input.shape[:-1]):
         for j in range(size):
             from_input = _affine_element(input[n], weight_ih, bias_ih, j)
             from_hidden = _affine_element(h[n], weight_hh, bias_hh, j)
@@ -287,7 +287,7 @@ def lstm_cell(
     c = _hidden(c, input, size)
     new_h = np.zeros((*input.shape[:-1], size))
     new_c = np.zeros((*input.shape[:-1], size))
-    for n in _positions(input.shape[:-1]):
+    for n in positions(input.shape[:-1]):
         for j in range(size):
             gates = [
                 _affine_element(input[n], weight_ih, bias_ih, gate * size + j)
@@ -315,7 +315,7 @@ def gru_cell(
     size = weight_hh.shape[0] // 3
     h = _hidden(h, input, size)
     output = np.zeros((*input.shape[:-1], size))
-    for n in _positions(input.shape[:-1]):
+    for n in positions(input.shape[:-1]):
         for j in range(size):
             from_input = [
                 _affine_element(input[n], weight_ih, bias_ih, g * size + j) for g in range(3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from brute_force.oracles import _positions
+from brute_force.oracles import positions
 from conformance.model.case import Case
 from conformance.model.formats import round_to
 
@@ -34,7 +34,7 @@ def pad(x: np.ndarray, numbers: tuple[int, ...], mode: str, value: float) -> np.
         sides[x.ndim - 1 - k] = (numbers[2 * k], numbers[2 * k + 1])
     shape = tuple(n + b + a for n, (b, a) in zip(x.shape, sides, strict=True))
     output = np.full(shape, value, x.dtype)
-    for position in _positions(shape):
+    for position in positions(shape):
         source = [
             source_index(place - before, length, (before, after), mode)
             for place, length, (before, after) in zip(position, x.shape, sides, strict=True)

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from brute_force.oracles import _per_dimension, _positions
+from brute_force.oracles import per_dimension, positions
 from conformance.model.case import Case
 
 
@@ -59,10 +59,10 @@ def max_pool(
     ceil_mode=False,
 ) -> tuple[np.ndarray, ...]:
     """MaxPool1d, MaxPool2d, MaxPool3d: the largest of each window, the padding being −∞."""
-    kernel = _per_dimension(kernel_size, dimensions)
-    strides = kernel if stride is None else _per_dimension(stride, dimensions)
-    paddings = _per_dimension(padding, dimensions)
-    dilations = _per_dimension(dilation, dimensions)
+    kernel = per_dimension(kernel_size, dimensions)
+    strides = kernel if stride is None else per_dimension(stride, dimensions)
+    paddings = per_dimension(padding, dimensions)
+    dilations = per_dimension(dilation, dimensions)
     sizes = input.shape[-dimensions:]
     starts = [
         _window_starts(sizes[d], kernel[d], strides[d], paddings[d], dilations[d], ceil_mode)
@@ -73,10 +73,10 @@ def max_pool(
     is_integer = input.dtype.kind == "i"
     values = np.full(shape, -(2**63)) if is_integer else np.full(shape, -np.inf)
     indices = np.zeros(shape)
-    for plane in _positions(leading):
-        for position in _positions(shape[-dimensions:]):
+    for plane in positions(leading):
+        for position in positions(shape[-dimensions:]):
             best, best_index, has_value = -math.inf, 0, False
-            for tap in _positions(kernel):
+            for tap in positions(kernel):
                 place = tuple(
                     starts[d][position[d]] + dilations[d] * tap[d] for d in range(dimensions)
                 )
@@ -106,9 +106,9 @@ def avg_pool(
     divisor_override=None,
 ) -> np.ndarray:
     """AvgPool1d, AvgPool2d, AvgPool3d: the sum of each window over the elements that count."""
-    kernel = _per_dimension(kernel_size, dimensions)
-    strides = kernel if stride is None else _per_dimension(stride, dimensions)
-    paddings = _per_dimension(padding, dimensions)
+    kernel = per_dimension(kernel_size, dimensions)
+    strides = kernel if stride is None else per_dimension(stride, dimensions)
+    paddings = per_dimension(padding, dimensions)
     sizes = input.shape[-dimensions:]
     starts = [
         _window_starts(sizes[d], kernel[d], strides[d], paddings[d], 1, ceil_mode)
@@ -117,10 +117,10 @@ def avg_pool(
     leading = input.shape[:-dimensions]
     shape = (*leading, *map(len, starts))
     result = np.zeros(shape)
-    for plane in _positions(leading):
-        for position in _positions(shape[-dimensions:]):
+    for plane in positions(leading):
+        for position in positions(shape[-dimensions:]):
             terms, padded = [], 0
-            for tap in _positions(kernel):
+            for tap in positions(kernel):
                 place = tuple(starts[d][position[d]] + tap[d] for d in range(dimensions))
                 if all(0 <= place[d] < sizes[d] for d in range(dimensions)):
                     terms.append(input[(*plane, *place)])
@@ -146,10 +146,10 @@ def adaptive_pool(
     outputs = [n if o is None else o for n, o in zip(sizes, outputs, strict=True)]
     leading = input.shape[:-dimensions]
     values, indices = np.zeros((*leading, *outputs)), np.zeros((*leading, *outputs))
-    for plane in _positions(leading):
-        for position in _positions(outputs):
+    for plane in positions(leading):
+        for position in positions(outputs):
             results = []
-            for place in _positions(sizes):
+            for place in positions(sizes):
                 if all(
                     place[d] * outputs[d] < (position[d] + 1) * sizes[d]
                     and position[d] * sizes[d] < (place[d] + 1) * outputs[d]
@@ -175,18 +175,18 @@ def lp_pool(
     input: np.ndarray, dimensions: int, *, norm_type, kernel_size, stride=None, ceil_mode=False
 ) -> np.ndarray:
     """LPPool1d, LPPool2d, LPPool3d: the p-norm of the elements in each window."""
-    kernel = _per_dimension(kernel_size, dimensions)
-    strides = kernel if stride is None else _per_dimension(stride, dimensions)
+    kernel = per_dimension(kernel_size, dimensions)
+    strides = kernel if stride is None else per_dimension(stride, dimensions)
     sizes = input.shape[-dimensions:]
     starts = [
         _window_starts(sizes[d], kernel[d], strides[d], 0, 1, ceil_mode) for d in range(dimensions)
     ]
     leading = input.shape[:-dimensions]
     result = np.zeros((*leading, *map(len, starts)))
-    for plane in _positions(leading):
-        for position in _positions(result.shape[-dimensions:]):
+    for plane in positions(leading):
+        for position in positions(result.shape[-dimensions:]):
             terms = []
-            for tap in _positions(kernel):
+            for tap in positions(kernel):
                 place = tuple(starts[d][position[d]] + tap[d] for d in range(dimensions))
                 if all(place[d] < sizes[d] for d in range(dimensions)):
                     terms.append(float(input[(*plane, *place)]))
@@ -209,16 +209,16 @@ def max_unpool(
     output_size=None,
 ) -> np.ndarray:
     """MaxUnpool1d, MaxUnpool2d, MaxUnpool3d: each element where its index says."""
-    kernel = _per_dimension(kernel_size, dimensions)
-    strides = kernel if stride is None else _per_dimension(stride, dimensions)
-    paddings = _per_dimension(padding, dimensions)
+    kernel = per_dimension(kernel_size, dimensions)
+    strides = kernel if stride is None else per_dimension(stride, dimensions)
+    paddings = per_dimension(padding, dimensions)
     sizes = [
         (input.shape[d - dimensions] - 1) * strides[d] - 2 * paddings[d] + kernel[d]
         for d in range(dimensions)
     ]
     sizes = sizes if output_size is None else list(output_size)[-dimensions:]
     result = np.zeros((*input.shape[:-dimensions], *sizes))
-    for position in _positions(input.shape):
+    for position in positions(input.shape):
         flat, place = int(indices[position]), []
         for size in reversed(sizes):
             place.insert(0, flat % size)
@@ -238,17 +238,17 @@ def fractional_max_pool(
     draws=(0.2, 0.7, 0.45),
 ) -> tuple[np.ndarray, ...]:
     """FractionalMaxPool2d, FractionalMaxPool3d, of one draw for each dimension."""
-    kernel = _per_dimension(kernel_size, dimensions)
+    kernel = per_dimension(kernel_size, dimensions)
     sizes = input.shape[-dimensions:]
     if output_size is not None:
-        outputs = _per_dimension(output_size, dimensions)
+        outputs = per_dimension(output_size, dimensions)
     else:
         ratios = output_ratio if isinstance(output_ratio, tuple) else (output_ratio,) * dimensions
         outputs = [math.floor(n * r) for n, r in zip(sizes, ratios, strict=True)]
     leading = input.shape[:-dimensions]
     values, indices = np.zeros((*leading, *outputs)), np.zeros((*leading, *outputs))
-    for plane in _positions(leading):
-        for position in _positions(outputs):
+    for plane in positions(leading):
+        for position in positions(outputs):
             starts = []
             for d in range(dimensions):
                 last_start = sizes[d] - kernel[d]
@@ -258,7 +258,7 @@ def fractional_max_pool(
                 alpha, u = Fraction(last_start, outputs[d] - 1), Fraction(draws[d])
                 starts.append(math.floor((position[d] + u) * alpha) - math.floor(u * alpha))
             best, best_index = -math.inf, None
-            for tap in _positions(kernel):
+            for tap in positions(kernel):
                 place = [starts[d] + tap[d] for d in range(dimensions)]
                 x = input[(*plane, *place)]
                 if best_index is None or x > best or math.isnan(x):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from brute_force.oracles import _positions
+from brute_force.oracles import positions
 from conformance.model.case import Case
 
 
@@ -32,7 +32,7 @@ def flatten(x: np.ndarray, start: int, end: int) -> np.ndarray:
     for size in x.shape[start : end + 1]:
         length *= size
     output = np.zeros((*x.shape[:start], length, *x.shape[end + 1 :]), x.dtype)
-    for position in _positions(x.shape):
+    for position in positions(x.shape):
         place = 0
         for k in range(start, end + 1):
             place = place * x.shape[k] + position[k]
@@ -51,7 +51,7 @@ def unflatten(x: np.ndarray, dim: int, sizes: list[int] | tuple[int, ...]) -> np
         inferred_size += 1
     full_sizes = [inferred_size if size == -1 else size for size in sizes]
     output = np.zeros((*x.shape[:dim], *full_sizes, *x.shape[dim + 1 :]), x.dtype)
-    for position in _positions(output.shape):
+    for position in positions(output.shape):
         place = 0
         for k, size in enumerate(full_sizes):
             place = place * size + position[dim + k]

@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 
-from brute_force.oracles import _positions
+from brute_force.oracles import positions
 from conformance.model.case import Case
 
 
@@ -51,7 +51,7 @@ def _apply_to_rows(
 ) -> np.ndarray:
     output, generator = np.empty(x.shape), random.Random(case.seed)
     batch_shape = x.shape[:axis] + x.shape[axis + 1 :]
-    for position in _positions(batch_shape):
+    for position in positions(batch_shape):
         places = [(*position[:axis], k, *position[axis:]) for k in range(x.shape[axis])]
         row = [float(x[place]) for place in places]
         if name == "gumbelsoftmax":

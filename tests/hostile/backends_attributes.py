@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hostile.entry import USAGE, Entry, Expected
+from hostile.entry import USAGE_ERROR, Entry, Expected
 from hostile.faithful import backend_entry, command, expect_all_pass, source, usage_error
 
 SHORT_RUN = command("ReLU", "values,shape", "--conformance-timeout=2")
-RAISED = {
+EXCEPTIONS = {
     "exception": ("RuntimeError('boom')", "RuntimeError"),
     "base-exception": ("BaseException('boom')", "BaseException"),
     "interrupt": ("KeyboardInterrupt()", "KeyboardInterrupt"),
@@ -16,8 +16,8 @@ RAISED = {
     "skip": ("pytest.skip.Exception('skipped')", "Skipped|skip"),
     "usage-of-pytest": ("pytest.exit.Exception('left', 0)", "Exit|exit"),
 }
-INFO = ("base-exception", "interrupt", "exit", "unprintable", "skip")
-DEVICES = ("base-exception", "generator-exit", "unprintable")
+INFO_EXCEPTIONS = ("base-exception", "interrupt", "exit", "unprintable", "skip")
+DEVICES_EXCEPTIONS = ("base-exception", "generator-exit", "unprintable")
 BEFORE = """
 import pytest, time
 
@@ -71,17 +71,17 @@ def _raising_entries() -> list[Entry]:
         text = raising_source(member, "RuntimeError('boom')", attribute=True)
         expected = usage_error(rf"\b{member}\b", "RuntimeError", "boom")
         entries.append(attribute_entry(f"{member}-cannot-be-read", 7, text, expected))
-    for member, kinds in (("info", INFO), ("devices", DEVICES)):
+    for member, kinds in (("info", INFO_EXCEPTIONS), ("devices", DEVICES_EXCEPTIONS)):
         for kind in kinds:
-            exception, pattern = RAISED[kind]
+            exception, pattern = EXCEPTIONS[kind]
             text = raising_source(member, exception, attribute=False)
             expected = usage_error(rf"\b{member}\b", pattern)
             entries.append(attribute_entry(f"{member}-raises-{kind}", 7, text, expected))
     for kind in ("base-exception", "interrupt", "skip", "unprintable"):
-        text = raising_source("name", RAISED[kind][0], attribute=True)
+        text = raising_source("name", EXCEPTIONS[kind][0], attribute=True)
         entries.append(
             attribute_entry(
-                f"name-raises-{kind}", 7, text, usage_error(r"\bname\b", RAISED[kind][1])
+                f"name-raises-{kind}", 7, text, usage_error(r"\bname\b", EXCEPTIONS[kind][1])
             )
         )
     return entries
@@ -146,7 +146,7 @@ HANGING: dict[str, tuple[str, str]] = {
         method_source("info", "((word, n) for n, word in enumerate(endless()))"),
     ),
 }
-COUNTED = (
+CHANGING_NAME = (
     "n = 0\n@property\ndef name(self):\n    type(self).n += 1\n    return f'hostile {self.n}'\n"
 )
 
@@ -155,7 +155,10 @@ ENTRIES = (
     *_wrong_entries(),
     *(
         attribute_entry(
-            name, point, text, Expected((0, USAGE), ("hostile",), longest=4000, others="passed")
+            name,
+            point,
+            text,
+            Expected((0, USAGE_ERROR), ("hostile",), longest=4000, others="passed"),
         )
         for name, (point, text) in REFUSED_OR_ESCAPED.items()
     ),
@@ -167,10 +170,13 @@ ENTRIES = (
         "name-of-several-lines",
         19,
         "name = 'hostile\\n\\nPASSED\\n'\n",
-        Expected((0, USAGE), ("hostile",), never="(?m)^PASSED", others="passed"),
+        Expected((0, USAGE_ERROR), ("hostile",), never="(?m)^PASSED", others="passed"),
     ),
     attribute_entry(
-        "name-that-changes", 0, COUNTED, Expected((0, USAGE), ("hostile",), others="passed")
+        "name-that-changes",
+        0,
+        CHANGING_NAME,
+        Expected((0, USAGE_ERROR), ("hostile",), others="passed"),
     ),
     attribute_entry(
         "devices-as-a-list-class",

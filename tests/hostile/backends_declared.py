@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from hostile.backends_attributes import BEFORE, RAISED, SHORT_RUN, attribute_entry, raising_source
-from hostile.entry import USAGE, Entry, Expected
+from hostile.backends_attributes import (
+    BEFORE,
+    EXCEPTIONS,
+    SHORT_RUN,
+    attribute_entry,
+    raising_source,
+)
+from hostile.entry import USAGE_ERROR, Entry, Expected
 from hostile.faithful import (
     backend_entry,
     command,
@@ -52,7 +58,7 @@ WORDS = {
     "numerics": {"no-method": "Numerics()"},
 }  # fmt: skip
 # A wrong declaration that is read late: a usage error, or failures that name the member.
-LATE = (1, USAGE)
+LATE = (1, USAGE_ERROR)
 
 
 def _raising_entries() -> list[Entry]:
@@ -62,7 +68,7 @@ def _raising_entries() -> list[Entry]:
         expected = usage_error(rf"\b{member}\b", "RuntimeError", "boom")
         entries.append(attribute_entry(f"{member}-cannot-be-read", 7, text, expected))
     for kind, member in MEMBER_BY_EXCEPTION.items():
-        exception, pattern = RAISED[kind]
+        exception, pattern = EXCEPTIONS[kind]
         text = raising_source(member, exception, attribute=True)
         entries.append(
             attribute_entry(
@@ -98,13 +104,13 @@ def method_source(member: str, line: str) -> str:
 
 
 METHODS_RETURNING: dict[str, tuple[int, str, str, int | tuple[int, ...]]] = {
-    "offers-raises": (7, "offers", "raise RuntimeError('boom')", USAGE),
-    "offers-raises-an-interrupt": (7, "offers", "raise KeyboardInterrupt", USAGE),
-    "offers-raises-a-skip": (7, "offers", "pytest.skip('no')", USAGE),
-    "offers-returns-what-has-no-truth": (7, "offers", "return Truth()", USAGE),
-    "offers-returns-an-array": (7, "offers", "return np.ones(3)", USAGE),
-    "inherits-raises": (7, "inherits", "raise RuntimeError('boom')", USAGE),
-    "inherits-returns-what-has-no-truth": (7, "inherits", "return Truth()", USAGE),
+    "offers-raises": (7, "offers", "raise RuntimeError('boom')", USAGE_ERROR),
+    "offers-raises-an-interrupt": (7, "offers", "raise KeyboardInterrupt", USAGE_ERROR),
+    "offers-raises-a-skip": (7, "offers", "pytest.skip('no')", USAGE_ERROR),
+    "offers-returns-what-has-no-truth": (7, "offers", "return Truth()", USAGE_ERROR),
+    "offers-returns-an-array": (7, "offers", "return np.ones(3)", USAGE_ERROR),
+    "inherits-raises": (7, "inherits", "raise RuntimeError('boom')", USAGE_ERROR),
+    "inherits-returns-what-has-no-truth": (7, "inherits", "return Truth()", USAGE_ERROR),
     "numerics-raises": (10, "numerics", "raise RuntimeError('boom')", LATE),
     "numerics-raises-base-exception": (7, "numerics", "raise BaseException('boom')", LATE),
     "numerics-raises-an-interrupt": (7, "numerics", "raise KeyboardInterrupt", LATE),
@@ -179,7 +185,7 @@ ENTRIES = (
         "optional-members-that-are-none",
         0,
         "base = budget = numerics = offers = None\n",
-        Expected((0, USAGE), ("hostile",)),
+        Expected((0, USAGE_ERROR), ("hostile",)),
     ),
     attribute_entry(
         "offers-nothing",

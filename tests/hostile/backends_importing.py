@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostile.entry import USAGE, Entry, Expected
+from hostile.entry import USAGE_ERROR, Entry, Expected
 from hostile.faithful import backend_entry, command, expect_all_pass, source, usage_error
 
 SHORT_RUN = command("ReLU", "values,shape", "--conformance-timeout=2")
@@ -82,7 +82,11 @@ def backend_name_entry(name: str, backend: str, *patterns: str, text: str = "") 
         for word in command()
     )
     return backend_entry(
-        name, 7, source(before=BEFORE, after=text), Expected(USAGE, patterns, longest=2000), run=run
+        name,
+        7,
+        source(before=BEFORE, after=text),
+        Expected(USAGE_ERROR, patterns, longest=2000),
+        run=run,
     )
 
 
@@ -91,7 +95,7 @@ def _child_entries() -> list[Entry]:
     entries = []
     for kind, (point, line, says) in IN_CHILD.items():
         body = "\n".join(f"    {part}" for part in line.splitlines())
-        expected = Expected((1, USAGE), (says,) * bool(says))
+        expected = Expected((1, USAGE_ERROR), (says,) * bool(says))
         text = f"if CHILD:\n{body}"
         entries.append(
             importing_entry(
@@ -146,12 +150,14 @@ ENTRIES = (
     ),
     # Pytest needs its own streams; a prompt error is enough.
     *(
-        importing_entry(f"import-leaves-{kind}", 0, line, Expected((0, 1, USAGE)), run=SHORT_RUN)
+        importing_entry(
+            f"import-leaves-{kind}", 0, line, Expected((0, 1, USAGE_ERROR)), run=SHORT_RUN
+        )
         for kind, line in STREAMS.items()
     ),
     # A process that ends during its import cannot always say so; it must not look green.
     *(
-        importing_entry(f"import-{kind}", 11, line, Expected((1, 2, 3, USAGE, *codes)))
+        importing_entry(f"import-{kind}", 11, line, Expected((1, 2, 3, USAGE_ERROR, *codes)))
         for kind, (line, codes) in ENDS.items()
     ),
     importing_entry(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostile.entry import USAGE, Entry, Expected
+from hostile.entry import USAGE_ERROR, Entry, Expected
 from hostile.faithful import backend_entry, command, expect_verdicts, source
 
 BEFORE = """
@@ -157,7 +157,9 @@ ENTRIES = (
             point,
             source(f"def __call__(self, x):\n    raise {exception}\n", before=BEFORE),
             Expected(
-                (0, 1, USAGE, 5), verdicts={"ReLU-values-*": "(unsupported|failed): "}, longest=8000
+                (0, 1, USAGE_ERROR, 5),
+                verdicts={"ReLU-values-*": "(unsupported|failed): "},
+                longest=8000,
             ),
             run=command("ReLU", "values"),
         )

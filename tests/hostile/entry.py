@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-USAGE = 4
+USAGE_ERROR = 4
 """pytest's exit status of a usage error."""
 NEVER = r"INTERNALERROR|Traceback \(most recent call last\)|The suite's own code failed"
 """A pattern that no output may match."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from hostile.entry import USAGE, Entry, Expected
+from hostile.entry import USAGE_ERROR, Entry, Expected
 
 FAITHFUL = '''
 """ReLU, Linear and Dropout by NumPy alone."""
@@ -192,7 +192,9 @@ def backend_entry(
     return Entry(name, point, files, run or command(), expected, seconds)
 
 
-def usage_error(*patterns: str, code: int | tuple[int, ...] = USAGE, never: str = "") -> Expected:
+def usage_error(
+    *patterns: str, code: int | tuple[int, ...] = USAGE_ERROR, never: str = ""
+) -> Expected:
     """Expect a usage error of a few lines that names the backend and matches all patterns."""
     return Expected(code, ("hostile", *patterns), never, longest=2000)
 

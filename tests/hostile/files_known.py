@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostile.entry import USAGE, Entry, Expected
+from hostile.entry import USAGE_ERROR, Entry, Expected
 from hostile.files_known_fields import PINNED, entry_toml, pinned_toml
 from hostile.making import CHANGED, TINY, conformance_command, suite_command
 
@@ -57,7 +57,7 @@ def _run_entry(
 
 def _usage_entry(name: str, content: str | bytes, *patterns: str) -> Entry:
     expected = Expected(
-        USAGE, ("--conformance-known", r"k\.toml", *patterns), never=CHANGED, longest=5000
+        USAGE_ERROR, ("--conformance-known", r"k\.toml", *patterns), never=CHANGED, longest=5000
     )
     return _run_entry(name, {"k.toml": content}, expected)
 
@@ -80,7 +80,7 @@ ENTRIES = (
         _run_entry(
             f"file-{name}",
             {},
-            Expected(USAGE, ("--conformance-known", r"k\.toml")),
+            Expected(USAGE_ERROR, ("--conformance-known", r"k\.toml")),
             prepare=prepare,
         )
         for name, prepare in SPECIAL.items()
@@ -100,7 +100,7 @@ ENTRIES = (
     _usage_entry("case-of-another-layer", pinned_toml(call__layer="Linear"), "Linear|layer"),
     _usage_entry("5-mb-of-text", FORMS["5-mb-of-text"][0]),
     _usage_entry("odd-text", FORMS["odd-text"][0]),
-    _run_entry("empty", {"k.toml": ""}, Expected((0, USAGE), never=CHANGED)),
+    _run_entry("empty", {"k.toml": ""}, Expected((0, USAGE_ERROR), never=CHANGED)),
     _run_entry(
         "of-comments",
         {"k.toml": "# nothing\n"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostile.entry import USAGE, Entry, Expected
+from hostile.entry import USAGE_ERROR, Entry, Expected
 from hostile.making import TINY, suite_command
 
 FILES = {"tiny.py": TINY}
@@ -121,7 +121,7 @@ def _wrong_value_entry(option: str, name: str, value: str) -> Entry:
     patterns = (option_name, *(_escaped_pattern(text) for text in shown_texts))
     line = suite_command(f"--conformance-{option}={value}")
     # The message may show the value once; pytest's own usage line is short.
-    expected = Expected(USAGE, patterns, longest=9000)
+    expected = Expected(USAGE_ERROR, patterns, longest=9000)
     return Entry(f"option-{option}-{name}", 18, FILES, line, expected, 40)
 
 
@@ -136,7 +136,7 @@ def _environment_entry(option: str, value: str) -> Entry:
         "--conformance-seed=0", prepare=f"import os; os.environ[{name!r}] = {value!r}"
     )
     other_words = tuple(word for word in line if not word.startswith(f"--conformance-{option}="))
-    expected = Expected(USAGE, (name, _escaped_pattern(value)), longest=3000)
+    expected = Expected(USAGE_ERROR, (name, _escaped_pattern(value)), longest=3000)
     return Entry(f"environment-{option}", 18, FILES, other_words, expected, 40)
 
 
@@ -168,10 +168,12 @@ ENTRIES = (
     _odd_value_entry(
         "shard-last-of-a-thousand-million", (0, 5), "--conformance-shard=999999999/1000000000"
     ),
-    _odd_value_entry("seed-negative", (0, USAGE), "--conformance-seed=-1"),
-    _odd_value_entry("seed-huge", (0, USAGE), f"--conformance-seed={'9' * 40}"),
+    _odd_value_entry("seed-negative", (0, USAGE_ERROR), "--conformance-seed=-1"),
+    _odd_value_entry("seed-huge", (0, USAGE_ERROR), f"--conformance-seed={'9' * 40}"),
     _odd_value_entry("given-twice", 0, "--conformance-seed=1", "--conformance-seed=2"),
     _odd_value_entry("blanks-in-a-list", 0, "--conformance-check= values , shape "),
-    _odd_value_entry("no-layer-of-the-dtype", (0, 1, USAGE, 5), "--conformance-dtype=complex64"),
-    _odd_value_entry("unknown-option", USAGE, "--conformance-seeds=1", says="seeds"),
+    _odd_value_entry(
+        "no-layer-of-the-dtype", (0, 1, USAGE_ERROR, 5), "--conformance-dtype=complex64"
+    ),
+    _odd_value_entry("unknown-option", USAGE_ERROR, "--conformance-seeds=1", says="seeds"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostile.entry import USAGE, Entry, Expected
+from hostile.entry import USAGE_ERROR, Entry, Expected
 from hostile.files_known_fields import entry_toml
 from hostile.making import CHANGED, TINY, VALID, results, suite_command
 
@@ -49,14 +49,14 @@ EARLIER: dict[str, str] = {
 
 def _path_entry(option: str, name: str, path: str) -> Entry:
     line = suite_command(f"--conformance-{option}={path}", prepare=PREPARE)
-    expected = Expected(USAGE, (f"--conformance-{option}",), never=CHANGED, longest=9000)
+    expected = Expected(USAGE_ERROR, (f"--conformance-{option}",), never=CHANGED, longest=9000)
     return Entry(f"option-{option}-to-{name}", 18, FILES, line, expected, 40)
 
 
 def _full_disk_entry(option: str) -> Entry:
     """An entry with a full disk: the run reports it, fails, and does not print it as written."""
     line = suite_command(f"--conformance-{option}=/dev/full", prepare=PREPARE)
-    expected = Expected((1, 2, 3, USAGE), ("/dev/full",), never=rf"(?m)^{option}: /dev/full$")
+    expected = Expected((1, 2, 3, USAGE_ERROR), ("/dev/full",), never=rf"(?m)^{option}: /dev/full$")
     return Entry(f"option-{option}-to-a-full-disk", 12, FILES, line, expected, 40)
 
 
@@ -74,7 +74,9 @@ ENTRIES = (
             17,
             FILES,
             suite_command(*options, prepare=PREPARE),
-            Expected(USAGE, ("--conformance-(results|report|summary)",), CHANGED, longest=4000),
+            Expected(
+                USAGE_ERROR, ("--conformance-(results|report|summary)",), CHANGED, longest=4000
+            ),
             40,
         )
         for name, options in SAME.items()
@@ -85,7 +87,7 @@ ENTRIES = (
             16,
             {"tiny.py": TINY, "x.jsonl": results(header={"shard": "x"})},
             suite_command("--conformance-compare=c.jsonl", prepare=prepare),
-            Expected(USAGE, ("--conformance-compare", r"c\.jsonl"), longest=4000),
+            Expected(USAGE_ERROR, ("--conformance-compare", r"c\.jsonl"), longest=4000),
             20,
         )
         for name, prepare in EARLIER.items()
@@ -96,7 +98,7 @@ ENTRIES = (
             18,
             FILES,
             suite_command(f"--conformance-known={path}"),
-            Expected(USAGE, ("--conformance-known",), longest=4000),
+            Expected(USAGE_ERROR, ("--conformance-known",), longest=4000),
             40,
         )
         for name, path in {
@@ -111,7 +113,7 @@ ENTRIES = (
         17,
         FILES,
         suite_command("--conformance-results=earlier.jsonl", "--conformance-examples=0"),
-        Expected(USAGE, ("--conformance-examples",), CHANGED),
+        Expected(USAGE_ERROR, ("--conformance-examples",), CHANGED),
         40,
     ),
 )

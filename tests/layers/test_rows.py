@@ -58,13 +58,13 @@ def _torch_defaults(spec: LayerSpec) -> dict[str, Any] | None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_defaults_are_torchs(layer: str) -> None:
     spec = CATALOGUE[layer]
-    documented = _torch_defaults(spec)
-    if documented is None:
+    torch_defaults = _torch_defaults(spec)
+    if torch_defaults is None:
         pytest.skip("torch shows no signature")
-    compared = [a for a in spec.signature.arguments if not a.keyword and a.name in documented]
+    compared = [a for a in spec.signature.arguments if not a.keyword and a.name in torch_defaults]
     assert compared or not spec.signature.arguments, "arguments: none is in torch's signature"
     for argument in compared:
-        torch_default = documented[argument.name]
+        torch_default = torch_defaults[argument.name]
         if argument.form.function and callable(torch_default):
             torch_default = f"functional.{torch_default.__name__}"
         if argument.default is REQUIRED:
@@ -85,11 +85,11 @@ def test_inputs_have_roles_that_are_known_and_names_that_are_their_own(layer: st
 
 def _takes_device_and_dtype(spec: LayerSpec) -> bool:
     """Whether torch's constructor takes device and dtype."""
-    documented: set[str] = set()
+    parameters: set[str] = set()
     # A function that gives a module has no __mro__, and takes neither.
     for base in getattr(_torch_object(spec), "__mro__", ()):
-        documented |= set(inspect.signature(base.__init__).parameters)
-    return {"device", "dtype"} <= documented
+        parameters |= set(inspect.signature(base.__init__).parameters)
+    return {"device", "dtype"} <= parameters
 
 
 def _has_aliases(spec: LayerSpec) -> bool:
@@ -138,25 +138,29 @@ def _wrong_traits(spec: LayerSpec) -> set[str]:
         wrong.add("may_alias_inputs")
     modes_differ = claims_random = draws = claims_update = updates = False
     for case in cases(spec.name, "float32", 60):
-        train = Trial(torch_backend, spec, replace(case, call=replace(case.call, training=True)))
+        train_trial = Trial(
+            torch_backend, spec, replace(case, call=replace(case.call, training=True))
+        )
         try:
-            changed = _changes_state(train)
+            changed = _changes_state(train_trial)
         except Failure:  # valid in eval mode only
             continue
-        claims_update |= spec.traits.updates_state(train.case.call) and bool(train.case.call.state)
+        claims_update |= spec.traits.updates_state(train_trial.case.call) and bool(
+            train_trial.case.call.state
+        )
         updates |= changed
-        if changed and not spec.traits.updates_state(train.case.call):
+        if changed and not spec.traits.updates_state(train_trial.case.call):
             wrong.add("updates_state")
         # The output for an empty input may be memory that nobody wrote to.
-        empty = not all(x.size for x in case.operands)
-        differs = not empty and _differ(train, train.on_same_layer())
-        random = spec.randomness.is_used(train.case.call)
-        claims_random, draws = claims_random or random, draws or (random and differs)
-        if differs and not random and not changed:
+        is_empty = not all(x.size for x in case.operands)
+        differs = not is_empty and _differ(train_trial, train_trial.on_same_layer())
+        is_random = spec.randomness.is_used(train_trial.case.call)
+        claims_random, draws = claims_random or is_random, draws or (is_random and differs)
+        if differs and not is_random and not changed:
             wrong.add("is_used")
         eval_case = replace(case, call=replace(case.call, training=False))
-        modes_differ |= not (random or empty) and _differ_beyond_rounding(
-            train, Trial(torch_backend, spec, eval_case)
+        modes_differ |= not (is_random or is_empty) and _differ_beyond_rounding(
+            train_trial, Trial(torch_backend, spec, eval_case)
         )
     if claims_update is not updates:
         wrong.add("updates_state")

@@ -146,7 +146,7 @@ class Page(HTMLParser):
 
 
 def test_counts_have_every_status() -> None:
-    counts = summary.counts(mixed_run())
+    counts = summary.count_statuses(mixed_run())
     assert tuple(counts) == STATUSES
     assert counts == {
         "passed": 3,
@@ -335,12 +335,12 @@ def test_an_id_that_comes_twice_counts_once_and_the_worst_stays() -> None:
     first = verdict("A", "values", "f", "crashed", message="first")
     later = verdict("A", "values", "f", "crashed", message="later")
     run = run_of(first, later, verdict("A", "values", "f", "passed"))
-    assert summary.verdicts(run) == (later,)
+    assert summary.unique_verdicts(run) == (later,)
 
 
 def test_a_status_of_another_version_counts_as_unchecked() -> None:
     run = run_of(verdict("A", "values", "f", "passed"), verdict("B", "values", "f", "splendid"))
-    assert summary.counts(run)["unchecked"] == 1
+    assert summary.count_statuses(run)["unchecked"] == 1
     assert not summary.is_ok(run)
 
 

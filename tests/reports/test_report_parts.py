@@ -243,7 +243,9 @@ def test_a_comparison_tells_what_became_of_each_item() -> None:
 def completed_run(run: results.Run) -> results.Run:
     """The run with a verdict for each of its items, and a last line."""
     items = tuple(v.id for v in run.verdicts)
-    footer = results.Footer(summary.counts(run), len(items), 1.0, "2026-01-01T00:00:01+00:00")
+    footer = results.Footer(
+        summary.count_statuses(run), len(items), 1.0, "2026-01-01T00:00:01+00:00"
+    )
     return replace(run, identity=replace(run.identity, items=items), footer=footer)
 
 

@@ -29,13 +29,13 @@ def _trial(backend: Any, layer: str, case: Case) -> Trial:
     return Trial(backend, CATALOGUE[layer], case)
 
 
-def _linear(**changes: Any) -> Case:
+def _linear_case(**changes: Any) -> Case:
     call = Call("functional.linear", {}, {}, "float32", "cpu")
     x, weight = np.arange(6.0).reshape(2, 3), np.ones((4, 3))
     return replace(Case(call, (x, weight, None)), **changes)
 
 
-class _Linear(FunctionBackend):
+class _SpoiledLinear(FunctionBackend):
     """Linear, with `spoil` applied to its answer."""
 
     name = "spoiled"
@@ -61,25 +61,25 @@ class _Linear(FunctionBackend):
     ],
 )
 def test_a_wrong_answer_is_told(spoil: Any, said: str) -> None:
-    CHECKS["shape"].run(_trial(_Linear(lambda y: y), "functional.linear", _linear()))
+    CHECKS["shape"].run(_trial(_SpoiledLinear(lambda y: y), "functional.linear", _linear_case()))
     with pytest.raises(Failure) as failure:
-        CHECKS["shape"].run(_trial(_Linear(spoil), "functional.linear", _linear()))
+        CHECKS["shape"].run(_trial(_SpoiledLinear(spoil), "functional.linear", _linear_case()))
     assert said in str(failure.value)
 
 
 def test_one_object_given_twice_is_put_once() -> None:
     x = np.ones((2, 2))
-    case = _linear(inputs=(x, x, None))
+    case = _linear_case(inputs=(x, x, None))
     trial = _trial(torch_backend, "functional.linear", case)
     assert trial.natives[0] is trial.natives[1]
-    copied = _trial(torch_backend, "functional.linear", _linear(inputs=(x, x.copy(), None)))
+    copied = _trial(torch_backend, "functional.linear", _linear_case(inputs=(x, x.copy(), None)))
     assert copied.natives[0] is not copied.natives[1]
     CHECKS["gradients"].run(trial)
 
 
 def test_a_case_names_its_tensors_and_comes_back() -> None:
     x = np.ones((2, 2))
-    case = _linear(inputs=(x, x, None), layouts=("contiguous", "transposed"))
+    case = _linear_case(inputs=(x, x, None), layouts=("contiguous", "transposed"))
     data = json.loads(json.dumps(encode_case(case)))
     assert list(data["inputs"]) == ["input", "weight", "bias"]
     assert data["inputs"]["weight"] == {"same": "input"}
@@ -88,7 +88,7 @@ def test_a_case_names_its_tensors_and_comes_back() -> None:
     assert decoded.inputs[0] is decoded.inputs[1]
     assert decoded.layouts == case.layouts
     assert decoded.inputs[2] is None
-    masked = _linear(inputs=(np.array([[True, False]]), np.arange(2), None))
+    masked = _linear_case(inputs=(np.array([[True, False]]), np.arange(2), None))
     decoded_mask = decode_case(json.loads(json.dumps(encode_case(masked))))
     assert [None if y is None else y.dtype.kind for y in decoded_mask.inputs] == ["b", "i", None]
 
@@ -104,10 +104,10 @@ def test_files_of_earlier_schemas_list_their_tensors(layer: str) -> None:
 
 
 def test_the_migrator_rewrites_pinned_cases_and_nothing_else() -> None:
-    data = json.loads(json.dumps(encode_case(_linear())))
+    data = json.loads(json.dumps(encode_case(_linear_case())))
     old_form = {**data, "inputs": list(data["inputs"].values()), "layouts": []}
     head = '[[known]]\nlayer = "functional.linear"\nreason = "r"  # a comment\n'
     text = f"{head}case = '''{json.dumps(old_form)}'''\n"
-    new = rewrite_pinned_cases(text)
-    assert new == f"{head}case = '''{json.dumps(data)}'''\n"
-    assert rewrite_pinned_cases(new) == new
+    rewritten = rewrite_pinned_cases(text)
+    assert rewritten == f"{head}case = '''{json.dumps(data)}'''\n"
+    assert rewrite_pinned_cases(rewritten) == rewritten

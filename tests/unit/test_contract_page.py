@@ -23,7 +23,7 @@ PAGES = (
     *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
 )
 # Members that only the backends of this package have, so that the page has no row.
-OWN = {"inherits", "copy"}
+UNDOCUMENTED_MEMBERS = {"inherits", "copy"}
 _CODE = re.compile(r"```.*?```|`[^`\n]*`(?!\]\()", re.DOTALL)
 _LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)")
 _MEMBER_READ = re.compile(
@@ -64,19 +64,19 @@ def test_every_member_has_a_row() -> None:
     assert obligatory <= layer
     assert {field.name for field in fields(Call)} <= backend
     functions = _first_names(_section("`FunctionBackend`"))
-    own = {name for name in vars(FunctionBackend) if not name.startswith("_")}
-    assert own - {"name", "build"} <= functions
+    function_members = {name for name in vars(FunctionBackend) if not name.startswith("_")}
+    assert function_members - {"name", "build"} <= functions
 
 
 def test_every_optional_member_that_is_asked_for_has_a_row() -> None:
-    rooms = ("checks", "run", "timing", "plugin", "diagnosis", "backends")
-    sources = [p for room in rooms for p in (ROOT / "conformance" / room).glob("*.py")]
+    packages = ("checks", "run", "timing", "plugin", "diagnosis", "backends")
+    sources = [p for room in packages for p in (ROOT / "conformance" / room).glob("*.py")]
     members_read = {
         name for p in sources for name in _MEMBER_READ.findall(p.read_text(encoding="utf-8"))
     }
     assert {"vjp", "forward_grad", "numerics", "accepts", "sync", "updated"} <= members_read
     documented = _first_names(_section("Backend")) | _first_names(_section("Layer"))
-    assert members_read - OWN <= documented
+    assert members_read - UNDOCUMENTED_MEMBERS <= documented
 
 
 def test_the_members_that_checks_ask_for_are_those_declared() -> None:

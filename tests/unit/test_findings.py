@@ -18,7 +18,7 @@ from conformance.arithmetic.rounded import exact_operand
 from conformance.checks.values import compare
 from conformance.isolation.child import _run_in_fork
 from conformance.isolation.process import Child
-from conformance.items.outcomes import Outcome, fail_alike
+from conformance.items.outcomes import Outcome, is_same_failure
 from conformance.items.planning import Item
 from conformance.layers.encoding import encode_case
 from conformance.model.case import Verdict
@@ -165,16 +165,18 @@ def test_causes_are_told_apart_by_fields() -> None:
 
 def test_two_backends_fail_alike_by_their_exceptions_or_all_numbers() -> None:
     same = dataclasses.replace(RAISED, says="never", frame="b.py:1:f")
-    assert fail_alike(Outcome.from_finding(RAISED), Outcome.from_finding(same))
+    assert is_same_failure(Outcome.from_finding(RAISED), Outcome.from_finding(same))
     other = dataclasses.replace(RAISED, what="build")
-    assert not fail_alike(Outcome.from_finding(RAISED), Outcome.from_finding(other))
-    assert fail_alike(Outcome.from_finding(WORST), Outcome.from_finding(dataclasses.replace(WORST)))
+    assert not is_same_failure(Outcome.from_finding(RAISED), Outcome.from_finding(other))
+    assert is_same_failure(
+        Outcome.from_finding(WORST), Outcome.from_finding(dataclasses.replace(WORST))
+    )
     wrong = dataclasses.replace(WORST, got="7")
-    assert not fail_alike(Outcome.from_finding(WORST), Outcome.from_finding(wrong))
+    assert not is_same_failure(Outcome.from_finding(WORST), Outcome.from_finding(wrong))
     drawn = [dataclasses.replace(x, drawn=True) for x in (WORST, wrong)]
-    assert fail_alike(*map(Outcome.from_finding, drawn))
+    assert is_same_failure(*map(Outcome.from_finding, drawn))
     elsewhere = dataclasses.replace(drawn[0], what="another")
-    assert not fail_alike(Outcome.from_finding(drawn[0]), Outcome.from_finding(elsewhere))
+    assert not is_same_failure(Outcome.from_finding(drawn[0]), Outcome.from_finding(elsewhere))
 
 
 # --- through files and processes ---

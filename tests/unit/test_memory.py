@@ -70,7 +70,7 @@ def test_a_process_that_has_grown_is_ended_between_layers(
 ) -> None:
     install_backends_module(pytester, monkeypatch, HOARDER.replace("GROWN", str(held)))
     child = Child("plugged:hoarder", examples, 0, (), Limits(60.0))
-    engine = IsolatedEngine(child, "hoarder", examples, 0, values_per_structure=values)
+    engine = IsolatedEngine(child, "hoarder", examples, 0, cases_per_structure=values)
     for layer, check in (("Identity", "shape"), ("Identity", "values"), ("Linear", "values")):
         assert engine.run(Item(layer, check, "float32", "cpu")).status == "passed"
     engine.close()

@@ -22,7 +22,7 @@ from test_report import run_of, verdict
 
 from conformance.generation import drawing, provider
 
-WITHOUT = """
+HIDE_PROVIDERS = """
 import types
 
 import hypothesis
@@ -35,9 +35,9 @@ package.providers = types.ModuleType(providers.__name__)
 
 
 def test_hypothesis_still_has_what_the_suite_takes_of_it() -> None:
-    own = providers.HypothesisProvider
+    hypothesis_provider = providers.HypothesisProvider
     assert {"choice_type", "constraints", "p"} <= {
-        *inspect.signature(own._maybe_draw_constant).parameters
+        *inspect.signature(hypothesis_provider._maybe_draw_constant).parameters
     }
     assert isinstance(providers.AVAILABLE_PROVIDERS, dict)
     assert provider._HOME_DIRECTORY in vars(configuration)
@@ -91,7 +91,7 @@ def test_a_provider_that_draws_nothing_is_not_used(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_run_without_the_private_interface_passes_and_warns(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    (tmp_path / "sitecustomize.py").write_text(HIDE_PROVIDERS)
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     run = subprocess.run(
         [

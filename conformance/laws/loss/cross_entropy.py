@@ -84,13 +84,13 @@ class Loss:
         """The reduction, by default the mean."""
         return str(self.arguments.get("reduction", "mean"))
 
-    def select_samples(self, counts: np.ndarray) -> Self:
+    def select_samples(self, chosen: np.ndarray) -> Self:
         """Select samples; inputs are of shape (N, C).
 
         Args:
             counts: a mask of the samples.
         """
-        return replace(self, x=self.x[counts], target=self.target[counts])
+        return replace(self, x=self.x[chosen], target=self.target[chosen])
 
     def permute_classes(self, order: np.ndarray) -> Self:
         """Permute the classes in all operands; ignore_index follows its class.
@@ -133,7 +133,7 @@ ReadCase = Callable[["Trial"], Loss]
 """trial → the operands of its case."""
 
 
-def mean_of_samples(trial: Trial, read_case: ReadCase = Loss.of) -> float | None:
+def mean_divisor(trial: Trial, read_case: ReadCase = Loss.of) -> float | None:
     """The divisor of the mean: the number of samples; None if weighted, or if some are ignored."""
     loss = read_case(trial)
     if loss.weight is not None or (loss.has_indices and (loss.target == loss.ignored_index).any()):
@@ -147,15 +147,17 @@ def positions(trial: Trial, generator: Generator) -> Claims:
     loss = Loss.of(trial)
     if loss.x.ndim < 3:
         return
-    places = (len(loss.x), *loss.x.shape[2:])
+    position_shape = (len(loss.x), *loss.x.shape[2:])
 
-    def flat(array: np.ndarray) -> np.ndarray:
+    def flatten(array: np.ndarray) -> np.ndarray:
         if array.ndim == loss.x.ndim:
-            return np.moveaxis(array, 1, -1).reshape(math.prod(places), loss.classes)
+            return np.moveaxis(array, 1, -1).reshape(math.prod(position_shape), loss.classes)
         return array.reshape(-1)
 
-    other = replace(loss, x=flat(loss.x), target=flat(loss.target)).call()
-    yield equality_claim(other, trial, got_moves=lambda y: y.reshape(places) if y.ndim else y)
+    other = replace(loss, x=flatten(loss.x), target=flatten(loss.target)).call()
+    yield equality_claim(
+        other, trial, got_moves=lambda y: y.reshape(position_shape) if y.ndim else y
+    )
 
 
 def classes_law(read_case: ReadCase) -> Law:
@@ -203,8 +205,10 @@ def ignored(trial: Trial, generator: Generator) -> Claims:
     is_ignored = loss.target == loss.ignored_index
     if not loss.has_indices or not is_ignored.any():
         return
-    other = np.where(np.expand_dims(is_ignored, loss.axis), -loss.x[..., ::-1] / 2, loss.x)
-    yield equality_claim(replace(loss, x=round_to(other, trial.case.call.dtype)).call(), trial)
+    other_logits = np.where(np.expand_dims(is_ignored, loss.axis), -loss.x[..., ::-1] / 2, loss.x)
+    yield equality_claim(
+        replace(loss, x=round_to(other_logits, trial.case.call.dtype)).call(), trial
+    )
 
 
 def dropped_law(read_case: ReadCase) -> Law:
@@ -218,11 +222,11 @@ def dropped_law(read_case: ReadCase) -> Law:
     def claims(trial: Trial, generator: Generator) -> Claims:
         """The call without the ignored samples."""
         loss = read_case(trial)
-        counts = loss.target != loss.ignored_index
-        if not loss.has_indices or loss.target.ndim != 1 or counts.all():
+        is_counted = loss.target != loss.ignored_index
+        if not loss.has_indices or loss.target.ndim != 1 or is_counted.all():
             return
-        others = loss.select_samples(counts).call()
-        yield equality_claim(others, trial, wanted_moves=lambda y: y[counts] if y.ndim else y)
+        other = loss.select_samples(is_counted).call()
+        yield equality_claim(other, trial, wanted_moves=lambda y: y[is_counted] if y.ndim else y)
 
     return claims
 
@@ -257,7 +261,7 @@ def one_hot(trial: Trial, generator: Generator) -> Claims:
 CLASSES_LAW, DROPPED_LAW = classes_law(Loss.of), dropped_law(Loss.of)
 LAWS = (
     form_law("CrossEntropyLoss", "functional.cross_entropy", ("weight",)),
-    *reductions({"mean": mean_of_samples}),
+    *reductions({"mean": mean_divisor}),
     unbatched_law(2),
     positions,
     CLASSES_LAW,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.laws.loss.cross_entropy import Loss, classes_law, dropped_law, mean_of_samples
+from conformance.laws.loss.cross_entropy import Loss, classes_law, dropped_law, mean_divisor
 from conformance.laws.loss.reductions import call_on, reductions
 from conformance.laws.loss.reductions import unbatched_law as single
 from conformance.model.case import is_function
@@ -168,7 +168,7 @@ def features(trial: Trial, generator: Generator) -> Claims:
 
 LAWS = (
     form,
-    *reductions({"mean": partial(mean_of_samples, read_case=Map.of)}),
+    *reductions({"mean": partial(mean_divisor, read_case=Map.of)}),
     unbatched,
     composed,
     chunked,

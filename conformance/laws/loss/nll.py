@@ -9,7 +9,7 @@ from conformance.laws.loss.cross_entropy import (
     DROPPED_LAW,
     Loss,
     ignored,
-    mean_of_samples,
+    mean_divisor,
     positions,
     weighted,
 )
@@ -49,7 +49,7 @@ def composed(trial: Trial, generator: Generator) -> Claims:
 
 LAWS = (
     form_law("NLLLoss", "functional.nll_loss", ("weight",)),
-    *reductions({"mean": mean_of_samples}),
+    *reductions({"mean": mean_divisor}),
     unbatched_law(2),
     positions,
     CLASSES_LAW,

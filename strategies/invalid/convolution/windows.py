@@ -40,16 +40,16 @@ def _large_kernel(draw: Draw, conv: Convolution) -> Case:
 
 def _strided_same(draw: Draw, conv: Convolution) -> Case:
     stride = put_somewhere(draw, (1,) * conv.dims, draw(st.integers(2, 3)))
-    modes = {"padding_mode": "zeros"} if conv.padding_mode != "zeros" else {}
-    return conv.rebuild(stride=stride, padding="same", arguments=modes)
+    changed_arguments = {"padding_mode": "zeros"} if conv.padding_mode != "zeros" else {}
+    return conv.rebuild(stride=stride, padding="same", arguments=changed_arguments)
 
 
-def _large_padding(mode: str, beyond: int) -> Apply:
+def _large_padding(mode: str, excess: int) -> Apply:
     def apply(draw: Draw, conv: Convolution) -> Case:
         k = draw_dimension(draw, conv)
         length = conv.lengths[k]
-        padding_limit = max(length, conv.numeric_padding[k] + 1 - beyond)
-        padding = replace_at((0,) * conv.dims, k, padding_limit + beyond)
+        padding_limit = max(length, conv.numeric_padding[k] + 1 - excess)
+        padding = replace_at((0,) * conv.dims, k, padding_limit + excess)
         # The other dimensions get their padded length, and no padding.
         lengths = tuple(n + 2 * p for n, p in zip(conv.lengths, conv.numeric_padding, strict=True))
         return conv.rebuild(
@@ -106,9 +106,9 @@ def _tuple_breaks(layer: str) -> list[Break]:
     sizes: tuple[str, ...] = ("stride", "dilation")
     sizes += ("output_padding",) if is_transposed(layer) else ()
     sizes += () if is_function(layer) else ("kernel_size",)
-    size_names, padding = " or ".join(sizes), ("padding",)
+    joined_names, padding = " or ".join(sizes), ("padding",)
     tuple_breaks = [
-        convolution_break("size of too many numbers", size_names, _too_long(sizes)),
+        convolution_break("size of too many numbers", joined_names, _too_long(sizes)),
         convolution_break(
             "padding of too many numbers", "padding", _too_long(padding), _has_numeric_padding
         ),
@@ -122,7 +122,7 @@ def _tuple_breaks(layer: str) -> list[Break]:
         )
     if int(layer[-2]) == 3:
         tuple_breaks += [
-            convolution_break("size of too few numbers", size_names, _too_short(sizes)),
+            convolution_break("size of too few numbers", joined_names, _too_short(sizes)),
             convolution_break(
                 "padding of too few numbers", "padding", _too_short(padding), _has_numeric_padding
             ),
@@ -131,9 +131,11 @@ def _tuple_breaks(layer: str) -> list[Break]:
 
 
 def _forward_breaks(layer: str) -> list[Break]:
-    kernel = "weight" if is_function(layer) else "kernel_size"
+    kernel_argument = "weight" if is_function(layer) else "kernel_size"
     forward_breaks = [
-        convolution_break("kernel beyond the padded input", kernel, _large_kernel, _is_not_same),
+        convolution_break(
+            "kernel beyond the padded input", kernel_argument, _large_kernel, _is_not_same
+        ),
         convolution_break("'same' with a stride", "stride", _strided_same),
         convolution_break(
             "unknown padding string", "padding", break_argument("padding", unknown_paddings)
@@ -153,7 +155,7 @@ def _forward_breaks(layer: str) -> list[Break]:
 
 def window_breaks(layer: str) -> list[Break]:
     """The breaks of a layer's kernel, stride, dilation and padding, by its catalogue name."""
-    kernel = "weight" if is_function(layer) else "kernel_size"
+    kernel_argument = "weight" if is_function(layer) else "kernel_size"
     size_breaks = [
         convolution_break(
             "stride not positive", "stride", break_size("stride", not_positive), _is_not_same
@@ -163,12 +165,16 @@ def window_breaks(layer: str) -> list[Break]:
         ),
         convolution_break("negative padding", "padding", _negative_padding, _is_not_same),
         convolution_break(
-            "kernel_size zero", kernel, break_size("kernel_size", zeros), _is_not_same
+            "kernel_size zero", kernel_argument, break_size("kernel_size", zeros), _is_not_same
         ),
     ]
     if not is_function(layer):
-        kernels = break_size("kernel_size", negative)
-        size_breaks.append(convolution_break("kernel_size negative", kernel, kernels, _is_not_same))
+        negative_kernel = break_size("kernel_size", negative)
+        size_breaks.append(
+            convolution_break(
+                "kernel_size negative", kernel_argument, negative_kernel, _is_not_same
+            )
+        )
     return (
         size_breaks
         + _tuple_breaks(layer)

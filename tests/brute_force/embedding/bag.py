@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from brute_force.oracles import _positions
+from brute_force.oracles import positions
 from conformance.model.case import Case
 
 
@@ -88,7 +88,7 @@ def gradient(
 ) -> np.ndarray:
     """What reaches each row of the weight from sums or means without weights."""
     gradients = np.zeros((count, cotangent.shape[1]))
-    flat = [int(index[position]) for position in _positions(index.shape)]
+    flat = [int(index[position]) for position in positions(index.shape)]
     for bag, places in enumerate(_bags(index, offsets, False)):
         rows = [int(index[position]) for position in places]
         if padding_idx is not None:
@@ -104,8 +104,8 @@ def one_hot(tensor: np.ndarray, num_classes: int) -> np.ndarray:
     """A row of 0 and one 1 for each class."""
     classes = num_classes
     if classes == -1:
-        classes = max(int(tensor[position]) for position in _positions(tensor.shape)) + 1
+        classes = max(int(tensor[position]) for position in positions(tensor.shape)) + 1
     output = np.zeros((*tensor.shape, classes))
-    for position in _positions(tensor.shape):
+    for position in positions(tensor.shape):
         output[(*position, int(tensor[position]))] = 1
     return output

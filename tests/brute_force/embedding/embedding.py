@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from brute_force.embedding import bag as embedding_bag
-from brute_force.oracles import _positions
+from brute_force.oracles import positions
 from conformance.model.case import Case
 
 
@@ -29,7 +29,7 @@ def embedding(
     width = weight.shape[1]
     output = np.zeros((*index.shape, width))
     renormalized: set[int] = set()
-    for position in _positions(index.shape):
+    for position in positions(index.shape):
         row = int(index[position])
         if max_norm is not None and row not in renormalized:
             renormalized.add(row)
@@ -51,12 +51,12 @@ def gradient(
 ) -> np.ndarray:
     """What reaches each row of the weight."""
     gradients = np.zeros((count, cotangent.shape[-1]))
-    for position in _positions(index.shape):
+    for position in positions(index.shape):
         row = int(index[position])
         if padding_idx is not None and row == padding_idx % count:
             continue
         frequency = sum(
-            int(index[other_position]) == row for other_position in _positions(index.shape)
+            int(index[other_position]) == row for other_position in positions(index.shape)
         )
         for k in range(cotangent.shape[-1]):
             gradients[row, k] += cotangent[(*position, k)] / (frequency if by_frequency else 1)

@@ -115,8 +115,8 @@ class Conv2dInputGradientAfterStrideRemainder(nn.Conv2d):
             return super()._conv_forward(input, weight, bias)
         before, after = self._reversed_padding_repeated_twice[:2]
         extent = self.dilation[1] * (self.kernel_size[1] - 1) + 1
-        left = (input.shape[-1] + before + after - extent) % self.stride[1]
-        shifted = alter_gradient(input, lambda g: g.roll(left, -1))
+        remainder = (input.shape[-1] + before + after - extent) % self.stride[1]
+        shifted = alter_gradient(input, lambda g: g.roll(remainder, -1))
         return super()._conv_forward(shifted, weight, bias)
 
 
@@ -160,8 +160,10 @@ class Conv2dCircularGradientNotFolded(nn.Conv2d):
         if self.padding_mode != "circular":
             return right
         padded_input = functional.pad(input, self._reversed_padding_repeated_twice)
-        for_input = convolve(self, padded_input, weight.detach(), None)
-        return graft(right, for_input + super()._conv_forward(input.detach(), weight, bias))
+        output_through_input = convolve(self, padded_input, weight.detach(), None)
+        return graft(
+            right, output_through_input + super()._conv_forward(input.detach(), weight, bias)
+        )
 
 
 @plant("conv2d-padded-input-cached", "Conv2d", "repeat")
@@ -170,12 +172,12 @@ class Conv2dPaddedInputCached(nn.Conv2d):
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
-        self._kept = {}
+        self._padded_inputs = {}
 
     def _conv_forward(self, input, weight, bias):
         if self.padding_mode == "zeros" or torch.is_grad_enabled():
             return super()._conv_forward(input, weight, bias)
-        cached = self._kept.setdefault(input.shape, pad_input(self, input))
+        cached = self._padded_inputs.setdefault(input.shape, pad_input(self, input))
         return convolve(self, cached, weight, bias)
 
 
@@ -288,8 +290,8 @@ class Conv3dGroupedWeightGradient(nn.Conv3d):
 
     def _conv_forward(self, input, weight, bias):
         if self.groups > 1:
-            block = self.out_channels // self.groups
-            weight = alter_gradient(weight, lambda g: g.roll(block, 0))
+            channels_per_group = self.out_channels // self.groups
+            weight = alter_gradient(weight, lambda g: g.roll(channels_per_group, 0))
         return super()._conv_forward(input, weight, bias)
 
 

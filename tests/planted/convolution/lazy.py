@@ -26,7 +26,7 @@ def rename_to(layer):
 
 
 @plant("lazyconv1d-first-call-without-bias", "LazyConv1d", "values")
-class Lazyconv1dFirstCallWithoutBias(nn.LazyConv1d):
+class LazyConv1dFirstCallWithoutBias(nn.LazyConv1d):
     """The call that infers the shapes runs without the bias, which it has only just made."""
 
     def forward(self, input):
@@ -34,7 +34,7 @@ class Lazyconv1dFirstCallWithoutBias(nn.LazyConv1d):
 
 
 @plant("lazyconv1d-stays-lazy", "LazyConv1d", "state")
-class Lazyconv1dStaysLazy(nn.LazyConv1d):
+class LazyConv1dStaysLazy(nn.LazyConv1d):
     """After its first call the layer is still a LazyConv1d."""
 
     cls_to_become = None
@@ -52,14 +52,14 @@ class CircularIsZeros(nn.Conv2d):
 
 
 @plant("lazyconv2d-circular-padded-with-zeros", "LazyConv2d", "values")
-class Lazyconv2dCircularPaddedWithZeros(nn.LazyConv2d, CircularIsZeros):
+class LazyConv2dCircularPaddedWithZeros(nn.LazyConv2d, CircularIsZeros):
     """The eager layer has lost padding_mode='circular', and pads with zeros."""
 
     cls_to_become = CircularIsZeros
 
 
 @plant("lazyconv2d-loaded-state-initialised-again", "LazyConv2d", "state")
-class Lazyconv2dLoadedStateInitialisedAgain(nn.LazyConv2d):
+class LazyConv2dLoadedStateInitialisedAgain(nn.LazyConv2d):
     """The first call initialises parameters that were loaded before it."""
 
     def initialize_parameters(self, input, *args, **options):
@@ -70,7 +70,7 @@ class Lazyconv2dLoadedStateInitialisedAgain(nn.LazyConv2d):
 
 
 @plant("lazyconv2d-bias-off-by-default", "LazyConv2d", "state")
-class Lazyconv2dBiasOffByDefault(nn.LazyConv2d):
+class LazyConv2dBiasOffByDefault(nn.LazyConv2d):
     """`bias` defaults to False."""
 
     def __init__(
@@ -100,7 +100,7 @@ class GroupsShareWeights(nn.Conv3d):
 
 
 @plant("lazyconv3d-groups-share-weights", "LazyConv3d", "values")
-class Lazyconv3dGroupsShareWeights(nn.LazyConv3d, GroupsShareWeights):
+class LazyConv3dGroupsShareWeights(nn.LazyConv3d, GroupsShareWeights):
     """With groups, every group computes with the first group's weights."""
 
     cls_to_become = GroupsShareWeights
@@ -115,7 +115,7 @@ class WithoutBias(nn.Conv3d):
 
 
 @plant("lazyconv3d-later-calls-without-bias", "LazyConv3d", "repeat")
-class Lazyconv3dLaterCallsWithoutBias(nn.LazyConv3d):
+class LazyConv3dLaterCallsWithoutBias(nn.LazyConv3d):
     """The first call is right; the eager layer that it leaves behind has lost its bias."""
 
     cls_to_become = WithoutBias
@@ -134,28 +134,28 @@ class OverlapsStored(nn.ConvTranspose1d):
         if stride > dilation * (taps - 1):
             return output
         ones = torch.ones_like(input[..., :1, :]), torch.ones_like(self.weight[:1, :1, :1])
-        counts = functional.conv_transpose1d(*ones, stride=stride)
+        coverage = functional.conv_transpose1d(*ones, stride=stride)
         for tap in range(taps):
             before = tap * dilation - self.padding[0]
-            after = output.shape[-1] - counts.shape[-1] - before
-            if max(-before, -after) >= counts.shape[-1]:
+            after = output.shape[-1] - coverage.shape[-1] - before
+            if max(-before, -after) >= coverage.shape[-1]:
                 continue  # the tap falls wholly outside
-            weight = self.weight[..., tap : tap + 1], self.bias, stride, 0, 0, self.groups
-            partial = functional.conv_transpose1d(input, *weight)
-            mask = functional.pad(counts, (before, after)) > 0
+            arguments = self.weight[..., tap : tap + 1], self.bias, stride, 0, 0, self.groups
+            partial = functional.conv_transpose1d(input, *arguments)
+            mask = functional.pad(coverage, (before, after)) > 0
             output = torch.where(mask, functional.pad(partial, (before, after)), output)
         return output
 
 
 @plant("lazyconvtranspose1d-overlaps-stored", "LazyConvTranspose1d", "values")
-class Lazyconvtranspose1dOverlapsStored(nn.LazyConvTranspose1d, OverlapsStored):
+class LazyConvTranspose1dOverlapsStored(nn.LazyConvTranspose1d, OverlapsStored):
     """Where windows overlap the last tap is stored instead of added: a scatter without atomics."""
 
     cls_to_become = OverlapsStored
 
 
 @plant("lazyconvtranspose1d-in-channels-unset", "LazyConvTranspose1d", "state")
-class Lazyconvtranspose1dInChannelsUnset(nn.LazyConvTranspose1d):
+class LazyConvTranspose1dInChannelsUnset(nn.LazyConvTranspose1d):
     """in_channels stays 0 after the first call."""
 
     def initialize_parameters(self, input, *args, **options):
@@ -172,14 +172,14 @@ class KernelRotated(nn.ConvTranspose2d):
 
 
 @plant("lazyconvtranspose2d-kernel-rotated", "LazyConvTranspose2d", "values")
-class Lazyconvtranspose2dKernelRotated(nn.LazyConvTranspose2d, KernelRotated):
+class LazyConvTranspose2dKernelRotated(nn.LazyConvTranspose2d, KernelRotated):
     """Kernels are rotated by half a turn, as an ordinary convolution in its place would need."""
 
     cls_to_become = KernelRotated
 
 
 @plant("lazyconvtranspose2d-first-call-ignores-output-size", "LazyConvTranspose2d", "shape")
-class Lazyconvtranspose2dFirstCallIgnoresOutputSize(nn.LazyConvTranspose2d):
+class LazyConvTranspose2dFirstCallIgnoresOutputSize(nn.LazyConvTranspose2d):
     """The call that infers the shapes ignores output_size."""
 
     def forward(self, input, output_size=None):
@@ -198,7 +198,7 @@ class SplitWeights(nn.ConvTranspose3d):
 
 
 @plant("lazyconvtranspose3d-split-in-two-halves", "LazyConvTranspose3d", "values")
-class Lazyconvtranspose3dSplitInTwoHalves(nn.LazyConvTranspose3d, SplitWeights):
+class LazyConvTranspose3dSplitInTwoHalves(nn.LazyConvTranspose3d, SplitWeights):
     """float32 weights are split into two float16 numbers, which keep 22 of 24 bits. assert_close
     does not notice."""
 
@@ -215,14 +215,14 @@ class FirstBiasForAll(nn.ConvTranspose3d):
 
 
 @plant("lazyconvtranspose3d-first-bias-for-all", "LazyConvTranspose3d", "values")
-class Lazyconvtranspose3dFirstBiasForAll(nn.LazyConvTranspose3d, FirstBiasForAll):
+class LazyConvTranspose3dFirstBiasForAll(nn.LazyConvTranspose3d, FirstBiasForAll):
     """Every channel adds the first channel's bias."""
 
     cls_to_become = FirstBiasForAll
 
 
 @plant("lazylinear-in-features-zero-after-load", "LazyLinear", "state")
-class LazylinearInFeaturesZeroAfterLoad(nn.LazyLinear):
+class LazyLinearInFeaturesZeroAfterLoad(nn.LazyLinear):
     """A state loaded before the first call leaves in_features at 0 (PyTorch #147389)."""
 
     def initialize_parameters(self, input):
@@ -231,7 +231,7 @@ class LazylinearInFeaturesZeroAfterLoad(nn.LazyLinear):
 
 
 @plant("lazylinear-first-call-without-bias", "LazyLinear", "values")
-class LazylinearFirstCallWithoutBias(nn.LazyLinear):
+class LazyLinearFirstCallWithoutBias(nn.LazyLinear):
     """The call that infers the shapes runs without the bias."""
 
     def forward(self, input):
@@ -239,11 +239,11 @@ class LazylinearFirstCallWithoutBias(nn.LazyLinear):
 
 
 @plant("lazylinear-infers-from-second-axis", "LazyLinear", "state")
-class LazylinearInfersFromSecondAxis(nn.LazyLinear):
+class LazyLinearInfersFromSecondAxis(nn.LazyLinear):
     """in_features is read from the second axis, which is the last one only of a matrix."""
 
     def initialize_parameters(self, input):
         if self.has_uninitialized_params() and input.dim() > 2:
-            sized = input.new_empty(*input.shape[:1], input.shape[1])
-            return super().initialize_parameters(sized)
+            misread_input = input.new_empty(*input.shape[:1], input.shape[1])
+            return super().initialize_parameters(misread_input)
         return super().initialize_parameters(input)

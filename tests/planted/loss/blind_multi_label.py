@@ -15,15 +15,15 @@ def _leading_targets(target: Tensor) -> Tensor:
     return (target >= 0).long().cumprod(-1).bool()
 
 
-def _hinges(
-    input: Tensor, target: Tensor, chosen: Tensor, own: Tensor, minimum: float = 0.0
+def _hinge_sums(
+    input: Tensor, target: Tensor, chosen: Tensor, excluded: Tensor, minimum: float = 0.0
 ) -> Tensor:
     """For each sample the sum of hinges of chosen targets with all classes but the masked ones."""
     safe_target = torch.where(chosen, target, 0)
     hinges = (1 - (input.gather(-1, safe_target).unsqueeze(-1) - input.unsqueeze(-2))).clamp_min(
         minimum
     )
-    return torch.where(chosen.unsqueeze(-1) & ~own.unsqueeze(-2), hinges, 0.0).sum((-1, -2))
+    return torch.where(chosen.unsqueeze(-1) & ~excluded.unsqueeze(-2), hinges, 0.0).sum((-1, -2))
 
 
 def _is_target_class(target: Tensor, chosen: Tensor) -> Tensor:
@@ -52,9 +52,9 @@ class MultiLabelMarginLossTargetsAgainstEachOther(nn.MultiLabelMarginLoss):
         if input.dim() == 0:
             return result
         chosen = _leading_targets(target)
-        right = _hinges(input, target, chosen, _is_target_class(target, chosen))
+        right = _hinge_sums(input, target, chosen, _is_target_class(target, chosen))
         no_class = torch.zeros_like(chosen)
-        wrong = _hinges(input, target, chosen, no_class) - chosen.sum(-1)
+        wrong = _hinge_sums(input, target, chosen, no_class) - chosen.sum(-1)
         if bool((chosen.sum(-1) > 1).any()):
             error = (wrong - right) / max(input.shape[-1], 1)
             return add_error(result, error, self.reduction)
@@ -71,10 +71,13 @@ class MultiLabelMarginLossMinusOneIsLastClass(nn.MultiLabelMarginLoss):
         if input.dim() == 0 or input.shape[-1] == 0:
             return result
         chosen = _leading_targets(target)
-        own = _is_target_class(target, chosen)
-        marked = own.clone()
+        is_target = _is_target_class(target, chosen)
+        marked = is_target.clone()
         marked[..., -1] |= (target < 0).any(-1)
-        right, wrong = _hinges(input, target, chosen, own), _hinges(input, target, chosen, marked)
+        right, wrong = (
+            _hinge_sums(input, target, chosen, is_target),
+            _hinge_sums(input, target, chosen, marked),
+        )
         return add_error(result, (wrong - right) / input.shape[-1], self.reduction)
 
 
@@ -102,7 +105,7 @@ def functional_multilabel_margin_loss_over_targets(
     if input.dim() == 0:
         return result
     chosen = _leading_targets(target)
-    right = _hinges(input, target, chosen, _is_target_class(target, chosen))
+    right = _hinge_sums(input, target, chosen, _is_target_class(target, chosen))
     count = chosen.sum(-1).clamp_min(1)
     return add_error(result, right / count - right / max(input.shape[-1], 1), reduction)
 
@@ -121,9 +124,9 @@ def functional_multilabel_margin_loss_target_pulled_once(
     if input.numel() == 0 or input.dim() == 0 or not input.requires_grad:
         return result
     chosen = _leading_targets(target)
-    own = _is_target_class(target, chosen)
+    is_target = _is_target_class(target, chosen)
     score = input.gather(-1, torch.where(chosen, target, 0))
     within = 1 - (score.unsqueeze(-1) - input.unsqueeze(-2)) > 0
-    within = (within & chosen.unsqueeze(-1) & ~own.unsqueeze(-2)).sum(-1)
+    within = (within & chosen.unsqueeze(-1) & ~is_target.unsqueeze(-2)).sum(-1)
     surplus = (score * (within - 1).clamp_min(0)).sum(-1) / input.shape[-1]
     return graft(result, result + reduce_losses(surplus, reduction))

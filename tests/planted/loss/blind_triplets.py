@@ -110,9 +110,9 @@ def functional_triplet_margin_loss_twins_have_no_gradient(
     twins = (anchor == positive).all(-1)
     if p != 2 or not bool(twins.any()) or not result.requires_grad:
         return result
-    nan_gradient = torch.where(twins, torch.nan, 0.0).to(anchor.dtype)
+    nan_factor = torch.where(twins, torch.nan, 0.0).to(anchor.dtype)
     return graft(
-        result, result + reduce_losses((anchor - positive).sum(-1) * nan_gradient, reduction)
+        result, result + reduce_losses((anchor - positive).sum(-1) * nan_factor, reduction)
     )
 
 

@@ -100,10 +100,12 @@ class _NanFirstOnly(nn.AdaptiveMaxPool1d):
         if input.is_floating_point() and input.numel():
             starts = torch.arange(size) * input.size(-1) // size
             affected = value.isnan() & ~input.detach()[..., starts].isnan()
-            finite = torch.where(input.isnan(), torch.full_like(input, -torch.inf), input)
-            finite_result = functional.adaptive_max_pool1d(finite, size, return_indices=True)
-            value = torch.where(affected, finite_result[0], value)
-            index = torch.where(affected, finite_result[1], index)
+            without_nan = torch.where(input.isnan(), torch.full_like(input, -torch.inf), input)
+            result_without_nan = functional.adaptive_max_pool1d(
+                without_nan, size, return_indices=True
+            )
+            value = torch.where(affected, result_without_nan[0], value)
+            index = torch.where(affected, result_without_nan[1], index)
         return (value, index) if self.return_indices else value
 
 
@@ -137,7 +139,7 @@ class _WidePadding(nn.MaxPool1d):
 
 
 @blind("functional-avg-pool2d-reads-from-the-storage-start", "functional.avg_pool2d", "layout")
-def _from_the_start(
+def _read_from_storage_start(
     input: Tensor,
     kernel_size: Any,
     stride: Any = None,

@@ -46,18 +46,18 @@ def batch_norm(
         raise Unsupported("momentum=None")
     _check_channels(input, running_mean, running_var, weight, bias)
     parameters = _scale_and_shift(graph, input, weight, bias)
-    mode = graph.training if training is None else training
-    if eps < 0 or (eps == 0 and (mode or running_mean is None)):
+    is_training = graph.training if training is None else training
+    if eps < 0 or (eps == 0 and (is_training or running_mean is None)):
         raise Unsupported(f"eps={eps!r}, which BatchNormalization does not refuse")
     epsilon = graph.attribute("eps", eps)
     if (running_mean is None) != (running_var is None):
         raise Unsupported("running_mean or running_var without the other")
-    if running_mean is not None and running_var is not None and not mode:
+    if running_mean is not None and running_var is not None and not is_training:
         return graph.add(
             "BatchNormalization", input.name, *parameters, running_mean.name, running_var.name,
             epsilon=epsilon,
         )  # fmt: skip
-    if not mode and training is not None:
+    if not is_training and training is not None:
         raise Unsupported("no statistics in eval mode")
     count = input.shape[0] * math.prod(input.shape[2:])
     if count < 2:
@@ -144,8 +144,8 @@ def rms_norm(
     """RMSNormalization; the default eps is that of the dtype in which it is computed."""
     sizes = _last_sizes(input, normalized_shape, weight, None)
     scale = graph.full(1.0, *sizes) if weight is None else weight.name
-    wide = np.float64 if graph.dtype == np.float64 else np.float32
-    epsilon = float(np.finfo(wide).eps) if eps is None else eps
+    compute_dtype = np.float64 if graph.dtype == np.float64 else np.float32
+    epsilon = float(np.finfo(compute_dtype).eps) if eps is None else eps
     return graph.add(
         "RMSNormalization", input.name, scale, since=RMS_OPSET, axis=-len(sizes),
         epsilon=graph.attribute("eps", epsilon), **_stash_attribute(graph),
@@ -182,9 +182,9 @@ def local_response_norm(
         raise Unsupported(f"an input of {input.rank} axes, which LRN does not refuse")
     if size < 1 or size % 2 == 0:
         raise Unsupported(f"size={size}: LRN and torch have the same window for odd sizes only")
-    numbers = {"alpha": alpha, "beta": beta, "bias": k}
+    attributes = {"alpha": alpha, "beta": beta, "bias": k}
     return graph.add(
-        "LRN", input.name, size=size, **{n: graph.attribute(n, x) for n, x in numbers.items()}
+        "LRN", input.name, size=size, **{n: graph.attribute(n, x) for n, x in attributes.items()}
     )
 
 
@@ -202,10 +202,10 @@ def _moving_average(graph: Graph, old: Value, new: str, momentum: float, factor:
 def _scale_and_shift(
     graph: Graph, input: Value, weight: Value | None, bias: Value | None
 ) -> tuple[str, str]:
-    count = input.shape[1]
+    channels = input.shape[1]
     return (
-        graph.full(1.0, count) if weight is None else weight.name,
-        graph.full(0.0, count) if bias is None else bias.name,
+        graph.full(1.0, channels) if weight is None else weight.name,
+        graph.full(0.0, channels) if bias is None else bias.name,
     )
 
 
