@@ -78,17 +78,15 @@ _CHECKS_WITH_CODE = (
     Check(CHECK_FACTS["shape"], shape.check),
     Check(CHECK_FACTS["values"], values.check),
     Check(CHECK_FACTS["gradients"], gradients.check),
-    Check(CHECK_FACTS["laws"], laws.check, applies=lambda row: bool(row.laws)),
+    Check(CHECK_FACTS["laws"], laws.check, applies=lambda spec: bool(spec.laws)),
     Check(CHECK_FACTS["layout"], layout.check, layout_variant=layout.layout_variant),
     Check(CHECK_FACTS["special"], special.check, applies=_takes_floats),
     Check(CHECK_FACTS["state"], state.check, applies=_has_state),
     Check(
-        CHECK_FACTS["random"], random.check, applies=lambda row: row.randomness.draws is not None
+        CHECK_FACTS["random"], random.check, applies=lambda spec: spec.randomness.draws is not None
     ),
     Check(CHECK_FACTS["repeat"], repeat.check, size_variant=related_cases.enlarge_case),
-    Check(
-        CHECK_FACTS["errors"], errors.check, applies=lambda row: row.generation.invalid is not None
-    ),
+    Check(CHECK_FACTS["errors"], errors.check, applies=errors.applies_to),
     Check(CHECK_FACTS["support"], support.check, conclude=support.conclude),
 )
 

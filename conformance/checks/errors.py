@@ -9,12 +9,13 @@ from typing import Any
 from conformance.backends.capabilities import accepts_of, refusals_of
 from conformance.backends.foreign_calls import original_exception
 from conformance.checks.trial import Evidence, Trial
-from conformance.layers.documented import find_quote
+from conformance.layers.documented import documented_layers, find_quote
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding, raising_frame
 from conformance.model.proof import Proof
 from conformance.model.untrusted import class_name, exception_text, type_name
+from conformance.spec.layer_spec import LayerSpec
 
 # No page of torch promises a class of exceptions. Others, such as an AttributeError, are mistakes
 # of the implementation itself.
@@ -23,6 +24,12 @@ REFUSALS: tuple[type[BaseException], ...] = (
 )  # fmt: skip
 # Code that validates nothing ends in these, too: on an empty state, for example.
 ACCIDENTS = (IndexError, KeyError, AssertionError, ZeroDivisionError, AttributeError)
+
+
+def applies_to(spec: LayerSpec) -> bool:
+    """Whether a page of torch rules some invalid call of a layer out; others may be accepted."""
+    has_constraint = not spec.in_torch or spec.name in documented_layers()
+    return spec.generation.invalid is not None and has_constraint
 
 
 def check(trial: Trial) -> Evidence:

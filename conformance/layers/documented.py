@@ -32,3 +32,9 @@ def find_quote(layer: str, broken: str, argument: str) -> str:
         argument: the argument or input that it makes invalid.
     """
     return documented_constraints().get((broken, argument), {}).get(layer, "")
+
+
+@cache
+def documented_layers() -> frozenset[str]:
+    """The layers of which torch's pages state some constraint that the suite can break."""
+    return frozenset(layer for quotes in documented_constraints().values() for layer in quotes)

@@ -40,11 +40,17 @@ def _arguments_for_size(trial: Trial, sizes: tuple[int, ...], **changes: Any) ->
 def _observed_starts(
     trial: Trial, kernel: int, outputs: int, lengths: tuple[int, ...]
 ) -> np.ndarray:
-    """The start of each window of a plane, (dimensions, *outputs), observed on rising numbers."""
+    """The start of each window of a plane, (dimensions, *outputs), observed on rising numbers.
+
+    NaN where the answer is no number of the plane.
+    """
     plane = np.arange(float(np.prod(lengths))).reshape(1, *lengths)
     arguments = _arguments_for_size(trial, (outputs,) * len(lengths), kernel_size=kernel)
     got = trial_with(trial, plane, arguments=arguments).answer[0][0]
-    return np.array(np.unravel_index(got.astype(np.int64), lengths)) - (kernel - 1)
+    is_of_plane = (got >= 0) & (got < plane.size) & (got == np.floor(got))
+    places = np.where(is_of_plane, got, 0).astype(np.int64)
+    starts = np.array(np.unravel_index(places, lengths), dtype=float) - (kernel - 1)
+    return np.where(is_of_plane, starts, np.nan)
 
 
 def draws(trial: Trial, generator: Generator) -> Draws:

@@ -32,6 +32,14 @@ class FractionalMaxPool2dNeverDrawn(nn.FractionalMaxPool2d):
         )  # fmt: skip
 
 
+@plant("fractional-max-pool3d-negated", "FractionalMaxPool3d", "random")
+class FractionalMaxPool3dNegated(nn.FractionalMaxPool3d):
+    """Maxima of the negated input: no place of a probe of rising numbers has such a number."""
+
+    def forward(self, input):
+        return _map_values(super().forward(input), torch.neg)
+
+
 @plant("functional-fractional-max-pool2d-adaptive-regions", "functional.fractional_max_pool2d",
        "values")  # fmt: skip
 def functional_fractional_max_pool2d_adaptive_regions(input, kernel_size, output_size=None, *args,
