@@ -104,7 +104,9 @@ def test_oracle_agrees_with_brute_force(layer: str) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_oracle_agrees_with_torch_float64(layer: str) -> None:
     search = first_failure(torch_backend, layer, "values", "float64", examples=60, seed=5)
-    assert search.passed, search
+    # A layer that draws random numbers leaves nothing to compare in the calls that draw some.
+    draws = CATALOGUE[layer].randomness.draws is not None
+    assert search.passed or (draws and not search.failure and search.compared >= 15), search
 
 
 @pytest.mark.parametrize("layer", LAYERS)
