@@ -43,7 +43,7 @@ def test_values_pass(layer: str) -> None:
         ("LeakyReLU", "values", "float32"),
         ("functional.celu", "gradients", "float32"),
         ("GroupNorm", "gradients", "float32"),
-        ("Embedding", "errors", "float32"),
+        ("functional.embedding", "errors", "float32"),
         ("Softmax", "values", "float32"),
         ("LogSoftmax", "gradients", "float64"),
         ("UpsamplingBilinear2d", "shape", "float16"),

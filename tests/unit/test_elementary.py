@@ -284,7 +284,7 @@ def test_a_wide_bound_holds_for_float32_and_not_for_steps(dtype: str) -> None:
     declared = Precision.of(dtype, Numerics(stepwise=True))
     stepwise_bound = stored(_softsign(widened(exact_operand(x, declared))), declared)
     assert largest_ratio(stepwise, stepwise_bound) <= 1
-    assert working_precision(declared) is declared
+    assert working_precision(declared) == declared
     assert working_precision(precision).dtype == "float32"
     # Beyond the range of the dtype nothing is known, even if float32 holds the number.
     extremes = round_to(np.array([FORMATS[dtype].largest, 1.0]), dtype)

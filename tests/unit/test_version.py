@@ -108,5 +108,5 @@ def test_nothing_that_draws_reads_it() -> None:
         or "conformance.__version__" in file.read_text(encoding="utf-8")
     }
     # Results and packs say who wrote them.
-    writers = {"plugin.recording", "packs.writing", "commands.packs"}
+    writers = {"plugin.recording", "packs.writer", "commands.packs"}
     assert readers == {"conformance", *(f"conformance.{name}" for name in writers)}

@@ -322,3 +322,41 @@ class Conv3dWeightRoundedInPlace(nn.Conv3d):
         if weight.is_contiguous() and not torch.is_grad_enabled():
             weight.copy_(weight.bfloat16())
         return output
+
+
+def _first_channels(module, input):
+    """The input's first channels, as many as the layer has."""
+    axis = -len(module.kernel_size) - 1
+    return input.narrow(axis, 0, min(module.in_channels, input.shape[axis]))
+
+
+@plant("conv1d-further-channels-ignored", "Conv1d", "errors")
+class Conv1dFurtherChannelsIgnored(nn.Conv1d):
+    """Channels beyond in_channels are cut off instead of being refused."""
+
+    def forward(self, input):
+        return super().forward(_first_channels(self, input))
+
+
+@plant("conv3d-further-channels-ignored", "Conv3d", "errors")
+class Conv3dFurtherChannelsIgnored(nn.Conv3d):
+    """Channels beyond in_channels, as of an image with alpha, are cut off."""
+
+    def forward(self, input):
+        return super().forward(_first_channels(self, input))
+
+
+@plant("convtranspose1d-further-channels-ignored", "ConvTranspose1d", "errors")
+class ConvTranspose1dFurtherChannelsIgnored(nn.ConvTranspose1d):
+    """Channels beyond in_channels are cut off instead of being refused."""
+
+    def forward(self, input, output_size=None):
+        return super().forward(_first_channels(self, input), output_size)
+
+
+@plant("convtranspose2d-further-channels-ignored", "ConvTranspose2d", "errors")
+class ConvTranspose2dFurtherChannelsIgnored(nn.ConvTranspose2d):
+    """Channels beyond in_channels are cut off instead of being refused."""
+
+    def forward(self, input, output_size=None):
+        return super().forward(_first_channels(self, input), output_size)

@@ -77,16 +77,6 @@ def functional_multi_margin_loss_class_out_of_range(
     return functional.multi_margin_loss(input, target, p, margin, **options)
 
 
-@plant("functional-multi-margin-loss-whole-scores", "functional.multi_margin_loss", "errors")
-def functional_multi_margin_loss_whole_scores(
-    input, target, p=1, margin=1.0, weight=None, reduction="mean"
-):
-    """Scores of whole numbers, quantised ones without their scale, are converted silently."""
-    scores = input if input.is_floating_point() else input.to(torch.get_default_dtype())
-    options = {"weight": weight, "reduction": reduction}
-    return functional.multi_margin_loss(scores, target, p, margin, **options)
-
-
 @plant("functional-multi-margin-loss-transposed", "functional.multi_margin_loss", "layout")
 def functional_multi_margin_loss_transposed(
     input, target, p=1, margin=1.0, weight=None, reduction="mean"

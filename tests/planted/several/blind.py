@@ -751,34 +751,6 @@ def conv_transpose2d_bias(
     )
 
 
-@blind("functional-conv-transpose2d-output-padding-unbounded",
-       "functional.conv_transpose2d", "errors")  # fmt: skip
-def conv_transpose2d_unbounded(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """An output padding of the stride or more is not refused: the output just grows."""
-    # Differs: stride 1, output_padding 1. Agrees: stride 2, output_padding 1.
-    extra, cut, step, spread = (
-        _pair(value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value)
-        for value in (output_padding, padding, stride, dilation)
-    )
-    limits = zip(extra, step, spread, strict=True)
-    if all(extra_padding < max(bounds) for extra_padding, *bounds in limits):
-        return functional.conv_transpose2d(
-            input, weight, bias, stride, padding, output_padding, groups, dilation
-        )
-    uncropped = functional.conv_transpose2d(input, weight, None, stride, 0, 0, groups, dilation)
-    result = functional.pad(uncropped, (-cut[1], extra[1] - cut[1], -cut[0], extra[0] - cut[0]))
-    return result if bias is None else result + bias[:, None, None]
-
-
 @blind("functional-conv-transpose3d-small-inputs-skipped", "functional.conv_transpose3d",
        "values")  # fmt: skip
 def conv_transpose3d(
