@@ -56,7 +56,7 @@ TWIN = {
     "repeat": {"functional.conv1d", "ConvTranspose1d", "ConvTranspose3d",
                "functional.conv_transpose1d", "functional.conv_transpose2d",
                "functional.conv_transpose3d", "functional.linear", "Bilinear"},
-    "errors": {"functional.conv2d", "functional.conv_transpose3d",
+    "errors": {"functional.conv2d", "functional.conv_transpose2d", "functional.conv_transpose3d",
                "functional.bilinear"},
 }  # fmt: skip
 # The first families: each has a bug of every check.

@@ -306,3 +306,9 @@ def functional_one_hot_many_rows(input, num_classes=-1):
 def functional_one_hot_of_a_scalar_is_a_row(input, num_classes=-1):
     """A single index is taken for a batch of one."""
     return functional.one_hot(torch.atleast_1d(input), num_classes)
+
+
+@plant("functional-one-hot-of-int32", "functional.one_hot", "shape")
+def functional_one_hot_of_int32(tensor, num_classes=-1):
+    """The rows are of int32, as in TensorFlow."""
+    return functional.one_hot(tensor, num_classes).int()

@@ -305,3 +305,11 @@ class CrossMapLRN2dScaleNotDifferentiated(nn.CrossMapLRN2d):
         right = _cross_map_lrn(self, input)
         scale = (right / input.where(input != 0, torch.ones_like(input))).detach()
         return graft(right, input * scale)
+
+
+@plant("crossmaplrn2d-without-k", "CrossMapLRN2d", "values")
+class CrossMapLRN2dWithoutK(nn.CrossMapLRN2d):
+    """k is 1 whatever is given."""
+
+    def forward(self, input):
+        return nn.CrossMapLRN2d(self.size, self.alpha, self.beta, 1.0)(input)

@@ -154,3 +154,12 @@ def functional_adaptive_avg_pool3d_none_is_one(input, output_size):
     """A size of None is that of global pooling in place of the input's."""
     sizes = _sizes(output_size, (1, 1, 1))
     return functional.adaptive_avg_pool3d(input, sizes)
+
+
+@plant("adaptive-max-pool3d-indices-from-one", "AdaptiveMaxPool3d", "values")
+class AdaptiveMaxPool3dIndicesFromOne(nn.AdaptiveMaxPool3d):
+    """Indices count from 1, as in Lua's Torch."""
+
+    def forward(self, input):
+        result = super().forward(input)
+        return (result[0], result[1] + 1) if isinstance(result, tuple) else result
