@@ -224,7 +224,7 @@ def _torch_report_lines(run: Run) -> Iterator[Line]:
             is_torch_bug = is_torch_failure or is_inherited(verdict)
             yield Line(
                 "torch itself is wrong here: list it in a file for --conformance-known "
-                "(CONTRIBUTING.md, Add a backend), and report it:"
+                "(docs/known-failures.md), and report it:"
                 if is_torch_bug
                 else "torch does the same here:"
             )
