@@ -3,13 +3,18 @@
     python tools/holes.py --jobs 2 -o holes.json
     python tools/holes.py --entry 142
 
-For each entry of a file of known failures a backend computes as torch does, except for cases that
-meet the entry's conditions. There its outputs are negated (zeros become 7, NaN becomes 0), or its
-gradients are doubled. Every check of the layer looks at such cases, in the dtypes of the entry and
-in the others. An entry is a hole for what no check of its own dtypes sees: each failure is excused.
-`elsewhere` says whether checks in other dtypes see the same mistake if it is made there, too.
-The exit status is 1 if a mistake is seen by nothing at all. With `--faithful` the backend makes no
-mistake: an entry for which a check fails excuses by chance, and lacks the field `chance`.
+For each entry that torch's known failures hand on, a backend computes as torch does, except for
+cases that meet the entry's conditions. There its outputs are negated (zeros become 7, NaN becomes
+0), or its gradients are doubled. Every check of the layer looks at such cases, in the dtypes of the
+entry and in the others. A mistake has one of four results:
+
+- seen: a check of the entry's dtypes fails;
+- seen elsewhere: only a check in other dtypes fails, if the mistake is made there, too;
+- hidden: each failure is excused, in every dtype;
+- not reached: no failure differs from torch's own, or no case meets the conditions.
+
+The exit status is 1 if a mistake is hidden, or an entry could not be examined. With `--faithful`
+the backend makes no mistake: an entry for which a check fails lacks the field `chance`.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import math
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -52,8 +58,9 @@ MISTAKES = ("negated", "gradient doubled")
 DRAWN = 100
 """Examples of a round of cases, as in profile standard."""
 ROUNDS = 4
-SECONDS = 300
-"""That one entry may take."""
+MAX_SECONDS = 300
+"""The time limit of one entry."""
+RESULTS = ("seen", "seen elsewhere", "hidden", "not reached")
 ENOUGH = 6
 """Cases that meet an entry's conditions, for each check and dtype."""
 
@@ -93,8 +100,6 @@ class WrongLayer(ModuleLayer):
     def _spoiled(self, y: Any) -> Any:
         if not (self.backend.wrong and isinstance(y, torch.Tensor)):
             return y
-        if self.backend.mistake == "faithful":
-            return y
         if self.backend.mistake == "negated":
             return negated(y)
         return _Doubled.apply(y) if y.is_floating_point() else y  # type: ignore[no-untyped-call]
@@ -116,7 +121,7 @@ class WrongBackend(ModuleBackend):
 
 @dataclass(frozen=True)
 class Hole:
-    """What became of one mistake within the conditions of one entry.
+    """The result of one mistake within the conditions of one entry.
 
     `cases` met the conditions. `seen` names the checks, with dtypes, that fail for the mistake.
     `hidden` names those in which it is excused, `elsewhere` those of other dtypes that fail for it.
@@ -132,9 +137,13 @@ class Hole:
     elsewhere: tuple[str, ...]
 
     @property
-    def is_unseen(self) -> bool:
-        """Whether the mistake is excused wherever it shows, in every dtype."""
-        return bool(self.hidden) and not self.seen and not self.elsewhere
+    def result(self) -> str:
+        """One of `RESULTS`."""
+        if self.seen:
+            return "seen"
+        if self.elsewhere:
+            return "seen elsewhere"
+        return "hidden" if self.hidden else "not reached"
 
 
 def layer_of(entry: KnownFailure) -> str:
@@ -153,7 +162,7 @@ def cases_within(entry: KnownFailure, item: Item, excuses: Excuses) -> Iterator[
         yield with_dtype_and_device(pinned, item.dtype, item.device)
     for round in range(ROUNDS):
         for case in Stream(item, DRAWN, 0).cases(round):
-            if any(map(entry.matches_facts, excuses._facts_of_calls(case))):
+            if excuses.is_covered(case, entry):
                 yield case
 
 
@@ -188,19 +197,18 @@ def ask(engine: Engine, backend: WrongBackend, item: Item, entry: KnownFailure) 
     )
     for case in cases_within(entry, item, excuses):
         excuses.count_covered(case)
-        deadly = excuses.find_process_ending(case)
-        if deadly is not None:
-            return f"left out: {deadly.status}", count
+        ending_entry = excuses.find_process_ending(case)
+        if ending_entry is not None:
+            return f"left out: {ending_entry.status}", count
         right = engine.outcome(item, case, numerics)
-        backend.wrong = True
+        backend.wrong = backend.mistake in MISTAKES
         try:
             outcome = engine.outcome(item, case, numerics)
         finally:
             backend.wrong = False
         count += outcome.status in ("passed", "failed")
-        if outcome.status == "failed" and (
-            backend.mistake == "faithful" or not is_same_failure(outcome, right)
-        ):
+        is_torchs_own = backend.mistake in MISTAKES and is_same_failure(outcome, right)
+        if outcome.status == "failed" and not is_torchs_own:
             excuse = engine.reference.find_excuse(context, case, outcome)
             if excuse is None:
                 return "failed", count
@@ -238,7 +246,7 @@ def main() -> int:
         return 0
     known = load_entries("holes", base="torch")
     chosen = options.entry or [k for k, e in enumerate(known) if matches_globs("cpu", e.device)]
-    holes: list[Hole] = []
+    holes, unexamined = list[Hole](), 0
     with ThreadPoolExecutor(options.jobs) as pool:
         for index, result in zip(
             chosen,
@@ -247,15 +255,17 @@ def main() -> int:
         ):
             if isinstance(result, str):
                 print(f"{index}: {result}", flush=True)
+                unexamined += 1
                 continue
             holes += result
             for hole in result:
                 print(describe(hole), flush=True)
             if options.output:
                 options.output.write_text(json.dumps([asdict(hole) for hole in holes], indent=1))
-    unseen = [hole for hole in holes if hole.is_unseen]
-    print(f"{len(holes)} mistakes, seen by nothing: {len(unseen)}")
-    return 1 if unseen else 0
+    counts = Counter(hole.result for hole in holes)
+    results = ", ".join(f"{name} {counts[name]}" for name in RESULTS)
+    print(f"{len(holes)} mistakes: {results}; entries that were not examined: {unexamined}")
+    return 1 if counts["hidden"] or unexamined else 0
 
 
 def examine_in_child(index: int, *, faithful: bool) -> list[Hole] | str:
@@ -264,25 +274,21 @@ def examine_in_child(index: int, *, faithful: bool) -> list[Hole] | str:
     try:
         child = subprocess.run(
             [*arguments, *(["--faithful"] if faithful else [])],
-            capture_output=True, text=True, timeout=SECONDS, check=True,
+            capture_output=True, text=True, timeout=MAX_SECONDS, check=True,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"not done in {SECONDS} s"
+        return f"not done in {MAX_SECONDS} s"
     except subprocess.CalledProcessError as error:
         return f"ended with {error.returncode}: {error.stderr.strip()[-300:]}"
     return [Hole(**fields) for fields in json.loads(child.stdout.splitlines()[-1])]
 
 
 def describe(hole: Hole) -> str:
-    if hole.is_unseen:
-        verdict = "SEEN BY NOTHING"
-    elif hole.seen:
-        verdict = f"seen by {len(hole.seen)}"
-    else:
-        verdict = f"elsewhere {len(hole.elsewhere)}" if hole.hidden else "nothing compared"
+    """One line of text: the result, the checks that excuse the mistake, and the entry."""
+    excusing = f"; excused in {', '.join(hole.hidden)}" if hole.hidden else ""
     return (
-        f"{hole.entry} {hole.layer} {hole.mistake}: {verdict}; hidden {', '.join(hole.hidden)} "
-        f"({hole.cases} cases) {hole.reason[:60]}"
+        f"{hole.entry} {hole.layer} {hole.mistake}: {hole.result} in {hole.cases} cases{excusing} "
+        f"({hole.reason[:60]})"
     )
 
 

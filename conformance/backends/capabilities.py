@@ -248,14 +248,8 @@ def accepts_of(backend: Backend) -> tuple[str, ...]:
     Raises:
         BackendError: if an element is not a non-empty string.
     """
-    guard = guarded(backend)
-    value = guard.read("accepts")
-    patterns = [as_builtin_str(pattern) for pattern in _as_tuple(value)]
-    valid_patterns = [pattern for pattern in patterns if pattern]
-    if len(valid_patterns) != len(patterns):
-        expected = "names of broken constraints, such as ('negative padding',)"
-        raise guard.unexpected_member("accepts", expected, value)
-    return tuple(valid_patterns)
+    expected = "names of broken constraints, such as ('negative padding',)"
+    return _read_names(backend, "accepts", expected)
 
 
 def unasked_of(backend: Backend) -> tuple[str, ...]:
@@ -264,12 +258,17 @@ def unasked_of(backend: Backend) -> tuple[str, ...]:
     Raises:
         BackendError: if an element is not a non-empty string.
     """
+    return _read_names(backend, "unasked", "names of checks, such as ('errors',)")
+
+
+def _read_names(backend: Backend, member: str, expected: str) -> tuple[str, ...]:
+    """Read a member that holds names; BackendError if one of them is not a non-empty string."""
     guard = guarded(backend)
-    value = guard.read("unasked")
+    value = guard.read(member)
     names = [as_builtin_str(name) for name in _as_tuple(value)]
     valid_names = [name for name in names if name]
     if len(valid_names) != len(names):
-        raise guard.unexpected_member("unasked", "names of checks, such as ('errors',)", value)
+        raise guard.unexpected_member(member, expected, value)
     return tuple(valid_names)
 
 

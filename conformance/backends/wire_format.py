@@ -205,15 +205,15 @@ def decode_tensor(tensor: Tensor) -> np.ndarray:
     Raises:
         WireError: if the number of bytes does not fit the shape.
     """
-    data = _tensor_bytes(tensor)
+    raw_bytes = _tensor_bytes(tensor)
     byte_count = math.prod(tensor.shape) * ITEM_SIZES[tensor.dtype]
-    if len(data) != byte_count:
-        description = f"{tensor.dtype}, shape {tensor.shape}: {len(data)} bytes"
+    if len(raw_bytes) != byte_count:
+        description = f"{tensor.dtype}, shape {tensor.shape}: {len(raw_bytes)} bytes"
         raise WireError(f"tensor of {description}: expected {byte_count}")
     if tensor.dtype == "bfloat16":
-        flat = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+        flat = (np.frombuffer(raw_bytes, "<u2").astype("<u4") << 16).view("<f4")
     else:
-        flat = np.frombuffer(data, np.dtype(tensor.dtype).newbyteorder("<"))
+        flat = np.frombuffer(raw_bytes, np.dtype(tensor.dtype).newbyteorder("<"))
     wide = {"f": np.float64, "c": np.complex128, "b": np.bool_}.get(flat.dtype.kind, np.int64)
     return flat.astype(wide).reshape(tensor.shape)
 

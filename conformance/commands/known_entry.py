@@ -145,8 +145,8 @@ class EntryDraft:
             lines.append("[known.cases]")
         for id, case in cases.items():
             # Three apostrophes would end the TOML literal, so all are escaped.
-            data = _json_text(case).replace("'", "\\u0027")
-            lines.append(f"{toml_text(id)} = '''{data}'''")
+            case_json = _json_text(case).replace("'", "\\u0027")
+            lines.append(f"{toml_text(id)} = '''{case_json}'''")
         return "\n".join(lines) + "\n"
 
 

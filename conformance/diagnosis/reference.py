@@ -40,8 +40,8 @@ class Reference:
     ) -> KnownFailure | None:
         """Find the known failure that excuses a failing case, the backend's own or inherited.
 
-        A strict entry of the base excuses a case only if the base fails on it, too. This is not
-        required if the failure depends on drawn values.
+        An entry of the base excuses a case only if the base fails on it in the same way. This is
+        not required if the entry says `chance`, or if the failure depends on drawn values.
 
         Args:
             outcome: how the case fails.

@@ -217,12 +217,12 @@ class TorchPrinter:
         self, value: np.ndarray | Again, layout: str = "contiguous", dtype: str | None = None
     ) -> str:
         x = value.array if isinstance(value, Again) else value
-        data = value.text if isinstance(value, Again) else number_list_literal(value)
+        literal_text = value.text if isinstance(value, Again) else number_list_literal(value)
         dtype_text = {"i": "torch.int64", "b": "torch.bool"}.get(x.dtype.kind)
         if isinstance(value, Again):
-            dtype_text = f"torch.int64 if {data}.dtype.kind == 'i' else dtype"
+            dtype_text = f"torch.int64 if {literal_text}.dtype.kind == 'i' else dtype"
         dtype_text = f"torch.{dtype}" if dtype else dtype_text
-        tensor_text = f"tensor({data}, {x.shape}{f', {dtype_text}' if dtype_text else ''})"
+        tensor_text = f"tensor({literal_text}, {x.shape}{f', {dtype_text}' if dtype_text else ''})"
         if layout == "channels_last":
             memory_format = "channels_last" if x.ndim == 4 else "channels_last_3d"
             return f"{tensor_text}.to(memory_format=torch.{memory_format})"

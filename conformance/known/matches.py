@@ -50,6 +50,10 @@ class Excuses:
         for entry in self.entries:
             self._counts_of(entry)
 
+    def is_covered(self, case: Case, entry: KnownFailure) -> bool:
+        """Whether a call that the check makes of a case meets the conditions of an entry."""
+        return any(map(entry.matches_facts, self._facts_of_calls(case)))
+
     def count_covered(self, case: Case) -> None:
         """Count a case for every entry that covers it."""
         if self.entries:

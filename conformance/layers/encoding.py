@@ -32,8 +32,8 @@ def encode_array(array: np.ndarray) -> dict[str, Any]:
     """An array as `{"shape", "dtype", "data"}`; complex data as interleaved (re, im)."""
     flat = np.ascontiguousarray(array).reshape(-1)
     numbers = flat.view(np.float64) if np.iscomplexobj(flat) else flat
-    data = [_encode_number(value) for value in numbers.tolist()]
-    return {"shape": list(array.shape), "dtype": str(array.dtype), "data": data}
+    encoded_numbers = [_encode_number(value) for value in numbers.tolist()]
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "data": encoded_numbers}
 
 
 def decode_array(data: Mapping[str, Any]) -> np.ndarray:
@@ -210,11 +210,11 @@ def decode_verdict_case(verdict: Verdict) -> Case | None:
     return case
 
 
-def _decode_case(data: Any, depth: int) -> Case:
+def _decode_case(case_table: Any, depth: int) -> Case:
     if depth > 1:
         raise CaseError("unbroken: expected a valid case, which has no `unbroken` itself")
-    data = _check_type(data, Mapping, "a case")
-    call, layouts = _check_type(data["call"], Mapping, "call"), data["layouts"]
+    case_table = _check_type(case_table, Mapping, "a case")
+    call, layouts = _check_type(case_table["call"], Mapping, "call"), case_table["layouts"]
     layer = _check_type(call["layer"], str, "layer")
     if not isinstance(layouts, Mapping):  # a list, one per input, in files of schema 1 and 2
         layouts = dict(zip(_input_names(layer), layouts, strict=False))
@@ -231,13 +231,15 @@ def _decode_case(data: Any, depth: int) -> Case:
             training=_check_type(call["training"], bool, "training"),
             layouts=call["layouts"],
         ),
-        inputs=_decode_inputs(data["inputs"], layer),
-        keywords={k: _decode_value(v) for k, v in data["keywords"].items()},
+        inputs=_decode_inputs(case_table["inputs"], layer),
+        keywords={k: _decode_value(v) for k, v in case_table["keywords"].items()},
         layouts=_ordered_layouts(layouts, _input_names(layer)),
         cotangent_layouts=_ordered_layouts(layouts, _cotangent_names(layer)),
-        labels={k: _decode_value(v) for k, v in data["labels"].items()},
-        seed=_check_seed(data["seed"]),
-        unbroken=_decode_case(data["unbroken"], depth + 1) if "unbroken" in data else None,
+        labels={k: _decode_value(v) for k, v in case_table["labels"].items()},
+        seed=_check_seed(case_table["seed"]),
+        unbroken=_decode_case(case_table["unbroken"], depth + 1)
+        if "unbroken" in case_table
+        else None,
     )
 
 

@@ -66,9 +66,9 @@ def read_text(path: Path, max_bytes: int) -> str:
         OSError: if it cannot be read.
     """
     with open_file(path, max_bytes) as file:
-        data = file.read(max_bytes + 1)
+        content = file.read(max_bytes + 1)
     try:
-        return data.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise FileError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
 

@@ -77,7 +77,9 @@ def _pack(
     sizes = batch_sizes(lengths)
     orderings = [tuple(range(len(lengths)))] if enforce_sorted else list(valid_orders(lengths))
     steps = [step for step, size in enumerate(sizes) for _ in range(size)]
-    data = [x[[order[k] for size in sizes for k in range(size)], steps] for order in orderings]
+    packed_data = [
+        x[[order[k] for size in sizes for k in range(size)], steps] for order in orderings
+    ]
 
     def as_choices(parts: Sequence[Rounded]) -> Rounded | Choices:
         return parts[0] if len(parts) == 1 else Choices(tuple(parts))
@@ -92,7 +94,7 @@ def _pack(
             as_choices([as_integers(order) for order in orderings]),
             as_choices([as_integers(b) for b in inverse_orders]),
         )
-    return as_choices(data), as_integers(sizes), *indices
+    return as_choices(packed_data), as_integers(sizes), *indices
 
 
 def pack_padded_sequence(

@@ -98,10 +98,10 @@ def _read_verified(folder: Path, item: ItemEntry, name: str) -> bytes:
         PackError: if it was changed.
     """
     path = path_inside(folder, name)
-    data = read_bytes(path)
-    if digest(data) != item.sha256.get(name):
+    content = read_bytes(path)
+    if digest(content) != item.sha256.get(name):
         raise PackError(f"{path}: the checksum is not that of the manifest: the file was changed")
-    return data
+    return content
 
 
 def _judge_item(pack: Path, answers: Path, item: ItemEntry, problems: list[str]) -> Verdict:

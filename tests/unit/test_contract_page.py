@@ -27,7 +27,7 @@ UNDOCUMENTED_MEMBERS = {"inherits", "copy"}
 _CODE = re.compile(r"```.*?```|`[^`\n]*`(?!\]\()", re.DOTALL)
 _LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)")
 _MEMBER_READ = re.compile(
-    r"(?:getattr|hasattr|read|read_member|call_method|_read_seconds|_call_predicate)\(\s*"
+    r"(?:getattr|hasattr|read|read_member|call_method|_read_seconds|_read_names|_call_predicate)\(\s*"
     r'(?:(?:\w+\.)*(?:backend|layer|guard), )?"([a-z]\w*)"'
 )
 
