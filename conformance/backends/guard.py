@@ -178,7 +178,7 @@ class GuardedBackend(Trusted):
         except Exception as error:
             raise self.usage_error(f"reading {name} raised {describe_exception(error)}") from error
 
-    def call_method(self, name: str, *arguments: Any) -> Any:
+    def call_method(self, name: str, *arguments: Any, **keywords: Any) -> Any:
         """Call a method and return its result unchecked.
 
         Raises:
@@ -188,9 +188,9 @@ class GuardedBackend(Trusted):
         if not callable(method):
             raise self.unexpected_member(name, "a method", method)
         try:
-            return call_foreign(method, *arguments)
+            return call_foreign(method, *arguments, **keywords)
         except Exception as error:
-            argument_texts = ", ".join(map(safe_repr, arguments))
+            argument_texts = ", ".join(map(safe_repr, (*arguments, *keywords.values())))
             raise self.usage_error(
                 f"{name}({argument_texts}) raised {describe_exception(error)}"
             ) from error

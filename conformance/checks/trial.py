@@ -42,6 +42,7 @@ class Evidence:
             distances in [1, 2), `"-1"` those in [½, 1), and so on; `"exact"` counts zeros.
         ratios: histogram of error ÷ bound with such keys: `"-1"` counts ratios in (½, 1].
         farthest: for an elementwise function, the answer with the largest error.
+        is_exact: every number is at most half a unit in the last place from the oracle's.
     """
 
     comparisons: int = 0
@@ -49,6 +50,7 @@ class Evidence:
     ulps: Mapping[str, int] = field(default_factory=dict)
     ratios: Mapping[str, int] = field(default_factory=dict)
     farthest: Farthest | None = None
+    is_exact: bool = True
 
     def __add__(self, other: Evidence) -> Evidence:
         """Add counts and histograms, and keep the larger margin and error."""
@@ -58,6 +60,7 @@ class Evidence:
             _add_counts(self.ulps, other.ulps),
             _add_counts(self.ratios, other.ratios),
             larger_error(self.farthest, other.farthest),
+            self.is_exact and other.is_exact,
         )
 
 

@@ -294,7 +294,7 @@ class _Server:
             self._step_file.unlink(missing_ok=True)
 
     def _outcome(self, item: Item, case: Case) -> Outcome:
-        return self.engine.outcome(item, case, self.engine.numerics(item.dtype))
+        return self.engine.outcome(item, case, self.engine.numerics(item))
 
 
 def _run_in_fork(run: Callable[[], Outcome], seconds: float) -> Outcome | None:

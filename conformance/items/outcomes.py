@@ -24,6 +24,8 @@ class Outcome:
         failure: why it failed, as data.
         accepted: the broken constraint that the backend accepts, without failing.
         hits: how often each function under test ran; None if the backend does not count.
+        grade: the best grade that its numbers reach; empty if that was not tried, or if no numbers
+            were compared with a bound.
     """
 
     status: str
@@ -33,6 +35,7 @@ class Outcome:
     failure: Finding | None = None
     accepted: str = ""
     hits: Mapping[str, int] | None = None
+    grade: str = ""
 
     @property
     def process_lost(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from conformance import __version__
 from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.grading import promised_numerics
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends.wire_format import to_json
 from conformance.checks.trial import Trial
@@ -127,7 +128,8 @@ def _write_item(folder: Path, layer: str, dtype: str, examples: int, seed: int) 
 def _make_entry(index: int, case: Case, tensors: Tensors) -> CaseEntry:
     call = case.call
     spec = CATALOGUE[call.layer]
-    trial = Trial(_OracleOnlyBackend(), spec, case)
+    numerics = promised_numerics(None, case.call.dtype)
+    trial = Trial(_OracleOnlyBackend(), spec, case, numerics)
 
     def add_tensor(name: str, array: np.ndarray, dtype: str | None = None) -> str:
         kinds = {"i": "int64", "b": "bool"}
