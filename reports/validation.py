@@ -154,9 +154,9 @@ def _counts(verdict: Verdict) -> Iterator[tuple[tuple[str, ...], int]]:
     ):
         for name, number in counts.items():
             yield (prefix, name), number
-    for class_name, counts in examples.classes.items():
+    for class_name, by_class in examples.classes.items():
         for name in ("checked", "failed", "excused"):
-            yield ("examples: classes:", class_name, name), getattr(counts, name)
+            yield ("examples: classes:", class_name, name), getattr(by_class, name)
     yield ("comparisons",), verdict.comparisons
 
 

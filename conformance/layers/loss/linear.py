@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import FactsLike as Facts
 
 _SIZES = (
-    Argument("in_features", simplest=1, size=True),
+    Argument("in_features", simplest=1, size=True, attribute="linear.in_features"),
     Argument("num_classes", simplest=1, size=True),
     Argument("out_features", (), alternative=(2,), size=True, form=Form(sequence=True)),
-    Argument("bias", False, alternative=True),
+    Argument("bias", False, alternative=True, attribute="linear.bias"),
 )
 _ARGUMENTS = (
     REDUCTION,
