@@ -34,7 +34,7 @@ _SHORT = st.integers(1, 5)
 _LONG = st.sampled_from((258, 300, 513))
 _PARTS = st.sampled_from((1, 2, 3, 4))
 _REGIONS = st.sampled_from(REGIONS)
-_LEADING_OF_ROUNDED = st.sampled_from(((1, 1), (1,), (2,)))
+_LEADING_OF_ROUNDED = st.sampled_from(((1, 1), (3,), (2, 2)))
 
 
 def _draw_lengths(draw: Draw, profile: str, dims: int, last: bool) -> tuple[int, int | None]:

@@ -32,7 +32,7 @@ _EXTRAS = st.integers(0, 6)
 _FEW_EXTRAS = st.integers(0, 3)
 _STEPS = st.sampled_from(STEPS)
 _RATIOS = st.sampled_from(RATIOS)
-_LEADING_OF_ROUNDED = st.sampled_from(((1, 1), (1,), (2,)))
+_LEADING_OF_ROUNDED = st.sampled_from(((1, 1), (3,), (2, 2)))
 
 
 @composite
