@@ -8,7 +8,7 @@ import numpy as np
 from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.rounded_sizes import COLUMNS, TURNS
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -114,7 +114,7 @@ def grid_samples(draw: Draw, layer: str, dtype: str) -> Case:
         space = (*space[:axis], span + bool(aligned), *space[axis + 1 :])
         padding = "reflection"
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     # 64: weights of dyadic positions are multiples of 1/8 in each of two dimensions.
     x = Filler(regime, dtype, seed, 64, factors=1).operand(batch, depth, *space)
     shape = (batch, *output_lengths, rank - 2)

@@ -9,7 +9,7 @@ from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.rounded_sizes import FACTORS as ROUNDED_FACTORS
 from conformance.strategies.rounded_sizes import REGIONS
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -212,7 +212,7 @@ def _case(
     draw: Draw, layer: str, dtype: str, profile: str, space: list[int], arguments: dict[str, Any]
 ) -> Case:
     batch, depth = draw(batches), draw(wide_channels if profile == "wide" else channels)
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     x = Filler(regime, dtype, seed, 4 ** len(space), factors=1).operand(batch, depth, *space)
     labels = {"profile": profile, "regime": regime}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)

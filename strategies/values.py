@@ -12,6 +12,9 @@ from conformance.model.formats import REAL_DTYPE, format_of, round_to
 # The simplest comes first: shrinking moves towards the front.
 REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large", "subnormal")
 regimes = st.sampled_from(REGIMES)
+SUM_REGIMES = (*REGIMES, "outliers")
+"""Regimes of layers that add up elements."""
+sum_regimes = st.sampled_from(SUM_REGIMES)
 # Regimes of layers whose activations saturate.
 SATURATING_REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large")
 seeds = st.integers(0, 2**32 - 1)
@@ -24,9 +27,12 @@ class Filler:
     exact in the dtype, forward and backward. `full` goes up to that limit,
     ⌊(2^p/terms)^(1/factors)⌋. `subnormal` has products around the smallest normal number. Either
     all factors are equally small, or one (such as the weight) is subnormal and the others around 1.
+    `outliers`: in the first factor few elements are about 10⁶ times as large as the others. A
+    difference of two running sums has the rounding errors of all earlier elements, so that after an
+    outlier none of its digits is right.
 
     Args:
-        regime: one of `REGIMES`.
+        regime: one of `SUM_REGIMES`.
         terms: largest number of terms in any sum of the call or its gradients.
         factors: number of operands multiplied with each other (3 for bilinear layers).
     """
@@ -34,6 +40,9 @@ class Filler:
     # Exponents such that sums of products neither overflow nor vanish, for two factors.
     _spread: ClassVar = {"float16": 4, "bfloat16": 12, "float32": 12, "float64": 40}
     _large: ClassVar = {"float16": 6, "bfloat16": 110, "float32": 110, "float64": 900}
+    # Of float16 neither end may leave the normal numbers.
+    _outliers: ClassVar = {"float16": (-11, 10), "bfloat16": (-10, 10), "float32": (-10, 10),
+                           "float64": (-10, 10)}  # fmt: skip
 
     def __init__(self, regime: str, dtype: str, seed: int, terms: int, factors: int = 2) -> None:
         self.regime, self.dtype, self.factors = regime, dtype, factors
@@ -51,11 +60,21 @@ class Filler:
         """Fill an array that takes part in products: an input, a weight."""
         self.operands += 1
         share = float(self.operands == self.smallest) if self.smallest else 1 / self.factors
+        if self.regime == "outliers" and self.operands == 1:
+            return self._with_outliers(self._array(shape, self.limit, share), share)
         return self._array(shape, self.limit, share)
 
     def addend(self, *shape: int) -> np.ndarray:
         """Fill an array that is added to products: a bias."""
         return self._array(shape, max(1, min(self.limit**self.factors, int(self.budget))), 1.0)
+
+    def _with_outliers(self, values: np.ndarray, share: float) -> np.ndarray:
+        """Enlarge one element in sixteen, at least one, and reduce the others."""
+        low, high = self._outliers[self.real]
+        count = min(max(values.size // 16, 1), values.size)
+        exponents = np.full(values.size, low)
+        exponents[self.generator.permutation(values.size)[:count]] = int(high * share)
+        return round_to(values * np.exp2(exponents).reshape(values.shape), self.dtype)
 
     def _array(self, shape: tuple[int, ...], limit: int, share: float) -> np.ndarray:
         values = self._real(shape, limit, share)

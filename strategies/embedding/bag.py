@@ -15,7 +15,7 @@ from conformance.strategies.embedding.embedding import (
     max_norms,
     norm_types,
 )
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -62,7 +62,7 @@ def embedding_bags(draw: Draw, layer: str, dtype: str) -> Case:
     by_frequency = mode != "max" and not is_plain and draw(yes_no)
     include_last = draw(yes_no)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     if max_norm is not None and writer.next_bit():
         regime = "normal"
     sparse = (

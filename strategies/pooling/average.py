@@ -16,14 +16,14 @@ from conformance.strategies.pooling.windows import (
     window_arguments,
     yes_no,
 )
-from conformance.strategies.values import REGIMES, Filler, seeds
+from conformance.strategies.values import SUM_REGIMES, Filler, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
 # `ones`: their averages show the divisor, and reveal a count in half precision.
-regimes = st.sampled_from((*REGIMES, "ones"))
+regimes = st.sampled_from((*SUM_REGIMES, "ones"))
 # Negative divisors are valid: torch refuses 0 only. Powers of two divide exactly.
 _DIVISORS = st.sampled_from((*(None,) * 6, 1, 1, 2, 3, 4, 7, -1, -3, 100))
 

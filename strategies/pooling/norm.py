@@ -15,14 +15,14 @@ from conformance.strategies.pooling.windows import (
     profiles,
     window_arguments,
 )
-from conformance.strategies.values import REGIMES, Filler, seeds
+from conformance.strategies.values import SUM_REGIMES, Filler, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
 # `gaps`: windows of zeros, where the root has no derivative.
-regimes = st.sampled_from((*REGIMES, "ones", "gaps"))
+regimes = st.sampled_from((*SUM_REGIMES, "ones", "gaps"))
 # As int and as float: users write both.
 _NORMS = st.sampled_from((2, 1, 2.0, 3, 2, math.inf, 1.0, 3.0, 4, 0.5, 1.5))
 
