@@ -53,7 +53,8 @@ factors = st.sampled_from(FACTORS)
 doubling = st.sampled_from((2.0, 4.0, 0.5))
 parts = st.sampled_from((0.25, 0.5, 0.3, 0.75))
 rounded_factors = st.sampled_from(ROUNDED_FACTORS)
-regions = st.sampled_from(REGIONS)
+# In the last four an area has more than 32 elements.
+regions = st.sampled_from((*REGIONS, (70, 2), (97, 1), (68, 2), (40, 1)))
 few = st.integers(1, 2)
 
 
@@ -211,7 +212,8 @@ def upsamplings(draw: Draw, layer: str, dtype: str) -> Case:
 def _case(
     draw: Draw, layer: str, dtype: str, profile: str, space: list[int], arguments: dict[str, Any]
 ) -> Case:
-    batch, depth = draw(batches), draw(wide_channels if profile == "wide" else channels)
+    batch = draw(few if profile in ("rounded", "regions") else batches)
+    depth = draw(wide_channels if profile == "wide" else channels)
     regime, seed = draw(sum_regimes), draw(seeds)
     x = Filler(regime, dtype, seed, 4 ** len(space), factors=1).operand(batch, depth, *space)
     labels = {"profile": profile, "regime": regime}

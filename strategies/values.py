@@ -15,9 +15,32 @@ regimes = st.sampled_from(REGIMES)
 SUM_REGIMES = (*REGIMES, "outliers")
 """Regimes of layers that add up elements."""
 sum_regimes = st.sampled_from(SUM_REGIMES)
+rounding_regimes = st.sampled_from(("normal", "mixed", "outliers", "normal"))
+"""Regimes in which a sum of many elements rounds."""
 # Regimes of layers whose activations saturate.
 SATURATING_REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large")
 seeds = st.integers(0, 2**32 - 1)
+
+
+# Exponents of most elements and of outliers. Of float16 neither end may leave the normal numbers.
+_OUTLIERS = {"float16": (-11, 10), "bfloat16": (-10, 10), "float32": (-10, 10),
+             "float64": (-10, 10)}  # fmt: skip
+
+
+def with_outliers(
+    values: np.ndarray, dtype: str, generator: np.random.Generator, share: float = 1.0
+) -> np.ndarray:
+    """Enlarge one element in sixteen, at least one, by 2^10, and reduce the others by as much.
+
+    Args:
+        values: about as large as 1.
+        dtype: of the real parts.
+        share: part of the outliers' exponent, where their powers or products are added up.
+    """
+    low, high = _OUTLIERS[dtype]
+    exponents = np.full(values.size, low)
+    exponents[generator.permutation(values.size)[: max(values.size // 16, 1)]] = int(high * share)
+    return np.asarray(values * np.exp2(exponents).reshape(values.shape))
 
 
 class Filler:
@@ -40,9 +63,6 @@ class Filler:
     # Exponents such that sums of products neither overflow nor vanish, for two factors.
     _spread: ClassVar = {"float16": 4, "bfloat16": 12, "float32": 12, "float64": 40}
     _large: ClassVar = {"float16": 6, "bfloat16": 110, "float32": 110, "float64": 900}
-    # Of float16 neither end may leave the normal numbers.
-    _outliers: ClassVar = {"float16": (-11, 10), "bfloat16": (-10, 10), "float32": (-10, 10),
-                           "float64": (-10, 10)}  # fmt: skip
 
     def __init__(self, regime: str, dtype: str, seed: int, terms: int, factors: int = 2) -> None:
         self.regime, self.dtype, self.factors = regime, dtype, factors
@@ -61,20 +81,13 @@ class Filler:
         self.operands += 1
         share = float(self.operands == self.smallest) if self.smallest else 1 / self.factors
         if self.regime == "outliers" and self.operands == 1:
-            return self._with_outliers(self._array(shape, self.limit, share), share)
+            values = self._array(shape, self.limit, share)
+            return round_to(with_outliers(values, self.real, self.generator, share), self.dtype)
         return self._array(shape, self.limit, share)
 
     def addend(self, *shape: int) -> np.ndarray:
         """Fill an array that is added to products: a bias."""
         return self._array(shape, max(1, min(self.limit**self.factors, int(self.budget))), 1.0)
-
-    def _with_outliers(self, values: np.ndarray, share: float) -> np.ndarray:
-        """Enlarge one element in sixteen, at least one, and reduce the others."""
-        low, high = self._outliers[self.real]
-        count = min(max(values.size // 16, 1), values.size)
-        exponents = np.full(values.size, low)
-        exponents[self.generator.permutation(values.size)[:count]] = int(high * share)
-        return round_to(values * np.exp2(exponents).reshape(values.shape), self.dtype)
 
     def _array(self, shape: tuple[int, ...], limit: int, share: float) -> np.ndarray:
         values = self._real(shape, limit, share)

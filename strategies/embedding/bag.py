@@ -28,11 +28,11 @@ modes = st.sampled_from(("mean", "sum", "max", "sum"))
 fixed = st.sampled_from(
     (
         *((1, 1), (2, 1), (1, 2), (2, 2), (2, 3), (3, 4)),
-        *((1, 8), (0, 2), (5, 1), (2, 17), (1, 67), (2, 0)),
+        *((1, 8), (0, 2), (5, 1), (2, 40), (1, 67), (2, 0)),
     )
 )
 sizes = st.lists(st.sampled_from((1, 2, 0, 3, 1, 4, 0, 9)), max_size=5) | st.sampled_from(
-    ([33], [0], [2, 0, 0, 1], [64, 1], [0, 0, 3], [129])
+    ([33], [0], [2, 0, 0, 1], [64, 1], [0, 0, 3], [129], [3, 40])
 )
 often = st.lists(st.sampled_from((4, 3, 0, 7)), min_size=1, max_size=4)
 yes_no = st.booleans()

@@ -25,16 +25,18 @@ from conformance.model.case import Call, Case
 # outputs, each of more elements than half precision can count; wide: many channels; rounded: a
 # length of which a bound in floating point is off by one.
 profiles = st.sampled_from(
-    (*("plain", "uneven") * 3, "more", "more", "kept", "wide", "none", "long", *("rounded",) * 3)
+    (*("plain", "uneven") * 3, "more", "more", "kept", "wide", "none", *("long", "rounded") * 3)
 )
 _OUTPUTS = st.sampled_from((1, 2, 3, 4))
 _UNEVEN = st.sampled_from((2, 3, 4, 5, 7))
 _LENGTHS = st.integers(1, 9)
 _SHORT = st.integers(1, 5)
 _LONG = st.sampled_from((258, 300, 513))
+# Ones show a count in half precision, the others a sum in it.
+_LONG_REGIMES = st.sampled_from(("ones", "ramp", "normal", "mixed", "outliers"))
 _PARTS = st.sampled_from((1, 2, 3, 4))
 _REGIONS = st.sampled_from(REGIONS)
-_LEADING_OF_ROUNDED = st.sampled_from(((1, 1), (3,), (2, 2)))
+_LEADING_OF_SPECIAL = st.sampled_from(((1, 1), (3,), (2, 2)))
 
 
 def _draw_lengths(draw: Draw, profile: str, dims: int, last: bool) -> tuple[int, int | None]:
@@ -81,11 +83,12 @@ def adaptive_pools(draw: Draw, layer: str, dims: int, has_indices: bool, dtype: 
     if square:
         # One output size for all dimensions, whose lengths may differ.
         pairs = [(length, pairs[-1][1]) for length, _ in pairs]
-    is_rounded = profile == "rounded"
-    leading_shape = draw(_LEADING_OF_ROUNDED) if is_rounded else draw_leading(draw, profile)
+    is_special = profile in ("rounded", "long")
+    leading_shape = draw(_LEADING_OF_SPECIAL) if is_special else draw_leading(draw, profile)
     indices = has_indices and draw(yes_no)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(maximum_regimes if has_indices else sum_regimes), draw(seeds)
+    own_regimes = _LONG_REGIMES if profile == "long" else sum_regimes
+    regime, seed = draw(maximum_regimes if has_indices else own_regimes), draw(seeds)
 
     outputs = [output for _, output in pairs]
     size: Any = tuple(outputs)
