@@ -30,7 +30,7 @@ _OUTLIERS = {"float16": (-11, 10), "bfloat16": (-10, 10), "float32": (-10, 10),
 def with_outliers(
     values: np.ndarray, dtype: str, generator: np.random.Generator, share: float = 1.0
 ) -> np.ndarray:
-    """Enlarge one element in sixteen, at least one, by 2^10, and reduce the others by as much.
+    """Enlarge one element in 64, at least one, by 2^10, and reduce the others by as much.
 
     Args:
         values: about as large as 1.
@@ -39,7 +39,7 @@ def with_outliers(
     """
     low, high = _OUTLIERS[dtype]
     exponents = np.full(values.size, low)
-    exponents[generator.permutation(values.size)[: max(values.size // 16, 1)]] = int(high * share)
+    exponents[generator.permutation(values.size)[: max(values.size // 64, 1)]] = int(high * share)
     return np.asarray(values * np.exp2(exponents).reshape(values.shape))
 
 
