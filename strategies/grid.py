@@ -87,7 +87,7 @@ def grid_values(
             parts.append(2 * pixel / max(n - 1, 1) - 1 if aligned else (2 * pixel + 1) / n - 1)
         grid = np.stack(parts, -1)
     elif kind == "turns":
-        grid = 2.0 * generator.integers(-3, 3, shape) + 1
+        grid = np.asarray(2 * generator.integers(-3, 3, shape) + 1, np.float64)
     elif kind == "edges":
         step = generator.choice([0.0, 2.0**-7, -(2.0**-7), 2.0**-9], shape)
         grid = generator.choice([-1.0, 1.0], shape) + step
