@@ -29,7 +29,7 @@ from conformance.model.untrusted import (
 )
 from conformance.model.usage_error import UsageError
 
-_COMPUTING_MEMBERS = ("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp")
+_COMPUTING_MEMBERS = ("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp", "accumulate")
 """Members that compute: after each of them the guard reads the layer's `fallbacks`."""
 
 

@@ -121,8 +121,18 @@ class Trial:
 
     @lazy
     def natives(self) -> tuple[Any, ...]:
-        """The inputs on the device: copies, so that the backend cannot change the case."""
+        """The inputs on the device: copies, so that the backend cannot change the case.
+
+        An input that is a tensor of the case's state is the layer's own native, if it shows its
+        state.
+        """
         inputs = self.case.inputs
+        own_names = {id(x): name for name, x in self.case.call.state.items()}
+        own = (
+            self.run_step("state", self.layer.state)
+            if any(id(x) in own_names for x in inputs) and hasattr(self.layer, "state")
+            else {}
+        )
         layouts = self.case.layouts + ("contiguous",) * len(inputs)
         put_inputs: list[Any] = []
         for index, (array, layout) in enumerate(zip(inputs, layouts, strict=False)):
@@ -130,6 +140,8 @@ class Trial:
             first = next(k for k in range(index + 1) if inputs[k] is array)
             if array is None or first < index:
                 put_inputs.append(None if array is None else put_inputs[first])
+            elif own_names.get(id(array)) in own:
+                put_inputs.append(own[own_names[id(array)]])
             else:
                 put_inputs.append(self.run_step("put", self.layer.put, array.copy(), layout))
         return tuple(put_inputs)
