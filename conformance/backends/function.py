@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from conformance.model.case import Call, Case, Unsupported, Updated, is_function
+from conformance.model.case import Call, Case, NotOffered, Unsupported, Updated, is_function
 
 if TYPE_CHECKING:
     from conformance.spec.layer_spec import LayerSpec
@@ -94,9 +94,9 @@ class FunctionBackend:
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
         """Convert a host array to a native one: a C-contiguous NumPy array of the dtype."""
         if layout != "contiguous":
-            raise Unsupported(f"layout={layout!r}")
+            raise NotOffered(f"layout={layout!r}")
         if dtype == "bfloat16":
-            raise Unsupported("dtype='bfloat16'")
+            raise NotOffered("dtype='bfloat16'")
         return np.array(array, dtype=dtype)
 
     def get(self, native: Any) -> np.ndarray:

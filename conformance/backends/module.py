@@ -24,6 +24,7 @@ from conformance.backends.torch_layouts import apply_layout
 from conformance.model.case import (
     STORED,
     Call,
+    NotOffered,
     Numerics,
     Unsupported,
     class_and_method,
@@ -262,7 +263,7 @@ class ModuleLayer:
         if not isinstance(native, torch.Tensor):
             raise TypeError(f"expected a torch.Tensor, got {type(native).__name__}: {native!r:.80}")
         if native.is_meta:
-            raise Unsupported("values on device 'meta'")
+            raise NotOffered("values on device 'meta'")
         tensor = native.detach().to("cpu")
         if tensor.layout == torch.sparse_coo:
             tensor = tensor.to_dense()

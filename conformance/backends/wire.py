@@ -16,7 +16,7 @@ from conformance.backends.wire_format import (
     to_json,
 )
 from conformance.backends.wire_server import Server
-from conformance.model.case import Call, Numerics, Unsupported
+from conformance.model.case import Call, NotOffered, Numerics, Unsupported
 
 
 class WireBackend:
@@ -82,9 +82,9 @@ class WireBackend:
         """Let the server build the layer of a call."""
         other_layouts = [name for name, layout in call.layouts.items() if layout != "contiguous"]
         if other_layouts:
-            raise Unsupported(f"layout={call.layouts[other_layouts[0]]!r}")
+            raise NotOffered(f"layout={call.layouts[other_layouts[0]]!r}")
         if not self.offers(call.layer, call.dtype, call.device):
-            raise Unsupported(f"layer {call.layer} in {call.dtype}")
+            raise NotOffered(f"layer {call.layer} in {call.dtype}")
         return WireLayer(self._server, call)
 
 
@@ -117,7 +117,7 @@ class WireLayer:
     def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
         """Encode a host array as a tensor, which each call sends to the server."""
         if layout != "contiguous":
-            raise Unsupported(f"layout={layout!r}")
+            raise NotOffered(f"layout={layout!r}")
         return self._encode(array, dtype)
 
     def _encode(self, array: np.ndarray, dtype: str | None = None) -> Tensor:

@@ -13,7 +13,7 @@ from conformance.checks.related_cases import ON_OWN_WEIGHT, case_on_own_weight, 
 from conformance.checks.trial import Evidence, Trial
 from conformance.checks.values import compare, largest_error
 from conformance.matching.facts import operands_differentiated_alone
-from conformance.model.case import Unsupported
+from conformance.model.case import NotOffered, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import count_mismatch, fact_mismatch
 
@@ -28,7 +28,7 @@ def check(trial: Trial) -> Evidence:
         Unsupported: if the backend offers no gradients.
     """
     if getattr(trial.layer, "vjp", None) is None:
-        raise Unsupported("gradients not offered")
+        raise NotOffered("gradients not offered")
     expected = cotangents.expected_gradients(trial)
     evidence = Evidence()
     for which_call in ("", "of a second call"):

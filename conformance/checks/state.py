@@ -24,7 +24,7 @@ from conformance.checks.related_cases import (
 from conformance.checks.repeat import Tally
 from conformance.checks.trial import Evidence, Trial
 from conformance.layers.describe import array_text
-from conformance.model.case import Unsupported
+from conformance.model.case import NotOffered, Unsupported
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.finding import IN_TRAIN_MODE, Finding, fact_mismatch
 from conformance.model.formats import format_of
@@ -72,7 +72,7 @@ def check(trial: Trial) -> Evidence:
             except Unsupported as reason:
                 declined = declined or reason
     if not tally.evidence.comparisons:
-        raise declined or (Inapplicable() if offered else Unsupported("state not offered"))
+        raise declined or (Inapplicable() if offered else NotOffered("state not offered"))
     return tally.evidence
 
 

@@ -18,7 +18,7 @@ from conformance.checks.answers import OracleAnswers, lean
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
 from conformance.model.cached import lazy
-from conformance.model.case import Case, Numerics, Unsupported, Updated
+from conformance.model.case import Case, NotOffered, Numerics, Unsupported, Updated
 from conformance.model.failure import Failure
 from conformance.model.finding import count_mismatch, exception_finding, fact_mismatch
 from conformance.model.max_error import Farthest, larger_error
@@ -197,7 +197,7 @@ class Trial:
         if name in self.spec.signature.input_names:
             return self.get(self.natives[self.spec.signature.input_names.index(name)])
         if not hasattr(self.layer, "state"):
-            raise Unsupported("state not offered")
+            raise NotOffered("state not offered")
         state = self.run_step("state", self.layer.state)
         if name not in state:
             raise Failure(fact_mismatch("names", "state() after the call", sorted(state), name))
@@ -308,7 +308,7 @@ class Trial:
         """
         vjp = getattr(self.layer, "vjp", None)
         if vjp is None:
-            raise Unsupported("gradients not offered")
+            raise NotOffered("gradients not offered")
         natives = [self.run_step("put", self.layer.put, c.copy()) for c in cotangents]
         gradients, _ = self.run_step("vjp", vjp, self.natives, natives, **self.case.keywords)
         return tuple(None if x is None else self.get(x) for x in gradients)

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from conformance.layers import CATALOGUE
-from conformance.layers.fitting import fit_arguments, mean_the_same, replace_argument, select_places
+from conformance.layers.fitting import (
+    fit_arguments,
+    leave_out_inputs,
+    mean_the_same,
+    replace_argument,
+    select_places,
+)
 from conformance.model.case import Case
 from conformance.spec.layer_spec import LayerSpec
 
@@ -59,7 +65,8 @@ def single_changes(case: Case) -> Iterator[Change]:
                 changed_case,
                 varied=not case.call.training,
             )
-    yield from _omissions(spec, case)
+    for name, value, changed_case in leave_out_inputs(spec, case):
+        yield Change(name, value, None, changed_case)
     yield from _batch_changes(spec, case)
     yield from _axis_changes(spec, case)
     has_word_window = any(
@@ -92,29 +99,6 @@ def change_argument(
     """
     changed_case = replace_argument(spec, case, name, replacement)
     return None if changed_case is None else Change(name, value, replacement, changed_case, varied)
-
-
-def _omissions(spec: LayerSpec, case: Case) -> Iterator[Change]:
-    """Leave out each keyword, all hidden states together, and each other optional input."""
-    # If the call needs its keywords, none can be left out.
-    omittable = {} if spec.variation.needs_keywords(case) else case.keywords
-    for name, value in omittable.items():
-        remaining = {key: v for key, v in case.keywords.items() if key != name}
-        yield Change(name, value, None, replace(case, keywords=remaining))
-    hidden_places = [k for k in spec.signature.input_indices("hidden") if k < len(case.inputs)]
-    hidden = (hidden_places,) if hidden_places and case.inputs[hidden_places[0]] is not None else ()
-    optional_places = (
-        [k]
-        for k, x in enumerate(case.inputs)
-        if spec.signature.inputs[k].optional and k not in hidden_places and x is not None
-    )
-    for indices in (*hidden, *optional_places):
-        remaining_inputs = tuple(None if k in indices else x for k, x in enumerate(case.inputs))
-        changed_case = fit_arguments(
-            spec, replace(case, inputs=remaining_inputs), case.call.arguments
-        )
-        if changed_case is not None:
-            yield Change(spec.signature.input_names[indices[0]], "given", None, changed_case)
 
 
 def _batch_changes(spec: LayerSpec, case: Case) -> Iterator[Change]:

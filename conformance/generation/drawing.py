@@ -17,7 +17,7 @@ from conformance.generation.block_sizes import with_block_sizes
 from conformance.generation.cache import CacheOfOneLayer
 from conformance.generation.cases import MANY_CASES, MEMORY_LIMIT, MEMORY_LIMIT_OF_MANY, StoredCases
 from conformance.generation.provider import drawing_provider, storage_elsewhere
-from conformance.generation.variants import permuted
+from conformance.generation.variants import permuted, plainest
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.model.failure import Failure
@@ -152,8 +152,22 @@ def draw_cases(
     return cases
 
 
+@CacheOfOneLayer
+def make_plain_cases(
+    layer: str, dtype: str, examples: int, seed: int, values: int = 1
+) -> Sequence[Case]:
+    """The plainest variants of the valid cases that `draw_cases` returns, in their order."""
+    cases = StoredCases(MEMORY_LIMIT_OF_MANY)
+    for case in draw_cases(layer, dtype, examples, seed, values=values):
+        cases.add(plainest(case))
+    return cases
+
+
 def shrink(
-    sample: Sample, first: int, fails: Callable[[Case], Found | None]
+    sample: Sample,
+    first: int,
+    fails: Callable[[Case], Found | None],
+    vary: Callable[[Case], Case] | None = None,
 ) -> tuple[Case, Found] | None:
     """Let Hypothesis shrink the first failing case.
 
@@ -161,6 +175,7 @@ def shrink(
         sample: the parameters of the draw.
         first: index of the first failing case; all cases before it pass.
         fails: returns how a case fails; None if it does not fail in the way in question.
+        vary: returns the case to try instead of a drawn one; None = the drawn one.
 
     Returns:
         The minimal case and how it fails; None if no case failed this time.
@@ -181,6 +196,8 @@ def shrink(
         if drawn <= structure:
             return
         case = permuted(case, variant)
+        if vary is not None:
+            case = vary(case)
         failure = fails(case)
         if failure is not None:
             failing.append((case, failure))

@@ -1,4 +1,4 @@
-"""Make further cases of the same structure with permuted numbers."""
+"""Make variants of drawn cases: with permuted numbers, or as plain as a call can be."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from conformance.layers import CATALOGUE
+from conformance.layers.fitting import fit_arguments, leave_out_inputs, replace_argument
 from conformance.model.case import Case
 
 
@@ -45,3 +46,29 @@ def permuted(case: Case, variant: int) -> Case:
             )
     inputs = tuple(None if x is None else arrays[id(x)] for x in case.inputs)
     return replace(case, call=replace(case.call, state=state), inputs=inputs)
+
+
+def plainest(case: Case) -> Case:
+    """The plainest valid call of a case's sizes: each default, and no optional tensor.
+
+    What cannot be left out stays.
+    """
+    spec = CATALOGUE[case.call.layer]
+    defaults = {
+        argument.name: spec.signature.defaults[argument.name]
+        for argument in spec.signature.arguments
+        # With keywords, only some windows are possible.
+        if argument.name in spec.signature.defaults and not (case.keywords and argument.window)
+    }
+    given = {k: v for k, v in case.call.arguments.items() if k not in defaults}
+    plain_case = fit_arguments(spec, case, given) or case
+    for name in [name for name in plain_case.call.arguments if name in defaults]:
+        plain_case = replace_argument(spec, plain_case, name, defaults[name]) or plain_case
+    for name in spec.state.constructor_tensors:
+        state = {key: x for key, x in plain_case.call.state.items() if key != name}
+        without = replace(plain_case, call=replace(plain_case.call, state=state))
+        plain_case = fit_arguments(spec, without, without.call.arguments) or plain_case
+    # Each omission may make others impossible, so they are listed again.
+    while omission := next(leave_out_inputs(spec, plain_case), None):
+        plain_case = omission[2]
+    return plain_case

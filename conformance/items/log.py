@@ -35,6 +35,7 @@ class Log:
         self.accepted: Counter[str] = Counter()
         self._evidence = Evidence()
         self._decline_reasons: dict[int, str] = {}
+        self._declined_in_every_call = 0
         self._inapplicable: Counter[str] = Counter()
         self._error_ratios: dict[int, float] = {}
         self._grades: Counter[str] = Counter()
@@ -78,9 +79,10 @@ class Log:
         if grade:
             self._grades[grade] += 1
 
-    def record_declined(self, index: int, reason: str) -> None:
-        """Record that the backend declines a case."""
+    def record_declined(self, index: int, reason: str, *, in_every_call: bool = False) -> None:
+        """Record that the backend declines a case, perhaps for a reason that holds for each."""
         self._decline_reasons[index] = reason
+        self._declined_in_every_call += in_every_call
         self._mark(index, "d")
 
     def record_inapplicable(self, index: int, reason: str = "") -> None:
@@ -138,6 +140,14 @@ class Log:
         if self._evidence.comparisons or any(x not in "nbpd" for x in self._letters):
             return True
         return "d" in self._letters and not self.checked
+
+    def is_declined_as_drawn(self) -> bool:
+        """Whether every case so far was declined for what the call holds; another may do.
+
+        Cases to which the check does not apply do not count.
+        """
+        declined = len(self._decline_reasons)
+        return declined > self._declined_in_every_call and set(self._letters) <= set("nbd")
 
     def seconds_since_first_failure(self) -> float:
         """Seconds since the first call of this method, which follows the first failure."""

@@ -23,6 +23,7 @@ class Outcome:
         kind: the kind of failure, in words (`cause_kind`).
         failure: why it failed, as data.
         accepted: the broken constraint that the backend accepts, without failing.
+        in_every_call: the backend lacks what the check needs, so it declines each call.
         hits: how often each function under test ran; None if the backend does not count.
         grade: the best grade that its numbers reach; empty if that was not tried, or if no numbers
             were compared with a bound.
@@ -34,6 +35,7 @@ class Outcome:
     kind: str = ""
     failure: Finding | None = None
     accepted: str = ""
+    in_every_call: bool = False
     hits: Mapping[str, int] | None = None
     grade: str = ""
 

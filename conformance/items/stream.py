@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from conformance.generation.argument_columns import cover_values
 from conformance.generation.cases import EveryNth, WithLastReplaced
-from conformance.generation.drawing import Found, Sample, draw_cases, shrink
+from conformance.generation.drawing import Found, Sample, draw_cases, make_plain_cases, shrink
+from conformance.generation.variants import plainest
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
 from conformance.matching.features import structure
@@ -17,6 +18,8 @@ from conformance.model.checks import facts_of
 
 MAX_ROUNDS = 10
 """The largest number of rounds for a backend that declines cases; each has a profile's cases."""
+PLAIN_ROUND = MAX_ROUNDS
+"""Number of the round with the plainest variants of round 0, for a backend that declines it."""
 
 
 MIN_CASES_FOR_EXHAUSTIVE = 5
@@ -66,6 +69,7 @@ class Stream:
         """The cases of a round; those of round 0 are the same for every backend.
 
         Round 0 ends with the cases that hold every number of the dtype, if the layer has them.
+        `PLAIN_ROUND` has no drawn cases, but the plainest variants of those of round 0.
         """
         drawn = self._drawn_cases(round)
         exhaustive = (
@@ -81,10 +85,15 @@ class Stream:
         return _make_exhaustive_cases(self.item.layer, self.item.dtype)
 
     def _drawn_cases(self, round: int) -> Sequence[Case]:
-        drawn = draw_cases(
-            self.item.layer, self.item.dtype, self.examples, self.seed,
-            invalid=self.invalid, values=self.values, round=round,
-        )  # fmt: skip
+        if round == PLAIN_ROUND:
+            drawn = make_plain_cases(
+                self.item.layer, self.item.dtype, self.examples, self.seed, self.values
+            )
+        else:
+            drawn = draw_cases(
+                self.item.layer, self.item.dtype, self.examples, self.seed,
+                invalid=self.invalid, values=self.values, round=round,
+            )  # fmt: skip
         return drawn if self.step == 1 else EveryNth(drawn, self.step)
 
     def _round_and_place(self, index: int) -> tuple[int, int]:
@@ -93,7 +102,7 @@ class Stream:
     def round_and_drawn_index(self, index: int) -> tuple[int, int]:
         """The round in which a case is drawn, and its index among all cases of that round."""
         round, index_in_round = self._round_and_place(index)
-        return round, index_in_round * self.step
+        return 0 if round == PLAIN_ROUND else round, index_in_round * self.step
 
     def shrink(
         self, index: int, fails: Callable[[Case], Found | None]
@@ -104,7 +113,8 @@ class Stream:
         sample = Sample(
             item.layer, item.dtype, self.examples, self.seed, self.invalid, self.values, round
         )
-        return shrink(sample, drawn_index, fails)
+        is_plain = self._round_and_place(index)[0] == PLAIN_ROUND
+        return shrink(sample, drawn_index, fails, plainest if is_plain else None)
 
     def __getitem__(self, index: int) -> Case:
         round, index_in_round = self._round_and_place(index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +39,33 @@ def select_places(spec: LayerSpec, case: Case, axes: Axes, places: Sequence[int]
             selected.setdefault(key, np.take(array, places, axis))
             inputs[place] = selected[key]
     return fit_arguments(spec, replace(case, inputs=tuple(inputs)), case.call.arguments)
+
+
+def leave_out_inputs(spec: LayerSpec, case: Case) -> Iterator[tuple[str, Any, Case]]:
+    """Leave out each keyword, all hidden states together, and each other optional input.
+
+    Yields:
+        What is left out, its value (`"given"` for an input), and the valid case without it.
+    """
+    # If the call needs its keywords, none can be left out.
+    omittable = {} if spec.variation.needs_keywords(case) else case.keywords
+    for name, value in omittable.items():
+        remaining = {key: v for key, v in case.keywords.items() if key != name}
+        yield name, value, replace(case, keywords=remaining)
+    hidden_places = [k for k in spec.signature.input_indices("hidden") if k < len(case.inputs)]
+    hidden = (hidden_places,) if hidden_places and case.inputs[hidden_places[0]] is not None else ()
+    optional_places = (
+        [k]
+        for k, x in enumerate(case.inputs)
+        if spec.signature.inputs[k].optional and k not in hidden_places and x is not None
+    )
+    for indices in (*hidden, *optional_places):
+        remaining_inputs = tuple(None if k in indices else x for k, x in enumerate(case.inputs))
+        changed_case = fit_arguments(
+            spec, replace(case, inputs=remaining_inputs), case.call.arguments
+        )
+        if changed_case is not None:
+            yield spec.signature.input_names[indices[0]], "given", changed_case
 
 
 def fit_arguments(spec: LayerSpec, case: Case, arguments: Mapping[str, Any]) -> Case | None:

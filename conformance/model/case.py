@@ -79,6 +79,10 @@ class Unsupported(Exception):  # noqa: N818 - the contract's name
     """
 
 
+class NotOffered(Unsupported):
+    """Raised by the suite where a backend lacks what a check needs, whatever the call."""
+
+
 LIST, GRADIENTS = "list", "gradients"
 """How torch takes the parts of a composite argument (`Bundles`), if not as fields of a class."""
 UNREACHED_PREFIX = "reached none of: "

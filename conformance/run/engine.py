@@ -32,7 +32,13 @@ from conformance.items.forks import ExpendableProcess, Forks
 from conformance.items.log import JUDGED_LETTERS, Log
 from conformance.items.outcomes import Outcome, on_device
 from conformance.items.planning import Item, case_count
-from conformance.items.stream import MAX_ROUNDS, Stream, count_structures, min_structures
+from conformance.items.stream import (
+    MAX_ROUNDS,
+    PLAIN_ROUND,
+    Stream,
+    count_structures,
+    min_structures,
+)
 from conformance.known.cpu import describe_place
 from conformance.known.entry import KnownFailure, applicable_entries
 from conformance.known.matches import Excuses
@@ -41,7 +47,15 @@ from conformance.layers.encoding import encode_case
 from conformance.matching.features import structure
 from conformance.model.budget import Budget
 from conformance.model.cached import lazy
-from conformance.model.case import Case, Examples, Numerics, Unsupported, Verdict
+from conformance.model.case import (
+    Case,
+    Examples,
+    NotOffered,
+    Numerics,
+    Unreached,
+    Unsupported,
+    Verdict,
+)
 from conformance.model.cause import Cause
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding
@@ -196,7 +210,11 @@ class Engine:
             elif outcome.status == "passed":
                 log.record_passed(index, case, outcome)
             elif outcome.status == "unsupported":
-                log.record_declined(index, outcome.message or "no reason given")
+                log.record_declined(
+                    index,
+                    outcome.message or "no reason given",
+                    in_every_call=outcome.in_every_call,
+                )
             elif outcome.status == "invalid":
                 log.record_inapplicable(index, outcome.message or "")
                 if outcome.accepted:
@@ -328,7 +346,7 @@ class Engine:
         After the cases that every backend gets, further rounds of the same seed follow while
         nothing is compared. They also follow if the backend declines cases, until enough cases and
         structures are checked, or a round brings no new structure. Enough means the numbers for a
-        backend that declines none.
+        backend that declines none. If it declines all, the plainest calls come before these rounds.
         """
         stream, log, seconds_left = context.stream, context.log, context.seconds_left
         cases = stream.cases()
@@ -339,17 +357,21 @@ class Engine:
             yield index, cases[index]
         declined = [k for k in range(len(cases)) if log.letter(k) == "d"]
         has_conclusion = EVERY_CHECK[stream.item.check].conclude is not None
-        if has_conclusion or (stream.invalid and self.values > 1):
+        all_declined = log.is_declined_as_drawn()
+        if (has_conclusion and not all_declined) or (stream.invalid and self.values > 1):
             return
-        if log.has_evidence() and not (declined and log.checked):
+        if log.has_evidence() and not all_declined and not (declined and log.checked):
             return
+        log.add_cases(len(cases) * PLAIN_ROUND)
+        if all_declined and not stream.invalid:
+            for index_in_round, case in enumerate(stream.cases(PLAIN_ROUND)):
+                yield PLAIN_ROUND * len(cases) + index_in_round, case
         wanted_count = log.checked + len(declined)
         judged = log.judged_indices()
-        all_structures = count_structures([cases[k] for k in (*judged, *declined)])
-        seen = {structure(cases[k]) for k in judged}
+        all_structures = count_structures([stream[k] for k in (*judged, *declined)])
+        seen = {structure(stream[k]) for k in judged}
         for round in range(1, MAX_ROUNDS):
             further_cases, seen_before = stream.cases(round), len(seen)
-            log.add_cases(len(cases))
             for index_in_round, case in enumerate(further_cases):
                 is_enough = log.checked >= wanted_count and len(seen) >= all_structures
                 if log.has_evidence() and (is_enough or seconds_left() <= 0):
@@ -433,7 +455,8 @@ class Engine:
         try:
             return Outcome("passed", evidence=self.try_case(item, case, numerics, backend))
         except Unsupported as declined:
-            return Outcome("unsupported", exception_text(declined))
+            is_lacking = isinstance(declined, (NotOffered, Unreached))
+            return Outcome("unsupported", exception_text(declined), in_every_call=is_lacking)
         except Accepted as accepted:
             return Outcome("invalid", str(accepted), accepted=accepted.broken)
         except Inapplicable as inapplicable:

@@ -352,6 +352,63 @@ def test_a_backend_that_declines_three_quarters_is_asked_more() -> None:
     assert verdict.thin is None
 
 
+@pytest.mark.parametrize("check", ["values", "support", "gradients"])
+def test_a_backend_that_declines_every_drawn_call_is_asked_the_plainest(check: str) -> None:
+    class Plain(Declines):
+        def build(self, call: Call) -> Any:
+            super().build(call)
+            return SpoiledBackend("spoiled", lambda y, _: y * 1.5).build(call)
+
+    def is_declined_as_drawn(seed: int) -> bool:
+        drawn = draw_cases("Conv1d", "float32", 8, seed)
+        return all(is_declined(case.call) for case in drawn)
+
+    def is_declined(call: Call) -> bool:
+        return call.arguments["in_channels"] == 1 or len(call.arguments) > 3
+
+    seed = next(filter(is_declined_as_drawn, range(20)))
+    backend = Plain(is_declined)
+    verdict = Engine(backend, 8, seed).run(Item("Conv1d", check, "float32", "cpu"))
+    assert verdict.status == ("failed" if check == "values" else "passed"), verdict.message
+    assert verdict.examples.drawn > 8
+    if check == "values":
+        assert verdict.case is not None
+        assert not is_declined(decode_case(verdict.case).call)
+
+
+def test_a_backend_that_declines_the_plainest_calls_too_is_asked_further_ones() -> None:
+    def is_declined(call: Call) -> bool:
+        return call.arguments.get("groups", 1) == 1 or call.arguments.get("bias", True)
+
+    verdict = _run(Declines(is_declined), "Conv2d", "shape", examples=3)
+    drawn = draw_cases("Conv2d", "float32", 3, 0)
+    assert all(is_declined(case.call) for case in drawn)
+    assert verdict.status == "passed"
+    assert verdict.examples.drawn > 2 * 3
+
+
+def test_only_who_declines_the_plainest_and_further_calls_is_unsupported() -> None:
+    verdict = _run(Declines(lambda _: True), "Linear", "values", examples=5)
+    assert (verdict.status, verdict.examples.drawn) == ("unsupported", 5 * (MAX_ROUNDS + 1))
+
+    class WithoutGradients(Declines):
+        def build(self, call: Call) -> Any:
+            layer = super().build(call)
+
+            class Layer:
+                put, get = layer.put, layer.get
+                dtype, shape = layer.dtype, layer.shape
+
+                def __call__(self, input: Any) -> Any:
+                    return layer(input)
+
+            return Layer()
+
+    verdict = _run(WithoutGradients(lambda _: False), "Linear", "gradients", examples=5)
+    # What the backend lacks in every call needs no further calls.
+    assert (verdict.status, verdict.examples.drawn) == ("unsupported", 5)
+
+
 def test_a_verdict_on_two_structures_is_thin() -> None:
     obligatory = {"in_features", "out_features"}
 
