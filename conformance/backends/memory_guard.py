@@ -114,7 +114,7 @@ def place_operand(array: np.ndarray) -> np.ndarray:
         raise MemoryError(f"no guarded memory of {array.nbytes} bytes")
     buffer = (ctypes.c_char * array.nbytes).from_address(pointer.value)
     weakref.finalize(buffer, allocator.free, pointer)
-    copy: np.ndarray = np.frombuffer(buffer, array.dtype).reshape(array.shape)
+    copy: np.ndarray = np.frombuffer(memoryview(buffer), array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 
