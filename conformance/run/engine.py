@@ -18,6 +18,7 @@ from conformance.backends.capabilities import (
     numerics_of,
 )
 from conformance.backends.guard import BackendError, guarded
+from conformance.backends.memory_guard import sides
 from conformance.checks import EVERY_CHECK
 from conformance.checks.answers import OracleAnswers
 from conformance.checks.support import Answer, Conclusion
@@ -243,7 +244,11 @@ class Engine:
         if outcome is None or hangs_in_fork:
             excuses.count_left_out(entry)
             return None
-        if outcome.process_lost and excuses.find_process_ending(case, outcome.status) is None:
+        is_expected = (
+            excuses.find_process_ending(case, outcome.status) is not None
+            and excuses.find_explanation(case, outcome.message) is not None
+        )
+        if outcome.process_lost and not is_expected:
             return self.outcome(item, case, context.numerics)  # the parent reports the end
         return outcome
 
@@ -428,8 +433,11 @@ class Engine:
         # The pinned case of a known failure may be of another layer than the item.
         spec = CATALOGUE[case.call.layer]
         case = on_device(case, item.device)
-        trial = Trial(backend or self.backend, spec, case, numerics, self.answers)
-        return EVERY_CHECK[item.check].run(trial)
+        evidence = Evidence()
+        for _ in sides():
+            trial = Trial(backend or self.backend, spec, case, numerics, self.answers)
+            evidence = EVERY_CHECK[item.check].run(trial)
+        return evidence
 
     def outcome(
         self,
