@@ -174,7 +174,7 @@ class _Server:
             return
         self.engine = Engine(
             backend, start.examples, start.seed, known,
-            process=ExpendableProcess(self.journal.note, _run_in_fork),
+            process=ExpendableProcess(self.journal.note, run_in_fork),
         )  # fmt: skip
         if start.guard:
             self.error = memory_guard.start_guard()
@@ -236,7 +236,7 @@ class _Server:
         if request.get("base"):
             return self.engine.reference.base_outcome(item, case, request["fork"]) or {}
         if "fork" in request:
-            return _run_in_fork(lambda: self._outcome(item, case), request["fork"]) or {}
+            return run_in_fork(lambda: self._outcome(item, case), request["fork"]) or {}
         if "due" in request:
             return run_pinned_case(self.engine, item, case, request["due"])
         if "script" in request:
@@ -263,7 +263,7 @@ class _Server:
         in_fork = ends_process and is_torch_shaped(self.engine.backend)
         if not in_fork:
             return script()
-        outcome = _run_in_fork(lambda: Outcome("passed", script()), reproducer.MAX_CRASH_SECONDS)
+        outcome = run_in_fork(lambda: Outcome("passed", script()), reproducer.MAX_CRASH_SECONDS)
         if outcome is not None and outcome.status == "passed":
             return str(outcome.message)
         return partial.read_text(encoding="utf-8") if partial.exists() else script()
@@ -300,7 +300,7 @@ class _Server:
         return self.engine.outcome(item, case, self.engine.numerics(item))
 
 
-def _run_in_fork(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
+def run_in_fork(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
     """Run a function in a fork of this process for at most `seconds`, and return its outcome.
 
     None if the system has no fork.
