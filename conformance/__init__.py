@@ -14,6 +14,7 @@ except ImportError:  # a checkout that was never built
 
 if TYPE_CHECKING:
     from conformance.bounding.bounds import Bounds
+    from conformance.networks.bounds import NetworkBounds
 
 __all__ = [
     "Backend",
@@ -31,12 +32,13 @@ __all__ = [
 
 def bounds(
     target: Any, /, *arguments: Any, numerics: Numerics | None = None, **keywords: Any
-) -> Bounds:
-    """Compute what a call of a layer of torch.nn must return, and how far an answer may be off.
+) -> Bounds | NetworkBounds:
+    """Compute what a call must return, and how far an answer may be off.
 
     Args:
         target: a function of `torch.nn.functional`, a module, a method of a module, or a layer's
-            name, `"functional.layer_norm"`.
+            name, `"functional.layer_norm"`. Also any module or function made of these and of
+            operators of torch: it runs once.
         arguments, keywords: as torch takes them: tensors of torch, NumPy or DLPack, and values.
         numerics: what the implementation may do besides IEEE arithmetic.
 
@@ -44,9 +46,13 @@ def bounds(
         TypeError: for a layer, an argument or an operand that the suite does not know.
         ValueError: for operands that disagree with one another or with the documentation.
     """
-    from conformance.bounding.bounds import compute_bounds
+    from conformance.bounding.bounds import compute_bounds, is_network
 
-    return compute_bounds(target, arguments, keywords, numerics)
+    if not is_network(target):
+        return compute_bounds(target, arguments, keywords, numerics)
+    from conformance.networks.bounds import trace_bounds
+
+    return trace_bounds(target, arguments, keywords, numerics)
 
 
 def assert_conforms(
@@ -60,8 +66,9 @@ def assert_conforms(
     """Assert that an answer is within the bounds of a call; the arguments are those of `bounds`.
 
     Raises:
-        AssertionError: with got, wanted, bound, place and the call, if the answer is wrong.
+        AssertionError: with got, wanted, bound, place and the call, if the answer is wrong, or if
+            nothing is certified.
     """
-    from conformance.bounding.bounds import require_conforming
-
-    require_conforming(got, target, arguments, keywords, numerics)
+    fault = bounds(target, *arguments, numerics=numerics, **keywords).find_fault(got)
+    if fault:
+        raise AssertionError(fault)

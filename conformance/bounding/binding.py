@@ -35,12 +35,14 @@ class BoundCall:
         spec: the layer's specification.
         library: the library of the operands: `"torch"` or `"numpy"`.
         device: the device of the operands.
+        objects: the caller's tensors, by the names of inputs.
     """
 
     case: Case
     spec: LayerSpec
     library: str
     device: str
+    objects: Mapping[str, Any]
 
 
 def bind_call(target: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> BoundCall:
@@ -61,6 +63,7 @@ def bind_call(target: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
     if module is None and not spec.is_function:
         raise TypeError(f"{spec.name} is a class: pass a module, which has parameters and a mode")
     passed = _bind_parameters(spec, module, arguments, keywords)
+    objects = dict(passed)
     operands = _read_inputs(spec, passed)
     others = {name: value for name, value in passed.items() if name not in _IGNORED}
     state = {} if module is None else _read_state(module)
@@ -88,7 +91,8 @@ def bind_call(target: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
     _require_derived(spec, case)
     libraries = [x.library for x in known]
     device = next((x.device for x in operands.values() if x is not None), "cpu")
-    return BoundCall(case, spec, "torch" if "torch" in libraries else "numpy", device)
+    library = "torch" if "torch" in libraries else "numpy"
+    return BoundCall(case, spec, library, device, objects)
 
 
 def _bind_parameters(
@@ -186,6 +190,8 @@ def _plain_arguments(spec: LayerSpec, passed: Mapping[str, Any]) -> dict[str, An
     arguments = {}
     for name, value in passed.items():
         argument = spec.signature.argument(name)
+        if argument is None and value is None:
+            continue  # torch's own forms write out deprecated arguments
         if argument is None:
             near = ", ".join(a.name for a in spec.signature.arguments)
             raise TypeError(f"{spec.name}: no argument {name}; it has {near or 'none'}")

@@ -14,6 +14,7 @@ from conformance.arithmetic.grading import promised_numerics
 from conformance.arithmetic.rounded import Rounded
 from conformance.bounding.binding import BoundCall, bind_call
 from conformance.bounding.operands import Operand, as_library, is_array, read_operand
+from conformance.bounding.targets import find_layer
 from conformance.checks.cotangents import oracle_gradients
 from conformance.checks.trial import Trial
 from conformance.checks.values import compare
@@ -295,19 +296,11 @@ def compute_bounds(
     return bounds
 
 
-def require_conforming(
-    got: Any,
-    target: Any,
-    arguments: Sequence[Any],
-    keywords: Mapping[str, Any],
-    numerics: Numerics | None = None,
-) -> None:
-    """Compare an answer with a call's bounds.
-
-    Raises:
-        AssertionError: if a number, the shape, the dtype, the device or the number of outputs is
-            wrong, or if no number has a finite bound.
-    """
-    fault = compute_bounds(target, arguments, keywords, numerics).find_fault(got)
-    if fault:
-        raise AssertionError(fault)
+def is_network(target: Any) -> bool:
+    """Whether a target is no layer of the catalogue, but a module or a function that can run."""
+    try:
+        find_layer(target)
+    except TypeError:
+        is_torchs = str(getattr(target, "__module__", "") or "").split(".")[0] == "torch"
+        return callable(target) and not isinstance(target, type) and not is_torchs
+    return False

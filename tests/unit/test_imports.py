@@ -63,7 +63,7 @@ def _starts_with_any(name: str, *prefixes: str) -> bool:
     return any(name == p or name.startswith(p + ".") for p in prefixes)
 
 
-WITH_TORCH = {
+WITH_TORCH = {"conformance.networks.trace"} | {
     f"conformance.backends.{name}"
     for name in (
         *(
