@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from conformance.model.plain_text import bounded
 from conformance.model.untrusted import RemoteError, is_of_type, type_name
@@ -191,7 +192,8 @@ def exception_finding(
 
 def _trace_lines(error: BaseException) -> tuple[str, ...]:
     """The first lines of the trace that another process sent with its error."""
-    lines = error.trace.splitlines() if is_of_type(error, RemoteError) else []
+    is_remote = is_of_type(error, RemoteError)
+    lines = cast("RemoteError", error).trace.splitlines() if is_remote else []
     shown = [f"  {bounded(line.rstrip(), MAX_TRACE_LINE)}" for line in lines if line.strip()]
     return tuple(shown[:MAX_TRACE_LINES])
 
