@@ -280,3 +280,12 @@ def test_a_server_of_float32_alone_is_sent_the_integers_that_the_page_names() ->
     page = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
     section = page.partition("### Integer operands")[2].partition("\n#")[0]
     assert all(name in section for name in ("`int64`", "`bool`", "`MaxPool2d`", "`functional.pad`"))
+
+
+def test_the_glossary_has_the_words_that_its_first_reader_from_outside_lacked() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    rows = [line.split(" | ") for line in (docs / "glossary.md").read_text().splitlines()]
+    meanings = {row[0].removeprefix("| "): row[1] for row in rows if len(row) > 2}
+    assert {"thin", "law", "item", "case", "cotangent", "has", "refused"} <= meanings.keys()
+    assert "RefusedError" in meanings["refused"]
+    assert "(glossary.md)" in (docs / "wire.md").read_text()
