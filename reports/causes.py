@@ -137,17 +137,26 @@ def _first_line(verdict: Verdict) -> str:
 
 
 def needed_arguments(verdict: Verdict, facts: LayerFacts) -> tuple[str, ...]:
-    """The names of the arguments that a failure depends on, without sizes."""
+    """The names of the arguments that a failure depends on, without sizes.
+
+    A word is part of the name: `"mode='bicubic'"`. Other words make other calls.
+    """
     if facts_of(verdict.check).invalid:
         return ()  # the arguments are what makes the call invalid
     if verdict.needs:
-        names = {need.argument for need in verdict.needs if not need.fails}
+        needs = [need for need in verdict.needs if not need.fails]
+        names = {_with_word(need.argument, need.value) for need in needs}
     else:
         names = _non_default_arguments(verdict.case, facts)
     failure = verdict.failure
     if failure is not None and (failure.kind == "random" or failure.during == IN_TRAIN_MODE):
         names.add("training")  # the check sets it
-    return tuple(sorted(name for name in names - set(facts.sizes) if "." not in name))
+    return tuple(sorted(x for x in names - set(facts.sizes) if "." not in x.partition("=")[0]))
+
+
+def _with_word(name: str, value: str) -> str:
+    """The name of an argument, with its value if that is a word in quotation marks."""
+    return f"{name}={value}" if value.startswith("'") else name
 
 
 def _non_default_arguments(case: Mapping[str, Any] | None, facts: LayerFacts) -> set[str]:
@@ -163,7 +172,7 @@ def _non_default_arguments(case: Mapping[str, Any] | None, facts: LayerFacts) ->
         values = unpacked if isinstance(unpacked, list) else [unpacked]
         is_default = name in facts.defaults and all(v == facts.defaults[name] for v in values)
         if not is_default:
-            names.add(str(name))
+            names.add(_with_word(str(name), repr(unpacked)))
     return names
 
 

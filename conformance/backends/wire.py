@@ -78,6 +78,19 @@ class WireBackend:
         """Globs of the broken constraints that the server accepts on purpose."""
         return tuple(self._server.hello.accepts)
 
+    def record_requests(self, run: Callable[[], object]) -> list[str]:
+        """Start the server anew, run a function, and return the request lines that it caused.
+
+        A server that gets these lines does the same, since its layers have the same numbers.
+        """
+        self._server.stop()
+        self._server.sent = lines = list[str]()
+        try:
+            run()
+        finally:
+            self._server.sent = None
+        return lines
+
     def build(self, call: Call) -> WireLayer:
         """Let the server build the layer of a call."""
         other_layouts = [name for name, layout in call.layouts.items() if layout != "contiguous"]

@@ -13,6 +13,8 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
+from conformance.model.untrusted import RemoteError
+
 PROTOCOL = 1
 """Version of the protocol that this module implements."""
 ITEM_SIZES = {
@@ -41,8 +43,8 @@ class WireError(Exception):
     """A server does not answer, or its answer does not follow the protocol."""
 
 
-class RefusedError(RuntimeError):
-    """A server refuses a call as invalid: it answers `{"error": …}`."""
+class RefusedError(RemoteError):
+    """A server refuses a call as invalid: it answers `{"error": …}`, perhaps with a `trace`."""
 
 
 class Tensor(Struct, omit_defaults=True, eq=False, kw_only=True):
@@ -146,12 +148,14 @@ class Answer(Struct, kw_only=True):
         ok: the result.
         unsupported: why the server declines the call, as a user writes it: `"padding='same'"`.
         error: why the server refuses the call.
+        trace: with an error, the server's stack trace, one frame a line.
     """
 
     id: int
     ok: Raw | UnsetType = UNSET
     unsupported: str | None = None
     error: str | None = None
+    trace: str | None = None
 
 
 RESULT_TYPES: dict[str, type[Struct]] = {

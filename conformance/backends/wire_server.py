@@ -49,6 +49,7 @@ class Server:
     Attributes:
         starts: how many times the server was started; a layer is lost with its start.
         dropped_layers: numbers of layers that the server may drop, sent with the next request.
+        sent: the lines of the requests so far, without line feeds; None = they are not kept.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -58,6 +59,7 @@ class Server:
         self._hello: Hello | None = None
         self._folder: Path | None = None
         self.dropped_layers: list[int] = []
+        self.sent: list[str] | None = None
 
     @property
     def hello(self) -> Hello:
@@ -130,7 +132,7 @@ class Server:
             raise
         if answer.unsupported is not None:
             raise Unsupported(bounded(answer.unsupported))
-        raise RefusedError(bounded(answer.error or "no message"))
+        raise RefusedError(bounded(answer.error or "no message"), bounded(answer.trace or ""))
 
     def _send(self, request: Mapping[str, Any]) -> bytes:
         """Send a request, and read the line that answers it."""
@@ -138,6 +140,8 @@ class Server:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         line = msgspec.json.encode(request, enc_hook=str) + b"\n"
+        if self.sent is not None:
+            self.sent.append(line.decode().rstrip())
         # If the server has ended, reading its answer reports that.
         with contextlib.suppress(OSError):
             self._process.stdin.write(line)

@@ -95,29 +95,55 @@ def check_claim(claim: Claim) -> Evidence:
     """Require that two answers differ by no more than the sum of their bounds.
 
     Raises:
-        Failure: if they differ by more.
+        Failure: if they differ by more. Its `got` is the number of the call that the oracle calls
+            wrong, if it calls the other one right.
     """
     evidence = Evidence()
-    pairs = zip(claim.names, claim.got.outputs, claim.wanted.outputs, strict=True)
-    for name, got, wanted in pairs:
+    for index, name in enumerate(claim.names):
         try:
-            claim_evidence = compare(name, got.value, _with_both_bounds(got, wanted))
+            evidence += _compare_sides(name, claim, index)
         except Failure as failure:
-            calls = f"  one call    {claim.got.text}", f"  the other   {claim.wanted.text}"
-            worst_index = failure.finding.where
-            proof = None
-            if worst_index is not None:
-                computed = claim.got.trial is None or claim.wanted.trial is None
-                proof = replace(_proof(got, wanted, worst_index), computed=computed)
-            finding = failure.finding.in_context(*calls).noting(*_oracle_opinion(claim))
-            raise Failure(finding, proof) from failure
-        evidence += claim_evidence
+            is_right = _is_right(claim.got.trial), _is_right(claim.wanted.trial)
+            if is_right != (True, False):
+                raise _noting_opinion(failure, *is_right) from failure
+            exchanged = replace(claim, got=claim.wanted, wanted=claim.got)
+            try:
+                _compare_sides(name, exchanged, index)
+            except Failure as exchanged_failure:
+                raise _noting_opinion(exchanged_failure, False, True) from failure
+            raise _noting_opinion(failure, *is_right) from failure
     return evidence
 
 
-def _oracle_opinion(claim: Claim) -> Iterator[str]:
+def _compare_sides(name: str, claim: Claim, index: int) -> Evidence:
+    """Compare one output of both sides of a claim.
+
+    Raises:
+        Failure: if they differ by more than the sum of their bounds.
+    """
+    got, wanted = claim.got.outputs[index], claim.wanted.outputs[index]
+    try:
+        return compare(name, got.value, _with_both_bounds(got, wanted))
+    except Failure as failure:
+        calls = f"  one call    {claim.got.text}", f"  the other   {claim.wanted.text}"
+        worst_index = failure.finding.where
+        proof = None
+        if worst_index is not None:
+            computed = claim.got.trial is None or claim.wanted.trial is None
+            proof = replace(_proof(got, wanted, worst_index), computed=computed)
+        raise Failure(failure.finding.in_context(*calls), proof) from failure
+
+
+def _noting_opinion(
+    failure: Failure, first_is_right: bool | None, second_is_right: bool | None
+) -> Failure:
+    """The failure with a note of the call that is wrong by the oracle."""
+    notes = _oracle_opinion(first_is_right, second_is_right)
+    return Failure(failure.finding.noting(*notes), failure.proof)
+
+
+def _oracle_opinion(first_is_right: bool | None, second_is_right: bool | None) -> Iterator[str]:
     """Say which of the two calls is wrong, where the oracle can decide it quickly."""
-    first_is_right, second_is_right = (_is_right(side.trial) for side in (claim.got, claim.wanted))
     words = {True: "right", False: "wrong", None: "not asked"}
     if first_is_right is not None or second_is_right is not None:
         yield (

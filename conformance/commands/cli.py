@@ -508,5 +508,7 @@ def _write_known(options: argparse.Namespace) -> int:
     draft = write(run, options.write, update=options.update)
     for reason in draft.stale:
         _print_text(f"stale, left out: {bounded(reason, 500)}")
+    for broad in draft.broad:
+        _print_text(f"warning: {bounded(broad, 500)}: narrow it by `when` or `said`")
     _print_text(f"{options.write}: {draft.new} new entries, each of which needs a reason")
     return 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,6 +17,7 @@ from conformance.diagnosis.necessary_arguments import is_number
 from conformance.layers import CATALOGUE
 from conformance.layers.encoding import decode_verdict_case
 from conformance.matching.comparison import matches
+from conformance.matching.fact_schema import explain_unmeetable, fact_kinds
 from conformance.matching.facts import Facts
 from conformance.model.case import Case, Verdict
 from conformance.model.cause import Need, tuple_as_json_list
@@ -30,6 +33,10 @@ BROKEN = "broken"
 """Name of the fact that holds the constraint that an invalid call breaks."""
 MAX_ROUNDING_RATIO = 100.0
 """Largest error ÷ bound that rounding may explain."""
+MEDIAN = 0.5
+"""Probability of no more failures than were seen, if `at_most` is the share that fails."""
+_TERM = re.compile(r"(?:largest |smallest )?(?P<name>.+?) (?P<sign>[=≠≥≤<>]) (?P<value>.+)")
+_SIGNS = {"=": "==", "≠": "!=", "≥": ">=", "≤": "<=", "<": "<", ">": ">"}
 _MESSAGE_GLOBS = {
     "value": "*wrong of*", "gradient": "*wrong of*", "bits": "*differ*", "shape": "*shape of*",
     "dtype": "*dtype of*", "presence": "*wanted*", "sign": "*wrong of*",
@@ -47,16 +54,25 @@ class EntryDraft:
 
     def __init__(self, run: Run, bug: Cluster, members: list[Verdict]) -> None:
         self.run, self.bug, self.members = run, bug, members
-        self.status = status(members[0])
-        conditions = [
-            _conditions_met_by_case(verdict, dict(_needed_conditions(verdict)))
-            for verdict in members
-        ]
+        self.status, self.at_most = status(members[0]), 1.0
+        conditions = [own_conditions(verdict) for verdict in members]
         if self.status != "failed" and not any(BROKEN in way for way in conditions):
             conditions = list(_crash_conditions(run, members))
         self.ways = [
             way for way in conditions if not any(_is_wider(other, way) for other in conditions)
         ]
+
+    @property
+    def is_unconditional(self) -> bool:
+        """Whether it covers every case of its items."""
+        return not all(self.ways)
+
+    def with_checks(self, checks: Sequence[str]) -> EntryDraft:
+        """Return an entry for the members of some checks, with the same conditions."""
+        draft = copy(self)
+        draft.members = [v for v in self.members if v.check in checks]
+        draft.ways = [dict(way) for way in self.ways]
+        return draft
 
     def covers(self, case: Case) -> bool:
         """Whether a case meets all conditions of one way."""
@@ -66,7 +82,7 @@ class EntryDraft:
         """The way that a case is nearest to, and its conditions that the case does not meet."""
         facts = Facts(case)
         unmet = [
-            [name for name, wanted in way.items() if not _is_met(facts, name, wanted)]
+            [name for name, wanted in way.items() if not is_met(facts, name, wanted)]
             for way in self.ways
         ]
         nearest = min(range(len(unmet)), key=lambda k: len(unmet[k]))
@@ -130,6 +146,7 @@ class EntryDraft:
             fields["when"] = ways[0] if len(ways) == 1 else ways
         fields |= {"said": self.said} if self.said != "*" else {}
         fields |= {"within": self.within} if self.within else {}
+        fields |= {"at_most": self.at_most} if self.at_most < 1 else {}
         versions = dict(_installed_versions(run.identity.info))
         fields |= {"versions": versions} if versions else {}
         fields |= {"status": self.status} if self.status != "failed" else {}
@@ -150,7 +167,7 @@ class EntryDraft:
         return "\n".join(lines) + "\n"
 
 
-def _is_met(facts: Facts, name: str, wanted: Any) -> bool:
+def is_met(facts: Facts, name: str, wanted: Any) -> bool:
     """Whether a case meets a condition; conditions on layouts count as met.
 
     A case does not record the layouts that a check chose.
@@ -158,13 +175,16 @@ def _is_met(facts: Facts, name: str, wanted: Any) -> bool:
     return name.endswith(_LAYOUT) or matches(facts.get(name), wanted)
 
 
-def _conditions_met_by_case(verdict: Verdict, conditions: dict[str, Any]) -> dict[str, Any]:
-    """The conditions that the minimal case itself meets; those derived from needs may not hold."""
-    case = decode_verdict_case(verdict)
+def own_conditions(verdict: Verdict) -> dict[str, Any]:
+    """The conditions that the message names and the minimal case itself meets.
+
+    Conditions derived from needs may not hold of it.
+    """
+    case, conditions = decode_verdict_case(verdict), dict(_named_conditions(verdict))
     if case is None:
         return conditions
     facts = Facts(case)
-    return {name: wanted for name, wanted in conditions.items() if _is_met(facts, name, wanted)}
+    return {name: wanted for name, wanted in conditions.items() if is_met(facts, name, wanted)}
 
 
 def _is_wider(way: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -184,8 +204,8 @@ def _crash_conditions(run: Run, members: Sequence[Verdict]) -> Iterator[dict[str
     yield from separating_conditions([*minimal, *lost], passing)
 
 
-def _needed_conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
-    """The conditions on facts that the minimal case needs to fail."""
+def _named_conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
+    """The conditions on facts that the message of a verdict names."""
     case = decode_verdict_case(verdict)
     if case is not None and BROKEN in case.labels:
         yield BROKEN, case.labels[BROKEN]
@@ -195,9 +215,56 @@ def _needed_conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
             condition = _condition(need)
             if condition is not None:
                 yield need.argument, condition
+    yield from _shared_conditions(verdict)
     layouts = {} if verdict.failure is None else verdict.failure.layouts or {}
     for operand, layout in layouts.items():
         yield f"{operand}{_LAYOUT}", layout
+
+
+def _shared_conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
+    """The conditions that the message names besides the needs, as far as a file can state them."""
+    phrases = {need.phrase for need in verdict.needs}
+    for term in () if verdict.share is None else verdict.share.terms:
+        if term in phrases:
+            continue
+        name, condition = condition_of_term(term)
+        kinds = fact_kinds(name, (verdict.layer,))
+        if kinds and not explain_unmeetable(name, condition, (verdict.layer,)):
+            yield name, condition
+
+
+def condition_of_term(term: str) -> tuple[str, Any]:
+    """A term in words, such as `"largest stride ≥ 2"`, as a fact and its condition."""
+    match = _TERM.fullmatch(term)
+    if match is not None:
+        try:
+            value = ast.literal_eval(match["value"])
+        except (ValueError, SyntaxError):
+            pass
+        else:
+            is_plain = match["sign"] == "=" and isinstance(value, (bool, str))
+            comparison = f"{_SIGNS[match['sign']]}{json.dumps(value)}"
+            return match["name"], value if is_plain else comparison
+    return term.removeprefix("not: "), not term.startswith("not: ")
+
+
+def estimate_share(failing: int, covered: int) -> float:
+    """The share of cases that fails, estimated where `failing` of `covered` failed.
+
+    It is the median estimate, as likely too large as too small, rounded up to two digits. `at_most`
+    leaves room for chance itself.
+    """
+    if failing >= covered:
+        return 1.0
+    low, high = failing / covered, 1.0
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        probability = math.fsum(
+            math.comb(covered, k) * middle**k * (1 - middle) ** (covered - k)
+            for k in range(failing + 1)
+        )
+        low, high = (middle, high) if probability > MEDIAN else (low, middle)
+    return math.ceil(high * 100) / 100
 
 
 def _condition(need: Need) -> Any:

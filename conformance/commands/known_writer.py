@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from conformance.checks import EVERY_CHECK
-from conformance.commands.crash_conditions import cases_with_outcome
-from conformance.commands.known_entry import BROKEN, EntryDraft
+from conformance.commands.crash_conditions import cases_with_outcome, separating_conditions
+from conformance.commands.known_entry import (
+    BROKEN,
+    EntryDraft,
+    estimate_share,
+    is_met,
+    own_conditions,
+)
 from conformance.known.entry import (
     MAX_FILE_BYTES,
     KnownFailure,
@@ -19,10 +28,11 @@ from conformance.known.entry import (
     matches_globs,
     parse_entries,
 )
+from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
 from conformance.layers.encoding import decode_verdict_case
 from conformance.matching.facts import Facts
-from conformance.model.case import Verdict
+from conformance.model.case import Case, Verdict
 from conformance.model.files import read_text, write_atomically
 from conformance.model.plain_text import bounded
 from conformance.reports import summary
@@ -31,6 +41,8 @@ from conformance.reports.results import Run
 from conformance.reports.statuses import status
 
 ENTRY_START = re.compile(r"(?m)^(?=\[\[known\]\])")
+MAX_FURTHER_WAYS = 3
+"""Most alternatives of conditions that an entry gets besides those of its minimal cases."""
 _SUITE_KINDS = ("allowance", "declared", "internal", "stale", "support", "unchecked")
 
 
@@ -43,11 +55,13 @@ class KnownFileDraft:
         new: number of new entries; they have no reason yet.
         stale: reasons of earlier entries that are left out, because no failure of the run needs
             them.
+        broad: for each new entry that covers every case of an item, what it covers.
     """
 
     text: str
     new: int
     stale: tuple[str, ...] = ()
+    broad: tuple[str, ...] = ()
 
 
 def draft_known_file(run: Run, earlier: str = "", name: str = "the earlier file") -> KnownFileDraft:
@@ -66,15 +80,16 @@ def draft_known_file(run: Run, earlier: str = "", name: str = "the earlier file"
         _validate_verdict(verdict)
     kept_texts, stale, kept_entries = _split_earlier_entries(run, earlier, name)
     bugs = summary.clusters(summary.verdicts_with_status(summary.matrix(run)), run.identity.layers)
-    entries = [entry for bug in bugs for entry in _draft_entries(run, bug, kept_entries)]
-    _drop_unmet_conditions(run, entries, kept_entries)
-    for entry in entries:  # With a reason the parser must accept it.
-        parse_entries(
-            entry.text("a reason"), f"no entry can be made of {bounded(entry.bug.first.id, 200)}"
-        )
+    drafts = [entry for bug in bugs for entry in _draft_entries(run, bug, kept_entries)]
+    _cover_failing_cases(run, drafts, kept_entries)
+    entries = [entry for draft in drafts for entry in _limit_shares(run, draft)]
+    broad = [_broad_text(run, entry) for entry in entries]
     parts = [*kept_texts, *(entry.text() for entry in entries)]
     return KnownFileDraft(
-        "\n".join(part.strip("\n") + "\n" for part in parts), len(entries), tuple(stale)
+        "\n".join(part.strip("\n") + "\n" for part in parts),
+        len(entries),
+        tuple(stale),
+        tuple(filter(None, broad)),
     )
 
 
@@ -164,9 +179,10 @@ def _explains_cause(entry: KnownFailure, run: Run, cause: Verdict) -> bool:
 def _draft_entries(
     run: Run, bug: Cluster, kept_entries: Sequence[KnownFailure]
 ) -> Iterator[EntryDraft]:
-    """Draft an entry for a cause, and a second one for checks that need other conditions.
+    """Draft the entries for a cause.
 
-    The wider conditions of those checks would excuse too much in the first check.
+    A verdict without conditions would make an entry cover every case, so verdicts with conditions
+    have entries of their own.
 
     Args:
         bug: the likely cause.
@@ -176,52 +192,143 @@ def _draft_entries(
     members = [
         v for v in members if not any(_explains_cause(entry, run, v) for entry in kept_entries)
     ]
-    if not members:
-        return
+    is_narrow = [bool(own_conditions(v)) or status(v) != "failed" for v in members]
+    for narrow in dict.fromkeys(is_narrow):
+        group = [
+            v
+            for v, narrow_itself in zip(members, is_narrow, strict=True)
+            if narrow_itself is narrow
+        ]
+        yield from _draft_entries_of_group(run, bug, group)
+
+
+def _draft_entries_of_group(
+    run: Run, bug: Cluster, members: Sequence[Verdict]
+) -> Iterator[EntryDraft]:
+    """Draft an entry for verdicts of a cause, and a second one for checks with other conditions.
+
+    The wider conditions of those checks would excuse too much in the first check.
+    """
     checks: dict[str, list[Verdict]] = {}
     for verdict in members:
         checks.setdefault(verdict.check, []).append(verdict)
-    entry = EntryDraft(run, bug, checks.pop(members[0].check))
-    separate = list[Verdict]()
+    joint = EntryDraft(run, bug, checks.pop(members[0].check))
+    separate: list[Verdict] = []
     for check, verdicts in checks.items():
         # The condition of an invalid call is the broken constraint, which valid calls lack.
         same_kind = EVERY_CHECK[check].invalid == EVERY_CHECK[members[0].check].invalid
         if same_kind and all(
-            case is None or entry.covers(case) for case in map(decode_verdict_case, verdicts)
+            case is None or joint.covers(case) for case in map(decode_verdict_case, verdicts)
         ):
-            entry.members += verdicts
+            joint.members += verdicts
         else:
             separate += verdicts
-    yield entry
+    yield joint
     if separate:
         yield EntryDraft(run, bug, separate)
 
 
-def _drop_unmet_conditions(
+def _cover_failing_cases(
     run: Run, entries: Sequence[EntryDraft], kept_entries: Sequence[KnownFailure]
 ) -> None:
-    """Drop as few conditions as possible, so that every failing case of an item is covered.
+    """Widen the entries by as little as possible, so that they cover every failing case of an item.
+
+    A condition is dropped if no further passing case meets the others. Else the case gets a way of
+    its own. If an entry would need many ways, the structure of a case does not decide whether it
+    fails, and conditions are dropped only.
 
     Cases that a kept entry covers need no change. Entries of crashes do not take part: they do not
     cover cases that only fail.
     """
-    failing = [entry for entry in entries if entry.status == "failed"]
+    failing_entries = [entry for entry in entries if entry.status == "failed"]
+    original_ways = {id(entry): deepcopy(entry.ways) for entry in failing_entries}
+    max_ways = {id(entry): len(entry.ways) + MAX_FURTHER_WAYS for entry in failing_entries}
     for verdict in run.verdicts:
-        drafts = [e for e in failing if any(m.id == verdict.id for m in e.members)]
+        drafts = [e for e in failing_entries if any(m.id == verdict.id for m in e.members)]
         if not drafts:
             continue
-        applicable = applicable_entries(kept_entries, verdict, run.identity.backend).values()
-        for case in cases_with_outcome(run, verdict, "f"):
-            if any(entry.covers(case) for entry in applicable):
-                continue
+        kept = applicable_entries(kept_entries, verdict, run.identity.backend).values()
+        failing, passing = (list(cases_with_outcome(run, verdict, kind)) for kind in "fp")
+        uncovered = [case for case in failing if not any(entry.covers(case) for entry in kept)]
+        while (
+            case := next((x for x in uncovered if not any(e.covers(x) for e in drafts)), None)
+        ) is not None:
             nearest = min(drafts, key=lambda entry: len(entry.unmet(case)[1]))
             way, unmet = nearest.unmet(case)
             if BROKEN in unmet:
                 # Another broken constraint needs a way of its own.
                 nearest.ways.append({BROKEN: case.labels[BROKEN]})
                 continue
-            for name in unmet:
-                del way[name]
+            wider = {name: wanted for name, wanted in way.items() if name not in unmet}
+            own = next(separating_conditions([case], passing))
+            is_worse = not wider or _count_met(wider, passing) > _count_met(way, passing)
+            if not is_worse or not own or not max_ways[id(nearest)]:
+                for name in unmet:
+                    del way[name]
+            elif len(nearest.ways) < max_ways[id(nearest)]:
+                nearest.ways.append(own)
+            else:
+                nearest.ways, max_ways[id(nearest)] = original_ways[id(nearest)], 0
+
+
+def _count_met(way: Mapping[str, Any], cases: Sequence[Case]) -> int:
+    """How many cases meet all conditions of a way."""
+    return sum(all(map(partial(is_met, Facts(case)), way, way.values())) for case in cases)
+
+
+def _limit_shares(run: Run, draft: EntryDraft) -> Iterator[EntryDraft]:
+    """State the share of covered cases that fail, in an entry for the checks where some pass.
+
+    In the other checks every covered case fails, so they get an entry without a share.
+    """
+    checks = list(dict.fromkeys(v.check for v in draft.members))
+    shares = {check: _largest_share(run, draft.with_checks([check])) for check in checks}
+    partial_checks = [check for check in checks if shares[check] < 1]
+    for group in (partial_checks, [check for check in checks if check not in partial_checks]):
+        if group:
+            entry = draft.with_checks(group)
+            entry.at_most = max(shares[check] for check in group)
+            yield entry
+
+
+def _largest_share(run: Run, draft: EntryDraft) -> float:
+    """The largest share that may fail in one item; 1 for an entry of crashes."""
+    return max((estimate_share(*counts) for counts in _count_cases(run, draft).values()), default=1)
+
+
+def _count_cases(run: Run, draft: EntryDraft) -> dict[str, tuple[int, int]]:
+    """The numbers of failing and of covered cases in each item that a draft applies to."""
+    # With a reason the parser must accept it.
+    (entry,) = parse_entries(
+        draft.text("a reason"), f"no entry can be made of {bounded(draft.bug.first.id, 200)}"
+    )
+    counts = dict[str, tuple[int, int]]()
+    for verdict in run.verdicts if entry.status == "failed" else ():
+        if not applicable_entries((entry,), verdict, run.identity.backend):
+            continue
+        excuses = Excuses((entry,), EVERY_CHECK[verdict.check])
+        failing, passing = (
+            sum(excuses.is_covered(case, entry) for case in cases_with_outcome(run, verdict, kind))
+            for kind in ("f", "pk")
+        )
+        if failing:
+            counts[verdict.id] = failing, failing + passing
+    return counts
+
+
+def _broad_text(run: Run, entry: EntryDraft) -> str:
+    """What an entry without conditions covers, in words; empty for another entry."""
+    if not entry.is_unconditional:
+        return ""
+    names = (
+        ", ".join(dict.fromkeys(getattr(v, n) for v in entry.members)) for n in ("layer", "check")
+    )
+    limit = "any number of them may fail"
+    if entry.within is not None:
+        limit = f"errors up to {entry.within} bounds are excused"
+    elif entry.at_most < 1:
+        limit = f"up to {entry.at_most:.0%} of them may fail"
+    return f"{': '.join(names)}: covers every case, {limit}"
 
 
 def write(run: Run, path: Path, *, update: bool = False) -> KnownFileDraft:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from conformance.backends.guard import BackendError, unguarded_backend
 from conformance.backends.registry import loaded_as
@@ -25,6 +26,7 @@ from conformance.model.untrusted import as_builtin_str
 NOT_REPRODUCED = (
     "The check passed when it was recorded: the script repeats its steps and judges nothing."
 )
+REQUESTS_TITLE = "The requests for the server's standard input, one a line:"
 ATTEMPTS = 5
 """How often the check runs until it fails again; each run draws new initial values."""
 MAX_CRASH_SECONDS = 10.0
@@ -46,7 +48,8 @@ def make_reproducer(
     For a torch-shaped backend, it needs torch, NumPy, and the module of a layer that is not torch's
     own. For any other backend it needs the adapter. The script of a law that calculates with the
     outputs runs the law itself, so it also needs this package. A backend may write its own script
-    by `script(transcript)`.
+    by `script(transcript)`. If a server in another language is under test, the script ends with the
+    lines of its requests.
 
     Args:
         trial: the failing trial.
@@ -58,6 +61,12 @@ def make_reproducer(
     """
     if ends_process:
         return _script_of_crash(trial, check, _title(trial, check, message), write)
+    script = _write_script(trial, check, message)
+    return script + _request_comments(trial, check)
+
+
+def _write_script(trial: Trial, check: str, message: str) -> str:
+    """Write the script of a failing case that does not end the process."""
     seed, law_trial = 0, trial
     for seed in range(ATTEMPTS):
         transcript = Transcript()
@@ -94,6 +103,17 @@ def make_reproducer(
         torch_seed = seed if is_torch_shaped(trial.backend) else None
         return build_law_script(title, law_trial, law, draws=draws, torch_seed=torch_seed)
     return build_script(title, transcript, printer, failure.finding, proof, draws=draws)
+
+
+def _request_comments(trial: Trial, check: str) -> str:
+    """The requests of the check as comments; empty if the backend is no server or they are long."""
+    if trial.backend.read("record_requests") is None:  # type: ignore[attr-defined]
+        return ""
+    run = partial(_record_check, trial, check, Transcript())
+    lines = trial.backend.call_method("record_requests", run)  # type: ignore[attr-defined]
+    if sum(map(len, lines)) > MAX_SCRIPT_LENGTH:
+        return ""
+    return "\n".join(["", f"# {REQUESTS_TITLE}", *(f"# {line}" for line in lines), ""])
 
 
 def _backend_script(trial: Trial, transcript: Transcript) -> str:

@@ -15,7 +15,10 @@ from conformance.matching.facts import EQUALITY_SIGN, Facts
 from conformance.matching.features import features
 from conformance.matching.rule_search import FeatureTable, Term
 from conformance.model.case import Case
-from conformance.model.cause import MAX_COINCIDENCE, Need, Share
+from conformance.model.cause import EMPTY_BATCH, MAX_COINCIDENCE, Need, Share
+
+EMPTY = "empty = True"
+"""The condition, by the fact's name, that an operand has no elements."""
 
 
 def describe_shared_conditions(
@@ -48,6 +51,9 @@ def describe_shared_conditions(
         if len(passing_with_number) < len(passing_with_needs):
             needs, passing_with_needs = (*needs, as_need(number_change)), passing_with_number
     terms = tuple(need.phrase for need in needs if not need.fails)
+    # Calls shrink to one element before none, so a minimal case without elements needs that.
+    if _are_empty((minimal, *failing)) and EMPTY_BATCH not in terms:
+        terms, passing_with_needs = (*terms, EMPTY), []
     if passing_with_needs:
         separating = _find_separating_condition(
             [*map(_case_features, (minimal, *failing))], [*map(_case_features, passing_with_needs)]
@@ -58,6 +64,11 @@ def describe_shared_conditions(
     return tuple(needs), Share(
         terms, len(failing), failing_count, len(passing_with_needs), len(passing)
     )
+
+
+def _are_empty(cases: Sequence[Case]) -> bool:
+    """Whether each case has an operand without elements."""
+    return all(Facts(case).get("empty") for case in cases)
 
 
 def _case_features(case: Case) -> dict[str, Any]:

@@ -176,6 +176,14 @@ class Log:
             classes=dict(self._classes),
         )
 
+    def _outcomes_text(self) -> str:
+        """The run lengths of the first round's outcomes, and of later rounds if there are any."""
+        first_round = self._letters[: min(self.first_round_count, MAX_DESCRIBED_CASES)]
+        later = "".join(self._letters[self.first_round_count :]).rstrip("n")
+        if len(first_round) < self.first_round_count or not later:
+            return run_lengths(first_round)
+        return run_lengths([*first_round, *later])
+
     def open_verdict(self, item: Item, *, stopped: bool) -> Verdict:
         """The verdict with all counts and comparisons; its status is still open.
 
@@ -189,7 +197,7 @@ class Log:
             ulps=dict(self._evidence.ulps),
             ratios=dict(self._evidence.ratios),
             farthest=self._evidence.farthest,
-            outcomes=run_lengths(self._letters[: min(self.first_round_count, MAX_DESCRIBED_CASES)]),
+            outcomes=self._outcomes_text(),
             worst=None if self._worst is None else case_text(self._worst),
             hits=dict(self._hits),
             grades=dict(self._grades),

@@ -300,7 +300,7 @@ class Verdict:
         farthest: for a function of single numbers, the passing answer with the largest error, and
             its input.
         outcomes: the outcome of each case in order, run-length encoded: `"40p3f157p"`; see
-            `OUTCOMES`.
+            `OUTCOMES`. The cases of later rounds follow those of the first.
         drawn: the arguments of the cases, recorded once, by the first item of the run with these
             cases.
         message: why it failed, or why nothing was checked.

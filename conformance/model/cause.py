@@ -16,6 +16,8 @@ MAX_COINCIDENCE = 0.01
 """The largest accepted probability that a condition separates the cases by chance alone."""
 NEEDS, MORE_OFTEN, CALL_NEEDS = "needs", "fails more often with", "this call needs"
 """The words before the conditions of a cause, from the strongest evidence to the weakest."""
+EMPTY_BATCH = "an empty batch"
+"""The condition that the batch has size 0."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Need:
         if self.varied:
             return f"{name}={self.value}"
         if name == "batch":
-            return {"0": "an empty batch", "1": "a batch"}.get(self.value, "batch > 1")
+            return {"0": EMPTY_BATCH, "1": "a batch"}.get(self.value, "batch > 1")
         if self.other == "None":
             return f"{name} given"
         try:

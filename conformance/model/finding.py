@@ -7,8 +7,10 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
-from conformance.model.untrusted import type_name
+from conformance.model.plain_text import bounded
+from conformance.model.untrusted import RemoteError, is_of_type, type_name
 
 # The kinds of findings.
 KINDS = (
@@ -39,6 +41,8 @@ KINDS = (
 )
 IN_TRAIN_MODE = "in train mode"
 """The `during` text for the part of a check that switches a layer to train mode."""
+MAX_TRACE_LINES, MAX_TRACE_LINE = 10, 200
+"""Most lines that are shown of another process's trace, and most characters of a line."""
 # Modules of the suite that belong to backends.
 _BACKENDS = "conformance.backends"
 
@@ -173,6 +177,8 @@ def exception_finding(
 ) -> Finding:
     """A finding about an exception that the backend raised.
 
+    The trace of another process is shown in place of the frame.
+
     Args:
         step: the step of the trial that raised it: `"call"`.
         says: the exception's text.
@@ -180,17 +186,27 @@ def exception_finding(
     """
     return Finding(
         "exception", step, exception=type_name(error), frame=raising_frame(error),
-        says=says or "no message", accepted=accepted,
+        says=says or "no message", accepted=accepted, notes=_trace_lines(error),
     )  # fmt: skip
+
+
+def _trace_lines(error: BaseException) -> tuple[str, ...]:
+    """The first lines of the trace that another process sent with its error."""
+    is_remote = is_of_type(error, RemoteError)
+    lines = cast("RemoteError", error).trace.splitlines() if is_remote else []
+    shown = [f"  {bounded(line.rstrip(), MAX_TRACE_LINE)}" for line in lines if line.strip()]
+    return tuple(shown[:MAX_TRACE_LINES])
 
 
 def raising_frame(error: BaseException) -> str:
     """The innermost frame of an exception; empty if there is none or it is the suite's own code.
 
+    An error of another process has no frame here.
+
     The path begins at the package, so that it is the same on every machine.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
-    if not frames:
+    if not frames or is_of_type(error, RemoteError):
         return ""
     frame, line = frames[-1]
     module = str(frame.f_globals.get("__name__", ""))

@@ -11,6 +11,19 @@ MAX_VALUE_LENGTH = 120
 """Characters that a message shows of a value."""
 
 
+class RemoteError(RuntimeError):
+    """An error in another process, whose own frames are not those that raise this exception.
+
+    Args:
+        message: what the process says is wrong.
+        trace: its stack trace, one frame a line; empty if it sent none.
+    """
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.trace = trace
+
+
 def type_name(value: Any) -> str:
     """The name of a value's type; ignores a false `__class__` or metaclass."""
     return class_name(type(value))

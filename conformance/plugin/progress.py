@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # Seconds between two lines of a log, and between two states of the live line.
 LOG_INTERVAL = 30.0
+# Share of the items after which the time left is estimated: the first ones take longer, because the
+# backend loads, and so does a layer whose failures are made small.
+MIN_DONE = 0.1
 REDRAW_INTERVAL = 0.1
 ERASE_LINE = "\r\x1b[2K"
 
@@ -32,7 +35,8 @@ class Progress:
     def __init__(self, session: SessionLike) -> None:
         self.session = session
         self.total = len(session.items)
-        self.started = self.last_shown = time.monotonic()
+        self.last_shown = time.monotonic()
+        self._first_verdict: float | None = None
         self._quiet = False
         self._drawn = False
 
@@ -62,6 +66,8 @@ class Progress:
         finally:
             self._quiet = False
         if is_item and report.when == "call":
+            if self._first_verdict is None:
+                self._first_verdict = time.monotonic()
             self.show()
 
     @pytest.hookimpl(wrapper=True)
@@ -89,6 +95,8 @@ class Progress:
     def status_line(self, now: float) -> str:
         """Describe the progress: `120 of 1046 items (11%), 3 failing, about 4 min left`.
 
+        The time left is counted from the first verdict on.
+
         Args:
             now: the present time of `time.monotonic`.
         """
@@ -96,11 +104,12 @@ class Progress:
         done_count = len(recorder.verdicts)
         total = max(self.total, done_count)
         percent = 100 * done_count // total if total else 100
-        seconds_left = (
-            (now - self.started) / done_count * (total - done_count) if done_count else 0.0
-        )
+        started = now if self._first_verdict is None else self._first_verdict
+        seconds_left = (now - started) / max(done_count - 1, 1) * (total - done_count)
         remaining_text = (
-            f", about {format_duration(seconds_left)} left" if done_count < total else ""
+            f", about {format_duration(seconds_left)} left"
+            if MIN_DONE * total <= done_count < total
+            else ""
         )
         word = "differing" if self.session.settings.survey else "failing"
         return f"{done_count} of {total} items ({percent}%), {recorder.bad} {word}{remaining_text}"

@@ -291,3 +291,33 @@ def test_a_broken_law_says_which_call_is_wrong() -> None:
     backend = ModuleBackend("wrong", nn=SimpleNamespace(Linear=Linear))
     _, findings = law_findings(backend, "Linear", "rows", all_cases=True)
     assert any("by the oracle one call is wrong, the other right" in text for text in findings)
+
+
+def test_the_number_got_is_that_of_the_call_which_is_wrong() -> None:
+    """The law names its own layer's call first, and here the other layer's is wrong."""
+
+    class Half(torch.nn.BCELoss):
+        def forward(self, input: Any, target: Any) -> Any:
+            return super().forward(input, target) * 1.5
+
+    Half.__name__ = Half.__qualname__ = "BCELoss"
+    layers = {"BCEWithLogitsLoss": torch.nn.BCEWithLogitsLoss, "Sigmoid": torch.nn.Sigmoid}
+    backend = ModuleBackend("half", nn=SimpleNamespace(BCELoss=Half, **layers))
+    law = next(x for x in CATALOGUE["BCEWithLogitsLoss"].laws if x.name == "probabilities")
+    index = CATALOGUE["BCEWithLogitsLoss"].laws.index(law)
+    failures = []
+    for case in cases("BCEWithLogitsLoss", "float32", 40):
+        trial = Trial(backend, CATALOGUE["BCEWithLogitsLoss"], case)
+        try:
+            laws.check_law(trial, law, index)
+        except Inapplicable:
+            continue
+        except Failure as failure:
+            failures.append(failure.finding)
+    assert failures
+    for finding in failures:
+        first, second = finding.context[1:]
+        assert first.startswith("  one call    BCELoss(")
+        assert second.startswith("  the other   BCEWithLogitsLoss(")
+        assert finding.notes == ("by the oracle one call is wrong, the other right",)
+        assert float(finding.got) == pytest.approx(1.5 * float(finding.wanted), rel=1e-2)

@@ -20,6 +20,7 @@ from conformance.backends import ModuleBackend
 from conformance.backends.capabilities import info_of
 from conformance.commands import cli
 from conformance.commands.crash_conditions import separating_conditions
+from conformance.commands.known_entry import condition_of_term, estimate_share
 from conformance.commands.known_writer import draft_known_file, write
 from conformance.items.planning import Item
 from conformance.items.stream import Stream
@@ -28,6 +29,7 @@ from conformance.known.entry import KnownFailureError, parse_entries
 from conformance.layers.encoding import encode_case
 from conformance.matching.comparison import matches
 from conformance.matching.facts import Facts
+from conformance.model.case import Unsupported
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
@@ -302,3 +304,121 @@ def test_an_entry_of_what_draws_is_never_stale() -> None:
     )
     (entry,) = parse_entries(text, "k.toml")
     assert not entry.strict
+
+
+class FlushingELU(torch.nn.ELU):
+    """Small numbers become 0, so some cases fail for their values alone."""
+
+    factor = 1.0
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        y = super().forward(input)
+        return torch.where(y.abs() < 2.0**-12, 0 * y, y) * self.factor
+
+
+class WrongELU(FlushingELU):
+    """Planted afterwards: every number is too large by half."""
+
+    factor = 1.5
+
+
+class EmptyMean(torch.nn.MSELoss):
+    """The mean of no numbers is 0."""
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor, *weight: Any) -> torch.Tensor:
+        loss = super().forward(input, target, *weight)
+        return torch.zeros_like(loss) if self.reduction == "mean" and not input.numel() else loss
+
+
+class Declining(torch.nn.Conv2d):
+    """Most calls are declined, so that further rounds are drawn; groups are wrong."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        if self.dilation != (1, 1) or self.stride != (1, 1):
+            raise Unsupported("dilation or stride")
+
+    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
+        output = super()._conv_forward(input, weight, bias)
+        return output + 1 if self.groups > 1 else output
+
+
+def _run_values(layer: str, implementation: type, known: Any = (), examples: int = 120) -> Run:
+    implementation.__name__ = implementation.__qualname__ = layer
+    item = Item(layer, "values", "float32", "cpu")
+    backend = ModuleBackend("values", nn=SimpleNamespace(**{layer: implementation}))
+    run_identity = replace(
+        identity((item.id,)), backend="values", examples=examples, seed=0, dtypes=("float32",),
+        options={}, places={},
+    )  # fmt: skip
+    return Run(run_identity, (Engine(backend, examples, 0, known).run(item),))
+
+
+def test_an_entry_without_conditions_states_how_many_cases_may_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _run_values("ELU", FlushingELU)
+    assert run.verdicts[0].status == "failed"
+    draft = draft_known_file(run)
+    (entry,) = parse_entries(draft.text.replace('reason = ""', 'reason = "flushes"'), "k.toml")
+    assert entry.within is not None or entry.at_most < 1
+    assert _run_values("ELU", FlushingELU, (entry,)).verdicts[0].status == "known"
+    assert _run_values("ELU", WrongELU, (entry,)).verdicts[0].status == "failed"
+    if not entry.when:
+        assert len(draft.broad) == 1
+    bare_run = replace(run, verdicts=(replace(run.verdicts[0], needs=(), share=None),))
+    results.write(tmp_path / "r.jsonl", bare_run)
+    command = ["known", str(tmp_path / "r.jsonl"), "--write", str(tmp_path / "k.toml")]
+    assert cli.main(command) == 0
+    printed = capsys.readouterr().out
+    assert "warning: ELU: values: covers every case, up to" in printed
+    assert "narrow it by `when` or `said`" in printed
+
+
+def test_an_entry_has_what_the_message_names_emptiness_included() -> None:
+    run = _run_values("MSELoss", EmptyMean)
+    (verdict,) = run.verdicts
+    assert verdict.status == "failed"
+    text = draft_known_file(run).text.replace('reason = ""', 'reason = "0 for NaN"')
+    (entry,) = parse_entries(text, "k.toml")
+    (way,) = entry.condition_tables
+    assert way.get("empty") is True or 0 in way.values(), text
+    assert way.get("reduction", "mean") == "mean"
+    assert _run_values("MSELoss", EmptyMean, (entry,)).verdicts[0].status == "known"
+
+
+def test_cases_of_further_rounds_are_covered_too() -> None:
+    run = _run_values("Conv2d", Declining, examples=40)
+    (verdict,) = run.verdicts
+    letters = expand_outcomes(verdict.outcomes)
+    assert verdict.status == "failed"
+    assert "f" in letters[40:]
+    assert letters.count("f") == verdict.examples.failed
+    text = draft_known_file(run).text.replace('reason = ""', 'reason = "adds 1"')
+    entries = parse_entries(text, "k.toml")
+    assert _run_values("Conv2d", Declining, entries, 40).verdicts[0].status == "known"
+
+
+@pytest.mark.parametrize(
+    ("term", "name", "condition"),
+    [
+        ("largest stride ≥ 2", "stride", ">=2"),
+        ("input.max > 88.5", "input.max", ">88.5"),
+        ("reduction = 'mean'", "reduction", "mean"),
+        ("padding_mode ≠ 'zeros'", "padding_mode", '!="zeros"'),
+        ("empty = True", "empty", True),
+        ("in_features = out_features", "in_features = out_features", True),
+        ("not: in_features = out_features", "in_features = out_features", False),
+    ],
+)
+def test_a_term_of_a_message_is_a_condition(term: str, name: str, condition: Any) -> None:
+    assert condition_of_term(term) == (name, condition)
+
+
+@pytest.mark.parametrize(
+    ("failing", "covered", "share"), [(1, 40, 0.05), (20, 40, 0.52), (39, 40, 0.99), (7, 7, 1.0)]
+)
+def test_the_share_that_may_fail_is_estimated_from_what_was_seen(
+    failing: int, covered: int, share: float
+) -> None:
+    assert estimate_share(failing, covered) == share

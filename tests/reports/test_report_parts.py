@@ -445,3 +445,29 @@ def test_a_line_of_results_is_as_documented() -> None:
     fields = {name for line in lines for name in line}
     assert {"needs", "outcomes", "drawn", "ratios", "worst"} <= fields
     assert lines[1]["examples"]["failed"] == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "count"),
+    [("mode", ("'bilinear'", "'bicubic'", "'area'"), 3), ("groups", ("2", "4", "8"), 1)],
+)
+def test_needs_of_different_words_are_different_causes(
+    name: str, values: tuple[str, ...], count: int
+) -> None:
+    """Each mode of an interpolation is a formula of its own; numbers above 1 are one condition."""
+    verdicts = [
+        verdict(
+            "functional.interpolate", "values", dtype, "failed",
+            failure=WRONG, needs=(Need(name, value, "1", fails=False),),
+        )
+        for dtype, value in zip(DTYPES, values, strict=False)
+    ]  # fmt: skip
+    assert len(summary.clusters(verdicts, identity().layers)) == count
+
+
+def test_failures_stand_above_the_matrix() -> None:
+    page = html.render(run_of(verdict("Linear", "values", "float32", "failed", failure=WRONG)))
+    sections = [page.index(f'<section id="{name}"') for name in ("heat_map", "failures", "matrix")]
+    assert sections == sorted(sections)
+    links = [page.index(f'<a href="#{name}"') for name in ("heat_map", "failures", "matrix")]
+    assert links == sorted(links)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,3 +124,19 @@ def test_runs_of_other_cases_are_unlike_and_a_report_says_so() -> None:
     selection = dict(dict(provenance(other_draws))["Selection"])
     assert selection["cases drawn"] == provider.DRAWN_PUBLICLY
     assert "cases drawn" not in dict(dict(provenance(run))["Selection"])
+
+
+def test_a_run_opens_without_a_warning_of_hypothesis(tmp_path: Path) -> None:
+    """The suite tries its provider while pytest starts, of which Hypothesis warns otherwise."""
+    server = Path(__file__).parents[1] / "wire" / "reference.py"
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only"),
+            *("--pyargs", "conformance.suite", "--conformance-layer=Linear"),
+            f"--conformance-backend=wire:{shlex.join([sys.executable, str(server)])}",
+        ],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "Linear-values-float32-cpu" in run.stdout
+    assert "Warning" not in run.stdout + run.stderr

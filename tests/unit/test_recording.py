@@ -194,6 +194,24 @@ def test_a_verdict_costs_its_own_line_however_many_items_there_are(
     assert 0 < sum(encoded) <= 2 * sum(map(len, lines))
 
 
+def test_the_time_left_is_counted_from_the_first_verdict_and_told_late() -> None:
+    """A slow start and few slow items make a first estimate that is many times too long."""
+    recorder = SimpleNamespace(verdicts={}, bad=0)
+    settings = SimpleNamespace(survey=False)
+    progress = Progress(
+        SimpleNamespace(items=range(200), recorder=recorder, settings=settings)  # type: ignore[arg-type]
+    )
+    progress._first_verdict = 100.0
+    for done, now, text in (
+        (1, 100.0, "1 of 200 items (0%), 0 failing"),
+        (19, 118.0, "19 of 200 items (9%), 0 failing"),
+        (101, 200.0, "101 of 200 items (50%), 0 failing, about 2 min left"),
+        (200, 300.0, "200 of 200 items (100%), 0 failing"),
+    ):
+        recorder.verdicts = range(done)
+        assert progress.status_line(now) == text
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from conformance.reports.results import read
-from support import install_backends_module, run_session
+from support import cases, install_backends_module, run_session
 
 from conformance.backends import WireBackend, wire_server
 from conformance.backends.capabilities import accepts_of, info_of
 from conformance.backends.registry import load
-from conformance.backends.wire_format import WireError, decode_tensor, encode_tensor
+from conformance.backends.wire_format import Tensor, WireError, decode_tensor, encode_tensor
+from conformance.diagnosis.reproducer import REQUESTS_TITLE
 from conformance.isolation import isolated_engine
 from conformance.items.planning import Item
 from conformance.known.entry import shipped_entries
@@ -204,3 +207,85 @@ def test_layouts_and_layers_that_a_server_lacks_are_declined() -> None:
     with pytest.raises(Unsupported, match="layer ReLU in float32"):
         backend.build(Call("ReLU", {}, {}, "float32", "cpu"))
     assert not backend.offers("Linear", "float16", "cpu")
+
+
+def _failing_server(tmp_path: Path) -> WireBackend:
+    """The reference server with the last output of each call moved by 1."""
+    text = REFERENCE.read_text()
+    wrong = text.replace(
+        "return tensor(y, [*x_", "return tensor([*y[:-1], y[-1] + 1] if y else y, [*x_"
+    )
+    assert wrong != text
+    path = tmp_path / "wrong.py"
+    path.write_text(wrong)
+    return WireBackend([sys.executable, str(path)])
+
+
+def test_the_script_of_a_failure_ends_with_requests_that_a_server_can_be_given(
+    tmp_path: Path,
+) -> None:
+    backend = _failing_server(tmp_path)
+    result = verdict(backend)
+    assert result.status == "failed"
+    assert result.reproducer is not None
+    _, _, comments = result.reproducer.partition(f"# {REQUESTS_TITLE}\n")
+    lines = [line.removeprefix("# ") for line in comments.splitlines()]
+    requests = [json.loads(line) for line in lines]
+    assert [request["op"] for request in requests[:3]] == ["hello", "build", "call"]
+    replayed = subprocess.run(
+        backend._server.command, input="\n".join(lines), capture_output=True, text=True, check=True
+    )
+    answers = [json.loads(line) for line in replayed.stdout.splitlines()]
+    assert [answer["id"] for answer in answers] == [request["id"] for request in requests]
+    assert all("ok" in answer for answer in answers)
+    (output,) = answers[2]["ok"]["outputs"]
+    assert f"{decode_tensor(Tensor(**output)).reshape(-1)[-1]:g}"[:6] in result.message
+
+
+def test_an_error_is_shown_with_the_servers_own_trace(tmp_path: Path) -> None:
+    text = REFERENCE.read_text()
+    raising = text.replace(
+        """    if op == "call":""",
+        """    if op == "call" and len(x_tensor["shape"]) > 1:
+        return {"error": "no rows", "trace": "Error: no rows\\n    at linear (server.js:12)"}
+    if op == "call":""",
+    )
+    assert raising != text
+    path = tmp_path / "raising.py"
+    path.write_text(raising)
+    result = verdict(WireBackend([sys.executable, str(path)]))
+    assert result.status == "failed"
+    assert "call raised RefusedError: no rows\n" in str(result.message)
+    assert "    at linear (server.js:12)" in str(result.message)
+    # The line of the suite that reads the answer helps nobody.
+    assert "wire_server.py" not in str(result.message)
+
+
+def test_a_server_of_float32_alone_is_sent_the_integers_that_the_page_names() -> None:
+    """`dtypes` is about layers: operands are of the layer's dtype, `int64` or `bool`."""
+    backend, dtypes = server(), {}
+    wire_layer = backend.build(Call("Linear", {}, {"weight": np.ones((1, 1))}, "float32", "cpu"))
+    for layer in (
+        "MaxPool2d",
+        "functional.pad",
+        "Linear",
+        "CrossEntropyLoss",
+        "MultiheadAttention",
+    ):
+        drawn = [*cases(layer), *cases(layer, invalid=True)]
+        arrays = [x for case in drawn for x in case.inputs if x is not None]
+        dtypes[layer] = {wire_layer.put(x).dtype for x in arrays}
+    assert dtypes.pop("MultiheadAttention") == {"float32", "int64", "bool"}
+    assert set(map(frozenset, dtypes.values())) == {frozenset({"float32", "int64"})}
+    page = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
+    section = page.partition("### Integer operands")[2].partition("\n#")[0]
+    assert all(name in section for name in ("`int64`", "`bool`", "`MaxPool2d`", "`functional.pad`"))
+
+
+def test_the_glossary_has_the_words_that_its_first_reader_from_outside_lacked() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    rows = [line.split(" | ") for line in (docs / "glossary.md").read_text().splitlines()]
+    meanings = {row[0].removeprefix("| "): row[1] for row in rows if len(row) > 2}
+    assert {"thin", "law", "item", "case", "cotangent", "has", "refused"} <= meanings.keys()
+    assert "RefusedError" in meanings["refused"]
+    assert "(glossary.md)" in (docs / "wire.md").read_text()

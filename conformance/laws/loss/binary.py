@@ -175,7 +175,9 @@ def probabilities(trial: Trial, generator: Generator) -> Claims:
     logit_error = np.abs(np.log(p) - np.log1p(-p) - x) + 2.0**-46 * (1 + np.abs(x))
     side = Rounded(wanted.value, wanted.error + logit_error, wanted.precision)
     yield claim(
-        logits_call, (in_float64(got),), Side(probabilities_call.text(), (in_float64(side),))
+        logits_call,
+        (in_float64(got),),
+        Side(probabilities_call.text(), (in_float64(side),), probabilities_call),
     )
 
 

@@ -177,7 +177,8 @@ function answer(request) {
     if (!operation) throw new Unsupported(request.op);
     return { id: request.id, ok: operation(request) };
   } catch (error) {
-    return { id: request.id, [error instanceof Unsupported ? "unsupported" : "error"]: error.message };
+    if (error instanceof Unsupported) return { id: request.id, unsupported: error.message };
+    return { id: request.id, error: error.message, trace: error.stack };
   }
 }
 
