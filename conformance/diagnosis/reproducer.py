@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from conformance.backends.guard import BackendError, unguarded_backend
+from conformance.backends.memory_guard import MESSAGE_PREFIX
 from conformance.backends.registry import loaded_as
 from conformance.checks import EVERY_CHECK
 from conformance.checks.trial import Trial
@@ -25,6 +26,7 @@ from conformance.model.untrusted import as_builtin_str
 NOT_REPRODUCED = (
     "The check passed when it was recorded: the script repeats its steps and judges nothing."
 )
+GUARDED_ONLY = "Only the memory guard shows it at each call: nn-conformance replay RESULTS ID."
 ATTEMPTS = 5
 """How often the check runs until it fails again; each run draws new initial values."""
 MAX_CRASH_SECONDS = 10.0
@@ -151,6 +153,9 @@ def _script_of_crash(
     trial: Trial, check: str, title: Sequence[str], write: Callable[[str], None] | None
 ) -> str:
     """A script of the steps up to the one that ends the process or hangs."""
+
+    if MESSAGE_PREFIX in "\n".join(title):
+        title = [*title, "", GUARDED_ONLY]
 
     def text(transcript: Transcript) -> str:
         return build_script(
