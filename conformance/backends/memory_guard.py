@@ -15,6 +15,8 @@ import numpy as np
 
 from conformance.model.uninitialized import FILL_BYTE
 
+MESSAGE_PREFIX = "memory guard: "
+"""How each message of the allocator begins."""
 _BEHIND, _BEFORE, _OPERANDS = 1, 2, 4
 ALIGNMENT = 64
 """Bytes of the alignment that torch requests for every tensor."""

@@ -158,6 +158,7 @@ def test_an_access_one_element_beyond_ends_the_call(
     assert verdict["failure"]["what"] in ("call", "vjp", "value_and_vjp")
     assert verdict["call"].startswith("Tanh() on input ")
     assert verdict["command"].endswith(GUARD)
+    assert "Only the memory guard shows it at each call" in verdict["reproducer"]
 
 
 @pytest.mark.parametrize("bug", ["reads_behind_forward", "writes_before_forward"])
