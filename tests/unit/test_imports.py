@@ -63,7 +63,11 @@ def _starts_with_any(name: str, *prefixes: str) -> bool:
     return any(name == p or name.startswith(p + ".") for p in prefixes)
 
 
-WITH_TORCH = {"conformance.networks.trace"} | {
+WITH_TORCH = {
+    "conformance.networks.trace",
+    "conformance.networks.checking",
+    "conformance.commands.check_module",
+} | {
     f"conformance.backends.{name}"
     for name in (
         *(
