@@ -211,7 +211,8 @@ def log_softmax(x: Rounded, axis: int) -> Rounded:
         axis: the axis along which the exponentials of the results sum to 1.
     """
     exponentials, shifted, shift = _shifted_exponentials(x, axis)
-    log_sum = stored_if_declared(log(total(exponentials, axis, keepdims=True)), "log_sum")
+    summed = stored_if_declared(total(exponentials, axis, keepdims=True), "log_sum")
+    log_sum = stored_if_declared(log(summed), "log_sum")
     direct = stored_if_declared(shifted, "log_sum") - log_sum
     with np.errstate(invalid="ignore"):
         alternative = x.detached - (Rounded(shift, np.zeros(shift.shape), x.precision) + log_sum)
@@ -235,9 +236,9 @@ def log_sum_exp(x: Rounded, axis: int, *, keepdims: bool = False) -> Rounded:
         keepdims: keep the axis with length 1.
     """
     exponentials, _, shift = _shifted_exponentials(x, axis)
-    log_sum = Rounded(shift, np.zeros(shift.shape), x.precision) + log(
-        total(exponentials, axis, keepdims=True)
-    )
+    summed = total(stored_if_declared(exponentials, "exponentials"), axis, keepdims=True)
+    log_of_sum = stored_if_declared(log(stored_if_declared(summed, "log_sum")), "log_sum")
+    log_sum = Rounded(shift, np.zeros(shift.shape), x.precision) + log_of_sum
     largest = x.value.max(axis=axis, keepdims=True, initial=-np.inf)
     infinite = np.isinf(largest) & (x.error == 0).all(axis=axis, keepdims=True)
     value = np.where(infinite, largest, log_sum.value)

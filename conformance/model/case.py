@@ -66,7 +66,7 @@ STORED = {
     "grid_samples": "places, weights and sums of a grid sample, and the numbers of an affine grid",
     "normalised": "a norm's normalised input, and its product with the weight before a bias",
     "exponentials": "a softmax's exponentials before the division, its products with a gradient",
-    "log_sum": "the input minus its maximum, and the logarithm of the sum, of a log-softmax",
+    "log_sum": "a log-softmax's input minus its maximum, its sum, and the sum's logarithm",
 }
 """Intermediate results of composites that a backend may store in half precision, by name."""
 

@@ -244,16 +244,16 @@ class NetworkBounds:
                 needed.update(step.operands)
                 if number in self._problems:
                     reaching.add(number)
-                elif self._is_open(step):
+                elif self._is_open(step, needed):
                     self._problems[number] = (
                         f"{step.name}: its discrete result depends on roundings ({step.where})"
                     )
                     reaching.add(number)
         return reaching
 
-    def _is_open(self, step: Step) -> bool:
-        """Whether integers or flags that a step gives change within the bounds of its operands."""
-        discrete = [k for k in step.results if self._trace.dtypes[k] not in FORMATS]
+    def _is_open(self, step: Step, needed: set[int]) -> bool:
+        """Whether needed integers or flags of a step change within the bounds of its operands."""
+        discrete = [k for k in step.results if k in needed and self._trace.dtypes[k] not in FORMATS]
         return any(
             not np.array_equal(self._values[k], sample[k])
             for k in discrete

@@ -137,7 +137,7 @@ def make_inputs(subject: Subject, trial: Trial) -> list[Any] | None:
 def shrink(subject: Subject, failing: Trial) -> Trial:
     """A simpler trial that is also wrong: one row, contiguous, of whole numbers; else the same."""
     for changes in ({"batch": 1}, {"layout": LAYOUTS[0]}, {"regime": "whole numbers"}):
-        simpler = run_trial(subject, replace(failing, **changes))  # type: ignore[arg-type]
+        simpler = run_trial(subject, replace(failing, **changes))
         if simpler is not None and simpler.status == "wrong":
             failing = simpler
     return failing

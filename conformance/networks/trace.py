@@ -176,7 +176,9 @@ class Recorder(TorchFunctionMode):
         self, name: str, func: Any, args: Any, keywords: Any, tensors: Any, results: Any
     ) -> None:
         evaluate: Callable[[Sequence[Any]], Sequence[Any]] | None = None
-        floating = {str(x.dtype) for x in tensors if x.is_floating_point()}
+        numbers = [x for x in tensors if x.is_floating_point()]
+        # A tensor without axes takes the dtype of the others.
+        floating = {str(x.dtype) for x in numbers if x.ndim or not any(y.ndim for y in numbers)}
         drawn = name.endswith("_like") or name in _DRAWS
         problem = f"no oracle knows the operator {name!r}"
         if name in MOVEMENTS or name in TRIANGLES:
@@ -191,7 +193,8 @@ class Recorder(TorchFunctionMode):
         elif len(floating) > 1:
             problem = f"{name!r} mixes {' and '.join(sorted(floating))}"
         elif name in OPERATORS:
-            evaluate = partial(_evaluate_operator, OPERATORS[name], args, keywords)
+            dtype = "".join(floating).removeprefix("torch.")
+            evaluate = partial(_evaluate_operator, OPERATORS[name], args, keywords, dtype)
         self._add_step(name, tensors, results, evaluate or _nothing, "" if evaluate else problem)
 
     def _add_step(self, name: str, tensors: Any, results: Any, evaluate: Any, problem: str) -> None:
@@ -315,8 +318,9 @@ def _evaluate_layer(
 
 
 def _evaluate_operator(
-    function: Callable[..., Any], args: Any, keywords: Any, operands: Sequence[Any]
+    function: Callable[..., Any], args: Any, keywords: Any, dtype: str, operands: Sequence[Any]
 ) -> Sequence[Any]:
+    operands = [cast(x, dtype) if isinstance(x, Rounded) else x for x in operands]
     remaining = iter(operands)
     arguments, named = _substitute(args, remaining), _substitute(keywords, remaining)
     if not any(isinstance(x, Rounded) for x in operands):
