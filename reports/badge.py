@@ -28,9 +28,10 @@ def badge(run: Run) -> str:
     name = outcome.name
     totals, divergences = summary.totals(run), summary.divergences(run)
     passed = totals.statuses.get("passed", 0)
+    grade = f", grade {totals.letter}" if totals.letter else ""
     labels = {
         summary.CONFORMANT: _standard_label(outcome.claim, run.identity.standard)
-        or f"{share(passed, totals.items)} of {totals.items} passed",
+        or f"{share(passed, totals.items)} of {totals.items} passed{grade}",
         summary.NOT_CONFORMANT: f"{sum(totals.statuses.get(s, 0) for s in summary.BAD)} failing",
         summary.INCOMPLETE: "incomplete",
         summary.NOTHING_PASSED: "nothing passed",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from conformance.reports.clusters import Cluster, clusters
+from conformance.reports.grades import class_counts, conforming_share
 from conformance.reports.matrix import matrix, verdicts_with_status
 from conformance.reports.results import Run
 from conformance.reports.statuses import (
@@ -15,11 +16,11 @@ from conformance.reports.statuses import (
     status,
     unique_verdicts,
 )
-from conformance.reports.text import share
 from conformance.reports.untested import check_names, checks_of, untested_checks
 
 from conformance.model.case import Verdict
 from conformance.model.cause import Excuse
+from conformance.model.grades import ClassCounts
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Divergences:
         untested: checks that compared nothing, each with the supported layers concerned.
         not_shown: reasons of known failures whose pinned case passes here, with their verdicts.
         survey: the run is a survey: new divergences are new on this machine.
+        classes: counts of examples by class; empty for files of older versions.
     """
 
     known: tuple[KnownDivergence, ...]
@@ -70,11 +72,12 @@ class Divergences:
     untested: Mapping[str, tuple[str, ...]]
     not_shown: Mapping[str, tuple[Verdict, ...]]
     survey: bool
+    classes: Mapping[str, ClassCounts] = field(default_factory=dict)
 
     @property
     def counts(self) -> str:
-        """`99.9 % of 208,800 cases conform; 31 known divergences, 0 new`."""
-        conforming = share(self.checked - self.failed, self.checked)
+        """`99.9 % of 208 800 cases conform; 31 known divergences, 0 new`."""
+        conforming = conforming_share(self.classes, self.checked, self.failed)
         known_text = (
             "1 known divergence" if len(self.known) == 1 else f"{len(self.known)} known divergences"
         )
@@ -84,7 +87,7 @@ class Divergences:
         listed = self.known or self.inherited or self.not_shown
         where = " on this machine" if self.survey and listed else ""
         parts.append(f"{len(self.new)} new{where}")
-        return f"{conforming} of {self.checked:,d} cases conform; {', '.join(parts)}"
+        return f"{conforming} cases conform; {', '.join(parts)}"
 
     @property
     def headline(self) -> str:
@@ -143,6 +146,7 @@ def divergences(run: Run) -> Divergences:
         untested=untested_checks(matrix(run)),
         not_shown=_not_shown(all_verdicts),
         survey=run.identity.survey,
+        classes=class_counts(all_verdicts),
     )
 
 

@@ -25,6 +25,7 @@ _STEPS = {
     "vjp": "the backward pass of a valid call",
     "value_and_vjp": "the forward and backward pass of a valid call",
     "vjp_of": "the backward pass of a valid call, of some gradients alone",
+    "accumulate": "several backward passes of a valid call",
 }
 _ANSWER = "output"
 _LOST_PROCESS = {"crashed": "the process dies", "hung": "the call does not return"}

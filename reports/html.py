@@ -14,6 +14,7 @@ from conformance.reports.causes import numbers, small_operands
 from conformance.reports.charts import bars, heat_map, whisker
 from conformance.reports.coverage import coverage
 from conformance.reports.embedded_data import compress, pack_results
+from conformance.reports.grades import grade_table
 from conformance.reports.headline import cluster_title
 from conformance.reports.page import TextBudget, render_page
 from conformance.reports.performance import is_drawable, rate, share
@@ -99,6 +100,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         reasons=summary.unsupported(run, table),
         accepted=_accepted(run),
         nearness=nearness,
+        grades=grade_table(run),
         spaces=spaces,
         timings=summary.timings(run),
         dtypes=summary.dtypes(run),

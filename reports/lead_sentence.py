@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from conformance.reports.divergences import divergences
+from conformance.reports.grades import conforming_share
 from conformance.reports.matrix import LayerRow, matrix
 from conformance.reports.results import Run
 from conformance.reports.statuses import is_run_error, is_stale, status
-from conformance.reports.text import cut, grouped, share
+from conformance.reports.text import cut
 
 from conformance.model.case import Verdict
 
@@ -25,10 +26,10 @@ def lead_sentence(run: Run) -> str:
     if not totals.checked:
         return f"{backend} has not been tested: {_nothing_tested(run)}."
     documentation = "its" if identity.backend == "torch" else "torch’s"
-    conforming = share(totals.checked - totals.failed, totals.checked)
+    conforming = conforming_share(totals.classes, totals.checked, totals.failed)
     return (
-        f"{backend} does what {documentation} documentation says in {conforming} of "
-        f"{grouped(totals.checked)} test cases: {_layers(run)}."
+        f"{backend} does what {documentation} documentation says in {conforming} test cases: "
+        f"{_layers(run)}."
     )
 
 

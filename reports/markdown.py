@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 from conformance.reports import summary, support_gaps
+from conformance.reports.grades import letter
 from conformance.reports.results import Run
 from conformance.reports.text import cut, grouped, ratio, share
 
+from conformance.model.grades import GRADES
 from conformance.model.plain_text import visible
 
 MAX_CAUSES = 20
@@ -53,9 +55,13 @@ def _numbers(run: Run, totals: summary.Totals) -> str:
     return (
         f"{grouped(totals.checked)} of {grouped(totals.drawn)} examples checked "
         f"({share(totals.checked, totals.drawn)}), {grouped(totals.comparisons)} numbers compared, "
-        f"largest error ÷ bound {ratio(totals.margin)}. "
+        f"largest error ÷ bound {ratio(totals.margin)}{_grade(totals)}. "
         f"Profile {_plain_text(run.identity.profile)}, seed {run.identity.seed}."
     )
+
+
+def _grade(totals: summary.Totals) -> str:
+    return f", worst grade {totals.letter} ({totals.grade})" if totals.grade else ""
 
 
 def _failures(run: Run, table: summary.Matrix, max_causes: int | None, command: str) -> list[str]:
@@ -110,8 +116,11 @@ def _matrix(table: summary.Matrix) -> list[str]:
     rows = support_gaps.supported_rows(table)
     if not rows:
         return []
+    letters = ", ".join(f"{letter(name)} {name}" for name in GRADES)
     lines = [
         "<details><summary>Layers × checks</summary>",
+        "",
+        f"A letter is the worst grade of the numbers: {letters}.",
         "",
         f"| layer | {' | '.join(_plain_text(check, 40) for check in table.checks)} |",
         f"|---|{'---|' * len(table.checks)}",
@@ -130,7 +139,8 @@ def _cell(cell: summary.MatrixCell | None) -> str:
     tally = cell.tally
     part = tally.statuses.get(tally.status, tally.missing)
     number = "" if part == tally.items else f" {part}/{tally.items}"
-    return f"{summary.GLYPHS[tally.status]} {tally.status}{number}"
+    grade = f" {tally.letter}" if tally.letter else ""
+    return f"{summary.GLYPHS[tally.status]} {tally.status}{number}{grade}"
 
 
 def _icon(name: str) -> str:

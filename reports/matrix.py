@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from conformance.reports.grades import letter, worst_of
 from conformance.reports.results import Run
 from conformance.reports.statuses import (
     BAD,
@@ -35,6 +36,7 @@ class Totals:
         failed, excused: numbers of checked examples; excused = explained by a known failure.
         left_out: examples not run because a known failure would end the process.
         thin: verdicts that passed on too few structures.
+        grade: the worst grade among them (`grades.grade_of`); empty if none has one.
         comparisons: numbers compared with a finite bound.
         margin: largest error ÷ bound, None where no bound applied.
     """
@@ -52,6 +54,12 @@ class Totals:
     excused: int = 0
     left_out: int = 0
     thin: int = 0
+    grade: str = ""
+
+    @property
+    def letter(self) -> str:
+        """The letter of the grade; empty without one."""
+        return letter(self.grade)
 
     @property
     def verdicts(self) -> int:
@@ -169,6 +177,7 @@ def totals(run: Run) -> Totals:
 def tally(verdict_list: Iterable[Verdict], gap: int = 0) -> Totals:
     """Sum up verdicts; `gap` is the number of items without a verdict."""
     number: Counter[str] = Counter()
+    verdict_list = tuple(verdict_list)
     drawn = checked = declined = invalid = comparisons = failed = excused = left_out = thin = 0
     largest_margin: float | None = None
     for verdict in verdict_list:
@@ -189,7 +198,7 @@ def tally(verdict_list: Iterable[Verdict], gap: int = 0) -> Totals:
         next((name for name in SEVERITY if number[name]), "missing"),
         {name: number[name] for name in SEVERITY if number[name]},
         gap, drawn, checked, declined, invalid, comparisons, largest_margin, failed, excused,
-        left_out, thin,
+        left_out, thin, worst_of(verdict_list),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from conformance.reports.statuses import GLYPHS, status
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from conformance.model.grades import LETTERS
 from conformance.model.plain_text import visible
 
 MAX_MESSAGE = 20_000
@@ -58,6 +59,7 @@ def render_page(
                 "base-uri 'none'; form-action 'none'"
             ),
             glyphs=GLYPHS,
+            grade_letters=LETTERS,
             status_of=status,
             limits={
                 "short": text.MAX_SHORT,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from conformance.reports import summary
+from conformance.reports.grades import letter, worst_of
 from conformance.reports.merge import merge, missing_shards
 from conformance.reports.results import Identity, ResultsError, Run
 from conformance.reports.statuses import PARTIAL
@@ -32,6 +33,7 @@ class ScoreCell:
         supported: Σ over all items of the share of examples not declined, ÷ items.
         failures, known: failing verdicts, and known failures, by cause.
         status: the worst status, `PARTIAL`, or `"missing"` if nothing was run.
+        letter: the letter of the worst grade; empty if no numbers have a bound.
     """
 
     items: int
@@ -41,6 +43,7 @@ class ScoreCell:
     failures: tuple[summary.Cluster, ...]
     known: tuple[summary.Cluster, ...]
     status: str
+    letter: str = ""
 
 
 @dataclass(frozen=True)
@@ -251,6 +254,7 @@ def _cell(
         summary.clusters([v for v in present_verdicts if summary.status(v) in summary.BAD], facts),
         summary.clusters([v for v in present_verdicts if summary.status(v) == "known"], facts),
         status,
+        letter(worst_of(present_verdicts)),
     )
 
 

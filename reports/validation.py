@@ -148,11 +148,15 @@ def _counts(verdict: Verdict) -> Iterator[tuple[tuple[str, ...], int]]:
         ("examples: unsupported:", examples.unsupported),
         ("accepted:", verdict.accepted),
         ("hits:", verdict.hits),
+        ("grades:", verdict.grades),
         ("ulps", verdict.ulps),
         ("ratios", verdict.ratios),
     ):
         for name, number in counts.items():
             yield (prefix, name), number
+    for class_name, by_class in examples.classes.items():
+        for name in ("checked", "failed", "excused"):
+            yield ("examples: classes:", class_name, name), getattr(by_class, name)
     yield ("comparisons",), verdict.comparisons
 
 

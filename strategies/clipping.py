@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -71,7 +71,7 @@ def clippings(draw: Draw, layer: str, names: tuple[str, ...], dtype: str) -> Cas
     values: dict[str, Any] = {name: draw(options[name]) for name in options if name in names}
     total_norm = draw(_TOTAL_NORMS) if "total_norm" in names else ""
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     terms = sum(math.prod(shape) for shape in shapes)
     filler = Filler(regime, dtype, seed, max(terms, 1))
     arrays = [np.asarray(filler.operand(*shape)) for shape in shapes]

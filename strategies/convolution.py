@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import (
     Draw,
     Sources,
@@ -195,7 +195,7 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     batch = draw(_batches(profile))
     bias = draw(biases)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
 
     sizes: dict[str, Any] = {
         "stride": writer.size_argument([w.stride for w in windows]),
@@ -246,7 +246,7 @@ def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Ca
     batch = draw(_batches(profile))
     bias = draw(biases)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
 
     kernel = tuple(w.kernel for w in windows)
     extra = [0 if has_output_size else w.output_padding for w in windows]

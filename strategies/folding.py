@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -89,7 +89,7 @@ def foldings(draw: Draw, layer: str, folds: bool, dtype: str) -> Case:
     windows = [first, first if single_window else _window(draw, profile, True)]
     batch, channels = draw(_BATCHES), draw(_WIDE_CHANNELS if profile == "wide" else _CHANNELS)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     leading = () if batch is None else (batch,)
 
     def size_argument(numbers: list[int]) -> int | tuple[int, ...]:

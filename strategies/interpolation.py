@@ -7,7 +7,9 @@ from typing import Any
 
 from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.rounded_sizes import FACTORS as ROUNDED_FACTORS
+from conformance.strategies.rounded_sizes import REGIONS
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -29,9 +31,13 @@ ANTIALIASED = ("bilinear", "bicubic", "lanczos")
 # plain: doubled, or any size; dyadic: a step that is a power of two; same: as long as the input, or
 # twice as long, also by a factor that is neither 1 nor 2; one: an output of length 1; thin: an
 # input of length 1; long: a long last dimension; wide: about as many channels as kernels take at a
-# time.
+# time; rounded: in one dimension the output's length is off by one if it is computed in float32;
+# regions: so are the bounds of areas, if they are computed in floating point.
 profiles = st.sampled_from(
-    ("plain", "any", "any", "any", "dyadic", "same", "same", "one", "thin", "long", "wide")
+    (
+        *("plain", "any", "any", "any", "dyadic", "same", "same", "one", "thin", "long", "wide"),
+        *("rounded", "regions"),
+    )
 )
 ranks = st.sampled_from((4, 3, 4, 5))
 lengths = st.integers(1, 5)
@@ -46,6 +52,15 @@ FACTORS = (2.0, 3.0, 1.5, 0.5, 2.5, 0.75, 1.25, 1.3, 0.3, 0.7, 2.1, 1.1, 4.0, 0.
 factors = st.sampled_from(FACTORS)
 doubling = st.sampled_from((2.0, 4.0, 0.5))
 parts = st.sampled_from((0.25, 0.5, 0.3, 0.75))
+rounded_factors = st.sampled_from(ROUNDED_FACTORS)
+# In the last four an area has more than 32 elements.
+regions = st.sampled_from((*REGIONS, (70, 2), (97, 1), (68, 2), (40, 1)))
+few = st.integers(1, 2)
+
+
+def has_certain_product(length: int, factor: float) -> bool:
+    """Whether length·factor is at least 1, and float64 does not change its whole part."""
+    return 1 <= int(Fraction(factor) * length) == int(length * factor)
 
 
 def is_unambiguous(length: int, factor: float) -> bool:
@@ -100,6 +115,8 @@ def draw_sizes(
         dims: number of spatial dimensions.
         writer: decides whether sizes are one number or a tuple.
     """
+    if profile in ("rounded", "regions"):
+        return _draw_rounded_sizes(draw, profile, dims)
     kind = draw(st.sampled_from(("factor", "size", "factor", "size", "factors")))
     last = [k == dims - 1 for k in range(dims)]
     if kind == "size":
@@ -128,6 +145,16 @@ def draw_sizes(
     }
 
 
+def _draw_rounded_sizes(draw: Draw, profile: str, dims: int) -> tuple[list[int], dict[str, Any]]:
+    """Draw a row of a table for one dimension, and short lengths for the others."""
+    rows: list[tuple[int, Any]] = [(draw(few), 2.0 if profile == "rounded" else 1)] * dims
+    rows[draw(st.integers(0, dims - 1))] = draw(
+        rounded_factors if profile == "rounded" else regions
+    )
+    name = "scale_factor" if profile == "rounded" else "size"
+    return [n for n, _ in rows], {name: tuple(x for _, x in rows)}
+
+
 @composite
 def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of interpolate or Upsample.
@@ -138,6 +165,8 @@ def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
     function = layer == "functional.interpolate"
     profile, rank = draw(profiles), draw(ranks)
     mode = draw(st.sampled_from((MODES if function else MODULE_MODES)[rank]))
+    if profile == "regions":
+        mode, profile = ("area", profile) if function else (mode, "rounded")
     antialias = (draw(yes_no) and function and mode in ANTIALIASED) or mode == "lanczos"
     # The profile is about the factor: with align_corners or a recomputed one it has no effect.
     factor_matters = profile == "same"
@@ -175,6 +204,7 @@ def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
 def upsamplings(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `"UpsamplingNearest2d"` or `"UpsamplingBilinear2d"`, whose mode is fixed."""
     profile = draw(profiles)
+    profile = "rounded" if profile == "regions" else profile
     space, size_arguments = draw_sizes(draw, profile, 2, ArgumentWriter(draw(masks)))
     return _case(draw, layer, dtype, profile, space, size_arguments)
 
@@ -182,8 +212,9 @@ def upsamplings(draw: Draw, layer: str, dtype: str) -> Case:
 def _case(
     draw: Draw, layer: str, dtype: str, profile: str, space: list[int], arguments: dict[str, Any]
 ) -> Case:
-    batch, depth = draw(batches), draw(wide_channels if profile == "wide" else channels)
-    regime, seed = draw(regimes), draw(seeds)
+    batch = draw(few if profile in ("rounded", "regions") else batches)
+    depth = draw(wide_channels if profile == "wide" else channels)
+    regime, seed = draw(sum_regimes), draw(seeds)
     x = Filler(regime, dtype, seed, 4 ** len(space), factors=1).operand(batch, depth, *space)
     labels = {"profile": profile, "regime": regime}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)

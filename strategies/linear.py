@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, regimes, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -63,7 +63,7 @@ def linears(draw: Draw, layer: str, dtype: str) -> Case:
     bias = draw(biases)
     vector = functional and draw(st.integers(0, 3)) == 3
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     terms = max(in_features, out_features, math.prod(leading)) + 1
     filler = Filler(regime, dtype, seed, terms)
     outputs = () if vector else (out_features,)
@@ -90,7 +90,7 @@ def bilinears(draw: Draw, layer: str, dtype: str) -> Case:
     in1, in2, out = draw(few_features), draw(few_features), draw(few_features)
     bias = draw(biases)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     terms = max(in1 * in2, in1 * out, in2 * out, math.prod(leading)) + 1
     filler = Filler(regime, dtype, seed, terms, factors=3)
     x1, x2 = filler.operand(*leading, in1), filler.operand(*leading, in2)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ def _convolution(draw: Draw, name: str, dtype: str) -> Case:
     batch = draw(_batches)
     bias = draw(_biases)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     terms = max(inputs, outputs) * math.prod(kernel) + max(batch, default=1) * math.prod(lengths)
     filler = Filler(regime, dtype, seed, terms)
     x = filler.operand(*batch, inputs, *lengths)

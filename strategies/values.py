@@ -12,9 +12,35 @@ from conformance.model.formats import REAL_DTYPE, format_of, round_to
 # The simplest comes first: shrinking moves towards the front.
 REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large", "subnormal")
 regimes = st.sampled_from(REGIMES)
+SUM_REGIMES = (*REGIMES, "outliers")
+"""Regimes of layers that add up elements."""
+sum_regimes = st.sampled_from(SUM_REGIMES)
+rounding_regimes = st.sampled_from(("normal", "mixed", "outliers", "normal"))
+"""Regimes in which a sum of many elements rounds."""
 # Regimes of layers whose activations saturate.
 SATURATING_REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large")
 seeds = st.integers(0, 2**32 - 1)
+
+
+# Exponents of most elements and of outliers. Of float16 neither end may leave the normal numbers.
+_OUTLIERS = {"float16": (-11, 10), "bfloat16": (-10, 10), "float32": (-10, 10),
+             "float64": (-10, 10)}  # fmt: skip
+
+
+def with_outliers(
+    values: np.ndarray, dtype: str, generator: np.random.Generator, share: float = 1.0
+) -> np.ndarray:
+    """Enlarge one element in 64, at least one, by 2^10, and reduce the others by as much.
+
+    Args:
+        values: about as large as 1.
+        dtype: of the real parts.
+        share: part of the outliers' exponent, where their powers or products are added up.
+    """
+    low, high = _OUTLIERS[dtype]
+    exponents = np.full(values.size, low)
+    exponents[generator.permutation(values.size)[: max(values.size // 64, 1)]] = int(high * share)
+    return np.asarray(values * np.exp2(exponents).reshape(values.shape))
 
 
 class Filler:
@@ -24,9 +50,12 @@ class Filler:
     exact in the dtype, forward and backward. `full` goes up to that limit,
     ⌊(2^p/terms)^(1/factors)⌋. `subnormal` has products around the smallest normal number. Either
     all factors are equally small, or one (such as the weight) is subnormal and the others around 1.
+    `outliers`: in the first factor few elements are about 10⁶ times as large as the others. A
+    difference of two running sums has the rounding errors of all earlier elements, so that after an
+    outlier none of its digits is right.
 
     Args:
-        regime: one of `REGIMES`.
+        regime: one of `SUM_REGIMES`.
         terms: largest number of terms in any sum of the call or its gradients.
         factors: number of operands multiplied with each other (3 for bilinear layers).
     """
@@ -51,6 +80,9 @@ class Filler:
         """Fill an array that takes part in products: an input, a weight."""
         self.operands += 1
         share = float(self.operands == self.smallest) if self.smallest else 1 / self.factors
+        if self.regime == "outliers" and self.operands == 1:
+            values = self._array(shape, self.limit, share)
+            return round_to(with_outliers(values, self.real, self.generator, share), self.dtype)
         return self._array(shape, self.limit, share)
 
     def addend(self, *shape: int) -> np.ndarray:

@@ -165,12 +165,17 @@ def start() -> None:
     """Start the process to fork from, unless there is one; it ends with this process."""
     if SOCKET in os.environ or not hasattr(os, "fork"):
         return
+    from conformance.isolation.guard_library import build_library, preloaded
     from conformance.isolation.poison import poisoned
     from conformance.model.limits import keep_to_one_thread
+    from conformance.model.usage_error import UsageError
 
     folder = tempfile.mkdtemp(prefix="warm-")
     path, environment = str(Path(folder) / "socket"), poisoned(os.environ)
     keep_to_one_thread(environment)
+    # The allocator of the memory guard does nothing until a process starts it.
+    with contextlib.suppress(UsageError):
+        environment = preloaded(environment, build_library())
     process = subprocess.Popen(
         [sys.executable, "-P", __file__, path], stdin=subprocess.PIPE, env=environment
     )

@@ -89,6 +89,24 @@ def stored_if_declared(x: Rounded, name: str) -> Rounded:
     return with_pullback(result, [x], lambda cotangent: [cotangent])
 
 
+def stored_with_gradient_if_declared(x: Rounded, name: str) -> Rounded:
+    """As `stored_if_declared`, and its gradient is stored, too.
+
+    Use it where the steps before and after a stored result are functions of their own, each with a
+    backward pass of its own.
+
+    Args:
+        x: computed wide.
+        name: the result's name in `Numerics.stored`.
+    """
+    result = stored_if_declared(x, name)
+    if result is x:
+        return x
+    return with_pullback(
+        result.detached, [x], lambda cotangent: [stored_if_declared(cotangent.detached, name)]
+    )
+
+
 def stepwise_if_declared(x: Rounded, name: str) -> Rounded:
     """The same operand; further steps are stored if the backend declares that it stores them.
 
@@ -163,6 +181,8 @@ def converted(x: Rounded, dtype: str | None) -> Rounded:
         absolutes=outer.absolutes,
         saturates=outer.saturates,
         stepwise=outer.stepwise,
+        stored=outer.stored,
+        grade=outer.grade,
     )
     if FORMATS[dtype].bits >= FORMATS[outer.dtype].bits and dtype != "float16":
         result = Rounded(read.value, read.error, inner)

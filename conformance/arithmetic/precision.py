@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from conformance.model.case import ULP, Numerics
 from conformance.model.formats import FORMATS, REAL_DTYPE, format_of
+from conformance.model.grades import CLOSE, EXACT
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Precision:
         stored: names of intermediate results that the backend stores in the dtype
             (`stored_if_declared`).
         store: the dtype in which a wide composite stores its result; empty if it is not wide.
+        grade: `EXACT` or `CLOSE` where answers are compared by the bound of that grade instead.
     """
 
     dtype: str
@@ -46,6 +48,7 @@ class Precision:
     stepwise: bool = False
     stored: frozenset[str] = frozenset()
     store: str = ""
+    grade: str = ""
 
     def ulp(self, name: str) -> float:
         """Largest error of an elementary function, in units in the last place."""
@@ -121,4 +124,5 @@ class Precision:
             # Where the unit roundoff is declared, it is that of every operation.
             stepwise=numerics.stepwise or bool(numerics.unit_roundoff),
             stored=frozenset(numerics.stored),
+            grade=numerics.grade if numerics.grade in (EXACT, CLOSE) else "",
         )

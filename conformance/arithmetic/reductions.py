@@ -12,7 +12,7 @@ import numpy as np
 
 from conformance.arithmetic.elementary import constant, exp, log, square
 from conformance.arithmetic.exactness import any_true
-from conformance.arithmetic.half_precision import saved_for_backward
+from conformance.arithmetic.half_precision import saved_for_backward, stored_if_declared
 from conformance.arithmetic.rounded import (
     ORACLE_UNIT,
     Rounded,
@@ -186,6 +186,7 @@ def softmax(x: Rounded, axis: int) -> Rounded:
         axis: the axis along which the results sum to 1.
     """
     exponentials, _, _ = _shifted_exponentials(x, axis)
+    exponentials = stored_if_declared(exponentials, "exponentials")
     quotient = exponentials / total(exponentials, axis, keepdims=True)
     reciprocal_error = (x.precision.unit + ORACLE_UNIT) * quotient.abs_bound + x.precision.underflow
     error = quotient.error + np.where(quotient.error > 0, reciprocal_error, 0.0)
@@ -194,9 +195,10 @@ def softmax(x: Rounded, axis: int) -> Rounded:
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         # p·(c − Σ c p), or c p − p·Σ c p, which rounds the products.
         p = saved_for_backward(result)
-        weighted = cotangent * p
+        weighted = stored_if_declared(cotangent * p, "exponentials")
         inner = total(weighted, axis, keepdims=True)
-        centred, expanded = p * (cotangent.detached - inner), weighted - p * inner
+        difference = stored_if_declared(cotangent.detached - inner, "exponentials")
+        centred, expanded = p * difference, weighted - p * inner
         return [centred.with_error(np.maximum(centred.error, expanded.error))]
 
     return with_pullback(result, [x], pull)
@@ -209,8 +211,8 @@ def log_softmax(x: Rounded, axis: int) -> Rounded:
         axis: the axis along which the exponentials of the results sum to 1.
     """
     exponentials, shifted, shift = _shifted_exponentials(x, axis)
-    log_sum = log(total(exponentials, axis, keepdims=True))
-    direct = shifted - log_sum
+    log_sum = stored_if_declared(log(total(exponentials, axis, keepdims=True)), "log_sum")
+    direct = stored_if_declared(shifted, "log_sum") - log_sum
     with np.errstate(invalid="ignore"):
         alternative = x.detached - (Rounded(shift, np.zeros(shift.shape), x.precision) + log_sum)
     error = np.maximum(direct.error, alternative.error)
@@ -220,7 +222,7 @@ def log_softmax(x: Rounded, axis: int) -> Rounded:
     )
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        summed = total(cotangent, axis, keepdims=True)
+        summed = stored_if_declared(total(cotangent, axis, keepdims=True), "log_sum")
         return [cotangent.detached - exp(saved_for_backward(result)) * summed]
 
     return with_pullback(result, [x], pull)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from itertools import islice
 from typing import Any
@@ -41,17 +42,26 @@ MAX_DEVICES = 1000
 """Most devices accepted from `devices()`."""
 
 
-def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
-    """Call `numerics(dtype)` of a backend; return None where it has no such member.
+def numerics_of(
+    backend: Backend, dtype: str, device: str = "cpu", layer: str = ""
+) -> Numerics | None:
+    """Call `numerics` of a backend; return None where it has no such member.
+
+    Args:
+        dtype, device: where it computes.
+        layer: name of the layer; empty = no particular one.
 
     Raises:
         BackendError: if the member raises.
         Failure: if it returns neither a valid `Numerics` nor None.
     """
     guard = guarded(backend)
-    if guard.read("numerics") is None:
+    method = guard.read("numerics")
+    if method is None:
         return None
-    numerics = guard.call_method("numerics", dtype)
+    parameters = _parameter_names(method)
+    places = {name: x for name, x in (("device", device), ("layer", layer)) if name in parameters}
+    numerics = guard.call_method("numerics", dtype, **places)
     if numerics is None:
         return None
     member_text = f"numerics({dtype!r})"
@@ -74,6 +84,14 @@ def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
             expected = f"valid numbers: at most {max_ulp:g} ulp for {name} in {dtype}"
             raise Failure(contract_violation(member_text, safe_repr(numerics), expected))
     return validated
+
+
+def _parameter_names(method: Any) -> tuple[str, ...]:
+    """Names of a method's parameters; empty if it does not show them."""
+    try:
+        return tuple(inspect.signature(method).parameters)
+    except Exception:  # the method may be of any kind, also one whose attributes raise
+        return ()
 
 
 def declared_deviations(backend: Backend, dtype: str) -> dict[str, str]:

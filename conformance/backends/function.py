@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from conformance.backends.memory_guard import place_operand
 from conformance.model.case import Call, Case, NotOffered, Unsupported, Updated, is_function
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class FunctionBackend:
             raise NotOffered(f"layout={layout!r}")
         if dtype == "bfloat16":
             raise NotOffered("dtype='bfloat16'")
-        return np.array(array, dtype=dtype)
+        return place_operand(np.array(array, dtype=dtype))
 
     def get(self, native: Any) -> np.ndarray:
         """Copy a native array to the host: float64, complex128, int64 or bool, without rounding."""

@@ -16,6 +16,7 @@ from conformance.backends.foreign_calls import (
     original_exception,
     read_member,
 )
+from conformance.backends.memory_guard import guarded_memory
 from conformance.backends.sanitize import MAX_ENTRIES, MAX_NAME, RESULT_READERS, read_mapping
 from conformance.model.case import Call, Unsupported
 from conformance.model.failure import Failure
@@ -29,8 +30,12 @@ from conformance.model.untrusted import (
 )
 from conformance.model.usage_error import UsageError
 
-_COMPUTING_MEMBERS = ("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp")
+_COMPUTING_MEMBERS = ("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp", "accumulate")
 """Members that compute: after each of them the guard reads the layer's `fallbacks`."""
+
+
+_PLACING_MEMBERS = ("put", "load")
+"""Members that copy the suite's arrays to operands of the backend."""
 
 
 class BackendError(UsageError):
@@ -50,7 +55,8 @@ class GuardedMethod:
         self._layer, self._name, self._function = layer, name, function
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        result = call_foreign(self._function, *arguments, **keywords)
+        with guarded_memory(operands=self._name in _PLACING_MEMBERS):
+            result = call_foreign(self._function, *arguments, **keywords)
         if self._name in _COMPUTING_MEMBERS:
             _decline_fallbacks(self._layer)
         return RESULT_READERS[self._name](result)
@@ -178,7 +184,7 @@ class GuardedBackend(Trusted):
         except Exception as error:
             raise self.usage_error(f"reading {name} raised {describe_exception(error)}") from error
 
-    def call_method(self, name: str, *arguments: Any) -> Any:
+    def call_method(self, name: str, *arguments: Any, **keywords: Any) -> Any:
         """Call a method and return its result unchecked.
 
         Raises:
@@ -188,9 +194,9 @@ class GuardedBackend(Trusted):
         if not callable(method):
             raise self.unexpected_member(name, "a method", method)
         try:
-            return call_foreign(method, *arguments)
+            return call_foreign(method, *arguments, **keywords)
         except Exception as error:
-            argument_texts = ", ".join(map(safe_repr, arguments))
+            argument_texts = ", ".join(map(safe_repr, (*arguments, *keywords.values())))
             raise self.usage_error(
                 f"{name}({argument_texts}) raised {describe_exception(error)}"
             ) from error
@@ -202,7 +208,9 @@ class GuardedBackend(Trusted):
             Unsupported: if the backend declines the call.
             Failure: if the result lacks a member that every layer must have.
         """
-        return GuardedLayer(call_foreign(read_member(self.inner, "build"), layer_call))
+        with guarded_memory(operands=True):
+            layer = call_foreign(read_member(self.inner, "build"), layer_call)
+        return GuardedLayer(layer)
 
 
 def guarded(backend: Any, label: str = "backend") -> Any:

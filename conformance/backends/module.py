@@ -69,7 +69,9 @@ def pin_precision() -> None:
         torch.set_num_threads(int(threads))
 
 
-TORCH_STORED = tuple(STORED)
+TORCH_STORED = tuple(
+    name for name in STORED if name not in ("normalised", "exponentials", "log_sum")
+)
 """Intermediate results that torch's CPU kernels store in half precision, measured on torch 2.13.
 
 For [100, 100.5, 101, 101.5] in bfloat16 the mean is 101 instead of 100.75. BatchNorm2d then returns
@@ -123,15 +125,15 @@ class ModuleBackend:
         """The CPU and every CUDA device that torch sees."""
         return devices()
 
-    def numerics(self, dtype: str) -> Numerics:
+    def numerics(self, dtype: str, device: str = "cpu") -> Numerics:
         """Declare that bfloat16 flushes subnormal numbers, and what half precision stores.
 
         x86 CPUs multiply bfloat16 by VDPBF16PS or AMX, which read and write subnormal numbers as
         zero in every mode (Intel, *Architecture Instruction Set Extensions*). The second
-        declaration is `stored` of the constructor.
+        declaration is `stored` of the constructor, which is about kernels of CPUs.
         """
-        half = dtype in ("bfloat16", "float16")
-        return Numerics(flush_to_zero=dtype == "bfloat16", stored=self.stored if half else ())
+        stores = dtype in ("bfloat16", "float16") and device == "cpu"
+        return Numerics(flush_to_zero=dtype == "bfloat16", stored=self.stored if stores else ())
 
     def wrap(self, module: torch.nn.Module) -> Any:
         """Return the module unchanged; override it to transform the module, e.g. by compiling."""
@@ -347,6 +349,36 @@ class ModuleLayer:
                 x.requires_grad_(True)
         return inputs, {name: x for name, x in gradients.items() if name in wanted}
 
+    def accumulate(
+        self,
+        inputs: Sequence[Any],
+        calls: Sequence[Sequence[Sequence[Any]]],
+        **keywords: Any,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Gradients that several backward passes add to `grad`, as `backward()` does.
+
+        Args:
+            calls: for each call the cotangents of its backward passes; all but the last of them
+                keep the graph.
+        """
+        parameters = {} if self.module is None else dict(self.module.named_parameters())
+        leaves = self._make_leaves(inputs)
+        sources = _recorded((*leaves, *parameters.values()))
+        try:
+            with torch.enable_grad(), decline_missing_kernels():
+                for passes in calls:
+                    result = self._forward(*self._clone_written(leaves), **keywords)
+                    for count, cotangents in enumerate(passes, 1):
+                        _add_gradients(result, cotangents, sources, keep=count < len(passes))
+            gradients = {id(x): torch.zeros_like(x) if x.grad is None else x.grad for x in sources}
+        finally:
+            for x in sources:
+                x.grad = None
+        return (
+            tuple(None if x is None else gradients.get(id(x)) for x in leaves),
+            {name: gradients.get(id(x)) for name, x in parameters.items()},
+        )
+
     def _pull_back(
         self,
         wanted: Collection[str] | None,
@@ -360,9 +392,7 @@ class ModuleLayer:
             result = self._forward(*self._clone_written(leaves), **keywords)
             outputs = result if isinstance(result, tuple) else (result,)
             pairs = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None]
-            sources = [
-                x for x in (*leaves, *parameters.values()) if x is not None and x.requires_grad
-            ]
+            sources = _recorded((*leaves, *parameters.values()))
             with decline_missing_kernels():
                 gradients = _compute_gradients(
                     [(y, c) for y, c in pairs if y.requires_grad], sources
@@ -462,6 +492,32 @@ class ModuleLayer:
             return float(start.elapsed_time(end)) / 1000
 
         return stop
+
+
+def _recorded(tensors: Sequence[Any]) -> list[Any]:
+    """The tensors that record gradients, each once."""
+    return list({id(x): x for x in tensors if x is not None and x.requires_grad}.values())
+
+
+def _add_gradients(
+    result: Any, cotangents: Sequence[Any], sources: Sequence[Any], *, keep: bool
+) -> None:
+    """Run one backward pass, which adds to `grad` of the sources.
+
+    Args:
+        keep: whether the graph is kept for another pass.
+    """
+    outputs = result if isinstance(result, tuple) else (result,)
+    pairs = [
+        (y, c)
+        for y, c in zip(outputs, cotangents, strict=True)
+        if c is not None and y.requires_grad
+    ]
+    if pairs and sources:
+        used_outputs, used_cotangents = zip(*pairs, strict=True)
+        torch.autograd.backward(
+            used_outputs, used_cotangents, retain_graph=keep, inputs=list(sources)
+        )
 
 
 def _compute_gradients(pairs: Sequence[tuple[Any, Any]], sources: Sequence[Any]) -> dict[int, Any]:

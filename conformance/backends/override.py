@@ -159,6 +159,16 @@ class OverrideLayer(ModuleLayer):
             raise NotOffered(f"gradients not offered: {_backward_text(result[0])} is torch's own")
         return result
 
+    def accumulate(
+        self,
+        inputs: Sequence[Any],
+        calls: Sequence[Sequence[Sequence[Any]]],
+        **keywords: Any,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Gradients that several backward passes add up."""
+        with self._overrides.require_hit(), self._overrides:
+            return super().accumulate(inputs, calls, **keywords)
+
     def fallbacks(self) -> Sequence[str]:
         """The operators that their own replacements have called."""
         return self._overrides.fallen_back_operators()

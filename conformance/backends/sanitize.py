@@ -142,6 +142,7 @@ RESULT_READERS: Mapping[str, Callable[[Any], Any]] = {
     "device": _name_reader("device", "the name of a device, such as 'cpu'"),
     "shape": _read_shape, "state": _read_state, "attributes": _read_attributes, "aliases": _bool,
     "vjp": _gradients_reader("vjp"), "vjp_of": _gradients_reader("vjp_of"),
+    "accumulate": _gradients_reader("accumulate"),
     "value_and_vjp": _read_outputs_and_gradients,
     "load": _unchanged, "train": _unchanged, "sync": _unchanged, "stopwatch": _unchanged,
     "copy": _unchanged, "fallbacks": _unchanged,

@@ -9,6 +9,7 @@ from typing import Any
 
 from conformance.checks import cotangents
 from conformance.checks.answers import Expected, ExpectedGradients
+from conformance.checks.related_cases import ON_OWN_WEIGHT, case_on_own_weight, updates_state
 from conformance.checks.trial import Evidence, Trial
 from conformance.checks.values import compare, largest_error
 from conformance.matching.facts import operands_differentiated_alone
@@ -21,8 +22,9 @@ def check(trial: Trial) -> Evidence:
     """Compare vector-Jacobian products of two calls, and outputs while recording, with the oracle.
 
     Raises:
-        Failure: if a gradient is missing, unexpected, of the wrong shape, or beyond its bound; if a
-            second call accumulates; if outputs are wrong while gradients are recorded.
+        Failure: if a gradient is missing, unexpected, of the wrong shape, or beyond its bound. Also
+            if a second call accumulates, if backward passes do not add up, or if outputs are wrong
+            while gradients are recorded.
         Unsupported: if the backend offers no gradients.
     """
     if getattr(trial.layer, "vjp", None) is None:
@@ -42,7 +44,44 @@ def check(trial: Trial) -> Evidence:
         # A backend without initial values is for the check `state`, not for this one.
         with suppress(Unsupported):
             evidence += _check_after_first_call(trial, expected)
+    evidence += _check_accumulation(trial, expected) + _check_on_own_weight(trial)
     return evidence + _check_recording_forward(trial.with_original_operands())
+
+
+def _check_accumulation(trial: Trial, expected: ExpectedGradients) -> Evidence:
+    """Compare g + g − g, as three backward passes add it up, in every fourth case.
+
+    The second pass goes through the graph that the first one kept, where the documentation allows
+    that; the third goes through a new call.
+    """
+    accumulate, case = getattr(trial.layer, "accumulate", None), trial.case
+    changes = updates_state(trial) or trial.spec.randomness.is_used(case.call)
+    wanted = (*expected.inputs, *expected.parameters.values())
+    if accumulate is None or changes or case.seed % 4 != 1 or all(x is None for x in wanted):
+        return Evidence()
+    cotangent = cotangents.put_cotangents(trial, expected.cotangents)
+    negative = [None if c is None else -c for c in expected.cotangents]
+    kept = trial.spec.traits.keeps_graph(case)
+    first_calls = ((cotangent, cotangent),) if kept else ((cotangent,), (cotangent,))
+    calls = (*first_calls, (cotangents.put_cotangents(trial, negative),))
+    result = trial.run_step("accumulate", accumulate, trial.natives, calls, **case.keywords)
+    return compare_gradients(trial, result, expected.accumulated, "that three passes add up")
+
+
+def _check_on_own_weight(trial: Trial) -> Evidence:
+    """Compare gradients where an input is one of the layer's own parameters."""
+    own_case = case_on_own_weight(trial.case)
+    if own_case is None:
+        return Evidence()
+    own = trial.trial_of(own_case)
+    own.layer = trial.layer
+    expected = cotangents.expected_gradients(own)
+    natives = cotangents.put_cotangents(own, expected.cotangents)
+    try:
+        return compare_gradients(own, call_vjp(own, natives), expected)
+    except Failure as failure:
+        finding = failure.finding.in_part(ON_OWN_WEIGHT).in_context(own.text())
+        raise Failure(finding) from failure
 
 
 def call_vjp(trial: Trial, natives: Sequence[Any]) -> Any:

@@ -14,11 +14,15 @@ from conformance.arithmetic.choices import Choices, join_choices
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
-from conformance.layers.fitting import select_places
+from conformance.layers.fitting import fit_arguments, select_places
 from conformance.model.case import Call, Case
 from conformance.model.protocols import Layer
+from conformance.spec.layer_spec import LayerSpec
 
 Arrays = Mapping[str, np.ndarray]
+
+ON_OWN_WEIGHT = "on its own weight"
+"""The `during` text for a call whose input is a tensor of the layer's own state."""
 
 # Case → the case with other weights; kept, since the oracle's answers are cached by case.
 _NEGATED: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
@@ -164,6 +168,55 @@ def enlarge_case(case: Case) -> Case | None:
         resized_case = select_places(spec, case, axes, [k % size for k in range(size + 1)])
         if resized_case is not None and _same_layer(resized_case.call, case.call):
             return replace(case, inputs=resized_case.inputs, layouts=())
+    return None
+
+
+def case_on_own_weight(case: Case) -> Case | None:
+    """The case with one of the layer's own parameters as an input, in every fourth case.
+
+    Shapes of other inputs stay; optional ones may be left out. The seed chooses the parameter. None
+    if no parameter is a valid input, or the call writes into state or inputs.
+    """
+    spec = CATALOGUE[case.call.layer]
+    if case.seed % 4 or case.keywords or spec.traits.updates_state(case.call):
+        return None
+    names = [name for name in spec.parameter_names(case) if case.call.state[name].size]
+    start = case.seed // 4 % max(len(names), 1)
+    indices = [
+        k
+        for k in spec.signature.input_indices("data")
+        if k < len(case.inputs) and spec.signature.inputs[k].any_value
+    ]
+    for name in (*names[start:], *names[:start]):
+        for index in indices:
+            changed = _replace_input(spec, case, index, case.call.state[name])
+            if changed is not None:
+                return changed
+    return None
+
+
+def _replace_input(spec: LayerSpec, case: Case, index: int, array: np.ndarray) -> Case | None:
+    """The case with another array as an input; None where the call would be invalid."""
+    old = case.inputs[index]
+    if old is None or spec.shapes is None:
+        return None  # without named sizes nobody knows which shapes are valid
+    inputs = tuple(array if x is old else x for x in case.inputs)
+    required = tuple(
+        None if input_spec.optional else x
+        for input_spec, x in zip(spec.signature.inputs, inputs, strict=False)
+    )
+    for new_inputs in (inputs, required):
+        new_case = replace(case, inputs=new_inputs, layouts=())
+        fitted = fit_arguments(spec, new_case, case.call.arguments)
+        if (
+            fitted is not None
+            and _same_layer(fitted.call, case.call)
+            and (
+                [None if x is None else x.shape for x in fitted.inputs]
+                == [None if x is None else x.shape for x in new_inputs]
+            )
+        ):
+            return new_case
     return None
 
 

@@ -15,8 +15,10 @@ import numpy as np
 
 from conformance.checks import values
 from conformance.checks.related_cases import (
+    ON_OWN_WEIGHT,
     Arrays,
     another_form,
+    case_on_own_weight,
     load_state,
     read_state,
     sibling,
@@ -153,6 +155,12 @@ def check(trial: Trial) -> Evidence:
         )
         first_answer.require_within_bounds("again after a call of another form")
         guard.require_unchanged("after a call of another form")
+    own_case = case_on_own_weight(trial.case)
+    if own_case is not None:
+        own = trial.trial_of(own_case)
+        own.layer = layer
+        tally.require_within_bounds(ON_OWN_WEIGHT, own, text=own.text())
+        guard.require_unchanged(f"after a call {ON_OWN_WEIGHT}")
     tally.require_within_bounds("built anew", sibling(trial), same_outputs_as=trial)
     _check_state_carried_over(trial, tally)
     _check_while_recording(trial, tally)

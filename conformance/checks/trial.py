@@ -42,6 +42,7 @@ class Evidence:
             distances in [1, 2), `"-1"` those in [½, 1), and so on; `"exact"` counts zeros.
         ratios: histogram of error ÷ bound with such keys: `"-1"` counts ratios in (½, 1].
         farthest: for an elementwise function, the answer with the largest error.
+        is_exact: every number is at most half a unit in the last place from the oracle's.
     """
 
     comparisons: int = 0
@@ -49,6 +50,7 @@ class Evidence:
     ulps: Mapping[str, int] = field(default_factory=dict)
     ratios: Mapping[str, int] = field(default_factory=dict)
     farthest: Farthest | None = None
+    is_exact: bool = True
 
     def __add__(self, other: Evidence) -> Evidence:
         """Add counts and histograms, and keep the larger margin and error."""
@@ -58,6 +60,7 @@ class Evidence:
             _add_counts(self.ulps, other.ulps),
             _add_counts(self.ratios, other.ratios),
             larger_error(self.farthest, other.farthest),
+            self.is_exact and other.is_exact,
         )
 
 
@@ -118,8 +121,18 @@ class Trial:
 
     @lazy
     def natives(self) -> tuple[Any, ...]:
-        """The inputs on the device: copies, so that the backend cannot change the case."""
+        """The inputs on the device: copies, so that the backend cannot change the case.
+
+        An input that is a tensor of the case's state is the layer's own native, if it shows its
+        state.
+        """
         inputs = self.case.inputs
+        own_names = {id(x): name for name, x in self.case.call.state.items()}
+        own = (
+            self.run_step("state", self.layer.state)
+            if any(id(x) in own_names for x in inputs) and hasattr(self.layer, "state")
+            else {}
+        )
         layouts = self.case.layouts + ("contiguous",) * len(inputs)
         put_inputs: list[Any] = []
         for index, (array, layout) in enumerate(zip(inputs, layouts, strict=False)):
@@ -127,6 +140,8 @@ class Trial:
             first = next(k for k in range(index + 1) if inputs[k] is array)
             if array is None or first < index:
                 put_inputs.append(None if array is None else put_inputs[first])
+            elif own_names.get(id(array)) in own:
+                put_inputs.append(own[own_names[id(array)]])
             else:
                 put_inputs.append(self.run_step("put", self.layer.put, array.copy(), layout))
         return tuple(put_inputs)

@@ -9,6 +9,7 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.exactness import all_true, any_true
+from conformance.arithmetic.grading import with_bound_of_grade
 from conformance.arithmetic.rounded import Rounded
 from conformance.arithmetic.ulps import find_farthest
 from conformance.checks.steps import teacher_forced_steps
@@ -116,6 +117,7 @@ def compare(
     if got.shape != expected.shape:
         finding = fact_mismatch("shape", name, got.shape, expected.shape, when=when)
         raise Failure(finding, shape_proof(got, expected.shape))
+    expected = with_bound_of_grade(expected)
     if isinstance(expected, Choices):
         return _compare_arrays(got, expected.nearest(got), Finding(kind, name, when), expected)
     if not expected.any_inexact and got.size and np.array_equal(got, expected.value):
@@ -168,12 +170,8 @@ def _compare_arrays(
     inexact = distance > 0
     if count < decided.size:
         inexact &= decided
-    return Evidence(
-        count,
-        margin,
-        _count_ulp_powers(distance, expected, inexact, count),
-        _count_ratio_powers(ratios),
-    )
+    ulps, is_exact = _count_ulp_powers(distance, expected, inexact, count)
+    return Evidence(count, margin, ulps, _count_ratio_powers(ratios), is_exact=is_exact)
 
 
 def _select(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -209,9 +207,13 @@ def _count_ratio_powers(ratios: np.ndarray) -> dict[str, int]:
 
 def _count_ulp_powers(
     distance: np.ndarray, expected: Rounded, inexact: np.ndarray, compared: int
-) -> dict[str, int]:
-    """Histogram of the distances in powers of 2 of a unit in the last place."""
+) -> tuple[dict[str, int], bool]:
+    """Histogram of the distances in powers of 2 of a unit in the last place.
+
+    The second result says whether all distances are at most half a unit.
+    """
     counts: dict[str, int] = {}
+    is_exact = True
     if compared > (count := int(np.count_nonzero(inexact))):
         counts["exact"] = compared - count
     if count:
@@ -219,13 +221,15 @@ def _count_ulp_powers(
         magnitude = np.abs(_select(expected.value, inexact))
         normal_ulp = _exponents(magnitude) + math.frexp(precision.unit)[1]
         smallest = math.frexp(precision.underflow)[1]
-        powers = _exponents(_select(distance, inexact)) - np.maximum(normal_ulp, smallest)
+        distances, ulp = _select(distance, inexact), np.maximum(normal_ulp, smallest)
+        is_exact = all_true(np.ldexp(distances, 1 - ulp) <= 0.5)
+        powers = _exponents(distances) - ulp
         lowest = int(powers.min())
         for offset, number in enumerate(np.bincount(powers - lowest).tolist()):
             if number:
                 power = str(max(-_MAX_POWER, min(_MAX_POWER, lowest + offset)))
                 counts[power] = counts.get(power, 0) + number
-    return counts
+    return counts, is_exact
 
 
 def _proof(worst: Finding, got: np.ndarray, expected: Rounded | Choices) -> Proof:

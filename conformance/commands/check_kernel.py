@@ -10,6 +10,7 @@ import secrets
 import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.plain_text import bounded, visible
@@ -51,6 +52,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_argument("--failures", default="3", metavar="N",
         help="stop after N failing items (default: 3; 0 = never stop)")  # fmt: skip
+    add_argument("--memory-guard", action="store_true",
+        help="end each case in which the function reads or writes beyond its memory (Linux)"
+        )  # fmt: skip
     add_argument("--json", action="store_true", help="print the score as JSON")
     parser.set_defaults(run=run)
 
@@ -112,7 +116,22 @@ def _read_examination(options: argparse.Namespace) -> Examination:
         if options.seed is None
         else _parse_number("--seed", options.seed),
         _parse_number("--failures", options.failures),
+        _build_guard() if options.memory_guard else None,
     )
+
+
+def _build_guard() -> Path:
+    """The library of the memory guard.
+
+    Raises:
+        UsageError: if it cannot be compiled here.
+    """
+    from conformance.isolation.guard_library import build_library
+
+    try:
+        return build_library()
+    except UsageError as error:
+        raise UsageError(f"--memory-guard: {error}") from None
 
 
 def _usage_error(error: Exception) -> UsageError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from conformance.commands import check_kernel as kernel_cli
+from conformance.commands import check_module as module_cli
 from conformance.commands import exhaustive as exhaustive_cli
 from conformance.commands import layers as layers_cli
 from conformance.commands import packs as packs_cli
@@ -245,6 +246,7 @@ def _make_parser() -> argparse.ArgumentParser:
     packs_cli.add_parsers(commands)
     exhaustive_cli.add_parser(commands)
     kernel_cli.add_parser(commands)
+    module_cli.add_parser(commands)
     layers_cli.add_parser(commands)
     return parser
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from conformance.backends.registry import load
@@ -46,9 +46,9 @@ def find_culprit(run: Run, id: str, backend: str | None = None) -> Culprit:
     _, item, case = find_case(run, id)
     loaded = load(backend or installed_backend(run))
     engine = Engine(loaded, 1, 0)
-    watch = OperatorTrace(_error_message, engine.numerics)
+    watch = OperatorTrace(_error_message, lambda dtype: engine.numerics(replace(item, dtype=dtype)))
     with watch:
-        outcome = engine.outcome(item, case, engine.numerics(item.dtype))
+        outcome = engine.outcome(item, case, engine.numerics(item))
     first = next((operator for operator in watch.runs if operator.outcome == WRONG), None)
     return Culprit(case_text(case), outcome.message, tuple(watch.runs), first)
 

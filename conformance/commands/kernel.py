@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from conformance.backends.capabilities import DEFAULT_TIMEOUT
@@ -43,6 +44,7 @@ class Examination:
         profile: one of `PROFILES`.
         seed: seed of the cases.
         failures: number of failing items after which to stop; 0 = never.
+        memory_guard: the library that guards the memory of the kernel; None = no guard.
     """
 
     kernels: tuple[tuple[str, str], ...]
@@ -52,6 +54,7 @@ class Examination:
     profile: str
     seed: int
     failures: int
+    memory_guard: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,7 @@ def examine(
         (),
         Limits(offer.timeout, memory_per_worker(1)),
         base=BASE,
+        guard=examination.memory_guard,
     )
     engine = IsolatedEngine(
         child, offer.backend, examples, examination.seed, load_entries(offer.backend, (), BASE),

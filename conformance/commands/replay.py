@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from conformance.backends.registry import GROUP, available
 from conformance.checks import EVERY_CHECK
+from conformance.isolation.guard_library import build_library
 from conformance.isolation.process import Child, ChildDied, ChildError
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
@@ -56,13 +57,17 @@ def find_case(run: Run, id: str) -> tuple[Verdict, Item, Case]:
 
 
 @contextmanager
-def backend_process(backend: str) -> Iterator[Child]:
+def backend_process(backend: str, *, guard: bool = False) -> Iterator[Child]:
     """Start a child process that runs single cases on a backend.
+
+    Args:
+        guard: the memory of the backend is guarded.
 
     Raises:
         UsageError: if it cannot start, or the suite itself fails in it.
     """
-    child = Child(backend, 1, 0, (), Limits(TIMEOUT, memory_per_worker(1)))
+    library = build_library() if guard else None
+    child = Child(backend, 1, 0, (), Limits(TIMEOUT, memory_per_worker(1)), guard=library)
     try:
         yield child
     except ChildError as error:
@@ -85,7 +90,8 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
     """
     verdict, item, case = find_case(run, id)
     text = case_text(case)
-    with backend_process(backend or installed_backend(run)) as child:
+    guard = run.identity.options.get("memory-guard") == "yes"
+    with backend_process(backend or installed_backend(run), guard=guard) as child:
         try:
             outcome = child.outcome(item, case)
         except ChildDied as died:

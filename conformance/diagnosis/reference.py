@@ -110,7 +110,7 @@ class Reference:
             return self._engine.forks.run(item, case, allowed, backend)
         if outcome.status != "failed":
             return None
-        return self._engine.outcome(item, case, self._engine.numerics(item.dtype), backend)
+        return self._engine.outcome(item, case, self._engine.numerics(item), backend)
 
     def _load_backend(self, name: str) -> Backend | None:
         if name not in self._loaded:

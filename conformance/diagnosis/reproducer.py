@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from conformance.backends.guard import BackendError, unguarded_backend
+from conformance.backends.memory_guard import MESSAGE_PREFIX
 from conformance.backends.registry import loaded_as
 from conformance.checks import EVERY_CHECK
 from conformance.checks.trial import Trial
@@ -27,6 +28,7 @@ NOT_REPRODUCED = (
     "The check passed when it was recorded: the script repeats its steps and judges nothing."
 )
 REQUESTS_TITLE = "The requests for the server's standard input, one a line:"
+GUARDED_ONLY = "Only the memory guard shows it at each call: nn-conformance replay RESULTS ID."
 ATTEMPTS = 5
 """How often the check runs until it fails again; each run draws new initial values."""
 MAX_CRASH_SECONDS = 10.0
@@ -171,6 +173,9 @@ def _script_of_crash(
     trial: Trial, check: str, title: Sequence[str], write: Callable[[str], None] | None
 ) -> str:
     """A script of the steps up to the one that ends the process or hangs."""
+
+    if MESSAGE_PREFIX in "\n".join(title):
+        title = [*title, "", GUARDED_ONLY]
 
     def text(transcript: Transcript) -> str:
         return build_script(

@@ -30,7 +30,7 @@ def build_law_script(
         torch_seed: argument of `torch.manual_seed`; None = the script does not import torch.
     """
     case, name = trial.case, loaded_as(trial.backend) or trial.backend.name
-    numerics = f"numerics_of(backend, {case.call.dtype!r})"
+    numerics = "promised_numerics(numerics_of(backend, call.dtype, layer=call.layer), call.dtype)"
     array_lines, inputs = _input_lines(case.inputs)
     case_parts = ["call", inputs, f"labels={literal(dict(case.labels))}", f"seed={case.seed}"]
     case_parts += [f"keywords={literal(dict(case.keywords))}"] if case.keywords else []
@@ -49,6 +49,7 @@ def build_law_script(
         *([] if torch_seed is None else ["import torch"]),
         "",
         "from conformance import Call, Case, Unsupported",
+        "from conformance.arithmetic.grading import promised_numerics",
         "from conformance.backends.capabilities import numerics_of",
         "from conformance.backends.registry import load",
         "from conformance.checks.laws import check_named_law",

@@ -112,6 +112,37 @@ def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=No
         {name: by.get(id(x)) for name, x in named.items()},
     )
 '''
+_ACCUMULATED_HELPER = '''
+def accumulated(call, inputs, calls, parameters=(), without=()):
+    """What backward passes add to the gradients of inputs and parameters.
+
+    `calls` has for each call the cotangents of its passes; all but the last keep the graph.
+    """
+    named = dict(parameters)
+    for x in named.values():
+        x.requires_grad_(True)
+    given = leaves(inputs, without)
+    wanted = {id(x): x for x in (*given, *named.values()) if x is not None and x.requires_grad}
+    for x in wanted.values():
+        x.grad = None
+    with torch.enable_grad():
+        for passes in calls:
+            result = call(*given)
+            outputs = result if isinstance(result, tuple) else (result,)
+            for k, cotangents in enumerate(passes, 1):
+                kept = [(y, c) for y, c in zip(outputs, cotangents) if c is not None]
+                kept = [(y, c) for y, c in kept if y.requires_grad]
+                if kept and wanted:
+                    torch.autograd.backward(
+                        [y for y, _ in kept], [c for _, c in kept],
+                        retain_graph=k < len(passes), inputs=list(wanted.values()),
+                    )
+    by = {k: torch.zeros_like(x) if x.grad is None else x.grad for k, x in wanted.items()}
+    return (
+        tuple(None if x is None else by.get(id(x)) for x in given),
+        {name: by.get(id(x)) for name, x in named.items()},
+    )
+'''
 _RECORDING_HELPER = '''
 def recording(call, inputs, without=(), written=()):
     """The outputs, computed while gradients are recorded."""
@@ -127,7 +158,8 @@ def recording(call, inputs, without=(), written=()):
 _HELPERS: Mapping[str, str] = {
     "tensor": _TENSOR_HELPER, "numbers": _NUMBERS_HELPER, "room": _ROOM_HELPER,
     "flat": _FLAT_HELPER, "packed": _PACKED_HELPER, "changed": _CHANGED_HELPER,
-    "leaves": _LEAVES_HELPER, "vjp": _VJP_HELPER, "recording": _RECORDING_HELPER,
+    "leaves": _LEAVES_HELPER, "vjp": _VJP_HELPER, "accumulated": _ACCUMULATED_HELPER,
+    "recording": _RECORDING_HELPER,
 }  # fmt: skip
 
 
@@ -171,7 +203,7 @@ class TorchPrinter:
                 return [f"{step.name} = numbers({literal(step.arguments[0])})"]
             case "call":
                 return [f"{step.name} = {self._call_text(step, *map(literal, step.arguments))}"]
-            case "vjp" | "vjp_of" | "value_and_vjp" | "forward_grad":
+            case "vjp" | "vjp_of" | "value_and_vjp" | "accumulate" | "forward_grad":
                 return [f"{step.name} = {self._gradient_call_text(step)}"]
             case "state":
                 return [f"{step.name} = dict(layer{step.layer}.state_dict())"]
@@ -296,13 +328,15 @@ class TorchPrinter:
         """The call while gradients are recorded, and its gradients if the step has cotangents."""
         spec, call = self._spec(step), step.call
         has_gradients, is_partial = step.member != "forward_grad", step.member == "vjp_of"
+        accumulates = step.member == "accumulate"
         operand_names, *arguments = step.arguments if is_partial else ((), *step.arguments)
         inputs = arguments[0] if has_gradients else arguments
         names = [f"i{k}" if x is not None else "None" for k, x in enumerate(inputs)]
         parameters = ", ".join(f"i{k}" for k in range(len(inputs)))
         parts = [f"lambda {parameters}: {self._call_text(step, *names)}", literal(list(inputs))]
         if has_gradients:
-            parts.append(literal(list(arguments[1])))
+            cotangents = arguments[1]
+            parts.append(literal(cotangents if accumulates else list(cotangents)))
             if not spec.is_function:
                 parts.append(f"parameters=layer{step.layer}.named_parameters()")
         without = [
@@ -319,7 +353,8 @@ class TorchPrinter:
         if is_partial and not spec.is_function:
             parts.append(f"only={list(operand_names)}")
         parts += ["value=True"] if step.member == "value_and_vjp" else []
-        return f"{'vjp' if has_gradients else 'recording'}({', '.join(parts)})"
+        helper = "accumulated" if accumulates else "vjp" if has_gradients else "recording"
+        return f"{helper}({', '.join(parts)})"
 
     def _fact_text(self, step: Step) -> str:
         argument_texts = [literal(x) for x in step.arguments]

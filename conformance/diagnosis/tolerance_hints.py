@@ -37,7 +37,7 @@ def suggest_declaration(
     Returns:
         `"within ulp = {'tanh': 6}"`; None if no declaration suffices.
     """
-    base = declared or Numerics()
+    base = replace(declared or Numerics(), grade="")
     for changes in _candidate_declarations(base):
         declaration = _first_passing(changes, lambda change: passes(replace(base, **change)))
         if declaration is not None:

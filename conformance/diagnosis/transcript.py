@@ -14,8 +14,9 @@ from conformance.model.untrusted import is_of_type
 
 RESULT_LETTERS = {
     "put": "x", "call": "y", "forward_grad": "y", "vjp": "g", "vjp_of": "g",
-    "value_and_vjp": "g", "state": "s", "get": "a", "attributes": "f", "shape": "f", "dtype": "f",
-    "device": "f", "aliases": "f", "same": "f", "updated": "u", "load": "", "train": "",
+    "value_and_vjp": "g", "accumulate": "g", "state": "s", "get": "a", "attributes": "f",
+    "shape": "f", "dtype": "f", "device": "f", "aliases": "f", "same": "f", "updated": "u",
+    "load": "", "train": "",
 }  # fmt: skip
 """Recorded members of a layer → first letter of their results' names; empty = no result."""
 FACT_MEMBERS = ("attributes", "shape", "dtype", "device", "aliases", "same")

@@ -1,16 +1,20 @@
-"""Cases with sizes near multiples of kernels' block sizes, and with one array for two inputs.
+"""Cases with sizes near multiples of kernels' block sizes, with equal sizes, or one array twice.
 
 A kernel works in blocks, and its bugs often show in the incomplete last block. So a share of every
 layer's cases has a size of B·k - 1, B·k or B·k + 1, and its other sizes are small.
+
+An implementation that finds an axis by its size is wrong where two axes have the same size. So in
+another share, axes have equal sizes and different contents.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -32,11 +36,17 @@ SIZES = tuple(
 """The sizes that are drawn, the smallest first."""
 MAX_ELEMENTS = {1: 2**14, 2: 2**16}
 """The largest number of elements of a case whose arrays grow linearly (1) or quadratically (2)."""
+AGREED_SIZES = (2, 3)
+"""Sizes that several axes get together, if no axis or argument of the case has a fixed one."""
+MAX_AGREED_SIZE = 5
+"""The largest size of a case that its other axes may get."""
+SHAREABLE_ROLES = ("data", "hidden", "weight", "bias")
+"""Roles of inputs that may be one array: their elements may have any value."""
 SMALL_SIZES = (3, 1)
 """Values for the other sizes: the first one that keeps the case within `MAX_ELEMENTS`."""
 
 # Cases without a block size come first, because Hypothesis shrinks towards them.
-_kinds = st.sampled_from(("",) * 17 + ("one", "one", "two", "same"))
+_kinds = st.sampled_from(("",) * 16 + ("one", "one", "two", "same", "all agree", "two agree"))
 # Block size + 1 is drawn more often: it exposes kernels that drop the last, incomplete block.
 _SIZES_TO_DRAW = sorted((*SIZES, *(b + 1 for b in BLOCKS), *(b + 1 for b in BLOCKS)))
 _SMALL_SIZE_COUNT = bisect_right(SIZES, 65)
@@ -105,13 +115,20 @@ def with_block_sizes(draw: Any, spec: LayerSpec, cases: st.SearchStrategy[Case])
     """
     case: Case = draw(cases)
     kind = draw(_kinds)
-    if kind == "same":
-        return _share_array(spec, case)
     if not kind or any(x.size == 0 for x in _arrays(case)):
         return case
+    if kind == "same":
+        pairs = _shareable_pairs(spec, case)
+        return _share_array(spec, case, draw(st.sampled_from(pairs))) if pairs else case
     free_sizes = tuple(dimensions(spec, case))
     if not free_sizes:
         return case
+    if kind.endswith("agree"):
+        size = draw(st.sampled_from(_agreeable_sizes(spec, case)))
+        names = [x.name for x in free_sizes]
+        if kind == "two agree" and len(names) > 2:
+            names = draw(st.permutations(names))[:2]
+        return make_sizes_agree(spec, case, names, size)
     chosen: Dimension = draw(st.sampled_from(free_sizes))
     # Draw among possible sizes only: clipping would make the largest one the most frequent.
     sizes = {
@@ -206,22 +223,89 @@ def _element_count(spec: LayerSpec, case: Case) -> int:
     return outputs + sum(x.size for x in _arrays(case))
 
 
-def _share_array(spec: LayerSpec, case: Case) -> Case:
-    """Use one array for two neighbouring data inputs of equal shape and dtype, if there are any."""
-    inputs = list(case.inputs)
-    for index in range(1, len(inputs)):
-        first, second = inputs[index - 1], inputs[index]
-        if first is None or second is None or first is second or first.shape != second.shape:
+def _agreeable_sizes(spec: LayerSpec, case: Case) -> tuple[int, ...]:
+    """Small sizes that cannot change: of other axes, or integer arguments; if none, any small."""
+    free = set(_sizes_by_name(spec, case).values())
+    sizes = {size for x in _arrays(case) for size in x.shape}
+    for value in case.call.arguments.values():
+        sizes |= {value} if type(value) is int else set()
+    fixed = sorted(size for size in sizes - free if 1 < size <= MAX_AGREED_SIZE)
+    return (*AGREED_SIZES, *fixed, *fixed)
+
+
+def make_sizes_agree(spec: LayerSpec, case: Case, names: Sequence[str], size: int) -> Case:
+    """Give sizes of a case the same value where it stays valid; permute the elements.
+
+    Args:
+        case: a valid case without empty arrays.
+        names: names of dimensions.
+        size: their common size.
+    """
+    original = case
+    for name in names:
+        current = next((x for x in dimensions(spec, case) if x.name == name), None)
+        if current is not None and current.size != size <= current.max_size:
+            resized = current.resize(case, size)
+            if resized is not None and _element_count(spec, resized) <= MAX_ELEMENTS[2]:
+                case = resized
+    if case is original:
+        return case
+    labels = {**case.labels, "tile": f"{' and '.join(names)} of one size"}
+    return permuted(replace(case, labels=labels), 1)
+
+
+def _shareable_pairs(spec: LayerSpec, case: Case) -> list[tuple[int, int]]:
+    """Pairs of inputs that may be one array if their shapes agree; those that agree come first."""
+    shareable = [
+        index
+        for index, (input_spec, x) in enumerate(
+            zip(spec.signature.inputs, case.inputs, strict=False)
+        )
+        if x is not None
+        and input_spec.role in SHAREABLE_ROLES
+        and input_spec.any_value
+        and x.dtype.kind in "fc"
+        and not spec.is_fixed(case, index)
+        # An input that is written into must not be shared.
+        and not (input_spec.updated and spec.traits.updates_state(case.call))
+    ]
+    pairs = [
+        (first, second)
+        for first, second in combinations(shareable, 2)
+        if case.inputs[first] is not case.inputs[second]
+        and np.ndim(case.inputs[first]) == np.ndim(case.inputs[second])  # type: ignore[arg-type]
+    ]
+    return sorted(
+        pairs, key=lambda pair: np.shape(case.inputs[pair[0]]) != np.shape(case.inputs[pair[1]])
+    )  # type: ignore[arg-type]
+
+
+def _share_array(spec: LayerSpec, case: Case, pair: tuple[int, int]) -> Case:
+    """Use one array for two inputs, if their shapes are or can be made equal; else the case."""
+    first_index, second_index = pair
+    resized = case
+    for axis in range(np.ndim(case.inputs[first_index])):  # type: ignore[arg-type]
+        first, second = (resized.inputs[index] for index in pair)
+        assert first is not None
+        assert second is not None
+        if first.shape[axis] == second.shape[axis]:
             continue
-        if spec.signature.inputs[index].updated and spec.traits.updates_state(case.call):
-            continue  # an input that is written into must not be shared
-        if {spec.signature.inputs[k].role for k in (index - 1, index)} == {
-            "data"
-        } and first.dtype == second.dtype:
-            inputs[index] = first
-            labels = {
-                **case.labels,
-                "tile": f"one array for {spec.signature.input_names[index]} too",
-            }
-            return replace(case, inputs=tuple(inputs), labels=labels)
-    return case
+        for index, size in ((second_index, first.shape[axis]), (first_index, second.shape[axis])):
+            groups = spec.resizable_axes(resized)
+            group = next((group for group in groups if (index, axis) in group), None)
+            changed = None if group is None else _resize_axes(spec, group, resized, size)
+            if changed is not None:
+                resized = changed
+                break
+    first, second = (resized.inputs[index] for index in pair)
+    assert first is not None
+    assert second is not None
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return case
+    inputs = list(resized.inputs)
+    inputs[second_index] = first
+    labels = {
+        **case.labels,
+        "tile": f"one array for {spec.signature.input_names[second_index]} too",
+    }
+    return replace(resized, inputs=tuple(inputs), labels=labels)

@@ -34,6 +34,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
+from conformance.backends import memory_guard
 from conformance.backends.foreign_calls import hooks
 from conformance.isolation.handshake import EXIT_IN_FORK, EXIT_PIPE_CLOSED, StartRequest
 from conformance.isolation.journal import SCRIPT_FILE, STEP_FILE
@@ -173,8 +174,10 @@ class _Server:
             return
         self.engine = Engine(
             backend, start.examples, start.seed, known,
-            process=ExpendableProcess(self.journal.note, _run_in_fork),
+            process=ExpendableProcess(self.journal.note, run_in_fork),
         )  # fmt: skip
+        if start.guard:
+            self.error = memory_guard.start_guard()
         gc.collect()
         gc.freeze()
 
@@ -233,7 +236,7 @@ class _Server:
         if request.get("base"):
             return self.engine.reference.base_outcome(item, case, request["fork"]) or {}
         if "fork" in request:
-            return _run_in_fork(lambda: self._outcome(item, case), request["fork"]) or {}
+            return run_in_fork(lambda: self._outcome(item, case), request["fork"]) or {}
         if "due" in request:
             return run_pinned_case(self.engine, item, case, request["due"])
         if "script" in request:
@@ -260,7 +263,7 @@ class _Server:
         in_fork = ends_process and is_torch_shaped(self.engine.backend)
         if not in_fork:
             return script()
-        outcome = _run_in_fork(lambda: Outcome("passed", script()), reproducer.MAX_CRASH_SECONDS)
+        outcome = run_in_fork(lambda: Outcome("passed", script()), reproducer.MAX_CRASH_SECONDS)
         if outcome is not None and outcome.status == "passed":
             return str(outcome.message)
         return partial.read_text(encoding="utf-8") if partial.exists() else script()
@@ -294,19 +297,19 @@ class _Server:
             self._step_file.unlink(missing_ok=True)
 
     def _outcome(self, item: Item, case: Case) -> Outcome:
-        return self.engine.outcome(item, case, self.engine.numerics(item.dtype))
+        return self.engine.outcome(item, case, self.engine.numerics(item))
 
 
-def _run_in_fork(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
+def run_in_fork(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
     """Run a function in a fork of this process for at most `seconds`, and return its outcome.
 
     None if the system has no fork.
     """
-    from conformance.isolation.process import exit_text
     from conformance.items.outcomes import Outcome
 
     if not hasattr(os, "fork"):
         return None
+    memory_guard.clear_message()
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -315,6 +318,7 @@ def _run_in_fork(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
         signal.alarm(int(seconds) + 5)
         # The output of a dying fork must not look like the last output of its parent.
         faulthandler.disable()
+        memory_guard.watch_faults()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
             answer = msgspec.json.encode(run())
@@ -334,7 +338,16 @@ def _run_in_fork(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if answer and status == 0:
         return msgspec.json.decode(answer, type=Outcome, strict=False)
-    return Outcome("crashed", exit_text(status)) if in_time else Outcome("hung")
+    if not in_time:
+        return Outcome("hung")
+    return Outcome("crashed", "\n  ".join(filter(None, _end_of_fork(status))))
+
+
+def _end_of_fork(status: int) -> tuple[str, str]:
+    """How a fork ended, and what the memory guard reported."""
+    from conformance.isolation.process import exit_text
+
+    return exit_text(status), memory_guard.last_message()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ class StartRequest:
         journal: path of the file for the current case.
         path: the parent's `sys.path`.
         memory: limit in bytes for the process's data, None = no limit.
+        guard: the memory guard's allocator is loaded, and the process starts it.
         id: a token that the answer must repeat.
     """
 
@@ -33,6 +34,7 @@ class StartRequest:
     journal: str
     path: tuple[str, ...]
     memory: int | None
+    guard: bool
     id: str
 
 

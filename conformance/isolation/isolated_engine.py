@@ -14,6 +14,7 @@ from conformance.checks import EVERY_CHECK
 from conformance.generation.cases import MANY_CASES
 from conformance.isolation.process import Child, ChildDied, ChildError, ForgedAnswer
 from conformance.items import verdicts
+from conformance.items.case_class import case_class
 from conformance.items.outcomes import Outcome, on_device
 from conformance.items.planning import Item, case_count
 from conformance.items.stream import Stream
@@ -126,6 +127,7 @@ class IsolatedEngine:
         self._stop_if_grown(item)
         causes: list[Cause] = []
         inherited: list[Excuse] = []
+        classes: dict[str, list[str]] = {"causes": [], "inherited": []}
         invalid = EVERY_CHECK[item.check].invalid
         group = (item.layer, item.dtype, item.device, invalid, item.step(self.examples))
         lost_cases = self._lost_cases.setdefault(group, {})
@@ -160,10 +162,13 @@ class IsolatedEngine:
                     return _lost_verdict(item, died.cause, died.status, during=when)
                 result = self._investigate(item, died)
                 lost_cases[died.entry.index] = item.id
+                lost_class = case_class(self._stream(item)[died.entry.index])
                 if isinstance(result, Excuse):
                     inherited.append(result)
+                    classes["inherited"].append(lost_class)
                 else:
                     causes.append(result)
+                    classes["causes"].append(lost_class)
                 if len(causes) == MAX_LOST_CASES:
                     return self._stopped_verdict(item, causes, lost_cases)
                 continue
@@ -175,9 +180,8 @@ class IsolatedEngine:
                         item, f"the process answered with a verdict of {verdict.id}"
                     )
                 verdict = _note_lost_items(verdict, item, lost_cases)
-                return verdicts.with_lost_cases(
-                    verdicts.with_inherited_failures(verdict, inherited), causes
-                )
+                verdict = verdicts.with_inherited_failures(verdict, inherited, classes["inherited"])
+                return verdicts.with_lost_cases(verdict, causes, classes["causes"])
             # The state of that process is unknown. Earlier items may have used up its memory, so
             # the item then runs again in a new process. Any other error of the suite is reported.
             self.child.stop()

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import msgspec
 
+from conformance.isolation.guard_library import preloaded
 from conformance.isolation.handshake import Answer, StartRequest
 from conformance.isolation.journal import SCRIPT_FILE, STEP_FILE, TIMED_PHASES, Entry, Journal
 from conformance.isolation.poison import poisoned
@@ -88,6 +89,7 @@ class Child:
         backend, examples, seed, known, base: options of the run.
         limits: time limit of a case, and memory limit.
         interrupted: called while waiting; True ends the run as Ctrl-C does.
+        guard: the library of the memory guard; None = memory is not guarded.
 
     Attributes:
         answer_count: how many requests the process has answered since its start.
@@ -102,10 +104,11 @@ class Child:
         limits: Limits,
         interrupted: Callable[[], bool] = lambda: False,
         base: str = "",
+        guard: Path | None = None,
     ) -> None:
         self._interrupted = interrupted
         self._run_options = (backend, examples, seed, tuple(map(str, known)), base)
-        self.limits = limits
+        self.limits, self._guard = limits, guard
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ready = False
         self._resident_at_start = 0
@@ -116,6 +119,8 @@ class Child:
         self._errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - `stop` closes it
         environment = poisoned(os.environ)
         keep_to_one_thread(environment)
+        if self._guard is not None:
+            environment = preloaded(environment, self._guard)
         self._process = subprocess.Popen(
             # -P: modules in the working directory must not shadow those of the library.
             [sys.executable, "-P", "-m", "conformance.isolation.child"],
@@ -138,7 +143,9 @@ class Child:
         folder = Path(self._folder.name)
         temp_cleanup.write_owner(folder)
         self._journal = Journal(folder / "journal")
-        facts = (str(folder / "journal"), tuple(sys.path), self.limits.memory)
+        facts = (
+            str(folder / "journal"), tuple(sys.path), self.limits.memory, self._guard is not None
+        )  # fmt: skip
         self._request_id = _token()
         self._send(StartRequest(*self._run_options, *facts, self._request_id))
 

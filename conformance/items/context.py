@@ -18,7 +18,7 @@ class ItemContext:
 
     Args:
         item: a check on a layer, in one dtype on one device.
-        numerics: the backend's declaration for its dtype.
+        numerics: the arithmetic of the grade that the backend promises.
         excuses: the known failures that apply, with counts of the cases that each explains.
         stream: its cases.
         log: the outcomes so far.
@@ -27,7 +27,7 @@ class ItemContext:
     """
 
     item: Item
-    numerics: Numerics | None
+    numerics: Numerics
     excuses: Excuses
     stream: Stream
     log: Log

@@ -63,8 +63,8 @@ class EngineLike(Protocol):
     def base(self, layer: str) -> str:
         """Name of the backend whose kernels a layer calls; empty for none."""
 
-    def numerics(self, dtype: str) -> Numerics | None:
-        """The backend's declaration for a dtype."""
+    def numerics(self, item: Item) -> Numerics:
+        """The arithmetic of the grade that the backend promises for an item."""
 
     def cases(self, item: Item) -> Sequence[Case]:
         """The cases of an item that every backend gets."""
@@ -93,3 +93,6 @@ class EngineLike(Protocol):
         backend: Backend | None = None,
     ) -> Outcome:
         """The outcome of one check on one case."""
+
+    def graded_outcome(self, item: Item, case: Case) -> Outcome:
+        """The outcome under the promised numerics, with the best grade that the case reaches."""

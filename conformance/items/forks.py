@@ -108,11 +108,13 @@ class Forks:
         if self._run_in_fork is None:
             return None
         engine = self._engine
-        numerics = engine.numerics(item.dtype)
-        return self._run_in_fork(
-            lambda: engine.outcome(item, case, numerics, backend),
-            seconds + compile_allowance(engine.backend),
-        )
+
+        def run_case() -> Outcome:
+            if backend is None:
+                return engine.graded_outcome(item, case)
+            return engine.outcome(item, case, engine.numerics(item), backend)
+
+        return self._run_in_fork(run_case, seconds + compile_allowance(engine.backend))
 
     def can_run(self, item: Item) -> bool:
         """Whether a plain case of an item survives in a copy; the answer is remembered."""
@@ -140,7 +142,7 @@ class Forks:
             self._trusted = self._survived(outcome)
             if self._trusted:
                 # A framework starts threads when it first computes; later copies lack them.
-                self._engine.outcome(item, case, self._engine.numerics(item.dtype))
+                self._engine.outcome(item, case, self._engine.numerics(item))
                 self._trusted = self._survived(self.run(item, case, ALLOWED_SECONDS["crashed"]))
             if not self._trusted:
                 self._run_in_fork = None

@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from conformance.checks.trial import Evidence
 from conformance.generation.argument_columns import MAX_DESCRIBED_CASES, run_lengths
+from conformance.items.case_class import case_class
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.items.verdicts import open_verdict
 from conformance.layers.describe import case_text
 from conformance.model.case import Case, Examples, Verdict
+from conformance.model.grades import ClassCounts
 
 JUDGED_LETTERS = "pfk"
 """Letters of the outcomes in which the check looked at the backend's answer."""
@@ -36,6 +38,8 @@ class Log:
         self._declined_in_every_call = 0
         self._inapplicable: Counter[str] = Counter()
         self._error_ratios: dict[int, float] = {}
+        self._grades: Counter[str] = Counter()
+        self._classes: dict[str, ClassCounts] = {}
         self._letters = ["n"] * len(cases)
         self._worst: Case | None = None
         self._first_failure_time: float | None = None
@@ -51,26 +55,29 @@ class Log:
             for name, count in outcome.hits.items():
                 self._hits[name] += count
 
-    def record_passed(self, index: int, case: Case, evidence: Evidence) -> None:
+    def record_passed(self, index: int, case: Case, outcome: Outcome) -> None:
         """Record that a case passes."""
         previous_margin = self._evidence.margin
-        self._evidence += evidence
+        self._evidence += outcome.evidence
         if self._evidence.margin != previous_margin:
             self._worst = case
+        self._count_judged(case, outcome.grade, ClassCounts(1))
         self._mark(index, "p", checked=True)
 
     def record_failed(
-        self, index: int, *, error_ratio: float | None = None, excused: bool = False
+        self, index: int, case: Case, outcome: Outcome, *, excused: bool = False
     ) -> None:
-        """Record that a case fails.
-
-        Args:
-            error_ratio: largest error ÷ bound.
-            excused: whether a known failure explains it.
-        """
-        if error_ratio is not None:
-            self._error_ratios[index] = error_ratio
+        """Record that a case fails; `excused` says that a known failure explains it."""
+        if outcome.error_ratio is not None:
+            self._error_ratios[index] = outcome.error_ratio
+        self._count_judged(case, outcome.grade, ClassCounts(1, 1, int(excused)))
         self._mark(index, "k" if excused else "f", checked=True)
+
+    def _count_judged(self, case: Case, grade: str, counts: ClassCounts) -> None:
+        name = case_class(case)
+        self._classes[name] = self._classes.get(name, ClassCounts()) + counts
+        if grade:
+            self._grades[grade] += 1
 
     def record_declined(self, index: int, reason: str, *, in_every_call: bool = False) -> None:
         """Record that the backend declines a case, perhaps for a reason that holds for each."""
@@ -166,6 +173,7 @@ class Log:
             excused=letter_counts["k"],
             left_out=letter_counts["x"],
             lost=letter_counts["l"],
+            classes=dict(self._classes),
         )
 
     def _outcomes_text(self) -> str:
@@ -192,5 +200,6 @@ class Log:
             outcomes=self._outcomes_text(),
             worst=None if self._worst is None else case_text(self._worst),
             hits=dict(self._hits),
+            grades=dict(self._grades),
             accepted=dict(self.accepted),
         )

@@ -25,6 +25,8 @@ class Outcome:
         accepted: the broken constraint that the backend accepts, without failing.
         in_every_call: the backend lacks what the check needs, so it declines each call.
         hits: how often each function under test ran; None if the backend does not count.
+        grade: the best grade that its numbers reach; empty if that was not tried, or if no numbers
+            were compared with a bound.
     """
 
     status: str
@@ -35,6 +37,7 @@ class Outcome:
     accepted: str = ""
     in_every_call: bool = False
     hits: Mapping[str, int] | None = None
+    grade: str = ""
 
     @property
     def process_lost(self) -> bool:

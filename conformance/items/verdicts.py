@@ -12,8 +12,10 @@ from conformance.model.case import UNREACHED_PREFIX, Examples, Verdict
 from conformance.model.cause import Cause, Excuse, other_causes_text
 from conformance.model.finding import Finding
 from conformance.model.finding_text import finding_message
+from conformance.model.grades import CLASSES, ORDINARY, ClassCounts, add_class_counts
 
 NO_EXAMPLES = Examples()
+NONE = ClassCounts()
 CAUSE_FIELDS = ("call", "case", "needs", "share", "excess", "reproducer", "reference", "failure")
 """Fields that a verdict copies from the first of its causes."""
 NO_CASE_CHECKED = "nothing was compared: the check could judge no case"
@@ -35,9 +37,10 @@ def conclude_verdict(
 ) -> Verdict:
     """Set the status of an item without new failures.
 
-    It is `known` only if a case of this run failed as a known failure says. Otherwise it is
-    `passed`, `unsupported` if all cases were declined, or `unchecked` if nothing was compared. If
-    the backend counts the functions under test and none ran, nothing was compared.
+    It is `known` only if an ordinary case of this run failed as a known failure says, or if all
+    cases that were compared are of another class. Otherwise it is `passed`, `unsupported` if all
+    cases were declined, or `unchecked` if nothing was compared. If the backend counts the functions
+    under test and none ran, nothing was compared.
 
     Args:
         verdict: the item's counts and comparisons.
@@ -46,7 +49,7 @@ def conclude_verdict(
     """
     verdict, examples = replace(verdict, excuses=tuple(excuses)), verdict.examples
     applied_excuses = [excuse for excuse in excuses if excuse.excused]
-    if applied_excuses:
+    if applied_excuses and not _passed_ordinary_cases(examples):
         message = f"known failure: {'; '.join(map(_excuse_text, applied_excuses))}"
         return replace(verdict, status="known", message=message)
     nothing_reached = bool(verdict.hits) and not any(verdict.hits.values())
@@ -58,7 +61,11 @@ def conclude_verdict(
             verdict, "unchecked", Finding("unchecked", UNREACHED_PREFIX + ", ".join(verdict.hits))
         )
     if examples.checked and verdict.comparisons:
-        return replace(verdict, status="passed", message=_format_notes(examples, excuses))
+        notes = _format_notes(examples, excuses)
+        if applied_excuses:
+            known_text = "; ".join(map(_excuse_text, applied_excuses))
+            notes = f"ordinary cases pass; {_failed_classes(examples)} fail as known: {known_text}"
+        return replace(verdict, status="passed", message=notes)
     if examples.unsupported and not examples.checked:
         reason = max(examples.unsupported, key=lambda r: examples.unsupported[r])
         count = f"{len(examples.unsupported)} reasons, " if len(examples.unsupported) > 1 else ""
@@ -71,6 +78,17 @@ def conclude_verdict(
     return with_failure(
         verdict, "unchecked", Finding("unchecked", what, f"({notes})" if notes else "")
     )
+
+
+def _passed_ordinary_cases(examples: Examples) -> bool:
+    """Whether ordinary cases were compared and all pass."""
+    ordinary = examples.classes.get(ORDINARY, NONE)
+    return ordinary.checked > 0 and not ordinary.failed
+
+
+def _failed_classes(examples: Examples) -> str:
+    """`extremal and empty`: the classes with failures."""
+    return " and ".join(name for name in CLASSES if examples.classes.get(name, NONE).failed)
 
 
 def _excuse_text(excuse: Excuse) -> str:
@@ -113,24 +131,32 @@ def failed_verdict(verdict: Verdict, causes: Sequence[Cause]) -> Verdict:
     )
 
 
-def with_inherited_failures(verdict: Verdict, inherited: Sequence[Excuse]) -> Verdict:
-    """Add lost cases that the backend inherits: its base loses the process on them, too."""
+def with_inherited_failures(
+    verdict: Verdict, inherited: Sequence[Excuse], classes: Sequence[str]
+) -> Verdict:
+    """Add lost cases that the backend inherits: its base loses the process on them, too.
+
+    Args:
+        classes: the class of each of these cases.
+    """
     if not inherited:
         return verdict
-    excused_count = sum(excuse.excused for excuse in inherited)
-    examples = _count_lost(verdict.examples, excused_count, excused=excused_count)
+    excused = sum(excuse.excused for excuse in inherited)
+    examples = _count_lost(verdict.examples, ClassCounts(1, 1, 1), classes, excused)
     verdict = replace(verdict, examples=examples, excuses=(*verdict.excuses, *inherited))
-    if verdict.status not in ("passed", "unchecked", "unsupported"):
+    passed = verdict.status == "passed" and _passed_ordinary_cases(examples)
+    if passed or verdict.status not in ("passed", "unchecked", "unsupported"):
         return verdict
     message = f"known failure: {'; '.join(map(_excuse_text, inherited))}"
     return replace(verdict, status="known", message=message, failure=None)
 
 
-def with_lost_cases(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
+def with_lost_cases(verdict: Verdict, lost: Sequence[Cause], classes: Sequence[str]) -> Verdict:
     """Add the causes of cases that ended the process to the verdict on the other cases.
 
     Args:
         lost: one cause for each case that ended the process.
+        classes: the class of each of these cases.
     """
     if not lost:
         return verdict
@@ -138,18 +164,22 @@ def with_lost_cases(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
     if verdict.status == "failed":
         own_facts = {name: getattr(verdict, name) for name in CAUSE_FIELDS}
         causes += [Cause(verdict.own_message, **own_facts), *verdict.others]
-    examples = _count_lost(verdict.examples, len(lost))
+    examples = _count_lost(verdict.examples, ClassCounts(1, 1), classes, len(lost))
     return failed_verdict(replace(verdict, examples=examples), causes)
 
 
-def _count_lost(examples: Examples, number: int, *, excused: int = 0) -> Examples:
-    """Count `number` lost cases as checked and failed."""
+def _count_lost(
+    examples: Examples, each: ClassCounts, classes: Sequence[str], number: int
+) -> Examples:
+    """Count `number` lost cases as checked and failed, and each of their classes."""
+    lost_by_class = [examples.classes, *({name: each} for name in classes)]
     return replace(
         examples,
         checked=examples.checked + number,
         failed=examples.failed + number,
-        excused=examples.excused + excused,
+        excused=examples.excused + number * each.excused,
         lost=max(examples.lost - number, 0),
+        classes=add_class_counts(lost_by_class),
     )
 
 

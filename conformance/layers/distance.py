@@ -30,7 +30,7 @@ from conformance.strategies.invalid.shapes import shape_breaks
 
 _COSINE = (Argument("dim", 1, alternative=0), Argument("eps", 1e-8, alternative=1e-6))
 _DISTANCE = (
-    Argument("p", 2.0, alternative=1.0),
+    Argument("p", 2.0, alternative=1.0, attribute="norm"),
     Argument("eps", 1e-6, alternative=0.0),
     Argument("keepdim", False, alternative=True),
 )

@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Any
 from conformance.model.cause import Cause, Excuse, Need, Share, other_causes_text
 from conformance.model.finding import Finding
 from conformance.model.finding_text import finding_message
+from conformance.model.grades import (
+    EXACT,
+    ONE_ROUNDING,
+    PROMISES,
+    STEP_BY_STEP,
+    TWO_ROUNDINGS,
+    ClassCounts,
+)
 from conformance.model.max_error import Farthest
 
 if TYPE_CHECKING:
@@ -56,6 +64,9 @@ STORED = {
     "bag_sum": "the sum of a bag before it is divided, and the reciprocal of the bag's size",
     "interpolation_weights": "weights of an interpolation, each step that they are computed by",
     "grid_samples": "places, weights and sums of a grid sample, and the numbers of an affine grid",
+    "normalised": "a norm's normalised input, and its product with the weight before a bias",
+    "exponentials": "a softmax's exponentials before the division, its products with a gradient",
+    "log_sum": "the input minus its maximum, and the logarithm of the sum, of a log-softmax",
 }
 """Intermediate results of composites that a backend may store in half precision, by name."""
 
@@ -226,6 +237,7 @@ class Examples:
         excused: failed examples that a known failure explains.
         left_out: examples not run because a known failure would end the process.
         lost: examples that ended the process in this check or in another check of the layer.
+        classes: counts by class of the operands (`grades.CLASSES`); empty in older files.
     """
 
     drawn: int = 0
@@ -237,6 +249,7 @@ class Examples:
     excused: int = 0
     left_out: int = 0
     lost: int = 0
+    classes: Mapping[str, ClassCounts] = field(default_factory=dict)
 
     @property
     def declined(self) -> int:
@@ -312,6 +325,9 @@ class Verdict:
             that their entries do not mention.
         failure: what is wrong, as data; `message` is its text, followed by the text of `others`.
             None where nothing new is wrong, and in files of schema 2.
+        grades: number of cases by the best grade (`grades.GRADES`) that their numbers reach, known
+            failures included; empty where no numbers are compared with a bound.
+        promised: the grade that the backend promises; worse cases fail.
     """
 
     id: str
@@ -346,6 +362,8 @@ class Verdict:
     hits: Mapping[str, int] = field(default_factory=dict)
     not_shown: tuple[str, ...] = ()
     failure: Finding | None = None
+    grades: Mapping[str, int] = field(default_factory=dict)
+    promised: str = ""
 
     @property
     def own_message(self) -> str:
@@ -394,11 +412,14 @@ class Numerics:
         stepwise: in bfloat16 and float16 every step of a composite (a softmax, a norm, a loss) is
             stored in the dtype; False = computed in float32 and stored once.
         stored: names of intermediate results (`STORED`) that are stored in bfloat16 and float16
-            within a composite that is otherwise computed in float32.
+            within a composite that is otherwise computed in float32. Empty means any of them.
+        grade: the grade (`grades.PROMISES`) that the backend promises; worse answers fail. Empty
+            means "step by step" for a `stepwise` backend, else "two roundings".
 
     Raises:
-        ValueError: for an unknown dtype, function (`ULP`) or result (`STORED`), and for a number
-            with which any answer, or no answer, would be right.
+        ValueError: for an unknown dtype, function (`ULP`), result (`STORED`) or grade, and for a
+            grade that contradicts `stepwise` or `stored`. Also for a number with which any answer,
+            or no answer, would be right.
     """
 
     unit_roundoff: float | None = None
@@ -410,8 +431,21 @@ class Numerics:
     operand_roundoff: float = 0.0
     stepwise: bool = False
     stored: tuple[str, ...] = ()
+    grade: str = ""
+
+    @property
+    def promised(self) -> str:
+        """The promised grade in bfloat16 and float16."""
+        every_step = self.stepwise or bool(self.unit_roundoff)
+        return self.grade or (STEP_BY_STEP if every_step else TWO_ROUNDINGS)
 
     def __post_init__(self) -> None:
+        if self.grade and self.grade not in PROMISES:
+            raise ValueError(f"grade={self.grade!r}: expected one of {', '.join(PROMISES)}")
+        if self.stepwise and self.grade in (EXACT, ONE_ROUNDING, TWO_ROUNDINGS):
+            raise ValueError(f"grade={self.grade!r} contradicts stepwise=True")
+        if self.stored and self.grade in (EXACT, ONE_ROUNDING):
+            raise ValueError(f"grade={self.grade!r} contradicts stored={self.stored!r}")
         if self.accumulation is not None and self.accumulation not in ACCUMULATION_DTYPES:
             raise ValueError(
                 f"accumulation={self.accumulation!r}: expected one of "

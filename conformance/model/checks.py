@@ -158,12 +158,12 @@ _DECLARATIONS = (
         ),
         looks_at=(
             "vector-Jacobian products for every input and parameter, compared with the oracle's "
-            "derivative; in a second call, and for some operands alone; outputs while gradients "
-            "are recorded"
+            "derivative; in a second call, for some operands alone, and where several backward "
+            "passes add up; outputs while gradients are recorded"
         ),
         rank=3,
         levels=TRAINING,
-        members=("vjp", "vjp_of", "forward_grad", "load"),
+        members=("vjp", "vjp_of", "accumulate", "forward_grad", "load", "state"),
         sampling=Sampling(step_full_share=2, step_medium_share=2, sampled_extra_dtypes=2),
         exhaustive=True,
         high_priority=True,

@@ -18,6 +18,7 @@ from conformance.checks.trial import Evidence
 from conformance.checks.values import compare
 from conformance.items import verdicts
 from conformance.items.log import Log
+from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
 from conformance.layers.encoding import encode_case
@@ -159,18 +160,17 @@ def _build_verdict(
         if key in declined.unsupported:
             log.record_declined(index, declined.unsupported[key])
         elif key in declined.errors:
-            log.record_failed(index)
             failures[index] = Finding("other", says=declined.errors[key])
+            log.record_failed(index, case, Outcome.from_finding(failures[index]))
         elif missing and not answers_by_name and not (declined.unsupported or declined.errors):
             log.record_declined(index, "no answers to this layer and dtype")
         else:
             try:
-                log.record_passed(
-                    index, case, _compare_answers(item, wanted, tensors, answers_by_name)
-                )
+                evidence = _compare_answers(item, wanted, tensors, answers_by_name)
+                log.record_passed(index, case, Outcome("passed", evidence=evidence))
             except Failure as failure:
-                log.record_failed(index, error_ratio=None)
                 failures[index] = failure.finding
+                log.record_failed(index, case, Outcome.from_finding(failure.finding))
     verdict = log.open_verdict(verdict_item, stopped=False)
     if not failures:
         return verdicts.conclude_verdict(verdict, ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,16 @@ import numpy as np
 
 from conformance import __version__
 from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.grading import promised_numerics
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends.wire_format import to_json
+from conformance.bounding.bounds import OracleBackend
 from conformance.checks.trial import Trial
 from conformance.generation.drawing import draw_cases
 from conformance.items.planning import examples_for_layer
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
-from conformance.model.case import Case, Unsupported
+from conformance.model.case import Case
 from conformance.model.files import write_atomically
 from conformance.packs import PackError
 from conformance.packs.pack_format import (
@@ -34,24 +36,6 @@ from conformance.packs.pack_format import (
 )
 
 Tensors = dict[str, tuple[np.ndarray, str]]
-
-
-class _OracleOnlyBackend:
-    """A backend without layers: `Trial` needs one, but a pack needs only the oracle."""
-
-    name = "oracle"
-
-    def info(self) -> Mapping[str, str]:
-        """No versions."""
-        return {}
-
-    def devices(self) -> Sequence[str]:
-        """Only the CPU."""
-        return ("cpu",)
-
-    def build(self, call: Any) -> Any:
-        """Decline every call."""
-        raise Unsupported("nothing is computed while a pack is written")
 
 
 def write_pack(
@@ -127,7 +111,8 @@ def _write_item(folder: Path, layer: str, dtype: str, examples: int, seed: int) 
 def _make_entry(index: int, case: Case, tensors: Tensors) -> CaseEntry:
     call = case.call
     spec = CATALOGUE[call.layer]
-    trial = Trial(_OracleOnlyBackend(), spec, case)
+    numerics = promised_numerics(None, case.call.dtype)
+    trial = Trial(OracleBackend(), spec, case, numerics)
 
     def add_tensor(name: str, array: np.ndarray, dtype: str | None = None) -> str:
         kinds = {"i": "int64", "b": "bool"}

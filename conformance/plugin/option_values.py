@@ -122,7 +122,7 @@ class OptionReader:
 
 def environment_variable(name: str) -> str:
     """Return the name of an option's environment variable."""
-    return f"CONFORMANCE_{name.upper()}"
+    return f"CONFORMANCE_{name.upper().replace('-', '_')}"
 
 
 def _suggestion(entry: str, known: Iterable[str]) -> str:

@@ -50,6 +50,9 @@ OPTIONS = {
     "backend",
     "isolation": "Where items run: process (default) is a child process, so that a crash costs "
     "one verdict; none is pytest's own process, for debuggers",
+    "memory-guard": "Place the memory of the backend against pages without access, so that a read "
+    "or write beyond it ends the case with a message; needs Linux and a C compiler (in the "
+    "environment: yes or no)",
     "timeout": "Seconds that one case may take (default: 30, more for a backend that compiles)",
     "memory": "MiB that a child process may use (default: its share of the machine's memory)",
     "benchmarks": "Set of calls to time next to torch, each only if its answer is right: small, "
@@ -61,7 +64,7 @@ OPTIONS = {
     "report": "HTML file to write",
     "summary": "Markdown file to write, for the page of a CI job",
 }
-FLAGS, YES = ("survey",), "yes"
+FLAGS, YES = ("survey", "memory-guard"), "yes"
 """Options that take no value on the command line, and the value that they then have."""
 MIN_MEMORY_MIB = 512
 """MiB that a backend needs to be imported and to run its simplest cases."""
@@ -117,6 +120,7 @@ class Settings:
         survey: divergences do not fail the run.
         known: files of known failures.
         isolated: items run in a child process; None = as the backend wishes, by default they do.
+        memory_guard: the library that guards the memory of the child process; None = no guard.
         timeout: seconds that one case may take; None = depends on the backend's compile time.
         memory: bytes that a child process may use; None = its share of the machine's memory.
         results, report, summary: files to write.
@@ -141,6 +145,7 @@ class Settings:
     survey: bool
     known: tuple[Path, ...]
     isolated: bool | None
+    memory_guard: Path | None
     timeout: int | None
     memory: int | None
     results: Path | None
@@ -186,9 +191,10 @@ def read_settings(config: pytest.Config) -> Settings:
         seed=reader.integer("seed", 0),
         shard=_read_shard(reader),
         budget=_read_budget(reader),
-        survey="survey" in values and reader.one_of("survey", [YES, "no"]) == YES,
+        survey=_is_on(reader, "survey"),
         known=known_paths,
         isolated=_read_isolation(reader),
+        memory_guard=_read_memory_guard(reader),
         timeout=reader.integer("timeout", 0, minimum=1, maximum=10_000_000) or None,
         memory=_read_memory(reader),
         results=results,
@@ -291,6 +297,26 @@ def _read_isolation(reader: OptionReader) -> bool | None:
     if "isolation" not in reader.values:
         return None
     return reader.one_of("isolation", ["process", "none"]) == "process"
+
+
+def _is_on(reader: OptionReader, name: str) -> bool:
+    """Whether the user gave a flag."""
+    return name in reader.values and reader.one_of(name, [YES, "no"]) == YES
+
+
+def _read_memory_guard(reader: OptionReader) -> Path | None:
+    """The library of the memory guard, compiled by the first run on a machine."""
+    if not _is_on(reader, "memory-guard"):
+        return None
+    from conformance.isolation.guard_library import build_library
+    from conformance.model.usage_error import UsageError
+
+    if _read_isolation(reader) is False:
+        raise reader.error("memory-guard", "expected --conformance-isolation=process with it")
+    try:
+        return build_library()
+    except UsageError as error:
+        raise reader.error("memory-guard", str(error)) from None
 
 
 def is_benchmark_path(argument: str) -> bool:

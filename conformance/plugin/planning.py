@@ -89,6 +89,11 @@ def make_plan(settings: Settings, workers: int) -> Plan:
     isolated = settings.isolated
     if isolated is None:
         isolated = offer.isolation == "process"
+    if settings.memory_guard is not None and not isolated:
+        raise pytest.UsageError(
+            f"--conformance-memory-guard: backend {offer.backend!r} runs in pytest's own process; "
+            "expected --conformance-isolation=process with it"
+        )
     return Plan(
         offer.backend, offer.info, offer.devices, shard_items, len(items), isolated, offer.numerics,
         offer.cases_per_structure, offer.budget, settings.timeout or offer.timeout, offer.bases,

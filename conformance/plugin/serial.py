@@ -14,13 +14,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conformance.plugin.options import FLAGS
 from conformance.reports.results import ResultsError, read
 
 if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
 
 # Options that the serial phase sets for itself.
-_OWN_OPTIONS = ("results", "report", "benchmarks")
+_OWN_OPTIONS = ("results", "report", "benchmarks", *FLAGS)
 
 
 def run_serial_phase(session: SessionLike) -> int:
@@ -61,6 +62,7 @@ def _command(session: SessionLike, results: Path) -> list[str]:
         sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider",
         f"--rootdir={config.rootpath}", "--pyargs", "conformance.suite.test_benchmarks",
         *(f"--conformance-{name}={value}" for name, value in options.items()),
+        *["--conformance-survey"] * settings.survey,
     ]  # fmt: skip
     if config.inipath is not None:
         command += ["-c", str(config.inipath)]

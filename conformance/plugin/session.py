@@ -106,7 +106,10 @@ class Session:
             return Engine(backend, s.examples, s.seed, self.known, interrupted, budget=budget)
         limits = Limits(self.plan.timeout, s.memory or memory_per_worker(workers))
         interrupted = self.interrupted
-        child = Child(s.backend, s.examples, s.seed, s.known, limits, interrupted, self.plan.base)
+        child = Child(
+            s.backend, s.examples, s.seed, s.known, limits, interrupted, self.plan.base,
+            s.memory_guard,
+        )  # fmt: skip
         return IsolatedEngine(
             child, name, s.examples, s.seed, self.known, interrupted, self.plan.values, budget,
             self.plan.bases,
@@ -164,6 +167,7 @@ class Session:
         values_note = f", {values} of each structure" if values > 1 else ""
         budget_note = f", budget {self.plan.budget} s" if self.plan.budget else ""
         subject = "survey of backend" if s.survey else "backend"
+        guard_note = ", memory guarded" if s.memory_guard else ""
         effect = "differences do not fail" if s.survey else "unlisted differences fail"
         versions = f" ({facts})" if facts else ""
         header = [
@@ -171,7 +175,7 @@ class Session:
             (
                 f"conformance: device {', '.join(self.plan.devices)}; profile {s.profile}, "
                 f"up to {s.examples} examples an item{values_note}{budget_note}, "
-                f"seed {s.seed}{shard}; hypothesis {hypothesis}, numpy {numpy}"
+                f"seed {s.seed}{shard}{guard_note}; hypothesis {hypothesis}, numpy {numpy}"
             ),
         ]
         import importlib.util
@@ -263,4 +267,5 @@ class Session:
         if item.samples:
             facts["profile"] = s.profile
         options = [f"--conformance-{name}={value}" for name, value in facts.items()]
+        options += ["--conformance-memory-guard"] * (s.memory_guard is not None)
         return shlex.join(["pytest", "--pyargs", "conformance.suite", *options])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from conformance.arithmetic.grading import numerics_by_grade, promised_grade, promised_numerics
 from conformance.backends.capabilities import (
     base_of,
     cases_per_structure,
@@ -17,6 +18,7 @@ from conformance.backends.capabilities import (
     numerics_of,
 )
 from conformance.backends.guard import BackendError, guarded
+from conformance.backends.memory_guard import sides
 from conformance.checks import EVERY_CHECK
 from conformance.checks.answers import OracleAnswers
 from conformance.checks.support import Answer, Conclusion
@@ -58,6 +60,7 @@ from conformance.model.case import (
 from conformance.model.cause import Cause
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding
+from conformance.model.grades import EXACT, WRONG
 from conformance.model.protocols import Backend
 from conformance.model.untrusted import exception_text
 from conformance.run.stale import find_not_failing
@@ -131,7 +134,7 @@ class Engine:
         if seconds_left is None:
             return verdicts.left_out_verdict(item, case_count(item, self.examples))
         try:
-            numerics = numerics_of(self.backend, item.dtype)
+            declared = self.declared_numerics(item)
         except Failure as failure:
             return verdicts.with_failure(verdicts.open_verdict(item), "failed", failure.finding)
         entries = applicable_entries(self.known, item, self.backend.name, self.base(item.layer))
@@ -149,9 +152,17 @@ class Engine:
         self.note("drawing", 0, 0)
         log = Log(stream.cases())
         context = ItemContext(
-            item, numerics, excuses, stream, log, seconds_left, in_fork=bool(lost)
+            item,
+            promised_numerics(declared, item.dtype),
+            excuses,
+            stream,
+            log,
+            seconds_left,
+            in_fork=bool(lost),
         )
         verdict = self._judge_cases(context, lost)
+        if verdict.grades:
+            verdict = replace(verdict, promised=promised_grade(declared, item.dtype))
         return replace(
             verdict, not_shown=tuple(dict.fromkeys(entry.reason for entry, _ in passing_entries))
         )
@@ -166,9 +177,13 @@ class Engine:
         """Whether the backend counts how often the functions under test run."""
         return hits_of(self.backend) is not None
 
-    def numerics(self, dtype: str) -> Numerics | None:
-        """The backend's declaration of its arithmetic in a dtype."""
-        return numerics_of(self.backend, dtype)
+    def declared_numerics(self, item: Item) -> Numerics | None:
+        """The backend's declaration of its arithmetic for an item; None without one."""
+        return numerics_of(self.backend, item.dtype, item.device, item.layer)
+
+    def numerics(self, item: Item) -> Numerics:
+        """The arithmetic of the grade that the backend promises for an item."""
+        return promised_numerics(self.declared_numerics(item), item.dtype)
 
     def base(self, layer: str) -> str:
         """The backend whose kernels a layer inherits; empty for none."""
@@ -194,7 +209,7 @@ class Engine:
             elif outcome.process_lost and excuses.find_process_ending(case) is None:
                 log.record_lost(index)
             elif outcome.status == "passed":
-                log.record_passed(index, case, outcome.evidence)
+                log.record_passed(index, case, outcome)
             elif outcome.status == "unsupported":
                 log.record_declined(
                     index,
@@ -207,7 +222,7 @@ class Engine:
                     log.accepted[outcome.accepted] += 1
             else:
                 entry = self.reference.find_excuse(context, case, outcome)
-                log.record_failed(index, error_ratio=outcome.error_ratio, excused=entry is not None)
+                log.record_failed(index, case, outcome, excused=entry is not None)
                 if entry is None:
                     failures.setdefault(outcome.kind, []).append(index)
                 else:
@@ -229,7 +244,11 @@ class Engine:
         if outcome is None or hangs_in_fork:
             excuses.count_left_out(entry)
             return None
-        if outcome.process_lost and excuses.find_process_ending(case, outcome.status) is None:
+        is_expected = (
+            excuses.find_process_ending(case, outcome.status) is not None
+            and excuses.find_explanation(case, outcome.message) is not None
+        )
+        if outcome.process_lost and not is_expected:
             return self.outcome(item, case, context.numerics)  # the parent reports the end
         return outcome
 
@@ -241,7 +260,28 @@ class Engine:
         """
         if context.in_fork and self.forks.can_run(context.item):
             return self.forks.run_after_loss(context.item, case)
-        return self.outcome(context.item, case, context.numerics)
+        return self.graded_outcome(context.item, case)
+
+    def graded_outcome(self, item: Item, case: Case) -> Outcome:
+        """The outcome under the promised numerics, with the best grade that the case reaches.
+
+        Numerics of better grades are tried first. Worse ones are tried only if the case fails.
+        """
+        declared = self.declared_numerics(item)
+        promised = promised_grade(declared, item.dtype)
+        promised_outcome: Outcome | None = None
+        for grade, numerics in numerics_by_grade(declared, item.dtype).items():
+            outcome = self.outcome(item, case, numerics)
+            if grade == promised:
+                promised_outcome = outcome
+            if outcome.status == "passed" and outcome.evidence.ulps:
+                reached = EXACT if outcome.evidence.is_exact else grade
+                return replace(promised_outcome or outcome, grade=reached)
+            # No grade makes an exception right; other faults may depend on the bounds.
+            if outcome.status != "failed" or (promised_outcome and outcome.error_ratio is None):
+                return promised_outcome or outcome
+        assert promised_outcome is not None
+        return replace(promised_outcome, grade=WRONG)
 
     def _build_verdict(self, context: ItemContext, failures: Mapping[str, list[int]]) -> Verdict:
         item, excuses, stream, log = context.item, context.excuses, context.stream, context.log
@@ -393,8 +433,11 @@ class Engine:
         # The pinned case of a known failure may be of another layer than the item.
         spec = CATALOGUE[case.call.layer]
         case = on_device(case, item.device)
-        trial = Trial(backend or self.backend, spec, case, numerics, self.answers)
-        return EVERY_CHECK[item.check].run(trial)
+        evidence = Evidence()
+        for _ in sides():
+            trial = Trial(backend or self.backend, spec, case, numerics, self.answers)
+            evidence = EVERY_CHECK[item.check].run(trial)
+        return evidence
 
     def outcome(
         self,

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.grading import promised_numerics
 from conformance.arithmetic.rounded import Rounded
 from conformance.arithmetic.ulps import find_farthest
 from conformance.backends.capabilities import devices_of, numerics_of
@@ -84,8 +85,10 @@ def compare_range(
     Raises:
         Unsupported: if the backend declines the function, or the dtype.
     """
-    spec, numerics = CATALOGUE[case.call.layer], numerics_of(backend, dtype)
+    spec = CATALOGUE[case.call.layer]
     call = replace(case.call, dtype=dtype, device=devices_of(backend)[0])
+    declared = numerics_of(backend, dtype, call.device, call.layer)
+    numerics = promised_numerics(declared, dtype)
     result = RangeResult()
     for numbers in number_blocks(dtype, part, parts):
         trial = Trial(backend, spec, Case(call, (numbers,)), numerics)

@@ -106,4 +106,4 @@ def run_pinned_case(
         if forked_outcome is not None and forked_outcome.status == status:
             return forked_outcome
     engine.note("pinned", index, 0)
-    return engine.outcome(item, case, engine.numerics(item.dtype))
+    return engine.outcome(item, case, engine.numerics(item))

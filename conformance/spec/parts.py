@@ -173,6 +173,8 @@ class Traits:
         every_weight_counts: case → whether each output contains a product with each of its weights,
             whatever the algorithm.
         refuses_special: case → whether the layer refuses NaN and infinities.
+        keeps_graph: case → whether the documentation allows several backward passes through the
+            graph of one call.
     """
 
     may_alias_inputs: bool = False
@@ -185,6 +187,7 @@ class Traits:
     always_batched: bool = False
     every_weight_counts: Callable[[Case], bool] = _always
     refuses_special: Callable[[Case], bool] = never_holds
+    keeps_graph: Callable[[Case], bool] = _always
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,9 @@ class Argument:
         keyword: it is passed to the call, not to the constructor: `output_size`.
         large_default: its default makes a case large, so the simplest cases write out a smaller
             value.
+        attribute: path of the module's attribute that holds it, where that is not its name:
+            `"linear1.out_features"`, `"layers.0"`, `"cutoffs.:-1"`. A flag is true where the
+            attribute is not None.
         form, ties: see `Form` and `Ties`.
     """
 
@@ -93,6 +96,7 @@ class Argument:
     window: bool = False
     keyword: bool = False
     large_default: bool = False
+    attribute: str = ""
     form: Form = Form()
     ties: Ties = Ties()
 

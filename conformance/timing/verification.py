@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.grading import promised_numerics
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends.capabilities import numerics_of
@@ -89,7 +90,8 @@ class Verifier:
         spec = self.operands.spec
         if self.reference != "oracle" and self.torch is not None:
             spec = through_torch(spec, call.arguments, self.torch)
-        numerics = numerics_of(backend, call.dtype)
+        declared = numerics_of(backend, call.dtype, call.device, call.layer)
+        numerics = promised_numerics(declared, call.dtype)
         trial = Trial(backend, spec, Case(call, inputs), numerics)
         trial.layer = layer
         if self.operands.timed.direction == "forward":

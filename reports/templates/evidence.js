@@ -29,6 +29,10 @@ const follow = async () => {
 const evidence = byId("evidence");
 let opener = null;
 const pre = (label, text, name) => make("div", { className: "command" }, make("span", { className: "label", textContent: label }), make("pre", { className: name, tabIndex: name === "copy" ? -1 : 0 }, make("code", { textContent: visible(text) })));
+const graded = (verdict) => {
+  const grades = Object.entries(verdict.grades ?? {}).map(([name, number]) => `${name} ${grouped(number)}`);
+  return grades.length ? `; grades: ${grades.join(", ")} (promised: ${verdict.promised})` : "";
+};
 const open = (id) => {
   const verdict = verdicts.find((found) => found.id === id);
   if (!verdict || !evidence) return false;
@@ -39,7 +43,7 @@ const open = (id) => {
   const body = byId("evidence_body");
   const reasons = Object.entries(e.unsupported ?? {});
   const needs = (verdict.needs ?? []).map((need) => `${need.argument}: ${need.value} → ${need.other}: ${need.fails ? "still fails" : "passes"}`);
-  body.replaceChildren(make("p", { className: "facts", textContent: verdict.state === "missing" ? "This item has no verdict." : `${grouped(e.checked ?? 0)} of ${grouped(e.drawn ?? 0)} examples checked${e.failed ? `, ${grouped(e.failed)} failed` : ""}${reasons.length ? `, ${grouped(declined(verdict))} declined` : ""}${e.invalid ? `, to ${grouped(e.invalid)} the check did not apply` : ""}; ${grouped(verdict.comparisons ?? 0)} numbers compared; largest error ÷ bound${e.failed ? " in the other examples" : ""} ${ratio(verdict.margin)}` }));
+  body.replaceChildren(make("p", { className: "facts", textContent: verdict.state === "missing" ? "This item has no verdict." : `${grouped(e.checked ?? 0)} of ${grouped(e.drawn ?? 0)} examples checked${e.failed ? `, ${grouped(e.failed)} failed` : ""}${reasons.length ? `, ${grouped(declined(verdict))} declined` : ""}${e.invalid ? `, to ${grouped(e.invalid)} the check did not apply` : ""}; ${grouped(verdict.comparisons ?? 0)} numbers compared; largest error ÷ bound${e.failed ? " in the other examples" : ""} ${ratio(verdict.margin)}${graded(verdict)}` }));
   if (verdict.call) body.append(pre("Minimal call", verdict.call, "copy"));
   if (verdict.message) body.append(pre("Message", verdict.message, "message"));
   if (needs.length) body.append(pre("Arguments changed, one at a time", needs.join("\n"), "plain"));

@@ -16,7 +16,7 @@ from conformance.model.case import Call, Case
 
 # Batches and heads, the simplest first.
 leading_shapes = st.sampled_from(
-    ((1, 1), (), (1,), (2,), (2, 1), (1, 3), (2, 3), (2, 1, 2), (0, 2), (3, 2))
+    ((1, 1), (), (1,), (2,), (2, 1), (1, 3), (2, 3), (2, 1, 2), (0, 2), (3, 2), (2, 2), (3, 3))
 )
 lengths = st.sampled_from((1, 2, 3, 4, 5, 8, 2, 3, 16, 17))
 key_lengths = st.sampled_from((1, 2, 3, 4, 5, 8, 2, 4, 16, 17, 0))
@@ -71,9 +71,21 @@ _SHORT = (lengths, key_lengths)
 
 
 def _mask_shapes(heads: Sequence[int], rows: int, columns: int) -> list[tuple[int, ...]]:
-    """Shapes that broadcast to that of the scores, the simplest first."""
+    """Shapes that broadcast to that of the scores, the simplest first.
+
+    If there are as many heads as batches, the mask has one of these axes, or none that tells them
+    apart.
+    """
+    if len(heads) == 2 and heads[0] == heads[1] > 1:
+        return [
+            (1, heads[1], rows, columns),
+            (heads[0], 1, rows, columns),
+            (heads[1], rows, columns),
+        ]
     shapes = [(rows, columns), (1, columns), (rows, 1), (*heads, rows, columns)]
     if len(heads) > 1:
-        shapes += [(heads[0], *(1 for _ in heads[1:]), 1, columns), (*heads[1:], rows, columns)]
+        ones = tuple(1 for _ in heads[1:])
+        shapes += [(heads[0], *ones, 1, columns), (*heads[1:], rows, columns)]
+        shapes += [(heads[0], *ones, rows, columns)]
     shapes.append((columns,))
     return list(dict.fromkeys(tuple(shape) for shape in shapes))

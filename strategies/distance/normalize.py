@@ -9,7 +9,7 @@ import numpy as np
 from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.distance.vectors import counts, lengths
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -40,7 +40,7 @@ def normalizations(draw: Draw, layer: str, dtype: str) -> Case:
     dim: Any = tuple(dims) if has_several_axes else dims[0]
     eps = draw(_EPS)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     terms = max(math.prod(shape[axis] for axis in axes), 1)
     filler = Filler(regime, dtype, seed, terms, factors=1 if profile == "long" else 2)
     x = filler.operand(*shape)

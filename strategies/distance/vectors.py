@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -61,7 +61,7 @@ def similarities(draw: Draw, layer: str, dtype: str) -> Case:
     sharing = draw(st.integers(0, 2))
     eps = draw(_COSINE_EPS)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     filler = Filler(regime, dtype, seed, length)
     x1, x2 = vector_pair(filler, relation, tuple(shape), axis)
     if sharing == 2 and rank > 1:
@@ -91,7 +91,7 @@ def distances(draw: Draw, layer: str, dtype: str) -> Case:
     shape = (draw(counts), length) if draw(st.integers(0, 3)) else (length,)
     eps, keepdim = draw(_DISTANCE_EPS), draw(yes_no)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     # With 4 terms per component the sum of squared differences of integers is exact.
     filler = Filler(regime, dtype, seed, 4 * length)
     x1, x2 = vector_pair(filler, relation, shape, -1)
@@ -115,7 +115,7 @@ def pdists(draw: Draw, layer: str, dtype: str) -> Case:
     width, p = draw(_WIDTHS), draw(_ORDERS)
     repeats_row = draw(yes_no)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     filler = Filler(regime, dtype, seed, max(4 * width, 2 * rows))
     x = filler.operand(rows, width)
     if repeats_row and rows > 1:

@@ -16,7 +16,7 @@ from conformance.strategies.loss.pointwise import (
     yes_no,
 )
 from conformance.strategies.loss.pointwise import positive_weights as weights_of
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -46,7 +46,7 @@ def differences(draw: Draw, layer: str, dtype: str, *, edge: str, weights: bool)
     has_weight = weights and draw(yes_no)
     edge_value = draw(_EDGES[edge]) if edge else 1.0
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     filler = Filler(regime, dtype, seed, count_terms(losses_shape))
     x, y = filler.operand(*first), filler.operand(*second)
     if relation != "apart" and first == second:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -67,7 +67,7 @@ def hinge_embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     shape, kind = draw(shapes), draw(label_kinds)
     values = {"margin": draw(_EMBEDDING_MARGINS), "reduction": draw(reductions)}
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     filler = _filler(regime, dtype, seed, shape)
     arrays = filler.operand(*shape), random_signs(kind, shape, filler.generator)
     arguments = writer.explicit_arguments(values, {"margin": 1.0, "reduction": "mean"})
@@ -84,7 +84,7 @@ def rankings(draw: Draw, layer: str, dtype: str) -> Case:
     shape, kind = draw(pairs), draw(label_kinds)
     values = {"margin": draw(_RANKING_MARGINS), "reduction": draw(reductions)}
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     filler = _filler(regime, dtype, seed, shape)
     first, second = filler.operand(*shape), filler.operand(*shape)
     arrays = first, second, random_signs(kind, shape, filler.generator)

@@ -11,7 +11,7 @@ from conformance.strategies.distance.vectors import HALF
 from conformance.strategies.loss.cross_entropy import weighted_case
 from conformance.strategies.loss.hinge import reductions
 from conformance.strategies.loss.pointwise import positive_weights
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -52,7 +52,7 @@ def multi_margins(draw: Draw, layer: str, dtype: str) -> Case:
     values: dict[str, Any] = {"p": draw(_POWERS), "margin": draw(_MARGINS)}
     values["reduction"] = draw(reductions)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     # The square of a sum of three has nine products, weighted by up to 4: 36, rounded up to 64.
     filler = Filler(regime, dtype, seed, 64 * max(int(np.prod(shape)), 1))
     x = filler.operand(*shape)
@@ -89,7 +89,7 @@ def multilabel_margins(draw: Draw, layer: str, dtype: str) -> Case:
     shape, kind = _shape(draw, dtype, _few_classes), draw(label_kinds)
     values = {"reduction": draw(reductions)}
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     terms = max(int(np.prod(shape)), 1) * shape[-1]
     filler = Filler(regime, dtype, seed, 4 * terms, factors=1)
     arrays = filler.operand(*shape), _draw_labels(kind, shape, filler.generator)

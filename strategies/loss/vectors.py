@@ -10,7 +10,7 @@ from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.distance.vectors import lengths, relations, vector_pair
 from conformance.strategies.loss.hinge import label_kinds, random_signs, reductions
-from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.values import Filler, seeds, sum_regimes
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -37,7 +37,7 @@ def cosine_embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     shape, relation, kind = _draw_shape(draw), draw(relations), draw(label_kinds)
     values = {"margin": draw(_margins), "reduction": draw(reductions)}
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     filler = Filler(regime, dtype, seed, shape[-1])
     x1, x2 = vector_pair(filler, relation, shape, -1)
     arrays = x1, x2, random_signs(kind, shape[:-1], filler.generator)
@@ -96,7 +96,7 @@ def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
     norm_defaults = {"distance_function": None} if distance else {"p": 2.0, "eps": 1e-6}
     defaults = {"margin": 1.0, **norm_defaults, "swap": False, "reduction": "mean"}
     arguments = ArgumentWriter(draw(masks)).explicit_arguments(values, defaults)
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(sum_regimes), draw(seeds)
     # With 4 terms per component the sum of squared differences of integers is exact.
     filler = Filler(regime, dtype, seed, 4 * shape[-1])
     case_labels = {"profile": equal_pair, "regime": regime}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from conformance.strategies.arguments import ArgumentWriter, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.values import seeds
+from conformance.strategies.values import seeds, with_outliers
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -19,9 +19,12 @@ EPS = 1e-5
 MOMENTUM = 0.1
 # The simplest first. `offset`: a mean far from 0; `close`: a variance that is small relative to ε;
 # `pairs`: m ± 1.5, whose variance is 9/4, to which ε = 1.75 is added to make 4; `constant`: one
-# number throughout each group.
+# number throughout each group; `outliers`: few elements are about 10⁶ times as large as the others.
 regimes = st.sampled_from(
-    ("ramp", "integers", "normal", "offset", "close", "pairs", "mixed", "large", "constant")
+    (
+        *("ramp", "integers", "normal", "offset", "close", "pairs", "mixed", "large", "constant"),
+        "outliers",
+    )
 )
 epsilons = st.sampled_from((EPS, EPS, 0.1, 1.75, 1e-12))
 # With 0, for statistics within a sample; batch_norm refuses 0 in training.
@@ -91,6 +94,8 @@ class NormFiller:
             values = np.ldexp(values, g.integers(-spread, spread, shape, endpoint=True))
         elif regime == "large":
             values = np.ldexp(values, _LARGE_EXPONENTS[self.dtype])
+        elif regime == "outliers":
+            values = with_outliers(values, self.dtype, g)
         return round_to(values, self.dtype)
 
     def draw_weight(self, *shape: int) -> np.ndarray:

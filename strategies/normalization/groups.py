@@ -39,6 +39,8 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case, is_function
 
 profiles = st.sampled_from(("plain", "plain", "plain", "block"))
+# deep: a window has more than 32 channels.
+response_profiles = st.sampled_from(("plain", "plain", "plain", "block", "deep"))
 space_ranks = st.sampled_from((1, 2, 3, 1, 2))
 group_counts = st.sampled_from((1, 2, 3, 4, 5, 8))
 group_sizes = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
@@ -46,6 +48,7 @@ optional_epsilons = st.sampled_from((None, None, EPS, 0.1, 1.75, 1e-12, 0.0))
 # Mostly 1: in half precision torch has no kernel for more dimensions.
 mostly_one = st.sampled_from((1, 1, 2, 1, 3))
 windows = st.sampled_from((1, 2, 3, 4, 5, 7, 12, 71))
+deep_windows = st.sampled_from((33, 40, 71))
 alphas = st.sampled_from((1e-4, 1.0, 0.25, 2.0))
 betas = st.sampled_from((0.75, 0.5, 1.0, 2.0))
 constants = st.sampled_from((1.0, 2.0, 0.5))
@@ -217,11 +220,13 @@ def response_norms(draw: Draw, layer: str, dtype: str) -> Case:
     Args:
         layer: `"LocalResponseNorm"` or `"functional.local_response_norm"`.
     """
-    profile, rank = draw(profiles), draw(mostly_one)
+    profile, rank = draw(response_profiles), draw(mostly_one)
     batch, features = draw(batches), draw(channels)
     spatial = _draw_lengths(draw, rank, profile)
     features = min(features, 5) if profile == "block" or rank > 2 else features
     size = draw(windows)
+    if profile == "deep":
+        features, size, spatial = 48, draw(deep_windows), spatial[:1]
     optional = {"alpha": draw(alphas), "beta": draw(betas), "k": draw(constants)}
     writer = ArgumentWriter(draw(masks))
     regime, seed = draw(regimes), draw(seeds)

@@ -12,6 +12,7 @@ from conformance.strategies.pooling.average import summands
 from conformance.strategies.pooling.maximum import elements
 from conformance.strategies.pooling.maximum import regimes_of_floats as maximum_regimes
 from conformance.strategies.pooling.windows import draw_leading, yes_no
+from conformance.strategies.rounded_sizes import REGIONS
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -21,20 +22,32 @@ from conformance.model.case import Call, Case
 # plain: regions of equal size, or one of the whole plane; uneven: the number of outputs does not
 # divide the length; more: more outputs than the input has elements; kept: None, which stands for
 # the input's size, in some dimensions; none: an empty output; long: a long dimension with few
-# outputs, each of more elements than half precision can count; wide: many channels.
-profiles = st.sampled_from(
-    (*("plain", "uneven") * 3, "more", "more", "kept", "wide", "none", "long")
-)
+# outputs, each of more elements than half precision can count; wide: many channels; rounded: a
+# length of which a bound in floating point is off by one.
+_PROFILES = (*("plain", "uneven") * 3, "more", "more", "kept", "wide", "none", "long")
+profiles = st.sampled_from((*_PROFILES, *("rounded",) * 3))
+summing_profiles = st.sampled_from((*_PROFILES, "long", "long", *("rounded",) * 3))
 _OUTPUTS = st.sampled_from((1, 2, 3, 4))
 _UNEVEN = st.sampled_from((2, 3, 4, 5, 7))
 _LENGTHS = st.integers(1, 9)
 _SHORT = st.integers(1, 5)
 _LONG = st.sampled_from((258, 300, 513))
+# Ones show a count in half precision, the others a sum in it.
+_LONG_REGIMES = st.sampled_from(("ones", "ramp", "normal", "mixed", "outliers"))
+_FEW = st.sampled_from((1, 2))
 _PARTS = st.sampled_from((1, 2, 3, 4))
+_REGIONS = st.sampled_from(REGIONS)
+_LEADING_OF_SPECIAL = st.sampled_from(((1, 1), (3,), (2, 2)))
 
 
 def _draw_lengths(draw: Draw, profile: str, dims: int, last: bool) -> tuple[int, int | None]:
-    """Draw the input's length and the number of outputs in one dimension."""
+    """Draw the input's length and the number of outputs in one dimension.
+
+    Args:
+        last: it is the dimension that the profile is about: the last one, or any if it is rounded.
+    """
+    if profile == "rounded":
+        return draw(_REGIONS) if last else (draw(_FEW), 1)
     if profile == "none" and last:
         return draw(_SHORT), 0
     if profile == "long" and last:
@@ -62,18 +75,21 @@ def adaptive_pools(draw: Draw, layer: str, dims: int, has_indices: bool, dtype: 
         dims: number of spatial dimensions.
         has_indices: pooling by maximum, which can return indices.
     """
-    profile = draw(profiles)
+    profile = draw(profiles if has_indices else summing_profiles)
     if profile == "kept" and dims == 1:
         profile = "uneven"  # in one dimension torch accepts no None
-    pairs = [_draw_lengths(draw, profile, dims, k == dims - 1) for k in range(dims)]
-    square = draw(yes_no) and profile != "kept"
+    chosen = draw(st.integers(0, dims - 1)) if profile == "rounded" else dims - 1
+    pairs = [_draw_lengths(draw, profile, dims, k == chosen) for k in range(dims)]
+    square = draw(yes_no) and profile not in ("kept", "rounded")
     if square:
         # One output size for all dimensions, whose lengths may differ.
         pairs = [(length, pairs[-1][1]) for length, _ in pairs]
-    leading_shape = draw_leading(draw, profile)
+    is_special = profile in ("rounded", "long")
+    leading_shape = draw(_LEADING_OF_SPECIAL) if is_special else draw_leading(draw, profile)
     indices = has_indices and draw(yes_no)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(maximum_regimes if has_indices else sum_regimes), draw(seeds)
+    own_regimes = _LONG_REGIMES if profile == "long" else sum_regimes
+    regime, seed = draw(maximum_regimes if has_indices else own_regimes), draw(seeds)
 
     outputs = [output for _, output in pairs]
     size: Any = tuple(outputs)

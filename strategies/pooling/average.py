@@ -12,18 +12,18 @@ from conformance.strategies.pooling.windows import (
     DEFAULTS,
     draw_leading,
     draw_windows,
-    profiles,
+    summing_profiles,
     window_arguments,
     yes_no,
 )
-from conformance.strategies.values import REGIMES, Filler, seeds
+from conformance.strategies.values import SUM_REGIMES, Filler, rounding_regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
 # `ones`: their averages show the divisor, and reveal a count in half precision.
-regimes = st.sampled_from((*REGIMES, "ones"))
+regimes = st.sampled_from((*SUM_REGIMES, "ones"))
 # Negative divisors are valid: torch refuses 0 only. Powers of two divide exactly.
 _DIVISORS = st.sampled_from((*(None,) * 6, 1, 1, 2, 3, 4, 7, -1, -3, 100))
 
@@ -43,12 +43,12 @@ def avg_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
         layer: `"AvgPool2d"`, `"functional.avg_pool3d"`, …
         dims: number of spatial dimensions.
     """
-    profile = draw(profiles)
+    profile = draw(summing_profiles)
     windows_drawn = draw_windows(draw, profile, dims, has_dilation=False)
     leading_shape, excludes_padding = draw_leading(draw, profile), draw(yes_no)
     divisor = draw(_DIVISORS) if dims > 1 and profile != "plain" else None
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(rounding_regimes if profile == "heavy" else regimes), draw(seeds)
 
     options = window_arguments(writer, windows_drawn, "stride", "padding", "ceil_mode")
     options["count_include_pad"] = not excludes_padding

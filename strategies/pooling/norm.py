@@ -12,17 +12,17 @@ from conformance.strategies.pooling.windows import (
     DEFAULTS,
     draw_leading,
     draw_windows,
-    profiles,
+    summing_profiles,
     window_arguments,
 )
-from conformance.strategies.values import REGIMES, Filler, seeds
+from conformance.strategies.values import SUM_REGIMES, Filler, rounding_regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
 # `gaps`: windows of zeros, where the root has no derivative.
-regimes = st.sampled_from((*REGIMES, "ones", "gaps"))
+regimes = st.sampled_from((*SUM_REGIMES, "ones", "gaps"))
 # As int and as float: users write both.
 _NORMS = st.sampled_from((2, 1, 2.0, 3, 2, math.inf, 1.0, 3.0, 4, 0.5, 1.5))
 
@@ -38,11 +38,11 @@ def lp_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
         layer: `"LPPool2d"`, `"functional.lp_pool3d"`, …
         dims: number of spatial dimensions.
     """
-    profile, norm = draw(profiles), draw(_NORMS)
+    profile, norm = draw(summing_profiles), draw(_NORMS)
     windows_drawn = draw_windows(draw, profile, dims, has_padding=False, has_dilation=False)
     leading_shape = draw_leading(draw, profile)
     writer = ArgumentWriter(draw(masks))
-    regime, seed = draw(regimes), draw(seeds)
+    regime, seed = draw(rounding_regimes if profile == "heavy" else regimes), draw(seeds)
 
     options: dict[str, Any] = window_arguments(writer, windows_drawn, "stride", "ceil_mode")
     kernel: Any = writer.size_argument([w.kernel for w in windows_drawn])

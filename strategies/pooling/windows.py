@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 # input is shorter than the window; overhang: the last window exceeds the input, or would; long: a
 # long last dimension and a long kernel; wide: about as many channels as kernels take at a time;
 # hopping: the input lies between two taps of the last dimension's window.
-profiles = st.sampled_from(
-    (
-        *("plain", "full", "square", "overhang") * 4,
-        *("thin", "thin", "wide", "wide", "long", "long", "hopping"),
-    )
+_PROFILES = (
+    *("plain", "full", "square", "overhang") * 4,
+    *("thin", "thin", "wide", "wide", "long", "long", "hopping"),
 )
+profiles = st.sampled_from(_PROFILES)
+# heavy: a window has more than 32 elements, whose sum in half precision has few right digits.
+summing_profiles = st.sampled_from((*_PROFILES, *("heavy",) * 4))
 ONE_WINDOW = ("square", "wide")
 kernels = st.sampled_from((1, 2, 3, 4))
 long_kernels = st.sampled_from((2, 3, 17))
 thin_kernels = st.sampled_from((2, 3, 4, 5))
+heavy_kernels = {1: st.sampled_from((33, 40, 65)), 2: st.sampled_from((6, 7)), 3: st.just(4)}
 # None stands for the kernel's size.
 strides = st.sampled_from((None, 1, 2, 3, 4))
 overhanging_strides = st.sampled_from((None, 2, 3, 4))
@@ -36,6 +38,7 @@ yes_no = st.booleans()
 channels = st.integers(1, 3)
 wide_channels = st.sampled_from((8, 15, 16, 17, 31, 32, 33))
 batches = st.sampled_from((None, 1, 2, 3, 0))
+batches_with_elements = st.sampled_from((1, None, 2))
 DEFAULTS: Mapping[str, Any] = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
 
 
@@ -88,11 +91,12 @@ def _draw_window(
         dilation = draw(st.integers(2, 3))
         return Window(2, draw(strides), 1, dilation, dilation - 1, skips_input=True)
     long = profile == "long" and last
-    kernel = draw(thin_kernels if profile == "thin" else long_kernels if long else kernels)
+    own_kernels = {"thin": thin_kernels, "heavy": heavy_kernels[dims]}.get(profile, kernels)
+    kernel = draw(long_kernels if long else own_kernels)
     stride = draw(overhanging_strides if profile == "overhang" else strides)
     padding = draw(st.integers(0, kernel // 2)) if has_padding else 0
     dilation = draw(dilations) if has_dilation else 1
-    ceil = profile == "overhang" or draw(yes_no)
+    ceil = profile == "overhang" or (profile != "heavy" and draw(yes_no))
     count = 0 if profile == "thin" else draw(long_extras if long else output_extras)
     window = Window(kernel, stride, padding, dilation, ceil=ceil)
     slack = draw(st.integers(0, window.step - 1))
@@ -106,7 +110,7 @@ def draw_windows(
     """Draw a window for each of `dims` dimensions, with an input that has an output.
 
     Args:
-        profile: one of `profiles`.
+        profile: one of `summing_profiles`.
         has_padding, has_dilation: the layer has the argument padding, dilation.
     """
     count = 1 if profile in ONE_WINDOW else dims
@@ -126,7 +130,7 @@ def draw_windows(
 
 def draw_leading(draw: Draw, profile: str) -> tuple[int, ...]:
     """Draw the sizes of the axes before the spatial ones: perhaps a batch, and channels."""
-    batch = draw(batches)
+    batch = draw(batches_with_elements if profile == "heavy" else batches)
     depth = draw(wide_channels if profile == "wide" else channels)
     return (depth,) if batch is None else (batch, depth)
 

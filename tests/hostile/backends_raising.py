@@ -76,6 +76,7 @@ MEMBERS: dict[str, tuple[str, str, str]] = {
     "vjp": ("Linear", "gradients", "self, inputs, cotangents"),
     "vjp_of": ("Linear", "gradients", "self, wanted, inputs, cotangents"),
     "forward_grad": ("Linear", "gradients", "self, *inputs"),
+    "accumulate": ("Linear", "gradients", "self, inputs, calls"),
     "value_and_vjp": ("Dropout", "random", "self, inputs, cotangents"),
     "state": ("Linear", "state", "self"),
     "load": ("Linear", "state", "self, state, layouts=None"),

@@ -89,6 +89,7 @@ OTHER_RETURNS: dict[str, dict[str, str]] = {
               "natives-that-are-none": "dict.fromkeys(self.tensors)"},
     "attributes": {"what-has-no-text": "{'in_features': Truth()}"},
     "value_and_vjp": {"too-many": "(inputs * 2, inputs * 2, {})"},
+    "accumulate": {"none": "None", "too-many": "(inputs * 2, {})"},
 }  # fmt: skip
 
 

@@ -66,7 +66,7 @@ EVERY = {
     *("unbatched", "empty", "padded", "padded beyond the block", "dilated", "overlapping", "gaps"),
     *("a rest", "shorter than a block", "single pixel", "single block", "asymmetric", "long"),
     *("tuple of one", "many channels"),
-    *("ramp", "integers", "full", "normal", "mixed", "large", "subnormal"),
+    *("ramp", "integers", "full", "normal", "mixed", "large", "subnormal", "outliers"),
 }
 
 

@@ -53,8 +53,9 @@ def test_every_corner_is_drawn() -> None:
     assert corners == modes | {
         *("rank 4", "rank 5", "bilinear of 5", "nearest of 5", "zeros", "border", "reflection"),
         *("corners None", "corners True", "corners False", "corners left out", "empty"),
-        *("dyadic", "anywhere", "pixels", "edges", "far", "one element", "many channels"),
+        *("dyadic", "anywhere", "pixels", "edges", "far", "turns", "one element", "many channels"),
         *("beyond", "ramp", "integers", "full", "normal", "mixed", "large", "subnormal"),
+        "outliers",
     }
 
 

@@ -78,7 +78,7 @@ SHARED = {
     *("rank 4", "corners left out", "recompute None", "size number", "size tuple"),
     *("factor number", "factor tuple", "a whole factor", "empty", "larger", "smaller", "kept"),
     *("kept by a factor", "of one", "from one", "long", "many channels", "sides differ"),
-    *("ramp", "integers", "full", "normal", "mixed", "large", "subnormal"),
+    *("ramp", "integers", "full", "normal", "mixed", "large", "subnormal", "outliers"),
 }
 CORNERS = {"corners None", "corners True", "corners False", "recompute True", "recompute False"}
 EVERY = {
@@ -98,7 +98,8 @@ def test_every_corner_is_drawn(layer: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("layer", EVERY)
-def test_no_factor_comes_near_to_a_whole_length(layer: str) -> None:
+def test_only_float32_may_change_a_length(layer: str) -> None:
+    """It does so in sizes drawn for it; elsewhere no factor comes near to a whole length."""
     for case in cases(layer, "float32", tiled=True):
         (x,), factor = case.inputs, case.call.arguments.get("scale_factor")
         assert x is not None
@@ -107,8 +108,9 @@ def test_no_factor_comes_near_to_a_whole_length(layer: str) -> None:
         for n, f in zip(x.shape[2:], _per_axis(factor, x.ndim - 2), strict=True):
             exact = Fraction(f) * n
             assert exact >= 1
+            assert exact // 1 == int(n * f)
             single = Fraction(float(np.float32(f))) * n
-            assert exact // 1 == single // 1 == int(n * f)
+            assert exact // 1 == single // 1 or case.labels["profile"] == "rounded"
 
 
 def _interpolate(x: Any, **arguments: Any) -> Rounded | Choices:

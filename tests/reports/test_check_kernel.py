@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from conformance.commands.cli import main
 from conformance.items.planning import Profile
 
 SOURCE = """
+import ctypes
+
 import torch
 
 def wide(x):
@@ -24,6 +27,12 @@ def right(self, mat1, mat2, *, beta=1, alpha=1):
 
 def wrong(self, mat1, mat2, *, beta=1, alpha=1):
     return right(self, mat1[:, :2], mat2[:2], beta=beta, alpha=alpha)
+
+def beyond(self, mat1, mat2, *, beta=1, alpha=1):
+    if mat1.is_contiguous():
+        end = mat1.data_ptr() + mat1.numel() * mat1.element_size()
+        ctypes.memmove(ctypes.create_string_buffer(1), end, 1)
+    return right(self, mat1, mat2, beta=beta, alpha=alpha)
 
 def never(self, mat1, mat2, *, beta=1, alpha=1):
     return torch.addmm(self, mat1, mat2)
@@ -66,6 +75,21 @@ def test_a_wrong_kernel(kernels: None, capsys: Any) -> None:
     assert 0 < score["share"] < 1
     assert score["smallest"]["call"].startswith("functional.linear(")
     assert score["failed"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory guard needs Linux")
+def test_a_kernel_that_reads_beyond_its_operand(
+    kernels: None, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, score = _run_score(capsys, "tried.py:beyond", "--memory-guard")
+    assert (code, score["verdict"]) == (1, "wrong")
+    assert "memory guard: a read at byte 0 after the end of a block" in score["smallest"]["message"]
+    assert _run_score(capsys, "tried.py:right", "--memory-guard")[1]["verdict"] == "right"
+    assert _run_score(capsys, "tried.py:beyond")[1]["verdict"] == "right"
+    monkeypatch.setenv("CC", "no-such-compiler")
+    options = ("tried.py:right", "--op=aten::addmm", "--memory-guard")
+    assert main(["check-kernel", *options]) == 2
+    assert "--memory-guard: needs a C compiler" in capsys.readouterr().err
 
 
 def test_a_kernel_that_falls_back_in_every_call_is_unchecked(kernels: None, capsys: Any) -> None:

@@ -557,7 +557,7 @@ def test_serially_they_run_with_the_items_and_both_files_are_written(bench: Any)
 def test_under_xdist_they_wait_for_a_serial_phase(bench: Any) -> None:
     result = bench(
         "plain", "-n", "1", "--conformance-benchmarks=small", "--benchmark-json=b.json",
-        "--conformance-report=r.html", target="conformance.suite",
+        "--conformance-report=r.html", "--conformance-survey", target="conformance.suite",
     )  # fmt: skip
     assert result.ret == 0
     result.assert_outcomes(passed=1, skipped=2)

@@ -231,6 +231,7 @@ X = np.zeros(2)
         ("aliases", np.True_, True),
         ("vjp", [[X, None], {"weight": X}], ((X, None), {"weight": X})),
         ("value_and_vjp", (X, (X,), {}), (X, (X,), {})),
+        ("accumulate", [[X, None], {"weight": X}], ((X, None), {"weight": X})),
         ("call", ClaimsEmpty((X, X)), (X, X)),
     ],
 )

@@ -64,6 +64,10 @@ def _starts_with_any(name: str, *prefixes: str) -> bool:
 
 
 WITH_TORCH = {
+    "conformance.networks.trace",
+    "conformance.networks.checking",
+    "conformance.commands.check_module",
+} | {
     f"conformance.backends.{name}"
     for name in (
         *(

@@ -92,7 +92,7 @@ class OpenVino(GraphBackend):
         bf16 = max(unit, dtype_unit) == UNITS["bf16"]
         declared = Numerics(
             accumulation="bfloat16" if bf16 else None, flush_to_zero=bf16, stepwise=bf16,
-            absolute={"expm1": EXPM1},
+            absolute={"expm1": EXPM1}, grade="" if bf16 else "one rounding",
         )  # fmt: skip
         if unit <= dtype_unit:
             return declared

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _ARGUMENTS = (
     Argument("in_features", simplest=1, size=True),
     Argument("n_classes", simplest=2, size=True),
-    Argument("cutoffs", simplest=(1,), form=Form(sequence=True)),
+    Argument("cutoffs", simplest=(1,), attribute="cutoffs.:-1", form=Form(sequence=True)),
     Argument("div_value", 4.0, alternative=2.0),
     Argument("head_bias", False, alternative=True),
 )

@@ -21,7 +21,7 @@ from conformance.oracles.linear import functional_linear
 from conformance.oracles.loss import linear as oracle
 from conformance.spec.axes import Axes, present_axes
 from conformance.spec.layer_spec import LayerSpec, Variation
-from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Traits
 from conformance.spec.propagation import Propagation, computed
 from conformance.spec.signature import BY_NAME, Argument, Form, Input, Signature
 from conformance.spec.sizes import resized
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from conformance.spec.trial_protocol import FactsLike as Facts
 
 _SIZES = (
-    Argument("in_features", simplest=1, size=True),
+    Argument("in_features", simplest=1, size=True, attribute="linear.in_features"),
     Argument("num_classes", simplest=1, size=True),
     Argument("out_features", (), alternative=(2,), size=True, form=Form(sequence=True)),
-    Argument("bias", False, alternative=True),
+    Argument("bias", False, alternative=True, attribute="linear.bias"),
 )
 _ARGUMENTS = (
     REDUCTION,
@@ -180,6 +180,13 @@ def _smallest_logit_logarithm(facts: Facts) -> float | None:
     return smallest_logarithm([log_softmax(functional_linear({}, rows, linear, rounded_bias), 1)])
 
 
+def _keeps_graph(case: Case) -> bool:
+    """Whether a second backward pass is allowed: the options rule it out unless they say so."""
+    options = case.call.arguments.get("options")
+    unreduced = case.call.arguments.get("reduction", "mean") == "none"
+    return options is None or unreduced or bool(dict(options).get("allow_retain_graph", False))
+
+
 def _target(case: Case) -> np.ndarray:
     """The target of a call of the module or of the function."""
     target = case.inputs[2 if is_function(case.call.layer) else 1]
@@ -267,6 +274,7 @@ def layer_specs() -> Iterator[LayerSpec]:
                     "nearest": _smallest_logit_logarithm,
                 }
             ),
+            traits=Traits(keeps_graph=_keeps_graph),
             laws=laws.LAWS,
             benchmark=Benchmark(
                 workloads=_workloads(name),

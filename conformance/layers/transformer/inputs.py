@@ -8,17 +8,17 @@ from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Form, Input, Signature, Ties
 
 LAYER_ARGUMENTS = (
-    Argument("d_model", simplest=1, size=True),
-    Argument("nhead", simplest=1),
-    Argument("dim_feedforward", 2048, size=True),
-    Argument("dropout", 0.1),
+    Argument("d_model", simplest=1, size=True, attribute="self_attn.embed_dim"),
+    Argument("nhead", simplest=1, attribute="self_attn.num_heads"),
+    Argument("dim_feedforward", 2048, size=True, attribute="linear1.out_features"),
+    Argument("dropout", 0.1, attribute="dropout.p"),
     Argument(
         "activation", "functional.relu", alternative="functional.gelu", form=Form(function=True)
     ),
-    Argument("layer_norm_eps", 1e-5, alternative=0.1),
-    Argument("batch_first", False, alternative=True),
+    Argument("layer_norm_eps", 1e-5, alternative=0.1, attribute="norm1.eps"),
+    Argument("batch_first", False, alternative=True, attribute="self_attn.batch_first"),
     Argument("norm_first", False, alternative=True),
-    Argument("bias", True, alternative=False),
+    Argument("bias", True, alternative=False, attribute="linear1.bias"),
 )
 
 

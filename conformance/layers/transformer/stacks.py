@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +145,12 @@ def layer_specs() -> Iterator[LayerSpec]:
         _signature(
             make_inputs("src", "mask", "src_key_padding_mask"),
             (
-                Argument("encoder_layer", simplest=_simplest_layer(layer_name), form=_LAYER_FORM),
+                Argument(
+                    "encoder_layer",
+                    simplest=_simplest_layer(layer_name),
+                    attribute="layers.0",
+                    form=_LAYER_FORM,
+                ),
                 _COUNT,
                 _NORM,
                 Argument("enable_nested_tensor", True, alternative=False),
@@ -170,7 +176,12 @@ def layer_specs() -> Iterator[LayerSpec]:
         _signature(
             make_inputs(*DECODER_INPUTS),
             (
-                Argument("decoder_layer", simplest=_simplest_layer(layer_name), form=_LAYER_FORM),
+                Argument(
+                    "decoder_layer",
+                    simplest=_simplest_layer(layer_name),
+                    attribute="layers.0",
+                    form=_LAYER_FORM,
+                ),
                 _COUNT,
                 _NORM,
                 causal_hint("tgt_is_causal", None),
@@ -200,9 +211,24 @@ def layer_specs() -> Iterator[LayerSpec]:
             (
                 Argument("d_model", 512, simplest=1, size=True, large_default=True),
                 Argument("nhead", 8, simplest=1, large_default=True),
-                Argument("num_encoder_layers", 6, simplest=1, large_default=True),
-                Argument("num_decoder_layers", 6, simplest=1, large_default=True),
-                *LAYER_ARGUMENTS[2:],
+                Argument(
+                    "num_encoder_layers",
+                    6,
+                    simplest=1,
+                    large_default=True,
+                    attribute="encoder.num_layers",
+                ),
+                Argument(
+                    "num_decoder_layers",
+                    6,
+                    simplest=1,
+                    large_default=True,
+                    attribute="decoder.num_layers",
+                ),
+                *(
+                    replace(a, attribute=f"encoder.layers.0.{a.attribute or a.name}")
+                    for a in LAYER_ARGUMENTS[2:]
+                ),
                 causal_hint("src_is_causal", None),
                 causal_hint("tgt_is_causal", None),
                 causal_hint("memory_is_causal"),

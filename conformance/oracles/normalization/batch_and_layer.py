@@ -25,6 +25,7 @@ from conformance.arithmetic.half_precision import (
     stepwise_if_declared,
     stored,
     stored_if_declared,
+    stored_with_gradient_if_declared,
     widened,
 )
 from conformance.arithmetic.reductions import mean, variance
@@ -338,19 +339,32 @@ def _apply_affine(
     x: Rounded, normal: Normalised, gain: Rounded | None, shift: Rounded | None
 ) -> Rounded:
     """x̂·γ + β, γ and β optional; γ's gradient may recompute x̂ as x·r − μ·r."""
-    y, detached = normal.result, normal.result.detached
+    y = normal.result
     if gain is not None:
         recomputed = normal.recomputed.with_error(
             normal.recomputed.error + _folding_error(x, normal)
         )
-        factor = gain
+        y = scale_normalised(y, gain, stored_if_declared(recomputed, "normalised"))
+    return y if shift is None else stored_with_gradient_if_declared(y, "normalised") + shift
 
-        def pull(cotangent: Rounded) -> list[Rounded | None]:
-            through = cotangent.detached * factor.detached
-            return [through, unbroadcast(cotangent.detached * recomputed, factor.shape)]
 
-        y = with_pullback(detached * gain.detached, [normal.result, gain], pull)
-    return y if shift is None else y + shift
+def scale_normalised(normal: Rounded, gain: Rounded, recomputed: Rounded | None = None) -> Rounded:
+    """x̂·γ, where the backend may store x̂ and each term of γ's gradient.
+
+    Args:
+        normal: x̂.
+        gain: γ, which broadcasts to x̂'s shape.
+        recomputed: x̂ as the backward pass computes it; None = as the forward pass does.
+    """
+    result = stored_with_gradient_if_declared(normal, "normalised")
+    factor = (result if recomputed is None else recomputed).detached
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        c = cotangent.detached
+        terms = stored_if_declared(c * factor, "normalised")
+        return [c * gain.detached, unbroadcast(terms, gain.shape)]
+
+    return with_pullback(result.detached * gain.detached, [result, gain], pull)
 
 
 def _folding_error(x: Rounded, normal: Normalised, gain: Rounded | None = None) -> np.ndarray:

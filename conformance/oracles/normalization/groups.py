@@ -29,6 +29,7 @@ from conformance.oracles.normalization.batch_and_layer import (
     normalise,
     normalise_by_running,
     observe_statistics,
+    scale_normalised,
     update_running,
 )
 
@@ -190,7 +191,7 @@ def functional_rms_norm(
     if weight is None:
         return stored(y, input.precision)
     gain = widened(weight)
-    y = y * gain
+    y = scale_normalised(y, gain)
     # x·(r·γ): the slope may underflow before it is multiplied.
     y = y.with_error(y.error + x.precision.underflow * x.abs_bound)
     return stored(y, input.precision)

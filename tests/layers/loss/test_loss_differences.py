@@ -18,7 +18,11 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.laws import check_law
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE, DTYPES
+from conformance.model.case import Call, Case
+from conformance.model.failure import Inapplicable
 from conformance.oracles.loss.differences import huber_loss, l1_loss, smooth_l1_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch warns where it broadcasts
@@ -59,6 +63,17 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
     compared, findings = law_findings(torch_backend, layer, name)
     assert compared
     assert not findings
+
+
+def test_a_weighted_mean_whose_sum_overflows_breaks_no_law() -> None:
+    """The page divides a sum by that of the weights: in float16 the sum may be infinite."""
+    call = Call("functional.mse_loss", {}, {}, "float16", "cpu")
+    sevens = np.full((44, 31), 7.0)
+    case = Case(call, (sevens, np.zeros_like(sevens), None), labels={}, seed=0)
+    laws = CATALOGUE[call.layer].laws
+    (position,) = [k for k, law in enumerate(laws) if law.name == "ones"]
+    with pytest.raises(Inapplicable):
+        check_law(Trial(torch_backend, CATALOGUE[call.layer], case), laws[position], position)
 
 
 @pytest.mark.parametrize("layer", NAMES)

@@ -64,7 +64,7 @@ def _window_corners(case: Case) -> set[str]:
     return {name for name, holds in conditions.items() if holds} | {case.labels["regime"]}
 
 
-REGIMES = {"ramp", "integers", "full", "normal", "mixed", "large", "subnormal", "ones"}
+REGIMES = {"ramp", "integers", "full", "normal", "mixed", "large", "subnormal", "outliers", "ones"}
 COMMON_CORNERS = REGIMES | {"unbatched", "empty", "off-bounds", "shorter than the window", "long"}
 
 
@@ -80,7 +80,7 @@ def test_every_corner_of_averages_is_drawn(layer: str) -> None:
 @pytest.mark.parametrize("layer", _layer_names("LPPool", "lp_pool"))
 def test_every_corner_of_norms_is_drawn(layer: str) -> None:
     drawn = cases(layer)
-    assert set().union(*map(_window_corners, drawn)) == COMMON_CORNERS
+    assert set().union(*map(_window_corners, drawn)) == COMMON_CORNERS | {"gaps"}
     assert {c.call.arguments["norm_type"] for c in drawn} == {1, 2, 3, 4, 0.5, 1.5, math.inf}
     assert any(c.call.arguments["norm_type"] == 3 and (c.inputs[0] < 0).any() for c in drawn)
 

@@ -51,7 +51,11 @@ class Keras(Activations, Attention, Normalization, Windows):
     def numerics(self, dtype: str) -> Numerics:
         """Declare that a product is stored before its bias is added, and that bfloat16 flushes."""
         half = dtype in ("bfloat16", "float16")
-        return Numerics(accumulation=dtype if half else None, flush_to_zero=dtype == "bfloat16")
+        return Numerics(
+            accumulation=dtype if half else None,
+            flush_to_zero=dtype == "bfloat16",
+            grade="one rounding",
+        )
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """Decline complex dtypes, which Keras's layers do not have."""

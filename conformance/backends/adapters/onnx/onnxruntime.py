@@ -85,7 +85,8 @@ class OnnxRuntime(GraphBackend):
         if dtype == "float64":
             return Numerics(absolute={"sigmoid": 2 * 2.0**-53})
         u = 2.0**-24
-        return Numerics(absolute={"tanh": 11 * u, "sigmoid": 6 * u, "expm1": 2 * u})
+        absolute = {"tanh": 11 * u, "sigmoid": 6 * u, "expm1": 2 * u}
+        return Numerics(absolute=absolute, grade="one rounding")
 
     @cache  # noqa: B019 - there is one backend of the class
     def offers(self, layer: str, dtype: str, device: str) -> bool:

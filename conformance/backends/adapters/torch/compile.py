@@ -27,10 +27,12 @@ _NO_LIMIT = 1_000_000
 
 
 def _configure() -> None:
-    """Let dynamo compile recurrent modules, and recompile without a limit."""
+    """Let dynamo compile recurrent modules, recompile without a limit, and keep graphs."""
     config = torch._dynamo.config
     config.allow_rnn = True
     config.recompile_limit = config.accumulated_recompile_limit = _NO_LIMIT
+    # torch's way to allow a second backward pass: donated buffers rule it out.
+    torch._functorch.config.donated_buffer = False
     # The workers of xdist already use all cores.
     torch._inductor.config.compile_threads = 1
 

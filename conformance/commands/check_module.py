@@ -1,0 +1,193 @@
+"""`nn-conformance check-module`: hold an implementation of a module against the module's bounds."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conformance.model.plain_text import visible
+from conformance.model.usage_error import UsageError
+
+if TYPE_CHECKING:
+    from conformance.networks.checking import Subject, Trial
+
+_FORM = "a file with Model, get_inputs and get_init_inputs, or MODULE:ATTR or FILE.py:ATTR of a "
+COMPILED = "inductor"
+"""The word for the module compiled by `torch.compile`."""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser of `nn-conformance`."""
+    parser = commands.add_parser(
+        "check-module", help="test an implementation of a module against derived bounds"
+    )
+    parser.add_argument(
+        "module", metavar="MODULE",
+        help=f"{_FORM}function that returns a module and its inputs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--against", required=True, metavar="IMPLEMENTATION",
+        help=f"{COMPILED}, a file with ModelNew, or MODULE:ATTR or FILE.py:ATTR of a function "
+        "that takes the same inputs",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds (default: 3)")
+    parser.add_argument(
+        "--dtype", default="float32", help="dtype of parameters and inputs (default: float32)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the trials, and print what they show.
+
+    Returns:
+        0 if every answer is right, 1 if one is wrong or nothing is certified.
+    """
+    if options.seeds < 1:
+        raise UsageError(f"--seeds={options.seeds}: expected at least 1")
+    from conformance.networks.checking import plan_trials, run_trial, shrink
+
+    subject = _load_subject(options.module, options.against, options.dtype)
+    trials: list[Trial] = []
+    for planned in plan_trials(range(options.seeds)):
+        trial = run_trial(subject, planned)
+        if trial is None:
+            continue
+        if trial.status == "wrong":
+            trials.append(shrink(subject, trial))
+            break
+        trials.append(trial)
+    counts = Counter(trial.status for trial in trials)
+    is_right = not counts["wrong"] and not counts["not certified"] and bool(trials)
+    print(_json(trials, is_right) if options.json else "\n".join(_lines(trials, is_right)))
+    return 0 if is_right else 1
+
+
+def _lines(trials: Sequence[Trial], is_right: bool) -> list[str]:
+    counts = Counter(trial.status for trial in trials)
+    listing = ", ".join(f"{number} {status}" for status, number in counts.items())
+    ratios = [trial.margin.ratio for trial in trials if trial.margin is not None]
+    lines = [f"{'right' if is_right else 'not right'}: of {len(trials)} calls {listing or 'none'}"]
+    if ratios:
+        lines.append(f"largest error ÷ bound {max(ratios):.4g}")
+    worst = next((x for x in trials if x.status in ("wrong", "not certified")), None)
+    if worst is not None:
+        shapes = ", ".join(str(shape) for shape in worst.shapes)
+        how = f"seed {worst.seed}, {worst.regime}, {worst.layout}"
+        lines += ["", f"{worst.status}: {how}, inputs of shape {shapes or 'unknown'}"]
+        lines += worst.text.splitlines()
+    return list(map(visible, lines))
+
+
+def _json(trials: Sequence[Trial], is_right: bool) -> str:
+    data = {"right": is_right, "calls": [dataclasses.asdict(trial) for trial in trials]}
+    return json.dumps(data, indent=1, default=str)
+
+
+def _load_subject(module: str, against: str, dtype: str) -> Subject:
+    import torch
+
+    from conformance.networks.checking import Subject
+
+    wanted = getattr(torch, dtype, None)
+    if not isinstance(wanted, torch.dtype) or not wanted.is_floating_point:
+        raise UsageError(f"--dtype={dtype!r}: expected float32, float64, bfloat16 or float16")
+
+    def cast(x: Any) -> Any:
+        return x.to(wanted) if torch.is_tensor(x) and x.is_floating_point() else x
+
+    torch.manual_seed(0)
+    if ":" in module:
+        made = _load(module)()
+        if not isinstance(made, tuple) or len(made) != 2:
+            raise UsageError(f"{module}: expected a function that returns (module, inputs)")
+        right, example = made
+
+        def draw(seed: int) -> list[Any]:
+            """Inputs like the example: new numbers of a standard normal distribution."""
+            generator = torch.manual_seed(seed)
+            return [
+                torch.randn(x.shape, generator=generator)
+                if torch.is_tensor(x) and x.is_floating_point() and seed
+                else x
+                for x in example
+            ]
+    else:
+        benchmark = _import_file(module)
+        right = _member(benchmark, "Model", module)(
+            *_member(benchmark, "get_init_inputs", module)()
+        )
+
+        def draw(seed: int) -> list[Any]:
+            """Inputs of the benchmark, drawn with a seed."""
+            torch.manual_seed(seed)
+            return list(benchmark.get_inputs())
+
+    if isinstance(right, torch.nn.Module):
+        right = right.to(wanted).eval()
+    fast = _load_implementation(against, right, module, wanted)
+    return Subject(right, fast, lambda seed: [cast(x) for x in draw(seed)])
+
+
+def _load_implementation(against: str, right: Any, module: str, dtype: Any) -> Any:
+    import torch
+
+    if against == COMPILED:
+        return torch.compile(right)
+    if ":" in against:
+        return _load(against)
+    implementation = _member(_import_file(against), "ModelNew", against)
+    torch.manual_seed(0)
+    arguments = [] if ":" in module else _import_file(module).get_init_inputs()
+    fast = implementation(*arguments)
+    if isinstance(fast, torch.nn.Module):
+        fast = fast.to(dtype).eval()
+        if isinstance(right, torch.nn.Module) and _shapes(fast) == _shapes(right):
+            fast.load_state_dict(right.state_dict())
+    return fast
+
+
+def _shapes(module: Any) -> dict[str, Any]:
+    return {name: x.shape for name, x in module.state_dict().items()}
+
+
+def _member(module: Any, name: str, path: str) -> Any:
+    if not hasattr(module, name):
+        raise UsageError(f"{path}: it has no {name}")
+    return getattr(module, name)
+
+
+def _load(text: str) -> Any:
+    """Load an attribute of a module or of a file.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    place, _, name = text.rpartition(":")
+    if place.endswith(".py"):
+        return _member(_import_file(place), name, place)
+    if "." not in sys.path:
+        sys.path.append(".")
+    try:
+        return _member(importlib.import_module(place), name, place)
+    except ImportError as error:
+        raise UsageError(f"{place}: {error}") from error
+
+
+def _import_file(path: str) -> Any:
+    from conformance.backends.kernel_folder import import_file
+
+    if not Path(path).is_file():
+        raise UsageError(f"{path}: no such file")
+    try:
+        return import_file(Path(path))
+    except Exception as error:
+        raise UsageError(f"{path}: {type(error).__name__}: {error}") from error

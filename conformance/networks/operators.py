@@ -1,0 +1,381 @@
+"""Oracles of the tensor operators that stand between the layers of a network.
+
+Each takes operands with bounds and gives the result with its bound, and with its pull-back. Half
+precision computes in float32 and stores the result once, as `conformance.arithmetic.half_precision`
+says. Sources: the pages of the operators in the PyTorch documentation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic import activations, choices, elementary, reductions
+from conformance.arithmetic.half_precision import converted, stored, widened
+from conformance.arithmetic.rounded import Rounded, choose, multilinear
+
+Result = Rounded | np.ndarray
+Operand = Rounded | np.ndarray | float
+
+
+def _like(operands: Sequence[Operand]) -> Rounded:
+    return next(x for x in operands if isinstance(x, Rounded))
+
+
+def _as_rounded(x: Operand, like: Rounded) -> Rounded:
+    """An operand in the precision of another: numbers are rounded, integers and flags are exact."""
+    if isinstance(x, Rounded):
+        return x
+    if isinstance(x, np.ndarray):
+        return elementary.constants(x.astype(np.float64), like)
+    return elementary.constant(float(x), like)
+
+
+def _wide(function: Callable[..., Rounded]) -> Callable[..., Rounded]:
+    """A function computed in float32 for half precision, whose result is stored once."""
+
+    def computed(*operands: Operand, **options: Any) -> Rounded:
+        like = _like(operands)
+        inner = [widened(x) if isinstance(x, Rounded) else x for x in operands]
+        return stored(function(*inner, **options), like.precision)
+
+    return computed
+
+
+def _binary(function: Callable[[Rounded, Rounded], Rounded]) -> Callable[..., Rounded]:
+    def computed(a: Operand, b: Operand, **options: Any) -> Rounded:
+        like = _like((a, b))
+        return function(_as_rounded(a, like), _as_rounded(b, like))
+
+    return _wide(computed)
+
+
+def _scaled_addition(sign: float) -> Callable[..., Rounded]:
+    def computed(a: Operand, b: Operand, *, alpha: float = 1) -> Rounded:
+        like = _like((a, b))
+        second = _as_rounded(b, like)
+        if alpha != 1:
+            second = second * elementary.constant(alpha, like)
+        return _as_rounded(a, like) + (second if sign > 0 else -second)
+
+    return _wide(computed)
+
+
+def _divide(a: Rounded, b: Rounded) -> Rounded:
+    return elementary.ratio(a, b)
+
+
+@_wide
+def _power(x: Operand, exponent: Any) -> Rounded:
+    if not isinstance(exponent, (int, float)) or not isinstance(x, Rounded):
+        raise NotImplementedError("pow of a tensor exponent")
+    if exponent == 2:
+        return elementary.square(x)
+    if exponent == 0.5:
+        return elementary.sqrt(x)
+    return elementary.power(x, float(exponent))
+
+
+@_wide
+def _clamp(x: Rounded, min: Any = None, max: Any = None) -> Rounded:
+    if min is not None:
+        x = choices.maximum(x, _as_rounded(min, x))
+    return x if max is None else choices.minimum(x, _as_rounded(max, x))
+
+
+Dims = int | Sequence[int] | None
+
+
+def _axes(dim: Dims) -> Any:
+    return tuple(dim) or None if isinstance(dim, (tuple, list)) else dim
+
+
+@_wide
+def _sum(x: Rounded, dim: Dims = None, keepdim: bool = False) -> Rounded:
+    return reductions.total(x, _axes(dim), keepdims=keepdim)
+
+
+@_wide
+def _mean(x: Rounded, dim: Dims = None, keepdim: bool = False) -> Rounded:
+    return reductions.mean(x, _axes(dim), keepdims=keepdim)
+
+
+@_wide
+def _variance(
+    x: Rounded, dim: Any = None, unbiased: bool = True, keepdim: bool = False,
+    *, correction: float | None = None,
+) -> Rounded:  # fmt: skip
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    count = float(unbiased) if correction is None else float(correction)
+    return reductions.variance(x, _axes(dim), correction=count, keepdims=keepdim)
+
+
+@_wide
+def _deviation(x: Rounded, *arguments: Any, **options: Any) -> Rounded:
+    return elementary.sqrt(_variance(x, *arguments, **options))
+
+
+@_wide
+def _norm(x: Rounded, p: Any = 2, dim: Dims = None, keepdim: bool = False) -> Rounded:
+    order = 2.0 if p in ("fro", None) else float(p)
+    if order == 2.0:
+        squares = reductions.total(elementary.square(x), _axes(dim), keepdims=keepdim)
+        return elementary.sqrt(squares)
+    if order == 1.0:
+        return reductions.total(elementary.absolute(x), _axes(dim), keepdims=keepdim)
+    raise NotImplementedError(f"norm of order {p}")
+
+
+def _vector_norm(x: Rounded, ord: Any = 2, dim: Dims = None, keepdim: bool = False) -> Rounded:
+    return _norm(x, ord, dim, keepdim)
+
+
+def _largest(x: Rounded, dim: Dims = None, keepdim: bool = False) -> Rounded:
+    return reductions.maximum(x, _axes(dim), keepdims=keepdim)
+
+
+def _smallest(x: Rounded, dim: Dims = None, keepdim: bool = False) -> Rounded:
+    return -reductions.maximum(-x, _axes(dim), keepdims=keepdim)
+
+
+def _largest_and_place(x: Operand, *arguments: Any, **options: Any) -> Any:
+    if isinstance(x, Rounded) and (not arguments and not options):
+        return _largest(x)
+    if arguments and isinstance(arguments[0], (Rounded, np.ndarray)):
+        return _binary(choices.maximum)(x, arguments[0])
+    assert isinstance(x, Rounded)
+    return _largest(x, *arguments, **options), _place(np.argmax, x.value, *arguments, **options)
+
+
+def _smallest_and_place(x: Operand, *arguments: Any, **options: Any) -> Any:
+    if isinstance(x, Rounded) and (not arguments and not options):
+        return _smallest(x)
+    if arguments and isinstance(arguments[0], (Rounded, np.ndarray)):
+        return _binary(choices.minimum)(x, arguments[0])
+    assert isinstance(x, Rounded)
+    return _smallest(x, *arguments, **options), _place(np.argmin, x.value, *arguments, **options)
+
+
+def _place(
+    function: Callable[..., Any], x: np.ndarray, dim: int | None = None, keepdim: bool = False
+) -> np.ndarray:
+    return np.asarray(function(x, axis=dim, keepdims=keepdim))
+
+
+@_wide
+def _softmax(x: Rounded, dim: int, dtype: Any = None) -> Rounded:
+    return reductions.softmax(x, dim)
+
+
+@_wide
+def _log_softmax(x: Rounded, dim: int, dtype: Any = None) -> Rounded:
+    return reductions.log_softmax(x, dim)
+
+
+@_wide
+def _log_sum_exp(x: Rounded, dim: Dims, keepdim: bool = False) -> Rounded:
+    axis = _axes(dim)
+    if isinstance(axis, tuple):
+        (axis,) = axis
+    return reductions.log_sum_exp(x, axis, keepdims=keepdim)
+
+
+@_wide
+def _cumulative_sum(x: Rounded, dim: int) -> Rounded:
+    def running(a: np.ndarray) -> np.ndarray:
+        return np.asarray(np.cumsum(a, axis=dim))
+
+    def adjoint(c: np.ndarray) -> np.ndarray:
+        return np.asarray(np.flip(np.cumsum(np.flip(c, dim), axis=dim), dim))
+
+    return multilinear(running, x, terms=max(x.shape[dim], 1), adjoints=(adjoint,))
+
+
+def _sum_copies(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Sum over the axes along which an operand of `shape` was broadcast."""
+    extra = array.ndim - len(shape)
+    axes = [*range(extra), *(k + extra for k, n in enumerate(shape) if n != array.shape[k + extra])]
+    return np.asarray(array.sum(axis=tuple(axes)).reshape(shape))
+
+
+@_wide
+def _matmul(a: Operand, b: Operand) -> Rounded:
+    """a·b, batched and broadcast as `numpy.matmul`; vectors count as a row and a column."""
+    like = _like((a, b))
+    left, right = _as_rounded(a, like), _as_rounded(b, like)
+    row, column = len(left.shape) == 1, len(right.shape) == 1
+    if row:
+        left = left.map(lambda array: array[np.newaxis])
+    if column:
+        right = right.map(lambda array: array[:, np.newaxis])
+    product = multilinear(
+        lambda x, y: np.asarray(x @ y),
+        left,
+        right,
+        terms=max(left.shape[-1], 1),
+        adjoints=(
+            lambda c, y: _sum_copies(c @ np.swapaxes(y, -1, -2), left.shape),
+            lambda c, x: _sum_copies(np.swapaxes(x, -1, -2) @ c, right.shape),
+        ),
+    )
+    if row:
+        product = product.map(lambda array: array[..., 0, :])
+    return product.map(lambda array: array[..., 0]) if column else product
+
+
+@_wide
+def _einsum(formula: str, a: Rounded, b: Rounded) -> Rounded:
+    """A contraction of two tensors without repeated letters in one of them."""
+    inputs, arrow, output = formula.replace(" ", "").partition("->")
+    first, comma, second = inputs.partition(",")
+    letters = {*first, *second}
+    if not arrow or not comma or "." in formula or any(len({*x}) < len(x) for x in (first, second)):
+        raise NotImplementedError(f"einsum {formula!r}")
+    sizes = dict(zip(first + second, (*a.shape, *b.shape), strict=True))
+    terms = math.prod(sizes[letter] for letter in letters - {*output})
+
+    def adjoint(own: str, other: str) -> Callable[..., np.ndarray]:
+        def pull(c: np.ndarray, x: np.ndarray) -> np.ndarray:
+            present = [k for k in own if k in output or k in other]
+            part = np.einsum(f"{output},{other}->{''.join(present)}", c, x)
+            missing = tuple(k for k, letter in enumerate(own) if letter not in present)
+            full = np.expand_dims(part, missing)
+            return np.asarray(np.broadcast_to(full, [sizes[letter] for letter in own]))
+
+        return pull
+
+    return multilinear(
+        lambda x, y: np.asarray(np.einsum(formula, x, y)),
+        a,
+        b,
+        terms=max(terms, 1),
+        adjoints=(adjoint(first, second), adjoint(second, first)),
+    )
+
+
+@_wide
+def _add_product(
+    addend: Rounded, a: Rounded, b: Rounded, *, beta: float = 1, alpha: float = 1
+) -> Rounded:
+    product = _matmul(a, b)
+    if alpha != 1:
+        product = product * elementary.constant(alpha, product)
+    return product + (addend if beta == 1 else addend * elementary.constant(beta, addend))
+
+
+def _where(condition: np.ndarray, a: Operand, b: Operand) -> Rounded:
+    like = _like((a, b))
+    shape = np.broadcast_shapes(condition.shape, np.shape(_value(a)), np.shape(_value(b)))
+    first, second = (_broadcast(_as_rounded(x, like), shape) for x in (a, b))
+    return choose(np.broadcast_to(condition, shape), first, second)
+
+
+def _broadcast(x: Rounded, shape: tuple[int, ...]) -> Rounded:
+    return x if x.shape == shape else choices.take(
+        x.map(lambda array: array.reshape(-1)),
+        np.broadcast_to(np.arange(x.value.size).reshape(x.shape), shape),
+    )  # fmt: skip
+
+
+def _value(x: Operand) -> Any:
+    return x.value if isinstance(x, Rounded) else x
+
+
+def _fill_masked(x: Rounded, mask: np.ndarray, value: float) -> Rounded:
+    return _where(mask, value, x)
+
+
+def _compare(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
+    return lambda a, b: np.asarray(function(_value(a), _value(b)))
+
+
+def cast(x: Rounded, dtype: str) -> Rounded:
+    """The operand in another floating-point dtype."""
+    return converted(x, dtype)
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "add": _scaled_addition(1),
+    "sub": _scaled_addition(-1),
+    "rsub": lambda a, b: _scaled_addition(-1)(b, a),
+    "mul": _binary(lambda a, b: a * b),
+    "div": _binary(_divide),
+    "rdiv": lambda a, b: _binary(_divide)(b, a),
+    "pow": _power,
+    "neg": lambda x: -x,
+    "abs": elementary.absolute,
+    "square": _wide(elementary.square),
+    "sqrt": _wide(elementary.sqrt),
+    "rsqrt": _wide(elementary.reciprocal_sqrt),
+    "reciprocal": lambda x: _binary(_divide)(1.0, x),
+    "exp": _wide(elementary.exp),
+    "expm1": _wide(elementary.expm1),
+    "log": _wide(elementary.log),
+    "log1p": _wide(elementary.log1p),
+    "erf": _wide(elementary.erf),
+    "sigmoid": _wide(activations.sigmoid),
+    "tanh": _wide(activations.tanh),
+    "relu": activations.relu,
+    "clamp": _clamp,
+    "clamp_min": _clamp,
+    "clamp_max": lambda x, limit: _clamp(x, None, limit),
+    "maximum": _binary(choices.maximum),
+    "minimum": _binary(choices.minimum),
+    "sum": _sum,
+    "mean": _mean,
+    "var": _variance,
+    "std": _deviation,
+    "norm": _norm,
+    "vector_norm": _vector_norm,
+    "amax": _largest,
+    "amin": _smallest,
+    "max": _largest_and_place,
+    "min": _smallest_and_place,
+    "argmax": lambda x, *a, **o: _place(np.argmax, _value(x), *a, **o),
+    "argmin": lambda x, *a, **o: _place(np.argmin, _value(x), *a, **o),
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "logsumexp": _log_sum_exp,
+    "cumsum": _cumulative_sum,
+    "matmul": _matmul,
+    "mm": _matmul,
+    "bmm": _matmul,
+    "mv": _matmul,
+    "dot": _matmul,
+    "einsum": _einsum,
+    "addmm": _add_product,
+    "baddbmm": _add_product,
+    "where": _where,
+    "masked_fill": _fill_masked,
+    "lt": _compare(np.less),
+    "le": _compare(np.less_equal),
+    "gt": _compare(np.greater),
+    "ge": _compare(np.greater_equal),
+    "eq": _compare(np.equal),
+    "ne": _compare(np.not_equal),
+}
+"""Oracles by the operator's name, without the underscores of its forms (`add_`, `__iadd__`)."""
+
+MOVEMENTS = frozenset(
+    (
+        *("view", "reshape", "permute", "transpose", "t", "T", "mT", "swapaxes", "flatten"),
+        *("unflatten", "squeeze", "unsqueeze", "expand", "expand_as", "view_as", "reshape_as"),
+        *("broadcast_to", "repeat", "tile", "roll", "flip", "movedim", "contiguous", "clone"),
+        *("detach", "cat", "concat", "stack", "split", "chunk", "unbind", "getitem", "narrow"),
+        *("select", "index_select", "take_along_dim", "gather", "diagonal", "hstack", "vstack"),
+        *("repeat_interleave", "alias", "tensor_split", "ravel"),
+    )
+)
+"""Operators that only move elements: torch applies them to the elements' places instead."""
+
+TRIANGLES = frozenset(("tril", "triu"))
+"""Movements that put 0 in place of some elements."""
+
+CONSTANTS = frozenset(
+    ("full_like", "ones_like", "zeros_like", "new_zeros", "new_ones", "new_full", "new_tensor")
+)
+"""Functions whose results depend on no number of an operand."""

@@ -1,0 +1,125 @@
+"""`nn-conformance check-module`: an implementation of a module against derived bounds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.commands.cli import main
+
+MODEL = """
+import torch
+from torch import nn
+
+class Model(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.linear = nn.Linear(width, 2 * width)
+    def forward(self, x):
+        return torch.nn.functional.gelu(self.linear(x)).mean(-1)
+
+def get_inputs():
+    return [torch.randn(4, 8)]
+
+def get_init_inputs():
+    return [8]
+"""
+NEW = MODEL.split("def get_inputs")[0].replace("Model(", "ModelNew(")
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(MODEL)
+
+
+def _check(capsys: Any, new: str, *options: str) -> tuple[int, str]:
+    Path("new.py").write_text(new)
+    status = main(["check-module", "model.py", "--against", "new.py", *options])
+    return status, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_right_implementation_passes(capsys: Any, dtype: str) -> None:
+    status, out = _check(capsys, NEW, "--dtype", dtype, "--seeds", "2")
+    assert status == 0
+    assert out.startswith("right: of 13 calls 13 right\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "regime"),
+    [
+        ("gelu(self.linear(x))", "gelu(self.linear(x), approximate='tanh')", "whole numbers"),
+        ("self.linear(x)", "self.linear(x.half().float())", "as given"),  # whole numbers fit
+        ("mean(-1)", "mean(0)[:4]", "whole numbers"),
+        # Only a regime of its own sees these.
+        ("self.linear(x)", "self.linear(x.clamp(-50, 50))", "outliers"),
+        ("self.linear(x)", "self.linear(x + (x.abs().max() == 0) * 1e-3)", "zeros"),
+    ],
+)
+def test_a_wrong_implementation_fails_with_its_inputs(
+    capsys: Any, old: str, new: str, regime: str
+) -> None:
+    status, out = _check(capsys, NEW.replace(old, new))
+    assert status == 1
+    assert "1 wrong" in out
+    assert f", {regime}, contiguous, inputs of shape (" in out
+    assert "wanted" in out
+
+
+def test_a_layout_or_a_batch_that_is_read_wrong_is_seen(capsys: Any) -> None:
+    strides = "self.linear(x.as_strided(x.shape, (x.shape[1], 1)))"
+    status, out = _check(capsys, NEW.replace("self.linear(x)", strides), "--seeds", "1")
+    assert status == 1
+    assert "transposed" in out
+    status, out = _check(capsys, NEW.replace("self.linear(x)", "self.linear(x[:3])"))
+    assert status == 1
+    assert "shape" in out
+
+
+def test_json_has_every_call(capsys: Any) -> None:
+    status, out = _check(capsys, NEW, "--json", "--seeds", "1")
+    data = json.loads(out)
+    assert status == 0
+    assert data["right"] is True
+    assert {call["status"] for call in data["calls"]} == {"right"}
+    assert all(call["margin"]["ratio"] <= 1 for call in data["calls"])
+
+
+def test_functions_of_modules_and_files_are_taken(capsys: Any) -> None:
+    Path("made.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def make():\n    return nn.Sequential(nn.Linear(4, 3), nn.ReLU()), (torch.randn(2, 4),)\n"
+        "def fast(x):\n    return x.new_zeros(x.shape[0], 3)\n"
+        "def same(x):\n    raise RuntimeError('no kernel')\n"
+    )
+    assert main(["check-module", "made.py:make", "--against", "made:fast"]) == 1
+    assert "wrong" in capsys.readouterr().out
+    assert main(["check-module", "made:make", "--against", "made.py:same"]) == 1
+    assert "it raises RuntimeError: no kernel" in capsys.readouterr().out
+
+
+def test_what_is_not_certified_is_not_right(capsys: Any) -> None:
+    Path("model.py").write_text(MODEL.replace(".mean(-1)", ".sin()"))
+    status, out = _check(capsys, NEW.replace(".mean(-1)", ".sin()"))
+    assert status == 1
+    assert "not certified" in out
+    assert "model.py:" in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["model.py", "--against", "missing.py"],
+        ["model.py", "--against", "model.py"],
+        ["model.py", "--against", "missing:fast"],
+        ["model.py", "--against", "inductor", "--dtype", "int64"],
+        ["model.py", "--against", "inductor", "--seeds", "0"],
+    ],
+)
+def test_usage_errors_end_with_2(arguments: list[str], capsys: Any) -> None:
+    assert main(["check-module", *arguments]) == 2
+    assert "nn-conformance check-module: " in capsys.readouterr().err

@@ -1,0 +1,469 @@
+"""Bounds of modules and functions that are made of several layers and operators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's documentation calls it so
+from torch import nn
+
+from conformance import assert_conforms, bounds
+from conformance.arithmetic.derivatives import leaf, pull_back
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded
+from conformance.networks.bounds import NetworkBounds, trace_bounds
+from conformance.networks.operators import MOVEMENTS, OPERATORS, TRIANGLES
+from conformance.networks.trace import record
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def _numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.manual_seed(seed + 7 * len(shape)))
+
+
+# --- each operator against torch in float64, and its pull-back against autograd ---
+
+X, Y, Z = _numbers(3, 4), _numbers(3, 4, seed=1), _numbers(4, 5, seed=2)
+B, C = _numbers(2, 3, 4), _numbers(2, 4, 2, seed=3)
+CALLS: dict[str, Callable[..., Any]] = {
+    "add": lambda: torch.add(X, Y, alpha=2) + X[0] + 1.5,
+    "sub": lambda: torch.sub(X, Y, alpha=0.5) - Y - 2,
+    "rsub": lambda: 1.5 - X,
+    "mul": lambda: X * Y * 3,
+    "div": lambda: X / (Y.abs() + 1) / 3,
+    "rdiv": lambda: 2 / (X.abs() + 1),
+    "pow": lambda: X**2 + X**3 + X.abs() ** 0.5,
+    "neg": lambda: -X,
+    "abs": lambda: X.abs(),
+    "square": lambda: torch.square(X),
+    "sqrt": lambda: X.abs().sqrt(),
+    "rsqrt": lambda: X.abs().rsqrt(),
+    "reciprocal": lambda: torch.reciprocal(X),
+    "exp": lambda: X.exp(),
+    "expm1": lambda: torch.expm1(X),
+    "log": lambda: X.abs().log(),
+    "log1p": lambda: torch.log1p(X.abs()),
+    "erf": lambda: torch.erf(X),
+    "sigmoid": lambda: torch.sigmoid(X),
+    "tanh": lambda: X.tanh(),
+    "relu": lambda: torch.relu(X),
+    "clamp": lambda: X.clamp(-0.5, 0.5) + torch.clamp(X, min=0.1),
+    "clamp_min": lambda: X.clamp_min(0.2),
+    "clamp_max": lambda: X.clamp_max(0.2),
+    "maximum": lambda: torch.maximum(X, Y),
+    "minimum": lambda: torch.minimum(X, Y),
+    "sum": lambda: X.sum(0, keepdim=True) + X.sum(),
+    "mean": lambda: X.mean((0, 1)) + X.mean(1),
+    "var": lambda: X.var(1) + X.var(0, unbiased=False).sum(),
+    "std": lambda: X.std(1, correction=0),
+    "norm": lambda: X.norm(dim=1) + torch.norm(X, p=1, dim=1),
+    "vector_norm": lambda: torch.linalg.vector_norm(X, dim=1),
+    "amax": lambda: X.amax(1),
+    "amin": lambda: X.amin(0),
+    "max": lambda: X.max(1)[0] + torch.max(X) + torch.max(X, Y).sum(),
+    "min": lambda: X.min(1).values + X.min() + torch.min(X, Y).sum(),
+    "softmax": lambda: torch.softmax(X, 1),
+    "log_softmax": lambda: torch.log_softmax(X, 0),
+    "logsumexp": lambda: torch.logsumexp(X, 1, keepdim=True),
+    "cumsum": lambda: X.cumsum(1),
+    "matmul": lambda: X @ Z + torch.matmul(X, Z[:, 0]).unsqueeze(1) + torch.matmul(X[0], Z),
+    "mm": lambda: torch.mm(X, Z),
+    "bmm": lambda: torch.bmm(B, C),
+    "mv": lambda: torch.mv(X, Z[:, 0]),
+    "dot": lambda: torch.dot(X[0], Y[0]),
+    "einsum": lambda: torch.einsum("bij,bjk->bki", B, C),
+    "addmm": lambda: torch.addmm(Z[:3], X, Z, beta=0.5, alpha=2),
+    "baddbmm": lambda: torch.baddbmm(B[:, :, :2], B, C),
+    "where": lambda: torch.where(X > 0, Y, 0.25 * X),
+    "masked_fill": lambda: X.masked_fill(X > 0, 2.0),
+}
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    CALLS[_name] = lambda name=_name: X.masked_fill(getattr(torch, name)(X, Y), 0.5)
+for _name in ("argmax", "argmin"):
+    CALLS[_name] = lambda name=_name: X.gather(1, getattr(torch, name)(X, 1, keepdim=True))
+MOVES: dict[str, Callable[..., Any]] = {
+    "views": lambda: B.reshape(2, 12).view(4, 6).T.flatten().unsqueeze(0).squeeze(),
+    "axes": lambda: B.permute(2, 0, 1).transpose(0, 1).movedim(0, 2).mT.contiguous(),
+    "copies": lambda: X.expand(2, 3, 4).repeat(1, 2, 1).roll(1, -1).flip(0).clone(),
+    "parts": lambda: torch.cat([B.chunk(2, 2)[1], B.split(2, -1)[0], B[..., 1::2]], -1),
+    "stacks": lambda: torch.stack([X, Y], 1).unbind(1)[0].narrow(0, 1, 2),
+    "rows": lambda: X.index_select(0, torch.tensor([2, 0, 2])),
+    "triangles": lambda: torch.tril(X, -1) + torch.triu(Y),
+}
+
+
+def _differentiate(call: Callable[[], Any]) -> tuple[Any, list[Any]]:
+    """The result of a call in float64, and the gradients of its sum of squares."""
+    originals = [X, Y, Z, B, C]
+    leaves = [x.double().requires_grad_() for x in originals]
+    names = ("X", "Y", "Z", "B", "C")
+    scope = call.__globals__
+    scope.update(zip(names, leaves, strict=True))
+    try:
+        result = call()
+    finally:
+        scope.update(zip(names, originals, strict=True))
+    gradients = torch.autograd.grad(result.square().sum(), leaves, allow_unused=True)
+    return result.detach(), [None if g is None else g.numpy() for g in gradients]
+
+
+@pytest.mark.parametrize("name", [*CALLS, *MOVES])
+def test_an_operator_gives_torchs_value_and_gradient(name: str) -> None:
+    call = {**CALLS, **MOVES}[name]
+    wanted, wanted_gradients = _differentiate(call)
+    trace = record(call, (), {}, None)
+    network = NetworkBounds(trace)
+    assert not network.uncertified
+    np.testing.assert_allclose(network.value.numpy(), wanted.numpy(), rtol=1e-13, atol=1e-13)
+    cotangents = {trace.outputs[0]: 2 * network.value.numpy()}
+    for evaluated in reversed(network._steps):
+        results = [(k, x, cotangents.get(k)) for k, x in evaluated.results]
+        network._pull(evaluated, results, cotangents)
+    sources = {k: x for k, x in trace.sources.items() if k in cotangents}
+    for original, gradient in zip([X, Y, Z, B, C], wanted_gradients, strict=True):
+        if gradient is not None:
+            index = next(
+                k for k, x in sources.items() if np.array_equal(x, original.double().numpy())
+            )
+            np.testing.assert_allclose(cotangents[index], gradient, rtol=1e-11, atol=1e-11)
+
+
+def test_every_operator_is_tested() -> None:
+    assert set(CALLS) == set(OPERATORS)
+    assert MOVEMENTS.isdisjoint(OPERATORS)
+    assert TRIANGLES.isdisjoint(MOVEMENTS)
+
+
+# --- networks that are right ---
+
+
+class Attention(nn.Module):
+    """A block of self-attention, written out by primitive operators."""
+
+    def __init__(self, width: int = 16, heads: int = 2) -> None:
+        super().__init__()
+        self.project, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.norm, self.heads = nn.LayerNorm(width), heads
+        self.scale = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: Any) -> Any:
+        """Return x plus a scaled attention of its norm."""
+        batch, length, width = x.shape
+        q, k, v = (
+            part.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+            for part in self.project(self.norm(x)).chunk(3, -1)
+        )
+        scores = (q @ k.transpose(-2, -1)) / math.sqrt(width // self.heads)
+        mask = torch.tril(torch.ones(length, length)).bool()
+        weights = torch.softmax(scores.masked_fill(~mask, float("-inf")), -1)
+        mixed = (weights @ v).transpose(1, 2).contiguous().view(batch, length, width)
+        return x + self.scale * self.out(mixed)
+
+
+def _convolutional() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(36, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 5),
+        nn.Softmax(-1),
+    ).eval()  # fmt: skip
+
+
+def _deep() -> nn.Module:
+    layers = [m for _ in range(4) for m in (nn.LayerNorm(16), nn.Linear(16, 16), nn.GELU())]
+    return nn.Sequential(*layers)
+
+
+NETWORKS = {
+    "convolutional": (_convolutional, (2, 2, 6, 6)),
+    "deep": (_deep, (3, 16)),
+    "attention": (Attention, (2, 5, 16)),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_torch_is_within_the_bounds_of_a_network(name: str, dtype: Any) -> None:
+    make, shape = NETWORKS[name]
+    torch.manual_seed(3)
+    network, x = make().to(dtype), _numbers(*shape).to(dtype)
+    want = trace_bounds(network, (x,), {}, None)
+    assert not want.uncertified
+    with torch.no_grad():
+        got = network(x)
+    margin = want.examine(got)
+    assert 0 < margin.ratio <= 1
+    assert margin.suspicion <= 1
+    assert margin.probes > 16
+    assert not want.find_fault(got)
+    assert want.margin(got) == margin.ratio
+
+
+def test_assert_conforms_takes_any_module() -> None:
+    network, x = Attention(), _numbers(2, 5, 16)
+    assert isinstance(bounds(network, x), NetworkBounds)
+    got = network(x).detach()
+    assert_conforms(got, network, x)
+    got[1, 2, 3] += 1e-4
+    with pytest.raises(AssertionError, match=r"output 0\[1, 2, 3\]"):
+        assert_conforms(got, network, x)
+    with pytest.raises(AssertionError, match="shape"):
+        assert_conforms(got[:1], network, x)
+    with pytest.raises(AssertionError, match="dtype"):
+        assert_conforms(got.double(), network, x)
+    with pytest.raises(AssertionError, match="2 outputs"):
+        assert_conforms((got, got), network, x)
+
+
+def test_correct_orders_of_evaluation_are_no_false_alarms() -> None:
+    # Sums in any order, with each term rounded at random: 0 of these may be wrong.
+    weight, x = _numbers(8, 32), _numbers(4, 32, seed=5)
+
+    def network(x: Any) -> Any:
+        return torch.sigmoid(F.layer_norm(F.linear(x, weight), (8,)) * 2).sum(1)
+
+    want = trace_bounds(network, (x,), {}, None)
+    for seed in range(50):
+        order = torch.randperm(32, generator=torch.manual_seed(seed))
+        y = torch.zeros(4, 8)
+        for k in order:
+            y = y + x[:, k : k + 1] * weight[:, k]
+        columns = torch.randperm(8, generator=torch.manual_seed(seed))
+        z = torch.sigmoid(F.layer_norm(y, (8,)) * 2)[:, columns].sum(1)
+        assert want.margin(z) <= 1
+
+
+# --- planted bugs in composites ---
+
+
+def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, eps: float, bias: bool = True) -> Any:
+    """A batch norm folded into a convolution."""
+    scale = norm.weight / torch.sqrt(norm.running_var + eps)
+    weight = conv.weight * scale.reshape(-1, 1, 1, 1)
+    shift = norm.bias + ((conv.bias if bias else 0) - norm.running_mean) * scale
+    return lambda x: F.relu(F.conv2d(x, weight, shift, padding=1))
+
+
+CONV, NORM = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4).eval()
+with torch.no_grad():
+    NORM.running_mean.copy_(_numbers(4) / 3)
+    NORM.running_var.copy_(_numbers(4).abs() + 0.5)
+    NORM.weight.copy_(_numbers(4, seed=4) + 1)
+W1, W2, BIAS, GAIN = _numbers(16, 16) / 4, _numbers(16, 16, seed=1) / 4, _numbers(16), _numbers(16)
+IMAGE, ROWS = _numbers(2, 2, 6, 6), _numbers(4, 16)
+
+
+def _block(x: Any) -> Any:
+    return F.relu(NORM(CONV(x)))
+
+
+def _mlp(x: Any) -> Any:
+    return x + F.linear(F.gelu(F.linear(x, W1, BIAS)), W2)
+
+
+def _rms(x: Any) -> Any:
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * GAIN
+
+
+def _mixture(x: Any) -> Any:
+    gate = torch.softmax(x @ W1, -1)
+    return (gate * torch.tanh(x @ W2)).sum(-1, keepdim=True) + x.max(-1, keepdim=True)[0]
+
+
+def _attend(x: Any) -> Any:
+    scores = x @ x.T / 4 + torch.tril(torch.ones(4, 4))
+    return F.normalize(torch.softmax(scores, 1) @ x, dim=1)
+
+
+def _in_half(function: Any) -> Any:
+    return lambda x: function(x.to(torch.bfloat16)).to(x.dtype)
+
+
+def _low(x: Any, w: Any) -> Any:
+    return (x.to(torch.bfloat16) @ w.to(torch.bfloat16)).float()
+
+
+BUGS: dict[str, tuple[Any, Any, Any]] = {
+    "epsilon of the folded norm": (_block, _folded(CONV, NORM, 1e-3), IMAGE),
+    "bias of the convolution dropped": (_block, _folded(CONV, NORM, 1e-5, bias=False), IMAGE),
+    "norm uses the batch": (
+        _block,
+        lambda x: F.relu(F.batch_norm(CONV(x), None, None, NORM.weight, NORM.bias, True)),
+        IMAGE,
+    ),
+    "leak of one in ten thousand": (_block, lambda x: F.leaky_relu(NORM(CONV(x)), 1e-4), IMAGE),
+    "gelu of the other form": (
+        _mlp,
+        lambda x: x + F.linear(F.gelu(F.linear(x, W1, BIAS), approximate="tanh"), W2),
+        ROWS,
+    ),
+    "bias dropped in one branch": (_mlp, lambda x: x + F.linear(F.gelu(F.linear(x, W1)), W2), ROWS),
+    "residual dropped": (_mlp, lambda x: F.linear(F.gelu(F.linear(x, W1, BIAS)), W2), ROWS),
+    "first product in bfloat16": (
+        _mlp,
+        lambda x: x + F.linear(F.gelu(_low(x, W1.T) + BIAS), W2),
+        ROWS,
+    ),
+    "quick gelu": (
+        _mlp,
+        lambda x: x + F.linear((h := F.linear(x, W1, BIAS)) * torch.sigmoid(1.702 * h), W2),
+        ROWS,
+    ),
+    "epsilon within the root": (
+        _rms,
+        lambda x: x / (x.pow(2).mean(-1, keepdim=True).sqrt() + 1e-6) * GAIN,
+        ROWS / 30,
+    ),
+    "epsilon of layer norm": (
+        _rms,
+        lambda x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * GAIN,
+        ROWS,
+    ),
+    "mean of all but one": (
+        _rms,
+        lambda x: x * torch.rsqrt(x.pow(2).sum(-1, keepdim=True) / 15 + 1e-6) * GAIN,
+        ROWS,
+    ),
+    "gain applied twice": (_rms, lambda x: _rms(x) * GAIN, ROWS),
+    "gain rounded to bfloat16": (
+        _rms,
+        lambda x: _rms(x) / GAIN * GAIN.to(torch.bfloat16).float(),
+        ROWS,
+    ),
+    "softmax over the batch": (
+        _mixture,
+        lambda x: (
+            (torch.softmax(x @ W1, 0) * torch.tanh(x @ W2)).sum(-1, keepdim=True)
+            + x.max(-1, keepdim=True)[0]
+        ),
+        ROWS,
+    ),
+    "largest magnitude": (
+        _mixture,
+        lambda x: _mixture(x) - x.max(-1, keepdim=True)[0] + x.abs().max(-1, keepdim=True)[0],
+        ROWS,
+    ),
+    "last row of the gate lost": (
+        _mixture,
+        lambda x: (
+            (torch.softmax(x @ W1, -1) * torch.tanh(x @ W2))[:, :-1].sum(-1, keepdim=True)
+            + x.max(-1, keepdim=True)[0]
+        ),
+        ROWS,
+    ),
+    "scale of the other width": (
+        _attend,
+        lambda x: F.normalize(
+            torch.softmax(x @ x.T / math.sqrt(15) + torch.tril(torch.ones(4, 4)), 1) @ x, dim=1
+        ),
+        ROWS,
+    ),
+    "upper triangle": (
+        _attend,
+        lambda x: F.normalize(
+            torch.softmax(x @ x.T / 4 + torch.triu(torch.ones(4, 4)), 1) @ x, dim=1
+        ),
+        ROWS,
+    ),
+    "scores in bfloat16": (
+        _attend,
+        lambda x: F.normalize(
+            torch.softmax(_low(x, x.T) / 4 + torch.tril(torch.ones(4, 4)), 1) @ x, dim=1
+        ),
+        ROWS,
+    ),
+    "weights in half precision": (
+        _attend,
+        lambda x: F.normalize(
+            torch.softmax(x @ x.T / 4 + torch.tril(torch.ones(4, 4)), 1).half().float() @ x, dim=1
+        ),
+        ROWS,
+    ),
+    "all in bfloat16": (_mlp, _in_half(lambda x: F.linear(x, W1.bfloat16())), ROWS),
+}
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_of_a_composite_is_wrong(name: str) -> None:
+    right, wrong, x = BUGS[name]
+    want = trace_bounds(right, (x,), {}, None)
+    assert not want.uncertified
+    with torch.no_grad():
+        assert want.margin(right(x)) <= 1
+        assert want.margin(wrong(x)) > 1
+
+
+def test_the_tolerance_of_kernel_benchmarks_passes_many_of_these_bugs() -> None:
+    passing = 0
+    for right, wrong, x in BUGS.values():
+        with torch.no_grad():
+            passing += torch.allclose(wrong(x), right(x), rtol=1e-2, atol=1e-2)
+    assert passing >= 8
+
+
+# --- what is not certified ---
+
+
+def _write_to_a_view(x: Any) -> Any:
+    y = x * 2
+    y.view(-1).add_(1)
+    return y
+
+
+def _write_an_element(x: Any) -> Any:
+    y = x * 2
+    y[0] = 0
+    return y
+
+
+NOT_CERTIFIED = {
+    "no oracle knows the operator 'sin'": lambda x: torch.sin(x) + x,
+    "the program reads it": lambda x: x * 2 if x.sum() > 0 else x,
+    "shared memory": _write_to_a_view,
+    "shared memory ": _write_an_element,
+    "it draws numbers": lambda x: F.dropout(x, training=True),
+    "draws numbers": lambda x: x + torch.randn_like(x),
+    "mixes": lambda x: x + x.double(),
+    "depends on roundings": lambda x: (x * 0.1 - x / 10).argmax(-1) * x.sum(-1),
+}
+
+
+@pytest.mark.parametrize("reason", NOT_CERTIFIED)
+def test_what_is_not_certified_is_named_with_its_line(reason: str) -> None:
+    function, x = NOT_CERTIFIED[reason], _numbers(3, 4)
+    want = trace_bounds(function, (x,), {}, None)
+    assert any(reason.strip() in text and "test_networks.py:" in text for text in want.uncertified)
+    with pytest.raises(AssertionError, match="not certified"):
+        assert_conforms(function(x), function, x)
+
+
+def test_a_problem_on_which_no_output_depends_does_no_harm() -> None:
+    def network(x: Any) -> Any:
+        torch.sin(x)
+        return x * 2
+
+    x = _numbers(3)
+    assert_conforms(x * 2, network, x)
+
+
+def test_exact_networks_must_be_equal() -> None:
+    def network(x: Any) -> Any:
+        return F.relu(torch.cat([x, -x], 1) @ torch.ones(8, 3)) * 4
+
+    x = torch.arange(-6.0, 6.0).reshape(3, 4)
+    want = trace_bounds(network, (x,), {}, None)
+    got = network(x)
+    assert want.margin(got) == 0
+    got[0, 0] += 1
+    assert want.margin(got) > 1
+
+
+def test_a_leaf_pulls_back_what_it_gets() -> None:
+    x = leaf(np.ones(2), Precision.of("float32"))
+    cotangent = Rounded(np.full(2, 3.0), np.zeros(2), x.precision)
+    assert pull_back([x], [cotangent], [x])[0].value.tolist() == [3.0, 3.0]
