@@ -116,7 +116,7 @@ class FunctionBackend:
     def build(self, call: Call) -> FunctionLayer:
         """Bind the function of a call's layer to its arguments, and load the state."""
         if call.layer not in self._functions:
-            raise Unsupported(f"layer {call.layer}")
+            raise NotOffered(f"layer {call.layer}")
         attribute, ignores, passes = self._functions[call.layer]
         function = getattr(self, attribute)
         if _draws_in_train_mode(call) and "training" not in inspect.signature(function).parameters:

@@ -143,7 +143,7 @@ class ModuleBackend:
         """Build the module or find the function, then load the state and set the mode."""
         target = find_by_layer_name(call.layer, self.nn, self.functional)
         if target is None:
-            raise Unsupported(f"layer {call.layer}")
+            raise NotOffered(f"layer {call.layer}")
         if is_function(call.layer):
             return ModuleLayer(call, None, target)
         method = class_and_method(call.layer)[1]

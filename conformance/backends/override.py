@@ -11,7 +11,7 @@ import torch
 from conformance.backends.kernel_dispatch import Overrides
 from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.backends.operators import dispatch_key, find_operator
-from conformance.model.case import Call, Unsupported
+from conformance.model.case import Call, NotOffered
 from conformance.model.checks import CHECK_FACTS
 from conformance.model.untrusted import safe_repr, type_name
 
@@ -156,7 +156,7 @@ class OverrideLayer(ModuleLayer):
             self._overrides.total_hits == self._hits_after_forward
             and self._overrides.multi_result_hits == extra_hits_before
         ):
-            raise Unsupported(f"gradients not offered: {_backward_text(result[0])} is torch's own")
+            raise NotOffered(f"gradients not offered: {_backward_text(result[0])} is torch's own")
         return result
 
     def accumulate(

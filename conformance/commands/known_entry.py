@@ -67,6 +67,10 @@ class EntryDraft:
         """Whether it covers every case of its items."""
         return not all(self.ways)
 
+    def is_about(self, verdict: Verdict) -> bool:
+        """Whether a cause of a verdict is one of its members."""
+        return any(member.id == verdict.id for member in self.members)
+
     def with_checks(self, checks: Sequence[str]) -> EntryDraft:
         """Return an entry for the members of some checks, with the same conditions."""
         draft = copy(self)

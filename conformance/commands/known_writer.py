@@ -241,34 +241,73 @@ def _cover_failing_cases(
     cover cases that only fail.
     """
     failing_entries = [entry for entry in entries if entry.status == "failed"]
-    original_ways = {id(entry): deepcopy(entry.ways) for entry in failing_entries}
-    max_ways = {id(entry): len(entry.ways) + MAX_FURTHER_WAYS for entry in failing_entries}
-    for verdict in run.verdicts:
-        drafts = [e for e in failing_entries if any(m.id == verdict.id for m in e.members)]
-        if not drafts:
+    widenings = {id(entry): _Widening(entry) for entry in failing_entries}
+    # Where one entry begins again, the items before need another look.
+    while any(
+        _cover_item(
+            run,
+            verdict,
+            [widenings[id(e)] for e in failing_entries if e.is_about(verdict)],
+            kept_entries,
+        )
+        for verdict in run.verdicts
+    ):
+        pass
+
+
+class _Widening:
+    """Widens an entry by further ways; if these do not suffice, by dropping conditions only."""
+
+    def __init__(self, entry: EntryDraft) -> None:
+        self.entry, self._original_ways = entry, deepcopy(entry.ways)
+        self._max_ways = len(entry.ways) + MAX_FURTHER_WAYS
+
+    def cover(self, case: Case, passing: Sequence[Case]) -> bool:
+        """Widen the entry so that it covers a case; True if it began again without further ways.
+
+        Args:
+            passing: the item's passing cases, which it should not cover.
+        """
+        entry = self.entry
+        way, unmet = entry.unmet(case)
+        if BROKEN in unmet:
+            # Another broken constraint needs a way of its own.
+            entry.ways.append({BROKEN: case.labels[BROKEN]})
+            return False
+        wider = {name: wanted for name, wanted in way.items() if name not in unmet}
+        own = next(separating_conditions([case], passing))
+        is_worse = not wider or _count_met(wider, passing) > _count_met(way, passing)
+        if not is_worse or not own or not self._max_ways:
+            for name in unmet:
+                del way[name]
+            return False
+        if len(entry.ways) < self._max_ways:
+            entry.ways.append(own)
+            return False
+        entry.ways, self._max_ways = self._original_ways, 0
+        return True
+
+
+def _cover_item(
+    run: Run,
+    verdict: Verdict,
+    widenings: Sequence[_Widening],
+    kept_entries: Sequence[KnownFailure],
+) -> bool:
+    """Widen the entries of an item until they cover its failing cases; True if one began again."""
+    if not widenings:
+        return False
+    kept = applicable_entries(kept_entries, verdict, run.identity.backend).values()
+    failing, passing = (list(cases_with_outcome(run, verdict, kind)) for kind in "fp")
+    for case in failing:
+        if any(entry.covers(case) for entry in kept):
             continue
-        kept = applicable_entries(kept_entries, verdict, run.identity.backend).values()
-        failing, passing = (list(cases_with_outcome(run, verdict, kind)) for kind in "fp")
-        uncovered = [case for case in failing if not any(entry.covers(case) for entry in kept)]
-        while (
-            case := next((x for x in uncovered if not any(e.covers(x) for e in drafts)), None)
-        ) is not None:
-            nearest = min(drafts, key=lambda entry: len(entry.unmet(case)[1]))
-            way, unmet = nearest.unmet(case)
-            if BROKEN in unmet:
-                # Another broken constraint needs a way of its own.
-                nearest.ways.append({BROKEN: case.labels[BROKEN]})
-                continue
-            wider = {name: wanted for name, wanted in way.items() if name not in unmet}
-            own = next(separating_conditions([case], passing))
-            is_worse = not wider or _count_met(wider, passing) > _count_met(way, passing)
-            if not is_worse or not own or not max_ways[id(nearest)]:
-                for name in unmet:
-                    del way[name]
-            elif len(nearest.ways) < max_ways[id(nearest)]:
-                nearest.ways.append(own)
-            else:
-                nearest.ways, max_ways[id(nearest)] = original_ways[id(nearest)], 0
+        if any(widening.entry.covers(case) for widening in widenings):
+            continue
+        nearest = min(widenings, key=lambda widening: len(widening.entry.unmet(case)[1]))
+        if nearest.cover(case, passing):
+            return True
+    return False
 
 
 def _count_met(way: Mapping[str, Any], cases: Sequence[Case]) -> int:
