@@ -99,8 +99,8 @@ static size_t find_pages(size_t pages) {
 }
 
 static void *place(size_t size, size_t alignment, int is_operand, int zeroed) {
+  if (size > ARENA / 8) return NULL;
   size_t pages = (size + page_size - 1) / page_size + 1; /* the last one is the page behind */
-  if (pages > page_count / 8) return NULL;
   pthread_mutex_lock(&lock);
   size_t first = unused_count ? find_pages(pages) : 0;
   char *begin = arena + first * page_size, *end = begin + (pages - 1) * page_size;
@@ -184,7 +184,8 @@ void *realloc(void *old, size_t size) {
 /* Blocks aligned to pages pass: they hold generated code, which becomes executable. */
 static void *aligned(size_t alignment, size_t size, int is_operand, int is_wanted) {
   void *p = NULL;
-  if (mode && size && is_wanted && alignment < page_size)
+  int is_power = alignment && !(alignment & (alignment - 1)); /* glibc rounds others up */
+  if (mode && size && is_wanted && is_power && alignment < page_size)
     p = place(size, alignment < 16 ? 16 : alignment, is_operand, 0);
   return p ? p : __libc_memalign(alignment, size);
 }

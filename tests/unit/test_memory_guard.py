@@ -356,7 +356,9 @@ for function in (c.memalign, c.aligned_alloc):
     assert (p % 256, count) == (0, 1)
     c.free(p)
 assert c.posix_memalign(ctypes.byref(ctypes.c_void_p()), 3, 8) == 22  # EINVAL
-assert c.malloc(1 << 62) is None
+assert c.malloc(1 << 62) is None and c.malloc(2**64 - 1) is None
+p, count = guarded(lambda: c.malloc(2**64 - 1) or c.memalign(48, 2048))
+assert (p % 64, count) == (0, 0)
 """,
     "what passes": """
 for allocate in (
