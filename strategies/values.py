@@ -22,24 +22,24 @@ SATURATING_REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large")
 seeds = st.integers(0, 2**32 - 1)
 
 
-# Exponents of most elements and of outliers. Of float16 neither end may leave the normal numbers.
-_OUTLIERS = {"float16": (-11, 10), "bfloat16": (-10, 10), "float32": (-10, 10),
-             "float64": (-10, 10)}  # fmt: skip
+# Exponent of outliers, and how much less that of the others is. Of float16 neither may leave the
+# normal numbers, in which it has all its digits.
+_OUTLIER, _DISTANCE, _LEAST = 10, 20, {"float16": -11}
 
 
 def with_outliers(
     values: np.ndarray, dtype: str, generator: np.random.Generator, share: float = 1.0
 ) -> np.ndarray:
-    """Enlarge one element in 64, at least one, by 2^10, and reduce the others by as much.
+    """Make one element in 64, at least one, 2^20 times as large as the others, which are small.
 
     Args:
         values: about as large as 1.
         dtype: of the real parts.
         share: part of the outliers' exponent, where their powers or products are added up.
     """
-    low, high = _OUTLIERS[dtype]
-    exponents = np.full(values.size, low)
-    exponents[generator.permutation(values.size)[: max(values.size // 64, 1)]] = int(high * share)
+    high = int(_OUTLIER * share)
+    exponents = np.full(values.size, max(high - _DISTANCE, _LEAST.get(dtype, -_DISTANCE)))
+    exponents[generator.permutation(values.size)[: max(values.size // 64, 1)]] = high
     return np.asarray(values * np.exp2(exponents).reshape(values.shape))
 
 

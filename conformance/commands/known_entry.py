@@ -11,6 +11,7 @@ from copy import copy
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from conformance.backends.memory_guard import MESSAGE_PREFIX
 from conformance.checks import EVERY_CHECK
 from conformance.commands.crash_conditions import cases_with_outcome, separating_conditions
 from conformance.diagnosis.necessary_arguments import is_number
@@ -95,8 +96,15 @@ class EntryDraft:
     @property
     def said(self) -> str:
         """A glob that the messages of all members match."""
+        if self._needs_guard:
+            return f"*{MESSAGE_PREFIX}*"
         globs = {_message_glob(v.failure) for v in self.members}
         return globs.pop() if len(globs) == 1 else "*"
+
+    @property
+    def _needs_guard(self) -> bool:
+        """Whether the memory guard ended the process: without it the pinned cases may pass."""
+        return all(MESSAGE_PREFIX in (v.message or "") for v in self.members)
 
     @property
     def within(self) -> int | None:
@@ -155,7 +163,7 @@ class EntryDraft:
         fields |= {"versions": versions} if versions else {}
         fields |= {"status": self.status} if self.status != "failed" else {}
         cases = {v.id: v.case for v in self.members if v.case is not None}
-        never_stale = self._draws_random_numbers or not cases
+        never_stale = self._draws_random_numbers or self._needs_guard or not cases
         places = dict.fromkeys(run.identity.places.get(v.device) for v in self.members)
         seen = [place for place in places if place]
         fields |= {"strict": False} if never_stale else {"seen": seen} if seen else {}

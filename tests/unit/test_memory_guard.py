@@ -15,6 +15,7 @@ import pytest
 from conformance.reports.results import read
 from support import install_backends_module, run_refused_session, run_session
 
+from conformance.commands.cli import main
 from conformance.commands.replay import replay
 from conformance.isolation import guard_library
 from conformance.isolation.guard_library import build_library, preloaded
@@ -218,6 +219,21 @@ def test_a_known_failure_can_name_what_the_guard_says(suite: Any, tmp_path: Path
     assert "memory guard: a read" in verdict["message"]
     _, verdict = suite("reads_behind_matrices", option, examples=100)
     assert verdict["status"] == "passed"
+
+
+def test_an_entry_that_the_command_writes_is_not_stale_without_the_guard(
+    suite: Any, pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    suite("reads_behind_matrices", GUARD, examples=100)
+    known = tmp_path / "known.toml"
+    results = str(pytester.path / "results.jsonl")
+    assert main(["known", results, "--write", str(known)]) == 0
+    known.write_text(known.read_text().replace('reason = ""', 'reason = "it reads beyond"'))
+    option = f"--conformance-known={known}"
+    result, verdict = suite("reads_behind_matrices", GUARD, option, examples=100)
+    assert (result.ret, verdict["status"]) == (0, "known")
+    result, verdict = suite("reads_behind_matrices", option, examples=100)
+    assert (result.ret, verdict["status"]) == (0, "passed")
 
 
 def test_a_replay_guards_the_memory_as_the_run_did(suite: Any, pytester: pytest.Pytester) -> None:
