@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from conformance.backends.numpy_layouts import (
+    Windows,
     enlarged_memory,
     gap_value,
     overlapping_windows,
@@ -40,9 +41,14 @@ def apply_layout(tensor: torch.Tensor, array: np.ndarray, layout: str) -> torch.
     if layout == "expanded" and (first := unexpanded(array)) is not None:
         return tensor[tuple(slice(n) for n in first.shape)].contiguous().expand(tensor.shape)
     if layout == "unfolded" and (windows := overlapping_windows(array)):
-        size, place = array.shape[windows.axis], windows.place
-        first, *further = tensor.unbind(windows.frames)
-        tails = [x.narrow(place, size - windows.step, windows.step) for x in further]
-        signal = torch.cat([first, *tails], place)
-        return signal.unfold(place, size, windows.step).permute(windows.order(array.ndim))
+        return _unfold(tensor, windows, array.shape[windows.axis])
     raise Unsupported(f"layout={layout!r} of shape {tuple(tensor.shape)}")
+
+
+def _unfold(tensor: torch.Tensor, windows: Windows, size: int) -> torch.Tensor:
+    """Lay the tensor out as overlapping windows of `size` places of a signal."""
+    first, *further = tensor.unbind(windows.frames)
+    tails = [x.narrow(windows.place, size - windows.step, windows.step) for x in further]
+    signal = torch.cat([first, *tails], windows.place)
+    order = windows.order(tensor.dim())
+    return signal.unfold(windows.place, size, windows.step).permute(order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -23,6 +24,8 @@ Arrays = Mapping[str, np.ndarray]
 
 ON_OWN_WEIGHT = "on its own weight"
 """The `during` text for a call whose input is a tensor of the layer's own state."""
+MAX_OUTPUT_ELEMENTS = 2**14
+"""The largest number of elements of the outputs of such a call."""
 
 # Case → the case with other weights; kept, since the oracle's answers are cached by case.
 _NEGATED: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
@@ -190,9 +193,13 @@ def case_on_own_weight(case: Case) -> Case | None:
     for name in (*names[start:], *names[:start]):
         for index in indices:
             changed = _replace_input(spec, case, index, case.call.state[name])
-            if changed is not None:
+            if changed is not None and _output_elements(spec, changed) <= MAX_OUTPUT_ELEMENTS:
                 return changed
     return None
+
+
+def _output_elements(spec: LayerSpec, case: Case) -> int:
+    return sum(math.prod(shape) for shape in spec.output_shapes(case) if shape is not None)
 
 
 def _replace_input(spec: LayerSpec, case: Case, index: int, array: np.ndarray) -> Case | None:

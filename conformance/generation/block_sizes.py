@@ -396,15 +396,14 @@ def _shareable_pairs(spec: LayerSpec, case: Case) -> list[tuple[int, int]]:
         # An input that is written into must not be shared.
         and not (input_spec.updated and spec.traits.updates_state(case.call))
     ]
+    shapes = {index: np.shape(case.inputs[index]) for index in shareable}  # type: ignore[arg-type]
     pairs = [
         (first, second)
         for first, second in combinations(shareable, 2)
         if case.inputs[first] is not case.inputs[second]
-        and np.ndim(case.inputs[first]) == np.ndim(case.inputs[second])  # type: ignore[arg-type]
+        and len(shapes[first]) == len(shapes[second])
     ]
-    return sorted(
-        pairs, key=lambda pair: np.shape(case.inputs[pair[0]]) != np.shape(case.inputs[pair[1]])
-    )  # type: ignore[arg-type]
+    return sorted(pairs, key=lambda pair: shapes[pair[0]] != shapes[pair[1]])
 
 
 def _share_array(spec: LayerSpec, case: Case, pair: tuple[int, int]) -> Case:

@@ -28,12 +28,12 @@ from conformance.spec.layer_spec import LayerSpec
 
 CANDIDATE_STEP = 4
 """Only every fourth case gets planned sizes, so that checks that skip cases have them too."""
-EXAMPLES_PER_BLOCK_CASE = 14
+EXAMPLES_PER_BLOCK_CASE = 20
 MIN_EXAMPLES = 20
 """From this number of drawn cases on, some are large."""
 LARGE_CANDIDATES = 4
 """How many cases are tried for each tensor that shall be large."""
-SECOND_SIZE = 65
+FIRST_SIZES, SECOND_SIZE = (MAX_SIZE, MAX_SIZE - 1, MAX_SIZE - 2), 65
 MANY_ELEMENTS = 65_536
 
 Option = tuple[str, str]
@@ -79,15 +79,17 @@ def plan_sizes(spec: LayerSpec, cases: Sequence[Case]) -> dict[int, Plan]:
         for index in range(0, len(cases), CANDIDATE_STEP)
         if "tile" not in cases[index].labels and all(x.size for x in cases[index].operands)
     }
-    plans = _plan_large(spec, candidates) if len(cases) >= MIN_EXAMPLES else {}
+    has_large = spec.generation.has_large_cases and len(cases) >= MIN_EXAMPLES
+    plans = _plan_large(spec, candidates) if has_large else {}
     left = {index: case for index, case in candidates.items() if index not in plans}
     return plans | _plan_blocks(spec, left, len(cases) // EXAMPLES_PER_BLOCK_CASE)
 
 
 def _plan_blocks(spec: LayerSpec, cases: Mapping[int, Case], count: int) -> dict[int, Plan]:
-    """Plan the largest block size for pairs of an option's value and a dimension, rare ones first.
+    """Plan the largest block size, so that each value of an option meets it, in each dimension.
 
-    A second dimension gets a size above one block of 64.
+    At first one dimension is enough for a value. A second dimension gets a size above one block
+    of 64.
     """
     if not count:
         return {}
@@ -97,22 +99,40 @@ def _plan_blocks(spec: LayerSpec, cases: Mapping[int, Case], count: int) -> dict
     }
     options = {index: _option_values(spec, case) for index, case in cases.items()}
     covered, plans = set[tuple[Option, str]](), dict[int, Plan]()
-    while len(plans) < count:
-        gains = {
-            (index, name): len({(option, name) for option in options[index]} - covered)
-            for index in cases
-            if index not in plans
-            for name in names[index]
-        }
-        best = max(gains, key=lambda key: gains[key], default=None)
-        if best is None or not gains[best]:
+    left = {(index, name) for index in cases for name in names[index]}
+    while left and len(plans) < count:
+        met = {option for option, _ in covered}
+        index, name = best = max(
+            sorted(left),
+            key=lambda key: (
+                len(options[key[0]] - met),
+                len({(option, key[1]) for option in options[key[0]]} - covered),
+            ),
+        )
+        pairs = {(option, name) for option in options[index]}
+        if pairs <= covered:
             break
-        index, name = best
-        covered |= {(option, name) for option in options[index]}
+        left.remove(best)
         others = [x for x in names[index] if x != name]
         second = {others[len(plans) % len(others)]: SECOND_SIZE} if others else {}
-        plans[index] = Plan({name: MAX_SIZE} | second)
+        plan = _feasible_plan(spec, cases[index], name, second)
+        if plan is not None:
+            plans[index] = plan
+            covered |= pairs
+            left = {key for key in left if key[0] != index}
     return plans
+
+
+def _feasible_plan(
+    spec: LayerSpec, case: Case, name: str, second: Mapping[str, int]
+) -> Plan | None:
+    """The plan of the largest size that a dimension can have; groups may have to divide it."""
+    for size in FIRST_SIZES:
+        plan = Plan({name: size} | second)
+        sizes = {x.name: x.size for x in dimensions(spec, plan.apply(spec, case))}
+        if sizes.get(name, 0) > SECOND_SIZE:
+            return plan
+    return None
 
 
 def _option_values(spec: LayerSpec, case: Case) -> frozenset[Option]:
@@ -135,7 +155,7 @@ def _option_values(spec: LayerSpec, case: Case) -> frozenset[Option]:
 def _plan_large(spec: LayerSpec, cases: Mapping[int, Case]) -> dict[int, Plan]:
     """Plan cases that together are large in as many ways as possible.
 
-    The main dtype gets the first two; each other dtype gets one of the further ways.
+    Each dtype gets one of the ways, the main dtype the first: a single case costs little.
     """
     ways = dict[tuple[int, str], frozenset[str]]()
     # First those with most tensors: indices are an output that an option adds.
@@ -155,12 +175,12 @@ def _plan_large(spec: LayerSpec, cases: Mapping[int, Case]) -> dict[int, Plan]:
     if not order:
         return {}
     dtype = next(iter(cases.values())).call.dtype
+    place = 0
     if dtype != MAIN_DTYPE:
-        further = order[2:] or order
-        order = (
-            [further[(*FORMATS,).index(dtype) % len(further)]] if dtype in FORMATS else order[:1]
-        )
-    return {index: Plan({name: LARGE_SIZES[-1]}, is_large=True) for index, name in order[:2]}
+        further = range(1, len(order)) or range(1)
+        place = further[(*FORMATS,).index(dtype) % len(further)] if dtype in FORMATS else 0
+    index, name = order[place]
+    return {index: Plan({name: LARGE_SIZES[-1]}, is_large=True)}
 
 
 def _count_tensors(spec: LayerSpec, case: Case) -> int:

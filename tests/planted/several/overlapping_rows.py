@@ -36,8 +36,8 @@ def _in_its_memory(x: Tensor, result: Tensor) -> Tensor:
     return graft(memory[places], result)
 
 
-@plant("leakyrelu-frames-taken-for-contiguous", "LeakyReLU", "layout")
-class LeakyReluFramesTakenForContiguous(nn.LeakyReLU):
+@plant("gelu-frames-taken-for-contiguous", "GELU", "layout")
+class GeluFramesTakenForContiguous(nn.GELU):
     """An elementwise kernel walks through memory in one line, although rows overlap."""
 
     def forward(self, input):
