@@ -26,16 +26,19 @@ from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
 
-EXAMPLES = 120
+EXAMPLES = 300
 PAIRS = (
     ("selu-constants-of-five-decimals", "selu-short-constants"),
-    ("sigmoid-by-tanh-in-half", "sigmoid-mirrored-below-zero"),
+    ("mseloss-square-multiplied-out", "mse-loss-halved"),
     ("silu-quick", "silu-hard"),
     ("functional-mse-loss-weights-counted", "functional-mse-loss-weights-squared"),
     ("mish-clamped-at-minus-twenty", "mish-of-tanh-and-sigmoid"),
 )
 MORE_PAIRS = (
-    ("mseloss-square-multiplied-out", "mse-loss-halved"),
+    (
+        "functional-linear-cross-entropy-smoothed-over-the-others",
+        "functional-linear-cross-entropy-class-weights-not-divided-by",
+    ),
     ("leakyrelu-default-of-keras", "leakyrelu-slope-in-half"),
     ("clip-grad-norm-each-alone", "clip-grad-norm-no-epsilon"),
     ("linear-drops-features-past-a-tile-of-sixteen", "linear-no-input-features-loses-bias"),
