@@ -24,8 +24,8 @@ Arrays = Mapping[str, np.ndarray]
 
 ON_OWN_WEIGHT = "on its own weight"
 """The `during` text for a call whose input is a tensor of the layer's own state."""
-MAX_OUTPUT_ELEMENTS = 2**14
-"""The largest number of elements of the outputs of such a call."""
+MAX_ELEMENTS_ON_OWN_WEIGHT = 512
+"""The largest number of elements of the weight, and of the outputs, of such a call."""
 
 # Case → the case with other weights; kept, since the oracle's answers are cached by case.
 _NEGATED: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
@@ -183,7 +183,12 @@ def case_on_own_weight(case: Case) -> Case | None:
     spec = CATALOGUE[case.call.layer]
     if case.seed % 4 or case.keywords or spec.traits.updates_state(case.call):
         return None
-    names = [name for name in spec.parameter_names(case) if case.call.state[name].size]
+    state = case.call.state
+    names = [
+        name
+        for name in spec.parameter_names(case)
+        if 0 < state[name].size <= MAX_ELEMENTS_ON_OWN_WEIGHT
+    ]
     start = case.seed // 4 % max(len(names), 1)
     indices = [
         k
@@ -192,9 +197,10 @@ def case_on_own_weight(case: Case) -> Case | None:
     ]
     for name in (*names[start:], *names[:start]):
         for index in indices:
-            changed = _replace_input(spec, case, index, case.call.state[name])
-            if changed is not None and _output_elements(spec, changed) <= MAX_OUTPUT_ELEMENTS:
-                return changed
+            changed = _replace_input(spec, case, index, state[name])
+            if changed is None or _output_elements(spec, changed) > MAX_ELEMENTS_ON_OWN_WEIGHT:
+                continue
+            return changed
     return None
 
 

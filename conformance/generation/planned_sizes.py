@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from conformance.generation.block_sizes import (
     LARGE_SIZES,
+    MAX_ELEMENTS,
     MAX_SIZE,
     SIZES,
     Dimension,
@@ -28,7 +29,7 @@ from conformance.spec.layer_spec import LayerSpec
 
 CANDIDATE_STEP = 4
 """Only every fourth case gets planned sizes, so that checks that skip cases have them too."""
-EXAMPLES_PER_BLOCK_CASE = 20
+EXAMPLES_PER_BLOCK_CASE = 25
 MIN_EXAMPLES = 20
 """From this number of drawn cases on, some are large."""
 LARGE_CANDIDATES = 4
@@ -126,12 +127,18 @@ def _plan_blocks(spec: LayerSpec, cases: Mapping[int, Case], count: int) -> dict
 def _feasible_plan(
     spec: LayerSpec, case: Case, name: str, second: Mapping[str, int]
 ) -> Plan | None:
-    """The plan of the largest size that a dimension can have; groups may have to divide it."""
+    """The plan of the largest size that a dimension can have; groups may have to divide it.
+
+    The second size is left out where the case would be larger than those of one size.
+    """
     for size in FIRST_SIZES:
-        plan = Plan({name: size} | second)
-        sizes = {x.name: x.size for x in dimensions(spec, plan.apply(spec, case))}
-        if sizes.get(name, 0) > SECOND_SIZE:
-            return plan
+        plan = Plan({name: size})
+        changed = plan.apply(spec, case)
+        if {x.name: x.size for x in dimensions(spec, changed)}.get(name, 0) <= SECOND_SIZE:
+            continue
+        both = Plan({name: size, **second})
+        elements = sum(x.size for x in both.apply(spec, case).operands)
+        return both if elements <= MAX_ELEMENTS[1] else plan
     return None
 
 
