@@ -58,17 +58,17 @@ regions = st.sampled_from((*REGIONS, (70, 2), (97, 1), (68, 2), (40, 1)))
 few = st.integers(1, 2)
 
 
-def has_certain_product(length: int, factor: float) -> bool:
-    """Whether length·factor is at least 1, and float64 does not change its whole part."""
-    return 1 <= int(Fraction(factor) * length) == int(length * factor)
-
-
 def is_unambiguous(length: int, factor: float) -> bool:
     """Whether length·factor is a whole number, or so far from any that no rounding makes it one."""
     exact = Fraction(factor) * length
     fraction, doubt = exact % 1, exact / 2**20
     is_whole = not fraction and Fraction(factor).denominator < 2**10
     return exact >= 1 and (is_whole or doubt < fraction < 1 - doubt)
+
+
+def has_certain_length(length: int, factor: float) -> bool:
+    """Whether the length of the output is certain, at least in float64."""
+    return is_unambiguous(length, factor) or (length, factor) in ROUNDED_FACTORS
 
 
 _UNAMBIGUOUS = {f: tuple(n for n in range(1, 11) if is_unambiguous(n, f)) for f in FACTORS}

@@ -52,7 +52,7 @@ def _allows(spec: LayerSpec, case: Case) -> bool:
     numbers = _numbers_by_dimension(factor if size is None else size, dims)
     if len(numbers) != dims or (recompute and factor is None):
         return False
-    if size is None and not all(map(cases.has_certain_product, shape[2:], numbers)):
+    if size is None and not all(map(cases.has_certain_length, shape[2:], numbers)):
         return False
     if size is not None and min(numbers) < 1:
         return False
