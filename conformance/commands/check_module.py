@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import json
 import sys
 from collections import Counter
@@ -29,7 +28,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "check-module", help="test an implementation of a module against derived bounds"
     )
     parser.add_argument(
-        "module", metavar="MODULE",
+        "reference", metavar="MODULE",
         help=f"{_FORM}function that returns a module and its inputs",
     )  # fmt: skip
     parser.add_argument(
@@ -55,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--seeds={options.seeds}: expected at least 1")
     from conformance.networks.checking import plan_trials, run_trial, shrink
 
-    subject = _load_subject(options.module, options.against, options.dtype)
+    subject = _load_subject(options.reference, options.against, options.dtype)
     trials: list[Trial] = []
     for planned in plan_trials(range(options.seeds)):
         trial = run_trial(subject, planned)
@@ -165,21 +164,20 @@ def _member(module: Any, name: str, path: str) -> Any:
     return getattr(module, name)
 
 
-def _load(text: str) -> Any:
+def _load(location: str) -> Any:
     """Load an attribute of a module or of a file.
 
     Raises:
         UsageError: if there is none.
     """
-    place, _, name = text.rpartition(":")
-    if place.endswith(".py"):
-        return _member(_import_file(place), name, place)
+    from conformance.backends.kernel import import_function
+
     if "." not in sys.path:
         sys.path.append(".")
     try:
-        return _member(importlib.import_module(place), name, place)
-    except ImportError as error:
-        raise UsageError(f"{place}: {error}") from error
+        return import_function(location)
+    except Exception as error:
+        raise UsageError(f"{location}: {type(error).__name__}: {error}") from error
 
 
 def _import_file(path: str) -> Any:
