@@ -9,6 +9,7 @@ import backends_table
 import campaign_table
 import evidence
 import exhaustive_table
+import holes_table
 import kill_table
 import measured
 import peaks_table
@@ -34,9 +35,19 @@ def test_the_pages_of_the_site_have_every_row() -> None:
     }
     for name, count in rows.items():
         assert sum(line.startswith("| ") for line in pages[name].splitlines()) == count + 2
+    facts = measured.read(holes_table.DATA_FILE)
+    lines = [line for line in pages["holes"].splitlines() if line.startswith("| ")]
+    assert len(lines) == len(facts["widest"]) + len(facts["unseen"]) + 2 * 2
     for campaign in measured.read(kill_table.DATA_FILE).values():
         assert all(f"\n| {layer} |" in pages["kill-rate"] for layer in campaign["layers"])
         assert all(bug["bug"] in pages["kill-rate"] for bug in campaign["survivors"])
+
+
+def test_no_known_failure_of_torch_hides_a_mistake() -> None:
+    results = [row[2] for row in measured.read(holes_table.DATA_FILE)["unseen"]]
+    counts = measured.read(holes_table.DATA_FILE)["counts"].values()
+    assert not [result for result in results if result == "hidden"]
+    assert len(results) == sum(row.get(name, 0) for row in counts for name in holes_table.UNSEEN)
 
 
 def test_kills_add_up() -> None:
