@@ -79,6 +79,8 @@ ENOUGH_SPECIAL = 30
 """The same where a case may lack what the mistake needs: NaN, which every second one has."""
 DRAWS = 24
 """Calls of torch that are compared with one whose failure rests on drawn values."""
+ENDS = 3
+"""The same for one that ends the process, which rests on what memory holds."""
 
 
 class _Doubled(torch.autograd.Function):
@@ -402,8 +404,9 @@ def ask(engine: Engine, backend: WrongBackend, item: Item, entry: KnownFailure) 
             return engine.outcome(item, case, numerics)
         return engine.forks.run(item, case, seconds) if entry.ends_process else None
 
-    def repeat_outcome(case: Case) -> Iterator[Outcome]:
-        return (x for x in (outcome_of(case) for _ in range(DRAWS)) if x is not None)
+    def repeat(case: Case, is_lost: bool) -> Iterator[Outcome]:
+        outcomes = (outcome_of(case) for _ in range(ENDS if is_lost else DRAWS))
+        return (x for x in outcomes if x is not None)
 
     for case in cases_within(entry, item, excuses):
         excuses.count_covered(case)
@@ -421,8 +424,8 @@ def ask(engine: Engine, backend: WrongBackend, item: Item, entry: KnownFailure) 
         count += 1
         if outcome.is_failure:
             is_own = is_same_failure(outcome, right) or (
-                outcome.depends_on_draws
-                and any(is_same_failure(outcome, again) for again in repeat_outcome(case))
+                (outcome.depends_on_draws or outcome.process_lost)
+                and any(is_same_failure(outcome, x) for x in repeat(case, outcome.process_lost))
             )
             if backend.mistake in MISTAKES and is_own:
                 statuses.add("torch's own")

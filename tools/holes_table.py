@@ -61,7 +61,8 @@ def summarise(
     widest = sorted(entries, key=lambda index: -widths[index])[:WIDEST]
     return {
         **run,
-        "entries": len(entries),
+        "entries": len(widths),
+        "examined entries": len(entries),
         "entries with a mistake that is seen": len(seen_entries),
         "counts": counts,
         "widest": [
@@ -96,13 +97,14 @@ dtype*, if the mistake is made there, too: the entry's own checks pass the mista
 *Hidden*: every failure is excused. *torch's own*: torch fails in the same way on each case, so that
 nothing remains to be hidden. *Not reached*: no drawn case meets the conditions, or none shows the
 mistake. Where none of the first mistakes is seen, calls that torch refuses are answered, or the
-state is wrong. A mistake is seen in {facts["entries with a mistake that is seen"]} of
-{facts["entries"]} entries.
+state is wrong. Of {facts["entries"]} entries {facts["examined entries"]} were examined, and in
+{facts["entries with a mistake that is seen"]} of them a mistake is seen.
 
 {table(("mistake", *RESULTS), [*rows, ["all", *totals]])}
 
-Measured with {facts["place"]}. `python tools/holes.py --jobs 2 -o holes.json` examines every entry
-again in 40 minutes, `python tools/holes_table.py holes.json` keeps the results."""
+Measured with {facts["place"]}, by several runs together, some with `--quick`. `python
+tools/holes.py --jobs 2 -o holes.json` examines every entry again, `python tools/holes_table.py
+holes.json` keeps the results."""
 
 
 def full_page() -> str:
