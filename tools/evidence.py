@@ -11,6 +11,7 @@ from types import ModuleType
 import backends_table
 import campaign_table
 import exhaustive_table
+import holes_table
 import kill_table
 import peaks_table
 from measured import ROOT
@@ -22,13 +23,14 @@ HEAD = """# Evidence
 For users who ask how far to trust a verdict, and for maintainers before a release: the numbers.
 
 Written by `tools/evidence.py` from `docs/data`. The documentation site also has every row:
-campaigns by run, kills by layer, bounds by layer, each function, backends. The cost of a run is on
-a page of its own: [speed](speed.md).
+campaigns by run, kills by layer, mistakes within known failures, bounds by layer, each function,
+backends. The cost of a run is on a page of its own: [speed](speed.md).
 """
 
 SECTIONS: dict[str, ModuleType] = {
     "No false alarm": campaign_table,
     "Kill rate": kill_table,
+    "What known failures hide": holes_table,
     "How near torch comes to its bounds": peaks_table,
     "Every number of a dtype": exhaustive_table,
     "Shipped backends": backends_table,

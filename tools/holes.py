@@ -23,6 +23,7 @@ entry for which a check fails lacks the field `chance`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -38,8 +39,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from holes_table import DTYPES, RESULTS
 
-from conformance.backends.module import ModuleBackend, ModuleLayer
+from conformance.backends.module import ModuleBackend, ModuleLayer, info
 from conformance.checks import CHECKS
 from conformance.isolation.child import run_in_fork
 from conformance.items.context import ItemContext
@@ -48,6 +50,7 @@ from conformance.items.log import Log
 from conformance.items.outcomes import Outcome, is_same_failure
 from conformance.items.planning import Item
 from conformance.items.stream import Stream
+from conformance.known.cpu import describe_place
 from conformance.known.entry import (
     KnownFailure,
     applicable_entries,
@@ -61,21 +64,23 @@ from conformance.matching.facts import Facts
 from conformance.model.case import Call, Case
 from conformance.run.engine import Engine
 
-DTYPES = ("float32", "float64", "bfloat16", "float16")
 DRAWN = 100
-"""Examples of a round of cases, as in profile standard."""
-ROUNDS = 4
+"""Examples of a round of cases."""
+ROUNDS = 8
 """Rounds of cases that are drawn while fewer than `FEW` meet an entry's conditions."""
 FEW = 3
 MAX_SECONDS = 600
 """The time limit of one entry."""
-RESULTS = (
-    "seen", "seen by another check", "seen in another dtype", "hidden", "torch's own", "not reached"
-)  # fmt: skip
 BATCH = 8
 """Entries that one process examines."""
 ENOUGH = 6
 """Cases that meet an entry's conditions, for each check and dtype."""
+ENOUGH_SPECIAL = 30
+"""The same where a case may lack what the mistake needs: NaN, which every second one has."""
+DRAWS = 24
+"""Calls of torch that are compared with one whose failure rests on drawn values."""
+ENDS = 3
+"""The same for one that ends the process, which rests on what memory holds."""
 
 
 class _Doubled(torch.autograd.Function):
@@ -110,7 +115,7 @@ def lose_nan(y: torch.Tensor) -> torch.Tensor:
 
 
 def end_process(y: torch.Tensor) -> torch.Tensor:
-    """Abort, as a crash of native code does."""
+    """Abort, as a kernel does that notices a broken heap."""
     os.abort()
 
 
@@ -121,19 +126,23 @@ OUTPUT_MISTAKES: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "process ended": end_process,
 }
 ACCEPTED = "accepted"
-"""The mistake of a call that is answered though torch refuses it."""
-MISTAKES = (*OUTPUT_MISTAKES, ACCEPTED)
+"""The mistake of a call that is answered by 0 though torch refuses it."""
+STATE_OFF = "state off"
+"""The mistake of a state that is negated, and of attributes that are one too large."""
+MISTAKES = (*OUTPUT_MISTAKES, ACCEPTED, STATE_OFF)
+FURTHER_MISTAKES = (ACCEPTED, STATE_OFF)
+"""The mistakes that are made where no other was seen: torch refuses, or has nothing to negate."""
 APT_CHECKS = {"gradient doubled": ("gradients", "layout"), "NaN lost": ("special",)}
 """The checks that are asked first about a mistake; by default all."""
 
 
 def mistakes_for(entry: KnownFailure) -> tuple[str, ...]:
     """The mistakes that a backend can make in cases of an entry."""
-    checks = [check for name, check in CHECKS.items() if matches_globs(name, entry.check)]
-    if all(check.invalid for check in checks):
+    checks = {name for name in CHECKS if matches_globs(name, entry.check)}
+    if all(CHECKS[name].invalid for name in checks):
         return (ACCEPTED,)
-    nan = ("NaN lost",) if matches_globs("special", entry.check) else ()
-    return ("negated", "gradient doubled", *nan, *(("process ended",) * entry.ends_process))
+    further = {"NaN lost": "special" in checks, "process ended": entry.ends_process}
+    return ("negated", "gradient doubled", *(name for name, can_be in further.items() if can_be))
 
 
 class WrongLayer(ModuleLayer):
@@ -158,9 +167,33 @@ class WrongLayer(ModuleLayer):
         self._note_layouts(inputs)
         return super().forward_grad(*inputs, **keywords)
 
+    def attributes(self) -> Mapping[str, Any]:
+        facts = super().attributes()
+        if not self._has_state_off():
+            return facts
+        return {name: x + 1 if type(x) is int else x for name, x in facts.items()}
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        state = super().state()
+        return {name: negate(x) for name, x in state.items()} if self._has_state_off() else state
+
+    def _accepts(self) -> bool:
+        return self.backend.mistake == ACCEPTED and self.backend.is_wrong(self._layouts)
+
+    def _has_state_off(self) -> bool:
+        return self.backend.mistake == STATE_OFF and self.backend.is_wrong(self._layouts)
+
     def _pull_back(self, wanted: Any, inputs: Any, cotangents: Any, keywords: Any) -> Any:
         self._note_layouts(inputs, cotangents)
-        return super()._pull_back(wanted, inputs, cotangents, keywords)
+        try:
+            return super()._pull_back(wanted, inputs, cotangents, keywords)
+        except Exception:
+            if not self._accepts():
+                raise
+            parameters = {} if self.module is None else dict(self.module.named_parameters())
+            gradients = tuple(None if x is None else torch.zeros_like(x) for x in inputs)
+            zeros = {name: torch.zeros_like(x) for name, x in parameters.items()}
+            return torch.zeros(1), gradients, zeros
 
     def _note_layouts(self, inputs: Sequence[Any], cotangents: Sequence[Any] = ()) -> None:
         """Note the layout of each operand, by its name."""
@@ -180,7 +213,7 @@ class WrongLayer(ModuleLayer):
         try:
             outputs = super()._forward(*inputs, **keywords)
         except Exception:
-            if is_wrong and self.backend.mistake == ACCEPTED:
+            if self._accepts():
                 return torch.zeros(1)
             raise
         spoil = OUTPUT_MISTAKES.get(self.backend.mistake)
@@ -303,26 +336,30 @@ def cases_within(entry: KnownFailure, item: Item, excuses: Excuses) -> Iterator[
 
 
 def examine(
-    entry: KnownFailure, index: int, known: Sequence[KnownFailure], mistake: str, layer: str = ""
+    entry: KnownFailure,
+    index: int,
+    known: Sequence[KnownFailure],
+    mistake: str,
+    *,
+    quick: bool = False,
 ) -> Hole:
-    """Make a mistake within the conditions of an entry, and ask checks until one sees it.
+    """Make a mistake within the conditions of an entry, and ask checks about it.
 
     Args:
         index: the entry's place in `known`.
-        layer: one that the entry covers; by default that of its pinned case.
+        quick: stop at the first check that sees it.
     """
-    layer, backend = layer or layer_of(entry), WrongBackend(mistake)
+    layer, backend = layer_of(entry), WrongBackend(mistake)
     entry = replace(entry, cpu={}, versions={})
     known = (*known[:index], entry, *known[index + 1 :])
     fork = ExpendableProcess(lambda *said: None, run_in_fork) if entry.ends_process else None
     engine = Engine(backend, DRAWN, 0, known, process=fork)
     dtypes = [dtype for dtype in DTYPES if matches_globs(dtype, entry.dtype)]
+    is_invalid = all(x.invalid for name, x in CHECKS.items() if matches_globs(name, entry.check))
     checks = [
         name
         for name, check in CHECKS.items()
-        if check.applies(CATALOGUE[layer])
-        and name != "support"
-        and check.invalid == (mistake == ACCEPTED)
+        if check.applies(CATALOGUE[layer]) and name != "support" and check.invalid == is_invalid
     ]
     named = [name for name in checks if matches_globs(name, entry.check)]
     apt = [name for name in named if name in APT_CHECKS.get(mistake, checks)]
@@ -334,11 +371,12 @@ def examine(
         ("dtypes", checks, [dtype for dtype in DTYPES if dtype not in dtypes]),
     ):
         results = found.setdefault(place, {})
-        for dtype in some_dtypes:
-            for name in some_checks:
-                status, cases = ask(engine, backend, Item(layer, name, dtype, "cpu"), entry)
-                count += cases
-                results.setdefault(status, []).append(f"{name} {dtype}")
+        for dtype, name in itertools.product(some_dtypes, some_checks):
+            status, cases = ask(engine, backend, Item(layer, name, dtype, "cpu"), entry)
+            count += cases
+            results.setdefault(status, []).append(f"{name} {dtype}")
+            if quick and status == "failed":
+                break
         if "failed" in results:
             break
     failed = {place: tuple(results.get("failed", ())) for place, results in found.items()}
@@ -366,6 +404,10 @@ def ask(engine: Engine, backend: WrongBackend, item: Item, entry: KnownFailure) 
             return engine.outcome(item, case, numerics)
         return engine.forks.run(item, case, seconds) if entry.ends_process else None
 
+    def repeat(case: Case, is_lost: bool) -> Iterator[Outcome]:
+        outcomes = (outcome_of(case) for _ in range(ENDS if is_lost else DRAWS))
+        return (x for x in outcomes if x is not None)
+
     for case in cases_within(entry, item, excuses):
         excuses.count_covered(case)
         right = outcome_of(case)
@@ -381,27 +423,39 @@ def ask(engine: Engine, backend: WrongBackend, item: Item, entry: KnownFailure) 
             continue
         count += 1
         if outcome.is_failure:
-            if backend.mistake in MISTAKES and is_same_failure(outcome, right):
+            is_own = is_same_failure(outcome, right) or (
+                (outcome.depends_on_draws or outcome.process_lost)
+                and any(is_same_failure(outcome, x) for x in repeat(case, outcome.process_lost))
+            )
+            if backend.mistake in MISTAKES and is_own:
                 statuses.add("torch's own")
             elif (excuse := engine.reference.find_excuse(context, case, outcome)) is None:
                 return "failed", count
             else:
                 excuses.count_excused(excuse)
                 statuses.add("excused")
-        if count >= ENOUGH:
+        if count >= (ENOUGH_SPECIAL if backend.mistake == "NaN lost" else ENOUGH):
             break
     if excuses.exceeded_entries():
         return "failed", count
     return next((x for x in ("excused", "torch's own") if x in statuses), "passed"), count
 
 
-def examine_entry(index: int, mistakes: Sequence[str]) -> Iterator[Hole]:
+def examine_entry(index: int, mistakes: Sequence[str], *, quick: bool) -> Iterator[Hole]:
     """Mistakes within one entry of torch's."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     known = load_entries("holes", base="torch")
-    for mistake in mistakes or mistakes_for(known[index]):
-        yield examine(known[index], index, known, mistake)
+    first_mistakes, is_seen = mistakes or mistakes_for(known[index]), False
+    for mistake in first_mistakes:
+        hole = examine(known[index], index, known, mistake, quick=quick)
+        is_seen |= bool(hole.seen or hole.checks or hole.dtypes)
+        yield hole
+    for mistake in () if is_seen or mistakes or ACCEPTED in first_mistakes else FURTHER_MISTAKES:
+        hole = examine(known[index], index, known, mistake, quick=quick)
+        yield hole
+        if hole.seen:
+            break
 
 
 def main() -> int:
@@ -414,19 +468,24 @@ def main() -> int:
         action="store_true",
         help="make no mistake: a failure shows a missing `chance`",
     )
+    parser.add_argument(
+        "--quick", action="store_true", help="stop at the first check that sees a mistake"
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         for index in options.entry:
-            holes = list(examine_entry(index, ("faithful",) if options.faithful else ()))
+            mistakes = ("faithful",) if options.faithful else ()
+            holes = list(examine_entry(index, mistakes, quick=options.quick))
             print(json.dumps([index, [asdict(hole) for hole in holes]]), flush=True)
         return 0
     known = load_entries("holes", base="torch")
     chosen = options.entry or [k for k, e in enumerate(known) if matches_globs("cpu", e.device)]
     batches = [chosen[k : k + BATCH] for k in range(0, len(chosen), BATCH)]
+    flags = [f"--{x}" for x in ("faithful", "quick") if getattr(options, x)]
     holes, unexamined = list[Hole](), 0
     with ThreadPoolExecutor(options.jobs) as pool:
-        for results in pool.map(lambda x: examine_in_child(x, faithful=options.faithful), batches):
+        for results in pool.map(lambda x: examine_in_child(x, *flags), batches):
             for index, result in results.items():
                 if isinstance(result, str):
                     print(f"{index}: {result}", flush=True)
@@ -436,9 +495,17 @@ def main() -> int:
                 for hole in result:
                     print(describe(hole), flush=True)
             if options.output:
-                options.output.write_text(json.dumps([asdict(hole) for hole in holes], indent=1))
+                options.output.write_text(json.dumps(to_data(holes), indent=1))
     print(summarise(holes, unexamined))
     return 1 if unexamined or any(hole.result == "hidden" for hole in holes) else 0
+
+
+def to_data(holes: Iterable[Hole]) -> dict[str, Any]:
+    """Holes for `tools/holes_table.py`, with the place where they were found."""
+    return {
+        "place": describe_place("torch", info(), "cpu"),
+        "mistakes": [{**asdict(hole), "result": hole.result} for hole in holes],
+    }
 
 
 def summarise(holes: Iterable[Hole], unexamined: int = 0) -> str:
@@ -448,16 +515,18 @@ def summarise(holes: Iterable[Hole], unexamined: int = 0) -> str:
     return f"{counts.total()} mistakes: {results}; entries that were not examined: {unexamined}"
 
 
-def examine_in_child(indices: Sequence[int], *, faithful: bool) -> dict[int, list[Hole] | str]:
+def examine_in_child(indices: Sequence[int], *flags: str) -> dict[int, list[Hole] | str]:
     """The holes of entries, found in a process of its own: a kernel may end it.
 
     If it ends, each entry that is left gets another process.
+
+    Args:
+        flags: options of this command.
     """
     arguments = [sys.executable, __file__, "--child", *(f"--entry={index}" for index in indices)]
     child = subprocess.Popen(
-        [*arguments, *(["--faithful"] if faithful else [])],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [*arguments, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         lines, errors = child.communicate(timeout=MAX_SECONDS * len(indices))
         end = f"ended with {child.returncode}: {errors.strip()[-300:]}"
@@ -476,7 +545,7 @@ def examine_in_child(indices: Sequence[int], *, faithful: bool) -> dict[int, lis
     if len(indices) == 1:
         return results or {indices[0]: end}
     for index in left:
-        results |= examine_in_child([index], faithful=faithful)
+        results |= examine_in_child([index], *flags)
     return results
 
 

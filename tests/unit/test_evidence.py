@@ -9,6 +9,7 @@ import backends_table
 import campaign_table
 import evidence
 import exhaustive_table
+import holes_table
 import kill_table
 import measured
 import peaks_table
@@ -34,9 +35,22 @@ def test_the_pages_of_the_site_have_every_row() -> None:
     }
     for name, count in rows.items():
         assert sum(line.startswith("| ") for line in pages[name].splitlines()) == count + 2
+    facts = measured.read(holes_table.DATA_FILE)
+    lines = [line for line in pages["holes"].splitlines() if line.startswith("| ")]
+    assert len(lines) == len(facts["widest"]) + len(facts["unseen"]) + 2 * 2
     for campaign in measured.read(kill_table.DATA_FILE).values():
         assert all(f"\n| {layer} |" in pages["kill-rate"] for layer in campaign["layers"])
         assert all(bug["bug"] in pages["kill-rate"] for bug in campaign["survivors"])
+
+
+def test_known_failures_of_torch_hide_no_mistake() -> None:
+    unseen = measured.read(holes_table.DATA_FILE)["unseen"]
+    # pdist without rows: torch ends the process by chance there, which may have been taken for the
+    # mistake. Not examined again yet.
+    hidden = {layer for layer, _, result, *_ in unseen if result == "hidden"}
+    assert hidden <= {"functional.pdist"}
+    counts = measured.read(holes_table.DATA_FILE)["counts"].values()
+    assert len(unseen) == sum(row.get(name, 0) for row in counts for name in holes_table.UNSEEN)
 
 
 def test_kills_add_up() -> None:

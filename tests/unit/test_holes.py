@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatch
 
 import holes
 import pytest
 
-from conformance.known.entry import KnownFailure, parse_entries
+from conformance.known.entry import KnownFailure, load_entries, parse_entries
 
 pytestmark = pytest.mark.in_fork
 
@@ -52,7 +53,7 @@ def test_what_no_case_meets_is_not_reached() -> None:
 def test_an_entry_that_could_not_be_examined_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def lose_child(indices: Sequence[int], *, faithful: bool) -> dict[int, str]:
+    def lose_child(indices: Sequence[int], *flags: str) -> dict[int, str]:
         return dict.fromkeys(indices, "ended with -11")
 
     monkeypatch.setattr(holes, "examine_in_child", lose_child)
@@ -95,6 +96,26 @@ def test_ends_of_the_process_and_accepted_calls_are_hidden_only_by_chance(
         results.append(holes.examine(entry, 0, (entry,), mistake))
     assert seen in results[0].seen
     assert (results[1].seen, seen in results[1].hidden) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason", "mistake"),
+    [
+        ("functional.linear", "refused valid: linear(input, weight, bias)", holes.ACCEPTED),
+        ("LazyConv*", "wrong state: in_channels stays 0", holes.STATE_OFF),
+    ],
+)
+def test_where_nothing_can_be_negated_answers_and_states_are_wrong(
+    layer: str, reason: str, mistake: str
+) -> None:
+    known = load_entries("holes", base="torch")
+    matching = (
+        k
+        for k, entry in enumerate(known)
+        if fnmatch(entry.layer, layer) and entry.reason.startswith(reason)
+    )
+    index = next(matching)
+    assert holes.examine(known[index], index, known, mistake).result == "seen"
 
 
 LAYOUT = """
