@@ -146,8 +146,9 @@ def _excluded_layouts(
 
 
 def _possible_layouts(array: np.ndarray, excluded: Collection[str]) -> tuple[str, ...]:
-    """The layouts that a tensor can have."""
-    return tuple(x for x in list_layouts(array.shape) if x not in excluded)
+    """The layouts that a tensor can have; `unfolded` twice, because only inputs can have it."""
+    possible = [x for x in list_layouts(array.shape) if x not in excluded]
+    return (*possible, *(x for x in possible if x == "unfolded"))
 
 
 def _channels_last_layouts(

@@ -52,7 +52,7 @@ def test_an_option_meets_a_large_block(layer: str, option: tuple[str, str], seed
     name, value = option
     sizes = [
         size
-        for case in draw_cases(layer, "float32", 80, seed)
+        for case in draw_cases(layer, "float32", 200, seed)
         if str(case.call.arguments.get(name)) == value and case.inputs[0] is not None
         for size in case.inputs[0].shape
     ]

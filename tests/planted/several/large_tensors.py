@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from planted.bug import alter_gradient, graft, plant
 
@@ -42,13 +41,6 @@ class EmbeddingRowsOf16Bits(nn.Embedding):
 
     def forward(self, input):
         return super().forward(input % LIMIT)
-
-
-@plant("adaptive-maxpool1d-indices-of-16-bits", "functional.adaptive_max_pool1d", "values")
-def functional_adaptive_max_pool1d_indices_of_16_bits(input, output_size, return_indices=False):
-    """The place of a maximum is stored in 16 bits."""
-    result = functional.adaptive_max_pool1d(input, output_size, return_indices=return_indices)
-    return (result[0], result[1] % LIMIT) if return_indices else result
 
 
 @plant("linear-batch-past-65536", "Linear", "values")
