@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
-LAYOUTS = (
-    "contiguous", "channels_last", "transposed", "sliced", "offset", "expanded", "unfolded"
-)  # fmt: skip
+LAYOUTS = ("contiguous", "channels_last", "transposed", "sliced", "offset", "expanded")
 
 
 def list_layouts(shape: Sequence[int]) -> tuple[str, ...]:
@@ -20,7 +17,6 @@ def list_layouts(shape: Sequence[int]) -> tuple[str, ...]:
     layouts = ["channels_last"] if len(shape) in (4, 5) and long_axes > 1 else []
     layouts += ["transposed"] if long_axes > 1 else []
     layouts += ["sliced", "expanded"] if long_axes else []
-    layouts += ["unfolded"] if long_axes > 1 else []
     return (*layouts, "offset")
 
 
@@ -30,18 +26,3 @@ def repeat_first(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     for axis in axes:
         first = first.take([0], axis)
     return np.ascontiguousarray(np.broadcast_to(first, array.shape))
-
-
-def overlap(array: np.ndarray, frames: int, axis: int, step: int) -> np.ndarray:
-    """Make an array's parts along `frames` windows of one signal: it can be `unfolded`.
-
-    Args:
-        array: its elements are kept where no two windows share a place.
-        frames: the axis that counts the windows.
-        axis: the axis within a window.
-        step: how many places further each window begins, less than the size of `axis`.
-    """
-    result = np.moveaxis(array.copy(), (frames, axis), (0, -1))
-    for first, second in itertools.pairwise(result):
-        second[..., :-step] = first[..., step:]
-    return np.ascontiguousarray(np.moveaxis(result, (0, -1), (frames, axis)))

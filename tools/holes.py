@@ -391,7 +391,7 @@ def ask(engine: Engine, backend: WrongBackend, item: Item, entry: KnownFailure) 
     """Whether a check fails, excuses or passes the mistake, and of how many cases."""
     applies = tuple(applicable_entries(engine.known, item, backend.name, "torch").values())
     excuses, stream = Excuses(applies, CHECKS[item.check]), Stream(item, DRAWN, 0)
-    numerics, statuses, count = engine.numerics(item.dtype), set[str](), 0
+    numerics, statuses, count = engine.numerics(item), set[str](), 0
     context = ItemContext(
         item, numerics, excuses, stream, Log(stream.cases()), lambda: math.inf, in_fork=False
     )

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.backends.numpy_layouts import window_steps
 from conformance.checks import cotangents, gradients
 from conformance.checks.answers import ExpectedGradients
 from conformance.checks.trial import Evidence, Trial
@@ -20,7 +19,7 @@ from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding
 from conformance.spec.layer_spec import LayerSpec
-from conformance.strategies.layouts import list_layouts, overlap, repeat_first
+from conformance.strategies.layouts import list_layouts, repeat_first
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,8 @@ _STREAM = 0x6C61796F  # this check's own random numbers of a case
 def check(trial: Trial) -> Evidence:
     """Give every tensor a memory layout, and compare outputs and gradients with the oracle.
 
-    Values stay the same, except that `expanded` tensors become constant along one axis, and
-    `unfolded` ones overlapping windows. A case that has layouts already is used unchanged.
-    Gradients that are also wrong with contiguous tensors are
+    Values stay the same, except that `expanded` tensors become constant along one axis. A case that
+    has layouts already is used unchanged. Gradients that are also wrong with contiguous tensors are
     left to the check `gradients`.
 
     Raises:
@@ -69,37 +67,25 @@ def check(trial: Trial) -> Evidence:
 
 
 def _choose_layouts(case: Case) -> tuple[Layouts, Case]:
-    """Choose a layout for every tensor, not all contiguous, and adapt the case's data to them.
-
-    Only inputs of any value are `unfolded`: frames of a signal, as a user makes them.
-    """
+    """Choose a layout for every tensor, not all contiguous, and adapt the case's data to them."""
     generator = np.random.default_rng((case.seed, _STREAM))
     tensors: dict[TensorKey, np.ndarray] = {
         k: x for k, x in enumerate(case.inputs) if x is not None
     }
     tensors.update(case.call.state)
     unexpandable = _unexpandable_tensors(case)
-    inputs_of_any_value = {
-        index
-        for index, input_spec in enumerate(CATALOGUE[case.call.layer].signature.inputs)
-        if input_spec.any_value and index not in unexpandable
-    }
     layouts = _channels_last_layouts(tensors, generator)
     for key, array in tensors.items():
         if key not in layouts:
-            excluded = _excluded_layouts(key, unexpandable, inputs_of_any_value)
-            choices = ("contiguous", *_possible_layouts(array, excluded))
+            choices = ("contiguous", *_possible_layouts(array, key in unexpandable))
             layouts[key] = choices[generator.integers(len(choices))]
     if set(layouts.values()) <= {"contiguous"}:
         key = list(tensors)[generator.integers(len(tensors))]
-        excluded = _excluded_layouts(key, unexpandable, inputs_of_any_value)
-        choices = _possible_layouts(tensors[key], excluded)
+        choices = _possible_layouts(tensors[key], key in unexpandable)
         layouts[key] = choices[generator.integers(len(choices))]
     for key, layout in layouts.items():
         if layout == "expanded":
             tensors[key] = _make_constant(tensors[key], generator)
-        if layout == "unfolded":
-            tensors[key] = _make_windows(tensors[key], generator)
     layouts |= _choose_cotangent_layouts(case, layouts.get(0), generator)
     inputs = tuple(tensors.get(k) for k in range(len(case.inputs)))
     state = {name: tensors[name] for name in case.call.state}
@@ -114,7 +100,7 @@ def _choose_cotangent_layouts(
     shapes = spec.output_shapes(case)
     for index, (output, shape) in enumerate(zip(spec.signature.outputs, shapes, strict=False)):
         if shape is not None and output.differentiable:
-            choices = ("contiguous", *(x for x in list_layouts(shape) if x != "unfolded"))
+            choices = ("contiguous", *list_layouts(shape))
             layout = choices[generator.integers(len(choices))]
             like_first = generator.integers(2) and first in choices
             layouts[Cotangent(index)] = str(first) if like_first else layout
@@ -137,18 +123,9 @@ def _unexpandable_tensors(case: Case) -> Collection[TensorKey]:
     }
 
 
-def _excluded_layouts(
-    key: TensorKey, unexpandable: Collection[TensorKey], inputs_of_any_value: Collection[TensorKey]
-) -> tuple[str, ...]:
-    """The layouts that change numbers, where a tensor's numbers may not change."""
-    excluded = ("expanded",) if key in unexpandable else ()
-    return (*excluded, *(() if key in inputs_of_any_value else ("unfolded",)))
-
-
-def _possible_layouts(array: np.ndarray, excluded: Collection[str]) -> tuple[str, ...]:
-    """The layouts that a tensor can have; `unfolded` twice, because only inputs can have it."""
-    possible = [x for x in list_layouts(array.shape) if x not in excluded]
-    return (*possible, *(x for x in possible if x == "unfolded"))
+def _possible_layouts(array: np.ndarray, unexpandable: bool) -> tuple[str, ...]:
+    """The layouts that a tensor can have; `expanded` is excluded for one that is written into."""
+    return tuple(x for x in list_layouts(array.shape) if not (unexpandable and x == "expanded"))
 
 
 def _channels_last_layouts(
@@ -176,14 +153,6 @@ def _make_constant(array: np.ndarray, generator: np.random.Generator) -> np.ndar
     """Make the array constant along one axis."""
     axes = [axis for axis, size in enumerate(array.shape) if size > 1]
     return repeat_first(array, [axes[generator.integers(len(axes))]])
-
-
-def _make_windows(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Make the array's parts overlapping windows along its last axis longer than 1."""
-    *others, axis = [axis for axis, size in enumerate(array.shape) if size > 1]
-    steps = window_steps(array.shape[axis])
-    frames, step = others[generator.integers(len(others))], steps[generator.integers(len(steps))]
-    return overlap(array, frames, axis, step)
 
 
 def _same_values(case: Case, second: Case) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import IO, overload
 
 from conformance.model.case import Case
@@ -123,30 +123,3 @@ class WithLastReplaced(Sequence[Case]):
             return tuple(self[k] for k in places)
         kept = len(self) - len(self._last)
         return self._cases[places] if places < kept else self._last[places - kept]
-
-
-class WithSomeReplaced(Sequence[Case]):
-    """A sequence of cases, some of which are replaced.
-
-    Args:
-        cases: all cases.
-        replacements: the others, by index.
-    """
-
-    def __init__(self, cases: Sequence[Case], replacements: Mapping[int, Case]) -> None:
-        self._cases, self._replacements = cases, replacements
-
-    def __len__(self) -> int:
-        return len(self._cases)
-
-    @overload
-    def __getitem__(self, index: int) -> Case: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Case, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> Case | tuple[Case, ...]:
-        places = range(len(self))[index]
-        if isinstance(places, range):
-            return tuple(self[k] for k in places)
-        return self._replacements.get(places) or self._cases[places]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,14 +15,7 @@ from hypothesis.errors import Flaky
 from conformance.generation.argument_columns import cover_values
 from conformance.generation.block_sizes import with_block_sizes
 from conformance.generation.cache import CacheOfOneLayer
-from conformance.generation.cases import (
-    MANY_CASES,
-    MEMORY_LIMIT,
-    MEMORY_LIMIT_OF_MANY,
-    StoredCases,
-    WithSomeReplaced,
-)
-from conformance.generation.planned_sizes import Plan, plan_sizes
+from conformance.generation.cases import MANY_CASES, MEMORY_LIMIT, MEMORY_LIMIT_OF_MANY, StoredCases
 from conformance.generation.provider import drawing_provider, storage_elsewhere
 from conformance.generation.variants import permuted, plainest
 from conformance.layers import CATALOGUE
@@ -120,25 +113,11 @@ def _draw_all(
 
 
 @CacheOfOneLayer
-def _planned(
-    layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int
-) -> tuple[Sequence[Case], Mapping[int, Plan]]:
-    """The drawn cases, some of them with planned sizes, and the plans by index."""
-    drawn = _draw_all(layer, dtype, examples, seed, invalid, round)
-    if invalid:
-        return drawn, {}
-    spec = CATALOGUE[layer]
-    plans = plan_sizes(spec, drawn)
-    resized = {index: plan.apply(spec, drawn[index]) for index, plan in plans.items()}
-    return WithSomeReplaced(drawn, resized), plans
-
-
-@CacheOfOneLayer
 def _covering_cases(
     layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int, values: int
 ) -> tuple[tuple[int, ...], int]:
     """Indices of the drawn cases whose structures are kept, and the number of cases for each."""
-    cases = _planned(layer, dtype, examples, seed, invalid, round)[0]
+    cases = _draw_all(layer, dtype, examples, seed, invalid, round)
     kept_indices = cover_values(cases, -(-examples // values))
     return kept_indices, 1 if invalid else -(-examples // max(len(kept_indices), 1))
 
@@ -159,7 +138,7 @@ def draw_cases(
     Args:
         examples, seed, invalid, values, round: see `Sample`.
     """
-    drawn = _planned(layer, dtype, examples, seed, invalid, round)[0]
+    drawn = _draw_all(layer, dtype, examples, seed, invalid, round)
     if values == 1:
         return drawn
     kept_indices, cases_per_structure = _covering_cases(
@@ -211,22 +190,12 @@ def shrink(
         structure_index, variant = divmod(first, cases_per_structure)
         structure = kept_indices[structure_index]
 
-    spec = CATALOGUE[sample.layer]
-    plan = _planned(
-        sample.layer, sample.dtype, sample.examples, sample.seed, sample.invalid, sample.round
-    )[1].get(structure)
-
     def body(case: Case) -> None:
-        nonlocal drawn, plan
+        nonlocal drawn
         drawn += 1
         if drawn <= structure:
             return
-        if drawn == structure + 1 and plan is not None:
-            plan = next(
-                (x for x in plan.smaller_plans() if fails(permuted(x.apply(spec, case), variant))),
-                plan,
-            )
-        case = permuted(case if plan is None else plan.apply(spec, case), variant)
+        case = permuted(case, variant)
         if vary is not None:
             case = vary(case)
         failure = fails(case)

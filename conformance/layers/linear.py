@@ -228,9 +228,7 @@ def _bilinear_spec(name: str, arguments: tuple[Argument, ...], values: Any) -> L
             equivalent_module="Bilinear" if function else None,
         ),
         generation=Generation(
-            cases=valid,
-            invalid=invalid_cases(valid, (*shape_breaks(signature, shapes), *breaks)),
-            has_large_cases=False,
+            cases=valid, invalid=invalid_cases(valid, (*shape_breaks(signature, shapes), *breaks))
         ),
         state=State() if function else State(tensors_from_shapes=_initial_tensors),
         laws=(*_SUMS, laws.swap),

@@ -106,7 +106,6 @@ class Generation:
         cases: dtype → strategy of valid cases.
         invalid: dtype → strategy of invalid cases; None where no call is invalid.
         examples_fraction: share of the profile's examples that the layer needs.
-        has_large_cases: some cases have more than 65,536 elements; False where they take seconds.
         exhaustive_cases: dtype → cases that each hold every finite number of a 16-bit dtype; empty
             for other dtypes. None where an output element depends on more than one number.
     """
@@ -114,7 +113,6 @@ class Generation:
     cases: Callable[[str], SearchStrategy[Case]]
     invalid: Callable[[str], SearchStrategy[Case]] | None = None
     examples_fraction: float = 1.0
-    has_large_cases: bool = True
     exhaustive_cases: Callable[[str], Sequence[Case]] | None = None
 
 

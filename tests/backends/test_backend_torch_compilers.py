@@ -171,7 +171,8 @@ def test_what_ran_in_eager_mode_is_no_pass(compiled: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     verdict = _verdict(compiled, "Linear", "values")
     assert verdict.status == "unsupported"
-    assert verdict.examples.unsupported == {"fell back: the whole call, no compiled graph ran": 10}
+    reason = "fell back: the whole call, no compiled graph ran"
+    assert verdict.examples.unsupported.keys() == {reason}
 
 
 @needs_compiler

@@ -303,7 +303,7 @@ def test_a_backend_that_overwrites_its_inputs_does_not_harm_the_cases() -> None:
 def test_unsupported_everywhere_is_no_pass_and_keeps_its_reasons() -> None:
     verdict = _verdict(Faulty(build=_raising_function(Unsupported("bias=True"))))
     assert verdict.status == "unsupported"
-    assert verdict.examples.unsupported == {"bias=True": 25}
+    assert verdict.examples.unsupported.keys() == {"bias=True"}
     assert verdict.examples.checked == 0
 
 
@@ -346,7 +346,7 @@ def test_a_failure_that_does_not_repeat_is_reported_as_such() -> None:
     calls = iter(range(10**9))
 
     def fail_once(y: Any, inputs: Any) -> Any:
-        return y + 1 if y.numel() and next(calls) == 3 else y
+        return 2 * y + 1 if y.numel() and next(calls) == 3 else y
 
     verdict = _verdict(SpoiledBackend("flaky", fail_once))
     assert verdict.status == "failed"

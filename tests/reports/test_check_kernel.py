@@ -29,7 +29,7 @@ def wrong(self, mat1, mat2, *, beta=1, alpha=1):
     return right(self, mat1[:, :2], mat2[:2], beta=beta, alpha=alpha)
 
 def beyond(self, mat1, mat2, *, beta=1, alpha=1):
-    if mat1.is_contiguous():
+    if mat1.numel() and mat1.is_contiguous():
         end = mat1.data_ptr() + mat1.numel() * mat1.element_size()
         ctypes.memmove(ctypes.create_string_buffer(1), end, 1)
     return right(self, mat1, mat2, beta=beta, alpha=alpha)

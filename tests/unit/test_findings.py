@@ -16,7 +16,7 @@ from conformance.reports.results import encode_line, parse
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exact_operand
 from conformance.checks.values import compare
-from conformance.isolation.child import _run_in_fork
+from conformance.isolation.child import run_in_fork
 from conformance.isolation.process import Child
 from conformance.items.outcomes import Outcome, is_same_failure
 from conformance.items.planning import Item
@@ -200,7 +200,7 @@ def test_nothing_is_lost_between_processes() -> None:
     case, outcome = next((c, o) for c, o in outcomes if o.status == "failed")
     assert outcome.failure is not None
     assert outcome.failure.kind == "value"
-    assert _run_in_fork(lambda: outcome, 10.0) == (outcome if hasattr(os, "fork") else None)
+    assert run_in_fork(lambda: outcome, 10.0) == (outcome if hasattr(os, "fork") else None)
     child = Child("buggy:grouped_dilation", 60, 0, (), Limits(60.0, None))
     try:
         request = {"item": dataclasses.asdict(ITEM), "case": encode_case(case)}
