@@ -48,8 +48,3 @@ def test_all_sizes_of_a_case_can_agree() -> None:
     assert agreed.inputs[0] is not None
     assert agreed.inputs[0].shape[0] == agreed.inputs[0].shape[2] == agreed.inputs[0].shape[3] == 8
     assert agreed.labels["tile"].endswith("of one size")
-
-
-def test_a_weight_is_drawn_for_the_input() -> None:
-    drawn = cases("functional.linear", tiled=True)
-    assert any(case.inputs[0] is case.inputs[1] for case in drawn)
