@@ -255,7 +255,7 @@ def make_sizes_agree(spec: LayerSpec, case: Case, names: Sequence[str], size: in
 
 
 def _shareable_pairs(spec: LayerSpec, case: Case) -> list[tuple[int, int]]:
-    """Pairs of inputs that may be one array if their shapes agree; those that agree come first."""
+    """Pairs of inputs of equal shapes that may be one array."""
     shareable = [
         index
         for index, (input_spec, x) in enumerate(
@@ -269,42 +269,25 @@ def _shareable_pairs(spec: LayerSpec, case: Case) -> list[tuple[int, int]]:
         # An input that is written into must not be shared.
         and not (input_spec.updated and spec.traits.updates_state(case.call))
     ]
-    pairs = [
+    return [
         (first, second)
         for first, second in combinations(shareable, 2)
         if case.inputs[first] is not case.inputs[second]
-        and np.ndim(case.inputs[first]) == np.ndim(case.inputs[second])  # type: ignore[arg-type]
+        # An input that other sizes fit, such as a grid, may have numbers that none of these is.
+        and np.shape(case.inputs[first]) == np.shape(case.inputs[second])  # type: ignore[arg-type]
     ]
-    shapes = [np.shape(x) if x is not None else () for x in case.inputs]
-    return sorted(pairs, key=lambda pair: shapes[pair[0]] != shapes[pair[1]])
 
 
 def _share_array(spec: LayerSpec, case: Case, pair: tuple[int, int]) -> Case:
-    """Use one array for two inputs, if their shapes are or can be made equal; else the case."""
-    first_index, second_index = pair
-    resized = case
-    for axis in range(np.ndim(case.inputs[first_index])):  # type: ignore[arg-type]
-        first, second = (resized.inputs[index] for index in pair)
-        assert first is not None
-        assert second is not None
-        if first.shape[axis] == second.shape[axis]:
-            continue
-        for index, size in ((second_index, first.shape[axis]), (first_index, second.shape[axis])):
-            groups = spec.resizable_axes(resized)
-            group = next((group for group in groups if (index, axis) in group), None)
-            changed = None if group is None else _resize_axes(spec, group, resized, size)
-            if changed is not None:
-                resized = changed
-                break
-    first, second = (resized.inputs[index] for index in pair)
+    """Use one array for two inputs of equal shapes, if their dtypes agree; else the case."""
+    _first_index, second_index = pair
+    first, second = (case.inputs[index] for index in pair)
     assert first is not None
     assert second is not None
-    if first.shape != second.shape or first.dtype != second.dtype:
+    if first.dtype != second.dtype:
         return case
-    inputs = list(resized.inputs)
+    inputs = list(case.inputs)
     inputs[second_index] = first
-    labels = {
-        **case.labels,
-        "tile": f"one array for {spec.signature.input_names[second_index]} too",
-    }
-    return replace(resized, inputs=tuple(inputs), labels=labels)
+    name = spec.signature.input_names[second_index]
+    labels = {**case.labels, "tile": f"one array for {name} too"}
+    return replace(case, inputs=tuple(inputs), labels=labels)
