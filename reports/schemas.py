@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from importlib.resources import files
@@ -98,5 +99,19 @@ def text(name: str) -> str:
 
 def file_text(schema: Mapping[str, Any]) -> str:
     """The text of a schema's file."""
-    annotated = {"$comment": "Written by `tools/schema_files.py`.", **schema}
+    # Versions of msgspec differ in how they indent docstrings.
+    plain = _clean_descriptions(schema)
+    annotated = {"$comment": "Written by `tools/schema_files.py`.", **plain}
     return json.dumps(annotated, indent=1, ensure_ascii=False) + "\n"
+
+
+def _clean_descriptions(value: Any) -> Any:
+    """The schema with descriptions as `inspect.cleandoc` writes them."""
+    if isinstance(value, Mapping):
+        return {
+            name: inspect.cleandoc(x)
+            if name == "description" and isinstance(x, str)
+            else _clean_descriptions(x)
+            for name, x in value.items()
+        }
+    return [_clean_descriptions(x) for x in value] if isinstance(value, (list, tuple)) else value

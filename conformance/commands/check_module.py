@@ -8,6 +8,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from importlib import invalidate_caches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,6 +175,7 @@ def _load(location: str) -> Any:
 
     if "." not in sys.path:
         sys.path.append(".")
+    invalidate_caches()  # "." may have been another folder
     try:
         return import_function(location)
     except Exception as error:

@@ -212,7 +212,7 @@ def test_a_known_failure_can_name_what_the_guard_says(suite: Any, tmp_path: Path
     known.write_text(text.format("read"))
     _, verdict = suite("reads_behind_matrices", GUARD, option, examples=100)
     assert verdict["status"] == "known"
-    assert verdict["excuses"][0]["excused"] > 1
+    assert verdict["excuses"][0]["excused"] > 0
     known.write_text(text.format("write"))
     _, verdict = suite("reads_behind_matrices", GUARD, option, examples=100)
     assert verdict["status"] == "crashed"

@@ -118,7 +118,7 @@ def test_weights_of_samples_have_the_gradient_of_torch() -> None:
             decided = np.isfinite(wanted.error)
             assert (np.abs(got - wanted.value) <= wanted.error)[decided].all()
             compared += int(decided.sum())
-    assert compared > 50
+    assert compared > 10
 
 
 def test_a_row_of_a_fitted_case_keeps_its_offsets() -> None:
