@@ -220,7 +220,7 @@ def test_weights_that_lost_bits_are_seen_in_gradients() -> None:
 def test_the_bound_of_the_whole_sequence_misses_a_state_that_lost_bits() -> None:
     _, backend = _find_bug("rnn-state-in-half-after-sixteen-steps")
     messages = []
-    for case in cases("RNN", seed=1):
+    for case in cases("RNN", seed=3):
         if case.labels["profile"] == "long" and case.labels["regime"] == "gentle":
             trial = Trial(backend, CATALOGUE["RNN"], case)
             values.compare_outputs(trial)
