@@ -99,19 +99,22 @@ def text(name: str) -> str:
 
 def file_text(schema: Mapping[str, Any]) -> str:
     """The text of a schema's file."""
-    # Versions of msgspec differ in how they indent docstrings.
-    plain = _clean_descriptions(schema)
+    plain = _normalize(schema)
     annotated = {"$comment": "Written by `tools/schema_files.py`.", **plain}
     return json.dumps(annotated, indent=1, ensure_ascii=False) + "\n"
 
 
-def _clean_descriptions(value: Any) -> Any:
-    """The schema with descriptions as `inspect.cleandoc` writes them."""
+def _normalize(value: Any) -> Any:
+    """The schema without what versions of msgspec write differently.
+
+    They differ in the indentation of docstrings, and in whether they write empty defaults.
+    """
     if isinstance(value, Mapping):
         return {
             name: inspect.cleandoc(x)
             if name == "description" and isinstance(x, str)
-            else _clean_descriptions(x)
+            else _normalize(x)
             for name, x in value.items()
+            if not (name == "default" and x in ({}, []))
         }
-    return [_clean_descriptions(x) for x in value] if isinstance(value, (list, tuple)) else value
+    return [_normalize(x) for x in value] if isinstance(value, (list, tuple)) else value
