@@ -153,8 +153,11 @@ def test_no_operator_of_torch_is_wrong_where_the_layer_is_right(made: str) -> No
     from conformance.layers import CATALOGUE
 
     torch_ = load("torch")
+    engine, item = Engine(torch_, 12, 0), Item(made, "values", "float64", "cpu")
     known = 0
     for case in draw_cases(made, "float64", 12, 0):
+        if engine.outcome(item, case).status != "passed":
+            continue
         watch = OperatorTrace(culprit_command._error_message, torch_backend.numerics)
         # A call that torch refuses is a known failure of torch.
         with watch, contextlib.suppress(Failure):
