@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -373,15 +373,16 @@ def unbroadcast(cotangent: Rounded, shape: tuple[int, ...]) -> Rounded:
     """The cotangent of an operand of `shape` that was broadcast: a sum over the copies."""
     if cotangent.shape == shape:
         return cotangent
-    extra = len(cotangent.shape) - len(shape)
-    trailing = cotangent.shape[extra:]
-    axes = [*range(extra), *(extra + k for k, n in enumerate(shape) if n != trailing[k])]
-
-    def total(values: np.ndarray) -> np.ndarray:
-        return np.asarray(values.sum(axis=tuple(axes)).reshape(shape))
-
-    copies = int(np.prod([cotangent.shape[axis] for axis in axes]))
+    copies = math.prod(cotangent.shape) // max(math.prod(shape), 1)
+    total = partial(sum_copies, shape=shape)
     return multilinear(total, cotangent, terms=max(copies, 1))
+
+
+def sum_copies(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Sum over the axes along which an operand of `shape` was broadcast."""
+    extra = array.ndim - len(shape)
+    axes = [*range(extra), *(extra + k for k, n in enumerate(shape) if n != array.shape[extra + k])]
+    return np.asarray(array.sum(axis=tuple(axes)).reshape(shape))
 
 
 def exact_operand(values: np.ndarray, precision: Precision) -> Rounded:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.bounding.operands import Operand, is_array, read_operand, require_exact
+from conformance.bounding.operands import Operand, is_array, read_operand
 from conformance.bounding.targets import (
     find_layer,
     module_of,
@@ -69,10 +69,7 @@ def bind_call(target: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
     state = {} if module is None else _read_state(module)
     known = [x for x in (*operands.values(), *state.values()) if x is not None]
     dtype = _common_dtype(spec, known)
-    inputs = tuple(
-        None if operand is None else require_exact(name, operand, dtype)
-        for name, operand in operands.items()
-    )
+    inputs = tuple(None if operand is None else operand.array for operand in operands.values())
     written = _plain_arguments(spec, others)
     names = spec.signature.keyword_arguments
     call_arguments = {k: v for k, v in written.items() if k not in names}
@@ -81,7 +78,7 @@ def bind_call(target: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
     call = Call(
         spec.name,
         call_arguments if module is None else read_arguments(spec, module),
-        {name: require_exact(name, x, dtype) for name, x in state.items()},
+        {name: x.array for name, x in state.items()},
         dtype,
         "cpu",
         training=bool(module is not None and module.training),
@@ -176,13 +173,14 @@ def _common_dtype(spec: LayerSpec, operands: Sequence[Operand]) -> str:
     """The floating-point dtype of the operands; float32 if all are integers.
 
     Raises:
-        ValueError: if there are several.
+        ValueError: if there are several, or one that torch.nn does not compute in.
     """
-    dtypes = dict.fromkeys(x.dtype for x in operands if x.array.dtype.kind in "fc")
-    wanted = [dtype for dtype in dtypes if dtype in FORMATS or dtype in REAL_DTYPE]
-    if len(wanted) > 1:
-        raise ValueError(f"{spec.name}: operands of several dtypes: {', '.join(wanted)}")
-    return wanted[0] if wanted else "float32"
+    dtypes = list(dict.fromkeys(x.dtype for x in operands if x.array.dtype.kind in "fc"))
+    if len(dtypes) > 1:
+        raise ValueError(f"{spec.name}: operands of several dtypes: {', '.join(dtypes)}")
+    if dtypes and dtypes[0] not in FORMATS and dtypes[0] not in REAL_DTYPE:
+        raise ValueError(f"{spec.name}: dtype {dtypes[0]} is none of torch.nn")
+    return dtypes[0] if dtypes else "float32"
 
 
 def _plain_arguments(spec: LayerSpec, passed: Mapping[str, Any]) -> dict[str, Any]:

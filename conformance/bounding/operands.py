@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.model.formats import FORMATS, REAL_DTYPE, round_to
+from conformance.model.formats import FORMATS, REAL_DTYPE
 
 _WIDE = {"f": np.float64, "c": np.complex128, "i": np.int64, "u": np.int64, "b": np.bool_}
 _NUMPY_NAMES = {"bool": "bool", "complex64": "complex64", "complex128": "complex128"}
@@ -83,20 +83,6 @@ def _read_tensor(name: str, tensor: Any) -> Operand:
         wide = torch.float64 if tensor.is_floating_point() else torch.int64
     array = np.array(dense.to(wide).resolve_conj().resolve_neg().numpy())
     return Operand(array, dtype, str(tensor.device), "torch")
-
-
-def require_exact(name: str, operand: Operand, dtype: str) -> np.ndarray:
-    """The numbers of an operand that a call in a dtype reads.
-
-    Raises:
-        ValueError: if the operand has another floating-point dtype.
-    """
-    array = operand.array
-    if array.dtype.kind not in "fc" or operand.dtype == dtype:
-        return array
-    if np.array_equal(round_to(array, dtype), array, equal_nan=True):
-        return array
-    raise ValueError(f"{name} is {operand.dtype}, but other operands are {dtype}")
 
 
 def as_library(array: np.ndarray, library: str) -> Any:

@@ -16,7 +16,7 @@ from conformance.model.plain_text import visible
 from conformance.model.usage_error import UsageError
 
 if TYPE_CHECKING:
-    from conformance.networks.checking import Subject, Trial
+    from conformance.networks.checking import CheckedCall, Subject
 
 _FORM = "a file with Model, get_inputs and get_init_inputs, or MODULE:ATTR or FILE.py:ATTR of a "
 COMPILED = "inductor"
@@ -46,39 +46,39 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the trials, and print what they show.
+    """Run the calls, and print what they show.
 
     Returns:
         0 if every answer is right, 1 if one is wrong or nothing is certified.
     """
     if options.seeds < 1:
         raise UsageError(f"--seeds={options.seeds}: expected at least 1")
-    from conformance.networks.checking import plan_trials, run_trial, shrink
+    from conformance.networks.checking import check_call, plan_calls, shrink
 
     subject = _load_subject(options.reference, options.against, options.dtype)
-    trials: list[Trial] = []
-    for planned in plan_trials(range(options.seeds)):
-        trial = run_trial(subject, planned)
-        if trial is None:
+    calls: list[CheckedCall] = []
+    for planned in plan_calls(range(options.seeds)):
+        call = check_call(subject, planned)
+        if call is None:
             continue
-        if trial.status == "wrong":
-            trials.append(shrink(subject, trial))
+        if call.status == "wrong":
+            calls.append(shrink(subject, call))
             break
-        trials.append(trial)
-    counts = Counter(trial.status for trial in trials)
-    is_right = not counts["wrong"] and not counts["not certified"] and bool(trials)
-    print(_json(trials, is_right) if options.json else "\n".join(_lines(trials, is_right)))
+        calls.append(call)
+    counts = Counter(call.status for call in calls)
+    is_right = not counts["wrong"] and not counts["not certified"] and bool(calls)
+    print(_json(calls, is_right) if options.json else "\n".join(_lines(calls, is_right)))
     return 0 if is_right else 1
 
 
-def _lines(trials: Sequence[Trial], is_right: bool) -> list[str]:
-    counts = Counter(trial.status for trial in trials)
+def _lines(calls: Sequence[CheckedCall], is_right: bool) -> list[str]:
+    counts = Counter(call.status for call in calls)
     listing = ", ".join(f"{number} {status}" for status, number in counts.items())
-    ratios = [trial.margin.ratio for trial in trials if trial.margin is not None]
-    lines = [f"{'right' if is_right else 'not right'}: of {len(trials)} calls {listing or 'none'}"]
+    ratios = [call.margin.ratio for call in calls if call.margin is not None]
+    lines = [f"{'right' if is_right else 'not right'}: of {len(calls)} calls {listing or 'none'}"]
     if ratios:
         lines.append(f"largest error ÷ bound {max(ratios):.4g}")
-    worst = next((x for x in trials if x.status in ("wrong", "not certified")), None)
+    worst = next((x for x in calls if x.status in ("wrong", "not certified")), None)
     if worst is not None:
         shapes = ", ".join(str(shape) for shape in worst.shapes)
         how = f"seed {worst.seed}, {worst.regime}, {worst.layout}"
@@ -87,9 +87,9 @@ def _lines(trials: Sequence[Trial], is_right: bool) -> list[str]:
     return list(map(visible, lines))
 
 
-def _json(trials: Sequence[Trial], is_right: bool) -> str:
-    data = {"right": is_right, "calls": [dataclasses.asdict(trial) for trial in trials]}
-    return json.dumps(data, indent=1, default=str)
+def _json(calls: Sequence[CheckedCall], is_right: bool) -> str:
+    result = {"right": is_right, "calls": [dataclasses.asdict(call) for call in calls]}
+    return json.dumps(result, indent=1, default=str)
 
 
 def _load_subject(module: str, against: str, dtype: str) -> Subject:
@@ -105,6 +105,7 @@ def _load_subject(module: str, against: str, dtype: str) -> Subject:
         return x.to(wanted) if torch.is_tensor(x) and x.is_floating_point() else x
 
     torch.manual_seed(0)
+    arguments: Sequence[Any] = ()
     if ":" in module:
         made = _load(module)()
         if not isinstance(made, tuple) or len(made) != 2:
@@ -122,9 +123,8 @@ def _load_subject(module: str, against: str, dtype: str) -> Subject:
             ]
     else:
         benchmark = _import_file(module)
-        right = _member(benchmark, "Model", module)(
-            *_member(benchmark, "get_init_inputs", module)()
-        )
+        arguments = _member(benchmark, "get_init_inputs", module)()
+        right = _member(benchmark, "Model", module)(*arguments)
 
         def draw(seed: int) -> list[Any]:
             """Inputs of the benchmark, drawn with a seed."""
@@ -133,11 +133,11 @@ def _load_subject(module: str, against: str, dtype: str) -> Subject:
 
     if isinstance(right, torch.nn.Module):
         right = right.to(wanted).eval()
-    fast = _load_implementation(against, right, module, wanted)
+    fast = _load_implementation(against, right, arguments, wanted)
     return Subject(right, fast, lambda seed: [cast(x) for x in draw(seed)])
 
 
-def _load_implementation(against: str, right: Any, module: str, dtype: Any) -> Any:
+def _load_implementation(against: str, right: Any, arguments: Sequence[Any], dtype: Any) -> Any:
     import torch
 
     if against == COMPILED:
@@ -146,7 +146,6 @@ def _load_implementation(against: str, right: Any, module: str, dtype: Any) -> A
         return _load(against)
     implementation = _member(_import_file(against), "ModelNew", against)
     torch.manual_seed(0)
-    arguments = [] if ":" in module else _import_file(module).get_init_inputs()
     fast = implementation(*arguments)
     if isinstance(fast, torch.nn.Module):
         fast = fast.to(dtype).eval()

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from conformance.model.case import Numerics
-from conformance.networks.bounds import Margin, NetworkBounds, trace_bounds
+from conformance.networks.bounds import NetworkBounds, trace_bounds
+from conformance.networks.probes import Margin
 
 Inputs = Sequence[Any]
 
@@ -32,7 +33,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Trial:
+class CheckedCall:
     """One call of the implementation.
 
     Args:
@@ -69,62 +70,62 @@ REGIMES: dict[str, Callable[[Any, torch.Generator], Any]] = {
 LAYOUTS = ("contiguous", "transposed")
 
 
-def plan_trials(seeds: Sequence[int]) -> Iterator[Trial]:
+def plan_calls(seeds: Sequence[int]) -> Iterator[CheckedCall]:
     """The calls to make: every regime for each seed, then other batch sizes and layouts."""
     for seed in seeds:
         for regime in REGIMES:
-            yield Trial(seed, regime, None, LAYOUTS[0])
+            yield CheckedCall(seed, regime, None, LAYOUTS[0])
     for batch in (1, 3):
-        yield Trial(seeds[0], "as given", batch, LAYOUTS[0])
-    yield Trial(seeds[0], "as given", None, LAYOUTS[1])
+        yield CheckedCall(seeds[0], "as given", batch, LAYOUTS[0])
+    yield CheckedCall(seeds[0], "as given", None, LAYOUTS[1])
 
 
-def run_trial(subject: Subject, trial: Trial) -> Trial | None:
+def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
     """Make one call, and judge its answer; None if the module itself refuses these inputs."""
-    inputs = make_inputs(subject, trial)
+    inputs = make_inputs(subject, call)
     if inputs is None:
         return None
-    trial = replace(trial, shapes=tuple(tuple(x.shape) for x in inputs if torch.is_tensor(x)))
+    call = replace(call, shapes=tuple(tuple(x.shape) for x in inputs if torch.is_tensor(x)))
     try:
         want: NetworkBounds = trace_bounds(subject.module, inputs, {}, subject.numerics)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         # The given inputs must work; a changed batch may be one that the module does not take.
-        if trial.batch is not None:
+        if call.batch is not None:
             return None
-        return replace(trial, status="not certified", text=f"the module raises: {error}")
+        return replace(call, status="not certified", text=f"the module raises: {error}")
     if want.uncertified:
-        return replace(trial, status="not certified", text="\n".join(want.uncertified))
+        return replace(call, status="not certified", text="\n".join(want.uncertified))
     copies = [x.clone() if torch.is_tensor(x) else x for x in inputs]
     try:
         with torch.no_grad():
             got = subject.fast(*copies)
     except Exception as error:
         text = f"it raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return replace(trial, status="wrong", text=text)
+        return replace(call, status="wrong", text=text)
     fault = want.find_fault(got)
     if fault:
-        return replace(trial, status="wrong", text=fault)
+        return replace(call, status="wrong", text=fault)
     margin = want.examine(got)
     status = "suspicious" if margin.suspicion > 1 else "right"
-    return replace(trial, status=status, margin=margin)
+    return replace(call, status=status, margin=margin)
 
 
-def make_inputs(subject: Subject, trial: Trial) -> list[Any] | None:
-    """The inputs of a trial; None if they have no batch axis to change."""
-    generator = torch.manual_seed(trial.seed)
-    inputs = [x.detach() if torch.is_tensor(x) else x for x in subject.inputs(trial.seed)]
-    change = REGIMES[trial.regime]
+def make_inputs(subject: Subject, call: CheckedCall) -> list[Any] | None:
+    """The inputs of a call; None if they have no batch axis to change."""
+    generator = torch.manual_seed(call.seed)
+    inputs = [x.detach() if torch.is_tensor(x) else x for x in subject.inputs(call.seed)]
+    change = REGIMES[call.regime]
     inputs = [
         change(x, generator) if torch.is_tensor(x) and x.is_floating_point() else x for x in inputs
     ]
     tensors = [x for x in inputs if torch.is_tensor(x)]
-    if trial.batch is not None:
+    if call.batch is not None:
         sizes = {x.shape[0] if x.ndim else 0 for x in tensors}
-        if len(sizes) != 1 or 0 in sizes or sizes == {trial.batch}:
+        if len(sizes) != 1 or 0 in sizes or sizes == {call.batch}:
             return None
-        places = torch.arange(trial.batch) % min(sizes)
+        places = torch.arange(call.batch) % min(sizes)
         inputs = [x[places] if torch.is_tensor(x) else x for x in inputs]
-    if trial.layout == "transposed":
+    if call.layout == "transposed":
         inputs = [
             x.transpose(-1, -2).contiguous().transpose(-1, -2)
             if torch.is_tensor(x) and x.ndim > 1
@@ -134,10 +135,10 @@ def make_inputs(subject: Subject, trial: Trial) -> list[Any] | None:
     return inputs
 
 
-def shrink(subject: Subject, failing: Trial) -> Trial:
-    """A simpler trial that is also wrong: one row, contiguous, of whole numbers; else the same."""
+def shrink(subject: Subject, failing: CheckedCall) -> CheckedCall:
+    """A simpler call that is also wrong: one row, contiguous, of whole numbers; else the same."""
     for changes in ({"batch": 1}, {"layout": LAYOUTS[0]}, {"regime": "whole numbers"}):
-        simpler = run_trial(subject, replace(failing, **changes))
+        simpler = check_call(subject, replace(failing, **changes))
         if simpler is not None and simpler.status == "wrong":
             failing = simpler
     return failing

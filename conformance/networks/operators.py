@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic import activations, choices, elementary, reductions
-from conformance.arithmetic.half_precision import converted, stored, widened
-from conformance.arithmetic.rounded import Rounded, choose, multilinear
+from conformance.arithmetic.half_precision import stored, widened
+from conformance.arithmetic.rounded import Rounded, choose, multilinear, sum_copies
 
 Result = Rounded | np.ndarray
 Operand = Rounded | np.ndarray | float
@@ -195,13 +195,6 @@ def _cumulative_sum(x: Rounded, dim: int) -> Rounded:
     return multilinear(running, x, terms=max(x.shape[dim], 1), adjoints=(adjoint,))
 
 
-def _sum_copies(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Sum over the axes along which an operand of `shape` was broadcast."""
-    extra = array.ndim - len(shape)
-    axes = [*range(extra), *(k + extra for k, n in enumerate(shape) if n != array.shape[k + extra])]
-    return np.asarray(array.sum(axis=tuple(axes)).reshape(shape))
-
-
 @_wide
 def _matmul(a: Operand, b: Operand) -> Rounded:
     """a·b, batched and broadcast as `numpy.matmul`; vectors count as a row and a column."""
@@ -218,8 +211,8 @@ def _matmul(a: Operand, b: Operand) -> Rounded:
         right,
         terms=max(left.shape[-1], 1),
         adjoints=(
-            lambda c, y: _sum_copies(c @ np.swapaxes(y, -1, -2), left.shape),
-            lambda c, x: _sum_copies(np.swapaxes(x, -1, -2) @ c, right.shape),
+            lambda c, y: sum_copies(c @ np.swapaxes(y, -1, -2), left.shape),
+            lambda c, x: sum_copies(np.swapaxes(x, -1, -2) @ c, right.shape),
         ),
     )
     if row:
@@ -291,11 +284,6 @@ def _fill_masked(x: Rounded, mask: np.ndarray, value: float) -> Rounded:
 
 def _compare(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
     return lambda a, b: np.asarray(function(_value(a), _value(b)))
-
-
-def cast(x: Rounded, dtype: str) -> Rounded:
-    """The operand in another floating-point dtype."""
-    return converted(x, dtype)
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {

@@ -19,25 +19,50 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from conformance.arithmetic.choices import Choices, take
 from conformance.arithmetic.grading import promised_numerics
-from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded, exact_operand, join
 from conformance.bounding.binding import BoundCall, bind_call
 from conformance.bounding.operands import read_operand
 from conformance.bounding.targets import find_layer
 from conformance.layers import CATALOGUE
-from conformance.model.case import Numerics, Updated
-from conformance.model.formats import FORMATS
-from conformance.networks.operators import CONSTANTS, MOVEMENTS, OPERATORS, TRIANGLES, cast
+from conformance.model.case import Numerics
+from conformance.networks.operators import CONSTANTS, MOVEMENTS, OPERATORS, TRIANGLES
+from conformance.networks.step_oracles import (
+    evaluate_cast,
+    evaluate_integers,
+    evaluate_layer,
+    evaluate_movement,
+    evaluate_operator,
+    give_nothing,
+    substitute,
+    tensors_in,
+)
 
 _READS = frozenset(("item", "tolist", "bool", "float", "int", "index", "numpy"))
 """Functions by which a number decides what the program does."""
 _CASTS = frozenset(
-    ("to", "type", "float", "double", "half", "bfloat16", "type_as", "bool", "int", "long")
+    (
+        *("to", "type", "float", "double", "half", "bfloat16", "type_as", "bool", "int", "long"),
+        *("cpu", "cuda"),
+    )
 )
-_DRAWS = frozenset(("bernoulli", "multinomial", "normal", "uniform", "exponential", "random"))
-_PLACED = frozenset(("cpu", "cuda", "to"))
+_UNKNOWN = {
+    **dict.fromkeys(
+        (
+            *("bernoulli", "multinomial", "normal", "uniform", "exponential", "random", "rand"),
+            *("randn", "randint", "randperm", "poisson", "cauchy", "geometric", "log_normal"),
+            *("rand_like", "randn_like", "randint_like"),
+        ),
+        "it draws numbers",
+    ),
+    **dict.fromkeys(
+        (
+            *("empty", "empty_like", "empty_strided", "empty_permuted"),
+            *("new_empty", "new_empty_strided"),
+        ),
+        "its memory has not been written",
+    ),
+}
+"""Functions whose results no oracle can know, and why."""
 _ALIASES = {
     "truediv": "div", "rtruediv": "rdiv", "divide": "div", "true_divide": "div",
     "multiply": "mul", "rmul": "mul", "subtract": "sub", "radd": "add", "negative": "neg",
@@ -116,24 +141,27 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         """Run a function, and record it if it has to do with tensors."""
         keywords = dict(kwargs or {})
-        tensors = list(_tensors((args, keywords)))
-        indices = [self.index_of(x) for x in tensors] if tensors else []
+        tensors = list(tensors_in((args, keywords)))
+        for tensor in tensors:
+            self.index_of(tensor)
         name = _operator_name(func)
         layer = _layer_of(func, name)
         bound = None if layer is None else _bind(layer, args, keywords)
         versions = [x._version for x in tensors]
         result = func(*args, **keywords)
-        results = list(_tensors(result))
+        results = list(tensors_in(result))
         written = [x for x, version in zip(tensors, versions, strict=True) if x._version != version]
         shared = self._sharing(written) if written else []
         if written and (not results or len(shared) > len(written)):
-            self._add_step(name, tensors, shared, _nothing, "it writes into shared memory")
+            self._add_step(name, tensors, shared, give_nothing, "it writes into shared memory")
             return result
         if name in CONSTANTS:
             return result  # its results are exact when they are used
         if name in _READS and tensors and not results:
-            step = Step(name, _user_line(), tuple(indices), (), _nothing, "the program reads it")
-            self.trace.steps.append(step)
+            self._add_step(name, tensors, (), give_nothing, "the program reads it")
+        if name in _UNKNOWN:
+            self._add_step(name, tensors, results, give_nothing, _UNKNOWN[name])
+            return result
         if not results or not tensors:
             return result
         if bound is not None:
@@ -159,16 +187,16 @@ class Recorder(TorchFunctionMode):
             if bound is None:
                 with self:
                     return original(module, *a, **k)
-            for tensor in _tensors((a, k)):
+            for tensor in tensors_in((a, k)):
                 self.index_of(tensor)
             result = original(module, *a, **k)
-        self._record_layer(layer, bound, list(_tensors(result)))
+        self._record_layer(layer, bound, list(tensors_in(result)))
         return result
 
     def _record_layer(self, layer: str, bound: BoundCall, results: Sequence[Any]) -> None:
         objects = [bound.objects.get(name) for name in bound.spec.signature.input_names]
         present = [x for x in objects if isinstance(x, torch.Tensor)]
-        evaluate = partial(_evaluate_layer, bound, objects, self._numerics)
+        evaluate = partial(evaluate_layer, bound, objects, self._numerics)
         random = bound.spec.randomness.is_used(bound.case.call)
         self._add_step(layer, present, results, evaluate, "it draws numbers" if random else "")
 
@@ -179,23 +207,22 @@ class Recorder(TorchFunctionMode):
         numbers = [x for x in tensors if x.is_floating_point()]
         # A tensor without axes takes the dtype of the others.
         floating = {str(x.dtype) for x in numbers if x.ndim or not any(y.ndim for y in numbers)}
-        drawn = name.endswith("_like") or name in _DRAWS
         problem = f"no oracle knows the operator {name!r}"
         if name in MOVEMENTS or name in TRIANGLES:
-            evaluate = partial(_evaluate_movement, func, args, keywords, name in TRIANGLES)
-        elif name in _CASTS or (name in _PLACED and len(results) == 1):
+            evaluate = partial(evaluate_movement, func, args, keywords, name in TRIANGLES)
+        elif name in _CASTS:
             target = str(results[0].dtype).removeprefix("torch.")
-            evaluate = partial(_evaluate_cast, target)
-        elif drawn:
-            problem = f"{name!r} draws numbers"
+            evaluate = partial(evaluate_cast, target)
         elif not floating:
-            evaluate = partial(_evaluate_integers, func, args, keywords)
+            evaluate = partial(evaluate_integers, func, args, keywords)
         elif len(floating) > 1:
             problem = f"{name!r} mixes {' and '.join(sorted(floating))}"
         elif name in OPERATORS:
             dtype = "".join(floating).removeprefix("torch.")
-            evaluate = partial(_evaluate_operator, OPERATORS[name], args, keywords, dtype)
-        self._add_step(name, tensors, results, evaluate or _nothing, "" if evaluate else problem)
+            evaluate = partial(evaluate_operator, OPERATORS[name], args, keywords, dtype)
+        self._add_step(
+            name, tensors, results, evaluate or give_nothing, "" if evaluate else problem
+        )
 
     def _add_step(self, name: str, tensors: Any, results: Any, evaluate: Any, problem: str) -> None:
         operands = tuple(self.index_of(x) for x in tensors)
@@ -208,14 +235,36 @@ class Recorder(TorchFunctionMode):
 def record(
     target: Any, args: Sequence[Any], keywords: Mapping[str, Any], numerics: Numerics | None
 ) -> Trace:
-    """Run a module or function once, and record what it runs."""
+    """Run a module or function once, and record what it runs.
+
+    Inputs, buffers and torch's generator of the CPU stay as they are.
+    """
     recorder = Recorder(lambda dtype: promised_numerics(numerics, dtype))
-    with _recorded_modules(recorder), torch.no_grad(), recorder:
-        result = target(*args, **keywords)
-    tensors = tuple(_tensors(result))
-    recorder.trace.outputs = tuple(recorder.index_of(x) for x in tensors)
-    recorder.trace.tensors = tensors
+    originals = {id(x): x for x in tensors_in((args, keywords))}
+    copies = {key: x.detach().clone() for key, x in originals.items()}
+    inputs = iter([copies[id(x)] for x in tensors_in((args, keywords))])
+    args, keywords = substitute(tuple(args), inputs), substitute(dict(keywords), inputs)
+    with _kept_buffers(target), torch.random.fork_rng(devices=[]), torch.no_grad():
+        with _recorded_modules(recorder), recorder:
+            result = target(*args, **keywords)
+        tensors = tuple(tensors_in(result))
+        recorder.trace.outputs = tuple(recorder.index_of(x) for x in tensors)
+        recorder.trace.tensors = tensors
     return recorder.trace
+
+
+@contextmanager
+def _kept_buffers(target: Any) -> Iterator[None]:
+    """Put the buffers of a module, or of the module of a method, back after a call."""
+    module = getattr(target, "__self__", target)
+    buffers = list(module.buffers()) if isinstance(module, torch.nn.Module) else []
+    values = [x.clone() for x in buffers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, values, strict=True):
+                buffer.copy_(value)
 
 
 @contextmanager
@@ -227,18 +276,6 @@ def _recorded_modules(recorder: Recorder) -> Iterator[None]:
 
     with mock.patch.object(torch.nn.Module, "__call__", call):
         yield
-
-
-def _tensors(value: Any) -> Iterator[Any]:
-    """All tensors in nested tuples, lists and mappings."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for x in value:
-            yield from _tensors(x)
-    elif isinstance(value, dict):
-        for x in value.values():
-            yield from _tensors(x)
 
 
 def _operator_name(func: Any) -> str:
@@ -277,106 +314,3 @@ def _user_line() -> str:
         if not inside:
             return f"{path.rpartition('/')[2]}:{frame.lineno}: {frame.line}"
     return ""
-
-
-def _nothing(operands: Sequence[Any]) -> Sequence[Any]:
-    return ()
-
-
-def _substitute(value: Any, operands: Iterator[Any]) -> Any:
-    """Replace the tensors in nested arguments by operands, in their order."""
-    if isinstance(value, torch.Tensor):
-        return next(operands)
-    if isinstance(value, (tuple, list)):
-        return type(value)(_substitute(x, operands) for x in value)
-    if isinstance(value, dict):
-        return {name: _substitute(x, operands) for name, x in value.items()}
-    return value
-
-
-def _evaluate_layer(
-    bound: BoundCall, objects: Sequence[Any], numerics: Any, operands: Sequence[Any]
-) -> Sequence[Any]:
-    spec, case = bound.spec, bound.case
-    precision = Precision.of(case.call.dtype, numerics(case.call.dtype))
-    remaining = iter(operands)
-    inputs = []
-    for x, array in zip(objects, case.inputs, strict=False):
-        operand = next(remaining) if isinstance(x, torch.Tensor) else array
-        if isinstance(operand, np.ndarray):
-            operand = exact_operand(operand, precision)
-        inputs.append(operand)
-    state = {name: exact_operand(x, precision) for name, x in case.call.state.items()}
-    modes = {"training": case.call.training} if spec.traits.train_and_eval_differ else {}
-    result = spec.oracle.values(state, *inputs, **spec.oracle_arguments(case), **modes)
-    if isinstance(result, Updated):
-        result = result.outputs
-    outputs = result if isinstance(result, tuple) else (result,)
-    if any(isinstance(x, Choices) for x in outputs):
-        raise NotImplementedError("it has several right values")
-    return [x for x in outputs if x is not None]
-
-
-def _evaluate_operator(
-    function: Callable[..., Any], args: Any, keywords: Any, dtype: str, operands: Sequence[Any]
-) -> Sequence[Any]:
-    operands = [cast(x, dtype) if isinstance(x, Rounded) else x for x in operands]
-    remaining = iter(operands)
-    arguments, named = _substitute(args, remaining), _substitute(keywords, remaining)
-    if not any(isinstance(x, Rounded) for x in operands):
-        raise NotImplementedError("an operation of integers")
-    # Functions of Python write their defaults out.
-    given = {k: x for k, x in named.items() if x is not None or k not in ("out", "dtype")}
-    result = function(*arguments, **given)
-    return result if isinstance(result, tuple) else (result,)
-
-
-def _evaluate_integers(
-    func: Any, args: Any, keywords: Any, operands: Sequence[Any]
-) -> Sequence[Any]:
-    """Let torch compute with integers and flags, which is exact."""
-    tensors = iter([torch.from_numpy(np.ascontiguousarray(x)) for x in operands])
-    with torch._C.DisableTorchFunction():
-        result = func(*_substitute(args, tensors), **_substitute(keywords, tensors))
-    if any(x.is_floating_point() for x in _tensors(result)):
-        raise NotImplementedError("integers give numbers that are rounded")
-    return [np.asarray(x.numpy()) for x in _tensors(result)]
-
-
-def _evaluate_cast(target: str, operands: Sequence[Any]) -> Sequence[Any]:
-    x = operands[0]
-    if target not in FORMATS:
-        array = x.value if isinstance(x, Rounded) else x
-        return (array != 0 if target == "bool" else np.trunc(array).astype(np.int64),)
-    if isinstance(x, Rounded):
-        return (cast(x, target),)
-    return (exact_operand(x.astype(np.float64), Precision.of(target)),)
-
-
-def _evaluate_movement(
-    func: Any, args: Any, keywords: Any, fills: bool, operands: Sequence[Any]
-) -> Sequence[Any]:
-    """Let torch move the places of the elements, and copy the elements from there."""
-    offset, places, moved = int(fills), [], []
-    for x in operands:
-        array = x.value if isinstance(x, Rounded) else x
-        is_index = not isinstance(x, Rounded) and any(isinstance(y, Rounded) for y in operands)
-        if is_index:
-            places.append(torch.from_numpy(np.ascontiguousarray(array)))
-            continue
-        count = array.size
-        places.append(torch.arange(offset, offset + count).reshape(array.shape))
-        offset += count
-        moved.append(x)
-    remaining = iter(places)
-    with torch._C.DisableTorchFunction():
-        result = func(*_substitute(args, remaining), **_substitute(keywords, remaining))
-    indices = [np.asarray(x.numpy()) for x in _tensors(result)]
-    if not any(isinstance(x, Rounded) for x in moved):
-        flat = np.concatenate([np.zeros(int(fills), np.int64), *(x.reshape(-1) for x in moved)])
-        return [flat[index] for index in indices]
-    parts = [x.map(lambda array: array.reshape(-1)) for x in moved]
-    if fills:
-        parts.insert(0, exact_operand(np.zeros(1), parts[0].precision))
-    source = parts[0] if len(parts) == 1 else join(parts, 0)
-    return [take(source, index) for index in indices]

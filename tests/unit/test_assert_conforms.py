@@ -176,6 +176,7 @@ def test_dlpack_is_read() -> None:
         (lambda: bounds(torch.nn.Linear, X), TypeError, "pass a module"),
         (lambda: bounds(F.linear, X, W[:3]), ValueError, "rules this call out"),
         (lambda: bounds(F.linear, X, W.double()), ValueError, "several dtypes"),
+        (lambda: bounds(F.relu, X.to(torch.float8_e4m3fn)), ValueError, "float8_e4m3fn is none"),
         (lambda: bounds(F.embedding, torch.tensor([9]), X), ValueError, "rules this call out"),
         (lambda: bounds(F.gelu, X.long()), TypeError, "holds integers"),
         (lambda: bounds(F.gelu, X, approximation="tanh"), TypeError, "no argument approximation"),

@@ -1,0 +1,81 @@
+"""Probes of a network's output: random signs of all elements, and single elements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+SIGN_PROBES, ELEMENT_PROBES = 16, 16
+
+
+@dataclass(frozen=True)
+class Margin:
+    """How far an answer is from the true value, in bounds.
+
+    Args:
+        ratio: largest error ÷ worst-case bound over all probes; above 1 the answer is wrong.
+        suspicion: largest error ÷ probabilistic bound; above 1 the answer is suspicious.
+        output, place: the element with the largest ratio among the element probes.
+        got, wanted, bound: at that element.
+        probes: number of probes.
+    """
+
+    ratio: float
+    suspicion: float
+    output: int
+    place: tuple[int, ...]
+    got: float
+    wanted: float
+    bound: float
+    probes: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A vector u, one array for each output: the error of an answer along it is |u·δ|.
+
+    Args:
+        weights: u.
+        output, place: the element, if u is one element.
+    """
+
+    weights: Sequence[np.ndarray]
+    output: int = 0
+    place: tuple[int, ...] | None = None
+
+
+def sign_probes(values: Sequence[np.ndarray]) -> Iterator[Probe]:
+    """Random signs of all elements whose true value is finite; the same for every answer."""
+    generator = np.random.default_rng(0)
+    for _ in range(SIGN_PROBES):
+        yield Probe([generator.choice([-1.0, 1.0], x.shape) * np.isfinite(x) for x in values])
+
+
+def element_probe(values: Sequence[np.ndarray], output: int, place: tuple[int, ...]) -> Probe:
+    """One element."""
+    weights = [np.zeros(x.shape) for x in values]
+    weights[output][place] = 1.0
+    return Probe(weights, output, place)
+
+
+def element_probes(values: Sequence[np.ndarray], errors: Sequence[np.ndarray]) -> Iterator[Probe]:
+    """The elements with the largest errors, and with the largest relative errors.
+
+    Args:
+        values: the true values of the outputs.
+        errors: those of an answer.
+    """
+    places: dict[tuple[int, int], None] = {}
+    for k, (value, error) in enumerate(zip(values, errors, strict=True)):
+        size = np.where(np.isfinite(value), np.abs(value), 0.0)
+        typical = float(np.sqrt(np.mean(np.square(size)))) if size.size else 0.0
+        # The constants only choose which elements are looked at: not always those nearest to 0.
+        relative = np.abs(error) / (size + 1e-3 * typical + 1e-300)
+        for score in (np.abs(error), relative):
+            order = np.argsort(-score, axis=None, kind="stable")[: ELEMENT_PROBES // 2]
+            places |= {(k, int(flat)): None for flat in order}
+    for k, flat in places:
+        place = np.unravel_index(flat, values[k].shape)
+        yield element_probe(values, k, tuple(int(i) for i in place))
