@@ -42,9 +42,10 @@ _truncations = st.sampled_from(
 _gains = st.sampled_from((1.0, 5 / 3, math.sqrt(2), 0.5, 2.0, 0.0))
 _slopes = st.sampled_from((0, 0.01, 0.2, 1, math.sqrt(5)))
 _modes = st.sampled_from(("fan_in", "fan_out"))
+# Twice the one that is the default, and that alone depends on the slope.
 _nonlinearities = st.sampled_from(
     (
-        "leaky_relu", "relu", "tanh", "selu", "sigmoid", "linear",
+        "leaky_relu", "relu", "leaky_relu", "tanh", "selu", "sigmoid", "linear",
         "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
     )
 )  # fmt: skip

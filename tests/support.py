@@ -79,6 +79,7 @@ OFFERED = dict.fromkeys(
     (
         *("CTCLoss", "functional.ctc_loss"),
         "init.orthogonal_",
+        *("AvgPool3d", "functional.avg_pool3d"),
         *("MultiMarginLoss", "functional.multi_margin_loss"),
         *("MultiLabelMarginLoss", "functional.multilabel_margin_loss"),
     ),

@@ -40,7 +40,8 @@ SPARSE = frozenset(
     (
         *("LocalResponseNorm", "functional.local_response_norm", "functional.pdist"),
         *("Dropout2d", "Dropout3d", "functional.dropout3d", "AlphaDropout", "FeatureAlphaDropout"),
-        "functional.feature_alpha_dropout",
+        *("functional.feature_alpha_dropout", "Transformer"),
+        "utils.parametrizations.spectral_norm",
     )
 )
 LARGE = [bug for bug in BUGS if bug.implementation.__module__ == planted_laws.__name__]

@@ -37,7 +37,7 @@ BUG_AND_KINDS = {
 def _verdict(check: str) -> Verdict:
     bug = next(b for b in planted.BUGS if b.name == BUG_AND_KINDS[check][0])
     backend = ModuleBackend(bug.name, nn=SimpleNamespace(**{bug.layer: bug.implementation}))
-    return Engine(backend, 200, 0).run(Item(bug.layer, check, "float32", "cpu"))
+    return Engine(backend, 100, 1).run(Item(bug.layer, check, "float32", "cpu"))
 
 
 @pytest.mark.parametrize("check", planted.CHECKS)

@@ -65,6 +65,7 @@ def _starts_with_any(name: str, *prefixes: str) -> bool:
 
 WITH_TORCH = {
     "conformance.networks.trace",
+    "conformance.networks.step_oracles",
     "conformance.networks.checking",
     "conformance.commands.check_module",
 } | {

@@ -210,11 +210,11 @@ def test_a_known_failure_can_name_what_the_guard_says(suite: Any, tmp_path: Path
     )
     option = f"--conformance-known={known}"
     known.write_text(text.format("read"))
-    _, verdict = suite("reads_behind_matrices", GUARD, option, examples=100)
+    _, verdict = suite("reads_behind_matrices", GUARD, option, examples=200)
     assert verdict["status"] == "known"
-    assert verdict["excuses"][0]["excused"] > 0
+    assert verdict["excuses"][0]["excused"] > 1
     known.write_text(text.format("write"))
-    _, verdict = suite("reads_behind_matrices", GUARD, option, examples=100)
+    _, verdict = suite("reads_behind_matrices", GUARD, option, examples=200)
     assert verdict["status"] == "crashed"
     assert "memory guard: a read" in verdict["message"]
     _, verdict = suite("reads_behind_matrices", option, examples=100)

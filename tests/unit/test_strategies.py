@@ -548,9 +548,13 @@ def test_rows_have_no_argument_to_leave_out_only_where_torch_has_none() -> None:
 
 @pytest.mark.parametrize("layer", [name for name in LAYERS if _optional_arguments(name)])
 def test_arguments_are_left_out_in_a_good_share_of_cases(layer: str) -> None:
-    written: Counter[str] = Counter()
-    drawn = cases(layer)
-    for case in drawn:
-        written.update(list(case.call.arguments))
-    for name in _optional_arguments(layer):
-        assert 0.03 < written[name] / len(drawn) < 0.97, (name, written[name])
+    lopsided: dict[str, float] = {}
+    # A share near a limit is counted again in more cases.
+    for examples in (200, 1600):
+        drawn = cases(layer, examples=examples)
+        written = Counter(name for case in drawn for name in case.call.arguments)
+        shares = {name: written[name] / len(drawn) for name in _optional_arguments(layer)}
+        lopsided = {name: share for name, share in shares.items() if not 0.05 < share < 0.95}
+        if not lopsided:
+            break
+    assert not lopsided
