@@ -8,12 +8,16 @@ A run has to have `values` and `gradients` of all layers in the dtypes of the ta
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from conformance.reports import grades, results
 from conformance.reports.results import Run
 from conformance.reports.statuses import unique_verdicts
+from contract_tables import shorten_dimensions
+
+from conformance.model.case import Verdict
 
 PAGE = Path(__file__).parents[1] / "docs" / "grades.md"
 BEGIN, END = "<!-- grades -->", "<!-- end of grades -->"
@@ -22,28 +26,34 @@ CHECKS = ("values", "gradients")
 
 
 def grade_lines(runs: Sequence[Run]) -> Iterable[str]:
-    """The lines of the table: families × backends, and in each cell the letters of `DTYPES`."""
+    """The lines of the table: layers × backends, and in each cell the letters of `DTYPES`.
+
+    Layers of a family that have the same letters share a row.
+    """
     names = [" ".join(_name(run)) for run in runs]
-    families = dict.fromkeys(facts.family for run in runs for facts in run.identity.layers.values())
+    families = {name: x.family for run in runs for name, x in run.identity.layers.items()}
+    letters = [_letters_of_layers(run) for run in runs]
+    layers_of = defaultdict[tuple[str, ...], list[str]](list)
+    for layer, family in families.items():
+        cells = [" ".join(by_dtype.get((layer, x), "·") for x in DTYPES) for by_dtype in letters]
+        if any(set(cell) - {" ", "·"} for cell in cells):
+            layers_of[family, *cells].append(layer)
     yield f"Each cell is for {', '.join(DTYPES)}; · where the backend offers nothing."
     yield ""
-    yield f"| family | {' | '.join(names)} |"
-    yield f"|---|{'---|' * len(runs)}"
-    for family in families:
-        cells = [" ".join(_letter(run, family, dtype) for dtype in DTYPES) for run in runs]
-        if any(set(cell) - {" ", "·"} for cell in cells):
-            yield f"| {family} | {' | '.join(cells)} |"
+    yield f"| family | layers | {' | '.join(names)} |"
+    yield f"|---|---|{'---|' * len(runs)}"
+    order = list(dict.fromkeys(families.values()))
+    for (family, *cells), layers in sorted(layers_of.items(), key=lambda x: order.index(x[0][0])):
+        yield f"| {family} | {', '.join(shorten_dimensions(layers))} | {' | '.join(cells)} |"
 
 
-def _letter(run: Run, family: str, dtype: str) -> str:
-    verdicts = (
-        verdict
-        for verdict in unique_verdicts(run)
-        if verdict.check in CHECKS
-        and verdict.dtype == dtype
-        and run.identity.layers[verdict.layer].family == family
-    )
-    return grades.letter(grades.worst_of(verdicts)) or "·"
+def _letters_of_layers(run: Run) -> dict[tuple[str, str], str]:
+    """The worst letter of the checks of a layer in a dtype."""
+    verdicts = defaultdict[tuple[str, str], list[Verdict]](list)
+    for verdict in unique_verdicts(run):
+        if verdict.check in CHECKS:
+            verdicts[verdict.layer, verdict.dtype].append(verdict)
+    return {key: grades.letter(grades.worst_of(x)) or "·" for key, x in verdicts.items()}
 
 
 def _name(run: Run) -> tuple[str, str]:

@@ -102,9 +102,9 @@ state is wrong. Of {facts["entries"]} entries {facts["examined entries"]} were e
 
 {table(("mistake", *RESULTS), [*rows, ["all", *totals]])}
 
-Measured with {facts["place"]}, by several runs together, some with `--quick`. `python
-tools/holes.py --jobs 2 -o holes.json` examines every entry again, `python tools/holes_table.py
-holes.json` keeps the results."""
+Measured with {facts["place"]} in 40 minutes of one core. `python tools/holes.py
+--jobs 2 -o holes.json` examines every entry again, `python tools/holes_table.py holes.json` keeps
+the results."""
 
 
 def full_page() -> str:

@@ -61,8 +61,8 @@ def _check_accumulation(trial: Trial, expected: ExpectedGradients) -> Evidence:
         return Evidence()
     cotangent = cotangents.put_cotangents(trial, expected.cotangents)
     negative = [None if c is None else -c for c in expected.cotangents]
-    kept = trial.spec.traits.keeps_graph(case)
-    first_calls = ((cotangent, cotangent),) if kept else ((cotangent,), (cotangent,))
+    keeps_graph = trial.spec.traits.keeps_graph(case)
+    first_calls = ((cotangent, cotangent),) if keeps_graph else ((cotangent,), (cotangent,))
     calls = (*first_calls, (cotangents.put_cotangents(trial, negative),))
     result = trial.run_step("accumulate", accumulate, trial.natives, calls, **case.keywords)
     return compare_gradients(trial, result, expected.accumulated, "that three passes add up")

@@ -297,10 +297,10 @@ def _cover_item(
     """Widen the entries of an item until they cover its failing cases; True if one began again."""
     if not widenings:
         return False
-    kept = applicable_entries(kept_entries, verdict, run.identity.backend).values()
+    applicable = applicable_entries(kept_entries, verdict, run.identity.backend).values()
     failing, passing = (list(cases_with_outcome(run, verdict, kind)) for kind in "fp")
     for case in failing:
-        if any(entry.covers(case) for entry in kept):
+        if any(entry.covers(case) for entry in applicable):
             continue
         if any(widening.entry.covers(case) for widening in widenings):
             continue

@@ -50,10 +50,10 @@ _PACKED_HELPER = '''
 def packed(layer, batch_first, lengths, x, *states):
     """Call a layer on a packed sequence and pad its output again."""
     ordered = list(lengths) == sorted(lengths, reverse=True)
-    given = torch.nn.utils.rnn.pack_padded_sequence(
+    packed_input = torch.nn.utils.rnn.pack_padded_sequence(
         x, torch.tensor(lengths), batch_first=batch_first, enforce_sorted=ordered
     )
-    output, states = layer(given, *states)
+    output, states = layer(packed_input, *states)
     total = x.shape[1 if batch_first else 0]
     padded, _ = torch.nn.utils.rnn.pad_packed_sequence(
         output, batch_first=batch_first, total_length=total
@@ -70,8 +70,8 @@ def changed(function, gradients, **arguments):
     for x in gradients:
         parameters.append(torch.nn.Parameter(torch.zeros(()) if x is None else torch.zeros_like(x)))
         parameters[-1].grad = x
-    given = (x for x in parameters) if len(parameters) % 2 else parameters
-    result = function(given, **arguments)
+    operand = (x for x in parameters) if len(parameters) % 2 else parameters
+    result = function(operand, **arguments)
     return (*[result][: int(result is not None)], *(x.grad for x in parameters))
 '''
 _LEAVES_HELPER = '''
@@ -86,7 +86,7 @@ def leaves(inputs, without):
 '''
 _VJP_HELPER = '''
 def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=None, value=False):
-    """Gradients of the inputs, and of parameters by name; only those in `only` if it is given.
+    """Gradients of the inputs, and of parameters by name; only those in `only` if it is operands.
 
     With `value=True` the outputs come first.
     """
@@ -94,21 +94,21 @@ def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=No
     for name, x in named.items():
         x.requires_grad_(only is None or name in only)
     with torch.enable_grad():
-        given = leaves(inputs, without)
-        copied = [k in written and x is not None for k, x in enumerate(given)]
-        result = call(*[x.clone() if copy else x for x, copy in zip(given, copied)])
+        operands = leaves(inputs, without)
+        copied = [k in written and x is not None for k, x in enumerate(operands)]
+        result = call(*[x.clone() if copy else x for x, copy in zip(operands, copied)])
         outputs = result if isinstance(result, tuple) else (result,)
-        kept = [(y, c) for y, c in zip(outputs, cotangents) if c is not None and y.requires_grad]
-        wanted = [x for x in (*given, *named.values()) if x is not None and x.requires_grad]
+        seeded = [(y, c) for y, c in zip(outputs, cotangents) if c is not None and y.requires_grad]
+        wanted = [x for x in (*operands, *named.values()) if x is not None and x.requires_grad]
         found = [torch.zeros_like(x) for x in wanted]
-        if kept:
+        if seeded:
             found = torch.autograd.grad(
-                [y for y, _ in kept], wanted, [c for _, c in kept],
+                [y for y, _ in seeded], wanted, [c for _, c in seeded],
                 allow_unused=True, materialize_grads=True,
             )
     by = {id(x): gradient for x, gradient in zip(wanted, found)}
     return (*[result][: int(value)],
-        tuple(None if x is None else by.get(id(x)) for x in given),
+        tuple(None if x is None else by.get(id(x)) for x in operands),
         {name: by.get(id(x)) for name, x in named.items()},
     )
 '''
@@ -121,25 +121,25 @@ def accumulated(call, inputs, calls, parameters=(), without=()):
     named = dict(parameters)
     for x in named.values():
         x.requires_grad_(True)
-    given = leaves(inputs, without)
-    wanted = {id(x): x for x in (*given, *named.values()) if x is not None and x.requires_grad}
+    operands = leaves(inputs, without)
+    wanted = {id(x): x for x in (*operands, *named.values()) if x is not None and x.requires_grad}
     for x in wanted.values():
         x.grad = None
     with torch.enable_grad():
         for passes in calls:
-            result = call(*given)
+            result = call(*operands)
             outputs = result if isinstance(result, tuple) else (result,)
             for k, cotangents in enumerate(passes, 1):
-                kept = [(y, c) for y, c in zip(outputs, cotangents) if c is not None]
-                kept = [(y, c) for y, c in kept if y.requires_grad]
-                if kept and wanted:
+                seeded = [(y, c) for y, c in zip(outputs, cotangents) if c is not None]
+                seeded = [(y, c) for y, c in seeded if y.requires_grad]
+                if seeded and wanted:
                     torch.autograd.backward(
-                        [y for y, _ in kept], [c for _, c in kept],
+                        [y for y, _ in seeded], [c for _, c in seeded],
                         retain_graph=k < len(passes), inputs=list(wanted.values()),
                     )
     by = {k: torch.zeros_like(x) if x.grad is None else x.grad for k, x in wanted.items()}
     return (
-        tuple(None if x is None else by.get(id(x)) for x in given),
+        tuple(None if x is None else by.get(id(x)) for x in operands),
         {name: by.get(id(x)) for name, x in named.items()},
     )
 '''
@@ -147,12 +147,14 @@ _RECORDING_HELPER = '''
 def recording(call, inputs, without=(), written=()):
     """The outputs, computed while gradients are recorded."""
     with torch.enable_grad():
-        given = leaves(inputs, without)
-        given = [x if x is None or k not in written else x.clone() for k, x in enumerate(given)]
-        result = call(*given)
+        operands = leaves(inputs, without)
+        for k in written:
+            if operands[k:] and operands[k] is not None:
+                operands[k] = operands[k].clone()
+        result = call(*operands)
     for k in written:
-        if given[k:] and given[k] is not None:
-            inputs[k].copy_(given[k].detach())
+        if operands[k:] and operands[k] is not None:
+            inputs[k].copy_(operands[k].detach())
     return result
 '''
 _HELPERS: Mapping[str, str] = {

@@ -121,5 +121,7 @@ class WithLastReplaced(Sequence[Case]):
         places = range(len(self))[index]
         if isinstance(places, range):
             return tuple(self[k] for k in places)
-        kept = len(self) - len(self._last)
-        return self._cases[places] if places < kept else self._last[places - kept]
+        first_of_last = len(self) - len(self._last)
+        if places < first_of_last:
+            return self._cases[places]
+        return self._last[places - first_of_last]

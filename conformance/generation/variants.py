@@ -60,8 +60,8 @@ def plainest(case: Case) -> Case:
         # With keywords, only some windows are possible.
         if argument.name in spec.signature.defaults and not (case.keywords and argument.window)
     }
-    given = {k: v for k, v in case.call.arguments.items() if k not in defaults}
-    plain_case = fit_arguments(spec, case, given) or case
+    required = {k: v for k, v in case.call.arguments.items() if k not in defaults}
+    plain_case = fit_arguments(spec, case, required) or case
     for name in [name for name in plain_case.call.arguments if name in defaults]:
         plain_case = replace_argument(spec, plain_case, name, defaults[name]) or plain_case
     for name in spec.state.constructor_tensors:
