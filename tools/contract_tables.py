@@ -105,8 +105,8 @@ def layout_pictures() -> str:
 _PICTURED = (
     (
         (2, 3),
-        "rows abc and def; expanded: rows abc and abc",
-        ("contiguous", "transposed", "sliced", "offset", "expanded"),
+        "rows abc and def; expanded: rows abc and abc; unfolded: rows abc and bcd, or abc and cde",
+        ("contiguous", "transposed", "sliced", "offset", "expanded", "unfolded"),
     ),
     (
         (1, 2, 2, 2),
@@ -120,6 +120,9 @@ def _memory_picture(shape: tuple[int, ...], layout: str, first: int) -> str:
     array = np.arange(first, first + np.prod(shape), dtype=np.float64).reshape(shape)
     if layout == "expanded":
         array = np.ascontiguousarray(np.broadcast_to(array[:1], shape))
+    if layout == "unfolded":
+        step = numpy_layouts.window_steps(shape[-1])[int(first) % 2]
+        array = first + np.arange(shape[0])[:, np.newaxis] * step + np.arange(float(shape[1]))
     laid = numpy_layouts.apply_layout(array, layout)
     strides = ", ".join(str(stride // laid.itemsize) for stride in laid.strides)
     memory: np.ndarray = laid

@@ -39,6 +39,8 @@ from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
 from conformance.diagnosis.reproducer import NOT_REPRODUCED, make_reproducer
 from conformance.items.outcomes import on_device
+from conformance.items.planning import Item
+from conformance.items.stream import Stream
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure, Inapplicable
@@ -68,6 +70,8 @@ def scripts(
             continue
         for dtype in dtypes:
             drawn = cases(bug.layer, dtype, invalid=facts.invalid)
+            stream = Stream(Item(bug.layer, check, dtype, "cpu"), len(drawn), 0)
+            drawn = (*drawn, *(planned.case for planned in stream.planned_cases()))
             excuses = excuses_of(bug.layer, check, dtype)
             for case in (case for case in drawn if excuses.find_process_ending(case) is None):
                 trial, failure = run_check(backend, case, check)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,6 +37,13 @@ def apply_layout(array: np.ndarray, layout: str) -> np.ndarray:
         return view
     if layout == "expanded" and (first := unexpanded(array)) is not None:
         return np.broadcast_to(first, array.shape)
+    if layout == "unfolded" and (windows := overlapping_windows(array)):
+        signal = windows.signal(array)
+        views = np.lib.stride_tricks.sliding_window_view(
+            signal, array.shape[windows.axis], windows.place
+        )
+        every = (slice(None),) * windows.place + (slice(None, None, windows.step),)
+        return views[every].transpose(windows.order(array.ndim))
     raise Unsupported(f"layout={layout!r} of shape {array.shape}")
 
 
@@ -76,6 +84,56 @@ def unexpanded(array: np.ndarray) -> np.ndarray | None:
         if array.size and np.array_equal(np.broadcast_to(head, first.shape), first):
             first = head
     return None if first.shape == array.shape else first
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How an array is a view of overlapping windows of a signal.
+
+    Args:
+        frames: the axis that counts the windows.
+        axis: the axis within a window.
+        step: how many places further each window begins.
+    """
+
+    frames: int
+    axis: int
+    step: int
+
+    @property
+    def place(self) -> int:
+        """The axis of the signal that the windows are of; the signal lacks `frames`."""
+        return self.axis - (self.frames < self.axis)
+
+    def order(self, ndim: int) -> tuple[int, ...]:
+        """The axes of the array among those of the view, whose last one is within a window."""
+        others = (axis - (self.frames < axis) for axis in range(ndim))
+        return tuple(
+            self.place if axis == self.frames else ndim - 1 if axis == self.axis else other
+            for axis, other in enumerate(others)
+        )
+
+    def signal(self, array: np.ndarray) -> np.ndarray:
+        """The first window, and of each further one what no window before it has."""
+        first, *further = np.moveaxis(array, self.frames, 0)
+        tail = (slice(None),) * self.place + (slice(-self.step, None),)
+        return np.concatenate([first, *(window[tail] for window in further)], self.place)
+
+
+def overlapping_windows(array: np.ndarray) -> Windows | None:
+    """The windows as which an array's numbers can lie in memory; None if there are none."""
+    *others, axis = _axes_above_one(array) or [0]
+    for frames in others:
+        parts = np.moveaxis(array, (frames, axis), (0, -1))
+        for step in window_steps(array.shape[axis]):
+            if np.array_equal(parts[1:, ..., :-step], parts[:-1, ..., step:]):
+                return Windows(frames, axis, step)
+    return None
+
+
+def window_steps(size: int) -> list[int]:
+    """The steps that windows of a size may have: 1, half of it, and one less than it."""
+    return sorted({1, max(size // 2, 1), size - 1})
 
 
 def _layout_variant(array: np.ndarray) -> int:

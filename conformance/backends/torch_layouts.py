@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from conformance.backends.numpy_layouts import enlarged_memory, gap_value, swapped_axes, unexpanded
+from conformance.backends.numpy_layouts import (
+    Windows,
+    enlarged_memory,
+    gap_value,
+    overlapping_windows,
+    swapped_axes,
+    unexpanded,
+)
 from conformance.model.case import Unsupported
 
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -33,4 +40,15 @@ def apply_layout(tensor: torch.Tensor, array: np.ndarray, layout: str) -> torch.
         return (part if part.shape == tensor.shape else part.view(tensor.shape)).copy_(tensor)
     if layout == "expanded" and (first := unexpanded(array)) is not None:
         return tensor[tuple(slice(n) for n in first.shape)].contiguous().expand(tensor.shape)
+    if layout == "unfolded" and (windows := overlapping_windows(array)):
+        return _unfold(tensor, windows, array.shape[windows.axis])
     raise Unsupported(f"layout={layout!r} of shape {tuple(tensor.shape)}")
+
+
+def _unfold(tensor: torch.Tensor, windows: Windows, size: int) -> torch.Tensor:
+    """Lay the tensor out as overlapping windows of `size` places of a signal."""
+    first, *further = tensor.unbind(windows.frames)
+    tails = [x.narrow(windows.place, size - windows.step, windows.step) for x in further]
+    signal = torch.cat([first, *tails], windows.place)
+    order = windows.order(tensor.dim())
+    return signal.unfold(windows.place, size, windows.step).permute(order)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
+from conformance.backends.numpy_layouts import window_steps
 from conformance.checks import cotangents, gradients
 from conformance.checks.answers import ExpectedGradients
 from conformance.checks.trial import Evidence, Trial
@@ -19,7 +20,7 @@ from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding
 from conformance.spec.layer_spec import LayerSpec
-from conformance.strategies.layouts import list_layouts, repeat_first
+from conformance.strategies.layouts import list_layouts, overlap, repeat_first
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,16 @@ Layouts = dict[TensorKey, str]
 CONTIGUOUS = "contiguous"
 
 _STREAM = 0x6C61796F  # this check's own random numbers of a case
+# Those of an input that is laid out as overlapping windows: none for the seed 0 of pinned cases.
+_STREAM_OF_WINDOWS = 0x736C6964
 
 
 def check(trial: Trial) -> Evidence:
     """Give every tensor a memory layout, and compare outputs and gradients with the oracle.
 
-    Values stay the same, except that `expanded` tensors become constant along one axis. A case that
-    has layouts already is used unchanged. Gradients that are also wrong with contiguous tensors are
-    left to the check `gradients`.
+    Values stay the same, except that `expanded` tensors become constant along one axis, and
+    `unfolded` ones overlapping windows. A case that has layouts already is used unchanged.
+    Gradients that are also wrong with contiguous tensors are left to the check `gradients`.
 
     Raises:
         Failure: with the fewest layouts that still fail.
@@ -86,10 +89,44 @@ def _choose_layouts(case: Case) -> tuple[Layouts, Case]:
     for key, layout in layouts.items():
         if layout == "expanded":
             tensors[key] = _make_constant(tensors[key], generator)
+    _overlap_an_input(case, tensors, layouts, unexpandable)
     layouts |= _choose_cotangent_layouts(case, layouts.get(0), generator)
     inputs = tuple(tensors.get(k) for k in range(len(case.inputs)))
     state = {name: tensors[name] for name in case.call.state}
     return layouts, replace(case, inputs=inputs, call=replace(case.call, state=state))
+
+
+def _overlap_an_input(
+    case: Case,
+    tensors: dict[TensorKey, np.ndarray],
+    layouts: dict[TensorKey, str],
+    unexpandable: Collection[TensorKey],
+) -> None:
+    """In every fourth case, make an input of any value overlapping windows of a signal.
+
+    Deliberate combinations with channels_last stay.
+    """
+    if "channels_last" in layouts.values():
+        return
+    inputs = CATALOGUE[case.call.layer].signature.inputs
+    eligible = [
+        index
+        for index, input_spec in enumerate(inputs)
+        if input_spec.any_value
+        and index not in unexpandable
+        and index in tensors
+        and sum(size > 1 for size in tensors[index].shape) > 1
+    ]
+    generator = np.random.default_rng((case.seed, _STREAM_OF_WINDOWS))
+    if not eligible or generator.integers(4):
+        return
+    index = eligible[generator.integers(len(eligible))]
+    array = tensors[index]
+    *others, axis = [axis for axis, size in enumerate(array.shape) if size > 1]
+    steps = window_steps(array.shape[axis])
+    frames, step = others[generator.integers(len(others))], steps[generator.integers(len(steps))]
+    layouts[index] = "unfolded"
+    tensors[index] = overlap(array, frames, axis, int(step))
 
 
 def _choose_cotangent_layouts(

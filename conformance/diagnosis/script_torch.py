@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from conformance.backends.guard import unguarded_backend
-from conformance.backends.numpy_layouts import enlarged_memory, swapped_axes, unexpanded
+from conformance.backends.numpy_layouts import (
+    enlarged_memory,
+    overlapping_windows,
+    swapped_axes,
+    unexpanded,
+)
 from conformance.diagnosis.literals import literal, number_list_literal
 from conformance.diagnosis.transcript import Again, Step
 from conformance.layers import CATALOGUE
@@ -37,6 +42,13 @@ def room(x, size, *place):
     memory = torch.full(size, -(2**40) if whole else float("nan"), dtype=x.dtype, device=device)
     part = memory[place]
     return (part if part.shape == x.shape else part.view(x.shape)).copy_(x)
+'''
+_WINDOWS_HELPER = '''
+def windows(x, frames, place, size, step, order):
+    """The tensor as a view of overlapping windows of a signal."""
+    first, *further = x.unbind(frames)
+    signal = torch.cat([first, *(y.narrow(place, size - step, step) for y in further)], place)
+    return signal.unfold(place, size, step).permute(order)
 '''
 _FLAT_HELPER = '''
 def flat(outputs):
@@ -159,6 +171,7 @@ def recording(call, inputs, without=(), written=()):
 '''
 _HELPERS: Mapping[str, str] = {
     "tensor": _TENSOR_HELPER, "numbers": _NUMBERS_HELPER, "room": _ROOM_HELPER,
+    "windows": _WINDOWS_HELPER,
     "flat": _FLAT_HELPER, "packed": _PACKED_HELPER, "changed": _CHANGED_HELPER,
     "leaves": _LEAVES_HELPER, "vjp": _VJP_HELPER, "accumulated": _ACCUMULATED_HELPER,
     "recording": _RECORDING_HELPER,
@@ -269,6 +282,10 @@ class TorchPrinter:
         if layout == "expanded" and (first := unexpanded(x)) is not None:
             slice_text = ", ".join(f":{n}" for n in first.shape)
             return f"{tensor_text}[{slice_text}].contiguous().expand({x.shape})"
+        if layout == "unfolded" and (windows := overlapping_windows(x)):
+            size, place, step = x.shape[windows.axis], windows.place, windows.step
+            order = windows.order(x.ndim)
+            return f"windows({tensor_text}, {windows.frames}, {place}, {size}, {step}, {order})"
         return tensor_text
 
     def _implementation_name(self, call: Call) -> str:

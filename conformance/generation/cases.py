@@ -97,19 +97,20 @@ class EveryNth(Sequence[Case]):
         )
 
 
-class WithLastReplaced(Sequence[Case]):
-    """A sequence of cases whose last ones are replaced.
+class Arranged(Sequence[Case]):
+    """Some of the drawn cases, and others after them.
 
     Args:
-        cases: all cases.
-        last: the replacements, at most as many as `cases`.
+        cases: the drawn cases.
+        places: indices of those that are taken.
+        last: the other cases.
     """
 
-    def __init__(self, cases: Sequence[Case], last: Sequence[Case]) -> None:
-        self._cases, self._last = cases, last
+    def __init__(self, cases: Sequence[Case], places: Sequence[int], last: Sequence[Case]) -> None:
+        self._cases, self.places, self._last = cases, places, last
 
     def __len__(self) -> int:
-        return len(self._cases)
+        return len(self.places) + len(self._last)
 
     @overload
     def __getitem__(self, index: int) -> Case: ...
@@ -118,10 +119,9 @@ class WithLastReplaced(Sequence[Case]):
     def __getitem__(self, index: slice) -> tuple[Case, ...]: ...
 
     def __getitem__(self, index: int | slice) -> Case | tuple[Case, ...]:
-        places = range(len(self))[index]
-        if isinstance(places, range):
-            return tuple(self[k] for k in places)
-        first_of_last = len(self) - len(self._last)
-        if places < first_of_last:
-            return self._cases[places]
-        return self._last[places - first_of_last]
+        found = range(len(self))[index]
+        if isinstance(found, range):
+            return tuple(self[k] for k in found)
+        if found < len(self.places):
+            return self._cases[self.places[found]]
+        return self._last[found - len(self.places)]

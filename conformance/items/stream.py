@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from conformance.generation.argument_columns import cover_values
-from conformance.generation.cases import EveryNth, WithLastReplaced
+from conformance.generation.cache import CacheOfOneLayer
+from conformance.generation.cases import Arranged, EveryNth
 from conformance.generation.drawing import Found, Sample, draw_cases, make_plain_cases, shrink
+from conformance.generation.planned_sizes import Planned, kept_places, plan_cases, shrink_plan
 from conformance.generation.variants import plainest
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
 from conformance.matching.features import structure
 from conformance.model.case import Case
-from conformance.model.checks import facts_of
+from conformance.model.checks import MAIN_DTYPE, facts_of
 
 MAX_ROUNDS = 10
 """The largest number of rounds for a backend that declines cases; each has a profile's cases."""
@@ -31,6 +33,12 @@ MIN_CASES_FOR_EXHAUSTIVE = 5
 def _make_exhaustive_cases(layer: str, dtype: str) -> Sequence[Case]:
     make = CATALOGUE[layer].generation.exhaustive_cases
     return () if make is None else make(dtype)
+
+
+@CacheOfOneLayer
+def _plan_cases(layer: str, dtype: str, examples: int, seed: int) -> Sequence[Planned]:
+    """The cases with planned sizes, for all checks."""
+    return plan_cases(CATALOGUE[layer], draw_cases(layer, dtype, examples, seed))
 
 
 @dataclass(frozen=True)
@@ -68,16 +76,31 @@ class Stream:
     def cases(self, round: int = 0) -> Sequence[Case]:
         """The cases of a round; those of round 0 are the same for every backend.
 
-        Round 0 ends with the cases that hold every number of the dtype, if the layer has them.
+        Round 0 ends with cases of planned sizes, and with those that hold every number of the
+        dtype, if the layer has them. They come last so that the first failing case is a small one.
         `PLAIN_ROUND` has no drawn cases, but the plainest variants of those of round 0.
         """
         drawn = self._drawn_cases(round)
-        exhaustive = (
-            ()
-            if round or self.invalid or len(drawn) < MIN_CASES_FOR_EXHAUSTIVE
-            else self._exhaustive_cases()
-        )
-        return WithLastReplaced(drawn, exhaustive) if exhaustive else drawn
+        if round or self.invalid:
+            return drawn
+        planned = self.planned_cases()
+        places = kept_places(drawn, len(planned)) if planned else range(len(drawn))
+        last = [x.case for x in planned]
+        if len(drawn) >= MIN_CASES_FOR_EXHAUSTIVE:
+            exhaustive = self._exhaustive_cases()
+            places, last = places[: len(places) - len(exhaustive)], [*last, *exhaustive]
+        return Arranged(drawn, places, last) if last else drawn
+
+    def planned_cases(self) -> Sequence[Planned]:
+        """The cases of round 0 whose sizes are planned."""
+        item, facts = self.item, facts_of(self.item.check)
+        # Of few structures, none can be spared.
+        if self.values > 1 or not facts.has_planned_sizes:
+            return ()
+        planned = _plan_cases(item.layer, item.dtype, self.examples, self.seed)
+        if facts.large_in_every_dtype or item.dtype == MAIN_DTYPE:
+            return planned
+        return [x for x in planned if not x.plan.is_large]
 
     def _exhaustive_cases(self) -> Sequence[Case]:
         if not facts_of(self.item.check).exhaustive:
@@ -100,14 +123,24 @@ class Stream:
         return divmod(index, max(len(self.cases()), 1))
 
     def round_and_drawn_index(self, index: int) -> tuple[int, int]:
-        """The round in which a case is drawn, and its index among all cases of that round."""
+        """The round in which a case is drawn, and its index among all cases of that round.
+
+        Of a case that is not drawn, the index is that of any other.
+        """
         round, index_in_round = self._round_and_place(index)
+        cases = self.cases()
+        if not round and isinstance(cases, Arranged):
+            index_in_round = [*cases.places, *range(len(cases))][index_in_round]
         return 0 if round == PLAIN_ROUND else round, index_in_round * self.step
 
     def shrink(
         self, index: int, fails: Callable[[Case], Found | None]
     ) -> tuple[Case, Found] | None:
         """Shrink a failing case, given by its index; see `drawing.shrink`."""
+        case = self[index]
+        planned = next((x for x in self.planned_cases() if x.case is case), None)
+        if planned is not None:
+            return shrink_plan(CATALOGUE[self.item.layer], planned, fails)
         round, drawn_index = self.round_and_drawn_index(index)
         item = self.item
         sample = Sample(

@@ -228,7 +228,9 @@ def _bilinear_spec(name: str, arguments: tuple[Argument, ...], values: Any) -> L
             equivalent_module="Bilinear" if function else None,
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, (*shape_breaks(signature, shapes), *breaks))
+            cases=valid,
+            invalid=invalid_cases(valid, (*shape_breaks(signature, shapes), *breaks)),
+            max_planned_size=1_025,
         ),
         state=State() if function else State(tensors_from_shapes=_initial_tensors),
         laws=(*_SUMS, laws.swap),

@@ -88,6 +88,8 @@ class CheckFacts:
         sampling: how many cases it tests.
         invalid: its cases are invalid calls.
         exhaustive: for a function of single numbers, it tests every number of a 16-bit dtype.
+        has_planned_sizes: some of its cases are large, see `conformance.generation.planned_sizes`.
+        large_in_every_dtype: one of them has more than 65,536 elements not only in `MAIN_DTYPE`.
         high_priority: it runs before other checks if the time budget may not be enough for all.
         on_request: it runs only if the user names it, and is no part of conformance.
         clearest: its failures show most clearly what is wrong; a report shows them first.
@@ -107,6 +109,8 @@ class CheckFacts:
     sampling: Sampling = Sampling()
     invalid: bool = False
     exhaustive: bool = False
+    has_planned_sizes: bool = False
+    large_in_every_dtype: bool = False
     high_priority: bool = False
     on_request: bool = False
     clearest: bool = False
@@ -146,6 +150,8 @@ _DECLARATIONS = (
             sample_size=ALL_CASES, sample_size_other_dtypes=ALL_CASES, sampled_extra_dtypes=3
         ),
         exhaustive=True,
+        has_planned_sizes=True,
+        large_in_every_dtype=True,
         high_priority=True,
         clearest=True,
     ),
@@ -166,6 +172,7 @@ _DECLARATIONS = (
         members=("vjp", "vjp_of", "accumulate", "forward_grad", "load", "state"),
         sampling=Sampling(step_full_share=2, step_medium_share=2, sampled_extra_dtypes=2),
         exhaustive=True,
+        has_planned_sizes=True,
         high_priority=True,
         follows_values=True,
         contains_values=True,

@@ -106,6 +106,9 @@ class Generation:
         cases: dtype → strategy of valid cases.
         invalid: dtype → strategy of invalid cases; None where no call is invalid.
         examples_fraction: share of the profile's examples that the layer needs.
+        max_planned_size: the largest size that `conformance.generation.planned_sizes` gives a case;
+            smaller where such a case takes seconds, or where arrays between operands and result
+            grow faster than they. None = any.
         exhaustive_cases: dtype → cases that each hold every finite number of a 16-bit dtype; empty
             for other dtypes. None where an output element depends on more than one number.
     """
@@ -113,6 +116,7 @@ class Generation:
     cases: Callable[[str], SearchStrategy[Case]]
     invalid: Callable[[str], SearchStrategy[Case]] | None = None
     examples_fraction: float = 1.0
+    max_planned_size: int | None = None
     exhaustive_cases: Callable[[str], Sequence[Case]] | None = None
 
 

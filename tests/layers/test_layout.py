@@ -9,7 +9,7 @@ import numpy as np
 import planted
 import pytest
 import torch
-from conformance.strategies.layouts import LAYOUTS, list_layouts
+from conformance.strategies.layouts import LAYOUTS, list_layouts, overlap
 from planted.bug import alter_gradient, replacement_namespaces
 from support import ENOUGH, cases, first_failure
 
@@ -62,21 +62,26 @@ def test_put_keeps_the_numbers_and_changes_the_memory(shape: tuple[int, ...], dt
         if name == "expanded":
             axis = int(np.argmax(np.array(shape) > 1))
             array = np.array(np.broadcast_to(array.take([0], axis), shape))
+        if name == "unfolded":
+            *others, last = np.flatnonzero(np.array(shape) > 1)
+            array = overlap(array, others[seed % len(others)], last, shape[last] - 1)
         tensor = layer.put(array, name, dtype)
         np.testing.assert_array_equal(layer.get(tensor), array)
         assert (tensor.storage_offset() > 0) == (name == "offset")
         if name == "channels_last":  # of one channel, say, it is no other memory
             last = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
             assert tensor.is_contiguous(memory_format=last)
+        elif name == "unfolded":
+            assert tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size()
         elif name != "offset":
             assert tensor.is_contiguous() == (name == "contiguous")
-        if tensor.numel():
+        if tensor.numel() and name != "unfolded":
             assert (0 in tensor.stride()) == (name == "expanded")
 
 
 def test_put_declines_what_it_cannot_make() -> None:
     layer = torch_backend.build(Call("Identity", {}, {}, "float32", "cpu"))
-    for name in ("channels_last", "expanded", "blocked"):
+    for name in ("channels_last", "expanded", "unfolded", "blocked"):
         with pytest.raises(Unsupported, match=name):
             layer.put(np.arange(6.0).reshape(2, 3), name)
 
@@ -96,13 +101,13 @@ def test_a_weight_keeps_its_layout_in_loading() -> None:
 def test_every_layout_is_drawn_for_inputs_and_state() -> None:
     drawn = [layout._choose_layouts(case)[0] for case in cases("Conv2d")]
     assert {layouts[0] for layouts in drawn} == set(LAYOUTS)
-    assert {layouts["weight"] for layouts in drawn} == set(LAYOUTS)
+    assert {layouts["weight"] for layouts in drawn} == set(LAYOUTS) - {"unfolded"}
     assert not any(set(layouts.values()) == {"contiguous"} for layouts in drawn)
 
 
 def test_every_layout_is_drawn_for_cotangents() -> None:
     drawn = [layout._choose_layouts(case)[0][layout.Cotangent(0)] for case in cases("Conv2d")]
-    assert set(drawn) == set(LAYOUTS)
+    assert set(drawn) == set(LAYOUTS) - {"unfolded"}
 
 
 def test_a_gradient_that_is_wrong_anyway_is_not_about_layouts() -> None:

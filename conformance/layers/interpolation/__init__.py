@@ -160,7 +160,9 @@ def layer_specs() -> Iterator[LayerSpec]:
             propagation=interpolation_propagation(),
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.interpolate_breaks(function=True))
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.interpolate_breaks(function=True)),
+            max_planned_size=1_025,  # the oracle multiplies matrices of input × output
         ),
         variation=Variation(allows=_allows),
         traits=Traits(always_batched=True),

@@ -78,6 +78,7 @@ def _layer_spec(
             cases=valid,
             invalid=invalid_cases(valid, breaks),
             examples_fraction=0.25,
+            max_planned_size=0,
         ),
         variation=Variation(allows=allows),
         state=State(state),

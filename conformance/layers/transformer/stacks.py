@@ -125,7 +125,10 @@ def _layer_spec(
         shapes=sizes,
         oracle=oracle,
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, breaks), examples_fraction=examples
+            cases=valid,
+            invalid=invalid_cases(valid, breaks),
+            examples_fraction=examples,
+            max_planned_size=0,
         ),
         variation=Variation(allows=allows),
         state=state,

@@ -1,0 +1,247 @@
+"""Sizes that some of the drawn cases get, so that no seed lacks them.
+
+Two kinds of cases seldom arise by chance. A kernel takes another path for an option, and its last
+block is wrong there: each value of each option needs a case with a large size. And an index of 16
+bits ends at 65,536 elements: each tensor that can be so large at a low cost needs such a case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from conformance.generation.block_sizes import (
+    LARGE_SIZES,
+    MAX_ELEMENTS,
+    MAX_SIZE,
+    SIZES,
+    Dimension,
+    dimensions,
+    is_block_case,
+    place_counts,
+    set_large_size,
+    set_sizes,
+    shrink_all_sizes,
+)
+from conformance.generation.variants import plainest
+from conformance.model.case import Case
+from conformance.model.checks import MAIN_DTYPE
+from conformance.model.formats import FORMATS
+from conformance.spec.layer_spec import LayerSpec
+
+MAX_CANDIDATES = 12
+"""About how many cases are looked at."""
+BLOCK_CASES, EXAMPLES_PER_BLOCK_CASE = 3, 16
+"""So many cases get block sizes, but at most every eighth; of many cases, one in so many."""
+MIN_EXAMPLES = 3
+"""From this number of drawn cases on, some are large."""
+LARGE_CANDIDATES = 5
+"""How many cases are tried for each tensor that shall be large."""
+FIRST_SIZES, SECOND_SIZE = (MAX_SIZE, MAX_SIZE - 1, MAX_SIZE - 2), 65
+MANY_ELEMENTS = 65_536
+
+Option = tuple[str, str]
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes that one of the drawn cases gets.
+
+    Args:
+        sizes: dimension → its size.
+        is_large: one tensor gets more than 65,536 elements, and all other sizes are as small as
+            possible.
+    """
+
+    sizes: Mapping[str, int]
+    is_large: bool = False
+
+    def apply(self, spec: LayerSpec, case: Case) -> Case:
+        """The case with these sizes; unchanged if it cannot have them."""
+        if any(x.size == 0 for x in case.operands):
+            return case
+        if self.is_large:
+            ((name, size),) = self.sizes.items()
+            return set_large_size(spec, case, name, size) or case
+        return set_sizes(spec, case, self.sizes, refill=True) or case
+
+    def smaller_plans(self) -> Iterator[Plan]:
+        """Plans with a smaller first size and no second one, the smallest first, then this one."""
+        name, size = next(iter(self.sizes.items()))
+        yield from (
+            Plan({name: smaller}, self.is_large)
+            for smaller in (LARGE_SIZES if self.is_large else SIZES)
+            if smaller < size
+        )
+        yield self
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A case with planned sizes, and the drawn one that it comes from."""
+
+    case: Case
+    plan: Plan
+    source: Case
+
+
+def kept_places(cases: Sequence[Case], count: int) -> Sequence[int]:
+    """The indices of drawn cases that stay if `count` planned ones take the place of others.
+
+    Those with drawn block sizes leave first, because they cost as much.
+    """
+    with_blocks = [k for k, case in enumerate(cases) if is_block_case(case)]
+    last = [k for k in range(len(cases) - 1, -1, -1) if k not in with_blocks]
+    removed = {*[*with_blocks, *last][:count]}
+    return [k for k in range(len(cases)) if k not in removed]
+
+
+def shrink_plan(
+    spec: LayerSpec, planned: Planned, fails: Callable[[Case], Found | None]
+) -> tuple[Case, Found] | None:
+    """Find the smallest planned size of the plainest call that fails in the same way.
+
+    The drawn cases passed, so Hypothesis has no smaller failing one.
+    """
+    for source in (plainest(planned.source), planned.source):
+        for plan in planned.plan.smaller_plans():
+            case = plan.apply(spec, source)
+            found = fails(case)
+            if found is not None:
+                return case, found
+    return None
+
+
+def plan_cases(spec: LayerSpec, cases: Sequence[Case]) -> Sequence[Planned]:
+    """Cases with planned sizes, to take the place of some of a layer's drawn cases.
+
+    The last one is large, if the layer has large cases.
+    """
+    limit = spec.generation.max_planned_size
+    if limit is not None and limit < MAX_SIZE:
+        return ()
+    candidates = [
+        case
+        for case in cases[:: max(len(cases) // MAX_CANDIDATES, 1)]
+        if "tile" not in case.labels and all(x.size for x in case.operands)
+    ]
+    large = _plan_large(spec, candidates) if limit is None and len(cases) >= MIN_EXAMPLES else ()
+    sources = [case for case in candidates if not any(x.source is case for x in large)]
+    count = max(min(BLOCK_CASES, len(cases) // 8), len(cases) // EXAMPLES_PER_BLOCK_CASE)
+    return (*_plan_blocks(spec, sources, count), *large)
+
+
+def _plan_blocks(spec: LayerSpec, cases: Sequence[Case], count: int) -> Sequence[Planned]:
+    """Plan the largest block size, so that each value of an option meets it, in each dimension.
+
+    At first one dimension is enough for a value. A second dimension gets a size above one block
+    of 64.
+    """
+    names = [
+        tuple(x.name for x in dimensions(spec, case) if x.size <= x.max_size) for case in cases
+    ]
+    options = [_option_values(spec, case) for case in cases]
+    covered, planned = set[tuple[Option, str]](), list[Planned]()
+    left = {(index, name) for index in range(len(cases)) for name in names[index]}
+    while left and len(planned) < count:
+        met = {option for option, _ in covered}
+        index, name = best = max(
+            sorted(left),
+            key=lambda key: (
+                len(options[key[0]] - met),
+                len({(option, key[1]) for option in options[key[0]]} - covered),
+            ),
+        )
+        pairs = {(option, name) for option in options[index]}
+        if pairs <= covered:
+            break
+        left.remove(best)
+        others = [x for x in names[index] if x != name]
+        second = {others[len(planned) % len(others)]: SECOND_SIZE} if others else {}
+        found = _plan_block(spec, cases[index], name, second)
+        if found is not None:
+            planned.append(found)
+            covered |= pairs
+            left = {key for key in left if key[0] != index}
+    return planned
+
+
+def _plan_block(
+    spec: LayerSpec, source: Case, name: str, second: Mapping[str, int]
+) -> Planned | None:
+    """The case with the largest size that a dimension can have; groups may have to divide it.
+
+    The second size is left out where the case would be larger than those of one size.
+    """
+    for size in FIRST_SIZES:
+        for plan in (Plan({name: size, **second}), Plan({name: size})):
+            case = plan.apply(spec, source)
+            if case is source:
+                break
+            is_small = sum(x.size for x in case.operands) <= MAX_ELEMENTS[1]
+            is_long = {x.name: x.size for x in dimensions(spec, case)}.get(name, 0) > SECOND_SIZE
+            if is_long and (is_small or len(plan.sizes) == 1):
+                return Planned(case, plan, source)
+    return None
+
+
+def _option_values(spec: LayerSpec, case: Case) -> frozenset[Option]:
+    """What may decide a kernel's path: flags, words, and whether an argument or input is given."""
+    arguments = {**spec.signature.defaults, **spec.oracle_arguments(case)}
+    values = set[Option]()
+    for name, value in arguments.items():
+        argument = spec.signature.argument(name)
+        if argument is None or argument.size:
+            continue
+        is_word = isinstance(value, (bool, str))
+        differs = value is not None and value != spec.signature.defaults.get(name)
+        values.add((name, str(value) if is_word else "given" if differs else "default"))
+    for input_spec, x in zip(spec.signature.inputs, case.inputs, strict=False):
+        if input_spec.optional:
+            values.add((input_spec.name, "absent" if x is None else x.dtype.kind))
+    return frozenset(values)
+
+
+def _plan_large(spec: LayerSpec, cases: Sequence[Case]) -> Sequence[Planned]:
+    """A case that is large in one of the ways that together are as many as possible.
+
+    Each dtype gets one of the ways, the main dtype the first: a single case costs little.
+    """
+    ways = dict[tuple[int, str], frozenset[str]]()
+    # First those with most tensors: indices are an output that an option adds.
+    richest = sorted(range(len(cases)), key=lambda index: -_count_tensors(spec, cases[index]))
+    for index in richest[:LARGE_CANDIDATES]:
+        small = shrink_all_sizes(spec, cases[index])
+        for dimension in dimensions(spec, small):
+            large = large_ways(spec, small, dimension)
+            if large:
+                ways[index, dimension.name] = large | {dimension.name}
+    order, covered = list[tuple[int, str]](), frozenset[str]()
+    while ways:
+        best = max(ways, key=lambda key: (len(ways[key] - covered), -key[0]))
+        covered |= ways[best]
+        order.append(best)
+        ways = {key: way for key, way in ways.items() if best[0] != key[0] and best[1] != key[1]}
+    if not order:
+        return ()
+    dtype, place = cases[0].call.dtype, 0
+    others = [name for name in FORMATS if name != MAIN_DTYPE]
+    if dtype in others and len(order) > 1:
+        place = 1 + others.index(dtype) % (len(order) - 1)
+    index, name = order[place]
+    plan = Plan({name: LARGE_SIZES[-1]}, is_large=True)
+    return (Planned(plan.apply(spec, cases[index]), plan, cases[index]),)
+
+
+def _count_tensors(spec: LayerSpec, case: Case) -> int:
+    return len(case.operands) + sum(shape is not None for shape in spec.output_shapes(case))
+
+
+def large_ways(spec: LayerSpec, case: Case, dimension: Dimension) -> frozenset[str]:
+    """What has more than 65,536 places if a dimension is large; empty if it cannot be."""
+    if dimension.max_size < LARGE_SIZES[-1]:
+        return frozenset()
+    counts = place_counts(spec, case, dimension, LARGE_SIZES[-1]) or {}
+    return frozenset(name for name, count in counts.items() if count > MANY_ELEMENTS)
