@@ -71,6 +71,8 @@ def whose_bug(verdict: Verdict) -> str:
         return f"{name} does the same with this call: the bug is {name}'s."
     if answer == "same":
         return f"{name} does the same with this call."
+    if answer == "fails otherwise":
+        return f"{name} fails this call, too, in another way."
     if answer == "differs":
         return f"{name} answers this call otherwise: the bug is not {name}'s."
     return ""

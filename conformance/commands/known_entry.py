@@ -23,6 +23,7 @@ from conformance.matching.facts import Facts
 from conformance.model.case import Case, Verdict
 from conformance.model.cause import Need, tuple_as_json_list
 from conformance.model.finding import Finding
+from conformance.model.finding_text import text_without_numbers
 from conformance.model.plain_text import bounded, visible
 from conformance.reports.clusters import Cluster
 from conformance.reports.results import Run
@@ -98,8 +99,11 @@ class EntryDraft:
         """A glob that the messages of all members match."""
         if self._needs_guard:
             return f"*{MESSAGE_PREFIX}*"
-        globs = {_message_glob(v.failure) for v in self.members}
-        return globs.pop() if len(globs) == 1 else "*"
+        for glob_of in (_message_glob, _kind_glob):
+            globs = {glob_of(v.failure) for v in self.members}
+            if len(globs) == 1:
+                return globs.pop()
+        return "*"
 
     @property
     def _needs_guard(self) -> bool:
@@ -308,6 +312,14 @@ def _parse_value(text: str) -> Any:
 
 
 def _message_glob(failure: Finding | None) -> str:
+    """A glob of a message: of an exception with its text, in which any numbers may stand."""
+    if failure is None or not failure.exception:
+        return _kind_glob(failure)
+    words = re.sub(r"[][?]", "?", text_without_numbers(failure, "*"))
+    return re.sub(r"\*+", "*", f"*{failure.exception}*{words}*")
+
+
+def _kind_glob(failure: Finding | None) -> str:
     if failure is None:
         return "*"
     if failure.exception:

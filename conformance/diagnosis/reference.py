@@ -73,6 +73,8 @@ class Reference:
     def compare(self, item: Item, case: Case, outcome: Outcome) -> str | None:
         """Compare a failure with torch's or the base's: `"torch: same"` or `"torch: differs"`.
 
+        `"torch: fails otherwise"` where it fails, too, but not in the same way.
+
         None if the backend is itself the reference, or the reference cannot run the case.
 
         Args:
@@ -84,7 +86,9 @@ class Reference:
         reference_outcome = self._reference_outcome(name, item, case, outcome)
         if reference_outcome is None or reference_outcome.status in ("unsupported", "invalid"):
             return None
-        return f"{name}: {'same' if is_same_failure(outcome, reference_outcome) else 'differs'}"
+        if is_same_failure(outcome, reference_outcome):
+            return f"{name}: same"
+        return f"{name}: {'fails otherwise' if reference_outcome.is_failure else 'differs'}"
 
     def base_outcome(self, item: Item, case: Case, seconds: float) -> Outcome | None:
         """The base's outcome of a case in a copy of the process; None if it is unknown.

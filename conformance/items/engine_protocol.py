@@ -40,7 +40,10 @@ class ReferenceLike(Protocol):
         """The known failure that excuses a failing case."""
 
     def compare(self, item: Item, case: Case, outcome: Outcome) -> str | None:
-        """`"torch: same"` or `"torch: differs"`; None if there is nothing to compare with."""
+        """`"torch: same"`, `"torch: fails otherwise"` or `"torch: differs"`.
+
+        None if there is nothing to compare with.
+        """
 
 
 class EngineLike(Protocol):

@@ -95,7 +95,9 @@ def describe_place(backend: str, info: Mapping[str, str], device: str) -> str:
     """
     device_kind = device.partition(":")[0]
     packages = {name: text for name, text in info.items() if _is_installed(name)}
-    versions = [f"{name} {text}" for name, text in (packages or info).items()]
+    # The command of a wire backend has a path of this machine.
+    facts = packages or {name: text for name, text in info.items() if name != "command"}
+    versions = [f"{name} {text}" for name, text in facts.items()]
     prefix = [] if backend in packages else [backend]
     return (
         f"{', '.join(prefix + versions)} on {cpu_level() if device_kind == 'cpu' else device_kind}"

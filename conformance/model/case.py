@@ -312,8 +312,9 @@ class Verdict:
         reproducer: a standalone script that shows the failure.
         command: the pytest command that reproduces it.
         seconds: wall time of the item.
-        reference: what torch does with the minimal failing case: `"torch: same"` or
-            `"torch: differs"`; None where nothing fails, or on torch itself.
+        reference: what torch does with the minimal failing case: `"torch: same"`,
+            `"torch: fails otherwise"` or `"torch: differs"`; None where nothing fails, or on torch
+            itself.
         others: further causes of failure besides the one that `message` describes.
         excuses: the known failures that apply to the item.
         accepted: invalid examples that the backend accepts on purpose, or that no page of torch

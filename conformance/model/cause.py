@@ -162,7 +162,8 @@ class Cause:
         failed: how many examples fail in this way.
         excess: largest error ÷ bound among them; None if no numbers are wrong.
         status: `"failed"`, `"crashed"` or `"hung"`.
-        reference: what torch does with the minimal case: `"torch: same"`, `"torch: differs"`.
+        reference: what torch does with the minimal case: `"torch: same"`,
+            `"torch: fails otherwise"`, `"torch: differs"`.
         failure: what is wrong, as data; `message` is its text.
     """
 

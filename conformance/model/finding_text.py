@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from conformance.model.finding import Finding
@@ -38,6 +39,10 @@ _PHRASES: Mapping[str, str] = {
 }
 
 
+_NUMBERS = re.compile(r"-?\d+(?:\.\d+)?(?:\s*[,x×]\s*-?\d+(?:\.\d+)?)*")
+_MAX_TEXT_LENGTH = 80
+
+
 def finding_message(finding: Finding, call: str | None = None) -> str:
     """The full text of a finding: calls, tensor or fact, got, wanted, bound, and notes.
 
@@ -60,18 +65,23 @@ def kind_and_part(finding: Finding) -> str:
 def cause_kind(finding: Finding) -> str:
     """The kind of cause, by which failures of an item are grouped before they are shrunk.
 
-    Wrong numbers are one kind, whatever output, law or part of a check shows them.
+    Wrong numbers are one kind, whatever output, law or part of a check shows them. Exceptions of
+    one class are as many kinds as they have texts, apart from numbers.
     """
     if finding.kind in ("value", "gradient", "sign"):
         return _PHRASES["gradient" if finding.kind == "gradient" else "value"]
     if finding.kind == "refusal":
         outcome = f"refused by {finding.exception}" if finding.exception else "accepted"
         return f"{finding.what}: {outcome}"
-    return (
-        _PHRASES["exception"].format(**vars(finding))
-        if finding.exception
-        else kind_and_part(finding)
-    )
+    if finding.exception:
+        return f"{_PHRASES['exception'].format(**vars(finding))}: {text_without_numbers(finding)}"
+    return kind_and_part(finding)
+
+
+def text_without_numbers(finding: Finding, number: str = "…") -> str:
+    """The first line of an exception's text, with `number` for numbers and for whole shapes."""
+    text = " ".join(finding.says.partition("\n")[0].split())
+    return _NUMBERS.sub(number, text)[:_MAX_TEXT_LENGTH]
 
 
 def tensor_phrase(finding: Finding) -> str:

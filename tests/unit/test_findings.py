@@ -158,7 +158,7 @@ def test_causes_are_told_apart_by_fields() -> None:
     assert len({f.failure_mode for f in (WORST, law, other)}) == 3
     other_numbers = dataclasses.replace(WORST, got="7", wrong=1, error=3.0)
     assert other_numbers.failure_mode == WORST.failure_mode
-    assert cause_kind(RAISED.in_part("built anew")) == "call raised ValueError"
+    assert cause_kind(RAISED.in_part("built anew")) == "call raised ValueError: no"
     refused = dataclasses.replace(RAISED, kind="refusal", what="negative padding")
     assert cause_kind(refused) == "negative padding: refused by ValueError"
 
@@ -240,3 +240,14 @@ def test_the_suites_own_frames_are_no_backends() -> None:
         compare("output", np.ones(1), exact_operand(np.zeros(2), Precision.of("float32", None)))
     assert raising_frame(caught.value) == ""
     assert raising_frame(ValueError("never raised")) == ""
+
+
+def test_exceptions_with_other_words_are_other_causes() -> None:
+    first, second, third = (
+        dataclasses.replace(RAISED, says=text)
+        for text in ("shapes 1,2 and 3 differ", "shapes 4 and 2,2,2 differ", "too many axes: 4")
+    )
+    assert (
+        cause_kind(first) == cause_kind(second) == "call raised ValueError: shapes … and … differ"
+    )
+    assert cause_kind(third) == "call raised ValueError: too many axes: …"

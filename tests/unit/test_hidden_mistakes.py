@@ -146,7 +146,8 @@ def test_a_mistake_where_an_entry_excuses_torch_fails_an_item(name: str) -> None
     entries = load_entries("mistaken", base="torch")
     item = Item(mistake.layer, mistake.check, mistake.dtype, "cpu")
     verdict = Engine(_Backend(mistake), 200, 0, entries).run(item)
-    assert (verdict.status, verdict.reference) == ("failed", "torch: differs")
+    assert verdict.status == "failed"
+    assert verdict.reference in ("torch: differs", "torch: fails otherwise")
     # It is within the entries: if they blamed chance, they would excuse it.
     by_chance = tuple(replace(entry, chance="what memory holds", at_most=1.0) for entry in entries)
     excused = Engine(_Backend(mistake), 200, 0, by_chance).run(item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import socket
@@ -11,11 +12,13 @@ from typing import Any
 import pytest
 from support import cases
 
+from conformance.commands.known_entry import _message_glob
 from conformance.known import entry as known
 from conformance.layers import CATALOGUE
 from conformance.layers.encoding import encode_case
 from conformance.matching.fact_schema import fact_kinds
 from conformance.matching.facts import facts
+from conformance.model.finding import Finding
 
 LOOSE = '[[known]]\nlayer = "{layer}"\ncheck = "{check}"\nreason = "r"\nstrict = false\n'
 PINNED = json.dumps(encode_case(cases("Linear")[0]))
@@ -249,3 +252,10 @@ def test_a_backend_has_the_entries_that_name_it_whichever_file_they_are_in() -> 
         shipped_entries = known.shipped_entries(name)
         assert [entry.reason for entry in shipped_entries] == wanted
         assert all(name in entry.backend.split(",") for entry in shipped_entries)
+
+
+def test_an_entry_asks_for_the_words_of_an_exception() -> None:
+    finding = Finding("exception", "call", exception="Refused", says="size 3 [of 1, 2] is odd")
+    glob = _message_glob(finding)
+    assert fnmatch.fnmatchcase("call raised Refused: size 7 [of 5] is odd", glob)
+    assert not fnmatch.fnmatchcase("call raised Refused: too many axes", glob)

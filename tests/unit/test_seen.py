@@ -67,6 +67,8 @@ def test_a_place_names_the_packages_and_the_level_or_the_device() -> None:
     assert cpu.describe_place("torch", info, "cpu") == f"torch 2.13.0 on {cpu.cpu_level()}"
     assert cpu.describe_place("compiled", info, "cuda:1") == "compiled, torch 2.13.0 on cuda"
     assert cpu.describe_place("mine", {"revision": "3"}, "cuda") == "mine, revision 3 on cuda"
+    served = {"command": "node /home/me/server.js", "node": "v20"}
+    assert cpu.describe_place("mine", served, "cuda") == "mine, node v20 on cuda"
 
 
 def test_a_place_is_added_once_and_nothing_else_changes() -> None:
