@@ -15,7 +15,7 @@ import numpy as np
 
 from conformance.arithmetic import activations, choices, elementary, reductions
 from conformance.arithmetic.half_precision import stored, widened
-from conformance.arithmetic.rounded import Rounded, choose, multilinear, sum_copies
+from conformance.arithmetic.rounded import Rounded, choose, join, multilinear, sum_copies
 
 Result = Rounded | np.ndarray
 Operand = Rounded | np.ndarray | float
@@ -195,6 +195,30 @@ def _cumulative_sum(x: Rounded, dim: int) -> Rounded:
     return multilinear(running, x, terms=max(x.shape[dim], 1), adjoints=(adjoint,))
 
 
+def _running_products(x: Rounded, dim: int) -> list[Rounded]:
+    """The products of the first elements along an axis, each with the rounding of each factor."""
+    products = [choices.take(x, np.array([0]), dim)]
+    for k in range(1, x.shape[dim]):
+        products.append(products[-1] * choices.take(x, np.array([k]), dim))
+    return products
+
+
+@_wide
+def _cumulative_product(x: Rounded, dim: int) -> Rounded:
+    return join(_running_products(x, dim), dim) if x.shape[dim] else x
+
+
+@_wide
+def _product(x: Rounded, dim: int | None = None, keepdim: bool = False) -> Rounded:
+    if dim is None:
+        x, dim = x.map(lambda array: array.reshape(-1)), 0
+    if not x.shape[dim]:
+        return elementary.constants(np.ones(reductions.total(x, dim, keepdims=keepdim).shape), x)
+    product = _running_products(x, dim)[-1]
+    axis = dim
+    return product if keepdim else product.map(lambda array: np.squeeze(array, axis))
+
+
 @_wide
 def _matmul(a: Operand, b: Operand) -> Rounded:
     """a·b, batched and broadcast as `numpy.matmul`; vectors count as a row and a column."""
@@ -329,6 +353,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "log_softmax": _log_softmax,
     "logsumexp": _log_sum_exp,
     "cumsum": _cumulative_sum,
+    "cumprod": _cumulative_product,
+    "prod": _product,
     "matmul": _matmul,
     "mm": _matmul,
     "bmm": _matmul,

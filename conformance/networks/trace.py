@@ -25,6 +25,7 @@ from conformance.bounding.operands import read_operand
 from conformance.bounding.targets import find_layer
 from conformance.layers import CATALOGUE
 from conformance.model.case import Numerics
+from conformance.model.plain_text import bounded
 from conformance.networks.operators import CONSTANTS, MOVEMENTS, OPERATORS, TRIANGLES
 from conformance.networks.step_oracles import (
     evaluate_cast,
@@ -312,5 +313,5 @@ def _user_line() -> str:
         path = frame.filename.replace("\\", "/")
         inside = "/conformance/networks/" in path or "/torch/" in path or path.endswith("mock.py")
         if not inside:
-            return f"{path.rpartition('/')[2]}:{frame.lineno}: {frame.line}"
+            return f"{path.rpartition('/')[2]}:{frame.lineno}: {bounded(frame.line or '', 100)}"
     return ""

@@ -97,3 +97,11 @@ def conformance_verdict(request: pytest.FixtureRequest) -> Callable[[pytest.Item
 def conformance_benchmark(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Provide a function that times a call and passes its rounds to pytest-benchmark."""
     return activate(request.config).benchmarks.judge
+
+
+@pytest.fixture(scope="session", name="assert_conforms")
+def assert_conforms_fixture() -> Callable[..., None]:
+    """Provide `conformance.assert_conforms` to any test, without an import."""
+    from conformance import assert_conforms
+
+    return assert_conforms

@@ -215,3 +215,18 @@ def test_what_has_no_bound_is_not_certified() -> None:
 
 def test_an_empty_answer_conforms() -> None:
     assert_conforms(torch.zeros(0, 8), F.relu, torch.zeros(0, 8))
+
+
+def test_it_is_a_fixture_of_pytest(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import torch
+
+        def test_right(assert_conforms):
+            assert_conforms(torch.zeros(2), torch.nn.functional.relu, torch.tensor([-1.0, 0.0]))
+
+        def test_wrong(assert_conforms):
+            assert_conforms(torch.ones(2), torch.nn.functional.relu, torch.tensor([-1.0, 0.0]))
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1, failed=1)

@@ -73,6 +73,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "log_softmax": lambda: torch.log_softmax(X, 0),
     "logsumexp": lambda: torch.logsumexp(X, 1, keepdim=True),
     "cumsum": lambda: X.cumsum(1),
+    "cumprod": lambda: X.cumprod(1) + torch.cumprod(X, dim=0),
+    "prod": lambda: X.prod() + X.prod(1) * torch.prod(X, 0, keepdim=True)[0, 0],
     "matmul": lambda: X @ Z + torch.matmul(X, Z[:, 0]).unsqueeze(1) + torch.matmul(X[0], Z),
     "mm": lambda: torch.mm(X, Z),
     "bmm": lambda: torch.bmm(B, C),
