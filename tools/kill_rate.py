@@ -41,7 +41,6 @@ from conformance.backends.capabilities import numerics_of
 from conformance.backends.module import TORCH_STORED
 from conformance.checks import CHECKS
 from conformance.checks.answers import OracleAnswers
-from conformance.generation.drawing import draw_cases
 from conformance.items.planning import PROFILES, Item
 from conformance.items.stream import Stream
 from conformance.known.matches import Excuses
@@ -68,10 +67,10 @@ def backend_of(bug: planted.Bug) -> ModuleBackend:
 
 
 # Enough for all streams of one layer at five seeds; the bugs run layer by layer.
-@lru_cache(maxsize=40)
-def cases(layer: str, dtype: str, examples: int, seed: int, invalid: bool) -> tuple[Case, ...]:
-    """Draw the same cases as the suite."""
-    return draw_cases(layer, dtype, examples, seed, invalid=invalid)
+@lru_cache(maxsize=80)
+def cases(stream: Stream) -> tuple[Case, ...]:
+    """The cases of the suite's item."""
+    return tuple(stream.cases())
 
 
 def attempt(
@@ -94,8 +93,7 @@ def attempt(
     numerics = numerics_of(backend, dtype)
     engine, faithful = Engine(backend, examples, seed), Engine(torch_backend, examples, seed)
     engine.answers = faithful.answers = ANSWERS
-    stream = Stream(item, examples, seed)
-    drawn = cases(bug.layer, dtype, stream.examples, seed, stream.invalid)[:: stream.step]
+    drawn = cases(Stream(item, examples, seed))
     facts = (seed, bug.name, bug.layer, bug.check, check, dtype)
     torch.manual_seed(seed)
     started, torch_too = _cpu_seconds(), 0

@@ -24,6 +24,8 @@ features = st.sampled_from((None, None, None, 1, 3, 8))
 one_in_four = st.integers(0, 3).map(lambda n: n == 3)
 sharing = st.sampled_from(("apart", "self", "key and value", "self"))
 mask_kinds = st.sampled_from(("none", "none", "bool", "float", "causal"))
+# Longer than a tile of 64, for causal masks: with `is_causal` the suite cannot change a length.
+causal_lengths = st.sampled_from((65, 66))
 regimes = st.sampled_from(("ramp", "integers", "zero", "bits", "normal", "mixed"))
 yes_no = st.booleans()
 DEFAULTS: dict[str, Any] = {
@@ -47,7 +49,11 @@ def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of MultiheadAttention, in eval mode."""
     batch, rows, columns = draw(batches), draw(lengths), draw(lengths)
     count, width = draw(heads), draw(head_widths)
-    embed, kind, shared = count * width, draw(mask_kinds), draw(sharing)
+    kind, shared = draw(mask_kinds), draw(sharing)
+    is_long = kind == "causal" and draw(yes_no)
+    if is_long:
+        batch, rows, columns, width = batch and 1, *(draw(causal_lengths) for _ in range(2)), 2
+    embed = count * width
     values = {
         "dropout": 0.5 if draw(one_in_four) else 0.0,
         "bias": not draw(one_in_four),
@@ -66,7 +72,7 @@ def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
     keyword_values = {
         "need_weights": draw(yes_no),
         "average_attn_weights": draw(yes_no),
-        "is_causal": kind == "causal" and draw(yes_no),
+        "is_causal": kind == "causal" and (is_long or draw(yes_no)),
     }
     regime, seed = draw(regimes), draw(seeds)
     filler = AttentionFiller(regime, dtype, seed)
