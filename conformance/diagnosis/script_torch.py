@@ -98,7 +98,7 @@ def leaves(inputs, without):
 '''
 _VJP_HELPER = '''
 def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=None, value=False):
-    """Gradients of the inputs, and of parameters by name; only those in `only` if it is operands.
+    """Gradients of the inputs, and of parameters by name; only those in `only` if it is given.
 
     With `value=True` the outputs come first.
     """

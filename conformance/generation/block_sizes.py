@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from conformance.generation.refilling import refilled
 from conformance.generation.variants import permuted
 from conformance.layers.fitting import replace_argument, select_places
 from conformance.model.case import Case
@@ -36,13 +37,6 @@ SIZES = tuple(
 """The sizes that are drawn, the smallest first."""
 MAX_ELEMENTS = {1: 2**14, 2: 2**16}
 """The largest number of elements of a case whose arrays grow linearly (1) or quadratically (2)."""
-LARGE_SIZES = (*SIZES, *(2**k + 1 for k in range(11, 17)), 2**16 + 1025)
-"""Sizes of cases whose other sizes are as small as possible."""
-MAX_LARGE_ELEMENTS = 2**18
-"""The largest number of elements of a case with such a size."""
-SMALL_BLOCKS = (16, 32)
-"""Two sizes that tell how a case grows."""
-TENSOR_PREFIX = "tensor "
 AGREED_SIZES = (2, 3)
 """Sizes that several axes get together, if no axis or argument of the case has a fixed one."""
 MAX_AGREED_SIZE = 5
@@ -51,10 +45,9 @@ SHAREABLE_ROLES = ("data",)
 """Roles of inputs that may be one array: their elements may have any value."""
 SMALL_SIZES = (3, 1)
 """Values for the other sizes: the first one that keeps the case within `MAX_ELEMENTS`."""
-
+_NO_LIMIT = 2**31
 OF_ONE_SIZE, ONE_ARRAY = " of one size", "one array"
 """Parts of labels of cases that have other sizes than those of blocks."""
-_FILL_STREAM = 0x66696C6C  # random numbers with which a grown case is filled
 
 # Cases without a block size come first, because Hypothesis shrinks towards them.
 _kinds = st.sampled_from(("",) * 16 + ("one", "one", "two", "same", "all agree", "two agree"))
@@ -77,7 +70,7 @@ class Dimension:
     name: str
     size: int
     resize: Callable[[Case, int], Case | None]
-    max_size: int = LARGE_SIZES[-1]
+    max_size: int = _NO_LIMIT
 
 
 def dimensions(spec: LayerSpec, case: Case) -> Iterator[Dimension]:
@@ -174,134 +167,15 @@ def set_sizes(
     """
     grown = None
     for small_size in SMALL_SIZES:
-        grown = _grow(spec, _shrink_other_sizes(spec, case, sizes, small_size), sizes) or grown
+        grown = _grow(spec, shrink_other_sizes(spec, case, sizes, small_size), sizes) or grown
         if grown is not None and _sizes_by_name(spec, grown).items() >= sizes.items():
             break
     if grown is None:
         return None
     tile = " and ".join(sizes)
     if refill:
-        return _refilled(spec, case, grown, tile)
+        return refilled(spec, case, grown, tile)
     return permuted(replace(grown, labels={**case.labels, "tile": tile}), 1)
-
-
-def set_large_size(spec: LayerSpec, case: Case, name: str, size: int) -> Case | None:
-    """Set one size of a case and make the others as small as possible; permute the elements.
-
-    Args:
-        case: a valid case without empty arrays.
-        name: of a dimension that may have the size.
-        size: its size, one of `LARGE_SIZES`.
-
-    Returns:
-        None if the call would be invalid, or too large.
-    """
-    small = shrink_all_sizes(spec, case)
-    current = next((x for x in dimensions(spec, small) if x.name == name), None)
-    if current is None or size > current.max_size:
-        return None
-    counts = place_counts(spec, small, current, size)
-    resized = None if counts is None else current.resize(small, size)
-    if resized is None or _element_count(spec, resized) > MAX_LARGE_ELEMENTS:
-        return None
-    return _refilled(spec, case, resized, name)
-
-
-def shrink_all_sizes(spec: LayerSpec, case: Case) -> Case:
-    """Reduce every size of a case to 1 where it stays valid."""
-    return _shrink_other_sizes(spec, case, {}, 1)
-
-
-def place_counts(
-    spec: LayerSpec, case: Case, dimension: Dimension, size: int
-) -> Mapping[str, float] | None:
-    """How many places a case with a large size has, by what has them, without making the case.
-
-    These are tensors, the space of the first input, and the ranges of indices. None if the call
-    would be invalid or too large: two small sizes tell how fast it grows.
-    """
-    counts = list[Mapping[str, int]]()
-    for small_size in SMALL_BLOCKS:
-        grown = dimension.resize(case, small_size)
-        if grown is None:
-            return None
-        counts.append(_count_places(spec, grown))
-    first, second = counts
-    steps = (size - SMALL_BLOCKS[0]) / (SMALL_BLOCKS[1] - SMALL_BLOCKS[0])
-    expected = {name: n + (second.get(name, n) - n) * steps for name, n in first.items()}
-    elements = sum(n for name, n in expected.items() if name.startswith(TENSOR_PREFIX))
-    return expected if elements <= MAX_LARGE_ELEMENTS else None
-
-
-def _count_places(spec: LayerSpec, case: Case) -> dict[str, int]:
-    named = dict(zip(spec.signature.input_names, case.inputs, strict=False)) | dict(case.call.state)
-    shapes = {name: x.shape for name, x in named.items() if x is not None}
-    outputs = zip(spec.signature.outputs, spec.output_shapes(case), strict=False)
-    shapes |= {output.name: shape for output, shape in outputs if shape is not None}
-    counts = {f"{TENSOR_PREFIX}{name}": math.prod(shape) for name, shape in shapes.items()}
-    if spec.signature.dims and case.inputs[0] is not None:
-        counts["space"] = math.prod(case.inputs[0].shape[-spec.signature.dims :])
-    sizes = spec.sizes(case)
-    if spec.shapes is not None and sizes is not None:
-        for name in spec.signature.input_names:
-            counts[f"range of {name}"] = spec.shapes.index_limit(name, sizes) or 0
-    return counts
-
-
-def _refilled(spec: LayerSpec, original: Case, grown: Case, tile: str) -> Case:
-    """Label a grown case and fill its arrays anew: numbers of the original ones, any index.
-
-    Growing repeats a few elements, and leaves indices small: a kernel that reads a wrong place
-    would read the right number.
-    """
-    generator, sizes = np.random.default_rng((original.seed, _FILL_STREAM)), spec.sizes(grown)
-    filled = dict[int, np.ndarray]()
-    names = spec.signature.input_names
-    for index, x in enumerate(grown.inputs):
-        if x is None or id(x) in filled or spec.is_fixed(grown, index):
-            continue
-        limit = (
-            None
-            if spec.shapes is None or sizes is None
-            else spec.shapes.index_limit(names[index], sizes)
-        )
-        if limit is not None:
-            indices = generator.integers(0, limit, x.shape)
-            # One at least is within the last block.
-            indices.reshape(-1)[:1] = limit - 1 - generator.integers(0, max(limit // 128, 1))
-            filled[id(x)] = indices
-        elif x.dtype.kind in "fc":
-            any_value = spec.signature.inputs[index].any_value
-            filled[id(x)] = _redrawn(generator, original.inputs[index], x, any_value)
-    inputs = tuple(None if x is None else filled.get(id(x), x) for x in grown.inputs)
-    first = grown.inputs[0]
-    arguments, shape = grown.call.arguments, () if first is None else first.shape
-    state = {
-        name: _redrawn(
-            generator,
-            original.call.state.get(name),
-            x,
-            not spec.is_constrained(name, arguments, shape),
-        )
-        if x.dtype.kind in "fc"
-        else x
-        for name, x in grown.call.state.items()
-    }
-    labels = {**grown.labels, "tile": tile}
-    call = replace(grown.call, state=state)
-    return permuted(replace(grown, call=call, inputs=inputs, labels=labels), 1)
-
-
-def _redrawn(
-    generator: np.random.Generator, original: np.ndarray | None, x: np.ndarray, any_value: bool
-) -> np.ndarray:
-    """An array of the same shape with random elements of the original, and 0 if they are equal."""
-    if original is None or x.size <= original.size:
-        return x
-    values = original.reshape(-1)
-    if any_value and np.all(values == values[0]):
-        values = np.append(values, 0.0)
-    return values[generator.integers(0, values.size, x.shape)]
 
 
 def is_block_case(case: Case) -> bool:
@@ -318,7 +192,7 @@ def _sizes_by_name(spec: LayerSpec, case: Case) -> dict[str, int]:
     return {x.name: x.size for x in dimensions(spec, case)}
 
 
-def _shrink_other_sizes(
+def shrink_other_sizes(
     spec: LayerSpec, case: Case, sizes_to_keep: Mapping[str, int], small: int
 ) -> Case:
     """Reduce the other sizes of a case to `small` where it stays valid."""
@@ -342,14 +216,14 @@ def _resize_within_limits(spec: LayerSpec, case: Case, chosen: Dimension, size: 
     first_size, second_size = SIZES[0], 2 * SIZES[0]
     first, second = chosen.resize(case, first_size), chosen.resize(case, second_size)
     if first is not None and second is not None and size > second_size:
-        power = 1 if _element_count(spec, second) < 3 * _element_count(spec, first) else 2
-        max_size = second_size * (MAX_ELEMENTS[power] / _element_count(spec, second)) ** (1 / power)
+        power = 1 if element_count(spec, second) < 3 * element_count(spec, first) else 2
+        max_size = second_size * (MAX_ELEMENTS[power] / element_count(spec, second)) ** (1 / power)
         size = min(size, _largest_size_within(max_size))
     size = min(size, _largest_size_within(chosen.max_size))
     resized_case = chosen.resize(case, size)
     return (
         None
-        if resized_case is None or _element_count(spec, resized_case) > MAX_ELEMENTS[2]
+        if resized_case is None or element_count(spec, resized_case) > MAX_ELEMENTS[2]
         else resized_case
     )
 
@@ -359,7 +233,7 @@ def _largest_size_within(limit: float) -> int:
     return SIZES[max(bisect_right(SIZES, limit) - 1, 0)]
 
 
-def _element_count(spec: LayerSpec, case: Case) -> int:
+def element_count(spec: LayerSpec, case: Case) -> int:
     outputs = sum(math.prod(shape) for shape in spec.output_shapes(case) if shape is not None)
     return outputs + sum(x.size for x in _arrays(case))
 
@@ -387,7 +261,7 @@ def make_sizes_agree(spec: LayerSpec, case: Case, names: Sequence[str], size: in
         current = next((x for x in dimensions(spec, case) if x.name == name), None)
         if current is not None and current.size != size <= current.max_size:
             resized = current.resize(case, size)
-            if resized is not None and _element_count(spec, resized) <= MAX_ELEMENTS[2]:
+            if resized is not None and element_count(spec, resized) <= MAX_ELEMENTS[2]:
                 case = resized
     if case is original:
         return case

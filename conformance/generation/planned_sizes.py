@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from conformance.generation.block_sizes import (
-    LARGE_SIZES,
     MAX_ELEMENTS,
     MAX_SIZE,
     SIZES,
     Dimension,
     dimensions,
     is_block_case,
+    set_sizes,
+)
+from conformance.generation.large_sizes import (
+    LARGE_SIZES,
     place_counts,
     set_large_size,
-    set_sizes,
     shrink_all_sizes,
 )
 from conformance.generation.variants import plainest
