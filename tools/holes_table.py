@@ -102,7 +102,7 @@ state is wrong. Of {facts["entries"]} entries {facts["examined entries"]} were e
 
 {table(("mistake", *RESULTS), [*rows, ["all", *totals]])}
 
-Measured with {facts["place"]} in 40 minutes of one core. `python tools/holes.py
+Measured with {facts["place"]} in some 40 CPU-minutes. `python tools/holes.py
 --jobs 2 -o holes.json` examines every entry again, `python tools/holes_table.py holes.json` keeps
 the results."""
 

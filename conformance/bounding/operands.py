@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,3 +89,15 @@ def _read_tensor(name: str, tensor: Any) -> Operand:
 def as_library(array: np.ndarray, library: str) -> Any:
     """The array as a tensor on the CPU, if the caller's operands are tensors of torch."""
     return sys.modules["torch"].from_numpy(np.array(array)) if library == "torch" else array
+
+
+def leaves_in(value: Any) -> Iterator[Any]:
+    """All objects in nested tuples, lists and mappings, without None."""
+    if isinstance(value, (tuple, list)):
+        for x in value:
+            yield from leaves_in(x)
+    elif isinstance(value, dict):
+        for x in value.values():
+            yield from leaves_in(x)
+    elif value is not None:
+        yield value

@@ -177,31 +177,37 @@ def enlarge_case(case: Case) -> Case | None:
 def case_on_own_weight(case: Case) -> Case | None:
     """The case with one of the layer's own parameters as an input, in every fourth case.
 
-    Shapes of other inputs stay; optional ones may be left out. The seed chooses the parameter. None
-    if no parameter is a valid input, or the call writes into state or inputs.
+    The parameters of a function are its inputs with the role `"weight"`. Shapes of other inputs
+    stay; optional ones may be left out. The seed chooses the parameter. None if no parameter is a
+    valid input, or the call writes into state or inputs.
     """
     spec = CATALOGUE[case.call.layer]
     if case.seed % 4 or case.keywords or spec.traits.updates_state(case.call):
         return None
-    state = case.call.state
-    names = [
-        name
-        for name in spec.parameter_names(case)
-        if 0 < state[name].size <= MAX_ELEMENTS_ON_OWN_WEIGHT
-    ]
-    start = case.seed // 4 % max(len(names), 1)
-    indices = [
-        k
-        for k in spec.signature.input_indices("data")
-        if k < len(case.inputs) and spec.signature.inputs[k].any_value
-    ]
-    for name in (*names[start:], *names[:start]):
-        for index in indices:
-            changed = _replace_input(spec, case, index, state[name])
+    weights = [case.call.state[name] for name in spec.parameter_names(case)]
+    inputs = (case.inputs[k] for k in _inputs_of_any_value(spec, case, "weight"))
+    weights += [x for x in inputs if x is not None]
+    weights = [x for x in weights if 0 < x.size <= MAX_ELEMENTS_ON_OWN_WEIGHT]
+    start = case.seed // 4 % max(len(weights), 1)
+    for weight in (*weights[start:], *weights[:start]):
+        for index in _inputs_of_any_value(spec, case, "data"):
+            changed = _replace_input(spec, case, index, weight)
             if changed is None or _output_elements(spec, changed) > MAX_ELEMENTS_ON_OWN_WEIGHT:
                 continue
             return changed
     return None
+
+
+def _inputs_of_any_value(spec: LayerSpec, case: Case, role: str) -> list[int]:
+    """The indices of the inputs with a role that a case gives, and that may hold any numbers."""
+    return [
+        index
+        for index in spec.signature.input_indices(role)
+        if spec.signature.inputs[index].any_value
+        and not spec.is_fixed(case, index)
+        and index < len(case.inputs)
+        and case.inputs[index] is not None
+    ]
 
 
 def _output_elements(spec: LayerSpec, case: Case) -> int:

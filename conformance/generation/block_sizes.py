@@ -234,6 +234,7 @@ def _largest_size_within(limit: float) -> int:
 
 
 def element_count(spec: LayerSpec, case: Case) -> int:
+    """The number of elements of all operands and outputs of a case."""
     outputs = sum(math.prod(shape) for shape in spec.output_shapes(case) if shape is not None)
     return outputs + sum(x.size for x in _arrays(case))
 

@@ -119,9 +119,9 @@ class Arranged(Sequence[Case]):
     def __getitem__(self, index: slice) -> tuple[Case, ...]: ...
 
     def __getitem__(self, index: int | slice) -> Case | tuple[Case, ...]:
-        found = range(len(self))[index]
-        if isinstance(found, range):
-            return tuple(self[k] for k in found)
-        if found < len(self.places):
-            return self._cases[self.places[found]]
-        return self._last[found - len(self.places)]
+        wanted = range(len(self))[index]
+        if isinstance(wanted, range):
+            return tuple(self[k] for k in wanted)
+        if wanted < len(self.places):
+            return self._cases[self.places[wanted]]
+        return self._last[wanted - len(self.places)]

@@ -48,7 +48,7 @@ def set_large_size(spec: LayerSpec, case: Case, name: str, size: int) -> Case | 
 
 
 def shrink_all_sizes(spec: LayerSpec, case: Case) -> Case:
-    """Reduce every size of a case to 1 where it stays valid."""
+    """Reduce every size of a case above 2 to 1 where it stays valid."""
     return shrink_other_sizes(spec, case, {}, 1)
 
 

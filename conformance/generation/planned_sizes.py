@@ -1,8 +1,8 @@
-"""Sizes that some of the drawn cases get, so that no seed lacks them.
+"""Cases with planned sizes, so that no seed lacks them.
 
 Two kinds of cases seldom arise by chance. A kernel takes another path for an option, and its last
-block is wrong there: each value of each option needs a case with a large size. And an index of 16
-bits ends at 65,536 elements: each tensor that can be so large at a low cost needs such a case.
+block is wrong there: values of options need cases with a large size. And an index of 16 bits ends
+at 65,536 elements: each tensor that can be so large at a low cost needs such a case.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ from conformance.spec.layer_spec import LayerSpec
 
 MAX_CANDIDATES = 12
 """About how many cases are looked at."""
-BLOCK_CASES, EXAMPLES_PER_BLOCK_CASE = 3, 16
-"""So many cases get block sizes, but at most every eighth; of many cases, one in so many."""
+BLOCK_CASES = 3
+"""How many planned cases have block sizes, but at most every eighth case."""
+EXAMPLES_PER_BLOCK_CASE = 16
+"""Of many cases, one in so many has them."""
 MIN_EXAMPLES = 3
 """From this number of drawn cases on, some are large."""
 LARGE_CANDIDATES = 5
@@ -105,14 +107,14 @@ def shrink_plan(
 ) -> tuple[Case, Found] | None:
     """Find the smallest planned size of the plainest call that fails in the same way.
 
-    The drawn cases passed, so Hypothesis has no smaller failing one.
+    No drawn case fails in this way, so Hypothesis has no smaller one to start from.
     """
     for source in (plainest(planned.source), planned.source):
         for plan in planned.plan.smaller_plans():
             case = plan.apply(spec, source)
-            found = fails(case)
-            if found is not None:
-                return case, found
+            failure = fails(case)
+            if failure is not None:
+                return case, failure
     return None
 
 
@@ -129,17 +131,18 @@ def plan_cases(spec: LayerSpec, cases: Sequence[Case]) -> Sequence[Planned]:
         for case in cases[:: max(len(cases) // MAX_CANDIDATES, 1)]
         if "tile" not in case.labels and all(x.size for x in case.operands)
     ]
-    large = _plan_large(spec, candidates) if limit is None and len(cases) >= MIN_EXAMPLES else ()
-    sources = [case for case in candidates if not any(x.source is case for x in large)]
+    has_large = limit is None and len(cases) >= MIN_EXAMPLES
+    large = _plan_large(spec, candidates) if has_large else None
+    sources = [case for case in candidates if large is None or case is not large.source]
     count = max(min(BLOCK_CASES, len(cases) // 8), len(cases) // EXAMPLES_PER_BLOCK_CASE)
-    return (*_plan_blocks(spec, sources, count), *large)
+    return (*_plan_blocks(spec, sources, count), *([large] if large else []))
 
 
 def _plan_blocks(spec: LayerSpec, cases: Sequence[Case], count: int) -> Sequence[Planned]:
-    """Plan the largest block size, so that each value of an option meets it, in each dimension.
+    """Plan the largest block size, so that it meets as many values of options as possible.
 
-    At first one dimension is enough for a value. A second dimension gets a size above one block
-    of 64.
+    Values that no planned case has yet come first, then those that lack it in a dimension. A second
+    dimension gets a size above one block of 64.
     """
     names = [
         tuple(x.name for x in dimensions(spec, case) if x.size <= x.max_size) for case in cases
@@ -162,9 +165,9 @@ def _plan_blocks(spec: LayerSpec, cases: Sequence[Case], count: int) -> Sequence
         left.remove(best)
         others = [x for x in names[index] if x != name]
         second = {others[len(planned) % len(others)]: SECOND_SIZE} if others else {}
-        found = _plan_block(spec, cases[index], name, second)
-        if found is not None:
-            planned.append(found)
+        block_case = _plan_block(spec, cases[index], name, second)
+        if block_case is not None:
+            planned.append(block_case)
             covered |= pairs
             left = {key for key in left if key[0] != index}
     return planned
@@ -206,7 +209,7 @@ def _option_values(spec: LayerSpec, case: Case) -> frozenset[Option]:
     return frozenset(values)
 
 
-def _plan_large(spec: LayerSpec, cases: Sequence[Case]) -> Sequence[Planned]:
+def _plan_large(spec: LayerSpec, cases: Sequence[Case]) -> Planned | None:
     """A case that is large in one of the ways that together are as many as possible.
 
     Each dtype gets one of the ways, the main dtype the first: a single case costs little.
@@ -227,14 +230,14 @@ def _plan_large(spec: LayerSpec, cases: Sequence[Case]) -> Sequence[Planned]:
         order.append(best)
         ways = {key: way for key, way in ways.items() if best[0] != key[0] and best[1] != key[1]}
     if not order:
-        return ()
+        return None
     dtype, place = cases[0].call.dtype, 0
     others = [name for name in FORMATS if name != MAIN_DTYPE]
     if dtype in others and len(order) > 1:
         place = 1 + others.index(dtype) % (len(order) - 1)
     index, name = order[place]
     plan = Plan({name: LARGE_SIZES[-1]}, is_large=True)
-    return (Planned(plan.apply(spec, cases[index]), plan, cases[index]),)
+    return Planned(plan.apply(spec, cases[index]), plan, cases[index])
 
 
 def _count_tensors(spec: LayerSpec, case: Case) -> int:

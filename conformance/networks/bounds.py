@@ -24,7 +24,7 @@ import numpy as np
 
 from conformance.arithmetic.grading import promised_numerics
 from conformance.arithmetic.precision import Precision
-from conformance.bounding.operands import Operand, as_library, read_operand
+from conformance.bounding.operands import Operand, as_library, leaves_in, read_operand
 from conformance.model.case import Numerics
 from conformance.model.formats import FORMATS
 from conformance.networks.evaluation import Evaluation, evaluate_trace, pull_cotangents
@@ -163,17 +163,19 @@ class NetworkBounds:
     def _find_problems(self) -> Iterator[str]:
         """The problems of the steps on which an output depends, or that the program reads."""
         needed, problems = set(self._trace.outputs), self._true.problems
-        found: dict[int, str] = {}
+        problem_of_step: dict[int, str] = {}
         for number in reversed(range(len(self._trace.steps))):
             step = self._trace.steps[number]
             is_needed = bool(needed.intersection(step.results))
             if number in problems and (is_needed or not step.results):
-                found[number] = problems[number]
+                problem_of_step[number] = problems[number]
             elif is_needed and self._is_open(step, needed):
-                found[number] = f"{step.name}: its result depends on roundings ({step.where})"
+                problem_of_step[number] = (
+                    f"{step.name}: its result depends on roundings ({step.where})"
+                )
             if is_needed:
                 needed.update(step.operands)
-        yield from (found[number] for number in sorted(found))
+        yield from (text for _, text in sorted(problem_of_step.items()))
 
     def _is_open(self, step: Step, needed: set[int]) -> bool:
         """Whether integers or flags change within the bounds of the operands, or a result fails."""
@@ -194,7 +196,7 @@ class NetworkBounds:
         Raises:
             ValueError: if the number of outputs, or a shape, is wrong.
         """
-        tensors = list(_flatten(got))
+        tensors = list(leaves_in(got))
         if len(tensors) != len(self._trace.outputs):
             raise ValueError(f"{len(tensors)} outputs, expected {len(self._trace.outputs)}")
         operands = [read_operand(f"output {k}", x) for k, x in enumerate(tensors)]
@@ -279,17 +281,6 @@ def _quotient(error: float, bound: float) -> float:
     if math.isinf(error):
         return math.inf
     return error / bound if bound > 0 else math.inf
-
-
-def _flatten(value: Any) -> Iterator[Any]:
-    if isinstance(value, (tuple, list)):
-        for x in value:
-            yield from _flatten(x)
-    elif isinstance(value, dict):
-        for x in value.values():
-            yield from _flatten(x)
-    elif value is not None:
-        yield value
 
 
 def trace_bounds(

@@ -13,20 +13,14 @@ from conformance.arithmetic.half_precision import converted
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exact_operand, join
 from conformance.bounding.binding import BoundCall
+from conformance.bounding.operands import leaves_in
 from conformance.model.case import Updated
 from conformance.model.formats import FORMATS
 
 
 def tensors_in(value: Any) -> Iterator[Any]:
     """All tensors in nested tuples, lists and mappings."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for x in value:
-            yield from tensors_in(x)
-    elif isinstance(value, dict):
-        for x in value.values():
-            yield from tensors_in(x)
+    return (x for x in leaves_in(value) if isinstance(x, torch.Tensor))
 
 
 def give_nothing(operands: Sequence[Any]) -> Sequence[Any]:

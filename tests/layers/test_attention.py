@@ -14,7 +14,7 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exact_operand
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.cotangents import expected_gradients
-from conformance.checks.layout import _unexpandable_tensors
+from conformance.checks.layout_choice import unexpandable_tensors
 from conformance.checks.related_cases import varied_inputs
 from conformance.checks.trial import Trial
 from conformance.generation.block_sizes import set_sizes
@@ -134,7 +134,7 @@ def test_what_a_hint_says_of_a_mask_stays_true() -> None:
                 assert (masked == ~np.tril(np.ones(mask.shape, bool))).all()
                 compared += other is tiled
                 # A layout that repeats elements, or other numbers in a second call, would belie it.
-                assert 4 in _unexpandable_tensors(other)
+                assert 4 in unexpandable_tensors(other)
                 for seed in range(5):
                     reseeded = Trial(torch_backend, spec, replace(other, seed=seed))
                     assert varied_inputs(reseeded)[0] != "attn_mask"

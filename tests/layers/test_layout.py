@@ -16,7 +16,7 @@ from support import ENOUGH, cases, first_failure
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.capabilities import numerics_of
-from conformance.checks import layout
+from conformance.checks import layout, layout_choice
 from conformance.checks.trial import Evidence, Trial
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported
@@ -99,14 +99,17 @@ def test_a_weight_keeps_its_layout_in_loading() -> None:
 
 
 def test_every_layout_is_drawn_for_inputs_and_state() -> None:
-    drawn = [layout._choose_layouts(case)[0] for case in cases("Conv2d")]
+    drawn = [layout_choice.choose_layouts(case)[0] for case in cases("Conv2d")]
     assert {layouts[0] for layouts in drawn} == set(LAYOUTS)
     assert {layouts["weight"] for layouts in drawn} == set(LAYOUTS) - {"unfolded"}
     assert not any(set(layouts.values()) == {"contiguous"} for layouts in drawn)
 
 
 def test_every_layout_is_drawn_for_cotangents() -> None:
-    drawn = [layout._choose_layouts(case)[0][layout.Cotangent(0)] for case in cases("Conv2d")]
+    drawn = [
+        layout_choice.choose_layouts(case)[0][layout_choice.Cotangent(0)]
+        for case in cases("Conv2d")
+    ]
     assert set(drawn) == set(LAYOUTS) - {"unfolded"}
 
 

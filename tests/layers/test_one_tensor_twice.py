@@ -41,6 +41,19 @@ def test_a_layer_is_called_on_its_own_weight(layer: str) -> None:
         assert trial.natives[index].data_ptr() == trial.layer.state()[name].data_ptr()
 
 
+@pytest.mark.parametrize(
+    "layer", ["functional.linear", "functional.conv2d", "functional.layer_norm"]
+)
+def test_a_function_is_called_on_its_own_weight(layer: str) -> None:
+    own_cases = [own for case in cases(layer) if (own := case_on_own_weight(case)) is not None]
+    assert own_cases
+    weight_index = CATALOGUE[layer].signature.input_names.index("weight")
+    for case in own_cases:
+        assert case.inputs[0] is case.inputs[weight_index]
+        trial = Trial(torch_backend, CATALOGUE[layer], case)
+        assert trial.natives[0] is trial.natives[weight_index]
+
+
 def _is_of_state(x: np.ndarray | None, call: Call) -> bool:
     return any(x is tensor for tensor in call.state.values())
 

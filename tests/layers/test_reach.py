@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conformance.backends.numpy_layouts import swapped_axes
-from conformance.checks.layout import Layouts, _choose_layouts
+from conformance.checks.layout_choice import Layouts, choose_layouts
 from conformance.generation.drawing import draw_cases
 from conformance.model.case import Case
 from conformance.oracles.convolution import per_dimension
@@ -191,7 +191,7 @@ def test_every_structure_is_drawn(layer: str, dtype: str) -> None:
             conv = _Conv.of(case)
             if conv is None:
                 continue
-            layouts, relaid = _choose_layouts(case)
+            layouts, relaid = choose_layouts(case)
             for number in [
                 n for n, condition in missing.items() if condition(relaid, conv, layouts)
             ]:
@@ -215,6 +215,6 @@ def test_a_model_is_converted_to_channels_last_as_a_whole() -> None:
     converted = [
         case
         for case in cases
-        if (layouts := _choose_layouts(case)[0])[0] == layouts["weight"] == "channels_last"
+        if (layouts := choose_layouts(case)[0])[0] == layouts["weight"] == "channels_last"
     ]
     assert len(converted) >= len(cases) // 10

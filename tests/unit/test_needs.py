@@ -184,18 +184,21 @@ def test_a_failing_item_counts_which_of_its_examples_fail() -> None:
 
 def test_cases_are_described() -> None:
     engine = Engine(torch_backend, 20, 0)
-    first, second, errors = (
+    first, second, values, errors = (
         engine.run(Item("Linear", check, "float32", "cpu"))
-        for check in ("shape", "special", "errors")
+        for check in ("shape", "special", "values", "errors")
     )
     assert first.drawn is not None
     assert second.drawn == first.drawn
+    # Some of these have planned sizes.
+    item = Item("Linear", "values", "float32", "cpu")
+    assert values.drawn == argument_columns(engine.cases(item)) != first.drawn
     assert errors.drawn is not None
     assert set(errors.drawn) == {"broken constraint"}
     assert len(first.drawn["bias"].cases) == 20
-    assert second.worst is not None
-    assert second.worst.startswith("Linear(")
-    assert sum(second.ratios.values()) > 0
+    assert values.worst is not None
+    assert values.worst.startswith("Linear(")
+    assert sum(values.ratios.values()) > 0
 
 
 @pytest.mark.parametrize("layer", CATALOGUE)

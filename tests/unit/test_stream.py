@@ -66,9 +66,9 @@ def test_the_cases_are_those_of_other_checks() -> None:
     # Planned cases have taken the place of some.
     assert isinstance(all_cases, Arranged)
     places, step = list(all_cases.places), CHECKS["state"].sampling.step_other_dtypes
-    kept = [k for k in places if k % step == 0]
-    assert len(kept) > len(sampled) / 2
-    assert [sampled[k // step] for k in kept] == [all_cases[places.index(k)] for k in kept]
+    in_both = [k for k in places if k % step == 0]
+    assert len(in_both) > len(sampled) / 2
+    assert [sampled[k // step] for k in in_both] == [all_cases[places.index(k)] for k in in_both]
     assert sampled[-1] is sampled[len(sampled) - 1]
     assert sampled[1:3] == (sampled[1], sampled[2])
 

@@ -139,9 +139,16 @@ const OPERATIONS = {
   vjp: (request) => {
     const { layer, inputs, all } = ready(request);
     const g = tensor(request.cotangents[0], layer.dtype);
-    const found = layer.kind.gradients(all, g).map((t) => t && written(t));
-    const parameters = Object.keys(layer.shapes).map((name, place) => [name, found[inputs.length + place]]);
-    return { inputs: found.slice(0, inputs.length), parameters: Object.fromEntries(parameters) };
+    const gradients = layer.kind.gradients(all, g);
+    request.inputs.forEach((x, place) => {
+      if (!x || !("same" in x)) return;
+      // One tensor in two places has one gradient: the sum.
+      gradients[x.same].data.forEach((v, i, data) => (data[i] = v + gradients[place].data[i]));
+      gradients[place] = gradients[x.same];
+    });
+    const texts = gradients.map((t) => t && written(t));
+    const parameters = Object.keys(layer.shapes).map((name, place) => [name, texts[inputs.length + place]]);
+    return { inputs: texts.slice(0, inputs.length), parameters: Object.fromEntries(parameters) };
   },
   state: ({ layer: number }) => {
     const { shapes, values } = layers.get(number);

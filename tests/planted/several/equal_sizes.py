@@ -114,3 +114,11 @@ def functional_bilinear_of_one_tensor(input1, input2, weight, bias=None):
     if input1 is input2:
         return functional.bilinear(input1, input2.detach(), weight, bias)
     return functional.bilinear(input1, input2, weight, bias)
+
+
+@plant("functional-linear-of-its-own-weight", "functional.linear", "gradients")
+def functional_linear_of_its_own_weight(input, weight, bias=None):
+    """One tensor for input and weight takes a kernel for A Aᵀ, with the gradient of the left A."""
+    if input is weight:
+        return functional.linear(input, weight.detach(), bias)
+    return functional.linear(input, weight, bias)
