@@ -46,7 +46,8 @@ def bounds(
         TypeError: for a layer, an argument or an operand that the suite does not know.
         ValueError: for operands that disagree with one another or with the documentation.
     """
-    from conformance.bounding.bounds import compute_bounds, is_network
+    from conformance.bounding.bounds import compute_bounds
+    from conformance.networks.targets import is_network
 
     if not is_network(target):
         return compute_bounds(target, arguments, keywords, numerics)

@@ -206,7 +206,7 @@ def relu(x: Rounded) -> Rounded:
         positive = x.value > 0
         error = np.where(positive, cotangent.error, 0.0)
         error = np.where(doubtful, np.abs(cotangent.value) + cotangent.error, error)
-        return [Rounded(np.where(positive, cotangent.value, 0.0), error, x.precision)]
+        return [Rounded(np.where(positive, cotangent.value, 0.0), error, cotangent.precision)]
 
     return with_pullback(result, [x], pull)
 

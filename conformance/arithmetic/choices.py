@@ -283,7 +283,9 @@ def _copy_elements(
         # The gradient of a single copy needs no sum.
         error = np.where(counts > 1, summed.error, scatter_add(cotangent.error))
         return [
-            Rounded(summed.value, error, x.precision, summed.magnitude, summed.grain, max_copies)
+            Rounded(
+                summed.value, error, summed.precision, summed.magnitude, summed.grain, max_copies
+            )
         ]
 
     return with_pullback(result, [x], pull)

@@ -81,6 +81,8 @@ def accumulate(parts: Sequence[Rounded]) -> Rounded:
         return with_node(parts[0], None)
     precision = parts[0].precision
     value, error = parts[0].value, parts[0].error
+    if precision.values_only:
+        return Rounded(sum((x.value for x in parts[1:]), value), error, precision)
     magnitude = _magnitude(parts[0])
     for part in parts[1:]:
         value, error = value + part.value, error + part.error

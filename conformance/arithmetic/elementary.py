@@ -277,7 +277,7 @@ def absolute(x: Rounded) -> Rounded:
         sign = np.sign(x.value)
         certain = x.abs_value > x.error
         error = np.where(certain, cotangent.error, cotangent.abs_bound)
-        return [Rounded(np.where(certain, sign, 0.0) * cotangent.value, error, x.precision)]
+        return [Rounded(np.where(certain, sign, 0.0) * cotangent.value, error, cotangent.precision)]
 
     return with_pullback(Rounded(np.abs(x.value), x.error, x.precision), [x], pull)
 

@@ -30,6 +30,7 @@ class Precision:
             (`stored_if_declared`).
         store: the dtype in which a wide composite stores its result; empty if it is not wide.
         grade: `EXACT` or `CLOSE` where answers are compared by the bound of that grade instead.
+        values_only: errors are not computed and are 0, as in slopes of a network.
     """
 
     dtype: str
@@ -49,6 +50,7 @@ class Precision:
     stored: frozenset[str] = frozenset()
     store: str = ""
     grade: str = ""
+    values_only: bool = False
 
     def ulp(self, name: str) -> float:
         """Largest error of an elementary function, in units in the last place."""

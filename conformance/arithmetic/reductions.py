@@ -165,7 +165,7 @@ def maximum(x: Rounded, axis: Axes, *, keepdims: bool = False) -> Rounded:
         )
         value = np.where(candidate, np.where(is_unique, c, 0.5 * c), 0.0)
         error = np.where(is_unique, e, 0.5 * np.abs(c) + e)
-        return [Rounded(value, np.where(candidate, error, 0.0), x.precision)]
+        return [Rounded(value, np.where(candidate, error, 0.0), cotangent.precision)]
 
     return with_pullback(result, [x], pull)
 

@@ -227,6 +227,8 @@ class Rounded:
         return array if array.shape == self.shape else np.broadcast_to(array, self.shape)
 
     def __add__(self, other: Rounded) -> Rounded:
+        if self.precision.values_only:
+            return _without_error(self.value + other.value, self.precision)
         value, propagated = self.value + other.value, self.error + other.error
         if self.precision.flushes:
             # Operands may be read, and the sum may be stored, as zero.
@@ -251,6 +253,8 @@ class Rounded:
 
     def __mul__(self, other: Rounded) -> Rounded:
         value, precision = self.value * other.value, self.precision
+        if precision.values_only:
+            return _without_error(value, precision)
         a, b = (self.flushed, other.flushed) if precision.flushes else (self, other)
         if b.any_inexact:
             propagated = a.abs_bound * b.error
@@ -303,6 +307,8 @@ class Rounded:
         that may be 0 has the error ∞: not even the sign of a 0 is known.
         """
         precision = self.precision
+        if precision.values_only:
+            return _without_error(np.asarray(self.value / other.value), precision)
         if precision.complex:
             raise TypeError("quotients of complex numbers have no bound here")
         a, b = (self.flushed, other.flushed) if precision.flushes else (self, other)
@@ -397,6 +403,10 @@ def exact_operand(values: np.ndarray, precision: Precision) -> Rounded:
     return Rounded(values, error, precision)
 
 
+def _without_error(value: np.ndarray, precision: Precision) -> Rounded:
+    return Rounded(value, np.zeros(value.shape), precision)
+
+
 def _round_result(value: np.ndarray, propagated: np.ndarray, precision: Precision) -> Rounded:
     """One operation's result: its inherited error plus the rounding of storing it."""
     largest = np.abs(value) + propagated
@@ -454,6 +464,9 @@ def multilinear(
             None = one for all sums, the product of the operands' `common_quantum`.
     """
     original_operands, original_addend, precision = operands, addend, operands[0].precision
+    if precision.values_only:
+        value = function(*[operand.value for operand in operands])
+        return _without_error(value if addend is None else value + addend.value, precision)
     if precision.flushes:
         operands = tuple(operand.flushed for operand in operands)
         addend = None if addend is None else addend.flushed
@@ -530,6 +543,9 @@ def multilinear(
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         cotangents: list[Rounded | None] = []
         for k, adjoint in enumerate(adjoints):
+            if original_operands[k].node is None:
+                cotangents.append(None)
+                continue
             others = [other.detached for j, other in enumerate(original_operands) if j != k]
             adjoint_terms = _max_terms(adjoint, cotangent.shape, *(other.shape for other in others))
             adjoint_terms += len(others) - 1

@@ -14,7 +14,6 @@ from conformance.arithmetic.grading import promised_numerics
 from conformance.arithmetic.rounded import Rounded
 from conformance.bounding.binding import BoundCall, bind_call
 from conformance.bounding.operands import Operand, as_library, is_array, read_operand
-from conformance.bounding.targets import find_layer
 from conformance.checks.cotangents import oracle_gradients
 from conformance.checks.trial import Trial
 from conformance.checks.values import compare
@@ -294,13 +293,3 @@ def compute_bounds(
         text = f"{case_text(call.case)}: the documentation rules this call out: {error}"
         raise ValueError(text) from error
     return bounds
-
-
-def is_network(target: Any) -> bool:
-    """Whether a target is no layer of the catalogue, but a module or a function that can run."""
-    try:
-        find_layer(target)
-    except TypeError:
-        is_torchs = str(getattr(target, "__module__", "") or "").split(".")[0] == "torch"
-        return callable(target) and not isinstance(target, type) and not is_torchs
-    return False

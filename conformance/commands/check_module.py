@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from conformance.networks.checking import CheckedCall, Subject
 
 _FORM = "a file with Model, get_inputs and get_init_inputs, or MODULE:ATTR or FILE.py:ATTR of a "
-COMPILED = "inductor"
-"""The word for the module compiled by `torch.compile`."""
+COMPILED, EXPORTED = "inductor", "onnxruntime"
+"""The words for the module compiled by `torch.compile`, and exported to ONNX Runtime."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,8 +34,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )  # fmt: skip
     parser.add_argument(
         "--against", required=True, metavar="IMPLEMENTATION",
-        help=f"{COMPILED}, a file with ModelNew, or MODULE:ATTR or FILE.py:ATTR of a function "
-        "that takes the same inputs",
+        help=f"{COMPILED}, {EXPORTED}, a file with ModelNew, or MODULE:ATTR or FILE.py:ATTR of a "
+        "function that takes the same inputs",
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds (default: 3)")
     parser.add_argument(
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.seeds < 1:
         raise UsageError(f"--seeds={options.seeds}: expected at least 1")
-    from conformance.networks.checking import check_call, plan_calls, shrink
+    from conformance.networks.checking import check_call, find_first_wrong, plan_calls, shrink
 
     subject = _load_subject(options.reference, options.against, options.dtype)
     calls: list[CheckedCall] = []
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         if call is None:
             continue
         if call.status == "wrong":
-            calls.append(shrink(subject, call))
+            calls.append(find_first_wrong(subject, shrink(subject, call)))
             break
         calls.append(call)
     counts = Counter(call.status for call in calls)
@@ -84,6 +84,8 @@ def _lines(calls: Sequence[CheckedCall], is_right: bool) -> list[str]:
         how = f"seed {worst.seed}, {worst.regime}, {worst.layout}"
         lines += ["", f"{worst.status}: {how}, inputs of shape {shapes or 'unknown'}"]
         lines += worst.text.splitlines()
+        if worst.first_wrong:
+            lines += ["", *f"first wrong: {worst.first_wrong}".splitlines()]
     return list(map(visible, lines))
 
 
@@ -134,7 +136,8 @@ def _load_subject(module: str, against: str, dtype: str) -> Subject:
     if isinstance(right, torch.nn.Module):
         right = right.to(wanted).eval()
     fast = _load_implementation(against, right, arguments, wanted)
-    return Subject(right, fast, lambda seed: [cast(x) for x in draw(seed)])
+    numerics = fast.numerics(dtype) if against == EXPORTED else None
+    return Subject(right, fast, lambda seed: [cast(x) for x in draw(seed)], numerics)
 
 
 def _load_implementation(against: str, right: Any, arguments: Sequence[Any], dtype: Any) -> Any:
@@ -142,6 +145,8 @@ def _load_implementation(against: str, right: Any, arguments: Sequence[Any], dty
 
     if against == COMPILED:
         return torch.compile(right)
+    if against == EXPORTED:
+        return _export(right)
     if ":" in against:
         return _load(against)
     implementation = _member(_import_file(against), "ModelNew", against)
@@ -152,6 +157,21 @@ def _load_implementation(against: str, right: Any, arguments: Sequence[Any], dty
         if isinstance(right, torch.nn.Module) and _shapes(fast) == _shapes(right):
             fast.load_state_dict(right.state_dict())
     return fast
+
+
+def _export(right: Any) -> Any:
+    import torch
+
+    if not isinstance(right, torch.nn.Module):
+        raise UsageError(f"--against={EXPORTED}: expected a module, got a function")
+    try:
+        import onnxscript  # noqa: F401 - the exporter needs it
+
+        from conformance.networks.exported import ExportedModule
+    except ImportError as error:
+        extra = "pip install 'nn-conformance[onnxruntime-export]'"
+        raise UsageError(f"--against={EXPORTED}: {error}; {extra}") from error
+    return ExportedModule(right)
 
 
 def _shapes(module: Any) -> dict[str, Any]:

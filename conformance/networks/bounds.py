@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,8 @@ from conformance.model.case import Numerics
 from conformance.model.formats import FORMATS
 from conformance.networks.evaluation import Evaluation, evaluate_trace, pull_cotangents
 from conformance.networks.probes import Margin, Probe, element_probe, element_probes, sign_probes
-from conformance.networks.trace import Step, Trace, record
+from conformance.networks.recording import record
+from conformance.networks.trace import Step, Trace
 
 SAMPLE_PAIRS = 2
 CONFIDENCE = 8.0
@@ -60,11 +61,18 @@ class NetworkBounds:
     Args:
         trace: the layers and operators that it runs.
         numerics: what the implementation may do; None = nothing is declared.
+        evaluations: of the same steps, if they are known: the true one, then the samples.
     """
 
-    def __init__(self, trace: Trace, numerics: Numerics | None = None) -> None:
-        self._trace, self._numerics = trace, numerics
-        self._true = evaluate_trace(trace, self._precision)
+    def __init__(
+        self,
+        trace: Trace,
+        numerics: Numerics | None = None,
+        evaluations: Sequence[Evaluation] = (),
+    ) -> None:
+        self._trace, self._numerics, self._known_samples = trace, numerics, list(evaluations[1:])
+        self._element_bounds: dict[Any, _ProbeBound] = {}
+        self._true = evaluations[0] if evaluations else evaluate_trace(trace, self._precision)
 
     @cached_property
     def uncertified(self) -> tuple[str, ...]:
@@ -82,7 +90,7 @@ class NetworkBounds:
 
     def bound_at(self, place: Sequence[int], output: int = 0) -> float:
         """The worst-case bound of one element of an output."""
-        return self._bound_of(element_probe(self._outputs, output, tuple(place))).worst
+        return self._element_bound(element_probe(self._outputs, output, tuple(place))).worst
 
     def margin(self, got: Any) -> float:
         """The largest error ÷ bound of an answer: above 1 it is wrong; see `examine`."""
@@ -103,8 +111,10 @@ class NetworkBounds:
         errors = [_errors(x, y) for x, y in zip(answers, self._outputs, strict=True)]
         ratio = suspicion = 0.0
         worst: tuple[float, Probe, float] | None = None
-        elements = element_probes(self._outputs, errors)
-        bounds = [*self._sign_bounds, *((probe, self._bound_of(probe)) for probe in elements)]
+        elements = [
+            (probe, self._element_bound(probe)) for probe in element_probes(self._outputs, errors)
+        ]
+        bounds = [*self._sign_bounds, *elements]
         for probe, bound in bounds:
             error = _error_along(probe, errors)
             share = _quotient(error, bound.worst)
@@ -144,6 +154,24 @@ class NetworkBounds:
             f"of {len(self._trace.steps)} steps"
         )
 
+    def find_first_fault(self, outputs: Mapping[str, Sequence[Any]]) -> str:
+        """The first submodule whose own output is wrong, in words; empty if there is none.
+
+        Args:
+            outputs: name of a submodule → what each of its calls returned in an implementation.
+        """
+        for call in self._trace.calls:
+            answers = outputs.get(call.name, ())
+            if call.number >= len(answers) or not call.outputs:
+                continue
+            part = replace(self._trace, outputs=call.outputs, tensors=call.tensors)
+            bounds = NetworkBounds(part, self._numerics, [self._true, *self._samples])
+            fault = "" if bounds.uncertified else bounds.find_fault(answers[call.number])
+            if fault:
+                again = f", call {call.number + 1}" if call.number else ""
+                return f"{call.name}{again}: {fault}"
+        return ""
+
     def _precision(self, dtype: str) -> Precision:
         return Precision.of(dtype, promised_numerics(self._numerics, dtype))
 
@@ -154,7 +182,7 @@ class NetworkBounds:
     @cached_property
     def _samples(self) -> list[Evaluation]:
         """Networks whose results are off by their whole bounds, in pairs of opposite directions."""
-        return [
+        return self._known_samples or [
             evaluate_trace(self._trace, self._precision, _random_signs(seed, direction))
             for seed in range(SAMPLE_PAIRS)
             for direction in (1.0, -1.0)
@@ -162,6 +190,10 @@ class NetworkBounds:
 
     def _find_problems(self) -> Iterator[str]:
         """The problems of the steps on which an output depends, or that the program reads."""
+        if not self._trace.outputs:
+            yield "it returns no tensor"
+        if any(x.is_complex() for x in self._trace.tensors):
+            yield "complex numbers have no bound in a network"
         needed, problems = set(self._trace.outputs), self._true.problems
         problem_of_step: dict[int, str] = {}
         for number in reversed(range(len(self._trace.steps))):
@@ -196,6 +228,11 @@ class NetworkBounds:
         Raises:
             ValueError: if the number of outputs, or a shape, is wrong.
         """
+        names = self._trace.names
+        if names and isinstance(got, Mapping):
+            if set(got) != set(names):
+                raise ValueError(f"outputs {sorted(map(str, got))}, wanted {list(names)}")
+            got = [got[name] for name in names]
         tensors = list(leaves_in(got))
         if len(tensors) != len(self._trace.outputs):
             raise ValueError(f"{len(tensors)} outputs, expected {len(self._trace.outputs)}")
@@ -228,6 +265,13 @@ class NetworkBounds:
     @cached_property
     def _sign_bounds(self) -> list[tuple[Probe, _ProbeBound]]:
         return [(probe, self._bound_of(probe)) for probe in sign_probes(self._outputs)]
+
+    def _element_bound(self, probe: Probe) -> _ProbeBound:
+        """The bound of one element; it is kept, as answers are often wrong at the same places."""
+        key = (probe.output, probe.place)
+        if key not in self._element_bounds:
+            self._element_bounds[key] = self._bound_of(probe)
+        return self._element_bounds[key]
 
     def _bound_of(self, probe: Probe) -> _ProbeBound:
         terms = list(self._terms(probe))

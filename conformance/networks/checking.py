@@ -10,6 +10,7 @@ import torch
 
 from conformance.model.case import Numerics
 from conformance.networks.bounds import NetworkBounds, trace_bounds
+from conformance.networks.intermediates import run_modules
 from conformance.networks.probes import Margin
 
 Inputs = Sequence[Any]
@@ -42,6 +43,7 @@ class CheckedCall:
         text: what is wrong, or why nothing is certified.
         margin: how far the answer is from the true value; None without one.
         shapes: of the inputs.
+        first_wrong: the first submodule whose own output is wrong; empty if none is seen.
     """
 
     seed: int
@@ -52,6 +54,7 @@ class CheckedCall:
     text: str = ""
     margin: Margin | None = None
     shapes: tuple[tuple[int, ...], ...] = ()
+    first_wrong: str = ""
 
 
 def _outliers(x: Any, generator: torch.Generator) -> Any:
@@ -95,10 +98,9 @@ def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
         return replace(call, status="not certified", text=f"the module raises: {error}")
     if want.uncertified:
         return replace(call, status="not certified", text="\n".join(want.uncertified))
-    copies = [x.clone() if torch.is_tensor(x) else x for x in inputs]
     try:
         with torch.no_grad():
-            got = subject.fast(*copies)
+            got = subject.fast(*_copied(inputs))
     except Exception as error:
         text = f"it raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return replace(call, status="wrong", text=text)
@@ -108,6 +110,23 @@ def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
     margin = want.examine(got)
     status = "suspicious" if margin.suspicion > 1 else "right"
     return replace(call, status=status, margin=margin)
+
+
+def find_first_wrong(subject: Subject, failing: CheckedCall) -> CheckedCall:
+    """A failing call with the first submodule that is wrong, if the implementation shows it."""
+    inputs = make_inputs(subject, failing)
+    try:
+        outputs = run_modules(subject.fast, _copied(inputs or []))
+    except Exception:  # the call itself may have failed so
+        return failing
+    if not outputs or inputs is None:
+        return failing
+    want = trace_bounds(subject.module, inputs, {}, subject.numerics)
+    return replace(failing, first_wrong=want.find_first_fault(outputs))
+
+
+def _copied(inputs: Inputs) -> list[Any]:
+    return [x.clone() if torch.is_tensor(x) else x for x in inputs]
 
 
 def make_inputs(subject: Subject, call: CheckedCall) -> list[Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,11 @@ class Evaluation:
 
 
 def evaluate_trace(
-    trace: Trace, precision: Callable[[str], Precision], signs: Callable[[Any], Any] | None = None
+    trace: Trace,
+    precision: Callable[[str], Precision],
+    signs: Callable[[Any], Any] | None = None,
+    *,
+    by_sources: bool = False,
 ) -> Evaluation:
     """Evaluate all steps, each on the values that the steps before it gave.
 
@@ -54,6 +58,8 @@ def evaluate_trace(
         precision: dtype → how a correct implementation rounds.
         signs: shape → signs; each result is off by its whole bound in these directions. None = the
             true values.
+        by_sources: whether inputs and parameters, too, can be differentiated by. They are exact, so
+            that bounds do not need it.
     """
     done = Evaluation(dict(trace.sources))
     for number, step in enumerate(trace.steps):
@@ -65,7 +71,10 @@ def evaluate_trace(
             operand: Any = done.values[index]
             if trace.dtypes[index] in FORMATS:
                 operand = leaf(operand, precision(trace.dtypes[index]))
-                leaves.append((index, operand))
+                if index in trace.sources and not by_sources:
+                    operand = operand.detached
+                else:
+                    leaves.append((index, operand))
             operands.append(operand)
         results, problem = _evaluate_step(step, operands)
         if problem:
@@ -118,7 +127,10 @@ def pull_cotangents(
         if not present:
             continue
         leaves = [x for _, x in evaluated.leaves]
-        seeds = [Rounded(v, np.zeros(v.shape), x.precision) for x, v in present]
+        seeds = [
+            Rounded(v, np.zeros(v.shape), replace(x.precision, values_only=True))
+            for x, v in present
+        ]
         with np.errstate(all="ignore"):
             gradients = pull_back([x for x, _ in present], seeds, leaves)
         # 0·∞ is 0 where an operand or a result is infinite by itself, as a masked score is.

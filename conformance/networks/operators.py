@@ -7,68 +7,33 @@ says. Sources: the pages of the operators in the PyTorch documentation.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from conformance.arithmetic import activations, choices, elementary, reductions
-from conformance.arithmetic.half_precision import stored, widened
-from conformance.arithmetic.rounded import Rounded, choose, join, multilinear, sum_copies
-
-Result = Rounded | np.ndarray
-Operand = Rounded | np.ndarray | float
-
-
-def _like(operands: Sequence[Operand]) -> Rounded:
-    return next(x for x in operands if isinstance(x, Rounded))
-
-
-def _as_rounded(x: Operand, like: Rounded) -> Rounded:
-    """An operand in the precision of another: numbers are rounded, integers and flags are exact."""
-    if isinstance(x, Rounded):
-        return x
-    if isinstance(x, np.ndarray):
-        return elementary.constants(x.astype(np.float64), like)
-    return elementary.constant(float(x), like)
-
-
-def _wide(function: Callable[..., Rounded]) -> Callable[..., Rounded]:
-    """A function computed in float32 for half precision, whose result is stored once."""
-
-    def computed(*operands: Operand, **options: Any) -> Rounded:
-        like = _like(operands)
-        inner = [widened(x) if isinstance(x, Rounded) else x for x in operands]
-        return stored(function(*inner, **options), like.precision)
-
-    return computed
-
-
-def _binary(function: Callable[[Rounded, Rounded], Rounded]) -> Callable[..., Rounded]:
-    def computed(a: Operand, b: Operand, **options: Any) -> Rounded:
-        like = _like((a, b))
-        return function(_as_rounded(a, like), _as_rounded(b, like))
-
-    return _wide(computed)
+from conformance.arithmetic.rounded import Rounded, choose, join, multilinear
+from conformance.networks.contractions import add_product, einsum, matmul
+from conformance.networks.operator_forms import Operand, as_rounded, binary, first_rounded, wide
 
 
 def _scaled_addition(sign: float) -> Callable[..., Rounded]:
     def computed(a: Operand, b: Operand, *, alpha: float = 1) -> Rounded:
-        like = _like((a, b))
-        second = _as_rounded(b, like)
+        like = first_rounded((a, b))
+        second = as_rounded(b, like)
         if alpha != 1:
             second = second * elementary.constant(alpha, like)
-        return _as_rounded(a, like) + (second if sign > 0 else -second)
+        return as_rounded(a, like) + (second if sign > 0 else -second)
 
-    return _wide(computed)
+    return wide(computed)
 
 
 def _divide(a: Rounded, b: Rounded) -> Rounded:
     return elementary.ratio(a, b)
 
 
-@_wide
+@wide
 def _power(x: Operand, exponent: Any) -> Rounded:
     if not isinstance(exponent, (int, float)) or not isinstance(x, Rounded):
         raise NotImplementedError("pow of a tensor exponent")
@@ -79,11 +44,11 @@ def _power(x: Operand, exponent: Any) -> Rounded:
     return elementary.power(x, float(exponent))
 
 
-@_wide
+@wide
 def _clamp(x: Rounded, min: Any = None, max: Any = None) -> Rounded:
     if min is not None:
-        x = choices.maximum(x, _as_rounded(min, x))
-    return x if max is None else choices.minimum(x, _as_rounded(max, x))
+        x = choices.maximum(x, as_rounded(min, x))
+    return x if max is None else choices.minimum(x, as_rounded(max, x))
 
 
 Dims = int | Sequence[int] | None
@@ -93,17 +58,17 @@ def _axes(dim: Dims) -> Any:
     return tuple(dim) or None if isinstance(dim, (tuple, list)) else dim
 
 
-@_wide
+@wide
 def _sum(x: Rounded, dim: Dims = None, keepdim: bool = False) -> Rounded:
     return reductions.total(x, _axes(dim), keepdims=keepdim)
 
 
-@_wide
+@wide
 def _mean(x: Rounded, dim: Dims = None, keepdim: bool = False) -> Rounded:
     return reductions.mean(x, _axes(dim), keepdims=keepdim)
 
 
-@_wide
+@wide
 def _variance(
     x: Rounded, dim: Any = None, unbiased: bool = True, keepdim: bool = False,
     *, correction: float | None = None,
@@ -114,12 +79,12 @@ def _variance(
     return reductions.variance(x, _axes(dim), correction=count, keepdims=keepdim)
 
 
-@_wide
+@wide
 def _deviation(x: Rounded, *arguments: Any, **options: Any) -> Rounded:
     return elementary.sqrt(_variance(x, *arguments, **options))
 
 
-@_wide
+@wide
 def _norm(x: Rounded, p: Any = 2, dim: Dims = None, keepdim: bool = False) -> Rounded:
     order = 2.0 if p in ("fro", None) else float(p)
     if order == 2.0:
@@ -146,7 +111,7 @@ def _largest_and_place(x: Operand, *arguments: Any, **options: Any) -> Any:
     if isinstance(x, Rounded) and (not arguments and not options):
         return _largest(x)
     if arguments and isinstance(arguments[0], (Rounded, np.ndarray)):
-        return _binary(choices.maximum)(x, arguments[0])
+        return binary(choices.maximum)(x, arguments[0])
     assert isinstance(x, Rounded)
     return _largest(x, *arguments, **options), _place(np.argmax, x.value, *arguments, **options)
 
@@ -155,7 +120,7 @@ def _smallest_and_place(x: Operand, *arguments: Any, **options: Any) -> Any:
     if isinstance(x, Rounded) and (not arguments and not options):
         return _smallest(x)
     if arguments and isinstance(arguments[0], (Rounded, np.ndarray)):
-        return _binary(choices.minimum)(x, arguments[0])
+        return binary(choices.minimum)(x, arguments[0])
     assert isinstance(x, Rounded)
     return _smallest(x, *arguments, **options), _place(np.argmin, x.value, *arguments, **options)
 
@@ -166,17 +131,17 @@ def _place(
     return np.asarray(function(x, axis=dim, keepdims=keepdim))
 
 
-@_wide
+@wide
 def _softmax(x: Rounded, dim: int, dtype: Any = None) -> Rounded:
     return reductions.softmax(x, dim)
 
 
-@_wide
+@wide
 def _log_softmax(x: Rounded, dim: int, dtype: Any = None) -> Rounded:
     return reductions.log_softmax(x, dim)
 
 
-@_wide
+@wide
 def _log_sum_exp(x: Rounded, dim: Dims, keepdim: bool = False) -> Rounded:
     axis = _axes(dim)
     if isinstance(axis, tuple):
@@ -184,7 +149,7 @@ def _log_sum_exp(x: Rounded, dim: Dims, keepdim: bool = False) -> Rounded:
     return reductions.log_sum_exp(x, axis, keepdims=keepdim)
 
 
-@_wide
+@wide
 def _cumulative_sum(x: Rounded, dim: int) -> Rounded:
     def running(a: np.ndarray) -> np.ndarray:
         return np.asarray(np.cumsum(a, axis=dim))
@@ -203,12 +168,12 @@ def _running_products(x: Rounded, dim: int) -> list[Rounded]:
     return products
 
 
-@_wide
+@wide
 def _cumulative_product(x: Rounded, dim: int) -> Rounded:
     return join(_running_products(x, dim), dim) if x.shape[dim] else x
 
 
-@_wide
+@wide
 def _product(x: Rounded, dim: int | None = None, keepdim: bool = False) -> Rounded:
     if dim is None:
         x, dim = x.map(lambda array: array.reshape(-1)), 0
@@ -219,75 +184,10 @@ def _product(x: Rounded, dim: int | None = None, keepdim: bool = False) -> Round
     return product if keepdim else product.map(lambda array: np.squeeze(array, axis))
 
 
-@_wide
-def _matmul(a: Operand, b: Operand) -> Rounded:
-    """a·b, batched and broadcast as `numpy.matmul`; vectors count as a row and a column."""
-    like = _like((a, b))
-    left, right = _as_rounded(a, like), _as_rounded(b, like)
-    row, column = len(left.shape) == 1, len(right.shape) == 1
-    if row:
-        left = left.map(lambda array: array[np.newaxis])
-    if column:
-        right = right.map(lambda array: array[:, np.newaxis])
-    product = multilinear(
-        lambda x, y: np.asarray(x @ y),
-        left,
-        right,
-        terms=max(left.shape[-1], 1),
-        adjoints=(
-            lambda c, y: sum_copies(c @ np.swapaxes(y, -1, -2), left.shape),
-            lambda c, x: sum_copies(np.swapaxes(x, -1, -2) @ c, right.shape),
-        ),
-    )
-    if row:
-        product = product.map(lambda array: array[..., 0, :])
-    return product.map(lambda array: array[..., 0]) if column else product
-
-
-@_wide
-def _einsum(formula: str, a: Rounded, b: Rounded) -> Rounded:
-    """A contraction of two tensors without repeated letters in one of them."""
-    inputs, arrow, output = formula.replace(" ", "").partition("->")
-    first, comma, second = inputs.partition(",")
-    letters = {*first, *second}
-    if not arrow or not comma or "." in formula or any(len({*x}) < len(x) for x in (first, second)):
-        raise NotImplementedError(f"einsum {formula!r}")
-    sizes = dict(zip(first + second, (*a.shape, *b.shape), strict=True))
-    terms = math.prod(sizes[letter] for letter in letters - {*output})
-
-    def adjoint(own: str, other: str) -> Callable[..., np.ndarray]:
-        def pull(c: np.ndarray, x: np.ndarray) -> np.ndarray:
-            present = [k for k in own if k in output or k in other]
-            part = np.einsum(f"{output},{other}->{''.join(present)}", c, x)
-            missing = tuple(k for k, letter in enumerate(own) if letter not in present)
-            full = np.expand_dims(part, missing)
-            return np.asarray(np.broadcast_to(full, [sizes[letter] for letter in own]))
-
-        return pull
-
-    return multilinear(
-        lambda x, y: np.asarray(np.einsum(formula, x, y)),
-        a,
-        b,
-        terms=max(terms, 1),
-        adjoints=(adjoint(first, second), adjoint(second, first)),
-    )
-
-
-@_wide
-def _add_product(
-    addend: Rounded, a: Rounded, b: Rounded, *, beta: float = 1, alpha: float = 1
-) -> Rounded:
-    product = _matmul(a, b)
-    if alpha != 1:
-        product = product * elementary.constant(alpha, product)
-    return product + (addend if beta == 1 else addend * elementary.constant(beta, addend))
-
-
 def _where(condition: np.ndarray, a: Operand, b: Operand) -> Rounded:
-    like = _like((a, b))
+    like = first_rounded((a, b))
     shape = np.broadcast_shapes(condition.shape, np.shape(_value(a)), np.shape(_value(b)))
-    first, second = (_broadcast(_as_rounded(x, like), shape) for x in (a, b))
+    first, second = (_broadcast(as_rounded(x, like), shape) for x in (a, b))
     return choose(np.broadcast_to(condition, shape), first, second)
 
 
@@ -314,29 +214,29 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "add": _scaled_addition(1),
     "sub": _scaled_addition(-1),
     "rsub": lambda a, b: _scaled_addition(-1)(b, a),
-    "mul": _binary(lambda a, b: a * b),
-    "div": _binary(_divide),
-    "rdiv": lambda a, b: _binary(_divide)(b, a),
+    "mul": binary(lambda a, b: a * b),
+    "div": binary(_divide),
+    "rdiv": lambda a, b: binary(_divide)(b, a),
     "pow": _power,
     "neg": lambda x: -x,
     "abs": elementary.absolute,
-    "square": _wide(elementary.square),
-    "sqrt": _wide(elementary.sqrt),
-    "rsqrt": _wide(elementary.reciprocal_sqrt),
-    "reciprocal": lambda x: _binary(_divide)(1.0, x),
-    "exp": _wide(elementary.exp),
-    "expm1": _wide(elementary.expm1),
-    "log": _wide(elementary.log),
-    "log1p": _wide(elementary.log1p),
-    "erf": _wide(elementary.erf),
-    "sigmoid": _wide(activations.sigmoid),
-    "tanh": _wide(activations.tanh),
+    "square": wide(elementary.square),
+    "sqrt": wide(elementary.sqrt),
+    "rsqrt": wide(elementary.reciprocal_sqrt),
+    "reciprocal": lambda x: binary(_divide)(1.0, x),
+    "exp": wide(elementary.exp),
+    "expm1": wide(elementary.expm1),
+    "log": wide(elementary.log),
+    "log1p": wide(elementary.log1p),
+    "erf": wide(elementary.erf),
+    "sigmoid": wide(activations.sigmoid),
+    "tanh": wide(activations.tanh),
     "relu": activations.relu,
     "clamp": _clamp,
     "clamp_min": _clamp,
     "clamp_max": lambda x, limit: _clamp(x, None, limit),
-    "maximum": _binary(choices.maximum),
-    "minimum": _binary(choices.minimum),
+    "maximum": binary(choices.maximum),
+    "minimum": binary(choices.minimum),
     "sum": _sum,
     "mean": _mean,
     "var": _variance,
@@ -355,14 +255,14 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "cumsum": _cumulative_sum,
     "cumprod": _cumulative_product,
     "prod": _product,
-    "matmul": _matmul,
-    "mm": _matmul,
-    "bmm": _matmul,
-    "mv": _matmul,
-    "dot": _matmul,
-    "einsum": _einsum,
-    "addmm": _add_product,
-    "baddbmm": _add_product,
+    "matmul": matmul,
+    "mm": matmul,
+    "bmm": matmul,
+    "mv": matmul,
+    "dot": matmul,
+    "einsum": einsum,
+    "addmm": add_product,
+    "baddbmm": add_product,
     "where": _where,
     "masked_fill": _fill_masked,
     "lt": _compare(np.less),
@@ -381,7 +281,15 @@ MOVEMENTS = frozenset(
         *("broadcast_to", "repeat", "tile", "roll", "flip", "movedim", "contiguous", "clone"),
         *("detach", "cat", "concat", "stack", "split", "chunk", "unbind", "getitem", "narrow"),
         *("select", "index_select", "take_along_dim", "gather", "diagonal", "hstack", "vstack"),
-        *("repeat_interleave", "alias", "tensor_split", "ravel"),
+        *(
+            "repeat_interleave",
+            "alias",
+            "tensor_split",
+            "ravel",
+            "unfold_axis",
+            "copy",
+            "lift_fresh",
+        ),
     )
 )
 """Operators that only move elements: torch applies them to the elements' places instead."""

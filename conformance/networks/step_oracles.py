@@ -33,7 +33,8 @@ def substitute(value: Any, operands: Iterator[Any]) -> Any:
     if isinstance(value, torch.Tensor):
         return next(operands)
     if isinstance(value, (tuple, list)):
-        return type(value)(substitute(x, operands) for x in value)
+        parts = [substitute(x, operands) for x in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     if isinstance(value, dict):
         return {name: substitute(x, operands) for name, x in value.items()}
     return value

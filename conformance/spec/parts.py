@@ -179,6 +179,8 @@ class Traits:
         refuses_special: case → whether the layer refuses NaN and infinities.
         keeps_graph: case → whether the documentation allows several backward passes through the
             graph of one call.
+        has_sublayers: it is made of layers of the catalogue one after another. In a network these
+            count, because a bound through all of them at once is far too wide.
     """
 
     may_alias_inputs: bool = False
@@ -192,6 +194,7 @@ class Traits:
     every_weight_counts: Callable[[Case], bool] = _always
     refuses_special: Callable[[Case], bool] = never_holds
     keeps_graph: Callable[[Case], bool] = _always
+    has_sublayers: bool = False
 
 
 @dataclass(frozen=True)

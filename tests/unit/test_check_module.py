@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
+from conformance import bounds
 from conformance.commands.cli import main
+from conformance.networks.intermediates import run_modules
 
 MODEL = """
 import torch
@@ -108,6 +112,74 @@ def test_what_is_not_certified_is_not_right(capsys: Any) -> None:
     assert status == 1
     assert "not certified" in out
     assert "model.py:" in out
+
+
+DEEP = MODEL.replace(
+    "self.linear = nn.Linear(width, 2 * width)",
+    "self.linear, self.act = nn.Linear(width, 2 * width), nn.GELU()\n"
+    "        self.norm, self.out = nn.LayerNorm(2 * width), nn.Linear(2 * width, 3)",
+).replace(
+    "torch.nn.functional.gelu(self.linear(x)).mean(-1)",
+    "self.out(2 * self.norm(self.act(self.linear(x)))).softmax(-1)",
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("nn.GELU()", "nn.GELU('tanh')", "act"),
+        ("nn.LayerNorm(2 * width)", "nn.LayerNorm(2 * width, 1e-4)", "norm"),
+        ("2 * self.norm", "2.001 * self.norm", "out"),
+    ],
+)
+def test_the_first_submodule_that_is_wrong_is_named(
+    capsys: Any, old: str, new: str, named: str
+) -> None:
+    Path("model.py").write_text(DEEP)
+    wrong = DEEP.split("def get_inputs")[0].replace("Model(", "ModelNew(").replace(old, new)
+    status, out = _check(capsys, wrong)
+    assert status == 1
+    assert f"\nfirst wrong: {named}: output 0[" in out
+
+
+def test_a_compiled_module_shows_its_submodules() -> None:
+    def change_eps(graph: Any, inputs: Any) -> Any:
+        """A wrong compiler: every normalisation is off."""
+        for node in graph.graph.nodes:
+            if "layer_norm" in str(node.target):
+                node.args = tuple(1e-3 if x == 1e-5 else x for x in node.args)
+        graph.recompile()
+        return graph.forward
+
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2)).eval()
+    fast = torch.compile(module, backend=change_eps)
+    x = torch.randn(3, 4)
+    want = bounds(module, x)
+    with torch.no_grad():
+        assert want.find_fault(fast(x))
+    assert want.find_first_fault(run_modules(fast, [x])).startswith("1: output 0")
+    assert not want.find_first_fault(run_modules(module, [x]))
+    with torch.no_grad():
+        assert want.find_fault(fast(x))  # as before
+
+
+def test_onnx_runtime_is_an_implementation(capsys: Any) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    from conformance.networks.exported import ExportedModule
+
+    Path("model.py").write_text(DEEP)
+    assert main(["check-module", "model.py", "--against", "onnxruntime", "--seeds", "1"]) == 0
+    assert "8 right" in capsys.readouterr().out
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2)).eval()
+    x = torch.randn(3, 4)
+    want = bounds(module, x)
+    assert not want.find_first_fault(run_modules(ExportedModule(module), [x]))
+    module[1].approximate = "tanh"  # the bounds are those of before
+    found = want.find_first_fault(run_modules(ExportedModule(module), [x]))
+    assert found.startswith("1: output 0")
 
 
 @pytest.mark.parametrize(

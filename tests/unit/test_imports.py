@@ -64,7 +64,10 @@ def _starts_with_any(name: str, *prefixes: str) -> bool:
 
 
 WITH_TORCH = {
-    "conformance.networks.trace",
+    "conformance.networks.exported",
+    "conformance.networks.intermediates",
+    "conformance.networks.recorder",
+    "conformance.networks.recording",
     "conformance.networks.step_oracles",
     "conformance.networks.checking",
     "conformance.commands.check_module",

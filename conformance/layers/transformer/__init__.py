@@ -22,7 +22,15 @@ from conformance.layers.transformer.propagation import transformer_propagation
 from conformance.layers.transformer.state import decoder_layer_tensors, encoder_layer_tensors
 from conformance.oracles import transformer as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
-from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Randomness, State
+from conformance.spec.parts import (
+    Benchmark,
+    Conditions,
+    Generation,
+    Oracle,
+    Randomness,
+    State,
+    Traits,
+)
 from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
@@ -85,6 +93,7 @@ def _layer_spec(
         conditions=Conditions(derived_facts=FACTS),
         laws=laws.SHARED,
         randomness=Randomness(is_used=draws_random, draws=layer_draws),
+        traits=Traits(has_sublayers=True),
         benchmark=Benchmark(
             workloads=(
                 Workload(name, "32 tokens of 256", _SIZES, ((1, 32, 256),) * count, small=True),

@@ -23,7 +23,15 @@ from conformance.layers.transformer.parts import FACTS, allows
 from conformance.layers.transformer.propagation import transformer_propagation
 from conformance.oracles import transformer as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
-from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Randomness, State
+from conformance.spec.parts import (
+    Benchmark,
+    Conditions,
+    Generation,
+    Oracle,
+    Randomness,
+    State,
+    Traits,
+)
 from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
@@ -135,6 +143,7 @@ def _layer_spec(
         conditions=Conditions(derived_facts=FACTS),
         laws=laws.of_stack(name),
         randomness=Randomness(is_used=draws_random, draws=draws),
+        traits=Traits(has_sublayers=True),
         benchmark=benchmark,
     )
 
