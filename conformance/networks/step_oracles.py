@@ -122,7 +122,8 @@ def evaluate_movement(
         result = func(*substitute(args, remaining), **substitute(keywords, remaining))
     indices = [np.asarray(x.numpy()) for x in tensors_in(result)]
     if not any(isinstance(x, Rounded) for x in moved):
-        flat = np.concatenate([np.zeros(int(fills), np.int64), *(x.reshape(-1) for x in moved)])
+        flat = np.concatenate([x.reshape(-1) for x in moved])
+        flat = np.concatenate([np.zeros(int(fills), flat.dtype), flat])  # flags stay flags
         return [flat[index] for index in indices]
     parts = [x.map(lambda array: array.reshape(-1)) for x in moved]
     if fills:

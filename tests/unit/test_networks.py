@@ -104,6 +104,7 @@ MOVES: dict[str, Callable[..., Any]] = {
     "rows": lambda: X.index_select(0, torch.tensor([2, 0, 2])),
     "windows": lambda: X.unfold(1, 2, 1).unfold(0, 2, 1).reshape(6, 4),
     "copied": lambda: torch.zeros_like(X).copy_(Y) + X,
+    "flags": lambda: X.masked_fill(~torch.ones(3, 4, dtype=torch.bool).tril(), 0.5),
     "triangles": lambda: torch.tril(X, -1) + torch.triu(Y),
 }
 
