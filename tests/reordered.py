@@ -11,9 +11,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's documentation calls it so
 from torch._decomp import core_aten_decompositions
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -75,6 +77,16 @@ class ReorderedMode(TorchDispatchMode):
         if self._depth == 0 and self._random.random() < self._stores:
             return tree_map_only(torch.Tensor, lambda x: self._rounded(x, self._dtype), result)
         return result
+
+    def run_layer(self, function: Any, *inputs: torch.Tensor) -> torch.Tensor:
+        """Run a layer of several operators, and store its result or not."""
+        self._depth += 1
+        try:
+            result = function(*inputs)
+        finally:
+            self._depth -= 1
+        stores = self._random.random() < self._stores
+        return self._rounded(result, self._dtype) if stores else result
 
     def _rounded(self, x: torch.Tensor, dtype: str, faithful: bool = False) -> torch.Tensor:
         if x.dtype != torch.float64:
@@ -206,6 +218,11 @@ def evaluate_reordered(network: torch.nn.Module, x: torch.Tensor, seed: int) -> 
     dtype = str(x.dtype).removeprefix("torch.")
     double = copy.deepcopy(network).double()
     mode = ReorderedMode(dtype, seed)
-    with torch.no_grad(), mode:
+    attend = F.scaled_dot_product_attention
+    # One layer: what it computes inside is not stored in half precision.
+    patch = mock.patch.object(
+        F, "scaled_dot_product_attention", lambda *inputs: mode.run_layer(attend, *inputs)
+    )
+    with torch.no_grad(), patch, mode:
         answer = double(x.double())
     return answer.to(x.dtype)

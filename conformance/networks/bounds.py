@@ -6,6 +6,9 @@ order, where v is the cotangent of a step's result. The source is Higham, *Accur
 Numerical Algorithms* (2002), §3.4. A probe is a vector of random signs, which sees what is wrong
 everywhere, or a single element; the elements furthest away are chosen after the answer is known.
 
+A value with several users may be stored for one of them and stay wide, or in a fused product, for
+another. So the rounding of storing it is not the same for all: it counts with Σ|v| over the users.
+
 Kinks and terms of second order: the network is evaluated again with each result off by its whole
 bound, in random directions and in the opposite ones. Each |v|·e is the largest of these points and
 the true one, so that a kink that lies within a result's bound is seen from both sides. Each of them
@@ -183,7 +186,9 @@ class NetworkBounds:
     def _samples(self) -> list[Evaluation]:
         """Networks whose results are off by their whole bounds, in pairs of opposite directions."""
         return self._known_samples or [
-            evaluate_trace(self._trace, self._precision, _random_signs(seed, direction))
+            evaluate_trace(
+                self._trace, self._precision, _random_signs(seed, direction), true=self._true
+            )
             for seed in range(SAMPLE_PAIRS)
             for direction in (1.0, -1.0)
         ]
@@ -254,13 +259,19 @@ class NetworkBounds:
             cotangents = pull_cotangents(evaluation, seeds)
             for evaluated in evaluation.steps:
                 for index, result in evaluated.results:
-                    slope = np.abs(cotangents.get(index, np.zeros(result.shape)))
+                    if index not in cotangents.total:
+                        continue
+                    slope = np.abs(cotangents.total[index])
+                    storing = evaluation.storing[index]
                     with np.errstate(invalid="ignore", over="ignore"):
                         term = np.where((slope == 0) | (result.error == 0), 0, slope * result.error)
+                        apart = np.where(np.isinf(slope), 0, cotangents.spread[index] - slope)
+                        term += np.where(storing == 0, 0, apart * storing)
                     largest[index] = np.maximum(largest.get(index, 0.0), term)
         for evaluated in self._true.steps:
             for index, _ in evaluated.results:
-                yield evaluated.step, largest[index]
+                if index in largest:
+                    yield evaluated.step, largest[index]
 
     @cached_property
     def _sign_bounds(self) -> list[tuple[Probe, _ProbeBound]]:

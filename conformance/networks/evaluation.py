@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,12 +46,42 @@ class Evaluation:
     steps: list[EvaluatedStep] = field(default_factory=list)
     problems: dict[int, str] = field(default_factory=dict)
 
+    def rounds(self, step: Step) -> bool:
+        """Whether a step has a result that is not exact."""
+        return id(step) in self._rounding_steps
+
+    @cached_property
+    def _rounding_steps(self) -> frozenset[int]:
+        return frozenset(
+            id(evaluated.step)
+            for evaluated in self.steps
+            if any(np.any(result.error) for _, result in evaluated.results)
+        )
+
+    @cached_property
+    def storing(self) -> dict[int, np.ndarray]:
+        """Value index → the rounding of storing a result; 0 where the result is exact.
+
+        A result without an error of its own, as of a maximum, may be stored where its operand was
+        not: it rounds then.
+        """
+        storing: dict[int, np.ndarray] = {}
+        for evaluated in self.steps:
+            is_inexact = any(np.any(storing.get(k, 0.0)) for k in evaluated.step.operands)
+            for index, result in evaluated.results:
+                size = np.where(np.isfinite(result.value), np.abs(result.value), 0.0)
+                once = result.precision.unit * size
+                own = np.minimum(np.nan_to_num(result.error), once)
+                storing[index] = np.where(result.error == 0, once if is_inexact else 0.0, own)
+        return storing
+
 
 def evaluate_trace(
     trace: Trace,
     precision: Callable[[str], Precision],
     signs: Callable[[Any], Any] | None = None,
     *,
+    true: Evaluation | None = None,
     by_sources: bool = False,
 ) -> Evaluation:
     """Evaluate all steps, each on the values that the steps before it gave.
@@ -58,10 +90,14 @@ def evaluate_trace(
         precision: dtype → how a correct implementation rounds.
         signs: shape → signs; each result is off by its whole bound in these directions. None = the
             true values.
+        true: the true values. A value with several users is off by the rounding of storing it, for
+            each step that rounds anew. Comparisons, maxima and movements see the same value.
         by_sources: whether inputs and parameters, too, can be differentiated by. They are exact, so
             that bounds do not need it.
     """
     done = Evaluation(dict(trace.sources))
+    users = Counter(index for step in trace.steps for index in step.operands)
+    users.update(trace.outputs)
     for number, step in enumerate(trace.steps):
         if any(index not in done.values for index in step.operands):
             continue
@@ -70,6 +106,8 @@ def evaluate_trace(
         for index in step.operands:
             operand: Any = done.values[index]
             if trace.dtypes[index] in FORMATS:
+                if signs and true and users[index] > 1 and true.rounds(step):
+                    operand = operand + signs(operand.shape) * true.storing.get(index, 0.0)
                 operand = leaf(operand, precision(trace.dtypes[index]))
                 if index in trace.sources and not by_sources:
                     operand = operand.detached
@@ -111,9 +149,20 @@ def _shifted(result: Rounded, signs: Callable[[Any], Any] | None) -> np.ndarray:
     return np.asarray(result.value + signs(result.shape) * finite)
 
 
-def pull_cotangents(
-    evaluation: Evaluation, outputs: Mapping[int, np.ndarray]
-) -> dict[int, np.ndarray]:
+@dataclass(frozen=True)
+class Cotangents:
+    """What an output's cotangents are, pulled back to each value of a trace.
+
+    Args:
+        total: value index → cotangent.
+        spread: value index → Σ |part| over the steps that use the value; |total| with one user.
+    """
+
+    total: dict[int, np.ndarray]
+    spread: dict[int, np.ndarray]
+
+
+def pull_cotangents(evaluation: Evaluation, outputs: Mapping[int, np.ndarray]) -> Cotangents:
     """The cotangents of all values, from those of the outputs.
 
     A slope that is infinite stays so: the bound behind it is infinite.
@@ -121,9 +170,9 @@ def pull_cotangents(
     Args:
         outputs: value index → cotangent.
     """
-    cotangents = dict(outputs)
+    total, spread = dict(outputs), {index: np.abs(v) for index, v in outputs.items()}
     for evaluated in reversed(evaluation.steps):
-        present = [(x, cotangents[k]) for k, x in evaluated.results if k in cotangents]
+        present = [(x, total[k]) for k, x in evaluated.results if k in total]
         if not present:
             continue
         leaves = [x for _, x in evaluated.leaves]
@@ -141,6 +190,7 @@ def pull_cotangents(
             part = np.real(gradient.value).reshape(x.shape)
             part = np.where(np.isnan(part), undefined, part)
             with np.errstate(invalid="ignore"):
-                total = cotangents.get(index, 0.0) + part
-            cotangents[index] = np.where(np.isnan(total), np.inf, total)
-    return cotangents
+                sum_of_parts = total.get(index, 0.0) + part
+            total[index] = np.where(np.isnan(sum_of_parts), np.inf, sum_of_parts)
+            spread[index] = spread.get(index, 0.0) + np.abs(part)
+    return Cotangents(total, spread)

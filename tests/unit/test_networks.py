@@ -133,7 +133,8 @@ def test_an_operator_gives_torchs_value_and_gradient(name: str) -> None:
     assert not network.uncertified
     np.testing.assert_allclose(network.value.numpy(), wanted.numpy(), rtol=1e-13, atol=1e-13)
     evaluation = evaluate_trace(trace, Precision.of, by_sources=True)
-    cotangents = pull_cotangents(evaluation, {trace.outputs[0]: 2 * network.value.numpy()})
+    seeds = {trace.outputs[0]: 2 * network.value.numpy()}
+    cotangents = pull_cotangents(evaluation, seeds).total
     sources = {k: x for k, x in trace.sources.items() if k in cotangents}
     for original, gradient in zip([X, Y, Z, B, C], wanted_gradients, strict=True):
         if gradient is not None:
