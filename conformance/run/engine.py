@@ -147,7 +147,9 @@ class Engine:
                 if run_place in entry.seen
             ]:
                 return verdicts.stale_verdict(item, stale_entries)
-        excuses = Excuses(tuple(entries.values()), EVERY_CHECK[item.check])
+        # The backend's own come first: an inherited one excuses only what the base fails, too.
+        own_first = sorted(entries.values(), key=lambda entry: bool(entry.base))
+        excuses = Excuses(tuple(own_first), EVERY_CHECK[item.check])
         stream = self.stream(item)
         self.note("drawing", 0, 0)
         log = Log(stream.cases())

@@ -21,7 +21,13 @@ from conformance.generation.drawing import draw_cases
 from conformance.items import verdicts
 from conformance.items.planning import Item
 from conformance.items.stream import MAX_ROUNDS, count_structures, min_structures
-from conformance.known.entry import KnownFailureError, load_entries, parse_entries, shipped_entries
+from conformance.known.entry import (
+    KnownFailure,
+    KnownFailureError,
+    load_entries,
+    parse_entries,
+    shipped_entries,
+)
 from conformance.known.matches import Excuses
 from conformance.layers.documented import find_quote
 from conformance.layers.encoding import decode_case, encode_case
@@ -509,6 +515,17 @@ def test_shipped_entries_of_torch_are_inherited_by_name() -> None:
     assert len(inherited) == len(own)
     assert all(entry.base == "torch" for entry in inherited)
     assert all(not entry.base for entry in load_entries("torch", base="torch"))
+
+
+def test_an_entry_of_its_own_excuses_before_an_inherited_one() -> None:
+    functions = SimpleNamespace(relu=lambda x, inplace=False: torch.relu(x) + 1)
+    backend = ModuleBackend("mine", functional=functions, base="torch")
+    layer, check = "functional.relu", "values"
+    own = KnownFailure(layer, check, "wrong value: one too much")
+    inherited = replace(own, reason="wrong value: of torch", base="torch")
+    item = Item(layer, check, "float32", "cpu")
+    assert Engine(backend, 20, 0, [inherited, own]).run(item).status == "known"
+    assert Engine(backend, 20, 0, [inherited]).run(item).status == "failed"
 
 
 def test_calls_accepted_on_purpose_are_counted_though_the_process_was_lost() -> None:
