@@ -90,7 +90,10 @@ WITH_TORCH = {
             "kernel_folder",
             "operator_trace",
         ),
-        *(f"adapters.{name}" for name in ("torch", "torch.compile", "torch.export")),
+        *(
+            f"adapters.{name}"
+            for name in ("torch", "torch.compile", "torch.decomposed", "torch.export")
+        ),
         *("adapters.onnx.onnxruntime_export", "adapters.keras", "adapters.keras.attention"),
     )
 }
