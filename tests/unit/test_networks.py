@@ -240,6 +240,22 @@ def test_a_kink_within_a_result_s_bound_is_no_false_alarm(dtype: Any) -> None:
             assert not trace_bounds(network, (x,), {}, None).find_fault(network(x))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_a_value_may_be_stored_for_one_user_and_not_for_another(dtype: Any) -> None:
+    weight, x = _numbers(8, 16).to(dtype), _numbers(4, 16, seed=2).to(dtype)
+
+    def network(x: Any) -> Any:
+        scores = F.linear(x, weight)
+        return scores - scores.amax(-1, keepdim=True)
+
+    wide = x.float() @ weight.float().T  # a fused kernel, which stores the maximum only
+    got = (wide - wide.amax(-1, keepdim=True).to(dtype).float()).to(dtype)
+    assert (got.amax(-1) != 0).any()
+    want = trace_bounds(network, (x,), {}, None)
+    assert not want.find_fault(got)
+    assert want.margin(got + 0.25) > 1
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_an_answer_without_finite_numbers_is_wrong(number: float) -> None:
     network, x = Attention(), _numbers(2, 5, 16)
