@@ -23,14 +23,14 @@ class DrawnNetwork(nn.Module):
 
     def __init__(self, names: Sequence[str], blocks: Sequence[Any]) -> None:
         super().__init__()
-        self.names, self._blocks = tuple(names), list(blocks)
+        self.names = tuple(names)
         self.layers = nn.ModuleList(x for x in blocks if isinstance(x, nn.Module))
-        self.places = [x if not isinstance(x, nn.Module) else None for x in blocks]
+        self._functions = [None if isinstance(x, nn.Module) else x for x in blocks]
 
     def forward(self, x: Any) -> Any:
         """Run the blocks."""
         modules = iter(self.layers)
-        for function in self.places:
+        for function in self._functions:
             x = (function or next(modules))(x)
         return x
 

@@ -9,7 +9,8 @@ roots round to the nearest number; other functions round up or down at random.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -123,7 +124,7 @@ class ReorderedMode(TorchDispatchMode):
 
 
 def _matmul(mode: ReorderedMode, a: Any, b: Any) -> Any:
-    with _off(mode):
+    with _paused():
         return mode.add_products(a.unsqueeze(-2), b.transpose(-1, -2).unsqueeze(-3))
 
 
@@ -138,10 +139,10 @@ def _sum(
 ) -> Any:
     axes = range(x.ndim) if dim is None or dim == [] else [d % x.ndim for d in np.atleast_1d(dim)]
     if not x.is_floating_point():
-        with _off(mode):
+        with _paused():
             return torch.sum(x, tuple(axes), keepdim=keepdim)
     kept = [d for d in range(x.ndim) if d not in axes]
-    with _off(mode):
+    with _paused():
         rows = x.permute(*kept, *axes).reshape(*(x.shape[d] for d in kept), -1)
         total = mode.add_products(rows, torch.ones(rows.shape[-1], dtype=torch.float64))
         if keepdim:
@@ -173,7 +174,7 @@ def _convolution(
     assert not transposed
     assert groups == 1
     assert x.ndim == 4
-    with _off(mode):
+    with _paused():
         kernel = tuple(weight.shape[2:])
         columns = torch.nn.functional.unfold(
             x, kernel, dilation=dilation, padding=padding, stride=stride
@@ -188,17 +189,14 @@ def _convolution(
     return sums if bias is None else sums + bias.reshape(-1, 1, 1)
 
 
-class _off:  # noqa: N801 - reads as a statement
-    """Pause a mode: operators inside run as they are."""
-
-    def __init__(self, mode: ReorderedMode) -> None:
-        self._guard = torch._C._DisableTorchDispatch()
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *error: object) -> None:
-        del self._guard
+@contextmanager
+def _paused() -> Iterator[None]:
+    """Run operators inside as they are."""
+    guard = torch._C._DisableTorchDispatch()
+    try:
+        yield
+    finally:
+        del guard
 
 
 _OWN = {
