@@ -141,9 +141,9 @@ def _sum(
     if not x.is_floating_point():
         with _paused():
             return torch.sum(x, tuple(axes), keepdim=keepdim)
-    kept = [d for d in range(x.ndim) if d not in axes]
+    other_axes = [d for d in range(x.ndim) if d not in axes]
     with _paused():
-        rows = x.permute(*kept, *axes).reshape(*(x.shape[d] for d in kept), -1)
+        rows = x.permute(*other_axes, *axes).reshape(*(x.shape[d] for d in other_axes), -1)
         total = mode.add_products(rows, torch.ones(rows.shape[-1], dtype=torch.float64))
         if keepdim:
             total = total.reshape([1 if d in axes else n for d, n in enumerate(x.shape)])

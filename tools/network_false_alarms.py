@@ -62,8 +62,8 @@ def main() -> int:
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.networks)
     with ProcessPoolExecutor(options.jobs) as pool:
-        found = pool.map(check_network, seeds, [options.answers] * len(seeds))
-        rows = [row for of_network in found for row in of_network]
+        rows_by_network = pool.map(check_network, seeds, [options.answers] * len(seeds))
+        rows = [row for rows_of_one in rows_by_network for row in rows_of_one]
     for dtype in DTYPES:
         count: Counter[str] = Counter()
         for row in (x for x in rows if x["dtype"] == dtype):

@@ -115,11 +115,13 @@ def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
 def find_first_wrong(subject: Subject, failing: CheckedCall) -> CheckedCall:
     """A failing call with the first submodule that is wrong, if the implementation shows it."""
     inputs = make_inputs(subject, failing)
+    if inputs is None:
+        return failing
     try:
-        outputs = run_modules(subject.fast, _copied(inputs or []))
+        outputs = run_modules(subject.fast, _copied(inputs))
     except Exception:  # the call itself may have failed so
         return failing
-    if not outputs or inputs is None:
+    if not outputs:
         return failing
     want = trace_bounds(subject.module, inputs, {}, subject.numerics)
     return replace(failing, first_wrong=want.find_first_fault(outputs))

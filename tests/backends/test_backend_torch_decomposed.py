@@ -24,9 +24,9 @@ _verdict = partial(verdict, examples=40)
 )
 @pytest.mark.parametrize("check", ["values", "gradients", "layout"])
 def test_decompositions_pass(layer: str, check: str) -> None:
-    found = _verdict(decomposed.backend, layer, check)
-    assert found.status in ("passed", "known"), found.message
-    assert found.comparisons
+    item_verdict = _verdict(decomposed.backend, layer, check)
+    assert item_verdict.status in ("passed", "known"), item_verdict.message
+    assert item_verdict.comparisons
 
 
 def test_operators_run_by_their_decomposition_forward_and_backward() -> None:

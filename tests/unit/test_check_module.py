@@ -178,8 +178,8 @@ def test_onnx_runtime_is_an_implementation(capsys: Any) -> None:
     want = bounds(module, x)
     assert not want.find_first_fault(run_modules(ExportedModule(module), [x]))
     module[1].approximate = "tanh"  # the bounds are those of before
-    found = want.find_first_fault(run_modules(ExportedModule(module), [x]))
-    assert found.startswith("1: output 0")
+    fault = want.find_first_fault(run_modules(ExportedModule(module), [x]))
+    assert fault.startswith("1: output 0")
 
 
 @pytest.mark.parametrize(

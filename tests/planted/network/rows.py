@@ -117,11 +117,11 @@ def expert_mix(x: Tensor, rescale: bool = True) -> Tensor:
     gates = torch.softmax(router(x), dim=-1)
     first = gates.amax(dim=-1, keepdim=True)
     second = torch.where(gates == first, 0.0, gates).amax(dim=-1, keepdim=True)
-    kept = torch.where(gates >= second, gates, 0.0)
+    weights = torch.where(gates >= second, gates, 0.0)
     if rescale:
-        kept = kept / kept.sum(dim=-1, keepdim=True)
+        weights = weights / weights.sum(dim=-1, keepdim=True)
     answers = torch.einsum("nd,edo->neo", x, expert_weights)
-    return torch.einsum("ne,neo->no", kept, answers)
+    return torch.einsum("ne,neo->no", weights, answers)
 
 
 def router_entropy(x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """torch with the decompositions that inductor lowers operators to, but without compilation.
 
 Each operator of ATen that a layer runs, forward and backward, is replaced by its decomposition,
-which runs at once. So a wrong formula or shape shows in milliseconds; a divergence that only
-`torch-compile` shows is one of tracing, fusion or generated code.
+which runs at once. A divergence that only `torch-compile` shows is one of tracing, fusion or
+generated code.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def _infer_shapes(operator: Any, args: Any, keywords: Mapping[str, Any]) -> None
         return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
 
     args, keywords = tree_map_only(torch.Tensor, without_values, (args, keywords))
+    # Not every operator has shape inference, and some of it checks numbers that are no flags.
     with suppress(NotImplementedError, TypeError):
         operator(*args, **keywords)
 
@@ -105,9 +106,15 @@ def _functional_form(operator: Any) -> Any:
 class DecomposedLayer(ModuleLayer):
     """A layer whose calls and gradients run decomposed."""
 
-    def _forward(self, *inputs: Any, **keywords: Any) -> Any:
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """Call without recording a gradient."""
         with DecomposeMode():
-            return super()._forward(*inputs, **keywords)
+            return super().__call__(*inputs, **keywords)
+
+    def forward_grad(self, *inputs: Any, **keywords: Any) -> Any:
+        """Call while gradients are recorded."""
+        with DecomposeMode():
+            return super().forward_grad(*inputs, **keywords)
 
     def accumulate(
         self, inputs: Sequence[Any], calls: Sequence[Sequence[Sequence[Any]]], **keywords: Any
