@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from conformance.model.case import Numerics
+from conformance.model.case import Numerics, Unsupported
 from conformance.networks.bounds import NetworkBounds, trace_bounds
 from conformance.networks.intermediates import run_modules
 from conformance.networks.probes import Margin
@@ -101,6 +101,9 @@ def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
     try:
         with torch.no_grad():
             got = subject.fast(*_copied(inputs))
+    except Unsupported as error:
+        text = f"the implementation does not support it: {error}"
+        return replace(call, status="not certified", text=text)
     except Exception as error:
         text = f"it raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return replace(call, status="wrong", text=text)

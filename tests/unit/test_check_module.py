@@ -182,6 +182,16 @@ def test_onnx_runtime_is_an_implementation(capsys: Any) -> None:
     assert fault.startswith("1: output 0")
 
 
+def test_what_an_implementation_does_not_support_is_not_certified(capsys: Any) -> None:
+    unsupported = "from conformance import Unsupported\n" + NEW.replace(
+        "return torch", "raise Unsupported('no kernel for it')\n        return torch"
+    )
+    status, out = _check(capsys, unsupported)
+    assert status == 1
+    assert "not certified" in out
+    assert "does not support it: no kernel for it" in out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
