@@ -41,8 +41,8 @@ NO_BUG = "no bug"
 """The class of entries that are not findings: no implementation could pass, or our bound fails."""
 
 BACKENDS = (
-    "torch", "torch-compile", "torch-decomposed", "torch-meta", "onnxruntime", "onnx-reference", "openvino",
-    "mlx", "jax", "flax", "keras", "tinygrad",
+    "torch", "torch-compile", "torch-decomposed", "torch-meta", "onnxruntime", "onnx-reference",
+    "openvino", "mlx", "jax", "flax", "keras", "tinygrad",
 )  # fmt: skip
 """Files, in the page's order; a bug that torch has too is listed with torch."""
 
