@@ -48,6 +48,7 @@ class Hooks:
             an empty text after it.
         interrupted: whether Ctrl-C was pressed, if the backend runs in pytest's own process.
         expendable: whether the process exists only to run a backend, and may end with it.
+        dry_run: whether calls are made only so that the backend compiles them: nothing is compared.
     """
 
     on_member: Callable[[str], None] | None = None
@@ -55,6 +56,7 @@ class Hooks:
     on_inner_call: Callable[[str], None] | None = None
     interrupted: Callable[[], bool] = never_interrupted
     expendable: bool = False
+    dry_run: bool = False
 
 
 HOOKS: ContextVar[Hooks] = ContextVar("HOOKS", default=Hooks())  # noqa: B039 - it is frozen

@@ -63,6 +63,7 @@ from conformance.model.finding import Finding
 from conformance.model.grades import EXACT, WRONG
 from conformance.model.protocols import Backend
 from conformance.model.untrusted import exception_text
+from conformance.run.dry_run import make_dry_runs
 from conformance.run.stale import find_not_failing
 
 # Seconds that an item may continue with its other cases after the first failure.
@@ -195,6 +196,8 @@ class Engine:
         """Run all cases in turn, and build the verdict from their outcomes."""
         excuses, log = context.excuses, context.log
         failures: dict[str, list[int]] = {}
+        cases = context.stream.cases()
+        make_dry_runs(self, context, cases, self._first_round_order(cases))
         for index, case in self._case_order(context):
             if failures and log.seconds_since_first_failure() > MAX_SURVEY_SECONDS:
                 break

@@ -129,11 +129,14 @@ METHODS_RETURNING: dict[str, tuple[int, str, str, int | tuple[int, ...]]] = {
     "numerics-in-a-dtype-that-is-none": (
         0, "numerics", "return Numerics(accumulation='float31')", LATE,
     ),
+    "dry_run-raises": (7, "dry_run", "raise RuntimeError('boom')", LATE),
+    "dry_run-raises-what-has-no-text": (7, "dry_run", "raise Unprintable", LATE),
     "numerics-with-unhashable-names": (0, "numerics", "return Numerics(inexact=([],))", LATE),
 }  # fmt: skip
 HANGING = {
     "offers-hangs": method_source("offers", "time.sleep(1000)"),
     "numerics-hangs": method_source("numerics", "time.sleep(1000)"),
+    "dry_run-hangs": method_source("dry_run", "time.sleep(1000)"),
     "compile_seconds-hangs": "@property\ndef compile_seconds(self):\n    time.sleep(1000)\n",
 }
 # A class that claims to be Numerics, with a value that Numerics refuses.

@@ -3,6 +3,8 @@
 Shapes are static, and `fullgraph=True`: a graph break ends the call, which counts as Unsupported.
 `fallbacks()` reports a call in which no compiled graph ran. Kernels that inductor itself takes from
 ATen (convolution, matrix product) do not count as a fallback.
+
+In a dry run, graphs return zeros, and the C++ kernels of all graphs are compiled together.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from typing import Any
 import torch
 import torch._dynamo
 import torch._inductor.config
-from torch._inductor.compile_fx import compile_fx
+from torch._inductor.compile_fx import compile_fx, compile_fx_inner
 
+from conformance.backends.adapters.torch.kernel_batch import compile_together
 from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.model.case import Call, Unsupported
 
-# Compiled graphs until dynamo is reset, because each takes memory and adds guards to check.
+# Compiled graphs after which dynamo is reset at the next layer: each takes memory, and adds guards
+# to check.
 MAX_GRAPHS = 400
 # Beyond its own limit of 8 recompilations, torch runs a call uncompiled, or refuses it.
 _NO_LIMIT = 1_000_000
@@ -35,17 +39,24 @@ def _configure() -> None:
     torch._functorch.config.donated_buffer = False
     # The workers of xdist already use all cores.
     torch._inductor.config.compile_threads = 1
+    # After each compilation torch flushes the CPU's caches to time the guards: 26 ms for a log.
+    if hasattr(torch._dynamo.guards, "profile_guard_manager"):
+        torch._dynamo.guards.profile_guard_manager = lambda *arguments: 0.0
 
 
 class _CountingInductor:
-    """Inductor that counts its compiled graphs and their runs."""
+    """Inductor that counts its compiled graphs and their runs.
+
+    While `returns_zeros` is set, compiled graphs, forward and backward, do not run.
+    """
 
     def __init__(self) -> None:
         self.compiled = self.runs = 0
+        self.returns_zeros = False
 
     def __call__(self, graph: Any, inputs: Sequence[Any]) -> Callable[..., Any]:
         """Compile a graph into a function that counts its runs."""
-        compiled: Any = compile_fx(graph, inputs)
+        compiled: Any = compile_fx(graph, inputs, inner_compile=self._compile_inner)
         self.compiled += 1
 
         def run(*arguments: Any) -> Any:
@@ -53,6 +64,31 @@ class _CountingInductor:
             return compiled(*arguments)
 
         return run
+
+    def _compile_inner(self, graph: Any, inputs: Sequence[Any], **options: Any) -> Any:
+        """Compile a graph of ATen operators, forward or backward."""
+        compiled: Any = compile_fx_inner(graph, inputs, **options)
+        (outputs,) = graph.graph.output_node().args
+
+        def run(arguments: list[Any]) -> Any:
+            if not self.returns_zeros:
+                return compiled(arguments)
+            arguments.clear()
+            return [
+                _make_zeros(x.meta["val"] if isinstance(x, torch.fx.Node) else x) for x in outputs
+            ]
+
+        run._boxed_call = True  # type: ignore[attr-defined]
+        return run
+
+
+def _make_zeros(like: Any) -> Any:
+    """Zeros with the shape and strides of a tensor without memory; anything else as it is."""
+    if not isinstance(like, torch.Tensor):
+        return like
+    size = 1 + sum((n - 1) * stride for n, stride in zip(like.shape, like.stride(), strict=True))
+    memory = torch.zeros(max(size, 0), dtype=like.dtype, device=like.device)
+    return memory.as_strided(like.shape, like.stride())
 
 
 class CompiledLayer(ModuleLayer):
@@ -98,12 +134,13 @@ class CompiledLayer(ModuleLayer):
 class CompileBackend(ModuleBackend):
     """torch's layers, compiled by inductor."""
 
-    compile_seconds = 1.5
-    budget = "700"
+    compile_seconds = 1.5  # of a call that no dry run has compiled
+    budget = "1200"
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._inductor, self._graphs_at_reset = _CountingInductor(), 0
+        self._layer = ""
         _configure()
 
     def info(self) -> Mapping[str, str]:
@@ -121,15 +158,27 @@ class CompileBackend(ModuleBackend):
         return super().devices()
 
     def build(self, call: Call) -> CompiledLayer:
-        """Build the module or function; its first call compiles it."""
-        if self._inductor.compiled - self._graphs_at_reset > MAX_GRAPHS:
-            torch._dynamo.reset()
-            self._graphs_at_reset = self._inductor.compiled
+        """Build the module or function; its first call compiles it, unless a dry run has."""
+        # Not within a layer, whose graphs of a dry run are still to run.
+        if call.layer != self._layer:
+            self._layer = call.layer
+            if self._inductor.compiled - self._graphs_at_reset > MAX_GRAPHS:
+                torch._dynamo.reset()
+                self._graphs_at_reset = self._inductor.compiled
         layer = super().build(call)
         compiled = torch.compile(
             layer.function, fullgraph=True, dynamic=False, backend=self._inductor
         )
         return CompiledLayer(call, layer.module, compiled, self._inductor)
+
+    def dry_run(self, make_calls: Callable[[], None]) -> None:
+        """Compile the graphs of calls without running them."""
+        self._inductor.returns_zeros = True
+        try:
+            with compile_together():
+                make_calls()
+        finally:
+            self._inductor.returns_zeros = False
 
 
 def _find_compiler() -> str:
