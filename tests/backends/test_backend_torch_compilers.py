@@ -211,7 +211,7 @@ def test_dear_backends_have_a_budget_and_more_time_for_a_case(
 
     backend = CompileBackend("torch-compile")
     assert budget_of(backend) == "1200"
-    assert budget_of(torch_export.backend) == "700"
+    assert budget_of(torch_export.backend) == "900"
     assert budget_of(torch_meta.backend) is None
     assert timeout_of(torch_meta.backend) == 30 < timeout_of(torch_export.backend)
     extra_seconds = timeout_of(backend) - 30

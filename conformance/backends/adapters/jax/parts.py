@@ -21,7 +21,7 @@ jax.config.update("jax_enable_x64", True)  # otherwise JAX converts float64 to f
 class JaxBackend(NamedActivations):
     """A backend on the CPU with the arrays and activations of JAX."""
 
-    compile_seconds, budget = 0.2, "700"
+    compile_seconds, budget = 0.2, "900"
     namespace, library_names = jax.nn, {**LIBRARY_NAMES, "softsign": "soft_sign"}
 
     def numerics(self, dtype: str) -> Numerics:

@@ -41,7 +41,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
 
     name = "mlx"
     # MLX compiles its activations, and each case of a known crash runs in a fork of the process.
-    budget = "700"
+    budget = "900"
 
     def __init__(self) -> None:
         super().__init__()

@@ -174,7 +174,7 @@ class GraphBackend:
     # Whether a model contains the shapes of its inputs, and a module's state.
     fixed_shapes = False
     constant_state = True
-    budget = "700"
+    budget = "900"
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -91,7 +91,7 @@ class ExportBackend(ModuleBackend):
     """torch's layers, run as exported programs."""
 
     # Each structure needs two programs, with and without recorded gradients.
-    compile_seconds, budget = 0.1, "700"
+    compile_seconds, budget = 0.1, "900"
 
     def __init__(self, name: str) -> None:
         super().__init__(name, stored=TORCH_STORED)
