@@ -280,6 +280,7 @@ def transformer(
     **arguments: Any,
 ) -> Rounded | Choices:
     """The decoder of the target and the encoded source; each stack ends with a norm."""
+    arguments = {"d_model": 512, "nhead": 8, **arguments}
     layer_arguments = LayerArguments(**arguments)
     pairs = tuple(arguments.items())
     norm = (
