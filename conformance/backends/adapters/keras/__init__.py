@@ -16,6 +16,7 @@ import torch
 
 from conformance.backends.adapters.keras.activations import Activations
 from conformance.backends.adapters.keras.attention import Attention
+from conformance.backends.adapters.keras.losses import Losses
 from conformance.backends.adapters.keras.normalization import Normalization
 from conformance.backends.adapters.keras.parts import argument_pairs, build_layer, keras
 from conformance.backends.adapters.keras.windows import Windows
@@ -30,13 +31,14 @@ from conformance.model.case import Call, Numerics, Unsupported
 _RECURRENT = {"RNN": "SimpleRNN", "LSTM": "LSTM", "GRU": "GRU"}
 
 
-class Keras(Activations, Attention, Normalization, Windows):
+class Keras(Activations, Attention, Losses, Normalization, Windows):
     """Keras 3 on torch."""
 
     name, base = "keras", "torch"
     # keras.layers.Conv1D documents that 'same' keeps the size where strides is 1, that the word is
-    # case-insensitive, and that it may be 'causal'.
-    accepts = ("'same' with a stride", "unknown padding string")
+    # case-insensitive, and that it may be 'causal'. keras.losses.SparseCategoricalCrossentropy
+    # documents classes as floating point numbers.
+    accepts = ("'same' with a stride", "unknown padding string", "indices of another dtype")
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""Keras's attention: `MultiHeadAttention`, whose masks are true where a query sees a key.
+"""Keras's attention: `keras.ops.dot_product_attention` and `MultiHeadAttention`.
 
-A mask has axes for queries and keys, and holds for all heads. There are no masks of numbers. The
-layer returns the weights of each head before the dropout, and not their mean.
+The function's axes are batch, length, head and feature. Masks of booleans are true where a query
+sees a key. The layer's mask has axes for queries and keys, and holds for all heads; it is never of
+numbers. The layer returns the weights of each head before the dropout, and not their mean.
 """
 
 from __future__ import annotations
@@ -19,6 +20,34 @@ from conformance.model.case import Call, Unsupported
 
 class Attention(FunctionBackend):
     """The part of Keras's adapter for attention."""
+
+    @implements("functional.scaled_dot_product_attention")
+    def scaled_dot_product_attention(
+        self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, *,
+        is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+    ) -> Any:  # fmt: skip
+        """`keras.ops.dot_product_attention`; missing axes of batch and heads are added."""
+        ranks = {query.ndim, key.ndim, value.ndim}
+        if ranks not in ({2}, {3}, {4}):
+            raise Unsupported(f"a query of {query.ndim} axes")
+        if key.shape != value.shape:
+            raise Unsupported("values of another shape than keys")
+        heads = -3 if enable_gqa and query.ndim > 2 else -2
+        if query.shape[:heads] != key.shape[:heads]:
+            raise Unsupported("leading axes that are broadcast")
+        if is_causal and attn_mask is not None:
+            raise ValueError("attn_mask with is_causal=True")
+        leading = (None,) * (4 - query.ndim)
+        mask = attn_mask
+        if mask is not None and mask.ndim > 2:
+            mask = mask[leading]
+        is_bias = mask is not None and mask.dtype != torch.bool
+        y = keras.ops.dot_product_attention(
+            *(x[leading].swapaxes(1, 2) for x in (query, key, value)),
+            bias=mask if is_bias else None, mask=None if is_bias else mask, scale=scale,
+            is_causal=is_causal,
+        ).swapaxes(1, 2)  # fmt: skip
+        return y[(0,) * len(leading)]
 
     @implements("MultiheadAttention")
     def multihead_attention(

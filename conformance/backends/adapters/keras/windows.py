@@ -1,15 +1,14 @@
-"""Keras's pooling, padding, upsampling and losses.
+"""Keras's pooling, padding and upsampling.
 
 Pooling uses only 'valid' padding, because 'same' depends on the length. Layers need a batch, which
-the adapter adds, and accept channels first. Losses are means, because for other reductions Keras
-first takes the mean along the last axis.
+the adapter adds, and accept channels first.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from conformance.backends.adapters.keras.parts import call_layer, keras
+from conformance.backends.adapters.keras.parts import call_layer
 from conformance.backends.adapters.names import names_for_dims, spatial_dims
 from conformance.backends.adapters.shared import State, check_rank, require_supported
 from conformance.backends.adapters.windows import (
@@ -20,17 +19,13 @@ from conformance.backends.adapters.windows import (
     pooling_window,
 )
 from conformance.backends.function import FunctionBackend, implements
-from conformance.model.case import Call, Unsupported, bare_name
+from conformance.model.case import Call, Unsupported
 
 _CHANNELS_FIRST = {"data_format": "channels_first"}
-_LOSSES = {
-    "MSELoss": "MeanSquaredError", "mse_loss": "MeanSquaredError",
-    "L1Loss": "MeanAbsoluteError", "l1_loss": "MeanAbsoluteError",
-}  # fmt: skip
 
 
 class Windows(FunctionBackend):
-    """The part of Keras's adapter for pooling, padding, upsampling and losses."""
+    """The part of Keras's adapter for pooling, padding and upsampling."""
 
     @implements(*names_for_dims("MaxPool{}d", "AvgPool{}d"), ignores=("count_include_pad",))
     def pool(
@@ -88,35 +83,6 @@ class Windows(FunctionBackend):
             raise Unsupported(f"scale_factor={scale_factor!r}")
         repeats = tuple(int(f) for f in factors)
         return _call_batched(f"UpSampling{dims}D", call, x, dims, size=repeats, **_CHANNELS_FIRST)
-
-    @implements("MSELoss", "L1Loss", "functional.mse_loss", "functional.l1_loss")
-    def loss(
-        self, state: State, input: Any, target: Any, weight: Any = None, *, call: Call,
-        reduction: str = "mean",
-    ) -> Any:  # fmt: skip
-        """`MeanSquaredError` and `MeanAbsoluteError`."""
-        _require_mean(input, target, weight, reduction)
-        name = _LOSSES[bare_name(call.layer)]
-        return getattr(keras.losses, name)(dtype=call.dtype)(target, input)
-
-    @implements("HuberLoss", "functional.huber_loss")
-    def huber(
-        self, state: State, input: Any, target: Any, weight: Any = None, *, call: Call,
-        reduction: str = "mean", delta: float = 1.0,
-    ) -> Any:  # fmt: skip
-        """`Huber`, as a mean of operands of one shape."""
-        _require_mean(input, target, weight, reduction)
-        return keras.losses.Huber(delta=delta, dtype=call.dtype)(target, input)
-
-
-def _require_mean(input: Any, target: Any, weight: Any, reduction: str) -> None:
-    require_supported(reduction=(reduction, "mean"))
-    if input.shape != target.shape:
-        raise Unsupported("shapes that are broadcast")
-    if weight is not None:
-        raise Unsupported("weight")
-    if input.ndim == 0:
-        raise Unsupported("an input of no axes")
 
 
 def _call_batched(name: str, call: Call, x: Any, dims: int, **arguments: Any) -> Any:
