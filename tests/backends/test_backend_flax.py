@@ -30,6 +30,7 @@ _status = partial(status, adapter.backend, examples=20)
         ("Dropout", "values", "float32"),
         ("ELU", "gradients", "float32"),
         ("MultiheadAttention", "values", "float32"),
+        ("functional.scaled_dot_product_attention", "values", "float32"),
     ],
 )
 def test_items_pass(layer: str, check: str, dtype: str) -> None:
@@ -108,3 +109,20 @@ def test_attention_has_neither_masks_of_numbers_nor_mean_weights(
     x = built.put(np.ones((1, 2)))
     with pytest.raises(Unsupported, match=reason):
         built(x, x, x, None, None if mask is None else built.put(mask), **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "width", "reason"),
+    [
+        ({"scale": 2.0}, 2, "scale=2.0"),
+        ({}, 1, "leading axes that are broadcast"),
+    ],
+)
+def test_the_function_of_attention_has_one_scale_and_broadcasts_nothing(
+    given: dict[str, Any], width: int, reason: str
+) -> None:
+    layer = "functional.scaled_dot_product_attention"
+    built = adapter.backend.build(Call(layer, given, {}, "float32", "cpu"))
+    query, key = built.put(np.ones((2, 1, 3))), built.put(np.ones((width, 1, 3)))
+    with pytest.raises(Unsupported, match=reason):
+        built(query, key, key)

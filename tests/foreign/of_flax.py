@@ -58,6 +58,22 @@ class PaddingNotCounted(Flax):
         return y.astype(x.dtype)
 
 
+@plant(FAITHFUL, "functional.scaled_dot_product_attention")
+class NumbersHide(Flax):
+    """A mask of numbers hides the keys at 0, and is not added to the scores."""
+
+    @implements(
+        "functional.scaled_dot_product_attention",
+        passes=("dropout_p", "enable_gqa", "scale", "is_causal"),
+    )
+    def attention_with_hiding_numbers(
+        self, state: Any, query: Any, key: Any, value: Any, mask: Any = None, **arguments: Any
+    ) -> Any:
+        """A mask of booleans."""
+        mask = mask if mask is None else mask != 0
+        return self.scaled_dot_product_attention(state, query, key, value, mask, **arguments)
+
+
 plant_around(
     __name__, Flax, FAITHFUL,
     {

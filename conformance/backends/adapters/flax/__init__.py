@@ -2,7 +2,7 @@
 
 Flax expects channels last, so the adapter moves axes. Its recurrent layers have one layer and one
 direction; all else is Unsupported. Where torch adds two biases, Flax has one, which gets their sum.
-Its activations are those of `jax.nn`. It has no functions with weights.
+Its activations are those of `jax.nn`. It has no functions with weights and no losses.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
-"""Flax's attention: `nnx.MultiHeadAttention`, whose masks are true where a query sees a key.
+"""Flax's attention: `nnx.dot_product_attention` and `nnx.MultiHeadAttention`.
 
-It has no masks of numbers, and keys and values have the same number of features. It returns the
-weights of each head before the dropout, and not their mean.
+The function's axes are batch, length, head and feature, and it always divides by √E. Masks of
+booleans are true where a query sees a key. The layer has no masks of numbers, and its keys and
+values have the same number of features. It returns the weights of each head before the dropout, and
+not their mean.
 """
 
 from __future__ import annotations
 
+import math
 from itertools import count
 from typing import Any
 
@@ -27,6 +30,40 @@ class Attention(FunctionBackend):
         super().__init__(name)
         self._call_count = count()
 
+    @implements("functional.scaled_dot_product_attention", passes=("scale", "is_causal"))
+    def scaled_dot_product_attention(
+        self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, *,
+        dropout_p: float = 0.0, enable_gqa: bool = False, **arguments: Any,
+    ) -> Any:  # fmt: skip
+        """`nnx.dot_product_attention`, where several heads of queries may share one of keys."""
+        leading = -3 if enable_gqa else -2
+        if not query.shape[:leading] == key.shape[:leading] == value.shape[:leading]:
+            raise Unsupported("leading axes that are broadcast")
+        inputs = (query, key, value, attn_mask, self._random_key(dropout_p))
+        return self._compute_dot_product(state, *inputs, rate=dropout_p, **arguments)
+
+    def _random_key(self, rate: float) -> Any:
+        """Another key for each call that drops out."""
+        return jax.random.fold_in(jax.random.key(0), next(self._call_count)) if rate else None
+
+    @compiled
+    def _compute_dot_product(
+        self, state: State, query: Any, key: Any, value: Any, mask: Any, rng: Any, *, rate: float,
+        scale: float | None = None, is_causal: bool = False,
+    ) -> Any:  # fmt: skip
+        if scale is not None and scale * math.sqrt(query.shape[-1]) != 1:
+            raise Unsupported(f"scale={scale}")
+        if is_causal and mask is not None:
+            raise ValueError("attn_mask with is_causal=True")
+        lacks_heads = query.ndim == 2
+        q, k, v = ((x[None] if lacks_heads else x).swapaxes(-3, -2) for x in (query, key, value))
+        is_bias = mask is not None and mask.dtype != bool
+        y = nnx.dot_product_attention(
+            q, k, v, bias=mask if is_bias else None, mask=None if is_bias else mask,
+            broadcast_dropout=False, dropout_rng=rng, dropout_rate=rate, is_causal=is_causal,
+        ).swapaxes(-3, -2)  # fmt: skip
+        return y[0] if lacks_heads else y
+
     @implements(
         "MultiheadAttention",
         passes=(
@@ -44,8 +81,7 @@ class Attention(FunctionBackend):
         rate = dropout if training else 0.0
         if need_weights and rate:
             raise Unsupported("weights after a dropout")
-        rng = jax.random.fold_in(jax.random.key(0), next(self._call_count)) if rate else None
-        inputs = (query, key, value, key_padding_mask, attn_mask, rng)
+        inputs = (query, key, value, key_padding_mask, attn_mask, self._random_key(rate))
         return self._compute_attention(
             state, *inputs, call=call, rate=rate, sow_weights=need_weights, **arguments
         )
