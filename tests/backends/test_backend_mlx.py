@@ -12,7 +12,7 @@ from support import assert_declined, status
 
 pytest.importorskip("mlx.core")
 
-from conformance import Call
+from conformance import Call, Unsupported
 from conformance.backends.adapters import mlx as adapter
 
 _status = partial(status, adapter.backend)
@@ -24,7 +24,8 @@ _status = partial(status, adapter.backend)
         "Conv1d", "functional.conv2d", "LSTM", "GRU", "RNN", "Bilinear", "ReLU", "functional.tanh",
         "functional.gelu", "Softshrink", "LayerNorm", "functional.rms_norm", "Embedding",
         "Dropout3d", "UpsamplingBilinear2d", "Upsample",
-        "MultiheadAttention", "NLLLoss", "functional.gaussian_nll_loss",
+        "MultiheadAttention", "NLLLoss", "functional.gaussian_nll_loss", "functional.kl_div",
+        "TransformerEncoderLayer",
     ],
 )  # fmt: skip
 def test_values_pass(layer: str) -> None:
@@ -108,6 +109,7 @@ def test_what_it_lacks_is_declined(layer: str, arguments: dict[str, Any], reason
         ("RMSNorm", {"normalized_shape": 3}, (2, 3), "eps=None"),
         ("Dropout2d", {}, (2, 3, 4), "an input of 3 axes"),
         ("Softmax", {}, (2, 3), "dim=None"),
+        ("TransformerEncoderLayer", {"d_model": 2, "nhead": 1}, (1, 2), "initial values"),
         ("Upsample", {"scale_factor": 1.25}, (1, 1, 4), "scale_factor=1.25 of length 4"),
         ("Upsample", {"size": 4}, (1, 1, 4), "size=4"),
         ("functional.interpolate", {"scale_factor": 2.0, "mode": "bilinear", "antialias": True},
@@ -119,6 +121,31 @@ def test_what_other_families_lack_is_declined(
     layer: str, arguments: dict[str, Any], shape: tuple[int, ...], reason: str
 ) -> None:
     assert_declined(adapter.backend, layer, arguments, shape, reason)
+
+
+@pytest.mark.parametrize(
+    ("mask", "padding", "reason"),
+    [((1, 1), None, "a mask of bool"), (None, (1,), "masks of keys")],
+)
+def test_transformers_add_numbers_and_hide_no_keys(
+    mask: tuple[int, ...] | None, padding: tuple[int, ...] | None, reason: str
+) -> None:
+    sizes = {"in_proj_weight": (6, 2), "in_proj_bias": 6, "out_proj.weight": (2, 2)}
+    shapes = {f"self_attn.{k}": x for k, x in {**sizes, "out_proj.bias": 2}.items()}
+    shapes |= {"linear1.weight": (3, 2), "linear1.bias": 3, "linear2.weight": (2, 3)}
+    shapes |= dict.fromkeys(
+        ("linear2.bias", "norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"), 2
+    )
+    state = {name: np.ones(shape) for name, shape in shapes.items()}
+    arguments = {"d_model": 2, "nhead": 1, "dim_feedforward": 3}
+    built = adapter.backend.build(
+        Call("TransformerEncoderLayer", arguments, state, "float32", "cpu")
+    )
+    src = built.put(np.ones((1, 2)))
+    assert built.get(built(src)).shape == (1, 2)
+    masks = (None if x is None else built.put(np.zeros(x, bool)) for x in (mask, padding))
+    with pytest.raises(Unsupported, match=reason):
+        built(src, *masks)
 
 
 def test_running_statistics_are_updated() -> None:

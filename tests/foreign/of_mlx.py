@@ -249,6 +249,41 @@ class EpsIsAdded(Mlx):
         return self.gaussian_nll_loss(state, input, target, var + eps, **arguments)
 
 
+@plant(FAITHFUL, "KLDivLoss", "functional.kl_div")
+class BatchmeanIsMean(Mlx):
+    """The mean of a batch divides by all elements."""
+
+    @implements("KLDivLoss", "functional.kl_div", passes=("log_target",))
+    def kl_div_loss_by_elements(
+        self, state: Any, input: Any, target: Any, *, reduction: str = "mean", **arguments: Any
+    ) -> Any:
+        """Another divisor, where there is more than one element in a sample."""
+        if reduction == "batchmean" and input.ndim and input.size:
+            reduction = "mean"
+        return self.kl_div_loss(state, input, target, reduction=reduction, **arguments)
+
+
+@plant(FAITHFUL, "TransformerEncoderLayer")
+class NormsComeFirst(Mlx):
+    """Where the order of norms is left out, they come first, which is MLX's own default."""
+
+    @implements(
+        "TransformerEncoderLayer",
+        passes=(
+            "d_model", "nhead", "dim_feedforward", "activation", "layer_norm_eps", "bias",
+            "batch_first", "is_causal",
+        ),
+        ignores=("dropout",),
+    )  # fmt: skip
+    def layer_with_norms_first(
+        self, state: Any, src: Any, *masks: Any, call: Call, norm_first: bool = True,
+        **arguments: Any,
+    ) -> Any:  # fmt: skip
+        """Another default."""
+        keywords = {"call": call, "norm_first": norm_first, **arguments}
+        return self.transformer_encoder_layer(state, src, *masks, **keywords)
+
+
 plant_around(
     __name__, Mlx, FAITHFUL,
     {

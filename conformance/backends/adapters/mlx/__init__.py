@@ -21,6 +21,7 @@ from conformance.backends.adapters.mlx.layouts import apply_layout
 from conformance.backends.adapters.mlx.losses import Losses
 from conformance.backends.adapters.mlx.normalization import Normalization
 from conformance.backends.adapters.mlx.parts import DTYPES, load_state
+from conformance.backends.adapters.mlx.transformer import Transformers
 from conformance.backends.adapters.mlx.windows import Windows
 from conformance.backends.adapters.names import names_for_dims, spatial_dims
 from conformance.backends.adapters.shared import State
@@ -36,7 +37,7 @@ from conformance.model.case import Call, Numerics, Unsupported
 _SIZES = ("kernel_size", "stride", "padding", "dilation", "output_padding")
 
 
-class Mlx(Activations, Attention, Losses, Normalization, Windows):
+class Mlx(Activations, Attention, Losses, Normalization, Transformers, Windows):
     """MLX on the CPU."""
 
     name = "mlx"

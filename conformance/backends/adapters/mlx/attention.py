@@ -1,7 +1,6 @@
-"""MLX's attention: `mx.fast_gelu.scaled_dot_product_attention` and `nn.MultiHeadAttention`.
+"""MLX's attention: `mx.fast.scaled_dot_product_attention` and `nn.MultiHeadAttention`.
 
 Both take a batch of heads. MLX aligns the causal mask to the lower right, torch to the upper left.
-`nn.TransformerEncoderLayer` is left out, because its attention has no biases where torch's has.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Attention(FunctionBackend):
         self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, *,
         is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
     ) -> Any:  # fmt: skip
-        """`mx.fast_gelu.scaled_dot_product_attention` of four axes; a missing batch is added."""
+        """`mx.fast.scaled_dot_product_attention` of four axes; a missing batch is added."""
         if query.ndim not in (3, 4) or not query.ndim == key.ndim == value.ndim:
             raise Unsupported(f"a query of {query.ndim} axes")
         if not query.shape[:-3] == key.shape[:-3] == value.shape[:-3]:

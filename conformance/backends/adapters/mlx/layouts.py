@@ -19,7 +19,8 @@ def apply_layout(native: Any, array: np.ndarray, layout: str) -> Any:
         return mx.contiguous(native.swapaxes(*pair)).swapaxes(*pair)
     if enlarged := enlarged_memory(array, layout):
         size, place = enlarged
-        memory = mx.full(size, gap_value(native.dtype == mx.int64), native.dtype)
+        # mx.full gives no booleans, whatever its dtype is.
+        memory = mx.full(size, gap_value(native.dtype == mx.int64)).astype(native.dtype)
         memory[place] = native.reshape(memory[place].shape)
         return memory[place].reshape(native.shape)
     if layout == "expanded" and (first := unexpanded(array)) is not None:

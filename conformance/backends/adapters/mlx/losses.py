@@ -1,7 +1,8 @@
 """Losses of `mlx.nn.losses` that have torch's definition.
 
-The others differ from torch: the triplet loss adds eps at another place, hinge_loss is another
-loss, and kl_div_loss sums over an axis. MLX has no class weights and no ignored classes.
+kl_div_loss takes logarithms only, and sums over an axis, so the adapter adds one of length 1. The
+others differ from torch: the triplet loss adds eps at another place, and hinge_loss is another
+loss. MLX has no class weights and no ignored classes.
 """
 
 from __future__ import annotations
@@ -49,6 +50,23 @@ class Losses(FunctionBackend):
             raise Unsupported("var is a number")
         _require_one_shape([input, target, var])
         return nn.losses.gaussian_nll_loss(input, target, var, reduction=reduction, **arguments)
+
+    @implements("KLDivLoss", "functional.kl_div")
+    def kl_div_loss(
+        self, state: State, input: Any, target: Any, *, reduction: str = "mean",
+        log_target: bool = False,
+    ) -> Any:  # fmt: skip
+        """`nn.losses.kl_div_loss`; a mean over sums of samples is torch's "batchmean"."""
+        require_supported(log_target=(log_target, True))
+        _require_one_shape([input, target])
+        if reduction != "batchmean":
+            input, target = input[..., None], target[..., None]
+        elif input.ndim == 0 or not input.size:
+            raise Unsupported("reduction='batchmean' of no samples")
+        else:
+            reduction = "mean"
+            input, target = (x.reshape(x.shape[0], -1) for x in (input, target))
+        return nn.losses.kl_div_loss(input, target, axis=-1, reduction=reduction)
 
     @implements("BCELoss", "functional.binary_cross_entropy")
     def binary_cross_entropy(

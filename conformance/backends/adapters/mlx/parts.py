@@ -12,7 +12,7 @@ from conformance.backends.adapters.windows import call_channels_last, call_spati
 from conformance.model.case import Call
 
 _NAMES = ("float32", "float64", "bfloat16", "float16", "complex64", "int64")
-DTYPES = {name: getattr(mx, name) for name in _NAMES}
+DTYPES = {name: getattr(mx, name) for name in _NAMES} | {"bool": mx.bool_}
 
 
 def load_state(layer: Any, call: Call, state: State) -> Any:
