@@ -4,8 +4,8 @@ Those of single numbers average over the last axis. Except for a plain mean, the
 length 1. Then each number is a sample, and `reduction` and `sample_weight` mean what they mean in
 torch.
 
-The others differ from torch: cross entropies of probabilities clip them, KLDivergence takes
-probabilities where torch takes their logarithms, CTC normalises its logits once more, and
+The others differ from torch. Cross entropies of probabilities clip them. KLDivergence takes
+probabilities, where torch takes their logarithms. CTC normalises its logits once more, and
 CosineSimilarity has the other sign and no eps. Keras has no class weights.
 """
 
@@ -42,7 +42,7 @@ class Losses(FunctionBackend):
         self, state: State, input: Any, target: Any, weight: Any = None, *, call: Call,
         reduction: str = "mean", delta: float = 1.0,
     ) -> Any:  # fmt: skip
-        """`Huber`."""
+        """`Huber`, whose delta is torch's."""
         return _elementwise_loss("Huber", input, target, weight, call, reduction, delta=delta)
 
     @implements("SmoothL1Loss", "functional.smooth_l1_loss")
