@@ -53,6 +53,8 @@ def test_layouts_are_declined() -> None:
             "padding_mode='replicate'",
         ),
         ("MaxPool1d", {"kernel_size": 2, "ceil_mode": True}, (1, 2, 4), "ceil_mode=True"),
+        # XLA would end the process.
+        ("AvgPool1d", {"kernel_size": 1, "padding": -1}, (1, 2, 4), "padding below 0"),
         ("PReLU", {"num_parameters": 2}, (1, 2), "num_parameters=2"),
     ],
 )  # fmt: skip

@@ -74,6 +74,12 @@ def test_a_bias_of_another_shape_is_refused(layer: str, shape: tuple[int, ...]) 
         function(x, w, function.put(np.ones(shape)))
 
 
+@pytest.mark.parametrize("layer", ["MaxPool1d", "AvgPool1d"])
+def test_a_window_for_which_xla_ends_the_process_is_declined(layer: str) -> None:
+    arguments = {"kernel_size": 1, "padding": -1}
+    assert_declined(adapter.backend, layer, arguments, (1, 1, 5), "padding below 0")
+
+
 def test_negative_padding_is_accepted_on_purpose() -> None:
     errors = verdict(adapter.backend, "functional.conv2d", "errors", examples=120)
     assert errors.accepted["negative padding"] > 0

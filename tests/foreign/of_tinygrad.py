@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad import Tensor
@@ -57,6 +58,19 @@ class PaddedWithZeros(Tinygrad):
         return self.max_pool(
             state, x.pad((width, width)), call=call, kernel_size=kernel_size, **arguments
         )
+
+
+@plant(FAITHFUL, "LSTMCell")
+class UsesNotToldApart(Tinygrad):
+    """A weight that is also the input is given the gradient of both uses, twice."""
+
+    def vjp(
+        self, fn: Callable[..., Any], primals: Sequence[Any], cotangents: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Gradients with respect to the tensors as they came, which may be one."""
+        pairs = zip(fn(*primals), cotangents, strict=True)
+        parts = [y.gradient(*primals, gradient=c) for y, c in pairs]
+        return [sum(rest, first) for first, *rest in zip(*parts, strict=True)]
 
 
 plant_around(

@@ -10,6 +10,7 @@ from flax import nnx
 
 from conformance.backends.adapters.flax.parts import call_channels_last, make_layer, renamed
 from conformance.backends.adapters.jax.parts import JitCall, compiled
+from conformance.backends.adapters.jax.windows import decline_aborting_window
 from conformance.backends.adapters.names import names_for_dims, spatial_dims
 from conformance.backends.adapters.shared import State, require_supported
 from conformance.backends.adapters.windows import per_dimension, pooling_window
@@ -73,5 +74,6 @@ class Windows(FunctionBackend):
 
 def _flax_window(dims: int, size: Any, stride: Any, padding: Any) -> dict[str, Any]:
     sizes, strides = pooling_window(dims, size, stride)
+    decline_aborting_window(sizes, per_dimension(padding, dims))
     pads = [(p, p) for p in per_dimension(padding, dims)]
     return {"window_shape": sizes, "strides": strides, "padding": pads}

@@ -6,6 +6,7 @@ Max pooling is `lax.max` over windows. Average pooling is the sum by `lax.add`, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -85,6 +86,16 @@ class Windows(FunctionBackend):
         return jnp.take(weights[0] if weights else state["weight"], indices, axis=0)
 
 
+def decline_aborting_window(sizes: Sequence[int], pads: Sequence[int]) -> None:
+    """Decline windows of one element with a padding below 0, for which XLA ends the process.
+
+    XLA takes such a `lax.reduce_window` for its operand, which has another shape, and aborts:
+    RET_CHECK failure "reduce_window" (f32[3]) vs "add" (f32[5]), in JAX 0.10.2.
+    """
+    if set(sizes) <= {1} and any(p < 0 for p in pads):
+        raise Unsupported("a window of one element with a padding below 0")
+
+
 def _pool(
     call: JitCall, x: Any, reduce: Any, initial: float, size: Any, stride: Any, padding: Any,
     dilation: Any = 1,
@@ -93,6 +104,7 @@ def _pool(
     sizes, strides = pooling_window(dims, size, stride)
     pads = [(0, 0), (0, 0), *((p, p) for p in per_dimension(padding, dims))]
     dilations = per_dimension(dilation, dims)
+    decline_aborting_window(sizes, per_dimension(padding, dims))
 
     def function(x: Any) -> Any:
         ones = (1, 1)

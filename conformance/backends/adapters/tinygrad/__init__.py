@@ -104,10 +104,17 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
     def vjp(
         self, fn: Callable[..., Any], primals: Sequence[Any], cotangents: Sequence[Any]
     ) -> Sequence[Any]:
-        """Gradients by `Tensor.gradient`, added up over the outputs."""
+        """Gradients by `Tensor.gradient`, added up over the outputs.
+
+        A tensor that is both an input and a weight is copied: tinygrad adds up all its uses.
+        """
+        leaves: list[Any] = []
+        for x in primals:
+            is_used = any(x.uop is leaf.uop for leaf in leaves)
+            leaves.append(x.clone().realize() if is_used else x)
         gradients: list[Any] = []
-        for output, cotangent in zip(fn(*primals), cotangents, strict=True):
-            parts = output.gradient(*primals, gradient=cotangent)
+        for output, cotangent in zip(fn(*leaves), cotangents, strict=True):
+            parts = output.gradient(*leaves, gradient=cotangent)
             gradients = (
                 [a + b for a, b in zip(gradients, parts, strict=True)] if gradients else parts
             )
