@@ -54,6 +54,10 @@ class _CountingInductor:
         self.compiled = self.runs = 0
         self.returns_zeros = False
 
+    def __repr__(self) -> str:
+        """The name of the compiler, which dynamo's messages quote."""
+        return "inductor"
+
     def __call__(self, graph: Any, inputs: Sequence[Any]) -> Callable[..., Any]:
         """Compile a graph into a function that counts its runs."""
         compiled: Any = compile_fx(graph, inputs, inner_compile=self._compile_inner)
@@ -122,6 +126,10 @@ class CompiledLayer(ModuleLayer):
             if reason.startswith("Observed exception"):
                 raise
             raise Unsupported(f"graph break: {reason}") from error
+        except torch._dynamo.exc.UserError as error:
+            if "data-dependent expression" not in str(error):
+                raise
+            raise Unsupported("graph break: control flow that depends on data") from error
         has_run = self._inductor.runs > runs_before
         self._fallbacks = () if has_run else ("the whole call, no compiled graph ran",)
         return result
