@@ -8,7 +8,7 @@ the same structure, as a deployed program is called with another checkpoint.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -54,7 +54,10 @@ class _ExportedModule:
         """Export the module unless the program is cached; run it with the module's weights."""
         if any(isinstance(x, torch.nn.utils.rnn.PackedSequence) for x in inputs):
             raise Unsupported("lengths: shapes that depend on data")
-        tensors = (x for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor))
+        leaves = pytree.tree_leaves(inputs)
+        if any(isinstance(x, Iterator) for x in leaves):
+            raise Unsupported("parameters from a generator: a program is given tensors alone")
+        tensors = (x for x in leaves if isinstance(x, torch.Tensor))
         if any(x.is_leaf and x.grad is not None for x in tensors):
             raise Unsupported("gradients of parameters: a program is given tensors alone")
         lazy = getattr(self._module, "has_uninitialized_params", None)
