@@ -171,6 +171,18 @@ def test_train_mode_moves_the_statistics() -> None:
 
 
 @pytest.mark.parametrize("name", BACKENDS)
+def test_half_precision_moves_the_statistics_by_the_exact_momentum(name: str) -> None:
+    """0.9·1 + 0.1·(−9) is 0; with 0.9 and 0.1 in float16 it is 1.2e-4."""
+    statistics = {"running_mean": np.array([1.0]), "running_var": np.array([1.0])}
+    state = {**statistics, "num_batches_tracked": np.array(0)}
+    arguments = {"num_features": 1, "affine": False}
+    call = Call("BatchNorm1d", arguments, state, "float16", "cpu", training=True)
+    layer = _load_backend(name).build(call)
+    layer(layer.put(np.array([[-10.0], [-8.0]])))
+    assert abs(layer.get(layer.state()["running_mean"]).item()) < 1e-6
+
+
+@pytest.mark.parametrize("name", BACKENDS)
 def test_results_of_another_dtype_than_the_input(name: str) -> None:
     backend = _load_backend(name)
     built = backend.build(

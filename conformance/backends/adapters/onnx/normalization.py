@@ -194,9 +194,20 @@ def _stash_attribute(graph: Graph) -> dict[str, int]:
 
 
 def _moving_average(graph: Graph, old: Value, new: str, momentum: float, factor: float) -> str:
-    """Add nodes for (1 − momentum)·old + factor·new."""
-    old_part = graph.add("Mul", old.name, graph.scalar(1 - momentum))
-    return graph.add("Add", old_part, graph.add("Mul", new, graph.scalar(factor)))
+    """Add nodes for (1 − momentum)·old + factor·new.
+
+    Half precision is computed in float32, because 1 − momentum is another number in half precision.
+    """
+    if graph.dtype.itemsize > 2:
+        old_part = graph.add("Mul", old.name, graph.scalar(1 - momentum))
+        return graph.add("Add", old_part, graph.add("Mul", new, graph.scalar(factor)))
+    wide = np.dtype(np.float32)
+    factors = [graph.constant(np.array(x, wide)) for x in (1 - momentum, factor)]
+    parts = [
+        graph.add("Mul", graph.cast(x, wide), y)
+        for x, y in zip((old.name, new), factors, strict=True)
+    ]
+    return graph.cast(graph.add("Add", *parts), graph.dtype)
 
 
 def _scale_and_shift(
