@@ -8,6 +8,7 @@ export is by far the slowest step. Shapes are fixed, which is the exporter's def
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,8 @@ from conformance.model.case import Call, Unsupported
 
 _TORCH = ModuleBackend("torch")
 _MAX_PROGRAMS = 2048
+# The exporter's message for an operator of torch that it cannot translate.
+_LACKING = re.compile(r"No ONNX function found for [^.]*\.\w+")
 
 
 class _CallProgram(torch.nn.Module):
@@ -31,13 +34,17 @@ class _CallProgram(torch.nn.Module):
 
     Args:
         call: the call, with its state.
+        count: number of inputs, with those that are None.
         places: positions of the inputs that are not None.
         keywords: see `Case`.
     """
 
-    def __init__(self, call: Call, places: Sequence[int], keywords: Mapping[str, Any]) -> None:
+    def __init__(
+        self, call: Call, count: int, places: Sequence[int], keywords: Mapping[str, Any]
+    ) -> None:
         super().__init__()
         self._layer = _TORCH.build(call)
+        self._count = count
         self._call, self._places, self._keywords = call, places, keywords
         self._names = list(call.state)
         # The tuple hides the module from registration, because inputs replace its parameters.
@@ -45,10 +52,12 @@ class _CallProgram(torch.nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> Any:
         """Call the layer with the tensors, and return its outputs."""
-        inputs: list[torch.Tensor | None] = [None] * (max(self._places) + 1)
+        (module,) = self._module
+        # A function may require an argument that is None, such as batch_norm its statistics.
+        count = self._count if module is None else max(self._places) + 1
+        inputs: list[torch.Tensor | None] = [None] * count
         for place, tensor in zip(self._places, tensors, strict=False):
             inputs[place] = tensor
-        (module,) = self._module
         if module is None:
             return self._layer(*inputs, **self._keywords)
         states = dict(zip(self._names, tensors[len(self._places) :], strict=True))
@@ -110,7 +119,7 @@ class OnnxRuntimeExport(OnnxRuntime):
         places = [place for place, x in enumerate(inputs) if x is not None]
         if not call.state and zero_state(call, inputs):
             raise Unsupported("initial state")
-        program = _CallProgram(call, places, keywords).eval()
+        program = _CallProgram(call, len(inputs), places, keywords).eval()
         layer = _TORCH.build(call)
         tensors = [layer.put(_to_torch_input(inputs[place])) for place in places]
         tensors += [layer.put(x) for x in call.state.values()]
@@ -119,6 +128,9 @@ class OnnxRuntimeExport(OnnxRuntime):
             try:
                 exported = torch.onnx.export(program, tuple(tensors), dynamo=True, verbose=False)
             except torch.onnx.OnnxExporterError as error:
+                lacking = _LACKING.search(str(error))
+                if lacking:
+                    raise Unsupported(lacking[0]) from error
                 if not isinstance(error.__cause__, GuardOnDataDependentSymNode):
                     raise
                 # torch's page on export says that such a layer must be rewritten.
