@@ -161,7 +161,7 @@ def _batch_norm_spec(dims: int, *, lazy: bool = False) -> LayerSpec:
             valid_in_train_mode=parts.can_train,
             always_batched=True,
         ),
-        conditions=Conditions(derived_facts={"batch_statistics": parts.has_batch_statistics}),
+        conditions=Conditions(derived_facts=parts.BATCH_FACTS),
         laws=(*laws.BATCH, laws.lazy),
         benchmark=Benchmark(
             workloads=tuple(_batch_workloads(name, dims, lazy)),
@@ -225,7 +225,7 @@ def _functional_batch_norm_spec() -> LayerSpec:
         ),
         variation=Variation(allows=parts.allows),
         traits=Traits(updates_state=parts.function_updates),
-        conditions=Conditions(derived_facts={"batch_statistics": parts.has_batch_statistics}),
+        conditions=Conditions(derived_facts=parts.BATCH_FACTS),
         laws=laws.BATCH,
         benchmark=Benchmark(
             workloads=tuple(

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from conformance.model.case import Call, Case
 from conformance.oracles.normalization.modes import uses_batch_statistics
 from conformance.spec.layer_spec import LayerSpec
@@ -35,6 +37,23 @@ STATISTICS = {
 def has_batch_statistics(facts: FactsLike) -> bool:
     """Whether the call normalises by the batch's own statistics, not by running ones."""
     return uses_batch_statistics(facts.case)
+
+
+def cancellation(facts: FactsLike) -> int | None:
+    """Largest mean² ÷ (variance + eps) of a channel of the batch.
+
+    E[x²] − E[x]² rounds numbers that are so many times larger than what the channel is divided by.
+    """
+    x, eps = facts.case.inputs[0], facts.get("eps")
+    if x is None or not x.size or x.ndim < 2 or not isinstance(eps, (int, float)):
+        return None
+    rows = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
+    with np.errstate(all="ignore"):
+        ratios = rows.mean(-1) ** 2 / (rows.var(-1) + eps)
+    return int(np.nan_to_num(ratios, nan=0.0, posinf=2.0**62).clip(0, 2.0**62).max())
+
+
+BATCH_FACTS = {"batch_statistics": has_batch_statistics, "cancellation": cancellation}
 
 
 def batch_axis(case: Case) -> int | None:

@@ -147,6 +147,8 @@ class CompileBackend(ModuleBackend):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
+        # Not by the constructor: generated code stores fewer intermediate results than torch does.
+        self.base = "torch"
         self._inductor, self._graphs_at_reset = _CountingInductor(), 0
         self._layer = ""
         _configure()
