@@ -38,10 +38,10 @@ class Jax(JaxBackend, Attention, Windows):
     name = "jax"
     # lax refers to the operation semantics of XLA, in which negative padding removes elements.
     # jnp.take returns NaN for an index that is too large, and counts a negative one from the end.
-    # jax.nn.one_hot returns zeros for a class out of range.
+    # jax.nn.one_hot returns zeros for a class out of range. Whole numbers of a bias are promoted.
     accepts = (
         "negative padding", "input not below num_embeddings", "input below 0", "negative class",
-        "class beyond num_classes",
+        "class beyond num_classes", "mask of whole numbers",
     )  # fmt: skip
 
     def info(self) -> Mapping[str, str]:
