@@ -16,7 +16,7 @@ from conformance.matching.features import structure
 from conformance.model.case import Case
 
 if TYPE_CHECKING:
-    from conformance.run.engine import Engine
+    from conformance.items.engine_protocol import EngineLike
 
 MAX_STRUCTURES = 32
 """Structures compiled together. More of them save little, and are lost together."""
@@ -26,7 +26,7 @@ TIME_SHARE = 0.5
 
 
 def make_dry_runs(
-    engine: Engine, context: ItemContext, cases: Sequence[Case], order: Sequence[int]
+    engine: EngineLike, context: ItemContext, cases: Sequence[Case], order: Sequence[int]
 ) -> None:
     """Let the backend compile what the cases of an item need, one case of each structure.
 
@@ -61,7 +61,7 @@ def make_dry_runs(
 class _Calls:
     """A function that runs the check on cases until the time is over."""
 
-    engine: Engine
+    engine: EngineLike
     context: ItemContext
     cases: Sequence[tuple[int, Case]]
     min_seconds_left: float

@@ -91,10 +91,11 @@ WITH_TORCH = {
             "operator_trace",
         ),
         *(
-            f"adapters.{name}"
-            for name in ("torch", "torch.compile", "torch.decomposed", "torch.export")
+            f"adapters.torch{name}"
+            for name in ("", ".compile", ".decomposed", ".export", ".kernel_batch", ".meta")
         ),
-        *("adapters.onnx.onnxruntime_export", "adapters.keras", "adapters.keras.attention"),
+        *(f"adapters.keras{name}" for name in ("", ".attention", ".losses")),
+        "adapters.onnx.onnxruntime_export",
     )
 }
 
