@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
@@ -218,7 +219,8 @@ class Engine:
             elif outcome.status == "passed":
                 log.record_passed(index, case, outcome)
             elif outcome.status == "unsupported":
-                self._declined_layers.add(item.layer)
+                if not outcome.in_every_call:
+                    self._declined_layers.add(item.layer)
                 log.record_declined(
                     index,
                     outcome.message or "no reason given",
@@ -442,8 +444,7 @@ class Engine:
         spec = CATALOGUE[case.call.layer]
         case = on_device(case, item.device)
         if item.layer in self._declined_layers and "vjp" in facts_of(item.check).members:
-            # A call that is declined costs least before the oracle has differentiated it.
-            _ = Trial(backend or self.backend, spec, case, numerics, self.answers).outputs
+            decline_early(Trial(backend or self.backend, spec, case, numerics, self.answers))
         evidence = Evidence()
         for _ in sides():
             trial = Trial(backend or self.backend, spec, case, numerics, self.answers)
@@ -504,6 +505,19 @@ class Engine:
         spec, case = CATALOGUE[case.call.layer], on_device(case, item.device)
         trial = Trial(self.backend, spec, case, answers=self.answers)
         return make_reproducer(trial, item.check, message, ends_process=ends_process, write=write)
+
+
+def decline_early(trial: Trial) -> None:
+    """Ask by an ordinary call whether a case is declined, before the oracle differentiates it.
+
+    Any failure is left to the check. Does nothing for a layer without gradients.
+
+    Raises:
+        Unsupported: if the backend declines the case.
+    """
+    with suppress(Failure):
+        if getattr(trial.layer, "vjp", None) is not None:
+            _ = trial.outputs
 
 
 def _low_coverage(stream: Stream, log: Log, examples: Examples) -> str | None:
