@@ -399,3 +399,17 @@ class SpoiledBackend:
     def build(self, call: Call) -> SpoiledLayer:
         """torch's layer, spoiled."""
         return SpoiledLayer(torch_backend.build(call), self._spoil)
+
+
+def with_argument(place: int, value: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Wrap a function so that it gets another positional argument, if that is given."""
+
+    def change(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(*arguments: Any, **options: Any) -> Any:
+            if place < len(arguments):
+                arguments = (*arguments[:place], value, *arguments[place + 1 :])
+            return original(*arguments, **options)
+
+        return wrong
+
+    return change

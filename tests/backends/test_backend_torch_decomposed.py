@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import verdict
+from support import verdict, with_argument
 
 from conformance.backends.adapters.torch import decomposed
 from conformance.backends.adapters.torch.decomposed import DecomposeMode
@@ -58,20 +58,6 @@ def _scaled(factor: float) -> Callable[..., Any]:
     return change
 
 
-def _with_argument(place: int, value: Any) -> Callable[..., Any]:
-    """Replace a positional argument, if it is given and differs."""
-
-    def change(original: Any) -> Any:
-        def wrong(*arguments: Any, **options: Any) -> Any:
-            if place < len(arguments):
-                arguments = (*arguments[:place], value, *arguments[place + 1 :])
-            return original(*arguments, **options)
-
-        return wrong
-
-    return change
-
-
 def _instead(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda original: function
 
@@ -100,11 +86,11 @@ WRONG: dict[str, tuple[Any, str, str, Callable[..., Any]]] = {
         _instead(lambda x: x * torch.clamp(x + 3, 0, 6) * 0.1667),
     ),
     "slope forgotten": (
-        aten.leaky_relu.default, "LeakyReLU", "values", _with_argument(1, 0.01),
+        aten.leaky_relu.default, "LeakyReLU", "values", with_argument(1, 0.01),
     ),
     "alpha forgotten": (aten.elu.default, "ELU", "values", _instead(_elu_of_everything)),
     "beta of softplus forgotten": (
-        aten.softplus.default, "Softplus", "values", _with_argument(1, 1.0),
+        aten.softplus.default, "Softplus", "values", with_argument(1, 1.0),
     ),
     "softmax without its maximum": (
         aten._softmax.default, "Softmax", "values", _instead(_exponent_without_maximum),
@@ -113,25 +99,25 @@ WRONG: dict[str, tuple[Any, str, str, Callable[..., Any]]] = {
         aten._softmax_backward_data.default, "Softmax", "gradients", _scaled(1.0001),
     ),
     "log-softmax along the last axis": (
-        aten._log_softmax.default, "LogSoftmax", "values", _with_argument(1, -1),
+        aten._log_softmax.default, "LogSoftmax", "values", with_argument(1, -1),
     ),
     "layer norm's eps": (
-        aten.native_layer_norm.default, "LayerNorm", "values", _with_argument(4, 1e-5),
+        aten.native_layer_norm.default, "LayerNorm", "values", with_argument(4, 1e-5),
     ),
     "gradient of layer norm": (
         aten.native_layer_norm_backward.default, "LayerNorm", "gradients", _scaled(1.0001),
     ),
     "group norm of one group": (
-        aten.native_group_norm.default, "GroupNorm", "values", _with_argument(7, 1e-3),
+        aten.native_group_norm.default, "GroupNorm", "values", with_argument(7, 1e-3),
     ),
     "huber's delta": (
-        aten.huber_loss.default, "HuberLoss", "values", _with_argument(3, 1.0),
+        aten.huber_loss.default, "HuberLoss", "values", with_argument(3, 1.0),
     ),
     "gradient of the mean square": (
         aten.mse_loss_backward.default, "MSELoss", "gradients", _scaled(0.5),
     ),
     "negative log-likelihood's ignored class": (
-        aten.nll_loss_forward.default, "NLLLoss", "values", _with_argument(4, -100),
+        aten.nll_loss_forward.default, "NLLLoss", "values", with_argument(4, -100),
     ),
     "reflection is a copy of the edge": (
         aten.reflection_pad1d.default, "ReflectionPad1d", "values",
@@ -141,7 +127,7 @@ WRONG: dict[str, tuple[Any, str, str, Callable[..., Any]]] = {
         aten.upsample_nearest1d.default, "functional.interpolate", "values", _scaled(1.5),
     ),
     "gradient of an embedding without its padding": (
-        aten.embedding_dense_backward.default, "Embedding", "gradients", _with_argument(3, -1),
+        aten.embedding_dense_backward.default, "Embedding", "gradients", with_argument(3, -1),
     ),
     "hard sigmoid's slope": (
         aten.hardsigmoid.default, "Hardsigmoid", "values",

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch._dynamo
 import torch._inductor.config
-from support import verdict
+from support import verdict, with_argument
 from torch._inductor.async_compile import AsyncCompile
 from torch._inductor.codegen.cpp import CppOverrides, CppVecOverrides
 from torch._inductor.lowering import lowerings
@@ -102,20 +102,6 @@ def _replaced(change: Callable[[Any], Any]) -> Callable[..., Any]:
     return lambda original: lambda *arguments, **options: change(original(*arguments, **options))
 
 
-def _with_argument(place: int, value: Any) -> Callable[..., Any]:
-    """Replace a positional argument of a lowering, if it is given."""
-
-    def change(original: Any) -> Any:
-        def wrong(*arguments: Any, **options: Any) -> Any:
-            if place < len(arguments):
-                arguments = (*arguments[:place], value, *arguments[place + 1 :])
-            return original(*arguments, **options)
-
-        return wrong
-
-    return change
-
-
 def _scaled(factor: float) -> Callable[..., Any]:
     """Multiply the result of a lowering."""
     return _replaced(lambda x: lowerings[aten.mul.Tensor](x, factor))
@@ -132,7 +118,7 @@ LOWERINGS: dict[str, tuple[Any, str, str, Callable[..., Any]]] = {
     "adaptive average": (
         aten._adaptive_avg_pool2d.default, "AdaptiveAvgPool2d", "values", _scaled(1.0001),
     ),
-    "square": (aten.pow.Tensor_Scalar, "MSELoss", "values", _with_argument(1, 1)),
+    "square": (aten.pow.Tensor_Scalar, "MSELoss", "values", with_argument(1, 1)),
     "variance with Bessel's correction": (
         aten.var_mean.correction, "LayerNorm", "values",
         lambda original: lambda *a, **k: original(*a, **{**k, "correction": 1}),
