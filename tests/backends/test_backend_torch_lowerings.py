@@ -88,6 +88,13 @@ def test_a_kernel_that_does_not_compile_fails_its_own_call_only() -> None:
         kernels[1](x)
 
 
+def test_a_batch_has_a_limited_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_batch, "MAX_SOURCE", 5)
+    kernels: Any = [kernel_batch.PendingKernel((), "x" * n, lambda: print) for n in (2, 3, 1, 9, 4)]
+    sizes = [[len(x.source) for x in batch] for batch in kernel_batch._split(kernels)]
+    assert sizes == [[2, 3], [1], [9], [4]]
+
+
 # --- wrong lowerings, and wrong generated code ---
 
 

@@ -7,10 +7,16 @@ from typing import Any
 
 import pytest
 
-from conformance.model.case import Unsupported
+from conformance.backends import ModuleBackend
+from conformance.backends.module import ModuleLayer
+from conformance.checks import cotangents
+from conformance.items.planning import Item
+from conformance.model.case import Call, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding
-from conformance.run.engine import decline_early
+from conformance.run.engine import Engine, decline_early
+
+pytestmark = pytest.mark.in_fork
 
 
 class FakeTrial:
@@ -39,3 +45,38 @@ def test_a_layer_without_gradients_is_not_called() -> None:
     trial: Any = FakeTrial(Unsupported("groups=2"))
     decline_early(trial)
     assert not trial.calls
+
+
+class LayerWithBias(ModuleLayer):
+    """A layer that declines calls without a bias, when it is called."""
+
+    def _forward(self, *inputs: Any, **keywords: Any) -> Any:
+        if self._call.arguments.get("bias") is False:
+            raise Unsupported("bias=False")
+        return super()._forward(*inputs, **keywords)
+
+
+class BackendWithBias(ModuleBackend):
+    """torch without layers that have no bias."""
+
+    def build(self, call: Call) -> ModuleLayer:
+        layer = super().build(call)
+        return LayerWithBias(call, layer.module, layer.function)
+
+
+def test_after_a_declined_call_the_oracle_differentiates_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    differentiated: list[bool] = []
+    compute = cotangents._compute_gradients
+
+    def count(trial: Any) -> Any:
+        differentiated.append(trial.case.call.arguments.get("bias") is False)
+        return compute(trial)
+
+    monkeypatch.setattr(cotangents, "_compute_gradients", count)
+    item = Item("Linear", "gradients", "float32", "cpu")
+    verdict = Engine(BackendWithBias("biased", base="torch"), 60, 0).run(item)
+    assert verdict.status == "passed", verdict.message
+    assert sum(verdict.examples.unsupported.values()) > 3
+    assert sum(differentiated) == 1

@@ -29,12 +29,14 @@ class Compiler(ModuleBackend):
 
     def __init__(self, wrong: float = 0.0) -> None:
         self.dry_builds: list[int] = []
-        self.builds = 0
+        self.builds = self.dry_calls = 0
+        backend = self
 
         class Linear(torch.nn.Linear):
             def forward(self, input: torch.Tensor) -> torch.Tensor:
                 y = super().forward(input)
-                return torch.zeros_like(y) if HOOKS.get().dry_run else y + wrong
+                backend.dry_calls += HOOKS.get().dry_run
+                return 0 * y if HOOKS.get().dry_run else y + wrong
 
         super().__init__("compiler", nn=SimpleNamespace(Linear=Linear))
 
@@ -57,6 +59,14 @@ def test_each_structure_is_called_once_before_the_cases_are_checked() -> None:
     assert verdict.status == "passed", verdict.message
     assert verdict.examples.checked == 60
     assert backend.dry_builds == [structures]
+
+
+def test_a_dry_run_makes_all_calls_of_a_check_although_zeros_are_wrong() -> None:
+    backend = Compiler()
+    engine, item = Engine(backend, 60, 0), Item("Linear", "gradients", "float32", "cpu")
+    assert engine.run(item).status == "passed"
+    # Gradients of two calls, and the outputs while gradients are recorded.
+    assert backend.dry_calls >= 3 * count_structures(engine.cases(item))
 
 
 def test_structures_are_compiled_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
