@@ -131,13 +131,17 @@ class Log:
         """Indices of the cases that passed or were declined."""
         return [index for index, letter in enumerate(self._letters) if letter in "pd"]
 
-    def has_evidence(self) -> bool:
+    def has_evidence(self, *, counting_lost: bool = True) -> bool:
         """Whether the cases so far are enough for a verdict.
 
         True if numbers were compared, a case failed, was left out or lost, or the backend declined
         every case to which the check applies.
+
+        Args:
+            counting_lost: False = a case that was left out or lost is no evidence.
         """
-        if self._evidence.comparisons or any(x not in "nbpd" for x in self._letters):
+        without_evidence = "nbpd" if counting_lost else "nbpdxl"
+        if self._evidence.comparisons or any(x not in without_evidence for x in self._letters):
             return True
         return "d" in self._letters and not self.checked
 

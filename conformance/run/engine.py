@@ -367,7 +367,7 @@ class Engine:
         cases = stream.cases()
         for index in self._first_round_order(cases):
             # Without any evidence, continue even if the time is over.
-            if seconds_left() <= 0 and log.has_evidence():
+            if seconds_left() <= 0 and log.has_evidence(counting_lost=False):
                 return
             yield index, cases[index]
         declined = [k for k in range(len(cases)) if log.letter(k) == "d"]

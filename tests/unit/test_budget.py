@@ -184,6 +184,21 @@ def test_an_item_of_which_the_rest_is_declined_goes_on_until_numbers_are_compare
     assert 63 < verdict.examples.drawn < 70
 
 
+def test_an_item_whose_first_cases_are_left_out_goes_on_until_one_is_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, left_out = Engine(backend, 60, 0, budget=Budget(0.0)), iter(range(3))
+    original_outcome = engine.cautious_outcome
+
+    def outcome(context: Any, case: Case) -> Outcome | None:
+        return None if next(left_out, None) is not None else original_outcome(context, case)
+
+    monkeypatch.setattr(engine, "cautious_outcome", outcome)
+    verdict = engine.run(ITEM)
+    assert (verdict.status, verdict.examples.checked) == ("passed", 1)
+    assert (verdict.examples.left_out, verdict.examples.stopped) == (3, 56)
+
+
 def test_cases_that_leave_nothing_to_compare_come_last_within_a_budget() -> None:
     indices: list[int] = []
 
