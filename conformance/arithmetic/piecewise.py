@@ -76,7 +76,8 @@ def piecewise(
             for k, kink in enumerate(kinks):
                 if kink.any():
                     slope = choose(kink, interval(slopes[k], slopes[k + 1]), slope)
-        return [slope]
+        # NaN is in no piece: its slope is that of any.
+        return [slope.with_error(np.where(is_nan, np.inf, slope.error)) if is_nan.any() else slope]
 
     return with_pullback(Rounded(value, error, x.precision), [operand], pull)
 

@@ -10,6 +10,7 @@ import pytest
 from support import cases
 
 from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exact_operand
 from conformance.backends.adapters.torch import backend as torch_backend
@@ -20,6 +21,7 @@ from conformance.checks.trial import Trial
 from conformance.generation.block_sizes import set_sizes
 from conformance.generation.variants import permuted
 from conformance.layers import CATALOGUE, DTYPES
+from conformance.oracles.attention.core import masked_scores
 from conformance.oracles.attention.scaled_dot_product import (
     functional_scaled_dot_product_attention as sdpa,
 )
@@ -68,6 +70,16 @@ def test_a_row_that_attends_to_nothing_is_0_or_nan(mask: np.ndarray) -> None:
     assert zero.error == 0
     assert np.isnan(missing.value)
     assert missing.error == 0
+
+
+def test_a_masked_score_has_no_certain_gradient_where_nan_comes_from_another_row() -> None:
+    precision = Precision.of("float32")
+    scores = leaf(np.zeros((2, 2)), precision)
+    masked, _ = masked_scores(scores, None, np.array([[True, False]] * 2))
+    cotangent = exact_operand(np.array([[1.0, 1.0], [np.nan, np.nan]]), precision)
+    (gradient,) = pull_back([masked], [cotangent], [scores])
+    assert gradient.value[0].tolist() == [1.0, 0.0]
+    assert gradient.error[:, 1].tolist() == [0.0, np.inf]
 
 
 def test_no_key_at_all_is_a_sum_of_nothing() -> None:

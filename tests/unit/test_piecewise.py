@@ -53,6 +53,11 @@ def test_at_an_edge_every_slope_between_those_of_its_sides_is_right(cotangent: f
     assert slopes.error == pytest.approx([0.0, 0.5, 0.0])
 
 
+def test_the_slope_at_nan_is_that_of_any_piece() -> None:
+    slopes = _slope_of(_step_function(0.5), [np.nan, 0.75], "float32")
+    assert slopes.error.tolist() == [np.inf, 0.0]
+
+
 def test_an_end_in_doubt_reaches_to_either_side() -> None:
     # One end is -1 for certain, the other about -1.
     def below(x: Rounded) -> Rounded:

@@ -131,13 +131,10 @@ def masked_scores(
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         # In a row beyond the range even the gradient 0 of masked scores is uncertain.
         certain_zero = forbidden & np.isfinite(cotangent.error)
-        value, error = (
-            np.where(x, 0.0, y)
-            for x, y in zip(
-                (forbidden, certain_zero), (cotangent.value, cotangent.error), strict=True
-            )
-        )
-        return [Rounded(value, error, cotangent.precision)]
+        error = np.where(certain_zero, 0.0, cotangent.error)
+        # NaN from another row goes on where −∞ is added, and ends where it replaces the score.
+        error = np.where(forbidden & np.isnan(cotangent.value), np.inf, error)
+        return [Rounded(np.where(forbidden, 0.0, cotangent.value), error, cotangent.precision)]
 
     return with_pullback(masked, [masked_sum], pull), empty
 

@@ -42,7 +42,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Transformers, Windows):
 
     name = "mlx"
     # MLX compiles its activations, and each case of a known crash runs in a fork of the process.
-    budget = "900"
+    budget = "1800"
 
     def __init__(self) -> None:
         super().__init__()
