@@ -18,7 +18,6 @@ from conformance.bounding.targets import find_layer
 from conformance.layers import CATALOGUE
 from conformance.model.case import Numerics
 from conformance.model.plain_text import bounded
-from conformance.networks.operators import CONSTANTS, MOVEMENTS, OPERATORS, TRIANGLES
 from conformance.networks.step_oracles import (
     evaluate_cast,
     evaluate_integers,
@@ -30,6 +29,7 @@ from conformance.networks.step_oracles import (
     tensors_in,
 )
 from conformance.networks.trace import ModuleCall, Step, Trace
+from conformance.oracles.operators.table import CONSTANTS, MOVEMENTS, OPERATORS, TRIANGLES
 
 _READS = frozenset(("item", "tolist", "bool", "float", "int", "index", "numpy"))
 """Functions by which a number decides what the program does."""

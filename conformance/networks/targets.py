@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from conformance.bounding.targets import find_layer
-from conformance.networks.operators import OPERATORS
+from conformance.oracles.operators.table import OPERATORS
 
 
 def is_network(target: Any) -> bool:

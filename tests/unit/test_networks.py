@@ -19,8 +19,8 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.networks.bounds import NetworkBounds, trace_bounds
 from conformance.networks.evaluation import evaluate_trace, pull_cotangents
 from conformance.networks.intermediates import run_modules
-from conformance.networks.operators import MOVEMENTS, OPERATORS, TRIANGLES
 from conformance.networks.recording import record
+from conformance.oracles.operators.table import MOVEMENTS, OPERATORS, TRIANGLES
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 

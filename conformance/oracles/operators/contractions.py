@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.arithmetic import elementary
 from conformance.arithmetic.rounded import Rounded, multilinear, sum_copies
-from conformance.networks.operator_forms import Operand, as_rounded, first_rounded, wide
+from conformance.oracles.operators.forms import Operand, as_rounded, first_rounded, wide
 
 
 @wide

@@ -14,8 +14,8 @@ import numpy as np
 
 from conformance.arithmetic import activations, choices, elementary, reductions
 from conformance.arithmetic.rounded import Rounded, choose, join, multilinear
-from conformance.networks.contractions import add_product, einsum, matmul
-from conformance.networks.operator_forms import Operand, as_rounded, binary, first_rounded, wide
+from conformance.oracles.operators.contractions import add_product, einsum, matmul
+from conformance.oracles.operators.forms import Operand, as_rounded, binary, first_rounded, wide
 
 
 def _scaled_addition(sign: float) -> Callable[..., Rounded]:

@@ -1,0 +1,1 @@
+"""Oracles of tensor operators that stand between the layers of a network."""
