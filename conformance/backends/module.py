@@ -21,6 +21,7 @@ from conformance.backends.torch_calls import (
     trim_trailing_none,
 )
 from conformance.backends.torch_layouts import apply_layout
+from conformance.backends.torch_network import COMPOSED
 from conformance.model.case import (
     STORED,
     Call,
@@ -142,13 +143,18 @@ class ModuleBackend:
     def build(self, call: Call) -> ModuleLayer:
         """Build the module or find the function, then load the state and set the mode."""
         target = find_by_layer_name(call.layer, self.nn, self.functional)
-        if target is None:
+        construct = COMPOSED.get(call.layer) if self.nn is not None else None
+        if target is None and construct is None:
             raise NotOffered(f"layer {call.layer}")
         if is_function(call.layer):
             return ModuleLayer(call, None, target)
         method = class_and_method(call.layer)[1]
         tensors = constructor_tensors(call)
-        module = construct_module(target, call, tensors, self.nn)
+        module = (
+            construct(call, self.nn)
+            if construct is not None
+            else construct_module(target, call, tensors, self.nn)
+        )
         layer = ModuleLayer(call, module, module)
         layer.train(call.training)
         # The call may give only tensors that the constructor took, and not a complete state.

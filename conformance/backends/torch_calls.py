@@ -63,11 +63,12 @@ def torch_arguments(call: Call, nn: Any = torch.nn) -> dict[str, Any]:
                 **dict(value)
             )
         elif name in spec.signature.module_arguments and value is not None:
-            arguments[name] = _construct_inner(argument_module_call(call, value), nn)
+            arguments[name] = construct_inner(argument_module_call(call, value), nn)
     return arguments
 
 
-def _construct_inner(call: Call, nn: Any) -> torch.nn.Module:
+def construct_inner(call: Call, nn: Any) -> torch.nn.Module:
+    """Construct a module that is part of another, of the classes of a namespace."""
     cls = find_by_layer_name(call.layer, nn, None)
     if cls is None:
         raise Unsupported(f"layer {call.layer}")

@@ -37,7 +37,9 @@ def choose_layouts(case: Case) -> tuple[Layouts, Case]:
     tensors: dict[TensorKey, np.ndarray] = {
         k: x for k, x in enumerate(case.inputs) if x is not None
     }
-    tensors.update(case.call.state)
+    if CATALOGUE[case.call.layer].oracle.parts is None:
+        # The layouts of a part's own tensors belong to the part's own cases.
+        tensors.update(case.call.state)
     unexpandable = unexpandable_tensors(case)
     layouts = _channels_last_layouts(tensors, generator)
     for key, array in tensors.items():
@@ -54,7 +56,7 @@ def choose_layouts(case: Case) -> tuple[Layouts, Case]:
     _overlap_an_input(case, tensors, layouts, unexpandable)
     layouts |= _choose_cotangent_layouts(case, layouts.get(0), generator)
     inputs = tuple(tensors.get(k) for k in range(len(case.inputs)))
-    state = {name: tensors[name] for name in case.call.state}
+    state = {name: tensors.get(name, x) for name, x in case.call.state.items()}
     return layouts, replace(case, inputs=inputs, call=replace(case.call, state=state))
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from conformance.checks.trial import Trial
-from conformance.diagnosis.minimize import shrink_sizes, simplify_numbers
+from conformance.diagnosis.minimize import reduce_case, shrink_sizes, simplify_numbers
 from conformance.diagnosis.mutations import Change
 from conformance.diagnosis.necessary_arguments import (
     find_needs,
     find_number_threshold,
     has_all_needs,
 )
+from conformance.diagnosis.parts import describe_parts, has_parts
 from conformance.diagnosis.reproducer import make_reproducer
 from conformance.diagnosis.shared_conditions import describe_shared_conditions
 from conformance.diagnosis.tolerance_hints import suggest_declaration
@@ -129,7 +130,12 @@ class _Investigation:
             outcome = None if is_explained(candidate) else self._outcome(candidate, index)
             return outcome if outcome and outcome.failure and outcome.kind == kind else None
 
-        minimal = stream.shrink(index, fails)
+        reductions = CATALOGUE[stream[index].call.layer].variation.reductions
+        minimal = (
+            stream.shrink(index, fails)
+            if reductions is None
+            else reduce_case(stream[index], reductions, fails)
+        )
         case, outcome = minimal or (stream[index], self._outcome(stream[index], index))
         repeated_failure = None if outcome is None else outcome.failure
         failure, notes = repeated_failure or Finding("other", says=kind), list[str]()
@@ -190,6 +196,8 @@ class _Investigation:
                 declaration = suggest_declaration(lambda other: self._passes(case, other), numerics)
                 if declaration is not None:
                     failure_with_notes = failure_with_notes.noting(f"  {declaration}")
+            if has_parts(case):
+                failure_with_notes = failure_with_notes.noting(describe_parts(engine, item, case))
         if reference is not None:
             failure_with_notes = failure_with_notes.noting(reference)
         if small_operands := operands_text(trial.case):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from conformance.layers import CATALOGUE
 from conformance.layers.fitting import select_places
 from conformance.model.case import Case
 from conformance.spec.axes import Axes
+
+Found = TypeVar("Found")
 
 SECONDS = 1.0
 """Processor time for one failure."""
@@ -29,6 +31,31 @@ LONG_AXIS = 8
 MAX_ELEMENTS = 48
 """The largest number of elements of an array that are simplified one by one."""
 _INTEGERS = (0.0, 1.0, -1.0, 2.0, -2.0)
+
+
+def reduce_case(
+    case: Case,
+    reductions: Callable[[Case], Iterator[Case]],
+    fails: Callable[[Case], Found | None],
+) -> tuple[Case, Found] | None:
+    """Replace a failing case by the first of its reductions that fails, as long as one does.
+
+    Args:
+        reductions: smaller cases of a case.
+        fails: how another case fails in the same way; None if it does not.
+
+    Returns:
+        The last case and how it fails; None if the first does not fail again.
+    """
+    found = fails(case)
+    if found is None:
+        return None
+    while True:
+        attempts = ((smaller, fails(smaller)) for smaller in reductions(case))
+        failing = next(((smaller, how) for smaller, how in attempts if how is not None), None)
+        if failing is None:
+            return case, found
+        case, found = failing
 
 
 def shrink_sizes(case: Case, fails: Callable[[Case], bool], seconds: float = SECONDS) -> Case:

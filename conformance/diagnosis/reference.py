@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from conformance.backends.capabilities import devices_of
 from conformance.backends.guard import BackendError
 from conformance.backends.registry import load
+from conformance.diagnosis.parts import find_excuse_of_part, has_parts
 from conformance.items.context import ItemContext
 from conformance.items.forks import ALLOWED_SECONDS
 from conformance.items.outcomes import Outcome, is_same_failure
@@ -50,6 +51,10 @@ class Reference:
         entry = context.excuses.find_explanation(case, outcome.message, outcome.failure)
         if entry is not None and not entry.base:
             return entry
+        if entry is None and has_parts(case):
+            entry_of_part = find_excuse_of_part(self._engine, item, case)
+            if entry_of_part is not None:
+                return entry_of_part
         base = self._engine.base(item.layer)
         if not base:
             return None

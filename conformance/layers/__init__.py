@@ -38,6 +38,7 @@ _FAMILIES = (
     "sequences",
     "clipping",
     "fusion",
+    "network",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

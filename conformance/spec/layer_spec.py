@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,8 @@ class Variation:
             time.
         needs_keywords: case → whether the call is invalid without its keywords, as with indices
             into an output whose size a keyword gives.
+        reductions: case → valid cases that are smaller, of a layer that is made of others. A
+            failing case then shrinks by these. None where Hypothesis shrinks it.
     """
 
     resize: Callable[[LayerSpec, Case, dict[str, Any]], Case | None] | None = None
@@ -67,6 +69,7 @@ class Variation:
     tied_axes: Callable[[Case], tuple[Axes, ...]] = no_axes
     max_axis_size: Callable[[Case], int] = _no_size_limit
     needs_keywords: Callable[[Case], bool] = never_holds
+    reductions: Callable[[Case], Iterator[Case]] | None = None
 
 
 @dataclass(frozen=True)

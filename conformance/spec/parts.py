@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from conformance.spec.workload import Filling, Workload
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
+    from conformance.arithmetic.precision import Precision
     from conformance.arithmetic.rounded import Rounded
     from conformance.spec.draws import Draws
     from conformance.spec.trial_protocol import TrialLike
@@ -87,6 +88,8 @@ class Oracle:
         value_inferred_arguments: case → arguments inferred from input values that decide a shape,
             e.g. num_classes from the largest index.
         steps: for a recurrent layer, else None.
+        parts: case, precision → the calls that it is made of, each on the true values of its
+            operands, rounded to the dtype. None where the call is one of its own.
     """
 
     values: Callable[..., Any]
@@ -96,6 +99,7 @@ class Oracle:
     equivalent_module: str | None = None
     value_inferred_arguments: Callable[[Case], Arguments] = no_value_inferred_arguments
     steps: Steps | None = None
+    parts: Callable[[Case, Precision], Iterator[Case]] | None = None
 
 
 @dataclass(frozen=True)

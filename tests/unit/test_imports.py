@@ -79,6 +79,7 @@ WITH_TORCH = {
             "module",
             "torch_calls",
             "torch_layouts",
+            "torch_network",
             "torch_sequences",
             "torch_composites",
         ),

@@ -1,0 +1,70 @@
+"""Which of the calls that a call is made of fails by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conformance.arithmetic.precision import Precision
+from conformance.checks import EVERY_CHECK
+from conformance.items.outcomes import Outcome
+from conformance.items.planning import Item
+from conformance.known.entry import KnownFailure, applicable_entries
+from conformance.known.matches import Excuses
+from conformance.layers import CATALOGUE
+from conformance.layers.describe import case_text
+from conformance.model.case import Case
+
+if TYPE_CHECKING:
+    from conformance.items.engine_protocol import EngineLike
+
+
+LAYOUT_TRIES = 8
+"""In how many layouts a part is tried that is right as it is."""
+
+
+def has_parts(case: Case) -> bool:
+    """Whether a call is made of calls of other layers."""
+    return CATALOGUE[case.call.layer].oracle.parts is not None
+
+
+def failing_parts(
+    engine: EngineLike, item: Item, case: Case
+) -> Iterator[tuple[Item, Case, Outcome]]:
+    """The parts of a case that fail by themselves, on the true operands.
+
+    A part fails the same check, or `layout`: its operands lie in memory as other parts left them.
+    """
+    list_parts = CATALOGUE[case.call.layer].oracle.parts
+    assert list_parts is not None
+    for part in list_parts(case, Precision.of(case.call.dtype, engine.numerics(item))):
+        tries = [(item.check, part.seed)]
+        if part.call.layer != case.call.layer:
+            tries += [("layout", part.seed + k) for k in range(LAYOUT_TRIES)]
+        for check, seed in tries:
+            part_item = replace(item, layer=part.call.layer, check=check)
+            part = replace(part, seed=seed)
+            outcome = engine.outcome(part_item, part, engine.numerics(part_item))
+            if outcome.failure is not None:
+                yield part_item, part, outcome
+                break
+
+
+def find_excuse_of_part(engine: EngineLike, item: Item, case: Case) -> KnownFailure | None:
+    """The known failure of a part that fails by itself; None if no part does, or none is listed."""
+    for part_item, part, outcome in failing_parts(engine, item, case):
+        base = engine.base(part_item.layer)
+        entries = applicable_entries(engine.known, part_item, engine.backend.name, base)
+        excuses = Excuses(tuple(entries.values()), EVERY_CHECK[part_item.check])
+        entry = excuses.find_explanation(part, outcome.message, outcome.failure)
+        if entry is not None:
+            return entry
+    return None
+
+
+def describe_parts(engine: EngineLike, item: Item, case: Case) -> str:
+    """Whether a part of a failing case fails by itself, in one line."""
+    for _, part, _ in failing_parts(engine, item, case):
+        return f"fails alone, too: {case_text(part)}"
+    return "each of its nodes alone is right"

@@ -1,0 +1,155 @@
+"""Networks: graphs of layers and tensor operators, each drawn at random and called as one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.rounded import Rounded
+from conformance.layers.network.evaluation import (
+    layer_values,
+    network_parts,
+    network_shapes,
+    node_shape,
+    node_tensors,
+)
+from conformance.layers.network.reduction import smaller_networks
+from conformance.model.case import Case
+from conformance.oracles.network import Node, is_layer, network_values, nodes_of
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, State, Traits
+from conformance.spec.propagation import Propagation, computed, copied
+from conformance.spec.signature import Argument, Input, Output, Signature
+from conformance.spec.state import Shape, StateTensor
+from conformance.spec.trial_protocol import FactsLike as Facts
+from conformance.spec.trial_protocol import TrialLike
+from conformance.spec.workload import Filling, Workload
+from conformance.strategies.network import graphs as cases
+
+_SIMPLEST = (("functional.relu", (), (-1,)), ("output", (), (0,)))
+_TIMED = (
+    ("Linear", (("in_features", 256), ("out_features", 256)), (-1,)),
+    ("functional.gelu", (), (0,)),
+    ("Linear", (("in_features", 256), ("out_features", 256)), (1,)),
+    ("add", (), (2, -1)),
+    ("output", (), (3,)),
+)
+
+
+def _tensors(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    return tuple(
+        replace(tensor, name=f"{number}.{tensor.name}", initial=None, same_values_as="")
+        for number, node in enumerate(nodes_of(arguments["nodes"]))
+        for tensor in node_tensors(node)
+    )
+
+
+def _tensor_shapes(node: Sequence[Any]) -> dict[str, Shape]:
+    return {tensor.name: tensor.shape for tensor in node_tensors(Node(*node))}
+
+
+def _called_targets(case: Case) -> list[str]:
+    graph = nodes_of(case.call.arguments["nodes"])[:-1]
+    return [
+        str(graph[node.target].target if isinstance(node.target, int) else node.target)
+        for node in graph
+    ]
+
+
+def _targets(facts: Facts) -> str:
+    """The targets of the nodes, in their order, `"Linear functional.relu"`."""
+    return " ".join(_called_targets(facts.case))
+
+
+def _node_count(facts: Facts) -> int:
+    return len(_called_targets(facts.case))
+
+
+def _has_inputs(spec: LayerSpec, case: Case) -> bool:
+    """Whether each input that a node takes is there, and each input is taken or the first."""
+    operands = [x for node in nodes_of(case.call.arguments["nodes"]) for x in node.operands]
+    count = -min([-1, *(x for x in operands if not isinstance(x, float))])
+    return count == sum(x is not None for x in case.inputs)
+
+
+def _computes_alike_in_training(case: Case) -> bool:
+    from conformance.layers import CATALOGUE
+
+    return not any(
+        is_layer(x) and CATALOGUE[x].traits.train_and_eval_differ for x in _called_targets(case)
+    )
+
+
+def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
+    """The oracle's values where the arithmetic of every node says how NaN travels; else open."""
+    from conformance.layers import CATALOGUE
+
+    says = all(
+        is_layer(x) and CATALOGUE[x].oracle.propagation in (copied, computed)
+        for x in _called_targets(trial.case)
+    )
+    expected = trial.expected
+    return expected if says else tuple(
+        x.with_error(np.full(x.shape, np.inf)) for x in expected
+    )  # fmt: skip
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    rows = int(np.prod(outputs[0][:-1]))
+    return sum(2 * rows * int(np.prod(shape)) for shape in weights if len(shape) == 2)
+
+
+def layer_specs() -> Iterator[LayerSpec]:
+    """The family's only layer."""
+    yield LayerSpec(
+        "Network",
+        "network",
+        in_torch=False,
+        signature=Signature(
+            (Argument("nodes", simplest=_SIMPLEST),),
+            (Input("input1"), Input("input2", optional=True)),
+            (Output("output1"), Output("output2"), Output("output3")),
+            supports_complex=False,
+            takes_device_and_dtype=False,
+        ),
+        oracle=Oracle(
+            values=partial(network_values, layer_values=layer_values),
+            parts=network_parts,
+            shapes=network_shapes,
+            formula=("the nodes in their order, each of inputs and of results before it",),
+            propagation=Propagation(_expected, special_parameters=False),
+        ),
+        generation=Generation(
+            cases=partial(
+                cases.networks, "Network", shape_of=node_shape, tensors_of=_tensor_shapes
+            ),
+            examples_fraction=3.0,  # a graph says less than a call of one layer
+            max_planned_size=0,
+        ),
+        state=State(_tensors),
+        variation=Variation(allows=_has_inputs, reductions=smaller_networks),
+        traits=Traits(
+            has_sublayers=True,
+            may_alias_inputs=True,
+            train_and_eval_differ=True,
+            valid_in_train_mode=_computes_alike_in_training,
+        ),
+        conditions=Conditions(derived_facts={"targets": _targets, "length": _node_count}),
+        benchmark=Benchmark(
+            workloads=(
+                Workload(
+                    "Network",
+                    "residual block of 256",
+                    {"nodes": _TIMED},
+                    ((64, 256),),
+                    small=True,
+                ),
+            ),
+            filling=Filling(contraction=False),
+            flops=_flops,
+        ),
+    )

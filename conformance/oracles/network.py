@@ -1,0 +1,135 @@
+"""Networks: the oracles of the nodes, one after another.
+
+Each oracle takes the numbers and bounds of the one before. So a bound holds whether an
+implementation stores an intermediate result or keeps it wide, and equality holds where no node
+rounds. Source: N. J. Higham, *Accuracy and Stability of Numerical Algorithms* (2002), §3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices, enclose
+from conformance.arithmetic.rounded import Rounded
+from conformance.oracles.operators import movements
+from conformance.oracles.operators.table import OPERATORS
+
+T = TypeVar("T")
+State = Mapping[str, Rounded]
+LayerValues = Callable[[str, State, Sequence[Any], Mapping[str, Any]], Any]
+"""Name of a layer, state, operands, arguments → what it returns."""
+
+OUTPUT, PARAMETER = "output", "parameter"
+"""Targets of the last node, and of a node that gives a tensor of the network's own."""
+
+_MOVEMENTS: Mapping[str, Callable[..., Rounded]] = {
+    function.__name__: function
+    for function in (
+        *(movements.permute, movements.transpose, movements.reshape, movements.flip),
+        *(movements.expand, movements.index, movements.cat),
+    )
+}
+
+
+_BROADCASTING = frozenset(("add", "sub", "mul", "maximum", "minimum"))
+
+
+class Node(NamedTuple):
+    """One node of a network.
+
+    Args:
+        target: name of a layer or function of the catalogue, `"Linear"`, `"functional.relu"`, or of
+            an operator, `"add"`. A number is that of an earlier node, whose layer is called again.
+            `"output"` is the last node: its operands are what the network returns.
+        arguments: (argument, value) pairs.
+        operands: numbers of earlier nodes; −1 is the first input, −2 the second. A float is itself.
+    """
+
+    target: str | int
+    arguments: tuple[tuple[str, Any], ...]
+    operands: tuple[int | float, ...]
+
+
+def nodes_of(nodes: Sequence[Any]) -> tuple[Node, ...]:
+    """The nodes in the form of a call's argument."""
+    return tuple(Node(*node) for node in nodes)
+
+
+def is_layer(target: str | int) -> bool:
+    """Whether a node's target is a layer or function of the catalogue."""
+    return isinstance(target, str) and (target[:1].isupper() or target.startswith("functional."))
+
+
+def network_values(
+    state: State,
+    *inputs: Rounded | None,
+    nodes: Sequence[Any],
+    layer_values: LayerValues,
+    training: bool = False,
+) -> tuple[Rounded, ...]:
+    """What a network returns.
+
+    Args:
+        nodes: see `Node`.
+        layer_values: the oracle of a layer.
+        training: train mode, only of networks that compute the same in it.
+    """
+    graph, values = nodes_of(nodes), list[Rounded]()
+    for number, node in enumerate(graph):
+        operands = operands_of(node, inputs, values)
+        if node.target == OUTPUT:
+            return tuple(operands)
+        owner = node.target if isinstance(node.target, int) else number
+        values.append(node_value(graph[owner], own_state(state, owner), operands, layer_values))
+    raise ValueError("the network has no output")
+
+
+def operands_of(node: Node, inputs: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    """A node's operands: inputs, values of earlier nodes, and numbers."""
+    return [
+        x if isinstance(x, float) else (inputs[-1 - x] if x < 0 else values[x])
+        for x in node.operands
+    ]
+
+
+def own_state(state: Mapping[str, T], number: int) -> dict[str, T]:
+    """The tensors of a node's layer, under their names in it."""
+    prefix = f"{number}."
+    return {k.removeprefix(prefix): x for k, x in state.items() if k.startswith(prefix)}
+
+
+def node_value(
+    node: Node, state: State, operands: Sequence[Any], layer_values: LayerValues
+) -> Rounded:
+    """The first result of a node that owns its layer."""
+    arguments = dict(node.arguments)
+    if node.target == PARAMETER:
+        return state["value"]
+    if is_layer(node.target):
+        result = layer_values(str(node.target), state, operands, arguments)
+    else:
+        operator = str(node.target)
+        operands = _expanded(operands) if operator in _BROADCASTING else operands
+        result = (_MOVEMENTS.get(operator) or OPERATORS[operator])(*operands, **arguments)
+    result = result[0] if isinstance(result, tuple) else result
+    result = enclose(result) if isinstance(result, Choices) else result
+    assert isinstance(result, Rounded)
+    return result
+
+
+def _expanded(operands: Sequence[Rounded | float]) -> list[Rounded | float]:
+    """The operands in one shape: in half precision a gradient is stored before it is summed."""
+    shape = np.broadcast_shapes(*(x.shape for x in operands if isinstance(x, Rounded)))
+    return [
+        movements.expand(x, size=shape) if isinstance(x, Rounded) and x.shape != shape else x
+        for x in operands
+    ]
+
+
+def node_shape(node: Node, operands: Sequence[Rounded | float]) -> tuple[int, ...]:
+    """The shape of an operator's result, for operands of zeros."""
+    with np.errstate(all="ignore"):
+        return node_value(node, {}, operands, lambda *_: None).shape

@@ -1,0 +1,74 @@
+"""Build a network forwards: each node takes values that are there, so every draw is valid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from conformance.strategies.windows import Draw
+
+Shape = tuple[int, ...]
+Arguments = tuple[tuple[str, Any], ...]
+ShapeOf = Callable[..., Shape]
+"""Target, arguments, shapes and numbers of the operands → shape of the result."""
+
+MAX_NODES = 12
+MAX_ELEMENTS = 512
+"""The most elements that one value has: a network is checked hundreds of times."""
+
+
+class Builder:
+    """Nodes drawn so far, and the shapes of their values.
+
+    Args:
+        exact: only operations that do not round integers and powers of two.
+        shape_of: the shape of a node's result.
+        inputs: shapes of the network's inputs.
+    """
+
+    def __init__(
+        self, draw: Draw, shape_of: ShapeOf, inputs: tuple[Shape, ...], *, exact: bool
+    ) -> None:
+        self.draw, self.exact, self._shape_of = draw, exact, shape_of
+        self.nodes: list[tuple[Any, Arguments, tuple[int | float, ...]]] = []
+        self._shapes: dict[int, Shape] = {-1 - k: shape for k, shape in enumerate(inputs)}
+
+    @property
+    def room(self) -> int:
+        """The number of nodes that may still be added."""
+        return MAX_NODES - len(self.nodes)
+
+    def shape(self, value: int) -> Shape:
+        """The shape of an input or of a node's result."""
+        return self._shapes[value]
+
+    def add(self, target: str, *operands: int | float, **arguments: Any) -> int:
+        """Add a node that calls a layer, a function or an operator; returns its number."""
+        return self._append(target, target, tuple(arguments.items()), operands)
+
+    def again(self, number: int, operand: int) -> int:
+        """Add a node that calls the layer of an earlier node once more."""
+        target, arguments, _ = self.nodes[number]
+        return self._append(number, target, arguments, (operand,))
+
+    def values(self, fits: Callable[[Shape], bool]) -> list[int]:
+        """The inputs and results whose shape fits, the latest first."""
+        return [value for value in reversed(self._shapes) if fits(self._shapes[value])]
+
+    def layers(self) -> list[int]:
+        """The nodes that own a layer with a weight."""
+        return [k for k, (target, _, _) in enumerate(self.nodes) if target in ("Linear", "Conv2d")]
+
+    def unused(self) -> list[int]:
+        """The nodes whose results no node takes."""
+        taken = {x for _, _, operands in self.nodes for x in operands if not isinstance(x, float)}
+        return [k for k in range(len(self.nodes)) if k not in taken]
+
+    def _append(
+        self, target: Any, called: str, arguments: Arguments, operands: tuple[int | float, ...]
+    ) -> int:
+        shapes = [x if isinstance(x, float) else self._shapes[x] for x in operands]
+        number = len(self.nodes)
+        self._shapes[number] = self._shape_of(called, arguments, *shapes)
+        self.nodes.append((target, arguments, operands))
+        return number

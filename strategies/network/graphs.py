@@ -1,0 +1,112 @@
+"""Cases of networks: a graph of 1 to 12 nodes, its inputs, and the state of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from conformance.strategies.composing import composite
+from conformance.strategies.network.algebra import PATTERNS
+from conformance.strategies.network.builder import Builder, Shape, ShapeOf
+from conformance.strategies.network.filling import NetworkFiller
+from conformance.strategies.network.steps import STEPS
+from conformance.strategies.values import seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+
+TensorsOf = Callable[[Any], Mapping[str, Shape]]
+"""A node → names and shapes of its own state."""
+
+_yes_no = st.booleans()
+_goes_on = st.integers(0, 5).map(bool)
+_one_in_six = st.integers(0, 5).map(lambda n: n == 5)
+_two_in_three = st.integers(0, 2).map(bool)
+_steps = st.sampled_from(STEPS)
+_batches = st.sampled_from((1, 2, 3))
+_channels = st.sampled_from((1, 2, 3, 4))
+_lengths = st.sampled_from((2, 3, 4, 5))
+_kinds = st.sampled_from(("rows", "image", "sequence", "image", "rows", "image", "wide"))
+# Kernels work in blocks, and compilers cut them: the remainder of the last one is code of its own.
+_widths = st.sampled_from((15, 16, 17, 33, 65))
+
+
+def _draw_shape(draw: Draw) -> Shape:
+    """A shape, in half of the cases of equal sizes: moves that are wrong then keep it."""
+    kind = draw(_kinds)
+    if kind == "wide":
+        return (draw(_batches), draw(_widths))
+    if draw(_yes_no):
+        size = draw(st.sampled_from((2, 3)))
+        return (size,) * {"rows": 2, "sequence": 3, "image": 4}[kind]
+    if kind == "rows":
+        return (draw(_batches), draw(_channels))
+    if kind == "sequence":
+        return (draw(_batches), draw(_lengths), draw(_channels))
+    return (draw(_batches), draw(_channels), draw(_lengths), draw(_lengths))
+
+
+@composite
+def _extended(draw: Draw, builder: Builder, value: int) -> tuple[int, str]:
+    """Add a node behind a value, or the nodes of a pattern: the new value, the pattern's name."""
+    pattern = step = draw(_steps)
+    if draw(_two_in_three):
+        pattern = draw(
+            st.sampled_from([x for x, size in PATTERNS if size <= builder.room] or STEPS)
+        )
+    added = pattern(builder, value)
+    name = "" if added is None or pattern is step else pattern.__name__
+    value = value if added is None else added
+    if builder.nodes and draw(_one_in_six):
+        value = draw(st.sampled_from(builder.values(lambda shape: True)))
+    return value, name
+
+
+@composite
+def networks(
+    draw: Draw, layer: str, dtype: str, *, shape_of: ShapeOf, tensors_of: TensorsOf
+) -> Case:
+    """Cases of a network in eval mode.
+
+    Args:
+        shape_of: the shape of a node's result.
+        tensors_of: names and shapes of a node's own state.
+    """
+    exact = draw(_yes_no)
+    shape = _draw_shape(draw)
+    inputs = (shape, shape) if draw(_yes_no) else (shape,)
+    builder = Builder(draw, shape_of, inputs, exact=exact)
+    value, patterns = -1, list[str]()
+    while builder.room and (not builder.nodes or draw(_goes_on)):
+        value, pattern = draw(_extended(builder, value))
+        patterns += [pattern] if pattern else []
+    outputs = _draw_outputs(draw, builder)
+    seed = draw(seeds)
+    filler = NetworkFiller(dtype, seed, exact=exact)
+    state = {
+        f"{number}.{name}": filler.tensor(str(node[0]), name, tensor_shape)
+        for number, node in enumerate(builder.nodes)
+        if not isinstance(node[0], int)
+        for name, tensor_shape in tensors_of(node).items()
+    }
+    is_second_used = any(
+        isinstance(x, int) and x == -2 for _, _, operands in builder.nodes for x in operands
+    )
+    arrays = [filler.data(shape) for shape in inputs[: 1 + is_second_used]]
+    arguments = {"nodes": (*builder.nodes, ("output", (), outputs))}
+    labels = {
+        "profile": patterns[0] if patterns else "plain",
+        "regime": "exact" if exact else "normal",
+    }
+    call = Call(layer, arguments, state, dtype, "cpu")
+    return Case(call, tuple(np.asarray(x) for x in arrays), labels=labels, seed=seed)
+
+
+def _draw_outputs(draw: Draw, builder: Builder) -> tuple[int, ...]:
+    """The last node, and up to two others: of unused results some are returned, some are dead."""
+    last = len(builder.nodes) - 1
+    others = list(range(last))
+    chosen = draw(st.lists(st.sampled_from(others), max_size=2, unique=True)) if others else []
+    return (last, *chosen)

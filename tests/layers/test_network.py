@@ -1,0 +1,135 @@
+"""Networks: rewrites that are wrong are seen, right ones pass, and a failure names its cause."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from planted.rewrites import Rewriting, blind, layers, operators, right
+from support import cases, first_failure
+from torch import fx
+
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import exact_operand
+from conformance.backends import ModuleBackend
+from conformance.backends.torch_network import COMPOSED
+from conformance.diagnosis.parts import failing_parts, find_excuse_of_part
+from conformance.items.planning import Item
+from conformance.known.entry import parse_entries
+from conformance.layers import CATALOGUE, DTYPES
+from conformance.layers.network.reduction import smaller_networks
+from conformance.model.case import Call, Case
+from conformance.run.engine import Engine
+
+SPEC = CATALOGUE["Network"]
+ITEM = Item("Network", "values", "float32", "cpu")
+WRONG = {rewrite.__name__: rewrite for x in (layers, operators, blind) for rewrite in x.REWRITES}
+RIGHT = {rewrite.__name__: rewrite for rewrite in right.REWRITES}
+
+
+def _values_of(case: Case) -> tuple[Any, ...]:
+    precision = Precision.of(case.call.dtype)
+    state = {name: exact_operand(x, precision) for name, x in case.call.state.items()}
+    inputs = [exact_operand(x, precision) for x in case.inputs if x is not None]
+    with np.errstate(all="ignore"):
+        return SPEC.oracle.values(state, *inputs, **case.call.arguments)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_two_in_five_networks_round_nowhere(dtype: str) -> None:
+    drawn = cases("Network", dtype, 60)
+    exact = sum(all(not x.error.any() for x in _values_of(case)) for case in drawn)
+    assert exact >= 0.4 * len(drawn)
+
+
+def test_half_of_the_networks_have_a_pattern_and_all_patterns_are_drawn() -> None:
+    profiles = Counter(case.labels["profile"] for case in cases("Network", "float32", 600))
+    assert profiles["plain"] < 300
+    assert len(profiles) > 30
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_rewrite_fails(name: str) -> None:
+    backend = Rewriting(WRONG[name])
+    searches = (
+        first_failure(backend, "Network", check, "float32", examples)
+        for check, examples in (("values", 600), ("gradients", 300))
+    )
+    assert any(search.failure is not None for search in searches)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_right_rewrite_passes(name: str, dtype: str) -> None:
+    matched = 0
+
+    def rewrite(module: fx.GraphModule) -> bool:
+        nonlocal matched
+        changed = RIGHT[name](module)
+        matched += changed
+        return changed
+
+    rewrite.__name__ = name
+    assert first_failure(Rewriting(rewrite), "Network", "values", dtype, 600).failure is None
+    assert matched
+
+
+def test_a_failure_shrinks_to_the_nodes_that_are_wrong_together() -> None:
+    verdict = Engine(Rewriting(operators.factor_before_addend), 600, 0).run(ITEM)
+    assert verdict.status == "failed"
+    assert verdict.case is not None
+    (*nodes, _) = verdict.case["call"]["arguments"]["nodes"]["tuple"]
+    assert [node["tuple"][0] for node in nodes] == ["add", "mul"]
+    assert "each of its nodes alone is right" in str(verdict.message)
+
+
+class _WrongLinear(ModuleBackend):
+    """torch with a Linear that gives twice its result."""
+
+    def __init__(self) -> None:
+        class Linear(torch.nn.Linear):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return 2 * super().forward(x)
+
+        namespace = type("namespace", (), {**vars(torch.nn), "Linear": Linear})
+        super().__init__("wrong-linear", namespace, torch.nn.functional)
+
+
+def test_a_layer_that_fails_alone_is_named_and_its_known_failure_excuses_the_network() -> None:
+    nodes = (
+        ("functional.relu", (), (-1,)),
+        ("Linear", (("in_features", 2), ("out_features", 1), ("bias", False)), (0,)),
+        ("output", (), (1,)),
+    )
+    call = Call("Network", {"nodes": nodes}, {"1.weight": np.ones((1, 2))}, "float32", "cpu")
+    case = Case(call, (np.ones((3, 2)),))
+    engine = Engine(_WrongLinear(), 5, 0)
+    assert [part.call.layer for _, part, _ in failing_parts(engine, ITEM, case)] == ["Linear"]
+    assert find_excuse_of_part(engine, ITEM, case) is None
+    entry = "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'twice'\nstrict = false\n"
+    listed = Engine(_WrongLinear(), 5, 0, parse_entries(entry, "here"))
+    found = find_excuse_of_part(listed, ITEM, case)
+    assert found is not None
+    assert found.reason == "twice"
+
+
+def test_smaller_networks_are_valid_calls() -> None:
+    backend, count = ModuleBackend("torch"), 0
+    for case in cases("Network", "float32", 40):
+        for smaller in smaller_networks(case):
+            assert SPEC.variation.allows(SPEC, smaller)
+            layer = backend.build(smaller.call)
+            outputs = layer(*[layer.put(x) for x in smaller.inputs if x is not None])
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            assert tuple(tuple(y.shape) for y in outputs) == SPEC.output_shapes(smaller)
+            count += 1
+    assert count > 100
+
+
+def test_the_module_of_a_network_has_the_names_of_its_state() -> None:
+    for case in cases("Network", "float32", 40):
+        module = COMPOSED["Network"](case.call, torch.nn)
+        assert set(module.state_dict()) == set(case.call.state)
