@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from conformance.strategies.network import steps
-from conformance.strategies.network.builder import Builder
+from conformance.strategies.network.builder import Builder, either
 from conformance.strategies.network.patterns import BLOCKS, Pattern
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ def chained_functions(builder: Builder, x: int) -> int | None:
     """Two or three functions of single numbers, which may be joined or change places."""
     function = builder.draw(_functions)
     for _ in range(builder.draw(st.integers(2, 3))):
-        x = function(builder, x) or x
+        x = either(function(builder, x), x)
         if builder.draw(_yes_no):
             function = builder.draw(_functions)
     return x
@@ -39,7 +39,7 @@ def chained_moves(builder: Builder, x: int) -> int | None:
 
 def reduced_function(builder: Builder, x: int) -> int | None:
     """A reduction behind a function, which may be exchanged if the function is monotone."""
-    return steps.reduce(builder, builder.draw(_functions)(builder, x) or x)
+    return steps.reduce(builder, either(builder.draw(_functions)(builder, x), x))
 
 
 def joined_and_split(builder: Builder, x: int) -> int | None:
@@ -77,7 +77,7 @@ def composed_permutations(builder: Builder, x: int) -> int | None:
     """Two permutations, which compose in one order."""
     if len(builder.shape(x)) < 3:
         return None
-    return steps.permute(builder, steps.permute(builder, x) or x)
+    return steps.permute(builder, either(steps.permute(builder, x), x))
 
 
 def chained_slices(builder: Builder, x: int) -> int | None:
@@ -110,13 +110,19 @@ def moved_signs(builder: Builder, x: int) -> int | None:
 
 
 def alike_calls(builder: Builder, x: int) -> int | None:
-    """Two reductions of one value along two axes, added."""
+    """Two calls of one operator on one value that differ in their arguments only, combined."""
     shape = builder.shape(x)
     if len(shape) < 2 or not all(shape):
         return None
-    name = builder.draw(st.sampled_from(("sum", "amax")))
-    first = builder.add(name, x, dim=(len(shape) - 2,), keepdim=True)
-    return builder.add("add", first, builder.add(name, x, dim=(len(shape) - 1,), keepdim=True))
+    last = len(shape) - 1
+    name = builder.draw(st.sampled_from(("sum", "amax", "flip", "clamp")))
+    if name == "flip":
+        pair = [builder.add(name, x, dims=(axis,)) for axis in (last - 1, last)]
+    elif name == "clamp":
+        pair = [builder.add(name, x, min=-1.0, max=end) for end in (0.5, 2.0)]
+    else:
+        pair = [builder.add(name, x, dim=(axis,), keepdim=True) for axis in (last - 1, last)]
+    return builder.add("sub", *pair)
 
 
 def repeated_function(builder: Builder, x: int) -> int | None:
@@ -169,7 +175,7 @@ def common_factor(builder: Builder, x: int) -> int | None:
 
 def reshaped_permutation(builder: Builder, x: int) -> int | None:
     """A permutation, and a reshape that makes its order the order in memory."""
-    return steps.reshape(builder, steps.permute(builder, x) or x)
+    return steps.reshape(builder, either(steps.permute(builder, x), x))
 
 
 def permuted_reduction(builder: Builder, x: int) -> int | None:
@@ -184,7 +190,7 @@ def permuted_reduction(builder: Builder, x: int) -> int | None:
 
 def double_flip(builder: Builder, x: int) -> int | None:
     """Two flips, of the same axis or of others."""
-    return steps.flip(builder, steps.flip(builder, x) or x)
+    return steps.flip(builder, either(steps.flip(builder, x), x))
 
 
 def joined_slices(builder: Builder, x: int) -> int | None:

@@ -72,3 +72,8 @@ class Builder:
         self._shapes[number] = self._shape_of(called, arguments, *shapes)
         self.nodes.append((target, arguments, operands))
         return number
+
+
+def either(value: int | None, default: int) -> int:
+    """A new value, or the default where nothing fits; a value may be the node 0."""
+    return default if value is None else value

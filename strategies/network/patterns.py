@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from conformance.strategies.network import steps
-from conformance.strategies.network.builder import Builder
+from conformance.strategies.network.builder import Builder, either
 from hypothesis import strategies as st
 
 Pattern = Callable[[Builder, int], int | None]
@@ -28,15 +28,20 @@ def _activation(builder: Builder, x: int) -> int:
     return builder.add(name, x, **_ACTIVATION_ARGUMENTS.get(name, {}))
 
 
+def _layer(builder: Builder, x: int) -> int | None:
+    """A convolution of an image, or else a linear layer."""
+    layer = steps.convolution(builder, x)
+    return steps.linear(builder, x) if layer is None else layer
+
+
 def folded_norm(builder: Builder, x: int) -> int | None:
     """A convolution or linear layer, a batch norm, maybe a residual, an activation."""
-    layer = steps.convolution(builder, x) if len(builder.shape(x)) == 4 else (
-        steps.linear(builder, x) if len(builder.shape(x)) == 2 else None
-    )  # fmt: skip
-    if layer is None:
+    if len(builder.shape(x)) not in (2, 4):
         return None
-    normed = steps.batch_norm(builder, layer)
-    assert normed is not None
+    layer = _layer(builder, x)
+    normed = None if layer is None else steps.batch_norm(builder, layer)
+    if normed is None:
+        return None
     shape = builder.shape(normed)
     if builder.draw(_yes_no):
         others = [k for k in builder.values(lambda y: y == shape) if k != normed]
@@ -47,7 +52,7 @@ def folded_norm(builder: Builder, x: int) -> int | None:
 
 def activated_layer(builder: Builder, x: int) -> int | None:
     """A linear layer or convolution with an activation behind it."""
-    layer = steps.convolution(builder, x) or steps.linear(builder, x)
+    layer = _layer(builder, x)
     return None if layer is None else _activation(builder, layer)
 
 
@@ -61,7 +66,7 @@ def norm_before_layer(builder: Builder, x: int) -> int | None:
     normed = steps.batch_norm(builder, x)
     if normed is None:
         return None
-    return steps.convolution(builder, normed) or steps.linear(builder, normed)
+    return _layer(builder, normed)
 
 
 def padded_window(builder: Builder, x: int) -> int | None:
@@ -143,7 +148,7 @@ def constant_branch(builder: Builder, x: int) -> int | None:
     """A function of parameters only, which may be computed beforehand, added to a value."""
     shape = builder.shape(x)
     parameter = builder.add("parameter", shape=shape[-1:])
-    folded = builder.draw(_functions)(builder, parameter) or parameter
+    folded = either(builder.draw(_functions)(builder, parameter), parameter)
     if builder.draw(_yes_no):
         folded = builder.add("mul", folded, 2.0)
     return builder.add(builder.draw(st.sampled_from(("add", "mul"))), x, folded)
@@ -156,7 +161,7 @@ def shared_layer(builder: Builder, x: int) -> int | None:
         return None
     first = builder.add("Linear", x, in_features=shape[-1], out_features=shape[-1])
     if builder.draw(_yes_no):
-        other = builder.draw(_functions)(builder, x) or x
+        other = either(builder.draw(_functions)(builder, x), x)
         second = builder.again(first, other)
         first = builder.add("mul", first, 2.0) if builder.draw(_yes_no) else first
         return builder.add("add", first, second)
@@ -165,7 +170,7 @@ def shared_layer(builder: Builder, x: int) -> int | None:
 
 def scaled_norm(builder: Builder, x: int) -> int | None:
     """A norm of a sum or product with a number."""
-    return steps.norm(builder, steps.scalar(builder, x) or x)
+    return steps.norm(builder, either(steps.scalar(builder, x), x))
 
 
 def parameter_product(builder: Builder, x: int) -> int | None:
