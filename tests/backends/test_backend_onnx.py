@@ -212,6 +212,17 @@ def test_results_of_another_dtype_than_the_input(name: str) -> None:
             },
             [np.array([[5.0]])], [[2.0]],
         ),
+        (
+            "Network",
+            {
+                "nodes": (
+                    ("Linear", (("in_features", 1), ("out_features", 1), ("bias", False)), (-2,)),
+                    ("sub", (), (-1, 0)),
+                    ("output", (), (1,)),
+                )
+            },
+            {"0.weight": np.array([[3.0]])}, [np.array([[7.0]]), np.array([[2.0]])], [[1.0]],
+        ),
     ],
 )  # fmt: skip
 def test_what_is_exported_keeps_whole_numbers(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from conformance.backends.adapters.onnx.graph import CallModel, Run, zero_state
+from conformance.backends.adapters.onnx.graph import CallModel, GraphLayer, Run, zero_state
 from conformance.backends.adapters.onnx.nodes import numpy_dtype
 from conformance.backends.adapters.onnx.onnxruntime import OnnxRuntime
 from conformance.backends.module import ModuleBackend, info
@@ -87,6 +87,14 @@ class OnnxRuntimeExport(OnnxRuntime):
     def info(self) -> Mapping[str, str]:
         """Versions of ONNX Runtime and of torch."""
         return {**super().info(), "torch": info()["torch"]}
+
+    def offers(self, layer: str, dtype: str, device: str) -> bool:
+        """Offer what the hand-built graphs offer, and networks where they offer Linear."""
+        return super().offers("Linear" if layer == "Network" else layer, dtype, device)
+
+    def build(self, call: Call) -> GraphLayer:
+        """Create a layer; a network needs no graph by hand."""
+        return GraphLayer(self, call) if call.layer == "Network" else super().build(call)
 
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
