@@ -20,6 +20,7 @@ from conformance.diagnosis.parts import failing_parts, find_excuse_of_part
 from conformance.items.planning import Item
 from conformance.known.entry import parse_entries
 from conformance.layers import CATALOGUE, DTYPES
+from conformance.layers.network.evaluation import true_values
 from conformance.layers.network.reduction import smaller_networks
 from conformance.model.case import Call, Case
 from conformance.run.engine import Engine
@@ -39,10 +40,10 @@ def _values_of(case: Case) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_two_in_five_networks_round_nowhere(dtype: str) -> None:
+def test_a_third_of_the_networks_round_nowhere(dtype: str) -> None:
     drawn = cases("Network", dtype, 60)
     exact = sum(all(not x.error.any() for x in _values_of(case)) for case in drawn)
-    assert exact >= 0.4 * len(drawn)
+    assert exact >= len(drawn) / 3
 
 
 def test_half_of_the_networks_have_a_pattern_and_all_patterns_are_drawn() -> None:
@@ -114,6 +115,18 @@ def test_a_layer_that_fails_alone_is_named_and_its_known_failure_excuses_the_net
     found = find_excuse_of_part(listed, ITEM, case)
     assert found is not None
     assert found.reason == "twice"
+
+
+def test_a_result_without_axes_is_an_operand_like_any_other() -> None:
+    nodes = (
+        ("sum", (("dim", (0, 1)), ("keepdim", False)), (-1,)),
+        ("mul", (), (0, 0.5)),
+        ("output", (), (1,)),
+    )
+    call = Call("Network", {"nodes": nodes}, {}, "float32", "cpu")
+    case, engine = Case(call, (np.ones((2, 2)),)), Engine(ModuleBackend("torch"), 5, 0)
+    assert list(failing_parts(engine, ITEM, case)) == []
+    assert [x.shape for x in true_values(case, Precision.of("float32"))] == [(), ()]
 
 
 def test_smaller_networks_are_valid_calls() -> None:

@@ -102,7 +102,8 @@ def true_values(case: Case, precision: Precision) -> list[np.ndarray]:
         state = {k: exact_operand(x, precision) for k, x in own.items()}
         with np.errstate(all="ignore"):
             result = oracle.node_value(graph[owner], state, operands, layer_values)
-        values.append(round_to(result.value, case.call.dtype))
+        # A number of NumPy would be taken for a number of the graph.
+        values.append(np.asarray(round_to(result.value, case.call.dtype)))
     return values
 
 
