@@ -70,7 +70,8 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     return tuple(brute_force.recurrent(name, state, inputs[0], h_0, c_0, **facts))
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+# The oracle of a layer that is made of others is theirs, one after another.
+@pytest.mark.parametrize("layer", [x for x in LAYERS if CATALOGUE[x].oracle.parts is None])
 def test_oracle_agrees_with_brute_force(layer: str) -> None:
     compared = 0
     # A function that returns one number needs more cases than one that returns many.
