@@ -75,9 +75,7 @@ A run of each shipped backend by its tox environment: all layers, checks and dty
 (of torch-compile `values` and `gradients` in float32), two workers, on two cores. 40 examples are
 the profile smoke, 200 standard. `failed` counts items that failed in a new way, or in which nothing
 was compared. A run with a time budget may leave items out; the last share is that of the cases that
-ran. What was found: [findings](findings.md). The runs of 2026-11-30 are on a CPU with AVX2 alone,
-on which these backends had never run: what failed is listed or mended since, but for 11 items of
-keras.
+ran. What was found: [findings](findings.md).
 
 {table([NAMES.get(name, name) for name in SHORT], rows)}"""
 

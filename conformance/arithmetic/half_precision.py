@@ -143,6 +143,22 @@ def stored(x: Rounded, precision: Precision) -> Rounded:
     return with_pullback(result, [x], lambda cotangent: [_with_precision(cotangent, inner)])
 
 
+def with_stored_product(fused: Rounded, product: Rounded) -> Rounded:
+    """A product plus a bias, whose bound also admits a product that is stored before the bias.
+
+    y = x Aᵀ + b is one operation only for convenient layouts. For others the product is stored in
+    the dtype, within its own error, and the sum rounds once more. A sum without an error is one in
+    which no partial sum rounds.
+
+    Args:
+        fused: the sum as one operation.
+        product: without the bias, in the dtype.
+    """
+    stored_error = product.error + fused.precision.unit * (fused.abs_value + product.error)
+    error = np.where(fused.error == 0, 0.0, np.maximum(fused.error, stored_error))
+    return fused.with_error(error)
+
+
 def stored_or_exact(x: Rounded, precision: Precision) -> Rounded:
     """As `stored`, but exact where every value within the bound rounds to the same number.
 

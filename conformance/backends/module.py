@@ -143,16 +143,16 @@ class ModuleBackend:
     def build(self, call: Call) -> ModuleLayer:
         """Build the module or find the function, then load the state and set the mode."""
         target = find_by_layer_name(call.layer, self.nn, self.functional)
-        construct = COMPOSED.get(call.layer) if self.nn is not None else None
-        if target is None and construct is None:
+        is_composed = target is None and self.nn is not None and call.layer in COMPOSED
+        if target is None and not is_composed:
             raise NotOffered(f"layer {call.layer}")
         if is_function(call.layer):
             return ModuleLayer(call, None, target)
         method = class_and_method(call.layer)[1]
         tensors = constructor_tensors(call)
         module = (
-            construct(call, self.nn)
-            if construct is not None
+            COMPOSED[call.layer](call, self.nn)
+            if is_composed
             else construct_module(target, call, tensors, self.nn)
         )
         layer = ModuleLayer(call, module, module)

@@ -11,7 +11,8 @@ import torch
 from torch.fx import Graph, GraphModule
 
 from conformance.backends.torch_calls import construct_inner
-from conformance.model.case import Call, find_by_layer_name
+from conformance.model.case import Call, find_by_layer_name, is_function
+from conformance.oracles.network import OUTPUT, PARAMETER, input_count, is_module
 
 _OPERATORS: Mapping[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -37,22 +38,22 @@ def build_network(
         make_module: name and arguments of a layer → its module.
     """
     root, graph = torch.nn.Module(), Graph()
-    used = [x for _, _, operands in nodes for x in operands if not isinstance(x, float)]
-    count = -min([-1, *used])
-    values: dict[int, Any] = {-1 - k: graph.placeholder(f"input{k + 1}") for k in range(count)}
+    values: dict[int, Any] = {
+        -1 - k: graph.placeholder(f"input{k + 1}") for k in range(input_count(nodes))
+    }
     for number, (target, pairs, operands) in enumerate(nodes):
         arguments = dict(pairs)
         args = tuple(x if isinstance(x, float) else values[x] for x in operands)
-        if target == "output":
+        if target == OUTPUT:
             graph.output(args[0] if len(args) == 1 else args)
-        elif target == "parameter":
+        elif target == PARAMETER:
             holder = torch.nn.Module()
             holder.register_parameter("value", torch.nn.Parameter(torch.zeros(arguments["shape"])))
             root.add_module(str(number), holder)
             values[number] = graph.get_attr(f"{number}.value")
         elif isinstance(target, int):
             values[number] = graph.call_module(str(target), args)
-        elif target[:1].isupper():
+        elif is_module(target):
             root.add_module(str(number), make_module(target, arguments))
             values[number] = graph.call_module(str(number), args)
         else:
@@ -68,10 +69,15 @@ def _add_function(graph: Graph, target: str, args: Any, arguments: dict[str, Any
         return graph.call_method(target, (*args, *arguments["size"]))
     if target == "cat":
         return graph.call_function(torch.cat, (list(args),), arguments)
-    if target.startswith("functional.") and target not in _OPERATORS:
-        function = find_by_layer_name(target, torch.nn, torch.nn.functional)
-        return graph.call_function(function, args, arguments)
-    return graph.call_function(_OPERATORS.get(target) or getattr(torch, target), args, arguments)
+    function = _OPERATORS.get(target)
+    if function is None:
+        is_operator = not is_function(target)
+        function = (
+            getattr(torch, target)
+            if is_operator
+            else find_by_layer_name(target, torch.nn, torch.nn.functional)
+        )
+    return graph.call_function(function, args, arguments)
 
 
 def _construct_network(call: Call, nn: Any) -> torch.nn.Module:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
+from conformance.arithmetic.half_precision import with_stored_product
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks import cotangents, gradients
 from conformance.checks.answers import ExpectedGradients
@@ -225,23 +224,17 @@ def _compare_outputs(laid_out: Trial, outputs: tuple[Any, ...], when: str) -> Ev
 
 
 def _expected_with_stored_product(laid_out: Trial) -> tuple[Rounded, ...]:
-    """The expected outputs, with a wider bound in half precision for a stored product plus bias.
-
-    y = x Aᵀ + b is one fused operation only for convenient layouts. For others torch stores the
-    product in the dtype and adds the bias to it, which rounds once more.
-    """
-    expected, precision = laid_out.expected, laid_out.precision
+    """The expected outputs; in half precision a layer's product may be stored before its bias."""
+    precision = laid_out.precision
     product = (
         None
         if precision.wide_unit == precision.unit
         else laid_out.spec.traits.stored_product(laid_out)
     )
     if product is None:
-        return expected
-    (fused,) = expected
-    stored_error = product.error + precision.unit * (np.abs(fused.value) + product.error)
-    error = np.where(fused.error == 0, 0.0, np.maximum(fused.error, stored_error))
-    return (Rounded(fused.value, error, precision),)
+        return laid_out.expected
+    (fused,) = laid_out.expected
+    return (with_stored_product(fused, product),)
 
 
 def _check_own_memory(laid_out: Trial, finding: Finding, output: Any) -> Evidence:

@@ -134,7 +134,7 @@ class _Investigation:
         minimal = (
             stream.shrink(index, fails)
             if reductions is None
-            else reduce_case(stream[index], reductions, fails)
+            else reduce_case(stream[index], reductions, fails, MAX_DIAGNOSIS_SECONDS)
         )
         case, outcome = minimal or (stream[index], self._outcome(stream[index], index))
         repeated_failure = None if outcome is None else outcome.failure

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,25 +38,30 @@ def reduce_case(
     case: Case,
     reductions: Callable[[Case], Iterator[Case]],
     fails: Callable[[Case], Found | None],
+    seconds: float,
 ) -> tuple[Case, Found] | None:
     """Replace a failing case by the first of its reductions that fails, as long as one does.
 
     Args:
         reductions: smaller cases of a case.
         fails: how another case fails in the same way; None if it does not.
+        seconds: wall time after which no further reduction is tried.
 
     Returns:
         The last case and how it fails; None if the first does not fail again.
     """
-    found = fails(case)
-    if found is None:
+    deadline, outcome = time.monotonic() + seconds, fails(case)
+    if outcome is None:
         return None
-    while True:
-        attempts = ((smaller, fails(smaller)) for smaller in reductions(case))
-        failing = next(((smaller, how) for smaller, how in attempts if how is not None), None)
-        if failing is None:
-            return case, found
-        case, found = failing
+    is_smaller = True
+    while is_smaller:
+        is_smaller = False
+        for candidate in takewhile(lambda _: time.monotonic() < deadline, reductions(case)):
+            candidate_outcome = fails(candidate)
+            if candidate_outcome is not None:
+                case, outcome, is_smaller = candidate, candidate_outcome, True
+                break
+    return case, outcome
 
 
 def shrink_sizes(case: Case, fails: Callable[[Case], bool], seconds: float = SECONDS) -> Case:

@@ -67,6 +67,7 @@ def find_excuse_of_part(engine: EngineLike, item: Item, case: Case) -> KnownFail
 
 def describe_parts(engine: EngineLike, item: Item, case: Case) -> str:
     """Whether a part of a failing case fails by itself, in one line."""
-    for _, part, _ in failing_parts(engine, item, case):
-        return f"fails alone, too: {case_text(part)}"
+    for part_item, part, _ in failing_parts(engine, item, case):
+        where = "" if part_item.check == item.check else f" in the check {part_item.check}"
+        return f"fails alone, too{where}: {case_text(part)}"
     return "each of its nodes alone is right"

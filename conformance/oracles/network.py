@@ -14,6 +14,7 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices, enclose
 from conformance.arithmetic.rounded import Rounded
+from conformance.model.case import is_function
 from conformance.oracles.operators import movements
 from conformance.oracles.operators.table import OPERATORS
 
@@ -58,9 +59,20 @@ def nodes_of(nodes: Sequence[Any]) -> tuple[Node, ...]:
     return tuple(Node(*node) for node in nodes)
 
 
+def input_count(nodes: Sequence[Any]) -> int:
+    """How many inputs a network takes, at least one."""
+    operands = [x for node in nodes for x in Node(*node).operands if not isinstance(x, float)]
+    return -min([-1, *operands])
+
+
+def is_module(target: str | int) -> bool:
+    """Whether a node's target is a layer that may have a state of its own."""
+    return isinstance(target, str) and target[:1].isupper()
+
+
 def is_layer(target: str | int) -> bool:
     """Whether a node's target is a layer or function of the catalogue."""
-    return isinstance(target, str) and (target[:1].isupper() or target.startswith("functional."))
+    return is_module(target) or (isinstance(target, str) and is_function(target))
 
 
 def network_values(
@@ -129,7 +141,7 @@ def _expanded(operands: Sequence[Rounded | float]) -> list[Rounded | float]:
     ]
 
 
-def node_shape(node: Node, operands: Sequence[Rounded | float]) -> tuple[int, ...]:
+def operator_shape(node: Node, operands: Sequence[Rounded | float]) -> tuple[int, ...]:
     """The shape of an operator's result, for operands of zeros."""
     with np.errstate(all="ignore"):
         return node_value(node, {}, operands, lambda *_: None).shape

@@ -5,25 +5,26 @@ from __future__ import annotations
 import math
 
 from conformance.strategies.network import steps
-from conformance.strategies.network.builder import Builder, either
+from conformance.strategies.network.builder import Builder, value_or
 from conformance.strategies.network.patterns import BLOCKS, Pattern
 from hypothesis import strategies as st
 
 _yes_no = st.booleans()
 _functions = st.sampled_from((steps.elementwise, steps.scalar, steps.clamp))
 _moves = st.sampled_from((steps.permute, steps.index, steps.reshape, steps.flip, steps.transpose))
-_sums = st.sampled_from(("sub", "add", "mul"))
+# Of these a difference alone is not associative.
+_sums = st.sampled_from(("sub", "add", "mul", "sub"))
 _extremes = st.sampled_from(("maximum", "minimum"))
 _numbers = st.sampled_from((2.0, -1.0, 3.0, 0.5))
-_VALLEYS = ("functional.silu", "functional.gelu", "functional.hardswish", "functional.mish")
-_EXACT_VALLEYS = ("abs", "square", "neg")
+_NON_MONOTONE = ("functional.silu", "functional.gelu", "functional.hardswish", "functional.mish")
+_EXACT_NON_MONOTONE = ("abs", "square", "neg")
 
 
 def chained_functions(builder: Builder, x: int) -> int | None:
     """Two or three functions of single numbers, which may be joined or change places."""
     function = builder.draw(_functions)
     for _ in range(builder.draw(st.integers(2, 3))):
-        x = either(function(builder, x), x)
+        x = value_or(function(builder, x), x)
         if builder.draw(_yes_no):
             function = builder.draw(_functions)
     return x
@@ -39,7 +40,7 @@ def chained_moves(builder: Builder, x: int) -> int | None:
 
 def reduced_function(builder: Builder, x: int) -> int | None:
     """A reduction behind a function, which may be exchanged if the function is monotone."""
-    return steps.reduce(builder, either(builder.draw(_functions)(builder, x), x))
+    return steps.reduce(builder, value_or(builder.draw(_functions)(builder, x), x))
 
 
 def joined_and_split(builder: Builder, x: int) -> int | None:
@@ -77,7 +78,7 @@ def composed_permutations(builder: Builder, x: int) -> int | None:
     """Two permutations, which compose in one order."""
     if len(builder.shape(x)) < 3:
         return None
-    return steps.permute(builder, either(steps.permute(builder, x), x))
+    return steps.permute(builder, value_or(steps.permute(builder, x), x))
 
 
 def chained_slices(builder: Builder, x: int) -> int | None:
@@ -128,7 +129,7 @@ def alike_calls(builder: Builder, x: int) -> int | None:
 def repeated_function(builder: Builder, x: int) -> int | None:
     """One function twice, or relu behind a function that looks as if it were never negative."""
     if builder.draw(_yes_no):
-        names = _EXACT_VALLEYS if builder.exact else _VALLEYS
+        names = _EXACT_NON_MONOTONE if builder.exact else _NON_MONOTONE
         inner = builder.add(builder.draw(st.sampled_from(names)), x)
         return builder.add("functional.relu", inner)
     first = steps.elementwise(builder, x)
@@ -149,7 +150,7 @@ def extreme_of_function(builder: Builder, x: int) -> int | None:
     shape, axis = builder.shape(x), builder.draw(st.integers(0, 3))
     if axis >= len(shape) or not shape[axis]:
         return None
-    names = _EXACT_VALLEYS if builder.exact else _VALLEYS
+    names = _EXACT_NON_MONOTONE if builder.exact else _NON_MONOTONE
     inner = builder.add(builder.draw(st.sampled_from(names)), x)
     return builder.add("amax", inner, dim=(axis,), keepdim=builder.draw(_yes_no))
 
@@ -175,7 +176,7 @@ def common_factor(builder: Builder, x: int) -> int | None:
 
 def reshaped_permutation(builder: Builder, x: int) -> int | None:
     """A permutation, and a reshape that makes its order the order in memory."""
-    return steps.reshape(builder, either(steps.permute(builder, x), x))
+    return steps.reshape(builder, value_or(steps.permute(builder, x), x))
 
 
 def permuted_reduction(builder: Builder, x: int) -> int | None:
@@ -190,7 +191,7 @@ def permuted_reduction(builder: Builder, x: int) -> int | None:
 
 def double_flip(builder: Builder, x: int) -> int | None:
     """Two flips, of the same axis or of others."""
-    return steps.flip(builder, either(steps.flip(builder, x), x))
+    return steps.flip(builder, value_or(steps.flip(builder, x), x))
 
 
 def joined_slices(builder: Builder, x: int) -> int | None:
@@ -229,15 +230,15 @@ def reduced_expansion(builder: Builder, x: int) -> int | None:
     return builder.add("functional.softmax", spread, dim=along)
 
 
-def idle_operand(builder: Builder, x: int) -> int | None:
+def identity_operand(builder: Builder, x: int) -> int | None:
     """A layer that does nothing in front of the second operand of a difference or a join."""
     shape = builder.shape(x)
     other = builder.draw(st.sampled_from(builder.values(lambda y: y == shape)))
-    idle = steps.identity(builder, other)
-    assert idle is not None
+    identity = steps.identity(builder, other)
+    assert identity is not None
     if not shape or 2 * math.prod(shape) > 256 or builder.draw(_yes_no):
-        return builder.add("sub", x, idle)
-    return builder.add("cat", x, idle, dim=0)
+        return builder.add("sub", x, identity)
+    return builder.add("cat", x, identity, dim=0)
 
 
 PATTERNS: tuple[tuple[Pattern, int], ...] = (
@@ -247,6 +248,6 @@ PATTERNS: tuple[tuple[Pattern, int], ...] = (
     *((chained_slices, 2), (moved_signs, 2), (alike_calls, 3), (repeated_function, 2)),
     *((nested_sums, 2), (common_factor, 3), (reshaped_permutation, 2), (permuted_reduction, 2)),
     *((double_flip, 2), (joined_slices, 3), (mean_of_joined, 4), (reduced_expansion, 3)),
-    *((idle_operand, 2), (scaled_shift, 2), (extreme_of_function, 2)),
+    *((identity_operand, 2), (scaled_shift, 2), (extreme_of_function, 2)),
 )
 """All patterns, each with the most nodes that it adds."""

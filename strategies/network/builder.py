@@ -1,4 +1,4 @@
-"""Build a network forwards: each node takes values that are there, so every draw is valid."""
+"""Build a network forwards: each node takes values that exist, so every draw is valid."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from conformance.strategies.windows import Draw
 
 Shape = tuple[int, ...]
 Arguments = tuple[tuple[str, Any], ...]
+DrawnNode = tuple[str | int, Arguments, tuple[int | float, ...]]
+"""Target, arguments, operands; see `conformance.oracles.network.Node`."""
 ShapeOf = Callable[..., Shape]
 """Target, arguments, shapes and numbers of the operands → shape of the result."""
 
@@ -30,11 +32,11 @@ class Builder:
         self, draw: Draw, shape_of: ShapeOf, inputs: tuple[Shape, ...], *, exact: bool
     ) -> None:
         self.draw, self.exact, self._shape_of = draw, exact, shape_of
-        self.nodes: list[tuple[Any, Arguments, tuple[int | float, ...]]] = []
+        self.nodes: list[DrawnNode] = []
         self._shapes: dict[int, Shape] = {-1 - k: shape for k, shape in enumerate(inputs)}
 
     @property
-    def room(self) -> int:
+    def nodes_left(self) -> int:
         """The number of nodes that may still be added."""
         return MAX_NODES - len(self.nodes)
 
@@ -44,36 +46,32 @@ class Builder:
 
     def add(self, target: str, *operands: int | float, **arguments: Any) -> int:
         """Add a node that calls a layer, a function or an operator; returns its number."""
-        return self._append(target, target, tuple(arguments.items()), operands)
+        pairs = tuple(arguments.items())
+        return self._append((target, pairs, operands), target, pairs)
 
     def again(self, number: int, operand: int) -> int:
         """Add a node that calls the layer of an earlier node once more."""
         target, arguments, _ = self.nodes[number]
-        return self._append(number, target, arguments, (operand,))
+        return self._append((number, (), (operand,)), target, arguments)
 
     def values(self, fits: Callable[[Shape], bool]) -> list[int]:
         """The inputs and results whose shape fits, the latest first."""
         return [value for value in reversed(self._shapes) if fits(self._shapes[value])]
 
-    def layers(self) -> list[int]:
-        """The nodes that own a layer with a weight."""
-        return [k for k, (target, _, _) in enumerate(self.nodes) if target in ("Linear", "Conv2d")]
+    def input_count(self) -> int:
+        """How many inputs the nodes take, at least one."""
+        operands = [x for _, _, operands in self.nodes for x in operands if isinstance(x, int)]
+        return -min([-1, *operands])
 
-    def unused(self) -> list[int]:
-        """The nodes whose results no node takes."""
-        taken = {x for _, _, operands in self.nodes for x in operands if not isinstance(x, float)}
-        return [k for k in range(len(self.nodes)) if k not in taken]
-
-    def _append(
-        self, target: Any, called: str, arguments: Arguments, operands: tuple[int | float, ...]
-    ) -> int:
-        shapes = [x if isinstance(x, float) else self._shapes[x] for x in operands]
+    def _append(self, node: DrawnNode, called: str, arguments: Arguments) -> int:
+        """Add a node; `called` and `arguments` are those of the layer that it calls."""
+        shapes = [x if isinstance(x, float) else self._shapes[x] for x in node[2]]
         number = len(self.nodes)
         self._shapes[number] = self._shape_of(called, arguments, *shapes)
-        self.nodes.append((target, arguments, operands))
+        self.nodes.append(node)
         return number
 
 
-def either(value: int | None, default: int) -> int:
+def value_or(value: int | None, default: int) -> int:
     """A new value, or the default where nothing fits; a value may be the node 0."""
     return default if value is None else value

@@ -27,7 +27,7 @@ class NetworkFiller:
             return self._integers(3, shape)
         return round_to(self._generator.standard_normal(shape), self._dtype)
 
-    def tensor(self, target: str, name: str, shape: Shape) -> np.ndarray:
+    def tensor(self, name: str, shape: Shape) -> np.ndarray:
         """Fill a tensor of a layer's state."""
         if name == "num_batches_tracked":
             return np.zeros(shape, np.int64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from conformance.strategies.composing import composite
 from conformance.strategies.network.algebra import PATTERNS
 from conformance.strategies.network.builder import Builder, Shape, ShapeOf
@@ -21,7 +20,7 @@ TensorsOf = Callable[[Any], Mapping[str, Shape]]
 """A node → names and shapes of its own state."""
 
 _yes_no = st.booleans()
-_goes_on = st.integers(0, 5).map(bool)
+_adds_another = st.integers(0, 5).map(bool)
 _one_in_six = st.integers(0, 5).map(lambda n: n == 5)
 _two_in_three = st.integers(0, 2).map(bool)
 _steps = st.sampled_from(STEPS)
@@ -51,14 +50,13 @@ def _draw_shape(draw: Draw) -> Shape:
 @composite
 def _extended(draw: Draw, builder: Builder, value: int) -> tuple[int, str]:
     """Add a node behind a value, or the nodes of a pattern: the new value, the pattern's name."""
-    pattern = step = draw(_steps)
-    if draw(_two_in_three):
-        pattern = draw(
-            st.sampled_from([x for x, size in PATTERNS if size <= builder.room] or STEPS)
-        )
-    added = pattern(builder, value)
-    name = "" if added is None or pattern is step else pattern.__name__
-    value = value if added is None else added
+    add, name = draw(_steps), ""
+    fitting = [pattern for pattern, size in PATTERNS if size <= builder.nodes_left]
+    if fitting and draw(_two_in_three):
+        add = draw(st.sampled_from(fitting))
+        name = add.__name__
+    added = add(builder, value)
+    value, name = (value, "") if added is None else (added, name)
     if builder.nodes and draw(_one_in_six):
         value = draw(st.sampled_from(builder.values(lambda shape: True)))
     return value, name
@@ -79,29 +77,26 @@ def networks(
     inputs = (shape, shape) if draw(_yes_no) else (shape,)
     builder = Builder(draw, shape_of, inputs, exact=exact)
     value, patterns = -1, list[str]()
-    while builder.room and (not builder.nodes or draw(_goes_on)):
+    while builder.nodes_left and (not builder.nodes or draw(_adds_another)):
         value, pattern = draw(_extended(builder, value))
         patterns += [pattern] if pattern else []
     outputs = _draw_outputs(draw, builder)
     seed = draw(seeds)
     filler = NetworkFiller(dtype, seed, exact=exact)
     state = {
-        f"{number}.{name}": filler.tensor(str(node[0]), name, tensor_shape)
+        f"{number}.{name}": filler.tensor(name, tensor_shape)
         for number, node in enumerate(builder.nodes)
         if not isinstance(node[0], int)
         for name, tensor_shape in tensors_of(node).items()
     }
-    is_second_used = any(
-        isinstance(x, int) and x == -2 for _, _, operands in builder.nodes for x in operands
-    )
-    arrays = [filler.data(shape) for shape in inputs[: 1 + is_second_used]]
+    arrays = tuple(filler.data(shape) for shape in inputs[: builder.input_count()])
     arguments = {"nodes": (*builder.nodes, ("output", (), outputs))}
     labels = {
         "profile": patterns[0] if patterns else "plain",
         "regime": "exact" if exact else "normal",
     }
     call = Call(layer, arguments, state, dtype, "cpu")
-    return Case(call, tuple(np.asarray(x) for x in arrays), labels=labels, seed=seed)
+    return Case(call, arrays, labels=labels, seed=seed)
 
 
 def _draw_outputs(draw: Draw, builder: Builder) -> tuple[int, ...]:

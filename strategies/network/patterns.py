@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from conformance.strategies.network import steps
-from conformance.strategies.network.builder import Builder, either
+from conformance.strategies.network.builder import Builder, value_or
 from hypothesis import strategies as st
 
 Pattern = Callable[[Builder, int], int | None]
@@ -148,7 +148,7 @@ def constant_branch(builder: Builder, x: int) -> int | None:
     """A function of parameters only, which may be computed beforehand, added to a value."""
     shape = builder.shape(x)
     parameter = builder.add("parameter", shape=shape[-1:])
-    folded = either(builder.draw(_functions)(builder, parameter), parameter)
+    folded = value_or(builder.draw(_functions)(builder, parameter), parameter)
     if builder.draw(_yes_no):
         folded = builder.add("mul", folded, 2.0)
     return builder.add(builder.draw(st.sampled_from(("add", "mul"))), x, folded)
@@ -161,7 +161,7 @@ def shared_layer(builder: Builder, x: int) -> int | None:
         return None
     first = builder.add("Linear", x, in_features=shape[-1], out_features=shape[-1])
     if builder.draw(_yes_no):
-        other = either(builder.draw(_functions)(builder, x), x)
+        other = value_or(builder.draw(_functions)(builder, x), x)
         second = builder.again(first, other)
         first = builder.add("mul", first, 2.0) if builder.draw(_yes_no) else first
         return builder.add("add", first, second)
@@ -170,7 +170,7 @@ def shared_layer(builder: Builder, x: int) -> int | None:
 
 def scaled_norm(builder: Builder, x: int) -> int | None:
     """A norm of a sum or product with a number."""
-    return steps.norm(builder, either(steps.scalar(builder, x), x))
+    return steps.norm(builder, value_or(steps.scalar(builder, x), x))
 
 
 def parameter_product(builder: Builder, x: int) -> int | None:

@@ -215,17 +215,16 @@ def concatenate(builder: Builder, x: int) -> int | None:
 
 def matmul(builder: Builder, x: int) -> int | None:
     """The product of a matrix with its own transpose."""
-    if len(builder.shape(x)) not in (2, 3) or builder.room < 2:
+    if len(builder.shape(x)) not in (2, 3) or builder.nodes_left < 2:
         return None
     return builder.add("matmul", x, builder.add("transpose", x, dim0=-2, dim1=-1))
 
 
 def again(builder: Builder, x: int) -> int | None:
-    """An earlier layer on a value of the right features."""
-    for number in builder.layers():
-        target, arguments, _ = builder.nodes[number]
-        given, shape = dict(arguments), builder.shape(x)
-        if target == "Linear" and shape and shape[-1] == given["in_features"]:
+    """An earlier linear layer on a value of the right features."""
+    shape = builder.shape(x)
+    for number, (target, arguments, _) in enumerate(builder.nodes):
+        if target == "Linear" and shape and shape[-1] == dict(arguments)["in_features"]:
             return builder.again(number, x)
     return None
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from conformance.arithmetic import rounded as rounding
+from conformance.arithmetic.half_precision import with_stored_product
 from conformance.arithmetic.precision import Precision
 from conformance.model.case import Numerics
 from conformance.model.formats import FORMATS, round_to
@@ -122,3 +123,17 @@ def test_round_to_bfloat16_is_nearest_even() -> None:
 def test_round_to_refuses_what_is_no_format() -> None:
     with pytest.raises(ValueError, match="dtype='int8'"):
         round_to(np.zeros(1), "int8")
+
+
+def test_a_product_may_be_stored_before_its_bias_but_not_where_nothing_rounds() -> None:
+    precision = Precision.of("bfloat16")
+    product = 1 + 2.0**-8
+    stored_answer = float(round_to(np.array(product), "bfloat16")) - 1.0
+    fused = rounding.Rounded(np.array([2.0**-8]), np.array([2.0**-17]), precision)
+    rounded_product = rounding.Rounded(
+        np.array([product]), np.array([2.0**-8 * product]), precision
+    )
+    bound = with_stored_product(fused, rounded_product).error
+    assert fused.error < abs(stored_answer - fused.value) <= bound
+    exact = fused.with_error(np.zeros(1))
+    assert with_stored_product(exact, rounded_product).error == 0

@@ -19,7 +19,7 @@ from conformance.layers.network.evaluation import (
 )
 from conformance.layers.network.reduction import smaller_networks
 from conformance.model.case import Case
-from conformance.oracles.network import Node, is_layer, network_values, nodes_of
+from conformance.oracles.network import Node, input_count, is_layer, network_values, nodes_of
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, State, Traits
 from conformance.spec.propagation import Propagation, computed, copied
@@ -71,9 +71,7 @@ def _node_count(facts: Facts) -> int:
 
 def _has_inputs(spec: LayerSpec, case: Case) -> bool:
     """Whether each input that a node takes is there, and each input is taken or the first."""
-    operands = [x for node in nodes_of(case.call.arguments["nodes"]) for x in node.operands]
-    count = -min([-1, *(x for x in operands if not isinstance(x, float))])
-    return count == sum(x is not None for x in case.inputs)
+    return input_count(case.call.arguments["nodes"]) == sum(x is not None for x in case.inputs)
 
 
 def _computes_alike_in_training(case: Case) -> bool:

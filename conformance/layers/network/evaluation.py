@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.arithmetic.half_precision import with_stored_product
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.model.case import Case
@@ -40,14 +41,12 @@ def layer_values(
     spec = _spec_of(layer)
     modes = {"training": False} if spec.traits.train_and_eval_differ else {}
     result = spec.oracle.values(state, *operands, **arguments, **modes)
-    if spec.traits.stored_product is no_product or "bias" not in state:
+    stores_product = spec.traits.stored_product is not no_product and "bias" in state
+    if not stores_product or not operands[0].precision.is_half:
         return result
-    precision = operands[0].precision
     without_bias = {**state, "bias": state["bias"].map(np.zeros_like)}
     product = spec.oracle.values(without_bias, *operands, **arguments, **modes)
-    rounding = np.abs(round_to(product.value, precision.dtype) - product.value) + product.error
-    storing = np.where(rounding > 0, precision.unit * product.abs_bound, 0.0)
-    return result.with_error(result.error + storing) if precision.is_half else result
+    return with_stored_product(result, product)
 
 
 @lru_cache(maxsize=4096)
@@ -65,7 +64,7 @@ def node_shape(target: str, arguments: tuple[tuple[str, Any], ...], *operands: A
         return tuple(shape)
     precision = Precision.of("float32")
     zeros = [x if isinstance(x, float) else exact_operand(np.zeros(x), precision) for x in operands]
-    return oracle.node_shape(Node(target, arguments, ()), zeros)
+    return oracle.operator_shape(Node(target, arguments, ()), zeros)
 
 
 def network_shapes(*inputs: Shape | None, nodes: Sequence[Any]) -> tuple[Shape, ...]:
@@ -85,7 +84,7 @@ def node_tensors(node: Node) -> Iterator[StateTensor]:
     arguments = dict(node.arguments)
     if node.target == PARAMETER:
         yield StateTensor("value", tuple(arguments["shape"]))
-    elif is_layer(node.target) and str(node.target)[:1].isupper():
+    elif oracle.is_module(node.target):
         yield from _spec_of(str(node.target)).state_tensors(arguments, ())
 
 

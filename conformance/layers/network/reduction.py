@@ -10,7 +10,7 @@ import numpy as np
 from conformance.arithmetic.precision import Precision
 from conformance.layers.network.evaluation import true_values
 from conformance.model.case import Case
-from conformance.oracles.network import OUTPUT, Node, nodes_of
+from conformance.oracles.network import OUTPUT, Node, nodes_of, own_state
 
 Operand = int | float
 
@@ -79,14 +79,15 @@ def _without_unused(
             needed.add(value)
             if value >= 0:
                 waiting += [x for x in graph[value].operands if not isinstance(x, float)]
-    kept = sorted(value for value in needed if value >= 0)
+    kept_nodes = sorted(value for value in needed if value >= 0)
     # A layer that is called again stays with the first node that calls it.
-    owners = {graph[k].target for k in kept if isinstance(graph[k].target, int)}
+    owners = {graph[k].target for k in kept_nodes if isinstance(graph[k].target, int)}
     inputs = sorted((value for value in needed if value < 0), reverse=True)
     returns_input = any(isinstance(x, int) and x < 0 for x in graph[-1].operands)
-    if returns_input or not kept or not inputs or len(inputs) > 2 or not owners <= set(kept):
+    has_layers = bool(kept_nodes) and owners <= set(kept_nodes)
+    if returns_input or not has_layers or len(inputs) not in (1, 2):
         return None
-    places: dict[Operand, Operand] = {value: k for k, value in enumerate(kept)}
+    places: dict[Operand, Operand] = {value: k for k, value in enumerate(kept_nodes)}
     places |= {value: -1 - k for k, value in enumerate(inputs)}
     nodes = [
         (
@@ -94,13 +95,12 @@ def _without_unused(
             node.arguments,
             tuple(x if isinstance(x, float) else places[x] for x in node.operands),
         )
-        for node in (*(graph[k] for k in kept), graph[-1])
+        for node in (*(graph[k] for k in kept_nodes), graph[-1])
     ]
     state = {
-        f"{places[int(number)]}.{name}": x
-        for number, _, name in (key.partition(".") for key in case.call.state)
-        if int(number) in kept
-        for x in (case.call.state[f"{number}.{name}"],)
+        f"{place}.{name}": x
+        for place, number in enumerate(kept_nodes)
+        for name, x in own_state(case.call.state, number).items()
     }
     arrays = (*case.inputs, *more_inputs)
     call = replace(case.call, arguments={"nodes": tuple(nodes)}, state=state)

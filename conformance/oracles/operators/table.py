@@ -14,6 +14,7 @@ import numpy as np
 
 from conformance.arithmetic import activations, choices, elementary, reductions
 from conformance.arithmetic.rounded import Rounded, choose, join, multilinear
+from conformance.oracles.operators import movements
 from conformance.oracles.operators.contractions import add_product, einsum, matmul
 from conformance.oracles.operators.forms import Operand, as_rounded, binary, first_rounded, wide
 
@@ -187,15 +188,8 @@ def _product(x: Rounded, dim: int | None = None, keepdim: bool = False) -> Round
 def _where(condition: np.ndarray, a: Operand, b: Operand) -> Rounded:
     like = first_rounded((a, b))
     shape = np.broadcast_shapes(condition.shape, np.shape(_value(a)), np.shape(_value(b)))
-    first, second = (_broadcast(as_rounded(x, like), shape) for x in (a, b))
+    first, second = (movements.expand(as_rounded(x, like), size=shape) for x in (a, b))
     return choose(np.broadcast_to(condition, shape), first, second)
-
-
-def _broadcast(x: Rounded, shape: tuple[int, ...]) -> Rounded:
-    return x if x.shape == shape else choices.take(
-        x.map(lambda array: array.reshape(-1)),
-        np.broadcast_to(np.arange(x.value.size).reshape(x.shape), shape),
-    )  # fmt: skip
 
 
 def _value(x: Operand) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's documentation calls it so
@@ -91,30 +92,28 @@ def padding_merged_over_padding(module: GraphModule) -> bool:
     return False
 
 
-def padding_merged_into_max_pool(module: GraphModule) -> bool:
-    """Zeros around a maximum become the pooling's own padding, which is −∞."""
-    for node, layer in layers(module, nn.MaxPool2d):
+def _merge_padding(module: GraphModule, pool: type[nn.Module], **options: Any) -> bool:
+    """Let a pooling take over the zeros around its operand."""
+    for node, layer in layers(module, pool):
         pad = node.args[0]
         if is_call(pad, F.pad) and pad.kwargs["pad"] == (1, 1, 1, 1):
             merged = copy.deepcopy(layer)
-            merged.padding = 1
+            for name, value in options.items():
+                setattr(merged, name, value)
             own_copy(module, node, merged)
             node.args = pad.args
             return True
     return False
+
+
+def padding_merged_into_max_pool(module: GraphModule) -> bool:
+    """Zeros around a maximum become the pooling's own padding, which is −∞."""
+    return _merge_padding(module, nn.MaxPool2d, padding=1)
 
 
 def padding_merged_into_average(module: GraphModule) -> bool:
     """Zeros around an average become padding that does not count."""
-    for node, layer in layers(module, nn.AvgPool2d):
-        pad = node.args[0]
-        if is_call(pad, F.pad) and pad.kwargs["pad"] == (1, 1, 1, 1):
-            merged = copy.deepcopy(layer)
-            merged.padding, merged.count_include_pad = 1, False
-            own_copy(module, node, merged)
-            node.args = pad.args
-            return True
-    return False
+    return _merge_padding(module, nn.AvgPool2d, padding=1, count_include_pad=False)
 
 
 def lopsided_padding_made_even(module: GraphModule) -> bool:

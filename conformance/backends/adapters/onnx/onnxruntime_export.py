@@ -11,6 +11,7 @@ import logging
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ class OnnxRuntimeExport(OnnxRuntime):
         """Versions of ONNX Runtime and of torch."""
         return {**super().info(), "torch": info()["torch"]}
 
+    @cache  # noqa: B019 - there is one backend of the class
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """Offer what the hand-built graphs offer, and networks where they offer Linear."""
         return super().offers("Linear" if layer == "Network" else layer, dtype, device)
