@@ -52,6 +52,8 @@ class Builder:
     def again(self, number: int, operand: int) -> int:
         """Add a node that calls the layer of an earlier node once more."""
         target, arguments, _ = self.nodes[number]
+        if isinstance(target, int):
+            return self.again(target, operand)
         return self._append((number, (), (operand,)), target, arguments)
 
     def values(self, fits: Callable[[Shape], bool]) -> list[int]:
