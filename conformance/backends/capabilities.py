@@ -279,6 +279,15 @@ def unasked_of(backend: Backend) -> tuple[str, ...]:
     return _read_names(backend, "unasked", "names of checks, such as ('errors',)")
 
 
+def less_optimized_of(backend: Backend) -> tuple[str, ...]:
+    """Names of backends that compute the same with fewer optimisations (`less_optimized`).
+
+    Raises:
+        BackendError: if an element is not a non-empty string.
+    """
+    return _read_names(backend, "less_optimized", "names of backends, the most optimising first")
+
+
 def _read_names(backend: Backend, member: str, expected: str) -> tuple[str, ...]:
     """Read a member that holds names; BackendError if one of them is not a non-empty string."""
     guard = guarded(backend)

@@ -220,7 +220,7 @@ class FunctionLayer:
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Run the function, store the state it updated, and wait for its outputs."""
-        outputs = self._call_function(self._state, inputs, keywords)
+        outputs = self.compute(self._state, inputs, keywords)
         if isinstance(outputs, Updated):
             # The names are state of the layer, or inputs that a function wrote into.
             self._check_updates(outputs.state)
@@ -242,9 +242,10 @@ class FunctionLayer:
                 f"expected names among {', '.join(map(repr, (*self._state, *updated_inputs)))}"
             )
 
-    def _call_function(
+    def compute(
         self, state: Mapping[str, Any], inputs: Sequence[Any], keywords: Mapping[str, Any]
     ) -> Any:
+        """Run the function on a state of natives, and store nothing."""
         return self._function(
             state, *inputs, **self._arguments, **self._supported_arguments(keywords)
         )
@@ -294,7 +295,7 @@ class DifferentiableLayer(FunctionLayer):
             leaves = dict(zip(distinct_inputs, primals, strict=False))
             arguments = [leaves.get(id(x), x) for x in inputs]
             state = self._state | dict(zip(names, primals[len(distinct_inputs) :], strict=True))
-            result = self._call_function(state, arguments, keywords)
+            result = self.compute(state, arguments, keywords)
             result = result.outputs if isinstance(result, Updated) else result
             outputs = result if isinstance(result, tuple) else (result,)
             return tuple(y for y, c in zip(outputs, cotangents, strict=True) if c is not None)

@@ -198,6 +198,9 @@ class _Investigation:
                     failure_with_notes = failure_with_notes.noting(f"  {declaration}")
             if has_parts(case):
                 failure_with_notes = failure_with_notes.noting(describe_parts(engine, item, case))
+            less_optimized = engine.reference.compare_less_optimized(item, case, outcome)
+            if less_optimized is not None:
+                failure_with_notes = failure_with_notes.noting(less_optimized)
         if reference is not None:
             failure_with_notes = failure_with_notes.noting(reference)
         if small_operands := operands_text(trial.case):

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conformance.backends.capabilities import devices_of
+from conformance.backends.capabilities import devices_of, less_optimized_of
 from conformance.backends.guard import BackendError
 from conformance.backends.registry import load
 from conformance.diagnosis.parts import find_excuse_of_part, has_parts
@@ -94,6 +94,19 @@ class Reference:
         if is_same_failure(outcome, reference_outcome):
             return f"{name}: same"
         return f"{name}: {'fails otherwise' if reference_outcome.is_failure else 'differs'}"
+
+    def compare_less_optimized(self, item: Item, case: Case, outcome: Outcome) -> str | None:
+        """How a failing case ends with fewer optimisations, in one line; None if nobody knows.
+
+        Example: `"with fewer optimisations: basic wrong, unoptimized right"`.
+        """
+        verdicts = []
+        for name in less_optimized_of(self._engine.backend):
+            other = self._reference_outcome(name, item, case, outcome)
+            if other is not None and other.status not in ("unsupported", "invalid"):
+                verdict = "wrong" if other.is_failure else "right"
+                verdicts.append(f"{name.rpartition(':')[2]} {verdict}")
+        return f"with fewer optimisations: {', '.join(verdicts)}" if verdicts else None
 
     def base_outcome(self, item: Item, case: Case, seconds: float) -> Outcome | None:
         """The base's outcome of a case in a copy of the process; None if it is unknown.

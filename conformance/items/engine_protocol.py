@@ -45,6 +45,9 @@ class ReferenceLike(Protocol):
         None if there is nothing to compare with.
         """
 
+    def compare_less_optimized(self, item: Item, case: Case, outcome: Outcome) -> str | None:
+        """How a failing case ends with fewer optimisations; None if nobody knows."""
+
 
 class EngineLike(Protocol):
     """Runs checks on cases of one backend."""

@@ -95,8 +95,31 @@ def network_values(
         if node.target == OUTPUT:
             return tuple(operands)
         owner = node.target if isinstance(node.target, int) else number
-        values.append(node_value(graph[owner], own_state(state, owner), operands, layer_values))
+        result = node_value(graph[owner], own_state(state, owner), operands, layer_values)
+        values.append(_in_any_order(result, _inner_products(graph, number)))
     raise ValueError("the network has no output")
+
+
+def _inner_products(graph: Sequence[Node], number: int) -> int:
+    """How many products are factors, at any depth, of the product that a node computes."""
+    node = graph[number]
+    if node.target != "mul":
+        return 0
+    inner = [x for x in node.operands if isinstance(x, int) and x >= 0 and graph[x].target == "mul"]
+    return sum(1 + _inner_products(graph, x) for x in inner)
+
+
+def _in_any_order(product: Rounded, inner: int) -> Rounded:
+    """The bound of a product for any order of its factors.
+
+    A compiler may compute (x·3)·y as (x·y)·3. Where x·3 is exact and the whole is not, x·y rounds,
+    too. If the whole is exact, so are its partial products: they have no more significant bits.
+    """
+    if not inner:
+        return product
+    unit = product.precision.unit
+    extra = np.where(product.error > 0, inner * unit * np.abs(product.value), 0.0)
+    return product.with_error(product.error + extra)
 
 
 def operands_of(node: Node, inputs: Sequence[Any], values: Sequence[Any]) -> list[Any]:

@@ -22,6 +22,10 @@ BACKENDS = {
 }
 
 
+def _minimum(graph: Any, *names: str) -> Any:
+    return graph.add("Min", *names)
+
+
 def _load_backend(name: str) -> Any:
     package, address = BACKENDS[name]
     pytest.importorskip(package)
@@ -36,7 +40,7 @@ def _load_backend(name: str) -> Any:
         *("PReLU", "functional.softmax", "BatchNorm1d", "functional.group_norm", "AvgPool1d"),
         *("MaxUnpool1d", "CircularPad2d", "PixelUnshuffle", "Fold", "functional.embedding"),
         *("functional.interpolate", "functional.grid_sample", "NLLLoss"),
-        "functional.scaled_dot_product_attention",
+        *("functional.scaled_dot_product_attention", "Network"),
     ],
 )
 @pytest.mark.parametrize("check", ["shape", "values"])
@@ -63,6 +67,10 @@ def test_passes_or_knows(name: str, layer: str, check: str) -> None:
         (
             "ReplicationPad1d",
             lambda m: m.setitem(_family_of("places").PAD_MODES, "replicate", "reflect"),
+        ),
+        (
+            "Network",
+            lambda m: m.setitem(_family_of("networks")._OPERATORS, "maximum", _minimum),
         ),
     ],
 )

@@ -24,6 +24,7 @@ from conformance.known.entry import parse_entries
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.layers.network.evaluation import true_values
 from conformance.layers.network.reduction import smaller_networks
+from conformance.matching.facts import Facts
 from conformance.model.case import Call, Case
 from conformance.run.engine import Engine
 
@@ -176,3 +177,38 @@ def test_the_module_of_a_network_has_the_names_of_its_state() -> None:
     for case in cases("Network", "float32", 40):
         module = COMPOSED["Network"](case.call, torch.nn)
         assert set(module.state_dict()) == set(case.call.state)
+
+
+def test_factors_may_be_multiplied_in_any_order() -> None:
+    # x·3 is exact; x·y and (x·y)·3 round.
+    nodes = (("mul", (), (-1, 3.0)), ("mul", (), (0, -2)), ("output", (), (1,)))
+    rng = np.random.default_rng(0)
+    x = np.float32(1 + rng.integers(0, 1024, 1000) / 1024)
+    y = rng.uniform(1, 2, 1000).astype(np.float32)
+    call = Call("Network", {"nodes": nodes}, {}, "float32", "cpu")
+    (got,) = _values_of(Case(call, (x.astype(float), y.astype(float))))
+    error = np.abs((x * y) * np.float32(3) - 3 * np.longdouble(x) * y)
+    assert (error <= got.error).all()
+    assert (error > 2.0**-24 * got.value).any()  # beyond one rounding
+
+
+def test_exact_products_stay_exact() -> None:
+    nodes = (("mul", (), (-1, 3.0)), ("mul", (), (0, 0)), ("output", (), (1,)))
+    case = Case(Call("Network", {"nodes": nodes}, {}, "float32", "cpu"), (np.array([5.0]),))
+    (got,) = _values_of(case)
+    assert got.value[0] == 225
+    assert got.error[0] == 0
+
+
+def test_outputs_that_are_one_value_are_a_fact() -> None:
+    def fact(*nodes: Any) -> Any:
+        case = Case(Call("Network", {"nodes": nodes}, {}, "float32", "cpu"), (np.ones((2, 3)),))
+        return Facts(case).get("returns_a_value_twice")
+
+    relu, identity = ("functional.relu", (), (-1,)), ("Identity", (), (0,))
+    same, other = (("reshape", (("shape", shape),), (0,)) for shape in ((2, 3), (3, 2)))
+    assert fact(relu, identity, ("output", (), (0, 1)))
+    assert fact(relu, same, ("output", (), (0, 1)))
+    assert fact(relu, ("output", (), (0, 0)))
+    assert not fact(relu, other, ("output", (), (0, 1)))
+    assert not fact(relu, identity, ("output", (), (1,)))

@@ -19,8 +19,9 @@ import numpy as np
 import onnx
 import openvino as ov
 
-from conformance.backends.adapters.onnx.graph import CallModel, GraphBackend, Run
+from conformance.backends.adapters.onnx.graph import GraphBackend, Run
 from conformance.backends.adapters.onnx.nodes import BFLOAT16
+from conformance.backends.adapters.onnx.translation import CallModel
 from conformance.model.case import Call, Numerics, Unsupported
 
 DTYPES = ("float32", "float16", "bfloat16")

@@ -19,7 +19,14 @@ from conformance.layers.network.evaluation import (
 )
 from conformance.layers.network.reduction import smaller_networks
 from conformance.model.case import Case
-from conformance.oracles.network import Node, input_count, is_layer, network_values, nodes_of
+from conformance.oracles.network import (
+    OUTPUT,
+    Node,
+    input_count,
+    is_layer,
+    network_values,
+    nodes_of,
+)
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, State, Traits
 from conformance.spec.propagation import Propagation, computed, copied
@@ -29,6 +36,9 @@ from conformance.spec.trial_protocol import FactsLike as Facts
 from conformance.spec.trial_protocol import TrialLike
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.network import graphs as cases
+
+_SAME_VALUE = ("Identity", "Dropout", "reshape", "expand")
+"""Targets that may give their operand itself, if it keeps its shape."""
 
 _SIMPLEST = (("functional.relu", (), (-1,)), ("output", (), (0,)))
 _TIMED = (
@@ -67,6 +77,27 @@ def _targets(facts: Facts) -> str:
 
 def _node_count(facts: Facts) -> int:
     return len(_called_targets(facts.case))
+
+
+def _returns_a_value_twice(facts: Facts) -> bool:
+    """Whether two outputs are one value, behind layers and reshapes that do nothing."""
+    graph, inputs = nodes_of(facts.case.call.arguments["nodes"]), facts.case.inputs
+    input_shapes = [() if x is None else x.shape for x in inputs]
+    shapes = network_shapes(
+        *input_shapes,
+        nodes=(*graph[:-1], (OUTPUT, (), tuple(range(len(graph) - 1)))),
+    )
+
+    def source(value: int) -> int:
+        node = graph[value] if value >= 0 else None
+        if node is None or len(node.operands) != 1 or node.target not in _SAME_VALUE:
+            return value
+        before = int(node.operands[0])
+        shape = shapes[before] if before >= 0 else input_shapes[-1 - before]
+        return source(before) if shapes[value] == shape else value
+
+    sources = [source(int(x)) for x in graph[-1].operands]
+    return len(set(sources)) < len(sources)
 
 
 def _has_inputs(spec: LayerSpec, case: Case) -> bool:
@@ -136,7 +167,13 @@ def layer_specs() -> Iterator[LayerSpec]:
             train_and_eval_differ=True,
             valid_in_train_mode=_computes_alike_in_training,
         ),
-        conditions=Conditions(derived_facts={"targets": _targets, "length": _node_count}),
+        conditions=Conditions(
+            derived_facts={
+                "targets": _targets,
+                "length": _node_count,
+                "returns_a_value_twice": _returns_a_value_twice,
+            }
+        ),
         benchmark=Benchmark(
             workloads=(
                 Workload(

@@ -29,6 +29,7 @@ from conformance.backends.adapters.windows import (
     same_pads,
 )
 from conformance.backends.function import implements
+from conformance.backends.function_network import NetworkFunctions
 from conformance.model.case import Unsupported
 
 
@@ -36,6 +37,7 @@ class Jax(JaxBackend, Attention, Windows):
     """JAX on the CPU."""
 
     name = "jax"
+    less_optimized: tuple[str, ...] = (f"{__name__}:uncompiled",)
     # lax refers to the operation semantics of XLA, in which negative padding removes elements.
     # jnp.take returns NaN for an index that is too large, and counts a negative one from the end.
     # jax.nn.one_hot returns zeros for a class out of range. Whole numbers of a bias are promoted.
@@ -177,7 +179,14 @@ class Jax(JaxBackend, Attention, Windows):
         return (output.swapaxes(0, 1) if swaps_axes else output, *(s[None] for s in last))
 
 
-backend = Jax()
+class UncompiledJax(Jax):
+    """JAX, with the nodes of a network called one after another, each compiled alone."""
+
+    name, less_optimized = "jax-uncompiled", ()
+    network = NetworkFunctions.network
+
+
+backend, uncompiled = Jax(), UncompiledJax()
 
 
 def _rnn(x: Any, h: Any, carried: Any, activation: Callable[[Any], Any]) -> tuple[Any, ...]:

@@ -13,14 +13,69 @@ import numpy as np
 
 from conformance.backends.adapters.activations import LIBRARY_NAMES, NamedActivations
 from conformance.backends.adapters.shared import State
+from conformance.backends.function import implements
+from conformance.backends.function_network import NetworkFunctions, array_operators
 from conformance.model.case import Numerics, Unsupported
 
 jax.config.update("jax_enable_x64", True)  # otherwise JAX converts float64 to float32
 
 
-class JaxBackend(NamedActivations):
+@dataclass(frozen=True)
+class JitCall:
+    """The parts of a call, besides its arguments, on which compiled code depends."""
+
+    layer: str
+    dtype: str
+    device: str
+
+
+class _HashableArguments:
+    """Hashable arguments by name, compared by their repr, so that -0.0 differs from 0.0."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        self.arguments = arguments
+        self._text = repr(sorted(arguments.items()))
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _HashableArguments) and self._text == other._text
+
+
+@lru_cache(maxsize=256)
+def _compile_function(function: Callable[..., Any], arguments: _HashableArguments) -> Any:
+    return jax.jit(lambda x: function(x, **arguments.arguments))
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a method once for equal arguments and shapes, for all cases together.
+
+    A parameter `call` receives its `JitCall` in place of the `Call`.
+    """
+
+    @lru_cache(maxsize=256)  # without a limit, compiled code takes 4 GB after half a run
+    def jitted(backend: Any, arguments: _HashableArguments) -> Any:
+        return jax.jit(lambda state, *x: function(backend, state, *x, **arguments.arguments))
+
+    @wraps(function)
+    def call(self: Any, state: State, *inputs: Any, **arguments: Any) -> Any:
+        if "call" in arguments:
+            call_argument = arguments["call"]
+            arguments["call"] = JitCall(
+                call_argument.layer, call_argument.dtype, call_argument.device
+            )
+        return jitted(self, _HashableArguments(arguments))(state, *inputs)
+
+    return call
+
+
+class JaxBackend(NamedActivations, NetworkFunctions):
     """A backend on the CPU with the arrays and activations of JAX."""
 
+    operators = array_operators(
+        jnp, erf=jax.scipy.special.erf, sigmoid=jax.nn.sigmoid, rsqrt=jax.lax.rsqrt
+    )
     compile_seconds, budget = 0.2, "900"
     namespace, library_names = jax.nn, {**LIBRARY_NAMES, "softsign": "soft_sign"}
 
@@ -72,48 +127,8 @@ class JaxBackend(NamedActivations):
             raise Unsupported("dim of an input of no axes")
         return super().softmax(state, x, call=call, dim=dim)
 
-
-@dataclass(frozen=True)
-class JitCall:
-    """The parts of a call, besides its arguments, on which compiled code depends."""
-
-    layer: str
-    dtype: str
-
-
-class _HashableArguments:
-    """Hashable arguments by name, compared by their repr, so that -0.0 differs from 0.0."""
-
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
-        self.arguments = arguments
-        self._text = repr(sorted(arguments.items()))
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _HashableArguments) and self._text == other._text
-
-
-@lru_cache(maxsize=256)
-def _compile_function(function: Callable[..., Any], arguments: _HashableArguments) -> Any:
-    return jax.jit(lambda x: function(x, **arguments.arguments))
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a method once for equal arguments and shapes, for all cases together.
-
-    A parameter `call` receives its `JitCall` in place of the `Call`.
-    """
-
-    @lru_cache(maxsize=256)  # without a limit, compiled code takes 4 GB after half a run
-    def jitted(backend: Any, arguments: _HashableArguments) -> Any:
-        return jax.jit(lambda state, *x: function(backend, state, *x, **arguments.arguments))
-
-    @wraps(function)
-    def call(self: Any, state: State, *inputs: Any, **arguments: Any) -> Any:
-        if "call" in arguments:
-            arguments["call"] = JitCall(arguments["call"].layer, arguments["call"].dtype)
-        return jitted(self, _HashableArguments(arguments))(state, *inputs)
-
-    return call
+    @implements("Network")
+    @compiled
+    def network(self, state: State, *inputs: Any, nodes: Sequence[Any], call: JitCall) -> Any:
+        """The nodes in one `jax.jit`."""
+        return super().network(state, *inputs, nodes=nodes, call=call)

@@ -8,6 +8,7 @@ has one, which gets their sum.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -32,15 +33,20 @@ from conformance.backends.adapters.windows import (
     same_pads,
 )
 from conformance.backends.function import implements
+from conformance.backends.function_network import NetworkFunctions, array_operators
 from conformance.model.case import Call, Numerics, Unsupported
 
 _SIZES = ("kernel_size", "stride", "padding", "dilation", "output_padding")
 
 
-class Mlx(Activations, Attention, Losses, Normalization, Transformers, Windows):
+class Mlx(
+    Activations, Attention, Losses, Normalization, Transformers, Windows, NetworkFunctions
+):  # fmt: skip
     """MLX on the CPU."""
 
     name = "mlx"
+    less_optimized: tuple[str, ...] = (f"{__name__}:uncompiled",)
+    operators = array_operators(mx, erf=mx.erf, sigmoid=mx.sigmoid, rsqrt=mx.rsqrt)
     # MLX compiles its activations, and each case of a known crash runs in a fork of the process.
     budget = "1800"
 
@@ -101,6 +107,12 @@ class Mlx(Activations, Attention, Losses, Normalization, Transformers, Windows):
             1
         ]
         return gradients
+
+    @implements("Network")
+    def network(self, state: State, *inputs: Any, nodes: Sequence[Any], call: Call) -> Any:
+        """The nodes in one `mx.compile`."""
+        function = partial(super().network, nodes=nodes, call=call)
+        return mx.compile(function)(dict(state), *inputs)
 
     @implements("Identity", ignores=("everything",))
     def identity(self, state: State, input: Any) -> Any:
@@ -210,7 +222,14 @@ class Mlx(Activations, Attention, Losses, Normalization, Transformers, Windows):
         return (output, *(s[..., -1, :][None] for s in sequences))
 
 
-backend = Mlx()
+class UncompiledMlx(Mlx):
+    """MLX, with the nodes of a network called one after another."""
+
+    name, less_optimized = "mlx-uncompiled", ()
+    network = NetworkFunctions.network
+
+
+backend, uncompiled = Mlx(), UncompiledMlx()
 
 
 def _convert_state(state: State, **converters: Callable[[Any], Any]) -> State:

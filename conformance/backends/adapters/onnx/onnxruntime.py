@@ -13,15 +13,14 @@ import onnx
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from conformance.backends.adapters.onnx.graph import (
+from conformance.backends.adapters.onnx.graph import GraphBackend, Run
+from conformance.backends.adapters.onnx.nodes import BFLOAT16, Graph, Value, numpy_dtype
+from conformance.backends.adapters.onnx.translation import (
     BY_RANK,
     FUNCTIONS,
-    GraphBackend,
-    Run,
     build_model,
     main_operator,
 )
-from conformance.backends.adapters.onnx.nodes import BFLOAT16, Graph, Value, numpy_dtype
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Numerics, Unsupported
 
@@ -29,17 +28,22 @@ PROVIDERS = ["CPUExecutionProvider"]
 MISSING_KERNEL = "Could not find an implementation"
 
 
-def session_options() -> Any:
-    """Session options: defaults except for the number of threads, and no log."""
+Level: Any = ort.GraphOptimizationLevel
+DEFAULT_LEVEL: Any = Level.ORT_ENABLE_ALL
+
+
+def session_options(level: Any = DEFAULT_LEVEL) -> Any:
+    """Session options: a level of optimisation, the number of threads, and no log."""
     session_options_object = ort.SessionOptions()
     session_options_object.log_severity_level = 4
+    session_options_object.graph_optimization_level = level
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdigit():
         session_options_object.intra_op_num_threads = int(threads)
     return session_options_object
 
 
-def create_session(model: onnx.ModelProto) -> Any:
+def create_session(model: onnx.ModelProto, level: Any = DEFAULT_LEVEL) -> Any:
     """Create a session for a model.
 
     Raises:
@@ -47,7 +51,7 @@ def create_session(model: onnx.ModelProto) -> Any:
     """
     try:
         return ort.InferenceSession(
-            model.SerializeToString(), session_options(), providers=PROVIDERS
+            model.SerializeToString(), session_options(level), providers=PROVIDERS
         )
     except errors.NotImplemented as error:
         reason = str(error).rpartition(" : ")[2].partition(" with name")[0]
@@ -55,9 +59,20 @@ def create_session(model: onnx.ModelProto) -> Any:
 
 
 class OnnxRuntime(GraphBackend):
-    """ONNX Runtime; a call without a kernel is Unsupported."""
+    """ONNX Runtime; a call without a kernel is Unsupported.
+
+    Args:
+        level: which optimisations of the graph run.
+        less_optimized: the same with fewer of them.
+    """
 
     refusals = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.RuntimeException)
+
+    def __init__(
+        self, name: str, level: Any = DEFAULT_LEVEL, less_optimized: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(name)
+        self._level, self.less_optimized = level, less_optimized
 
     def info(self) -> Mapping[str, str]:
         """Versions, execution providers, and the number of threads."""
@@ -68,7 +83,7 @@ class OnnxRuntime(GraphBackend):
             "threads": str(session_options().intra_op_num_threads or "default"),
         }
 
-    def numerics(self, dtype: str) -> Numerics:
+    def numerics(self, dtype: str, device: str = "cpu", layer: str = "") -> Numerics:
         """Declare absolute errors of tanh, the logistic function and eˣ − 1.
 
         RNN, LSTM and GRU use rational approximations of tanh and the logistic function in float32.
@@ -81,11 +96,16 @@ class OnnxRuntime(GraphBackend):
         float16 is computed in float32 and rounded after each operator. In float64 the recurrent
         kernels report that they do not support double yet. Sigmoid has an absolute error there,
         too: measured 1.5·2⁻⁵³ on 300,000 points from −700 to 40.
+
+        The constants of a network are stored in float16, also those that an optimisation computes:
+        a norm that is folded into a convolution.
         """
         if dtype == "float64":
             return Numerics(absolute={"sigmoid": 2 * 2.0**-53})
         u = 2.0**-24
         absolute = {"tanh": 11 * u, "sigmoid": 6 * u, "expm1": 2 * u}
+        if layer == "Network" and dtype == "float16":
+            return Numerics(absolute=absolute, stepwise=True)
         return Numerics(absolute=absolute, grade="one rounding")
 
     @cache  # noqa: B019 - there is one backend of the class
@@ -113,7 +133,7 @@ class OnnxRuntime(GraphBackend):
 
     def compile(self, model: onnx.ModelProto) -> Run:
         """Create a session, and return a function that runs it."""
-        session_object = create_session(model)
+        session_object = create_session(model, self._level)
         # An embedding with a constant weight has bfloat16 only in its output.
         places = (*session_object.get_inputs(), *session_object.get_outputs())
         by_bits = any(place.type == "tensor(bfloat16)" for place in places)
@@ -166,4 +186,8 @@ def _to_array(value: Any) -> np.ndarray:
     return np.frombuffer(raw, dtype=BFLOAT16).reshape(value.shape())
 
 
-backend = OnnxRuntime("onnxruntime")
+extended = OnnxRuntime("onnxruntime-extended", Level.ORT_ENABLE_EXTENDED)
+basic = OnnxRuntime("onnxruntime-basic", Level.ORT_ENABLE_BASIC)
+unoptimized = OnnxRuntime("onnxruntime-unoptimized", Level.ORT_DISABLE_ALL)
+_LESS_OPTIMIZED = tuple(f"{__name__}:{name}" for name in ("extended", "basic", "unoptimized"))
+backend = OnnxRuntime("onnxruntime", less_optimized=_LESS_OPTIMIZED)

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from conformance.backends.adapters.onnx.graph import CallModel, GraphLayer, Run, zero_state
+from conformance.backends.adapters.onnx.graph import Run
 from conformance.backends.adapters.onnx.nodes import numpy_dtype
-from conformance.backends.adapters.onnx.onnxruntime import OnnxRuntime
+from conformance.backends.adapters.onnx.onnxruntime import DEFAULT_LEVEL, Level, OnnxRuntime
+from conformance.backends.adapters.onnx.translation import CallModel, zero_state
 from conformance.backends.module import ModuleBackend, info
 from conformance.model.case import Call, Unsupported
 
@@ -79,8 +80,10 @@ class OnnxRuntimeExport(OnnxRuntime):
     # An exported model is valid only for the shapes of its export.
     fixed_shapes = True
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(
+        self, name: str, level: Any = DEFAULT_LEVEL, less_optimized: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(name, level, less_optimized)
         self._programs: dict[Any, tuple[Run, Any]] = {}
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         logging.getLogger("onnxscript").setLevel(logging.ERROR)
@@ -93,10 +96,6 @@ class OnnxRuntimeExport(OnnxRuntime):
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """Offer what the hand-built graphs offer, and networks where they offer Linear."""
         return super().offers("Linear" if layer == "Network" else layer, dtype, device)
-
-    def build(self, call: Call) -> GraphLayer:
-        """Create a layer; a network needs no graph by hand."""
-        return GraphLayer(self, call) if call.layer == "Network" else super().build(call)
 
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
@@ -173,4 +172,5 @@ def _rename_inputs(run: Run, model: Any, places: Sequence[int]) -> Run:
     return run_renamed
 
 
-backend = OnnxRuntimeExport("onnxruntime-export")
+unoptimized = OnnxRuntimeExport("onnxruntime-export-unoptimized", Level.ORT_DISABLE_ALL)
+backend = OnnxRuntimeExport("onnxruntime-export", less_optimized=(f"{__name__}:unoptimized",))

@@ -22,6 +22,7 @@ from conformance.backends.adapters.names import names_for_dims
 from conformance.backends.adapters.shared import State
 from conformance.backends.adapters.tinygrad.activations import Activations
 from conformance.backends.adapters.tinygrad.losses import Losses
+from conformance.backends.adapters.tinygrad.networks import OPERATORS
 from conformance.backends.adapters.tinygrad.normalization import Normalization
 from conformance.backends.adapters.tinygrad.parts import (
     DTYPES,
@@ -33,14 +34,16 @@ from conformance.backends.adapters.tinygrad.parts import (
 from conformance.backends.adapters.tinygrad.windows import Windows
 from conformance.backends.adapters.windows import call_spatial
 from conformance.backends.function import implements
+from conformance.backends.function_network import NetworkFunctions
 from conformance.model.case import Call, Numerics, Unsupported
 from conformance.model.formats import format_of
 
 
-class Tinygrad(Activations, Losses, Normalization, Windows):
+class Tinygrad(Activations, Losses, Normalization, Windows, NetworkFunctions):
     """tinygrad on the CPU."""
 
     name = "tinygrad"
+    operators = OPERATORS
     # Measured: a convolution's kernel 0.15 s, its gradients 1.7 s; an activation's 0.1 s.
     compile_seconds, budget = 0.3, "900"
     # tinygrad checks arguments by `assert`, and raises IndexError for shapes that do not match.

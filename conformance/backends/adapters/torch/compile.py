@@ -144,6 +144,7 @@ class CompileBackend(ModuleBackend):
 
     compile_seconds = 1.5  # of a call that no dry run has compiled
     budget = "1200"
+    less_optimized = ("torch-decomposed",)
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

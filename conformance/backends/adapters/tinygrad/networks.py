@@ -1,0 +1,34 @@
+"""The tensor operators of networks in tinygrad: methods of `Tensor`."""
+
+from __future__ import annotations
+
+from tinygrad import Tensor
+
+from conformance.backends.function_network import Operators
+
+OPERATORS: Operators = {
+    "add": Tensor.add,
+    "sub": Tensor.sub,
+    "mul": Tensor.mul,
+    "neg": Tensor.neg,
+    "abs": Tensor.abs,
+    "maximum": Tensor.maximum,
+    "minimum": Tensor.minimum,
+    "square": Tensor.square,
+    "rsqrt": Tensor.rsqrt,
+    "erf": Tensor.erf,
+    "sigmoid": Tensor.sigmoid,
+    "tanh": Tensor.tanh,
+    "matmul": Tensor.matmul,
+    "permute": lambda x, dims: x.permute(*dims),
+    "transpose": lambda x, dim0, dim1: x.transpose(dim0, dim1),
+    "reshape": lambda x, shape: x.reshape(*shape),
+    "expand": lambda x, size: x.expand(*size),
+    "index": lambda x, slices: x[tuple(slice(*part) for part in slices)],
+    "flip": lambda x, dims: x.flip(*dims),
+    "cat": lambda first, *others, dim: first.cat(*others, dim=dim),
+    "sum": lambda x, dim, keepdim=False: x.sum(axis=tuple(dim), keepdim=keepdim),
+    "mean": lambda x, dim, keepdim=False: x.mean(axis=tuple(dim), keepdim=keepdim),
+    "amax": lambda x, dim, keepdim=False: x.max(axis=tuple(dim), keepdim=keepdim),
+    "clamp": lambda x, **ends: x.clamp(ends["min"], ends["max"]),
+}

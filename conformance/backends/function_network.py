@@ -1,0 +1,94 @@
+"""Networks of a `FunctionBackend`: its own layers and operators, called one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from conformance.backends.function import FunctionBackend, implements
+from conformance.model.case import Call, Unsupported, Updated
+from conformance.oracles.network import (
+    OUTPUT,
+    PARAMETER,
+    is_layer,
+    nodes_of,
+    operands_of,
+    own_state,
+)
+
+Operators = Mapping[str, Callable[..., Any]]
+"""Name of an operator → its function of natives and numbers, with torch's arguments by name."""
+
+
+class NetworkFunctions(FunctionBackend):
+    """The part of a backend for drawn networks; a subclass may override `network` to compile it."""
+
+    operators: ClassVar[Operators]
+
+    @implements("Network")
+    def network(
+        self, state: Mapping[str, Any], *inputs: Any, nodes: Sequence[Any], call: Any
+    ) -> Any:
+        """The outputs of a network; `nodes` is as in `conformance.oracles.network.Node`.
+
+        Raises:
+            Unsupported: for a node that the backend does not have.
+        """
+        graph, values = nodes_of(nodes), list[Any]()
+        for number, node in enumerate(graph):
+            operands = operands_of(node, inputs, values)
+            if node.target == OUTPUT:
+                return tuple(operands) if len(operands) > 1 else operands[0]
+            owner = node.target if isinstance(node.target, int) else number
+            target, arguments = str(graph[owner].target), dict(graph[owner].arguments)
+            tensors = own_state(state, owner)
+            if target == PARAMETER:
+                values.append(tensors["value"])
+            elif is_layer(target):
+                inner = Call(target, arguments, {}, call.dtype, call.device)
+                result = self.build(inner).compute(tensors, operands, {})
+                result = result.outputs if isinstance(result, Updated) else result
+                values.append(result[0] if isinstance(result, tuple) else result)
+            elif target in self.operators:
+                values.append(self.operators[target](*operands, **arguments))
+            else:
+                raise Unsupported(f"operator {target}")
+        raise ValueError("the network has no output")
+
+
+def array_operators(namespace: Any, **others: Callable[..., Any]) -> Operators:
+    """Operators of a namespace with NumPy's functions.
+
+    Args:
+        others: functions that NumPy does not have, or that the namespace calls otherwise.
+    """
+    xp = namespace
+    return {
+        "add": xp.add,
+        "sub": xp.subtract,
+        "mul": xp.multiply,
+        "neg": xp.negative,
+        "abs": xp.abs,
+        "maximum": xp.maximum,
+        "minimum": xp.minimum,
+        "square": xp.square,
+        "tanh": xp.tanh,
+        "matmul": xp.matmul,
+        "permute": lambda x, dims: xp.transpose(x, dims),
+        "transpose": lambda x, dim0, dim1: xp.swapaxes(x, dim0, dim1),
+        "reshape": lambda x, shape: xp.reshape(x, shape),
+        "expand": lambda x, size: xp.broadcast_to(x, size),
+        "index": lambda x, slices: x[tuple(slice(*part) for part in slices)],
+        "flip": lambda x, dims: x[_reversed(x.ndim, dims)],
+        "cat": lambda *parts, dim: xp.concatenate(list(parts), axis=dim),
+        "sum": lambda x, dim, keepdim=False: xp.sum(x, axis=dim, keepdims=keepdim),
+        "mean": lambda x, dim, keepdim=False: xp.mean(x, axis=dim, keepdims=keepdim),
+        "amax": lambda x, dim, keepdim=False: xp.max(x, axis=dim, keepdims=keepdim),
+        "clamp": lambda x, **ends: xp.clip(x, ends["min"], ends["max"]),
+        **others,
+    }
+
+
+def _reversed(rank: int, dims: Sequence[int]) -> tuple[slice, ...]:
+    axes = {d % rank for d in dims}
+    return tuple(slice(None, None, -1) if axis in axes else slice(None) for axis in range(rank))
