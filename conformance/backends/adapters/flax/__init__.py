@@ -23,7 +23,7 @@ from conformance.backends.adapters.flax.windows import Windows
 from conformance.backends.adapters.jax.parts import JaxBackend, JitCall, compiled
 from conformance.backends.adapters.names import names_for_dims, spatial_dims
 from conformance.backends.adapters.shared import State
-from conformance.backends.adapters.windows import kernel_reaches, per_dimension
+from conformance.backends.adapters.windows import PADDING_MODES, kernel_reaches, per_dimension
 from conformance.backends.function import implements
 from conformance.model.case import Unsupported
 
@@ -129,7 +129,15 @@ def _flax_kernel(state: State) -> dict[str, Any]:
 
 
 def _flax_padding(padding: Any, mode: str, reaches: list[int]) -> Any:
-    """Translate torch's padding to Flax's, whose other modes than zeros always keep the size."""
+    """Translate torch's padding to Flax's, whose other modes than zeros always keep the size.
+
+    Raises:
+        ValueError: for a word that torch does not have, such as Flax's own "causal".
+    """
+    if isinstance(padding, str) and padding not in ("same", "valid"):
+        raise ValueError(f"padding={padding!r}")
+    if mode not in ("zeros", *PADDING_MODES):
+        raise ValueError(f"padding_mode={mode!r}")
     total_padding = (
         [2 * p for p in per_dimension(padding, len(reaches))]
         if not isinstance(padding, str)

@@ -67,7 +67,9 @@ class Windows(FunctionBackend):
             dims = spatial_dims(call.layer)
             if x.ndim not in (dims + 1, dims + 2):
                 raise Unsupported(f"an input of {x.ndim} axes")
-            mask_axes = tuple(range(-dims, 0))
+            # Dropout2d takes three axes as (N, C, L), Dropout1d and Dropout3d leave out the batch.
+            shared = x.ndim - 2 if call.layer == "Dropout2d" else dims
+            mask_axes = tuple(range(-shared, 0))
         layer = nnx.Dropout(p, broadcast_dims=mask_axes, deterministic=not training)
         return layer(x, rngs=jax.random.fold_in(jax.random.key(0), next(self._call_count)))
 
