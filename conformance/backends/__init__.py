@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from conformance.backends.function import FunctionBackend, implements
@@ -24,17 +23,22 @@ __all__ = [
 ]
 
 
-_MODULES = {
-    "ModuleBackend": "module",
-    "NetworkFunctions": "function_network",
-    "OverrideBackend": "override",
-    "WireBackend": "wire",
-    "array_operators": "function_network",
-}
-
-
 def __getattr__(name: str) -> Any:
-    """Import a name on first access, so that importing the package does not import torch."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    """Import a base class on first access, so that importing the package does not import torch."""
+    if name == "ModuleBackend":
+        from conformance.backends.module import ModuleBackend
+
+        return ModuleBackend
+    if name == "OverrideBackend":
+        from conformance.backends.override import OverrideBackend
+
+        return OverrideBackend
+    if name == "WireBackend":
+        from conformance.backends.wire import WireBackend
+
+        return WireBackend
+    if name in ("NetworkFunctions", "array_operators"):
+        from conformance.backends import function_network
+
+        return getattr(function_network, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
