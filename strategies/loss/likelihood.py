@@ -62,7 +62,8 @@ class LikelihoodFiller:
         draw = self.generator
         if self.regime == "integers":
             return draw.choice([1.0, 2.0, 0.5, 4.0, 0.25], shape)
-        values = np.exp(np.minimum(self.scale * draw.standard_normal(shape), 11.0))  # of float16
+        # e¹¹ is below the largest number of float16.
+        values = np.exp(np.minimum(self.scale * draw.standard_normal(shape), 11.0))
         selector = draw.random(shape)
         values = np.where(selector < 0.1, 0.0, np.where(selector < 0.2, 2.0**-12, values))
         return round_to(values, self.dtype)
