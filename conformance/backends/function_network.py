@@ -7,14 +7,7 @@ from typing import Any, ClassVar
 
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported, Updated
-from conformance.oracles.network import (
-    OUTPUT,
-    PARAMETER,
-    is_layer,
-    nodes_of,
-    operands_of,
-    own_state,
-)
+from conformance.oracles.network import PARAMETER, Node, evaluate_network, is_layer, own_state
 
 Operators = Mapping[str, Callable[..., Any]]
 """Name of an operator → its function of natives and numbers, with torch's arguments by name."""
@@ -34,26 +27,23 @@ class NetworkFunctions(FunctionBackend):
         Raises:
             Unsupported: for a node that the backend does not have.
         """
-        graph, values = nodes_of(nodes), list[Any]()
-        for number, node in enumerate(graph):
-            operands = operands_of(node, inputs, values)
-            if node.target == OUTPUT:
-                return tuple(operands) if len(operands) > 1 else operands[0]
-            owner = node.target if isinstance(node.target, int) else number
-            target, arguments = str(graph[owner].target), dict(graph[owner].arguments)
-            tensors = own_state(state, owner)
+
+        def compute(number: int, node: Node, operands: Sequence[Any]) -> Any:
+            target, arguments = str(node.target), dict(node.arguments)
+            tensors = own_state(state, number)
             if target == PARAMETER:
-                values.append(tensors["value"])
-            elif is_layer(target):
+                return tensors["value"]
+            if is_layer(target):
                 inner = Call(target, arguments, {}, call.dtype, call.device)
                 result = self.build(inner).compute(tensors, operands, {})
                 result = result.outputs if isinstance(result, Updated) else result
-                values.append(result[0] if isinstance(result, tuple) else result)
-            elif target in self.operators:
-                values.append(self.operators[target](*operands, **arguments))
-            else:
+                return result[0] if isinstance(result, tuple) else result
+            if target not in self.operators:
                 raise Unsupported(f"operator {target}")
-        raise ValueError("the network has no output")
+            return self.operators[target](*operands, **arguments)
+
+        outputs = evaluate_network(nodes, inputs, compute)
+        return outputs if len(outputs) > 1 else outputs[0]
 
 
 def array_operators(namespace: Any, **others: Callable[..., Any]) -> Operators:

@@ -12,7 +12,13 @@ from torch.fx import Graph, GraphModule
 
 from conformance.backends.torch_calls import construct_inner
 from conformance.model.case import Call, find_by_layer_name, is_function
-from conformance.oracles.network import OUTPUT, PARAMETER, input_count, is_module
+from conformance.oracles.network import (
+    PARAMETER,
+    Node,
+    evaluate_network,
+    input_count,
+    is_module,
+)
 
 _OPERATORS: Mapping[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -38,26 +44,23 @@ def build_network(
         make_module: name and arguments of a layer → its module.
     """
     root, graph = torch.nn.Module(), Graph()
-    values: dict[int, Any] = {
-        -1 - k: graph.placeholder(f"input{k + 1}") for k in range(input_count(nodes))
-    }
-    for number, (target, pairs, operands) in enumerate(nodes):
-        arguments = dict(pairs)
-        args = tuple(x if isinstance(x, float) else values[x] for x in operands)
-        if target == OUTPUT:
-            graph.output(args[0] if len(args) == 1 else args)
-        elif target == PARAMETER:
+    inputs = [graph.placeholder(f"input{k + 1}") for k in range(input_count(nodes))]
+
+    def add_node(number: int, node: Node, operands: Sequence[Any]) -> Any:
+        target, arguments, args = str(node.target), dict(node.arguments), tuple(operands)
+        if target == PARAMETER:
             holder = torch.nn.Module()
             holder.register_parameter("value", torch.nn.Parameter(torch.zeros(arguments["shape"])))
             root.add_module(str(number), holder)
-            values[number] = graph.get_attr(f"{number}.value")
-        elif isinstance(target, int):
-            values[number] = graph.call_module(str(target), args)
-        elif is_module(target):
+            return graph.get_attr(f"{number}.value")
+        if not is_module(target):
+            return _add_function(graph, target, args, arguments)
+        if str(number) not in dict(root.named_children()):
             root.add_module(str(number), make_module(target, arguments))
-            values[number] = graph.call_module(str(number), args)
-        else:
-            values[number] = _add_function(graph, target, args, arguments)
+        return graph.call_module(str(number), args)
+
+    outputs = evaluate_network(nodes, inputs, add_node)
+    graph.output(outputs[0] if len(outputs) == 1 else outputs)
     return GraphModule(root, graph)
 
 

@@ -89,14 +89,34 @@ def network_values(
         layer_values: the oracle of a layer.
         training: train mode, only of networks that compute the same in it.
     """
-    graph, values = nodes_of(nodes), list[Rounded]()
+    graph = nodes_of(nodes)
+
+    def compute(number: int, node: Node, operands: Sequence[Any]) -> Rounded:
+        result = node_value(node, own_state(state, number), operands, layer_values)
+        return _in_any_order(result, _inner_products(graph, number))
+
+    return evaluate_network(nodes, inputs, compute)
+
+
+def evaluate_network(
+    nodes: Sequence[Any],
+    inputs: Sequence[Any],
+    compute: Callable[[int, Node, Sequence[Any]], Any],
+) -> tuple[Any, ...]:
+    """What a network returns, its nodes computed in their order.
+
+    Args:
+        nodes: see `Node`.
+        compute: number of a node, the node, and its operands → its value. For a layer that is
+            called again, number and node are those of the first call.
+    """
+    graph, values = nodes_of(nodes), list[Any]()
     for number, node in enumerate(graph):
         operands = operands_of(node, inputs, values)
         if node.target == OUTPUT:
             return tuple(operands)
         owner = node.target if isinstance(node.target, int) else number
-        result = node_value(graph[owner], own_state(state, owner), operands, layer_values)
-        values.append(_in_any_order(result, _inner_products(graph, number)))
+        values.append(compute(owner, graph[owner], operands))
     raise ValueError("the network has no output")
 
 

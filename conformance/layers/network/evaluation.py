@@ -69,14 +69,11 @@ def node_shape(target: str, arguments: tuple[tuple[str, Any], ...], *operands: A
 
 def network_shapes(*inputs: Shape | None, nodes: Sequence[Any]) -> tuple[Shape, ...]:
     """The shapes of the outputs."""
-    graph, shapes = nodes_of(nodes), list[Shape]()
-    for node in graph:
-        operands = operands_of(node, inputs, shapes)
-        if node.target == OUTPUT:
-            return tuple(operands)
-        called = graph[node.target] if isinstance(node.target, int) else node
-        shapes.append(node_shape(str(called.target), called.arguments, *operands))
-    raise ValueError("the network has no output")
+
+    def compute(_: int, node: Node, operands: Sequence[Any]) -> Shape:
+        return node_shape(str(node.target), node.arguments, *operands)
+
+    return oracle.evaluate_network(nodes, inputs, compute)
 
 
 def node_tensors(node: Node) -> Iterator[StateTensor]:
@@ -90,19 +87,19 @@ def node_tensors(node: Node) -> Iterator[StateTensor]:
 
 def true_values(case: Case, precision: Precision) -> list[np.ndarray]:
     """The value of each node but the last, rounded to the dtype, of the values before it."""
-    graph, values = nodes_of(case.call.arguments["nodes"]), list[np.ndarray]()
-    for number, node in enumerate(graph[:-1]):
-        owner = node.target if isinstance(node.target, int) else number
-        operands = [
-            x if isinstance(x, float) else exact_operand(x, precision)
-            for x in operands_of(node, case.inputs, values)
-        ]
-        own = oracle.own_state(case.call.state, owner)
+    values = list[np.ndarray]()
+
+    def compute(number: int, node: Node, operands: Sequence[Any]) -> np.ndarray:
+        exact = [x if isinstance(x, float) else exact_operand(x, precision) for x in operands]
+        own = oracle.own_state(case.call.state, number)
         state = {k: exact_operand(x, precision) for k, x in own.items()}
         with np.errstate(all="ignore"):
-            result = oracle.node_value(graph[owner], state, operands, layer_values)
+            result = oracle.node_value(node, state, exact, layer_values)
         # A number of NumPy would be taken for a number of the graph.
         values.append(np.asarray(round_to(result.value, case.call.dtype)))
+        return values[-1]
+
+    oracle.evaluate_network(case.call.arguments["nodes"], case.inputs, compute)
     return values
 
 

@@ -10,19 +10,13 @@ import numpy as np
 from conformance.backends.adapters.onnx.nodes import Graph, Value
 from conformance.layers.network.evaluation import node_shape
 from conformance.model.case import Call, Unsupported
-from conformance.oracles.network import (
-    OUTPUT,
-    PARAMETER,
-    is_layer,
-    nodes_of,
-    operands_of,
-    own_state,
-)
+from conformance.oracles.network import PARAMETER, Node, evaluate_network, is_layer, own_state
 
 AddCall = Callable[[Graph, Call, Sequence[Any], Mapping[str, Any]], Any]
 """Graph, call, values of its inputs, keywords → the names of its results."""
 
-_ALL = np.iinfo(np.int64).max
+_BEFORE_THE_FIRST = -np.iinfo(np.int64).max
+"""The end of a slice that runs backwards to the first element."""
 
 
 def network(
@@ -38,27 +32,24 @@ def network(
         nodes: see `conformance.oracles.network.Node`.
         add_call: adds the nodes of one layer's call.
     """
-    network_nodes, values = nodes_of(nodes), list[Value]()
-    for number, node in enumerate(network_nodes):
-        operands = operands_of(node, inputs, values)
-        if node.target == OUTPUT:
-            # A graph's output is the result of a node of its own.
-            return [graph.add("Identity", x.name) for x in operands]
-        owner = node.target if isinstance(node.target, int) else number
-        target, arguments, _ = network_nodes[owner]
-        tensors = own_state(state, owner)
+
+    def add_node(number: int, node: Node, operands: Sequence[Any]) -> Value:
+        target, arguments = str(node.target), dict(node.arguments)
+        tensors = own_state(state, number)
         if target == PARAMETER:
-            values.append(graph.weight(tensors["value"]))
-            continue
+            return graph.weight(tensors["value"])
         if is_layer(target):
-            call = Call(str(target), dict(arguments), tensors, str(graph.dtype), "cpu")
+            call = Call(target, arguments, tensors, str(graph.dtype), "cpu")
             result = add_call(graph, call, operands, {})
             name = result if isinstance(result, str) else result[0]
         else:
-            name = _add_operator(graph, str(target), operands, dict(arguments))
+            name = _add_operator(graph, target, operands, arguments)
         shapes = [x if isinstance(x, float) else x.shape for x in operands]
-        values.append(Value(name, node_shape(str(target), arguments, *shapes), graph.dtype))
-    raise ValueError("the network has no output")
+        return Value(name, node_shape(target, node.arguments, *shapes), graph.dtype)
+
+    # A graph's output is the result of a node of its own.
+    outputs = evaluate_network(nodes, inputs, add_node)
+    return [graph.add("Identity", x.name) for x in outputs]
 
 
 def _add_operator(
@@ -139,7 +130,7 @@ def _expand(graph: Graph, x: Value, *, size: Sequence[int]) -> str:
 
 def _flip(graph: Graph, x: Value, *, dims: Sequence[int]) -> str:
     count = len(dims)
-    ends = (-1,) * count, (-_ALL,) * count, dims, (-1,) * count
+    ends = (-1,) * count, (_BEFORE_THE_FIRST,) * count, dims, (-1,) * count
     return graph.add("Slice", x.name, *(graph.integers(*numbers) for numbers in ends))
 
 
