@@ -297,6 +297,7 @@ def test_what_a_call_raises_is_the_backends(error: BaseException, says: str) -> 
         (capabilities.timeout_of, "timeout", float("nan")),
         (capabilities.timeout_of, "timeout", "30"),
         (capabilities.compile_seconds_of, "compile_seconds", float("inf")),
+        (capabilities.less_optimized_of, "less_optimized", ("torch", 3)),
         (capabilities.budget_of, "budget", "soon"),
         (capabilities.isolation_of, "isolate", "perhaps"),
         (capabilities.accepts_of, "accepts", ("",)),
