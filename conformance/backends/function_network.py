@@ -18,7 +18,7 @@ class NetworkFunctions(FunctionBackend):
 
     operators: ClassVar[Operators]
 
-    @implements("Network")
+    @implements("Network", "Sequential")
     def network(
         self, state: Mapping[str, Any], *inputs: Any, nodes: Sequence[Any], call: Any
     ) -> Any:

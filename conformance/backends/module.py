@@ -33,6 +33,8 @@ from conformance.model.case import (
     is_function,
 )
 
+_THREADS_AT_START = torch.get_num_threads()
+
 
 def devices() -> tuple[str, ...]:
     """The CPU and every CUDA device that torch sees."""
@@ -136,6 +138,10 @@ class ModuleBackend:
         stores = dtype in ("bfloat16", "float16") and device == "cpu"
         return Numerics(flush_to_zero=dtype == "bfloat16", stored=self.stored if stores else ())
 
+    def use_threads(self, count: int | None) -> None:
+        """Let kernels on the CPU use so many threads; None = as many as at the start."""
+        torch.set_num_threads(_THREADS_AT_START if count is None else count)
+
     def wrap(self, module: torch.nn.Module) -> Any:
         """Return the module unchanged; override it to transform the module, e.g. by compiling."""
         return module
@@ -143,7 +149,7 @@ class ModuleBackend:
     def build(self, call: Call) -> ModuleLayer:
         """Build the module or find the function, then load the state and set the mode."""
         target = find_by_layer_name(call.layer, self.nn, self.functional)
-        is_composed = target is None and self.nn is not None and call.layer in COMPOSED
+        is_composed = self.nn is not None and call.layer in COMPOSED
         if target is None and not is_composed:
             raise NotOffered(f"layer {call.layer}")
         if is_function(call.layer):

@@ -84,14 +84,24 @@ def _add_function(graph: Graph, target: str, args: Any, arguments: dict[str, Any
 
 
 def _construct_network(call: Call, nn: Any) -> torch.nn.Module:
-    """The module of a network's call, on its device and in its dtype."""
+    """The module of a network's call, on its device and in its dtype.
+
+    That is the namespace's own container of the layer's name, or else a graph.
+    """
 
     def make_module(layer: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
         return construct_inner(replace(call, layer=layer, arguments=arguments, state={}), nn)
 
-    module = build_network(call.arguments["nodes"], make_module)
+    nodes = call.arguments["nodes"]
+    container = find_by_layer_name(call.layer, nn, None)
+    if container is None:
+        module = build_network(nodes, make_module)
+    else:
+        module = container(*(make_module(name, dict(pairs)) for name, pairs, _ in nodes[:-1]))
     return module.to(device=torch.device(call.device), dtype=getattr(torch, call.dtype))
 
 
-COMPOSED: Mapping[str, Callable[[Call, Any], torch.nn.Module]] = {"Network": _construct_network}
+COMPOSED: Mapping[str, Callable[[Call, Any], torch.nn.Module]] = dict.fromkeys(
+    ("Network", "Sequential"), _construct_network
+)
 """Layer → what makes its module of a call, with the classes of a namespace."""

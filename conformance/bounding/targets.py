@@ -57,8 +57,10 @@ def _names_by_object() -> dict[int, str]:
     torch = sys.modules["torch"]
     objects = {
         name: find_by_layer_name(name, torch.nn, torch.nn.functional)
-        for name in CATALOGUE
-        if not class_and_method(name)[1] or is_function(name)
+        for name, spec in CATALOGUE.items()
+        if (not class_and_method(name)[1] or is_function(name))
+        # A container has no bound of its own: it is a network.
+        and not spec.signature.graph_arguments
     }
     return {id(found): name for name, found in objects.items() if found is not None}
 

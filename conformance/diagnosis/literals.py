@@ -25,7 +25,7 @@ def number_list_literal(array: np.ndarray) -> str:
         array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.rint(array)).all()
     )
     negative_zero = array.dtype.kind == "f" and bool(np.signbit(array[array == 0]).any())
-    if has_whole_numbers and not negative_zero and (np.abs(array) < 2**53).all():
+    if has_whole_numbers and not negative_zero and max(map(abs, data), default=0) < 2**53:
         data = [int(value) for value in data]
     text = pprint.pformat(data, width=96, compact=True) if len(data) > 12 else repr(data)
     return text.replace("nan", 'float("nan")').replace("inf", 'float("inf")')

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pkgutil import resolve_name
 
 from conformance.backends.guard import BackendError, unguarded_backend
 from conformance.backends.memory_guard import MESSAGE_PREFIX
@@ -98,12 +100,18 @@ def _write_script(trial: Trial, check: str, message: str) -> str:
     )
     title = _title(trial, check, str(failure) if is_redrawn else message, is_redrawn=is_redrawn)
     # A bug may draw random numbers anywhere, so the script always sets a seed.
-    printer = _make_printer(trial, seed)
     draws = MAX_DRAWS if random and not is_torch_shaped(trial.backend) else 1
     law = failure.finding.law
     if law and transcript.steps[-1].error is None and proof_lines(transcript, proof) is None:
         torch_seed = seed if is_torch_shaped(trial.backend) else None
         return build_law_script(title, law_trial, law, draws=draws, torch_seed=torch_seed)
+    # The adapter decides whether an invalid call is refused, and how often a layer draws.
+    needs_adapter = random or failure.finding.kind == "refusal"
+    printer = None if needs_adapter else _framework_printer(trial, seed)
+    if printer is not None:
+        with suppress(Unsupported):
+            return build_script(title, transcript, printer, failure.finding, proof, draws=draws)
+    printer = _make_printer(trial, seed)
     return build_script(title, transcript, printer, failure.finding, proof, draws=draws)
 
 
@@ -153,6 +161,18 @@ def _make_printer(trial: Trial, seed: int | None = None) -> Printer:
     return ContractPrinter(loaded_as(trial.backend) or trial.backend.name)
 
 
+def _framework_printer(trial: Trial, seed: int | None = None) -> Printer | None:
+    """What writes scripts that need the framework alone; None if the backend names none."""
+    name = as_builtin_str(trial.backend.read("script_printer"))  # type: ignore[attr-defined]
+    if not name:
+        return None
+    with suppress(Unsupported):
+        backend = unguarded_backend(trial.backend)
+        printer: Printer = resolve_name(name)(backend, trial.case.call, seed)
+        return printer
+    return None
+
+
 def _record_check(
     trial: Trial, check: str, transcript: Transcript, seed: int = 0
 ) -> Failure | None:
@@ -178,9 +198,12 @@ def _script_of_crash(
         title = [*title, "", GUARDED_ONLY]
 
     def text(transcript: Transcript) -> str:
-        return build_script(
-            title, transcript, _make_printer(trial), ending="the process is still there"
-        )
+        ending = "the process is still there"
+        printer = _framework_printer(trial)
+        if printer is not None:
+            with suppress(Unsupported):
+                return build_script(title, transcript, printer, ending=ending)
+        return build_script(title, transcript, _make_printer(trial), ending=ending)
 
     if write is not None:
         _record_check(trial, check, Transcript(lambda transcript: write(text(transcript))))

@@ -19,7 +19,8 @@ from conformance.backends.numpy_layouts import (
 from conformance.diagnosis.literals import literal, number_list_literal
 from conformance.diagnosis.transcript import Again, Step
 from conformance.layers import CATALOGUE
-from conformance.layers.describe import argument_text, input_texts, value_text
+from conformance.layers.describe import argument_text, input_texts, made_text, value_text
+from conformance.layers.describe_network import network_class_lines, sequence_texts
 from conformance.model.case import GRADIENTS, Call, class_and_method, find_by_layer_name
 from conformance.spec.layer_spec import LayerSpec
 
@@ -169,6 +170,12 @@ def recording(call, inputs, without=(), written=()):
             inputs[k].copy_(operands[k].detach())
     return result
 '''
+_COMPILED_HELPER = '''
+def compiled(function):
+    """The function, compiled as one graph."""
+    torch._dynamo.config.allow_rnn = True
+    return torch.compile(function, fullgraph=True, dynamic=False)
+'''
 _HELPERS: Mapping[str, str] = {
     "tensor": _TENSOR_HELPER, "numbers": _NUMBERS_HELPER, "room": _ROOM_HELPER,
     "windows": _WINDOWS_HELPER,
@@ -188,7 +195,7 @@ class TorchPrinter:
     """
 
     declining_exception = ""
-    helpers = _HELPERS
+    helpers: Mapping[str, str] = _HELPERS
 
     def __init__(self, backend: Any, call: Call, seed: int | None = None) -> None:
         self._backend, self._call, self._seed = backend, call, seed
@@ -235,6 +242,18 @@ class TorchPrinter:
         call, spec = step.call, self._spec(step)
         if spec.is_function:
             return
+        layer = f"layer{step.layer}"
+        if spec.signature.graph_arguments:
+            (nodes,) = (call.arguments[name] for name in spec.signature.graph_arguments)
+            modules = ", ".join(f"torch.nn.{x}" for x in sequence_texts(nodes, made_text))
+            if not modules:
+                yield from network_class_lines(nodes, made_text)
+                yield ""
+            network = f"torch.nn.Sequential({modules})" if modules else "Network()"
+            yield f"{layer} = {network}.to(device, dtype).train({call.training})"
+            if call.state:
+                yield from self._load_lines(step, call.state, call.layouts)
+            return
         constructed = spec.state.constructor_state(call.state)
         argument_texts = [value_text(value) for value in call.arguments.get("*", ())]
         keyword_arguments = ((k, v) for k, v in call.arguments.items() if k != "*")
@@ -243,7 +262,6 @@ class TorchPrinter:
         argument_texts += (
             ["device=device", "dtype=dtype"] if spec.signature.takes_device_and_dtype else []
         )
-        layer = f"layer{step.layer}"
         yield f"{layer} = {self._implementation_name(call)}({', '.join(argument_texts)})"
         yield f"{layer}.train({call.training})"
         if len(call.state) > len(constructed):
@@ -394,6 +412,27 @@ class TorchPrinter:
         attribute_texts = [f"{x!r}: getattr({layer}, {x!r}, None)" for x in names]
         class_text = [f'"class": type({layer}).__name__'] if "class" in step.result else []
         return "{" + ", ".join([*class_text, *attribute_texts]) + "}"
+
+
+class CompiledPrinter(TorchPrinter):
+    """Writes calls of torch that `torch.compile` compiles, each as one graph.
+
+    `backend.dynamic` tells whether sizes are symbols in the compiled graphs.
+    """
+
+    def __init__(self, backend: Any, call: Call, seed: int | None = None) -> None:
+        super().__init__(None, call, seed)
+        helper = _COMPILED_HELPER.replace("dynamic=False", f"dynamic={backend.dynamic}")
+        self.helpers = {**_HELPERS, "compiled": helper}
+
+    def _call_text(self, step: Step, *inputs: str) -> str:
+        names = [x if x == "None" else f"i{k}" for k, x in enumerate(inputs)]
+        given = [(name, x) for name, x in zip(names, inputs, strict=True) if x != "None"]
+        text = super()._call_text(step, *names)
+        parameters = ", ".join(name for name, _ in given)
+        layer = f"layer{step.layer}"
+        function = layer if text == f"{layer}({parameters})" else f"lambda {parameters}: {text}"
+        return f"compiled({function})({', '.join(x for _, x in given)})"
 
 
 def is_torch_shaped(backend: Any) -> bool:

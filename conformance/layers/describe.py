@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from conformance.layers import CATALOGUE
+from conformance.layers.describe_network import network_text
 from conformance.model.case import (
     GRADIENTS,
     LIST,
@@ -35,10 +36,17 @@ def argument_text(layer: str, name: str, value: Any) -> str:
     if name in spec.signature.record_arguments:
         fields = (f"{field}={value_text(x)}" for field, x in value)
         return f"torch.nn.{spec.signature.record_arguments[name]}({', '.join(fields)})"
+    if name in spec.signature.graph_arguments:
+        return network_text(value, made_text)
     if name in spec.signature.module_arguments:
         layer_name, pairs = value
-        return f"torch.nn.{call_text(Call(layer_name, dict(pairs), {}, '', ''))}"
+        return f"torch.nn.{made_text(layer_name, dict(pairs))}"
     return value_text(value)
+
+
+def made_text(layer: str, arguments: Mapping[str, Any]) -> str:
+    """What makes a layer, as a person would type it: `Linear(2, 3)`."""
+    return call_text(Call(layer, arguments, {}, "", ""))
 
 
 def input_texts(spec: LayerSpec, texts: Sequence[str]) -> list[str]:

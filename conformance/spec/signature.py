@@ -39,6 +39,7 @@ class Form:
         module: the value is the name of a layer and (argument, value) pairs; torch gets the module,
             whose state is part of the outer layer's.
         module_arguments: names of the module's arguments that shapes may use.
+        graph: the value is the nodes of a network (`conformance.oracles.network.Node`).
     """
 
     sequence: bool = False
@@ -47,6 +48,7 @@ class Form:
     record: str = ""
     module: bool = False
     module_arguments: tuple[str, ...] = ()
+    graph: bool = False
 
 
 @dataclass(frozen=True)
@@ -267,6 +269,11 @@ class Signature:
     def module_arguments(self) -> frozenset[str]:
         """Names of the arguments that are modules."""
         return frozenset(a.name for a in self.arguments if a.form.module)
+
+    @cached_property
+    def graph_arguments(self) -> frozenset[str]:
+        """Names of the arguments that are the nodes of a network."""
+        return frozenset(a.name for a in self.arguments if a.form.graph)
 
     @cached_property
     def window_arguments(self) -> frozenset[str]:

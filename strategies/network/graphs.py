@@ -32,7 +32,7 @@ _kinds = st.sampled_from(("rows", "image", "sequence", "image", "rows", "image",
 _widths = st.sampled_from((15, 16, 17, 33, 65))
 
 
-def _draw_shape(draw: Draw) -> Shape:
+def draw_shape(draw: Draw) -> Shape:
     """A shape, in half of the cases of equal sizes: moves that are wrong then keep it."""
     kind = draw(_kinds)
     if kind == "wide":
@@ -73,7 +73,7 @@ def networks(
         tensors_of: names and shapes of a node's own state.
     """
     exact = draw(_yes_no)
-    shape = _draw_shape(draw)
+    shape = draw_shape(draw)
     inputs = (shape, shape) if draw(_yes_no) else (shape,)
     builder = Builder(draw, shape_of, inputs, exact=exact)
     value, patterns = -1, list[str]()
@@ -81,8 +81,28 @@ def networks(
         value, pattern = draw(_extended(builder, value))
         patterns += [pattern] if pattern else []
     outputs = _draw_outputs(draw, builder)
+    profile = patterns[0] if patterns else "plain"
+    return make_case(draw, layer, dtype, builder, inputs, outputs, tensors_of, profile)
+
+
+def make_case(
+    draw: Draw,
+    layer: str,
+    dtype: str,
+    builder: Builder,
+    inputs: tuple[Shape, ...],
+    outputs: tuple[int, ...],
+    tensors_of: TensorsOf,
+    profile: str = "plain",
+) -> Case:
+    """Fill the inputs and the state of the nodes that a builder has.
+
+    Args:
+        inputs: shapes; only inputs that a node takes become arrays.
+        outputs: numbers of the nodes that the network returns.
+    """
     seed = draw(seeds)
-    filler = NetworkFiller(dtype, seed, exact=exact)
+    filler = NetworkFiller(dtype, seed, exact=builder.exact)
     state = {
         f"{number}.{name}": filler.tensor(name, tensor_shape)
         for number, node in enumerate(builder.nodes)
@@ -91,10 +111,7 @@ def networks(
     }
     arrays = tuple(filler.data(shape) for shape in inputs[: builder.input_count()])
     arguments = {"nodes": (*builder.nodes, ("output", (), outputs))}
-    labels = {
-        "profile": patterns[0] if patterns else "plain",
-        "regime": "exact" if exact else "normal",
-    }
+    labels = {"profile": profile, "regime": "exact" if builder.exact else "normal"}
     call = Call(layer, arguments, state, dtype, "cpu")
     return Case(call, arrays, labels=labels, seed=seed)
 

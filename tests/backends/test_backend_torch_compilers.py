@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support import cases, verdict
@@ -25,7 +26,7 @@ from conformance.generation.drawing import draw_cases
 from conformance.isolation.probe import choose_devices as chosen_devices
 from conformance.items.planning import Item
 from conformance.items.stream import count_structures
-from conformance.model.case import Unsupported
+from conformance.model.case import Call, Unsupported
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
@@ -246,3 +247,11 @@ def test_dear_backends_have_a_budget_and_more_time_for_a_case(
     backend.budget = "soon"
     with pytest.raises(BackendError, match="budget='soon': expected seconds"):
         budget_of(backend)
+
+
+def test_a_program_for_one_tensor_does_not_run_for_two() -> None:
+    call = Call("L1Loss", {}, {}, "float32", "cpu")
+    layer = torch_export.ExportBackend("torch-export").build(call)
+    one, zero = layer.put(np.ones((2, 2))), layer.put(np.zeros((2, 2)))
+    assert layer.get(layer(one, one)) == 0
+    assert layer.get(layer(one, zero)) == 1

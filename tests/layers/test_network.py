@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from conformance.diagnosis.parts import failing_parts, find_excuse_of_part
 from conformance.items.planning import Item
 from conformance.known.entry import parse_entries
 from conformance.layers import CATALOGUE, DTYPES
+from conformance.layers.describe import made_text
+from conformance.layers.describe_network import network_class_lines, sequence_texts
 from conformance.layers.network.evaluation import true_values
 from conformance.layers.network.reduction import smaller_networks
 from conformance.matching.facts import Facts
@@ -177,6 +180,64 @@ def test_the_module_of_a_network_has_the_names_of_its_state() -> None:
     for case in cases("Network", "float32", 40):
         module = COMPOSED["Network"](case.call, torch.nn)
         assert set(module.state_dict()) == set(case.call.state)
+
+
+@pytest.mark.parametrize("layer", ["Network", "Sequential"])
+def test_the_source_of_a_network_computes_what_its_module_does(layer: str) -> None:
+    for case in cases(layer, "float32", 60):
+        nodes, names = case.call.arguments["nodes"], {"torch": torch}
+        modules = sequence_texts(nodes, made_text)
+        if modules:
+            written = torch.nn.Sequential(*(eval(f"torch.nn.{x}", names) for x in modules))
+        else:
+            exec("\n".join(network_class_lines(nodes, made_text)), names)
+            written = names["Network"]()
+        built = COMPOSED[layer](case.call, torch.nn)
+        written.load_state_dict(built.state_dict())
+        inputs = [torch.tensor(x, dtype=torch.float32) for x in case.inputs if x is not None]
+        wanted, got = built.eval()(*inputs), written.eval()(*inputs)
+        assert torch.utils._pytree.tree_map(torch.equal, wanted, got) in (
+            True,
+            (True,) * 2,
+            (True,) * 3,
+        )
+
+
+def test_a_sequence_is_torchs_container() -> None:
+    lengths = Counter[int]()
+    for case in cases("Sequential", "float32", 100):
+        module = COMPOSED["Sequential"](case.call, torch.nn)
+        assert type(module) is torch.nn.Sequential
+        assert set(module.state_dict()) == set(case.call.state)
+        lengths[len(module)] += 1
+    assert set(lengths) == {1, 2, 3, 4, 5, 6}
+
+
+class _Reversed(torch.nn.Sequential):
+    """A container that calls its modules in the reverse order where the shapes allow it."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        try:
+            for module in reversed(self):
+                input = module(input)
+            return input
+        except RuntimeError:
+            return super().forward(input)
+
+
+class _SkipsThird(torch.nn.Sequential):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        for k, module in enumerate(self):
+            result = module(input)
+            input = input if k == 2 and result.shape == input.shape else result
+        return input
+
+
+@pytest.mark.parametrize("container", [_Reversed, _SkipsThird])
+def test_a_wrong_container_fails(container: Any) -> None:
+    namespace = SimpleNamespace(**{**vars(torch.nn), "Sequential": container})
+    backend = ModuleBackend("planted", namespace, torch.nn.functional)
+    assert first_failure(backend, "Sequential", "values", "float32", 200).failure
 
 
 def test_factors_may_be_multiplied_in_any_order() -> None:

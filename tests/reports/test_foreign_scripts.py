@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 from foreign import ForeignBug, bugs
 from foreign_script_rate import Script, scripts
 from printed import find_missing_numbers, script_message
+from script_rate import run_check
 from support import cases
 
 from conformance.backends.registry import load
@@ -52,3 +58,46 @@ def test_a_script_of_a_process_that_ends() -> None:
     script = Script(bug, "Dropout", "values", "the process ended", source)
     assert script.run(bug.address) == (7, "")
     assert script.run(bug.faithful) == (0, "the process is still there\n")
+
+
+def _run_alone(source: str) -> tuple[int, str]:
+    """Run a script in a new process without this package."""
+    process = subprocess.run(
+        [sys.executable, "-I", "-c", source], text=True, capture_output=True, timeout=300
+    )
+    return process.returncode, process.stdout
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "onnx-reference", "openvino-f32"])
+def test_a_script_needs_the_framework_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("onnx", name.replace("onnx-reference", "onnx").partition("-")[0]):
+        pytest.importorskip(package)
+    translation = pytest.importorskip("conformance.backends.adapters.onnx.translation")
+    case = next(x for x in cases("functional.relu") if x.inputs[0].min() < 0)
+    backend = load(name)
+
+    def script() -> str:
+        trial, failure = run_check(backend, case, "values")
+        return make_reproducer(trial, "values", str(failure), ends_process=failure is None)
+
+    right = script()
+    assert "conformance" not in right
+    assert _run_alone(right) == (0, "the process is still there\n")
+
+    def identity(graph: Any, x: Any, **arguments: Any) -> str:
+        return graph.add("Identity", x.name)
+
+    monkeypatch.setitem(translation.FUNCTIONS, "functional.relu", identity)
+    ends, printed = _run_alone(script())
+    assert ends == 1
+    assert printed.endswith("FAILED\n")
+
+
+def test_a_script_of_a_compiled_call_needs_torch_alone() -> None:
+    if not any(map(shutil.which, ("g++", "clang++"))):
+        pytest.skip("no C++ compiler")
+    trial = Trial(load("torch-compile"), CATALOGUE["Network"], cases("Network")[3])
+    source = make_reproducer(trial, "values", "the process ended", ends_process=True)
+    assert "compiled(layer1)(x1" in source
+    assert "conformance" not in source
+    assert _run_alone(source) == (0, "the process is still there\n")

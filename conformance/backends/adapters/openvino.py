@@ -36,6 +36,21 @@ EXPM1 = 2 * 2.0**-24
 UNITS = {"f32": 2.0**-24, "bf16": 2.0**-8, "f16": 2.0**-11}
 
 
+_SCRIPT_COMPILED = '''
+def compiled(model):
+    """A function that returns the outputs of a model."""
+    core = ov.Core()
+    compiled_model = core.compile_model(core.read_model(model.SerializeToString()), "CPU", OPTIONS)
+    request = compiled_model.create_infer_request()
+
+    def call(**inputs):
+        request.infer(inputs)
+        return [np.array(output.data) for output in request.output_tensors]
+
+    return call
+'''
+
+
 class OpenVino(GraphBackend):
     """OpenVINO's CPU plugin.
 
@@ -44,6 +59,7 @@ class OpenVino(GraphBackend):
         precision: the precision hint, `"f32"`; None = the plugin's own choice.
     """
 
+    script_compiled = _SCRIPT_COMPILED
     fixed_shapes = True
     constant_state = False
     compile_seconds = 0.1  # including the several shapes that the checks of a case need
@@ -59,6 +75,11 @@ class OpenVino(GraphBackend):
         if threads.isdigit():
             self._options["INFERENCE_NUM_THREADS"] = int(threads)
         self._compiled = lru_cache(maxsize=256)(self._compile)
+
+    @property
+    def script_imports(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The import, and the options of compilation."""
+        return ("import openvino as ov", "", f"OPTIONS = {self._options}")
 
     @property
     def precision(self) -> str:

@@ -30,17 +30,18 @@ from conformance.oracles.network import (
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, State, Traits
 from conformance.spec.propagation import Propagation, computed, copied
-from conformance.spec.signature import Argument, Input, Output, Signature
+from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.trial_protocol import FactsLike as Facts
 from conformance.spec.trial_protocol import TrialLike
 from conformance.spec.workload import Filling, Workload
-from conformance.strategies.network import graphs as cases
+from conformance.strategies.network import graphs, sequences
 
 _SAME_VALUE = ("Identity", "Dropout", "reshape", "expand")
 """Targets that may give their operand itself, if it keeps its shape."""
 
 _SIMPLEST = (("functional.relu", (), (-1,)), ("output", (), (0,)))
+_SIMPLEST_SEQUENCE = (("ReLU", (), (-1,)), ("output", (), (0,)))
 _TIMED = (
     ("Linear", (("in_features", 256), ("out_features", 256)), (-1,)),
     ("functional.gelu", (), (0,)),
@@ -48,6 +49,7 @@ _TIMED = (
     ("add", (), (2, -1)),
     ("output", (), (3,)),
 )
+_TIMED_SEQUENCE = (*_TIMED[:1], ("GELU", (), (0,)), *_TIMED[2:3], ("output", (), (2,)))
 
 
 def _tensors(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
@@ -133,13 +135,13 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
 
 
 def layer_specs() -> Iterator[LayerSpec]:
-    """The family's only layer."""
-    yield LayerSpec(
+    """Networks, and torch's own container of a network without branches."""
+    network = LayerSpec(
         "Network",
         "network",
         in_torch=False,
         signature=Signature(
-            (Argument("nodes", simplest=_SIMPLEST),),
+            (Argument("nodes", simplest=_SIMPLEST, form=Form(graph=True)),),
             (Input("input1"), Input("input2", optional=True)),
             (Output("output1"), Output("output2"), Output("output3")),
             supports_complex=False,
@@ -154,7 +156,7 @@ def layer_specs() -> Iterator[LayerSpec]:
         ),
         generation=Generation(
             cases=partial(
-                cases.networks, "Network", shape_of=node_shape, tensors_of=_tensor_shapes
+                graphs.networks, "Network", shape_of=node_shape, tensors_of=_tensor_shapes
             ),
             examples_fraction=3.0,  # a graph says less than a call of one layer
             max_planned_size=0,
@@ -174,17 +176,30 @@ def layer_specs() -> Iterator[LayerSpec]:
                 "returns_a_value_twice": _returns_a_value_twice,
             }
         ),
-        benchmark=Benchmark(
-            workloads=(
-                Workload(
-                    "Network",
-                    "residual block of 256",
-                    {"nodes": _TIMED},
-                    ((64, 256),),
-                    small=True,
-                ),
-            ),
-            filling=Filling(contraction=False),
-            flops=_flops,
-        ),
+        benchmark=_benchmark("Network", "residual block of 256", _TIMED),
     )
+    yield network
+    yield replace(
+        network,
+        name="Sequential",
+        in_torch=True,
+        signature=replace(
+            network.signature,
+            arguments=(Argument("nodes", simplest=_SIMPLEST_SEQUENCE, form=Form(graph=True)),),
+            inputs=(Input("input"),),
+            outputs=(Output("output"),),
+        ),
+        generation=replace(
+            network.generation,
+            cases=partial(
+                sequences.sequences, "Sequential", shape_of=node_shape, tensors_of=_tensor_shapes
+            ),
+            examples_fraction=1.0,
+        ),
+        benchmark=_benchmark("Sequential", "two linear layers of 256", _TIMED_SEQUENCE),
+    )
+
+
+def _benchmark(layer: str, name: str, nodes: tuple[Any, ...]) -> Benchmark:
+    workload = Workload(layer, name, {"nodes": nodes}, ((64, 256),), small=True)
+    return Benchmark(workloads=(workload,), filling=Filling(contraction=False), flops=_flops)

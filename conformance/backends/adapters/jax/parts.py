@@ -127,7 +127,7 @@ class JaxBackend(NamedActivations, NetworkFunctions):
             raise Unsupported("dim of an input of no axes")
         return super().softmax(state, x, call=call, dim=dim)
 
-    @implements("Network")
+    @implements("Network", "Sequential")
     @compiled
     def network(self, state: State, *inputs: Any, nodes: Sequence[Any], call: JitCall) -> Any:
         """The nodes in one `jax.jit`."""

@@ -108,7 +108,7 @@ class Mlx(
         ]
         return gradients
 
-    @implements("Network")
+    @implements("Network", "Sequential")
     def network(self, state: State, *inputs: Any, nodes: Sequence[Any], call: Call) -> Any:
         """The nodes in one `mx.compile`."""
         function = partial(super().network, nodes=nodes, call=call)

@@ -30,6 +30,10 @@ class GraphBackend:
     fixed_shapes = False
     constant_state = True
     budget = "900"
+    # Source of the import lines, and of a function `compiled(model)`; see the printer.
+    script_printer = "conformance.diagnosis.script_onnx:OnnxPrinter"
+    script_imports: tuple[str, ...] = ()
+    script_compiled = ""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -50,13 +54,19 @@ class GraphBackend:
         """Compile a model to a function: inputs by name → outputs in the model's order."""
         raise NotImplementedError
 
+    def call_model(
+        self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
+    ) -> CallModel:
+        """The model of a call for inputs of these shapes."""
+        return build_model(
+            call, inputs, keywords, fixed=self.fixed_shapes, constant=self.constant_state
+        )
+
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
     ) -> tuple[Run, CallModel]:
         """Compile the model of a call for inputs of these shapes; return both."""
-        call_model = build_model(
-            call, inputs, keywords, fixed=self.fixed_shapes, constant=self.constant_state
-        )
+        call_model = self.call_model(call, inputs, keywords)
         return self.compile(call_model.model), call_model
 
     def build(self, call: Call) -> GraphLayer:

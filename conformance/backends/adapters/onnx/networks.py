@@ -15,6 +15,8 @@ from conformance.oracles.network import PARAMETER, Node, evaluate_network, is_la
 AddCall = Callable[[Graph, Call, Sequence[Any], Mapping[str, Any]], Any]
 """Graph, call, values of its inputs, keywords → the names of its results."""
 
+LAYERS = ("Network", "Sequential")
+
 _BEFORE_THE_FIRST = -np.iinfo(np.int64).max
 """The end of a slice that runs backwards to the first element."""
 
@@ -47,9 +49,9 @@ def network(
         shapes = [x if isinstance(x, float) else x.shape for x in operands]
         return Value(name, node_shape(target, node.arguments, *shapes), graph.dtype)
 
-    # A graph's output is the result of a node of its own.
+    # A graph's output is the result of a node of its own. Not all ranks can be inferred.
     outputs = evaluate_network(nodes, inputs, add_node)
-    return [graph.add("Identity", x.name) for x in outputs]
+    return [graph.set_rank(graph.add("Identity", x.name), x.rank) for x in outputs]
 
 
 def _add_operator(

@@ -14,6 +14,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from conformance.backends.adapters.onnx.graph import GraphBackend, Run
+from conformance.backends.adapters.onnx.networks import LAYERS as NETWORKS
 from conformance.backends.adapters.onnx.nodes import BFLOAT16, Graph, Value, numpy_dtype
 from conformance.backends.adapters.onnx.translation import (
     BY_RANK,
@@ -58,6 +59,14 @@ def create_session(model: onnx.ModelProto, level: Any = DEFAULT_LEVEL) -> Any:
         raise Unsupported(reason) from error
 
 
+_SCRIPT_COMPILED = '''
+def compiled(model):
+    """A function that returns the outputs of a model."""
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda **inputs: session.run(None, inputs)
+'''
+
+
 class OnnxRuntime(GraphBackend):
     """ONNX Runtime; a call without a kernel is Unsupported.
 
@@ -66,6 +75,7 @@ class OnnxRuntime(GraphBackend):
         less_optimized: the same with fewer of them.
     """
 
+    script_imports, script_compiled = ("import onnxruntime as ort",), _SCRIPT_COMPILED
     refusals = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.RuntimeException)
 
     def __init__(
@@ -104,7 +114,7 @@ class OnnxRuntime(GraphBackend):
             return Numerics(absolute={"sigmoid": 2 * 2.0**-53})
         u = 2.0**-24
         absolute = {"tanh": 11 * u, "sigmoid": 6 * u, "expm1": 2 * u}
-        if layer == "Network" and dtype == "float16":
+        if layer in NETWORKS and dtype == "float16":
             return Numerics(absolute=absolute, stepwise=True)
         return Numerics(absolute=absolute, grade="one rounding")
 

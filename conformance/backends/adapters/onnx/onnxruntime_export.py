@@ -19,6 +19,7 @@ import torch
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from conformance.backends.adapters.onnx.graph import Run
+from conformance.backends.adapters.onnx.networks import LAYERS as NETWORKS
 from conformance.backends.adapters.onnx.nodes import numpy_dtype
 from conformance.backends.adapters.onnx.onnxruntime import DEFAULT_LEVEL, Level, OnnxRuntime
 from conformance.backends.adapters.onnx.translation import CallModel, zero_state
@@ -95,7 +96,7 @@ class OnnxRuntimeExport(OnnxRuntime):
     @cache  # noqa: B019 - there is one backend of the class
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """Offer what the hand-built graphs offer, and networks where they offer Linear."""
-        return super().offers("Linear" if layer == "Network" else layer, dtype, device)
+        return super().offers("Linear" if layer in NETWORKS else layer, dtype, device)
 
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]

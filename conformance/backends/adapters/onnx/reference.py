@@ -11,10 +11,21 @@ from onnx.reference import ReferenceEvaluator
 from conformance.backends.adapters.onnx.graph import GraphBackend, Run
 from conformance.model.case import Numerics, Unsupported
 
+_SCRIPT_COMPILED = '''
+def compiled(model):
+    """A function that returns the outputs of a model."""
+    model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    onnx.checker.check_model(model)
+    evaluator = ReferenceEvaluator(model)
+    return lambda **inputs: [np.asarray(y) for y in evaluator.run(None, inputs)]
+'''
+
 
 class OnnxReference(GraphBackend):
     """`onnx.reference.ReferenceEvaluator`; its NotImplementedError is Unsupported."""
 
+    script_imports = ("from onnx.reference import ReferenceEvaluator",)
+    script_compiled = _SCRIPT_COMPILED
     fixed_shapes = True  # for the checker
     timeout = 300  # it loops in Python: laws of a wide ConvTranspose3d took over 30 s on busy cores
     refusals = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)

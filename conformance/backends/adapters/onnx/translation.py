@@ -176,4 +176,4 @@ def zero_state(call: Call, inputs: Sequence[np.ndarray | Value | None]) -> dict[
         raise Unsupported(f"a state as these arguments have it: {error}") from error
 
 
-FUNCTIONS["Network"] = partial(onnx_networks.network, add_call=add_call)
+FUNCTIONS |= dict.fromkeys(onnx_networks.LAYERS, partial(onnx_networks.network, add_call=add_call))

@@ -1,6 +1,7 @@
 """torch.compile with inductor: every layer as one compiled graph, forward and backward.
 
-Shapes are static, and `fullgraph=True`: a graph break ends the call, which counts as Unsupported.
+`torch-compile` compiles for static shapes, `torch-compile-dynamic` for shapes that may change. With
+`fullgraph=True`: a graph break ends the call, which counts as Unsupported.
 `fallbacks()` reports a call in which no compiled graph ran. Kernels that inductor itself takes from
 ATen (convolution, matrix product) do not count as a fallback.
 
@@ -140,23 +141,36 @@ class CompiledLayer(ModuleLayer):
 
 
 class CompileBackend(ModuleBackend):
-    """torch's layers, compiled by inductor."""
+    """torch's layers, compiled by inductor.
+
+    Args:
+        base: the backend whose known failures it inherits.
+        dynamic: whether sizes are symbols in the compiled graphs.
+        less_optimized: backends that optimise less.
+    """
 
     compile_seconds = 1.5  # of a call that no dry run has compiled
     budget = "1200"
-    less_optimized = ("torch-decomposed",)
+    script_printer = "conformance.diagnosis.script_torch:CompiledPrinter"
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        base: str = "torch",
+        less_optimized: tuple[str, ...] = ("torch-decomposed",),
+        *,
+        dynamic: bool = False,
+    ) -> None:
         super().__init__(name)
         # Not by the constructor: generated code stores fewer intermediate results than torch does.
-        self.base = "torch"
+        self.base, self.less_optimized, self.dynamic = base, less_optimized, dynamic
         self._inductor, self._graphs_at_reset = _CountingInductor(), 0
         self._layer = ""
         _configure()
 
     def info(self) -> Mapping[str, str]:
         """Facts about torch, the C++ compiler, and the options of compilation."""
-        options = "inductor, fullgraph=True, dynamic=False, allow_rnn=True"
+        options = f"inductor, fullgraph=True, dynamic={self.dynamic}, allow_rnn=True"
         return {**super().info(), "compiler": _find_compiler(), "compile": options}
 
     def devices(self) -> Sequence[str]:
@@ -178,7 +192,7 @@ class CompileBackend(ModuleBackend):
                 self._graphs_at_reset = self._inductor.compiled
         layer = super().build(call)
         compiled = torch.compile(
-            layer.function, fullgraph=True, dynamic=False, backend=self._inductor
+            layer.function, fullgraph=True, dynamic=self.dynamic, backend=self._inductor
         )
         return CompiledLayer(call, layer.module, compiled, self._inductor)
 
@@ -204,3 +218,6 @@ def _find_compiler() -> str:
 
 
 backend = CompileBackend("torch-compile")
+dynamic = CompileBackend(
+    "torch-compile-dynamic", "torch-compile", ("torch-compile", "torch-decomposed"), dynamic=True
+)

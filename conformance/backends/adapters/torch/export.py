@@ -16,7 +16,7 @@ import torch
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as pytree
 
-from conformance.backends.module import TORCH_STORED, ModuleBackend, ModuleLayer
+from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Unsupported
 
@@ -79,15 +79,18 @@ class _ExportedModule:
 
 
 def _signature(tree: Any) -> tuple[Any, ...]:
-    """The properties of inputs to which a program is specialised."""
+    """The properties of inputs to which a program is specialised, and which are one tensor."""
     leaves, structure = pytree.tree_flatten(tree)
+    # A program that was exported for one tensor at two places is wrong for two tensors.
+    first_places = {id(x): k for k, x in reversed(list(enumerate(leaves)))}
+    same = tuple(first_places[id(x)] for x in leaves if isinstance(x, torch.Tensor))
     leaf_facts = tuple(
         (tuple(x.shape), x.stride(), x.dtype, x.requires_grad)
         if isinstance(x, torch.Tensor)
         else repr(x)
         for x in leaves
     )
-    return (str(structure), *leaf_facts)
+    return (str(structure), same, *leaf_facts)
 
 
 class ExportBackend(ModuleBackend):
@@ -97,7 +100,7 @@ class ExportBackend(ModuleBackend):
     compile_seconds, budget = 0.1, "900"
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, stored=TORCH_STORED)
+        super().__init__(name, base="torch")
         self._programs: OrderedDict[Any, Any] = OrderedDict()
 
     def info(self) -> Mapping[str, str]:
