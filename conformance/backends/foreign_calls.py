@@ -48,6 +48,7 @@ class Hooks:
             an empty text after it.
         interrupted: whether Ctrl-C was pressed, if the backend runs in pytest's own process.
         expendable: whether the process exists only to run a backend, and may end with it.
+        in_fork: whether the process is a fork, in which a case runs that may end it.
         dry_run: whether calls are made only so that the backend compiles them: nothing is compared.
     """
 
@@ -56,6 +57,7 @@ class Hooks:
     on_inner_call: Callable[[str], None] | None = None
     interrupted: Callable[[], bool] = never_interrupted
     expendable: bool = False
+    in_fork: bool = False
     dry_run: bool = False
 
 

@@ -91,6 +91,11 @@ def sides() -> Iterator[None]:
         yield
 
 
+def is_guarding() -> bool:
+    """Whether the guard is on, which places the memory of one call at a time."""
+    return _guard is not None
+
+
 def guarded_memory(*, operands: bool = False) -> AbstractContextManager[None]:
     """Guard the memory that the backend allocates inside the `with` block.
 

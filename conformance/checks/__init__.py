@@ -20,6 +20,7 @@ from conformance.checks import (
     special,
     state,
     support,
+    threads,
     values,
 )
 from conformance.checks.trial import Evidence, Trial
@@ -87,6 +88,7 @@ _CHECKS_WITH_CODE = (
     ),
     Check(CHECK_FACTS["repeat"], repeat.check, size_variant=related_cases.enlarge_case),
     Check(CHECK_FACTS["errors"], errors.check, applies=errors.applies_to),
+    Check(CHECK_FACTS["threads"], threads.check),
     Check(CHECK_FACTS["support"], support.check, conclude=support.conclude),
 )
 

@@ -42,6 +42,12 @@ MIN_EXAMPLES = 3
 """From this number of drawn cases on, some are large."""
 LARGE_CANDIDATES = 5
 """How many cases are tried for each tensor that shall be large."""
+PARALLEL_SIZE = 2**15 + 1025
+"""A size at which kernels use several threads: torch begins at 2¹⁵ elements."""
+MAX_LARGE_SOURCES = 24
+"""About how many cases are tried for the large cases of a check that has many."""
+MIN_LARGE_CASES = 3
+"""How many large cases a layer without options has, in a check that has many."""
 FIRST_SIZES, SECOND_SIZE = (MAX_SIZE, MAX_SIZE - 1, MAX_SIZE - 2), 65
 MANY_ELEMENTS = 65_536
 
@@ -136,6 +142,43 @@ def plan_cases(spec: LayerSpec, cases: Sequence[Case]) -> Sequence[Planned]:
     sources = [case for case in candidates if large is None or case is not large.source]
     count = max(min(BLOCK_CASES, len(cases) // 8), len(cases) // EXAMPLES_PER_BLOCK_CASE)
     return (*_plan_blocks(spec, sources, count), *([large] if large else []))
+
+
+def plan_large_cases(spec: LayerSpec, cases: Sequence[Case], count: int) -> Sequence[Planned]:
+    """Up to `count` cases that several threads compute: those with other options first."""
+    limit = spec.generation.max_planned_size
+    if limit is not None and limit < LARGE_SIZES[-1]:
+        return ()
+    covered = set[tuple[Option, str]]()
+    planned, spare = list[Planned | None](), list[tuple[Case, str]]()
+    for source in cases[:: max(len(cases) // MAX_LARGE_SOURCES, 1)]:
+        if len(planned) == count:
+            break
+        names, options = _large_names(spec, source), _option_values(spec, source)
+        new = [x for x in names if not {(option, x) for option in options} <= covered]
+        if new:
+            chosen = new[len(planned) % len(new)]
+            covered |= {(option, chosen) for option in options}
+            planned.append(_plan_one_large(spec, source, chosen))
+        else:
+            spare += [(source, name) for name in names]
+    missing = min(count, MIN_LARGE_CASES) - len(planned)
+    planned += [_plan_one_large(spec, *pair) for pair in spare[: max(missing, 0)]]
+    return [x for x in planned if x is not None]
+
+
+def _large_names(spec: LayerSpec, source: Case) -> list[str]:
+    """The dimensions of a case that can be large."""
+    if not all(x.size for x in source.operands):
+        return []
+    small = shrink_all_sizes(spec, source)
+    return [x.name for x in dimensions(spec, small) if large_ways(spec, small, x)]
+
+
+def _plan_one_large(spec: LayerSpec, source: Case, name: str) -> Planned | None:
+    plan = Plan({name: PARALLEL_SIZE}, is_large=True)
+    case = plan.apply(spec, source)
+    return None if case is source else Planned(case, plan, source)
 
 
 def _plan_blocks(spec: LayerSpec, cases: Sequence[Case], count: int) -> Sequence[Planned]:

@@ -321,7 +321,8 @@ def run_in_fork(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
         memory_guard.watch_faults()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
-            answer = msgspec.json.encode(run())
+            with hooks(in_fork=True):
+                answer = msgspec.json.encode(run())
             # The backend may have forked this process; only the original answers.
             if os.getpid() == fork_pid:
                 os.write(write_end, answer)

@@ -10,7 +10,13 @@ from conformance.generation.argument_columns import cover_values
 from conformance.generation.cache import CacheOfOneLayer
 from conformance.generation.cases import Arranged, EveryNth
 from conformance.generation.drawing import Found, Sample, draw_cases, make_plain_cases, shrink
-from conformance.generation.planned_sizes import Planned, kept_places, plan_cases, shrink_plan
+from conformance.generation.planned_sizes import (
+    Planned,
+    kept_places,
+    plan_cases,
+    plan_large_cases,
+    shrink_plan,
+)
 from conformance.generation.variants import plainest
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
@@ -39,6 +45,14 @@ def _make_exhaustive_cases(layer: str, dtype: str) -> Sequence[Case]:
 def _plan_cases(layer: str, dtype: str, examples: int, seed: int) -> Sequence[Planned]:
     """The cases with planned sizes, for all checks."""
     return plan_cases(CATALOGUE[layer], draw_cases(layer, dtype, examples, seed))
+
+
+@CacheOfOneLayer
+def _plan_large_cases(
+    layer: str, dtype: str, examples: int, seed: int, count: int
+) -> Sequence[Planned]:
+    """The large cases of a check that has many."""
+    return plan_large_cases(CATALOGUE[layer], draw_cases(layer, dtype, examples, seed), count)
 
 
 @dataclass(frozen=True)
@@ -98,9 +112,13 @@ class Stream:
         if self.values > 1 or not facts.has_planned_sizes:
             return ()
         planned = _plan_cases(item.layer, item.dtype, self.examples, self.seed)
-        if facts.large_in_every_dtype or item.dtype == MAIN_DTYPE:
-            return planned
-        return [x for x in planned if not x.plan.is_large]
+        is_main = item.dtype == MAIN_DTYPE
+        blocks = [x for x in planned if not x.plan.is_large]
+        if facts.large_cases:
+            count = facts.large_cases if is_main else 1
+            large = _plan_large_cases(item.layer, item.dtype, self.examples, self.seed, count)
+            return [*(blocks if is_main else ()), *large]
+        return planned if facts.large_in_every_dtype or is_main else blocks
 
     def _exhaustive_cases(self) -> Sequence[Case]:
         if not facts_of(self.item.check).exhaustive:

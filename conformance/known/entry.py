@@ -21,6 +21,7 @@ from conformance.known.validation import DIMENSION_KEY, KnownFailureError, valid
 from conformance.matching.comparison import matches, matches_globs
 from conformance.matching.facts import Facts
 from conformance.model.case import Case
+from conformance.model.checks import facts_of
 from conformance.model.files import FileError, read_text
 from conformance.model.plain_text import bounded
 
@@ -122,7 +123,7 @@ class KnownFailure:
         # Every item checks every entry: the layer comes first because it excludes most of them.
         return (
             matches_globs(layer, self.layer)
-            and matches_globs(check, self.check)
+            and any(matches_globs(name, self.check) for name in (check, *facts_of(check).runs))
             and matches_globs(dtype, self.dtype)
             and matches_globs(device, self.device)
             and matches_globs(backend, self.backend)

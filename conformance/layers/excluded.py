@@ -12,7 +12,7 @@ _REASONS = {
     "has no computation of its own": {
         "": """
             DataParallel Module ModuleDict ModuleList ParameterDict ParameterList RNNBase
-            RNNCellBase Sequential
+            RNNCellBase
         """,
     },
     "is a container of tensors or arguments: a parameter, a buffer, a record": {

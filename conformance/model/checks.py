@@ -90,6 +90,8 @@ class CheckFacts:
         exhaustive: for a function of single numbers, it tests every number of a 16-bit dtype.
         has_planned_sizes: some of its cases are large, see `conformance.generation.planned_sizes`.
         large_in_every_dtype: one of them has more than 65,536 elements not only in `MAIN_DTYPE`.
+        large_cases: how many of them in `MAIN_DTYPE` are so large that several threads compute
+            them; in other dtypes one.
         high_priority: it runs before other checks if the time budget may not be enough for all.
         on_request: it runs only if the user names it, and is no part of conformance.
         clearest: its failures show most clearly what is wrong; a report shows them first.
@@ -97,6 +99,7 @@ class CheckFacts:
             oracle.
         contains_values: every answer that is wrong in `values` is also wrong here.
         title_suffix: words about its operands, for titles about wrong numbers.
+        runs: checks whose comparisons it makes; their known failures are its own, too.
     """
 
     name: str
@@ -111,12 +114,14 @@ class CheckFacts:
     exhaustive: bool = False
     has_planned_sizes: bool = False
     large_in_every_dtype: bool = False
+    large_cases: int = 0
     high_priority: bool = False
     on_request: bool = False
     clearest: bool = False
     follows_values: bool = False
     contains_values: bool = False
     title_suffix: str = ""
+    runs: tuple[str, ...] = ()
 
 
 _DECLARATIONS = (
@@ -294,13 +299,38 @@ _DECLARATIONS = (
         invalid=True,
     ),
     CheckFacts(
+        "threads",
+        title="the answer depends on threads",
+        question=(
+            "Outputs, state and gradients are within the rounding-error bound for any number of "
+            "threads, and for calls of one layer by several threads at once."
+        ),
+        looks_at=(
+            "the answer and gradients with 2, 3 or 4 threads, at sizes beyond kernels' parts; "
+            "one layer called by several threads at once"
+        ),
+        rank=11,
+        sampling=Sampling(
+            step_other_dtypes=16,
+            step_full_share=8,
+            step_medium_share=4,
+            step_main_dtype=4,
+            sample_size=6,
+        ),
+        has_planned_sizes=True,
+        large_cases=4,
+        follows_values=True,
+        contains_values=True,
+        runs=("values", "gradients"),
+    ),
+    CheckFacts(
         "support",
         title="calls are not declined as declared",
         question=(
             "Whether a call is declined depends only on its arguments and shapes, and the reason "
             "given is true."
         ),
-        rank=11,
+        rank=12,
         on_request=True,
     ),
 )

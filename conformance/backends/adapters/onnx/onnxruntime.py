@@ -33,26 +33,28 @@ Level: Any = ort.GraphOptimizationLevel
 DEFAULT_LEVEL: Any = Level.ORT_ENABLE_ALL
 
 
-def session_options(level: Any = DEFAULT_LEVEL) -> Any:
+def session_options(level: Any = DEFAULT_LEVEL, threads: int | None = None) -> Any:
     """Session options: a level of optimisation, the number of threads, and no log."""
     session_options_object = ort.SessionOptions()
     session_options_object.log_severity_level = 4
     session_options_object.graph_optimization_level = level
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    if threads.isdigit():
-        session_options_object.intra_op_num_threads = int(threads)
+    number = os.environ.get("OMP_NUM_THREADS", "") if threads is None else str(threads)
+    if number.isdigit():
+        session_options_object.intra_op_num_threads = int(number)
     return session_options_object
 
 
-def create_session(model: onnx.ModelProto, level: Any = DEFAULT_LEVEL) -> Any:
-    """Create a session for a model.
+def create_session(
+    model: onnx.ModelProto, level: Any = DEFAULT_LEVEL, threads: int | None = None
+) -> Any:
+    """Create a session for a model; `threads` is None for the number at the start.
 
     Raises:
         Unsupported: if ONNX Runtime reports that it lacks a kernel for an operator and dtype.
     """
     try:
         return ort.InferenceSession(
-            model.SerializeToString(), session_options(level), providers=PROVIDERS
+            model.SerializeToString(), session_options(level, threads), providers=PROVIDERS
         )
     except errors.NotImplemented as error:
         reason = str(error).rpartition(" : ")[2].partition(" with name")[0]
@@ -83,6 +85,7 @@ class OnnxRuntime(GraphBackend):
     ) -> None:
         super().__init__(name)
         self._level, self.less_optimized = level, less_optimized
+        self._threads: int | None = None
 
     def info(self) -> Mapping[str, str]:
         """Versions, execution providers, and the number of threads."""
@@ -141,9 +144,13 @@ class OnnxRuntime(GraphBackend):
             return False
         return True
 
+    def use_threads(self, count: int | None) -> None:
+        """Give so many threads to the sessions that are created from now on."""
+        self._threads = count
+
     def compile(self, model: onnx.ModelProto) -> Run:
         """Create a session, and return a function that runs it."""
-        session_object = create_session(model, self._level)
+        session_object = create_session(model, self._level, self._threads)
         # An embedding with a constant weight has bfloat16 only in its output.
         places = (*session_object.get_inputs(), *session_object.get_outputs())
         by_bits = any(place.type == "tensor(bfloat16)" for place in places)
