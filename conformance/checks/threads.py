@@ -1,8 +1,8 @@
 """`threads`: the answer depends neither on how many threads compute it, nor on calls at once.
 
 A kernel cuts its work into as many parts as there are threads, from a certain size on. The sum of
-the parts may round otherwise than the whole, but the bound holds for any order of summation. Cases
-of planned sizes are larger than the parts of kernels.
+the parts may round otherwise than the whole, but the bound holds for any order of summation. Some
+cases are so large that kernels start several threads.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from contextlib import contextmanager, suppress
 from copy import deepcopy
 from typing import Any
 
-from conformance.backends.foreign_calls import HOOKS
+from conformance.backends.foreign_calls import HOOKS, call_foreign
 from conformance.backends.memory_guard import is_guarding
 from conformance.checks import cotangents, gradients, values
 from conformance.checks.related_cases import updates_state
 from conformance.checks.trial import Evidence, Trial
 from conformance.model.case import NotOffered, Unsupported
 from conformance.model.failure import Failure, Inapplicable
-from conformance.model.protocols import Backend
 
 COUNTS = (2, 3, 4)
-"""Numbers of threads; each case has one of them. Three divides few sizes."""
+"""Numbers of threads; each case has one of them. Sizes that are powers of 2 leave a rest by 3."""
 CALLERS = 4
 """How many Python threads call one layer at once."""
 
@@ -45,7 +44,7 @@ def check(trial: Trial) -> Evidence:
     if trial.backend.read("use_threads") is None:  # type: ignore[attr-defined]
         raise NotOffered("use_threads not offered")
     count = COUNTS[trial.case.seed % len(COUNTS)]
-    with _in_part(f"with {count} threads"), _use_threads(trial.backend, count):
+    with _in_part(f"with {count} threads"), _use_threads(trial, count):
         evidence = values.check(trial.trial_of(trial.case))
         with suppress(Unsupported, Inapplicable):
             evidence += _compare_gradients(trial.trial_of(trial.case))
@@ -70,12 +69,13 @@ def _in_part(situation: str) -> Iterator[None]:
 
 
 @contextmanager
-def _use_threads(backend: Backend, count: int) -> Iterator[None]:
-    backend.call_method("use_threads", count)  # type: ignore[attr-defined]
+def _use_threads(trial: Trial, count: int) -> Iterator[None]:
+    use_threads = trial.backend.read("use_threads")  # type: ignore[attr-defined]
+    trial.run_step("use_threads", call_foreign, use_threads, count)
     try:
         yield
     finally:
-        backend.call_method("use_threads", None)  # type: ignore[attr-defined]
+        trial.run_step("use_threads", call_foreign, use_threads, None)
 
 
 def _compare_calls_at_once(trial: Trial) -> Evidence:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pkgutil import resolve_name
+from typing import Any
 
 from conformance.backends.guard import BackendError, unguarded_backend
 from conformance.backends.memory_guard import MESSAGE_PREFIX
@@ -107,12 +108,16 @@ def _write_script(trial: Trial, check: str, message: str) -> str:
         return build_law_script(title, law_trial, law, draws=draws, torch_seed=torch_seed)
     # The adapter decides whether an invalid call is refused, and how often a layer draws.
     needs_adapter = random or failure.finding.kind == "refusal"
-    printer = None if needs_adapter else _framework_printer(trial, seed)
-    if printer is not None:
-        with suppress(Unsupported):
-            return build_script(title, transcript, printer, failure.finding, proof, draws=draws)
-    printer = _make_printer(trial, seed)
-    return build_script(title, transcript, printer, failure.finding, proof, draws=draws)
+    return _build_script(
+        trial,
+        title,
+        transcript,
+        seed,
+        needs_adapter=needs_adapter,
+        finding=failure.finding,
+        proof=proof,
+        draws=draws,
+    )
 
 
 def _request_comments(trial: Trial, check: str) -> str:
@@ -161,16 +166,27 @@ def _make_printer(trial: Trial, seed: int | None = None) -> Printer:
     return ContractPrinter(loaded_as(trial.backend) or trial.backend.name)
 
 
-def _framework_printer(trial: Trial, seed: int | None = None) -> Printer | None:
-    """What writes scripts that need the framework alone; None if the backend names none."""
+def _build_script(
+    trial: Trial,
+    title: Sequence[str],
+    transcript: Transcript,
+    seed: int | None = None,
+    *,
+    needs_adapter: bool = False,
+    **parts: Any,
+) -> str:
+    """Write a script that needs the framework alone, or the adapter where it must.
+
+    Args:
+        parts: other arguments of `build_script`.
+    """
     name = as_builtin_str(trial.backend.read("script_printer"))  # type: ignore[attr-defined]
-    if not name:
-        return None
-    with suppress(Unsupported):
-        backend = unguarded_backend(trial.backend)
-        printer: Printer = resolve_name(name)(backend, trial.case.call, seed)
-        return printer
-    return None
+    if name and not needs_adapter:
+        with suppress(Unsupported):
+            printer_class = resolve_name(name)
+            printer = printer_class(unguarded_backend(trial.backend), trial.case.call, seed)
+            return build_script(title, transcript, printer, **parts)
+    return build_script(title, transcript, _make_printer(trial, seed), **parts)
 
 
 def _record_check(
@@ -198,12 +214,7 @@ def _script_of_crash(
         title = [*title, "", GUARDED_ONLY]
 
     def text(transcript: Transcript) -> str:
-        ending = "the process is still there"
-        printer = _framework_printer(trial)
-        if printer is not None:
-            with suppress(Unsupported):
-                return build_script(title, transcript, printer, ending=ending)
-        return build_script(title, transcript, _make_printer(trial), ending=ending)
+        return _build_script(trial, title, transcript, ending="the process is still there")
 
     if write is not None:
         _record_check(trial, check, Transcript(lambda transcript: write(text(transcript))))

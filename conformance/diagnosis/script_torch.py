@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -245,11 +246,19 @@ class TorchPrinter:
         layer = f"layer{step.layer}"
         if spec.signature.graph_arguments:
             (nodes,) = (call.arguments[name] for name in spec.signature.graph_arguments)
-            modules = ", ".join(f"torch.nn.{x}" for x in sequence_texts(nodes, made_text))
+
+            def constructor_text(inner: str, arguments: Mapping[str, Any]) -> str:
+                made = made_text(inner, arguments)
+                return (
+                    self._implementation_name(replace(call, layer=inner)) + made[made.index("(") :]
+                )
+
+            modules = ", ".join(sequence_texts(nodes, constructor_text))
             if not modules:
-                yield from network_class_lines(nodes, made_text)
+                yield from network_class_lines(nodes, constructor_text)
                 yield ""
-            network = f"torch.nn.Sequential({modules})" if modules else "Network()"
+            container = self._implementation_name(call) if spec.in_torch else "torch.nn.Sequential"
+            network = f"{container}({modules})" if modules else "Network()"
             yield f"{layer} = {network}.to(device, dtype).train({call.training})"
             if call.state:
                 yield from self._load_lines(step, call.state, call.layouts)
@@ -427,12 +436,12 @@ class CompiledPrinter(TorchPrinter):
 
     def _call_text(self, step: Step, *inputs: str) -> str:
         names = [x if x == "None" else f"i{k}" for k, x in enumerate(inputs)]
-        given = [(name, x) for name, x in zip(names, inputs, strict=True) if x != "None"]
+        operands = {name: x for name, x in zip(names, inputs, strict=True) if x != "None"}
         text = super()._call_text(step, *names)
-        parameters = ", ".join(name for name, _ in given)
+        parameters = ", ".join(operands)
         layer = f"layer{step.layer}"
         function = layer if text == f"{layer}({parameters})" else f"lambda {parameters}: {text}"
-        return f"compiled({function})({', '.join(x for _, x in given)})"
+        return f"compiled({function})({', '.join(operands.values())})"
 
 
 def is_torch_shaped(backend: Any) -> bool:

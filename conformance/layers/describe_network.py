@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from conformance.oracles.network import PARAMETER, Node, evaluate_network, is_layer, is_module
+from conformance.oracles.network import (
+    PARAMETER,
+    Node,
+    evaluate_network,
+    input_count,
+    is_layer,
+    is_module,
+    nodes_of,
+)
 
 CallText = Callable[[str, Mapping[str, Any]], str]
 """Name and arguments of a layer → the code that makes it: `Linear(2, 3)`."""
@@ -14,11 +22,11 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*"}
 
 def sequence_texts(nodes: Sequence[Any], call_text: CallText) -> list[str]:
     """The modules of a network that calls them one after another; empty for any other network."""
-    *graph, output = (Node(*node) for node in nodes)
-    follows = all(node.operands == (k - 1,) for k, node in enumerate((*graph, output)))
-    if not follows or not all(is_module(node.target) for node in graph):
+    graph = nodes_of(nodes)
+    follows = all(node.operands == (k - 1,) for k, node in enumerate(graph))
+    if not follows or not all(is_module(node.target) for node in graph[:-1]):
         return []
-    return [call_text(str(node.target), dict(node.arguments)) for node in graph]
+    return [call_text(str(node.target), dict(node.arguments)) for node in graph[:-1]]
 
 
 def network_text(nodes: Sequence[Any], call_text: CallText) -> str:
@@ -35,14 +43,13 @@ def network_text(nodes: Sequence[Any], call_text: CallText) -> str:
 
 def network_class_lines(nodes: Sequence[Any], call_text: CallText) -> Iterator[str]:
     """A network as the source of a torch module, with the names of the suite for its state."""
-    owners = {k: Node(*node) for k, node in enumerate(nodes)}
     yield "class Network(torch.nn.Module):"
     yield "    def __init__(self):"
     yield "        super().__init__()"
-    for number, node in owners.items():
+    for number, node in enumerate(nodes_of(nodes)):
         if is_module(node.target):
             made = call_text(str(node.target), dict(node.arguments))
-            yield f'        self.add_module("{number}", torch.nn.{made})'
+            yield f'        self.add_module("{number}", {made})'
         elif node.target == PARAMETER:
             value = f"torch.nn.Parameter(torch.zeros({dict(node.arguments)['shape']}))"
             yield f'        self.add_module("{number}", torch.nn.Module())'
@@ -58,8 +65,7 @@ def network_class_lines(nodes: Sequence[Any], call_text: CallText) -> Iterator[s
 
 
 def _input_names(nodes: Sequence[Any]) -> list[str]:
-    operands = [x for node in nodes for x in Node(*node).operands if isinstance(x, int)]
-    return [f"input{k + 1}" for k in range(-min([-1, *operands]))]
+    return [f"input{k + 1}" for k in range(input_count(nodes))]
 
 
 def _statements(
@@ -71,15 +77,15 @@ def _statements(
         layer_text: number and node of a layer → the expression for it.
         namespace: prefix of operators, `"torch."`.
     """
-    found = list[str]()
+    statements = list[str]()
 
     def add(number: int, node: Node, operands: Sequence[str]) -> str:
-        name = f"x{len(found)}"
-        found.append(f"{name} = {_expression(number, node, operands, layer_text, namespace)}")
+        name = f"x{len(statements)}"
+        statements.append(f"{name} = {_expression(number, node, operands, layer_text, namespace)}")
         return name
 
     outputs = evaluate_network(nodes, _input_names(nodes), add)
-    yield from found
+    yield from statements
     yield f"return {', '.join(outputs)}"
 
 
@@ -93,8 +99,9 @@ def _expression(
     target, arguments = str(node.target), dict(node.arguments)
     texts = [str(x) for x in operands]
     if target == PARAMETER:
-        owner = f"{layer_text(number, node)}.value" if namespace else f"parameter{number}"
-        return owner if namespace else f"{owner} of shape {arguments['shape']}"
+        is_code = bool(namespace)
+        shape_text = f"parameter{number} of shape {arguments['shape']}"
+        return f"{layer_text(number, node)}.value" if is_code else shape_text
     if is_module(target):
         return f"{layer_text(number, node)}({', '.join(texts)})"
     if target in _INFIX:

@@ -306,8 +306,8 @@ _DECLARATIONS = (
             "threads, and for calls of one layer by several threads at once."
         ),
         looks_at=(
-            "the answer and gradients with 2, 3 or 4 threads, at sizes beyond kernels' parts; "
-            "one layer called by several threads at once"
+            "the answer and gradients with 2, 3 or 4 threads, at sizes for which kernels start "
+            "several; one layer called by several threads at once"
         ),
         rank=11,
         sampling=Sampling(

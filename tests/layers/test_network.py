@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,8 +19,10 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exact_operand
 from conformance.backends import ModuleBackend
 from conformance.backends.torch_network import COMPOSED
+from conformance.checks.trial import Trial
 from conformance.diagnosis.minimize import reduce_case
 from conformance.diagnosis.parts import failing_parts, find_excuse_of_part
+from conformance.diagnosis.reproducer import make_reproducer
 from conformance.items.planning import Item
 from conformance.known.entry import parse_entries
 from conformance.layers import CATALOGUE, DTYPES
@@ -182,15 +185,19 @@ def test_the_module_of_a_network_has_the_names_of_its_state() -> None:
         assert set(module.state_dict()) == set(case.call.state)
 
 
+def _constructor_text(layer: str, arguments: Mapping[str, Any]) -> str:
+    return f"torch.nn.{made_text(layer, arguments)}"
+
+
 @pytest.mark.parametrize("layer", ["Network", "Sequential"])
 def test_the_source_of_a_network_computes_what_its_module_does(layer: str) -> None:
     for case in cases(layer, "float32", 60):
         nodes, names = case.call.arguments["nodes"], {"torch": torch}
-        modules = sequence_texts(nodes, made_text)
+        modules = sequence_texts(nodes, _constructor_text)
         if modules:
-            written = torch.nn.Sequential(*(eval(f"torch.nn.{x}", names) for x in modules))
+            written = torch.nn.Sequential(*(eval(x, names) for x in modules))
         else:
-            exec("\n".join(network_class_lines(nodes, made_text)), names)
+            exec("\n".join(network_class_lines(nodes, _constructor_text)), names)
             written = names["Network"]()
         built = COMPOSED[layer](case.call, torch.nn)
         written.load_state_dict(built.state_dict())
@@ -237,7 +244,15 @@ class _SkipsThird(torch.nn.Sequential):
 def test_a_wrong_container_fails(container: Any) -> None:
     namespace = SimpleNamespace(**{**vars(torch.nn), "Sequential": container})
     backend = ModuleBackend("planted", namespace, torch.nn.functional)
-    assert first_failure(backend, "Sequential", "values", "float32", 200).failure
+    search = first_failure(backend, "Sequential", "values", "float32", 200)
+    assert search.failure is not None
+    assert search.index is not None
+    case = cases("Sequential", "float32", 200)[search.index]
+    trial = Trial(backend, CATALOGUE["Sequential"], case)
+    source = make_reproducer(trial, "values", str(search.failure))
+    assert f"import {container.__name__}  # the implementation under test" in source
+    with torch.no_grad(), pytest.raises(SystemExit, match="1"):
+        exec(source, {"__name__": "script"})
 
 
 def test_factors_may_be_multiplied_in_any_order() -> None:

@@ -14,6 +14,7 @@ from conformance.checks import CHECKS
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
 from conformance.model.case import class_and_method, is_function
+from conformance.model.standard import STRICTEST_LEVEL, standards
 from conformance.run.engine import Engine
 
 # Those of the other checks are caught by the check's own tests.
@@ -117,11 +118,15 @@ def _family(layer: str) -> str:
     return re.sub(r".*\.|lazy|_|\dd", "", layer.lower()).removesuffix("loss")
 
 
-@pytest.mark.parametrize("check", planted.CHECKS)
+@pytest.mark.parametrize("check", CHECKS)
 def test_every_layer_has_a_bug_of_each_check_but_those_named(check: str) -> None:
     layers_with_bugs = {bug.layer for bug in planted.BUGS if bug.check == check}
     checked_layers = {layer for layer in LAYERS if CHECKS[check].applies(CATALOGUE[layer])}
     assert layers_with_bugs <= checked_layers
+    if not any(check in standard.levels[STRICTEST_LEVEL] for standard in standards().values()):
+        bugs = [bug.name for bug in planted.BUGS if bug.check == check]
+        assert len(bugs) >= 3, "a check that no standard has yet comes with three planted bugs"
+        return
     # The first three families have a bug of each check; of the others test_each_layer_has_bugs.
     first_layers = {name for name, spec in CATALOGUE.items() if spec.family in FAMILIES}
     layers_with_bugs, checked_layers = (

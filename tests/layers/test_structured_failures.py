@@ -30,6 +30,7 @@ BUG_AND_KINDS = {
         "convtranspose2d-shortens-the-callers-output-size",
         {"value", "bits", "attribute"},
     ),
+    "threads": ("linear-threads-add-in-half-precision", {"value"}),
     "errors": ("bilinear-leading-dimensions-broadcast", {"refusal"}),
 }
 

@@ -13,16 +13,10 @@ from torch import Tensor
 
 from conformance.layers import CATALOGUE
 from conformance.model.case import class_and_method, is_function
-from conformance.model.checks import CHECK_FACTS
+from conformance.model.checks import matrix_columns
 
-CHECKS = tuple(
-    sorted(
-        (name for name, facts in CHECK_FACTS.items() if facts.levels),
-        key=lambda name: name != "values",
-    )
-)
-"""The columns of the campaigns' tables, the checks of a standard: first the check that most bugs
-are planted for. Bugs of any other check stand beside its test."""
+CHECKS = tuple(sorted(matrix_columns(), key=lambda name: name != "values"))
+"""The columns of the campaigns' tables: first the check that most bugs are planted for."""
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,8 @@ class OpenVino(GraphBackend):
         threads = os.environ.get("OMP_NUM_THREADS", "")
         if threads.isdigit():
             self._options["INFERENCE_NUM_THREADS"] = int(threads)
+        self.script_imports = ("import openvino as ov", "", f"OPTIONS = {self._options}")
         self._compiled = lru_cache(maxsize=256)(self._compile)
-
-    @property
-    def script_imports(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The import, and the options of compilation."""
-        return ("import openvino as ov", "", f"OPTIONS = {self._options}")
 
     @property
     def precision(self) -> str:

@@ -30,8 +30,8 @@ class GraphBackend:
     fixed_shapes = False
     constant_state = True
     budget = "900"
-    # Source of the import lines, and of a function `compiled(model)`; see the printer.
     script_printer = "conformance.diagnosis.script_onnx:OnnxPrinter"
+    # Source of the import lines, and of a function `compiled(model)`; see the printer.
     script_imports: tuple[str, ...] = ()
     script_compiled = ""
 

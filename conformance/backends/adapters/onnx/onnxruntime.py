@@ -64,7 +64,11 @@ def create_session(
 _SCRIPT_COMPILED = '''
 def compiled(model):
     """A function that returns the outputs of a model."""
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.graph_optimization_level = LEVEL
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return lambda **inputs: session.run(None, inputs)
 '''
 
@@ -77,7 +81,7 @@ class OnnxRuntime(GraphBackend):
         less_optimized: the same with fewer of them.
     """
 
-    script_imports, script_compiled = ("import onnxruntime as ort",), _SCRIPT_COMPILED
+    script_compiled = _SCRIPT_COMPILED
     refusals = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.RuntimeException)
 
     def __init__(
@@ -86,6 +90,8 @@ class OnnxRuntime(GraphBackend):
         super().__init__(name)
         self._level, self.less_optimized = level, less_optimized
         self._threads: int | None = None
+        level_text = f"LEVEL = ort.GraphOptimizationLevel.{level.name}"
+        self.script_imports = ("import onnxruntime as ort", "", level_text)
 
     def info(self) -> Mapping[str, str]:
         """Versions, execution providers, and the number of threads."""

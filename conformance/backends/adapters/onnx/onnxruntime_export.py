@@ -110,7 +110,9 @@ class OnnxRuntimeExport(OnnxRuntime):
             raise Unsupported("training=True")
         shapes = [None if x is None else (x.shape, str(x.dtype)) for x in inputs]
         states = {name: x.shape for name, x in call.state.items()}
-        form = repr((call.layer, call.arguments, call.dtype, shapes, states, keywords))
+        form = repr(
+            (call.layer, call.arguments, call.dtype, shapes, states, keywords, self._threads)
+        )
         if form not in self._programs:
             if len(self._programs) >= _MAX_PROGRAMS:
                 self._programs.clear()

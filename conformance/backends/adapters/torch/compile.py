@@ -1,7 +1,7 @@
 """torch.compile with inductor: every layer as one compiled graph, forward and backward.
 
 `torch-compile` compiles for static shapes, `torch-compile-dynamic` for shapes that may change. With
-`fullgraph=True`: a graph break ends the call, which counts as Unsupported.
+`fullgraph=True` a graph break ends the call, which counts as Unsupported.
 `fallbacks()` reports a call in which no compiled graph ran. Kernels that inductor itself takes from
 ATen (convolution, matrix product) do not count as a fallback.
 
