@@ -7,6 +7,8 @@ of builtin types of bounded size, and copies arrays. It reports an invalid membe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -184,17 +186,26 @@ class GuardedBackend(Trusted):
         except Exception as error:
             raise self.usage_error(f"reading {name} raised {describe_exception(error)}") from error
 
+    def method(self, name: str) -> Callable[..., Any]:
+        """Read a method, and call it as code that may raise anything.
+
+        Raises:
+            BackendError: if the member is not callable.
+        """
+        method = self.read(name)
+        if not callable(method):
+            raise self.unexpected_member(name, "a method", method)
+        return partial(call_foreign, method)
+
     def call_method(self, name: str, *arguments: Any, **keywords: Any) -> Any:
         """Call a method and return its result unchecked.
 
         Raises:
             BackendError: if the member is not callable, or raises.
         """
-        method = self.read(name)
-        if not callable(method):
-            raise self.unexpected_member(name, "a method", method)
+        method = self.method(name)
         try:
-            return call_foreign(method, *arguments, **keywords)
+            return method(*arguments, **keywords)
         except Exception as error:
             argument_texts = ", ".join(map(safe_repr, (*arguments, *keywords.values())))
             raise self.usage_error(

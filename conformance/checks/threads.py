@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from copy import deepcopy
 from typing import Any
 
-from conformance.backends.foreign_calls import HOOKS, call_foreign
+from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.memory_guard import is_guarding
 from conformance.checks import cotangents, gradients, values
 from conformance.checks.related_cases import updates_state
@@ -70,12 +70,12 @@ def _in_part(situation: str) -> Iterator[None]:
 
 @contextmanager
 def _use_threads(trial: Trial, count: int) -> Iterator[None]:
-    use_threads = trial.backend.read("use_threads")  # type: ignore[attr-defined]
-    trial.run_step("use_threads", call_foreign, use_threads, count)
+    use_threads = trial.backend.method("use_threads")  # type: ignore[attr-defined]
+    trial.run_step("use_threads", use_threads, count)
     try:
         yield
     finally:
-        trial.run_step("use_threads", call_foreign, use_threads, None)
+        trial.run_step("use_threads", use_threads, None)
 
 
 def _compare_calls_at_once(trial: Trial) -> Evidence:
