@@ -11,6 +11,9 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Node, Rounded, with_node
 from conformance.model.formats import FORMATS
 
+# Products and stored results of one recorded operation besides its sums; a softmax has six.
+_STEPS_OF_AN_OPERATION = 8
+
 
 def leaf(values: np.ndarray, precision: Precision) -> Rounded:
     """An exact operand that `pull_back` can differentiate by."""
@@ -68,6 +71,21 @@ def _outputs_first(outputs: Sequence[Rounded]) -> list[Rounded]:
         stack.append((result, True))
         stack += [(operand, False) for operand in result.node.operands]
     return order[::-1]
+
+
+def count_roundings(outputs: Sequence[Rounded]) -> int:
+    """The most roundings on a path from an operand to an output, in any order of summation.
+
+    A recorded operation may sum all elements of an operand, and multiplies and stores a few times.
+    """
+    longest: dict[int, int] = {}
+    for result in reversed(_outputs_first([x for x in outputs if x.node is not None])):
+        assert result.node is not None
+        operands = result.node.operands
+        before = max((longest.get(id(x.node), 0) for x in operands), default=0)
+        terms = max((result.terms, *(x.value.size for x in operands)))
+        longest[id(result.node)] = before + (terms + _STEPS_OF_AN_OPERATION if operands else 0)
+    return max((longest.get(id(x.node), 0) for x in outputs), default=0)
 
 
 def accumulate(parts: Sequence[Rounded]) -> Rounded:

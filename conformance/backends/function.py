@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from conformance.backends.function_transforms import FunctionTransforms
 from conformance.backends.memory_guard import place_operand
 from conformance.model.case import Call, Case, NotOffered, Unsupported, Updated, is_function
 
@@ -121,9 +122,14 @@ class FunctionBackend:
         function = getattr(self, attribute)
         if _draws_in_train_mode(call) and "training" not in inspect.signature(function).parameters:
             raise Unsupported("random numbers in train mode")
-        differentiable = hasattr(self, "vjp")
-        cls = DifferentiableLayer if differentiable else FunctionLayer
-        return cls(self, call, function, ignores, passes)
+        return self._layer_class()(self, call, function, ignores, passes)
+
+    def _layer_class(self) -> type[FunctionLayer]:
+        if not hasattr(self, "vjp"):
+            return FunctionLayer
+        if not (hasattr(self, "jvp") and hasattr(self, "vmap")):
+            return DifferentiableLayer
+        return TransformedLayer
 
 
 def _find_spec(call: Call) -> LayerSpec | None:
@@ -327,3 +333,7 @@ class DifferentiableLayer(FunctionLayer):
             or place >= len(spec.signature.inputs)
             or spec.signature.inputs[place].differentiable
         )
+
+
+class TransformedLayer(DifferentiableLayer, FunctionTransforms):
+    """A layer of a `FunctionBackend` that defines `vjp`, `jvp` and `vmap`."""

@@ -32,7 +32,10 @@ from conformance.model.untrusted import (
 )
 from conformance.model.usage_error import UsageError
 
-_COMPUTING_MEMBERS = ("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp", "accumulate")
+_COMPUTING_MEMBERS = (
+    *("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp", "accumulate"),
+    *("jvp", "double_vjp", "vmap"),
+)
 """Members that compute: after each of them the guard reads the layer's `fallbacks`."""
 
 

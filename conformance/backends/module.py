@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,9 @@ from conformance.backends.torch_calls import (
     trim_trailing_none,
 )
 from conformance.backends.torch_layouts import apply_layout
+from conformance.backends.torch_module import ModuleLife
 from conformance.backends.torch_network import COMPOSED
+from conformance.backends.torch_transforms import Transforms, compute_gradients, recorded
 from conformance.model.case import (
     STORED,
     Call,
@@ -163,6 +167,8 @@ class ModuleBackend:
         )
         layer = ModuleLayer(call, module, module)
         layer.train(call.training)
+        if not is_composed:
+            layer.construct = partial(_construct_anew, target, call, tensors, self.nn)
         # The call may give only tensors that the constructor took, and not a complete state.
         other_names = call.state.keys() - tensors.keys()
         if call.state and (other_names or not module.state_dict().keys() - tensors.keys()):
@@ -171,7 +177,7 @@ class ModuleBackend:
         return layer
 
 
-class ModuleLayer:
+class ModuleLayer(Transforms, ModuleLife):
     """A layer of a `ModuleBackend`.
 
     Args:
@@ -285,7 +291,8 @@ class ModuleLayer:
             wide = torch.float64 if tensor.is_floating_point() else torch.int64
         if tensor.dtype == torch.bool:
             return np.array(tensor)
-        array = tensor.to(wide).resolve_conj().resolve_neg().numpy()
+        # `force` also resolves lazy conjugates, negatives and zeros.
+        array = tensor.to(wide).numpy(force=True)
         # A conversion of the dtype has copied the tensor already.
         return np.array(array) if tensor.dtype == wide else array
 
@@ -329,6 +336,13 @@ class ModuleLayer:
                 requires_grad = differentiable and (x.is_floating_point() or x.is_complex())
                 leaves[id(x)] = x.detach().requires_grad_(requires_grad)
         return tuple(None if x is None else leaves[id(x)] for x in inputs)
+
+    def _with_module(self, module: torch.nn.Module) -> ModuleLayer:
+        """A layer of the same call with another module."""
+        method = class_and_method(self._call.layer)[1]
+        layer = ModuleLayer(self._call, module, MethodModule(module, method) if method else module)
+        layer.construct = self.construct
+        return layer
 
     def vjp(
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
@@ -375,7 +389,7 @@ class ModuleLayer:
         """
         parameters = {} if self.module is None else dict(self.module.named_parameters())
         leaves = self._make_leaves(inputs)
-        sources = _recorded((*leaves, *parameters.values()))
+        sources = recorded((*leaves, *parameters.values()))
         try:
             with torch.enable_grad(), decline_missing_kernels():
                 for passes in calls:
@@ -404,9 +418,9 @@ class ModuleLayer:
             result = self._forward(*self._clone_written(leaves), **keywords)
             outputs = result if isinstance(result, tuple) else (result,)
             pairs = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None]
-            sources = _recorded((*leaves, *parameters.values()))
+            sources = recorded((*leaves, *parameters.values()))
             with decline_missing_kernels():
-                gradients = _compute_gradients(
+                gradients = compute_gradients(
                     [(y, c) for y, c in pairs if y.requires_grad], sources
                 )
         return (
@@ -506,9 +520,19 @@ class ModuleLayer:
         return stop
 
 
-def _recorded(tensors: Sequence[Any]) -> list[Any]:
-    """The tensors that record gradients, each once."""
-    return list({id(x): x for x in tensors if x is not None and x.requires_grad}.values())
+def _construct_anew(
+    target: Callable[..., Any],
+    call: Call,
+    tensors: Mapping[str, torch.Tensor],
+    nn: Any,
+    **factory: Any,
+) -> torch.nn.Module:
+    """Construct the module of a call; `factory` replaces its dtype or device."""
+    names: dict[str, Any] = {k: str(x).removeprefix("torch.") for k, x in factory.items()}
+    placed = {name: x.clone().to(**factory) for name, x in tensors.items()}
+    module = construct_module(target, replace(call, **names), placed, nn)
+    module.train(call.training)
+    return module
 
 
 def _add_gradients(
@@ -530,13 +554,3 @@ def _add_gradients(
         torch.autograd.backward(
             used_outputs, used_cotangents, retain_graph=keep, inputs=list(sources)
         )
-
-
-def _compute_gradients(pairs: Sequence[tuple[Any, Any]], sources: Sequence[Any]) -> dict[int, Any]:
-    if not pairs:
-        return {id(x): torch.zeros_like(x) for x in sources}
-    outputs, cotangents = zip(*pairs, strict=True)
-    gradients = torch.autograd.grad(
-        outputs, list(sources), cotangents, allow_unused=True, materialize_grads=True
-    )
-    return {id(x): gradient for x, gradient in zip(sources, gradients, strict=True)}

@@ -82,6 +82,14 @@ def _read_attributes(value: Any) -> dict[str, Any]:
     return {name: _to_builtin(part) for name, part in read_mapping("attributes", value).items()}
 
 
+def _read_module_facts(value: Any) -> dict[str, Any]:
+    facts = {name: _to_builtin(x) for name, x in read_mapping("module_facts", value).items()}
+    for name, pair in facts.items():
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise Failure(contract_violation("module_facts", f"{name}: {pair!r:.200}", "pairs"))
+    return facts
+
+
 def _to_builtin(value: Any) -> Any:
     """Convert a value to exact builtin types; another value becomes the text of its repr."""
     items = sequence_elements(value)
@@ -127,6 +135,15 @@ def _read_outputs_and_gradients(value: Any) -> Any:
     return (_read_natives(items[0]), *_gradients_reader("value_and_vjp")(items[1:]))
 
 
+def _read_second_derivatives(value: Any) -> Any:
+    items = sequence_elements(value)
+    by_cotangent = sequence_elements(items[2]) if items is not None and len(items) == 3 else None
+    if items is None or by_cotangent is None:
+        expected = f"three: {_GRADIENTS_TEXT.removeprefix('a pair: ')}, then one a cotangent"
+        raise Failure(contract_violation("double_vjp", _kind_text(value), expected))
+    return (*_gradients_reader("double_vjp")(items[:2]), by_cotangent)
+
+
 def _kind_text(value: Any) -> str:
     items = sequence_elements(value)
     return f"a {type_name(value)}" + ("" if items is None else f" of {len(items)}")
@@ -143,7 +160,9 @@ RESULT_READERS: Mapping[str, Callable[[Any], Any]] = {
     "shape": _read_shape, "state": _read_state, "attributes": _read_attributes, "aliases": _bool,
     "vjp": _gradients_reader("vjp"), "vjp_of": _gradients_reader("vjp_of"),
     "accumulate": _gradients_reader("accumulate"),
-    "value_and_vjp": _read_outputs_and_gradients,
+    "value_and_vjp": _read_outputs_and_gradients, "double_vjp": _read_second_derivatives,
+    "jvp": _read_natives, "vmap": _read_natives,
+    "copy_layer": _unchanged, "module_facts": _read_module_facts,
     "load": _unchanged, "train": _unchanged, "sync": _unchanged, "stopwatch": _unchanged,
     "copy": _unchanged, "fallbacks": _unchanged,
 }  # fmt: skip

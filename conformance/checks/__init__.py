@@ -13,6 +13,7 @@ from conformance.checks import (
     gradients,
     laws,
     layout,
+    module,
     random,
     related_cases,
     repeat,
@@ -21,6 +22,7 @@ from conformance.checks import (
     state,
     support,
     threads,
+    transforms,
     values,
 )
 from conformance.checks.trial import Evidence, Trial
@@ -35,6 +37,11 @@ def _every_layer(spec: LayerSpec) -> bool:
 
 def _has_state(spec: LayerSpec) -> bool:
     return not spec.is_function
+
+
+def _may_be_certain(spec: LayerSpec) -> bool:
+    """Whether some calls draw no random numbers."""
+    return not related_cases.always_draws(spec)
 
 
 def _takes_floats(spec: LayerSpec) -> bool:
@@ -89,6 +96,12 @@ _CHECKS_WITH_CODE = (
     Check(CHECK_FACTS["repeat"], repeat.check, size_variant=related_cases.enlarge_case),
     Check(CHECK_FACTS["errors"], errors.check, applies=errors.applies_to),
     Check(CHECK_FACTS["threads"], threads.check),
+    Check(CHECK_FACTS["transforms"], transforms.check, applies=_may_be_certain),
+    Check(
+        CHECK_FACTS["module"],
+        module.check,
+        applies=lambda spec: _has_state(spec) and _may_be_certain(spec),
+    ),
     Check(CHECK_FACTS["support"], support.check, conclude=support.conclude),
 )
 

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arithmetic.choices import Choices
-from conformance.arithmetic.derivatives import leaf, pull_back
-from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.checks.answers import ExpectedGradients, lean
+from conformance.checks.recorded_call import Gradients, record_call
 from conformance.checks.trial import Trial
 from conformance.model.formats import FORMATS, REAL_DTYPE, round_to
 from conformance.strategies.layouts import repeat_first
@@ -52,7 +50,7 @@ def put_cotangents(trial: Trial, cotangent_arrays: Sequence[np.ndarray | None]) 
 
     `cotangent_arrays` has one for each output that is present.
     """
-    values = iter(zip(cotangent_arrays, _output_dtypes(trial), strict=True))
+    values = iter(zip(cotangent_arrays, output_dtypes(trial), strict=True))
     shapes = trial.spec.output_shapes(trial.case)
     aligned = [(None, "") if shape is None else next(values) for shape in shapes]
     layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(aligned))
@@ -69,7 +67,7 @@ def put_cotangents(trial: Trial, cotangent_arrays: Sequence[np.ndarray | None]) 
     return natives
 
 
-def _output_dtypes(trial: Trial) -> list[str]:
+def output_dtypes(trial: Trial) -> list[str]:
     """torch's names of the dtypes of the outputs that are present."""
     call_dtype, case = trial.case.call.dtype, trial.case
     return [
@@ -86,7 +84,7 @@ def draw_cotangents(trial: Trial) -> list[np.ndarray | None]:
     generator = np.random.default_rng((trial.case.seed, 1))
     call = trial.case.call
     integral = trial.case.labels.get("regime") in _EXACT_REGIMES
-    dtypes = _output_dtypes(trial)
+    dtypes = output_dtypes(trial)
     # Integer outputs have no gradient.
     has_gradient = [dtype in FORMATS or dtype in REAL_DTYPE for dtype in dtypes]
     candidates = [
@@ -130,65 +128,6 @@ def _choose_left_out(count: int, generator: np.random.Generator) -> set[int]:
     return choices[generator.integers(len(choices))]
 
 
-def oracle_gradients(
-    trial: Trial, cotangent_arrays: Sequence[np.ndarray | None]
-) -> tuple[list[Rounded | None], dict[str, Rounded]]:
-    """Expected gradients of the inputs (None if absent or integers) and of the state.
-
-    `cotangent_arrays` has one for each output that is present.
-    """
-    precision = trial.precision
-    inputs = _leaves(trial)
-    parameters = trial.spec.parameter_names(trial.case)
-    state = {
-        name: leaf(x, precision) if name in parameters else exact_operand(x, precision)
-        for name, x in trial.case.call.state.items()
-    }
-    outputs = trial.evaluate(state, inputs)
-    leaves = [x for x in (*inputs, *state.values()) if x is not None and x.node is not None]
-    leaves = list({id(x): x for x in leaves}.values())
-    output_gradients = [
-        None if c is None else exact_operand(c, x.precision)
-        for x, c in zip(outputs, cotangent_arrays, strict=True)
-    ]
-    gradients = _pull_back(outputs, output_gradients, leaves)
-    return (
-        [None if x is None else gradients.get(id(x)) for x in inputs],
-        {name: gradients[id(state[name])] for name in parameters},
-    )
-
-
-def _leaves(trial: Trial) -> list[Rounded | None]:
-    """The inputs, recorded where they have a gradient; an array passed twice is one leaf."""
-    precision, leaves = trial.precision, dict[int, Rounded]()
-    for input, x in zip(trial.spec.signature.inputs, trial.case.inputs, strict=False):
-        if x is not None and id(x) not in leaves:
-            recorded = input.differentiable and x.dtype.kind in "fc"
-            leaves[id(x)] = leaf(x, precision) if recorded else exact_operand(x, precision)
-    return [None if x is None else leaves[id(x)] for x in trial.case.inputs]
-
-
-def _pull_back(
-    outputs: Sequence[Rounded | Choices],
-    cotangents: Sequence[Rounded | None],
-    leaves: Sequence[Rounded],
-) -> dict[int, Any]:
-    """The gradient of each leaf; `Choices` where an output has several right values."""
-    used_outputs = [x for x, c in zip(outputs, cotangents, strict=True) if c is not None]
-    alternative_count = max(
-        (len(x.alternatives) for x in used_outputs if isinstance(x, Choices)), default=1
-    )
-    gradients = []
-    for k in range(alternative_count):
-        chosen = [
-            x.alternatives[k % len(x.alternatives)] if isinstance(x, Choices) else x
-            for x in outputs
-        ]
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            gradients.append(pull_back(chosen, cotangents, leaves))
-    if alternative_count == 1:
-        return dict(zip(map(id, leaves), gradients[0], strict=True))
-    return {
-        id(x): Choices(tuple(alternative[k] for alternative in gradients))
-        for k, x in enumerate(leaves)
-    }
+def oracle_gradients(trial: Trial, cotangent_arrays: Sequence[np.ndarray | None]) -> Gradients:
+    """Expected gradients, for one cotangent of each output that is present."""
+    return record_call(trial).gradients(cotangent_arrays)

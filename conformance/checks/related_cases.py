@@ -31,6 +31,12 @@ MAX_ELEMENTS_ON_OWN_WEIGHT = 512
 _NEGATED: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
 
 
+def always_draws(spec: LayerSpec) -> bool:
+    """Whether every call of a layer draws random numbers."""
+    mode = {"training": False} if spec.signature.argument("training") else {}
+    return spec.randomness.is_used(Call(spec.name, mode, {}, "float32", "cpu"))
+
+
 def updates_state(trial: Trial) -> bool:
     """Whether the call changes the layer's state, or inputs."""
     return bool(trial.spec.traits.updates_state(trial.case.call))

@@ -258,6 +258,10 @@ _KINDS = {
 }
 
 
+def _iterates(case: Case) -> bool:
+    return _is_training(case.call)
+
+
 def _layer_spec(name: str, kind: _Kind) -> LayerSpec:
     valid = partial(kind.cases, name, cases_of=_layer_cases)
     module = Argument("module", simplest=_LINEAR, form=Form(module=True))
@@ -288,6 +292,9 @@ def _layer_spec(name: str, kind: _Kind) -> LayerSpec:
         traits=Traits(
             train_and_eval_differ=kind.train_and_eval_differ,
             updates_state=_is_training if kind.train_and_eval_differ else Traits().updates_state,
+            defines_gradients=(
+                _iterates if kind.train_and_eval_differ else Traits().defines_gradients
+            ),
             stored_product=partial(_product, kind.weight),
         ),
         conditions=Conditions(derived_facts={"wrapped": _wrapped_layer}),

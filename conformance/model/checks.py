@@ -324,13 +324,48 @@ _DECLARATIONS = (
         runs=("values", "gradients"),
     ),
     CheckFacts(
+        "transforms",
+        title="a transform of the call is wrong",
+        question=(
+            "Forward-mode derivatives, gradients of gradients and vmap are those of the formula."
+        ),
+        looks_at=(
+            "forward mode and gradients of gradients, held against the oracle's gradients; vmap "
+            "over inputs and parameters, each slice held against the oracle"
+        ),
+        rank=12,
+        members=("jvp", "double_vjp", "vmap"),
+        sampling=Sampling(step_medium_share=2, sample_size=18, sampled_extra_dtypes=3),
+        follows_values=True,
+        runs=("values", "gradients"),
+    ),
+    CheckFacts(
+        "module",
+        title="a module's life is not as documented",
+        question=(
+            "Copies of a module have its state and its answers and live apart from it; dtypes, "
+            "devices, states, modes, gradients and hooks of a module are as documented."
+        ),
+        looks_at=(
+            "for modules of torch's kind: deepcopy, pickle, torch.save, to_empty, load_state_dict; "
+            "half and double, factory arguments, requires_grad_, zero_grad, train and eval, hooks"
+        ),
+        rank=13,
+        members=("copy_layer", "module_facts"),
+        sampling=Sampling(
+            step_other_dtypes=4, step_main_dtype=3, sample_size=14, sample_size_other_dtypes=3
+        ),
+        follows_values=True,
+        runs=("values", "gradients", "state"),
+    ),
+    CheckFacts(
         "support",
         title="calls are not declined as declared",
         question=(
             "Whether a call is declined depends only on its arguments and shapes, and the reason "
             "given is true."
         ),
-        rank=12,
+        rank=14,
         on_request=True,
     ),
 )

@@ -31,6 +31,8 @@ BUG_AND_KINDS = {
         {"value", "bits", "attribute"},
     ),
     "threads": ("linear-threads-add-in-half-precision", {"value"}),
+    "transforms": ("linear-jvp-takes-the-weight-for-a-constant", {"value"}),
+    "module": ("grucell-copy-is-no-longer-frozen", {"attribute"}),
     "errors": ("bilinear-leading-dimensions-broadcast", {"refusal"}),
 }
 

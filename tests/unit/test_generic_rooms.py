@@ -36,6 +36,7 @@ COMMON = {
     "b": "the letter of a case that a check does not apply to, and of booleans in NumPy",
     "input": "of every layer, and of prose",
     "memory": "what a process fills, and where arrays lie",
+    "module": "the name of a check",
     "name": "of anything that has one",
     "output": "of every layer, and of prose",
     "device": "where a call runs",

@@ -78,6 +78,8 @@ WITH_TORCH = {
             "coverage_audit",
             "module",
             "torch_calls",
+            "torch_module",
+            "torch_transforms",
             "torch_layouts",
             "torch_network",
             "torch_sequences",

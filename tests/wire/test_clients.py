@@ -103,7 +103,9 @@ def test_an_example_passes_in_all_that_it_offers(
         pytester, monkeypatch, command(name), f"--conformance-layer={','.join(client.layers)}"
     )
     assert {layer for layer, _ in verdicts} == set(client.layers)
-    lacking = {"layout", "threads"} | (set() if client.gradients else {"gradients"})
+    lacking = {"layout", "threads", "transforms", "module"} | (
+        set() if client.gradients else {"gradients"}
+    )
     for (layer, check), verdict in verdicts.items():
         wanted = "unsupported" if check in lacking else "passed"
         assert verdict.status == wanted, f"{layer} {check}: {verdict.message}"

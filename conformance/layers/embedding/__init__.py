@@ -9,7 +9,7 @@ from typing import Any
 
 from conformance.laws.embedding import embedding as laws
 from conformance.layers.embedding import bag as embedding_bag
-from conformance.model.case import Call, is_function
+from conformance.model.case import Call, Case, is_function
 from conformance.oracles.embedding import embedding as oracle
 from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.parts import Benchmark, Generation, Oracle, State, Traits
@@ -96,6 +96,12 @@ def _workloads(layer: str) -> Iterator[Workload]:
         )
 
 
+def _defines_gradients(case: Case) -> bool:
+    """Whether a row of padding learns nothing, or gradients are divided by counts."""
+    arguments = case.call.arguments
+    return arguments.get("padding_idx") is not None or bool(arguments.get("scale_grad_by_freq"))
+
+
 def _embedding_spec(name: str) -> LayerSpec:
     function = is_function(name)
     valid = partial(cases.embeddings, name)
@@ -124,7 +130,9 @@ def _embedding_spec(name: str) -> LayerSpec:
             cases=valid, invalid=invalid_cases(valid, breaks), examples_fraction=0.4
         ),
         state=State() if function else State(tensors_from_shapes=_initial_tensors),
-        traits=Traits(copies_input=True, updates_state=_renormalises),
+        traits=Traits(
+            copies_input=True, updates_state=_renormalises, defines_gradients=_defines_gradients
+        ),
         laws=laws.LAWS,
         benchmark=Benchmark(
             workloads=tuple(_workloads(name)),

@@ -181,6 +181,10 @@ def _workloads(layer: str) -> Iterator[Workload]:
 _PROPAGATION = Propagation(looked_up.expected, special_parameters=False, roles=("weight", "data"))
 
 
+def _divides_by_counts(case: Case) -> bool:
+    return bool(case.call.arguments.get("scale_grad_by_freq"))
+
+
 def weight_axes(case: Case) -> tuple[Axes, ...]:
     """Both axes of a function's weight."""
     return present_axes(case, (1, 0)), present_axes(case, (1, 1))
@@ -217,7 +221,7 @@ def layer_specs() -> Iterator[LayerSpec]:
         ),
         variation=Variation(resize=_resize, independent_axes=_bag_size_axes),
         state=State(_state_tensors),
-        traits=Traits(updates_state=_renormalises),
+        traits=Traits(updates_state=_renormalises, defines_gradients=_divides_by_counts),
         conditions=Conditions(derived_facts={"counts_differ": _counts_differ}),
         laws=laws.LAWS,
         benchmark=Benchmark(

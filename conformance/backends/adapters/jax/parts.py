@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from typing import Any
@@ -117,6 +118,24 @@ class JaxBackend(NamedActivations, NetworkFunctions):
         """Gradients by `jax.vjp`."""
         return tuple(jax.vjp(fn, *primals)[1](tuple(cotangents)))
 
+    def jvp(
+        self, fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Tangents by `jax.jvp`."""
+        with _decline_host_values():
+            return tuple(jax.jvp(fn, tuple(primals), tuple(tangents))[1])
+
+    def vmap(
+        self, fn: Callable[..., Any], in_dims: tuple[int, ...], out_dim: int
+    ) -> Callable[..., Any]:
+        """The function over a batch, by `jax.vmap`."""
+
+        def batched(*operands: Any) -> Any:
+            with _decline_host_values():
+                return jax.vmap(fn, in_dims, out_dim)(*operands)
+
+        return batched
+
     def call_library(self, function: Callable[..., Any], x: Any, **arguments: Any) -> Any:
         """Call a function of `jax.nn`, compiled."""
         return _compile_function(function, _HashableArguments(arguments))(x)
@@ -132,3 +151,12 @@ class JaxBackend(NamedActivations, NetworkFunctions):
     def network(self, state: State, *inputs: Any, nodes: Sequence[Any], call: JitCall) -> Any:
         """The nodes in one `jax.jit`."""
         return super().network(state, *inputs, nodes=nodes, call=call)
+
+
+@contextmanager
+def _decline_host_values() -> Iterator[None]:
+    """Decline what an adapter computes on the host: JAX has no values while it transforms."""
+    try:
+        yield
+    except jax.errors.JAXTypeError as error:
+        raise Unsupported("numbers on the host within a transform") from error

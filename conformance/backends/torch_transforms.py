@@ -1,0 +1,223 @@
+"""Transforms of a torch layer: forward mode, gradients of gradients, and vmap."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
+from torch.func import functional_call, vmap
+
+from conformance.model.case import Unsupported
+
+_LIMITATION = re.compile(
+    # Operators without such a formula, https://docs.pytorch.org/docs/stable/notes/autograd.html.
+    r"Trying to use forward AD with \S+ that does not support it"
+    r"|derivative for \S+ is not implemented"
+    r"|does not support double backward"
+    # https://docs.pytorch.org/docs/stable/func.ux_limitations.html
+    r"|\.item\(\) on a Tensor"
+    r"|inplace arithmetic\(self, \*extra_args\) is not possible"
+    r"|Batching rule not implemented"
+    r"|vmap: we do not yet support|We cannot support this"
+    r"|please provide an explicit positive num_classes"
+    r"|it must override the setup_context staticmethod"
+    r"|don't support automatic differentiation"
+    r"|data-dependent control flow"
+    r"|dynamic shape"
+    r"|Cannot access data pointer of Tensor"
+)
+
+
+@contextmanager
+def decline_limitations() -> Iterator[None]:
+    """Decline a call of which torch says that it has no such transform.
+
+    `torch.func` cannot transform what reads values of a tensor or writes into a captured one.
+    """
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        if not isinstance(error, NotImplementedError) and not _LIMITATION.search(str(error)):
+            raise
+        raise Unsupported(str(error).splitlines()[0].split(". ")[0]) from error
+
+
+class Transforms:
+    """The members of a layer that transform its call; `ModuleLayer` is one."""
+
+    module: torch.nn.Module | None
+    function: Callable[..., Any]
+
+    def _forward(self, *inputs: Any, **keywords: Any) -> Any:
+        raise NotImplementedError
+
+    def _make_leaves(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def _clone_written(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def jvp(
+        self,
+        inputs: Sequence[Any],
+        tangents: Sequence[Any],
+        parameter_tangents: Mapping[str, Any],
+        **keywords: Any,
+    ) -> tuple[Any, ...]:
+        """Tangents of the outputs in forward mode; None for integers and absent outputs.
+
+        One input at two places has one tangent.
+        """
+        with torch.no_grad(), dual_level(), decline_limitations():
+            duals: dict[int, Any] = {}
+            for x, tangent in zip(inputs, tangents, strict=True):
+                if x is not None and id(x) not in duals:
+                    copy = x.detach().clone()
+                    duals[id(x)] = copy if tangent is None else _make_dual(copy, tangent)
+            parameters = {
+                name: _make_dual(x.detach(), parameter_tangents[name])
+                for name, x in self._named_parameters().items()
+                if name in parameter_tangents
+            }
+            with self._use_parameters(parameters):
+                arguments = [None if x is None else duals[id(x)] for x in inputs]
+                result = self._forward(*self._clone_written(arguments), **keywords)
+            outputs = result if isinstance(result, tuple) else (result,)
+            return tuple(map(_tangent, outputs))
+
+    def double_vjp(
+        self,
+        inputs: Sequence[Any],
+        cotangents: Sequence[Any],
+        tangents: Sequence[Any],
+        parameter_tangents: Mapping[str, Any],
+        **keywords: Any,
+    ) -> tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...]]:
+        """Gradients of Σ⟨gradient, tangent⟩ by the inputs, the parameters and the cotangents."""
+        with torch.enable_grad(), decline_limitations():
+            parameters = self._named_parameters()
+            leaves = self._make_leaves(inputs)
+            result = self._forward(*self._clone_written(leaves), **keywords)
+            outputs = result if isinstance(result, tuple) else (result,)
+            seeds = [None if c is None else c.detach().requires_grad_() for c in cotangents]
+            pairs = [
+                (y, c)
+                for y, c in zip(outputs, seeds, strict=True)
+                if c is not None and y.requires_grad
+            ]
+            sources = recorded((*leaves, *parameters.values()))
+            gradients = compute_gradients(pairs, sources, create_graph=True)
+            directions = {
+                id(x): tangent
+                for x, tangent in (
+                    *zip(leaves, tangents, strict=True),
+                    *((x, parameter_tangents.get(name)) for name, x in parameters.items()),
+                )
+                if tangent is not None
+            }
+            products = [
+                (gradients[id(x)], directions[id(x)])
+                for x in sources
+                if id(x) in directions and gradients[id(x)].requires_grad
+            ]
+            second = compute_gradients(products, [*sources, *recorded(seeds)])
+        return (
+            tuple(None if x is None else second.get(id(x)) for x in leaves),
+            {name: second.get(id(x)) for name, x in parameters.items()},
+            tuple(None if c is None else second.get(id(c)) for c in seeds),
+        )
+
+    def vmap(
+        self,
+        inputs: Sequence[Any],
+        in_dims: Sequence[int | None],
+        parameters: Mapping[str, Any],
+        parameter_dims: Mapping[str, int],
+        out_dim: int,
+        **keywords: Any,
+    ) -> tuple[Any, ...]:
+        """The outputs of `torch.func.vmap` over some inputs and parameters.
+
+        Args:
+            in_dims: the batch axis of each input; None = it has none.
+            parameters: those that have a batch axis, by name.
+            parameter_dims: that axis.
+            out_dim: the batch axis of each output.
+        """
+        is_present = list[bool]()
+
+        def function(given: Sequence[Any], batched: Mapping[str, Any]) -> tuple[Any, ...]:
+            with self._use_parameters(batched):
+                result = self._forward(*given, **keywords)
+            outputs = result if isinstance(result, tuple) else (result,)
+            is_present[:] = [y is not None for y in outputs]
+            return tuple(y for y in outputs if y is not None)
+
+        axes = (list(in_dims), dict(parameter_dims))
+        with torch.no_grad(), decline_limitations():
+            outputs = iter(vmap(function, axes, out_dim)(list(inputs), dict(parameters)))
+        return tuple(next(outputs) if present else None for present in is_present)
+
+    def _named_parameters(self) -> dict[str, Any]:
+        return {} if self.module is None else dict(self.module.named_parameters())
+
+    @contextmanager
+    def _use_parameters(self, tensors: Mapping[str, Any]) -> Iterator[None]:
+        """Compute with these tensors in place of the parameters of these names."""
+        if not tensors:
+            yield
+            return
+        original = self.function
+        if not isinstance(original, torch.nn.Module):
+            raise Unsupported("parameters of a function that is no module")
+        names = {id(x): name for name, x in self._named_parameters().items()}
+        replaced = {
+            name: tensors[names[id(x)]]
+            for name, x in original.named_parameters()
+            if names.get(id(x)) in tensors
+        }
+        self.function = lambda *inputs, **keywords: functional_call(
+            original, replaced, inputs, keywords
+        )
+        try:
+            yield
+        finally:
+            self.function = original
+
+
+def _make_dual(x: Any, tangent: Any) -> Any:
+    return make_dual(x, tangent)  # type: ignore[no-untyped-call]
+
+
+def _tangent(output: Any) -> Any:
+    if output is None or not (output.is_floating_point() or output.is_complex()):
+        return None
+    tangent = unpack_dual(output).tangent  # type: ignore[no-untyped-call]
+    return torch.zeros_like(output) if tangent is None else tangent.clone()
+
+
+def recorded(tensors: Sequence[Any]) -> list[Any]:
+    """The tensors that record gradients, each once."""
+    return list({id(x): x for x in tensors if x is not None and x.requires_grad}.values())
+
+
+def compute_gradients(
+    pairs: Sequence[tuple[Any, Any]], sources: Sequence[Any], *, create_graph: bool = False
+) -> dict[int, Any]:
+    """The gradient of each source, by its id, for pairs of an output and its cotangent."""
+    if not pairs or not sources:
+        return {id(x): torch.zeros_like(x) for x in sources}
+    outputs, cotangents = zip(*pairs, strict=True)
+    gradients = torch.autograd.grad(
+        outputs,
+        list(sources),
+        cotangents,
+        allow_unused=True,
+        materialize_grads=True,
+        create_graph=create_graph,
+    )
+    return {id(x): gradient for x, gradient in zip(sources, gradients, strict=True)}

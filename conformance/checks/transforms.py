@@ -1,0 +1,235 @@
+"""`transforms`: forward mode, gradients of gradients, and vmap agree with the formula."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.rounded import Rounded
+from conformance.checks import cotangents as drawn_cotangents
+from conformance.checks.recorded_call import record_call
+from conformance.checks.related_cases import updates_state, varied_inputs, with_other_weights
+from conformance.checks.tangents import (
+    draw_direction,
+    expected_product,
+    expected_second_derivatives,
+    has_moderate_operands,
+)
+from conformance.checks.trial import Evidence, Trial
+from conformance.checks.values import compare
+from conformance.model.case import Case, NotOffered, Numerics
+from conformance.model.failure import Failure, Inapplicable
+from conformance.model.finding import count_mismatch, fact_mismatch
+
+_STREAM = 0x766D
+_MAX_ELEMENTS = 4096
+"""Of the operands: the oracle computes gradients eight times."""
+
+
+def check(trial: Trial) -> Evidence:
+    """Make one of the transforms that the layer offers; the case's seed chooses it.
+
+    Raises:
+        Failure: if a number is beyond its bound.
+        Unsupported: if the layer offers no transform, or not this one of the case.
+        Inapplicable: where the call draws random numbers.
+    """
+    if trial.spec.randomness.is_used(trial.case.call):
+        raise Inapplicable("random numbers")
+    # In half precision the bound of a derivative's derivative is as large as its numbers.
+    transforms = ("vmap",) if trial.precision.is_half else tuple(_TRANSFORMS)
+    offered = [x for x in transforms if getattr(trial.layer, x, None) is not None]
+    if not offered:
+        raise NotOffered("transforms not offered")
+    if trial.spec.lazy is not None:
+        trial.outputs  # noqa: B018 - its first call makes the parameters
+    return _TRANSFORMS[offered[trial.case.seed // 2 % len(offered)]](trial)
+
+
+def _compare_forward_mode(trial: Trial) -> Evidence:
+    """Compare ⟨u, Jv⟩ with ⟨Jᵀu, v⟩ of the oracle."""
+    call, direction, cotangents = _prepare_derivatives(trial)
+    expected = expected_product(call, direction, cotangents)
+    if expected is None:
+        return Evidence()
+    tangents = trial.run_step(
+        "jvp",
+        trial.layer.jvp,  # type: ignore[attr-defined]
+        trial.natives,
+        [_put(trial, v) for v in direction.inputs],
+        {name: _put(trial, v) for name, v in direction.parameters.items()},
+        **trial.case.keywords,
+    )
+    present = _present(trial, tangents)
+    return _compare_product(trial, "tangents", present, cotangents, expected)
+
+
+def _prepare_derivatives(trial: Trial) -> Any:
+    if trial.spec.traits.defines_gradients(trial.case):
+        raise Inapplicable("gradients that are no derivatives")
+    if not has_moderate_operands(trial.case):
+        raise Inapplicable("products of operands may underflow or overflow")
+    if sum(x.size for x in trial.case.inputs if x is not None) > _MAX_ELEMENTS:
+        raise Inapplicable("too many elements")
+    if not all(np.isfinite(x.value).all() for x in trial.expected if isinstance(x, Rounded)):
+        raise Inapplicable("an output without a derivative")
+    call = record_call(trial)
+    return call, draw_direction(trial, call), drawn_cotangents.draw_cotangents(trial)
+
+
+def _put(trial: Trial, array: np.ndarray | None) -> Any:
+    return None if array is None else trial.run_step("put", trial.layer.put, array.copy())
+
+
+def _present(trial: Trial, natives: Sequence[Any]) -> list[Any]:
+    """Those of the outputs that are present."""
+    shapes = trial.spec.output_shapes(trial.case)
+    if len(natives) != len(shapes):
+        raise Failure(count_mismatch("tangents", len(natives), len(shapes)))
+    return [x for x, shape in zip(natives, shapes, strict=True) if shape is not None]
+
+
+def _compare_product(
+    trial: Trial,
+    name: str,
+    natives: Sequence[Any],
+    cotangents: Sequence[np.ndarray | None],
+    expected: Rounded,
+) -> Evidence:
+    total = 0.0
+    for native, cotangent in zip(natives, cotangents, strict=True):
+        if native is None or cotangent is None:
+            continue
+        array = trial.get(native)
+        if array.shape != cotangent.shape:
+            raise Failure(fact_mismatch("shape", name, array.shape, cotangent.shape))
+        total += float(np.sum(array * cotangent))
+    return compare(f"Σ cotangents · {name}", np.array(total), expected)
+
+
+def _compare_second_derivatives(trial: Trial) -> Evidence:
+    """Compare gradients of Σ⟨gradient, v⟩: Hv for the operands, and Jv for the cotangents."""
+    call, direction, cotangents = _prepare_derivatives(trial)
+    product = expected_product(call, direction, cotangents)
+    second = (
+        expected_second_derivatives(trial, call, direction, cotangents)
+        if trial.case.call.dtype == "float64"
+        else None
+    )
+    if product is None and second is None:
+        return Evidence()
+    inputs, parameters, by_cotangent = trial.run_step(
+        "double_vjp",
+        trial.layer.double_vjp,  # type: ignore[attr-defined]
+        trial.natives,
+        drawn_cotangents.put_cotangents(trial, cotangents),
+        [_put(trial, v) for v in direction.inputs],
+        {name: _put(trial, v) for name, v in direction.parameters.items()},
+        **trial.case.keywords,
+    )
+    evidence = Evidence()
+    got = dict(zip(trial.spec.signature.input_names, inputs, strict=False)) | parameters
+    for name, expected in (second or {}).items():
+        evidence += compare(f"second derivative by {name}", trial.get(got[name]), expected)
+    if product is not None:
+        present = _present(trial, by_cotangent)
+        evidence += _compare_product(
+            trial, "second derivatives by them", present, cotangents, product
+        )
+    return evidence
+
+
+def _compare_vmap(trial: Trial) -> Evidence:
+    """Compare the middle one of three slices with the oracle; the others have other numbers."""
+    if updates_state(trial):
+        raise Inapplicable("a call that changes its operands")
+    generator = np.random.default_rng((trial.case.seed, _STREAM))
+    other, names = _choose_other_slice(trial, generator)
+    cases = (other, trial.case, other)
+    inputs, in_dims = list[Any](), list[int | None]()
+    for k, name in enumerate(trial.spec.signature.input_names[: len(trial.case.inputs)]):
+        slices = [case.inputs[k] for case in cases]
+        array, axis = _stack(slices, generator) if name in names else (slices[0], None)
+        inputs.append(_put(trial, array))
+        in_dims.append(axis)
+    parameters, parameter_dims = dict[str, Any](), dict[str, int]()
+    for name in trial.case.call.state:
+        if name in names:
+            array, parameter_dims[name] = _stack([c.call.state[name] for c in cases], generator)
+            parameters[name] = _put(trial, array)
+    out_dim = int(generator.integers(min(map(len, trial.shapes)) + 1))
+    result = trial.run_step(
+        "vmap",
+        trial.layer.vmap,  # type: ignore[attr-defined]
+        inputs,
+        in_dims,
+        parameters,
+        parameter_dims,
+        out_dim,
+        **trial.case.keywords,
+    )
+    expected = _with_stored_steps(trial).expected
+    evidence = Evidence()
+    for place, native in enumerate(trial.unpack_outputs(result)):
+        array, name, shape = trial.get(native), trial.names[place], trial.shapes[place]
+        batched_shape = (*shape[:out_dim], len(cases), *shape[out_dim:])
+        if array.shape != batched_shape:
+            raise Failure(fact_mismatch("shape", f"{name} of vmap", array.shape, batched_shape))
+        middle = np.take(array, 1, axis=out_dim)
+        when = f"in a slice of vmap over {' and '.join(names)}"
+        evidence += compare(name, middle, expected[place], when=when)
+    return evidence
+
+
+def _with_stored_steps(trial: Trial) -> Trial:
+    """A trial that bounds a composition: vmap calls operators in place of a layer's kernel.
+
+    In half precision each of them stores its result.
+    """
+    if not trial.precision.is_half:
+        return trial
+    numerics = trial.numerics or Numerics()
+    stepwise = replace(numerics, grade="", stepwise=True, accumulation=trial.case.call.dtype)
+    return Trial(trial.backend, trial.spec, trial.case, stepwise)
+
+
+def _choose_other_slice(
+    trial: Trial, generator: np.random.Generator
+) -> tuple[Case, tuple[str, ...]]:
+    """The same call with other numbers, and the operands that get a batch axis."""
+    case, signature = trial.case, trial.spec.signature
+    if all(x is None or trial.spec.is_fixed(case, k) for k, x in enumerate(case.inputs)):
+        raise Inapplicable("no input may change")
+    varied, inputs = varied_inputs(trial)
+    names = [
+        name
+        for name, spec, x in zip(signature.input_names, signature.inputs, inputs, strict=False)
+        if name == varied
+        or (x is not None and not spec.passing.on_host and generator.integers(2) == 0)
+    ]
+    parameters = trial.spec.parameter_names(case)
+    batched = [x for x in parameters if x in case.call.state and generator.integers(2) == 0]
+    changed = with_other_weights(trial).case.call.state if batched else {}
+    state = {name: changed[name] if name in batched else x for name, x in case.call.state.items()}
+    other = replace(case, inputs=inputs, call=replace(case.call, state=state))
+    return other, (*names, *batched)
+
+
+def _stack(
+    slices: Sequence[np.ndarray | None], generator: np.random.Generator
+) -> tuple[np.ndarray, int]:
+    """The slices along an axis that may stand anywhere, and that axis."""
+    arrays = [x for x in slices if x is not None]
+    axis = int(generator.integers(arrays[0].ndim + 1))
+    return np.stack(arrays, axis), axis
+
+
+_TRANSFORMS = {
+    "vmap": _compare_vmap,
+    "jvp": _compare_forward_mode,
+    "double_vjp": _compare_second_derivatives,
+}
+"""Member of a layer → the comparison that calls it."""

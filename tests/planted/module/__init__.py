@@ -1,0 +1,1 @@
+"""Planted bugs of a module's life."""
