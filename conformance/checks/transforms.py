@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks import cotangents as drawn_cotangents
-from conformance.checks.recorded_call import record_call
+from conformance.checks.recorded_call import Direction, RecordedCall, record_call
 from conformance.checks.related_cases import updates_state, varied_inputs, with_other_weights
 from conformance.checks.tangents import (
     draw_direction,
@@ -20,7 +22,7 @@ from conformance.checks.tangents import (
 )
 from conformance.checks.trial import Evidence, Trial
 from conformance.checks.values import compare
-from conformance.model.case import Case, NotOffered, Numerics
+from conformance.model.case import Case, NotOffered, Numerics, Unsupported
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.finding import count_mismatch, fact_mismatch
 
@@ -39,9 +41,9 @@ def check(trial: Trial) -> Evidence:
     """
     if trial.spec.randomness.is_used(trial.case.call):
         raise Inapplicable("random numbers")
-    # In half precision the bound of a derivative's derivative is as large as its numbers.
-    transforms = ("vmap",) if trial.precision.is_half else tuple(_TRANSFORMS)
-    offered = [x for x in transforms if getattr(trial.layer, x, None) is not None]
+    # In half precision the bound of a derivative along a direction is as large as the numbers.
+    members = ("vmap",) if trial.precision.is_half else tuple(_TRANSFORMS)
+    offered = [x for x in members if getattr(trial.layer, x, None) is not None]
     if not offered:
         raise NotOffered("transforms not offered")
     if trial.spec.lazy is not None:
@@ -67,7 +69,12 @@ def _compare_forward_mode(trial: Trial) -> Evidence:
     return _compare_product(trial, "tangents", present, cotangents, expected)
 
 
-def _prepare_derivatives(trial: Trial) -> Any:
+def _prepare_derivatives(
+    trial: Trial,
+) -> tuple[RecordedCall, Direction, list[np.ndarray | None]]:
+    """The oracle's call, a direction, and cotangents; Inapplicable where derivatives say little."""
+    if trial.precision.complex:
+        raise Inapplicable("complex numbers")
     if trial.spec.traits.defines_gradients(trial.case):
         raise Inapplicable("gradients that are no derivatives")
     if not has_moderate_operands(trial.case):
@@ -111,7 +118,10 @@ def _compare_product(
 
 
 def _compare_second_derivatives(trial: Trial) -> Evidence:
-    """Compare gradients of Σ⟨gradient, v⟩: Hv for the operands, and Jv for the cotangents."""
+    """Compare gradients of Σ⟨gradient, v⟩: Hv for the operands, and Jv for the cotangents.
+
+    Where Hv is known, which is in float64, forward mode is compared, too.
+    """
     call, direction, cotangents = _prepare_derivatives(trial)
     product = expected_product(call, direction, cotangents)
     second = (
@@ -131,6 +141,9 @@ def _compare_second_derivatives(trial: Trial) -> Evidence:
         **trial.case.keywords,
     )
     evidence = Evidence()
+    if second is not None and getattr(trial.layer, "jvp", None) is not None:
+        with suppress(Unsupported):
+            evidence += _compare_forward_mode(trial.with_original_operands())
     got = dict(zip(trial.spec.signature.input_names, inputs, strict=False)) | parameters
     for name, expected in (second or {}).items():
         evidence += compare(f"second derivative by {name}", trial.get(got[name]), expected)
@@ -145,7 +158,7 @@ def _compare_second_derivatives(trial: Trial) -> Evidence:
 def _compare_vmap(trial: Trial) -> Evidence:
     """Compare the middle one of three slices with the oracle; the others have other numbers."""
     if updates_state(trial):
-        raise Inapplicable("a call that changes its operands")
+        raise Unsupported("vmap of a call that changes its operands")
     generator = np.random.default_rng((trial.case.seed, _STREAM))
     other, names = _choose_other_slice(trial, generator)
     cases = (other, trial.case, other)
@@ -171,7 +184,9 @@ def _compare_vmap(trial: Trial) -> Evidence:
         out_dim,
         **trial.case.keywords,
     )
-    expected = _with_stored_steps(trial).expected
+    expected = _expected_of_composition(trial)
+    if trial.precision.is_half and not any(map(_is_known, expected)):
+        raise Unsupported("a composition of which nothing is known in half precision")
     evidence = Evidence()
     for place, native in enumerate(trial.unpack_outputs(result)):
         array, name, shape = trial.get(native), trial.names[place], trial.shapes[place]
@@ -184,16 +199,29 @@ def _compare_vmap(trial: Trial) -> Evidence:
     return evidence
 
 
-def _with_stored_steps(trial: Trial) -> Trial:
-    """A trial that bounds a composition: vmap calls operators in place of a layer's kernel.
+def _is_known(expected: Rounded | Choices) -> bool:
+    """Whether any number is known, or there is none to be known."""
+    if isinstance(expected, Choices):
+        return True
+    return not expected.value.size or bool(np.isfinite(expected.error).any())
 
-    In half precision each of them stores its result.
+
+def _expected_of_composition(trial: Trial) -> tuple[Rounded | Choices, ...]:
+    """The outputs of the layer, or of a composition: vmap may call operators in place of a kernel.
+
+    In half precision each operator stores its result, so either bound may be the wider one.
     """
     if not trial.precision.is_half:
-        return trial
+        return trial.expected
     numerics = trial.numerics or Numerics()
     stepwise = replace(numerics, grade="", stepwise=True, accumulation=trial.case.call.dtype)
-    return Trial(trial.backend, trial.spec, trial.case, stepwise)
+    composed = Trial(trial.backend, trial.spec, trial.case, stepwise).expected
+    return tuple(
+        x
+        if isinstance(x, Choices) or isinstance(y, Choices)
+        else x.with_error(np.maximum(x.error, y.error))
+        for x, y in zip(trial.expected, composed, strict=True)
+    )
 
 
 def _choose_other_slice(

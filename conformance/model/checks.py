@@ -335,7 +335,12 @@ _DECLARATIONS = (
         ),
         rank=12,
         members=("jvp", "double_vjp", "vmap"),
-        sampling=Sampling(step_medium_share=2, sample_size=18, sampled_extra_dtypes=3),
+        sampling=Sampling(
+            step_medium_share=2,
+            sample_size=8,
+            sample_size_other_dtypes=2,
+            sampled_extra_dtypes=3,
+        ),
         follows_values=True,
         runs=("values", "gradients"),
     ),
@@ -353,7 +358,7 @@ _DECLARATIONS = (
         rank=13,
         members=("copy_layer", "module_facts"),
         sampling=Sampling(
-            step_other_dtypes=4, step_main_dtype=3, sample_size=14, sample_size_other_dtypes=3
+            step_other_dtypes=8, step_main_dtype=6, sample_size=6, sample_size_other_dtypes=2
         ),
         follows_values=True,
         runs=("values", "gradients", "state"),

@@ -184,7 +184,7 @@ class Traits:
         keeps_graph: case → whether the documentation allows several backward passes through the
             graph of one call.
         defines_gradients: case → whether the documentation defines gradients that are no
-            derivatives: none for a row of padding, or with a power iteration taken for constant.
+            derivatives: none for a row of padding, or with a clamp or a power iteration ignored.
         has_sublayers: it is made of layers of the catalogue one after another. In a network these
             count, because a bound through all of them at once is far too wide.
     """

@@ -106,4 +106,5 @@ def test_a_corner_has_no_second_derivative() -> None:
     (trial, *_) = [t for t in _trials("functional.relu", 40) if (t.case.inputs[0] == 0).any()]
     call = record_call(trial)
     u = np.ones(trial.shapes[0])
-    assert expected_second_derivatives(trial, call, draw_direction(trial, call), [u]) is None
+    expected = expected_second_derivatives(trial, call, draw_direction(trial, call), [u])
+    assert expected is None or np.isinf(expected["input"].error).all()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from conformance.laws.loss import likelihood as laws
 from conformance.layers.loss import pointwise
 from conformance.layers.loss.parts import REDUCTION
@@ -16,6 +18,7 @@ from conformance.layers.loss.pointwise import (
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import likelihood as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Traits
 from conformance.spec.signature import Argument, Input
 from conformance.spec.state import Shape
 from conformance.strategies.invalid.loss import likelihood as invalid
@@ -59,6 +62,12 @@ def _poisson_spec(name: str) -> LayerSpec:
     )
 
 
+def _clamps_variance(case: Case) -> bool:
+    """Whether var is below eps: gradients ignore that it is clamped."""
+    var = case.inputs[2]
+    return var is not None and bool(np.any(var <= case.call.arguments.get("eps", 1e-6)))
+
+
 def _gaussian_spec(name: str) -> LayerSpec:
     operands = (
         Input(x, batch_axis=batch_axis_of(k, _aligned_shapes))
@@ -80,6 +89,7 @@ def _gaussian_spec(name: str) -> LayerSpec:
         ),
         generation=pointwise.generation(name, cases.gaussian_losses, invalid.gaussian_breaks()),
         variation=Variation(independent_axes=independent_axes(_aligned_shapes)),
+        traits=Traits(defines_gradients=_clamps_variance),
         laws=laws.GAUSSIAN,
         benchmark=pointwise.benchmark(name, 6, operands=3),
     )
