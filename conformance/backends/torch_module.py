@@ -221,7 +221,7 @@ def _freezing(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
     if names:
         dict(module.named_parameters())[names[0]].requires_grad_(False)
         yield "parameters of a copy that learn", (_flags(copy.deepcopy(module)), names[1:])
-        yield "frozen after double()", (_flags(module.double()), names[1:])
+        yield "parameters that learn after double()", (_flags(module.double()), names[1:])
 
 
 def _gradients(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:

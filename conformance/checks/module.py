@@ -33,13 +33,13 @@ COPIES = (
 
 
 def check(trial: Trial) -> Evidence:
-    """Compare a copy of the module with the oracle, or the module's facts with the documentation.
+    """Compare a copy with the oracle, copies' attributes, and facts with the documentation.
 
     Raises:
         Failure: if a copy has another state or answer, shares numbers with its original, or if a
             fact is not as documented.
         Unsupported: if the backend's layers are no modules.
-        Inapplicable: where the call draws random numbers, or there is no state to start from.
+        Inapplicable: where the call draws random numbers.
     """
     if getattr(trial.layer, "copy_layer", None) is None:
         raise NotOffered("copies of modules not offered")

@@ -23,6 +23,7 @@ from conformance.diagnosis.script_torch import TorchPrinter, is_torch_shaped, se
 from conformance.diagnosis.transcript import Transcript, plan_call
 from conformance.layers import CATALOGUE
 from conformance.model.case import Unsupported
+from conformance.model.checks import facts_of
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.plain_text import bounded
 from conformance.model.untrusted import as_builtin_str
@@ -103,9 +104,10 @@ def _write_script(trial: Trial, check: str, message: str) -> str:
     # A bug may draw random numbers anywhere, so the script always sets a seed.
     draws = MAX_DRAWS if random and not is_torch_shaped(trial.backend) else 1
     law = failure.finding.law
-    if law and transcript.steps[-1].error is None and proof_lines(transcript, proof) is None:
+    is_computed = transcript.steps[-1].error is None and proof_lines(transcript, proof) is None
+    if facts_of(check).is_unwritten or (law and is_computed):
         torch_seed = seed if is_torch_shaped(trial.backend) else None
-        return build_law_script(title, law_trial, law, draws=draws, torch_seed=torch_seed)
+        return build_law_script(title, law_trial, check, law, draws=draws, torch_seed=torch_seed)
     # The adapter decides whether an invalid call is refused, and how often a layer draws.
     needs_adapter = random or failure.finding.kind == "refusal"
     return _build_script(

@@ -1,7 +1,8 @@
-"""Write the script of a law that calculates with the outputs: it runs the law itself.
+"""Write the script of a law that calculates with the outputs, or of a whole check: it runs either.
 
 The steps' arrays alone do not show such a failure, since the compared numbers are computed from
-them. With recorded numbers in their place, the script would pass with any other wrong layer.
+them. With recorded numbers in their place, the script would pass with any other wrong layer. A
+check may also take steps that no script writes, such as transforms.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from conformance.diagnosis.script_contract import call_literal
 
 
 def build_law_script(
-    title: Sequence[str], trial: Trial, law: str, *, draws: int, torch_seed: int | None
+    title: Sequence[str], trial: Trial, check: str, law: str, *, draws: int, torch_seed: int | None
 ) -> str:
     """Write a script that checks one law on the case and exits with 1 if it does not hold.
 
     Args:
         title: lines of its docstring.
-        law: name of the law.
-        draws: how often the script checks the law until it fails.
+        check: the check that it runs if there is no law.
+        law: name of the law; may be empty.
+        draws: how often the script checks it until it fails.
         torch_seed: argument of `torch.manual_seed`; None = the script does not import torch.
     """
     case, name = trial.case, loaded_as(trial.backend) or trial.backend.name
@@ -37,7 +39,7 @@ def build_law_script(
     case_parts += [f"layouts={literal(tuple(case.layouts))}"] if case.layouts else []
     trial_lines = [
         f"trial = Trial(backend, CATALOGUE[{case.call.layer!r}], case, {numerics})",
-        f"check_named_law(trial, {law!r})",
+        f"check_named_law(trial, {law!r})" if law else f"EVERY_CHECK[{check!r}].run(trial)",
     ]
     if draws > 1:
         loop = f"for _ in range({draws}):  # random numbers are drawn"
@@ -52,7 +54,9 @@ def build_law_script(
         "from conformance.arithmetic.grading import promised_numerics",
         "from conformance.backends.capabilities import numerics_of",
         "from conformance.backends.registry import load",
-        "from conformance.checks.laws import check_named_law",
+        "from conformance.checks.laws import check_named_law"
+        if law
+        else "from conformance.checks import EVERY_CHECK",
         "from conformance.checks.trial import Trial",
         "from conformance.layers import CATALOGUE",
         "from conformance.model.failure import Failure, Inapplicable",
@@ -63,7 +67,7 @@ def build_law_script(
         *array_lines,
         f"case = Case({', '.join(case_parts)})",
         "",
-        "# Both sides of the law come from the layer under test.",
+        *(["# Both sides of the law come from the layer under test."] if law else []),
         "try:",
         *textwrap.indent("\n".join(trial_lines), "    ").splitlines(),
         "except Failure as failure:",

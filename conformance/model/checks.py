@@ -100,6 +100,7 @@ class CheckFacts:
         contains_values: every answer that is wrong in `values` is also wrong here.
         title_suffix: words about its operands, for titles about wrong numbers.
         runs: checks whose comparisons it makes; their known failures are its own, too.
+        is_unwritten: it takes steps that no script writes out, so that a script runs the check.
     """
 
     name: str
@@ -122,6 +123,7 @@ class CheckFacts:
     contains_values: bool = False
     title_suffix: str = ""
     runs: tuple[str, ...] = ()
+    is_unwritten: bool = False
 
 
 _DECLARATIONS = (
@@ -322,6 +324,7 @@ _DECLARATIONS = (
         follows_values=True,
         contains_values=True,
         runs=("values", "gradients"),
+        is_unwritten=True,
     ),
     CheckFacts(
         "transforms",
@@ -343,6 +346,7 @@ _DECLARATIONS = (
         ),
         follows_values=True,
         runs=("values", "gradients"),
+        is_unwritten=True,
     ),
     CheckFacts(
         "module",
@@ -362,6 +366,7 @@ _DECLARATIONS = (
         ),
         follows_values=True,
         runs=("values", "gradients", "state"),
+        is_unwritten=True,
     ),
     CheckFacts(
         "support",
