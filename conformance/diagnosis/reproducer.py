@@ -104,8 +104,12 @@ def _write_script(trial: Trial, check: str, message: str) -> str:
     # A bug may draw random numbers anywhere, so the script always sets a seed.
     draws = MAX_DRAWS if random and not is_torch_shaped(trial.backend) else 1
     law = failure.finding.law
-    is_computed = transcript.steps[-1].error is None and proof_lines(transcript, proof) is None
-    if facts_of(check).is_unwritten or (law and is_computed):
+    is_written = not facts_of(check).is_unwritten and (
+        not law
+        or transcript.steps[-1].error is not None
+        or proof_lines(transcript, proof) is not None
+    )
+    if not is_written:
         torch_seed = seed if is_torch_shaped(trial.backend) else None
         return build_law_script(title, law_trial, check, law, draws=draws, torch_seed=torch_seed)
     # The adapter decides whether an invalid call is refused, and how often a layer draws.

@@ -163,7 +163,16 @@ def test_a_failure_does_not_keep_what_the_call_held() -> None:
     assert references[0]() is None
 
 
-@pytest.mark.parametrize("check", [name for name, facts in CHECKS.items() if not facts.invalid])
+# Trees of arguments under vmap, and torch's pickler, are cycles of functions without arrays.
+CYCLES_OF_TORCH = ("transforms", "module")
+
+
+WITHOUT_CYCLES = [
+    name for name, check in CHECKS.items() if not check.invalid and name not in CYCLES_OF_TORCH
+]
+
+
+@pytest.mark.parametrize("check", WITHOUT_CYCLES)
 @pytest.mark.parametrize("layer", ["Conv2d", "GRU"])
 def test_a_check_leaves_nothing_that_only_the_collector_of_cycles_can_free(
     layer: str, check: str

@@ -104,7 +104,7 @@ def _read_verdicts(path: Path) -> list[dict[str, Any]]:
         ("layer=Conv4d", "no layer 'Conv4d'; nearest: Conv"),
         ("family=convolutions", "no family 'convolutions'"),
         ("layer=,", "expected a comma list"),
-        ("check=value", "no check 'value'; expected one of shape, values"),
+        ("check=value", "no check 'value'; nearest: values"),
         ("dtype=float8", "no dtype 'float8'"),
         ("device=cuda:7", "offers cpu"),
         ("profile=brisk", "expected one of smoke, quick, standard, thorough"),
