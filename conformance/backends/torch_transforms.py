@@ -24,7 +24,7 @@ _LIMITATION = re.compile(
     r"|Batching rule not implemented"
     r"|vmap: we do not yet support|We cannot support this"
     r"|please provide an explicit positive num_classes"
-    r"|it must override the setup_context staticmethod"
+    r"|it must override the setup_context staticmethod|You must implement the jvp function"
     r"|don't support automatic differentiation"
     r"|data-dependent control flow"
     r"|dynamic shape"

@@ -32,7 +32,7 @@ _MAX_ELEMENTS = 4096
 
 
 def check(trial: Trial) -> Evidence:
-    """Make one of the transforms that the layer offers; the case's seed chooses it.
+    """Make a transform that the layer offers: the seed chooses it, or the next if it shows nothing.
 
     Raises:
         Failure: if a number is beyond its bound.
@@ -48,7 +48,19 @@ def check(trial: Trial) -> Evidence:
         raise NotOffered("transforms not offered")
     if trial.spec.lazy is not None:
         trial.outputs  # noqa: B018 - its first call makes the parameters
-    return _TRANSFORMS[offered[trial.case.seed // 2 % len(offered)]](trial)
+    first = trial.case.seed // 2 % len(offered)
+    evidence, reason, subject = Evidence(), None, trial
+    for member in (*offered[first:], *offered[:first]):
+        try:
+            evidence = _TRANSFORMS[member](subject)
+        except Inapplicable as error:
+            reason = error
+        subject = trial.with_original_operands()
+        if evidence.comparisons:
+            return evidence
+    if reason is not None:
+        raise reason
+    return evidence
 
 
 def _compare_forward_mode(trial: Trial) -> Evidence:
@@ -200,10 +212,8 @@ def _compare_vmap(trial: Trial) -> Evidence:
 
 
 def _is_known(expected: Rounded | Choices) -> bool:
-    """Whether any number is known, or there is none to be known."""
-    if isinstance(expected, Choices):
-        return True
-    return not expected.value.size or bool(np.isfinite(expected.error).any())
+    choices = expected.alternatives if isinstance(expected, Choices) else (expected,)
+    return any(bool(np.isfinite(x.error).any()) for x in choices)
 
 
 def _expected_of_composition(trial: Trial) -> tuple[Rounded | Choices, ...]:
