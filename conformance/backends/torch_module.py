@@ -325,10 +325,10 @@ _QUESTIONS = (
 )  # fmt: skip
 
 
-def _require_builtin_device(call: Call) -> None:
-    """Decline a device of another package, whose storage `copy` and `pickle` do not know."""
+def require_builtin_device(call: Call) -> None:
+    """Decline a device of another package, which neither `copy` nor transforms know."""
     if torch.device(call.device).type not in ("cpu", "cuda", "mps", "xpu"):
-        raise Unsupported(f"copies on {call.device}")
+        raise Unsupported(f"copies and transforms on {call.device}")
 
 
 class ModuleLife:
@@ -350,7 +350,7 @@ class ModuleLife:
         """A layer whose module is a copy of this one's, made in a way that PyTorch documents."""
         if self.module is None or self.construct is None:
             raise Unsupported("a copy of a function")
-        _require_builtin_device(self._call)
+        require_builtin_device(self._call)
         return self._with_module(COPIES[how](self.module, self.construct))
 
     def module_facts(self, inputs: Sequence[Any], **keywords: Any) -> dict[str, Fact]:
@@ -358,7 +358,7 @@ class ModuleLife:
         construct, own = self.construct, self.module
         if own is None or construct is None:
             raise Unsupported("the life of a function")
-        _require_builtin_device(self._call)
+        require_builtin_device(self._call)
         state = _cloned(own)
 
         def make(**factory: Any) -> Module:

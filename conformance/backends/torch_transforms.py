@@ -11,7 +11,8 @@ import torch
 from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
 from torch.func import functional_call, vmap
 
-from conformance.model.case import Unsupported
+from conformance.backends.torch_module import require_builtin_device
+from conformance.model.case import Call, Unsupported
 
 _LIMITATION = re.compile(
     # Operators without such a formula, https://docs.pytorch.org/docs/stable/notes/autograd.html.
@@ -50,6 +51,7 @@ class Transforms:
     """The members of a layer that transform its call; `ModuleLayer` is one."""
 
     module: torch.nn.Module | None
+    _call: Call
     function: Callable[..., Any]
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
@@ -72,6 +74,7 @@ class Transforms:
 
         One input at two places has one tangent.
         """
+        require_builtin_device(self._call)
         with torch.no_grad(), dual_level(), decline_limitations():
             duals: dict[int, Any] = {}
             for x, tangent in zip(inputs, tangents, strict=True):
@@ -98,6 +101,7 @@ class Transforms:
         **keywords: Any,
     ) -> tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...]]:
         """Gradients of Σ⟨gradient, tangent⟩ by the inputs, the parameters and the cotangents."""
+        require_builtin_device(self._call)
         with torch.enable_grad(), decline_limitations():
             parameters = self._named_parameters()
             leaves = self._make_leaves(inputs)
@@ -148,6 +152,7 @@ class Transforms:
             parameter_dims: that axis.
             out_dim: the batch axis of each output.
         """
+        require_builtin_device(self._call)
         is_present = list[bool]()
 
         def function(given: Sequence[Any], batched: Mapping[str, Any]) -> tuple[Any, ...]:
