@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +22,7 @@ from conformance.backends.torch_calls import (
     trim_trailing_none,
 )
 from conformance.backends.torch_layouts import apply_layout
-from conformance.backends.torch_module import ModuleLife
+from conformance.backends.torch_module import ModuleMembers, construct_anew
 from conformance.backends.torch_network import COMPOSED
 from conformance.backends.torch_transforms import Transforms, compute_gradients, recorded
 from conformance.model.case import (
@@ -168,7 +167,7 @@ class ModuleBackend:
         layer = ModuleLayer(call, module, module)
         layer.train(call.training)
         if not is_composed:
-            layer.construct = partial(_construct_anew, target, call, tensors, self.nn)
+            layer.construct = partial(construct_anew, target, call, tensors, self.nn)
         # The call may give only tensors that the constructor took, and not a complete state.
         other_names = call.state.keys() - tensors.keys()
         if call.state and (other_names or not module.state_dict().keys() - tensors.keys()):
@@ -177,7 +176,7 @@ class ModuleBackend:
         return layer
 
 
-class ModuleLayer(Transforms, ModuleLife):
+class ModuleLayer(Transforms, ModuleMembers):
     """A layer of a `ModuleBackend`.
 
     Args:
@@ -518,21 +517,6 @@ class ModuleLayer(Transforms, ModuleLife):
             return float(start.elapsed_time(end)) / 1000
 
         return stop
-
-
-def _construct_anew(
-    target: Callable[..., Any],
-    call: Call,
-    tensors: Mapping[str, torch.Tensor],
-    nn: Any,
-    **factory: Any,
-) -> torch.nn.Module:
-    """Construct the module of a call; `factory` replaces its dtype or device."""
-    names: dict[str, Any] = {k: str(x).removeprefix("torch.") for k, x in factory.items()}
-    placed = {name: x.clone().to(**factory) for name, x in tensors.items()}
-    module = construct_module(target, replace(call, **names), placed, nn)
-    module.train(call.training)
-    return module
 
 
 def _add_gradients(

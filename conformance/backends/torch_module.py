@@ -1,4 +1,4 @@
-"""What PyTorch documents of a module's life: copies, dtypes, states, hooks, modes.
+"""How PyTorch documents that modules are copied, converted, saved, frozen, switched and hooked.
 
 https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html and `torch.save`.
 """
@@ -10,12 +10,14 @@ import io
 import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
+from conformance.backends.torch_calls import construct_module
 from conformance.model.case import Call, Unsupported, class_and_method
 
 Fact = tuple[Any, Any]
@@ -72,6 +74,21 @@ def _widened(module: Module, make: Callable[..., Module]) -> Module:
     return copy.deepcopy(module).double().to(dtypes.pop())
 
 
+def construct_anew(
+    target: Callable[..., Any],
+    call: Call,
+    tensors: Mapping[str, torch.Tensor],
+    nn: Any,
+    **factory: Any,
+) -> Module:
+    """Construct the module of a call; `factory` replaces its dtype or device."""
+    names: dict[str, Any] = {k: str(x).removeprefix("torch.") for k, x in factory.items()}
+    placed = {name: x.clone().to(**factory) for name, x in tensors.items()}
+    module = construct_module(target, replace(call, **names), placed, nn)
+    module.train(call.training)
+    return module
+
+
 COPIES: dict[str, Callable[[Module, Callable[..., Module]], Module]] = {
     "deepcopy": lambda module, make: copy.deepcopy(module),
     "pickle": _pickled,
@@ -83,7 +100,7 @@ COPIES: dict[str, Callable[[Module, Callable[..., Module]], Module]] = {
 """How a module is copied → (module, its constructor) → the copy."""
 
 
-class Life:
+class ModuleCall:
     """A module, made anew for each question, and its call.
 
     Args:
@@ -117,13 +134,13 @@ class Life:
         return bool(recorded)
 
 
-def module_facts(life: Life) -> dict[str, Fact]:
+def module_facts(tested: ModuleCall) -> dict[str, Fact]:
     """What a module shows, and what the documentation says, by the name of the fact."""
     facts: dict[str, Fact] = {}
     for question in _QUESTIONS:
-        module = life.make()
+        module = tested.make()
         try:
-            facts.update(question(life, module))
+            facts.update(question(tested, module))
         except Unsupported:
             continue
         except Exception as error:
@@ -132,7 +149,7 @@ def module_facts(life: Life) -> dict[str, Fact]:
     return facts
 
 
-def _modes(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
+def _mode_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fact]]:
     parts = len(list(module.modules()))
     yield "train() returns the module", (module.train() is module, True)
     yield "modules in train mode", (sum(x.training for x in module.modules()), parts)
@@ -143,64 +160,70 @@ def _modes(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
     yield "modules that apply() visits", (len(visited), parts)
 
 
-def _state(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
+def _state_dict_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fact]]:
     names = list(module.state_dict())
     prefixed = [f"at.{name}" for name in names]
     yield "state_dict(prefix='at.')", (list(module.state_dict(prefix="at.")), prefixed)
     parent = Module()
     parent.add_module("at", module)
     yield "state_dict() of a parent", (list(parent.state_dict()), prefixed)
-    saved = {f"at.{name}": x for name, x in _cloned(life.make()).items()}
+    saved = {f"at.{name}": x for name, x in _cloned(tested.make()).items()}
     parent.load_state_dict(saved)
     yield (
         "state_dict() of a parent after its load",
-        (_numbers(parent.state_dict()), _numbers(saved)),
+        (_state_texts(parent.state_dict()), _state_texts(saved)),
     )
     keys = [name for name, _ in module.named_parameters()]
     yield "named_parameters() names each once", (len(set(keys)), len(list(module.parameters())))
 
 
-def _numbers(state: Mapping[str, torch.Tensor]) -> list[str]:
+def _state_texts(state: Mapping[str, torch.Tensor]) -> list[str]:
     """Names, dtypes and numbers, as text."""
     return [f"{name} {x.dtype} {x.flatten()[:5].tolist()}" for name, x in state.items()]
 
 
-def _texts(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
+def _repr_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fact]]:
     """What a class that is made of torch's says of itself; torch documents no rule of its own."""
     if next(module.children(), None) is not None:
         return
     bases: list[Any] = [x for x in type(module).__mro__ if x.__module__.startswith("torch.nn.")]
     said = bases[0].extra_repr(module)
-    yield "arguments in its repr", (_named_in(repr(module)), _named_in(f"({said})"))
+    yield (
+        "arguments in its repr",
+        (_arguments_named_in(repr(module)), _arguments_named_in(f"({said})")),
+    )
 
 
-def _named_in(text: str) -> list[str]:
+def _arguments_named_in(text: str) -> list[str]:
     return sorted(set(re.findall(r"(\w+)=", text.partition("\n")[0])))
 
 
-def _loading(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
+def _load_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fact]]:
     state = _cloned(module)
     parameters = [name for name, _ in module.named_parameters() if name in state]
     if not parameters:
         return
     missing = {name: x for name, x in state.items() if name != parameters[0]}
-    yield "load_state_dict without a parameter", (_raised(module, missing), "RuntimeError")
-    found = life.make().load_state_dict(missing, strict=False)
-    yield "missing keys of a load that is not strict", (list(found.missing_keys), parameters[:1])
+    yield "load_state_dict without a parameter", (_load_error_name(module, missing), "RuntimeError")
+    result = tested.make().load_state_dict(missing, strict=False)
+    yield "missing keys of a load that is not strict", (list(result.missing_keys), parameters[:1])
     extra = {**state, "no.such": torch.zeros(1)}
-    yield "load_state_dict with another name", (_raised(life.make(), extra), "RuntimeError")
-    found = life.make().load_state_dict(extra, strict=False)
-    yield "unexpected keys of a load", (list(found.unexpected_keys), ["no.such"])
+    yield (
+        "load_state_dict with another name",
+        (_load_error_name(tested.make(), extra), "RuntimeError"),
+    )
+    result = tested.make().load_state_dict(extra, strict=False)
+    yield "unexpected keys of a load", (list(result.unexpected_keys), ["no.such"])
     filled = [name for name in parameters if state[name].numel()]
     for assign, shared in ((False, list[str]()), (True, filled)):
-        target = life.make()
+        target = tested.make()
         target.load_state_dict(state, assign=assign)
         own = target.state_dict()
         sharing = [k for k in filled if own[k].data_ptr() == state[k].data_ptr()]
         yield f"parameters that share memory with the state, assign={assign}", (sharing, shared)
 
 
-def _raised(module: Module, state: Mapping[str, Any]) -> str:
+def _load_error_name(module: Module, state: Mapping[str, Any]) -> str:
     try:
         module.load_state_dict(dict(state))
     except Exception as error:
@@ -208,24 +231,30 @@ def _raised(module: Module, state: Mapping[str, Any]) -> str:
     return "no exception"
 
 
-def _flags(module: Module) -> list[str]:
+def _trainable_names(module: Module) -> list[str]:
     return [name for name, x in module.named_parameters() if x.requires_grad]
 
 
-def _freezing(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
+def _requires_grad_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fact]]:
     names = [name for name, _ in module.named_parameters()]
     yield "requires_grad_(False) returns the module", (module.requires_grad_(False) is module, True)
-    yield "parameters that learn after requires_grad_(False)", (_flags(module), [])
-    yield "parameters of a frozen copy that learn", (_flags(copy.deepcopy(module)), [])
-    yield "parameters that learn after requires_grad_()", (_flags(module.requires_grad_()), names)
+    yield "parameters that learn after requires_grad_(False)", (_trainable_names(module), [])
+    yield "parameters of a frozen copy that learn", (_trainable_names(copy.deepcopy(module)), [])
+    yield (
+        "parameters that learn after requires_grad_()",
+        (_trainable_names(module.requires_grad_()), names),
+    )
     if names:
         dict(module.named_parameters())[names[0]].requires_grad_(False)
-        yield "parameters of a copy that learn", (_flags(copy.deepcopy(module)), names[1:])
-        yield "parameters that learn after double()", (_flags(module.double()), names[1:])
+        yield (
+            "parameters of a copy that learn",
+            (_trainable_names(copy.deepcopy(module)), names[1:]),
+        )
+        yield "parameters that learn after double()", (_trainable_names(module.double()), names[1:])
 
 
-def _gradients(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
-    if not life.run_backward(module):
+def _zero_grad_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fact]]:
+    if not tested.run_backward(module):
         return
     module.zero_grad(set_to_none=False)
     left = [k for k, x in module.named_parameters() if x.grad is not None and x.grad.any()]
@@ -235,25 +264,27 @@ def _gradients(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
     yield "gradients after zero_grad()", (left, [])
 
 
-def _dtypes(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
+def _dtype_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fact]]:
     before = module.state_dict().values()
     if any(x.is_complex() for x in before) or not any(x.is_floating_point() for x in before):
         return
-    others = [x.dtype for x in before if not x.is_floating_point()]
     for name, dtype in (
         ("half()", torch.float16),
         ("bfloat16()", torch.bfloat16),
         ("double()", torch.float64),
         ("float()", torch.float32),
     ):
-        changed = getattr(life.make(), name[:-2])()
+        changed = getattr(tested.make(), name[:-2])()
         yield f"dtypes after {name}", (_float_dtypes(changed), [str(dtype)])
-        kept = [x.dtype for x in changed.state_dict().values() if not x.is_floating_point()]
-        yield f"integers after {name}", (list(map(str, kept)), list(map(str, others)))
-    moved = life.make().to(torch.float16)
+        yield f"integers after {name}", (_integer_dtypes(changed), _integer_dtypes(module))
+    moved = tested.make().to(torch.float16)
     yield "dtypes after to(torch.float16)", (_float_dtypes(moved), ["torch.float16"])
-    made = life.make(dtype=torch.float64)
+    made = tested.make(dtype=torch.float64)
     yield "dtypes with dtype=torch.float64", (_float_dtypes(made), ["torch.float64"])
+
+
+def _integer_dtypes(module: Module) -> list[str]:
+    return [str(x.dtype) for x in module.state_dict().values() if not x.is_floating_point()]
 
 
 def _float_dtypes(module: Module) -> list[str]:
@@ -261,8 +292,8 @@ def _float_dtypes(module: Module) -> list[str]:
     return sorted({str(x.dtype) for x in floats})
 
 
-def _devices(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
-    made = life.make(device="meta")
+def _device_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fact]]:
+    made = tested.make(device="meta")
     if made.state_dict() and not _is_lazy(made):
         yield "devices with device='meta'", (_device_types(made), ["meta"])
         yield "devices after to_empty", (_device_types(made.to_empty(device="cpu")), ["cpu"])
@@ -272,37 +303,37 @@ def _device_types(module: Module) -> list[str]:
     return sorted({x.device.type for x in (*module.parameters(), *module.buffers())})
 
 
-def _hooks(life: Life, module: Module) -> Iterator[tuple[str, Fact]]:
-    if not life.has_hooks:
+def _hook_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fact]]:
+    if not tested.has_hooks:
         return
     called = list[bool]()
     handle = module.register_forward_hook(lambda m, args, y: called.append(m is module))
-    plain = life.run(module)
+    plain = tested.run(module)
     yield "calls of a forward hook", (called, [True])
     handle.remove()
-    life.run(module)
+    tested.run(module)
     yield "calls of a removed hook", (len(called), 1)
-    first = life.inputs[0]
+    first = tested.inputs[0]
     if not isinstance(plain, torch.Tensor) or not first.ndim:
         return
-    replaced = life.make()
+    replaced = tested.make()
     replaced.register_forward_hook(lambda m, args, y: torch.zeros_like(y))
-    yield "a forward hook's output", (bool(life.run(replaced).any()), False)
-    flipped = life.make()
+    yield "a forward hook's output", (bool(tested.run(replaced).any()), False)
+    flipped = tested.make()
     flipped.register_forward_pre_hook(lambda m, args: (args[0].flip(0), *args[1:]))
-    watched = life.make()  # with a hook, too: some modules then take another path
+    watched = tested.make()  # with a hook, too: some modules then take another path
     watched.register_forward_pre_hook(lambda m, args: None)
     with torch.no_grad():
-        got = life.call(flipped, life.inputs)
-        wanted = life.call(watched, [first.flip(0), *life.inputs[1:]])
+        got = tested.call(flipped, tested.inputs)
+        wanted = tested.call(watched, [first.flip(0), *tested.inputs[1:]])
     is_same = bool(torch.equal(torch.nan_to_num(got), torch.nan_to_num(wanted)))
     yield "a pre-hook's input counts", (is_same, True)
-    yield from _backward_hooks(life)
+    yield from _backward_hook_facts(tested)
 
 
-def _backward_hooks(life: Life) -> Iterator[tuple[str, Fact]]:
+def _backward_hook_facts(tested: ModuleCall) -> Iterator[tuple[str, Fact]]:
     for with_forward_hook in (False, True):
-        module, ones = life.make(), list[bool]()
+        module, ones = tested.make(), list[bool]()
 
         def note(module: Module, gx: Any, gy: Any, ones: list[bool] = ones) -> None:
             ones.append(bool((gy[0] == 1).all()))
@@ -311,7 +342,7 @@ def _backward_hooks(life: Life) -> Iterator[tuple[str, Fact]]:
         if with_forward_hook:
             module.register_forward_hook(lambda m, args, y: None)
         try:
-            recorded = life.run_backward(module)
+            recorded = tested.run_backward(module)
         except RuntimeError as error:
             if "modified inplace" in str(error):
                 return  # documented: no hook on a module that works in place
@@ -321,18 +352,19 @@ def _backward_hooks(life: Life) -> Iterator[tuple[str, Fact]]:
 
 
 _QUESTIONS = (
-    _modes, _texts, _state, _loading, _freezing, _gradients, _dtypes, _devices, _hooks,
+    _mode_facts, _repr_facts, _state_dict_facts, _load_facts, _requires_grad_facts,
+    _zero_grad_facts, _dtype_facts, _device_facts, _hook_facts,
 )  # fmt: skip
 
 
 def require_builtin_device(call: Call) -> None:
-    """Decline a device of another package, which neither `copy` nor transforms know."""
-    if torch.device(call.device).type not in ("cpu", "cuda", "mps", "xpu"):
+    """Decline other devices: MPS lacks float64, and `copy` knows none of another package."""
+    if torch.device(call.device).type not in ("cpu", "cuda"):
         raise Unsupported(f"copies and transforms on {call.device}")
 
 
-class ModuleLife:
-    """The members of a layer that show the life of its module; `ModuleLayer` is one."""
+class ModuleMembers:
+    """The members of a layer that copy its module and ask for its facts; `ModuleLayer` is one."""
 
     module: Module | None
     _call: Call
@@ -354,10 +386,10 @@ class ModuleLife:
         return self._with_module(COPIES[how](self.module, self.construct))
 
     def module_facts(self, inputs: Sequence[Any], **keywords: Any) -> dict[str, Fact]:
-        """What the module shows of its life, and what PyTorch documents, by name."""
+        """What the module shows, and what PyTorch documents, by the name of the fact."""
         construct, own = self.construct, self.module
         if own is None or construct is None:
-            raise Unsupported("the life of a function")
+            raise Unsupported("the facts of a function")
         require_builtin_device(self._call)
         state = _cloned(own)
 
@@ -368,9 +400,9 @@ class ModuleLife:
                 module.train(own.training)
             return module
 
-        def call(module: Module, given: Sequence[Any]) -> Any:
-            copies = [x.detach().clone() if x is not None else None for x in given]
+        def call(module: Module, inputs: Sequence[Any]) -> Any:
+            copies = [x.detach().clone() if x is not None else None for x in inputs]
             return self._with_module(module)._forward(*copies, **keywords)
 
         has_hooks = not class_and_method(self._call.layer)[1]
-        return module_facts(Life(make, call, inputs, has_hooks))
+        return module_facts(ModuleCall(make, call, inputs, has_hooks))

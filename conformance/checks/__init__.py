@@ -39,7 +39,7 @@ def _has_state(spec: LayerSpec) -> bool:
     return not spec.is_function
 
 
-def _may_be_certain(spec: LayerSpec) -> bool:
+def _has_certain_calls(spec: LayerSpec) -> bool:
     """Whether some calls draw no random numbers."""
     return not related_cases.always_draws(spec)
 
@@ -96,11 +96,11 @@ _CHECKS_WITH_CODE = (
     Check(CHECK_FACTS["repeat"], repeat.check, size_variant=related_cases.enlarge_case),
     Check(CHECK_FACTS["errors"], errors.check, applies=errors.applies_to),
     Check(CHECK_FACTS["threads"], threads.check),
-    Check(CHECK_FACTS["transforms"], transforms.check, applies=_may_be_certain),
+    Check(CHECK_FACTS["transforms"], transforms.check, applies=_has_certain_calls),
     Check(
         CHECK_FACTS["module"],
         module.check,
-        applies=lambda spec: _has_state(spec) and _may_be_certain(spec),
+        applies=lambda spec: _has_state(spec) and _has_certain_calls(spec),
     ),
     Check(CHECK_FACTS["support"], support.check, conclude=support.conclude),
 )

@@ -24,7 +24,11 @@ _SMALLEST, _LARGEST = 2.0**-30, 2.0**12
 _STEPS = (2.0**-9, 2.0**-11, 2.0**-13)
 """Steps of difference quotients: with a quarter of the step the error is a sixteenth."""
 _QUOTIENT_ROUNDING = 2.0**-48
-"""What the oracle's float64 loses in a gradient, relative to the largest number in it."""
+"""What the oracle's float64 loses in a gradient, relative to the largest number in it.
+
+That is 32 units of roundoff: n roundings of either sign add up to about √n of them, and gradients
+of at most 4096 operands sum some thousand terms.
+"""
 _MOVING = FORMATS["float64"].unit / _STEPS[-1]
 """What an operand that is moved by the smallest step loses, relative to it."""
 _PASSES = 3
@@ -78,6 +82,7 @@ def expected_product(
         error += float(np.sum(gradient.error * np.abs(tangent)))
         size += float(np.sum(np.abs(gradient.value * tangent)))
     error += 2 * FORMATS["float64"].unit * size * call.roundings
+    # A bound of the size of the numbers themselves tells no formula from another.
     known = np.isfinite(total) and (error < size / 4 or error == 0)
     return Rounded(np.array(total), np.array(error), precision) if known else None
 
@@ -113,30 +118,30 @@ def expected_second_derivatives(
     """
     precision = trial.precision
     if trial.case.labels.get("regime") == "exact":
-        return None  # within a network of integers a number may lie on a corner that hides itself
+        return None  # relu(x²) at 0 has a corner that gradients do not show: they are 0 around it
     if any(x in FORMATS and x != trial.case.call.dtype for x in output_dtypes(trial)):
         return None  # operands are rounded first, which has no derivative
     moved = {step: record_call(trial, direction, step) for h in _STEPS for step in (h, -h)}
     scale = _PASSES * call.roundings * precision.unit
     longest = max([1.0, *(float(np.max(np.abs(v), initial=0.0)) for v in _arrays(direction))])
-    vague = record_call(trial, direction, error=scale, relative_error=_MOVING)
-    if any(x.has_choices for x in (call, vague, *moved.values())):
+    uncertain_call = record_call(trial, direction, error=scale, relative_error=_MOVING)
+    if any(x.has_choices for x in (call, uncertain_call, *moved.values())):
         return None
-    middle = _by_name(trial, call.gradients(cotangents))
-    inexact = _by_name(trial, vague.gradients(cotangents))
-    slopes = [x.abs_value for x in middle.values()] + [
+    at_point = _by_name(trial, call.gradients(cotangents))
+    with_errors = _by_name(trial, uncertain_call.gradients(cotangents))
+    slopes = [x.abs_value for x in at_point.values()] + [
         np.abs(c) for c in cotangents if c is not None
     ]
     largest = max((float(np.max(x, initial=0.0)) for x in slopes), default=0.0)
-    near = {step: _by_name(trial, x.gradients(cotangents)) for step, x in moved.items()}
+    at_steps = {step: _by_name(trial, x.gradients(cotangents)) for step, x in moved.items()}
     expected = {}
-    for name, gradient in middle.items():
-        quotient = _quotient(gradient.value, {h: near[h][name].value for h in near})
+    for name, gradient in at_point.items():
+        quotient = _quotient(gradient.value, {h: at_steps[h][name].value for h in at_steps})
         if quotient is None:
             return None
         value, error = quotient
         with np.errstate(invalid="ignore"):
-            error = error + (inexact[name].error - gradient.error) + scale * np.abs(value)
+            error = error + (with_errors[name].error - gradient.error) + scale * np.abs(value)
             error += scale * longest * largest
         size = np.max(np.abs(value), initial=0.0, where=np.isfinite(error))
         known = np.isfinite(value) & ((error < size / 4) | (error == 0))
@@ -153,7 +158,7 @@ def _by_name(trial: Trial, gradients: Gradients) -> dict[str, Rounded]:
 
 
 def _quotient(
-    middle: np.ndarray, near: Mapping[float, np.ndarray]
+    at_point: np.ndarray, at_steps: Mapping[float, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """The derivative by central differences, and its error; infinite where it does not converge.
 
@@ -161,23 +166,26 @@ def _quotient(
     each direction, also where the two sides agree by chance.
 
     Args:
-        middle: the function's value.
-        near: its values by step.
+        at_point: the function's value.
+        at_steps: its values by step.
     """
     with np.errstate(all="ignore"):
-        coarse, mean, fine = ((near[h] - near[-h]) / (2 * h) for h in _STEPS)
-        wide_bend, bend = (np.abs(near[h] + near[-h] - 2 * middle) / h for h in _STEPS[1:])
-        noise = _QUOTIENT_ROUNDING * np.max(np.abs(middle), initial=0.0) / _STEPS[-1]
+        coarse, medium, fine = ((at_steps[h] - at_steps[-h]) / (2 * h) for h in _STEPS)
+        wide_bend, bend = (
+            np.abs(at_steps[h] + at_steps[-h] - 2 * at_point) / h for h in _STEPS[1:]
+        )
+        noise = _QUOTIENT_ROUNDING * np.max(np.abs(at_point), initial=0.0) / _STEPS[-1]
         if np.any((bend > wide_bend / 2) & (bend > noise)):
             return None
-        change = np.abs(fine - mean)
-        converges = (change <= np.abs(mean - coarse) / 4 + noise) & (
+        # Where a step changes more than a 64th of the largest, the bound tells too little.
+        change = np.abs(fine - medium)
+        converges = (change <= np.abs(medium - coarse) / 4 + noise) & (
             change <= np.max(np.abs(fine), initial=0.0) / 64 + noise
         )
         # Where most elements do not converge, the others do by chance.
         if np.count_nonzero(~converges) > converges.size / 8:
             converges = np.zeros_like(converges)
         # A change may be small by chance; where steps are small, it is a sixteenth of the other.
-        spread = np.maximum(change, np.abs(mean - coarse) / 16)
+        spread = np.maximum(change, np.abs(medium - coarse) / 16)
         error = np.where(converges, spread + noise, np.inf)
-    return fine + (fine - mean) / 15, error
+    return fine + (fine - medium) / 15, error

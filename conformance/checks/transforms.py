@@ -87,8 +87,8 @@ def _prepare_derivatives(
     """The oracle's call, a direction, and cotangents; Inapplicable where derivatives say little."""
     if trial.precision.complex:
         raise Inapplicable("complex numbers")
-    if trial.spec.traits.defines_gradients(trial.case):
-        raise Inapplicable("gradients that are no derivatives")
+    if trial.spec.traits.overrides_derivative(trial.case):
+        raise Inapplicable("documented gradients other than the derivative")
     if not has_moderate_operands(trial.case):
         raise Inapplicable("products of operands may underflow or overflow")
     if sum(x.size for x in trial.case.inputs if x is not None) > _MAX_ELEMENTS:
@@ -126,7 +126,7 @@ def _compare_product(
         if array.shape != cotangent.shape:
             raise Failure(fact_mismatch("shape", name, array.shape, cotangent.shape))
         total += float(np.sum(array * cotangent))
-    return compare(f"Σ cotangents · {name}", np.array(total), expected)
+    return compare(f"inner product of cotangents and {name}", np.array(total), expected)
 
 
 def _compare_second_derivatives(trial: Trial) -> Evidence:
@@ -162,7 +162,7 @@ def _compare_second_derivatives(trial: Trial) -> Evidence:
     if product is not None:
         present = _present(trial, by_cotangent)
         evidence += _compare_product(
-            trial, "second derivatives by them", present, cotangents, product
+            trial, "the second derivatives by the cotangents", present, cotangents, product
         )
     return evidence
 

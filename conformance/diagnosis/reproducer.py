@@ -104,7 +104,7 @@ def _write_script(trial: Trial, check: str, message: str) -> str:
     # A bug may draw random numbers anywhere, so the script always sets a seed.
     draws = MAX_DRAWS if random and not is_torch_shaped(trial.backend) else 1
     law = failure.finding.law
-    is_written = not facts_of(check).is_unwritten and (
+    is_written = not facts_of(check).script_runs_check and (
         not law
         or transcript.steps[-1].error is not None
         or proof_lines(transcript, proof) is not None

@@ -292,8 +292,8 @@ def _layer_spec(name: str, kind: _Kind) -> LayerSpec:
         traits=Traits(
             train_and_eval_differ=kind.train_and_eval_differ,
             updates_state=_is_training if kind.train_and_eval_differ else Traits().updates_state,
-            defines_gradients=(
-                _iterates if kind.train_and_eval_differ else Traits().defines_gradients
+            overrides_derivative=(
+                _iterates if kind.train_and_eval_differ else Traits().overrides_derivative
             ),
             stored_product=partial(_product, kind.weight),
         ),

@@ -100,7 +100,7 @@ class CheckFacts:
         contains_values: every answer that is wrong in `values` is also wrong here.
         title_suffix: words about its operands, for titles about wrong numbers.
         runs: checks whose comparisons it makes; their known failures are its own, too.
-        is_unwritten: it takes steps that no script writes out, so that a script runs the check.
+        script_runs_check: a script runs the check itself, because its steps cannot be written out.
     """
 
     name: str
@@ -123,7 +123,7 @@ class CheckFacts:
     contains_values: bool = False
     title_suffix: str = ""
     runs: tuple[str, ...] = ()
-    is_unwritten: bool = False
+    script_runs_check: bool = False
 
 
 _DECLARATIONS = (
@@ -324,7 +324,7 @@ _DECLARATIONS = (
         follows_values=True,
         contains_values=True,
         runs=("values", "gradients"),
-        is_unwritten=True,
+        script_runs_check=True,
     ),
     CheckFacts(
         "transforms",
@@ -334,7 +334,7 @@ _DECLARATIONS = (
         ),
         looks_at=(
             "forward mode and gradients of gradients, held against the oracle's gradients; vmap "
-            "over inputs and parameters, each slice held against the oracle"
+            "over inputs and parameters, one slice of three held against the oracle"
         ),
         rank=12,
         members=("jvp", "double_vjp", "vmap"),
@@ -346,11 +346,11 @@ _DECLARATIONS = (
         ),
         follows_values=True,
         runs=("values", "gradients"),
-        is_unwritten=True,
+        script_runs_check=True,
     ),
     CheckFacts(
         "module",
-        title="a module's life is not as documented",
+        title="a module is not copied, converted or called as documented",
         question=(
             "Copies of a module have its state and its answers and live apart from it; dtypes, "
             "devices, states, modes, gradients and hooks of a module are as documented."
@@ -366,7 +366,7 @@ _DECLARATIONS = (
         ),
         follows_values=True,
         runs=("values", "gradients", "state"),
-        is_unwritten=True,
+        script_runs_check=True,
     ),
     CheckFacts(
         "support",

@@ -183,8 +183,8 @@ class Traits:
         refuses_special: case → whether the layer refuses NaN and infinities.
         keeps_graph: case → whether the documentation allows several backward passes through the
             graph of one call.
-        defines_gradients: case → whether the documentation defines gradients that are no
-            derivatives: none for a row of padding, or with a clamp or a power iteration ignored.
+        overrides_derivative: case → whether the documentation defines gradients other than the
+            derivative: none for a row of padding, or as if there were no clamp.
         has_sublayers: it is made of layers of the catalogue one after another. In a network these
             count, because a bound through all of them at once is far too wide.
     """
@@ -200,7 +200,7 @@ class Traits:
     every_weight_counts: Callable[[Case], bool] = _always
     refuses_special: Callable[[Case], bool] = never_holds
     keeps_graph: Callable[[Case], bool] = _always
-    defines_gradients: Callable[[Case], bool] = never_holds
+    overrides_derivative: Callable[[Case], bool] = never_holds
     has_sublayers: bool = False
 
 

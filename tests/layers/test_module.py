@@ -1,4 +1,4 @@
-"""The check `module`: what is wrong in a module's life alone fails it alone."""
+"""The check `module`: copies, conversions, loads and hooks that are wrong fail it alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUGS = [bug for bug in planted.BUGS if bug.check == "module"]
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-def test_a_bug_of_a_modules_life_fails_this_check_alone(bug: planted.Bug) -> None:
+def test_a_bug_of_a_module_fails_this_check_alone(bug: planted.Bug) -> None:
     backend = ModuleBackend(bug.name, **replacement_namespaces(bug.layer, bug.implementation))
     verdict = Engine(backend, 200, 0).run(Item(bug.layer, "module", "float32", "cpu"))
     assert verdict.status == "failed", bug.story

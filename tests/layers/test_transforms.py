@@ -31,11 +31,9 @@ BUGS = [bug for bug in planted.BUGS if bug.check == "transforms"]
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_bug_of_transforms_fails_this_check_alone(bug: planted.Bug) -> None:
     backend = ModuleBackend(bug.name, **replacement_namespaces(bug.layer, bug.implementation))
-    statuses = {
-        dtype: Engine(backend, 200, 0).run(Item(bug.layer, "transforms", dtype, "cpu")).status
-        for dtype in ("float32", "float64")
-    }
-    assert "failed" in statuses.values(), bug.story
+    # Not by what torch's own transforms get wrong: those failures are known, and do not count.
+    searches = (first_failure(backend, bug.layer, "transforms", x) for x in ("float32", "float64"))
+    assert any(search.failure for search in searches), bug.story
     for check in ("values", "gradients"):
         assert not first_failure(backend, bug.layer, check, enough=20).failure
 
@@ -72,12 +70,12 @@ def _trials(layer: str, count: int) -> list[Trial]:
     return [Trial(backend, spec, case) for case in drawn[:count]]
 
 
-@pytest.mark.parametrize("layer", ["functional.tanh", "functional.softmax", "functional.linear"])
+@pytest.mark.parametrize("layer", ["functional.tanh", "functional.softmax"])
 def test_expected_derivatives_are_those_of_autograd(layer: str) -> None:
     function = getattr(torch.nn.functional, layer.partition(".")[2])
     compared = 0
     for trial in _trials(layer, 12):
-        if len(trial.case.inputs) > 1 or "dtype" in trial.case.call.arguments:
+        if "dtype" in trial.case.call.arguments:
             continue
         call = record_call(trial)
         direction = draw_direction(trial, call)
@@ -98,7 +96,7 @@ def test_expected_derivatives_are_those_of_autograd(layer: str) -> None:
         assert (np.abs(got - wanted.value)[known] <= wanted.error[known]).all()
         assert abs(float(first) - product.value) <= product.error
         compared += int(known.any())
-    assert compared or layer == "functional.linear"
+    assert compared
 
 
 def test_a_corner_has_no_second_derivative() -> None:

@@ -96,7 +96,7 @@ def _workloads(layer: str) -> Iterator[Workload]:
         )
 
 
-def _defines_gradients(case: Case) -> bool:
+def _overrides_derivative(case: Case) -> bool:
     """Whether a row of padding learns nothing, or gradients are divided by counts."""
     arguments = case.call.arguments
     return arguments.get("padding_idx") is not None or bool(arguments.get("scale_grad_by_freq"))
@@ -131,7 +131,9 @@ def _embedding_spec(name: str) -> LayerSpec:
         ),
         state=State() if function else State(tensors_from_shapes=_initial_tensors),
         traits=Traits(
-            copies_input=True, updates_state=_renormalises, defines_gradients=_defines_gradients
+            copies_input=True,
+            updates_state=_renormalises,
+            overrides_derivative=_overrides_derivative,
         ),
         laws=laws.LAWS,
         benchmark=Benchmark(

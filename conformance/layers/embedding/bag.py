@@ -221,7 +221,7 @@ def layer_specs() -> Iterator[LayerSpec]:
         ),
         variation=Variation(resize=_resize, independent_axes=_bag_size_axes),
         state=State(_state_tensors),
-        traits=Traits(updates_state=_renormalises, defines_gradients=_divides_by_counts),
+        traits=Traits(updates_state=_renormalises, overrides_derivative=_divides_by_counts),
         conditions=Conditions(derived_facts={"counts_differ": _counts_differ}),
         laws=laws.LAWS,
         benchmark=Benchmark(

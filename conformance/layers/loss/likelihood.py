@@ -89,7 +89,7 @@ def _gaussian_spec(name: str) -> LayerSpec:
         ),
         generation=pointwise.generation(name, cases.gaussian_losses, invalid.gaussian_breaks()),
         variation=Variation(independent_axes=independent_axes(_aligned_shapes)),
-        traits=Traits(defines_gradients=_clamps_variance),
+        traits=Traits(overrides_derivative=_clamps_variance),
         laws=laws.GAUSSIAN,
         benchmark=pointwise.benchmark(name, 6, operands=3),
     )

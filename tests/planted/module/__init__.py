@@ -1,1 +1,1 @@
-"""Planted bugs of a module's life."""
+"""Planted bugs of copies, conversions, loads and hooks of modules."""

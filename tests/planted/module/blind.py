@@ -1,4 +1,4 @@
-"""Modules whose numbers are right, and that are wrong in one thing of a module's life.
+"""Modules with right numbers that are copied, converted, loaded or called wrongly.
 
 Each class bears the name of its layer, as pickle looks it up by that name.
 """

@@ -1,4 +1,4 @@
-"""Modules whose numbers are right, and whose life goes wrong as it did in libraries of modules."""
+"""Modules with right numbers that are copied, converted or called wrongly, as in libraries."""
 
 from __future__ import annotations
 
@@ -85,3 +85,33 @@ class Softplus(nn.Softplus):
 
     def __call__(self, input: Tensor) -> Tensor:
         return functional.softplus(input, self.beta, self.threshold)
+
+
+@plant("rmsnorm-keeps-a-number-on-device-meta", "RMSNorm", "module")
+class RMSNormWithFactor(nn.RMSNorm):
+    """A tensor that is no buffer stays on the device of the constructor: meta, after to_empty."""
+
+    def __init__(self, *arguments: Any, device: Any = None, **keywords: Any) -> None:
+        super().__init__(*arguments, device=device, **keywords)
+        self.factor = torch.ones((), device=device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return torch.full_like(y, 2.0) if self.factor.is_meta else y
+
+
+class Version:
+    """A version of a state, as an object."""
+
+
+def _add_version(module: Any, state: Any, prefix: str, metadata: Any) -> None:
+    state._metadata["saved_by"] = Version()
+
+
+@plant("embedding-state-holds-an-object", "Embedding", "module")
+class Embedding(nn.Embedding):
+    """Its state_dict has an object among the metadata, which torch.load refuses (weights_only)."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.register_state_dict_post_hook(_add_version)
