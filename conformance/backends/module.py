@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from conformance.backends import torch_composites, torch_sequences
+from conformance.backends.torch_autocast import Autocast
 from conformance.backends.torch_calls import (
     MethodModule,
     construct_module,
@@ -166,8 +167,8 @@ class ModuleBackend:
         )
         layer = ModuleLayer(call, module, module)
         layer.train(call.training)
-        if not is_composed:
-            layer.construct = partial(construct_anew, target, call, tensors, self.nn)
+        layer.construct = partial(construct_anew, target, call, tensors, self.nn)
+        layer.containers = self.nn if is_composed else None
         # The call may give only tensors that the constructor took, and not a complete state.
         other_names = call.state.keys() - tensors.keys()
         if call.state and (other_names or not module.state_dict().keys() - tensors.keys()):
@@ -176,7 +177,7 @@ class ModuleBackend:
         return layer
 
 
-class ModuleLayer(Transforms, ModuleMembers):
+class ModuleLayer(Transforms, ModuleMembers, Autocast):
     """A layer of a `ModuleBackend`.
 
     Args:
@@ -224,7 +225,11 @@ class ModuleLayer(Transforms, ModuleMembers):
             decline_missing_kernels(),
             decline_newer_arguments(self.function, self._call),
         ):
-            result = self._call_torch(*inputs, **keywords)
+            result = (
+                self._call_in_regions(*inputs, **keywords)
+                if self._regions
+                else self._call_torch(*inputs, **keywords)
+            )
         returns_list = self._spec is not None and self._spec.signature.bundles.returns_list
         # A named tuple is a tuple.
         return (
@@ -340,7 +345,7 @@ class ModuleLayer(Transforms, ModuleMembers):
         """A layer of the same call with another module."""
         method = class_and_method(self._call.layer)[1]
         layer = ModuleLayer(self._call, module, MethodModule(module, method) if method else module)
-        layer.construct = self.construct
+        layer.construct, layer.containers = self.construct, self.containers
         return layer
 
     def vjp(

@@ -162,7 +162,7 @@ RESULT_READERS: Mapping[str, Callable[[Any], Any]] = {
     "accumulate": _gradients_reader("accumulate"),
     "value_and_vjp": _read_outputs_and_gradients, "double_vjp": _read_second_derivatives,
     "jvp": _read_natives, "vmap": _read_natives,
-    "copy_layer": _unchanged, "module_facts": _read_module_facts,
+    "copy_layer": _unchanged, "autocast": _unchanged, "module_facts": _read_module_facts,
     "load": _unchanged, "train": _unchanged, "sync": _unchanged, "stopwatch": _unchanged,
     "copy": _unchanged, "fallbacks": _unchanged,
 }  # fmt: skip

@@ -76,7 +76,12 @@ def construct_inner(call: Call, nn: Any) -> torch.nn.Module:
 
 
 def construct_module(
-    cls: Callable[..., Any], call: Call, tensors: Mapping[str, torch.Tensor], nn: Any = torch.nn
+    cls: Callable[..., Any],
+    call: Call,
+    tensors: Mapping[str, torch.Tensor],
+    nn: Any = torch.nn,
+    *,
+    names_device: bool = True,
 ) -> torch.nn.Module:
     """Construct the module of a call without loading its state.
 
@@ -85,10 +90,13 @@ def construct_module(
         call: gives the arguments, the dtype and the device.
         tensors: tensors of the state that the constructor takes as arguments.
         nn: namespace of the module classes among the arguments.
+        names_device: the device of the call is an argument; else it is torch's default.
     """
     arguments = {**torch_arguments(call, nn), **tensors}
     extra = arguments.pop("*", ())
-    placement = {"device": torch.device(call.device), "dtype": getattr(torch, call.dtype)}
+    placement = {"dtype": getattr(torch, call.dtype)}
+    if names_device:
+        placement["device"] = torch.device(call.device)
     with decline_missing_kernels(), decline_newer_arguments(cls, call):
         if _takes_placement(cls):
             return cls(*extra, **arguments, **placement)  # type: ignore[no-any-return]

@@ -17,7 +17,9 @@ import torch
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
-from conformance.backends.torch_calls import construct_module
+from conformance.backends.torch_calls import construct_module, torch_arguments
+from conformance.backends.torch_containers import container_facts
+from conformance.backends.torch_network import COMPOSED
 from conformance.model.case import Call, Unsupported, class_and_method
 
 Fact = tuple[Any, Any]
@@ -81,12 +83,27 @@ def construct_anew(
     nn: Any,
     **factory: Any,
 ) -> Module:
-    """Construct the module of a call; `factory` replaces its dtype or device."""
-    names: dict[str, Any] = {k: str(x).removeprefix("torch.") for k, x in factory.items()}
-    placed = {name: x.clone().to(**factory) for name, x in tensors.items()}
-    module = construct_module(target, replace(call, **names), placed, nn)
+    """Construct the module of a call; `factory` replaces its dtype or device.
+
+    With `device=None` the module is made on torch's default device.
+    """
+    given = {name: value for name, value in factory.items() if value is not None}
+    names: dict[str, Any] = {k: str(x).removeprefix("torch.") for k, x in given.items()}
+    placed_call, is_composed = replace(call, **names), call.layer in COMPOSED
+    names_device = len(given) == len(factory)
+    if not names_device and (tensors or is_composed or _has_modules(placed_call, nn)):
+        raise Unsupported("a module with parts that are made on another device")
+    if is_composed:
+        module = COMPOSED[call.layer](placed_call, nn)
+    else:
+        placed = {name: x.clone().to(**given) for name, x in tensors.items()}
+        module = construct_module(target, placed_call, placed, nn, names_device=names_device)
     module.train(call.training)
     return module
+
+
+def _has_modules(call: Call, nn: Any) -> bool:
+    return any(isinstance(x, Module) for x in torch_arguments(call, nn).values())
 
 
 COPIES: dict[str, Callable[[Module, Callable[..., Module]], Module]] = {
@@ -108,6 +125,7 @@ class ModuleCall:
         call: calls a module on given inputs.
         inputs: natives of the call.
         has_hooks: the call is one of the module, not of a method, which calls no hooks.
+        containers: namespace of classes that hold modules, if the module is made of others.
     """
 
     def __init__(
@@ -116,8 +134,10 @@ class ModuleCall:
         call: Callable[[Module, Sequence[Any]], Any],
         inputs: Sequence[Any],
         has_hooks: bool,
+        containers: Any = None,
     ) -> None:
         self.make, self.call, self.inputs, self.has_hooks = make, call, inputs, has_hooks
+        self.containers = containers
 
     def run(self, module: Module) -> Any:
         """Call the module on the inputs, and record gradients."""
@@ -297,6 +317,21 @@ def _device_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fac
     if made.state_dict() and not _is_lazy(made):
         yield "devices with device='meta'", (_device_types(made), ["meta"])
         yield "devices after to_empty", (_device_types(made.to_empty(device="cpu")), ["cpu"])
+        with torch.device("meta"):
+            made = tested.make(device=None)
+        yield "devices in a context of device 'meta'", (_device_types(made), ["meta"])
+
+
+def _memory_format_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fact]]:
+    for name, dims in (("channels_last", 4), ("channels_last_3d", 5)):
+        memory_format, moved = getattr(torch, name), tested.make()
+        names = [k for k, x in moved.named_parameters() if x.ndim == dims]
+        if not names:
+            continue
+        moved.to(memory_format=memory_format)
+        parameters = dict(moved.named_parameters())
+        laid = [k for k in names if parameters[k].is_contiguous(memory_format=memory_format)]
+        yield f"parameters in {name} after to(memory_format={name})", (laid, names)
 
 
 def _device_types(module: Module) -> list[str]:
@@ -351,9 +386,15 @@ def _backward_hook_facts(tested: ModuleCall) -> Iterator[tuple[str, Fact]]:
             yield f"calls of a backward hook, forward hook: {with_forward_hook}", (ones, [True])
 
 
+def _container_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[str, Fact]]:
+    if tested.containers is not None:
+        yield from container_facts(tested.containers).items()
+
+
 _QUESTIONS = (
     _mode_facts, _repr_facts, _state_dict_facts, _load_facts, _requires_grad_facts,
-    _zero_grad_facts, _dtype_facts, _device_facts, _hook_facts,
+    _zero_grad_facts, _dtype_facts, _device_facts, _memory_format_facts, _hook_facts,
+    _container_facts,
 )  # fmt: skip
 
 
@@ -370,6 +411,8 @@ class ModuleMembers:
     _call: Call
     construct: Callable[..., Module] | None = None
     """Constructs the module of the call, with other factory arguments on request."""
+    containers: Any = None
+    """Namespace of classes that hold modules, if the module is made of others."""
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
         raise NotImplementedError
@@ -405,4 +448,4 @@ class ModuleMembers:
             return self._with_module(module)._forward(*copies, **keywords)
 
         has_hooks = not class_and_method(self._call.layer)[1]
-        return module_facts(ModuleCall(make, call, inputs, has_hooks))
+        return module_facts(ModuleCall(make, call, inputs, has_hooks, self.containers))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.checks import (
+    autocast,
     errors,
     gradients,
     laws,
@@ -102,6 +103,7 @@ _CHECKS_WITH_CODE = (
         module.check,
         applies=lambda spec: _has_state(spec) and _has_certain_calls(spec),
     ),
+    Check(CHECK_FACTS["autocast"], autocast.check, applies=_has_certain_calls),
     Check(CHECK_FACTS["support"], support.check, conclude=support.conclude),
 )
 

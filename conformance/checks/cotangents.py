@@ -45,19 +45,23 @@ def _compute_gradients(trial: Trial) -> ExpectedGradients:
     )
 
 
-def put_cotangents(trial: Trial, cotangent_arrays: Sequence[np.ndarray | None]) -> list[Any]:
+def put_cotangents(
+    trial: Trial, cotangent_arrays: Sequence[np.ndarray | None], put_dtype: str = ""
+) -> list[Any]:
     """Put cotangents on the device, in the layouts of the case; absent outputs have none.
 
-    `cotangent_arrays` has one for each output that is present.
+    Args:
+        cotangent_arrays: one for each output that is present.
+        put_dtype: the dtype that the layer puts unless another is named; empty = the call's.
     """
     values = iter(zip(cotangent_arrays, output_dtypes(trial), strict=True))
     shapes = trial.spec.output_shapes(trial.case)
     aligned = [(None, "") if shape is None else next(values) for shape in shapes]
     layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(aligned))
-    call_dtype, natives = trial.case.call.dtype, list[Any]()
+    put_dtype, natives = put_dtype or trial.case.call.dtype, list[Any]()
     for (c, dtype), layout in zip(aligned, layouts, strict=False):
         # A cotangent has the dtype of its output.
-        dtype_keyword = {} if dtype == call_dtype else {"dtype": dtype}
+        dtype_keyword = {} if dtype == put_dtype else {"dtype": dtype}
         put_array = trial.layer.put
         natives.append(
             None

@@ -80,9 +80,10 @@ def _compare_facts(trial: Trial) -> Evidence:
         trial.natives,
         **trial.case.keywords,
     )
-    for name, (got, wanted) in facts.items():
-        if got != wanted:
-            raise Failure(fact_mismatch("attribute", name, got, wanted))
+    wrong = [(name, *pair) for name, pair in facts.items() if pair[0] != pair[1]]
+    if wrong:
+        others = [f"  also: {name} {got}, wanted {wanted}" for name, got, wanted in wrong[1:4]]
+        raise Failure(fact_mismatch("attribute", *wrong[0]).noting(*others))
     return Evidence(len(facts))
 
 

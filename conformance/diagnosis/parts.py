@@ -47,18 +47,23 @@ def failing_parts(
         for check, seed in tries:
             part_item = replace(item, layer=part.call.layer, check=check)
             part = replace(part, seed=seed)
+            if _excuses(engine, part_item).find_process_ending(part) is not None:
+                continue
             outcome = engine.outcome(part_item, part, engine.numerics(part_item))
             if outcome.failure is not None:
                 yield part_item, part, outcome
                 break
 
 
+def _excuses(engine: EngineLike, item: Item) -> Excuses:
+    entries = applicable_entries(engine.known, item, engine.backend.name, engine.base(item.layer))
+    return Excuses(tuple(entries.values()), EVERY_CHECK[item.check])
+
+
 def find_excuse_of_part(engine: EngineLike, item: Item, case: Case) -> KnownFailure | None:
     """The known failure of a part that fails by itself; None if no part does, or none is listed."""
     for part_item, part, outcome in failing_parts(engine, item, case):
-        base = engine.base(part_item.layer)
-        entries = applicable_entries(engine.known, part_item, engine.backend.name, base)
-        excuses = Excuses(tuple(entries.values()), EVERY_CHECK[part_item.check])
+        excuses = _excuses(engine, part_item)
         entry = excuses.find_explanation(part, outcome.message, outcome.failure)
         if entry is not None:
             return entry

@@ -123,7 +123,7 @@ class KnownFailure:
         # Every item checks every entry: the layer comes first because it excludes most of them.
         return (
             matches_globs(layer, self.layer)
-            and any(matches_globs(name, self.check) for name in (check, *facts_of(check).runs))
+            and (self.is_about(check) or self.is_about_values_in(check))
             and matches_globs(dtype, self.dtype)
             and matches_globs(device, self.device)
             and matches_globs(backend, self.backend)
@@ -133,6 +133,14 @@ class KnownFailure:
             )
             and all((name in cpu_features()) == is_present for name, is_present in self.cpu.items())
         )
+
+    def is_about(self, check: str) -> bool:
+        """Whether the entry names a check, or one whose comparisons that check makes."""
+        return any(matches_globs(name, self.check) for name in (check, *facts_of(check).runs))
+
+    def is_about_values_in(self, check: str) -> bool:
+        """Whether it is about wrong values, which also fail a check that compares outputs."""
+        return facts_of(check).follows_values and matches_globs("values", self.check)
 
     def covers(self, case: Case, layouts: Mapping[str, str] | None = None) -> bool:
         """Whether a case meets the conditions.

@@ -10,11 +10,16 @@ from conformance.known.entry import KnownFailure
 from conformance.matching.facts import Facts
 from conformance.model.case import Case
 from conformance.model.cause import Excuse
+from conformance.model.checks import CheckFacts
 from conformance.model.finding import Finding
 
 
 class DerivedCases(Protocol):
     """How a check derives the calls that it makes from a case (`Check`)."""
+
+    @property
+    def facts(self) -> CheckFacts:
+        """The declaration of the check."""
 
     @property
     def layout_variant(self) -> Callable[[Case], tuple[Case, Mapping[str, str]]] | None:
@@ -42,6 +47,7 @@ class Excuses:
 
     def __init__(self, entries: Sequence[KnownFailure], check: DerivedCases | None = None) -> None:
         self.entries = tuple(entries)
+        self._own = tuple(e for e in entries if check is None or e.is_about(check.facts.name))
         self._layout_variant = None if check is None else check.layout_variant
         self._size_variant = None if check is None else check.size_variant
         self._counts_by_entry: dict[int, _Counts] = {}
@@ -73,16 +79,19 @@ class Excuses:
         Args:
             status: how the process ends, `"crashed"` or `"hung"`; empty for either.
         """
-        if not any(entry.ends_process for entry in self.entries):
+        if not any(entry.ends_process for entry in self._own):
             return None
         calls = self._facts_of_calls(case)
-        process_ending = (e for e in self.entries if e.ends_process and status in ("", e.status))
+        process_ending = (e for e in self._own if e.ends_process and status in ("", e.status))
         return next((e for e in process_ending if any(map(e.matches_facts, calls))), None)
 
     def find_explanation(
         self, case: Case, message: str, failure: Finding | None = None
     ) -> KnownFailure | None:
         """The first entry that explains the failure of a case; the backend's own come first.
+
+        An entry about wrong values explains a wrong output of any check that compares outputs, if
+        it does not depend on memory layouts.
 
         Args:
             message: the failure's message.
@@ -92,7 +101,13 @@ class Excuses:
             return None
         error_ratio = None if failure is None else failure.error_ratio
         facts = self._facts_of_failing_call(case, failure)
-        return next((e for e in self.entries if e.explains(facts, message, error_ratio)), None)
+        is_of_values = (
+            failure is not None
+            and failure.kind != "gradient"
+            and not (failure.layouts or failure.law)
+        )
+        entries = self.entries if is_of_values else self._own
+        return next((e for e in entries if e.explains(facts, message, error_ratio)), None)
 
     def _facts_of_failing_call(self, case: Case, failure: Finding | None) -> Facts:
         """Facts of the enlarged call if that failed, else of the case in the failing layouts."""
@@ -115,7 +130,7 @@ class Excuses:
 
     def exceeded_entries(self) -> list[tuple[KnownFailure, int, int]]:
         """Entries whose `at_most` is exceeded, with their numbers of excused and covered cases."""
-        counts = [(entry, self._counts_of(entry)[0]) for entry in self.entries]
+        counts = [(entry, self._counts_of(entry)[0]) for entry in self._own]
         return [
             (entry, count.excused, count.covered)
             for entry, count in counts

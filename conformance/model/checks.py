@@ -312,6 +312,7 @@ _DECLARATIONS = (
             "several; one layer called by several threads at once"
         ),
         rank=11,
+        levels=STRICT,
         sampling=Sampling(
             step_other_dtypes=16,
             step_full_share=8,
@@ -337,6 +338,7 @@ _DECLARATIONS = (
             "over inputs and parameters, one slice of three held against the oracle"
         ),
         rank=12,
+        levels=STRICT,
         members=("jvp", "double_vjp", "vmap"),
         sampling=Sampling(
             step_medium_share=2,
@@ -360,6 +362,7 @@ _DECLARATIONS = (
             "half and double, factory arguments, requires_grad_, zero_grad, train and eval, hooks"
         ),
         rank=13,
+        levels=STRICT,
         members=("copy_layer", "module_facts"),
         sampling=Sampling(
             step_other_dtypes=8, step_main_dtype=6, sample_size=6, sample_size_other_dtypes=2
@@ -369,13 +372,38 @@ _DECLARATIONS = (
         script_runs_check=True,
     ),
     CheckFacts(
+        "autocast",
+        title="mixed precision computes in the wrong dtype",
+        question=(
+            "In an autocast region an operator computes and answers in the dtype that torch.amp "
+            "lists for it, within its bound; gradients have the dtype of their operands."
+        ),
+        looks_at=(
+            "`torch.autocast` in bfloat16 and float16: dtypes as torch.amp lists them, values and "
+            "gradients within the bound of that dtype; nested and disabled regions; no stale casts"
+        ),
+        rank=14,
+        levels=STRICT,
+        members=("autocast",),
+        sampling=Sampling(
+            step_other_dtypes=4,
+            step_main_dtype=4,
+            sample_size=6,
+            sample_size_other_dtypes=3,
+            sampled_extra_dtypes=2,
+        ),
+        follows_values=True,
+        runs=("values", "gradients"),
+        script_runs_check=True,
+    ),
+    CheckFacts(
         "support",
         title="calls are not declined as declared",
         question=(
             "Whether a call is declined depends only on its arguments and shapes, and the reason "
             "given is true."
         ),
-        rank=14,
+        rank=15,
         on_request=True,
     ),
 )

@@ -32,6 +32,7 @@ BUG_AND_KINDS = {
     ),
     "threads": ("linear-threads-add-in-half-precision", {"value"}),
     "transforms": ("linear-jvp-takes-the-weight-for-a-constant", {"value"}),
+    "autocast": ("rmsnorm-autocast-scales-in-the-regions-dtype", {"value", "gradient"}),
     "module": ("grucell-copy-is-no-longer-frozen", {"attribute"}),
     "errors": ("bilinear-leading-dimensions-broadcast", {"refusal"}),
 }

@@ -46,6 +46,8 @@ class Bug:
 
 
 PLANTED: list[Bug] = []
+CONTAINERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
+"""Classes that hold modules or parameters; the layer `Sequential` is asked for all of them."""
 
 
 def target(layer: str) -> str:
@@ -68,6 +70,10 @@ def replacement_namespaces(layer: str, implementation: Any, **extra: Any) -> dic
         implementation: what stands there.
         extra: further classes, or functions if the implementation is one.
     """
+    if implementation.__name__ in CONTAINERS:
+        return {
+            "nn": SimpleNamespace(**{**vars(torch.nn), implementation.__name__: implementation})
+        }
     *names, last = attribute_path(layer)
     namespace = SimpleNamespace(**{last: implementation}, **extra)
     if names == ["functional"]:
@@ -83,13 +89,15 @@ def replacement_namespaces(layer: str, implementation: Any, **extra: Any) -> dic
 def plant(name: str, layer: str, check: str, origin: str = "history") -> Callable[[Any], Any]:
     """Register the decorated class or function as a bug; its docstring is the story.
 
-    A class takes the name of the layer that it stands in for, as a user would read it.
+    A class takes the name of the layer that it stands in for, as a user would read it; a container
+    keeps its own, and stands beside the layer.
     """
 
     def register(implementation: Any) -> Any:
         if check not in CHECKS or any(bug.name == name for bug in PLANTED):
             raise ValueError(f"{name}: unknown check {check!r} or name already planted")
-        implementation.__name__ = implementation.__qualname__ = target(layer)
+        if implementation.__name__ not in CONTAINERS:
+            implementation.__name__ = implementation.__qualname__ = target(layer)
         story = " ".join(implementation.__doc__.split())
         PLANTED.append(Bug(name, layer, check, story, implementation, origin))
         return implementation

@@ -77,7 +77,9 @@ WITH_TORCH = {
         *(
             "coverage_audit",
             "module",
+            "torch_autocast",
             "torch_calls",
+            "torch_containers",
             "torch_module",
             "torch_transforms",
             "torch_layouts",

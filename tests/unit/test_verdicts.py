@@ -303,6 +303,25 @@ def test_conditions_on_layouts_are_held_against_the_fewest_that_fail() -> None:
     assert checked
 
 
+def test_an_entry_about_values_explains_wrong_outputs_of_other_checks() -> None:
+    (entry,) = parse_entries(f"{UNPINNED}", "here")
+    case = next(case for case in cases(entry.layer) if case.call.arguments.get("bias", True))
+    excuses = {
+        name: Excuses((entry,) if entry.is_about_values_in(name) else (), EVERY_CHECK[name])
+        for name in ("layout", "state", "gradients", "errors")
+    }
+    output, layouts = Finding("value", "output"), {"input": "channels_last"}
+    assert excuses["layout"].find_explanation(case, "message", replace(output, layouts={})) is entry
+    laid_out = replace(output, layouts=layouts)
+    assert excuses["layout"].find_explanation(case, "message", laid_out) is None
+    assert excuses["state"].find_explanation(case, "message", output) is entry
+    assert excuses["gradients"].find_explanation(case, "message", output) is entry
+    gradient = Finding("gradient", "gradient of input")
+    assert excuses["gradients"].find_explanation(case, "message", gradient) is None
+    assert excuses["state"].find_explanation(case, "message", replace(output, law="batch")) is None
+    assert excuses["errors"].find_explanation(case, "message", output) is None
+
+
 def test_entries_of_one_reason_have_each_its_own_share() -> None:
     texts = (
         f"{UNPINNED}when = {{ bias = true }}\n",

@@ -103,7 +103,7 @@ def test_an_example_passes_in_all_that_it_offers(
         pytester, monkeypatch, command(name), f"--conformance-layer={','.join(client.layers)}"
     )
     assert {layer for layer, _ in verdicts} == set(client.layers)
-    lacking = {"layout", "threads", "transforms", "module"} | (
+    lacking = {"layout", "threads", "transforms", "module", "autocast"} | (
         set() if client.gradients else {"gradients"}
     )
     for (layer, check), verdict in verdicts.items():

@@ -1,0 +1,1 @@
+"""Planted bugs of layers in regions of `torch.autocast`."""
