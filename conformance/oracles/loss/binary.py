@@ -101,7 +101,9 @@ def _loss_slope(x: Rounded, y: Rounded) -> tuple[Rounded, np.ndarray]:
     low = clamped & (x.value < 0.5) & (y.value == 0)
     high = clamped & (x.value >= 0.5) & (y.value == 1)
     value = np.where(clamped, np.where(low, 0.5, np.where(high, -0.5, 0.0)), slope.value)
-    half_range = 0.5 + 4 * x.precision.unit  # 1/(1 − x) of such an x, rounded
+    # 1/(1 − d) at the distance d from the end, 1 + d to first order, rounded.
+    distance = np.minimum(np.abs(x.value), np.abs(1.0 - x.value))
+    half_range = 0.5 + 2 * distance + 4 * x.precision.unit
     error = np.where(clamped, np.where(low | high, half_range, np.inf), slope.error)
     return Rounded(value, error, x.precision), clamped
 
