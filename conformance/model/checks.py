@@ -341,7 +341,9 @@ _DECLARATIONS = (
         levels=STRICT,
         members=("jvp", "double_vjp", "vmap"),
         sampling=Sampling(
+            step_full_share=4,
             step_medium_share=2,
+            step_main_dtype=2,
             sample_size=8,
             sample_size_other_dtypes=2,
             sampled_extra_dtypes=3,
@@ -359,7 +361,8 @@ _DECLARATIONS = (
         ),
         looks_at=(
             "for modules of torch's kind: deepcopy, pickle, torch.save, to_empty, load_state_dict; "
-            "half and double, factory arguments, requires_grad_, zero_grad, train and eval, hooks"
+            "half and double, factory arguments, requires_grad_, zero_grad, train and eval, hooks; "
+            "containers"
         ),
         rank=13,
         levels=STRICT,
