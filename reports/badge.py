@@ -7,6 +7,7 @@ from conformance.reports.results import Run
 from conformance.reports.text import cut, share
 from markupsafe import escape
 
+from conformance.model.bits import CAUSES, differing_bits, sum_bits
 from conformance.model.plain_text import visible
 
 # White text on each colour has a contrast of at least 4.5.
@@ -31,7 +32,7 @@ def badge(run: Run) -> str:
     grade = f", grade {totals.letter}" if totals.letter else ""
     labels = {
         summary.CONFORMANT: _standard_label(outcome.claim, run.identity.standard)
-        or f"{share(passed, totals.items)} of {totals.items} passed{grade}",
+        or f"{share(passed, totals.items)} of {totals.items} passed{grade}{_bits(run)}",
         summary.NOT_CONFORMANT: f"{sum(totals.statuses.get(s, 0) for s in summary.BAD)} failing",
         summary.INCOMPLETE: "incomplete",
         summary.NOTHING_PASSED: "nothing passed",
@@ -43,6 +44,12 @@ def badge(run: Run) -> str:
     }[name]
     label = f"nn-conformance {visible(cut(run.identity.backend, 30))}"
     return _draw_badge(label, labels, COLOURS[name])
+
+
+def _bits(run: Run) -> str:
+    """Whether no cause changed a bit, if all were looked at."""
+    bits = sum_bits(verdict.bits for verdict in run.verdicts)
+    return ", same bits" if bits.keys() == CAUSES.keys() and not differing_bits(bits) else ""
 
 
 def _standard_label(claim: str, standard: str) -> str:

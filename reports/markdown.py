@@ -9,6 +9,7 @@ from conformance.reports.grades import letter
 from conformance.reports.results import Run
 from conformance.reports.text import cut, grouped, ratio, share
 
+from conformance.model.bits import describe_bits, sum_bits
 from conformance.model.grades import GRADES
 from conformance.model.plain_text import visible
 
@@ -55,9 +56,14 @@ def _numbers(run: Run, totals: summary.Totals) -> str:
     return (
         f"{grouped(totals.checked)} of {grouped(totals.drawn)} examples checked "
         f"({share(totals.checked, totals.drawn)}), {grouped(totals.comparisons)} numbers compared, "
-        f"largest error ÷ bound {ratio(totals.margin)}{_grade(totals)}. "
+        f"largest error ÷ bound {ratio(totals.margin)}{_grade(totals)}. {_bits(run)}"
         f"Profile {_plain_text(run.identity.profile)}, seed {run.identity.seed}."
     )
+
+
+def _bits(run: Run) -> str:
+    text = describe_bits(sum_bits(verdict.bits for verdict in run.verdicts))
+    return f"{text[:1].upper()}{text[1:]}. " if text else ""
 
 
 def _grade(totals: summary.Totals) -> str:

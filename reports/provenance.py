@@ -9,6 +9,8 @@ from typing import Any
 from conformance.reports.results import Run
 from conformance.reports.text import duration, grouped
 
+from conformance.model.bits import describe_bits, sum_bits
+
 
 def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     """Everything that produced the run, as groups of (term, value) pairs."""
@@ -16,7 +18,7 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     finished = run.footer.finished if run.footer else "not finished"
     took = duration(run.footer.seconds) if run.footer else "unknown, no last line"
     return [
-        ("Backend", [("name", identity.backend), *_pairs(identity.info)]),
+        ("Backend", [("name", identity.backend), *_pairs(identity.info), *_bits(run)]),
         *_hits(run),
         (
             "Versions",
@@ -69,6 +71,12 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Numerics declared by the backend", _numerics(run)),
         ("Options", _pairs(identity.options) or [("options", "none given")]),
     ]
+
+
+def _bits(run: Run) -> list[tuple[str, str]]:
+    """When the bits of its answers are the same; empty if the run did not ask."""
+    text = describe_bits(sum_bits(verdict.bits for verdict in run.verdicts))
+    return [("answers", text)] if text else []
 
 
 def _hits(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -8,11 +8,15 @@ cases are so large that kernels start several threads.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.memory_guard import is_guarding
 from conformance.checks import cotangents, gradients, values
@@ -44,12 +48,67 @@ def check(trial: Trial) -> Evidence:
     if trial.backend.read("use_threads") is None:  # type: ignore[attr-defined]
         raise NotOffered("use_threads not offered")
     count = COUNTS[trial.case.seed % len(COUNTS)]
+    bits = _count_equal_bits(trial, count)
     with _in_part(f"with {count} threads"), _use_threads(trial, count):
         evidence = values.check(trial.trial_of(trial.case))
         with suppress(Unsupported, Inapplicable):
             evidence += _compare_gradients(trial.trial_of(trial.case))
     with _in_part(f"called by {CALLERS} threads at once"):
-        return evidence + _compare_calls_at_once(trial)
+        return evidence + bits + _compare_calls_at_once(trial)
+
+
+def _count_equal_bits(trial: Trial, count: int) -> Evidence:
+    """Whether another run, other threads, and a call of the first sample alone give equal bits.
+
+    These are facts, and no failures: a sum of other parts may round otherwise.
+    """
+    if updates_state(trial) or trial.spec.randomness.is_used(trial.case.call):
+        return Evidence()
+    with _use_threads(trial, 1):
+        first = trial.on_same_layer().arrays
+        bits = {"run": _count_same(trial.on_same_layer().arrays, first)}
+        bits |= _count_same_in_batch(trial, first)
+    with _use_threads(trial, count):
+        bits["threads"] = _count_same(trial.on_same_layer().arrays, first)
+    return Evidence(bits=bits)
+
+
+def _count_same(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> tuple[int, int]:
+    """(1, 1) if all arrays have the same bits, and (0, 1) if not; NaN are all the same."""
+    is_same = all(
+        np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
+        and np.array_equal(np.signbit(x.real), np.signbit(y.real))
+        for x, y in zip(got, wanted, strict=True)
+    )
+    return int(is_same), 1
+
+
+def _count_same_in_batch(trial: Trial, whole: Sequence[np.ndarray]) -> dict[str, tuple[int, int]]:
+    """The same for the first sample of a batch, if the oracle gives it the same numbers alone."""
+    case, spec = trial.case, trial.spec
+    axes = [None if x is None else spec.batch_axis(case, k) for k, x in enumerate(case.inputs)]
+    output_axes = [spec.output_batch_axis(case, output) for output in trial.present_outputs]
+    sizes = {
+        x.shape[axis]
+        for x, axis in zip(case.inputs, axes, strict=True)
+        if x is not None and axis is not None
+    }
+    if len(sizes) != 1 or sizes <= {0, 1} or any(axis is None for axis in output_axes):
+        return {}
+    inputs = tuple(
+        x if x is None or axis is None else np.take(x, [0], axis)
+        for x, axis in zip(case.inputs, axes, strict=True)
+    )
+    if case.keywords or not spec.variation.allows(spec, replace(case, inputs=inputs)):
+        return {}
+    alone = trial.trial_of(replace(case, inputs=inputs, layouts=()))
+    if any(isinstance(x, Choices) for x in (*trial.expected, *alone.expected)):
+        return {}
+    for x, y, axis in zip(trial.expected, alone.expected, output_axes, strict=True):
+        if not np.array_equal(np.take(x.value, [0], axis), y.value, equal_nan=True):
+            return {}  # samples depend on each other, as in a batch norm
+    pairs = zip(whole, output_axes, strict=True)
+    return {"batch": _count_same(alone.arrays, [np.take(x, [0], axis) for x, axis in pairs])}
 
 
 def _compare_gradients(trial: Trial) -> Evidence:

@@ -17,6 +17,7 @@ from conformance.backends.guard import guarded
 from conformance.checks.answers import OracleAnswers, lean
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
+from conformance.model.bits import Bits, add_bits
 from conformance.model.cached import lazy
 from conformance.model.case import Case, NotOffered, Numerics, Unsupported, Updated
 from conformance.model.failure import Failure
@@ -43,6 +44,8 @@ class Evidence:
         ratios: histogram of error ÷ bound with such keys: `"-1"` counts ratios in (½, 1].
         farthest: for an elementwise function, the answer with the largest error.
         is_exact: every number is at most half a unit in the last place from the oracle's.
+        bits: what an answer's bits may depend on (`model.bits`) → cases in which they are the
+            same, and cases compared.
     """
 
     comparisons: int = 0
@@ -51,6 +54,7 @@ class Evidence:
     ratios: Mapping[str, int] = field(default_factory=dict)
     farthest: Farthest | None = None
     is_exact: bool = True
+    bits: Bits = field(default_factory=dict)
 
     def __add__(self, other: Evidence) -> Evidence:
         """Add counts and histograms, and keep the larger margin and error."""
@@ -61,6 +65,7 @@ class Evidence:
             _add_counts(self.ratios, other.ratios),
             larger_error(self.farthest, other.farthest),
             self.is_exact and other.is_exact,
+            add_bits(self.bits, other.bits),
         )
 
 

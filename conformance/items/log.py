@@ -205,5 +205,6 @@ class Log:
             worst=None if self._worst is None else case_text(self._worst),
             hits=dict(self._hits),
             grades=dict(self._grades),
+            bits=dict(self._evidence.bits),
             accepted=dict(self.accepted),
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from conformance.model.bits import Bits
 from conformance.model.cause import Cause, Excuse, Need, Share, other_causes_text
 from conformance.model.finding import Finding
 from conformance.model.finding_text import finding_message
@@ -329,6 +330,8 @@ class Verdict:
         grades: number of cases by the best grade (`grades.GRADES`) that their numbers reach, known
             failures included; empty where no numbers are compared with a bound.
         promised: the grade that the backend promises; worse cases fail.
+        bits: what an answer's bits may depend on (`bits.CAUSES`) → the number of cases in which
+            they are the same, and of those compared.
     """
 
     id: str
@@ -365,6 +368,7 @@ class Verdict:
     failure: Finding | None = None
     grades: Mapping[str, int] = field(default_factory=dict)
     promised: str = ""
+    bits: Bits = field(default_factory=dict)
 
     @property
     def own_message(self) -> str:

@@ -341,7 +341,6 @@ _DECLARATIONS = (
         levels=STRICT,
         members=("jvp", "double_vjp", "vmap"),
         sampling=Sampling(
-            step_full_share=4,
             step_medium_share=2,
             step_main_dtype=2,
             sample_size=8,

@@ -46,6 +46,8 @@ OPTIONS = {
     "early and say so (default: none, or the backend's own budget)",
     "survey": "Report how the backend differs without failing for it; the exit status is 1 only "
     "if the run itself goes wrong (in the environment: yes or no)",
+    "require": "bitwise: an item fails if the bits of an answer depend on the run, the number of "
+    "threads or the batch (default: the report says so, and nothing fails)",
     "known": "Comma list of TOML files of known failures, in addition to those that ship with the "
     "backend",
     "isolation": "Where items run: process (default) is a child process, so that a crash costs "
@@ -118,6 +120,7 @@ class Settings:
         shard: index from 1, and number of shards.
         budget: the option's text; None = the backend's own budget, if it has one.
         survey: divergences do not fail the run.
+        bitwise: an item fails if the bits of its answers depend on more than the operands.
         known: files of known failures.
         isolated: items run in a child process; None = as the backend wishes, by default they do.
         memory_guard: the library that guards the memory of the child process; None = no guard.
@@ -143,6 +146,7 @@ class Settings:
     shard: tuple[int, int]
     budget: str | None
     survey: bool
+    bitwise: bool
     known: tuple[Path, ...]
     isolated: bool | None
     memory_guard: Path | None
@@ -192,6 +196,7 @@ def read_settings(config: pytest.Config) -> Settings:
         shard=_read_shard(reader),
         budget=_read_budget(reader),
         survey=_is_on(reader, "survey"),
+        bitwise="require" in values and bool(reader.one_of("require", ["bitwise"])),
         known=known_paths,
         isolated=_read_isolation(reader),
         memory_guard=_read_memory_guard(reader),

@@ -215,6 +215,7 @@ class Session:
             node: the running test.
             item: the `conformance.items.planning.Item`.
         """
+        from conformance.model.bits import differing_bits
         from conformance.plugin.failure_report import failure_properties, failure_text
         from conformance.reports.results import encode_line
         from conformance.reports.statuses import BAD, is_run_error
@@ -222,6 +223,9 @@ class Session:
         verdict = self.engine.run(item)
         if os.getpid() != self._process:
             os._exit(EXIT_IN_FORK)  # The backend forked pytest, and this is the copy.
+        differing = differing_bits(verdict.bits) if self.settings.bitwise else ""
+        if differing and verdict.status == "passed":
+            verdict = replace(verdict, status="failed", message=f"{verdict.id}\n{differing}")
         if verdict.status != "passed":
             verdict = replace(verdict, command=self.command(item))
         if item not in self._items_with_draws:

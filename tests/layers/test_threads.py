@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
+
 import planted
 import pytest
 import torch
 from planted.bug import replacement_namespaces
-from support import first_failure
+from support import first_failure, install_backends_module
 
 from conformance.backends import ModuleBackend
 from conformance.backends.foreign_calls import hooks
 from conformance.items.planning import Item
 from conformance.known.entry import parse_entries
+from conformance.model.bits import CAUSES, describe_bits, differing_bits, sum_bits
 from conformance.run.engine import Engine
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "threads"]
@@ -74,3 +78,84 @@ def test_known_failures_of_values_and_gradients_are_its_own(check: str, applies:
     (entry,) = parse_entries(text + "strict = false\n", "planted.toml")
     item = {"layer": "Linear", "dtype": "float32", "device": "cpu", "backend": "torch"}
     assert entry.applies(check="threads", **item) == applies
+
+
+class Noisy(ModuleBackend):
+    """A Linear that sums in another order for one cause; every answer is within its bound.
+
+    Args:
+        cause: one of `bits.CAUSES`.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("noisy", nn=SimpleNamespace(Linear=self._make_class(cause)))
+
+    @staticmethod
+    def _make_class(cause: str) -> type[torch.nn.Linear]:
+        calls = count()
+
+        class Linear(torch.nn.Linear):
+            def forward(self, input: torch.Tensor) -> torch.Tensor:
+                is_noisy = {
+                    "run": next(calls) % 2,
+                    "threads": torch.get_num_threads() > 1,
+                    "batch": input.ndim > 1 and input.shape[0] > 1,
+                }[cause]
+                x, weight = (
+                    (input.flip(-1), self.weight.flip(-1)) if is_noisy else (input, self.weight)
+                )
+                return torch.nn.functional.linear(x, weight, self.bias)
+
+        return Linear
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_what_changes_bits_is_counted(cause: str) -> None:
+    verdict = Engine(Noisy(cause), 400, 0).run(ITEM)
+    assert verdict.bits.keys() == CAUSES.keys()
+    differing = {name for name, (same, compared) in verdict.bits.items() if same < compared}
+    assert cause in differing
+    # What changes in every second call differs everywhere; torch's own sums differ in a batch.
+    assert cause == "run" or differing <= {cause, "batch"}
+    assert cause in differing_bits(verdict.bits)
+
+
+def test_bits_are_facts_in_words() -> None:
+    bits = sum_bits([{"run": (3, 3)}, {"threads": (2, 3), "run": (1, 1)}, {}])
+    assert bits == {"run": (4, 4), "threads": (2, 3)}
+    wanted = "bits are the same in every run, with any number of threads in 2 of 3 cases"
+    assert describe_bits(bits) == wanted
+    assert differing_bits(bits) == "threads: other bits in 1 of 3 cases"
+    assert describe_bits({}) == differing_bits({"run": (4, 4)}) == ""
+
+
+BACKEND = """
+import torch
+from types import SimpleNamespace
+from conformance.backends import ModuleBackend
+
+class Linear(torch.nn.Linear):
+    def forward(self, input):
+        if torch.get_num_threads() == 1:
+            return super().forward(input)
+        return torch.nn.functional.linear(input.flip(-1), self.weight.flip(-1), self.bias)
+
+backend = ModuleBackend("noisy", nn=SimpleNamespace(Linear=Linear))
+"""
+
+
+def test_bits_fail_if_the_user_requires_them(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_backends_module(pytester, monkeypatch, BACKEND)
+    options = (
+        "--pyargs", "conformance.suite", "--conformance-backend=plugged:backend", "-q",
+        "--conformance-layer=Linear", "--conformance-check=threads", "--conformance-dtype=float32",
+        "--conformance-examples=60", "--conformance-isolation=none",
+    )  # fmt: skip
+    assert pytester.runpytest_subprocess(*options).ret == 0
+    result = pytester.runpytest_subprocess(*options, "--conformance-require=bitwise")
+    assert result.ret == 1
+    assert "threads: other bits in" in result.stdout.str()
+    refused = pytester.runpytest_subprocess(*options, "--conformance-require=bits")
+    assert "expected one of bitwise" in refused.stdout.str() + refused.stderr.str()
