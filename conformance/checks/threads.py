@@ -74,7 +74,7 @@ def _count_equal_bits(trial: Trial, count: int) -> Evidence:
 
 
 def _count_same(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> tuple[int, int]:
-    """(1, 1) if all arrays have the same bits, and (0, 1) if not; NaN are all the same."""
+    """(1, 1) if all arrays have the same bits, and (0, 1) if not; every NaN is one."""
     is_same = all(
         np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
         and np.array_equal(np.signbit(x.real), np.signbit(y.real))
