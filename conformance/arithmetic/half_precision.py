@@ -191,11 +191,12 @@ def converted(x: Rounded, dtype: str | None) -> Rounded:
     if dtype is None or dtype == outer.dtype:
         return x
     read = x.flushed if outer.flushes else x
+    declared = next((other for other in outer.others if other.dtype == dtype), outer)
     inner = replace(
         Precision.of(dtype),
-        ulps=outer.ulps,
-        absolutes=outer.absolutes,
-        saturates=outer.saturates,
+        ulps=declared.ulps,
+        absolutes=declared.absolutes,
+        saturates=declared.saturates,
         stepwise=outer.stepwise,
         stored=outer.stored,
         grade=outer.grade,

@@ -31,6 +31,7 @@ class Precision:
         store: the dtype in which a wide composite stores its result; empty if it is not wide.
         grade: `EXACT` or `CLOSE` where answers are compared by the bound of that grade instead.
         values_only: errors are not computed and are 0, as in slopes of a network.
+        others: the precision of each other dtype that the call names.
     """
 
     dtype: str
@@ -51,6 +52,7 @@ class Precision:
     store: str = ""
     grade: str = ""
     values_only: bool = False
+    others: tuple[Precision, ...] = ()
 
     def ulp(self, name: str) -> float:
         """Largest error of an elementary function, in units in the last place."""

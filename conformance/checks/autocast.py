@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
-from conformance.arithmetic.grading import promised_numerics
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
-from conformance.backends.capabilities import numerics_of
 from conformance.backends.guard import GuardedLayer
 from conformance.checks import cotangents, gradients, shape, values
 from conformance.checks.answers import Expected, ExpectedGradients
@@ -115,12 +113,8 @@ def _trial_inside(trial: Trial, case: Case, dtype: str) -> Trial:
                 raise Inapplicable(f"operands beyond the range of {dtype}")
     state = {name: rounded.get(id(x), x) for name, x in call.state.items()}
     inputs = tuple(None if x is None else rounded.get(id(x), x) for x in case.inputs)
-    inside = trial.trial_of(
-        replace(case, inputs=inputs, call=replace(call, dtype=dtype, state=state))
-    )
-    declared = numerics_of(trial.backend, dtype, call.device, call.layer)
-    inside.numerics = promised_numerics(declared, dtype)
-    return inside
+    inside_call = replace(call, dtype=dtype, state=state)
+    return trial.in_dtype(replace(case, inputs=inputs, call=inside_call))
 
 
 def _compare_gradients(trial: Trial, inside: Trial) -> Evidence:

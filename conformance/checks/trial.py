@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from conformance.arithmetic.grading import promised_numerics
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exact_operand
+from conformance.backends.capabilities import numerics_of
 from conformance.backends.foreign_calls import HOOKS, original_exception
 from conformance.backends.guard import guarded
 from conformance.checks.answers import OracleAnswers, lean
@@ -22,6 +24,7 @@ from conformance.model.cached import lazy
 from conformance.model.case import Case, NotOffered, Numerics, Unsupported, Updated
 from conformance.model.failure import Failure
 from conformance.model.finding import count_mismatch, exception_finding, fact_mismatch
+from conformance.model.formats import FORMATS
 from conformance.model.max_error import Farthest, larger_error
 from conformance.model.proof import shape_proof
 from conformance.model.protocols import Backend, Layer
@@ -227,7 +230,23 @@ class Trial:
     @lazy
     def precision(self) -> Precision:
         """Units and ranges that bound how a correct implementation rounds in the case's dtype."""
-        return Precision.of(self.case.call.dtype, self.numerics)
+        call, arguments = self.case.call, self.spec.oracle_arguments(self.case)
+        named = dict.fromkeys(
+            x for x in arguments.values() if isinstance(x, str) and x in FORMATS and x != call.dtype
+        )
+        precision = Precision.of(call.dtype, self.numerics)
+        others = tuple(Precision.of(x, self._promised_numerics(x)) for x in named)
+        return replace(precision, others=others) if others else precision
+
+    def _promised_numerics(self, dtype: str) -> Numerics:
+        call = self.case.call
+        return promised_numerics(numerics_of(self.backend, dtype, call.device, call.layer), dtype)
+
+    def in_dtype(self, case: Case) -> Trial:
+        """A trial of a case of another dtype, with what the backend declares for that."""
+        trial = self.trial_of(case)
+        trial.numerics = trial._promised_numerics(case.call.dtype)
+        return trial
 
     @lazy
     def expected_update(self) -> Updated:

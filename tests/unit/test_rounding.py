@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from conformance.arithmetic import rounded as rounding
-from conformance.arithmetic.half_precision import with_stored_product
+from conformance.arithmetic.half_precision import converted, with_stored_product
 from conformance.arithmetic.precision import Precision
 from conformance.model.case import Numerics
 from conformance.model.formats import FORMATS, round_to
@@ -137,3 +139,10 @@ def test_a_product_may_be_stored_before_its_bias_but_not_where_nothing_rounds() 
     assert fused.error < abs(stored_answer - fused.value) <= bound
     exact = fused.with_error(np.zeros(1))
     assert with_stored_product(exact, rounded_product).error == 0
+
+
+def test_a_cast_operand_has_the_accuracy_that_is_declared_for_its_dtype() -> None:
+    declared = Precision.of("float64", Numerics(ulp={"exp": 700.0}))
+    x = rounding.exact_operand(np.ones(1), replace(Precision.of("float16"), others=(declared,)))
+    assert converted(x, "float64").precision.ulp("exp") == 700.0
+    assert converted(x, "float32").precision.ulp("exp") == Precision.of("float16").ulp("exp")
