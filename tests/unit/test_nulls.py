@@ -54,8 +54,9 @@ EXCEPTED = {
     # Indices have another shape than the rows that they select.
     ("Embedding", "echo"),
     ("functional.embedding", "echo"),
-    # Vectors have another shape than their cosines.
+    # Vectors have another shape than their cosines and distances.
     ("CosineSimilarity", "echo"),
+    ("functional.pdist", "echo"),
     # If the shape does not change, the numbers do not either.
     ("Flatten", "echo"),
     ("Unflatten", "echo"),
@@ -100,7 +101,12 @@ def test_null_backend_fails_values(layer: str, null: str) -> None:
     dtypes = ("float32",) if null in SINGLE_DTYPE else ("float32", "bfloat16")
     for dtype in offered_dtypes(layer, *dtypes):
         search = first_failure(SpoiledBackend(null, NULLS[null]), layer, "values", dtype)
-        assert "the worst of" in search.message, dtype
+        assert "the worst of" in search.message or _lacks_kernels(search, dtype), dtype
+
+
+def _lacks_kernels(search: Search, dtype: str) -> bool:
+    """Whether torch declines or, as is known, refuses most cases in half precision."""
+    return dtype != "float32" and search.declined + search.known > search.compared
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -108,7 +114,8 @@ def test_faithful_backend_passes(layer: str) -> None:
     for dtype in offered_dtypes(layer, "float32", "bfloat16"):
         for check in ("shape", "values", "gradients"):
             search = first_failure(torch_backend, layer, check, dtype, examples=60, enough=ENOUGH)
-            assert search.passed, (dtype, check, search)
+            has_passed = search.passed or (search.failure is None and _lacks_kernels(search, dtype))
+            assert has_passed, (dtype, check, search)
 
 
 def _without_numbers(y: Any, inputs: Any) -> Any:
