@@ -244,3 +244,26 @@ def test_what_is_exported_keeps_whole_numbers(
     )
     built = backend.build(Call(layer, arguments, state, "float32", "cpu"))
     assert built.get(built(*map(built.put, inputs))).tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments", "shapes"),
+    [
+        ("ReLU", {"inplace": True}, [(1,)]),
+        ("functional.embedding", {"max_norm": 0.0}, [(1,), (1, 1)]),
+        ("functional.batch_norm", {"training": True}, [(2, 1), (1,), (1,)]),
+        ("functional.instance_norm", {}, [(1, 1, 2), (1,), (1,)]),
+    ],
+)
+def test_what_writes_into_its_input_is_not_exported(
+    layer: str, arguments: Any, shapes: list[tuple[int, ...]]
+) -> None:
+    """An exported graph leaves the writing out, without a word."""
+    for package in ("onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    backend = unguarded_backend(
+        load("conformance.backends.adapters.onnx.onnxruntime_export:backend")
+    )
+    built = backend.build(Call(layer, arguments, {}, "float32", "cpu"))
+    with pytest.raises(Unsupported, match="a graph writes into no input"):
+        built(*(built.put(np.zeros(shape)) for shape in shapes))

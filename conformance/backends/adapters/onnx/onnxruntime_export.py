@@ -31,6 +31,14 @@ _MAX_PROGRAMS = 2048
 # The exporter's message for an operator of torch that it cannot translate.
 _LACKING = re.compile(r"No ONNX function found for [^.]*\.\w+")
 
+# Arguments by which a call overwrites its input or its weight.
+_WRITING = ("inplace", "max_norm")
+# The argument by which a function with running statistics updates them, and its default.
+_UPDATING = {
+    "functional.batch_norm": ("training", False),
+    "functional.instance_norm": ("use_input_stats", True),
+}
+
 
 class _CallProgram(torch.nn.Module):
     """A call as a function of tensors only: first the inputs, then the parameters.
@@ -108,6 +116,7 @@ class OnnxRuntimeExport(OnnxRuntime):
             raise Unsupported(f"layer {call.layer}: the exporter takes no lazy layers")
         if call.training:
             raise Unsupported("training=True")
+        _decline_writing(call, inputs)
         shapes = [None if x is None else (x.shape, str(x.dtype)) for x in inputs]
         states = {name: x.shape for name, x in call.state.items()}
         form = repr(
@@ -150,6 +159,24 @@ class OnnxRuntimeExport(OnnxRuntime):
         assert exported is not None
         model = exported.model_proto
         return _rename_inputs(self.compile(model), model, places), model
+
+
+def _decline_writing(call: Call, inputs: Sequence[np.ndarray | None]) -> None:
+    """Decline a call that writes into a tensor of the caller: the exporter leaves the writing out.
+
+    Raises:
+        Unsupported: if the call is one.
+    """
+    arguments = call.arguments
+    for name in _WRITING:
+        value = arguments.get(name)
+        if value is not None and value is not False:
+            raise Unsupported(f"{name}={value!r}: a graph writes into no input")
+    has_statistics = any(x is not None for x in inputs[1:3])
+    if call.layer in _UPDATING and has_statistics and arguments.get("momentum", 0.1) != 0:
+        name, default = _UPDATING[call.layer]
+        if arguments.get(name, default):
+            raise Unsupported("running statistics: a graph writes into no input")
 
 
 def _to_torch_input(x: np.ndarray | None) -> np.ndarray:
