@@ -342,7 +342,6 @@ _DECLARATIONS = (
         members=("jvp", "double_vjp", "vmap"),
         sampling=Sampling(
             step_medium_share=2,
-            step_main_dtype=2,
             sample_size=8,
             sample_size_other_dtypes=2,
             sampled_extra_dtypes=3,
