@@ -87,16 +87,16 @@ def construct_anew(
 
     With `device=None` the module is made on torch's default device.
     """
-    given = {name: value for name, value in factory.items() if value is not None}
-    names: dict[str, Any] = {k: str(x).removeprefix("torch.") for k, x in given.items()}
+    placement = {name: value for name, value in factory.items() if value is not None}
+    names: dict[str, Any] = {k: str(x).removeprefix("torch.") for k, x in placement.items()}
     placed_call, is_composed = replace(call, **names), call.layer in COMPOSED
-    names_device = len(given) == len(factory)
+    names_device = len(placement) == len(factory)
     if not names_device and (tensors or is_composed or _has_modules(placed_call, nn)):
         raise Unsupported("a module with parts that are made on another device")
     if is_composed:
         module = COMPOSED[call.layer](placed_call, nn)
     else:
-        placed = {name: x.clone().to(**given) for name, x in tensors.items()}
+        placed = {name: x.clone().to(**placement) for name, x in tensors.items()}
         module = construct_module(target, placed_call, placed, nn, names_device=names_device)
     module.train(call.training)
     return module

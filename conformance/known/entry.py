@@ -139,8 +139,12 @@ class KnownFailure:
         return any(matches_globs(name, self.check) for name in (check, *facts_of(check).runs))
 
     def is_about_values_in(self, check: str) -> bool:
-        """Whether it is about wrong values, which also fail a check that compares outputs."""
-        return facts_of(check).follows_values and matches_globs("values", self.check)
+        """Whether it is about wrong values, which also fail a check that compares outputs.
+
+        Not if only some of its cases fail: their share in another check is not known.
+        """
+        is_about_values = self.at_most >= 1 and matches_globs("values", self.check)
+        return facts_of(check).follows_values and is_about_values
 
     def covers(self, case: Case, layouts: Mapping[str, str] | None = None) -> bool:
         """Whether a case meets the conditions.

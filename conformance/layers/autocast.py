@@ -98,8 +98,8 @@ def computed_dtype(layer: str, device: str, dtype: str, region: str | None) -> s
     if device not in _LISTS or (device == "cuda" and name == "binary_cross_entropy"):
         return None
     dtypes = {_LOWER: region, _FLOAT32: "float32", _OWN: dtype}
-    found = {dtypes[_rule(device, part)] for part in _COMPOSED.get(name, (name,))}
-    return found.pop() if len(found) == 1 else None
+    part_dtypes = {dtypes[_rule(device, part)] for part in _COMPOSED.get(name, (name,))}
+    return part_dtypes.pop() if len(part_dtypes) == 1 else None
 
 
 def _operator(layer: str) -> str:

@@ -224,7 +224,7 @@ class Session:
         if os.getpid() != self._process:
             os._exit(EXIT_IN_FORK)  # The backend forked pytest, and this is the copy.
         differing = differing_bits(verdict.bits) if self.settings.bitwise else ""
-        if differing and verdict.status == "passed":
+        if differing and verdict.status in ("passed", "known"):
             verdict = replace(verdict, status="failed", message=f"{verdict.id}\n{differing}")
         if verdict.status != "passed":
             verdict = replace(verdict, command=self.command(item))

@@ -57,10 +57,9 @@ EXCEPTED = {
     # Vectors have another shape than their cosines and distances.
     ("CosineSimilarity", "echo"),
     ("functional.pdist", "echo"),
-    # Its output is smaller than its input.
+    # If the shape does not change, the numbers do not either.
     ("FractionalMaxPool3d", "echo"),
     ("functional.fractional_max_pool3d", "echo"),
-    # If the shape does not change, the numbers do not either.
     ("Flatten", "echo"),
     ("Unflatten", "echo"),
     # The same holds for a resize, except for factors, which torch does not use either.
@@ -104,12 +103,13 @@ def test_null_backend_fails_values(layer: str, null: str) -> None:
     dtypes = ("float32",) if null in SINGLE_DTYPE else ("float32", "bfloat16")
     for dtype in offered_dtypes(layer, *dtypes):
         search = first_failure(SpoiledBackend(null, NULLS[null]), layer, "values", dtype)
-        assert "the worst of" in search.message or _lacks_kernels(search, dtype), dtype
+        assert "the worst of" in search.message or _is_refused(search, dtype), dtype
 
 
-def _lacks_kernels(search: Search, dtype: str) -> bool:
-    """Whether torch declines or, as is known, refuses most cases in half precision."""
-    return dtype != "float32" and search.declined + search.known > search.compared
+def _is_refused(search: Search, dtype: str) -> bool:
+    """Whether torch declines or, as is known, refuses four of five cases in half precision."""
+    refused = search.declined + search.known
+    return dtype != "float32" and search.failure is None and refused > 4 * search.compared
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -118,7 +118,10 @@ def test_faithful_backend_passes(layer: str) -> None:
         for check in ("shape", "values", "gradients"):
             search = first_failure(torch_backend, layer, check, dtype, examples=60, enough=ENOUGH)
             assert search.failure is None, (dtype, check, search)
-            assert search.compared or _lacks_kernels(search, dtype), (dtype, check, search)
+            # Random numbers, and a deep transformer's bounds, leave more than half of the answers
+            # open.
+            is_compared = search.compared > search.empty / 2 or _is_refused(search, dtype)
+            assert is_compared, (dtype, check, search)
 
 
 def _without_numbers(y: Any, inputs: Any) -> Any:

@@ -57,11 +57,11 @@ class KeptCasts:
 
     def get(self, module: Module, key: Any, make: Callable[[], Tensor]) -> Tensor:
         """The cast kept under a key; what `make` returns if there is none."""
-        kept_key, kept = self._casts.get(module, (None, None))
-        if kept is None or kept_key != key:
-            kept = make()
-            self._casts[module] = key, kept
-        return kept
+        cast_key, cast_weight = self._casts.get(module, (None, None))
+        if cast_weight is None or cast_key != key:
+            cast_weight = make()
+            self._casts[module] = key, cast_weight
+        return cast_weight
 
 
 def cast_with_gradient(weight: Tensor, dtype: torch.dtype) -> Tensor:
@@ -90,8 +90,8 @@ class Linear(torch.nn.Linear):
         if not in_region(input, weight, self.bias) or cannot_be_kept(weight):
             return super().forward(input)
         key = id(weight), weight.dtype, dtype, weight.requires_grad
-        kept = _of_linear.get(self, key, partial(cast_with_gradient, weight, dtype))
-        return functional.linear(input, kept, self.bias)
+        cast_weight = _of_linear.get(self, key, partial(cast_with_gradient, weight, dtype))
+        return functional.linear(input, cast_weight, self.bias)
 
 
 @blind("conv2d-autocast-trains-on-the-cast-of-an-evaluation", "Conv2d", "autocast")
@@ -104,8 +104,8 @@ class Conv2d(torch.nn.Conv2d):
         if not in_region(input, weight, self.bias) or cannot_be_kept(weight):
             return super().forward(input)
         key = id(weight), weight.dtype, dtype, weight.requires_grad, weight._version
-        kept = _of_conv2d.get(self, key, partial(weight.to, dtype))
-        result: Tensor = self._conv_forward(input, kept, self.bias)
+        cast_weight = _of_conv2d.get(self, key, partial(weight.to, dtype))
+        result: Tensor = self._conv_forward(input, cast_weight, self.bias)
         return result
 
 
@@ -119,9 +119,9 @@ class PReLU(torch.nn.PReLU):
         if not in_region(input, weight) or cannot_be_kept(weight):
             return super().forward(input)
         key = id(weight), weight.dtype, weight.requires_grad, weight._version
-        kept = _of_prelu.get(self, key, partial(cast_with_gradient, weight, region_dtype()))
+        cast_weight = _of_prelu.get(self, key, partial(cast_with_gradient, weight, region_dtype()))
         with without_autocast():
-            return functional.prelu(input.to(kept.dtype), kept)
+            return functional.prelu(input.to(cast_weight.dtype), cast_weight)
 
 
 # The dtype that an operator of the region's dtype computes in.
