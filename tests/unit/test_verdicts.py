@@ -320,6 +320,8 @@ def test_an_entry_about_values_explains_wrong_outputs_of_other_checks() -> None:
     assert excuses["gradients"].find_explanation(case, "message", gradient) is None
     assert excuses["state"].find_explanation(case, "message", replace(output, law="batch")) is None
     assert excuses["errors"].find_explanation(case, "message", output) is None
+    (seldom,) = parse_entries(f"{UNPINNED}at_most = 0.5\n", "here")
+    assert not seldom.is_about_values_in("state")
 
 
 def test_entries_of_one_reason_have_each_its_own_share() -> None:
