@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported, Updated
-from conformance.oracles.network import PARAMETER, Node, evaluate_network, is_layer, own_state
+from conformance.model.graph import PARAMETER, Node, evaluate_network, is_layer, own_state
 
 Operators = Mapping[str, Callable[..., Any]]
 """Name of an operator → its function of natives and numbers, with torch's arguments by name."""
@@ -22,7 +22,7 @@ class NetworkFunctions(FunctionBackend):
     def network(
         self, state: Mapping[str, Any], *inputs: Any, nodes: Sequence[Any], call: Any
     ) -> Any:
-        """The outputs of a network; `nodes` is as in `conformance.oracles.network.Node`.
+        """The outputs of a network; `nodes` is as in `conformance.model.graph.Node`.
 
         Raises:
             Unsupported: for a node that the backend does not have.

@@ -12,7 +12,7 @@ from torch.fx import Graph, GraphModule
 
 from conformance.backends.torch_calls import construct_inner
 from conformance.model.case import Call, find_by_layer_name, is_function
-from conformance.oracles.network import (
+from conformance.model.graph import (
     PARAMETER,
     Node,
     evaluate_network,
@@ -40,7 +40,7 @@ def build_network(
 
     Args:
         nodes: (target, (argument, value) pairs, operands) of each node, see
-            `conformance.oracles.network.Node`.
+            `conformance.model.graph.Node`.
         make_module: name and arguments of a layer → its module.
     """
     root, graph = torch.nn.Module(), Graph()

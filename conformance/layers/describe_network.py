@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from conformance.oracles.network import (
+from conformance.model.graph import (
     PARAMETER,
     Node,
     evaluate_network,

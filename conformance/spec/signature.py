@@ -39,7 +39,7 @@ class Form:
         module: the value is the name of a layer and (argument, value) pairs; torch gets the module,
             whose state is part of the outer layer's.
         module_arguments: names of the module's arguments that shapes may use.
-        graph: the value is the nodes of a network (`conformance.oracles.network.Node`).
+        graph: the value is the nodes of a network (`conformance.model.graph.Node`).
     """
 
     sequence: bool = False

@@ -10,7 +10,7 @@ from conformance.strategies.windows import Draw
 Shape = tuple[int, ...]
 Arguments = tuple[tuple[str, Any], ...]
 DrawnNode = tuple[str | int, Arguments, tuple[int | float, ...]]
-"""Target, arguments, operands; see `conformance.oracles.network.Node`."""
+"""Target, arguments, operands; see `conformance.model.graph.Node`."""
 ShapeOf = Callable[..., Shape]
 """Target, arguments, shapes and numbers of the operands → shape of the result."""
 

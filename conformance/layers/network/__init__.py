@@ -19,14 +19,8 @@ from conformance.layers.network.evaluation import (
 )
 from conformance.layers.network.reduction import smaller_networks
 from conformance.model.case import Case
-from conformance.oracles.network import (
-    OUTPUT,
-    Node,
-    input_count,
-    is_layer,
-    network_values,
-    nodes_of,
-)
+from conformance.model.graph import OUTPUT, Node, input_count, is_layer, nodes_of
+from conformance.oracles.network import network_values
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, State, Traits
 from conformance.spec.propagation import Propagation, computed, copied

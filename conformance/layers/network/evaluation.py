@@ -12,10 +12,11 @@ import numpy as np
 from conformance.arithmetic.half_precision import with_stored_product
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exact_operand
+from conformance.model import graph as form
 from conformance.model.case import Case
 from conformance.model.formats import round_to
+from conformance.model.graph import OUTPUT, PARAMETER, Node, is_layer, nodes_of, operands_of
 from conformance.oracles import network as oracle
-from conformance.oracles.network import OUTPUT, PARAMETER, Node, is_layer, nodes_of, operands_of
 from conformance.spec.parts import no_product
 from conformance.spec.state import Shape, StateTensor
 
@@ -73,7 +74,7 @@ def network_shapes(*inputs: Shape | None, nodes: Sequence[Any]) -> tuple[Shape, 
     def compute(_: int, node: Node, operands: Sequence[Any]) -> Shape:
         return node_shape(str(node.target), node.arguments, *operands)
 
-    return oracle.evaluate_network(nodes, inputs, compute)
+    return form.evaluate_network(nodes, inputs, compute)
 
 
 def node_tensors(node: Node) -> Iterator[StateTensor]:
@@ -81,7 +82,7 @@ def node_tensors(node: Node) -> Iterator[StateTensor]:
     arguments = dict(node.arguments)
     if node.target == PARAMETER:
         yield StateTensor("value", tuple(arguments["shape"]))
-    elif oracle.is_module(node.target):
+    elif form.is_module(node.target):
         yield from _spec_of(str(node.target)).state_tensors(arguments, ())
 
 
@@ -91,7 +92,7 @@ def true_values(case: Case, precision: Precision) -> list[np.ndarray]:
 
     def compute(number: int, node: Node, operands: Sequence[Any]) -> np.ndarray:
         exact = [x if isinstance(x, float) else exact_operand(x, precision) for x in operands]
-        own = oracle.own_state(case.call.state, number)
+        own = form.own_state(case.call.state, number)
         state = {k: exact_operand(x, precision) for k, x in own.items()}
         with np.errstate(all="ignore"):
             result = oracle.node_value(node, state, exact, layer_values)
@@ -99,7 +100,7 @@ def true_values(case: Case, precision: Precision) -> list[np.ndarray]:
         values.append(np.asarray(round_to(result.value, case.call.dtype)))
         return values[-1]
 
-    oracle.evaluate_network(case.call.arguments["nodes"], case.inputs, compute)
+    form.evaluate_network(case.call.arguments["nodes"], case.inputs, compute)
     return values
 
 
@@ -115,7 +116,7 @@ def network_parts(case: Case, precision: Precision) -> Iterator[Case]:
                 case.call,
                 layer=str(called.target),
                 arguments=dict(called.arguments),
-                state=oracle.own_state(case.call.state, owner),
+                state=form.own_state(case.call.state, owner),
                 layouts={},
             )
         elif 1 <= len(arrays) <= 2:

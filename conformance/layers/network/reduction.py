@@ -10,7 +10,7 @@ import numpy as np
 from conformance.arithmetic.precision import Precision
 from conformance.layers.network.evaluation import true_values
 from conformance.model.case import Case
-from conformance.oracles.network import OUTPUT, Node, nodes_of, own_state
+from conformance.model.graph import OUTPUT, Node, nodes_of, own_state
 
 Operand = int | float
 

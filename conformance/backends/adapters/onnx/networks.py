@@ -10,7 +10,7 @@ import numpy as np
 from conformance.backends.adapters.onnx.nodes import Graph, Value
 from conformance.layers.network.evaluation import node_shape
 from conformance.model.case import Call, Unsupported
-from conformance.oracles.network import PARAMETER, Node, evaluate_network, is_layer, own_state
+from conformance.model.graph import PARAMETER, Node, evaluate_network, is_layer, own_state
 
 AddCall = Callable[[Graph, Call, Sequence[Any], Mapping[str, Any]], Any]
 """Graph, call, values of its inputs, keywords → the names of its results."""
@@ -31,7 +31,7 @@ def network(
     """Add a network's nodes; returns the names of its outputs.
 
     Args:
-        nodes: see `conformance.oracles.network.Node`.
+        nodes: see `conformance.model.graph.Node`.
         add_call: adds the nodes of one layer's call.
     """
 
