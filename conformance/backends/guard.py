@@ -32,11 +32,11 @@ from conformance.model.untrusted import (
 )
 from conformance.model.usage_error import UsageError
 
-_COMPUTING_MEMBERS = (
+COMPUTING_MEMBERS = (
     *("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp", "accumulate"),
     *("jvp", "double_vjp", "vmap"),
 )
-"""Members that compute: after each of them the guard reads the layer's `fallbacks`."""
+"""Members of a layer that compute: after each of them the guard reads the layer's `fallbacks`."""
 
 
 _PLACING_MEMBERS = ("put", "load")
@@ -62,7 +62,7 @@ class GuardedMethod:
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         with guarded_memory(operands=self._name in _PLACING_MEMBERS):
             result = call_foreign(self._function, *arguments, **keywords)
-        if self._name in _COMPUTING_MEMBERS:
+        if self._name in COMPUTING_MEMBERS:
             _decline_fallbacks(self._layer)
         return RESULT_READERS[self._name](result)
 

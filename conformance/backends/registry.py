@@ -13,7 +13,7 @@ from typing import Any
 
 from conformance.backends.foreign_calls import call_foreign, describe_exception, read_member
 from conformance.backends.guard import BackendError, guarded
-from conformance.model.protocols import Backend
+from conformance.model.protocols import SEALED_PREFIX, Backend
 from conformance.model.untrusted import safe_repr, type_name
 
 GROUP = "conformance.backends"
@@ -34,7 +34,8 @@ def load(name: str) -> Backend:
     Args:
         name: an entry point of the group `conformance.backends`; or `package.module:attribute`,
             an instance, a class, or a factory without arguments; or `wire:` and the command that
-            starts a server (`conformance.backends.WireBackend`).
+            starts a server (`conformance.backends.WireBackend`); or `sealed:` and one of these
+            names, which a process of its own then loads (`conformance.backends.sealed`).
 
     Raises:
         BackendError: if there is none, if it cannot be imported, or if it lacks a member that
@@ -52,6 +53,11 @@ def load(name: str) -> Backend:
 
         label = f"backend {name!r}"
         value = _call_or_fail(label, WireBackend, name.removeprefix(WIRE_PREFIX))
+    elif name.startswith(SEALED_PREFIX):
+        from conformance.backends.sealed import SealedBackend
+
+        label = f"backend {name!r}"
+        value = SealedBackend(name.removeprefix(SEALED_PREFIX))
     elif ":" in name:
         module, _, attribute = name.partition(":")
         label = f"backend {name!r}"

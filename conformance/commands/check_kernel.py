@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conformance.model.limits import SEED_COUNT
 from conformance.model.plain_text import bounded, visible
 from conformance.model.usage_error import UsageError
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from conformance.commands.kernel import Examination, Score
 
 WIDTH = 80
-SEED_COUNT = 2**31
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 MAX_MESSAGE_LINES = 12
 """Lines of a message to show."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from conformance.model.plain_text import bounded
-from conformance.model.untrusted import RemoteError, is_of_type, type_name
+from conformance.model.untrusted import RemoteException, is_of_type, type_name
 
 # The kinds of findings.
 KINDS = (
@@ -192,8 +192,8 @@ def exception_finding(
 
 def _trace_lines(error: BaseException) -> tuple[str, ...]:
     """The first lines of the trace that another process sent with its error."""
-    is_remote = is_of_type(error, RemoteError)
-    lines = cast("RemoteError", error).trace.splitlines() if is_remote else []
+    is_remote = is_of_type(error, RemoteException)
+    lines = cast("RemoteException", error).trace.splitlines() if is_remote else []
     shown = [f"  {bounded(line.rstrip(), MAX_TRACE_LINE)}" for line in lines if line.strip()]
     return tuple(shown[:MAX_TRACE_LINES])
 
@@ -206,7 +206,7 @@ def raising_frame(error: BaseException) -> str:
     The path begins at the package, so that it is the same on every machine.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
-    if not frames or is_of_type(error, RemoteError):
+    if not frames or is_of_type(error, RemoteException):
         return ""
     frame, line = frames[-1]
     module = str(frame.f_globals.get("__name__", ""))

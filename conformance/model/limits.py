@@ -9,6 +9,8 @@ from pathlib import Path
 
 # In bytes. Importing torch alone takes several hundred MiB.
 MIN_MEMORY = 2 << 30
+SEED_COUNT = 2**31
+"""Number of seeds from which a run draws its own."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Environment variables that set how many threads a library may start."""
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from conformance.model.case import Call
 
 
+SEALED_PREFIX = "sealed:"
+"""Prefix of the name of a backend that runs in a sealed process."""
+
+
 @runtime_checkable
 class Layer(Protocol):
     """A layer built by a backend; natives are the backend's own arrays."""

@@ -11,8 +11,8 @@ MAX_VALUE_LENGTH = 120
 """Characters that a message shows of a value."""
 
 
-class RemoteError(RuntimeError):
-    """An error in another process, whose own frames are not those that raise this exception.
+class RemoteException(Exception):  # noqa: N818 - the base of errors of every class
+    """An exception of another process, whose own frames are not those that raise this one.
 
     Args:
         message: what the process says is wrong.
@@ -21,7 +21,14 @@ class RemoteError(RuntimeError):
 
     def __init__(self, message: str, trace: str = "") -> None:
         super().__init__(message)
-        self.trace = trace
+        self.message, self.trace = message, trace
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class RemoteError(RemoteException, RuntimeError):
+    """An error of another process that names no class."""
 
 
 def type_name(value: Any) -> str:

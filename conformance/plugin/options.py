@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.model.protocols import SEALED_PREFIX
 from conformance.model.shards import MAX_SHARDS as MOST_SHARDS
 from conformance.model.shards import parse_shards
 from conformance.plugin.option_values import (
@@ -51,7 +52,8 @@ OPTIONS = {
     "known": "Comma list of TOML files of known failures, in addition to those that ship with the "
     "backend",
     "isolation": "Where items run: process (default) is a child process, so that a crash costs "
-    "one verdict; none is pytest's own process, for debuggers",
+    "one verdict; none is pytest's own process, for debuggers; sealed is a process that holds the "
+    "backend alone, and is asked step by step by the one that compares",
     "memory-guard": "Place the memory of the backend against pages without access, so that a read "
     "or write beyond it ends the case with a message; needs Linux and a C compiler (in the "
     "environment: yes or no)",
@@ -122,7 +124,8 @@ class Settings:
         survey: divergences do not fail the run.
         bitwise: an item fails if the bits of its answers depend on more than the operands.
         known: files of known failures.
-        isolated: items run in a child process; None = as the backend wishes, by default they do.
+        isolation: `"process"`, `"none"` or `"sealed"`; None = as the backend wishes, by default in
+            a child process.
         memory_guard: the library that guards the memory of the child process; None = no guard.
         timeout: seconds that one case may take; None = depends on the backend's compile time.
         memory: bytes that a child process may use; None = its share of the machine's memory.
@@ -148,7 +151,7 @@ class Settings:
     survey: bool
     bitwise: bool
     known: tuple[Path, ...]
-    isolated: bool | None
+    isolation: str | None
     memory_guard: Path | None
     timeout: int | None
     memory: int | None
@@ -159,6 +162,11 @@ class Settings:
     compare: Path | None
     regression: float | None
     given_options: Mapping[str, str]
+
+    @property
+    def address(self) -> str:
+        """The name under which a process loads the backend."""
+        return f"{SEALED_PREFIX}{self.backend}" if self.isolation == "sealed" else self.backend
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -198,7 +206,7 @@ def read_settings(config: pytest.Config) -> Settings:
         survey=_is_on(reader, "survey"),
         bitwise="require" in values and bool(reader.one_of("require", ["bitwise"])),
         known=known_paths,
-        isolated=_read_isolation(reader),
+        isolation=_read_isolation(reader),
         memory_guard=_read_memory_guard(reader),
         timeout=reader.integer("timeout", 0, minimum=1, maximum=10_000_000) or None,
         memory=_read_memory(reader),
@@ -298,10 +306,10 @@ def _read_memory(reader: OptionReader) -> int | None:
     return value << 20
 
 
-def _read_isolation(reader: OptionReader) -> bool | None:
+def _read_isolation(reader: OptionReader) -> str | None:
     if "isolation" not in reader.values:
         return None
-    return reader.one_of("isolation", ["process", "none"]) == "process"
+    return reader.one_of("isolation", ["process", "none", "sealed"])
 
 
 def _is_on(reader: OptionReader, name: str) -> bool:
@@ -316,7 +324,7 @@ def _read_memory_guard(reader: OptionReader) -> Path | None:
     from conformance.isolation.guard_library import build_library
     from conformance.model.usage_error import UsageError
 
-    if _read_isolation(reader) is False:
+    if _read_isolation(reader) not in (None, "process"):
         raise reader.error("memory-guard", "expected --conformance-isolation=process with it")
     try:
         return build_library()

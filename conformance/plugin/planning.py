@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from conformance.items.planning import PROFILES, Item, order_in_rounds
+from conformance.model.limits import SEED_COUNT
 from conformance.model.shards import shard_of
 from conformance.plugin.options import Settings
 
@@ -24,6 +26,7 @@ class Plan:
         items: the items of this shard.
         total: number of items of all shards.
         isolated: items run in a child process.
+        seed: of the cases; a sealed run draws it after the backend was loaded.
         numerics: for each dtype, the departures from IEEE arithmetic that the backend declares.
         values: number of cases of one structure.
         budget: as in `--conformance-budget`; None = no limit.
@@ -37,6 +40,7 @@ class Plan:
     items: tuple[Item, ...]
     total: int
     isolated: bool
+    seed: int
     numerics: Mapping[str, Mapping[str, str]]
     values: int
     budget: str | None
@@ -74,7 +78,7 @@ def make_plan(settings: Settings, workers: int) -> Plan:
     from conformance.isolation.process import start_seconds
 
     request = ProbeQuery(
-        settings.backend, settings.layers, settings.checks, settings.dtypes,
+        settings.address, settings.layers, settings.checks, settings.dtypes,
         settings.explicit_dtypes, settings.devices, settings.budget,
     )  # fmt: skip
     try:
@@ -86,15 +90,16 @@ def make_plan(settings: Settings, workers: int) -> Plan:
     shard_items = tuple(item for item in items if shard_of(item.id, count) == index)
     if offer.budget is not None:
         shard_items = order_in_rounds(shard_items, workers, compiled=offer.cases_per_structure > 1)
-    isolated = settings.isolated
-    if isolated is None:
-        isolated = offer.isolation == "process"
+    isolated = (settings.isolation or offer.isolation) != "none"
+    is_drawn = settings.isolation == "sealed" and "seed" not in settings.given_options
+    seed = secrets.randbelow(SEED_COUNT) if is_drawn else settings.seed
     if settings.memory_guard is not None and not isolated:
         raise pytest.UsageError(
             f"--conformance-memory-guard: backend {offer.backend!r} runs in pytest's own process; "
             "expected --conformance-isolation=process with it"
         )
     return Plan(
-        offer.backend, offer.info, offer.devices, shard_items, len(items), isolated, offer.numerics,
+        offer.backend, offer.info, offer.devices, shard_items, len(items), isolated, seed,
+        offer.numerics,
         offer.cases_per_structure, offer.budget, settings.timeout or offer.timeout, offer.bases,
     )  # fmt: skip

@@ -60,6 +60,7 @@ class Session:
         self.plan = (
             make_plan(self.settings, workers) if encoded_plan is None else Plan.decode(encoded_plan)
         )
+        self.settings = replace(self.settings, seed=self.plan.seed)
         # A run that names only the benchmarks has no items.
         only_benchmarks = all(is_benchmark_path(str(argument)) for argument in config.args)
         self.items = () if only_benchmarks and config.args else self.plan.items
@@ -102,12 +103,12 @@ class Session:
         if not self.plan.isolated:
             from conformance.run.engine import Engine
 
-            backend, interrupted = load(s.backend), self.interrupted
+            backend, interrupted = load(s.address), self.interrupted
             return Engine(backend, s.examples, s.seed, self.known, interrupted, budget=budget)
         limits = Limits(self.plan.timeout, s.memory or memory_per_worker(workers))
         interrupted = self.interrupted
         child = Child(
-            s.backend, s.examples, s.seed, s.known, limits, interrupted, self.plan.base,
+            s.address, s.examples, s.seed, s.known, limits, interrupted, self.plan.base,
             s.memory_guard,
         )  # fmt: skip
         return IsolatedEngine(
@@ -168,6 +169,7 @@ class Session:
         budget_note = f", budget {self.plan.budget} s" if self.plan.budget else ""
         subject = "survey of backend" if s.survey else "backend"
         guard_note = ", memory guarded" if s.memory_guard else ""
+        guard_note += ", sealed" if s.isolation == "sealed" else ""
         effect = "differences do not fail" if s.survey else "unlisted differences fail"
         versions = f" ({facts})" if facts else ""
         header = [
@@ -272,4 +274,5 @@ class Session:
             facts["profile"] = s.profile
         options = [f"--conformance-{name}={value}" for name, value in facts.items()]
         options += ["--conformance-memory-guard"] * (s.memory_guard is not None)
+        options += ["--conformance-isolation=sealed"] * (s.isolation == "sealed")
         return shlex.join(["pytest", "--pyargs", "conformance.suite", *options])

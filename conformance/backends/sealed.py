@@ -1,0 +1,150 @@
+"""`SealedBackend`: a backend whose code runs in a process that only the judge can ask."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.backends.guard import COMPUTING_MEMBERS
+from conformance.backends.sealed_messages import (
+    LAYER_MEMBERS,
+    LayerReference,
+    MethodReference,
+    SealedRefusal,
+    digest,
+)
+from conformance.backends.sealed_process import Native, SealedProcess
+
+NOT_OFFERED = frozenset(("dry_run", "script", "script_printer", "record_requests", "isolate"))
+"""Members of a backend that need objects of the judge, or code of the backend in its process."""
+JUDGES_CLOCK = frozenset(("stopwatch",))
+"""Members of a layer that the judge does not ask: it reads its own clock."""
+
+
+class AnswerChanged(Exception):  # noqa: N818 - what the code under test did
+    """An output holds other numbers than right after its call, and nothing was called since."""
+
+
+class SealedBackend:
+    """A backend that a sealed process loads; its members are asked for there.
+
+    Args:
+        backend: name under which the process loads the backend.
+
+    Raises:
+        BackendError: if the process cannot load it.
+    """
+
+    refusals = (SealedRefusal,)
+
+    def __init__(self, backend: str) -> None:
+        self._process = SealedProcess(backend)
+        self._process.start()
+        self._methods: dict[str, Callable[..., Any]] = {}
+
+    def info(self) -> Mapping[str, str]:
+        """The facts of the backend, and what its process is left with."""
+        facts = self._process.call(0, "info").value
+        return {**facts, "sealed": self._process.means} if isinstance(facts, dict) else facts
+
+    def build(self, call: Any) -> SealedLayer:
+        """Build the layer of a call in the process."""
+        return _layer(self._process, self._process.call(0, "build", call).value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in NOT_OFFERED:
+            raise AttributeError(name)
+        if name not in self._methods:
+            value = self._process.read(0, name)
+            if not isinstance(value, MethodReference):
+                return value
+            self._methods[name] = self._method(name, value.parameters)
+        return self._methods[name]
+
+    def _method(self, name: str, parameters: Sequence[str]) -> Callable[..., Any]:
+        def method(*arguments: Any, **keywords: Any) -> Any:
+            return self._process.call(0, name, *arguments, **keywords).value
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        names = [inspect.Parameter(x, kind) for x in parameters if x.isidentifier()]
+        with contextlib.suppress(ValueError):
+            method.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
+        return method
+
+
+class SealedLayer:
+    """A layer in the sealed process.
+
+    Args:
+        process: the process.
+        reference: the layer as the process describes it.
+    """
+
+    def __init__(self, process: SealedProcess, reference: LayerReference) -> None:
+        self._process, self._number = process, reference.number
+        self._names, self._unsure = frozenset(reference.methods), frozenset(reference.unsure)
+        self._native = process.native(reference.number)
+        self._has_updated, self._fell_back = False, None
+
+    def get(self, native: Any) -> Any:
+        """The numbers of a native.
+
+        Raises:
+            AnswerChanged: if they are others than right after the call that computed it.
+        """
+        array = self._call("get", native)
+        first = self._process.first_read(native)
+        if first is not None and type(array) is np.ndarray and digest(array) != first[0]:
+            raise AnswerChanged("an output changed after its call had ended")
+        return array
+
+    def dtype(self, native: Any) -> Any:
+        """The dtype of a native."""
+        first = self._process.first_read(native)
+        return self._call("dtype", native) if first is None else first[1]
+
+    def call_batch(self, batch: Sequence[Any]) -> Sequence[Any]:
+        """Call the layer with each inputs of a batch, in one request, and wait for the device."""
+        value: Sequence[Any] = self._process.batch(self._number, "call", batch).value
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in JUDGES_CLOCK:
+            raise AttributeError(name)
+        if name == "fallbacks" and name in self._names:
+            return lambda: self._fell_back
+        if name in self._names:
+            return lambda *arguments, **keywords: self._call(name, *arguments, **keywords)
+        if name in self._unsure or (name == "updated" and self._has_updated):
+            return self._process.read(self._number, name)
+        raise AttributeError(name)
+
+    def _call(self, name: str, *arguments: Any, **keywords: Any) -> Any:
+        answer = self._process.call(self._number, name, *arguments, **keywords)
+        if name in LAYER_MEMBERS:
+            return _layer(self._process, answer.value)
+        if name in COMPUTING_MEMBERS:
+            self._has_updated, self._fell_back = answer.has_updated, answer.fell_back
+            self._process.note_computed(answer.outputs)
+        return answer.value
+
+
+class CallableSealedLayer(SealedLayer):
+    """A layer that can be called."""
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        return self._call("call", *inputs, **keywords)
+
+
+def _layer(process: SealedProcess, reference: Any) -> Any:
+    if not isinstance(reference, LayerReference):
+        return reference
+    kind = CallableSealedLayer if "call" in reference.methods else SealedLayer
+    return kind(process, reference)
+
+
+__all__ = ["Native", "SealedBackend", "SealedLayer"]

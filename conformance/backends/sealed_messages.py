@@ -1,0 +1,358 @@
+"""What crosses between a judge and a sealed process.
+
+Requests are pickled, since the process may trust its judge. Answers are MessagePack, of which the
+judge reads numbers, texts, arrays and the numbers of natives, and nothing that runs code.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import hashlib
+import io
+import pickle
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import IO, Any, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec.msgpack import Ext
+
+from conformance.model.case import NotOffered, Numerics, Unreached, Unsupported
+from conformance.model.plain_text import bounded
+from conformance.model.untrusted import (
+    RemoteException,
+    class_and_bases,
+    class_name,
+    exception_text,
+    is_mapping,
+    is_of_type,
+    safe_repr,
+    sequence_elements,
+    type_name,
+)
+
+LAYER_MEMBERS = frozenset(("build", "copy_layer", "autocast"))
+"""Members of a backend and of a layer that return a layer."""
+MAX_MESSAGE = 1 << 32
+"""Most bytes of a message."""
+MAX_TRACE_LINES = 10
+_NATIVE, _ARRAY, _TUPLE, _OPAQUE, _INTEGER, _COMPLEX, _NUMERICS, _LAYER, _METHOD = range(1, 10)
+_ARRAY_KINDS = "fciub"
+_SPECIAL = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError, BaseExceptionGroup)
+"""Classes that cannot be made from a text alone; their bases can."""
+_DECLINES = {kind.__name__: kind for kind in (Unsupported, NotOffered)}
+
+
+class SealedError(Exception):
+    """A sealed process answered something that is no answer."""
+
+
+class Request(NamedTuple):
+    """What a judge asks a sealed process for.
+
+    Args:
+        action: `"read"` a member, `"call"` a method, or `"batch"`: call it once for each element
+            of `arguments`, and `sync` the layer.
+        target: number of the object; 0 is the backend.
+        member: name of the member; `"call"` is the object itself.
+        arguments, keywords: of the call; natives by number.
+        dropped: numbers of objects that the judge does not need any more.
+    """
+
+    action: str
+    target: int
+    member: str
+    arguments: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = {}
+    dropped: tuple[int, ...] = ()
+
+
+class Answer(msgspec.Struct, array_like=True, frozen=True):
+    """What a sealed process answers.
+
+    Args:
+        value: the result; None if it raised.
+        raised: what it raised.
+        has_updated: whether the layer has an attribute `updated` now.
+        fell_back: what `fallbacks` of the layer returns now; None if it has none.
+        outputs: number of a native that was computed → digest of its numbers and its dtype, read
+            right after the call.
+    """
+
+    value: Any = None
+    raised: Raised | None = None
+    has_updated: bool = False
+    fell_back: Any = None
+    outputs: dict[int, tuple[bytes, str]] = {}
+
+
+class Raised(msgspec.Struct, array_like=True, frozen=True):
+    """An exception that a sealed process raised.
+
+    Args:
+        name: name of its class.
+        bases: names of its class and bases, in resolution order.
+        text: its text.
+        trace: its innermost frames, one a line.
+        refuses: it is an instance of one of the backend's `refusals`.
+    """
+
+    name: str
+    bases: list[str]
+    text: str
+    trace: str
+    refuses: bool
+
+
+class LayerReference(NamedTuple):
+    """A layer of the process: its number, its methods, and members whose reading may raise."""
+
+    number: int
+    methods: tuple[str, ...]
+    unsure: tuple[str, ...]
+
+
+class MethodReference(NamedTuple):
+    """A method of the backend, with the names of its parameters."""
+
+    parameters: tuple[str, ...]
+
+
+class Opaque:
+    """A value of a sealed process that has no place in an answer; its class has the same name.
+
+    Args:
+        text: the value's repr.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+class SealedRefusal(RemoteException):
+    """An exception with which the backend refuses an invalid call."""
+
+
+@dataclass(frozen=True)
+class Pipe:
+    """Messages in both directions, each after its length."""
+
+    source: IO[bytes]
+    sink: IO[bytes]
+
+    def send(self, message: bytes) -> None:
+        """Send a message."""
+        self.sink.write(len(message).to_bytes(8, "little") + message)
+        self.sink.flush()
+
+    def receive(self) -> bytes:
+        """Wait for a message.
+
+        Raises:
+            EOFError: if the other process has ended.
+            SealedError: if the length cannot be one.
+        """
+        size = int.from_bytes(self._read(8), "little")
+        if size > MAX_MESSAGE:
+            raise SealedError(f"a message of {size} bytes")
+        return self._read(size)
+
+    def _read(self, size: int) -> bytes:
+        data = self.source.read(size)
+        if len(data) != size:
+            raise EOFError
+        return data
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles a request; natives become their numbers."""
+
+    def persistent_id(self, value: Any) -> int | None:
+        number = getattr(type(value), "sealed_number", None)
+        return None if number is None else int(number(value))
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: IO[bytes], find: Callable[[int], Any]) -> None:
+        super().__init__(file)
+        self._find = find
+
+    def persistent_load(self, number: int) -> Any:
+        return self._find(number)
+
+
+def encode_request(request: Request) -> bytes:
+    """Encode a request."""
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=5).dump(tuple(request))
+    return buffer.getvalue()
+
+
+def decode_request(message: bytes, find: Callable[[int], Any]) -> Request:
+    """Decode a request; `find` gives the object of a number."""
+    return Request(*_Unpickler(io.BytesIO(message), find).load())
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """Encode an answer whose values `to_message` has converted."""
+    return msgspec.msgpack.encode(answer)
+
+
+def to_message(
+    value: Any, number_of: Callable[[Any], int], *, arrays: bool, is_native: bool = False
+) -> Any:
+    """Convert a result to what an answer may hold.
+
+    Args:
+        number_of: gives the number under which the process keeps an object.
+        arrays: arrays cross as numbers; else an array is a native like any other object.
+        is_native: the value itself is a native, whatever its type.
+    """
+    if value is None:
+        return None
+    if is_native:
+        return Ext(_NATIVE, _number(number_of(value)))
+    if type(value) in (bool, float):
+        return value
+    if is_of_type(value, LayerReference):
+        parts = (value.number, value.methods, value.unsure)
+        return Ext(_LAYER, msgspec.msgpack.encode(parts))
+    if is_of_type(value, MethodReference):
+        return Ext(_METHOD, msgspec.msgpack.encode(value.parameters))
+    if is_of_type(value, str):
+        return bounded(str.__str__(value), MAX_MESSAGE)
+    if is_of_type(value, bool, np.bool_):
+        return bool(value)
+    if is_of_type(value, int, np.integer):
+        number = int(value)
+        return number if -(2**63) <= number < 2**63 else Ext(_INTEGER, str(number).encode())
+    if is_of_type(value, float):
+        return float.__float__(value)
+    if type(value) is complex:
+        return Ext(_COMPLEX, np.complex128(value).tobytes())
+    if type(value) is Numerics:
+        return Ext(_NUMERICS, msgspec.msgpack.encode(_numerics_fields(value)))
+    items = sequence_elements(value)
+    if items is not None:
+        parts = [to_message(item, number_of, arrays=arrays) for item in items]
+        if is_of_type(value, list):
+            return parts
+        return Ext(_TUPLE, msgspec.msgpack.encode(parts))
+    if is_mapping(value):
+        return {_key(key): to_message(value[key], number_of, arrays=arrays) for key in list(value)}
+    if not arrays:
+        return Ext(_NATIVE, _number(number_of(value)))
+    if type(value) is np.ndarray and value.dtype.kind in _ARRAY_KINDS:
+        plain = np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<"), copy=False)
+        return Ext(_ARRAY, msgspec.msgpack.encode((plain.dtype.str, value.shape, plain.tobytes())))
+    return Ext(_OPAQUE, msgspec.msgpack.encode((type_name(value), safe_repr(value))))
+
+
+def _number(number: int) -> bytes:
+    return number.to_bytes(8, "little")
+
+
+def _key(key: Any) -> str:
+    return str.__str__(key) if is_of_type(key, str) else safe_repr(key)
+
+
+def _numerics_fields(numerics: Numerics) -> dict[str, Any]:
+    fields = {x.name: getattr(numerics, x.name) for x in dataclasses.fields(Numerics)}
+    return {name: dict(x) if is_mapping(x) else x for name, x in fields.items()}
+
+
+def decode_answer(message: bytes, native: Callable[[int], Any]) -> Answer:
+    """Decode an answer.
+
+    Args:
+        native: number of an object → what stands for it here.
+
+    Raises:
+        SealedError: if it is none.
+    """
+
+    def read_extension(code: int, data: memoryview) -> Any:
+        if code == _NATIVE:
+            return native(int.from_bytes(data, "little"))
+        if code == _INTEGER:
+            return int(bytes(data)[:400])
+        if code == _COMPLEX:
+            return complex(np.frombuffer(data, np.complex128)[0])
+        parts = decode(data)
+        if code == _TUPLE:
+            return tuple(parts)
+        if code == _METHOD:
+            return MethodReference(tuple(map(str, parts)))
+        if code == _ARRAY:
+            return _read_array(*parts)
+        if code == _LAYER:
+            number, methods, unsure = parts
+            return LayerReference(int(number), tuple(methods), tuple(unsure))
+        if code == _NUMERICS:
+            return Numerics(**{k: tuple(x) if type(x) is list else x for k, x in parts.items()})
+        name, text = parts
+        return _named_class(str(name), (Opaque,))(str(text))
+
+    decode = msgspec.msgpack.Decoder(Any, ext_hook=read_extension).decode
+    try:
+        return msgspec.msgpack.Decoder(Answer, ext_hook=read_extension).decode(message)
+    except Exception as error:  # whatever the process wrote
+        raise SealedError(f"not an answer: {bounded(str(error), 200)}") from None
+
+
+def _read_array(text: str, shape: Iterable[int], data: bytes) -> np.ndarray:
+    dtype = np.dtype(str(text))
+    if dtype.kind not in _ARRAY_KINDS:
+        raise ValueError(f"dtype {dtype}")
+    return np.frombuffer(data, dtype).reshape(tuple(shape)).copy()
+
+
+def _named_class(name: str, bases: tuple[type, ...]) -> Any:
+    return type(name if name.isidentifier() else "object", bases, {})
+
+
+def digest(array: np.ndarray) -> bytes:
+    """A digest of an array's numbers, the same for the same bits."""
+    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest()
+
+
+def describe_raised(error: BaseException, refusals: tuple[type, ...]) -> Raised:
+    """Describe an exception of the backend."""
+    kind = type(error)
+    frames = traceback.extract_tb(error.__traceback__)[-MAX_TRACE_LINES:]
+    lines = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in reversed(frames)]
+    return Raised(
+        class_name(kind), [class_name(x) for x in class_and_bases(kind)], exception_text(error),
+        "\n".join(lines), any(x in class_and_bases(kind) for x in refusals),
+    )  # fmt: skip
+
+
+def rebuild_exception(raised: Raised) -> BaseException:
+    """An exception that stands for one of a sealed process: of the same name and builtin base."""
+    text, trace = bounded(raised.text), bounded(raised.trace)
+    if Unreached.__name__ in raised.bases:
+        error = Unreached("")
+        error.args = (text,)
+        return error
+    decline = next((_DECLINES[name] for name in raised.bases if name in _DECLINES), None)
+    if decline is not None:
+        return decline(text)
+    if raised.refuses:
+        refusal: BaseException = _named_class(raised.name, (SealedRefusal,))(text, trace)
+        return refusal
+    for name in raised.bases:
+        kind = getattr(builtins, name, None)
+        if not isinstance(kind, type) or not issubclass(kind, BaseException):
+            continue
+        if not issubclass(kind, Exception):
+            return kind(text)
+        if not issubclass(kind, _SPECIAL):
+            error_class = _named_class(raised.name, (RemoteException, kind))
+            return error_class(text, trace)  # type: ignore[no-any-return]
+    return RemoteException(text, trace)

@@ -1,0 +1,197 @@
+"""The judge's side of a sealed process: start, requests, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from conformance.backends import confinement
+from conformance.backends.foreign_calls import HOOKS
+from conformance.backends.guard import BackendError
+from conformance.backends.sealed_messages import (
+    Answer,
+    Pipe,
+    Request,
+    SealedError,
+    decode_answer,
+    encode_request,
+    rebuild_exception,
+)
+from conformance.model.temp_cleanup import PREFIX, write_owner
+
+HIDDEN_PREFIXES = ("CONFORMANCE_", "PYTEST_", "HYPOTHESIS_")
+"""Environment variables that a sealed process does not get."""
+FOLDER_VARIABLES = (
+    "TMPDIR", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR",
+    "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR", "CUDA_CACHE_PATH",
+)  # fmt: skip
+"""Environment variables that name a folder to write in: the process gets its own."""
+
+
+class Native:
+    """An object of the sealed process.
+
+    Args:
+        number: the number under which the process keeps it.
+        dropped: the list to which the number goes when nobody here holds the object any more.
+    """
+
+    __slots__ = ("__weakref__", "_dropped", "_number")
+
+    def __init__(self, number: int, dropped: list[int]) -> None:
+        self._number, self._dropped = number, dropped
+
+    def sealed_number(self) -> int:
+        """The number under which the process keeps the object."""
+        return self._number
+
+    def __del__(self) -> None:
+        self._dropped.append(self._number)
+
+
+class SealedProcess:
+    """A sealed process that serves one client; it starts at the first request.
+
+    Args:
+        backend: name under which the process loads the backend.
+
+    Attributes:
+        means: what the process is left with, see `confinement.MEANS`.
+    """
+
+    def __init__(self, backend: str) -> None:
+        self.backend, self.means = backend, ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner, self._lock = 0, threading.RLock()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget the objects of an earlier process."""
+        self._natives: weakref.WeakValueDictionary[int, Native] = weakref.WeakValueDictionary()
+        self._dropped: list[int] = []
+        self._first_reads: Mapping[int, tuple[bytes, str]] = {}
+
+    def call(self, target: int, member: str, *arguments: Any, **keywords: Any) -> Answer:
+        """Call a method.
+
+        Args:
+            target: number of the object; 0 is the backend.
+
+        Raises:
+            BaseException: what stands for the exception that the backend raised.
+            SealedError: if the process answers something that is no answer.
+        """
+        return self._ask(Request("call", target, member, arguments, keywords))
+
+    def batch(self, target: int, member: str, batch: Sequence[Any]) -> Answer:
+        """Call a method once for each element of a batch, in one request."""
+        return self._ask(Request("batch", target, member, tuple(batch)))
+
+    def read(self, target: int, member: str) -> Any:
+        """Read a member."""
+        return self._ask(Request("read", target, member)).value
+
+    def native(self, number: int) -> Native:
+        """What stands for an object of the process; the same object while anyone holds it."""
+        native = self._natives.get(number)
+        if native is None:
+            native = self._natives[number] = Native(number, self._dropped)
+            if number in self._dropped:
+                self._dropped.remove(number)
+        return native
+
+    def note_computed(self, outputs: Mapping[int, tuple[bytes, str]]) -> None:
+        """Remember what was read of the outputs of the last computation."""
+        self._first_reads = outputs
+
+    def first_read(self, native: Any) -> tuple[bytes, str] | None:
+        """Digest and dtype of an output right after its call; None if something ran since."""
+        return self._first_reads.get(native.sealed_number()) if type(native) is Native else None
+
+    def _ask(self, request: Request) -> Answer:
+        with self._lock:
+            self.start()
+            if request.member not in ("get", "dtype", "shape", "device"):
+                self._first_reads = {}
+            dropped, self._dropped[:] = tuple(self._dropped), []
+            answer = self._exchange(encode_request(request._replace(dropped=dropped)))
+        if answer.raised is not None:
+            raise rebuild_exception(answer.raised)
+        return answer
+
+    def _exchange(self, message: bytes) -> Answer:
+        # If the process has ended, its missing answer shows that.
+        with contextlib.suppress(OSError):
+            self._pipe.send(message)
+        try:
+            return decode_answer(self._pipe.receive(), self.native)
+        except (EOFError, OSError):
+            code = self._wait()
+        except SealedError:
+            self.stop()
+            raise
+        if HOOKS.get().expendable:
+            # This process exists for the sealed one: ending the same way costs only one verdict.
+            sys.stderr.flush()
+            confinement.end_as(code)
+        self.stop()
+        raise SealedError(f"the sealed process ended with status {code}")
+
+    def _wait(self) -> int:
+        assert self._process is not None
+        return self._process.wait()
+
+    def stop(self) -> None:
+        """Kill the process, and remove its folder."""
+        process, self._process = self._process, None
+        self._forget()
+        if process is None or self._owner != os.getpid():
+            return
+        process.kill()
+        process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start the process if it does not run.
+
+        Raises:
+            BackendError: if it cannot load the backend.
+        """
+        if self._process is not None and self._owner == os.getpid():
+            return
+        # A fork of the client leaves the process and its folder to the original.
+        self._owner = os.getpid()
+        self._forget()
+        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        write_owner(self._folder)
+        own = {
+            k: v for k, v in os.environ.items() if not k.startswith(HIDDEN_PREFIXES)
+        } | dict.fromkeys(FOLDER_VARIABLES, str(self._folder))  # fmt: skip
+        module = "conformance.backends.sealed_worker"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(confinement.__file__), str(self._folder), module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=own,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._pipe = Pipe(self._process.stdout, self._process.stdin)
+        try:
+            answer = self._exchange(pickle.dumps((self.backend, list(sys.path))))
+        except SealedError as error:
+            raise BackendError(f"backend {self.backend!r}: {error}, while it was loaded") from error
+        problem, self.means = answer.value
+        if problem:
+            self.stop()
+            raise BackendError(str(problem))

@@ -1,0 +1,212 @@
+"""The sealed process: it has the code under test and the contract's door, and nothing of the judge.
+
+`confinement.py` runs it. Its first request names the backend; each later one reads or calls one
+member of the backend or of a layer that it built. It holds natives, and gives their numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import inspect
+import os
+import pickle
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.backends.confinement import APPLIED_VARIABLE
+from conformance.backends.guard import COMPUTING_MEMBERS, BackendError, unguarded_backend
+from conformance.backends.registry import load
+from conformance.backends.sanitize import RESULT_READERS
+from conformance.backends.sealed_catalogue import remove_judge
+from conformance.backends.sealed_messages import (
+    LAYER_MEMBERS,
+    Answer,
+    LayerReference,
+    MethodReference,
+    Pipe,
+    Request,
+    decode_request,
+    describe_raised,
+    digest,
+    encode_answer,
+    to_message,
+)
+from conformance.model.untrusted import is_of_type, sequence_elements
+
+DATA_MEMBERS = frozenset(("get", "attributes", "module_facts"))
+"""Members of a layer whose arrays are numbers for the judge; those of all others are natives."""
+
+
+class SealedObjects:
+    """The objects of this process that a judge knows by number; 0 is the backend."""
+
+    def __init__(self, backend: Any) -> None:
+        self._objects: dict[int, Any] = {0: backend}
+        self._numbers: dict[int, int] = {}
+        self._count = 0
+
+    def number_of(self, value: Any) -> int:
+        """The number of an object; the same object has the same number until it is dropped."""
+        number = self._numbers.get(id(value))
+        if number is None:
+            self._count += 1
+            number = self._numbers[id(value)] = self._count
+            self._objects[number] = value
+        return number
+
+    def find(self, number: int) -> Any:
+        """The object of a number."""
+        return self._objects[number]
+
+    def drop(self, numbers: Sequence[int]) -> None:
+        """Forget objects."""
+        for number in numbers:
+            value = self._objects.pop(number, None)
+            self._numbers.pop(id(value), None)
+
+
+class SealedServer:
+    """Does what requests ask of a backend.
+
+    Args:
+        backend: the backend under test.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self.backend, self.objects = backend, SealedObjects(backend)
+
+    def answer(self, message: bytes) -> bytes:
+        """Answer a request; whatever the backend raises becomes an answer."""
+        try:
+            return encode_answer(self._do(decode_request(message, self.objects.find)))
+        except BaseException as error:
+            return encode_answer(Answer(raised=describe_raised(error, self._refusals())))
+
+    def _do(self, request: Request) -> Answer:
+        self.objects.drop(request.dropped)
+        target, member = self.objects.find(request.target), request.member
+        is_backend = request.target == 0
+        arrays = is_backend or member in DATA_MEMBERS
+        if request.action == "read":
+            value = getattr(target, member)
+            if is_backend and callable(value) and not isinstance(value, type):
+                value = MethodReference(_parameter_names(value))
+            return Answer(self._message(value, arrays=arrays))
+        method = target if member == "call" else getattr(target, member)
+        if request.action == "batch":
+            value = [method(*natives) for natives in request.arguments]
+            sync = getattr(target, "sync", None)
+            if sync is not None:
+                sync()
+            return Answer(self._message(value, arrays=False))
+        value = method(*request.arguments, **request.keywords)
+        if member in LAYER_MEMBERS:
+            return Answer(self._message(self._describe_layer(value), arrays=True))
+        if is_backend or member not in COMPUTING_MEMBERS:
+            return Answer(self._message(value, arrays=arrays, is_native=member == "put"))
+        computed: dict[int, Any] = {}
+
+        def note_number(native: Any) -> int:
+            number = self.objects.number_of(native)
+            computed[number] = native
+            return number
+
+        message = to_message(value, note_number, arrays=False)
+        has_updated = getattr(target, "updated", None) is not None
+        fallbacks = getattr(target, "fallbacks", None)
+        fell_back = None if fallbacks is None else self._message(fallbacks(), arrays=True)
+        return Answer(message, None, has_updated, fell_back, _read_outputs(target, computed))
+
+    def _describe_layer(self, layer: Any) -> LayerReference:
+        methods, unsure = [], []
+        for name in RESULT_READERS:
+            if name == "call":
+                continue
+            try:
+                value = getattr(layer, name, None)
+            except BaseException:
+                unsure.append(name)
+                continue
+            if callable(value):
+                methods.append(name)
+            elif value is not None:
+                unsure.append(name)
+        if callable(layer):
+            methods.append("call")
+        return LayerReference(self.objects.number_of(layer), tuple(methods), tuple(unsure))
+
+    def _message(self, value: Any, *, arrays: bool, is_native: bool = False) -> Any:
+        return to_message(value, self.objects.number_of, arrays=arrays, is_native=is_native)
+
+    def _refusals(self) -> tuple[type, ...]:
+        try:
+            classes = sequence_elements(self.backend.refusals) or ()
+        except Exception:
+            return ()
+        return tuple(x for x in classes if is_of_type(x, type))
+
+
+def _parameter_names(method: Any) -> tuple[str, ...]:
+    """Names of a method's parameters; empty if it does not show them."""
+    try:
+        return tuple(inspect.signature(method).parameters)
+    except Exception:  # the method may be of any kind, also one whose attributes raise
+        return ()
+
+
+def _read_outputs(layer: Any, natives: Mapping[int, Any]) -> dict[int, tuple[bytes, str]]:
+    """Digest and dtype of natives; without those that cannot be read, as the judge finds out."""
+    outputs = {}
+    for number, native in natives.items():
+        with contextlib.suppress(Exception):
+            array, dtype = layer.get(native), layer.dtype(native)
+            if type(array) is np.ndarray and type(dtype) is str:
+                outputs[number] = digest(array), dtype
+    return outputs
+
+
+def _take_pipes() -> Pipe:
+    """Move both pipes to other descriptors: the backend may use or close the standard ones."""
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return Pipe(source, sink)
+
+
+def main() -> None:
+    """Load a backend, and answer requests until the judge ends."""
+    pipe, process = _take_pipes(), os.getpid()
+    name, path = pickle.loads(pipe.receive())
+    sys.path[:] = path
+    remove_judge()
+    warnings.simplefilter("ignore")
+    problem, server = "", None
+    try:
+        server = SealedServer(unguarded_backend(load(name)))
+    except BackendError as error:
+        problem = str(error)
+    gc.collect()
+    gc.freeze()
+    means = os.environ.pop(APPLIED_VARIABLE, "") or "nothing is taken from it"
+    pipe.send(encode_answer(Answer([problem, means])))
+    while server is not None:
+        try:
+            message = pipe.receive()
+        except EOFError:
+            break
+        answer = server.answer(message)
+        if os.getpid() != process:
+            break  # a copy that the backend made of this process
+        pipe.send(answer)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
